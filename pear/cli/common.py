@@ -1,0 +1,113 @@
+"""What every verb shares: progress on standard error, JSON on standard output, times in words."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from pear.calendar import Times, utc
+from pear.errors import InputError
+
+console = Console(stderr=True)
+"""People read standard error; programs read standard output."""
+
+
+class Tick(Protocol):
+    """Called after each unit of work; ``note`` says what was just done."""
+
+    def __call__(self, advance: float = 1, note: str = "") -> None: ...
+
+
+def emit_json(document: Any) -> None:
+    """Write one JSON document to standard output; NaN and infinity are refused, not written."""
+    sys.stdout.write(json.dumps(document, allow_nan=False, indent=2, default=str) + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def progress(title: str, total: float | None) -> Iterator[Tick]:
+    """Show a bar with rate and time left on standard error; plain lines if it is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=False) as bars:
+        task = bars.add_task(title, total=total, note="")
+
+        def tick(advance: float = 1, note: str = "") -> None:
+            bars.update(task, advance=advance, note=note)
+
+        yield tick
+
+
+_UNITS = {"h": 1, "d": 24}
+
+
+def parse_hours(text: str, option: str = "--lead") -> int:
+    """Read a span such as ``10d`` or ``240h`` as hours.
+
+    Raises
+    ------
+    InputError
+        If the text is no positive number of hours or days.
+    """
+    match = re.fullmatch(r"(\d+)\s*([hd])", text.strip())
+    if match is None or int(match[1]) == 0:
+        raise InputError(f"{option} {text!r} is no span", field=option, hint="write 10d or 240h")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def parse_time(text: str, option: str = "--init") -> np.datetime64:
+    """Read one ISO 8601 time, UTC; a trailing ``Z`` is allowed.
+
+    Raises
+    ------
+    InputError
+        If the text is no time.
+    """
+    hint = "write 2001-03-01T00:00Z (UTC)"
+    try:
+        time: np.datetime64 = utc(text.strip().removesuffix("Z"))[0]
+    except ValueError as error:
+        raise InputError(f"{option} {text!r} is no time", field=option, hint=hint) from error
+    if np.isnat(time):
+        raise InputError(f"{option} {text!r} is no time", field=option, hint=hint)
+    return time
+
+
+def parse_times(text: str, option: str = "--init") -> Times:
+    """Read times: one, a comma list, or a range ``2001-03-01..2001-03-31/1d`` (ends included).
+
+    Raises
+    ------
+    InputError
+        If a part is no time, or the range runs backwards.
+    """
+    if ".." not in text:
+        return np.array([parse_time(part, option) for part in text.split(",")])
+    span, _, step = text.partition("/")
+    first, last = (parse_time(part, option) for part in span.split("..", 1))
+    if last < first:
+        raise InputError(f"{option} {text!r} ends before it starts", field=option)
+    hours = np.timedelta64(parse_hours(step or "1d", option) * 3600, "s")
+    return np.arange(first, last + np.timedelta64(1, "s"), hours)

@@ -1,0 +1,124 @@
+"""The state of the atmosphere that a model reads and writes; it refuses to exist in a bad shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pear.calendar import Times, iso, utc
+from pear.errors import InputError
+from pear.sphere.grid import nside_from_cells
+from pear.variables import BY_NAME, PUBLISHED, Layout
+
+
+@dataclass(frozen=True)
+class State:
+    """Fields in physical units at one valid time per batch entry, on nested HEALPix cells.
+
+    Attributes
+    ----------
+    surface
+        (batch, surface variable, cell), float, units of :mod:`pear.variables`.
+    upper
+        (batch, upper variable, level, cell), float, units of :mod:`pear.variables`.
+    valid_time
+        (batch,) ``datetime64[s]``, UTC.
+    layout
+        The names behind the channel and level axes.
+
+    Raises
+    ------
+    InputError
+        If a shape breaks the layout, the cells are no HEALPix grid or the two tensors disagree.
+    """
+
+    surface: Tensor
+    upper: Tensor
+    valid_time: Times
+    layout: Layout = PUBLISHED
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "valid_time", utc(self.valid_time))
+        batch, cells = self.surface.shape[0], self.surface.shape[-1]
+        lay = self.layout
+        want_surface = (batch, len(lay.surface), cells)
+        want_upper = (batch, len(lay.upper), len(lay.levels), cells)
+        for label, got, want in (
+            ("surface", tuple(self.surface.shape), want_surface),
+            ("upper", tuple(self.upper.shape), want_upper),
+            ("valid_time", self.valid_time.shape, (batch,)),
+        ):
+            if got != want:
+                raise InputError(f"state.{label} has shape {got}, must be {want}", field=label)
+        nside_from_cells(cells)
+
+    @property
+    def nside(self) -> int:
+        """HEALPix resolution of the cells."""
+        return nside_from_cells(self.surface.shape[-1])
+
+    @property
+    def batch(self) -> int:
+        """Number of states side by side."""
+        return int(self.surface.shape[0])
+
+    def check_finite(self, context: str = "state") -> State:
+        """Return self, or raise if any value is not finite, naming variable, level and time.
+
+        Raises
+        ------
+        InputError
+            Naming the first bad variable and level, how many cells are bad and the valid time.
+        """
+        for name, level, values in self.fields():
+            bad = ~torch.isfinite(values)
+            if bool(bad.any()):
+                entry = int(bad.any(dim=-1).nonzero()[0])
+                where = name if level is None else f"{name} at {level} hPa"
+                raise InputError(
+                    f"{context}: {where} has {int(bad[entry].sum())} values that are not finite "
+                    f"at {iso(self.valid_time[entry])}", field=name,
+                )  # fmt: skip
+        return self
+
+    def check_range(self, context: str = "state") -> State:
+        """Return self, or raise if a value lies outside its variable's valid range.
+
+        Raises
+        ------
+        InputError
+            Naming variable, level, the value found and the bounds.
+        """
+        for name, level, values in self.fields():
+            low, high = BY_NAME[name].valid_range
+            least, most = float(values.min()), float(values.max())
+            if not (low <= least and most <= high):
+                where = name if level is None else f"{name} at {level} hPa"
+                bad = least if not low <= least else most
+                raise InputError(
+                    f"{context}: {where} reaches {bad:.6g} {BY_NAME[name].units}, outside "
+                    f"[{low:g}, {high:g}]", field=name,
+                )  # fmt: skip
+        return self
+
+    def fields(self) -> list[tuple[str, int | None, Tensor]]:
+        """Every field as (variable, level or None, values (batch, cell)), in layout order."""
+        out: list[tuple[str, int | None, Tensor]] = []
+        for channel, name in enumerate(self.layout.surface):
+            out.append((name, None, self.surface[:, channel]))
+        for channel, name in enumerate(self.layout.upper):
+            for index, level in enumerate(self.layout.levels):
+                out.append((name, level, self.upper[:, channel, index]))
+        return out
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> State:
+        """Return the state with both tensors passed through a function that keeps shapes."""
+        return State(function(self.surface), function(self.upper), self.valid_time, self.layout)
+
+    def advanced(self, surface: Tensor, upper: Tensor, step: np.timedelta64) -> State:
+        """Return the state one step later with new fields."""
+        return State(surface, upper, self.valid_time + step, self.layout)

@@ -1,0 +1,195 @@
+"""The one table of variables: names, aliases, units, ranges, and the order of channels.
+
+Names are WeatherBench2's; aliases are those of ECMWF, CDS and NCEP. Nothing else in PEAR writes a
+variable's unit, its order or its behaviour under the mirror of the equator.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from pear.errors import InputError, did_you_mean
+
+Kind = Literal["surface", "upper"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One physical variable.
+
+    Attributes
+    ----------
+    name, short_name, long_name, standard_name
+        WeatherBench2, ECMWF and CF names.
+    units
+        UDUNITS string; every store and state holds the variable in this unit.
+    kind
+        ``"surface"`` for single-level fields, ``"upper"`` for pressure-level fields.
+    valid_range
+        Inclusive bounds in ``units`` outside of which a value cannot be weather on Earth.
+    mirror_sign
+        Factor of the field under the reflection at the equator: -1 for northward components.
+    aliases
+        Other names that are accepted on input.
+    """
+
+    name: str
+    short_name: str
+    long_name: str
+    standard_name: str
+    units: str
+    kind: Kind
+    valid_range: tuple[float, float]
+    mirror_sign: Literal[1, -1] = 1
+    aliases: tuple[str, ...] = ()
+
+
+VARIABLES: Final[tuple[Variable, ...]] = (
+    Variable(
+        "mean_sea_level_pressure", "msl", "Mean sea level pressure",
+        "air_pressure_at_mean_sea_level", "Pa", "surface", (85_000.0, 110_000.0),
+        aliases=("mslp", "prmsl", "psl"),
+    ),
+    Variable(
+        "10m_u_component_of_wind", "u10", "Eastward wind at 10 m", "eastward_wind", "m s-1",
+        "surface", (-100.0, 100.0), aliases=("10u", "u10m", "uas"),
+    ),
+    Variable(
+        "10m_v_component_of_wind", "v10", "Northward wind at 10 m", "northward_wind", "m s-1",
+        "surface", (-100.0, 100.0), mirror_sign=-1, aliases=("10v", "v10m", "vas"),
+    ),
+    Variable(
+        "2m_temperature", "t2m", "Air temperature at 2 m", "air_temperature", "K", "surface",
+        (170.0, 345.0), aliases=("2t", "tas"),
+    ),
+    Variable(
+        "geopotential", "z", "Geopotential", "geopotential", "m2 s-2", "upper",
+        (-10_000.0, 250_000.0), aliases=("phi",),
+    ),
+    Variable(
+        "specific_humidity", "q", "Specific humidity", "specific_humidity", "kg kg-1", "upper",
+        (-1e-4, 0.05), aliases=("hus", "spfh"),
+    ),
+    Variable(
+        "temperature", "t", "Air temperature", "air_temperature", "K", "upper", (150.0, 345.0),
+        aliases=("ta", "tmp"),
+    ),
+    Variable(
+        "u_component_of_wind", "u", "Eastward wind", "eastward_wind", "m s-1", "upper",
+        (-200.0, 200.0), aliases=("ua", "ugrd"),
+    ),
+    Variable(
+        "v_component_of_wind", "v", "Northward wind", "northward_wind", "m s-1", "upper",
+        (-200.0, 200.0), mirror_sign=-1, aliases=("va", "vgrd"),
+    ),
+)  # fmt: skip
+
+BY_NAME: Final[dict[str, Variable]] = {variable.name: variable for variable in VARIABLES}
+_LOOKUP: Final[dict[str, Variable]] = {
+    alias: variable
+    for variable in VARIABLES
+    for alias in (variable.name, variable.short_name, *variable.aliases)
+}
+LEVELS: Final[tuple[int, ...]] = (1000, 925, 850, 700, 600, 500, 400, 300, 250, 200, 150, 100, 50)
+"""The published pressure levels in hPa, in the published order: from the ground up."""
+
+
+def variable(name: str) -> Variable:
+    """Look a variable up by its canonical name or any alias.
+
+    Raises
+    ------
+    InputError
+        If no variable has this name; the hint names the closest one.
+    """
+    found = _LOOKUP.get(name) or _LOOKUP.get(name.strip().lower())
+    if found is None:
+        raise InputError(
+            f"unknown variable {name!r}", field="variable", hint=did_you_mean(name, _LOOKUP)
+        )
+    return found
+
+
+def parse_field(text: str) -> tuple[Variable, int | None]:
+    """Read a field such as ``z500``, ``t_850``, ``temperature:850`` or ``2m_temperature``.
+
+    Returns
+    -------
+    (variable, level)
+        ``level`` in hPa, or None if the text names none.
+
+    Raises
+    ------
+    InputError
+        If the variable is unknown, or a surface variable is given a level.
+    """
+    if text in _LOOKUP:
+        return _LOOKUP[text], None
+    match = re.fullmatch(r"(?P<name>.*?[a-z])[_:@ ]?(?P<level>\d{1,4})(?:hPa)?", text.strip())
+    if match is None or match["name"] not in _LOOKUP:
+        return variable(text), None
+    found = _LOOKUP[match["name"]]
+    if found.kind == "surface":
+        raise InputError(
+            f"{found.name} is a surface variable and has no level {match['level']}",
+            field="variable", hint=f"ask for {found.name}",
+        )  # fmt: skip
+    return found, int(match["level"])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which channels a state holds, in order: the owner of channel order everywhere.
+
+    Attributes
+    ----------
+    surface, upper
+        Canonical names in channel order.
+    levels
+        Pressure levels in hPa in the order of the level axis.
+    """
+
+    surface: tuple[str, ...] = field(
+        default=tuple(v.name for v in VARIABLES if v.kind == "surface")
+    )
+    upper: tuple[str, ...] = field(default=tuple(v.name for v in VARIABLES if v.kind == "upper"))
+    levels: tuple[int, ...] = LEVELS
+
+    def __post_init__(self) -> None:
+        for kind, names in (("surface", self.surface), ("upper", self.upper)):
+            for name in names:
+                if name not in BY_NAME or BY_NAME[name].kind != kind:
+                    raise InputError(
+                        f"{name!r} is no {kind} variable", field="layout",
+                        hint=did_you_mean(name, [v.name for v in VARIABLES if v.kind == kind]),
+                    )  # fmt: skip
+        for label, items in (
+            ("surface", self.surface),
+            ("upper", self.upper),
+            ("levels", self.levels),
+        ):
+            if len(set(items)) != len(items):
+                raise InputError(f"layout repeats an entry in {label}: {items}", field="layout")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Canonical names of all variables, surface first."""
+        return self.surface + self.upper
+
+    @property
+    def channels(self) -> tuple[tuple[str, int | None], ...]:
+        """Every (variable, level) pair in the order surface, then upper variable by level."""
+        return tuple((name, None) for name in self.surface) + tuple(
+            (name, level) for name in self.upper for level in self.levels
+        )
+
+    def mirror_signs(self, kind: Kind) -> tuple[int, ...]:
+        """Return the sign of each channel of this kind under the mirror at the equator."""
+        names = self.surface if kind == "surface" else self.upper
+        return tuple(BY_NAME[name].mirror_sign for name in names)
+
+
+PUBLISHED: Final = Layout()
+"""The published layout: 4 surface variables, 5 upper-air variables on 13 levels."""

@@ -1,0 +1,23 @@
+"""Fixtures for every room: one thread, fixed examples, and real files where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("fixed")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real atmospheric files and reference numbers; tests that need them skip without them."""
+    folder = Path(os.environ.get("PEAR_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    if not (folder / "data" / "README.md").is_file():
+        pytest.skip(f"no real files at {folder}; set PEAR_SHARED to run this test")
+    return folder
