@@ -1,0 +1,65 @@
+"""Times and spans as people write them, and the exit status of a bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pear.calendar import iso, year_phase
+from pear.cli.common import emit_json, parse_hours, parse_time, parse_times
+from pear.errors import InputError
+
+
+@pytest.mark.parametrize(("text", "hours"), [("10d", 240), ("240h", 240), ("1 d", 24)])
+def test_spans(text: str, hours: int) -> None:
+    assert parse_hours(text) == hours
+
+
+@pytest.mark.parametrize("text", ["", "0d", "10", "-1d", "d", "1w"])
+def test_bad_spans(text: str) -> None:
+    with pytest.raises(InputError, match="write 10d or 240h"):
+        parse_hours(text)
+
+
+def test_time_ranges_include_both_ends() -> None:
+    times = parse_times("2001-02-27..2001-03-02/1d")
+    assert [iso(t)[:10] for t in times] == ["2001-02-27", "2001-02-28", "2001-03-01", "2001-03-02"]
+    assert len(parse_times("2001-02-27T00..2001-02-27T18/6h")) == 4
+    assert len(parse_times("2001-02-27,2001-03-09T12:00Z")) == 2
+
+
+@pytest.mark.parametrize("text", ["yesterday", "NaT", "", "2001-13-01"])
+def test_bad_times(text: str) -> None:
+    with pytest.raises(InputError, match="no time"):
+        parse_time(text)
+
+
+def test_a_range_must_not_run_backwards() -> None:
+    with pytest.raises(InputError, match="ends before it starts"):
+        parse_times("2001-03-02..2001-03-01")
+
+
+def test_year_phase_is_continuous_over_a_leap_day() -> None:
+    days = np.arange("2004-02-25", "2004-03-05", dtype="datetime64[D]")
+    steps = np.diff(year_phase(days))
+    np.testing.assert_allclose(steps, 1 / 365.2425, rtol=1e-9)
+    assert year_phase("2000-01-01")[0] == 0.0
+
+
+def test_json_refuses_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        emit_json({"x": float("nan")})
+    emit_json({"x": 1})
+    assert json.loads(capsys.readouterr().out) == {"x": 1}
+
+
+def test_the_command_answers() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pear", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip()
+    assert not done.stderr
