@@ -1,0 +1,26 @@
+# One image for every role: serve, worker, schedule, one-off ingestion.
+FROM python:3.11-slim AS build
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY deploy/constraints.txt deploy/constraints.txt
+COPY pear pear
+COPY pipelines pipelines
+COPY service service
+# CPU wheels: an image with CUDA is five times larger and the service needs none.
+RUN python -m venv /opt/pear \
+ && /opt/pear/bin/pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu \
+      -c deploy/constraints.txt torch \
+ && /opt/pear/bin/pip install --no-cache-dir -c deploy/constraints.txt '.[grib]'
+
+FROM python:3.11-slim
+RUN useradd --create-home --uid 10001 pear && mkdir /data && chown pear:pear /data
+COPY --from=build /opt/pear /opt/pear
+ENV PATH=/opt/pear/bin:$PATH PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib
+USER pear
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \
+  python -c "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"
+# The first start fills an empty volume with the embedded atmosphere; later starts only serve.
+ENTRYPOINT ["pear"]
+CMD ["serve", "--data", "/data", "--host", "0.0.0.0", "--port", "8000"]
