@@ -1,0 +1,20 @@
+"""Forecasts in time: anything that turns a state into the states that follow it.
+
+A :class:`Forecaster` yields one state per step; :func:`rollout` drives any one-step model and
+refuses to go on from a state that is not weather. PEAR and the two baselines that every score is
+shown beside, persistence and climatology, share the protocol.
+"""
+
+from pear.rollout.baselines import ClimatologyForecaster, ClimatologyLike, Persistence
+from pear.rollout.generator import Forecaster, guard, rollout
+from pear.rollout.model import PearForecaster
+
+__all__ = [
+    "ClimatologyForecaster",
+    "ClimatologyLike",
+    "Forecaster",
+    "PearForecaster",
+    "Persistence",
+    "guard",
+    "rollout",
+]

@@ -1,0 +1,88 @@
+"""Statistics of a pair of fields, per cell: what the scores are made of.
+
+With error e = f − o and anomalies f′ = f − c, o′ = o − c from a climatology c at the valid time.
+Only sums of these ever leave this room, so results from any split of the work can be added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+Statistic = Callable[[Array, Array, Array], Array]
+
+STATISTICS: Final[dict[str, Statistic]] = {
+    "error": lambda e, f, o: e,
+    "absolute_error": lambda e, f, o: np.abs(e),
+    "squared_error": lambda e, f, o: e * e,
+    "anomaly_product": lambda e, f, o: f * o,
+    "squared_forecast_anomaly": lambda e, f, o: f * f,
+    "squared_truth_anomaly": lambda e, f, o: o * o,
+    "forecast_anomaly": lambda e, f, o: f,
+    "truth_anomaly": lambda e, f, o: o,
+}
+"""Per-cell statistics as functions of error, forecast anomaly and truth anomaly."""
+
+WEIGHT: Final = "weight"
+"""Name of the sum of weights that every mean is divided by."""
+
+NAMES: Final = (WEIGHT, *STATISTICS)
+"""Order of the first axis of every table of sums."""
+
+
+def weighted_sums(
+    forecast: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    climatology: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    mask: npt.NDArray[np.bool_] | None = None,
+) -> Array:
+    """Sum every statistic over cells, once per region.
+
+    Parameters
+    ----------
+    forecast, truth, climatology
+        (channel, cell), one physical unit per channel.
+    weights
+        (region, cell), weight of each cell in each region; 1 and 0 on HEALPix, whose cells have
+        equal area; area times membership on a lat-lon grid.
+    mask
+        (channel, cell), False where a value is to be skipped. The only way to skip: without it a
+        NaN makes its sums NaN.
+
+    Returns
+    -------
+    ndarray
+        (statistic in the order of :data:`NAMES`, channel, region), float64.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+    """
+    f, o, c = (np.asarray(values, dtype=np.float64) for values in (forecast, truth, climatology))
+    w = np.asarray(weights, dtype=np.float64)
+    if not f.shape == o.shape == c.shape or f.ndim != 2 or w.ndim != 2:
+        raise ValueError(
+            f"forecast {f.shape}, truth {o.shape} and climatology {c.shape} must all be "
+            f"(channel, cell), weights {w.shape} must be (region, cell)"
+        )
+    if w.shape[1] != f.shape[1]:
+        raise ValueError(f"weights cover {w.shape[1]} cells, the fields have {f.shape[1]}")
+    error, f_anomaly, o_anomaly = f - o, f - c, o - c
+    keep = None if mask is None else np.broadcast_to(mask, f.shape)
+    out = np.empty((len(NAMES), f.shape[0], w.shape[0]))
+    for index, name in enumerate(NAMES):
+        if name == WEIGHT:
+            values = np.ones_like(f)
+        else:
+            values = STATISTICS[name](error, f_anomaly, o_anomaly)
+        if keep is not None:
+            values = np.where(keep, values, 0.0)
+        out[index] = values @ w.T
+    return out

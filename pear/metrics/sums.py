@@ -1,0 +1,145 @@
+"""The table of sums that one pass over the data fills and that any number of workers can merge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pear.metrics.statistics import NAMES, Array, weighted_sums
+
+Channel = tuple[str, int | None]
+"""Canonical variable name and level in hPa, None at the surface."""
+
+
+@dataclass(frozen=True)
+class ScoreSums:
+    """Weighted sums of every statistic by (init, lead, channel, region).
+
+    Attributes
+    ----------
+    inits
+        (init,) ``datetime64[s]``, increasing.
+    leads
+        (lead,) ``timedelta64[s]``, increasing.
+    channels
+        (variable, level) behind the channel axis.
+    regions
+        Names behind the region axis.
+    values
+        (statistic, init, lead, channel, region), float64; an entry that was never added has
+        weight 0.
+    """
+
+    inits: npt.NDArray[np.datetime64]
+    leads: npt.NDArray[np.timedelta64]
+    channels: tuple[Channel, ...]
+    regions: tuple[str, ...] = ("global",)
+    values: Array = field(default_factory=lambda: np.empty(0), repr=False)
+
+    def __post_init__(self) -> None:
+        inits = np.atleast_1d(np.asarray(self.inits, dtype="datetime64[s]"))
+        leads = np.atleast_1d(np.asarray(self.leads, dtype="timedelta64[s]"))
+        for label, axis in (("inits", inits), ("leads", leads)):
+            if axis.size == 0 or np.any(np.diff(axis.astype(np.int64)) <= 0):
+                raise ValueError(f"{label} must be strictly increasing and not empty, got {axis}")
+        shape = (len(NAMES), inits.size, leads.size, len(self.channels), len(self.regions))
+        values = self.values if self.values.size else np.zeros(shape)
+        if values.shape != shape:
+            raise ValueError(f"sums have shape {values.shape}, the axes say {shape}")
+        object.__setattr__(self, "inits", inits)
+        object.__setattr__(self, "leads", leads)
+        object.__setattr__(self, "values", values)
+
+    def add(
+        self,
+        init: np.datetime64,
+        lead: np.timedelta64,
+        forecast: npt.ArrayLike,
+        truth: npt.ArrayLike,
+        climatology: npt.ArrayLike,
+        weights: npt.ArrayLike | None = None,
+        mask: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Add one verification: fields (channel, cell) at one init and lead.
+
+        Parameters
+        ----------
+        init, lead
+            Entries of :attr:`inits` and :attr:`leads`.
+        forecast, truth, climatology
+            (channel, cell), physical units; climatology at the valid time.
+        weights
+            (region, cell); equal weights for a single region if not given.
+        mask
+            (channel, cell), False to skip.
+
+        Raises
+        ------
+        ValueError
+            If init or lead is not on the axes, shapes disagree, or a sum is not finite (a NaN in
+            a field that no mask skips).
+        """
+        i = _position(self.inits, init, "init")
+        j = _position(self.leads, lead, "lead")
+        if weights is None:
+            weights = np.ones((1, np.shape(forecast)[-1]))
+        sums = weighted_sums(forecast, truth, climatology, weights, mask)
+        if not np.isfinite(sums).all():
+            channel = int(np.argwhere(~np.isfinite(sums))[0, 1])
+            raise ValueError(
+                f"{self.channels[channel]} at init {init}, lead {lead} has values that are not "
+                "finite; mask them or repair the store"
+            )
+        self.values[:, i, j] += sums
+
+    def merge(self, other: ScoreSums) -> ScoreSums:
+        """Return the table of both: axes united, sums added. Any order gives the same table.
+
+        Raises
+        ------
+        ValueError
+            If channels or regions differ.
+        """
+        if self.channels != other.channels or self.regions != other.regions:
+            raise ValueError("tables with different channels or regions cannot be merged")
+        inits = np.union1d(self.inits, other.inits)
+        leads = np.union1d(self.leads, other.leads)
+        shape = (len(NAMES), inits.size, leads.size, *self.values.shape[3:])
+        values = np.zeros(shape)
+        for part in (self, other):
+            rows = np.searchsorted(inits, part.inits)
+            columns = np.searchsorted(leads, part.leads)
+            values[:, rows[:, None], columns] += part.values
+        return ScoreSums(inits, leads, self.channels, self.regions, values)
+
+    @staticmethod
+    def merged(parts: Iterable[ScoreSums]) -> ScoreSums:
+        """Merge any number of tables, at least one."""
+        return reduce(ScoreSums.merge, parts)
+
+    def select(
+        self,
+        *,
+        inits: npt.NDArray[np.intp] | None = None,
+        regions: Sequence[str] | None = None,
+    ) -> ScoreSums:
+        """Return the table of some inits (by position, strictly increasing) or regions."""
+        values, times, names = self.values, self.inits, self.regions
+        if inits is not None:
+            values, times = values[:, inits], times[inits]
+        if regions is not None:
+            values = values[..., [_position(names, name, "region") for name in regions]]
+            names = tuple(regions)
+        return ScoreSums(times, self.leads, self.channels, names, values)
+
+
+def _position(axis: Any, item: Any, what: str) -> int:
+    found = [index for index, entry in enumerate(axis) if entry == item]
+    if not found:
+        raise ValueError(f"{what} {item} is not one of {list(axis)}")
+    return found[0]

@@ -1,0 +1,144 @@
+"""The table of sums: one pass, any order, every score."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pear.metrics import SCORES, ScoreSums, acc, bias, mae, rmse, score
+from pear.metrics.scores import per_init
+
+CHANNELS = (("mean_sea_level_pressure", None), ("geopotential", 500))
+INITS = np.array(["2001-01-01", "2001-01-02", "2001-01-04"], dtype="datetime64[s]")
+LEADS = np.array([86_400, 172_800], dtype="timedelta64[s]")
+CELLS = 48
+
+
+def fields(seed: int = 1) -> np.ndarray:
+    """(forecast, truth, climatology; init, lead, channel, cell)."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=(3, 2, 2, CELLS)) * 100 + 5e4
+    climatology = 5e4 + rng.normal(size=truth.shape)
+    return np.stack([truth + rng.normal(size=truth.shape) * 50, truth, climatology])
+
+
+def table(values: np.ndarray, rows: tuple[int, ...] = (0, 1, 2)) -> ScoreSums:
+    sums = ScoreSums(INITS[list(rows)], LEADS, CHANNELS)
+    for i in rows:
+        for j in range(2):
+            sums.add(INITS[i], LEADS[j], *values[:, i, j])
+    return sums
+
+
+def test_pooled_scores_equal_their_definitions_on_whole_arrays() -> None:
+    values = fields()
+    sums = table(values)
+    for j in range(2):
+        for k in range(2):
+            f, o, c = values[:, :, j, k]
+            for name, want in (
+                ("rmse", rmse(f, o)),
+                ("mae", mae(f, o)),
+                ("bias", bias(f, o)),
+                ("acc", acc(f, o, c)),
+            ):
+                assert score(sums, name)[j, k, 0] == pytest.approx(want, rel=1e-9), name
+
+
+def test_per_init_scores_are_means_of_each_init() -> None:
+    values = fields()
+    sums = table(values)
+    f, o, c = values[:, :, 0, 1]
+    each = [rmse(f[i], o[i]) for i in range(3)]
+    assert score(sums, "rmse_per_init")[0, 1, 0] == pytest.approx(np.mean(each))
+    np.testing.assert_allclose(per_init(sums, "rmse_per_init")[:, 0, 1, 0], each)
+    each = [acc(f[i], o[i], c[i]) for i in range(3)]
+    assert score(sums, "acc_per_init")[0, 1, 0] == pytest.approx(np.mean(each))
+    centred = [np.corrcoef(f[i] - c[i], o[i] - c[i])[0, 1] for i in range(3)]
+    assert score(sums, "acc_centered")[0, 1, 0] == pytest.approx(np.mean(centred))
+    activity = np.std(f - c) / np.std(o - c)
+    assert score(sums, "activity")[0, 1, 0] == pytest.approx(activity)
+
+
+def test_perfect_forecast() -> None:
+    values = fields()
+    values[0] = values[1]
+    sums = table(values)
+    for name, want in {"rmse": 0, "mae": 0, "bias": 0, "acc": 1, "activity": 1}.items():
+        np.testing.assert_allclose(score(sums, name), want, atol=1e-12)
+
+
+def test_climatology_is_undefined_for_acc_alone() -> None:
+    values = fields()
+    values[0] = values[2]
+    sums = table(values)
+    for name in SCORES:
+        defined = name in ("rmse", "rmse_per_init", "mae", "bias", "activity")
+        assert np.isfinite(score(sums, name)).all() == defined, name
+    np.testing.assert_array_equal(score(sums, "activity"), 0.0)
+
+
+@given(st.permutations(range(3)), st.permutations(range(6)))
+def test_any_order_of_merging_gives_the_same_table(order: list[int], slices: list[int]) -> None:
+    values = fields()
+    whole = table(values)
+    by_init = ScoreSums.merged(table(values, (i,)) for i in order)
+    np.testing.assert_array_equal(by_init.values, whole.values)
+    assert np.array_equal(by_init.inits, whole.inits)
+    # The same holds if the globe is cut into six pieces that different workers sum.
+    parts = []
+    for piece in slices:
+        part = ScoreSums(INITS, LEADS, CHANNELS)
+        cut = slice(8 * piece, 8 * piece + 8)
+        for i in range(3):
+            for j in range(2):
+                part.add(INITS[i], LEADS[j], *values[:, i, j, :, cut])
+        parts.append(part)
+    np.testing.assert_allclose(ScoreSums.merged(parts).values, whole.values, rtol=1e-12)
+
+
+def test_regions_are_rows_of_weights() -> None:
+    values = fields()
+    north = np.arange(CELLS) < 20
+    sums = ScoreSums(INITS, LEADS, CHANNELS, ("global", "north"))
+    sums.add(INITS[0], LEADS[0], *values[:, 0, 0], np.stack([np.ones(CELLS), north]))
+    f, o = values[:2, 0, 0, 0]
+    assert score(sums, "rmse")[0, 0, 0] == pytest.approx(rmse(f, o))
+    assert score(sums, "rmse")[0, 0, 1] == pytest.approx(rmse(f[north], o[north]))
+    assert sums.select(regions=["north"]).values.shape[-1] == 1
+
+
+def test_what_was_never_added_is_nan_and_not_counted() -> None:
+    values = fields()
+    sums = ScoreSums(INITS, LEADS, CHANNELS)
+    sums.add(INITS[1], LEADS[0], *values[:, 1, 0])
+    assert np.isnan(score(sums, "rmse")[1]).all()
+    np.testing.assert_allclose(score(sums, "rmse")[0], score(sums, "rmse_per_init")[0])
+
+
+def test_nan_is_refused_unless_masked() -> None:
+    values = fields()
+    values[0, 0, 0, 1, 5] = np.nan
+    sums = ScoreSums(INITS, LEADS, CHANNELS)
+    with pytest.raises(ValueError, match=r"geopotential.*500.*2001-01-01"):
+        sums.add(INITS[0], LEADS[0], *values[:, 0, 0])
+    assert not sums.values.any(), "a refused field leaves the table as it was"
+    mask = np.isfinite(values[0, 0, 0])
+    sums.add(INITS[0], LEADS[0], *values[:, 0, 0], mask=mask)
+    keep = mask[1]
+    want = rmse(values[0, 0, 0, 1, keep], values[1, 0, 0, 1, keep])
+    assert score(sums, "rmse")[0, 1, 0] == pytest.approx(want)
+
+
+def test_bad_axes_and_names_are_named() -> None:
+    with pytest.raises(ValueError, match="strictly increasing"):
+        ScoreSums(INITS[::-1], LEADS, CHANNELS)
+    sums = ScoreSums(INITS, LEADS, CHANNELS)
+    with pytest.raises(ValueError, match="init 2001-01-03"):
+        sums.add(np.datetime64("2001-01-03"), LEADS[0], *fields()[:, 0, 0])
+    with pytest.raises(ValueError, match="no score 'rsme'"):
+        score(sums, "rsme")
+    with pytest.raises(ValueError, match="different channels"):
+        sums.merge(ScoreSums(INITS, LEADS, CHANNELS[:1]))
