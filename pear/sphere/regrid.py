@@ -1,0 +1,310 @@
+"""Regular latitude-longitude grids to nested HEALPix and back, as sparse weights.
+
+A matrix is built once per pair of grids (cached), applied to all fields by :func:`apply`. Rows
+sum to one, so a constant stays that constant. Column order is the order of the input as given:
+latitude may run either way and longitude may start anywhere, no field is ever flipped or rolled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from pear.sphere import grid as healpix
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+_CACHED: Final = 12
+_SPACING_TOLERANCE: Final = 2e-3  # Gaussian latitudes differ by more, float32 ones by less
+
+
+@dataclass(frozen=True, eq=False)
+class LatLonGrid:
+    """A regular (equiangular) grid of points, in the order in which a file holds them.
+
+    Parameters
+    ----------
+    lat
+        (row,), degrees north, evenly spaced, either way.
+    lon
+        (column,), degrees east, evenly spaced, any start; a repeated 360° column is allowed.
+
+    Raises
+    ------
+    ValueError
+        If an axis is too short, not finite, out of range or not evenly spaced (Gaussian grids).
+    """
+
+    lat: Floats
+    lon: Floats
+
+    def __post_init__(self) -> None:
+        lat, lon = _even("latitude", self.lat), _even("longitude", _unwrapped(self.lon))
+        if np.abs(lat).max() > 90.0 + 1e-3:
+            raise ValueError(f"latitude reaches {lat[np.abs(lat).argmax()]:g} degrees")
+        if abs(lon[-1] - lon[0]) > 360.0 + 1e-2:
+            raise ValueError(f"longitude spans {abs(lon[-1] - lon[0]):g} degrees, more than 360")
+        object.__setattr__(self, "lat", _snap_poles(lat))
+        object.__setattr__(self, "lon", _snap_circle(lon))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(row, column)."""
+        return self.lat.size, self.lon.size
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return self.lat.size * self.lon.size
+
+    @property
+    def lat_step(self) -> float:
+        """Degrees from one row to the next, negative if rows run southwards."""
+        return float((self.lat[-1] - self.lat[0]) / (self.lat.size - 1))
+
+    @property
+    def lon_step(self) -> float:
+        """Degrees from one column to the next."""
+        return float((self.lon[-1] - self.lon[0]) / (self.lon.size - 1))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the last column repeats the first, 360 degrees on."""
+        return abs(abs(self.lon[-1] - self.lon[0]) - 360.0) < 0.05 * abs(self.lon_step)
+
+    @property
+    def columns(self) -> int:
+        """Number of distinct columns."""
+        return self.lon.size - int(self.closed)
+
+    @property
+    def is_global(self) -> bool:
+        """Whether the points go round the circle and up to within one row of both poles."""
+        step = abs(self.lat_step)
+        round_circle = abs(self.columns * abs(self.lon_step) - 360.0) < 0.05 * abs(self.lon_step)
+        gap = max(90.0 + self.lat.min(), 90.0 - self.lat.max())
+        return bool(round_circle and gap <= 1.05 * step)
+
+    @property
+    def key(self) -> str:
+        """Hash of the coordinates: the name of the grid in caches and reports."""
+        digest = hashlib.sha256(np.round(np.concatenate([self.lat, self.lon]), 6).tobytes())
+        return f"{self.lat.size}x{self.lon.size}-{digest.hexdigest()[:12]}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LatLonGrid) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.lat.size} x {self.lon.size} points, {abs(self.lat_step):.4g} x "
+            f"{abs(self.lon_step):.4g} degrees, latitude {self.lat[0]:g} to {self.lat[-1]:g}, "
+            f"longitude {self.lon[0]:g} to {self.lon[-1]:g}"
+        )
+
+    def require_global(self) -> LatLonGrid:
+        """Return self.
+
+        Raises
+        ------
+        ValueError
+            If the grid does not cover the sphere.
+        """
+        if not self.is_global:
+            raise ValueError(f"the grid does not cover the globe: {self}")
+        return self
+
+
+def global_grid(rows: int, columns: int, poles: bool = True) -> LatLonGrid:
+    """Regular global grid from north to south, longitude from 0.
+
+    ``poles``: the first and last row are the poles (ERA5); else rows lie at cell centres.
+    """
+    half = 0.0 if poles else 90.0 / rows
+    return LatLonGrid(
+        np.linspace(90.0 - half, half - 90.0, rows), np.arange(columns) * 360 / columns
+    )
+
+
+@lru_cache(maxsize=_CACHED)
+def bilinear_to_healpix(grid: LatLonGrid, nside: int, vector: bool = False) -> sparse.csr_array:
+    """Weights of bilinear interpolation to the cell centres, (cell, row x column), float64.
+
+    Periodic in longitude. Where the grid has no row at a pole, one is made from the two nearest
+    rings: for a scalar their mean, extrapolated in the square of the colatitude (a smooth scalar
+    has no other zonally symmetric term there); with ``vector=True``, for components of a wind,
+    their zonal wavenumber 1, which is what one vector at the pole looks like along a ring.
+
+    Raises
+    ------
+    ValueError
+        If the grid does not cover the globe.
+    """
+    grid.require_global()
+    lat, lon = healpix.centres(nside)
+    j, fx = _column(grid, lon)
+    up, fy = _row(grid, lat)
+    columns = grid.columns
+    j_next = (j + 1) % columns
+    rows, cols, values = [], [], []
+    target = np.arange(lat.size)
+    for row, wy in ((up, 1.0 - fy), (up + 1, fy)):
+        for column, wx in ((j, 1.0 - fx), (j_next, fx)):
+            inside = (row >= 0) & (row < grid.lat.size)
+            rows.append(target[inside])
+            cols.append((row * grid.lon.size + column)[inside])
+            values.append((wy * wx)[inside])
+        for outside, ring in ((row < 0, 0), (row >= grid.lat.size, grid.lat.size - 1)):
+            for cell in np.flatnonzero(outside & (wy > 0)):
+                index, weight = _pole(grid, ring, float(lon[cell]), vector)
+                rows.append(np.full(index.size, cell))
+                cols.append(index)
+                values.append(wy[cell] * weight)
+    return _matrix(rows, cols, values, (lat.size, grid.size))
+
+
+@lru_cache(maxsize=_CACHED)
+def healpix_to_latlon_bilinear(nside: int, grid: LatLonGrid) -> sparse.csr_array:
+    """Weights of bilinear interpolation on the cells to the points, (row x column, cell).
+
+    The four cells round each point are those of HEALPix's own interpolation. The grid may be
+    regional.
+    """
+    lat, lon = np.meshgrid(np.clip(grid.lat, -90.0, 90.0), grid.lon, indexing="ij")
+    index, weight = healpix.interpolation_weights(lat.ravel(), lon.ravel(), nside)
+    points = np.broadcast_to(np.arange(grid.size), index.shape)
+    shape = (grid.size, healpix.cells_of_nside(nside))
+    return _matrix([points.ravel()], [index.ravel()], [weight.ravel()], shape)
+
+
+def apply(weights: sparse.csr_array, fields: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Regrid fields: (…, source point) to (…, target point), in the dtype of the fields.
+
+    Sums run in float64. A NaN spreads to every target that has weight on it, and no further.
+
+    Raises
+    ------
+    ValueError
+        If the last axis does not fit the weights.
+    """
+    if fields.shape[-1] != weights.shape[1]:
+        raise ValueError(
+            f"fields have {fields.shape[-1]} points, the weights take {weights.shape[1]}"
+        )
+    flat = fields.reshape(-1, fields.shape[-1])
+    out = np.empty((flat.shape[0], weights.shape[0]), dtype=np.result_type(fields.dtype, "f4"))
+    used, compact = _compact(weights)
+    for field, target in zip(flat, out, strict=True):
+        target[:] = compact @ field[used].astype(np.float64)
+    return out.reshape(*fields.shape[:-1], weights.shape[0])
+
+
+def _compact(weights: sparse.csr_array) -> tuple[Any, sparse.csr_array]:
+    """Columns in use and the matrix on them alone: a fine grid has many points without weight."""
+    kept = getattr(weights, "_pear_compact", None)
+    if kept is None:
+        used, inverse = np.unique(weights.indices, return_inverse=True)
+        if used.size == weights.shape[1]:
+            kept = (slice(None), weights)
+        else:
+            shape = (weights.shape[0], used.size)
+            kept = (used, sparse.csr_array((weights.data, inverse, weights.indptr), shape=shape))
+        weights._pear_compact = kept  # lives and dies with the cached matrix
+    return kept
+
+
+def _matrix(rows: Any, cols: Any, values: Any, shape: tuple[int, int]) -> sparse.csr_array:
+    data, ij = np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))
+    matrix = sparse.csr_array(sparse.coo_array((data, ij), shape=shape))
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()  # a zero weight must not let a missing value through
+    return matrix
+
+
+def _column(grid: LatLonGrid, lon: Floats) -> tuple[Integers, Floats]:
+    """Column to the left of each longitude and the fraction of the way to the next one."""
+    position = np.mod((lon - grid.lon[0]) / grid.lon_step, grid.columns)
+    left = np.floor(position)
+    return left.astype(np.int64) % grid.columns, position - left
+
+
+def _row(grid: LatLonGrid, lat: Floats) -> tuple[Integers, Floats]:
+    """Row before each latitude (-1: beyond the first) and the fraction of the way to the next.
+
+    Beyond the first and the last row the way ends at the pole, wherever that lies.
+    """
+    position = (lat - grid.lat[0]) / grid.lat_step
+    before = np.clip(np.floor(position), -1, grid.lat.size - 1)
+    fraction = position - before
+    for end, row in ((0, -1), (-1, grid.lat.size - 1)):
+        gap = 90.0 - abs(grid.lat[end])
+        beyond = before == row
+        if beyond.any():
+            way = np.abs(lat[beyond] - grid.lat[end]) / gap if gap > 0 else np.zeros(beyond.sum())
+            fraction[beyond] = 1.0 - way if row < 0 else way
+    return before.astype(np.int64), fraction
+
+
+def _pole(grid: LatLonGrid, ring: int, lon: float, vector: bool) -> tuple[Integers, Floats]:
+    """Points and weights that give the value at the pole beyond this ring, seen from ``lon``."""
+    step = 1 if ring == 0 else -1
+    near, next_ = (np.deg2rad(90.0 - abs(grid.lat[r])) ** 2 for r in (ring, ring + step))
+    n = grid.columns
+    shape = np.full(n, 1.0 / n)
+    if vector:
+        shape = 2.0 / n * np.cos(np.deg2rad(grid.lon[:n] - lon))
+    index = np.concatenate([r * grid.lon.size + np.arange(n) for r in (ring, ring + step)])
+    return index, np.concatenate([shape * next_, -shape * near]) / (next_ - near)
+
+
+def _even(name: str, axis: Any) -> Floats:
+    """Return the axis evenly spaced to the last bit, if it is so but for rounding."""
+    axis = np.atleast_1d(np.asarray(axis, dtype=np.float64))
+    if axis.ndim != 1 or axis.size < 3:
+        raise ValueError(f"{name} has shape {axis.shape}; a grid needs at least 3 points")
+    if not np.isfinite(axis).all():
+        raise ValueError(f"{name} has values that are not finite")
+    even = np.linspace(axis[0], axis[-1], axis.size)
+    step = (axis[-1] - axis[0]) / (axis.size - 1)
+    worst = float(np.abs(np.diff(axis) - step).max())
+    if step == 0 or worst > _SPACING_TOLERANCE * abs(step) + 2e-5 * (1 + np.abs(axis).max() / 90):
+        raise ValueError(
+            f"{name} is not evenly spaced (steps {np.diff(axis).min():.6g} to "
+            f"{np.diff(axis).max():.6g} degrees): Gaussian and other grids are not supported"
+        )
+    return even
+
+
+def _unwrapped(lon: Any) -> Any:
+    """Longitudes that jump by 360 degrees once (45 … 315 0 … 40) made one rising run."""
+    lon = np.atleast_1d(np.asarray(lon, dtype=np.float64))
+    jumps = np.diff(lon)
+    if lon.size > 2 and np.isfinite(lon).all() and (np.abs(jumps) > 180.0).sum() == 1:
+        at = int(np.abs(jumps).argmax())
+        lon = lon.copy()
+        lon[at + 1 :] -= 360.0 * np.sign(jumps[at])
+    return lon
+
+
+def _snap_poles(lat: Floats) -> Floats:
+    step = abs(lat[1] - lat[0])
+    ends = [np.sign(x) * 90.0 if abs(abs(x) - 90.0) < 0.02 * step else x for x in (lat[0], lat[-1])]
+    return np.linspace(ends[0], ends[1], lat.size)
+
+
+def _snap_circle(lon: Floats) -> Floats:
+    step = (lon[-1] - lon[0]) / (lon.size - 1)
+    for columns in (lon.size, lon.size - 1):
+        exact = np.sign(step) * 360.0 / columns
+        if abs(columns * (step - exact)) < 0.02 * abs(step):
+            return np.asarray(lon[0] + exact * np.arange(lon.size))
+    return lon

@@ -1,0 +1,134 @@
+"""Regridding against analytic fields, healpy's interpolation and ECMWF's own weights."""
+
+from __future__ import annotations
+
+import healpy
+import numpy as np
+import pytest
+
+from pear.sphere import grid as healpix
+from pear.sphere.regrid import (
+    LatLonGrid,
+    apply,
+    bilinear_to_healpix,
+    global_grid,
+    healpix_to_latlon_bilinear,
+)
+
+GRIDS = {
+    "poles, southwards, from 0": global_grid(73, 144),
+    "northwards": LatLonGrid(np.linspace(-90, 90, 73), np.arange(144) * 2.5),
+    "from -180": LatLonGrid(np.linspace(90, -90, 73), np.arange(-180, 180, 2.5)),
+    "from 45 over the seam": LatLonGrid(
+        np.linspace(90, -90, 73), (np.arange(144) * 2.5 + 45) % 360
+    ),
+    "repeated 360": LatLonGrid(np.linspace(90, -90, 73), np.arange(145) * 2.5),
+    "no poles": global_grid(72, 144, poles=False),
+    "one pole only": LatLonGrid(90 - 2.5 * np.arange(72), np.arange(144) * 2.5),
+    "westwards": LatLonGrid(np.linspace(90, -90, 73), 357.5 - np.arange(144) * 2.5),
+}
+
+
+def smooth(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    """A low-order field on the sphere: x, y, z and xy of the unit vector."""
+    la, lo = np.deg2rad(lat), np.deg2rad(lon)
+    x, y, z = np.cos(la) * np.cos(lo), np.cos(la) * np.sin(lo), np.sin(la)
+    return 1.0 + x + 2 * y - z + 3 * x * y
+
+
+def on(grid: LatLonGrid) -> np.ndarray:
+    return smooth(*np.meshgrid(grid.lat, grid.lon, indexing="ij")).ravel()
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_constants_are_kept_exactly(name: str) -> None:
+    grid = GRIDS[name]
+    field = np.full(grid.size, 101_325.0, dtype=np.float32)
+    assert np.all(apply(bilinear_to_healpix(grid, 16), field) == np.float32(101_325.0))
+
+
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("nside", [8, 64])
+def test_smooth_field_wherever_rows_and_columns_start(name: str, nside: int) -> None:
+    grid = GRIDS[name]
+    got = apply(bilinear_to_healpix(grid, nside), on(grid))
+    # bilinear error is at most h² |f''| / 8 per direction; |f''| is 12 at most here
+    assert np.abs(got - smooth(*healpix.centres(nside))).max() < 2 * 12 * np.deg2rad(2.5) ** 2 / 8
+
+
+def test_second_order_in_the_spacing() -> None:
+    errors = []
+    for rows in (37, 73, 145):
+        grid = global_grid(rows, 2 * (rows - 1))
+        error = apply(bilinear_to_healpix(grid, 32), on(grid)) - smooth(*healpix.centres(32))
+        errors.append(float(np.sqrt((error**2).mean())))
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+    assert errors[1] / errors[2] == pytest.approx(4, rel=0.1)
+
+
+def test_exact_where_a_centre_is_a_grid_point() -> None:
+    # nside 1 has centres on the equator at 0, 90, 180, 270 degrees
+    grid = global_grid(181, 360)
+    weights = bilinear_to_healpix(grid, 1)
+    cells = healpix.cell_of(np.zeros(4), np.array([0.0, 90, 180, 270]), 1)
+    assert np.array_equal(apply(weights, on(grid))[cells], smooth(np.zeros(4), np.arange(4) * 90.0))
+
+
+def test_one_wind_at_a_pole_that_the_grid_leaves_out() -> None:
+    # uniform motion over the pole, seen as components: u = -sin(lon), v = -cos(lon) near +90
+    grid = global_grid(18, 36, poles=False)
+    lat, lon = np.meshgrid(grid.lat, grid.lon, indexing="ij")
+    u = np.where(lat > 60, -np.sin(np.deg2rad(lon)), 0.0).ravel()
+    cells = healpix.cell_of(np.full(8, 89.0), np.arange(8) * 45.0 + 3, 64)
+    want = -np.sin(np.deg2rad(healpix.centres(64)[1][cells]))
+    vector = apply(bilinear_to_healpix(grid, 64, vector=True), u)[cells]
+    scalar = apply(bilinear_to_healpix(grid, 64), u)[cells]
+    assert np.abs(vector - want).max() < 0.02
+    assert np.abs(scalar - want).max() > 0.5  # the ring mean of a wind is nothing
+
+
+def test_missing_value_stays_where_it_is() -> None:
+    grid = global_grid(37, 72)
+    field = on(grid)
+    field[18 * 72 + 10] = np.nan
+    bad = np.isnan(apply(bilinear_to_healpix(grid, 16), field))
+    lat, lon = healpix.centres(16)
+    near = (np.abs(lat) < 5) & (np.abs(lon - 50) < 5)
+    assert np.array_equal(bad, near)
+
+
+def test_back_to_the_points_is_healpys_own_interpolation() -> None:
+    grid = GRIDS["from 45 over the seam"]
+    field = smooth(*healpix.centres(32))
+    got = apply(healpix_to_latlon_bilinear(32, grid), field)
+    lat, lon = np.meshgrid(grid.lat, grid.lon, indexing="ij")
+    oracle = healpy.get_interp_val(field, lon.ravel(), lat.ravel(), nest=True, lonlat=True)
+    assert np.abs(got - oracle).max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon", "word"),
+    [
+        (np.polynomial.legendre.leggauss(64)[0] * 90, np.arange(128) * 2.8125, "evenly"),
+        (np.linspace(90, -90, 73), np.append(np.arange(143) * 2.5, 359), "evenly"),
+        (np.linspace(95, -95, 73), np.arange(144) * 2.5, "latitude reaches"),
+        (np.linspace(90, -90, 73), np.arange(200) * 2.5, "more than 360"),
+        (np.full(73, np.nan), np.arange(144) * 2.5, "finite"),
+        ([0.0], np.arange(144) * 2.5, "at least 3"),
+    ],
+)
+def test_what_is_no_regular_grid_is_refused(lat: object, lon: object, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        LatLonGrid(np.asarray(lat), np.asarray(lon))
+
+
+def test_regional_grid_is_refused_with_its_bounds() -> None:
+    region = LatLonGrid(np.linspace(55, 47, 33), np.linspace(5, 15, 41))
+    with pytest.raises(ValueError, match=r"does not cover the globe.*55 to 47"):
+        bilinear_to_healpix(region, 8)
+
+
+def test_weights_are_made_once_per_grid() -> None:
+    assert bilinear_to_healpix(global_grid(37, 72), 8) is bilinear_to_healpix(
+        global_grid(37, 72), 8
+    )
