@@ -165,7 +165,7 @@ def nest_of_xy(x: Any, y: Any, face: Any, nside: int) -> Integers:
     x, y, face = (np.asarray(item, dtype=np.int64) for item in (x, y, face))
     size = check_nside(nside)
     for name, value, limit in (("x", x, size), ("y", y, size), ("face", face, BASE_PIXELS)):
-        if value.size and not (0 <= value.min() and value.max() < limit):
+        if value.size and (value.min() < 0 or value.max() >= limit):
             raise ValueError(f"{name} must lie in 0…{limit - 1}, got {value.min()}…{value.max()}")
     return np.asarray(face * size * size + _spread_bits(x) + 2 * _spread_bits(y), dtype=np.int64)
 

@@ -1,0 +1,96 @@
+"""The symmetries of the HEALPix grid that a rotating planet keeps, as exact cell permutations.
+
+Two isometries of the sphere map the grid onto itself cell by cell and respect the sense in which
+the planet turns: **R**, the rotation by 90° about the axis, and **M**, the mirror at the equator.
+They make the group C4h of order 8, R⁴ = M² = 1 and RM = MR. (The mirror longitude → −longitude
+also maps the grid onto itself, but turns the rotation of the planet round.)
+
+An element g acts on a field by moving it: ``(g·x)[cell] = x[permutation(g, nside)[cell]]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from pear.sphere.grid import Integers, check_nside, nest_of_xy, xy_of_nest
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of C4h: quarter turns eastwards, then perhaps the mirror at the equator.
+
+    Attributes
+    ----------
+    turns
+        Rotations by 90° towards the east, 0…3.
+    mirror
+        Whether north and south are exchanged.
+    """
+
+    turns: int = 0
+    mirror: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turns", self.turns % 4)
+
+    def __mul__(self, other: Element) -> Element:
+        """Product of two elements; the group is commutative."""
+        return Element(self.turns + other.turns, self.mirror != other.mirror)
+
+    @property
+    def inverse(self) -> Element:
+        """The element that undoes this one."""
+        return Element(-self.turns, self.mirror)
+
+    @property
+    def name(self) -> str:
+        """Short name: 1, R, R2, R3, M, RM, R2M, R3M."""
+        turn = ("", "R", "R2", "R3")[self.turns]
+        return (turn + ("M" if self.mirror else "")) or "1"
+
+
+IDENTITY: Final = Element()
+R: Final = Element(turns=1)
+M: Final = Element(mirror=True)
+C4: Final = tuple(Element(turns) for turns in range(4))
+"""Rotations by multiples of 90°: every network of PEAR with the ring rotation keeps them."""
+C4H: Final = tuple(Element(turns, mirror) for mirror in (False, True) for turns in range(4))
+"""All eight elements, rotations first."""
+
+
+@lru_cache(maxsize=64)
+def permutation(element: Element, nside: int) -> Integers:
+    """Cells from which a moved field is read: (12 nside²,), nested, read-only.
+
+    The rotation sends cell k of base pixel f to cell k of the next base pixel to the east. The
+    mirror exchanges the polar base pixels f and f ± 8 and turns every base pixel over its east-west
+    diagonal: (x, y) → (nside − 1 − y, nside − 1 − x).
+    """
+    x, y, face = xy_of_nest(check_nside(nside))
+    face = 4 * (face // 4) + (face % 4 - element.turns) % 4
+    if element.mirror:
+        face = np.where(face // 4 == 1, face, (face + 8) % 16)
+        x, y = nside - 1 - y, nside - 1 - x
+    table = nest_of_xy(x, y, face, nside)
+    table.flags.writeable = False
+    return table
+
+
+def block_mirror(cells: int) -> Integers:
+    """σ, what the mirror does inside a block of 4^k consecutive nested cells: (cells,).
+
+    The anti-transpose (x, y) → (n − 1 − y, n − 1 − x) of an n × n block; its own inverse.
+
+    Raises
+    ------
+    ValueError
+        If ``cells`` is no power of four.
+    """
+    side = round(cells**0.5)
+    if cells < 1 or side * side != cells or side & (side - 1):
+        raise ValueError(f"{cells} cells are no square block of the nested order; 4^k are")
+    return permutation(M, side)[4 * cells : 5 * cells] - 4 * cells
