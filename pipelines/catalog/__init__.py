@@ -1,0 +1,28 @@
+"""The catalog of a data folder: stores, models, runs, evaluations, schedules."""
+
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.jobs import FinishedError, NotOwnerError
+from pipelines.catalog.queries import NotFoundError
+from pipelines.catalog.records import (
+    ACTIVE,
+    BATCH,
+    INTERACTIVE,
+    STATUSES,
+    Evaluation,
+    Event,
+    Job,
+    Model,
+    Page,
+    Progress,
+    Run,
+    Schedule,
+    Status,
+    Store,
+    StoreKind,
+)
+
+__all__ = [
+    "ACTIVE", "BATCH", "INTERACTIVE", "STATUSES", "Catalog", "Evaluation", "Event",
+    "FinishedError", "Job", "Model", "NotFoundError", "NotOwnerError", "Page", "Progress", "Run",
+    "Schedule", "Status", "Store", "StoreKind",
+]  # fmt: skip

@@ -1,0 +1,100 @@
+"""Connections to the catalog's database: SQLite in WAL mode, or PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from pear.errors import InputError
+from pipelines.catalog.tables import migrate
+
+_BUSY_SECONDS = 30.0
+_MIGRATION_LOCK = 0x50454152  # "PEAR": the advisory lock that lets one process migrate at a time
+
+
+class Database:
+    """One database with two kinds of transaction: reading and writing.
+
+    A writing transaction of SQLite takes the write lock when it begins: one that starts by reading
+    and then writes would otherwise fail at once when another writer was faster.
+
+    Parameters
+    ----------
+    url
+        A path or ``sqlite:///PATH``, or ``postgresql://USER:PASSWORD@HOST/NAME``.
+
+    Raises
+    ------
+    InputError
+        If the URL names no known database, the driver is missing, or a newer PEAR wrote it.
+    """
+
+    def __init__(self, url: str | Path) -> None:
+        self.url = _url(url)
+        try:
+            self.engine: Engine = sa.create_engine(self.url, pool_pre_ping=True)
+        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
+            raise InputError(f"catalog {self.url!r} is no database URL", field="catalog") from error
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"catalog {self.url!r} needs {error.name}", field="catalog",
+                hint="pip install 'pear-weather[postgres]'",
+            ) from error  # fmt: skip
+        self.sqlite = self.engine.dialect.name == "sqlite"
+        if self.sqlite:
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+        with self.write() as connection:
+            if not self.sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            migrate(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that only reads and sees one moment of the catalog."""
+        with self.engine.connect() as connection:
+            yield connection.execution_options(pear_read=True)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that is committed as a whole, or not at all."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _url(url: str | Path) -> str:
+    text = str(url)
+    if isinstance(url, Path) or "://" not in text:
+        return f"sqlite:///{Path(text).resolve()}"
+    for plain in ("postgresql://", "postgres://"):
+        if text.startswith(plain):
+            return "postgresql+psycopg://" + text.removeprefix(plain)
+    return text
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    # SQLAlchemy begins transactions itself (see below); the driver's own habit of beginning one
+    # before the first write would come too late.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # FULL: an acknowledged run survives a power cut; it costs milliseconds per step.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reading = connection.get_execution_options().get("pear_read", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

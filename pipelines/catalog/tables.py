@@ -1,0 +1,190 @@
+"""Tables of the catalog and their migrations by number.
+
+A catalog carries one version number. Opening it runs every migration above that number in one
+transaction; a catalog from a newer PEAR is refused rather than guessed at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.types import TypeDecorator
+
+from pear.calendar import iso, utc
+from pear.errors import InputError
+
+
+class Moment(TypeDecorator[datetime]):
+    """A wall-clock moment: aware, UTC, in Python; SQLite keeps it as text without the zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store as UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """Return as aware UTC."""
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class ModelTime(TypeDecorator[np.datetime64]):
+    """A time on the model's axis: ``datetime64[s]`` in Python, ISO text (which sorts) stored."""
+
+    impl = sa.String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: np.datetime64 | None, dialect: Dialect) -> str | None:
+        """Store as ISO 8601 with ``Z``."""
+        return None if value is None else iso(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> np.datetime64 | None:
+        """Return as ``datetime64[s]``."""
+        return None if value is None else utc(str(value).removesuffix("Z"))[0]
+
+
+class Document(TypeDecorator[dict[str, Any]]):
+    """A JSON object as text, keys sorted; NaN and infinity are refused."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any | None, dialect: Dialect) -> str:
+        """Store as JSON text."""
+        return json.dumps(dict(value or {}), sort_keys=True, allow_nan=False)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> dict[str, Any]:
+        """Return the object."""
+        return dict(json.loads(value)) if value else {}
+
+
+metadata: Final = sa.MetaData()
+
+version = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer, nullable=False))
+
+stores = sa.Table(
+    "stores", metadata,
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("nside", sa.Integer, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("first_time", ModelTime),
+    sa.Column("last_time", ModelTime),
+    sa.Column("attributes", Document, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+)  # fmt: skip
+
+models = sa.Table(
+    "models", metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("nside", sa.Integer, nullable=False),
+    sa.Column("step_hours", sa.Integer, nullable=False),
+    sa.Column("attributes", Document, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+)  # fmt: skip
+
+
+def _job_columns() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("status", sa.String(16), nullable=False, index=True),
+        sa.Column("model", sa.String(64), nullable=False),
+        sa.Column("priority", sa.Integer, nullable=False),
+        sa.Column("step", sa.Integer, nullable=False),
+        sa.Column("total", sa.Integer, nullable=False),
+        sa.Column("seconds_per_step", sa.Float),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("cancel_requested", sa.Boolean, nullable=False),
+        sa.Column("owner", sa.String(64)),
+        sa.Column("reason", sa.Text),
+        sa.Column("error_kind", sa.String(64)),
+        sa.Column("created_at", Moment, nullable=False, index=True),
+        sa.Column("queued_at", Moment, nullable=False),
+        sa.Column("started_at", Moment),
+        sa.Column("finished_at", Moment),
+        sa.Column("updated_at", Moment, nullable=False),
+        sa.Column("read_at", Moment),
+    ]
+
+
+runs = sa.Table(
+    "runs", metadata, *_job_columns(),
+    sa.Column("init_time", ModelTime, nullable=False, index=True),
+    sa.Column("lead_hours", sa.Integer, nullable=False),
+    sa.Column("options", Document, nullable=False),
+)  # fmt: skip
+
+evaluations = sa.Table(
+    "evaluations", metadata, *_job_columns(), sa.Column("request", Document, nullable=False)
+)
+
+schedules = sa.Table(
+    "schedules", metadata,
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("cron", sa.String(64), nullable=False),
+    sa.Column("action", Document, nullable=False),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.Column("last_fire", Moment),
+    sa.Column("last_status", sa.String(16)),
+    sa.Column("last_reason", sa.Text),
+)  # fmt: skip
+
+events = sa.Table(
+    "events", metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("subject", sa.String(128), nullable=False, index=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("level", sa.String(8), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("details", Document, nullable=False),
+)  # fmt: skip
+
+
+def _first(connection: Connection) -> None:
+    metadata.create_all(connection, checkfirst=True)
+
+
+MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_first,)
+"""Migration number n brings a catalog from version n to n + 1; never edit one that shipped."""
+
+VERSION: Final = len(MIGRATIONS)
+
+
+def migrate(connection: Connection) -> int:
+    """Bring the catalog behind this connection to the present version; return the version found.
+
+    Raises
+    ------
+    InputError
+        If the catalog was made by a newer PEAR.
+    """
+    version.create(connection, checkfirst=True)
+    found = int(connection.execute(sa.select(version.c.version)).scalar() or 0)
+    if found > VERSION:
+        raise InputError(
+            f"the catalog has version {found}, this PEAR knows {VERSION}", field="catalog",
+            hint="use the newer PEAR that wrote it",
+        )  # fmt: skip
+    for migration in MIGRATIONS[found:]:
+        migration(connection)
+    if found < VERSION:
+        connection.execute(version.delete())
+        connection.execute(version.insert().values(version=VERSION))
+    return found

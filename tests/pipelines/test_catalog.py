@@ -1,0 +1,286 @@
+"""The catalog: states, identities, guards, pages, and many processes at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from pear.errors import InputError
+from pipelines.catalog import (
+    INTERACTIVE,
+    Catalog,
+    FinishedError,
+    NotFoundError,
+    NotOwnerError,
+)
+from pipelines.catalog.tables import VERSION, version
+
+SHA = "ab" * 32
+DAY = np.datetime64("2001-03-01T00:00:00")
+
+
+class Clock:
+    """A clock that moves one second each time it is read."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with Catalog(tmp_path / "catalog.sqlite", clock=Clock()) as made:
+        made.add_model(SHA, "models/x", nside=8, step_hours=24, name="small")
+        yield made
+
+
+def test_stores_are_entered_once_and_kept_up_to_date(catalog: Catalog) -> None:
+    days = DAY + np.arange(3) * np.timedelta64(1, "D")
+    first = catalog.add_store("demo", "analyses/demo.zarr", nside=16, times=days[:2])
+    again = catalog.add_store("demo", "analyses/demo.zarr", nside=16, times=days)
+    assert (first.times, again.times) == (2, 3)
+    assert again.created_at == first.created_at < again.updated_at
+    assert (again.first_time, again.last_time) == (days[0], days[2])
+    assert [store.name for store in catalog.stores()] == ["demo"]
+    with pytest.raises(NotFoundError, match="did you mean demo"):
+        catalog.store("dem")
+
+
+def test_models_are_found_by_identity_name_and_age(catalog: Catalog) -> None:
+    newer = catalog.add_model("cd" * 32, "models/y", nside=8, step_hours=6)
+    assert catalog.model().id == newer.id == "cd" * 6
+    assert catalog.model("small").sha256 == SHA
+    assert catalog.model(SHA[:12]).name == "small"
+    with pytest.raises(NotFoundError, match="no model 'large'"):
+        catalog.model("large")
+
+
+def test_the_same_request_is_the_same_run(catalog: Catalog) -> None:
+    run, created = catalog.submit_run("small", DAY, 48, options={"members": None})
+    again, more = catalog.submit_run(SHA[:12], DAY, 48)
+    assert created
+    assert not more
+    assert again == run
+    assert run.id.startswith("20010301T0000-48h-")
+    assert run.progress.total == 2
+    other, _ = catalog.submit_run("small", DAY, 48, options={"members": 4})
+    later, _ = catalog.submit_run("small", DAY + np.timedelta64(6, "h"), 48)
+    assert len({run.id, other.id, later.id}) == 3
+
+
+def test_a_lead_that_is_no_multiple_of_the_step_is_refused(catalog: Catalog) -> None:
+    with pytest.raises(InputError, match="30 h is no multiple"):
+        catalog.submit_run("small", DAY, 30)
+    assert catalog.runs().items == ()
+
+
+def test_a_run_goes_from_queued_to_succeeded_and_says_so_in_its_log(catalog: Catalog) -> None:
+    run, _ = catalog.submit_run("small", DAY, 48)
+    assert catalog.start(run.id, "w1").status == "running"
+    half = catalog.set_progress(run.id, 1, 2, seconds_per_step=0.5, owner="w1")
+    assert half.progress.fraction == 0.5
+    assert half.progress.eta_seconds == 0.5
+    done = catalog.finish(run.id, owner="w1")
+    assert done.status == "succeeded"
+    assert done.progress.step == 2
+    assert done.finished_at is not None
+    assert [event.message for event in catalog.log(run.id)] == ["queued", "started", "succeeded"]
+    assert catalog.submit_run("small", DAY, 48) == (catalog.run(run.id), False)
+
+
+def test_a_worker_that_lost_its_run_can_no_longer_touch_it(catalog: Catalog) -> None:
+    run, _ = catalog.submit_run("small", DAY, 48)
+    catalog.start(run.id, "first")
+    assert catalog.start(run.id, "second").attempts == 2
+    for act in (
+        lambda: catalog.set_progress(run.id, 1, 2, owner="first"),
+        lambda: catalog.finish(run.id, owner="first"),
+        lambda: catalog.fail(run.id, "late", owner="first"),
+        lambda: catalog.release(run.id, "late", owner="first"),
+        lambda: catalog.cancelled(run.id, owner="first"),
+    ):
+        with pytest.raises(NotOwnerError):
+            act()
+    assert catalog.finish(run.id, owner="second").status == "succeeded"
+
+
+def test_cancelling_a_queued_run_is_at_once_and_a_running_one_on_its_next_step(
+    catalog: Catalog,
+) -> None:
+    queued, _ = catalog.submit_run("small", DAY, 24)
+    assert catalog.cancel(queued.id).status == "cancelled"
+    with pytest.raises(FinishedError):
+        catalog.cancel(queued.id)
+    running, _ = catalog.submit_run("small", DAY, 48)
+    catalog.start(running.id, "w")
+    assert catalog.cancel(running.id).status == "running"
+    assert catalog.set_progress(running.id, 1, 2, owner="w").cancel_requested
+    assert catalog.cancelled(running.id, owner="w").status == "cancelled"
+
+
+def test_a_cancelled_run_whose_worker_died_is_not_taken_up_again(catalog: Catalog) -> None:
+    run, _ = catalog.submit_run("small", DAY, 48)
+    catalog.start(run.id, "dead")
+    catalog.cancel(run.id)
+    with pytest.raises(FinishedError):
+        catalog.start(run.id, "next")
+    assert catalog.run(run.id).status == "cancelled"
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled", "expired"])
+def test_a_run_that_ended_without_a_result_can_be_asked_for_again(
+    catalog: Catalog, end: str
+) -> None:
+    run, _ = catalog.submit_run("small", DAY, 48)
+    catalog.start(run.id, "w")
+    if end == "failed":
+        catalog.fail(run.id, "geopotential at step 2", kind="DivergedError", owner="w")
+    elif end == "cancelled":
+        catalog.cancelled(run.id, owner="w")
+    else:
+        catalog.finish(run.id, owner="w")
+        catalog.expire(run.id)
+    assert catalog.run(run.id).status == end
+    again, created = catalog.submit_run("small", DAY, 48)
+    assert created
+    assert (again.id, again.status, again.attempts, again.reason) == (run.id, "queued", 0, None)
+
+
+def test_the_reason_of_a_failure_is_kept(catalog: Catalog) -> None:
+    run, _ = catalog.submit_run("small", DAY, 48)
+    catalog.start(run.id, "w")
+    failed = catalog.fail(run.id, "step 2: temperature", kind="DivergedError", owner="w")
+    assert (failed.reason, failed.error_kind) == ("step 2: temperature", "DivergedError")
+    last = catalog.log(run.id)[-1]
+    assert (last.level, last.details) == ("error", {"reason": "step 2: temperature"})
+
+
+def test_pages_cover_every_run_once_newest_first(catalog: Catalog) -> None:
+    times = DAY + np.arange(7) * np.timedelta64(1, "D")
+    made = [catalog.submit_run("small", time, 24)[0].id for time in times]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = catalog.runs(limit=3, cursor=cursor)
+        seen += [run.id for run in page.items]
+        cursor = page.next
+        if cursor is None:
+            break
+    assert seen == made[::-1]
+    assert [run.id for run in catalog.runs(init_time=times[2]).items] == [made[2]]
+    for wrong in ("nonsense", "%%%", "bm8"):
+        with pytest.raises(InputError, match="cursor"):
+            catalog.runs(cursor=wrong)
+    with pytest.raises(InputError, match="unknown status"):
+        catalog.runs(status="done")  # type: ignore[arg-type]
+
+
+def test_urgent_runs_go_first_and_positions_say_so(catalog: Catalog) -> None:
+    batch = [catalog.submit_run("small", DAY + np.timedelta64(d, "D"), 24)[0] for d in range(3)]
+    urgent, _ = catalog.submit_run("small", DAY, 48, priority=INTERACTIVE)
+    assert [job.id for job in catalog.active()] == [urgent.id, *(run.id for run in batch)]
+    assert catalog.queue_position(batch[0].id) == 1
+    raised, _ = catalog.submit_run("small", batch[2].init_time, 24, priority=INTERACTIVE)
+    assert raised.priority == INTERACTIVE
+    catalog.start(urgent.id, "w")
+    assert catalog.queue_position(urgent.id) is None
+    assert catalog.counts() == {
+        "queued": 3, "running": 1, "succeeded": 0, "failed": 0, "cancelled": 0, "expired": 0
+    }  # fmt: skip
+
+
+def test_the_latest_run_is_by_init_time_and_succeeded(catalog: Catalog) -> None:
+    assert catalog.latest_run() is None
+    for day in (2, 0, 1):
+        run, _ = catalog.submit_run("small", DAY + np.timedelta64(day, "D"), 24)
+        if day < 2:
+            catalog.start(run.id, "w")
+            catalog.finish(run.id, owner="w")
+    latest = catalog.latest_run()
+    assert latest is not None
+    assert latest.init_time == DAY + np.timedelta64(1, "D")
+
+
+def test_evaluations_are_jobs_of_their_own(catalog: Catalog) -> None:
+    one, created = catalog.submit_evaluation("small", {"region": "global"}, total=4)
+    same, more = catalog.submit_evaluation("small", {"region": "global", "note": None})
+    assert created
+    assert not more
+    assert same.id == one.id
+    catalog.start(one.id, "w")
+    catalog.set_progress(one.id, 3, 4, owner="w")
+    assert catalog.evaluation(one.id).progress.step == 3
+    assert catalog.counts("evaluations")["running"] == 1
+    assert catalog.counts("runs")["running"] == 0
+    assert catalog.finish(one.id).status == "succeeded"
+
+
+def test_one_fire_of_a_schedule_is_taken_once(catalog: Catalog) -> None:
+    catalog.add_schedule("daily", "0 6 * * *", {"forecast": {"lead_hours": 240}})
+    fire = datetime(2026, 1, 2, 6, tzinfo=UTC)
+    assert catalog.claim_fire("daily", fire)
+    assert not catalog.claim_fire("daily", fire)
+    assert not catalog.claim_fire("daily", fire - timedelta(days=1))
+    assert catalog.claim_fire("daily", fire + timedelta(days=1))
+    catalog.pause_schedule("daily")
+    assert not catalog.claim_fire("daily", fire + timedelta(days=2))
+    catalog.remove_schedule("daily")
+    with pytest.raises(NotFoundError):
+        catalog.schedule("daily")
+
+
+def test_a_newer_catalog_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    with Catalog(path) as made, made._db.write() as connection:
+        connection.execute(version.update().values(version=VERSION + 1))
+    with pytest.raises(InputError, match="newer"):
+        Catalog(path)
+
+
+def test_a_url_that_is_none_is_an_input_error() -> None:
+    with pytest.raises(InputError, match="no database URL"):
+        Catalog("oracle9://somewhere/else")
+
+
+def test_sqlite_runs_in_wal_mode(catalog: Catalog) -> None:
+    with catalog._db.read() as connection:
+        assert connection.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
+
+
+def _hammer(path: str, worker: int, runs: int) -> None:
+    with Catalog(path) as catalog:
+        for day in range(runs):
+            run, _ = catalog.submit_run("small", DAY + np.timedelta64(day, "D"), 48)
+            try:
+                catalog.start(run.id, f"w{worker}")
+                catalog.set_progress(run.id, 1, 2, owner=f"w{worker}")
+                catalog.finish(run.id, owner=f"w{worker}")
+            except (FinishedError, NotOwnerError):
+                continue
+
+
+def test_many_processes_at_once_lose_nothing_and_finish_each_run_once(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    runs, workers = 8, 4
+    with Catalog(path) as catalog:
+        catalog.add_model(SHA, "models/x", nside=8, step_hours=24, name="small")
+        spawn = multiprocessing.get_context("spawn")
+        crowd = [spawn.Process(target=_hammer, args=(str(path), n, runs)) for n in range(workers)]
+        for process in crowd:
+            process.start()
+        for process in crowd:
+            process.join(60)
+        assert [process.exitcode for process in crowd] == [0] * workers
+        for run in catalog.runs().items:
+            ends = [event for event in catalog.log(run.id) if event.message == "succeeded"]
+            assert (run.status, len(ends)) == ("succeeded", 1)
+        assert catalog.counts()["succeeded"] == runs
