@@ -77,7 +77,7 @@ class LatLonGrid:
     @property
     def closed(self) -> bool:
         """Whether the last column repeats the first, 360 degrees on."""
-        return abs(abs(self.lon[-1] - self.lon[0]) - 360.0) < 0.05 * abs(self.lon_step)
+        return bool(abs(abs(self.lon[-1] - self.lon[0]) - 360.0) < 0.05 * abs(self.lon_step))
 
     @property
     def columns(self) -> int:
