@@ -8,14 +8,13 @@ nothing with ``pear.equivariant``: not the shifts, not the masks, not the attent
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as fn
 
 from pear.sphere import grid
 
@@ -48,9 +47,7 @@ class Twin(nn.Module):
         self.weights = nn.ParameterDict(
             {key.replace(".", "|"): value.clone() for key, value in state.items()}
         )
-        self.geometry = nn.ModuleDict(
-            {str(side): _RingRoll(side) for side in (nside // 4, nside // 8)}
-        )
+        self.fine, self.coarse = _RingRoll(nside // 4), _RingRoll(nside // 8)
 
     def forward(self, surface: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Map (batch, 4, cell) and (batch, 5, 13, cell) to the same a day later."""
@@ -67,16 +64,16 @@ class Twin(nn.Module):
 
     def embed(self, surface: Tensor, upper: Tensor) -> Tensor:
         """Patches of 4×4 cells (and two levels) → (batch, depth, token, 48)."""
-        upper = F.pad(upper, (0, 0, 1, 0))
-        low = F.conv1d(surface, *self.pair("patch_embed.proj_surface"), stride=PATCH)
-        high = F.conv2d(upper, *self.pair("patch_embed.proj_upper"), stride=(2, PATCH))
+        upper = fn.pad(upper, (0, 0, 1, 0))
+        low = fn.conv1d(surface, *self.pair("patch_embed.proj_surface"), stride=PATCH)
+        high = fn.conv2d(upper, *self.pair("patch_embed.proj_upper"), stride=(2, PATCH))
         return torch.cat([low[:, :, None], high], dim=2).permute(0, 2, 3, 1)
 
     def recover(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, depth, token, 96) → the fields; the last of 14 levels is cropped."""
         x = x.permute(0, 3, 1, 2)
-        low = F.conv_transpose1d(x[:, :, 0], *self.pair("final_up.conv_surface"), stride=PATCH)
-        high = F.conv_transpose2d(
+        low = fn.conv_transpose1d(x[:, :, 0], *self.pair("final_up.conv_surface"), stride=PATCH)
+        high = fn.conv_transpose2d(
             x[:, :, 1:], *self.pair("final_up.conv_upper"), stride=(2, PATCH)
         )
         return low, high[:, :, :13]
@@ -86,15 +83,15 @@ class Twin(nn.Module):
         batch, depth, tokens, features = x.shape
         x = x.reshape(batch, depth, tokens // 4, 4 * features)
         x = self.norm(x, "downsample.norm")
-        return F.linear(x, self.get("downsample.reduction.weight"))
+        return fn.linear(x, self.get("downsample.reduction.weight"))
 
     def expand(self, x: Tensor) -> Tensor:
         """Each token gives four children of 48 features."""
         batch, depth, tokens, _ = x.shape
-        x = F.linear(x, self.get("upsample.expand.weight"))
+        x = fn.linear(x, self.get("upsample.expand.weight"))
         x = x.reshape(batch, depth, tokens * 4, -1)
         x = self.norm(x, "upsample.norm")
-        return F.linear(x, self.get("upsample.linear.weight"))
+        return fn.linear(x, self.get("upsample.linear.weight"))
 
     def stage(self, x: Tensor, number: int) -> Tensor:
         """Blocks of one stage; the odd ones are shifted."""
@@ -106,7 +103,7 @@ class Twin(nn.Module):
     def block(self, x: Tensor, name: str, heads: int, shifted: bool) -> Tensor:
         """Post-norm residual block: attention in windows, then the MLP."""
         batch, depth, tokens, features = x.shape
-        ring = self.geometry[str(math.isqrt(tokens // 12))]
+        ring = self.fine if tokens == len(self.fine.forward_index) else self.coarse
         y = x
         if shifted:
             y = torch.roll(y[:, :, ring.forward_index], -1, dims=1)
@@ -118,7 +115,7 @@ class Twin(nn.Module):
         if shifted:
             y = torch.roll(y, 1, dims=1)[:, :, ring.inverse_index]
         x = x + self.norm(y, name + "norm1")
-        hidden = F.gelu(self.linear(x, name + "mlp.fc1"))
+        hidden = fn.gelu(self.linear(x, name + "mlp.fc1"))
         return x + self.norm(self.linear(hidden, name + "mlp.fc2"), name + "norm2")
 
     def attention(self, x: Tensor, name: str, heads: int, mask: Tensor | None) -> Tensor:
@@ -136,7 +133,8 @@ class Twin(nn.Module):
 
     def get(self, name: str) -> Tensor:
         """One parameter by its published name."""
-        return self.weights[name.replace(".", "|")]
+        value: Tensor = self.weights[name.replace(".", "|")]
+        return value
 
     def pair(self, name: str) -> tuple[Tensor, Tensor]:
         """Weight and bias of a layer."""
@@ -144,11 +142,11 @@ class Twin(nn.Module):
 
     def linear(self, x: Tensor, name: str) -> Tensor:
         """Linear map with bias over the features."""
-        return F.linear(x, *self.pair(name))
+        return fn.linear(x, *self.pair(name))
 
     def norm(self, x: Tensor, name: str) -> Tensor:
         """Layer norm over the features."""
-        return F.layer_norm(x, x.shape[-1:], *self.pair(name))
+        return fn.layer_norm(x, x.shape[-1:], *self.pair(name))
 
 
 class _RingRoll(nn.Module):
@@ -175,9 +173,10 @@ class _RingRoll(nn.Module):
         """(window, 128, 128): -100 where two tokens of a window come from different regions."""
         cells = len(ring)
         label = torch.zeros(DEPTH, cells)
+        regions = ((0, cells - 64), (cells - 64, cells - SHIFT), (cells - SHIFT, cells))
         count = 0
         for pair in range(DEPTH // 2):
-            for start, stop in ((0, cells - 64), (cells - 64, cells - SHIFT), (cells - SHIFT, cells)):
+            for start, stop in regions:
                 label[2 * pair : 2 * pair + 2, start:stop] = count
                 count += 1
         label[6] += 12
