@@ -1,0 +1,130 @@
+"""How each variable is shown: unit for people, colour map, limits, isoline spacing.
+
+The colour maps are perceptually ordered and told apart by readers with red–green blindness
+(cividis, viridis, and ColorBrewer's RdYlBu, PuOr, BrBG and YlGnBu).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pear.errors import InputError, did_you_mean
+from pear.variables import VARIABLES, variable
+
+STANDARD_GRAVITY: Final = 9.80665
+
+
+@dataclass(frozen=True)
+class Style:
+    """How to show one variable; shown = stored · scale + offset.
+
+    Attributes
+    ----------
+    units
+        Of the shown values.
+    colours
+        Name of a colour map.
+    limits
+        Shown values at the ends of the colour bar; None to take them from the field.
+    symmetric
+        Limits lie evenly round zero.
+    isolines
+        Spacing of isolines in shown units, or None.
+    """
+
+    units: str
+    scale: float
+    offset: float
+    colours: str
+    limits: tuple[float, float] | None = None
+    symmetric: bool = False
+    isolines: float | None = None
+
+    def shown(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Convert stored values to shown values."""
+        return (values * np.float32(self.scale) + np.float32(self.offset)).astype(np.float32)
+
+
+_HEIGHT: Final = Style("dam", 0.1 / STANDARD_GRAVITY, 0.0, "cividis", isolines=8.0)
+_CELSIUS: Final = Style("°C", 1.0, -273.15, "RdYlBu_r")
+_WIND: Final = Style("m s⁻¹", 1.0, 0.0, "PuOr_r", symmetric=True)
+STYLES: Final[dict[str, Style]] = {
+    "mean_sea_level_pressure": Style("hPa", 0.01, 0.0, "BrBG_r", (970.0, 1050.0), isolines=5.0),
+    "2m_temperature": replace(_CELSIUS, limits=(-45.0, 45.0)),
+    "10m_u_component_of_wind": replace(_WIND, limits=(-20.0, 20.0)),
+    "10m_v_component_of_wind": replace(_WIND, limits=(-20.0, 20.0)),
+    "geopotential": _HEIGHT,
+    "specific_humidity": Style("g kg⁻¹", 1000.0, 0.0, "YlGnBu"),
+    "temperature": _CELSIUS,
+    "u_component_of_wind": _WIND,
+    "v_component_of_wind": _WIND,
+}
+COLOUR_MAPS: Final = tuple(
+    sorted({style.colours for style in STYLES.values()} | {"viridis", "RdBu_r", "gray"})
+)
+
+
+def style_of(name: str, *, difference: bool = False) -> Style:
+    """Return how to show a variable, or the difference of two of its fields.
+
+    Raises
+    ------
+    InputError
+        If the variable is unknown.
+    """
+    style = STYLES[variable(name).name]
+    if difference:
+        return replace(
+            style, offset=0.0, colours="RdBu_r", limits=None, symmetric=True, isolines=None
+        )
+    return style
+
+
+def check_colours(name: str) -> str:
+    """Return the name of a colour map that may be asked for.
+
+    Raises
+    ------
+    InputError
+        If it is not in :data:`COLOUR_MAPS`.
+    """
+    if name not in COLOUR_MAPS:
+        raise InputError(
+            f"unknown colour map {name!r}", field="cmap", hint=did_you_mean(name, COLOUR_MAPS)
+        )
+    return name
+
+
+def limits_for(style: Style, shown: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the ends of the colour bar: the style's, or round numbers round the field's bulk."""
+    if style.limits is not None:
+        return style.limits
+    low, high = (float(value) for value in np.nanpercentile(shown, (0.5, 99.5)))
+    if style.symmetric:
+        high = max(abs(low), abs(high))
+        low = -high
+    step = _nice((high - low) / 10.0)
+    low, high = np.floor(low / step) * step, np.ceil(high / step) * step
+    return (low, high) if high > low else (low - step, high + step)
+
+
+def _nice(span: float) -> float:
+    """Round a span up to 1, 2 or 5 times a power of ten."""
+    if not span > 0:
+        return 1.0
+    power = 10.0 ** np.floor(np.log10(span))
+    return float(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= span))
+
+
+def check_styles() -> None:
+    """Refuse a table that lacks a variable; run once at import."""
+    missing = {each.name for each in VARIABLES} - set(STYLES)
+    if missing:
+        raise RuntimeError(f"no style for {sorted(missing)}: add them to service.maps.palette")
+
+
+check_styles()

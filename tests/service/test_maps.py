@@ -1,0 +1,184 @@
+"""Maps: the right colour in the right place, without seams, without pyplot, without the network."""
+
+from __future__ import annotations
+
+import io
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pear.errors import InputError
+from pear.sphere.grid import centres
+from service.maps import MapOptions, MapTitle, render_map
+from service.maps.palette import COLOUR_MAPS, limits_for, style_of
+from service.maps.projections import PROJECTIONS, View, boundary, index_image, outlines
+
+TITLE = MapTitle("pear-0123456789ab", np.datetime64("2001-03-01T00:00:00"), 72)
+NSIDE = 32
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pixels(png: bytes) -> np.ndarray[Any, Any]:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("name", PROJECTIONS)
+def test_map_needs_no_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a map opened a socket")
+
+    monkeypatch.setattr(socket, "socket", denied)
+    monkeypatch.setattr(socket, "create_connection", denied)
+    monkeypatch.setattr(socket, "getaddrinfo", denied)
+    lat, _ = centres(NSIDE)
+    png = render_map(280 - lat / 3, "t2m", TITLE, options=MapOptions(View(name, 15, 50), 400))
+    image = pixels(png)
+    assert image.shape[1] == 400
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 100, "an empty map"
+
+
+def test_maps_never_use_pyplot_nor_torch() -> None:
+    """healpy imports pyplot itself, so what counts is that no figure of ours is pyplot's."""
+    code = (
+        "import numpy as np, sys; from service.maps import *; "
+        "render_map(np.full(768, 280.0), 't2m', MapTitle('m', np.datetime64('2001-01-01'), 24)); "
+        "import matplotlib._pylab_helpers as helpers; "
+        "sys.exit(bool(helpers.Gcf.figs) or 'torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    sources = [path.read_text() for path in (ROOT / "service").rglob("*.py")]
+    assert not any("pyplot" in line for text in sources for line in _imports(text))
+
+
+def _imports(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.lstrip().startswith(("import", "from"))]
+
+
+def test_plate_carree_pixels_are_where_they_say() -> None:
+    lat, lon = centres(NSIDE)
+    table = index_image(View("plate_carree"), 360, NSIDE)
+    assert table.shape == (180, 360)
+    want_lon, want_lat = np.meshgrid(np.arange(-179.5, 180), np.arange(89.5, -90, -1))
+    for field, want in (
+        (np.sin(np.radians(lat)), np.sin(np.radians(want_lat))),
+        (
+            np.cos(np.radians(lat)) * np.sin(np.radians(lon)),
+            np.cos(np.radians(want_lat)) * np.sin(np.radians(want_lon)),
+        ),
+    ):
+        np.testing.assert_allclose(table.image(field), want, atol=0.01)
+
+
+def test_orthographic_pixels_follow_the_formula() -> None:
+    """x = R cos φ sin(λ − λ₀), y = R sin φ for a centre on the equator."""
+    lat, lon = centres(NSIDE)
+    table = index_image(View("orthographic", 40.0, 0.0), 200, NSIDE)
+    unit = (np.arange(200) + 0.5) / 100 - 1
+    x, y = np.meshgrid(unit, -unit)
+    inside = np.hypot(x, y) < 0.98
+    got_y = table.image(np.sin(np.radians(lat)))
+    got_x = table.image(np.cos(np.radians(lat)) * np.sin(np.radians(lon - 40.0)))
+    np.testing.assert_allclose(got_y[inside], y[inside], atol=0.01)
+    np.testing.assert_allclose(got_x[inside], x[inside], atol=0.01)
+    assert np.isnan(got_x[0, 0])
+
+
+@pytest.mark.parametrize("name", PROJECTIONS)
+def test_no_seams(name: str) -> None:
+    """A field smooth on the sphere is smooth on the map, over the date line and the poles too."""
+    lat, lon = centres(NSIDE)
+    field = np.cos(np.radians(lat)) * np.sin(np.radians(lon + 77))
+    image = index_image(View(name, 0, 60), 400, NSIDE).image(field)
+    for axis in (0, 1):
+        step = np.diff(image, axis=axis)
+        assert np.nanmax(np.abs(step)) < (0.2 if name == "orthographic" else 0.05)
+    assert np.isfinite(image).mean() > 0.75
+    inner = index_image(View(name, 0, 60), 400, NSIDE).image(np.full(12 * NSIDE**2, 3.0))
+    np.testing.assert_allclose(inner[np.isfinite(inner)], 3.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", PROJECTIONS)
+@pytest.mark.parametrize("centre", [0.0, 137.0])
+def test_coastlines_stay_on_the_map(name: str, centre: float) -> None:
+    edge = boundary(View(name, centre, 20))
+    lines = outlines(View(name, centre, 20), "110m")
+    assert len(lines) > 10
+    every = np.concatenate(lines)
+    slack = 1e-3 * np.ptp(edge)
+    assert (every >= edge.min(axis=0) - slack).all()
+    assert (every <= edge.max(axis=0) + slack).all()
+    longest = max(np.hypot(*np.diff(line, axis=0).T).max() for line in lines)
+    assert longest < 0.1 * np.ptp(edge), "a line runs across the map"
+
+
+def test_colours_land_where_the_field_says() -> None:
+    """Warm northern, cold southern hemisphere: red above the equator, blue below."""
+    lat, _ = centres(NSIDE)
+    field = np.where(lat > 0, 303.15, 243.15)
+    image = pixels(
+        render_map(field, "t2m", TITLE, options=MapOptions(View("plate_carree"), width=400))
+    )
+    north, south = image[46 + 40, 100], image[46 + 150, 100]
+    assert north[0] > north[2] + 80
+    assert south[2] > south[0] + 40
+
+
+def test_same_input_same_bytes_and_time_changes_them() -> None:
+    field = np.full(768, 101_000.0)
+    first = render_map(field, "msl", TITLE)
+    assert first == render_map(field, "msl", TITLE)
+    later = MapTitle(TITLE.model, TITLE.init_time, 96)
+    assert first != render_map(field, "msl", later)
+
+
+def test_title_names_init_valid_and_lead() -> None:
+    assert TITLE.line() == (
+        "pear-0123456789ab   init 2001-03-01 00:00 UTC   valid 2001-03-04 00:00 UTC   lead +72 h"
+    )
+
+
+def test_limits_are_round_and_hold_the_bulk() -> None:
+    wind = np.random.default_rng(1).normal(0, 13, 10_000)
+    low, high = limits_for(style_of("u_component_of_wind"), wind)
+    assert low == -high
+    assert high == pytest.approx(40, abs=10)
+    flat = limits_for(style_of("temperature"), np.full(100, -40.0))
+    assert flat[0] <= -40 <= flat[1]
+    assert flat[0] < flat[1]
+
+
+def test_difference_drops_the_offset() -> None:
+    style = style_of("t2m", difference=True)
+    np.testing.assert_allclose(style.shown(np.array([0.0, 2.0])), [0.0, 2.0])
+    assert style.symmetric
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"width": 10}, "width"), ({"width": 100_000}, "width"),
+        ({"vmin": 3.0, "vmax": 3.0}, "vmin"), ({"colours": "jet"}, "cmap"),
+    ],
+)  # fmt: skip
+def test_bad_options_are_named(options: dict[str, Any], field: str) -> None:
+    with pytest.raises(InputError) as caught:
+        MapOptions(**options)
+    assert caught.value.field == field
+
+
+def test_bad_fields_are_refused() -> None:
+    with pytest.raises(InputError, match="not finite"):
+        render_map(np.array([np.nan] * 12), "t2m", TITLE)
+    with pytest.raises(InputError, match="no full HEALPix grid"):
+        render_map(np.zeros(13), "t2m", TITLE)
+    with pytest.raises(InputError, match="robinson"):
+        View("robinsen")
+    with pytest.raises(InputError, match="vmin"):
+        render_map(np.zeros(12), "t2m", TITLE, options=MapOptions(vmin=99.0))
+    assert "viridis" in COLOUR_MAPS
