@@ -20,6 +20,10 @@ from pipelines.catalog.records import BATCH, Evaluation, Event, Job, Page, Run, 
 from pipelines.catalog.things import Things
 
 
+ATTEMPTS = 4
+"""How often in a row a job may be taken up without completing a step before it is given up."""
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -163,15 +167,17 @@ class Catalog(Things):
 
     # --- jobs: runs and evaluations alike ------------------------------------------------------
 
-    def start(self, job_id: str, owner: str) -> Job:
+    def start(self, job_id: str, owner: str, *, limit: int = ATTEMPTS) -> Job:
         """Take a queued job up, or a running one over, under this token.
+
+        After ``limit`` attempts in a row that did not complete a step the job fails instead.
 
         Raises
         ------
         FinishedError
             If it has ended, or had been asked to stop.
         """
-        return self._jobs(job_id).start(job_id, owner)
+        return self._jobs(job_id).start(job_id, owner, limit)
 
     def set_progress(
         self,

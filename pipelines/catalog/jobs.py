@@ -46,7 +46,7 @@ class Jobs(JobReader[J]):
         now = self._clock()
         fresh = {
             "status": "queued", "priority": priority, "step": 0, "seconds_per_step": None,
-            "attempts": 0, "cancel_requested": False, "owner": None, "reason": None,
+            "attempts": 0, "stalled": 0, "cancel_requested": False, "owner": None, "reason": None,
             "error_kind": None, "queued_at": now, "started_at": None, "finished_at": None,
             "updated_at": now,
         }  # fmt: skip
@@ -70,18 +70,24 @@ class Jobs(JobReader[J]):
             self._log(connection, job_id, "info", "queued again", before)
             return self._row(connection, job_id), True
 
-    def start(self, job_id: str, owner: str) -> J:
+    def start(self, job_id: str, owner: str, limit: int) -> J:
         """Take a queued job up, or a running one over; FinishedError if it has ended.
 
-        A job whose cancellation was asked for while its worker died is cancelled here.
+        A job whose cancellation was asked for while its worker died is cancelled here; one that
+        was taken up ``limit`` times in a row without a step done fails here.
         """
         with self._db.write() as connection:
             row = self._need(connection, job_id)
-            if row["status"] in ACTIVE and not row["cancel_requested"]:
-                return self._take(connection, row, owner)
-            if row["cancel_requested"]:
-                self._end(connection, job_id, "cancelled", "cancelled on request")
-        # Raised only here: an exception inside the transaction would undo the cancellation.
+            if row["status"] in ACTIVE:
+                if row["cancel_requested"]:
+                    self._end(connection, job_id, "cancelled", "cancelled on request")
+                elif row["stalled"] >= limit:
+                    tries = f"given up: taken up {row['stalled']} times without a step beyond "
+                    why = f"{tries}{row['step']} of {row['total']}; last: {row['reason']}"
+                    self._end(connection, job_id, "failed", why, "StalledError")
+                else:
+                    return self._take(connection, row, owner)
+        # Raised only here: an exception inside the transaction would undo what was just decided.
         ended = self.get(job_id).status
         raise FinishedError(f"{self._noun} {job_id} is {ended}", field="id")
 
@@ -90,8 +96,10 @@ class Jobs(JobReader[J]):
     ) -> J:
         """Note how far the job is; the record returned says whether to stop."""
         with self._db.write() as connection:
-            self._held(connection, job_id, owner)
+            row = self._held(connection, job_id, owner)
             change: dict[str, Any] = {"step": step, "total": total, "updated_at": self._clock()}
+            if step > row["step"]:
+                change["stalled"] = 0
             if seconds is not None:
                 change["seconds_per_step"] = seconds
             self._update(connection, job_id, change)
@@ -117,7 +125,9 @@ class Jobs(JobReader[J]):
         """Put a running job back into the queue: its worker leaves, its steps are kept."""
         with self._db.write() as connection:
             self._held(connection, job_id, owner)
-            change = {"status": "queued", "owner": None, "updated_at": self._clock()}
+            change = {
+                "status": "queued", "owner": None, "reason": reason, "updated_at": self._clock()
+            }  # fmt: skip
             self._update(connection, job_id, change)
             self._log(connection, job_id, "warning", "released", {"reason": reason})
             return self._row(connection, job_id)
@@ -180,8 +190,11 @@ class Jobs(JobReader[J]):
         now, attempt = self._clock(), int(row["attempts"]) + 1
         change = {
             "status": "running", "owner": owner, "attempts": attempt,
+            "stalled": row["stalled"] + 1,
             "started_at": row["started_at"] or now, "updated_at": now,
         }  # fmt: skip
+        if row["status"] == "running":
+            change["reason"] = "its worker died"
         self._update(connection, row["id"], change)
         note = "taken over" if row["status"] == "running" else "started"
         self._log(connection, row["id"], "info", note, {"attempt": attempt})

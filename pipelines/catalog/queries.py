@@ -122,7 +122,7 @@ class JobReader(Generic[J]):
 
     def _record(self, row: RowMapping) -> J:
         same = (
-            "id", "status", "model", "priority", "attempts", "cancel_requested", "owner", "reason",
+            "id", "status", "model", "priority", "attempts", "stalled", "cancel_requested", "owner", "reason",
             "error_kind", "created_at", "queued_at", "started_at", "finished_at", "updated_at",
             "read_at",
         )  # fmt: skip

@@ -83,8 +83,8 @@ class Job:
     ----------
     owner
         Token of the worker that holds the job; a worker with another token must let go.
-    attempts
-        How often a worker took it up.
+    attempts, stalled
+        How often a worker took it up; how often since it last got a step further.
     reason, error_kind
         One line why it failed or was cancelled, and the name of the exception.
     read_at
@@ -97,6 +97,7 @@ class Job:
     priority: int
     progress: Progress
     attempts: int
+    stalled: int
     cancel_requested: bool
     owner: str | None
     reason: str | None

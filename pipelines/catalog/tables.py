@@ -109,6 +109,7 @@ def _job_columns() -> list[sa.Column[Any]]:
         sa.Column("total", sa.Integer, nullable=False),
         sa.Column("seconds_per_step", sa.Float),
         sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("stalled", sa.Integer, nullable=False),
         sa.Column("cancel_requested", sa.Boolean, nullable=False),
         sa.Column("owner", sa.String(64)),
         sa.Column("reason", sa.Text),

@@ -136,6 +136,24 @@ def test_a_cancelled_run_whose_worker_died_is_not_taken_up_again(catalog: Catalo
     assert catalog.run(run.id).status == "cancelled"
 
 
+def test_a_run_that_kills_its_workers_is_given_up_but_progress_earns_new_attempts(
+    catalog: Catalog,
+) -> None:
+    run, _ = catalog.submit_run("small", DAY, 48)
+    for attempt in range(4):
+        catalog.start(run.id, f"a{attempt}")
+    catalog.set_progress(run.id, 1, 2, owner="a3")
+    for attempt in range(4):
+        catalog.start(run.id, f"b{attempt}")
+        catalog.set_progress(run.id, 1, 2, owner=f"b{attempt}")
+    with pytest.raises(FinishedError, match="failed"):
+        catalog.start(run.id, "one too many")
+    failed = catalog.run(run.id)
+    assert (failed.status, failed.error_kind, failed.attempts) == ("failed", "StalledError", 8)
+    assert failed.reason is not None
+    assert "4 times without a step beyond 1 of 2; last: its worker died" in failed.reason
+
+
 @pytest.mark.parametrize("end", ["failed", "cancelled", "expired"])
 def test_a_run_that_ended_without_a_result_can_be_asked_for_again(
     catalog: Catalog, end: str
