@@ -64,155 +64,178 @@ def _onednn_pays(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 
 def window_attention(
-    q: Tensor, k: Tensor, v: Tensor, table: Tensor, runs: Sequence[int] | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor,
+    masks: Tensor | None = None,
+    runs: Sequence[int] = (),
+    scale: float | None = None,
 ) -> Tensor:
-    """Return softmax(q·kᵀ/√d + table)·v inside each window.
+    """Return softmax(q·kᵀ·scale + bias + mask)·v inside each window.
 
     Parameters
     ----------
     q, k, v
-        (batch, window, head, token, d); any strides.
-    table
-        (run, head, token, token): position bias plus mask, added to the logits.
+        (batch, window, head, slot, d); any strides.
+    bias
+        (head, query slot, key slot), shared by all windows.
+    masks
+        (run, query slot, key slot), added to the logits of all heads. The last ``sum(runs)``
+        windows have one; None if no window has.
     runs
-        Number of consecutive windows that use each entry of ``table``, summing to the number of
-        windows. None: every window uses the one entry.
+        How many consecutive windows use each mask.
+    scale
+        Factor of the products, 1/√d if None.
 
     Returns
     -------
     Tensor
-        (batch, window, token, head·d): heads side by side, ready for the projection.
+        (batch, window, slot, head·d): heads side by side, ready for the projection.
 
     Raises
     ------
     ValueError
-        If runs and table do not fit the windows.
+        If masks and runs do not fit each other and the windows.
     """
-    batch, windows, heads, tokens, d = q.shape
-    lengths = [windows] if runs is None else list(runs)
-    if sum(lengths) != windows or tuple(table.shape) != (len(lengths), heads, tokens, tokens):
-        raise ValueError(
-            f"runs {lengths} and a table of shape {tuple(table.shape)} do not fit "
-            f"{windows} windows of {tokens} tokens with {heads} heads"
-        )
+    batch, windows, heads, slots, d = q.shape
+    masks = q.new_empty(0, slots, slots) if masks is None else masks.to(q.dtype)
+    if len(runs) != len(masks) or sum(runs) > windows:
+        raise ValueError(f"{len(masks)} masks in runs of {list(runs)} do not fit {windows} windows")
+    factor = d**-0.5 if scale is None else scale
     if q.device.type != "cpu":
-        return _by_library(q, k, v, table, lengths)
-    out: Tensor = _attend(*(t.flatten(0, 1) for t in (q, k, v)), table, lengths)
-    return out.reshape(batch, windows, heads * d, tokens).transpose(2, 3)
-
-
-def _by_library(q: Tensor, k: Tensor, v: Tensor, table: Tensor, lengths: list[int]) -> Tensor:
-    """The same by torch's fused attention, which is the fastest there is on other devices."""
-    batch, windows, heads, tokens, d = q.shape
-    index = torch.repeat_interleave(
-        torch.arange(len(lengths), device=q.device), torch.tensor(lengths, device=q.device)
+        return _by_library(q, k, v, bias, masks, runs, factor)
+    lengths = [windows - sum(runs), *runs]
+    out: Tensor = _attend(
+        *(t.flatten(0, 1) for t in (q, k, v)), bias.to(q.dtype), masks, lengths, factor
     )
-    bias = table[index].expand(batch, -1, -1, -1, -1).flatten(0, 1)
-    y = fn.scaled_dot_product_attention(
-        q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), attn_mask=bias.to(q.dtype)
-    )
-    return y.transpose(1, 2).reshape(batch, windows, tokens, heads * d)
+    return out.reshape(batch, windows, heads * d, slots).transpose(2, 3)
 
 
-def _groups(windows: int, lengths: list[int], bytes_each: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (table entry, first window, last window + 1) of groups that fit the cache."""
-    size = max(1, _CACHE_BYTES // bytes_each)
+def _by_library(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, runs: Sequence[int], scale: float
+) -> Tensor:
+    """The same by torch's fused attention, the fastest there is on other devices."""
+    out, stop = [], 0
+    free = q.shape[1] - sum(runs)
+    for mask, length in zip((None, *masks), (free, *runs), strict=True):
+        start, stop = stop, stop + length
+        if length:
+            added = (bias if mask is None else bias + mask).to(q.dtype)
+            parts = [t[:, start:stop].flatten(0, 1) for t in (q, k, v)]
+            mixed = fn.scaled_dot_product_attention(
+                parts[0], parts[1], parts[2], attn_mask=added[None], scale=scale
+            )
+            out.append(mixed.transpose(1, 2).reshape(len(q), length, q.shape[3], -1))
+    return torch.cat(out, dim=1)
+
+
+def _groups(windows: int, lengths: list[int], size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (mask number or -1, first window, last window + 1) of groups of at most ``size``."""
     start = 0
     while start < windows:
-        for entry, length in enumerate(lengths):
+        for number, length in enumerate(lengths):
             parts = -(-length // size)
             for part in range(parts):
                 first, last = length * part // parts, length * (part + 1) // parts
-                yield entry, start + first, start + last
+                yield number - 1, start + first, start + last
             start += length
 
 
 def _packed(t: Tensor, first: int, last: int) -> Tensor:
-    """(window, head, token, d) → (window·head, d, token) of one group, contiguous."""
-    _, heads, tokens, d = t.shape
-    return t[first:last].transpose(2, 3).reshape((last - first) * heads, d, tokens)
+    """(window, head, slot, d) → (window·head, d, slot) of one group, contiguous."""
+    _, heads, slots, d = t.shape
+    return t[first:last].transpose(2, 3).reshape((last - first) * heads, d, slots)
 
 
-def _softmax(q: Tensor, k: Tensor, bias: Tensor, scale: float, out: Tensor) -> Tensor:
-    """softmax(qᵀ·k·scale + bias) of one group, in place in ``out``."""
-    group = len(q) // len(bias)
-    p = out[: len(q)]
-    p.view(group, *bias.shape).copy_(bias.expand(group, *bias.shape))
-    torch.baddbmm(p, q.transpose(1, 2), k, alpha=scale, out=p)
-    return torch.softmax(p, -1, out=p)
+class _Softmax:
+    """softmax(qᵀ·k·scale + bias + mask) of one group after the other, in one workspace."""
 
+    def __init__(self, q: Tensor, bias: Tensor, masks: Tensor, scale: float, buffers: int) -> None:
+        windows, heads, slots, _ = q.shape
+        self.bias, self.masks, self.scale = bias, masks, scale
+        one = buffers * heads * slots * slots * q.element_size()
+        self.size = min(windows, max(1, _CACHE_BYTES // one))
+        self.work = q.new_empty(self.size * heads, slots, slots)
 
-def _workspace(q: Tensor, bytes_each: int) -> Tensor:
-    windows, heads, tokens, _ = q.shape
-    size = min(windows, max(1, _CACHE_BYTES // bytes_each))
-    return q.new_empty(size * heads, tokens, tokens)
+    def __call__(self, q: Tensor, k: Tensor, mask: int) -> Tensor:
+        """Return (window·head, slot, slot); valid until the next call."""
+        p = self.work[: len(q)]
+        logits = p.view(-1, *self.bias.shape)
+        logits.copy_(self.bias.expand_as(logits))
+        if mask >= 0:
+            logits += self.masks[mask]
+        torch.baddbmm(p, q.transpose(1, 2), k, alpha=self.scale, out=p)
+        return torch.softmax(p, -1, out=p)
 
 
 @torch.library.custom_op("pear::window_attention", mutates_args=())
-def _attend(q: Tensor, k: Tensor, v: Tensor, table: Tensor, lengths: list[int]) -> Tensor:
-    """(window, head, token, d) → (window, head, d, token)."""
-    windows, heads, tokens, d = q.shape
-    bytes_each = heads * tokens * tokens * q.element_size()
-    work, scale = _workspace(q, bytes_each), d**-0.5
-    out = q.new_empty(windows, heads, d, tokens)
-    for entry, first, last in _groups(windows, lengths, bytes_each):
-        p = _softmax(_packed(q, first, last), _packed(k, first, last), table[entry], scale, work)
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, lengths: list[int], scale: float
+) -> Tensor:
+    """(window, head, slot, d) → (window, head, d, slot)."""
+    windows, heads, slots, d = q.shape
+    softmax = _Softmax(q, bias, masks, scale, 1)
+    out = q.new_empty(windows, heads, d, slots)
+    for mask, first, last in _groups(windows, lengths, softmax.size):
+        p = softmax(_packed(q, first, last), _packed(k, first, last), mask)
         torch.bmm(_packed(v, first, last), p.transpose(1, 2), out=out[first:last].flatten(0, 1))
     return out
 
 
 @_attend.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, table: Tensor, lengths: list[int]) -> Tensor:
+def _(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, lengths: list[int], scale: float
+) -> Tensor:
     return q.new_empty(*q.shape[:2], q.shape[3], q.shape[2])
 
 
 @torch.library.custom_op("pear::window_attention_backward", mutates_args=())
 def _attend_backward(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, table: Tensor, lengths: list[int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of q, k, v as (window, head, d, token), and of the table.
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor,
+    lengths: list[int], scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gradients of q, k, v as (window, head, d, slot), and of the bias.
 
     With P the softmax: dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P∘(dP − rowsum(P∘dP)), dQ = dS·K·scale,
-    dK = dSᵀ·Q·scale, dB = Σ dS over the windows of the table's entry.
+    dK = dSᵀ·Q·scale, dB = Σ dS over the windows.
     """
-    windows, heads, tokens, d = q.shape
-    bytes_each = 2 * heads * tokens * tokens * q.element_size()
-    work, scale = _workspace(q, bytes_each), d**-0.5
-    work_grad = torch.empty_like(work)
-    dq, dk, dv = (q.new_empty(windows, heads, d, tokens) for _ in range(3))
-    dtable = torch.zeros_like(table)
-    for entry, first, last in _groups(windows, lengths, bytes_each):
-        qg, kg, vg = (_packed(t, first, last) for t in (q, k, v))
+    windows, heads, slots, d = q.shape
+    softmax = _Softmax(q, bias, masks, scale, 2)
+    work = torch.empty_like(softmax.work)
+    dq, dk, dv = (q.new_empty(windows, heads, d, slots) for _ in range(3))
+    dbias = torch.zeros_like(bias)
+    for mask, first, last in _groups(windows, lengths, softmax.size):
         here = slice(first, last)
-        dout = grad[here].reshape(-1, d, tokens)
-        p = _softmax(qg, kg, table[entry], scale, work)
+        qg, kg, vg = (_packed(t, first, last) for t in (q, k, v))
+        dout = grad[here].reshape(-1, d, slots)
+        p = softmax(qg, kg, mask)
         torch.bmm(dout, p, out=dv[here].flatten(0, 1))
-        dp = torch.bmm(dout.transpose(1, 2), vg, out=work_grad[: len(p)])
+        dp = torch.bmm(dout.transpose(1, 2), vg, out=work[: len(p)])
         ds = torch.ops.aten._softmax_backward_data(dp, p, -1, p.dtype)
-        dtable[entry] += ds.view(last - first, heads, tokens, tokens).sum(0)
+        dbias += ds.view(-1, *bias.shape).sum(0)
         torch.bmm(kg, ds.transpose(1, 2), out=dq[here].flatten(0, 1)).mul_(scale)
         torch.bmm(qg, ds, out=dk[here].flatten(0, 1)).mul_(scale)
-    return dq, dk, dv, dtable
+    return dq, dk, dv, dbias
 
 
 @_attend_backward.register_fake
 def _(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, table: Tensor, lengths: list[int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    one, two, three = (torch.empty_like(grad) for _ in range(3))
-    return one, two, three, torch.empty_like(table)
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor,
+    lengths: list[int], scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    dq, dk, dv = (grad.new_empty(grad.shape) for _ in range(3))
+    return dq, dk, dv, torch.empty_like(bias)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    q, k, v, table, lengths = inputs
-    ctx.save_for_backward(q, k, v, table)
-    ctx.lengths = lengths
+    *tensors, ctx.lengths, ctx.scale = inputs
+    ctx.save_for_backward(*tensors)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    q, k, v, table = ctx.saved_tensors
-    dq, dk, dv, dtable = _attend_backward(grad, q, k, v, table, ctx.lengths)
-    return dq.transpose(2, 3), dk.transpose(2, 3), dv.transpose(2, 3), dtable, None
+    dq, dk, dv, dbias = _attend_backward(grad, *ctx.saved_tensors, ctx.lengths, ctx.scale)
+    return dq.mT, dk.mT, dv.mT, dbias, None, None, None
 
 
 _attend.register_autograd(_backward, setup_context=_save)

@@ -9,62 +9,80 @@ from torch.nn import functional as fn
 
 from pear.equivariant import kernels
 
-RUNS = [[5], [2, 3], [1, 1, 3]]
+WINDOWS = 5
+RUNS: list[list[int]] = [[], [2], [1, 3]]
+HEADS, SLOTS, WIDTH = 3, 8, 4
 
 
-def plain(q: Tensor, k: Tensor, v: Tensor, table: Tensor, runs: list[int]) -> Tensor:
-    bias = torch.cat([table[i : i + 1].expand(n, -1, -1, -1) for i, n in enumerate(runs)])
-    logits = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + bias
+def plain(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, runs: list[int], scale: float
+) -> Tensor:
+    added = torch.zeros(WINDOWS, 1, SLOTS, SLOTS, dtype=q.dtype)
+    start = WINDOWS - sum(runs)
+    for mask, length in zip(masks, runs, strict=True):
+        added[start : start + length] = mask
+        start += length
+    logits = q @ k.transpose(-1, -2) * scale + bias + added
     return (torch.softmax(logits, -1) @ v).transpose(2, 3).flatten(3)
 
 
-def operands(runs: list[int], dtype: torch.dtype = torch.float64) -> list[Tensor]:
+def operands(runs: list[int]) -> list[Tensor]:
     generator = torch.Generator().manual_seed(3)
-    heads, tokens, d = 3, 8, 4
-    # Strided, as a slice of one product is.
-    qkv = torch.randn(2, sum(runs), tokens, 3, heads, d, generator=generator, dtype=dtype)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    # Strided, as slices of one product are.
+    qkv = draw(2, WINDOWS, SLOTS, 3, HEADS, WIDTH)
     q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
-    table = torch.randn(len(runs), heads, tokens, tokens, generator=generator, dtype=dtype)
-    table[-1, :, 0, 1:3] = -100
-    return [t.detach().requires_grad_() for t in (q, k, v, table)]
+    leaves = [t.detach().requires_grad_() for t in (q, k, v, draw(HEADS, SLOTS, SLOTS))]
+    masks = torch.where(draw(len(runs), SLOTS, SLOTS) > 1, -100.0, 0.0).double()
+    return [*leaves, masks]
 
 
 @pytest.mark.parametrize("runs", RUNS)
-@pytest.mark.parametrize("cache", [1, 2 * 3 * 64 * 8, 2**20])
+@pytest.mark.parametrize("cache", [1, 2 * HEADS * SLOTS**2 * 8, 2**20])
 def test_window_attention_and_its_gradients_equal_the_plain_line(
     runs: list[int], cache: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "_CACHE_BYTES", cache)
     ours, theirs = operands(runs), operands(runs)
-    a = kernels.window_attention(*ours, runs)
-    b = plain(*theirs, runs)
+    a = kernels.window_attention(*ours, runs, scale=0.7)
+    b = plain(*theirs, runs, 0.7)
     torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
     weight = torch.randn(a.shape, dtype=a.dtype, generator=torch.Generator().manual_seed(4))
     (a * weight).sum().backward()
     (b * weight).sum().backward()
-    for left, right in zip(ours, theirs, strict=True):
+    for left, right in zip(ours[:4], theirs[:4], strict=True):
         assert left.grad is not None
         torch.testing.assert_close(left.grad, right.grad, rtol=1e-11, atol=1e-12)
 
 
+def test_the_usual_scale_is_the_root_of_the_width() -> None:
+    *tensors, masks = operands([2])
+    a = kernels.window_attention(*tensors, masks, [2])
+    torch.testing.assert_close(a, plain(*tensors, masks, [2], WIDTH**-0.5))
+
+
 def test_window_attention_is_a_sound_operator() -> None:
-    q, k, v, table = (t.flatten(0, 1) if t.dim() == 5 else t for t in operands([2, 3]))
-    q, k, v = (t.detach()[:5].requires_grad_() for t in (q, k, v))
-    torch.library.opcheck(torch.ops.pear.window_attention.default, (q, k, v, table, [2, 3]))
-
-
-def test_the_way_of_other_devices_gives_the_same() -> None:
-    runs = [1, 1, 3]
-    q, k, v, table = operands(runs)
-    torch.testing.assert_close(
-        kernels._by_library(q, k, v, table, runs), plain(q, k, v, table, runs)
+    q, k, v, bias, masks = operands([2])
+    q, k, v = (t.detach()[0].requires_grad_() for t in (q, k, v))
+    torch.library.opcheck(
+        torch.ops.pear.window_attention.default, (q, k, v, bias, masks, [3, 2], 0.5)
     )
 
 
-def test_window_attention_refuses_runs_that_do_not_fit() -> None:
-    q, k, v, table = operands([5])
-    with pytest.raises(ValueError, match=r"runs \[4\].*5 windows"):
-        kernels.window_attention(q, k, v, table, [4])
+@pytest.mark.parametrize("runs", RUNS)
+def test_the_way_of_other_devices_gives_the_same(runs: list[int]) -> None:
+    tensors = operands(runs)
+    torch.testing.assert_close(kernels._by_library(*tensors, runs, 0.7), plain(*tensors, runs, 0.7))
+
+
+@pytest.mark.parametrize("runs", [[6], [1, 1]])
+def test_window_attention_refuses_runs_that_do_not_fit(runs: list[int]) -> None:
+    q, k, v, bias, masks = operands([5])
+    with pytest.raises(ValueError, match="do not fit 5 windows"):
+        kernels.window_attention(q, k, v, bias, masks, runs)
 
 
 @pytest.mark.parametrize("gelu", [False, True])
