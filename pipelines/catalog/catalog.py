@@ -19,7 +19,6 @@ from pipelines.catalog.jobs import Jobs
 from pipelines.catalog.records import BATCH, Evaluation, Event, Job, Page, Run, Status
 from pipelines.catalog.things import Things
 
-
 ATTEMPTS = 4
 """How often in a row a job may be taken up without completing a step before it is given up."""
 
