@@ -9,7 +9,7 @@ that blocks without a shift need no gather, and blocks with one need exactly one
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -34,12 +34,15 @@ class TokenGrid:
     depths
         Tokens above each other.
     window
-        Largest number of tokens of one depth in a window, a power of four. A window never leaves
-        its base pixel: on coarse grids it holds the whole base pixel.
+        Largest number of tokens of one depth in a window, a power of four.
     window_depth
         Depths in a window.
     base_pixels
         How many base pixels are covered, the first ones in nested order; 12 for the whole sphere.
+    joined
+        Whether a window may hold the four base pixels of a row where one alone has fewer tokens
+        than ``window``, as in the published code on coarse grids. Such windows break the rotation
+        by 90°; otherwise windows never leave their base pixel.
 
     Raises
     ------
@@ -52,12 +55,15 @@ class TokenGrid:
     window: int = 64
     window_depth: int = 2
     base_pixels: int = BASE_PIXELS
+    joined: bool = False
 
     def __post_init__(self) -> None:
         check_nside(self.nside)
         block_mirror(self.window)
         if not 1 <= self.base_pixels <= BASE_PIXELS:
             raise ValueError(f"base_pixels must lie in 1…{BASE_PIXELS}, got {self.base_pixels}")
+        if self.joined and self.base_pixels % 4:
+            raise ValueError(f"windows of 4 base pixels cannot cover {self.base_pixels} of them")
         if self.depths < 1 or self.window_depth < 1 or self.depths % self.window_depth:
             raise ValueError(
                 f"{self.depths} depths cannot be cut into windows of {self.window_depth} depths"
@@ -70,8 +76,8 @@ class TokenGrid:
 
     @property
     def window_cells(self) -> int:
-        """Tokens of one depth in a window: ``window``, or a whole base pixel if that is less."""
-        return min(self.window, self.nside**2)
+        """Tokens of one depth in a window: ``window``, or what the base pixels give."""
+        return min(self.window, (4 if self.joined else 1) * self.nside**2)
 
     @property
     def side(self) -> int:
@@ -101,9 +107,7 @@ class TokenGrid:
                 "merging needs at least 4 tokens in each base pixel, and there is 1; "
                 "use a finer grid or smaller patches"
             )
-        return TokenGrid(
-            self.nside // 2, self.depths, self.window, self.window_depth, self.base_pixels
-        )
+        return replace(self, nside=self.nside // 2)
 
     def order(self) -> Integers:
         """Depth-major index d·tokens + token of every slot in window order: (windows·slots,)."""
@@ -125,17 +129,35 @@ class TokenGrid:
         return self._in_window_order(permutation(element, self.nside), 0)
 
     def mirrored_slots(self) -> Integers:
-        """σ on the slots of one window, each depth separately: (slots,)."""
+        """σ on the slots of one window, each depth separately: (slots,).
+
+        Raises
+        ------
+        ValueError
+            If a window holds more than one base pixel.
+        """
+        self._check_inside()
         offsets = self.window_cells * np.arange(self.window_depth)[:, None]
         return (block_mirror(self.window_cells) + offsets).reshape(-1)
 
     def slot_positions(self) -> Integers:
-        """Coordinates (depth, x, y) of the slots of one window: (slots, 3)."""
+        """Coordinates (depth, x, y) of the slots of one window: (slots, 3).
+
+        Raises
+        ------
+        ValueError
+            If a window holds more than one base pixel.
+        """
+        self._check_inside()
         depth, cell = np.divmod(np.arange(self.slots), self.window_cells)
         bits = range(self.side.bit_length())
         x = sum(((cell >> (2 * bit)) & 1) << bit for bit in bits)
         y = sum(((cell >> (2 * bit + 1)) & 1) << bit for bit in bits)
         return np.stack([depth, np.broadcast_to(x, cell.shape), y + 0 * cell], axis=-1)
+
+    def _check_inside(self) -> None:
+        if self.window_cells > self.nside**2:
+            raise ValueError("a window of four base pixels is no block of the nested order")
 
     def _in_window_order(self, tokens: Integers, roll: int) -> Integers:
         """Turn a token gather and a roll of the depths into one gather of window-order slots."""
@@ -157,7 +179,7 @@ class WindowTable:
         Windows that need no mask come first.
     labels
         (masked windows, slots); in the last ``len(labels)`` windows, slots see each other only if
-        their labels are equal. Windows with equal rows stand side by side.
+        their labels are equal. Equal rows stand side by side, the most frequent ones first.
     """
 
     gather: Integers
@@ -261,9 +283,10 @@ def cut(
     depth, token = np.divmod(grid.order().reshape(slots.shape), grid.tokens)
     wrapped = depth >= grid.depths - roll if roll else np.zeros_like(depth, dtype=bool)
     patterns = _first_seen(2 * labels[token] + wrapped)
-    rank = np.lexsort(patterns.T[::-1])  # rows of zeros, the windows without a mask, come first
-    masked = patterns[rank].any(axis=1)
-    return WindowTable(slots[rank].reshape(-1), patterns[rank][masked])
+    _, kind, count = np.unique(patterns, axis=0, return_inverse=True, return_counts=True)
+    masked = patterns.max(axis=1) > 0
+    rank = np.lexsort((kind, -count[kind], masked))
+    return WindowTable(slots[rank].reshape(-1), patterns[rank][masked[rank]])
 
 
 def _first_seen(labels: npt.NDArray[np.int64]) -> Integers:

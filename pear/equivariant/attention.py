@@ -1,0 +1,222 @@
+"""Attention inside windows, with a position bias shared by all windows.
+
+Since every window uses the same weights and the same bias, attention keeps the rotation R as it
+stands. It is the instance ω = softmax_{g′}(…)·W_V (g⁻¹f)(g′) of the general equivariant map of
+:mod:`pear.equivariant.general`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pear.equivariant.linear import Symmetry, butterfly, linear
+from pear.equivariant.shift import WindowShift
+from pear.sphere.windows import TokenGrid
+
+MASKED: Final = -100.0
+"""Added to the logits of a pair that must not see each other, as in the published code."""
+_MAX_LOGIT_SCALE: Final = math.log(100.0)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Windows start…stop that have no mask, share one, or have one each."""
+
+    start: int
+    stop: int
+    kind: Literal["free", "shared", "single"]
+
+
+class WindowMask(nn.Module):
+    """Which slots see each other: windows grouped so that masks are added only where needed.
+
+    Windows without a mask come first and share the bias, those with the most frequent mask share
+    it too, and only the few others bring one mask each.
+
+    Parameters
+    ----------
+    windows
+        How many windows there are.
+    labels
+        (masked windows, slots) of the last windows; see :class:`pear.sphere.windows.WindowTable`.
+    """
+
+    shared: Tensor
+    single: Tensor
+
+    def __init__(self, windows: int, labels: Tensor) -> None:
+        super().__init__()
+        free = windows - len(labels)
+        alike = int((labels == labels[:1]).all(dim=1).sum()) if len(labels) else 0
+        bounds = (0, free, free + alike, windows)
+        kinds: tuple[Literal["free", "shared", "single"], ...] = ("free", "shared", "single")
+        self.groups = tuple(
+            _Group(start, stop, kind)
+            for start, stop, kind in zip(bounds, bounds[1:], kinds, strict=False)
+            if stop > start
+        )
+        self.register_buffer("shared", _additive(labels[:1]), persistent=False)
+        self.register_buffer("single", _additive(labels[alike:]), persistent=False)
+
+    def logits(self, group: _Group, bias: Tensor) -> Tensor:
+        """Return bias plus mask of a group: (1 or windows, heads, slots, slots)."""
+        if group.kind == "free":
+            return bias[None]
+        mask = self.shared if group.kind == "shared" else self.single
+        return bias + mask[:, None].to(bias.dtype)
+
+
+def _additive(labels: Tensor) -> Tensor:
+    """Turn labels (window, slot) into what is added to the logits: (window, slot, slot)."""
+    return MASKED * (labels[:, :, None] != labels[:, None, :]).float()
+
+
+def attend(
+    qkv: Tensor,
+    heads: int,
+    bias: Tensor,
+    mask: WindowMask,
+    logit_scale: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """softmax(q·kᵀ·scale + bias + mask)·v in every window.
+
+    Parameters
+    ----------
+    qkv
+        (batch, window, slot, 3·heads·width), ordered (3, heads, width) along the last axis.
+    heads
+        Number of heads.
+    bias
+        (heads, slot, slot).
+    mask
+        Groups of windows.
+    logit_scale
+        (heads,) for cosine attention: logarithm of the factor of the cosine of q and k. With None
+        the logits are q·kᵀ/√width.
+    dropout
+        Probability that an attention weight is dropped.
+
+    Returns
+    -------
+    Tensor
+        (batch, window, slot, heads·width).
+    """
+    batch, _, slots, features = qkv.shape
+    out = []
+    for group in mask.groups:
+        part = qkv[:, group.start : group.stop].reshape(-1, slots, 3, heads, features // heads // 3)
+        query, key, value = part.permute(2, 0, 3, 1, 4).unbind(0)
+        if logit_scale is not None:
+            factor = logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp().to(qkv.dtype)
+            query = functional.normalize(query, dim=-1) * factor[:, None, None]
+            key = functional.normalize(key, dim=-1)
+        logits = mask.logits(group, bias).to(qkv.dtype)
+        if group.kind == "single" and batch > 1:
+            logits = logits.repeat(batch, 1, 1, 1)
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=logits, dropout_p=dropout,
+            scale=None if logit_scale is None else 1.0,
+        )  # fmt: skip
+        out.append(mixed.transpose(1, 2).reshape(batch, -1, slots, features // 3))
+    return out[0] if len(out) == 1 else torch.cat(out, dim=1)
+
+
+class WindowAttention(nn.Module):
+    """Multi-head attention inside (shifted) windows: (batch, window, slot, feature), shape kept.
+
+    Parameters
+    ----------
+    grid
+        Tokens and windows.
+    features, heads
+        Width, and number of heads it is split into.
+    bias
+        Module that returns the position bias (heads, slot, slot).
+    shift
+        Shifted windows, or None for the windows as they are.
+    cosine
+        Cosine attention with a learnt scale per head (Liu et al., arXiv 2111.09883).
+    dropout
+        Probability that an attention weight is dropped in training.
+
+    Raises
+    ------
+    ValueError
+        If the heads do not divide the features.
+    """
+
+    symmetry: Symmetry = "r"
+
+    def __init__(
+        self, grid: TokenGrid, features: int, heads: int, bias: nn.Module,
+        shift: WindowShift | None = None, *, cosine: bool = False, dropout: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if heads < 1 or features % heads:
+            raise ValueError(f"{heads} heads do not divide {features} features")
+        self.heads, self.dropout = heads, dropout
+        self.qkv = linear(self.symmetry, features, 3 * features)
+        self.proj = linear(self.symmetry, features, features)
+        self.bias, self.shift = bias, shift
+        self.logit_scale = nn.Parameter(torch.full((heads,), math.log(10.0))) if cosine else None
+        labels = torch.empty(0, grid.slots) if shift is None else shift.labels
+        self.mask = WindowMask(grid.windows, labels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Let the slots of each window attend to each other; shape kept."""
+        if self.shift is not None:
+            x = self.shift(x)
+        x = self.proj(self.mix(self.qkv(x)))
+        return x if self.shift is None else self.shift.inverse(x)
+
+    def mix(self, qkv: Tensor) -> Tensor:
+        """Return softmax(…)·v from queries, keys and values (batch, window, slot, 3·feature)."""
+        dropout = self.dropout if self.training else 0.0
+        return attend(qkv, self.heads, self.bias(), self.mask, self.logit_scale, dropout)
+
+
+class MirrorAttention(WindowAttention):
+    """Window attention on regular features by pairs of heads that the mirror exchanges.
+
+    Queries, keys and values are brought to the a/b basis; a gives the first half of the heads and
+    b the second. The bias of head h + heads/2 is that of head h with both slots passed through σ,
+    so ``bias`` returns (heads/2, slot, slot).
+
+    Raises
+    ------
+    ValueError
+        If the number of heads is odd.
+    """
+
+    symmetry: Symmetry = "c4h"
+    sigma: Tensor
+
+    def __init__(
+        self, grid: TokenGrid, features: int, heads: int, bias: nn.Module,
+        shift: WindowShift | None = None, *, cosine: bool = False, dropout: float = 0.0,
+    ) -> None:  # fmt: skip
+        if heads % 2:
+            raise ValueError(f"mirror-equivariant attention pairs its heads, got {heads} of them")
+        super().__init__(grid, features, heads, bias, shift, cosine=cosine, dropout=dropout)
+        if cosine:
+            self.logit_scale = nn.Parameter(torch.full((heads // 2,), math.log(10.0)))
+        sigma = torch.from_numpy(grid.mirrored_slots())
+        self.register_buffer("sigma", sigma, persistent=False)
+
+    def mix(self, qkv: Tensor) -> Tensor:
+        """Return softmax(…)·v from (2, batch, window, slot, 3·feature/2)."""
+        dropout = self.dropout if self.training else 0.0
+        first, second = butterfly(qkv).unbind(0)
+        bias = self.bias()
+        mirrored = bias[:, self.sigma[:, None], self.sigma]
+        heads, scale = self.heads // 2, self.logit_scale
+        a = attend(first, heads, bias, self.mask, scale, dropout)
+        b = attend(second, heads, mirrored, self.mask, scale, dropout)
+        return butterfly(torch.stack([a, b]))

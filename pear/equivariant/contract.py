@@ -1,0 +1,190 @@
+"""What it means that a layer keeps a symmetry, and how far it is from doing so.
+
+A layer Φ with input representation ρ and output representation σ keeps the group G when
+Φ(ρ(g)x) = σ(g)Φ(x) for every g in G. Representations here move cells or tokens and change signs,
+so they are orthogonal, and gradients transform like the things they belong to.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from pear.equivariant.linear import Symmetry
+from pear.sphere.symmetry import C4, C4H, Element, permutation
+from pear.sphere.windows import TokenGrid
+
+GROUPS: dict[str, tuple[Element, ...]] = {"r": C4, "c4h": C4H}
+"""The group that each symmetry of the layers keeps."""
+
+
+class Representation(Protocol):
+    """How the group acts on a tensor."""
+
+    def act(self, element: Element, x: Tensor) -> Tensor:
+        """Return g·x; shape kept."""
+
+
+@runtime_checkable
+class EquivariantLayer(Protocol):
+    """A layer that names the group it keeps, as a key of :data:`GROUPS`."""
+
+    symmetry: Symmetry
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Map tensors to a tensor or several."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Fields on the cells: (…, cell), with channels that may change sign under the mirror.
+
+    Attributes
+    ----------
+    nside
+        Resolution.
+    signs
+        Sign of each channel under the mirror: 1 for scalars, -1 for northward components.
+    channel_axis
+        Axis of the channels.
+    """
+
+    nside: int
+    signs: Sequence[int] = (1,)
+    channel_axis: int = 0
+
+    def act(self, element: Element, x: Tensor) -> Tensor:
+        """Move the cells; under the mirror change the signs."""
+        x = x[..., torch.from_numpy(permutation(element, self.nside).copy())]
+        if not element.mirror or all(sign > 0 for sign in self.signs):
+            return x
+        shape = [1] * x.dim()
+        shape[self.channel_axis] = len(self.signs)
+        return x * torch.tensor(self.signs, dtype=x.dtype).view(shape)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Features of tokens in window order: (…, window, slot, feature).
+
+    Attributes
+    ----------
+    grid
+        Tokens and windows.
+    symmetry
+        ``"r"``: features move with their token. ``"c4h"``: they are (2, …, window, slot,
+        feature/2), and the odd part, index 1 of the first axis, changes sign under the mirror.
+    """
+
+    grid: TokenGrid
+    symmetry: Symmetry = "r"
+
+    def act(self, element: Element, x: Tensor) -> Tensor:
+        """Move the tokens; under the mirror change the sign of odd parts."""
+        slots = torch.from_numpy(self.grid.moved(element))
+        x = x.flatten(-3, -2)[..., slots, :].reshape(x.shape)
+        if element.mirror and self.symmetry == "c4h":
+            x = torch.stack([x[0], -x[1]])
+        return x
+
+
+def equivariance_error(
+    layer: Any,
+    element: Element,
+    inputs: Sequence[Tensor] | Tensor,
+    source: Sequence[Representation] | Representation,
+    target: Sequence[Representation] | Representation,
+    *,
+    gradients: bool = False,
+) -> float:
+    """Largest |Φ(ρ(g)x) − σ(g)Φ(x)| over the largest |Φ(x)|, in float64.
+
+    Parameters
+    ----------
+    layer
+        A module or function; a module is copied, so it keeps its dtype.
+    element
+        The element g.
+    inputs
+        One tensor or several.
+    source, target
+        Representations of the inputs and outputs; one is used for all.
+    gradients
+        Also compare the gradients of ⟨c, Φ⟩, c random: with respect to the inputs they transform
+        like them, with respect to the weights they do not change.
+
+    Returns
+    -------
+    float
+        The error, relative; with ``gradients`` the largest of all.
+    """
+    xs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    xs = [x.detach().double() for x in xs]
+    if isinstance(layer, nn.Module):
+        layer = copy.deepcopy(layer).double()
+    moved = [rep.act(element, x) for rep, x in zip(_each(source, xs), xs, strict=True)]
+    plain_out, _ = _run(layer, xs, None)
+    reps = _each(target, plain_out)
+    acted = [rep.act(element, y) for rep, y in zip(reps, plain_out, strict=True)]
+    moved_out, _ = _run(layer, moved, None)
+    error = _relative(moved_out, acted)
+    if not gradients:
+        return error
+    cotangents = _cotangents(plain_out)
+    _, plain_grads = _run(layer, xs, cotangents)
+    cotangents = [rep.act(element, c) for rep, c in zip(reps, cotangents, strict=True)]
+    _, moved_grads = _run(layer, moved, cotangents)
+    sources = _each(source, xs)
+    turned = [rep.act(element, grad) for rep, grad in zip(sources, plain_grads, strict=False)]
+    return max(error, _relative(moved_grads, turned + plain_grads[len(xs) :]))
+
+
+def _each(
+    given: Sequence[Representation] | Representation, tensors: Sequence[Tensor]
+) -> list[Representation]:
+    return list(given) if isinstance(given, Sequence) else [given] * len(tensors)
+
+
+def _cotangents(outputs: Sequence[Tensor]) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(y.shape, generator=generator, dtype=y.dtype) for y in outputs]
+
+
+def _run(
+    layer: Any, xs: Sequence[Tensor], cotangents: Sequence[Tensor] | None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Outputs and, if wanted, gradients with respect to inputs, then weights."""
+    if cotangents is None:
+        with torch.no_grad():
+            out = layer(*xs)
+        return [out] if isinstance(out, Tensor) else list(out), []
+    leaves = [x.clone().requires_grad_() for x in xs]
+    if isinstance(layer, nn.Module):
+        weights = [p for p in layer.parameters() if p.requires_grad]
+    else:
+        weights = []
+    out = layer(*leaves)
+    outs = [out] if isinstance(out, Tensor) else list(out)
+    grads = torch.autograd.grad(
+        outs, [*leaves, *weights], list(cotangents), allow_unused=True, materialize_grads=True
+    )
+    return [y.detach() for y in outs], list(grads)
+
+
+def _relative(got: Sequence[Tensor], want: Sequence[Tensor]) -> float:
+    """Largest difference over the largest value, each pair by its own scale."""
+    worst = 0.0
+    for a, b in zip(got, want, strict=True):
+        scale = float(b.abs().max()) if b.numel() else 0.0
+        difference = float((a - b).abs().max()) if b.numel() else 0.0
+        if math.isnan(difference):
+            return float("nan")
+        if difference:
+            worst = max(worst, difference / scale if scale else float("inf"))
+    return worst

@@ -1,0 +1,136 @@
+"""Pointwise layers, dense and M-regular, behind one set of constructors.
+
+A network is built for one *symmetry*:
+
+``"r"``
+    Features are plain vectors: (batch, window, slot, feature). Layers that act on every token
+    alike keep the rotation R by themselves.
+``"c4h"``
+    Features are *regular* under the mirror M: (2, batch, window, slot, feature/2), the first axis
+    holding the even part e and the odd part o. M moves the tokens and changes the sign of o. With
+    e = (a + b)/√2 and o = (a − b)/√2 this is the regular representation in which M swaps a and b;
+    the *butterfly* goes between both bases and is its own inverse.
+
+Linear maps and norms act in the e/o basis, pointwise functions in the a/b basis. They are the group
+convolutions of the general equivariant map of :mod:`pear.equivariant.general` over the subgroup
+{1, M}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Symmetry = Literal["r", "c4h"]
+SYMMETRIES: Final[tuple[str, ...]] = get_args(Symmetry)
+INIT_STD: Final = 0.02
+EPS: Final = 1e-5
+_HALF_ROOT: Final = 0.5**0.5
+
+
+def check_features(symmetry: Symmetry, features: int) -> int:
+    """Return ``features`` if the symmetry can hold as many.
+
+    Raises
+    ------
+    ValueError
+        If the symmetry is unknown, or ``"c4h"`` is asked for an odd number of features.
+    """
+    if symmetry not in SYMMETRIES:
+        raise ValueError(f"unknown symmetry {symmetry!r}; known: {', '.join(SYMMETRIES)}")
+    if features < 1 or (symmetry == "c4h" and features % 2):
+        raise ValueError(f"symmetry {symmetry!r} needs an even, positive width, got {features}")
+    return features
+
+
+def linear(symmetry: Symmetry, inputs: int, outputs: int, bias: bool = True) -> nn.Module:
+    """Build the linear map of this symmetry, with truncated-normal weights and zero bias."""
+    check_features(symmetry, inputs)
+    check_features(symmetry, outputs)
+    if symmetry == "c4h":
+        return MirrorLinear(inputs, outputs, bias)
+    layer = nn.Linear(inputs, outputs, bias)
+    nn.init.trunc_normal_(layer.weight, std=INIT_STD)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def norm(symmetry: Symmetry, features: int) -> nn.Module:
+    """Build the layer norm of this symmetry over all features of a token."""
+    check_features(symmetry, features)
+    return MirrorNorm(features) if symmetry == "c4h" else nn.LayerNorm(features, eps=EPS)
+
+
+def gelu(symmetry: Symmetry) -> nn.Module:
+    """Build the exact GELU of this symmetry."""
+    return MirrorPointwise(functional.gelu) if symmetry == "c4h" else nn.GELU()
+
+
+def butterfly(x: Tensor) -> Tensor:
+    """Go from (e, o) to (a, b) or back along the first axis, which has length 2."""
+    first, second = x.unbind(0)
+    return torch.stack([first + second, first - second]) * _HALF_ROOT
+
+
+class MirrorLinear(nn.Module):
+    """Linear map between regular features: e′ = We·e + b, o′ = Wo·o.
+
+    (2, …, inputs/2) to (2, …, outputs/2), with half the parameters and half the products of the
+    dense map. All linear maps that commute with M are of this form (Schur's lemma).
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(2, outputs // 2, inputs // 2))
+        nn.init.trunc_normal_(self.weight, std=INIT_STD)
+        self.bias = nn.Parameter(torch.zeros(outputs // 2)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (2, …, inputs/2) to (2, …, outputs/2)."""
+        even, odd = x.unbind(0)
+        return torch.stack(
+            [
+                functional.linear(even, self.weight[0], self.bias),
+                functional.linear(odd, self.weight[1]),
+            ]
+        )
+
+
+class MirrorNorm(nn.Module):
+    """Layer norm of a regular feature over the whole vector, (2, …, features/2).
+
+    The mean is taken from e alone, since that of o would change sign under M; the variance is
+    (mean((e − mean e)²) + mean(o²)) / 2. Scales are free for both, the offset acts on e.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, features // 2))
+        self.bias = nn.Parameter(torch.zeros(features // 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (2, …, features/2), shape kept."""
+        even, odd = x.unbind(0)
+        even = even - even.mean(-1, keepdim=True)
+        variance = (even.square().mean(-1, keepdim=True) + odd.square().mean(-1, keepdim=True)) / 2
+        scale = torch.rsqrt(variance + EPS)
+        return torch.stack(
+            [torch.addcmul(self.bias, even * scale, self.weight[0]), odd * scale * self.weight[1]]
+        )
+
+
+class MirrorPointwise(nn.Module):
+    """Any function of single numbers on regular features: butterfly, function, butterfly."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (2, …, features/2), shape kept."""
+        return butterfly(self.function(butterfly(x)))

@@ -1,0 +1,208 @@
+"""From cells to tokens and back: embed, merge, expand, recover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pear.equivariant.linear import INIT_STD, Symmetry, butterfly, check_features, linear, norm
+from pear.equivariant.shift import from_windows, to_windows
+from pear.sphere.symmetry import block_mirror
+from pear.sphere.windows import TokenGrid
+
+_MIRRORED_CHILDREN = [3, 1, 2, 0]
+
+
+def mirror_basis(signs: Sequence[int], levels: int, cells: int) -> tuple[Tensor, Tensor]:
+    """Orthonormal even and odd combinations of a patch's numbers under the mirror.
+
+    Parameters
+    ----------
+    signs
+        Sign of each channel under the mirror.
+    levels, cells
+        Levels and cells of a patch.
+
+    Returns
+    -------
+    (even, odd)
+        (even combinations, channels·levels·cells) and (odd combinations, the same), float64. A
+        pair of exchanged cells gives one of each; a fixed cell gives an even one if its channel is
+        even, else an odd one.
+    """
+    sigma = block_mirror(cells)
+    even: list[Tensor] = []
+    odd: list[Tensor] = []
+    size = len(signs) * levels * cells
+    for channel, sign in enumerate(signs):
+        for level in range(levels):
+            first = (channel * levels + level) * cells
+            for cell in range(cells):
+                row = torch.zeros(size, dtype=torch.float64)
+                row[first + cell] = 1.0
+                if sigma[cell] == cell:
+                    (even if sign > 0 else odd).append(row)
+                elif cell < sigma[cell]:
+                    other = torch.zeros_like(row)
+                    other[first + sigma[cell]] = sign
+                    even.append((row + other) * 0.5**0.5)
+                    odd.append((row - other) * 0.5**0.5)
+    empty = torch.zeros(0, size, dtype=torch.float64)
+    return torch.stack(even) if even else empty, torch.stack(odd) if odd else empty
+
+
+class PatchEmbed(nn.Module):
+    """Linear map of the numbers of a patch to the features of a token.
+
+    (batch, channel, depth·levels, cell) to (batch, depth, token, feature), or with symmetry
+    ``"c4h"`` (2, batch, depth, token, feature/2).
+
+    Parameters
+    ----------
+    symmetry
+        Symmetry of the features.
+    signs
+        Sign of each channel under the mirror.
+    levels, cells
+        Levels and consecutive nested cells in a patch.
+    features
+        Width.
+    bias
+        Whether a bias is added.
+    """
+
+    even: Tensor
+    odd: Tensor
+
+    def __init__(
+        self, symmetry: Symmetry, signs: Sequence[int], levels: int, cells: int, features: int,
+        bias: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.levels, self.cells, self.symmetry = levels, cells, symmetry
+        width = check_features(symmetry, features)
+        inputs = len(signs) * levels * cells
+        if symmetry == "c4h":
+            even, odd = mirror_basis(signs, levels, cells)
+            self.register_buffer("even", even, persistent=False)
+            self.register_buffer("odd", odd, persistent=False)
+            width //= 2
+            self.weight_even = nn.Parameter(torch.empty(width, len(even)))
+            self.weight_odd = nn.Parameter(torch.empty(width, len(odd)))
+        else:
+            self.weight = nn.Parameter(torch.empty(width, inputs))
+        for parameter in self.parameters():
+            # Inputs have unit variance: keep it.
+            nn.init.trunc_normal_(parameter, std=inputs**-0.5)
+        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed (batch, channel, depth·levels, cell)."""
+        batch, channels, _, _ = x.shape
+        x = x.reshape(batch, channels, -1, self.levels, x.shape[-1] // self.cells, self.cells)
+        x = x.permute(0, 2, 4, 1, 3, 5).flatten(3)
+        if self.symmetry == "r":
+            return nn.functional.linear(x, self.weight, self.bias)
+        even = self.weight_even @ self.even.to(self.weight_even.dtype)
+        odd = self.weight_odd @ self.odd.to(self.weight_odd.dtype)
+        return torch.stack([nn.functional.linear(x, even, self.bias), nn.functional.linear(x, odd)])
+
+
+class PatchRecover(nn.Module):
+    """Linear map of the features of a token to the numbers of its patch.
+
+    (batch, depth, token, feature), or (2, batch, depth, token, feature/2), to
+    (batch, channel, depth·levels, cell). The dense bias is one number per channel; the mirror's is
+    one per even combination, since only those may have one.
+    """
+
+    even: Tensor
+    odd: Tensor
+
+    def __init__(
+        self, symmetry: Symmetry, signs: Sequence[int], levels: int, cells: int, features: int
+    ) -> None:
+        super().__init__()
+        self.levels, self.cells, self.symmetry = levels, cells, symmetry
+        self.channels = len(signs)
+        width = check_features(symmetry, features)
+        if symmetry == "c4h":
+            even, odd = mirror_basis(signs, levels, cells)
+            self.register_buffer("even", even, persistent=False)
+            self.register_buffer("odd", odd, persistent=False)
+            self.weight_even = nn.Parameter(torch.empty(len(even), width // 2))
+            self.weight_odd = nn.Parameter(torch.empty(len(odd), width // 2))
+        else:
+            self.weight = nn.Parameter(torch.empty(len(signs) * levels * cells, width))
+        for parameter in self.parameters():
+            nn.init.trunc_normal_(parameter, std=INIT_STD)
+        biases = len(self.even) if symmetry == "c4h" else len(signs)
+        self.bias = nn.Parameter(torch.zeros(biases))
+
+    def zero(self) -> None:
+        """Set weights and bias to zero: a residual network then starts at persistence."""
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Recover (batch, channel, depth·levels, cell)."""
+        if self.symmetry == "r":
+            bias = self.bias.repeat_interleave(self.levels * self.cells)
+            x = nn.functional.linear(x, self.weight, bias)
+        else:
+            even, odd = self.even.to(x.dtype), self.odd.to(x.dtype)
+            first, second = x.unbind(0)
+            x = nn.functional.linear(first, even.T @ self.weight_even, self.bias @ even)
+            x = x + nn.functional.linear(second, odd.T @ self.weight_odd)
+        batch, depths, tokens, _ = x.shape
+        x = x.view(batch, depths, tokens, self.channels, self.levels, self.cells)
+        x = x.permute(0, 3, 1, 4, 2, 5)
+        return x.reshape(batch, self.channels, depths * self.levels, tokens * self.cells)
+
+
+class PatchMerge(nn.Module):
+    """Four neighbouring tokens become one: concatenate, norm, linear to ``outputs`` features.
+
+    Window order of ``grid`` to window order of ``grid.coarser()``.
+    """
+
+    def __init__(self, symmetry: Symmetry, grid: TokenGrid, features: int, outputs: int) -> None:
+        super().__init__()
+        self.symmetry, self.grid, self.coarse = symmetry, grid, grid.coarser()
+        self.norm = norm(symmetry, 4 * features)
+        self.reduction = linear(symmetry, 4 * features, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Merge tokens in window order."""
+        x = from_windows(x, self.grid)
+        x = x.reshape(*x.shape[:-2], -1, 4, x.shape[-1])
+        if self.symmetry == "c4h":
+            a, b = butterfly(x).unbind(0)
+            x = butterfly(torch.stack([a, b[..., _MIRRORED_CHILDREN, :]]))
+        return to_windows(self.reduction(self.norm(x.flatten(-2))), self.coarse)
+
+
+class PatchExpand(nn.Module):
+    """One token becomes four: linear, split into children, norm, linear.
+
+    Window order of ``grid.coarser()`` to window order of ``grid``.
+    """
+
+    def __init__(self, symmetry: Symmetry, grid: TokenGrid, features: int, outputs: int) -> None:
+        super().__init__()
+        self.symmetry, self.grid, self.coarse = symmetry, grid, grid.coarser()
+        self.expand = linear(symmetry, features, 4 * outputs, bias=False)
+        self.norm = norm(symmetry, outputs)
+        self.linear = linear(symmetry, outputs, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Split tokens in window order."""
+        x = from_windows(self.expand(x), self.coarse)
+        x = x.reshape(*x.shape[:-1], 4, -1)
+        if self.symmetry == "c4h":
+            a, b = butterfly(x).unbind(0)
+            x = butterfly(torch.stack([a, b[..., _MIRRORED_CHILDREN, :]]))
+        out: Tensor = self.linear(self.norm(to_windows(x.flatten(-3, -2), self.grid)))
+        return out

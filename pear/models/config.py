@@ -1,0 +1,240 @@
+"""Settings of PEAR: the published network, our own, and everything between."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Self, get_args
+
+from pear.equivariant.linear import SYMMETRIES, Symmetry
+from pear.errors import InputError, did_you_mean
+from pear.sphere.windows import SHIFTS, Shift, TokenGrid
+from pear.variables import PUBLISHED, Layout
+
+Padding = Literal["published", "top"]
+FORCINGS: Final[dict[str, int]] = {
+    "sin_latitude": -1,
+    "orography": 1,
+    "land_fraction": 1,
+    "cos_year": -1,
+    "sin_year": -1,
+}
+"""Fields that drive a model from outside, with their sign under the mirror.
+
+The sine of latitude is its own mirror image with the sign changed, and the mirror exchanges the
+seasons: these cost no symmetry. Orography and land move along with the state.
+"""
+LEVELS_IN_PATCH: Final = 2
+
+
+@dataclass(frozen=True)
+class PearConfig:
+    """Everything that determines a PEAR network but its weights.
+
+    Attributes
+    ----------
+    nside
+        Resolution of the cells, a power of two.
+    layout
+        Variables and levels, in order.
+    embed
+        Features of the outer stages; the inner stages have twice as many.
+    depths
+        Blocks of the four stages: before merging, two inner stages, after expanding.
+    heads
+        Heads of the four stages.
+    mlp_ratio
+        Width of the MLPs over that of their stage.
+    patch
+        Consecutive nested cells in a token, a power of four.
+    window
+        Largest number of tokens of one depth in a window, a power of four.
+    joined_windows
+        On coarse grids let a window hold four base pixels, as the published code does; see
+        :class:`pear.sphere.windows.TokenGrid`.
+    shift
+        Shift of every second block: ``ring_roll`` (published), ``ring_rotation``, ``none``.
+    symmetry
+        ``"r"``: plain features; exactly equivariant under rotations by 90° unless the shift is
+        ``ring_roll`` or windows are joined. ``"c4h"``: under the mirror at the equator as well.
+    padding
+        Where the levels are padded to pairs: ``published`` pads below the ground and crops at the
+        top; ``top`` does both at the top.
+    residual
+        The output is the state plus ``step_scale`` times what the network says, instead of what it
+        says.
+    forcings
+        Names from :data:`FORCINGS`, in the order of the forcing's channels.
+    depth_embedding
+        Add a learnt vector for each depth, so that the network knows the level.
+    step_hours
+        Length of a step in hours.
+
+    Raises
+    ------
+    InputError
+        If the settings do not fit together; the message names the rule.
+    """
+
+    nside: int = 64
+    layout: Layout = field(default=PUBLISHED)
+    embed: int = 48
+    depths: tuple[int, ...] = (2, 6, 6, 2)
+    heads: tuple[int, ...] = (6, 12, 12, 6)
+    mlp_ratio: int = 4
+    patch: int = 16
+    window: int = 64
+    joined_windows: bool = False
+    shift: Shift = "ring_rotation"
+    symmetry: Symmetry = "r"
+    padding: Padding = "top"
+    residual: bool = True
+    forcings: tuple[str, ...] = ()
+    depth_embedding: bool = True
+    step_hours: int = 24
+
+    def __post_init__(self) -> None:
+        for name in ("depths", "heads", "forcings"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        self._check_names()
+        self._check_sizes()
+        self._check_symmetry()
+
+    @classmethod
+    def published(cls, nside: int = 64, **changes: Any) -> Self:
+        """Build the published PEAR (arXiv 2505.17720): 4 279 881 parameters at nside ≥ 32."""
+        settings: dict[str, Any] = {
+            "nside": nside, "shift": "ring_roll", "padding": "published", "residual": False,
+            "depth_embedding": False, "joined_windows": True,
+        }  # fmt: skip
+        return cls(**{**settings, **changes})
+
+    @classmethod
+    def small(cls, nside: int = 16, **changes: Any) -> Self:
+        """Build a network for coarse grids and two processor cores."""
+        settings: dict[str, Any] = {
+            "nside": nside, "embed": 96, "depths": (2, 2, 2, 2), "heads": (4, 6, 6, 4),
+            "forcings": tuple(FORCINGS),
+        }  # fmt: skip
+        return cls(**{**settings, **changes})
+
+    @classmethod
+    def base(cls, nside: int = 64, **changes: Any) -> Self:
+        """Build our own network of the published size: wide heads, exact rotation, residual."""
+        settings: dict[str, Any] = {
+            "nside": nside, "embed": 72, "heads": (3, 6, 6, 3), "forcings": tuple(FORCINGS),
+        }  # fmt: skip
+        return cls(**{**settings, **changes})
+
+    @property
+    def upper_depths(self) -> int:
+        """Pairs of levels, an odd number so that the surface makes it even."""
+        pairs = -(-len(self.layout.levels) // LEVELS_IN_PATCH)
+        return pairs + 1 - pairs % 2
+
+    @property
+    def padded_levels(self) -> int:
+        """Levels added to fill the pairs."""
+        return LEVELS_IN_PATCH * self.upper_depths - len(self.layout.levels)
+
+    @property
+    def grid(self) -> TokenGrid:
+        """Tokens and windows of the outer stages; the inner ones have ``grid.coarser()``."""
+        nside = self.nside // math.isqrt(self.patch)
+        return TokenGrid(nside, 1 + self.upper_depths, self.window, joined=self.joined_windows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON can hold them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Self:
+        """Build from :meth:`to_dict`.
+
+        Raises
+        ------
+        InputError
+            If a setting is unknown or does not fit.
+        """
+        known = {item.name for item in dataclasses.fields(cls)}
+        for name in settings:
+            if name not in known:
+                raise InputError(
+                    f"unknown model setting {name!r}", field=name, hint=did_you_mean(name, known)
+                )
+        given = dict(settings)
+        if isinstance(given.get("layout"), dict):
+            layout = {name: tuple(items) for name, items in given["layout"].items()}
+            given["layout"] = Layout(**layout)
+        return cls(**given)
+
+    def _check_names(self) -> None:
+        choices = {"shift": SHIFTS, "symmetry": SYMMETRIES, "padding": get_args(Padding)}
+        for name, known in choices.items():
+            value = getattr(self, name)
+            if value not in known:
+                raise InputError(
+                    f"{name} {value!r} is unknown", field=name, hint=did_you_mean(str(value), known)
+                )
+        for name in self.forcings:
+            if name not in FORCINGS:
+                raise InputError(
+                    f"forcing {name!r} is unknown", field="forcings",
+                    hint=did_you_mean(name, FORCINGS),
+                )  # fmt: skip
+        if len(set(self.forcings)) != len(self.forcings):
+            raise InputError(f"forcings repeats an entry: {self.forcings}", field="forcings")
+
+    def _check_sizes(self) -> None:
+        for name, count in (("surface", self.layout.surface), ("upper", self.layout.upper),
+                            ("levels", self.layout.levels)):  # fmt: skip
+            if not count:
+                raise InputError(f"a model needs at least one entry in {name}", field="layout")
+        for name in ("nside", "embed", "mlp_ratio", "patch", "window", "step_hours"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a positive integer, got {value!r}", field=name)
+        for name in ("nside", "patch", "window"):
+            value, base = getattr(self, name), 2 if name == "nside" else 4
+            if base ** round(math.log(value, base)) != value:
+                raise InputError(f"{name} must be a power of {base}, got {value}", field=name)
+        for name, least in (("depths", 0), ("heads", 1)):
+            values = getattr(self, name)
+            if len(values) != 4 or any(not isinstance(v, int) or v < least for v in values):
+                raise InputError(f"{name} must be 4 integers ≥ {least}, got {values}", field=name)
+        for stage, heads in enumerate(self.heads):
+            if self.width(stage) % heads:
+                raise InputError(
+                    f"heads[{stage}] = {heads} does not divide the {self.width(stage)} features "
+                    "of its stage", field="heads",
+                )  # fmt: skip
+        least_nside = 2 * math.isqrt(self.patch)
+        if self.nside < least_nside:
+            raise InputError(
+                f"nside {self.nside} is too coarse for patches of {self.patch} cells: merging "
+                "needs at least 4 tokens in each base pixel", field="nside",
+                hint=f"use nside ≥ {least_nside} or smaller patches",
+            )  # fmt: skip
+
+    def _check_symmetry(self) -> None:
+        if self.symmetry != "c4h":
+            return
+        if self.joined_windows:
+            raise InputError(
+                "symmetry 'c4h' needs windows inside base pixels", field="joined_windows"
+            )
+        if self.shift == "ring_roll":
+            raise InputError(
+                "symmetry 'c4h' cannot keep the shift 'ring_roll', which moves the polar caps "
+                "across their rings", field="shift", hint="use ring_rotation",
+            )  # fmt: skip
+        if self.embed % 2 or any(heads % 2 for heads in self.heads):
+            raise InputError(
+                f"symmetry 'c4h' pairs features and heads: embed {self.embed} and heads "
+                f"{self.heads} must be even", field="heads",
+            )  # fmt: skip
+
+    def width(self, stage: int) -> int:
+        """Features of a stage 0…3."""
+        return self.embed * (2 if stage in (1, 2) else 1)

@@ -1,0 +1,244 @@
+"""PEAR, the pangu-like U-shaped window transformer on HEALPix (arXiv 2505.17720)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pear.calendar import utc, year_phase
+from pear.equivariant.block import Block, earth_block
+from pear.equivariant.linear import norm
+from pear.equivariant.patch import PatchEmbed, PatchExpand, PatchMerge, PatchRecover
+from pear.equivariant.shift import WindowShift, from_windows, to_windows
+from pear.models.config import FORCINGS, LEVELS_IN_PATCH, PearConfig
+from pear.normalise import Normaliser
+from pear.sphere.grid import cells_of_nside, centres
+from pear.sphere.windows import TokenGrid
+
+STATIC = ("orography", "land_fraction")
+_METRES_PER_UNIT = 1000.0
+
+
+class Pear(nn.Module):
+    """One step of the weather: standardised fields in, standardised fields out.
+
+    Linear embedding of patches, a stage of blocks, merging, two stages of twice the width,
+    expanding, a stage, the skip connection and the linear recovery. Built as
+    ``PearConfig.published()`` it is the network of arXiv 2505.17720, number for number.
+
+    Parameters
+    ----------
+    config
+        The settings.
+    """
+
+    sin_latitude: Tensor
+    surface_step_scale: Tensor
+    upper_step_scale: Tensor
+
+    def __init__(self, config: PearConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._build_doors(config)
+        self._build_trunk(config)
+        self._build_fields(config)
+        if config.residual:
+            self.recover_surface.zero()
+            self.recover_upper.zero()
+
+    def _build_doors(self, config: PearConfig) -> None:
+        symmetry, patch, layout = config.symmetry, config.patch, config.layout
+        surface, upper = layout.mirror_signs("surface"), layout.mirror_signs("upper")
+        levels, width = LEVELS_IN_PATCH, config.embed
+        self.embed_surface = PatchEmbed(symmetry, surface, 1, patch, width)
+        self.embed_upper = PatchEmbed(symmetry, upper, levels, patch, width)
+        self.recover_surface = PatchRecover(symmetry, surface, 1, patch, 2 * width)
+        self.recover_upper = PatchRecover(symmetry, upper, levels, patch, 2 * width)
+        self.embed_forcing: PatchEmbed | None = None
+        if config.forcings:
+            signs = [FORCINGS[name] for name in config.forcings]
+            self.embed_forcing = PatchEmbed(symmetry, signs, 1, patch, width, bias=False)
+        self.depth_vector: nn.Parameter | None = None
+        if config.depth_embedding:
+            even = width // 2 if symmetry == "c4h" else width
+            self.depth_vector = nn.Parameter(torch.zeros(config.grid.depths, 1, even))
+            nn.init.trunc_normal_(self.depth_vector, std=0.02)
+
+    def _build_trunk(self, config: PearConfig) -> None:
+        symmetry, fine = config.symmetry, config.grid
+        coarse = fine.coarser()
+        grids = (fine, coarse, coarse, fine)
+        shifts = {grid: WindowShift.of(grid, config.shift) for grid in (fine, coarse)}
+        self.stages = nn.ModuleList(
+            _stage(config, stage, grid, shifts[grid]) for stage, grid in enumerate(grids)
+        )
+        outer, inner = config.width(0), config.width(1)
+        self.merge = PatchMerge(symmetry, fine, outer, inner)
+        self.norm = norm(symmetry, inner)
+        self.expand = PatchExpand(symmetry, fine, inner, outer)
+
+    def _build_fields(self, config: PearConfig) -> None:
+        sine = np.sin(np.radians(centres(config.nside)[0]))
+        self.register_buffer("sin_latitude", torch.from_numpy(sine).float(), persistent=False)
+        for name in STATIC:
+            if name in config.forcings:
+                unset = torch.full((cells_of_nside(config.nside),), torch.nan)
+                self.register_buffer(name, unset)
+        if config.residual:
+            layout = config.layout
+            upper = torch.ones(len(layout.upper), len(layout.levels))
+            self.register_buffer("surface_step_scale", torch.ones(len(layout.surface)))
+            self.register_buffer("upper_step_scale", upper)
+
+    def forward(
+        self, surface: Tensor, upper: Tensor, forcing: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Advance standardised fields by one step.
+
+        Parameters
+        ----------
+        surface, upper
+            (batch, surface variable, cell) and (batch, upper variable, level, cell).
+        forcing
+            (batch, forcing, cell) from :meth:`forcing`, if the model has forcings.
+
+        Returns
+        -------
+        (surface, upper)
+            Same shapes.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit the settings, or a forcing is missing or not asked for.
+        """
+        self._check(surface, upper, forcing)
+        x = to_windows(self._embed(surface, upper, forcing), self.config.grid)
+        x = skip = self.stages[0](x)
+        x = self.stages[2](self.stages[1](self.merge(x)))
+        x = self.stages[3](self.expand(self.norm(x)))
+        x = from_windows(torch.cat([skip, x], dim=-1), self.config.grid)
+        new_surface = self.recover_surface(x[..., :1, :, :])[:, :, 0]
+        new_upper = self.recover_upper(x[..., 1:, :, :])[:, :, : upper.shape[2]]
+        if not self.config.residual:
+            return new_surface, new_upper
+        return (
+            torch.addcmul(surface, new_surface, self.surface_step_scale[:, None]),
+            torch.addcmul(upper, new_upper, self.upper_step_scale[..., None]),
+        )
+
+    def forcing(self, valid_time: Any) -> Tensor | None:
+        """Build the forcing at the times of the input states, or None if the model has none.
+
+        Parameters
+        ----------
+        valid_time
+            (batch,) ``datetime64``, UTC.
+
+        Returns
+        -------
+        Tensor
+            (batch, forcing, cell) in the order of ``config.forcings``: sine of latitude, orography
+            in km, land fraction, cosine and sine of the phase of the year.
+
+        Raises
+        ------
+        ValueError
+            If a static field was never set.
+        """
+        if not self.config.forcings:
+            return None
+        angle = torch.from_numpy(2 * np.pi * year_phase(utc(valid_time))).to(self.sin_latitude)
+        shape = (len(angle), self.sin_latitude.numel())
+        seasons = {"cos_year": angle.cos(), "sin_year": angle.sin()}
+        rows = []
+        for name in self.config.forcings:
+            if name in seasons:
+                rows.append(seasons[name][:, None].expand(shape))
+                continue
+            field: Tensor = getattr(self, name)
+            if not bool(torch.isfinite(field).all()):
+                raise ValueError(f"static field {name} is not set; call set_static({name}=…)")
+            rows.append(field.expand(shape))
+        return torch.stack(rows, dim=1)
+
+    def set_static(self, **fields: Any) -> None:
+        """Set static fields: ``orography`` in metres, ``land_fraction`` in [0, 1], each (cell,).
+
+        Raises
+        ------
+        ValueError
+            If the model has no such forcing, or a field has the wrong shape or is not finite.
+        """
+        for name, values in fields.items():
+            if name not in STATIC or name not in self.config.forcings:
+                raise ValueError(
+                    f"the model has no static forcing {name!r}: {self.config.forcings}"
+                )
+            buffer: Tensor = getattr(self, name)
+            field = torch.as_tensor(np.asarray(values)).to(buffer)
+            if field.shape != buffer.shape or not bool(torch.isfinite(field).all()):
+                raise ValueError(
+                    f"{name} must be finite with shape {tuple(buffer.shape)}, "
+                    f"got shape {tuple(field.shape)}"
+                )
+            buffer.copy_(field / _METRES_PER_UNIT if name == "orography" else field)
+
+    def set_step_scale(self, normaliser: Normaliser) -> None:
+        """Scale a residual model's output by the spread of the change over one step.
+
+        ``step_scale`` = standard deviation of the change / standard deviation, by channel.
+
+        Raises
+        ------
+        ValueError
+            If the model is not residual.
+        """
+        if not self.config.residual:
+            raise ValueError("only a residual model has a step scale")
+        self.surface_step_scale.copy_(normaliser.surface_step_std / normaliser.surface_std)
+        self.upper_step_scale.copy_(normaliser.upper_step_std / normaliser.upper_std)
+
+    def _embed(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> Tensor:
+        padded = self.config.padded_levels
+        before = padded if self.config.padding == "published" else 0
+        upper = nn.functional.pad(upper, (0, 0, before, padded - before))
+        x = torch.cat([self.embed_surface(surface[:, :, None]), self.embed_upper(upper)], dim=-3)
+        if self.embed_forcing is not None and forcing is not None:
+            x = x + self.embed_forcing(forcing[:, :, None])
+        if self.depth_vector is None:
+            return x
+        if self.config.symmetry == "r":
+            return x + self.depth_vector
+        return torch.stack([x[0] + self.depth_vector, x[1]])
+
+    def _check(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> None:
+        layout, cells, batch = self.config.layout, self.sin_latitude.numel(), surface.shape[0]
+        want: dict[str, tuple[int, ...]] = {
+            "surface": (batch, len(layout.surface), cells),
+            "upper": (batch, len(layout.upper), len(layout.levels), cells),
+        }
+        given = {"surface": surface, "upper": upper}
+        if self.config.forcings and forcing is None:
+            raise ValueError(f"the model needs forcing {self.config.forcings}; see Pear.forcing")
+        if forcing is not None:
+            want["forcing"] = (batch, len(self.config.forcings), cells)
+            given["forcing"] = forcing
+        for name, tensor in given.items():
+            if tuple(tensor.shape) != want[name]:
+                raise ValueError(f"{name} has shape {tuple(tensor.shape)}, must be {want[name]}")
+
+
+def _stage(config: PearConfig, stage: int, grid: TokenGrid, shift: WindowShift) -> nn.Sequential:
+    """Blocks of one stage, every second one shifted."""
+    blocks: list[Block] = [
+        earth_block(
+            config.symmetry, grid, config.width(stage), config.heads[stage],
+            shift if index % 2 else None, config.mlp_ratio,
+        )
+        for index in range(config.depths[stage])
+    ]  # fmt: skip
+    return nn.Sequential(*blocks)
