@@ -1,0 +1,222 @@
+"""What a store looks like inside: attributes, coordinates, chunks and codecs, in one place.
+
+Measured to open as is in xarray, xdggs (its three conventions), easygems, earthkit-plots and
+healpy tools. ``cell_ids`` and ``crs`` must carry the attributes below and no others.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numcodecs.blosc
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from pear import __version__
+from pear.sphere.grid import cells_of_nside
+from pear.variables import BY_NAME, Layout
+from pipelines.files import DurableStore
+
+numcodecs.blosc.use_threads = False  # several threads would write the same data in varying order
+
+COORDINATES: Final = ("time", "prediction_timedelta", "level", "cell", "cell_ids", "crs")
+COMPLETE: Final = "complete"
+TIME_UNITS: Final = "seconds since 1970-01-01"
+LICENCE: Final = "CC-BY-4.0"
+_SHARD_BYTES: Final = 100_000_000
+_MOST_SHARD_TIMES: Final = 256
+_TIME_CHUNK: Final = 8192
+_DGGS_CONVENTION: Final = {
+    "uuid": "7b255807-140c-42ca-97f6-7a1cfecdbc38",
+    "schema_url": "https://raw.githubusercontent.com/zarr-conventions/dggs/refs/tags/v1/schema.json",
+    "spec_url": "https://github.com/zarr-conventions/dggs/blob/v1/README.md",
+    "name": "dggs",
+    "description": "Discrete Global Grid Systems convention for zarr",
+}
+
+
+def refinement(nside: int) -> int:
+    """HEALPix refinement level k of nside = 2^k."""
+    return nside.bit_length() - 1
+
+
+def stored_levels(layout: Layout) -> tuple[int, ...]:
+    """Levels in the one order of all stores: from the top (50 hPa) down."""
+    return tuple(sorted(layout.levels)) if layout.upper else ()
+
+
+def channels(layout: Layout) -> tuple[str, ...]:
+    """Names on the channel axis of the completeness array: ``variable`` or ``variable@level``."""
+    return tuple(layout.surface) + tuple(
+        f"{name}@{level}" for name in layout.upper for level in stored_levels(layout)
+    )
+
+
+def shard_times(layout: Layout, nside: int) -> int:
+    """Times per shard of an analysis so that the largest variable's shard has about 100 MB."""
+    per_time = 4 * cells_of_nside(nside) * max(len(stored_levels(layout)), 1)
+    return int(np.clip(round(_SHARD_BYTES / per_time), 1, _MOST_SHARD_TIMES))
+
+
+def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of the root group; ``extra`` may replace title, source, history and licence.
+
+    Nothing here depends on the clock, so that a repeated run gives the same bytes.
+    """
+    return {
+        "Conventions": "CF-1.13",
+        "title": f"PEAR {kind}",
+        "source": f"PEAR {__version__}",
+        "history": f"written by PEAR {__version__}",
+        "licence": LICENCE,
+        "pear_kind": kind,
+        "coordinates": "cell_ids crs" + (f" {COMPLETE}" if kind == "analysis" else ""),
+        "libraries": {name: version(name) for name in ("numpy", "xarray", "zarr", "healpy")}
+        | {"python": platform.python_version()},
+        "zarr_conventions": [dict(_DGGS_CONVENTION)],
+        "dggs": {
+            "name": "healpix",
+            "refinement_level": refinement(nside),
+            "indexing_scheme": "nested",
+            "spatial_dimension": "cell",
+            "coordinate": "cell_ids",
+            "compression": "none",
+        },
+        **extra,
+    }
+
+
+def variable_attributes(name: str, nside: int) -> dict[str, Any]:
+    """Attributes of one data variable."""
+    row = BY_NAME[name]
+    return {
+        "standard_name": row.standard_name,
+        "long_name": row.long_name,
+        "units": row.units,
+        "short_name": row.short_name,
+        "grid_mapping": "crs",
+        "ek_grid_spec": json.dumps({"grid": f"H{nside}", "order": "nested"}),
+    }
+
+
+def create_group(
+    path: Path, kind: str, layout: Layout, nside: int, extra: Mapping[str, Any]
+) -> Any:
+    """Make the root group with the coordinates that both kinds of store share."""
+    group = zarr.create_group(
+        DurableStore(path), zarr_format=3, attributes=group_attributes(kind, nside, extra)
+    )
+    add_cells(group, nside)
+    if layout.upper:
+        levels = np.array(stored_levels(layout), dtype=np.int64)
+        coordinate(
+            group, "level", levels,
+            {"standard_name": "air_pressure", "units": "hPa", "positive": "down"},
+        )  # fmt: skip
+    return group
+
+
+def open_group(path: Path) -> Any:
+    """Open the root group of a store to read, by its consolidated metadata."""
+    return zarr.open_group(DurableStore(path, read_only=True), mode="r")
+
+
+def consolidate(group: Any) -> None:
+    """Write the root's consolidated metadata: what readers go by."""
+    with warnings.catch_warnings():
+        # Not yet part of the Zarr specification; a reader without it reads the arrays' own files.
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(group.store)
+
+
+def add_cells(group: Any, nside: int) -> None:
+    """Write the grid into a group: cell, cell_ids and crs, exactly as other tools want them."""
+    cells, k = np.arange(cells_of_nside(nside), dtype=np.int64), refinement(nside)
+    coordinate(group, "cell", cells, {"standard_name": "healpix_index", "units": "1"})
+    ids = {"grid_name": "healpix", "level": k, "indexing_scheme": "nested"}
+    coordinate(group, "cell_ids", cells, ids, ("cell",))
+    crs = {"grid_mapping_name": "healpix", "refinement_level": k, "indexing_scheme": "nested"}
+    coordinate(group, "crs", np.array(0, dtype=np.int32), crs, ())
+
+
+def coordinate(
+    group: Any,
+    name: str,
+    values: npt.NDArray[Any],
+    attributes: dict[str, Any],
+    dims: Sequence[str] | None = None,
+    chunk: int | None = None,
+) -> Any:
+    """Write one small array whole; ``chunk`` leaves room for it to grow along its first axis."""
+    shape = tuple(max(n, 1) for n in values.shape)
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=shape if chunk is None else (chunk, *shape[1:]),
+        compressors=codecs(values.dtype.itemsize),
+        fill_value=0,
+        dimension_names=(name,) if dims is None else dims,
+        attributes=attributes,
+    )
+    if values.size:
+        array[...] = values
+    return array
+
+
+def time_coordinate(group: Any, kind: str, seconds: npt.NDArray[np.int64]) -> Any:
+    """Write the time axis: seconds since 1970 as integers, which no later append can bend."""
+    name = "time" if kind == "analysis" else "forecast_reference_time"
+    attributes = {
+        "standard_name": name,
+        "long_name": "valid time" if kind == "analysis" else "initial time of the forecast",
+        "units": TIME_UNITS,
+        "calendar": "proleptic_gregorian",
+    }
+    chunk = _TIME_CHUNK if kind == "analysis" else None
+    return coordinate(group, "time", seconds, attributes, chunk=chunk)
+
+
+def completeness(group: Any, layout: Layout) -> Any:
+    """Write the empty completeness array of an analysis, (time, channel)."""
+    names = channels(layout)
+    attributes = {
+        "long_name": "1 where the field is present and has passed all checks",
+        "flag_values": [0, 1],
+        "flag_meanings": "missing complete",
+        "channels": list(names),
+    }
+    empty = np.zeros((0, len(names)), dtype=np.uint8)
+    return coordinate(group, COMPLETE, empty, attributes, ("time", "channel"), _TIME_CHUNK)
+
+
+def data_variable(
+    group: Any, name: str, nside: int, shape: tuple[int, ...],
+    chunks: tuple[int, ...], shards: tuple[int, ...], dims: tuple[str, ...],
+) -> Any:  # fmt: skip
+    """Make one float32 data variable; what is not written reads as NaN."""
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype="float32",
+        chunks=chunks,
+        shards=shards,
+        compressors=codecs(4),
+        fill_value=float("nan"),
+        dimension_names=dims,
+        attributes=variable_attributes(name, nside),
+    )
+
+
+def codecs(itemsize: int) -> list[Any]:
+    """Shuffle and LZ4 (smaller and 4 times faster than plain zstd here), and a checksum."""
+    blosc = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=itemsize)
+    return [blosc, Crc32cCodec()]

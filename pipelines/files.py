@@ -1,0 +1,154 @@
+"""Files that survive a kill and a power cut: synced, replaced in one rename, locked for writers."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from zarr.storage import LocalStore
+
+from pear.errors import InputError
+
+PARTIAL: Final = ".partial"
+"""Ending of every temporary file: what the sweeper may delete."""
+_RESERVE_BYTES: Final = 1_000_000_000
+
+
+def write_atomically(path: Path, data: Any) -> None:
+    """Replace a file in one step: at any instant it holds the old bytes or the new ones.
+
+    Parameters
+    ----------
+    path
+        The file; its folder exists.
+    data
+        Bytes or anything with the buffer protocol.
+    """
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}{PARTIAL}"
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the entries of a folder (its renames) to disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Bring everything written to the file system that holds ``path`` to disk."""
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"cannot sync: {os.strerror(number)}", str(path))
+    finally:
+        os.close(descriptor)
+
+
+def publish(hidden: Path, final: Path) -> None:
+    """Give a finished folder its name: synced before, renamed in one step, synced after.
+
+    Raises
+    ------
+    InputError
+        If the name is taken.
+    """
+    if final.exists():
+        raise InputError(f"{final} exists already", field="store", hint="choose another name")
+    sync_filesystem(hidden)
+    hidden.rename(final)
+    sync_folder(final.parent)
+
+
+def require_space(folder: Path, needed: int, reserve: int = _RESERVE_BYTES) -> None:
+    """Check that twice ``needed`` bytes and a reserve are free before anything is written.
+
+    Raises
+    ------
+    OSError
+        ENOSPC, with what is free and what is needed.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < 2 * needed + reserve:
+        raise OSError(
+            errno.ENOSPC,
+            f"disk too full: {free / 1e9:.1f} GB free, {(2 * needed + reserve) / 1e9:.1f} GB "
+            "wanted (twice what will be written and a reserve)",
+            str(folder),
+        )
+
+
+@contextmanager
+def writer_lock(store: Path) -> Iterator[None]:
+    """Hold the one writer's place of a store; the operating system frees it when we die.
+
+    Raises
+    ------
+    InputError
+        If another process writes to the store now.
+    """
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with (store.parent / f".{store.name}.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another process is writing to {store} now", field="store",
+                hint="wait for it to end, or write to another store",
+            ) from error  # fmt: skip
+        yield
+
+
+def sweep(folder: Path) -> int:
+    """Delete temporary files that a dead writer left; call it with the writer's lock held."""
+    count = 0
+    for path in folder.rglob(f"*{PARTIAL}"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+            count += 1
+    return count
+
+
+class DurableStore(LocalStore):
+    """Zarr's local store, with each file synced before it takes its name.
+
+    A shard that gets more times is replaced as a whole; without the sync a power cut between the
+    rename and the next sync could take times that were acknowledged before.
+    """
+
+    def set_sync(self, key: str, value: Any) -> None:
+        """Write one key."""
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, value.as_buffer_like())
+
+    async def set(self, key: str, value: Any) -> None:
+        """Write one key."""
+        if not self._is_open:
+            await self._open()
+        self._check_writable()
+        await asyncio.to_thread(self.set_sync, key, value)

@@ -1,0 +1,231 @@
+"""Writing one forecast: steps kept as they come, one finished store shown in one rename."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pear.calendar import iso, utc
+from pear.errors import InputError
+from pear.sphere.grid import cells_of_nside
+from pear.variables import Layout
+from pipelines import contract
+from pipelines.files import (
+    publish,
+    require_space,
+    sync_folder,
+    write_atomically,
+)
+
+Fields = npt.NDArray[np.float32]
+
+
+class ForecastWriter:
+    """Keep the steps of one run on disk and publish them as one store that never changes.
+
+    A run that was killed goes on: make the writer again with the same arguments and ask
+    :meth:`steps_done` and :meth:`read_step`.
+
+    Parameters
+    ----------
+    final_path
+        Where the store will appear.
+    layout, nside
+        What a step holds.
+    init_time
+        Initial time, UTC.
+    leads
+        (lead,) timedelta64, increasing; put a zero first to keep the initial state as well.
+    attrs
+        Title, source (model, checkpoint sha256), history and others for the root group.
+
+    Raises
+    ------
+    InputError
+        If the leads do not increase.
+    OSError
+        If the disk is too full for the run.
+    """
+
+    def __init__(
+        self, final_path: Path | str, layout: Layout, nside: int, init_time: Any, leads: Any,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.final = Path(final_path)
+        self.layout, self.nside = layout, nside
+        self.init_time = utc(init_time)[0]
+        self.leads = np.atleast_1d(np.asarray(leads, dtype="timedelta64[s]"))
+        self.attrs = dict(attrs or {})
+        if self.leads.size == 0 or np.any(np.diff(self.leads) <= np.timedelta64(0, "s")):
+            raise InputError("the leads of a forecast must increase", field="leads")
+        self.scratch = self.final.parent / f".{self.final.name}.steps"
+        if not self.published:
+            self._prepare()
+
+    @property
+    def published(self) -> bool:
+        """Whether the finished store is in its place."""
+        return self.final.exists()
+
+    def _prepare(self) -> None:
+        """Make the scratch folder, or keep it if it belongs to this very run."""
+        mark = {
+            "layout": [self.layout.surface, self.layout.upper, self.layout.levels],
+            "nside": self.nside,
+            "init_time": iso(self.init_time),
+            "leads": self.leads.astype(np.int64).tolist(),
+            "attrs": self.attrs,
+        }
+        text = json.dumps(mark, sort_keys=True, default=str)
+        note = self.scratch / "run.json"
+        if note.is_file() and note.read_text() == text:
+            return
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(parents=True)
+        fields = len(self.layout.channels)
+        require_space(self.scratch, 4 * fields * self.leads.size * cells_of_nside(self.nside))
+        write_atomically(note, text.encode())
+
+    def _file(self, index: int) -> Path:
+        return self.scratch / f"{index:05d}.npz"
+
+    def write_step(self, index: int, surface: Any, upper: Any) -> None:
+        """Keep the fields at lead ``index``: (S, cell) and (U, level, cell), layout order.
+
+        On disk when it returns.
+
+        Raises
+        ------
+        InputError
+            If the index or a shape is wrong, or a value is not finite.
+        """
+        lay, cells = self.layout, cells_of_nside(self.nside)
+        surface, upper = np.asarray(surface, dtype="f4"), np.asarray(upper, dtype="f4")
+        want = (len(lay.surface), cells), (len(lay.upper), len(lay.levels), cells)
+        if not 0 <= index < self.leads.size:
+            raise InputError(f"step {index} is none of {self.leads.size} leads", field="index")
+        if (surface.shape, upper.shape) != want:
+            raise InputError(
+                f"step {index} has shapes {surface.shape} and {upper.shape}, must be {want}",
+                field="fields",
+            )
+        named = dict(zip(lay.names, [*surface, *upper], strict=True))
+        for name, values in named.items():
+            if not np.isfinite(values).all():
+                raise InputError(f"step {index}: {name} is not finite", field=name)
+        buffer = io.BytesIO()
+        np.savez(buffer, **named)  # a zip: each member carries its checksum
+        write_atomically(self._file(index), buffer.getbuffer())
+        sync_folder(self.scratch)
+
+    def steps_done(self) -> list[int]:
+        """Indices of the leads that are on disk, increasing; all of them once published."""
+        if self.published:
+            return list(range(self.leads.size))
+        return [index for index in range(self.leads.size) if self._file(index).is_file()]
+
+    def read_step(self, index: int) -> tuple[Fields, Fields]:
+        """Fields of a lead written before: (S, cell) and (U, level, cell), layout order.
+
+        Raises
+        ------
+        InputError
+            If the step is not there or its file is damaged.
+        """
+        if self.published:
+            return self._read_published(index)
+        lay, cells = self.layout, cells_of_nside(self.nside)
+        fields = [self._read(index, name) for name in lay.names]
+        split = len(lay.surface)
+        surface = np.reshape(fields[:split], (split, cells))
+        upper = np.reshape(fields[split:], (len(lay.upper), len(lay.levels), cells))
+        return surface.astype(np.float32), upper.astype(np.float32)
+
+    def _read(self, index: int, name: str) -> Fields:
+        try:
+            with np.load(self._file(index)) as kept:
+                return np.asarray(kept[name])
+        except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+            raise InputError(
+                f"step {index} of {self.final.name} cannot be read back", field="index",
+                hint="write the step again",
+            ) from error  # fmt: skip
+
+    def _read_published(self, index: int) -> tuple[Fields, Fields]:
+        group = contract.open_group(self.final)
+        order = np.argsort(np.argsort(self.layout.levels))
+        cells = cells_of_nside(self.nside)
+        lay = self.layout
+        surface = [group[name][0, index] for name in lay.surface]
+        upper = [group[name][0, index][order] for name in lay.upper]
+        return (
+            np.reshape(surface, (len(lay.surface), cells)),
+            np.reshape(upper, (len(lay.upper), len(lay.levels), cells)),
+        )
+
+    def publish(self) -> Path:
+        """Write the store aside, read it back, and give it its name in one rename.
+
+        Raises
+        ------
+        InputError
+            If a step is missing.
+        OSError
+            If what was written does not read back.
+        """
+        if self.published:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            return self.final
+        missing = sorted(set(range(self.leads.size)) - set(self.steps_done()))
+        if missing:
+            raise InputError(
+                f"{self.final.name} lacks {len(missing)} of {self.leads.size} steps", field="leads"
+            )
+        hidden = self.final.parent / f".{self.final.name}.new"
+        shutil.rmtree(hidden, ignore_errors=True)
+        group = self._skeleton(hidden)
+        for name in self.layout.names:
+            values = np.stack([self._read(i, name) for i in range(self.leads.size)])
+            if values.ndim == 3:
+                values = values[:, np.argsort(self.layout.levels)]
+            group[name][0] = values
+            if not np.array_equal(group[name][0], values):
+                raise OSError(f"{name} does not read back as it was written to {hidden}")
+        contract.consolidate(group)
+        publish(hidden, self.final)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        return self.final
+
+    def _skeleton(self, path: Path) -> Any:
+        lay, nside, leads = self.layout, self.nside, self.leads.size
+        group = contract.create_group(path, "forecast", lay, nside, self.attrs)
+        start = np.array([self.init_time]).astype("datetime64[s]").astype(np.int64)
+        contract.time_coordinate(group, "forecast", start)
+        contract.coordinate(
+            group, "prediction_timedelta", self.leads.astype(np.int64),
+            {
+                "standard_name": "forecast_period",
+                "long_name": "time since the initial time",
+                "units": "seconds",
+                "dtype": "timedelta64[ns]",
+            },
+        )  # fmt: skip
+        cells, levels = cells_of_nside(nside), len(lay.levels)
+        lead = ("time", "prediction_timedelta")
+        for name in lay.surface:
+            shape = (1, leads, cells)
+            contract.data_variable(group, name, nside, shape, (1, 1, cells), shape, (*lead, "cell"))
+        for name in lay.upper:
+            shape4 = (1, leads, levels, cells)
+            contract.data_variable(
+                group, name, nside, shape4, (1, 1, 1, cells), shape4, (*lead, "level", "cell")
+            )
+        return group

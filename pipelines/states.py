@@ -1,0 +1,124 @@
+"""From a store to the states that a model reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from pear.calendar import Times, iso, utc
+from pear.errors import InputError, did_you_mean
+from pear.sphere.grid import coarsen, nside_from_cells
+from pear.state import State
+from pear.variables import PUBLISHED, Layout
+from pipelines.store import open_store
+
+
+def read_state(
+    path: Path | str, time: Any, layout: Layout = PUBLISHED, nside: int | None = None
+) -> State:
+    """Read one state, batch 1, float32, from an analysis store.
+
+    Parameters
+    ----------
+    path
+        Analysis store.
+    time
+        Valid time, UTC.
+    layout
+        Channels wanted, in the order wanted.
+    nside
+        Resolution wanted; a finer store is averaged to it. None: that of the store.
+
+    Raises
+    ------
+    InputError
+        If the time, a variable or a level is not in the store, a value is missing, or the store
+        is coarser than asked for.
+    """
+    return read_states(path, [time], layout, nside)
+
+
+def read_states(
+    path: Path | str, times: Any, layout: Layout = PUBLISHED, nside: int | None = None
+) -> State:
+    """Read states at several valid times as one batch; as :func:`read_state`."""
+    with open_store(path) as dataset:
+        return states_of(dataset, utc(times), layout, nside, str(path))
+
+
+def states_of(
+    dataset: xr.Dataset, times: Times, layout: Layout, nside: int | None, name: str = "store"
+) -> State:
+    """Take states out of an open analysis dataset; as :func:`read_state`."""
+    if "prediction_timedelta" in dataset.dims:
+        raise InputError(
+            f"{name} holds forecasts, not analyses", field="store",
+            hint="name an analysis store as the source of initial states",
+        )  # fmt: skip
+    index = _positions(dataset, times, name)
+    _require_fields(dataset, layout, name)
+    source = nside_from_cells(dataset.sizes["cell"])
+    target = source if nside is None else nside
+    if target > source:
+        raise InputError(
+            f"{name} is at nside {source}, coarser than the nside {target} wanted", field="nside",
+            hint="ingest the data at the finer nside",
+        )  # fmt: skip
+    surface = [_read(dataset[v].isel(time=index), target) for v in layout.surface]
+    levels = list(layout.levels)
+    upper = [_read(dataset[v].isel(time=index), target, levels) for v in layout.upper]
+    cells = 12 * target * target
+    shape = (times.size, 0, cells), (times.size, 0, len(levels), cells)
+    state = State(
+        torch.from_numpy(np.stack(surface, axis=1) if surface else np.zeros(shape[0], "f4")),
+        torch.from_numpy(np.stack(upper, axis=1) if upper else np.zeros(shape[1], "f4")),
+        times,
+        layout,
+    )
+    return state.check_finite(name)
+
+
+def _read(array: xr.DataArray, nside: int, levels: list[int] | None = None) -> Any:
+    # Whole chunks are read whatever is asked for, so the levels are picked in memory.
+    array = array.load()
+    if levels is not None:
+        array = array.sel(level=levels)
+    return np.ascontiguousarray(coarsen(array.values, nside), dtype=np.float32)
+
+
+def _positions(dataset: xr.Dataset, times: Times, name: str) -> list[int]:
+    axis = utc(dataset["time"].values)
+    if axis.size == 0:
+        raise InputError(f"{name} holds no times", field="time")
+    found = np.searchsorted(axis, times)
+    for position, time in zip(found, times, strict=True):
+        if position == axis.size or axis[position] != time:
+            nearest = axis[int(np.abs(axis - time).argmin())]
+            raise InputError(
+                f"{name} has no state at {iso(time)}", field="time",
+                hint=f"it holds {axis.size} times from {iso(axis[0])} to {iso(axis[-1])}; "
+                f"the nearest is {iso(nearest)}",
+            )  # fmt: skip
+    return [int(position) for position in found]
+
+
+def _require_fields(dataset: xr.Dataset, layout: Layout, name: str) -> None:
+    present = [str(v) for v in dataset.data_vars]
+    missing = [v for v in layout.names if v not in present]
+    if missing:
+        raise InputError(
+            f"{name} lacks {', '.join(missing)}", field="variable",
+            hint=f"it holds {', '.join(present)}" if present else did_you_mean("", present),
+        )  # fmt: skip
+    if layout.upper:
+        levels = [int(level) for level in dataset["level"].values]
+        absent = [level for level in layout.levels if level not in levels]
+        if absent:
+            raise InputError(
+                f"{name} lacks the levels {', '.join(map(str, absent))} hPa", field="level",
+                hint=f"it holds {', '.join(map(str, levels))}",
+            )  # fmt: skip

@@ -1,0 +1,187 @@
+"""Reading stores: open them checked against the contract, and say what they hold.
+
+The writers are re-exported here, so that this module is the whole interface to stores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pear.calendar import Times, iso, utc
+from pear.errors import InputError
+from pear.sphere.grid import cells_of_nside
+from pear.variables import BY_NAME
+from pipelines import contract
+from pipelines.analysis_store import (
+    AnalysisWriter,
+    create_analysis,
+)
+from pipelines.files import DurableStore
+from pipelines.forecast_store import ForecastWriter
+from pipelines.stored import committed, stored_layout
+
+__all__ = [
+    "AnalysisWriter",
+    "ForecastWriter",
+    "create_analysis",
+    "describe",
+    "open_store",
+    "stored_layout",
+]
+
+_MOST_NAMED = 20
+
+
+def open_store(path: Path | str, chunks: Any = None) -> xr.Dataset:
+    """Open a store lazily, decoded, with canonical names, after checking it against the contract.
+
+    Parameters
+    ----------
+    path
+        An analysis or forecast store.
+    chunks
+        None for lazy reads without dask; ``{}`` or sizes for dask arrays.
+
+    Returns
+    -------
+    Dataset
+        Analyses (time, level, cell); forecasts (time, prediction_timedelta, level, cell); time as
+        datetime64[s], leads as timedelta64[s], level in hPa. ``crs`` and ``complete`` are
+        coordinates, so that every data variable is a field.
+
+    Raises
+    ------
+    InputError
+        If there is no store, or it breaks the contract.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"no store at {path}", field="store", hint="make one with `pear ingest`")
+    kind, _, nside = stored_layout(path)
+    try:
+        dataset: xr.Dataset = xr.open_zarr(
+            DurableStore(path, read_only=True),
+            chunks=chunks,
+            consolidated=True,
+            decode_times=xr.coders.CFDatetimeCoder(time_unit="s"),
+            decode_timedelta=xr.coders.CFTimedeltaCoder(time_unit="s"),
+        )
+    except (ValueError, KeyError, OSError) as error:
+        raise InputError(f"{path} cannot be read: {error}", field="store") from error
+    _check(dataset, kind, nside, path)
+    return dataset
+
+
+def _check(dataset: xr.Dataset, kind: str, nside: int, path: Path) -> None:
+    """Refuse a store whose grid, axes or units are not those of the contract."""
+    lead = ("time", "prediction_timedelta") if kind == "forecast" else ("time",)
+    if dataset.sizes.get("cell") != cells_of_nside(nside):
+        raise InputError(
+            f"{path} has {dataset.sizes.get('cell')} cells, nside {nside} has "
+            f"{cells_of_nside(nside)}", field="store",
+        )  # fmt: skip
+    times = dataset["time"].values
+    if times.size > 1 and not (np.diff(times) > np.timedelta64(0, "s")).all():
+        raise InputError(f"{path}: its times do not increase", field="store")
+    for name, array in dataset.data_vars.items():
+        row = BY_NAME.get(str(name))
+        if row is None or array.attrs.get("units") != row.units:
+            raise InputError(
+                f"{path}: {name} in {array.attrs.get('units')} is no variable of the contract",
+                field="store",
+            )
+        dims = (*lead, "level", "cell") if row.kind == "upper" else (*lead, "cell")
+        if array.dims != dims:
+            raise InputError(f"{path}: {name} has axes {array.dims}, not {dims}", field="store")
+
+
+def describe(path: Path | str) -> dict[str, Any]:
+    """Say what a store holds, as plain values for JSON.
+
+    Returns
+    -------
+    dict
+        kind, grid, times (count, first, last, step in hours, gaps), leads, levels, variables,
+        completeness, bytes on disk and the root's attributes.
+
+    Raises
+    ------
+    InputError
+        As :func:`open_store`.
+    """
+    path = Path(path)
+    dataset = open_store(path)
+    kind, layout, nside = stored_layout(path)
+    group = contract.open_group(path)
+    files = [file for file in path.rglob("*") if file.is_file()]
+    found: dict[str, Any] = {
+        "path": str(path),
+        "kind": kind,
+        "grid": {
+            "name": "HEALPix", "nside": nside, "refinement_level": contract.refinement(nside),
+            "order": "nested", "cells": cells_of_nside(nside),
+        },
+        "times": describe_times(dataset["time"].values),
+        "levels": list(layout.levels),
+        "variables": {name: _describe_variable(group[name]) for name in layout.names},
+        "bytes": sum(file.stat().st_size for file in files),
+        "files": len(files),
+        "attributes": {k: v for k, v in dataset.attrs.items() if k not in ("dggs",)},
+    }  # fmt: skip
+    if kind == "forecast":
+        leads = dataset["prediction_timedelta"].values / np.timedelta64(1, "h")
+        found["lead_hours"] = [float(lead) for lead in leads]
+        found["completeness"] = {"complete": True, "fraction": 1.0, "missing": []}
+    else:
+        found["completeness"] = _completeness(path)
+    return found
+
+
+def _describe_variable(array: Any) -> dict[str, Any]:
+    attributes = dict(array.attrs)
+    return {
+        "units": attributes["units"],
+        "standard_name": attributes["standard_name"],
+        "dims": list(array.metadata.dimension_names),
+        "shape": list(array.shape),
+        "chunks": list(array.chunks),
+        "shards": list(array.shards or ()),
+    }
+
+
+def describe_times(times: Any) -> dict[str, Any]:
+    """Say how many times there are, from when to when, how far apart, and where some lack."""
+    axis: Times = utc(times)
+    if axis.size == 0:
+        return {"count": 0, "first": None, "last": None, "step_hours": None, "gaps": []}
+    steps = np.diff(axis)
+    step = np.median(steps.astype(np.int64)).astype("timedelta64[s]") if steps.size else None
+    wide = np.flatnonzero(steps > step) if step is not None else np.zeros(0, dtype=int)
+    gaps = [
+        {
+            "after": iso(axis[i]),
+            "before": iso(axis[i + 1]),
+            "missing": round(float(steps[i] / step)) - 1 if step is not None else 0,
+        }
+        for i in wide
+    ]
+    hours = None if step is None else float(step / np.timedelta64(1, "h"))
+    first, last = iso(axis[0]), iso(axis[-1])
+    return {"count": axis.size, "first": first, "last": last, "step_hours": hours, "gaps": gaps}
+
+
+def _completeness(path: Path) -> dict[str, Any]:
+    times, flags, names = committed(path)
+    holes = np.argwhere(flags == 0)
+    return {
+        "complete": holes.size == 0,
+        "fraction": float(flags.mean()) if flags.size else 1.0,
+        "missing": [
+            {"time": iso(times[t]), "field": names[c]} for t, c in holes[:_MOST_NAMED]
+        ],
+        "missing_count": len(holes),
+    }  # fmt: skip
