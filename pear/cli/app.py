@@ -12,6 +12,7 @@ import sys
 import typer
 
 from pear import __version__
+from pear.cli import import_checkpoint
 from pear.errors import InputError
 
 app = typer.Typer(
@@ -36,6 +37,10 @@ def _root(
     ),
 ) -> None:
     """Weather forecasts on HEALPix: ingest, train, forecast, evaluate, serve."""
+
+
+for _verb in (import_checkpoint,):
+    _verb.register(app)
 
 
 def main() -> None:
