@@ -1,0 +1,162 @@
+"""One network in a process of its own, stepped on demand.
+
+Peak memory and the allocator belong to a process, so each network that is measured gets one. It
+reads commands on standard input and answers each with one line of JSON on standard output:
+``step`` advances once and gives the seconds, ``report`` gives what is known at the end. The parent
+(:mod:`pear.benchmarks.model`) takes turns between its workers, so that a machine that is busy for
+a while is busy for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pear import runtime
+from pear.benchmarks import machine
+from pear.benchmarks.flop import FORMULAS
+from pear.benchmarks.subjects import build
+from pear.errors import InputError
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker builds and measures.
+
+    Attributes
+    ----------
+    subject
+        ``"twin"``, the slow published forward, or ``"pear"``, a network of the layer core.
+    config
+        Name of a configuration of :class:`pear.models.config.PearConfig`, and changes to it.
+    nside, dtype, threads
+        Resolution, ``float32`` or ``bfloat16``, and threads (None: torch's choice).
+    train
+        Measure a training step (loss, gradient, AdamW) instead of a forecast step.
+    compiled
+        Run the network through ``torch.compile``.
+    keep_memory
+        Let the allocator keep what was freed.
+    seed
+        Of the weights and the input.
+    """
+
+    subject: Literal["twin", "pear"] = "pear"
+    config: str = "published"
+    changes: dict[str, Any] = field(default_factory=dict)
+    nside: int = 64
+    dtype: str = "float32"
+    threads: int | None = None
+    train: bool = False
+    compiled: bool = False
+    keep_memory: bool = True
+    seed: int = 0
+
+
+class Subject:
+    """A built network with its input, ready to step."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        if task.keep_memory:
+            runtime.keep_memory()
+        self.threads = runtime.set_threads(task.threads)
+        self.before = machine.current_memory()
+        self.dtype = getattr(torch, task.dtype)
+        model, inputs = build(task.subject, task.config, task.nside, task.seed, task.changes)
+        # Training keeps single-precision weights and lets autocast choose; a forecast is all low.
+        self.cast = task.train and self.dtype != torch.float32
+        if not task.train:
+            model, inputs = model.to(self.dtype).eval(), tuple(x.to(self.dtype) for x in inputs)
+        self.model: nn.Module = model
+        self.inputs: tuple[Tensor, ...] = inputs
+        self.flop = self._count_flop()
+        self.run = torch.compile(model, fullgraph=True) if task.compiled else model
+        if task.train:
+            self.optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5)
+
+    def step(self) -> float:
+        """Advance once; return the seconds it took."""
+        start = time.perf_counter()
+        if self.task.train:
+            self._train(self.run)
+            self.optimiser.step()
+        else:
+            with torch.inference_mode():
+                self.output = self.run(*self.inputs)
+        return time.perf_counter() - start
+
+    def report(self) -> dict[str, Any]:
+        """Return what is known of the process and the network."""
+        return {
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "flop": self.flop,
+            "threads": self.threads,
+            "peak_memory_bytes": machine.peak_memory(),
+            "peak_memory_above_start_bytes": machine.peak_memory() - self.before,
+        }
+
+    def save(self, path: str) -> None:
+        """Write the output of the last step, as single precision, to an ``.npz`` file."""
+        surface, upper = (x.float().numpy() for x in self.output)
+        np.savez(path, surface=surface, upper=upper)
+
+    def _train(self, network: Any) -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.cast):
+            surface, upper = network(*self.inputs)
+            # The published loss, against the input itself: only its cost matters here.
+            loss = (upper - self.inputs[1]).abs().mean()
+            loss = loss + 0.25 * (surface - self.inputs[0]).abs().mean()
+        network.zero_grad(set_to_none=True)
+        loss.backward()
+
+    def _count_flop(self) -> int:
+        """Count on the smallest grid that has the same windows; the work grows with the cells.
+
+        Counting runs the network once: on the full grid that would set the process's peak memory.
+        """
+        small = min(32, self.task.nside)
+        task = self.task
+        model, inputs = build(task.subject, task.config, small, task.seed, task.changes)
+        with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
+            surface, upper = model(*inputs)
+            if task.train:
+                (surface.mean() + upper.mean()).backward()
+        total: int = counter.get_total_flops()
+        return total * (task.nside // small) ** 2
+
+
+def main() -> None:
+    """Serve the task given as JSON in the first argument until standard input ends."""
+    try:
+        subject = Subject(Task(**json.loads(sys.argv[1])))
+    except InputError as error:
+        _answer({"error": str(error)})
+        return
+    _answer({"ready": True})
+    for line in sys.stdin:
+        command, _, argument = line.strip().partition(" ")
+        if command == "step":
+            _answer({"seconds": subject.step()})
+        elif command == "save":
+            subject.save(argument)
+            _answer({"saved": argument})
+        else:
+            _answer(subject.report())
+
+
+def _answer(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""``pear bench``: measure PEAR on this machine."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.table import Table
+
+from pear.cli import common
+from pear.errors import InputError
+
+if TYPE_CHECKING:
+    from pear.benchmarks.model import ModelReport
+
+bench = typer.Typer(
+    name="bench", help="Measure PEAR on this machine: speed, memory, symmetry.",
+    no_args_is_help=True,
+)  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.add_typer(bench)
+
+
+@bench.command("model")
+def model(
+    config: str = typer.Option("published", help="Configuration: published, small or base."),
+    changes: str = typer.Option("{}", "--set", help="Changes to it, as a JSON object."),
+    nside: int = typer.Option(64, help="Resolution of the cells."),
+    dtype: str = typer.Option("float32", help="float32 or bfloat16."),
+    threads: int | None = typer.Option(None, help="Threads; torch's choice if not given."),
+    train: bool = typer.Option(False, "--train", help="A training step, not a forecast step."),
+    compiled: bool = typer.Option(False, "--compile", help="Run through torch.compile."),
+    repetitions: int = typer.Option(5, help="Steps that are timed; the best one counts."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
+) -> None:
+    """Time one step beside the slow twin, and set it against the machine's best rate."""
+    from pear.benchmarks.model import measure_model
+    from pear.benchmarks.worker import Task
+
+    if dtype not in ("float32", "bfloat16"):
+        raise InputError(
+            f"dtype {dtype!r} is not measured", field="--dtype", hint="use float32 or bfloat16"
+        )
+    task = Task(
+        config=config, changes=_settings(changes), nside=nside, dtype=dtype, threads=threads,
+        train=train, compiled=compiled,
+    )  # fmt: skip
+    processes = 2 if dtype == "float32" else 3
+    with common.progress("steps", total=processes * (repetitions + 1) + 1) as tick:
+        report = measure_model(task, repetitions, tick)
+    if as_json:
+        common.emit_json(report.to_dict())
+    else:
+        common.console.print(_model_table(report))
+
+
+def _settings(text: str) -> dict[str, Any]:
+    try:
+        settings = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--set is no JSON: {error}", field="--set") from error
+    if not isinstance(settings, dict):
+        raise InputError(
+            f"--set must be a JSON object, got {text!r}", field="--set",
+            hint="""write --set '{"embed": 96}'""",
+        )  # fmt: skip
+    return settings
+
+
+def _model_table(report: ModelReport) -> Table:
+    task = report.task
+    kind = "training step" if task.train else "step"
+    table = Table(title=f"{task.config}, nside {task.nside}: one {kind}")
+    for heading in ("", "seconds", "GFLOP", "GFLOP/s", "parameters", "peak MiB", "above start"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, run in report.runs.items():
+        table.add_row(
+            name,
+            f"{run['seconds']:.3f}",
+            f"{run['flop'] / 1e9:.1f}",
+            f"{run['flop_per_second'] / 1e9:.0f}",
+            f"{run['parameters']:,}",
+            f"{run['peak_memory_bytes'] / 2**20:.0f}",
+            f"{run['peak_memory_above_start_bytes'] / 2**20:.0f}",
+        )
+    for name, rate in report.machine.items():
+        table.add_row(f"machine, {name}", "", "", f"{rate / 1e9:.0f}", "", "", "")
+    lines = [f"{name} {value:.3g}" for name, value in report.ratios.items()]
+    lines += [f"differs from {name} by {value:.1e}" for name, value in report.differences.items()]
+    table.caption = " · ".join(lines)
+    return table
