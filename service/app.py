@@ -1,0 +1,114 @@
+"""The application: settings in, FastAPI out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from pear import __version__
+from pipelines.catalog import Catalog
+from pipelines.datafolder import DataFolder
+from pipelines.execute import Engine
+from service import errors
+from service.caching import BoundedCache
+from service.dependencies import Services, WorkEngine
+from service.envelope import Envelope
+from service.fields import ForecastReader
+from service.initial import InitialConditions
+from service.metrics import Metrics
+from service.routes import ROUTERS
+from service.scores import ScoreBoard
+from service.settings import Settings
+
+DESCRIPTION = """
+Forecasts on the sphere's own grid: ask for one, watch it, read it at points, as fields, as maps.
+
+Times are UTC and always named: `init_time` is when a forecast starts, `lead` is how far it looks,
+`valid_time` is their sum. Errors are `application/problem+json`. Finished runs never change.
+"""
+
+
+def create_app(
+    settings: Settings, catalog: Catalog | None = None, engine: WorkEngine | None = None
+) -> FastAPI:
+    """Build the service over a data folder.
+
+    Parameters
+    ----------
+    settings
+        Where the data lie and what is allowed.
+    catalog, engine
+        Used as they are and left open at the end; by default made from the settings when the
+        application starts, and closed when it stops.
+
+    Raises
+    ------
+    InputError
+        If there is no data folder.
+    """
+    folder = DataFolder.open(settings.data)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        own_catalog = catalog or Catalog(settings.catalog or folder.catalog)
+        own_engine: WorkEngine = engine or await to_thread.run_sync(_start_engine, settings, folder)
+        found = _services(settings, folder, own_catalog, own_engine, metrics)
+        app.state.services = found
+        try:
+            yield
+        finally:
+            found.accepting = False
+            if engine is None:
+                await to_thread.run_sync(own_engine.close)
+            if catalog is None:
+                own_catalog.close()
+
+    app = FastAPI(
+        title="PEAR", version=__version__, description=DESCRIPTION, lifespan=lifespan,
+        docs_url=None, redoc_url=None, generate_unique_id_function=_operation_id,
+    )  # fmt: skip
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(
+        Envelope, metrics=metrics, max_body=settings.max_body_bytes,
+        max_query=settings.max_query_bytes,
+    )  # fmt: skip
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _start_engine(settings: Settings, folder: DataFolder) -> WorkEngine:
+    return Engine(
+        folder, catalog_url=settings.catalog, workers=settings.workers,
+        scheduler=settings.scheduler, max_queue=settings.queue_limit,
+    ).start()  # fmt: skip
+
+
+def _services(
+    settings: Settings,
+    folder: DataFolder,
+    catalog: Catalog,
+    engine: WorkEngine,
+    metrics: Metrics,
+) -> Services:
+    metrics.watch(catalog)
+    return Services(
+        settings=settings,
+        folder=folder,
+        catalog=catalog,
+        engine=engine,
+        reader=ForecastReader(folder.forecast, settings.cache_bytes),
+        answers=BoundedCache(settings.answer_cache_bytes, lambda answer: answer.size),
+        initial=InitialConditions(folder, catalog),
+        metrics=metrics,
+        scores=ScoreBoard(folder),
+    )

@@ -1,0 +1,122 @@
+"""What a request handler is given: settings, data folder, catalog, engine, readers, the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+from fastapi import Depends, Path, Request
+
+from pipelines.catalog import Catalog, Job, Run
+from pipelines.datafolder import DataFolder
+from service.caching import Answer, BoundedCache
+from service.errors import ProblemError
+from service.fields import ForecastReader, ForecastStore
+from service.initial import InitialConditions
+from service.metrics import Metrics
+from service.scores import ScoreBoard
+from service.settings import Settings
+
+
+class WorkEngine(Protocol):
+    """The part of :class:`pipelines.execute.Engine` that the service uses."""
+
+    def request_forecast(
+        self,
+        init_time: Any,
+        lead_hours: int,
+        *,
+        model: str | None = None,
+        analysis: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Run, bool]:
+        """Ask for a forecast; the run, and whether it now has to be computed."""
+        ...
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job before its next step."""
+        ...
+
+    def ready(self, timeout: float | None = 0) -> bool:
+        """Whether work can be taken up now."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """What the engine does now."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the workers; what they have done is kept."""
+        ...
+
+
+@dataclass
+class Services:
+    """Everything that lives as long as the application."""
+
+    settings: Settings
+    folder: DataFolder
+    catalog: Catalog
+    engine: WorkEngine
+    reader: ForecastReader
+    answers: BoundedCache[Answer]
+    initial: InitialConditions
+    metrics: Metrics
+    scores: ScoreBoard
+    accepting: bool = True
+
+
+def services(request: Request) -> Services:
+    """Return the services of the application that handles this request."""
+    found: Services | None = getattr(request.app.state, "services", None)
+    if found is None:
+        raise ProblemError(503, "PEAR is starting", headers={"Retry-After": "2"})
+    return found
+
+
+ServicesDep = Annotated[Services, Depends(services)]
+
+
+def run_of(
+    found: ServicesDep,
+    run_id: Annotated[str, Path(description="Identity of the run, or `latest`.", max_length=128)],
+) -> Run:
+    """Return the run that the path names; ``latest`` is the newest finished one.
+
+    Raises
+    ------
+    ProblemError, NotFoundError
+        404 if there is none.
+    """
+    if run_id == "latest":
+        latest = found.catalog.latest_run()
+        if latest is None:
+            raise ProblemError(404, "no forecast has finished yet", field="run_id")
+        return latest
+    return found.catalog.run(run_id)
+
+
+RunDep = Annotated[Run, Depends(run_of)]
+
+
+def finished_store(found: ServicesDep, run: RunDep) -> ForecastStore:
+    """Return the store of the run in the path.
+
+    Raises
+    ------
+    ProblemError
+        409 if the run has not finished, 410 if its result has been removed.
+    """
+    if run.status == "expired":
+        raise ProblemError(410, f"the result of run {run.id} has been removed", field="run_id")
+    if run.status != "succeeded":
+        busy = run.status in ("queued", "running")
+        raise ProblemError(
+            409, f"run {run.id} is {run.status} and has no result", field="run_id",
+            hint="watch its events" if busy else "submit it again",
+            headers={"Retry-After": "5"} if busy else {},
+        )  # fmt: skip
+    return found.reader.store(run.id)
+
+
+StoreDep = Annotated[ForecastStore, Depends(finished_store)]

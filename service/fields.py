@@ -1,0 +1,234 @@
+"""Finished forecasts as arrays: which fields a run has, and one field or series of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pear.calendar import Times, utc
+from pear.errors import InputError
+from pear.sphere.grid import coarsen, nside_from_cells
+from pear.variables import VARIABLES, Variable, parse_field
+from pipelines.store import open_store
+from service.caching import BoundedCache
+from service.errors import ProblemError
+
+Field = npt.NDArray[np.float32]
+_OPEN_STORES = 32
+
+
+@dataclass(frozen=True)
+class ForecastStore:
+    """One finished forecast, open for reading.
+
+    Attributes
+    ----------
+    run
+        Identity of the run.
+    init_time
+        UTC.
+    lead_hours
+        (lead,) hours, ascending.
+    levels
+        Pressure levels in hPa, in the store's order.
+    names
+        Canonical names of its variables, in the table's order.
+    """
+
+    run: str
+    dataset: xr.Dataset
+    init_time: np.datetime64
+    lead_hours: tuple[int, ...]
+    levels: tuple[int, ...]
+    names: tuple[str, ...]
+    nside: int
+
+    @classmethod
+    def open(cls, run: str, path: Path) -> ForecastStore:
+        """Open a store of one init time.
+
+        Raises
+        ------
+        InputError
+            If it does not follow the store contract.
+        """
+        dataset = open_store(path)
+        leads = dataset["prediction_timedelta"].values.astype("timedelta64[h]").astype(int)
+        levels = dataset["level"].values if "level" in dataset.coords else np.array([])
+        return cls(
+            run, dataset, utc(dataset["time"].values)[0], tuple(int(lead) for lead in leads),
+            tuple(int(level) for level in levels),
+            tuple(each.name for each in VARIABLES if each.name in dataset.data_vars),
+            nside_from_cells(dataset.sizes["cell"]),
+        )  # fmt: skip
+
+    @property
+    def valid_times(self) -> Times:
+        """(lead,) valid times, UTC."""
+        hours: Times = self.init_time + np.array(self.lead_hours, "timedelta64[h]")
+        return hours.astype("datetime64[s]")
+
+    def select(self, text: str, level: int | None) -> tuple[Variable, int | None]:
+        """Read a variable (``t2m``, ``z500``) and a level, and check that the run has them.
+
+        Raises
+        ------
+        InputError
+            If the run lacks the variable or the level, or the two do not fit together.
+        """
+        found, named = parse_field(text)
+        if named is not None and level is not None and named != level:
+            raise InputError(f"{text!r} names level {named}, level says {level}", field="level")
+        level = named if named is not None else level
+        if found.name not in self.names:
+            raise InputError(
+                f"run {self.run} has no {found.name}", field="variable",
+                hint="it has " + ", ".join(self.names),
+            )  # fmt: skip
+        if found.kind == "surface":
+            if level is not None:
+                raise InputError(
+                    f"{found.name} is a surface variable and has no level", field="level",
+                    hint="leave level out",
+                )  # fmt: skip
+            return found, None
+        if level not in self.levels:
+            said = "needs a level" if level is None else f"has no level {level} hPa"
+            raise InputError(
+                f"{found.name} {said}", field="level",
+                hint="levels: " + ", ".join(str(each) for each in sorted(self.levels)),
+            )  # fmt: skip
+        return found, level
+
+    def lead_index(self, lead_hours: int) -> int:
+        """Position of a lead.
+
+        Raises
+        ------
+        InputError
+            If the run has no such lead.
+        """
+        if lead_hours not in self.lead_hours:
+            raise InputError(
+                f"run {self.run} has no lead time of {lead_hours} h", field="lead_time",
+                hint="lead times: " + ", ".join(str(each) for each in self.lead_hours),
+            )  # fmt: skip
+        return self.lead_hours.index(lead_hours)
+
+
+class ForecastReader:
+    """Reads fields of finished runs and keeps what is asked for often, within a bound.
+
+    Parameters
+    ----------
+    path_of
+        Where the store of a run lies.
+    cache_bytes
+        Memory for fields.
+    """
+
+    def __init__(self, path_of: Any, cache_bytes: int) -> None:
+        self._path_of = path_of
+        self._stores: OrderedDict[str, ForecastStore] = OrderedDict()
+        self._lock = threading.Lock()
+        self.fields: BoundedCache[Field] = BoundedCache(cache_bytes, lambda field: field.nbytes)
+
+    def store(self, run: str) -> ForecastStore:
+        """Open the store of a finished run, or return it if it is open.
+
+        Raises
+        ------
+        ProblemError
+            503 if the catalog says the run is finished and its store cannot be read now.
+        """
+        with self._lock:
+            if run in self._stores:
+                self._stores.move_to_end(run)
+                return self._stores[run]
+        try:
+            store = ForecastStore.open(run, self._path_of(run))
+        except (InputError, OSError, KeyError) as error:
+            raise ProblemError(
+                503, f"the store of run {run} cannot be read: {type(error).__name__}",
+                hint="`pear doctor` checks and repairs stores", headers={"Retry-After": "30"},
+            ) from error  # fmt: skip
+        with self._lock:
+            self._stores[run] = store
+            while len(self._stores) > _OPEN_STORES:
+                self._stores.popitem(last=False)
+        return store
+
+    def field(self, run: str, name: str, level: int | None, lead_hours: int) -> Field:
+        """Return one field (cell,) float32 in the variable's unit, read-only."""
+        key = (run, name, level, lead_hours)
+        return self.fields.get_or(key, lambda: self._read(self.store(run), *key[1:]))
+
+    def series(self, run: str, name: str, level: int | None) -> Field:
+        """Return every lead of one field, (lead, cell) float32."""
+        leads = self.store(run).lead_hours
+        return np.stack([self.field(run, name, level, lead) for lead in leads])
+
+    def forget(self, run: str) -> None:
+        """Drop what is kept of a run: its store is about to go."""
+        with self._lock:
+            self._stores.pop(run, None)
+        self.fields.drop(lambda key: isinstance(key, tuple) and key[0] == run)
+
+    @staticmethod
+    def _read(store: ForecastStore, name: str, level: int | None, lead_hours: int) -> Field:
+        array = store.dataset[name].isel(time=0, prediction_timedelta=store.lead_index(lead_hours))
+        if level is not None:
+            array = array.isel(level=store.levels.index(level))
+        try:
+            values = np.ascontiguousarray(array.values, dtype=np.float32)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ProblemError(
+                503, f"{name} of run {store.run} cannot be read: {type(error).__name__}",
+                hint="`pear doctor` checks and repairs stores", headers={"Retry-After": "30"},
+            ) from error  # fmt: skip
+        values.flags.writeable = False
+        return values
+
+
+def at_nside(field: Field, nside: int | None) -> Field:
+    """Return the field on a coarser grid.
+
+    Raises
+    ------
+    InputError
+        If ``nside`` is no power of two, or finer than the field.
+    """
+    if nside is None:
+        return field
+    finest = nside_from_cells(field.shape[-1])
+    if nside < 1 or nside & (nside - 1) or nside > finest:
+        raise InputError(
+            f"nside {nside} is not available", field="nside",
+            hint=f"a power of two up to {finest}",
+        )  # fmt: skip
+    return np.asarray(coarsen(field, nside), dtype=np.float32)
+
+
+def pack_u16(field: Field) -> tuple[npt.NDArray[np.uint16], float, float]:
+    """Pack a field into 16 bits: value = offset + scale · packed; 65535 stands for missing.
+
+    Returns
+    -------
+    (packed, scale, offset)
+        The largest error is half of ``scale``.
+    """
+    finite = np.isfinite(field)
+    low, high = (
+        (float(field[finite].min()), float(field[finite].max())) if finite.any() else (0.0, 0.0)
+    )
+    scale = (high - low) / 65_534.0 or 1.0
+    packed = np.full(field.shape, 65_535, dtype=np.uint16)
+    packed[finite] = np.rint((field[finite].astype(np.float64) - low) / scale).astype(np.uint16)
+    return packed, scale, low

@@ -1,0 +1,113 @@
+"""Which states a forecast can start from: the times of every analysis, and what they lack."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pear.calendar import utc
+from pear.errors import InputError
+from pear.variables import PUBLISHED, Layout
+from pipelines.catalog import Catalog, Store
+from pipelines.datafolder import DataFolder
+from pipelines.store import open_store
+
+
+@dataclass(frozen=True)
+class InitialCondition:
+    """One time of one analysis.
+
+    Attributes
+    ----------
+    time
+        Valid time, UTC.
+    analysis
+        Name of the store.
+    missing
+        Variables or ``variable@level`` that the layout needs and the store lacks then.
+    """
+
+    time: np.datetime64
+    analysis: str
+    missing: tuple[str, ...]
+
+
+class InitialConditions:
+    """The initial conditions of a data folder; read again when a store has changed.
+
+    Parameters
+    ----------
+    folder, catalog
+        Where the stores lie, and which there are.
+    """
+
+    def __init__(self, folder: DataFolder, catalog: Catalog) -> None:
+        self._folder, self._catalog = folder, catalog
+        self._known: dict[str, tuple[Any, list[InitialCondition]]] = {}
+        self._lock = threading.Lock()
+
+    def all(self, layout: Layout = PUBLISHED) -> list[InitialCondition]:
+        """Every time of every analysis, newest first."""
+        found: list[InitialCondition] = []
+        for store in self._catalog.stores("analysis"):
+            found += self._of(store, layout)
+        return sorted(found, key=lambda each: (each.time, each.analysis), reverse=True)
+
+    def _of(self, store: Store, layout: Layout) -> list[InitialCondition]:
+        path = self._folder.root / store.path
+        mark = (store.updated_at, _stamp(path), layout)
+        with self._lock:
+            kept = self._known.get(store.name)
+        if kept is not None and kept[0] == mark:
+            return kept[1]
+        try:
+            fresh = _read(store.name, path, layout)
+        except (InputError, OSError):
+            return []
+        with self._lock:
+            self._known[store.name] = (mark, fresh)
+        return fresh
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return (path / "zarr.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _read(name: str, path: Path, layout: Layout) -> list[InitialCondition]:
+    dataset = open_store(path)
+    times = utc(dataset["time"].values)
+    complete = dataset.coords.get("complete")
+    wanted = [
+        variable if level is None else f"{variable}@{level}" for variable, level in layout.channels
+    ]
+    if complete is None:
+        have = set(dataset.data_vars)
+        absent = tuple(each for each in layout.names if each not in have)
+        return [InitialCondition(time, name, absent) for time in times]
+    channels = list(complete.attrs["channels"])
+    flags = np.asarray(complete.values)
+    out = []
+    for index, time in enumerate(times):
+        present = {channels[c] for c in np.flatnonzero(flags[index])}
+        out.append(InitialCondition(time, name, _brief(wanted, present)))
+    return out
+
+
+def _brief(wanted: list[str], present: set[str]) -> tuple[str, ...]:
+    """Names of what is absent; a variable absent at every level is named once."""
+    absent = [each for each in wanted if each not in present]
+    groups: dict[str, list[str]] = {}
+    for each in absent:
+        groups.setdefault(each.partition("@")[0], []).append(each)
+    out: list[str] = []
+    for variable, names in groups.items():
+        whole = len(names) == sum(each.partition("@")[0] == variable for each in wanted)
+        out += [variable] if whole else names
+    return tuple(out)

@@ -1,0 +1,61 @@
+"""Metrics for Prometheus, in a registry of the application's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pipelines.catalog import Catalog
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _Jobs(Collector):
+    """Runs and evaluations by state, read from the catalog when somebody asks."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one gauge."""
+        family = GaugeMetricFamily(
+            "pear_jobs", "Runs and evaluations by state.", labels=["kind", "status"]
+        )
+        for kind in ("runs", "evaluations"):
+            counts = self._catalog.counts("runs" if kind == "runs" else "evaluations")
+            for status, number in counts.items():
+                family.add_metric([kind, status], number)
+        yield family
+
+
+class Metrics:
+    """Counts and times of requests, and the states of jobs."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "pear_http_requests", "Requests answered.", ["method", "route", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "pear_http_request_seconds", "Time to answer, seconds.", ["route"], buckets=_BUCKETS,
+            registry=self.registry,
+        )  # fmt: skip
+
+    def watch(self, catalog: Catalog) -> None:
+        """Show the jobs of this catalog as well."""
+        self.registry.register(_Jobs(catalog))
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request; the route is its pattern, so that labels are few."""
+        verb = method if method in _METHODS else "other"
+        self._requests.labels(verb, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def text(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return bytes(generate_latest(self.registry))

@@ -1,0 +1,95 @@
+"""Whole fields on the nested HEALPix grid."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from pear.calendar import iso
+from pear.sphere.grid import nside_from_cells
+from service.caching import Answer, immutable_answer
+from service.dependencies import RunDep, ServicesDep, StoreDep
+from service.errors import documented
+from service.fields import at_nside, pack_u16
+from service.points import about, numbers
+from service.schemas import wall_clock
+
+router = APIRouter(prefix="/v1/forecasts", tags=["fields"])
+
+VariableName = Annotated[
+    str, Path(description="Name or alias; may carry the level: z500.", max_length=64,
+              examples=["2m_temperature"]),
+]  # fmt: skip
+LeadTime = Annotated[int, Query(ge=0, le=10_000, description="Lead time, hours.", examples=[24])]
+Level = Annotated[int | None, Query(ge=1, le=1100, description="Pressure level, hPa.")]
+
+
+@router.get(
+    "/{run_id}/fields/{variable}",
+    summary="One field",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "All cells in nested order. f32: little-endian float32. u16: "
+            "little-endian uint16, value = PEAR-Offset + PEAR-Scale · packed, 65535 is missing.",
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {"schema": {"type": "object"}},
+            },
+        },
+        304: {"description": "You have it: finished runs never change."},
+        **documented(404, 409, 410, 422, 503),
+    },
+)
+def get_field(
+    request: Request,
+    found: ServicesDep,
+    run: RunDep,
+    store: StoreDep,
+    variable: VariableName,
+    lead_time: LeadTime,
+    level: Level = None,
+    format: Annotated[  # noqa: A002
+        Literal["f32", "u16", "json"], Query(description="Encoding of the values.")
+    ] = "f32",
+    nside: Annotated[
+        int | None, Query(ge=1, le=8192, description="A coarser grid: the mean over its cells.")
+    ] = None,
+) -> Response:
+    """Read one field of a run at one lead time."""
+    chosen, at_level = store.select(variable, level)
+    index = store.lead_index(lead_time)
+
+    def make() -> Answer:
+        field = at_nside(found.reader.field(run.id, chosen.name, at_level, lead_time), nside)
+        resolution = nside_from_cells(field.size)
+        headers = {
+            "PEAR-Run": run.id, "PEAR-Model": run.model, "PEAR-Variable": chosen.name,
+            "PEAR-Units": chosen.units, "PEAR-Init-Time": iso(store.init_time),
+            "PEAR-Lead-Hours": str(lead_time), "PEAR-Valid-Time": iso(store.valid_times[index]),
+            "PEAR-Grid": f"healpix nside={resolution} order=nested",
+        }  # fmt: skip
+        if at_level is not None:
+            headers["PEAR-Level"] = str(at_level)
+        if format == "json":
+            document = {
+                **about(store, run.model, str(wall_clock(run.created_at))),
+                "grid": {"name": "HEALPix", "nside": resolution, "order": "nested"},
+                "variable": chosen.name, "level": at_level, "units": chosen.units,
+                "lead_hours": lead_time, "valid_time": iso(store.valid_times[index]),
+                "values": numbers(field),
+            }  # fmt: skip
+            body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+            return Answer(body, "application/json", tuple(headers.items()))
+        if format == "u16":
+            packed, scale, offset = pack_u16(field)
+            headers |= {"PEAR-Scale": repr(scale), "PEAR-Offset": repr(offset)}
+            body = packed.astype("<u2").tobytes()
+        else:
+            body = field.astype("<f4").tobytes()
+        return Answer(body, "application/octet-stream", tuple(headers.items()))
+
+    key = ("field", run.id, str(run.finished_at), chosen.name, at_level, lead_time, format, nside)
+    return immutable_answer(request, found.answers, key, make)

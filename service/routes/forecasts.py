@@ -1,0 +1,167 @@
+"""Forecast runs: ask for one, list them, watch one, stop one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any
+
+import anyio
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from sse_starlette import EventSourceResponse
+
+from pear.errors import InputError
+from pipelines.catalog import Run, Status
+from service.dependencies import RunDep, Services, ServicesDep
+from service.errors import ProblemError, documented
+from service.schemas import (
+    EventOut,
+    ForecastRequest,
+    ProgressOut,
+    RunList,
+    RunOut,
+    model_time,
+    wall_clock,
+)
+
+router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
+_POLL_SECONDS = 0.5
+_RETRY_SECONDS = 2
+
+
+def run_out(found: Services, run: Run) -> RunOut:
+    """Describe a run, with its place in the queue."""
+    return RunOut.of(run, found.catalog.queue_position(run.id) if run.status == "queued" else None)
+
+
+@router.post(
+    "",
+    summary="Ask for a forecast",
+    status_code=202,
+    responses={
+        200: {"model": RunOut, "description": "The run exists: the same request is the same run."},
+        202: {
+            "model": RunOut,
+            "description": "Accepted: watch `Location`.",
+            "headers": {
+                "Location": {"description": "The run.", "schema": {"type": "string"}},
+                "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}},
+            },
+        },
+        **documented(400, 404, 413, 422, 429, 503),
+    },
+)
+def submit_forecast(body: ForecastRequest, found: ServicesDep) -> Response:
+    """Queue a forecast, or return the run if the same one was asked for before.
+
+    The answer is 202 while the run waits or works and 200 once it has succeeded.
+    """
+    settings = found.settings
+    if not found.accepting:
+        raise ProblemError(503, "PEAR is stopping", headers={"Retry-After": "10"})
+    if body.lead_hours > settings.max_lead_hours:
+        raise InputError(
+            f"lead_hours {body.lead_hours} is too long", field="lead_hours",
+            hint=f"at most {settings.max_lead_hours}",
+        )  # fmt: skip
+    options = {"variables": body.variables} if body.variables else None
+    run, _ = found.engine.request_forecast(
+        model_time(body.init_time), body.lead_hours, model=body.model, analysis=body.analysis,
+        options=options,
+    )  # fmt: skip
+    headers = {"Location": f"/v1/forecasts/{run.id}", "Cache-Control": "no-store"}
+    if run.active:
+        headers["Retry-After"] = str(_RETRY_SECONDS)
+    status = 202 if run.active else 200
+    return JSONResponse(run_out(found, run).model_dump(), status, headers=headers)
+
+
+@router.get("", summary="Runs, newest first", responses=documented(422, 503))
+def list_forecasts(
+    request: Request,
+    response: Response,
+    found: ServicesDep,
+    status: Annotated[Status | None, Query(description="Only runs in this state.")] = None,
+    model: Annotated[
+        str | None, Query(max_length=128, description="Only runs of this model.")
+    ] = None,
+    init_time: Annotated[
+        datetime | None, Query(description="Only runs from this init time, UTC.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=500, description="Runs on a page.")] = 50,
+    cursor: Annotated[
+        str | None, Query(max_length=256, description="`next` of the page before.")
+    ] = None,
+) -> RunList:
+    """One page of runs; `next` and the Link header lead to the next page."""
+    page = found.catalog.runs(
+        status=status, model=model, limit=limit, cursor=cursor,
+        init_time=None if init_time is None else model_time(init_time),
+    )  # fmt: skip
+    if page.next is not None:
+        link = request.url.include_query_params(cursor=page.next)
+        response.headers["Link"] = f'<{link.path}?{link.query}>; rel="next"'
+    return RunList(items=[run_out(found, run) for run in page.items], next=page.next)
+
+
+@router.get("/{run_id}", summary="One run", responses=documented(404, 422, 503))
+def get_forecast(response: Response, found: ServicesDep, run: RunDep) -> RunOut:
+    """Status, progress, times and links of a run; `latest` is the newest finished one."""
+    response.headers["Cache-Control"] = "no-cache"
+    if run.finished_at is not None:
+        response.headers["Last-Modified"] = run.finished_at.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    return run_out(found, run)
+
+
+@router.get("/{run_id}/log", summary="Log of a run", responses=documented(404, 422, 503))
+def get_log(found: ServicesDep, run: RunDep) -> list[EventOut]:
+    """What happened to the run, oldest first."""
+    return [
+        EventOut(
+            at=str(wall_clock(event.at)), level=event.level, message=event.message,
+            details=dict(event.details),
+        )
+        for event in found.catalog.log(run.id)
+    ]  # fmt: skip
+
+
+@router.post("/{run_id}/cancel", summary="Stop a run", responses=documented(404, 409, 422, 503))
+def cancel_forecast(found: ServicesDep, run: RunDep) -> RunOut:
+    """Stop a queued run at once, a running one before its next step; 409 if it has ended."""
+    found.engine.cancel(run.id)
+    return run_out(found, found.catalog.run(run.id))
+
+
+@router.get(
+    "/{run_id}/events",
+    summary="Progress of a run as server-sent events",
+    response_class=EventSourceResponse,
+    responses={
+        200: {"content": {"text/event-stream": {}}, "description": "`progress` until `end`."},
+        **documented(404, 422, 503),
+    },
+)
+def watch_forecast(found: ServicesDep, run: RunDep) -> EventSourceResponse:
+    """Send `progress` with every change and `end` with the last state, then close."""
+    return EventSourceResponse(_events(found, run.id), ping=15)
+
+
+async def _events(found: Services, run_id: str) -> AsyncIterator[dict[str, Any]]:
+    last: tuple[Any, ...] | None = None
+    while True:
+        run = await to_thread.run_sync(found.catalog.run, run_id)
+        now = (run.status, run.progress.step, run.progress.total)
+        document = {
+            "id": run.id, "status": run.status, "reason": run.reason,
+            "progress": ProgressOut.of(run).model_dump(),
+        }  # fmt: skip
+        if now != last:
+            kind = "progress" if run.active else "end"
+            yield {"event": kind, "data": json.dumps(document)}
+            last = now
+        if not run.active or not found.accepting:
+            return
+        await anyio.sleep(_POLL_SECONDS)

@@ -1,0 +1,47 @@
+"""Models: what they forecast, on which grid, from where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from pear.variables import BY_NAME, PUBLISHED
+from pipelines.catalog import Model
+from service.dependencies import ServicesDep
+from service.errors import documented
+from service.schemas import ModelList, ModelOut
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+@router.get("", summary="Every model", responses=documented(503))
+def list_models(found: ServicesDep) -> ModelList:
+    """Models of the data folder, newest first."""
+    return ModelList(items=[_out(model, found) for model in found.catalog.models()])
+
+
+@router.get("/{model_id}", summary="One model", responses=documented(404, 422, 503))
+def get_model(model_id: str, found: ServicesDep) -> ModelOut:
+    """One model by its identity or name."""
+    return _out(found.catalog.model(model_id), found)
+
+
+def _out(model: Model, found: ServicesDep) -> ModelOut:
+    return ModelOut.of(model, found.settings.max_lead_hours, _variables(model))
+
+
+def _variables(model: Model) -> list[dict[str, Any]]:
+    """Variables from the checkpoint's layout, the published one if it names none."""
+    layout = dict(model.attributes.get("layout") or {})
+    surface = layout.get("surface", PUBLISHED.surface)
+    upper, levels = layout.get("upper", PUBLISHED.upper), layout.get("levels", PUBLISHED.levels)
+    rows = [(name, None) for name in surface] + [(name, list(levels)) for name in upper]
+    return [
+        {
+            "name": name, "short_name": BY_NAME[name].short_name, "units": BY_NAME[name].units,
+            "long_name": BY_NAME[name].long_name, "levels": at,
+        }
+        for name, at in rows
+        if name in BY_NAME
+    ]  # fmt: skip

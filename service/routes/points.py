@@ -1,0 +1,92 @@
+"""Forecasts at points."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+
+from pear.errors import InputError
+from service.caching import Answer, immutable_answer
+from service.dependencies import RunDep, ServicesDep, StoreDep
+from service.errors import documented
+from service.points import (
+    Interpolation,
+    about,
+    chosen_series,
+    locate,
+    parse_numbers,
+    read_series,
+    to_csv,
+    to_json,
+)
+from service.schemas import wall_clock
+
+router = APIRouter(prefix="/v1/forecasts", tags=["points"])
+_LIST = r"^[^,]+(,[^,]+)*$"
+
+
+@router.get(
+    "/{run_id}/point",
+    summary="Forecast at points",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Every variable through all leads, at each point.",
+            "content": {"application/json": {"schema": {"type": "object"}}, "text/csv": {}},
+        },
+        304: {"description": "You have it: finished runs never change."},
+        **documented(404, 409, 410, 422, 503),
+    },
+)
+def get_point(
+    request: Request,
+    found: ServicesDep,
+    run: RunDep,
+    store: StoreDep,
+    latitude: Annotated[
+        str, Query(description="Degrees north, comma list.", max_length=4000, examples=["59.3"])
+    ],
+    longitude: Annotated[
+        str, Query(description="Degrees east, comma list.", max_length=4000, examples=["18.1"])
+    ],
+    variables: Annotated[
+        str | None,
+        Query(
+            description="Comma list of names or aliases: t2m, z500, 10m_wind_speed.",
+            max_length=2000,
+            examples=["t2m,z500"],
+        ),
+    ] = None,
+    levels: Annotated[
+        str | None, Query(description="Comma list, hPa.", max_length=400, examples=["850,500"])
+    ] = None,
+    interpolation: Annotated[
+        Interpolation, Query(description="The cell that holds the point, or bilinear.")
+    ] = "nearest",
+    format: Annotated[Literal["json", "csv"], Query()] = "json",  # noqa: A002
+) -> Response:
+    """Read the forecast at points, as JSON or CSV (one value a line)."""
+
+    def make() -> Answer:
+        limit = found.settings.max_points
+        points = locate(
+            parse_numbers(latitude, "latitude", limit),
+            parse_numbers(longitude, "longitude", limit), store.nside, interpolation,
+        )  # fmt: skip
+        pairs = chosen_series(store, variables, levels)
+        count = points.cell.size * len(pairs) * len(store.lead_hours)
+        if count > found.settings.max_values:
+            raise InputError(
+                f"{count} values asked for, at most {found.settings.max_values}",
+                field="variables", hint="ask for fewer points, variables or levels",
+            )  # fmt: skip
+        series = read_series(found.reader, store, points, pairs)
+        if format == "csv":
+            return Answer(to_csv(store, points, series), "text/csv; charset=utf-8")
+        header = about(store, run.model, str(wall_clock(run.created_at)))
+        return Answer(to_json(header, store, points, series), "application/json")
+
+    key = ("point", run.id, str(run.finished_at), latitude, longitude, variables, levels,
+           interpolation, format)  # fmt: skip
+    return immutable_answer(request, found.answers, key, make)

@@ -1,0 +1,226 @@
+"""The shapes of requests and answers; every field says its unit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pear.calendar import iso
+from pipelines.catalog import Evaluation, Job, Model, Run, Status
+
+NOT_OFFICIAL = "A research forecast, not an official warning; see your national weather service."
+
+
+def _to_utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+UtcTime = Annotated[
+    datetime,
+    AfterValidator(_to_utc),
+    Field(description="ISO 8601, UTC.", examples=["2001-03-01T00:00:00Z"]),
+]
+
+
+def model_time(time: datetime) -> np.datetime64:
+    """Return an aware time on the model's axis: ``datetime64[s]``, UTC."""
+    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "s")
+
+
+def wall_clock(time: datetime | None) -> str | None:
+    """Write a moment as ISO 8601 with ``Z``, or None."""
+    return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class ForecastRequest(BaseModel):
+    """What to forecast."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"init_time": "2001-03-01T00:00:00Z", "lead_hours": 240}],
+        },
+    )
+
+    init_time: UtcTime = Field(description="Time of the initial state, UTC.")
+    lead_hours: int = Field(
+        default=240,
+        ge=1,
+        le=24 * 366,
+        description="Length of the forecast, hours; a multiple of the step.",
+    )
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=128,
+        description="Identity or name; the newest by default.",
+    )
+    members: Literal[1] = Field(default=1, description="Ensemble members.")
+    variables: list[str] | None = Field(default=None, min_length=1, max_length=16,
+        description="Variables to keep, names or aliases; all by default.",
+    )  # fmt: skip
+    analysis: str | None = Field(default=None, min_length=1, max_length=128,
+        description="Name of the analysis store; by default the first that holds the init time.",
+    )  # fmt: skip
+
+
+class ProgressOut(BaseModel):
+    """How far a job is."""
+
+    step: int = Field(description="Steps done.")
+    total: int = Field(description="Steps in all.")
+    fraction: float = Field(description="Part done, 0 to 1.")
+    eta_seconds: float | None = Field(description="Seconds left at the present pace.")
+
+    @classmethod
+    def of(cls, job: Job) -> ProgressOut:
+        """Build it from a job of the catalog."""
+        progress = job.progress
+        return cls(
+            step=progress.step, total=progress.total, fraction=progress.fraction,
+            eta_seconds=progress.eta_seconds,
+        )  # fmt: skip
+
+
+class RunOut(BaseModel):
+    """One forecast run."""
+
+    id: str = Field(description="Identity: the same request is the same run.")
+    status: Status = Field(description="Where the run is in its life.")
+    progress: ProgressOut
+    queue_position: int | None = Field(description="Runs that go before it; null if not queued.")
+    init_time: str = Field(description="Time of the initial state, UTC.")
+    lead_hours: int = Field(description="Length, hours.")
+    valid_until: str = Field(description="Last valid time, UTC.")
+    model: str = Field(description="Identity of the model.")
+    options: dict[str, Any] = Field(description="What else was asked for.")
+    created_at: str = Field(description="When the run was asked for, UTC.")
+    started_at: str | None = Field(description="When its last attempt began, UTC.")
+    finished_at: str | None = Field(description="When it ended, UTC.")
+    reason: str | None = Field(description="Why it failed or was cancelled.")
+    note: str = Field(default=NOT_OFFICIAL, description="What this forecast is not.")
+    links: dict[str, str] = Field(description="Where to go from here.")
+
+    @classmethod
+    def of(cls, run: Run, position: int | None = None) -> RunOut:
+        """Build it from a run of the catalog."""
+        base = f"/v1/forecasts/{run.id}"
+        links = {"self": base, "events": f"{base}/events", "log": f"{base}/log"}
+        if run.active:
+            links["cancel"] = f"{base}/cancel"
+        if run.status == "succeeded":
+            links |= {
+                "point": f"{base}/point{{?latitude,longitude,variables,levels,format}}",
+                "fields": f"{base}/fields/{{variable}}{{?lead_time,level,format,nside}}",
+                "maps": f"{base}/maps/{{variable}}.png{{?lead_time,level,projection,width}}",
+                "page": f"/?run={run.id}",
+            }
+        return cls(
+            id=run.id, status=run.status, progress=ProgressOut.of(run), queue_position=position,
+            init_time=iso(run.init_time), lead_hours=run.lead_hours,
+            valid_until=iso(run.init_time + np.timedelta64(run.lead_hours, "h")),
+            model=run.model, options=dict(run.options), created_at=str(wall_clock(run.created_at)),
+            started_at=wall_clock(run.started_at), finished_at=wall_clock(run.finished_at),
+            reason=run.reason, note=NOT_OFFICIAL, links=links,
+        )  # fmt: skip
+
+
+class RunList(BaseModel):
+    """One page of runs, newest first."""
+
+    items: list[RunOut]
+    next: str | None = Field(description="Cursor of the next page; null at the end.")
+
+
+class EventOut(BaseModel):
+    """One line of a job's log."""
+
+    at: str = Field(description="When, UTC.")
+    level: str
+    message: str
+    details: dict[str, Any]
+
+
+class ModelOut(BaseModel):
+    """One model: what it forecasts, on which grid, and where it comes from."""
+
+    id: str = Field(description="First 12 hex digits of the checkpoint's sha256.")
+    name: str
+    sha256: str = Field(description="sha256 of the checkpoint.")
+    nside: int = Field(description="HEALPix resolution: 12 nside² cells.")
+    cells: int
+    step_hours: int = Field(description="Length of one step, hours.")
+    longest_lead_hours: int = Field(description="Longest lead that may be asked for, hours.")
+    variables: list[dict[str, Any]] = Field(description="Name, unit and levels in hPa of each.")
+    attributes: dict[str, Any] = Field(description="Provenance, parameters, skill.")
+    created_at: str
+
+    @classmethod
+    def of(cls, model: Model, longest: int, variables: list[dict[str, Any]]) -> ModelOut:
+        """Build it from a model of the catalog."""
+        return cls(
+            id=model.id, name=model.name, sha256=model.sha256, nside=model.nside,
+            cells=12 * model.nside**2, step_hours=model.step_hours,
+            longest_lead_hours=longest - longest % model.step_hours, variables=variables,
+            attributes=dict(model.attributes), created_at=str(wall_clock(model.created_at)),
+        )  # fmt: skip
+
+
+class ModelList(BaseModel):
+    """Every model, newest first."""
+
+    items: list[ModelOut]
+
+
+class InitialConditionOut(BaseModel):
+    """A state that a forecast can start from."""
+
+    init_time: str = Field(description="Valid time of the analysis, UTC.")
+    analysis: str = Field(description="Name of the store.")
+    complete: bool = Field(description="Whether every variable of the newest model is there.")
+    missing: list[str] = Field(description="Variables that are not.")
+
+
+class InitialConditionList(BaseModel):
+    """Initial conditions, newest first."""
+
+    items: list[InitialConditionOut]
+    next: str | None = Field(description="Cursor of the next page; null at the end.")
+    newest_age_seconds: float | None = Field(description="Age of the newest, against now.")
+
+
+class EvaluationOut(BaseModel):
+    """One evaluation."""
+
+    id: str
+    status: Status
+    progress: ProgressOut
+    model: str
+    request: dict[str, Any]
+    created_at: str
+    finished_at: str | None
+    reason: str | None
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, job: Evaluation) -> EvaluationOut:
+        """Build it from an evaluation of the catalog."""
+        return cls(
+            id=job.id, status=job.status, progress=ProgressOut.of(job), model=job.model,
+            request=dict(job.request), created_at=str(wall_clock(job.created_at)),
+            finished_at=wall_clock(job.finished_at), reason=job.reason,
+            links={"self": f"/v1/evaluations/{job.id}", "scores": "/v1/scores"},
+        )  # fmt: skip
+
+
+class Info(BaseModel):
+    """What answers here."""
+
+    name: str
+    version: str
+    note: str
+    limits: dict[str, int]
+    links: dict[str, str]

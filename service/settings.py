@@ -1,0 +1,66 @@
+"""What an operator may set, each by an environment variable ``PEAR_…`` or by the command line."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of the HTTP service.
+
+    Every limit answers with a 4xx problem that names it; none is silent.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PEAR_", extra="ignore")
+
+    data: Path = Field(description="The data folder.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one."
+    )
+    catalog: str | None = Field(
+        default=None, description="URL of the catalog; by default SQLite in the data folder."
+    )
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that run the model.")
+    scheduler: str | None = Field(
+        default=None, description="Address of an existing dask scheduler instead of own workers."
+    )
+    queue_limit: int = Field(default=64, ge=1, description="Runs that may wait or run at once.")
+    max_lead_hours: int = Field(default=15 * 24, ge=1, description="Longest forecast, hours.")
+    max_body_bytes: int = Field(default=64 * 1024, ge=1024, description="Largest request body.")
+    max_query_bytes: int = Field(default=8 * 1024, ge=256, description="Longest query string.")
+    max_points: int = Field(default=100, ge=1, description="Points in one request.")
+    max_values: int = Field(
+        default=500_000, ge=1000, description="Numbers in one JSON or CSV answer."
+    )
+    max_download_bytes: int = Field(
+        default=2_000_000_000,
+        ge=1_000_000,
+        description="Largest download, bytes before compression.",
+    )
+    cache_bytes: int = Field(
+        default=256 * 1024 * 1024, ge=1024 * 1024, description="Memory for fields read from stores."
+    )
+    answer_cache_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Memory for finished answers and maps.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        default=("*",),
+        description="Origins whose pages may read the API; writes need a key or loopback.",
+    )
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False

@@ -1,0 +1,62 @@
+"""A small data folder with one finished run, and the service over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from service_world import INIT, NSIDE, SHA, StubEngine, served, write_run, write_scores
+
+from pipelines.catalog import Catalog
+from pipelines.datafolder import DataFolder
+from service.app import create_app
+from service.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    """A data folder with a model's entry, one finished run and one evaluation."""
+    folder = DataFolder.create(tmp_path_factory.mktemp("data"))
+    with Catalog(folder.catalog) as catalog:
+        catalog.add_model(SHA, "models/none", nside=NSIDE, step_hours=24, name="made-up")
+        run, _ = catalog.submit_run(SHA[:12], INIT, 240, options={"analysis": "made-up"})
+        catalog.start(run.id, "test")
+        write_run(folder, run)
+        catalog.finish(run.id, owner="test")
+    write_scores(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings(data: DataFolder) -> Settings:
+    return Settings(data=data.root)
+
+
+@pytest.fixture
+def catalog(data: DataFolder) -> Iterator[Catalog]:
+    with Catalog(data.catalog) as opened:
+        yield opened
+
+
+@pytest.fixture
+def engine(catalog: Catalog) -> StubEngine:
+    return StubEngine(catalog)
+
+
+@pytest.fixture
+def client(settings: Settings, catalog: Catalog, engine: StubEngine) -> Iterator[httpx.Client]:
+    """A client of the service over HTTP, on a real socket."""
+    with (
+        served(create_app(settings, catalog, engine)) as url,
+        httpx.Client(base_url=url, timeout=30) as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture
+def run_id(catalog: Catalog) -> str:
+    latest = catalog.latest_run()
+    if latest is None:
+        raise RuntimeError("the fixture has no finished run")
+    return latest.id

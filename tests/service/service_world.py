@@ -1,0 +1,129 @@
+"""A made-up world for the service: a finished run with known values, scores, a server."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+
+from pear.sphere.grid import centres
+from pear.variables import BY_NAME, PUBLISHED
+from pipelines.catalog import Catalog, Job, Run
+from pipelines.datafolder import DataFolder
+from pipelines.store import ForecastWriter
+
+NSIDE = 8
+INIT = np.datetime64("2001-03-01T00:00:00", "s")
+LEADS = tuple(range(24, 241, 24))
+SHA = "ab12" * 16
+
+
+def truth(name: str, level: int | None, lead_hours: int, nside: int = NSIDE) -> np.ndarray:
+    """The made-up forecast: smooth on the sphere, drifting east, different in every channel."""
+    lat, lon = (np.radians(axis) for axis in centres(nside))
+    wave = np.cos(lat) * np.cos(lon - np.radians(lead_hours / 2))
+    middle = {
+        "mean_sea_level_pressure": 101_300.0, "2m_temperature": 285.0, "geopotential": 55_000.0,
+        "specific_humidity": 0.005, "temperature": 260.0,
+    }.get(name, 2.0)  # fmt: skip
+    spread = {
+        "mean_sea_level_pressure": 1500.0, "2m_temperature": 20.0, "geopotential": 2000.0,
+        "specific_humidity": 0.002, "temperature": 15.0,
+    }.get(name, 8.0)  # fmt: skip
+    step = 0.0 if level is None else (level - 500) / 5000
+    return (middle + spread * (wave + step) + 0.1 * spread * np.sin(lat)).astype(np.float32)
+
+
+class StubEngine:
+    """Takes requests into the catalog and leaves the work undone."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog, self.up = catalog, True
+
+    def request_forecast(
+        self,
+        init_time: Any,
+        lead_hours: int,
+        *,
+        model: str | None = None,
+        analysis: str | None = None,
+        options: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> tuple[Run, bool]:
+        found = self.catalog.model(model)
+        wanted = {**(options or {}), "analysis": analysis}
+        return self.catalog.submit_run(found.id, init_time, lead_hours, options=wanted)
+
+    def cancel(self, job_id: str) -> Job:
+        return self.catalog.cancel(job_id)
+
+    def ready(self, timeout: float | None = 0) -> bool:
+        return self.up
+
+    def status(self) -> dict[str, Any]:
+        return {"alive": self.up}
+
+    def close(self) -> None:
+        self.up = False
+
+
+def write_run(folder: DataFolder, run: Run) -> None:
+    leads = np.array(LEADS, "timedelta64[h]")
+    writer = ForecastWriter(
+        folder.forecast(run.id), PUBLISHED, NSIDE, run.init_time, leads, {"title": "made up"}
+    )
+    for index, lead in enumerate(LEADS):
+        surface = np.stack([truth(name, None, lead) for name in PUBLISHED.surface])
+        upper = np.stack(
+            [
+                np.stack([truth(name, level, lead) for level in PUBLISHED.levels])
+                for name in PUBLISHED.upper
+            ]
+        )
+        writer.write_step(index, surface, upper)
+    writer.publish()
+
+
+def write_scores(folder: DataFolder) -> None:
+    records = []
+    for forecaster, skill in (("pear", 0.97), ("persistence", 0.8), ("climatology", 0.0)):
+        for name, level in (("mean_sea_level_pressure", None), ("geopotential", 500)):
+            for day in range(1, 11):
+                acc = skill**day if skill else 0.0
+                error = (1.0 - acc) * (BY_NAME[name].valid_range[1] / 1000)
+                records.append({
+                    "forecaster": forecaster, "variable": name, "level": level, "lead_days": day,
+                    "region": "global", "init_times": 3, "acc": acc, "rmse": error,
+                    "mae": 0.8 * error, "bias": 0.1 * error,
+                })  # fmt: skip
+    target = folder.evaluation("evaluation-0123456789ab")
+    target.mkdir(parents=True)
+    document = {"id": target.name, "model": SHA[:12], "climatology": "demo", "scores": records}
+    (target / "scores.json").write_text(json.dumps(document))
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """Serve an application on a free port of this machine while the block runs."""
+    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="on")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until = time.monotonic() + 30
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > until:
+            raise RuntimeError("the service did not start")
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
