@@ -8,13 +8,13 @@ stands. It is the instance ω = softmax_{g′}(…)·W_V (g⁻¹f)(g′) of the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pear.equivariant import kernels
 from pear.equivariant.linear import Symmetry, butterfly, linear
 from pear.equivariant.shift import WindowShift
 from pear.sphere.windows import TokenGrid
@@ -24,57 +24,32 @@ MASKED: Final = -100.0
 _MAX_LOGIT_SCALE: Final = math.log(100.0)
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Windows start…stop that have no mask, share one, or have one each."""
-
-    start: int
-    stop: int
-    kind: Literal["free", "shared", "single"]
-
-
 class WindowMask(nn.Module):
-    """Which slots see each other: windows grouped so that masks are added only where needed.
-
-    Windows without a mask come first and share the bias, those with the most frequent mask share
-    it too, and only the few others bring one mask each.
+    """Which slots see each other: only the last windows need a mask, and few masks serve them all.
 
     Parameters
     ----------
-    windows
-        How many windows there are.
     labels
         (masked windows, slots) of the last windows; see :class:`pear.sphere.windows.WindowTable`.
+
+    Attributes
+    ----------
+    masks
+        (run, slots, slots), added to the logits.
+    runs
+        How many consecutive windows use each of them.
     """
 
-    shared: Tensor
-    single: Tensor
+    masks: Tensor
 
-    def __init__(self, windows: int, labels: Tensor) -> None:
+    def __init__(self, labels: Tensor) -> None:
         super().__init__()
-        free = windows - len(labels)
-        alike = int((labels == labels[:1]).all(dim=1).sum()) if len(labels) else 0
-        bounds = (0, free, free + alike, windows)
-        kinds: tuple[Literal["free", "shared", "single"], ...] = ("free", "shared", "single")
-        self.groups = tuple(
-            _Group(start, stop, kind)
-            for start, stop, kind in zip(bounds, bounds[1:], kinds, strict=False)
-            if stop > start
-        )
-        self.register_buffer("shared", _additive(labels[:1]), persistent=False)
-        self.register_buffer("single", _additive(labels[alike:]), persistent=False)
-
-    def logits(self, group: _Group, bias: Tensor) -> Tensor:
-        """Return bias plus mask of a group: (1 or windows, heads, slots, slots)."""
-        if group.kind == "free":
-            return bias[None]
-        mask = self.shared if group.kind == "shared" else self.single
-        return bias + mask[:, None].to(bias.dtype)
-
-
-def _additive(labels: Tensor) -> Tensor:
-    """Turn labels (window, slot) into what is added to the logits: (window, slot, slot)."""
-    return MASKED * (labels[:, :, None] != labels[:, None, :]).float()
+        rows, runs = labels, labels.new_empty(0)
+        if len(labels):
+            rows, runs = torch.unique_consecutive(labels, dim=0, return_counts=True)
+        self.runs: list[int] = runs.int().tolist()
+        differs = rows[:, :, None] != rows[:, None, :]
+        self.register_buffer("masks", MASKED * differs.float(), persistent=False)
 
 
 def attend(
@@ -96,7 +71,7 @@ def attend(
     bias
         (heads, slot, slot).
     mask
-        Groups of windows.
+        Masks of the last windows.
     logit_scale
         (heads,) for cosine attention: logarithm of the factor of the cosine of q and k. With None
         the logits are q·kᵀ/√width.
@@ -108,24 +83,16 @@ def attend(
     Tensor
         (batch, window, slot, heads·width).
     """
-    batch, _, slots, features = qkv.shape
-    out = []
-    for group in mask.groups:
-        part = qkv[:, group.start : group.stop].reshape(-1, slots, 3, heads, features // heads // 3)
-        query, key, value = part.permute(2, 0, 3, 1, 4).unbind(0)
-        if logit_scale is not None:
-            factor = logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp().to(qkv.dtype)
-            query = functional.normalize(query, dim=-1) * factor[:, None, None]
-            key = functional.normalize(key, dim=-1)
-        logits = mask.logits(group, bias).to(qkv.dtype)
-        if group.kind == "single" and batch > 1:
-            logits = logits.repeat(batch, 1, 1, 1)
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=logits, dropout_p=dropout,
-            scale=None if logit_scale is None else 1.0,
-        )  # fmt: skip
-        out.append(mixed.transpose(1, 2).reshape(batch, -1, slots, features // 3))
-    return out[0] if len(out) == 1 else torch.cat(out, dim=1)
+    split = qkv.reshape(*qkv.shape[:3], 3, heads, -1)
+    query, key, value = split.permute(3, 0, 1, 4, 2, 5).unbind(0)
+    if logit_scale is not None:
+        factor = logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp().to(qkv.dtype)
+        query = functional.normalize(query, dim=-1) * factor[:, None, None]
+        key = functional.normalize(key, dim=-1)
+    return kernels.window_attention(
+        query, key, value, bias, mask.masks, mask.runs,
+        scale=None if logit_scale is None else 1.0, dropout=dropout,
+    )  # fmt: skip
 
 
 class WindowAttention(nn.Module):
@@ -167,7 +134,7 @@ class WindowAttention(nn.Module):
         self.bias, self.shift = bias, shift
         self.logit_scale = nn.Parameter(torch.full((heads,), math.log(10.0))) if cosine else None
         labels = torch.empty(0, grid.slots) if shift is None else shift.labels
-        self.mask = WindowMask(grid.windows, labels)
+        self.mask = WindowMask(labels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Let the slots of each window attend to each other; shape kept."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pear.equivariant import kernels
 from pear.equivariant.attention import MirrorAttention, WindowAttention
 from pear.equivariant.linear import Symmetry, gelu, linear, norm
 from pear.equivariant.position import EarthBias
@@ -25,6 +26,18 @@ class MLP(nn.Sequential):
             linear(symmetry, ratio * features, features),
             nn.Dropout(dropout),
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to features (…, feature), shape kept."""
+        layers = list(self)
+        first = layers[0]
+        if isinstance(first, nn.Linear):
+            # The product takes the GELU along.
+            x = kernels.linear(x, first.weight, first.bias, gelu=True)
+            layers = layers[2:]
+        for layer in layers:
+            x = layer(x)
+        return x
 
 
 class DropPath(nn.Module):

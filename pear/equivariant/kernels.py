@@ -71,6 +71,7 @@ def window_attention(
     masks: Tensor | None = None,
     runs: Sequence[int] = (),
     scale: float | None = None,
+    dropout: float = 0.0,
 ) -> Tensor:
     """Return softmax(q·kᵀ·scale + bias + mask)·v inside each window.
 
@@ -87,6 +88,8 @@ def window_attention(
         How many consecutive windows use each mask.
     scale
         Factor of the products, 1/√d if None.
+    dropout
+        Probability that a weight is dropped.
 
     Returns
     -------
@@ -103,8 +106,8 @@ def window_attention(
     if len(runs) != len(masks) or sum(runs) > windows:
         raise ValueError(f"{len(masks)} masks in runs of {list(runs)} do not fit {windows} windows")
     factor = d**-0.5 if scale is None else scale
-    if q.device.type != "cpu":
-        return _by_library(q, k, v, bias, masks, runs, factor)
+    if q.device.type != "cpu" or dropout:
+        return _by_library(q, k, v, bias, masks, runs, factor, dropout)
     lengths = [windows - sum(runs), *runs]
     out: Tensor = _attend(
         *(t.flatten(0, 1) for t in (q, k, v)), bias.to(q.dtype), masks, lengths, factor
@@ -113,8 +116,9 @@ def window_attention(
 
 
 def _by_library(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, runs: Sequence[int], scale: float
-) -> Tensor:
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, runs: Sequence[int],
+    scale: float, dropout: float = 0.0,
+) -> Tensor:  # fmt: skip
     """The same by torch's fused attention, the fastest there is on other devices."""
     out, stop = [], 0
     free = q.shape[1] - sum(runs)
@@ -124,7 +128,7 @@ def _by_library(
             added = (bias if mask is None else bias + mask).to(q.dtype)
             parts = [t[:, start:stop].flatten(0, 1) for t in (q, k, v)]
             mixed = fn.scaled_dot_product_attention(
-                parts[0], parts[1], parts[2], attn_mask=added[None], scale=scale
+                parts[0], parts[1], parts[2], attn_mask=added[None], scale=scale, dropout_p=dropout
             )
             out.append(mixed.transpose(1, 2).reshape(len(q), length, q.shape[3], -1))
     return torch.cat(out, dim=1)
@@ -204,7 +208,8 @@ def _attend_backward(
     softmax = _Softmax(q, bias, masks, scale, 2)
     work = torch.empty_like(softmax.work)
     dq, dk, dv = (q.new_empty(windows, heads, d, slots) for _ in range(3))
-    dbias = torch.zeros_like(bias)
+    # Sums over many windows need more digits than half precision has.
+    dbias = torch.zeros_like(bias, dtype=torch.promote_types(bias.dtype, torch.float32))
     for mask, first, last in _groups(windows, lengths, softmax.size):
         here = slice(first, last)
         qg, kg, vg = (_packed(t, first, last) for t in (q, k, v))
@@ -216,7 +221,7 @@ def _attend_backward(
         dbias += ds.view(-1, *bias.shape).sum(0)
         torch.bmm(kg, ds.transpose(1, 2), out=dq[here].flatten(0, 1)).mul_(scale)
         torch.bmm(qg, ds, out=dk[here].flatten(0, 1)).mul_(scale)
-    return dq, dk, dv, dbias
+    return dq, dk, dv, dbias.to(bias.dtype)
 
 
 @_attend_backward.register_fake

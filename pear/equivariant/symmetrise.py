@@ -1,0 +1,83 @@
+"""Average any network over the group: an equivariant map out of one that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pear.equivariant.contract import Representation
+from pear.sphere.symmetry import C4H, Element
+
+
+class Symmetrised(nn.Module):
+    """Group average Φ̄(x) = 1/|G| Σ_g σ(g)⁻¹ Φ(ρ(g) x), equivariant for any Φ.
+
+    What an infinite ensemble trained with the group as augmentation gives in the mean (Gerken and
+    Kessel, arXiv 2403.03103), at |G| times the cost of one step.
+
+    Parameters
+    ----------
+    network
+        Any map of tensors to a tensor or several.
+    source, target
+        Representations of the inputs and of the outputs.
+    group
+        Elements to average over; they must form a group.
+
+    Raises
+    ------
+    ValueError
+        If the elements do not form a group.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., Any],
+        source: Sequence[Representation],
+        target: Sequence[Representation],
+        group: Sequence[Element] = C4H,
+    ) -> None:
+        super().__init__()
+        if {a * b for a in group for b in group} != set(group) or len(set(group)) != len(group):
+            names = ", ".join(element.name for element in group)
+            raise ValueError(f"{names} do not form a group")
+        self.network = network
+        self.source, self.target, self.group = tuple(source), tuple(target), tuple(group)
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Average over the group; inputs and outputs as those of the network."""
+        total: list[Tensor] = []
+        single = False
+        for element in self.group:
+            moved = [rep.act(element, x) for rep, x in zip(self.source, inputs, strict=True)]
+            out = self.network(*moved)
+            single = isinstance(out, Tensor)
+            outs = [out] if isinstance(out, Tensor) else list(out)
+            back = [rep.act(element.inverse, y) for rep, y in zip(self.target, outs, strict=True)]
+            total = [a + b for a, b in zip(total, back, strict=True)] if total else back
+        mean = tuple(y / len(self.group) for y in total)
+        return mean[0] if single else mean
+
+
+def spread(
+    network: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    source: Sequence[Representation],
+    target: Sequence[Representation],
+    group: Sequence[Element] = C4H,
+) -> list[Tensor]:
+    """Return the members σ(g)⁻¹ Φ(ρ(g) x) of the average, stacked along a new first axis.
+
+    Their spread says how far the network is from equivariant at this input; each output of the
+    network gives (element, …).
+    """
+    members = []
+    for element in group:
+        moved = [rep.act(element, x) for rep, x in zip(source, inputs, strict=True)]
+        out = network(*moved)
+        outs = [out] if isinstance(out, Tensor) else list(out)
+        members.append([rep.act(element.inverse, y) for rep, y in zip(target, outs, strict=True)])
+    return [torch.stack(parts) for parts in zip(*members, strict=True)]
