@@ -56,7 +56,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         own_catalog = catalog or Catalog(settings.catalog or folder.catalog)
-        own_engine: WorkEngine = engine or await to_thread.run_sync(_start_engine, settings, folder)
+        own_engine = (
+            await to_thread.run_sync(_start_engine, settings, folder) if engine is None else engine
+        )
         found = _services(settings, folder, own_catalog, own_engine, metrics)
         app.state.services = found
         try:

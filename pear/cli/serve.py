@@ -1,0 +1,118 @@
+"""``pear serve``: the API and the dashboard over a data folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pear.cli.common import console
+from pear.errors import InputError
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+_DRAIN_SECONDS = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command."""
+    app.command("serve")(serve_command)
+
+
+def serve_command(
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Data folder; PEAR_DATA otherwise.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one. [8000]")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that run the model. [1]")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Existing dask scheduler to use instead: tcp://host:8786.")
+    ] = None,
+) -> None:
+    """Serve forecasts, maps, scores and the dashboard until stopped.
+
+    Every option can also be set by the environment: PEAR_PORT, PEAR_HOST, PEAR_WORKERS and the
+    limits of service/settings.py.
+    """
+    serve(data, host=host, port=port, workers=workers, scheduler=scheduler)
+
+
+def serve(data: Path | None, **options: Any) -> None:
+    """Serve a data folder until interrupted; options that are None come from the environment.
+
+    Raises
+    ------
+    InputError
+        If there is no data folder, a setting cannot be used, or the address is taken.
+    """
+    settings = _settings(data, options)
+    listener = _listen(settings.host, settings.port)
+    import uvicorn
+
+    from service.app import create_app
+
+    app = create_app(settings)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS,
+        server_header=False, lifespan="on",
+    )  # fmt: skip
+    console.print(
+        f"serving {settings.data} at http://{shown}:{port}", highlight=False, soft_wrap=True
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def check_port(host: str, port: int) -> None:
+    """Make sure that nobody listens there yet, before hours of work depend on it.
+
+    Raises
+    ------
+    InputError
+        If the address is taken or is none of this machine's.
+    """
+    _listen(host, port).close()
+
+
+def _settings(data: Path | None, options: dict[str, Any]) -> Settings:
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if data is not None:
+        given["data"] = data
+    elif not os.environ.get("PEAR_DATA"):
+        raise InputError("no data folder named", field="--data", hint="give --data DIR")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        fault = error.errors(include_input=False)[0]
+        name = ".".join(str(part) for part in fault["loc"])
+        raise InputError(f"PEAR_{name.upper()}: {fault['msg']}", field=name) from error
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind before anything else starts, so that a taken port is one clear line."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InputError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}", field="--port",
+            hint="choose another --port, or 0 for a free one",
+        ) from error  # fmt: skip
+    return listener
