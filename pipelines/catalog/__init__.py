@@ -5,6 +5,7 @@ from pipelines.catalog.jobs import FinishedError, NotOwnerError
 from pipelines.catalog.queries import NotFoundError
 from pipelines.catalog.records import (
     ACTIVE,
+    AGAIN,
     BATCH,
     INTERACTIVE,
     STATUSES,
@@ -22,7 +23,7 @@ from pipelines.catalog.records import (
 )
 
 __all__ = [
-    "ACTIVE", "BATCH", "INTERACTIVE", "STATUSES", "Catalog", "Evaluation", "Event",
+    "ACTIVE", "AGAIN", "BATCH", "INTERACTIVE", "STATUSES", "Catalog", "Evaluation", "Event",
     "FinishedError", "Job", "Model", "NotFoundError", "NotOwnerError", "Page", "Progress", "Run",
     "Schedule", "Status", "Store", "StoreKind",
 ]  # fmt: skip

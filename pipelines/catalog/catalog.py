@@ -16,8 +16,11 @@ from pipelines.catalog import tables
 from pipelines.catalog.database import Database
 from pipelines.catalog.identity import evaluation_id, run_id, tidy
 from pipelines.catalog.jobs import Jobs
-from pipelines.catalog.records import BATCH, Evaluation, Event, Job, Page, Run, Status
+from pipelines.catalog.queries import NotFoundError
+from pipelines.catalog.records import BATCH, Evaluation, Event, Job, Model, Page, Run, Status
 from pipelines.catalog.things import Things
+
+JobKind = Literal["runs", "evaluations"]
 
 ATTEMPTS = 4
 """How often in a row a job may be taken up without completing a step before it is given up."""
@@ -114,6 +117,16 @@ class Catalog(Things):
         job_id = run_id(found.sha256, time, lead_hours, chosen)
         return self._runs.submit(job_id, values, priority)
 
+    def find_run(
+        self, model: Model, init_time: Any, lead_hours: int, options: Mapping[str, Any]
+    ) -> Run | None:
+        """Return the run of exactly this request, or None if it was never asked for."""
+        job_id = run_id(model.sha256, utc(init_time)[0], lead_hours, tidy(options))
+        try:
+            return self._runs.get(job_id)
+        except NotFoundError:
+            return None
+
     def run(self, run_id: str) -> Run:
         """Return one run; NotFoundError if there is none."""
         return self._runs.get(run_id)
@@ -165,6 +178,10 @@ class Catalog(Things):
         return self._evaluations.page(status=status, where=where, limit=limit, cursor=cursor)
 
     # --- jobs: runs and evaluations alike ------------------------------------------------------
+
+    def job(self, job_id: str) -> Run | Evaluation:
+        """Return the run or evaluation of this identity; NotFoundError if there is none."""
+        return self._jobs(job_id).get(job_id)
 
     def start(self, job_id: str, owner: str, *, limit: int = ATTEMPTS) -> Job:
         """Take a queued job up, or a running one over, under this token.
@@ -257,7 +274,7 @@ class Catalog(Things):
         waiting = [job.id for job in self.active() if job.status == "queued"]
         return waiting.index(job_id) if job_id in waiting else None
 
-    def counts(self, kind: Literal["runs", "evaluations"] = "runs") -> dict[Status, int]:
+    def counts(self, kind: JobKind = "runs") -> dict[Status, int]:
         """How many jobs of this kind are in each state."""
         return (self._runs if kind == "runs" else self._evaluations).counts()
 

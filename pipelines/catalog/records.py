@@ -15,6 +15,8 @@ STATUSES: Final[tuple[Status, ...]] = (
 )  # fmt: skip
 ACTIVE: Final[tuple[Status, ...]] = ("queued", "running")
 """States in which somebody still owes the work."""
+AGAIN: Final[tuple[Status, ...]] = ("failed", "cancelled", "expired")
+"""States from which a job is queued again when it is asked for again."""
 
 INTERACTIVE: Final = 10
 """Priority of a run that a person waits for."""

@@ -1,0 +1,232 @@
+"""The work engine: jobs of the catalog, worked on by dask, lost by nobody.
+
+The catalog owns the truth; dask only computes. Nothing in this module loads a tensor: workers
+import what they need by name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pipelines.catalog import AGAIN, BATCH, INTERACTIVE, Catalog, Evaluation, Job, Run
+from pipelines.cluster import default_threads
+from pipelines.datafolder import DataFolder
+from pipelines.register import refresh
+from pipelines.requests import ForecastRequest
+from pipelines.supervisor import Supervisor
+
+
+class QueueFullError(RuntimeError):
+    """No more jobs can be accepted now.
+
+    Attributes
+    ----------
+    retry_after
+        Seconds after which it makes sense to ask again.
+    """
+
+    def __init__(self, waiting: int, retry_after: int) -> None:
+        super().__init__(f"{waiting} jobs are waiting already; try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class Engine:
+    """Works on the forecasts and evaluations of one data folder.
+
+    Parameters
+    ----------
+    data
+        The folder.
+    catalog_url
+        Path or URL of its catalog; the folder's SQLite file by default.
+    workers, threads
+        Worker processes of the local cluster, and torch threads in each.
+    scheduler
+        Address of an existing scheduler to use instead of a local cluster.
+    max_queue
+        Jobs that may wait; more are refused with :class:`QueueFullError`. None: no bound.
+    adopt
+        Whether to take up jobs that nobody works on: those a dead process left, and those that
+        other processes queued. A one-off command leaves them to the service.
+    """
+
+    def __init__(
+        self,
+        data: DataFolder,
+        *,
+        catalog_url: str | None = None,
+        workers: int = 1,
+        threads: int | None = None,
+        scheduler: str | None = None,
+        max_queue: int | None = 64,
+        adopt: bool = True,
+    ) -> None:
+        self.data = data
+        url = catalog_url or str(data.catalog)
+        self.catalog = Catalog(url)
+        self._max_queue, self._adopt = max_queue, adopt
+        self._supervisor = Supervisor(
+            str(data.root), self.catalog, url, workers, threads or default_threads(workers),
+            scheduler, adopt,
+        )  # fmt: skip
+
+    # --- life --------------------------------------------------------------------------------
+
+    def start(self) -> Engine:
+        """Start the cluster in the background and, if so asked, take up what is owed."""
+        refresh(self.data, self.catalog)
+        if self._adopt:
+            self.recover()
+        self._supervisor.start()
+        return self
+
+    def ready(self, timeout: float | None = 0) -> bool:
+        """Whether the cluster can take work; waits up to ``timeout`` seconds for it.
+
+        Raises
+        ------
+        InputError
+            If it never can: no scheduler answers at the address given.
+        """
+        return self._supervisor.ready(timeout)
+
+    def close(self) -> None:
+        """Stop; jobs that were being worked on go back into the queue with the steps they have."""
+        self._supervisor.close()
+        self.catalog.close()
+
+    def __enter__(self) -> Engine:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- work ------------------------------------------------------------------------------
+
+    def request_forecast(self, init_time: Any, lead_hours: int, **rest: Any) -> tuple[Run, bool]:
+        """Ask for one forecast, as :meth:`request_forecasts`."""
+        return self.request_forecasts([init_time], lead_hours, **rest)[0]
+
+    def request_forecasts(
+        self,
+        init_times: Iterable[Any],
+        lead_hours: int,
+        *,
+        model: str | None = None,
+        analysis: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        priority: int = INTERACTIVE,
+    ) -> list[tuple[Run, bool]]:
+        """Ask for forecasts; each comes with whether it now has to be computed.
+
+        Parameters
+        ----------
+        init_times
+            UTC; each must be in the analysis store.
+        lead_hours
+            A multiple of the model's step.
+        model
+            Identity or name; the newest by default.
+        analysis
+            Name of the store with the initial states; by default the first that holds them.
+        options
+            What else determines the result.
+
+        Raises
+        ------
+        InputError
+            If the model, a store or a state is not there or does not fit. Nothing is queued.
+        QueueFullError
+            If not all of them fit into the queue. Nothing is queued.
+        """
+        refresh(self.data, self.catalog)
+        asked = [
+            ForecastRequest.check(
+                self.data, self.catalog, time, lead_hours, model, analysis, options
+            )
+            for time in init_times
+        ]
+        known = [request.find(self.catalog) for request in asked]
+        self._check_room(sum(run is None or run.status in AGAIN for run in known))
+        return [self._submit(request, priority) for request in asked]
+
+    def _submit(self, request: ForecastRequest, priority: int) -> tuple[Run, bool]:
+        run, created = self.catalog.submit_run(
+            request.model.id, request.init_time, request.lead_hours, options=request.options,
+            priority=priority,
+        )  # fmt: skip
+        if run.active:
+            self._supervisor.enqueue(run.id)
+        return run, created
+
+    def submit_forecast(
+        self, model: str | None, init_time: Any, lead_hours: int, **rest: Any
+    ) -> str:
+        """Ask for a forecast as :meth:`request_forecast`; returns the identity of the run."""
+        return self.request_forecast(init_time, lead_hours, model=model, **rest)[0].id
+
+    def request_evaluation(
+        self, model: str | None, request: dict[str, Any], *, priority: int = BATCH, total: int = 1
+    ) -> tuple[Evaluation, bool]:
+        """Ask for an evaluation; the keys of ``request`` are those of
+        :func:`pipelines.tasks.run_evaluation`."""
+        self._check_room()
+        chosen = self.catalog.model(model).id
+        job, created = self.catalog.submit_evaluation(
+            chosen, request, priority=priority, total=total
+        )
+        if job.active:
+            self._supervisor.enqueue(job.id)
+        return job, created
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job: a queued one at once, a running one before its next step."""
+        job = self.catalog.cancel(job_id)
+        self._supervisor.wake()
+        return job
+
+    def recover(self) -> list[str]:
+        """Take up every job that is owed; returns their identities, most urgent first."""
+        owed = [job.id for job in self.catalog.active()]
+        for job_id in owed:
+            self._supervisor.enqueue(job_id)
+        return owed
+
+    def wait(
+        self,
+        job_ids: Iterable[str],
+        timeout: float | None = None,
+        watch: Callable[[Job], None] | None = None,
+    ) -> list[Job]:
+        """Wait until jobs have ended, or the timeout; returns them as they are then.
+
+        Parameters
+        ----------
+        watch
+            Called with a job whenever it has got further.
+        """
+        ids, seen = list(job_ids), dict[str, tuple[Any, ...]]()
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            self.ready()
+            jobs: list[Job] = [self.catalog.job(job_id) for job_id in ids]
+            for job in jobs:
+                mark = (job.status, job.progress.step)
+                if watch is not None and seen.get(job.id) != mark:
+                    watch(job)
+                seen[job.id] = mark
+            if not any(job.active for job in jobs) or (until and time.monotonic() > until):
+                return jobs
+            time.sleep(0.1)
+
+    def status(self) -> dict[str, Any]:
+        """What the engine does now, as JSON: alive, workers, jobs in the cluster, counts."""
+        counts = {kind: self.catalog.counts(kind) for kind in ("runs", "evaluations")}
+        return {**self._supervisor.status(), **counts}
+
+    def _check_room(self, more: int = 1) -> None:
+        waiting = sum(self.catalog.counts(kind)["queued"] for kind in ("runs", "evaluations"))
+        if more and self._max_queue is not None and waiting + more > self._max_queue:
+            raise QueueFullError(waiting, retry_after=30)

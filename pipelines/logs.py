@@ -1,0 +1,65 @@
+"""Structured logs: one JSON object a line, on standard error, with the run it is about.
+
+Nothing is written below a warning until :func:`configure` is called, so that a command's own
+output stays its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+import structlog
+
+from pear.errors import InputError
+
+_NAME = "pear"
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def logger(**context: Any) -> Any:
+    """Return a logger whose lines carry this context, such as ``run_id``."""
+    bound = structlog.wrap_logger(
+        logging.getLogger(_NAME),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    return bound.bind(process=os.getpid(), **context)
+
+
+def configure(level: str) -> None:
+    """Write this process's log to standard error from this level on.
+
+    Raises
+    ------
+    InputError
+        If the level is none of :data:`LEVELS`.
+    """
+    if level not in LEVELS:
+        raise InputError(
+            f"log level {level!r} is unknown", field="log", hint="known: " + ", ".join(LEVELS)
+        )
+    root = logging.getLogger(_NAME)
+    root.setLevel(level.upper())
+    root.propagate = False
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        root.addHandler(handler)
+    os.environ["PEAR_LOG"] = level  # worker processes started from here follow
+
+
+def configure_from_environment() -> None:
+    """Follow ``PEAR_LOG`` if it is set: how worker processes get the level of their parent."""
+    level = os.environ.get("PEAR_LOG")
+    if level:
+        configure(level)

@@ -1,0 +1,80 @@
+"""Bring the catalog up to date with what lies in the data folder, and put new models there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pear.errors import InputError
+from pipelines.catalog import Catalog, Model
+from pipelines.datafolder import DataFolder
+from pipelines.files import publish, sync_folder
+from pipelines.stored import committed, stored_layout
+
+
+def refresh(data: DataFolder, catalog: Catalog) -> None:
+    """Enter every analysis and every model of the folder that the catalog does not know yet.
+
+    What is no store, or half of one, is passed over here; asking for it says what is wrong.
+    """
+    for path in sorted((data.root / "analyses").glob("[!.]*.zarr")):
+        try:
+            _, layout, nside = stored_layout(path)
+            times, complete, _ = committed(path)
+        except (InputError, OSError, KeyError):
+            continue
+        whole = int((complete == 1).all(axis=1).sum()) if complete.size else 0
+        known = {store.name: store for store in catalog.stores("analysis")}.get(path.stem)
+        attributes = {"variables": list(layout.names), "levels": list(layout.levels),
+                      "complete_times": whole}  # fmt: skip
+        if known is not None and known.times == len(times) and known.attributes == attributes:
+            continue
+        catalog.add_store(
+            path.stem, f"analyses/{path.name}", nside=nside, times=times, attributes=attributes
+        )
+    registered = {model.id for model in catalog.models()}
+    for folder in sorted((data.root / "models").glob("[!.]*")):
+        if folder.name not in registered and (folder / "checkpoint.json").is_file():
+            _enter(catalog, folder, f"models/{folder.name}")
+
+
+def add_model(data: DataFolder, catalog: Catalog, source: Path, name: str | None = None) -> Model:
+    """Copy a checkpoint into the data folder and enter it; the same one twice is one.
+
+    Raises
+    ------
+    InputError
+        If the folder is no checkpoint, or its files do not match its manifest.
+    """
+    from pear.models import checkpoint  # loads torch: only where a model is looked at
+
+    found = checkpoint.load(source)
+    target = data.model(found.id)
+    if not target.exists():
+        hidden = target.parent / f".{found.id}.new"
+        shutil.rmtree(hidden, ignore_errors=True)
+        shutil.copytree(source, hidden)
+        publish(hidden, target)
+        sync_folder(target.parent)
+    return _enter(catalog, target, f"models/{found.id}", name)
+
+
+def _enter(catalog: Catalog, folder: Path, path: str, name: str | None = None) -> Model:
+    facts = _facts(folder)
+    config = facts["config"]
+    return catalog.add_model(
+        facts["sha256"], path, nside=int(config["nside"]),
+        step_hours=int(config.get("step_hours", 24)), name=name or facts["provenance"].get("name"),
+        attributes={"layout": config["layout"], "config": config,
+                    "provenance": facts["provenance"]},
+    )  # fmt: skip
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads((folder / "checkpoint.json").read_text())
+        return {key: facts[key] for key in ("sha256", "config", "provenance")}
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder} holds no checkpoint of PEAR", field="model") from error

@@ -1,0 +1,62 @@
+"""Tasks of the engine that are thin: they bring a job of the catalog to the room that does it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from pear.calendar import utc
+from pear.errors import InputError, did_you_mean
+from pipelines.catalog import Evaluation
+from pipelines.climatology import Climatology
+from pipelines.evaluate import evaluate, write
+from pipelines.evaluation.folder import climatology_path, pick
+from pipelines.evaluation.truth import Analysis
+from pipelines.forecast import forecaster_of
+from pipelines.work import Outcome, Work, perform
+
+_KNOWN = ("analysis", "climatology", "init_times", "lead_hours", "model")
+
+
+def run_evaluation(root: str, evaluation_id: str, catalog_url: str) -> Outcome:
+    """Work on one evaluation of the catalog.
+
+    Its request may name ``analysis`` and ``climatology``, ``init_times`` (ISO texts; by default
+    every time that can be verified) and ``lead_hours`` (by default 240). The result is the
+    evaluation's folder.
+    """
+    return perform(root, evaluation_id, catalog_url, _evaluate)
+
+
+def _evaluate(work: Work) -> None:
+    job = work.job
+    if not isinstance(job, Evaluation):
+        raise TypeError(f"{job.id} is no evaluation")
+    request = dict(job.request)
+    for name in request:
+        if name not in _KNOWN:
+            raise InputError(f"unknown entry {name!r}", field=name, hint=did_you_mean(name, _KNOWN))
+    forecaster = forecaster_of(work.data, work.catalog.model(job.model))
+    lead_hours = int(request.get("lead_hours", 240))
+    name = pick(work.data.root / "analyses", request.get("analysis"), "analysis", ".zarr")
+    truth = Analysis(work.data.analysis(name), forecaster.layout, forecaster.nside)
+    usual = Climatology.open(
+        climatology_path(work.data, request.get("climatology"), name),
+        forecaster.layout, forecaster.nside,
+    )  # fmt: skip
+    given = request.get("init_times")
+    steps = np.timedelta64(lead_hours, "h").astype("timedelta64[s]")
+    inits = truth.inits(steps, forecaster.step) if given is None else utc(given)
+    done = 0.0
+
+    def tick(advance: float = 1, note: str = "") -> None:
+        nonlocal done
+        done += advance
+        work.progress(int(done), len(inits))
+
+    work.progress(0, len(inits))
+    found = evaluate(
+        forecaster, truth, usual, model=job.model, inits=inits, lead_hours=lead_hours, tick=tick
+    )
+    write(replace(found, id=job.id), work.data.evaluation(job.id))

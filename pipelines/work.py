@@ -1,0 +1,170 @@
+"""How one job is worked on: held by one worker at a time, and always brought to an end.
+
+Two guards keep a job in one pair of hands. A lock file per job, which the kernel frees the moment
+its process dies, keeps two live workers of one file system apart; the token in the catalog keeps
+out a worker that was believed dead and comes back.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pear.errors import InputError
+from pipelines.catalog import Catalog, FinishedError, Job, NotFoundError, NotOwnerError, Status
+from pipelines.datafolder import DataFolder
+from pipelines.logs import logger
+
+Outcome = Status | Literal["elsewhere", "lost"]
+"""How an attempt ended: a state of the job, or who has it instead of us."""
+
+
+class CancelledWork(Exception):  # noqa: N818 - no error: somebody asked for it
+    """Raised inside a job when its cancellation was asked for."""
+
+
+@dataclass
+class Work:
+    """What the body of a job sees: where the data lie, what is asked, and how to say how far.
+
+    Attributes
+    ----------
+    data, catalog, job
+        The folder, its catalog, and the job as it was when it was taken up.
+    owner
+        Our token.
+    """
+
+    data: DataFolder
+    catalog: Catalog
+    job: Job
+    owner: str
+    _begun: tuple[float, int] | None = field(default=None, init=False)
+
+    def progress(self, step: int, total: int) -> None:
+        """Note that ``step`` of ``total`` are done and safe.
+
+        Raises
+        ------
+        CancelledWork
+            If the job is to stop.
+        NotOwnerError
+            If another worker has it.
+        """
+        now = time.monotonic()
+        pace = None
+        if self._begun is None:
+            self._begun = (now, step)
+        elif step > self._begun[1]:
+            pace = (now - self._begun[0]) / (step - self._begun[1])
+        job = self.catalog.set_progress(
+            self.job.id, step, total, seconds_per_step=pace, owner=self.owner
+        )
+        if job.cancel_requested:
+            raise CancelledWork(self.job.id)
+
+
+def perform(root: str, job_id: str, catalog_url: str, body: Callable[[Work], None]) -> Outcome:
+    """Take a job up, do it, and write down how it ended.
+
+    Parameters
+    ----------
+    root
+        The data folder.
+    job_id
+        A run or an evaluation.
+    catalog_url
+        Path or URL of the catalog.
+    body
+        Does the work and publishes its result; to be safe to run again at any point.
+
+    Returns
+    -------
+    Outcome
+        The job's state; ``"elsewhere"`` if another live worker holds it, ``"lost"`` if it was
+        taken from us.
+
+    Notes
+    -----
+    An :class:`InputError` never passes by itself and fails the job. Whatever else the body raises
+    may (a full disk, a lost mount): the job is queued again, and the catalog counts the attempts.
+    """
+    data, catalog = DataFolder.open(root), open_catalog(catalog_url)
+    log = logger(run_id=job_id)
+    with hold(data.scratch / f"{job_id}.lock") as held:
+        if not held:
+            return "elsewhere"
+        owner = uuid.uuid4().hex
+        try:
+            job = catalog.start(job_id, owner)
+        except FinishedError:
+            return _status(catalog, job_id)
+        log.info("job started", attempt=job.attempts)
+        try:
+            body(Work(data, catalog, job, owner))
+            catalog.finish(job_id, owner=owner)
+        except CancelledWork:
+            catalog.cancelled(job_id, owner=owner)
+        except (NotOwnerError, NotFoundError):
+            log.warning("job lost to another worker")
+            return "lost"
+        except InputError as error:
+            catalog.fail(job_id, str(error), kind=type(error).__name__, owner=owner)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            catalog.note(job_id, reason, level="error", traceback=traceback.format_exc())
+            catalog.release(job_id, reason, owner=owner)
+            log.warning("job interrupted", reason=reason)
+        status = _status(catalog, job_id)
+        log.info("job ended", status=status)
+        return status
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[bool]:
+    """Hold a lock file while the block runs; yields False, at once, if another process has it.
+
+    The file is removed before the lock is let go; whoever locked a removed file tries again.
+    """
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            yield False
+            return
+        if _is(handle, path):
+            break
+        os.close(handle)
+    try:
+        yield True
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _is(handle: int, path: Path) -> bool:
+    try:
+        return os.fstat(handle).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
+@lru_cache(maxsize=4)
+def open_catalog(url: str) -> Catalog:
+    """Return this process's catalog of this URL, opened once."""
+    return Catalog(url)
+
+
+def _status(catalog: Catalog, job_id: str) -> Status:
+    return catalog.job(job_id).status
