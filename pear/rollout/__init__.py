@@ -5,6 +5,7 @@ refuses to go on from a state that is not weather. PEAR and the two baselines th
 shown beside, persistence and climatology, share the protocol.
 """
 
+from pear.rollout.arrays import channels_of, state_of
 from pear.rollout.baselines import ClimatologyForecaster, ClimatologyLike, Persistence
 from pear.rollout.generator import Forecaster, guard, rollout
 from pear.rollout.model import PearForecaster
@@ -15,6 +16,8 @@ __all__ = [
     "Forecaster",
     "PearForecaster",
     "Persistence",
+    "channels_of",
     "guard",
     "rollout",
+    "state_of",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pear.rollout.baselines import ONE_DAY, check_fits
+from pear.rollout.baselines import check_fits
 from pear.rollout.generator import rollout
 from pear.state import State
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class PearForecaster:
-    """Rolls a trained PEAR out, 24 h a step, in physical units.
+    """Rolls a trained PEAR out, one model step at a time, in physical units.
+
+    The forcing of a step is that of the time it starts from, as in training.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class PearForecaster:
         self.checkpoint = checkpoint
         self.layout = checkpoint.config.layout
         self.nside = checkpoint.config.nside
-        self.step: np.timedelta64 = ONE_DAY
+        self.step = np.timedelta64(checkpoint.config.step_hours * 3600, "s")
         self.device = torch.device(device)
         self.dtype = dtype
         self._model = checkpoint.model.to(device=self.device, dtype=dtype).eval()
@@ -63,9 +65,9 @@ class PearForecaster:
     @torch.inference_mode()
     def _step(self, state: State) -> State:
         surface, upper = self._normaliser(state.surface, state.upper)
-        forcing = None
-        if self.checkpoint.config.forcings:
-            forcing = self._model.forcing(state.valid_time).to(surface)
+        forcing = self._model.forcing(state.valid_time)
+        if forcing is not None:
+            forcing = forcing.to(surface)
         surface, upper = self._model(surface, upper, forcing)
         surface, upper = self._normaliser.inverse(surface, upper)
         return state.advanced(surface, upper, self.step)

@@ -1,0 +1,160 @@
+"""The mathematics of a day-of-year climatology: harmonics, calendar days, smoothing, 29 February.
+
+Everything is linear in sums over the training times, so parts of the record can be summed apart
+and merged. Numpy only; :mod:`pipelines.climatology.build` feeds it from stores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pear.calendar import Times, utc, year_phase
+from pear.errors import InputError
+
+Array = npt.NDArray[np.float64]
+
+DAYS: Final = 366
+"""Calendar days, numbered as in a leap year: 29 February is slot 59, 1 March slot 60."""
+LEAP_SLOT: Final = 59
+WINDOW: Final = 61
+"""Days that the smoothed climatology sees around each day."""
+SIGMA: Final = 10.0
+"""Standard deviation of its Gaussian weights, days: the window ends at three of them."""
+_MAX_CONDITION: Final = 1e3
+
+
+def calendar_slot(times: Any) -> npt.NDArray[np.int64]:
+    """Calendar day of each time in 0…365, the same slot for the same date in every year.
+
+    In a common year 1 March follows 28 February directly: slot 60 after slot 58.
+    """
+    t = utc(times)
+    year = t.astype("datetime64[Y]")
+    day = (t.astype("datetime64[D]") - year.astype("datetime64[D]")).astype(np.int64)
+    number = year.astype(np.int64) + 1970
+    leap = (number % 4 == 0) & ((number % 100 != 0) | (number % 400 == 0))
+    return np.asarray(day + (~leap & (day >= LEAP_SLOT)), dtype=np.int64)
+
+
+def hour_of_day(times: Any) -> npt.NDArray[np.int64]:
+    """Hour of each time in 0…23.
+
+    Raises
+    ------
+    InputError
+        If a time is not on the hour.
+    """
+    t = utc(times)
+    seconds = (t - t.astype("datetime64[D]")).astype("timedelta64[s]").astype(np.int64)
+    if np.any(seconds % 3600):
+        raise InputError(f"time {t[seconds % 3600 != 0][0]}Z is not on the hour", field="time")
+    return np.asarray(seconds // 3600, dtype=np.int64)
+
+
+def day_weights(window: int = WINDOW, sigma: float = SIGMA) -> Array:
+    """Weight of each calendar day's samples in the climatology of each calendar day.
+
+    Parameters
+    ----------
+    window
+        Days seen, centred; 1 gives the plain mean of the calendar day.
+    sigma
+        Standard deviation of the Gaussian, days.
+
+    Returns
+    -------
+    ndarray
+        (day, day), circular over the year. Row 59 of the plain mean is the leap-day rule:
+        29 February pools the samples of 28 February, 29 February and 1 March, because it has at
+        most a quarter of its neighbours' samples, and none at all in most single years.
+
+    Raises
+    ------
+    InputError
+        If the window is even, not positive or longer than a year.
+    """
+    if window < 1 or window % 2 == 0 or window > DAYS - 1:
+        raise InputError(f"window of {window} days must be odd, 1 to 365", field="window")
+    distance = np.abs(np.arange(DAYS)[:, None] - np.arange(DAYS))
+    distance = np.minimum(distance, DAYS - distance)
+    weights = np.where(distance <= window // 2, np.exp(-0.5 * (distance / sigma) ** 2), 0.0)
+    if window == 1:
+        weights[LEAP_SLOT, LEAP_SLOT - 1 : LEAP_SLOT + 2] = 1.0
+    return weights
+
+
+def harmonic_basis(times: Any, harmonics: int) -> Array:
+    """Basis of the harmonic fit: 1, cos 2πkφ, sin 2πkφ for k = 1…harmonics.
+
+    φ is :func:`pear.calendar.year_phase`, continuous in time: 29 February needs no rule here.
+
+    Returns
+    -------
+    ndarray
+        (time, 1 + 2·harmonics).
+    """
+    angle = 2 * np.pi * year_phase(times)[:, None] * np.arange(1, harmonics + 1)
+    waves = np.stack([np.cos(angle), np.sin(angle)], axis=-1).reshape(len(angle), 2 * harmonics)
+    return np.concatenate([np.ones((len(angle), 1)), waves], axis=1)
+
+
+@dataclass(frozen=True)
+class HarmonicSums:
+    """Normal equations of a least-squares fit by harmonics, one per hour of the day.
+
+    Attributes
+    ----------
+    hours
+        (hour,) hours of the day, increasing.
+    gram
+        (hour, term, term), Σ B Bᵀ.
+    moment
+        (hour, term, …), Σ B x.
+    """
+
+    hours: npt.NDArray[np.int64]
+    gram: Array
+    moment: Array
+
+    @classmethod
+    def of(
+        cls, times: Times, values: npt.ArrayLike, harmonics: int, hours: npt.NDArray[np.int64]
+    ) -> HarmonicSums:
+        """Sum one block of times: values (time, …) in physical units."""
+        basis = harmonic_basis(times, harmonics)
+        x = np.asarray(values, dtype=np.float64)
+        member = hour_of_day(times)[None] == hours[:, None]
+        gram = np.einsum("ht,tp,tq->hpq", member, basis, basis)
+        moment = np.stack([np.tensordot(basis[m].T, x[m], axes=1) for m in member])
+        return cls(hours, gram, moment)
+
+    def merge(self, other: HarmonicSums) -> HarmonicSums:
+        """Add two blocks; any order gives the same fit to rounding."""
+        return HarmonicSums(self.hours, self.gram + other.gram, self.moment + other.moment)
+
+    def solve(self) -> Array:
+        """Coefficients of the fit, (hour, term, …).
+
+        Raises
+        ------
+        InputError
+            If the times do not cover the year well enough to tell the harmonics apart.
+        """
+        out = np.empty_like(self.moment)
+        for index, (gram, moment) in enumerate(zip(self.gram, self.moment, strict=True)):
+            count = gram[0, 0]
+            condition = np.linalg.cond(gram / count) if count else np.inf
+            if not condition < _MAX_CONDITION:
+                terms = gram.shape[0]
+                raise InputError(
+                    f"{int(count)} times at {self.hours[index]} UTC cannot tell "
+                    f"{(terms - 1) // 2} harmonics of the year apart", field="times",
+                    hint="use whole years of analyses or fewer harmonics",
+                )  # fmt: skip
+            flat = np.linalg.solve(gram, moment.reshape(gram.shape[0], -1))
+            out[index] = flat.reshape(moment.shape)
+        return out
