@@ -1,0 +1,130 @@
+"""``pear evaluate`` and ``pear climatology``: how good is it, against what is usual."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pear.cli.common import console, emit_json, parse_hours, parse_times, progress
+from pear.variables import parse_field
+
+HEADLINES = ("z500", "t850", "msl", "t2m", "u10", "q700")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command."""
+    app.command("evaluate")(evaluate)
+    app.command("climatology")(climatology)
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", help="Data folder.")],
+    model: Annotated[str | None, typer.Option(help="Model id; the only one if left out.")] = None,
+    analysis: Annotated[
+        str | None, typer.Option(help="Analysis to verify against; the only one if left out.")
+    ] = None,
+    climatology: Annotated[
+        str | None, typer.Option(help="Climatology; the analysis's own if left out.")
+    ] = None,
+    inits: Annotated[
+        str | None, typer.Option(help="Init times, as A..B/1d or a comma list; all if left out.")
+    ] = None,
+    lead: Annotated[str, typer.Option(help="Longest lead, as 10d or 240h.")] = "10d",
+    batch: Annotated[int, typer.Option(min=1, help="Forecasts side by side.")] = 4,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu or cuda.")] = "cpu",
+    fields: Annotated[str, typer.Option(help="Fields of the table.")] = ",".join(HEADLINES),
+    as_json: Annotated[bool, typer.Option("--json", help="Scores as JSON on stdout.")] = False,
+) -> None:
+    """Score a model beside persistence and climatology."""
+    from pipelines.datafolder import DataFolder
+    from pipelines.evaluate import evaluate_model
+
+    hours = parse_hours(lead)
+    times = None if inits is None else parse_times(inits, "--inits")
+    wanted = [parse_field(text) for text in fields.split(",")]
+    folder = DataFolder.open(data)
+    with progress("evaluate", None if times is None else len(times)) as tick:
+        done = evaluate_model(
+            folder, model=model, analysis=analysis, climatology=climatology, inits=times,
+            lead_hours=hours, batch=batch, device=device, tick=tick,
+        )  # fmt: skip
+    show(done.records, [(v.name, level) for v, level in wanted])
+    console.print(f"{len(done.records)} records in {folder.evaluation(done.id)}")
+    if as_json:
+        emit_json({**done.document, "folder": str(folder.evaluation(done.id))})
+
+
+def climatology(
+    data: Annotated[Path, typer.Option("--data", help="Data folder.")],
+    analysis: Annotated[
+        str | None, typer.Option(help="Analysis to build it from; the only one if left out.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Its name; the analysis's if left out.")] = None,
+    kind: Annotated[str, typer.Option(help="harmonic, daily or smoothed.")] = "harmonic",
+    harmonics: Annotated[int, typer.Option(min=1, help="Harmonics of the year.")] = 3,
+    period: Annotated[
+        str | None, typer.Option(help="Training years only, as 2007-01-01..2017-12-31.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON on stdout.")] = False,
+) -> None:
+    """Build a day-of-year climatology from an analysis."""
+    from pear.cli.common import parse_time
+    from pear.errors import InputError
+    from pipelines.climatology import build
+    from pipelines.datafolder import DataFolder
+    from pipelines.evaluation.folder import pick
+
+    folder = DataFolder.open(data)
+    source = pick(folder.root / "analyses", analysis, "analysis", ".zarr")
+    ends = None
+    if period is not None:
+        first, dots, last = period.partition("..")
+        if not dots:
+            raise InputError(f"--period {period!r} is no period", hint="write FIRST..LAST")
+        ends = (parse_time(first, "--period"), parse_time(last, "--period"))
+    target = folder.climatology(name or source)
+    with progress("climatology", None) as tick:
+        built = build(
+            folder.analysis(source), target, kind,  # type: ignore[arg-type]
+            harmonics=harmonics, period=ends, tick=tick,
+        )  # fmt: skip
+    size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
+    console.print(f"{built.kind} climatology {built.name}, {size / 1e6:.1f} MB, {built.period}")
+    if as_json:
+        emit_json({
+            "name": built.name, "kind": built.kind, "path": str(target), "bytes": size,
+            "period": list(built.period), "nside": built.nside, "hours": list(built.hours),
+        })  # fmt: skip
+
+
+def show(records: Sequence[Mapping[str, Any]], channels: Sequence[tuple[str, int | None]]) -> None:
+    """Print ACC and RMSE by lead, each forecaster beside the others."""
+    from rich.table import Table
+
+    from pear.variables import BY_NAME
+
+    leads = sorted({r["lead_days"] for r in records})
+    shown = [d for d in leads if d in (1, 2, 3, 5, 7, 10)] or leads[:8]
+    for which, digits in (("acc", 3), ("rmse", 4)):
+        table = Table(title=f"{which.upper()} by lead, days", title_justify="left")
+        for column in ("field", "unit", "forecaster", *(str(day) for day in shown)):
+            table.add_column(column, justify="left" if column.isalpha() else "right")
+        for name, level in channels:
+            rows = [r for r in records if (r["variable"], r["level"]) == (name, level)]
+            for forecaster in dict.fromkeys(r["forecaster"] for r in rows):
+                at = {r["lead_days"]: r for r in rows if r["forecaster"] == forecaster}
+                label = BY_NAME[name].short_name + ("" if level is None else str(level))
+                cells = [_number(at[day], which, digits) for day in shown if day in at]
+                unit = "" if which == "acc" else BY_NAME[name].units
+                table.add_row(label, unit, forecaster, *cells)
+            table.add_section()
+        console.print(table)
+
+
+def _number(record: Mapping[str, Any], which: str, digits: int) -> str:
+    if which == "acc":
+        return "-" if record.get("note") else f"{record[which]:.{digits}f}"
+    return f"{record[which]:.{digits}g}"

@@ -1,0 +1,202 @@
+"""Evaluate a model: roll out from many init times, score beside persistence and climatology.
+
+One pass over the analysis; the answer is a folder that is published in one rename::
+
+    evaluations/ID/
+      scores.json   what was evaluated, and the records
+      scores.csv    the records alone
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pear.calendar import Times, iso, utc
+from pear.errors import InputError
+from pear.metrics import ScoreSums
+from pear.rollout import ClimatologyForecaster, Forecaster, PearForecaster, Persistence
+from pipelines.climatology import Climatology
+from pipelines.datafolder import DataFolder
+from pipelines.evaluation.folder import climatology_path, pick
+from pipelines.evaluation.records import Record, records, write_csv, write_json
+from pipelines.evaluation.truth import Analysis
+from pipelines.evaluation.verify import Tick, verify
+from pipelines.files import publish
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation.
+
+    Attributes
+    ----------
+    id
+        Name of its folder: the same question gives the same name.
+    about
+        model, analysis, climatology, climatology_kind, inits, lead_days, region.
+    records
+        One per forecaster, variable, level, lead and region.
+    sums
+        The tables behind the records, by forecaster.
+    """
+
+    id: str
+    about: Mapping[str, Any]
+    records: Sequence[Record]
+    sums: Mapping[str, ScoreSums]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What scores.json holds."""
+        return {"id": self.id, **self.about, "scores": list(self.records)}
+
+
+def evaluate_model(
+    data: DataFolder,
+    *,
+    model: str | None = None,
+    analysis: str | None = None,
+    climatology: str | None = None,
+    inits: Times | None = None,
+    lead_hours: int = 240,
+    batch: int = 4,
+    device: str = "cpu",
+    tick: Tick | None = None,
+) -> Evaluation:
+    """Evaluate a model of a data folder against an analysis in it, and write the folder.
+
+    Parameters
+    ----------
+    data
+        Data folder with models/, analyses/ and climatology/.
+    model, analysis, climatology
+        Names; may be left out where there is only one (the climatology named like the analysis
+        comes first).
+    inits
+        Init times; every time from which all leads can be verified if not given.
+    lead_hours
+        Longest lead, a whole number of the model's steps.
+    batch
+        Forecasts that run side by side.
+    device
+        Where the model runs.
+    tick
+        Called with the number of init times done.
+
+    Returns
+    -------
+    Evaluation
+        Also written to ``data.evaluation(id)``.
+
+    Raises
+    ------
+    InputError
+        If something named is not there, or a time is missing.
+    """
+    from pear.models import checkpoint  # torch and the network, only now
+
+    analysis_name = pick(data.root / "analyses", analysis, "analysis", ".zarr")
+    model_id = pick(data.root / "models", model, "model")
+    usual_path = climatology_path(data, climatology, analysis_name)
+    forecaster = PearForecaster(checkpoint.load(data.model(model_id)), device=device)
+    evaluation = evaluate(
+        forecaster,
+        Analysis(data.analysis(analysis_name), forecaster.layout, forecaster.nside),
+        Climatology.open(usual_path, forecaster.layout, forecaster.nside),
+        model=model_id,
+        inits=inits,
+        lead_hours=lead_hours,
+        batch=batch,
+        tick=tick,
+    )
+    write(evaluation, data.evaluation(evaluation.id))
+    return evaluation
+
+
+def evaluate(
+    forecaster: Forecaster,
+    analysis: Analysis,
+    climatology: Climatology,
+    *,
+    model: str,
+    inits: Times | None = None,
+    lead_hours: int = 240,
+    batch: int = 4,
+    tick: Tick | None = None,
+) -> Evaluation:
+    """Score a forecaster beside persistence and climatology; nothing is written.
+
+    Raises
+    ------
+    InputError
+        If the lead is no whole number of steps, or a time is missing in the analysis.
+    """
+    steps = _steps(forecaster, lead_hours)
+    times = analysis.inits(steps * forecaster.step, forecaster.step) if inits is None else inits
+    if len(times) == 0:
+        raise InputError(
+            f"analysis {analysis.name} holds no init time with {lead_hours} h of truth after it",
+            field="--lead", hint="choose a shorter lead",
+        )  # fmt: skip
+    baselines: list[Forecaster] = [
+        Persistence(forecaster.layout, forecaster.nside, forecaster.step),
+        ClimatologyForecaster(climatology, forecaster.step),
+    ]
+    sums = verify(
+        [forecaster, *baselines], analysis, climatology, utc(times), steps, batch=batch, tick=tick
+    )
+    about = {
+        "model": model,
+        "analysis": analysis.name,
+        "climatology": climatology.name,
+        "climatology_kind": climatology.kind,
+        "climatology_period": list(climatology.period),
+        "inits": [iso(t) for t in times],
+        "lead_hours": lead_hours,
+        "regions": ["global"],
+    }
+    rows = records(sums, model=model, climatology=climatology.name)
+    return Evaluation(_identity(about), about, rows, sums)
+
+
+def write(evaluation: Evaluation, folder: Path) -> Path:
+    """Write an evaluation's folder; an older answer to the same question is replaced.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    scratch = folder.with_name(f".{folder.name}.building")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        write_json(scratch / "scores.json", evaluation.document)
+        write_csv(scratch / "scores.csv", evaluation.records)
+        shutil.rmtree(folder, ignore_errors=True)
+        publish(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _steps(forecaster: Forecaster, lead_hours: int) -> int:
+    step_hours = int(forecaster.step / np.timedelta64(1, "h"))
+    if lead_hours < step_hours or lead_hours % step_hours:
+        raise InputError(
+            f"lead of {lead_hours} h is no whole number of {step_hours} h steps", field="--lead"
+        )
+    return lead_hours // step_hours
+
+
+def _identity(about: Mapping[str, Any]) -> str:
+    """Readable beginning, and a hash of the whole question."""
+    digest = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()[:8]
+    return f"{about['model'][:12]}-{about['analysis'][:40]}-{len(about['inits'])}x-{digest}"

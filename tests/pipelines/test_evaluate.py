@@ -1,0 +1,162 @@
+"""Evaluation end to end: a world whose scores are known, the files, and the pass over the data."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_world import (
+    CELLS,
+    DAY,
+    LAYOUT,
+    MEMORY,
+    NSIDE,
+    Fading,
+    days,
+    usual,
+    weather,
+    write_analysis,
+)
+
+from pear.errors import InputError
+from pear.metrics import acc, bias, mae, rmse
+from pipelines.climatology import Climatology, build
+from pipelines.evaluate import Evaluation, evaluate, write
+from pipelines.evaluation.truth import Analysis
+
+TRAIN = days("2001-01-01", 366)
+TEST = days("2002-03-01", 60)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Paths of a test analysis and of a climatology of the true seasonal cycle."""
+    folder = tmp_path_factory.mktemp("world")
+    write_analysis(folder / "train.zarr", TRAIN, usual(TRAIN))
+    build(folder / "train.zarr", folder / "usual.zarr", harmonics=1, packed=False)
+    return write_analysis(folder / "test.zarr", TEST), folder / "usual.zarr"
+
+
+def analysis(world: tuple[Path, Path]) -> Analysis:
+    return Analysis(world[0], LAYOUT, NSIDE)
+
+
+@pytest.fixture(scope="module")
+def done(world: tuple[Path, Path]) -> Evaluation:
+    """The best forecaster of the world, three days ahead, from every init time."""
+    usual_path = Climatology.open(world[1], LAYOUT, NSIDE)
+    return evaluate(Fading(), analysis(world), usual_path, model="fading", lead_hours=72)
+
+
+def pick(done: Evaluation, forecaster: str, day: int, variable: str, level: int | None) -> dict:
+    (found,) = [
+        r for r in done.records
+        if (r["forecaster"], r["lead_days"]) == (forecaster, day)
+        and (r["variable"], r["level"]) == (variable, level)
+    ]  # fmt: skip
+    return found
+
+
+def test_every_combination_is_there_once_and_finite(done: Evaluation) -> None:
+    keys = {(r["forecaster"], r["variable"], r["level"], r["lead_days"]) for r in done.records}
+    assert len(keys) == len(done.records) == 3 * 5 * 3
+    for record in done.records:
+        assert all(np.isfinite(record[s]) for s in ("acc", "rmse", "mae", "bias"))
+        assert record["init_times"] == 57
+        assert record["region"] == "global"
+    assert {r["forecaster"] for r in done.records if "note" in r} == {"climatology"}
+    assert all(r["acc"] == 0 for r in done.records if r["forecaster"] == "climatology")
+
+
+def test_scores_equal_their_definitions_on_the_whole_arrays(done: Evaluation) -> None:
+    fields, climate = weather(TEST), usual(TEST)
+    n, lead, channel = 57, 2, 2
+    truth, c = fields[lead : n + lead, channel], climate[lead : n + lead, channel]
+    start = fields[:n, channel]
+    forecasts = {
+        "pear": c + MEMORY**lead * (start - climate[:n, channel]),
+        "persistence": start,
+        "climatology": c,
+    }
+    for name, f in forecasts.items():
+        record = pick(done, name, lead, "geopotential", 500)
+        assert record["rmse"] == pytest.approx(rmse(f, truth), rel=1e-4)
+        assert record["mae"] == pytest.approx(mae(f, truth), rel=1e-4)
+        assert record["bias"] == pytest.approx(bias(f, truth), abs=0.05)
+        if name != "climatology":
+            assert record["acc"] == pytest.approx(acc(f, truth, c), rel=1e-4)
+
+
+def test_skill_is_what_the_world_makes_possible(done: Evaluation) -> None:
+    """With memory a, theory says: ACC aᵏ for both, RMSE σ√(1−a²ᵏ) against σ√(2−2aᵏ)."""
+    for day in (1, 2, 3):
+        fade = MEMORY**day
+        best, lazy, mean = (
+            pick(done, name, day, "geopotential", 500)
+            for name in ("pear", "persistence", "climatology")
+        )
+        assert best["acc"] == pytest.approx(fade, abs=0.04)
+        assert mean["rmse"] == pytest.approx(600, rel=0.04)
+        assert best["rmse"] == pytest.approx(600 * np.sqrt(1 - fade**2), rel=0.05)
+        assert lazy["rmse"] == pytest.approx(600 * np.sqrt(2 - 2 * fade), rel=0.05)
+
+
+def test_batches_do_not_change_the_scores(world: tuple[Path, Path], done: Evaluation) -> None:
+    climatology = Climatology.open(world[1], LAYOUT, NSIDE)
+    one = evaluate(Fading(), analysis(world), climatology, model="fading", lead_hours=72, batch=1)
+    for name, table in done.sums.items():
+        np.testing.assert_allclose(one.sums[name].values, table.values, rtol=1e-6)
+    assert one.id == done.id
+
+
+def test_each_analysis_time_is_read_once_and_few_are_held(world: tuple[Path, Path]) -> None:
+    truth = analysis(world)
+    reads: list[np.datetime64] = []
+    read = truth.read
+    truth.read = lambda time: (reads.append(time), read(time))[1]  # type: ignore[method-assign]
+    climatology = Climatology.open(world[1], LAYOUT, NSIDE)
+    evaluate(Fading(), truth, climatology, model="fading", lead_hours=72, batch=4)
+    assert sorted(reads) == sorted(set(reads)) == list(TEST)
+
+
+def test_files_say_what_was_evaluated(done: Evaluation, tmp_path: Path) -> None:
+    folder = write(done, tmp_path / done.id)
+    document = json.loads((folder / "scores.json").read_text())
+    assert document["scores"] == list(done.records)
+    assert document["model"] == "fading"
+    assert document["climatology"] == "usual"
+    assert document["climatology_kind"] == "harmonic"
+    assert document["inits"][0] == "2002-03-01T00:00:00Z"
+    assert len(document["inits"]) == 57
+    with (folder / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(done.records)
+    assert float(rows[7]["rmse"]) == done.records[7]["rmse"]
+    assert rows[0]["level"] == ""
+    write(done, tmp_path / done.id)
+    assert [p.name for p in tmp_path.iterdir()] == [done.id], "written again, nothing left over"
+
+
+def test_what_cannot_be_verified_is_refused(world: tuple[Path, Path]) -> None:
+    truth, climatology = analysis(world), Climatology.open(world[1], LAYOUT, NSIDE)
+
+    def run(inits: list[str] | None, hours: int = 72) -> None:
+        times = None if inits is None else np.array(inits, dtype="datetime64[s]")
+        evaluate(Fading(), truth, climatology, model="m", inits=times, lead_hours=hours)
+
+    with pytest.raises(InputError, match=r"init time 2002-02-01T00:00:00Z is not in analysis test"):
+        run(["2002-02-01"])
+    with pytest.raises(InputError, match=r"init 2002-04-28T00:00:00Z, step 2, 2002-04-30"):
+        run(["2002-03-01", "2002-04-28"])
+    with pytest.raises(InputError, match="strictly increasing"):
+        run(["2002-03-02", "2002-03-01"])
+    with pytest.raises(InputError, match="30 h is no whole number of 24 h steps"):
+        run(None, 30)
+    with pytest.raises(InputError, match="holds no init time with 2400 h"):
+        run(None, 2400)
+    short = truth.inits(3 * DAY, DAY)
+    assert (short[0], short[-1]) == (TEST[0], TEST[56])
+    assert CELLS == 48
