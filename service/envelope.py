@@ -21,9 +21,12 @@ from service.metrics import Metrics
 
 _LOG = logging.getLogger("pear.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_EMPTY_STYLE: Final = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+"""Hash of the empty text: plotly makes an empty style element and fills it by the CSSOM."""
 CONTENT_POLICY: Final = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
-    "frame-ancestors 'none'; form-action 'self'; script-src 'self'; style-src 'self'"
+    "frame-ancestors 'none'; form-action 'self'; script-src 'self'; "
+    f"style-src 'self' {_EMPTY_STYLE}"
 )
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": CONTENT_POLICY,

@@ -1,5 +1,120 @@
-"""placeholder"""
+"""The dashboard's pages and their static files."""
 
-from fastapi import APIRouter
+from __future__ import annotations
 
-router = APIRouter()
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from fastapi.templating import Jinja2Templates
+
+from pear.calendar import iso
+from pear.variables import BY_NAME
+from pipelines.catalog import Model, Run
+from service.caching import matches_etag
+from service.dashboard import assets
+from service.dependencies import Services, ServicesDep
+from service.errors import ProblemError
+from service.schemas import NOT_OFFICIAL
+
+router = APIRouter(include_in_schema=False)
+_TEMPLATES = Jinja2Templates(Path(assets.__file__).parent / "templates")
+PAGES = (("/", "Forecast"), ("/docs", "API"))
+_RUNS_SHOWN = 12
+
+
+@router.get("/")
+def forecast_page(request: Request, found: ServicesDep, run: str | None = None) -> Response:
+    """Show the newest forecast, or the one asked for."""
+    runs = found.catalog.runs(limit=_RUNS_SHOWN).items
+    chosen = found.catalog.run(run) if run else found.catalog.latest_run()
+    listed = [_row(each) for each in runs]
+    if chosen is None or chosen.status != "succeeded":
+        return _page(request, "empty.html", "/", {
+            "why": _why(chosen), "runs": listed, "base": str(request.base_url).rstrip("/"),
+            "example": _example(found),
+        })  # fmt: skip
+    return _page(request, "forecast.html", "/", {
+        "page": _page_data(found, chosen), "runs": listed, "init": _utc(chosen.init_time),
+        "model_name": _model(found, chosen.model).name,
+    })  # fmt: skip
+
+
+@router.get("/docs")
+def docs_page(request: Request) -> Response:
+    """Describe the API in one table, from its OpenAPI document."""
+    return _page(request, "docs.html", "/docs", {"spec": request.app.openapi()})
+
+
+@router.get("/static/{name:path}")
+def static_file(name: str, request: Request) -> Response:
+    """One file of the dashboard, compressed where the client takes it."""
+    if name not in assets.names():
+        raise ProblemError(404, f"nothing at {request.url.path}")
+    asset = assets.asset(name)
+    headers = {
+        "ETag": asset.etag, "Cache-Control": asset.cache_control, "Vary": "Accept-Encoding",
+    }  # fmt: skip
+    if matches_etag(request, asset.etag):
+        return Response(status_code=304, headers=headers)
+    body = asset.body
+    if asset.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        body, headers["Content-Encoding"] = asset.packed, "gzip"
+    return Response(body, media_type=asset.media_type, headers=headers)
+
+
+def _page(request: Request, template: str, here: str, values: dict[str, Any]) -> Response:
+    context = {"pages": PAGES, "here": here, "note": NOT_OFFICIAL, **values}
+    return _TEMPLATES.TemplateResponse(
+        request, template, context, headers={"Cache-Control": "no-cache"}
+    )
+
+
+def _page_data(found: Services, run: Run) -> dict[str, Any]:
+    """What the page's JavaScript needs to know about the run."""
+    store = found.reader.store(run.id)
+    return {
+        "run": run.id,
+        "model": run.model,
+        "init": iso(store.init_time),
+        "leads": list(store.lead_hours),
+        "levels": sorted(store.levels, reverse=True),
+        "variables": [
+            {
+                "name": name, "long_name": BY_NAME[name].long_name,
+                "units": BY_NAME[name].units, "levels": BY_NAME[name].kind == "upper",
+            }
+            for name in store.names
+        ],
+        "styles": {name: assets.styles()[name] for name in store.names},
+        "colours": assets.colours(),
+        "style_guard": assets.style_guard(),
+    }  # fmt: skip
+
+
+def _model(found: Services, model_id: str) -> Model:
+    return found.catalog.model(model_id)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id, "status": run.status, "lead": run.lead_hours, "init": _utc(run.init_time),
+    }  # fmt: skip
+
+
+def _why(run: Run | None) -> str:
+    if run is None:
+        return "No forecast has finished in this data folder."
+    return f"Run {run.id} is {run.status}" + (f": {run.reason}" if run.reason else ".")
+
+
+def _example(found: Services) -> str:
+    for each in found.initial.all():
+        if not each.missing:
+            return iso(each.time)
+    return "2001-03-01T00:00:00Z"
+
+
+def _utc(time: np.datetime64) -> str:
+    return iso(time)[:16].replace("T", " ") + " UTC"

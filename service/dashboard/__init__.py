@@ -1,0 +1,1 @@
+"""The pages: templates rendered here, small JavaScript modules, everything served locally."""

@@ -1,0 +1,77 @@
+// Charts by plotly.js, which the server takes from the installed Python package.
+
+const COLOURS = { pear: "#0b6e4f", persistence: "#b8570b", climatology: "#5b5f97" };
+const NAMES = { pear: "PEAR", persistence: "Persistence", climatology: "Climatology" };
+const DASH = { pear: "solid", persistence: "dash", climatology: "dot" };
+let loading = null;
+
+/** Load plotly once, after everything that the reader waits for. */
+export function plotly() {
+  loading ??= new Promise((resolve, reject) => {
+    const guard = JSON.parse(document.getElementById("page-data").textContent).style_guard;
+    if (guard) {
+      // Keeps the map library inside plotly from adding a style element of its own.
+      const inert = document.createElement("template");
+      inert.id = guard;
+      document.head.append(inert);
+    }
+    const script = document.createElement("script");
+    script.src = "/static/vendor/plotly.min.js";
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error("the chart library did not load"));
+    document.head.append(script);
+  });
+  return loading;
+}
+
+const LAYOUT = {
+  margin: { l: 52, r: 12, t: 8, b: 40 },
+  font: { family: "system-ui, sans-serif", size: 12, color: "#1d2733" },
+  paper_bgcolor: "rgba(0,0,0,0)",
+  plot_bgcolor: "rgba(0,0,0,0)",
+  legend: { orientation: "h", y: 1.12, x: 0 },
+  hovermode: "x unified",
+};
+const CONFIG = { displayModeBar: false, responsive: true };
+const GRID = { gridcolor: "#e3e8ee", zerolinecolor: "#b6c0cc" };
+
+/** A score by lead time for model and baselines. */
+export async function scoreChart(element, records, metric, units) {
+  const Plotly = await plotly();
+  const traces = ["pear", "persistence", "climatology"].map((forecaster) => {
+    const rows = records
+      .filter((record) => record.forecaster === forecaster)
+      .sort((a, b) => a.lead_days - b.lead_days);
+    return {
+      x: rows.map((row) => row.lead_days),
+      y: rows.map((row) => row[metric]),
+      name: NAMES[forecaster],
+      mode: "lines+markers",
+      line: { color: COLOURS[forecaster], dash: DASH[forecaster], width: 2.5 },
+      marker: { size: 6 },
+    };
+  });
+  const title = metric === "acc" ? "Anomaly correlation" : `${metric.toUpperCase()} (${units})`;
+  const layout = {
+    ...LAYOUT,
+    xaxis: { ...GRID, title: { text: "Lead time (days)" }, dtick: 1 },
+    yaxis: { ...GRID, title: { text: title }, range: metric === "acc" ? [-0.1, 1.02] : undefined, rangemode: "tozero" },
+  };
+  await Plotly.react(element, traces, layout, CONFIG);
+}
+
+/** Values at a point through all valid times. */
+export async function meteogram(element, times, values, label, units) {
+  const Plotly = await plotly();
+  const trace = {
+    x: times, y: values, mode: "lines+markers", name: label,
+    line: { color: COLOURS.pear, width: 2.5 }, marker: { size: 6 },
+  };
+  const layout = {
+    ...LAYOUT,
+    showlegend: false,
+    xaxis: { ...GRID, title: { text: "Valid time (UTC)" }, type: "date" },
+    yaxis: { ...GRID, title: { text: units } },
+  };
+  await Plotly.react(element, [trace], layout, CONFIG);
+}

@@ -1,0 +1,264 @@
+// The forecast page: state in the URL, map, times, point, skill.
+
+import { field, json, pointUrl } from "./api.js";
+import { meteogram, scoreChart } from "./charts.js";
+import { FieldMap, limitsOf, lookup } from "./map.js";
+
+const page = JSON.parse(document.getElementById("page-data").textContent);
+const $ = (id) => document.getElementById(id);
+const styles = page.styles;
+for (const style of Object.values(styles)) style.table = lookup(page.colours[style.colours]);
+
+const FRAME_MS = 650;
+const limits = new Map();
+const state = readState();
+let map;
+let timer = null;
+let drawn = 0;
+
+function readState() {
+  const query = new URLSearchParams(location.search);
+  const pick = (name, allowed, otherwise) =>
+    (allowed.map(String).includes(query.get(name)) ? query.get(name) : String(otherwise));
+  const number = (name, low, high, otherwise) => {
+    const value = Number.parseFloat(query.get(name));
+    return value >= low && value <= high ? value : otherwise;
+  };
+  const names = page.variables.map((each) => each.name);
+  const found = {
+    variable: pick("variable", names, names[0]),
+    level: Number(pick("level", page.levels, page.levels.includes(500) ? 500 : page.levels[0] ?? 0)),
+    lead: Number(pick("lead", page.leads, page.leads[0])),
+    view: pick("view", ["globe", "flat"], "globe"),
+    longitude: number("lon", -180, 180, 10),
+    latitude: number("lat", -90, 90, 35),
+    point: null,
+  };
+  const [plat, plon] = [number("plat", -90, 90, null), number("plon", -180, 180, null)];
+  if (plat !== null && plon !== null) found.point = { latitude: plat, longitude: plon };
+  return found;
+}
+
+function writeState() {
+  const query = new URLSearchParams({ run: page.run, variable: state.variable });
+  if (levelOf() !== null) query.set("level", state.level);
+  query.set("lead", state.lead);
+  query.set("view", state.view);
+  query.set("lon", state.longitude.toFixed(1));
+  if (state.view === "globe") query.set("lat", state.latitude.toFixed(1));
+  if (state.point) {
+    query.set("plat", state.point.latitude.toFixed(3));
+    query.set("plon", state.point.longitude.toFixed(3));
+  }
+  history.replaceState(null, "", `?${query}`);
+}
+
+const row = () => page.variables.find((each) => each.name === state.variable);
+const levelOf = () => (row().levels ? state.level : null);
+const utc = (time) => `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+
+function say(text, bad = false) {
+  $("message").textContent = text;
+  $("message").classList.toggle("bad", bad);
+}
+
+async function draw() {
+  const mine = ++drawn;
+  describe();
+  writeState();
+  try {
+    const values = await field(page.run, state.variable, levelOf(), state.lead);
+    if (mine !== drawn) return;
+    const key = `${state.variable}/${levelOf()}`;
+    if (!limits.has(key)) limits.set(key, limitsOf(styles[state.variable], values.values));
+    map.show(values, styles[state.variable], limits.get(key));
+    drawBar(limits.get(key));
+    $("map").dataset.shown = `${key}/${state.lead}`;
+    say("");
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+function describe() {
+  const valid = new Date(Date.parse(page.init) + state.lead * 3600e3);
+  $("valid").textContent = utc(valid);
+  $("lead").textContent = `+${state.lead} h (day ${+(state.lead / 24).toFixed(2)})`;
+  const level = levelOf();
+  const title = row().long_name + (level === null ? "" : ` at ${level} hPa`);
+  $("field-title").textContent = title;
+  $("map").setAttribute("aria-label", `Map of ${title}, valid ${utc(valid)}`);
+  $("slider").value = String(page.leads.indexOf(state.lead));
+  $("slider").setAttribute("aria-valuetext", `lead ${state.lead} hours, valid ${utc(valid)}`);
+  $("level").disabled = level === null;
+  const query = new URLSearchParams({ lead_time: state.lead });
+  if (level !== null) query.set("level", level);
+  $("png").href = `/v1/forecasts/${page.run}/maps/${state.variable}.png?${query}`;
+}
+
+function drawBar([low, high]) {
+  const style = styles[state.variable];
+  const canvas = $("bar");
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(256, 1);
+  new Uint32Array(image.data.buffer).set(style.table);
+  canvas.width = 256;
+  canvas.height = 1;
+  context.putImageData(image, 0, 0);
+  const span = high - low;
+  const digits = span >= 20 ? 0 : span >= 2 ? 1 : 2;
+  [...$("ticks").children].forEach((tick, i, all) => {
+    tick.textContent = (low + (span * i) / (all.length - 1)).toFixed(digits);
+  });
+  $("units").textContent = style.units;
+}
+
+function setLead(index) {
+  state.lead = page.leads[Math.max(0, Math.min(page.leads.length - 1, index))];
+  return draw();
+}
+
+function play() {
+  if (timer !== null) {
+    clearTimeout(timer);
+    timer = null;
+    $("play").setAttribute("aria-pressed", "false");
+    $("play").textContent = "Play";
+    return;
+  }
+  $("play").setAttribute("aria-pressed", "true");
+  $("play").textContent = "Pause";
+  for (const lead of page.leads) field(page.run, state.variable, levelOf(), lead).catch(() => {});
+  const step = async () => {
+    await setLead((page.leads.indexOf(state.lead) + 1) % page.leads.length);
+    if (timer !== null) timer = setTimeout(step, FRAME_MS);
+  };
+  timer = setTimeout(step, 0);
+}
+
+async function showPoint() {
+  if (!state.point) return;
+  map.mark = state.point;
+  map.draw();
+  writeState();
+  const { latitude, longitude } = state.point;
+  const name = `${Math.abs(latitude).toFixed(2)}° ${latitude < 0 ? "S" : "N"}, ${Math.abs(longitude).toFixed(2)}° ${longitude < 0 ? "W" : "E"}`;
+  try {
+    const found = await json(pointUrl(page.run, state.point, state.variable, levelOf()));
+    const series = found.points[0].series[0];
+    const style = styles[state.variable];
+    const shown = series.values.map((value) => (value === null ? null : value * style.scale + style.offset));
+    const at = found.lead_hours.indexOf(state.lead);
+    $("point").hidden = false;
+    $("point-place").textContent = name;
+    $("point-value").textContent = `${shown[at].toFixed(2)} ${style.units}`;
+    $("point-value").dataset.value = series.values[at];
+    $("point-csv").href = pointUrl(page.run, state.point, state.variable, levelOf(), "csv");
+    await meteogram($("meteogram"), found.valid_times, shown, row().long_name, style.units);
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+function bindMap(canvas) {
+  let from = null;
+  canvas.addEventListener("pointerdown", (event) => {
+    from = { x: event.clientX, y: event.clientY, moved: false, ...state };
+    canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (from === null) return;
+    const [dx, dy] = [event.clientX - from.x, event.clientY - from.y];
+    if (Math.abs(dx) + Math.abs(dy) > 4) from.moved = true;
+    if (!from.moved) return;
+    const turn = state.view === "globe" ? 110 / (map.projection.radius / map.ratio) : 360 / canvas.clientWidth;
+    turnTo(from.longitude - dx * turn * 0.6, from.latitude + dy * turn * 0.6);
+  });
+  canvas.addEventListener("pointerup", (event) => {
+    const clicked = from !== null && !from.moved;
+    from = null;
+    writeState();
+    const place = clicked ? map.placeAt(event.clientX, event.clientY) : null;
+    if (place) {
+      state.point = place;
+      showPoint();
+    }
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [-10, 0], ArrowRight: [10, 0], ArrowUp: [0, 10], ArrowDown: [0, -10] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    turnTo(state.longitude + step[0], state.latitude + step[1]);
+    writeState();
+  });
+}
+
+function turnTo(longitude, latitude) {
+  state.longitude = ((longitude % 360) + 540) % 360 - 180;
+  state.latitude = Math.max(-90, Math.min(90, latitude));
+  map.setView({ longitude: state.longitude, latitude: state.latitude });
+  requestAnimationFrame(() => map.draw());
+}
+
+async function showScores() {
+  const query = new URLSearchParams({ variable: state.variable, region: "global" });
+  if (levelOf() !== null) query.set("level", state.level);
+  const metric = $("metric").value;
+  try {
+    const found = await json(`/v1/scores?${query}`);
+    $("no-scores").hidden = found.records.length > 0;
+    $("scores").hidden = found.records.length === 0;
+    if (found.records.length) await scoreChart($("scores"), found.records, metric, row().units);
+  } catch (error) {
+    $("no-scores").hidden = false;
+    $("no-scores").textContent = error.message;
+  }
+}
+
+function bindControls() {
+  $("variable").value = state.variable;
+  $("level").value = String(state.level);
+  $("view").value = state.view;
+  const changed = () => {
+    state.variable = $("variable").value;
+    state.level = Number($("level").value);
+    draw();
+    showPoint();
+    showScores();
+  };
+  $("variable").addEventListener("change", changed);
+  $("level").addEventListener("change", changed);
+  $("metric").addEventListener("change", showScores);
+  $("view").addEventListener("change", () => {
+    state.view = $("view").value;
+    map.setView({ kind: state.view });
+    draw();
+  });
+  $("slider").addEventListener("input", () => setLead(Number($("slider").value)).then(showPoint));
+  $("play").addEventListener("click", play);
+  let width = window.innerWidth;
+  window.addEventListener("resize", () => {
+    if (window.innerWidth === width) return;
+    width = window.innerWidth;
+    map.resize();
+    map.draw();
+  });
+}
+
+async function start() {
+  map = new FieldMap($("map"), []);
+  map.view = { kind: state.view, longitude: state.longitude, latitude: state.latitude };
+  map.resize();
+  bindControls();
+  bindMap($("map"));
+  const lines = json("/static/coastlines-110m.json").then((coastlines) => {
+    map.coastlines = coastlines;
+    map.draw();
+  });
+  await Promise.all([draw(), lines]);
+  document.body.dataset.ready = "yes";
+  await Promise.all([showPoint(), showScores()]);
+  document.body.dataset.charts = "yes";
+}
+
+start();

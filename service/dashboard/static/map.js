@@ -1,0 +1,178 @@
+// Draws one field on the HEALPix grid: a globe or a flat map, with coastlines.
+
+import { indexImage } from "./healpix.js";
+import { FLAT_ASPECT, flat, globe } from "./projections.js";
+
+const MISSING = 0xffc8c8c8;
+
+/** Decode a field that the API sends as 16-bit numbers. */
+export function decode(buffer, headers) {
+  const scale = Number(headers.get("PEAR-Scale"));
+  const offset = Number(headers.get("PEAR-Offset"));
+  const packed = new Uint16Array(buffer);
+  const values = new Float32Array(packed.length);
+  for (let i = 0; i < packed.length; i++) {
+    values[i] = packed[i] === 65535 ? NaN : offset + scale * packed[i];
+  }
+  return { values, nside: Math.round(Math.sqrt(packed.length / 12)) };
+}
+
+/** Ends of the colour bar in shown units: the style's, or round numbers round the bulk. */
+export function limitsOf(style, values) {
+  if (style.limits) return style.limits;
+  const sorted = Float32Array.from(values).filter(Number.isFinite).sort();
+  const at = (share) => sorted[Math.round(share * (sorted.length - 1))] * style.scale + style.offset;
+  let [low, high] = [at(0.005), at(0.995)];
+  if (style.symmetric) {
+    high = Math.max(Math.abs(low), Math.abs(high));
+    low = -high;
+  }
+  const step = nice((high - low) / 10);
+  return [Math.floor(low / step) * step, Math.ceil(high / step) * step];
+}
+
+function nice(span) {
+  if (!(span > 0)) return 1;
+  const power = 10 ** Math.floor(Math.log10(span));
+  return power * [1, 2, 5, 10].find((factor) => factor * power >= span * 0.999);
+}
+
+/** Colours as 32-bit pixels from the "rrggbb…" text of a colour map. */
+export function lookup(text) {
+  const table = new Uint32Array(text.length / 6);
+  for (let i = 0; i < table.length; i++) {
+    const rgb = parseInt(text.slice(6 * i, 6 * i + 6), 16);
+    table[i] = 0xff000000 | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16);
+  }
+  return table;
+}
+
+export class FieldMap {
+  constructor(canvas, coastlines) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
+    this.coastlines = coastlines;
+    this.view = { kind: "globe", longitude: 0, latitude: 30 };
+    this.field = null;
+    this.cells = null;
+    this.mark = null;
+  }
+
+  /** Fit the canvas to its place on the page; at most `most` pixels wide to stay quick. */
+  resize() {
+    const ratio = Math.min(window.devicePixelRatio || 1, 2);
+    const width = this.canvas.clientWidth;
+    const aspect = this.view.kind === "flat" ? FLAT_ASPECT : Math.min(1, 560 / width);
+    const height = Math.round(width * aspect);
+    this.canvas.style.setProperty("aspect-ratio", `${width} / ${height}`);
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = Math.round(height * ratio);
+    this.ratio = ratio;
+    this.locate();
+  }
+
+  setView(view) {
+    const turned = view.kind !== this.view.kind;
+    this.view = { ...this.view, ...view };
+    if (turned) this.resize();
+    else this.locate();
+  }
+
+  /** Where every pixel of the canvas lies on the grid. */
+  locate() {
+    const { width, height } = this.canvas;
+    const { kind, longitude, latitude } = this.view;
+    this.projection = kind === "flat"
+      ? flat(width, height, longitude)
+      : globe(width, height, longitude, latitude);
+    this.cells = null;
+  }
+
+  show(field, style, limits) {
+    this.field = field;
+    this.style = style;
+    this.limits = limits;
+    this.draw();
+  }
+
+  draw() {
+    if (this.field === null || this.canvas.width === 0) return;
+    const { width, height } = this.canvas;
+    const { values, nside } = this.field;
+    if (this.cells === null || this.cellsNside !== nside) {
+      this.cells = indexImage(nside, width, height, (x, y, out) => this.projection.lonlat(x, y, out));
+      this.cellsNside = nside;
+    }
+    const colours = this.colourCells(values);
+    const image = this.context.createImageData(width, height);
+    const pixels = new Uint32Array(image.data.buffer);
+    const cells = this.cells;
+    for (let i = 0; i < pixels.length; i++) if (cells[i] >= 0) pixels[i] = colours[cells[i]];
+    this.context.putImageData(image, 0, 0);
+    this.drawLines();
+  }
+
+  colourCells(values) {
+    const table = this.style.table;
+    const [low, high] = this.limits;
+    const top = table.length - 1;
+    const factor = (this.style.scale * top) / (high - low);
+    const shift = ((this.style.offset - low) * top) / (high - low);
+    const out = new Uint32Array(values.length);
+    for (let i = 0; i < values.length; i++) {
+      const position = values[i] * factor + shift;
+      out[i] = Number.isNaN(position) ? MISSING : table[position < 0 ? 0 : position > top ? top : position | 0];
+    }
+    return out;
+  }
+
+  drawLines() {
+    const { context, projection } = this;
+    context.save();
+    context.lineWidth = 0.9 * this.ratio;
+    context.strokeStyle = "rgba(10, 14, 20, 0.85)";
+    context.lineJoin = "round";
+    context.beginPath();
+    for (const line of this.coastlines) {
+      let before = null;
+      for (let i = 0; i < line.length; i += 2) {
+        const now = projection.pixel(line[i] / 100, line[i + 1] / 100);
+        const joined = now && before && Math.abs(now[0] - before[0]) < projection.jump;
+        if (joined) context.lineTo(now[0], now[1]);
+        else if (now) context.moveTo(now[0], now[1]);
+        before = now;
+      }
+    }
+    context.stroke();
+    projection.outline(context);
+    context.lineWidth = 1.2 * this.ratio;
+    context.strokeStyle = "rgba(10, 14, 20, 0.6)";
+    context.stroke();
+    if (this.mark) this.drawMark();
+    context.restore();
+  }
+
+  drawMark() {
+    const at = this.projection.pixel(this.mark.longitude, this.mark.latitude);
+    if (!at) return;
+    const { context, ratio } = this;
+    context.beginPath();
+    context.arc(at[0], at[1], 5 * ratio, 0, 2 * Math.PI);
+    context.fillStyle = "#fff";
+    context.strokeStyle = "#111";
+    context.lineWidth = 2 * ratio;
+    context.fill();
+    context.stroke();
+  }
+
+  /** Longitude and latitude under a point of the page, or null off the map. */
+  placeAt(clientX, clientY) {
+    const box = this.canvas.getBoundingClientRect();
+    const out = { longitude: 0, z: 0, cos: 0 };
+    const x = ((clientX - box.left) / box.width) * this.canvas.width;
+    const y = ((clientY - box.top) / box.height) * this.canvas.height;
+    if (!this.projection.lonlat(x, y, out)) return null;
+    const longitude = ((out.longitude % 360) + 540) % 360 - 180;
+    return { longitude, latitude: (Math.atan2(out.z, out.cos) * 180) / Math.PI };
+  }
+}
