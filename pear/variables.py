@@ -6,6 +6,7 @@ variable's unit, its order or its behaviour under the mirror of the equator.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -78,11 +79,11 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     ),
     Variable(
         "u_component_of_wind", "u", "Eastward wind", "eastward_wind", "m s-1", "upper",
-        (-200.0, 200.0), aliases=("ua", "ugrd"),
+        (-200.0, 200.0), aliases=("ua", "ugrd", "uwnd"),
     ),
     Variable(
         "v_component_of_wind", "v", "Northward wind", "northward_wind", "m s-1", "upper",
-        (-200.0, 200.0), mirror_sign=-1, aliases=("va", "vgrd"),
+        (-200.0, 200.0), mirror_sign=-1, aliases=("va", "vgrd", "vwnd"),
     ),
 )  # fmt: skip
 
@@ -110,6 +111,32 @@ def variable(name: str) -> Variable:
             f"unknown variable {name!r}", field="variable", hint=did_you_mean(name, _LOOKUP)
         )
     return found
+
+
+def valid_range(name: str, level: int | None = None) -> tuple[float, float]:
+    """Inclusive bounds of a variable, in its units, at a pressure level in hPa.
+
+    Geopotential follows the standard atmosphere within 1000 m and 6 % of the height; specific
+    humidity is bounded by 0.05 kg/kg at 1000 hPa and by the square of the pressure above.
+    Narrow enough to tell height from geopotential and g/kg from kg/kg, wide enough for any storm.
+    """
+    low, high = BY_NAME[name].valid_range
+    if level is None:
+        return low, high
+    if name == "geopotential":
+        height = _standard_height(level)
+        spread = 1000.0 + 0.06 * abs(height)
+        return 9.80665 * (height - spread), 9.80665 * (height + spread)
+    if name == "specific_humidity":
+        return low, high * min(1.0, (level / 1000.0) ** 2)
+    return low, high
+
+
+def _standard_height(level: float) -> float:
+    """Height in m of a pressure level in hPa in the ICAO standard atmosphere (isothermal above)."""
+    if level >= 226.32:
+        return 44_330.8 * (1.0 - (level / 1013.25) ** 0.190263)
+    return 11_000.0 + 6_341.6 * math.log(226.32 / level)
 
 
 def parse_field(text: str) -> tuple[Variable, int | None]:

@@ -34,7 +34,7 @@ from pipelines.files import (
     write_atomically,
     writer_lock,
 )
-from pipelines.stored import committed, stored_layout
+from pipelines.stored import raw_completeness, stored_layout
 
 Fields = npt.NDArray[np.float32]
 _META = "zarr.json"
@@ -109,6 +109,8 @@ class AnalysisWriter:
         self._attributes, self._shard_times = attributes, shard_times
         self._exit = ExitStack()
         self._staged: Times = utc([])
+        self._add: list[str] = []
+        self._added: list[str] = []
         self._waiting: list[tuple[np.datetime64, Fields, Fields]] = []
 
     def __enter__(self) -> AnalysisWriter:
@@ -145,7 +147,8 @@ class AnalysisWriter:
                 self.root, self.layout, self.nside, attributes=self._attributes,
                 shard_times=self._shard_times,
             )  # fmt: skip
-        self.times, self.complete, self.channels = committed(self.root)
+        self.times, self.complete, self.channels = raw_completeness(self.root)
+        self._column = {name: i for i, name in enumerate(self.channels)}
         first = self.layout.names[0]
         self.shard_times = int(contract.open_group(self.root)[first].shards[0])
 
@@ -164,13 +167,35 @@ class AnalysisWriter:
                 f"{', '.join(map(str, layout.levels))}", field="level",
                 hint="ingest all levels into a new store",
             )  # fmt: skip
-        new = [name for name in self.layout.names if name not in layout.names]
-        if new:
+        if self.layout.upper and not layout.levels:
             raise InputError(
-                f"{self.path} holds no {new[0]}: its variables are {', '.join(layout.names)}",
+                f"{self.path} has no pressure levels and cannot take {self.layout.upper[0]}",
                 field="variable", hint="ingest all variables into a new store",
             )  # fmt: skip
+        self._add = [name for name in self.layout.names if name not in layout.names]
+        self.wanted = self.layout
         self.layout = layout
+
+    def add_variables(self) -> None:
+        """Make the variables that were asked for and that the store lacks, missing at all times.
+
+        Readers see them from the next commit on.
+        """
+        lay = self.layout
+        group = zarr.open_group(DurableStore(self.root), mode="r+")
+        names = {*lay.names, *self._add}
+        base = Layout()
+        self.layout = Layout(
+            tuple(n for n in base.surface if n in names),
+            tuple(n for n in base.upper if n in names),
+            lay.levels,
+        )
+        for name in self._add:
+            shutil.rmtree(self.root / name, ignore_errors=True)
+            _create_variable(
+                group, name, self.layout, self.nside, self.times.size, self.shard_times
+            )
+        self._added, self._add = self._add, []
 
     def append(self, times: Any, surface: Any, upper: Any) -> None:
         """Add whole times after the last: (T, S, cell) and (T, U, level, cell), layout order.
@@ -206,6 +231,7 @@ class AnalysisWriter:
         """Write and commit the times that wait."""
         if not self._waiting:
             return
+        names = set(self.layout.names)
         times, surface, upper = zip(*self._waiting, strict=True)
         self._waiting = []
         start = self.stage(times)
@@ -218,7 +244,9 @@ class AnalysisWriter:
         for channel, name in enumerate(self.layout.upper):
             array = staged_array(self.root, name, length)
             array[where] = np.stack([fields[channel, order] for fields in upper])
-        self.commit(np.ones((len(times), len(self.channels)), dtype=np.uint8))
+        flags = np.zeros((len(times), len(self.channels)), dtype=np.uint8)
+        flags[:, [i for i, n in enumerate(self.channels) if n.split("@")[0] in names]] = 1
+        self.commit(flags)
 
     def stage(self, times: Any) -> int:
         """Announce new times after the last; returns the index of the first of them.
@@ -241,21 +269,33 @@ class AnalysisWriter:
                 field="time", hint="a store grows forwards; ingest earlier times into a new store",
             )  # fmt: skip
 
-    def commit(self, complete: npt.NDArray[np.uint8]) -> None:
-        """Show the staged times: (staged time, channel), 1 where a field was written.
+    def channel(self, name: str, level: int | None) -> int:
+        """Position of a field on the channel axis of the completeness array."""
+        return self._column[name if level is None else f"{name}@{level}"]
 
-        When it returns, the times are on disk and readers see them.
+    def commit(
+        self, staged: npt.NDArray[np.uint8], old: npt.NDArray[np.uint8] | None = None
+    ) -> None:
+        """Show the staged times, and variables that were added; when it returns, all is on disk.
+
+        Parameters
+        ----------
+        staged
+            (staged time, channel), 1 where a field was written.
+        old
+            (time, channel) of the times that were there before, if some were filled.
         """
         times = np.concatenate([self.times, self._staged]).astype("datetime64[s]")
-        flags = np.concatenate([self.complete, complete])
         start = self.times.size
+        flags = np.concatenate([self.complete if old is None else old, staged])
         staged_array(self.root, "time", times.size)[start:] = self._staged.astype(np.int64)
-        staged_array(self.root, contract.COMPLETE, times.size)[start:] = complete
-        _show(self.root, times.size)
+        first = start if old is None else 0
+        staged_array(self.root, contract.COMPLETE, times.size)[first:] = flags[first:]
+        _show(self.root, times.size, self._added)
         if self.root != self.path:
             publish(self.root, self.path)
             self.root = self.path
-        self.times, self.complete, self._staged = times, flags, utc([])
+        self.times, self.complete, self._staged, self._added = times, flags, utc([]), []
 
 
 def staged_array(root: Path, name: str, length: int) -> Any:
@@ -266,12 +306,15 @@ def staged_array(root: Path, name: str, length: int) -> Any:
     return zarr.Array.from_dict(StorePath(store, name), metadata)
 
 
-def _show(root: Path, length: int) -> None:
+def _show(root: Path, length: int, added: Sequence[str] = ()) -> None:
     """Commit: all chunks to disk, then the one rename that tells their number, then to disk."""
     sync_filesystem(root)
     document = json.loads((root / _META).read_text())
+    arrays = document["consolidated_metadata"]["metadata"]
+    for name in added:
+        arrays[name] = json.loads((root / name / _META).read_text())
     grown = []
-    for name, metadata in document["consolidated_metadata"]["metadata"].items():
+    for name, metadata in arrays.items():
         if metadata["node_type"] == "array" and metadata.get("dimension_names", [])[:1] == ["time"]:
             metadata["shape"][0] = length
             grown.append((name, metadata))

@@ -22,7 +22,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pear import __version__
 from pear.sphere.grid import cells_of_nside
-from pear.variables import BY_NAME, Layout
+from pear.variables import BY_NAME, VARIABLES, Layout
 from pipelines.files import DurableStore
 
 numcodecs.blosc.use_threads = False  # several threads would write the same data in varying order
@@ -54,9 +54,20 @@ def stored_levels(layout: Layout) -> tuple[int, ...]:
 
 
 def channels(layout: Layout) -> tuple[str, ...]:
-    """Names on the channel axis of the completeness array: ``variable`` or ``variable@level``."""
+    """Names of the channels of a layout: ``variable`` or ``variable@level``."""
     return tuple(layout.surface) + tuple(
         f"{name}@{level}" for name in layout.upper for level in stored_levels(layout)
+    )
+
+
+def all_channels(levels: Sequence[int]) -> tuple[str, ...]:
+    """Names on the channel axis of the completeness array: ``variable`` or ``variable@level``.
+
+    All variables of the contract, present or not, so that a variable that is added to a store
+    later does not change the shape of what readers are reading.
+    """
+    return tuple(row.name for row in VARIABLES if row.kind == "surface") + tuple(
+        f"{row.name}@{level}" for row in VARIABLES if row.kind == "upper" for level in levels
     )
 
 
@@ -187,7 +198,7 @@ def time_coordinate(group: Any, kind: str, seconds: npt.NDArray[np.int64]) -> An
 
 def completeness(group: Any, layout: Layout) -> Any:
     """Write the empty completeness array of an analysis, (time, channel)."""
-    names = channels(layout)
+    names = all_channels(stored_levels(layout))
     attributes = {
         "long_name": "1 where the field is present and has passed all checks",
         "flag_values": [0, 1],

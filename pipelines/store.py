@@ -73,6 +73,11 @@ def open_store(path: Path | str, chunks: Any = None) -> xr.Dataset:
     except (ValueError, KeyError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}", field="store") from error
     _check(dataset, kind, nside, path)
+    if contract.COMPLETE in dataset.coords:
+        names = dataset[contract.COMPLETE].attrs["channels"]
+        present = [i for i, name in enumerate(names) if name.split("@")[0] in dataset.data_vars]
+        dataset = dataset.isel(channel=present)
+        dataset[contract.COMPLETE].attrs["channels"] = [names[i] for i in present]
     return dataset
 
 

@@ -15,7 +15,16 @@ from pipelines.contract import COMPLETE, open_group
 
 
 def committed(root: Path) -> tuple[Times, npt.NDArray[np.uint8], tuple[str, ...]]:
-    """Times that readers see, their completeness (time, channel), and the channels' names."""
+    """Times that readers see, completeness of the variables there are (time, channel), names."""
+    group = open_group(root)
+    present = set(group.array_keys())
+    times, flags, names = raw_completeness(root)
+    kept = [i for i, name in enumerate(names) if name.split("@")[0] in present]
+    return times, flags[:, kept], tuple(names[i] for i in kept)
+
+
+def raw_completeness(root: Path) -> tuple[Times, npt.NDArray[np.uint8], tuple[str, ...]]:
+    """As :func:`committed`, with a channel for every variable of the contract."""
     group = open_group(root)
     flags = group[COMPLETE]
     times = np.asarray(group["time"][:]).astype("datetime64[s]")

@@ -1,0 +1,189 @@
+"""Readers: any file or address to slabs of fields, by what it holds and not by what it is called."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import xarray as xr
+
+from pear.errors import InputError
+from pipelines.sources.base import Fields, Scan, ScanOptions, Slab
+from pipelines.sources.datasets import InMemory, opened, scan_dataset
+
+__all__ = ["Fields", "Scan", "ScanOptions", "Slab", "is_address", "scan_source", "sniff"]
+
+_HEAD_BYTES: Final = 4096
+_MOST_MEMBERS: Final = 64
+_MOST_UNPACKED: Final = 200_000_000_000
+
+
+@dataclass(frozen=True)
+class NetcdfFile:
+    """An opener of a NetCDF file; ``stamp`` tells a changed file from the one that was scanned."""
+
+    path: str
+    stamp: int
+
+    def open(self) -> xr.Dataset:
+        """Open it lazily, decoded."""
+        try:
+            with warnings.catch_warnings():
+                # An odd _FillValue is dropped by xarray; bad values are found by our own checks.
+                warnings.simplefilter("ignore", xr.SerializationWarning)
+                return xr.open_dataset(
+                    self.path, engine="netcdf4", decode_timedelta=False, cache=False
+                )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{self.path} is a damaged NetCDF file: {error}", field="file"
+            ) from error
+
+
+@dataclass(frozen=True)
+class ZarrStore:
+    """An opener of a Zarr store in a folder or at an fsspec address."""
+
+    address: str
+    storage: tuple[tuple[str, Any], ...] = ()
+
+    def open(self) -> xr.Dataset:
+        """Open it lazily, decoded."""
+        options = dict(self.storage) if "://" in self.address else None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # no consolidated metadata
+                return xr.open_zarr(
+                    self.address, storage_options=options or None, chunks=None,
+                    decode_timedelta=False,
+                )  # fmt: skip
+        except Exception as error:  # fsspec back ends raise errors of their own kinds
+            raise InputError(
+                f"{self.address} cannot be opened as Zarr: {error}", field="source"
+            ) from error
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is an fsspec address and not a path."""
+    return "://" in source
+
+
+def scan_source(
+    source: str | Path | xr.Dataset, options: ScanOptions, unpack_to: Path
+) -> Iterator[Scan]:
+    """List what a source holds; an archive gives one scan per member.
+
+    Parameters
+    ----------
+    source
+        A file, a Zarr folder or address, or a dataset in memory.
+    unpack_to
+        Folder for the members of archives; it must outlive the reading.
+
+    Raises
+    ------
+    InputError
+        If it cannot be used, with the reason.
+    """
+    if isinstance(source, xr.Dataset):
+        yield scan_dataset(InMemory(source), "dataset in memory", "xarray", options)
+        return
+    if is_address(str(source)):
+        yield scan_dataset(ZarrStore(str(source), options.storage), str(source), "Zarr", options)
+        return
+    path = Path(source)
+    kind = sniff(path)
+    if kind == "Zarr":
+        yield scan_dataset(ZarrStore(str(path)), str(path), kind, options)
+    elif kind == "NetCDF":
+        yield _scan_netcdf(path, options)
+    elif kind == "GRIB":
+        from pipelines.sources.gribs import scan_grib
+
+        yield scan_grib(path, options)
+    else:
+        for member in _unpack(path, unpack_to):
+            for scan in scan_source(member, options, unpack_to):
+                scan.source = f"{path}!{member.name}"
+                yield scan
+
+
+def _scan_netcdf(path: Path, options: ScanOptions) -> Scan:
+    opener = NetcdfFile(str(path), path.stat().st_mtime_ns)
+    try:
+        return scan_dataset(opener, str(path), "NetCDF", options)
+    finally:
+        opened(opener).close()  # thousands of files are scanned; each is opened again to read
+
+
+def sniff(path: Path) -> str:
+    """Tell the format by its first bytes: NetCDF, GRIB, zip or Zarr.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is none of these; says what it looks like.
+    """
+    if path.is_dir():
+        if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
+            return "Zarr"
+        raise InputError(f"{path} is a folder and no Zarr store", field="file")
+    if not path.is_file():
+        raise InputError(f"no such file: {path}", field="file")
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")):
+        return "NetCDF"
+    if head.startswith(b"PK\x03\x04"):
+        return "zip"
+    if b"GRIB" in head and not _looks_like_text(head):
+        return "GRIB"
+    if not head:
+        raise InputError(f"{path} is empty", field="file")
+    if b"<html" in head.lower() or b"<!doctype" in head.lower():
+        raise InputError(
+            f"{path} is a web page, not data", field="file",
+            hint="the download failed; fetch the file again",
+        )  # fmt: skip
+    what = "text" if _looks_like_text(head) else "no format PEAR knows"
+    raise InputError(
+        f"{path} is {what}, not data", field="file", hint="PEAR reads NetCDF, GRIB, zip and Zarr"
+    )
+
+
+def _looks_like_text(head: bytes) -> bool:
+    try:
+        text = head[:512].decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return all(c.isprintable() or c in "\r\n\t\f" for c in text)
+
+
+def _unpack(path: Path, folder: Path) -> list[Path]:
+    """Unpack the data files of a zip under names of our own; sizes are checked as they grow."""
+    out: list[Path] = []
+    total = 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir()]
+            if len(members) > _MOST_MEMBERS:
+                raise InputError(f"{path} holds {len(members)} files, too many", field="file")
+            if sum(m.file_size for m in members) > _MOST_UNPACKED:
+                raise InputError(f"{path} unpacks to more than 200 GB", field="file")
+            for index, member in enumerate(members):
+                name = Path(member.filename).name
+                target = folder / f"{path.stem}-{index:02d}-{name}"
+                with archive.open(member) as packed, target.open("wb") as file:
+                    while block := packed.read(1 << 20):
+                        total += len(block)
+                        if total > _MOST_UNPACKED:
+                            raise InputError(f"{path} unpacks without end", field="file")
+                        file.write(block)
+                out.append(target)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{path} is a damaged zip: {error}", field="file") from error
+    return out
