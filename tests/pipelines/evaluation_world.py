@@ -15,7 +15,7 @@ from pear.variables import Layout
 from pipelines.store import AnalysisWriter
 
 LAYOUT = Layout(("2m_temperature",), ("geopotential", "u_component_of_wind"), (850, 500))
-NSIDE = 2
+NSIDE = 4
 CELLS = 12 * NSIDE**2
 DAY = np.timedelta64(86_400, "s")
 MEMORY = 0.8

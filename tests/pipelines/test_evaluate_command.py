@@ -1,0 +1,103 @@
+"""``pear climatology`` and ``pear evaluate`` on a data folder, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from evaluation_world import LAYOUT, NSIDE, days, usual, write_analysis
+
+from pear.cli.app import main
+from pear.models.checkpoint import save
+from pear.models.config import PearConfig
+from pear.models.pear import Pear
+from pear.normalise import Normaliser
+from pipelines.datafolder import DataFolder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    """Two analyses and an untrained residual model, which forecasts persistence."""
+    folder = DataFolder.create(tmp_path_factory.mktemp("data"))
+    year = days("2001-01-01", 366)
+    write_analysis(folder.analysis("train"), year, usual(year))
+    write_analysis(folder.analysis("test"), days("2002-06-01", 12))
+    torch.manual_seed(0)
+    config = PearConfig(
+        nside=NSIDE, layout=LAYOUT, embed=12, depths=(1, 1, 1, 1), heads=(2, 2, 2, 2), patch=4,
+        window=4,
+    )  # fmt: skip
+    saved = save(folder.root / "new", Pear(config), Normaliser.identity(LAYOUT), {})
+    (folder.root / "new").rename(folder.model(saved.id))
+    return folder
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["pear", *words])
+    monkeypatch.setenv("COLUMNS", "120")
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_climatology_then_scores(
+    data: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("climatology", "--data", str(data.root), "--analysis", "train", "--harmonics", "1")
+    assert run(monkeypatch, *words, "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["name"], made["kind"], made["nside"]) == ("train", "harmonic", NSIDE)
+
+    words = ("evaluate", "--data", str(data.root), "--analysis", "test", "--lead", "3d")
+    assert run(monkeypatch, *words, "--fields", "z500,t2m", "--json") == 0
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert document["climatology"] == "train"
+    assert len(document["inits"]) == 9
+    by = {(r["forecaster"], r["variable"], r["level"], r["lead_days"]): r
+          for r in document["scores"]}  # fmt: skip
+    assert len(by) == 3 * 5 * 3
+    for (name, *rest), record in by.items():
+        if name == "pear":
+            same = by["persistence", *rest]
+            for score in ("acc", "rmse", "mae", "bias"):
+                assert record[score] == pytest.approx(same[score], rel=1e-3, abs=1e-2)
+    folder = Path(document["folder"])
+    assert folder.parent == data.root / "evaluations"
+    assert json.loads((folder / "scores.json").read_text())["scores"] == document["scores"]
+    # The table is for people: on standard error, with unit, forecasters and leads.
+    for word in ("ACC by lead", "RMSE by lead", "z500", "m2 s-2", "persistence", "climatology"):
+        assert word in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--analysis", "tset"), "no analysis 'tset'; did you mean test?"),
+        ((), "which analysis? there are 2: test, train; give --analysis"),
+        (("--analysis", "test", "--model", "abc"), "no model 'abc'"),
+        (("--analysis", "test", "--inits", "2002-06-11"), "choose fewer init times"),
+        (("--analysis", "test", "--inits", "june"), "--inits 'june' is no time"),
+        (("--analysis", "test", "--lead", "ten"), "'ten' is no span"),
+        (("--analysis", "test", "--fields", "zz500"), "unknown variable 'zz500'"),
+        (("--analysis", "test", "--climatology", "none"), "no climatology 'none'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    data: DataFolder, words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if not data.climatology("train").exists():
+        run(monkeypatch, "climatology", "--data", str(data.root), "--analysis", "train")
+        capsys.readouterr()
+    before = sorted(p for p in (data.root / "evaluations").rglob("*"))
+    assert run(monkeypatch, "evaluate", "--data", str(data.root), "--lead", "3d", *words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = [text for text in err.splitlines() if text.startswith("pear: ")]
+    assert message in line
+    assert sorted(p for p in (data.root / "evaluations").rglob("*")) == before
