@@ -7,7 +7,7 @@ Only sums of these ever leave this room, so results from any split of the work c
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,7 @@ def weighted_sums(
     ValueError
         If the shapes do not fit together.
     """
-    f, o, c = (np.asarray(values, dtype=np.float64) for values in (forecast, truth, climatology))
+    f, o, c = (np.asarray(values) for values in (forecast, truth, climatology))
     w = np.asarray(weights, dtype=np.float64)
     if not f.shape == o.shape == c.shape or f.ndim != 2 or w.ndim != 2:
         raise ValueError(
@@ -74,15 +74,22 @@ def weighted_sums(
         )
     if w.shape[1] != f.shape[1]:
         raise ValueError(f"weights cover {w.shape[1]} cells, the fields have {f.shape[1]}")
-    error, f_anomaly, o_anomaly = f - o, f - c, o - c
     keep = None if mask is None else np.broadcast_to(mask, f.shape)
+    columns = np.ascontiguousarray(w.T)
+    cells = np.empty((len(NAMES), f.shape[1]))
     out = np.empty((len(NAMES), f.shape[0], w.shape[0]))
-    for index, name in enumerate(NAMES):
-        if name == WEIGHT:
-            values = np.ones_like(f)
-        else:
-            values = STATISTICS[name](error, f_anomaly, o_anomaly)
-        if keep is not None:
-            values = np.where(keep, values, 0.0)
-        out[index] = values @ w.T
+    # One channel at a time: its statistics stay in the processor's cache until they are summed.
+    for channel in range(f.shape[0]):
+        one = (f[channel], o[channel], c[channel])
+        _fill(cells, *one, None if keep is None else keep[channel])
+        out[:, channel] = cells @ columns
     return out
+
+
+def _fill(cells: Array, f: Array, o: Array, c: Array, keep: npt.NDArray[np.bool_] | None) -> None:
+    """Write every statistic of one channel, (statistic, cell), zero where it is skipped."""
+    error, f_anomaly, o_anomaly = f - o, f - c, o - c
+    for index, name in enumerate(NAMES):
+        cells[index] = 1.0 if name == WEIGHT else STATISTICS[name](error, f_anomaly, o_anomaly)
+    if keep is not None:
+        cells[:, ~keep] = 0.0
