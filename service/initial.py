@@ -50,12 +50,20 @@ class InitialConditions:
         self._known: dict[str, tuple[Any, list[InitialCondition]]] = {}
         self._lock = threading.Lock()
 
-    def all(self, layout: Layout = PUBLISHED) -> list[InitialCondition]:
-        """Every time of every analysis, newest first."""
+    def all(self) -> list[InitialCondition]:
+        """Every time of every analysis, newest first, held against the newest model."""
+        layout = self._newest_layout()
         found: list[InitialCondition] = []
         for store in self._catalog.stores("analysis"):
             found += self._of(store, layout)
         return sorted(found, key=lambda each: (each.time, each.analysis), reverse=True)
+
+    def _newest_layout(self) -> Layout:
+        models = self._catalog.models()
+        kept = models[0].attributes.get("layout") if models else None
+        if kept is None:
+            return PUBLISHED
+        return Layout(**{part: tuple(kept[part]) for part in ("surface", "upper", "levels")})
 
     def _of(self, store: Store, layout: Layout) -> list[InitialCondition]:
         path = self._folder.root / store.path
