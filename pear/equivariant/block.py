@@ -5,39 +5,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pear.equivariant import kernels
 from pear.equivariant.attention import MirrorAttention, WindowAttention
-from pear.equivariant.linear import Symmetry, gelu, linear, norm
+from pear.equivariant.linear import Symmetry, linear, norm
 from pear.equivariant.position import EarthBias
 from pear.equivariant.shift import WindowShift
 from pear.sphere.windows import TokenGrid
 
 
-class MLP(nn.Sequential):
-    """Linear to ``ratio`` times the width, GELU, dropout, linear back, dropout."""
+class MLP(nn.Module):
+    """Linear to ``ratio`` times the width, exact GELU, linear back; dropout after both."""
 
     def __init__(
         self, symmetry: Symmetry, features: int, ratio: int = 4, dropout: float = 0.0
     ) -> None:
-        super().__init__(
-            linear(symmetry, features, ratio * features),
-            gelu(symmetry),
-            nn.Dropout(dropout),
-            linear(symmetry, ratio * features, features),
-            nn.Dropout(dropout),
-        )
+        super().__init__()
+        self.symmetry = symmetry
+        self.dropout = nn.Dropout(dropout)
+        self.widen = linear(symmetry, features, ratio * features)
+        self.narrow = linear(symmetry, ratio * features, features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply to features (…, feature), shape kept."""
-        layers = list(self)
-        first = layers[0]
-        if isinstance(first, nn.Linear):
-            # The product takes the GELU along.
-            x = kernels.linear(x, first.weight, first.bias, gelu=True)
-            layers = layers[2:]
-        for layer in layers:
-            x = layer(x)
-        return x
+        """Map features in window order, shape kept."""
+        out: Tensor = self.dropout(self.narrow(self.dropout(self.widen(x, gelu=True))))
+        return out
 
 
 class DropPath(nn.Module):
@@ -84,7 +74,7 @@ class Block(nn.Module):
         pre_norm: bool = False, dropout: float = 0.0, drop_path: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        symmetry = attention.symmetry
+        self.symmetry = symmetry = attention.symmetry
         self.pre_norm = pre_norm
         self.attention = attention
         self.attention_norm = norm(symmetry, features)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from pear.sphere.symmetry import C4H, Element
 
 Omega = Callable[[Tensor], Tensor]
-"""ω: signals (batch, element g′, feature) to (batch, element g′, output feature)."""
+"""ω: signals (batch, element, feature) to (batch, element, output feature)."""
 
 
 class EquivariantMap(nn.Module):

@@ -49,42 +49,55 @@ def check_features(symmetry: Symmetry, features: int) -> int:
     return features
 
 
-def linear(symmetry: Symmetry, inputs: int, outputs: int, bias: bool = True) -> nn.Module:
+def linear(
+    symmetry: Symmetry, inputs: int, outputs: int, bias: bool = True
+) -> Dense | MirrorLinear:
     """Build the linear map of this symmetry, with truncated-normal weights and zero bias."""
     check_features(symmetry, inputs)
     check_features(symmetry, outputs)
-    if symmetry == "c4h":
-        return MirrorLinear(inputs, outputs, bias)
-    layer = Dense(inputs, outputs, bias)
-    nn.init.trunc_normal_(layer.weight, std=INIT_STD)
-    if bias:
-        nn.init.zeros_(layer.bias)
-    return layer
+    return (MirrorLinear if symmetry == "c4h" else Dense)(inputs, outputs, bias)
+
+
+def norm(symmetry: Symmetry, features: int) -> Norm | MirrorNorm:
+    """Build the layer norm of this symmetry over all features of a token."""
+    check_features(symmetry, features)
+    return (MirrorNorm if symmetry == "c4h" else Norm)(features)
 
 
 class Dense(nn.Linear):
-    """A linear map of plain features, by the fastest product at hand."""
+    """Linear map of plain features, (…, inputs) to (…, outputs)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (…, inputs) to (…, outputs)."""
-        return kernels.linear(x, self.weight, self.bias)
+    symmetry: Symmetry = "r"
+
+    def reset_parameters(self) -> None:
+        """Draw truncated-normal weights; the bias is zero."""
+        nn.init.trunc_normal_(self.weight, std=INIT_STD)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+        """Map (…, inputs) to (…, outputs), with an exact GELU after it if asked."""
+        return kernels.linear(x, self.weight, self.bias, gelu=gelu)
 
 
-def norm(symmetry: Symmetry, features: int) -> nn.Module:
-    """Build the layer norm of this symmetry over all features of a token."""
-    check_features(symmetry, features)
-    return MirrorNorm(features) if symmetry == "c4h" else nn.LayerNorm(features, eps=EPS)
+class Norm(nn.LayerNorm):
+    """Layer norm of plain features over the last axis."""
 
+    symmetry: Symmetry = "r"
 
-def gelu(symmetry: Symmetry) -> nn.Module:
-    """Build the exact GELU of this symmetry."""
-    return MirrorPointwise(functional.gelu) if symmetry == "c4h" else nn.GELU()
+    def __init__(self, features: int) -> None:
+        super().__init__(features, eps=EPS)
 
 
 def butterfly(x: Tensor) -> Tensor:
     """Go from (e, o) to (a, b) or back along the first axis, which has length 2."""
     first, second = x.unbind(0)
     return torch.stack([first + second, first - second]) * _HALF_ROOT
+
+
+def pointwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a function of single numbers to regular features: butterfly, function, butterfly."""
+    return butterfly(function(butterfly(x)))
 
 
 class MirrorLinear(nn.Module):
@@ -94,21 +107,19 @@ class MirrorLinear(nn.Module):
     dense map. All linear maps that commute with M are of this form (Schur's lemma).
     """
 
+    symmetry: Symmetry = "c4h"
+
     def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(2, outputs // 2, inputs // 2))
         nn.init.trunc_normal_(self.weight, std=INIT_STD)
         self.bias = nn.Parameter(torch.zeros(outputs // 2)) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (2, …, inputs/2) to (2, …, outputs/2)."""
-        even, odd = x.unbind(0)
-        return torch.stack(
-            [
-                functional.linear(even, self.weight[0], self.bias),
-                functional.linear(odd, self.weight[1]),
-            ]
-        )
+    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+        """Map (2, …, inputs/2) to (2, …, outputs/2), with an exact GELU after it if asked."""
+        even = kernels.linear(x[0], self.weight[0], self.bias)
+        y = torch.stack([even, kernels.linear(x[1], self.weight[1])])
+        return pointwise(functional.gelu, y) if gelu else y
 
 
 class MirrorNorm(nn.Module):
@@ -117,6 +128,8 @@ class MirrorNorm(nn.Module):
     The mean is taken from e alone, since that of o would change sign under M; the variance is
     (mean((e − mean e)²) + mean(o²)) / 2. Scales are free for both, the offset acts on e.
     """
+
+    symmetry: Symmetry = "c4h"
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -132,15 +145,3 @@ class MirrorNorm(nn.Module):
         return torch.stack(
             [torch.addcmul(self.bias, even * scale, self.weight[0]), odd * scale * self.weight[1]]
         )
-
-
-class MirrorPointwise(nn.Module):
-    """Any function of single numbers on regular features: butterfly, function, butterfly."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (2, …, features/2), shape kept."""
-        return butterfly(self.function(butterfly(x)))

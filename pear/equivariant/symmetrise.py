@@ -52,12 +52,8 @@ class Symmetrised(nn.Module):
         total: list[Tensor] = []
         single = False
         for element in self.group:
-            moved = [rep.act(element, x) for rep, x in zip(self.source, inputs, strict=True)]
-            out = self.network(*moved)
-            single = isinstance(out, Tensor)
-            outs = [out] if isinstance(out, Tensor) else list(out)
-            back = [rep.act(element.inverse, y) for rep, y in zip(self.target, outs, strict=True)]
-            total = [a + b for a, b in zip(total, back, strict=True)] if total else back
+            outs, single = _member(self.network, inputs, self.source, self.target, element)
+            total = [a + b for a, b in zip(total, outs, strict=True)] if total else outs
         mean = tuple(y / len(self.group) for y in total)
         return mean[0] if single else mean
 
@@ -74,10 +70,20 @@ def spread(
     Their spread says how far the network is from equivariant at this input; each output of the
     network gives (element, …).
     """
-    members = []
-    for element in group:
-        moved = [rep.act(element, x) for rep, x in zip(source, inputs, strict=True)]
-        out = network(*moved)
-        outs = [out] if isinstance(out, Tensor) else list(out)
-        members.append([rep.act(element.inverse, y) for rep, y in zip(target, outs, strict=True)])
+    members = [_member(network, inputs, source, target, element)[0] for element in group]
     return [torch.stack(parts) for parts in zip(*members, strict=True)]
+
+
+def _member(
+    network: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    source: Sequence[Representation],
+    target: Sequence[Representation],
+    element: Element,
+) -> tuple[list[Tensor], bool]:
+    """σ(g)⁻¹ Φ(ρ(g) x) as a list, and whether the network returns a bare tensor."""
+    out = network(*(rep.act(element, x) for rep, x in zip(source, inputs, strict=True)))
+    single = isinstance(out, Tensor)
+    outs = [out] if isinstance(out, Tensor) else list(out)
+    back = [rep.act(element.inverse, y) for rep, y in zip(target, outs, strict=True)]
+    return back, single

@@ -151,9 +151,12 @@ class Pear(nn.Module):
         """
         if not self.config.forcings:
             return None
-        angle = torch.from_numpy(2 * np.pi * year_phase(utc(valid_time))).to(self.sin_latitude)
+        angle = torch.from_numpy(2 * np.pi * year_phase(utc(valid_time)))
         shape = (len(angle), self.sin_latitude.numel())
-        seasons = {"cos_year": angle.cos(), "sin_year": angle.sin()}
+        seasons = {
+            "cos_year": angle.cos().to(self.sin_latitude),
+            "sin_year": angle.sin().to(self.sin_latitude),
+        }
         rows = []
         for name in self.config.forcings:
             if name in seasons:

@@ -117,8 +117,8 @@ _IN_BLOCK = {
     "attention.": "attn.",
     "attention_norm.": "norm1.",
     "mlp_norm.": "norm2.",
-    "mlp.0.": "mlp.fc1.",
-    "mlp.3.": "mlp.fc2.",
+    "mlp.widen.": "mlp.fc1.",
+    "mlp.narrow.": "mlp.fc2.",
 }
 
 
