@@ -86,8 +86,15 @@ def weighted_sums(
     return out
 
 
-def _fill(cells: Array, f: Array, o: Array, c: Array, keep: npt.NDArray[np.bool_] | None) -> None:
+def _fill(
+    cells: Array,
+    forecast: npt.NDArray[Any],
+    truth: npt.NDArray[Any],
+    climatology: npt.NDArray[Any],
+    keep: npt.NDArray[np.bool_] | None,
+) -> None:
     """Write every statistic of one channel, (statistic, cell), zero where it is skipped."""
+    f, o, c = (x.astype(np.float64) for x in (forecast, truth, climatology))
     error, f_anomaly, o_anomaly = f - o, f - c, o - c
     for index, name in enumerate(NAMES):
         cells[index] = 1.0 if name == WEIGHT else STATISTICS[name](error, f_anomaly, o_anomaly)

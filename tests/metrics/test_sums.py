@@ -132,6 +132,17 @@ def test_nan_is_refused_unless_masked() -> None:
     assert score(sums, "rmse")[0, 1, 0] == pytest.approx(want)
 
 
+def test_float32_fields_are_summed_in_float64() -> None:
+    """A geopotential of 2e5 with an error of 0.1 keeps it; in float32 it would be 0.094."""
+    truth = np.full((2, CELLS), 2.0e5, dtype=np.float32)
+    forecast = truth + np.float32(0.109375)  # a multiple of float32's spacing at 2e5, 1/64
+    sums = ScoreSums(INITS[:1], LEADS[:1], CHANNELS)
+    sums.add(INITS[0], LEADS[0], forecast, truth, truth - np.float32(1234.5))
+    assert score(sums, "rmse")[0, 0, 0] == 0.109375
+    want = 1234.5 * (1234.5 + 0.109375) * CELLS
+    assert sums.values[4, 0, 0, 0, 0] == pytest.approx(want, rel=1e-12)
+
+
 def test_bad_axes_and_names_are_named() -> None:
     with pytest.raises(ValueError, match="strictly increasing"):
         ScoreSums(INITS[::-1], LEADS, CHANNELS)
