@@ -135,7 +135,7 @@ def valid_range(name: str, level: int | None = None) -> tuple[float, float]:
 def _standard_height(level: float) -> float:
     """Height in m of a pressure level in hPa in the ICAO standard atmosphere (isothermal above)."""
     if level >= 226.32:
-        return 44_330.8 * (1.0 - (level / 1013.25) ** 0.190263)
+        return 44_330.8 * (1.0 - math.pow(level / 1013.25, 0.190263))
     return 11_000.0 + 6_341.6 * math.log(226.32 / level)
 
 

@@ -12,7 +12,7 @@ import sys
 import typer
 
 from pear import __version__
-from pear.cli import bench, evaluate, forecast, import_checkpoint, models, runs, serve
+from pear.cli import bench, evaluate, forecast, import_checkpoint, ingest, inspect, models, runs, serve
 from pear.errors import InputError
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def _root(
     """Weather forecasts on HEALPix: ingest, train, forecast, evaluate, serve."""
 
 
-for _verb in (bench, evaluate, forecast, import_checkpoint, models, runs, serve):
+for _verb in (bench, evaluate, forecast, import_checkpoint, ingest, inspect, models, runs, serve):
     _verb.register(app)
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from pear.sphere import grid as healpix
+from pear.sphere.overlap import overlap
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -184,6 +185,63 @@ def healpix_to_latlon_bilinear(nside: int, grid: LatLonGrid) -> sparse.csr_array
     points = np.broadcast_to(np.arange(grid.size), index.shape)
     shape = (grid.size, healpix.cells_of_nside(nside))
     return _matrix([points.ravel()], [index.ravel()], [weight.ravel()], shape)
+
+
+@lru_cache(maxsize=_CACHED)
+def conservative_to_healpix(grid: LatLonGrid, nside: int) -> sparse.csr_array:
+    """Weights of area means over the HEALPix cells, (cell, row x column), float64.
+
+    Each point of the grid stands for the cell round it, out to half a step (at the poles: to the
+    pole); overlaps are exact, so the global mean is kept.
+
+    Raises
+    ------
+    ValueError
+        If the grid does not cover the globe.
+    """
+    matrix = _all_columns(_overlap(grid.require_global(), nside), grid)
+    return _rows_to_one(matrix)
+
+
+@lru_cache(maxsize=_CACHED)
+def healpix_to_latlon_conservative(nside: int, grid: LatLonGrid) -> sparse.csr_array:
+    """Weights of area means over the cells of a grid, (row x column, HEALPix cell), float64.
+
+    The grid may be regional.
+    """
+    matrix = sparse.csr_array(_rows_to_one(_overlap(grid, nside).T.tocsr()))
+    if grid.closed:
+        index = [*range(grid.columns), 0]
+        place = np.arange(grid.lat.size)[:, None] * grid.columns + np.array(index)
+        matrix = sparse.csr_array(matrix[place.ravel()])
+    return matrix
+
+
+@lru_cache(maxsize=2)
+def _overlap(grid: LatLonGrid, nside: int) -> sparse.csr_array:
+    """Areas of overlap, (HEALPix cell, row x distinct column)."""
+    middle = (grid.lat[1:] + grid.lat[:-1]) / 2.0
+    ends = [grid.lat[0] - grid.lat_step / 2, grid.lat[-1] + grid.lat_step / 2]
+    ends = [np.sign(e) * 90.0 if 90.0 - abs(e) < abs(grid.lat_step) else e for e in ends]
+    lat = np.clip(np.concatenate([ends[:1], middle, ends[1:]]), -90.0, 90.0)
+    lon = grid.lon[0] + grid.lon_step * (np.arange(grid.columns + 1) - 0.5)
+    return overlap(lat, lon, nside)
+
+
+def _all_columns(matrix: sparse.csr_array, grid: LatLonGrid) -> sparse.csr_array:
+    """Leave the repeated column of a closed grid without weight."""
+    if not grid.closed:
+        return matrix
+    row, column = np.divmod(matrix.indices, grid.columns)
+    index = row * grid.lon.size + column
+    shape = (matrix.shape[0], grid.size)
+    return sparse.csr_array((matrix.data, index, matrix.indptr), shape=shape)
+
+
+def _rows_to_one(matrix: sparse.csr_array) -> sparse.csr_array:
+    total = np.asarray(matrix.sum(axis=1)).ravel()
+    data = matrix.data / np.repeat(total, np.diff(matrix.indptr))
+    return sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def apply(weights: sparse.csr_array, fields: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Readers: any file or address to slabs of fields, by what it holds and not by what it is called."""
+"""Readers: any file or address to slabs of fields, by what it holds and not by its name."""
 
 from __future__ import annotations
 
@@ -57,10 +57,11 @@ class ZarrStore:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # no consolidated metadata
-                return xr.open_zarr(
+                dataset: xr.Dataset = xr.open_zarr(
                     self.address, storage_options=options or None, chunks=None,
                     decode_timedelta=False,
                 )  # fmt: skip
+                return dataset
         except Exception as error:  # fsspec back ends raise errors of their own kinds
             raise InputError(
                 f"{self.address} cannot be opened as Zarr: {error}", field="source"

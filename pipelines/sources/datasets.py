@@ -191,7 +191,7 @@ def _slab(
     )  # fmt: skip
 
 
-def _coordinate(array: xr.DataArray, names: Sequence[str], what: str, source: str) -> xr.DataArray:
+def _coordinate(array: xr.DataArray, names: Sequence[str], what: str, source: str) -> Any:
     for name, coordinate in array.coords.items():
         known = name in names or coordinate.attrs.get("standard_name") == what
         if known and coordinate.ndim == 1:
@@ -217,7 +217,7 @@ def _levels(array: xr.DataArray, quantity: Quantity) -> tuple[tuple[int, ...], H
             in_pascal = units == "pa" or (units not in ("hpa", "millibars", "mb", "mbar")
                                           and values.max() > 1100)  # fmt: skip
             hpa = values / 100 if in_pascal else values
-            rounded = tuple(int(round(v)) if v >= 1 else 0 for v in hpa)
+            rounded = tuple(round(float(v)) for v in hpa)
             return rounded, coordinate.dims[0] if coordinate.ndim else None
     return ((quantity.level,), None) if quantity.level is not None else ((), None)
 

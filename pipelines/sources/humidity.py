@@ -14,7 +14,7 @@ _TRIPLE: Final = 273.16
 def specific_humidity(
     relative: npt.NDArray[Any], temperature: npt.NDArray[Any], level: int, centre: str = ""
 ) -> npt.NDArray[np.float32]:
-    """Specific humidity, kg kg-1, from relative humidity in % and temperature in K at ``level`` hPa.
+    """Specific humidity in kg kg-1 from relative humidity in % and temperature in K at a level.
 
     q = εe / (p - (1 - ε)e), e = rh/100 · e_s(T). Negative relative humidity (packing) counts as
     none; supersaturation is kept.
