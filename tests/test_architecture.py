@@ -57,7 +57,7 @@ TABLE: dict[str, Room] = {
         (
             "numpy", "scipy", "xarray", "zarr", "dask", "distributed", "netCDF4", "fsspec",
             "eccodes", "sqlalchemy", "apscheduler", "structlog", "prometheus_client", "matplotlib",
-            "numcodecs", "yaml", "pandas", "dinosaur", "jax", "torch", "psycopg",
+            "numcodecs", "yaml", "pandas", "dinosaur", "jax", "torch", "psycopg", "shapely",
         ),
     ),
     "service": Room(

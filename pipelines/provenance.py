@@ -1,0 +1,44 @@
+"""Who made this: versions of the libraries and of this code, for checkpoints and stores."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pear import __version__
+
+LIBRARIES = ("torch", "numpy", "scipy", "xarray", "zarr", "healpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, PEAR and the libraries whose numbers end up in results."""
+    found = {"python": platform.python_version(), "pear": __version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> str | None:
+    """Commit of the source tree this code runs from, ``+changes`` if edited; None outside git."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603 - fixed program and arguments
+        ["git", "-C", str(root), *arguments],  # noqa: S607 - found on the PATH
+        capture_output=True, text=True, timeout=10, check=True,
+    )  # fmt: skip
+    return done.stdout.strip()

@@ -1,0 +1,139 @@
+"""Monthly files of simulated weather in the form of ERA5 from the Climate Data Store.
+
+Dimensions ``valid_time, pressure_level, latitude, longitude`` (north first), ECMWF short names,
+packed 16-bit integers; humidity, which spans five decades, as floats rounded to few mantissa bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import netCDF4
+import numpy as np
+import numpy.typing as npt
+
+from pear.calendar import Times
+from pear.variables import LEVELS, variable
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How finely fields are stored.
+
+    Attributes
+    ----------
+    step
+        Value of one integer step by short name.
+    offset
+        Value of integer 0 by short name.
+    humidity_bits
+        Mantissa bits kept of specific humidity.
+    level
+        Of zlib compression.
+    """
+
+    step: Mapping[str, float]
+    offset: Mapping[str, float]
+    humidity_bits: int
+    level: int
+
+
+_OFFSET: Final = {"z": 100_000.0, "t": 250.0, "u": 0.0, "v": 0.0, "msl": 100_000.0, "u10": 0.0,
+                  "v10": 0.0, "t2m": 270.0}  # fmt: skip
+FINE: Final = Packing(
+    {"z": 4.0, "t": 0.005, "u": 0.005, "v": 0.005, "msl": 1.0, "u10": 0.002, "v10": 0.002,
+     "t2m": 0.005}, _OFFSET, 12, 1,
+)  # fmt: skip
+COARSE: Final = Packing(
+    {"z": 8.0, "t": 0.04, "u": 0.1, "v": 0.1, "msl": 8.0, "u10": 0.05, "v10": 0.05, "t2m": 0.05},
+    _OFFSET, 9, 9,
+)  # fmt: skip
+"""About 4000 steps over the span of a field: for the sample that ships."""
+
+
+def write(
+    path: Path, times: Times, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64],
+    fields: Mapping[str, Array], attributes: Mapping[str, str], packing: Packing = FINE,
+) -> None:
+    """Write one file under a temporary name, then rename it.
+
+    Parameters
+    ----------
+    path
+        Target.
+    times
+        (time,) valid times.
+    lat, lon
+        Degrees; latitude from south to north (turned on writing).
+    fields
+        By short name: (time, lat, lon) or (time, level, lat, lon), levels as in
+        :data:`pear.variables.LEVELS`.
+    attributes
+        Of the file: who made it, and that it is simulated.
+    packing
+        How finely.
+    """  # fmt: skip
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with netCDF4.Dataset(scratch, "w", format="NETCDF4") as file:
+            file.setncatts(dict(attributes))
+            _coordinates(file, times, lat, lon)
+            for name, values in fields.items():
+                _field(file, name, values[..., ::-1, :], packing)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _coordinates(
+    file: netCDF4.Dataset, times: Times, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]
+) -> None:
+    seconds = times.astype("datetime64[s]").astype(np.int64)
+    for name, values, attributes in (
+        ("valid_time", seconds, {"standard_name": "time", "calendar": "proleptic_gregorian",
+                                 "units": "seconds since 1970-01-01"}),
+        ("pressure_level", np.array(LEVELS, dtype=np.float64),
+         {"standard_name": "air_pressure", "units": "hPa", "positive": "down"}),
+        ("latitude", lat[::-1], {"standard_name": "latitude", "units": "degrees_north"}),
+        ("longitude", lon, {"standard_name": "longitude", "units": "degrees_east"}),
+    ):  # fmt: skip
+        file.createDimension(name, None if name == "valid_time" else len(values))
+        coordinate = file.createVariable(name, values.dtype, (name,))
+        coordinate.setncatts(attributes)
+        coordinate[:] = values
+
+
+def _field(file: netCDF4.Dataset, name: str, values: Array, packing: Packing) -> None:
+    known = variable(name)
+    dimensions = ("valid_time", "pressure_level", "latitude", "longitude")
+    shape = values.shape
+    common: dict[str, Any] = {
+        "dimensions": dimensions if values.ndim == 4 else (dimensions[0], *dimensions[2:]),
+        "chunksizes": (1, 1, *shape[2:]) if values.ndim == 4 else (1, *shape[1:]),
+        "zlib": True, "shuffle": True, "complevel": packing.level,
+    }  # fmt: skip
+    attributes = {
+        "standard_name": known.standard_name, "long_name": known.long_name,
+        "units": known.units.replace("-", "**-") if "-" in known.units else known.units,
+    }  # fmt: skip
+    if name in packing.step:
+        step, offset = packing.step[name], packing.offset[name]
+        packed = np.round((values.astype(np.float64) - offset) / step)
+        if np.abs(packed).max() > 32_766:
+            raise ValueError(f"{name} spans {values.min()}..{values.max()}: too wide to pack")
+        target = file.createVariable(name, "i2", fill_value=np.int16(-32_767), **common)
+        target.set_auto_maskandscale(False)
+        target.setncatts({"scale_factor": step, "add_offset": offset})
+        target[:] = packed.astype(np.int16)
+    else:
+        target = file.createVariable(
+            name, "f4", significant_digits=packing.humidity_bits, quantize_mode="BitRound", **common
+        )
+        target[:] = values
+    target.setncatts(attributes)

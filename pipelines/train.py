@@ -1,0 +1,226 @@
+"""Train a model on an analysis store: data, statistics, loop, checkpoint with its provenance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pear.calendar import iso
+from pear.errors import InputError
+from pear.models import checkpoint
+from pear.models.config import PearConfig
+from pear.models.pear import Pear
+from pear.normalise import Normaliser
+from pear.training import Outcome, Samples, Trainer, TrainingConfig
+from pear.training.statistics import measure
+from pipelines import provenance
+from pipelines.training_data import MEMORY, StoreSource, open_source, static_fields
+
+CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which states a training may read.
+
+    Attributes
+    ----------
+    store
+        Analysis store.
+    period
+        First and last valid time of training; None means all that validation leaves.
+    validation
+        First and last valid time of validation; None trains without.
+    memory
+        Bytes below which the states are held in memory.
+    """
+
+    store: Path
+    period: tuple[str, str] | None = None
+    validation: tuple[str, str] | None = None
+    memory: int = MEMORY
+
+    def __post_init__(self) -> None:
+        if self.period and self.validation:
+            (a, b), (c, d) = self.period, self.validation
+            if a <= d and c <= b:
+                raise InputError(
+                    f"training {a}..{b} and validation {c}..{d} overlap", field="--validation",
+                    hint="a model must not be selected on what it was trained on",
+                )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left behind."""
+
+    checkpoint: checkpoint.Checkpoint
+    outcome: Outcome
+    folder: Path
+
+
+def train(
+    data: Data, out: Path, model: PearConfig, settings: TrainingConfig, *,
+    resume: bool = False, initial: Path | None = None, command: str = "",
+    storage: checkpoint.Storage = "float32", tick: Any = None,
+) -> Trained:
+    """Train, and write ``out/checkpoint`` beside the journal (``train.jsonl``, ``resume.pt``).
+
+    Parameters
+    ----------
+    data
+        Store and periods.
+    out
+        Folder; made if missing.
+    model
+        Settings of the network; its nside may be coarser than the store's.
+    settings
+        Settings of the loop.
+    resume
+        Go on where the folder's journal stopped.
+    initial
+        Checkpoint folder to start from (fine-tuning); its settings and statistics are kept.
+    command
+        For the provenance.
+    storage
+        Of the checkpoint's weights.
+    tick
+        Told of progress, in shares of the training.
+
+    Raises
+    ------
+    InputError
+        If data, settings and folder do not fit together.
+    """  # fmt: skip
+    out = Path(out)
+    if not resume and (out / "resume.pt").exists():
+        raise InputError(
+            f"{out} holds a training already", field="--out",
+            hint="add --resume to go on with it, or name another folder",
+        )  # fmt: skip
+    torch.manual_seed(settings.seed)
+    training, validation = _samples(data, model, settings.rollout)
+    network, normaliser = _network(model, training, initial)
+    trainer = Trainer(network, normaliser, training, validation, settings, out, tick)
+    outcome = trainer.run(resume)
+    if not trainer.team.leads:
+        return Trained(checkpoint.Checkpoint(network, normaliser, {}, ""), outcome, out)
+    history = _provenance(data, training, settings, outcome, command, initial)
+    written = checkpoint.save(out / CHECKPOINT, network, normaliser, history, storage)
+    return Trained(written, outcome, out)
+
+
+def _samples(data: Data, model: PearConfig, rollout: int) -> tuple[Samples, Samples | None]:
+    sources: list[StoreSource | None] = []
+    for period in (data.period, data.validation):
+        if period is None and sources:
+            sources.append(None)
+            continue
+        source = open_source(data.store, period, model.layout, model.nside)
+        sources.append(source.hold() if source.bytes <= data.memory else source)
+    train_source, validation_source = sources
+    if train_source is None:
+        raise InputError("no training data", field="--store")
+    if data.period is None and validation_source is not None:
+        inside = (train_source.times >= validation_source.times[0]) & (
+            train_source.times <= validation_source.times[-1]
+        )
+        if inside.any():
+            raise InputError(
+                "the training period must be named when a validation period is",
+                field="--period", hint="write --period 2000-01-01..2004-12-31",
+            )  # fmt: skip
+    return (
+        Samples.of(train_source, rollout),
+        None if validation_source is None else Samples.of(validation_source, rollout),
+    )
+
+
+def _network(
+    config: PearConfig, training: Samples, initial: Path | None
+) -> tuple[Pear, Normaliser]:
+    if initial is not None:
+        begun = checkpoint.load(initial)
+        if begun.config != config:
+            raise InputError(
+                f"{initial} has other model settings than asked for", field="--initial",
+                hint="leave --config out to keep the checkpoint's",
+            )  # fmt: skip
+        return begun.model.train(), begun.normaliser
+    normaliser = measure(training)
+    network = Pear(config)
+    wanted = set(config.forcings)
+    network.set_static(
+        **{name: f for name, f in static_fields(config.nside).items() if name in wanted}
+    )
+    if config.residual:
+        network.set_step_scale(normaliser)
+    return network, normaliser
+
+
+def _provenance(
+    data: Data, training: Samples, settings: TrainingConfig, outcome: Outcome, command: str,
+    initial: Path | None,
+) -> dict[str, Any]:  # fmt: skip
+    times = training.source.times
+    attributes = open_source(data.store).attributes
+    return {
+        "data": {
+            "store": data.store.name,
+            "source": str(attributes.get("source", "")),
+            "title": str(attributes.get("title", "")),
+            "states": int(times.size),
+            "period": [iso(times[0]), iso(times[-1])],
+            "validation": list(data.validation) if data.validation else None,
+        },
+        "training": settings.to_dict(),
+        "outcome": {
+            "steps": outcome.step, "train_loss": outcome.train_loss,
+            "validation_loss": outcome.validation_loss, "seconds": round(outcome.seconds, 1),
+            "stopped": outcome.stopped,
+        },
+        "initial": None if initial is None else checkpoint.load(initial).provenance,
+        "command": command,
+        "git_revision": provenance.git_revision(),
+        "versions": provenance.versions(),
+    }  # fmt: skip
+
+
+def read_settings(text: str | None) -> tuple[PearConfig | None, dict[str, Any]]:
+    """Read ``small``, ``base``, ``published``, or a JSON file, as model and loop settings.
+
+    A JSON document may hold ``model`` (a name, or settings on top of ``small``) and ``training``
+    (settings of the loop).
+
+    Raises
+    ------
+    InputError
+        If it is neither a name nor such a file.
+    """
+    if text is None:
+        return None, {}
+    named = {"small": PearConfig.small, "base": PearConfig.base, "published": PearConfig.published}
+    if text in named:
+        return named[text](), {"loss": "published"} if text == "published" else {}
+    path = Path(text)
+    if not path.is_file():
+        raise InputError(
+            f"--config {text!r} is no file", field="--config",
+            hint="use small, base, published, or a JSON file",
+        )  # fmt: skip
+    try:
+        document = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON: {error}", field="--config") from error
+    if not isinstance(document, dict) or set(document) - {"model", "training"}:
+        raise InputError(f"{path} must hold model and training only", field="--config")
+    model = document.get("model", "small")
+    if isinstance(model, str):
+        return read_settings(model)[0], document.get("training", {})
+    return PearConfig.from_dict({**PearConfig.small().to_dict(), **model}), document.get(
+        "training", {}
+    )
