@@ -5,20 +5,33 @@ channel, region), and every *score* is a function of those sums: one pass over t
 every score, average, region and interval. This room knows neither model nor roll-out.
 """
 
+from pear.metrics.bootstrap import Interval, bootstrap
+from pear.metrics.ensemble import ENSEMBLE_NAMES, crps, ensemble_sums
 from pear.metrics.fields import acc, bias, mae, rmse
-from pear.metrics.scores import SCORES, score
+from pear.metrics.means import MeanArrays
+from pear.metrics.regions import BANDS, region_weights
+from pear.metrics.scores import ENSEMBLE_SCORES, SCORES, score
 from pear.metrics.statistics import STATISTICS, Array
 from pear.metrics.sums import Channel, ScoreSums
 
 __all__ = [
+    "BANDS",
+    "ENSEMBLE_NAMES",
+    "ENSEMBLE_SCORES",
     "SCORES",
     "STATISTICS",
     "Array",
     "Channel",
+    "Interval",
+    "MeanArrays",
     "ScoreSums",
     "acc",
     "bias",
+    "bootstrap",
+    "crps",
+    "ensemble_sums",
     "mae",
+    "region_weights",
     "rmse",
     "score",
 ]

@@ -33,6 +33,9 @@ class ScoreSums:
     values
         (statistic, init, lead, channel, region), float64; an entry that was never added has
         weight 0.
+    names
+        Statistics behind the first axis: those of a deterministic forecast, or
+        :data:`pear.metrics.ensemble.ENSEMBLE_NAMES`.
     """
 
     inits: npt.NDArray[np.datetime64]
@@ -40,6 +43,7 @@ class ScoreSums:
     channels: tuple[Channel, ...]
     regions: tuple[str, ...] = ("global",)
     values: Array = field(default_factory=lambda: np.empty(0), repr=False)
+    names: tuple[str, ...] = NAMES
 
     def __post_init__(self) -> None:
         inits = np.atleast_1d(np.asarray(self.inits, dtype="datetime64[s]"))
@@ -47,7 +51,8 @@ class ScoreSums:
         for label, axis in (("inits", inits), ("leads", leads)):
             if axis.size == 0 or np.any(np.diff(axis.astype(np.int64)) <= 0):
                 raise ValueError(f"{label} must be strictly increasing and not empty, got {axis}")
-        shape = (len(NAMES), inits.size, leads.size, len(self.channels), len(self.regions))
+        axes = (inits, leads, self.channels, self.regions)
+        shape = (len(self.names), *(len(axis) for axis in axes))
         values = self.values if self.values.size else np.zeros(shape)
         if values.shape != shape:
             raise ValueError(f"sums have shape {values.shape}, the axes say {shape}")
@@ -84,11 +89,14 @@ class ScoreSums:
             If init or lead is not on the axes, shapes disagree, or a sum is not finite (a NaN in
             a field that no mask skips).
         """
-        i = _position(self.inits, init, "init")
-        j = _position(self.leads, lead, "lead")
         if weights is None:
             weights = np.ones((1, np.shape(forecast)[-1]))
-        sums = weighted_sums(forecast, truth, climatology, weights, mask)
+        self.add_sums(init, lead, weighted_sums(forecast, truth, climatology, weights, mask))
+
+    def add_sums(self, init: np.datetime64, lead: np.timedelta64, sums: Array) -> None:
+        """Add sums (statistic, channel, region) that were formed elsewhere; as :meth:`add`."""
+        i = position(self.inits, init, "init")
+        j = position(self.leads, lead, "lead")
         if not np.isfinite(sums).all():
             channel = int(np.argwhere(~np.isfinite(sums))[0, 1])
             raise ValueError(
@@ -105,17 +113,18 @@ class ScoreSums:
         ValueError
             If channels or regions differ.
         """
-        if self.channels != other.channels or self.regions != other.regions:
-            raise ValueError("tables with different channels or regions cannot be merged")
+        for label in ("channels", "regions", "names"):
+            if getattr(self, label) != getattr(other, label):
+                raise ValueError(f"tables with different {label} cannot be merged")
         inits = np.union1d(self.inits, other.inits)
         leads = np.union1d(self.leads, other.leads)
-        shape = (len(NAMES), inits.size, leads.size, *self.values.shape[3:])
+        shape = (len(self.names), inits.size, leads.size, *self.values.shape[3:])
         values = np.zeros(shape)
         for part in (self, other):
             rows = np.searchsorted(inits, part.inits)
             columns = np.searchsorted(leads, part.leads)
             values[:, rows[:, None], columns] += part.values
-        return ScoreSums(inits, leads, self.channels, self.regions, values)
+        return ScoreSums(inits, leads, self.channels, self.regions, values, self.names)
 
     @staticmethod
     def merged(parts: Iterable[ScoreSums]) -> ScoreSums:
@@ -133,12 +142,12 @@ class ScoreSums:
         if inits is not None:
             values, times = values[:, inits], times[inits]
         if regions is not None:
-            values = values[..., [_position(names, name, "region") for name in regions]]
+            values = values[..., [position(names, name, "region") for name in regions]]
             names = tuple(regions)
-        return ScoreSums(times, self.leads, self.channels, names, values)
+        return ScoreSums(times, self.leads, self.channels, names, values, self.names)
 
 
-def _position(axis: Any, item: Any, what: str) -> int:
+def position(axis: Any, item: Any, what: str) -> int:
     found = [index for index, entry in enumerate(axis) if entry == item]
     if not found:
         raise ValueError(f"{what} {item} is not one of {list(axis)}")

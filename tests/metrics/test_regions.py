@@ -1,0 +1,51 @@
+"""Regions: bands, land and sea, cells of one's own, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pear.errors import InputError
+from pear.metrics import BANDS, region_weights
+from pear.sphere.grid import centres
+
+
+def test_bands_have_the_areas_of_the_sphere() -> None:
+    latitude, _ = centres(32)
+    weights = region_weights(list(BANDS), latitude)
+    share = weights.sum(axis=1) / latitude.size
+    sine = np.sin(np.radians(20))
+    np.testing.assert_allclose(share, [1, (1 - sine) / 2, sine, (1 - sine) / 2], atol=0.01)
+    np.testing.assert_array_equal(weights[1:].sum(axis=0), 1.0)
+
+
+def test_any_band_and_areas_that_differ() -> None:
+    latitude = np.array([-80.0, -45.0, 0.0, 45.0, 80.0])
+    area = np.cos(np.radians(latitude))
+    weights = region_weights(["band:-60:-30", "band:0:45.5"], latitude, area=area)
+    np.testing.assert_allclose(weights, [[0, area[1], 0, 0, 0], [0, 0, 1, area[3], 0]])
+
+
+def test_land_and_sea_and_cells_of_ones_own() -> None:
+    latitude = np.zeros(4)
+    weights = region_weights(
+        ["sea", "europe", "land"], latitude, land_fraction=[0.0, 0.49, 0.5, 1.0],
+        cells={"europe": [False, False, True, False]},
+    )  # fmt: skip
+    np.testing.assert_array_equal(weights, [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["tropic"], "unknown region 'tropic'; did you mean tropics?"),
+        (["land"], "region land needs a land fraction"),
+        (["global", "global"], "regions repeat a name"),
+        (["band:50:40"], "must run from south to north"),
+        (["band:-91:0"], "within ±90"),
+        (["band:10:11"], "holds no cell"),
+    ],
+)
+def test_what_is_refused(names: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message.replace("?", r"\?")):
+        region_weights(names, np.array([-45.0, 45.0]))
