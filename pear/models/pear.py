@@ -41,7 +41,7 @@ class Pear(nn.Module):
 
     def __init__(self, config: PearConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.grid = config, config.grid
         self._build_doors(config)
         self._build_trunk(config)
         self._build_fields(config)
@@ -116,11 +116,11 @@ class Pear(nn.Module):
             If a shape does not fit the settings, or a forcing is missing or not asked for.
         """
         self._check(surface, upper, forcing)
-        x = to_windows(self._embed(surface, upper, forcing), self.config.grid)
+        x = to_windows(self._embed(surface, upper, forcing), self.grid)
         x = skip = self.stages[0](x)
         x = self.stages[2](self.stages[1](self.merge(x)))
         x = self.stages[3](self.expand(self.norm(x)))
-        x = from_windows(torch.cat([skip, x], dim=-1), self.config.grid)
+        x = from_windows(torch.cat([skip, x], dim=-1), self.grid)
         new_surface = self.recover_surface(x[..., :1, :, :])[:, :, 0]
         new_upper = self.recover_upper(x[..., 1:, :, :])[:, :, : upper.shape[2]]
         if not self.config.residual:

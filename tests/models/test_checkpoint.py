@@ -1,0 +1,180 @@
+"""A checkpoint: complete, verified, replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from model_world import TINY, built, fields, normaliser, tiny
+from safetensors.torch import load_file
+
+from pear.errors import InputError
+from pear.models import checkpoint
+from pear.models.equivariance import mirror_symmetric
+from pear.normalise import Normaliser
+
+PROVENANCE = {"data": "somewhere", "period": ["2000-01-01", "2001-01-01"], "score": 0.5}
+
+
+@pytest.mark.parametrize("symmetry", ["r", "c4h"])
+def test_there_and_back(tmp_path: Path, symmetry: str) -> None:
+    config = tiny(symmetry=symmetry)
+    model, statistics = built(config), normaliser(TINY)
+    model.set_step_scale(statistics)
+    written = checkpoint.save(tmp_path / "model", model, statistics, PROVENANCE)
+    read = checkpoint.load(tmp_path / "model")
+    assert read.config == config
+    assert read.provenance == PROVENANCE
+    assert (read.id, read.sha256) == (written.id, written.sha256)
+    assert read.id == read.sha256[:12]
+    assert not read.model.training
+    for name, value in statistics.state_dict().items():
+        torch.testing.assert_close(read.normaliser.state_dict()[name], value, rtol=0, atol=0)
+    x = fields(config)
+    for got, want in zip(read.model(*x), model(*x), strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=0)
+    time = np.datetime64("2001-05-06")
+    torch.testing.assert_close(read.model.forcing(time), model.forcing(time))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+def test_float16_halves_the_file_and_keeps_statistics(tmp_path: Path) -> None:
+    model, statistics = built(tiny()), normaliser(TINY)
+    checkpoint.save(tmp_path / "full", model, statistics, {})
+    half = checkpoint.save(tmp_path / "half", model, statistics, {}, storage="float16")
+    sizes = [(tmp_path / name / checkpoint.TENSORS).stat().st_size for name in ("half", "full")]
+    assert sizes[0] < 0.6 * sizes[1]
+    torch.testing.assert_close(half.normaliser.upper_mean, statistics.upper_mean, rtol=0, atol=0)
+    weights, original = half.model.state_dict(), model.state_dict()
+    assert all(weights[name].dtype == torch.float32 for name in weights)
+    for name in weights:
+        torch.testing.assert_close(weights[name], original[name], rtol=1e-3, atol=1e-4)
+
+
+def test_the_writer_keeps_its_model(tmp_path: Path) -> None:
+    model = built(tiny()).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    checkpoint.save(tmp_path / "m", model, normaliser(TINY), {}, storage="float16")
+    assert model.training
+    for name, value in model.state_dict().items():
+        assert value.dtype == before[name].dtype
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_id_changes_with_weights_settings_and_provenance(tmp_path: Path) -> None:
+    statistics = normaliser(TINY)
+    ids = {
+        checkpoint.save(tmp_path / "a", built(tiny()), statistics, {}).id,
+        checkpoint.save(tmp_path / "a", built(tiny(), seed=1), statistics, {}).id,
+        checkpoint.save(tmp_path / "a", built(tiny(step_hours=12)), statistics, {}).id,
+        checkpoint.save(tmp_path / "a", built(tiny()), statistics, {"a": 1}).id,
+        checkpoint.save(tmp_path / "a", built(tiny()), normaliser(TINY, seed=1), {}).id,
+    }
+    assert len(ids) == 5
+    assert checkpoint.save(tmp_path / "b", built(tiny()), statistics, {}).id in ids
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    checkpoint.save(tmp_path / "model", built(tiny()), normaliser(TINY), PROVENANCE)
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("name", [checkpoint.TENSORS, checkpoint.DOCUMENT])
+def test_a_missing_file(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=f"{name} is missing"):
+        checkpoint.load(folder)
+
+
+def test_a_flipped_byte(folder: Path) -> None:
+    payload = bytearray((folder / checkpoint.TENSORS).read_bytes())
+    payload[-5] ^= 1
+    (folder / checkpoint.TENSORS).write_bytes(payload)
+    with pytest.raises(InputError, match="changed after it was written"):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("provenance", {"data": "elsewhere"}, "changed after"),
+        ("kind", "bear", "no PEAR checkpoint"),
+        ("format", 99, "format 99, this version reads 1"),
+    ],
+)
+def test_a_changed_document(folder: Path, key: str, value: object, rule: str) -> None:
+    document = json.loads((folder / checkpoint.DOCUMENT).read_text())
+    document[key] = value
+    (folder / checkpoint.DOCUMENT).write_text(json.dumps(document))
+    with pytest.raises(InputError, match=rule):
+        checkpoint.load(folder)
+
+
+def test_a_broken_document(folder: Path) -> None:
+    (folder / checkpoint.DOCUMENT).write_text("{")
+    with pytest.raises(InputError, match="no JSON"):
+        checkpoint.load(folder)
+
+
+def test_what_is_not_finite_is_refused_and_the_old_stays(folder: Path) -> None:
+    before = (folder / checkpoint.TENSORS).read_bytes()
+    model = built(tiny())
+    with torch.no_grad():
+        model.norm.weight[0] = torch.nan
+    with pytest.raises(InputError, match=r"norm\.weight is not finite"):
+        checkpoint.save(folder, model, normaliser(TINY), {})
+    model = built(tiny())
+    with torch.no_grad():
+        model.norm.weight[0] = 1e6
+    with pytest.raises(InputError, match=r"norm\.weight is not finite"):
+        checkpoint.save(folder, model, normaliser(TINY), {}, storage="float16")
+    assert (folder / checkpoint.TENSORS).read_bytes() == before
+
+
+def test_static_fields_that_were_never_set_are_refused(tmp_path: Path) -> None:
+    from pear.models.pear import Pear
+
+    with pytest.raises(InputError, match="orography is not finite"):
+        checkpoint.save(tmp_path / "m", Pear(tiny()), normaliser(TINY), {})
+
+
+def test_tensors_that_do_not_fit_the_settings(folder: Path) -> None:
+    document = json.loads((folder / checkpoint.DOCUMENT).read_text())
+    document["config"]["embed"] = 32
+    del document["sha256"]
+    payload = (folder / checkpoint.TENSORS).read_bytes()
+    document["sha256"] = checkpoint._digest(payload, document)
+    (folder / checkpoint.DOCUMENT).write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"does not fit its settings: .*size mismatch"):
+        checkpoint.load(folder)
+
+
+def test_layouts_must_agree(tmp_path: Path) -> None:
+    from pear.variables import PUBLISHED
+
+    with pytest.raises(InputError, match="different layouts"):
+        checkpoint.save(tmp_path / "m", built(tiny()), Normaliser.identity(PUBLISHED), {})
+
+
+def test_the_mirror_needs_statistics_that_it_keeps(tmp_path: Path) -> None:
+    model, statistics = built(tiny(symmetry="c4h")), normaliser(TINY, odd_means=True)
+    with pytest.raises(InputError, match=r"mean 0 for 10m_v_component.*mirror_symmetric"):
+        checkpoint.save(tmp_path / "m", model, statistics, {})
+    fixed = mirror_symmetric(statistics)
+    checkpoint.save(tmp_path / "m", model, fixed, {})
+    assert fixed.surface_mean[0] == 0
+    assert fixed.upper_mean[1].abs().max() == 0
+    torch.testing.assert_close(fixed.surface_mean[1], statistics.surface_mean[1])
+    want = torch.hypot(statistics.upper_std[1], statistics.upper_mean[1])
+    torch.testing.assert_close(fixed.upper_std[1], want)
+    torch.testing.assert_close(fixed.upper_step_std, statistics.upper_step_std)
+
+
+def test_the_file_is_plain_safetensors(folder: Path) -> None:
+    tensors = load_file(folder / checkpoint.TENSORS)
+    assert {name.split(".")[0] for name in tensors} == {"model", "normaliser"}
+    assert "model.orography" in tensors

@@ -1,0 +1,244 @@
+"""PEAR: the reference numbers, every size, the forcing, the residual, and the symmetries."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from model_world import TINY, built, fields, normaliser, tiny
+
+from pear.models.config import PearConfig
+from pear.models.equivariance import equivariance_errors
+from pear.models.pear import Pear
+from pear.models.published import load_published
+from pear.sphere.grid import centres
+from pear.sphere.symmetry import C4H, IDENTITY
+from pear.variables import LEVELS, VARIABLES, Layout
+
+SURFACE = tuple(v.name for v in VARIABLES if v.kind == "surface")
+UPPER = tuple(v.name for v in VARIABLES if v.kind == "upper")
+
+
+def test_reference_numbers_of_the_public_code(shared: Path) -> None:
+    model = load_published(shared / "fixtures" / "pear_nside32_state_dict.pt", nside=32)
+    numbers = np.load(shared / "fixtures" / "pear_nside32_io.npz")
+    with torch.inference_mode():
+        out = model(*(torch.from_numpy(numbers[f"input_{k}"]) for k in ("surface", "upper")))
+    for got, kind in zip(out, ("surface", "upper"), strict=True):
+        want = numbers[f"output_{kind}"]
+        assert got.shape == want.shape
+        assert np.abs(got.numpy() - want).max() <= 2e-5 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("nside", [8, 16, 32, 64, 128, 256])
+@pytest.mark.parametrize("kind", ["published", "r", "c4h"])
+def test_every_grid_builds_and_runs(nside: int, kind: str) -> None:
+    one = Layout(SURFACE[2:3], UPPER[-1:], LEVELS[:2])
+    small: dict[str, Any] = {
+        "nside": nside, "layout": one, "embed": 8, "heads": (2, 2, 2, 2), "depths": (0, 2, 0, 0),
+    }  # fmt: skip
+    config = (
+        PearConfig.published(**small) if kind == "published" else PearConfig(**small, symmetry=kind)
+    )
+    x = fields(config)
+    with torch.inference_mode():
+        out = built(config)(*x)
+    for before, after in zip(x, out, strict=True):
+        assert after.shape == before.shape
+        assert torch.isfinite(after).all()
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4, 13])
+@pytest.mark.parametrize(("surface", "upper"), [(1, 1), (4, 5), (2, 3)])
+@pytest.mark.parametrize("symmetry", ["r", "c4h"])
+def test_every_layout_and_batch(levels: int, surface: int, upper: int, symmetry: str) -> None:
+    layout = Layout(SURFACE[-surface:], UPPER[-upper:], LEVELS[:levels])
+    config = tiny(layout=layout, symmetry=symmetry)
+    model, x = built(config), fields(config, batch=3)
+    with torch.inference_mode():
+        together = model(*x)
+        single = model(*(field[1:2] for field in x))
+    for many, one, before in zip(together, single, x, strict=False):
+        assert many.shape == before.shape
+        torch.testing.assert_close(many[1:2], one, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("symmetry", ["r", "c4h"])
+@pytest.mark.parametrize("nside", [8, 16])
+def test_symmetry_of_the_whole_network(symmetry: str, nside: int) -> None:
+    """Random weights and biases in float64: the rotation is exact, the mirror to rounding."""
+    config = tiny(nside=nside, symmetry=symmetry, patch=4 if nside == 8 else 16)
+    errors = equivariance_errors(built(config), C4H)
+    for element in C4H:
+        error = errors[element.name]
+        if not element.mirror:
+            assert error == 0, element.name
+        elif symmetry == "c4h":
+            assert error <= 1e-12, element.name
+        else:
+            assert error > 0.1, element.name
+
+
+def test_symmetry_of_the_full_layout() -> None:
+    errors = equivariance_errors(built(PearConfig.small(8, symmetry="c4h")))
+    assert errors.pop("R") == 0
+    assert max(errors.values()) <= 1e-12
+
+
+def test_the_published_shift_breaks_the_rotation() -> None:
+    errors = equivariance_errors(built(PearConfig.published(8, layout=TINY)), C4H)
+    assert errors.pop(IDENTITY.name) == 0
+    assert min(errors.values()) > 0.05
+
+
+def test_a_wrong_sign_of_the_wind_breaks_the_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny(symmetry="c4h", forcings=())
+    model = built(config)
+    monkeypatch.setattr(Layout, "mirror_signs", lambda self, kind: (1,) * 2)
+    assert equivariance_errors(model)["M"] > 0.05
+
+
+def test_levels_are_padded_and_cropped_at_the_same_end() -> None:
+    """Without blocks a level hears its own pair only; the published padding mixes pairs."""
+    layout = Layout(TINY.surface, TINY.upper[:1], LEVELS[:5])
+    heard = {}
+    for padding in ("top", "published"):
+        config = tiny(layout=layout, depths=(0, 0, 0, 0), padding=padding, forcings=())
+        model, (surface, upper) = built(config), fields(config)
+        upper.requires_grad_()
+        _, out = model(surface, upper)
+        change = out - upper
+        heard[padding] = []
+        for level in range(5):
+            (grad,) = torch.autograd.grad(change[:, :, level].sum(), upper, retain_graph=True)
+            heard[padding].append([bool(grad[:, :, other].any()) for other in range(5)])
+    pair = [level // 2 for level in range(5)]
+    shifted = [(level + 1) // 2 for level in range(5)]
+    assert heard["top"] == [[pair[a] == pair[b] for b in range(5)] for a in range(5)]
+    assert heard["published"] == [[pair[a] == shifted[b] for b in range(5)] for a in range(5)]
+
+
+def test_residual_starts_at_persistence() -> None:
+    config = tiny()
+    model, x = built(config, random=False), fields(config, batch=2)
+    for before, after in zip(x, model(*x), strict=False):
+        torch.testing.assert_close(after, before, rtol=0, atol=0)
+    loss = sum((after - 1).square().mean() for after in model(*x))
+    loss.backward()
+    assert model.recover_upper.weight.grad.abs().max() > 0
+
+
+def test_step_scale_is_the_spread_of_the_change() -> None:
+    config = tiny()
+    model, x = built(config), fields(config)
+    plain = [a - b for a, b in zip(model(*x), x, strict=False)]
+    model.set_step_scale(normaliser(TINY))
+    scaled = [a - b for a, b in zip(model(*x), x, strict=False)]
+    torch.testing.assert_close(scaled[0], plain[0] / 3, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scaled[1], plain[1] / 4, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="only a residual model"):
+        built(tiny(residual=False)).set_step_scale(normaliser(TINY))
+
+
+def test_forcing_by_name() -> None:
+    config = tiny()
+    model = built(config)
+    times = np.array(["2000-01-01T00", "2000-07-01T15:00:00"], "datetime64[s]")
+    forcing = model.forcing(times)
+    assert forcing is not None
+    assert forcing.shape == (2, 5, 768)
+    sine, orography, land, cosine, sine_year = forcing.unbind(1)
+    expected = torch.from_numpy(np.sin(np.radians(centres(8)[0]))).float()
+    torch.testing.assert_close(sine[0], expected)
+    torch.testing.assert_close(orography[1], model.orography)
+    assert 0 < orography.min() < orography.max() < 1
+    torch.testing.assert_close(land[0], model.land_fraction)
+    assert (cosine[0] == 1).all()
+    assert (sine_year[0] == 0).all()
+    # Half a year and half a day later the phase is opposite: 182.62 days.
+    torch.testing.assert_close(cosine[1], torch.full((768,), -1.0), rtol=0, atol=1e-4)
+
+
+def test_forcing_in_another_order_and_half_precision() -> None:
+    config = tiny(forcings=("sin_year", "orography"))
+    model = built(config).to(torch.bfloat16)
+    forcing = model.forcing(np.datetime64("2000-04-01T07:00"))
+    assert forcing is not None
+    assert forcing.dtype == torch.bfloat16
+    assert float(forcing[0, 0, 0]) == pytest.approx(1, abs=0.01)
+    assert built(tiny(forcings=())).forcing(np.datetime64("2000-01-01")) is None
+
+
+def test_static_fields_must_be_set_and_fit() -> None:
+    model = Pear(tiny())
+    with pytest.raises(ValueError, match=r"orography is not set; call set_static\(orography"):
+        model.forcing(np.datetime64("2000-01-01"))
+    with pytest.raises(ValueError, match=r"shape \(768,\), got shape \(3,\)"):
+        model.set_static(orography=np.zeros(3))
+    with pytest.raises(ValueError, match="no static forcing 'roughness'"):
+        model.set_static(roughness=np.zeros(768))
+    with pytest.raises(ValueError, match="must be finite"):
+        model.set_static(land_fraction=np.full(768, np.nan))
+
+
+def test_the_forcing_matters_and_is_asked_for() -> None:
+    config = tiny()
+    model, (surface, upper, forcing) = built(config), fields(config)
+    for index in range(5):
+        changed = forcing.clone()
+        changed[:, index] += 1
+        assert not torch.equal(model(surface, upper, forcing)[0], model(surface, upper, changed)[0])
+    with pytest.raises(ValueError, match="needs forcing"):
+        model(surface, upper)
+    with pytest.raises(ValueError, match=r"forcing has shape \(1, 4, 768\)"):
+        model(surface, upper, forcing[:, 1:])
+
+
+@pytest.mark.parametrize(("index", "name"), [(0, "surface"), (1, "upper")])
+def test_wrong_shapes_are_named(index: int, name: str) -> None:
+    config = tiny(forcings=())
+    x = list(fields(config))
+    x[index] = x[index][..., :-1]
+    with pytest.raises(ValueError, match=rf"{name} has shape .* must be"):
+        built(config)(*x)
+
+
+@pytest.mark.parametrize("symmetry", ["r", "c4h"])
+def test_every_weight_learns(symmetry: str) -> None:
+    config = tiny(symmetry=symmetry)
+    model = built(config).train()
+    surface, upper = model(*fields(config))
+    (surface.square().mean() + upper.square().mean()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+# The compiler itself builds an autograd function the way that torch deprecates.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("symmetry", ["r", "c4h"])
+def test_compiles_without_graph_breaks(symmetry: str) -> None:
+    config = tiny(symmetry=symmetry)
+    model, x = built(config), fields(config)
+    want = model(*x)
+    torch._dynamo.reset()
+    got = torch.compile(model, fullgraph=True, backend="aot_eager")(*x)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_depths_are_told_apart() -> None:
+    """Without a depth embedding, equal levels are treated alike; with it they are not."""
+    layout = Layout(TINY.surface, TINY.upper, LEVELS[:6])
+    for embedding in (False, True):
+        config = tiny(layout=layout, depths=(0, 0, 0, 0), depth_embedding=embedding, forcings=())
+        model, (surface, upper) = built(config), fields(config)
+        upper = upper[:, :, :2].repeat(1, 1, 3, 1)
+        _, out = model(surface, upper)
+        same = [torch.allclose(out[:, :, 2 * a], out[:, :, 2 * b]) for a, b in
+                combinations(range(3), 2)]  # fmt: skip
+        assert same == [not embedding] * 3
