@@ -12,7 +12,19 @@ import sys
 import typer
 
 from pear import __version__
-from pear.cli import bench, evaluate, forecast, import_checkpoint, ingest, inspect, models, runs, serve
+from pear.cli import (
+    bench,
+    evaluate,
+    forecast,
+    import_checkpoint,
+    ingest,
+    inspect,
+    models,
+    runs,
+    serve,
+    simulate,
+    train,
+)
 from pear.errors import InputError
 
 app = typer.Typer(
@@ -39,7 +51,9 @@ def _root(
     """Weather forecasts on HEALPix: ingest, train, forecast, evaluate, serve."""
 
 
-for _verb in (bench, evaluate, forecast, import_checkpoint, ingest, inspect, models, runs, serve):
+for _verb in (
+    bench, evaluate, forecast, import_checkpoint, ingest, inspect, models, runs, serve, simulate, train,
+):  # fmt: skip
     _verb.register(app)
 
 
