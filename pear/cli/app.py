@@ -52,7 +52,8 @@ def _root(
 
 
 for _verb in (
-    bench, evaluate, forecast, import_checkpoint, ingest, inspect, models, runs, serve, simulate, train,
+    bench, evaluate, forecast, import_checkpoint, ingest, inspect, models, runs, serve, simulate,
+    train,
 ):  # fmt: skip
     _verb.register(app)
 
