@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster, fire_and_forget
 from pear.errors import InputError
 from pipelines.logs import configure_from_environment
 
-_CONNECT_SECONDS = 20
+_CONNECT_SECONDS = 10
 
 
 def call(path: str, *arguments: Any) -> Any:
@@ -104,7 +104,8 @@ def _local_cluster(workers: int, threads: int) -> LocalCluster:
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        # No dashboard, and no argument about its port when several clusters share a machine.
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         silence_logs=logging.ERROR,
         # OpenBLAS serves numpy and scipy only, which hold no long loops in a worker.
         env={**limits, "OPENBLAS_NUM_THREADS": "1", "PEAR_THREADS": str(threads)},

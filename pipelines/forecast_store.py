@@ -151,7 +151,8 @@ class ForecastWriter:
 
     def _read(self, index: int, name: str) -> Fields:
         try:
-            with np.load(self._file(index)) as kept:
+            # numpy leaves a file it opened itself open when it cannot read it
+            with self._file(index).open("rb") as file, np.load(file) as kept:
                 return np.asarray(kept[name])
         except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
             raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from pear.errors import InputError
 if TYPE_CHECKING:
     from pipelines.catalog import Job
     from pipelines.datafolder import DataFolder
+    from pipelines.execute import Engine
 
 
 def register(app: typer.Typer) -> None:
@@ -55,13 +56,13 @@ def forecast(
         runs: list[Job] = [run for run, _ in asked]
         if any(run.active for run in runs):
             engine.start()
-            runs = _watch(engine, runs)
+            runs = watch(engine, runs)
     finally:
         engine.close()
     _report(folder, runs, as_json)
 
 
-def _watch(engine: Any, runs: Sequence[Job]) -> list[Job]:
+def watch(engine: Engine, runs: Sequence[Job]) -> list[Job]:
     """Show a bar over the steps of all runs until the last has ended."""
     seen = {run.id: 0 for run in runs}
     with progress("forecast", sum(run.progress.total for run in runs)) as tick:
@@ -71,8 +72,7 @@ def _watch(engine: Any, runs: Sequence[Job]) -> list[Job]:
             seen[run.id] = run.progress.step
             tick(ahead, f"{run.id} {run.status}")
 
-        ended: list[Job] = engine.wait([run.id for run in runs], watch=moved)
-        return ended
+        return engine.wait([run.id for run in runs], watch=moved)
 
 
 def _report(folder: DataFolder, runs: Sequence[Job], as_json: bool) -> None:

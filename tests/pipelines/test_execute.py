@@ -1,0 +1,226 @@
+"""The engine over a real cluster of processes: requests, refusals, deaths, recovery."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_world import DAY, LAYOUT, START, make_world, read_fields, write_days
+
+from pear.errors import InputError
+from pear.variables import Layout
+from pipelines.catalog import BATCH, Catalog
+from pipelines.datafolder import DataFolder
+from pipelines.execute import Engine, QueueFullError
+from pipelines.forecast import run_forecast
+from pipelines.register import refresh
+
+WAIT = 120
+
+
+def until(true: Callable[[], bool], seconds: float = WAIT) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            pytest.fail("waited in vain")
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    return make_world(tmp_path_factory.mktemp("engine") / "data", days=12)
+
+
+@pytest.fixture(scope="module")
+def engine(data: DataFolder) -> Iterator[Engine]:
+    with Engine(data, workers=2, threads=1) as running:
+        assert running.ready(WAIT)
+        yield running
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> Iterator[Engine]:
+    """An engine that was not started: what it accepts stays queued."""
+    made = Engine(make_world(tmp_path / "data"), max_queue=3)
+    yield made
+    made.close()
+
+
+def twin(tmp_path: Path, init: np.datetime64, lead: int, days: int) -> dict[str, np.ndarray]:
+    """The same run, undisturbed, in this process."""
+    data = make_world(tmp_path / "twin", days=days)
+    with Catalog(data.catalog) as catalog:
+        refresh(data, catalog)
+        run, _ = catalog.submit_run("tiny", init, lead, options={"analysis": "demo"})
+        assert run_forecast(str(data.root), run.id, str(data.catalog)) == "succeeded"
+        return read_fields(data.forecast(run.id))
+
+
+def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_the_submitting_process_loads_no_tensors(tmp_path: Path) -> None:
+    code = "import sys, pipelines.execute; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path)
+    assert done.returncode == 0
+
+
+def test_a_batch_runs_on_two_workers_and_each_run_once(engine: Engine, data: DataFolder) -> None:
+    times = START + DAY * np.arange(4)
+    asked = engine.request_forecasts(times, 48, priority=BATCH)
+    assert all(created for _, created in asked)
+    ended = engine.wait([run.id for run, _ in asked], WAIT)
+    assert [run.status for run in ended] == ["succeeded"] * 4
+    again = engine.request_forecasts(times, 48)
+    assert [(run.id, created) for run, created in again] == [(run.id, False) for run in ended]
+    for run in ended:
+        ends = [e for e in engine.catalog.log(run.id) if e.message in ("started", "succeeded")]
+        assert len(ends) == 2
+
+
+def test_progress_is_told_step_by_step(engine: Engine) -> None:
+    steps: list[int] = []
+    run_id = engine.submit_forecast("tiny", START + 4 * DAY, 240)
+    (run,) = engine.wait([run_id], WAIT, lambda job: steps.append(job.progress.step))
+    assert run.status == "succeeded"
+    assert steps == sorted(steps)
+    assert steps[-1] == 10
+    assert run.progress.seconds_per_step is not None
+
+
+def test_what_cannot_be_forecast_is_refused_before_anything_is_queued(idle: Engine) -> None:
+    data = idle.data
+    partial = Layout(LAYOUT.surface[:1], (), ())
+    write_days(data, "partial", layout=partial)
+    cases = [
+        ({"init_time": START + 99 * DAY}, "not in analysis"),
+        ({"init_time": START, "analysis": "partial"}, "lacks 10m_v_component_of_wind, geopot"),
+        ({"init_time": START, "analysis": "demos"}, "did you mean demo"),
+        ({"init_time": START, "analysis": "../demo"}, "is no name"),
+        ({"init_time": START, "model": "tini"}, "did you mean tiny"),
+        ({"init_time": START, "lead_hours": 30}, "no multiple"),
+        ({"init_time": START, "lead_hours": 24 * 5000}, "longer than 1000 steps"),
+    ]
+    for changes, words in cases:
+        with pytest.raises(InputError, match=words):
+            idle.request_forecast(**{"lead_hours": 48, **changes})  # type: ignore[arg-type]
+    mixed = [START, START + 99 * DAY]
+    with pytest.raises(InputError):
+        idle.request_forecasts(mixed, 48)
+    assert idle.catalog.runs().items == ()
+
+
+def test_a_full_queue_refuses_with_a_time_to_come_back(idle: Engine) -> None:
+    idle.request_forecasts(START + DAY * np.arange(3), 24)
+    with pytest.raises(QueueFullError) as refusal:
+        idle.request_forecast(START, 48)
+    assert refusal.value.retry_after > 0
+    run, created = idle.request_forecast(START, 24)
+    assert (run.status, created) == ("queued", False)
+    idle.cancel(run.id)
+    assert idle.request_forecast(START, 48)[1]
+
+
+def test_a_worker_that_is_killed_costs_no_step(
+    engine: Engine, data: DataFolder, tmp_path: Path
+) -> None:
+    init, lead = START + 5 * DAY, 24 * 60
+    run_id = engine.submit_forecast(None, init, lead)
+    until(lambda: engine.catalog.run(run_id).progress.step >= 5)
+    os.kill(worker_of(engine, run_id), signal.SIGKILL)
+    step = engine.catalog.run(run_id).progress.step
+    (run,) = engine.wait([run_id], WAIT)
+    assert run.status == "succeeded"
+    if run.attempts > 1:  # else it was through before the signal came
+        assert "taken over" in [event.message for event in engine.catalog.log(run_id)]
+    assert step >= 5
+    assert same(read_fields(data.forecast(run_id)), twin(tmp_path, init, lead, days=12))
+
+
+def worker_of(engine: Engine, run_id: str) -> int:
+    """Process of the worker that holds a run, from the lock it has."""
+    lock = engine.data.scratch / f"{run_id}.lock"
+    inode = str(lock.stat().st_ino)
+    for line in Path("/proc/locks").read_text().splitlines():
+        words = line.split()
+        if words[1] == "FLOCK" and words[5].rsplit(":", 1)[1] == inode:
+            return int(words[4])
+    pytest.fail(f"nobody holds {lock}")
+
+
+def test_cancelling_a_running_run_stops_it(engine: Engine, data: DataFolder) -> None:
+    run_id = engine.submit_forecast(None, START + 6 * DAY, 24 * 900)
+    until(lambda: engine.catalog.run(run_id).progress.step >= 2)
+    engine.cancel(run_id)
+    (run,) = engine.wait([run_id], 20)
+    assert run.status == "cancelled"
+    assert not data.forecast(run_id).exists()
+
+
+def test_a_run_that_another_process_queued_is_adopted(engine: Engine, data: DataFolder) -> None:
+    with Catalog(data.catalog) as other:
+        run, _ = other.submit_run("tiny", START + 7 * DAY, 24, options={"analysis": "demo"})
+    (ended,) = engine.wait([run.id], WAIT)
+    assert ended.status == "succeeded"
+
+
+SERVICE = """
+import sys
+from pipelines.datafolder import DataFolder
+from pipelines.execute import Engine
+if __name__ == "__main__":
+    with Engine(DataFolder.open(sys.argv[1]), threads=1) as engine:
+        for day in range(int(sys.argv[2])):
+            engine.submit_forecast(None, f"2001-03-{day + 1:02d}", 24 * 40)
+        engine.wait([job.id for job in engine.catalog.active()])
+"""
+
+
+def test_what_a_killed_service_owed_is_taken_up_at_the_next_start(tmp_path: Path) -> None:
+    data, script = make_world(tmp_path / "data"), tmp_path / "service.py"
+    script.write_text(SERVICE)
+    service = subprocess.Popen([sys.executable, str(script), str(data.root), "3"])
+    with Catalog(data.catalog) as catalog:
+        until(lambda: any(run.progress.step >= 3 for run in catalog.runs().items))
+        service.send_signal(signal.SIGKILL)
+        service.wait()
+        owed = [job.id for job in catalog.active()]
+        assert owed
+    with Engine(data, threads=1) as engine:
+        ended = engine.wait(owed, WAIT)
+        assert [run.status for run in ended] == ["succeeded"] * len(owed)
+        assert engine.catalog.counts()["succeeded"] == 3
+    for run in ended:
+        assert np.isfinite(read_fields(data.forecast(run.id))["geopotential"]).all()
+    expected = twin(tmp_path, START, 24 * 40, days=4)
+    first = next(run.id for run in ended if run.id.startswith("20010301"))
+    assert same(read_fields(data.forecast(first)), expected)
+
+
+def test_an_engine_that_is_closed_gives_its_runs_back(tmp_path: Path) -> None:
+    data = make_world(tmp_path / "data")
+    engine = Engine(data, threads=1).start()
+    run_id = engine.submit_forecast(None, START, 24 * 900)
+    until(lambda: engine.catalog.run(run_id).progress.step >= 2)
+    engine.close()
+    with Catalog(data.catalog) as catalog:
+        run = catalog.run(run_id)
+        assert (run.status, run.reason) == ("queued", "the engine was stopped")
+        assert run.progress.step >= 2
+
+
+def test_an_address_without_a_scheduler_is_a_clear_error(tmp_path: Path) -> None:
+    engine = Engine(make_world(tmp_path / "data"), scheduler="tcp://127.0.0.1:9").start()
+    try:
+        with pytest.raises(InputError, match="no scheduler answers"):
+            engine.ready(WAIT)
+    finally:
+        engine.close()

@@ -1,0 +1,265 @@
+"""One run: what it writes, and what happens when it is stopped, killed, cancelled or goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from engine_world import (
+    DAY,
+    LAYOUT,
+    START,
+    fields,
+    make_world,
+    normaliser,
+    read_fields,
+    tiny_model,
+    write_model,
+)
+
+from pear.rollout import PearForecaster
+from pipelines import forecast
+from pipelines.catalog import Catalog, Run
+from pipelines.datafolder import DataFolder
+from pipelines.register import refresh
+from pipelines.states import read_state
+from pipelines.store import ForecastWriter
+from pipelines.work import hold
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataFolder:
+    return make_world(tmp_path / "data")
+
+
+@pytest.fixture
+def catalog(data: DataFolder) -> Iterator[Catalog]:
+    with Catalog(data.catalog) as made:
+        refresh(data, made)
+        yield made
+
+
+def submit(catalog: Catalog, init: np.datetime64 = START, lead: int = 96) -> Run:
+    return catalog.submit_run("tiny", init, lead, options={"analysis": "demo"})[0]
+
+
+def perform(data: DataFolder, run: Run) -> str:
+    return forecast.run_forecast(str(data.root), run.id, str(data.catalog))
+
+
+def test_a_run_holds_what_the_model_says_bit_for_bit(data: DataFolder, catalog: Catalog) -> None:
+    run = submit(catalog)
+    assert perform(data, run) == "succeeded"
+    stored = read_fields(data.forecast(run.id))
+    forecaster = forecast.forecaster_of(data, catalog.model())
+    initial = read_state(data.analysis("demo"), START, LAYOUT)
+    states = [initial, *forecaster.forecast(initial, 4)]
+    for lead, state in enumerate(states):
+        for name, level, values in state.fields():
+            kept = stored[name][0, lead]
+            if level is not None:
+                kept = kept[sorted(LAYOUT.levels).index(level)]
+            np.testing.assert_array_equal(kept, values[0].numpy())
+    assert catalog.run(run.id).progress.step == 4
+    assert not list(data.scratch.glob("*.lock"))
+
+
+def test_a_run_that_has_ended_is_not_touched_again(data: DataFolder, catalog: Catalog) -> None:
+    run = submit(catalog)
+    perform(data, run)
+    before = catalog.run(run.id)
+    assert perform(data, run) == "succeeded"
+    assert catalog.run(run.id) == before
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing may catch it and tidy up."""
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Call ``act`` when the step of this lead has been written."""
+    whole = ForecastWriter.write_step
+
+    def write(self: ForecastWriter, index: int, surface: Any, upper: Any) -> None:
+        whole(self, index, surface, upper)
+        if index == step:
+            act()
+
+    monkeypatch.setattr(ForecastWriter, "write_step", write)
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 4])
+def test_a_killed_run_goes_on_from_its_last_step_to_the_same_bits(
+    data: DataFolder, catalog: Catalog, step: int
+) -> None:
+    def die() -> None:
+        raise KilledError
+
+    whole, broken = submit(catalog), submit(catalog, START + DAY)
+    perform(data, whole)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(step, patch, die)
+        with pytest.raises(KilledError):
+            perform(data, broken)
+    assert catalog.run(broken.id).status == "running"
+    assert not data.forecast(broken.id).exists()
+    steps: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for index in range(5):
+            stop_at(index, patch, lambda index=index: steps.append(index))  # type: ignore[misc]
+        assert perform(data, broken) == "succeeded"
+    assert steps == list(range(step + 1, 5))
+    stored = read_fields(data.forecast(broken.id))
+    forecaster = forecast.forecaster_of(data, catalog.model())
+    initial = read_state(data.analysis("demo"), START + DAY, LAYOUT)
+    for lead, state in enumerate(forecaster.forecast(initial, 4), 1):
+        np.testing.assert_array_equal(
+            stored["2m_temperature"][0, lead], state.surface[0, 0].numpy()
+        )
+
+
+def test_a_run_killed_between_publishing_and_its_row_is_finished_not_repeated(
+    data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = submit(catalog)
+    publish = ForecastWriter.publish
+
+    def then_die(self: ForecastWriter) -> Path:
+        publish(self)
+        raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ForecastWriter, "publish", then_die)
+        with pytest.raises(KilledError):
+            perform(data, run)
+    stamp = data.forecast(run.id).stat().st_mtime_ns
+    stop_at(1, monkeypatch, lambda: pytest.fail("computed again"))
+    assert perform(data, run) == "succeeded"
+    assert data.forecast(run.id).stat().st_mtime_ns == stamp
+
+
+def test_a_damaged_step_is_computed_again(data: DataFolder, catalog: Catalog) -> None:
+    def die() -> None:
+        raise KilledError
+
+    run = submit(catalog)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(2, patch, die)
+        with pytest.raises(KilledError):
+            perform(data, run)
+    kept = sorted((data.root / "forecasts").glob(".*.steps/*.npz"))
+    assert len(kept) == 3
+    kept[-1].write_bytes(kept[-1].read_bytes()[:1000])
+    assert perform(data, run) == "succeeded"
+    stored = read_fields(data.forecast(run.id))
+    assert all(np.isfinite(values).all() for values in stored.values())
+
+
+def test_a_cancelled_run_stops_before_its_next_step_and_publishes_nothing(
+    data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = submit(catalog)
+    stop_at(2, monkeypatch, lambda: catalog.cancel(run.id) and None)
+    stop_at(3, monkeypatch, lambda: pytest.fail("went on after it was cancelled"))
+    assert perform(data, run) == "cancelled"
+    assert not data.forecast(run.id).exists()
+    assert [event.message for event in catalog.log(run.id)][-2:] == [
+        "cancellation asked for", "cancelled"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scale", "word"), [(float("nan"), "finite"), (60.0, "left the atmos")])
+def test_values_that_are_no_weather_stop_the_run_naming_step_and_variable(
+    data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, scale: float, word: str
+) -> None:
+    model = PearForecaster._step
+
+    def step(self: PearForecaster, state: Any) -> Any:
+        following = model(self, state)
+        if (state.valid_time[0] - START) // DAY < 1:
+            return following
+        return following.map(lambda values: values * scale)
+
+    monkeypatch.setattr(PearForecaster, "_step", step)
+    run = submit(catalog)
+    assert perform(data, run) == "failed"
+    failed = catalog.run(run.id)
+    assert failed.reason is not None
+    assert "step 2 of 4" in failed.reason
+    assert "2m_temperature" in failed.reason
+    assert word in failed.reason
+    assert failed.error_kind == "InputError"
+    assert failed.progress.step == 1
+    assert not data.forecast(run.id).exists()
+
+
+def test_trouble_that_may_pass_puts_the_run_back_and_its_traceback_into_the_log(
+    data: DataFolder, catalog: Catalog
+) -> None:
+    def no_space() -> None:
+        raise OSError(28, "No space left on device")
+
+    run = submit(catalog)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(2, patch, no_space)
+        assert perform(data, run) == "queued"
+    back = catalog.run(run.id)
+    assert (back.status, back.progress.step) == ("queued", 1)
+    noted = [event for event in catalog.log(run.id) if event.level == "error"]
+    assert "No space left" in noted[0].message
+    assert "no_space" in noted[0].details["traceback"]
+    assert perform(data, run) == "succeeded"
+
+
+def test_a_run_that_another_live_worker_holds_is_left_to_it(
+    data: DataFolder, catalog: Catalog
+) -> None:
+    run = submit(catalog)
+    with hold(data.scratch / f"{run.id}.lock") as held:
+        assert held
+        assert perform(data, run) == "elsewhere"
+    assert catalog.run(run.id).status == "queued"
+    assert perform(data, run) == "succeeded"
+
+
+def test_a_worker_that_was_overtaken_lets_go_and_changes_nothing(
+    data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = submit(catalog)
+    stop_at(2, monkeypatch, lambda: catalog.start(run.id, "another host") and None)
+    assert perform(data, run) == "lost"
+    assert (catalog.run(run.id).status, catalog.run(run.id).owner) == ("running", "another host")
+    assert not data.forecast(run.id).exists()
+
+
+def test_a_checkpoint_that_was_exchanged_under_its_name_is_refused(
+    data: DataFolder, catalog: Catalog
+) -> None:
+    run = submit(catalog)
+    other = write_model(data, tiny_model(seed=2))
+    mine = data.model(run.model)
+    for name in ("model.safetensors", "checkpoint.json"):
+        (mine / name).write_bytes((data.model(other) / name).read_bytes())
+    forecast._load.cache_clear()
+    assert perform(data, run) == "failed"
+    assert "the catalog says" in str(catalog.run(run.id).reason)
+
+
+def test_a_model_is_loaded_once_and_kept(
+    data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = forecast.forecaster_of(data, catalog.model())
+    monkeypatch.setattr(forecast.checkpoint, "load", lambda _: pytest.fail("loaded again"))
+    assert forecast.forecaster_of(data, catalog.model()) is first
+
+
+def test_the_world_of_these_tests_is_one_where_errors_would_show() -> None:
+    surface, upper = (torch.from_numpy(values) for values in fields(1))
+    with torch.inference_mode():
+        new_surface, _ = tiny_model()(*normaliser()(surface, upper))
+    change = new_surface - normaliser()(surface, upper)[0]
+    assert 0.1 < float(change.std()) < 3
