@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import logging
 import os
+from functools import lru_cache
 from typing import Any
 
 import dask
@@ -14,6 +16,7 @@ from pear.errors import InputError
 from pipelines.logs import configure_from_environment
 
 _CONNECT_SECONDS = 10
+_OURS = "PEAR_THREADS"
 
 
 def call(path: str, *arguments: Any) -> Any:
@@ -21,9 +24,19 @@ def call(path: str, *arguments: Any) -> Any:
 
     The process that submits work names it only; it never imports what the work needs.
     """
-    configure_from_environment()
+    _enter()
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)(*arguments)
+
+
+@lru_cache(maxsize=1)
+def _enter() -> None:
+    """Once per worker process: follow the parent's log level, and be quick to leave."""
+    configure_from_environment()
+    if os.environ.get(_OURS):
+        # Taking torch and its friends down in order takes seconds, and a worker has nothing to
+        # lose: what is done is on disk. Registered last, this runs first.
+        atexit.register(os._exit, 0)
 
 
 def default_threads(workers: int) -> int:
@@ -108,5 +121,5 @@ def _local_cluster(workers: int, threads: int) -> LocalCluster:
         scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         silence_logs=logging.ERROR,
         # OpenBLAS serves numpy and scipy only, which hold no long loops in a worker.
-        env={**limits, "OPENBLAS_NUM_THREADS": "1", "PEAR_THREADS": str(threads)},
+        env={**limits, "OPENBLAS_NUM_THREADS": "1", _OURS: str(threads)},
     )
