@@ -3,8 +3,10 @@
 One pass over the analysis; the answer is a folder that is published in one rename::
 
     evaluations/ID/
-      scores.json   what was evaluated, and the records
-      scores.csv    the records alone
+      scores.json   what was evaluated, and records of the headline scores
+      scores.csv    records of all scores, with intervals
+      scores.zarr   the table of means by init time that any score can be made of
+      acc.png rmse.png scorecard.png spectra.png error_maps.png
 """
 
 from __future__ import annotations
@@ -24,11 +26,15 @@ from pear.metrics import ScoreSums
 from pear.rollout import ClimatologyForecaster, Forecaster, PearForecaster, Persistence
 from pipelines.climatology import Climatology
 from pipelines.datafolder import DataFolder
+from pipelines.evaluation.archive import write_tables
 from pipelines.evaluation.folder import climatology_path, pick
-from pipelines.evaluation.records import Record, records, write_csv, write_json
+from pipelines.evaluation.plots import draw
+from pipelines.evaluation.records import FURTHER, HEADLINE, Record, records, write_csv, write_json
+from pipelines.evaluation.tables import REGIONS, Plan, Tables
 from pipelines.evaluation.truth import Analysis
 from pipelines.evaluation.verify import Tick, verify
 from pipelines.files import publish
+from pipelines.training_data import static_fields
 
 
 @dataclass(frozen=True)
@@ -43,14 +49,19 @@ class Evaluation:
         model, analysis, climatology, climatology_kind, inits, lead_days, region.
     records
         One per forecaster, variable, level, lead and region.
-    sums
-        The tables behind the records, by forecaster.
+    tables
+        The sums behind the records, by forecaster.
     """
 
     id: str
     about: Mapping[str, Any]
     records: Sequence[Record]
-    sums: Mapping[str, ScoreSums]
+    tables: Mapping[str, Tables]
+
+    @property
+    def sums(self) -> dict[str, ScoreSums]:
+        """The tables of scores alone, by forecaster."""
+        return {name: table.scores for name, table in self.tables.items()}
 
     @property
     def document(self) -> dict[str, Any]:
@@ -66,8 +77,10 @@ def evaluate_model(
     climatology: str | None = None,
     inits: Times | None = None,
     lead_hours: int = 240,
+    regions: Sequence[str] = REGIONS,
     batch: int = 4,
     device: str = "cpu",
+    plots: bool = True,
     tick: Tick | None = None,
 ) -> Evaluation:
     """Evaluate a model of a data folder against an analysis in it, and write the folder.
@@ -83,10 +96,14 @@ def evaluate_model(
         Init times; every time from which all leads can be verified if not given.
     lead_hours
         Longest lead, a whole number of the model's steps.
+    regions
+        As :func:`pear.metrics.region_weights` names them.
     batch
         Forecasts that run side by side.
     device
         Where the model runs.
+    plots
+        Draw the pictures too.
     tick
         Called with the number of init times done.
 
@@ -113,10 +130,11 @@ def evaluate_model(
         model=model_id,
         inits=inits,
         lead_hours=lead_hours,
+        regions=regions,
         batch=batch,
         tick=tick,
     )
-    write(evaluation, data.evaluation(evaluation.id))
+    write(evaluation, data.evaluation(evaluation.id), plots=plots)
     return evaluation
 
 
@@ -128,6 +146,7 @@ def evaluate(
     model: str,
     inits: Times | None = None,
     lead_hours: int = 240,
+    regions: Sequence[str] = REGIONS,
     batch: int = 4,
     tick: Tick | None = None,
 ) -> Evaluation:
@@ -149,9 +168,12 @@ def evaluate(
         Persistence(forecaster.layout, forecaster.nside, forecaster.step),
         ClimatologyForecaster(climatology, forecaster.step),
     ]
-    sums = verify(
-        [forecaster, *baselines], analysis, climatology, utc(times), steps, batch=batch, tick=tick
+    leads = forecaster.step * np.arange(1, steps + 1)
+    surface = static_fields(forecaster.nside)["land_fraction"]
+    plan = Plan.of(
+        forecaster.layout, forecaster.nside, utc(times), leads, regions, land_fraction=surface
     )
+    tables = verify(plan, [forecaster, *baselines], analysis, climatology, batch=batch, tick=tick)
     about = {
         "model": model,
         "analysis": analysis.name,
@@ -160,14 +182,24 @@ def evaluate(
         "climatology_period": list(climatology.period),
         "inits": [iso(t) for t in times],
         "lead_hours": lead_hours,
-        "regions": ["global"],
+        "regions": list(regions),
     }
+    sums = {name: table.scores for name, table in tables.items()}
     rows = records(sums, model=model, climatology=climatology.name)
-    return Evaluation(_identity(about), about, rows, sums)
+    return Evaluation(_identity(about), about, rows, tables)
 
 
-def write(evaluation: Evaluation, folder: Path) -> Path:
+def write(evaluation: Evaluation, folder: Path, *, plots: bool = True) -> Path:
     """Write an evaluation's folder; an older answer to the same question is replaced.
+
+    Parameters
+    ----------
+    evaluation
+        What to write.
+    folder
+        Where; appears whole or not at all.
+    plots
+        Draw the pictures too.
 
     Returns
     -------
@@ -179,12 +211,23 @@ def write(evaluation: Evaluation, folder: Path) -> Path:
     scratch.mkdir(parents=True)
     try:
         write_json(scratch / "scores.json", evaluation.document)
-        write_csv(scratch / "scores.csv", evaluation.records)
+        about = {"model": evaluation.about["model"], "climatology": evaluation.about["climatology"]}
+        everything = records(evaluation.sums, scores=(*HEADLINE, *FURTHER), intervals=True, **about)
+        write_csv(scratch / "scores.csv", everything)
+        write_tables(scratch / "scores.zarr", evaluation.tables, evaluation.about)
+        if plots:
+            draw(evaluation.tables, scratch, _title(evaluation.about))
         shutil.rmtree(folder, ignore_errors=True)
         publish(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def _title(about: Mapping[str, Any]) -> str:
+    first, last = about["inits"][0][:10], about["inits"][-1][:10]
+    count = len(about["inits"])
+    return f"model {about['model']} on {about['analysis']}, {count} forecasts {first} to {last}"
 
 
 def _steps(forecaster: Forecaster, lead_hours: int) -> int:

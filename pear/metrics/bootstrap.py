@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pear.metrics.scores import FORMULAS, check_same, known, per_init, ratio
 from pear.metrics.statistics import WEIGHT, Array
@@ -24,7 +25,7 @@ class Interval:
     high: Array
 
     @property
-    def excludes_zero(self) -> Array:
+    def excludes_zero(self) -> npt.NDArray[np.bool_]:
         """True where the whole interval lies on one side of zero."""
         return np.asarray((self.low > 0) | (self.high < 0))
 

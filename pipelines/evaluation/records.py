@@ -10,20 +10,25 @@ from typing import Any, Final
 
 import numpy as np
 
-from pear.metrics import ScoreSums, score
+from pear.metrics import Array, ScoreSums, bootstrap, score
 
 Record = dict[str, Any]
 
 HEADLINE: Final = ("acc", "rmse", "mae", "bias")
+FURTHER: Final = ("acc_per_init", "acc_centered", "rmse_per_init", "activity")
 KEYS: Final = ("forecaster", "variable", "level", "lead_days", "region")
-UNDEFINED_ACC: Final = "no anomaly to correlate (0/0): given as 0"
+UNDEFINED: Final = "no anomaly to correlate (0/0): given as 0"
+FEWEST_INITS: Final = 8
+"""Fewer init times tell nothing about how the next ones would differ: no interval is given."""
 _RATIOS: Final = ("acc", "acc_per_init", "acc_centered")
+_BOUNDED: Final = ("acc", "rmse")
 
 
 def records(
     sums: Mapping[str, ScoreSums],
     *,
     scores: Sequence[str] = HEADLINE,
+    intervals: bool = False,
     **about: Any,
 ) -> list[Record]:
     """Turn tables of sums into records with finite scores.
@@ -34,6 +39,9 @@ def records(
         Forecaster name → table.
     scores
         Names of :data:`pear.metrics.SCORES`.
+    intervals
+        Add ``acc_low``, ``acc_high``, ``rmse_low``, ``rmse_high``: 95 % by block bootstrap over
+        init times, where there are enough of them.
     about
         Further entries of every record, such as ``model`` and ``climatology``.
 
@@ -48,15 +56,20 @@ def records(
     ValueError
         If any other score is not finite.
     """
-    return [
-        record for name, table in sums.items() for record in _records_of(name, table, scores, about)
-    ]
+    found: list[Record] = []
+    for name, table in sums.items():
+        values = {which: score(table, which) for which in scores}
+        if intervals and table.inits.size >= FEWEST_INITS:
+            for which in _BOUNDED:
+                bounds = bootstrap(table, which, replicates=500)
+                values |= {f"{which}_low": bounds.low, f"{which}_high": bounds.high}
+        found.extend(_rows(name, table, values, about))
+    return found
 
 
-def _records_of(
-    name: str, table: ScoreSums, scores: Sequence[str], about: Mapping[str, Any]
+def _rows(
+    name: str, table: ScoreSums, values: Mapping[str, Array], about: Mapping[str, Any]
 ) -> Iterable[Record]:
-    values = {which: score(table, which) for which in scores}
     for k, (variable, level) in enumerate(table.channels):
         for j, lead in enumerate(table.leads):
             for r, region in enumerate(table.regions):
@@ -69,10 +82,13 @@ def _records_of(
                     "init_times": len(table.inits),
                     **about,
                 }
-                for which in scores:
-                    value = float(values[which][j, k, r])
-                    if np.isnan(value) and which in _RATIOS:
-                        value, record["note"] = 0.0, UNDEFINED_ACC
+                for which, array in values.items():
+                    value = float(array[j, k, r])
+                    if (
+                        np.isnan(value)
+                        and which.removesuffix("_low").removesuffix("_high") in _RATIOS
+                    ):
+                        value, record["note"] = 0.0, UNDEFINED
                     if not np.isfinite(value):
                         raise ValueError(f"{which} is {value} for {record}")
                     record[which] = value
@@ -86,8 +102,14 @@ def lead_days(lead: np.timedelta64) -> float:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write one JSON document; NaN is an error, never a token that JSON does not have."""
-    path.write_text(json.dumps(document, allow_nan=False, indent=1) + "\n", encoding="utf-8")
+    """Write a JSON document with one line for each record of its ``scores``.
+
+    NaN is an error, never a token that JSON does not have.
+    """
+    lines = [json.dumps(row, allow_nan=False) for row in document.get("scores", [])]
+    head = json.dumps({k: v for k, v in document.items() if k != "scores"}, allow_nan=False)
+    rows = ",\n".join(lines)
+    path.write_text(f'{head[:-1]}, "scores": [\n{rows}\n]}}\n', encoding="utf-8")
 
 
 def write_csv(path: Path, rows: Sequence[Record]) -> None:

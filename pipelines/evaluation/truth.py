@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,26 +18,27 @@ from pipelines.states import states_of
 from pipelines.store import open_store
 
 Fields = npt.NDArray[np.float32]
+Values = npt.NDArray[Any]
 
 
 class Held:
-    """A reader of (channel, cell) fields by time that remembers what is still needed.
+    """A reader of arrays by time that remembers what is still needed.
 
     Parameters
     ----------
     read
-        Reads the fields of one time, (channel, cell).
+        Reads the array of one time, such as fields (channel, cell).
     limit_bytes
         Oldest fields are let go beyond this; reading them again is slow, never wrong.
     """
 
-    def __init__(self, read: Callable[[np.datetime64], Fields], limit_bytes: int = 2**30) -> None:
+    def __init__(self, read: Callable[[np.datetime64], Values], limit_bytes: int = 2**30) -> None:
         self._read, self._limit = read, limit_bytes
-        self._held: OrderedDict[np.datetime64, Fields] = OrderedDict()
+        self._held: OrderedDict[np.datetime64, Values] = OrderedDict()
         self.reads = 0
 
-    def __call__(self, time: np.datetime64) -> Fields:
-        """Return the fields at a time, (channel, cell), physical units."""
+    def __call__(self, time: np.datetime64) -> Values:
+        """Return the array of a time."""
         if time not in self._held:
             self._held[time] = self._read(time)
             self.reads += 1

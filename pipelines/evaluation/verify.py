@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
-from pear.metrics import ScoreSums
 from pear.rollout import Forecaster, channels_of, state_of
+from pear.sphere.grid import angular_power
 from pear.state import State
 from pear.variables import Layout
 from pipelines.climatology import Climatology
+from pipelines.evaluation.tables import Plan, Tables
 from pipelines.evaluation.truth import Analysis, Held, climatology_reader
 
 Fields = npt.NDArray[np.float32]
@@ -27,24 +28,24 @@ class Tick(Protocol):
 
 
 def verify(
+    plan: Plan,
     forecasters: Sequence[Forecaster],
     analysis: Analysis,
     climatology: Climatology,
-    inits: Times,
-    steps: int,
     *,
-    weights: npt.ArrayLike | None = None,
-    regions: tuple[str, ...] = ("global",),
+    inits: Times | None = None,
     batch: int = 4,
     tick: Tick | None = None,
-) -> dict[str, ScoreSums]:
-    """Forecast from every init time and sum the statistics of every lead.
+) -> dict[str, Tables]:
+    """Forecast from init times and sum the statistics of every lead.
 
     Init times go through in order, ``batch`` side by side, so each analysis time is read once
     and only those of one batch's leads are held.
 
     Parameters
     ----------
+    plan
+        Axes of the tables.
     forecasters
         All of one layout, grid and step; their names are the keys of the answer.
     analysis
@@ -52,42 +53,49 @@ def verify(
     climatology
         Reference of the anomalies, at the valid time; same layout and grid.
     inits
-        Init times, strictly increasing.
-    steps
-        Leads are step, 2·step, …, steps·step.
-    weights, regions
-        (region, cell) and their names; the globe if not given.
+        The part of the plan's init times to do here; all if not given.
     batch
         Forecasts that run side by side.
     tick
-        Called once per init time.
+        Called with the number of init times done.
 
     Raises
     ------
     InputError
         If a time is missing in the analysis, or a forecast leaves the atmosphere.
     """
-    first, times = forecasters[0], utc(inits)
-    _check(forecasters, analysis, climatology, times, steps)
-    leads = first.step * np.arange(1, steps + 1)
-    w = np.ones((1, 12 * first.nside**2)) if weights is None else np.asarray(weights)
-    sums = {f.name: ScoreSums(times, leads, first.layout.channels, regions) for f in forecasters}
+    times = plan.inits if inits is None else utc(inits)
+    check(plan, forecasters, analysis, climatology, times)
+    tables = {f.name: Tables.empty(plan, times) for f in forecasters}
+    rows = plan.charted_rows()
     truth, usual = Held(analysis.read), Held(climatology_reader(climatology))
+    spectrum = Held(lambda time: angular_power(truth(time)[rows]))
     for start in range(0, len(times), batch):
         group = times[start : start + batch]
-        truth.forget_before(group[0])
-        usual.forget_before(group[0])
-        initial = _initial(truth, group, first.layout)
-        streams = [(sums[f.name], f.forecast(initial, steps)) for f in forecasters]
-        for lead in leads:
-            verifying = [(truth(t + lead), usual(t + lead)) for t in group]
+        for held in (truth, usual, spectrum):
+            held.forget_before(group[0])
+        initial = _initial(truth, group, plan.layout)
+        streams = [(tables[f.name], f.forecast(initial, len(plan.leads))) for f in forecasters]
+        for lead in plan.leads:
+            verifying = [
+                (truth(t + lead), usual(t + lead), _wanted(plan, spectrum, t, lead)) for t in group
+            ]
             for table, stream in streams:
                 fields = channels_of(next(stream))
-                for init, forecast, (o, c) in zip(group, fields, verifying, strict=True):
-                    table.add(init, lead, forecast, o, c, w)
+                for init, forecast, beside in zip(group, fields, verifying, strict=True):
+                    table.add(init, lead, forecast, *beside)
         if tick is not None:
             tick(len(group), f"init {iso(group[-1])[:10]}")
-    return sums
+    return tables
+
+
+def _wanted(
+    plan: Plan, spectrum: Held, init: np.datetime64, lead: np.timedelta64
+) -> npt.NDArray[np.float64] | None:
+    """Spectrum of the truth, where the plan takes spectra."""
+    if lead not in plan.charted_leads or init not in plan.spectral_inits or not plan.charted:
+        return None
+    return np.asarray(spectrum(init + lead), dtype=np.float64)
 
 
 def _initial(truth: Held, group: Times, layout: Layout) -> State:
@@ -97,13 +105,20 @@ def _initial(truth: Held, group: Times, layout: Layout) -> State:
     return state_of(fields[:, :split], fields[:, split:].reshape(shape), group, layout)
 
 
-def _check(
+def check(
+    plan: Plan,
     forecasters: Sequence[Forecaster],
     analysis: Analysis,
     climatology: Climatology,
     inits: Times,
-    steps: int,
 ) -> None:
+    """Raise unless everything fits together and every time needed is in the analysis.
+
+    Raises
+    ------
+    InputError
+        Naming what differs, or the init time and the valid time that is missing.
+    """
     first = forecasters[0]
     others: list[Forecaster | Analysis | Climatology] = [*forecasters[1:], analysis, climatology]
     for other in others:
@@ -115,13 +130,14 @@ def _check(
         raise InputError("forecasters with different steps share no leads", field="forecaster")
     if inits.size == 0 or np.any(np.diff(inits) <= np.timedelta64(0, "s")):
         raise InputError("init times must be strictly increasing, at least one", field="--inits")
-    known = set(analysis.times.tolist())
+    offsets = np.concatenate([[np.timedelta64(0, "s")], plan.leads])
     for init in inits:
-        for k in range(steps + 1):
-            if (init + k * first.step).item() not in known:
-                what = "init time" if k == 0 else f"valid time of init {iso(init)}, step {k},"
-                raise InputError(
-                    f"{what} {iso(init + k * first.step)} is not in analysis {analysis.name}, "
-                    f"which holds {iso(analysis.times[0])} to {iso(analysis.times[-1])}",
-                    field="--inits", hint="choose fewer init times or a shorter lead",
-                )  # fmt: skip
+        missing = np.flatnonzero(~np.isin(init + offsets, analysis.times))
+        if missing.size:
+            k = int(missing[0])
+            what = "init time" if k == 0 else f"valid time of init {iso(init)}, step {k},"
+            raise InputError(
+                f"{what} {iso(init + offsets[k])} is not in analysis {analysis.name}, "
+                f"which holds {iso(analysis.times[0])} to {iso(analysis.times[-1])}",
+                field="--inits", hint="choose fewer init times or a shorter lead",
+            )  # fmt: skip

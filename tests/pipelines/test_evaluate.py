@@ -19,12 +19,19 @@ from evaluation_world import (
     weather,
     write_analysis,
 )
+from PIL import Image
 
 from pear.errors import InputError
-from pear.metrics import acc, bias, mae, rmse
+from pear.metrics import acc, bias, mae, rmse, score
+from pear.sphere.grid import angular_power
 from pipelines.climatology import Climatology, build
 from pipelines.evaluate import Evaluation, evaluate, write
+from pipelines.evaluation.archive import read_sums
+from pipelines.evaluation.plots import draw
+from pipelines.evaluation.records import FURTHER, HEADLINE, KEYS
+from pipelines.evaluation.tables import merge_all
 from pipelines.evaluation.truth import Analysis
+from pipelines.evaluation.verify import verify
 
 TRAIN = days("2001-01-01", 366)
 TEST = days("2002-03-01", 60)
@@ -47,25 +54,27 @@ def analysis(world: tuple[Path, Path]) -> Analysis:
 def done(world: tuple[Path, Path]) -> Evaluation:
     """The best forecaster of the world, three days ahead, from every init time."""
     usual_path = Climatology.open(world[1], LAYOUT, NSIDE)
-    return evaluate(Fading(), analysis(world), usual_path, model="fading", lead_hours=72)
+    return evaluate(
+        Fading(), analysis(world), usual_path, model="fading", lead_hours=72,
+        regions=("global", "tropics"),
+    )  # fmt: skip
 
 
 def pick(done: Evaluation, forecaster: str, day: int, variable: str, level: int | None) -> dict:
     (found,) = [
         r for r in done.records
         if (r["forecaster"], r["lead_days"]) == (forecaster, day)
-        and (r["variable"], r["level"]) == (variable, level)
+        and (r["variable"], r["level"], r["region"]) == (variable, level, "global")
     ]  # fmt: skip
     return found
 
 
 def test_every_combination_is_there_once_and_finite(done: Evaluation) -> None:
-    keys = {(r["forecaster"], r["variable"], r["level"], r["lead_days"]) for r in done.records}
-    assert len(keys) == len(done.records) == 3 * 5 * 3
+    keys = {tuple(r[k] for k in KEYS) for r in done.records}
+    assert len(keys) == len(done.records) == 3 * 5 * 3 * 2
     for record in done.records:
         assert all(np.isfinite(record[s]) for s in ("acc", "rmse", "mae", "bias"))
         assert record["init_times"] == 57
-        assert record["region"] == "global"
     assert {r["forecaster"] for r in done.records if "note" in r} == {"climatology"}
     assert all(r["acc"] == 0 for r in done.records if r["forecaster"] == "climatology")
 
@@ -105,7 +114,10 @@ def test_skill_is_what_the_world_makes_possible(done: Evaluation) -> None:
 
 def test_batches_do_not_change_the_scores(world: tuple[Path, Path], done: Evaluation) -> None:
     climatology = Climatology.open(world[1], LAYOUT, NSIDE)
-    one = evaluate(Fading(), analysis(world), climatology, model="fading", lead_hours=72, batch=1)
+    one = evaluate(
+        Fading(), analysis(world), climatology, model="fading", lead_hours=72, batch=1,
+        regions=("global", "tropics"),
+    )  # fmt: skip
     for name, table in done.sums.items():
         np.testing.assert_allclose(one.sums[name].values, table.values, rtol=1e-6)
     assert one.id == done.id
@@ -119,6 +131,38 @@ def test_each_analysis_time_is_read_once_and_few_are_held(world: tuple[Path, Pat
     climatology = Climatology.open(world[1], LAYOUT, NSIDE)
     evaluate(Fading(), truth, climatology, model="fading", lead_hours=72, batch=4)
     assert sorted(reads) == sorted(set(reads)) == list(TEST)
+
+
+def test_parts_merge_into_the_whole(world: tuple[Path, Path], done: Evaluation) -> None:
+    """Different workers take different init times; spectra and maps merge too."""
+    climatology, whole = Climatology.open(world[1], LAYOUT, NSIDE), done.tables["pear"]
+    pieces = [whole.plan.inits[20:41], whole.plan.inits[:20], whole.plan.inits[41:]]
+    parts = [
+        verify(whole.plan, [Fading()], analysis(world), climatology, inits=piece, batch=3)
+        for piece in pieces
+    ]
+    merged = merge_all(parts)["pear"]
+    np.testing.assert_allclose(merged.scores.values, whole.scores.values, rtol=1e-6)
+    np.testing.assert_allclose(merged.maps.totals, whole.maps.totals, rtol=1e-6)
+    np.testing.assert_allclose(merged.spectra.totals, whole.spectra.totals, rtol=1e-5)
+    assert whole.spectra.counts.tolist() == [12, 12], "days 1 and 3, twelve init times"
+    assert whole.maps.counts.tolist() == [57, 57]
+
+
+def test_maps_and_spectra_agree_with_the_scores(done: Evaluation) -> None:
+    for name, table in done.tables.items():
+        k = table.maps.channels.index(("geopotential", 500))
+        squared = table.maps.mean("squared_error")[1, k].mean()
+        assert np.sqrt(squared) == pytest.approx(
+            pick(done, name, 3, "geopotential", 500)["rmse"], rel=1e-6
+        )
+    plan, spectra = done.tables["persistence"].plan, done.tables["persistence"].spectra
+    chosen = np.isin(TEST, plan.spectral_inits)
+    fields = weather(TEST)[:, LAYOUT.channels.index(("geopotential", 500))]
+    k = spectra.channels.index(("geopotential", 500))
+    for name, days_on in (("forecast", 0), ("truth", 3)):
+        want = angular_power(fields[np.flatnonzero(chosen) + days_on]).mean(axis=0)
+        np.testing.assert_allclose(spectra.mean(name)[1, k], want, rtol=1e-3)
 
 
 def test_files_say_what_was_evaluated(done: Evaluation, tmp_path: Path) -> None:
@@ -135,8 +179,37 @@ def test_files_say_what_was_evaluated(done: Evaluation, tmp_path: Path) -> None:
     assert len(rows) == len(done.records)
     assert float(rows[7]["rmse"]) == done.records[7]["rmse"]
     assert rows[0]["level"] == ""
-    write(done, tmp_path / done.id)
+    for row in rows:
+        assert float(row["rmse_low"]) <= float(row["rmse"]) <= float(row["rmse_high"])
+        assert float(row["acc_low"]) <= float(row["acc_per_init"]) <= float(row["acc_high"])
+    write(done, tmp_path / done.id, plots=False)
     assert [p.name for p in tmp_path.iterdir()] == [done.id], "written again, nothing left over"
+    assert not list(folder.glob("*.png"))
+
+
+def test_any_score_can_be_made_of_the_table(done: Evaluation, tmp_path: Path) -> None:
+    folder = write(done, tmp_path / "scores", plots=False)
+    found = read_sums(folder / "scores.zarr")
+    assert list(found) == list(done.sums)
+    for name, sums in done.sums.items():
+        assert found[name].channels == sums.channels
+        np.testing.assert_array_equal(found[name].inits, sums.inits)
+        for which in (*HEADLINE, *FURTHER):
+            np.testing.assert_allclose(
+                score(found[name], which), score(sums, which), rtol=1e-4, atol=1e-3
+            )
+    with pytest.raises(InputError, match="no score table"):
+        read_sums(tmp_path)
+
+
+def test_pictures_are_drawn(done: Evaluation, tmp_path: Path) -> None:
+    for path in draw(done.tables, tmp_path, "a test"):
+        with Image.open(path) as picture:
+            assert min(picture.size) > 300
+            assert len(picture.convert("RGB").getcolors(10**6) or []) > 30, path.name
+    assert {p.stem for p in tmp_path.iterdir()} == {
+        "acc", "rmse", "scorecard", "spectra", "error_maps",
+    }  # fmt: skip
 
 
 def test_what_cannot_be_verified_is_refused(world: tuple[Path, Path]) -> None:
