@@ -1,13 +1,12 @@
 """Growing a store of analyses: chunks first, one sync, then one rename that shows them.
 
-The root's consolidated metadata says how many times there are. New times are written beyond that
-length, where no reader looks; replacing the root's one file is the commit. A killed writer leaves
-either the old length or the new one, and the next writer overwrites what was never shown.
+The root's consolidated metadata says how many times there are. New times are written aside and
+moved beyond that length, where no reader looks; replacing the root's one file is the commit. A
+killed writer leaves either the old length or the new one, and the next writer does the rest.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,26 +17,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.storage import StorePath
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.sphere.grid import cells_of_nside
 from pear.variables import BY_NAME, Layout
 from pipelines import contract
-from pipelines.files import (
-    DurableStore,
-    publish,
-    sweep,
-    sync_filesystem,
-    sync_folder,
-    write_atomically,
-    writer_lock,
-)
+from pipelines.files import DurableStore, publish, sweep, writer_lock
+from pipelines.staging import clear, show, staged_array, staging_folder
 from pipelines.stored import raw_completeness, stored_layout
 
 Fields = npt.NDArray[np.float32]
-_META = "zarr.json"
 
 
 def create_analysis(
@@ -84,14 +74,15 @@ class AnalysisWriter:
 
     Simple use: ``with AnalysisWriter(path, layout, nside) as writer: writer.append(…)``. The
     store appears with its first committed times. Bulk use: :meth:`stage` new times, fill them from
-    any process through :func:`staged_array`, then :meth:`commit`.
+    any process through :func:`pipelines.staging.staged_array`, then :meth:`commit`.
 
     Parameters
     ----------
     path
         The store; made if it does not exist.
     layout, nside
-        What it holds; an existing store must agree.
+        Channels of :meth:`append` in their order, and the resolution. An existing store must have
+        the resolution and the levels; variables it lacks are added, missing at the times it has.
     attributes, shard_times
         As in :func:`create_analysis`; only for a new store.
 
@@ -108,8 +99,9 @@ class AnalysisWriter:
         self.path, self.layout, self.nside = Path(path), layout, nside
         self._attributes, self._shard_times = attributes, shard_times
         self._exit = ExitStack()
+        self.stored = layout
+        self.staging = staging_folder(self.path)
         self._staged: Times = utc([])
-        self._add: list[str] = []
         self._added: list[str] = []
         self._waiting: list[tuple[np.datetime64, Fields, Fields]] = []
 
@@ -130,12 +122,14 @@ class AnalysisWriter:
             if kind is None:
                 self.flush()
         finally:
+            clear(self.staging)
             if self.root != self.path:
                 shutil.rmtree(self.root, ignore_errors=True)
             self._exit.close()
 
     def _open(self) -> None:
         self.root = self.path
+        clear(self.staging)
         if self.path.exists():
             sweep(self.path)
             self._agree()
@@ -149,7 +143,7 @@ class AnalysisWriter:
             )  # fmt: skip
         self.times, self.complete, self.channels = raw_completeness(self.root)
         self._column = {name: i for i, name in enumerate(self.channels)}
-        first = self.layout.names[0]
+        first = self.stored.names[0]
         self.shard_times = int(contract.open_group(self.root)[first].shards[0])
 
     def _agree(self) -> None:
@@ -172,30 +166,29 @@ class AnalysisWriter:
                 f"{self.path} has no pressure levels and cannot take {self.layout.upper[0]}",
                 field="variable", hint="ingest all variables into a new store",
             )  # fmt: skip
-        self._add = [name for name in self.layout.names if name not in layout.names]
-        self.wanted = self.layout
-        self.layout = layout
+        self.stored = layout
 
     def add_variables(self) -> None:
-        """Make the variables that were asked for and that the store lacks, missing at all times.
+        """Make the variables of ``layout`` that the store lacks, missing at all times there are.
 
         Readers see them from the next commit on.
         """
-        lay = self.layout
-        group = zarr.open_group(DurableStore(self.root), mode="r+")
-        names = {*lay.names, *self._add}
+        new = [name for name in self.layout.names if name not in self.stored.names]
+        if not new:
+            return
+        names = {*self.stored.names, *new}
         base = Layout()
-        self.layout = Layout(
+        self.stored = Layout(
             tuple(n for n in base.surface if n in names),
             tuple(n for n in base.upper if n in names),
-            lay.levels,
+            self.stored.levels,
         )
-        for name in self._add:
-            shutil.rmtree(self.root / name, ignore_errors=True)
+        group = zarr.open_group(DurableStore(self.staging), mode="a", zarr_format=3)
+        for name in new:
             _create_variable(
-                group, name, self.layout, self.nside, self.times.size, self.shard_times
+                group, name, self.stored, self.nside, self.times.size, self.shard_times
             )
-        self._added, self._add = self._add, []
+        self._added += new
 
     def append(self, times: Any, surface: Any, upper: Any) -> None:
         """Add whole times after the last: (T, S, cell) and (T, U, level, cell), layout order.
@@ -231,22 +224,29 @@ class AnalysisWriter:
         """Write and commit the times that wait."""
         if not self._waiting:
             return
-        names = set(self.layout.names)
+        lay = self.layout
         times, surface, upper = zip(*self._waiting, strict=True)
         self._waiting = []
+        self.add_variables()
         start = self.stage(times)
-        where = slice(start, start + len(times))
-        length = start + len(times)
-        for channel, name in enumerate(self.layout.surface):
-            array = staged_array(self.root, name, length)
-            array[where] = np.stack([fields[channel] for fields in surface])
-        order = np.argsort(self.layout.levels)
-        for channel, name in enumerate(self.layout.upper):
-            array = staged_array(self.root, name, length)
-            array[where] = np.stack([fields[channel, order] for fields in upper])
+        stop = start + len(times)
         flags = np.zeros((len(times), len(self.channels)), dtype=np.uint8)
-        flags[:, [i for i, n in enumerate(self.channels) if n.split("@")[0] in names]] = 1
+        for channel, name in enumerate(lay.surface):
+            self.array(name, start, stop)[start:stop] = np.stack([f[channel] for f in surface])
+            flags[:, self.channel(name, None)] = 1
+        levels = contract.stored_levels(self.stored)
+        rows = [levels.index(level) for level in lay.levels] if lay.upper else []
+        shape = (len(times), len(levels), cells_of_nside(self.nside))
+        for channel, name in enumerate(lay.upper):
+            values = np.full(shape, np.nan, dtype=np.float32)
+            values[:, rows] = np.stack([f[channel] for f in upper])
+            self.array(name, start, stop)[start:stop] = values
+            flags[:, [self.channel(name, level) for level in lay.levels]] = 1
         self.commit(flags)
+
+    def array(self, name: str, start: int, stop: int) -> Any:
+        """Open an array to write times from ``start`` to ``stop`` aside."""
+        return staged_array(self.root, self.staging, name, start, stop)
 
     def stage(self, times: Any) -> int:
         """Announce new times after the last; returns the index of the first of them.
@@ -286,39 +286,18 @@ class AnalysisWriter:
             (time, channel) of the times that were there before, if some were filled.
         """
         times = np.concatenate([self.times, self._staged]).astype("datetime64[s]")
-        start = self.times.size
+        start, stop = self.times.size, times.size
         flags = np.concatenate([self.complete if old is None else old, staged])
-        staged_array(self.root, "time", times.size)[start:] = self._staged.astype(np.int64)
-        first = start if old is None else 0
-        staged_array(self.root, contract.COMPLETE, times.size)[first:] = flags[first:]
-        _show(self.root, times.size, self._added)
+        first = start
+        if old is not None:
+            changed = np.flatnonzero((old != self.complete).any(axis=1))
+            first = int(changed[0]) if changed.size else start
+        if stop > start:
+            self.array("time", start, stop)[start:] = self._staged.astype(np.int64)
+        self.array(contract.COMPLETE, first, stop)[first:] = flags[first:]
+        parts = [(name, first, stop) for name in (*self.stored.names, contract.COMPLETE)]
+        show(self.root, self.staging, [*parts, ("time", start, max(stop, 1))], stop, self._added)
         if self.root != self.path:
             publish(self.root, self.path)
             self.root = self.path
         self.times, self.complete, self._staged, self._added = times, flags, utc([]), []
-
-
-def staged_array(root: Path, name: str, length: int) -> Any:
-    """Open an array of a store as if it had ``length`` times: to write what is not shown yet."""
-    store = DurableStore(root)
-    metadata = json.loads((root / name / _META).read_text())
-    metadata["shape"][0] = length
-    return zarr.Array.from_dict(StorePath(store, name), metadata)
-
-
-def _show(root: Path, length: int, added: Sequence[str] = ()) -> None:
-    """Commit: all chunks to disk, then the one rename that tells their number, then to disk."""
-    sync_filesystem(root)
-    document = json.loads((root / _META).read_text())
-    arrays = document["consolidated_metadata"]["metadata"]
-    for name in added:
-        arrays[name] = json.loads((root / name / _META).read_text())
-    grown = []
-    for name, metadata in arrays.items():
-        if metadata["node_type"] == "array" and metadata.get("dimension_names", [])[:1] == ["time"]:
-            metadata["shape"][0] = length
-            grown.append((name, metadata))
-    write_atomically(root / _META, json.dumps(document, indent=1).encode())
-    sync_folder(root)
-    for name, metadata in grown:  # for readers that do not use the consolidated metadata
-        write_atomically(root / name / _META, json.dumps(metadata, indent=1).encode())

@@ -277,7 +277,7 @@ class _Ingestion:
             self._refuse_early(early, known)
             fresh = fresh[fresh > known[-1]]
         self.axis: Times = np.concatenate([known, fresh]).astype("datetime64[s]")
-        self.levels = contract.stored_levels(writer.layout)
+        self.levels = contract.stored_levels(writer.stored)
         chosen = np.isin(self.axis, plan.times)
         self.wanted: dict[str, npt.NDArray[np.bool_]] = {}
         filled = np.zeros(self.axis.size, dtype=bool)
@@ -333,7 +333,7 @@ class _Ingestion:
                 wanted_times = block.times[mask.any(axis=1)]
                 supplies = [s.during(wanted_times) for s in self.plan.supplies[name]]
                 yield Job(
-                    writer.root, name,
+                    writer.root, writer.staging, name,
                     self.levels if BY_NAME[name].kind == "upper" else (),
                     self.settings.nside, self.settings.method, block.start, block.times,
                     block.start >= old, mask, tuple(s for s in supplies if s is not None),
@@ -385,10 +385,10 @@ class _Ingestion:
 
     def _finish(self, writer: AnalysisWriter) -> None:
         report = self.report
-        report.variables = list(writer.layout.names)
-        report.levels = list(writer.layout.levels)
+        report.variables = list(writer.stored.names)
+        report.levels = list(writer.stored.levels)
         report.gaps = describe_times(writer.times)["gaps"]
-        columns = [column for name in writer.layout.names for column in self._columns(writer, name)]
+        columns = [column for name in writer.stored.names for column in self._columns(writer, name)]
         report.fields_missing = int((writer.complete[:, columns] == 0).sum())
 
 

@@ -16,12 +16,12 @@ from pear.errors import InputError
 from pear.sphere.grid import cells_of_nside
 from pear.sphere.regrid import LatLonGrid, apply, bilinear_to_healpix, conservative_to_healpix
 from pear.variables import BY_NAME
-from pipelines.analysis_store import staged_array
 from pipelines.plan import OnError, Supply
 from pipelines.report import Refusal
 from pipelines.sources.base import Fields, Slab
 from pipelines.sources.humidity import specific_humidity
 from pipelines.sources.quantities import RELATIVE_HUMIDITY, check_values
+from pipelines.staging import staged_array
 
 _WINDS: Final = ("10m_u_component_of_wind", "10m_v_component_of_wind",
                  "u_component_of_wind", "v_component_of_wind")  # fmt: skip
@@ -33,8 +33,8 @@ class Job:
 
     Attributes
     ----------
-    root
-        Folder of the store.
+    root, staging
+        Folder of the store, and of what is written to it and not shown yet.
     start, times
         Position of the first time, and the times.
     fresh
@@ -46,6 +46,7 @@ class Job:
     """
 
     root: Path
+    staging: Path
     variable: str
     levels: tuple[int, ...]
     nside: int
@@ -87,8 +88,9 @@ def run(job: Job) -> Done:
     """
     began = clock.perf_counter()
     upper = bool(job.levels)
-    array = staged_array(job.root, job.variable, job.start + job.times.size)
-    where = slice(job.start, job.start + job.times.size)
+    stop = job.start + job.times.size
+    array = staged_array(job.root, job.staging, job.variable, job.start, stop)
+    where = slice(job.start, stop)
     shape = (job.times.size, max(len(job.levels), 1), cells_of_nside(job.nside))
     if job.fresh:
         out = np.full(shape, np.nan, dtype=np.float32)

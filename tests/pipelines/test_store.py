@@ -63,7 +63,28 @@ def test_appending_over_a_shard_boundary_gives_the_bytes_of_one_run(tmp_path: Pa
             with AnalysisWriter(tmp_path / name, LAYOUT, NSIDE, shard_times=4) as writer:
                 writer.append(times[start:end], surface[start:end], upper[start:end])
             start = end
+    with AnalysisWriter(tmp_path / "one writer", LAYOUT, NSIDE, shard_times=4) as writer:
+        for t in range(10):
+            writer.append(times[t], surface[t : t + 1], upper[t : t + 1])
+            if t in (0, 1, 4, 6):
+                writer.flush()
     assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "one writer")
+
+
+def test_a_writer_may_use_its_own_order_and_fewer_channels(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    write(path, times=2)
+    other = Layout((), ("temperature", "geopotential"), (500,))
+    _, upper = fields(1, other)
+    with AnalysisWriter(path, other, NSIDE) as writer:
+        writer.append(T0 + 2 * H6, np.zeros((1, 0, CELLS)), upper)
+    data = open_store(path).isel(time=2)
+    assert np.array_equal(data["temperature"].sel(level=500), upper[0, 0, 0])
+    assert np.array_equal(data["geopotential"].sel(level=500), upper[0, 1, 0])
+    assert np.isnan(data["temperature"].sel(level=850)).all()
+    missing = {hole["field"] for hole in describe(path)["completeness"]["missing"]}
+    assert missing == {"2m_temperature", "temperature@850", "geopotential@850"}
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -172,15 +193,16 @@ def test_until_the_commit_a_reader_sees_the_old_times(
     path = tmp_path / "a.zarr"
     write(path)
     surface, upper = fields(3)
+    before = contents(path)
 
-    def dies(root: Path, length: int, added: object) -> None:
+    def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        patch.setattr(analysis_store, "_show", dies)
+        patch.setattr(analysis_store, "show", dies)
         with AnalysisWriter(path, LAYOUT, NSIDE) as writer:
             writer.append(T0 + np.arange(6, 9) * H6, surface, upper)
-    assert open_store(path).sizes["time"] == 6
+    assert contents(path) == before
     assert xr.open_zarr(path, consolidated=False).sizes["time"] == 6
     with AnalysisWriter(path, LAYOUT, NSIDE) as writer:
         writer.append(T0 + np.arange(6, 9) * H6, surface, upper)
