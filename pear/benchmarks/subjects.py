@@ -31,9 +31,8 @@ def configuration(name: str, nside: int, changes: Mapping[str, Any]) -> PearConf
         raise InputError(
             f"unknown configuration {name!r}", field="config", hint=did_you_mean(name, CONFIGS)
         )
-    builder = getattr(PearConfig, name)
-    config: PearConfig = builder(nside=nside, **changes)
-    return config
+    named: PearConfig = getattr(PearConfig, name)(nside=nside)
+    return PearConfig.from_dict({**named.to_dict(), **changes})
 
 
 def build(

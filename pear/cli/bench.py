@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import statistics
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,6 +14,7 @@ from pear.cli import common
 from pear.errors import InputError
 
 if TYPE_CHECKING:
+    from pear.benchmarks.equivariance import EquivarianceReport
     from pear.benchmarks.model import ModelReport
 
 bench = typer.Typer(
@@ -56,6 +59,55 @@ def model(
         common.emit_json(report.to_dict())
     else:
         common.console.print(_model_table(report))
+
+
+@bench.command("equivariance")
+def equivariance(
+    nside: int = typer.Option(32, help="Resolution of the networks with random weights."),
+    step: float = typer.Option(3.0, help="Degrees between the rotations about the pole."),
+    checkpoint: list[Path] = typer.Option(
+        [], help="Measure these models instead; give the folder of each."
+    ),
+    out: Path = typer.Option(Path("equivariance.png"), help="Where the picture goes."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
+) -> None:
+    """Show the error of the published network and of our own under the symmetries of the grid."""
+    from pear.benchmarks.equivariance import draw, measure_equivariance, random_models
+    from pear.models.checkpoint import load
+
+    if not out.parent.is_dir():
+        raise InputError(f"no such folder: {out.parent}", field="--out")
+    if checkpoint:
+        models = {folder.name: load(folder).model for folder in checkpoint}
+    else:
+        models = random_models(nside)
+    with common.progress("rotations", total=round(360 / step) if step > 0 else None) as tick:
+        report = measure_equivariance(models, step, tick=tick)
+    draw(report, out)
+    if as_json:
+        common.emit_json({**report.to_dict(), "picture": str(out)})
+    else:
+        common.console.print(_equivariance_table(report), f"picture: {out}")
+
+
+def _equivariance_table(report: EquivarianceReport) -> Table:
+    table = Table(title=f"Equivariance error, nside {report.nside}")
+    for heading in ("", "R", "M", "RM", "at 90°", "other angles, median", "largest"):
+        table.add_column(heading, justify="right" if heading else "left")
+    between = [abs(angle % 90) > 1e-6 for angle in report.angles]
+    rows = {**report.rotated, "interpolation alone": report.interpolation}
+    for name, errors in rows.items():
+        exact = report.exact.get(name, {})
+        quarter = [e for e, other in zip(errors, between, strict=True) if not other]
+        others = [e for e, other in zip(errors, between, strict=True) if other]
+        table.add_row(
+            name,
+            *(f"{exact[g]:.1e}" if g in exact else "" for g in ("R", "M", "RM")),
+            f"{max(quarter):.1e}" if quarter else "",
+            f"{statistics.median(others):.3f}" if others else "",
+            f"{max(others):.3f}" if others else "",
+        )
+    return table
 
 
 def _settings(text: str) -> dict[str, Any]:

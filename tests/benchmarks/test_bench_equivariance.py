@@ -1,0 +1,82 @@
+"""The picture of equivariance: rotations rotate, and the measure tells exact from broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pear.benchmarks.equivariance import (
+    Rotation,
+    measure_equivariance,
+    random_models,
+    smooth_fields,
+)
+from pear.cli.app import app
+from pear.errors import InputError
+from pear.models.pear import Pear
+from pear.sphere import grid
+from pear.sphere.symmetry import R, permutation
+
+
+def test_a_quarter_turn_is_the_permutation() -> None:
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 12 * 8**2)))
+    torch.testing.assert_close(Rotation(8, 90.0)(x), x[:, torch.from_numpy(permutation(R, 8).copy())])
+
+
+def test_rotation_moves_eastward() -> None:
+    latitude, longitude = (np.radians(x) for x in grid.centres(32))
+    wave = torch.from_numpy(np.cos(latitude) ** 2 * np.cos(2 * longitude))
+    moved = np.cos(latitude) ** 2 * np.cos(2 * (longitude - np.radians(21)))
+    assert np.abs(Rotation(32, 21.0)(wave).numpy() - moved).max() < 5e-3
+
+
+def test_smooth_fields_are_smooth_and_normal() -> None:
+    fields = smooth_fields(16, 3, seed=1)
+    np.testing.assert_allclose(fields.mean(axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(fields.std(axis=1), 1)
+    step = fields[:, grid.neighbours(16)[:, 0]] - fields
+    assert (step.std(axis=1) < 0.5).all()
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Pear]:
+    return random_models(nside=8)
+
+
+def test_the_published_shift_fails_and_ours_is_at_rounding(models: dict[str, Pear]) -> None:
+    report = measure_equivariance(models, step=180.0)
+    assert report.angles == [180.0, 360.0]
+    assert report.exact["published"]["R"] > 1e-3
+    assert report.rotated["published"][0] > 1e-3
+    for name in ("own, R", "own, C4h"):
+        assert report.exact[name]["R"] == 0.0
+        assert max(report.rotated[name]) < 1e-10
+    assert report.exact["own, R"]["M"] > 1e-2
+    assert report.exact["own, C4h"]["M"] < 1e-12
+    assert report.exact["own, C4h"]["RM"] < 1e-12
+    assert max(report.interpolation) < 1e-12
+
+
+def test_the_command_draws_the_picture(tmp_path: Path) -> None:
+    out = tmp_path / "e.png"
+    result = CliRunner().invoke(
+        app,
+        ["bench", "equivariance", "--nside", "8", "--step", "120", "--out", str(out), "--json"],
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert len(report["rotated"]["own, C4h"]) == 3
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--step", "0"], ["--step", "400"], ["--out", "/nowhere/e.png"]]
+)
+def test_bad_requests_are_named(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, ["bench", "equivariance", "--nside", "8", *arguments])
+    assert isinstance(result.exception, InputError)

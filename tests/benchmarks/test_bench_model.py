@@ -1,0 +1,121 @@
+"""The benchmark of a step: what it counts is right, and it fails in words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pear import runtime
+from pear.benchmarks import machine
+from pear.benchmarks.flop import FORMULAS
+from pear.benchmarks.model import measure_model
+from pear.benchmarks.worker import Subject, Task
+from pear.cli.app import app
+from pear.equivariant.kernels import window_attention
+from pear.errors import InputError
+
+
+def test_attention_counts_its_products() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    q, k, v = (torch.randn(1, 5, 3, 8, 4, requires_grad=True) for _ in range(3))
+    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
+        window_attention(q, k, v, torch.zeros(3, 8, 8)).sum().backward()
+    product = 2 * 5 * 3 * 8 * 8 * 4
+    assert counter.get_total_flops() == (2 + 5) * product
+
+
+@pytest.mark.parametrize("subject", ["pear", "twin"])
+def test_a_published_step_takes_29_gflop(subject: str) -> None:
+    task = Task(subject=subject, nside=32, keep_memory=False)  # type: ignore[arg-type]
+    assert Subject(task).report()["flop"] * 4 == pytest.approx(29.4e9, rel=1e-3)
+
+
+def test_steps_run_forward_and_in_training_and_in_half_precision() -> None:
+    for settings in ({"train": True}, {"dtype": "bfloat16"}, {"train": True, "dtype": "bfloat16"}):
+        changes = {"depths": (1, 1, 1, 1)}
+        subject = Subject(
+            Task(config="small", changes=changes, nside=8, keep_memory=False, **settings)  # type: ignore[arg-type]
+        )
+        before = [p.detach().clone() for p in subject.model.parameters()]
+        assert subject.step() > 0
+        after = list(subject.model.parameters())
+        moved = any(not torch.equal(a, b) for a, b in zip(after, before, strict=True))
+        assert moved == settings.get("train", False)
+
+
+def test_the_machine_is_measured() -> None:
+    rates = machine.best_matmul_rates(seconds=0.01)
+    assert {"mkl_float32", "onednn_bfloat16"} <= set(rates)
+    assert all(rate > 1e8 for rate in rates.values())
+    held = torch.ones(30_000_000)
+    assert machine.peak_memory() >= machine.current_memory() * 0.9 > held.numel() * 4
+
+
+@pytest.mark.slow
+def test_the_command_prints_json_with_every_ratio() -> None:
+    result = CliRunner().invoke(
+        app, ["bench", "model", "--nside", "32", "--repetitions", "1", "--threads", "1", "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["runs"]["pear"]["parameters"] == 4_279_881
+    assert report["differences"]["twin"] <= 2e-5
+    assert set(report["ratios"]) >= {"speed", "memory", "share_of_machine"}
+    assert 0 < report["ratios"]["share_of_machine"] < 1.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config", "bsae"], "did you mean base"),
+        (["--dtype", "float16"], "use float32 or bfloat16"),
+        (["--set", "{"], "--set is no JSON"),
+        (["--set", "3"], "JSON object"),
+        (["--repetitions", "0"], "measure nothing"),
+    ],
+)
+def test_bad_requests_are_named(arguments: list[str], words: str) -> None:
+    result = CliRunner().invoke(app, ["bench", "model", "--nside", "32", *arguments])
+    assert isinstance(result.exception, InputError)
+    assert words in str(result.exception)
+
+
+def test_an_unknown_setting_is_named_by_the_worker() -> None:
+    with pytest.raises(InputError, match="width"):
+        measure_model(Task(changes={"width": 3}, nside=32), repetitions=1)
+
+
+def test_threads_must_be_positive() -> None:
+    with pytest.raises(InputError, match="0 threads"):
+        runtime.set_threads(0)
+
+
+def test_memory_is_kept_when_asked() -> None:
+    """A block that is freed and asked for again does not fault its pages anew."""
+    import subprocess
+    import sys
+
+    script = """
+import resource, sys, torch
+from pear import runtime
+torch.set_num_threads(1)
+if sys.argv[1] == "keep" and not runtime.keep_memory():
+    sys.exit(77)
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(3_000_000); before = faults()
+for _ in range(30): torch.ones(3_000_000)
+print(faults() - before)
+"""
+    counts = {}
+    for way in ("keep", "leave"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, way], capture_output=True, text=True, check=False
+        )
+        if done.returncode == 77:
+            pytest.skip("no glibc here")
+        counts[way] = int(done.stdout)
+    assert counts["keep"] < counts["leave"] / 10
