@@ -106,8 +106,8 @@ torch.set_num_threads(1)
 if sys.argv[1] == "keep" and not runtime.keep_memory():
     sys.exit(77)
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-torch.ones(3_000_000); before = faults()
-for _ in range(30): torch.ones(3_000_000)
+torch.ones(10_000_000); before = faults()
+for _ in range(40): torch.ones(10_000_000)
 print(faults() - before)
 """
     counts = {}
