@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from anyio import to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from pear import __version__
@@ -17,11 +17,14 @@ from service import errors
 from service.caching import BoundedCache
 from service.dependencies import Services, WorkEngine
 from service.envelope import Envelope
+from service.fastlane import FastLane, Kept
 from service.fields import ForecastReader
 from service.initial import InitialConditions
 from service.metrics import Metrics
 from service.routes import ROUTERS
+from service.rules import without_rule
 from service.scores import ScoreBoard
+from service.security import Guard, KeyFile, guarded
 from service.settings import Settings
 
 DESCRIPTION = """
@@ -59,7 +62,7 @@ def create_app(
         own_engine = (
             await to_thread.run_sync(_start_engine, settings, folder) if engine is None else engine
         )
-        found = _services(settings, folder, own_catalog, own_engine, metrics)
+        found = _services(settings, folder, own_catalog, own_engine, metrics, app.state.kept)
         app.state.services = found
         try:
             yield
@@ -72,14 +75,27 @@ def create_app(
 
     app = FastAPI(
         title="PEAR", version=__version__, description=DESCRIPTION, lifespan=lifespan,
-        docs_url=None, redoc_url=None, generate_unique_id_function=_operation_id,
+        redirect_slashes=False, docs_url=None, redoc_url=None,
+        generate_unique_id_function=_operation_id,
     )  # fmt: skip
     errors.install(app)
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(
+            router, dependencies=[Depends(guarded)], responses=errors.documented(401, 403, 429)
+        )
+    missing = without_rule(app.routes)
+    if missing:
+        raise RuntimeError(f"no rule for {missing}: add one to service.security.RULES")
+    keys = KeyFile(settings.keys_file or folder.root / "keys.json")
+    guard = Guard(keys, settings.keys_required, settings.tokens_per_minute)
+    app.state.guard = guard
+    app.state.kept = BoundedCache[Kept](settings.answer_cache_bytes, lambda kept: kept.size)
+    # The outermost is added last.
+    app.add_middleware(FastLane, cache=app.state.kept, guard=guard)
     app.add_middleware(
         Envelope, metrics=metrics, max_body=settings.max_body_bytes,
-        max_query=settings.max_query_bytes,
+        max_query=settings.max_query_bytes, hosts=settings.hosts,
+        cors_origins=settings.cors_origins,
     )  # fmt: skip
     return app
 
@@ -101,6 +117,7 @@ def _services(
     catalog: Catalog,
     engine: WorkEngine,
     metrics: Metrics,
+    kept: BoundedCache[Kept],
 ) -> Services:
     metrics.watch(catalog)
     return Services(
@@ -113,4 +130,5 @@ def _services(
         initial=InitialConditions(folder, catalog),
         metrics=metrics,
         scores=ScoreBoard(folder),
+        kept=kept,
     )

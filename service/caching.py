@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from fastapi import Request, Response
+from fastapi import Request
 
 T = TypeVar("T")
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -97,22 +97,3 @@ def matches_etag(request: Request, etag: str) -> bool:
     if given is None:
         return False
     return given.strip() == "*" or etag in [tag.strip() for tag in given.split(",")]
-
-
-def immutable_answer(
-    request: Request,
-    cache: BoundedCache[Answer],
-    key: Hashable,
-    make: Callable[[], Answer],
-) -> Response:
-    """Answer from the cache, or make the answer and keep it; 304 if the client holds it.
-
-    ``key`` must determine the answer for ever: it holds the identity of a finished run and every
-    parameter.
-    """
-    answer = cache.get_or(key, make)
-    etag = etag_of(key)
-    headers = {"ETag": etag, "Cache-Control": IMMUTABLE, **dict(answer.headers)}
-    if matches_etag(request, etag):
-        return Response(status_code=304, headers=headers)
-    return Response(answer.body, media_type=answer.media_type, headers=headers)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Path, Request
 
-from pipelines.catalog import Catalog, Job, Run
+from pipelines.catalog import Catalog, Evaluation, Job, Run
 from pipelines.datafolder import DataFolder
 from service.caching import Answer, BoundedCache
 from service.errors import ProblemError
+from service.fastlane import Kept
 from service.fields import ForecastReader, ForecastStore
 from service.initial import InitialConditions
 from service.metrics import Metrics
 from service.scores import ScoreBoard
 from service.settings import Settings
+
+_REMEMBERED = 10_000
 
 
 class WorkEngine(Protocol):
@@ -31,6 +35,12 @@ class WorkEngine(Protocol):
         options: dict[str, Any] | None = None,
     ) -> tuple[Run, bool]:
         """Ask for a forecast; the run, and whether it now has to be computed."""
+        ...
+
+    def request_evaluation(
+        self, model: str | None, request: dict[str, Any], *, total: int = 1
+    ) -> tuple[Evaluation, bool]:
+        """Ask for an evaluation; the job, and whether it now has to be computed."""
         ...
 
     def cancel(self, job_id: str) -> Job:
@@ -63,7 +73,35 @@ class Services:
     initial: InitialConditions
     metrics: Metrics
     scores: ScoreBoard
+    kept: BoundedCache[Kept]
     accepting: bool = True
+
+    _requests: OrderedDict[str, str] = field(default_factory=OrderedDict)
+
+    def remember(self, key: str, body: str) -> None:
+        """Note an idempotency key; the same key must come with the same body.
+
+        The request itself is idempotent (it is addressed by what it asks for), so keys are kept
+        in memory only, the last ten thousand of them.
+
+        Raises
+        ------
+        ProblemError
+            422 if the key came with another body before.
+        """
+        if self._requests.setdefault(key, body) != body:
+            raise ProblemError(
+                422, "this key was used with another body", field="Idempotency-Key",
+                hint="use a new key for a new request",
+            )  # fmt: skip
+        while len(self._requests) > _REMEMBERED:
+            self._requests.popitem(last=False)
+
+    def forget(self, run: str) -> None:
+        """Drop everything that is kept of a run: its result is about to go."""
+        self.reader.forget(run)
+        self.answers.drop(lambda key: isinstance(key, tuple) and key[0] == run)
+        self.kept.drop(lambda key: isinstance(key, tuple) and run.encode() in key[0])
 
 
 def services(request: Request) -> Services:

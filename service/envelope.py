@@ -11,12 +11,13 @@ import time
 import uuid
 from typing import Any, Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import problem_response
+from service.errors import ProblemError, problem_response
 from service.metrics import Metrics
 
 _LOG = logging.getLogger("pear.access")
@@ -35,6 +36,23 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_PREFLIGHT: Final = {
+    "Access-Control-Allow-Methods": "GET, HEAD", "Access-Control-Max-Age": "86400",
+    "Access-Control-Allow-Headers": "Range, X-API-Key, If-None-Match",
+}  # fmt: skip
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+def _raw(headers: dict[str, str]) -> RawHeaders:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+_SECURITY: Final = _raw(SECURITY_HEADERS)
+
+
+def _name(host: str) -> str:
+    """Host without its port; brackets of IPv6 stay."""
+    return host.rpartition(":")[0] if re.fullmatch(r".*:\d+", host) else host
 
 
 class Envelope:
@@ -48,11 +66,25 @@ class Envelope:
         Where requests are counted.
     max_body, max_query
         Bytes; beyond them 413 and 414.
+    hosts
+        Names by which the service may be addressed; empty for any. On loopback this keeps pages
+        of the web from reaching it under a name of their own.
+    cors_origins
+        Origins whose pages may read answers.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_body: int, max_query: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        max_body: int,
+        max_query: int,
+        hosts: frozenset[str],
+        cors_origins: tuple[str, ...],
+    ) -> None:
         self._app, self._metrics = app, metrics
         self._max_body, self._max_query = max_body, max_query
+        self._hosts, self._origins = hosts, cors_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -70,21 +102,28 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                out = MutableHeaders(scope=message)
-                out["X-Request-ID"] = request_id
-                for name, value in SECURITY_HEADERS.items():
-                    out.setdefault(name, value)
+                message["headers"] = [
+                    *message["headers"], *_SECURITY, *self._cors(headers),
+                    (b"x-request-id", request_id.encode()),
+                    *(_raw(scope.get("pear_limits") or {})),
+                ]  # fmt: skip
             await send(message)
 
         try:
             refusal = self._refuse(scope, headers)
-            if refusal is not None:
-                await refusal(scope, receive, wrapped_send)
-            else:
+            if refusal is None:
                 await self._app(scope, self._limited(receive), wrapped_send)
+            else:
+                await refusal(scope, receive, wrapped_send)
+        except ProblemError as error:  # from the fast lane, which lies outside FastAPI
+            answer = problem_response(
+                Request(scope), error.status, error.detail, field=error.field, hint=error.hint,
+                headers=error.headers,
+            )  # fmt: skip
+            await answer(scope, receive, wrapped_send)
         finally:
             seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", "other")
+            route = str(scope.get("pear_route") or getattr(scope.get("route"), "path", "other"))
             self._metrics.observe(str(scope["method"]), route, status, seconds)
             _LOG.info(
                 "%s %s %s %.1f ms", scope["method"], route, status, seconds * 1e3,
@@ -92,14 +131,39 @@ class Envelope:
             )  # fmt: skip
 
     def _refuse(self, scope: Scope, headers: Headers) -> Any | None:
+        request = Request(scope)
         if len(scope.get("query_string", b"")) > self._max_query:
             return problem_response(
-                Request(scope), 414, f"the query is longer than {self._max_query} bytes"
+                request, 414, f"the query is longer than {self._max_query} bytes"
             )
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._max_body:
             return self._too_large(scope)
+        host = headers.get("host", "")
+        if self._hosts and _name(host) not in self._hosts:
+            return problem_response(
+                request, 421, "this service does not go by that name", field="Host",
+                hint="PEAR_ALLOWED_HOSTS names others",
+            )  # fmt: skip
+        origin = headers.get("origin")
+        changes = scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        if changes and origin is not None and origin.partition("://")[2] != host:
+            return problem_response(
+                request, 403, "pages of another origin may read, not write", field="Origin"
+            )
+        if scope["method"] == "OPTIONS" and origin is not None:
+            return Response(status_code=204, headers=_PREFLIGHT)
         return None
+
+    def _cors(self, headers: Headers) -> RawHeaders:
+        origin = headers.get("origin")
+        if origin is None or ("*" not in self._origins and origin not in self._origins):
+            return []
+        allowed = b"*" if "*" in self._origins else origin.encode("latin-1")
+        return [
+            (b"access-control-allow-origin", allowed), (b"access-control-expose-headers", b"*"),
+            (b"vary", b"Origin"),
+        ]  # fmt: skip
 
     def _too_large(self, scope: Scope) -> Any:
         return problem_response(

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
@@ -116,12 +116,21 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _problem(request: Request, error: Exception) -> JSONResponse:
+def _problem(request: Request, error: Exception) -> Response:
+    if _needs_login(request, error):
+        return RedirectResponse("/login", status_code=303)
     known = error if isinstance(error, ProblemError) else ProblemError(500, str(error))
     return problem_response(
         request, known.status, known.detail, field=known.field, hint=known.hint,
         headers=known.headers,
     )  # fmt: skip
+
+
+def _needs_login(request: Request, error: Exception) -> bool:
+    """Whether a browser that opens a page should be asked for a key instead of shown a problem."""
+    refused = isinstance(error, ProblemError) and error.status == 401
+    wants_page = "text/html" in request.headers.get("accept", "")
+    return refused and wants_page and request.method == "GET" and "/v1/" not in request.url.path
 
 
 def _input_error(request: Request, error: Exception) -> JSONResponse:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from pear.calendar import Times, utc
 from pear.errors import InputError
 from pear.sphere.grid import coarsen, nside_from_cells
 from pear.variables import VARIABLES, Variable, parse_field
+from pipelines.datafolder import DataFolder
 from pipelines.store import open_store
 from service.caching import BoundedCache
 from service.errors import ProblemError
@@ -232,3 +235,13 @@ def pack_u16(field: Field) -> tuple[npt.NDArray[np.uint16], float, float]:
     packed = np.full(field.shape, 65_535, dtype=np.uint16)
     packed[finite] = np.rint((field[finite].astype(np.float64) - low) / scale).astype(np.uint16)
     return packed, scale, low
+
+
+def remove(folder: DataFolder, run: str) -> None:
+    """Remove the store of a run: it leaves its name in one rename, its files afterwards."""
+    aside = folder.scratch / f"removed-{run}-{uuid.uuid4().hex[:8]}"
+    try:
+        folder.forecast(run).rename(aside)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(aside, ignore_errors=True)

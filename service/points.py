@@ -1,10 +1,7 @@
-"""Forecasts at points: chosen variables through all leads, as JSON or CSV."""
+"""Forecasts at points: chosen variables through all leads, nearest cell or bilinear."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -12,12 +9,10 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pear.calendar import iso
 from pear.errors import InputError
-from pear.sphere.grid import cell_of, centres, interpolation_weights
+from pear.sphere.grid import cell_of, interpolation_weights
 from pear.variables import BY_NAME, parse_field
 from service.fields import ForecastReader, ForecastStore
-from service.schemas import NOT_OFFICIAL
 
 Interpolation = Literal["nearest", "bilinear"]
 Values = npt.NDArray[np.float64]
@@ -182,75 +177,3 @@ def read_series(
         values = points.read(reader.series(store.run, name, level))
         out.append(Series(name, level, BY_NAME[name].units, values))
     return out
-
-
-def about(store: ForecastStore, model: str, created_at: str) -> dict[str, Any]:
-    """Return what every answer says about its run."""
-    return {
-        "run": store.run,
-        "model": model,
-        "init_time": iso(store.init_time),
-        "created_at": created_at,
-        "grid": {"name": "HEALPix", "nside": store.nside, "order": "nested"},
-        "note": NOT_OFFICIAL,
-    }
-
-
-def to_json(
-    header: dict[str, Any], store: ForecastStore, points: Points, series: list[Series]
-) -> bytes:
-    """Write series as JSON; missing values are null."""
-    lat, lon = centres(store.nside)
-    document = {
-        **header,
-        "interpolation": points.interpolation,
-        "lead_hours": list(store.lead_hours),
-        "valid_times": [iso(time) for time in store.valid_times],
-        "points": [
-            {
-                "latitude": float(points.latitude[p]),
-                "longitude": float(points.longitude[p]),
-                "cell": int(points.cell[p]),
-                "cell_latitude": round(float(lat[points.cell[p]]), 5),
-                "cell_longitude": round(float(lon[points.cell[p]]), 5),
-                "series": [
-                    {
-                        "variable": each.variable,
-                        "level": each.level,
-                        "units": each.units,
-                        "values": numbers(each.values[:, p]),
-                    }
-                    for each in series
-                ],
-            }
-            for p in range(points.cell.size)
-        ],
-    }
-    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
-
-
-def to_csv(store: ForecastStore, points: Points, series: list[Series]) -> bytes:
-    """Write series as CSV, one value a line."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([
-        "run", "init_time", "valid_time", "lead_hours", "latitude", "longitude", "variable",
-        "level", "units", "value",
-    ])  # fmt: skip
-    init = iso(store.init_time)
-    for p in range(points.cell.size):
-        place = (float(points.latitude[p]), float(points.longitude[p]))
-        for each in series:
-            for lead, valid, value in zip(
-                store.lead_hours, store.valid_times, numbers(each.values[:, p]), strict=True
-            ):
-                writer.writerow([
-                    store.run, init, iso(valid), lead, *place, each.variable, each.level,
-                    each.units, value,
-                ])  # fmt: skip
-    return text.getvalue().encode()
-
-
-def numbers(values: npt.NDArray[Any]) -> list[float | None]:
-    """Round to seven significant digits, what float32 holds; what is not finite becomes None."""
-    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values.tolist()]

@@ -120,3 +120,37 @@ def to_csv(records: list[Record]) -> bytes:
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue().encode()
+
+
+def scorecard(records: list[Record], metric: str, baseline: str, region: str) -> list[Record]:
+    """Compare the model with a baseline, field by field and lead by lead.
+
+    Returns
+    -------
+    list of dict
+        variable, level, lead_days, model, baseline and ``gain``: for ACC the difference, for
+        errors the share of the baseline's error that the model takes away (1 is perfect, below 0
+        is worse than the baseline); None where the baseline makes no error.
+    """
+    chosen = select(records, None, region=region)
+    theirs = {_field(r): r[metric] for r in chosen if r["forecaster"] == baseline}
+    rows = []
+    for record in chosen:
+        if record["forecaster"] in ("persistence", "climatology") or _field(record) not in theirs:
+            continue
+        ours, other = float(record[metric]), float(theirs[_field(record)])
+        if metric == "acc":
+            gain: float | None = ours - other
+        elif metric == "bias":
+            gain = abs(other) - abs(ours)
+        else:
+            gain = None if other == 0 else 1.0 - ours / other
+        rows.append({
+            "variable": record["variable"], "level": record["level"],
+            "lead_days": record["lead_days"], "model": ours, "baseline": other, "gain": gain,
+        })  # fmt: skip
+    return rows
+
+
+def _field(record: Record) -> tuple[Any, ...]:
+    return record["variable"], record["level"], record["lead_days"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pear.errors import InputError
 
 
 class Settings(BaseSettings):
@@ -54,6 +57,62 @@ class Settings(BaseSettings):
         default=("*",),
         description="Origins whose pages may read the API; writes need a key or loopback.",
     )
+
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(), description="Names of the service; by default any, on loopback its own."
+    )
+    require_keys: bool | None = Field(
+        default=None, description="Whether a key is needed; by default unless on loopback."
+    )
+    rate_limit: int | None = Field(
+        default=None, ge=1,
+        description="Tokens of each client a minute; by default 1200, none on loopback.",
+    )  # fmt: skip
+    keys_file: Path | None = Field(
+        default=None, description="File of the keys; by default keys.json in the data folder."
+    )
+
+    @classmethod
+    def read(cls, data: Path | None, **options: Any) -> Settings:
+        """Settings from options and, where these are None, from the environment.
+
+        Raises
+        ------
+        InputError
+            If no data folder is named or a setting cannot be used; names the variable.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        if data is not None:
+            given["data"] = data
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            fault = error.errors(include_input=False)[0]
+            name = ".".join(str(part) for part in fault["loc"])
+            if name == "data":
+                raise InputError(
+                    "no data folder named", field="--data", hint="give --data DIR"
+                ) from error
+            raise InputError(f"PEAR_{name.upper()}: {fault['msg']}", field=name) from error
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether a key is needed."""
+        return not self.loopback if self.require_keys is None else self.require_keys
+
+    @property
+    def tokens_per_minute(self) -> int | None:
+        """Rate limit of each client; None for none."""
+        if self.rate_limit is None:
+            return None if self.loopback else 1200
+        return self.rate_limit
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Names by which the service may be addressed; empty for any."""
+        if self.allowed_hosts or not self.loopback:
+            return frozenset(self.allowed_hosts)
+        return frozenset({"localhost", "127.0.0.1", "[::1]", self.host})
 
     @property
     def loopback(self) -> bool:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pear.cli.common import console
 from pear.errors import InputError
-
-if TYPE_CHECKING:
-    from service.settings import Settings
 
 _DRAIN_SECONDS = 20
 
@@ -54,7 +50,9 @@ def serve(data: Path | None, **options: Any) -> None:
     InputError
         If there is no data folder, a setting cannot be used, or the address is taken.
     """
-    settings = _settings(data, options)
+    from service.settings import Settings
+
+    settings = Settings.read(data, **options)
     listener = _listen(settings.host, settings.port)
     import uvicorn
 
@@ -82,24 +80,6 @@ def check_port(host: str, port: int) -> None:
         If the address is taken or is none of this machine's.
     """
     _listen(host, port).close()
-
-
-def _settings(data: Path | None, options: dict[str, Any]) -> Settings:
-    from pydantic import ValidationError
-
-    from service.settings import Settings
-
-    given = {name: value for name, value in options.items() if value is not None}
-    if data is not None:
-        given["data"] = data
-    elif not os.environ.get("PEAR_DATA"):
-        raise InputError("no data folder named", field="--data", hint="give --data DIR")
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        fault = error.errors(include_input=False)[0]
-        name = ".".join(str(part) for part in fault["loc"])
-        raise InputError(f"PEAR_{name.upper()}: {fault['msg']}", field=name) from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from pear.calendar import iso
 from pear.sphere.grid import nside_from_cells
-from service.caching import Answer, immutable_answer
+from service.answers import immutable_answer
+from service.caching import Answer
 from service.dependencies import RunDep, ServicesDep, StoreDep
 from service.errors import documented
 from service.fields import at_nside, pack_u16
-from service.points import about, numbers
 from service.schemas import wall_clock
+from service.writers import about, numbers
 
 router = APIRouter(prefix="/v1/forecasts", tags=["fields"])
 
@@ -91,5 +92,5 @@ def get_field(
             body = field.astype("<f4").tobytes()
         return Answer(body, "application/octet-stream", tuple(headers.items()))
 
-    key = ("field", run.id, str(run.finished_at), chosen.name, at_level, lead_time, format, nside)
-    return immutable_answer(request, found.answers, key, make)
+    key = ("field", chosen.name, at_level, lead_time, format, nside)
+    return immutable_answer(request, found.answers, run, key, make)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any
 
 import anyio
 from anyio import to_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse
 
@@ -17,6 +18,7 @@ from pear.errors import InputError
 from pipelines.catalog import Run, Status
 from service.dependencies import RunDep, Services, ServicesDep
 from service.errors import ProblemError, documented
+from service.fields import remove
 from service.schemas import (
     EventOut,
     ForecastRequest,
@@ -30,6 +32,7 @@ from service.schemas import (
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
 _POLL_SECONDS = 0.5
 _RETRY_SECONDS = 2
+_LONGEST_WAIT = 60
 
 
 def run_out(found: Services, run: Run) -> RunOut:
@@ -54,7 +57,18 @@ def run_out(found: Services, run: Run) -> RunOut:
         **documented(400, 404, 413, 422, 429, 503),
     },
 )
-def submit_forecast(body: ForecastRequest, found: ServicesDep) -> Response:
+async def submit_forecast(
+    body: ForecastRequest,
+    found: ServicesDep,
+    idempotency_key: Annotated[
+        str | None,
+        Header(max_length=128, description="The same key with another body is refused."),
+    ] = None,
+    prefer: Annotated[
+        str | None,
+        Header(max_length=128, description="`wait=N`: answer when it is done, or after N s."),
+    ] = None,
+) -> Response:
     """Queue a forecast, or return the run if the same one was asked for before.
 
     The answer is 202 while the run waits or works and 200 once it has succeeded.
@@ -67,16 +81,42 @@ def submit_forecast(body: ForecastRequest, found: ServicesDep) -> Response:
             f"lead_hours {body.lead_hours} is too long", field="lead_hours",
             hint=f"at most {settings.max_lead_hours}",
         )  # fmt: skip
+    if idempotency_key is not None:
+        found.remember(idempotency_key, body.model_dump_json())
+    run = await to_thread.run_sync(_request, found, body)
+    headers = {"Location": f"/v1/forecasts/{run.id}", "Cache-Control": "no-store"}
+    seconds = _wait_seconds(prefer)
+    if seconds and run.active:
+        run = await _finished(found, run, seconds)
+        headers["Preference-Applied"] = f"wait={seconds}"
+    if run.active:
+        headers["Retry-After"] = str(_RETRY_SECONDS)
+    document = await to_thread.run_sync(run_out, found, run)
+    return JSONResponse(document.model_dump(), 202 if run.active else 200, headers=headers)
+
+
+def _request(found: Services, body: ForecastRequest) -> Run:
     options = {"variables": body.variables} if body.variables else None
     run, _ = found.engine.request_forecast(
         model_time(body.init_time), body.lead_hours, model=body.model, analysis=body.analysis,
         options=options,
     )  # fmt: skip
-    headers = {"Location": f"/v1/forecasts/{run.id}", "Cache-Control": "no-store"}
-    if run.active:
-        headers["Retry-After"] = str(_RETRY_SECONDS)
-    status = 202 if run.active else 200
-    return JSONResponse(run_out(found, run).model_dump(), status, headers=headers)
+    return run
+
+
+def _wait_seconds(prefer: str | None) -> int:
+    """Seconds from ``Prefer: wait=N``; a preference that cannot be read is ignored (RFC 7240)."""
+    match = re.search(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])", prefer or "", re.ASCII)
+    return min(int(match[1]), _LONGEST_WAIT) if match else 0
+
+
+async def _finished(found: Services, run: Run, seconds: int) -> Run:
+    """Return the run when it has ended, or as it is after so many seconds."""
+    with anyio.move_on_after(seconds):
+        while run.active and found.accepting:
+            await anyio.sleep(_POLL_SECONDS / 2)
+            run = await to_thread.run_sync(found.catalog.run, run.id)
+    return run
 
 
 @router.get("", summary="Runs, newest first", responses=documented(422, 503))
@@ -114,6 +154,25 @@ def get_forecast(response: Response, found: ServicesDep, run: RunDep) -> RunOut:
     if run.finished_at is not None:
         response.headers["Last-Modified"] = run.finished_at.strftime("%a, %d %b %Y %H:%M:%S GMT")
     return run_out(found, run)
+
+
+@router.delete(
+    "/{run_id}",
+    summary="Remove the result of a run",
+    status_code=204,
+    response_class=Response,
+    responses={204: {"description": "Removed; the run is `expired`."},
+               **documented(404, 409, 422, 503)},
+)  # fmt: skip
+def delete_forecast(found: ServicesDep, run: RunDep) -> Response:
+    """Remove the store of a finished run; 409 while it works (cancel it first)."""
+    if run.active:
+        raise ProblemError(409, f"run {run.id} is {run.status}", hint="cancel it first")
+    if run.status == "succeeded":
+        found.catalog.expire(run.id)
+    found.forget(run.id)
+    remove(found.folder, run.id)
+    return Response(status_code=204)
 
 
 @router.get("/{run_id}/log", summary="Log of a run", responses=documented(404, 422, 503))

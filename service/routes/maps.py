@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from pear.calendar import iso
-from service.caching import Answer, immutable_answer
+from service.answers import immutable_answer
+from service.caching import Answer
 from service.dependencies import RunDep, ServicesDep, StoreDep
 from service.errors import documented
 from service.maps import MapOptions, MapTitle, render_map
@@ -72,5 +73,5 @@ def get_map(
         }  # fmt: skip
         return Answer(png, "image/png", tuple(headers.items()))
 
-    key = ("map", run.id, str(run.finished_at), chosen.name, at_level, lead_time, options)
-    return immutable_answer(request, found.answers, key, make)
+    key = ("map", chosen.name, at_level, lead_time, options)
+    return immutable_answer(request, found.answers, run, key, make)

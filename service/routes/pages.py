@@ -31,11 +31,11 @@ def forecast_page(request: Request, found: ServicesDep, run: str | None = None) 
     chosen = found.catalog.run(run) if run else found.catalog.latest_run()
     listed = [_row(each) for each in runs]
     if chosen is None or chosen.status != "succeeded":
-        return _page(request, "empty.html", "/", {
+        return render(request, "empty.html", "/", {
             "why": _why(chosen), "runs": listed, "base": str(request.base_url).rstrip("/"),
             "example": _example(found),
         })  # fmt: skip
-    return _page(request, "forecast.html", "/", {
+    return render(request, "forecast.html", "/", {
         "page": _page_data(found, chosen), "runs": listed, "init": _utc(chosen.init_time),
         "model_name": _model(found, chosen.model).name,
     })  # fmt: skip
@@ -44,7 +44,7 @@ def forecast_page(request: Request, found: ServicesDep, run: str | None = None) 
 @router.get("/docs")
 def docs_page(request: Request) -> Response:
     """Describe the API in one table, from its OpenAPI document."""
-    return _page(request, "docs.html", "/docs", {"spec": request.app.openapi()})
+    return render(request, "docs.html", "/docs", {"spec": request.app.openapi()})
 
 
 @router.get("/static/{name:path}")
@@ -64,10 +64,13 @@ def static_file(name: str, request: Request) -> Response:
     return Response(body, media_type=asset.media_type, headers=headers)
 
 
-def _page(request: Request, template: str, here: str, values: dict[str, Any]) -> Response:
+def render(
+    request: Request, template: str, here: str, values: dict[str, Any], status: int = 200
+) -> Response:
+    """Fill a template; `here` is the page's own path, marked in the navigation."""
     context = {"pages": PAGES, "here": here, "note": NOT_OFFICIAL, **values}
     return _TEMPLATES.TemplateResponse(
-        request, template, context, headers={"Cache-Control": "no-cache"}
+        request, template, context, status_code=status, headers={"Cache-Control": "no-cache"}
     )
 
 

@@ -7,20 +7,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from pear.errors import InputError
-from service.caching import Answer, immutable_answer
+from service.answers import immutable_answer
+from service.caching import Answer
 from service.dependencies import RunDep, ServicesDep, StoreDep
 from service.errors import documented
-from service.points import (
-    Interpolation,
-    about,
-    chosen_series,
-    locate,
-    parse_numbers,
-    read_series,
-    to_csv,
-    to_json,
-)
+from service.points import Interpolation, chosen_series, locate, parse_numbers, read_series
 from service.schemas import wall_clock
+from service.writers import about, to_coverage, to_csv, to_json
 
 router = APIRouter(prefix="/v1/forecasts", tags=["points"])
 _LIST = r"^[^,]+(,[^,]+)*$"
@@ -33,7 +26,11 @@ _LIST = r"^[^,]+(,[^,]+)*$"
     responses={
         200: {
             "description": "Every variable through all leads, at each point.",
-            "content": {"application/json": {"schema": {"type": "object"}}, "text/csv": {}},
+            "content": {
+                "application/json": {"schema": {"type": "object"}},
+                "text/csv": {},
+                "application/prs.coverage+json": {"schema": {"type": "object"}},
+            },
         },
         304: {"description": "You have it: finished runs never change."},
         **documented(404, 409, 410, 422, 503),
@@ -64,7 +61,7 @@ def get_point(
     interpolation: Annotated[
         Interpolation, Query(description="The cell that holds the point, or bilinear.")
     ] = "nearest",
-    format: Annotated[Literal["json", "csv"], Query()] = "json",  # noqa: A002
+    format: Annotated[Literal["json", "csv", "covjson"], Query(description="Shape.")] = "json",  # noqa: A002
 ) -> Response:
     """Read the forecast at points, as JSON or CSV (one value a line)."""
 
@@ -85,8 +82,11 @@ def get_point(
         if format == "csv":
             return Answer(to_csv(store, points, series), "text/csv; charset=utf-8")
         header = about(store, run.model, str(wall_clock(run.created_at)))
+        if format == "covjson":
+            body = to_coverage(header, store, points, series)
+            return Answer(body, "application/prs.coverage+json")
         return Answer(to_json(header, store, points, series), "application/json")
 
-    key = ("point", run.id, str(run.finished_at), latitude, longitude, variables, levels,
+    key = ("point", latitude, longitude, variables, levels,
            interpolation, format)  # fmt: skip
-    return immutable_answer(request, found.answers, key, make)
+    return immutable_answer(request, found.answers, run, key, make)

@@ -11,7 +11,7 @@ from pear.errors import InputError
 from pear.variables import parse_field
 from service.dependencies import ServicesDep
 from service.errors import documented
-from service.scores import select, to_csv
+from service.scores import scorecard, select, to_csv
 
 router = APIRouter(prefix="/v1", tags=["scores"])
 
@@ -70,3 +70,35 @@ def get_scores(
     if format == "csv":
         return Response(to_csv(records), media_type="text/csv; charset=utf-8")
     return ScoreList(evaluation=scores.id, about=scores.about, records=records)
+
+
+class Scorecard(BaseModel):
+    """The model against one baseline."""
+
+    evaluation: str = Field(description="Identity of the evaluation.")
+    metric: str
+    baseline: str
+    region: str
+    cells: list[dict[str, Any]] = Field(
+        description="variable, level (hPa), lead_days, model, baseline and gain: positive where "
+        "the model is better; a difference for acc and bias, a share of the error otherwise."
+    )
+
+
+@router.get("/scorecard", summary="Model against baseline", responses=documented(404, 422, 503))
+def get_scorecard(
+    found: ServicesDep,
+    metric: Annotated[Literal["acc", "rmse", "mae", "bias"], Query()] = "rmse",
+    baseline: Annotated[Literal["persistence", "climatology"], Query()] = "climatology",
+    region: Annotated[str, Query(max_length=64, description="Region's name.")] = "global",
+    model: Annotated[str | None, Query(max_length=128, description="Identity of a model.")] = None,
+    evaluation: Annotated[
+        str | None, Query(max_length=128, description="Identity; the newest by default.")
+    ] = None,
+) -> Scorecard:
+    """Every field and lead of an evaluation against one baseline."""
+    scores = found.scores.get(evaluation, model)
+    return Scorecard(
+        evaluation=scores.id, metric=metric, baseline=baseline, region=region,
+        cells=scorecard(scores.records, metric, baseline, region),
+    )  # fmt: skip

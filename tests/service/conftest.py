@@ -33,18 +33,18 @@ def settings(data: DataFolder) -> Settings:
     return Settings(data=data.root)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def catalog(data: DataFolder) -> Iterator[Catalog]:
     with Catalog(data.catalog) as opened:
         yield opened
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def engine(catalog: Catalog) -> StubEngine:
     return StubEngine(catalog)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client(settings: Settings, catalog: Catalog, engine: StubEngine) -> Iterator[httpx.Client]:
     """A client of the service over HTTP, on a real socket."""
     with (
@@ -54,7 +54,7 @@ def client(settings: Settings, catalog: Catalog, engine: StubEngine) -> Iterator
         yield opened
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_id(catalog: Catalog) -> str:
     latest = catalog.latest_run()
     if latest is None:

@@ -37,8 +37,11 @@ def test_health_and_readiness(client: httpx.Client, engine: StubEngine) -> None:
         "catalog": "ok", "data": "ok", "engine": "ok",
     }  # fmt: skip
     engine.up = False
-    assert "engine" in problem(client.get("/readyz"), 503)["detail"]
-    assert client.get("/healthz").status_code == 200, "alive, though not ready"
+    try:
+        assert "engine" in problem(client.get("/readyz"), 503)["detail"]
+        assert client.get("/healthz").status_code == 200, "alive, though not ready"
+    finally:
+        engine.up = True
 
 
 def test_submit_watch_and_cancel(client: httpx.Client) -> None:

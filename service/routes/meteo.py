@@ -1,0 +1,72 @@
+"""Forecasts in open-meteo's shape."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+
+from pear.calendar import iso
+from service.answers import immutable_answer
+from service.caching import Answer
+from service.dependencies import ServicesDep, finished_store, run_of
+from service.errors import documented
+from service.meteo import DEFAULT, answer, columns
+from service.points import Interpolation, locate, parse_numbers
+
+router = APIRouter(prefix="/v1/forecast", tags=["points"])
+
+
+@router.get(
+    "",
+    summary="Forecast in open-meteo's shape",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "`hourly` holds the model's own steps; one object, or a list.",
+            "content": {"application/json": {"schema": {"type": ["object", "array"]}}},
+        },
+        304: {"description": "You have it."},
+        **documented(404, 409, 410, 422, 503),
+    },
+)
+def get_meteo(
+    request: Request,
+    found: ServicesDep,
+    latitude: Annotated[
+        str, Query(max_length=4000, description="Degrees north, comma list.", examples=["59.3"])
+    ],
+    longitude: Annotated[
+        str, Query(max_length=4000, description="Degrees east, comma list.", examples=["18.1"])
+    ],
+    hourly: Annotated[
+        str,
+        Query(max_length=2000, description="temperature_2m, geopotential_height_500hPa, …"),
+    ] = DEFAULT,
+    run: Annotated[
+        str, Query(max_length=128, description="Identity of a run; the newest by default.")
+    ] = "latest",
+    interpolation: Annotated[Interpolation, Query()] = "nearest",
+    wind_speed_unit: Annotated[Literal["kmh", "ms", "mph", "kn"], Query()] = "kmh",
+    temperature_unit: Annotated[Literal["celsius", "fahrenheit"], Query()] = "celsius",
+    timeformat: Annotated[Literal["iso8601", "unixtime"], Query()] = "iso8601",
+) -> Any:
+    """Read the newest forecast, or the one pinned by `run`, at one or several points."""
+    chosen_run = run_of(found, run)
+    store = finished_store(found, chosen_run)
+    chosen = columns(hourly, store, wind_speed_unit, temperature_unit)
+
+    def make() -> Answer:
+        limit = found.settings.max_points
+        points = locate(
+            parse_numbers(latitude, "latitude", limit),
+            parse_numbers(longitude, "longitude", limit), store.nside, interpolation,
+        )  # fmt: skip
+        about = {
+            "run": chosen_run.id, "model": chosen_run.model, "init_time": iso(store.init_time)
+        }  # fmt: skip
+        body = answer(found.reader, store, points, chosen, about, timeformat == "unixtime")
+        return Answer(body, "application/json")
+
+    key = ("meteo", latitude, longitude, tuple(chosen), interpolation, timeformat)
+    return immutable_answer(request, found.answers, chosen_run, key, make, pinned=run != "latest")

@@ -1,0 +1,92 @@
+"""One rule for every route: which scope it needs and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from fastapi.routing import APIRoute
+
+Scope = Literal["read", "submit", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = ("read", "submit", "admin")
+"""Each scope includes those before it."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a route needs.
+
+    Attributes
+    ----------
+    scope
+        The least scope of the key; None for routes that are open to all.
+    cost
+        Tokens of the rate limit that one request takes.
+    """
+
+    scope: Scope | None
+    cost: int = 1
+
+
+OPEN: Final = Rule(None, 0)
+_READ, _HEAVY, _DOWNLOAD = Rule("read"), Rule("read", 5), Rule("read", 50)
+_SUBMIT, _ADMIN = Rule("submit", 10), Rule("admin", 10)
+
+RULES: Final[dict[tuple[str, str], Rule]] = {
+    ("GET", "/healthz"): OPEN,
+    ("GET", "/readyz"): OPEN,
+    ("GET", "/metrics"): _READ,
+    ("GET", "/openapi.json"): OPEN,
+    ("GET", "/static/{name:path}"): OPEN,
+    ("GET", "/login"): OPEN,
+    ("POST", "/login"): Rule(None, 20),
+    ("GET", "/docs"): OPEN,
+    ("GET", "/"): _READ,
+    ("GET", "/forecasts"): _READ,
+    ("GET", "/forecasts/{run_id}"): _READ,
+    ("GET", "/scores"): _READ,
+    ("GET", "/schedules"): _READ,
+    ("GET", "/models/{model_id}"): _READ,
+    ("GET", "/v1/info"): OPEN,
+    ("GET", "/v1/models"): _READ,
+    ("GET", "/v1/models/{model_id}"): _READ,
+    ("GET", "/v1/initial-conditions"): _READ,
+    ("POST", "/v1/forecasts"): _SUBMIT,
+    ("GET", "/v1/forecasts"): _READ,
+    ("GET", "/v1/forecasts/{run_id}"): _READ,
+    ("DELETE", "/v1/forecasts/{run_id}"): _ADMIN,
+    ("GET", "/v1/forecasts/{run_id}/events"): _READ,
+    ("GET", "/v1/forecasts/{run_id}/log"): _READ,
+    ("POST", "/v1/forecasts/{run_id}/cancel"): _SUBMIT,
+    ("GET", "/v1/forecasts/{run_id}/point"): _READ,
+    ("GET", "/v1/forecast"): _READ,
+    ("GET", "/v1/forecasts/{run_id}/fields/{variable}"): _READ,
+    ("GET", "/v1/forecasts/{run_id}/maps/{variable}.png"): _HEAVY,
+    ("GET", "/v1/forecasts/{run_id}/download"): _DOWNLOAD,
+    ("GET", "/v1/forecasts/{run_id}/zarr/{path:path}"): _READ,
+    ("POST", "/v1/evaluations"): _SUBMIT,
+    ("GET", "/v1/evaluations"): _READ,
+    ("GET", "/v1/evaluations/{evaluation_id}"): _READ,
+    ("POST", "/v1/evaluations/{evaluation_id}/cancel"): _SUBMIT,
+    ("GET", "/v1/scores"): _READ,
+    ("GET", "/v1/scorecard"): _READ,
+    ("GET", "/v1/schedules"): _READ,
+    ("POST", "/v1/schedules"): _ADMIN,
+    ("GET", "/v1/schedules/{name}"): _READ,
+    ("PATCH", "/v1/schedules/{name}"): _ADMIN,
+    ("DELETE", "/v1/schedules/{name}"): _ADMIN,
+    ("POST", "/v1/schedules/{name}/run"): _ADMIN,
+    ("GET", "/v1/schedules/{name}/runs"): _READ,
+}
+
+
+def without_rule(routes: Iterable[object]) -> list[str]:
+    """Return the routes that have no rule; there must be none."""
+    return [
+        f"{method} {route.path}"
+        for route in routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+        if method != "HEAD" and (method, route.path) not in RULES
+    ]

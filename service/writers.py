@@ -1,0 +1,140 @@
+"""Series at points, written out: JSON, CSV, CoverageJSON; missing values are null, never NaN."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import numpy.typing as npt
+
+from pear.calendar import iso
+from pear.sphere.grid import centres
+from service.fields import ForecastStore
+from service.points import Points, Series
+from service.schemas import NOT_OFFICIAL
+
+
+def about(store: ForecastStore, model: str, created_at: str) -> dict[str, Any]:
+    """Return what every answer says about its run."""
+    return {
+        "run": store.run,
+        "model": model,
+        "init_time": iso(store.init_time),
+        "created_at": created_at,
+        "grid": {"name": "HEALPix", "nside": store.nside, "order": "nested"},
+        "note": NOT_OFFICIAL,
+    }
+
+
+def to_json(
+    header: dict[str, Any], store: ForecastStore, points: Points, series: list[Series]
+) -> bytes:
+    """Write series as JSON; missing values are null."""
+    lat, lon = centres(store.nside)
+    document = {
+        **header,
+        "interpolation": points.interpolation,
+        "lead_hours": list(store.lead_hours),
+        "valid_times": [iso(time) for time in store.valid_times],
+        "points": [
+            {
+                "latitude": float(points.latitude[p]),
+                "longitude": float(points.longitude[p]),
+                "cell": int(points.cell[p]),
+                "cell_latitude": round(float(lat[points.cell[p]]), 5),
+                "cell_longitude": round(float(lon[points.cell[p]]), 5),
+                "series": [
+                    {
+                        "variable": each.variable,
+                        "level": each.level,
+                        "units": each.units,
+                        "values": numbers(each.values[:, p]),
+                    }
+                    for each in series
+                ],
+            }
+            for p in range(points.cell.size)
+        ],
+    }
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+
+
+def to_csv(store: ForecastStore, points: Points, series: list[Series]) -> bytes:
+    """Write series as CSV, one value a line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([
+        "run", "init_time", "valid_time", "lead_hours", "latitude", "longitude", "variable",
+        "level", "units", "value",
+    ])  # fmt: skip
+    init = iso(store.init_time)
+    for p in range(points.cell.size):
+        place = (float(points.latitude[p]), float(points.longitude[p]))
+        for each in series:
+            for lead, valid, value in zip(
+                store.lead_hours, store.valid_times, numbers(each.values[:, p]), strict=True
+            ):
+                writer.writerow([
+                    store.run, init, iso(valid), lead, *place, each.variable, each.level,
+                    each.units, value,
+                ])  # fmt: skip
+    return text.getvalue().encode()
+
+
+def to_coverage(
+    header: dict[str, Any], store: ForecastStore, points: Points, series: list[Series]
+) -> bytes:
+    """Write series as CoverageJSON (OGC 21-069r2): a collection of PointSeries."""
+
+    def named(each: Series) -> str:
+        return each.variable if each.level is None else f"{each.variable}_{each.level}hPa"
+
+    parameters = {
+        named(each): {
+            "type": "Parameter",
+            "observedProperty": {"label": {"en": named(each)}},
+            "unit": {"symbol": each.units},
+        }
+        for each in series
+    }
+    times = [iso(time) for time in store.valid_times]
+    coverages = [
+        {
+            "type": "Coverage",
+            "domain": {
+                "type": "Domain",
+                "domainType": "PointSeries",
+                "axes": {
+                    "x": {"values": [float(points.longitude[p])]},
+                    "y": {"values": [float(points.latitude[p])]},
+                    "t": {"values": times},
+                },
+            },
+            "ranges": {
+                named(each): {
+                    "type": "NdArray", "dataType": "float", "axisNames": ["t"],
+                    "shape": [len(times)], "values": numbers(each.values[:, p]),
+                }
+                for each in series
+            },
+        }
+        for p in range(points.cell.size)
+    ]  # fmt: skip
+    systems = [
+        {"coordinates": ["x", "y"], "system": {
+            "type": "GeographicCRS", "id": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"}},
+        {"coordinates": ["t"], "system": {"type": "TemporalRS", "calendar": "Gregorian"}},
+    ]  # fmt: skip
+    document = {
+        "type": "CoverageCollection", "domainType": "PointSeries", "parameters": parameters,
+        "referencing": systems, "coverages": coverages, "pear:run": header,
+    }  # fmt: skip
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+
+
+def numbers(values: npt.NDArray[Any]) -> list[float | None]:
+    """Round to seven significant digits, what float32 holds; what is not finite becomes None."""
+    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values.tolist()]
