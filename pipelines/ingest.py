@@ -184,19 +184,25 @@ def _scan_all(
         name = "dataset in memory" if isinstance(source, xr.Dataset) else str(source)
         try:
             for scan in scan_source(source, settings.scan, folder):
+                if settings.on_error == "stop":
+                    _stop_at_faults(scan)
                 report.sources.append(_source_report(scan))
                 slabs.extend(scan.slabs)
-                if not scan.slabs and settings.on_error == "stop":
-                    said = "; ".join(f"{n}: {why}" for n, why in list(scan.skipped.items())[:3])
-                    raise InputError(
-                        f"{scan.source} holds no variable of PEAR ({said or 'nothing at all'})",
-                        field="source",
-                    )
         except InputError as error:
             if settings.on_error == "stop":
                 raise
             report.sources.append(SourceReport(name, status="refused", reason=str(error)))
     return slabs
+
+
+def _stop_at_faults(scan: Scan) -> None:
+    if scan.faults:
+        raise scan.faults[0]
+    if not scan.slabs:
+        said = "; ".join(f"{name}: {why}" for name, why in list(scan.skipped.items())[:3])
+        raise InputError(
+            f"{scan.source} holds no variable of PEAR ({said or 'nothing at all'})", field="source"
+        )
 
 
 def _source_report(scan: Scan) -> SourceReport:
@@ -209,8 +215,11 @@ def _source_report(scan: Scan) -> SourceReport:
         times = np.unique(np.concatenate([slab.times for slab in scan.slabs]))
         out.times, out.first, out.last = times.size, iso(times[0]), iso(times[-1])
         out.grid = str(scan.slabs[0].grid)
+    elif scan.faults:
+        out.status, out.reason = "refused", str(scan.faults[0])
     else:
         out.status, out.reason = "skipped", "holds no variable of PEAR"
+    out.notes += [str(fault) for fault in scan.faults]
     return out
 
 

@@ -129,6 +129,8 @@ class Scan:
         Names that PEAR has no use for, each with the reason.
     notes
         What else a person should know: quirks met and what was done about them.
+    faults
+        What should have been usable and is not: fatal, or left out, by policy.
     """
 
     source: str
@@ -136,6 +138,12 @@ class Scan:
     slabs: list[Slab] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    faults: list[InputError] = field(default_factory=list)
+
+    def fault(self, error: InputError) -> None:
+        """Note what cannot be used, once; the rest of the source still can."""
+        if str(error) not in map(str, self.faults):
+            self.faults.append(error)
 
 
 @dataclass(frozen=True)

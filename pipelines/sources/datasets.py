@@ -137,7 +137,7 @@ def scan_dataset(
     Raises
     ------
     InputError
-        If its grid or time axis cannot be used, or members must be chosen.
+        If it is no latitude-longitude data at all.
     """
     dataset = opened(opener)
     scan = Scan(source, kind)
@@ -152,7 +152,11 @@ def scan_dataset(
             if array.ndim >= 2 and not name.endswith(("_bnds", "_bounds")):
                 scan.skipped[name] = "not a variable of PEAR"
             continue
-        slab = _slab(dataset, array, quantity, opener, scan, options)
+        try:
+            slab = _slab(dataset, array, quantity, opener, scan, options)
+        except InputError as error:
+            scan.fault(error)
+            continue
         if slab is not None:
             scan.slabs.append(slab)
     return scan

@@ -81,19 +81,25 @@ def scan_grib(path: Path, options: ScanOptions) -> Scan:
     Raises
     ------
     InputError
-        If the file has no message, all are of no use, or members must be chosen.
+        If the file has no message.
     """
     scan = Scan(str(path), "GRIB")
     series: dict[tuple[Any, ...], _Series] = {}
     with _Messages(path) as messages:
         for handle, offset, part in messages:
-            _sort_in(messages.codes, handle, (offset, part), series, scan)
+            try:
+                _sort_in(messages.codes, handle, (offset, part), series, scan)
+            except InputError as error:
+                scan.fault(error)
     if messages.count == 0:
         raise InputError(f"{path} holds no GRIB message", field="file")
     if messages.damage:
-        scan.notes.append(messages.damage)
+        scan.fault(InputError(f"{path} is {messages.damage}", field="file"))
     for one in series.values():
-        scan.slabs.extend(_slabs(one, path, options, scan))
+        try:
+            scan.slabs.extend(_slabs(one, path, options, scan))
+        except InputError as error:
+            scan.fault(error)
     return scan
 
 
