@@ -50,6 +50,17 @@ class Database:
         if self.sqlite:
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
+        try:
+            self._migrate()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, sa.exc.OperationalError):
+                raise InputError(
+                    f"catalog {self.engine.url!r} cannot be opened: {error.orig}", field="catalog"
+                ) from error
+            raise
+
+    def _migrate(self) -> None:
         with self.write() as connection:
             if not self.sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))

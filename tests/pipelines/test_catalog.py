@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from postgres import database, server
 
 from pear.errors import InputError
 from pipelines.catalog import (
@@ -36,9 +39,22 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    yield from server()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty catalog's URL: every test runs over a real connection to either database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "catalog.sqlite")
+    return database(request.getfixturevalue("postgres"), f"t{uuid.uuid4().hex}")
+
+
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with Catalog(tmp_path / "catalog.sqlite", clock=Clock()) as made:
+def catalog(url: str) -> Iterator[Catalog]:
+    with Catalog(url, clock=Clock()) as made:
         made.add_model(SHA, "models/x", nside=8, step_hours=24, name="small")
         yield made
 
@@ -256,12 +272,29 @@ def test_one_fire_of_a_schedule_is_taken_once(catalog: Catalog) -> None:
         catalog.schedule("daily")
 
 
-def test_a_newer_catalog_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "catalog.sqlite"
-    with Catalog(path) as made, made._db.write() as connection:
+def test_a_newer_catalog_is_refused_and_left_as_it_was(url: str) -> None:
+    with Catalog(url) as made, made._db.write() as connection:
         connection.execute(version.update().values(version=VERSION + 1))
     with pytest.raises(InputError, match="newer"):
-        Catalog(path)
+        Catalog(url)
+
+
+def _open(url: str, ready: Barrier) -> None:
+    ready.wait()
+    Catalog(url).close()
+
+
+def test_many_processes_may_make_the_same_catalog_at_once(url: str) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    ready = spawn.Barrier(4)
+    crowd = [spawn.Process(target=_open, args=(url, ready)) for _ in range(4)]
+    for process in crowd:
+        process.start()
+    for process in crowd:
+        process.join(60)
+    assert [process.exitcode for process in crowd] == [0] * 4
+    with Catalog(url) as made, made._db.read() as connection:
+        assert connection.execute(sa.select(version.c.version)).scalars().all() == [VERSION]
 
 
 def test_a_url_that_is_none_is_an_input_error() -> None:
@@ -269,13 +302,24 @@ def test_a_url_that_is_none_is_an_input_error() -> None:
         Catalog("oracle9://somewhere/else")
 
 
-def test_sqlite_runs_in_wal_mode(catalog: Catalog) -> None:
-    with catalog._db.read() as connection:
+def test_a_database_that_cannot_be_opened_is_an_input_error_without_the_password(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InputError, match="cannot be opened"):
+        Catalog(tmp_path / "missing" / "catalog.sqlite")
+    pytest.importorskip("psycopg", reason="no PostgreSQL driver")
+    with pytest.raises(InputError, match="cannot be opened") as refused:
+        Catalog(f"postgresql://pear:secret@/pear?host={tmp_path}")
+    assert "secret" not in str(refused.value)
+
+
+def test_sqlite_runs_in_wal_mode(tmp_path: Path) -> None:
+    with Catalog(tmp_path / "catalog.sqlite") as catalog, catalog._db.read() as connection:
         assert connection.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
 
 
-def _hammer(path: str, worker: int, runs: int) -> None:
-    with Catalog(path) as catalog:
+def _hammer(url: str, worker: int, runs: int) -> None:
+    with Catalog(url) as catalog:
         for day in range(runs):
             run, _ = catalog.submit_run("small", DAY + np.timedelta64(day, "D"), 48)
             try:
@@ -286,13 +330,12 @@ def _hammer(path: str, worker: int, runs: int) -> None:
                 continue
 
 
-def test_many_processes_at_once_lose_nothing_and_finish_each_run_once(tmp_path: Path) -> None:
-    path = tmp_path / "catalog.sqlite"
+def test_many_processes_at_once_lose_nothing_and_finish_each_run_once(url: str) -> None:
     runs, workers = 8, 4
-    with Catalog(path) as catalog:
+    with Catalog(url) as catalog:
         catalog.add_model(SHA, "models/x", nside=8, step_hours=24, name="small")
         spawn = multiprocessing.get_context("spawn")
-        crowd = [spawn.Process(target=_hammer, args=(str(path), n, runs)) for n in range(workers)]
+        crowd = [spawn.Process(target=_hammer, args=(url, n, runs)) for n in range(workers)]
         for process in crowd:
             process.start()
         for process in crowd:
