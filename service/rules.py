@@ -8,9 +8,25 @@ from typing import Final, Literal
 
 from fastapi.routing import APIRoute
 
+from pear.errors import InputError
+
 Scope = Literal["read", "submit", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "submit", "admin")
 """Each scope includes those before it."""
+
+
+def scope_named(text: str) -> Scope:
+    """Return the scope of this name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    for scope in SCOPES:
+        if scope == text:
+            return scope
+    raise InputError(f"unknown scope {text!r}", field="scope", hint=", ".join(SCOPES))
 
 
 @dataclass(frozen=True)

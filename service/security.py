@@ -65,10 +65,8 @@ class KeyFile:
         Raises
         ------
         InputError
-            If the scope is unknown or the name is taken.
+            If the name is taken.
         """
-        if scope not in SCOPES:
-            raise InputError(f"unknown scope {scope!r}", field="scope", hint=", ".join(SCOPES))
         keys = self._load()
         if any(key.name == name for key in keys.values()):
             raise InputError(f"there is a key named {name!r}", field="name")

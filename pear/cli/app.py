@@ -19,6 +19,7 @@ from pear.cli import (
     import_checkpoint,
     ingest,
     inspect,
+    keys,
     models,
     runs,
     serve,
@@ -52,8 +53,8 @@ def _root(
 
 
 for _verb in (
-    bench, evaluate, forecast, import_checkpoint, ingest, inspect, models, runs, serve, simulate,
-    train,
+    bench, evaluate, forecast, import_checkpoint, ingest, inspect, keys, models, runs, serve,
+    simulate, train,
 ):  # fmt: skip
     _verb.register(app)
 
