@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pear.equivariant import kernels
-from pear.equivariant.linear import Symmetry, butterfly, linear
+from pear.equivariant.linear import HALF_ROOT, MirrorLinear, Symmetry, crossed, linear
 from pear.equivariant.shift import WindowShift
 from pear.sphere.windows import TokenGrid
 
@@ -140,13 +140,18 @@ class WindowAttention(nn.Module):
         """Let the slots of each window attend to each other; shape kept."""
         if self.shift is not None:
             x = self.shift(x)
-        x = self.proj(self.mix(self.qkv(x)))
+        x = self.inside(x)
         return x if self.shift is None else self.shift.inverse(x)
 
-    def mix(self, qkv: Tensor) -> Tensor:
-        """Return softmax(…)·v from queries, keys and values (batch, window, slot, 3·feature)."""
+    def inside(self, x: Tensor) -> Tensor:
+        """Attend inside windows that are already cut."""
+        out: Tensor = self.proj(self.attend(self.qkv(x), self.heads, self.bias()))
+        return out
+
+    def attend(self, qkv: Tensor, heads: int, bias: Tensor) -> Tensor:
+        """Return softmax(…)·v; see :func:`attend`."""
         dropout = self.dropout if self.training else 0.0
-        return attend(qkv, self.heads, self.bias(), self.mask, self.logit_scale, dropout)
+        return attend(qkv, heads, bias, self.mask, self.logit_scale, dropout)
 
 
 class MirrorAttention(WindowAttention):
@@ -163,6 +168,8 @@ class MirrorAttention(WindowAttention):
     """
 
     symmetry: Symmetry = "c4h"
+    qkv: MirrorLinear
+    proj: MirrorLinear
     sigma: Tensor
 
     def __init__(
@@ -177,13 +184,10 @@ class MirrorAttention(WindowAttention):
         sigma = torch.from_numpy(grid.mirrored_slots())
         self.register_buffer("sigma", sigma, persistent=False)
 
-    def mix(self, qkv: Tensor) -> Tensor:
-        """Return softmax(…)·v from (2, batch, window, slot, 3·feature/2)."""
-        dropout = self.dropout if self.training else 0.0
-        first, second = butterfly(qkv).unbind(0)
-        bias = self.bias()
+    def inside(self, x: Tensor) -> Tensor:
+        """Attend inside windows that are already cut: (2, batch, window, slot, feature/2)."""
+        heads, bias = self.heads // 2, self.bias()
         mirrored = bias[:, self.sigma[:, None], self.sigma]
-        heads, scale = self.heads // 2, self.logit_scale
-        a = attend(first, heads, bias, self.mask, scale, dropout)
-        b = attend(second, heads, mirrored, self.mask, scale, dropout)
-        return butterfly(torch.stack([a, b]))
+        a, b = crossed(*self.qkv.parts(x[0], x[1], after=HALF_ROOT))
+        a, b = self.attend(a, heads, bias), self.attend(b, heads, mirrored)
+        return torch.stack(self.proj.parts(*crossed(a, b), before=HALF_ROOT))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pear.equivariant.attention import MirrorAttention, WindowAttention
-from pear.equivariant.linear import Symmetry, linear, norm
+from pear.equivariant.linear import HALF_ROOT, MirrorLinear, Symmetry, crossed, linear, norm
 from pear.equivariant.position import EarthBias
 from pear.equivariant.shift import WindowShift
 from pear.sphere.windows import TokenGrid
@@ -15,19 +16,42 @@ from pear.sphere.windows import TokenGrid
 class MLP(nn.Module):
     """Linear to ``ratio`` times the width, exact GELU, linear back; dropout after both."""
 
-    def __init__(
-        self, symmetry: Symmetry, features: int, ratio: int = 4, dropout: float = 0.0
-    ) -> None:
+    symmetry: Symmetry = "r"
+
+    def __init__(self, features: int, ratio: int = 4, dropout: float = 0.0) -> None:
         super().__init__()
-        self.symmetry = symmetry
         self.dropout = nn.Dropout(dropout)
-        self.widen = linear(symmetry, features, ratio * features)
-        self.narrow = linear(symmetry, ratio * features, features)
+        self.widen = linear(self.symmetry, features, ratio * features)
+        self.narrow = linear(self.symmetry, ratio * features, features)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features in window order, shape kept."""
         out: Tensor = self.dropout(self.narrow(self.dropout(self.widen(x, gelu=True))))
         return out
+
+
+class MirrorMLP(MLP):
+    """The MLP on regular features; the GELU acts on a and b."""
+
+    symmetry: Symmetry = "c4h"
+    widen: MirrorLinear
+    narrow: MirrorLinear
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (2, …, features/2), shape kept."""
+        a, b = crossed(*self.widen.parts(x[0], x[1], after=HALF_ROOT))
+        even, odd = crossed(self._hidden(a), self._hidden(b))
+        out: Tensor = self.dropout(torch.stack(self.narrow.parts(even, odd, before=HALF_ROOT)))
+        return out
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        out: Tensor = self.dropout(functional.gelu(x))
+        return out
+
+
+def mlp(symmetry: Symmetry, features: int, ratio: int = 4, dropout: float = 0.0) -> MLP:
+    """Build the MLP of this symmetry."""
+    return (MirrorMLP if symmetry == "c4h" else MLP)(features, ratio, dropout)
 
 
 class DropPath(nn.Module):
@@ -78,7 +102,7 @@ class Block(nn.Module):
         self.pre_norm = pre_norm
         self.attention = attention
         self.attention_norm = norm(symmetry, features)
-        self.mlp = MLP(symmetry, features, mlp_ratio, dropout)
+        self.mlp = mlp(symmetry, features, mlp_ratio, dropout)
         self.mlp_norm = norm(symmetry, features)
         self.drop_path = DropPath(drop_path, batch_axis=1 if symmetry == "c4h" else 0)
 

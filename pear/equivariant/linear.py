@@ -18,12 +18,10 @@ convolutions of the general equivariant map of :mod:`pear.equivariant.general` o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pear.equivariant import kernels
 
@@ -31,7 +29,7 @@ Symmetry = Literal["r", "c4h"]
 SYMMETRIES: Final[tuple[str, ...]] = get_args(Symmetry)
 INIT_STD: Final = 0.02
 EPS: Final = 1e-5
-_HALF_ROOT: Final = 0.5**0.5
+HALF_ROOT: Final = 0.5**0.5
 
 
 def check_features(symmetry: Symmetry, features: int) -> int:
@@ -92,12 +90,15 @@ class Norm(nn.LayerNorm):
 def butterfly(x: Tensor) -> Tensor:
     """Go from (e, o) to (a, b) or back along the first axis, which has length 2."""
     first, second = x.unbind(0)
-    return torch.stack([first + second, first - second]) * _HALF_ROOT
+    return torch.stack([first + second, first - second]) * HALF_ROOT
 
 
-def pointwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply a function of single numbers to regular features: butterfly, function, butterfly."""
-    return butterfly(function(butterfly(x)))
+def crossed(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return √2 times the butterfly of two tensors and use up the first one's memory.
+
+    The first must be fresh: no leaf, and nothing that its maker keeps for the gradient.
+    """
+    return first + second, first.sub_(second)
 
 
 class MirrorLinear(nn.Module):
@@ -115,11 +116,30 @@ class MirrorLinear(nn.Module):
         nn.init.trunc_normal_(self.weight, std=INIT_STD)
         self.bias = nn.Parameter(torch.zeros(outputs // 2)) if bias else None
 
-    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
-        """Map (2, …, inputs/2) to (2, …, outputs/2), with an exact GELU after it if asked."""
-        even = kernels.linear(x[0], self.weight[0], self.bias)
-        y = torch.stack([even, kernels.linear(x[1], self.weight[1])])
-        return pointwise(functional.gelu, y) if gelu else y
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (2, …, inputs/2) to (2, …, outputs/2)."""
+        return torch.stack(self.parts(x[0], x[1]))
+
+    def parts(
+        self, even: Tensor, odd: Tensor, *, before: float = 1.0, after: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Return e′ and o′ as two fresh tensors.
+
+        Parameters
+        ----------
+        even, odd
+            (…, inputs/2) each.
+        before, after
+            Factors of the input and the output. They go into the weights, so that the √½ of a
+            butterfly before or after costs no pass over the features.
+        """
+        weight: Tensor = self.weight
+        bias: Tensor | None = self.bias
+        if before * after != 1.0:
+            weight = before * after * weight
+        if bias is not None and after != 1.0:
+            bias = after * bias
+        return kernels.linear(even, weight[0], bias), kernels.linear(odd, weight[1])
 
 
 class MirrorNorm(nn.Module):
@@ -140,8 +160,7 @@ class MirrorNorm(nn.Module):
         """Normalise (2, …, features/2), shape kept."""
         even, odd = x.unbind(0)
         even = even - even.mean(-1, keepdim=True)
-        variance = (even.square().mean(-1, keepdim=True) + odd.square().mean(-1, keepdim=True)) / 2
-        scale = torch.rsqrt(variance + EPS)
-        return torch.stack(
-            [torch.addcmul(self.bias, even * scale, self.weight[0]), odd * scale * self.weight[1]]
-        )
+        power = [torch.linalg.vector_norm(y, dim=-1, keepdim=True).square() for y in (even, odd)]
+        scale = torch.rsqrt((power[0] + power[1]) / (2 * even.shape[-1]) + EPS)
+        even = torch.addcmul(self.bias, even * scale, self.weight[0])
+        return torch.stack([even, odd * scale * self.weight[1]])
