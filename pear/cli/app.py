@@ -14,6 +14,7 @@ import typer
 from pear import __version__
 from pear.cli import (
     bench,
+    demo,
     evaluate,
     forecast,
     import_checkpoint,
@@ -53,7 +54,7 @@ def _root(
 
 
 for _verb in (
-    bench, evaluate, forecast, import_checkpoint, ingest, inspect, keys, models, runs, serve,
+    bench, demo, evaluate, forecast, import_checkpoint, ingest, inspect, keys, models, runs, serve,
     simulate, train,
 ):  # fmt: skip
     _verb.register(app)

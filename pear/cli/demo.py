@@ -1,0 +1,231 @@
+"""``pear demo``: the whole road once, on the atmosphere that ships with the package."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from pear.cli.common import console, emit_json, progress
+
+if TYPE_CHECKING:
+    from pear.calendar import Times
+    from pipelines.catalog import Model
+    from pipelines.datafolder import DataFolder
+    from pipelines.evaluate import Evaluation
+
+ANALYSIS = "simulated"
+LEAD_HOURS = 240
+SERVED_RUNS = 3
+MAPPED: tuple[tuple[str, int | None], ...] = (
+    ("geopotential", 500), ("temperature", 850), ("mean_sea_level_pressure", None),
+    ("2m_temperature", None),
+)  # fmt: skip
+MAPPED_LEADS = (24, 120, 240)
+SUMMARY_KEYS = (
+    "forecaster", "variable", "level", "lead_days", "acc", "rmse", "mae", "bias",
+)  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Data folder to fill.")] = Path("pear-data"),
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop when done, do not serve.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON on stdout.")] = False,
+    host: Annotated[str, typer.Option(help="Address to serve at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve at.")] = 8000,
+) -> None:
+    """Ingest, forecast 10 days, score, draw and serve, on the simulated atmosphere that ships.
+
+    Needs no network and no account. What is already in the folder is kept and not done again.
+    """
+    if not once:
+        from pear.cli.serve import check_port
+
+        check_port(host, port)  # before minutes of work, not after
+    summary = fill(out)
+    _show(summary, out)
+    if as_json:
+        emit_json(summary.document())
+    if not once:
+        from pear.cli.serve import serve
+
+        serve(data=out, host=host, port=port)
+
+
+@dataclass
+class Summary:
+    """What a demo made, and how long each part took in seconds."""
+
+    model: Model
+    inits: Times
+    evaluation: Evaluation
+    runs: list[str] = field(default_factory=list)
+    maps: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the machine-readable summary."""
+        from pear.calendar import iso
+
+        return {
+            "atmosphere": "simulated",
+            "model": {"id": self.model.id, "sha256": self.model.sha256, "nside": self.model.nside},
+            "analysis": ANALYSIS,
+            "climatology": self.evaluation.about["climatology"],
+            "inits": [iso(t) for t in self.inits],
+            "lead_hours": LEAD_HOURS,
+            "scores": [
+                {key: record[key] for key in SUMMARY_KEYS}  # type: ignore[literal-required]
+                for record in self.evaluation.records
+                if record["region"] == "global"
+            ],
+            "evaluation": self.evaluation.id,
+            "runs": self.runs,
+            "maps": self.maps,
+            "seconds": {part: round(spent, 2) for part, spent in self.seconds.items()},
+        }
+
+
+def fill(out: Path) -> Summary:
+    """Fill a data folder from what ships: analysis, climatology, model, runs, scores, maps.
+
+    Raises
+    ------
+    InputError
+        If the folder holds another analysis of the same name.
+    """
+    from pear import shipped
+    from pipelines.catalog import Catalog
+    from pipelines.datafolder import DataFolder
+    from pipelines.register import add_model, refresh
+
+    seconds: dict[str, float] = {}
+    folder = DataFolder.create(out)
+    catalog = Catalog(folder.catalog)
+    with _timed(seconds, "model"):
+        model = add_model(folder, catalog, shipped.path("checkpoint"), name="pear-simulated")
+    with _timed(seconds, "ingest"):
+        _ingest(folder, model.nside)
+        if not folder.climatology(ANALYSIS).exists():
+            _copy(shipped.path("climatology"), folder.climatology(ANALYSIS))
+        refresh(folder, catalog)
+    with _timed(seconds, "evaluate"):
+        inits, evaluation = _evaluate(folder, model.id)
+    summary = Summary(model, inits, evaluation, seconds=seconds)
+    with _timed(seconds, "forecast"):
+        summary.runs = _forecast(folder, model.id, inits)
+    with _timed(seconds, "maps"):
+        summary.maps = _draw(folder, summary.runs[-1])
+    return summary
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[part] = time.perf_counter() - began
+
+
+def _ingest(folder: DataFolder, nside: int) -> None:
+    """Regrid the shipped latitude-longitude sample, like any other file of its kind."""
+    from pear import shipped
+    from pipelines.ingest import ingest
+
+    sources = sorted(shipped.path("sample").glob("*.nc"))
+    with progress("ingest", None) as tick:
+        ingest(sources, folder.analysis(ANALYSIS), nside=nside, tick=tick)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder so that it is there whole or not at all."""
+    hidden = target.with_name(f".{target.name}.new")
+    shutil.rmtree(hidden, ignore_errors=True)
+    shutil.copytree(source, hidden)
+    hidden.rename(target)
+
+
+def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
+    from pear.calendar import utc
+    from pipelines.evaluate import evaluate_model
+    from pipelines.store import open_store
+
+    lead = np.timedelta64(LEAD_HOURS, "h")
+    with open_store(folder.analysis(ANALYSIS)) as analysis:
+        times = utc(analysis["time"].values)
+    inits = times[times + lead <= times[-1]]
+    with progress("evaluate", len(inits)) as tick:
+        evaluation = evaluate_model(
+            folder, model=model, analysis=ANALYSIS, climatology=ANALYSIS, inits=inits,
+            lead_hours=LEAD_HOURS, tick=tick,
+        )  # fmt: skip
+    return inits, evaluation
+
+
+def _forecast(folder: DataFolder, model: str, inits: Times) -> list[str]:
+    """Run a few of the forecasts through the engine, as an operator would, so they are served."""
+    from pear.cli.forecast import watch
+    from pipelines.execute import Engine
+
+    chosen = inits[np.linspace(0, len(inits) - 1, min(SERVED_RUNS, len(inits))).astype(int)]
+    with Engine(folder, adopt=False) as engine:
+        asked = engine.request_forecasts(chosen, LEAD_HOURS, model=model, analysis=ANALYSIS)
+        runs = watch(engine, [run for run, _ in asked])
+    for run in runs:
+        if run.status != "succeeded":
+            raise RuntimeError(f"run {run.id} {run.status}: {run.reason}")
+    return [run.id for run in runs]
+
+
+def _draw(folder: DataFolder, run: str) -> list[str]:
+    """Draw forecasts of one run and the analyses that verify them, side by side in DIR/maps."""
+    from pipelines.store import open_store
+    from service.maps import MapTitle, render_map
+
+    target = folder.root / "maps"
+    target.mkdir(exist_ok=True)
+    drawn: list[str] = []
+    with open_store(folder.forecast(run)) as forecast, open_store(
+        folder.analysis(ANALYSIS)
+    ) as analysis, progress("maps", 2 * len(MAPPED) * len(MAPPED_LEADS)) as tick:  # fmt: skip
+        init = forecast["time"].values[0]
+        for lead in MAPPED_LEADS:
+            step = np.timedelta64(lead, "h")
+            for source, chosen in (
+                ("PEAR", forecast.isel(time=0).sel(prediction_timedelta=step)),
+                ("analysis", analysis.sel(time=init + step)),
+            ):
+                for name, level in MAPPED:
+                    values = chosen[name] if level is None else chosen[name].sel(level=level)
+                    title = MapTitle(f"{source} (simulated)", init, lead)
+                    png = render_map(values.values, name, title, level=level)
+                    label = name if level is None else f"{name}_{level}hPa"
+                    path = target / f"{label}_day{lead // 24:02d}_{source.lower()}.png"
+                    path.write_bytes(png)
+                    drawn.append(str(path))
+                    tick(1)
+    return drawn
+
+
+def _show(summary: Summary, out: Path) -> None:
+    from pear.cli.evaluate import show
+
+    wanted: Sequence[tuple[str, int | None]] = (*MAPPED, ("10m_u_component_of_wind", None))
+    show([dict(record) for record in summary.evaluation.records], wanted)
+    console.print(
+        f"[bold]Simulated atmosphere[/bold], {len(summary.inits)} init times, "
+        f"model {summary.model.id}: {len(summary.maps)} maps in {out / 'maps'}, data in {out}"
+    )
