@@ -7,8 +7,6 @@ latitude may run either way and longitude may start anywhere, no field is ever f
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -17,123 +15,23 @@ import numpy.typing as npt
 from scipy import sparse
 
 from pear.sphere import grid as healpix
+from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.sphere.overlap import overlap
+
+__all__ = [
+    "LatLonGrid",
+    "apply",
+    "bilinear_to_healpix",
+    "conservative_to_healpix",
+    "global_grid",
+    "healpix_to_latlon_bilinear",
+    "healpix_to_latlon_conservative",
+]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 _CACHED: Final = 12
-_SPACING_TOLERANCE: Final = 2e-3  # Gaussian latitudes differ by more, float32 ones by less
-
-
-@dataclass(frozen=True, eq=False)
-class LatLonGrid:
-    """A regular (equiangular) grid of points, in the order in which a file holds them.
-
-    Parameters
-    ----------
-    lat
-        (row,), degrees north, evenly spaced, either way.
-    lon
-        (column,), degrees east, evenly spaced, any start; a repeated 360° column is allowed.
-
-    Raises
-    ------
-    ValueError
-        If an axis is too short, not finite, out of range or not evenly spaced (Gaussian grids).
-    """
-
-    lat: Floats
-    lon: Floats
-
-    def __post_init__(self) -> None:
-        lat, lon = _even("latitude", self.lat), _even("longitude", _unwrapped(self.lon))
-        if np.abs(lat).max() > 90.0 + 1e-3:
-            raise ValueError(f"latitude reaches {lat[np.abs(lat).argmax()]:g} degrees")
-        if abs(lon[-1] - lon[0]) > 360.0 + 1e-2:
-            raise ValueError(f"longitude spans {abs(lon[-1] - lon[0]):g} degrees, more than 360")
-        object.__setattr__(self, "lat", _snap_poles(lat))
-        object.__setattr__(self, "lon", _snap_circle(lon))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(row, column)."""
-        return self.lat.size, self.lon.size
-
-    @property
-    def size(self) -> int:
-        """Number of points."""
-        return self.lat.size * self.lon.size
-
-    @property
-    def lat_step(self) -> float:
-        """Degrees from one row to the next, negative if rows run southwards."""
-        return float((self.lat[-1] - self.lat[0]) / (self.lat.size - 1))
-
-    @property
-    def lon_step(self) -> float:
-        """Degrees from one column to the next."""
-        return float((self.lon[-1] - self.lon[0]) / (self.lon.size - 1))
-
-    @property
-    def closed(self) -> bool:
-        """Whether the last column repeats the first, 360 degrees on."""
-        return bool(abs(abs(self.lon[-1] - self.lon[0]) - 360.0) < 0.05 * abs(self.lon_step))
-
-    @property
-    def columns(self) -> int:
-        """Number of distinct columns."""
-        return self.lon.size - int(self.closed)
-
-    @property
-    def is_global(self) -> bool:
-        """Whether the points go round the circle and up to within one row of both poles."""
-        step = abs(self.lat_step)
-        round_circle = abs(self.columns * abs(self.lon_step) - 360.0) < 0.05 * abs(self.lon_step)
-        gap = max(90.0 + self.lat.min(), 90.0 - self.lat.max())
-        return bool(round_circle and gap <= 1.05 * step)
-
-    @property
-    def key(self) -> str:
-        """Hash of the coordinates: the name of the grid in caches and reports."""
-        digest = hashlib.sha256(np.round(np.concatenate([self.lat, self.lon]), 6).tobytes())
-        return f"{self.lat.size}x{self.lon.size}-{digest.hexdigest()[:12]}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, LatLonGrid) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.lat.size} x {self.lon.size} points, {abs(self.lat_step):.4g} x "
-            f"{abs(self.lon_step):.4g} degrees, latitude {self.lat[0]:g} to {self.lat[-1]:g}, "
-            f"longitude {self.lon[0]:g} to {self.lon[-1]:g}"
-        )
-
-    def require_global(self) -> LatLonGrid:
-        """Return self.
-
-        Raises
-        ------
-        ValueError
-            If the grid does not cover the sphere.
-        """
-        if not self.is_global:
-            raise ValueError(f"the grid does not cover the globe: {self}")
-        return self
-
-
-def global_grid(rows: int, columns: int, poles: bool = True) -> LatLonGrid:
-    """Regular global grid from north to south, longitude from 0.
-
-    ``poles``: the first and last row are the poles (ERA5); else rows lie at cell centres.
-    """
-    half = 0.0 if poles else 90.0 / rows
-    return LatLonGrid(
-        np.linspace(90.0 - half, half - 90.0, rows), np.arange(columns) * 360 / columns
-    )
 
 
 @lru_cache(maxsize=_CACHED)
@@ -322,47 +220,3 @@ def _pole(grid: LatLonGrid, ring: int, lon: float, vector: bool) -> tuple[Intege
         shape = 2.0 / n * np.cos(np.deg2rad(grid.lon[:n] - lon))
     index = np.concatenate([r * grid.lon.size + np.arange(n) for r in (ring, ring + step)])
     return index, np.concatenate([shape * next_, -shape * near]) / (next_ - near)
-
-
-def _even(name: str, axis: Any) -> Floats:
-    """Return the axis evenly spaced to the last bit, if it is so but for rounding."""
-    axis = np.atleast_1d(np.asarray(axis, dtype=np.float64))
-    if axis.ndim != 1 or axis.size < 3:
-        raise ValueError(f"{name} has shape {axis.shape}; a grid needs at least 3 points")
-    if not np.isfinite(axis).all():
-        raise ValueError(f"{name} has values that are not finite")
-    even = np.linspace(axis[0], axis[-1], axis.size)
-    step = (axis[-1] - axis[0]) / (axis.size - 1)
-    worst = float(np.abs(np.diff(axis) - step).max())
-    if step == 0 or worst > _SPACING_TOLERANCE * abs(step) + 2e-5 * (1 + np.abs(axis).max() / 90):
-        raise ValueError(
-            f"{name} is not evenly spaced (steps {np.diff(axis).min():.6g} to "
-            f"{np.diff(axis).max():.6g} degrees): Gaussian and other grids are not supported"
-        )
-    return even
-
-
-def _unwrapped(lon: Any) -> Any:
-    """Longitudes that jump by 360 degrees once (45 … 315 0 … 40) made one rising run."""
-    lon = np.atleast_1d(np.asarray(lon, dtype=np.float64))
-    jumps = np.diff(lon)
-    if lon.size > 2 and np.isfinite(lon).all() and (np.abs(jumps) > 180.0).sum() == 1:
-        at = int(np.abs(jumps).argmax())
-        lon = lon.copy()
-        lon[at + 1 :] -= 360.0 * np.sign(jumps[at])
-    return lon
-
-
-def _snap_poles(lat: Floats) -> Floats:
-    step = abs(lat[1] - lat[0])
-    ends = [np.sign(x) * 90.0 if abs(abs(x) - 90.0) < 0.02 * step else x for x in (lat[0], lat[-1])]
-    return np.linspace(ends[0], ends[1], lat.size)
-
-
-def _snap_circle(lon: Floats) -> Floats:
-    step = (lon[-1] - lon[0]) / (lon.size - 1)
-    for columns in (lon.size, lon.size - 1):
-        exact = np.sign(step) * 360.0 / columns
-        if abs(columns * (step - exact)) < 0.02 * abs(step):
-            return np.asarray(lon[0] + exact * np.arange(lon.size))
-    return lon

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import healpy
 import numpy as np
 import pytest
 
 from pear.sphere import grid as healpix
+from pear.sphere.overlap import overlap
 from pear.sphere.regrid import (
     LatLonGrid,
     apply,
     bilinear_to_healpix,
+    conservative_to_healpix,
     global_grid,
     healpix_to_latlon_bilinear,
+    healpix_to_latlon_conservative,
 )
 
 GRIDS = {
@@ -132,3 +137,117 @@ def test_weights_are_made_once_per_grid() -> None:
     assert bilinear_to_healpix(global_grid(37, 72), 8) is bilinear_to_healpix(
         global_grid(37, 72), 8
     )
+
+
+# ------------------------------------------------------------------------------- conservative
+
+
+def areas(grid: LatLonGrid) -> np.ndarray:
+    """Share of the sphere that each point of the grid stands for."""
+    middle = (grid.lat[1:] + grid.lat[:-1]) / 2
+    north = 90.0 if grid.lat[0] > grid.lat[-1] else -90.0
+    edges = np.sin(np.deg2rad(np.concatenate([[north], middle, [-north]])))
+    out = np.repeat(np.abs(np.diff(edges)) / 2 / grid.columns, grid.lon.size)
+    if grid.closed:
+        out.reshape(grid.shape)[:, -1] = 0.0
+    return out
+
+
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("nside", [1, 4, 64])
+def test_conservative_keeps_constants_and_the_global_mean(name: str, nside: int) -> None:
+    grid = GRIDS[name]
+    there, back = conservative_to_healpix(grid, nside), healpix_to_latlon_conservative(nside, grid)
+    noise = np.random.default_rng(1).normal(size=grid.size)
+    assert np.all(apply(there, np.full(grid.size, 271.3, dtype="f4")) == np.float32(271.3))
+    assert abs(apply(there, noise).mean() - (areas(grid) * noise).sum()) < 1e-13
+    cells = np.random.default_rng(2).normal(size=12 * nside**2)
+    assert abs((areas(grid) * apply(back, cells)).sum() - cells.mean()) < 1e-13
+
+
+def test_overlaps_against_a_fine_count() -> None:
+    """A slow twin: which of 786 432 fine cells lie in both cells. Edges cost their area."""
+    fine, nside = 256, 4
+    lat, lon = healpix.centres(fine)
+    lat_edges, lon_edges = np.linspace(90, -90, 19), np.arange(0, 361, 20.0)
+    row = np.minimum(((90 - lat) / 10).astype(int), 17)
+    column = (lon / 20).astype(int)
+    counted = np.zeros((12 * nside**2, 18 * 18))
+    cell = np.arange(lat.size) // (fine // nside) ** 2
+    np.add.at(counted, (cell, row * 18 + column), (nside / fine) ** 2)
+    exact = overlap(lat_edges, lon_edges, nside).toarray()
+    assert np.abs(exact - counted).max() < 4 * nside / fine
+    assert np.sqrt(((exact - counted) ** 2).mean()) < 1e-3
+    assert np.abs(exact.sum(1) - 1).max() < 1e-12
+
+
+def test_conservative_mean_of_harmonics() -> None:
+    """Fine points in, coarse means out: those of the spherical harmonics over each cell."""
+    grid, nside = global_grid(361, 720, poles=False), 4
+    for degree, order in ((1, 0), (2, 1), (5, 3), (9, 9)):
+        index = healpy.Alm.getidx(16, degree, order)
+        alm = np.zeros(healpy.Alm.getsize(16), dtype=complex)
+        alm[index] = 1.0
+        fine = healpy.reorder(healpy.alm2map(alm, 256, lmax=16), r2n=True)
+        want = fine.reshape(12 * nside**2, -1).mean(1)
+        theta, phi = np.meshgrid(np.deg2rad(90 - grid.lat), np.deg2rad(grid.lon), indexing="ij")
+        points = healpy.get_interp_val(fine, theta.ravel(), phi.ravel(), nest=True)
+        got = apply(conservative_to_healpix(grid, nside), points)
+        assert np.abs(got - want).max() < 2e-3 * np.abs(want).max()
+
+
+def test_there_and_back_on_a_finer_grid_loses_little() -> None:
+    grid, nside = global_grid(181, 360), 16
+    field = smooth(*healpix.centres(nside))
+    for there, back in (
+        (healpix_to_latlon_conservative(nside, grid), conservative_to_healpix(grid, nside)),
+        (healpix_to_latlon_bilinear(nside, grid), bilinear_to_healpix(grid, nside)),
+    ):
+        assert np.abs(apply(back, apply(there, field)) - field).max() < 0.1
+
+
+def test_repeated_column_is_filled_and_has_no_weight() -> None:
+    grid = GRIDS["repeated 360"]
+    field = np.random.default_rng(0).normal(size=12 * 16**2)
+    out = apply(healpix_to_latlon_conservative(16, grid), field).reshape(grid.shape)
+    assert np.array_equal(out[:, 0], out[:, -1])
+    assert conservative_to_healpix(grid, 16).toarray()[:, 144::145].sum() == 0
+
+
+def test_part_of_the_globe_may_be_read_out() -> None:
+    region = LatLonGrid(np.linspace(60, 40, 9), np.linspace(-10, 20, 13))
+    lat, lon = np.meshgrid(region.lat, region.lon, indexing="ij")
+    field = smooth(*healpix.centres(64))
+    for weights in (
+        healpix_to_latlon_bilinear(64, region), healpix_to_latlon_conservative(64, region)
+    ):  # fmt: skip
+        assert np.abs(apply(weights, field) - smooth(lat, lon).ravel()).max() < 0.02
+
+
+# ------------------------------------------------------------------------------- ECMWF's weights
+
+
+def load(shared: Path, name: str) -> np.ndarray:
+    with np.load(shared / "data" / "healpix_ref" / f"{name}.npz") as file:
+        return np.asarray(file["arr_0"], dtype=np.float64)
+
+
+def test_ecmwfs_own_regridding_from_healpix(shared: Path) -> None:
+    """earthkit-regrid's linear weights, H4 to 10 degrees.
+
+    They come from a mesh of triangles: along the rings of the equatorial belt that is bilinear
+    interpolation; elsewhere a quadrilateral is cut along one diagonal, at a pole so that the value
+    is the mean of two of the four polar cells.
+    """
+    grid = LatLonGrid(np.linspace(90, -90, 19), np.arange(36) * 10.0)
+    nested = load(shared, "in_H4_nested")
+    assert np.array_equal(load(shared, "in_H4_ring")[healpix.ring_of_nest(4)], nested)
+    want = load(shared, "out_H4_nested_10x10_linear").reshape(19, 36)
+    got = apply(healpix_to_latlon_bilinear(4, grid), nested).reshape(19, 36)
+    off = got - want
+    assert np.sqrt((off[np.abs(grid.lat) <= 10] ** 2).mean()) < 0.05  # of 60 K
+    assert np.sqrt((off[np.abs(grid.lat) <= 30] ** 2).mean()) < 0.25
+    ring = nested[healpix.nest_of_ring(4)]
+    assert got[0, 0] == pytest.approx(ring[:4].mean())
+    assert want[0, 0] == pytest.approx((ring[1] + ring[3]) / 2)
+    assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.99

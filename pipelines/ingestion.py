@@ -1,0 +1,258 @@
+"""One run of an ingestion: what the store lacks of the plan, in blocks of whole times."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from dask.delayed import delayed
+
+from pear import __version__
+from pear.calendar import Times, iso
+from pear.errors import InputError
+from pear.sphere.grid import cells_of_nside
+from pear.variables import BY_NAME, LEVELS
+from pipelines import contract, jobs
+from pipelines.analysis_store import AnalysisWriter
+from pipelines.files import require_space
+from pipelines.jobs import Done, Job
+from pipelines.plan import Block, OnError, Plan, blocks
+from pipelines.report import IngestReport, SourceReport
+from pipelines.sources import ScanOptions
+from pipelines.store import describe_times
+
+Method = Literal["bilinear", "conservative"]
+
+
+class Tick(Protocol):
+    """Called as work is done: fields finished, and what was done last."""
+
+    def __call__(self, advance: float = 1, note: str = "") -> None: ...
+
+
+class ClientFor(Protocol):
+    """Told how many fields there are to do; returns a dask client, or None for this process."""
+
+    def __call__(self, total: int) -> Any: ...
+
+
+class Announce(Protocol):
+    """Told how many fields there are to do, once that is known; returns the tick."""
+
+    def __call__(self, total: int) -> Tick: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Choices of an ingestion.
+
+    Attributes
+    ----------
+    nside
+        Resolution of the store.
+    method
+        ``bilinear`` (point values, as the published model was trained on) or ``conservative``.
+    on_error
+        ``stop`` at the first fault, or ``skip`` the faulty file or field and mark it missing.
+    levels
+        hPa to keep.
+    start, end
+        First and last valid time to keep, or None.
+    every_hours
+        Keep times whose hour of the day is a multiple of it, or None for all.
+    shard_times
+        Times per file of a new store; None for files of about 100 MB.
+    reserve_bytes
+        Space that must stay free on the disk.
+    scan
+        Choices that sources may need.
+    attributes
+        Title, source, licence and others for the root of a new store.
+    """
+
+    nside: int = 64
+    method: Method = "bilinear"
+    on_error: OnError = "stop"
+    levels: tuple[int, ...] = LEVELS
+    start: np.datetime64 | None = None
+    end: np.datetime64 | None = None
+    every_hours: int | None = None
+    shard_times: int | None = None
+    reserve_bytes: int = 1_000_000_000
+    scan: ScanOptions = field(default_factory=ScanOptions)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class Ingestion:
+    """One run: what the store lacks of the plan, in blocks, each committed when it is whole."""
+
+    def __init__(
+        self, plan: Plan, path: Path, settings: Settings, report: IngestReport,
+        client_for: ClientFor | None, announce: Announce,
+    ) -> None:  # fmt: skip
+        self.plan, self.path, self.settings, self.report = plan, path, settings, report
+        self.client_for, self.announce = client_for, announce
+        self.client: Any = None
+
+    def run(self) -> None:
+        """Do what is left to do."""
+        settings, plan = self.settings, self.plan
+        attributes = {
+            "title": "Analyses on HEALPix, ingested by PEAR",
+            "history": f"pear {__version__} ingest, {settings.method} regridding",
+            **settings.attributes,
+        }
+        with AnalysisWriter(
+            self.path, plan.layout, settings.nside, attributes=attributes,
+            shard_times=settings.shard_times,
+        ) as writer:  # fmt: skip
+            if not self._to_do(writer):
+                self._finish(writer)
+                return
+            writer.add_variables()
+            self.flags = writer.complete.copy()
+            todo = list(blocks(self.axis, writer.times.size, self.wanted, writer.shard_times))
+            total = sum(block.fields for block in todo)
+            cells = cells_of_nside(settings.nside)
+            require_space(self.path.parent, 4 * total * cells, settings.reserve_bytes)
+            self.client = self.client_for(total) if self.client_for else None
+            self.tick: Tick = self.announce(total)
+            self._work(writer, todo)
+            self._finish(writer)
+
+    def _to_do(self, writer: AnalysisWriter) -> bool:
+        """Compare the plan with the store: the final time axis and the fields to write."""
+        plan, known = self.plan, writer.times
+        fresh = plan.times[~np.isin(plan.times, known)]
+        early = fresh[fresh <= known[-1]] if known.size else fresh[:0]
+        if early.size:
+            self._refuse_early(early, known)
+            fresh = fresh[fresh > known[-1]]
+        self.axis: Times = np.concatenate([known, fresh]).astype("datetime64[s]")
+        self.levels = contract.stored_levels(writer.stored)
+        chosen = np.isin(self.axis, plan.times)
+        self.wanted: dict[str, npt.NDArray[np.bool_]] = {}
+        filled = np.zeros(self.axis.size, dtype=bool)
+        for name in plan.supplies:
+            offered = plan.offered(self.axis, name, self.levels) & chosen[:, None]
+            have = np.zeros_like(offered)
+            have[: known.size] = writer.complete[:, self._columns(writer, name)]
+            self.wanted[name] = offered & ~have
+            filled |= self.wanted[name].any(axis=1)
+        self.report.times_added = int(fresh.size)
+        self.report.times_filled = int(filled[: known.size].sum())
+        present = np.isin(known, plan.times)
+        self.report.times_present = int((present & ~filled[: known.size]).sum())
+        return bool(fresh.size or filled.any())
+
+    def _columns(self, writer: AnalysisWriter, name: str) -> list[int]:
+        upper = BY_NAME[name].kind == "upper"
+        return [writer.channel(name, lev) for lev in (self.levels if upper else (None,))]
+
+    def _refuse_early(self, early: Times, known: Times) -> None:
+        text = (
+            f"{early.size} times from {iso(early[0])} lie before or between those of {self.path}, "
+            f"which end at {iso(known[-1])}"
+        )
+        if self.settings.on_error == "stop":
+            raise InputError(
+                text, field="time",
+                hint="a store grows forwards; ingest everything into a new store",
+            )  # fmt: skip
+        self.report.sources.append(
+            SourceReport(self.path.name, status="refused", reason=text, times=int(early.size))
+        )
+
+    def _work(self, writer: AnalysisWriter, todo: list[Block]) -> None:
+        """Run the jobs; commit each block when its last job is done, in order of time."""
+        # A new store takes its name with its first commit: no job may be under way then.
+        heads, tail = [todo[:1], todo[1:]] if writer.root != writer.path else [[], todo]
+        for part in (heads, tail):
+            waiting = deque(part)
+            pending: dict[int, int] = {}
+            results = self._run(self._jobs(writer, part))
+            for block in waiting:
+                names = [name for name, mask in block.wanted.items() if mask.any()]
+                pending[block.start] = len(names)
+                self._commit(writer, block, [next(results) for _ in names])
+
+    def _jobs(self, writer: AnalysisWriter, part: list[Block]) -> Iterator[Job]:
+        old = writer.times.size if writer.root == writer.path else 0
+        for block in part:
+            for name, mask in block.wanted.items():
+                if not mask.any():
+                    continue
+                wanted_times = block.times[mask.any(axis=1)]
+                supplies = [s.during(wanted_times) for s in self.plan.supplies[name]]
+                yield Job(
+                    writer.root, writer.staging, name,
+                    self.levels if BY_NAME[name].kind == "upper" else (),
+                    self.settings.nside, self.settings.method, block.start, block.times,
+                    block.start >= old, mask, tuple(s for s in supplies if s is not None),
+                    self.settings.on_error,
+                )  # fmt: skip
+
+    def _run(self, todo: Iterable[Job]) -> Iterator[Done]:
+        """Results in the order of the jobs; only a few are in flight, however many there are."""
+        if self.client is None:
+            for job in todo:
+                yield _task(job).compute(scheduler="synchronous")
+            return
+        workers = max(sum(self.client.nthreads().values()), 1)
+        flight: deque[Any] = deque()
+        try:
+            for job in todo:
+                flight.append(self.client.compute(_task(job)))
+                if len(flight) >= 3 * workers:
+                    yield flight.popleft().result()
+            while flight:
+                yield flight.popleft().result()
+        finally:
+            self.client.cancel(list(flight))
+
+    def _commit(self, writer: AnalysisWriter, block: Block, results: list[Done]) -> None:
+        old = writer.times.size
+        fresh = block.times[max(old - block.start, 0) :]
+        if fresh.size:
+            writer.stage(fresh)
+        flags = np.zeros((block.stop, len(writer.channels)), dtype=np.uint8)
+        flags[:old] = writer.complete[: block.stop]
+        stop = block.stop
+        if stop < old:
+            flags = np.concatenate([flags, writer.complete[stop:]])
+        for done in results:
+            columns = self._columns(writer, done.variable)
+            flags[block.start : stop, columns] |= done.stored.astype(np.uint8)
+            self.report.refuse(done.refused)
+            self.report.reading_seconds += done.reading
+            self.report.fields_written += int(done.stored.sum())
+        if writer.root != writer.path and not self.report.fields_written:
+            first = self.report.refused[0]
+            raise InputError(
+                f"nothing to ingest: all fields of the first {block.times.size} times are refused "
+                f"({first.variable} at {first.time}: {first.reason})", field="source",
+            )  # fmt: skip
+        writer.commit(flags[old:], flags[:old])
+        self.tick(block.fields, iso(block.times[-1]))
+
+    def _finish(self, writer: AnalysisWriter) -> None:
+        report = self.report
+        report.variables = list(writer.stored.names)
+        report.levels = list(writer.stored.levels)
+        report.gaps = describe_times(writer.times)["gaps"]
+        columns = [column for name in writer.stored.names for column in self._columns(writer, name)]
+        report.fields_missing = int((writer.complete[:, columns] == 0).sum())
+
+
+@delayed(pure=False)  # type: ignore[untyped-decorator]
+def _task(job: Job) -> Done:
+    return jobs.run(job)
+
+
+def silent(advance: float = 1, note: str = "") -> None:
+    """Tell nobody."""
