@@ -11,6 +11,7 @@ import typer
 from pear.cli.common import console, emit_json, parse_hours, parse_times, progress
 from pear.variables import parse_field
 
+REGIONS = ("global", "northern_extratropics", "tropics", "southern_extratropics")
 HEADLINES = ("z500", "t850", "msl", "t2m", "u10", "q700")
 
 
@@ -33,6 +34,9 @@ def evaluate(
         str | None, typer.Option(help="Init times, as A..B/1d or a comma list; all if left out.")
     ] = None,
     lead: Annotated[str, typer.Option(help="Longest lead, as 10d or 240h.")] = "10d",
+    regions: Annotated[
+        str, typer.Option(help="Comma list: bands, land, sea, band:SOUTH:NORTH.")
+    ] = ",".join(REGIONS),
     batch: Annotated[int, typer.Option(min=1, help="Forecasts side by side.")] = 4,
     device: Annotated[str, typer.Option(help="Where the model runs: cpu or cuda.")] = "cpu",
     fields: Annotated[str, typer.Option(help="Fields of the table.")] = ",".join(HEADLINES),
@@ -49,9 +53,11 @@ def evaluate(
     with progress("evaluate", None if times is None else len(times)) as tick:
         done = evaluate_model(
             folder, model=model, analysis=analysis, climatology=climatology, inits=times,
-            lead_hours=hours, batch=batch, device=device, tick=tick,
+            lead_hours=hours, regions=tuple(regions.split(",")), batch=batch, device=device,
+            tick=tick,
         )  # fmt: skip
-    show(done.records, [(v.name, level) for v, level in wanted])
+    channels = [(v.name, level) for v, level in wanted]
+    show(done.records, channels, done.about["regions"][0])
     console.print(f"{len(done.records)} records in {folder.evaluation(done.id)}")
     if as_json:
         emit_json({**done.document, "folder": str(folder.evaluation(done.id))})
@@ -100,8 +106,12 @@ def climatology(
         })  # fmt: skip
 
 
-def show(records: Sequence[Mapping[str, Any]], channels: Sequence[tuple[str, int | None]]) -> None:
-    """Print ACC and RMSE by lead, each forecaster beside the others."""
+def show(
+    records: Sequence[Mapping[str, Any]],
+    channels: Sequence[tuple[str, int | None]],
+    region: str = "global",
+) -> None:
+    """Print ACC and RMSE of one region by lead, each forecaster beside the others."""
     from rich.table import Table
 
     from pear.variables import BY_NAME
@@ -109,11 +119,14 @@ def show(records: Sequence[Mapping[str, Any]], channels: Sequence[tuple[str, int
     leads = sorted({r["lead_days"] for r in records})
     shown = [d for d in leads if d in (1, 2, 3, 5, 7, 10)] or leads[:8]
     for which, digits in (("acc", 3), ("rmse", 4)):
-        table = Table(title=f"{which.upper()} by lead, days", title_justify="left")
+        table = Table(title=f"{which.upper()} by lead, days ({region})", title_justify="left")
         for column in ("field", "unit", "forecaster", *(str(day) for day in shown)):
             table.add_column(column, justify="left" if column.isalpha() else "right")
         for name, level in channels:
-            rows = [r for r in records if (r["variable"], r["level"]) == (name, level)]
+            rows = [
+                r for r in records
+                if (r["variable"], r["level"], r["region"]) == (name, level, region)
+            ]  # fmt: skip
             for forecaster in dict.fromkeys(r["forecaster"] for r in rows):
                 at = {r["lead_days"]: r for r in rows if r["forecaster"] == forecaster}
                 label = BY_NAME[name].short_name + ("" if level is None else str(level))

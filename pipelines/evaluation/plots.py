@@ -69,7 +69,8 @@ def curves(sums: Mapping[str, ScoreSums], name: str, title: str) -> Figure:
     """
     table = next(iter(sums.values()))
     channels = charted(table)
-    figure, panels = _panels(len(channels), f"{name.upper()} by lead, global\n{title}")
+    heading = f"{name.upper()} by lead, {table.regions[0]}\n{title}"
+    figure, panels = _panels(len(channels), heading)
     days = [lead_days(lead) for lead in table.leads]
     for axes, channel in zip(panels, channels, strict=True):
         k = table.channels.index(channel)
@@ -103,7 +104,8 @@ def scorecard(sums: Mapping[str, ScoreSums], title: str) -> Figure:
     table = first[1]
     height = max(3.0, 1.6 + 0.145 * len(table.channels))
     figure = Figure(figsize=(2.6 + 3.1 * len(others), height), dpi=_DPI, layout="constrained")
-    figure.suptitle(f"Scorecard: RMSE of {first[0]} against …\n{title}", fontsize=9)
+    heading = f"Scorecard: RMSE of {first[0]} against …, {table.regions[0]}"
+    figure.suptitle(f"{heading}\n{title}", fontsize=9)
     for index, (name, other) in enumerate(others):
         axes = figure.add_subplot(1, len(others), index + 1)
         mine, theirs = (score(one, "rmse")[..., 0] for one in (table, other))
