@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from pear.errors import InputError
-from pipelines.catalog import FinishedError, NotFoundError
+from pipelines.catalog import UNAVAILABLE, FinishedError, NotFoundError
 from pipelines.execute import QueueFullError
 
 PROBLEM = "application/problem+json"
@@ -111,6 +111,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(InputError, _input_error)
     app.add_exception_handler(QueueFullError, _queue_full)
+    for kind in UNAVAILABLE:
+        app.add_exception_handler(kind, _catalog_away)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
@@ -150,6 +152,13 @@ def _queue_full(request: Request, error: Exception) -> JSONResponse:
     wait = str(getattr(error, "retry_after", 30))
     return problem_response(
         request, 429, str(error), hint="ask again later", headers={"Retry-After": wait}
+    )
+
+
+def _catalog_away(request: Request, error: Exception) -> JSONResponse:
+    _LOG.error("the catalog cannot be reached: %s", error)
+    return problem_response(
+        request, 503, "the catalog cannot be reached", headers={"Retry-After": "5"}
     )
 
 

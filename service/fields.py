@@ -196,6 +196,12 @@ class ForecastReader:
                 503, f"{name} of run {store.run} cannot be read: {type(error).__name__}",
                 hint="`pear doctor` checks and repairs stores", headers={"Retry-After": "30"},
             ) from error  # fmt: skip
+        if not np.isfinite(values).all():
+            # No finished run holds such values: a chunk that is gone reads as fill values.
+            raise ProblemError(
+                503, f"{name} of run {store.run} is damaged: values are missing",
+                hint="`pear doctor` checks and repairs stores", headers={"Retry-After": "30"},
+            )  # fmt: skip
         values.flags.writeable = False
         return values
 

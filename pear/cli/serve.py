@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pear.cli.common import console
 from pear.errors import InputError
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
 
 _DRAIN_SECONDS = 20
 
@@ -68,7 +73,25 @@ def serve(data: Path | None, **options: Any) -> None:
     console.print(
         f"serving {settings.data} at http://{shown}:{port}", highlight=False, soft_wrap=True
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    server_kind(app)(config).run(sockets=[listener])
+
+
+def server_kind(app: FastAPI) -> type[uvicorn.Server]:
+    """Server that, asked to stop, first turns readiness off and ends the streams it holds.
+
+    uvicorn then closes its sockets, lets requests finish for some seconds and shuts the
+    application down, which gives running jobs back to the queue with the steps they have.
+    """
+    import uvicorn
+
+    class Draining(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            services = getattr(app.state, "services", None)
+            if services is not None:
+                services.accepting = False
+            super().handle_exit(sig, frame)
+
+    return Draining
 
 
 def check_port(host: str, port: int) -> None:

@@ -1,6 +1,7 @@
 """The catalog of a data folder: stores, models, runs, evaluations, schedules."""
 
 from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.database import UNAVAILABLE
 from pipelines.catalog.jobs import FinishedError, NotOwnerError
 from pipelines.catalog.queries import NotFoundError
 from pipelines.catalog.records import (
@@ -23,7 +24,7 @@ from pipelines.catalog.records import (
 )
 
 __all__ = [
-    "ACTIVE", "AGAIN", "BATCH", "INTERACTIVE", "STATUSES", "Catalog", "Evaluation", "Event",
-    "FinishedError", "Job", "Model", "NotFoundError", "NotOwnerError", "Page", "Progress", "Run",
-    "Schedule", "Status", "Store", "StoreKind",
+    "ACTIVE", "AGAIN", "BATCH", "INTERACTIVE", "STATUSES", "UNAVAILABLE", "Catalog", "Evaluation",
+    "Event", "FinishedError", "Job", "Model", "NotFoundError", "NotOwnerError", "Page", "Progress",
+    "Run", "Schedule", "Status", "Store", "StoreKind",
 ]  # fmt: skip

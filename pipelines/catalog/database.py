@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -16,6 +16,9 @@ from pipelines.catalog.tables import migrate
 
 _BUSY_SECONDS = 30.0
 _MIGRATION_LOCK = 0x50454152  # "PEAR": the advisory lock that lets one process migrate at a time
+
+UNAVAILABLE: Final = (sa.exc.DatabaseError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+"""What is raised while the database cannot be reached, is locked or damaged: it may be mended."""
 
 
 class Database:

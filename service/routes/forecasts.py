@@ -11,8 +11,7 @@ from typing import Annotated, Any
 import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import JSONResponse
-from sse_starlette import EventSourceResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from pear.errors import InputError
 from pipelines.catalog import Run, Status
@@ -31,6 +30,7 @@ from service.schemas import (
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
 _POLL_SECONDS = 0.5
+_PING_SECONDS = 15.0
 _RETRY_SECONDS = 2
 _LONGEST_WAIT = 60
 
@@ -197,30 +197,38 @@ def cancel_forecast(found: ServicesDep, run: RunDep) -> RunOut:
 @router.get(
     "/{run_id}/events",
     summary="Progress of a run as server-sent events",
-    response_class=EventSourceResponse,
+    response_class=StreamingResponse,
     responses={
         200: {"content": {"text/event-stream": {}}, "description": "`progress` until `end`."},
         **documented(404, 422, 503),
     },
 )
-def watch_forecast(found: ServicesDep, run: RunDep) -> EventSourceResponse:
+def watch_forecast(found: ServicesDep, run: RunDep) -> StreamingResponse:
     """Send `progress` with every change and `end` with the last state, then close."""
-    return EventSourceResponse(_events(found, run.id), ping=15)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(
+        _events(found, run.id), media_type="text/event-stream", headers=headers
+    )
 
 
-async def _events(found: Services, run_id: str) -> AsyncIterator[dict[str, Any]]:
+async def _events(found: Services, run_id: str) -> AsyncIterator[str]:
     last: tuple[Any, ...] | None = None
+    silent = 0.0
     while True:
         run = await to_thread.run_sync(found.catalog.run, run_id)
         now = (run.status, run.progress.step, run.progress.total)
-        document = {
-            "id": run.id, "status": run.status, "reason": run.reason,
-            "progress": ProgressOut.of(run).model_dump(),
-        }  # fmt: skip
         if now != last:
+            document = {
+                "id": run.id, "status": run.status, "reason": run.reason,
+                "progress": ProgressOut.of(run).model_dump(),
+            }  # fmt: skip
             kind = "progress" if run.active else "end"
-            yield {"event": kind, "data": json.dumps(document)}
-            last = now
+            yield f"event: {kind}\ndata: {json.dumps(document)}\n\n"
+            last, silent = now, 0.0
+        elif silent >= _PING_SECONDS:
+            yield ": still here\n\n"
+            silent = 0.0
         if not run.active or not found.accepting:
             return
         await anyio.sleep(_POLL_SECONDS)
+        silent += _POLL_SECONDS
