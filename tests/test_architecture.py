@@ -48,10 +48,11 @@ TABLE: dict[str, Room] = {
     "pear.training": Room((*BELOW_TRAINING, "pear.rollout", "pear.training"), ("torch", "numpy")),
     "pear.metrics": Room(("pear.metrics", *LEAVES), ("numpy",)),
     "pear.benchmarks": Room(
-        (*BELOW_TRAINING, "pear.rollout", "pear.benchmarks"), ("torch", "numpy", "matplotlib")
+        ("pear", *BELOW_TRAINING, "pear.rollout", "pear.benchmarks"),
+        ("torch", "numpy", "matplotlib"),
     ),
     "pear.shipped": Room(("pear.shipped", *LEAVES), ()),
-    "pear.cli": Room(("pear", *PACKAGES), ("numpy", "torch", "typer", "rich", "uvicorn", "dask")),
+    "pear.cli": Room(("pear", *PACKAGES), ("numpy", "torch", "typer", "rich", "uvicorn", "fastapi", "dask")),
     "pipelines": Room(
         ("pipelines", "pear"),
         (

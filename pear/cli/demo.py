@@ -41,9 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Data folder to fill.")] = Path("pear-data"),
-    once: Annotated[
-        bool, typer.Option("--once", help="Stop when done, do not serve.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Stop when done, do not serve.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON on stdout.")] = False,
     host: Annotated[str, typer.Option(help="Address to serve at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve at.")] = 8000,
@@ -89,7 +87,7 @@ class Summary:
             "inits": [iso(t) for t in self.inits],
             "lead_hours": LEAD_HOURS,
             "scores": [
-                {key: record[key] for key in SUMMARY_KEYS}  # type: ignore[literal-required]
+                {key: record[key] for key in SUMMARY_KEYS}
                 for record in self.evaluation.records
                 if record["region"] == "global"
             ],
