@@ -61,12 +61,13 @@ class Fields:
 
     def act(self, element: Element, x: Tensor) -> Tensor:
         """Move the cells; under the mirror change the signs."""
-        x = x[..., torch.from_numpy(permutation(element, self.nside).copy())]
+        source = torch.from_numpy(permutation(element, self.nside).copy())
+        x = x[..., source.to(x.device)]
         if not element.mirror or all(sign > 0 for sign in self.signs):
             return x
         shape = [1] * x.dim()
         shape[self.channel_axis] = len(self.signs)
-        return x * torch.tensor(self.signs, dtype=x.dtype).view(shape)
+        return x * torch.tensor(self.signs, dtype=x.dtype, device=x.device).view(shape)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Tokens:
 
     def act(self, element: Element, x: Tensor) -> Tensor:
         """Move the tokens; under the mirror change the sign of odd parts."""
-        slots = torch.from_numpy(self.grid.moved(element))
+        slots = torch.from_numpy(self.grid.moved(element)).to(x.device)
         x = x.flatten(-3, -2)[..., slots, :].reshape(x.shape)
         if element.mirror and self.symmetry == "c4h":
             x = torch.stack([x[0], -x[1]])
@@ -153,7 +154,7 @@ def _each(
 
 def _cotangents(outputs: Sequence[Tensor]) -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return [torch.randn(y.shape, generator=generator, dtype=y.dtype) for y in outputs]
+    return [torch.randn(y.shape, generator=generator, dtype=y.dtype).to(y.device) for y in outputs]
 
 
 def _run(

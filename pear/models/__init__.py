@@ -1,0 +1,1 @@
+"""Networks assembled from the equivariant core, their settings and their checkpoints."""

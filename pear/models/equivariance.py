@@ -52,7 +52,10 @@ def equivariance_errors(
     if config.forcings:
         sources.append(Fields(nside, [FORCINGS[n] for n in config.forcings], channel_axis=1))
         shapes.append((1, len(config.forcings), cells))
-    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    device = model.sin_latitude.device
+    inputs = [
+        torch.randn(shape, generator=generator, dtype=torch.float64).to(device) for shape in shapes
+    ]
     step = _Change(model) if config.residual else model
     return {
         element.name: equivariance_error(step, element, inputs, sources, state)
