@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,18 @@ import numpy as np
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.metrics import ScoreSums
-from pear.rollout import ClimatologyForecaster, Forecaster, PearForecaster, Persistence
+from pear.rollout import Forecaster
 from pipelines.climatology import Climatology
 from pipelines.datafolder import DataFolder
 from pipelines.evaluation.archive import write_tables
-from pipelines.evaluation.folder import climatology_path, pick
+from pipelines.evaluation.folder import climatology_path, model_path, pick, run_path
 from pipelines.evaluation.plots import draw
 from pipelines.evaluation.records import FURTHER, HEADLINE, Record, records, write_csv, write_json
+from pipelines.evaluation.spread import Sources, verify_spread, with_baselines
+from pipelines.evaluation.stored import StoredForecasts
 from pipelines.evaluation.tables import REGIONS, Plan, Tables
 from pipelines.evaluation.truth import Analysis
-from pipelines.evaluation.verify import Tick, verify
+from pipelines.evaluation.verify import Tick, check, verify
 from pipelines.files import publish
 from pipelines.training_data import static_fields
 
@@ -75,12 +78,14 @@ def evaluate_model(
     model: str | None = None,
     analysis: str | None = None,
     climatology: str | None = None,
+    runs: Sequence[str] = (),
     inits: Times | None = None,
     lead_hours: int = 240,
     regions: Sequence[str] = REGIONS,
     batch: int = 4,
     device: str = "cpu",
     plots: bool = True,
+    client: Any = None,
     tick: Tick | None = None,
 ) -> Evaluation:
     """Evaluate a model of a data folder against an analysis in it, and write the folder.
@@ -92,6 +97,8 @@ def evaluate_model(
     model, analysis, climatology
         Names; may be left out where there is only one (the climatology named like the analysis
         comes first).
+    runs
+        Finished forecasts to score instead of rolling a model out.
     inits
         Init times; every time from which all leads can be verified if not given.
     lead_hours
@@ -104,6 +111,8 @@ def evaluate_model(
         Where the model runs.
     plots
         Draw the pictures too.
+    client
+        Dask client whose workers share the init times; this process does them all if not given.
     tick
         Called with the number of init times done.
 
@@ -117,23 +126,27 @@ def evaluate_model(
     InputError
         If something named is not there, or a time is missing.
     """
-    from pear.models import checkpoint  # torch and the network, only now
-
     analysis_name = pick(data.root / "analyses", analysis, "analysis", ".zarr")
-    model_id = pick(data.root / "models", model, "model")
-    usual_path = climatology_path(data, climatology, analysis_name)
-    forecaster = PearForecaster(checkpoint.load(data.model(model_id)), device=device)
-    evaluation = evaluate(
-        forecaster,
-        Analysis(data.analysis(analysis_name), forecaster.layout, forecaster.nside),
-        Climatology.open(usual_path, forecaster.layout, forecaster.nside),
-        model=model_id,
-        inits=inits,
-        lead_hours=lead_hours,
-        regions=regions,
-        batch=batch,
-        tick=tick,
+    chosen = None if runs else model_path(data, model)
+    sources = Sources(
+        data.analysis(analysis_name),
+        climatology_path(data, climatology, analysis_name),
+        model=chosen,
+        runs=tuple(run_path(data, run) for run in runs),
+        device=device,
     )
+    forecaster, truth, usual = sources.open()
+    if isinstance(forecaster, StoredForecasts):
+        inits = forecaster.inits if inits is None else inits
+        name = forecaster.model
+    else:
+        name = str(chosen.name if chosen else "")
+    evaluation = evaluate(
+        forecaster, truth, usual, model=name, inits=inits, lead_hours=lead_hours,
+        regions=regions, batch=batch, tick=tick, spread=None if client is None else partial(
+            verify_spread, client, sources, batch=batch, tick=tick
+        ),
+    )  # fmt: skip
     write(evaluation, data.evaluation(evaluation.id), plots=plots)
     return evaluation
 
@@ -149,8 +162,11 @@ def evaluate(
     regions: Sequence[str] = REGIONS,
     batch: int = 4,
     tick: Tick | None = None,
+    spread: Callable[[Plan], dict[str, Tables]] | None = None,
 ) -> Evaluation:
     """Score a forecaster beside persistence and climatology; nothing is written.
+
+    Parameters as in :func:`evaluate_model`; ``spread`` does the pass over the data elsewhere.
 
     Raises
     ------
@@ -164,18 +180,20 @@ def evaluate(
             f"analysis {analysis.name} holds no init time with {lead_hours} h of truth after it",
             field="--lead", hint="choose a shorter lead",
         )  # fmt: skip
-    baselines: list[Forecaster] = [
-        Persistence(forecaster.layout, forecaster.nside, forecaster.step),
-        ClimatologyForecaster(climatology, forecaster.step),
-    ]
     leads = forecaster.step * np.arange(1, steps + 1)
     surface = static_fields(forecaster.nside)["land_fraction"]
     plan = Plan.of(
         forecaster.layout, forecaster.nside, utc(times), leads, regions, land_fraction=surface
     )
-    tables = verify(plan, [forecaster, *baselines], analysis, climatology, batch=batch, tick=tick)
+    everyone = with_baselines(forecaster, climatology)
+    check(plan, everyone, analysis, climatology, plan.inits)
+    if spread is None:
+        tables = verify(plan, everyone, analysis, climatology, batch=batch, tick=tick)
+    else:
+        tables = spread(plan)
     about = {
         "model": model,
+        "forecasts": "stored" if isinstance(forecaster, StoredForecasts) else "rolled out",
         "analysis": analysis.name,
         "climatology": climatology.name,
         "climatology_kind": climatology.kind,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pear.cli.common import console, emit_json, parse_hours, parse_times, progress
 from pear.variables import parse_field
+
+if TYPE_CHECKING:
+    from pipelines.datafolder import DataFolder
 
 REGIONS = ("global", "northern_extratropics", "tropics", "southern_extratropics")
 HEADLINES = ("z500", "t850", "msl", "t2m", "u10", "q700")
@@ -30,6 +34,10 @@ def evaluate(
     climatology: Annotated[
         str | None, typer.Option(help="Climatology; the analysis's own if left out.")
     ] = None,
+    runs: Annotated[
+        str | None,
+        typer.Option(help="Finished forecasts to score instead: a comma list of run ids, or all."),
+    ] = None,
     inits: Annotated[
         str | None, typer.Option(help="Init times, as A..B/1d or a comma list; all if left out.")
     ] = None,
@@ -39,6 +47,12 @@ def evaluate(
     ] = ",".join(REGIONS),
     batch: Annotated[int, typer.Option(min=1, help="Forecasts side by side.")] = 4,
     device: Annotated[str, typer.Option(help="Where the model runs: cpu or cuda.")] = "cpu",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Worker processes that share the init times.")
+    ] = 1,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler, as tcp://host:8786.")
+    ] = None,
     fields: Annotated[str, typer.Option(help="Fields of the table.")] = ",".join(HEADLINES),
     as_json: Annotated[bool, typer.Option("--json", help="Scores as JSON on stdout.")] = False,
 ) -> None:
@@ -50,17 +64,36 @@ def evaluate(
     times = None if inits is None else parse_times(inits, "--inits")
     wanted = [parse_field(text) for text in fields.split(",")]
     folder = DataFolder.open(data)
-    with progress("evaluate", None if times is None else len(times)) as tick:
+    total = None if times is None else len(times)
+    with progress("evaluate", total) as tick, _client(workers, dask) as client:
         done = evaluate_model(
             folder, model=model, analysis=analysis, climatology=climatology, inits=times,
             lead_hours=hours, regions=tuple(regions.split(",")), batch=batch, device=device,
-            tick=tick,
+            runs=_runs(folder, runs), client=client, tick=tick,
         )  # fmt: skip
     channels = [(v.name, level) for v, level in wanted]
     show(done.records, channels, done.about["regions"][0])
     console.print(f"{len(done.records)} records in {folder.evaluation(done.id)}")
     if as_json:
         emit_json({**done.document, "folder": str(folder.evaluation(done.id))})
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    """Dask client to share the work, or None to do it in this process."""
+    if workers == 1 and scheduler is None:
+        yield None
+        return
+    from pipelines.cluster import Cluster, default_threads
+
+    with closing(Cluster(workers, default_threads(workers), scheduler)) as cluster:
+        yield cluster.client
+
+
+def _runs(folder: DataFolder, text: str | None) -> list[str]:
+    if text == "all":
+        return sorted(p.stem for p in (folder.root / "forecasts").glob("[!.]*.zarr"))
+    return text.split(",") if text else []
 
 
 def climatology(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pear.errors import InputError, did_you_mean
-from pipelines.climatology import Climatology
+from pipelines.catalog import Catalog
 from pipelines.datafolder import DataFolder
 
 
@@ -65,6 +65,28 @@ def climatology_path(data: DataFolder, name: str | None, analysis: str) -> Path:
         ) from error
 
 
-def open_climatology(path: Path, like: object) -> Climatology:
-    """Open a climatology on the channels and grid of a forecaster."""
-    return Climatology.open(path, layout=like.layout, nside=like.nside)  # type: ignore[attr-defined]
+def model_path(data: DataFolder, name: str | None) -> Path:
+    """Folder of the model asked for, by id or by its name in the catalog; else of the only one.
+
+    Raises
+    ------
+    InputError
+        If there is none, or several and none was asked for.
+    """
+    folder = data.root / "models"
+    if name is not None and not (folder / name).is_dir() and data.catalog.is_file():
+        named = [m for m in Catalog(data.catalog).models() if m.name == name]
+        if named:
+            return data.root / named[0].path
+    return data.model(pick(folder, name, "model"))
+
+
+def run_path(data: DataFolder, name: str) -> Path:
+    """Store of a finished forecast.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    return data.forecast(pick(data.root / "forecasts", name, "runs", ".zarr"))

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from distributed import Client
 from evaluation_world import LAYOUT, NSIDE, days, usual, write_analysis
 
 from pear.cli.app import main
-from pear.models.checkpoint import save
+from pear.models.checkpoint import load, save
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.normalise import Normaliser
+from pear.rollout import PearForecaster
 from pipelines.datafolder import DataFolder
+from pipelines.evaluate import evaluate_model
+from pipelines.evaluation.records import HEADLINE, KEYS
+from pipelines.states import read_state
+from pipelines.store import ForecastWriter
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +83,54 @@ def test_climatology_then_scores(
     # The table is for people: on standard error, with unit, forecasters and leads.
     for word in ("ACC by lead", "RMSE by lead", "z500", "m2 s-2", "persistence", "climatology"):
         assert word in err
+
+
+def test_workers_and_finished_forecasts_give_the_same_scores(
+    data: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not data.climatology("train").exists():
+        run(monkeypatch, "climatology", "--data", str(data.root), "--analysis", "train")
+    alone = evaluate_model(data, analysis="test", lead_hours=72, plots=False)
+    with Client(
+        processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
+    ) as client:
+        shared = evaluate_model(
+            data, analysis="test", lead_hours=72, batch=1, plots=False, client=client
+        )
+    assert shared.id == alone.id
+    close(shared.records, alone.records)
+
+    forecaster = PearForecaster(load(data.model(alone.about["model"])))
+    leads = forecaster.step * np.arange(5)
+    for day in (0, 3, 4):
+        init = np.datetime64("2002-06-01", "s") + day * forecaster.step
+        state = read_state(data.analysis("test"), init, LAYOUT)
+        attrs = {"model": alone.about["model"]}
+        path = data.forecast(f"run{day}")
+        writer = ForecastWriter(path, LAYOUT, NSIDE, init, leads, attrs)
+        for index, step in enumerate([state, *forecaster.forecast(state, 4)]):
+            writer.write_step(index, step.surface[0].numpy(), step.upper[0].numpy())
+        writer.publish()
+    capsys.readouterr()
+    words = ("--data", str(data.root), "--analysis", "test", "--lead", "3d", "--runs", "all")
+    assert run(monkeypatch, "evaluate", *words, "--json") == 0
+    stored = json.loads(capsys.readouterr().out)
+    assert [t[:10] for t in stored["inits"]] == ["2002-06-01", "2002-06-04", "2002-06-05"]
+    assert (stored["forecasts"], stored["model"]) == ("stored", alone.about["model"])
+    times = np.array([t.removesuffix("Z") for t in stored["inits"]], dtype="datetime64[s]")
+    rolled = evaluate_model(data, analysis="test", inits=times, lead_hours=72, plots=False)
+    close(stored["scores"], rolled.records)
+    for extra, message in ((("--runs", "run9"), "no runs 'run9'"), (("--lead", "5d"), "4 steps")):
+        assert run(monkeypatch, "evaluate", *words, *extra) == 2
+        assert message in capsys.readouterr().err
+
+
+def close(found: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> None:
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        assert all(one[key] == other[key] for key in KEYS)
+        for score in HEADLINE:
+            assert one[score] == pytest.approx(other[score], rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,116 @@
+"""Finished forecast stores as a forecaster: what was forecast then is scored, nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from pear.calendar import Times, iso, utc
+from pear.errors import InputError
+from pear.rollout import rollout, state_of
+from pear.state import State
+from pear.variables import Layout
+from pipelines.store import open_store
+from pipelines.stored import stored_layout
+
+
+class StoredForecasts:
+    """Answers the forecast protocol from forecast stores, one per init time.
+
+    Parameters
+    ----------
+    paths
+        Forecast stores of one model: one layout, grid and set of leads.
+    name
+        The word under which scores are filed.
+
+    Raises
+    ------
+    InputError
+        If there are none, one is no forecast store, they differ in layout, grid, model or step,
+        or an init time comes twice.
+    """
+
+    def __init__(self, paths: Sequence[Path], name: str = "pear") -> None:
+        if not paths:
+            raise InputError("no forecast stores to evaluate", field="--runs")
+        self.name = name
+        self._stores: dict[np.datetime64, xr.Dataset] = {}
+        about = {_about(path) for path in paths}
+        if len(about) > 1:
+            raise InputError(
+                "the runs differ in model, channels or grid", field="--runs",
+                hint="evaluate the runs of one model at a time",
+            )  # fmt: skip
+        ((self.model, self.layout, self.nside),) = about
+        for path in paths:
+            data = open_store(path)
+            init = utc(data["time"].values)[0]
+            if init in self._stores:
+                raise InputError(f"two runs start at {iso(init)}", field="--runs")
+            self._stores[init] = data
+        leads = [self._leads(init) for init in self._stores]
+        self.step: np.timedelta64 = leads[0][0]
+        self.steps = min(len(one) for one in leads)
+        for one in leads:
+            if not np.array_equal(one, self.step * np.arange(1, len(one) + 1)):
+                raise InputError(
+                    "the runs' leads are not whole steps from the first", field="--runs"
+                )
+
+    @property
+    def inits(self) -> Times:
+        """Init times of the stores, increasing."""
+        return utc(sorted(self._stores))
+
+    def _leads(self, init: np.datetime64) -> np.ndarray[tuple[int], np.dtype[np.timedelta64]]:
+        leads = self._stores[init]["prediction_timedelta"].values.astype("timedelta64[s]")
+        return np.asarray(leads[leads > np.timedelta64(0, "s")])
+
+    def forecast(self, initial: State, steps: int) -> Iterator[State]:
+        """Yield the stored states after each of the initial state's valid times.
+
+        Raises
+        ------
+        InputError
+            If no store starts at one of them, or one is shorter than ``steps``.
+        """
+        inits = initial.valid_time
+        for init in inits:
+            if init not in self._stores:
+                raise InputError(f"no run starts at {iso(init)}", field="--inits")
+        if steps > self.steps:
+            raise InputError(
+                f"the shortest run has {self.steps} steps, not {steps}", field="--lead"
+            )
+
+        def step(state: State) -> State:
+            return self._read(inits, state.valid_time + self.step)
+
+        return rollout(step, initial, steps, step=self.step, context="stored forecast")
+
+    def _read(self, inits: Times, valid: Times) -> State:
+        parts = [
+            self._stores[init].isel(time=0).sel(prediction_timedelta=time - init)
+            for init, time in zip(inits, valid, strict=True)
+        ]
+        levels = list(self.layout.levels)
+        surface = [[one[name].values for name in self.layout.surface] for one in parts]
+        upper = [[one[n].sel(level=levels).values for n in self.layout.upper] for one in parts]
+        cells = 12 * self.nside**2
+        shape = (len(parts), len(self.layout.upper), len(levels), cells)
+        return state_of(
+            np.reshape(surface, (len(parts), -1, cells)), np.reshape(upper, shape), valid,
+            self.layout,
+        )  # fmt: skip
+
+
+def _about(path: Path) -> tuple[str, Layout, int]:
+    kind, layout, nside = stored_layout(path)
+    if kind != "forecast":
+        raise InputError(f"{path.stem} is no forecast", field="--runs")
+    with open_store(path) as data:
+        return str(data.attrs.get("model", "unknown")), layout, nside
