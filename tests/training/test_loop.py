@@ -1,0 +1,219 @@
+"""The loop learns, stops, resumes bit for bit, and refuses what it cannot use."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_world import source, trainer
+
+from pear.errors import InputError
+from pear.training import Samples, TrainingConfig
+
+
+def weights(run: object) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in run.model.parameters()])  # type: ignore[attr-defined]
+
+
+def test_training_beats_persistence_by_far(tmp_path: Path) -> None:
+    run = trainer(tmp_path, steps=150, learning_rate=3e-3, ema=0.9)
+    begun = run.evaluate()
+    assert begun == pytest.approx(1.0, rel=0.05)  # a residual model starts as persistence
+    outcome = run.run()
+    assert outcome.validation_loss is not None
+    assert outcome.validation_loss < 0.2
+    assert outcome.train_loss < 0.2
+
+
+def test_resume_after_a_kill_equals_an_unbroken_run(tmp_path: Path) -> None:
+    settings = {"steps": 12, "accumulate": 2, "augmentation": "c4h", "validate_every": 4,
+                "save_seconds": 1e-9}  # fmt: skip
+    whole = trainer(tmp_path / "whole", **settings)
+    outcome = whole.run()
+
+    def kill(advance: float, note: str) -> None:
+        if note.startswith("step 7 "):
+            raise KeyboardInterrupt
+
+    broken = trainer(tmp_path / "broken", kill, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        broken.run()
+    resumed = trainer(tmp_path / "broken", **settings)
+    again = resumed.run(resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert outcome.validation_loss == again.validation_loss
+
+    def losses(folder: str) -> list[tuple[object, ...]]:
+        lines = (tmp_path / folder / "train.jsonl").read_text().splitlines()
+        entries = [json.loads(line) for line in lines]
+        return [
+            (e["event"], e["step"], e["loss"])
+            for e in entries
+            if e["event"] in ("step", "validation")
+        ]
+
+    assert losses("whole") == losses("broken")
+    assert len(losses("whole")) >= 4
+
+
+def test_kept_weights_are_the_best_validated_ones(tmp_path: Path) -> None:
+    run = trainer(tmp_path, steps=40, validate_every=5, learning_rate=3e-3, ema=0.5)
+    outcome = run.run()
+    lines = [json.loads(line) for line in run.journal.log.read_text().splitlines()]
+    validated = [e["loss"] for e in lines if e["event"] == "validation"]
+    assert len(validated) == 8
+    assert outcome.validation_loss == min(validated)
+
+
+def test_stops_early_when_validation_stops_improving(tmp_path: Path) -> None:
+    run = trainer(tmp_path, steps=100, validate_every=2, patience=2, learning_rate=1e-9, ema=0.0)
+    outcome = run.run()
+    assert outcome.stopped == "early"
+    assert outcome.step < 20
+
+
+def test_minutes_end_the_run(tmp_path: Path) -> None:
+    run = trainer(tmp_path, steps=None, minutes=0.02)
+    outcome = run.run()
+    assert outcome.seconds >= 1.2
+    assert outcome.step >= 1
+
+
+def test_roll_out_loss_is_the_mean_over_its_steps(tmp_path: Path) -> None:
+    run = trainer(tmp_path, rollout=2)
+    with torch.no_grad():
+        for p in run.model.parameters():
+            p.add_(0.02)
+        batch = run.maker.make(*run.train.read(np.array([3, 9])))
+        assert batch.forcing is not None
+        one = run.model(*batch.at(0), batch.forcing[:, 0])
+        two = run.model(*one, batch.forcing[:, 1])
+        wanted = (run.loss(one, batch.at(1)) + run.loss(two, batch.at(2))) / 2
+        assert float(run._rolled(batch)) == pytest.approx(float(wanted), rel=1e-6)
+
+
+def test_autocast_computes_nearly_the_same_loss(tmp_path: Path) -> None:
+    losses = []
+    for autocast in (False, True):
+        run = trainer(tmp_path / str(autocast), autocast=autocast)
+        with torch.no_grad():
+            for p in run.model.parameters():
+                p.add_(0.02)
+        loss = run._rolled(run.maker.make(*run.train.read(np.arange(4))))
+        losses.append(float(loss.detach()))
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+
+
+def test_refuses_to_resume_nothing_or_something_else(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no training to resume"):
+        trainer(tmp_path / "none").run(resume=True)
+    trainer(tmp_path / "some", steps=2).run()
+    with pytest.raises(InputError, match="started with seed = 0, not 1"):
+        trainer(tmp_path / "some", steps=2, seed=1).run(resume=True)
+
+
+def test_missing_values_stop_the_training_loudly(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.train.source.upper[5, 0, 0, 3] = np.nan  # type: ignore[attr-defined]
+    with pytest.raises(FloatingPointError, match="not finite between 2001"):
+        run.run()
+
+
+def test_an_error_while_reading_reaches_the_loop(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+
+    class Broken:
+        layout, nside, times = run.train.source.layout, 4, run.train.source.times
+
+        def read(self, indices: object) -> object:
+            raise InputError("the disk went away")
+
+    object.__setattr__(run.train, "source", Broken())
+    with pytest.raises(InputError, match="the disk went away"):
+        run.run()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "steps or minutes"),
+        ({"steps": 3, "minutes": 1.0}, "steps or minutes"),
+        ({"steps": 3, "loss": "l3"}, "loss 'l3' is unknown"),
+        ({"steps": 3, "ema": 1.0}, "ema must be in"),
+        ({"steps": 0}, "steps must be positive"),
+        ({"steps": 3, "batch": 0}, "batch must be positive"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TrainingConfig.from_dict(settings)
+
+
+def test_settings_survive_the_way_through_json() -> None:
+    config = TrainingConfig(minutes=3.0, rollout=2, surface_weight=0.5)
+    assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert TrainingConfig.published(steps=1).loss == "published"
+
+
+def test_too_few_samples_for_a_batch(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot fill a batch"):
+        trainer(tmp_path, days=4, batch=8).run()
+
+
+DUEL = """
+import sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+from training_world import trainer
+run = trainer(Path(sys.argv[2]), steps=4, batch=int(sys.argv[3]), clip=1e9, validate_every=9)
+run.run()
+if run.team.leads:
+    torch.save([p.detach() for p in run.model.parameters()], sys.argv[4])
+run.team.close()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None:
+    here = str(Path(__file__).parent)
+
+    def launch(name: str, batch: int, **environment: str) -> subprocess.Popen[bytes]:
+        arguments = [here, str(tmp_path / name), str(batch), str(tmp_path / f"{name}.pt")]
+        return subprocess.Popen(
+            [sys.executable, "-c", DUEL, *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        )
+
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29731", "WORLD_SIZE": "2"}
+    running = [launch("two", 4, RANK=str(rank), **meeting) for rank in range(2)]
+    running.append(launch("one", 8))
+    assert [process.wait(timeout=300) for process in running] == [0, 0, 0]
+    one, two = (torch.load(tmp_path / f"{name}.pt") for name in ("one", "two"))
+    for a, b in zip(one, two, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-6)
+
+
+def test_samples_lie_inside_their_period_and_skip_gaps() -> None:
+    whole = source(30)
+    keep = np.r_[0:10, 12:30]
+    gappy = type(whole)(
+        whole.layout, whole.nside, whole.times[keep], whole.surface[keep], whole.upper[keep]
+    )
+    samples = Samples.of(gappy, 2)
+    days = (gappy.times[samples.starts] - whole.times[0]) // np.timedelta64(86_400, "s")
+    assert days.tolist() == [*range(8), *range(12, 28)]
+    part = Samples.of(whole, 1, ("2001-01-05", "2001-01-08"))
+    assert part.starts.tolist() == [4, 5, 6]
+    surface, _, times = samples.read(np.array([8]))
+    assert times[0].tolist() == whole.times[12:15].tolist()
+    np.testing.assert_array_equal(surface[0], whole.surface[12:15])
+    with pytest.raises(InputError, match="no 9 consecutive states"):
+        Samples.of(whole, 8, ("2001-01-01", "2001-01-06"))
