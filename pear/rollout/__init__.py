@@ -7,17 +7,21 @@ shown beside, persistence and climatology, share the protocol.
 
 from pear.rollout.arrays import channels_of, state_of
 from pear.rollout.baselines import ClimatologyForecaster, ClimatologyLike, Persistence
+from pear.rollout.ensemble import Ensemble, Perturb, joined
 from pear.rollout.generator import Forecaster, guard, rollout
 from pear.rollout.model import PearForecaster
 
 __all__ = [
     "ClimatologyForecaster",
     "ClimatologyLike",
+    "Ensemble",
     "Forecaster",
     "PearForecaster",
     "Persistence",
+    "Perturb",
     "channels_of",
     "guard",
+    "joined",
     "rollout",
     "state_of",
 ]

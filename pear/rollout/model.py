@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from pear.equivariant.contract import Fields
+from pear.models.config import FORCINGS
 from pear.rollout.baselines import check_fits
 from pear.rollout.generator import rollout
+from pear.sphere.symmetry import IDENTITY, Element
 from pear.state import State
 
 if TYPE_CHECKING:
@@ -28,7 +32,11 @@ class PearForecaster:
     device
         Where to compute; the yielded states stay there.
     dtype
-        Precision of weights and fields.
+        Precision of weights and fields. ``bfloat16`` is used inside the network only: a state in
+        it would know the pressure to 512 Pa, so weights, state and statistics stay float32.
+    group
+        Each step is the mean over these of moving the state, stepping and moving it back. All of
+        C4h makes any network equivariant; a single element is one member of the orbit.
     """
 
     name = "pear"
@@ -38,13 +46,25 @@ class PearForecaster:
         checkpoint: Checkpoint,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        group: Sequence[Element] = (IDENTITY,),
     ) -> None:
         self.checkpoint = checkpoint
         self.layout = checkpoint.config.layout
         self.nside = checkpoint.config.nside
         self.step = np.timedelta64(checkpoint.config.step_hours * 3600, "s")
         self.device = torch.device(device)
-        self.dtype = dtype
+        self._mixed = dtype is torch.bfloat16
+        self.dtype = dtype = torch.float32 if self._mixed else dtype
+        self.group = tuple(group)
+        layout, nside, forcings = self.layout, self.nside, checkpoint.config.forcings
+        self._moves = [
+            Fields(nside, signs, channel_axis=1)
+            for signs in (
+                layout.mirror_signs("surface"),
+                layout.mirror_signs("upper"),
+                [FORCINGS[name] for name in forcings],
+            )
+        ]
         self._model = checkpoint.model.to(device=self.device, dtype=dtype).eval()
         self._normaliser = checkpoint.normaliser.to(device=self.device, dtype=dtype)
         self._context = f"model {checkpoint.id}"
@@ -58,16 +78,44 @@ class PearForecaster:
             If the state has another layout or grid than the model, is not finite, or a step
             leaves the atmosphere.
         """
+        return rollout(
+            self.advance, self.admit(initial), steps, step=self.step, context=self._context
+        )
+
+    def admit(self, initial: State) -> State:
+        """Return the state where the model can step from it; InputError if it does not fit."""
         check_fits(initial, self.layout, self.nside, self._context)
-        state = initial.map(lambda values: values.to(device=self.device, dtype=self.dtype))
-        return rollout(self._step, state, steps, step=self.step, context=self._context)
+        return initial.map(lambda values: values.to(device=self.device, dtype=self.dtype))
 
     @torch.inference_mode()
-    def _step(self, state: State) -> State:
-        surface, upper = self._normaliser(state.surface, state.upper)
+    def advance(self, state: State) -> State:
+        """Return the state one step later, unchecked; batch entries advance side by side."""
         forcing = self._model.forcing(state.valid_time)
         if forcing is not None:
-            forcing = forcing.to(surface)
-        surface, upper = self._model(surface, upper, forcing)
-        surface, upper = self._normaliser.inverse(surface, upper)
+            forcing = forcing.to(state.surface)
+        parts = [self._moved(element, state, forcing) for element in self.group]
+        surface, upper = (_mean(each) for each in zip(*parts, strict=True))
         return state.advanced(surface, upper, self.step)
+
+    def _moved(
+        self, element: Element, state: State, forcing: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """g⁻¹ Φ(g x): the forcing moves along, so that an equivariant network changes nothing."""
+        move_surface, move_upper, move_forcing = self._moves
+        plain = element == IDENTITY
+        surface, upper = state.surface, state.upper
+        if not plain:
+            surface, upper = move_surface.act(element, surface), move_upper.act(element, upper)
+            forcing = None if forcing is None else move_forcing.act(element, forcing)
+        surface, upper = self._normaliser(surface, upper)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+            surface, upper = self._model(surface, upper, forcing)
+        surface, upper = self._normaliser.inverse(surface.to(self.dtype), upper.to(self.dtype))
+        if plain:
+            return surface, upper
+        back = element.inverse
+        return move_surface.act(back, surface), move_upper.act(back, upper)
+
+
+def _mean(members: Sequence[Tensor]) -> Tensor:
+    return members[0] if len(members) == 1 else torch.stack(list(members)).mean(dim=0)

@@ -1,0 +1,98 @@
+"""Ensembles: one forecast as many, from perturbed initial states and, if at hand, many models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from pear.errors import InputError
+from pear.rollout.generator import Forecaster
+from pear.state import State
+from pear.variables import Layout
+
+Perturb = Callable[[State, int], State]
+"""Maps an initial state (batch 1) and a member's number to that member's initial state."""
+
+
+class Ensemble:
+    """Members side by side on the batch axis.
+
+    Parameters
+    ----------
+    forecasters
+        One model or several; members are dealt out to them in turn.
+    members
+        Number of members, at least 2.
+    perturb
+        Makes each member's initial state.
+    name
+        The word under which scores are filed.
+
+    Raises
+    ------
+    InputError
+        If there are too few members, or the forecasters differ in layout, grid or step.
+    """
+
+    def __init__(
+        self,
+        forecasters: Sequence[Forecaster],
+        members: int,
+        perturb: Perturb,
+        name: str = "pear-ensemble",
+    ) -> None:
+        if members < max(2, len(forecasters)):
+            raise InputError(
+                f"an ensemble of {len(forecasters)} models cannot have {members} members",
+                field="--members", hint="use at least 2, and at least one for each model",
+            )  # fmt: skip
+        first = forecasters[0]
+        for other in forecasters[1:]:
+            if (other.layout, other.nside, other.step) != (first.layout, first.nside, first.step):
+                raise InputError("the models of an ensemble differ in channels, grid or step")
+        self.name = name
+        self.layout: Layout = first.layout
+        self.nside: int = first.nside
+        self.step: np.timedelta64 = first.step
+        self.members = members
+        self._forecasters, self._perturb = tuple(forecasters), perturb
+
+    def forecast(self, initial: State, steps: int) -> Iterator[State]:
+        """Yield the states of all members, (member, …), at each step.
+
+        Parameters
+        ----------
+        initial
+            One state (batch 1).
+        steps
+            Number of states to yield.
+
+        Raises
+        ------
+        InputError
+            If the initial state is a batch of several, or a member leaves the atmosphere.
+        """
+        if initial.batch != 1:
+            raise InputError(
+                f"an ensemble starts from one state, not from {initial.batch}", field="initial"
+            )
+        count = len(self._forecasters)
+        streams = [
+            forecaster.forecast(
+                joined([self._perturb(initial, m) for m in range(k, self.members, count)]), steps
+            )
+            for k, forecaster in enumerate(self._forecasters)
+        ]
+        return (joined(list(states)) for states in zip(*streams, strict=True))
+
+
+def joined(states: Sequence[State]) -> State:
+    """Join states of one layout along the batch axis."""
+    return State(
+        torch.cat([state.surface for state in states]),
+        torch.cat([state.upper for state in states]),
+        np.concatenate([state.valid_time for state in states]),
+        states[0].layout,
+    )
