@@ -6,10 +6,10 @@ are measured choices (``pear bench model`` shows the sum of them):
 - :func:`linear`: torch hands single-precision products on x86 to MKL; oneDNN, which is part of
   torch as well, does the same product about twice as fast on AMD processors and takes the GELU
   along without another pass over memory.
-- :func:`window_attention`: softmax attention inside windows, a few windows at a time, so that the
-  logits stay in the processor's cache; they are never written to memory as a whole. The value
-  product is done as Vᵀ·Pᵀ: with heads of 8 features its narrow side would otherwise be the inner
-  loop. Gradients recompute the softmax from q and k in the same way.
+- :func:`window_attention`: softmax attention inside windows, one head of a few windows at a time,
+  so that the logits stay in the processor's cache and are never written to memory as a whole.
+  Queries, keys and values are read where the linear map left them. Gradients recompute the softmax
+  from q and k in the same way.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from torch.nn import functional as fn
 
 _CACHE_BYTES: Final = 4 * 2**20
 """Size of one group's logits: what two cores' caches hold beside the operands."""
+_NARROW: Final = 16
+"""Heads of fewer features are multiplied as Vᵀ·Pᵀ: they would be the library's inner loop."""
 
 
 _HAS_ONEDNN: Final[bool] = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -109,10 +111,9 @@ def window_attention(
     if q.device.type != "cpu" or dropout:
         return _by_library(q, k, v, bias, masks, runs, factor, dropout)
     lengths = [windows - sum(runs), *runs]
-    out: Tensor = _attend(
-        *(t.flatten(0, 1) for t in (q, k, v)), bias.to(q.dtype), masks, lengths, factor
-    )
-    return out.reshape(batch, windows, heads * d, slots).transpose(2, 3)
+    flat = (t.flatten(0, 1) for t in (q, k, v))
+    out: Tensor = _attend(*flat, bias.to(q.dtype), masks, lengths, factor)
+    return out.reshape(batch, windows, slots, heads * d)
 
 
 def _by_library(
@@ -134,56 +135,56 @@ def _by_library(
     return torch.cat(out, dim=1)
 
 
-def _groups(windows: int, lengths: list[int], size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (mask number or -1, first window, last window + 1) of groups of at most ``size``."""
+def _groups(windows: int, lengths: list[int], size: int) -> Iterator[tuple[int, slice]]:
+    """Yield (mask number or -1, windows) of groups of at most ``size``."""
     start = 0
     while start < windows:
         for number, length in enumerate(lengths):
             parts = -(-length // size)
             for part in range(parts):
                 first, last = length * part // parts, length * (part + 1) // parts
-                yield number - 1, start + first, start + last
+                yield number - 1, slice(start + first, start + last)
             start += length
 
 
-def _packed(t: Tensor, first: int, last: int) -> Tensor:
-    """(window, head, slot, d) → (window·head, d, slot) of one group, contiguous."""
-    _, heads, slots, d = t.shape
-    return t[first:last].transpose(2, 3).reshape((last - first) * heads, d, slots)
-
-
 class _Softmax:
-    """softmax(qᵀ·k·scale + bias + mask) of one group after the other, in one workspace."""
+    """softmax(q·kᵀ·scale + bias + mask) of one head in a group of windows, in one workspace."""
 
     def __init__(self, q: Tensor, bias: Tensor, masks: Tensor, scale: float, buffers: int) -> None:
-        windows, heads, slots, _ = q.shape
+        windows, _, slots, _ = q.shape
         self.bias, self.masks, self.scale = bias, masks, scale
-        one = buffers * heads * slots * slots * q.element_size()
-        self.size = min(windows, max(1, _CACHE_BYTES // one))
-        self.work = q.new_empty(self.size * heads, slots, slots)
+        self.size = max(1, _CACHE_BYTES // (buffers * slots * slots * q.element_size()))
+        self.work = q.new_empty(min(windows, self.size), slots, slots)
 
-    def __call__(self, q: Tensor, k: Tensor, mask: int) -> Tensor:
-        """Return (window·head, slot, slot); valid until the next call."""
+    def __call__(self, q: Tensor, k: Tensor, head: int, mask: int) -> Tensor:
+        """Return (window, slot, slot); valid until the next call."""
         p = self.work[: len(q)]
-        logits = p.view(-1, *self.bias.shape)
-        logits.copy_(self.bias.expand_as(logits))
-        if mask >= 0:
-            logits += self.masks[mask]
-        torch.baddbmm(p, q.transpose(1, 2), k, alpha=self.scale, out=p)
+        added = self.bias[head] if mask < 0 else self.bias[head] + self.masks[mask]
+        p.copy_(added.expand_as(p))
+        torch.baddbmm(p, q, k.mT, alpha=self.scale, out=p)
         return torch.softmax(p, -1, out=p)
+
+
+def _product(weights: Tensor, values: Tensor, out: Tensor) -> None:
+    """(window, slot, slot) times (window, slot, d), into a strided ``out``."""
+    if out.shape[-1] < _NARROW:
+        out.copy_(torch.bmm(values.mT, weights.mT).mT)
+    else:
+        torch.bmm(weights, values, out=out)
 
 
 @torch.library.custom_op("pear::window_attention", mutates_args=())
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, lengths: list[int], scale: float
 ) -> Tensor:
-    """(window, head, slot, d) → (window, head, d, slot)."""
+    """(window, head, slot, d) → (window, slot, head, d)."""
     windows, heads, slots, d = q.shape
     softmax = _Softmax(q, bias, masks, scale, 1)
-    out = q.new_empty(windows, heads, d, slots)
-    for mask, first, last in _groups(windows, lengths, softmax.size):
-        p = softmax(_packed(q, first, last), _packed(k, first, last), mask)
-        torch.bmm(_packed(v, first, last), p.transpose(1, 2), out=out[first:last].flatten(0, 1))
+    out = q.new_empty(windows, slots, heads, d)
+    for mask, here in _groups(windows, lengths, softmax.size):
+        for head in range(heads):
+            p = softmax(q[here, head], k[here, head], head, mask)
+            _product(p, v[here, head], out[here, :, head])
     return out
 
 
@@ -191,15 +192,15 @@ def _attend(
 def _(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, lengths: list[int], scale: float
 ) -> Tensor:
-    return q.new_empty(*q.shape[:2], q.shape[3], q.shape[2])
+    return q.new_empty(q.shape[0], q.shape[2], q.shape[1], q.shape[3])
 
 
 @torch.library.custom_op("pear::window_attention_backward", mutates_args=())
 def _attend_backward(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor,
     lengths: list[int], scale: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of q, k, v as (window, head, d, slot), and of the bias.
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Gradients of q, k, v as one (window, slot, 3, head, d), and of the bias.
 
     With P the softmax: dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P∘(dP − rowsum(P∘dP)), dQ = dS·K·scale,
     dK = dSᵀ·Q·scale, dB = Σ dS over the windows.
@@ -207,30 +208,32 @@ def _attend_backward(
     windows, heads, slots, d = q.shape
     softmax = _Softmax(q, bias, masks, scale, 2)
     work = torch.empty_like(softmax.work)
-    dq, dk, dv = (q.new_empty(windows, heads, d, slots) for _ in range(3))
+    dqkv = q.new_empty(windows, slots, 3, heads, d)
     # Sums over many windows need more digits than half precision has.
     dbias = torch.zeros_like(bias, dtype=torch.promote_types(bias.dtype, torch.float32))
-    for mask, first, last in _groups(windows, lengths, softmax.size):
-        here = slice(first, last)
-        qg, kg, vg = (_packed(t, first, last) for t in (q, k, v))
-        dout = grad[here].reshape(-1, d, slots)
-        p = softmax(qg, kg, mask)
-        torch.bmm(dout, p, out=dv[here].flatten(0, 1))
-        dp = torch.bmm(dout.transpose(1, 2), vg, out=work[: len(p)])
-        ds = torch.ops.aten._softmax_backward_data(dp, p, -1, p.dtype)
-        dbias += ds.view(-1, *bias.shape).sum(0)
-        torch.bmm(kg, ds.transpose(1, 2), out=dq[here].flatten(0, 1)).mul_(scale)
-        torch.bmm(qg, ds, out=dk[here].flatten(0, 1)).mul_(scale)
-    return dq, dk, dv, dbias.to(bias.dtype)
+    for mask, here in _groups(windows, lengths, softmax.size):
+        for head in range(heads):
+            one_q, one_k, one_v = q[here, head], k[here, head], v[here, head]
+            dout = grad[here, :, head]
+            p = softmax(one_q, one_k, head, mask)
+            dq, dk, dv = dqkv[here, :, :, head].unbind(2)
+            _product(p.mT, dout, dv)
+            dp = torch.bmm(dout, one_v.mT, out=work[: len(p)])
+            ds = torch.ops.aten._softmax_backward_data(dp, p, -1, p.dtype)
+            dbias[head] += ds.sum(0)
+            _product(ds, one_k, dq)
+            _product(ds.mT, one_q, dk)
+    dqkv[:, :, :2] *= scale
+    return dqkv, dbias.to(bias.dtype)
 
 
 @_attend_backward.register_fake
 def _(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor,
     lengths: list[int], scale: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    dq, dk, dv = (grad.new_empty(grad.shape) for _ in range(3))
-    return dq, dk, dv, torch.empty_like(bias)
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    windows, heads, slots, d = q.shape
+    return q.new_empty(windows, slots, 3, heads, d), torch.empty_like(bias)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -239,8 +242,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    dq, dk, dv, dbias = _attend_backward(grad, *ctx.saved_tensors, ctx.lengths, ctx.scale)
-    return dq.mT, dk.mT, dv.mT, dbias, None, None, None
+    dqkv, dbias = _attend_backward(grad, *ctx.saved_tensors, ctx.lengths, ctx.scale)
+    dq, dk, dv = dqkv.permute(2, 0, 3, 1, 4).unbind(0)
+    return dq, dk, dv, dbias, None, None, None
 
 
 _attend.register_autograd(_backward, setup_context=_save)
