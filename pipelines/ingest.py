@@ -6,10 +6,12 @@ store, by dask; each finished block of times is committed before it is counted.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import tempfile
 import time as clock
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,8 +75,8 @@ def ingest(
     if not sources:
         raise InputError("no source to ingest", field="source", hint="name files to ingest")
     report = IngestReport(str(path), settings.nside, settings.method)
-    with _Unpacked(path) as folder:
-        slabs = _scan_all(sources, settings, folder, report)
+    with Unpacked(path) as unpacked:
+        slabs = _scan_all(sources, settings, unpacked, report)
         plan = make_plan(slabs, settings.levels, settings.on_error, report)
         _keep_times(plan, settings)
         told = announce or (lambda _: tick or silent)
@@ -91,31 +93,48 @@ def _with_nside(settings: Settings, nside: int) -> Settings:
     return replace(settings, nside=nside)
 
 
-class _Unpacked:
-    """A hidden folder beside the store for members of archives, gone when the work is done."""
+class Unpacked:
+    """A hidden folder beside the store for members of archives, gone when the work is done.
+
+    Its owner holds a lock on it, so that another process can tell what a killed one left behind.
+    """
 
     def __init__(self, store: Path) -> None:
-        self.store = store
+        self.store, self._exit = store, ExitStack()
+        self._folder: Path | None = None
 
-    def __enter__(self) -> Path:
-        self.store.parent.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(
-            tempfile.mkdtemp(prefix=f".{self.store.name}.unzip-", dir=self.store.parent)
-        )
-        return self.folder
+    def __enter__(self) -> Unpacked:
+        prefix = f".{self.store.name}.unzip-"
+        for old in self.store.parent.glob(f"{prefix}*"):
+            with suppress(OSError), (old / "lock").open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(old, ignore_errors=True)
+        return self
+
+    def folder(self) -> Path:
+        """Return the folder; it is made when it is first asked for."""
+        if self._folder is None:
+            self.store.parent.mkdir(parents=True, exist_ok=True)
+            prefix = f".{self.store.name}.unzip-"
+            self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.store.parent))
+            file = self._exit.enter_context((self._folder / "lock").open("a"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        return self._folder
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._exit.close()
 
 
 def _scan_all(
-    sources: Sequence[Source], settings: Settings, folder: Path, report: IngestReport
+    sources: Sequence[Source], settings: Settings, unpacked: Unpacked, report: IngestReport
 ) -> list[Slab]:
     slabs: list[Slab] = []
     for source in sources:
         name = "dataset in memory" if isinstance(source, xr.Dataset) else str(source)
         try:
-            for scan in scan_source(source, settings.scan, folder):
+            for scan in scan_source(source, settings.scan, unpacked.folder):
                 if settings.on_error == "stop":
                     _stop_at_faults(scan)
                 report.sources.append(_source_report(scan))

@@ -14,7 +14,7 @@ from pear.variables import LEVELS
 
 if TYPE_CHECKING:
     from pipelines.datafolder import DataFolder
-    from pipelines.ingest import Tick
+    from pipelines.ingestion import Tick
     from pipelines.report import IngestReport
 
 _PARALLEL_FROM = 1000  # fields; below this, starting worker processes takes longer than it saves

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -74,7 +74,7 @@ def is_address(source: str) -> bool:
 
 
 def scan_source(
-    source: str | Path | xr.Dataset, options: ScanOptions, unpack_to: Path
+    source: str | Path | xr.Dataset, options: ScanOptions, unpack_to: Callable[[], Path]
 ) -> Iterator[Scan]:
     """List what a source holds; an archive gives one scan per member.
 
@@ -83,7 +83,7 @@ def scan_source(
     source
         A file, a Zarr folder or address, or a dataset in memory.
     unpack_to
-        Folder for the members of archives; it must outlive the reading.
+        Gives the folder for the members of archives; it must outlive the reading.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def scan_source(
 
         yield scan_grib(path, options)
     else:
-        for member in _unpack(path, unpack_to):
+        for member in _unpack(path, unpack_to()):
             for scan in scan_source(member, options, unpack_to):
                 scan.source = f"{path}!{member.name}"
                 yield scan

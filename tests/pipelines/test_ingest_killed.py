@@ -1,0 +1,112 @@
+"""Nothing is lost: killed anywhere, disk full anywhere, read at any time, resumed bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from multiprocessing import get_context
+from pathlib import Path
+
+import crash_world
+import numpy as np
+import pytest
+
+from pear.errors import InputError
+from pipelines.files import writer_lock
+from pipelines.ingest import ingest
+from pipelines.store import open_store
+
+WORLD = Path(__file__).with_name("crash_world.py")
+
+
+def play(folder: Path, *arguments: object) -> dict[str, int]:
+    command = [sys.executable, str(WORLD), str(folder), *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["kill", "full"])
+def test_a_fault_at_file_operations(kind: str, tmp_path: Path) -> None:
+    """Every 47th of some 280 operations that change the disk; the nightly test takes each."""
+    got = play(tmp_path / "w", kind, 47)
+    assert got["operations"] > 200
+    assert got["points"] >= 5
+    assert got["as_expected"] == got["points"]
+    assert (got["inconsistent"], got["not_resumed"]) == (0, 0)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["kill", "full"])
+def test_a_fault_at_every_file_operation(kind: str, tmp_path: Path) -> None:
+    got = play(tmp_path / "w", kind, 1)
+    assert got["points"] == got["operations"] >= 200
+    assert got["as_expected"] == got["points"]
+    assert (got["inconsistent"], got["not_resumed"]) == (0, 0)
+
+
+@pytest.mark.slow
+def test_killed_at_random_while_a_reader_looks_on(tmp_path: Path) -> None:
+    check_kills(play(tmp_path / "w", "random", 20, 1), 20)
+
+
+@pytest.mark.nightly
+def test_killed_200_times(tmp_path: Path) -> None:
+    check_kills(play(tmp_path / "w", "random", 200, 2), 200)
+
+
+def check_kills(got: dict[str, int], kills: int) -> None:
+    assert got["kills"] == kills
+    assert got["rounds"] >= kills // 10  # it does get on between the kills
+    assert got["reads"] >= kills
+    assert (got["lost"], got["not_equal"], got["inconsistent_reads"]) == (0, 0, 0)
+
+
+def _contend(path: str) -> str:
+    try:
+        ingest([crash_world.dataset()], path, crash_world.NSIDE)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def test_two_ingestions_into_one_store(tmp_path: Path) -> None:
+    """The second is refused clearly, or both land."""
+    store = tmp_path / "s.zarr"
+    with writer_lock(store):
+        assert "another process is writing" in _contend(str(store))
+    with get_context("spawn").Pool(2) as pool:
+        said = pool.map(_contend, [str(store)] * 2)
+    assert all(text == "" or "another process is writing" in text for text in said)
+    assert open_store(store).sizes["time"] == crash_world.TIMES
+    assert np.isfinite(open_store(store)["temperature"].values).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
+def test_a_really_full_disk(tmp_path: Path) -> None:
+    """On a small file system of its own: a clear error, a readable store, and on it goes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a file system here")
+    try:
+        store = disk / "s.zarr"
+        crash_world.work(store, 2)
+        filler = disk / "filler"
+        with pytest.raises(OSError, match=r"(?i)no space left"):
+            filler.write_bytes(bytes(1_000_000))
+        with pytest.raises(OSError, match=r"disk too full|(?i:no space left)"):
+            crash_world.work(store)
+        assert open_store(store).load().sizes["time"] == 2
+        filler.unlink()
+        crash_world.work(store)
+        assert open_store(store).load().sizes["time"] == crash_world.TIMES
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
