@@ -95,6 +95,12 @@ class Cluster:
         """Addresses of the workers that are there now."""
         return list(self.client.scheduler_info(n_workers=-1)["workers"]) if self.alive else []
 
+    @property
+    def places(self) -> int:
+        """Tasks that can run at the same time."""
+        found = self.client.scheduler_info(n_workers=-1)["workers"] if self.alive else {}
+        return sum(int(worker["nthreads"]) for worker in found.values())
+
     def warm(self, path: str) -> None:
         """Let every worker import ``package.module:function`` and call it, without waiting."""
         tasks = [

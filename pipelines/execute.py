@@ -47,6 +47,9 @@ class Engine:
         Address of an existing scheduler to use instead of a local cluster.
     max_queue
         Jobs that may wait; more are refused with :class:`QueueFullError`. None: no bound.
+    batch
+        Runs of one model that may be computed side by side in one task. Above 1 an accelerator
+        is used better, and a run's last bits depend on its company.
     adopt
         Whether to take up jobs that nobody works on: those a dead process left, and those that
         other processes queued. A one-off command leaves them to the service.
@@ -61,6 +64,7 @@ class Engine:
         threads: int | None = None,
         scheduler: str | None = None,
         max_queue: int | None = 64,
+        batch: int = 1,
         adopt: bool = True,
     ) -> None:
         self.data = data
@@ -69,7 +73,7 @@ class Engine:
         self._max_queue, self._adopt = max_queue, adopt
         self._supervisor = Supervisor(
             str(data.root), self.catalog, url, workers, threads or default_threads(workers),
-            scheduler, adopt,
+            scheduler, batch, adopt,
         )  # fmt: skip
 
     # --- life --------------------------------------------------------------------------------
@@ -158,7 +162,7 @@ class Engine:
             priority=priority,
         )  # fmt: skip
         if run.active:
-            self._supervisor.enqueue(run.id)
+            self._supervisor.enqueue(run)
         return run, created
 
     def submit_forecast(
@@ -178,7 +182,7 @@ class Engine:
             chosen, request, priority=priority, total=total
         )
         if job.active:
-            self._supervisor.enqueue(job.id)
+            self._supervisor.enqueue(job)
         return job, created
 
     def cancel(self, job_id: str) -> Job:
@@ -189,10 +193,10 @@ class Engine:
 
     def recover(self) -> list[str]:
         """Take up every job that is owed; returns their identities, most urgent first."""
-        owed = [job.id for job in self.catalog.active()]
-        for job_id in owed:
-            self._supervisor.enqueue(job_id)
-        return owed
+        owed = self.catalog.active()
+        for job in owed:
+            self._supervisor.enqueue(job)
+        return [job.id for job in owed]
 
     def wait(
         self,

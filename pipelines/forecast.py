@@ -1,130 +1,140 @@
-"""One forecast: initial state in, store out, step by step, resumable at every step.
+"""Forecasts: initial states in, stores out, step by step, resumable at every step.
 
-This is the module that workers import to compute; it is the only one of the engine's that loads
-tensors.
+This is the module that workers import to compute; the process that submits never does.
 """
 
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import lru_cache, partial
+from itertools import groupby
 
-import numpy as np
 import torch
 
 from pear import runtime
 from pear.errors import InputError
 from pear.models import checkpoint
-from pear.rollout import PearForecaster
+from pear.rollout import PearForecaster, joined
+from pear.rollout.perturbation import parted
+from pear.sphere.symmetry import IDENTITY, Element
 from pear.state import State
-from pear.variables import Layout
-from pipelines.catalog import Model, Run
+from pipelines.catalog import Model
 from pipelines.datafolder import DataFolder
-from pipelines.states import read_state
-from pipelines.store import ForecastWriter
-from pipelines.work import Outcome, Work, perform
+from pipelines.rolling import Rolling
+from pipelines.work import Outcome, Work, taken
 
-_MODELS_KEPT = 2
+_MODELS_KEPT = 12
+_MOST_SIDE_BY_SIDE = 16
+_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def run_forecast(root: str, run_id: str, catalog_url: str) -> Outcome:
-    """Compute one run of the catalog; the task that the engine hands to workers.
+    """Compute one run of the catalog; as :func:`run_forecasts`."""
+    return run_forecasts(root, [run_id], catalog_url)[run_id]
 
-    Safe to call again after any interruption: it goes on from the last complete step, and does
-    nothing if the run has ended.
+
+def run_forecasts(root: str, run_ids: Sequence[str], catalog_url: str) -> dict[str, Outcome]:
+    """Compute runs of the catalog side by side; the task that the engine hands to workers.
+
+    Safe to call again after any interruption: each run goes on from its last complete step, and
+    nothing is done for one that has ended. What happens to one run, happens to no other.
 
     Parameters
     ----------
     root
         The data folder.
-    run_id
-        The run.
+    run_ids
+        The runs; several step together as one batch where they use the same model.
     catalog_url
         Path or URL of the catalog.
 
     Returns
     -------
-    Outcome
-        As :func:`pipelines.work.perform`.
+    dict
+        Run to :data:`pipelines.work.Outcome`.
     """
-    return perform(root, run_id, catalog_url, _forecast)
+    outcomes: dict[str, Outcome] = {}
+    with ExitStack() as held:
+        rolling: list[Rolling] = []
+        for run_id in run_ids:
+            work = held.enter_context(taken(root, run_id, catalog_url))
+            if not isinstance(work, Work):
+                outcomes[run_id] = work
+                continue
+            try:
+                rolling.append(Rolling(work, partial(forecaster_of, work.data)))
+            except Exception as error:
+                outcomes[run_id] = work.end(error)
+        while rolling:
+            rolling = _finish(rolling, outcomes)
+            rolling = _step(rolling, outcomes)
+    return outcomes
 
 
-def _forecast(work: Work) -> None:
-    run = work.job
-    if not isinstance(run, Run):
-        raise TypeError(f"{run.id} is no forecast run")
-    forecaster = forecaster_of(work.data, work.catalog.model(run.model))
-    total = run.lead_hours // forecaster.checkpoint.config.step_hours
-    writer = _writer(work.data, run, forecaster, total)
-    if not writer.published:
-        done = _whole(writer)
-        work.progress(max(done - 1, 0), total)
-        if done == 0:
-            path = work.data.analysis(run.options["analysis"])
-            state = read_state(path, run.init_time, forecaster.layout, forecaster.nside)
-            _write(writer, 0, state)
-            done = 1
+def _finish(rolling: list[Rolling], outcomes: dict[str, Outcome]) -> list[Rolling]:
+    """Publish the runs that are through; returns the others."""
+    for run in rolling:
+        if run.done:
+            try:
+                run.publish()
+            except Exception as error:
+                outcomes[run.work.job.id] = run.work.end(error)
+            else:
+                outcomes[run.work.job.id] = run.work.end(None)
+    return [run for run in rolling if not run.done]
+
+
+def _step(rolling: list[Rolling], outcomes: dict[str, Outcome]) -> list[Rolling]:
+    """Take every run one step on; returns those that are still in our hands."""
+    if not rolling:
+        return []
+    try:
+        following = iter(_advance([part for run in rolling for part in run.parts]))
+    except Exception as error:
+        for run in rolling:
+            outcomes[run.work.job.id] = run.work.end(error)
+        return []
+    left = []
+    for run in rolling:
+        states = [next(following) for _ in run.parts]
+        try:
+            run.take(states)
+        except Exception as error:
+            outcomes[run.work.job.id] = run.work.end(error)
         else:
-            state = _reread(writer, done - 1, forecaster.layout)
-        if done <= total:
-            # Leads count from 1: the state at lead 0 is the initial one and is kept as well.
-            for lead, following in enumerate(forecaster.forecast(state, total + 1 - done), done):
-                _write(writer, lead, following)
-                work.progress(lead, total)
-    writer.publish()
+            left.append(run)
+    return left
 
 
-def _writer(data: DataFolder, run: Run, forecaster: PearForecaster, total: int) -> ForecastWriter:
-    leads = np.arange(total + 1) * forecaster.step
-    used = forecaster.checkpoint
-    attrs = {
-        "title": "PEAR forecast",
-        "source": f"PEAR model {used.id}, checkpoint sha256 {used.sha256}",
-        "model": used.id,
-        "model_sha256": used.sha256,
-        "run_id": run.id,
-        "initial_state": run.options["analysis"],
-    }
-    return ForecastWriter(
-        data.forecast(run.id), forecaster.layout, forecaster.nside, run.init_time, leads, attrs
-    )
+def _advance(parts: list[tuple[PearForecaster, State]]) -> list[State]:
+    """Step states with their forecasters, those of one forecaster together as one batch."""
+    following: dict[int, State] = {}
+    order = sorted(range(len(parts)), key=lambda index: id(parts[index][0]))
+    for _, same in groupby(order, key=lambda index: id(parts[index][0])):
+        places = list(same)
+        forecaster = parts[places[0]][0]
+        batch = joined([parts[place][1] for place in places])
+        pieces = [
+            forecaster.advance(piece)
+            for piece in parted(batch, _sizes(batch.batch, _MOST_SIDE_BY_SIDE))
+        ]
+        states = parted(joined(pieces), [parts[place][1].batch for place in places])
+        following |= dict(zip(places, states, strict=True))
+    return [following[index] for index in range(len(parts))]
 
 
-def _whole(writer: ForecastWriter) -> int:
-    """Count the steps kept from lead 0 on without a hole; a hole ends what can be gone on from."""
-    done = 0
-    for index in writer.steps_done():
-        if index != done:
-            break
-        done += 1
-    while done:
-        try:  # a step that does not read back is computed again
-            writer.read_step(done - 1)
-        except InputError:
-            done -= 1
-        else:
-            break
-    return done
+def _sizes(count: int, most: int) -> list[int]:
+    return [min(most, count - start) for start in range(0, count, most)]
 
 
-def _write(writer: ForecastWriter, index: int, state: State) -> None:
-    surface, upper = (
-        values[0].to(dtype=torch.float32, device="cpu").numpy()
-        for values in (state.surface, state.upper)
-    )
-    writer.write_step(index, surface, upper)
-
-
-def _reread(writer: ForecastWriter, index: int, layout: Layout) -> State:
-    surface, upper = writer.read_step(index)
-    return State(
-        torch.from_numpy(surface)[None], torch.from_numpy(upper)[None],
-        writer.init_time + writer.leads[index], layout,
-    )  # fmt: skip
-
-
-def forecaster_of(data: DataFolder, model: Model) -> PearForecaster:
+def forecaster_of(
+    data: DataFolder,
+    model: Model,
+    precision: str = "float32",
+    group: tuple[Element, ...] = (IDENTITY,),
+) -> PearForecaster:
     """Return the forecaster of a model of the catalog; loaded once per process and kept.
 
     Raises
@@ -132,11 +142,18 @@ def forecaster_of(data: DataFolder, model: Model) -> PearForecaster:
     InputError
         If the checkpoint is not there, is damaged, or is another one than the catalog says.
     """
-    return _load(str(data.root / model.path), model.sha256)
+    return _forecaster(str(data.root / model.path), model.sha256, precision, group)
 
 
 @lru_cache(maxsize=_MODELS_KEPT)
-def _load(folder: str, sha256: str) -> PearForecaster:
+def _forecaster(
+    folder: str, sha256: str, precision: str, group: tuple[Element, ...]
+) -> PearForecaster:
+    return PearForecaster(_load(folder, sha256), dtype=_PRECISIONS[precision], group=group)
+
+
+@lru_cache(maxsize=_MODELS_KEPT)
+def _load(folder: str, sha256: str) -> checkpoint.Checkpoint:
     prepare()
     found = checkpoint.load(folder)
     if found.sha256 != sha256:
@@ -144,7 +161,7 @@ def _load(folder: str, sha256: str) -> PearForecaster:
             f"checkpoint {folder} has sha256 {found.sha256[:12]}…, the catalog says "
             f"{sha256[:12]}…", field="model", hint="add it anew with `pear models add`",
         )  # fmt: skip
-    return PearForecaster(found)
+    return found
 
 
 @lru_cache(maxsize=1)

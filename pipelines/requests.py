@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pear.variables import PUBLISHED, Layout
 from pipelines import contract
 from pipelines.catalog import Catalog, Model, Run
 from pipelines.datafolder import DataFolder
+from pipelines.options import Options
 from pipelines.stored import committed, stored_layout
 
 MOST_STEPS = 1000
@@ -70,8 +71,15 @@ class ForecastRequest:
             raise InputError(
                 f"lead of {lead_hours} h is longer than {MOST_STEPS} steps", field="lead_hours"
             )
+        chosen = Options.of({**(options or {}), "analysis": analysis})
+        chosen.layout(layout_of(found))
+        chosen.kept_steps(lead_hours // found.step_hours, found.step_hours)
+        others = [catalog.model(other) for other in chosen.models]
+        for other in others:
+            _require_alike(found, other)
         name = _choose(data, found, time, analysis)
-        return cls(found, time, lead_hours, {**(options or {}), "analysis": name})
+        chosen = replace(chosen, analysis=name, models=tuple(other.id for other in others))
+        return cls(found, time, lead_hours, chosen.to_dict())
 
     def find(self, catalog: Catalog) -> Run | None:
         """Return the run of this request if the catalog has it."""
@@ -84,6 +92,20 @@ def layout_of(model: Model) -> Layout:
     if kept is None:
         return PUBLISHED
     return Layout(**{part: tuple(kept[part]) for part in ("surface", "upper", "levels")})
+
+
+def _require_alike(model: Model, other: Model) -> None:
+    """Raise unless two models read the same states and step alike."""
+    for what, one, two in (
+        ("nside", model.nside, other.nside),
+        ("step", model.step_hours, other.step_hours),
+        ("layout", layout_of(model), layout_of(other)),
+    ):
+        if one != two:
+            raise InputError(
+                f"model {other.id} cannot join model {model.id} in one ensemble: its {what} is "
+                f"{two}, not {one}", field="models",
+            )  # fmt: skip
 
 
 def _choose(data: DataFolder, model: Model, time: np.datetime64, analysis: str | None) -> str:

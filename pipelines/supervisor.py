@@ -6,7 +6,7 @@ was away, and every few seconds compares what is owed with what is being worked 
 
 from __future__ import annotations
 
-import queue
+import itertools
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -15,12 +15,12 @@ from typing import Any, Final
 from distributed import Future
 
 from pear.errors import InputError
-from pipelines.catalog import Catalog, Evaluation, FinishedError, NotOwnerError
+from pipelines.catalog import Catalog, Evaluation, FinishedError, Job, NotOwnerError, Run
 from pipelines.cluster import Cluster, call
 from pipelines.logs import logger
 
 _TASKS: Final = {
-    "run": "pipelines.forecast:run_forecast",
+    "run": "pipelines.forecast:run_forecasts",
     "evaluation": "pipelines.tasks:run_evaluation",
 }
 _WARM: Final = "pipelines.forecast:prepare"
@@ -38,6 +38,8 @@ class Supervisor:
         The data folder, its catalog, and how workers open it.
     workers, threads, scheduler
         As in :class:`pipelines.cluster.Cluster`.
+    batch
+        Runs that may be computed side by side in one task.
     adopt
         Whether to look after jobs that nobody works on.
     """
@@ -50,18 +52,21 @@ class Supervisor:
         workers: int,
         threads: int,
         scheduler: str | None,
+        batch: int,
         adopt: bool,
     ) -> None:
         self._root, self._catalog, self._url = root, catalog, catalog_url
         self._workers, self._threads, self._scheduler = workers, threads, scheduler
-        self._adopt = adopt
+        self._batch, self._adopt = batch, adopt
         self._cluster: Cluster | None = None
         self._futures: dict[str, Future[Any]] = {}
-        self._todo: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._todo: dict[str, tuple[int, int]] = {}
+        self._mine: set[str] = set()
+        self._lock = threading.Lock()
         self._wake, self._stop, self._up = (threading.Event() for _ in range(3))
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._refused: InputError | None = None
-        self._number = 0
+        self._places, self._keys = itertools.count(), itertools.count()
         self._log = logger(root=root)
 
     # --- from any thread -----------------------------------------------------------------------
@@ -71,9 +76,12 @@ class Supervisor:
         if not self._thread.is_alive() and not self._stop.is_set():
             self._thread.start()
 
-    def enqueue(self, job_id: str) -> None:
-        """Hand a job of the catalog over; one that is already in the cluster stays there."""
-        self._todo.put(job_id)
+    def enqueue(self, job: Job) -> None:
+        """Hand a job over; one that waits already takes its new priority, no second place."""
+        with self._lock:
+            _, place = self._todo.get(job.id, (0, next(self._places)))
+            self._todo[job.id] = (-job.priority, place)
+            self._mine.add(job.id)
         self.wake()
 
     def wake(self) -> None:
@@ -113,7 +121,7 @@ class Supervisor:
                 self._connect()
                 self._reap()
                 self._hand_out()
-                if self._adopt and time.monotonic() - looked > _PATIENCE.total_seconds() / 2:
+                if time.monotonic() - looked > _PATIENCE.total_seconds() / 2:
                     looked = time.monotonic()
                     self._look_after()
             except Exception as error:  # this thread must outlive a scheduler that is away
@@ -137,7 +145,7 @@ class Supervisor:
             self._cluster.warm(_WARM)
         lost, self._futures = list(self._futures), {}
         for job_id in lost:
-            self.enqueue(job_id)
+            self.enqueue(self._catalog.job(job_id))
 
     def _reap(self) -> None:
         for job_id, future in list(self._futures.items()):
@@ -146,8 +154,11 @@ class Supervisor:
             del self._futures[job_id]
             if future.status == "error":
                 self._failed(job_id, future)
-            elif future.status == "finished" and self._catalog.job(job_id).status == "queued":
-                self.enqueue(job_id)  # interrupted by something that may pass: try again
+            elif future.status == "finished":
+                found = future.result(timeout=5)
+                outcome = found[job_id] if isinstance(found, dict) else found
+                if outcome == "queued":  # interrupted by something that may pass: try again
+                    self.enqueue(self._catalog.job(job_id))
 
     def _failed(self, job_id: str, future: Future[Any]) -> None:
         """Note an error that the worker could not note itself: it never got to the job."""
@@ -158,23 +169,53 @@ class Supervisor:
             self._log.info("task ended after its job", run_id=job_id)
 
     def _hand_out(self) -> None:
-        while self._cluster is not None and not self._todo.empty():
-            job_id = self._todo.get()
-            job = self._catalog.job(job_id)
-            if job_id in self._futures or not job.active:
-                continue
-            self._number += 1
-            kind = "evaluation" if isinstance(job, Evaluation) else "run"
-            self._futures[job_id] = self._cluster.client.submit(
-                call, _TASKS[kind], self._root, job_id, self._url, pure=False,
-                key=f"{kind}-{job_id}-{self._number}", priority=job.priority,
-            )  # fmt: skip
+        """Give the cluster as many tasks as it has places, the most urgent first.
+
+        What waits, waits here: a place that becomes free goes to what is most urgent then.
+        """
+        if self._cluster is None:
+            return
+        free = self._cluster.places - len(set(map(id, self._futures.values())))
+        while free > 0 and (group := self._next()):
+            self._submit(group)
+            free -= 1
+
+    def _next(self) -> list[Job]:
+        """Take the most urgent job from the queue, with others that can go along in one batch."""
+        group: list[Job] = []
+        with self._lock:
+            for job_id in sorted(self._todo, key=self._todo.__getitem__):
+                job = self._catalog.job(job_id)
+                if job_id in self._futures or not job.active:
+                    del self._todo[job_id]
+                elif not group or _together(group[0], job):
+                    group.append(job)
+                    del self._todo[job_id]
+                if group and (len(group) >= self._batch or isinstance(group[0], Evaluation)):
+                    break
+        return group
+
+    def _submit(self, group: list[Job]) -> None:
+        if self._cluster is None:
+            return
+        evaluation = isinstance(group[0], Evaluation)
+        ids = [job.id for job in group]
+        future = self._cluster.client.submit(
+            call, _TASKS["evaluation" if evaluation else "run"], self._root,
+            ids[0] if evaluation else ids, self._url, pure=False,
+            key=f"{ids[0]}-{next(self._keys)}", priority=group[0].priority,
+        )  # fmt: skip
+        self._futures |= dict.fromkeys(ids, future)
+        future.add_done_callback(  # type: ignore[no-untyped-call]
+            lambda _: self.wake()
+        )
 
     def _look_after(self) -> None:
         silent = datetime.now(UTC) - _PATIENCE
         for job in self._catalog.active():
-            if job.id not in self._futures and job.updated_at < silent:
-                self.enqueue(job.id)
+            ours = self._adopt or job.id in self._mine
+            if ours and job.id not in self._futures and job.updated_at < silent:
+                self.enqueue(job)
 
     def _give_back(self) -> None:
         for job_id in self._futures:
@@ -185,3 +226,13 @@ class Supervisor:
                 self._catalog.release(job_id, "the engine was stopped", owner=job.owner)
             except NotOwnerError:
                 self._log.info("job went on elsewhere", run_id=job_id)
+
+
+def _together(one: Job, other: Job) -> bool:
+    """Whether two jobs can be computed side by side as one batch."""
+    if not isinstance(one, Run) or not isinstance(other, Run):
+        return False
+    same = {name: value for name, value in one.options.items() if name != "analysis"}
+    return one.model == other.model and same == {
+        name: value for name, value in other.options.items() if name != "analysis"
+    }

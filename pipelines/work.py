@@ -14,7 +14,6 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -32,23 +31,21 @@ class CancelledWork(Exception):  # noqa: N818 - no error: somebody asked for it
     """Raised inside a job when its cancellation was asked for."""
 
 
-@dataclass
 class Work:
-    """What the body of a job sees: where the data lie, what is asked, and how to say how far.
+    """A job in our hands: where the data lie, what is asked, and how to say how far it is.
 
     Attributes
     ----------
     data, catalog, job
         The folder, its catalog, and the job as it was when it was taken up.
-    owner
-        Our token.
     """
 
-    data: DataFolder
-    catalog: Catalog
-    job: Job
-    owner: str
-    _begun: tuple[float, int] | None = field(default=None, init=False)
+    def __init__(self, data: DataFolder, catalog: Catalog, job: Job, owner: str) -> None:
+        self.data, self.catalog, self.job = data, catalog, job
+        self._owner = owner
+        self._begun: tuple[float, int] | None = None
+        self._log = logger(run_id=job.id)
+        self._log.info("job started", attempt=job.attempts)
 
     def progress(self, step: int, total: int) -> None:
         """Note that ``step`` of ``total`` are done and safe.
@@ -67,10 +64,62 @@ class Work:
         elif step > self._begun[1]:
             pace = (now - self._begun[0]) / (step - self._begun[1])
         job = self.catalog.set_progress(
-            self.job.id, step, total, seconds_per_step=pace, owner=self.owner
+            self.job.id, step, total, seconds_per_step=pace, owner=self._owner
         )
         if job.cancel_requested:
             raise CancelledWork(self.job.id)
+
+    def end(self, error: Exception | None) -> Outcome:
+        """Write down how it ended: succeeded without an error, else what the error means.
+
+        An :class:`InputError` never passes by itself and fails the job. Whatever else was raised
+        may (a full disk, a lost mount): the job is queued again, and the catalog counts attempts.
+        """
+        catalog, job_id, owner = self.catalog, self.job.id, self._owner
+        try:
+            if error is None:
+                catalog.finish(job_id, owner=owner)
+            elif isinstance(error, CancelledWork):
+                catalog.cancelled(job_id, owner=owner)
+            elif isinstance(error, InputError) and not isinstance(error, NotFoundError):
+                catalog.fail(job_id, str(error), kind=type(error).__name__, owner=owner)
+            elif isinstance(error, NotOwnerError | NotFoundError):
+                raise error
+            else:
+                reason = f"{type(error).__name__}: {error}"
+                lines = "".join(traceback.format_exception(error))
+                catalog.note(job_id, reason, level="error", traceback=lines)
+                catalog.release(job_id, reason, owner=owner)
+        except (NotOwnerError, NotFoundError):
+            self._log.warning("job lost to another worker")
+            return "lost"
+        ended = catalog.job(job_id)
+        self._log.info("job ended", status=ended.status, reason=ended.reason)
+        return ended.status
+
+
+@contextmanager
+def taken(root: str, job_id: str, catalog_url: str) -> Iterator[Work | Outcome]:
+    """Take a job up and hold it while the block runs.
+
+    Yields
+    ------
+    Work or Outcome
+        The job in our hands, to be brought to its end by :meth:`Work.end`; or, if it cannot be
+        taken up, ``"elsewhere"`` (another live worker holds it) or the state it has ended in.
+    """
+    data, catalog = DataFolder.open(root), open_catalog(catalog_url)
+    with hold(data.scratch / f"{job_id}.lock") as held:
+        if not held:
+            yield "elsewhere"
+            return
+        owner = uuid.uuid4().hex
+        try:
+            job = catalog.start(job_id, owner)
+        except FinishedError:
+            yield catalog.job(job_id).status
+            return
+        yield Work(data, catalog, job, owner)
 
 
 def perform(root: str, job_id: str, catalog_url: str, body: Callable[[Work], None]) -> Outcome:
@@ -92,41 +141,15 @@ def perform(root: str, job_id: str, catalog_url: str, body: Callable[[Work], Non
     Outcome
         The job's state; ``"elsewhere"`` if another live worker holds it, ``"lost"`` if it was
         taken from us.
-
-    Notes
-    -----
-    An :class:`InputError` never passes by itself and fails the job. Whatever else the body raises
-    may (a full disk, a lost mount): the job is queued again, and the catalog counts the attempts.
     """
-    data, catalog = DataFolder.open(root), open_catalog(catalog_url)
-    log = logger(run_id=job_id)
-    with hold(data.scratch / f"{job_id}.lock") as held:
-        if not held:
-            return "elsewhere"
-        owner = uuid.uuid4().hex
+    with taken(root, job_id, catalog_url) as work:
+        if not isinstance(work, Work):
+            return work
         try:
-            job = catalog.start(job_id, owner)
-        except FinishedError:
-            return _status(catalog, job_id)
-        log.info("job started", attempt=job.attempts)
-        try:
-            body(Work(data, catalog, job, owner))
-            catalog.finish(job_id, owner=owner)
-        except CancelledWork:
-            catalog.cancelled(job_id, owner=owner)
-        except (NotOwnerError, NotFoundError):
-            log.warning("job lost to another worker")
-            return "lost"
-        except InputError as error:
-            catalog.fail(job_id, str(error), kind=type(error).__name__, owner=owner)
+            body(work)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            catalog.note(job_id, reason, level="error", traceback=traceback.format_exc())
-            catalog.release(job_id, reason, owner=owner)
-            log.warning("job interrupted", reason=reason)
-        status = _status(catalog, job_id)
-        log.info("job ended", status=status)
-        return status
+            return work.end(error)
+        return work.end(None)
 
 
 @contextmanager
@@ -164,7 +187,3 @@ def _is(handle: int, path: Path) -> bool:
 def open_catalog(url: str) -> Catalog:
     """Return this process's catalog of this URL, opened once."""
     return Catalog(url)
-
-
-def _status(catalog: Catalog, job_id: str) -> Status:
-    return catalog.job(job_id).status

@@ -228,6 +228,42 @@ def angular_power(values: npt.NDArray[Any], lmax: int | None = None) -> Floats:
     return power.reshape(*values.shape[:-1], lmax + 1)
 
 
+def gaussian_fields(
+    power: npt.ArrayLike, nside: int, count: int, random: np.random.Generator
+) -> Floats:
+    """Draw isotropic Gaussian fields of a given angular power: (count, cell), nested.
+
+    a_lm are independent, complex with variance C_l (real for m = 0), and synthesised exactly
+    (healpy's alm2map). The variance at a point is Σ (2l + 1) C_l / 4π.
+
+    Parameters
+    ----------
+    power
+        (lmax + 1,) C_l, units squared, not negative; lmax at most 3 nside - 1.
+    random
+        Draws in a fixed order, so that a seed gives the same fields.
+
+    Raises
+    ------
+    ValueError
+        If the power is negative, not finite, or goes beyond what the grid can hold.
+    """
+    spectrum = np.asarray(power, dtype=np.float64)
+    lmax = spectrum.size - 1
+    if not 0 <= lmax <= 3 * check_nside(nside) - 1:
+        raise ValueError(f"lmax must lie in 0…{3 * nside - 1} at nside {nside}, got {lmax}")
+    if not np.isfinite(spectrum).all() or (spectrum < 0).any():
+        raise ValueError("angular power must be finite and not negative")
+    degree, order = healpy.Alm.getlm(lmax)
+    amplitude = np.sqrt(spectrum[degree])
+    fields = np.empty((count, cells_of_nside(nside)))
+    for row in fields:
+        real, imaginary = random.standard_normal((2, degree.size))
+        alm = np.where(order == 0, real, (real + 1j * imaginary) / np.sqrt(2)) * amplitude
+        row[:] = healpy.alm2map(alm, nside, lmax=lmax)[ring_of_nest(nside)]
+    return fields
+
+
 def _points(latitude: Any, longitude: Any) -> tuple[Floats, Floats]:
     latitude, longitude = np.broadcast_arrays(
         np.asarray(latitude, dtype=np.float64), np.asarray(longitude, dtype=np.float64)

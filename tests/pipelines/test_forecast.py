@@ -176,7 +176,7 @@ def test_a_cancelled_run_stops_before_its_next_step_and_publishes_nothing(
 def test_values_that_are_no_weather_stop_the_run_naming_step_and_variable(
     data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, scale: float, word: str
 ) -> None:
-    model = PearForecaster._step
+    model = PearForecaster.advance
 
     def step(self: PearForecaster, state: Any) -> Any:
         following = model(self, state)
@@ -184,7 +184,7 @@ def test_values_that_are_no_weather_stop_the_run_naming_step_and_variable(
             return following
         return following.map(lambda values: values * scale)
 
-    monkeypatch.setattr(PearForecaster, "_step", step)
+    monkeypatch.setattr(PearForecaster, "advance", step)
     run = submit(catalog)
     assert perform(data, run) == "failed"
     failed = catalog.run(run.id)

@@ -1,0 +1,151 @@
+"""Members on one batch axis: perturbed, parted, and reduced to what is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pear.errors import InputError
+from pear.sphere.noise import correlated_noise
+from pear.state import State
+
+LEVEL_CORRELATION = 0.8
+"""Correlation of the noise of a variable between neighbouring levels."""
+
+
+def perturbed(
+    initial: State,
+    members: int,
+    *,
+    surface_amplitude: Tensor,
+    upper_amplitude: Tensor,
+    length_km: float,
+    seed: int,
+) -> State:
+    """Make an ensemble of initial states, the unperturbed one first.
+
+    Gaussian noise, correlated along the sphere (:func:`pear.sphere.noise.correlated_noise`) and
+    from level to level (first-order autoregression), independent between variables and members.
+    Humidity does not fall below zero, or below the initial state's where that is lower.
+
+    Parameters
+    ----------
+    initial
+        Batch 1.
+    members
+        Size of the batch returned.
+    surface_amplitude, upper_amplitude
+        Standard deviation of the noise, (surface,) and (upper, level), units of the variables.
+    length_km
+        Correlation length.
+    seed
+        The same seed gives the same members; member k does not depend on how many there are.
+
+    Raises
+    ------
+    InputError
+        If the state is a batch already, or there is no member.
+    """
+    if initial.batch != 1 or members < 1:
+        raise InputError(
+            f"{members} members cannot be made of a batch of {initial.batch} states",
+            field="members",
+        )
+    like = initial.surface
+    surfaces, uppers = [initial.surface], [initial.upper]
+    for member in range(1, members):
+        surface, upper = _noise(initial, length_km, np.random.default_rng([seed, member]))
+        surfaces.append(initial.surface + surface.to(like) * surface_amplitude.to(like)[:, None])
+        uppers.append(initial.upper + upper.to(like) * upper_amplitude.to(like)[..., None])
+    upper = _humid(torch.cat(uppers), initial)
+    times = np.repeat(initial.valid_time, members)
+    return State(torch.cat(surfaces), upper, times, initial.layout)
+
+
+def _noise(initial: State, length_km: float, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Noise of unit variance: (1, surface, cell) and (1, upper, level, cell)."""
+    layout, nside = initial.layout, initial.nside
+    depth = len(layout.levels)
+    surface = correlated_noise(nside, len(layout.surface), length_km, random)
+    upper = correlated_noise(nside, len(layout.upper) * depth, length_km, random)
+    upper = upper.reshape(len(layout.upper), depth, upper.shape[-1])
+    fresh = np.sqrt(1 - LEVEL_CORRELATION**2)
+    for level in range(1, depth):
+        upper[:, level] = LEVEL_CORRELATION * upper[:, level - 1] + fresh * upper[:, level]
+    return torch.from_numpy(surface)[None], torch.from_numpy(upper)[None]
+
+
+def _humid(upper: Tensor, initial: State) -> Tensor:
+    if "specific_humidity" in initial.layout.upper:
+        channel = initial.layout.upper.index("specific_humidity")
+        floor = initial.upper[:, channel].clamp(max=0)
+        upper[:, channel] = torch.maximum(upper[:, channel], floor)
+    return upper
+
+
+def parted(state: State, sizes: Sequence[int]) -> list[State]:
+    """Cut a batch into pieces of these sizes, in order: the inverse of :func:`pear.rollout.joined`.
+
+    Raises
+    ------
+    ValueError
+        If the sizes do not add up to the batch.
+    """
+    if sum(sizes) != state.batch:
+        raise ValueError(f"pieces of {list(sizes)} do not make a batch of {state.batch}")
+    edges = np.cumsum([0, *sizes])
+    return [
+        State(state.surface[a:b], state.upper[a:b], state.valid_time[a:b], state.layout)
+        for a, b in pairwise(edges)
+    ]
+
+
+def mean(members: State) -> State:
+    """Mean of an ensemble, batch 1, accumulated in float64."""
+    return _reduced(members, lambda x: x.double().mean(dim=0, keepdim=True))
+
+
+def spread(members: State) -> State:
+    """Standard deviation of the members (M − 1 below), batch 1, in float64; 0 for a single one."""
+    if members.batch == 1:
+        return _reduced(members, torch.zeros_like)
+    return _reduced(members, lambda x: x.double().std(dim=0, keepdim=True, correction=1))
+
+
+def quantile(members: State, percent: float) -> State:
+    """Quantile of the members, batch 1, linear between them.
+
+    Raises
+    ------
+    ValueError
+        If the share is not between 0 and 100 %.
+    """
+    if not 0 <= percent <= 100:
+        raise ValueError(f"a quantile of {percent} % does not exist")
+
+    def reduce(x: Tensor) -> Tensor:
+        # By rows: torch refuses to sort more than 16 million values at once.
+        flat = torch.split(x.double().flatten(1), 1_000_000, dim=1)
+        parts = [torch.quantile(part, percent / 100, 0, keepdim=True) for part in flat]
+        return torch.cat(parts, dim=1).reshape(1, *x.shape[1:])
+
+    return _reduced(members, reduce)
+
+
+def exceedance(members: Tensor, threshold: float) -> Tensor:
+    """Share of members above a threshold: (member, …) to (…), in [0, 1]."""
+    return (members > threshold).double().mean(dim=0)
+
+
+def _reduced(members: State, reduce: Callable[[Tensor], Tensor]) -> State:
+    if np.any(members.valid_time != members.valid_time[0]):
+        raise ValueError("members are valid at different times")
+    like = members.surface
+    return State(
+        reduce(members.surface).to(like), reduce(members.upper).to(like),
+        members.valid_time[:1], members.layout,
+    )  # fmt: skip

@@ -1,0 +1,199 @@
+"""What may be asked of a forecast beyond model, init time and length; checked, in one form.
+
+Whatever is left at its default is left out, so that the same wish is the same run however it was
+written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+from pear.errors import InputError, did_you_mean
+from pear.variables import Layout, variable
+
+Precision = Literal["float32", "bfloat16"]
+Source = Literal["noise", "orbit"]
+MOST_MEMBERS: Final = 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of a forecast.
+
+    Attributes
+    ----------
+    analysis
+        Name of the store with the initial state.
+    variables, levels, leads
+        What is kept: canonical names, hPa, hours; None keeps everything. The initial state is
+        kept at lead 0 if ``leads`` is None or names it.
+    precision
+        ``bfloat16`` computes the network's products in it and keeps the state in float32.
+    symmetrise
+        Average each step over the eight symmetries of the grid.
+    members
+        Size of an ensemble of noise; its first member is unperturbed. None: no ensemble.
+    source
+        Of the ensemble: ``noise`` perturbs the initial state; ``orbit`` moves it through the eight
+        symmetries of the grid and back.
+    seed
+        Of the noise.
+    amplitude
+        Standard deviation of the noise, in units of each channel's change over one model step.
+    length_km
+        Correlation length of the noise along the sphere.
+    models
+        Further checkpoints that take part as members.
+    quantiles
+        Kept beside the ensemble's mean and spread, in per cent.
+    keep_members
+        Whether each member's own forecast is kept.
+    """
+
+    analysis: str | None = None
+    variables: tuple[str, ...] | None = None
+    levels: tuple[int, ...] | None = None
+    leads: tuple[int, ...] | None = None
+    precision: Precision = "float32"
+    symmetrise: bool = False
+    members: int | None = None
+    source: Source = "noise"
+    seed: int = 0
+    amplitude: float = 0.1
+    length_km: float = 1000.0
+    models: tuple[str, ...] = ()
+    quantiles: tuple[int, ...] = ()
+    keep_members: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (("precision", get_args(Precision)), ("source", get_args(Source))):
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"{name} {getattr(self, name)!r} is unknown", field=name,
+                    hint="known: " + ", ".join(known),
+                )  # fmt: skip
+        if self.variables is not None:
+            names = sorted({variable(name).name for name in self.variables})
+            self._set("variables", tuple(names))
+        for name in ("levels", "leads", "quantiles"):
+            given = getattr(self, name)
+            if given is not None:
+                self._set(name, tuple(sorted({_whole(name, item) for item in given})))
+        for name in ("variables", "levels", "leads"):
+            if getattr(self, name) == ():
+                raise InputError(f"{name} is empty", field=name, hint="leave it out to keep all")
+        self._check_ensemble()
+
+    def _check_ensemble(self) -> None:
+        if self.members is not None and not 2 <= _whole("members", self.members) <= MOST_MEMBERS:
+            raise InputError(
+                f"{self.members} members are no ensemble", field="members",
+                hint=f"ask for 2 to {MOST_MEMBERS}",
+            )  # fmt: skip
+        if self.source == "orbit" and self.members is not None:
+            raise InputError(
+                "an orbit has the eight members of the symmetry group", field="members",
+                hint="leave members out with source=orbit",
+            )  # fmt: skip
+        if not (0 < self.amplitude <= 10 and 100 <= self.length_km <= 20_000):
+            raise InputError(
+                f"noise of amplitude {self.amplitude} and length {self.length_km} km is outside "
+                "0…10 and 100…20000 km", field="amplitude",
+            )  # fmt: skip
+        if any(not 0 < q < 100 for q in self.quantiles):
+            raise InputError(f"quantiles {self.quantiles} must lie in 1…99", field="quantiles")
+        if (self.quantiles or self.keep_members) and not self.ensemble:
+            raise InputError("one forecast has no quantiles and no members", field="members",
+                             hint="ask for members as well")  # fmt: skip
+
+    @property
+    def ensemble(self) -> bool:
+        """Whether more than one forecast is made of the initial state."""
+        return self.members is not None or self.source == "orbit" or bool(self.models)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Options:
+        """Read options as JSON holds them.
+
+        Raises
+        ------
+        InputError
+            If an option is unknown or its value makes no sense.
+        """
+        known = {item.name for item in dataclasses.fields(cls)}
+        chosen: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in known:
+                raise InputError(
+                    f"unknown option {name!r}", field=name, hint=did_you_mean(name, known)
+                )
+            if value is not None:
+                chosen[name] = tuple(value) if isinstance(value, list | tuple) else value
+        if chosen.get("members") == 1:
+            del chosen["members"]  # one member is the forecast itself
+        return cls(**chosen)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what differs from the defaults, as JSON can hold it."""
+        return {
+            item.name: list(value) if isinstance(value, tuple) else value
+            for item in dataclasses.fields(self)
+            for value in (getattr(self, item.name),)
+            if value != item.default
+        }
+
+    def layout(self, full: Layout) -> Layout:
+        """Choose from a model's channels what is to be kept.
+
+        Raises
+        ------
+        InputError
+            If a variable or level is none of the model's.
+        """
+        for name in self.variables or ():
+            if name not in full.names:
+                raise InputError(
+                    f"the model has no {name}", field="variables",
+                    hint=did_you_mean(name, full.names),
+                )  # fmt: skip
+        for level in self.levels or ():
+            if level not in full.levels:
+                raise InputError(
+                    f"the model has no level {level} hPa", field="levels",
+                    hint="it has " + ", ".join(map(str, full.levels)),
+                )  # fmt: skip
+        wanted = self.variables or full.names
+        upper = tuple(name for name in full.upper if name in wanted)
+        levels = tuple(level for level in full.levels if level in (self.levels or full.levels))
+        surface = tuple(name for name in full.surface if name in wanted)
+        return Layout(surface, upper, levels if upper else ())
+
+    def kept_steps(self, total: int, step_hours: int) -> tuple[int, ...]:
+        """Steps that are kept, lead 0 being the initial state.
+
+        Raises
+        ------
+        InputError
+            If a lead is none of the forecast's.
+        """
+        if self.leads is None:
+            return tuple(range(total + 1))
+        for lead in self.leads:
+            if lead % step_hours or not 0 <= lead <= total * step_hours:
+                raise InputError(
+                    f"lead {lead} h is none of the forecast's", field="leads",
+                    hint=f"it goes to {total * step_hours} h in steps of {step_hours} h",
+                )  # fmt: skip
+        return tuple(lead // step_hours for lead in self.leads)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or int(value) != value:
+        raise InputError(f"{name} {value!r} is no whole number", field=name)
+    return int(value)

@@ -1,0 +1,136 @@
+"""One run being computed: its members, its step, what it keeps, and where it can go on from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pear.rollout import PearForecaster, guard, joined
+from pear.rollout.perturbation import perturbed
+from pear.sphere.symmetry import C4H, IDENTITY, Element
+from pear.state import State
+from pipelines import restart
+from pipelines.catalog import Model, Run
+from pipelines.options import Options
+from pipelines.outputs import Recorder
+from pipelines.states import read_state
+from pipelines.work import Work
+
+Loader = Callable[[Model, str, tuple[Element, ...]], PearForecaster]
+"""Gives the forecaster of a model, a precision and a group; the same one each time."""
+
+
+class Rolling:
+    """A run in our hands, from its initial state or its last complete step on.
+
+    Parameters
+    ----------
+    work
+        The run.
+    load
+        Gives forecasters.
+
+    Attributes
+    ----------
+    parts
+        (forecaster, members that it steps) in member order.
+    """
+
+    def __init__(self, work: Work, load: Loader) -> None:
+        run = work.job
+        if not isinstance(run, Run):
+            raise TypeError(f"{run.id} is no forecast run")
+        self.work, self._run = work, run
+        self._options = Options.of(run.options)
+        self._model = work.catalog.model(run.model)
+        self.total = run.lead_hours // self._model.step_hours
+        crew = self._crew(load)
+        count = 1 if self._options.members is None else self._options.members
+        self._recorder = Recorder(
+            work.data, run, self._model, crew[0].layout, count * len(crew), self.total
+        )
+        self.step = 0
+        self.parts: list[tuple[PearForecaster, State]] = []
+        if not self._recorder.published:
+            self.parts = self._resume(crew) or self._begin(crew, count)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to compute."""
+        return not self.parts or self.step == self.total
+
+    def take(self, states: list[State]) -> None:
+        """Take the members' states one step on: check them, keep them, say so.
+
+        Raises
+        ------
+        InputError
+            If a member is no weather, naming step, variable and level.
+        """
+        self.step += 1
+        where = f"model {self._model.id}: step {self.step} of {self.total}"
+        self.parts = [
+            (forecaster, guard(state, where))
+            for (forecaster, _), state in zip(self.parts, states, strict=True)
+        ]
+        self._keep()
+        self.work.progress(self.step, self.total)
+
+    def publish(self) -> None:
+        """Publish the stores of the run."""
+        self._recorder.publish()
+
+    def _crew(self, load: Loader) -> list[PearForecaster]:
+        """Return the forecasters of the run, one for each model or each element of the orbit."""
+        options = self._options
+        models = [self._model, *(self.work.catalog.model(name) for name in options.models)]
+        if options.source == "orbit":
+            groups: list[tuple[Element, ...]] = [(element,) for element in C4H]
+        else:
+            groups = [C4H if options.symmetrise else (IDENTITY,)]
+        return [load(model, options.precision, group) for model in models for group in groups]
+
+    def _begin(self, crew: list[PearForecaster], count: int) -> list[tuple[PearForecaster, State]]:
+        path = self.work.data.analysis(self._run.options["analysis"])
+        initial = read_state(path, self._run.init_time, crew[0].layout, crew[0].nside)
+        self.parts = [
+            (forecaster, forecaster.admit(self._perturbed(forecaster, initial, count)))
+            for forecaster in crew
+        ]
+        self._keep()
+        self.work.progress(0, self.total)
+        return self.parts
+
+    def _perturbed(self, forecaster: PearForecaster, initial: State, count: int) -> State:
+        if count == 1:
+            return initial
+        options, scale = self._options, forecaster.checkpoint.normaliser
+        return perturbed(
+            initial,
+            count,
+            surface_amplitude=options.amplitude * scale.surface_step_std,
+            upper_amplitude=options.amplitude * scale.upper_step_std,
+            length_km=options.length_km,
+            seed=options.seed,
+        )
+
+    def _keep(self) -> None:
+        states = [state for _, state in self.parts]
+        self._recorder.record(self.step, joined(states))
+        if not self._recorder.whole and self.step < self.total:
+            restart.save(self._recorder.main.scratch, self.step, states)
+
+    def _resume(self, crew: list[PearForecaster]) -> list[tuple[PearForecaster, State]] | None:
+        """Find the last step whose outputs are all on disk; None to begin at the beginning."""
+        if self._recorder.whole:
+            found = restart.last_whole(self._recorder.main, crew[0].layout)
+        else:
+            layouts = [forecaster.layout for forecaster in crew]
+            found = restart.load(self._recorder.main.scratch, layouts)
+        if found is None:
+            return None
+        self.step, states = found
+        self.work.progress(self.step, self.total)
+        return [
+            (forecaster, forecaster.admit(state))
+            for forecaster, state in zip(crew, states, strict=True)
+        ]
