@@ -16,6 +16,7 @@ from pipelines.execute import Engine
 from service import errors
 from service.caching import BoundedCache
 from service.dependencies import Services, WorkEngine
+from service.description import describe
 from service.envelope import Envelope
 from service.fastlane import FastLane, Kept
 from service.fields import ForecastReader
@@ -33,6 +34,8 @@ Forecasts on the sphere's own grid: ask for one, watch it, read it at points, as
 Times are UTC and always named: `init_time` is when a forecast starts, `lead` is how far it looks,
 `valid_time` is their sum. Errors are `application/problem+json`. Finished runs never change.
 """
+
+_COMMON_PROBLEMS = errors.documented(401, 403, 414, 421, 429)
 
 
 def create_app(
@@ -81,7 +84,9 @@ def create_app(
     errors.install(app)
     for router in ROUTERS:
         app.include_router(
-            router, dependencies=[Depends(guarded)], responses=errors.documented(401, 403, 429)
+            router,
+            dependencies=[Depends(guarded)],
+            responses=errors.documented(401, 403, 414, 421, 429),
         )
     missing = without_rule(app.routes)
     if missing:
@@ -90,6 +95,7 @@ def create_app(
     guard = Guard(keys, settings.keys_required, settings.tokens_per_minute)
     app.state.guard = guard
     app.state.kept = BoundedCache[Kept](settings.answer_cache_bytes, lambda kept: kept.size)
+    app.openapi = lambda: describe(app, settings.keys_required)  # type: ignore[method-assign]
     # The outermost is added last.
     app.add_middleware(FastLane, cache=app.state.kept, guard=guard)
     app.add_middleware(

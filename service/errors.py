@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from pear.errors import InputError
 from pipelines.catalog import UNAVAILABLE, FinishedError, NotFoundError
 from pipelines.execute import QueueFullError
+from service.rules import methods_at
 
 PROBLEM = "application/problem+json"
 _LOG = logging.getLogger("pear.service")
@@ -183,6 +184,8 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
     if status == 404 and detail == "Not Found":
         detail = f"nothing at {request.url.path}"
     headers = dict(getattr(error, "headers", None) or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(methods_at(request.url.path))
     hint = "the API is described at /docs" if status == 404 else None
     return problem_response(request, status, detail, hint=hint, headers=headers)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal
 
 from fastapi.routing import APIRoute
+from starlette.routing import compile_path
 
 from pear.errors import InputError
 
@@ -106,3 +109,14 @@ def without_rule(routes: Iterable[object]) -> list[str]:
         for method in route.methods or ()
         if method != "HEAD" and (method, route.path) not in RULES
     ]
+
+
+@cache
+def _patterns() -> list[tuple[str, re.Pattern[str]]]:
+    return [(method, compile_path(path)[0]) for method, path in RULES]
+
+
+def methods_at(path: str) -> list[str]:
+    """Every method that some route answers at this path."""
+    found = {method for method, pattern in _patterns() if pattern.match(path)}
+    return sorted(found | ({"HEAD"} if "/zarr/" in path else set()))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from pear.calendar import iso
 from pipelines.catalog import Evaluation, Job, Model, Run, Status
@@ -18,8 +19,16 @@ def _to_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
+def _iso_only(value: Any) -> Any:
+    """Numbers are no times here: seconds and milliseconds are too easily confused."""
+    if not isinstance(value, str) or not re.match(r"\d{4}-\d{2}-\d{2}", value):
+        raise ValueError("write ISO 8601, UTC: 2001-03-01T00:00:00Z")
+    return value
+
+
 UtcTime = Annotated[
     datetime,
+    BeforeValidator(_iso_only),
     AfterValidator(_to_utc),
     Field(description="ISO 8601, UTC.", examples=["2001-03-01T00:00:00Z"]),
 ]

@@ -16,10 +16,9 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import Request, Security
-from fastapi.security import APIKeyHeader
+from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
@@ -212,14 +211,10 @@ def client_of(scope: AsgiScope) -> str:
     return str(client[0]) if client else ""
 
 
-_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="Made by `pear keys add`.")
-
-
-async def guarded(request: Request, _: Annotated[str | None, Security(_HEADER)] = None) -> None:
+async def guarded(request: Request) -> None:
     """Apply the rule of the route that handles this request; a dependency of every route."""
     guard: Guard = request.app.state.guard
-    route = request.scope["route"]
     method = "GET" if request.method == "HEAD" else request.method
-    rule = RULES[method, route.path]
+    rule = RULES[method, request.scope["route"].path]
     client = client_of(request.scope)
     request.scope["pear_limits"] = guard.check(rule, request.headers, client)

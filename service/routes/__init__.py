@@ -16,6 +16,7 @@ from service.routes import (
     models,
     pages,
     points,
+    run_pages,
     scores,
     system,
     zarr,
@@ -25,6 +26,6 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
     module.router
     for module in (
         system, models, initial_conditions, forecasts, points, fields, maps, zarr, downloads,
-        meteo, evaluations, scores, pages, login,
+        meteo, evaluations, scores, pages, run_pages, login,
     )
 )  # fmt: skip

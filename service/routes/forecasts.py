@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Annotated, Any
 
 import anyio
@@ -24,6 +23,7 @@ from service.schemas import (
     ProgressOut,
     RunList,
     RunOut,
+    UtcTime,
     model_time,
     wall_clock,
 )
@@ -129,7 +129,7 @@ def list_forecasts(
         str | None, Query(max_length=128, description="Only runs of this model.")
     ] = None,
     init_time: Annotated[
-        datetime | None, Query(description="Only runs from this init time, UTC.")
+        UtcTime | None, Query(description="Only runs from this init time, UTC.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="Runs on a page.")] = 50,
     cursor: Annotated[

@@ -20,7 +20,7 @@ from service.schemas import NOT_OFFICIAL
 
 router = APIRouter(include_in_schema=False)
 _TEMPLATES = Jinja2Templates(Path(assets.__file__).parent / "templates")
-PAGES = (("/", "Forecast"), ("/docs", "API"))
+PAGES = (("/", "Forecast"), ("/forecasts", "Runs"), ("/scores", "Scores"), ("/docs", "API"))
 _RUNS_SHOWN = 12
 
 
@@ -36,7 +36,7 @@ def forecast_page(request: Request, found: ServicesDep, run: str | None = None) 
             "example": _example(found),
         })  # fmt: skip
     return render(request, "forecast.html", "/", {
-        "page": _page_data(found, chosen), "runs": listed, "init": _utc(chosen.init_time),
+        "page": _page_data(found, chosen), "runs": listed, "init": utc_text(chosen.init_time),
         "model_name": _model(found, chosen.model).name,
     })  # fmt: skip
 
@@ -102,7 +102,7 @@ def _model(found: Services, model_id: str) -> Model:
 
 def _row(run: Run) -> dict[str, Any]:
     return {
-        "id": run.id, "status": run.status, "lead": run.lead_hours, "init": _utc(run.init_time),
+        "id": run.id, "status": run.status, "lead": run.lead_hours, "init": utc_text(run.init_time),
     }  # fmt: skip
 
 
@@ -119,5 +119,6 @@ def _example(found: Services) -> str:
     return "2001-03-01T00:00:00Z"
 
 
-def _utc(time: np.datetime64) -> str:
+def utc_text(time: np.datetime64) -> str:
+    """Write a time for people: ``2001-03-01 00:00 UTC``."""
     return iso(time)[:16].replace("T", " ") + " UTC"

@@ -15,7 +15,10 @@ from service.dependencies import RunDep, ServicesDep, StoreDep
 from service.errors import ProblemError, documented
 
 router = APIRouter(prefix="/v1/forecasts", tags=["zarr"])
-_BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_BINARY = {
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    "application/json": {"schema": {"type": "object"}},
+}
 
 
 @router.head("/{run_id}/zarr/{path:path}", include_in_schema=False)

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from pear.sphere.grid import centres
 from pear.variables import BY_NAME, PUBLISHED
-from pipelines.catalog import Catalog, Job, Run
+from pipelines.catalog import Catalog, Evaluation, Job, Run
 from pipelines.datafolder import DataFolder
 from pipelines.store import ForecastWriter
 
@@ -60,6 +60,11 @@ class StubEngine:
         found = self.catalog.model(model)
         wanted = {**(options or {}), "analysis": analysis}
         return self.catalog.submit_run(found.id, init_time, lead_hours, options=wanted)
+
+    def request_evaluation(
+        self, model: str | None, request: dict[str, Any], *, total: int = 1
+    ) -> tuple[Evaluation, bool]:
+        return self.catalog.submit_evaluation(self.catalog.model(model).id, request, total=total)
 
     def cancel(self, job_id: str) -> Job:
         return self.catalog.cancel(job_id)

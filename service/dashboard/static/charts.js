@@ -25,11 +25,11 @@ export function plotly() {
 }
 
 const LAYOUT = {
-  margin: { l: 52, r: 12, t: 8, b: 40 },
+  margin: { l: 52, r: 12, t: 34, b: 44 },
   font: { family: "system-ui, sans-serif", size: 12, color: "#1d2733" },
   paper_bgcolor: "rgba(0,0,0,0)",
   plot_bgcolor: "rgba(0,0,0,0)",
-  legend: { orientation: "h", y: 1.12, x: 0 },
+  legend: { orientation: "h", y: 1.02, x: 0, yanchor: "bottom" },
   hovermode: "x unified",
 };
 const CONFIG = { displayModeBar: false, responsive: true };
@@ -38,24 +38,53 @@ const GRID = { gridcolor: "#e3e8ee", zerolinecolor: "#b6c0cc" };
 /** A score by lead time for model and baselines. */
 export async function scoreChart(element, records, metric, units) {
   const Plotly = await plotly();
-  const traces = ["pear", "persistence", "climatology"].map((forecaster) => {
+  const traces = ["pear", "persistence", "climatology"].flatMap((forecaster) => {
     const rows = records
       .filter((record) => record.forecaster === forecaster)
       .sort((a, b) => a.lead_days - b.lead_days);
-    return {
+    return [...band(rows, metric, COLOURS[forecaster]), {
       x: rows.map((row) => row.lead_days),
       y: rows.map((row) => row[metric]),
       name: NAMES[forecaster],
       mode: "lines+markers",
       line: { color: COLOURS[forecaster], dash: DASH[forecaster], width: 2.5 },
       marker: { size: 6 },
-    };
+    }];
   });
   const title = metric === "acc" ? "Anomaly correlation" : `${metric.toUpperCase()} (${units})`;
   const layout = {
     ...LAYOUT,
     xaxis: { ...GRID, title: { text: "Lead time (days)" }, dtick: 1 },
     yaxis: { ...GRID, title: { text: title }, range: metric === "acc" ? [-0.1, 1.02] : undefined, rangemode: "tozero" },
+  };
+  await Plotly.react(element, traces, layout, CONFIG);
+}
+
+/** The interval of a score as a band, where the evaluation gives one. */
+function band(rows, metric, colour) {
+  const [low, high] = [`${metric}_low`, `${metric}_high`];
+  if (!rows.length || !(low in rows[0])) return [];
+  const days = rows.map((row) => row.lead_days);
+  return [{
+    x: [...days, ...days.toReversed()],
+    y: [...rows.map((row) => row[high]), ...rows.map((row) => row[low]).toReversed()],
+    fill: "toself", fillcolor: `${colour}22`, line: { width: 0 }, hoverinfo: "skip", showlegend: false,
+  }];
+}
+
+/** Power of the forecast over that of the analysis, by degree, one curve a lead. */
+export async function spectraChart(element, records) {
+  const Plotly = await plotly();
+  const traces = records
+    .filter((record) => record.forecaster === "pear")
+    .map((record) => ({
+      x: record.spectrum_ratio.map((_, degree) => degree + 1), y: record.spectrum_ratio,
+      name: `${record.lead_days} d`, mode: "lines",
+    }));
+  const layout = {
+    ...LAYOUT,
+    xaxis: { ...GRID, type: "log", title: { text: "Degree" } },
+    yaxis: { ...GRID, title: { text: "Forecast / analysis" }, rangemode: "tozero" },
   };
   await Plotly.react(element, traces, layout, CONFIG);
 }

@@ -1,0 +1,118 @@
+"""Pages about runs, scores and models."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+
+from pear.calendar import iso
+from pear.variables import BY_NAME
+from pipelines.catalog import Run
+from service.dashboard.assets import style_guard
+from service.dependencies import RunDep, Services, ServicesDep
+from service.routes.models import get_model
+from service.routes.pages import render, utc_text
+from service.schemas import wall_clock
+
+router = APIRouter(include_in_schema=False)
+_RUNS_SHOWN = 50
+_INITIAL_SHOWN = 200
+_FINDINGS = ("equivariance", "equivariance_error")
+
+
+@router.get("/forecasts")
+def runs_page(
+    request: Request,
+    found: ServicesDep,
+    cursor: Annotated[str | None, Query(max_length=256)] = None,
+) -> Response:
+    """Every run with status, progress and age; a form that asks for one."""
+    page = found.catalog.runs(limit=_RUNS_SHOWN, cursor=cursor)
+    ready = [each for each in found.initial.all() if not each.missing][:_INITIAL_SHOWN]
+    longest = found.settings.max_lead_hours // 24
+    return render(request, "runs.html", "/forecasts", {
+        "runs": [describe(found, run) for run in page.items],
+        "next": page.next,
+        "initial": [
+            {"time": iso(each.time), "shown": utc_text(each.time), "analysis": each.analysis}
+            for each in ready
+        ],
+        "models": found.catalog.models(),
+        "days": [day for day in (1, 2, 3, 5, 7, 10, 15) if day <= longest],
+    })  # fmt: skip
+
+
+@router.get("/forecasts/{run_id}")
+def run_page(request: Request, found: ServicesDep, run: RunDep) -> Response:
+    """One run: what it is, how far it is, what happened to it, how to read it."""
+    log = [
+        {
+            "at": wall_clock(event.at), "message": event.message,
+            "details": json.dumps(dict(event.details)) if event.details else "",
+        }
+        for event in found.catalog.log(run.id)
+    ]  # fmt: skip
+    last = run.init_time + np.timedelta64(run.lead_hours, "h")
+    return render(request, "run.html", "/forecasts", {
+        "run": describe(found, run), "log": log, "options": json.dumps(dict(run.options)),
+        "valid_until": utc_text(last), "base": str(request.base_url).rstrip("/"),
+        "finished": wall_clock(run.finished_at),
+    })  # fmt: skip
+
+
+@router.get("/scores")
+def scores_page(request: Request, found: ServicesDep) -> Response:
+    """Scores by lead time beside the baselines, and the scorecard."""
+    evaluations = [
+        {"id": scores.id, "label": f"{scores.about.get('model', '')} · {scores.id}"}
+        for scores in found.scores.all()
+    ]
+    names = {
+        name: {"long_name": row.long_name, "units": row.units} for name, row in BY_NAME.items()
+    }
+    page = {"evaluations": evaluations, "names": names, "style_guard": style_guard()}
+    return render(request, "scores.html", "/scores", {"page": page})
+
+
+@router.get("/models/{model_id}")
+def model_page(request: Request, found: ServicesDep, model_id: str) -> Response:
+    """One model: grid, variables, provenance, equivariance error."""
+    model = get_model(model_id, found)
+    given = {**model.attributes.get("provenance", {}), **model.attributes}
+    equivariance = next((str(given[name]) for name in _FINDINGS if name in given), None)
+    skip = {"provenance", "layout", *_FINDINGS}
+    rows = [(name, _short(value)) for name, value in given.items() if name not in skip]
+    return render(request, "model.html", "", {
+        "model": model, "provenance": rows, "equivariance": equivariance,
+    })  # fmt: skip
+
+
+def describe(found: Services, run: Run) -> dict[str, Any]:
+    """Return what the pages show of a run."""
+    names = {model.id: model.name for model in found.catalog.models()}
+    now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s")
+    return {
+        "id": run.id, "status": run.status, "active": run.active, "reason": run.reason,
+        "init": utc_text(run.init_time), "lead": run.lead_hours, "model": run.model,
+        "model_name": names.get(run.model, run.model), "step": run.progress.step,
+        "total": run.progress.total, "fraction": round(run.progress.fraction, 4),
+        "created": wall_clock(run.created_at), "age": span_text(now - run.init_time),
+    }  # fmt: skip
+
+
+def span_text(span: np.timedelta64) -> str:
+    """Write a span of time with one unit: ``5 h``, ``12 days``, ``25 years``."""
+    hours = float(span / np.timedelta64(1, "h"))
+    if hours < 48:
+        return f"{hours:.0f} h"
+    days = hours / 24
+    return f"{days:.0f} days" if days < 730 else f"{days / 365.25:.0f} years"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 300 else text[:300] + "…"
