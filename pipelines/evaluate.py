@@ -24,13 +24,21 @@ import numpy as np
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.metrics import ScoreSums
-from pear.rollout import Forecaster
+from pear.rollout import Ensemble, Forecaster
 from pipelines.climatology import Climatology
 from pipelines.datafolder import DataFolder
 from pipelines.evaluation.archive import write_tables
 from pipelines.evaluation.folder import climatology_path, model_path, pick, run_path
 from pipelines.evaluation.plots import draw
-from pipelines.evaluation.records import FURTHER, HEADLINE, Record, records, write_csv, write_json
+from pipelines.evaluation.records import (
+    FURTHER,
+    HEADLINE,
+    Record,
+    records,
+    with_ensemble,
+    write_csv,
+    write_json,
+)
 from pipelines.evaluation.spread import Sources, verify_spread, with_baselines
 from pipelines.evaluation.stored import StoredForecasts
 from pipelines.evaluation.tables import REGIONS, Plan, Tables
@@ -84,6 +92,8 @@ def evaluate_model(
     regions: Sequence[str] = REGIONS,
     batch: int = 4,
     device: str = "cpu",
+    members: int = 0,
+    amplitude: float = 0.1,
     plots: bool = True,
     client: Any = None,
     tick: Tick | None = None,
@@ -109,6 +119,8 @@ def evaluate_model(
         Forecasts that run side by side.
     device
         Where the model runs.
+    members, amplitude
+        Verify an ensemble too: its size, and its initial perturbations over climatology's spread.
     plots
         Draw the pictures too.
     client
@@ -134,6 +146,8 @@ def evaluate_model(
         model=chosen,
         runs=tuple(run_path(data, run) for run in runs),
         device=device,
+        members=members,
+        amplitude=amplitude,
     )
     forecaster, truth, usual = sources.open()
     if isinstance(forecaster, StoredForecasts):
@@ -141,11 +155,12 @@ def evaluate_model(
         name = forecaster.model
     else:
         name = str(chosen.name if chosen else "")
+    shared = partial(verify_spread, client, sources, batch=batch, tick=tick)
     evaluation = evaluate(
         forecaster, truth, usual, model=name, inits=inits, lead_hours=lead_hours,
-        regions=regions, batch=batch, tick=tick, spread=None if client is None else partial(
-            verify_spread, client, sources, batch=batch, tick=tick
-        ),
+        regions=regions, batch=batch, tick=tick,
+        ensemble=partial(sources.ensemble, forecaster, truth),
+        spread=None if client is None else shared,
     )  # fmt: skip
     write(evaluation, data.evaluation(evaluation.id), plots=plots)
     return evaluation
@@ -162,11 +177,13 @@ def evaluate(
     regions: Sequence[str] = REGIONS,
     batch: int = 4,
     tick: Tick | None = None,
+    ensemble: Callable[[np.datetime64], Ensemble | None] | None = None,
     spread: Callable[[Plan], dict[str, Tables]] | None = None,
 ) -> Evaluation:
     """Score a forecaster beside persistence and climatology; nothing is written.
 
-    Parameters as in :func:`evaluate_model`; ``spread`` does the pass over the data elsewhere.
+    Parameters as in :func:`evaluate_model`; ``ensemble`` makes one for the first
+    init time; ``spread`` does the pass over the data elsewhere.
 
     Raises
     ------
@@ -187,8 +204,11 @@ def evaluate(
     )
     everyone = with_baselines(forecaster, climatology)
     check(plan, everyone, analysis, climatology, plan.inits)
+    members = None if ensemble is None else ensemble(plan.inits[0])
     if spread is None:
-        tables = verify(plan, everyone, analysis, climatology, batch=batch, tick=tick)
+        tables = verify(
+            plan, everyone, analysis, climatology, ensemble=members, batch=batch, tick=tick
+        )
     else:
         tables = spread(plan)
     about = {
@@ -202,9 +222,18 @@ def evaluate(
         "lead_hours": lead_hours,
         "regions": list(regions),
     }
-    sums = {name: table.scores for name, table in tables.items()}
-    rows = records(sums, model=model, climatology=climatology.name)
+    if members is not None:
+        about["members"] = members.members
+    rows = _records(tables, model=model, climatology=climatology.name)
     return Evaluation(_identity(about), about, rows, tables)
+
+
+def _records(tables: Mapping[str, Tables], **options: Any) -> list[Record]:
+    rows = records({name: table.scores for name, table in tables.items()}, **options)
+    for name, table in tables.items():
+        if table.ensemble is not None:
+            rows = with_ensemble(rows, table.ensemble, name)
+    return rows
 
 
 def write(evaluation: Evaluation, folder: Path, *, plots: bool = True) -> Path:
@@ -230,7 +259,9 @@ def write(evaluation: Evaluation, folder: Path, *, plots: bool = True) -> Path:
     try:
         write_json(scratch / "scores.json", evaluation.document)
         about = {"model": evaluation.about["model"], "climatology": evaluation.about["climatology"]}
-        everything = records(evaluation.sums, scores=(*HEADLINE, *FURTHER), intervals=True, **about)
+        everything = _records(
+            evaluation.tables, scores=(*HEADLINE, *FURTHER), intervals=True, **about
+        )
         write_csv(scratch / "scores.csv", everything)
         write_tables(scratch / "scores.zarr", evaluation.tables, evaluation.about)
         if plots:

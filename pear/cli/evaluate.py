@@ -47,6 +47,12 @@ def evaluate(
     ] = ",".join(REGIONS),
     batch: Annotated[int, typer.Option(min=1, help="Forecasts side by side.")] = 4,
     device: Annotated[str, typer.Option(help="Where the model runs: cpu or cuda.")] = "cpu",
+    members: Annotated[
+        int, typer.Option(min=0, help="Score an ensemble of so many members too.")
+    ] = 0,
+    amplitude: Annotated[
+        float, typer.Option(help="Its initial perturbations, over climatology's spread.")
+    ] = 0.1,
     workers: Annotated[
         int, typer.Option(min=1, help="Worker processes that share the init times.")
     ] = 1,
@@ -69,7 +75,8 @@ def evaluate(
         done = evaluate_model(
             folder, model=model, analysis=analysis, climatology=climatology, inits=times,
             lead_hours=hours, regions=tuple(regions.split(",")), batch=batch, device=device,
-            runs=_runs(folder, runs), client=client, tick=tick,
+            runs=_runs(folder, runs), client=client,
+            members=members, amplitude=amplitude, tick=tick,
         )  # fmt: skip
     channels = [(v.name, level) for v, level in wanted]
     show(done.records, channels, done.about["regions"][0])

@@ -50,6 +50,9 @@ def draw(tables: Mapping[str, Tables], folder: Path, title: str) -> list[Path]:
         "rmse": curves(sums, "rmse", title),
         "scorecard": scorecard(sums, title),
     }
+    ensembles = [table.ensemble for table in tables.values() if table.ensemble is not None]
+    if ensembles:
+        figures["ensemble"] = ensemble(first.scores, ensembles[0], title)
     if first.spectra.counts.any():
         figures["spectra"] = spectra(first, f"{name}: {title}")
     if first.maps.counts.any():
@@ -91,6 +94,29 @@ def curves(sums: Mapping[str, ScoreSums], name: str, title: str) -> Figure:
         else:
             axes.set_ylabel(BY_NAME[channel[0]].units, fontsize=8)
             axes.set_ylim(bottom=0)
+    panels[0].legend(fontsize=7, frameon=False)
+    return figure
+
+
+def ensemble(single: ScoreSums, members: ScoreSums, title: str) -> Figure:
+    """CRPS of an ensemble beside the MAE of the single forecast, spread beside error."""
+    channels = charted(members)
+    figure, panels = _panels(len(channels), f"Ensemble, {members.regions[0]}\n{title}")
+    days = [lead_days(lead) for lead in members.leads]
+    lines = (
+        ("MAE of the single forecast", single, "mae", "#7a7f87", "-"),
+        ("CRPS of the ensemble", members, "crps", "#14784f", "-"),
+        ("RMSE of the mean", members, "rmse_of_mean", "#3b6fb6", "-"),
+        ("spread", members, "spread", "#3b6fb6", "--"),
+    )
+    for axes, channel in zip(panels, channels, strict=True):
+        k = members.channels.index(channel)
+        for label, table, name, tone, style in lines:
+            axes.plot(days, score(table, name)[:, k, 0], style, color=tone, label=label, lw=1.4)
+        axes.set_title(label_of(channel), fontsize=9)
+        axes.set_xlabel("lead, days", fontsize=8)
+        axes.set_ylabel(BY_NAME[channel[0]].units, fontsize=8)
+        axes.set_ylim(bottom=0)
     panels[0].legend(fontsize=7, frameon=False)
     return figure
 

@@ -95,6 +95,24 @@ def _rows(
                 yield record
 
 
+def with_ensemble(rows: Sequence[Record], ensemble: ScoreSums, name: str) -> list[Record]:
+    """Add CRPS, spread, and their ratio to the RMSE of the mean to an ensemble's records."""
+    values = {which: score(ensemble, which) for which in ("crps", "spread", "spread_skill")}
+    place = {
+        (variable, level, lead_days(lead), region): (j, k, r)
+        for j, lead in enumerate(ensemble.leads)
+        for k, (variable, level) in enumerate(ensemble.channels)
+        for r, region in enumerate(ensemble.regions)
+    }
+    found = []
+    for row in rows:
+        if row["forecaster"] == name:
+            where = place[row["variable"], row["level"], row["lead_days"], row["region"]]
+            row = row | {which: float(array[where]) for which, array in values.items()}
+        found.append(row)
+    return found
+
+
 def lead_days(lead: np.timedelta64) -> float:
     """Lead in days, an integer where it is whole."""
     days = float(lead / np.timedelta64(1, "D"))

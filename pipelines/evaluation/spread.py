@@ -7,11 +7,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from distributed import as_completed
 
 from pear.calendar import Times
-from pear.rollout import ClimatologyForecaster, Forecaster, PearForecaster, Persistence
+from pear.errors import InputError
+from pear.rollout import (
+    ClimatologyForecaster,
+    Ensemble,
+    Forecaster,
+    PearForecaster,
+    Persistence,
+)
 from pipelines.climatology import Climatology
+from pipelines.evaluation.perturb import PastDifferences
 from pipelines.evaluation.stored import StoredForecasts
 from pipelines.evaluation.tables import Plan, Tables, merge_all
 from pipelines.evaluation.truth import Analysis
@@ -35,6 +44,10 @@ class Sources:
         Finished forecast stores, if those are scored instead.
     device
         Where the model runs.
+    members
+        Members of an ensemble that is verified as well; 0 for none.
+    amplitude
+        Size of its initial perturbations over climatology's spread.
     """
 
     analysis: Path
@@ -42,6 +55,25 @@ class Sources:
     model: Path | None = None
     runs: tuple[Path, ...] = ()
     device: str = "cpu"
+    members: int = 0
+    amplitude: float = 0.1
+
+    def ensemble(
+        self, forecaster: Forecaster, analysis: Analysis, first_init: np.datetime64
+    ) -> Ensemble | None:
+        """Make the ensemble, if one is wanted.
+
+        Raises
+        ------
+        InputError
+            If finished forecasts are scored, or there are too few members or past times.
+        """
+        if self.members == 0:
+            return None
+        if self.model is None:
+            raise InputError("finished forecasts make no ensemble", field="--members")
+        perturb = PastDifferences.before(analysis, first_init, self.amplitude)
+        return Ensemble([forecaster], self.members, perturb)
 
     def open(self) -> tuple[Forecaster, Analysis, Climatology]:
         """Open the forecaster and, on its channels and grid, truth and climatology.
@@ -108,7 +140,7 @@ def verify_part(sources: Sources, plan: Plan, inits: Times, batch: int) -> dict[
     forecaster, analysis, climatology = _opened(sources)
     return verify(
         plan, with_baselines(forecaster, climatology), analysis, climatology,
-        inits=inits, batch=batch,
+        ensemble=sources.ensemble(forecaster, analysis, plan.inits[0]), inits=inits, batch=batch,
     )  # fmt: skip
 
 

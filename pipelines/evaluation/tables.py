@@ -10,7 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.calendar import Times
-from pear.metrics import Channel, MeanArrays, ScoreSums, region_weights
+from pear.metrics import (
+    ENSEMBLE_NAMES,
+    Channel,
+    MeanArrays,
+    ScoreSums,
+    ensemble_sums,
+    region_weights,
+)
 from pear.metrics.statistics import Array
 from pear.sphere.grid import angular_power, cells_of_nside, centres
 from pear.variables import Layout
@@ -108,23 +115,38 @@ class Tables:
         ``forecast`` and ``truth``, (lead, channel, degree), units squared.
     maps
         ``error`` and ``squared_error``, (lead, channel, cell).
+    ensemble
+        CRPS and spread, (init, lead, channel, region), if the forecaster is an ensemble; the
+        other tables are then those of its mean.
     """
 
     plan: Plan = field(repr=False)
     scores: ScoreSums
     spectra: MeanArrays
     maps: MeanArrays
+    ensemble: ScoreSums | None = None
 
     @classmethod
-    def empty(cls, plan: Plan, inits: Times) -> Tables:
+    def empty(cls, plan: Plan, inits: Times, *, ensemble: bool = False) -> Tables:
         """Make the tables of some of the plan's init times."""
         axes = (plan.charted_leads, plan.charted)
+        score_axes = (inits, plan.leads, plan.layout.channels, plan.regions)
         return cls(
             plan,
-            ScoreSums(inits, plan.leads, plan.layout.channels, plan.regions),
+            ScoreSums(*score_axes),
             MeanArrays(*axes, ("forecast", "truth"), 2 * plan.nside + 1),
             MeanArrays(*axes, ("error", "squared_error"), cells_of_nside(plan.nside)),
+            ScoreSums(*score_axes, names=ENSEMBLE_NAMES) if ensemble else None,
         )
+
+    def add_members(
+        self, init: np.datetime64, lead: np.timedelta64, members: Fields, truth: Fields
+    ) -> None:
+        """Add one verification of an ensemble, (member, channel, cell)."""
+        if self.ensemble is None:
+            raise TypeError("these tables are those of a single forecast")
+        sums = ensemble_sums(members, truth, self.plan.weights)
+        self.ensemble.add_sums(init, lead, sums)
 
     def add(
         self,
@@ -156,6 +178,9 @@ class Tables:
             self.scores.merge(other.scores),
             self.spectra.merge(other.spectra),
             self.maps.merge(other.maps),
+            None
+            if self.ensemble is None or other.ensemble is None
+            else self.ensemble.merge(other.ensemble),
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
-from pear.rollout import Forecaster, channels_of, state_of
+from pear.rollout import Ensemble, Forecaster, channels_of, state_of
 from pear.sphere.grid import angular_power
 from pear.state import State
 from pear.variables import Layout
@@ -19,6 +20,8 @@ from pipelines.evaluation.tables import Plan, Tables
 from pipelines.evaluation.truth import Analysis, Held, climatology_reader
 
 Fields = npt.NDArray[np.float32]
+Beside = tuple[Fields, Fields, npt.NDArray[np.float64] | None]
+"""Truth (channel, cell), climatology (channel, cell), spectrum of the truth (channel, degree)."""
 
 
 class Tick(Protocol):
@@ -33,6 +36,7 @@ def verify(
     analysis: Analysis,
     climatology: Climatology,
     *,
+    ensemble: Ensemble | None = None,
     inits: Times | None = None,
     batch: int = 4,
     tick: Tick | None = None,
@@ -52,6 +56,8 @@ def verify(
         Truth and source of the initial states.
     climatology
         Reference of the anomalies, at the valid time; same layout and grid.
+    ensemble
+        Verified as well: its mean as a forecast, and CRPS and spread of its members.
     inits
         The part of the plan's init times to do here; all if not given.
     batch
@@ -67,6 +73,7 @@ def verify(
     times = plan.inits if inits is None else utc(inits)
     check(plan, forecasters, analysis, climatology, times)
     tables = {f.name: Tables.empty(plan, times) for f in forecasters}
+    members = Tables.empty(plan, times, ensemble=True)
     rows = plan.charted_rows()
     truth, usual = Held(analysis.read), Held(climatology_reader(climatology))
     spectrum = Held(lambda time: angular_power(truth(time)[rows]))
@@ -75,30 +82,44 @@ def verify(
         for held in (truth, usual, spectrum):
             held.forget_before(group[0])
         initial = _initial(truth, group, plan.layout)
+        if ensemble is not None:
+            for init in group:
+                around = partial(_beside, plan, truth, usual, spectrum, init)
+                _verify_ensemble(ensemble, _initial(truth, [init], plan.layout), around, members)
         streams = [(tables[f.name], f.forecast(initial, len(plan.leads))) for f in forecasters]
         for lead in plan.leads:
-            verifying = [
-                (truth(t + lead), usual(t + lead), _wanted(plan, spectrum, t, lead)) for t in group
-            ]
+            verifying = [_beside(plan, truth, usual, spectrum, t, lead) for t in group]
             for table, stream in streams:
                 fields = channels_of(next(stream))
                 for init, forecast, beside in zip(group, fields, verifying, strict=True):
                     table.add(init, lead, forecast, *beside)
         if tick is not None:
             tick(len(group), f"init {iso(group[-1])[:10]}")
-    return tables
+    return tables if ensemble is None else {**tables, ensemble.name: members}
 
 
-def _wanted(
-    plan: Plan, spectrum: Held, init: np.datetime64, lead: np.timedelta64
-) -> npt.NDArray[np.float64] | None:
-    """Spectrum of the truth, where the plan takes spectra."""
-    if lead not in plan.charted_leads or init not in plan.spectral_inits or not plan.charted:
-        return None
-    return np.asarray(spectrum(init + lead), dtype=np.float64)
+def _beside(
+    plan: Plan, truth: Held, usual: Held, spectrum: Held, init: np.datetime64, lead: np.timedelta64
+) -> Beside:
+    """What a forecast is held against: truth, climatology, and where wanted truth's spectrum."""
+    valid = init + lead
+    charted = lead in plan.charted_leads and init in plan.spectral_inits and plan.charted
+    return truth(valid), usual(valid), np.asarray(spectrum(valid)) if charted else None
 
 
-def _initial(truth: Held, group: Times, layout: Layout) -> State:
+def _verify_ensemble(
+    ensemble: Ensemble, initial: State, around: Callable[[np.timedelta64], Beside], table: Tables
+) -> None:
+    """Roll all members out from one init time."""
+    (init,) = initial.valid_time
+    states = ensemble.forecast(initial, len(table.plan.leads))
+    for lead, state in zip(table.plan.leads, states, strict=True):
+        members, beside = channels_of(state), around(lead)
+        table.add_members(init, lead, members, beside[0])
+        table.add(init, lead, members.mean(axis=0, dtype=np.float64), *beside)
+
+
+def _initial(truth: Held, group: Sequence[np.datetime64] | Times, layout: Layout) -> State:
     fields = np.stack([truth(t) for t in group])
     split = len(layout.surface)
     shape = (len(group), len(layout.upper), len(layout.levels), fields.shape[-1])

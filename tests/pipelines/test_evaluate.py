@@ -15,6 +15,7 @@ from evaluation_world import (
     NSIDE,
     Fading,
     days,
+    split,
     usual,
     weather,
     write_analysis,
@@ -23,10 +24,12 @@ from PIL import Image
 
 from pear.errors import InputError
 from pear.metrics import acc, bias, mae, rmse, score
+from pear.rollout import Ensemble, state_of
 from pear.sphere.grid import angular_power
 from pipelines.climatology import Climatology, build
 from pipelines.evaluate import Evaluation, evaluate, write
 from pipelines.evaluation.archive import read_sums
+from pipelines.evaluation.perturb import PastDifferences
 from pipelines.evaluation.plots import draw
 from pipelines.evaluation.records import FURTHER, HEADLINE, KEYS
 from pipelines.evaluation.tables import merge_all
@@ -112,15 +115,18 @@ def test_skill_is_what_the_world_makes_possible(done: Evaluation) -> None:
         assert lazy["rmse"] == pytest.approx(600 * np.sqrt(2 - 2 * fade), rel=0.05)
 
 
-def test_batches_do_not_change_the_scores(world: tuple[Path, Path], done: Evaluation) -> None:
+def test_batches_do_not_change_the_scores(world: tuple[Path, Path]) -> None:
     climatology = Climatology.open(world[1], LAYOUT, NSIDE)
-    one = evaluate(
-        Fading(), analysis(world), climatology, model="fading", lead_hours=72, batch=1,
-        regions=("global", "tropics"),
+    one, four = (
+        evaluate(
+            Fading(), analysis(world), climatology, model="fading", inits=TEST[:7], lead_hours=48,
+            batch=batch, regions=("global", "tropics"),
+        )
+        for batch in (1, 4)
     )  # fmt: skip
-    for name, table in done.sums.items():
-        np.testing.assert_allclose(one.sums[name].values, table.values, rtol=1e-6)
-    assert one.id == done.id
+    for name, table in one.sums.items():
+        np.testing.assert_allclose(four.sums[name].values, table.values, rtol=1e-6)
+    assert one.id == four.id
 
 
 def test_each_analysis_time_is_read_once_and_few_are_held(world: tuple[Path, Path]) -> None:
@@ -210,6 +216,45 @@ def test_pictures_are_drawn(done: Evaluation, tmp_path: Path) -> None:
     assert {p.stem for p in tmp_path.iterdir()} == {
         "acc", "rmse", "scorecard", "spectra", "error_maps",
     }  # fmt: skip
+
+
+def test_an_ensemble_is_scored_beside_its_single_forecast(world: tuple[Path, Path]) -> None:
+    truth, climatology = analysis(world), Climatology.open(world[1], LAYOUT, NSIDE)
+    inits = TEST[30:50]
+    perturb = PastDifferences.before(truth, inits[0], amplitude=0.6)
+    found = evaluate(
+        Fading(), truth, climatology, model="fading", inits=inits, lead_hours=72,
+        ensemble=lambda _: Ensemble([Fading()], 8, perturb),
+    )  # fmt: skip
+    assert found.about["members"] == 8
+    for day in (1, 3):
+        single = pick(found, "pear", day, "geopotential", 500)
+        many = pick(found, "pear-ensemble", day, "geopotential", 500)
+        # Pairs of opposite sign leave the mean of this linear forecaster where it was.
+        assert many["rmse"] == pytest.approx(single["rmse"], rel=1e-3)
+        assert many["crps"] < single["mae"], "members that disagree know that they may be wrong"
+        assert many["spread_skill"] == pytest.approx(many["spread"] / many["rmse"], rel=1e-6)
+        assert "crps" not in single
+    fading = [pick(found, "pear-ensemble", d, "geopotential", 500)["spread"] for d in (1, 3)]
+    assert fading[1] / fading[0] == pytest.approx(MEMORY**2, rel=1e-3)
+
+
+def test_perturbations_are_past_differences_in_pairs(world: tuple[Path, Path]) -> None:
+    truth = analysis(world)
+    perturb = PastDifferences.before(truth, TEST[30], amplitude=0.2)
+    state = state_of(*split(weather(TEST)[30:31]), TEST[30:31], LAYOUT)
+    plus, minus, other = (perturb(state, member).upper for member in (0, 1, 2))
+    np.testing.assert_allclose((plus + minus) / 2, state.upper, rtol=1e-5)
+    assert not np.allclose(plus, other)
+    one, two = perturb.pair(TEST[30], 0)
+    assert max(one, two) < TEST[30]
+    want = 0.2 / np.sqrt(2) * (truth.read(one) - truth.read(two))[1:]
+    np.testing.assert_allclose((plus - state.upper).reshape(4, -1), want, rtol=1e-3, atol=0.01)
+    assert perturb.pair(TEST[30], 0) == (one, two), "the same seed draws the same times"
+    with pytest.raises(InputError, match="needs 20 times before its first init time"):
+        PastDifferences.before(truth, TEST[19], amplitude=0.2)
+    with pytest.raises(InputError, match="amplitude 0 must be positive"):
+        PastDifferences.before(truth, TEST[30], amplitude=0)
 
 
 def test_what_cannot_be_verified_is_refused(world: tuple[Path, Path]) -> None:
