@@ -19,13 +19,27 @@ BANDS: Final[dict[str, tuple[float, float]]] = {
     "southern_extratropics": (-90.0, -20.0),
 }
 """Southern and northern bounds in degrees, as WeatherBench2 and the WMO draw them."""
+BOXES: Final[dict[str, tuple[float, float, float, float]]] = {
+    "arctic": (60.0, 90.0, 0.0, 360.0),
+    "antarctic": (-90.0, -60.0, 0.0, 360.0),
+    "europe": (35.0, 75.0, -12.5, 42.5),
+    "north_america": (25.0, 60.0, -120.0, -75.0),
+    "north_atlantic": (25.0, 60.0, -70.0, -20.0),
+    "north_pacific": (25.0, 60.0, 145.0, -130.0),
+    "east_asia": (25.0, 60.0, 102.5, 150.0),
+    "australia_new_zealand": (-45.0, -12.5, 120.0, 175.0),
+}
+"""South, north, west, east in degrees: the boxes of ECMWF's scorecards and WeatherBench2."""
 SURFACES: Final = ("land", "sea")
-_BAND = re.compile(r"band:(-?\d+(?:\.\d+)?):(-?\d+(?:\.\d+)?)")
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_BAND = re.compile(f"band:{_NUMBER}:{_NUMBER}")
+_BOX = re.compile(f"box:{_NUMBER}:{_NUMBER}:{_NUMBER}:{_NUMBER}")
 
 
 def region_weights(
     names: Sequence[str],
     latitude: npt.ArrayLike,
+    longitude: npt.ArrayLike | None = None,
     *,
     land_fraction: npt.ArrayLike | None = None,
     area: npt.ArrayLike | None = None,
@@ -36,10 +50,11 @@ def region_weights(
     Parameters
     ----------
     names
-        Names of :data:`BANDS`, ``land`` and ``sea``, ``band:SOUTH:NORTH`` in degrees such as
-        ``band:-60:-30``, or keys of ``cells``.
-    latitude
-        (cell,) of the cell centres, degrees.
+        Names of :data:`BANDS` and :data:`BOXES`, ``land`` and ``sea``, ``band:SOUTH:NORTH`` or
+        ``box:SOUTH:NORTH:WEST:EAST`` in degrees such as ``band:-60:-30``, or keys of ``cells``.
+    latitude, longitude
+        (cell,) of the cell centres, degrees; longitudes are needed by boxes only, which run
+        eastwards from west to east, across the date line if need be.
     land_fraction
         (cell,) in [0, 1]; a cell is land from one half up.
     area
@@ -63,7 +78,8 @@ def region_weights(
     if len(set(names)) != len(names):
         raise InputError(f"regions repeat a name: {', '.join(names)}", field="regions")
     size = np.ones_like(lat) if area is None else np.asarray(area, dtype=np.float64)
-    rows = [_inside(name, lat, land_fraction, cells or {}) for name in names]
+    lon = None if longitude is None else np.asarray(longitude, dtype=np.float64)
+    rows = [_inside(name, lat, lon, land_fraction, cells or {}) for name in names]
     for name, row in zip(names, rows, strict=True):
         if not row.any():
             raise InputError(f"region {name} holds no cell of this grid", field="regions")
@@ -73,6 +89,7 @@ def region_weights(
 def _inside(
     name: str,
     lat: Array,
+    lon: Array | None,
     land_fraction: npt.ArrayLike | None,
     cells: Mapping[str, npt.ArrayLike],
 ) -> npt.NDArray[np.bool_]:
@@ -83,15 +100,28 @@ def _inside(
             raise InputError(f"region {name} needs a land fraction", field="regions")
         land = np.asarray(land_fraction) >= 0.5
         return np.asarray(land if name == "land" else ~land)
-    match = _BAND.fullmatch(name)
-    if match is None and name not in BANDS:
-        known = [*BANDS, *SURFACES, *cells, "band:-60:-30"]
-        raise InputError(
-            f"unknown region {name!r}", field="regions", hint=did_you_mean(name, known)
-        )
-    south, north = BANDS[name] if match is None else (float(match[1]), float(match[2]))
+    south, north, west, east = _bounds(name, list(cells))
     if not -90 <= south < north <= 90:
         raise InputError(
             f"region {name!r} must run from south to north within ±90", field="regions"
         )
-    return np.asarray((lat >= south) & (lat <= north))
+    inside = (lat >= south) & (lat <= north)
+    if east - west == 360:
+        return np.asarray(inside)
+    if lon is None:
+        raise InputError(f"region {name} needs longitudes", field="regions")
+    return np.asarray(inside & ((lon - west) % 360 <= (east - west) % 360))
+
+
+def _bounds(name: str, others: list[str]) -> tuple[float, float, float, float]:
+    """South, north, west and east of a band or box; bands go all the way round."""
+    if name in BANDS:
+        return (*BANDS[name], 0.0, 360.0)
+    if name in BOXES:
+        return BOXES[name]
+    if (band := _BAND.fullmatch(name)) is not None:
+        return (float(band[1]), float(band[2]), 0.0, 360.0)
+    if (box := _BOX.fullmatch(name)) is not None:
+        return (float(box[1]), float(box[2]), float(box[3]), float(box[4]))
+    known = [*BANDS, *BOXES, *SURFACES, *others, "band:-60:-30", "box:35:75:-12.5:42.5"]
+    raise InputError(f"unknown region {name!r}", field="regions", hint=did_you_mean(name, known))

@@ -82,8 +82,7 @@ class Plan:
         cells: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Plan:
         """Plan an evaluation; ``land_fraction`` and ``cells`` as in :func:`region_weights`."""
-        latitude, _ = centres(nside)
-        weights = region_weights(regions, latitude, land_fraction=land_fraction, cells=cells)
+        weights = region_weights(regions, *centres(nside), land_fraction=land_fraction, cells=cells)
         charted = tuple(channel for channel in CHARTED if channel in layout.channels)
         days = np.array(CHARTED_DAYS, dtype="timedelta64[D]").astype("timedelta64[s]")
         return cls(

@@ -26,6 +26,17 @@ def test_any_band_and_areas_that_differ() -> None:
     np.testing.assert_allclose(weights, [[0, area[1], 0, 0, 0], [0, 0, 1, area[3], 0]])
 
 
+def test_boxes_run_eastwards_across_the_date_line() -> None:
+    latitude, longitude = np.full(5, 40.0), np.array([0.0, 144.0, 180.0, 229.0, 300.0])
+    weights = region_weights(["north_pacific", "europe", "box:39:41:-10:1"], latitude, longitude)
+    np.testing.assert_array_equal(weights, [[0, 0, 1, 1, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0]])
+    # A band round the pole needs no longitude; Europe at nside 64 has its share of the sphere.
+    assert region_weights(["arctic"], np.array([80.0])).tolist() == [[1.0]]
+    share = region_weights(["europe"], *centres(64)).mean()
+    exact = (np.sin(np.radians(75)) - np.sin(np.radians(35))) / 2 * 55 / 360
+    assert share == pytest.approx(exact, rel=0.02)
+
+
 def test_land_and_sea_and_cells_of_ones_own() -> None:
     latitude = np.zeros(4)
     weights = region_weights(
@@ -44,6 +55,8 @@ def test_land_and_sea_and_cells_of_ones_own() -> None:
         (["band:50:40"], "must run from south to north"),
         (["band:-91:0"], "within ±90"),
         (["band:10:11"], "holds no cell"),
+        (["europe"], "region europe needs longitudes"),
+        (["box:1:2:3"], "unknown region 'box:1:2:3'"),
     ],
 )
 def test_what_is_refused(names: list[str], message: str) -> None:
