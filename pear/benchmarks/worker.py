@@ -70,12 +70,8 @@ class Subject:
             runtime.keep_memory()
         self.threads = runtime.set_threads(task.threads)
         self.before = machine.current_memory()
-        self.dtype = getattr(torch, task.dtype)
         model, inputs = build(task.subject, task.config, task.nside, task.seed, task.changes)
-        # Training keeps single-precision weights and lets autocast choose; a forecast is all low.
-        self.cast = task.train and self.dtype != torch.float32
-        if not task.train:
-            model, inputs = model.to(self.dtype).eval(), tuple(x.to(self.dtype) for x in inputs)
+        model.train(task.train)
         self.model: nn.Module = model
         self.inputs: tuple[Tensor, ...] = inputs
         self.flop = self._count_flop()
@@ -90,9 +86,13 @@ class Subject:
             self._train(self.run)
             self.optimiser.step()
         else:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._precision():
                 self.output = self.run(*self.inputs)
         return time.perf_counter() - start
+
+    def _precision(self) -> torch.autocast:
+        """Half precision inside the network; its weights and fields stay single, as in use."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.task.dtype == "bfloat16")
 
     def report(self) -> dict[str, Any]:
         """Return what is known of the process and the network."""
@@ -110,7 +110,7 @@ class Subject:
         np.savez(path, surface=surface, upper=upper)
 
     def _train(self, network: Any) -> None:
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.cast):
+        with self._precision():
             surface, upper = network(*self.inputs)
             # The published loss, against the input itself: only its cost matters here.
             loss = (upper - self.inputs[1]).abs().mean()

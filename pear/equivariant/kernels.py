@@ -9,7 +9,8 @@ are measured choices (``pear bench model`` shows the sum of them):
 - :func:`window_attention`: softmax attention inside windows, one head of a few windows at a time,
   so that the logits stay in the processor's cache and are never written to memory as a whole.
   Queries, keys and values are read where the linear map left them. Gradients recompute the softmax
-  from q and k in the same way.
+  from q and k in the same way. Where a compiler is at hand, :mod:`pear.equivariant.compiled` does
+  it without the logits ever leaving the registers, two to three times as fast.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 from torch.nn import functional as fn
+
+from pear.equivariant import compiled
 
 _CACHE_BYTES: Final = 4 * 2**20
 """Size of one group's logits: what two cores' caches hold beside the operands."""
@@ -57,6 +60,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool 
 def _onednn_pays(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Single precision on a processor, outside of autograd and the compiler, if torch has it."""
     if x.dtype != torch.float32 or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    if torch.is_autocast_enabled("cpu"):
         return False
     if torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (x, weight, bias)
@@ -112,7 +117,7 @@ def window_attention(
         return _by_library(q, k, v, bias, masks, runs, factor, dropout)
     lengths = [windows - sum(runs), *runs]
     flat = (t.flatten(0, 1) for t in (q, k, v))
-    out: Tensor = _attend(*flat, bias.to(q.dtype), masks, lengths, factor)
+    out: Tensor = _attend(*flat, bias, masks, lengths, factor)
     return out.reshape(batch, windows, slots, heads * d)
 
 
@@ -152,7 +157,7 @@ class _Softmax:
 
     def __init__(self, q: Tensor, bias: Tensor, masks: Tensor, scale: float, buffers: int) -> None:
         windows, _, slots, _ = q.shape
-        self.bias, self.masks, self.scale = bias, masks, scale
+        self.bias, self.masks, self.scale = bias.to(q.dtype), masks, scale
         self.size = max(1, _CACHE_BYTES // (buffers * slots * slots * q.element_size()))
         self.work = q.new_empty(min(windows, self.size), slots, slots)
 
@@ -178,6 +183,9 @@ def _attend(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, lengths: list[int], scale: float
 ) -> Tensor:
     """(window, head, slot, d) → (window, slot, head, d)."""
+    fast = compiled.window_attention(q, k, v, bias, masks, lengths, scale)
+    if fast is not None:
+        return fast
     windows, heads, slots, d = q.shape
     softmax = _Softmax(q, bias, masks, scale, 1)
     out = q.new_empty(windows, slots, heads, d)
