@@ -20,11 +20,11 @@ import zarr
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
-from pear.sphere.grid import cells_of_nside
+from pear.sphere.grid import cells_of_nside, coarsen
 from pear.variables import BY_NAME, Layout
 from pipelines import contract
 from pipelines.files import DurableStore, publish, sweep, writer_lock
-from pipelines.staging import clear, show, staged_array, staging_folder
+from pipelines.staging import clear, settle, show, staged_array, staging_folder
 from pipelines.stored import raw_completeness, stored_layout
 
 Fields = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ Fields = npt.NDArray[np.float32]
 
 def create_analysis(
     path: Path, layout: Layout, nside: int, *, attributes: Mapping[str, Any] | None = None,
-    shard_times: int | None = None,
+    shard_times: int | None = None, coarser: Sequence[int] = (),
 ) -> None:  # fmt: skip
     """Make an analysis store without times at ``path``, which must not exist.
 
@@ -48,14 +48,23 @@ def create_analysis(
         Title, source, history, licence and others for the root group.
     shard_times
         Times per file; None for files of about 100 MB.
+    coarser
+        Resolutions at which means are kept beside the fields, in groups ``nsideN``.
     """
+    contract.check_coarser(coarser, nside)
     group = contract.create_group(path, "analysis", layout, nside, attributes or {})
     contract.time_coordinate(group, "analysis", np.zeros(0, dtype=np.int64))
     contract.completeness(group, layout)
     per_shard = shard_times or contract.shard_times(layout, nside)
     for name in layout.names:
         _create_variable(group, name, layout, nside, 0, per_shard)
+    for one in coarser:
+        inner = contract.create_coarser(group, "analysis", layout, one)
+        contract.time_coordinate(inner, "analysis", np.zeros(0, dtype=np.int64))
+        for name in layout.names:
+            _create_variable(inner, name, layout, one, 0, per_shard)
     contract.consolidate(group)
+    settle(path)
 
 
 def _create_variable(
@@ -83,7 +92,7 @@ class AnalysisWriter:
     layout, nside
         Channels of :meth:`append` in their order, and the resolution. An existing store must have
         the resolution and the levels; variables it lacks are added, missing at the times it has.
-    attributes, shard_times
+    attributes, shard_times, coarser
         As in :func:`create_analysis`; only for a new store.
 
     Raises
@@ -95,9 +104,10 @@ class AnalysisWriter:
     def __init__(
         self, path: Path | str, layout: Layout, nside: int, *,
         attributes: Mapping[str, Any] | None = None, shard_times: int | None = None,
+        coarser: Sequence[int] = (),
     ) -> None:  # fmt: skip
         self.path, self.layout, self.nside = Path(path), layout, nside
-        self._attributes, self._shard_times = attributes, shard_times
+        self._attributes, self._shard_times, self.coarser = attributes, shard_times, coarser
         self._exit = ExitStack()
         self.stored = layout
         self.staging = staging_folder(self.path)
@@ -133,18 +143,20 @@ class AnalysisWriter:
         if self.path.exists():
             sweep(self.path)
             self._agree()
+            settle(self.path)
         else:
             # Nothing of a new store is to be seen before its first times are whole.
             self.root = self.path.parent / f".{self.path.name}.new"
             shutil.rmtree(self.root, ignore_errors=True)
             create_analysis(
                 self.root, self.layout, self.nside, attributes=self._attributes,
-                shard_times=self._shard_times,
+                shard_times=self._shard_times, coarser=self.coarser,
             )  # fmt: skip
         self.times, self.complete, self.channels = raw_completeness(self.root)
         self._column = {name: i for i, name in enumerate(self.channels)}
-        first = self.stored.names[0]
-        self.shard_times = int(contract.open_group(self.root)[first].shards[0])
+        group = contract.open_group(self.root)
+        self.shard_times = int(group[self.stored.names[0]].shards[0])
+        self.coarser = contract.coarser_levels(group)
 
     def _agree(self) -> None:
         """Check an existing store against what we want to write; add variables it lacks."""
@@ -183,12 +195,16 @@ class AnalysisWriter:
             tuple(n for n in base.upper if n in names),
             self.stored.levels,
         )
-        group = zarr.open_group(DurableStore(self.staging), mode="a", zarr_format=3)
-        for name in new:
-            _create_variable(
-                group, name, self.stored, self.nside, self.times.size, self.shard_times
-            )
-        self._added += new
+        aside = zarr.open_group(DurableStore(self.staging), mode="a", zarr_format=3)
+        for prefix, nside in self.grids():
+            group = aside.require_group(prefix) if prefix else aside
+            for name in new:
+                _create_variable(group, name, self.stored, nside, self.times.size, self.shard_times)
+            self._added += [f"{prefix}{name}" for name in new]
+
+    def grids(self) -> list[tuple[str, int]]:
+        """Prefix of the arrays and resolution: of the store itself, then of the coarser groups."""
+        return [("", self.nside)] + [(f"{contract.coarser_name(n)}/", n) for n in self.coarser]
 
     def append(self, times: Any, surface: Any, upper: Any) -> None:
         """Add whole times after the last: (T, S, cell) and (T, U, level, cell), layout order.
@@ -232,7 +248,7 @@ class AnalysisWriter:
         stop = start + len(times)
         flags = np.zeros((len(times), len(self.channels)), dtype=np.uint8)
         for channel, name in enumerate(lay.surface):
-            self.array(name, start, stop)[start:stop] = np.stack([f[channel] for f in surface])
+            self._write(name, start, stop, np.stack([f[channel] for f in surface]))
             flags[:, self.channel(name, None)] = 1
         levels = contract.stored_levels(self.stored)
         rows = [levels.index(level) for level in lay.levels] if lay.upper else []
@@ -240,9 +256,13 @@ class AnalysisWriter:
         for channel, name in enumerate(lay.upper):
             values = np.full(shape, np.nan, dtype=np.float32)
             values[:, rows] = np.stack([f[channel] for f in upper])
-            self.array(name, start, stop)[start:stop] = values
+            self._write(name, start, stop, values)
             flags[:, [self.channel(name, level) for level in lay.levels]] = 1
         self.commit(flags)
+
+    def _write(self, name: str, start: int, stop: int, values: Fields) -> None:
+        for prefix, nside in self.grids():
+            self.array(f"{prefix}{name}", start, stop)[start:stop] = coarsen(values, nside)
 
     def array(self, name: str, start: int, stop: int) -> Any:
         """Open an array to write times from ``start`` to ``stop`` aside."""
@@ -293,10 +313,14 @@ class AnalysisWriter:
             changed = np.flatnonzero((old != self.complete).any(axis=1))
             first = int(changed[0]) if changed.size else start
         if stop > start:
-            self.array("time", start, stop)[start:] = self._staged.astype(np.int64)
+            for prefix, _ in self.grids():
+                self.array(f"{prefix}time", start, stop)[start:] = self._staged.astype(np.int64)
         self.array(contract.COMPLETE, first, stop)[first:] = flags[first:]
-        parts = [(name, first, stop) for name in (*self.stored.names, contract.COMPLETE)]
-        show(self.root, self.staging, [*parts, ("time", start, max(stop, 1))], stop, self._added)
+        parts = [(contract.COMPLETE, first, stop)]
+        for prefix, _ in self.grids():
+            parts += [(f"{prefix}{name}", first, stop) for name in self.stored.names]
+            parts += [(f"{prefix}time", start, stop)]
+        show(self.root, self.staging, parts, stop, self._added)
         if self.root != self.path:
             publish(self.root, self.path)
             self.root = self.path

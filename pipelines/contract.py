@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -21,6 +22,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pear import __version__
+from pear.errors import InputError
 from pear.sphere.grid import cells_of_nside
 from pear.variables import BY_NAME, VARIABLES, Layout
 from pipelines.files import DurableStore
@@ -122,9 +124,49 @@ def create_group(
     path: Path, kind: str, layout: Layout, nside: int, extra: Mapping[str, Any]
 ) -> Any:
     """Make the root group with the coordinates that both kinds of store share."""
-    group = zarr.create_group(
-        DurableStore(path), zarr_format=3, attributes=group_attributes(kind, nside, extra)
+    attributes = group_attributes(kind, nside, extra)
+    return _with_axes(
+        zarr.create_group(DurableStore(path), zarr_format=3, attributes=attributes), layout, nside
     )
+
+
+def create_coarser(root: Any, kind: str, layout: Layout, nside: int) -> Any:
+    """Make a sibling group for means over coarser cells; it opens like a store of its own."""
+    title = f"{root.attrs['title']}: means over the cells of nside {nside}"
+    attributes = group_attributes(kind, nside, {"title": title})
+    if kind == "analysis":
+        attributes["coordinates"] = "cell_ids crs"
+    return _with_axes(root.create_group(coarser_name(nside), attributes=attributes), layout, nside)
+
+
+def coarser_name(nside: int) -> str:
+    """Name of the group with the means over coarser cells."""
+    return f"nside{nside}"
+
+
+def coarser_levels(root: Any) -> tuple[int, ...]:
+    """Resolutions of the coarser groups of a store, finest first."""
+    found = (re.fullmatch(r"nside(\d+)", name) for name in root.group_keys())
+    return tuple(sorted((int(match[1]) for match in found if match), reverse=True))
+
+
+def check_coarser(coarser: Sequence[int], nside: int) -> None:
+    """Refuse resolutions that are not powers of two below that of the store.
+
+    Raises
+    ------
+    InputError
+        Naming the first that is not.
+    """
+    for one in coarser:
+        if one < 1 or one & (one - 1) or one >= nside:
+            raise InputError(
+                f"nside {one} is no coarser level of nside {nside}", field="--coarser",
+                hint="give powers of two below it",
+            )  # fmt: skip
+
+
+def _with_axes(group: Any, layout: Layout, nside: int) -> Any:
     add_cells(group, nside)
     if layout.upper:
         levels = np.array(stored_levels(layout), dtype=np.int64)
@@ -145,6 +187,8 @@ def consolidate(group: Any) -> None:
     with warnings.catch_warnings():
         # Not yet part of the Zarr specification; a reader without it reads the arrays' own files.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
+        for name in group.group_keys():
+            zarr.consolidate_metadata(group.store, path=name)
         zarr.consolidate_metadata(group.store)
 
 

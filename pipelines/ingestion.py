@@ -67,6 +67,9 @@ class Settings:
         Keep times whose hour of the day is a multiple of it, or None for all.
     shard_times
         Times per file of a new store; None for files of about 100 MB.
+    coarser
+        Resolutions at which a new store keeps means as well; None for a quarter of its own, if
+        that is 8 or more.
     reserve_bytes
         Space that must stay free on the disk.
     scan
@@ -83,9 +86,17 @@ class Settings:
     end: np.datetime64 | None = None
     every_hours: int | None = None
     shard_times: int | None = None
+    coarser: tuple[int, ...] | None = None
     reserve_bytes: int = 1_000_000_000
     scan: ScanOptions = field(default_factory=ScanOptions)
     attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def coarser_or_default(self) -> tuple[int, ...]:
+        """Resolutions of the coarser groups of a new store."""
+        if self.coarser is not None:
+            return self.coarser
+        return (self.nside // 4,) if self.nside >= 32 else ()
 
 
 class Ingestion:
@@ -109,7 +120,7 @@ class Ingestion:
         }
         with AnalysisWriter(
             self.path, plan.layout, settings.nside, attributes=attributes,
-            shard_times=settings.shard_times,
+            shard_times=settings.shard_times, coarser=settings.coarser_or_default,
         ) as writer:  # fmt: skip
             if not self._to_do(writer):
                 self._finish(writer)
@@ -192,7 +203,8 @@ class Ingestion:
                 yield Job(
                     writer.root, writer.staging, name,
                     self.levels if BY_NAME[name].kind == "upper" else (),
-                    self.settings.nside, self.settings.method, block.start, block.times,
+                    self.settings.nside, tuple(writer.coarser), self.settings.method,
+                    block.start, block.times,
                     block.start >= old, mask, tuple(s for s in supplies if s is not None),
                     self.settings.on_error,
                 )  # fmt: skip

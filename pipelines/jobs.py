@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from pear.calendar import Times, iso
 from pear.errors import InputError
-from pear.sphere.grid import cells_of_nside
+from pear.sphere.grid import cells_of_nside, coarsen
 from pear.sphere.regrid import LatLonGrid, apply, bilinear_to_healpix, conservative_to_healpix
 from pear.variables import BY_NAME
+from pipelines import contract
 from pipelines.plan import OnError, Supply
 from pipelines.report import Refusal
 from pipelines.sources.base import Fields, Slab
@@ -41,6 +42,8 @@ class Job:
         Whether none of these times is in the store yet.
     levels
         hPa in the order of the store; empty for a surface variable.
+    coarser
+        Resolutions at which means are stored as well.
     wanted
         (time, level) fields to store.
     """
@@ -50,6 +53,7 @@ class Job:
     variable: str
     levels: tuple[int, ...]
     nside: int
+    coarser: tuple[int, ...]
     method: str
     start: int
     times: Times
@@ -101,7 +105,12 @@ def run(job: Job) -> Done:
         for position in range(supply.slab.times.size):
             state.one_time(supply, position)
     if state.stored.any():
-        array[where] = out if upper else out[:, 0]
+        values = out if upper else out[:, 0]
+        array[where] = values
+        for nside in job.coarser:
+            name = f"{contract.coarser_name(nside)}/{job.variable}"
+            means = staged_array(job.root, job.staging, name, job.start, stop)
+            means[where] = coarsen(values, nside)
     return Done(
         job.variable, state.stored, state.refused, state.reading, clock.perf_counter() - began
     )

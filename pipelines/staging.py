@@ -81,16 +81,40 @@ def show(
     arrays = document["consolidated_metadata"]["metadata"]
     for name in added:
         arrays[name] = json.loads((staging / name / META).read_text())
-    grown = []
-    for name, metadata in arrays.items():
+    for metadata in arrays.values():
         if metadata["node_type"] == "array" and metadata.get("dimension_names", [])[:1] == ["time"]:
             metadata["shape"][0] = length
-            grown.append((name, metadata))
-    write_atomically(root / META, json.dumps(document, indent=1).encode())
+    # zarr takes members of a group for one only if they stand side by side
+    document["consolidated_metadata"]["metadata"] = dict(sorted(arrays.items()))
+    write_atomically(root / META, _text(document))
     sync_folder(root)
-    for name, metadata in grown:  # for readers that do not use the consolidated metadata
-        (root / name).mkdir(exist_ok=True)
-        write_atomically(root / name / META, json.dumps(metadata, indent=1).encode())
+    settle(root)
+
+
+def settle(root: Path) -> None:
+    """Bring the metadata of single groups and arrays in line with the root's, which counts.
+
+    For readers that do not use the root's; also what is left to do for a writer that was killed
+    just after its commit.
+    """
+    nodes = json.loads((root / META).read_text())["consolidated_metadata"]["metadata"]
+    for name, metadata in nodes.items():
+        wanted = dict(metadata)
+        if metadata["node_type"] == "group":
+            inside = {n.removeprefix(f"{name}/"): m for n, m in nodes.items()
+                      if n.startswith(f"{name}/")}  # fmt: skip
+            wanted["consolidated_metadata"] = {
+                "kind": "inline", "must_understand": False, "metadata": inside,
+            }  # fmt: skip
+        file = root / name / META
+        text = _text(wanted)
+        if not file.exists() or file.read_bytes() != text:
+            file.parent.mkdir(exist_ok=True)
+            write_atomically(file, text)
+
+
+def _text(document: Any) -> bytes:
+    return json.dumps(document, indent=1).encode()
 
 
 def _move(root: Path, staging: Path, name: str, start: int, stop: int) -> None:

@@ -14,6 +14,7 @@ from pear.errors import InputError, did_you_mean
 from pear.sphere.grid import coarsen, nside_from_cells
 from pear.state import State
 from pear.variables import PUBLISHED, Layout
+from pipelines.contract import coarser_name
 from pipelines.store import open_store
 
 
@@ -46,8 +47,15 @@ def read_states(
     path: Path | str, times: Any, layout: Layout = PUBLISHED, nside: int | None = None
 ) -> State:
     """Read states at several valid times as one batch; as :func:`read_state`."""
-    with open_store(path) as dataset:
+    with open_store(path, nside=_kept(path, nside)) as dataset:
         return states_of(dataset, utc(times), layout, nside, str(path))
+
+
+def _kept(path: Path | str, nside: int | None) -> int | None:
+    """Return the resolution if the store keeps means at it, else None: then they are made."""
+    if nside is None or not (Path(path) / coarser_name(nside)).is_dir():
+        return None
+    return nside
 
 
 def states_of(

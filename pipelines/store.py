@@ -36,7 +36,7 @@ __all__ = [
 _MOST_NAMED = 20
 
 
-def open_store(path: Path | str, chunks: Any = None) -> xr.Dataset:
+def open_store(path: Path | str, chunks: Any = None, nside: int | None = None) -> xr.Dataset:
     """Open a store lazily, decoded, with canonical names, after checking it against the contract.
 
     Parameters
@@ -45,6 +45,8 @@ def open_store(path: Path | str, chunks: Any = None) -> xr.Dataset:
         An analysis or forecast store.
     chunks
         None for lazy reads without dask; ``{}`` or sizes for dask arrays.
+    nside
+        One of the coarser resolutions that the store keeps; None: its own.
 
     Returns
     -------
@@ -61,10 +63,16 @@ def open_store(path: Path | str, chunks: Any = None) -> xr.Dataset:
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"no store at {path}", field="store", hint="make one with `pear ingest`")
-    kind, _, nside = stored_layout(path)
+    kind, _, own = stored_layout(path)
+    group = None if nside in (None, own) else contract.coarser_name(int(nside or own))
+    if group is not None and not (path / group).is_dir():
+        raise InputError(
+            f"{path} keeps no means at nside {nside}", field="nside", hint=f"it is at nside {own}"
+        )
     try:
         dataset: xr.Dataset = xr.open_zarr(
             DurableStore(path, read_only=True),
+            group=group,
             chunks=chunks,
             consolidated=True,
             decode_times=xr.coders.CFDatetimeCoder(time_unit="s"),
@@ -72,7 +80,7 @@ def open_store(path: Path | str, chunks: Any = None) -> xr.Dataset:
         )
     except (ValueError, KeyError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}", field="store") from error
-    _check(dataset, kind, nside, path)
+    _check(dataset, kind, nside or own, path)
     if contract.COMPLETE in dataset.coords:
         names = dataset[contract.COMPLETE].attrs["channels"]
         present = [i for i, name in enumerate(names) if name.split("@")[0] in dataset.data_vars]
@@ -129,6 +137,7 @@ def describe(path: Path | str) -> dict[str, Any]:
         "grid": {
             "name": "HEALPix", "nside": nside, "refinement_level": contract.refinement(nside),
             "order": "nested", "cells": cells_of_nside(nside),
+            "coarser": list(contract.coarser_levels(group)),
         },
         "times": describe_times(dataset["time"].values),
         "levels": list(layout.levels),

@@ -37,6 +37,7 @@ def _show(found: dict[str, Any]) -> None:
     console.print(
         f"grid   {grid['name']} nside {grid['nside']} (level {grid['refinement_level']}), "
         f"{grid['order']}, {grid['cells']} cells"
+        + "".join(f"; means at nside {n}" for n in grid["coarser"])
     )
     step = "" if times["step_hours"] is None else f", every {times['step_hours']:g} h"
     console.print(f"times  {times['count']}, {times['first']} to {times['last']}{step}")

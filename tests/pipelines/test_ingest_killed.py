@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,6 +19,18 @@ from pear.errors import InputError
 from pipelines.files import writer_lock
 from pipelines.ingest import ingest
 from pipelines.store import open_store
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: kills do not need a disk, whose waits are long."""
+    shm = Path("/dev/shm")  # noqa: S108
+    if not os.access(shm, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=shm, prefix="pear-test-") as folder:
+        yield Path(folder)
+
 
 WORLD = Path(__file__).with_name("crash_world.py")
 
@@ -33,9 +47,9 @@ def play(folder: Path, *arguments: object) -> dict[str, int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["kill", "full"])
-def test_a_fault_at_file_operations(kind: str, tmp_path: Path) -> None:
+def test_a_fault_at_file_operations(kind: str, memory: Path) -> None:
     """Every 47th of some 280 operations that change the disk; the nightly test takes each."""
-    got = play(tmp_path / "w", kind, 47)
+    got = play(memory / "w", kind, 47)
     assert got["operations"] > 200
     assert got["points"] >= 5
     assert got["as_expected"] == got["points"]
@@ -44,21 +58,21 @@ def test_a_fault_at_file_operations(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["kill", "full"])
-def test_a_fault_at_every_file_operation(kind: str, tmp_path: Path) -> None:
-    got = play(tmp_path / "w", kind, 1)
+def test_a_fault_at_every_file_operation(kind: str, memory: Path) -> None:
+    got = play(memory / "w", kind, 1)
     assert got["points"] == got["operations"] >= 200
     assert got["as_expected"] == got["points"]
     assert (got["inconsistent"], got["not_resumed"]) == (0, 0)
 
 
 @pytest.mark.slow
-def test_killed_at_random_while_a_reader_looks_on(tmp_path: Path) -> None:
-    check_kills(play(tmp_path / "w", "random", 20, 1), 20)
+def test_killed_at_random_while_a_reader_looks_on(memory: Path) -> None:
+    check_kills(play(memory / "w", "random", 20, 1), 20)
 
 
 @pytest.mark.nightly
-def test_killed_200_times(tmp_path: Path) -> None:
-    check_kills(play(tmp_path / "w", "random", 200, 2), 200)
+def test_killed_200_times(memory: Path) -> None:
+    check_kills(play(memory / "w", "random", 200, 2), 200)
 
 
 def check_kills(got: dict[str, int], kills: int) -> None:
@@ -76,9 +90,9 @@ def _contend(path: str) -> str:
     return ""
 
 
-def test_two_ingestions_into_one_store(tmp_path: Path) -> None:
+def test_two_ingestions_into_one_store(memory: Path) -> None:
     """The second is refused clearly, or both land."""
-    store = tmp_path / "s.zarr"
+    store = memory / "s.zarr"
     with writer_lock(store):
         assert "another process is writing" in _contend(str(store))
     with get_context("spawn").Pool(2) as pool:

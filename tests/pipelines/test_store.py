@@ -133,6 +133,38 @@ def test_attributes_are_those_of_the_contract(tmp_path: Path) -> None:
     assert dict(group.attrs)["Conventions"] == "CF-1.13"
 
 
+def test_coarser_levels_are_means_and_open_on_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    surface, upper = fields(6)
+    for cut in (slice(0, 3), slice(3, 6)):
+        with AnalysisWriter(path, LAYOUT, NSIDE, shard_times=4, coarser=(4, 2)) as writer:
+            writer.append((T0 + np.arange(6) * H6)[cut], surface[cut], upper[cut])
+    for nside in (4, 2):
+        data = open_store(path, nside=nside)
+        want = upper[:, 1].reshape(6, 2, 12 * nside**2, -1).mean(-1)
+        np.testing.assert_allclose(data["temperature"].sel(level=[850, 500]), want, atol=1e-6)
+        raw = xr.open_zarr(path, group=f"nside{nside}")
+        assert xdggs.decode(raw).dggs.grid_info.nside == nside
+    assert describe(path)["grid"]["coarser"] == [4, 2]
+    with pytest.raises(InputError, match="keeps no means at nside 1"):
+        open_store(path, nside=1)
+    extra = Layout(("10m_u_component_of_wind",), (), ())
+    with AnalysisWriter(path, extra, NSIDE) as writer:
+        writer.append(T0 + 6 * H6, surface[:1], np.zeros((1, 0, 0, CELLS)))
+    got = open_store(path, nside=2)["10m_u_component_of_wind"].isel(time=6)
+    np.testing.assert_allclose(got, surface[0, 0].reshape(48, -1).mean(-1), atol=1e-6)
+
+
+@pytest.mark.parametrize("coarser", [(8,), (3,), (0,), (16,)])
+def test_a_level_that_is_not_coarser_is_refused(tmp_path: Path, coarser: tuple[int]) -> None:
+    with (
+        pytest.raises(InputError, match="is no coarser level"),
+        AnalysisWriter(tmp_path / "a.zarr", LAYOUT, NSIDE, coarser=coarser),
+    ):
+        pass
+    assert not list(tmp_path.glob("*.zarr"))
+
+
 def test_times_must_follow(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     write(path)
