@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from pear.errors import InputError
 from pipelines.catalog import UNAVAILABLE, FinishedError, NotFoundError
 from pipelines.execute import QueueFullError
+from service.pages import error_page
 from service.rules import methods_at
 
 PROBLEM = "application/problem+json"
@@ -82,8 +83,11 @@ def problem_response(
     hint: str | None = None,
     errors: list[FieldProblem] | None = None,
     headers: dict[str, str] | None = None,
-) -> JSONResponse:
-    """Build the answer to a failed request."""
+) -> Response:
+    """Build the answer to a failed request: a problem document, or a page for people."""
+    if wants_page(request):
+        # A page for people; the same words, escaped by the template.
+        return error_page(request, status, _printable(detail), hint and _printable(hint), headers)
     document = Problem(
         title=HTTPStatus(status).phrase, status=status, detail=_printable(detail),
         instance=_printable(request.url.path), field=field, hint=hint and _printable(hint),
@@ -131,12 +135,17 @@ def _problem(request: Request, error: Exception) -> Response:
 
 def _needs_login(request: Request, error: Exception) -> bool:
     """Whether a browser that opens a page should be asked for a key instead of shown a problem."""
-    refused = isinstance(error, ProblemError) and error.status == 401
-    wants_page = "text/html" in request.headers.get("accept", "")
-    return refused and wants_page and request.method == "GET" and "/v1/" not in request.url.path
+    return isinstance(error, ProblemError) and error.status == 401 and wants_page(request)
 
 
-def _input_error(request: Request, error: Exception) -> JSONResponse:
+def wants_page(request: Request) -> bool:
+    """Whether a browser asks for a page of the dashboard."""
+    if request.method != "GET" or request.url.path.startswith(("/v1/", "/static/")):
+        return False
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _input_error(request: Request, error: Exception) -> Response:
     status = 422
     if isinstance(error, NotFoundError):
         status = 404
@@ -149,21 +158,21 @@ def _input_error(request: Request, error: Exception) -> JSONResponse:
     )  # fmt: skip
 
 
-def _queue_full(request: Request, error: Exception) -> JSONResponse:
+def _queue_full(request: Request, error: Exception) -> Response:
     wait = str(getattr(error, "retry_after", 30))
     return problem_response(
         request, 429, str(error), hint="ask again later", headers={"Retry-After": wait}
     )
 
 
-def _catalog_away(request: Request, error: Exception) -> JSONResponse:
+def _catalog_away(request: Request, error: Exception) -> Response:
     _LOG.error("the catalog cannot be reached: %s", error)
     return problem_response(
         request, 503, "the catalog cannot be reached", headers={"Retry-After": "5"}
     )
 
 
-def _validation_error(request: Request, error: Exception) -> JSONResponse:
+def _validation_error(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
     faults = [
         FieldProblem(
@@ -178,7 +187,7 @@ def _validation_error(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _http_error(request: Request, error: Exception) -> JSONResponse:
+def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = str(getattr(error, "detail", error))
     if status == 404 and detail == "Not Found":
@@ -190,7 +199,7 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
     return problem_response(request, status, detail, hint=hint, headers=headers)
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
+def _unexpected(request: Request, error: Exception) -> Response:
     _LOG.error("request failed", exc_info=error)
     return problem_response(
         request, 500, f"{type(error).__name__} inside PEAR; the log has the details"

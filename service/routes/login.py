@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from service.routes.pages import render
+from service.pages import render
 from service.security import COOKIE, Guard
 
 router = APIRouter(include_in_schema=False)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
-from fastapi.templating import Jinja2Templates
 
 from pear.calendar import iso
 from pear.variables import BY_NAME
@@ -16,11 +13,9 @@ from service.caching import matches_etag
 from service.dashboard import assets
 from service.dependencies import Services, ServicesDep
 from service.errors import ProblemError
-from service.schemas import NOT_OFFICIAL
+from service.pages import render, utc_text
 
 router = APIRouter(include_in_schema=False)
-_TEMPLATES = Jinja2Templates(Path(assets.__file__).parent / "templates")
-PAGES = (("/", "Forecast"), ("/forecasts", "Runs"), ("/scores", "Scores"), ("/docs", "API"))
 _RUNS_SHOWN = 12
 
 
@@ -62,16 +57,6 @@ def static_file(name: str, request: Request) -> Response:
     if asset.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
         body, headers["Content-Encoding"] = asset.packed, "gzip"
     return Response(body, media_type=asset.media_type, headers=headers)
-
-
-def render(
-    request: Request, template: str, here: str, values: dict[str, Any], status: int = 200
-) -> Response:
-    """Fill a template; `here` is the page's own path, marked in the navigation."""
-    context = {"pages": PAGES, "here": here, "note": NOT_OFFICIAL, **values}
-    return _TEMPLATES.TemplateResponse(
-        request, template, context, status_code=status, headers={"Cache-Control": "no-cache"}
-    )
 
 
 def _page_data(found: Services, run: Run) -> dict[str, Any]:
@@ -117,8 +102,3 @@ def _example(found: Services) -> str:
         if not each.missing:
             return iso(each.time)
     return "2001-03-01T00:00:00Z"
-
-
-def utc_text(time: np.datetime64) -> str:
-    """Write a time for people: ``2001-03-01 00:00 UTC``."""
-    return iso(time)[:16].replace("T", " ") + " UTC"

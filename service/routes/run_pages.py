@@ -14,8 +14,8 @@ from pear.variables import BY_NAME
 from pipelines.catalog import Run
 from service.dashboard.assets import style_guard
 from service.dependencies import RunDep, Services, ServicesDep
+from service.pages import render, utc_text
 from service.routes.models import get_model
-from service.routes.pages import render, utc_text
 from service.schemas import wall_clock
 
 router = APIRouter(include_in_schema=False)

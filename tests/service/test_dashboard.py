@@ -1,0 +1,226 @@
+"""The pages in a real browser: drawn, playing, clickable, shareable, and nothing from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from pear.sphere.grid import cell_of
+
+CHROMIUM = os.environ.get("PEAR_CHROMIUM") or shutil.which("chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+SHOTS = os.environ.get("PEAR_SCREENSHOTS")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+class Watched:
+    """A page that notes what it must not do: errors, and requests to other hosts."""
+
+    def __init__(self, browser: Browser, base: str, width: int = 1300, height: int = 900) -> None:
+        self.page: Page = browser.new_page(viewport={"width": width, "height": height})
+        self.page.set_default_timeout(60_000)
+        self.base, self.faults = base, []  # type: tuple[str, list[str]]
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        self.page.on("request", self._request)
+        self.page.on("requestfailed", self._failed)
+
+    def _console(self, message: Any) -> None:
+        readback = "willReadFrequently" in message.text  # this test's own looking at the canvas
+        if message.type in ("error", "warning") and not readback:
+            self.faults.append(f"console: {message.text}")
+
+    def _request(self, request: Any) -> None:
+        place = urlsplit(request.url)
+        if place.scheme not in ("data", "blob") and place.netloc != urlsplit(self.base).netloc:
+            self.faults.append(f"left the host: {request.url}")
+
+    def _failed(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":
+            self.faults.append(f"failed: {request.url} {request.failure}")
+
+    def open(self, path: str, charts: bool = False) -> Page:
+        self.page.goto(self.base + path)
+        self.page.wait_for_selector("body[data-ready=yes]")
+        if charts:
+            self.page.wait_for_selector("body[data-charts=yes]")
+        return self.page
+
+    def close(self, name: str) -> None:
+        if SHOTS:
+            Path(SHOTS).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+        self.page.close()
+        assert self.faults == []
+
+
+@pytest.fixture
+def base(client: httpx.Client) -> str:
+    return str(client.base_url).rstrip("/")
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait for an expression; playwright's own way needs eval, which the pages forbid."""
+    end = time.monotonic() + 60
+    while not page.evaluate(expression):
+        if time.monotonic() > end:
+            raise TimeoutError(expression)
+        time.sleep(0.05)
+
+
+def colours(page: Page) -> int:
+    """Number of different colours on the map."""
+    return int(page.evaluate(
+        "() => { const c = document.getElementById('map'); const gl = c.getContext('2d');"
+        "const d = new Uint32Array(gl.getImageData(0, 0, c.width, c.height).data.buffer);"
+        "return new Set(d).size; }"
+    ))  # fmt: skip
+
+
+def test_cells_agree_with_healpy_everywhere(browser: Browser, base: str) -> None:
+    """The browser's own nested ang2pix against healpy, at random points, seams and poles."""
+    rng = np.random.default_rng(3)
+    lat = np.degrees(np.arcsin(rng.uniform(-1, 1, 20_000)))
+    lon = rng.uniform(-180, 360, 20_000)
+    lat[:8], lon[:8] = [90, -90, 89.999, -89.999, 0, 0, 41.8, -41.8], [0, 0, 45, 200, 0, 90, 0, 359]
+    watched = Watched(browser, base)
+    page = watched.open("/")
+    for nside in (1, 2, 16, 64, 256):
+        points = json.dumps([lon.tolist(), lat.tolist()])
+        got = page.evaluate(
+            f"""async () => {{ const {{ cellOf }} = await import("/static/healpix.js");
+            const [lon, lat] = {points};
+            return lon.map((x, i) => cellOf({nside}, x, lat[i])); }}"""
+        )
+        wrong = np.flatnonzero(np.array(got) != cell_of(lat, lon, nside))
+        # Points on a cell's very edge may fall to either side by rounding.
+        assert wrong.size <= 2, (nside, lon[wrong], lat[wrong])
+    watched.close("cells")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1300, 900), (390, 844)])
+def test_forecast_page_draws_plays_and_answers_clicks(
+    browser: Browser, base: str, client: httpx.Client, run_id: str, width: int, height: int
+) -> None:
+    watched = Watched(browser, base, width, height)
+    page = watched.open(f"/?run={run_id}&variable=mean_sea_level_pressure&lat=20&lon=0", True)
+    assert page.text_content("#init") == "2001-03-01 00:00 UTC"
+    assert page.text_content("#valid") == "2001-03-02 00:00 UTC"
+    assert "+24 h" in str(page.text_content("#lead"))
+    assert colours(page) > 200, "the globe is not drawn"
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+
+    first = page.get_attribute("#map", "data-shown")
+    page.click("#play")
+    until(page, f"document.getElementById('map').dataset.shown !== {first!r}")
+    until(page, "Number(document.getElementById('slider').value) >= 2")
+    page.click("#play")
+
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] * 0.55, box["y"] + box["height"] * 0.45)
+    page.wait_for_selector("#point:not([hidden])")
+    page.wait_for_selector("#meteogram .main-svg")
+    shown = float(str(page.get_attribute("#point-value", "data-value")))
+    csv = client.get(str(page.get_attribute("#point-csv", "href"))).text.splitlines()
+    leads = [24 * (1 + index) for index in range(10)]
+    now = leads[int(page.input_value("#slider"))]
+    told = next(line for line in csv[1:] if line.split(",")[3] == str(now))
+    assert shown == float(told.split(",")[-1])
+
+    link = page.url
+    again = Watched(browser, base, width, height)
+    restored = again.open(link.removeprefix(base), True)
+    for element in ("#valid", "#lead", "#field-title", "#point-place", "#point-value"):
+        assert restored.text_content(element) == page.text_content(element)
+    assert restored.input_value("#slider") == page.input_value("#slider")
+    again.close(f"restored-{width}")
+    watched.close(f"forecast-{width}")
+
+
+def test_every_variable_level_and_view_is_drawn(browser: Browser, base: str, run_id: str) -> None:
+    watched = Watched(browser, base)
+    page = watched.open(f"/?run={run_id}&view=flat")
+    for name in page.eval_on_selector_all("#variable option", "all => all.map(o => o.value)"):
+        page.select_option("#variable", name)
+        until(page, f"document.getElementById('map').dataset.shown.startsWith({name + '/'!r})")
+        assert colours(page) > 100, name
+        assert page.text_content("#units")
+    page.select_option("#level", "850")
+    until(page, "document.getElementById('map').dataset.shown.includes('/850/')")
+    page.select_option("#view", "globe")
+    assert colours(page) > 100
+    watched.close("flat")
+
+
+def test_map_turns_by_keyboard(browser: Browser, base: str) -> None:
+    watched = Watched(browser, base)
+    page = watched.open("/?lon=0&lat=0")
+    page.focus("#map")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    until(page, "location.search.includes('lon=30.0')")
+    assert "lat=10.0" in page.url
+    watched.close("turned")
+
+
+@pytest.mark.parametrize("width", [1300, 390])
+def test_other_pages_are_whole(browser: Browser, base: str, run_id: str, width: int) -> None:
+    for path, wanted in (
+        ("/forecasts", "#runs-title"), (f"/forecasts/{run_id}", "ol.log li"),
+        ("/scores", "#card td"),
+    ):  # fmt: skip
+        watched = Watched(browser, base, width)
+        page = watched.open(path)
+        assert page.locator(wanted).count() > 0
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1"), path
+        watched.close(f"{path.strip('/').split('/')[0]}-{len(path)}-{width}")
+    for path in ("/docs", "/models/made-up", "/login"):
+        watched = Watched(browser, base, width)
+        watched.page.goto(base + path)
+        assert watched.page.locator("h1").count() == 1
+        watched.close(f"{path.strip('/').split('/')[0]}-{width}")
+
+
+def test_scorecard_and_curves_follow_the_choice(browser: Browser, base: str) -> None:
+    watched = Watched(browser, base)
+    page = watched.open("/scores?metric=rmse&baseline=persistence")
+    assert page.input_value("#metric") == "rmse"
+    page.wait_for_selector("#scores .main-svg")
+    assert page.locator("#card tr").count() == 3
+    assert "%" in str(page.locator("#card td").first.text_content())
+    page.select_option("#metric", "acc")
+    until(page, "location.search.includes('metric=acc')")
+    watched.close("scores")
+
+
+def test_names_from_outside_are_shown_as_text(browser: Browser, base: str) -> None:
+    watched = Watched(browser, base)
+    watched.page.goto(f"{base}/?run=%3Cscript%3Ealert(1)%3C/script%3E")
+    assert watched.page.locator("script").count() == 0
+    assert "<script>alert(1)</script>" in str(watched.page.text_content("main"))
+    assert "404" in str(watched.page.text_content("h1"))
+    watched.page.close()
