@@ -77,7 +77,7 @@ class ForecastRequest:
         others = [catalog.model(other) for other in chosen.models]
         for other in others:
             _require_alike(found, other)
-        name = _choose(data, found, time, analysis)
+        name = choose_analysis(data, found, analysis, time)
         chosen = replace(chosen, analysis=name, models=tuple(other.id for other in others))
         return cls(found, time, lead_hours, chosen.to_dict())
 
@@ -108,9 +108,22 @@ def _require_alike(model: Model, other: Model) -> None:
             )  # fmt: skip
 
 
-def _choose(data: DataFolder, model: Model, time: np.datetime64, analysis: str | None) -> str:
-    """Name of the analysis with the initial state; the reasons of all if there is none."""
-    known = {path.stem: path for path in sorted((data.root / "analyses").glob("*.zarr"))}
+def choose_analysis(
+    data: DataFolder, model: Model, analysis: str | None, time: np.datetime64 | None = None
+) -> str:
+    """Return the name of the analysis asked for, or of the first that fits the model.
+
+    Parameters
+    ----------
+    time
+        If given, it must hold a complete state at this time.
+
+    Raises
+    ------
+    InputError
+        If none fits, with what is wrong with each.
+    """
+    known = {path.stem: path for path in sorted((data.root / "analyses").glob("[!.]*.zarr"))}
     if analysis is not None:
         data.analysis(analysis)  # refuses what is no name
         if analysis not in known:
@@ -137,8 +150,8 @@ def _choose(data: DataFolder, model: Model, time: np.datetime64, analysis: str |
     raise InputError(f"no analysis holds an initial state: {each}", field="init_time")
 
 
-def _require(path: Path, name: str, model: Model, time: np.datetime64) -> None:
-    """Raise unless the store holds a complete state for this model at this time."""
+def _require(path: Path, name: str, model: Model, time: np.datetime64 | None) -> None:
+    """Raise unless the store fits this model and holds a complete state at this time."""
     kind, held, nside = stored_layout(path)
     layout = layout_of(model)
     if kind != "analysis":
@@ -157,6 +170,11 @@ def _require(path: Path, name: str, model: Model, time: np.datetime64) -> None:
             f"analysis {name} has nside {nside}, coarser than the {model.nside} of model "
             f"{model.id}", field="analysis",
         )  # fmt: skip
+    if time is not None:
+        _require_state(path, name, layout, time)
+
+
+def _require_state(path: Path, name: str, layout: Layout, time: np.datetime64) -> None:
     times, complete, channels = committed(path)
     index = np.flatnonzero(times == time)
     if not index.size:

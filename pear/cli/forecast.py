@@ -32,6 +32,40 @@ def forecast(
     analysis: Annotated[
         str | None, typer.Option(help="Analysis with the initial states; the first that has them.")
     ] = None,
+    variables: Annotated[
+        str | None, typer.Option(help="Keep only these, as t2m,z; all if left out.")
+    ] = None,
+    levels: Annotated[str | None, typer.Option(help="Keep only these levels, hPa.")] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="Keep only these leads, as 1d,5d,10d; all if left out.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    symmetrise: Annotated[
+        bool, typer.Option("--symmetrise", help="Average each step over the grid's symmetries.")
+    ] = False,
+    members: Annotated[
+        int | None, typer.Option(min=1, help="Ensemble of so many, perturbed by noise.")
+    ] = None,
+    orbit: Annotated[
+        bool, typer.Option("--orbit", help="Ensemble of the grid's eight symmetries.")
+    ] = False,
+    with_models: Annotated[
+        str | None, typer.Option(help="Further models that take part, ids or names.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    amplitude: Annotated[
+        float, typer.Option(help="Noise, in units of each channel's change over a step.")
+    ] = 0.1,
+    length_km: Annotated[float, typer.Option(help="Correlation length of the noise.")] = 1000.0,
+    quantiles: Annotated[
+        str | None, typer.Option(help="Quantiles of the ensemble to keep, per cent.")
+    ] = None,
+    keep_members: Annotated[
+        bool, typer.Option("--keep-members", help="Keep every member's own forecast.")
+    ] = False,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Runs computed side by side; for accelerators.")
+    ] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads per worker.")] = None,
     scheduler: Annotated[
@@ -46,13 +80,29 @@ def forecast(
     from pipelines.execute import Engine
 
     times, hours = parse_times(init), parse_hours(lead)
+    options = {
+        "variables": _list(variables) or None, "levels": _numbers(levels, "--levels"),
+        "leads": None if keep is None else [parse_hours(part, "--keep") for part in _list(keep)],
+        "precision": precision, "symmetrise": symmetrise, "members": members,
+        "source": "orbit" if orbit else "noise", "models": _list(with_models) or None, "seed": seed,
+        "amplitude": amplitude, "length_km": length_km,
+        "quantiles": _numbers(quantiles, "--quantiles"), "keep_members": keep_members,
+    }  # fmt: skip
     folder = DataFolder.open(data)
     cores = threads or max(1, (os.cpu_count() or 1) // workers)
     engine = Engine(
-        folder, workers=workers, threads=cores, scheduler=scheduler, max_queue=None, adopt=False
+        folder,
+        workers=workers,
+        threads=cores,
+        scheduler=scheduler,
+        max_queue=None,
+        batch=batch,
+        adopt=False,
     )
     try:
-        asked = engine.request_forecasts(times, hours, model=model, analysis=analysis)
+        asked = engine.request_forecasts(
+            times, hours, model=model, analysis=analysis, options=options
+        )
         runs: list[Job] = [run for run, _ in asked]
         if any(run.active for run in runs):
             engine.start()
@@ -60,6 +110,21 @@ def forecast(
     finally:
         engine.close()
     _report(folder, runs, as_json)
+
+
+def _list(text: str | None) -> list[str]:
+    return [] if text is None else [part.strip() for part in text.split(",")]
+
+
+def _numbers(text: str | None, option: str) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"{option} {text!r} is no list of whole numbers", field=option, hint="write 500,850"
+        ) from error
 
 
 def watch(engine: Engine, runs: Sequence[Job]) -> list[Job]:

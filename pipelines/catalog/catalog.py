@@ -150,6 +150,10 @@ class Catalog(Things):
         """Return the succeeded run with the newest init time, or None."""
         return self._latest(self._runs, tables.runs, model)
 
+    def latest_init(self, model: str, lead_hours: int) -> np.datetime64 | None:
+        """Return the newest init time ever asked for of a model and length, whatever its state."""
+        return self._latest_init(tables.runs, model, lead_hours)
+
     # --- evaluations ---------------------------------------------------------------------------
 
     def submit_evaluation(

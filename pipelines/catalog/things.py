@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -205,6 +206,14 @@ class Things:
         with self._db.read() as connection:
             found = connection.execute(query).scalar()
         return None if found is None else jobs.get(str(found))
+
+    def _latest_init(self, table: sa.Table, model: str, lead_hours: int) -> np.datetime64 | None:
+        query = sa.select(sa.func.max(table.c.init_time, type_=table.c.init_time.type)).where(
+            table.c.model == model, table.c.lead_hours == lead_hours
+        )
+        with self._db.read() as connection:
+            found: np.datetime64 | None = connection.execute(query).scalar()
+        return found
 
 
 def _upsert(

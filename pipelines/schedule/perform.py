@@ -1,0 +1,188 @@
+"""Carrying out a schedule's action against a data folder and its catalog."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pear.calendar import Times, iso
+from pear.errors import InputError
+from pipelines.catalog import BATCH, Catalog, Run
+from pipelines.datafolder import DataFolder
+from pipelines.register import refresh
+from pipelines.requests import ForecastRequest, choose_analysis
+from pipelines.schedule.actions import Action, EvaluateNew, ExpireOld, ForecastNew, IngestNew
+from pipelines.stored import committed
+
+
+@dataclass
+class Performed:
+    """What carrying out an action came to.
+
+    Attributes
+    ----------
+    ingested
+        Times that are new in the store.
+    runs, evaluations
+        Identities of what was asked for and is now queued or running.
+    expired
+        Identities of runs that were removed.
+    """
+
+    ingested: int = 0
+    runs: list[str] = field(default_factory=list)
+    evaluations: list[str] = field(default_factory=list)
+    expired: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return (
+            f"{self.ingested} times ingested, {len(self.runs)} forecasts and "
+            f"{len(self.evaluations)} evaluations asked for, {len(self.expired)} runs expired"
+        )
+
+
+def perform(data: DataFolder, catalog: Catalog, action: Action, now: datetime) -> Performed:
+    """Do what an action wants and is not there yet; jobs are queued in the catalog, not awaited.
+
+    Raises
+    ------
+    InputError
+        If something named is not there or does not fit.
+    """
+    done = Performed()
+    if action.ingest is not None:
+        done.ingested = _ingest(data, action.ingest)
+    refresh(data, catalog)
+    if action.forecast is not None:
+        done.runs = _forecast(data, catalog, action.forecast)
+    if action.evaluate is not None:
+        done.evaluations = _evaluate(data, catalog, action.evaluate)
+    if action.expire is not None:
+        done.expired = _expire(data, catalog, action.expire, now)
+    return done
+
+
+def _ingest(data: DataFolder, wanted: IngestNew) -> int:
+    from pipelines.ingest import ingest  # brings readers of every format: only where it is used
+
+    sources: list[str | Path] = []
+    for source in wanted.sources:
+        folder = Path(source)
+        store = any((folder / name).exists() for name in ("zarr.json", ".zgroup"))
+        if folder.is_dir() and not store:
+            sources += sorted(path for path in folder.iterdir() if path.is_file())
+        else:
+            sources.append(source)
+    if not sources:
+        return 0  # an empty folder has nothing new
+    path = data.analysis(wanted.store)
+    before = committed(path)[0].size if path.exists() else 0
+    ingest(sources, path, wanted.nside)
+    return int(committed(path)[0].size - before)
+
+
+def _forecast(data: DataFolder, catalog: Catalog, wanted: ForecastNew) -> list[str]:
+    """Ask for the init times that are wanted and not there, newest first."""
+    model = catalog.model(wanted.model)
+    options = dict(wanted.options or {})
+    asked = []
+    for time in _wanted_times(data, catalog, wanted, model.id)[::-1]:
+        request = ForecastRequest.check(
+            data, catalog, time, wanted.lead_hours, model.id, wanted.analysis, options
+        )
+        if request.find(catalog) is not None:
+            continue  # what failed, was cancelled or expired is a person's business
+        run, created = catalog.submit_run(
+            model.id, time, wanted.lead_hours, options=request.options, priority=BATCH
+        )
+        if created:
+            asked.append(run.id)
+    return asked
+
+
+def _wanted_times(
+    data: DataFolder, catalog: Catalog, wanted: ForecastNew, model: str
+) -> list[np.datetime64]:
+    name = choose_analysis(data, catalog.model(model), wanted.analysis)
+    times, complete, _ = committed(data.analysis(name))
+    whole: Times = times[(complete == 1).all(axis=1)]
+    hours = (whole - whole.astype("datetime64[D]")) // np.timedelta64(3600, "s")
+    on_time = whole[(hours % wanted.every_hours == 0) & (whole == whole.astype("datetime64[h]"))]
+    newest = set(on_time[on_time.size - min(wanted.newest, on_time.size) :].tolist())
+    last = catalog.latest_init(model, wanted.lead_hours)
+    since = set() if last is None else set(on_time[on_time > last].tolist())
+    return [np.datetime64(time, "s") for time in sorted(newest | since)]
+
+
+def _evaluate(data: DataFolder, catalog: Catalog, wanted: EvaluateNew) -> list[str]:
+    """Ask for one evaluation of every init time that can be verified, if that is new."""
+    model = catalog.model(wanted.model)
+    name = choose_analysis(data, model, wanted.analysis)
+    times = committed(data.analysis(name))[0]
+    lead = np.timedelta64(wanted.lead_hours, "h")
+    runs = _all_runs(catalog, model.id) if times.size else []
+    able = (run for run in runs if run.lead_hours >= wanted.lead_hours)
+    inits = sorted({run.init_time for run in able if run.init_time + lead <= times[-1]})
+    if not inits:
+        return []
+    request = {
+        "analysis": name, "climatology": wanted.climatology, "lead_hours": wanted.lead_hours,
+        "init_times": [iso(time) for time in inits],
+    }  # fmt: skip
+    job, created = catalog.submit_evaluation(model.id, request, total=len(inits))
+    return [job.id] if created else []
+
+
+def _expire(data: DataFolder, catalog: Catalog, wanted: ExpireOld, now: datetime) -> list[str]:
+    runs = sorted(_all_runs(catalog, None), key=lambda run: (run.init_time, run.id), reverse=True)
+    gone = []
+    for run in runs[wanted.keep_latest :]:
+        ended = run.finished_at or run.updated_at
+        unread = run.read_at is None or now - run.read_at > timedelta(hours=wanted.unread_hours)
+        if unread and now - ended > timedelta(days=wanted.keep_days):
+            remove(data, catalog, run.id)
+            gone.append(run.id)
+    return gone
+
+
+def remove(data: DataFolder, catalog: Catalog, run_id: str) -> None:
+    """Expire a succeeded run and remove its stores: out of sight first, in one rename each."""
+    catalog.expire(run_id)
+    folder = data.forecast(run_id).parent
+    for store in [folder / f"{run_id}.zarr", *folder.glob(f"{run_id}.*.zarr")]:
+        if store.exists():
+            aside = data.scratch / f"removed.{store.name}"
+            shutil.rmtree(aside, ignore_errors=True)
+            store.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _all_runs(catalog: Catalog, model: str | None) -> list[Run]:
+    """Every succeeded run."""
+    found: list[Run] = []
+    cursor: str | None = None
+    while True:
+        page = catalog.runs(status="succeeded", model=model, limit=500, cursor=cursor)
+        found += page.items
+        cursor = page.next
+        if cursor is None:
+            return found
+
+
+def checked(action: Any) -> Action:
+    """Read an action, and refuse one whose options of forecasts make no sense."""
+    from pipelines.options import Options
+
+    made = Action.of(action)
+    if made.forecast is not None:
+        Options.of(made.forecast.options or {})
+        if made.forecast.newest < 1 or made.forecast.every_hours < 1:
+            raise InputError("newest and every_hours must be at least 1", field="forecast")
+    return made
