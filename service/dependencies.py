@@ -6,14 +6,14 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
 
 from pipelines.catalog import Catalog, Evaluation, Job, Run
 from pipelines.datafolder import DataFolder
 from service.caching import Answer, BoundedCache
 from service.errors import ProblemError
 from service.fastlane import Kept
-from service.fields import ForecastReader, ForecastStore
+from service.fields import ForecastReader, ForecastStore, statistics_of
 from service.initial import InitialConditions
 from service.metrics import Metrics
 from service.scores import ScoreBoard
@@ -137,13 +137,24 @@ def run_of(
 RunDep = Annotated[Run, Depends(run_of)]
 
 
-def finished_store(found: ServicesDep, run: RunDep) -> ForecastStore:
-    """Return the store of the run in the path.
+Statistic = Annotated[
+    str | None,
+    Query(
+        pattern=r"^(spread|q[0-9]{2}|m[0-9]{2})$",
+        description="Of an ensemble: `spread`, `q90` (a quantile kept), `m03` (a member kept); "
+        "its mean, or the forecast itself, by default.",
+    ),
+]
+
+
+def finished_store(found: ServicesDep, run: RunDep, statistic: Statistic = None) -> ForecastStore:
+    """Return the store of the run in the path, or that of one statistic of its ensemble.
 
     Raises
     ------
     ProblemError
-        409 if the run has not finished, 410 if its result has been removed.
+        409 if the run has not finished, 410 if its result has been removed, 404 if it has no
+        such statistic.
     """
     if run.status == "expired":
         raise ProblemError(410, f"the result of run {run.id} has been removed", field="run_id")
@@ -154,7 +165,15 @@ def finished_store(found: ServicesDep, run: RunDep) -> ForecastStore:
             hint="watch its events" if busy else "submit it again",
             headers={"Retry-After": "5"} if busy else {},
         )  # fmt: skip
-    return found.reader.store(run.id)
+    if statistic is None:
+        return found.reader.store(run.id)
+    kept = statistics_of(found.folder, run.id)
+    if statistic not in kept:
+        raise ProblemError(
+            404, f"run {run.id} has no {statistic}", field="statistic",
+            hint="it has " + ", ".join(kept) if kept else "it is no ensemble",
+        )  # fmt: skip
+    return found.reader.store(f"{run.id}.{statistic}")
 
 
 StoreDep = Annotated[ForecastStore, Depends(finished_store)]

@@ -181,8 +181,11 @@ class ForecastReader:
     def forget(self, run: str) -> None:
         """Drop what is kept of a run: its store is about to go."""
         with self._lock:
-            self._stores.pop(run, None)
-        self.fields.drop(lambda key: isinstance(key, tuple) and key[0] == run)
+            for name in [name for name in self._stores if name.partition(".")[0] == run]:
+                del self._stores[name]
+        self.fields.drop(
+            lambda key: isinstance(key, tuple) and str(key[0]).partition(".")[0] == run
+        )
 
     @staticmethod
     def _read(store: ForecastStore, name: str, level: int | None, lead_hours: int) -> Field:
@@ -243,11 +246,20 @@ def pack_u16(field: Field) -> tuple[npt.NDArray[np.uint16], float, float]:
     return packed, scale, low
 
 
+def statistics_of(folder: DataFolder, run: str) -> list[str]:
+    """Names of the stores that an ensemble keeps beside its mean: spread, quantiles, members."""
+    main = folder.forecast(run)
+    found = main.parent.glob(f"{run}.*.zarr")
+    return sorted(path.name.removeprefix(f"{run}.").removesuffix(".zarr") for path in found)
+
+
 def remove(folder: DataFolder, run: str) -> None:
-    """Remove the store of a run: it leaves its name in one rename, its files afterwards."""
-    aside = folder.scratch / f"removed-{run}-{uuid.uuid4().hex[:8]}"
-    try:
-        folder.forecast(run).rename(aside)
-    except FileNotFoundError:
-        return
-    shutil.rmtree(aside, ignore_errors=True)
+    """Remove the stores of a run: each leaves its name in one rename, its files afterwards."""
+    names = [run, *(f"{run}.{each}" for each in statistics_of(folder, run))]
+    for name in names:
+        aside = folder.scratch / f"removed-{name}-{uuid.uuid4().hex[:8]}"
+        try:
+            folder.forecast(name).rename(aside)
+        except FileNotFoundError:
+            continue
+        shutil.rmtree(aside, ignore_errors=True)

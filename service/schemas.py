@@ -44,6 +44,9 @@ def wall_clock(time: datetime | None) -> str | None:
     return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
 class ForecastRequest(BaseModel):
     """What to forecast."""
 
@@ -61,19 +64,49 @@ class ForecastRequest(BaseModel):
         le=24 * 366,
         description="Length of the forecast, hours; a multiple of the step.",
     )
-    model: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=128,
-        description="Identity or name; the newest by default.",
+    model: Name | None = Field(default=None, description="Identity or name; the newest by default.")
+    analysis: Name | None = Field(
+        default=None, description="Analysis store; by default the first that holds the init time."
     )
-    members: Literal[1] = Field(default=1, description="Ensemble members.")
-    variables: list[str] | None = Field(default=None, min_length=1, max_length=16,
+    variables: list[str] | None = Field(
+        default=None, min_length=1, max_length=16,
         description="Variables to keep, names or aliases; all by default.",
     )  # fmt: skip
-    analysis: str | None = Field(default=None, min_length=1, max_length=128,
-        description="Name of the analysis store; by default the first that holds the init time.",
+    levels: list[int] | None = Field(
+        default=None, min_length=1, max_length=64, description="Levels to keep, hPa."
+    )
+    leads: list[int] | None = Field(
+        default=None, min_length=1, max_length=400, description="Lead times to keep, hours."
+    )
+    members: int = Field(
+        default=1, ge=1, le=100, description="Ensemble members; 1 is a single forecast."
+    )
+    source: Literal["noise", "orbit"] | None = Field(
+        default=None, description="Where members come from: noise, or the grid's symmetries."
+    )
+    seed: int | None = Field(default=None, ge=0, lt=2**31, description="Of the noise.")
+    amplitude: float | None = Field(
+        default=None, gt=0, le=10, allow_inf_nan=False,
+        description="Noise, in units of each channel's change over a step.",
     )  # fmt: skip
+    quantiles: list[int] | None = Field(
+        default=None, min_length=1, max_length=9, description="Quantiles to keep, per cent."
+    )
+    keep_members: bool | None = Field(default=None, description="Keep every member's forecast.")
+    symmetrise: bool | None = Field(
+        default=None, description="Average each step over the grid's eight symmetries."
+    )
+    precision: Literal["float32", "bfloat16"] | None = Field(
+        default=None, description="Of the network's products."
+    )
+
+    def options(self) -> dict[str, Any]:
+        """What is asked for beyond model, time and length, without what is left out."""
+        given = self.model_dump(exclude={"init_time", "lead_hours", "model", "analysis"})
+        chosen = {name: value for name, value in given.items() if value is not None}
+        if chosen["members"] == 1:
+            del chosen["members"]
+        return chosen
 
 
 class ProgressOut(BaseModel):

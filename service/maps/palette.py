@@ -7,7 +7,7 @@ The colour maps are perceptually ordered and told apart by readers with red–gr
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pear.errors import InputError, did_you_mean
 from pear.variables import VARIABLES, variable
 
+Kind = Literal["field", "difference", "spread"]
 STANDARD_GRAVITY: Final = 9.80665
 
 
@@ -34,6 +35,8 @@ class Style:
         Limits lie evenly round zero.
     isolines
         Spacing of isolines in shown units, or None.
+    from_zero
+        Limits begin at zero.
     """
 
     units: str
@@ -43,6 +46,7 @@ class Style:
     limits: tuple[float, float] | None = None
     symmetric: bool = False
     isolines: float | None = None
+    from_zero: bool = False
 
     def shown(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Convert stored values to shown values."""
@@ -68,8 +72,8 @@ COLOUR_MAPS: Final = tuple(
 )
 
 
-def style_of(name: str, *, difference: bool = False) -> Style:
-    """Return how to show a variable, or the difference of two of its fields.
+def style_of(name: str, kind: Kind = "field") -> Style:
+    """Return how to show a variable, a difference of two of its fields, or an ensemble's spread.
 
     Raises
     ------
@@ -77,11 +81,12 @@ def style_of(name: str, *, difference: bool = False) -> Style:
         If the variable is unknown.
     """
     style = STYLES[variable(name).name]
-    if difference:
-        return replace(
-            style, offset=0.0, colours="RdBu_r", limits=None, symmetric=True, isolines=None
-        )
-    return style
+    if kind == "field":
+        return style
+    plain = replace(style, offset=0.0, limits=None, isolines=None)
+    if kind == "difference":
+        return replace(plain, colours="RdBu_r", symmetric=True)
+    return replace(plain, colours="viridis", symmetric=False, from_zero=True)
 
 
 def check_colours(name: str) -> str:
@@ -107,6 +112,8 @@ def limits_for(style: Style, shown: npt.NDArray[Any]) -> tuple[float, float]:
     if style.symmetric:
         high = max(abs(low), abs(high))
         low = -high
+    if style.from_zero:
+        low = 0.0
     step = _nice((high - low) / 10.0)
     low, high = np.floor(low / step) * step, np.ceil(high / step) * step
     return (low, high) if high > low else (low - step, high + step)

@@ -116,14 +116,31 @@ def index_image(view: View, width: int, nside: int) -> IndexImage:
     x = left + (np.arange(width) + 0.5) * (right - left) / width
     y = top - (np.arange(height) + 0.5) * (top - bottom) / height
     grid_x, grid_y = np.meshgrid(x, y)
-    points = _PLATE.transform_points(projection(view), grid_x, grid_y)
-    lon, lat = points[..., 0].ravel(), points[..., 1].ravel()
-    pixels = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat) & _inside(view, grid_x, grid_y))
+    lon, lat, inside = locate(view, grid_x.ravel(), grid_y.ravel())
+    pixels = np.flatnonzero(inside)
     index, weight = interpolation_weights(lat[pixels], lon[pixels], nside)
     return IndexImage(
         (height, width), pixels, index.astype(np.int32), weight.astype(np.float32),
         (float(left), float(right), float(bottom), float(top)),
     )  # fmt: skip
+
+
+def locate(
+    view: View, x: npt.NDArray[Any], y: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Longitude and latitude of points (point,) in projection units, and which lie on the map."""
+    points = _PLATE.transform_points(projection(view), x, y)
+    lon, lat = points[..., 0], points[..., 1]
+    inside = np.isfinite(lon) & np.isfinite(lat) & _inside(view, x, y)
+    return np.where(inside, lon, 0.0), np.where(inside, lat, 0.0), inside
+
+
+def project(
+    view: View, lon: npt.NDArray[Any], lat: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Projection units of points (point,) in degrees; not finite off the map."""
+    points = projection(view).transform_points(_PLATE, lon, lat)
+    return points[..., 0], points[..., 1]
 
 
 @lru_cache(maxsize=16)

@@ -20,8 +20,9 @@ from pear.calendar import iso, utc
 from pear.errors import InputError
 from pear.sphere.grid import nside_from_cells
 from pear.variables import variable
-from service.maps.palette import Style, check_colours, limits_for, style_of
+from service.maps.palette import Kind, Style, check_colours, limits_for, style_of
 from service.maps.projections import IndexImage, View, boundary, index_image, outlines
+from service.maps.wind import draw_wind
 
 _DPI: Final = 100
 WIDTHS: Final = (200, 2000)
@@ -67,8 +68,9 @@ class MapOptions:
         Ends of the colour bar in shown units; None for the variable's own.
     colours
         Colour map; None for the variable's own.
-    difference
-        The values are a difference of two fields: shown without offset, evenly round zero.
+    kind
+        ``field``; ``difference`` of two fields, shown without offset and evenly round zero;
+        ``spread`` of an ensemble, shown without offset from zero up.
     isolines
         Draw isolines where the variable has a spacing.
 
@@ -83,7 +85,7 @@ class MapOptions:
     vmin: float | None = None
     vmax: float | None = None
     colours: str | None = None
-    difference: bool = False
+    kind: Kind = "field"
     isolines: bool = True
 
     def __post_init__(self) -> None:
@@ -104,6 +106,7 @@ def render_map(
     *,
     level: int | None = None,
     options: MapOptions | None = None,
+    wind: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
 ) -> bytes:
     """Draw one field as a PNG with coastlines, colour bar, and init, valid and lead time.
 
@@ -115,6 +118,8 @@ def render_map(
         Variable, by canonical name or alias.
     level
         Pressure level in hPa, for the title; None for surface variables.
+    wind
+        Eastward and northward wind (cell,), m s⁻¹, drawn as arrows.
 
     Raises
     ------
@@ -127,7 +132,7 @@ def render_map(
             f"{name} has {np.count_nonzero(~np.isfinite(values))} values that are not finite",
             field="values",
         )
-    style = style_of(name, difference=options.difference)
+    style = style_of(name, options.kind)
     shown = style.shown(values)
     table = index_image(options.view, options.width - 2 * _SIDE_PIXELS, _nside(values))
     low, high = limits_for(style, shown)
@@ -141,6 +146,8 @@ def render_map(
     _paint(axes, table, table.image(shown), colormaps[options.colours or style.colours], norm)
     if options.isolines and style.isolines is not None:
         _draw_isolines(axes, table, shown, style.isolines)
+    if wind is not None:
+        draw_wind(axes, options.view, table, wind)
     _draw_outlines(axes, options)
     _label(figure, bar, style, norm, options, _heading(name, level, options), title)
     return _png(figure)
@@ -206,7 +213,9 @@ def _draw_outlines(axes: Any, options: MapOptions) -> None:
 def _heading(name: str, level: int | None, options: MapOptions) -> str:
     long_name = variable(name).long_name
     where = long_name if level is None else f"{long_name} at {level} hPa"
-    return f"Difference of {where[0].lower()}{where[1:]}" if options.difference else where
+    where = where if options.kind == "field" else f"{where[0].lower()}{where[1:]}"
+    return {"field": where, "difference": f"Difference of {where}",
+            "spread": f"Ensemble spread of {where}"}[options.kind]  # fmt: skip
 
 
 def _label(

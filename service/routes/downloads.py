@@ -67,8 +67,8 @@ def download(
             413, f"{size} bytes asked for, at most {limit}", field="variables",
             hint="ask for fewer variables or lead times, or a coarser grid; or open the Zarr store",
         )  # fmt: skip
-    etag = etag_of("download", run.id, run.finished_at, chosen, format)
-    name = f"{run.id}.{SUFFIXES[format]}"
+    etag = etag_of("download", store.run, run.finished_at, chosen, format)
+    name = f"{store.run}.{SUFFIXES[format]}"
     headers = {"ETag": etag, "Cache-Control": IMMUTABLE}
     if matches_etag(request, etag):
         return Response(status_code=304, headers=headers)

@@ -12,12 +12,9 @@ from pear.calendar import iso
 from pipelines.catalog import Status
 from service.dependencies import ServicesDep
 from service.errors import ProblemError, documented
-from service.schemas import EvaluationOut, UtcTime, model_time
+from service.schemas import EvaluationOut, Name, UtcTime, model_time
 
 router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"])
-
-
-Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class EvaluationRequest(BaseModel):

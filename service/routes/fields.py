@@ -64,7 +64,7 @@ def get_field(
     index = store.lead_index(lead_time)
 
     def make() -> Answer:
-        field = at_nside(found.reader.field(run.id, chosen.name, at_level, lead_time), nside)
+        field = at_nside(found.reader.field(store.run, chosen.name, at_level, lead_time), nside)
         resolution = nside_from_cells(field.size)
         headers = {
             "PEAR-Run": run.id, "PEAR-Model": run.model, "PEAR-Variable": chosen.name,
@@ -92,5 +92,5 @@ def get_field(
             body = field.astype("<f4").tobytes()
         return Answer(body, "application/octet-stream", tuple(headers.items()))
 
-    key = ("field", chosen.name, at_level, lead_time, format, nside)
+    key = ("field", store.run, chosen.name, at_level, lead_time, format, nside)
     return immutable_answer(request, found.answers, run, key, make)

@@ -96,10 +96,9 @@ async def submit_forecast(
 
 
 def _request(found: Services, body: ForecastRequest) -> Run:
-    options = {"variables": body.variables} if body.variables else None
     run, _ = found.engine.request_forecast(
         model_time(body.init_time), body.lead_hours, model=body.model, analysis=body.analysis,
-        options=options,
+        options=body.options(),
     )  # fmt: skip
     return run
 

@@ -7,12 +7,24 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from pear.calendar import iso
+from pipelines.catalog import Run
 from service.answers import immutable_answer
 from service.caching import Answer
-from service.dependencies import RunDep, ServicesDep, StoreDep
+from service.dependencies import (
+    RunDep,
+    Services,
+    ServicesDep,
+    Statistic,
+    StoreDep,
+    finished_store,
+    run_of,
+)
 from service.errors import documented
+from service.fields import Field, ForecastStore
 from service.maps import MapOptions, MapTitle, render_map
+from service.maps.palette import Kind
 from service.maps.projections import View
+from service.reference import ANALYSIS, other_forecast, verifying_analysis
 from service.routes.fields import LeadTime, Level, VariableName
 
 router = APIRouter(prefix="/v1/forecasts", tags=["maps"])
@@ -40,6 +52,7 @@ def get_map(
     variable: VariableName,
     lead_time: LeadTime,
     level: Level = None,
+    statistic: Statistic = None,
     projection: Annotated[ProjectionName, Query()] = "robinson",
     longitude: Annotated[
         float, Query(ge=-180, le=360, description="Centre of the map, degrees east.")
@@ -55,23 +68,75 @@ def get_map(
         float | None, Query(ge=-1e6, le=1e6, description="High end of the colour bar.")
     ] = None,
     width: Annotated[int, Query(ge=200, le=2000, description="Pixels.")] = 1000,
+    difference: Annotated[
+        str | None,
+        Query(max_length=128, description="Minus `analysis`, or another run for the same time."),
+    ] = None,
+    isolines: Annotated[bool, Query(description="For pressure and geopotential.")] = True,
+    wind: Annotated[
+        bool, Query(description="Arrows of the wind: at that level, or at 10 m.")
+    ] = False,
 ) -> Response:
     """Draw one field of a run at one lead time."""
     chosen, at_level = store.select(variable, level)
     index = store.lead_index(lead_time)
     # Whole degrees are enough, and keep the number of index images small.
     view = View(projection, round(longitude) % 360, round(latitude))
-    options = MapOptions(view, width, vmin, vmax, cmap)
+    kind: Kind = "difference" if difference else "spread" if statistic == "spread" else "field"
+    options = MapOptions(view, width, vmin, vmax, cmap, kind, isolines)
 
     def make() -> Answer:
-        title = MapTitle(f"PEAR {run.model}", store.init_time, lead_time)
-        field = found.reader.field(run.id, chosen.name, at_level, lead_time)
-        png = render_map(field, chosen.name, title, level=at_level, options=options)
+        field = found.reader.field(store.run, chosen.name, at_level, lead_time)
+        if difference is not None:
+            field = field - _reference(
+                found, run, store, difference, chosen.name, at_level, lead_time
+            )
+        title = MapTitle(_title(run, statistic, difference), store.init_time, lead_time)
+        arrows = _wind(found, store, at_level, lead_time) if wind else None
+        png = render_map(field, chosen.name, title, level=at_level, options=options, wind=arrows)
         headers = {
             "PEAR-Run": run.id, "PEAR-Model": run.model, "PEAR-Init-Time": iso(store.init_time),
             "PEAR-Lead-Hours": str(lead_time), "PEAR-Valid-Time": iso(store.valid_times[index]),
         }  # fmt: skip
         return Answer(png, "image/png", tuple(headers.items()))
 
-    key = ("map", chosen.name, at_level, lead_time, options)
+    key = ("map", store.run, chosen.name, at_level, lead_time, options,
+           difference, wind)  # fmt: skip
     return immutable_answer(request, found.answers, run, key, make)
+
+
+def _title(run: Run, statistic: str | None, difference: str | None) -> str:
+    name = f"PEAR {run.model}" + (f" {statistic}" if statistic else "")
+    if difference is None:
+        return name
+    return f"{name} minus {'analysis' if difference == ANALYSIS else difference}"
+
+
+def _reference(
+    found: Services,
+    run: Run,
+    store: ForecastStore,
+    difference: str,
+    name: str,
+    level: int | None,
+    lead_hours: int,
+) -> Field:
+    valid = store.valid_times[store.lead_index(lead_hours)]
+    if difference == ANALYSIS:
+        return verifying_analysis(found.folder, run, name, level, valid, store.nside)
+    other = finished_store(found, run_of(found, difference))
+    return other_forecast(found.reader, other, name, level, valid, store.nside)
+
+
+def _wind(
+    found: Services, store: ForecastStore, level: int | None, lead_hours: int
+) -> tuple[Field, Field]:
+    """Both components of the wind at a level, or at 10 m."""
+    names = ["u_component_of_wind", "v_component_of_wind"]
+    if level is None:
+        names = [f"10m_{name}" for name in names]
+    u, v = (
+        found.reader.field(store.run, name, store.select(name, level)[1], lead_hours)
+        for name in names
+    )
+    return u, v

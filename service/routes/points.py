@@ -87,6 +87,6 @@ def get_point(
             return Answer(body, "application/prs.coverage+json")
         return Answer(to_json(header, store, points, series), "application/json")
 
-    key = ("point", latitude, longitude, variables, levels,
+    key = ("point", store.run, latitude, longitude, variables, levels,
            interpolation, format)  # fmt: skip
     return immutable_answer(request, found.answers, run, key, make)

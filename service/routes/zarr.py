@@ -44,12 +44,12 @@ def get_zarr_file(
     ],
 ) -> Response:
     """Read a file of the store; Range is honoured, so a client reads single chunks of a shard."""
-    root = found.folder.forecast(run.id)
+    root = found.folder.forecast(store.run)
     # What is asked for is looked up among what there is; it never becomes a path.
     file = _files(root, str(run.finished_at)).get(path)
     if file is None:
         raise ProblemError(404, f"the store of run {run.id} has no such key", field="path")
-    etag = etag_of("zarr", run.id, run.finished_at, path)
+    etag = etag_of("zarr", store.run, run.finished_at, path)
     headers = {"ETag": etag, "Cache-Control": IMMUTABLE}
     if matches_etag(request, etag):
         return Response(status_code=304, headers=headers)

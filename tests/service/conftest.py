@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import httpx
+import numpy as np
 import pytest
-from service_world import INIT, NSIDE, SHA, StubEngine, served, write_run, write_scores
+from service_world import (
+    INIT,
+    NSIDE,
+    SHA,
+    StubEngine,
+    served,
+    write_analysis,
+    write_run,
+    write_scores,
+)
 
 from pipelines.catalog import Catalog
 from pipelines.datafolder import DataFolder
@@ -20,10 +30,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
     folder = DataFolder.create(tmp_path_factory.mktemp("data"))
     with Catalog(folder.catalog) as catalog:
         catalog.add_model(SHA, "models/none", nside=NSIDE, step_hours=24, name="made-up")
-        run, _ = catalog.submit_run(SHA[:12], INIT, 240, options={"analysis": "made-up"})
-        catalog.start(run.id, "test")
-        write_run(folder, run)
-        catalog.finish(run.id, owner="test")
+        for init in (INIT - np.timedelta64(1, "D"), INIT):
+            run, _ = catalog.submit_run(SHA[:12], init, 240, options={"analysis": "made-up"})
+            catalog.start(run.id, "test")
+            write_run(folder, run)
+            catalog.finish(run.id, owner="test")
+        write_run(folder, run, ".spread", 0.01)
+        write_analysis(folder)
+        times = INIT + np.arange(4) * np.timedelta64(1, "D")
+        catalog.add_store("made-up", "analyses/made-up.zarr", nside=NSIDE, times=times)
     write_scores(folder)
     return folder
 

@@ -17,7 +17,7 @@ from pear.sphere.grid import centres
 from pear.variables import BY_NAME, PUBLISHED
 from pipelines.catalog import Catalog, Evaluation, Job, Run
 from pipelines.datafolder import DataFolder
-from pipelines.store import ForecastWriter
+from pipelines.store import AnalysisWriter, ForecastWriter
 
 NSIDE = 8
 INIT = np.datetime64("2001-03-01T00:00:00", "s")
@@ -79,21 +79,30 @@ class StubEngine:
         self.up = False
 
 
-def write_run(folder: DataFolder, run: Run) -> None:
+def state(lead_hours: int) -> tuple[np.ndarray, np.ndarray]:
+    """The whole made-up state at one lead: (surface, cell) and (upper, level, cell)."""
+    surface = np.stack([truth(name, None, lead_hours) for name in PUBLISHED.surface])
+    levels = PUBLISHED.levels
+    upper = [np.stack([truth(n, level, lead_hours) for level in levels]) for n in PUBLISHED.upper]
+    return surface, np.stack(upper)
+
+
+def write_run(folder: DataFolder, run: Run, suffix: str = "", scale: float = 1.0) -> None:
+    """Write the store of a run, or of one statistic of its ensemble."""
     leads = np.array(LEADS, "timedelta64[h]")
-    writer = ForecastWriter(
-        folder.forecast(run.id), PUBLISHED, NSIDE, run.init_time, leads, {"title": "made up"}
-    )
+    path = folder.forecast(run.id + suffix)
+    writer = ForecastWriter(path, PUBLISHED, NSIDE, run.init_time, leads, {"title": "made up"})
     for index, lead in enumerate(LEADS):
-        surface = np.stack([truth(name, None, lead) for name in PUBLISHED.surface])
-        upper = np.stack(
-            [
-                np.stack([truth(name, level, lead) for level in PUBLISHED.levels])
-                for name in PUBLISHED.upper
-            ]
-        )
-        writer.write_step(index, surface, upper)
+        writer.write_step(index, *(scale * fields for fields in state(lead)))
     writer.publish()
+
+
+def write_analysis(folder: DataFolder, name: str = "made-up", days: int = 4) -> None:
+    """Write the truth as an analysis, from the init time on."""
+    states = [state(24 * day) for day in range(days)]
+    times = INIT + np.arange(days) * np.timedelta64(1, "D")
+    with AnalysisWriter(folder.analysis(name), PUBLISHED, NSIDE) as writer:
+        writer.append(times, *(np.stack(parts) for parts in zip(*states, strict=True)))
 
 
 def write_scores(folder: DataFolder) -> None:

@@ -230,6 +230,74 @@ def test_map_is_a_png_of_the_size_asked_for(client: httpx.Client, run_id: str) -
     assert answer.content == client.get(url, params={"lead_time": 24, "width": 400}).content
 
 
+def test_differences_and_spread_are_mapped(client: httpx.Client, run_id: str) -> None:
+    url = f"/v1/forecasts/{run_id}/maps/t2m.png"
+    before = client.get("/v1/forecasts?init_time=2001-02-28T00:00:00Z").json()["items"][0]["id"]
+    seen = set()
+    for more in ({}, {"difference": "analysis"}, {"difference": before}, {"statistic": "spread"},
+                 {"wind": "true"}, {"projection": "south_polar"}):  # fmt: skip
+        answer = client.get(url, params={"lead_time": 48, "width": 300, **more})
+        assert answer.status_code == 200, answer.text
+        seen.add(answer.content)
+    assert len(seen) == 6
+    late = client.get(url, params={"lead_time": 240, "difference": "analysis"})
+    assert "2001-03-11" in problem(late, 422)["detail"]
+    problem(client.get(url, params={"lead_time": 24, "difference": "nobody"}), 404)
+
+
+def test_an_ensembles_statistics_are_read_like_a_run(client: httpx.Client, run_id: str) -> None:
+    url = f"/v1/forecasts/{run_id}/fields/t2m?lead_time=24"
+    mean, spread = client.get(url), client.get(f"{url}&statistic=spread")
+    got = np.frombuffer(spread.content, "<f4")
+    np.testing.assert_allclose(got, 0.01 * np.frombuffer(mean.content, "<f4"), rtol=1e-5)
+    assert "spread" in problem(client.get(f"{url}&statistic=q90"), 404)["hint"]
+    problem(client.get(f"{url}&statistic=../x"), 422)
+
+
+def test_idempotency_keys_and_waiting(client: httpx.Client) -> None:
+    """The same idempotency key with another body is refused; waiting ends when it must."""
+    body = {"init_time": "2003-01-01T00:00:00Z", "lead_hours": 24}
+    headers = {"Idempotency-Key": "one", "Prefer": "wait=1"}
+    first = client.post("/v1/forecasts", json=body, headers=headers)
+    assert first.status_code == 202
+    assert first.headers["preference-applied"] == "wait=1"
+    assert client.post("/v1/forecasts", json=body, headers=headers).json() == first.json()
+    other = client.post("/v1/forecasts", json={**body, "lead_hours": 48}, headers=headers)
+    assert problem(other, 422)["field"] == "Idempotency-Key"
+    client.post(f"{first.headers['location']}/cancel")
+
+
+def test_initial_conditions(client: httpx.Client) -> None:
+    document = client.get("/v1/initial-conditions?limit=3").json()
+    times = [each["init_time"] for each in document["items"]]
+    assert times == [f"2001-03-0{day}T00:00:00Z" for day in (4, 3, 2)]
+    assert all(each["complete"] for each in document["items"])
+    rest = client.get("/v1/initial-conditions", params={"cursor": document["next"]}).json()
+    assert [each["init_time"] for each in rest["items"]] == ["2001-03-01T00:00:00Z"]
+    assert rest["next"] is None
+    assert client.get("/v1/initial-conditions?complete=false").json()["items"] == []
+
+
+def test_evaluations_are_jobs_too(client: httpx.Client) -> None:
+    body = {"lead_hours": 48, "init_times": ["2001-03-01T00:00:00Z"]}
+    asked = client.post("/v1/evaluations", json=body)
+    assert asked.status_code == 202
+    link = asked.headers["location"]
+    assert client.get(link).json()["request"]["lead_hours"] == 48
+    assert client.get("/v1/evaluations").json()["items"][0]["id"] == asked.json()["id"]
+    assert client.post(f"{link}/cancel").json()["status"] == "cancelled"
+    problem(client.post(f"{link}/cancel"), 409)
+
+
+def test_scorecard_compares_with_the_baseline(client: httpx.Client) -> None:
+    card = client.get("/v1/scorecard?metric=rmse&baseline=persistence").json()
+    first = card["cells"][0]
+    assert first["gain"] == pytest.approx(1 - first["model"] / first["baseline"])
+    assert len(card["cells"]) == 20
+    acc = client.get("/v1/scorecard?metric=acc&baseline=climatology").json()["cells"][0]
+    assert acc["gain"] == pytest.approx(acc["model"] - acc["baseline"])
+
+
 def test_scores_stand_beside_their_baselines(client: httpx.Client) -> None:
     answer = client.get("/v1/scores", params={"variable": "z500", "metric": "acc"})
     records = answer.json()["records"]

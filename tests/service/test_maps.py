@@ -17,7 +17,15 @@ from pear.errors import InputError
 from pear.sphere.grid import centres
 from service.maps import MapOptions, MapTitle, render_map
 from service.maps.palette import COLOUR_MAPS, limits_for, style_of
-from service.maps.projections import PROJECTIONS, View, boundary, index_image, outlines
+from service.maps.projections import (
+    PROJECTIONS,
+    View,
+    boundary,
+    index_image,
+    locate,
+    outlines,
+)
+from service.maps.wind import arrows
 
 TITLE = MapTitle("pear-0123456789ab", np.datetime64("2001-03-01T00:00:00"), 72)
 NSIDE = 32
@@ -154,7 +162,7 @@ def test_limits_are_round_and_hold_the_bulk() -> None:
 
 
 def test_difference_drops_the_offset() -> None:
-    style = style_of("t2m", difference=True)
+    style = style_of("t2m", "difference")
     np.testing.assert_allclose(style.shown(np.array([0.0, 2.0])), [0.0, 2.0])
     assert style.symmetric
 
@@ -182,3 +190,38 @@ def test_bad_fields_are_refused() -> None:
     with pytest.raises(InputError, match="vmin"):
         render_map(np.zeros(12), "t2m", TITLE, options=MapOptions(vmin=99.0))
     assert "viridis" in COLOUR_MAPS
+
+
+def test_spread_starts_at_zero() -> None:
+    style = style_of("msl", "spread")
+    low, high = limits_for(style, style.shown(np.linspace(20.0, 300.0, 50)))
+    assert low == 0
+    assert high >= 2.9
+
+
+@pytest.mark.parametrize("name", PROJECTIONS)
+def test_wind_arrows_point_where_the_wind_blows(name: str) -> None:
+    """Solid rotation: eastwards everywhere, so along the parallels in every projection."""
+    lat, _ = centres(NSIDE)
+    view = View(name, 0, 50)
+    table = index_image(view, 400, NSIDE)
+    fields = 20 * np.cos(np.radians(lat)), np.zeros_like(lat)
+    x, y, east, north = arrows(view, table, fields)
+    assert x.size > 30
+    _, latitude, inside = locate(view, x, y)
+    assert inside.all()
+    np.testing.assert_allclose(np.hypot(east, north), 20 * np.cos(np.radians(latitude)), rtol=0.01)
+    further = 1e-3 * np.ptp(table.extent[:2]) / 20
+    _, after, inside = locate(view, x + further * east, y + further * north)
+    close = inside & (np.abs(latitude) < 75)
+    np.testing.assert_allclose(after[close], latitude[close], atol=0.15)
+    assert (east > 0).mean() > 0.45
+
+
+def test_wind_changes_the_map_and_nothing_else_is_needed() -> None:
+    field = np.full(12 * NSIDE**2, 280.0)
+    wind = np.full_like(field, 10.0), np.full_like(field, 5.0)
+    options = MapOptions(View("orthographic", 10, 40), 400)
+    assert render_map(field, "t2m", TITLE, options=options, wind=wind) != render_map(
+        field, "t2m", TITLE, options=options
+    )

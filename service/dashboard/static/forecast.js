@@ -28,7 +28,7 @@ function readState() {
   const found = {
     variable: pick("variable", names, names[0]),
     level: Number(pick("level", page.levels, page.levels.includes(500) ? 500 : page.levels[0] ?? 0)),
-    lead: Number(pick("lead", page.leads, page.leads[0])),
+    lead: Number(pick("lead", page.leads, page.leads.find((lead) => lead > 0) ?? page.leads[0])),
     view: pick("view", ["globe", "flat"], "globe"),
     longitude: number("lon", -180, 180, 10),
     latitude: number("lat", -90, 90, 35),
