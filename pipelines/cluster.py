@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import logging
 import os
-from functools import lru_cache
 from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, fire_and_forget
 
 from pear.errors import InputError
-from pipelines.logs import configure_from_environment
 
 _CONNECT_SECONDS = 10
-_OURS = "PEAR_THREADS"
 
 
 def call(path: str, *arguments: Any) -> Any:
@@ -24,19 +20,8 @@ def call(path: str, *arguments: Any) -> Any:
 
     The process that submits work names it only; it never imports what the work needs.
     """
-    _enter()
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)(*arguments)
-
-
-@lru_cache(maxsize=1)
-def _enter() -> None:
-    """Once per worker process: follow the parent's log level, and be quick to leave."""
-    configure_from_environment()
-    if os.environ.get(_OURS):
-        # Taking torch and its friends down in order takes seconds, and a worker has nothing to
-        # lose: what is done is on disk. Registered last, this runs first.
-        atexit.register(os._exit, 0)
 
 
 def default_threads(workers: int) -> int:
@@ -126,6 +111,7 @@ def _local_cluster(workers: int, threads: int) -> LocalCluster:
         # No dashboard, and no argument about its port when several clusters share a machine.
         scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         silence_logs=logging.ERROR,
+        preload=["pipelines.worker"],
         # OpenBLAS serves numpy and scipy only, which hold no long loops in a worker.
-        env={**limits, "OPENBLAS_NUM_THREADS": "1", _OURS: str(threads)},
+        env={**limits, "OPENBLAS_NUM_THREADS": "1", "PEAR_THREADS": str(threads)},
     )

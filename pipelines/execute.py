@@ -15,6 +15,7 @@ from pipelines.cluster import default_threads
 from pipelines.datafolder import DataFolder
 from pipelines.register import refresh
 from pipelines.requests import ForecastRequest
+from pipelines.schedule import Clockwork
 from pipelines.supervisor import Supervisor
 
 
@@ -53,6 +54,8 @@ class Engine:
     adopt
         Whether to take up jobs that nobody works on: those a dead process left, and those that
         other processes queued. A one-off command leaves them to the service.
+    schedules
+        Whether to fire the catalog's schedules; the work is done by the workers.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Engine:
         max_queue: int | None = 64,
         batch: int = 1,
         adopt: bool = True,
+        schedules: bool = False,
     ) -> None:
         self.data = data
         url = catalog_url or str(data.catalog)
@@ -76,6 +80,8 @@ class Engine:
             scheduler, batch, adopt,
         )  # fmt: skip
 
+        self._clockwork = Clockwork(data, self.catalog) if schedules else None
+
     # --- life --------------------------------------------------------------------------------
 
     def start(self) -> Engine:
@@ -84,6 +90,8 @@ class Engine:
         if self._adopt:
             self.recover()
         self._supervisor.start()
+        if self._clockwork is not None:
+            self._clockwork.start(self._supervisor.fire)
         return self
 
     def ready(self, timeout: float | None = 0) -> bool:
@@ -98,6 +106,8 @@ class Engine:
 
     def close(self) -> None:
         """Stop; jobs that were being worked on go back into the queue with the steps they have."""
+        if self._clockwork is not None:
+            self._clockwork.stop()
         self._supervisor.close()
         self.catalog.close()
 
@@ -224,6 +234,10 @@ class Engine:
             if not any(job.active for job in jobs) or (until and time.monotonic() > until):
                 return jobs
             time.sleep(0.1)
+
+    def sleep(self) -> None:
+        """Let the engine work until this process is interrupted."""
+        self._supervisor.join()
 
     def status(self) -> dict[str, Any]:
         """What the engine does now, as JSON: alive, workers, jobs in the cluster, counts."""

@@ -15,7 +15,15 @@ from typing import Any, Final
 from distributed import Future
 
 from pear.errors import InputError
-from pipelines.catalog import Catalog, Evaluation, FinishedError, Job, NotOwnerError, Run
+from pipelines.catalog import (
+    INTERACTIVE,
+    Catalog,
+    Evaluation,
+    FinishedError,
+    Job,
+    NotOwnerError,
+    Run,
+)
 from pipelines.cluster import Cluster, call
 from pipelines.logs import logger
 
@@ -23,6 +31,7 @@ _TASKS: Final = {
     "run": "pipelines.forecast:run_forecasts",
     "evaluation": "pipelines.tasks:run_evaluation",
 }
+_FIRE: Final = "pipelines.tasks:fire_schedule"
 _WARM: Final = "pipelines.forecast:prepare"
 _BEAT: Final = 0.5
 _PATIENCE: Final = timedelta(seconds=10)
@@ -62,8 +71,9 @@ class Supervisor:
         self._futures: dict[str, Future[Any]] = {}
         self._todo: dict[str, tuple[int, int]] = {}
         self._mine: set[str] = set()
+        self._fires: dict[str, Future[Any]] = {}
         self._lock = threading.Lock()
-        self._wake, self._stop, self._up = (threading.Event() for _ in range(3))
+        self._wake, self._stop, self._up, self._fired = (threading.Event() for _ in range(4))
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._refused: InputError | None = None
         self._places, self._keys = itertools.count(), itertools.count()
@@ -95,11 +105,33 @@ class Supervisor:
             raise self._refused
         return self._cluster is not None and self._cluster.alive
 
+    def fire(self, schedule: str) -> None:
+        """Have a worker fire a schedule; once at a time, and only if there are workers."""
+        with self._lock:
+            known = self._fires.get(schedule)
+            if self._cluster is None or (known is not None and known.status == "pending"):
+                return
+            future = self._cluster.client.submit(
+                call, _FIRE, self._root, schedule, self._url, pure=False,
+                key=f"fire-{schedule}-{next(self._keys)}", priority=INTERACTIVE + 1,
+            )  # fmt: skip
+            self._fires[schedule] = future
+        future.add_done_callback(self._end_of_fire)  # type: ignore[no-untyped-call]
+
+    def _end_of_fire(self, _: Future[Any]) -> None:
+        self._fired.set()
+        self.wake()
+
     def status(self) -> dict[str, Any]:
         """Say whether the cluster is alive, how many workers it has and jobs we gave it."""
         cluster = self._cluster
         workers = cluster.workers if cluster is not None else []
         return {"alive": bool(workers), "workers": len(workers), "jobs": len(self._futures)}
+
+    def join(self) -> None:
+        """Wait until the supervisor is closed, or for an interrupt."""
+        while self._thread.is_alive():
+            self._thread.join(1)
 
     def close(self) -> None:
         """Stop; with a cluster of our own, its jobs go back into the queue with their steps."""
@@ -121,9 +153,12 @@ class Supervisor:
                 self._connect()
                 self._reap()
                 self._hand_out()
+                if self._fired.is_set():
+                    self._fired.clear()
+                    self._look_after(timedelta(0))
                 if time.monotonic() - looked > _PATIENCE.total_seconds() / 2:
                     looked = time.monotonic()
-                    self._look_after()
+                    self._look_after(_PATIENCE)
             except Exception as error:  # this thread must outlive a scheduler that is away
                 self._log.warning("engine in trouble", error=f"{type(error).__name__}: {error}")
                 if isinstance(error, InputError) and not self._up.is_set():
@@ -210,8 +245,9 @@ class Supervisor:
             lambda _: self.wake()
         )
 
-    def _look_after(self) -> None:
-        silent = datetime.now(UTC) - _PATIENCE
+    def _look_after(self, patience: timedelta) -> None:
+        """Take up jobs that are owed and have been silent for too long."""
+        silent = datetime.now(UTC) - patience
         for job in self._catalog.active():
             ours = self._adopt or job.id in self._mine
             if ours and job.id not in self._futures and job.updated_at < silent:

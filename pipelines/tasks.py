@@ -10,11 +10,13 @@ from pear.calendar import utc
 from pear.errors import InputError, did_you_mean
 from pipelines.catalog import Evaluation
 from pipelines.climatology import Climatology
+from pipelines.datafolder import DataFolder
 from pipelines.evaluate import evaluate, write
 from pipelines.evaluation.folder import climatology_path, pick
 from pipelines.evaluation.truth import Analysis
 from pipelines.forecast import forecaster_of
-from pipelines.work import Outcome, Work, perform
+from pipelines.schedule import Clockwork
+from pipelines.work import Outcome, Work, open_catalog, perform
 
 _KNOWN = ("analysis", "climatology", "init_times", "lead_hours", "model")
 
@@ -27,6 +29,13 @@ def run_evaluation(root: str, evaluation_id: str, catalog_url: str) -> Outcome:
     evaluation's folder.
     """
     return perform(root, evaluation_id, catalog_url, _evaluate)
+
+
+def fire_schedule(root: str, name: str, catalog_url: str) -> str | None:
+    """Fire a schedule if it is due; returns one line on what came of it, None if it did not."""
+    clockwork = Clockwork(DataFolder.open(root), open_catalog(catalog_url))
+    done = clockwork.fire_if_due(name)
+    return None if done is None else done.summary
 
 
 def _evaluate(work: Work) -> None:

@@ -23,6 +23,7 @@ from pear.cli import (
     keys,
     models,
     runs,
+    schedule,
     serve,
     simulate,
     train,
@@ -54,8 +55,8 @@ def _root(
 
 
 for _verb in (
-    bench, demo, evaluate, forecast, import_checkpoint, ingest, inspect, keys, models, runs, serve,
-    simulate, train,
+    bench, demo, evaluate, forecast, import_checkpoint, ingest, inspect, keys, models, runs,
+    schedule, serve, simulate, train,
 ):  # fmt: skip
     _verb.register(app)
 
