@@ -193,8 +193,8 @@ def _provenance(
 def read_settings(text: str | None) -> tuple[PearConfig | None, dict[str, Any]]:
     """Read ``small``, ``base``, ``published``, or a JSON file, as model and loop settings.
 
-    A JSON document may hold ``model`` (a name, or settings on top of ``small``) and ``training``
-    (settings of the loop).
+    A JSON document may hold ``model`` (a name, or settings on top of ``small``; None is returned
+    where it says nothing) and ``training`` (settings of the loop).
 
     Raises
     ------
@@ -218,9 +218,7 @@ def read_settings(text: str | None) -> tuple[PearConfig | None, dict[str, Any]]:
         raise InputError(f"{path} is no JSON: {error}", field="--config") from error
     if not isinstance(document, dict) or set(document) - {"model", "training"}:
         raise InputError(f"{path} must hold model and training only", field="--config")
-    model = document.get("model", "small")
-    if isinstance(model, str):
-        return read_settings(model)[0], document.get("training", {})
-    return PearConfig.from_dict({**PearConfig.small().to_dict(), **model}), document.get(
-        "training", {}
-    )
+    model, loop = document.get("model"), document.get("training", {})
+    if model is None or isinstance(model, str):
+        return read_settings(model)[0], loop
+    return PearConfig.from_dict({**PearConfig.small().to_dict(), **model}), loop

@@ -9,7 +9,9 @@
 ``restart.npz``
     A spun-up state to start further simulations from.
 
-``python -m pipelines.ship`` makes all of them.
+``python -m pipelines.ship`` makes all of them. What ships was simulated with a land fraction that
+was wrong between 65 and 69° N (land and sea exchanged) and south of 84° S (sea); the model carries
+the land it was trained on. :mod:`pipelines.sources.simulate.land` has been right since.
 """
 
 from __future__ import annotations

@@ -51,10 +51,10 @@ FINE: Final = Packing(
      "t2m": 0.005}, _OFFSET, 12, 1,
 )  # fmt: skip
 COARSE: Final = Packing(
-    {"z": 8.0, "t": 0.04, "u": 0.1, "v": 0.1, "msl": 8.0, "u10": 0.05, "v10": 0.05, "t2m": 0.05},
-    _OFFSET, 9, 9,
+    {"z": 16.0, "t": 0.06, "u": 0.15, "v": 0.15, "msl": 10.0, "u10": 0.08, "v10": 0.08,
+     "t2m": 0.08}, _OFFSET, 7, 9,
 )  # fmt: skip
-"""About 4000 steps over the span of a field: for the sample that ships."""
+"""For the sample that ships: rounding far below a one-day forecast's error (z500: 5 m² s⁻²)."""
 
 
 def write(
@@ -115,7 +115,7 @@ def _field(file: netCDF4.Dataset, name: str, values: Array, packing: Packing) ->
     shape = values.shape
     common: dict[str, Any] = {
         "dimensions": dimensions if values.ndim == 4 else (dimensions[0], *dimensions[2:]),
-        "chunksizes": (1, 1, *shape[2:]) if values.ndim == 4 else (1, *shape[1:]),
+        "chunksizes": (1, *shape[1:]),
         "zlib": True, "shuffle": True, "complevel": packing.level,
     }  # fmt: skip
     attributes = {

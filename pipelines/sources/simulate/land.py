@@ -70,7 +70,7 @@ def polygons(topology: dict[str, Any], name: str = "land") -> list[list[Floats]]
     def ring(indices: list[int]) -> Floats:
         # A negative index ~i is arc i walked backwards (TopoJSON specification, 2.1.4).
         parts = [arcs[i] if i >= 0 else arcs[~i][::-1] for i in indices]
-        return np.concatenate([parts[0]] + [part[1:] for part in parts[1:]])
+        return _unwrapped(np.concatenate([parts[0]] + [part[1:] for part in parts[1:]]))
 
     found: list[list[Floats]] = []
     thing = topology["objects"][name]
@@ -78,6 +78,24 @@ def polygons(topology: dict[str, Any], name: str = "land") -> list[list[Floats]]
         shapes = geometry["arcs"] if geometry["type"] == "MultiPolygon" else [geometry["arcs"]]
         found += [[ring(indices) for indices in shape] for shape in shapes]
     return found
+
+
+def _unwrapped(ring: Floats) -> Floats:
+    """Make the longitudes of a ring continuous and its middle lie in [0, 360).
+
+    A ring that goes round the globe is closed over its pole.
+
+    Rings that cross the antimeridian jump by 360 degrees in the source: taken as they stand they
+    would lay a band of land across all longitudes.
+    """
+    turns = -360.0 * np.cumsum(np.round(np.diff(ring[:, 0], prepend=ring[0, 0]) / 360.0))
+    lon = ring[:, 0] + turns
+    middle = 0.5 * (lon.min() + lon.max())
+    ring = np.stack([lon - 360.0 * np.floor(middle / 360.0), ring[:, 1]], axis=-1)
+    if abs(ring[-1, 0] - ring[0, 0]) < 180.0:
+        return ring
+    pole = 90.0 if ring[:, 1].mean() > 0.0 else -90.0
+    return np.concatenate([ring, [[ring[-1, 0], pole], [ring[0, 0], pole]]])
 
 
 def rasterise(
@@ -93,17 +111,16 @@ def rasterise(
     import shapely
 
     lat, lon = _centres(rows * samples, columns * samples)
-    east = np.where(lon > 180.0, lon - 360.0, lon)
-    mesh_lon, mesh_lat = np.meshgrid(east, lat)
+    mesh_lon, mesh_lat = np.meshgrid(lon, lat)
     inside = np.zeros(mesh_lat.shape, dtype=bool)
     for rings in shapes:
         shape = shapely.Polygon(rings[0], rings[1:])
         west, south, most_east, north = shape.bounds
-        near = (
-            (mesh_lon >= west) & (mesh_lon <= most_east) & (mesh_lat >= south) & (mesh_lat <= north)
-        )
         shapely.prepare(shape)
-        inside[near] |= shapely.contains_xy(shape, mesh_lon[near], mesh_lat[near])
+        for turn in (-360.0, 0.0, 360.0):
+            east = mesh_lon + turn
+            near = (east >= west) & (east <= most_east) & (mesh_lat >= south) & (mesh_lat <= north)
+            inside[near] |= shapely.contains_xy(shape, east[near], mesh_lat[near])
     boxes = inside.reshape(rows, samples, columns, samples)
     return np.asarray(boxes.mean(axis=(1, 3)))
 

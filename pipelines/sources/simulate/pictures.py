@@ -1,0 +1,79 @@
+"""Pictures of a simulated climate: zonal-mean wind, storm tracks, pressure and 2 m warmth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.sources.simulate import land
+from pipelines.sources.simulate.recipe import Floats
+
+if TYPE_CHECKING:
+    from pipelines.sources.simulate.report import Climate
+
+_WINTER, _SUMMER = (12, 1, 2), (6, 7, 8)
+
+
+def draw(climate: Climate, levels: Floats, out: Path) -> list[Path]:
+    """Draw winter and summer side by side, as PNGs in a folder.
+
+    Returns
+    -------
+    list of Path
+        One picture of zonal means, one of maps.
+    """
+    seasons = {name: months for name, months in (("DJF", _WINTER), ("JJA", _SUMMER))
+               if climate.days[np.array(months) - 1].all()}  # fmt: skip
+    if not seasons:
+        return []
+    return [_zonal(climate, levels, out, seasons), _maps(climate, out, seasons)]
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _zonal(climate: Climate, levels: Floats, out: Path, seasons: dict[str, Any]) -> Path:
+    figure, axes = _figure(1, len(seasons), (5.0 * len(seasons), 4.0))
+    for axis, (name, months) in zip(axes[0], seasons.items(), strict=True):
+        wind = climate.mean("u", months)
+        lines = axis.contourf(
+            climate.lat, levels, wind, np.arange(-30.0, 51.0, 5.0), cmap="RdBu_r", extend="both"
+        )
+        warmth = axis.contour(
+            climate.lat, levels, climate.mean("t", months), 10, colors="k", linewidths=0.5
+        )
+        axis.clabel(warmth, fmt="%d", fontsize=6)
+        axis.set(yscale="log", ylim=(1000, 50), title=f"{name}: u (m/s), T (K), simulated")
+        axis.set_yticks([1000, 500, 250, 100, 50], labels=["1000", "500", "250", "100", "50"])
+        figure.colorbar(lines, ax=axis)
+    path = out / "zonal.png"
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def _maps(climate: Climate, out: Path, seasons: dict[str, Any]) -> Path:
+    figure, axes = _figure(3, len(seasons), (6.0 * len(seasons), 9.0))
+    land_lat, land_lon, fraction = land.load()
+    for column, (name, months) in enumerate(seasons.items()):
+        fields = (
+            ("z500 transients (m)", climate.transient(months), "viridis"),
+            ("mean sea level pressure (hPa)", climate.mean("msl_map", months) / 100.0, "RdBu_r"),
+            ("2 m temperature (K)", climate.mean("t2m_map", months), "magma"),
+        )
+        for row, (title, values, colours) in enumerate(fields):
+            axis = axes[row, column]
+            drawn = axis.pcolormesh(climate.lon, climate.lat, values, cmap=colours)
+            axis.contour(land_lon, land_lat, fraction, [0.5], colors="w", linewidths=0.6)
+            axis.set(title=f"{name}: {title}, simulated")
+            figure.colorbar(drawn, ax=axis)
+    path = out / "maps.png"
+    figure.savefig(path, dpi=100)
+    return path

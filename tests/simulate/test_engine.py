@@ -1,0 +1,114 @@
+"""The engine itself: resting air, exact synthesis, resumption. Needs the extra [simulate]."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    pytest.importorskip("dinosaur", reason="needs the extra [simulate]")
+    from pipelines.sources.simulate import dynamics, output, physics, recipe, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[dynamics.Engine]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield dynamics.Engine("T21")
+
+
+@pytest.fixture(scope="module")
+def diagnosis(engine: dynamics.Engine) -> output.Diagnosis:
+    return output.Diagnosis(engine, 7.5)
+
+
+def test_saturation_is_boltons(engine: dynamics.Engine) -> None:
+    # 6.112 hPa over melting ice, 42.4 hPa at 30 °C (Bolton, 1980, table 1 within 0.1 %).
+    for kelvin, vapour in ((273.15, 611.2), (303.15, 4243.0)):
+        wanted = 0.622 * vapour / (1e5 - 0.378 * vapour)
+        assert float(physics.saturation(kelvin, 1e5)) == pytest.approx(wanted, rel=2e-3)
+
+
+def test_solid_rotation_has_its_wind_at_every_latitude_and_none_at_the_poles(
+    engine: dynamics.Engine, diagnosis: output.Diagnosis
+) -> None:
+    # u = U cos(lat) has vorticity 2 U sin(lat) / a: one coefficient in, one field out.
+    speed = 20.0
+    sine = np.sin(np.radians(engine.lat))
+    vorticity = 2.0 * speed / dynamics.SPEED * sine
+    state = engine.rest(0, 80.0)
+    layers = engine.sigma.size
+    modal = np.asarray(engine.grid.to_modal(np.broadcast_to(vorticity, (layers, *sine.shape))))
+    u, v = diagnosis._wind(state.replace(vorticity=modal, divergence=0.0 * modal))
+    wanted = speed * np.cos(np.radians(diagnosis.lat))
+    np.testing.assert_allclose(u[3].mean(axis=0), wanted, atol=2e-3)
+    assert float(np.abs(v).max()) < 2e-3
+
+
+def test_wind_across_the_pole_is_one_vector(
+    engine: dynamics.Engine, diagnosis: output.Diagnosis
+) -> None:
+    state = engine.day(engine.rest(0, 80.0), 80.0)
+    surface, upper = (np.asarray(part) for part in diagnosis.fields(state))
+    assert np.isfinite(surface).all()
+    assert np.isfinite(upper).all()
+    angle = np.radians(diagnosis.lon)
+    for row in (0, -1):
+        wind = upper[3, 5, row]
+        waves = np.stack([np.cos(angle), np.sin(angle)])
+        fit = (2.0 / angle.size * waves @ wind) @ waves
+        np.testing.assert_allclose(wind, fit, atol=1e-3)
+
+
+def test_heights_are_hydrostatic(engine: dynamics.Engine, diagnosis: output.Diagnosis) -> None:
+    state = engine.day(engine.rest(0, 80.0), 80.0)
+    _, upper = (np.asarray(part, dtype=np.float64) for part in diagnosis.fields(state))
+    pressure = np.array([500.0, 400.0])
+    thickness = upper[0, 6] - upper[0, 5]
+    warmth = 0.5 * (upper[2, 5] + upper[2, 6])
+    wanted = recipe.DRY_AIR * warmth * np.log(pressure[0] / pressure[1])
+    np.testing.assert_allclose(thickness, wanted, rtol=4e-3)
+
+
+def test_mass_is_kept_and_seeds_tell_runs_apart(engine: dynamics.Engine) -> None:
+    states = [engine.rest(seed, 80.0) for seed in (0, 0, 1)]
+    for _ in range(2):
+        states = [engine.day(state, 80.0) for state in states]
+    first, again, other = (np.asarray(state.vorticity) for state in states)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    weight = np.asarray(engine.grid.quadrature_weights)
+    pressure = np.exp(np.asarray(engine.grid.to_nodal(states[0].log_surface_pressure)))[0]
+    mean = (pressure * weight).sum() / weight.sum()
+    assert mean == pytest.approx(engine._mass, rel=1e-5)
+
+
+def test_a_stopped_simulation_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    plan = run.Plan("2000-01-30", 7.5, truncation="T21", spin_up=1)
+
+    def stop(advance: float, note: str) -> None:
+        if note.startswith("2000-02-02"):
+            raise KeyboardInterrupt
+
+    whole = run.simulate(tmp_path / "whole", plan, 5)
+    with pytest.raises(KeyboardInterrupt):
+        run.simulate(tmp_path / "broken", plan, 5, stop)
+    resumed = run.simulate(tmp_path / "broken", plan, 5)
+    assert [path.name for path in whole] == [path.name for path in resumed]
+    for a, b in zip(whole, resumed, strict=True):
+        with xr.open_dataset(a) as one, xr.open_dataset(b) as two:
+            xr.testing.assert_identical(one, two)
+            assert one.attrs["simulated"] == "true"
+    longer = run.simulate(tmp_path / "broken", plan, 7)
+    assert len(longer) == 2
+    with xr.open_dataset(longer[-1]) as february:
+        assert february.sizes["valid_time"] == 5
+    assert len(list((tmp_path / "broken").glob("simulated_*.nc"))) == 2

@@ -1,0 +1,162 @@
+"""The numbers of the recipe, the land it stands on, its files and its plans; no JAX needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from pear.errors import InputError
+from pear.variables import LEVELS
+from pipelines.sources.simulate import files, land, recipe, run
+from pipelines.training_data import static_fields
+
+
+def test_land_covers_the_continents_and_a_good_quarter_of_the_globe() -> None:
+    lat, lon, fraction = land.load()
+    area = np.cos(np.radians(lat))[:, None]
+    assert 0.27 < (fraction * area).sum() / (area.sum() * lon.size) < 0.31
+
+    def at(north: float, east: float) -> float:
+        return float(fraction[np.abs(lat - north).argmin(), np.abs(lon - east).argmin()])
+
+    for place in ((23.5, 10.5), (60.5, 100.5), (-25.5, 135.5), (-80.5, 0.5), (40.5, 260.5)):
+        assert at(*place) == 1.0
+    for place in ((0.5, 200.5), (30.5, 320.5), (-50.5, 100.5), (85.5, 0.5)):
+        assert at(*place) == 0.0
+    # Eurasia crosses the antimeridian and Antarctica goes round the pole: neither may leave a
+    # band of land or of sea across all longitudes.
+    assert at(67.5, 100.5) == at(67.5, 182.5) == at(67.5, 210.5) == 1.0
+    assert at(67.5, 0.5) == at(66.5, 334.5) == 0.0
+    assert fraction[lat < -87.0].min() == 1.0
+
+
+def test_a_square_of_topojson_is_rasterised_with_its_hole() -> None:
+    # Two arcs in quantised steps of 10 degrees: a square ring and a hole, delta-coded.
+    topology = {
+        "type": "Topology",
+        "transform": {"scale": [10, 10], "translate": [0, 0]},
+        "arcs": [
+            [[0, 0], [4, 0], [0, 4], [-4, 0], [0, -4]], [[1, 1], [0, 2], [2, 0], [0, -2], [-2, 0]],
+        ],
+        "objects": {"land": {"type": "Polygon", "arcs": [[0], [-2]]}},
+    }  # fmt: skip
+    shapes = land.polygons(topology)
+    got = land.rasterise(shapes, rows=18, columns=36)
+    wanted = np.zeros((18, 36))
+    wanted[9:13, 0:4] = 1.0
+    wanted[10:12, 1:3] = 0.0
+    np.testing.assert_array_equal(got, wanted)
+    with pytest.raises(InputError, match="no TopoJSON with an object 'sea'"):
+        land.polygons(topology, "sea")
+
+
+def test_season_is_warmest_in_july_and_southern_swing_is_damped() -> None:
+    assert recipe.season(185.0) == pytest.approx(1.0)
+    assert recipe.season(185.0 + 365.2425 / 2) == pytest.approx(-1.0)
+    north, south = recipe.season_amplitude(np.array([50.0, -50.0]))
+    assert south == pytest.approx(0.4 * north)
+
+
+def test_rates_are_held_and_suarez_and_humidity_is_drier_where_it_was_too_moist() -> None:
+    sigma = np.array([0.3, 0.7, 1.0])
+    np.testing.assert_allclose(recipe.drag_rate(sigma) * 86_400, [0.0, 0.0, 1.0])
+    equator = recipe.relaxation_rate(sigma, np.zeros(3)) * 86_400
+    np.testing.assert_allclose(1 / equator, [40.0, 40.0, 4.0])
+    at = np.full(2, 0.87)
+    wet = recipe.relative_humidity(at, np.array([0.0, 50.0]), np.zeros(2))
+    assert wet[0] < 0.7 * wet[1]
+    assert recipe.relative_humidity(at, np.array([50.0, 50.0]), np.array([0.0, 1.0]))[1] < wet[1]
+
+
+def test_mountains_stand_where_they_should() -> None:
+    everest = recipe.mountains(np.array(85.0), np.array(34.0))
+    assert 4200 < everest < 5000
+    assert recipe.mountains(np.array(0.0), np.array(-90.0)) > 2500
+    assert recipe.mountains(np.array(180.0), np.array(0.0)) < 10
+    # Andes at 291° E: the same place whether longitude is counted from -180 or 0.
+    assert recipe.mountains(np.array(-69.0), np.array(-20.0)) == pytest.approx(
+        recipe.mountains(np.array(291.0), np.array(-20.0))
+    )
+
+
+def test_static_fields_keep_the_means_of_what_they_come_from() -> None:
+    fields = static_fields(8)
+    assert fields["orography"].shape == (768,)
+    assert 0.27 < fields["land_fraction"].mean() < 0.31
+    fine = static_fields(16)
+    for name in fields:
+        assert fine[name].mean() == pytest.approx(fields[name].mean(), rel=1e-6)
+
+
+def test_months_cut_a_period_at_calendar_months() -> None:
+    cut = list(run.months(np.datetime64("2000-02-27"), 35))
+    assert [(str(m[0]), len(m)) for m in cut] == [
+        ("2000-02-27", 3), ("2000-03-01", 31), ("2000-04-01", 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("spacing", [0.0, 7.0, 50.0, -3.75])
+def test_grids_that_do_not_fit_the_sphere_are_refused(spacing: float) -> None:
+    with pytest.raises(InputError, match="does not divide 180 degrees"):
+        run.Plan("2000-01-01", spacing)
+
+
+def test_a_folder_keeps_to_its_plan(tmp_path: Path) -> None:
+    run._claim(tmp_path, run.Plan("2000-01-01"))
+    run._claim(tmp_path, run.Plan("2000-01-01"))
+    with pytest.raises(InputError, match="holds another simulation"):
+        run._claim(tmp_path, run.Plan("2000-01-01", seed=1))
+    assert json.loads((tmp_path / "plan.json").read_text())["seed"] == 0
+    with pytest.raises(InputError, match="no number of days"):
+        run.simulate(tmp_path, run.Plan("2000-01-01"), 0)
+
+
+def test_files_come_back_within_their_packing_and_say_they_are_simulated(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lat, lon = np.linspace(-90, 90, 9), np.arange(16) * 22.5
+    shapes = {"msl": (2, 9, 16), "z": (2, 13, 9, 16), "q": (2, 13, 9, 16)}
+    scale = {"msl": (101_000.0, 500.0), "z": (50_000.0, 9000.0), "q": (3e-3, 5e-4)}
+    fields = {
+        name: (scale[name][0] + scale[name][1] * rng.standard_normal(shape)).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    times = np.array(["2006-12-31", "2007-01-01"], dtype="datetime64[s]")
+    path = tmp_path / "x.nc"
+    files.write(path, times, lat, lon, fields, {"simulated": "true"}, files.COARSE)
+    with xr.open_dataset(path) as back:
+        assert back.attrs["simulated"] == "true"
+        assert back["latitude"].values[0] == 90.0
+        assert back["pressure_level"].values.tolist() == list(LEVELS)
+        np.testing.assert_array_equal(back["valid_time"].values.astype("datetime64[s]"), times)
+        for name, values in fields.items():
+            got = back[name].values[..., ::-1, :]
+            if name == "q":  # seven mantissa bits
+                np.testing.assert_allclose(got, values, rtol=2.0**-8)
+            else:
+                np.testing.assert_allclose(got, values, atol=0.51 * files.COARSE.step[name])
+    assert not list(tmp_path.glob(".x*"))
+
+
+def test_values_too_wide_to_pack_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    fields = {"msl": np.full((1, 9, 16), 1e7, np.float32)}
+    times = np.array(["2006-12-31"], dtype="datetime64[s]")
+    with pytest.raises(ValueError, match="too wide to pack"):
+        files.write(tmp_path / "x.nc", times, np.linspace(-90, 90, 9), np.arange(16) * 22.5,
+                    fields, {})  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+def test_restart_states_survive_and_others_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "restart_2000-01-01.npz"
+    arrays = {"vorticity": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    run.write_restart(path, np.datetime64("2000-01-01"), arrays)
+    date, back = run.read_restart(path)
+    assert date == np.datetime64("2000-01-01")
+    np.testing.assert_array_equal(back["vorticity"], arrays["vorticity"])
+    (tmp_path / "no.npz").write_text("<html>")
+    with pytest.raises(InputError, match="is no restart state"):
+        run.read_restart(tmp_path / "no.npz")
