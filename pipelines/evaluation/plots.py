@@ -94,7 +94,7 @@ def curves(sums: Mapping[str, ScoreSums], name: str, title: str) -> Figure:
         else:
             axes.set_ylabel(BY_NAME[channel[0]].units, fontsize=8)
             axes.set_ylim(bottom=0)
-    panels[0].legend(fontsize=7, frameon=False)
+    _legend(figure, panels[0])
     return figure
 
 
@@ -117,7 +117,7 @@ def ensemble(single: ScoreSums, members: ScoreSums, title: str) -> Figure:
         axes.set_xlabel("lead, days", fontsize=8)
         axes.set_ylabel(BY_NAME[channel[0]].units, fontsize=8)
         axes.set_ylim(bottom=0)
-    panels[0].legend(fontsize=7, frameon=False)
+    _legend(figure, panels[0])
     return figure
 
 
@@ -177,7 +177,7 @@ def spectra(table: Tables, title: str) -> Figure:
         axes.set_title(label_of(means.channels[k]), fontsize=9)
         axes.set_xlabel("spherical harmonic degree", fontsize=8)
         axes.set_ylim(0, 1.8)
-    panels[0].legend(fontsize=7, frameon=False)
+    _legend(figure, panels[0])
     return figure
 
 
@@ -242,6 +242,14 @@ def _panels(count: int, title: str) -> tuple[Figure, Sequence[Axes]]:
         axes.grid(color="#e6e6e6", lw=0.6)
         axes.tick_params(labelsize=7)
     return figure, panels
+
+
+def _legend(figure: Figure, panel: Axes) -> None:
+    """One legend below all panels, where it hides no line."""
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False
+    )
 
 
 def _image_index(nside: int) -> npt.NDArray[np.int64]:
