@@ -161,7 +161,8 @@ class Supervisor:
                     self._look_after(_PATIENCE)
             except Exception as error:  # this thread must outlive a scheduler that is away
                 self._log.warning("engine in trouble", error=f"{type(error).__name__}: {error}")
-                if isinstance(error, InputError) and not self._up.is_set():
+                # A command gives up on a wrong address; a service waits for its scheduler to come.
+                if isinstance(error, InputError) and not (self._adopt or self._up.is_set()):
                     self._refused = error
                     self._up.set()
                     return
@@ -174,6 +175,7 @@ class Supervisor:
         if self._cluster is not None:
             self._log.warning("lost the scheduler", jobs=len(self._futures))
             self._cluster.close()
+            self._cluster = None
         self._cluster = Cluster(self._workers, self._threads, self._scheduler)
         self._up.set()
         if self._scheduler is None:

@@ -218,7 +218,8 @@ def test_an_engine_that_is_closed_gives_its_runs_back(tmp_path: Path) -> None:
 
 
 def test_an_address_without_a_scheduler_is_a_clear_error(tmp_path: Path) -> None:
-    engine = Engine(make_world(tmp_path / "data"), scheduler="tcp://127.0.0.1:9").start()
+    data = make_world(tmp_path / "data")
+    engine = Engine(data, scheduler="tcp://127.0.0.1:9", adopt=False).start()
     try:
         with pytest.raises(InputError, match="no scheduler answers"):
             engine.ready(WAIT)
