@@ -61,6 +61,36 @@ def model(
         common.console.print(_model_table(report))
 
 
+@bench.command("serve")
+def serve(
+    data: Path = typer.Option(..., "--data", help="Data folder with a finished forecast."),
+    seconds: float = typer.Option(5.0, min=0.5, max=600, help="Length of each load."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
+) -> None:
+    """Time the service's answers beside an empty handler, also while a forecast runs."""
+    from pipelines.datafolder import DataFolder
+    from service.benchmarks import STAGES, measure_service
+
+    folder = DataFolder.open(data)
+    with common.progress("loads", total=STAGES) as tick:
+        report = measure_service(folder.root, seconds, tick)
+    if as_json:
+        common.emit_json(report.to_dict())
+        return
+    rows = Table("", "rate a second", "p50 ms", "p99 ms", "errors")
+    for name, load in (("empty handler", report.empty), ("cached point", report.point),
+                       ("cached point, half rate, rollout", report.steady)):  # fmt: skip
+        rows.add_row(name, f"{load.rate:.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}",
+                     str(load.errors))  # fmt: skip
+    common.console.print(rows)
+    common.console.print(
+        f"cached point / empty handler {report.ratio:.2f}; rollout running: {report.rollout}; "
+        f"healthz p99 {report.health_p99_ms:.1f} ms\nfield {report.field_ms:.1f} ms, again "
+        f"{report.field_cached_ms:.1f} ms; map {report.map_ms:.0f} ms, again "
+        f"{report.map_cached_ms:.1f} ms; first page {report.page_ms:.0f} ms", highlight=False,
+    )  # fmt: skip
+
+
 @bench.command("equivariance")
 def equivariance(
     nside: int = typer.Option(32, help="Resolution of the networks with random weights."),
