@@ -24,7 +24,8 @@ from pear.sphere.grid import cells_of_nside, coarsen
 from pear.variables import BY_NAME, Layout
 from pipelines import contract
 from pipelines.files import DurableStore, publish, sweep, writer_lock
-from pipelines.staging import clear, settle, show, staged_array, staging_folder
+from pipelines.metadata import settle
+from pipelines.staging import clear, show, staged_array, staging_folder
 from pipelines.stored import raw_completeness, stored_layout
 
 Fields = npt.NDArray[np.float32]
@@ -64,7 +65,6 @@ def create_analysis(
         for name in layout.names:
             _create_variable(inner, name, layout, one, 0, per_shard)
     contract.consolidate(group)
-    settle(path)
 
 
 def _create_variable(

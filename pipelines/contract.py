@@ -25,6 +25,7 @@ from pear import __version__
 from pear.errors import InputError
 from pear.sphere.grid import cells_of_nside
 from pear.variables import BY_NAME, VARIABLES, Layout
+from pipelines import metadata
 from pipelines.files import DurableStore
 
 numcodecs.blosc.use_threads = False  # several threads would write the same data in varying order
@@ -183,13 +184,14 @@ def open_group(path: Path) -> Any:
 
 
 def consolidate(group: Any) -> None:
-    """Write the root's consolidated metadata: what readers go by."""
+    """Write the root's consolidated metadata, sealed: what readers go by."""
     with warnings.catch_warnings():
         # Not yet part of the Zarr specification; a reader without it reads the arrays' own files.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        for name in group.group_keys():
-            zarr.consolidate_metadata(group.store, path=name)
         zarr.consolidate_metadata(group.store)
+    root = Path(group.store.root)
+    metadata.write_group(root, metadata.read(root))
+    metadata.settle(root)
 
 
 def add_cells(group: Any, nside: int) -> None:

@@ -7,19 +7,17 @@ the store keeps the old bytes until the commit, and an abandoned write leaves it
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import zarr
 from zarr.storage import StorePath
 
-from pipelines.files import DurableStore, sync_filesystem, sync_folder, write_atomically
-
-META: Final = "zarr.json"
+from pipelines import metadata
+from pipelines.files import DurableStore, sync_filesystem, sync_folder
 
 
 def staging_folder(store: Path) -> Path:
@@ -39,13 +37,22 @@ def staged_array(root: Path, staging: Path, name: str, start: int, stop: int) ->
     name
         Array with time as its first axis.
     """
-    at = staging / name / META
-    metadata = json.loads((at if at.exists() else root / name / META).read_text())
-    metadata["shape"][0] = stop
-    length = int(metadata["chunk_grid"]["configuration"]["chunk_shape"][0])
+    document = _array(root, staging, name)
+    document["shape"][0] = stop
+    length = _shard_length(document)
     for index in range(start // length, (max(stop, start + 1) - 1) // length + 1):
         _link(root / name / "c" / str(index), staging / name / "c" / str(index))
-    return zarr.Array.from_dict(StorePath(DurableStore(staging), name), metadata)
+    return zarr.Array.from_dict(StorePath(DurableStore(staging), name), document)
+
+
+def _array(root: Path, staging: Path, name: str) -> dict[str, Any]:
+    """Metadata of an array, which may be new and lie aside."""
+    aside = (staging / name / metadata.META).exists()
+    return metadata.read((staging if aside else root) / name)
+
+
+def _shard_length(document: dict[str, Any]) -> int:
+    return int(document["chunk_grid"]["configuration"]["chunk_shape"][0])
 
 
 def _link(source: Path, target: Path) -> None:
@@ -77,50 +84,21 @@ def show(
     for name, start, stop in parts:
         _move(root, staging, name, start, stop)
     sync_filesystem(root)
-    document = json.loads((root / META).read_text())
-    arrays = document["consolidated_metadata"]["metadata"]
+    document = metadata.read(root)
+    arrays = metadata.nodes(document)
     for name in added:
-        arrays[name] = json.loads((staging / name / META).read_text())
-    for metadata in arrays.values():
-        if metadata["node_type"] == "array" and metadata.get("dimension_names", [])[:1] == ["time"]:
-            metadata["shape"][0] = length
-    # zarr takes members of a group for one only if they stand side by side
-    document["consolidated_metadata"]["metadata"] = dict(sorted(arrays.items()))
-    write_atomically(root / META, _text(document))
+        arrays[name] = metadata.read(staging / name)
+    for node in arrays.values():
+        if node["node_type"] == "array" and node.get("dimension_names", [])[:1] == ["time"]:
+            node["shape"][0] = length
+    document["consolidated_metadata"]["metadata"] = arrays
+    metadata.write_group(root, document)
     sync_folder(root)
-    settle(root)
-
-
-def settle(root: Path) -> None:
-    """Bring the metadata of single groups and arrays in line with the root's, which counts.
-
-    For readers that do not use the root's; also what is left to do for a writer that was killed
-    just after its commit.
-    """
-    nodes = json.loads((root / META).read_text())["consolidated_metadata"]["metadata"]
-    for name, metadata in nodes.items():
-        wanted = dict(metadata)
-        if metadata["node_type"] == "group":
-            inside = {n.removeprefix(f"{name}/"): m for n, m in nodes.items()
-                      if n.startswith(f"{name}/")}  # fmt: skip
-            wanted["consolidated_metadata"] = {
-                "kind": "inline", "must_understand": False, "metadata": inside,
-            }  # fmt: skip
-        file = root / name / META
-        text = _text(wanted)
-        if not file.exists() or file.read_bytes() != text:
-            file.parent.mkdir(exist_ok=True)
-            write_atomically(file, text)
-
-
-def _text(document: Any) -> bytes:
-    return json.dumps(document, indent=1).encode()
+    metadata.settle(root)
 
 
 def _move(root: Path, staging: Path, name: str, start: int, stop: int) -> None:
-    at = staging / name / META
-    metadata = json.loads((at if at.exists() else root / name / META).read_text())
-    length = int(metadata["chunk_grid"]["configuration"]["chunk_shape"][0])
+    length = _shard_length(_array(root, staging, name))
     for index in range(start // length, (stop - 1) // length + 1):
         source = staging / name / "c" / str(index)
         for file in [source] if source.is_file() else sorted(source.rglob("*")):
@@ -128,6 +106,31 @@ def _move(root: Path, staging: Path, name: str, start: int, stop: int) -> None:
                 target = root / file.relative_to(staging)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(target)
+
+
+def rewrite(root: Path, staging: Path, name: str, start: int, values: Any) -> None:
+    """Replace whole files of an array, whatever is in them, each in one step.
+
+    Parameters
+    ----------
+    start
+        First position along the first axis; a multiple of the shard length.
+    values
+        Everything from there to the end of the array or of a shard.
+    """
+    clear(staging / name)
+    document = metadata.read(root / name)
+    array = zarr.Array.from_dict(StorePath(DurableStore(staging), name), document)
+    if values.ndim:
+        array[start : start + values.shape[0]] = values
+    else:
+        array[...] = values
+    sync_filesystem(staging)
+    for file in sorted((staging / name).rglob("*")):
+        if file.is_file():
+            target = root / file.relative_to(staging)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
 
 
 def clear(staging: Path) -> None:

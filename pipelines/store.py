@@ -15,7 +15,7 @@ from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.sphere.grid import cells_of_nside
 from pear.variables import BY_NAME
-from pipelines import contract
+from pipelines import contract, metadata
 from pipelines.analysis_store import (
     AnalysisWriter,
     create_analysis,
@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _MOST_NAMED = 20
+_NOT_TOLD = ("dggs", metadata.DIGEST)
 
 
 def open_store(path: Path | str, chunks: Any = None, nside: int | None = None) -> xr.Dataset:
@@ -64,6 +65,7 @@ def open_store(path: Path | str, chunks: Any = None, nside: int | None = None) -
     if not path.is_dir():
         raise InputError(f"no store at {path}", field="store", hint="make one with `pear ingest`")
     kind, _, own = stored_layout(path)
+    _require_intact(path)
     group = None if nside in (None, own) else contract.coarser_name(int(nside or own))
     if group is not None and not (path / group).is_dir():
         raise InputError(
@@ -87,6 +89,14 @@ def open_store(path: Path | str, chunks: Any = None, nside: int | None = None) -
         dataset = dataset.isel(channel=present)
         dataset[contract.COMPLETE].attrs["channels"] = [names[i] for i in present]
     return dataset
+
+
+def _require_intact(path: Path) -> None:
+    document = metadata.read(path)
+    if metadata.DIGEST in document["attributes"] and not metadata.intact(document):
+        raise InputError(
+            f"{path}: its metadata are damaged", field="store", hint="run `pear doctor` on it"
+        )
 
 
 def _check(dataset: xr.Dataset, kind: str, nside: int, path: Path) -> None:
@@ -144,7 +154,7 @@ def describe(path: Path | str) -> dict[str, Any]:
         "variables": {name: _describe_variable(group[name]) for name in layout.names},
         "bytes": sum(file.stat().st_size for file in files),
         "files": len(files),
-        "attributes": {k: v for k, v in dataset.attrs.items() if k not in ("dggs",)},
+        "attributes": {k: v for k, v in dataset.attrs.items() if k not in _NOT_TOLD},
     }  # fmt: skip
     if kind == "forecast":
         leads = dataset["prediction_timedelta"].values / np.timedelta64(1, "h")

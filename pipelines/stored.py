@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ def stored_layout(path: Path) -> tuple[str, Layout, int]:
         kind = str(group.attrs["pear_kind"])
         nside = 2 ** int(dict(group.attrs["dggs"])["refinement_level"])
         names = set(group.array_keys())
-        present = np.asarray(group["level"][:]).tolist() if "level" in names else []
+        present = _levels(group) if "level" in names else []
     except (KeyError, OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is no store of PEAR's", field="store",
@@ -60,3 +61,12 @@ def stored_layout(path: Path) -> tuple[str, Layout, int]:
         levels=tuple(order),
     )
     return kind, layout, nside
+
+
+def _levels(group: Any) -> list[int]:
+    """Levels in hPa; those that the completeness names if their own array is damaged."""
+    try:
+        return [int(level) for level in group["level"][:]]
+    except (OSError, ValueError, RuntimeError):
+        channels = group[COMPLETE].attrs["channels"]
+        return sorted({int(name.split("@")[1]) for name in channels if "@" in name})

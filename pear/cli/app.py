@@ -15,6 +15,7 @@ from pear import __version__
 from pear.cli import (
     bench,
     demo,
+    doctor,
     evaluate,
     forecast,
     import_checkpoint,
@@ -55,7 +56,7 @@ def _root(
 
 
 for _verb in (
-    bench, demo, evaluate, forecast, import_checkpoint, ingest, inspect, keys, models, runs,
+    bench, demo, doctor, evaluate, forecast, import_checkpoint, ingest, inspect, keys, models, runs,
     schedule, serve, simulate, train,
 ):  # fmt: skip
     _verb.register(app)
