@@ -10,13 +10,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pipelines.catalog import AGAIN, BATCH, INTERACTIVE, Catalog, Evaluation, Job, Run
+from pipelines.catalog import AGAIN, BATCH, INTERACTIVE, Catalog, Evaluation, Job, Run, Schedule
 from pipelines.cluster import default_threads
 from pipelines.datafolder import DataFolder
+from pipelines.metrics import EngineCollector
 from pipelines.register import refresh
 from pipelines.requests import ForecastRequest
-from pipelines.schedule import Clockwork
+from pipelines.schedule import Clockwork, Performed, checked, following, trigger
 from pipelines.supervisor import Supervisor
+
+__all__ = ["Engine", "EngineCollector", "Performed", "QueueFullError", "following"]
 
 
 class QueueFullError(RuntimeError):
@@ -194,6 +197,39 @@ class Engine:
         if job.active:
             self._supervisor.enqueue(job)
         return job, created
+
+    def add_schedule(self, name: str, cron: str, action: Mapping[str, Any]) -> Schedule:
+        """Enter a schedule, or change the one of this name, after checking all of it.
+
+        Parameters
+        ----------
+        cron
+            Five fields in UTC.
+        action
+            Parts ``ingest``, ``forecast``, ``evaluate``, ``expire`` with the settings of
+            :mod:`pipelines.schedule.actions`.
+
+        Raises
+        ------
+        InputError
+            If the name, the cron line or the action makes no sense.
+        """
+        trigger(cron)
+        self.data.analysis(name)  # refuses what is no name
+        return self.catalog.add_schedule(name, cron, checked(action).to_dict())
+
+    def run_schedule(self, name: str) -> Performed:
+        """Do what a schedule wants now, due or not, and take its jobs up; see also :meth:`wait`.
+
+        Raises
+        ------
+        InputError
+            If there is none, it is being run, or its action fails.
+        """
+        done = Clockwork(self.data, self.catalog).run(name)
+        for job_id in (*done.runs, *done.evaluations):
+            self._supervisor.enqueue(self.catalog.job(job_id))
+        return done
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job: a queued one at once, a running one before its next step."""

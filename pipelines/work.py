@@ -66,6 +66,7 @@ class Work:
         job = self.catalog.set_progress(
             self.job.id, step, total, seconds_per_step=pace, owner=self._owner
         )
+        self._log.debug("step done", step=step, total=total, seconds_per_step=pace)
         if job.cancel_requested:
             raise CancelledWork(self.job.id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -281,6 +282,11 @@ class Catalog(Things):
     def counts(self, kind: JobKind = "runs") -> dict[Status, int]:
         """How many jobs of this kind are in each state."""
         return (self._runs if kind == "runs" else self._evaluations).counts()
+
+    def failures(self) -> dict[str, int]:
+        """How many jobs have failed, by the kind of error."""
+        total = Counter(self._runs.failures()) + Counter(self._evaluations.failures())
+        return dict(sorted(total.items()))
 
     def _jobs(self, job_id: str) -> Jobs[Run] | Jobs[Evaluation]:
         return self._evaluations if job_id.startswith("evaluation-") else self._runs

@@ -102,6 +102,13 @@ class JobReader(Generic[J]):
             found: dict[str, int] = {str(name): int(n) for name, n in connection.execute(query)}
         return {status: found.get(status, 0) for status in STATUSES}
 
+    def failures(self) -> dict[str, int]:
+        """How many jobs have failed, by the kind of error."""
+        kind = sa.func.coalesce(self._table.c.error_kind, "unknown")
+        query = sa.select(kind, sa.func.count()).where(self._table.c.status == "failed")
+        with self._db.read() as connection:
+            return {str(name): int(n) for name, n in connection.execute(query.group_by(kind))}
+
     def log(self, job_id: str) -> list[Event]:
         """Return the job's log, oldest line first."""
         query = sa.select(events).where(events.c.subject == job_id).order_by(events.c.number)

@@ -1,0 +1,79 @@
+"""What the engine tells Prometheus, read from the catalog when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pipelines.catalog import Catalog
+
+_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_RUNS_LOOKED_AT: Final = 1000
+
+
+class EngineCollector(Collector):
+    """Queue depth, pace, failures by reason and age of the newest forecast.
+
+    The catalog is the one place that all processes of the engine write to, so that every process
+    that serves it tells the same, and nothing is lost with a worker.
+
+    Parameters
+    ----------
+    catalog
+        What to read.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        yield self._queue()
+        yield self._pace()
+        yield self._failures()
+        yield from self._age()
+
+    def _queue(self) -> Metric:
+        family = GaugeMetricFamily("pear_queue_depth", "Jobs that wait.", labels=["kind"])
+        family.add_metric(["runs"], self._catalog.counts("runs")["queued"])
+        family.add_metric(["evaluations"], self._catalog.counts("evaluations")["queued"])
+        return family
+
+    def _pace(self) -> Metric:
+        runs = self._catalog.runs(status=("running", "succeeded"), limit=_RUNS_LOOKED_AT).items
+        paces = [run.progress.seconds_per_step for run in runs]
+        known = np.array([pace for pace in paces if pace is not None])
+        family = HistogramMetricFamily(
+            "pear_step_seconds",
+            f"Seconds a step, mean of each of the newest {_RUNS_LOOKED_AT} runs.",
+        )
+        counts = [(str(edge), float((known <= edge).sum())) for edge in _BUCKETS]
+        family.add_metric(
+            [], buckets=[*counts, ("+Inf", float(known.size))], sum_value=float(known.sum())
+        )
+        return family
+
+    def _failures(self) -> Metric:
+        family = GaugeMetricFamily("pear_failed", "Failed jobs by reason.", labels=["reason"])
+        for reason, number in self._catalog.failures().items():
+            family.add_metric([reason], number)
+        return family
+
+    def _age(self) -> Iterator[Metric]:
+        age = GaugeMetricFamily(
+            "pear_newest_forecast_age_seconds", "Time since the newest forecast was finished."
+        )
+        init = GaugeMetricFamily(
+            "pear_newest_forecast_init_timestamp_seconds", "Newest init time that was forecast."
+        )
+        latest = self._catalog.latest_run()
+        if latest is not None and latest.finished_at is not None:
+            age.add_metric([], (datetime.now(UTC) - latest.finished_at).total_seconds())
+            init.add_metric([], float(latest.init_time.astype("datetime64[s]").astype(np.int64)))
+        yield age
+        yield init

@@ -1,0 +1,120 @@
+"""What the engine tells Prometheus, and its log lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pear.errors import InputError
+from pipelines import logs
+from pipelines.catalog import Catalog
+from pipelines.metrics import EngineCollector
+
+DAY = np.datetime64("2001-03-01T00:00:00")
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with Catalog(tmp_path / "catalog.sqlite") as made:
+        made.add_model("ab" * 32, "models/x", nside=8, step_hours=24, name="small")
+        yield made
+
+
+def samples(catalog: Catalog) -> dict[tuple[str, str], float]:
+    registry = CollectorRegistry()
+    registry.register(EngineCollector(catalog))
+    text = generate_latest(registry).decode()
+    return {
+        (sample.name, ",".join(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_an_empty_catalog_has_no_newest_forecast(catalog: Catalog) -> None:
+    found = samples(catalog)
+    assert found["pear_queue_depth", "runs"] == 0
+    assert ("pear_newest_forecast_age_seconds", "") not in found
+    assert found["pear_step_seconds_count", ""] == 0
+
+
+def test_queue_pace_failures_and_age(catalog: Catalog) -> None:
+    for day, pace in enumerate((0.02, 0.5, None)):
+        run, _ = catalog.submit_run("small", DAY + np.timedelta64(day, "D"), 48)
+        catalog.start(run.id, "w")
+        catalog.set_progress(run.id, 1, 2, seconds_per_step=pace, owner="w")
+        if pace is None:
+            catalog.fail(run.id, "step 2: temperature", kind="InputError", owner="w")
+        else:
+            catalog.finish(run.id, owner="w")
+    catalog.submit_run("small", DAY, 72)
+    catalog.submit_evaluation("small", {})
+    found = samples(catalog)
+    assert found["pear_queue_depth", "runs"] == 1
+    assert found["pear_queue_depth", "evaluations"] == 1
+    assert found["pear_failed", "InputError"] == 1
+    assert found["pear_step_seconds_count", ""] == 2
+    assert found["pear_step_seconds_sum", ""] == pytest.approx(0.52)
+    assert found["pear_step_seconds_bucket", "0.01"] == 0
+    assert found["pear_step_seconds_bucket", "0.03"] == 1
+    assert found["pear_step_seconds_bucket", "1.0"] == 2
+    assert 0 <= found["pear_newest_forecast_age_seconds", ""] < 60
+    init = datetime.fromtimestamp(found["pear_newest_forecast_init_timestamp_seconds", ""], UTC)
+    assert init == datetime(2001, 3, 2, tzinfo=UTC)
+
+
+def test_the_age_grows(tmp_path: Path) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=5)
+    with Catalog(tmp_path / "old.sqlite", clock=lambda: long_ago) as catalog:
+        catalog.add_model("ab" * 32, "models/x", nside=8, step_hours=24, name="small")
+        run, _ = catalog.submit_run("small", DAY, 24)
+        catalog.start(run.id, "w")
+        catalog.finish(run.id, owner="w")
+        age = samples(catalog)["pear_newest_forecast_age_seconds", ""]
+    assert age == pytest.approx(5 * 3600, abs=60)
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
+    """The logger of PEAR as it was before, afterwards."""
+    monkeypatch.delenv("PEAR_LOG", raising=False)
+    root = logging.getLogger("pear")
+    level, handlers, propagate = root.level, list(root.handlers), root.propagate
+    root.handlers.clear()
+    yield root
+    root.setLevel(level)
+    root.handlers[:], root.propagate = handlers, propagate
+    monkeypatch.delenv("PEAR_LOG", raising=False)
+
+
+def test_log_lines_are_json_with_the_run_they_are_about(
+    quiet: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("info")
+    log = logs.logger(run_id="run-1")
+    log.info("job started", attempt=2)
+    log.debug("not shown")
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["run_id"], line["attempt"]) == ("job started", "run-1", 2)
+    assert line["level"] == "info"
+    assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
+
+
+def test_a_worker_follows_the_level_of_its_parent(
+    quiet: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.configure_from_environment()
+    assert not quiet.handlers
+    monkeypatch.setenv("PEAR_LOG", "debug")
+    logs.configure_from_environment()
+    assert quiet.level == logging.DEBUG
+    with pytest.raises(InputError, match="log level"):
+        logs.configure("loud")
