@@ -14,6 +14,7 @@ import numpy as np
 import typer
 
 from pear.cli.common import console, emit_json, progress
+from pear.cli.demo_maps import MAPPED, draw
 
 if TYPE_CHECKING:
     from pear.calendar import Times
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
 ANALYSIS = "simulated"
 LEAD_HOURS = 240
 SERVED_RUNS = 3
-MAPPED: tuple[tuple[str, int | None], ...] = (
-    ("geopotential", 500), ("temperature", 850), ("mean_sea_level_pressure", None),
-    ("2m_temperature", None),
-)  # fmt: skip
-MAPPED_LEADS = (24, 120, 240)
 SUMMARY_KEYS = (
     "forecaster", "variable", "level", "lead_days", "acc", "rmse", "mae", "bias",
 )  # fmt: skip
@@ -127,7 +123,7 @@ def fill(out: Path) -> Summary:
     with _timed(seconds, "forecast"):
         summary.runs = _forecast(folder, model.id, inits)
     with _timed(seconds, "maps"):
-        summary.maps = _draw(folder, summary.runs[-1])
+        summary.maps = draw(folder, ANALYSIS, summary.runs[-1])
     return summary
 
 
@@ -186,36 +182,6 @@ def _forecast(folder: DataFolder, model: str, inits: Times) -> list[str]:
         if run.status != "succeeded":
             raise RuntimeError(f"run {run.id} {run.status}: {run.reason}")
     return [run.id for run in runs]
-
-
-def _draw(folder: DataFolder, run: str) -> list[str]:
-    """Draw forecasts of one run and the analyses that verify them, side by side in DIR/maps."""
-    from pipelines.store import open_store
-    from service.maps import MapTitle, render_map
-
-    target = folder.root / "maps"
-    target.mkdir(exist_ok=True)
-    drawn: list[str] = []
-    with open_store(folder.forecast(run)) as forecast, open_store(
-        folder.analysis(ANALYSIS)
-    ) as analysis, progress("maps", 2 * len(MAPPED) * len(MAPPED_LEADS)) as tick:  # fmt: skip
-        init = forecast["time"].values[0]
-        for lead in MAPPED_LEADS:
-            step = np.timedelta64(lead, "h")
-            for source, chosen in (
-                ("PEAR", forecast.isel(time=0).sel(prediction_timedelta=step)),
-                ("analysis", analysis.sel(time=init + step)),
-            ):
-                for name, level in MAPPED:
-                    values = chosen[name] if level is None else chosen[name].sel(level=level)
-                    title = MapTitle(f"{source} (simulated)", init, lead)
-                    png = render_map(values.values, name, title, level=level)
-                    label = name if level is None else f"{name}_{level}hPa"
-                    path = target / f"{label}_day{lead // 24:02d}_{source.lower()}.png"
-                    path.write_bytes(png)
-                    drawn.append(str(path))
-                    tick(1)
-    return drawn
 
 
 def _show(summary: Summary, out: Path) -> None:
