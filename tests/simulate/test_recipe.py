@@ -99,6 +99,18 @@ def test_months_cut_a_period_at_calendar_months() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("restart", "first", "days"),
+    [
+        ("2007-01-01", "2007-01-01", 0), ("2007-01-01", "2007-03-01", 59),
+        ("2007-01-01", "2000-01-01", 0), ("2007-01-01", "2001-07-01", 181),
+        ("2007-01-01", "2012-12-25", 0),
+    ],
+)  # fmt: skip
+def test_a_restart_state_keeps_its_season(restart: str, first: str, days: int) -> None:
+    assert run.days_after(np.datetime64(restart), np.datetime64(first)) == days
+
+
 @pytest.mark.parametrize("spacing", [0.0, 7.0, 50.0, -3.75])
 def test_grids_that_do_not_fit_the_sphere_are_refused(spacing: float) -> None:
     with pytest.raises(InputError, match="does not divide 180 degrees"):

@@ -97,8 +97,8 @@ def describe(climate: Climate, levels: Floats) -> dict[str, Any]:
         )
         swing = means.max(axis=0) - means.min(axis=0)
         for target in (-60, -45, 45, 60):
-            row = int(np.abs(lat - target).argmin())
-            found[f"t2m_annual_range_{target}_K"] = round(float(swing[row]), 1)
+            nearest = int(np.abs(lat - target).argmin())
+            found[f"t2m_annual_range_{target}_K"] = round(float(swing[nearest]), 1)
         tropics = np.abs(lat) <= 10
         found["q850_tropics_g_kg"] = round(
             1e3 * float(climate.mean("q", every)[levels.tolist().index(850)][tropics].mean()), 2

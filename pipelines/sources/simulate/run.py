@@ -72,6 +72,19 @@ def day_of_year(day: np.datetime64) -> float:
     return float(year_phase(day)[0]) * TROPICAL_YEAR_SECONDS / recipe.DAY + 1.0
 
 
+def days_after(restart: np.datetime64, first: np.datetime64) -> int:
+    """Days to run from a restart state to reach a first day, 0…350.
+
+    The state of another year serves as well, if it is put where its season is: at most 15 days
+    too early or late.
+    """
+    gap = float((first - restart) / DAY)
+    year = TROPICAL_YEAR_SECONDS / recipe.DAY
+    if not 0.0 <= gap <= year:
+        gap = (gap + 15.0) % year - 15.0
+    return max(round(gap), 0)
+
+
 def simulate(
     out: Path, plan: Plan, days: int, tick: Any = None, restart: Path | None = None
 ) -> list[Path]:
@@ -88,7 +101,7 @@ def simulate(
     tick
         Called with the number of days done (spin-up included) and a note.
     restart
-        A restart state to start from instead of spinning up; its date decides the season.
+        A restart state to start from instead of spinning up; see :func:`days_after`.
 
     Returns
     -------
@@ -198,8 +211,7 @@ class _Run:
         if restart is not None:
             date, arrays = read_restart(restart)
             state = self.dynamics.unpack(arrays)
-            # The weather of another year serves as well, if the season is near.
-            today = self.plan.first - min(self.plan.spin_up, 30) * DAY if date > wanted else date
+            today = self.plan.first - days_after(date, self.plan.first) * DAY
         else:
             state = self.engine.rest(self.plan.seed, day_of_year(today))
         while today < self.plan.first:
