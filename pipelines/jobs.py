@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time as clock
-from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,13 +18,15 @@ from pear.sphere.grid import cells_of_nside, coarsen
 from pear.sphere.regrid import LatLonGrid, apply, bilinear_to_healpix, conservative_to_healpix
 from pear.variables import BY_NAME
 from pipelines import contract
+from pipelines.ahead import ahead
 from pipelines.plan import OnError, Supply
 from pipelines.report import Refusal
-from pipelines.sources.base import Fields, Slab
+from pipelines.sources.base import Fields
 from pipelines.sources.humidity import specific_humidity
 from pipelines.sources.quantities import RELATIVE_HUMIDITY, check_values
 from pipelines.staging import staged_array
 
+_AHEAD: Final = 2
 _WINDS: Final = ("10m_u_component_of_wind", "10m_v_component_of_wind",
                  "u_component_of_wind", "v_component_of_wind")  # fmt: skip
 
@@ -63,15 +66,15 @@ class Job:
     on_error: OnError
 
 
-@dataclass(frozen=True)
+@dataclass
 class Done:
     """What came of a job: (time, level) fields stored, what was refused, seconds spent."""
 
     variable: str
     stored: npt.NDArray[np.bool_]
     refused: list[Refusal]
-    reading: float
-    seconds: float
+    reading: float = 0.0
+    seconds: float = 0.0
 
 
 def weights(grid: LatLonGrid, nside: int, method: str, variable: str) -> Any:
@@ -100,110 +103,119 @@ def run(job: Job) -> Done:
         out = np.full(shape, np.nan, dtype=np.float32)
     else:
         out = np.asarray(array[where]).reshape(shape)
-    state = _Work(job, out)
-    for supply in job.supplies:
-        for position in range(supply.slab.times.size):
-            state.one_time(supply, position)
-    if state.stored.any():
+    done = Done(job.variable, np.zeros(shape[:2], dtype=bool), [])
+    with closing(ahead(_pieces(job), _AHEAD)) as pieces:
+        for piece in pieces:
+            done.reading += piece.seconds
+            fault = piece.fault or _check(piece)
+            if fault is not None:
+                done.refused.append(_refuse(job, piece, fault))
+                continue
+            matrix = weights(piece.supply.slab.grid, job.nside, job.method, job.variable)
+            out[piece.place] = apply(matrix, piece.values)
+            done.stored[piece.place] = True
+    if done.stored.any():
         values = out if upper else out[:, 0]
         array[where] = values
         for nside in job.coarser:
             name = f"{contract.coarser_name(nside)}/{job.variable}"
             means = staged_array(job.root, job.staging, name, job.start, stop)
             means[where] = coarsen(values, nside)
-    return Done(
-        job.variable, state.stored, state.refused, state.reading, clock.perf_counter() - began
-    )
+    done.seconds = clock.perf_counter() - began
+    return done
 
 
-class _Work:
-    """The state of one job."""
+@dataclass(frozen=True)
+class Piece:
+    """One field as it was read, and where it goes.
 
-    def __init__(self, job: Job, out: Fields) -> None:
-        self.job, self.out = job, out
-        self.stored = np.zeros(out.shape[:2], dtype=bool)
-        self.refused: list[Refusal] = []
-        self.reading = 0.0
-        self._temperature: OrderedDict[tuple[int, int], Fields] = OrderedDict()
+    Attributes
+    ----------
+    place
+        (time, level) within the job.
+    values, temperature
+        (point,); the temperature beside relative humidity.
+    fault
+        Why it could not be read, or None.
+    seconds
+        What reading it took.
+    """
 
-    def one_time(self, supply: Supply, position: int) -> None:
-        """Read, check, regrid the wanted fields of one supply at one of its times."""
-        job, slab = self.job, supply.slab
-        time = slab.times[position]
-        at = int(np.searchsorted(job.times, time))
-        rows = [
-            row for row in range(slab.rows)
-            if slab.present[position, row] and job.wanted[at, self._column(slab, row)]
-        ]  # fmt: skip
-        if not rows:
-            return
-        good, values = self._read(supply, position, rows)
-        if good:
-            matrix = weights(slab.grid, job.nside, job.method, job.variable)
-            columns = [self._column(slab, row) for row in good]
-            self.out[at, columns] = apply(matrix, values)
-            self.stored[at, columns] = True
+    supply: Supply
+    position: int
+    row: int
+    place: tuple[int, int]
+    values: Fields
+    temperature: Fields | None
+    fault: str | None
+    seconds: float
 
-    def _column(self, slab: Slab, row: int) -> int:
-        return self.job.levels.index(slab.levels[row]) if slab.levels else 0
+    @property
+    def level(self) -> int | None:
+        """Pressure level in hPa, or None."""
+        levels = self.supply.slab.levels
+        return levels[self.row] if levels else None
 
-    def _read(self, supply: Supply, position: int, rows: list[int]) -> tuple[list[int], Fields]:
-        """Rows that passed the checks and their values; the others are refused."""
-        began = clock.perf_counter()
+
+def _pieces(job: Job) -> Iterator[Piece]:
+    """Read every wanted field, in order of time."""
+    nothing = np.zeros(0, dtype=np.float32)
+    for supply in job.supplies:
         slab = supply.slab
-        try:
-            values = slab.read(position, rows)
-        except InputError as error:
-            if len(rows) > 1:  # one damaged field must not cost its neighbours
-                parts = [self._read(supply, position, [row]) for row in rows]
-                good = [row for part, _ in parts for row in part]
-                return good, np.concatenate([part for _, part in parts])
-            self._refuse(slab, position, rows[0], error.message)
-            return [], np.zeros((0, slab.grid.size), dtype=np.float32)
-        finally:
-            self.reading += clock.perf_counter() - began
-        good = []
-        for index, row in enumerate(rows):
-            level = slab.levels[row] if slab.levels else None
-            fault = check_values(values[index], slab.quantity, level, slab.conversion)
-            if fault is None and slab.quantity.name == RELATIVE_HUMIDITY:
-                fault = self._moisten(supply, position, row, values[index])
-            if fault is None:
-                good.append(row)
-            else:
-                self._refuse(slab, position, row, fault[0])
-        return good, values[[rows.index(row) for row in good]]
-
-    def _moisten(
-        self, supply: Supply, position: int, row: int, values: Fields
-    ) -> tuple[str, int] | None:
-        """Turn relative into specific humidity in place."""
-        slab = supply.slab
-        level, time = slab.levels[row], slab.times[position]
-        for helper in supply.temperature:
-            at = np.flatnonzero(helper.times == time)
-            if at.size and level in helper.levels:
-                column = helper.levels.index(level)
-                if not helper.present[at[0], column]:
+        for position in range(slab.times.size):
+            at = int(np.searchsorted(job.times, slab.times[position]))
+            for row in range(slab.rows):
+                column = job.levels.index(slab.levels[row]) if slab.levels else 0
+                if not (slab.present[position, row] and job.wanted[at, column]):
                     continue
-                warm = helper.read(int(at[0]), [column])[0]
-                fault = check_values(warm, helper.quantity, level, helper.conversion)
-                if fault is not None:
-                    return f"the temperature beside it: {fault[0]}", fault[1]
-                values[:] = specific_humidity(values, warm, level, slab.centre)
-                low, high = BY_NAME["specific_humidity"].valid_range
-                if not (low <= values.min() and values.max() <= high):
-                    return f"specific humidity up to {values.max():.3g} kg kg-1", 0
-                return None
-        return "there is no temperature at this level and time to make specific humidity", 0
+                began = clock.perf_counter()
+                values, warm, fault = nothing, None, None
+                try:
+                    values = slab.read(position, row)
+                    if slab.quantity.name == RELATIVE_HUMIDITY:
+                        warm = _temperature(supply, position, row)
+                except InputError as error:
+                    fault = error.message
+                seconds = clock.perf_counter() - began
+                yield Piece(supply, position, row, (at, column), values, warm, fault, seconds)
 
-    def _refuse(self, slab: Slab, position: int, row: int, reason: str) -> None:
-        level = slab.levels[row] if slab.levels else None
-        time = iso(slab.times[position])
-        at = "" if level is None else f" at {level} hPa"
-        if self.job.on_error == "stop":
-            raise InputError(
-                f"{slab.source}: {slab.name}{at} at {time}: {reason}", field=slab.name,
-                hint="leave such fields out and marked as missing with --on-error skip",
-            )  # fmt: skip
-        self.refused.append(Refusal(slab.source, self.job.variable, level, time, reason))
+
+def _temperature(supply: Supply, position: int, row: int) -> Fields:
+    """Read the temperature at the time and level of a field of relative humidity."""
+    level, time = supply.slab.levels[row], supply.slab.times[position]
+    for helper in supply.temperature:
+        at = np.flatnonzero(helper.times == time)
+        if at.size and level in helper.levels:
+            column = helper.levels.index(level)
+            if helper.present[at[0], column]:
+                values = helper.read(int(at[0]), column)
+                fault = check_values(values, helper.quantity, level, helper.conversion)
+                if fault is not None:
+                    raise InputError(f"the temperature beside it: {fault}")
+                return values
+    raise InputError("there is no temperature at this level and time to make specific humidity")
+
+
+def _check(piece: Piece) -> str | None:
+    """Judge a field, and turn relative into specific humidity in place."""
+    slab, values = piece.supply.slab, piece.values
+    fault = check_values(values, slab.quantity, piece.level, slab.conversion)
+    if fault is not None or piece.temperature is None or piece.level is None:
+        return fault
+    values[:] = specific_humidity(values, piece.temperature, piece.level, slab.centre)
+    low, high = BY_NAME["specific_humidity"].valid_range
+    if not (low <= values.min() and values.max() <= high):
+        return f"specific humidity up to {values.max():.3g} kg kg-1"
+    return None
+
+
+def _refuse(job: Job, piece: Piece, reason: str) -> Refusal:
+    slab, level = piece.supply.slab, piece.level
+    time = iso(slab.times[piece.position])
+    at = "" if level is None else f" at {level} hPa"
+    if job.on_error == "stop":
+        raise InputError(
+            f"{slab.source}: {slab.name}{at} at {time}: {reason}", field=slab.name,
+            hint="leave such fields out and marked as missing with --on-error skip",
+        )  # fmt: skip
+    return Refusal(slab.source, job.variable, level, time, reason)

@@ -91,6 +91,34 @@ def serve(
     )  # fmt: skip
 
 
+@bench.command("regrid")
+def regrid(
+    rows: int = typer.Option(721, min=3, help="Rows of the fields, from pole to pole."),
+    columns: int = typer.Option(1440, min=4, help="Columns of the fields."),
+    fields: int = typer.Option(65, min=1, help="Fields to regrid."),
+    nside: int = typer.Option(64, help="Resolution of the cells."),
+    repetitions: int = typer.Option(3, min=1, help="Turns; the best of each counts."),
+    times: int = typer.Option(8, min=1, help="Times of the ingestion that is measured."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
+) -> None:
+    """Time regridding beside xarray.interp, and a whole ingestion beside only reading."""
+    from pipelines.benchmarks import measure_ingestion, measure_regrid, to_dict
+
+    with common.progress("turns", total=2 * repetitions) as tick:
+        one = measure_regrid(rows, columns, fields, nside, repetitions, tick=tick)
+        two = measure_ingestion(rows, columns, times, nside, repetitions, tick=tick)
+    if as_json:
+        common.emit_json({"regrid": to_dict(one), "ingestion": to_dict(two)})
+        return
+    common.console.print(
+        f"{fields} fields of {rows} x {columns} to nside {nside}: xarray.interp "
+        f"{one.xarray_interp:.2f} s, pear {one.pear:.2f} s, {one.speedup:.1f} times faster; "
+        f"largest difference {one.largest_difference:.1e}\n{two.fields} fields: only reading "
+        f"{two.reading:.2f} s, whole ingestion {two.ingesting:.2f} s, ratio {two.ratio:.2f}",
+        highlight=False,
+    )
+
+
 @bench.command("equivariance")
 def equivariance(
     nside: int = typer.Option(32, help="Resolution of the networks with random weights."),

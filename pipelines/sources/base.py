@@ -20,8 +20,8 @@ Fields = npt.NDArray[np.float32]
 class Reader(Protocol):
     """Reads the fields of one slab, in any process: it must pickle."""
 
-    def read(self, position: int, rows: Sequence[int]) -> Fields:
-        """Fields at one time: (row, point), decoded, missing values as NaN, units of the file."""
+    def read(self, position: int, row: int) -> Fields:
+        """Return one field: (point,), decoded, missing values as NaN, units of the file."""
 
     def take(self, positions: Sequence[int]) -> Reader:
         """Return the reader of these times alone: what a task carries to its worker."""
@@ -90,9 +90,9 @@ class Slab:
             reader=Rows(self.reader, tuple(rows)),
         )  # fmt: skip
 
-    def read(self, position: int, rows: Sequence[int]) -> Fields:
-        """Fields at one time in the units of the contract: (row, point), float32."""
-        values = self.reader.read(position, rows)
+    def read(self, position: int, row: int) -> Fields:
+        """Return one field in the units of the contract: (point,), float32."""
+        values = self.reader.read(position, row)
         how = self.conversion
         if (how.factor, how.offset) != (1.0, 0.0):
             values = (values.astype(np.float64) * how.factor + how.offset).astype(np.float32)
@@ -106,9 +106,9 @@ class Rows:
     inner: Reader
     kept: tuple[int, ...]
 
-    def read(self, position: int, rows: Sequence[int]) -> Fields:
-        """Fields of the kept rows."""
-        return self.inner.read(position, [self.kept[row] for row in rows])
+    def read(self, position: int, row: int) -> Fields:
+        """Return a field of a kept row."""
+        return self.inner.read(position, self.kept[row])
 
     def take(self, positions: Sequence[int]) -> Rows:
         """Return the same rows at fewer times."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,6 +26,9 @@ _LEVEL: Final = (
     "isobaricInPa", "isobaric",
 )  # fmt: skip
 _BLOCK_BYTES: Final = 256_000_000
+_MOST_BLOCKS: Final = 2
+# Decoded chunks that hold several fields. A job reads in order of time: two are enough.
+_BLOCKS: OrderedDict[Any, npt.NDArray[Any]] = OrderedDict()
 
 
 class Opener(Protocol):
@@ -80,39 +84,45 @@ class ArrayReader:
         """Return the reader of these times alone."""
         return replace(self, positions=tuple(self.positions[p] for p in positions))
 
-    def read(self, position: int, rows: Sequence[int]) -> Fields:
-        """Fields at one time: (row, point)."""
-        array = opened(self.opener)[self.name].isel(dict(self.axes.fixed))
-        wanted = [self.levels[row] for row in rows] if self.levels else [0]
-        at = self.positions[position] if self.axes.time is not None else None
+    def read(self, position: int, row: int) -> Fields:
+        """Return one field: (point,)."""
+        at = self.positions[position] if self.axes.time is not None else 0
+        level = self.levels[row] if self.levels else 0
         try:
-            return _read(array, self.axes, at, wanted)
+            values = self._field(at, level)
         except (OSError, RuntimeError, ValueError, IndexError) as error:
             raise InputError(
                 f"{self.source}: {self.name} cannot be read: {error}", field="file"
             ) from error
+        return np.ascontiguousarray(values.reshape(-1), dtype=np.float32)
 
-
-def _read(array: xr.DataArray, axes: Axes, at: int | None, levels: list[int]) -> Fields:
-    if at is not None:
-        array = array.isel({axes.time: at})
-    if axes.level is None:
-        values = _values(array, axes)[None]
-    else:
-        chunk = _chunk(array, axes.level)
-        if chunk == 1 or len(levels) == 1:
-            values = np.stack([_values(array.isel({axes.level: lev}), axes) for lev in levels])
-        else:  # levels lie in one chunk: decode it once and pick
-            first, last = min(levels), max(levels)
-            block = _values(array.isel({axes.level: slice(first, last + 1)}), axes)
-            values = block[[lev - first for lev in levels]]
-    return np.ascontiguousarray(values.reshape(len(levels), -1), dtype=np.float32)
+    def _field(self, at: int, level: int) -> npt.NDArray[Any]:
+        """Decode one field; where several share a chunk, the chunk is decoded once and kept."""
+        array = opened(self.opener)[self.name]
+        if self.axes.fixed:
+            array = array.isel(dict(self.axes.fixed))
+        places = {self.axes.time: at, self.axes.level: level}
+        sizes = {dim: _chunk(array, dim) for dim in places if dim is not None}
+        shared = int(np.prod(list(sizes.values()))) * array.sizes[self.axes.lat]
+        shared *= array.sizes[self.axes.lon] * array.dtype.itemsize
+        if all(size == 1 for size in sizes.values()) or shared > _BLOCK_BYTES:
+            return _values(array.isel({dim: places[dim] for dim in sizes}), self.axes)
+        first = {dim: places[dim] // size * size for dim, size in sizes.items()}
+        key = (self.opener, self.name, tuple(first.items()))
+        block = _BLOCKS.get(key)
+        if block is None:
+            ranges = {dim: slice(first[dim], first[dim] + size) for dim, size in sizes.items()}
+            block = _values(array.isel(ranges).transpose(*sizes, ...), self.axes)
+            while len(_BLOCKS) >= _MOST_BLOCKS:
+                _BLOCKS.popitem(last=False)
+            _BLOCKS[key] = block
+        return np.asarray(block[tuple(places[dim] - first[dim] for dim in sizes)])
 
 
 def _chunk(array: xr.DataArray, dim: Hashable) -> int:
     """Chunk length along a dimension as stored; 1 if the storage is contiguous."""
     preferred: Any = array.encoding.get("preferred_chunks") or {}
-    return int(preferred.get(dim, 1))
+    return max(1, min(int(preferred.get(dim, 1)), array.sizes[dim]))
 
 
 def _values(array: xr.DataArray, axes: Axes) -> npt.NDArray[Any]:

@@ -66,9 +66,10 @@ class GribReader:
     path: str
     table: npt.NDArray[np.int64]
 
-    def read(self, position: int, rows: Sequence[int]) -> Fields:
-        """Fields at one time."""
-        return np.stack([read_field(self.path, *self.table[position, row]) for row in rows])
+    def read(self, position: int, row: int) -> Fields:
+        """Return one field."""
+        offset, part = self.table[position, row]
+        return read_field(self.path, int(offset), int(part))
 
     def take(self, positions: Sequence[int]) -> GribReader:
         """Return the reader of these times alone."""
@@ -258,7 +259,7 @@ def read_field(path: str, offset: int, part: int) -> Fields:
     InputError
         If the message cannot be decoded.
     """
-    with _handle(path, int(offset), int(part)) as (codes, handle):
+    with _handle(path, offset, part) as (codes, handle):
         try:
             codes.codes_set(handle, "missingValue", _MISSING)
             values = np.asarray(codes.codes_get_values(handle), dtype=np.float64)

@@ -171,10 +171,8 @@ def conversion(quantity: Quantity, stated: Any, name: str, source: str) -> Conve
     return Conversion(factor, offset, text, quantity.units)
 
 
-def check_values(
-    values: Any, quantity: Quantity, level: int | None, how: Conversion
-) -> tuple[str, int] | None:
-    """Judge converted values of one field: None if good, else (what is wrong, missing points).
+def check_values(values: Any, quantity: Quantity, level: int | None, how: Conversion) -> str | None:
+    """Judge converted values of one field: None if good, else what is wrong.
 
     Parameters
     ----------
@@ -184,7 +182,7 @@ def check_values(
     low, high = np.min(values), np.max(values)
     if not (np.isfinite(low) and np.isfinite(high)):
         missing = int((~np.isfinite(values)).sum())
-        return f"{missing} of {values.size} values missing or not finite", missing
+        return f"{missing} of {values.size} values missing or not finite"
     least, most = quantity.limits(level)
     if least <= low and high <= most:
         return None
@@ -192,5 +190,5 @@ def check_values(
     raw = (low - how.offset) / how.factor, (high - how.offset) / how.factor
     for unit, (factor, offset) in _UNITS[quantity.units].items():
         if least <= raw[0] * factor + offset and raw[1] * factor + offset <= most:
-            return f"{text}; they would fit if the file meant {unit} and not {how.stated!r}", 0
-    return f"{text}; the variable is mislabelled or damaged", 0
+            return f"{text}; they would fit if the file meant {unit} and not {how.stated!r}"
+    return f"{text}; the variable is mislabelled or damaged"

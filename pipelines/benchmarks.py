@@ -1,0 +1,201 @@
+"""Measure regridding and ingestion on this machine, beside what everybody has at hand."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from pear.sphere.grid import centres
+from pear.sphere.regrid import (
+    LatLonGrid,
+    apply,
+    bilinear_to_healpix,
+    conservative_to_healpix,
+    global_grid,
+)
+from pipelines.ingest import Settings, ingest
+
+Floats = npt.NDArray[np.float32]
+
+_T0: Final = np.datetime64("2001-01-01T00", "s")
+_LEVELS: Final = (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000)
+
+
+@dataclass(frozen=True)
+class RegridReport:
+    """Best times in seconds, taking turns.
+
+    Attributes
+    ----------
+    xarray_interp, pear
+        The same fields to the same cell centres.
+    speedup
+        Their ratio.
+    largest_difference
+        Largest difference of the two away from the seam, relative to the fields' deviation.
+    weights_bilinear, weights_conservative
+        Building the weights once.
+    """
+
+    rows: int
+    columns: int
+    fields: int
+    nside: int
+    xarray_interp: float
+    pear: float
+    speedup: float
+    largest_difference: float
+    weights_bilinear: float
+    weights_conservative: float | None
+
+
+@dataclass(frozen=True)
+class IngestionReport:
+    """Best times in seconds, taking turns, for the same files.
+
+    Attributes
+    ----------
+    reading
+        Only reading and decoding every field.
+    ingesting
+        A whole ingestion: reading, checking, regridding, writing, committing.
+    ratio
+        The second to the first.
+    """
+
+    rows: int
+    columns: int
+    times: int
+    fields: int
+    megabytes: float
+    reading: float
+    ingesting: float
+    ratio: float
+
+
+def to_dict(report: RegridReport | IngestionReport) -> dict[str, Any]:
+    """Plain values for JSON."""
+    return asdict(report)
+
+
+def waves(grid: LatLonGrid, fields: int) -> Floats:
+    """Smooth fields with a little noise: (field, row, column), deviation near 1."""
+    rng = np.random.default_rng(0)
+    lat, lon = np.deg2rad(grid.lat)[:, None], np.deg2rad(grid.lon)
+    out = np.empty((fields, *grid.shape), dtype=np.float32)
+    for index in range(fields):
+        m, phase = index % 7 + 1, rng.uniform(0, 2 * np.pi)
+        out[index] = np.cos(lat) ** m * np.cos(m * lon + phase) + np.sin((index % 5 + 1) * lat)
+        out[index] += 0.01 * rng.standard_normal(grid.shape, dtype=np.float32)
+    return out
+
+
+def measure_regrid(
+    rows: int = 721, columns: int = 1440, fields: int = 65, nside: int = 64,
+    repetitions: int = 3, conservative: bool = True, tick: Callable[[], Any] | None = None,
+) -> RegridReport:  # fmt: skip
+    """Regrid the same fields by ``xarray.interp`` and by sparse weights.
+
+    Parameters
+    ----------
+    rows, columns, fields
+        The fields; rows run from pole to pole.
+    nside
+        Resolution of the cells.
+    repetitions
+        Turns; the best of each counts.
+    """
+    grid = global_grid(rows, columns)
+    values = waves(grid, fields)
+    lat, lon = centres(nside)
+    array = xr.DataArray(values, dims=("field", "latitude", "longitude"),
+                         coords={"latitude": grid.lat, "longitude": grid.lon})  # fmt: skip
+    points = {
+        "latitude": xr.DataArray(lat, dims="cell"), "longitude": xr.DataArray(lon, dims="cell")
+    }  # fmt: skip
+    bilinear_to_healpix.cache_clear()
+    building, weights = _timed(lambda: bilinear_to_healpix(grid, nside))
+    best = [np.inf, np.inf]
+    theirs = ours = np.zeros(0)
+    for _ in range(repetitions):
+        seconds, theirs = _timed(lambda: array.interp(points, method="linear").values)
+        best[0] = min(best[0], seconds)
+        seconds, ours = _timed(lambda: apply(weights, values.reshape(fields, -1)))
+        best[1] = min(best[1], seconds)
+        if tick is not None:
+            tick()
+    inner = lon <= grid.lon[-1]  # beyond it xarray has no neighbour to the east
+    difference = float(np.abs(theirs - ours)[:, inner].max() / values.std())
+    exact = _timed(lambda: conservative_to_healpix(grid, nside))[0] if conservative else None
+    return RegridReport(
+        rows, columns, fields, nside, best[0], best[1], best[0] / best[1], difference, building,
+        exact,
+    )  # fmt: skip
+
+
+def measure_ingestion(
+    rows: int = 721, columns: int = 1440, times: int = 8, nside: int = 64, repetitions: int = 3,
+    folder: Path | None = None, tick: Callable[[], Any] | None = None,
+) -> IngestionReport:  # fmt: skip
+    """Ingest files as the Climate Data Store gives them, and only read and decode them.
+
+    Compressed NetCDF, one chunk a field, temperature and eastward wind on 13 levels; everything
+    is in the memory of the operating system for both.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        root = Path(name)
+        files = [_write(root / f"{t}.nc", rows, columns, t) for t in range(times)]
+        best = [np.inf, np.inf]
+        for turn in range(repetitions):
+            best[0] = min(best[0], _timed(partial(_read_all, files))[0])
+            store = root / f"{turn}.zarr"
+            best[1] = min(best[1], ingest(files, store, settings=Settings(nside=nside)).seconds)
+            shutil.rmtree(store)
+            if tick is not None:
+                tick()
+        size = sum(file.stat().st_size for file in files) / 1e6
+    fields = times * 2 * len(_LEVELS)
+    return IngestionReport(rows, columns, times, fields, size, best[0], best[1], best[1] / best[0])
+
+
+def _write(path: Path, rows: int, columns: int, time_index: int) -> Path:
+    grid = global_grid(rows, columns)
+    wave = waves(grid, len(_LEVELS))[None]
+    axes = ("valid_time", "pressure_level", "latitude", "longitude")
+    dataset = xr.Dataset(
+        {"t": (axes, 250 + wave, {"units": "K"}), "u": (axes, 10 * wave, {"units": "m s**-1"})},
+        {"valid_time": [_T0 + time_index * np.timedelta64(6, "h")],
+         "pressure_level": ("pressure_level", list(_LEVELS), {"units": "hPa"}),
+         "latitude": grid.lat, "longitude": grid.lon},
+    )  # fmt: skip
+    encoding = {"zlib": True, "complevel": 1, "chunksizes": (1, 1, rows, columns)}
+    dataset.to_netcdf(path, encoding={"t": encoding, "u": encoding})
+    return path
+
+
+def _read_all(files: list[Path]) -> float:
+    """Read and decode every field, one after the other."""
+    total = 0.0
+    for file in files:
+        with xr.open_dataset(file, cache=False) as dataset:
+            for name in ("t", "u"):
+                for level in range(len(_LEVELS)):
+                    field = dataset[name].isel(valid_time=0, pressure_level=level)
+                    total += float(np.asarray(field.values, dtype=np.float32)[0, 0])
+    return total
+
+
+def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.perf_counter()
+    out = function()
+    return time.perf_counter() - began, out
