@@ -14,6 +14,7 @@ import typer
 from pear import __version__
 from pear.cli import (
     bench,
+    bench_rollout,
     demo,
     doctor,
     evaluate,
@@ -56,8 +57,8 @@ def _root(
 
 
 for _verb in (
-    bench, demo, doctor, evaluate, forecast, import_checkpoint, ingest, inspect, keys, models, runs,
-    schedule, serve, simulate, train,
+    bench, bench_rollout, demo, doctor, evaluate, forecast, import_checkpoint, ingest, inspect,
+    keys, models, runs, schedule, serve, simulate, train,
 ):  # fmt: skip
     _verb.register(app)
 

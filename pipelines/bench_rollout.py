@@ -1,0 +1,220 @@
+"""What a roll-out costs beside the bare model, and what workers gain: measured, not promised."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pear.errors import InputError
+from pipelines.catalog import BATCH
+from pipelines.datafolder import DataFolder
+from pipelines.execute import Engine
+
+_START = np.datetime64("2001-03-01T00:00:00")
+_DAY = np.timedelta64(1, "D")
+_MOST_ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class RolloutReport:
+    """Figures of one machine; times in seconds.
+
+    Attributes
+    ----------
+    nside, steps, threads, parameters
+        What was measured.
+    bare_seconds, written_seconds
+        ``steps`` model steps, and the same as a run with every state written and published; the
+        best of the rounds, which take turns in one process.
+    ratio
+        Median over the rounds of written to bare.
+    first_step_seconds
+        From asking a warm engine for a run to its first step on disk.
+    one_worker_rate, two_workers_rate
+        Steps a second over a batch of runs, one thread a worker.
+    speed_up
+        Of two workers over one.
+    """
+
+    nside: int
+    steps: int
+    threads: int
+    parameters: int
+    rounds: int
+    bare_seconds: float
+    written_seconds: float
+    ratio: float
+    first_step_seconds: float
+    one_worker_rate: float
+    two_workers_rate: float
+    speed_up: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON can hold them."""
+        return asdict(self)
+
+
+def measure_rollout(
+    nside: int = 64,
+    steps: int = 10,
+    rounds: int = 3,
+    threads: int | None = None,
+    runs: int = 4,
+    tell: Callable[[str], None] = lambda _: None,
+) -> RolloutReport:
+    """Measure roll-outs of a network of the published size with random weights.
+
+    Parameters
+    ----------
+    nside
+        Resolution; 64 is the published one.
+    steps
+        Length of the roll-outs.
+    rounds
+        How often bare and written roll-outs take turns.
+    threads
+        Of the single process; the machine's cores by default.
+    runs
+        Runs in the batch for one and two workers.
+    tell
+        Told what is being measured.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 1 step or round.
+    """
+    if steps < 1 or not 1 <= rounds <= _MOST_ROUNDS or runs < 2:
+        raise InputError(
+            f"{steps} steps, {rounds} rounds and {runs} runs cannot be measured", field="--rounds",
+            hint=f"at least 1 step, 1 to {_MOST_ROUNDS} rounds, 2 runs",
+        )  # fmt: skip
+    threads = threads or os.cpu_count() or 1
+    folder = Path(tempfile.mkdtemp(prefix="pear-bench-"))
+    try:
+        data = DataFolder.create(folder)
+        tell("making a model and states")
+        parameters = _furnish(data, nside, days=rounds + 2 * runs + 2)
+        bare, written = _alone(data, steps, rounds, threads, tell)
+        first, one = _batch(data, steps, runs, 1, rounds, tell)
+        _, two = _batch(data, steps, runs, 2, rounds + runs, tell)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    ratios = [after / before for before, after in zip(bare, written, strict=True)]
+    return RolloutReport(
+        nside=nside, steps=steps, threads=threads, parameters=parameters, rounds=rounds,
+        bare_seconds=min(bare), written_seconds=min(written), ratio=statistics.median(ratios),
+        first_step_seconds=first, one_worker_rate=one, two_workers_rate=two, speed_up=two / one,
+    )  # fmt: skip
+
+
+def _furnish(data: DataFolder, nside: int, days: int) -> int:
+    """Put a network that changes nothing much and days of made-up weather into a folder."""
+    import torch
+
+    from pear.models import checkpoint
+    from pear.models.config import PearConfig
+    from pear.models.pear import Pear
+    from pear.normalise import Normaliser
+    from pear.variables import BY_NAME, PUBLISHED
+    from pipelines.store import AnalysisWriter
+
+    torch.manual_seed(0)
+    config = PearConfig.published(nside, residual=True)
+    middle = {name: sum(BY_NAME[name].valid_range) / 2 for name in PUBLISHED.names}
+    width = {name: BY_NAME[name].valid_range[1] - middle[name] for name in PUBLISHED.names}
+    depth = len(PUBLISHED.levels)
+    made = Normaliser(
+        PUBLISHED,
+        torch.tensor([middle[name] for name in PUBLISHED.surface]),
+        torch.tensor([width[name] / 10 for name in PUBLISHED.surface]),
+        torch.tensor([[middle[name]] * depth for name in PUBLISHED.upper]),
+        torch.tensor([[width[name] / 10] * depth for name in PUBLISHED.upper]),
+    )
+    model = Pear(config)
+    checkpoint.save(data.model("bench"), model, made, {"name": "bench"})
+    rng, cells = np.random.default_rng(0), 12 * nside**2
+    with AnalysisWriter(data.analysis("bench"), PUBLISHED, nside) as writer:
+        for day in range(days):
+            noise = rng.standard_normal((len(PUBLISHED.channels), cells), dtype=np.float32)
+            scale = [(middle[name], width[name] / 10) for name, _ in PUBLISHED.channels]
+            fields = np.stack([m + s * row for (m, s), row in zip(scale, noise, strict=True)])
+            split = len(PUBLISHED.surface)
+            upper = fields[split:].reshape(1, len(PUBLISHED.upper), depth, cells)
+            writer.append([_START + day * _DAY], fields[None, :split], upper)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _alone(
+    data: DataFolder, steps: int, rounds: int, threads: int, tell: Callable[[str], None]
+) -> tuple[list[float], list[float]]:
+    """Time bare steps and whole runs by turns, in this process."""
+    from pear import runtime
+    from pipelines.catalog import Catalog
+    from pipelines.forecast import forecaster_of, prepare, run_forecast
+    from pipelines.register import refresh
+    from pipelines.requests import ForecastRequest
+    from pipelines.states import read_state
+
+    prepare()
+    runtime.set_threads(threads)
+    bare, written = [], []
+    with Catalog(data.catalog) as catalog:
+        refresh(data, catalog)
+        forecaster = forecaster_of(data, catalog.model())
+        initial = read_state(data.analysis("bench"), _START, forecaster.layout, forecaster.nside)
+        hours = steps * catalog.model().step_hours
+        forecaster.advance(initial)
+        for turn in range(rounds):
+            tell(f"round {turn + 1} of {rounds}: {steps} bare steps, then a run")
+            state, began = initial, time.perf_counter()
+            for _ in range(steps):
+                state = forecaster.advance(state)
+            bare.append(time.perf_counter() - began)
+            request = ForecastRequest.check(data, catalog, _START + turn * _DAY, hours)
+            began = time.perf_counter()
+            run, _ = catalog.submit_run(
+                request.model.id, request.init_time, hours, options=request.options
+            )
+            outcome = run_forecast(str(data.root), run.id, str(data.catalog))
+            written.append(time.perf_counter() - began)
+            if outcome != "succeeded":
+                raise RuntimeError(f"the run {outcome}: {catalog.run(run.id).reason}")
+    return bare, written
+
+
+def _batch(
+    data: DataFolder, steps: int, runs: int, workers: int, day: int, tell: Callable[[str], None]
+) -> tuple[float, float]:
+    """Seconds to the first step of a warm engine, and steps a second over a batch."""
+    with Engine(data, workers=workers, threads=1, max_queue=None) as engine:
+        tell(f"warming an engine with {workers} worker{'s' if workers > 1 else ''}")
+        hours = engine.catalog.model().step_hours
+        day_of = [_START + (day + index) * _DAY for index in range(runs + 1)]
+        # As many short runs as workers: each loads the model once.
+        short = engine.request_forecasts(day_of[:workers], hours)
+        engine.wait([run.id for run, _ in short])
+        tell("asking a warm engine for its first step")
+        began = time.perf_counter()
+        run_id = engine.submit_forecast(None, day_of[-1], hours * 2)
+        while engine.catalog.run(run_id).progress.step < 1:
+            time.sleep(0.005)
+        first = time.perf_counter() - began
+        engine.wait([run_id])
+        tell(f"a batch of {runs} runs on {workers} worker{'s' if workers > 1 else ''}")
+        began = time.perf_counter()
+        batch = engine.request_forecasts(day_of[:runs], hours * steps, priority=BATCH)
+        ended = engine.wait([run.id for run, _ in batch])
+        seconds = time.perf_counter() - began
+        if any(run.status != "succeeded" for run in ended):
+            raise RuntimeError(f"a run of the batch failed: {ended[0].reason}")
+    return first, runs * steps / seconds
