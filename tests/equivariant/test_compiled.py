@@ -49,8 +49,8 @@ def test_it_equals_torch(slots: int, d: int) -> None:
     assert got is not None
     assert got.dtype == torch.bfloat16
     want = in_torch(*half, runs=runs, scale=0.3)
-    # Only the output is rounded: half a unit of its last place.
-    torch.testing.assert_close(got.double(), want, rtol=2**-8, atol=1e-5)
+    # The output is rounded, and where the processor multiplies pairs, the weights are.
+    torch.testing.assert_close(got.double(), want, rtol=2**-8, atol=2**-9 * float(want.abs().max()))
 
 
 @pytest.mark.usefixtures("library")
