@@ -22,7 +22,7 @@ def test_an_error_comes_after_what_was_made_before_it() -> None:
         yield 2
         raise KeyError("three")
 
-    got = []
+    got: list[int] = []
     with pytest.raises(KeyError, match="three"):
         got.extend(ahead(items(), 5))
     stream = ahead(items(), 1)
