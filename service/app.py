@@ -114,6 +114,7 @@ def _start_engine(settings: Settings, folder: DataFolder) -> WorkEngine:
     return Engine(
         folder, catalog_url=settings.catalog, workers=settings.workers,
         scheduler=settings.scheduler, max_queue=settings.queue_limit,
+        schedules=settings.schedules,
     ).start()  # fmt: skip
 
 

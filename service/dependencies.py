@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Path, Query, Request
 
-from pipelines.catalog import Catalog, Evaluation, Job, Run
+from pipelines.catalog import UNAVAILABLE, Catalog, Evaluation, Job, Run, Schedule
 from pipelines.datafolder import DataFolder
+from pipelines.execute import Performed
 from service.caching import Answer, BoundedCache
 from service.errors import ProblemError
 from service.fastlane import Kept
@@ -20,6 +24,7 @@ from service.scores import ScoreBoard
 from service.settings import Settings
 
 _REMEMBERED = 10_000
+_NOTE_SECONDS = 600.0
 
 
 class WorkEngine(Protocol):
@@ -41,6 +46,14 @@ class WorkEngine(Protocol):
         self, model: str | None, request: dict[str, Any], *, total: int = 1
     ) -> tuple[Evaluation, bool]:
         """Ask for an evaluation; the job, and whether it now has to be computed."""
+        ...
+
+    def add_schedule(self, name: str, cron: str, action: Mapping[str, Any]) -> Schedule:
+        """Enter or change a schedule after checking all of it."""
+        ...
+
+    def run_schedule(self, name: str) -> Performed:
+        """Do what a schedule wants now."""
         ...
 
     def cancel(self, job_id: str) -> Job:
@@ -96,6 +109,17 @@ class Services:
             )  # fmt: skip
         while len(self._requests) > _REMEMBERED:
             self._requests.popitem(last=False)
+
+    _read_at: dict[str, float] = field(default_factory=dict)
+
+    def note_read(self, run: str) -> None:
+        """Tell the catalog now and then that a run is being read: retention then leaves it."""
+        now = time.monotonic()
+        if now - self._read_at.get(run, -_NOTE_SECONDS) < _NOTE_SECONDS:
+            return
+        self._read_at[run] = now
+        with suppress(*UNAVAILABLE):
+            self.catalog.note_read(run)
 
     def forget(self, run: str) -> None:
         """Drop everything that is kept of a run: its result is about to go."""
@@ -165,6 +189,7 @@ def finished_store(found: ServicesDep, run: RunDep, statistic: Statistic = None)
             hint="watch its events" if busy else "submit it again",
             headers={"Retry-After": "5"} if busy else {},
         )  # fmt: skip
+    found.note_read(run.id)
     if statistic is None:
         return found.reader.store(run.id)
     kept = statistics_of(found.folder, run.id)

@@ -7,7 +7,9 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from service.errors import PROBLEM
 from service.rules import RULES
+from service.shapes import EXAMPLES
 
 _SCHEME: Final = {
     "type": "apiKey", "in": "header", "name": "X-API-Key",
@@ -24,6 +26,8 @@ def describe(app: FastAPI, keys_required: bool) -> dict[str, Any]:
         for path, verbs in document["paths"].items():
             for method, operation in verbs.items():
                 _describe_key(operation, method.upper(), path, keys_required)
+                _give_examples(operation)
+                _only_problems(operation)
         if keys_required:
             document.setdefault("components", {})["securitySchemes"] = {"key": _SCHEME}
         app.openapi_schema = document
@@ -39,3 +43,20 @@ def _describe_key(operation: dict[str, Any], method: str, path: str, keys_requir
         operation["responses"].pop("401", None)
         if method == "GET":
             operation["responses"].pop("403", None)
+
+
+def _give_examples(operation: dict[str, Any]) -> None:
+    """Give every parameter that must be given a value to try."""
+    for parameter in operation.get("parameters", []):
+        given = parameter["schema"].get("examples")
+        if given:
+            parameter["example"] = given[0]
+        elif parameter["name"] in EXAMPLES:
+            parameter["example"] = EXAMPLES[parameter["name"]]
+
+
+def _only_problems(operation: dict[str, Any]) -> None:
+    """Errors are problem documents alone; FastAPI adds plain JSON beside them."""
+    for status, answer in operation["responses"].items():
+        if int(status) >= 400 and PROBLEM in answer.get("content", {}):
+            answer["content"] = {PROBLEM: answer["content"][PROBLEM]}

@@ -14,7 +14,10 @@ from pear.calendar import iso
 from service.schemas import NOT_OFFICIAL
 
 _TEMPLATES: Final = Jinja2Templates(Path(__file__).parent / "dashboard" / "templates")
-PAGES: Final = (("/", "Forecast"), ("/forecasts", "Runs"), ("/scores", "Scores"), ("/docs", "API"))
+PAGES: Final = (
+    ("/", "Forecast"), ("/forecasts", "Runs"), ("/scores", "Scores"), ("/schedules", "Schedules"),
+    ("/docs", "API"),
+)  # fmt: skip
 
 
 def render(

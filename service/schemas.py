@@ -44,6 +44,15 @@ def wall_clock(time: datetime | None) -> str | None:
     return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _number_only(value: Any) -> Any:
+    """Text and truth values are no numbers, though pydantic would read them as such."""
+    if isinstance(value, str | bool):
+        raise ValueError("write a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number_only)]
+Number = Annotated[float, BeforeValidator(_number_only)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -58,7 +67,7 @@ class ForecastRequest(BaseModel):
     )
 
     init_time: UtcTime = Field(description="Time of the initial state, UTC.")
-    lead_hours: int = Field(
+    lead_hours: Whole = Field(
         default=240,
         ge=1,
         le=24 * 366,
@@ -72,29 +81,31 @@ class ForecastRequest(BaseModel):
         default=None, min_length=1, max_length=16,
         description="Variables to keep, names or aliases; all by default.",
     )  # fmt: skip
-    levels: list[int] | None = Field(
+    levels: list[Whole] | None = Field(
         default=None, min_length=1, max_length=64, description="Levels to keep, hPa."
     )
-    leads: list[int] | None = Field(
+    leads: list[Whole] | None = Field(
         default=None, min_length=1, max_length=400, description="Lead times to keep, hours."
     )
-    members: int = Field(
+    members: Whole = Field(
         default=1, ge=1, le=100, description="Ensemble members; 1 is a single forecast."
     )
     source: Literal["noise", "orbit"] | None = Field(
         default=None, description="Where members come from: noise, or the grid's symmetries."
     )
-    seed: int | None = Field(default=None, ge=0, lt=2**31, description="Of the noise.")
-    amplitude: float | None = Field(
+    seed: Whole | None = Field(default=None, ge=0, lt=2**31, description="Of the noise.")
+    amplitude: Number | None = Field(
         default=None, gt=0, le=10, allow_inf_nan=False,
         description="Noise, in units of each channel's change over a step.",
     )  # fmt: skip
-    quantiles: list[int] | None = Field(
+    quantiles: list[Whole] | None = Field(
         default=None, min_length=1, max_length=9, description="Quantiles to keep, per cent."
     )
-    keep_members: bool | None = Field(default=None, description="Keep every member's forecast.")
+    keep_members: bool | None = Field(
+        default=None, strict=True, description="Keep every member's forecast."
+    )
     symmetrise: bool | None = Field(
-        default=None, description="Average each step over the grid's eight symmetries."
+        default=None, strict=True, description="Average each step over the grid's eight symmetries."
     )
     precision: Literal["float32", "bfloat16"] | None = Field(
         default=None, description="Of the network's products."

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     scheduler: str | None = Field(
         default=None, description="Address of an existing dask scheduler instead of own workers."
     )
+    schedules: bool = Field(default=True, description="Whether to fire the schedules.")
     queue_limit: int = Field(default=64, ge=1, description="Runs that may wait or run at once.")
     max_lead_hours: int = Field(default=15 * 24, ge=1, description="Longest forecast, hours.")
     max_body_bytes: int = Field(default=64 * 1024, ge=1024, description="Largest request body.")

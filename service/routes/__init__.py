@@ -17,6 +17,7 @@ from service.routes import (
     pages,
     points,
     run_pages,
+    schedules,
     scores,
     system,
     zarr,
@@ -26,6 +27,6 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
     module.router
     for module in (
         system, models, initial_conditions, forecasts, points, fields, maps, zarr, downloads,
-        meteo, evaluations, scores, pages, run_pages, login,
+        meteo, evaluations, scores, schedules, pages, run_pages, login,
     )
 )  # fmt: skip

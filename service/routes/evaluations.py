@@ -12,7 +12,7 @@ from pear.calendar import iso
 from pipelines.catalog import Status
 from service.dependencies import ServicesDep
 from service.errors import ProblemError, documented
-from service.schemas import EvaluationOut, Name, UtcTime, model_time
+from service.schemas import EvaluationOut, Name, UtcTime, Whole, model_time
 
 router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"])
 
@@ -31,7 +31,7 @@ class EvaluationRequest(BaseModel):
         default=None, min_length=1, max_length=1000,
         description="Init times, UTC; every one that can be verified by default.",
     )  # fmt: skip
-    lead_hours: int = Field(default=240, ge=1, le=24 * 366, description="Longest lead, hours.")
+    lead_hours: Whole = Field(default=240, ge=1, le=24 * 366, description="Longest lead, hours.")
 
 
 class EvaluationList(BaseModel):

@@ -15,6 +15,7 @@ from service.dependencies import RunDep, ServicesDep, StoreDep
 from service.errors import documented
 from service.fields import at_nside, pack_u16
 from service.schemas import wall_clock
+from service.shapes import FieldForecast, inline
 from service.writers import about, numbers
 
 router = APIRouter(prefix="/v1/forecasts", tags=["fields"])
@@ -37,7 +38,7 @@ Level = Annotated[int | None, Query(ge=1, le=1100, description="Pressure level, 
             "little-endian uint16, value = PEAR-Offset + PEAR-Scale · packed, 65535 is missing.",
             "content": {
                 "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-                "application/json": {"schema": {"type": "object"}},
+                "application/json": {"schema": inline(FieldForecast)},
             },
         },
         304: {"description": "You have it: finished runs never change."},

@@ -13,8 +13,11 @@ from service.dependencies import ServicesDep, finished_store, run_of
 from service.errors import documented
 from service.meteo import DEFAULT, answer, columns
 from service.points import Interpolation, locate, parse_numbers
+from service.shapes import MeteoForecast, inline
 
 router = APIRouter(prefix="/v1/forecast", tags=["points"])
+_ONE = inline(MeteoForecast)
+_ONE_OR_MORE = {"anyOf": [_ONE, {"type": "array", "items": _ONE}]}
 
 
 @router.get(
@@ -24,7 +27,9 @@ router = APIRouter(prefix="/v1/forecast", tags=["points"])
     responses={
         200: {
             "description": "`hourly` holds the model's own steps; one object, or a list.",
-            "content": {"application/json": {"schema": {"type": ["object", "array"]}}},
+            "content": {
+                "application/json": {"schema": {"anyOf": [_ONE, {"type": "array", "items": _ONE}]}}
+            },
         },
         304: {"description": "You have it."},
         **documented(404, 409, 410, 422, 503),

@@ -13,6 +13,7 @@ from service.dependencies import RunDep, ServicesDep, StoreDep
 from service.errors import documented
 from service.points import Interpolation, chosen_series, locate, parse_numbers, read_series
 from service.schemas import wall_clock
+from service.shapes import PointForecast, inline
 from service.writers import about, to_coverage, to_csv, to_json
 
 router = APIRouter(prefix="/v1/forecasts", tags=["points"])
@@ -27,7 +28,7 @@ _LIST = r"^[^,]+(,[^,]+)*$"
         200: {
             "description": "Every variable through all leads, at each point.",
             "content": {
-                "application/json": {"schema": {"type": "object"}},
+                "application/json": {"schema": inline(PointForecast)},
                 "text/csv": {},
                 "application/prs.coverage+json": {"schema": {"type": "object"}},
             },

@@ -16,6 +16,7 @@ from service.dashboard.assets import style_guard
 from service.dependencies import RunDep, Services, ServicesDep
 from service.pages import render, utc_text
 from service.routes.models import get_model
+from service.routes.schedules import list_schedules
 from service.schemas import wall_clock
 
 router = APIRouter(include_in_schema=False)
@@ -76,6 +77,16 @@ def scores_page(request: Request, found: ServicesDep) -> Response:
     }
     page = {"evaluations": evaluations, "names": names, "style_guard": style_guard()}
     return render(request, "scores.html", "/scores", {"page": page})
+
+
+@router.get("/schedules")
+def schedules_page(request: Request, found: ServicesDep) -> Response:
+    """Every schedule with its last and next fire; pause, resume, fire now."""
+    rows = list_schedules(found).items
+    return render(request, "schedules.html", "/schedules", {
+        "schedules": [(row, json.dumps(row.action, indent=1)) for row in rows],
+        "fires": found.settings.schedules,
+    })  # fmt: skip
 
 
 @router.get("/models/{model_id}")

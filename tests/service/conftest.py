@@ -55,8 +55,8 @@ def catalog(data: DataFolder) -> Iterator[Catalog]:
 
 
 @pytest.fixture(scope="session")
-def engine(catalog: Catalog) -> StubEngine:
-    return StubEngine(catalog)
+def engine(catalog: Catalog, data: DataFolder) -> StubEngine:
+    return StubEngine(catalog, data)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +15,9 @@ from fastapi import FastAPI
 
 from pear.sphere.grid import centres
 from pear.variables import BY_NAME, PUBLISHED
-from pipelines.catalog import Catalog, Evaluation, Job, Run
+from pipelines.catalog import Catalog, Evaluation, Job, Run, Schedule
 from pipelines.datafolder import DataFolder
+from pipelines.execute import Engine, Performed
 from pipelines.store import AnalysisWriter, ForecastWriter
 
 NSIDE = 8
@@ -44,8 +45,8 @@ def truth(name: str, level: int | None, lead_hours: int, nside: int = NSIDE) -> 
 class StubEngine:
     """Takes requests into the catalog and leaves the work undone."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog, self.up = catalog, True
+    def __init__(self, catalog: Catalog, data: DataFolder) -> None:
+        self.catalog, self.up, self.data = catalog, True, data
 
     def request_forecast(
         self,
@@ -65,6 +66,12 @@ class StubEngine:
         self, model: str | None, request: dict[str, Any], *, total: int = 1
     ) -> tuple[Evaluation, bool]:
         return self.catalog.submit_evaluation(self.catalog.model(model).id, request, total=total)
+
+    def add_schedule(self, name: str, cron: str, action: Mapping[str, Any]) -> Schedule:
+        return Engine.add_schedule(self, name, cron, action)  # type: ignore[arg-type]
+
+    def run_schedule(self, name: str) -> Performed:
+        return Performed(runs=[self.catalog.runs(limit=1).items[0].id])
 
     def cancel(self, job_id: str) -> Job:
         return self.catalog.cancel(job_id)

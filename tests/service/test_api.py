@@ -289,6 +289,35 @@ def test_evaluations_are_jobs_too(client: httpx.Client) -> None:
     problem(client.post(f"{link}/cancel"), 409)
 
 
+def test_schedules_come_pause_fire_and_go(client: httpx.Client) -> None:
+    body = {"name": "daily", "cron": "30 6 * * *", "action": {"forecast": {"lead_hours": 240}}}
+    made = client.post("/v1/schedules", json=body)
+    assert made.status_code == 201, made.text
+    assert made.json()["next_fire"].endswith("T06:30:00Z")
+    assert made.json()["action"]["forecast"]["lead_hours"] == 240
+    paused = client.patch("/v1/schedules/daily", json={"paused": True}).json()
+    assert (paused["paused"], paused["next_fire"]) == (True, None)
+    assert client.post("/v1/schedules/daily/run").json()["runs"]
+    assert len(client.get("/v1/schedules/daily/runs").json()) >= 2
+    assert [each["name"] for each in client.get("/v1/schedules").json()["items"]] == ["daily"]
+    assert client.delete("/v1/schedules/daily").status_code == 204
+    problem(client.get("/v1/schedules/daily"), 404)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cron": "every day"}, {"cron": "99 * * * *"}, {"name": "../x"}, {"name": ""},
+        {"action": {}}, {"action": {"dance": {}}}, {"action": {"forecast": {"lead": 3}}},
+        {"action": {"ingest": {"sources": ["http://169.254.169.254/"], "store": "x"}}},
+    ],
+)  # fmt: skip
+def test_schedules_that_make_no_sense(client: httpx.Client, change: dict[str, Any]) -> None:
+    body = {"name": "odd", "cron": "0 6 * * *", "action": {"forecast": {}}, **change}
+    problem(client.post("/v1/schedules", json=body), 422)
+    assert client.get("/v1/schedules").json()["items"] == []
+
+
 def test_scorecard_compares_with_the_baseline(client: httpx.Client) -> None:
     card = client.get("/v1/scorecard?metric=rmse&baseline=persistence").json()
     first = card["cells"][0]
@@ -396,3 +425,34 @@ def test_metrics_count_by_route(client: httpx.Client, run_id: str) -> None:
     assert 'route="/v1/forecasts/{run_id}"' in text
     assert run_id not in text
     assert 'pear_jobs{kind="runs",status="succeeded"}' in text
+
+
+def test_every_operation_is_described_with_examples(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    lacking = []
+    for path, verbs in document["paths"].items():
+        for method, operation in verbs.items():
+            where = f"{method} {path}"
+            if not (operation.get("summary") and operation.get("description")):
+                lacking.append(f"{where}: words")
+            lacking += [
+                f"{where}: example of {parameter['name']}"
+                for parameter in operation.get("parameters", [])
+                if parameter["required"] and "example" not in parameter
+            ]
+            body = operation.get("requestBody")
+            if body is not None:
+                name = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                if not document["components"]["schemas"][name].get("examples"):
+                    lacking.append(f"{where}: example of the body")
+            for status, answer in operation["responses"].items():
+                problem_type = list(answer.get("content", {}))
+                if int(status) >= 400 and int(status) != 416 and problem_type != [PROBLEM]:
+                    lacking.append(f"{where}: {status} is {problem_type}")
+    assert lacking == []
+
+
+def test_the_api_page_lists_every_operation(client: httpx.Client) -> None:
+    page = client.get("/docs").text
+    for path in client.get("/openapi.json").json()["paths"]:
+        assert path in page

@@ -191,7 +191,7 @@ def test_map_turns_by_keyboard(browser: Browser, base: str) -> None:
 def test_other_pages_are_whole(browser: Browser, base: str, run_id: str, width: int) -> None:
     for path, wanted in (
         ("/forecasts", "#runs-title"), (f"/forecasts/{run_id}", "ol.log li"),
-        ("/scores", "#card td"),
+        ("/scores", "#card td"), ("/schedules", "#title"),
     ):  # fmt: skip
         watched = Watched(browser, base, width)
         page = watched.open(path)

@@ -33,7 +33,7 @@ def copy(data: DataFolder, tmp_path: Path) -> DataFolder:
 def apart(copy: DataFolder) -> Iterator[httpx.Client]:
     """The service over that copy."""
     with Catalog(copy.catalog) as catalog:
-        app = create_app(Settings(data=copy.root), catalog, StubEngine(catalog))
+        app = create_app(Settings(data=copy.root), catalog, StubEngine(catalog, copy))
         with served(app) as url, httpx.Client(base_url=url, timeout=30) as client:
             yield client
 
