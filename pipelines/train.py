@@ -64,9 +64,16 @@ class Trained:
 
 
 def train(
-    data: Data, out: Path, model: PearConfig, settings: TrainingConfig, *,
-    resume: bool = False, initial: Path | None = None, command: str = "",
-    storage: checkpoint.Storage = "float32", tick: Any = None,
+    data: Data,
+    out: Path,
+    model: PearConfig,
+    settings: TrainingConfig,
+    *,
+    resume: bool = False,
+    initial: Path | None = None,
+    command: str = "",
+    storage: checkpoint.Storage = "float32",
+    tick: Any = None,
 ) -> Trained:
     """Train, and write ``out/checkpoint`` beside the journal (``train.jsonl``, ``resume.pt``).
 

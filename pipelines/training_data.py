@@ -103,7 +103,9 @@ class StoreSource:
 
 
 def open_source(
-    store: Path | str, period: tuple[str, str] | None = None, layout: Layout = PUBLISHED,
+    store: Path | str,
+    period: tuple[str, str] | None = None,
+    layout: Layout = PUBLISHED,
     nside: int | None = None,
 ) -> StoreSource:
     """Open the states of a period, lazily.

@@ -52,7 +52,10 @@ TABLE: dict[str, Room] = {
         ("torch", "numpy", "matplotlib"),
     ),
     "pear.shipped": Room(("pear.shipped", *LEAVES), ()),
-    "pear.cli": Room(("pear", *PACKAGES), ("numpy", "torch", "typer", "rich", "uvicorn", "fastapi", "dask")),
+    "pear.cli": Room(
+        ("pear", *PACKAGES),
+        ("numpy", "torch", "typer", "rich", "uvicorn", "fastapi", "dask"),
+    ),
     "pipelines": Room(
         ("pipelines", "pear"),
         (

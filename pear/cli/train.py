@@ -53,9 +53,7 @@ def train(
     model, given = _settings(store, config, initial, nside)
     asked = {"minutes": minutes, "steps": steps, "rollout": rollout, "learning_rate": rate,
              "batch": batch, "seed": seed}  # fmt: skip
-    data = training.Data(
-        store, _period(period, "--period"), _period(validation, "--validation")
-    )
+    data = training.Data(store, _period(period, "--period"), _period(validation, "--validation"))
     with progress("train", 1.0) as tick:
         done = training.train(
             data, out, model, _loop(given, asked), resume=resume, initial=initial,

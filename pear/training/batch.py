@@ -111,9 +111,7 @@ class Maker:
         self._signs = [FORCINGS[name] for name in model.config.forcings]
 
     @torch.no_grad()
-    def make(
-        self, surface: Array, upper: Array, times: npt.NDArray[np.datetime64]
-    ) -> Batch:
+    def make(self, surface: Array, upper: Array, times: npt.NDArray[np.datetime64]) -> Batch:
         """Standardise (batch, step, …) arrays in physical units and add the forcing.
 
         Raises

@@ -83,7 +83,10 @@ class Samples:
 
     @classmethod
     def of(
-        cls, source: StateSource, rollout: int = 1, period: tuple[str, str] | None = None,
+        cls,
+        source: StateSource,
+        rollout: int = 1,
+        period: tuple[str, str] | None = None,
         step: np.timedelta64 = ONE_DAY,
     ) -> Samples:
         """Collect the samples of a source that lie wholly inside a period.

@@ -58,8 +58,13 @@ COARSE: Final = Packing(
 
 
 def write(
-    path: Path, times: Times, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64],
-    fields: Mapping[str, Array], attributes: Mapping[str, str], packing: Packing = FINE,
+    path: Path,
+    times: Times,
+    lat: npt.NDArray[np.float64],
+    lon: npt.NDArray[np.float64],
+    fields: Mapping[str, Array],
+    attributes: Mapping[str, str],
+    packing: Packing = FINE,
 ) -> None:
     """Write one file under a temporary name, then rename it.
 

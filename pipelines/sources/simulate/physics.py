@@ -68,7 +68,11 @@ def equilibrium(pressure: Any, sigma: recipe.Floats, surface: Surface, season: A
 
 
 def moist_step(
-    temperature: Any, humidity: Any, target_temperature: Any, pressure: Any, dt: float,
+    temperature: Any,
+    humidity: Any,
+    target_temperature: Any,
+    pressure: Any,
+    dt: float,
     rates: tuple[recipe.Floats, recipe.Floats, recipe.Floats],
 ) -> tuple[Any, Any]:
     """Relax temperature and humidity implicitly, then condense what is above saturation.
