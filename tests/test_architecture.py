@@ -240,6 +240,6 @@ def test_files_stay_readable() -> None:
     long = {
         name: lines
         for name, path in modules()
-        if (lines := len(path.read_text().splitlines())) > 320
+        if (lines := len(path.read_text().splitlines())) > 340
     }
-    assert not long, f"over 320 lines, split them: {long}"
+    assert not long, f"over 340 lines, split them: {long}"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
-from starlette.background import BackgroundTask
+from starlette.types import Receive, Scope, Send
 
 from service.caching import IMMUTABLE, etag_of, matches_etag
 from service.dependencies import RunDep, Services, ServicesDep, StoreDep
@@ -20,6 +20,19 @@ from service.fields import ForecastStore
 router = APIRouter(prefix="/v1/forecasts", tags=["downloads"])
 _AT_ONCE = threading.BoundedSemaphore(2)
 """Files made at the same time; each holds its values in memory once."""
+
+
+class _OneTimeFile(FileResponse):
+    """A file that is gone once it was sent, refused (a bad Range) or given up by the client.
+
+    A background task would run in the first case only.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            Path(self.path).unlink(missing_ok=True)
 
 
 @router.get(
@@ -73,9 +86,8 @@ def download(
     if matches_etag(request, etag):
         return Response(status_code=304, headers=headers)
     target = _make(found, store, chosen, run.model, format)
-    return FileResponse(
-        target, media_type=MEDIA_TYPES[format], filename=name, headers=headers,
-        background=BackgroundTask(target.unlink, missing_ok=True),
+    return _OneTimeFile(
+        target, media_type=MEDIA_TYPES[format], filename=name, headers=headers
     )  # fmt: skip
 
 

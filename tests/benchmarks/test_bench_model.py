@@ -118,4 +118,5 @@ print(faults() - before)
         if done.returncode == 77:
             pytest.skip("no glibc here")
         counts[way] = int(done.stdout)
-    assert counts["keep"] < counts["leave"] / 10
+    # The heap still grows a few times before it holds; without the setting the ratio is 1.
+    assert counts["keep"] < counts["leave"] / 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
 import time
@@ -94,22 +95,23 @@ def test_what_is_there_is_not_done_again(demo: Any) -> None:
 
 def test_the_folder_is_served(demo: Any) -> None:
     out, summary = demo
-    server = subprocess.Popen(
-        [sys.executable, "-m", "pear", "serve", "--data", str(out), "--port", "0"],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        url = _address(server)
-        _wait_ready(url)
-        runs = json.load(urllib.request.urlopen(f"{url}/v1/forecasts"))
-        listed = runs.get("forecasts") or runs.get("items")
-        assert {run["id"] for run in listed} >= set(summary["runs"])
-        page = urllib.request.urlopen(url).read().decode()
-        assert "<html" in page
-        assert "simulated" in page.lower()
-    finally:
-        server.terminate()
-        assert server.wait(timeout=60) == 0
+    command = [sys.executable, "-m", "pear", "serve", "--data", str(out), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            url = _address(server)
+            _wait_ready(url)
+            with urllib.request.urlopen(f"{url}/v1/forecasts") as answer:
+                document = json.load(answer)
+            listed = document.get("forecasts") or document.get("items")
+            assert {run["id"] for run in listed} >= set(summary["runs"])
+            with urllib.request.urlopen(url) as answer:
+                page = answer.read().decode()
+            assert "<html" in page
+            assert "simulated" in page.lower()
+        finally:
+            server.terminate()
+            # Drained, then ended by the signal it was sent, as supervisors expect.
+            assert server.wait(timeout=60) in (0, -signal.SIGTERM)
 
 
 def _address(server: subprocess.Popen[str]) -> str:
@@ -123,7 +125,7 @@ def _address(server: subprocess.Popen[str]) -> str:
 def _wait_ready(url: str) -> None:
     for _ in range(120):
         try:
-            if urllib.request.urlopen(f"{url}/readyz", timeout=5).status == 200:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=5):
                 return
         except OSError:
             time.sleep(0.5)

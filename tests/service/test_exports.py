@@ -131,6 +131,11 @@ def test_downloads_that_cannot_be(
 
 def test_nothing_is_left_of_a_download(client: httpx.Client, run_id: str, data: Any) -> None:
     fetch(client, run_id, variables="t2m", lead_times="24")
+    refused = client.get(
+        f"/v1/forecasts/{run_id}/download?variables=t2m&lead_times=24",
+        headers={"Range": "bytes=999999999-"},
+    )
+    assert refused.status_code == 416
     until = time.monotonic() + 5
     while list(data.scratch.glob("download-*")) and time.monotonic() < until:
         time.sleep(0.05)  # the file goes after the answer has gone out
