@@ -13,8 +13,10 @@ from pear.errors import InputError
 from pear.variables import LEVELS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipelines.datafolder import DataFolder
-    from pipelines.ingestion import Tick
+    from pipelines.ingestion import Announce, ClientFor, Settings, Tick
     from pipelines.report import IngestReport
 
 _PARALLEL_FROM = 1000  # fields; below this, starting worker processes takes longer than it saves
@@ -27,8 +29,16 @@ def register(app: typer.Typer) -> None:
 
 def ingest(
     sources: Annotated[
-        list[str], typer.Argument(help="NetCDF, GRIB or zip files, Zarr folders or addresses.")
-    ],
+        list[str] | None,
+        typer.Argument(help="NetCDF, GRIB or zip files, Zarr folders or addresses."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="cds (ERA5, with your own key), or a source of the operator's list."),
+    ] = None,
+    years: Annotated[str | None, typer.Option(help="With cds: years, as 1990-1999.")] = None,
+    months: Annotated[str, typer.Option(help="With cds: months of the year.")] = "1-12",
+    hours: Annotated[str, typer.Option(help="With cds: hours of the day, UTC.")] = "0,6,12,18",
     data: Annotated[Path | None, typer.Option("--data", help="Data folder to ingest into.")] = None,
     name: Annotated[str, typer.Option(help="Name of the analysis in the data folder.")] = "era5",
     out: Annotated[Path | None, typer.Option(help="Store to write instead, by path.")] = None,
@@ -57,18 +67,24 @@ def ingest(
     """Bring ERA5-style files into a HEALPix store; what is there already is not done again."""
     from pipelines import ingest as rooms
     from pipelines.sources import ScanOptions
+    from pipelines.sources.registry import named
 
+    folder, store = _target(data, name, out)
+    files = list(sources or [])
+    storage: tuple[tuple[str, Any], ...] = ()
+    if source not in (None, "cds"):
+        found = named(str(source), folder.root if folder else None)
+        files, storage = [*files, found.url], found.storage
     settings = rooms.Settings(
         nside=nside,
         method=_choice(method, ("bilinear", "conservative"), "--method"),
         on_error=_choice(on_error, ("stop", "skip"), "--on-error"),
+        levels=_levels(levels) if levels else LEVELS,
         start=parse_time(start, "--start") if start else None,
         end=parse_time(end, "--end") if end else None,
         every_hours=every,
-        scan=ScanOptions(member=member),
-        levels=_levels(levels) if levels else LEVELS,
+        scan=ScanOptions(member=member, storage=storage),
     )
-    folder, store = _target(data, name, out)
     with contextlib.ExitStack() as stack:
 
         def client_for(total: int) -> Any:
@@ -77,14 +93,46 @@ def ingest(
         def announce(total: int) -> Tick:
             return stack.enter_context(progress("ingest", total))
 
-        report = rooms.ingest(
-            sources, store, nside, settings=settings, client_for=client_for, announce=announce
-        )
+        if source == "cds":
+            if files:
+                raise InputError("--source cds takes no files", field="--source")
+            asked = (years, months, hours)
+            reports = list(_from_cds(store, asked, settings, client_for, announce))
+        else:
+            reports = [rooms.ingest(files, store, nside, settings=settings,
+                                    client_for=client_for, announce=announce)]  # fmt: skip
     if folder is not None:
         _enter(folder)
     if as_json:
-        emit_json(report.to_dict())
-    show(report)
+        documents = [report.to_dict() for report in reports]
+        emit_json(documents[0] if source != "cds" else {"months": documents})
+    for report in reports:
+        show(report)
+
+
+def _from_cds(
+    store: Path, asked: tuple[str | None, str, str], settings: Settings, client_for: ClientFor,
+    announce: Announce,
+) -> Iterator[IngestReport]:  # fmt: skip
+    import importlib.util
+
+    from pipelines.download import ingest_from_cds, span
+    from pipelines.sources.cds import Account, DataStore
+
+    if asked[0] is None:
+        raise InputError("--source cds needs --years", field="--years", hint="write 1990-1999")
+    years, months, hours = (
+        span(asked[0], "--years", 1940, 2100), span(asked[1], "--months", 1, 12),
+        span(asked[2], "--hours", 0, 23),
+    )  # fmt: skip
+    client = DataStore(Account.found(), store.parent / f".{store.name}.cds")
+    wanted = [(year, number) for year in years for number in months]
+    has_grib = importlib.util.find_spec("eccodes") is not None
+    yield from ingest_from_cds(
+        client, store, wanted, hours, settings=settings,
+        data_format="grib" if has_grib else "netcdf", client_for=client_for, announce=announce,
+        watch=lambda text: console.print(f"[dim]{text}[/dim]"),
+    )  # fmt: skip
 
 
 def _target(data: Path | None, name: str, out: Path | None) -> tuple[DataFolder | None, Path]:

@@ -460,3 +460,22 @@ def test_a_partial_store_is_no_state_for_pear(tmp_path: Path) -> None:
     ingest([temperature()], tmp_path / "s.zarr", NSIDE)
     with pytest.raises(InputError, match="lacks mean_sea_level_pressure"):
         read_state(tmp_path / "s.zarr", T0, PUBLISHED)
+
+
+def test_a_source_of_the_operators_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temperature().to_zarr(tmp_path / "w.zarr", zarr_format=2)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "sources.toml").write_text(f'[mine]\nurl = "file://{tmp_path}/w.zarr"\n')
+    run = partial(pear, capsys, monkeypatch)
+    done = run("ingest", "--source", "mine", "--data", folder, "--nside", 8, "--json")
+    assert done.status == 0, done.err
+    check(folder / "analyses" / "era5.zarr")
+    bad = run("ingest", "--source", "mien", "--data", folder, "--nside", 8)
+    assert bad.status == 2
+    assert "did you mean mine?" in bad.err
+    (folder / "sources.toml").write_text("[mine")
+    assert run("ingest", "--source", "mine", "--data", folder).status == 2
+    assert run("ingest", "--source", "cds", "--data", folder).status == 2
