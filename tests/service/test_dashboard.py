@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from pear.sphere.grid import cell_of
 
@@ -28,11 +28,16 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield opened
+    opened.close()
 
 
 class Watched:
@@ -48,7 +53,8 @@ class Watched:
         self.page.on("requestfailed", self._failed)
 
     def _console(self, message: Any) -> None:
-        readback = "willReadFrequently" in message.text  # this test's own looking at the canvas
+        # This test's own looking at the canvas, and drivers in software.
+        readback = "willReadFrequently" in message.text or "GL Driver Message" in message.text
         if message.type in ("error", "warning") and not readback:
             self.faults.append(f"console: {message.text}")
 
@@ -173,6 +179,32 @@ def test_every_variable_level_and_view_is_drawn(browser: Browser, base: str, run
     page.select_option("#view", "globe")
     assert colours(page) > 100
     watched.close("flat")
+
+
+@pytest.mark.parametrize("view", ["globe", "flat"])
+def test_both_painters_draw_the_same(playwright: Playwright, base: str, view: str) -> None:
+    """WebGL2 (in software here) and the plain canvas, pixel by pixel."""
+    flags = [*FLAGS, "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
+    path = f"/?view={view}&lon=77&lat=-35&variable=geopotential&level=500&painter="
+    images, kinds = [], []
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    for painter in ("webgl", "canvas"):
+        watched = Watched(browser, base, 500, 500)
+        page = watched.open(path + painter)
+        kinds.append(page.get_attribute("#map", "data-painter"))
+        data = page.evaluate(
+            "() => { const c = document.getElementById('map'); return Array.from("
+            "c.getContext('2d').getImageData(0, 0, c.width, c.height).data)"
+            ".filter((_, i) => (i >> 2) % 13 === 0); }"
+        )
+        images.append(np.array(data, dtype=int).reshape(-1, 4))
+        watched.close(f"painter-{view}-{painter}")
+    browser.close()
+    if kinds[0] != "webgl2":
+        pytest.skip("this chromium has no WebGL2, not even in software")
+    assert kinds[1] == "canvas2d"
+    differs = np.abs(images[0] - images[1]).max(axis=1) > 8
+    assert differs.mean() < 0.01, "more than rounding at the edges of cells"
 
 
 def test_map_turns_by_keyboard(browser: Browser, base: str) -> None:

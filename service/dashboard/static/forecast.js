@@ -2,6 +2,7 @@
 
 import { field, json, pointUrl } from "./api.js";
 import { meteogram, scoreChart } from "./charts.js";
+import { glPainter } from "./gl.js";
 import { FieldMap, limitsOf, lookup } from "./map.js";
 
 const page = JSON.parse(document.getElementById("page-data").textContent);
@@ -15,6 +16,7 @@ const state = readState();
 let map;
 let timer = null;
 let drawn = 0;
+let waiting = null;
 
 function readState() {
   const query = new URLSearchParams(location.search);
@@ -171,7 +173,7 @@ function bindMap(canvas) {
     const [dx, dy] = [event.clientX - from.x, event.clientY - from.y];
     if (Math.abs(dx) + Math.abs(dy) > 4) from.moved = true;
     if (!from.moved) return;
-    const turn = state.view === "globe" ? 110 / (map.projection.radius / map.ratio) : 360 / canvas.clientWidth;
+    const turn = state.view === "globe" ? 110 / (map.projection.unit / map.ratio) : 360 / canvas.clientWidth;
     turnTo(from.longitude - dx * turn * 0.6, from.latitude + dy * turn * 0.6);
   });
   canvas.addEventListener("pointerup", (event) => {
@@ -197,7 +199,10 @@ function turnTo(longitude, latitude) {
   state.longitude = ((longitude % 360) + 540) % 360 - 180;
   state.latitude = Math.max(-90, Math.min(90, latitude));
   map.setView({ longitude: state.longitude, latitude: state.latitude });
-  requestAnimationFrame(() => map.draw());
+  waiting ??= requestAnimationFrame(() => {
+    waiting = null;
+    map.draw();
+  });
 }
 
 async function showScores() {
@@ -246,7 +251,9 @@ function bindControls() {
 }
 
 async function start() {
-  map = new FieldMap($("map"), []);
+  // ?painter=canvas draws without WebGL2, which some graphics drivers get wrong.
+  const wanted = new URLSearchParams(location.search).get("painter");
+  map = new FieldMap($("map"), [], wanted === "canvas" ? null : glPainter(wanted === "webgl"));
   map.view = { kind: state.view, longitude: state.longitude, latitude: state.latitude };
   map.resize();
   bindControls();

@@ -14,7 +14,7 @@ export function decode(buffer, headers) {
   for (let i = 0; i < packed.length; i++) {
     values[i] = packed[i] === 65535 ? NaN : offset + scale * packed[i];
   }
-  return { values, nside: Math.round(Math.sqrt(packed.length / 12)) };
+  return { values, packed, scale, offset, nside: Math.round(Math.sqrt(packed.length / 12)) };
 }
 
 /** Ends of the colour bar in shown units: the style's, or round numbers round the bulk. */
@@ -47,18 +47,57 @@ export function lookup(text) {
   return table;
 }
 
+/** Paints without a graphics processor: a table of the cell under every pixel, kept while it fits. */
+class TablePainter {
+  constructor() {
+    this.kind = "canvas2d";
+    this.canvas = document.createElement("canvas");
+    this.context = this.canvas.getContext("2d");
+    this.projection = null;
+  }
+
+  paint(width, height, view, projection, field, style, limits) {
+    if (this.projection !== projection || this.nside !== field.nside) {
+      this.cells = indexImage(field.nside, width, height, (x, y, out) => projection.lonlat(x, y, out));
+      [this.projection, this.nside] = [projection, field.nside];
+      [this.canvas.width, this.canvas.height] = [width, height];
+    }
+    const colours = colourCells(field, style, limits);
+    const image = this.context.createImageData(width, height);
+    const pixels = new Uint32Array(image.data.buffer);
+    const { cells } = this;
+    for (let i = 0; i < pixels.length; i++) if (cells[i] >= 0) pixels[i] = colours[cells[i]];
+    this.context.putImageData(image, 0, 0);
+    return this.canvas;
+  }
+}
+
+function colourCells({ packed, scale, offset }, style, [low, high]) {
+  const { table } = style;
+  const top = table.length - 1;
+  const factor = (style.scale * scale * top) / (high - low);
+  const shift = ((style.scale * offset + style.offset - low) * top) / (high - low);
+  const out = new Uint32Array(packed.length);
+  for (let i = 0; i < packed.length; i++) {
+    const position = packed[i] * factor + shift;
+    out[i] = packed[i] === 65535 ? MISSING : table[position < 0 ? 0 : position > top ? top : position | 0];
+  }
+  return out;
+}
+
 export class FieldMap {
-  constructor(canvas, coastlines) {
+  constructor(canvas, coastlines, painter = null) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     this.coastlines = coastlines;
+    this.painter = painter ?? new TablePainter();
     this.view = { kind: "globe", longitude: 0, latitude: 30 };
     this.field = null;
-    this.cells = null;
     this.mark = null;
+    canvas.dataset.painter = this.painter.kind;
   }
 
-  /** Fit the canvas to its place on the page; at most `most` pixels wide to stay quick. */
+  /** Fit the canvas to its place on the page. */
   resize() {
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     const width = this.canvas.clientWidth;
@@ -72,20 +111,19 @@ export class FieldMap {
   }
 
   setView(view) {
-    const turned = view.kind !== this.view.kind;
+    const turned = view.kind !== undefined && view.kind !== this.view.kind;
     this.view = { ...this.view, ...view };
     if (turned) this.resize();
     else this.locate();
   }
 
-  /** Where every pixel of the canvas lies on the grid. */
+  /** Where every pixel of the canvas lies. */
   locate() {
     const { width, height } = this.canvas;
     const { kind, longitude, latitude } = this.view;
     this.projection = kind === "flat"
       ? flat(width, height, longitude)
       : globe(width, height, longitude, latitude);
-    this.cells = null;
   }
 
   show(field, style, limits) {
@@ -96,34 +134,14 @@ export class FieldMap {
   }
 
   draw() {
-    if (this.field === null || this.canvas.width === 0) return;
     const { width, height } = this.canvas;
-    const { values, nside } = this.field;
-    if (this.cells === null || this.cellsNside !== nside) {
-      this.cells = indexImage(nside, width, height, (x, y, out) => this.projection.lonlat(x, y, out));
-      this.cellsNside = nside;
-    }
-    const colours = this.colourCells(values);
-    const image = this.context.createImageData(width, height);
-    const pixels = new Uint32Array(image.data.buffer);
-    const cells = this.cells;
-    for (let i = 0; i < pixels.length; i++) if (cells[i] >= 0) pixels[i] = colours[cells[i]];
-    this.context.putImageData(image, 0, 0);
+    if (this.field === null || width === 0) return;
+    const painted = this.painter.paint(
+      width, height, this.view, this.projection, this.field, this.style, this.limits,
+    );
+    this.context.clearRect(0, 0, width, height);
+    this.context.drawImage(painted, 0, 0);
     this.drawLines();
-  }
-
-  colourCells(values) {
-    const table = this.style.table;
-    const [low, high] = this.limits;
-    const top = table.length - 1;
-    const factor = (this.style.scale * top) / (high - low);
-    const shift = ((this.style.offset - low) * top) / (high - low);
-    const out = new Uint32Array(values.length);
-    for (let i = 0; i < values.length; i++) {
-      const position = values[i] * factor + shift;
-      out[i] = Number.isNaN(position) ? MISSING : table[position < 0 ? 0 : position > top ? top : position | 0];
-    }
-    return out;
   }
 
   drawLines() {

@@ -68,6 +68,7 @@ export function flat(width, height, longitude) {
       context.closePath();
     },
     jump: scale * HALF_WIDTH,
+    unit: scale,
   };
 }
 
@@ -103,6 +104,6 @@ export function globe(width, height, longitude, latitude, zoom = 1) {
       context.closePath();
     },
     jump: radius,
-    radius,
+    unit: radius,
   };
 }
