@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, fire_and_forget
+from distributed import Client, Future, LocalCluster, fire_and_forget
 
 from pear.errors import InputError
 
@@ -54,7 +54,6 @@ class Cluster:
             "distributed.scheduler.allowed-failures": 1_000_000,
             # Every worker runs what is most urgent; nothing queues up behind a busy one.
             "distributed.scheduler.worker-saturation": 1.0,
-            "distributed.comm.timeouts.connect": f"{_CONNECT_SECONDS}s",
         }
         with dask.config.set(settings):
             if scheduler is None:
@@ -85,6 +84,13 @@ class Cluster:
         """Tasks that can run at the same time."""
         found = self.client.scheduler_info(n_workers=-1)["workers"] if self.alive else {}
         return sum(int(worker["nthreads"]) for worker in found.values())
+
+    def restart_worker_of(self, future: Future[Any]) -> None:
+        """Restart the worker that computes a future; what it computed goes to another."""
+        busy = self.client.processing()  # type: ignore[no-untyped-call]
+        found = [worker for worker, keys in busy.items() if future.key in keys]
+        if found:
+            self.client.restart_workers(found, timeout=60, raise_for_error=False)
 
     def warm(self, path: str) -> None:
         """Let every worker import ``package.module:function`` and call it, without waiting."""

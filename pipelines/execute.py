@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from pipelines.catalog import AGAIN, BATCH, INTERACTIVE, Catalog, Evaluation, Job, Run, Schedule
@@ -59,6 +60,8 @@ class Engine:
         other processes queued. A one-off command leaves them to the service.
     schedules
         Whether to fire the catalog's schedules; the work is done by the workers.
+    step_limit
+        Seconds that a step may take before its worker counts as hung and is restarted.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Engine:
         batch: int = 1,
         adopt: bool = True,
         schedules: bool = False,
+        step_limit: float = 900.0,
     ) -> None:
         self.data = data
         url = catalog_url or str(data.catalog)
@@ -80,7 +84,7 @@ class Engine:
         self._max_queue, self._adopt = max_queue, adopt
         self._supervisor = Supervisor(
             str(data.root), self.catalog, url, workers, threads or default_threads(workers),
-            scheduler, batch, adopt,
+            scheduler, batch, adopt, timedelta(seconds=step_limit),
         )  # fmt: skip
 
         self._clockwork = Clockwork(data, self.catalog) if schedules else None

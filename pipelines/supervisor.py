@@ -51,6 +51,8 @@ class Supervisor:
         Runs that may be computed side by side in one task.
     adopt
         Whether to look after jobs that nobody works on.
+    step_limit
+        How long a step may take before its worker counts as hung.
     """
 
     def __init__(
@@ -63,10 +65,11 @@ class Supervisor:
         scheduler: str | None,
         batch: int,
         adopt: bool,
+        step_limit: timedelta,
     ) -> None:
         self._root, self._catalog, self._url = root, catalog, catalog_url
         self._workers, self._threads, self._scheduler = workers, threads, scheduler
-        self._batch, self._adopt = batch, adopt
+        self._batch, self._adopt, self._step_limit = batch, adopt, step_limit
         self._cluster: Cluster | None = None
         self._futures: dict[str, Future[Any]] = {}
         self._todo: dict[str, tuple[int, int]] = {}
@@ -251,9 +254,21 @@ class Supervisor:
         """Take up jobs that are owed and have been silent for too long."""
         silent = datetime.now(UTC) - patience
         for job in self._catalog.active():
+            if job.id in self._futures and job.status == "running":
+                self._restart_if_hung(job)
             ours = self._adopt or job.id in self._mine
             if ours and job.id not in self._futures and job.updated_at < silent:
                 self.enqueue(job)
+
+    def _restart_if_hung(self, job: Job) -> None:
+        """Restart the worker of a job that has not come a step further for far too long."""
+        usual = job.progress.seconds_per_step or 0.0
+        limit = max(self._step_limit, timedelta(seconds=50 * usual))
+        if self._cluster is None or datetime.now(UTC) - job.updated_at < limit:
+            return
+        self._log.warning("worker hangs, restarting it", run_id=job.id, silent_since=job.updated_at)
+        self._catalog.note(job.id, f"no step for {limit}, its worker is restarted", level="warning")
+        self._cluster.restart_worker_of(self._futures[job.id])
 
     def _give_back(self) -> None:
         for job_id in self._futures:

@@ -21,6 +21,7 @@ from pipelines.catalog import (
     FinishedError,
     NotFoundError,
     NotOwnerError,
+    tables,
 )
 from pipelines.catalog.tables import VERSION, version
 
@@ -277,6 +278,36 @@ def test_a_newer_catalog_is_refused_and_left_as_it_was(url: str) -> None:
         connection.execute(version.update().values(version=VERSION + 1))
     with pytest.raises(InputError, match="newer"):
         Catalog(url)
+
+
+def test_an_older_catalog_is_brought_up_to_date_once_and_keeps_what_it_holds(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Catalog(url) as made:
+        made.add_model(SHA, "models/x", nside=8, step_hours=24, name="small")
+    calls: list[int] = []
+
+    def add_column(connection: sa.Connection) -> None:
+        calls.append(1)
+        connection.execute(sa.text("ALTER TABLE models ADD COLUMN note TEXT"))
+        connection.execute(sa.text("UPDATE models SET note = 'migrated'"))
+
+    def fail(connection: sa.Connection) -> None:
+        connection.execute(sa.text("DROP TABLE models"))
+        raise RuntimeError("half way")
+
+    before = tables.MIGRATIONS
+    monkeypatch.setattr(tables, "MIGRATIONS", (*before, fail))
+    monkeypatch.setattr(tables, "VERSION", len(before) + 1)
+    with pytest.raises(RuntimeError, match="half way"):
+        Catalog(url)  # and nothing has changed: the whole migration is one transaction
+    monkeypatch.setattr(tables, "MIGRATIONS", (*before, add_column))
+    for _ in range(2):
+        with Catalog(url) as again, again._db.read() as connection:
+            found = connection.execute(sa.text("SELECT name, note FROM models")).all()
+            assert found == [("small", "migrated")]
+            assert connection.execute(sa.select(version.c.version)).scalar() == len(before) + 1
+    assert calls == [1]
 
 
 def _open(url: str, ready: Barrier) -> None:

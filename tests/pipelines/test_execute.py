@@ -22,7 +22,7 @@ from pipelines.execute import Engine, QueueFullError
 from pipelines.forecast import run_forecast
 from pipelines.register import refresh
 
-WAIT = 120
+WAIT = 400
 
 
 def until(true: Callable[[], bool], seconds: float = WAIT) -> None:
@@ -156,11 +156,33 @@ def worker_of(engine: Engine, run_id: str) -> int:
     pytest.fail(f"nobody holds {lock}")
 
 
+def test_urgent_runs_go_before_a_batch(engine: Engine) -> None:
+    batch = engine.request_forecasts(START + DAY * np.arange(6), 24 * 30, priority=BATCH)
+    urgent = engine.submit_forecast(None, START + 8 * DAY, 24)
+    ended = engine.wait([urgent, *[run.id for run, _ in batch]], WAIT)
+    assert {run.status for run in ended} == {"succeeded"}
+    started = [run.started_at for run in ended]
+    assert None not in started
+    # Two may have been running already; all that waited came later.
+    assert sum(other < started[0] for other in started[1:]) <= 2  # type: ignore[operator]
+
+
+def test_a_worker_that_hangs_is_restarted_and_its_run_goes_on(tmp_path: Path) -> None:
+    data = make_world(tmp_path / "data")
+    with Engine(data, threads=1, step_limit=3) as engine:
+        run_id = engine.submit_forecast(None, START, 24 * 300)
+        until(lambda: engine.catalog.run(run_id).progress.step >= 2)
+        os.kill(worker_of(engine, run_id), signal.SIGSTOP)
+        (run,) = engine.wait([run_id], WAIT)
+        assert run.status == "succeeded"
+        assert "its worker is restarted" in str([e.message for e in engine.catalog.log(run_id)])
+
+
 def test_cancelling_a_running_run_stops_it(engine: Engine, data: DataFolder) -> None:
     run_id = engine.submit_forecast(None, START + 6 * DAY, 24 * 900)
     until(lambda: engine.catalog.run(run_id).progress.step >= 2)
     engine.cancel(run_id)
-    (run,) = engine.wait([run_id], 20)
+    (run,) = engine.wait([run_id], WAIT)
     assert run.status == "cancelled"
     assert not data.forecast(run_id).exists()
 

@@ -53,6 +53,10 @@ def check(data: DataFolder, catalog: Catalog, runs: list[Run], expected: DataFol
     assert stores == sorted(f"{run.id}.zarr" for run in runs)
 
 
+def steps_done(catalog: Catalog) -> int:
+    return sum(run.progress.step for run in catalog.runs(limit=10_000).items)
+
+
 def disturb(tmp_path: Path, kills: int, runs: int, pause: tuple[float, float]) -> list[str]:
     data = make_world(tmp_path / "data", days=12)
     house_folder = tmp_path / "house"
@@ -60,16 +64,19 @@ def disturb(tmp_path: Path, kills: int, runs: int, pause: tuple[float, float]) -
     with Catalog(data.catalog) as catalog:
         asked = submit(data, catalog, runs, 24 * STEPS)
         with House(data, house_folder) as house:
-            deadline = time.monotonic() + WAIT + 30 * kills
-            # Three at least: one of each kind, then at random.
+            deadline = time.monotonic() + WAIT + 60 * kills
+            seen = 0
+            # Three at least: one of each kind, then at random, each in the midst of work: since
+            # the last kill somebody has come a step further.
             for kind in ["worker0", "scheduler", "service", *[None] * (kills - 3)]:
-                while not any(job.status == "running" for job in catalog.active()):
-                    assert time.monotonic() < deadline
+                while steps_done(catalog) <= seen:
+                    assert time.monotonic() < deadline, (house_folder / "log").read_text()[-3000:]
                     if not catalog.active():
                         asked += submit(data, catalog, len(asked) + runs, 24 * STEPS)[len(asked) :]
                     house.mend()
                     time.sleep(0.05)
                 house.rest(*pause)
+                seen = steps_done(catalog)
                 house.kill(kind)
             while catalog.active():
                 assert time.monotonic() < deadline, (house_folder / "log").read_text()[-3000:]

@@ -1,0 +1,194 @@
+"""``pear forecast``, ``runs``, ``models`` and ``schedule`` as a person or a program calls them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pipelines"))
+
+from engine_world import START, make_world, normaliser, read_fields, tiny_model
+
+from pear.cli.app import main
+from pear.models import checkpoint
+from pipelines.catalog import Catalog
+from pipelines.datafolder import DataFolder
+from pipelines.register import refresh
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    return make_world(tmp_path_factory.mktemp("cli") / "data", days=4)
+
+
+class Answer:
+    """What a command wrote, and how it ended."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def pear(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: DataFolder
+) -> Any:
+    def call(*words: str, folder: Path | None = None) -> Answer:
+        argv = ["pear", *words, "--data", str(folder or data.root)]
+        monkeypatch.setattr(sys, "argv", argv)
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        written = capsys.readouterr()
+        return Answer(status, written.out, written.err)
+
+    return call
+
+
+def test_forecasts_of_a_range_are_made_once_and_listed(pear: Any, data: DataFolder) -> None:
+    words = ("forecast", "--init", "2001-03-01..2001-03-03/1d", "--lead", "2d", "--json")
+    first = pear(*words)
+    assert first.status == 0, first.err
+    runs = first.json["runs"]
+    assert [run["init_time"][:10] for run in runs] == ["2001-03-01", "2001-03-02", "2001-03-03"]
+    for run in runs:
+        assert run["status"] == "succeeded"
+        assert run["store"] == str(data.forecast(run["id"]))
+        assert read_fields(Path(run["store"]))["2m_temperature"].shape[1] == 3
+    again = pear(*words)
+    assert [run["finished_at"] for run in again.json["runs"]] == [
+        run["finished_at"] for run in runs
+    ]
+    listed = pear("runs", "list", "--json").json
+    assert {run["id"] for run in runs} <= {run["id"] for run in listed}
+    for key in ("id", "status", "init_time", "lead_hours", "store"):
+        assert key in listed[0]
+    shown = pear("runs", "show", runs[0]["id"], "--json").json
+    assert shown["progress"] == {**shown["progress"], "step": 2, "total": 2, "fraction": 1.0}
+    log = pear("runs", "log", runs[0]["id"], "--json").json
+    assert [event["message"] for event in log] == ["queued", "started", "succeeded"]
+    cancelled = pear("runs", "cancel", runs[0]["id"])
+    assert cancelled.status == 2
+    assert "already succeeded" in cancelled.err
+
+
+def test_chosen_outputs_of_an_ensemble(pear: Any, data: DataFolder) -> None:
+    answer = pear(
+        "forecast", "--init", "2001-03-04", "--lead", "2d", "--members", "3", "--variables",
+        "t2m,z", "--levels", "500", "--keep", "2d", "--quantiles", "10,90", "--json",
+    )  # fmt: skip
+    assert answer.status == 0, answer.err
+    (run,) = answer.json["runs"]
+    assert run["options"]["members"] == 3
+    assert set(read_fields(Path(run["store"]))) == {"2m_temperature", "geopotential"}
+    spread = read_fields(data.forecast(f"{run['id']}.spread"))
+    assert spread["geopotential"].shape == (1, 1, 1, 768)
+    assert (data.forecast(f"{run['id']}.q90")).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--init", "2001-03-09"], "2001-03-09T00:00:00Z is not in analysis demo"),
+        (["--init", "yesterday"], "is no time"),
+        (["--init", "2001-03-01", "--lead", "30h"], "no multiple of the model's step"),
+        (["--init", "2001-03-01", "--model", "none"], "no model 'none'"),
+        (["--init", "2001-03-01", "--levels", "high"], "no list of whole numbers"),
+        (["--init", "2001-03-01", "--variables", "rain"], "unknown variable"),
+        (["--init", "2001-03-01", "--scheduler", "tcp://127.0.0.1:9"], "no scheduler answers"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_status_2(
+    pear: Any, words: list[str], said: str
+) -> None:
+    answer = pear("forecast", *words)
+    assert answer.status == 2
+    assert answer.err.startswith("pear: ") or "\npear: " in answer.err
+    assert said in answer.err
+    assert answer.out == ""
+
+
+def test_no_data_folder_is_said(pear: Any, tmp_path: Path) -> None:
+    answer = pear("runs", "list", folder=tmp_path / "nowhere")
+    assert answer.status == 2
+    assert "no data folder" in answer.err
+
+
+def test_a_field_with_holes_fails_the_run_with_one_line(pear: Any, tmp_path: Path) -> None:
+    """The store says a state is complete, its chunk was lost since: fill values, silently."""
+    data = make_world(tmp_path / "data", days=1)
+    for shard in (data.analysis("demo") / "2m_temperature" / "c").rglob("*"):
+        if shard.is_file():
+            shard.unlink()
+    answer = pear("forecast", "--init", "2001-03-01", "--lead", "1d", folder=data.root)
+    assert answer.status == 2
+    assert "2m_temperature" in answer.err.splitlines()[-1]
+    assert not list((data.root / "forecasts").glob("*.zarr"))
+
+
+def test_models_are_added_once_and_listed(pear: Any, data: DataFolder, tmp_path: Path) -> None:
+    saved = checkpoint.save(tmp_path / "new", tiny_model(seed=5), normaliser(), {"name": "five"})
+    added = pear("models", "add", str(tmp_path / "new"), "--name", "other", "--json").json
+    assert added["id"] == saved.id
+    assert pear("models", "add", str(tmp_path / "new"), "--json").json["id"] == saved.id
+    listed = pear("models", "list", "--json").json
+    assert sorted(model["id"] for model in listed).count(saved.id) == 1
+    (tmp_path / "new" / "model.safetensors").write_bytes(b"damaged")
+    broken = pear("models", "add", str(tmp_path / "new"))
+    assert broken.status == 2
+    missing = pear("models", "add", str(tmp_path / "missing"))
+    assert missing.status == 2
+    assert "no checkpoint" in missing.err
+
+
+def test_a_schedule_from_adding_to_removing(pear: Any, tmp_path: Path) -> None:
+    data = make_world(tmp_path / "data", days=3)
+    with Catalog(data.catalog) as catalog:
+        refresh(data, catalog)
+
+    def call(*words: str) -> Answer:
+        answer: Answer = pear("schedule", *words, folder=data.root)
+        return answer
+
+    added = call(
+        "add", "daily", "--cron", "30 6 * * *", "--forecast", "1d", "--newest", "2", "--json"
+    )
+    assert added.json[0]["action"]["forecast"]["lead_hours"] == 24
+    assert added.json[0]["next_fire"][11:16] == "06:30"
+    once = call("run", "daily", "--once", "--json")
+    assert once.status == 0, once.err
+    assert len(once.json["runs"]) == 2
+    assert set(once.json["jobs"].values()) == {"succeeded"}
+    assert call("run", "daily", "--once", "--json").json["runs"] == []
+    paused = call("pause", "daily", "--json").json[0]
+    assert (paused["paused"], paused["next_fire"]) == (True, None)
+    assert not call("pause", "daily", "--resume", "--json").json[0]["paused"]
+    assert "daily  30 6 * * *  forecast" in call("list").err
+    assert call("remove", "daily").status == 0
+    assert call("list", "--json").json == []
+    for words, said in (
+        (["run", "daily", "--once"], "no schedule 'daily'"),
+        (["add", "x", "--cron", "1 2 3", "--forecast", "1d"], "has 3 fields"),
+        (["add", "x", "--cron", "1 2 * * *"], "does nothing"),
+        (["add", "../x", "--cron", "1 2 * * *", "--forecast", "1d"], "is no name"),
+        (["add", "x", "--cron", "1 2 * * *", "--ingest", "in"], "--ingest needs --store"),
+        (["run", "x"], "by the clock all schedules run"),
+        (["run", "--once"], "needs the name"),
+    ):
+        refused = call(*words)
+        assert refused.status == 2
+        assert said in refused.err
+
+
+def test_the_times_of_the_world_are_the_ones_these_tests_name() -> None:
+    assert np.datetime64("2001-03-01") == START
