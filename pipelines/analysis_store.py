@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.storage import LocalStore
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.sphere.grid import cells_of_nside, coarsen
 from pear.variables import BY_NAME, Layout
 from pipelines import contract
-from pipelines.files import DurableStore, publish, sweep, writer_lock
+from pipelines.files import publish, sweep, writer_lock
 from pipelines.metadata import settle
 from pipelines.staging import clear, show, staged_array, staging_folder
 from pipelines.stored import raw_completeness, stored_layout
@@ -195,7 +196,7 @@ class AnalysisWriter:
             tuple(n for n in base.upper if n in names),
             self.stored.levels,
         )
-        aside = zarr.open_group(DurableStore(self.staging), mode="a", zarr_format=3)
+        aside = zarr.open_group(LocalStore(self.staging), mode="a", zarr_format=3)
         for prefix, nside in self.grids():
             group = aside.require_group(prefix) if prefix else aside
             for name in new:

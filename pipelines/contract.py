@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.storage import LocalStore
 
 from pear import __version__
 from pear.errors import InputError
 from pear.sphere.grid import cells_of_nside
 from pear.variables import BY_NAME, VARIABLES, Layout
 from pipelines import metadata
-from pipelines.files import DurableStore
 
 numcodecs.blosc.use_threads = False  # several threads would write the same data in varying order
 
@@ -127,7 +127,7 @@ def create_group(
     """Make the root group with the coordinates that both kinds of store share."""
     attributes = group_attributes(kind, nside, extra)
     return _with_axes(
-        zarr.create_group(DurableStore(path), zarr_format=3, attributes=attributes), layout, nside
+        zarr.create_group(LocalStore(path), zarr_format=3, attributes=attributes), layout, nside
     )
 
 
@@ -180,7 +180,7 @@ def _with_axes(group: Any, layout: Layout, nside: int) -> Any:
 
 def open_group(path: Path) -> Any:
     """Open the root group of a store to read, by its consolidated metadata."""
-    return zarr.open_group(DurableStore(path, read_only=True), mode="r")
+    return zarr.open_group(LocalStore(path, read_only=True), mode="r")
 
 
 def consolidate(group: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import errno
 import fcntl
@@ -13,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-
-from zarr.storage import LocalStore
 
 from pear.errors import InputError
 
@@ -131,24 +128,3 @@ def sweep(folder: Path) -> int:
             path.unlink(missing_ok=True)
             count += 1
     return count
-
-
-class DurableStore(LocalStore):
-    """Zarr's local store, with each file synced before it takes its name.
-
-    A shard that gets more times is replaced as a whole; without the sync a power cut between the
-    rename and the next sync could take times that were acknowledged before.
-    """
-
-    def set_sync(self, key: str, value: Any) -> None:
-        """Write one key."""
-        path = self.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, value.as_buffer_like())
-
-    async def set(self, key: str, value: Any) -> None:
-        """Write one key."""
-        if not self._is_open:
-            await self._open()
-        self._check_writable()
-        await asyncio.to_thread(self.set_sync, key, value)

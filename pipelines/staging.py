@@ -2,7 +2,8 @@
 
 Beside a store ``NAME.zarr`` lies ``.NAME.zarr.staging`` while somebody writes to it. A shard that
 is to get more times starts as a hard link to the one in the store; writing replaces the link, so
-the store keeps the old bytes until the commit, and an abandoned write leaves it as it was.
+the store keeps the old bytes until the commit, and an abandoned write leaves it as it was. All of
+it is synced at once before it is moved: a power cut cannot take what was acknowledged before.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import zarr
-from zarr.storage import StorePath
+from zarr.storage import LocalStore, StorePath
 
 from pipelines import metadata
-from pipelines.files import DurableStore, sync_filesystem, sync_folder
+from pipelines.files import sync_filesystem, sync_folder
 
 
 def staging_folder(store: Path) -> Path:
@@ -42,7 +43,7 @@ def staged_array(root: Path, staging: Path, name: str, start: int, stop: int) ->
     length = _shard_length(document)
     for index in range(start // length, (max(stop, start + 1) - 1) // length + 1):
         _link(root / name / "c" / str(index), staging / name / "c" / str(index))
-    return zarr.Array.from_dict(StorePath(DurableStore(staging), name), document)
+    return zarr.Array.from_dict(StorePath(LocalStore(staging), name), document)
 
 
 def _array(root: Path, staging: Path, name: str) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def rewrite(root: Path, staging: Path, name: str, start: int, values: Any) -> No
     """
     clear(staging / name)
     document = metadata.read(root / name)
-    array = zarr.Array.from_dict(StorePath(DurableStore(staging), name), document)
+    array = zarr.Array.from_dict(StorePath(LocalStore(staging), name), document)
     if values.ndim:
         array[start : start + values.shape[0]] = values
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from zarr.storage import LocalStore
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
@@ -20,7 +21,6 @@ from pipelines.analysis_store import (
     AnalysisWriter,
     create_analysis,
 )
-from pipelines.files import DurableStore
 from pipelines.forecast_store import ForecastWriter
 from pipelines.stored import committed, stored_layout
 
@@ -73,7 +73,7 @@ def open_store(path: Path | str, chunks: Any = None, nside: int | None = None) -
         )
     try:
         dataset: xr.Dataset = xr.open_zarr(
-            DurableStore(path, read_only=True),
+            LocalStore(path, read_only=True),
             group=group,
             chunks=chunks,
             consolidated=True,

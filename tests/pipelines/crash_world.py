@@ -16,13 +16,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from pipelines.files import DurableStore
 from pipelines.ingest import Settings, ingest
 from pipelines.store import open_store
 
@@ -127,8 +127,8 @@ def every_point(folder: Path, kind: str, stride: int) -> dict[str, int]:
         ended = os.waitstatus_to_exitcode(in_child(fail_at(store, point, kind)))
         # A full disk may also strike where nothing is lost: a file that is swept away later.
         clear += ended == 137 if kind == "kill" else ended in (0, 3)
-        bad += in_child(lambda s=store: check(s, reference)) != 0
-        unequal += in_child(lambda s=store: again(s, reference)) != 0
+        bad += in_child(partial(check, store, reference)) != 0
+        unequal += in_child(partial(again, store, reference)) != 0
         shutil.rmtree(store.parent)
     return {"operations": operations, "points": len(points), "as_expected": clear,
             "inconsistent": bad, "not_resumed": unequal}  # fmt: skip
@@ -193,7 +193,11 @@ def seen(store: Path) -> int:
     out.unlink(missing_ok=True)
     if not store.exists():
         return 0
-    in_child(lambda: out.write_text(str(open_store(store).sizes["time"])) and None)
+
+    def count() -> None:
+        out.write_text(str(open_store(store).sizes["time"]))
+
+    in_child(count)
     return int(out.read_text()) if out.exists() else 0
 
 
@@ -217,11 +221,10 @@ def look_on(store: Path, reference: Path, reads: Path) -> None:
         except Exception:
             # A finished store is put aside now and then; that is no fault of the writer's.
             wrong += store.exists() and store.stat().st_ino == which
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def main() -> None:
-    DurableStore  # noqa: B018  # imported so that no child has to
     folder, what, *rest = sys.argv[1:]
     if what == "random":
         result = random_kills(Path(folder), int(rest[0]), int(rest[1]))
