@@ -1,7 +1,8 @@
-"""How many floating-point operations the core's own operators do, for torch's counter."""
+"""How many floating-point operations the core's operators do, for torch's counter."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import torch
@@ -23,7 +24,14 @@ def _attention_backward(grad: Shape, q: Shape, *rest: Any, **_: Any) -> int:
     return 10 * windows * heads * slots * slots * d
 
 
+def _linear(x: Shape, weight: Shape, *rest: Any, **_: Any) -> int:
+    """Rows of x times both widths."""
+    return 2 * math.prod(x) * weight[0]
+
+
 FORMULAS: Final[dict[Any, Any]] = {
     torch.ops.pear.window_attention: _attention,
     torch.ops.pear.window_attention_backward: _attention_backward,
 }
+if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    FORMULAS[torch.ops.mkldnn._linear_pointwise] = _linear

@@ -46,25 +46,58 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool 
     Tensor
         (…, features out).
     """
-    dtype = _onednn_type(x, weight, bias)
-    if dtype is not None:
-        x, weight = x.to(dtype), weight.to(dtype)
+    dtype = _onednn_type(x)
+    if dtype is not None and not _wants_gradient(x, weight, bias):
         bias = None if bias is None else bias.to(dtype)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, weight, bias, "gelu" if gelu else "none", [], "none" if gelu else ""
-        )
-        return product
-    y = fn.linear(x, weight, bias)
+        return _product_of(x.to(dtype), weight.to(dtype), bias, gelu)
+    # In half precision torch's own product is oneDNN's, with gradients.
+    single = dtype == weight.dtype == torch.float32
+    y: Tensor = (_Linear.apply if single else fn.linear)(x, weight, bias)
     return fn.gelu(y) if gelu else y
 
 
-def _onednn_type(x: Tensor, weight: Tensor, bias: Tensor | None) -> torch.dtype | None:
-    """Type in which oneDNN shall multiply: on processors, outside of autograd and the compiler."""
+def _product_of(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+    """oneDNN's ``x @ weight.T + bias``; any strides."""
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(
+        x, weight, bias, "gelu" if gelu else "none", [], "none" if gelu else ""
+    )
+    return y
+
+
+class _Linear(torch.autograd.Function):
+    """A linear map whose gradients are oneDNN's products as well."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.has_bias = bias is not None
+        return _product_of(x, weight, bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        dx = _product_of(grad, weight.T, None) if ctx.needs_input_grad[0] else None
+        flat, grad = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
+        dweight = dbias = None
+        if ctx.needs_input_grad[1]:
+            # The operand with fewer features goes first: half the time of the other way round.
+            if flat.shape[1] < grad.shape[1]:
+                dweight = _product_of(flat.T, grad.T, None).T
+            else:
+                dweight = _product_of(grad.T, flat.T, None)
+        if ctx.has_bias and ctx.needs_input_grad[2]:
+            dbias = grad.sum(0)
+        return dx, dweight, dbias
+
+
+def _wants_gradient(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+def _onednn_type(x: Tensor) -> torch.dtype | None:
+    """Type in which oneDNN shall multiply: on processors, outside of the compiler."""
     if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return None
-    if torch.is_grad_enabled() and any(
-        t is not None and t.requires_grad for t in (x, weight, bias)
-    ):
         return None
     mixed = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64
     dtype = torch.get_autocast_dtype("cpu") if mixed else x.dtype

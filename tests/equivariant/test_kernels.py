@@ -117,11 +117,34 @@ def test_linear_follows_autocast(gelu: bool) -> None:
     assert exact.dtype == torch.float64
 
 
-def test_linear_keeps_gradients() -> None:
-    x, w = torch.randn(4, 8, requires_grad=True), torch.randn(16, 8, requires_grad=True)
-    kernels.linear(x, w, gelu=True).sum().backward()
+@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize("features", [(8, 16), (16, 8)])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_gradients_of_linear_equal_those_of_torch(
+    gelu: bool, features: tuple[int, int], with_bias: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, 7, features[0]), features[::-1], features[1:]][: 2 + with_bias]
+    leaves = [torch.randn(shape, generator=generator) for shape in shapes]
+    found = []
+    for function in (kernels.linear, fn.linear):
+        own = [t.clone().requires_grad_() for t in leaves]
+        y = function(*own, gelu=True) if gelu and function is kernels.linear else function(*own)
+        y = fn.gelu(y) if gelu and function is fn.linear else y
+        (y * y.detach().sin()).sum().backward()
+        found.append([y, *(t.grad for t in own)])
+    for ours, theirs in zip(*found, strict=True):
+        assert ours is not None
+        assert theirs is not None
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_frozen_weights_still_pass_gradients_to_the_input() -> None:
+    x, w = torch.randn(4, 8, requires_grad=True), torch.randn(16, 8)
+    kernels.linear(x, w).sum().backward()
     assert x.grad is not None
-    assert w.grad is not None
-    # Inputs alone may need them too (frozen weights).
-    y = kernels.linear(x, w.detach())
-    assert y.requires_grad
+    torch.testing.assert_close(x.grad, w.sum(0).expand(4, 8))
+    frozen = torch.randn(16, 8, requires_grad=True)
+    y = kernels.linear(torch.randn(4, 8), frozen)
+    y.sum().backward()
+    assert frozen.grad is not None
