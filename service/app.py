@@ -88,7 +88,7 @@ def create_app(
             dependencies=[Depends(guarded)],
             responses=errors.documented(401, 403, 414, 421, 429),
         )
-    missing = without_rule(app.routes)
+    missing = without_rule(route for router in ROUTERS for route in router.routes)
     if missing:
         raise RuntimeError(f"no rule for {missing}: add one to service.security.RULES")
     keys = KeyFile(settings.keys_file or folder.root / "keys.json")
