@@ -35,7 +35,7 @@ Times are UTC and always named: `init_time` is when a forecast starts, `lead` is
 `valid_time` is their sum. Errors are `application/problem+json`. Finished runs never change.
 """
 
-_COMMON_PROBLEMS = errors.documented(401, 403, 414, 421, 429)
+_COMMON_PROBLEMS = errors.documented(401, 403, 408, 414, 421, 429, 503)
 
 
 def create_app(
@@ -86,7 +86,7 @@ def create_app(
         app.include_router(
             router,
             dependencies=[Depends(guarded)],
-            responses=errors.documented(401, 403, 414, 421, 429),
+            responses=errors.documented(401, 403, 408, 414, 421, 429, 503),
         )
     missing = without_rule(route for router in ROUTERS for route in router.routes)
     if missing:
@@ -102,6 +102,7 @@ def create_app(
         Envelope, metrics=metrics, max_body=settings.max_body_bytes,
         max_query=settings.max_query_bytes, hosts=settings.hosts,
         cors_origins=settings.cors_origins,
+        max_at_once=settings.max_at_once,
     )  # fmt: skip
     return app
 

@@ -5,12 +5,14 @@ Plain ASGI: a middleware that wraps the body stream would cost more than a cache
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
 import uuid
 from typing import Any, Final
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import ProblemError, problem_response
 from service.metrics import Metrics
 
+_BODY_SECONDS: Final = 30.0
 _LOG = logging.getLogger("pear.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _EMPTY_STYLE: Final = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
@@ -50,6 +53,14 @@ def _raw(headers: dict[str, str]) -> RawHeaders:
 _SECURITY: Final = _raw(SECURITY_HEADERS)
 
 
+def _log_line(scope: Scope, route: str, status: int, seconds: float, request_id: str) -> str:
+    """One line of JSON about one request; the path is escaped, so that it stays one line."""
+    return json.dumps({
+        "event": "request", "method": scope["method"], "path": scope["path"], "route": route,
+        "status": status, "ms": round(seconds * 1e3, 1), "request_id": request_id,
+    })  # fmt: skip
+
+
 def _name(host: str) -> str:
     """Host without its port; brackets of IPv6 stay."""
     return host.rpartition(":")[0] if re.fullmatch(r".*:\d+", host) else host
@@ -71,6 +82,8 @@ class Envelope:
         of the web from reaching it under a name of their own.
     cors_origins
         Origins whose pages may read answers.
+    max_at_once
+        Requests under way; beyond them 503, except for /healthz.
     """
 
     def __init__(
@@ -81,10 +94,12 @@ class Envelope:
         max_query: int,
         hosts: frozenset[str],
         cors_origins: tuple[str, ...],
+        max_at_once: int,
     ) -> None:
         self._app, self._metrics = app, metrics
         self._max_body, self._max_query = max_body, max_query
         self._hosts, self._origins = hosts, cors_origins
+        self._at_once, self._most_at_once = 0, max_at_once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -109,6 +124,7 @@ class Envelope:
                 ]  # fmt: skip
             await send(message)
 
+        self._at_once += 1
         try:
             refusal = self._refuse(scope, headers)
             if refusal is None:
@@ -122,16 +138,20 @@ class Envelope:
             )  # fmt: skip
             await answer(scope, receive, wrapped_send)
         finally:
+            self._at_once -= 1
             seconds = time.perf_counter() - started
             route = str(scope.get("pear_route") or getattr(scope.get("route"), "path", "other"))
             self._metrics.observe(str(scope["method"]), route, status, seconds)
-            _LOG.info(
-                "%s %s %s %.1f ms", scope["method"], route, status, seconds * 1e3,
-                extra={"request_id": request_id},
-            )  # fmt: skip
+            if _LOG.isEnabledFor(logging.INFO):
+                _LOG.info(_log_line(scope, route, status, seconds, request_id))
 
     def _refuse(self, scope: Scope, headers: Headers) -> Any | None:
         request = Request(scope)
+        if self._at_once > self._most_at_once and scope["path"] != "/healthz":
+            return problem_response(
+                request, 503, f"{self._most_at_once} requests are under way",
+                headers={"Retry-After": "1"},
+            )  # fmt: skip
         if len(scope.get("query_string", b"")) > self._max_query:
             return problem_response(
                 request, 414, f"the query is longer than {self._max_query} bytes"
@@ -171,12 +191,19 @@ class Envelope:
         )
 
     def _limited(self, receive: Receive) -> Receive:
-        """Count the body while it arrives: a chunked request names no length."""
-        seen = 0
+        """Count the body as it arrives (a chunked request names no length) and set it a time."""
+        seen, whole = 0, False
+        until = anyio.current_time() + _BODY_SECONDS
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            if whole:  # what is still waited for is the end of the connection
+                return await receive()
+            with anyio.move_on_after(max(0.0, until - anyio.current_time())) as waiting:
+                message = await receive()
+            if waiting.cancelled_caught:
+                raise HTTPException(408, f"the body took longer than {_BODY_SECONDS:g} s")
+            whole = not message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > self._max_body:
                 # FastAPI lets this one through while it reads a body; others would become a 400.

@@ -88,6 +88,7 @@ RULES: Final[dict[tuple[str, str], Rule]] = {
     ("GET", "/v1/evaluations"): _READ,
     ("GET", "/v1/evaluations/{evaluation_id}"): _READ,
     ("POST", "/v1/evaluations/{evaluation_id}/cancel"): _SUBMIT,
+    ("GET", "/v1/evaluations/{evaluation_id}/plots/{name}.png"): _READ,
     ("GET", "/v1/scores"): _READ,
     ("GET", "/v1/scorecard"): _READ,
     ("GET", "/v1/schedules"): _READ,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,6 +84,17 @@ class ScoreBoard:
             if evaluation and every else "make some with `pear evaluate`",
         )  # fmt: skip
 
+    def plots(self, evaluation: str) -> dict[str, Path]:
+        """Plots of an evaluation by name; what there is, never what a request names.
+
+        Raises
+        ------
+        ProblemError
+            404 if there is no such evaluation.
+        """
+        scores = self.get(evaluation)
+        return {path.stem: path for path in sorted((self._root / scores.id).glob("*.png"))}
+
     def _read(self, path: Path) -> Scores:
         stamp = path.stat().st_mtime_ns
         name = path.parent.name
@@ -92,6 +104,9 @@ class ScoreBoard:
             return kept[1]
         document = json.loads(path.read_text())
         records = document.pop("scores")
+        table = path.with_name("scores.csv")
+        if table.is_file():  # the same scores and more, with their intervals
+            records = _from_csv(table.read_text()) or records
         scores = Scores(name, {k: v for k, v in document.items() if k != "id"}, list(records))
         with self._lock:
             self._kept[name] = (stamp, scores)
@@ -107,8 +122,31 @@ def select(records: list[Record], metric: str | None, **wanted: Any) -> list[Rec
     chosen = [record for record in records if keep(record)]
     if metric is None:
         return chosen
-    others = set(METRICS) - {metric}
-    return [{k: v for k, v in record.items() if k not in others} for record in chosen]
+    # Every score's columns begin with its name: acc, acc_low, acc_per_init.
+    known = tuple(name for name in METRICS if name != metric)
+    return [{k: v for k, v in record.items() if not k.startswith(known)} for record in chosen]
+
+
+def _from_csv(text: str) -> list[Record]:
+    """Read records back: numbers where they are numbers, None where nothing stands."""
+    return [
+        {name: _value(name, value) for name, value in row.items()}
+        for row in csv.DictReader(io.StringIO(text))
+    ]
+
+
+def _value(name: str, text: str | None) -> Any:
+    if text is None or text == "":
+        return None
+    if name in ("forecaster", "variable", "region", "model", "climatology", "note"):
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if not math.isfinite(number):
+        return None
+    return int(number) if name in ("level", "init_times") or number.is_integer() else number
 
 
 def to_csv(records: list[Record]) -> bytes:

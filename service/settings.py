@@ -46,6 +46,7 @@ class Settings(BaseSettings):
         ge=1_000_000,
         description="Largest download, bytes before compression.",
     )
+    max_at_once: int = Field(default=512, ge=8, description="Requests under way at once.")
     cache_bytes: int = Field(
         default=256 * 1024 * 1024, ge=1024 * 1024, description="Memory for fields read from stores."
     )

@@ -38,12 +38,19 @@ def serve_command(
     scheduler: Annotated[
         str | None, typer.Option(help="Existing dask scheduler to use instead: tcp://host:8786.")
     ] = None,
+    log: Annotated[
+        str | None, typer.Option(help="Log to standard error as JSON: debug, info, warning.")
+    ] = None,
 ) -> None:
     """Serve forecasts, maps, scores and the dashboard until stopped.
 
     Every option can also be set by the environment: PEAR_PORT, PEAR_HOST, PEAR_WORKERS and the
     limits of service/settings.py.
     """
+    if log is not None:
+        from pipelines.logs import configure
+
+        configure(log)
     serve(data, host=host, port=port, workers=workers, scheduler=scheduler)
 
 
@@ -62,13 +69,14 @@ def serve(data: Path | None, **options: Any) -> None:
     import uvicorn
 
     from service.app import create_app
+    from service.protocol import ImpatientProtocol
 
     app = create_app(settings)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS,
-        server_header=False, lifespan="on",
+        server_header=False, lifespan="on", http=ImpatientProtocol, backlog=512,
     )  # fmt: skip
     console.print(
         f"serving {settings.data} at http://{shown}:{port}", highlight=False, soft_wrap=True

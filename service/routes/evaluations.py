@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -100,3 +100,27 @@ def cancel_evaluation(evaluation_id: str, found: ServicesDep) -> EvaluationOut:
     """Stop a queued evaluation at once, a running one soon; 409 if it has ended."""
     found.engine.cancel(found.catalog.evaluation(evaluation_id).id)
     return EvaluationOut.of(found.catalog.evaluation(evaluation_id))
+
+
+@router.get(
+    "/{evaluation_id}/plots/{name}.png",
+    summary="A plot of an evaluation",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+        **documented(404, 422, 503),
+    },
+)
+def get_plot(
+    evaluation_id: Annotated[str, Path(max_length=128)],
+    name: Annotated[str, Path(max_length=64, examples=["spectra"])],
+    found: ServicesDep,
+) -> Response:
+    """Read a plot that the evaluation drew: spectra, error_maps, acc, rmse, scorecard."""
+    plots = found.scores.plots(evaluation_id)
+    if name not in plots:
+        raise ProblemError(
+            404, f"evaluation {evaluation_id} has no such plot", field="name",
+            hint="it has " + ", ".join(plots) if plots else "it has none",
+        )  # fmt: skip
+    return Response(plots[name].read_bytes(), media_type="image/png")

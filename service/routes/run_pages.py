@@ -22,6 +22,7 @@ from service.schemas import wall_clock
 router = APIRouter(include_in_schema=False)
 _RUNS_SHOWN = 50
 _INITIAL_SHOWN = 200
+_PLOTS = ("spectra", "error_maps")
 _FINDINGS = ("equivariance", "equivariance_error")
 
 
@@ -69,9 +70,12 @@ def run_page(request: Request, found: ServicesDep, run: RunDep) -> Response:
 def scores_page(request: Request, found: ServicesDep) -> Response:
     """Scores by lead time beside the baselines, and the scorecard."""
     evaluations = [
-        {"id": scores.id, "label": f"{scores.about.get('model', '')} · {scores.id}"}
+        {
+            "id": scores.id, "label": f"{scores.about.get('model', '')} · {scores.id}",
+            "plots": [name for name in _PLOTS if name in found.scores.plots(scores.id)],
+        }
         for scores in found.scores.all()
-    ]
+    ]  # fmt: skip
     names = {
         name: {"long_name": row.long_name, "units": row.units} for name, row in BY_NAME.items()
     }

@@ -131,9 +131,9 @@ def write_scores(folder: DataFolder) -> None:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def served(app: FastAPI, **options: Any) -> Iterator[str]:
     """Serve an application on a free port of this machine while the block runs."""
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="on")
+    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="on", **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 from service_world import StubEngine, served
 
 from pipelines.catalog import Catalog
 from pipelines.datafolder import DataFolder
 from service.app import create_app
+from service.protocol import ImpatientProtocol
+from service.routes import ROUTERS
 from service.settings import Settings
 
 CASES = int(os.environ.get("PEAR_CONTRACT_EXAMPLES", "30"))
@@ -53,6 +59,7 @@ def test_no_request_breaks_the_contract(url: str, run_id: str, tmp_path: Path) -
         f"{url}/openapi.json", "--checks", "all", "--max-examples", str(CASES), "--seed", "1",
         "--exclude-path-regex", "events", "--exclude-method", "DELETE", "--no-color",
         "--generation-database", "none", "--request-timeout", "120",
+        "--max-response-time", "120",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout[-6000:]
@@ -125,14 +132,63 @@ def test_malformed_requests_never_break_it(url: str, run_id: str) -> None:
     assert httpx.get(f"{url}/healthz").status_code == 200
 
 
-def test_slow_and_silent_clients_disturb_nobody(url: str) -> None:
-    place = urlsplit(url)
-    silent = [socket.create_connection((place.hostname, place.port)) for _ in range(50)]
-    try:
-        for number, connection in enumerate(silent):
-            connection.sendall(b"POST /v1/forecasts HTTP/1.1\r\nHost: localhost\r\n"[: 5 + number])
-        assert httpx.get(f"{url}/healthz", timeout=5).status_code == 200
-        assert httpx.get(f"{url}/v1/models", timeout=5).status_code == 200
-    finally:
-        for connection in silent:
-            connection.close()
+def test_slow_clients_are_closed_and_disturb_nobody(
+    data: DataFolder, catalog: Catalog, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No whole head, or no whole body: closed or refused in time, while others are answered."""
+    monkeypatch.setattr("service.protocol.HEADER_SECONDS", 1.0)
+    monkeypatch.setattr("service.envelope._BODY_SECONDS", 1.0)
+    app = create_app(Settings(data=data.root), catalog, engine)
+    with served(app, http=ImpatientProtocol) as base:
+        place = urlsplit(base)
+        slow = [socket.create_connection((place.hostname, place.port)) for _ in range(40)]
+        try:
+            whole = b"POST /v1/forecasts HTTP/1.1\r\nHost: localhost\r\n"
+            body = whole + b"Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+            for number, connection in enumerate(slow):
+                connection.settimeout(20)
+                connection.sendall(body if number % 2 else whole[: number + 1])
+            assert httpx.get(f"{base}/healthz", timeout=5).status_code == 200
+            answers = [connection.recv(100) for connection in slow]
+        finally:
+            for connection in slow:
+                connection.close()
+        assert all(answer == b"" for answer in answers[::2]), "no head: closed"
+        assert {answer[:12] for answer in answers[1::2]} == {b"HTTP/1.1 408"}
+        assert httpx.get(f"{base}/v1/models", timeout=5).status_code == 200
+
+
+def test_more_requests_than_fit_are_refused_with_a_time(
+    data: DataFolder, catalog: Catalog, engine: StubEngine, run_id: str
+) -> None:
+    app = create_app(Settings(data=data.root, max_at_once=8), catalog, engine)
+    waiting, _ = catalog.submit_run(catalog.model().id, "2004-01-01", 24)
+    with served(app) as base, ThreadPoolExecutor(12) as pool:
+        stream = f"{base}/v1/forecasts/{waiting.id}/events"
+
+        def watch(_: int) -> int:
+            with httpx.stream("GET", stream, timeout=30) as answer:
+                if answer.status_code == 503:
+                    assert answer.headers["retry-after"]
+                    return 503
+                list(answer.iter_lines())
+                return answer.status_code
+
+        watchers = [pool.submit(watch, number) for number in range(12)]
+        time.sleep(1.5)
+        assert httpx.get(f"{base}/healthz", timeout=5).status_code == 200
+        catalog.cancel(waiting.id)
+        statuses = sorted(watcher.result() for watcher in watchers)
+        assert statuses == [200] * 8 + [503] * 4
+        assert httpx.get(f"{base}/v1/models", timeout=5).status_code == 200
+
+
+def test_nothing_slow_runs_on_the_event_loop() -> None:
+    """Handlers are plain functions, run in threads, but for these few that only wait."""
+    waiting = {
+        route.endpoint.__name__
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint)
+    }
+    assert waiting == {"healthz", "readyz", "submit_forecast"}

@@ -72,23 +72,6 @@ function band(rows, metric, colour) {
   }];
 }
 
-/** Power of the forecast over that of the analysis, by degree, one curve a lead. */
-export async function spectraChart(element, records) {
-  const Plotly = await plotly();
-  const traces = records
-    .filter((record) => record.forecaster === "pear")
-    .map((record) => ({
-      x: record.spectrum_ratio.map((_, degree) => degree + 1), y: record.spectrum_ratio,
-      name: `${record.lead_days} d`, mode: "lines",
-    }));
-  const layout = {
-    ...LAYOUT,
-    xaxis: { ...GRID, type: "log", title: { text: "Degree" } },
-    yaxis: { ...GRID, title: { text: "Forecast / analysis" }, rangemode: "tozero" },
-  };
-  await Plotly.react(element, traces, layout, CONFIG);
-}
-
 /** Values at a point through all valid times. */
 export async function meteogram(element, times, values, label, units) {
   const Plotly = await plotly();

@@ -1,7 +1,7 @@
 // The scores page: curves by lead time, the scorecard, spectra where there are any.
 
 import { json } from "./api.js";
-import { scoreChart, spectraChart } from "./charts.js";
+import { scoreChart } from "./charts.js";
 
 const page = JSON.parse(document.getElementById("page-data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -43,9 +43,7 @@ async function draw(found) {
   if (level) csv.set("level", level);
   $("csv").href = `/v1/scores?${csv}`;
   await card(found.evaluation, region, metric);
-  const spectra = records.filter((record) => record.spectrum_ratio);
-  $("spectra-section").hidden = spectra.length === 0;
-  if (spectra.length) await spectraChart($("spectra"), spectra);
+  showPlots(found.evaluation);
 }
 
 async function card(evaluation, region, metric) {
@@ -68,6 +66,21 @@ async function card(evaluation, region, metric) {
     return row;
   });
   $("card").replaceChildren(head, ...body);
+}
+
+/** Pictures that the evaluation drew itself. */
+function showPlots(evaluation) {
+  const { plots } = page.evaluations.find((each) => each.id === evaluation);
+  $("plots-section").hidden = plots.length === 0;
+  if ($("plots").dataset.of === evaluation) return;
+  $("plots").dataset.of = evaluation;
+  $("plots").replaceChildren(...plots.map((name) => {
+    const image = new Image();
+    image.alt = name === "spectra" ? "Power of the forecast over that of the analysis, by degree" : "Root mean square error at every cell";
+    image.loading = "lazy";
+    image.src = `/v1/evaluations/${encodeURIComponent(evaluation)}/plots/${name}.png`;
+    return image;
+  }));
 }
 
 function cellOf(kind, text) {
