@@ -149,6 +149,11 @@ class PatchRecover(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Recover (batch, channel, depth·levels, cell)."""
+        # Never in half precision: it would round what all layers before have said.
+        with torch.autocast(x.device.type, enabled=False):
+            return self._recover(x.to(self.bias.dtype))
+
+    def _recover(self, x: Tensor) -> Tensor:
         if self.symmetry == "r":
             bias = self.bias.repeat_interleave(self.levels * self.cells)
             x = kernels.linear(x, self.weight, bias)

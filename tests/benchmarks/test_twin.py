@@ -64,3 +64,16 @@ def test_pear_equals_its_slow_twin_forward_and_in_gradients(
         surface, upper = models[0](*inputs)
     for ours, theirs in ((surface, found[1][0]), (upper, found[1][1])):
         assert float((ours - theirs).abs().max() / theirs.abs().max()) <= 2e-5
+
+
+def test_half_precision_stays_within_one_percent(
+    pair: tuple[tuple[torch.nn.Module, ...], tuple[torch.Tensor, ...]],
+) -> None:
+    (model, _), inputs = pair
+    with torch.inference_mode():
+        exact = model(*inputs)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model(*inputs)
+    for ours, theirs in zip(half, exact, strict=True):
+        assert ours.dtype == torch.float32
+        assert 1e-5 < float((ours - theirs).abs().max() / theirs.abs().max()) <= 1e-2
