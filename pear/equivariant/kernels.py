@@ -52,7 +52,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool 
         return _product_of(x.to(dtype), weight.to(dtype), bias, gelu)
     # In half precision torch's own product is oneDNN's, with gradients.
     single = dtype == weight.dtype == torch.float32
-    y: Tensor = (_Linear.apply if single else fn.linear)(x, weight, bias)
+    if single:
+        # Rows go in and come out, so that the output is no view made inside of the function:
+        # torch refuses to change such a one in place.
+        rows: Tensor = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)
+        y = rows.view(*x.shape[:-1], len(weight))
+    else:
+        y = fn.linear(x, weight, bias)
     return fn.gelu(y) if gelu else y
 
 
@@ -65,7 +71,7 @@ def _product_of(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = Fal
 
 
 class _Linear(torch.autograd.Function):
-    """A linear map whose gradients are oneDNN's products as well."""
+    """A linear map of rows whose gradients are oneDNN's products as well."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -78,14 +84,13 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         dx = _product_of(grad, weight.T, None) if ctx.needs_input_grad[0] else None
-        flat, grad = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
         dweight = dbias = None
         if ctx.needs_input_grad[1]:
             # The operand with fewer features goes first: half the time of the other way round.
-            if flat.shape[1] < grad.shape[1]:
-                dweight = _product_of(flat.T, grad.T, None).T
+            if x.shape[1] < grad.shape[1]:
+                dweight = _product_of(x.T, grad.T, None).T
             else:
-                dweight = _product_of(grad.T, flat.T, None)
+                dweight = _product_of(grad.T, x.T, None)
         if ctx.has_bias and ctx.needs_input_grad[2]:
             dbias = grad.sum(0)
         return dx, dweight, dbias
