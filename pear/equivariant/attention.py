@@ -7,6 +7,7 @@ stands. It is the instance ω = softmax_{g′}(…)·W_V (g⁻¹f)(g′) of the 
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Final
 
@@ -14,13 +15,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pear.equivariant import kernels
-from pear.equivariant.linear import HALF_ROOT, MirrorLinear, Symmetry, crossed, linear
+from pear.equivariant import kernels, products
+from pear.equivariant.linear import (
+    HALF_ROOT,
+    MirrorLinear,
+    Parts,
+    Symmetry,
+    crossed,
+    linear,
+    parts_of,
+    whole,
+)
 from pear.equivariant.shift import WindowShift
 from pear.sphere.windows import TokenGrid
 
 MASKED: Final = -100.0
 """Added to the logits of a pair that must not see each other, as in the published code."""
+ALL: Final = slice(None)
+"""Every window."""
 _MAX_LOGIT_SCALE: Final = math.log(100.0)
 
 
@@ -31,6 +43,8 @@ class WindowMask(nn.Module):
     ----------
     labels
         (masked windows, slots) of the last windows; see :class:`pear.sphere.windows.WindowTable`.
+    windows
+        How many windows there are.
 
     Attributes
     ----------
@@ -42,57 +56,30 @@ class WindowMask(nn.Module):
 
     masks: Tensor
 
-    def __init__(self, labels: Tensor) -> None:
+    def __init__(self, labels: Tensor, windows: int) -> None:
         super().__init__()
         rows, runs = labels, labels.new_empty(0)
         if len(labels):
             rows, runs = torch.unique_consecutive(labels, dim=0, return_counts=True)
+        self.windows = windows
         self.runs: list[int] = runs.int().tolist()
         differs = rows[:, :, None] != rows[:, None, :]
         self.register_buffer("masks", MASKED * differs.float(), persistent=False)
 
+    def runs_of(self, windows: slice) -> list[int]:
+        """Return the runs inside some consecutive windows; 0 for a mask that none of them uses."""
+        ends = [self.windows - sum(self.runs[number:]) for number in range(len(self.runs) + 1)]
+        start, stop, _ = windows.indices(self.windows)
+        return [
+            max(0, min(last, stop) - max(first, start)) for first, last in itertools.pairwise(ends)
+        ]
 
-def attend(
-    qkv: Tensor,
-    heads: int,
-    bias: Tensor,
-    mask: WindowMask,
-    logit_scale: Tensor | None = None,
-    dropout: float = 0.0,
-) -> Tensor:
-    """softmax(q·kᵀ·scale + bias + mask)·v in every window.
 
-    Parameters
-    ----------
-    qkv
-        (batch, window, slot, 3·heads·width), ordered (3, heads, width) along the last axis.
-    heads
-        Number of heads.
-    bias
-        (heads, slot, slot).
-    mask
-        Masks of the last windows.
-    logit_scale
-        (heads,) for cosine attention: logarithm of the factor of the cosine of q and k. With None
-        the logits are q·kᵀ/√width.
-    dropout
-        Probability that an attention weight is dropped.
-
-    Returns
-    -------
-    Tensor
-        (batch, window, slot, heads·width).
-    """
+def heads_of(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Split (batch, window, slot, 3·heads·d) into q, k and v, (batch, window, head, slot, d)."""
     split = qkv.reshape(*qkv.shape[:3], 3, heads, -1)
     query, key, value = split.permute(3, 0, 1, 4, 2, 5).unbind(0)
-    if logit_scale is not None:
-        factor = logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp().to(qkv.dtype)
-        query = functional.normalize(query, dim=-1) * factor[:, None, None]
-        key = functional.normalize(key, dim=-1)
-    return kernels.window_attention(
-        query, key, value, bias, mask.masks, mask.runs,
-        scale=None if logit_scale is None else 1.0, dropout=dropout,
-    )  # fmt: skip
+    return query, key, value
 
 
 class WindowAttention(nn.Module):
@@ -134,24 +121,64 @@ class WindowAttention(nn.Module):
         self.bias, self.shift = bias, shift
         self.logit_scale = nn.Parameter(torch.full((heads,), math.log(10.0))) if cosine else None
         labels = torch.empty(0, grid.slots) if shift is None else shift.labels
-        self.mask = WindowMask(labels)
+        self.mask = WindowMask(labels, grid.windows)
 
     def forward(self, x: Tensor) -> Tensor:
         """Let the slots of each window attend to each other; shape kept."""
         if self.shift is not None:
             x = self.shift(x)
-        x = self.inside(x)
+        x = whole(self.inside(parts_of(self.symmetry, x), self.biases()))
         return x if self.shift is None else self.shift.inverse(x)
 
-    def inside(self, x: Tensor) -> Tensor:
-        """Attend inside windows that are already cut."""
-        out: Tensor = self.proj(self.attend(self.qkv(x), self.heads, self.bias()))
-        return out
+    def biases(self) -> Tensor:
+        """Return the position bias of every head: (heads, slot, slot)."""
+        bias: Tensor = self.bias()
+        return bias
 
-    def attend(self, qkv: Tensor, heads: int, bias: Tensor) -> Tensor:
-        """Return softmax(…)·v; see :func:`attend`."""
-        dropout = self.dropout if self.training else 0.0
-        return attend(qkv, heads, bias, self.mask, self.logit_scale, dropout)
+    def inside(self, x: Parts, bias: Tensor, windows: slice = ALL) -> Parts:
+        """Attend inside windows that are already cut; the result's parts are fresh tensors.
+
+        Parameters
+        ----------
+        x
+            (batch, window, slot, feature).
+        bias
+            From :meth:`biases`.
+        windows
+            Which windows these are.
+        """
+        mixed = self.attend(self.qkv(x[0]), self.heads, bias, windows)
+        return (self.proj(mixed),)
+
+    def attend(self, qkv: Tensor, heads: int, bias: Tensor, windows: slice) -> Tensor:
+        """Return softmax(q·kᵀ·scale + bias + mask)·v in every window.
+
+        Parameters
+        ----------
+        qkv
+            (batch, window, slot, 3·heads·d), ordered (3, heads, d) along the last axis.
+        heads
+            Number of heads.
+        bias
+            (heads, slot, slot).
+        windows
+            Which windows these are.
+
+        Returns
+        -------
+        Tensor
+            (batch, window, slot, heads·d).
+        """
+        query, key, value = heads_of(qkv, heads)
+        if self.logit_scale is not None:
+            factor = self.logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp().to(qkv.dtype)
+            query = functional.normalize(query, dim=-1) * factor[:, None, None]
+            key = functional.normalize(key, dim=-1)
+        return kernels.window_attention(
+            query, key, value, bias, self.mask.masks, self.mask.runs_of(windows),
+            scale=None if self.logit_scale is None else 1.0,
+            dropout=self.dropout if self.training else 0.0,
+        )  # fmt: skip
 
 
 class MirrorAttention(WindowAttention):
@@ -184,10 +211,21 @@ class MirrorAttention(WindowAttention):
         sigma = torch.from_numpy(grid.mirrored_slots())
         self.register_buffer("sigma", sigma, persistent=False)
 
-    def inside(self, x: Tensor) -> Tensor:
-        """Attend inside windows that are already cut: (2, batch, window, slot, feature/2)."""
-        heads, bias = self.heads // 2, self.bias()
-        mirrored = bias[:, self.sigma[:, None], self.sigma]
-        a, b = crossed(*self.qkv.parts(x[0], x[1], after=HALF_ROOT))
-        a, b = self.attend(a, heads, bias), self.attend(b, heads, mirrored)
-        return torch.stack(self.proj.parts(*crossed(a, b), before=HALF_ROOT))
+    def biases(self) -> Tensor:
+        """Return the position bias of every head, those of a before those of b."""
+        bias: Tensor = self.bias()
+        return torch.cat([bias, bias[:, self.sigma[:, None], self.sigma]])
+
+    def inside(self, x: Parts, bias: Tensor, windows: slice = ALL) -> Parts:
+        """Attend inside windows that are already cut: (batch, window, slot, feature/2) twice."""
+        heads = self.heads // 2
+        if self.logit_scale is None and products.fused(x[0]):
+            even, odd = (heads_of(part, heads) for part in self.qkv.parts(*x))
+            runs = self.mask.runs_of(windows)
+            done = kernels.mirrored_window_attention(even, odd, bias, self.mask.masks, runs)
+            if done is not None:
+                return self.proj.parts(*done)
+        a, b = crossed(*self.qkv.parts(*x, after=HALF_ROOT))
+        a = self.attend(a, heads, bias[:heads], windows)
+        b = self.attend(b, heads, bias[heads:], windows)
+        return self.proj.parts(*crossed(a, b), before=HALF_ROOT)

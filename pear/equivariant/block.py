@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pear.equivariant.attention import MirrorAttention, WindowAttention
-from pear.equivariant.linear import HALF_ROOT, MirrorLinear, Symmetry, crossed, linear, norm
+from pear.equivariant import compiled, products
+from pear.equivariant.attention import ALL, MirrorAttention, WindowAttention
+from pear.equivariant.linear import (
+    HALF_ROOT,
+    MirrorLinear,
+    MirrorNorm,
+    Norm,
+    Parts,
+    Symmetry,
+    crossed,
+    linear,
+    norm,
+    parts_of,
+    whole,
+)
 from pear.equivariant.position import EarthBias
 from pear.equivariant.shift import WindowShift
 from pear.sphere.windows import TokenGrid
+
+_TOKENS: Final = 4096
+"""Tokens that go through a block together: their hidden features fit two cores' caches."""
 
 
 class MLP(nn.Module):
@@ -25,9 +43,12 @@ class MLP(nn.Module):
         self.narrow = linear(self.symmetry, ratio * features, features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features in window order, shape kept."""
-        out: Tensor = self.dropout(self.narrow(self.dropout(self.widen(x, gelu=True))))
-        return out
+        """Map features, shape kept."""
+        return whole(self.parts(parts_of(self.symmetry, x)))
+
+    def parts(self, x: Parts) -> Parts:
+        """Map features; the result's parts are fresh tensors."""
+        return (self.dropout(self.narrow(self.dropout(self.widen(x[0], gelu=True)))),)
 
 
 class MirrorMLP(MLP):
@@ -37,12 +58,16 @@ class MirrorMLP(MLP):
     widen: MirrorLinear
     narrow: MirrorLinear
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map features (2, …, features/2), shape kept."""
-        a, b = crossed(*self.widen.parts(x[0], x[1], after=HALF_ROOT))
-        even, odd = crossed(self._hidden(a), self._hidden(b))
-        out: Tensor = self.dropout(torch.stack(self.narrow.parts(even, odd, before=HALF_ROOT)))
-        return out
+    def parts(self, x: Parts) -> Parts:
+        """Map an even and an odd part, (…, features/2) each."""
+        if products.fused(x[0]) and not (self.training and self.dropout.p):
+            hidden = self.widen.parts(*x)
+            if compiled.mirror_gelu_(*hidden):
+                return self.narrow.parts(*hidden)
+        a, b = crossed(*self.widen.parts(*x, after=HALF_ROOT))
+        hidden = crossed(self._hidden(a), self._hidden(b))
+        even, odd = self.narrow.parts(*hidden, before=HALF_ROOT)
+        return self.dropout(even), self.dropout(odd)
 
     def _hidden(self, x: Tensor) -> Tensor:
         out: Tensor = self.dropout(functional.gelu(x))
@@ -107,16 +132,62 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path, batch_axis=1 if symmetry == "c4h" else 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to features in window order."""
-        if self.pre_norm:
-            x = self._add(x, self.attention(self.attention_norm(x)))
-            return self._add(x, self.mlp(self.mlp_norm(x)))
-        x = self._add(x, self.attention_norm(self.attention(x)))
-        return self._add(x, self.mlp_norm(self.mlp(x)))
+        """Apply the block to features in window order.
 
-    def _add(self, x: Tensor, branch: Tensor) -> Tensor:
-        kept: Tensor = self.drop_path(branch)
-        return x + kept
+        The windows of a shifted block stay shifted until its end: all but the attention is
+        pointwise. Without gradients, processors take some windows at a time through the whole
+        block, so that nothing but its input and output ever leaves their caches.
+        """
+        windows = x.shape[-3]
+        if torch.is_grad_enabled() or not products.plain_processor(x):
+            shift = self.attention.shift
+            x = x if shift is None else shift(x)
+            parts = self._inside(parts_of(self.symmetry, x), self.attention.biases(), ALL)
+            x = whole(parts)
+            return x if shift is None else shift.inverse(x)
+        # In half precision the sums of the branches are kept as exactly as the weights are.
+        exact = torch.promote_types(x.dtype, self.attention_norm.weight.dtype)
+        x, out = x.to(exact), x.new_empty(x.shape, dtype=exact)
+        given, filled = parts_of(self.symmetry, x), parts_of(self.symmetry, out)
+        bias = self.attention.biases().contiguous()
+        pieces = min(windows, max(1, round(given[0][..., 0].numel() / _TOKENS)))
+        for piece in range(pieces):
+            here = slice(windows * piece // pieces, windows * (piece + 1) // pieces)
+            self._piece(given, filled, bias, here)
+        return out
+
+    def _piece(self, x: Parts, out: Parts, bias: Tensor, windows: slice) -> None:
+        """Fill in the output of some windows."""
+        batch, _, slots, features = x[0].shape
+        shift = self.attention.shift
+        if shift is None:
+            done = self._inside(tuple(y[:, windows].contiguous() for y in x), bias, windows)
+            for to, part in zip(out, done, strict=True):
+                to[:, windows] = part
+            return
+        where = shift.gather[windows.start * slots : windows.stop * slots]
+        rows = (y.reshape(batch, -1, features).index_select(1, where) for y in x)
+        cut = tuple(y.view(batch, -1, slots, features) for y in rows)
+        for to, part in zip(out, self._inside(cut, bias, windows), strict=True):
+            to.view(batch, -1, features).index_copy_(1, where, part.flatten(1, 2))
+
+    def _inside(self, x: Parts, bias: Tensor, windows: slice) -> Parts:
+        """Apply the block to windows that are already cut."""
+        if self.pre_norm:
+            x = self._plus(x, self.attention.inside(self.attention_norm.parts(x), bias, windows))
+            return self._plus(x, self.mlp.parts(self.mlp_norm.parts(x)))
+        x = self._post(x, self.attention_norm, self.attention.inside(x, bias, windows))
+        return self._post(x, self.mlp_norm, self.mlp.parts(x))
+
+    def _post(self, x: Parts, norm: Norm | MirrorNorm, branch: Parts) -> Parts:
+        if self.training and self.drop_path.probability:
+            return self._plus(x, norm.parts(branch))
+        return norm.added(x, branch)
+
+    def _plus(self, x: Parts, branch: Parts) -> Parts:
+        kept = self.drop_path(whole(branch))
+        new = parts_of(self.symmetry, kept)
+        return tuple(old + one for old, one in zip(x, new, strict=True))
 
 
 def earth_block(

@@ -1,53 +1,52 @@
-"""Window attention as a compiled function: optional, found or built at first use.
+"""Calls of the compiled functions of ``native/``; each returns None where it has no kernel.
 
-``window_attention.cpp`` beside this file needs a C++ compiler and nothing else; the result is kept
-in the user's cache under a name that changes with source, compiler and processor. Where there is no
-compiler, or the build fails, a note is logged and :mod:`pear.equivariant.kernels` computes the same
-in torch. Linux only, where torch and the compiler share one OpenMP.
-
-Environment: ``PEAR_COMPILED=0`` turns it off, ``PEAR_CACHE`` names another folder to keep it in,
-``CXX`` another compiler.
+Gradients and other devices are the business of :mod:`pear.equivariant.kernels`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import logging
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-_SOURCE: Final = Path(__file__).with_name("window_attention.cpp")
-_FLAGS: Final = (
-    "-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp",
-    "-shared", "-fPIC",
-)  # fmt: skip
-_SECONDS: Final = 120.0
-_log = logging.getLogger(__name__)
+from pear.equivariant.toolchain import library
+
+Operands = tuple[Tensor, Tensor, Tensor]
+_TYPES: Final = (torch.float32, torch.bfloat16)
+
+
+class _Arguments(ctypes.Structure):
+    """``struct Arguments`` of window_attention.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p * 2) for name in "qkv"),
+        *((name, ctypes.c_void_p)
+          for name in ("strides", "bias", "masks", "tables", "mask_of")),
+        ("out", ctypes.c_void_p * 2),
+        *((name, ctypes.c_int64)
+          for name in ("windows", "slots", "masks_count", "heads", "d", "half", "threads")),
+        ("scale", ctypes.c_float),
+    )  # fmt: skip
 
 
 def window_attention(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, runs: Sequence[int], scale: float
-) -> Tensor | None:
+    parts: Sequence[Operands], bias: Tensor, masks: Tensor, runs: Sequence[int], scale: float
+) -> list[Tensor] | None:
     """Return softmax(q·kᵀ·scale + bias + mask)·v inside each window, or None if this cannot.
 
     Parameters
     ----------
-    q, k, v
+    parts
+        q, k and v of plain features; or those of the even part and of the odd part of mirrored
+        ones, which attend in the a/b basis (:mod:`pear.equivariant.linear`). Each is
         (window, head, slot, d), float32 or bfloat16, features contiguous.
     bias, masks
-        (head, slot, slot) and (mask, slot, slot).
+        (head, slot, slot) and (mask, slot, slot). With two parts the bias has the heads of a,
+        then those of b.
     runs
         How many windows have no mask, then how many have each; repeated until all have one.
     scale
@@ -55,95 +54,106 @@ def window_attention(
 
     Returns
     -------
-    Tensor or None
-        (window, slot, head, d) in the type of q.
+    list of Tensor, or None
+        (window, slot, head, d) for each part, in the type of q.
     """
-    function = library()
-    if function is None or q.dtype not in (torch.float32, torch.bfloat16):
-        return None
-    if any(t.stride(-1) != 1 for t in (q, k, v)):
-        return None
+    native = library()
+    q, k, v = parts[0]
     windows, heads, slots, d = q.shape
+    alike = all(t.stride() == first.stride() for part in parts
+                for t, first in zip(part, parts[0], strict=True))  # fmt: skip
+    if native is None or not alike or any(_differs(t, q) for part in parts for t in part):
+        return None
     bias, masks = bias.float().contiguous(), masks.float().contiguous()
     mask_of = _mask_of(tuple(runs), windows)
-    strides = (ctypes.c_int64 * 9)(*(n for t in (q, k, v) for n in t.stride()[:3]))
-    out = q.new_empty(windows, slots, heads, d)
-    refused = function(
-        q.dtype == torch.bfloat16, q.data_ptr(), k.data_ptr(), v.data_ptr(), strides,
-        bias.data_ptr(), masks.data_ptr(), mask_of.data_ptr(), out.data_ptr(),
-        windows, heads, slots, d, scale, torch.get_num_threads(),
+    tables = bias.new_empty((len(bias) + len(masks)) * slots * slots)
+    out = [q.new_empty(windows, slots, heads, d) for _ in parts]
+    strides = (ctypes.c_int64 * 6)(*(n for t in (q, k, v) for n in (t.stride(2), t.stride(1))))
+    arguments = _Arguments(
+        *(_pointers(*(part[n] for part in parts)) for n in range(3)),
+        ctypes.addressof(strides), bias.data_ptr(), masks.data_ptr(), tables.data_ptr(),
+        mask_of.data_ptr(), _pointers(*out), windows, slots, len(masks), heads, d,
+        q.dtype == torch.bfloat16, torch.get_num_threads(), scale,
     )  # fmt: skip
-    return None if refused else out
+    return None if native.pear_window_attention(ctypes.byref(arguments)) else out
+
+
+def _differs(x: Tensor, q: Tensor) -> bool:
+    """Whether an operand is not of the first one's kind, or its rows are not evenly spaced."""
+    known = q.dtype in (torch.float32, torch.bfloat16) and x.device.type == "cpu"
+    window, _, row, one = x.stride()
+    alike = (x.dtype, x.shape) == (q.dtype, q.shape)
+    return not (known and alike and one == 1 and window == x.shape[2] * row)
+
+
+def _pointers(*tensors: Tensor) -> Any:
+    return (ctypes.c_void_p * 2)(*(t.data_ptr() for t in tensors))
 
 
 @lru_cache(maxsize=64)
 def _mask_of(runs: tuple[int, ...], windows: int) -> Tensor:
-    """Number of each window's mask, -1 for none: (window,)."""
-    one = torch.repeat_interleave(torch.arange(-1, len(runs) - 1), torch.tensor(runs))
-    return one.repeat(windows // len(one)).to(torch.int32)
+    """Number of every window's mask, or -1: (window,)."""
+    one = torch.repeat_interleave(torch.arange(len(runs)) - 1, torch.tensor(runs))
+    return one.repeat(windows // len(one)).int()
 
 
-@lru_cache(maxsize=1)
-def library() -> Callable[..., int] | None:
-    """Load the compiled function, building it if need be; None where that is not possible."""
-    if os.environ.get("PEAR_COMPILED", "1") == "0" or sys.platform != "linux":
-        return None
-    try:
-        function: Any = ctypes.CDLL(str(_built())).pear_window_attention
-    except (OSError, subprocess.SubprocessError) as error:
-        details = getattr(error, "stderr", None) or error
-        _log.warning("window attention runs in torch; it could not be compiled: %s", details)
-        return None
-    pointer, long = ctypes.c_void_p, ctypes.c_int64
-    function.argtypes = (
-        ctypes.c_int, *[pointer] * 8, long, ctypes.c_int, long, ctypes.c_int, ctypes.c_float,
-        ctypes.c_int,
-    )  # fmt: skip
-    function.restype = ctypes.c_int
-    built: Callable[..., int] = function
-    return built
+class _Residual(ctypes.Structure):
+    """``struct Residual`` of pointwise.cpp."""
 
-
-def _built() -> Path:
-    """Return the shared library, compiled now if there is none for this source and machine."""
-    names = (os.environ.get("CXX"), "c++", "g++", "clang++")
-    compiler = next((found for name in names if name and (found := shutil.which(name))), None)
-    if compiler is None:
-        raise OSError("no C++ compiler (c++, g++, clang++) on the path")
-    version = _run([compiler, "--version"])
-    parts = (_SOURCE.read_text(), version, " ".join(_FLAGS), platform.machine(), _processor())
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    target = _cache() / f"window_attention-{key}.so"
-    if not target.exists():
-        # Built under another name and moved: processes that start together do not see halves.
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            fresh = Path(folder) / target.name
-            _run([compiler, *_FLAGS, "-o", str(fresh), str(_SOURCE)])
-            fresh.replace(target)
-    return target
-
-
-def _cache() -> Path:
-    """Return the folder of built libraries, which nobody else may write to."""
-    named = os.environ.get("PEAR_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    folder = Path(named) if named else Path(home) / "pear"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise OSError(f"{folder} can be written to by others; nothing is loaded from there")
-    return folder
-
-
-def _processor() -> str:
-    """Return what the processor can do, since ``-march=native`` builds for just that."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    wanted = ("flags", "Features", "model name", "CPU part")
-    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(  # noqa: S603 (a compiler found on the path, and our own source)
-        command, capture_output=True, text=True, check=True, timeout=_SECONDS
+    _fields_ = (
+        ("x", ctypes.c_void_p * 2),
+        ("branch", ctypes.c_void_p * 2),
+        ("weight", ctypes.c_void_p * 2),
+        ("bias", ctypes.c_void_p),
+        ("out", ctypes.c_void_p * 2),
+        *((name, ctypes.c_int64) for name in ("rows", "width", "parts", "half", "threads")),
+        ("epsilon", ctypes.c_float),
     )
-    return done.stdout
+
+
+def residual_norm(
+    x: Sequence[Tensor], branch: Sequence[Tensor], weight: Sequence[Tensor], bias: Tensor,
+    epsilon: float,
+) -> tuple[Tensor, ...] | None:  # fmt: skip
+    """Return x + norm(branch), or None if this cannot.
+
+    Parameters
+    ----------
+    x, branch
+        (…, feature) of plain features, or the even and the odd part. ``x`` is float32, ``branch``
+        float32 or bfloat16.
+    weight, bias
+        (feature,), a weight for each part; the bias is the first one's.
+    epsilon
+        Added to the variance.
+    """
+    native = library()
+    first, width = branch[0], branch[0].shape[-1]
+    known = first.dtype in _TYPES and first.device.type == "cpu"
+    exact = all(t.dtype == torch.float32 for t in (*x, *weight, bias))
+    alike = all(t.shape == first.shape for t in (*x, *branch))
+    packed = all(t.is_contiguous() for t in (*x, *branch, *weight, bias))
+    if native is None or not (known and exact and alike and packed):
+        return None
+    out = tuple(torch.empty_like(t) for t in x)
+    arguments = _Residual(
+        _pointers(*x), _pointers(*branch), _pointers(*weight), bias.data_ptr(),
+        _pointers(*out), first.numel() // width, width, len(x),
+        first.dtype == torch.bfloat16, torch.get_num_threads(), epsilon,
+    )  # fmt: skip
+    native.pear_residual_norm(ctypes.byref(arguments))
+    return out
+
+
+def mirror_gelu_(even: Tensor, odd: Tensor) -> bool:
+    """Take the GELU of (e + o)/√2 and (e − o)/√2, back to e and o; return whether this could."""
+    native = library()
+    alike = (even.dtype, even.shape) == (odd.dtype, odd.shape) and even.dtype in _TYPES
+    packed = even.is_contiguous() and odd.is_contiguous() and even.device.type == "cpu"
+    if native is None or not (alike and packed):
+        return False
+    native.pear_mirror_gelu(
+        ctypes.c_void_p(even.data_ptr()), ctypes.c_void_p(odd.data_ptr()),
+        ctypes.c_int64(even.numel()), even.dtype == torch.bfloat16, torch.get_num_threads(),
+    )  # fmt: skip
+    return True

@@ -1,22 +1,15 @@
-"""The two operations that take the time of a step, in the form that processors run fastest.
+"""Window attention, in the form that processors run fastest.
 
-Both are exact rewritings of one line of torch, and the tests hold them against that line. They
-are measured choices (``pear bench model`` shows the sum of them):
-
-- :func:`linear`: torch hands single-precision products on x86 to MKL; oneDNN, which is part of
-  torch as well, does the same product about twice as fast on AMD processors and takes the GELU
-  along without another pass over memory. In half precision both use oneDNN; the GELU is the gain.
-- :func:`window_attention`: softmax attention inside windows, one head of a few windows at a time,
-  so that the logits stay in the processor's cache and are never written to memory as a whole.
-  Queries, keys and values are read where the linear map left them. Gradients recompute the softmax
-  from q and k in the same way. Where a compiler is at hand, :mod:`pear.equivariant.compiled` does
-  it without the logits ever leaving the registers, two to three times as fast.
+An exact rewriting of one line of torch, which the tests hold it against: softmax attention inside
+windows, one head of a few windows at a time, so that the logits stay in the processor's cache and
+are never written to memory as a whole. Queries, keys and values are read where the linear map left
+them. Gradients recompute the softmax from q and k in the same way. Where a compiler is at hand,
+:mod:`pear.equivariant.compiled` does it in a quarter of the time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import torch
@@ -29,93 +22,6 @@ _CACHE_BYTES: Final = 4 * 2**20
 """Size of one group's logits: what two cores' caches hold beside the operands."""
 _NARROW: Final = 16
 """Heads of fewer features are multiplied as Vᵀ·Pᵀ: they would be the library's inner loop."""
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
-    """Return ``x @ weight.T + bias``, with an exact GELU after it if asked.
-
-    Parameters
-    ----------
-    x
-        (…, features in).
-    weight, bias
-        (features out, features in) and (features out,).
-
-    Returns
-    -------
-    Tensor
-        (…, features out).
-    """
-    dtype = _onednn_type(x)
-    if dtype is not None and not _wants_gradient(x, weight, bias):
-        bias = None if bias is None else bias.to(dtype)
-        return _product_of(x.to(dtype), weight.to(dtype), bias, gelu)
-    # In half precision torch's own product is oneDNN's, with gradients.
-    single = dtype == weight.dtype == torch.float32
-    if single:
-        # Rows go in and come out, so that the output is no view made inside of the function:
-        # torch refuses to change such a one in place.
-        rows: Tensor = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)
-        y = rows.view(*x.shape[:-1], len(weight))
-    else:
-        y = fn.linear(x, weight, bias)
-    return fn.gelu(y) if gelu else y
-
-
-def _product_of(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
-    """oneDNN's ``x @ weight.T + bias``; any strides."""
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(
-        x, weight, bias, "gelu" if gelu else "none", [], "none" if gelu else ""
-    )
-    return y
-
-
-class _Linear(torch.autograd.Function):
-    """A linear map of rows whose gradients are oneDNN's products as well."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.has_bias = bias is not None
-        return _product_of(x, weight, bias)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        dx = _product_of(grad, weight.T, None) if ctx.needs_input_grad[0] else None
-        dweight = dbias = None
-        if ctx.needs_input_grad[1]:
-            # The operand with fewer features goes first: half the time of the other way round.
-            if x.shape[1] < grad.shape[1]:
-                dweight = _product_of(x.T, grad.T, None).T
-            else:
-                dweight = _product_of(grad.T, x.T, None)
-        if ctx.has_bias and ctx.needs_input_grad[2]:
-            dbias = grad.sum(0)
-        return dx, dweight, dbias
-
-
-def _wants_gradient(*tensors: Tensor | None) -> bool:
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-
-
-def _onednn_type(x: Tensor) -> torch.dtype | None:
-    """Type in which oneDNN shall multiply: on processors, outside of the compiler."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return None
-    mixed = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64
-    dtype = torch.get_autocast_dtype("cpu") if mixed else x.dtype
-    return dtype if dtype in _onednn_types() else None
-
-
-@lru_cache(maxsize=1)
-def _onednn_types() -> tuple[torch.dtype, ...]:
-    """Types that this torch on this processor has oneDNN products for."""
-    if not torch._C._has_mkldnn or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return ()
-    half = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return (torch.float32, torch.bfloat16) if half else (torch.float32,)
 
 
 def window_attention(
@@ -167,6 +73,41 @@ def window_attention(
     flat = (t.flatten(0, 1) for t in (q, k, v))
     out: Tensor = _attend(*flat, bias, masks, lengths, factor)
     return out.reshape(batch, windows, slots, heads * d)
+
+
+def mirrored_window_attention(
+    even: compiled.Operands, odd: compiled.Operands, bias: Tensor, masks: Tensor,
+    runs: Sequence[int], scale: float | None = None,
+) -> tuple[Tensor, Tensor] | None:  # fmt: skip
+    """Attend in the a/b basis of mirrored features that are given, and returned, in the e/o basis.
+
+    With a = (e + o)/√2 and b = (e − o)/√2 the result is (A + B)/√2 and (A − B)/√2, where A and B
+    are the attentions of a and b.
+
+    Parameters
+    ----------
+    even, odd
+        q, k and v of the even and of the odd part, each (batch, window, head, slot, d).
+    bias
+        (2·head, slot, slot): for a, then for b.
+    masks, runs, scale
+        As in :func:`window_attention`.
+
+    Returns
+    -------
+    tuple of Tensor, or None
+        (batch, window, slot, head·d) twice; None where there is no compiled function for it. There
+        are no gradients.
+    """
+    batch, windows, _, _, d = even[0].shape
+    parts = [tuple(t.flatten(0, 1) for t in part) for part in (even, odd)]
+    lengths = [windows - sum(runs), *runs]
+    factor = d**-0.5 if scale is None else scale
+    out = compiled.window_attention([(q, k, v) for q, k, v in parts], bias, masks, lengths, factor)
+    if out is None:
+        return None
+    first, second = (t.view(batch, windows, t.shape[1], -1) for t in out)
+    return first, second
 
 
 def _by_library(
@@ -231,9 +172,9 @@ def _attend(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, lengths: list[int], scale: float
 ) -> Tensor:
     """(window, head, slot, d) → (window, slot, head, d)."""
-    fast = compiled.window_attention(q, k, v, bias, masks, lengths, scale)
+    fast = compiled.window_attention([(q, k, v)], bias, masks, lengths, scale)
     if fast is not None:
-        return fast
+        return fast[0]
     windows, heads, slots, d = q.shape
     softmax = _Softmax(q, bias, masks, scale, 1)
     out = q.new_empty(windows, slots, heads, d)

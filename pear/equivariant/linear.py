@@ -23,9 +23,11 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from pear.equivariant import kernels
+from pear.equivariant import compiled, products
 
 Symmetry = Literal["r", "c4h"]
+Parts = tuple[Tensor, ...]
+"""Plain features, or the even and the odd part of regular ones, each (…, feature)."""
 SYMMETRIES: Final[tuple[str, ...]] = get_args(Symmetry)
 INIT_STD: Final = 0.02
 EPS: Final = 1e-5
@@ -75,7 +77,7 @@ class Dense(nn.Linear):
 
     def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
         """Map (…, inputs) to (…, outputs), with an exact GELU after it if asked."""
-        return kernels.linear(x, self.weight, self.bias, gelu=gelu)
+        return products.linear(x, self.weight, self.bias, gelu=gelu)
 
 
 class Norm(nn.LayerNorm):
@@ -85,6 +87,24 @@ class Norm(nn.LayerNorm):
 
     def __init__(self, features: int) -> None:
         super().__init__(features, eps=EPS)
+
+    def parts(self, x: Parts) -> Parts:
+        """Normalise the only part."""
+        return (self(x[0]),)
+
+    def added(self, x: Parts, branch: Parts) -> Parts:
+        """Return x + norm(branch)."""
+        return _added(self, (self.weight,), x, branch)
+
+
+def parts_of(symmetry: Symmetry, x: Tensor) -> Parts:
+    """Split features into even and odd part; plain features are their only part."""
+    return (x,) if symmetry == "r" else x.unbind(0)
+
+
+def whole(parts: Parts) -> Tensor:
+    """Put together what :func:`parts_of` split."""
+    return parts[0] if len(parts) == 1 else torch.stack(parts)
 
 
 def butterfly(x: Tensor) -> Tensor:
@@ -139,7 +159,7 @@ class MirrorLinear(nn.Module):
             weight = before * after * weight
         if bias is not None and after != 1.0:
             bias = after * bias
-        return kernels.linear(even, weight[0], bias), kernels.linear(odd, weight[1])
+        return products.linear(even, weight[0], bias), products.linear(odd, weight[1])
 
 
 class MirrorNorm(nn.Module):
@@ -158,9 +178,25 @@ class MirrorNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (2, …, features/2), shape kept."""
-        even, odd = x.unbind(0)
+        return whole(self.parts((x[0], x[1])))
+
+    def parts(self, x: Parts) -> Parts:
+        """Normalise the even and the odd part."""
+        even, odd = x
         even = even - even.mean(-1, keepdim=True)
         power = [torch.linalg.vector_norm(y, dim=-1, keepdim=True).square() for y in (even, odd)]
         scale = torch.rsqrt((power[0] + power[1]) / (2 * even.shape[-1]) + EPS)
         even = torch.addcmul(self.bias, even * scale, self.weight[0])
-        return torch.stack([even, odd * scale * self.weight[1]])
+        return even, odd * scale * self.weight[1]
+
+    def added(self, x: Parts, branch: Parts) -> Parts:
+        """Return x + norm(branch)."""
+        return _added(self, self.weight.unbind(), x, branch)
+
+
+def _added(layer: Norm | MirrorNorm, weight: Parts, x: Parts, branch: Parts) -> Parts:
+    if products.fused(x[0]):
+        done = compiled.residual_norm(x, branch, weight, layer.bias, EPS)
+        if done is not None:
+            return done
+    return tuple(old + new for old, new in zip(x, layer.parts(branch), strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pear.equivariant import kernels
+from pear.equivariant import products
 from pear.equivariant.linear import INIT_STD, Symmetry, butterfly, check_features, linear, norm
 from pear.equivariant.shift import from_windows, to_windows
 from pear.sphere.symmetry import block_mirror
@@ -105,10 +105,10 @@ class PatchEmbed(nn.Module):
         x = x.reshape(batch, channels, -1, self.levels, x.shape[-1] // self.cells, self.cells)
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(3)
         if self.symmetry == "r":
-            return kernels.linear(x, self.weight, self.bias)
+            return products.linear(x, self.weight, self.bias)
         even = self.weight_even @ self.even.to(self.weight_even.dtype)
         odd = self.weight_odd @ self.odd.to(self.weight_odd.dtype)
-        return torch.stack([kernels.linear(x, even, self.bias), kernels.linear(x, odd)])
+        return torch.stack([products.linear(x, even, self.bias), products.linear(x, odd)])
 
 
 class PatchRecover(nn.Module):
@@ -156,12 +156,12 @@ class PatchRecover(nn.Module):
     def _recover(self, x: Tensor) -> Tensor:
         if self.symmetry == "r":
             bias = self.bias.repeat_interleave(self.levels * self.cells)
-            x = kernels.linear(x, self.weight, bias)
+            x = products.linear(x, self.weight, bias)
         else:
             even, odd = self.even.to(x.dtype), self.odd.to(x.dtype)
             first, second = x.unbind(0)
-            x = kernels.linear(first, even.T @ self.weight_even, self.bias @ even)
-            x = x + kernels.linear(second, odd.T @ self.weight_odd)
+            x = products.linear(first, even.T @ self.weight_even, self.bias @ even)
+            x = x + products.linear(second, odd.T @ self.weight_odd)
         batch, depths, tokens, _ = x.shape
         x = x.view(batch, depths, tokens, self.channels, self.levels, self.cells)
         x = x.permute(0, 3, 1, 4, 2, 5)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
-
 import pytest
 import torch
+from layer_checks import randomise
 from torch import Tensor
 
-from pear.equivariant import compiled, kernels
+from pear.equivariant import block, compiled, kernels
+from pear.equivariant.block import earth_block
+from pear.equivariant.linear import MirrorNorm, Norm, Symmetry
+from pear.equivariant.shift import WindowShift
+from pear.equivariant.toolchain import library as native
+from pear.sphere.windows import TokenGrid
 
 
 @pytest.fixture
 def library() -> None:
     """Skip where nothing can be compiled."""
-    if compiled.library() is None:
+    if native() is None:
         pytest.skip("no compiled window attention here: no compiler, or no Linux")
 
 
@@ -35,18 +38,24 @@ def in_torch(*tensors: Tensor, runs: list[int], scale: float) -> Tensor:
     return y[0].reshape(len(q), q.shape[2], q.shape[1], q.shape[3])
 
 
+def compute(*tensors: Tensor, runs: list[int], scale: float = 1.0) -> Tensor:
+    """The compiled function, (window, slot, head, d)."""
+    q, k, v, bias, masks = tensors
+    got = compiled.window_attention([(q, k, v)], bias, masks, runs, scale)
+    assert got is not None
+    return got[0]
+
+
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("slots", [16, 32, 64, 128])
 @pytest.mark.parametrize("d", [1, 8, 16, 24, 32, 40, 64])
 def test_it_equals_torch(slots: int, d: int) -> None:
     tensors, runs = operands(slots, 3, d), [2, 1, 2]
     want = in_torch(*tensors, runs=runs, scale=0.3)
-    got = compiled.window_attention(*tensors, runs, 0.3)
-    assert got is not None
+    got = compute(*tensors, runs=runs, scale=0.3)
     torch.testing.assert_close(got.double(), want, rtol=0, atol=2e-6 * float(want.abs().max()))
     half = [t.bfloat16() for t in tensors]
-    got = compiled.window_attention(*half, runs, 0.3)
-    assert got is not None
+    got = compute(*half, runs=runs, scale=0.3)
     assert got.dtype == torch.bfloat16
     want = in_torch(*half, runs=runs, scale=0.3)
     # The output is rounded, and where the processor multiplies pairs, the weights are.
@@ -56,8 +65,7 @@ def test_it_equals_torch(slots: int, d: int) -> None:
 @pytest.mark.usefixtures("library")
 def test_masks_repeat_for_every_entry_of_the_batch() -> None:
     q, k, v, bias, masks = operands(16, 2, 8, windows=6)
-    got = compiled.window_attention(q, k, v, bias, masks, [1, 1, 1], 1.0)
-    assert got is not None
+    got = compute(q, k, v, bias, masks, runs=[1, 1, 1], scale=1.0)
     for start in (0, 3):
         part = [t[start : start + 3] for t in (q, k, v)]
         want = in_torch(*part, bias, masks, runs=[1, 1, 1], scale=1.0)
@@ -69,8 +77,7 @@ def test_masks_repeat_for_every_entry_of_the_batch() -> None:
 def test_logits_of_any_size(size: float) -> None:
     tensors = operands(64, 1, 8)
     large = (tensors[0] * size, *tensors[1:])
-    got = compiled.window_attention(*large, [2, 1, 2], 1.0)
-    assert got is not None
+    got = compute(*large, runs=[2, 1, 2], scale=1.0)
     want = in_torch(*large, runs=[2, 1, 2], scale=1.0)
     # A logit of 1e4 has an absolute error of 1e-3 in single precision.
     torch.testing.assert_close(got.double(), want, rtol=1e-3, atol=1e-4 if size < 1e3 else 2e-2)
@@ -83,67 +90,115 @@ def test_what_is_not_finite_is_not_lost(which: int, value: float) -> None:
     tensors = [t.clone() for t in operands(32, 1, 8)]
     tensors[which].view(-1)[5] = value
     want = in_torch(*tensors, runs=[5, 0, 0], scale=1.0)
-    got = compiled.window_attention(*tensors, [5, 0, 0], 1.0)
-    assert got is not None
+    got = compute(*tensors, runs=[5, 0, 0], scale=1.0)
     assert torch.equal(torch.isnan(got), torch.isnan(want))
     assert torch.equal(torch.isinf(got), torch.isinf(want))
+
+
+def refuses(*tensors: Tensor) -> bool:
+    q, k, v, bias, masks = tensors
+    return compiled.window_attention([(q, k, v)], bias, masks, [5, 0, 0], 1.0) is None
 
 
 @pytest.mark.usefixtures("library")
 def test_it_leaves_to_torch_what_it_has_no_kernel_for() -> None:
     q, k, v, bias, masks = operands(16, 2, 8)
-    assert compiled.window_attention(q.double(), k, v, bias, masks, [5, 0, 0], 1.0) is None
+    assert refuses(q.double(), k, v, bias, masks)
     spread = torch.randn(5, 2, 8, 16).mT
-    assert compiled.window_attention(spread, k, v, bias, masks, [5, 0, 0], 1.0) is None
+    assert refuses(spread, k, v, bias, masks)
     wide = operands(16, 1, 80)
-    assert compiled.window_attention(*wide, [5, 0, 0], 1.0) is None
+    assert refuses(*wide)
     odd = operands(48, 1, 8)
-    assert compiled.window_attention(*odd, [5, 0, 0], 1.0) is None
+    assert refuses(*odd)
     # The operator then computes all of them in torch.
     y = kernels.window_attention(*(t[None] for t in odd[:3]), *odd[3:], [1, 2])
     assert y.shape == (1, 5, 48, 8)
 
 
-def test_without_a_compiler_it_says_so_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(compiled, "_log", logging.getLogger("test"))
-    monkeypatch.setattr(compiled.sys, "platform", "linux")
-    monkeypatch.setenv("PEAR_CACHE", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CXX", raising=False)
-    assert compiled.library.__wrapped__() is None
-    assert "no C++ compiler" in caplog.text
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("d", [8, 24, 32])
+def test_mirrored_parts_attend_in_the_other_basis(dtype: torch.dtype, d: int) -> None:
+    even, odd = (operands(64, 2, d, windows) for windows in (5, 6))
+    q, k, v = (t[:5] * 0.5 for t in odd[:3])
+    odd_parts, even_parts = (q, k, v), even[:3]
+    bias = torch.cat([even[3], odd[3]])
+    masks, runs = even[4], [2, 1, 2]
+
+    def stored(tensors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        rows = torch.stack([t.transpose(1, 2) for t in tensors], 2).to(dtype)
+        one, two, three = rows.permute(2, 0, 3, 1, 4).unbind(0)
+        return one, two, three
+
+    got = compiled.window_attention([stored(even_parts), stored(odd_parts)], bias, masks, runs, 0.3)
+    assert got is not None
+    pairs = list(zip(stored(even_parts), stored(odd_parts), strict=True))
+    a = [(e.double() + o.double()) * 0.5**0.5 for e, o in pairs]
+    b = [(e.double() - o.double()) * 0.5**0.5 for e, o in pairs]
+    first = in_torch(*a, bias[:2], masks, runs=runs, scale=0.3)
+    second = in_torch(*b, bias[2:], masks, runs=runs, scale=0.3)
+    exact = 2e-6 if dtype == torch.float32 else 2e-2
+    for ours, theirs in zip(got, (first + second, first - second), strict=True):
+        theirs = theirs * 0.5**0.5
+        assert ours.dtype == dtype
+        size = float(theirs.abs().max())
+        torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=exact * size)
 
 
-def test_a_compiler_that_fails_is_reported(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    broken = tmp_path / "c++"
-    broken.write_text(
-        '#!/bin/sh\n[ "$1" = --version ] && exit 0\necho unknown target >&2; exit 1\n'
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layer", [Norm(44), Norm(7), MirrorNorm(88), MirrorNorm(14)])
+def test_residual_norm_equals_torch(layer: Norm | MirrorNorm, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    weight = layer.weight.data.normal_()
+    layer.bias.data.normal_()
+    count, width = (2, weight.shape[-1]) if weight.dim() == 2 else (1, len(weight))
+    x = tuple(torch.randn(3, 5, width) for _ in range(count))
+    branch = tuple((3 * torch.randn(3, 5, width) + 1).to(dtype) for _ in range(count))
+    with torch.no_grad():
+        weights = tuple(weight) if count == 2 else (weight,)
+        got = compiled.residual_norm(x, branch, weights, layer.bias, 1e-5)
+        assert got is not None
+        exact = layer.double().parts(tuple(t.double() for t in branch))
+        layer.float()
+    for ours, old, new in zip(got, x, exact, strict=True):
+        torch.testing.assert_close(ours.double(), old + new, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_mirrored_gelu_equals_torch(dtype: torch.dtype) -> None:
+    even, odd = (4 * torch.randn(3, 37, generator=torch.Generator().manual_seed(0)) for _ in "eo")
+    even, odd = even.to(dtype), (odd.flip(0) * 0.7).to(dtype)
+    root = 0.5**0.5
+    a, b = (
+        torch.nn.functional.gelu(y.double() * root)
+        for y in (even.double() + odd, even.double() - odd)
     )
-    broken.chmod(0o755)
-    monkeypatch.setattr(compiled, "_log", logging.getLogger("test"))
-    monkeypatch.setattr(compiled.sys, "platform", "linux")
-    monkeypatch.setenv("PEAR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("CXX", str(broken))
-    assert compiled.library.__wrapped__() is None
-    assert "unknown target" in caplog.text
-    assert not list((tmp_path / "cache").iterdir())
+    assert compiled.mirror_gelu_(even, odd)
+    close = (
+        {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 2**-8, "atol": 1e-5}
+    )
+    torch.testing.assert_close(even.double(), (a + b) * root, **close)
+    torch.testing.assert_close(odd.double(), (a - b) * root, **close)
+    assert not compiled.mirror_gelu_(even.double(), odd.double())
 
 
-def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEAR_COMPILED", "0")
-    assert compiled.library.__wrapped__() is None
-
-
-def test_nothing_is_loaded_from_a_folder_others_may_write_to(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("symmetry", ["r", "c4h"])
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_block_by_pieces_equals_the_block_as_a_whole(
+    symmetry: Symmetry, shifted: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "open"
-    folder.mkdir()
-    folder.chmod(0o777)
-    monkeypatch.setenv("PEAR_CACHE", str(folder))
-    with pytest.raises(OSError, match="written to by others"):
-        compiled._cache()
+    torch.manual_seed(0)
+    grid = TokenGrid(8, 4, 16)
+    shift = WindowShift.of(grid, "ring_rotation") if shifted else None
+    layer = randomise(earth_block(symmetry, grid, 32, 4, shift)).to(dtype)
+    lead = (2, 3) if symmetry == "c4h" else (3,)
+    width = 16 if symmetry == "c4h" else 32
+    x = torch.randn(*lead, grid.windows, grid.slots, width, dtype=dtype)
+    want = layer(x).detach()
+    for tokens in (1, 700, 10**6):
+        monkeypatch.setattr(block, "_TOKENS", tokens)
+        with torch.no_grad():
+            torch.testing.assert_close(layer(x), want, rtol=1e-4, atol=2e-5)

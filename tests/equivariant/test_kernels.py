@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as fn
 
 from pear.equivariant import kernels
 
@@ -83,68 +82,3 @@ def test_window_attention_refuses_runs_that_do_not_fit(runs: list[int]) -> None:
     q, k, v, bias, masks = operands([5])
     with pytest.raises(ValueError, match="do not fit 5 windows"):
         kernels.window_attention(q, k, v, bias, masks, runs)
-
-
-@pytest.mark.parametrize("gelu", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_linear_equals_torch(gelu: bool, dtype: torch.dtype) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x, w, b = (
-        torch.randn(shape, generator=generator).to(dtype) for shape in ((2, 7, 48), (96, 48), (96,))
-    )
-    for bias in (b, None):
-        want = fn.linear(x, w, bias)
-        want = fn.gelu(want) if gelu else want
-        got = kernels.linear(x, w, bias, gelu=gelu)
-        if dtype == torch.bfloat16:  # one rounding instead of two, if the GELU rides along
-            torch.testing.assert_close(got, want, rtol=2**-6, atol=2**-8)
-        else:
-            torch.testing.assert_close(got, want)
-
-
-@pytest.mark.parametrize("gelu", [False, True])
-def test_linear_follows_autocast(gelu: bool) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x, w, b = (torch.randn(shape, generator=generator) for shape in ((7, 48), (96, 48), (96,)))
-    with torch.autocast("cpu", torch.bfloat16):
-        got = kernels.linear(x, w, b, gelu=gelu)
-        want = fn.linear(x, w, b)
-    assert got.dtype == torch.bfloat16
-    # One rounding instead of two, if the GELU rides along.
-    torch.testing.assert_close(got, fn.gelu(want) if gelu else want, rtol=2**-6, atol=2**-8)
-    with torch.autocast("cpu", torch.bfloat16):
-        exact = kernels.linear(x.double(), w.double(), b.double())
-    assert exact.dtype == torch.float64
-
-
-@pytest.mark.parametrize("gelu", [False, True])
-@pytest.mark.parametrize("features", [(8, 16), (16, 8)])
-@pytest.mark.parametrize("with_bias", [False, True])
-def test_gradients_of_linear_equal_those_of_torch(
-    gelu: bool, features: tuple[int, int], with_bias: bool
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(2, 7, features[0]), features[::-1], features[1:]][: 2 + with_bias]
-    leaves = [torch.randn(shape, generator=generator) for shape in shapes]
-    found = []
-    for function in (kernels.linear, fn.linear):
-        own = [t.clone().requires_grad_() for t in leaves]
-        y = function(*own, gelu=True) if gelu and function is kernels.linear else function(*own)
-        y = fn.gelu(y) if gelu and function is fn.linear else y
-        (y * y.detach().sin()).sum().backward()
-        found.append([y, *(t.grad for t in own)])
-    for ours, theirs in zip(*found, strict=True):
-        assert ours is not None
-        assert theirs is not None
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
-
-
-def test_frozen_weights_still_pass_gradients_to_the_input() -> None:
-    x, w = torch.randn(4, 8, requires_grad=True), torch.randn(16, 8)
-    kernels.linear(x, w).sum().backward()
-    assert x.grad is not None
-    torch.testing.assert_close(x.grad, w.sum(0).expand(4, 8))
-    frozen = torch.randn(16, 8, requires_grad=True)
-    y = kernels.linear(torch.randn(4, 8), frozen)
-    y.sum().backward()
-    assert frozen.grad is not None
