@@ -105,12 +105,13 @@ class ModelReport:
         Best matrix-product rates of this run, FLOP/s.
     runs
         Figures by run: ``pear`` (the network as asked for), ``twin`` (the slow published forward,
-        same seed, single precision, default allocator), and ``pear_float32`` if another precision
-        was asked for.
+        same seed, single precision, default allocator), ``twin_kept`` (the same with the package's
+        allocator settings) and ``pear_float32`` if another precision was asked for.
     ratios
-        ``speed`` and ``memory`` against the twin (how many times faster; share of its peak above
-        the bare process), ``share_of_machine`` of the best rate, and for bfloat16
-        ``speed_over_float32``.
+        ``speed`` and ``memory`` against the twin (how many times faster; share of what its steps
+        need at most above network and input), ``memory_of_process`` with all of both processes,
+        ``speed_over_twin_kept`` (without what the allocator gives), ``share_of_machine`` of the
+        best rate, and for bfloat16 ``speed_over_float32``.
     differences
         Largest difference over largest value of the outputs: ``twin`` if the weights are the
         twin's, ``float32`` if another precision was asked for.
@@ -139,7 +140,8 @@ def measure_model(task: Task, repetitions: int = 5, tick: Tick = lambda: None) -
     """
     if repetitions < 1:
         raise InputError(f"{repetitions} repetitions measure nothing", field="repetitions")
-    tasks = {"pear": task, "twin": _twin_of(task)}
+    twin = _twin_of(task)
+    tasks = {"pear": task, "twin": twin, "twin_kept": dataclasses.replace(twin, keep_memory=True)}
     if task.dtype != "float32":
         tasks["pear_float32"] = dataclasses.replace(task, dtype="float32")
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
@@ -167,10 +169,11 @@ def _ratios(
     task: Task, runs: dict[str, dict[str, Any]], rates: dict[str, float]
 ) -> dict[str, float]:
     pear, twin = runs["pear"], runs["twin"]
-    peak = "peak_memory_above_start_bytes"
+    peak = "peak_memory_of_steps_bytes"
     best = max(rate for name, rate in rates.items() if name.endswith(task.dtype))
     ratios = {
         "speed": twin["seconds"] / pear["seconds"],
+        "speed_over_twin_kept": runs["twin_kept"]["seconds"] / pear["seconds"],
         "speed_median": twin["seconds_median"] / pear["seconds_median"],
         "memory": pear[peak] / twin[peak],
         "memory_of_process": pear["peak_memory_bytes"] / twin["peak_memory_bytes"],

@@ -18,7 +18,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from pear import runtime
 from pear.benchmarks import machine
@@ -69,12 +68,11 @@ class Subject:
         if task.keep_memory:
             runtime.keep_memory()
         self.threads = runtime.set_threads(task.threads)
-        self.before = machine.current_memory()
         model, inputs = build(task.subject, task.config, task.nside, task.seed, task.changes)
         model.train(task.train)
         self.model: nn.Module = model
         self.inputs: tuple[Tensor, ...] = inputs
-        self.flop = self._count_flop()
+        self.before = machine.current_memory()
         self.run = torch.compile(model, fullgraph=True) if task.compiled else model
         if task.train:
             self.optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5)
@@ -96,12 +94,13 @@ class Subject:
 
     def report(self) -> dict[str, Any]:
         """Return what is known of the process and the network."""
+        peak = machine.peak_memory()  # before the counting, which has modules of its own
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
-            "flop": self.flop,
+            "flop": self._count_flop(),
             "threads": self.threads,
-            "peak_memory_bytes": machine.peak_memory(),
-            "peak_memory_above_start_bytes": machine.peak_memory() - self.before,
+            "peak_memory_bytes": peak,
+            "peak_memory_of_steps_bytes": peak - self.before,
         }
 
     def save(self, path: str) -> None:
@@ -121,13 +120,17 @@ class Subject:
     def _count_flop(self) -> int:
         """Count on the smallest grid that has the same windows; the work grows with the cells.
 
-        Counting runs the network once: on the full grid that would set the process's peak memory.
+        Only shapes are computed.
         """
+        from torch._subclasses.fake_tensor import FakeTensorMode
+        from torch.utils.flop_counter import FlopCounterMode
+
         small = min(32, self.task.nside)
         task = self.task
         model, inputs = build(task.subject, task.config, small, task.seed, task.changes)
-        with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
-            surface, upper = model(*inputs)
+        counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+        with FakeTensorMode(allow_non_fake_inputs=True) as shapes, counter:
+            surface, upper = model(*(shapes.from_tensor(x) for x in inputs))
             if task.train:
                 (surface.mean() + upper.mean()).backward()
         total: int = counter.get_total_flops()

@@ -195,7 +195,7 @@ def _model_table(report: ModelReport) -> Table:
             f"{run['flop_per_second'] / 1e9:.0f}",
             f"{run['parameters']:,}",
             f"{run['peak_memory_bytes'] / 2**20:.0f}",
-            f"{run['peak_memory_above_start_bytes'] / 2**20:.0f}",
+            f"{run['peak_memory_of_steps_bytes'] / 2**20:.0f}",
         )
     for name, rate in report.machine.items():
         table.add_row(f"machine, {name}", "", "", f"{rate / 1e9:.0f}", "", "", "")

@@ -27,8 +27,9 @@ from pear.equivariant.position import EarthBias
 from pear.equivariant.shift import WindowShift
 from pear.sphere.windows import TokenGrid
 
-_TOKENS: Final = 4096
-"""Tokens that go through a block together: their hidden features fit two cores' caches."""
+_PIECE: Final = 3 * 2**19
+"""Bytes of features that go through a block together: with queries, keys, values and hidden
+features, some twelve times as many, they stay in the caches of a few cores."""
 
 
 class MLP(nn.Module):
@@ -150,10 +151,12 @@ class Block(nn.Module):
         x, out = x.to(exact), x.new_empty(x.shape, dtype=exact)
         given, filled = parts_of(self.symmetry, x), parts_of(self.symmetry, out)
         bias = self.attention.biases().contiguous()
-        pieces = min(windows, max(1, round(given[0][..., 0].numel() / _TOKENS)))
-        for piece in range(pieces):
-            here = slice(windows * piece // pieces, windows * (piece + 1) // pieces)
-            self._piece(given, filled, bias, here)
+        size = 2 if torch.is_autocast_enabled("cpu") else x.element_size()
+        pieces = min(windows, max(1, round(x.numel() * size / _PIECE)))
+        with products.weights_held():
+            for piece in range(pieces):
+                here = slice(windows * piece // pieces, windows * (piece + 1) // pieces)
+                self._piece(given, filled, bias, here)
         return out
 
     def _piece(self, x: Parts, out: Parts, bias: Tensor, windows: slice) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from pear.equivariant import compiled
+from pear.equivariant import compiled, products
 
 _CACHE_BYTES: Final = 4 * 2**20
 """Size of one group's logits: what two cores' caches hold beside the operands."""
@@ -70,8 +70,10 @@ def window_attention(
     if q.device.type != "cpu" or dropout:
         return _by_library(q, k, v, bias, masks, runs, factor, dropout)
     lengths = [windows - sum(runs), *runs]
-    flat = (t.flatten(0, 1) for t in (q, k, v))
-    out: Tensor = _attend(*flat, bias, masks, lengths, factor)
+    q, k, v = (t.flatten(0, 1) for t in (q, k, v))
+    # Without gradients the function itself: the operator brings torch's compiler along, 50 MB.
+    here = products.plain_processor(q) and not products.wants_gradient(q, k, v, bias)
+    out: Tensor = (_forward if here else _attend)(q, k, v, bias, masks, lengths, factor)
     return out.reshape(batch, windows, slots, heads * d)
 
 
@@ -167,8 +169,7 @@ def _product(weights: Tensor, values: Tensor, out: Tensor) -> None:
         torch.bmm(weights, values, out=out)
 
 
-@torch.library.custom_op("pear::window_attention", mutates_args=())
-def _attend(
+def _forward(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, lengths: list[int], scale: float
 ) -> Tensor:
     """(window, head, slot, d) → (window, slot, head, d)."""
@@ -183,6 +184,9 @@ def _attend(
             p = softmax(q[here, head], k[here, head], head, mask)
             _product(p, v[here, head], out[here, :, head])
     return out
+
+
+_attend = torch.library.custom_op("pear::window_attention", _forward, mutates_args=())
 
 
 @_attend.register_fake

@@ -9,6 +9,9 @@ oneDNN; the GELU is the gain.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -35,9 +38,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool 
         (…, features out).
     """
     dtype = _onednn_type(x)
-    if dtype is not None and not _wants_gradient(x, weight, bias):
-        bias = None if bias is None else bias.to(dtype)
-        return _product_of(x.to(dtype), weight.to(dtype), bias, gelu)
+    if dtype is not None and not wants_gradient(x, weight, bias):
+        bias = None if bias is None else _cast(bias, dtype)
+        return _product_of(x.to(dtype), _cast(weight, dtype), bias, gelu)
     # In half precision torch's own product is oneDNN's, with gradients.
     single = dtype == weight.dtype == torch.float32
     if single:
@@ -50,6 +53,29 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool 
     else:
         y = fn.linear(x, weight, bias)
     return fn.gelu(y) if gelu else y
+
+
+@contextmanager
+def weights_held() -> Iterator[None]:
+    """Round weights to half precision only once inside, where they must not change."""
+    token = _held.set({})
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
+_held: ContextVar[dict[int, tuple[Tensor, Tensor]] | None] = ContextVar("_held", default=None)
+
+
+def _cast(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    held = _held.get()
+    if weight.dtype == dtype or held is None:
+        return weight.to(dtype)
+    # The weight is kept beside its copy: a number names a tensor only as long as it lives.
+    if id(weight) not in held:
+        held[id(weight)] = (weight, weight.to(dtype))
+    return held[id(weight)][1]
 
 
 def _product_of(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
@@ -86,7 +112,7 @@ class _Linear(torch.autograd.Function):
         return dx, dweight, dbias
 
 
-def _wants_gradient(*tensors: Tensor | None) -> bool:
+def wants_gradient(*tensors: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 

@@ -18,27 +18,36 @@ struct Residual {
   float epsilon;
 };
 
+// Numbers beyond the width are zeros, and stay so where sums are taken.
+inline Vec inside(Vec x, int n) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vec>(_mm512_maskz_mov_ps(first(n), reinterpret_cast<__m512>(x)));
+#else
+  for (int i = std::max(n, 0); i < LANES; ++i) x[i] = 0.0f;
+  return x;
+#endif
+}
+
 template <class T>
 void residual_norm_row(const Residual &a, std::int64_t row) {
   const int width = static_cast<int>(a.width), parts = static_cast<int>(a.parts);
   const std::int64_t at = row * width;
-  const T *branch[2] = {static_cast<const T *>(a.branch[0]), static_cast<const T *>(a.branch[1])};
+  const T *branch[2] = {static_cast<const T *>(a.branch[0]) + at,
+                        static_cast<const T *>(a.branch[1]) + (parts > 1 ? at : 0)};
   Vec sum = Vec{};
-  for (int c = 0; c < width; c += LANES) sum += load_some(branch[0] + at + c, width - c);
+  for (int c = 0; c < width; c += LANES) sum += load_some(branch[0] + c, width - c);
   const float mean[2] = {total(sum) / width, 0.0f};
   Vec squares = Vec{};
   for (int p = 0; p < parts; ++p)
     for (int c = 0; c < width; c += LANES) {
-      Vec y = load_some(branch[p] + at + c, width - c) - mean[p];
-      if (c + LANES > width)
-        for (int i = width - c; i < LANES; ++i) y[i] = 0.0f;
+      const Vec y = inside(load_some(branch[p] + c, width - c) - mean[p], width - c);
       squares += y * y;
     }
   const float scale = 1.0f / __builtin_sqrtf(total(squares) / (parts * width) + a.epsilon);
   for (int p = 0; p < parts; ++p)
     for (int c = 0; c < width; c += LANES) {
       const int n = width - c;
-      const Vec y = (load_some(branch[p] + at + c, n) - mean[p]) * scale;
+      const Vec y = (load_some(branch[p] + c, n) - mean[p]) * scale;
       Vec z = load_some(a.x[p] + at + c, n) + y * load_some(a.weight[p] + c, n);
       if (p == 0) z += load_some(a.bias + c, n);
       store_some(z, a.out[p] + at + c, n);

@@ -97,11 +97,15 @@ inline void store_some(Vec x, bfloat16 *p, int n) {
 }
 
 inline float total(Vec x) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps(reinterpret_cast<__m512>(x));
+#else
   float y[LANES];
   store(x, y);
   for (int n = LANES / 2; n; n /= 2)
     for (int i = 0; i < n; ++i) y[i] += y[i + n];
   return y[0];
+#endif
 }
 
 // 2^x for x up to 127; what is not a number stays so. The polynomials are minimax fits of 2^f with
