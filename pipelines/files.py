@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,6 +100,50 @@ def require_space(folder: Path, needed: int, reserve: int = _RESERVE_BYTES) -> N
 
 
 @contextmanager
+def hold(path: Path) -> Iterator[bool]:
+    """Hold a lock file while the block runs; yields False, at once, if another process has it.
+
+    The file is removed before the lock is let go; whoever locked a removed file tries again.
+    """
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            yield False
+            return
+        if _is(handle, path):
+            break
+        os.close(handle)
+    try:
+        yield True
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _is(handle: int, path: Path) -> bool:
+    try:
+        return os.fstat(handle).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def folder_while(path: Path) -> Iterator[None]:
+    """Make a folder and those above it; those of them that are empty in the end go again."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it is in use
+                folder.rmdir()
+
+
+@contextmanager
 def writer_lock(store: Path) -> Iterator[None]:
     """Hold the one writer's place of a store; the operating system frees it when we die.
 
@@ -108,15 +152,15 @@ def writer_lock(store: Path) -> Iterator[None]:
     InputError
         If another process writes to the store now.
     """
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with (store.parent / f".{store.name}.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with (
+        folder_while(store.parent),
+        hold(store.parent / f".{store.name}.lock") as held,
+    ):
+        if not held:
             raise InputError(
                 f"another process is writing to {store} now", field="store",
                 hint="wait for it to end, or write to another store",
-            ) from error  # fmt: skip
+            )  # fmt: skip
         yield
 
 

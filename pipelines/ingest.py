@@ -14,21 +14,27 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 
+from pear import __version__
 from pear.calendar import iso
 from pear.errors import InputError
 from pear.sphere.grid import cells_of_nside
+from pipelines.files import folder_while
 from pipelines.ingestion import Announce, ClientFor, Ingestion, Settings, Tick, silent
 from pipelines.plan import Plan, make_plan
+from pipelines.provenance import git_revision
 from pipelines.report import IngestReport, SourceReport
 from pipelines.sources import Scan, Slab, scan_source
+from pipelines.sources.datasets import close_all
 
 __all__ = ["Settings", "Source", "ingest"]
 
 Source = str | Path | xr.Dataset
+_MOST_ORIGINS: Final = 5
 
 
 def ingest(
@@ -79,8 +85,13 @@ def ingest(
         slabs = _scan_all(sources, settings, unpacked, report)
         plan = make_plan(slabs, settings.levels, settings.on_error, report)
         _keep_times(plan, settings)
+        settings = replace(settings, attributes=_provenance(report, settings.method)
+                           | settings.attributes)  # fmt: skip
         told = announce or (lambda _: tick or silent)
-        Ingestion(plan, path, settings, report, client_for, told).run()
+        try:
+            Ingestion(plan, path, settings, report, client_for, told).run()
+        finally:
+            close_all()
     report.seconds = clock.perf_counter() - began
     return report
 
@@ -114,7 +125,7 @@ class Unpacked:
     def folder(self) -> Path:
         """Return the folder; it is made when it is first asked for."""
         if self._folder is None:
-            self.store.parent.mkdir(parents=True, exist_ok=True)
+            self._exit.enter_context(folder_while(self.store.parent))
             prefix = f".{self.store.name}.unzip-"
             self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.store.parent))
             file = self._exit.enter_context((self._folder / "lock").open("a"))
@@ -134,30 +145,39 @@ def _scan_all(
     for source in sources:
         name = "dataset in memory" if isinstance(source, xr.Dataset) else str(source)
         try:
-            for scan in scan_source(source, settings.scan, unpacked.folder):
-                if settings.on_error == "stop":
-                    _stop_at_faults(scan)
-                report.sources.append(_source_report(scan))
-                slabs.extend(scan.slabs)
+            scans = list(scan_source(source, settings.scan, unpacked.folder))
+            if settings.on_error == "stop":
+                _stop_at_faults(scans)
         except InputError as error:
             if settings.on_error == "stop":
                 raise
             report.sources.append(SourceReport(name, status="refused", reason=str(error)))
+            continue
+        for scan in scans:
+            report.sources.append(_source_report(scan))
+            slabs.extend(scan.slabs)
     return slabs
 
 
-def _stop_at_faults(scan: Scan) -> None:
-    if scan.faults:
-        raise scan.faults[0]
-    if not scan.slabs:
-        said = "; ".join(f"{name}: {why}" for name, why in list(scan.skipped.items())[:3])
+def _stop_at_faults(scans: list[Scan]) -> None:
+    """Refuse a source with a fault, or with nothing for PEAR in all its members."""
+    for scan in scans:
+        if scan.faults:
+            raise scan.faults[0]
+    if not any(scan.slabs for scan in scans):
+        skipped = {name: why for scan in scans for name, why in scan.skipped.items()}
+        said = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:3])
+        source = scans[0].source if scans else "an archive without files"
         raise InputError(
-            f"{scan.source} holds no variable of PEAR ({said or 'nothing at all'})", field="source"
+            f"{source} holds no variable of PEAR ({said or 'nothing at all'})", field="source"
         )
 
 
 def _source_report(scan: Scan) -> SourceReport:
-    out = SourceReport(scan.source, scan.kind, ignored=dict(scan.skipped), notes=list(scan.notes))
+    out = SourceReport(
+        scan.source, scan.kind, ignored=dict(scan.skipped), notes=list(scan.notes),
+        origin=scan.origin, simulated=scan.simulated,
+    )  # fmt: skip
     for slab in scan.slabs:
         out.fields.append(slab.name)
         if slab.conversion.changes:
@@ -172,6 +192,36 @@ def _source_report(scan: Scan) -> SourceReport:
         out.status, out.reason = "skipped", "holds no variable of PEAR"
     out.notes += [str(fault) for fault in scan.faults]
     return out
+
+
+def _provenance(report: IngestReport, method: str) -> dict[str, Any]:
+    """Title, source and history of a new store.
+
+    Raises
+    ------
+    InputError
+        If simulated and observed data would come into one store.
+    """
+    used = [source for source in report.sources if source.status == "read"]
+    simulated = {source.simulated for source in used}
+    if len(simulated) > 1:
+        one, other = (next(s.source for s in used if s.simulated is kind) for kind in (True, False))
+        raise InputError(
+            f"{one} is simulated and {other} is not", field="source",
+            hint="ingest them into stores of their own",
+        )  # fmt: skip
+    made_up = simulated == {True}
+    revision = git_revision()
+    by = f"PEAR {__version__}" + (f" ({revision[:12]})" if revision else "")
+    origins = sorted({source.origin for source in used if source.origin})
+    if len(origins) > _MOST_ORIGINS:
+        origins = [*origins[:_MOST_ORIGINS], f"and {len(origins) - _MOST_ORIGINS} others"]
+    about: dict[str, Any] = {
+        "title": ("Simulated states" if made_up else "Analyses") + " on HEALPix, ingested by PEAR",
+        "source": " | ".join(origins) or "files without a statement of origin",
+        "history": f"{by} ingest, {method} regridding",
+    }
+    return about | ({"simulated": "true"} if made_up else {})
 
 
 def _keep_times(plan: Plan, settings: Settings) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import delayed
 
-from pear import __version__
 from pear.calendar import Times, iso
 from pear.errors import InputError
 from pear.sphere.grid import cells_of_nside
@@ -113,15 +112,11 @@ class Ingestion:
     def run(self) -> None:
         """Do what is left to do."""
         settings, plan = self.settings, self.plan
-        attributes = {
-            "title": "Analyses on HEALPix, ingested by PEAR",
-            "history": f"pear {__version__} ingest, {settings.method} regridding",
-            **settings.attributes,
-        }
         with AnalysisWriter(
-            self.path, plan.layout, settings.nside, attributes=attributes,
+            self.path, plan.layout, settings.nside, attributes=settings.attributes,
             shard_times=settings.shard_times, coarser=settings.coarser_or_default,
         ) as writer:  # fmt: skip
+            self._require_same_world(writer)
             if not self._to_do(writer):
                 self._finish(writer)
                 return
@@ -135,6 +130,17 @@ class Ingestion:
             self.tick: Tick = self.announce(total)
             self._work(writer, todo)
             self._finish(writer)
+
+    def _require_same_world(self, writer: AnalysisWriter) -> None:
+        """Keep simulated and observed states apart."""
+        if writer.root == writer.path:
+            there = "simulated" in contract.open_group(writer.path).attrs
+            if there != ("simulated" in self.settings.attributes):
+                kinds = ("simulated", "not simulated")
+                raise InputError(
+                    f"{self.path} is {kinds[not there]}, the sources are {kinds[there]}",
+                    field="store", hint="ingest into another store",
+                )  # fmt: skip
 
     def _to_do(self, writer: AnalysisWriter) -> bool:
         """Compare the plan with the store: the final time axis and the fields to write."""

@@ -20,6 +20,8 @@ class SourceReport:
         Why it was skipped or refused.
     fields
         Names in the file of what was used.
+    origin, simulated
+        Who made the data, in the source's words, and whether it says that they are simulated.
     """
 
     source: str
@@ -34,6 +36,8 @@ class SourceReport:
     ignored: dict[str, str] = field(default_factory=dict)
     converted: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    origin: str = ""
+    simulated: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,18 @@ out a worker that was believed dead and comes back.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 from pear.errors import InputError
 from pipelines.catalog import Catalog, FinishedError, Job, NotFoundError, NotOwnerError, Status
 from pipelines.datafolder import DataFolder
+from pipelines.files import hold
 from pipelines.logs import logger
 
 Outcome = Status | Literal["elsewhere", "lost"]
@@ -151,37 +149,6 @@ def perform(root: str, job_id: str, catalog_url: str, body: Callable[[Work], Non
         except Exception as error:
             return work.end(error)
         return work.end(None)
-
-
-@contextmanager
-def hold(path: Path) -> Iterator[bool]:
-    """Hold a lock file while the block runs; yields False, at once, if another process has it.
-
-    The file is removed before the lock is let go; whoever locked a removed file tries again.
-    """
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            yield False
-            return
-        if _is(handle, path):
-            break
-        os.close(handle)
-    try:
-        yield True
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _is(handle: int, path: Path) -> bool:
-    try:
-        return os.fstat(handle).st_ino == path.stat().st_ino
-    except FileNotFoundError:
-        return False
 
 
 @lru_cache(maxsize=4)

@@ -145,7 +145,7 @@ def _target(data: Path | None, name: str, out: Path | None) -> tuple[DataFolder 
             hint="`pear ingest FILES… --data DIR --name NAME`",
         )  # fmt: skip
     if data is not None:
-        folder = DataFolder.create(data)
+        folder = DataFolder(data.resolve())  # made when there is something to put into it
         return folder, folder.analysis(name)
     if out is None:
         raise InputError("no store to write to", field="--out")
@@ -186,8 +186,10 @@ def _client(stack: contextlib.ExitStack, total: int, workers: int, address: str 
 
 def _enter(folder: DataFolder) -> None:
     from pipelines.catalog import Catalog
+    from pipelines.datafolder import DataFolder
     from pipelines.register import refresh
 
+    DataFolder.create(folder.root)
     with contextlib.closing(Catalog(folder.catalog)) as catalog:
         refresh(folder, catalog)
 

@@ -11,10 +11,10 @@ from apscheduler.triggers.interval import IntervalTrigger
 from pear.errors import InputError
 from pipelines.catalog import Catalog, Schedule
 from pipelines.datafolder import DataFolder
+from pipelines.files import hold
 from pipelines.logs import logger
 from pipelines.schedule.cron import due, trigger
 from pipelines.schedule.perform import Performed, checked, perform
-from pipelines.work import hold
 
 _LOOK_SECONDS = 10
 

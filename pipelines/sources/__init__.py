@@ -28,6 +28,7 @@ class NetcdfFile:
 
     path: str
     stamp: int
+    label: str
 
     def open(self) -> xr.Dataset:
         """Open it lazily, decoded."""
@@ -40,7 +41,7 @@ class NetcdfFile:
                 )
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{self.path} is a damaged NetCDF file: {error}", field="file"
+                f"{self.label} is a damaged NetCDF file: {error}", field="file"
             ) from error
 
 
@@ -50,6 +51,9 @@ class ZarrStore:
 
     address: str
     storage: tuple[tuple[str, Any], ...] = ()
+
+    def __hash__(self) -> int:
+        return hash(self.address)  # options may hold tables
 
     def open(self) -> xr.Dataset:
         """Open it lazily, decoded."""
@@ -97,44 +101,50 @@ def scan_source(
         yield scan_dataset(ZarrStore(str(source), options.storage), str(source), "Zarr", options)
         return
     path = Path(source)
-    kind = sniff(path)
+    if sniff(path) != "zip":
+        yield _scan_file(path, str(path), options)
+        return
+    for name, member in _unpack(path, unpack_to()):
+        label = f"{path}!{name}"
+        try:
+            yield _scan_file(member, label, options)
+        except InputError as error:
+            yield Scan(label, "", faults=[error])
+
+
+def _scan_file(path: Path, label: str, options: ScanOptions) -> Scan:
+    """Scan one file; ``label`` names it in messages."""
+    kind = sniff(path, label)
     if kind == "Zarr":
-        yield scan_dataset(ZarrStore(str(path)), str(path), kind, options)
-    elif kind == "NetCDF":
-        yield _scan_netcdf(path, options)
-    elif kind == "GRIB":
+        return scan_dataset(ZarrStore(str(path)), label, kind, options)
+    if kind == "GRIB":
         from pipelines.sources.gribs import scan_grib
 
-        yield scan_grib(path, options)
-    else:
-        for member in _unpack(path, unpack_to()):
-            for scan in scan_source(member, options, unpack_to):
-                scan.source = f"{path}!{member.name}"
-                yield scan
-
-
-def _scan_netcdf(path: Path, options: ScanOptions) -> Scan:
-    opener = NetcdfFile(str(path), path.stat().st_mtime_ns)
+        return scan_grib(path, label, options)
+    if kind == "zip":
+        raise InputError(f"{label} is a zip inside a zip", field="file", hint="unpack it first")
+    opener = NetcdfFile(str(path), path.stat().st_mtime_ns, label)
     try:
-        return scan_dataset(opener, str(path), "NetCDF", options)
+        return scan_dataset(opener, label, kind, options)
     finally:
         opened(opener).close()  # thousands of files are scanned; each is opened again to read
 
 
-def sniff(path: Path) -> str:
-    """Tell the format by its first bytes: NetCDF, GRIB, zip or Zarr.
+def sniff(path: Path, label: str = "") -> str:
+    """Tell the format by its first bytes: NetCDF, GRIB, zip or Zarr; ``label`` names the file.
 
     Raises
     ------
     InputError
         If there is no such file, or it is none of these; says what it looks like.
     """
+    label = label or str(path)
     if path.is_dir():
         if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
             return "Zarr"
-        raise InputError(f"{path} is a folder and no Zarr store", field="file")
+        raise InputError(f"{label} is a folder and no Zarr store", field="file")
     if not path.is_file():
-        raise InputError(f"no such file: {path}", field="file")
+        raise InputError(f"no such file: {label}", field="file")
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")):
@@ -144,15 +154,15 @@ def sniff(path: Path) -> str:
     if b"GRIB" in head and not _looks_like_text(head):
         return "GRIB"
     if not head:
-        raise InputError(f"{path} is empty", field="file")
+        raise InputError(f"{label} is empty", field="file")
     if b"<html" in head.lower() or b"<!doctype" in head.lower():
         raise InputError(
-            f"{path} is a web page, not data", field="file",
+            f"{label} is a web page, not data", field="file",
             hint="the download failed; fetch the file again",
         )  # fmt: skip
     what = "text" if _looks_like_text(head) else "no format PEAR knows"
     raise InputError(
-        f"{path} is {what}, not data", field="file", hint="PEAR reads NetCDF, GRIB, zip and Zarr"
+        f"{label} is {what}, not data", field="file", hint="PEAR reads NetCDF, GRIB, zip and Zarr"
     )
 
 
@@ -164,9 +174,9 @@ def _looks_like_text(head: bytes) -> bool:
     return all(c.isprintable() or c in "\r\n\t\f" for c in text)
 
 
-def _unpack(path: Path, folder: Path) -> list[Path]:
-    """Unpack the data files of a zip under names of our own; sizes are checked as they grow."""
-    out: list[Path] = []
+def _unpack(path: Path, folder: Path) -> list[tuple[str, Path]]:
+    """Unpack a zip to files with names of our own, (name, file); sizes are checked on the way."""
+    out: list[tuple[str, Path]] = []
     total = 0
     try:
         with zipfile.ZipFile(path) as archive:
@@ -184,7 +194,7 @@ def _unpack(path: Path, folder: Path) -> list[Path]:
                         if total > _MOST_UNPACKED:
                             raise InputError(f"{path} unpacks without end", field="file")
                         file.write(block)
-                out.append(target)
+                out.append((name, target))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{path} is a damaged zip: {error}", field="file") from error
     return out

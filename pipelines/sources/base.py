@@ -131,6 +131,8 @@ class Scan:
         What else a person should know: quirks met and what was done about them.
     faults
         What should have been usable and is not: fatal, or left out, by policy.
+    origin, simulated
+        Who made the data, in the source's words, and whether it says that they are simulated.
     """
 
     source: str
@@ -139,6 +141,13 @@ class Scan:
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     faults: list[InputError] = field(default_factory=list)
+    origin: str = ""
+    simulated: bool = False
+
+    def note(self, text: str) -> None:
+        """Note something once."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def fault(self, error: InputError) -> None:
         """Note what cannot be used, once; the rest of the source still can."""

@@ -7,6 +7,7 @@ index of (offset, part) per field needs neither and survives what is damaged.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,11 +21,13 @@ import numpy.typing as npt
 from pear.calendar import Times
 from pear.errors import InputError
 from pear.sphere.regrid import LatLonGrid
+from pipelines.sources.axes import note_leads, note_versions
 from pipelines.sources.base import Fields, Scan, ScanOptions, Slab, choose_member, latlon
 from pipelines.sources.quantities import Quantity, conversion, recognise
 
 _MISSING: Final = -1.0e34
 _INSTANT: Final = ("instant",)
+_ONE_AT_A_TIME: Final = threading.Lock()  # ecCodes is not built for threads everywhere
 # What NCEP and old encoders call by the upper-air name at a height above ground.
 _AT_HEIGHT: Final = {("u", 10): "10u", ("v", 10): "10v", ("t", 2): "2t"}
 _GRID_KEYS: Final = (
@@ -55,8 +58,9 @@ class _Series:
     centre: str
     quantity: Quantity
     grid: LatLonGrid
-    # (time, level, member) -> [(offset, part), …]: more than one entry is a duplicate
-    fields: dict[tuple[int, int, int], list[tuple[int, int]]] = field(default_factory=dict)
+    # (time, level, member) -> [(offset, part, version), …]: more than one entry is a duplicate
+    fields: dict[tuple[int, int, int], list[tuple[int, int, str]]] = field(default_factory=dict)
+    leads: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,15 @@ class GribReader:
         return GribReader(self.path, self.table[list(positions)])
 
 
-def scan_grib(path: Path, options: ScanOptions) -> Scan:
-    """List the fields of a GRIB file.
+def scan_grib(path: Path, label: str, options: ScanOptions) -> Scan:
+    """List the fields of a GRIB file; ``label`` names it in messages.
 
     Raises
     ------
     InputError
         If the file has no message.
     """
-    scan = Scan(str(path), "GRIB")
+    scan = Scan(label, "GRIB")
     series: dict[tuple[Any, ...], _Series] = {}
     with _Messages(path) as messages:
         for handle, offset, part in messages:
@@ -93,9 +97,10 @@ def scan_grib(path: Path, options: ScanOptions) -> Scan:
             except InputError as error:
                 scan.fault(error)
     if messages.count == 0:
-        raise InputError(f"{path} holds no GRIB message", field="file")
+        raise InputError(f"{label} holds no GRIB message", field="file")
     if messages.damage:
-        scan.fault(InputError(f"{path} is {messages.damage}", field="file"))
+        scan.fault(InputError(f"{label} is {messages.damage}", field="file"))
+    scan.origin = ", ".join(sorted({one.centre for one in series.values()}))
     for one in series.values():
         try:
             scan.slabs.extend(_slabs(one, path, options, scan))
@@ -165,8 +170,11 @@ def _sort_in(
         key, _Series(name, str(get("units")), str(get("centre")), quantity, grid)
     )
     member = get("number")
-    where = (_valid(get), hpa if quantity.upper else 0, int(member) if member is not None else 0)
-    one.fields.setdefault(where, []).append(place)
+    valid = _moment(get, "validityDate", "validityTime", scan.source)
+    where = (valid, hpa if quantity.upper else 0, int(member) if member is not None else 0)
+    version = str(get("expver") or "").lstrip("0")
+    one.fields.setdefault(where, []).append((*place, version))
+    one.leads.add(where[0] - _moment(get, "dataDate", "dataTime", scan.source))
 
 
 def _getter(codes: Any, handle: Any) -> Any:
@@ -179,11 +187,14 @@ def _getter(codes: Any, handle: Any) -> Any:
     return get
 
 
-def _valid(get: Any) -> int:
-    """Valid time in seconds since 1970."""
-    date, clock = int(get("validityDate")), int(get("validityTime"))
-    text = f"{date // 10000:04d}-{date // 100 % 100:02d}-{date % 100:02d}"
-    text += f"T{clock // 100:02d}:{clock % 100:02d}"
+def _moment(get: Any, date: str, clock: str, source: str) -> int:
+    """Seconds since 1970 of a date and a time of day."""
+    day, hours = get(date), get(clock)
+    if day is None or hours is None:
+        raise InputError(f"{source} has a message without {date}", field="time")
+    day, hours = int(day), int(hours)
+    text = f"{day // 10000:04d}-{day // 100 % 100:02d}-{day % 100:02d}"
+    text += f"T{hours // 100:02d}:{hours % 100:02d}"
     return int(np.datetime64(text, "s").astype(np.int64))
 
 
@@ -211,9 +222,15 @@ def _grid(keys: tuple[Any, ...], source: str) -> LatLonGrid:
 
 def _slabs(one: _Series, path: Path, options: ScanOptions, scan: Scan) -> Iterator[Slab]:
     """Turn a series into slabs: one, and one more for each field that comes twice."""
-    member = choose_member(sorted({m for _, _, m in one.fields}), options, f"{path}: {one.name}")
-    chosen = {(t, lev): places for (t, lev, m), places in one.fields.items() if m == member}
-    how = conversion(one.quantity, one.units, one.name, str(path))
+    member = choose_member(
+        sorted({m for _, _, m in one.fields}), options, f"{scan.source}: {one.name}"
+    )
+    chosen = {
+        (t, lev): _final(places, one.name, scan)
+        for (t, lev, m), places in one.fields.items() if m == member
+    }  # fmt: skip
+    note_leads(one.name, sorted(one.leads), scan)
+    how = conversion(one.quantity, one.units, one.name, scan.source)
     for layer in range(max(len(places) for places in chosen.values())):
         here = {key: places[layer] for key, places in chosen.items() if len(places) > layer}
         times = sorted({t for t, _ in here})
@@ -229,6 +246,18 @@ def _slabs(one: _Series, path: Path, options: ScanOptions, scan: Scan) -> Iterat
             tuple(levels) if one.quantity.upper else (), one.grid, present,
             GribReader(str(path), table), one.centre,
         )  # fmt: skip
+
+
+def _final(
+    places: list[tuple[int, int, str]], name: str, scan: Scan
+) -> list[tuple[int, int]]:  # fmt: skip
+    """Leave the preliminary version of a field out where the file has the final one as well."""
+    versions = {version for _, _, version in places}
+    note_versions(name, sorted(versions), scan)
+    if {"1", "5"} <= versions:
+        scan.note(f"{name}: experiment versions merged, final first")
+        places = [one for one in places if one[2] != "5"]
+    return [(offset, part) for offset, part, _ in places]
 
 
 @contextmanager
@@ -259,7 +288,7 @@ def read_field(path: str, offset: int, part: int) -> Fields:
     InputError
         If the message cannot be decoded.
     """
-    with _handle(path, offset, part) as (codes, handle):
+    with _ONE_AT_A_TIME, _handle(path, offset, part) as (codes, handle):
         try:
             codes.codes_set(handle, "missingValue", _MISSING)
             values = np.asarray(codes.codes_get_values(handle), dtype=np.float64)

@@ -142,8 +142,7 @@ def again(store: Path, reference: Path) -> None:
     work(store)
     if contents(store) != contents(reference):
         raise AssertionError("the store differs from an unbroken one")
-    known = (store.name, f".{store.name}.lock")
-    left = [p.name for p in store.parent.iterdir() if p.name not in known]
+    left = [p.name for p in store.parent.iterdir() if p.name != store.name]
     if left:
         raise AssertionError(f"left behind: {left}")
 

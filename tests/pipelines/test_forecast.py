@@ -25,10 +25,10 @@ from pear.rollout import PearForecaster
 from pipelines import forecast
 from pipelines.catalog import Catalog, Run
 from pipelines.datafolder import DataFolder
+from pipelines.files import hold
 from pipelines.register import refresh
 from pipelines.states import read_state
 from pipelines.store import ForecastWriter
-from pipelines.work import hold
 
 
 @pytest.fixture

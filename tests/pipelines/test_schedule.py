@@ -15,10 +15,10 @@ from pear.calendar import iso
 from pear.errors import InputError
 from pipelines.catalog import Catalog, FinishedError
 from pipelines.datafolder import DataFolder
+from pipelines.files import hold
 from pipelines.forecast import run_forecast
 from pipelines.schedule import Clockwork, checked, due, following, perform, trigger
 from pipelines.store import AnalysisWriter
-from pipelines.work import hold
 
 DAILY = {"forecast": {"lead_hours": 48}}
 

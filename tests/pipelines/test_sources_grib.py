@@ -1,0 +1,206 @@
+"""GRIB made field by field: packings, orders of points, level types, versions, shared messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ingest_world import H6, LAT, LON, NSIDE, T0, cells, check, truth
+
+from pear.errors import InputError
+from pipelines.ingest import Settings, ingest
+from pipelines.report import IngestReport
+from pipelines.store import describe, open_store
+
+eccodes = pytest.importorskip("eccodes")
+
+
+@contextmanager
+def message(
+    time: int, level: int | None = None, values: np.ndarray | None = None, **keys: Any
+) -> Iterator[Any]:
+    """One field of the small atmosphere: 5 degrees, from the north pole and 0 E unless told."""
+    edition = keys.pop("edition", 2)
+    handle = eccodes.codes_grib_new_from_samples(f"regular_ll_pl_grib{edition}")
+    upwards, west = keys.pop("upwards", 0), keys.pop("west", 0.0)
+    moment = T0 + time * H6
+    date, hour = str(moment)[:10].replace("-", ""), int(str(moment)[11:13])
+    lat = LAT[::-1] if upwards else LAT
+    ends = {
+        "latitudeOfFirstGridPoint": lat[0],
+        "latitudeOfLastGridPoint": lat[-1],
+        "longitudeOfFirstGridPoint": west,
+        "longitudeOfLastGridPoint": (west + 355.0) % 360,
+    }
+    wanted = {
+        "Ni": LON.size, "Nj": LAT.size, "jScansPositively": upwards,
+        "iDirectionIncrementInDegrees": 5.0, "jDirectionIncrementInDegrees": 5.0,
+        **{f"{name}InDegrees": float(value) for name, value in ends.items()},
+        "dataDate": int(date), "dataTime": hour * 100, "shortName": "t", **keys,
+    }  # fmt: skip
+    if level is not None:
+        wanted["level"] = level
+    packing = wanted.pop("packingType", None)
+    for name, value in wanted.items():
+        eccodes.codes_set(handle, name, value)
+    la, lo = np.meshgrid(lat, (LON + west) % 360, indexing="ij")
+    field = truth(la, lo, time, level or 0) if values is None else values
+    eccodes.codes_set_values(handle, field.ravel())
+    if packing:
+        eccodes.codes_set(handle, "packingType", packing)
+    try:
+        yield handle
+    finally:
+        eccodes.codes_release(handle)
+
+
+def write(path: Path, *fields: dict[str, Any]) -> Path:
+    with path.open("wb") as file:
+        for keys in fields:
+            with message(**keys) as handle:
+                eccodes.codes_write(handle, file)
+    return path
+
+
+def whole(**keys: Any) -> list[dict[str, Any]]:
+    """Four times of temperature at 850 and 500 hPa, in that order."""
+    return [{"time": t, "level": lev, **keys} for t in range(4) for lev in (850, 500)]
+
+
+def run(path: Path, store: Path, **settings: Any) -> IngestReport:
+    return ingest([path], store, NSIDE, settings=Settings(**settings))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"edition": 1},
+        {"edition": 2},
+        {"packingType": "grid_ccsds"},
+        {"packingType": "grid_second_order", "edition": 1},
+        {"packingType": "grid_complex_spatial_differencing"},
+        {"upwards": 1},
+        {"west": 45.0},
+        {"west": 180.0, "upwards": 1, "edition": 1},
+    ],
+    ids=str,
+)
+def test_whatever_the_packing_and_the_order_of_points(keys: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path / "a.grib", *whole(**keys))
+    with message(0, 850, **keys) as handle:
+        if "packingType" in keys:
+            assert eccodes.codes_get(handle, "packingType") == keys["packingType"]
+    report = run(path, tmp_path / "s.zarr")
+    assert (report.fields_written, report.refused_count) == (8, 0)
+    check(tmp_path / "s.zarr")
+
+
+def test_several_fields_in_one_message(tmp_path: Path) -> None:
+    """As NCEP writes the two components of a wind: sections repeated within one message."""
+    path = tmp_path / "a.grib2"
+    for t in range(4):
+        together = eccodes.codes_grib_multi_new()
+        for level in (850, 500):
+            with message(t, level) as handle:
+                eccodes.codes_grib_multi_append(handle, 4, together)
+        with path.open("ab") as file:
+            eccodes.codes_grib_multi_write(together, file)
+        eccodes.codes_grib_multi_release(together)
+    assert path.read_bytes().count(b"GRIB") == 4
+    assert run(path, tmp_path / "s.zarr").fields_written == 8
+    check(tmp_path / "s.zarr")
+
+
+def test_level_types_are_told_apart(tmp_path: Path) -> None:
+    """A name means something else at a height, on a model level or at the surface."""
+    warm = np.full((LAT.size, LON.size), 288.0)
+    wind = np.full((LAT.size, LON.size), 7.0)
+    path = write(
+        tmp_path / "a.grib2",
+        *whole(),
+        {"time": 0, "values": warm, "shortName": "2t"},
+        {"time": 0, "values": wind, "shortName": "10u"},
+        {"time": 0, "values": wind, "shortName": "100u"},
+        {"time": 0, "values": warm, "typeOfLevel": "hybrid", "level": 60},
+    )
+    report = run(path, tmp_path / "s.zarr")
+    assert report.variables == ["10m_u_component_of_wind", "2m_temperature", "temperature"]
+    check(tmp_path / "s.zarr")
+    assert set(report.sources[0].ignored) == {"100u (heightAboveGround)", "t (hybrid)"}
+    got = open_store(tmp_path / "s.zarr").isel(time=0)
+    np.testing.assert_allclose(got["2m_temperature"], 288.0, atol=1e-3)
+    np.testing.assert_allclose(got["10m_u_component_of_wind"], 7.0, atol=1e-3)
+
+
+def test_final_before_preliminary(tmp_path: Path) -> None:
+    """ERA5T (expver 5) is flagged, and left out where ERA5 has the field as well."""
+    wrong = np.full((LAT.size, LON.size), 240.0)
+    mars = {"edition": 1, "setLocalDefinition": 1, "localDefinitionNumber": 1}
+    final = [{**keys, "expver": "0001"} for keys in whole(**mars)]
+    early = [{**final[0], "values": wrong, "expver": "0005"}, *final]
+    report = run(write(tmp_path / "a.grib", *early), tmp_path / "s.zarr")
+    check(tmp_path / "s.zarr")
+    assert report.sources[0].notes == [
+        "t: some times are preliminary (expver 5, ERA5T)",
+        "t: experiment versions merged, final first",
+    ]
+
+
+def test_forecasts_are_told(tmp_path: Path) -> None:
+    fields = [{"time": 0, "level": lev, "stepRange": step} for step in (0, 6) for lev in (850, 500)]
+    report = run(write(tmp_path / "a.grib", *fields), tmp_path / "s.zarr")
+    assert report.sources[0].notes == ["t: forecasts of 0, 6 h, stored at their valid times"]
+    assert (
+        open_store(tmp_path / "s.zarr")["time"].values.tolist() == (T0 + np.arange(2) * H6).tolist()
+    )
+
+
+def test_a_mean_is_no_state(tmp_path: Path) -> None:
+    keys = {"productDefinitionTemplateNumber": 8, "stepType": "avg", "stepRange": "0-6"}
+    path = write(tmp_path / "a.grib2", {"time": 0, "level": 850, **keys})
+    with pytest.raises(InputError, match=r"avg over a period, not a state|avg_t .*not a variable"):
+        run(path, tmp_path / "s.zarr")
+
+
+def test_a_field_that_comes_twice(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.grib", *whole(), {"time": 1, "level": 500})
+    with pytest.raises(InputError, match=r"temperature at 500 hPa at .*06:00:00Z comes twice"):
+        run(path, tmp_path / "s.zarr")
+    report = run(path, tmp_path / "s.zarr", on_error="skip")
+    assert len(report.duplicates) == 1
+    check(tmp_path / "s.zarr")
+
+
+def test_a_bitmap_is_missing_values(tmp_path: Path) -> None:
+    la, lo = np.meshgrid(LAT, LON, indexing="ij")
+    values = truth(la, lo, 1, 500)
+    values[20, :7] = 9999.0
+    keys = {"bitmapPresent": 1, "missingValue": 9999.0}
+    fields = [f for f in whole() if (f["time"], f["level"]) != (1, 500)]
+    path = write(tmp_path / "a.grib", *fields, {"time": 1, "level": 500, "values": values, **keys})
+    with pytest.raises(InputError, match="7 of 2664 values missing"):
+        run(path, tmp_path / "s.zarr")
+    report = run(path, tmp_path / "s.zarr", on_error="skip")
+    assert report.fields_written == 7
+    assert describe(tmp_path / "s.zarr")["completeness"]["missing"] == [
+        {"time": "2001-01-01T06:00:00Z", "field": "temperature@500"}
+    ]
+
+
+def test_a_byte_lost_in_the_middle(tmp_path: Path) -> None:
+    """A damaged message costs itself, and what cannot be told apart from it; the rest is kept."""
+    data = write(tmp_path / "a.grib", *whole()).read_bytes()
+    size = len(data) // 8
+    (tmp_path / "b.grib").write_bytes(data[: 3 * size + 50] + data[3 * size + 60 :])
+    with pytest.raises(InputError, match=r"b\.grib"):
+        run(tmp_path / "b.grib", tmp_path / "s.zarr")
+    report = run(tmp_path / "b.grib", tmp_path / "s.zarr", on_error="skip")
+    assert report.fields_written >= 3
+    assert report.sources[0].notes
+    got = open_store(tmp_path / "s.zarr")["temperature"].isel(time=0)
+    for level in (500, 850):
+        assert np.abs(got.sel(level=level).values - cells(0, level)).max() < 0.1
