@@ -15,10 +15,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from pear.calendar import Times, utc
 from pear.errors import InputError
@@ -39,6 +42,19 @@ def emit_json(document: Any) -> None:
     sys.stdout.flush()
 
 
+class _Rate(ProgressColumn):
+    """Units done a second; a minute or an hour where a second is too short."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        for unit, seconds in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
+            if speed * seconds >= 1.0 or unit == "h":
+                break
+        return Text(f"{speed * seconds:.3g}/{unit}")
+
+
 @contextmanager
 def progress(title: str, total: float | None) -> Iterator[Tick]:
     """Show a bar with rate and time left on standard error; plain lines if it is no terminal."""
@@ -46,6 +62,7 @@ def progress(title: str, total: float | None) -> Iterator[Tick]:
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
+        _Rate(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from pear.calendar import iso, year_phase
+from pear.cli import common
 from pear.cli.common import emit_json, parse_hours, parse_time, parse_times
 from pear.errors import InputError
 
@@ -63,3 +67,15 @@ def test_the_command_answers() -> None:
     )
     assert done.stdout.strip()
     assert not done.stderr
+
+
+def test_a_bar_tells_the_rate_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    written, now = io.StringIO(), [0.0]
+    terminal = Console(file=written, force_terminal=True, width=120, get_time=lambda: now[0])
+    monkeypatch.setattr(common, "console", terminal)
+    with common.progress("ingest", 100) as tick:
+        for _ in range(30):
+            now[0] += 2.0
+            tick(1, "2001-01-01")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue())
+    assert re.search(r"30/100 30/min 0:01:00 left 0:02:20", shown), shown[-200:]
