@@ -47,6 +47,10 @@ def ingest(
     on_error: Annotated[
         str, typer.Option(help="stop at the first fault, or skip what is faulty and mark it.")
     ] = "stop",
+    coarser: Annotated[
+        str | None,
+        typer.Option(help="Resolutions a new store keeps means at, as 16,8, or none; a quarter."),
+    ] = None,
     levels: Annotated[
         str | None, typer.Option(help="Pressure levels in hPa, as 1000,850,500.")
     ] = None,
@@ -80,6 +84,7 @@ def ingest(
         method=_choice(method, ("bilinear", "conservative"), "--method"),
         on_error=_choice(on_error, ("stop", "skip"), "--on-error"),
         levels=_levels(levels) if levels else LEVELS,
+        coarser=_coarser(coarser),
         start=parse_time(start, "--start") if start else None,
         end=parse_time(end, "--end") if end else None,
         every_hours=every,
@@ -170,6 +175,17 @@ def _levels(text: str) -> tuple[int, ...]:
     if levels[-1] < 1 or levels[0] > 1100:
         raise InputError(f"--levels {text!r} are not in hPa", field="--levels")
     return levels
+
+
+def _coarser(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return () if text == "none" else tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"--coarser {text!r} are no resolutions", field="--coarser", hint="write 16,8 or none"
+        ) from error
 
 
 def _client(stack: contextlib.ExitStack, total: int, workers: int, address: str | None) -> Any:

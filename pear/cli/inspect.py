@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pear.cli.common import console, emit_json
+from pear.cli.common import console, emit_json, parse_time
 
 
 def register(app: typer.Typer) -> None:
@@ -17,11 +17,29 @@ def register(app: typer.Typer) -> None:
 
 def inspect(
     store: Annotated[Path, typer.Argument(help="Analysis or forecast store.")],
+    map_of: Annotated[
+        str | None, typer.Option("--map", help="Draw this field, as t850 or t2m, into --out.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Time of the map; the first if left out.")
+    ] = None,
+    beside: Annotated[
+        Path | None, typer.Option(help="File it came from: drawn beside it, and the difference.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the map goes.")] = Path("map.png"),
     as_json: Annotated[bool, typer.Option("--json", help="As JSON on stdout.")] = False,
 ) -> None:
-    """Tell the grid, times, variables, units and completeness of a store."""
+    """Tell the grid, times, variables, units and completeness of a store; or draw one field."""
     from pipelines.store import describe
 
+    if map_of is not None:
+        from pear.cli.inspect_map import draw
+
+        drawn = draw(store, map_of, parse_time(time, "--time") if time else None, beside, out)
+        if as_json:
+            emit_json(drawn)
+        console.print(f"picture: {out}", soft_wrap=True)
+        return
     found = describe(store)
     if as_json:
         emit_json(found)

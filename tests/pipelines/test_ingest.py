@@ -360,15 +360,24 @@ def test_command_line(
     run = partial(pear, capsys, monkeypatch)
     file = save(temperature(), tmp_path / "a.nc")
     done = run(
-        "ingest", file, "--data", tmp_path / "data", "--name", "made", "--nside", 8, "--json"
-    )
+        "ingest", file, "--data", tmp_path / "data", "--name", "made", "--nside", 8, "--json",
+        "--coarser", "4,2",
+    )  # fmt: skip
     assert done.status == 0, done.err
     assert json.loads(done.out)["times_added"] == 4
     store = tmp_path / "data" / "analyses" / "made.zarr"
     check(store)
     told = run("inspect", store, "--json")
     assert json.loads(told.out)["grid"]["nside"] == 8
+    assert json.loads(told.out)["grid"]["coarser"] == [4, 2]
     assert "complete" in run("inspect", store).err
+    picture = tmp_path / "t850.png"
+    drawn = run(
+        "inspect", store, "--map", "t850", "--time", "2001-01-01T06:00Z", "--beside", file, "--out",
+        picture, "--json",
+    )  # fmt: skip
+    assert json.loads(drawn.out)["time"] == "2001-01-01T06:00:00Z"
+    assert picture.read_bytes().startswith(b"\x89PNG")
     text = tmp_path / "t.nc"
     text.write_text("hello")
     for arguments in (
@@ -376,8 +385,15 @@ def test_command_line(
         ("ingest", text, "--out", tmp_path / "x.zarr"),
         ("ingest", file, "--out", store, "--nside", 16),
         ("ingest", file, "--out", tmp_path / "x.zarr", "--nside", 12),
+        ("ingest", file, "--out", tmp_path / "x.zarr", "--nside", 8, "--coarser", "3"),
+        ("ingest", file, "--out", tmp_path / "x.zarr", "--nside", 8, "--coarser", "x"),
         ("ingest", file),
         ("inspect", tmp_path / "x.zarr"),
+        ("inspect", store, "--map", "t700"),
+        ("inspect", store, "--map", "t"),
+        ("inspect", store, "--map", "msl"),
+        ("inspect", store, "--map", "t850", "--time", "1999-01-01"),
+        ("inspect", store, "--map", "t850", "--beside", text),
     ):
         bad = run(*arguments)
         assert bad.status == 2, bad.err

@@ -15,7 +15,8 @@ from PIL import Image
 
 from pear.errors import InputError
 from pear.sphere.grid import centres
-from service.maps import MapOptions, MapTitle, render_map
+from pear.sphere.regrid import LatLonGrid
+from service.maps import MapOptions, MapTitle, render_beside, render_map
 from service.maps.palette import COLOUR_MAPS, limits_for, style_of
 from service.maps.projections import (
     PROJECTIONS,
@@ -225,3 +226,25 @@ def test_wind_changes_the_map_and_nothing_else_is_needed() -> None:
     assert render_map(field, "t2m", TITLE, options=options, wind=wind) != render_map(
         field, "t2m", TITLE, options=options
     )
+
+
+def test_before_and_after_regridding_show_the_same_place() -> None:
+    """One hot spot south of the equator and east of Greenwich, from a grid that starts at 45 E."""
+
+    def hot(lat: Any, lon: Any) -> Any:
+        return 250 + 50 * ((np.abs(lat + 30) < 12) & (np.abs((lon - 100) % 360) < 12))
+
+    grid = LatLonGrid(np.linspace(-88, 88, 89), np.arange(180) * 2.0 + 45)
+    field = hot(*np.meshgrid(grid.lat, grid.lon, indexing="ij")).ravel().astype("f8")
+    cells = hot(*centres(64)).astype("f8")
+    image = pixels(render_beside(cells, "temperature", "at 850 hPa", (grid, field)))
+    red = (image[..., 0] > 140) & (image[..., 1] < 60) & (image[..., 2] < 80)
+    red = red[:, : int(image.shape[1] * 0.85)]  # without the colour bars
+    third = image.shape[0] // 3
+    (y1, x1), (y2, x2) = (
+        np.argwhere(red[part]).mean(axis=0) for part in (slice(0, third), slice(third, 2 * third))
+    )
+    assert abs(x1 - x2) < 3
+    assert abs(y1 - y2) < 8  # the title takes a little of the first third
+    alone = pixels(render_beside(cells, "temperature", "at 850 hPa"))
+    assert alone.shape[0] < image.shape[0] / 2

@@ -1,0 +1,105 @@
+"""A field before and after regridding, point by point: nothing smoothed, nothing hidden."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from pear.sphere.grid import cell_of, nside_from_cells
+from pear.sphere.regrid import LatLonGrid, apply, healpix_to_latlon_bilinear
+from pear.variables import variable
+from service.coastlines import coastline
+from service.maps.palette import limits_for, style_of
+
+_ROWS, _COLUMNS = 720, 1440
+_EXTENT: Final = (-180.0, 180.0, -90.0, 90.0)
+
+
+def render_beside(
+    cells: npt.NDArray[Any],
+    name: str,
+    heading: str,
+    before: tuple[LatLonGrid, npt.NDArray[Any]] | None = None,
+) -> bytes:
+    """Draw the cells of a store as a PNG; beside the points they came from, if those are given.
+
+    Each pixel has the value of the cell, or of the point, that is nearest to it. The third panel
+    is the store interpolated back to the points, minus the points.
+
+    Parameters
+    ----------
+    cells
+        (cell,), nested HEALPix, in the variable's unit; missing values stay white.
+    name
+        Variable, by canonical name or alias.
+    heading
+        Level, time and store, for the title.
+    before
+        The grid of the source, and its field (point,) in the same unit.
+    """
+    style = style_of(name)
+    nside = nside_from_cells(cells.shape[-1])
+    lat, lon = _pixels()
+    panels = [(f"HEALPix nside {nside}", style.shown(cells)[cell_of(lat, lon, nside)])]
+    low, high = limits_for(style, style.shown(cells)[np.isfinite(cells)])
+    norms, colours = [Normalize(low, high)], [style.colours]
+    if before is not None:
+        grid, field = before
+        points = style.shown(field).reshape(grid.shape)
+        panels.insert(0, (f"source: {grid}", points[_nearest(grid, lat, lon)]))
+        off = (apply(healpix_to_latlon_bilinear(nside, grid), cells) - field) * style.scale
+        rms, largest = _size(grid, off)
+        text = f"store back on the points minus source: rms {rms:.3g}, largest {largest:.3g}"
+        panels.append((text, off.reshape(grid.shape)[_nearest(grid, lat, lon)]))
+        end = max(largest, 1e-9)
+        norms, colours = [*norms, norms[0], Normalize(-end, end)], [*colours, *colours, "RdBu_r"]
+    return _draw(panels, norms, colours, f"{variable(name).long_name} {heading}", style.units)
+
+
+def _pixels() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Latitude and longitude of the pixels, (row, column) each, from the north-west corner."""
+    lat = 90.0 - (np.arange(_ROWS) + 0.5) * 180.0 / _ROWS
+    lon = -180.0 + (np.arange(_COLUMNS) + 0.5) * 360.0 / _COLUMNS
+    a, b = np.meshgrid(lat, lon, indexing="ij")
+    return a, b
+
+
+def _nearest(grid: LatLonGrid, lat: Any, lon: Any) -> tuple[Any, Any]:
+    """Row and column of the nearest point of a grid."""
+    row = np.rint((lat - grid.lat[0]) / grid.lat_step).astype(int)
+    column = np.rint((lon - grid.lon[0]) / grid.lon_step).astype(int) % grid.columns
+    return np.clip(row, 0, grid.lat.size - 1), column
+
+
+def _size(grid: LatLonGrid, off: npt.NDArray[Any]) -> tuple[float, float]:
+    """Root mean square by area, and the largest of all."""
+    area = np.repeat(np.cos(np.deg2rad(grid.lat)), grid.lon.size)
+    return float(np.sqrt((area * off**2).sum() / area.sum())), float(np.abs(off).max())
+
+
+def _draw(
+    panels: list[tuple[str, Any]], norms: list[Normalize], colours: list[str], title: str, unit: str
+) -> bytes:
+    size = (10, 4.9 * len(panels) + 0.4)
+    figure = Figure(figsize=size, dpi=100, facecolor="white", layout="constrained")
+    rows = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axes, (text, image), norm, name in zip(rows, panels, norms, colours, strict=True):
+        shown = axes.imshow(image, norm=norm, cmap=colormaps[name], extent=_EXTENT)
+        lines = LineCollection(list(coastline("110m")), colors="black", linewidths=0.6)
+        axes.add_collection(lines, autolim=False)
+        axes.set(title=text, xticks=range(-180, 181, 60), yticks=range(-90, 91, 30))
+        axes.title.set_fontsize(9)
+        figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.02, label=unit)
+    figure.suptitle(title, fontsize=11)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
