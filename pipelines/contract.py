@@ -151,6 +151,11 @@ def coarser_levels(root: Any) -> tuple[int, ...]:
     return tuple(sorted((int(match[1]) for match in found if match), reverse=True))
 
 
+def usual_coarser(nside: int) -> tuple[int, ...]:
+    """Resolutions of the coarser groups unless others are asked for: a quarter, from 8 up."""
+    return (nside // 4,) if nside >= 32 else ()
+
+
 def check_coarser(coarser: Sequence[int], nside: int) -> None:
     """Refuse resolutions that are not powers of two below that of the store.
 

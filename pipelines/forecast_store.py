@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pear.calendar import iso, utc
 from pear.errors import InputError
-from pear.sphere.grid import cells_of_nside
+from pear.sphere.grid import cells_of_nside, coarsen
 from pear.variables import Layout
 from pipelines import contract
 from pipelines.files import (
@@ -46,19 +46,23 @@ class ForecastWriter:
         (lead,) timedelta64, increasing; put a zero first to keep the initial state as well.
     attrs
         Title, source (model, checkpoint sha256), history and others for the root group.
+    coarser
+        Resolutions at which means are kept beside the fields, in groups ``nsideN``.
 
     Raises
     ------
     InputError
-        If the leads do not increase.
+        If the leads do not increase, or a resolution is not coarser.
     OSError
         If the disk is too full for the run.
     """
 
     def __init__(
         self, final_path: Path | str, layout: Layout, nside: int, init_time: Any, leads: Any,
-        attrs: Mapping[str, Any] | None = None,
+        attrs: Mapping[str, Any] | None = None, coarser: Sequence[int] = (),
     ) -> None:  # fmt: skip
+        contract.check_coarser(coarser, nside)
+        self.coarser = tuple(coarser)
         self.final = Path(final_path)
         self.layout, self.nside = layout, nside
         self.init_time = utc(init_time)[0]
@@ -83,6 +87,7 @@ class ForecastWriter:
             "init_time": iso(self.init_time),
             "leads": self.leads.astype(np.int64).tolist(),
             "attrs": self.attrs,
+            "coarser": self.coarser,
         }
         text = json.dumps(mark, sort_keys=True, default=str)
         note = self.scratch / "run.json"
@@ -200,14 +205,23 @@ class ForecastWriter:
             group[name][0] = values
             if not np.array_equal(group[name][0], values):
                 raise OSError(f"{name} does not read back as it was written to {hidden}")
+            for nside in self.coarser:
+                group[f"{contract.coarser_name(nside)}/{name}"][0] = coarsen(values, nside)
         contract.consolidate(group)
         publish(hidden, self.final)
         shutil.rmtree(self.scratch, ignore_errors=True)
         return self.final
 
     def _skeleton(self, path: Path) -> Any:
-        lay, nside, leads = self.layout, self.nside, self.leads.size
-        group = contract.create_group(path, "forecast", lay, nside, self.attrs)
+        group = contract.create_group(path, "forecast", self.layout, self.nside, self.attrs)
+        self._arrays(group, self.nside)
+        for nside in self.coarser:
+            inner = contract.create_coarser(group, "forecast", self.layout, nside)
+            self._arrays(inner, nside)
+        return group
+
+    def _arrays(self, group: Any, nside: int) -> None:
+        lay, leads = self.layout, self.leads.size
         start = np.array([self.init_time]).astype("datetime64[s]").astype(np.int64)
         contract.time_coordinate(group, "forecast", start)
         contract.coordinate(
@@ -229,4 +243,3 @@ class ForecastWriter:
             contract.data_variable(
                 group, name, nside, shape4, (1, 1, 1, cells), shape4, (*lead, "level", "cell")
             )
-        return group

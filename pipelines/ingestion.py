@@ -95,7 +95,7 @@ class Settings:
         """Resolutions of the coarser groups of a new store."""
         if self.coarser is not None:
             return self.coarser
-        return (self.nside // 4,) if self.nside >= 32 else ()
+        return contract.usual_coarser(self.nside)
 
 
 class Ingestion:

@@ -13,6 +13,7 @@ from pear.rollout import perturbation
 from pear.state import State
 from pear.variables import Layout
 from pipelines.catalog import Model, Run
+from pipelines.contract import usual_coarser
 from pipelines.datafolder import DataFolder
 from pipelines.options import Options
 from pipelines.store import ForecastWriter
@@ -92,6 +93,7 @@ class Recorder:
             ForecastWriter(
                 data.forecast(run.id + output.suffix), self._layout, model.nside, run.init_time,
                 np.array(self._kept) * step, {**about, "title": output.title},
+                usual_coarser(model.nside),
             )
             for output in self._outputs
         ]  # fmt: skip

@@ -16,6 +16,7 @@ from pear.sphere.grid import centres
 from pear.variables import PUBLISHED, Layout
 from pipelines import analysis_store
 from pipelines.contract import open_group
+from pipelines.doctor import examine
 from pipelines.files import writer_lock
 from pipelines.store import AnalysisWriter, ForecastWriter, describe, open_store
 
@@ -153,6 +154,22 @@ def test_coarser_levels_are_means_and_open_on_their_own(tmp_path: Path) -> None:
         writer.append(T0 + 6 * H6, surface[:1], np.zeros((1, 0, 0, CELLS)))
     got = open_store(path, nside=2)["10m_u_component_of_wind"].isel(time=6)
     np.testing.assert_allclose(got, surface[0, 0].reshape(48, -1).mean(-1), atol=1e-6)
+
+
+def test_coarser_levels_of_a_forecast(tmp_path: Path) -> None:
+    path = tmp_path / "f.zarr"
+    surface, upper = fields(2)
+    writer = ForecastWriter(path, LAYOUT, NSIDE, T0, np.arange(2) * H6, coarser=(4, 2))
+    for index in range(2):
+        writer.write_step(index, surface[index], upper[index])
+    writer.publish()
+    for nside in (4, 2):
+        data = open_store(path, nside=nside).isel(time=0)
+        want = upper[:, 1].reshape(2, 2, 12 * nside**2, -1).mean(-1)
+        np.testing.assert_allclose(data["temperature"].sel(level=[850, 500]), want, atol=1e-6)
+        assert xdggs.decode(xr.open_zarr(path, group=f"nside{nside}")).dggs.grid_info.nside == nside
+    assert describe(path)["grid"]["coarser"] == [4, 2]
+    assert examine(path).healthy
 
 
 @pytest.mark.parametrize("coarser", [(8,), (3,), (0,), (16,)])
