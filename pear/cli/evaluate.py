@@ -115,9 +115,14 @@ def climatology(
     period: Annotated[
         str | None, typer.Option(help="Training years only, as 2007-01-01..2017-12-31.")
     ] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler, as tcp://host:8786.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON on stdout.")] = False,
 ) -> None:
     """Build a day-of-year climatology from an analysis."""
+    from contextlib import ExitStack, closing
+
     from pear.cli.common import parse_time
     from pear.errors import InputError
     from pipelines.climatology import build
@@ -133,10 +138,15 @@ def climatology(
             raise InputError(f"--period {period!r} is no period", hint="write FIRST..LAST")
         ends = (parse_time(first, "--period"), parse_time(last, "--period"))
     target = folder.climatology(name or source)
-    with progress("climatology", None) as tick:
+    with ExitStack() as stack, progress("climatology", None) as tick:
+        client = None
+        if dask is not None:
+            from pipelines.cluster import Cluster
+
+            client = stack.enter_context(closing(Cluster(1, 1, dask))).client
         built = build(
             folder.analysis(source), target, kind,  # type: ignore[arg-type]
-            harmonics=harmonics, period=ends, tick=tick,
+            harmonics=harmonics, period=ends, tick=tick, client=client,
         )  # fmt: skip
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     console.print(f"{built.kind} climatology {built.name}, {size / 1e6:.1f} MB, {built.period}")

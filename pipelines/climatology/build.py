@@ -24,6 +24,7 @@ from pipelines.climatology.dayofyear import (
     DAYS,
     SIGMA,
     WINDOW,
+    DaySums,
     HarmonicSums,
     calendar_slot,
     day_weights,
@@ -35,6 +36,7 @@ from pipelines.store import open_store
 
 _BLOCK_BYTES = 64 * 2**20
 _DAYS_A_WRITE = 16
+_BLOCKS_A_READ = 4
 DaySum = tuple[npt.NDArray[np.float64], int]
 """Sum of the fields of one calendar day, and their number."""
 
@@ -54,10 +56,12 @@ def build(
     period: tuple[Any, Any] | None = None,
     packed: bool = True,
     tick: Tick | None = None,
+    client: Any = None,
 ) -> Climatology:
     """Build a climatology of every variable of an analysis store.
 
-    Every analysis time is read once; the sums live in memory for one variable at a time.
+    Every analysis time is read once, by dask in blocks whose sums merge in any order; the sums
+    live in memory for one variable at a time.
 
     Parameters
     ----------
@@ -76,6 +80,8 @@ def build(
         field's range): 3 harmonics of 69 fields at nside 16 take under 3 MB.
     tick
         Called once per variable.
+    client
+        A dask client; None: threads of this process.
 
     Raises
     ------
@@ -97,9 +103,9 @@ def build(
         root = _create(scratch, data, kind, Path(analysis).stem, harmonics)
         for name in data.data_vars:
             if kind == "harmonic":
-                _harmonic(root, data[name], times, harmonics, packed)
+                _harmonic(root, data[name], times, (harmonics, packed), client)
             else:
-                _days(root, data[name], times, WINDOW if kind == "smoothed" else 1)
+                _days(root, data[name], times, WINDOW if kind == "smoothed" else 1, client)
             if tick is not None:
                 tick(1, str(name))
         _publish(scratch, target)
@@ -155,10 +161,25 @@ def _create(path: Path, data: xr.Dataset, kind: str, analysis: str, harmonics: i
     return zarr.open_group(path, mode="r+")
 
 
+def _merged(parts: list[Any], client: Any) -> Any:
+    """Merge sums of blocks in pairs and compute the result."""
+    while len(parts) > 1:
+        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
+        parts = [delayed(_pair)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+    if client is None:
+        return parts[0].compute(scheduler="threads")
+    return client.compute(parts[0]).result()
+
+
+def _pair(one: Any, other: Any) -> Any:
+    return one.merge(other)
+
+
 def _harmonic(
-    root: zarr.Group, field: xr.DataArray, times: Times, harmonics: int, packed: bool
+    root: zarr.Group, field: xr.DataArray, times: Times, how: tuple[int, bool], client: Any
 ) -> None:
-    """Fit one variable: partial normal equations per block of times, merged in pairs."""
+    """Fit one variable: partial normal equations per block of times."""
+    harmonics, packed = how
     hours = np.unique(hour_of_day(times))
     block = max(1, _BLOCK_BYTES // max(1, field[0].size * 8 * (1 + 2 * harmonics)))
     chunked = field.chunk({"time": block, **dict.fromkeys(field.dims[1:], -1)})
@@ -167,10 +188,7 @@ def _harmonic(
         delayed(HarmonicSums.of)(times[a:b], values, harmonics, hours)
         for a, b, values in zip(edges, edges[1:], chunked.data.to_delayed().ravel(), strict=False)
     ]
-    while len(parts) > 1:
-        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-        parts = [delayed(HarmonicSums.merge)(*p) if len(p) == 2 else p[0] for p in pairs]
-    sums: HarmonicSums = parts[0].compute()
+    sums: HarmonicSums = _merged(parts, client)
     _check_finite(sums.moment, field)
     coefficients = sums.solve().astype(np.float32)
     dims = ("hour", "term", *field.dims[1:])
@@ -186,7 +204,7 @@ def _harmonic(
         _write(root, field, dims[:-1], values, f"{field.name}_{part}")
 
 
-def _days(root: zarr.Group, field: xr.DataArray, times: Times, window: int) -> None:
+def _days(root: zarr.Group, field: xr.DataArray, times: Times, window: int, client: Any) -> None:
     """Average one variable over calendar days, writing each day as soon as it is known."""
     hours, weights = np.unique(hour_of_day(times)), day_weights(window)
     shape = (len(hours), DAYS, *field.shape[1:])
@@ -194,20 +212,16 @@ def _days(root: zarr.Group, field: xr.DataArray, times: Times, window: int) -> N
     array = _array(root, field, dims, shape, (1, 1, *field.shape[1:]), np.dtype(np.float32))
     for index, hour in enumerate(hours):
         at_hour = hour_of_day(times) == hour
-        means = _day_means(field, times, at_hour, weights)
+        means = _day_means(field, np.where(at_hour, calendar_slot(times), -1), weights, client)
         for start in range(0, DAYS, _DAYS_A_WRITE):
             block = np.stack(list(islice(means, _DAYS_A_WRITE))).astype(np.float32)
             array[index, start : start + len(block)] = block
 
 
 def _day_means(
-    field: xr.DataArray,
-    times: Times,
-    at_hour: npt.NDArray[np.bool_],
-    weights: npt.NDArray[np.float64],
+    field: xr.DataArray, slots: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], client: Any
 ) -> Iterator[npt.NDArray[np.float64]]:
     """Weighted mean of the samples around each calendar day; holds little more than a window."""
-    slots = np.where(at_hour, calendar_slot(times), -1)
     last_use = DAYS - 1 - np.argmax(weights[::-1] > 0, axis=0)
     held: dict[int, DaySum] = {}
     for day in range(DAYS):
@@ -215,7 +229,8 @@ def _day_means(
         held = {slot: part for slot, part in held.items() if last_use[slot] >= day}
         for slot in around:
             if slot not in held:
-                held |= _sum_days(field, slots, slot)
+                stop = min((known for known in held if known > slot), default=DAYS)
+                held |= _sum_days(field, slots, range(slot, stop), client)
         count = sum(weights[day, slot] * held[slot][1] for slot in around)
         if count <= 0:
             date = np.datetime64("2000-01-01") + day
@@ -227,18 +242,26 @@ def _day_means(
         yield np.asarray(total) / count
 
 
-def _sum_days(field: xr.DataArray, slots: npt.NDArray[np.int64], first: int) -> dict[int, DaySum]:
-    """Sum the samples of a calendar day and of as many after it as one read may bring."""
+def _sum_days(
+    field: xr.DataArray, slots: npt.NDArray[np.int64], wanted: range, client: Any
+) -> dict[int, DaySum]:
+    """Sum the samples of the first calendar days wanted: as many as one read may bring."""
     per_day = field[0].size * 4 * max(1, int(np.bincount(slots[slots >= 0]).max(initial=1)))
-    last = min(first + max(1, _BLOCK_BYTES // per_day), DAYS)
+    first = wanted.start
+    last = min(first + max(1, _BLOCK_BYTES // per_day), wanted.stop)
     member = np.flatnonzero((slots >= first) & (slots < last))
-    values = field.isel(time=member).values.astype(np.float64)
-    _check_finite(values, field)
-    whose = slots[member]
-    return {
-        slot: (values[whose == slot].sum(axis=0), int((whose == slot).sum()))
-        for slot in range(first, last)
-    }
+    if member.size == 0:
+        nothing = np.zeros(field.shape[1:])
+        return dict.fromkeys(range(first, last), (nothing, 0))
+    block = -(-member.size // _BLOCKS_A_READ)
+    chunked = field.isel(time=member).chunk({"time": block, **dict.fromkeys(field.dims[1:], -1)})
+    parts = [
+        delayed(DaySums.of)(slots[member[i * block : (i + 1) * block]], values, first, last)
+        for i, values in enumerate(chunked.data.to_delayed().ravel())
+    ]
+    sums: DaySums = _merged(parts, client)
+    _check_finite(sums.total, field)
+    return {first + i: (sums.total[i], int(n)) for i, n in enumerate(sums.count)}
 
 
 def _check_finite(values: npt.NDArray[np.float64], field: xr.DataArray) -> None:

@@ -158,3 +158,36 @@ class HarmonicSums:
             flat = np.linalg.solve(gram, moment.reshape(gram.shape[0], -1))
             out[index] = flat.reshape(moment.shape)
         return out
+
+
+@dataclass(frozen=True)
+class DaySums:
+    """Sums of the samples of consecutive calendar days.
+
+    Attributes
+    ----------
+    first
+        Slot of the first day.
+    total
+        (day, …), Σ x.
+    count
+        (day,) number of samples.
+    """
+
+    first: int
+    total: Array
+    count: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, slots: npt.NDArray[np.int64], values: npt.ArrayLike, first: int, last: int
+    ) -> DaySums:
+        """Sum samples (time, …) of the days from ``first`` to before ``last``."""
+        x = np.asarray(values, dtype=np.float64)
+        days = np.arange(first, last)
+        total = np.stack([x[slots == day].sum(axis=0) for day in days])
+        return cls(first, total, np.array([(slots == day).sum() for day in days]))
+
+    def merge(self, other: DaySums) -> DaySums:
+        """Add two blocks of samples of the same days, in any order."""
+        return DaySums(self.first, self.total + other.total, self.count + other.count)

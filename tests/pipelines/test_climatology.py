@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
+from collections import Counter
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
+from dask import delayed
 from evaluation_world import CELLS, LAYOUT, MEAN, days, usual, weather, write_analysis
 
 from pear.errors import InputError
 from pear.variables import Layout
 from pipelines.climatology import Climatology, build
-from pipelines.climatology.dayofyear import calendar_slot, harmonic_basis
+from pipelines.climatology.dayofyear import calendar_slot, day_weights, harmonic_basis
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,7 @@ def built(analysis: Path) -> dict[str, Path]:
     return paths
 
 
+build_module = importlib.import_module("pipelines.climatology.build")
 TIMES = days("2001-01-01", 4 * 365 + 1)
 FIELDS = weather(TIMES)
 PROBES = np.array(["2009-07-02", "2012-02-29", "2013-12-31", "2000-01-01"], dtype="datetime64[s]")
@@ -117,6 +123,26 @@ def test_coarser_grid_is_the_mean_of_the_cells(built: dict[str, Path]) -> None:
     fine = flat(Climatology.open(path, LAYOUT), PROBES)
     coarse = flat(Climatology.open(path, LAYOUT, nside=2), PROBES)
     np.testing.assert_allclose(coarse, fine.reshape(4, 5, CELLS // 4, 4).mean(-1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("window", [1, 61])
+def test_every_time_is_read_once(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pass, whatever the window, in reads of a few days each."""
+    reads: Counter[int] = Counter()
+
+    def load(index: int) -> np.ndarray:
+        reads[index] += 1
+        return np.full((1, 12), float(index), dtype=np.float32)
+
+    fields = [da.from_delayed(delayed(load, pure=False)(i), (1, 12), "f4") for i in range(730)]
+    field = xr.DataArray(da.concatenate(fields), dims=("time", "cell"), name="t")
+    monkeypatch.setattr(build_module, "_BLOCK_BYTES", 20 * 2 * 12 * 4)
+    slots = calendar_slot(days("2001-01-01", 730))
+    weights = day_weights(window)
+    means = np.stack(list(build_module._day_means(field, slots, weights, None)))
+    share = weights[:, slots] / weights[:, slots].sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(means[:, 0], share @ np.arange(730.0), rtol=1e-12)
+    assert reads == dict.fromkeys(range(730), 1)
 
 
 def test_only_the_period_is_used(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pear.errors import InputError
 from pipelines.climatology.dayofyear import (
     DAYS,
     LEAP_SLOT,
+    DaySums,
     HarmonicSums,
     calendar_slot,
     day_weights,
@@ -91,6 +92,21 @@ def test_blocks_merge_in_any_order(order: list[int]) -> None:
     basis = harmonic_basis(times, 3)
     slow = np.linalg.lstsq(basis, values, rcond=None)[0]
     np.testing.assert_allclose(merged.solve()[0], slow, rtol=1e-9, atol=1e-12)
+
+
+@given(st.permutations(range(5)))
+def test_day_sums_merge_in_any_order(order: list[int]) -> None:
+    slots = calendar_slot(days("2001-01-01", "2005-01-01"))
+    values = np.random.default_rng(0).normal(size=(slots.size, 3))
+    mixed = np.random.default_rng(1).permutation(slots.size)
+    blocks = np.array_split(mixed, 5)
+    merged = DaySums.of(slots[:0], values[:0], 50, 70)
+    for block in (blocks[i] for i in order):
+        merged = merged.merge(DaySums.of(slots[block], values[block], 50, 70))
+    assert merged.count.tolist() == [4] * 9 + [1] + [4] * 10  # one 29 February
+    for slot in range(50, 70):
+        want = values[slots == slot].sum(axis=0)
+        np.testing.assert_allclose(merged.total[slot - 50], want, atol=1e-12)
 
 
 def test_hours_of_the_day_are_fitted_apart() -> None:
