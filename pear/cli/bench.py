@@ -102,19 +102,26 @@ def regrid(
     as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
 ) -> None:
     """Time regridding beside xarray.interp, and a whole ingestion beside only reading."""
-    from pipelines.benchmarks import measure_ingestion, measure_regrid, to_dict
+    from pipelines.benchmarks import forty_years, measure_ingestion, measure_regrid, to_dict
 
     with common.progress("turns", total=2 * repetitions) as tick:
         one = measure_regrid(rows, columns, fields, nside, repetitions, tick=tick)
         two = measure_ingestion(rows, columns, times, nside, repetitions, tick=tick)
+    size = forty_years(two)
     if as_json:
-        common.emit_json({"regrid": to_dict(one), "ingestion": to_dict(two)})
+        common.emit_json({
+            "regrid": to_dict(one), "ingestion": to_dict(two), "forty_years": to_dict(size),
+        })  # fmt: skip
         return
     common.console.print(
         f"{fields} fields of {rows} x {columns} to nside {nside}: xarray.interp "
         f"{one.xarray_interp:.2f} s, pear {one.pear:.2f} s, {one.speedup:.1f} times faster; "
         f"largest difference {one.largest_difference:.1e}\n{two.fields} fields: only reading "
-        f"{two.reading:.2f} s, whole ingestion {two.ingesting:.2f} s, ratio {two.ratio:.2f}",
+        f"{two.reading:.2f} s, whole ingestion {two.ingesting:.2f} s, ratio {two.ratio:.2f} "
+        f"({two.ratio_cpu:.2f} in processor seconds)\nforty years of 6-hourly ERA5, {size.fields} "
+        f"such fields: {size.worker_hours:.1f} hours of one worker, {size.terabytes_read:.1f} TB "
+        f"read ({size.megabytes_per_second:.0f} MB/s a worker), {size.terabytes_written:.2f} TB "
+        "written",
         highlight=False,
     )
 
