@@ -210,6 +210,32 @@ def test_other_files_that_can_be_used(file: str, fields: int, data: Path, tmp_pa
     assert run(tmp_path / "s.zarr", data / file).fields_written == fields
 
 
+REFUSED = (
+    "healpix_ref/*.npz", "*.json", "*.geojson", "*.npy", "README.md", "formats/cds_new_*",
+    "formats/fields_with_missing_values.grib", "formats/reduced_gg.grib",
+    "formats/regular_gg_pl.grib", "formats/regular_ll_sfc.grib", "multilevel/eraint_uvz.nc",
+    "series/uwnd_mean.nc", "series/vwnd_mean.nc", "series/z500_anomaly*", "static/*",
+    "surface/era5_i10fg*", "*2018101018.grib2",
+)  # fmt: skip
+
+
+def test_every_file_is_read_whole_or_refused_in_one_line(data: Path, tmp_path: Path) -> None:
+    refused: dict[Path, str] = {}
+    files = sorted(p for p in data.rglob("*") if p.is_file())
+    for number, path in enumerate(files):
+        scan = ScanOptions(member=0) if "members" in path.name else ScanOptions()
+        store = tmp_path / f"{number}.zarr"
+        try:
+            report = ingest([path], store, 2, settings=Settings(scan=scan))
+        except InputError as error:
+            refused[path] = str(error)
+            continue
+        assert (report.fields_written > 0, report.refused_count) == (True, 0), path
+    assert {p for p in files if any(p.match(pattern) for pattern in REFUSED)} == set(refused)
+    assert all("\n" not in text and path.name in text for path, text in refused.items())
+    assert len(list(tmp_path.iterdir())) == len(files) - len(refused)
+
+
 def test_a_truncated_grib_keeps_what_is_whole(data: Path, tmp_path: Path) -> None:
     whole = (data / "multilevel/era5_tz_1deg_20070101.grib").read_bytes()
     damaged = tmp_path / "d.grib"
