@@ -1,7 +1,10 @@
 """A small ingestion that is killed, or fails, at every file operation or at random instants.
 
 Run as a program: libraries are imported once and each attempt is a fork. It prints one JSON
-document; the tests read it.
+document; the tests read it. By hand::
+
+    python crash_world.py FOLDER kill|full STRIDE          at every STRIDE-th file operation
+    python crash_world.py FOLDER random KILLS SEED [FILE]  kill -9 at random instants
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from pipelines.store import open_store
 
 NSIDE, TIMES = 2, 6
 T0 = np.datetime64("2001-01-01T00", "s")
+REAL: list[str] = []  # a file to ingest instead of the made one
 EVENTS = ("open", "os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "os.truncate")
 
 
@@ -44,6 +48,9 @@ def dataset(times: int = TIMES) -> xr.Dataset:
 
 
 def work(store: Path, times: int = TIMES) -> None:
+    if REAL:
+        ingest([REAL[0]], store, 32, settings=Settings(shard_times=2, reserve_bytes=0))
+        return
     settings = Settings(shard_times=4, reserve_bytes=0)
     for end in range(2, times + 1, 2):  # commits within a shard and over its end
         ingest([dataset().isel(time=slice(0, end))], store, NSIDE, settings=settings)
@@ -154,6 +161,7 @@ def random_kills(folder: Path, kills: int, seed: int) -> dict[str, int]:
     began = time.perf_counter()
     in_child(lambda: work(reference))
     full = time.perf_counter() - began
+    total = open_store(reference).sizes["time"]
     store, reads = folder / "live" / "s.zarr", folder / "reads"
     store.parent.mkdir()
     chance = random.Random(seed)
@@ -174,7 +182,7 @@ def random_kills(folder: Path, kills: int, seed: int) -> dict[str, int]:
         count = seen(store)
         lost += count < acknowledged
         acknowledged = count
-        if ended == 0 or count == TIMES:
+        if ended == 0 or count == total:
             unequal += in_child(lambda: again(store, reference)) != 0
             aside = store.parent / f"done-{rounds}"
             store.rename(aside)
@@ -226,6 +234,7 @@ def look_on(store: Path, reference: Path, reads: Path) -> None:
 def main() -> None:
     folder, what, *rest = sys.argv[1:]
     if what == "random":
+        REAL.extend(rest[2:])
         result = random_kills(Path(folder), int(rest[0]), int(rest[1]))
     else:
         result = every_point(Path(folder), what, int(rest[0]))

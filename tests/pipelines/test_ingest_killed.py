@@ -33,6 +33,7 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 
 
 WORLD = Path(__file__).with_name("crash_world.py")
+KILLS = int(os.environ.get("PEAR_TEST_KILLS", "20"))
 
 
 def play(folder: Path, *arguments: object) -> dict[str, int]:
@@ -67,7 +68,14 @@ def test_a_fault_at_every_file_operation(kind: str, memory: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_at_random_while_a_reader_looks_on(memory: Path) -> None:
-    check_kills(play(memory / "w", "random", 20, 1), 20)
+    check_kills(play(memory / "w", "random", KILLS, 1), KILLS)
+
+
+@pytest.mark.nightly
+def test_killed_over_a_real_series(memory: Path, shared: Path) -> None:
+    """40 times of GFS in commits of two times each."""
+    file = shared / "data" / "series" / "gfs_1p00_wind10m_6h_201810.nc"
+    check_kills(play(memory / "w", "random", 50, 3, file), 50)
 
 
 @pytest.mark.nightly
