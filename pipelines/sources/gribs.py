@@ -6,10 +6,11 @@ index of (offset, part) per field needs neither and survives what is damaged.
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +40,10 @@ _GRID_KEYS: Final = (
 
 
 def _eccodes() -> Any:
+    with suppress(ImportError):
+        # The wheels of ecCodes bring a PROJ of their own. Loaded before that of pyproj, which
+        # draws our maps, it ends the process; loaded after it, both work.
+        importlib.import_module("pyproj")
     try:
         import eccodes
     except (ImportError, RuntimeError) as error:

@@ -23,6 +23,7 @@ NSIDE = 32
 
 @pytest.fixture(scope="session")
 def data(shared: Path) -> Path:
+    pytest.importorskip("pyproj")  # before ecCodes, whose own PROJ would crash it
     pytest.importorskip("eccodes")
     return shared / "data"
 

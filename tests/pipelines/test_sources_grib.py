@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,14 @@ from pipelines.ingest import Settings, ingest
 from pipelines.report import IngestReport
 from pipelines.store import describe, open_store
 
+pytest.importorskip("pyproj")  # first: see the next test
 eccodes = pytest.importorskip("eccodes")
+
+
+def test_grib_and_maps_live_in_one_process() -> None:
+    """ecCodes brings a PROJ that crashes pyproj's, and so cartopy's, unless that comes first."""
+    code = "from pipelines.sources.gribs import _eccodes; _eccodes(); import cartopy.crs"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 @contextmanager
