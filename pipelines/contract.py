@@ -32,6 +32,8 @@ numcodecs.blosc.use_threads = False  # several threads would write the same data
 
 COORDINATES: Final = ("time", "prediction_timedelta", "level", "cell", "cell_ids", "crs")
 COMPLETE: Final = "complete"
+PROBABILITY: Final = "pear_probability_of"
+"""Attribute of a store whose fields are probabilities: what they are probabilities of."""
 TIME_UNITS: Final = "seconds since 1970-01-01"
 LICENCE: Final = "CC-BY-4.0"
 _SHARD_BYTES: Final = 100_000_000
@@ -108,13 +110,14 @@ def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[st
     }
 
 
-def variable_attributes(name: str, nside: int) -> dict[str, Any]:
-    """Attributes of one data variable."""
+def variable_attributes(name: str, nside: int, probability: str | None = None) -> dict[str, Any]:
+    """Attributes of one data variable; ``probability`` says of what it is one, if it is."""
     row = BY_NAME[name]
+    about = {"standard_name": row.standard_name, "long_name": row.long_name, "units": row.units}
+    if probability is not None:
+        about = {"long_name": f"Probability of {probability}", "units": "1"}
     return {
-        "standard_name": row.standard_name,
-        "long_name": row.long_name,
-        "units": row.units,
+        **about,
         "short_name": row.short_name,
         "grid_mapping": "crs",
         "ek_grid_spec": json.dumps({"grid": f"H{nside}", "order": "nested"}),
@@ -274,7 +277,7 @@ def data_variable(
         compressors=codecs(4),
         fill_value=float("nan"),
         dimension_names=dims,
-        attributes=variable_attributes(name, nside),
+        attributes=variable_attributes(name, nside, group.attrs.get(PROBABILITY)),
     )
 
 

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,11 @@ class DataFolder:
     def catalog(self) -> Path:
         """The SQLite catalog."""
         return self.root / "catalog.sqlite"
+
+    @property
+    def catalog_url(self) -> str:
+        """How the catalog is opened: ``PEAR_CATALOG`` if that is set, else the SQLite file."""
+        return os.environ.get("PEAR_CATALOG") or str(self.catalog)
 
     @property
     def scratch(self) -> Path:

@@ -156,7 +156,9 @@ def _metadata(path: Path, diagnosis: Diagnosis) -> bool:
     return True
 
 
-def wanted_attributes(prefix: str, layout: Layout, nside: int) -> dict[str, dict[str, Any]]:
+def wanted_attributes(
+    prefix: str, layout: Layout, nside: int, probability: str | None = None
+) -> dict[str, dict[str, Any]]:
     """Attributes that the contract wants of each array of a group."""
     k = contract.refinement(nside)
     out: dict[str, dict[str, Any]] = {
@@ -167,12 +169,13 @@ def wanted_attributes(prefix: str, layout: Layout, nside: int) -> dict[str, dict
     if layout.upper:
         out["level"] = {"standard_name": "air_pressure", "units": "hPa", "positive": "down"}
     for name in layout.names:
-        out[name] = contract.variable_attributes(name, nside)
+        out[name] = contract.variable_attributes(name, nside, probability)
     return {f"{prefix}{name}": attributes for name, attributes in out.items()}
 
 
 def _attributes(group: Any, prefix: str, layout: Layout, nside: int, diagnosis: Diagnosis) -> None:
-    for name, wanted in wanted_attributes(prefix, layout, nside).items():
+    probability = group.attrs.get(contract.PROBABILITY)
+    for name, wanted in wanted_attributes(prefix, layout, nside, probability).items():
         got = dict(group[name].attrs)
         if got != wanted:
             differ = sorted(k for k in {*got, *wanted} if got.get(k) != wanted.get(k))

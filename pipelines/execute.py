@@ -45,7 +45,7 @@ class Engine:
     data
         The folder.
     catalog_url
-        Path or URL of its catalog; the folder's SQLite file by default.
+        Path or URL of its catalog; that of the folder by default.
     workers, threads
         Worker processes of the local cluster, and torch threads in each.
     scheduler
@@ -79,7 +79,7 @@ class Engine:
         step_limit: float = 900.0,
     ) -> None:
         self.data = data
-        url = catalog_url or str(data.catalog)
+        url = catalog_url or data.catalog_url
         self.catalog = Catalog(url)
         self._max_queue, self._adopt = max_queue, adopt
         self._supervisor = Supervisor(

@@ -109,7 +109,7 @@ def _old_attributes(path: Path) -> dict[str, Any]:
     except OSError:
         return {}
     found = {}
-    for name in ("title", "source", "history", "licence"):
+    for name in ("title", "source", "history", "licence", contract.PROBABILITY):
         match = re.search(rf'"{name}": "([^"\\\ufffd]*)"', old)
         if match:
             found[name] = match[1]
@@ -121,8 +121,9 @@ def _attributes(path: Path) -> None:
     group = contract.open_group(path)
     root = metadata.read(path)
     nodes = metadata.nodes(root)
+    probability = group.attrs.get(contract.PROBABILITY)
     for prefix, size in _grids(group, nside):
-        for name, wanted in wanted_attributes(prefix, layout, size).items():
+        for name, wanted in wanted_attributes(prefix, layout, size, probability).items():
             nodes[name]["attributes"] = wanted
     root["consolidated_metadata"]["metadata"] = nodes
     metadata.write_group(path, root)

@@ -13,10 +13,12 @@ from typing import Any, Final, Literal, get_args
 
 from pear.errors import InputError, did_you_mean
 from pear.variables import Layout, variable
+from pipelines.thresholds import Threshold
 
 Precision = Literal["float32", "bfloat16"]
 Source = Literal["noise", "orbit"]
 MOST_MEMBERS: Final = 100
+_MOST_THRESHOLDS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,16 @@ class Options:
     seed
         Of the noise.
     amplitude
-        Standard deviation of the noise, in units of each channel's change over one model step.
+        Standard deviation of the noise, in units of each channel's change over one model step:
+        one number, or one for each variable that is to be perturbed.
     length_km
         Correlation length of the noise along the sphere.
     models
         Further checkpoints that take part as members.
     quantiles
         Kept beside the ensemble's mean and spread, in per cent.
+    exceedance
+        Thresholds as ``t2m>303.15`` or ``z500>54000``: the share of members above each is kept.
     keep_members
         Whether each member's own forecast is kept.
     """
@@ -62,10 +67,11 @@ class Options:
     members: int | None = None
     source: Source = "noise"
     seed: int = 0
-    amplitude: float = 0.1
+    amplitude: float | Mapping[str, float] = 0.1
     length_km: float = 1000.0
     models: tuple[str, ...] = ()
     quantiles: tuple[int, ...] = ()
+    exceedance: tuple[str, ...] = ()
     keep_members: bool = False
 
     def __post_init__(self) -> None:
@@ -85,7 +91,27 @@ class Options:
         for name in ("variables", "levels", "leads"):
             if getattr(self, name) == ():
                 raise InputError(f"{name} is empty", field=name, hint="leave it out to keep all")
+        if len(self.exceedance) > _MOST_THRESHOLDS:
+            raise InputError(
+                f"{len(self.exceedance)} thresholds, at most {_MOST_THRESHOLDS}", field="exceedance"
+            )
+        thresholds = sorted({Threshold.parse(text) for text in self.exceedance})
+        self._set("exceedance", tuple(each.text for each in thresholds))
+        self._check_noise()
         self._check_ensemble()
+
+    def _check_noise(self) -> None:
+        given = self.amplitude
+        if isinstance(given, Mapping):
+            given = {variable(name).name: _number(value) for name, value in sorted(given.items())}
+            self._set("amplitude", given)
+        sizes = list(given.values()) if isinstance(given, Mapping) else [_number(given)]
+        if not sizes or not all(0 < size <= 10 for size in sizes):
+            raise InputError(f"noise of amplitude {given} is outside 0…10", field="amplitude")
+        if not 100 <= _number(self.length_km, "length_km") <= 20_000:
+            raise InputError(
+                f"noise of length {self.length_km} km is outside 100…20000 km", field="length_km"
+            )
 
     def _check_ensemble(self) -> None:
         if self.members is not None and not 2 <= _whole("members", self.members) <= MOST_MEMBERS:
@@ -98,16 +124,24 @@ class Options:
                 "an orbit has the eight members of the symmetry group", field="members",
                 hint="leave members out with source=orbit",
             )  # fmt: skip
-        if not (0 < self.amplitude <= 10 and 100 <= self.length_km <= 20_000):
-            raise InputError(
-                f"noise of amplitude {self.amplitude} and length {self.length_km} km is outside "
-                "0…10 and 100…20000 km", field="amplitude",
-            )  # fmt: skip
         if any(not 0 < q < 100 for q in self.quantiles):
             raise InputError(f"quantiles {self.quantiles} must lie in 1…99", field="quantiles")
-        if (self.quantiles or self.keep_members) and not self.ensemble:
-            raise InputError("one forecast has no quantiles and no members", field="members",
-                             hint="ask for members as well")  # fmt: skip
+        if (self.quantiles or self.exceedance or self.keep_members) and not self.ensemble:
+            raise InputError(
+                "one forecast has no quantiles, no probabilities and no members", field="members",
+                hint="ask for members as well",
+            )  # fmt: skip
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """Thresholds whose exceedance is kept, in their order."""
+        return tuple(Threshold.parse(text) for text in self.exceedance)
+
+    def amplitude_of(self, name: str) -> float:
+        """Amplitude of the noise of a variable; 0 if it is not perturbed."""
+        if isinstance(self.amplitude, Mapping):
+            return float(self.amplitude.get(name, 0.0))
+        return float(self.amplitude)
 
     @property
     def ensemble(self) -> bool:
@@ -144,6 +178,20 @@ class Options:
             for value in (getattr(self, item.name),)
             if value != item.default
         }
+
+    def check_fits(self, full: Layout, total: int, step_hours: int) -> None:
+        """Raise InputError if a model with these channels and steps lacks what is asked for."""
+        self.layout(full)
+        self.kept_steps(total, step_hours)
+        for threshold in self.thresholds:
+            threshold.layout(full)
+        for name in self.amplitude if isinstance(self.amplitude, Mapping) else ():
+            if name not in full.names:
+                raise InputError(
+                    f"the model has no {name}",
+                    field="amplitude",
+                    hint=did_you_mean(name, full.names),
+                )
 
     def layout(self, full: Layout) -> Layout:
         """Choose from a model's channels what is to be kept.
@@ -191,6 +239,12 @@ class Options:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+
+def _number(value: Any, name: str = "amplitude") -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{name} {value!r} is no number", field=name)
+    return float(value)
 
 
 def _whole(name: str, value: Any) -> int:

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pear.rollout import perturbation
 from pear.state import State
 from pear.variables import Layout
 from pipelines.catalog import Model, Run
-from pipelines.contract import usual_coarser
+from pipelines.contract import PROBABILITY, usual_coarser
 from pipelines.datafolder import DataFolder
 from pipelines.options import Options
 from pipelines.store import ForecastWriter
+from pipelines.thresholds import Threshold
 
 Reduction = Callable[[State], State]
 
@@ -33,17 +35,39 @@ class Output:
         Of the store.
     reduce
         Makes the state to keep, batch 1, of the members.
+    threshold
+        If given, the share of the members above it is kept instead, of its field alone.
     """
 
     suffix: str
     title: str
     reduce: Reduction
+    threshold: Threshold | None = None
+
+    def layout(self, full: Layout, chosen: Layout) -> Layout:
+        """Channels of the store, of those of the model and those chosen."""
+        return chosen if self.threshold is None else self.threshold.layout(full)
+
+    def about(self) -> dict[str, Any]:
+        """Attributes of the store."""
+        if self.threshold is None:
+            return {"title": self.title}
+        return {"title": self.title, PROBABILITY: self.threshold.words}
+
+    def fields(self, members: State, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+        """Fields to keep: (surface, cell) and (upper, level, cell)."""
+        if self.threshold is None:
+            return _fields(self.reduce(members), layout)
+        picked = _picked(members, layout)
+        share = (perturbation.exceedance(part, self.threshold.value) for part in picked)
+        surface, upper = (part.float().cpu().numpy() for part in share)
+        return surface, upper
 
 
 def planned(options: Options, members: int) -> list[Output]:
     """List the stores of a run; the run's own comes last: where it is, all are."""
     if not options.ensemble:
-        return [Output("", "PEAR forecast", lambda state: state)]
+        return [Output("", "PEAR forecast", _same)]
     quantiles = (
         Output(f".q{percent:02d}", f"PEAR ensemble, {percent} % quantile", _quantile(percent))
         for percent in options.quantiles
@@ -52,9 +76,17 @@ def planned(options: Options, members: int) -> list[Output]:
         Output(f".m{member:02d}", f"PEAR ensemble, member {member}", _member(member))
         for member in range(members if options.keep_members else 0)
     )
+    above = (
+        Output(f".p{index:02d}", f"PEAR ensemble, probability of {each.text}", _same, each)
+        for index, each in enumerate(options.thresholds)
+    )
     spread = Output(".spread", "PEAR ensemble, standard deviation", perturbation.spread)
     mean = Output("", f"PEAR ensemble, mean of {members}", perturbation.mean)
-    return [spread, *quantiles, *single, mean]
+    return [spread, *quantiles, *above, *single, mean]
+
+
+def _same(state: State) -> State:
+    return state
 
 
 def _quantile(percent: int) -> Reduction:
@@ -84,20 +116,20 @@ class Recorder:
         self, data: DataFolder, run: Run, model: Model, full: Layout, members: int, total: int
     ) -> None:
         options = Options.of(run.options)
-        self._full, self._layout = full, options.layout(full)
+        chosen = options.layout(full)
         self._kept = options.kept_steps(total, model.step_hours)
         self._outputs = planned(options, members)
         step = np.timedelta64(model.step_hours * 3600, "s")
         about = _about(run, model)
         self._writers = [
             ForecastWriter(
-                data.forecast(run.id + output.suffix), self._layout, model.nside, run.init_time,
-                np.array(self._kept) * step, {**about, "title": output.title},
+                data.forecast(run.id + output.suffix), output.layout(full, chosen), model.nside,
+                run.init_time, np.array(self._kept) * step, {**about, **output.about()},
                 usual_coarser(model.nside),
             )
             for output in self._outputs
         ]  # fmt: skip
-        self.whole = not options.ensemble and self._layout == full and len(self._kept) == total + 1
+        self.whole = not options.ensemble and chosen == full and len(self._kept) == total + 1
         """Whether every step is kept whole, so that the roll-out can go on from the last one."""
 
     @property
@@ -117,7 +149,7 @@ class Recorder:
         index = self._kept.index(step)
         for output, writer in zip(self._outputs, self._writers, strict=True):
             if not writer.published:
-                writer.write_step(index, *_fields(output.reduce(members), self._layout))
+                writer.write_step(index, *output.fields(members, writer.layout))
 
     def publish(self) -> None:
         """Publish every store, the run's own last."""
@@ -127,14 +159,20 @@ class Recorder:
 
 def _fields(state: State, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """Take the channels of a layout out of a state of batch 1, as arrays."""
+    surface, upper = (
+        part[0].to(device="cpu", dtype=torch.float32).numpy() for part in _picked(state, layout)
+    )
+    return surface, upper
+
+
+def _picked(state: State, layout: Layout) -> tuple[Tensor, Tensor]:
+    """Take the channels of a layout: (batch, surface, cell) and (batch, upper, level, cell)."""
     full = state.layout
-    surface = state.surface[0].to(device="cpu", dtype=torch.float32).numpy()
-    upper = state.upper[0].to(device="cpu", dtype=torch.float32).numpy()
     if full == layout:
-        return surface, upper
+        return state.surface, state.upper
     rows = _places(layout.surface, full.surface)
     names, levels = _places(layout.upper, full.upper), _places(layout.levels, full.levels)
-    return surface[rows], upper[names][:, levels]
+    return state.surface[:, rows], state.upper[:, names][:, :, levels]
 
 
 def _places(wanted: Sequence[Any], held: Sequence[Any]) -> list[int]:

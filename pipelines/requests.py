@@ -72,8 +72,7 @@ class ForecastRequest:
                 f"lead of {lead_hours} h is longer than {MOST_STEPS} steps", field="lead_hours"
             )
         chosen = Options.of({**(options or {}), "analysis": analysis})
-        chosen.layout(layout_of(found))
-        chosen.kept_steps(lead_hours // found.step_hours, found.step_hours)
+        chosen.check_fits(layout_of(found), lead_hours // found.step_hours, found.step_hours)
         others = [catalog.model(other) for other in chosen.models]
         for other in others:
             _require_alike(found, other)

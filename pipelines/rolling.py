@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from pear.rollout import PearForecaster, guard, joined
 from pear.rollout.perturbation import perturbed
 from pear.sphere.symmetry import C4H, IDENTITY, Element
@@ -104,11 +106,15 @@ class Rolling:
         if count == 1:
             return initial
         options, scale = self._options, forecaster.checkpoint.normaliser
+        surface, upper = (
+            torch.tensor([options.amplitude_of(name) for name in names])
+            for names in (initial.layout.surface, initial.layout.upper)
+        )
         return perturbed(
             initial,
             count,
-            surface_amplitude=options.amplitude * scale.surface_step_std,
-            upper_amplitude=options.amplitude * scale.upper_step_std,
+            surface_amplitude=surface * scale.surface_step_std.cpu(),
+            upper_amplitude=upper[:, None] * scale.upper_step_std.cpu(),
             length_km=options.length_km,
             seed=options.seed,
         )

@@ -21,10 +21,12 @@ from pipelines.analysis_store import (
     AnalysisWriter,
     create_analysis,
 )
+from pipelines.contract import PROBABILITY
 from pipelines.forecast_store import ForecastWriter
 from pipelines.stored import committed, stored_layout
 
 __all__ = [
+    "PROBABILITY",
     "AnalysisWriter",
     "ForecastWriter",
     "create_analysis",
@@ -112,7 +114,8 @@ def _check(dataset: xr.Dataset, kind: str, nside: int, path: Path) -> None:
         raise InputError(f"{path}: its times do not increase", field="store")
     for name, array in dataset.data_vars.items():
         row = BY_NAME.get(str(name))
-        if row is None or array.attrs.get("units") != row.units:
+        share = contract.PROBABILITY in dataset.attrs
+        if row is None or array.attrs.get("units") != ("1" if share else row.units):
             raise InputError(
                 f"{path}: {name} in {array.attrs.get('units')} is no variable of the contract",
                 field="store",

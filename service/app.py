@@ -61,7 +61,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        own_catalog = catalog or Catalog(settings.catalog or folder.catalog)
+        own_catalog = catalog or Catalog(settings.catalog or folder.catalog_url)
         own_engine = (
             await to_thread.run_sync(_start_engine, settings, folder) if engine is None else engine
         )

@@ -164,8 +164,9 @@ RunDep = Annotated[Run, Depends(run_of)]
 Statistic = Annotated[
     str | None,
     Query(
-        pattern=r"^(spread|q[0-9]{2}|m[0-9]{2})$",
-        description="Of an ensemble: `spread`, `q90` (a quantile kept), `m03` (a member kept); "
+        pattern=r"^(spread|[qpm][0-9]{2})$",
+        description="Of an ensemble: `spread`, `q90` (a quantile kept), `p00` (the probability of "
+        "the first threshold in `exceedance`), `m03` (a member kept); "
         "its mean, or the forecast itself, by default.",
     ),
 ]

@@ -78,6 +78,10 @@ class ForecastStore:
         hours: Times = self.init_time + np.array(self.lead_hours, "timedelta64[h]")
         return hours.astype("datetime64[s]")
 
+    def units(self, name: str) -> str:
+        """Unit of a variable as this store holds it: 1 for probabilities."""
+        return str(self.dataset[name].attrs["units"])
+
     def select(self, text: str, level: int | None) -> tuple[Variable, int | None]:
         """Read a variable (``t2m``, ``z500``) and a level, and check that the run has them.
 

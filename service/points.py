@@ -175,5 +175,5 @@ def read_series(
                 out.append(Series(name, level, "degree", blows_from))
             continue
         values = points.read(reader.series(store.run, name, level))
-        out.append(Series(name, level, BY_NAME[name].units, values))
+        out.append(Series(name, level, store.units(name), values))
     return out

@@ -53,6 +53,7 @@ def _number_only(value: Any) -> Any:
 
 Whole = Annotated[int, BeforeValidator(_number_only)]
 Number = Annotated[float, BeforeValidator(_number_only)]
+Amplitude = Annotated[Number, Field(gt=0, le=10, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -94,13 +95,18 @@ class ForecastRequest(BaseModel):
         default=None, description="Where members come from: noise, or the grid's symmetries."
     )
     seed: Whole | None = Field(default=None, ge=0, lt=2**31, description="Of the noise.")
-    amplitude: Number | None = Field(
-        default=None, gt=0, le=10, allow_inf_nan=False,
-        description="Noise, in units of each channel's change over a step.",
-    )  # fmt: skip
+    amplitude: Amplitude | dict[str, Amplitude] | None = Field(
+        default=None,
+        description="Noise, in units of each channel's change over a step: one number, or one for "
+        "each variable that is to be perturbed.",
+    )
     quantiles: list[Whole] | None = Field(
         default=None, min_length=1, max_length=9, description="Quantiles to keep, per cent."
     )
+    exceedance: list[str] | None = Field(
+        default=None, min_length=1, max_length=20,
+        description="Thresholds, `t2m>303.15`: how likely each is exceeded is kept as `p00` …",
+    )  # fmt: skip
     keep_members: bool | None = Field(
         default=None, strict=True, description="Keep every member's forecast."
     )

@@ -109,7 +109,7 @@ def fill(out: Path) -> Summary:
 
     seconds: dict[str, float] = {}
     folder = DataFolder.create(out)
-    catalog = Catalog(folder.catalog)
+    catalog = Catalog(folder.catalog_url)
     with _timed(seconds, "model"):
         model = add_model(folder, catalog, shipped.path("checkpoint"), name="pear-simulated")
     with _timed(seconds, "ingest"):

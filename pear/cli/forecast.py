@@ -54,11 +54,16 @@ def forecast(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     amplitude: Annotated[
-        float, typer.Option(help="Noise, in units of each channel's change over a step.")
-    ] = 0.1,
+        str,
+        typer.Option(help="Noise, over each channel's change in a step: 0.1, or t2m=0.2,z=0.1."),
+    ] = "0.1",
     length_km: Annotated[float, typer.Option(help="Correlation length of the noise.")] = 1000.0,
     quantiles: Annotated[
         str | None, typer.Option(help="Quantiles of the ensemble to keep, per cent.")
+    ] = None,
+    exceed: Annotated[
+        str | None,
+        typer.Option(help="Keep how likely these are exceeded: t2m>303.15,z500>54000."),
     ] = None,
     keep_members: Annotated[
         bool, typer.Option("--keep-members", help="Keep every member's own forecast.")
@@ -85,7 +90,7 @@ def forecast(
         "leads": None if keep is None else [parse_hours(part, "--keep") for part in _list(keep)],
         "precision": precision, "symmetrise": symmetrise, "members": members,
         "source": "orbit" if orbit else "noise", "models": _list(with_models) or None, "seed": seed,
-        "amplitude": amplitude, "length_km": length_km,
+        "amplitude": _amplitude(amplitude), "length_km": length_km, "exceedance": _list(exceed),
         "quantiles": _numbers(quantiles, "--quantiles"), "keep_members": keep_members,
     }  # fmt: skip
     folder = DataFolder.open(data)
@@ -125,6 +130,19 @@ def _numbers(text: str | None, option: str) -> list[int] | None:
         raise InputError(
             f"{option} {text!r} is no list of whole numbers", field=option, hint="write 500,850"
         ) from error
+
+
+def _amplitude(text: str) -> float | dict[str, float]:
+    """Read ``0.1`` or ``t2m=0.2,z=0.1``."""
+    try:
+        if "=" not in text:
+            return float(text)
+        return {name.strip(): float(size) for name, size in (p.split("=") for p in _list(text))}
+    except ValueError as error:
+        raise InputError(
+            f"--amplitude {text!r} cannot be read", field="--amplitude",
+            hint="write 0.1, or t2m=0.2,z=0.1",
+        ) from error  # fmt: skip
 
 
 def watch(engine: Engine, runs: Sequence[Job]) -> list[Job]:

@@ -206,7 +206,7 @@ def _enter(folder: DataFolder) -> None:
     from pipelines.register import refresh
 
     DataFolder.create(folder.root)
-    with contextlib.closing(Catalog(folder.catalog)) as catalog:
+    with contextlib.closing(Catalog(folder.catalog_url)) as catalog:
         refresh(folder, catalog)
 
 

@@ -31,7 +31,7 @@ def list_models(data: Data, as_json: Json = False) -> None:
     from pipelines.register import refresh
 
     folder = DataFolder.open(data)
-    with Catalog(folder.catalog) as catalog:
+    with Catalog(folder.catalog_url) as catalog:
         refresh(folder, catalog)
         models = catalog.models()
     if as_json:
@@ -54,7 +54,7 @@ def add(
     from pipelines.register import add_model
 
     folder = DataFolder.open(data)
-    with Catalog(folder.catalog) as catalog:
+    with Catalog(folder.catalog_url) as catalog:
         model = add_model(folder, catalog, checkpoint, name)
     if as_json:
         emit_json(_resource(model))

@@ -214,4 +214,4 @@ def _open(data: Path) -> tuple[DataFolder, Catalog]:
     from pipelines.datafolder import DataFolder
 
     folder = DataFolder.open(data)
-    return folder, Catalog(folder.catalog)
+    return folder, Catalog(folder.catalog_url)

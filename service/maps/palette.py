@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pear.errors import InputError, did_you_mean
 from pear.variables import VARIABLES, variable
 
-Kind = Literal["field", "difference", "spread"]
+Kind = Literal["field", "difference", "spread", "probability"]
 STANDARD_GRAVITY: Final = 9.80665
 
 
@@ -55,6 +55,7 @@ class Style:
 
 _HEIGHT: Final = Style("dam", 0.1 / STANDARD_GRAVITY, 0.0, "cividis", isolines=8.0)
 _CELSIUS: Final = Style("°C", 1.0, -273.15, "RdYlBu_r")
+_PROBABILITY: Final = Style("%", 100.0, 0.0, "YlGnBu", limits=(0.0, 100.0))
 _WIND: Final = Style("m s⁻¹", 1.0, 0.0, "PuOr_r", symmetric=True)
 STYLES: Final[dict[str, Style]] = {
     "mean_sea_level_pressure": Style("hPa", 0.01, 0.0, "BrBG_r", (970.0, 1050.0), isolines=5.0),
@@ -73,7 +74,8 @@ COLOUR_MAPS: Final = tuple(
 
 
 def style_of(name: str, kind: Kind = "field") -> Style:
-    """Return how to show a variable, a difference of two of its fields, or an ensemble's spread.
+    """Return how to show a variable, a difference of two of its fields, or of an ensemble its
+    spread or a probability.
 
     Raises
     ------
@@ -83,6 +85,8 @@ def style_of(name: str, kind: Kind = "field") -> Style:
     style = STYLES[variable(name).name]
     if kind == "field":
         return style
+    if kind == "probability":
+        return _PROBABILITY
     plain = replace(style, offset=0.0, limits=None, isolines=None)
     if kind == "difference":
         return replace(plain, colours="RdBu_r", symmetric=True)

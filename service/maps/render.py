@@ -33,11 +33,15 @@ _SIDE_PIXELS: Final = 12
 
 @dataclass(frozen=True)
 class MapTitle:
-    """What the map says about itself: which model, from when, for when."""
+    """What the map says about itself: which model, from when, for when.
+
+    ``heading`` says what is shown where variable, level and kind do not say it all.
+    """
 
     model: str
     init_time: np.datetime64
     lead_hours: int
+    heading: str | None = None
 
     @property
     def valid_time(self) -> np.datetime64:
@@ -70,7 +74,7 @@ class MapOptions:
         Colour map; None for the variable's own.
     kind
         ``field``; ``difference`` of two fields, shown without offset and evenly round zero;
-        ``spread`` of an ensemble, shown without offset from zero up.
+        ``spread`` of an ensemble, shown without offset from zero up; ``probability``, per cent.
     isolines
         Draw isolines where the variable has a spacing.
 
@@ -149,7 +153,9 @@ def render_map(
     if wind is not None:
         draw_wind(axes, options.view, table, wind)
     _draw_outlines(axes, options)
-    _label(figure, bar, style, norm, options, _heading(name, level, options), title)
+    _label(
+        figure, bar, style, norm, options, title.heading or _heading(name, level, options), title
+    )
     return _png(figure)
 
 
@@ -215,7 +221,8 @@ def _heading(name: str, level: int | None, options: MapOptions) -> str:
     where = long_name if level is None else f"{long_name} at {level} hPa"
     where = where if options.kind == "field" else f"{where[0].lower()}{where[1:]}"
     return {"field": where, "difference": f"Difference of {where}",
-            "spread": f"Ensemble spread of {where}"}[options.kind]  # fmt: skip
+            "spread": f"Ensemble spread of {where}",
+            "probability": f"Probability of {where}"}[options.kind]  # fmt: skip
 
 
 def _label(

@@ -69,7 +69,7 @@ def get_field(
         resolution = nside_from_cells(field.size)
         headers = {
             "PEAR-Run": run.id, "PEAR-Model": run.model, "PEAR-Variable": chosen.name,
-            "PEAR-Units": chosen.units, "PEAR-Init-Time": iso(store.init_time),
+            "PEAR-Units": store.units(chosen.name), "PEAR-Init-Time": iso(store.init_time),
             "PEAR-Lead-Hours": str(lead_time), "PEAR-Valid-Time": iso(store.valid_times[index]),
             "PEAR-Grid": f"healpix nside={resolution} order=nested",
         }  # fmt: skip
@@ -79,7 +79,7 @@ def get_field(
             document = {
                 **about(store, run.model, str(wall_clock(run.created_at))),
                 "grid": {"name": "HEALPix", "nside": resolution, "order": "nested"},
-                "variable": chosen.name, "level": at_level, "units": chosen.units,
+                "variable": chosen.name, "level": at_level, "units": store.units(chosen.name),
                 "lead_hours": lead_time, "valid_time": iso(store.valid_times[index]),
                 "values": numbers(field),
             }  # fmt: skip

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from pear.calendar import iso
 from pipelines.catalog import Run
+from pipelines.store import PROBABILITY
 from service.answers import immutable_answer
 from service.caching import Answer
 from service.dependencies import (
@@ -82,7 +83,7 @@ def get_map(
     index = store.lead_index(lead_time)
     # Whole degrees are enough, and keep the number of index images small.
     view = View(projection, round(longitude) % 360, round(latitude))
-    kind: Kind = "difference" if difference else "spread" if statistic == "spread" else "field"
+    kind, heading = _kind(store, statistic, difference)
     options = MapOptions(view, width, vmin, vmax, cmap, kind, isolines)
 
     def make() -> Answer:
@@ -91,7 +92,7 @@ def get_map(
             field = field - _reference(
                 found, run, store, difference, chosen.name, at_level, lead_time
             )
-        title = MapTitle(_title(run, statistic, difference), store.init_time, lead_time)
+        title = MapTitle(_title(run, statistic, difference), store.init_time, lead_time, heading)
         arrows = _wind(found, store, at_level, lead_time) if wind else None
         png = render_map(field, chosen.name, title, level=at_level, options=options, wind=arrows)
         headers = {
@@ -103,6 +104,18 @@ def get_map(
     key = ("map", store.run, chosen.name, at_level, lead_time, options,
            difference, wind)  # fmt: skip
     return immutable_answer(request, found.answers, run, key, make)
+
+
+def _kind(
+    store: ForecastStore, statistic: str | None, difference: str | None
+) -> tuple[Kind, str | None]:
+    """How the field is shown, and its heading if its name does not say it all."""
+    if difference is not None:
+        return "difference", None
+    likely = store.dataset.attrs.get(PROBABILITY)
+    if likely is not None:
+        return "probability", f"Probability of {likely}"
+    return ("spread" if statistic == "spread" else "field"), None
 
 
 def _title(run: Run, statistic: str | None, difference: str | None) -> str:

@@ -1,4 +1,4 @@
-"""A service, a scheduler and workers as processes of their own, each of which may be killed."""
+"""`pear serve`, a scheduler and workers as processes of their own, each of which may be killed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,6 @@ from pathlib import Path
 
 from pipelines.datafolder import DataFolder
 
-SERVICE = """
-import sys
-from pipelines.datafolder import DataFolder
-from pipelines.execute import Engine
-if __name__ == "__main__":
-    with Engine(DataFolder.open(sys.argv[1]), scheduler=sys.argv[2]) as engine:
-        engine.sleep()
-"""
-
 
 class House:
     """Keeps its processes running, as systemd or Kubernetes would: what dies is started again."""
@@ -32,7 +23,6 @@ class House:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-        (folder / "service.py").write_text(SERVICE)
         self._log = (folder / "log").open("ab")
         self._kinds = ["scheduler", *[f"worker{n}" for n in range(workers)], "service"]
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -71,7 +61,8 @@ class House:
             words = ["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port]
             words += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
         elif kind == "service":
-            words = [str(self._folder / "service.py"), str(self._data.root), self.address]
+            words = ["-m", "pear", "serve", "--data", str(self._data.root), "--port", "0"]
+            words += ["--scheduler", self.address]
         else:
             words = ["-m", "distributed.cli.dask_worker", self.address, "--nthreads", "1"]
             words += ["--no-dashboard", "--death-timeout", "60", "--host", "127.0.0.1"]

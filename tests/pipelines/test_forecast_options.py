@@ -16,6 +16,7 @@ from pear.rollout import PearForecaster
 from pear.sphere.symmetry import C4H
 from pipelines.catalog import Catalog, Run
 from pipelines.datafolder import DataFolder
+from pipelines.doctor import examine
 from pipelines.forecast import forecaster_of, run_forecast, run_forecasts
 from pipelines.options import Options
 from pipelines.register import refresh
@@ -83,7 +84,15 @@ def test_the_same_wish_is_the_same_options_however_it_is_written() -> None:
         ({"members": 4, "source": "orbit"}, "eight members"),
         ({"members": 4, "quantiles": [100]}, "1…99"),
         ({"quantiles": [10]}, "no quantiles"),
+        ({"exceedance": ["t2m>300"]}, "no probabilities"),
+        ({"members": 4, "exceedance": ["t2m<300"]}, "is no threshold"),
+        ({"members": 4, "exceedance": ["z>300"]}, "names no level"),
+        ({"members": 4, "exceedance": ["rain>1"]}, "unknown variable"),
         ({"members": 4, "amplitude": -1.0}, "outside"),
+        ({"members": 4, "amplitude": {"rain": 0.1}}, "unknown variable"),
+        ({"members": 4, "amplitude": {}}, "outside"),
+        ({"members": 4, "amplitude": "much"}, "no number"),
+        ({"members": 4, "length_km": 1}, "outside"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(given: dict[str, Any], words: str) -> None:
@@ -99,6 +108,8 @@ def test_what_the_model_has_not_is_refused_before_it_is_queued(
         ({"levels": [300]}, "no level 300"),
         ({"leads": [36]}, "lead 36 h is none"),
         ({"leads": [96]}, "lead 96 h is none"),
+        ({"members": 4, "exceedance": ["z300>1"]}, "does not forecast geopotential@300"),
+        ({"members": 4, "amplitude": {"temperature": 1}}, "the model has no temperature"),
     ):
         with pytest.raises(InputError, match=words):
             submit(data, catalog, **options)
@@ -166,6 +177,42 @@ def test_an_ensemble_is_its_members_and_its_control_is_the_forecast(
     # The noise has the amplitude that was asked for: 0.1 of the change over one step.
     noise = members[1]["2m_temperature"][0, 0] - single["2m_temperature"][0, 0]
     assert 0.3 < noise.std() / (0.1 * 10.0) < 2
+
+
+def test_how_likely_a_threshold_is_exceeded_is_the_share_of_the_members(
+    data: DataFolder, catalog: Catalog
+) -> None:
+    run = submit(
+        data, catalog, members=6, seed=2, keep_members=True, variables=["t2m"],
+        exceedance=["z500>55100", "2t>286"],
+    )  # fmt: skip
+    assert run.options["exceedance"] == ["2m_temperature>286", "geopotential@500>55100"]
+    perform(data, catalog, run)
+    members = [read_fields(data.forecast(f"{run.id}.m{k:02d}"))["2m_temperature"] for k in range(6)]
+    stack = np.stack(members)
+    with open_store(data.forecast(f"{run.id}.p00")) as store:
+        found = store["2m_temperature"]
+        np.testing.assert_allclose(found.values, (stack > 286).mean(axis=0), atol=1e-6)
+        assert found.attrs["units"] == "1"
+        assert found.attrs["long_name"] == "Probability of air temperature at 2 m above 286 K"
+        assert "standard_name" not in found.attrs
+    assert 0.2 < float(found.mean()) < 0.8
+    above = read_fields(data.forecast(f"{run.id}.p01"))  # of a field that is not kept itself
+    assert above["geopotential"].shape == (1, 4, 1, 768)
+    assert 0.2 < above["geopotential"].mean() < 0.8
+    assert not examine(data.forecast(f"{run.id}.p00")).findings
+
+
+def test_noise_of_chosen_variables_leaves_the_others_alone(
+    data: DataFolder, catalog: Catalog
+) -> None:
+    options = {"members": 3, "amplitude": {"t2m": 0.2}, "leads": [0]}
+    run = submit(data, catalog, lead=24, **options)
+    assert run.options["amplitude"] == {"2m_temperature": 0.2}
+    perform(data, catalog, run)
+    spread = read_fields(data.forecast(f"{run.id}.spread"))
+    assert 0.5 < spread["2m_temperature"].mean() / (0.2 * 10.0) < 1.5
+    assert spread["geopotential"].max() == spread["10m_v_component_of_wind"].max() == 0
 
 
 def test_a_killed_ensemble_goes_on_to_the_same_bits(
