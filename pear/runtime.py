@@ -1,4 +1,4 @@
-"""The process PEAR runs in: how memory is kept and how many threads work.
+"""The process PEAR runs in: how memory is kept, how many threads work, and where they compute.
 
 A step of PEAR asks for the same hundreds of megabytes again and again. glibc's ``malloc`` maps
 every large block anew and gives it back at once, so that the kernel zeroes the same pages a
@@ -63,3 +63,37 @@ def set_threads(threads: int | None) -> int:
             )
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+def choose_device(name: str | None = None, place: int = 0) -> torch.device:
+    """Return where to compute.
+
+    Parameters
+    ----------
+    name
+        ``auto`` (or None): a CUDA device if there is one, else the processor; or ``cpu``,
+        ``cuda``, ``cuda:1``.
+    place
+        Number of this process among those that share the machine: with several devices,
+        ``auto`` and ``cuda`` deal them out in turn.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, or there is no such device.
+    """
+    wanted = (name or "auto").strip().lower()
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "cpu" or (wanted == "auto" and not count):
+        return torch.device("cpu")
+    family, _, index = wanted.partition(":")
+    if family not in ("auto", "cuda") or (index and (family == "auto" or not index.isdigit())):
+        raise InputError(
+            f"device {name!r} is unknown", field="device", hint="auto, cpu, cuda or cuda:1"
+        )
+    if not count or (index and int(index) >= count):
+        raise InputError(
+            f"there is no device {wanted}: torch sees {count} CUDA devices", field="device",
+            hint="use cpu, or install torch with CUDA beside a driver that fits it",
+        )  # fmt: skip
+    return torch.device("cuda", int(index) if index else place % count)

@@ -11,6 +11,7 @@ import dask
 from distributed import Client, Future, LocalCluster, fire_and_forget
 
 from pear.errors import InputError
+from pipelines.logs import configure_from_environment
 
 _CONNECT_SECONDS = 10
 
@@ -21,6 +22,7 @@ def call(path: str, *arguments: Any) -> Any:
     The process that submits work names it only; it never imports what the work needs.
     """
     module, _, name = path.partition(":")
+    configure_from_environment()  # a worker of somebody else's cluster was not preloaded
     return getattr(importlib.import_module(module), name)(*arguments)
 
 
@@ -40,6 +42,8 @@ class Cluster:
         Threads of torch in each worker.
     scheduler
         Address of an existing scheduler (``tcp://host:8786``), whose workers are used as they are.
+    device
+        Where own workers compute; None: what ``PEAR_DEVICE`` says, as for other workers.
 
     Raises
     ------
@@ -47,7 +51,9 @@ class Cluster:
         If no scheduler answers at the address.
     """
 
-    def __init__(self, workers: int, threads: int, scheduler: str | None) -> None:
+    def __init__(
+        self, workers: int, threads: int, scheduler: str | None, device: str | None = None
+    ) -> None:
         self._local: LocalCluster | None = None
         settings = {
             # We count attempts ourselves, by progress: an unlucky run that gets on is not given up.
@@ -57,7 +63,7 @@ class Cluster:
         }
         with dask.config.set(settings):
             if scheduler is None:
-                self._local = _local_cluster(workers, threads)
+                self._local = _local_cluster(workers, threads, device)
             try:
                 self.client = Client(  # type: ignore[no-untyped-call]
                     self._local or scheduler, timeout=_CONNECT_SECONDS, set_as_default=False
@@ -108,8 +114,9 @@ class Cluster:
             self._local.close(timeout=10)
 
 
-def _local_cluster(workers: int, threads: int) -> LocalCluster:
-    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+def _local_cluster(workers: int, threads: int, device: str | None) -> LocalCluster:
+    settings = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    settings |= {} if device is None else {"PEAR_DEVICE": device}
     return LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=workers,
         threads_per_worker=1,
@@ -119,5 +126,5 @@ def _local_cluster(workers: int, threads: int) -> LocalCluster:
         silence_logs=logging.ERROR,
         preload=["pipelines.worker"],
         # OpenBLAS serves numpy and scipy only, which hold no long loops in a worker.
-        env={**limits, "OPENBLAS_NUM_THREADS": "1", "PEAR_THREADS": str(threads)},
+        env={**settings, "OPENBLAS_NUM_THREADS": "1", "PEAR_THREADS": str(threads)},
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,7 @@ from pipelines.evaluation.stored import StoredForecasts
 from pipelines.evaluation.tables import REGIONS, Plan, Tables
 from pipelines.evaluation.truth import Analysis
 from pipelines.evaluation.verify import Tick, check, verify
-from pipelines.files import publish
+from pipelines.files import publish, reading
 from pipelines.training_data import static_fields
 
 
@@ -149,19 +150,22 @@ def evaluate_model(
         members=members,
         amplitude=amplitude,
     )
-    forecaster, truth, usual = sources.open()
-    if isinstance(forecaster, StoredForecasts):
-        inits = forecaster.inits if inits is None else inits
-        name = forecaster.model
-    else:
-        name = str(chosen.name if chosen else "")
-    shared = partial(verify_spread, client, sources, batch=batch, tick=tick)
-    evaluation = evaluate(
-        forecaster, truth, usual, model=name, inits=inits, lead_hours=lead_hours,
-        regions=regions, batch=batch, tick=tick,
-        ensemble=partial(sources.ensemble, forecaster, truth),
-        spread=None if client is None else shared,
-    )  # fmt: skip
+    with ExitStack() as held:
+        for store in sources.runs:
+            held.enter_context(reading(store))
+        forecaster, truth, usual = sources.open()
+        if isinstance(forecaster, StoredForecasts):
+            inits = forecaster.inits if inits is None else inits
+            name = forecaster.model
+        else:
+            name = str(chosen.name if chosen else "")
+        shared = partial(verify_spread, client, sources, batch=batch, tick=tick)
+        evaluation = evaluate(
+            forecaster, truth, usual, model=name, inits=inits, lead_hours=lead_hours,
+            regions=regions, batch=batch, tick=tick,
+            ensemble=partial(sources.ensemble, forecaster, truth),
+            spread=None if client is None else shared,
+        )  # fmt: skip
     write(evaluation, data.evaluation(evaluation.id), plots=plots)
     return evaluation
 

@@ -6,6 +6,7 @@ import what they need by name.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
@@ -60,6 +61,9 @@ class Engine:
         other processes queued. A one-off command leaves them to the service.
     schedules
         Whether to fire the catalog's schedules; the work is done by the workers.
+    device
+        Where own workers compute, as in :func:`pear.runtime.choose_device`; workers of an existing
+        scheduler follow their own ``PEAR_DEVICE``.
     step_limit
         Seconds that a step may take before its worker counts as hung and is restarted.
     """
@@ -76,15 +80,17 @@ class Engine:
         batch: int = 1,
         adopt: bool = True,
         schedules: bool = False,
+        device: str | None = None,
         step_limit: float = 900.0,
     ) -> None:
         self.data = data
         url = catalog_url or data.catalog_url
         self.catalog = Catalog(url)
         self._max_queue, self._adopt = max_queue, adopt
+        self._gate = threading.Lock()  # from counting what waits to adding to it
         self._supervisor = Supervisor(
             str(data.root), self.catalog, url, workers, threads or default_threads(workers),
-            scheduler, batch, adopt, timedelta(seconds=step_limit),
+            scheduler, batch, adopt, timedelta(seconds=step_limit), device,
         )  # fmt: skip
 
         self._clockwork = Clockwork(data, self.catalog) if schedules else None
@@ -169,9 +175,10 @@ class Engine:
             )
             for time in init_times
         ]
-        known = [request.find(self.catalog) for request in asked]
-        self._check_room(sum(run is None or run.status in AGAIN for run in known))
-        return [self._submit(request, priority) for request in asked]
+        with self._gate:
+            known = [request.find(self.catalog) for request in asked]
+            self._check_room(sum(run is None or run.status in AGAIN for run in known))
+            return [self._submit(request, priority) for request in asked]
 
     def _submit(self, request: ForecastRequest, priority: int) -> tuple[Run, bool]:
         run, created = self.catalog.submit_run(
@@ -193,11 +200,12 @@ class Engine:
     ) -> tuple[Evaluation, bool]:
         """Ask for an evaluation; the keys of ``request`` are those of
         :func:`pipelines.tasks.run_evaluation`."""
-        self._check_room()
         chosen = self.catalog.model(model).id
-        job, created = self.catalog.submit_evaluation(
-            chosen, request, priority=priority, total=total
-        )
+        with self._gate:
+            self._check_room()
+            job, created = self.catalog.submit_evaluation(
+                chosen, request, priority=priority, total=total
+            )
         if job.active:
             self._supervisor.enqueue(job)
         return job, created

@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -162,6 +162,42 @@ def writer_lock(store: Path) -> Iterator[None]:
                 hint="wait for it to end, or write to another store",
             )  # fmt: skip
         yield
+
+
+@contextmanager
+def reading(store: Path) -> Iterator[None]:
+    """Keep a finished store from being removed by a retention rule while the block runs.
+
+    The lock is on the folder itself and shared by any number of readers; the operating system
+    frees it when we die.
+
+    Raises
+    ------
+    InputError
+        If it is not there, or is being removed.
+    """
+    with ExitStack() as held:
+        try:
+            descriptor = os.open(store, os.O_RDONLY | os.O_CLOEXEC)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (FileNotFoundError, BlockingIOError) as error:
+            raise InputError(f"{store} is not there, or is being removed", field="store") from error
+        yield
+
+
+@contextmanager
+def alone(store: Path) -> Iterator[bool]:
+    """Hold a finished store against readers; yields False, at once, if somebody reads it."""
+    descriptor = os.open(store, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
 
 
 def sweep(folder: Path) -> int:

@@ -109,20 +109,30 @@ def _step(rolling: list[Rolling], outcomes: dict[str, Outcome]) -> list[Rolling]
 
 
 def _advance(parts: list[tuple[PearForecaster, State]]) -> list[State]:
-    """Step states with their forecasters, those of one forecaster together as one batch."""
+    """Step states with their forecasters, those of one forecaster together as batches."""
     following: dict[int, State] = {}
     order = sorted(range(len(parts)), key=lambda index: id(parts[index][0]))
     for _, same in groupby(order, key=lambda index: id(parts[index][0])):
         places = list(same)
         forecaster = parts[places[0]][0]
         batch = joined([parts[place][1] for place in places])
-        pieces = [
-            forecaster.advance(piece)
-            for piece in parted(batch, _sizes(batch.batch, _MOST_SIDE_BY_SIDE))
-        ]
-        states = parted(joined(pieces), [parts[place][1].batch for place in places])
+        states = parted(_batched(forecaster, batch), [parts[place][1].batch for place in places])
         following |= dict(zip(places, states, strict=True))
     return [following[index] for index in range(len(parts))]
+
+
+def _batched(forecaster: PearForecaster, states: State) -> State:
+    """Step a batch in pieces that fit into memory: where a piece does not, in smaller ones."""
+    most = _MOST_SIDE_BY_SIDE
+    while True:
+        sizes = _sizes(states.batch, most)
+        try:
+            return joined([forecaster.advance(piece) for piece in parted(states, sizes)])
+        except torch.OutOfMemoryError:
+            if sizes[0] == 1:
+                raise
+            most = sizes[0] // 2
+        torch.cuda.empty_cache()
 
 
 def _sizes(count: int, most: int) -> list[int]:
@@ -149,7 +159,16 @@ def forecaster_of(
 def _forecaster(
     folder: str, sha256: str, precision: str, group: tuple[Element, ...]
 ) -> PearForecaster:
-    return PearForecaster(_load(folder, sha256), dtype=_PRECISIONS[precision], group=group)
+    return PearForecaster(
+        _load(folder, sha256), device=device(), dtype=_PRECISIONS[precision], group=group
+    )
+
+
+@lru_cache(maxsize=1)
+def device() -> torch.device:
+    """Where this process computes: ``PEAR_DEVICE``, by default a CUDA device if there is one."""
+    place = os.environ.get("PEAR_WORKER", "0")
+    return runtime.choose_device(os.environ.get("PEAR_DEVICE"), int(place))
 
 
 @lru_cache(maxsize=_MODELS_KEPT)
@@ -166,7 +185,9 @@ def _load(folder: str, sha256: str) -> checkpoint.Checkpoint:
 
 @lru_cache(maxsize=1)
 def prepare() -> None:
-    """Set this process up for computing: its threads, and how it keeps memory."""
+    """Set this process up for computing: its threads, how it keeps memory, and where."""
     runtime.keep_memory()
     threads = os.environ.get("PEAR_THREADS")
     runtime.set_threads(int(threads) if threads else None)
+    if device().type == "cuda":
+        torch.zeros(1, device=device())  # starts the driver before somebody waits for a step

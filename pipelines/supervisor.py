@@ -10,6 +10,7 @@ import itertools
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from distributed import Future
@@ -45,7 +46,7 @@ class Supervisor:
     ----------
     root, catalog, catalog_url
         The data folder, its catalog, and how workers open it.
-    workers, threads, scheduler
+    workers, threads, scheduler, device
         As in :class:`pipelines.cluster.Cluster`.
     batch
         Runs that may be computed side by side in one task.
@@ -66,9 +67,11 @@ class Supervisor:
         batch: int,
         adopt: bool,
         step_limit: timedelta,
+        device: str | None,
     ) -> None:
         self._root, self._catalog, self._url = root, catalog, catalog_url
-        self._workers, self._threads, self._scheduler = workers, threads, scheduler
+        self._cluster_of = partial(Cluster, workers, threads, scheduler, device)
+        self._own = scheduler is None
         self._batch, self._adopt, self._step_limit = batch, adopt, step_limit
         self._cluster: Cluster | None = None
         self._futures: dict[str, Future[Any]] = {}
@@ -144,7 +147,7 @@ class Supervisor:
             self._thread.join(30)
         if self._cluster is not None:
             self._cluster.close()
-            if self._scheduler is None:
+            if self._own:
                 self._give_back()
 
     # --- in the thread -------------------------------------------------------------------------
@@ -179,9 +182,9 @@ class Supervisor:
             self._log.warning("lost the scheduler", jobs=len(self._futures))
             self._cluster.close()
             self._cluster = None
-        self._cluster = Cluster(self._workers, self._threads, self._scheduler)
+        self._cluster = self._cluster_of()
         self._up.set()
-        if self._scheduler is None:
+        if self._own:
             self._cluster.warm(_WARM)
         lost, self._futures = list(self._futures), {}
         for job_id in lost:
@@ -194,11 +197,8 @@ class Supervisor:
             del self._futures[job_id]
             if future.status == "error":
                 self._failed(job_id, future)
-            elif future.status == "finished":
-                found = future.result(timeout=5)
-                outcome = found[job_id] if isinstance(found, dict) else found
-                if outcome == "queued":  # interrupted by something that may pass: try again
-                    self.enqueue(self._catalog.job(job_id))
+            # What ended as queued met something that may pass, as a full disk: it is looked after
+            # when it has been silent for a while.
 
     def _failed(self, job_id: str, future: Future[Any]) -> None:
         """Note an error that the worker could not note itself: it never got to the job."""

@@ -115,7 +115,7 @@ def _start_engine(settings: Settings, folder: DataFolder) -> WorkEngine:
     return Engine(
         folder, catalog_url=settings.catalog, workers=settings.workers,
         scheduler=settings.scheduler, max_queue=settings.queue_limit,
-        schedules=settings.schedules,
+        schedules=settings.schedules, device=settings.device, batch=settings.batch,
     ).start()  # fmt: skip
 
 

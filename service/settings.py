@@ -32,6 +32,13 @@ class Settings(BaseSettings):
     scheduler: str | None = Field(
         default=None, description="Address of an existing dask scheduler instead of own workers."
     )
+    device: str | None = Field(
+        default=None, description="Where they compute: auto, cpu, cuda, cuda:1; by default auto."
+    )
+    batch: int = Field(
+        default=1, ge=1, le=64,
+        description="Runs of one model computed side by side; above 1 for accelerators.",
+    )  # fmt: skip
     schedules: bool = Field(default=True, description="Whether to fire the schedules.")
     queue_limit: int = Field(default=64, ge=1, description="Runs that may wait or run at once.")
     max_lead_hours: int = Field(default=15 * 24, ge=1, description="Longest forecast, hours.")

@@ -73,6 +73,9 @@ def forecast(
     ] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads per worker.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or cuda:1; PEAR_DEVICE otherwise. [auto]")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler to use instead.")
     ] = None,
@@ -103,6 +106,7 @@ def forecast(
         max_queue=None,
         batch=batch,
         adopt=False,
+        device=device,
     )
     try:
         asked = engine.request_forecasts(

@@ -35,6 +35,9 @@ def serve_command(
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, help="Processes that run the model. [1]")
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where they run it: auto, cpu, cuda or cuda:1. [auto]")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Existing dask scheduler to use instead: tcp://host:8786.")
     ] = None,
@@ -51,7 +54,7 @@ def serve_command(
         from pipelines.logs import configure
 
         configure(log)
-    serve(data, host=host, port=port, workers=workers, scheduler=scheduler)
+    serve(data, host=host, port=port, workers=workers, scheduler=scheduler, device=device)
 
 
 def serve(data: Path | None, **options: Any) -> None:

@@ -2,7 +2,7 @@
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.database import UNAVAILABLE
-from pipelines.catalog.jobs import FinishedError, NotOwnerError
+from pipelines.catalog.jobs import BeingReadError, FinishedError, NotOwnerError
 from pipelines.catalog.queries import NotFoundError
 from pipelines.catalog.records import (
     ACTIVE,
@@ -24,7 +24,7 @@ from pipelines.catalog.records import (
 )
 
 __all__ = [
-    "ACTIVE", "AGAIN", "BATCH", "INTERACTIVE", "STATUSES", "UNAVAILABLE", "Catalog", "Evaluation",
-    "Event", "FinishedError", "Job", "Model", "NotFoundError", "NotOwnerError", "Page", "Progress",
-    "Run", "Schedule", "Status", "Store", "StoreKind",
+    "ACTIVE", "AGAIN", "BATCH", "INTERACTIVE", "STATUSES", "UNAVAILABLE", "BeingReadError",
+    "Catalog", "Evaluation", "Event", "FinishedError", "Job", "Model", "NotFoundError",
+    "NotOwnerError", "Page", "Progress", "Run", "Schedule", "Status", "Store", "StoreKind",
 ]  # fmt: skip

@@ -246,9 +246,17 @@ class Catalog(Things):
         """Mark a running job cancelled: its worker has stopped."""
         return self._jobs(job_id).cancelled(job_id, owner)
 
-    def expire(self, job_id: str) -> Job:
-        """Mark a succeeded job expired, before its result is removed."""
-        return self._jobs(job_id).expire(job_id)
+    def expire(self, job_id: str, *, unread_since: datetime | None = None) -> Job:
+        """Mark a succeeded job expired, before its result is removed.
+
+        Raises
+        ------
+        FinishedError
+            If it has not succeeded.
+        BeingReadError
+            If somebody has read it since ``unread_since``.
+        """
+        return self._jobs(job_id).expire(job_id, unread_since)
 
     def note_read(self, job_id: str) -> None:
         """Note that somebody reads the result now: retention leaves it alone for a while."""

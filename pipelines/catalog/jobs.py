@@ -14,6 +14,7 @@ is no longer there learns so at its next step (:class:`NotOwnerError`) and lets 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +28,10 @@ from pipelines.catalog.tables import events
 
 class FinishedError(InputError):
     """The job has ended, so what was asked of it can no longer happen."""
+
+
+class BeingReadError(InputError):
+    """Somebody reads the result, so it is not removed."""
 
 
 class NotOwnerError(RuntimeError):
@@ -148,10 +153,13 @@ class Jobs(JobReader[J]):
             self._held(connection, job_id, owner)
             return self._end(connection, job_id, "cancelled", "cancelled on request")
 
-    def expire(self, job_id: str) -> J:
+    def expire(self, job_id: str, unread_since: datetime | None) -> J:
         """Mark a succeeded job expired: its result is being removed."""
         with self._db.write() as connection:
             row = self._need(connection, job_id)
+            read = row["read_at"]
+            if unread_since is not None and read is not None and read > unread_since:
+                raise BeingReadError(f"{self._noun} {job_id} was read at {read}", field="id")
             if row["status"] != "succeeded":
                 raise FinishedError(
                     f"{self._noun} {job_id} is {row['status']}, only a succeeded one expires",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -66,10 +67,10 @@ class Clockwork:
             if not held:
                 return None
             if fire is not None and self._catalog.claim_fire(name, fire):
-                return self._fire(schedule, now)
+                return self._fire(schedule, now, fire)
             if self._catalog.schedule(name).last_status == "running":
                 self._log.warning("fire taken up again", schedule=name)
-                return self._fire(schedule, now)
+                return self._fire(schedule, now, schedule.last_fire)
         return None
 
     def pending(self, schedule: Schedule) -> bool:
@@ -94,7 +95,7 @@ class Clockwork:
         with hold(self._data.scratch / f"schedule.{name}.lock") as held:
             if not held:
                 raise InputError(f"schedule {name} is being run by another process", field="name")
-            done = self._fire(schedule, self._clock())
+            done = self._fire(schedule, self._clock(), None)
         if done is None:
             raise InputError(
                 f"schedule {name} failed: {self._catalog.schedule(name).last_reason}", field="name"
@@ -118,6 +119,8 @@ class Clockwork:
             executors={"default": {"type": "threadpool", "max_workers": 1}},
             job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
         )
+        # A look that finds the one before still at work is no news.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         look = IntervalTrigger(seconds=_LOOK_SECONDS, timezone=UTC)
         self._scheduler.add_job(self._look, look, next_run_time=utc_now(), id="look")
         self._scheduler.start()
@@ -154,7 +157,7 @@ class Clockwork:
         except Exception as error:
             self._log.warning("schedule in trouble", schedule=name, error=str(error))
 
-    def _fire(self, schedule: Schedule, now: datetime) -> Performed | None:
+    def _fire(self, schedule: Schedule, now: datetime, due_at: datetime | None) -> Performed | None:
         try:
             done = perform(self._data, self._catalog, checked(schedule.action), now)
         except Exception as error:
@@ -163,5 +166,11 @@ class Clockwork:
             self._log.warning("schedule failed", schedule=schedule.name, reason=reason)
             return None
         self._catalog.end_fire(schedule.name, "succeeded", done.summary)
-        self._log.info("schedule fired", schedule=schedule.name, summary=done.summary)
+        self._log.info(
+            "schedule fired",
+            schedule=schedule.name,
+            due=due_at,
+            summary=done.summary,
+            runs=done.runs,
+        )
         return done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,12 +13,15 @@ import numpy as np
 
 from pear.calendar import Times, iso
 from pear.errors import InputError
-from pipelines.catalog import BATCH, Catalog, Run
+from pipelines.catalog import BATCH, BeingReadError, Catalog, Run, Status
 from pipelines.datafolder import DataFolder
+from pipelines.files import alone
 from pipelines.register import refresh
 from pipelines.requests import ForecastRequest, choose_analysis
 from pipelines.schedule.actions import Action, EvaluateNew, ExpireOld, ForecastNew, IngestNew
 from pipelines.stored import committed
+
+LEAST_UNREAD_HOURS = 0.25
 
 
 @dataclass
@@ -141,35 +145,60 @@ def _evaluate(data: DataFolder, catalog: Catalog, wanted: EvaluateNew) -> list[s
 
 
 def _expire(data: DataFolder, catalog: Catalog, wanted: ExpireOld, now: datetime) -> list[str]:
-    runs = sorted(_all_runs(catalog, None), key=lambda run: (run.init_time, run.id), reverse=True)
+    runs = _all_runs(catalog, None)
+    runs.sort(key=lambda run: (run.init_time, run.id), reverse=True)
     gone = []
     for run in runs[wanted.keep_latest :]:
         ended = run.finished_at or run.updated_at
-        unread = run.read_at is None or now - run.read_at > timedelta(hours=wanted.unread_hours)
-        if unread and now - ended > timedelta(days=wanted.keep_days):
-            remove(data, catalog, run.id)
+        if now - ended > timedelta(days=wanted.keep_days):
+            try:
+                remove(data, catalog, run.id, now - timedelta(hours=wanted.unread_hours))
+            except BeingReadError:
+                continue
             gone.append(run.id)
+    for run in _all_runs(catalog, None, "expired"):
+        _sweep(data, run.id)  # somebody died between the row and the files
     return gone
 
 
-def remove(data: DataFolder, catalog: Catalog, run_id: str) -> None:
-    """Expire a succeeded run and remove its stores: out of sight first, in one rename each."""
-    catalog.expire(run_id)
-    folder = data.forecast(run_id).parent
-    for store in [folder / f"{run_id}.zarr", *folder.glob(f"{run_id}.*.zarr")]:
-        if store.exists():
-            aside = data.scratch / f"removed.{store.name}"
-            shutil.rmtree(aside, ignore_errors=True)
-            store.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+def remove(
+    data: DataFolder, catalog: Catalog, run_id: str, unread_since: datetime | None = None
+) -> None:
+    """Expire a succeeded run and remove its stores: out of sight first, in one rename each.
+
+    Raises
+    ------
+    BeingReadError
+        If somebody holds one of its stores (:func:`pipelines.files.reading`), or has read the run
+        since ``unread_since``; nothing is removed.
+    """
+    with ExitStack() as held:
+        for store in _stores(data, run_id):
+            if not held.enter_context(alone(store)):
+                raise BeingReadError(f"{store.name} is being read", field="id")
+        catalog.expire(run_id, unread_since=unread_since)
+        _sweep(data, run_id)
 
 
-def _all_runs(catalog: Catalog, model: str | None) -> list[Run]:
-    """Every succeeded run."""
+def _sweep(data: DataFolder, run_id: str) -> None:
+    for store in _stores(data, run_id):
+        aside = data.scratch / f"removed.{store.name}"
+        shutil.rmtree(aside, ignore_errors=True)
+        store.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _stores(data: DataFolder, run_id: str) -> list[Path]:
+    main = data.forecast(run_id)
+    return [path for path in (*main.parent.glob(f"{run_id}.*.zarr"), main) if path.exists()]
+
+
+def _all_runs(catalog: Catalog, model: str | None, status: Status = "succeeded") -> list[Run]:
+    """Every run in a state."""
     found: list[Run] = []
     cursor: str | None = None
     while True:
-        page = catalog.runs(status="succeeded", model=model, limit=500, cursor=cursor)
+        page = catalog.runs(status=status, model=model, limit=500, cursor=cursor)
         found += page.items
         cursor = page.next
         if cursor is None:
@@ -185,4 +214,9 @@ def checked(action: Any) -> Action:
         Options.of(made.forecast.options or {})
         if made.forecast.newest < 1 or made.forecast.every_hours < 1:
             raise InputError("newest and every_hours must be at least 1", field="forecast")
+    if made.expire is not None and made.expire.unread_hours < LEAST_UNREAD_HOURS:
+        raise InputError(
+            f"unread_hours must be at least {LEAST_UNREAD_HOURS}", field="unread_hours",
+            hint="who reads says so every ten minutes",
+        )  # fmt: skip
     return made

@@ -14,6 +14,7 @@ from engine_world import DAY, LAYOUT, START, make_world, read_fields, tiny_model
 from pear.errors import InputError
 from pear.rollout import PearForecaster
 from pear.sphere.symmetry import C4H
+from pipelines import forecast
 from pipelines.catalog import Catalog, Run
 from pipelines.datafolder import DataFolder
 from pipelines.doctor import examine
@@ -296,6 +297,39 @@ def test_runs_side_by_side_are_each_what_they_are_alone(
     for run, expected in zip(runs, alone, strict=True):
         for name, values in read_fields(data.forecast(run.id)).items():
             np.testing.assert_allclose(values, expected[name], rtol=1e-5, atol=1e-2)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_done_in_smaller_pieces(
+    data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, sizes = PearForecaster.advance, []
+
+    def advance(self: PearForecaster, state: Any) -> Any:
+        sizes.append(state.batch)
+        if state.batch > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return whole(self, state)
+
+    expected = perform(data, catalog, submit(data, catalog, lead=24, members=5))
+    monkeypatch.setattr(PearForecaster, "advance", advance)
+    again = submit(data, catalog, lead=24, members=5, keep_members=True)
+    for name, values in perform(data, catalog, again).items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-5, atol=1e-2)
+    assert sizes == [5, 2, 2, 1]
+
+
+def test_a_device_that_is_not_there_fails_the_run_in_words(
+    data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEAR_DEVICE", "cuda:7")
+    for cached in (forecast.device, forecast._forecaster):
+        cached.cache_clear()
+    run = submit(data, catalog)
+    try:
+        assert run_forecast(str(data.root), run.id, str(data.catalog)) == "failed"
+        assert "there is no device cuda:7" in str(catalog.run(run.id).reason)
+    finally:
+        forecast.device.cache_clear()
 
 
 def test_what_happens_to_one_run_happens_to_no_other_beside_it(

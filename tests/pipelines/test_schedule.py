@@ -15,7 +15,7 @@ from pear.calendar import iso
 from pear.errors import InputError
 from pipelines.catalog import Catalog, FinishedError
 from pipelines.datafolder import DataFolder
-from pipelines.files import hold
+from pipelines.files import hold, reading
 from pipelines.forecast import run_forecast
 from pipelines.schedule import Clockwork, checked, due, following, perform, trigger
 from pipelines.store import AnalysisWriter
@@ -106,6 +106,7 @@ def test_the_next_fire_is_told() -> None:
         ({"forecast": {"newest": 0}}, "at least 1"),
         ({"ingest": {"store": "x"}}, "sources"),
         ({"expire": {"keep_days": -1}}, "negative"),
+        ({"expire": {"unread_hours": 0}}, "unread_hours must be at least"),
     ],
 )
 def test_actions_that_make_no_sense_are_refused(action: dict[str, Any], words: str) -> None:
@@ -259,7 +260,14 @@ def test_retention_removes_what_is_old_and_unread_and_nothing_else(
     with pytest.raises(FinishedError):
         catalog.expire(gone[0])
     clock.now += timedelta(hours=3)
-    assert perform(data, catalog, expire, clock()).expired == [runs[1]]
+    with reading(data.forecast(f"{runs[1]}.spread")), reading(data.forecast(runs[1])):
+        assert perform(data, catalog, expire, clock()).expired == []
+    assert catalog.run(runs[1]).status == "succeeded"
+    catalog.expire(runs[1])  # and then its process died
+    assert perform(data, catalog, expire, clock()).expired == []
+    assert not list((data.root / "forecasts").glob(f"{runs[1]}*"))
+    with pytest.raises(InputError, match="not there"), reading(data.forecast(runs[1])):
+        pass
     # What expired is not forecast again by the clock: that is for a person to ask.
     assert perform(data, catalog, forecast, clock()).runs == []
 

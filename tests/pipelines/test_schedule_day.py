@@ -1,0 +1,138 @@
+"""A day of schedules replayed with the clock moved, two live schedulers racing for every fire."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_world import DAY, LAYOUT, NSIDE, START, fields, make_world
+
+from pear.calendar import iso
+from pipelines.catalog import Catalog
+from pipelines.datafolder import DataFolder
+from pipelines.forecast import run_forecast
+from pipelines.store import AnalysisWriter
+
+SCHEDULER = """
+import sys, time
+from datetime import datetime
+from pathlib import Path
+from pipelines.catalog import Catalog
+from pipelines.datafolder import DataFolder
+from pipelines.logs import configure
+from pipelines.schedule import Clockwork, clockwork
+
+clockwork._LOOK_SECONDS = 0.2
+moved = Path(sys.argv[2])
+data = DataFolder.open(sys.argv[1])
+configure("info")
+now = lambda: datetime.fromisoformat(moved.read_text())
+with Catalog(data.catalog_url, clock=now) as catalog:
+    Clockwork(data, catalog, now).start()
+    sys.stdin.read()  # until the test closes it
+"""
+_TOMORROW = datetime.now(UTC) + timedelta(days=1)  # what ends, ends by the real clock, today
+BEGIN = _TOMORROW.replace(hour=0, minute=30, second=0, microsecond=0)
+
+
+class Clock:
+    """A clock in a file, which every process reads."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.set(BEGIN)
+
+    def set(self, now: datetime) -> None:
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(now.isoformat())
+        fresh.replace(self.file)
+
+    def __call__(self) -> datetime:
+        return datetime.fromisoformat(self.file.read_text())
+
+
+@pytest.fixture
+def schedulers(tmp_path: Path) -> Iterator[Callable[[DataFolder, Clock], list[Path]]]:
+    """Start two processes that fire schedules; their logs."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(data: DataFolder, clock: Clock) -> list[Path]:
+        script = tmp_path / "scheduler.py"
+        script.write_text(SCHEDULER)
+        logs = [tmp_path / f"scheduler{number}.log" for number in range(2)]
+        for log in logs:
+            with log.open("wb") as out:
+                words = [sys.executable, str(script), str(data.root), str(clock.file)]
+                running.append(subprocess.Popen(words, stdin=subprocess.PIPE, stderr=out))
+        return logs
+
+    yield start
+    for process in running:
+        process.communicate()
+
+
+def fires(logs: list[Path]) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    return [line for line in lines if line["event"] == "schedule fired"]
+
+
+def add_state(data: DataFolder, day: int) -> None:
+    with AnalysisWriter(data.analysis("demo"), LAYOUT, NSIDE) as writer:
+        writer.append([START + day * DAY], *fields(1, seed=day))
+
+
+def test_a_day_with_two_schedulers_alive_one_fire_one_run(
+    tmp_path: Path,
+    schedulers: Callable[[DataFolder, Clock], list[Path]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, clock = make_world(tmp_path / "data", days=1), Clock(tmp_path / "now")
+    monkeypatch.setenv("PEAR_LOG", "warning")
+    with Catalog(data.catalog_url, clock=clock) as catalog:
+        hourly = {"forecast": {"lead_hours": 24}, "evaluate": {"lead_hours": 24},
+                  "expire": {"keep_days": 1, "keep_latest": 4}}  # fmt: skip
+        catalog.add_schedule("hourly", "0 * * * *", hourly)
+        catalog.add_schedule("twice", "0 6,18 * * *", {"forecast": {"lead_hours": 48}})
+        logs = schedulers(data, clock)
+        expected, arrived = 0, 1
+        for hour in range(1, 25):
+            if hour % 3 == 0:  # a state arrives, as if a day had passed for the model
+                add_state(data, arrived)
+                arrived += 1
+            clock.set(BEGIN + timedelta(hours=hour))
+            expected += 1 + (hour in (6, 18))
+            end = time.monotonic() + 120
+            while len(fires(logs)) < expected:
+                assert time.monotonic() < end, [log.read_text() for log in logs]
+                time.sleep(0.05)
+            for run in catalog.runs(status="queued").items:
+                assert run_forecast(str(data.root), run.id, data.catalog_url) == "succeeded"
+        time.sleep(1)  # a second fire would come now
+        found = fires(logs)
+        due = Counter((each["schedule"], each["due"]) for each in found)
+        assert set(due.values()) == {1}
+        assert len(due) == expected == 26
+        assert len({each["process"] for each in found}) == 2, "one of them never won"
+        # Every state that came was forecast once by each schedule that was due after it.
+        runs = catalog.runs(limit=1000).items
+        asked = Counter(run for each in found for run in each["runs"])
+        assert asked == Counter(run.id for run in runs)
+        hours = Counter((iso(run.init_time)[:10], run.lead_hours) for run in runs)
+        states = [str(START + day * DAY)[:10] for day in range(arrived)]
+        assert hours == Counter(
+            {(state, 24): 1 for state in states}
+            | {(state, 48): 1 for state in states[2:7]}  # newest at 06, and all since at 18
+        )
+        kept = [run for run in runs if run.status == "succeeded"]
+        assert 0 < len(kept) < len(runs)  # the others have expired meanwhile
+        assert all(data.forecast(run.id).exists() == (run in kept) for run in runs)
+        assert np.datetime64(max(run.init_time for run in kept)) == START + (arrived - 1) * DAY
