@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 import torch
@@ -74,6 +75,8 @@ class State:
         InputError
             Naming the first bad variable and level, how many cells are bad and the valid time.
         """
+        if all(isfinite(low) and isfinite(high) for _, _, low, high in self.extremes()):
+            return self
         for name, level, values in self.fields():
             bad = ~torch.isfinite(values)
             if bool(bad.any()):
@@ -93,9 +96,8 @@ class State:
         InputError
             Naming variable, level, the value found and the bounds.
         """
-        for name, level, values in self.fields():
+        for name, level, least, most in self.extremes():
             low, high = BY_NAME[name].valid_range
-            least, most = float(values.min()), float(values.max())
             if not (low <= least and most <= high):
                 where = name if level is None else f"{name} at {level} hPa"
                 bad = least if not low <= least else most
@@ -104,6 +106,19 @@ class State:
                     f"[{low:g}, {high:g}]", field=name,
                 )  # fmt: skip
         return self
+
+    def extremes(self) -> list[tuple[str, int | None, float, float]]:
+        """Least and largest value of every field over batch and cells, in layout order.
+
+        NaN if a field holds one. One pass over the values and one transfer from their device.
+        """
+        ends = [part.flatten(1, -2).aminmax(dim=-1) for part in (self.surface, self.upper)]
+        least = torch.cat([end.min for end in ends], dim=1).amin(dim=0).tolist()
+        most = torch.cat([end.max for end in ends], dim=1).amax(dim=0).tolist()
+        return [
+            (name, level, low, high)
+            for (name, level), low, high in zip(self.layout.channels, least, most, strict=True)
+        ]
 
     def fields(self) -> list[tuple[str, int | None, Tensor]]:
         """Every field as (variable, level or None, values (batch, cell)), in layout order."""

@@ -64,9 +64,12 @@ def run_forecasts(root: str, run_ids: Sequence[str], catalog_url: str) -> dict[s
                 outcomes[run_id] = work
                 continue
             try:
-                rolling.append(Rolling(work, partial(forecaster_of, work.data)))
+                run = Rolling(work, partial(forecaster_of, work.data))
             except Exception as error:
                 outcomes[run_id] = work.end(error)
+            else:
+                held.callback(run.close)  # before the lock is let go
+                rolling.append(run)
         while rolling:
             rolling = _finish(rolling, outcomes)
             rolling = _step(rolling, outcomes)

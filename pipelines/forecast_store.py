@@ -1,29 +1,29 @@
-"""Writing one forecast: steps kept as they come, one finished store shown in one rename."""
+"""Writing one forecast: steps kept as they come, one finished store shown in one rename.
+
+The fields of a step go into the shards of the store as they are written, aside, and are never
+copied: publishing writes the shards' tables and the metadata, and renames.
+"""
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import zarr
+from zarr.storage import LocalStore
 
 from pear.calendar import iso, utc
 from pear.errors import InputError
 from pear.sphere.grid import cells_of_nside, coarsen
 from pear.variables import Layout
 from pipelines import contract
-from pipelines.files import (
-    publish,
-    require_space,
-    sync_folder,
-    write_atomically,
-)
+from pipelines.files import publish, require_space, write_atomically
+from pipelines.shards import Shards
 
 Fields = npt.NDArray[np.float32]
 
@@ -71,8 +71,10 @@ class ForecastWriter:
         if self.leads.size == 0 or np.any(np.diff(self.leads) <= np.timedelta64(0, "s")):
             raise InputError("the leads of a forecast must increase", field="leads")
         self.scratch = self.final.parent / f".{self.final.name}.steps"
+        self._store = self.scratch / "store"
         if not self.published:
             self._prepare()
+        self._shards = Shards(self.scratch / "journal", self._files())
 
     @property
     def published(self) -> bool:
@@ -97,10 +99,20 @@ class ForecastWriter:
         self.scratch.mkdir(parents=True)
         fields = len(self.layout.channels)
         require_space(self.scratch, 4 * fields * self.leads.size * cells_of_nside(self.nside))
+        self._skeleton(self._store)
+        for shard in self._files().values():
+            shard.parent.mkdir(parents=True)
         write_atomically(note, text.encode())
 
-    def _file(self, index: int) -> Path:
-        return self.scratch / f"{index:05d}.npz"
+    def _files(self) -> dict[str, Path]:
+        """Where the one shard of each array lies, by Zarr's own naming of chunks."""
+        groups = ["", *(contract.coarser_name(nside) + "/" for nside in self.coarser)]
+        axes = {name: 3 if name in self.layout.surface else 4 for name in self.layout.names}
+        return {
+            group + name: self._store.joinpath(group + name, "c", *["0"] * axes[name])
+            for group in groups
+            for name in self.layout.names
+        }
 
     def write_step(self, index: int, surface: Any, upper: Any) -> None:
         """Keep the fields at lead ``index``: (S, cell) and (U, level, cell), layout order.
@@ -122,20 +134,24 @@ class ForecastWriter:
                 f"step {index} has shapes {surface.shape} and {upper.shape}, must be {want}",
                 field="fields",
             )
-        named = dict(zip(lay.names, [*surface, *upper], strict=True))
-        for name, values in named.items():
+        for name, values in zip(lay.names, [*surface, *upper], strict=True):
             if not np.isfinite(values).all():
                 raise InputError(f"step {index}: {name} is not finite", field=name)
-        buffer = io.BytesIO()
-        np.savez(buffer, **named)  # a zip: each member carries its checksum
-        write_atomically(self._file(index), buffer.getbuffer())
-        sync_folder(self.scratch)
+        rows = {name: [values] for name, values in zip(lay.surface, surface, strict=True)}
+        order = np.argsort(lay.levels)
+        rows |= {n: [values[k] for k in order] for n, values in zip(lay.upper, upper, strict=True)}
+        means = {
+            f"{contract.coarser_name(nside)}/{name}": [coarsen(row, nside) for row in fields]
+            for nside in self.coarser
+            for name, fields in rows.items()
+        }
+        self._shards.append(index, rows | means)
 
     def steps_done(self) -> list[int]:
         """Indices of the leads that are on disk, increasing; all of them once published."""
         if self.published:
             return list(range(self.leads.size))
-        return [index for index in range(self.leads.size) if self._file(index).is_file()]
+        return self._shards.steps
 
     def read_step(self, index: int) -> tuple[Fields, Fields]:
         """Fields of a lead written before: (S, cell) and (U, level, cell), layout order.
@@ -148,22 +164,20 @@ class ForecastWriter:
         if self.published:
             return self._read_published(index)
         lay, cells = self.layout, cells_of_nside(self.nside)
-        fields = [self._read(index, name) for name in lay.names]
-        split = len(lay.surface)
-        surface = np.reshape(fields[:split], (split, cells))
-        upper = np.reshape(fields[split:], (len(lay.upper), len(lay.levels), cells))
-        return surface.astype(np.float32), upper.astype(np.float32)
-
-    def _read(self, index: int, name: str) -> Fields:
         try:
-            # numpy leaves a file it opened itself open when it cannot read it
-            with self._file(index).open("rb") as file, np.load(file) as kept:
-                return np.asarray(kept[name])
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+            surface = [self._shards.read(index, name)[0] for name in lay.surface]
+            stored = [self._shards.read(index, name) for name in lay.upper]
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"step {index} of {self.final.name} cannot be read back", field="index",
                 hint="write the step again",
             ) from error  # fmt: skip
+        order = np.argsort(np.argsort(lay.levels))
+        upper = [[rows[k] for k in order] for rows in stored]
+        return (
+            np.reshape(surface, (len(lay.surface), cells)),
+            np.reshape(upper, (len(lay.upper), len(lay.levels), cells)),
+        )
 
     def _read_published(self, index: int) -> tuple[Fields, Fields]:
         group = contract.open_group(self.final)
@@ -178,14 +192,14 @@ class ForecastWriter:
         )
 
     def publish(self) -> Path:
-        """Write the store aside, read it back, and give it its name in one rename.
+        """Check every checksum, finish the shards, and give the store its name in one rename.
 
         Raises
         ------
         InputError
             If a step is missing.
         OSError
-            If what was written does not read back.
+            If a step does not read back; it counts as missing from now on.
         """
         if self.published:
             shutil.rmtree(self.scratch, ignore_errors=True)
@@ -195,30 +209,21 @@ class ForecastWriter:
             raise InputError(
                 f"{self.final.name} lacks {len(missing)} of {self.leads.size} steps", field="leads"
             )
-        hidden = self.final.parent / f".{self.final.name}.new"
-        shutil.rmtree(hidden, ignore_errors=True)
-        group = self._skeleton(hidden)
-        for name in self.layout.names:
-            values = np.stack([self._read(i, name) for i in range(self.leads.size)])
-            if values.ndim == 3:
-                values = values[:, np.argsort(self.layout.levels)]
-            group[name][0] = values
-            if not np.array_equal(group[name][0], values):
-                raise OSError(f"{name} does not read back as it was written to {hidden}")
-            for nside in self.coarser:
-                group[f"{contract.coarser_name(nside)}/{name}"][0] = coarsen(values, nside)
-        contract.consolidate(group)
-        publish(hidden, self.final)
+        damaged = self._shards.damaged()
+        if damaged:
+            raise OSError(f"step {damaged[0]} of {self.final.name} does not read back")
+        self._shards.close(self.leads.size)
+        contract.consolidate(zarr.open_group(LocalStore(self._store), mode="r+"))
+        publish(self._store, self.final)
         shutil.rmtree(self.scratch, ignore_errors=True)
         return self.final
 
-    def _skeleton(self, path: Path) -> Any:
+    def _skeleton(self, path: Path) -> None:
         group = contract.create_group(path, "forecast", self.layout, self.nside, self.attrs)
         self._arrays(group, self.nside)
         for nside in self.coarser:
             inner = contract.create_coarser(group, "forecast", self.layout, nside)
             self._arrays(inner, nside)
-        return group
 
     def _arrays(self, group: Any, nside: int) -> None:
         lay, leads = self.layout, self.leads.size

@@ -1,8 +1,12 @@
-"""One run being computed: its members, its step, what it keeps, and where it can go on from."""
+"""One run being computed: its members, its step, what it keeps, and where it can go on from.
+
+A step is written while the next one is computed, and is told as done when it is on disk.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
@@ -43,6 +47,8 @@ class Rolling:
             raise TypeError(f"{run.id} is no forecast run")
         self.work, self._run = work, run
         self._options = Options.of(run.options)
+        self._hand = ThreadPoolExecutor(1, "writer")
+        self._writing: Future[None] | None = None
         self._model = work.catalog.model(run.model)
         self.total = run.lead_hours // self._model.step_hours
         crew = self._crew(load)
@@ -68,6 +74,7 @@ class Rolling:
         InputError
             If a member is no weather, naming step, variable and level.
         """
+        self._settle()
         self.step += 1
         where = f"model {self._model.id}: step {self.step} of {self.total}"
         self.parts = [
@@ -75,11 +82,15 @@ class Rolling:
             for (forecaster, _), state in zip(self.parts, states, strict=True)
         ]
         self._keep()
-        self.work.progress(self.step, self.total)
 
     def publish(self) -> None:
         """Publish the stores of the run."""
+        self._settle()
         self._recorder.publish()
+
+    def close(self) -> None:
+        """Wait until nothing of this run is being written any more."""
+        self._hand.shutdown(wait=True)
 
     def _crew(self, load: Loader) -> list[PearForecaster]:
         """Return the forecasters of the run, one for each model or each element of the orbit."""
@@ -99,7 +110,6 @@ class Rolling:
             for forecaster in crew
         ]
         self._keep()
-        self.work.progress(0, self.total)
         return self.parts
 
     def _perturbed(self, forecaster: PearForecaster, initial: State, count: int) -> State:
@@ -120,10 +130,27 @@ class Rolling:
         )
 
     def _keep(self) -> None:
+        """Begin to write the step; :meth:`_settle` sees it done."""
         states = [state for _, state in self.parts]
-        self._recorder.record(self.step, joined(states))
-        if not self._recorder.whole and self.step < self.total:
-            restart.save(self._recorder.main.scratch, self.step, states)
+        self._writing = self._hand.submit(self._write, self.step, states)
+
+    def _write(self, step: int, states: list[State]) -> None:
+        self._recorder.record(step, joined(states))
+        if not self._recorder.whole and step < self.total:
+            restart.save(self._recorder.main.scratch, step, states)
+        self.work.progress(step, self.total)
+
+    def _settle(self) -> None:
+        """Wait until the last step is on disk and told.
+
+        Raises
+        ------
+        CancelledWork, NotOwnerError
+            As :meth:`pipelines.work.Work.progress`; and whatever the writing came to.
+        """
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
 
     def _resume(self, crew: list[PearForecaster]) -> list[tuple[PearForecaster, State]] | None:
         """Find the last step whose outputs are all on disk; None to begin at the beginning."""

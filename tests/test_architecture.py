@@ -61,7 +61,8 @@ TABLE: dict[str, Room] = {
         (
             "numpy", "scipy", "xarray", "zarr", "dask", "distributed", "netCDF4", "fsspec",
             "eccodes", "sqlalchemy", "apscheduler", "structlog", "prometheus_client", "matplotlib",
-            "numcodecs", "yaml", "pandas", "dinosaur", "jax", "torch", "psycopg", "shapely",
+            "numcodecs", "google_crc32c", "yaml", "pandas", "dinosaur", "jax", "torch", "psycopg",
+            "shapely",
         ),
     ),
     "service": Room(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import isfinite
 from typing import Protocol
 
 import numpy as np
@@ -132,11 +133,11 @@ def guard(state: State, context: str, margin: float = MARGIN) -> State:
     InputError
         If a value is not finite, or lies outside its variable's range by more than the margin.
     """
-    state.check_finite(context)
-    for name, level, values in state.fields():
+    for name, level, least, most in state.extremes():
         low, high = BY_NAME[name].valid_range
         slack = margin * (high - low)
-        least, most = float(values.min()), float(values.max())
+        if not (isfinite(least) and isfinite(most)):
+            state.check_finite(context)
         if least < low - slack or most > high + slack:
             bad = least if least < low - slack else most
             where = name if level is None else f"{name} at {level} hPa"

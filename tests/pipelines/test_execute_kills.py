@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from engine_world import make_world, read_fields
 from kill_house import House
+from postgres import database, server
 
 from pear import shipped
 from pear.calendar import utc
@@ -115,7 +116,7 @@ def disturb(
 ) -> Table:
     data, house_folder = world(tmp_path / "data"), tmp_path / "house"
     house_folder.mkdir()
-    with Catalog(data.catalog) as catalog:
+    with Catalog(data.catalog_url) as catalog:
         asked = submit(data, catalog, runs)
         with House(data, house_folder) as house:
             deadline = time.monotonic() + WAIT + 60 * kills
@@ -159,6 +160,15 @@ def test_a_worker_a_scheduler_and_a_service_are_killed_and_nothing_is_lost(tmp_p
     table = disturb(tmp_path, small, 3, 3, (0.1, 1.0))
     assert table.killed == {"worker": 1, "scheduler": 1, "service": 1}
     check(table)
+
+
+@pytest.mark.nightly
+def test_twenty_kills_with_the_catalog_in_postgresql(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address in server():
+        monkeypatch.setenv("PEAR_CATALOG", database(address, "kills"))
+        check(disturb(tmp_path, shipped_world, 20, 4, (0.05, 3.0)))
 
 
 @pytest.mark.nightly

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_world import DAY, LAYOUT, NSIDE, START, fields, make_world
+from postgres import database, server
 
 from pear.calendar import iso
 from pipelines.catalog import Catalog
@@ -90,6 +91,19 @@ def add_state(data: DataFolder, day: int) -> None:
         writer.append([START + day * DAY], *fields(1, seed=day))
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_catalog(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Both databases, by the setting that every process reads."""
+    monkeypatch.delenv("PEAR_CATALOG", raising=False)
+    if request.param == "sqlite":
+        yield
+        return
+    for address in server():
+        monkeypatch.setenv("PEAR_CATALOG", database(address, "day"))
+        yield
+
+
+@pytest.mark.usefixtures("any_catalog")
 def test_a_day_with_two_schedulers_alive_one_fire_one_run(
     tmp_path: Path,
     schedulers: Callable[[DataFolder, Clock], list[Path]],
