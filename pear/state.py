@@ -110,11 +110,13 @@ class State:
     def extremes(self) -> list[tuple[str, int | None, float, float]]:
         """Least and largest value of every field over batch and cells, in layout order.
 
-        NaN if a field holds one. One pass over the values and one transfer from their device.
+        NaN if a field holds one. Costs two passes over the values, and two transfers of a few
+        numbers from their device.
         """
-        ends = [part.flatten(1, -2).aminmax(dim=-1) for part in (self.surface, self.upper)]
-        least = torch.cat([end.min for end in ends], dim=1).amin(dim=0).tolist()
-        most = torch.cat([end.max for end in ends], dim=1).amax(dim=0).tolist()
+        # Not aminmax, which is fifteen times as slow along an axis.
+        parts = [part.flatten(1, -2) for part in (self.surface, self.upper)]
+        least = torch.cat([part.amin(dim=(0, 2)) for part in parts]).tolist()
+        most = torch.cat([part.amax(dim=(0, 2)) for part in parts]).tolist()
         return [
             (name, level, low, high)
             for (name, level), low, high in zip(self.layout.channels, least, most, strict=True)

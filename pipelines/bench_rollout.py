@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import tempfile
@@ -16,6 +15,7 @@ import numpy as np
 
 from pear.errors import InputError
 from pipelines.catalog import BATCH
+from pipelines.cluster import default_threads
 from pipelines.datafolder import DataFolder
 from pipelines.execute import Engine
 
@@ -82,7 +82,8 @@ def measure_rollout(
     rounds
         How often bare and written roll-outs take turns.
     threads
-        Of the single process; the machine's cores by default.
+        Of the single process; by default those of an engine with one worker, which leaves one
+        core to writing and to everything else.
     runs
         Runs in the batch for one and two workers.
     tell
@@ -98,7 +99,7 @@ def measure_rollout(
             f"{steps} steps, {rounds} rounds and {runs} runs cannot be measured", field="--rounds",
             hint=f"at least 1 step, 1 to {_MOST_ROUNDS} rounds, 2 runs",
         )  # fmt: skip
-    threads = threads or os.cpu_count() or 1
+    threads = threads or default_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="pear-bench-"))
     try:
         data = DataFolder.create(folder)

@@ -135,7 +135,7 @@ class ForecastWriter:
                 field="fields",
             )
         for name, values in zip(lay.names, [*surface, *upper], strict=True):
-            if not np.isfinite(values).all():
+            if not (np.isfinite(values.min()) and np.isfinite(values.max())):  # NaN is both
                 raise InputError(f"step {index}: {name} is not finite", field=name)
         rows = {name: [values] for name, values in zip(lay.surface, surface, strict=True)}
         order = np.argsort(lay.levels)

@@ -22,7 +22,7 @@ def rollout(
     rounds: Annotated[int, typer.Option(min=1, help="Bare and written take turns so often.")] = 3,
     runs: Annotated[int, typer.Option(min=2, help="Runs of the batch.")] = 4,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the single process; all cores.")
+        int | None, typer.Option(min=1, help="Threads of the single process; an engine's.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
