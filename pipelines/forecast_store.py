@@ -26,6 +26,8 @@ from pipelines.files import publish, require_space, write_atomically
 from pipelines.shards import Shards
 
 Fields = npt.NDArray[np.float32]
+_FORMAT = 2
+"""Of the scratch folder: another one's steps are not taken over."""
 
 
 class ForecastWriter:
@@ -84,6 +86,7 @@ class ForecastWriter:
     def _prepare(self) -> None:
         """Make the scratch folder, or keep it if it belongs to this very run."""
         mark = {
+            "format": _FORMAT,
             "layout": [self.layout.surface, self.layout.upper, self.layout.levels],
             "nside": self.nside,
             "init_time": iso(self.init_time),

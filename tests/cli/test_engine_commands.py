@@ -118,6 +118,18 @@ def test_what_cannot_be_done_is_one_line_and_status_2(
     assert answer.out == ""
 
 
+def test_every_command_uses_the_catalog_that_is_set(
+    pear: Any, data: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEAR_CATALOG", str(tmp_path / "elsewhere.sqlite"))
+    assert pear("runs", "list", "--json").json == []
+    pear("schedule", "add", "daily", "--cron", "0 6 * * *", "--forecast", "1d")
+    with Catalog(tmp_path / "elsewhere.sqlite") as catalog:
+        assert [schedule.name for schedule in catalog.schedules()] == ["daily"]
+    with Catalog(data.catalog) as catalog:
+        assert catalog.schedules() == []
+
+
 def test_no_data_folder_is_said(pear: Any, tmp_path: Path) -> None:
     answer = pear("runs", "list", folder=tmp_path / "nowhere")
     assert answer.status == 2

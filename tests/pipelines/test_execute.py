@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,18 @@ def test_a_full_queue_refuses_with_a_time_to_come_back(idle: Engine) -> None:
     assert (run.status, created) == ("queued", False)
     idle.cancel(run.id)
     assert idle.request_forecast(START, 48)[1]
+
+
+def test_the_bound_of_the_queue_holds_for_many_at_once(idle: Engine) -> None:
+    def ask(number: int) -> bool:
+        try:
+            return idle.request_forecast(START, 24, options={"seed": number + 1})[1]
+        except QueueFullError:
+            return False
+
+    with ThreadPoolExecutor(12) as people:
+        accepted = list(people.map(ask, range(24)))
+    assert sum(accepted) == idle.catalog.counts()["queued"] == 3
 
 
 def test_a_worker_that_is_killed_costs_no_step(
