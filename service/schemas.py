@@ -95,7 +95,7 @@ class ForecastRequest(BaseModel):
         default=None, description="Where members come from: noise, or the grid's symmetries."
     )
     seed: Whole | None = Field(default=None, ge=0, lt=2**31, description="Of the noise.")
-    amplitude: Amplitude | dict[str, Amplitude] | None = Field(
+    amplitude: Amplitude | Annotated[dict[str, Amplitude], Field(max_length=16)] | None = Field(
         default=None,
         description="Noise, in units of each channel's change over a step: one number, or one for "
         "each variable that is to be perturbed.",
@@ -103,7 +103,7 @@ class ForecastRequest(BaseModel):
     quantiles: list[Whole] | None = Field(
         default=None, min_length=1, max_length=9, description="Quantiles to keep, per cent."
     )
-    exceedance: list[str] | None = Field(
+    exceedance: list[Annotated[str, Field(max_length=64)]] | None = Field(
         default=None, min_length=1, max_length=20,
         description="Thresholds, `t2m>303.15`: how likely each is exceeded is kept as `p00` …",
     )  # fmt: skip

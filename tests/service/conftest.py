@@ -14,6 +14,7 @@ from service_world import (
     StubEngine,
     served,
     write_analysis,
+    write_probability,
     write_run,
     write_scores,
 )
@@ -36,6 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
             write_run(folder, run)
             catalog.finish(run.id, owner="test")
         write_run(folder, run, ".spread", 0.01)
+        write_probability(folder, run)
         write_analysis(folder)
         times = INIT + np.arange(4) * np.timedelta64(1, "D")
         catalog.add_store("made-up", "analyses/made-up.zarr", nside=NSIDE, times=times)

@@ -14,11 +14,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from pear.sphere.grid import centres
-from pear.variables import BY_NAME, PUBLISHED
+from pear.variables import BY_NAME, PUBLISHED, Layout
 from pipelines.catalog import Catalog, Evaluation, Job, Run, Schedule
 from pipelines.datafolder import DataFolder
 from pipelines.execute import Engine, Performed
-from pipelines.store import AnalysisWriter, ForecastWriter
+from pipelines.store import PROBABILITY, AnalysisWriter, ForecastWriter
 
 NSIDE = 8
 INIT = np.datetime64("2001-03-01T00:00:00", "s")
@@ -101,6 +101,19 @@ def write_run(folder: DataFolder, run: Run, suffix: str = "", scale: float = 1.0
     writer = ForecastWriter(path, PUBLISHED, NSIDE, run.init_time, leads, {"title": "made up"})
     for index, lead in enumerate(LEADS):
         writer.write_step(index, *(scale * fields for fields in state(lead)))
+    writer.publish()
+
+
+def write_probability(folder: DataFolder, run: Run) -> None:
+    """Write how likely 2 m are warmer than 286 K: more so to the north, by this account."""
+    about = {PROBABILITY: "air temperature at 2 m above 286 K"}
+    layout, leads = Layout(("2m_temperature",), (), ()), np.array(LEADS, "timedelta64[h]")
+    path = folder.forecast(f"{run.id}.p00")
+    writer = ForecastWriter(path, layout, NSIDE, run.init_time, leads, about)
+    for index in range(len(LEADS)):
+        writer.write_step(
+            index, centres(NSIDE)[0][None] / 180 + 0.5, np.zeros((0, 0, 12 * NSIDE**2))
+        )
     writer.publish()
 
 

@@ -234,12 +234,14 @@ def test_differences_and_spread_are_mapped(client: httpx.Client, run_id: str) ->
     url = f"/v1/forecasts/{run_id}/maps/t2m.png"
     before = client.get("/v1/forecasts?init_time=2001-02-28T00:00:00Z").json()["items"][0]["id"]
     seen = set()
-    for more in ({}, {"difference": "analysis"}, {"difference": before}, {"statistic": "spread"},
-                 {"wind": "true"}, {"projection": "south_polar"}):  # fmt: skip
+    for more in (
+        {}, {"difference": "analysis"}, {"difference": before}, {"statistic": "spread"},
+        {"statistic": "p00"}, {"wind": "true"}, {"projection": "south_polar"},
+    ):  # fmt: skip
         answer = client.get(url, params={"lead_time": 48, "width": 300, **more})
         assert answer.status_code == 200, answer.text
         seen.add(answer.content)
-    assert len(seen) == 6
+    assert len(seen) == 7
     late = client.get(url, params={"lead_time": 240, "difference": "analysis"})
     assert "2001-03-11" in problem(late, 422)["detail"]
     problem(client.get(url, params={"lead_time": 24, "difference": "nobody"}), 404)
@@ -252,6 +254,12 @@ def test_an_ensembles_statistics_are_read_like_a_run(client: httpx.Client, run_i
     np.testing.assert_allclose(got, 0.01 * np.frombuffer(mean.content, "<f4"), rtol=1e-5)
     assert "spread" in problem(client.get(f"{url}&statistic=q90"), 404)["hint"]
     problem(client.get(f"{url}&statistic=../x"), 422)
+    likely = client.get(f"{url}&statistic=p00")
+    assert likely.headers["pear-units"] == "1"
+    assert mean.headers["pear-units"] == "K"
+    assert 0 < np.frombuffer(likely.content, "<f4").min() < 0.1
+    point = f"/v1/forecasts/{run_id}/point?latitude=80&longitude=0&variables=t2m&statistic=p00"
+    assert client.get(point).json()["points"][0]["series"][0]["units"] == "1"
 
 
 def test_idempotency_keys_and_waiting(client: httpx.Client) -> None:
