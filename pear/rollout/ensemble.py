@@ -89,7 +89,9 @@ class Ensemble:
 
 
 def joined(states: Sequence[State]) -> State:
-    """Join states of one layout along the batch axis."""
+    """Join states of one layout along the batch axis; a single one is returned as it is."""
+    if len(states) == 1:
+        return states[0]
     return State(
         torch.cat([state.surface for state in states]),
         torch.cat([state.upper for state in states]),
