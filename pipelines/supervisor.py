@@ -35,6 +35,8 @@ _TASKS: Final = {
 _FIRE: Final = "pipelines.tasks:fire_schedule"
 _WARM: Final = "pipelines.forecast:prepare"
 _BEAT: Final = 0.5
+_START_SECONDS: Final = 120.0
+"""How long a worker that was restarted may take to take its job up again."""
 _PATIENCE: Final = timedelta(seconds=10)
 """How long a job may be silent before an engine that does not know it looks after it."""
 
@@ -77,6 +79,7 @@ class Supervisor:
         self._futures: dict[str, Future[Any]] = {}
         self._todo: dict[str, tuple[int, int]] = {}
         self._mine: set[str] = set()
+        self._restarted: dict[str, float] = {}
         self._fires: dict[str, Future[Any]] = {}
         self._lock = threading.Lock()
         self._wake, self._stop, self._up, self._fired = (threading.Event() for _ in range(4))
@@ -266,6 +269,11 @@ class Supervisor:
         limit = max(self._step_limit, timedelta(seconds=50 * usual))
         if self._cluster is None or datetime.now(UTC) - job.updated_at < limit:
             return
+        # Until the job is taken up again it stays silent: its new worker is given time to start.
+        now, grace = time.monotonic(), max(limit.total_seconds(), _START_SECONDS)
+        if now - self._restarted.get(job.id, -grace) < grace:
+            return
+        self._restarted[job.id] = now
         self._log.warning("worker hangs, restarting it", run_id=job.id, silent_since=job.updated_at)
         self._catalog.note(job.id, f"no step for {limit}, its worker is restarted", level="warning")
         self._cluster.restart_worker_of(self._futures[job.id])
