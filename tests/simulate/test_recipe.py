@@ -61,11 +61,13 @@ def test_season_is_warmest_in_july_and_southern_swing_is_damped() -> None:
     assert south == pytest.approx(0.4 * north)
 
 
-def test_rates_are_held_and_suarez_and_humidity_is_drier_where_it_was_too_moist() -> None:
-    sigma = np.array([0.3, 0.7, 1.0])
-    np.testing.assert_allclose(recipe.drag_rate(sigma) * 86_400, [0.0, 0.0, 1.0])
-    equator = recipe.relaxation_rate(sigma, np.zeros(3)) * 86_400
-    np.testing.assert_allclose(1 / equator, [40.0, 40.0, 4.0])
+def test_rates_are_those_of_their_docstrings_and_the_deep_tropics_are_drier() -> None:
+    sigma = np.array([0.05, 0.3, 0.7, 1.0])
+    np.testing.assert_allclose(1.35 * recipe.drag_rate(sigma) * 86_400, [0.0, 0.0, 0.0, 1.0])
+    equator = recipe.relaxation_rate(sigma, np.zeros(4)) * 86_400
+    np.testing.assert_allclose(1 / equator, [40.0, 11.93, 11.93, 4.0], rtol=1e-3)
+    pole = recipe.relaxation_rate(sigma, np.full(4, 90.0)) * 86_400
+    np.testing.assert_allclose(1 / pole, 40.0)
     at = np.full(2, 0.87)
     wet = recipe.relative_humidity(at, np.array([0.0, 50.0]), np.zeros(2))
     assert wet[0] < 0.7 * wet[1]

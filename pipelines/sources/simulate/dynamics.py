@@ -100,7 +100,7 @@ class Engine:
         )
         dt = self.dt * SECOND
         diffuse = time_integration.horizontal_diffusion_step_filter(
-            self.grid, dt, 6.0 * 3600.0 * SECOND, order=4
+            self.grid, dt, recipe.DIFFUSION_HOURS * 3600.0 * SECOND, order=4
         )
         step = time_integration.imex_rk_sil3(equations, dt)
         return cast(

@@ -17,7 +17,6 @@ from dinosaur import spherical_harmonic
 from pear.variables import LEVELS
 from pipelines.sources.simulate import recipe
 from pipelines.sources.simulate.dynamics import HUMIDITY, SPEED, Engine, Spectral
-from pipelines.sources.simulate.physics import saturation
 
 SURFACE = ("msl", "u10", "v10", "t2m")
 UPPER = ("z", "q", "t", "u", "v")
@@ -128,7 +127,5 @@ class Diagnosis:
         kelvin = jnp.where(below, temperature[-1] * ratio, kelvin)
         sunk = lowest - recipe.GRAVITY / recipe.LAPSE * temperature[-1] * (ratio - 1.0)
         height = jnp.where(below, sunk, height)
-        # Condensation takes some steps; what has not rained out yet is no vapour to report.
-        saturated = saturation(kelvin, jnp.asarray(LEVELS)[:, None, None] * 100.0)
-        humidity = jnp.clip(jnp.exp(linear[1]), HUMIDITY_FLOOR, saturated)
+        humidity = jnp.maximum(jnp.exp(linear[1]), HUMIDITY_FLOOR)
         return jnp.stack([height, humidity, kelvin, linear[3], linear[4]])

@@ -61,10 +61,10 @@ def equilibrium(pressure: Any, sigma: recipe.Floats, surface: Surface, season: A
     swing = recipe.season_amplitude(surface.lat) * sine
     low = np.maximum(0.0, (sigma - 0.5) / 0.5)
     continents = 9.0 * surface.land * np.tanh(3.0 * sine) * low
-    warm = 315.0 - 60.0 * sine**2 + (swing + continents) * season
-    column = ratio**recipe.KAPPA * (warm - 10.0 * jnp.log(ratio) * (1.0 - sine**2))
-    floor = 200.0 + 8.0 * sine * season * np.maximum(0.0, 1.0 - sigma / 0.3)
-    return jnp.maximum(floor, column)
+    warm = recipe.sea_level_warmth(surface.lat) + (swing + continents) * season
+    column = ratio**recipe.KAPPA * (warm - recipe.stability(surface.lat) * jnp.log(ratio))
+    night = recipe.polar_night(surface.lat) * sine * np.maximum(0.0, 1.0 - sigma / 0.3)
+    return jnp.maximum(recipe.stratosphere(surface.lat) + night * season, column)
 
 
 def moist_step(
@@ -97,6 +97,10 @@ def moist_step(
     temperature = (temperature + dt * heating * target_temperature) / (1.0 + dt * heating)
     saturated = saturation(temperature, pressure)
     humidity = (humidity + dt * moistening * relative * saturated) / (1.0 + dt * moistening)
-    rain = 0.3 * jnp.maximum(humidity - saturated, 0.0)
-    warming = recipe.LATENT_HEAT / recipe.HEAT_CAPACITY * jnp.minimum(rain, 1e-3)
-    return temperature + warming, humidity - rain
+    # Rain warms the air and so raises its saturation: the excess that can fall is smaller by the
+    # slope of saturation with temperature (Clausius-Clapeyron, from Bolton's formula).
+    gain = recipe.LATENT_HEAT / recipe.HEAT_CAPACITY
+    slope = saturated * 17.67 * 243.5 / (temperature - 29.65) ** 2
+    excess = jnp.maximum(humidity - saturated, 0.0) / (1.0 + gain * slope)
+    rain = recipe.CONDENSED_IN_A_STEP * excess
+    return temperature + gain * rain, humidity - rain
