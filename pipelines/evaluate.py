@@ -202,7 +202,7 @@ def evaluate(
             field="--lead", hint="choose a shorter lead",
         )  # fmt: skip
     leads = forecaster.step * np.arange(1, steps + 1)
-    surface = static_fields(forecaster.nside)["land_fraction"]
+    surface = static_fields(forecaster.nside, analysis.path)["land_fraction"]
     plan = Plan.of(
         forecaster.layout, forecaster.nside, utc(times), leads, regions, land_fraction=surface
     )

@@ -30,6 +30,8 @@ from pipelines.provenance import git_revision
 from pipelines.report import IngestReport, SourceReport
 from pipelines.sources import Scan, Slab, scan_source
 from pipelines.sources.datasets import close_all
+from pipelines.sources.static import Static
+from pipelines.statics import keep
 
 __all__ = ["Settings", "Source", "ingest"]
 
@@ -82,7 +84,7 @@ def ingest(
         raise InputError("no source to ingest", field="source", hint="name files to ingest")
     report = IngestReport(str(path), settings.nside, settings.method)
     with Unpacked(path) as unpacked:
-        slabs = _scan_all(sources, settings, unpacked, report)
+        slabs, statics = _scan_all(sources, settings, unpacked, report)
         plan = make_plan(slabs, settings.levels, settings.on_error, report)
         _keep_times(plan, settings)
         settings = replace(settings, attributes=_provenance(report, settings.method)
@@ -90,6 +92,7 @@ def ingest(
         told = announce or (lambda _: tick or silent)
         try:
             Ingestion(plan, path, settings, report, client_for, told).run()
+            report.static = keep(path, statics, settings.nside, settings.method)
         finally:
             close_all()
     report.seconds = clock.perf_counter() - began
@@ -140,8 +143,9 @@ class Unpacked:
 
 def _scan_all(
     sources: Sequence[Source], settings: Settings, unpacked: Unpacked, report: IngestReport
-) -> list[Slab]:
+) -> tuple[list[Slab], list[Static]]:
     slabs: list[Slab] = []
+    statics: list[Static] = []
     for source in sources:
         name = "dataset in memory" if isinstance(source, xr.Dataset) else str(source)
         try:
@@ -156,7 +160,8 @@ def _scan_all(
         for scan in scans:
             report.sources.append(_source_report(scan))
             slabs.extend(scan.slabs)
-    return slabs
+            statics.extend(scan.statics)
+    return slabs, statics
 
 
 def _stop_at_faults(scans: list[Scan]) -> None:
@@ -164,7 +169,7 @@ def _stop_at_faults(scans: list[Scan]) -> None:
     for scan in scans:
         if scan.faults:
             raise scan.faults[0]
-    if not any(scan.slabs for scan in scans):
+    if not any(scan.slabs or scan.statics for scan in scans):
         skipped = {name: why for scan in scans for name, why in scan.skipped.items()}
         said = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:3])
         source = scans[0].source if scans else "an archive without files"
@@ -178,6 +183,7 @@ def _source_report(scan: Scan) -> SourceReport:
         scan.source, scan.kind, ignored=dict(scan.skipped), notes=list(scan.notes),
         origin=scan.origin, simulated=scan.simulated,
     )  # fmt: skip
+    out.fields += [one.name for one in scan.statics]
     for slab in scan.slabs:
         out.fields.append(slab.name)
         if slab.conversion.changes:
@@ -188,7 +194,7 @@ def _source_report(scan: Scan) -> SourceReport:
         out.grid = str(scan.slabs[0].grid)
     elif scan.faults:
         out.status, out.reason = "refused", str(scan.faults[0])
-    else:
+    elif not scan.statics:
         out.status, out.reason = "skipped", "holds no variable of PEAR"
     out.notes += [str(fault) for fault in scan.faults]
     return out

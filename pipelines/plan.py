@@ -133,6 +133,8 @@ def _why_nothing(report: IngestReport, any_slab: bool, levels: Sequence[int]) ->
             return f"{source.source} holds no variable of PEAR ({said})"
         if source.reason:
             return source.reason
+        if source.fields:
+            return f"{source.source} holds no weather, only {', '.join(source.fields)}"
     return "no source holds a variable of PEAR"
 
 

@@ -59,6 +59,8 @@ class IngestReport:
     ----------
     times_added, times_filled, times_present
         New times; old times that got fields they lacked; times stored completely before.
+    static
+        Static fields that the store keeps since now.
     gaps
         Times that lack between two others, if the axis has a regular step.
     duplicates
@@ -78,6 +80,7 @@ class IngestReport:
     times_present: int = 0
     fields_written: int = 0
     fields_missing: int = 0
+    static: list[str] = field(default_factory=list)
     gaps: list[dict[str, Any]] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)

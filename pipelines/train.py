@@ -17,7 +17,7 @@ from pear.models.pear import Pear
 from pear.normalise import Normaliser
 from pear.training import Outcome, Samples, Trainer, TrainingConfig
 from pear.training.statistics import measure
-from pipelines import provenance
+from pipelines import provenance, statics
 from pipelines.training_data import MEMORY, StoreSource, open_source, static_fields
 
 CHECKPOINT = "checkpoint"
@@ -111,7 +111,7 @@ def train(
         )  # fmt: skip
     torch.manual_seed(settings.seed)
     training, validation = _samples(data, model, settings.rollout)
-    network, normaliser = _network(model, training, initial)
+    network, normaliser = _network(model, training, initial, data.store)
     trainer = Trainer(network, normaliser, training, validation, settings, out, tick)
     outcome = trainer.run(resume)
     if not trainer.team.leads:
@@ -148,7 +148,7 @@ def _samples(data: Data, model: PearConfig, rollout: int) -> tuple[Samples, Samp
 
 
 def _network(
-    config: PearConfig, training: Samples, initial: Path | None
+    config: PearConfig, training: Samples, initial: Path | None, store: Path
 ) -> tuple[Pear, Normaliser]:
     if initial is not None:
         begun = checkpoint.load(initial)
@@ -161,9 +161,8 @@ def _network(
     normaliser = measure(training)
     network = Pear(config)
     wanted = set(config.forcings)
-    network.set_static(
-        **{name: f for name, f in static_fields(config.nside).items() if name in wanted}
-    )
+    fields = static_fields(config.nside, store)
+    network.set_static(**{name: field for name, field in fields.items() if name in wanted})
     if config.residual:
         network.set_step_scale(normaliser)
     return network, normaliser
@@ -183,6 +182,7 @@ def _provenance(
             "states": int(times.size),
             "period": [iso(times[0]), iso(times[-1])],
             "validation": list(data.validation) if data.validation else None,
+            "static": statics.stored_names(data.store),
         },
         "training": settings.to_dict(),
         "outcome": {

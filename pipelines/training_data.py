@@ -14,6 +14,7 @@ from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.sphere.grid import cells_of_nside, centres, coarsen, nside_from_cells
 from pear.variables import PUBLISHED, Layout
+from pipelines import statics
 from pipelines.sources.simulate import land, recipe
 from pipelines.store import open_store
 
@@ -146,16 +147,30 @@ def open_source(
     return StoreSource(layout, nside or held, utc(dataset["time"].values), dataset, str(store))
 
 
-def static_fields(nside: int) -> dict[str, npt.NDArray[np.float64]]:
+def static_fields(
+    nside: int, store: Path | None = None
+) -> dict[str, npt.NDArray[np.float64]]:  # fmt: skip
     """What the atmosphere stands on, for a model's static forcing.
+
+    Parameters
+    ----------
+    nside
+        Resolution wanted.
+    store
+        Analysis store whose own fields count, where it keeps them.
 
     Returns
     -------
     dict
-        ``orography`` in metres: the idealised mountains of the embedded atmosphere, which stand
-        where Earth's great ranges do; ``land_fraction`` in [0, 1] from Natural Earth. Both are
-        (cell,), means over each cell.
+        ``orography`` in metres, without a store's the idealised mountains of the embedded
+        atmosphere, which stand where Earth's great ranges do; ``land_fraction`` in [0, 1], without
+        a store's from Natural Earth. Both are (cell,), means over each cell.
     """
+    kept = statics.stored(Path(store), nside) if store is not None else {}
+    return {**_embedded(nside), **kept}
+
+
+def _embedded(nside: int) -> dict[str, npt.NDArray[np.float64]]:
     finer = max(nside, 64)
     lat, lon = centres(finer)
     rows, columns, fraction = land.load()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ import typer
 
 from pear.cli.common import console, emit_json, progress
 from pear.cli.demo_maps import MAPPED, draw
+from pear.cli.demo_train import Training, side_by_side, timed, train_own
 
 if TYPE_CHECKING:
     from pear.calendar import Times
@@ -38,6 +38,16 @@ def register(app: typer.Typer) -> None:
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Data folder to fill.")] = Path("pear-data"),
     once: Annotated[bool, typer.Option("--once", help="Stop when done, do not serve.")] = False,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train", help="Also make an atmosphere and a model from nothing, and compare."
+        ),
+    ] = False,
+    minutes: Annotated[
+        float, typer.Option(help="With --train: minutes for all of it; 30 without bfloat16.")
+    ] = 15.0,
+    days: Annotated[int, typer.Option(help="With --train: simulated days to learn from.")] = 730,
     as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON on stdout.")] = False,
     host: Annotated[str, typer.Option(help="Address to serve at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve at.")] = 8000,
@@ -50,7 +60,7 @@ def demo(
         from pear.cli.serve import check_port
 
         check_port(host, port)  # before minutes of work, not after
-    summary = fill(out)
+    summary = fill(out, Training(days, minutes=minutes) if train else None)
     _show(summary, out)
     if as_json:
         emit_json(summary.document())
@@ -67,6 +77,7 @@ class Summary:
     model: Model
     inits: Times
     evaluation: Evaluation
+    own: tuple[Model, Evaluation] | None = None
     runs: list[str] = field(default_factory=list)
     maps: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -82,11 +93,14 @@ class Summary:
             "climatology": self.evaluation.about["climatology"],
             "inits": [iso(t) for t in self.inits],
             "lead_hours": LEAD_HOURS,
-            "scores": [
-                {key: record[key] for key in SUMMARY_KEYS}
-                for record in self.evaluation.records
-                if record["region"] == "global"
-            ],
+            "scores": _scores(self.evaluation),
+            "trained": self.own
+            and {
+                "id": self.own[0].id,
+                "sha256": self.own[0].sha256,
+                "evaluation": self.own[1].id,
+                "scores": [r for r in _scores(self.own[1]) if r["forecaster"] == "pear"],
+            },
             "evaluation": self.evaluation.id,
             "runs": self.runs,
             "maps": self.maps,
@@ -94,8 +108,18 @@ class Summary:
         }
 
 
-def fill(out: Path) -> Summary:
+def _scores(evaluation: Evaluation) -> list[dict[str, Any]]:
+    return [
+        {key: record[key] for key in SUMMARY_KEYS}
+        for record in evaluation.records
+        if record["region"] == "global"
+    ]
+
+
+def fill(out: Path, training: Training | None = None) -> Summary:
     """Fill a data folder from what ships: analysis, climatology, model, runs, scores, maps.
+
+    With ``training`` also make an atmosphere and a model from nothing, and score it likewise.
 
     Raises
     ------
@@ -107,31 +131,29 @@ def fill(out: Path) -> Summary:
     from pipelines.datafolder import DataFolder
     from pipelines.register import add_model, refresh
 
-    seconds: dict[str, float] = {}
+    began, seconds = time.perf_counter(), dict[str, float]()
     folder = DataFolder.create(out)
     catalog = Catalog(folder.catalog_url)
-    with _timed(seconds, "model"):
+    with timed(seconds, "model"):
         model = add_model(folder, catalog, shipped.path("checkpoint"), name="pear-simulated")
-    with _timed(seconds, "ingest"):
+    with timed(seconds, "ingest"):
         _ingest(folder, model.nside)
         if not folder.climatology(ANALYSIS).exists():
             _copy(shipped.path("climatology"), folder.climatology(ANALYSIS))
         refresh(folder, catalog)
-    with _timed(seconds, "evaluate"):
+    with timed(seconds, "evaluate"):
         inits, evaluation = _evaluate(folder, model.id)
     summary = Summary(model, inits, evaluation, seconds=seconds)
-    with _timed(seconds, "forecast"):
+    with timed(seconds, "forecast"):
         summary.runs = _forecast(folder, model.id, inits)
-    with _timed(seconds, "maps"):
+    with timed(seconds, "maps"):
         summary.maps = draw(folder, ANALYSIS, summary.runs[-1])
+    if training is not None:
+        made = train_own(folder.root / "training", training, began, seconds)
+        own = add_model(folder, catalog, made, name="pear-own")
+        with timed(seconds, "evaluate own"):
+            summary.own = own, _evaluate(folder, own.id)[1]
     return summary
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    seconds[part] = time.perf_counter() - began
 
 
 def _ingest(folder: DataFolder, nside: int) -> None:
@@ -188,7 +210,12 @@ def _show(summary: Summary, out: Path) -> None:
     from pear.cli.evaluate import show
 
     wanted: Sequence[tuple[str, int | None]] = (*MAPPED, ("10m_u_component_of_wind", None))
-    show([dict(record) for record in summary.evaluation.records], wanted)
+    if summary.own is None:
+        show([dict(record) for record in summary.evaluation.records], wanted)
+    else:
+        side_by_side(summary.evaluation.records, summary.own[1].records, wanted)
+        spent = ", ".join(f"{part} {took:.0f} s" for part, took in summary.seconds.items())
+        console.print(f"Trained here: model {summary.own[0].id} ({spent})")
     console.print(
         f"[bold]Simulated atmosphere[/bold], {len(summary.inits)} init times, "
         f"model {summary.model.id}: {len(summary.maps)} maps in {out / 'maps'}, data in {out}"

@@ -70,7 +70,7 @@ class Analysis:
     """
 
     def __init__(self, path: Path, layout: Layout, nside: int) -> None:
-        self.name = Path(path).stem
+        self.path, self.name = Path(path), Path(path).stem
         self.layout, self.nside = layout, nside
         self._data = open_store(path)
         self.times: Times = utc(self._data["time"].values)

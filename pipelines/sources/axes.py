@@ -18,7 +18,7 @@ LAT: Final = ("latitude", "lat", "y")
 LON: Final = ("longitude", "lon", "x")
 _TIME: Final = ("valid_time", "time")
 _LEAD: Final = ("step", "prediction_timedelta", "lead_time", "leadtime", "forecast_period")
-_LEVEL: Final = (
+LEVEL: Final = (
     "level", "pressure_level", "isobaricInhPa", "plev", "pressure", "air_pressure", "lev",
     "isobaricInPa", "isobaric",
 )  # fmt: skip
@@ -69,7 +69,7 @@ def pressures(array: xr.DataArray, quantity: Quantity) -> tuple[tuple[int, ...],
         If the levels are none of pressure.
     """
     for name, coordinate in array.coords.items():
-        if name not in _LEVEL and coordinate.attrs.get("standard_name") != "air_pressure":
+        if name not in LEVEL and coordinate.attrs.get("standard_name") != "air_pressure":
             continue
         hpa = np.atleast_1d(coordinate.values).astype(np.float64) * _to_hpa(str(name), coordinate)
         rounded = tuple(round(float(v)) for v in hpa)

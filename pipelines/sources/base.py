@@ -13,6 +13,7 @@ from pear.calendar import Times
 from pear.errors import InputError
 from pear.sphere.regrid import LatLonGrid
 from pipelines.sources.quantities import Conversion, Quantity
+from pipelines.sources.static import Static
 
 Fields = npt.NDArray[np.float32]
 
@@ -125,6 +126,8 @@ class Scan:
         Its name and format.
     slabs
         What PEAR can use.
+    statics
+        Height of the ground and share of land, if it holds them.
     skipped
         Names that PEAR has no use for, each with the reason.
     notes
@@ -138,6 +141,7 @@ class Scan:
     source: str
     kind: str
     slabs: list[Slab] = field(default_factory=list)
+    statics: list[Static] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     faults: list[InputError] = field(default_factory=list)

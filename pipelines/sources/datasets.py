@@ -16,6 +16,7 @@ from pear.errors import InputError
 from pipelines.sources import axes as found
 from pipelines.sources.base import Fields, Scan, ScanOptions, Slab, latlon
 from pipelines.sources.quantities import Quantity, conversion, recognise
+from pipelines.sources.static import Static, static_name
 
 _BLOCK_BYTES: Final = 256_000_000
 _MOST_BLOCKS: Final = 2
@@ -172,6 +173,9 @@ def scan_dataset(
         )
     for key, array in dataset.data_vars.items():
         name = str(key)
+        if (static := _static(array, opener, source)) is not None:
+            scan.statics.append(static)
+            continue
         quantity = recognise(name, array.attrs)
         if quantity is None:
             if array.ndim >= 2 and not name.endswith(("_bnds", "_bounds")):
@@ -191,6 +195,29 @@ def _origin(dataset: xr.Dataset, scan: Scan) -> None:
     said = [str(dataset.attrs.get(name, "")).strip() for name in ("institution", "title")]
     scan.origin = "; ".join(text for text in said if text)
     scan.simulated = str(dataset.attrs.get("simulated", "")).lower() in ("true", "yes", "1")
+
+
+def _static(array: xr.DataArray, opener: Opener, source: str) -> Static | None:
+    """Return a static field at its first time; None if the array is none, or not on our grid."""
+    leveled = any(
+        name in found.LEVEL or one.attrs.get("standard_name") == "air_pressure"
+        for name, one in array.coords.items()
+    )
+    known, name = static_name(str(array.name), leveled), str(array.name)
+    if known is None:
+        return None
+    try:
+        lat = found.place(array, found.LAT, "latitude", source)
+        lon = found.place(array, found.LON, "longitude", source)
+        grid = latlon(lat.values, lon.values, source)
+    except InputError:
+        return None
+
+    def read() -> npt.NDArray[Any]:
+        held = opened(opener)[name].transpose(..., lat.dims[0], lon.dims[0])
+        return np.asarray(held[(0,) * (held.ndim - 2)].values)
+
+    return Static(known, source, str(array.attrs.get("units", "")), grid, read)
 
 
 def _slab(

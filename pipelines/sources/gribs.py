@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +25,11 @@ from pear.sphere.regrid import LatLonGrid
 from pipelines.sources.axes import note_leads, note_versions
 from pipelines.sources.base import Fields, Scan, ScanOptions, Slab, choose_member, latlon
 from pipelines.sources.quantities import Quantity, conversion, recognise
+from pipelines.sources.static import Static, static_name
 
 _MISSING: Final = -1.0e34
 _INSTANT: Final = ("instant",)
+_GROUND: Final = ("surface",)
 _ONE_AT_A_TIME: Final = threading.Lock()  # ecCodes is not built for threads everywhere
 # What NCEP and old encoders call by the upper-air name at a height above ground.
 _AT_HEIGHT: Final = {("u", 10): "10u", ("v", 10): "10v", ("t", 2): "2t"}
@@ -159,6 +161,13 @@ def _sort_in(
     attributes = {"GRIB_typeOfLevel": kind}
     quantity = recognise(name, attributes)
     label = f"{name} ({kind})"
+    static = static_name(name, kind not in _GROUND)
+    if static is not None:
+        if static not in {one.name for one in scan.statics}:
+            grid = _grid(tuple(get(key) for key in _GRID_KEYS), f"{scan.source}: {name}")
+            read = partial(read_field, scan.source, *place)
+            scan.statics.append(Static(static, scan.source, str(get("units")), grid, read))
+        return
     if quantity is None or name == "unknown":
         scan.skipped[label] = "not a variable of PEAR"
         return

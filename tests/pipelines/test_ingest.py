@@ -209,7 +209,7 @@ BAD = {
     "several leads": (changed(lambda d: d.expand_dims(step=np.arange(2) * H6)), "2 lead times"),
     "surface geopotential": (
         changed(lambda d: units(d.isel(level=0, drop=True).rename(t="z"), "m2 s-2")),
-        "has no pressure level",
+        "holds no weather, only geopotential_at_surface",
     ),
     "wind at 100 m": (
         changed(lambda d: d.isel(level=0, drop=True).rename(t="u100")), "no variable of PEAR",

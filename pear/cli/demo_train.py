@@ -1,0 +1,172 @@
+"""``pear demo --train``: an atmosphere, a store and a model of one's own, from nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pear.cli.common import console, progress
+from pear.errors import InputError
+
+if TYPE_CHECKING:
+    from pear.models.config import PearConfig
+    from pear.training import TrainingConfig
+
+START: Final = "2000-01-01"
+SEED: Final = 7
+"""Another than that of what ships: the model has never seen the sample's weather."""
+LEAST_MINUTES: Final = 1.0
+_AFTER: Final = 90.0
+"""Seconds kept for the last validation and for scoring two models."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How much is made.
+
+    Attributes
+    ----------
+    days
+        Simulated days to learn from, after the spin-up.
+    spin_up
+        Simulated days before them.
+    minutes
+        Wall clock for everything together; what simulating leaves is the model's.
+    """
+
+    days: int = 730
+    spin_up: int = 184
+    minutes: float = 15.0
+
+    def __post_init__(self) -> None:
+        if self.minutes < 2 * LEAST_MINUTES:
+            raise InputError(
+                f"--minutes {self.minutes:g} is too short to make an atmosphere and a model",
+                field="--minutes", hint="give 15, or 30 on a processor without bfloat16",
+            )  # fmt: skip
+        if self.days < 60:
+            raise InputError(
+                f"--days {self.days} are too few to learn from", field="--days",
+                hint="give a year or more",
+            )  # fmt: skip
+
+
+@contextmanager
+def timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+    """Note how long a part took."""
+    began = time.perf_counter()
+    yield
+    seconds[part] = time.perf_counter() - began
+
+
+def train_own(folder: Path, plan: Training, began: float, seconds: dict[str, float]) -> Path:
+    """Simulate, ingest and train into a folder; goes on where an earlier call stopped.
+
+    Parameters
+    ----------
+    folder
+        Keeps the simulation, its store and the training.
+    plan
+        How much.
+    began
+        ``time.perf_counter()`` at which the clock of ``plan.minutes`` started.
+    seconds
+        Gets the time of each part.
+
+    Returns
+    -------
+    Path
+        Checkpoint folder.
+
+    Raises
+    ------
+    InputError
+        If the extra ``[simulate]`` is not installed.
+    """
+    from pipelines.train import CHECKPOINT
+
+    out = folder / "model"
+    if (out / CHECKPOINT / "checkpoint.json").exists():
+        return out / CHECKPOINT
+    model, settings = _recipe()
+    store = folder / f"nside{model.nside}.zarr"
+    with timed(seconds, "simulate"):
+        _simulate(folder / "simulated", plan)
+    with timed(seconds, "ingest own"):
+        _ingest(folder / "simulated", store, model.nside)
+    left = plan.minutes - (time.perf_counter() - began + _AFTER) / 60.0
+    with timed(seconds, "train"):
+        _train(store, out, model, replace(settings, minutes=max(left, LEAST_MINUTES)))
+    return out / CHECKPOINT
+
+
+def _recipe() -> tuple[PearConfig, TrainingConfig]:
+    """Settings of what ships: the same network and loop, only shorter."""
+    from pear import shipped
+    from pear.models.config import PearConfig
+    from pear.training import TrainingConfig
+    from pipelines.train import read_settings
+
+    model, loop = read_settings(str(Path(shipped.__file__).with_name("recipe.json")))
+    settings = TrainingConfig.from_dict({**loop, "minutes": LEAST_MINUTES, "validate_every": None})
+    return model or PearConfig.small(), settings
+
+
+def _simulate(out: Path, plan: Training) -> None:
+    import importlib.util
+
+    from pipelines.sources.simulate import run
+
+    if importlib.util.find_spec("dinosaur") is None:
+        raise InputError(
+            "making an atmosphere needs the extra simulate", field="--train",
+            hint='pip install "pear-weather[simulate]"',
+        )  # fmt: skip
+    wanted = run.Plan(START, seed=SEED, spin_up=plan.spin_up)
+    with progress("simulate", plan.days + plan.spin_up) as tick:
+        run.simulate(out, wanted, plan.days, tick)
+
+
+def _ingest(simulated: Path, store: Path, nside: int) -> None:
+    from pipelines.ingest import ingest
+
+    with progress("ingest", None) as tick:
+        ingest(sorted(simulated.glob("simulated_*.nc")), store, nside=nside, tick=tick)
+
+
+def _train(store: Path, out: Path, model: PearConfig, settings: TrainingConfig) -> None:
+    from pear.runtime import keep_memory
+    from pear.training.journal import Journal
+    from pipelines import train as training
+
+    keep_memory()
+    resume = (out / "resume.pt").exists()
+    if resume:  # the length of the training is part of what is resumed
+        settings = type(settings).from_dict(Journal(out).load()["config"])
+    with progress("train", 1.0) as tick:
+        training.train(
+            training.Data(store), out, model, settings, resume=resume, command="pear demo --train",
+            storage="float16", tick=tick,
+        )  # fmt: skip
+
+
+def side_by_side(
+    shipped: Sequence[Any], own: Sequence[Any], wanted: Sequence[tuple[str, int | None]]
+) -> list[dict[str, Any]]:
+    """Print the scores of both models beside the baselines; return the records that were shown."""
+    from pear.cli.evaluate import show
+
+    names = {"pear": "pear, shipped"}
+    rows = [{**row, "forecaster": names.get(row["forecaster"], row["forecaster"])}
+            for row in shipped]  # fmt: skip
+    rows += [{**row, "forecaster": "pear, trained here"} for row in own
+             if row["forecaster"] == "pear"]  # fmt: skip
+    order = ("pear, shipped", "pear, trained here", "persistence", "climatology")
+    rows.sort(key=lambda row: order.index(row["forecaster"]))
+    show(rows, wanted)
+    console.print("Both models on the same init times of the sample that ships, all simulated.")
+    return rows

@@ -1,0 +1,89 @@
+"""The ground under a store: found in files of many dialects, kept, and what a model stands on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from pear.errors import InputError
+from pear.sphere.grid import centres
+from pipelines import statics
+from pipelines.doctor import examine
+from pipelines.ingest import ingest
+from pipelines.store import open_store
+from pipelines.training_data import static_fields
+
+NSIDE = 16
+
+
+def pressure(
+    day: str, lsm: bool = True, scale: float = 1.0, units: str = "m**2 s**-2"
+) -> xr.Dataset:
+    """One day of sea level pressure, with a hill of 2000 m round 40° N, 90° E on square land."""
+    lat, lon = np.linspace(90, -90, 37), np.arange(72) * 5.0
+    east, north = np.meshgrid(lon, lat)
+    hill = 2000.0 * np.exp(-(((north - 40) / 20) ** 2) - ((east - 90) / 30) ** 2)
+    day_axes, axes = ("time", "latitude", "longitude"), ("latitude", "longitude")
+    fields = {
+        "msl": (day_axes, np.full((1, 37, 72), 101_325.0, "f4"), {"units": "Pa"}),
+        "z": (day_axes, (scale * hill)[None], {"units": units}),
+    }
+    if lsm:
+        inside = (np.abs(north - 40) < 30) & (np.abs(east - 90) < 40)
+        fields["lsm"] = (axes, inside.astype("f4"), {"units": "(0 - 1)"})
+    return xr.Dataset(
+        fields, {"time": [np.datetime64(day, "ns")], "latitude": lat, "longitude": lon}
+    )
+
+
+def test_ground_and_land_are_kept_and_survive_later_times(tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    assert static_fields(NSIDE)["orography"].max() > 3000
+    report = ingest([pressure("2001-01-01", scale=9.80665)], store, NSIDE)
+    assert report.static == ["geopotential_at_surface", "land_sea_mask"]
+    assert ingest([pressure("2001-01-02", scale=1.0)], store, NSIDE).static == []
+    assert list(open_store(store).data_vars) == ["mean_sea_level_pressure"]
+    assert open_store(store).sizes["time"] == 2
+    assert examine(store).healthy
+
+    lat, lon = centres(NSIDE)
+    kept = static_fields(NSIDE, store)
+    top = int(np.argmax(kept["orography"]))
+    assert kept["orography"][top] == pytest.approx(2000.0, rel=0.03)
+    assert (abs(lat[top] - 40) < 5, abs(lon[top] - 90) < 5) == (True, True)
+    inside = (np.abs(lat - 40) < 20) & (np.abs(lon - 90) < 30)
+    assert kept["land_fraction"][inside].min() == pytest.approx(1.0)
+    assert kept["land_fraction"][lat < -10].max() == 0.0
+    coarse = static_fields(NSIDE // 2, store)["orography"]
+    np.testing.assert_allclose(coarse, kept["orography"].reshape(-1, 4).mean(axis=-1))
+    assert statics.stored(store, 2 * NSIDE) == {}
+
+
+def test_metres_become_geopotential_and_what_is_lacking_comes_from_the_embedded_world(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "a.zarr"
+    file = tmp_path / "a.nc"
+    pressure("2001-01-01", lsm=False, units="m").rename(z="orog").to_netcdf(file)
+    assert ingest([file], store, NSIDE).static == ["geopotential_at_surface"]
+    kept = static_fields(NSIDE, store)
+    assert kept["orography"].max() == pytest.approx(2000.0, rel=0.03)
+    np.testing.assert_array_equal(kept["land_fraction"], static_fields(NSIDE)["land_fraction"])
+
+
+def test_a_ground_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="geopotential_at_surface runs from"):
+        ingest([pressure("2001-01-01", scale=1e3)], tmp_path / "a.zarr", NSIDE)
+
+
+def test_the_real_ground_stands_where_the_mountains_are(shared: Path, tmp_path: Path) -> None:
+    real = shared / "data/static/eraint_geopotential_sfc_0p75.nc"
+    store = tmp_path / "a.zarr"
+    weather = pressure("2001-01-01", lsm=False).drop_vars("z")
+    assert ingest([weather, real], store, NSIDE).static == ["geopotential_at_surface"]
+    got, wanted = static_fields(NSIDE, store)["orography"], static_fields(NSIDE)["orography"]
+    assert 4000 < got.max() < 6000
+    assert np.corrcoef(got, wanted)[0, 1] > 0.7
