@@ -111,7 +111,7 @@ def train(
         )  # fmt: skip
     torch.manual_seed(settings.seed)
     training, validation = _samples(data, model, settings.rollout)
-    network, normaliser = _network(model, training, initial, data.store)
+    network, normaliser = build_network(model, training, initial, data.store)
     trainer = Trainer(network, normaliser, training, validation, settings, out, tick)
     outcome = trainer.run(resume)
     if not trainer.team.leads:
@@ -147,9 +147,16 @@ def _samples(data: Data, model: PearConfig, rollout: int) -> tuple[Samples, Samp
     )
 
 
-def _network(
+def build_network(
     config: PearConfig, training: Samples, initial: Path | None, store: Path
 ) -> tuple[Pear, Normaliser]:
+    """Make a network with the statistics and the ground of its data, or take up another one.
+
+    Raises
+    ------
+    InputError
+        If the initial checkpoint has other settings.
+    """
     if initial is not None:
         begun = checkpoint.load(initial)
         if begun.config != config:
@@ -173,7 +180,7 @@ def _provenance(
     initial: Path | None,
 ) -> dict[str, Any]:  # fmt: skip
     times = training.source.times
-    attributes = open_source(data.store).attributes
+    attributes = open_source(data.store, layout=training.source.layout).attributes
     return {
         "data": {
             "store": data.store.name,

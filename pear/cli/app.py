@@ -14,6 +14,7 @@ import typer
 from pear import __version__
 from pear.cli import (
     bench,
+    bench_ablation,
     bench_rollout,
     demo,
     doctor,
@@ -57,8 +58,8 @@ def _root(
 
 
 for _verb in (
-    bench, bench_rollout, demo, doctor, evaluate, forecast, import_checkpoint, ingest, inspect,
-    keys, models, runs, schedule, serve, simulate, train,
+    bench, bench_ablation, bench_rollout, demo, doctor, evaluate, forecast, import_checkpoint,
+    ingest, inspect, keys, models, runs, schedule, serve, simulate, train,
 ):  # fmt: skip
     _verb.register(app)
 

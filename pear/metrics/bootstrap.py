@@ -7,6 +7,7 @@ what they share, an easy or a hard season, then cancels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,3 +126,73 @@ def _resampled(sums: ScoreSums, name: str, lead: int, counts: Array) -> Array:
     weight = pooled[sums.names.index(WEIGHT)]
     means = {n: ratio(pooled[k], weight) for k, n in enumerate(sums.names) if n != WEIGHT}
     return FORMULAS[formula](means)
+
+
+def bootstrap_seeds(
+    tables: Sequence[ScoreSums],
+    name: str,
+    reference: Sequence[ScoreSums] | None = None,
+    *,
+    replicates: int = 1000,
+    block: int | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[Array, Interval]:
+    """Score of a training repeated with several seeds, and its interval over inits and seeds.
+
+    In every draw both the blocks of init times and the seeds are drawn anew; with a reference the
+    seeds of the two are drawn apart, for a seed means nothing to another network.
+
+    Parameters
+    ----------
+    tables
+        One for each seed.
+    name
+        A score that pools init times.
+    reference
+        Tables of another training; the score and the interval are then those of the difference.
+    replicates, block, confidence, seed
+        As in :func:`bootstrap`.
+
+    Returns
+    -------
+    (score, interval)
+        (lead, channel, region).
+
+    Raises
+    ------
+    ValueError
+        If tables differ in their axes, or the score is formed per init time.
+    """
+    if known(name)[1]:
+        raise ValueError(f"{name!r} is formed per init time and is not pooled over seeds")
+    first = tables[0]
+    for other in (*tables, *(reference or ())):
+        check_same(first, other)
+    block = default_block(first) if block is None else block
+    counts = draw_counts(first.inits.size, block, replicates, seed)
+    whole = np.ones((1, first.inits.size))
+    scores: list[Array] = []
+    draws: list[Array] = []
+    for salt, group in enumerate([tables] if reference is None else [tables, reference]):
+        seeds = draw_counts(len(group), 1, replicates, seed + 1 + salt)
+        stacked = np.stack([table.values for table in group])
+        all_seeds = np.ones((1, len(group)))
+        scores.append(_pooled(stacked, name, first.names, whole, all_seeds)[0])
+        draws.append(_pooled(stacked, name, first.names, counts, seeds))
+    drawn = draws[0] if reference is None else draws[0] - draws[1]
+    tails = [50 * (1 - confidence), 50 * (1 + confidence)]
+    low, high = np.percentile(drawn, tails, axis=0)
+    return scores[0] if reference is None else scores[0] - scores[1], Interval(low, high)
+
+
+def _pooled(
+    stacked: Array, name: str, names: Sequence[str], counts: Array, seeds: Array
+) -> Array:  # fmt: skip
+    """Score of (seed, statistic, init, …) sums at each draw, (replicate, lead, channel, region)."""
+    formula, _ = known(name)
+    by_seed = np.einsum("bi,skilcr->bsklcr", counts, stacked, optimize=True)
+    pooled = np.einsum("bs,bsklcr->kblcr", seeds, by_seed, optimize=True)
+    weight = pooled[list(names).index(WEIGHT)]
+    found = {n: ratio(pooled[k], weight) for k, n in enumerate(names) if n != WEIGHT}
+    return FORMULAS[formula](found)

@@ -136,15 +136,19 @@ class ScoreSums:
         *,
         inits: npt.NDArray[np.intp] | None = None,
         regions: Sequence[str] | None = None,
+        channels: Sequence[Channel] | None = None,
     ) -> ScoreSums:
-        """Return the table of some inits (by position, strictly increasing) or regions."""
+        """Return the table of some inits (by position, strictly increasing), regions, channels."""
         values, times, names = self.values, self.inits, self.regions
+        kept = self.channels if channels is None else tuple(channels)
+        if channels is not None:
+            values = values[:, :, :, [position(self.channels, c, "channel") for c in kept]]
         if inits is not None:
             values, times = values[:, inits], times[inits]
         if regions is not None:
             values = values[..., [position(names, name, "region") for name in regions]]
             names = tuple(regions)
-        return ScoreSums(times, self.leads, self.channels, names, values, self.names)
+        return ScoreSums(times, self.leads, kept, names, values, self.names)
 
 
 def position(axis: Any, item: Any, what: str) -> int:

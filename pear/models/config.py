@@ -10,9 +10,10 @@ from typing import Any, Final, Literal, Self, get_args
 from pear.equivariant.linear import SYMMETRIES, Symmetry
 from pear.errors import InputError, did_you_mean
 from pear.sphere.windows import SHIFTS, Shift, TokenGrid
-from pear.variables import PUBLISHED, Layout
+from pear.variables import PUBLISHED, Kind, Layout
 
 Padding = Literal["published", "top"]
+Mirror = Literal["signed", "unsigned"]
 FORCINGS: Final[dict[str, int]] = {
     "sin_latitude": -1,
     "orography": 1,
@@ -66,6 +67,9 @@ class PearConfig:
         says.
     forcings
         Names from :data:`FORCINGS`, in the order of the forcing's channels.
+    mirror
+        ``signed``: northward winds change sign under the mirror, as they do. ``unsigned``: they do
+        not, which is wrong and serves as a control in comparisons.
     depth_embedding
         Add a learnt vector for each depth, so that the network knows the level.
     step_hours
@@ -92,6 +96,7 @@ class PearConfig:
     residual: bool = True
     forcings: tuple[str, ...] = ()
     depth_embedding: bool = True
+    mirror: Mirror = "signed"
     step_hours: int = 24
 
     def __post_init__(self) -> None:
@@ -144,6 +149,11 @@ class PearConfig:
         nside = self.nside // math.isqrt(self.patch)
         return TokenGrid(nside, 1 + self.upper_depths, self.window, joined=self.joined_windows)
 
+    def signs(self, kind: Kind) -> tuple[int, ...]:
+        """Sign of each channel under the mirror that the network keeps."""
+        signs = self.layout.mirror_signs(kind)
+        return signs if self.mirror == "signed" else (1,) * len(signs)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them."""
         return dataclasses.asdict(self)
@@ -170,7 +180,12 @@ class PearConfig:
         return cls(**given)
 
     def _check_names(self) -> None:
-        choices = {"shift": SHIFTS, "symmetry": SYMMETRIES, "padding": get_args(Padding)}
+        choices = {
+            "shift": SHIFTS,
+            "symmetry": SYMMETRIES,
+            "padding": get_args(Padding),
+            "mirror": get_args(Mirror),
+        }
         for name, known in choices.items():
             value = getattr(self, name)
             if value not in known:

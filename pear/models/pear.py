@@ -50,8 +50,8 @@ class Pear(nn.Module):
             self.recover_upper.zero()
 
     def _build_doors(self, config: PearConfig) -> None:
-        symmetry, patch, layout = config.symmetry, config.patch, config.layout
-        surface, upper = layout.mirror_signs("surface"), layout.mirror_signs("upper")
+        symmetry, patch = config.symmetry, config.patch
+        surface, upper = config.signs("surface"), config.signs("upper")
         levels, width = LEVELS_IN_PATCH, config.embed
         self.embed_surface = PatchEmbed(symmetry, surface, 1, patch, width)
         self.embed_upper = PatchEmbed(symmetry, upper, levels, patch, width)

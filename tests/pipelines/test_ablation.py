@@ -1,0 +1,107 @@
+"""An ablation in the small: equal cost, resumption, and what its table says."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pear.errors import InputError
+from pear.metrics import ScoreSums, bootstrap
+from pear.metrics.bootstrap import bootstrap_seeds
+from pear.models.config import PearConfig
+from pear.variables import Layout
+from pipelines import ablation
+from pipelines.ablation_table import rows, write_table
+from pipelines.climatology import build
+from pipelines.store import AnalysisWriter
+
+NSIDE = 8
+LAYOUT = Layout(("2m_temperature",), ("geopotential",), (850, 500))
+DAY = np.timedelta64(86_400, "s")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> ablation.Study:
+    folder = tmp_path_factory.mktemp("ablation")
+    days = 366
+    times = np.datetime64("2001-01-01", "s") + DAY * np.arange(days)
+    rng = np.random.default_rng(1)
+    fields = rng.normal(size=(days, 3, 12 * NSIDE**2))
+    fields = np.array([280.0, 14_000.0, 55_000.0])[:, None] + fields * [[2.0], [90.0], [150.0]]
+    with AnalysisWriter(folder / "a.zarr", LAYOUT, NSIDE) as writer:
+        writer.append(times, fields[:, :1], fields[:, 1:].reshape(days, 1, 2, -1))
+    build(folder / "a.zarr", folder / "c.zarr", harmonics=1)
+    return ablation.Study(
+        folder / "a.zarr", folder / "c.zarr", ("2001-01-01", "2001-02-09"),
+        ("2001-02-10", "2001-02-25"), every=3, days=2, minutes=0.005, seeds=(0, 1),
+        arms=("patch4",), embed=64, batch=2,
+    )  # fmt: skip
+
+
+def test_arms_differ_in_one_choice_and_parameters_can_be_matched() -> None:
+    base = ablation.config_of(ablation.BASE, 16, 128)
+    assert base == PearConfig.small(16, embed=128, heads=(4, 8, 8, 4))
+    wanted = ablation.parameters(base)
+    for name in ("c4h", "head8", "patch4"):
+        width = ablation.matched_width(name, 16, wanted)
+        other = ablation.parameters(ablation.config_of(name, 16, width))
+        assert other == pytest.approx(wanted, rel=0.15)
+    wrong = ablation.config_of("wrong_mirror", 16, 128)
+    assert set(wrong.signs("upper")) == {1} != set(base.signs("upper"))
+    with pytest.raises(InputError, match="no arm 'c4'"):
+        ablation.Study(Path("a"), Path("c"), ("2000", "2001"), ("2002", "2003"), arms=("c4",))
+
+
+def test_a_study_is_done_once_and_goes_on(study: ablation.Study, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    plan = ablation.run(study, folder, ("time",))
+    assert plan["time"]["patch4"]["steps"] >= 1
+    made = {p: p.stat().st_mtime_ns for p in folder.rglob("sums.npz")}
+    assert len(made) == 4
+    again = folder / "time/patch4/seed1/sums.npz"
+    again.unlink()
+    assert ablation.run(study, folder, ("time",)) == plan
+    assert again.exists()
+    assert all(p.stat().st_mtime_ns == t for p, t in made.items() if p != again)
+    found = rows(study, folder, plan)
+    base = [row for row in found if row.arm == ablation.BASE]
+    assert {row.field for row in found} == {"z500", "t2m"}
+    assert all(row.difference == 0.0 and row.seeds == 2 for row in base)
+    assert all(row.low <= row.difference <= row.high for row in found)
+    with write_table(found, folder).open() as file:
+        assert len(list(csv.DictReader(file))) == len(found)
+    other = json.loads((folder / "plan.json").read_text())
+    other["study"]["days"] = 9
+    (folder / "plan.json").write_text(json.dumps(other))
+    with pytest.raises(InputError, match="another study"):
+        ablation.run(study, folder, ("time",))
+
+
+def test_intervals_over_one_seed_are_those_over_init_times_and_widen_with_more() -> None:
+    rng = np.random.default_rng(0)
+    inits = np.datetime64("2001-01-01", "s") + 5 * DAY * np.arange(30)
+
+    def table(offset: float) -> ScoreSums:
+        sums = ScoreSums(inits, np.array([DAY]), (("2m_temperature", None),))
+        for init in inits:
+            truth = rng.normal(size=(1, 50))
+            error = offset + 0.1 * rng.normal(size=(1, 50))
+            sums.add(init, DAY, truth + error, truth, np.zeros((1, 50)))
+        return sums
+
+    one, two = table(1.0), table(2.0)
+    score, interval = bootstrap_seeds([one], "rmse")
+    plain = bootstrap(one, "rmse")
+    assert score[0, 0, 0] == pytest.approx(1.0, abs=0.05)
+    np.testing.assert_allclose([interval.low, interval.high], [plain.low, plain.high])
+    _, wide = bootstrap_seeds([one, two], "rmse")
+    assert (wide.low < 1.05, wide.high > 1.95) == (True, True)
+    gap, far = bootstrap_seeds([two], "rmse", [one])
+    assert gap[0, 0, 0] == pytest.approx(1.0, abs=0.05)
+    assert far.excludes_zero.all()
+    with pytest.raises(ValueError, match="not pooled"):
+        bootstrap_seeds([one], "acc_per_init")
