@@ -35,8 +35,8 @@ from pipelines.training_data import open_source
 
 BASE: Final = "ring_rotation"
 AXES: Final = ("time", "parameters")
-_ROUNDS: Final = 3
-_TIMED_STEPS: Final = 10
+ROUNDS: Final = 3
+TIMED_STEPS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,10 @@ def matched_width(arm: str, nside: int, wanted: int, layout: Layout = PUBLISHED)
 
 def make_plan(study: Study, samples: Samples, folder: Path) -> dict[str, Any]:
     """Width, parameters, step time and steps of every arm on both axes."""
-    nside, layout = samples.source.nside, samples.source.layout
+    _, layout, nside = stored_layout(study.store)
     configs = {name: config_of(name, nside, study.embed, layout) for name in study.arms}
     seconds: dict[str, float] = dict.fromkeys(study.arms, float("inf"))
-    for _ in range(_ROUNDS):  # by turns, so that what else the machine does meets all alike
+    for _ in range(ROUNDS):  # by turns, so that what else the machine does meets all alike
         for name, config in configs.items():
             took = _step_seconds(study, name, config, samples, folder)
             seconds[name] = min(seconds[name], took)
@@ -190,16 +190,20 @@ def _settings(study: Study, arm: str, steps: int, seed: int) -> TrainingConfig:
 def _step_seconds(
     study: Study, arm: str, config: PearConfig, samples: Samples, folder: Path
 ) -> float:  # fmt: skip
-    """Seconds of one optimiser step, without the first."""
     network, normaliser = build_network(config, samples, None, study.store)
     scratch = folder / "timing" / arm
-    log = scratch / "train.jsonl"
+    settings = _settings(study, arm, TIMED_STEPS, 0)
+    return timed(Trainer(network, normaliser, samples, None, settings, scratch))
+
+
+def timed(trainer: Trainer) -> float:
+    """Seconds of one optimiser step of a trainer of :data:`TIMED_STEPS`, without the first."""
+    log = trainer.journal.log
     log.unlink(missing_ok=True)
-    settings = _settings(study, arm, _TIMED_STEPS, 0)
-    Trainer(network, normaliser, samples, None, settings, scratch).run()
+    trainer.run()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     at = {line["step"]: line["seconds"] for line in lines if line["event"] == "step"}
-    return float((at[_TIMED_STEPS] - at[1]) / (_TIMED_STEPS - 1))
+    return float((at[TIMED_STEPS] - at[1]) / (TIMED_STEPS - 1))
 
 
 def run(

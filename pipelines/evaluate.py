@@ -94,7 +94,7 @@ def evaluate_model(
     batch: int = 4,
     device: str = "cpu",
     members: int = 0,
-    amplitude: float = 0.1,
+    amplitude: float = 0.15,
     plots: bool = True,
     client: Any = None,
     tick: Tick | None = None,
@@ -121,7 +121,8 @@ def evaluate_model(
     device
         Where the model runs.
     members, amplitude
-        Verify an ensemble too: its size, and its initial perturbations over climatology's spread.
+        Verify an ensemble too: its size, and its perturbations at the start and after every step
+        over climatology's spread.
     plots
         Draw the pictures too.
     client

@@ -15,6 +15,7 @@ from pear import __version__
 from pear.cli import (
     bench,
     bench_ablation,
+    bench_peer,
     bench_rollout,
     demo,
     doctor,
@@ -58,8 +59,8 @@ def _root(
 
 
 for _verb in (
-    bench, bench_ablation, bench_rollout, demo, doctor, evaluate, forecast, import_checkpoint,
-    ingest, inspect, keys, models, runs, schedule, serve, simulate, train,
+    bench, bench_ablation, bench_peer, bench_rollout, demo, doctor, evaluate, forecast,
+    import_checkpoint, ingest, inspect, keys, models, runs, schedule, serve, simulate, train,
 ):  # fmt: skip
     _verb.register(app)
 

@@ -48,8 +48,8 @@ def ablation(
 
     keep_memory()
     study = rooms.Study(
-        store, climatology, _span(period, "--period"), _span(test, "--test"), every, days,
-        minutes, _numbers(seeds), tuple(arms.split(",")) if arms else tuple(rooms.ARMS), embed,
+        store, climatology, span(period, "--period"), span(test, "--test"), every, days,
+        minutes, numbers(seeds), tuple(arms.split(",")) if arms else tuple(rooms.ARMS), embed,
     )  # fmt: skip
     chosen = tuple(axes.split(","))
     if not set(chosen) <= set(rooms.AXES):
@@ -64,14 +64,16 @@ def ablation(
         emit_json({"table": str(path), "rows": [asdict(row) for row in found]})
 
 
-def _span(text: str, option: str) -> tuple[str, str]:
+def span(text: str, option: str) -> tuple[str, str]:
+    """Read A..B as two ISO times."""
     first, dots, last = text.partition("..")
     if not dots:
         raise InputError(f"{option} {text!r} is no period", field=option, hint="write A..B")
     return str(parse_time(first, option)), str(parse_time(last, option))
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def numbers(text: str) -> tuple[int, ...]:
+    """Read seeds: whole numbers with commas between."""
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:

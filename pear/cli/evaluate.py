@@ -52,8 +52,8 @@ def evaluate(
         int, typer.Option(min=0, help="Score an ensemble of so many members too.")
     ] = 0,
     amplitude: Annotated[
-        float, typer.Option(help="Its initial perturbations, over climatology's spread.")
-    ] = 0.1,
+        float, typer.Option(help="Its perturbations at each step, over climatology's spread.")
+    ] = 0.15,
     workers: Annotated[
         int, typer.Option(min=1, help="Worker processes that share the init times.")
     ] = 1,

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pear.calendar import utc, year_phase
 from pear.equivariant.block import Block, earth_block
 from pear.equivariant.linear import norm
 from pear.equivariant.patch import PatchEmbed, PatchExpand, PatchMerge, PatchRecover
 from pear.equivariant.shift import WindowShift, from_windows, to_windows
 from pear.models.config import FORCINGS, LEVELS_IN_PATCH, PearConfig
-from pear.normalise import Normaliser
-from pear.sphere.grid import cells_of_nside, centres
+from pear.models.forced import ForcedNetwork
+from pear.sphere.grid import centres
 from pear.sphere.windows import TokenGrid
 
-STATIC = ("orography", "land_fraction")
-_METRES_PER_UNIT = 1000.0
 
-
-class Pear(nn.Module):
+class Pear(ForcedNetwork):
     """One step of the weather: standardised fields in, standardised fields out.
 
     Linear embedding of patches, a stage of blocks, merging, two stages of twice the width,
@@ -35,16 +28,14 @@ class Pear(nn.Module):
         The settings.
     """
 
-    sin_latitude: Tensor
-    surface_step_scale: Tensor
-    upper_step_scale: Tensor
+    config: PearConfig
 
     def __init__(self, config: PearConfig) -> None:
         super().__init__()
         self.config, self.grid = config, config.grid
         self._build_doors(config)
         self._build_trunk(config)
-        self._build_fields(config)
+        self.build_fields(centres(config.nside)[0])
         if config.residual:
             self.recover_surface.zero()
             self.recover_upper.zero()
@@ -79,19 +70,6 @@ class Pear(nn.Module):
         self.merge = PatchMerge(symmetry, fine, outer, inner)
         self.norm = norm(symmetry, inner)
         self.expand = PatchExpand(symmetry, fine, inner, outer)
-
-    def _build_fields(self, config: PearConfig) -> None:
-        sine = np.sin(np.radians(centres(config.nside)[0]))
-        self.register_buffer("sin_latitude", torch.from_numpy(sine).float(), persistent=False)
-        for name in STATIC:
-            if name in config.forcings:
-                unset = torch.full((cells_of_nside(config.nside),), torch.nan)
-                self.register_buffer(name, unset)
-        if config.residual:
-            layout = config.layout
-            upper = torch.ones(len(layout.upper), len(layout.levels))
-            self.register_buffer("surface_step_scale", torch.ones(len(layout.surface)))
-            self.register_buffer("upper_step_scale", upper)
 
     def forward(
         self, surface: Tensor, upper: Tensor, forcing: Tensor | None = None
@@ -129,81 +107,6 @@ class Pear(nn.Module):
             torch.addcmul(surface, new_surface, self.surface_step_scale[:, None]),
             torch.addcmul(upper, new_upper, self.upper_step_scale[..., None]),
         )
-
-    def forcing(self, valid_time: Any) -> Tensor | None:
-        """Build the forcing at the times of the input states, or None if the model has none.
-
-        Parameters
-        ----------
-        valid_time
-            (batch,) ``datetime64``, UTC.
-
-        Returns
-        -------
-        Tensor
-            (batch, forcing, cell) in the order of ``config.forcings``: sine of latitude, orography
-            in km, land fraction, cosine and sine of the phase of the year.
-
-        Raises
-        ------
-        ValueError
-            If a static field was never set.
-        """
-        if not self.config.forcings:
-            return None
-        angle = torch.from_numpy(2 * np.pi * year_phase(utc(valid_time)))
-        shape = (len(angle), self.sin_latitude.numel())
-        seasons = {
-            "cos_year": angle.cos().to(self.sin_latitude),
-            "sin_year": angle.sin().to(self.sin_latitude),
-        }
-        rows = []
-        for name in self.config.forcings:
-            if name in seasons:
-                rows.append(seasons[name][:, None].expand(shape))
-                continue
-            field: Tensor = getattr(self, name)
-            if not bool(torch.isfinite(field).all()):
-                raise ValueError(f"static field {name} is not set; call set_static({name}=…)")
-            rows.append(field.expand(shape))
-        return torch.stack(rows, dim=1)
-
-    def set_static(self, **fields: Any) -> None:
-        """Set static fields: ``orography`` in metres, ``land_fraction`` in [0, 1], each (cell,).
-
-        Raises
-        ------
-        ValueError
-            If the model has no such forcing, or a field has the wrong shape or is not finite.
-        """
-        for name, values in fields.items():
-            if name not in STATIC or name not in self.config.forcings:
-                raise ValueError(
-                    f"the model has no static forcing {name!r}: {self.config.forcings}"
-                )
-            buffer: Tensor = getattr(self, name)
-            field = torch.as_tensor(np.asarray(values)).to(buffer)
-            if field.shape != buffer.shape or not bool(torch.isfinite(field).all()):
-                raise ValueError(
-                    f"{name} must be finite with shape {tuple(buffer.shape)}, "
-                    f"got shape {tuple(field.shape)}"
-                )
-            buffer.copy_(field / _METRES_PER_UNIT if name == "orography" else field)
-
-    def set_step_scale(self, normaliser: Normaliser) -> None:
-        """Scale a residual model's output by the spread of the change over one step.
-
-        ``step_scale`` = standard deviation of the change / standard deviation, by channel.
-
-        Raises
-        ------
-        ValueError
-            If the model is not residual.
-        """
-        if not self.config.residual:
-            raise ValueError("only a residual model has a step scale")
-        self.surface_step_scale.copy_(normaliser.surface_step_std / normaliser.surface_std)
-        self.upper_step_scale.copy_(normaliser.upper_step_std / normaliser.upper_std)
 
     def _embed(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> Tensor:
         padded = self.config.padded_levels

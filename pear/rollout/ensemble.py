@@ -9,6 +9,7 @@ import torch
 
 from pear.errors import InputError
 from pear.rollout.generator import Forecaster
+from pear.rollout.perturbation import parted
 from pear.state import State
 from pear.variables import Layout
 
@@ -27,6 +28,10 @@ class Ensemble:
         Number of members, at least 2.
     perturb
         Makes each member's initial state.
+    sustained
+        Also perturb each member after every step, at its own time. A network errs anew in each
+        step, and initial differences hardly grow in it: perturbed once, its members stay far
+        closer to each other than to what comes.
     name
         The word under which scores are filed.
 
@@ -42,6 +47,8 @@ class Ensemble:
         members: int,
         perturb: Perturb,
         name: str = "pear-ensemble",
+        *,
+        sustained: bool = False,
     ) -> None:
         if members < max(2, len(forecasters)):
             raise InputError(
@@ -57,6 +64,7 @@ class Ensemble:
         self.nside: int = first.nside
         self.step: np.timedelta64 = first.step
         self.members = members
+        self.sustained = sustained
         self._forecasters, self._perturb = tuple(forecasters), perturb
 
     def forecast(self, initial: State, steps: int) -> Iterator[State]:
@@ -80,12 +88,25 @@ class Ensemble:
             )
         count = len(self._forecasters)
         streams = [
-            forecaster.forecast(
-                joined([self._perturb(initial, m) for m in range(k, self.members, count)]), steps
-            )
+            self._stream(forecaster, initial, range(k, self.members, count), steps)
             for k, forecaster in enumerate(self._forecasters)
         ]
         return (joined(list(states)) for states in zip(*streams, strict=True))
+
+    def _stream(
+        self, forecaster: Forecaster, initial: State, numbers: Sequence[int], steps: int
+    ) -> Iterator[State]:  # fmt: skip
+        """The members with these numbers, on one forecaster."""
+        members = joined([self._perturb(initial, m) for m in numbers])
+        if not self.sustained:
+            yield from forecaster.forecast(members, steps)
+            return
+        for step in range(steps):
+            (members,) = forecaster.forecast(members, 1)
+            yield members
+            if step < steps - 1:
+                each = parted(members, [1] * len(numbers))
+                members = joined([self._perturb(s, m) for s, m in zip(each, numbers, strict=True)])
 
 
 def joined(states: Sequence[State]) -> State:

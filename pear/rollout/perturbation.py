@@ -61,7 +61,7 @@ def perturbed(
         surface, upper = _noise(initial, length_km, np.random.default_rng([seed, member]))
         surfaces.append(initial.surface + surface.to(like) * surface_amplitude.to(like)[:, None])
         uppers.append(initial.upper + upper.to(like) * upper_amplitude.to(like)[..., None])
-    upper = _humid(torch.cat(uppers), initial)
+    upper = not_below_zero(torch.cat(uppers), initial)
     times = np.repeat(initial.valid_time, members)
     return State(torch.cat(surfaces), upper, times, initial.layout)
 
@@ -79,7 +79,8 @@ def _noise(initial: State, length_km: float, random: np.random.Generator) -> tup
     return torch.from_numpy(surface)[None], torch.from_numpy(upper)[None]
 
 
-def _humid(upper: Tensor, initial: State) -> Tensor:
+def not_below_zero(upper: Tensor, initial: State) -> Tensor:
+    """Raise humidity (…, upper, level, cell) to zero, or to the initial state's where lower."""
     if "specific_humidity" in initial.layout.upper:
         channel = initial.layout.upper.index("specific_humidity")
         floor = initial.upper[:, channel].clamp(max=0)

@@ -48,8 +48,18 @@ def bilinear_to_healpix(grid: LatLonGrid, nside: int, vector: bool = False) -> s
     ValueError
         If the grid does not cover the globe.
     """
+    return _bilinear(grid, *healpix.centres(nside), vector)
+
+
+@lru_cache(maxsize=_CACHED)
+def bilinear_between(grid: LatLonGrid, other: LatLonGrid, vector: bool = False) -> sparse.csr_array:
+    """Weights of bilinear interpolation to another regular grid; as :func:`bilinear_to_healpix`."""
+    north, east = np.meshgrid(other.lat, other.lon, indexing="ij")
+    return _bilinear(grid, north.ravel(), east.ravel(), vector)
+
+
+def _bilinear(grid: LatLonGrid, lat: Floats, lon: Floats, vector: bool) -> sparse.csr_array:
     grid.require_global()
-    lat, lon = healpix.centres(nside)
     j, fx = _column(grid, lon)
     up, fy = _row(grid, lat)
     columns = grid.columns

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pear.models.config import FORCINGS
-from pear.models.pear import Pear
+from pear.errors import InputError
+from pear.models.config import FORCINGS, PearConfig
+from pear.models.forced import ForcedNetwork
 from pear.normalise import Normaliser
 from pear.sphere.symmetry import C4H, permutation
 from pear.training.source import Array, Samples
@@ -105,7 +106,7 @@ class Maker:
         Standardises; on the device where the batch is wanted.
     """
 
-    def __init__(self, model: Pear, normaliser: Normaliser) -> None:
+    def __init__(self, model: ForcedNetwork, normaliser: Normaliser) -> None:
         self.model, self.normaliser = model, normaliser
         self.device = normaliser.surface_mean.device
         self._signs = [FORCINGS[name] for name in model.config.forcings]
@@ -140,8 +141,18 @@ class Maker:
 
         Northward wind and the forcings that are odd under the mirror change sign with it; land
         and mountains move along, so that the moved sample is as true as the given one.
+
+        Raises
+        ------
+        InputError
+            If the network is not on HEALPix.
         """
-        layout, nside = self.model.config.layout, self.model.config.nside
+        config = self.model.config
+        if not isinstance(config, PearConfig):
+            raise InputError(
+                "only networks on HEALPix can be augmented by C4h", field="augmentation"
+            )
+        layout, nside = config.layout, config.nside
         chosen = np.random.default_rng([seed, number]).integers(len(C4H), size=len(batch.surface))
         parts: list[list[Tensor]] = [[], [], []]
         for index, element in enumerate(C4H[i] for i in chosen):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pear.errors import InputError
-from pear.models.pear import Pear
+from pear.models.forced import ForcedNetwork
 from pear.normalise import Normaliser
 from pear.training.batch import Batch, Maker, Prefetch
 from pear.training.config import TrainingConfig
@@ -76,8 +76,9 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Pear, normaliser: Normaliser, train: Samples, validation: Samples | None,
-        config: TrainingConfig, folder: Path, tick: Progress | None = None,
+        self, model: ForcedNetwork, normaliser: Normaliser, train: Samples,
+        validation: Samples | None, config: TrainingConfig, folder: Path,
+        tick: Progress | None = None,
     ) -> None:  # fmt: skip
         self.model, self.normaliser, self.config = model, normaliser, config
         self.train, self.validation, self.tick = train, validation, tick
@@ -305,7 +306,7 @@ class Trainer:
         self.journal.write("resume", step=self.step)
 
 
-def _groups(model: Pear, weight_decay: float) -> list[dict[str, Any]]:
+def _groups(model: ForcedNetwork, weight_decay: float) -> list[dict[str, Any]]:
     """Decay matrices only: norms, biases and position biases are scales, not directions."""
     matrices = [p for n, p in model.named_parameters() if p.ndim >= 2 and "position" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim < 2 or "position" in n]

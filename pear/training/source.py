@@ -18,16 +18,11 @@ ONE_DAY = np.timedelta64(86_400, "s")
 
 
 class StateSource(Protocol):
-    """States of the atmosphere by index, in physical units; read lazily or held in memory."""
+    """States by index, in physical units, on any grid; read lazily or held in memory."""
 
     @property
     def layout(self) -> Layout:
         """Channels of the states."""
-        ...
-
-    @property
-    def nside(self) -> int:
-        """HEALPix resolution of the states."""
         ...
 
     @property

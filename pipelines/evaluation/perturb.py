@@ -9,6 +9,7 @@ import numpy as np
 from pear.calendar import Times, year_phase
 from pear.errors import InputError
 from pear.rollout import state_of
+from pear.rollout.perturbation import not_below_zero
 from pear.state import State
 from pipelines.evaluation.truth import Analysis
 
@@ -18,7 +19,7 @@ _SEASON = 30 / 365.2425
 
 @dataclass(frozen=True)
 class PastDifferences:
-    """Add amplitude · (x(t₁) − x(t₂)) / √2 of two random past times to an initial state.
+    """Add amplitude · (x(t₁) − x(t₂)) / √2 of two random past times to a state.
 
     Random field perturbations (Magnusson et al. 2009, doi 10.1111/j.1600-0870.2009.00385.x):
     differences of states of one season are as large as climatology's spread and as balanced as
@@ -77,7 +78,7 @@ class PastDifferences:
         )
         return State(
             initial.surface + step.surface.to(initial.surface),
-            initial.upper + step.upper.to(initial.upper),
+            not_below_zero(initial.upper + step.upper.to(initial.upper), initial),
             initial.valid_time,
             layout,
         )

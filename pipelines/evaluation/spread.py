@@ -47,7 +47,7 @@ class Sources:
     members
         Members of an ensemble that is verified as well; 0 for none.
     amplitude
-        Size of its initial perturbations over climatology's spread.
+        Size of its perturbations over climatology's spread, at the start and after every step.
     """
 
     analysis: Path
@@ -56,7 +56,7 @@ class Sources:
     runs: tuple[Path, ...] = ()
     device: str = "cpu"
     members: int = 0
-    amplitude: float = 0.1
+    amplitude: float = 0.15
 
     def ensemble(
         self, forecaster: Forecaster, analysis: Analysis, first_init: np.datetime64
@@ -73,7 +73,7 @@ class Sources:
         if self.model is None:
             raise InputError("finished forecasts make no ensemble", field="--members")
         perturb = PastDifferences.before(analysis, first_init, self.amplitude)
-        return Ensemble([forecaster], self.members, perturb)
+        return Ensemble([forecaster], self.members, perturb, sustained=True)
 
     def open(self) -> tuple[Forecaster, Analysis, Climatology]:
         """Open the forecaster and, on its channels and grid, truth and climatology.

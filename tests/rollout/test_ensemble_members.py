@@ -42,6 +42,14 @@ def test_members_start_apart_and_step_together() -> None:
         np.testing.assert_array_equal(state.surface[:, 0, 0].numpy(), [280, 281, 282, 283])
 
 
+def test_sustained_perturbations_add_up_step_by_step() -> None:
+    ensemble = Ensemble([Persistence(LAYOUT, 2), Persistence(LAYOUT, 2)], 4, warmer, sustained=True)
+    for k, state in enumerate(ensemble.forecast(start(), 3), 1):
+        np.testing.assert_array_equal(state.valid_time, np.repeat(start().valid_time + k * DAY, 4))
+        found = sorted(state.surface[:, 0, 0].tolist())
+        assert found == [280.0, 280.0 + k, 280.0 + 2 * k, 280.0 + 3 * k]
+
+
 def test_members_are_dealt_out_to_models_in_turn() -> None:
     ensemble = Ensemble([Persistence(LAYOUT, 2), Doubling(LAYOUT, 2)], 5, warmer)
     *_, last = ensemble.forecast(start(), 2)

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from pear.errors import InputError
-from pipelines.sources.simulate import recipe, run
+from pipelines.sources.simulate import recipe
 from pipelines.sources.simulate.recipe import Floats
 
 SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10, 11)}
@@ -106,52 +106,8 @@ def describe(climate: Climate, levels: Floats) -> dict[str, Any]:
     return found
 
 
-def error_doubling(restart: Path, days: int = 24, seed: int = 1) -> dict[str, Any]:
-    """Run twins that differ by the rounding of an analysis and time the growth of their distance.
-
-    Parameters
-    ----------
-    restart
-        State that both start from; one is disturbed by noise of 0.2 K in temperature.
-    days
-        Length of the twin run.
-    seed
-        Of the noise.
-
-    Returns
-    -------
-    dict
-        Distance of the 500 hPa height by day (m), and the doubling time between 10 and 50 m (days).
-    """
-    from pipelines.sources.simulate import compiled, dynamics, output
-
-    compiled.use_cache()
-    date, arrays = run.read_restart(restart)
-    engine = dynamics.Engine()
-    diagnosis = output.Diagnosis(engine, 3.75)
-    noise = np.random.default_rng(seed).standard_normal((engine.sigma.size, *engine.lat.shape))
-    modal = np.asarray(engine.grid.clip_wavenumbers(engine.grid.to_modal(0.2 * noise)))
-    disturbed = {**arrays, "temperature": arrays["temperature"] + modal.astype(np.float32)}
-    twins = [dynamics.unpack(arrays), dynamics.unpack(disturbed)]
-    weight = np.cos(np.radians(diagnosis.lat))[:, None]
-    apart = []
-    for _ in range(days + 1):
-        heights = [np.asarray(diagnosis.fields(twin)[1][0, 5]) / recipe.GRAVITY for twin in twins]
-        square = (heights[0] - heights[1]) ** 2
-        apart.append(float(np.sqrt((square * weight).mean() / weight.mean())))
-        twins = [engine.day(twin, run.day_of_year(date)) for twin in twins]
-        date += run.DAY
-    growth = np.array(apart)
-    inside = np.flatnonzero((growth > 5.0) & (growth < 50.0))
-    doubling = None
-    if inside.size > 2:
-        slope = np.polyfit(inside, np.log2(growth[inside]), 1)[0]
-        doubling = round(float(1.0 / slope), 2) if slope > 0 else None
-    return {"z500_distance_m": [round(v, 2) for v in apart], "doubling_days": doubling}
-
-
 def write_report(
-    files: Sequence[Path], out: Path, tick: Any = None, restart: Path | None = None
+    files: Sequence[Path], out: Path, tick: Any = None, restarts: Sequence[Path] = ()
 ) -> dict[str, Any]:
     """Describe the climate of monthly files in ``climate.json`` and pictures.
 
@@ -163,8 +119,9 @@ def write_report(
         Folder of the report.
     tick
         Called after each file.
-    restart
-        If given, twins start from it to time the doubling of errors (needs JAX).
+    restarts
+        Twins start from each of them, to time the growth of errors and to find how far ahead this
+        weather can be foretold at all (needs JAX).
 
     Raises
     ------
@@ -187,8 +144,10 @@ def write_report(
     if climate is None:
         raise InputError("no simulated files to report on", field="--out")
     found = describe(climate, levels)
-    if restart is not None:
-        found["twins"] = error_doubling(restart)
+    if restarts:
+        from pipelines.sources.simulate.twins import run_twins
+
+        found["twins"] = run_twins(restarts, climate, tick=tick)
     (out / "climate.json").write_text(json.dumps(found, indent=2) + "\n")
     from pipelines.sources.simulate.pictures import draw
 

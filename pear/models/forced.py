@@ -1,0 +1,140 @@
+"""What every network of one step shares: the fields that drive it, and the scale of its step."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pear.calendar import utc, year_phase
+from pear.normalise import Normaliser
+from pear.variables import Layout
+
+STATIC: Final = ("orography", "land_fraction")
+_METRES_PER_UNIT: Final = 1000.0
+
+
+class NetworkConfig(Protocol):
+    """Settings that the training and the roll-out need of any network."""
+
+    @property
+    def layout(self) -> Layout:
+        """Channels."""
+        ...
+
+    @property
+    def forcings(self) -> tuple[str, ...]:
+        """Names from :data:`pear.models.config.FORCINGS`."""
+        ...
+
+    @property
+    def residual(self) -> bool:
+        """Whether the output is the state plus a scaled step."""
+        ...
+
+
+class ForcedNetwork(nn.Module):
+    """A network of one step on points of any grid, called as (surface, upper, forcing).
+
+    Attributes
+    ----------
+    config
+        The settings.
+    """
+
+    config: NetworkConfig
+    sin_latitude: Tensor
+    surface_step_scale: Tensor
+    upper_step_scale: Tensor
+
+    def build_fields(self, lat: npt.NDArray[np.float64]) -> None:
+        """Register the fields that ``config`` names, at points of these latitudes in degrees."""
+        config = self.config
+        sine = np.sin(np.radians(lat))
+        self.register_buffer("sin_latitude", torch.from_numpy(sine).float(), persistent=False)
+        for name in STATIC:
+            if name in config.forcings:
+                self.register_buffer(name, torch.full((lat.size,), torch.nan))
+        if config.residual:
+            layout = config.layout
+            upper = torch.ones(len(layout.upper), len(layout.levels))
+            self.register_buffer("surface_step_scale", torch.ones(len(layout.surface)))
+            self.register_buffer("upper_step_scale", upper)
+
+    def forcing(self, valid_time: Any) -> Tensor | None:
+        """Build the forcing at the times of the input states, or None if the model has none.
+
+        Parameters
+        ----------
+        valid_time
+            (batch,) ``datetime64``, UTC.
+
+        Returns
+        -------
+        Tensor
+            (batch, forcing, cell) in the order of ``config.forcings``: sine of latitude, orography
+            in km, land fraction, cosine and sine of the phase of the year.
+
+        Raises
+        ------
+        ValueError
+            If a static field was never set.
+        """
+        if not self.config.forcings:
+            return None
+        angle = torch.from_numpy(2 * np.pi * year_phase(utc(valid_time)))
+        shape = (len(angle), self.sin_latitude.numel())
+        seasons = {
+            "cos_year": angle.cos().to(self.sin_latitude),
+            "sin_year": angle.sin().to(self.sin_latitude),
+        }
+        rows = []
+        for name in self.config.forcings:
+            if name in seasons:
+                rows.append(seasons[name][:, None].expand(shape))
+                continue
+            field: Tensor = getattr(self, name)
+            if not bool(torch.isfinite(field).all()):
+                raise ValueError(f"static field {name} is not set; call set_static({name}=…)")
+            rows.append(field.expand(shape))
+        return torch.stack(rows, dim=1)
+
+    def set_static(self, **fields: Any) -> None:
+        """Set static fields: ``orography`` in metres, ``land_fraction`` in [0, 1], each (cell,).
+
+        Raises
+        ------
+        ValueError
+            If the model has no such forcing, or a field has the wrong shape or is not finite.
+        """
+        for name, values in fields.items():
+            if name not in STATIC or name not in self.config.forcings:
+                raise ValueError(
+                    f"the model has no static forcing {name!r}: {self.config.forcings}"
+                )
+            buffer: Tensor = getattr(self, name)
+            field = torch.as_tensor(np.asarray(values)).to(buffer)
+            if field.shape != buffer.shape or not bool(torch.isfinite(field).all()):
+                raise ValueError(
+                    f"{name} must be finite with shape {tuple(buffer.shape)}, "
+                    f"got shape {tuple(field.shape)}"
+                )
+            buffer.copy_(field / _METRES_PER_UNIT if name == "orography" else field)
+
+    def set_step_scale(self, normaliser: Normaliser) -> None:
+        """Scale a residual model's output by the spread of the change over one step.
+
+        ``step_scale`` = standard deviation of the change / standard deviation, by channel.
+
+        Raises
+        ------
+        ValueError
+            If the model is not residual.
+        """
+        if not self.config.residual:
+            raise ValueError("only a residual model has a step scale")
+        self.surface_step_scale.copy_(normaliser.surface_step_std / normaliser.surface_std)
+        self.upper_step_scale.copy_(normaliser.upper_step_std / normaliser.upper_std)

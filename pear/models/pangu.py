@@ -1,0 +1,265 @@
+"""The lat-lon peer: Pangu-Weather's network from the same core, on a regular grid.
+
+Bi et al. (2022, arXiv 2211.02556) as the published comparison with PEAR uses it (arXiv 2505.17720):
+patches of (2, 4, 4), windows of (2, 6, 12) tokens shifted by half, periodic in longitude and masked
+at the poles, an Earth-specific bias for each row and level of windows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pear.equivariant.block import Block
+from pear.equivariant.linear import linear, norm
+from pear.equivariant.patch import PatchEmbed, PatchRecover
+from pear.errors import InputError
+from pear.models.config import FORCINGS, LEVELS_IN_PATCH
+from pear.models.forced import ForcedNetwork
+from pear.models.pangu_windows import LatLonAttention, LatLonWindows
+from pear.sphere.latlon import LatLonGrid, global_grid
+from pear.variables import PUBLISHED, Layout
+
+PATCH_SIDE = 4
+
+
+@dataclass(frozen=True)
+class PanguConfig:
+    """Everything that determines a peer but its weights.
+
+    Attributes
+    ----------
+    rows, columns
+        Of the grid, from pole to pole and once round.
+    layout
+        Variables and levels, in order.
+    embed, depths, heads, mlp_ratio
+        As in :class:`pear.models.config.PearConfig`.
+    masks
+        Constant surface channels; zeros in the published comparison, where they count as
+        parameters only.
+    drop_path
+        Probability of dropping the last block's branches in training; it rises from 0.
+    residual, forcings, step_hours
+        As in :class:`pear.models.config.PearConfig`.
+
+    Raises
+    ------
+    InputError
+        If the grid is too small or the heads do not divide the features.
+    """
+
+    rows: int = 157
+    columns: int = 314
+    layout: Layout = field(default=PUBLISHED)
+    embed: int = 48
+    depths: tuple[int, ...] = (2, 6, 6, 2)
+    heads: tuple[int, ...] = (6, 12, 12, 6)
+    mlp_ratio: int = 4
+    masks: int = 3
+    drop_path: float = 0.2
+    residual: bool = False
+    forcings: tuple[str, ...] = ()
+    step_hours: int = 24
+
+    def __post_init__(self) -> None:
+        for name in ("depths", "heads", "forcings"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.rows < 2 * PATCH_SIDE or self.columns < 2 * PATCH_SIDE:
+            raise InputError(
+                f"a grid of {self.rows} x {self.columns} is too small for patches of 4 x 4",
+                field="rows",
+            )
+        for stage, heads in enumerate(self.heads):
+            if self.width(stage) % heads:
+                raise InputError(
+                    f"heads[{stage}] = {heads} does not divide {self.width(stage)} features",
+                    field="heads",
+                )
+
+    @classmethod
+    def like(cls, nside: int, **changes: Any) -> Self:
+        """Build the peer of a HEALPix resolution: as many points as 12·nside² cells.
+
+        ERA5's 721 x 1440 points are thinned by the same factor in both directions.
+        """
+        thin = math.sqrt(1440 * 721 / (12 * nside**2))
+        settings = {"rows": math.ceil(721 / thin), "columns": math.ceil(1440 / thin)}
+        return cls(**{**settings, **changes})
+
+    @property
+    def grid(self) -> LatLonGrid:
+        """The points, north first; the columns go evenly round."""
+        return global_grid(self.rows, self.columns)
+
+    @property
+    def upper_depths(self) -> int:
+        """Pairs of levels, an odd number so that the surface makes it even."""
+        pairs = -(-len(self.layout.levels) // LEVELS_IN_PATCH)
+        return pairs + 1 - pairs % 2
+
+    def width(self, stage: int) -> int:
+        """Features of a stage 0…3."""
+        return self.embed * (2 if stage in (1, 2) else 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON can hold them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Self:
+        """Build from :meth:`to_dict`."""
+        given = dict(settings)
+        if isinstance(given.get("layout"), dict):
+            given["layout"] = Layout(**{k: tuple(v) for k, v in given["layout"].items()})
+        return cls(**given)
+
+
+class Pangu(ForcedNetwork):
+    """One step on a regular grid: standardised fields in, standardised fields out.
+
+    Fields are (batch, variable, point) and (batch, variable, level, point), points by row from
+    the north. Built with the default settings it has the 11 385 993 parameters of the published
+    comparison, with ``embed=192`` 33 696 777.
+    """
+
+    config: PanguConfig
+    order: Tensor
+    back: Tensor
+
+    def __init__(self, config: PanguConfig) -> None:
+        super().__init__()
+        self.config = config
+        tokens = (-(-config.rows // PATCH_SIDE), -(-config.columns // PATCH_SIDE))
+        self._build_patches(config, tokens)
+        self._build_doors(config)
+        fine = LatLonWindows(1 + config.upper_depths, *tokens)
+        coarse = LatLonWindows(fine.depths, -(-fine.rows // 2), -(-fine.columns // 2))
+        self.fine, self.coarse = fine, coarse
+        drops = np.linspace(0.0, config.drop_path, sum(config.depths)).tolist()
+        stages, done = [], 0
+        for stage, windows in enumerate((fine, coarse, coarse, fine)):
+            count = config.depths[stage]
+            stages.append(_stage(config, stage, windows, drops[done : done + count]))
+            done += count
+        self.stages = nn.ModuleList(stages)
+        outer, inner = config.width(0), config.width(1)
+        self.merge_norm, self.merge = (
+            norm("r", 4 * outer),
+            linear("r", 4 * outer, inner, bias=False),
+        )
+        self.expand = linear("r", inner, 4 * outer, bias=False)
+        self.expand_norm, self.mix = norm("r", outer), linear("r", outer, outer, bias=False)
+        north = np.repeat(config.grid.lat, config.columns)
+        self.build_fields(north)
+        if config.residual:
+            self.recover_surface.zero()
+            self.recover_upper.zero()
+
+    def _build_patches(self, config: PanguConfig, tokens: tuple[int, int]) -> None:
+        """Tables that bring the points of a patch side by side; what the patches lack is zero."""
+        rows, columns = config.rows, config.columns
+        index = np.full((tokens[0] * PATCH_SIDE, tokens[1] * PATCH_SIDE), rows * columns)
+        top = (index.shape[0] - rows) // 2
+        left = (index.shape[1] - columns) // 2
+        inside = (slice(top, top + rows), slice(left, left + columns))
+        index[inside] = np.arange(rows * columns).reshape(rows, columns)
+        cut = index.reshape(tokens[0], PATCH_SIDE, tokens[1], PATCH_SIDE).transpose(0, 2, 1, 3)
+        order = np.ascontiguousarray(cut).reshape(-1)
+        back = np.empty(rows * columns, dtype=np.int64)
+        held = order < rows * columns
+        back[order[held]] = np.flatnonzero(held)
+        self.register_buffer("order", torch.from_numpy(order), persistent=False)
+        self.register_buffer("back", torch.from_numpy(back), persistent=False)
+
+    def _build_doors(self, config: PanguConfig) -> None:
+        layout, cells, width = config.layout, PATCH_SIDE**2, config.embed
+        surface, upper = (1,) * len(layout.surface), (1,) * len(layout.upper)
+        levels = LEVELS_IN_PATCH
+        self.embed_surface = PatchEmbed("r", surface + (1,) * config.masks, 1, cells, width)
+        self.embed_upper = PatchEmbed("r", upper, levels, cells, width)
+        self.recover_surface = PatchRecover("r", surface, 1, cells, 2 * width)
+        self.recover_upper = PatchRecover("r", upper, levels, cells, 2 * width)
+        self.embed_forcing: PatchEmbed | None = None
+        if config.forcings:
+            signs = [FORCINGS[name] for name in config.forcings]
+            self.embed_forcing = PatchEmbed("r", signs, 1, cells, width, bias=False)
+
+    def forward(
+        self, surface: Tensor, upper: Tensor, forcing: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Advance standardised fields by one step; shapes kept.
+
+        Raises
+        ------
+        ValueError
+            If a forcing is missing.
+        """
+        if self.config.forcings and forcing is None:
+            raise ValueError(f"the model needs forcing {self.config.forcings}")
+        x = self._embed(surface, upper, forcing)
+        x = x.reshape(*x.shape[:2], self.fine.rows, self.fine.columns, -1)
+        x = skip = self.stages[0](x)
+        x = self.stages[2](self.stages[1](self._down(x)))
+        x = self.stages[3](self._up(x))
+        x = torch.cat([skip, x], dim=-1).flatten(2, 3)
+        new_surface = self.recover_surface(x[:, :1])[:, :, 0][..., self.back]
+        new_upper = self.recover_upper(x[:, 1:])[:, :, : upper.shape[2]][..., self.back]
+        if not self.config.residual:
+            return new_surface, new_upper
+        return (
+            torch.addcmul(surface, new_surface, self.surface_step_scale[:, None]),
+            torch.addcmul(upper, new_upper, self.upper_step_scale[..., None]),
+        )
+
+    def _embed(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> Tensor:
+        padded = LEVELS_IN_PATCH * self.config.upper_depths - upper.shape[2]
+        upper = nn.functional.pad(self._patched(upper), (0, 0, 0, padded))
+        zeros = surface.new_zeros(surface.shape[0], self.config.masks, surface.shape[2])
+        flat = self._patched(torch.cat([surface, zeros], dim=1))
+        x = torch.cat([self.embed_surface(flat[:, :, None]), self.embed_upper(upper)], dim=1)
+        if self.embed_forcing is not None and forcing is not None:
+            x = x + self.embed_forcing(self._patched(forcing)[:, :, None])
+        return x
+
+    def _patched(self, fields: Tensor) -> Tensor:
+        """Points in the order of patches, zeros where a patch reaches over the edge."""
+        return nn.functional.pad(fields, (0, 1))[..., self.order]
+
+    def _down(self, x: Tensor) -> Tensor:
+        """Four neighbouring tokens become one of twice the width."""
+        coarse = self.coarse
+        x = nn.functional.pad(
+            x, (0, 0, 0, 2 * coarse.columns - x.shape[3], 0, 2 * coarse.rows - x.shape[2])
+        )
+        x = x.reshape(*x.shape[:2], coarse.rows, 2, coarse.columns, 2, -1)
+        x = x.permute(0, 1, 2, 4, 3, 5, 6).flatten(4)
+        out: Tensor = self.merge(self.merge_norm(x))
+        return out
+
+    def _up(self, x: Tensor) -> Tensor:
+        """One token becomes four of half the width."""
+        x = self.expand(x).reshape(*x.shape[:4], 2, 2, -1).permute(0, 1, 2, 4, 3, 5, 6)
+        x = x.flatten(4, 5).flatten(2, 3)[:, :, : self.fine.rows, : self.fine.columns]
+        out: Tensor = self.mix(self.expand_norm(x))
+        return out
+
+
+def _stage(
+    config: PanguConfig, stage: int, windows: LatLonWindows, drops: list[float]
+) -> nn.Sequential:  # fmt: skip
+    width = config.width(stage)
+    blocks = [
+        Block(
+            LatLonAttention(windows, width, config.heads[stage], shifted=bool(index % 2)),
+            width, config.mlp_ratio, drop_path=drop,
+        )
+        for index, drop in enumerate(drops)
+    ]  # fmt: skip
+    return nn.Sequential(*blocks)

@@ -1,0 +1,160 @@
+"""Windows on a regular grid, their shift and mask, and attention with an Earth-specific bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pear.equivariant.attention import MASKED, WindowAttention, WindowMask, attend
+from pear.equivariant.linear import INIT_STD, linear
+
+WINDOW: Final = (2, 6, 12)
+"""Tokens of a window: depths, rows, columns."""
+SHIFT: Final = (1, 3, 6)
+
+
+@dataclass(frozen=True)
+class LatLonWindows:
+    """Tokens (depth, row, column) cut into windows; short sides are filled with zeros.
+
+    Attributes
+    ----------
+    depths, rows, columns
+        Tokens along each axis.
+    """
+
+    depths: int
+    rows: int
+    columns: int
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Windows along each axis."""
+        sizes = (self.depths, self.rows, self.columns)
+        return tuple(-(-n // w) for n, w in zip(sizes, WINDOW, strict=True))  # type: ignore[return-value]
+
+    @property
+    def types(self) -> int:
+        """Kinds of windows: one for each row and level of windows."""
+        return self.counts[0] * self.counts[1]
+
+    @property
+    def slots(self) -> int:
+        """Tokens in a window."""
+        return int(np.prod(WINDOW))
+
+    def cut(self, x: Tensor, shifted: bool) -> Tensor:
+        """Cut (batch, depth, row, column, feature) to (batch, type, window, slot, feature)."""
+        d, h, w = self.counts
+        full = (d * WINDOW[0], h * WINDOW[1], w * WINDOW[2])
+        lack = [size - have for size, have in zip(full, x.shape[1:4], strict=True)]
+        x = functional.pad(x, (0, 0, 0, lack[2], 0, lack[1], 0, lack[0]))
+        if shifted:
+            x = torch.roll(x, [-s for s in SHIFT], (1, 2, 3))
+        x = x.view(x.shape[0], d, WINDOW[0], h, WINDOW[1], w, WINDOW[2], -1)
+        return x.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(len(x), d * h, w, self.slots, x.shape[-1])
+
+    def join(self, x: Tensor, shifted: bool) -> Tensor:
+        """Undo :meth:`cut`."""
+        d, h, w = self.counts
+        x = x.view(x.shape[0], d, h, w, *WINDOW, -1).permute(0, 1, 4, 2, 5, 3, 6, 7)
+        x = x.reshape(len(x), d * WINDOW[0], h * WINDOW[1], w * WINDOW[2], x.shape[-1])
+        if shifted:
+            x = torch.roll(x, list(SHIFT), (1, 2, 3))
+        return x[:, : self.depths, : self.rows, : self.columns]
+
+    def mask(self) -> Tensor:
+        """What is added to the logits of shifted windows, (type, slot, slot).
+
+        Tokens that the shift brought over a pole or from the top to the ground must not meet; in
+        longitude the world goes round.
+        """
+        labels = np.zeros([n * w for n, w in zip(self.counts[:2], WINDOW[:2], strict=True)])
+        number = 0
+        for depth in _thirds(0):
+            for row in _thirds(1):
+                labels[depth, row] = number
+                number += 1
+        d, h, _ = self.counts
+        cut = labels.reshape(d, WINDOW[0], h, WINDOW[1]).transpose(0, 2, 1, 3)
+        flat = np.repeat(cut.reshape(d * h, -1), WINDOW[2], axis=-1)
+        return torch.from_numpy(MASKED * (flat[:, :, None] != flat[:, None])).float()
+
+
+def _thirds(axis: int) -> tuple[slice, slice, slice]:
+    return (slice(0, -WINDOW[axis]), slice(-WINDOW[axis], -SHIFT[axis]), slice(-SHIFT[axis], None))
+
+
+class EarthSpecificBias(nn.Module):
+    """A number for each pair of depths and rows and each distance in columns, by type of window.
+
+    Returns (type, heads, slot, slot).
+    """
+
+    index: Tensor
+
+    def __init__(self, windows: LatLonWindows, heads: int) -> None:
+        super().__init__()
+        depth, row, column = np.unravel_index(np.arange(windows.slots), WINDOW)
+        spans = (WINDOW[0] ** 2, WINDOW[1] ** 2, 2 * WINDOW[2] - 1)
+        deep = depth[:, None] + WINDOW[0] * depth
+        north = row[:, None] + WINDOW[1] * row
+        east = column[:, None] - column + WINDOW[2] - 1
+        index = (deep * spans[1] + north) * spans[2] + east
+        self.register_buffer("index", torch.from_numpy(index), persistent=False)
+        self.table = nn.Parameter(torch.empty(int(np.prod(spans)), windows.types, heads))
+        nn.init.trunc_normal_(self.table, std=INIT_STD)
+
+    def forward(self) -> Tensor:
+        """Return the bias of every type of window."""
+        return self.table[self.index].permute(2, 3, 0, 1)
+
+
+class LatLonAttention(WindowAttention):
+    """Multi-head attention inside (shifted) windows: (batch, depth, row, column, feature).
+
+    Parameters
+    ----------
+    windows
+        Tokens and windows.
+    features, heads
+        Width, and number of heads it is split into.
+    shifted
+        Whether the windows are shifted by half their size.
+    """
+
+    latitude_mask: Tensor
+
+    def __init__(
+        self, windows: LatLonWindows, features: int, heads: int, *, shifted: bool = False
+    ) -> None:  # fmt: skip
+        nn.Module.__init__(self)
+        if heads < 1 or features % heads:
+            raise ValueError(f"{heads} heads do not divide {features} features")
+        self.windows, self.heads, self.shifted, self.dropout = windows, heads, shifted, 0.0
+        self.qkv, self.proj = linear("r", features, 3 * features), linear("r", features, features)
+        self.bias = EarthSpecificBias(windows, heads)
+        self.mask = WindowMask(torch.empty(0, windows.slots))
+        masks = windows.mask() if shifted else torch.zeros(windows.types, 1, 1)
+        self.register_buffer("latitude_mask", masks, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Let the slots of each window attend to each other; shape kept."""
+        x = self.windows.cut(x, self.shifted)
+        return self.windows.join(self.inside(x), self.shifted)
+
+    def inside(self, x: Tensor) -> Tensor:
+        """Attend inside windows that are already cut: one bias for all windows of a type."""
+        qkv = self.qkv(x)
+        bias = self.bias() + self.latitude_mask[:, None]
+        mixed = [
+            attend(qkv[:, kind], self.heads, bias[kind], self.mask)
+            for kind in range(self.windows.types)
+        ]
+        out: Tensor = self.proj(torch.stack(mixed, dim=1))
+        return out

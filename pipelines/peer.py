@@ -1,0 +1,211 @@
+"""The lat-lon peer beside PEAR: trained alike, scored on both grids.
+
+The published claim is that equal area wins at longer leads. Both networks see the same weather
+from the same files, on grids with as many points, for the same time; both forecasts are scored on
+HEALPix cells, and on the peer's own grid with exact areas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from pear.calendar import utc
+from pear.errors import InputError
+from pear.metrics import ScoreSums
+from pear.models.pangu import Pangu, PanguConfig
+from pear.normalise import Normaliser
+from pear.rollout import Forecaster, PearForecaster, state_of
+from pear.sphere.grid import cells_of_nside
+from pear.sphere.regrid import apply, bilinear_to_healpix, healpix_to_latlon_bilinear
+from pear.state import State
+from pear.training import Samples, Trainer, TrainingConfig
+from pear.training.statistics import measure
+from pear.variables import BY_NAME
+from pipelines.climatology import Climatology
+from pipelines.evaluation.tables import Plan
+from pipelines.evaluation.truth import Analysis, climatology_reader
+from pipelines.evaluation.verify import verify
+from pipelines.files import write_atomically
+from pipelines.peer_data import Array, LatLonStates
+from pipelines.training_data import static_fields
+
+WEIGHTS: Final = "pangu.safetensors"
+SETTINGS: Final = "pangu.json"
+
+
+def train_peer(
+    states: LatLonStates, config: PanguConfig, settings: TrainingConfig, out: Path, nside: int,
+    tick: Any = None,
+) -> Path:  # fmt: skip
+    """Train by the same loop as PEAR; goes on where it stopped. Returns the folder.
+
+    Parameters
+    ----------
+    states
+        Of the training period.
+    config, settings
+        The network and the loop.
+    out
+        Folder of the weights and the journal.
+    nside
+        Of the fields that the network stands on, which are interpolated to its grid.
+    """
+    if (out / SETTINGS).exists():
+        return out
+    torch.manual_seed(settings.seed)
+    samples = Samples.of(states, settings.rollout)
+    normaliser = measure(samples)
+    network = Pangu(config)
+    weights = healpix_to_latlon_bilinear(nside, config.grid)
+    ground = {name: apply(weights, field) for name, field in static_fields(nside).items()}
+    network.set_static(**{k: v for k, v in ground.items() if k in config.forcings})
+    if config.residual:
+        network.set_step_scale(normaliser)
+    trainer = Trainer(network, normaliser, samples, None, settings, out, tick)
+    outcome = trainer.run(resume=(out / "resume.pt").exists())
+    tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
+    tensors |= {f"normaliser.{k}": v.contiguous() for k, v in normaliser.state_dict().items()}
+    safetensors.torch.save_file(tensors, out / WEIGHTS)
+    note = {
+        "config": config.to_dict(), "training": settings.to_dict(), "steps": outcome.step,
+        "seconds": round(outcome.seconds, 1), "train_loss": outcome.train_loss,
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }  # fmt: skip
+    write_atomically(out / SETTINGS, json.dumps(note, indent=2).encode())
+    return out
+
+
+def load_peer(folder: Path) -> tuple[Pangu, Normaliser]:
+    """Load what :func:`train_peer` left.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no peer.
+    """
+    if not (folder / SETTINGS).exists():
+        raise InputError(f"{folder} holds no trained peer", field="peer")
+    config = PanguConfig.from_dict(json.loads((folder / SETTINGS).read_text())["config"])
+    tensors = safetensors.torch.load_file(folder / WEIGHTS)
+
+    def part(name: str) -> dict[str, torch.Tensor]:
+        return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(name)}
+
+    network, normaliser = Pangu(config), Normaliser.identity(config.layout)
+    network.load_state_dict(part("network"), strict=True)
+    normaliser.load_state_dict(part("normaliser"))
+    return network.eval(), normaliser
+
+
+@dataclass
+class PeerForecaster:
+    """Rolls the peer out on its own grid and shows HEALPix cells to the evaluation.
+
+    Initial states are looked up by their time on the peer's grid, so nothing is interpolated
+    twice.
+
+    Attributes
+    ----------
+    network, normaliser
+        From :func:`load_peer`.
+    states
+        Truth on the peer's grid.
+    nside
+        Of the cells that are shown.
+    """
+
+    network: Pangu
+    normaliser: Normaliser
+    states: LatLonStates
+    nside: int
+    name: str = "pangu"
+
+    def __post_init__(self) -> None:
+        self.layout = self.network.config.layout
+        self.step = np.timedelta64(self.network.config.step_hours * 3600, "s")
+
+    def native(self, times: Any, steps: int) -> Iterator[Array]:
+        """Yield (batch, channel, point) at each step, physical units, on the peer's grid."""
+        times = utc(times)
+        at = np.searchsorted(self.states.times, times)
+        if not np.array_equal(self.states.times[np.minimum(at, self.states.times.size - 1)], times):
+            raise InputError("an init time is not among the peer's states", field="--inits")
+        fields = self.normaliser(*(torch.from_numpy(p) for p in self.states.read(at)))
+        for number in range(steps):
+            forcing = self.network.forcing(times + number * self.step)
+            with torch.inference_mode():
+                fields = self.network(*fields, forcing)
+                surface, upper = self.normaliser.inverse(*fields)
+            yield torch.cat([surface, upper.flatten(1, 2)], dim=1).numpy()
+
+    def forecast(self, initial: State, steps: int) -> Iterator[State]:
+        """Yield states on HEALPix, bilinear from the peer's grid."""
+        layout, split = self.layout, len(self.layout.surface)
+        plain, wind = (bilinear_to_healpix(self.states.grid, self.nside, v) for v in (False, True))
+        winds = [BY_NAME[name].standard_name.endswith("ward_wind") for name, _ in layout.channels]
+        for number, fields in enumerate(self.native(initial.valid_time, steps), start=1):
+            cells = np.empty((*fields.shape[:2], cells_of_nside(self.nside)), np.float32)
+            for channel, is_wind in enumerate(winds):
+                cells[:, channel] = apply(wind if is_wind else plain, fields[:, channel])
+            shape = (len(fields), len(layout.upper), len(layout.levels), cells.shape[-1])
+            yield state_of(
+                cells[:, :split], cells[:, split:].reshape(shape),
+                initial.valid_time + number * self.step, layout,
+            )  # fmt: skip
+
+
+def score_on_cells(
+    peer: PeerForecaster, other: PearForecaster, analysis: Analysis, climatology: Climatology,
+    inits: Any, days: int, tick: Any = None,
+) -> dict[str, ScoreSums]:  # fmt: skip
+    """Score both on HEALPix, equal weights."""
+    leads = np.arange(1, days + 1) * np.timedelta64(86_400, "s")
+    plan = Plan.of(other.layout, other.nside, utc(inits), leads, ("global",))
+    both: list[Forecaster] = [peer, other]
+    tables = verify(plan, both, analysis, climatology, batch=4, tick=tick)
+    return {name: table.scores for name, table in tables.items()}
+
+
+def score_on_points(
+    peer: PeerForecaster, other: PearForecaster, analysis: Analysis, climatology: Climatology,
+    inits: Any, days: int,
+) -> dict[str, ScoreSums]:  # fmt: skip
+    """Score both on the peer's grid, weighted by exact areas; PEAR's cells are interpolated."""
+    grid, states = peer.states.grid, peer.states
+    leads = np.arange(1, days + 1) * np.timedelta64(86_400, "s")
+    axes = (utc(inits), leads, peer.layout.channels)
+    tables = {name: ScoreSums(*axes) for name in (peer.name, other.name)}
+    to_points = healpix_to_latlon_bilinear(other.nside, grid)
+    areas = point_areas(grid.lat, grid.columns)[None]
+    usual = climatology_reader(climatology)
+    for init in utc(inits):
+        start = analysis.read(init)
+        split, layout = len(other.layout.surface), other.layout
+        shape = (1, len(layout.upper), len(layout.levels), start.shape[-1])
+        initial = state_of(start[None, :split], start[split:].reshape(shape), [init], layout)
+        streams = zip(peer.native([init], days), other.forecast(initial, days), strict=True)
+        for lead, (points, cells) in zip(leads, streams, strict=True):
+            at = int(np.searchsorted(states.times, init + lead))
+            truth = np.asarray(states.fields[at])
+            reference = apply(to_points, usual(init + lead))
+            flat = torch.cat([cells.surface, cells.upper.flatten(1, 2)], dim=1)[0].numpy()
+            for name, forecast in ((peer.name, points[0]), (other.name, apply(to_points, flat))):
+                tables[name].add(init, lead, forecast, truth, reference, areas)
+    return tables
+
+
+def point_areas(lat: Any, columns: int) -> Any:
+    """Share of the sphere that each point of a grid stands for, (row·column,), sums to 1.
+
+    A row stands for the band half-way to its neighbours; the pole rows for the caps.
+    """
+    edges = np.sin(np.radians(np.concatenate([[90.0], (lat[1:] + lat[:-1]) / 2, [-90.0]])))
+    return np.repeat((edges[:-1] - edges[1:]) / 2 / columns, columns)

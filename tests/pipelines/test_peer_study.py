@@ -1,0 +1,96 @@
+"""The lat-lon peer beside PEAR in the small: same files, both trained, both grids scored."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from pear.errors import InputError
+from pear.variables import Layout
+from pipelines import peer_study
+from pipelines.climatology import build
+from pipelines.ingest import Settings, ingest
+from pipelines.peer import PeerForecaster, load_peer, point_areas
+from pipelines.peer_data import collect
+from pipelines.states import read_state
+
+NSIDE = 8
+LAYOUT = Layout(("2m_temperature",), ("geopotential",), (850, 500))
+
+
+def weather(days: int = 366) -> xr.Dataset:
+    """Waves that travel east over a gradient, on 10 degrees."""
+    lat, lon = np.linspace(90, -90, 19), np.arange(36) * 10.0
+    day = np.arange(days)[:, None, None]
+    wave = np.cos(np.radians(lat))[:, None] * np.cos(np.radians(2 * lon - 30.0 * day))
+    t2m = 280.0 + 20.0 * np.cos(np.radians(lat))[:, None] + 5.0 * wave
+    z = np.stack([14_000.0 + 500.0 * wave, 54_000.0 + 900.0 * wave], axis=1)
+    times = np.datetime64("2001-01-01", "ns") + day[:, 0, 0] * np.timedelta64(1, "D")
+    return xr.Dataset(
+        {
+            "t2m": (("time", "latitude", "longitude"), t2m.astype("f4"), {"units": "K"}),
+            "z": (("time", "level", "latitude", "longitude"), z.astype("f4"),
+                  {"units": "m**2 s**-2"}),
+        },
+        {"time": times, "level": ("level", [850, 500], {"units": "hPa"}), "latitude": lat,
+         "longitude": lon},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> peer_study.PeerStudy:
+    folder = tmp_path_factory.mktemp("peer")
+    weather().to_netcdf(folder / "w.nc")
+    ingest([folder / "w.nc"], folder / "a.zarr", NSIDE, settings=Settings(levels=(850, 500)))
+    build(folder / "a.zarr", folder / "c.zarr", harmonics=1)
+    return peer_study.PeerStudy(
+        folder / "a.zarr", folder / "c.zarr", (folder / "w.nc",), ("2001-01-01", "2001-02-20"),
+        ("2001-03-01", "2001-03-20"), every=6, days=2, minutes=0.01, seeds=(0,), embed=64,
+        batch=2, depths=(1, 1, 1, 1),
+    )  # fmt: skip
+
+
+def test_a_study_scores_both_networks_on_both_grids(
+    study: peer_study.PeerStudy, tmp_path: Path
+) -> None:
+    plan = peer_study.run(study, tmp_path)
+    rows, columns = plan["points"]
+    assert rows * columns == pytest.approx(12 * NSIDE**2, rel=0.05)
+    with (tmp_path / "peer.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert {(r["grid"], r["field"], r["day"]) for r in found} == {
+        (g, f, d) for g in ("cells", "points") for f in ("z500", "t2m") for d in ("1", "2")
+    }
+    assert all(float(r["low"]) <= float(r["difference"]) <= float(r["high"]) for r in found)
+    assert (tmp_path / "peer.png").stat().st_size > 5000
+    # The peer's two views of one forecast agree: its grid and the cells hold the same weather.
+    rmse = {r["grid"]: float(r["pangu"]) for r in found
+            if (r["field"], r["day"], r["score"]) == ("z500", "1", "rmse")}  # fmt: skip
+    assert rmse["cells"] == pytest.approx(rmse["points"], rel=0.25)
+
+    stamp = (tmp_path / "seed0/points-pangu.npz").stat().st_mtime_ns
+    assert peer_study.run(study, tmp_path) == plan
+    assert (tmp_path / "seed0/points-pangu.npz").stat().st_mtime_ns == stamp
+    other = peer_study.PeerStudy(**{**vars(study), "days": 1})
+    with pytest.raises(InputError, match="another study"):
+        peer_study.run(other, tmp_path)
+
+    states = collect((), tmp_path / "latlon", rows, columns, LAYOUT)
+    forecaster = PeerForecaster(*load_peer(tmp_path / "seed0/pangu"), states, NSIDE)
+    initial = read_state(study.store, "2001-03-01", LAYOUT, NSIDE)
+    step = next(forecaster.forecast(initial, 1))
+    assert step.valid_time[0] == np.datetime64("2001-03-02")
+    # However short the training, every cell has the weather of its own place.
+    came = read_state(study.store, "2001-03-02", LAYOUT, NSIDE)
+    assert np.corrcoef(step.surface[0, 0].numpy(), came.surface[0, 0].numpy())[0, 1] > 0.7
+
+
+def test_points_stand_for_the_whole_sphere() -> None:
+    areas = point_areas(np.linspace(90, -90, 19), 36).reshape(19, 36)
+    assert areas.sum() == pytest.approx(1.0)
+    assert areas[9, 0] == pytest.approx(np.sin(np.radians(5)) / 36)
+    assert areas[0].sum() == pytest.approx((1 - np.cos(np.radians(5))) / 2)
