@@ -16,13 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pear.equivariant.block import Block
 from pear.equivariant.linear import linear, norm
 from pear.equivariant.patch import PatchEmbed, PatchRecover
 from pear.errors import InputError
 from pear.models.config import FORCINGS, LEVELS_IN_PATCH
 from pear.models.forced import ForcedNetwork
-from pear.models.pangu_windows import LatLonAttention, LatLonWindows
+from pear.models.pangu_windows import LatLonAttention, LatLonBlock, LatLonWindows
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.variables import PUBLISHED, Layout
 
@@ -256,7 +255,7 @@ def _stage(
 ) -> nn.Sequential:  # fmt: skip
     width = config.width(stage)
     blocks = [
-        Block(
+        LatLonBlock(
             LatLonAttention(windows, width, config.heads[stage], shifted=bool(index % 2)),
             width, config.mlp_ratio, drop_path=drop,
         )

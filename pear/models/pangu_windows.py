@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pear.equivariant.attention import MASKED, WindowAttention, WindowMask, attend
+from pear.equivariant.attention import ALL, MASKED, WindowAttention, WindowMask
+from pear.equivariant.block import Block
 from pear.equivariant.linear import INIT_STD, linear
 
 WINDOW: Final = (2, 6, 12)
@@ -138,23 +140,41 @@ class LatLonAttention(WindowAttention):
             raise ValueError(f"{heads} heads do not divide {features} features")
         self.windows, self.heads, self.shifted, self.dropout = windows, heads, shifted, 0.0
         self.qkv, self.proj = linear("r", features, 3 * features), linear("r", features, features)
-        self.bias = EarthSpecificBias(windows, heads)
-        self.mask = WindowMask(torch.empty(0, windows.slots))
+        self.bias, self.shift, self.logit_scale = EarthSpecificBias(windows, heads), None, None
+        self.mask = WindowMask(torch.empty(0, windows.slots), windows.counts[2])
         masks = windows.mask() if shifted else torch.zeros(windows.types, 1, 1)
         self.register_buffer("latitude_mask", masks, persistent=False)
 
+    def biases(self) -> Tensor:
+        """Return the bias of every type of window, masks included: (type, heads, slot, slot)."""
+        bias: Tensor = self.bias()
+        return bias + self.latitude_mask[:, None]
+
     def forward(self, x: Tensor) -> Tensor:
         """Let the slots of each window attend to each other; shape kept."""
-        x = self.windows.cut(x, self.shifted)
-        return self.windows.join(self.inside(x), self.shifted)
+        return self.by_type(x, lambda part, bias: self.inside((part,), bias)[0])
 
-    def inside(self, x: Tensor) -> Tensor:
-        """Attend inside windows that are already cut: one bias for all windows of a type."""
-        qkv = self.qkv(x)
-        bias = self.bias() + self.latitude_mask[:, None]
-        mixed = [
-            attend(qkv[:, kind], self.heads, bias[kind], self.mask)
+    def by_type(self, x: Tensor, work: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Do some work on the windows of each type, which share one bias; shape kept.
+
+        ``work`` is given (batch, window, slot, feature) and (heads, slot, slot).
+        """
+        cut, biases = self.windows.cut(x, self.shifted), self.biases()
+        done = [
+            work(cut[:, kind].contiguous(), biases[kind].contiguous())
             for kind in range(self.windows.types)
         ]
-        out: Tensor = self.proj(torch.stack(mixed, dim=1))
-        return out
+        return self.windows.join(torch.stack(done, dim=1), self.shifted)
+
+
+class LatLonBlock(Block):
+    """The transformer block on (batch, depth, row, column, feature).
+
+    The windows stay cut until its end: all but the attention is pointwise.
+    """
+
+    attention: LatLonAttention
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block; shape kept."""
+        return self.attention.by_type(x, lambda part, bias: self._inside((part,), bias, ALL)[0])
