@@ -17,6 +17,7 @@ from pear.cli import (
     bench_ablation,
     bench_peer,
     bench_rollout,
+    bench_stability,
     demo,
     doctor,
     evaluate,
@@ -59,8 +60,9 @@ def _root(
 
 
 for _verb in (
-    bench, bench_ablation, bench_peer, bench_rollout, demo, doctor, evaluate, forecast,
-    import_checkpoint, ingest, inspect, keys, models, runs, schedule, serve, simulate, train,
+    bench, bench_ablation, bench_peer, bench_rollout, bench_stability, demo, doctor, evaluate,
+    forecast, import_checkpoint, ingest, inspect, keys, models, runs, schedule, serve, simulate,
+    train,
 ):  # fmt: skip
     _verb.register(app)
 
