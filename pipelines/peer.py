@@ -7,19 +7,18 @@ HEALPix cells, and on the peer's own grid with exact areas.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 
 from pear.calendar import utc
 from pear.errors import InputError
 from pear.metrics import ScoreSums
+from pear.models import pangu_checkpoint
 from pear.models.pangu import Pangu, PanguConfig
 from pear.normalise import Normaliser
 from pear.rollout import Forecaster, PearForecaster, state_of
@@ -33,16 +32,13 @@ from pipelines.climatology import Climatology
 from pipelines.evaluation.tables import Plan
 from pipelines.evaluation.truth import Analysis, climatology_reader
 from pipelines.evaluation.verify import verify
-from pipelines.files import write_atomically
 from pipelines.peer_data import Array, LatLonStates
+from pipelines.stored import stored_layout
 from pipelines.training_data import static_fields
-
-WEIGHTS: Final = "pangu.safetensors"
-SETTINGS: Final = "pangu.json"
 
 
 def train_peer(
-    states: LatLonStates, config: PanguConfig, settings: TrainingConfig, out: Path, nside: int,
+    states: LatLonStates, config: PanguConfig, settings: TrainingConfig, out: Path, store: Path,
     tick: Any = None,
 ) -> Path:  # fmt: skip
     """Train by the same loop as PEAR; goes on where it stopped. Returns the folder.
@@ -55,54 +51,28 @@ def train_peer(
         The network and the loop.
     out
         Folder of the weights and the journal.
-    nside
-        Of the fields that the network stands on, which are interpolated to its grid.
+    store
+        The HEALPix store of the same weather: what the network stands on is interpolated from it.
     """
-    if (out / SETTINGS).exists():
+    if pangu_checkpoint.present(out):
         return out
     torch.manual_seed(settings.seed)
     samples = Samples.of(states, settings.rollout)
     normaliser = measure(samples)
     network = Pangu(config)
+    _, _, nside = stored_layout(store)
     weights = healpix_to_latlon_bilinear(nside, config.grid)
-    ground = {name: apply(weights, field) for name, field in static_fields(nside).items()}
+    ground = {name: apply(weights, one) for name, one in static_fields(nside, store).items()}
     network.set_static(**{k: v for k, v in ground.items() if k in config.forcings})
     if config.residual:
         network.set_step_scale(normaliser)
     trainer = Trainer(network, normaliser, samples, None, settings, out, tick)
     outcome = trainer.run(resume=(out / "resume.pt").exists())
-    tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
-    tensors |= {f"normaliser.{k}": v.contiguous() for k, v in normaliser.state_dict().items()}
-    safetensors.torch.save_file(tensors, out / WEIGHTS)
-    note = {
-        "config": config.to_dict(), "training": settings.to_dict(), "steps": outcome.step,
-        "seconds": round(outcome.seconds, 1), "train_loss": outcome.train_loss,
-        "parameters": sum(p.numel() for p in network.parameters()),
-    }  # fmt: skip
-    write_atomically(out / SETTINGS, json.dumps(note, indent=2).encode())
+    pangu_checkpoint.save(
+        out, network, normaliser, training=settings.to_dict(), steps=outcome.step,
+        seconds=round(outcome.seconds, 1), train_loss=outcome.train_loss,
+    )  # fmt: skip
     return out
-
-
-def load_peer(folder: Path) -> tuple[Pangu, Normaliser]:
-    """Load what :func:`train_peer` left.
-
-    Raises
-    ------
-    InputError
-        If the folder holds no peer.
-    """
-    if not (folder / SETTINGS).exists():
-        raise InputError(f"{folder} holds no trained peer", field="peer")
-    config = PanguConfig.from_dict(json.loads((folder / SETTINGS).read_text())["config"])
-    tensors = safetensors.torch.load_file(folder / WEIGHTS)
-
-    def part(name: str) -> dict[str, torch.Tensor]:
-        return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(name)}
-
-    network, normaliser = Pangu(config), Normaliser.identity(config.layout)
-    network.load_state_dict(part("network"), strict=True)
-    normaliser.load_state_dict(part("normaliser"))
-    return network.eval(), normaliser
 
 
 @dataclass
@@ -115,7 +85,7 @@ class PeerForecaster:
     Attributes
     ----------
     network, normaliser
-        From :func:`load_peer`.
+        From :func:`pear.models.pangu_checkpoint.load`.
     states
         Truth on the peer's grid.
     nside

@@ -17,7 +17,7 @@ from pear.calendar import utc
 from pear.errors import InputError
 from pear.metrics import ScoreSums
 from pear.metrics.bootstrap import bootstrap_seeds
-from pear.models import checkpoint
+from pear.models import checkpoint, pangu_checkpoint
 from pear.models.config import FORCINGS
 from pear.models.pangu import Pangu, PanguConfig
 from pear.rollout import PearForecaster
@@ -29,7 +29,7 @@ from pipelines.ablation_table import FIELDS
 from pipelines.climatology import Climatology
 from pipelines.evaluation.truth import Analysis
 from pipelines.files import write_atomically
-from pipelines.peer import PeerForecaster, load_peer, score_on_cells, score_on_points, train_peer
+from pipelines.peer import PeerForecaster, score_on_cells, score_on_points, train_peer
 from pipelines.peer_data import LatLonStates, collect
 from pipelines.stored import stored_layout
 from pipelines.train import CHECKPOINT, Data, build_network, train
@@ -144,10 +144,10 @@ class _Study:
             )  # fmt: skip
         train_peer(
             self.states.during(*study.period), self.pangu,
-            study.settings(int(plan["pangu"]["steps"]), seed), out / "pangu", self.nside,
+            study.settings(int(plan["pangu"]["steps"]), seed), out / "pangu", study.store,
         )  # fmt: skip
         other = PearForecaster(checkpoint.load(own / CHECKPOINT))
-        peer = PeerForecaster(*load_peer(out / "pangu"), self.states, self.nside)
+        peer = PeerForecaster(*pangu_checkpoint.load(out / "pangu"), self.states, self.nside)
         like = (other.layout, other.nside)
         analysis, usual = Analysis(study.store, *like), Climatology.open(study.climatology, *like)
         first, last = (np.datetime64(end, "s") for end in study.test)

@@ -10,11 +10,12 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
+from pear.models import pangu_checkpoint
 from pear.variables import Layout
 from pipelines import peer_study
 from pipelines.climatology import build
 from pipelines.ingest import Settings, ingest
-from pipelines.peer import PeerForecaster, load_peer, point_areas
+from pipelines.peer import PeerForecaster, point_areas
 from pipelines.peer_data import collect
 from pipelines.states import read_state
 
@@ -80,7 +81,7 @@ def test_a_study_scores_both_networks_on_both_grids(
         peer_study.run(other, tmp_path)
 
     states = collect((), tmp_path / "latlon", rows, columns, LAYOUT)
-    forecaster = PeerForecaster(*load_peer(tmp_path / "seed0/pangu"), states, NSIDE)
+    forecaster = PeerForecaster(*pangu_checkpoint.load(tmp_path / "seed0/pangu"), states, NSIDE)
     initial = read_state(study.store, "2001-03-01", LAYOUT, NSIDE)
     step = next(forecaster.forecast(initial, 1))
     assert step.valid_time[0] == np.datetime64("2001-03-02")

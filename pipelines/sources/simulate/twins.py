@@ -21,7 +21,7 @@ USEFUL: Final = 0.6
 
 
 def run_twins(
-    restarts: Sequence[Path], climate: Climate, days: int = 24, seed: int = 1, tick: Any = None
+    restarts: Sequence[Path], climate: Climate, days: int = 40, seed: int = 1, tick: Any = None
 ) -> dict[str, Any]:
     """Run pairs that differ by the rounding of an analysis, from several states.
 
