@@ -13,6 +13,9 @@ RUN python -m venv /opt/pear \
  && /opt/pear/bin/pip install --no-cache-dir -c deploy/constraints.txt '.[grib]'
 
 FROM python:3.11-slim
+# The attention kernels are compiled at first use, for the processor that is there.
+RUN apt-get update && apt-get install --yes --no-install-recommends g++ \
+ && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 10001 pear && mkdir /data && chown pear:pear /data
 COPY --from=build /opt/pear /opt/pear
 ENV PATH=/opt/pear/bin:$PATH PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib

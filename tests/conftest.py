@@ -10,8 +10,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 import pytest
 from hypothesis import settings
 
+from pear import proj
+
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("fixed")
+proj.load_first(only_beside="eccodes")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from pear import __version__
+from pear import __version__, proj
 from pear.cli import (
     bench,
     bench_ablation,
@@ -69,6 +69,7 @@ for _verb in (
 
 def main() -> None:
     """Run the command line; turn input errors into one line and exit status 2."""
+    proj.load_first(only_beside="cfgrib")
     try:
         app()
     except InputError as error:

@@ -6,11 +6,10 @@ index of (offset, part) per field needs neither and survives what is damaged.
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pear import proj
 from pear.calendar import Times
 from pear.errors import InputError
 from pear.sphere.regrid import LatLonGrid
@@ -42,10 +42,7 @@ _GRID_KEYS: Final = (
 
 
 def _eccodes() -> Any:
-    with suppress(ImportError):
-        # The wheels of ecCodes bring a PROJ of their own. Loaded before that of pyproj, which
-        # draws our maps, it ends the process; loaded after it, both work.
-        importlib.import_module("pyproj")
+    proj.load_first()
     try:
         import eccodes
     except (ImportError, RuntimeError) as error:
