@@ -72,3 +72,16 @@ def test_frozen_weights_still_pass_gradients_to_the_input() -> None:
     y = products.linear(torch.randn(4, 8), frozen)
     y.sum().backward()
     assert frozen.grad is not None
+
+
+def test_weights_are_held_only_inside() -> None:
+    x, w = torch.ones(2, 4), torch.ones(3, 4)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with products.weights_held():
+            first = products.linear(x, w)
+            torch.testing.assert_close(products.linear(x, w), first, rtol=0, atol=0)
+        w.zero_()
+        with products.weights_held():
+            assert not products.linear(x, w).any()
+        w.fill_(2.0)
+        torch.testing.assert_close(products.linear(x, w), 2 * first, rtol=0, atol=0)

@@ -391,8 +391,7 @@ Operand<T> operand(const void *even, const void *odd, const std::int64_t *stride
 struct Arguments {
   const void *q[2], *k[2], *v[2];  // even (or all there is), odd (or null)
   const std::int64_t *strides;     // (row, head) of q, k, v, in elements; features contiguous
-  const float *bias;               // (head, slot, slot); mirrored: heads of the sum, then of the
-                                   // difference
+  const float *bias;               // (head, slot, slot); mirrored: heads of a, then those of b
   const float *masks;              // (mask, slot, slot)
   float *tables;                   // room for bias and masks
   const std::int32_t *mask_of;     // number of each window's mask, or -1
