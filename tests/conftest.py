@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -11,11 +11,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 import pytest
 from hypothesis import settings
 
-from pear import proj
+from pear import grib_library
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("fixed")
-proj.load_first(only_beside="eccodes")
+with suppress(ImportError, RuntimeError):  # before a test imports it by itself
+    grib_library.load()
 
 
 @pytest.fixture(scope="session")
@@ -35,24 +36,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if nightly:
         config.hook.pytest_deselected(items=nightly)
         items[:] = [item for item in items if item not in nightly]
-
-
-_ended: list[int] = []
-
-
-def pytest_sessionfinish(exitstatus: int) -> None:
-    """Keep the outcome for the end of the process."""
-    _ended.append(int(exitstatus))
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure() -> None:
-    """Leave with the outcome, and without the destructors of the libraries.
-
-    ecCodes and pyproj bring a PROJ each; in one process their destructors may free the same
-    memory (see pear/proj.py), after everything has been told.
-    """
-    if _ended and "eccodes" in sys.modules:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(_ended[-1])

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from pear import __version__, proj
+from pear import __version__, grib_library
 from pear.cli import (
     bench,
     bench_ablation,
@@ -69,7 +69,7 @@ for _verb in (
 
 def main() -> None:
     """Run the command line; turn input errors into one line and exit status 2."""
-    proj.load_first(only_beside="cfgrib")
+    grib_library.load_before_cfgrib()
     try:
         app()
     except InputError as error:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pear import proj
+from pear import grib_library
 from pear.calendar import Times
 from pear.errors import InputError
 from pear.sphere.regrid import LatLonGrid
@@ -42,9 +42,8 @@ _GRID_KEYS: Final = (
 
 
 def _eccodes() -> Any:
-    proj.load_first()
     try:
-        import eccodes
+        eccodes = grib_library.load()
     except (ImportError, RuntimeError) as error:
         raise InputError(
             "GRIB files need ecCodes", field="grib", hint='pip install "pear-weather[grib]"'

@@ -18,13 +18,18 @@ from pipelines.ingest import Settings, ingest
 from pipelines.report import IngestReport
 from pipelines.store import describe, open_store
 
-pytest.importorskip("pyproj")  # first: see the next test
 eccodes = pytest.importorskip("eccodes")
 
 
-def test_grib_and_maps_live_in_one_process() -> None:
-    """ecCodes brings a PROJ that crashes pyproj's, and so cartopy's, unless that comes first."""
-    code = "from pipelines.sources.gribs import _eccodes; _eccodes(); import cartopy.crs"
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_grib_and_maps_live_in_one_process(order: tuple[int, int]) -> None:
+    """ecCodes brings a PROJ of its own, which must not be taken for pyproj's, and so cartopy's."""
+    pytest.importorskip("pyproj")
+    halves = (
+        "from pear import grib_library; grib_library.load()",
+        "import pyproj, cartopy.crs; assert pyproj.CRS.from_epsg(4326).name == 'WGS 84'",
+    )
+    code = "; ".join(halves[half] for half in order)
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 

@@ -311,7 +311,6 @@ def test_ecmwfs_linear_from_5_to_10_degrees(shared: Path) -> None:
 @pytest.mark.parametrize("nside", [4, 16])
 def test_temperature_of_the_ten_degree_file_against_triangles(shared: Path, nside: int) -> None:
     """Linear on triangles, as ECMWF regrids, and bilinear differ by less than 0.2 K rms."""
-    pytest.importorskip("pyproj")  # before ecCodes, whose own PROJ would crash it
     pytest.importorskip("eccodes")
     from pipelines.sources import ScanOptions, scan_source
 
