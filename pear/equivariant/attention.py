@@ -214,7 +214,9 @@ class MirrorAttention(WindowAttention):
     def biases(self) -> Tensor:
         """Return the position bias of every head, those of a before those of b."""
         bias: Tensor = self.bias()
-        return torch.cat([bias, bias[:, self.sigma[:, None], self.sigma]])
+        heads, slots, _ = bias.shape
+        pairs = (self.sigma[:, None] * slots + self.sigma).flatten()  # one fast gather of numbers
+        return torch.cat([bias, bias.flatten(1).index_select(1, pairs).view(heads, slots, slots)])
 
     def inside(self, x: Parts, bias: Tensor, windows: slice = ALL) -> Parts:
         """Attend inside windows that are already cut: (batch, window, slot, feature/2) twice."""

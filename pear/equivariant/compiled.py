@@ -112,10 +112,10 @@ class _Residual(ctypes.Structure):
 
 
 def residual_norm(
-    x: Sequence[Tensor], branch: Sequence[Tensor], weight: Sequence[Tensor], bias: Tensor,
+    x: Sequence[Tensor] | None, branch: Sequence[Tensor], weight: Sequence[Tensor], bias: Tensor,
     epsilon: float,
 ) -> tuple[Tensor, ...] | None:  # fmt: skip
-    """Return x + norm(branch), or None if this cannot.
+    """Return x + norm(branch), norm(branch) without an x, or None if this cannot.
 
     Parameters
     ----------
@@ -130,15 +130,16 @@ def residual_norm(
     native = library()
     first, width = branch[0], branch[0].shape[-1]
     known = first.dtype in _TYPES and first.device.type == "cpu"
-    exact = all(t.dtype == torch.float32 for t in (*x, *weight, bias))
-    alike = all(t.shape == first.shape for t in (*x, *branch))
-    packed = all(t.is_contiguous() for t in (*x, *branch, *weight, bias))
+    old = tuple(x or ())
+    exact = all(t.dtype == torch.float32 for t in (*old, *weight, bias))
+    alike = all(t.shape == first.shape for t in (*old, *branch))
+    packed = all(t.is_contiguous() for t in (*old, *branch, *weight, bias))
     if native is None or not (known and exact and alike and packed):
         return None
-    out = tuple(torch.empty_like(t) for t in x)
+    out = tuple(torch.empty_like(t, dtype=torch.float32) for t in branch)
     arguments = _Residual(
-        _pointers(*x), _pointers(*branch), _pointers(*weight), bias.data_ptr(),
-        _pointers(*out), first.numel() // width, width, len(x),
+        _pointers(*old), _pointers(*branch), _pointers(*weight), bias.data_ptr(),
+        _pointers(*out), first.numel() // width, width, len(branch),
         first.dtype == torch.bfloat16, torch.get_num_threads(), epsilon,
     )  # fmt: skip
     native.pear_residual_norm(ctypes.byref(arguments))

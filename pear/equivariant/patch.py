@@ -8,12 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from pear.equivariant import products
-from pear.equivariant.linear import INIT_STD, Symmetry, butterfly, check_features, linear, norm
+from pear.equivariant.linear import INIT_STD, Symmetry, check_features, linear, norm
 from pear.equivariant.shift import from_windows, to_windows
 from pear.sphere.symmetry import block_mirror
 from pear.sphere.windows import TokenGrid
-
-_MIRRORED_CHILDREN = [3, 1, 2, 0]
 
 
 def mirror_basis(signs: Sequence[int], levels: int, cells: int) -> tuple[Tensor, Tensor]:
@@ -168,6 +166,33 @@ class PatchRecover(nn.Module):
         return x.reshape(batch, self.channels, depths * self.levels, tokens * self.cells)
 
 
+def mirrored_children(x: Tensor) -> Tensor:
+    """Give b the children in the order in which M leaves them: 0 and 3 change places.
+
+    A regular feature of a token that is made of its children's needs this to be one, and to be
+    children's again it needs the same. With a and b = (e ± o)/√2, and a as it is, it says of the
+    even parts e′₀, e′₃ = (e₀ + e₃)/2 ± (o₀ − o₃)/2, and the same of the odd ones.
+
+    Parameters
+    ----------
+    x
+        (2, …, 4, feature): even and odd part of each child.
+
+    Returns
+    -------
+    Tensor
+        Same shape; the map is orthogonal and its own inverse.
+    """
+    first, last = x[..., 0, :], x[..., 3, :]
+    mean, half = (first + last) * 0.5, (first - last) * 0.5
+    out = torch.empty_like(x)
+    out[..., 1:3, :] = x[..., 1:3, :]
+    for part in (0, 1):
+        out[part, ..., 0, :] = mean[part] + half[1 - part]
+        out[part, ..., 3, :] = mean[part] - half[1 - part]
+    return out
+
+
 class PatchMerge(nn.Module):
     """Four neighbouring tokens become one: concatenate, norm, linear to ``outputs`` features.
 
@@ -185,8 +210,7 @@ class PatchMerge(nn.Module):
         x = from_windows(x, self.grid)
         x = x.reshape(*x.shape[:-2], -1, 4, x.shape[-1])
         if self.symmetry == "c4h":
-            a, b = butterfly(x).unbind(0)
-            x = butterfly(torch.stack([a, b[..., _MIRRORED_CHILDREN, :]]))
+            x = mirrored_children(x)
         return to_windows(self.reduction(self.norm(x.flatten(-2))), self.coarse)
 
 
@@ -208,7 +232,6 @@ class PatchExpand(nn.Module):
         x = from_windows(self.expand(x), self.coarse)
         x = x.reshape(*x.shape[:-1], 4, -1)
         if self.symmetry == "c4h":
-            a, b = butterfly(x).unbind(0)
-            x = butterfly(torch.stack([a, b[..., _MIRRORED_CHILDREN, :]]))
+            x = mirrored_children(x)
         out: Tensor = self.linear(self.norm(to_windows(x.flatten(-3, -2), self.grid)))
         return out

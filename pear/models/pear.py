@@ -113,13 +113,14 @@ class Pear(ForcedNetwork):
         before = padded if self.config.padding == "published" else 0
         upper = nn.functional.pad(upper, (0, 0, before, padded - before))
         x = torch.cat([self.embed_surface(surface[:, :, None]), self.embed_upper(upper)], dim=-3)
+        # In place from here on, as exactly as the parameters are.
+        x = x.to(self.recover_surface.bias.dtype)
         if self.embed_forcing is not None and forcing is not None:
-            x = x + self.embed_forcing(forcing[:, :, None])
-        if self.depth_vector is None:
-            return x
-        if self.config.symmetry == "r":
-            return x + self.depth_vector
-        return torch.stack([x[0] + self.depth_vector, x[1]])
+            x += self.embed_forcing(forcing[:, :, None])
+        if self.depth_vector is not None:
+            even = x if self.config.symmetry == "r" else x[0]
+            even += self.depth_vector
+        return x
 
     def _check(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> None:
         layout, cells, batch = self.config.layout, self.sin_latitude.numel(), surface.shape[0]

@@ -10,7 +10,7 @@ using namespace pear;
 
 // The argument of pear_residual_norm, in the order of compiled.py. One part, or an even and an odd.
 struct Residual {
-  const float *x[2];
+  const float *x[2];  // or null
   const void *branch[2];
   const float *weight[2], *bias;  // the odd part has no bias
   float *out[2];
@@ -48,7 +48,8 @@ void residual_norm_row(const Residual &a, std::int64_t row) {
     for (int c = 0; c < width; c += LANES) {
       const int n = width - c;
       const Vec y = (load_some(branch[p] + c, n) - mean[p]) * scale;
-      Vec z = load_some(a.x[p] + at + c, n) + y * load_some(a.weight[p] + c, n);
+      Vec z = y * load_some(a.weight[p] + c, n);
+      if (a.x[p]) z += load_some(a.x[p] + at + c, n);
       if (p == 0) z += load_some(a.bias + c, n);
       store_some(z, a.out[p] + at + c, n);
     }
@@ -68,7 +69,8 @@ void mirror_gelu(T *even, T *odd, std::int64_t count, int threads) {
 
 }  // namespace
 
-// out = x + norm(branch): the layer norm over both parts together, with the mean of the first.
+// out = x + norm(branch), without an x norm(branch): the layer norm over both parts together, with
+// the mean of the first.
 extern "C" void pear_residual_norm(const Residual *a) {
   const int threads = static_cast<int>(a->threads);
 #pragma omp parallel for num_threads(threads) schedule(static)

@@ -58,6 +58,7 @@ inline Vec features(const Operand<T> &x, std::int64_t at, float sign, int n) {
 // How operands are packed and multiplied in single precision.
 template <int SLOTS>
 struct Single {
+  static constexpr int UNIT = 4;                // features that heads are filled up to
   alignas(64) float query[MOST_WIDTH * SLOTS];  // (block, feature, lane), scaled
   alignas(64) float key[SLOTS * PITCH];         // (slot, feature)
   alignas(64) float value[SLOTS * PITCH];       // (slot, feature)
@@ -128,6 +129,7 @@ struct Single {
 // weights are rounded. Features (of q and k) or slots (of weights and v) stand in pairs.
 template <int SLOTS>
 struct Pairs {
+  static constexpr int UNIT = 8;
   alignas(64) std::int32_t query[MOST_WIDTH / 2 * SLOTS];  // (block, pair of features, lane)
   alignas(64) std::int32_t key[SLOTS * PITCH / 2];         // (slot, pair of features)
   alignas(64) std::int32_t value[SLOTS / 2 * PITCH];       // (pair of slots, feature)
@@ -230,7 +232,7 @@ struct Workspace {
 template <int SLOTS, class T>
 void pack(Method<SLOTS, T> &w, const Call<T> &call, Job job, float sign) {
   const int d = call.d;
-  w.width = (d + 7) / 8 * 8;
+  w.width = (d + Method<SLOTS, T>::UNIT - 1) / Method<SLOTS, T>::UNIT * Method<SLOTS, T>::UNIT;
   for (int feature = 0; feature < d; feature += LANES) {
     const int n = d - feature, padded = w.width - feature;
     for (int slot = 0; slot < SLOTS; slot += LANES) {
@@ -250,9 +252,10 @@ void pack(Method<SLOTS, T> &w, const Call<T> &call, Job job, float sign) {
   }
 }
 
-// Weighted sums of one block of queries, by as many features as registers hold at a time.
+// Weighted sums of one block of queries, by as many features as registers hold at a time; returns
+// how many.
 template <int WIDTH, class M, class Write>
-inline void mixed(M &w, int feature, Vec inverse, const Write &write) {
+inline int mixed(M &w, int feature, Vec inverse, const Write &write) {
   Vec sum[WIDTH] = {};
   w.template mix<WIDTH>(feature, sum);
   for (int c = 0; c < WIDTH; c += LANES) {
@@ -263,6 +266,7 @@ inline void mixed(M &w, int feature, Vec inverse, const Write &write) {
     transpose(x);
     write(feature + c, x, std::min(LANES, WIDTH - c));
   }
+  return WIDTH;
 }
 
 // One head of one window; `write(first slot, feature, rows, features)` takes the result, and
@@ -281,14 +285,15 @@ void attend(M &w, const float *bias, const float *mask, float scale, const Meanw
     for (int feature = 0; feature < w.width;) {
       const int left = w.width - feature;
       if (left == 24) {
-        mixed<24>(w, feature, inverse, here);
-        feature += 24;
+        feature += mixed<24>(w, feature, inverse, here);
       } else if (left >= 16) {
-        mixed<16>(w, feature, inverse, here);
-        feature += 16;
+        feature += mixed<16>(w, feature, inverse, here);
+      } else if (left == 12) {
+        feature += mixed<12>(w, feature, inverse, here);
+      } else if (left >= 8) {
+        feature += mixed<8>(w, feature, inverse, here);
       } else {
-        mixed<8>(w, feature, inverse, here);
-        feature += 8;
+        feature += mixed<4>(w, feature, inverse, here);
       }
     }
   }
