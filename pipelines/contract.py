@@ -191,15 +191,19 @@ def open_group(path: Path) -> Any:
     return zarr.open_group(LocalStore(path, read_only=True), mode="r")
 
 
-def consolidate(group: Any) -> None:
-    """Write the root's consolidated metadata, sealed: what readers go by."""
+def consolidate(group: Any, sync: bool = True) -> None:
+    """Write the root's consolidated metadata, sealed: what readers go by.
+
+    ``sync`` brings each file to disk; a store that is synced whole before it gets its name needs
+    none of that.
+    """
     with warnings.catch_warnings():
         # Not yet part of the Zarr specification; a reader without it reads the arrays' own files.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(group.store)
     root = Path(group.store.root)
-    metadata.write_group(root, metadata.read(root))
-    metadata.settle(root)
+    metadata.write_group(root, metadata.read(root), sync)
+    metadata.settle(root, sync)
 
 
 def add_cells(group: Any, nside: int) -> None:

@@ -20,7 +20,7 @@ PARTIAL: Final = ".partial"
 _RESERVE_BYTES: Final = 1_000_000_000
 
 
-def write_atomically(path: Path, data: Any) -> None:
+def write_atomically(path: Path, data: Any, sync: bool = True) -> None:
     """Replace a file in one step: at any instant it holds the old bytes or the new ones.
 
     Parameters
@@ -29,13 +29,16 @@ def write_atomically(path: Path, data: Any) -> None:
         The file; its folder exists.
     data
         Bytes or anything with the buffer protocol.
+    sync
+        Whether the new bytes are on disk when this returns; without, a power cut may take both.
     """
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}{PARTIAL}"
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

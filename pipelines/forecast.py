@@ -6,6 +6,7 @@ This is the module that workers import to compute; the process that submits neve
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import lru_cache, partial
@@ -27,6 +28,7 @@ from pipelines.work import Outcome, Work, taken
 
 _MODELS_KEPT = 12
 _MOST_SIDE_BY_SIDE = 16
+_SWITCH_SECONDS = 5e-4
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -190,6 +192,8 @@ def _load(folder: str, sha256: str) -> checkpoint.Checkpoint:
 def prepare() -> None:
     """Set this process up for computing: its threads, how it keeps memory, and where."""
     runtime.keep_memory()
+    # The thread that writes must not keep the interpreter from the one that computes for 5 ms.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     threads = os.environ.get("PEAR_THREADS")
     runtime.set_threads(int(threads) if threads else None)
     if device().type == "cuda":

@@ -34,23 +34,23 @@ def nodes(root: dict[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def write_group(folder: Path, document: dict[str, Any]) -> None:
+def write_group(folder: Path, document: dict[str, Any], sync: bool = True) -> None:
     """Replace the metadata of a group in one step, sealed; nothing is written if it is the same."""
     inside = document.get("consolidated_metadata")
     if inside is not None:
         # zarr takes members of a group for one only if they stand side by side
         inside["metadata"] = dict(sorted(inside["metadata"].items()))
     document["attributes"] = dict(document["attributes"]) | {DIGEST: digest(document)}
-    write_if_new(folder, document)
+    write_if_new(folder, document, sync)
 
 
-def write_if_new(folder: Path, document: dict[str, Any]) -> None:
+def write_if_new(folder: Path, document: dict[str, Any], sync: bool = True) -> None:
     """Replace the metadata of a group or an array in one step, if they differ."""
     text = json.dumps(document, indent=1).encode()
     file = folder / META
     if not file.exists() or file.read_bytes() != text:
         folder.mkdir(exist_ok=True)
-        write_atomically(file, text)
+        write_atomically(file, text, sync)
 
 
 def digest(document: dict[str, Any]) -> str:
@@ -65,7 +65,7 @@ def intact(document: dict[str, Any]) -> bool:
     return bool(document.get("attributes", {}).get(DIGEST) == digest(document))
 
 
-def settle(root: Path) -> None:
+def settle(root: Path, sync: bool = True) -> None:
     """Bring the metadata of single groups and arrays in line with the root's, which counts.
 
     For readers that do not use the root's; also what is left to do for a writer that was killed
@@ -73,9 +73,9 @@ def settle(root: Path) -> None:
     """
     for name, document in members(read(root)).items():
         if document["node_type"] == "group":
-            write_group(root / name, document)
+            write_group(root / name, document, sync)
         else:
-            write_if_new(root / name, document)
+            write_if_new(root / name, document, sync)
 
 
 def members(root: dict[str, Any]) -> dict[str, Any]:

@@ -143,13 +143,18 @@ class Recorder:
         return self.main.published
 
     def record(self, step: int, members: State) -> None:
-        """Keep what is to be kept of a step; on disk when it returns."""
+        """Keep what is to be kept of a step; safe from a kill when it returns."""
         if step not in self._kept:
             return
         index = self._kept.index(step)
         for output, writer in zip(self._outputs, self._writers, strict=True):
             if not writer.published:
                 writer.write_step(index, *output.fields(members, writer.layout))
+
+    def holds(self, step: int) -> bool:
+        """Whether every store has all that is to be kept up to a step."""
+        wanted = {index for index, kept in enumerate(self._kept) if kept <= step}
+        return all(wanted <= set(writer.steps_done()) for writer in self._writers)
 
     def publish(self) -> None:
         """Publish every store, the run's own last."""

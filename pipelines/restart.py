@@ -20,7 +20,7 @@ _NAME = "restart.npz"
 
 
 def save(folder: Path, step: int, states: Sequence[State]) -> None:
-    """Replace the restart of a run: its states after a step, whose outputs are on disk already."""
+    """Replace the restart of a run: its states after a step, whose outputs are kept already."""
     parts: dict[str, np.ndarray] = {"step": np.array(step)}
     for index, state in enumerate(states):
         parts[f"surface{index}"] = state.surface.cpu().numpy()

@@ -1,6 +1,6 @@
 """One run being computed: its members, its step, what it keeps, and where it can go on from.
 
-A step is written while the next one is computed, and is told as done when it is on disk.
+A step is written while the next one is computed, and is told as done when a kill cannot take it.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Rolling:
         self.work.progress(step, self.total)
 
     def _settle(self) -> None:
-        """Wait until the last step is on disk and told.
+        """Wait until the last step is kept and told.
 
         Raises
         ------
@@ -159,6 +159,8 @@ class Rolling:
         else:
             layouts = [forecaster.layout for forecaster in crew]
             found = restart.load(self._recorder.main.scratch, layouts)
+            if found is not None and not self._recorder.holds(found[0]):
+                found = None  # a step was lost after its restart was kept: from the beginning
         if found is None:
             return None
         self.step, states = found

@@ -2,8 +2,9 @@
 
 A shard of Zarr v3 is its encoded chunks, in any order, and at its end a table of where each lies
 (`sharding_indexed`, index at the end). So a file to which chunks are appended becomes a shard by
-writing that table. A journal says which steps lie where; a step is in it when its bytes are on
-disk, and what a kill left behind the last of them is written over.
+writing that table. A journal says which steps lie where; a step is in it when its bytes are with
+the kernel, and what a kill left behind the last of them is written over. The bytes themselves are
+brought to disk by whoever publishes them: what a power cut takes before that shows in the checksums.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class Shards:
     def append(self, step: int, fields: Mapping[str, Sequence[Fields]]) -> None:
         """Keep the fields of a step, of each variable in the order of its chunks.
 
-        On disk when it returns; a step that was there already is replaced.
+        A killed process loses nothing of it once this returns; a step that was there already is
+        replaced.
         """
         placed: dict[str, list[Chunk]] = {}
         for name, rows in fields.items():
@@ -127,7 +129,7 @@ class Shards:
         return sorted(bad)
 
     def close(self, steps: int) -> None:
-        """Write the table of every shard, for all steps 0 … ``steps`` − 1."""
+        """Write the table of every shard, for all steps 0 … ``steps`` − 1; nothing is synced."""
         for name, path in self._files.items():
             table = np.array([self._steps[step][name] for step in range(steps)], dtype="<u8")
             _write(path, self._end(name), _sealed(table.tobytes()))
@@ -156,7 +158,7 @@ def _read(journal: Path) -> dict[int, dict[str, list[Chunk]]]:
 
 
 def _write(path: Path, offset: int, data: bytes) -> None:
-    """Write at an offset, end the file there, and bring it to disk."""
+    """Write at an offset and end the file there."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         view = memoryview(data)
@@ -164,7 +166,6 @@ def _write(path: Path, offset: int, data: bytes) -> None:
             written = os.pwrite(descriptor, view, offset)
             view, offset = view[written:], offset + written
         os.ftruncate(descriptor, offset)
-        os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -2,7 +2,7 @@
 //
 // Compiled on first use by pear/equivariant/compiled.py, which holds the same signatures.
 
-#include "vector.h"
+#include "norm.h"
 
 namespace {
 
@@ -12,47 +12,28 @@ using namespace pear;
 struct Residual {
   const float *x[2];  // or null
   const void *branch[2];
-  const float *weight[2], *bias;  // the odd part has no bias
+  const float *weight[2], *bias;
   float *out[2];
   std::int64_t rows, width, parts, half, threads;
   float epsilon;
 };
 
-// Numbers beyond the width are zeros, and stay so where sums are taken.
-inline Vec inside(Vec x, int n) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<Vec>(_mm512_maskz_mov_ps(first(n), reinterpret_cast<__m512>(x)));
-#else
-  for (int i = std::max(n, 0); i < LANES; ++i) x[i] = 0.0f;
-  return x;
-#endif
-}
-
 template <class T>
-void residual_norm_row(const Residual &a, std::int64_t row) {
+void every_row(const Residual &a) {
   const int width = static_cast<int>(a.width), parts = static_cast<int>(a.parts);
-  const std::int64_t at = row * width;
-  const T *branch[2] = {static_cast<const T *>(a.branch[0]) + at,
-                        static_cast<const T *>(a.branch[1]) + (parts > 1 ? at : 0)};
-  Vec sum = Vec{};
-  for (int c = 0; c < width; c += LANES) sum += load_some(branch[0] + c, width - c);
-  const float mean[2] = {total(sum) / width, 0.0f};
-  Vec squares = Vec{};
-  for (int p = 0; p < parts; ++p)
-    for (int c = 0; c < width; c += LANES) {
-      const Vec y = inside(load_some(branch[p] + c, width - c) - mean[p], width - c);
-      squares += y * y;
+  const Norm norm = {{a.weight[0], a.weight[1]}, a.bias, width, parts, a.epsilon};
+#pragma omp parallel for num_threads(static_cast<int>(a.threads)) schedule(static)
+  for (std::int64_t row = 0; row < a.rows; ++row) {
+    const float *x[2] = {};
+    const T *branch[2] = {};
+    float *out[2] = {};
+    for (int p = 0; p < parts; ++p) {
+      if (a.x[p]) x[p] = a.x[p] + row * width;
+      branch[p] = static_cast<const T *>(a.branch[p]) + row * width;
+      out[p] = a.out[p] + row * width;
     }
-  const float scale = 1.0f / __builtin_sqrtf(total(squares) / (parts * width) + a.epsilon);
-  for (int p = 0; p < parts; ++p)
-    for (int c = 0; c < width; c += LANES) {
-      const int n = width - c;
-      const Vec y = (load_some(branch[p] + c, n) - mean[p]) * scale;
-      Vec z = y * load_some(a.weight[p] + c, n);
-      if (a.x[p]) z += load_some(a.x[p] + at + c, n);
-      if (p == 0) z += load_some(a.bias + c, n);
-      store_some(z, a.out[p] + at + c, n);
-    }
+    residual_norm<T>(norm, x, branch, out);
+  }
 }
 
 template <class T>
@@ -60,26 +41,21 @@ void mirror_gelu(T *even, T *odd, std::int64_t count, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (std::int64_t c = 0; c < count; c += LANES) {
     const int n = static_cast<int>(std::min<std::int64_t>(LANES, count - c));
-    const Vec e = load_some(even + c, n), o = load_some(odd + c, n);
-    const Vec a = gelu((e + o) * HALF_ROOT) * HALF_ROOT, b = gelu((e - o) * HALF_ROOT) * HALF_ROOT;
-    store_some(a + b, even + c, n);
-    store_some(a - b, odd + c, n);
+    Vec e = load_some(even + c, n), o = load_some(odd + c, n);
+    mirror_gelu(e, o);
+    store_some(e, even + c, n);
+    store_some(o, odd + c, n);
   }
 }
 
 }  // namespace
 
-// out = x + norm(branch), without an x norm(branch): the layer norm over both parts together, with
-// the mean of the first.
+// out = x + norm(branch), without an x norm(branch).
 extern "C" void pear_residual_norm(const Residual *a) {
-  const int threads = static_cast<int>(a->threads);
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (std::int64_t row = 0; row < a->rows; ++row) {
-    if (a->half)
-      residual_norm_row<bfloat16>(*a, row);
-    else
-      residual_norm_row<float>(*a, row);
-  }
+  if (a->half)
+    every_row<bfloat16>(*a);
+  else
+    every_row<float>(*a);
 }
 
 // The GELU in the a/b basis of features in the e/o basis, in place.

@@ -204,6 +204,13 @@ inline Vec gelu(Vec x) {
 #endif
 }
 
+// The GELU of a = (e + o)/sqrt 2 and b = (e - o)/sqrt 2, back as e and o.
+inline void mirror_gelu(Vec &e, Vec &o) {
+  const Vec a = gelu((e + o) * HALF_ROOT) * HALF_ROOT, b = gelu((e - o) * HALF_ROOT) * HALF_ROOT;
+  e = a + b;
+  o = a - b;
+}
+
 // Lanes that a round of `transpose` takes: those of the second operand count on from LANES.
 struct Round {
   std::int32_t low[LANES], high[LANES];
