@@ -4,7 +4,7 @@ A shard of Zarr v3 is its encoded chunks, in any order, and at its end a table o
 (`sharding_indexed`, index at the end). So a file to which chunks are appended becomes a shard by
 writing that table. A journal says which steps lie where; a step is in it when its bytes are with
 the kernel, and what a kill left behind the last of them is written over. The bytes themselves are
-brought to disk by whoever publishes them: what a power cut takes before that shows in the checksums.
+brought to disk by whoever publishes them; what a power cut takes before that, the checksums show.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pear.equivariant import compiled, products
+from pear.equivariant import compiled, mirror_block, products
 from pear.equivariant.attention import ALL, MirrorAttention, WindowAttention
 from pear.equivariant.linear import (
     HALF_ROOT,
@@ -151,6 +151,8 @@ class Block(nn.Module):
         x, out = x.to(exact), x.new_empty(x.shape, dtype=exact)
         given, filled = parts_of(self.symmetry, x), parts_of(self.symmetry, out)
         bias = self.attention.biases().contiguous()
+        if self._at_once(given, filled, bias):
+            return out
         size = 2 if torch.is_autocast_enabled("cpu") else x.element_size()
         pieces = min(windows, max(1, round(x.numel() * size / _PIECE)))
         with products.weights_held():
@@ -158,6 +160,26 @@ class Block(nn.Module):
                 here = slice(windows * piece // pieces, windows * (piece + 1) // pieces)
                 self._piece(given, filled, bias, here)
         return out
+
+    def _at_once(self, x: Parts, out: Parts, bias: Tensor) -> bool:
+        """Fill in the output by one compiled function, if there is one for this block."""
+        attention, mlp, norms = self.attention, self.mlp, (self.attention_norm, self.mlp_norm)
+        if not (isinstance(attention, MirrorAttention) and isinstance(mlp, MirrorMLP)):
+            return False
+        first, second = norms
+        if not (isinstance(first, MirrorNorm) and isinstance(second, MirrorNorm)):
+            return False
+        drops = self.training and (mlp.dropout.p or attention.dropout or self.drop_path.probability)
+        plain = attention.logit_scale is None and not self.pre_norm and not drops
+        if not plain or torch.is_autocast_enabled("cpu") or not products.fused(x[0]):
+            return False
+        shift, mask = attention.shift, attention.mask
+        layers = mirror_block.Layers(
+            attention.qkv, attention.proj, mlp.widen, mlp.narrow, (first, second),
+            attention.heads // 2, bias, mask.masks, mask.runs_of(ALL),
+            None if shift is None else shift.gather,
+        )  # fmt: skip
+        return mirror_block.apply(layers, x, out)
 
     def _piece(self, x: Parts, out: Parts, bias: Tensor, windows: slice) -> None:
         """Fill in the output of some windows."""

@@ -65,14 +65,14 @@ def window_attention(
     if native is None or not alike or any(_differs(t, q) for part in parts for t in part):
         return None
     bias, masks = bias.float().contiguous(), masks.float().contiguous()
-    mask_of = _mask_of(tuple(runs), windows)
+    numbers = mask_of(tuple(runs), windows)
     tables = bias.new_empty((len(bias) + len(masks)) * slots * slots)
     out = [q.new_empty(windows, slots, heads, d) for _ in parts]
     strides = (ctypes.c_int64 * 6)(*(n for t in (q, k, v) for n in (t.stride(2), t.stride(1))))
     arguments = _Arguments(
-        *(_pointers(*(part[n] for part in parts)) for n in range(3)),
+        *(pointers(*(part[n] for part in parts)) for n in range(3)),
         ctypes.addressof(strides), bias.data_ptr(), masks.data_ptr(), tables.data_ptr(),
-        mask_of.data_ptr(), _pointers(*out), windows, slots, len(masks), heads, d,
+        numbers.data_ptr(), pointers(*out), windows, slots, len(masks), heads, d,
         q.dtype == torch.bfloat16, torch.get_num_threads(), scale,
     )  # fmt: skip
     return None if native.pear_window_attention(ctypes.byref(arguments)) else out
@@ -86,12 +86,12 @@ def _differs(x: Tensor, q: Tensor) -> bool:
     return not (known and alike and one == 1 and window == x.shape[2] * row)
 
 
-def _pointers(*tensors: Tensor) -> Any:
+def pointers(*tensors: Tensor) -> Any:
     return (ctypes.c_void_p * 2)(*(t.data_ptr() for t in tensors))
 
 
 @lru_cache(maxsize=64)
-def _mask_of(runs: tuple[int, ...], windows: int) -> Tensor:
+def mask_of(runs: tuple[int, ...], windows: int) -> Tensor:
     """Number of every window's mask, or -1: (window,)."""
     one = torch.repeat_interleave(torch.arange(len(runs)) - 1, torch.tensor(runs))
     return one.repeat(windows // len(one)).int()
@@ -138,8 +138,8 @@ def residual_norm(
         return None
     out = tuple(torch.empty_like(t, dtype=torch.float32) for t in branch)
     arguments = _Residual(
-        _pointers(*old), _pointers(*branch), _pointers(*weight), bias.data_ptr(),
-        _pointers(*out), first.numel() // width, width, len(branch),
+        pointers(*old), pointers(*branch), pointers(*weight), bias.data_ptr(),
+        pointers(*out), first.numel() // width, width, len(branch),
         first.dtype == torch.bfloat16, torch.get_num_threads(), epsilon,
     )  # fmt: skip
     native.pear_residual_norm(ctypes.byref(arguments))

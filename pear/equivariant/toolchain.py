@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Final
 
 _FOLDER: Final = Path(__file__).with_name("native")
-_SOURCES: Final = ("window_attention.cpp", "pointwise.cpp")
-_HEADERS: Final = ("vector.h",)
+_SOURCES: Final = ("window_attention.cpp", "pointwise.cpp", "mirror_block.cpp")
+_HEADERS: Final = ("vector.h", "norm.h", "attention.h", "product.h")
 _FLAGS: Final = (
     "-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp",
     "-shared", "-fPIC",

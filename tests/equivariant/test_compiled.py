@@ -161,8 +161,12 @@ def test_residual_norm_equals_torch(layer: Norm | MirrorNorm, dtype: torch.dtype
         assert got is not None
         exact = layer.double().parts(tuple(t.double() for t in branch))
         layer.float()
-    for ours, old, new in zip(got, x, exact, strict=True):
+        weights = tuple(layer.weight) if count == 2 else (layer.weight,)
+        alone = compiled.residual_norm(None, branch, weights, layer.bias, 1e-5)
+        assert alone is not None
+    for ours, old, new, without in zip(got, x, exact, alone, strict=True):
         torch.testing.assert_close(ours.double(), old + new, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(without.double(), new, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.usefixtures("library")

@@ -37,7 +37,7 @@ void every_row(const Residual &a) {
 }
 
 template <class T>
-void mirror_gelu(T *even, T *odd, std::int64_t count, int threads) {
+void every_gelu(T *even, T *odd, std::int64_t count, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (std::int64_t c = 0; c < count; c += LANES) {
     const int n = static_cast<int>(std::min<std::int64_t>(LANES, count - c));
@@ -61,7 +61,7 @@ extern "C" void pear_residual_norm(const Residual *a) {
 // The GELU in the a/b basis of features in the e/o basis, in place.
 extern "C" void pear_mirror_gelu(void *even, void *odd, std::int64_t count, int half, int threads) {
   if (half)
-    mirror_gelu(static_cast<bfloat16 *>(even), static_cast<bfloat16 *>(odd), count, threads);
+    every_gelu(static_cast<bfloat16 *>(even), static_cast<bfloat16 *>(odd), count, threads);
   else
-    mirror_gelu(static_cast<float *>(even), static_cast<float *>(odd), count, threads);
+    every_gelu(static_cast<float *>(even), static_cast<float *>(odd), count, threads);
 }

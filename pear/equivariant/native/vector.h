@@ -47,7 +47,7 @@ inline void narrow(float x, bfloat16 &y) {  // to nearest, ties to even; NaN sta
   y.bits = static_cast<std::uint16_t>(x == x ? rounded : 0x7fc0);
 }
 
-inline Vec all(float x) { return Vec{} + x; }
+inline Vec all(float x) { return x - Vec{}; }  // exact for zeros of either sign, so free
 inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }  // b if one is not a number
 
 inline Vec load(const float *p) {

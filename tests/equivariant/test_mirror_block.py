@@ -1,0 +1,91 @@
+"""A whole mirrored block by one compiled function, against its layers in double precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from layer_checks import randomise
+
+from pear.equivariant import mirror_block
+from pear.equivariant.block import Block, earth_block
+from pear.equivariant.mirror_block import Layers
+from pear.equivariant.shift import WindowShift
+from pear.equivariant.toolchain import library
+from pear.sphere.windows import TokenGrid
+
+GRIDS = {
+    16: TokenGrid(4, 1, 16, window_depth=1),
+    32: TokenGrid(4, 4, 16),
+    64: TokenGrid(8, 1, 64, window_depth=1),
+    128: TokenGrid(8, 4, 64),
+}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each block was done by the compiled function."""
+    if library() is None:
+        pytest.skip("no compiler here")
+    done: list[bool] = []
+    apply = mirror_block.apply
+
+    def spy(layers: Layers, x: list[torch.Tensor], out: list[torch.Tensor]) -> bool:
+        done.append(apply(layers, x, out))
+        return done[-1]
+
+    monkeypatch.setattr(mirror_block, "apply", spy)
+    return done
+
+
+def build(grid: TokenGrid, features: int, heads: int, shift: str | None) -> Block:
+    table = None if shift is None else WindowShift.of(grid, shift)
+    block = randomise(earth_block("c4h", grid, features, heads, table))
+    assert isinstance(block, Block)
+    return block.eval()
+
+
+@pytest.mark.parametrize("shift", [None, "ring_rotation", "ring_roll"])
+@pytest.mark.parametrize("slots", GRIDS)
+@pytest.mark.parametrize(("features", "heads"), [(96, 6), (24, 2), (28, 14), (128, 2)])
+def test_equals_the_layers(
+    calls: list[bool], slots: int, features: int, heads: int, shift: str | None
+) -> None:
+    grid = GRIDS[slots]
+    assert grid.slots == slots
+    block = build(grid, features, heads, shift)
+    x = torch.randn(2, 2, grid.windows, slots, features // 2).float()
+    exact = block.double()(x.double()).detach()
+    with torch.no_grad():
+        got = block.float()(x)
+    assert calls == [True]
+    torch.testing.assert_close(got.double(), exact, rtol=0, atol=3e-6 * float(exact.abs().max()))
+
+
+def test_what_it_is_not_for_goes_the_usual_way(calls: list[bool]) -> None:
+    grid = GRIDS[32]
+    block = build(grid, 24, 2, None).float()
+    x = torch.randn(2, 1, grid.windows, 32, 12)
+    want = block(x).detach()
+    assert not calls  # gradients
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(block(x), want, rtol=0, atol=0.1)
+    assert not calls
+    wide = build(grid, 280, 2, None).float()  # heads of 140
+    x = torch.randn(2, 1, grid.windows, 32, 140)
+    want = wide(x).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(wide(x), want, rtol=1e-4, atol=1e-4)
+    assert calls == [False]
+
+
+def test_not_a_number_stays_inside_its_window(calls: list[bool]) -> None:
+    grid = GRIDS[32]
+    block = build(grid, 24, 2, None).float()
+    x = torch.randn(2, 1, grid.windows, 32, 12)
+    x[0, 0, 3, 5, 7] = float("nan")
+    with torch.no_grad():
+        out = block(x)
+    assert calls == [True]
+    assert out[:, 0, 3].isnan().all()
+    out[:, 0, 3] = 0
+    assert out.isfinite().all()
