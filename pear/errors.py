@@ -7,6 +7,7 @@ answers it as a problem document with status 4xx.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable
 
@@ -49,3 +50,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]}?"
     return "known: " + ", ".join(candidates)
+
+
+def check_settings(given: Iterable[str], kind: type, what: str) -> None:
+    """Raise unless every name is a field of a dataclass of settings.
+
+    Raises
+    ------
+    InputError
+        Naming the setting that is none, and the nearest one.
+    """
+    known = {item.name for item in dataclasses.fields(kind)}
+    for name in given:
+        if name not in known:
+            raise InputError(
+                f"unknown {what} setting {name!r}", field=name, hint=did_you_mean(name, known)
+            )

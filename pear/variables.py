@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal, Self
 
 from pear.errors import InputError, did_you_mean
 
@@ -212,10 +213,21 @@ class Layout:
             (name, level) for name in self.upper for level in self.levels
         )
 
+    @classmethod
+    def from_dict(cls, parts: Mapping[str, Sequence[Any]]) -> Self:
+        """Build from ``surface``, ``upper`` and ``levels`` as JSON holds them."""
+        return cls(*(tuple(parts[name]) for name in ("surface", "upper", "levels")))
+
     def mirror_signs(self, kind: Kind) -> tuple[int, ...]:
         """Return the sign of each channel of this kind under the mirror at the equator."""
         names = self.surface if kind == "surface" else self.upper
         return tuple(BY_NAME[name].mirror_sign for name in names)
+
+
+def label_of(channel: tuple[str, int | None]) -> str:
+    """Short name and level of a channel, such as ``z500`` or ``msl``."""
+    name, level = channel
+    return BY_NAME[name].short_name + ("" if level is None else str(level))
 
 
 PUBLISHED: Final = Layout()

@@ -91,7 +91,7 @@ def collect(
             field="--out", hint="use another folder",
         )  # fmt: skip
     fields = np.load(folder / _STATES, mmap_mode="r")
-    held = Layout(**{name: tuple(items) for name, items in note["layout"].items()})
+    held = Layout.from_dict(note["layout"])
     return LatLonStates(held, utc(note["times"]), global_grid(rows, columns), fields)
 
 

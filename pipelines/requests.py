@@ -90,7 +90,7 @@ def layout_of(model: Model) -> Layout:
     kept = model.attributes.get("layout")
     if kept is None:
         return PUBLISHED
-    return Layout(**{part: tuple(kept[part]) for part in ("surface", "upper", "levels")})
+    return Layout.from_dict(kept)
 
 
 def _require_alike(model: Model, other: Model) -> None:

@@ -13,7 +13,7 @@ from pear.errors import InputError
 from pear.metrics import Channel
 from pear.rollout import Forecaster, channels_of, state_of
 from pear.sphere.grid import angular_power
-from pear.variables import BY_NAME
+from pear.variables import label_of
 from pipelines.evaluation.tables import CHARTED
 from pipelines.evaluation.truth import Analysis
 
@@ -112,9 +112,7 @@ def _row(channel: Channel, day: int, sums: Any) -> Row:
         for name, (low, high) in BANDS.items()
         if low < len(power)
     }  # fmt: skip
-    name, level = channel
-    label = BY_NAME[name].short_name + ("" if level is None else str(level))
-    return Row(label, day, spread / true_spread, ratios)
+    return Row(label_of(channel), day, spread / true_spread, ratios)
 
 
 def stable(rows: Sequence[Row]) -> bool:

@@ -63,7 +63,7 @@ class InitialConditions:
         kept = models[0].attributes.get("layout") if models else None
         if kept is None:
             return PUBLISHED
-        return Layout(**{part: tuple(kept[part]) for part in ("surface", "upper", "levels")})
+        return Layout.from_dict(kept)
 
     def _of(self, store: Store, layout: Layout) -> list[InitialCondition]:
         path = self._folder.root / store.path

@@ -165,7 +165,7 @@ def show(
     """Print ACC and RMSE of one region by lead, each forecaster beside the others."""
     from rich.table import Table
 
-    from pear.variables import BY_NAME
+    from pear.variables import BY_NAME, label_of
 
     leads = sorted({r["lead_days"] for r in records})
     shown = [d for d in leads if d in (1, 2, 3, 5, 7, 10)] or leads[:8]
@@ -180,10 +180,10 @@ def show(
             ]  # fmt: skip
             for forecaster in dict.fromkeys(r["forecaster"] for r in rows):
                 at = {r["lead_days"]: r for r in rows if r["forecaster"] == forecaster}
-                label = BY_NAME[name].short_name + ("" if level is None else str(level))
+                title = label_of((name, level))
                 cells = [_number(at[day], which, digits) for day in shown if day in at]
                 unit = "" if which == "acc" else BY_NAME[name].units
-                table.add_row(label, unit, forecaster, *cells)
+                table.add_row(title, unit, forecaster, *cells)
             table.add_section()
         console.print(table)
 

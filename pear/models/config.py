@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, get_args
 
 from pear.equivariant.linear import SYMMETRIES, Symmetry
-from pear.errors import InputError, did_you_mean
+from pear.errors import InputError, check_settings, did_you_mean
 from pear.sphere.windows import SHIFTS, Shift, TokenGrid
 from pear.variables import PUBLISHED, Kind, Layout
 
@@ -27,6 +28,14 @@ The sine of latitude is its own mirror image with the sign changed, and the mirr
 seasons: these cost no symmetry. Orography and land move along with the state.
 """
 LEVELS_IN_PATCH: Final = 2
+
+
+def with_layout(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a network, with a layout as JSON holds it made a :class:`Layout`."""
+    given = dict(settings)
+    if isinstance(given.get("layout"), dict):
+        given["layout"] = Layout.from_dict(given["layout"])
+    return given
 
 
 @dataclass(frozen=True)
@@ -167,17 +176,8 @@ class PearConfig:
         InputError
             If a setting is unknown or does not fit.
         """
-        known = {item.name for item in dataclasses.fields(cls)}
-        for name in settings:
-            if name not in known:
-                raise InputError(
-                    f"unknown model setting {name!r}", field=name, hint=did_you_mean(name, known)
-                )
-        given = dict(settings)
-        if isinstance(given.get("layout"), dict):
-            layout = {name: tuple(items) for name, items in given["layout"].items()}
-            given["layout"] = Layout(**layout)
-        return cls(**given)
+        check_settings(settings, cls, "model")
+        return cls(**with_layout(settings))
 
     def _check_names(self) -> None:
         choices = {

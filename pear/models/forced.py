@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pear.calendar import utc, year_phase
+from pear.equivariant.linear import Symmetry
+from pear.equivariant.patch import PatchEmbed, PatchRecover
+from pear.models.config import FORCINGS, LEVELS_IN_PATCH
 from pear.normalise import Normaliser
 from pear.variables import Layout
 
@@ -50,8 +54,40 @@ class ForcedNetwork(nn.Module):
     surface_step_scale: Tensor
     upper_step_scale: Tensor
 
+    def build_doors(
+        self, symmetry: Symmetry, surface: Sequence[int], upper: Sequence[int], points: int,
+        width: int, masks: int = 0,
+    ) -> None:  # fmt: skip
+        """Make what lies between fields and tokens: embeddings, recoveries, the forcing's door.
+
+        Parameters
+        ----------
+        symmetry
+            That the doors keep.
+        surface, upper
+            Sign of each channel under the mirror.
+        points
+            Of a patch.
+        width
+            Features of a token; the recoveries take twice as many.
+        masks
+            Surface channels that are embedded behind those of the layout.
+        """
+        levels = LEVELS_IN_PATCH
+        self.embed_surface = PatchEmbed(symmetry, (*surface, *[1] * masks), 1, points, width)
+        self.embed_upper = PatchEmbed(symmetry, upper, levels, points, width)
+        self.recover_surface = PatchRecover(symmetry, surface, 1, points, 2 * width)
+        self.recover_upper = PatchRecover(symmetry, upper, levels, points, 2 * width)
+        signs = [FORCINGS[name] for name in self.config.forcings]
+        self.embed_forcing = (
+            PatchEmbed(symmetry, signs, 1, points, width, bias=False) if signs else None
+        )
+
     def build_fields(self, lat: npt.NDArray[np.float64]) -> None:
-        """Register the fields that ``config`` names, at points of these latitudes in degrees."""
+        """Register the fields that ``config`` names, at points of these latitudes in degrees.
+
+        A residual network begins as persistence: its recoveries, which are there by now, are zero.
+        """
         config = self.config
         sine = np.sin(np.radians(lat))
         self.register_buffer("sin_latitude", torch.from_numpy(sine).float(), persistent=False)
@@ -63,6 +99,40 @@ class ForcedNetwork(nn.Module):
             upper = torch.ones(len(layout.upper), len(layout.levels))
             self.register_buffer("surface_step_scale", torch.ones(len(layout.surface)))
             self.register_buffer("upper_step_scale", upper)
+            self.recover_surface.zero()
+            self.recover_upper.zero()
+
+    def check_forcing(self, forcing: Tensor | None) -> None:
+        """Raise unless the forcing that the network needs is there.
+
+        Raises
+        ------
+        ValueError
+            If it is missing.
+        """
+        if self.config.forcings and forcing is None:
+            raise ValueError(f"the model needs forcing {self.config.forcings}; see its forcing()")
+
+    def forced(self, tokens: Tensor, forcing: Tensor | None) -> Tensor:
+        """Add the forcing (batch, forcing, point), points by patch, to the state's tokens, in place.
+        """
+        if self.embed_forcing is not None and forcing is not None:
+            tokens += self.embed_forcing(forcing[:, :, None])
+        return tokens
+
+    def stepped(
+        self, surface: Tensor, upper: Tensor, new_surface: Tensor, new_upper: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the network said as the next state.
+
+        For a residual network that is the state plus ``step_scale`` times what it said.
+        """
+        if not self.config.residual:
+            return new_surface, new_upper
+        return (
+            torch.addcmul(surface, new_surface, self.surface_step_scale[:, None]),
+            torch.addcmul(upper, new_upper, self.upper_step_scale[..., None]),
+        )
 
     def forcing(self, valid_time: Any) -> Tensor | None:
         """Build the forcing at the times of the input states, or None if the model has none.

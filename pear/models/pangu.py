@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from pear.equivariant.linear import linear, norm
-from pear.equivariant.patch import PatchEmbed, PatchRecover
-from pear.errors import InputError
-from pear.models.config import FORCINGS, LEVELS_IN_PATCH
+from pear.errors import InputError, check_settings
+from pear.models.config import LEVELS_IN_PATCH, with_layout
 from pear.models.forced import ForcedNetwork
 from pear.models.pangu_windows import LatLonAttention, LatLonBlock, LatLonWindows
 from pear.sphere.latlon import LatLonGrid, global_grid
@@ -113,11 +112,15 @@ class PanguConfig:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Self:
-        """Build from :meth:`to_dict`."""
-        given = dict(settings)
-        if isinstance(given.get("layout"), dict):
-            given["layout"] = Layout(**{k: tuple(v) for k, v in given["layout"].items()})
-        return cls(**given)
+        """Build from :meth:`to_dict`.
+
+        Raises
+        ------
+        InputError
+            If a setting is unknown or does not fit.
+        """
+        check_settings(settings, cls, "peer")
+        return cls(**with_layout(settings))
 
 
 class Pangu(ForcedNetwork):
@@ -137,7 +140,11 @@ class Pangu(ForcedNetwork):
         self.config = config
         tokens = (-(-config.rows // PATCH_SIDE), -(-config.columns // PATCH_SIDE))
         self._build_patches(config, tokens)
-        self._build_doors(config)
+        layout = config.layout
+        self.build_doors(
+            "r", [1] * len(layout.surface), [1] * len(layout.upper), PATCH_SIDE**2, config.embed,
+            config.masks,
+        )  # fmt: skip
         fine = LatLonWindows(1 + config.upper_depths, *tokens)
         coarse = LatLonWindows(fine.depths, -(-fine.rows // 2), -(-fine.columns // 2))
         self.fine, self.coarse = fine, coarse
@@ -157,9 +164,6 @@ class Pangu(ForcedNetwork):
         self.expand_norm, self.mix = norm("r", outer), linear("r", outer, outer, bias=False)
         north = np.repeat(config.grid.lat, config.columns)
         self.build_fields(north)
-        if config.residual:
-            self.recover_surface.zero()
-            self.recover_upper.zero()
 
     def _build_patches(self, config: PanguConfig, tokens: tuple[int, int]) -> None:
         """Tables that bring the points of a patch side by side; what the patches lack is zero."""
@@ -177,19 +181,6 @@ class Pangu(ForcedNetwork):
         self.register_buffer("order", torch.from_numpy(order), persistent=False)
         self.register_buffer("back", torch.from_numpy(back), persistent=False)
 
-    def _build_doors(self, config: PanguConfig) -> None:
-        layout, cells, width = config.layout, PATCH_SIDE**2, config.embed
-        surface, upper = (1,) * len(layout.surface), (1,) * len(layout.upper)
-        levels = LEVELS_IN_PATCH
-        self.embed_surface = PatchEmbed("r", surface + (1,) * config.masks, 1, cells, width)
-        self.embed_upper = PatchEmbed("r", upper, levels, cells, width)
-        self.recover_surface = PatchRecover("r", surface, 1, cells, 2 * width)
-        self.recover_upper = PatchRecover("r", upper, levels, cells, 2 * width)
-        self.embed_forcing: PatchEmbed | None = None
-        if config.forcings:
-            signs = [FORCINGS[name] for name in config.forcings]
-            self.embed_forcing = PatchEmbed("r", signs, 1, cells, width, bias=False)
-
     def forward(
         self, surface: Tensor, upper: Tensor, forcing: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -200,8 +191,7 @@ class Pangu(ForcedNetwork):
         ValueError
             If a forcing is missing.
         """
-        if self.config.forcings and forcing is None:
-            raise ValueError(f"the model needs forcing {self.config.forcings}")
+        self.check_forcing(forcing)
         x = self._embed(surface, upper, forcing)
         x = x.reshape(*x.shape[:2], self.fine.rows, self.fine.columns, -1)
         x = skip = self.stages[0](x)
@@ -210,12 +200,7 @@ class Pangu(ForcedNetwork):
         x = torch.cat([skip, x], dim=-1).flatten(2, 3)
         new_surface = self.recover_surface(x[:, :1])[:, :, 0][..., self.back]
         new_upper = self.recover_upper(x[:, 1:])[:, :, : upper.shape[2]][..., self.back]
-        if not self.config.residual:
-            return new_surface, new_upper
-        return (
-            torch.addcmul(surface, new_surface, self.surface_step_scale[:, None]),
-            torch.addcmul(upper, new_upper, self.upper_step_scale[..., None]),
-        )
+        return self.stepped(surface, upper, new_surface, new_upper)
 
     def _embed(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> Tensor:
         padded = LEVELS_IN_PATCH * self.config.upper_depths - upper.shape[2]
@@ -223,9 +208,7 @@ class Pangu(ForcedNetwork):
         zeros = surface.new_zeros(surface.shape[0], self.config.masks, surface.shape[2])
         flat = self._patched(torch.cat([surface, zeros], dim=1))
         x = torch.cat([self.embed_surface(flat[:, :, None]), self.embed_upper(upper)], dim=1)
-        if self.embed_forcing is not None and forcing is not None:
-            x = x + self.embed_forcing(self._patched(forcing)[:, :, None])
-        return x
+        return self.forced(x, None if forcing is None else self._patched(forcing))
 
     def _patched(self, fields: Tensor) -> Tensor:
         """Points in the order of patches, zeros where a patch reaches over the edge."""

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from pear.equivariant.block import Block, earth_block
 from pear.equivariant.linear import norm
-from pear.equivariant.patch import PatchEmbed, PatchExpand, PatchMerge, PatchRecover
+from pear.equivariant.patch import PatchExpand, PatchMerge
 from pear.equivariant.shift import WindowShift, from_windows, to_windows
-from pear.models.config import FORCINGS, LEVELS_IN_PATCH, PearConfig
+from pear.models.config import PearConfig
 from pear.models.forced import ForcedNetwork
 from pear.sphere.grid import centres
 from pear.sphere.windows import TokenGrid
@@ -33,28 +33,16 @@ class Pear(ForcedNetwork):
     def __init__(self, config: PearConfig) -> None:
         super().__init__()
         self.config, self.grid = config, config.grid
-        self._build_doors(config)
+        signs = config.signs("surface"), config.signs("upper")
+        self.build_doors(config.symmetry, *signs, config.patch, config.embed)
+        self._build_depth_vector(config)
         self._build_trunk(config)
         self.build_fields(centres(config.nside)[0])
-        if config.residual:
-            self.recover_surface.zero()
-            self.recover_upper.zero()
 
-    def _build_doors(self, config: PearConfig) -> None:
-        symmetry, patch = config.symmetry, config.patch
-        surface, upper = config.signs("surface"), config.signs("upper")
-        levels, width = LEVELS_IN_PATCH, config.embed
-        self.embed_surface = PatchEmbed(symmetry, surface, 1, patch, width)
-        self.embed_upper = PatchEmbed(symmetry, upper, levels, patch, width)
-        self.recover_surface = PatchRecover(symmetry, surface, 1, patch, 2 * width)
-        self.recover_upper = PatchRecover(symmetry, upper, levels, patch, 2 * width)
-        self.embed_forcing: PatchEmbed | None = None
-        if config.forcings:
-            signs = [FORCINGS[name] for name in config.forcings]
-            self.embed_forcing = PatchEmbed(symmetry, signs, 1, patch, width, bias=False)
+    def _build_depth_vector(self, config: PearConfig) -> None:
         self.depth_vector: nn.Parameter | None = None
         if config.depth_embedding:
-            even = width // 2 if symmetry == "c4h" else width
+            even = config.embed // 2 if config.symmetry == "c4h" else config.embed
             self.depth_vector = nn.Parameter(torch.zeros(config.grid.depths, 1, even))
             nn.init.trunc_normal_(self.depth_vector, std=0.02)
 
@@ -101,12 +89,7 @@ class Pear(ForcedNetwork):
         x = from_windows(torch.cat([skip, x], dim=-1), self.grid)
         new_surface = self.recover_surface(x[..., :1, :, :])[:, :, 0]
         new_upper = self.recover_upper(x[..., 1:, :, :])[:, :, : upper.shape[2]]
-        if not self.config.residual:
-            return new_surface, new_upper
-        return (
-            torch.addcmul(surface, new_surface, self.surface_step_scale[:, None]),
-            torch.addcmul(upper, new_upper, self.upper_step_scale[..., None]),
-        )
+        return self.stepped(surface, upper, new_surface, new_upper)
 
     def _embed(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> Tensor:
         padded = self.config.padded_levels
@@ -114,9 +97,7 @@ class Pear(ForcedNetwork):
         upper = nn.functional.pad(upper, (0, 0, before, padded - before))
         x = torch.cat([self.embed_surface(surface[:, :, None]), self.embed_upper(upper)], dim=-3)
         # In place from here on, as exactly as the parameters are.
-        x = x.to(self.recover_surface.bias.dtype)
-        if self.embed_forcing is not None and forcing is not None:
-            x += self.embed_forcing(forcing[:, :, None])
+        x = self.forced(x.to(self.recover_surface.bias.dtype), forcing)
         if self.depth_vector is not None:
             even = x if self.config.symmetry == "r" else x[0]
             even += self.depth_vector
@@ -129,8 +110,7 @@ class Pear(ForcedNetwork):
             "upper": (batch, len(layout.upper), len(layout.levels), cells),
         }
         given = {"surface": surface, "upper": upper}
-        if self.config.forcings and forcing is None:
-            raise ValueError(f"the model needs forcing {self.config.forcings}; see Pear.forcing")
+        self.check_forcing(forcing)
         if forcing is not None:
             want["forcing"] = (batch, len(self.config.forcings), cells)
             given["forcing"] = forcing

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, get_args
 
-from pear.errors import InputError, did_you_mean
+from pear.errors import InputError, check_settings, did_you_mean
 
 Loss = Literal["published", "tendency"]
 Schedule = Literal["constant", "cosine"]
@@ -130,11 +130,5 @@ class TrainingConfig:
         InputError
             If a setting is unknown or out of range.
         """
-        known = {item.name for item in dataclasses.fields(cls)}
-        for name in settings:
-            if name not in known:
-                raise InputError(
-                    f"unknown training setting {name!r}", field=name,
-                    hint=did_you_mean(name, known),
-                )  # fmt: skip
+        check_settings(settings, cls, "training")
         return cls(**settings)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from pear.metrics import Array, Channel, ScoreSums, bootstrap, score
 from pear.sphere.grid import cell_of, nside_from_cells
-from pear.variables import BY_NAME
+from pear.variables import BY_NAME, label_of
 from pipelines.evaluation.records import FEWEST_INITS, lead_days
 from pipelines.evaluation.tables import CHARTED, Tables
 from pipelines.sources.simulate import land
@@ -218,12 +218,6 @@ def charted(table: ScoreSums) -> list[Channel]:
     """Headline channels that a table holds; its first ones if it holds none."""
     found = [channel for channel in CHARTED if channel in table.channels]
     return found[:6] or list(table.channels[:6])
-
-
-def label_of(channel: Channel) -> str:
-    """Short name and level, such as z500."""
-    name, level = channel
-    return BY_NAME[name].short_name + ("" if level is None else f" {level}")
 
 
 def colour(forecaster: str, index: int) -> str:
