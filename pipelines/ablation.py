@@ -2,41 +2,40 @@
 
 Each arm is trained with several seeds, at equal time (each arm gets the steps that fit into the
 same seconds, from a step time measured in turns) and at equal parameters (widths chosen to match
-the base, same steps). Everything lies in one folder and goes on where it was stopped.
+the base, same steps).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from pear.calendar import utc
 from pear.errors import InputError, did_you_mean
 from pear.metrics import ScoreSums
 from pear.models import checkpoint
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.rollout import PearForecaster
-from pear.training import Samples, Trainer, TrainingConfig
+from pear.training import Samples, Trainer
 from pear.variables import PUBLISHED, Layout
 from pipelines.climatology import Climatology
 from pipelines.evaluation.tables import Plan
 from pipelines.evaluation.truth import Analysis
 from pipelines.evaluation.verify import verify
-from pipelines.files import write_atomically
 from pipelines.stored import stored_layout
+from pipelines.study import ROUNDS, TIMED_STEPS, Job, Study, steps_in, the_plan, timed
+from pipelines.study_table import save_sums
 from pipelines.train import CHECKPOINT, Data, build_network, train
 from pipelines.training_data import open_source
 
 BASE: Final = "ring_rotation"
 AXES: Final = ("time", "parameters")
-ROUNDS: Final = 3
-TIMED_STEPS: Final = 10
+SUMS: Final = "sums.npz"
 
 
 @dataclass(frozen=True)
@@ -74,59 +73,28 @@ ARMS: Final[dict[str, Arm]] = {
 
 
 @dataclass(frozen=True)
-class Study:
-    """What is compared, on which data.
+class Ablation(Study):
+    """A study of arms.
 
     Attributes
     ----------
-    store, climatology
-        Analyses, and the climatology of the training years.
-    period
-        First and last day of training.
-    test
-        First and last init time, never used in training.
-    every
-        Days between init times.
-    days
-        Lead of the verification.
-    minutes
-        Length of a training of the base, and of every arm at equal time.
-    seeds
-        Of each arm.
     arms
-        Names from :data:`ARMS`; the base is always among them.
-    embed
-        Width of the base.
-    batch
-        Samples in a batch.
+        Names from :data:`ARMS`; the base is always among them. Processes that share a folder may
+        take different ones, if all are in its plan.
     """
 
-    store: Path
-    climatology: Path
-    period: tuple[str, str]
-    test: tuple[str, str]
-    every: int = 5
-    days: int = 7
-    minutes: float = 5.0
-    seeds: tuple[int, ...] = (0, 1, 2)
     arms: tuple[str, ...] = tuple(ARMS)
-    embed: int = 128
-    batch: int = 4
+
+    OPEN: ClassVar[tuple[str, ...]] = ("seeds", "arms")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in self.arms:
             if name not in ARMS:
                 raise InputError(
                     f"no arm {name!r}", field="--arms", hint=did_you_mean(name, ARMS)
                 )  # fmt: skip
-        if self.period[1] >= self.test[0] and self.period[0] <= self.test[1]:
-            raise InputError("training and test overlap", field="--test")
         object.__setattr__(self, "arms", tuple(dict.fromkeys((BASE, *self.arms))))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, to tell whether a folder belongs to this study."""
-        plain = asdict(self) | {"store": self.store.name, "climatology": self.climatology.name}
-        return dict(json.loads(json.dumps(plain)))
 
 
 def config_of(arm: str, nside: int, embed: int, layout: Layout = PUBLISHED) -> PearConfig:
@@ -155,89 +123,79 @@ def matched_width(arm: str, nside: int, wanted: int, layout: Layout = PUBLISHED)
     return min(sizes, key=lambda width: abs(sizes[width] - wanted))
 
 
-def make_plan(study: Study, samples: Samples, folder: Path) -> dict[str, Any]:
+def make_plan(study: Ablation, folder: Path) -> dict[str, Any]:
     """Width, parameters, step time and steps of every arm on both axes."""
     _, layout, nside = stored_layout(study.store)
-    configs = {name: config_of(name, nside, study.embed, layout) for name in study.arms}
-    seconds: dict[str, float] = dict.fromkeys(study.arms, float("inf"))
+    samples = Samples.of(open_source(study.store, study.period, layout).hold())
+    base = parameters(config_of(BASE, nside, study.embed, layout))
+    widths = {
+        ("time", name): study.embed for name in study.arms
+    } | {
+        ("parameters", name):
+            study.embed if name == BASE else matched_width(name, nside, base, layout)
+        for name in study.arms
+    }  # fmt: skip
+    configs = {key: config_of(key[1], nside, width, layout) for key, width in widths.items()}
+    seconds = dict.fromkeys(configs, float("inf"))
     for _ in range(ROUNDS):  # by turns, so that what else the machine does meets all alike
-        for name, config in configs.items():
-            took = _step_seconds(study, name, config, samples, folder)
-            seconds[name] = min(seconds[name], took)
-    base = parameters(configs[BASE])
-    steps = max(round(60.0 * study.minutes / seconds[BASE]), 1)
-    plan: dict[str, Any] = {"study": study.to_dict(), "time": {}, "parameters": {}}
-    for name, config in configs.items():
-        own = max(round(60.0 * study.minutes / seconds[name]), 1)
-        width = study.embed if name == BASE else matched_width(name, nside, base, layout)
-        plan["time"][name] = {
-            "embed": study.embed, "steps": own, "parameters": parameters(config),
-            "step_seconds": round(seconds[name], 4),
-        }  # fmt: skip
-        plan["parameters"][name] = {
-            "embed": width, "steps": steps,
-            "parameters": parameters(config_of(name, nside, width, layout)),
+        for key, config in configs.items():
+            took = _step_seconds(study, key[1], config, samples, folder)
+            seconds[key] = min(seconds[key], took)
+    # The base is one training on both axes; the better of its two times counts for both.
+    seconds[AXES[0], BASE] = seconds[AXES[1], BASE] = min(seconds[a, BASE] for a in AXES)
+    equal = steps_in(study.minutes, seconds["time", BASE])
+    plan: dict[str, Any] = {axis: {} for axis in AXES}
+    for (axis, name), config in configs.items():
+        own = steps_in(study.minutes, seconds[axis, name])
+        plan[axis][name] = {
+            "embed": widths[axis, name], "parameters": parameters(config),
+            "steps": own if axis == "time" else equal,
+            "step_seconds": round(seconds[axis, name], 4),
         }  # fmt: skip
     return plan
 
 
-def _settings(study: Study, arm: str, steps: int, seed: int) -> TrainingConfig:
-    return TrainingConfig(
-        **{"steps": steps, "batch": study.batch, "seed": seed, "ema": 0.998, **ARMS[arm].training}
-    )
-
-
 def _step_seconds(
-    study: Study, arm: str, config: PearConfig, samples: Samples, folder: Path
+    study: Ablation, arm: str, config: PearConfig, samples: Samples, folder: Path
 ) -> float:  # fmt: skip
     network, normaliser = build_network(config, samples, None, study.store)
+    settings = study.settings(TIMED_STEPS, 0, **ARMS[arm].training)
     scratch = folder / "timing" / arm
-    settings = _settings(study, arm, TIMED_STEPS, 0)
     return timed(Trainer(network, normaliser, samples, None, settings, scratch))
 
 
-def timed(trainer: Trainer) -> float:
-    """Seconds of one optimiser step of a trainer of :data:`TIMED_STEPS`, without the first."""
-    log = trainer.journal.log
-    log.unlink(missing_ok=True)
-    trainer.run()
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    at = {line["step"]: line["seconds"] for line in lines if line["event"] == "step"}
-    return float((at[TIMED_STEPS] - at[1]) / (TIMED_STEPS - 1))
-
-
-def run(
-    study: Study, folder: Path, axes: Sequence[str] = AXES,
-    tick: Callable[[float, str], Any] | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Train and verify what the folder lacks; returns the plan.
+def plan_of(study: Ablation, folder: Path) -> dict[str, Any]:
+    """Return the plan of a folder; made if there is none.
 
     Raises
     ------
     InputError
-        If the folder holds another study.
+        If the folder holds another study, or has not planned for an arm.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    note = folder / "plan.json"
-    if note.exists():
-        plan: dict[str, Any] = json.loads(note.read_text())
-        if plan["study"] != study.to_dict():
-            raise InputError(f"{folder} holds another study", field="--out")
-    else:
-        source = open_source(study.store, study.period, _layout(study))
-        plan = make_plan(study, Samples.of(source.hold()), folder)
-        write_atomically(note, json.dumps(plan, indent=2).encode())
-    for seed in study.seeds:  # all arms of a seed first: a stopped study can be read
-        for axis in axes:
-            for arm in study.arms:
-                _one(study, folder, axis, arm, seed, plan[axis][arm])
-                if tick is not None:
-                    tick(1, f"{axis} {arm} seed {seed}")
+    plan = the_plan(study, folder, lambda: make_plan(study, folder))
+    for name in study.arms:
+        if name not in plan["time"]:
+            raise InputError(
+                f"the study in {folder} was begun without {name}", field="--arms",
+                hint="name every arm at the start, or use another folder",
+            )  # fmt: skip
     return plan
 
 
-def _layout(study: Study) -> Layout:
-    return stored_layout(study.store)[1]
+def jobs_of(
+    study: Ablation, folder: Path, plan: Mapping[str, Any], axes: Sequence[str] = AXES
+) -> list[Job]:  # fmt: skip
+    """Every training with its verification; all of a seed first: a stopped study can be read."""
+    jobs: dict[Path, Job] = {}
+    for seed in study.seeds:
+        for axis in axes:
+            for arm in study.arms:
+                out, row = where(folder, axis, arm, seed), plan[axis][arm]
+                jobs.setdefault(out, Job(
+                    f"{axis} {arm} seed {seed}", out / SUMS,
+                    partial(_one, study, out, arm, seed, row), row["steps"] * row["step_seconds"],
+                ))  # fmt: skip
+    return list(jobs.values())
 
 
 def where(folder: Path, axis: str, arm: str, seed: int) -> Path:
@@ -245,21 +203,16 @@ def where(folder: Path, axis: str, arm: str, seed: int) -> Path:
     return folder / ("time" if arm == BASE else axis) / arm / f"seed{seed}"
 
 
-def _one(
-    study: Study, folder: Path, axis: str, arm: str, seed: int, row: Mapping[str, Any]
-) -> None:  # fmt: skip
-    out = where(folder, axis, arm, seed)
-    if (out / "sums.npz").exists():
-        return
+def _one(study: Ablation, out: Path, arm: str, seed: int, row: Mapping[str, Any]) -> None:
     if not (out / CHECKPOINT / "checkpoint.json").exists():
         _, layout, nside = stored_layout(study.store)
-        config = config_of(arm, nside, int(row["embed"]), layout)
         train(
-            Data(study.store, study.period), out, config,
-            _settings(study, arm, int(row["steps"]), seed), resume=(out / "resume.pt").exists(),
-            command="pear bench ablation", storage="float16",
+            Data(study.store, study.period), out,
+            config_of(arm, nside, int(row["embed"]), layout),
+            study.settings(int(row["steps"]), seed, **ARMS[arm].training),
+            resume=(out / "resume.pt").exists(), command="pear bench ablation", storage="float16",
         )  # fmt: skip
-    save_sums(out / "sums.npz", _verify(study, out / CHECKPOINT))
+    save_sums(out / SUMS, _verify(study, out / CHECKPOINT))
     (out / "resume.pt").unlink(missing_ok=True)
 
 
@@ -268,33 +221,6 @@ def _verify(study: Study, folder: Path) -> ScoreSums:
     like = (forecaster.layout, forecaster.nside)
     analysis = Analysis(study.store, *like)
     climatology = Climatology.open(study.climatology, *like)
-    first, last = (np.datetime64(end, "s") for end in study.test)
-    lead = np.timedelta64(study.days, "D")
-    times = utc(analysis.times)
-    inside = times[(times >= first) & (times <= last)][:: study.every]
-    held = inside[np.isin(inside + lead, times)]
-    if held.size < 2:
-        raise InputError("the test period holds no init times", field="--test")
     leads = np.arange(1, study.days + 1) * np.timedelta64(86_400, "s")
-    plan = replace(Plan.of(*like, held, leads, ("global",)), charted=())
+    plan = replace(Plan.of(*like, study.inits(analysis.times), leads, ("global",)), charted=())
     return verify(plan, [forecaster], analysis, climatology, batch=8)[forecaster.name].scores
-
-
-def save_sums(path: Path, sums: ScoreSums) -> None:
-    """Keep a table of sums, float64."""
-    scratch = path.with_suffix(".tmp")
-    with scratch.open("wb") as stream:
-        np.savez_compressed(
-            stream, values=sums.values, inits=sums.inits, leads=sums.leads,
-            channels=np.array(json.dumps(sums.channels)),
-        )  # fmt: skip
-    scratch.replace(path)
-
-
-def load_sums(path: Path) -> ScoreSums:
-    """Read what :func:`save_sums` kept."""
-    with np.load(path) as data:
-        channels = tuple((str(n), level) for n, level in json.loads(str(data["channels"])))
-        return ScoreSums(
-            data["inits"], data["leads"], channels, ("global",), data["values"]
-        )  # fmt: skip

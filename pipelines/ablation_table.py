@@ -1,113 +1,85 @@
-"""The tables of an ablation: every arm beside the base, with intervals over inits and seeds."""
+"""The table and the picture of an ablation: every arm beside the base."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pear.metrics import Channel
-from pear.metrics.bootstrap import bootstrap_seeds
-from pear.variables import BY_NAME
-from pipelines.ablation import ARMS, AXES, BASE, Study, load_sums, where
-from pipelines.files import write_atomically
+from matplotlib.figure import Figure
 
-FIELDS: Final[tuple[Channel, ...]] = (
-    ("geopotential", 500), ("temperature", 850), ("mean_sea_level_pressure", None),
-    ("2m_temperature", None), ("10m_u_component_of_wind", None),
-)  # fmt: skip
+from pipelines.ablation import ARMS, AXES, BASE, SUMS, Ablation, where
+from pipelines.study_table import Gap, gaps, load_sums, write_rows
+
 DAYS: Final = (1, 3, 5)
-SCORES: Final = ("acc", "rmse")
+COLOURS: Final = {"time": "#14784f", "parameters": "#3b6fb6"}
 
 
 @dataclass(frozen=True)
-class Row:
-    """One number of the table.
-
-    Attributes
-    ----------
-    value, difference
-        The score pooled over seeds, and minus that of the base.
-    low, high
-        Interval of the difference (95 %).
-    """
+class Row(Gap):
+    """One number of the table: an arm's score, compared with the base's."""
 
     axis: str
     arm: str
-    field: str
-    day: int
-    score: str
-    value: float
-    difference: float
-    low: float
-    high: float
-    seeds: int
-    inits: int
     embed: int
     parameters: int
     steps: int
-
-    @property
-    def decided(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.low > 0 or self.high < 0
+    question: str
 
 
-def rows(study: Study, folder: Path, plan: Mapping[str, Any]) -> list[Row]:
-    """Collect what is finished; arms without a finished seed are left out."""
+def rows(study: Ablation, folder: Path, plan: Mapping[str, Any]) -> list[Row]:
+    """Compare what is finished, each arm on the seeds that it and the base have both done."""
     out: list[Row] = []
     for axis in AXES:
-        tables = {
-            arm: [
-                load_sums(path / "sums.npz")
+        for arm in study.arms:
+            pairs = [
+                [where(folder, axis, name, seed) / SUMS for name in (arm, BASE)]
                 for seed in study.seeds
-                if ((path := where(folder, axis, arm, seed)) / "sums.npz").exists()
             ]
-            for arm in study.arms
-        }
-        if not tables[BASE]:
-            continue
-        for arm, held in tables.items():
-            if held:
-                out += _of_arm(axis, arm, held, tables[BASE], plan[axis][arm])
+            done = [pair for pair in pairs if all(path.exists() for path in pair)]
+            if done:
+                one, base = zip(*([load_sums(path) for path in pair] for pair in done), strict=True)
+                facts = {name: plan[axis][arm][name] for name in ("embed", "parameters", "steps")}
+                out += [
+                    Row(**asdict(gap), axis=axis, arm=arm, **facts, question=ARMS[arm].question)
+                    for gap in gaps(one, base, DAYS)
+                ]
     return out
 
 
-def _of_arm(
-    axis: str, arm: str, held: Sequence[Any], base: Sequence[Any], facts: Mapping[str, Any]
-) -> list[Row]:  # fmt: skip
-    found = []
-    fields = [channel for channel in FIELDS if channel in held[0].channels]
-    held, base = ([table.select(channels=fields) for table in many] for many in (held, base))
-    sums = held[0]
-    days = [d for d in DAYS if d <= sums.leads.size]
-    for score in SCORES:
-        value, _ = bootstrap_seeds(held, score, replicates=1)
-        gap, interval = bootstrap_seeds(held, score, base)
-        for column, (name, level) in enumerate(fields):
-            label = BY_NAME[name].short_name + ("" if level is None else str(level))
-            for day in days:
-                at = (day - 1, column, 0)
-                found.append(Row(
-                    axis, arm, label, day, score, float(value[at]), float(gap[at]),
-                    float(interval.low[at]), float(interval.high[at]), len(held),
-                    int(sums.inits.size), int(facts["embed"]), int(facts["parameters"]),
-                    int(facts["steps"]),
-                ))  # fmt: skip
-    return found
+def write(found: Sequence[Row], folder: Path) -> None:
+    """Write ``ablation.csv`` and ``ablation.png``."""
+    write_rows(found, folder / "ablation.csv")
+    _draw(found, folder / "ablation.png")
 
 
-def write_table(found: Sequence[Row], folder: Path) -> Path:
-    """Write all rows as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = list(Row.__dataclass_fields__)
-    writer.writerow([*names, "question"])
-    for row in found:
-        writer.writerow([*(getattr(row, name) for name in names), ARMS[row.arm].question])
-    path = folder / "ablation.csv"
-    write_atomically(path, text.getvalue().encode())
-    return path
+def _draw(found: Sequence[Row], path: Path, field: str = "z500") -> None:
+    """Draw each arm's difference to the base in anomaly correlation, with its interval, by lead."""
+    part = [row for row in found if (row.field, row.score) == (field, "acc") and row.arm != BASE]
+    arms = [name for name in ARMS if any(row.arm == name for row in part)]
+    days = sorted({row.day for row in part})
+    figure = Figure(
+        figsize=(3.0 * max(len(days), 1) + 1.5, 0.5 * len(arms) + 1.8), layout="constrained"
+    )
+    axes = figure.subplots(1, max(len(days), 1), squeeze=False, sharey=True)[0]
+    for axis, day in zip(axes, days, strict=False):
+        for offset, (equal, colour) in zip((-0.13, 0.13), COLOURS.items(), strict=True):
+            shown = [row for row in part if (row.day, row.axis) == (day, equal)]
+            axis.errorbar(
+                [row.difference for row in shown],
+                [arms.index(row.arm) + offset for row in shown],
+                xerr=[[row.difference - row.low for row in shown],
+                      [row.high - row.difference for row in shown]],
+                fmt="o", markersize=4, capsize=2.5, color=colour, label=f"at equal {equal}",
+            )  # fmt: skip
+        axis.axvline(0.0, color="k", linewidth=0.6)
+        axis.set(title=f"day {day}", xlabel=f"{field} ACC, arm minus base")
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].set_yticks(range(len(arms)), arms)
+    axes[0].invert_yaxis()
+    if part:
+        axes[0].legend(fontsize=8)
+        counts = f"{part[0].seeds} seeds, {part[0].inits} init times"
+        figure.suptitle(f"Base: {ARMS[BASE].question} ({counts}; 95 % intervals)", fontsize=10)
+    figure.savefig(path, dpi=110)

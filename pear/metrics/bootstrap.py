@@ -140,8 +140,8 @@ def bootstrap_seeds(
 ) -> tuple[Array, Interval]:
     """Score of a training repeated with several seeds, and its interval over inits and seeds.
 
-    In every draw both the blocks of init times and the seeds are drawn anew; with a reference the
-    seeds of the two are drawn apart, for a seed means nothing to another network.
+    In every draw both the blocks of init times and the seeds are drawn anew; with a reference both
+    come in pairs: a seed orders the samples of two networks alike.
 
     Parameters
     ----------
@@ -150,7 +150,8 @@ def bootstrap_seeds(
     name
         A score that pools init times.
     reference
-        Tables of another training; the score and the interval are then those of the difference.
+        Tables of another training with the same seeds, in the same order; the score and the
+        interval are then those of the difference.
     replicates, block, confidence, seed
         As in :func:`bootstrap`.
 
@@ -162,22 +163,23 @@ def bootstrap_seeds(
     Raises
     ------
     ValueError
-        If tables differ in their axes, or the score is formed per init time.
+        If tables differ in their axes or their number, or the score is formed per init time.
     """
     if known(name)[1]:
         raise ValueError(f"{name!r} is formed per init time and is not pooled over seeds")
     first = tables[0]
     for other in (*tables, *(reference or ())):
         check_same(first, other)
+    if reference is not None and len(reference) != len(tables):
+        raise ValueError(f"{len(tables)} seeds cannot be paired with {len(reference)}")
     block = default_block(first) if block is None else block
     counts = draw_counts(first.inits.size, block, replicates, seed)
-    whole = np.ones((1, first.inits.size))
+    seeds = draw_counts(len(tables), 1, replicates, seed + 1)
+    whole, all_seeds = np.ones((1, first.inits.size)), np.ones((1, len(tables)))
     scores: list[Array] = []
     draws: list[Array] = []
-    for salt, group in enumerate([tables] if reference is None else [tables, reference]):
-        seeds = draw_counts(len(group), 1, replicates, seed + 1 + salt)
+    for group in [tables] if reference is None else [tables, reference]:
         stacked = np.stack([table.values for table in group])
-        all_seeds = np.ones((1, len(group)))
         scores.append(_pooled(stacked, name, first.names, whole, all_seeds)[0])
         draws.append(_pooled(stacked, name, first.names, counts, seeds))
     drawn = draws[0] if reference is None else draws[0] - draws[1]

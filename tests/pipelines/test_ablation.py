@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
+import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,10 @@ from pear.metrics.bootstrap import bootstrap_seeds
 from pear.models.config import PearConfig
 from pear.variables import Layout
 from pipelines import ablation
-from pipelines.ablation_table import rows, write_table
+from pipelines.ablation_table import rows, write
 from pipelines.climatology import build
 from pipelines.store import AnalysisWriter
+from pipelines.study import Job, seconds_left, share
 
 NSIDE = 8
 LAYOUT = Layout(("2m_temperature",), ("geopotential",), (850, 500))
@@ -25,7 +28,7 @@ DAY = np.timedelta64(86_400, "s")
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> ablation.Study:
+def study(tmp_path_factory: pytest.TempPathFactory) -> ablation.Ablation:
     folder = tmp_path_factory.mktemp("ablation")
     days = 366
     times = np.datetime64("2001-01-01", "s") + DAY * np.arange(days)
@@ -35,7 +38,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> ablation.Study:
     with AnalysisWriter(folder / "a.zarr", LAYOUT, NSIDE) as writer:
         writer.append(times, fields[:, :1], fields[:, 1:].reshape(days, 1, 2, -1))
     build(folder / "a.zarr", folder / "c.zarr", harmonics=1)
-    return ablation.Study(
+    return ablation.Ablation(
         folder / "a.zarr", folder / "c.zarr", ("2001-01-01", "2001-02-09"),
         ("2001-02-10", "2001-02-25"), every=3, days=2, minutes=0.005, seeds=(0, 1),
         arms=("patch4",), embed=64, batch=2,
@@ -53,32 +56,66 @@ def test_arms_differ_in_one_choice_and_parameters_can_be_matched() -> None:
     wrong = ablation.config_of("wrong_mirror", 16, 128)
     assert set(wrong.signs("upper")) == {1} != set(base.signs("upper"))
     with pytest.raises(InputError, match="no arm 'c4'"):
-        ablation.Study(Path("a"), Path("c"), ("2000", "2001"), ("2002", "2003"), arms=("c4",))
+        ablation.Ablation(Path("a"), Path("c"), ("2000", "2001"), ("2002", "2003"), arms=("c4",))
 
 
-def test_a_study_is_done_once_and_goes_on(study: ablation.Study, tmp_path: Path) -> None:
+def test_a_study_is_done_once_and_goes_on(study: ablation.Ablation, tmp_path: Path) -> None:
     folder = tmp_path / "study"
-    plan = ablation.run(study, folder, ("time",))
-    assert plan["time"]["patch4"]["steps"] >= 1
+    plan = ablation.plan_of(study, folder)
+    jobs = ablation.jobs_of(study, folder, plan, ("time",))
+    assert [job.name for job in jobs[:2]] == [f"time {arm} seed 0" for arm in study.arms]
+    steps = [plan["time"][arm] for arm in study.arms for _ in study.seeds]
+    assert seconds_left(jobs) == pytest.approx(sum(x["steps"] * x["step_seconds"] for x in steps))
+    share(jobs, folder)
     made = {p: p.stat().st_mtime_ns for p in folder.rglob("sums.npz")}
-    assert len(made) == 4
+    assert (len(made), seconds_left(jobs)) == (4, 0.0)
     again = folder / "time/patch4/seed1/sums.npz"
     again.unlink()
-    assert ablation.run(study, folder, ("time",)) == plan
+    assert ablation.plan_of(study, folder) == plan
+    share(jobs, folder)
     assert again.exists()
     assert all(p.stat().st_mtime_ns == t for p, t in made.items() if p != again)
     found = rows(study, folder, plan)
     base = [row for row in found if row.arm == ablation.BASE]
     assert {row.field for row in found} == {"z500", "t2m"}
-    assert all(row.difference == 0.0 and row.seeds == 2 for row in base)
+    assert all(row.difference == row.low == row.high == 0.0 and row.seeds == 2 for row in base)
     assert all(row.low <= row.difference <= row.high for row in found)
-    with write_table(found, folder).open() as file:
+    write(found, folder)
+    with (folder / "ablation.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len(found)
-    other = json.loads((folder / "plan.json").read_text())
-    other["study"]["days"] = 9
-    (folder / "plan.json").write_text(json.dumps(other))
+    assert (folder / "ablation.png").stat().st_size > 5000
+    more = dataclasses.replace(study, seeds=(0, 1, 2))
+    assert len(ablation.jobs_of(more, folder, ablation.plan_of(more, folder), ("time",))) == 6
+    with pytest.raises(InputError, match="begun without c4h"):
+        ablation.plan_of(dataclasses.replace(study, arms=("c4h",)), folder)
     with pytest.raises(InputError, match="another study"):
-        ablation.run(study, folder, ("time",))
+        ablation.plan_of(dataclasses.replace(study, days=1), folder)
+
+
+def test_several_processes_share_a_study_and_take_over_from_the_dead(tmp_path: Path) -> None:
+    both, did = threading.Barrier(2, timeout=10), []
+
+    def job(name: str) -> Job:
+        def work() -> None:
+            if name in ("a", "b"):
+                both.wait()  # only if each of the two has one of these are they done
+            did.append(name)
+            (tmp_path / name).touch()
+
+        return Job(name, tmp_path / name, work)
+
+    (tmp_path / ".locks").mkdir()
+    (tmp_path / ".locks" / "c.lock").touch()  # of a process that was killed: nobody holds it
+    ticks: list[str] = []
+    jobs = [job(name) for name in "abcd"]
+    with ThreadPoolExecutor(2) as pool:
+        for done in [
+            pool.submit(share, jobs, tmp_path, lambda _, name: ticks.append(name), 0.01)
+            for _ in range(2)
+        ]:
+            done.result()
+    assert sorted(did) == list("abcd")
+    assert sorted(ticks) == sorted("abcd" * 2)
 
 
 def test_intervals_over_one_seed_are_those_over_init_times_and_widen_with_more() -> None:
@@ -103,5 +140,9 @@ def test_intervals_over_one_seed_are_those_over_init_times_and_widen_with_more()
     gap, far = bootstrap_seeds([two], "rmse", [one])
     assert gap[0, 0, 0] == pytest.approx(1.0, abs=0.05)
     assert far.excludes_zero.all()
+    paired, near = bootstrap_seeds([one, two], "rmse", [one, two])
+    assert not np.any([paired, near.low, near.high])
+    with pytest.raises(ValueError, match="cannot be paired"):
+        bootstrap_seeds([one, two], "rmse", [one])
     with pytest.raises(ValueError, match="not pooled"):
         bootstrap_seeds([one], "acc_per_init")

@@ -49,17 +49,18 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> peer_study.PeerStudy:
     ingest([folder / "w.nc"], folder / "a.zarr", NSIDE, settings=Settings(levels=(850, 500)))
     build(folder / "a.zarr", folder / "c.zarr", harmonics=1)
     return peer_study.PeerStudy(
-        folder / "a.zarr", folder / "c.zarr", (folder / "w.nc",), ("2001-01-01", "2001-02-20"),
+        folder / "a.zarr", folder / "c.zarr", ("2001-01-01", "2001-02-20"),
         ("2001-03-01", "2001-03-20"), every=6, days=2, minutes=0.01, seeds=(0,), embed=64,
-        batch=2, depths=(1, 1, 1, 1),
+        batch=2, sources=(folder / "w.nc",), depths=(1, 1, 1, 1),
     )  # fmt: skip
 
 
 def test_a_study_scores_both_networks_on_both_grids(
     study: peer_study.PeerStudy, tmp_path: Path
 ) -> None:
-    plan = peer_study.run(study, tmp_path)
-    rows, columns = plan["points"]
+    work = peer_study.Work(study, tmp_path)
+    peer_study.write(work.run(), tmp_path)
+    rows, columns = work.plan["points"]
     assert rows * columns == pytest.approx(12 * NSIDE**2, rel=0.05)
     with (tmp_path / "peer.csv").open() as file:
         found = list(csv.DictReader(file))
@@ -69,16 +70,19 @@ def test_a_study_scores_both_networks_on_both_grids(
     assert all(float(r["low"]) <= float(r["difference"]) <= float(r["high"]) for r in found)
     assert (tmp_path / "peer.png").stat().st_size > 5000
     # The peer's two views of one forecast agree: its grid and the cells hold the same weather.
-    rmse = {r["grid"]: float(r["pangu"]) for r in found
+    rmse = {r["grid"]: float(r["reference"]) for r in found
             if (r["field"], r["day"], r["score"]) == ("z500", "1", "rmse")}  # fmt: skip
     assert rmse["cells"] == pytest.approx(rmse["points"], rel=0.25)
 
     stamp = (tmp_path / "seed0/points-pangu.npz").stat().st_mtime_ns
-    assert peer_study.run(study, tmp_path) == plan
+    again = peer_study.Work(study, tmp_path)
+    assert again.plan == work.plan
+    assert all(job.done for job in (*again.trainings(), *again.verifications()))
+    again.run()
     assert (tmp_path / "seed0/points-pangu.npz").stat().st_mtime_ns == stamp
     other = peer_study.PeerStudy(**{**vars(study), "days": 1})
     with pytest.raises(InputError, match="another study"):
-        peer_study.run(other, tmp_path)
+        peer_study.Work(other, tmp_path)
 
     states = collect((), tmp_path / "latlon", rows, columns, LAYOUT)
     forecaster = PeerForecaster(*pangu_checkpoint.load(tmp_path / "seed0/pangu"), states, NSIDE)
