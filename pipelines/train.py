@@ -13,6 +13,7 @@ from pear.calendar import iso
 from pear.errors import InputError
 from pear.models import checkpoint
 from pear.models.config import PearConfig
+from pear.models.equivariance import mirror_symmetric
 from pear.models.pear import Pear
 from pear.normalise import Normaliser
 from pear.training import Outcome, Samples, Trainer, TrainingConfig
@@ -166,6 +167,8 @@ def build_network(
             )  # fmt: skip
         return begun.model.train(), begun.normaliser
     normaliser = measure(training)
+    if config.symmetry == "c4h":
+        normaliser = mirror_symmetric(normaliser)
     network = Pear(config)
     wanted = set(config.forcings)
     fields = static_fields(config.nside, store)

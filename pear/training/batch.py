@@ -152,7 +152,12 @@ class Maker:
             raise InputError(
                 "only networks on HEALPix can be augmented by C4h", field="augmentation"
             )
-        layout, nside = config.layout, config.nside
+        layout, nside, statistics = config.layout, config.nside, self.normaliser
+        odd = (layout.mirror_signs("surface"), layout.mirror_signs("upper"), self._signs)
+        means = (
+            statistics.surface_mean / statistics.surface_std,
+            statistics.upper_mean / statistics.upper_std, None,
+        )  # fmt: skip
         chosen = np.random.default_rng([seed, number]).integers(len(C4H), size=len(batch.surface))
         parts: list[list[Tensor]] = [[], [], []]
         for index, element in enumerate(C4H[i] for i in chosen):
@@ -161,10 +166,11 @@ class Maker:
             if batch.forcing is not None:
                 moved.append(batch.forcing[index][..., cells])
             if element.mirror:
-                odd = (layout.mirror_signs("surface"), layout.mirror_signs("upper"), self._signs)
-                for part, signs in zip(moved, odd, strict=False):
+                for part, signs, mean in zip(moved, odd, means, strict=False):
                     sign = torch.tensor(signs, dtype=part.dtype, device=self.device)
                     part.mul_(sign.reshape(1, -1, *(1,) * (part.ndim - 2)))
+                    if mean is not None:  # it is the value in physical units that changes sign
+                        part[:, sign < 0] -= 2 * mean[sign < 0, ..., None]
             for held, values in zip(parts, moved, strict=False):
                 held.append(values)
         forcing = torch.stack(parts[2]) if parts[2] else None

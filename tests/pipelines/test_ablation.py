@@ -23,7 +23,8 @@ from pipelines.store import AnalysisWriter
 from pipelines.study import Job, seconds_left, share
 
 NSIDE = 8
-LAYOUT = Layout(("2m_temperature",), ("geopotential",), (850, 500))
+LAYOUT = Layout(("2m_temperature", "10m_v_component_of_wind"), ("geopotential",), (850, 500))
+SIZES = [[2.0], [3.0], [90.0], [150.0]]
 DAY = np.timedelta64(86_400, "s")
 
 
@@ -33,15 +34,15 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> ablation.Ablation:
     days = 366
     times = np.datetime64("2001-01-01", "s") + DAY * np.arange(days)
     rng = np.random.default_rng(1)
-    fields = rng.normal(size=(days, 3, 12 * NSIDE**2))
-    fields = np.array([280.0, 14_000.0, 55_000.0])[:, None] + fields * [[2.0], [90.0], [150.0]]
+    fields = rng.normal(size=(days, 4, 12 * NSIDE**2))
+    fields = np.array([280.0, 1.0, 14_000.0, 55_000.0])[:, None] + fields * SIZES
     with AnalysisWriter(folder / "a.zarr", LAYOUT, NSIDE) as writer:
-        writer.append(times, fields[:, :1], fields[:, 1:].reshape(days, 1, 2, -1))
+        writer.append(times, fields[:, :2], fields[:, 2:].reshape(days, 1, 2, -1))
     build(folder / "a.zarr", folder / "c.zarr", harmonics=1)
     return ablation.Ablation(
         folder / "a.zarr", folder / "c.zarr", ("2001-01-01", "2001-02-09"),
         ("2001-02-10", "2001-02-25"), every=3, days=2, minutes=0.005, seeds=(0, 1),
-        arms=("patch4",), embed=64, batch=2,
+        arms=("c4h",), embed=64, batch=2,
     )  # fmt: skip
 
 
@@ -69,7 +70,7 @@ def test_a_study_is_done_once_and_goes_on(study: ablation.Ablation, tmp_path: Pa
     share(jobs, folder)
     made = {p: p.stat().st_mtime_ns for p in folder.rglob("sums.npz")}
     assert (len(made), seconds_left(jobs)) == (4, 0.0)
-    again = folder / "time/patch4/seed1/sums.npz"
+    again = folder / "time/c4h/seed1/sums.npz"
     again.unlink()
     assert ablation.plan_of(study, folder) == plan
     share(jobs, folder)
@@ -86,8 +87,8 @@ def test_a_study_is_done_once_and_goes_on(study: ablation.Ablation, tmp_path: Pa
     assert (folder / "ablation.png").stat().st_size > 5000
     more = dataclasses.replace(study, seeds=(0, 1, 2))
     assert len(ablation.jobs_of(more, folder, ablation.plan_of(more, folder), ("time",))) == 6
-    with pytest.raises(InputError, match="begun without c4h"):
-        ablation.plan_of(dataclasses.replace(study, arms=("c4h",)), folder)
+    with pytest.raises(InputError, match="begun without patch4"):
+        ablation.plan_of(dataclasses.replace(study, arms=("patch4",)), folder)
     with pytest.raises(InputError, match="another study"):
         ablation.plan_of(dataclasses.replace(study, days=1), folder)
 
