@@ -114,8 +114,7 @@ class ForcedNetwork(nn.Module):
             raise ValueError(f"the model needs forcing {self.config.forcings}; see its forcing()")
 
     def forced(self, tokens: Tensor, forcing: Tensor | None) -> Tensor:
-        """Add the forcing (batch, forcing, point), points by patch, to the state's tokens, in place.
-        """
+        """Add the forcing (batch, forcing, point), points by patch, to tokens, in place."""
         if self.embed_forcing is not None and forcing is not None:
             tokens += self.embed_forcing(forcing[:, :, None])
         return tokens
