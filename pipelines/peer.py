@@ -21,7 +21,7 @@ from pear.metrics import ScoreSums
 from pear.models import pangu_checkpoint
 from pear.models.pangu import Pangu, PanguConfig
 from pear.normalise import Normaliser
-from pear.rollout import Forecaster, PearForecaster, state_of
+from pear.rollout import Forecaster, PearForecaster, channels_of, state_of_channels
 from pear.sphere.grid import cells_of_nside
 from pear.sphere.regrid import apply, bilinear_to_healpix, healpix_to_latlon_bilinear
 from pear.state import State
@@ -118,18 +118,14 @@ class PeerForecaster:
 
     def forecast(self, initial: State, steps: int) -> Iterator[State]:
         """Yield states on HEALPix, bilinear from the peer's grid."""
-        layout, split = self.layout, len(self.layout.surface)
+        layout = self.layout
         plain, wind = (bilinear_to_healpix(self.states.grid, self.nside, v) for v in (False, True))
         winds = [BY_NAME[name].standard_name.endswith("ward_wind") for name, _ in layout.channels]
         for number, fields in enumerate(self.native(initial.valid_time, steps), start=1):
             cells = np.empty((*fields.shape[:2], cells_of_nside(self.nside)), np.float32)
             for channel, is_wind in enumerate(winds):
                 cells[:, channel] = apply(wind if is_wind else plain, fields[:, channel])
-            shape = (len(fields), len(layout.upper), len(layout.levels), cells.shape[-1])
-            yield state_of(
-                cells[:, :split], cells[:, split:].reshape(shape),
-                initial.valid_time + number * self.step, layout,
-            )  # fmt: skip
+            yield state_of_channels(cells, initial.valid_time + number * self.step, layout)
 
 
 def score_on_cells(
@@ -157,17 +153,14 @@ def score_on_points(
     areas = point_areas(grid.lat, grid.columns)[None]
     usual = climatology_reader(climatology)
     for init in utc(inits):
-        start = analysis.read(init)
-        split, layout = len(other.layout.surface), other.layout
-        shape = (1, len(layout.upper), len(layout.levels), start.shape[-1])
-        initial = state_of(start[None, :split], start[split:].reshape(shape), [init], layout)
+        initial = state_of_channels(analysis.read(init)[None], [init], other.layout)
         streams = zip(peer.native([init], days), other.forecast(initial, days), strict=True)
         for lead, (points, cells) in zip(leads, streams, strict=True):
             at = int(np.searchsorted(states.times, init + lead))
             truth = np.asarray(states.fields[at])
             reference = apply(to_points, usual(init + lead))
-            flat = torch.cat([cells.surface, cells.upper.flatten(1, 2)], dim=1)[0].numpy()
-            for name, forecast in ((peer.name, points[0]), (other.name, apply(to_points, flat))):
+            flat = apply(to_points, channels_of(cells)[0])
+            for name, forecast in ((peer.name, points[0]), (other.name, flat)):
                 tables[name].add(init, lead, forecast, truth, reference, areas)
     return tables
 

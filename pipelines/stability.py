@@ -11,7 +11,7 @@ import numpy as np
 from pear.calendar import Times, utc
 from pear.errors import InputError
 from pear.metrics import Channel
-from pear.rollout import Forecaster, channels_of, state_of
+from pear.rollout import Forecaster, channels_of, state_of_channels
 from pear.sphere.grid import angular_power
 from pear.variables import label_of
 from pipelines.evaluation.tables import CHARTED
@@ -81,10 +81,7 @@ def measure(
     at = [forecaster.layout.channels.index(channel) for channel in fields]
     sums = np.zeros((2, 2, len(leads), len(fields)), dtype=object)
     for init in utc(inits):
-        start = analysis.read(init)
-        split, layout = len(forecaster.layout.surface), forecaster.layout
-        shape = (1, len(layout.upper), len(layout.levels), start.shape[-1])
-        initial = state_of(start[None, :split], start[split:].reshape(shape), [init], layout)
+        initial = state_of_channels(analysis.read(init)[None], [init], forecaster.layout)
         for day, state in enumerate(forecaster.forecast(initial, days), start=1):
             if day not in leads:
                 continue

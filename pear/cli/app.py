@@ -15,6 +15,7 @@ from pear import __version__, grib_library
 from pear.cli import (
     bench,
     bench_ablation,
+    bench_orbit,
     bench_peer,
     bench_rollout,
     bench_stability,
@@ -60,9 +61,9 @@ def _root(
 
 
 for _verb in (
-    bench, bench_ablation, bench_peer, bench_rollout, bench_stability, demo, doctor, evaluate,
-    forecast, import_checkpoint, ingest, inspect, keys, models, runs, schedule, serve, simulate,
-    train,
+    bench, bench_ablation, bench_orbit, bench_peer, bench_rollout, bench_stability, demo, doctor,
+    evaluate, forecast, import_checkpoint, ingest, inspect, keys, models, runs, schedule, serve,
+    simulate, train,
 ):  # fmt: skip
     _verb.register(app)
 

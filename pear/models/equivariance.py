@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pear.calendar import utc
 from pear.equivariant.contract import Fields, equivariance_error
+from pear.equivariant.symmetrise import Symmetrised
 from pear.errors import InputError
-from pear.models.config import FORCINGS
+from pear.models.config import FORCINGS, PearConfig
 from pear.models.pear import Pear
 from pear.normalise import Normaliser
-from pear.sphere.symmetry import Element, M, R
+from pear.sphere.symmetry import IDENTITY, Element, M, R
 
 DEFAULT_ELEMENTS = (R, M, R * M)
 
@@ -43,14 +48,9 @@ def equivariance_errors(
     config = model.config
     layout, nside = config.layout, config.nside
     cells, generator = 12 * nside**2, torch.Generator().manual_seed(seed)
-    state = [
-        Fields(nside, layout.mirror_signs("surface"), channel_axis=1),
-        Fields(nside, layout.mirror_signs("upper"), channel_axis=1),
-    ]
+    sources = representations(config)
     shapes = [(1, len(layout.surface), cells), (1, len(layout.upper), len(layout.levels), cells)]
-    sources = list(state)
     if config.forcings:
-        sources.append(Fields(nside, [FORCINGS[n] for n in config.forcings], channel_axis=1))
         shapes.append((1, len(config.forcings), cells))
     device = model.sin_latitude.device
     inputs = [
@@ -58,7 +58,7 @@ def equivariance_errors(
     ]
     step = _Change(model) if config.residual else model
     return {
-        element.name: equivariance_error(step, element, inputs, sources, state)
+        element.name: equivariance_error(step, element, inputs, sources, sources[:2])
         for element in elements
     }
 
@@ -73,6 +73,92 @@ class _Change(nn.Module):
     def forward(self, *fields: Tensor) -> tuple[Tensor, Tensor]:
         surface, upper = self.model(*fields)
         return surface - fields[0], upper - fields[1]
+
+
+class PhysicalStep(nn.Module):
+    """A model's step in physical units, forcing given: what can be averaged over the group.
+
+    Parameters
+    ----------
+    model, normaliser
+        Not changed.
+    """
+
+    def __init__(self, model: Pear, normaliser: Normaliser) -> None:
+        super().__init__()
+        self.model, self.normaliser = model, normaliser
+
+    def forward(self, surface: Tensor, upper: Tensor, *forcing: Tensor) -> tuple[Tensor, Tensor]:
+        """Advance fields in physical units by one step; shapes kept."""
+        out: tuple[Tensor, Tensor] = self.model(*self.normaliser(surface, upper), *forcing)
+        return self.normaliser.inverse(*out)
+
+
+@torch.inference_mode()
+def orbit_errors(
+    model: Pear, normaliser: Normaliser, fields: tuple[Tensor, Tensor], times: Any, steps: int,
+    elements: Sequence[Element] = DEFAULT_ELEMENTS, group: Sequence[Element] = (IDENTITY,),
+) -> dict[str, list[float]]:  # fmt: skip
+    """How far a forecast of a moved state is from the moved forecast, after each step, float64.
+
+    Parameters
+    ----------
+    model, normaliser
+        Not changed.
+    fields
+        (batch, surface, cell) and (batch, upper, level, cell), physical units.
+    times
+        (batch,) valid times.
+    steps
+        Length of the forecasts.
+    elements
+        What the state, and the forcing with it, is moved by.
+    group
+        Each step is averaged over it (:class:`pear.equivariant.symmetrise.Symmetrised`).
+
+    Returns
+    -------
+    dict
+        Element name to the root mean square over all channels and cells at each step, in units of
+        each channel's standard deviation of the change over one step.
+    """
+    config, times = model.config, utc(times)
+    model, normaliser = copy.deepcopy(model).double().eval(), copy.deepcopy(normaliser).double()
+    reps = representations(config)
+    step = Symmetrised(PhysicalStep(model, normaliser), reps, reps[:2], group)
+    hours = np.timedelta64(config.step_hours * 3600, "s")
+    forcings = [model.forcing(times + number * hours) for number in range(steps)]
+    scales = normaliser.surface_step_std[:, None], normaliser.upper_step_std[..., None]
+
+    def forecast(element: Element) -> Iterator[list[Tensor]]:
+        moved = [rep.act(element, part.double()) for rep, part in zip(reps, fields, strict=False)]
+        for forcing in forcings:
+            extra = [] if forcing is None else [reps[2].act(element, forcing)]
+            moved = list(step(*moved, *extra))
+            yield [rep.act(element.inverse, part) for rep, part in zip(reps, moved, strict=False)]
+
+    plain = list(forecast(IDENTITY))
+    errors = {}
+    for element in elements:
+        errors[element.name] = [
+            _rms([(a - b) / scale for a, b, scale in zip(one, two, scales, strict=True)])
+            for one, two in zip(forecast(element), plain, strict=True)
+        ]
+    return errors
+
+
+def _rms(parts: Sequence[Tensor]) -> float:
+    square = sum(float(part.square().sum()) for part in parts)
+    return float((square / sum(part.numel() for part in parts)) ** 0.5)
+
+
+def representations(config: PearConfig) -> list[Fields]:
+    """How the group acts on a model's surface and upper fields and, if it has any, its forcing."""
+    nside, layout = config.nside, config.layout
+    signs = [layout.mirror_signs("surface"), layout.mirror_signs("upper")]
+    if config.forcings:
+        signs.append(tuple(FORCINGS[name] for name in config.forcings))
+    return [Fields(nside, each, channel_axis=1) for each in signs]
 
 
 def mirror_symmetric(normaliser: Normaliser) -> Normaliser:

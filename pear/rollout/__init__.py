@@ -5,7 +5,7 @@ refuses to go on from a state that is not weather. PEAR and the two baselines th
 shown beside, persistence and climatology, share the protocol.
 """
 
-from pear.rollout.arrays import channels_of, state_of
+from pear.rollout.arrays import channels_of, state_of, state_of_channels
 from pear.rollout.baselines import ClimatologyForecaster, ClimatologyLike, Persistence
 from pear.rollout.ensemble import Ensemble, Perturb, joined
 from pear.rollout.generator import Forecaster, guard, rollout
@@ -24,4 +24,5 @@ __all__ = [
     "joined",
     "rollout",
     "state_of",
+    "state_of_channels",
 ]

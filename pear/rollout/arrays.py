@@ -28,6 +28,20 @@ def state_of(
     return State(torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), valid_time, layout)
 
 
+def state_of_channels(fields: npt.ArrayLike, valid_time: Any, layout: Layout) -> State:
+    """Build a float32 state from one array (batch, channel, cell): inverse of :func:`channels_of`.
+
+    Raises
+    ------
+    InputError
+        If the shape does not fit the layout.
+    """
+    fields = np.asarray(fields)
+    split, shape = len(layout.surface), (len(layout.upper), len(layout.levels), fields.shape[-1])
+    upper = fields[:, split:].reshape(len(fields), *shape)
+    return state_of(fields[:, :split], upper, valid_time, layout)
+
+
 def channels_of(state: State) -> Fields:
     """All fields as one array (batch, channel, cell), channels as in ``Layout.channels``."""
     upper = state.upper.reshape(state.batch, -1, state.upper.shape[-1])

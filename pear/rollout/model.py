@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pear.equivariant.contract import Fields
-from pear.models.config import FORCINGS
+from pear.models.equivariance import representations
 from pear.rollout.baselines import check_fits
 from pear.rollout.generator import rollout
 from pear.sphere.symmetry import IDENTITY, Element
@@ -56,15 +55,7 @@ class PearForecaster:
         self._mixed = dtype is torch.bfloat16
         self.dtype = dtype = torch.float32 if self._mixed else dtype
         self.group = tuple(group)
-        layout, nside, forcings = self.layout, self.nside, checkpoint.config.forcings
-        self._moves = [
-            Fields(nside, signs, channel_axis=1)
-            for signs in (
-                layout.mirror_signs("surface"),
-                layout.mirror_signs("upper"),
-                [FORCINGS[name] for name in forcings],
-            )
-        ]
+        self._moves = representations(checkpoint.config)
         self._model = checkpoint.model.to(device=self.device, dtype=dtype).eval()
         self._normaliser = checkpoint.normaliser.to(device=self.device, dtype=dtype)
         self._context = f"model {checkpoint.id}"
@@ -101,12 +92,12 @@ class PearForecaster:
         self, element: Element, state: State, forcing: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """g⁻¹ Φ(g x): the forcing moves along, so that an equivariant network changes nothing."""
-        move_surface, move_upper, move_forcing = self._moves
+        move_surface, move_upper = self._moves[:2]
         plain = element == IDENTITY
         surface, upper = state.surface, state.upper
         if not plain:
             surface, upper = move_surface.act(element, surface), move_upper.act(element, upper)
-            forcing = None if forcing is None else move_forcing.act(element, forcing)
+            forcing = None if forcing is None else self._moves[2].act(element, forcing)
         surface, upper = self._normaliser(surface, upper)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
             surface, upper = self._model(surface, upper, forcing)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pear.calendar import Times, year_phase
 from pear.errors import InputError
-from pear.rollout import state_of
+from pear.rollout import state_of_channels
 from pear.rollout.perturbation import not_below_zero
 from pear.state import State
 from pipelines.evaluation.truth import Analysis
@@ -71,16 +71,12 @@ class PastDifferences:
         sign = 1.0 if member % 2 == 0 else -1.0
         difference = self.analysis.read(one) - self.analysis.read(other)
         scaled = (sign * self.amplitude / np.sqrt(2.0)) * difference[None]
-        split, layout = len(initial.layout.surface), initial.layout
-        shape = (1, len(layout.upper), len(layout.levels), scaled.shape[-1])
-        step = state_of(
-            scaled[:, :split], scaled[:, split:].reshape(shape), initial.valid_time, layout
-        )
+        step = state_of_channels(scaled, initial.valid_time, initial.layout)
         return State(
             initial.surface + step.surface.to(initial.surface),
             not_below_zero(initial.upper + step.upper.to(initial.upper), initial),
             initial.valid_time,
-            layout,
+            initial.layout,
         )
 
     def pair(self, init: np.datetime64, number: int) -> tuple[np.datetime64, np.datetime64]:

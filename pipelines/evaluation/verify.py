@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
-from pear.rollout import Ensemble, Forecaster, channels_of, state_of
+from pear.rollout import Ensemble, Forecaster, channels_of, state_of_channels
 from pear.sphere.grid import angular_power
 from pear.state import State
 from pear.variables import Layout
@@ -120,10 +120,7 @@ def _verify_ensemble(
 
 
 def _initial(truth: Held, group: Sequence[np.datetime64] | Times, layout: Layout) -> State:
-    fields = np.stack([truth(t) for t in group])
-    split = len(layout.surface)
-    shape = (len(group), len(layout.upper), len(layout.levels), fields.shape[-1])
-    return state_of(fields[:, :split], fields[:, split:].reshape(shape), group, layout)
+    return state_of_channels(np.stack([truth(t) for t in group]), group, layout)
 
 
 def check(
