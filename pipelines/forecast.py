@@ -96,7 +96,7 @@ def _step(rolling: list[Rolling], outcomes: dict[str, Outcome]) -> list[Rolling]
     if not rolling:
         return []
     try:
-        following = iter(_advance([part for run in rolling for part in run.parts]))
+        following = iter(_advance([part for run in rolling for part in run.ready()]))
     except Exception as error:
         for run in rolling:
             outcomes[run.work.job.id] = run.work.end(error)

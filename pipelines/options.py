@@ -48,6 +48,8 @@ class Options:
         one number, or one for each variable that is to be perturbed.
     length_km
         Correlation length of the noise along the sphere.
+    perturb_steps
+        Add noise not to the initial state alone but anew before every step: a network errs in each.
     models
         Further checkpoints that take part as members.
     quantiles
@@ -69,6 +71,7 @@ class Options:
     seed: int = 0
     amplitude: float | Mapping[str, float] = 0.1
     length_km: float = 1000.0
+    perturb_steps: bool = False
     models: tuple[str, ...] = ()
     quantiles: tuple[int, ...] = ()
     exceedance: tuple[str, ...] = ()
@@ -123,6 +126,11 @@ class Options:
             raise InputError(
                 "an orbit has the eight members of the symmetry group", field="members",
                 hint="leave members out with source=orbit",
+            )  # fmt: skip
+        if self.perturb_steps and self.members is None:
+            raise InputError(
+                "only members can be perturbed at every step", field="perturb_steps",
+                hint="ask for members as well",
             )  # fmt: skip
         if any(not 0 < q < 100 for q in self.quantiles):
             raise InputError(f"quantiles {self.quantiles} must lie in 1…99", field="quantiles")

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 
 from pear.rollout import PearForecaster, guard, joined
-from pear.rollout.perturbation import perturbed
+from pear.rollout.perturbation import Noise, perturbed
 from pear.sphere.symmetry import C4H, IDENTITY, Element
 from pear.state import State
 from pipelines import restart
@@ -66,6 +66,19 @@ class Rolling:
         """Whether nothing is left to compute."""
         return not self.parts or self.step == self.total
 
+    def ready(self) -> list[tuple[PearForecaster, State]]:
+        """What is to be stepped next: the parts, their members perturbed anew if that is asked for.
+
+        What is kept of a step is as the model gave it; the noise depends on seed, member and step
+        alone, so that a resumed run meets the same.
+        """
+        if not self._options.perturb_steps or self.step == 0:
+            return self.parts
+        return [
+            (forecaster, self._noise(forecaster).perturb(state, self.step))
+            for forecaster, state in self.parts
+        ]
+
     def take(self, states: list[State]) -> None:
         """Take the members' states one step on: check them, keep them, say so.
 
@@ -106,28 +119,22 @@ class Rolling:
         path = self.work.data.analysis(self._run.options["analysis"])
         initial = read_state(path, self._run.init_time, crew[0].layout, crew[0].nside)
         self.parts = [
-            (forecaster, forecaster.admit(self._perturbed(forecaster, initial, count)))
+            (forecaster, forecaster.admit(perturbed(initial, count, self._noise(forecaster))))
             for forecaster in crew
         ]
         self._keep()
         return self.parts
 
-    def _perturbed(self, forecaster: PearForecaster, initial: State, count: int) -> State:
-        if count == 1:
-            return initial
+    def _noise(self, forecaster: PearForecaster) -> Noise:
         options, scale = self._options, forecaster.checkpoint.normaliser
         surface, upper = (
             torch.tensor([options.amplitude_of(name) for name in names])
-            for names in (initial.layout.surface, initial.layout.upper)
+            for names in (forecaster.layout.surface, forecaster.layout.upper)
         )
-        return perturbed(
-            initial,
-            count,
-            surface_amplitude=surface * scale.surface_step_std.cpu(),
-            upper_amplitude=upper[:, None] * scale.upper_step_std.cpu(),
-            length_km=options.length_km,
-            seed=options.seed,
-        )
+        return Noise(
+            surface * scale.surface_step_std.cpu(), upper[:, None] * scale.upper_step_std.cpu(),
+            options.length_km, options.seed,
+        )  # fmt: skip
 
     def _keep(self) -> None:
         """Begin to write the step; :meth:`_settle` sees it done."""

@@ -100,6 +100,9 @@ class ForecastRequest(BaseModel):
         description="Noise, in units of each channel's change over a step: one number, or one for "
         "each variable that is to be perturbed.",
     )
+    perturb_steps: bool | None = Field(
+        default=None, strict=True, description="Add noise anew before every step."
+    )
     quantiles: list[Whole] | None = Field(
         default=None, min_length=1, max_length=9, description="Quantiles to keep, per cent."
     )

@@ -44,7 +44,10 @@ def evaluate(
     lead: Annotated[str, typer.Option(help="Longest lead, as 10d or 240h.")] = "10d",
     regions: Annotated[
         str,
-        typer.Option(help="Comma list: tropics, land, europe, band:-60:-30, box:35:75:-12:42, …"),
+        typer.Option(
+            help="Comma list: tropics, land, europe, band:-60:-30, box:35:75:-12:42, "
+            "polygon:LAT:LON:LAT:LON:…"
+        ),
     ] = ",".join(REGIONS),
     batch: Annotated[int, typer.Option(min=1, help="Forecasts side by side.")] = 4,
     device: Annotated[str, typer.Option(help="Where the model runs: cpu or cuda.")] = "cpu",

@@ -57,6 +57,9 @@ def forecast(
         str,
         typer.Option(help="Noise, over each channel's change in a step: 0.1, or t2m=0.2,z=0.1."),
     ] = "0.1",
+    perturb_steps: Annotated[
+        bool, typer.Option("--perturb-steps", help="Perturb the members anew before every step.")
+    ] = False,
     length_km: Annotated[float, typer.Option(help="Correlation length of the noise.")] = 1000.0,
     quantiles: Annotated[
         str | None, typer.Option(help="Quantiles of the ensemble to keep, per cent.")
@@ -93,7 +96,8 @@ def forecast(
         "leads": None if keep is None else [parse_hours(part, "--keep") for part in _list(keep)],
         "precision": precision, "symmetrise": symmetrise, "members": members,
         "source": "orbit" if orbit else "noise", "models": _list(with_models) or None, "seed": seed,
-        "amplitude": _amplitude(amplitude), "length_km": length_km, "exceedance": _list(exceed),
+        "amplitude": _amplitude(amplitude), "length_km": length_km,
+        "perturb_steps": perturb_steps, "exceedance": _list(exceed),
         "quantiles": _numbers(quantiles, "--quantiles"), "keep_members": keep_members,
     }  # fmt: skip
     folder = DataFolder.open(data)

@@ -34,6 +34,7 @@ SURFACES: Final = ("land", "sea")
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _BAND = re.compile(f"band:{_NUMBER}:{_NUMBER}")
 _BOX = re.compile(f"box:{_NUMBER}:{_NUMBER}:{_NUMBER}:{_NUMBER}")
+_POLYGON = re.compile(f"polygon((?::{_NUMBER}:{_NUMBER}){{3,}})")
 
 
 def region_weights(
@@ -50,17 +51,19 @@ def region_weights(
     Parameters
     ----------
     names
-        Names of :data:`BANDS` and :data:`BOXES`, ``land`` and ``sea``, ``band:SOUTH:NORTH`` or
-        ``box:SOUTH:NORTH:WEST:EAST`` in degrees such as ``band:-60:-30``, or keys of ``cells``.
+        Names of :data:`BANDS` and :data:`BOXES`, ``land`` and ``sea``, ``band:SOUTH:NORTH``,
+        ``box:SOUTH:NORTH:WEST:EAST`` or ``polygon:LAT:LON:LAT:LON:LAT:LON…`` in degrees such as
+        ``band:-60:-30``, or keys of ``cells``.
     latitude, longitude
-        (cell,) of the cell centres, degrees; longitudes are needed by boxes only, which run
-        eastwards from west to east, across the date line if need be.
+        (cell,) of the cell centres, degrees; longitudes are needed by boxes and polygons only.
+        Boxes run eastwards from west to east, across the date line if need be; the sides of
+        polygons are straight in latitude and longitude, as GeoJSON's.
     land_fraction
         (cell,) in [0, 1]; a cell is land from one half up.
     area
         (cell,) any unit; equal if not given, as HEALPix cells are.
     cells
-        Name → (cell,) True inside, for polygons and other sets of cells.
+        Name → (cell,) True inside, for other sets of cells.
 
     Returns
     -------
@@ -100,6 +103,11 @@ def _inside(
             raise InputError(f"region {name} needs a land fraction", field="regions")
         land = np.asarray(land_fraction) >= 0.5
         return np.asarray(land if name == "land" else ~land)
+    if (corners := _POLYGON.fullmatch(name)) is not None:
+        if lon is None:
+            raise InputError(f"region {name} needs longitudes", field="regions")
+        numbers = [float(number) for number in corners[1].split(":")[1:]]
+        return _in_polygon(name, np.array(numbers[::2]), np.array(numbers[1::2]), lat, lon)
     south, north, west, east = _bounds(name, list(cells))
     if not -90 <= south < north <= 90:
         raise InputError(
@@ -113,6 +121,28 @@ def _inside(
     return np.asarray(inside & ((lon - west) % 360 <= (east - west) % 360))
 
 
+def _in_polygon(
+    name: str, corner_lat: Array, corner_lon: Array, lat: Array, lon: Array
+) -> npt.NDArray[np.bool_]:
+    """Points inside a polygon, by the number of its sides that a line to the south crosses."""
+    # Each side goes the shorter way round; from the first corner on, longitudes do not jump.
+    turns = (np.roll(corner_lon, -1) - corner_lon + 180) % 360 - 180
+    if abs(turns.sum()) > 180:
+        raise InputError(
+            f"region {name} goes round a pole", field="regions", hint="write band:SOUTH:NORTH"
+        )
+    start = corner_lon[0] + np.concatenate([[0.0], np.cumsum(turns)[:-1]])
+    inside = np.zeros(lat.shape, dtype=bool)
+    for west, turn, south, north in zip(
+        start, turns, corner_lat, np.roll(corner_lat, -1), strict=True
+    ):
+        if turn:
+            along = ((lon - west) % 360) / turn if turn > 0 else ((lon - west) % 360 - 360) / turn
+            crossed = (along >= 0) & (along < 1) & (south + along * (north - south) < lat)
+            inside ^= crossed
+    return inside
+
+
 def _bounds(name: str, others: list[str]) -> tuple[float, float, float, float]:
     """South, north, west and east of a band or box; bands go all the way round."""
     if name in BANDS:
@@ -123,5 +153,6 @@ def _bounds(name: str, others: list[str]) -> tuple[float, float, float, float]:
         return (float(band[1]), float(band[2]), 0.0, 360.0)
     if (box := _BOX.fullmatch(name)) is not None:
         return (float(box[1]), float(box[2]), float(box[3]), float(box[4]))
-    known = [*BANDS, *BOXES, *SURFACES, *others, "band:-60:-30", "box:35:75:-12.5:42.5"]
+    known = [*BANDS, *BOXES, *SURFACES, *others, "band:-60:-30", "box:35:75:-12.5:42.5",
+             "polygon:60:-10:60:30:35:10"]  # fmt: skip
     raise InputError(f"unknown region {name!r}", field="regions", hint=did_you_mean(name, known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -17,20 +18,52 @@ LEVEL_CORRELATION = 0.8
 """Correlation of the noise of a variable between neighbouring levels."""
 
 
-def perturbed(
-    initial: State,
-    members: int,
-    *,
-    surface_amplitude: Tensor,
-    upper_amplitude: Tensor,
-    length_km: float,
-    seed: int,
-) -> State:
-    """Make an ensemble of initial states, the unperturbed one first.
+@dataclass(frozen=True)
+class Noise:
+    """Gaussian noise that makes members of an ensemble differ.
 
-    Gaussian noise, correlated along the sphere (:func:`pear.sphere.noise.correlated_noise`) and
-    from level to level (first-order autoregression), independent between variables and members.
-    Humidity does not fall below zero, or below the initial state's where that is lower.
+    It is correlated along the sphere (:func:`pear.sphere.noise.correlated_noise`) and from level to
+    level (first-order autoregression), independent between variables, members and steps.
+
+    Attributes
+    ----------
+    surface_amplitude, upper_amplitude
+        Standard deviations, (surface,) and (upper, level), units of the variables.
+    length_km
+        Correlation length.
+    seed
+        The same seed gives the same noise; member k's does not depend on how many there are.
+    """
+
+    surface_amplitude: Tensor
+    upper_amplitude: Tensor
+    length_km: float
+    seed: int
+
+    def perturb(self, members: State, step: int = 0) -> State:
+        """Add noise to every member but the first.
+
+        Humidity does not fall below zero, or below what it was where that is lower.
+
+        Parameters
+        ----------
+        members
+            In the order of their numbers.
+        step
+            Steps that they have done; each has its own noise.
+        """
+        surface, upper = members.surface.clone(), members.upper.clone()
+        for member in range(1, members.batch):
+            key = [self.seed, member, step] if step else [self.seed, member]
+            flat, deep = _noise(members, self.length_km, np.random.default_rng(key))
+            surface[member] += flat.to(surface) * self.surface_amplitude.to(surface)[:, None]
+            upper[member] += deep.to(upper) * self.upper_amplitude.to(upper)[..., None]
+        upper = not_below_zero(upper, members)
+        return State(surface, upper, members.valid_time, members.layout)
+
+
+def perturbed(initial: State, members: int, noise: Noise) -> State:
+    """Make an ensemble of initial states, the unperturbed one first.
 
     Parameters
     ----------
@@ -38,12 +71,8 @@ def perturbed(
         Batch 1.
     members
         Size of the batch returned.
-    surface_amplitude, upper_amplitude
-        Standard deviation of the noise, (surface,) and (upper, level), units of the variables.
-    length_km
-        Correlation length.
-    seed
-        The same seed gives the same members; member k does not depend on how many there are.
+    noise
+        That the others get.
 
     Raises
     ------
@@ -55,20 +84,16 @@ def perturbed(
             f"{members} members cannot be made of a batch of {initial.batch} states",
             field="members",
         )
-    like = initial.surface
-    surfaces, uppers = [initial.surface], [initial.upper]
-    for member in range(1, members):
-        surface, upper = _noise(initial, length_km, np.random.default_rng([seed, member]))
-        surfaces.append(initial.surface + surface.to(like) * surface_amplitude.to(like)[:, None])
-        uppers.append(initial.upper + upper.to(like) * upper_amplitude.to(like)[..., None])
-    upper = not_below_zero(torch.cat(uppers), initial)
+    surface, upper = (
+        part.repeat(members, *[1] * (part.ndim - 1)) for part in (initial.surface, initial.upper)
+    )
     times = np.repeat(initial.valid_time, members)
-    return State(torch.cat(surfaces), upper, times, initial.layout)
+    return noise.perturb(State(surface, upper, times, initial.layout))
 
 
-def _noise(initial: State, length_km: float, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Noise of unit variance: (1, surface, cell) and (1, upper, level, cell)."""
-    layout, nside = initial.layout, initial.nside
+def _noise(like: State, length_km: float, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Noise of unit variance: (surface, cell) and (upper, level, cell)."""
+    layout, nside = like.layout, like.nside
     depth = len(layout.levels)
     surface = correlated_noise(nside, len(layout.surface), length_km, random)
     upper = correlated_noise(nside, len(layout.upper) * depth, length_km, random)
@@ -76,7 +101,7 @@ def _noise(initial: State, length_km: float, random: np.random.Generator) -> tup
     fresh = np.sqrt(1 - LEVEL_CORRELATION**2)
     for level in range(1, depth):
         upper[:, level] = LEVEL_CORRELATION * upper[:, level - 1] + fresh * upper[:, level]
-    return torch.from_numpy(surface)[None], torch.from_numpy(upper)[None]
+    return torch.from_numpy(surface), torch.from_numpy(upper)
 
 
 def not_below_zero(upper: Tensor, initial: State) -> Tensor:

@@ -41,7 +41,9 @@ def records(
         Names of :data:`pear.metrics.SCORES`.
     intervals
         Add ``acc_low``, ``acc_high``, ``rmse_low``, ``rmse_high``: 95 % by block bootstrap over
-        init times, where there are enough of them.
+        init times, where there are enough of them; and for all but the first forecaster
+        ``rmse_difference``, with ``_low`` and ``_high``: the first one's RMSE minus this one's, on
+        the same draws, below zero where the first is better.
     about
         Further entries of every record, such as ``model`` and ``climatology``.
 
@@ -57,12 +59,17 @@ def records(
         If any other score is not finite.
     """
     found: list[Record] = []
+    first = next(iter(sums.values()))
     for name, table in sums.items():
         values = {which: score(table, which) for which in scores}
         if intervals and table.inits.size >= FEWEST_INITS:
             for which in _BOUNDED:
                 bounds = bootstrap(table, which, replicates=500)
                 values |= {f"{which}_low": bounds.low, f"{which}_high": bounds.high}
+            if table is not first:
+                gap = bootstrap(first, "rmse", table, replicates=500)
+                values["rmse_difference"] = score(first, "rmse") - score(table, "rmse")
+                values |= {"rmse_difference_low": gap.low, "rmse_difference_high": gap.high}
         found.extend(_rows(name, table, values, about))
     return found
 

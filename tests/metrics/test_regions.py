@@ -37,6 +37,26 @@ def test_boxes_run_eastwards_across_the_date_line() -> None:
     assert share == pytest.approx(exact, rel=0.02)
 
 
+def test_polygons_hold_what_lies_between_their_sides_also_across_the_date_line() -> None:
+    lat, lon = (axis.ravel() for axis in np.meshgrid(np.arange(-89.5, 90), np.arange(0.5, 360)))
+    box, same, other_way = region_weights(
+        ["box:-10:20:170:-150", "polygon:-10:170:-10:-150:20:-150:20:170",
+         "polygon:-10:530:20:170:20:-150:-10:210"], lat, lon,
+    )  # fmt: skip
+    assert np.array_equal(box, same)
+    assert np.array_equal(box, other_way)
+    (triangle,) = region_weights(["polygon:0:-20:0:20:40:0"], lat, lon)
+    west = (lon + 180) % 360 - 180
+    assert np.array_equal(triangle > 0, (lat > 0) & (lat < 40 - 2 * np.abs(west)))
+    (dent,) = region_weights(["polygon:0:0:0:40:40:40:10:20:40:0"], lat, lon)
+    inside = (lon < 40) & (lat > 0) & (lat < 10 + 1.5 * np.abs(lon - 20))
+    assert np.array_equal(dent > 0, inside)
+    with pytest.raises(InputError, match="round a pole"):
+        region_weights(["polygon:60:0:60:120:60:-120"], lat, lon)
+    with pytest.raises(InputError, match="needs longitudes"):
+        region_weights(["polygon:0:0:0:40:40:40"], lat)
+
+
 def test_land_and_sea_and_cells_of_ones_own() -> None:
     latitude = np.zeros(4)
     weights = region_weights(

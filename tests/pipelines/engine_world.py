@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from pear.models import checkpoint
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.normalise import Normaliser
+from pear.rollout import PearForecaster
 from pear.variables import Layout
+from pipelines.catalog import Catalog, Run
 from pipelines.datafolder import DataFolder
+from pipelines.forecast import run_forecast
+from pipelines.requests import ForecastRequest
 from pipelines.store import AnalysisWriter
 
 NSIDE = 8
@@ -87,3 +93,28 @@ def read_fields(path: Path) -> dict[str, np.ndarray]:
 
     with open_store(path) as dataset:
         return {str(name): dataset[name].values for name in dataset.data_vars}
+
+
+def submit(
+    data: DataFolder, catalog: Catalog, init: np.datetime64 = START, lead: int = 72, **options: Any
+) -> Run:
+    request = ForecastRequest.check(data, catalog, init, lead, None, None, options)
+    return catalog.submit_run(request.model.id, init, lead, options=request.options)[0]
+
+
+def perform(data: DataFolder, catalog: Catalog, run: Run) -> dict[str, np.ndarray]:
+    outcome = run_forecast(str(data.root), run.id, str(data.catalog))
+    assert outcome == "succeeded", catalog.run(run.id).reason
+    return read_fields(data.forecast(run.id))
+
+
+def die_after(step: int, patch: pytest.MonkeyPatch) -> None:
+    whole = PearForecaster.advance
+    calls = iter(range(10_000))
+
+    def advance(self: PearForecaster, state: Any) -> Any:
+        if next(calls) == step:
+            raise KeyboardInterrupt
+        return whole(self, state)
+
+    patch.setattr(PearForecaster, "advance", advance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from engine_world import (
     LAYOUT,
     START,
     fields,
-    make_world,
     normaliser,
     read_fields,
     tiny_model,
@@ -26,21 +25,8 @@ from pipelines import forecast
 from pipelines.catalog import Catalog, Run
 from pipelines.datafolder import DataFolder
 from pipelines.files import hold
-from pipelines.register import refresh
 from pipelines.states import read_state
 from pipelines.store import ForecastWriter
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> DataFolder:
-    return make_world(tmp_path / "data")
-
-
-@pytest.fixture
-def catalog(data: DataFolder) -> Iterator[Catalog]:
-    with Catalog(data.catalog) as made:
-        refresh(data, made)
-        yield made
 
 
 def submit(catalog: Catalog, init: np.datetime64 = START, lead: int = 96) -> Run:

@@ -8,7 +8,15 @@ import torch
 
 from pear.errors import InputError
 from pear.rollout import joined
-from pear.rollout.perturbation import exceedance, mean, parted, perturbed, quantile, spread
+from pear.rollout.perturbation import (
+    Noise,
+    exceedance,
+    mean,
+    parted,
+    perturbed,
+    quantile,
+    spread,
+)
 from pear.state import State
 from pear.variables import Layout
 
@@ -27,12 +35,13 @@ def state(batch: int = 1, seed: int = 0) -> State:
     return State(surface, upper, times, LAYOUT)
 
 
-def made(members: int, seed: int = 1, length_km: float = 1500.0) -> State:
+def noise_of(seed: int = 1) -> Noise:
     amplitude = torch.tensor([[1e-3, 1e-3, 1e-3], [0.5, 1.0, 2.0]])
-    return perturbed(
-        state(), members, surface_amplitude=torch.tensor([0.7]), upper_amplitude=amplitude,
-        length_km=length_km, seed=seed,
-    )  # fmt: skip
+    return Noise(torch.tensor([0.7]), amplitude, 1500.0, seed)
+
+
+def made(members: int, seed: int = 1) -> State:
+    return perturbed(state(), members, noise_of(seed))
 
 
 def test_the_first_member_is_the_state_and_the_others_have_the_amplitude() -> None:
@@ -68,10 +77,21 @@ def test_a_member_depends_on_the_seed_and_its_number_only() -> None:
 
 def test_only_one_state_can_be_perturbed() -> None:
     with pytest.raises(InputError, match="batch of 2"):
-        perturbed(
-            state(2), 3, surface_amplitude=torch.ones(1), upper_amplitude=torch.ones(2, 3),
-            length_km=1000, seed=0,
-        )  # fmt: skip
+        perturbed(state(2), 3, noise_of())
+
+
+def test_every_step_has_noise_of_its_own_and_never_for_the_first_member() -> None:
+    given = made(3)
+    first, second = (noise_of().perturb(given, step) for step in (1, 2))
+    again = noise_of().perturb(parted(given, [2, 1])[0], 1)
+    torch.testing.assert_close(first.surface[:2], again.surface, rtol=0, atol=0)
+    torch.testing.assert_close(first.surface[:1], given.surface[:1], rtol=0, atol=0)
+    one, two = first.surface - given.surface, second.surface - given.surface
+    assert float(one[1:].std()) == pytest.approx(0.7, rel=0.2)
+    for other in (two, given.surface - state().surface):
+        found = np.corrcoef(one[1:].flatten().numpy(), other[1:].flatten().numpy())[0, 1]
+        assert abs(found) < 0.3
+    assert float(first.upper[:, 0].min()) >= 0
 
 
 def test_a_batch_taken_apart_goes_together_again() -> None:

@@ -1,0 +1,25 @@
+"""A data folder with a model and four days, and its catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engine_world import make_world
+
+from pipelines.catalog import Catalog
+from pipelines.datafolder import DataFolder
+from pipelines.register import refresh
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataFolder:
+    return make_world(tmp_path / "data")
+
+
+@pytest.fixture
+def catalog(data: DataFolder) -> Iterator[Catalog]:
+    with Catalog(data.catalog) as made:
+        refresh(data, made)
+        yield made
