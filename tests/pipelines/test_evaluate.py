@@ -188,6 +188,15 @@ def test_files_say_what_was_evaluated(done: Evaluation, tmp_path: Path) -> None:
     for row in rows:
         assert float(row["rmse_low"]) <= float(row["rmse"]) <= float(row["rmse_high"])
         assert float(row["acc_low"]) <= float(row["acc_per_init"]) <= float(row["acc_high"])
+    first = rows[0]
+    other = next(row for row in rows if row["forecaster"] == "persistence")
+    gap = float(other["rmse_difference"])
+    assert gap == pytest.approx(float(first["rmse"]) - float(other["rmse"]))
+    low, high = float(other["rmse_difference_low"]), float(other["rmse_difference_high"])
+    assert low <= gap <= high
+    # Paired: the two share the weather, so the difference is known better than either.
+    assert high - low < float(other["rmse_high"]) - float(other["rmse_low"])
+    assert first["rmse_difference"] == ""
     write(done, tmp_path / done.id, plots=False)
     assert [p.name for p in tmp_path.iterdir()] == [done.id], "written again, nothing left over"
     assert not list(folder.glob("*.png"))
