@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -166,6 +166,7 @@ def show(
     region: str = "global",
 ) -> None:
     """Print ACC and RMSE of one region by lead, each forecaster beside the others."""
+    from rich import box
     from rich.table import Table
 
     from pear.variables import BY_NAME, label_of
@@ -173,9 +174,13 @@ def show(
     leads = sorted({r["lead_days"] for r in records})
     shown = [d for d in leads if d in (1, 2, 3, 5, 7, 10)] or leads[:8]
     for which, digits in (("acc", 3), ("rmse", 4)):
-        table = Table(title=f"{which.upper()} by lead, days ({region})", title_justify="left")
+        table = Table(
+            title=f"{which.upper()} by lead, days ({region})", title_justify="left",
+            box=box.SIMPLE_HEAD,  # eighty columns hold the numbers and the names
+        )  # fmt: skip
         for column in ("field", "unit", "forecaster", *(str(day) for day in shown)):
-            table.add_column(column, justify="left" if column.isalpha() else "right")
+            justify: Literal["left", "right"] = "left" if column.isalpha() else "right"
+            table.add_column(column, justify=justify, no_wrap=True)
         for name, level in channels:
             rows = [
                 r for r in records

@@ -5,6 +5,7 @@ Figures are made without pyplot, so any thread or worker may draw them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -72,7 +73,10 @@ def curves(sums: Mapping[str, ScoreSums], name: str, title: str) -> Figure:
     """
     table = next(iter(sums.values()))
     channels = charted(table)
-    heading = f"{name.upper()} by lead, {table.regions[0]}\n{title}"
+    heading = f"{name.upper()} by lead, {table.regions[0]}"
+    if name.startswith("acc"):
+        heading += " (that of the climatology is 0)"
+    heading += f"\n{title}"
     figure, panels = _panels(len(channels), heading)
     days = [lead_days(lead) for lead in table.leads]
     for axes, channel in zip(panels, channels, strict=True):
@@ -92,7 +96,7 @@ def curves(sums: Mapping[str, ScoreSums], name: str, title: str) -> Figure:
             axes.axhline(0.6, color="#bbb", lw=0.8, ls=":")
             axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.02)
         else:
-            axes.set_ylabel(BY_NAME[channel[0]].units, fontsize=8)
+            axes.set_ylabel(unit_of(channel), fontsize=8)
             axes.set_ylim(bottom=0)
     _legend(figure, panels[0])
     return figure
@@ -115,7 +119,7 @@ def ensemble(single: ScoreSums, members: ScoreSums, title: str) -> Figure:
             axes.plot(days, score(table, name)[:, k, 0], style, color=tone, label=label, lw=1.4)
         axes.set_title(label_of(channel), fontsize=9)
         axes.set_xlabel("lead, days", fontsize=8)
-        axes.set_ylabel(BY_NAME[channel[0]].units, fontsize=8)
+        axes.set_ylabel(unit_of(channel), fontsize=8)
         axes.set_ylim(bottom=0)
     _legend(figure, panels[0])
     return figure
@@ -131,6 +135,8 @@ def scorecard(sums: Mapping[str, ScoreSums], title: str) -> Figure:
     height = max(3.0, 1.6 + 0.145 * len(table.channels))
     figure = Figure(figsize=(2.6 + 3.1 * len(others), height), dpi=_DPI, layout="constrained")
     heading = f"Scorecard: RMSE of {first[0]} against …, {table.regions[0]}"
+    if table.inits.size >= FEWEST_INITS:
+        heading += " (dot: no difference, 95 %)"
     figure.suptitle(f"{heading}\n{title}", fontsize=9)
     for index, (name, other) in enumerate(others):
         axes = figure.add_subplot(1, len(others), index + 1)
@@ -176,6 +182,9 @@ def spectra(table: Tables, title: str) -> Figure:
         axes.axhline(1, color="#999", lw=0.8)
         axes.set_title(label_of(means.channels[k]), fontsize=9)
         axes.set_xlabel("spherical harmonic degree", fontsize=8)
+        marks = [mark for mark in (1, 2, 5, 10, 20, 50, 100, 200) if mark < means.size]
+        axes.set_xticks(marks, [str(mark) for mark in marks])
+        axes.minorticks_off()
         axes.set_ylim(0, 1.8)
     _legend(figure, panels[0])
     return figure
@@ -188,11 +197,9 @@ def error_maps(tables: Mapping[str, Tables], title: str) -> Figure:
     channel, leads = first.channels[0], first.leads
     squared = {name: m.mean("squared_error")[:, 0] for name, m in means.items()}
     top = float(np.percentile(np.sqrt(next(reversed(squared.values()))[-1]), 99.5))
-    size = (2.9 * len(leads) + 0.8, 1.65 * len(means) + 1.0)
+    size = (2.9 * len(leads) + 0.9, 1.42 * len(means) + 0.7)
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
-    figure.suptitle(
-        f"RMSE of {label_of(channel)}, {BY_NAME[channel[0]].units}\n{title}", fontsize=9
-    )
+    figure.suptitle(f"RMSE of {label_of(channel)}\n{title}", fontsize=9)
     grid = figure.subplots(len(means), len(leads), squeeze=False)
     index, image = _image_index(nside_from_cells(first.size)), None
     for row, (name, fields) in enumerate(squared.items()):
@@ -210,7 +217,9 @@ def error_maps(tables: Mapping[str, Tables], title: str) -> Figure:
             if column == 0:
                 axes.set_ylabel(name, fontsize=8)
     if image is not None:
-        figure.colorbar(image, ax=grid, shrink=0.7, extend="max").ax.tick_params(labelsize=7)
+        bar = figure.colorbar(image, ax=grid, shrink=0.85, extend="max")
+        bar.set_label(unit_of(channel), fontsize=8)
+        bar.ax.tick_params(labelsize=7)
     return figure
 
 
@@ -220,13 +229,19 @@ def charted(table: ScoreSums) -> list[Channel]:
     return found[:6] or list(table.channels[:6])
 
 
+def unit_of(channel: Channel) -> str:
+    """Unit of a channel with raised exponents, such as m² s⁻²."""
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    return re.sub(r"-?\d+", lambda found: found[0].translate(raised), BY_NAME[channel[0]].units)
+
+
 def colour(forecaster: str, index: int) -> str:
     """Colour of a forecaster: fixed for the three usual ones."""
     return COLOURS.get(forecaster, _OTHERS[index % len(_OTHERS)])
 
 
 def _panels(count: int, title: str) -> tuple[Figure, Sequence[Axes]]:
-    columns = min(3, count)
+    columns = 4 if count in (4, 7, 8) else min(3, count)
     rows = -(-count // columns)
     size = (0.4 + 3.1 * columns, 0.7 + 2.3 * rows)
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
