@@ -60,12 +60,14 @@ def _draw(found: Sequence[Row], path: Path, field: str = "z500") -> None:
     arms = [name for name in ARMS if any(row.arm == name for row in part)]
     days = sorted({row.day for row in part})
     figure = Figure(
-        figsize=(3.0 * max(len(days), 1) + 1.5, 0.5 * len(arms) + 1.8), layout="constrained"
+        figsize=(max(3.0 * len(days) + 1.5, 6.0), 0.5 * len(arms) + 2.0), layout="constrained"
     )
     axes = figure.subplots(1, max(len(days), 1), squeeze=False, sharey=True)[0]
     for axis, day in zip(axes, days, strict=False):
         for offset, (equal, colour) in zip((-0.13, 0.13), COLOURS.items(), strict=True):
             shown = [row for row in part if (row.day, row.axis) == (day, equal)]
+            if not shown:
+                continue
             axis.errorbar(
                 [row.difference for row in shown],
                 [arms.index(row.arm) + offset for row in shown],
@@ -77,9 +79,11 @@ def _draw(found: Sequence[Row], path: Path, field: str = "z500") -> None:
         axis.set(title=f"day {day}", xlabel=f"{field} ACC, arm minus base")
         axis.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(arms)), arms)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(arms) - 0.5, -0.5)
     if part:
-        axes[0].legend(fontsize=8)
+        figure.legend(
+            *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8
+        )
         counts = f"{part[0].seeds} seeds, {part[0].inits} init times"
-        figure.suptitle(f"Base: {ARMS[BASE].question} ({counts}; 95 % intervals)", fontsize=10)
+        figure.suptitle(f"Beside {ARMS[BASE].question}\n{counts}; 95 % intervals", fontsize=9)
     figure.savefig(path, dpi=110)
