@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from pipelines.sources import ScanOptions
 from pipelines.store import describe_times
 
 Method = Literal["bilinear", "conservative"]
+_MOST_TOGETHER: Final = 8
+"""Blocks of a commit: what a killed run may have to do again."""
 
 
 class Tick(Protocol):
@@ -190,13 +192,20 @@ class Ingestion:
         # A new store takes its name with its first commit: no job may be under way then.
         heads, tail = [todo[:1], todo[1:]] if writer.root != writer.path else [[], todo]
         for part in (heads, tail):
-            waiting = deque(part)
-            pending: dict[int, int] = {}
             results = self._run(self._jobs(writer, part))
-            for block in waiting:
+            whole: list[tuple[Block, list[Done]]] = []
+            for block in part:
                 names = [name for name, mask in block.wanted.items() if mask.any()]
-                pending[block.start] = len(names)
-                self._commit(writer, block, [next(results) for _ in names])
+                found = [next(results) for _ in names]
+                whole.append((block, [done for done, _ in found]))
+                # A commit takes as long for many blocks as for one: workers that are faster than
+                # commits would wait for them.
+                more = bool(found) and found[-1][1]
+                if not more or len(whole) >= _MOST_TOGETHER:
+                    self._commit(writer, whole)
+                    whole = []
+            if whole:
+                self._commit(writer, whole)
 
     def _jobs(self, writer: AnalysisWriter, part: list[Block]) -> Iterator[Job]:
         old = writer.times.size if writer.root == writer.path else 0
@@ -213,13 +222,17 @@ class Ingestion:
                     block.start, block.times,
                     block.start >= old, mask, tuple(s for s in supplies if s is not None),
                     self.settings.on_error,
+                    read_ahead=self.client is None,  # workers of a cluster have a core each
                 )  # fmt: skip
 
-    def _run(self, todo: Iterable[Job]) -> Iterator[Done]:
-        """Results in the order of the jobs; only a few are in flight, however many there are."""
+    def _run(self, todo: Iterable[Job]) -> Iterator[tuple[Done, bool]]:
+        """Results in the order of the jobs, and whether the next one is there already.
+
+        Only a few are in flight, however many there are.
+        """
         if self.client is None:
             for job in todo:
-                yield _task(job).compute(scheduler="synchronous")
+                yield _task(job).compute(scheduler="synchronous"), False
             return
         workers = max(sum(self.client.nthreads().values()), 1)
         flight: deque[Any] = deque()
@@ -227,28 +240,25 @@ class Ingestion:
             for job in todo:
                 flight.append(self.client.compute(_task(job)))
                 if len(flight) >= 3 * workers:
-                    yield flight.popleft().result()
+                    yield flight.popleft().result(), flight[0].done()
             while flight:
-                yield flight.popleft().result()
+                yield flight.popleft().result(), bool(flight) and flight[0].done()
         finally:
             self.client.cancel(list(flight))
 
-    def _commit(self, writer: AnalysisWriter, block: Block, results: list[Done]) -> None:
-        old = writer.times.size
-        fresh = block.times[max(old - block.start, 0) :]
-        if fresh.size:
-            writer.stage(fresh)
-        flags = np.zeros((block.stop, len(writer.channels)), dtype=np.uint8)
-        flags[:old] = writer.complete[: block.stop]
-        stop = block.stop
-        if stop < old:
-            flags = np.concatenate([flags, writer.complete[stop:]])
-        for done in results:
-            columns = self._columns(writer, done.variable)
-            flags[block.start : stop, columns] |= done.stored.astype(np.uint8)
-            self.report.refuse(done.refused)
-            self.report.reading_seconds += done.reading
-            self.report.fields_written += int(done.stored.sum())
+    def _commit(self, writer: AnalysisWriter, whole: list[tuple[Block, list[Done]]]) -> None:
+        """Show blocks that follow one another."""
+        old, (block, _) = writer.times.size, whole[-1]
+        flags = np.zeros((max(old, block.stop), len(writer.channels)), dtype=np.uint8)
+        flags[:old] = writer.complete
+        for block, results in whole:
+            writer.stage(block.times[max(old - block.start, 0) :])
+            for done in results:
+                columns = self._columns(writer, done.variable)
+                flags[block.start : block.stop, columns] |= done.stored.astype(np.uint8)
+                self.report.refuse(done.refused)
+                self.report.reading_seconds += done.reading
+                self.report.fields_written += int(done.stored.sum())
         if writer.root != writer.path and not self.report.fields_written:
             first = self.report.refused[0]
             raise InputError(
@@ -256,7 +266,7 @@ class Ingestion:
                 f"({first.variable} at {first.time}: {first.reason})", field="source",
             )  # fmt: skip
         writer.commit(flags[old:], flags[:old])
-        self.tick(block.fields, iso(block.times[-1]))
+        self.tick(sum(block.fields for block, _ in whole), iso(block.times[-1]))
 
     def _finish(self, writer: AnalysisWriter) -> None:
         report = self.report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,8 @@ class Job:
         Resolutions at which means are stored as well.
     wanted
         (time, level) fields to store.
+    read_ahead
+        Whether to read in a thread of its own: where there is a core for it.
     """
 
     root: Path
@@ -64,6 +66,7 @@ class Job:
     wanted: npt.NDArray[np.bool_]
     supplies: tuple[Supply, ...]
     on_error: OnError
+    read_ahead: bool
 
 
 @dataclass
@@ -104,7 +107,8 @@ def run(job: Job) -> Done:
     else:
         out = np.asarray(array[where]).reshape(shape)
     done = Done(job.variable, np.zeros(shape[:2], dtype=bool), [])
-    with closing(ahead(_pieces(job), _AHEAD)) as pieces:
+    read = _pieces(job)
+    with closing(ahead(read, _AHEAD) if job.read_ahead else read) as pieces:
         for piece in pieces:
             done.reading += piece.seconds
             fault = piece.fault or _check(piece)
@@ -157,7 +161,7 @@ class Piece:
         return levels[self.row] if levels else None
 
 
-def _pieces(job: Job) -> Iterator[Piece]:
+def _pieces(job: Job) -> Generator[Piece, None, None]:
     """Read every wanted field, in order of time."""
     nothing = np.zeros(0, dtype=np.float32)
     for supply in job.supplies:
