@@ -104,6 +104,7 @@ def styles() -> dict[str, dict[str, Any]]:
         name: {
             "units": style.units, "scale": style.scale, "offset": style.offset,
             "colours": style.colours, "limits": style.limits, "symmetric": style.symmetric,
+            "limits_at": dict(style.limits_at), "label": style.label,
         }
         for name, style in STYLES.items()
     }  # fmt: skip

@@ -1,12 +1,14 @@
 """How each variable is shown: unit for people, colour map, limits, isoline spacing.
 
-The colour maps are perceptually ordered and told apart by readers with red–green blindness
-(cividis, viridis, and ColorBrewer's RdYlBu, PuOr, BrBG and YlGnBu).
+The colour maps are told apart by readers with red–green blindness (viridis, and ColorBrewer's
+RdYlBu, PuOr, BrBG and YlGnBu). On pressure levels each level has limits of its own, those of the
+year's weather there: the same colour is the same value at every lead and in every run.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -31,12 +33,16 @@ class Style:
         Name of a colour map.
     limits
         Shown values at the ends of the colour bar; None to take them from the field.
+    limits_at
+        The same by pressure level, hPa.
     symmetric
         Limits lie evenly round zero.
     isolines
         Spacing of isolines in shown units, or None.
     from_zero
         Limits begin at zero.
+    label
+        Name of what is shown, where the unit makes it another quantity than what is stored.
     """
 
     units: str
@@ -47,29 +53,61 @@ class Style:
     symmetric: bool = False
     isolines: float | None = None
     from_zero: bool = False
+    label: str | None = None
+    limits_at: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
     def shown(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Convert stored values to shown values."""
         return (values * np.float32(self.scale) + np.float32(self.offset)).astype(np.float32)
 
 
-_HEIGHT: Final = Style("dam", 0.1 / STANDARD_GRAVITY, 0.0, "cividis", isolines=8.0)
-_CELSIUS: Final = Style("°C", 1.0, -273.15, "RdYlBu_r")
+_LEVELS: Final = (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000)
+
+
+def _at_levels(low: tuple[float, ...], high: tuple[float, ...]) -> dict[int, tuple[float, float]]:
+    """Pair the ends of the colour bars with the levels, 50 hPa first."""
+    return dict(zip(_LEVELS, zip(low, high, strict=True), strict=True))
+
+
+_HEIGHT: Final = Style(
+    "dam", 0.1 / STANDARD_GRAVITY, 0.0, "RdYlBu_r", isolines=8.0, label="Geopotential height",
+    limits_at=_at_levels(
+        (1840, 1480, 1240, 1060, 930, 810, 630, 480, 360, 240, 100, 30, -40),
+        (2080, 1680, 1440, 1260, 1110, 990, 780, 600, 460, 340, 170, 100, 40),
+    ),
+)  # fmt: skip
+_CELSIUS: Final = Style(
+    "°C", 1.0, -273.15, "RdYlBu_r",
+    limits_at=_at_levels(
+        (-90, -90, -85, -80, -70, -65, -55, -45, -40, -35, -30, -35, -40),
+        (-40, -40, -45, -40, -40, -30, -15, 0, 10, 20, 30, 35, 40),
+    ),
+)  # fmt: skip
+_HUMIDITY: Final = Style(
+    "g kg⁻¹", 1000.0, 0.0, "YlGnBu",
+    limits_at=_at_levels(
+        (0,) * 13, (0.006, 0.006, 0.02, 0.06, 0.2, 0.5, 1.5, 3, 6, 10, 16, 20, 25)
+    ),
+)  # fmt: skip
 _PROBABILITY: Final = Style("%", 100.0, 0.0, "YlGnBu", limits=(0.0, 100.0))
-_WIND: Final = Style("m s⁻¹", 1.0, 0.0, "PuOr_r", symmetric=True)
+_FAST: Final = (40, 50, 60, 60, 60, 60, 50, 40, 40, 30, 30, 20, 20)
+_WIND: Final = Style(
+    "m s⁻¹", 1.0, 0.0, "PuOr_r", symmetric=True,
+    limits_at=_at_levels(tuple(-end for end in _FAST), _FAST),
+)  # fmt: skip
 STYLES: Final[dict[str, Style]] = {
     "mean_sea_level_pressure": Style("hPa", 0.01, 0.0, "BrBG_r", (970.0, 1050.0), isolines=5.0),
     "2m_temperature": replace(_CELSIUS, limits=(-45.0, 45.0)),
     "10m_u_component_of_wind": replace(_WIND, limits=(-20.0, 20.0)),
     "10m_v_component_of_wind": replace(_WIND, limits=(-20.0, 20.0)),
     "geopotential": _HEIGHT,
-    "specific_humidity": Style("g kg⁻¹", 1000.0, 0.0, "YlGnBu"),
+    "specific_humidity": _HUMIDITY,
     "temperature": _CELSIUS,
     "u_component_of_wind": _WIND,
     "v_component_of_wind": _WIND,
 }
 COLOUR_MAPS: Final = tuple(
-    sorted({style.colours for style in STYLES.values()} | {"viridis", "RdBu_r", "gray"})
+    sorted({style.colours for style in STYLES.values()} | {"cividis", "viridis", "RdBu_r", "gray"})
 )
 
 
@@ -87,7 +125,7 @@ def style_of(name: str, kind: Kind = "field") -> Style:
         return style
     if kind == "probability":
         return _PROBABILITY
-    plain = replace(style, offset=0.0, limits=None, isolines=None)
+    plain = replace(style, offset=0.0, limits=None, limits_at={}, isolines=None)
     if kind == "difference":
         return replace(plain, colours="RdBu_r", symmetric=True)
     return replace(plain, colours="viridis", symmetric=False, from_zero=True)
@@ -108,10 +146,13 @@ def check_colours(name: str) -> str:
     return name
 
 
-def limits_for(style: Style, shown: npt.NDArray[Any]) -> tuple[float, float]:
+def limits_for(
+    style: Style, shown: npt.NDArray[Any], level: int | None = None
+) -> tuple[float, float]:
     """Return the ends of the colour bar: the style's, or round numbers round the field's bulk."""
-    if style.limits is not None:
-        return style.limits
+    given = style.limits if level is None else style.limits_at.get(level)
+    if given is not None:
+        return given
     low, high = (float(value) for value in np.nanpercentile(shown, (0.5, 99.5)))
     if style.symmetric:
         high = max(abs(low), abs(high))

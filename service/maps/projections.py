@@ -101,10 +101,16 @@ def projection(view: View) -> Any:
 def boundary(view: View) -> npt.NDArray[np.float64]:
     """Outline of the map, (point, 2) in projection units."""
     if view.name.endswith("polar"):
-        radius = _polar_radius(view)
-        angle = np.linspace(0, 2 * np.pi, 361)
-        return np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1)
-    return np.asarray(projection(view).boundary.coords)[:, :2]
+        return _circle(_polar_radius(view))
+    edge = np.asarray(projection(view).boundary.coords)[:, :2]
+    if view.name == "orthographic":
+        return _circle(float(np.abs(edge).max()))
+    return edge
+
+
+def _circle(radius: float) -> npt.NDArray[np.float64]:
+    angle = np.linspace(0, 2 * np.pi, 361)
+    return np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1)
 
 
 @lru_cache(maxsize=8)

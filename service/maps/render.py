@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,12 @@ from service.maps.wind import draw_wind
 
 _DPI: Final = 100
 WIDTHS: Final = (200, 2000)
-_TITLE_PIXELS: Final = 46
 _BAR_PIXELS: Final = 56
 _SIDE_PIXELS: Final = 12
+_POINTS: Final = 8.5
+_ONE_LINE, _TWO_LINES = 560, 320
+"""Widths in pixels from which the times fit on one line, and on two."""
+_HALO: Final = (1.0, 1.0, 1.0, 0.45)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,15 @@ class MapTitle:
         )
         lead = f"+{self.lead_hours} h"
         return f"{self.model}   init {init} UTC   valid {valid} UTC   lead {lead}"
+
+    def lines(self, width: int) -> list[str]:
+        """The same on as many lines as a map of this width needs."""
+        model, init, valid, lead = self.line().split("   ")
+        if width >= _ONE_LINE:
+            return [self.line()]
+        if width >= _TWO_LINES:
+            return [f"{model}   {lead}", f"{init}   {valid}"]
+        return [model, init, f"{valid}   {lead}"]
 
 
 @dataclass(frozen=True)
@@ -139,23 +151,24 @@ def render_map(
     style = style_of(name, options.kind)
     shown = style.shown(values)
     table = index_image(options.view, options.width - 2 * _SIDE_PIXELS, _nside(values))
-    low, high = limits_for(style, shown)
+    low, high = limits_for(style, shown, level)
     norm = Normalize(
         low if options.vmin is None else options.vmin,
         high if options.vmax is None else options.vmax,
     )
     if not norm.vmin < norm.vmax:  # type: ignore[operator]
         raise InputError(f"vmin {norm.vmin:g} must be below vmax {norm.vmax:g}", field="vmin")
-    figure, axes, bar = _figure(table, options.width)
+    lines = title.lines(options.width)
+    figure, axes, bar = _figure(table, options.width, len(lines))
     _paint(axes, table, table.image(shown), colormaps[options.colours or style.colours], norm)
     if options.isolines and style.isolines is not None:
         _draw_isolines(axes, table, shown, style.isolines)
     if wind is not None:
-        draw_wind(axes, options.view, table, wind)
+        full = draw_wind(axes, options.view, table, wind)
+        _say(figure, full, options.width - _SIDE_PIXELS, 14 * _factor(options.width), "right")
     _draw_outlines(axes, options)
-    _label(
-        figure, bar, style, norm, options, title.heading or _heading(name, level, options), title
-    )
+    _write(figure, [title.heading or _heading(name, level, options), *lines], options.width)
+    _draw_bar(bar, style, norm, options)
     return _png(figure)
 
 
@@ -166,18 +179,27 @@ def _nside(values: npt.NDArray[Any]) -> int:
         raise InputError(str(error), field="values") from error
 
 
-def _figure(table: IndexImage, width: int) -> tuple[Figure, Any, Any]:
-    """Make a figure with the map's axes and the colour bar's, laid out in whole pixels."""
+def _factor(width: int) -> float:
+    """How much larger writing is than on a map of 1000 pixels: as readable on a large one."""
+    return min(1.7, max(1.0, width / 1000))
+
+
+def _figure(table: IndexImage, width: int, lines: int) -> tuple[Figure, Any, Any]:
+    """Make a figure with the map's axes and the colour bar's, laid out in whole pixels.
+
+    The colour bar lies under the map; ``lines`` of times, and a heading, over it.
+    """
     rows, columns = table.shape
-    height = rows + _TITLE_PIXELS + _BAR_PIXELS
+    factor = _factor(width)
+    below = round(_BAR_PIXELS * factor)
+    height = rows + round((28 + 18 * lines) * factor) + below
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
-    axes = figure.add_axes(
-        (_SIDE_PIXELS / width, _BAR_PIXELS / height, columns / width, rows / height)
-    )
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((_SIDE_PIXELS / width, below / height, columns / width, rows / height))
     axes.set_axis_off()
     axes.set_xlim(*table.extent[:2])
     axes.set_ylim(*table.extent[2:])
-    bar = figure.add_axes((0.2, 34 / height, 0.6, 12 / height))
+    bar = figure.add_axes((0.2, 34 * factor / height, 0.6, 12 * factor / height))
     return figure, axes, bar
 
 
@@ -206,18 +228,18 @@ def _draw_isolines(axes: Any, table: IndexImage, shown: npt.NDArray[Any], spacin
 
 
 def _draw_outlines(axes: Any, options: MapOptions) -> None:
-    lines = LineCollection(
-        outlines(options.view, "50m" if options.width > 1200 else "110m"),
-        colors="black", linewidths=0.7, zorder=3,
-    )  # fmt: skip
+    coast = outlines(options.view, "50m" if options.width > 1200 else "110m")
+    # A light line under the dark one: seen on dark colours too.
+    for colour, width in ((_HALO, 2.0), ("black", 0.7)):
+        lines = LineCollection(coast, colors=colour, linewidths=width, zorder=3)
+        axes.add_collection(lines, autolim=False)
     frame = Polygon(boundary(options.view), closed=True, fill=False, lw=1.0, ec="0.2", zorder=4)
-    axes.add_collection(lines, autolim=False)
     axes.add_patch(frame)
     frame.set_clip_on(False)
 
 
 def _heading(name: str, level: int | None, options: MapOptions) -> str:
-    long_name = variable(name).long_name
+    long_name = style_of(name).label or variable(name).long_name
     where = long_name if level is None else f"{long_name} at {level} hPa"
     where = where if options.kind == "field" else f"{where[0].lower()}{where[1:]}"
     return {"field": where, "difference": f"Difference of {where}",
@@ -225,33 +247,45 @@ def _heading(name: str, level: int | None, options: MapOptions) -> str:
             "probability": f"Probability of {where}"}[options.kind]  # fmt: skip
 
 
-def _label(
+def _write(figure: Figure, lines: list[str], width: int) -> None:
+    """Write the heading and the lines under it, from the top of the figure down."""
+    height, factor = figure.get_figheight() * _DPI, _factor(width)
+    for number, line in enumerate(lines):
+        size = (_POINTS + 2 if number == 0 else _POINTS) * factor
+        shade = "black" if number == 0 else "0.25"
+        _say(figure, line, width / 2, height - (16 + 18 * number) * factor, "center", size, shade)
+
+
+def _say(
     figure: Figure,
-    bar: Any,
-    style: Style,
-    norm: Normalize,
-    options: MapOptions,
-    heading: str,
-    title: MapTitle,
+    line: str,
+    x: float,
+    y: float,
+    align: Literal["center", "right"],
+    size: float = _POINTS - 1,
+    shade: str = "0.25",
 ) -> None:
-    height, narrow = figure.get_figheight() * _DPI, options.width < 700
-    size = max(5.0, min(1.0, options.width / 700) * 8.5)
-    figure.text(0.5, 1 - 16 / height, heading, ha="center", va="center", fontsize=size + 2)
-    figure.text(
-        0.5, 1 - 34 / height, title.line(), ha="center", va="center", fontsize=size, color="0.25"
-    )
+    """Write one line at a pixel, from the lower left, as large as fits the figure's width."""
+    wide, high = (_DPI * length for length in figure.get_size_inches())
+    text = figure.text(x / wide, y / high, line, ha=align, va="center", fontsize=size, color=shade)
+    room = text.get_window_extent().width / (wide - _SIDE_PIXELS)
+    if room > 1:
+        text.set_fontsize(size / room)
+
+
+def _draw_bar(bar: Any, style: Style, norm: Normalize, options: MapOptions) -> None:
+    size = _POINTS * _factor(options.width)
     colours = colormaps[options.colours or style.colours]
     bar.imshow(
         colours(np.linspace(0, 1, 256))[None], aspect="auto", extent=(norm.vmin, norm.vmax, 0, 1)
     )
     bar.set_yticks([])
-    bar.xaxis.set_major_locator(MaxNLocator(4 if narrow else 9))
+    bar.xaxis.set_major_locator(MaxNLocator(4 if options.width < 700 else 9, steps=[1, 2, 5, 10]))
     bar.tick_params(labelsize=size - 0.5, length=2.5, pad=1.5)
-    figure.text(0.815, 40 / height, style.units, ha="left", va="center", fontsize=size, color="0.1")
+    bar.text(1.02, 0.5, style.units, va="center", fontsize=size, transform=bar.transAxes)
 
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"compress_level": 4})
     return buffer.getvalue()

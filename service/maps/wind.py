@@ -11,20 +11,42 @@ from pear.sphere.grid import interpolation_weights, nside_from_cells
 from service.maps.projections import IndexImage, View, locate, project
 
 _PIXELS_APART: Final = 30
+"""On a map of 1000 pixels; further apart on a larger one."""
+_LONGEST: Final = 1.3
+"""Length of the arrow that the key names, in gaps between arrows."""
 _STEP_DEGREES: Final = 0.05
-_SPEED_OF_FULL_ARROW: Final = 20.0
 Fields = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
-def draw_wind(axes: Any, view: View, table: IndexImage, wind: Fields) -> None:
-    """Draw arrows every 30 pixels; one as long as that gap is 20 m s⁻¹."""
+def draw_wind(axes: Any, view: View, table: IndexImage, wind: Fields) -> str:
+    """Draw arrows; the longest usual speed is a little longer than the gap between two.
+
+    Returns
+    -------
+    str
+        What the length of the arrows means, for the map to say.
+    """
     x, y, east, north = arrows(view, table, wind)
-    gap = _PIXELS_APART * (table.extent[1] - table.extent[0]) / table.shape[1]
-    scale = gap / _SPEED_OF_FULL_ARROW
+    full = _full_speed(np.hypot(east, north))
+    gap = _apart(table) * (table.extent[1] - table.extent[0]) / table.shape[1]
+    scale = _LONGEST * gap / full
     axes.quiver(
-        x, y, east * scale, north * scale, angles="xy", scale_units="xy", scale=1, width=0.0014,
-        headwidth=4.5, color="0.1", pivot="mid", zorder=2.5,
+        x, y, east * scale, north * scale, angles="xy", scale_units="xy", scale=1, width=0.0013,
+        headwidth=3.4, headlength=3.8, headaxislength=3.4, minlength=0.6, color="0.1",
+        pivot="mid", zorder=2.5,
     )  # fmt: skip
+    return f"longest arrows: {full:g} m s⁻¹"
+
+
+def _apart(table: IndexImage) -> float:
+    """Pixels from one arrow to the next."""
+    return _PIXELS_APART * min(2.0, max(0.7, table.shape[1] / 1000))
+
+
+def _full_speed(speed: npt.NDArray[Any]) -> float:
+    """A round speed that all but the fastest winds stay below, m s⁻¹."""
+    fast = float(np.percentile(speed, 98)) if speed.size else 0.0
+    return next((full for full in (5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0) if full >= fast), 80.0)
 
 
 def arrows(
@@ -37,9 +59,9 @@ def arrows(
     """
     rows, columns = table.shape
     left, right, bottom, top = table.extent
-    half = _PIXELS_APART / 2
-    x = left + np.arange(half, columns, _PIXELS_APART) * (right - left) / columns
-    y = top - np.arange(half, rows, _PIXELS_APART) * (top - bottom) / rows
+    gap = _apart(table)
+    x = left + np.arange(gap / 2, columns, gap) * (right - left) / columns
+    y = top - np.arange(gap / 2, rows, gap) * (top - bottom) / rows
     grid_x, grid_y = (axis.ravel() for axis in np.meshgrid(x, y))
     longitude, latitude, inside = locate(view, grid_x, grid_y)
     inside &= np.abs(latitude) < 85.0  # where a step eastwards is no longer straight
