@@ -18,7 +18,7 @@ from pear.sphere.grid import centres
 from pear.sphere.regrid import apply, global_grid, healpix_to_latlon_bilinear
 from pear.variables import BY_NAME, parse_field
 from service.fields import ForecastStore
-from service.points import parse_numbers
+from service.points import decimal, parse_numbers
 from service.schemas import NOT_OFFICIAL
 
 Format = Literal["netcdf", "zarr-zip"]
@@ -128,7 +128,7 @@ def parse_grid(text: str) -> float | None:
     name, _, number = text.partition(":")
     hint = "healpix, or latlon:1.5 (a spacing in degrees that divides 180)"
     try:
-        step = float(number or "1.0")
+        step = decimal(number or "1.0")
     except ValueError as error:
         raise InputError("grid cannot be read", field="grid", hint=hint) from error
     rows = 180.0 / step if step else math.inf

@@ -159,7 +159,10 @@ class Envelope:
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._max_body:
             return self._too_large(scope)
-        host = headers.get("host", "")
+        named = headers.getlist("host")
+        if len(named) > 1:
+            return problem_response(request, 421, "two hosts are named", field="Host")
+        host = named[0] if named else ""
         if self._hosts and _name(host) not in self._hosts:
             return problem_response(
                 request, 421, "this service does not go by that name", field="Host",

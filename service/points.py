@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -14,6 +15,7 @@ from pear.sphere.grid import cell_of, interpolation_weights
 from pear.variables import BY_NAME, parse_field
 from service.fields import ForecastReader, ForecastStore
 
+_DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 Interpolation = Literal["nearest", "bilinear"]
 Values = npt.NDArray[np.float64]
 
@@ -77,6 +79,19 @@ def locate(latitude: Values, longitude: Values, nside: int, interpolation: Inter
     return Points(latitude, longitude, interpolation, index, weight, cell)
 
 
+def decimal(text: str) -> float:
+    """Read one decimal number; Python's own reading also takes 1_0 and digits of other scripts.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not _DECIMAL.fullmatch(text.strip()):
+        raise ValueError("no decimal number")
+    return float(text)
+
+
 def parse_numbers(text: str, name: str, limit: int) -> Values:
     """Read a comma list of decimal numbers.
 
@@ -89,9 +104,11 @@ def parse_numbers(text: str, name: str, limit: int) -> Values:
     if len(parts) > limit:
         raise InputError(f"{len(parts)} values in {name}, at most {limit}", field=name)
     try:
-        numbers = [float(part) for part in parts]
+        numbers = [decimal(part) for part in parts]
     except ValueError as error:
-        raise InputError(f"{name} is no comma list of numbers", field=name) from error
+        raise InputError(
+            f"{name} is no comma list of finite decimal numbers", field=name
+        ) from error
     if not all(math.isfinite(number) for number in numbers):
         raise InputError(f"{name} must be finite", field=name)
     return np.array(numbers)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import Request
+from fastapi.dependencies.models import Dependant
 from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
@@ -218,3 +219,23 @@ async def guarded(request: Request) -> None:
     rule = RULES[method, request.scope["route"].path]
     client = client_of(request.scope)
     request.scope["pear_limits"] = guard.check(rule, request.headers, client)
+    _refuse_repeated(request)
+
+
+def _refuse_repeated(request: Request) -> None:
+    """Refuse a parameter given twice: which of the two is meant, nobody can say."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) == len(set(names)):
+        return
+    for name in _query_names(request.scope["route"].dependant):
+        if names.count(name) > 1:
+            raise InputError(
+                f"{name} is given {names.count(name)} times", field=name,
+                hint="give it once; lists are separated by commas",
+            )  # fmt: skip
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    """Names of the parameters that a route and what it depends on read from the query."""
+    own = {str(param.alias) for param in dependant.query_params}
+    return own.union(*(_query_names(each) for each in dependant.dependencies))

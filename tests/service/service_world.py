@@ -59,6 +59,8 @@ class StubEngine:
         **_: Any,
     ) -> tuple[Run, bool]:
         found = self.catalog.model(model)
+        if analysis is not None:
+            self.data.analysis(analysis)  # refuses what is no name, as the engine does
         wanted = {**(options or {}), "analysis": analysis}
         return self.catalog.submit_run(found.id, init_time, lead_hours, options=wanted)
 
