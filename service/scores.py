@@ -168,7 +168,7 @@ def scorecard(records: list[Record], metric: str, baseline: str, region: str) ->
     list of dict
         variable, level, lead_days, model, baseline and ``gain``: for ACC the difference, for
         errors the share of the baseline's error that the model takes away (1 is perfect, below 0
-        is worse than the baseline); None where the baseline makes no error.
+        is worse than the baseline); None where the baseline makes no error, or a score is missing.
     """
     chosen = select(records, None, region=region)
     theirs = {_field(r): r[metric] for r in chosen if r["forecaster"] == baseline}
@@ -176,18 +176,21 @@ def scorecard(records: list[Record], metric: str, baseline: str, region: str) ->
     for record in chosen:
         if record["forecaster"] in ("persistence", "climatology") or _field(record) not in theirs:
             continue
-        ours, other = float(record[metric]), float(theirs[_field(record)])
-        if metric == "acc":
-            gain: float | None = ours - other
-        elif metric == "bias":
-            gain = abs(other) - abs(ours)
-        else:
-            gain = None if other == 0 else 1.0 - ours / other
+        ours, other = record[metric], theirs[_field(record)]
         rows.append({
             "variable": record["variable"], "level": record["level"],
-            "lead_days": record["lead_days"], "model": ours, "baseline": other, "gain": gain,
+            "lead_days": record["lead_days"], "model": ours, "baseline": other,
+            "gain": None if ours is None or other is None else _gain(metric, ours, other),
         })  # fmt: skip
     return rows
+
+
+def _gain(metric: str, ours: float, other: float) -> float | None:
+    if metric == "acc":
+        return ours - other
+    if metric == "bias":
+        return abs(other) - abs(ours)
+    return None if other == 0 else 1.0 - ours / other
 
 
 def _field(record: Record) -> tuple[Any, ...]:
