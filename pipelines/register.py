@@ -13,6 +13,8 @@ from pipelines.datafolder import DataFolder
 from pipelines.files import publish, sync_folder
 from pipelines.stored import committed, stored_layout
 
+_EQUIVARIANCE = "equivariance.json"
+
 
 def refresh(data: DataFolder, catalog: Catalog) -> None:
     """Enter every analysis and every model of the folder that the catalog does not know yet.
@@ -43,12 +45,15 @@ def refresh(data: DataFolder, catalog: Catalog) -> None:
 def add_model(data: DataFolder, catalog: Catalog, source: Path, name: str | None = None) -> Model:
     """Copy a checkpoint into the data folder and enter it; the same one twice is one.
 
+    Its equivariance error is measured on the way and kept beside it.
+
     Raises
     ------
     InputError
         If the folder is no checkpoint, or its files do not match its manifest.
     """
     from pear.models import checkpoint  # loads torch: only where a model is looked at
+    from pear.models.equivariance import equivariance_errors
 
     found = checkpoint.load(source)
     target = data.model(found.id)
@@ -56,6 +61,7 @@ def add_model(data: DataFolder, catalog: Catalog, source: Path, name: str | None
         hidden = target.parent / f".{found.id}.new"
         shutil.rmtree(hidden, ignore_errors=True)
         shutil.copytree(source, hidden)
+        (hidden / _EQUIVARIANCE).write_text(json.dumps(equivariance_errors(found.model)))
         publish(hidden, target)
         sync_folder(target.parent)
     return _enter(catalog, target, f"models/{found.id}", name)
@@ -68,8 +74,16 @@ def _enter(catalog: Catalog, folder: Path, path: str, name: str | None = None) -
         facts["sha256"], path, nside=int(config["nside"]),
         step_hours=int(config.get("step_hours", 24)), name=name or facts["provenance"].get("name"),
         attributes={"layout": config["layout"], "config": config,
-                    "provenance": facts["provenance"]},
+                    "provenance": facts["provenance"], **_measured(folder)},
     )  # fmt: skip
+
+
+def _measured(folder: Path) -> dict[str, Any]:
+    """What was measured of a model when it was added; a folder put there by hand has none."""
+    try:
+        return {"equivariance": json.loads((folder / _EQUIVARIANCE).read_text())}
+    except (OSError, ValueError):
+        return {}
 
 
 def _facts(folder: Path) -> dict[str, Any]:

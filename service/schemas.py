@@ -206,6 +206,18 @@ class EventOut(BaseModel):
     details: dict[str, Any]
 
 
+class SkillOut(BaseModel):
+    """How well a model did in its newest evaluation."""
+
+    evaluation: str = Field(description="Identity of the evaluation.")
+    variable: str = Field(description="The field that is told here; /v1/scores has the others.")
+    level: int | None = Field(description="Pressure level, hPa.")
+    region: str
+    lead_days: list[float] = Field(description="Lead times, days.")
+    acc: list[float | None] = Field(description="Anomaly correlation at each lead, 1.")
+    rmse: list[float | None] = Field(description="Root mean square error, the variable's unit.")
+
+
 class ModelOut(BaseModel):
     """One model: what it forecasts, on which grid, and where it comes from."""
 
@@ -217,17 +229,26 @@ class ModelOut(BaseModel):
     step_hours: int = Field(description="Length of one step, hours.")
     longest_lead_hours: int = Field(description="Longest lead that may be asked for, hours.")
     variables: list[dict[str, Any]] = Field(description="Name, unit and levels in hPa of each.")
-    attributes: dict[str, Any] = Field(description="Provenance, parameters, skill.")
+    skill: SkillOut | None = Field(description="Null before its first evaluation.")
+    equivariance_error: dict[str, float] | None = Field(
+        description="Relative error under R (a quarter turn about the pole), M (the mirror at the "
+        "equator) and RM, 1; null where it was not measured."
+    )
+    attributes: dict[str, Any] = Field(description="Provenance, parameters, layout.")
     created_at: str
 
     @classmethod
-    def of(cls, model: Model, longest: int, variables: list[dict[str, Any]]) -> ModelOut:
+    def of(
+        cls, model: Model, longest: int, variables: list[dict[str, Any]], skill: SkillOut | None
+    ) -> ModelOut:
         """Build it from a model of the catalog."""
+        attributes = dict(model.attributes)
         return cls(
             id=model.id, name=model.name, sha256=model.sha256, nside=model.nside,
             cells=12 * model.nside**2, step_hours=model.step_hours,
             longest_lead_hours=longest - longest % model.step_hours, variables=variables,
-            attributes=dict(model.attributes), created_at=str(wall_clock(model.created_at)),
+            skill=skill, equivariance_error=attributes.pop("equivariance", None),
+            attributes=attributes, created_at=str(wall_clock(model.created_at)),
         )  # fmt: skip
 
 

@@ -10,9 +10,10 @@ from pear.variables import BY_NAME, PUBLISHED
 from pipelines.catalog import Model
 from service.dependencies import ServicesDep
 from service.errors import documented
-from service.schemas import ModelList, ModelOut
+from service.schemas import ModelList, ModelOut, SkillOut
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
+_HEADLINE = ("geopotential", 500)
 
 
 @router.get("", summary="Every model", responses=documented(503))
@@ -28,7 +29,29 @@ def get_model(model_id: str, found: ServicesDep) -> ModelOut:
 
 
 def _out(model: Model, found: ServicesDep) -> ModelOut:
-    return ModelOut.of(model, found.settings.max_lead_hours, _variables(model))
+    return ModelOut.of(
+        model, found.settings.max_lead_hours, _variables(model), _skill(model, found)
+    )
+
+
+def _skill(model: Model, found: ServicesDep) -> SkillOut | None:
+    """Skill by lead for the field that models are compared by, or the first there is."""
+    scores = next(
+        (each for each in found.scores.all() if each.about.get("model") == model.id), None
+    )
+    rows = [row for row in scores.records if row["forecaster"] == "pear"] if scores else []
+    if scores is None or not rows:
+        return None
+    chosen = next((row for row in rows if (row["variable"], row["level"]) == _HEADLINE), rows[0])
+    region = chosen.get("region") or "global"
+    keys = ("variable", "level", "region")
+    same = [row for row in rows if all(row.get(key) == chosen.get(key) for key in keys)]
+    same.sort(key=lambda row: float(row["lead_days"]))
+    return SkillOut(
+        evaluation=scores.id, variable=chosen["variable"], level=chosen["level"], region=region,
+        lead_days=[row["lead_days"] for row in same],
+        acc=[row.get("acc") for row in same], rmse=[row.get("rmse") for row in same],
+    )  # fmt: skip
 
 
 def _variables(model: Model) -> list[dict[str, Any]]:
