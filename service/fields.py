@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import xarray as xr
 
 from pear.calendar import Times, utc
 from pear.errors import InputError
-from pear.sphere.grid import coarsen, nside_from_cells
+from pear.sphere.grid import centres, coarsen, interpolation_weights, nside_from_cells
 from pear.variables import VARIABLES, Variable, parse_field
 from pipelines.datafolder import DataFolder
 from pipelines.store import open_store
@@ -25,6 +26,8 @@ from service.errors import ProblemError
 
 Field = npt.NDArray[np.float32]
 _OPEN_STORES = 32
+DISPLAY_NSIDE = 64
+"""Resolution up to which coarser forecasts are interpolated on request, to be drawn smoothly."""
 
 
 @dataclass(frozen=True)
@@ -214,22 +217,36 @@ class ForecastReader:
 
 
 def at_nside(field: Field, nside: int | None) -> Field:
-    """Return the field on a coarser grid.
+    """Return the field on a coarser grid, or on a finer one for display.
+
+    Coarser cells are means of theirs; finer ones lie on the bilinear surface through the centres,
+    and add nothing to what the forecast knows.
 
     Raises
     ------
     InputError
-        If ``nside`` is no power of two, or finer than the field.
+        If ``nside`` is no power of two, or finer than the field and than :data:`DISPLAY_NSIDE`.
     """
-    if nside is None:
+    own = nside_from_cells(field.shape[-1])
+    if nside is None or nside == own:
         return field
-    finest = nside_from_cells(field.shape[-1])
+    finest = max(own, DISPLAY_NSIDE)
     if nside < 1 or nside & (nside - 1) or nside > finest:
         raise InputError(
             f"nside {nside} is not available", field="nside",
             hint=f"a power of two up to {finest}",
         )  # fmt: skip
-    return np.asarray(coarsen(field, nside), dtype=np.float32)
+    if nside < own:
+        return np.asarray(coarsen(field, nside), dtype=np.float32)
+    index, weight = _finer(own, nside)
+    return np.asarray(np.einsum("kc,kc->c", weight, field[index]), dtype=np.float32)
+
+
+@lru_cache(maxsize=4)
+def _finer(nside: int, finer: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Cells and weights (4, fine cell) of the bilinear surface at the centres of finer cells."""
+    index, weight = interpolation_weights(*centres(finer), nside)
+    return index.astype(np.int32), weight.astype(np.float32)
 
 
 def pack_u16(field: Field) -> tuple[npt.NDArray[np.uint16], float, float]:

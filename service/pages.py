@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -9,15 +11,20 @@ from typing import Any, Final
 import numpy as np
 from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup, escape
 
 from pear.calendar import iso
 from service.schemas import NOT_OFFICIAL
 
 _TEMPLATES: Final = Jinja2Templates(Path(__file__).parent / "dashboard" / "templates")
+_RAISED: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PAGES: Final = (
     ("/", "Forecast"), ("/forecasts", "Runs"), ("/scores", "Scores"), ("/schedules", "Schedules"),
     ("/docs", "API"),
 )  # fmt: skip
+
+
+_TEMPLATES.env.filters["code"] = lambda text: code_text(text)
 
 
 def render(
@@ -44,6 +51,21 @@ def error_page(
     request_id = request.scope.get("pear_request_id", "")
     values = {"title": title, "detail": detail, "hint": hint, "request_id": request_id}
     return render(request, "error.html", "", values, status, headers)
+
+
+def moment_text(time: datetime | None) -> str | None:
+    """Write a moment for people, to the second; None if there is none."""
+    return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def units_text(units: str) -> str:
+    """Write a unit for people: ``m2 s-2`` becomes ``m² s⁻²``."""
+    return re.sub(r"(?<=[a-z])-?\d", lambda found: found[0].translate(_RAISED), units)
+
+
+def code_text(text: str | None) -> Markup:
+    """Escape text for a page, with what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text or ""))))  # noqa: S704
 
 
 def utc_text(time: np.datetime64) -> str:

@@ -57,7 +57,13 @@ def get_field(
         Literal["f32", "u16", "json"], Query(description="Encoding of the values.")
     ] = "f32",
     nside: Annotated[
-        int | None, Query(ge=1, le=8192, description="A coarser grid: the mean over its cells.")
+        int | None,
+        Query(
+            ge=1,
+            le=8192,
+            description="A coarser grid: means over its cells. A finer one, up "
+            "to 64: bilinear, for display.",
+        ),
     ] = None,
 ) -> Response:
     """Read one field of a run at one lead time."""

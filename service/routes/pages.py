@@ -13,10 +13,13 @@ from service.caching import matches_etag
 from service.dashboard import assets
 from service.dependencies import Services, ServicesDep
 from service.errors import ProblemError
-from service.pages import render, utc_text
+from service.fields import DISPLAY_NSIDE
+from service.pages import render, units_text, utc_text
 
 router = APIRouter(include_in_schema=False)
 _RUNS_SHOWN = 12
+_EVERYWHERE = {"401", "403", "408", "414", "421", "429", "503"}
+"""Answers that any operation may give; the page about the API says them once."""
 
 
 @router.get("/")
@@ -39,7 +42,15 @@ def forecast_page(request: Request, found: ServicesDep, run: str | None = None) 
 @router.get("/docs")
 def docs_page(request: Request) -> Response:
     """Describe the API in one table, from its OpenAPI document."""
-    return render(request, "docs.html", "/docs", {"spec": request.app.openapi()})
+    spec = request.app.openapi()
+    topics: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
+    for path, verbs in spec["paths"].items():
+        for verb, operation in verbs.items():
+            topic = (operation.get("tags") or ["other"])[0]
+            topics.setdefault(topic, []).append((verb.upper(), path, operation))
+    return render(request, "docs.html", "/docs", {
+        "version": spec["openapi"], "topics": topics, "everywhere": _EVERYWHERE,
+    })  # fmt: skip
 
 
 @router.get("/static/{name:path}")
@@ -67,11 +78,13 @@ def _page_data(found: Services, run: Run) -> dict[str, Any]:
         "model": run.model,
         "init": iso(store.init_time),
         "leads": list(store.lead_hours),
+        "nside": store.nside,
+        "display_nside": DISPLAY_NSIDE,
         "levels": sorted(store.levels, reverse=True),
         "variables": [
             {
                 "name": name, "long_name": BY_NAME[name].long_name,
-                "units": BY_NAME[name].units, "levels": BY_NAME[name].kind == "upper",
+                "units": units_text(BY_NAME[name].units), "levels": BY_NAME[name].kind == "upper",
             }
             for name in store.names
         ],

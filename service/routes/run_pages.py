@@ -14,16 +14,16 @@ from pear.variables import BY_NAME
 from pipelines.catalog import Run
 from service.dashboard.assets import style_guard
 from service.dependencies import RunDep, Services, ServicesDep
-from service.pages import render, utc_text
+from service.pages import moment_text, render, units_text, utc_text
 from service.routes.models import get_model
 from service.routes.schedules import list_schedules
-from service.schemas import wall_clock
+from service.schemas import SkillOut
+from service.scores import Scores
 
 router = APIRouter(include_in_schema=False)
 _RUNS_SHOWN = 50
 _INITIAL_SHOWN = 200
 _PLOTS = ("spectra", "error_maps")
-_FINDINGS = ("equivariance", "equivariance_error")
 
 
 @router.get("/forecasts")
@@ -53,31 +53,33 @@ def run_page(request: Request, found: ServicesDep, run: RunDep) -> Response:
     """One run: what it is, how far it is, what happened to it, how to read it."""
     log = [
         {
-            "at": wall_clock(event.at), "message": event.message,
-            "details": json.dumps(dict(event.details)) if event.details else "",
+            "at": moment_text(event.at), "message": event.message,
+            "details": dict(event.details or {}),
         }
         for event in found.catalog.log(run.id)
     ]  # fmt: skip
     last = run.init_time + np.timedelta64(run.lead_hours, "h")
     return render(request, "run.html", "/forecasts", {
-        "run": describe(found, run), "log": log, "options": json.dumps(dict(run.options)),
+        "run": describe(found, run), "log": log, "options": dict(run.options),
         "valid_until": utc_text(last), "base": str(request.base_url).rstrip("/"),
-        "finished": wall_clock(run.finished_at),
+        "finished": moment_text(run.finished_at),
     })  # fmt: skip
 
 
 @router.get("/scores")
 def scores_page(request: Request, found: ServicesDep) -> Response:
     """Scores by lead time beside the baselines, and the scorecard."""
+    models = {model.id: model.name for model in found.catalog.models()}
     evaluations = [
         {
-            "id": scores.id, "label": f"{scores.about.get('model', '')} · {scores.id}",
+            "id": scores.id, "label": _evaluation_label(scores, models),
             "plots": [name for name in _PLOTS if name in found.scores.plots(scores.id)],
         }
         for scores in found.scores.all()
     ]  # fmt: skip
     names = {
-        name: {"long_name": row.long_name, "units": row.units} for name, row in BY_NAME.items()
+        name: {"long_name": row.long_name, "units": units_text(row.units)}
+        for name, row in BY_NAME.items()
     }
     page = {"evaluations": evaluations, "names": names, "style_guard": style_guard()}
     return render(request, "scores.html", "/scores", {"page": page})
@@ -88,7 +90,8 @@ def schedules_page(request: Request, found: ServicesDep) -> Response:
     """Every schedule with its last and next fire; pause, resume, fire now."""
     rows = list_schedules(found).items
     return render(request, "schedules.html", "/schedules", {
-        "schedules": [(row, json.dumps(row.action, indent=1)) for row in rows],
+        "schedules": [(row, _action(row.action)) for row in rows],
+        "moment": lambda text: text and text[:16].replace("T", " ") + " UTC",
         "fires": found.settings.schedules,
     })  # fmt: skip
 
@@ -98,12 +101,37 @@ def model_page(request: Request, found: ServicesDep, model_id: str) -> Response:
     """One model: grid, variables, provenance, equivariance error."""
     model = get_model(model_id, found)
     given = {**model.attributes.get("provenance", {}), **model.attributes}
-    equivariance = next((str(given[name]) for name in _FINDINGS if name in given), None)
-    skip = {"provenance", "layout", *_FINDINGS}
-    rows = [(name, _short(value)) for name, value in given.items() if name not in skip]
+    skip = {"provenance", "layout"}
+    rows = [
+        (name.replace("_", " "), _pairs(value))
+        for name, value in given.items()
+        if name not in skip and value is not None
+    ]
     return render(request, "model.html", "", {
-        "model": model, "provenance": rows, "equivariance": equivariance,
+        "model": model, "provenance": rows, "units": units_text,
+        "entered": model.created_at[:16].replace("T", " ") + " UTC",
+        "skill_name": _field_name(model.skill) if model.skill else "",
+        "skill_units": _field_units(model.skill) if model.skill else "",
     })  # fmt: skip
+
+
+def _field_name(skill: SkillOut) -> str:
+    name = BY_NAME[skill.variable].long_name if skill.variable in BY_NAME else skill.variable
+    return name if skill.level is None else f"{name} at {skill.level} hPa"
+
+
+def _field_units(skill: SkillOut) -> str:
+    return units_text(BY_NAME[skill.variable].units) if skill.variable in BY_NAME else ""
+
+
+def _evaluation_label(scores: Scores, models: dict[str, str]) -> str:
+    """Which model, against which analysis, how many init times; its identity if it says none."""
+    about = scores.about
+    model = str(about.get("model", ""))
+    inits = about.get("inits")
+    said = [models.get(model) or model, about.get("analysis")]
+    said += [f"{len(inits)} init times"] if isinstance(inits, list) else [scores.id]
+    return ", ".join(str(part) for part in said if part)
 
 
 def describe(found: Services, run: Run) -> dict[str, Any]:
@@ -115,7 +143,7 @@ def describe(found: Services, run: Run) -> dict[str, Any]:
         "init": utc_text(run.init_time), "lead": run.lead_hours, "model": run.model,
         "model_name": names.get(run.model, run.model), "step": run.progress.step,
         "total": run.progress.total, "fraction": round(run.progress.fraction, 4),
-        "created": wall_clock(run.created_at), "age": span_text(now - run.init_time),
+        "created": moment_text(run.created_at), "age": span_text(now - run.init_time),
     }  # fmt: skip
 
 
@@ -126,6 +154,26 @@ def span_text(span: np.timedelta64) -> str:
         return f"{hours:.0f} h"
     days = hours / 24
     return f"{days:.0f} days" if days < 730 else f"{days / 365.25:.0f} years"
+
+
+def _action(action: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a schedule does, with what was chosen for it."""
+    return [
+        pair
+        for kind, parts in action.items()
+        for pair in [(kind, ""), *(each for each in _pairs(parts) if each[1] not in ("{}", "[]"))]
+    ]
+
+
+def _pairs(value: Any) -> list[tuple[str, str]]:
+    """What a table of provenance shows of one entry: the parts of a mapping by name."""
+    if not isinstance(value, dict):
+        return [("", _short(value))]
+    return [
+        (str(name).replace("_", " "), _short(part))
+        for name, part in value.items()
+        if part is not None and name != "layout"
+    ]
 
 
 def _short(value: Any) -> str:

@@ -368,7 +368,7 @@ def test_models(client: httpx.Client) -> None:
         ("/v1/forecasts/{run}/fields/z500?lead_time=24&level=850", 422, "500"),
         ("/v1/forecasts/{run}/fields/t2m?lead_time=24&level=850", 422, "surface"),
         ("/v1/forecasts/{run}/fields/t2m?lead_time=24&nside=3", 422, "power of two"),
-        ("/v1/forecasts/{run}/fields/t2m?lead_time=24&nside=16", 422, "power of two"),
+        ("/v1/forecasts/{run}/fields/t2m?lead_time=24&nside=128", 422, "power of two"),
         ("/v1/forecasts/{run}/point?latitude=91&longitude=0", 422, "±90"),
         ("/v1/forecasts/{run}/point?latitude=nan&longitude=0", 422, "finite"),
         ("/v1/forecasts/{run}/point?latitude=1,2&longitude=0", 422, "equal length"),

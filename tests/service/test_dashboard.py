@@ -242,7 +242,10 @@ def test_scorecard_and_curves_follow_the_choice(browser: Browser, base: str) -> 
     page = watched.open("/scores?metric=rmse&baseline=persistence")
     assert page.input_value("#metric") == "rmse"
     page.wait_for_selector("#scores .main-svg")
-    assert page.locator("#card tr").count() == 3
+    assert page.locator("#card caption").all_text_contents() == [
+        "Surface", "Geopotential, by level and day",
+    ]  # fmt: skip
+    assert page.locator("#card tr").count() == 4
     assert "%" in str(page.locator("#card td").first.text_content())
     page.select_option("#metric", "acc")
     until(page, "location.search.includes('metric=acc')")

@@ -20,15 +20,15 @@ async function reason(answer) {
   }
 }
 
-export function fieldUrl(run, variable, level, lead) {
-  const query = new URLSearchParams({ lead_time: lead, format: "u16" });
+export function fieldUrl(run, variable, level, lead, nside) {
+  const query = new URLSearchParams({ lead_time: lead, format: "u16", nside });
   if (level !== null) query.set("level", level);
   return `/v1/forecasts/${run}/fields/${variable}?${query}`;
 }
 
 /** One field; the same promise for the same field. */
-export function field(run, variable, level, lead) {
-  const url = fieldUrl(run, variable, level, lead);
+export function field(run, variable, level, lead, nside) {
+  const url = fieldUrl(run, variable, level, lead, nside);
   if (!kept.has(url)) {
     const promise = fetch(url).then(async (answer) => {
       if (!answer.ok) throw new Error(await reason(answer));

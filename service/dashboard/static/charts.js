@@ -25,7 +25,8 @@ export function plotly() {
 }
 
 const LAYOUT = {
-  margin: { l: 52, r: 12, t: 34, b: 44 },
+  margin: { l: 56, r: 12, t: 34, b: 44 },
+  separators: ".\u2009",
   font: { family: "system-ui, sans-serif", size: 12, color: "#1d2733" },
   paper_bgcolor: "rgba(0,0,0,0)",
   plot_bgcolor: "rgba(0,0,0,0)",
@@ -33,6 +34,10 @@ const LAYOUT = {
   hovermode: "x unified",
 };
 const CONFIG = { displayModeBar: false, responsive: true };
+const DATES = [
+  { dtickrange: [null, 86_400_000 - 1], value: "%H:%M\n%d %b" },
+  { dtickrange: [86_400_000, null], value: "%d %b" },
+];
 const GRID = { gridcolor: "#e3e8ee", zerolinecolor: "#b6c0cc" };
 
 /** A score by lead time for model and baselines. */
@@ -72,8 +77,8 @@ function band(rows, metric, colour) {
   }];
 }
 
-/** Values at a point through all valid times. */
-export async function meteogram(element, times, values, label, units) {
+/** Values at a point through all valid times; a line stands at the one on the map. */
+export async function meteogram(element, times, values, now, label, units) {
   const Plotly = await plotly();
   const trace = {
     x: times, y: values, mode: "lines+markers", name: label,
@@ -81,8 +86,13 @@ export async function meteogram(element, times, values, label, units) {
   };
   const layout = {
     ...LAYOUT,
+    margin: { ...LAYOUT.margin, t: 10 },
     showlegend: false,
-    xaxis: { ...GRID, title: { text: "Valid time (UTC)" }, type: "date" },
+    shapes: [{
+      type: "line", x0: times[now], x1: times[now], y0: 0, y1: 1, yref: "paper",
+      line: { color: "#1d2733", width: 1.5, dash: "dot" },
+    }],
+    xaxis: { ...GRID, title: { text: "Valid time (UTC)" }, type: "date", hoverformat: "%Y-%m-%d %H:%M", tickformatstops: DATES, nticks: element.clientWidth < 420 ? 4 : 6 },
     yaxis: { ...GRID, title: { text: units } },
   };
   await Plotly.react(element, [trace], layout, CONFIG);

@@ -3,7 +3,7 @@
 import { field, json, pointUrl } from "./api.js";
 import { meteogram, scoreChart } from "./charts.js";
 import { glPainter } from "./gl.js";
-import { FieldMap, limitsOf, lookup } from "./map.js";
+import { FieldMap, limitsOf, lookup, ticksOf, written } from "./map.js";
 
 const page = JSON.parse(document.getElementById("page-data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -32,6 +32,7 @@ function readState() {
     level: Number(pick("level", page.levels, page.levels.includes(500) ? 500 : page.levels[0] ?? 0)),
     lead: Number(pick("lead", page.leads, page.leads.find((lead) => lead > 0) ?? page.leads[0])),
     view: pick("view", ["globe", "flat"], "globe"),
+    cells: pick("cells", ["smooth", "whole"], "smooth"),
     longitude: number("lon", -180, 180, 10),
     latitude: number("lat", -90, 90, 35),
     point: null,
@@ -46,6 +47,7 @@ function writeState() {
   if (levelOf() !== null) query.set("level", state.level);
   query.set("lead", state.lead);
   query.set("view", state.view);
+  query.set("cells", state.cells);
   query.set("lon", state.longitude.toFixed(1));
   if (state.view === "globe") query.set("lat", state.latitude.toFixed(1));
   if (state.point) {
@@ -57,6 +59,9 @@ function writeState() {
 
 const row = () => page.variables.find((each) => each.name === state.variable);
 const levelOf = () => (row().levels ? state.level : null);
+const nsideOf = () => (state.cells === "smooth" ? Math.max(page.nside, page.display_nside) : page.nside);
+const nameOf = () => styles[state.variable].label ?? row().long_name;
+const fieldAt = (lead) => field(page.run, state.variable, levelOf(), lead, nsideOf());
 const utc = (time) => `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 
 function say(text, bad = false) {
@@ -69,10 +74,10 @@ async function draw() {
   describe();
   writeState();
   try {
-    const values = await field(page.run, state.variable, levelOf(), state.lead);
+    const values = await fieldAt(state.lead);
     if (mine !== drawn) return;
     const key = `${state.variable}/${levelOf()}`;
-    if (!limits.has(key)) limits.set(key, limitsOf(styles[state.variable], values.values));
+    if (!limits.has(key)) limits.set(key, limitsOf(styles[state.variable], values.values, levelOf()));
     map.show(values, styles[state.variable], limits.get(key));
     drawBar(limits.get(key));
     $("map").dataset.shown = `${key}/${state.lead}`;
@@ -85,20 +90,22 @@ async function draw() {
 function describe() {
   const valid = new Date(Date.parse(page.init) + state.lead * 3600e3);
   $("valid").textContent = utc(valid);
+  $("slider-text").textContent = `+${state.lead} h`;
   $("lead").textContent = `+${state.lead} h (day ${+(state.lead / 24).toFixed(2)})`;
   const level = levelOf();
-  const title = row().long_name + (level === null ? "" : ` at ${level} hPa`);
+  const title = nameOf() + (level === null ? "" : ` at ${level} hPa`);
   $("field-title").textContent = title;
   $("map").setAttribute("aria-label", `Map of ${title}, valid ${utc(valid)}`);
   $("slider").value = String(page.leads.indexOf(state.lead));
   $("slider").setAttribute("aria-valuetext", `lead ${state.lead} hours, valid ${utc(valid)}`);
   $("level").disabled = level === null;
+  $("level").closest("label").classList.toggle("off", level === null);
   const query = new URLSearchParams({ lead_time: state.lead });
   if (level !== null) query.set("level", level);
   $("png").href = `/v1/forecasts/${page.run}/maps/${state.variable}.png?${query}`;
 }
 
-function drawBar([low, high]) {
+function drawBar(limits) {
   const style = styles[state.variable];
   const canvas = $("bar");
   const context = canvas.getContext("2d");
@@ -107,11 +114,12 @@ function drawBar([low, high]) {
   canvas.width = 256;
   canvas.height = 1;
   context.putImageData(image, 0, 0);
-  const span = high - low;
-  const digits = span >= 20 ? 0 : span >= 2 ? 1 : 2;
-  [...$("ticks").children].forEach((tick, i, all) => {
-    tick.textContent = (low + (span * i) / (all.length - 1)).toFixed(digits);
-  });
+  $("ticks").replaceChildren(...ticksOf(limits, canvas.clientWidth < 500 ? 6 : 9).map(({ at, text }) => {
+    const tick = document.createElement("span");
+    tick.textContent = text;
+    tick.style.setProperty("left", `${100 * at}%`);
+    return tick;
+  }));
   $("units").textContent = style.units;
 }
 
@@ -130,7 +138,7 @@ function play() {
   }
   $("play").setAttribute("aria-pressed", "true");
   $("play").textContent = "Pause";
-  for (const lead of page.leads) field(page.run, state.variable, levelOf(), lead).catch(() => {});
+  for (const lead of page.leads) fieldAt(lead).catch(() => {});
   const step = async () => {
     await setLead((page.leads.indexOf(state.lead) + 1) % page.leads.length);
     if (timer !== null) timer = setTimeout(step, FRAME_MS);
@@ -153,10 +161,11 @@ async function showPoint() {
     const at = found.lead_hours.indexOf(state.lead);
     $("point").hidden = false;
     $("point-place").textContent = name;
-    $("point-value").textContent = `${shown[at].toFixed(2)} ${style.units}`;
+    const digits = Math.max(1, 2 - Math.floor(Math.log10(Math.max(Math.abs(shown[at]), 1e-9))));
+    $("point-value").textContent = `${written(shown[at], Math.min(digits, 6))} ${style.units}`;
     $("point-value").dataset.value = series.values[at];
     $("point-csv").href = pointUrl(page.run, state.point, state.variable, levelOf(), "csv");
-    await meteogram($("meteogram"), found.valid_times, shown, row().long_name, style.units);
+    await meteogram($("meteogram"), found.valid_times, shown, at, nameOf(), style.units);
   } catch (error) {
     say(error.message, true);
   }
@@ -187,6 +196,11 @@ function bindMap(canvas) {
     }
   });
   canvas.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") {
+      state.point = { latitude: state.view === "globe" ? state.latitude : 0, longitude: state.longitude };
+      showPoint();
+      return;
+    }
     const step = { ArrowLeft: [-10, 0], ArrowRight: [10, 0], ArrowUp: [0, 10], ArrowDown: [0, -10] }[event.key];
     if (!step) return;
     event.preventDefault();
@@ -224,6 +238,7 @@ function bindControls() {
   $("variable").value = state.variable;
   $("level").value = String(state.level);
   $("view").value = state.view;
+  $("cells").value = state.cells;
   const changed = () => {
     state.variable = $("variable").value;
     state.level = Number($("level").value);
@@ -237,6 +252,10 @@ function bindControls() {
   $("view").addEventListener("change", () => {
     state.view = $("view").value;
     map.setView({ kind: state.view });
+    draw();
+  });
+  $("cells").addEventListener("change", () => {
+    state.cells = $("cells").value;
     draw();
   });
   $("slider").addEventListener("input", () => setLead(Number($("slider").value)).then(showPoint));

@@ -5,6 +5,12 @@ import { FLAT_ASPECT, flat, globe } from "./projections.js";
 
 const MISSING = 0xffc8c8c8;
 
+/** Meridians and parallels every 30 degrees, as the coastlines are: hundredths of degrees. */
+const GRATICULE = [
+  ...Array.from({ length: 12 }, (_, k) => Array.from({ length: 33 }, (__, i) => [3000 * k, 500 * (i - 16)]).flat()),
+  ...Array.from({ length: 5 }, (_, k) => Array.from({ length: 73 }, (__, i) => [500 * i, 3000 * (k - 2)]).flat()),
+];
+
 /** Decode a field that the API sends as 16-bit numbers. */
 export function decode(buffer, headers) {
   const scale = Number(headers.get("PEAR-Scale"));
@@ -18,8 +24,9 @@ export function decode(buffer, headers) {
 }
 
 /** Ends of the colour bar in shown units: the style's, or round numbers round the bulk. */
-export function limitsOf(style, values) {
-  if (style.limits) return style.limits;
+export function limitsOf(style, values, level) {
+  const given = level === null ? style.limits : style.limits_at[level];
+  if (given) return given;
   const sorted = Float32Array.from(values).filter(Number.isFinite).sort();
   const at = (share) => sorted[Math.round(share * (sorted.length - 1))] * style.scale + style.offset;
   let [low, high] = [at(0.005), at(0.995)];
@@ -29,6 +36,23 @@ export function limitsOf(style, values) {
   }
   const step = nice((high - low) / 10);
   return [Math.floor(low / step) * step, Math.ceil(high / step) * step];
+}
+
+/** Round values for the ticks of a colour bar, at most `most` of them. */
+export function ticksOf([low, high], most) {
+  const step = nice((high - low) / (most - 1));
+  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  const ticks = [];
+  for (let k = Math.ceil(low / step - 1e-6); k * step <= high + 1e-6 * step; k++) {
+    ticks.push({ at: (k * step - low) / (high - low), text: written(k * step, digits) });
+  }
+  return ticks;
+}
+
+/** A number for people, with a true minus sign. */
+export function written(value, digits) {
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
 }
 
 function nice(span) {
@@ -147,11 +171,31 @@ export class FieldMap {
   drawLines() {
     const { context, projection } = this;
     context.save();
-    context.lineWidth = 0.9 * this.ratio;
-    context.strokeStyle = "rgba(10, 14, 20, 0.85)";
     context.lineJoin = "round";
+    this.trace(GRATICULE);
+    context.lineWidth = 0.6 * this.ratio;
+    context.strokeStyle = "rgba(10, 14, 20, 0.22)";
+    context.stroke();
+    this.trace(this.coastlines);
+    // A light line under the dark one: seen on dark colours too.
+    for (const [width, colour] of [[2.2, "rgba(255, 255, 255, 0.4)"], [0.9, "rgba(10, 14, 20, 0.9)"]]) {
+      context.lineWidth = width * this.ratio;
+      context.strokeStyle = colour;
+      context.stroke();
+    }
+    projection.outline(context);
+    context.lineWidth = 1.2 * this.ratio;
+    context.strokeStyle = "rgba(10, 14, 20, 0.6)";
+    context.stroke();
+    if (this.mark) this.drawMark();
+    context.restore();
+  }
+
+  /** Begin a path along lines of hundredths of degrees, without what lies behind the globe. */
+  trace(lines) {
+    const { context, projection } = this;
     context.beginPath();
-    for (const line of this.coastlines) {
+    for (const line of lines) {
       let before = null;
       for (let i = 0; i < line.length; i += 2) {
         const now = projection.pixel(line[i] / 100, line[i + 1] / 100);
@@ -161,13 +205,6 @@ export class FieldMap {
         before = now;
       }
     }
-    context.stroke();
-    projection.outline(context);
-    context.lineWidth = 1.2 * this.ratio;
-    context.strokeStyle = "rgba(10, 14, 20, 0.6)";
-    context.stroke();
-    if (this.mark) this.drawMark();
-    context.restore();
   }
 
   drawMark() {

@@ -2,6 +2,7 @@
 
 import { json } from "./api.js";
 import { scoreChart } from "./charts.js";
+import { written } from "./map.js";
 
 const page = JSON.parse(document.getElementById("page-data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -24,10 +25,12 @@ async function load() {
   const regions = [...new Set(found.records.map((record) => record.region ?? "global"))];
   const wanted = query.get("field") ?? "geopotential:500";
   fill($("field"), fields.map((name) => [name, label(name)]), fields.includes(wanted) ? wanted : fields[0]);
-  fill($("region"), regions.map((name) => [name, name]), query.get("region") ?? "global");
+  fill($("region"), regions.map((name) => [name, name.replaceAll("_", " ")]), query.get("region") ?? "global");
   const about = Object.entries(found.about)
     .filter(([, value]) => typeof value === "string" || typeof value === "number")
     .map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`);
+  const { inits } = found.about;
+  if (inits?.length) about.push(`${inits.length} init times, ${inits[0].slice(0, 10)} to ${inits.at(-1).slice(0, 10)}`);
   $("about").textContent = about.join(" · ");
   return found;
 }
@@ -42,6 +45,7 @@ async function draw(found) {
   const csv = new URLSearchParams({ evaluation: found.evaluation, variable, region, format: "csv" });
   if (level) csv.set("level", level);
   $("csv").href = `/v1/scores?${csv}`;
+  $("card-title").textContent = `Scorecard: ${metric.toUpperCase()} against ${$("baseline").value}`;
   await card(found.evaluation, region, metric);
   showPlots(found.evaluation);
 }
@@ -50,22 +54,39 @@ async function card(evaluation, region, metric) {
   const query = new URLSearchParams({ evaluation, region, metric, baseline: $("baseline").value });
   const { cells } = await json(`/v1/scorecard?${query}`);
   const days = [...new Set(cells.map((cell) => cell.lead_days))].sort((a, b) => a - b);
-  const rows = new Map();
+  // One table for all at the surface, one for each variable on levels.
+  const tables = new Map();
   for (const cell of cells) {
-    const name = fieldName(cell);
+    const title = cell.level === null ? "Surface" : page.names[cell.variable].long_name;
+    const name = cell.level === null ? page.names[cell.variable].long_name : String(cell.level);
+    if (!tables.has(title)) tables.set(title, new Map());
+    const rows = tables.get(title);
     if (!rows.has(name)) rows.set(name, new Map());
     rows.get(name).set(cell.lead_days, cell);
   }
+  $("card").replaceChildren(...[...tables].map(([title, rows]) => heatTable(title, rows, days, metric)));
+}
+
+function heatTable(title, rows, days, metric) {
+  const table = document.createElement("table");
+  table.className = "heat";
   const head = document.createElement("tr");
-  head.append(cellOf("th", "Field"), ...days.map((day) => cellOf("th", `${day} d`)));
+  head.append(...[title === "Surface" ? "Day" : "hPa", ...days].map((text) => {
+    const cell = cellOf("th", text);
+    cell.scope = "col";
+    return cell;
+  }));
   const body = [...rows].map(([name, at]) => {
     const row = document.createElement("tr");
-    const first = cellOf("th", label(name));
+    const first = cellOf("th", name);
     first.scope = "row";
     row.append(first, ...days.map((day) => gainCell(at.get(day), metric)));
     return row;
   });
-  $("card").replaceChildren(head, ...body);
+  table.append(cellOf("caption", title === "Surface" ? title : `${title}, by level and day`), head, ...body);
+  const holder = document.createElement("div");
+  holder.append(table);
+  return holder;
 }
 
 /** Pictures that the evaluation drew itself. */
@@ -79,7 +100,10 @@ function showPlots(evaluation) {
     image.alt = name === "spectra" ? "Power of the forecast over that of the analysis, by degree" : "Root mean square error at every cell";
     image.loading = "lazy";
     image.src = `/v1/evaluations/${encodeURIComponent(evaluation)}/plots/${name}.png`;
-    return image;
+    const link = document.createElement("a");
+    link.href = image.src;
+    link.append(image);
+    return link;
   }));
 }
 
@@ -93,12 +117,19 @@ function gainCell(cell, metric) {
   const gain = cell?.gain ?? null;
   if (gain === null) return cellOf("td", "–");
   const share = metric === "rmse" || metric === "mae";
-  const element = cellOf("td", share ? `${Math.round(gain * 100)} %` : gain.toPrecision(2));
+  const element = cellOf("td", share ? `${written(gain * 100, 0)}\u202f%` : shortly(gain));
   const span = metric === "bias" ? Math.max(Math.abs(cell.baseline), 1e-12) : 1;
   const shade = Math.max(-SHADES, Math.min(SHADES, Math.round((gain / span) * SHADES * 1.5)));
   element.className = shade < 0 ? `worse-${-shade}` : `better-${shade}`;
   element.title = `PEAR ${cell.model.toPrecision(4)}, baseline ${cell.baseline.toPrecision(4)}`;
   return element;
+}
+
+/** Two decimals where they say enough, two digits of a smaller or larger number. */
+function shortly(value) {
+  const size = Math.abs(value);
+  if (size === 0 || (size >= 0.095 && size < 10)) return written(value, 2);
+  return size >= 10 ? written(value, 0) : size < 0.0095 ? value.toExponential(0).replaceAll("-", "\u2212") : written(value, 2);
 }
 
 async function start() {
