@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from hostile import Attack, attacks, request
+from hostile import CLOSED, Attack, answered, attacks, check, neighbour, request
 from service_world import StubEngine, served
 
 from pipelines.catalog import Catalog
@@ -23,11 +20,7 @@ from service.protocol import ImpatientProtocol
 from service.security import KeyFile
 from service.settings import Settings
 
-LOG = logging.getLogger("hostile")
 pytestmark = pytest.mark.usefixtures("quiet")
-CLOSED = 0
-NEIGHBOUR_SECONDS = 2.0
-"""Within this a neighbour is answered, on a machine that other work may share."""
 
 
 @pytest.fixture
@@ -45,67 +38,6 @@ def url(data: DataFolder, catalog: Catalog, engine: StubEngine) -> Iterator[str]
         app = create_app(Settings(data=data.root), catalog, engine)
         with served(app, http=ImpatientProtocol) as base:
             yield base
-
-
-def answered(url: str, raw: bytes) -> int:
-    """The status that comes back; CLOSED if the connection ends without one."""
-    place = urlsplit(url)
-    with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
-        with suppress(OSError):  # refused before all is sent: the answer can still be read
-            connection.sendall(raw)
-        try:
-            answer = connection.recv(64)
-        except ConnectionResetError:
-            return CLOSED
-    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else CLOSED
-
-
-@contextmanager
-def neighbour(url: str, run: str) -> Iterator[list[float]]:
-    """A client that asks for its forecast all the while; the times of its answers, seconds."""
-    times: list[float] = []
-    stop = threading.Event()
-
-    def ask() -> None:
-        with httpx.Client(base_url=url, timeout=30) as client:
-            while not stop.wait(0.02):
-                started = time.perf_counter()
-                answer = client.get(
-                    f"/v1/forecasts/{run}/point", params={"latitude": 59, "longitude": 18}
-                )
-                times.append(
-                    time.perf_counter() - started if answer.status_code == 200 else float("inf")
-                )
-
-    httpx.get(f"{url}/v1/forecasts/{run}/point?latitude=59&longitude=18").raise_for_status()
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield times
-    finally:
-        stop.set()
-        thread.join()
-
-
-def check(outcome: dict[Attack, int], times: list[float]) -> None:
-    """Write the table, and fail where an attack was let in or the neighbour had to wait."""
-    kinds = Counter(attack.kind for attack in outcome)
-    for kind, count in kinds.items():
-        statuses = Counter(status for attack, status in outcome.items() if attack.kind == kind)
-        told = ", ".join(
-            f"{'closed' if status == CLOSED else status}: {number}"
-            for status, number in sorted(statuses.items())
-        )
-        LOG.info("%-15s %4d requests   %s", kind, count, told)
-    LOG.info("neighbour: %d answers, slowest %.0f ms", len(times), 1e3 * max(times))
-    wrong = {
-        f"{attack.kind}: {attack.name[:100]}": status
-        for attack, status in outcome.items()
-        if status != CLOSED and not 400 <= status < 500
-    }
-    assert wrong == {}
-    assert len(times) > 5
-    assert max(times) < NEIGHBOUR_SECONDS
 
 
 def test_every_attack_is_refused_and_disturbs_nobody(url: str, run_id: str) -> None:
