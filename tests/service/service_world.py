@@ -21,6 +21,7 @@ from pipelines.execute import Engine, Performed
 from pipelines.store import PROBABILITY, AnalysisWriter, ForecastWriter
 
 NSIDE = 8
+PROBLEM = "application/problem+json"
 INIT = np.datetime64("2001-03-01T00:00:00", "s")
 LEADS = tuple(range(24, 241, 24))
 SHA = "ab12" * 16
@@ -143,6 +144,17 @@ def write_scores(folder: DataFolder) -> None:
     target.mkdir(parents=True)
     document = {"id": target.name, "model": SHA[:12], "climatology": "demo", "scores": records}
     (target / "scores.json").write_text(json.dumps(document))
+
+
+def problem(answer: Any, status: int) -> dict[str, Any]:
+    """Check the form of an error and return its document."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == PROBLEM
+    document = answer.json()
+    assert document["status"] == status
+    assert document["request_id"] == answer.headers["x-request-id"]
+    assert document["detail"]
+    return dict(document)
 
 
 @contextmanager

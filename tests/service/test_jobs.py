@@ -1,0 +1,142 @@
+"""Work over HTTP: forecasts, evaluations and schedules are asked for, watched and cancelled."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from service_world import INIT, SHA, problem
+
+from pipelines.catalog import Catalog
+
+REQUEST = {"init_time": "2002-01-01T00:00:00Z", "lead_hours": 240}
+
+
+def test_submit_watch_and_cancel(client: httpx.Client) -> None:
+    first = client.post("/v1/forecasts", json=REQUEST)
+    assert first.status_code == 202
+    body = first.json()
+    assert first.headers["location"] == f"/v1/forecasts/{body['id']}"
+    assert int(first.headers["retry-after"]) > 0
+    assert body["status"] == "queued"
+    assert body["queue_position"] == 0
+    assert body["progress"] == {"step": 0, "total": 10, "fraction": 0.0, "eta_seconds": None}
+    assert client.post("/v1/forecasts", json=REQUEST).json()["id"] == body["id"]
+
+    link = first.headers["location"]
+    problem(client.get(f"{link}/point", params={"latitude": 0, "longitude": 0}), 409)
+    stopped = client.post(f"{link}/cancel")
+    assert stopped.json()["status"] == "cancelled"
+    problem(client.post(f"{link}/cancel"), 409)
+    log = client.get(f"{link}/log").json()
+    assert log[0]["message"] == "queued"
+
+
+def test_finished_request_answers_200(client: httpx.Client, run_id: str) -> None:
+    answer = client.post(
+        "/v1/forecasts",
+        json={"init_time": "2001-03-01T00:00:00Z", "lead_hours": 240, "analysis": "made-up"},
+    )
+    assert answer.status_code == 200
+    assert answer.json()["id"] == run_id
+
+
+def test_events_tell_progress_and_end(client: httpx.Client, catalog: Catalog, run_id: str) -> None:
+    with client.stream("GET", f"/v1/forecasts/{run_id}/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in stream.iter_lines() if line]
+    assert lines[0] == "event: end"
+    document = json.loads(lines[1].removeprefix("data: "))
+    assert document["status"] == "succeeded"
+    assert document["progress"]["fraction"] == 1.0
+
+
+def test_latest_and_list(client: httpx.Client, run_id: str) -> None:
+    latest = client.get("/v1/forecasts/latest")
+    assert latest.json()["id"] == run_id
+    assert latest.headers["cache-control"] == "no-cache"
+    assert "last-modified" in latest.headers
+    listed = client.get("/v1/forecasts", params={"status": "succeeded"}).json()["items"]
+    assert run_id in [run["id"] for run in listed]
+
+
+def test_pages_follow_the_cursor(client: httpx.Client, catalog: Catalog) -> None:
+    for hour in (1, 2, 3):
+        catalog.submit_run(SHA[:12], INIT + np.timedelta64(hour, "h"), 24)
+    seen: list[str] = []
+    url: str | None = "/v1/forecasts?limit=2"
+    while url:
+        answer = client.get(url)
+        seen += [run["id"] for run in answer.json()["items"]]
+        link = answer.headers.get("link")
+        url = link.partition(">")[0].removeprefix("<") if link else None
+    every = client.get("/v1/forecasts?limit=500").json()["items"]
+    assert seen == [run["id"] for run in every]
+    assert len(seen) == len(set(seen)) >= 4
+
+
+def test_idempotency_keys_and_waiting(client: httpx.Client) -> None:
+    """The same idempotency key with another body is refused; waiting ends when it must."""
+    body = {"init_time": "2003-01-01T00:00:00Z", "lead_hours": 24}
+    headers = {"Idempotency-Key": "one", "Prefer": "wait=1"}
+    first = client.post("/v1/forecasts", json=body, headers=headers)
+    assert first.status_code == 202
+    assert first.headers["preference-applied"] == "wait=1"
+    assert client.post("/v1/forecasts", json=body, headers=headers).json() == first.json()
+    other = client.post("/v1/forecasts", json={**body, "lead_hours": 48}, headers=headers)
+    assert problem(other, 422)["field"] == "Idempotency-Key"
+    client.post(f"{first.headers['location']}/cancel")
+
+
+def test_initial_conditions(client: httpx.Client) -> None:
+    document = client.get("/v1/initial-conditions?limit=3").json()
+    times = [each["init_time"] for each in document["items"]]
+    assert times == [f"2001-03-0{day}T00:00:00Z" for day in (4, 3, 2)]
+    assert all(each["complete"] for each in document["items"])
+    rest = client.get("/v1/initial-conditions", params={"cursor": document["next"]}).json()
+    assert [each["init_time"] for each in rest["items"]] == ["2001-03-01T00:00:00Z"]
+    assert rest["next"] is None
+    assert client.get("/v1/initial-conditions?complete=false").json()["items"] == []
+
+
+def test_evaluations_are_jobs_too(client: httpx.Client) -> None:
+    body = {"lead_hours": 48, "init_times": ["2001-03-01T00:00:00Z"]}
+    asked = client.post("/v1/evaluations", json=body)
+    assert asked.status_code == 202
+    link = asked.headers["location"]
+    assert client.get(link).json()["request"]["lead_hours"] == 48
+    assert client.get("/v1/evaluations").json()["items"][0]["id"] == asked.json()["id"]
+    assert client.post(f"{link}/cancel").json()["status"] == "cancelled"
+    problem(client.post(f"{link}/cancel"), 409)
+
+
+def test_schedules_come_pause_fire_and_go(client: httpx.Client) -> None:
+    body = {"name": "daily", "cron": "30 6 * * *", "action": {"forecast": {"lead_hours": 240}}}
+    made = client.post("/v1/schedules", json=body)
+    assert made.status_code == 201, made.text
+    assert made.json()["next_fire"].endswith("T06:30:00Z")
+    assert made.json()["action"]["forecast"]["lead_hours"] == 240
+    paused = client.patch("/v1/schedules/daily", json={"paused": True}).json()
+    assert (paused["paused"], paused["next_fire"]) == (True, None)
+    assert client.post("/v1/schedules/daily/run").json()["runs"]
+    assert len(client.get("/v1/schedules/daily/runs").json()) >= 2
+    assert [each["name"] for each in client.get("/v1/schedules").json()["items"]] == ["daily"]
+    assert client.delete("/v1/schedules/daily").status_code == 204
+    problem(client.get("/v1/schedules/daily"), 404)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cron": "every day"}, {"cron": "99 * * * *"}, {"name": "../x"}, {"name": ""},
+        {"action": {}}, {"action": {"dance": {}}}, {"action": {"forecast": {"lead": 3}}},
+        {"action": {"ingest": {"sources": ["http://169.254.169.254/"], "store": "x"}}},
+    ],
+)  # fmt: skip
+def test_schedules_that_make_no_sense(client: httpx.Client, change: dict[str, Any]) -> None:
+    body = {"name": "odd", "cron": "0 6 * * *", "action": {"forecast": {}}, **change}
+    problem(client.post("/v1/schedules", json=body), 422)
+    assert client.get("/v1/schedules").json()["items"] == []

@@ -1,0 +1,170 @@
+"""What is read of a finished run: points, fields, maps; and that it never changes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from service_world import LEADS, NSIDE, SHA, problem, truth
+
+from pear.sphere.grid import cell_of, coarsen
+
+
+def test_point_is_the_cell_that_holds_it(client: httpx.Client, run_id: str) -> None:
+    answer = client.get(
+        f"/v1/forecasts/{run_id}/point",
+        params={"latitude": "59.3,-33.9", "longitude": "18.1,151.2", "variables": "t2m,z500"},
+    )
+    document = answer.json()
+    assert document["lead_hours"] == list(LEADS)
+    assert document["init_time"] == "2001-03-01T00:00:00Z"
+    assert document["valid_times"][0] == "2001-03-02T00:00:00Z"
+    assert document["model"] == SHA[:12]
+    for point, cell in zip(
+        document["points"], cell_of([59.3, -33.9], [18.1, 151.2], NSIDE), strict=True
+    ):
+        assert point["cell"] == cell
+        temperature, height = point["series"]
+        assert (temperature["variable"], temperature["level"]) == ("2m_temperature", None)
+        assert (height["variable"], height["level"]) == ("geopotential", 500)
+        assert (temperature["units"], height["units"]) == ("K", "m2 s-2")
+        want = [truth("2m_temperature", None, lead)[cell] for lead in LEADS]
+        np.testing.assert_allclose(temperature["values"], want, rtol=1e-6)
+        want = [truth("geopotential", 500, lead)[cell] for lead in LEADS]
+        np.testing.assert_allclose(height["values"], want, rtol=1e-6)
+
+
+def test_bilinear_is_closer_to_a_smooth_field(client: httpx.Client, run_id: str) -> None:
+    lat, lon = np.array([12.3, -40.0, 71.5, 3.0]), np.array([45.6, 200.0, 301.0, 90.0])
+    exact = (
+        285
+        + 20 * np.cos(np.radians(lat)) * np.cos(np.radians(lon - 12))
+        + 2 * np.sin(np.radians(lat))
+    )
+    errors = {}
+    for how in ("nearest", "bilinear"):
+        params = {
+            "latitude": ",".join(map(str, lat)), "longitude": ",".join(map(str, lon)),
+            "variables": "t2m", "interpolation": how,
+        }  # fmt: skip
+        document = client.get(f"/v1/forecasts/{run_id}/point", params=params).json()
+        got = np.array([point["series"][0]["values"][0] for point in document["points"]])
+        errors[how] = np.abs(got - exact).max()
+    assert errors["bilinear"] < 0.15
+    assert errors["bilinear"] < errors["nearest"] / 3
+
+
+def test_wind_speed_and_direction_are_derived(client: httpx.Client, run_id: str) -> None:
+    params = {
+        "latitude": 10, "longitude": 20,
+        "variables": "u10,v10,10m_wind_speed,10m_wind_direction,wind_speed", "levels": "850",
+    }  # fmt: skip
+    series = client.get(f"/v1/forecasts/{run_id}/point", params=params).json()["points"][0]
+    u, v, speed, direction, aloft = (np.array(s["values"]) for s in series["series"])
+    np.testing.assert_allclose(speed, np.hypot(u, v), rtol=1e-5)
+    toward = np.radians(direction + 180)
+    np.testing.assert_allclose(speed * np.sin(toward), u, atol=1e-4)
+    np.testing.assert_allclose(speed * np.cos(toward), v, atol=1e-4)
+    assert series["series"][-1]["level"] == 850
+    assert aloft.shape == speed.shape
+
+
+def test_point_as_csv(client: httpx.Client, run_id: str) -> None:
+    params = {"latitude": 59.3, "longitude": 18.1, "variables": "t2m", "format": "csv"}
+    answer = client.get(f"/v1/forecasts/{run_id}/point", params=params)
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [int(row["lead_hours"]) for row in rows] == list(LEADS)
+    cell = cell_of(59.3, 18.1, NSIDE)
+    assert float(rows[0]["value"]) == pytest.approx(truth("2m_temperature", None, 24)[cell])
+    assert rows[0]["units"] == "K"
+
+
+@pytest.mark.parametrize("encoding", ["f32", "u16", "json"])
+def test_field_is_what_was_written(client: httpx.Client, run_id: str, encoding: str) -> None:
+    url = f"/v1/forecasts/{run_id}/fields/temperature"
+    params: dict[str, Any] = {"lead_time": 48, "level": 850, "format": encoding}
+    answer = client.get(url, params=params)
+    want = truth("temperature", 850, 48)
+    if encoding == "json":
+        document = answer.json()
+        got = np.array(document["values"])
+        assert (document["units"], document["valid_time"]) == ("K", "2001-03-03T00:00:00Z")
+    elif encoding == "u16":
+        packed = np.frombuffer(answer.content, "<u2")
+        scale, offset = (float(answer.headers[f"pear-{name}"]) for name in ("scale", "offset"))
+        got = offset + scale * packed
+        assert np.abs(got - want).max() <= scale * 0.51
+    else:
+        got = np.frombuffer(answer.content, "<f4")
+        np.testing.assert_array_equal(got, want)
+    np.testing.assert_allclose(got, want, rtol=1e-4)
+    assert answer.headers["pear-valid-time"] == "2001-03-03T00:00:00Z"
+    assert answer.headers["pear-units"] == "K"
+
+
+def test_field_on_a_coarser_grid(client: httpx.Client, run_id: str) -> None:
+    params: dict[str, Any] = {"lead_time": 24, "nside": 2}
+    answer = client.get(f"/v1/forecasts/{run_id}/fields/msl", params=params)
+    got = np.frombuffer(answer.content, "<f4")
+    want = coarsen(truth("mean_sea_level_pressure", None, 24), 2)
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_finished_runs_are_immutable(client: httpx.Client, run_id: str) -> None:
+    url = f"/v1/forecasts/{run_id}/fields/t2m?lead_time=24"
+    first = client.get(url)
+    assert "immutable" in first.headers["cache-control"]
+    assert not first.headers["etag"].startswith("W/")
+    again = client.get(url, headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+    assert again.content == b""
+    other = client.get(
+        url.replace("time=24", "time=48"), headers={"If-None-Match": first.headers["etag"]}
+    )
+    assert other.status_code == 200
+
+
+def test_map_is_a_png_of_the_size_asked_for(client: httpx.Client, run_id: str) -> None:
+    url = f"/v1/forecasts/{run_id}/maps/z500.png"
+    answer = client.get(url, params={"lead_time": 24, "width": 400})
+    assert answer.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(answer.content)).width == 400
+    assert answer.content == client.get(url, params={"lead_time": 24, "width": 400}).content
+
+
+def test_differences_and_spread_are_mapped(client: httpx.Client, run_id: str) -> None:
+    url = f"/v1/forecasts/{run_id}/maps/t2m.png"
+    before = client.get("/v1/forecasts?init_time=2001-02-28T00:00:00Z").json()["items"][0]["id"]
+    seen = set()
+    for more in (
+        {}, {"difference": "analysis"}, {"difference": before}, {"statistic": "spread"},
+        {"statistic": "p00"}, {"wind": "true"}, {"projection": "south_polar"},
+    ):  # fmt: skip
+        answer = client.get(url, params={"lead_time": 48, "width": 300, **more})
+        assert answer.status_code == 200, answer.text
+        seen.add(answer.content)
+    assert len(seen) == 7
+    late = client.get(url, params={"lead_time": 240, "difference": "analysis"})
+    assert "2001-03-11" in problem(late, 422)["detail"]
+    problem(client.get(url, params={"lead_time": 24, "difference": "nobody"}), 404)
+
+
+def test_an_ensembles_statistics_are_read_like_a_run(client: httpx.Client, run_id: str) -> None:
+    url = f"/v1/forecasts/{run_id}/fields/t2m?lead_time=24"
+    mean, spread = client.get(url), client.get(f"{url}&statistic=spread")
+    got = np.frombuffer(spread.content, "<f4")
+    np.testing.assert_allclose(got, 0.01 * np.frombuffer(mean.content, "<f4"), rtol=1e-5)
+    assert "spread" in problem(client.get(f"{url}&statistic=q90"), 404)["hint"]
+    problem(client.get(f"{url}&statistic=../x"), 422)
+    likely = client.get(f"{url}&statistic=p00")
+    assert likely.headers["pear-units"] == "1"
+    assert mean.headers["pear-units"] == "K"
+    assert 0 < np.frombuffer(likely.content, "<f4").min() < 0.1
+    point = f"/v1/forecasts/{run_id}/point?latitude=80&longitude=0&variables=t2m&statistic=p00"
+    assert client.get(point).json()["points"][0]["series"][0]["units"] == "1"
