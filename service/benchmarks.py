@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from service.fields import DISPLAY_NSIDE
 from service.load import Load, run_load
 
 CONNECTIONS: Final = 32
@@ -125,10 +126,12 @@ def _times(stem: str, leads: list[int]) -> tuple[float, float]:
 
 
 def _first_map(base: str, run: dict[str, Any]) -> float:
-    names = ["forecast.js", "map.js", "api.js", "charts.js", "healpix.js", "projections.js"]
+    names = ["forecast.js", "map.js", "api.js", "charts.js", "gl.js", "healpix.js"]
+    names += ["projections.js"]
     paths = ["/", *(f"/static/{name}" for name in names), "/static/style.css"]
     paths += ["/static/coastlines-110m.json"]
-    paths += [f"/v1/forecasts/{run['id']}/fields/mean_sea_level_pressure?lead_time=24&format=u16"]
+    paths += [f"/v1/forecasts/{run['id']}/fields/mean_sea_level_pressure"]
+    paths[-1] += f"?lead_time=24&format=u16&nside={DISPLAY_NSIDE}"
     return 1e3 * sum(_get(base + path)[1] for path in paths)
 
 

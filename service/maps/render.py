@@ -29,7 +29,7 @@ WIDTHS: Final = (200, 2000)
 _BAR_PIXELS: Final = 56
 _SIDE_PIXELS: Final = 12
 _POINTS: Final = 8.5
-_ONE_LINE, _TWO_LINES = 560, 320
+_ONE_LINE, _TWO_LINES = 640, 340
 """Widths in pixels from which the times fit on one line, and on two."""
 _HALO: Final = (1.0, 1.0, 1.0, 0.45)
 
@@ -268,7 +268,7 @@ def _say(
     """Write one line at a pixel, from the lower left, as large as fits the figure's width."""
     wide, high = (_DPI * length for length in figure.get_size_inches())
     text = figure.text(x / wide, y / high, line, ha=align, va="center", fontsize=size, color=shade)
-    room = text.get_window_extent().width / (wide - _SIDE_PIXELS)
+    room = text.get_window_extent().width / (wide - 2 * _SIDE_PIXELS)
     if room > 1:
         text.set_fontsize(size / room)
 

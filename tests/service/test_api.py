@@ -7,6 +7,7 @@ import io
 import json
 
 import httpx
+import numpy as np
 import pytest
 from service_world import NSIDE, PROBLEM, StubEngine, problem
 
@@ -52,6 +53,11 @@ def test_models(client: httpx.Client) -> None:
     assert model["longest_lead_hours"] % model["step_hours"] == 0
     assert client.get(f"/v1/models/{model['id']}").json() == model
     assert {variable["name"] for variable in model["variables"]} >= {"geopotential"}
+    assert model["equivariance_error"] is None, "the made-up model was never added from files"
+    skill = model["skill"]
+    assert (skill["variable"], skill["level"], skill["region"]) == ("geopotential", 500, "global")
+    assert skill["lead_days"] == list(range(1, 11))
+    np.testing.assert_allclose(skill["acc"], 0.97 ** np.arange(1, 11))
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,9 @@ def test_map_turns_by_keyboard(browser: Browser, base: str) -> None:
     page.keyboard.press("ArrowUp")
     until(page, "location.search.includes('lon=30.0')")
     assert "lat=10.0" in page.url
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#point:not([hidden])")
+    assert page.text_content("#point-place") == "10.00° N, 30.00° E"
     watched.close("turned")
 
 

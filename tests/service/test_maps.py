@@ -152,6 +152,23 @@ def test_title_names_init_valid_and_lead() -> None:
     )
 
 
+def test_a_colour_is_the_same_value_at_every_lead() -> None:
+    height = style_of("geopotential")
+    ends = {limits_for(height, height.shown(field), 500) for field in np.eye(3) * 1e4 + 5e4}
+    assert ends == {(480, 600)}
+    assert limits_for(style_of("geopotential", "difference"), np.array([-3.0, 2.0]), 500) == (-3, 3)
+
+
+@pytest.mark.parametrize("width", [200, 340, 450, 640, 1000, 1600])
+def test_writing_stays_on_the_map(width: int) -> None:
+    options = MapOptions(width=width, kind="difference")
+    image = pixels(render_map(np.arange(12.0), "q", TITLE, level=1000, options=options))
+    assert image.shape[1] == width
+    title = image[: 28 + 18 * len(TITLE.lines(width)), :, :3]
+    assert (title < 128).any(), "nothing is written"
+    assert (title[:, [0, 1, -2, -1]] == 255).all(), "the writing is cut off"
+
+
 def test_limits_are_round_and_hold_the_bulk() -> None:
     wind = np.random.default_rng(1).normal(0, 13, 10_000)
     low, high = limits_for(style_of("u_component_of_wind"), wind)

@@ -116,6 +116,19 @@ def test_field_on_a_coarser_grid(client: httpx.Client, run_id: str) -> None:
     np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
+def test_field_on_a_finer_grid_is_drawn_smoothly(client: httpx.Client, run_id: str) -> None:
+    """Closer to the smooth field between the cells' centres than the cells themselves are."""
+    finer = 4 * NSIDE
+    params: dict[str, Any] = {"lead_time": 24, "nside": finer}
+    answer = client.get(f"/v1/forecasts/{run_id}/fields/msl", params=params)
+    got = np.frombuffer(answer.content, "<f4")
+    assert answer.headers["pear-grid"] == f"healpix nside={finer} order=nested"
+    want = truth("mean_sea_level_pressure", None, 24, finer)
+    cells = np.repeat(truth("mean_sea_level_pressure", None, 24), 16)
+    assert np.abs(got - want).max() < 0.5 * np.abs(cells - want).max()
+    assert np.abs(got - want).mean() < 0.2 * np.abs(cells - want).mean()
+
+
 def test_finished_runs_are_immutable(client: httpx.Client, run_id: str) -> None:
     url = f"/v1/forecasts/{run_id}/fields/t2m?lead_time=24"
     first = client.get(url)
