@@ -6,6 +6,7 @@ PEAR_SCREENSHOTS names a folder for pictures of every page, PEAR_DEMO a folder t
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -24,6 +25,7 @@ from hostile import answered, attacks, check, neighbour
 from playwright.sync_api import Browser, sync_playwright
 
 pytestmark = pytest.mark.nightly
+LOG = logging.getLogger("demo")
 CASES = int(os.environ.get("PEAR_CONTRACT_EXAMPLES", "200"))
 WIDTHS = [pytest.param(1440, 900, id="desktop"), pytest.param(390, 844, id="phone")]
 
@@ -114,6 +116,19 @@ def test_the_map_is_drawn_played_and_answers_clicks(
         assert restored.text_content(element) == page.text_content(element)
     watched.close(f"demo-{view}-{width}")
     again.close(f"demo-{view}-restored-{width}")
+
+
+def test_the_first_map_is_there_within_a_second(browser: Browser, base: str) -> None:
+    """Of a warm server, from the click on a link to the picture; the best of five openings."""
+    times = []
+    for _ in range(5):
+        watched = Watched(browser, base)
+        page = watched.open("/")
+        mark = "performance.getEntriesByName('first map')[0].startTime"
+        times.append(float(page.evaluate(mark)))
+        watched.close("demo-first")
+    LOG.info("first map after %s ms", ", ".join(f"{each:.0f}" for each in sorted(times)))
+    assert min(times) < 1000
 
 
 @pytest.mark.parametrize(("width", "height"), WIDTHS)

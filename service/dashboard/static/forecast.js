@@ -283,6 +283,7 @@ async function start() {
   });
   await Promise.all([draw(), lines]);
   document.body.dataset.ready = "yes";
+  performance.mark("first map");
   await Promise.all([showPoint(), showScores()]);
   document.body.dataset.charts = "yes";
 }
