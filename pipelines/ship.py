@@ -1,11 +1,11 @@
 """Make what PEAR carries with it, from a simulation and a training on it.
 
-From nothing (half an hour to some hours on two cores)::
+From nothing (an hour to simulate, two to train on one core)::
 
     pear simulate --start 2000-01-01 --days 2557 --out SIM
     pear ingest SIM/*.nc --out SIM/nside16.zarr --nside 16
     pear train --store SIM/nside16.zarr --out TRAIN --config pear/shipped/recipe.json \\
-        --steps 3200 --period 2000-01-01..2004-12-31 --validation 2005-01-01..2005-12-31
+        --steps 8000 --period 2000-01-01..2004-12-31 --validation 2005-01-01..2005-12-31
     pear train --store SIM/nside16.zarr --out TUNE --config pear/shipped/finetune.json \\
         --initial TRAIN/checkpoint --steps 800 --period 2000-01-01..2004-12-31 \\
         --validation 2005-01-01..2005-12-31
@@ -17,10 +17,11 @@ From nothing (half an hour to some hours on two cores)::
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -86,12 +87,21 @@ def ship_climatology(store: Path, out: Path) -> Path:
 
 
 def ship_checkpoint(trained: Path, out: Path) -> Path:
-    """Keep a trained model as float16, with its provenance as it stands."""
+    """Keep a trained model as float16, with its provenance."""
     model = checkpoint.load(trained)
     target = out / "checkpoint"
-    about = {"atmosphere": run.LABEL, "simulated": True, **model.provenance}
+    about = {"atmosphere": run.LABEL, "simulated": True, **_impersonal(model.provenance)}
     checkpoint.save(target, model.model, model.normaliser, about, "float16")
     return target
+
+
+def _impersonal(value: Any, key: str = "") -> Any:
+    """Return provenance whose commands name no folders of the machine that they ran on."""
+    if isinstance(value, dict):
+        return {name: _impersonal(inner, name) for name, inner in value.items()}
+    if key == "command":
+        return re.sub(r"(?<=\s)/\S*/(?=[^/\s]+(?:/checkpoint)?(?:\s|$))", "", value)
+    return value
 
 
 def ship_restart(simulated: Path, out: Path) -> Path:

@@ -9,10 +9,7 @@
 ``restart.npz``
     A spun-up state to start further simulations from.
 
-``python -m pipelines.ship`` makes all of them. What ships was simulated before the recipe was set
-anew (:mod:`pipelines.sources.simulate.recipe`): warmer and moister tropics, winter jets near 50°,
-humidity capped at saturation, and a land fraction that was wrong between 65 and 69° N (land and sea
-exchanged) and south of 84° S (sea). The model carries the land it was trained on.
+``python -m pipelines.ship`` makes all of them.
 """
 
 from __future__ import annotations
