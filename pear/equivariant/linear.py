@@ -107,12 +107,6 @@ def whole(parts: Parts) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.stack(parts)
 
 
-def butterfly(x: Tensor) -> Tensor:
-    """Go from (e, o) to (a, b) or back along the first axis, which has length 2."""
-    first, second = x.unbind(0)
-    return torch.stack([first + second, first - second]) * HALF_ROOT
-
-
 def crossed(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Return √2 times the butterfly of two tensors and use up the first one's memory.
 

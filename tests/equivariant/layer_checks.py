@@ -66,3 +66,9 @@ def _run(
     cotangent = noise(*out.shape, seed=3)
     grads = torch.autograd.grad(out, [*leaves, *weights], cotangent)
     return [out.detach(), *grads]
+
+
+def butterfly(x: Tensor) -> Tensor:
+    """Go from (e, o) to (a, b) or back along the first axis, which has length 2."""
+    first, second = x.unbind(0)
+    return torch.stack([first + second, first - second]) * 0.5**0.5

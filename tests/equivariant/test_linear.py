@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_checks import assert_keeps, assert_same, noise, randomise
+from layer_checks import assert_keeps, assert_same, butterfly, noise, randomise
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pear.equivariant.block import mlp
 from pear.equivariant.contract import Tokens
-from pear.equivariant.linear import MirrorLinear, MirrorNorm, butterfly, linear, norm
+from pear.equivariant.linear import MirrorLinear, MirrorNorm, linear, norm
 from pear.sphere.windows import TokenGrid
 
 GRID = TokenGrid(2, 2)

@@ -6,12 +6,11 @@ import itertools
 
 import pytest
 import torch
-from layer_checks import assert_keeps, assert_same, noise, randomise
+from layer_checks import assert_keeps, assert_same, butterfly, noise, randomise
 from torch import Tensor
 from torch.nn import functional
 
 from pear.equivariant.contract import Fields, Tokens
-from pear.equivariant.linear import butterfly
 from pear.equivariant.patch import (
     PatchEmbed,
     PatchExpand,
