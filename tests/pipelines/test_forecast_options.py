@@ -115,6 +115,21 @@ def test_a_killed_run_that_keeps_a_part_goes_on_to_the_same_bits(
     np.testing.assert_array_equal(part["2m_temperature"][0, 0], whole["2m_temperature"][0, 3])
 
 
+def test_an_output_that_a_power_cut_took_is_computed_again(
+    data: DataFolder, catalog: Catalog
+) -> None:
+    whole = perform(data, catalog, submit(data, catalog))
+    run = submit(data, catalog, variables=["t2m"], leads=[24, 72])
+    with pytest.MonkeyPatch.context() as patch:
+        die_after(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run_forecast(str(data.root), run.id, str(data.catalog))
+    final = data.forecast(run.id)
+    (final.parent / f".{final.name}.steps" / "journal").write_bytes(b"")
+    part = perform(data, catalog, run)
+    np.testing.assert_array_equal(part["2m_temperature"][0], whole["2m_temperature"][0, [1, 3]])
+
+
 def test_bfloat16_is_near_and_its_state_is_not_rounded(data: DataFolder, catalog: Catalog) -> None:
     exact = perform(data, catalog, submit(data, catalog, lead=24))
     rough = perform(data, catalog, submit(data, catalog, lead=24, precision="bfloat16"))
