@@ -93,7 +93,8 @@ def apply(layers: Layers, x: Sequence[Tensor], out: Sequence[Tensor]) -> bool:
     native = library()
     batch, windows, slots, width = x[0].shape
     tensors = [*x, *out, layers.bias, layers.masks]
-    tensors += [layer.weight for layer in (layers.qkv, layers.proj, layers.widen, layers.narrow)]
+    for layer in (layers.qkv, layers.proj, layers.widen, layers.narrow, *layers.norms):
+        tensors += [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
     single = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
     packed = all(t.is_contiguous() for t in (*x, *out))
     if native is None or slots not in _SLOTS or not (single and packed):
