@@ -35,6 +35,7 @@ from pipelines.training_data import open_source
 
 BASE: Final = "ring_rotation"
 AXES: Final = ("time", "parameters")
+WIDTH_STEP: Final = 8
 SUMS: Final = "sums.npz"
 
 
@@ -100,10 +101,16 @@ class Ablation(Study):
 def config_of(arm: str, nside: int, embed: int, layout: Layout = PUBLISHED) -> PearConfig:
     """Settings of an arm's network at a width."""
     one = ARMS[arm]
-    outer = max(embed // one.head, 1)
+    outer = _heads(embed, one.head, paired=one.model.get("symmetry") == "c4h")
     heads = (outer, 2 * outer, 2 * outer, outer)
     changes = {"embed": embed, "heads": heads, "layout": layout, **one.model}
     return PearConfig.small(nside, **changes)
+
+
+def _heads(width: int, size: int, *, paired: bool) -> int:
+    """Heads of most nearly the wished size; an even number of them where the mirror pairs them."""
+    counts = range(2 if paired else 1, width + 1, 2 if paired else 1)
+    return min((n for n in counts if width % n == 0), key=lambda n: abs(width / n - size))
 
 
 def parameters(config: PearConfig) -> int:
@@ -113,10 +120,8 @@ def parameters(config: PearConfig) -> int:
 
 def matched_width(arm: str, nside: int, wanted: int, layout: Layout = PUBLISHED) -> int:
     """Width at which an arm has as nearly as possible the wanted number of parameters."""
-    # Whole heads, and an even number of them where the mirror pairs them.
-    unit = 2 * ARMS[arm].head
     sizes: dict[int, int] = {}
-    for width in range(unit, 64 * unit, unit):
+    for width in range(WIDTH_STEP, 64 * WIDTH_STEP, WIDTH_STEP):
         sizes[width] = parameters(config_of(arm, nside, width, layout))
         if sizes[width] > wanted:
             break
@@ -136,13 +141,14 @@ def make_plan(study: Ablation, folder: Path) -> dict[str, Any]:
         for name in study.arms
     }  # fmt: skip
     configs = {key: config_of(key[1], nside, width, layout) for key, width in widths.items()}
-    seconds = dict.fromkeys(configs, float("inf"))
+    # Whatever has one width on both axes is one network: its better time counts for both.
+    networks = {(name, widths[axis, name]): config for (axis, name), config in configs.items()}
+    best = dict.fromkeys(networks, float("inf"))
     for _ in range(ROUNDS):  # by turns, so that what else the machine does meets all alike
-        for key, config in configs.items():
-            took = _step_seconds(study, key[1], config, samples, folder)
-            seconds[key] = min(seconds[key], took)
-    # The base is one training on both axes; the better of its two times counts for both.
-    seconds[AXES[0], BASE] = seconds[AXES[1], BASE] = min(seconds[a, BASE] for a in AXES)
+        for network, config in networks.items():
+            took = _step_seconds(study, network[0], config, samples, folder)
+            best[network] = min(best[network], took)
+    seconds = {key: best[key[1], widths[key]] for key in configs}
     equal = steps_in(study.minutes, seconds["time", BASE])
     plan: dict[str, Any] = {axis: {} for axis in AXES}
     for (axis, name), config in configs.items():

@@ -49,11 +49,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> ablation.Ablation:
 def test_arms_differ_in_one_choice_and_parameters_can_be_matched() -> None:
     base = ablation.config_of(ablation.BASE, 16, 128)
     assert base == PearConfig.small(16, embed=128, heads=(4, 8, 8, 4))
-    wanted = ablation.parameters(base)
-    for name in ("c4h", "head8", "patch4"):
-        width = ablation.matched_width(name, 16, wanted)
-        other = ablation.parameters(ablation.config_of(name, 16, width))
-        assert other == pytest.approx(wanted, rel=0.15)
+    for embed in (64, 128):
+        wanted = ablation.parameters(ablation.config_of(ablation.BASE, 16, embed))
+        for name in ("c4h", "head8", "patch4"):
+            width = ablation.matched_width(name, 16, wanted)
+            other = ablation.config_of(name, 16, width)
+            assert ablation.parameters(other) == pytest.approx(wanted, rel=0.1)
+            assert other.embed / other.heads[0] == pytest.approx(ablation.ARMS[name].head, rel=0.35)
     wrong = ablation.config_of("wrong_mirror", 16, 128)
     assert set(wrong.signs("upper")) == {1} != set(base.signs("upper"))
     with pytest.raises(InputError, match="no arm 'c4'"):
