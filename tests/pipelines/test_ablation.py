@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,12 +19,13 @@ from pear.errors import InputError
 from pear.metrics import ScoreSums, bootstrap
 from pear.metrics.bootstrap import bootstrap_seeds
 from pear.models.config import PearConfig
+from pear.training import Trainer
 from pear.variables import Layout
 from pipelines import ablation
 from pipelines.ablation_table import rows, write
 from pipelines.climatology import build
 from pipelines.store import AnalysisWriter
-from pipelines.study import Job, seconds_left, share
+from pipelines.study import Job, seconds_left, share, timed
 
 NSIDE = 8
 LAYOUT = Layout(("2m_temperature", "10m_v_component_of_wind"), ("geopotential",), (850, 500))
@@ -149,3 +154,18 @@ def test_intervals_over_one_seed_are_those_over_init_times_and_widen_with_more()
         bootstrap_seeds([one, two], "rmse", [one])
     with pytest.raises(ValueError, match="not pooled"):
         bootstrap_seeds([one], "acc_per_init")
+
+
+def test_a_step_is_timed_by_the_middle_one() -> None:
+    naps = iter([0.3, 0.01, 0.01, 0.2, 0.01, 0.01])  # the first one warms up, one is held up
+
+    class Slow:
+        journal = SimpleNamespace(log=Path("no such file"))
+        tick: Callable[[float, str], None]
+
+        def run(self) -> None:
+            for nap in naps:
+                time.sleep(nap)
+                self.tick(0.1, "")
+
+    assert 0.01 <= timed(cast(Trainer, Slow())) < 0.03
