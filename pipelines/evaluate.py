@@ -44,7 +44,7 @@ from pipelines.evaluation.spread import Sources, verify_spread, with_baselines
 from pipelines.evaluation.stored import StoredForecasts
 from pipelines.evaluation.tables import REGIONS, Plan, Tables
 from pipelines.evaluation.truth import Analysis
-from pipelines.evaluation.verify import Tick, check, verify
+from pipelines.evaluation.verify import Announce, check, verify
 from pipelines.files import publish, reading
 from pipelines.training_data import static_fields
 
@@ -97,7 +97,7 @@ def evaluate_model(
     amplitude: float = 0.15,
     plots: bool = True,
     client: Any = None,
-    tick: Tick | None = None,
+    announce: Announce | None = None,
 ) -> Evaluation:
     """Evaluate a model of a data folder against an analysis in it, and write the folder.
 
@@ -127,8 +127,9 @@ def evaluate_model(
         Draw the pictures too.
     client
         Dask client whose workers share the init times; this process does them all if not given.
-    tick
-        Called with the number of init times done.
+    announce
+        Told how many init times there are, once that is known; what it returns is called with
+        the number done.
 
     Returns
     -------
@@ -160,10 +161,10 @@ def evaluate_model(
             name = forecaster.model
         else:
             name = str(chosen.name if chosen else "")
-        shared = partial(verify_spread, client, sources, batch=batch, tick=tick)
+        shared = partial(verify_spread, client, sources, batch=batch)
         evaluation = evaluate(
             forecaster, truth, usual, model=name, inits=inits, lead_hours=lead_hours,
-            regions=regions, batch=batch, tick=tick,
+            regions=regions, batch=batch, announce=announce,
             ensemble=partial(sources.ensemble, forecaster, truth),
             spread=None if client is None else shared,
         )  # fmt: skip
@@ -181,14 +182,14 @@ def evaluate(
     lead_hours: int = 240,
     regions: Sequence[str] = REGIONS,
     batch: int = 4,
-    tick: Tick | None = None,
+    announce: Announce | None = None,
     ensemble: Callable[[np.datetime64], Ensemble | None] | None = None,
-    spread: Callable[[Plan], dict[str, Tables]] | None = None,
+    spread: Callable[..., dict[str, Tables]] | None = None,
 ) -> Evaluation:
     """Score a forecaster beside persistence and climatology; nothing is written.
 
     Parameters as in :func:`evaluate_model`; ``ensemble`` makes one for the first
-    init time; ``spread`` does the pass over the data elsewhere.
+    init time; ``spread``, given plan and tick, does the pass over the data elsewhere.
 
     Raises
     ------
@@ -210,12 +211,13 @@ def evaluate(
     everyone = with_baselines(forecaster, climatology)
     check(plan, everyone, analysis, climatology, plan.inits)
     members = None if ensemble is None else ensemble(plan.inits[0])
+    tick = None if announce is None else announce(len(plan.inits))
     if spread is None:
         tables = verify(
             plan, everyone, analysis, climatology, ensemble=members, batch=batch, tick=tick
         )
     else:
-        tables = spread(plan)
+        tables = spread(plan, tick=tick)
     about = {
         "model": model,
         "forecasts": "stored" if isinstance(forecaster, StoredForecasts) else "rolled out",

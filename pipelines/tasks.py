@@ -66,6 +66,7 @@ def _evaluate(work: Work) -> None:
 
     work.progress(0, len(inits))
     found = evaluate(
-        forecaster, truth, usual, model=job.model, inits=inits, lead_hours=lead_hours, tick=tick
-    )
+        forecaster, truth, usual, model=job.model, inits=inits, lead_hours=lead_hours,
+        announce=lambda total: tick,
+    )  # fmt: skip
     write(replace(found, id=job.id), work.data.evaluation(job.id))

@@ -186,7 +186,7 @@ def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
     with progress("evaluate", len(inits)) as tick:
         evaluation = evaluate_model(
             folder, model=model, analysis=ANALYSIS, climatology=ANALYSIS, inits=inits,
-            lead_hours=LEAD_HOURS, tick=tick,
+            lead_hours=LEAD_HOURS, announce=lambda total: tick,
         )  # fmt: skip
     return inits, evaluation
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pear.cli.common import console, emit_json, parse_hours, parse_times, progress
+from pear.cli.common import Tick, console, emit_json, parse_hours, parse_times, progress
 from pear.variables import parse_field
 
 if TYPE_CHECKING:
@@ -74,13 +74,16 @@ def evaluate(
     times = None if inits is None else parse_times(inits, "--inits")
     wanted = [parse_field(text) for text in fields.split(",")]
     folder = DataFolder.open(data)
-    total = None if times is None else len(times)
-    with progress("evaluate", total) as tick, _client(workers, dask) as client:
+    with ExitStack() as stack, _client(workers, dask) as client:
+
+        def announce(total: int) -> Tick:
+            return stack.enter_context(progress("evaluate", total))
+
         done = evaluate_model(
             folder, model=model, analysis=analysis, climatology=climatology, inits=times,
             lead_hours=hours, regions=tuple(regions.split(",")), batch=batch, device=device,
             runs=_runs(folder, runs), client=client,
-            members=members, amplitude=amplitude, tick=tick,
+            members=members, amplitude=amplitude, announce=announce,
         )  # fmt: skip
     channels = [(v.name, level) for v, level in wanted]
     show(done.records, channels, done.about["regions"][0])
@@ -124,8 +127,6 @@ def climatology(
     as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON on stdout.")] = False,
 ) -> None:
     """Build a day-of-year climatology from an analysis."""
-    from contextlib import ExitStack, closing
-
     from pear.cli.common import parse_time
     from pear.errors import InputError
     from pipelines.climatology import build

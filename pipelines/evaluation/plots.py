@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -173,12 +174,11 @@ def spectra(table: Tables, title: str) -> Figure:
     figure, panels = _panels(len(means.channels), f"Spectra: forecast over truth\n{title}")
     ratio = _ratio(means.mean("forecast"), means.mean("truth"))
     degrees = np.arange(1, means.size)
-    shades = np.linspace(0.95, 0.35, len(means.leads))
+    tones = colormaps["viridis"](np.linspace(0.0, 0.88, len(means.leads)))
     for axes, k in zip(panels, range(len(means.channels)), strict=True):
         for j, lead in enumerate(means.leads):
-            tone = (0.08 * shades[j], 0.2 + 0.5 * (1 - shades[j]), shades[j] * 0.9)
             label = f"day {lead_days(lead):g}"
-            axes.semilogx(degrees, ratio[j, k, 1:], color=tone, lw=1.1, label=label)
+            axes.semilogx(degrees, ratio[j, k, 1:], color=tones[j], lw=1.1, label=label)
         axes.axhline(1, color="#999", lw=0.8)
         axes.set_title(label_of(means.channels[k]), fontsize=9)
         axes.set_xlabel("spherical harmonic degree", fontsize=8)

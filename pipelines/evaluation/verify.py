@@ -30,6 +30,12 @@ class Tick(Protocol):
     def __call__(self, advance: float = 1, note: str = "") -> None: ...
 
 
+class Announce(Protocol):
+    """Told how many init times there are, once that is known; returns the tick."""
+
+    def __call__(self, total: int) -> Tick: ...
+
+
 def verify(
     plan: Plan,
     forecasters: Sequence[Forecaster],

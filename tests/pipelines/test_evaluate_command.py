@@ -79,6 +79,7 @@ def test_climatology_then_scores(
     assert folder.parent == data.root / "evaluations"
     assert json.loads((folder / "scores.json").read_text())["scores"] == document["scores"]
     shown = by["climatology", "geopotential", 500, 3]["rmse"]
+    assert "9/9" in err, "how much there is to do is said without --inits"
     assert f"{shown:.4g}" in err, "the table shows the globe's scores"
     # The table is for people: on standard error, with unit, forecasters and leads.
     for word in ("ACC by lead", "RMSE by lead", "z500", "m2 s-2", "persistence", "climatology"):
