@@ -1,16 +1,22 @@
-"""PEAR against the lat-lon peer at the same budget: trained in turns, scored on both grids."""
+"""PEAR against the lat-lon peer at the same budget, scored on both grids.
+
+The budget is the same time, or the same number of steps: the peer, whose windows are larger and
+whose grid must be padded to whole ones, takes longer for a step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from pear.errors import InputError, did_you_mean
 from pear.models import checkpoint, pangu_checkpoint
 from pear.models.config import FORCINGS
 from pear.models.forced import ForcedNetwork
@@ -42,9 +48,9 @@ from pipelines.train import CHECKPOINT, Data, build_network, train
 from pipelines.training_data import open_source
 
 GRIDS: Final = ("cells", "points")
-NAMES: Final = ("pear", "pangu")
-DONE: Final = "points-pangu.npz"
-"""What a verification writes last."""
+_SIDES: Final = ("field", "budget")
+BUDGETS: Final[dict[str, str]] = {"time": "pangu", "steps": "pangu-steps"}
+"""What both have the same of, and the name of the peer that was trained so."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,29 @@ class PeerStudy(Study):
         The files that the store was made from.
     depths
         Blocks of the four stages of both.
+    budgets
+        Names from :data:`BUDGETS`; more may be added to a folder later.
+
+    Raises
+    ------
+    InputError
+        If a budget is not known.
     """
 
     days: int = 10
     sources: tuple[Path, ...] = ()
     depths: tuple[int, ...] = (2, 2, 2, 2)
+    budgets: tuple[str, ...] = tuple(BUDGETS)
 
-    OPEN: ClassVar[tuple[str, ...]] = ("seeds", "sources")
+    OPEN: ClassVar[tuple[str, ...]] = ("seeds", "sources", "budgets")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.budgets:
+            if name not in BUDGETS:
+                raise InputError(
+                    f"no budget {name!r}", field="--budgets", hint=did_you_mean(name, BUDGETS)
+                )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,6 +95,7 @@ class Row(Gap):
     """One number of the table: PEAR's score, compared with the peer's, on one grid."""
 
     grid: str
+    budget: str
 
 
 class Work:
@@ -102,7 +125,7 @@ class Work:
 
     def _make_plan(self) -> dict[str, Any]:
         """Steps that each network can do in the same time, from step times taken in turns."""
-        study, took = self.study, dict.fromkeys(NAMES, float("inf"))
+        study, took = self.study, dict.fromkeys(("pear", "pangu"), float("inf"))
         cells = Samples.of(open_source(study.store, study.period, self.pear.layout).hold())
         points = Samples.of(self.states.during(*study.period))
         sizes = {}
@@ -132,18 +155,19 @@ class Work:
         }  # fmt: skip
 
     def trainings(self) -> list[Job]:
-        """Both networks with every seed."""
-        jobs = []
+        """PEAR, and the peer at every budget, with every seed."""
+        plan, jobs = self.plan, []
         for seed in self.study.seeds:
             out = self.folder / f"seed{seed}"
-            for name, work, result in (
-                ("pear", self._train_pear, out / "pear" / CHECKPOINT / "checkpoint.json"),
-                ("pangu", self._train_pangu, out / "pangu" / pangu_checkpoint.SETTINGS),
-            ):
-                steps = int(self.plan[name]["steps"])
-                todo = partial(work, out / name, self.study.settings(steps, seed))
-                seconds = steps * self.plan[name]["step_seconds"]
-                jobs.append(Job(f"train {name} seed {seed}", result, todo, seconds))
+            wanted = [("pear", "pear", CHECKPOINT + "/checkpoint.json", plan["pear"]["steps"])]
+            for budget in self.study.budgets:
+                steps = plan["pangu" if budget == "time" else "pear"]["steps"]
+                wanted.append((BUDGETS[budget], "pangu", pangu_checkpoint.SETTINGS, steps))
+            for name, kind, result, steps in wanted:
+                train_it = self._train_pear if kind == "pear" else self._train_pangu
+                todo = partial(train_it, out / name, self.study.settings(int(steps), seed))
+                seconds = steps * plan[kind]["step_seconds"]
+                jobs.append(Job(f"train {name} seed {seed}", out / name / result, todo, seconds))
         return jobs
 
     def _train_pear(self, out: Path, settings: TrainingConfig) -> None:
@@ -156,46 +180,50 @@ class Work:
         train_peer(states, self.pangu, settings, out, self.study.store)
 
     def verifications(self) -> list[Job]:
-        """Scores of both networks on both grids, for every seed."""
+        """Scores of both networks on both grids, for every budget and seed."""
         jobs = []
         for seed in self.study.seeds:
             out = self.folder / f"seed{seed}"
-            jobs.append(Job(f"score seed {seed}", out / DONE, partial(self._score, out)))
+            for peer in (BUDGETS[budget] for budget in self.study.budgets):
+                last = _sums(out, GRIDS[-1], peer)
+                jobs.append(Job(f"score {peer} seed {seed}", last, partial(self._score, out, peer)))
         return jobs
 
     def run(self, tick: Tick | None = None) -> list[Row]:
         """Do what the folder lacks, beside others that do, and compare."""
         share(self.trainings(), self.folder, tick)
         share(self.verifications(), self.folder, tick)
-        return rows(self.folder, self.study.seeds)
+        return rows(self.folder, self.study.seeds, self.study.budgets)
 
-    def _score(self, out: Path) -> None:
+    def _score(self, out: Path, name: str) -> None:
         study = self.study
         other = PearForecaster(checkpoint.load(out / "pear" / CHECKPOINT))
-        peer = PeerForecaster(*pangu_checkpoint.load(out / "pangu"), self.states, self.nside)
+        peer = PeerForecaster(*pangu_checkpoint.load(out / name), self.states, self.nside)
         like = (other.layout, other.nside)
         analysis, usual = Analysis(study.store, *like), Climatology.open(study.climatology, *like)
         everything = (peer, other, analysis, usual, study.inits(analysis.times), study.days)
         for grid, sums in (
             ("cells", score_on_cells(*everything)), ("points", score_on_points(*everything)),
         ):  # fmt: skip
-            for name, table in sums.items():
-                save_sums(_sums(out, grid, name), table)
+            save_sums(_sums(out, grid, "pear"), sums["pear"])
+            save_sums(_sums(out, grid, name), sums["pangu"])
 
 
 def _sums(out: Path, grid: str, name: str) -> Path:
     return out / f"{grid}-{name}.npz"
 
 
-def rows(folder: Path, seeds: Sequence[int]) -> list[Row]:
-    """Compare PEAR with the peer on each grid."""
+def rows(folder: Path, seeds: Sequence[int], budgets: Sequence[str]) -> list[Row]:
+    """Compare PEAR with the peer at each budget on each grid."""
     out = []
-    for grid in GRIDS:
-        pear, pangu = (
-            [load_sums(_sums(folder / f"seed{seed}", grid, name)) for seed in seeds]
-            for name in NAMES
-        )
-        out += [Row(**asdict(gap), grid=grid) for gap in gaps(pear, pangu)]
+    for budget in budgets:
+        for grid in GRIDS:
+            pear, pangu = (
+                [load_sums(_sums(folder / f"seed{seed}", grid, name)) for seed in seeds]
+                for name in ("pear", BUDGETS[budget])
+            )
+            found = gaps(pear, pangu)
+            out += [Row(**asdict(gap), grid=grid, budget=budget) for gap in found]
     return out
 
 
@@ -206,20 +234,27 @@ def write(found: Sequence[Row], folder: Path) -> None:
 
 
 def _draw(found: Sequence[Row], path: Path) -> None:
-    """Draw the difference of anomaly correlations by lead, for each field on both grids."""
-    fields = list(dict.fromkeys(row.field for row in found))
-    figure = Figure(figsize=(3.2 * len(fields), 3.2), layout="constrained")
-    axes = figure.subplots(1, len(fields), squeeze=False, sharey=True)[0]
-    for axis, field in zip(axes, fields, strict=True):
+    """Draw the difference of anomaly correlations by lead: budgets down, fields across."""
+    fields, budgets = ([*dict.fromkeys(getattr(r, name) for r in found)] for name in _SIDES)
+    figure = Figure(figsize=(3.2 * len(fields), 0.4 + 2.8 * len(budgets)), layout="constrained")
+    panels = figure.subplots(len(budgets), len(fields), squeeze=False, sharex=True, sharey=True)
+    for (down, budget), (across, field) in product(enumerate(budgets), enumerate(fields)):
+        axis = panels[down, across]
         for grid, colour in zip(GRIDS, ("#14784f", "#3b6fb6"), strict=True):
-            part = [r for r in found if (r.field, r.grid, r.score) == (field, grid, "acc")]
+            wanted = (budget, field, grid, "acc")
+            part = [r for r in found if (r.budget, r.field, r.grid, r.score) == wanted]
             days = [r.day for r in part]
             axis.plot(days, [r.difference for r in part], color=colour, label=f"on {grid}")
             axis.fill_between(
                 days, [r.low for r in part], [r.high for r in part], color=colour, alpha=0.2
             )
         axis.axhline(0.0, color="k", linewidth=0.6)
-        axis.set(title=field, xlabel="lead (days)")
-    axes[0].set_ylabel("ACC, PEAR minus Pangu (simulated)")
-    axes[0].legend()
+        if down == 0:
+            axis.set_title(field)
+        if down == len(budgets) - 1:
+            axis.set_xlabel("lead (days)")
+        if across == 0:
+            axis.set_ylabel(f"at equal {budget}")
+    figure.suptitle("ACC, PEAR minus Pangu (simulated), with 95 % intervals", fontsize=10)
+    panels[0, 0].legend()
     figure.savefig(path, dpi=110)

@@ -35,6 +35,9 @@ def peer(
     minutes: options.MinutesOption = 5.0,
     seeds: options.SeedsOption = "0,1,2",
     embed: options.EmbedOption = 128,
+    budgets: Annotated[
+        str, typer.Option(help="What both have the same of: time, steps, or both.")
+    ] = "time,steps",
     only_plan: options.PlanOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -50,7 +53,10 @@ def peer(
     common = options.settings(
         store, climatology, period, test, every, days, minutes, seeds, embed
     )  # fmt: skip
-    work = rooms.Work(rooms.PeerStudy(**common, sources=tuple(sources)), out)
+    study = rooms.PeerStudy(
+        **common, sources=tuple(sources), budgets=tuple(budgets.split(",")),
+    )  # fmt: skip
+    work = rooms.Work(study, out)
     trainings = work.trainings()
     left = sum(not job.done for job in trainings)
     options.announce(left, seconds_left(trainings), work.plan["threads"])
@@ -66,13 +72,13 @@ def peer(
 
 def _table(found: Sequence[Row]) -> Table:
     table = Table(title="z500 ACC: PEAR, Pangu, difference [95 %]", title_justify="left")
-    for heading in ("scored on", "day", "PEAR", "Pangu", "difference"):
+    for heading in ("at equal", "scored on", "day", "PEAR", "Pangu", "difference"):
         table.add_column(heading)
     for row in found:
         if (row.field, row.score) == ("z500", "acc"):
             gap = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
             table.add_row(
-                row.grid, str(row.day), f"{row.value:.3f}", f"{row.reference:.3f}",
+                row.budget, row.grid, str(row.day), f"{row.value:.3f}", f"{row.reference:.3f}",
                 gap + ("*" if row.decided else ""),
             )  # fmt: skip
     table.caption = "* the interval leaves zero out"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -64,14 +66,22 @@ def test_a_study_scores_both_networks_on_both_grids(
     assert rows * columns == pytest.approx(12 * NSIDE**2, rel=0.05)
     with (tmp_path / "peer.csv").open() as file:
         found = list(csv.DictReader(file))
-    assert {(r["grid"], r["field"], r["day"]) for r in found} == {
-        (g, f, d) for g in ("cells", "points") for f in ("z500", "t2m") for d in ("1", "2")
-    }
+    assert {(r["budget"], r["grid"], r["field"], r["day"]) for r in found} == set(
+        product(("time", "steps"), ("cells", "points"), ("z500", "t2m"), ("1", "2"))
+    )
+    trained = {job.name: job for job in work.trainings()}
+    assert set(trained) == {f"train {name} seed 0" for name in ("pear", "pangu", "pangu-steps")}
+    for name, steps in (("pear", "pear"), ("pangu", "pangu"), ("pangu-steps", "pear")):
+        log = (tmp_path / "seed0" / name / "train.jsonl").read_text().splitlines()
+        assert json.loads(log[-1])["step"] == work.plan[steps]["steps"]
     assert all(float(r["low"]) <= float(r["difference"]) <= float(r["high"]) for r in found)
     assert (tmp_path / "peer.png").stat().st_size > 5000
     # The peer's two views of one forecast agree: its grid and the cells hold the same weather.
-    rmse = {r["grid"]: float(r["reference"]) for r in found
-            if (r["field"], r["day"], r["score"]) == ("z500", "1", "rmse")}  # fmt: skip
+    rmse = {
+        r["grid"]: float(r["reference"])
+        for r in found
+        if [r[k] for k in ("budget", "field", "day", "score")] == ["time", "z500", "1", "rmse"]
+    }
     assert rmse["cells"] == pytest.approx(rmse["points"], rel=0.25)
 
     stamp = (tmp_path / "seed0/points-pangu.npz").stat().st_mtime_ns
@@ -83,6 +93,9 @@ def test_a_study_scores_both_networks_on_both_grids(
     other = peer_study.PeerStudy(**{**vars(study), "days": 1})
     with pytest.raises(InputError, match="another study"):
         peer_study.Work(other, tmp_path)
+
+    with pytest.raises(InputError, match="no budget 'step'"):
+        peer_study.PeerStudy(**{**vars(study), "budgets": ("step",)})
 
     states = collect((), tmp_path / "latlon", rows, columns, LAYOUT)
     forecaster = PeerForecaster(*pangu_checkpoint.load(tmp_path / "seed0/pangu"), states, NSIDE)
