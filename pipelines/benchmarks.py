@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pear.progress import Tick
 from pear.sphere.grid import cells_of_nside, centres
 from pear.sphere.regrid import (
     LatLonGrid,
@@ -152,7 +153,7 @@ def waves(grid: LatLonGrid, fields: int) -> Floats:
 
 def measure_regrid(
     rows: int = 721, columns: int = 1440, fields: int = 65, nside: int = 64,
-    repetitions: int = 3, conservative: bool = True, tick: Callable[[], Any] | None = None,
+    repetitions: int = 3, conservative: bool = True, tick: Tick | None = None,
 ) -> RegridReport:  # fmt: skip
     """Regrid the same fields by ``xarray.interp`` and by sparse weights.
 
@@ -195,7 +196,7 @@ def measure_regrid(
 
 def measure_ingestion(
     rows: int = 721, columns: int = 1440, times: int = 8, nside: int = 64, repetitions: int = 3,
-    folder: Path | None = None, tick: Callable[[], Any] | None = None,
+    folder: Path | None = None, tick: Tick | None = None,
 ) -> IngestionReport:  # fmt: skip
     """Ingest files as the Climate Data Store gives them, and only read and decode them.
 

@@ -7,7 +7,7 @@ single metadata files) is written anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pear.calendar import iso
 from pear.errors import InputError
+from pear.progress import Tick
 from pear.sphere.grid import cells_of_nside, coarsen
 from pear.variables import BY_NAME, Layout, valid_range
 from pipelines import contract, metadata
@@ -80,7 +81,7 @@ class Diagnosis:
         return {"healthy": self.healthy, **asdict(self)}
 
 
-def examine(path: Path | str, tick: Callable[[], Any] | None = None) -> Diagnosis:
+def examine(path: Path | str, tick: Tick | None = None) -> Diagnosis:
     """Check metadata, attributes, grid, times, completeness, and every chunk's checksum.
 
     Raises

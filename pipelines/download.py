@@ -11,9 +11,10 @@ import numpy as np
 
 from pear.calendar import Times
 from pear.errors import InputError
+from pear.progress import Announce
 from pear.variables import PUBLISHED
 from pipelines.ingest import Settings, ingest
-from pipelines.ingestion import Announce, ClientFor
+from pipelines.ingestion import ClientFor
 from pipelines.report import IngestReport
 from pipelines.sources.cds import DataStore, Request, month
 from pipelines.stored import committed

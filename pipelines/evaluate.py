@@ -25,6 +25,7 @@ import numpy as np
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.metrics import ScoreSums
+from pear.progress import Announce
 from pear.rollout import Ensemble, Forecaster
 from pipelines.climatology import Climatology
 from pipelines.datafolder import DataFolder
@@ -44,7 +45,7 @@ from pipelines.evaluation.spread import Sources, verify_spread, with_baselines
 from pipelines.evaluation.stored import StoredForecasts
 from pipelines.evaluation.tables import REGIONS, Plan, Tables
 from pipelines.evaluation.truth import Analysis
-from pipelines.evaluation.verify import Announce, check, verify
+from pipelines.evaluation.verify import check, verify
 from pipelines.files import publish, reading
 from pipelines.training_data import static_fields
 

@@ -22,9 +22,10 @@ import xarray as xr
 from pear import __version__
 from pear.calendar import iso
 from pear.errors import InputError
+from pear.progress import Announce, silent
 from pear.sphere.grid import cells_of_nside
 from pipelines.files import folder_while
-from pipelines.ingestion import Announce, ClientFor, Ingestion, Settings, Tick, silent
+from pipelines.ingestion import ClientFor, Ingestion, Settings
 from pipelines.plan import Plan, make_plan
 from pipelines.provenance import git_revision
 from pipelines.report import IngestReport, SourceReport
@@ -47,7 +48,6 @@ def ingest(
     settings: Settings | None = None,
     client_for: ClientFor | None = None,
     announce: Announce | None = None,
-    tick: Tick | None = None,
 ) -> IngestReport:
     """Bring files into an analysis store; what is there already is not done again.
 
@@ -64,8 +64,6 @@ def ingest(
         the store, or None to work in this process.
     announce
         Told the number of fields; the tick it returns is called as they are finished.
-    tick
-        Called as fields are finished, where their number need not be known before.
 
     Raises
     ------
@@ -89,7 +87,7 @@ def ingest(
         _keep_times(plan, settings)
         settings = replace(settings, attributes=_provenance(report, settings.method)
                            | settings.attributes)  # fmt: skip
-        told = announce or (lambda _: tick or silent)
+        told = announce or (lambda _: silent)
         try:
             Ingestion(plan, path, settings, report, client_for, told).run()
             report.static = keep(path, statics, settings.nside, settings.method)

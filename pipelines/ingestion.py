@@ -14,6 +14,7 @@ from dask.delayed import delayed
 
 from pear.calendar import Times, iso
 from pear.errors import InputError
+from pear.progress import Announce, Tick
 from pear.sphere.grid import cells_of_nside
 from pear.variables import BY_NAME, LEVELS
 from pipelines import contract, jobs
@@ -30,22 +31,10 @@ _MOST_TOGETHER: Final = 8
 """Blocks of a commit: what a killed run may have to do again."""
 
 
-class Tick(Protocol):
-    """Called as work is done: fields finished, and what was done last."""
-
-    def __call__(self, advance: float = 1, note: str = "") -> None: ...
-
-
 class ClientFor(Protocol):
     """Told how many fields there are to do; returns a dask client, or None for this process."""
 
     def __call__(self, total: int) -> Any: ...
-
-
-class Announce(Protocol):
-    """Told how many fields there are to do, once that is known; returns the tick."""
-
-    def __call__(self, total: int) -> Tick: ...
 
 
 @dataclass(frozen=True)
@@ -280,7 +269,3 @@ class Ingestion:
 @delayed(pure=False)  # type: ignore[untyped-decorator]
 def _task(job: Job) -> Done:
     return jobs.run(job)
-
-
-def silent(advance: float = 1, note: str = "") -> None:
-    """Tell nobody."""

@@ -21,6 +21,7 @@ from pear.metrics import ScoreSums
 from pear.models import pangu_checkpoint
 from pear.models.pangu import Pangu, PanguConfig
 from pear.normalise import Normaliser
+from pear.progress import Tick
 from pear.rollout import Forecaster, PearForecaster, channels_of, state_of_channels
 from pear.sphere.grid import cells_of_nside
 from pear.sphere.regrid import apply, bilinear_to_healpix, healpix_to_latlon_bilinear
@@ -39,7 +40,7 @@ from pipelines.training_data import static_fields
 
 def train_peer(
     states: LatLonStates, config: PanguConfig, settings: TrainingConfig, out: Path, store: Path,
-    tick: Any = None,
+    tick: Tick | None = None,
 ) -> Path:  # fmt: skip
     """Train by the same loop as PEAR; goes on where it stopped. Returns the folder.
 
@@ -130,7 +131,7 @@ class PeerForecaster:
 
 def score_on_cells(
     peer: PeerForecaster, other: PearForecaster, analysis: Analysis, climatology: Climatology,
-    inits: Any, days: int, tick: Any = None,
+    inits: Any, days: int, tick: Tick | None = None,
 ) -> dict[str, ScoreSums]:  # fmt: skip
     """Score both on HEALPix, equal weights."""
     leads = np.arange(1, days + 1) * np.timedelta64(86_400, "s")

@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
+from pear.progress import Tick
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.sphere.regrid import apply, bilinear_between
 from pear.variables import BY_NAME, Layout
@@ -72,7 +72,7 @@ class LatLonStates:
 
 def collect(
     sources: Sequence[str | Path], folder: Path, rows: int, columns: int, layout: Layout,
-    tick: Any = None,
+    tick: Tick | None = None,
 ) -> LatLonStates:  # fmt: skip
     """Bring files to one regular grid, bilinearly; what is there already is opened.
 
@@ -96,7 +96,7 @@ def collect(
 
 
 def _write(
-    sources: Sequence[str | Path], folder: Path, grid: LatLonGrid, layout: Layout, tick: Any
+    sources: Sequence[str | Path], folder: Path, grid: LatLonGrid, layout: Layout, tick: Tick | None
 ) -> None:  # fmt: skip
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         slabs = [

@@ -22,6 +22,7 @@ from pear.models.config import FORCINGS
 from pear.models.forced import ForcedNetwork
 from pear.models.pangu import Pangu, PanguConfig
 from pear.normalise import Normaliser
+from pear.progress import Tick
 from pear.rollout import PearForecaster
 from pear.training import Samples, Trainer, TrainingConfig
 from pear.training.statistics import measure
@@ -36,7 +37,6 @@ from pipelines.study import (
     TIMED_STEPS,
     Job,
     Study,
-    Tick,
     share,
     steps_in,
     the_plan,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy as np
 from pear.calendar import Times, utc
 from pear.errors import InputError
 from pear.metrics import Channel
+from pear.progress import Tick
 from pear.rollout import Forecaster, channels_of, state_of_channels
 from pear.sphere.grid import angular_power
 from pear.variables import label_of
@@ -50,7 +51,7 @@ class Row:
 
 def measure(
     forecaster: Forecaster, analysis: Analysis, inits: Times, days: int = 30, every: int = 5,
-    tick: Callable[[float, str], Any] | None = None,
+    tick: Tick | None = None,
 ) -> list[Row]:  # fmt: skip
     """Roll out from every init time and compare with the analyses of the same days.
 

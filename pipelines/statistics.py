@@ -7,7 +7,7 @@ matters to memory or, but for rounding, to the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -21,6 +21,7 @@ from dask.delayed import delayed
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
+from pear.progress import Tick
 from pear.variables import BY_NAME
 from pipelines import contract
 from pipelines.stored import committed, stored_layout
@@ -84,7 +85,7 @@ def statistics(
     period: tuple[Any, Any] | None = None,
     *,
     client: Any = None,
-    tick: Callable[[], Any] | None = None,
+    tick: Tick | None = None,
 ) -> xr.Dataset:
     """Statistics of an analysis over time and cells, which all have equal area.
 
@@ -186,7 +187,7 @@ def reduce_block(
 
 
 def _compute(
-    tasks: dict[str, list[Any]], client: Any, tick: Callable[[], Any] | None
+    tasks: dict[str, list[Any]], client: Any, tick: Tick | None
 ) -> dict[str, list[tuple[Moments, Moments]]]:
     out: dict[str, list[tuple[Moments, Moments]]] = {}
     for name, parts in tasks.items():

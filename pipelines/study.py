@@ -20,13 +20,13 @@ import torch
 
 from pear.calendar import Times, utc
 from pear.errors import InputError
+from pear.progress import Tick
 from pear.training import Trainer, TrainingConfig
 from pipelines.files import hold, write_atomically
 
 ROUNDS: Final = 3
 TIMED_STEPS: Final = 10
 WAIT_SECONDS: Final = 2.0
-Tick = Callable[[float, str], Any]
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,11 @@ def timed(trainer: Trainer) -> float:
     """Seconds of one optimiser step of a trainer of :data:`TIMED_STEPS`: the middle one of all."""
     trainer.journal.log.unlink(missing_ok=True)
     ends: list[float] = []
-    trainer.tick = lambda share, note: ends.append(time.perf_counter())
+
+    def ended(advance: float = 1, note: str = "") -> None:
+        ends.append(time.perf_counter())
+
+    trainer.tick = ended
     trainer.run()
     return float(np.median(np.diff(ends)))
 

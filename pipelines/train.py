@@ -16,6 +16,7 @@ from pear.models.config import PearConfig
 from pear.models.equivariance import mirror_symmetric
 from pear.models.pear import Pear
 from pear.normalise import Normaliser
+from pear.progress import Tick
 from pear.training import Outcome, Samples, Trainer, TrainingConfig
 from pear.training.statistics import measure
 from pipelines import provenance, statics
@@ -74,7 +75,7 @@ def train(
     initial: Path | None = None,
     command: str = "",
     storage: checkpoint.Storage = "float32",
-    tick: Any = None,
+    tick: Tick | None = None,
 ) -> Trained:
     """Train, and write ``out/checkpoint`` beside the journal (``train.jsonl``, ``resume.pt``).
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
+from pear.progress import Tick
 from pear.sphere.grid import cells_of_nside, centres, coarsen, nside_from_cells
 from pear.variables import PUBLISHED, Layout
 from pipelines import statics
@@ -74,7 +75,7 @@ class StoreSource:
             (np.stack(upper, axis=1) if upper else np.zeros((*shape[:2], 0, cells), "f4"))[back],
         )
 
-    def hold(self, tick: Any = None, block: int = 64) -> StoreSource:
+    def hold(self, tick: Tick | None = None, block: int = 64) -> StoreSource:
         """Read the whole period into memory, block by block."""
         cells, layout = cells_of_nside(self.nside), self.layout
         count = self.times.size

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from http.client import HTTPConnection, HTTPException
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pear.progress import Tick, silent
 from service.fields import DISPLAY_NSIDE
 from service.load import Load, run_load
 
 CONNECTIONS: Final = 32
 _START_SECONDS: Final = 120.0
-Tick = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class ServeReport:
 STAGES: Final = 6
 
 
-def measure_service(data: Path, seconds: float = 5.0, tick: Tick = lambda: None) -> ServeReport:
+def measure_service(data: Path, seconds: float = 5.0, tick: Tick = silent) -> ServeReport:
     """Serve a data folder with a finished forecast and measure its answers.
 
     Parameters

@@ -17,7 +17,7 @@ TOP_LEVEL = {
     "pear", "pipelines", "service", "tests", "deploy",
 }  # fmt: skip
 
-LEAVES = ("pear.errors", "pear.calendar", "pear.variables")
+LEAVES = ("pear.errors", "pear.calendar", "pear.progress", "pear.variables")
 CORE = ("pear.equivariant", "pear.sphere")
 MODELS = ("pear.models", *CORE, "pear.normalise", "pear.runtime", *LEAVES)
 BELOW_TRAINING = (*MODELS, "pear.state")
@@ -37,6 +37,7 @@ TABLE: dict[str, Room] = {
     "pear.__main__": Room(("pear.cli",), ()),
     "pear.errors": Room((), ()),
     "pear.calendar": Room(("pear.errors",), ("numpy",)),
+    "pear.progress": Room((), ()),
     "pear.variables": Room(("pear.errors",), ()),
     "pear.sphere": Room((), ("numpy", "scipy", "healpy")),
     "pear.equivariant": Room(("pear.sphere",), ("numpy", "torch")),

@@ -7,7 +7,7 @@ cells; the field is interpolated, and the error measures how much the network se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +24,9 @@ from pear.models.config import PearConfig
 from pear.models.equivariance import equivariance_errors
 from pear.models.pear import Pear
 from pear.models.published import translate
+from pear.progress import Tick, silent
 from pear.sphere import grid
 
-Tick = Callable[[], Any]
 _WAVES: Final = 6
 """Plane waves in a smooth random field; the shortest has a tenth of the globe's circumference."""
 
@@ -79,7 +79,7 @@ def random_models(nside: int, seed: int = 0) -> dict[str, Pear]:
 
 
 def measure_equivariance(
-    models: Mapping[str, Pear], step: float = 3.0, seed: int = 0, tick: Tick = lambda: None
+    models: Mapping[str, Pear], step: float = 3.0, seed: int = 0, tick: Tick = silent
 ) -> EquivarianceReport:
     """Measure the equivariance error of models of one resolution.
 

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +20,7 @@ import numpy as np
 from pear.benchmarks import machine
 from pear.benchmarks.worker import Task
 from pear.errors import InputError
-
-Tick = Callable[[], Any]
+from pear.progress import Tick, silent
 
 
 class Worker:
@@ -128,7 +127,7 @@ class ModelReport:
         return dataclasses.asdict(self)
 
 
-def measure_model(task: Task, repetitions: int = 5, tick: Tick = lambda: None) -> ModelReport:
+def measure_model(task: Task, repetitions: int = 5, tick: Tick = silent) -> ModelReport:
     """Measure a network beside the twin, each in its own process, taking turns.
 
     Times are the best of ``repetitions``, since a machine's other work only ever adds to them.

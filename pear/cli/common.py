@@ -6,8 +6,8 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -21,19 +21,15 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from pear.calendar import Times, utc
 from pear.errors import InputError
+from pear.progress import Announce, Tick
 
 console = Console(stderr=True)
 """People read standard error; programs read standard output."""
-
-
-class Tick(Protocol):
-    """Called after each unit of work; ``note`` says what was just done."""
-
-    def __call__(self, advance: float = 1, note: str = "") -> None: ...
 
 
 def emit_json(document: Any) -> None:
@@ -66,15 +62,23 @@ def progress(title: str, total: float | None) -> Iterator[Tick]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        # The note alone gives way where a line is too short: the numbers are what it is read for.
+        TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, ratio=1)),
     )
-    with Progress(*columns, console=console, transient=False) as bars:
+    with Progress(*columns, console=console, transient=False, expand=True) as bars:
         task = bars.add_task(title, total=total, note="")
 
         def tick(advance: float = 1, note: str = "") -> None:
             bars.update(task, advance=advance, note=note)
 
         yield tick
+
+
+@contextmanager
+def announced(title: str) -> Iterator[Announce]:
+    """As :func:`progress`, for work that learns its size only when it looks."""
+    with ExitStack() as stack:
+        yield lambda total: stack.enter_context(progress(title, total))
 
 
 _UNITS = {"h": 1, "d": 24}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from pear.cli.common import console, emit_json, progress
+from pear.cli.common import announced, console, emit_json
 from pear.cli.demo_maps import MAPPED, draw
 from pear.cli.demo_train import Training, side_by_side, timed, train_own
 
@@ -162,8 +162,8 @@ def _ingest(folder: DataFolder, nside: int) -> None:
     from pipelines.ingest import ingest
 
     sources = sorted(shipped.path("sample").glob("*.nc"))
-    with progress("ingest", None) as tick:
-        ingest(sources, folder.analysis(ANALYSIS), nside=nside, tick=tick)
+    with announced("ingest") as announce:
+        ingest(sources, folder.analysis(ANALYSIS), nside=nside, announce=announce)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -183,10 +183,10 @@ def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
     with open_store(folder.analysis(ANALYSIS)) as analysis:
         times = utc(analysis["time"].values)
     inits = times[times + lead <= times[-1]]
-    with progress("evaluate", len(inits)) as tick:
+    with announced("evaluate") as announce:
         evaluation = evaluate_model(
             folder, model=model, analysis=ANALYSIS, climatology=ANALYSIS, inits=inits,
-            lead_hours=LEAD_HOURS, announce=lambda total: tick,
+            lead_hours=LEAD_HOURS, announce=announce,
         )  # fmt: skip
     return inits, evaluation
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pear.cli.common import console, progress
+from pear.cli.common import announced, console, progress
 from pear.errors import InputError
 
 if TYPE_CHECKING:
@@ -127,15 +127,16 @@ def _simulate(out: Path, plan: Training) -> None:
             hint='pip install "pear-weather[simulate]"',
         )  # fmt: skip
     wanted = run.Plan(START, seed=SEED, spin_up=plan.spin_up)
-    with progress("simulate", plan.days + plan.spin_up) as tick:
-        run.simulate(out, wanted, plan.days, tick)
+    with announced("simulate") as announce:
+        run.simulate(out, wanted, plan.days, announce)
 
 
 def _ingest(simulated: Path, store: Path, nside: int) -> None:
     from pipelines.ingest import ingest
 
-    with progress("ingest", None) as tick:
-        ingest(sorted(simulated.glob("simulated_*.nc")), store, nside=nside, tick=tick)
+    files = sorted(simulated.glob("simulated_*.nc"))
+    with announced("ingest") as announce:
+        ingest(files, store, nside=nside, announce=announce)
 
 
 def _train(store: Path, out: Path, model: PearConfig, settings: TrainingConfig) -> None:
@@ -160,12 +161,12 @@ def side_by_side(
     """Print the scores of both models beside the baselines; return the records that were shown."""
     from pear.cli.evaluate import show
 
-    names = {"pear": "pear, shipped"}
+    names = {"pear": "shipped"}
     rows = [{**row, "forecaster": names.get(row["forecaster"], row["forecaster"])}
             for row in shipped]  # fmt: skip
-    rows += [{**row, "forecaster": "pear, trained here"} for row in own
+    rows += [{**row, "forecaster": "trained here"} for row in own
              if row["forecaster"] == "pear"]  # fmt: skip
-    order = ("pear, shipped", "pear, trained here", "persistence", "climatology")
+    order = ("shipped", "trained here", "persistence", "climatology")
     rows.sort(key=lambda row: order.index(row["forecaster"]))
     show(rows, wanted)
     console.print("Both models on the same init times of the sample that ships, all simulated.")

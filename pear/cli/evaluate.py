@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pear.cli.common import Tick, console, emit_json, parse_hours, parse_times, progress
+from pear.cli.common import announced, console, emit_json, parse_hours, parse_times, progress
 from pear.variables import parse_field
 
 if TYPE_CHECKING:
@@ -74,11 +74,7 @@ def evaluate(
     times = None if inits is None else parse_times(inits, "--inits")
     wanted = [parse_field(text) for text in fields.split(",")]
     folder = DataFolder.open(data)
-    with ExitStack() as stack, _client(workers, dask) as client:
-
-        def announce(total: int) -> Tick:
-            return stack.enter_context(progress("evaluate", total))
-
+    with announced("evaluate") as announce, _client(workers, dask) as client:
         done = evaluate_model(
             folder, model=model, analysis=analysis, climatology=climatology, inits=times,
             lead_hours=hours, regions=tuple(regions.split(",")), batch=batch, device=device,
@@ -177,9 +173,10 @@ def show(
     for which, digits in (("acc", 3), ("rmse", 4)):
         table = Table(
             title=f"{which.upper()} by lead, days ({region})", title_justify="left",
-            box=box.SIMPLE_HEAD,  # eighty columns hold the numbers and the names
+            box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False,  # for eighty columns
         )  # fmt: skip
-        for column in ("field", "unit", "forecaster", *(str(day) for day in shown)):
+        unit = ("unit",) if which == "rmse" else ()
+        for column in ("field", *unit, "forecaster", *(str(day) for day in shown)):
             justify: Literal["left", "right"] = "left" if column.isalpha() else "right"
             table.add_column(column, justify=justify, no_wrap=True)
         for name, level in channels:
@@ -191,8 +188,8 @@ def show(
                 at = {r["lead_days"]: r for r in rows if r["forecaster"] == forecaster}
                 title = label_of((name, level))
                 cells = [_number(at[day], which, digits) for day in shown if day in at]
-                unit = "" if which == "acc" else BY_NAME[name].units
-                table.add_row(title, unit, forecaster, *cells)
+                units = [BY_NAME[name].units for _ in unit]
+                table.add_row(title, *units, forecaster, *cells)
             table.add_section()
         console.print(table)
 

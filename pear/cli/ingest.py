@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pear.cli.common import console, emit_json, parse_time, progress
+from pear.cli.common import announced, console, emit_json, parse_time
 from pear.errors import InputError
 from pear.variables import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pear.progress import Announce
     from pipelines.datafolder import DataFolder
-    from pipelines.ingestion import Announce, ClientFor, Settings, Tick
+    from pipelines.ingestion import ClientFor, Settings
     from pipelines.report import IngestReport
 
 _PARALLEL_FROM = 1000  # fields; below this, starting worker processes takes longer than it saves
@@ -95,9 +96,7 @@ def ingest(
         def client_for(total: int) -> Any:
             return _client(stack, total, workers, dask)
 
-        def announce(total: int) -> Tick:
-            return stack.enter_context(progress("ingest", total))
-
+        announce = stack.enter_context(announced("ingest"))
         if source == "cds":
             if files:
                 raise InputError("--source cds takes no files", field="--source")

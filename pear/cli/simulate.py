@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pear.cli.common import console, emit_json, parse_time, progress
+from pear.cli.common import announced, console, emit_json, parse_time, progress
 
 
 def register(app: typer.Typer) -> None:
@@ -47,15 +47,15 @@ def simulate(
     plan = run.Plan(str(first), grid, seed, truncation)
     if shipped_restart:
         restart = shipped.path("restart.npz")
-    with progress("simulate", None) as tick:
-        files = run.simulate(out, plan, days, tick, restart)
+    with announced("simulate") as announce:
+        files = run.simulate(out, plan, days, announce, restart)
     console.print(f"{days} simulated days in {len(files)} files in {out}")
     summary: dict[str, Any] = {"simulated": True, "days": days, "files": [str(f) for f in files]}
     if report:
         from pipelines.sources.simulate.report import write_report
 
         starts = sorted(out.glob("restart_*-01-01.npz"))[:twins]
-        with progress("report", None) as tick:
+        with progress("report", len(files) + len(starts)) as tick:
             summary["climate"] = write_report(files, out / "report", tick, starts)
         console.print(f"climate report in {out / 'report'}")
     if as_json:

@@ -7,7 +7,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from pear.errors import InputError
 from pear.models.forced import ForcedNetwork
 from pear.normalise import Normaliser
+from pear.progress import Tick
 from pear.training.batch import Batch, Maker, Prefetch
 from pear.training.config import TrainingConfig
 from pear.training.journal import Journal
@@ -23,12 +24,6 @@ from pear.training.loss import StepLoss
 from pear.training.parallel import Team
 from pear.training.schedule import Average, rate
 from pear.training.source import Samples, batches
-
-
-class Progress(Protocol):
-    """Told after each optimiser step how much of the training it was."""
-
-    def __call__(self, advance: float, note: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ class Trainer:
     def __init__(
         self, model: ForcedNetwork, normaliser: Normaliser, train: Samples,
         validation: Samples | None, config: TrainingConfig, folder: Path,
-        tick: Progress | None = None,
+        tick: Tick | None = None,
     ) -> None:  # fmt: skip
         self.model, self.normaliser, self.config = model, normaliser, config
         self.train, self.validation, self.tick = train, validation, tick

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
+from pear.progress import Tick
 from pear.sphere.grid import nside_from_cells
 from pear.variables import BY_NAME
 from pipelines import contract
@@ -39,12 +40,6 @@ _DAYS_A_WRITE = 16
 _BLOCKS_A_READ = 4
 DaySum = tuple[npt.NDArray[np.float64], int]
 """Sum of the fields of one calendar day, and their number."""
-
-
-class Tick(Protocol):
-    """Called after each unit of work."""
-
-    def __call__(self, advance: float = 1, note: str = "") -> None: ...
 
 
 def build(

@@ -12,6 +12,7 @@ from distributed import as_completed
 
 from pear.calendar import Times
 from pear.errors import InputError
+from pear.progress import Tick
 from pear.rollout import (
     ClimatologyForecaster,
     Ensemble,
@@ -24,7 +25,7 @@ from pipelines.evaluation.perturb import PastDifferences
 from pipelines.evaluation.stored import StoredForecasts
 from pipelines.evaluation.tables import Plan, Tables, merge_all
 from pipelines.evaluation.truth import Analysis
-from pipelines.evaluation.verify import Tick, verify
+from pipelines.evaluation.verify import verify
 
 _BATCHES_A_PART = 4
 """Batches that one task does: neighbouring init times share most of the truth they read."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pear.calendar import Times, iso, utc
 from pear.errors import InputError
+from pear.progress import Tick
 from pear.rollout import Ensemble, Forecaster, channels_of, state_of_channels
 from pear.sphere.grid import angular_power
 from pear.state import State
@@ -22,18 +22,6 @@ from pipelines.evaluation.truth import Analysis, Held, climatology_reader
 Fields = npt.NDArray[np.float32]
 Beside = tuple[Fields, Fields, npt.NDArray[np.float64] | None]
 """Truth (channel, cell), climatology (channel, cell), spectrum of the truth (channel, degree)."""
-
-
-class Tick(Protocol):
-    """Called after each unit of work."""
-
-    def __call__(self, advance: float = 1, note: str = "") -> None: ...
-
-
-class Announce(Protocol):
-    """Told how many init times there are, once that is known; returns the tick."""
-
-    def __call__(self, total: int) -> Tick: ...
 
 
 def verify(

@@ -13,7 +13,8 @@ import xarray as xr
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pytest.importorskip("dinosaur", reason="needs the extra [simulate]")
-    from pipelines.sources.simulate import dynamics, output, physics, recipe, run
+    from pear.progress import Tick
+from pipelines.sources.simulate import dynamics, output, physics, recipe, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -96,13 +97,22 @@ def test_mass_is_kept_and_seeds_tell_runs_apart(engine: dynamics.Engine) -> None
 def test_a_stopped_simulation_goes_on_bit_for_bit(tmp_path: Path) -> None:
     plan = run.Plan("2000-01-30", 7.5, truncation="T21", spin_up=1)
 
-    def stop(advance: float, note: str) -> None:
+    announced: list[int] = []
+    days: list[str] = []
+
+    def announce(total: int) -> Tick:
+        announced.append(total)
+        return stop
+
+    def stop(advance: float = 1, note: str = "") -> None:
+        days.append(note)
         if note.startswith("2000-02-02"):
             raise KeyboardInterrupt
 
     whole = run.simulate(tmp_path / "whole", plan, 5)
     with pytest.raises(KeyboardInterrupt):
-        run.simulate(tmp_path / "broken", plan, 5, stop)
+        run.simulate(tmp_path / "broken", plan, 5, announce)
+    assert (announced, len(days)) == ([6], 5), "a day of spin-up and five; stopped at the fifth"
     resumed = run.simulate(tmp_path / "broken", plan, 5)
     assert [path.name for path in whole] == [path.name for path in resumed]
     for a, b in zip(whole, resumed, strict=True):

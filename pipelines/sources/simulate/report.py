@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from pear.errors import InputError
+from pear.progress import Tick
 from pipelines.sources.simulate import recipe
 from pipelines.sources.simulate.recipe import Floats
 
@@ -107,7 +108,7 @@ def describe(climate: Climate, levels: Floats) -> dict[str, Any]:
 
 
 def write_report(
-    files: Sequence[Path], out: Path, tick: Any = None, restarts: Sequence[Path] = ()
+    files: Sequence[Path], out: Path, tick: Tick | None = None, restarts: Sequence[Path] = ()
 ) -> dict[str, Any]:
     """Describe the climate of monthly files in ``climate.json`` and pictures.
 

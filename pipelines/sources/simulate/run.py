@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pear.calendar import TROPICAL_YEAR_SECONDS, Times, year_phase
 from pear.errors import InputError
+from pear.progress import Announce, silent
 from pipelines.sources.simulate import recipe
 
 SPIN_UP_DAYS = 184
@@ -86,7 +87,11 @@ def days_after(restart: np.datetime64, first: np.datetime64) -> int:
 
 
 def simulate(
-    out: Path, plan: Plan, days: int, tick: Any = None, restart: Path | None = None
+    out: Path,
+    plan: Plan,
+    days: int,
+    announce: Announce | None = None,
+    restart: Path | None = None,
 ) -> list[Path]:
     """Write ``days`` daily states as monthly ERA5-style files; what exists is kept.
 
@@ -98,8 +103,9 @@ def simulate(
         What is simulated; must be the plan of whatever the folder holds already.
     days
         Number of days from ``plan.start``.
-    tick
-        Called with the number of days done (spin-up included) and a note.
+    announce
+        Told how many days there are to compute, spin-up included; what it returns is called after
+        each.
     restart
         A restart state to start from instead of spinning up; see :func:`days_after`.
 
@@ -119,7 +125,7 @@ def simulate(
     done = [out / _name(month) for month in months(plan.first, days)]
     todo = [month for month in months(plan.first, days) if not _complete(out, month)]
     if todo:
-        _Run(out, plan, tick).write(todo, restart)
+        _Run(out, plan, announce).write(todo, restart)
     return done
 
 
@@ -176,12 +182,12 @@ def write_restart(
 class _Run:
     """One process's work on a simulation: holds the engine and its state."""
 
-    def __init__(self, out: Path, plan: Plan, tick: Any) -> None:
+    def __init__(self, out: Path, plan: Plan, announce: Announce | None) -> None:
         # JAX is wanted only here: a finished simulation is recognised without it.
         from pipelines.sources.simulate import compiled, dynamics, output
 
         compiled.use_cache()
-        self.out, self.plan, self.tick = out, plan, tick
+        self.out, self.plan, self.announce = out, plan, announce or (lambda _: silent)
         self.dynamics = dynamics
         self.engine = dynamics.Engine(plan.truncation)
         self.diagnosis = output.Diagnosis(self.engine, plan.spacing)
@@ -193,15 +199,15 @@ class _Run:
     def write(self, todo: list[Times], restart: Path | None) -> None:
         """Write the missing months, which are the tail of the period or follow a kept state."""
         state, today = self._begin(todo[0][0], restart)
+        self.tick = self.announce(int((todo[-1][-1] - today) / DAY) + 1)
         for month in todo:
-            if today > month[0]:
-                state, today = self._begin(month[0], restart)
             while today < month[0]:
-                state, today = self._next(state, today, "to the next missing month")
+                on_the_way = "spin-up" if today < self.plan.first else "to the next missing month"
+                state, today = self._next(state, today, on_the_way)
             state, today = self._month(state, month)
 
     def _begin(self, wanted: np.datetime64, restart: Path | None) -> tuple[Any, np.datetime64]:
-        """Return the latest kept state not after a day, or a new one."""
+        """Return the latest kept state not after a day, or one to spin up from, and its day."""
         kept = sorted(self.out.glob("restart_*.npz"))
         usable = [p for p in kept if np.datetime64(p.stem.removeprefix("restart_"), "D") <= wanted]
         if usable:
@@ -211,17 +217,12 @@ class _Run:
         if restart is not None:
             date, arrays = read_restart(restart)
             state = self.dynamics.unpack(arrays)
-            today = self.plan.first - days_after(date, self.plan.first) * DAY
-        else:
-            state = self.engine.rest(self.plan.seed, day_of_year(today))
-        while today < self.plan.first:
-            state, today = self._next(state, today, "spin-up")
-        return state, today
+            return state, self.plan.first - days_after(date, self.plan.first) * DAY
+        return self.engine.rest(self.plan.seed, day_of_year(today)), today
 
     def _next(self, state: Any, today: np.datetime64, note: str) -> tuple[Any, np.datetime64]:
         state = self.engine.day(state, day_of_year(today))
-        if self.tick is not None:
-            self.tick(1, f"{today} {note}")
+        self.tick(1, f"{today} {note}")
         return state, today + DAY
 
     def _month(self, state: Any, month: Times) -> tuple[Any, np.datetime64]:

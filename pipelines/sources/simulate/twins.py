@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pear.progress import Tick
 from pipelines.sources.simulate import recipe, run
 from pipelines.sources.simulate.recipe import Floats
 
@@ -21,7 +22,11 @@ USEFUL: Final = 0.6
 
 
 def run_twins(
-    restarts: Sequence[Path], climate: Climate, days: int = 40, seed: int = 1, tick: Any = None
+    restarts: Sequence[Path],
+    climate: Climate,
+    days: int = 40,
+    seed: int = 1,
+    tick: Tick | None = None,
 ) -> dict[str, Any]:
     """Run pairs that differ by the rounding of an analysis, from several states.
 

@@ -1,0 +1,21 @@
+"""How work that takes long tells of its progress, whoever listens."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Tick(Protocol):
+    """Called after each unit of work; ``note`` says what was just done."""
+
+    def __call__(self, advance: float = 1, note: str = "", /) -> object: ...
+
+
+class Announce(Protocol):
+    """Told how many units there are to do, once that is known; returns the tick."""
+
+    def __call__(self, total: int, /) -> Tick: ...
+
+
+def silent(advance: float = 1, note: str = "") -> None:
+    """Tell nobody."""
