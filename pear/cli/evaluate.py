@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +13,8 @@ from pear.cli.common import announced, console, emit_json, parse_hours, parse_ti
 from pear.variables import parse_field
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from pipelines.datafolder import DataFolder
 
 REGIONS = ("global", "northern_extratropics", "tropics", "southern_extratropics")
@@ -162,7 +164,39 @@ def show(
     channels: Sequence[tuple[str, int | None]],
     region: str = "global",
 ) -> None:
-    """Print ACC and RMSE of one region by lead, each forecaster beside the others."""
+    """Print ACC and RMSE of one region by lead, each forecaster beside the others.
+
+    Where there is an ensemble its CRPS is printed too; of a single forecast that is the MAE.
+    """
+    here = [record for record in records if record["region"] == region]
+    console.print(_table(f"ACC by lead, days ({region})", here, channels, _acc))
+    console.print(_table(f"RMSE by lead, days ({region})", here, channels, _rmse, units=True))
+    if any("crps" in record for record in here):
+        title = f"CRPS by lead, days ({region}); MAE of what is no ensemble"
+        console.print(_table(title, here, channels, _crps, units=True))
+
+
+def _acc(record: Mapping[str, Any]) -> str:
+    return "-" if record.get("note") else f"{record['acc']:.3f}"
+
+
+def _rmse(record: Mapping[str, Any]) -> str:
+    return f"{record['rmse']:.4g}"
+
+
+def _crps(record: Mapping[str, Any]) -> str:
+    return f"{record.get('crps', record['mae']):.4g}"
+
+
+def _table(
+    title: str,
+    records: Sequence[Mapping[str, Any]],
+    channels: Sequence[tuple[str, int | None]],
+    text: Callable[[Mapping[str, Any]], str],
+    *,
+    units: bool = False,
+) -> Table:
+    """One score by lead, fields and forecasters down."""
     from rich import box
     from rich.table import Table
 
@@ -170,31 +204,20 @@ def show(
 
     leads = sorted({r["lead_days"] for r in records})
     shown = [d for d in leads if d in (1, 2, 3, 5, 7, 10)] or leads[:8]
-    for which, digits in (("acc", 3), ("rmse", 4)):
-        table = Table(
-            title=f"{which.upper()} by lead, days ({region})", title_justify="left",
-            box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False,  # for eighty columns
-        )  # fmt: skip
-        unit = ("unit",) if which == "rmse" else ()
-        for column in ("field", *unit, "forecaster", *(str(day) for day in shown)):
-            justify: Literal["left", "right"] = "left" if column.isalpha() else "right"
-            table.add_column(column, justify=justify, no_wrap=True)
-        for name, level in channels:
-            rows = [
-                r for r in records
-                if (r["variable"], r["level"], r["region"]) == (name, level, region)
-            ]  # fmt: skip
-            for forecaster in dict.fromkeys(r["forecaster"] for r in rows):
-                at = {r["lead_days"]: r for r in rows if r["forecaster"] == forecaster}
-                title = label_of((name, level))
-                cells = [_number(at[day], which, digits) for day in shown if day in at]
-                units = [BY_NAME[name].units for _ in unit]
-                table.add_row(title, *units, forecaster, *cells)
-            table.add_section()
-        console.print(table)
-
-
-def _number(record: Mapping[str, Any], which: str, digits: int) -> str:
-    if which == "acc":
-        return "-" if record.get("note") else f"{record[which]:.{digits}f}"
-    return f"{record[which]:.{digits}g}"
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD,
+        collapse_padding=True, pad_edge=False,  # for eighty columns
+    )  # fmt: skip
+    words = ("field", *(("unit",) if units else ()), "forecaster")
+    for column in (*words, *(str(day) for day in shown)):
+        justify: Literal["left", "right"] = "left" if column in words else "right"
+        table.add_column(column, justify=justify, no_wrap=True)
+    for name, level in channels:
+        rows = [r for r in records if (r["variable"], r["level"]) == (name, level)]
+        unit = (BY_NAME[name].units,) if units else ()
+        for forecaster in dict.fromkeys(r["forecaster"] for r in rows):
+            at = {r["lead_days"]: r for r in rows if r["forecaster"] == forecaster}
+            cells = [text(at[day]) for day in shown if day in at]
+            table.add_row(label_of((name, level)), *unit, forecaster, *cells)
+        table.add_section()
+    return table

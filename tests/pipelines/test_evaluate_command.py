@@ -86,6 +86,27 @@ def test_climatology_then_scores(
         assert word in err
 
 
+def test_an_ensemble_s_crps_is_shown_beside_the_mae(
+    data: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not data.climatology("train").exists():
+        run(monkeypatch, "climatology", "--data", str(data.root), "--analysis", "train")
+    words = ("evaluate", "--data", str(data.root), "--analysis", "train", "--lead", "2d")
+    inits = ("--inits", "2001-06-01..2001-06-03/1d", "--members", "4", "--fields", "z500")
+    assert run(monkeypatch, *words, *inits, "--json") == 0
+    out, err = capsys.readouterr()
+    scores = [
+        r for r in json.loads(out)["scores"]
+        if (r["variable"], r["level"], r["region"], r["lead_days"])
+        == ("geopotential", 500, "global", 1)
+    ]  # fmt: skip
+    by = {r["forecaster"]: r for r in scores}
+    table = err[err.index("CRPS by lead") :].splitlines()
+    for name, which in (("pear", "mae"), ("pear-ensemble", "crps"), ("persistence", "mae")):
+        (row,) = (line.split() for line in table if name in line.split())
+        assert row[4] == f"{by[name][which]:.4g}"
+
+
 def test_workers_and_finished_forecasts_give_the_same_scores(
     data: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
