@@ -22,8 +22,9 @@ import pytest
 from crash_world import contents, dataset
 from dask.callbacks import Callback
 
+from pear.progress import silent
 from pear.sphere.regrid import global_grid
-from pipelines import ingestion, jobs
+from pipelines import jobs
 from pipelines.cluster import Cluster
 from pipelines.ingest import Settings, ingest
 from pipelines.ingestion import Ingestion
@@ -73,7 +74,7 @@ def slab(times: int, reader: Any, levels: tuple[int, ...] = (500, 850)) -> Slab:
 def run(plan: Plan, store: Path, shard_times: int) -> IngestReport:
     report = IngestReport(str(store), 2)
     settings = Settings(nside=2, shard_times=shard_times, reserve_bytes=0)
-    Ingestion(plan, store, settings, report, None, lambda _: ingestion.silent).run()
+    Ingestion(plan, store, settings, report, None, lambda _: silent).run()
     return report
 
 
