@@ -243,7 +243,8 @@ def test_what_a_killed_service_owed_is_taken_up_at_the_next_start(tmp_path: Path
 def test_an_engine_that_is_closed_gives_its_runs_back(tmp_path: Path) -> None:
     data = make_world(tmp_path / "data")
     engine = Engine(data, threads=1).start()
-    run_id = engine.submit_forecast(None, START, 24 * 900)
+    # Half a minute's work: a machine however busy closes the engine before it is done.
+    run_id = engine.submit_forecast(None, START, 24 * 900, options={"members": 16})
     until(lambda: engine.catalog.run(run_id).progress.step >= 2)
     engine.close()
     with Catalog(data.catalog) as catalog:
