@@ -110,7 +110,8 @@ def config_of(arm: str, nside: int, embed: int, layout: Layout = PUBLISHED) -> P
 def _heads(width: int, size: int, *, paired: bool) -> int:
     """Heads of most nearly the wished size; an even number of them where the mirror pairs them."""
     counts = range(2 if paired else 1, width + 1, 2 if paired else 1)
-    return min((n for n in counts if width % n == 0), key=lambda n: abs(width / n - size))
+    whole = (n for n in counts if width % n == 0)
+    return min(whole, key=lambda n: abs(width / n - size), default=1)  # 1: the settings refuse it
 
 
 def parameters(config: PearConfig) -> int:

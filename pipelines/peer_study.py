@@ -48,7 +48,6 @@ from pipelines.train import CHECKPOINT, Data, build_network, train
 from pipelines.training_data import open_source
 
 GRIDS: Final = ("cells", "points")
-_SIDES: Final = ("field", "budget")
 BUDGETS: Final[dict[str, str]] = {"time": "pangu", "steps": "pangu-steps"}
 """What both have the same of, and the name of the peer that was trained so."""
 
@@ -235,7 +234,8 @@ def write(found: Sequence[Row], folder: Path) -> None:
 
 def _draw(found: Sequence[Row], path: Path) -> None:
     """Draw the difference of anomaly correlations by lead: budgets down, fields across."""
-    fields, budgets = ([*dict.fromkeys(getattr(r, name) for r in found)] for name in _SIDES)
+    fields = list(dict.fromkeys(row.field for row in found))
+    budgets = list(dict.fromkeys(row.budget for row in found))
     figure = Figure(figsize=(3.2 * len(fields), 0.4 + 2.8 * len(budgets)), layout="constrained")
     panels = figure.subplots(len(budgets), len(fields), squeeze=False, sharex=True, sharey=True)
     for (down, budget), (across, field) in product(enumerate(budgets), enumerate(fields)):

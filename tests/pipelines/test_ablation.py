@@ -61,6 +61,8 @@ def test_arms_differ_in_one_choice_and_parameters_can_be_matched() -> None:
             other = ablation.config_of(name, 16, width)
             assert ablation.parameters(other) == pytest.approx(wanted, rel=0.1)
             assert other.embed / other.heads[0] == pytest.approx(ablation.ARMS[name].head, rel=0.35)
+    with pytest.raises(InputError, match="must be even"):
+        ablation.config_of("c4h", 16, 33)
     wrong = ablation.config_of("wrong_mirror", 16, 128)
     assert set(wrong.signs("upper")) == {1} != set(base.signs("upper"))
     with pytest.raises(InputError, match="no arm 'c4'"):

@@ -15,7 +15,7 @@ from pear.rollout import PearForecaster
 from pear.variables import PUBLISHED
 from pipelines.climatology import Climatology
 from pipelines.ingest import ingest
-from pipelines.ship import MOST_BYTES
+from pipelines.ship import MOST_BYTES, ship_checkpoint
 from pipelines.sources.simulate.run import read_restart
 from pipelines.states import read_states
 
@@ -60,6 +60,18 @@ def test_training_validation_and_sample_are_disjoint() -> None:
     assert first < last < begun < ended < sample
     assert about["simulated"] is True
     assert Climatology.open(shipped.path("climatology")).nside == 16
+
+
+def test_a_shipped_model_s_commands_name_no_folder_of_the_machine_that_made_it(
+    tmp_path: Path,
+) -> None:
+    held = checkpoint.load(shipped.path("checkpoint"))
+    words = "pear train --store /home/me/sim/a.zarr --initial /home/me/m1/checkpoint --out own"
+    about = {"command": words, "initial": {"command": "pear train --out /home/me/m1"}}
+    checkpoint.save(tmp_path / "m", held.model, held.normaliser, about)
+    kept = checkpoint.load(ship_checkpoint(tmp_path / "m", tmp_path / "ship")).provenance
+    short = "pear train --store a.zarr --initial checkpoint --out own"
+    assert (kept["command"], kept["initial"]["command"]) == (short, "pear train --out m1")
 
 
 def test_the_restart_state_is_one_of_t31() -> None:
