@@ -93,7 +93,8 @@ def choose_device(name: str | None = None, place: int = 0) -> torch.device:
         )
     if not count or (index and int(index) >= count):
         raise InputError(
-            f"there is no device {wanted}: torch sees {count} CUDA devices", field="device",
+            f"there is no device {wanted}: torch sees {count} CUDA devices",
+            field="device",
             hint="use cpu, or install torch with CUDA beside a driver that fits it",
-        )  # fmt: skip
+        )
     return torch.device("cuda", int(index) if index else place % count)

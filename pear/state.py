@@ -84,8 +84,9 @@ class State:
                 where = name if level is None else f"{name} at {level} hPa"
                 raise InputError(
                     f"{context}: {where} has {int(bad[entry].sum())} values that are not finite "
-                    f"at {iso(self.valid_time[entry])}", field=name,
-                )  # fmt: skip
+                    f"at {iso(self.valid_time[entry])}",
+                    field=name,
+                )
         return self
 
     def check_range(self, context: str = "state") -> State:
@@ -103,8 +104,9 @@ class State:
                 bad = least if not low <= least else most
                 raise InputError(
                     f"{context}: {where} reaches {bad:.6g} {BY_NAME[name].units}, outside "
-                    f"[{low:g}, {high:g}]", field=name,
-                )  # fmt: skip
+                    f"[{low:g}, {high:g}]",
+                    field=name,
+                )
         return self
 
     def extremes(self) -> list[tuple[str, int | None, float, float]]:

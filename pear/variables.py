@@ -50,43 +50,98 @@ class Variable:
 
 VARIABLES: Final[tuple[Variable, ...]] = (
     Variable(
-        "mean_sea_level_pressure", "msl", "Mean sea level pressure",
-        "air_pressure_at_mean_sea_level", "Pa", "surface", (85_000.0, 110_000.0),
+        "mean_sea_level_pressure",
+        "msl",
+        "Mean sea level pressure",
+        "air_pressure_at_mean_sea_level",
+        "Pa",
+        "surface",
+        (85_000.0, 110_000.0),
         aliases=("mslp", "prmsl", "psl"),
     ),
     Variable(
-        "10m_u_component_of_wind", "u10", "Eastward wind at 10 m", "eastward_wind", "m s-1",
-        "surface", (-100.0, 100.0), aliases=("10u", "u10m", "uas"),
+        "10m_u_component_of_wind",
+        "u10",
+        "Eastward wind at 10 m",
+        "eastward_wind",
+        "m s-1",
+        "surface",
+        (-100.0, 100.0),
+        aliases=("10u", "u10m", "uas"),
     ),
     Variable(
-        "10m_v_component_of_wind", "v10", "Northward wind at 10 m", "northward_wind", "m s-1",
-        "surface", (-100.0, 100.0), mirror_sign=-1, aliases=("10v", "v10m", "vas"),
+        "10m_v_component_of_wind",
+        "v10",
+        "Northward wind at 10 m",
+        "northward_wind",
+        "m s-1",
+        "surface",
+        (-100.0, 100.0),
+        mirror_sign=-1,
+        aliases=("10v", "v10m", "vas"),
     ),
     Variable(
-        "2m_temperature", "t2m", "Air temperature at 2 m", "air_temperature", "K", "surface",
-        (170.0, 345.0), aliases=("2t", "tas"),
+        "2m_temperature",
+        "t2m",
+        "Air temperature at 2 m",
+        "air_temperature",
+        "K",
+        "surface",
+        (170.0, 345.0),
+        aliases=("2t", "tas"),
     ),
     Variable(
-        "geopotential", "z", "Geopotential", "geopotential", "m2 s-2", "upper",
-        (-10_000.0, 250_000.0), aliases=("phi",),
+        "geopotential",
+        "z",
+        "Geopotential",
+        "geopotential",
+        "m2 s-2",
+        "upper",
+        (-10_000.0, 250_000.0),
+        aliases=("phi",),
     ),
     Variable(
-        "specific_humidity", "q", "Specific humidity", "specific_humidity", "kg kg-1", "upper",
-        (-1e-4, 0.05), aliases=("hus", "spfh"),
+        "specific_humidity",
+        "q",
+        "Specific humidity",
+        "specific_humidity",
+        "kg kg-1",
+        "upper",
+        (-1e-4, 0.05),
+        aliases=("hus", "spfh"),
     ),
     Variable(
-        "temperature", "t", "Air temperature", "air_temperature", "K", "upper", (150.0, 345.0),
+        "temperature",
+        "t",
+        "Air temperature",
+        "air_temperature",
+        "K",
+        "upper",
+        (150.0, 345.0),
         aliases=("ta", "tmp"),
     ),
     Variable(
-        "u_component_of_wind", "u", "Eastward wind", "eastward_wind", "m s-1", "upper",
-        (-200.0, 200.0), aliases=("ua", "ugrd", "uwnd"),
+        "u_component_of_wind",
+        "u",
+        "Eastward wind",
+        "eastward_wind",
+        "m s-1",
+        "upper",
+        (-200.0, 200.0),
+        aliases=("ua", "ugrd", "uwnd"),
     ),
     Variable(
-        "v_component_of_wind", "v", "Northward wind", "northward_wind", "m s-1", "upper",
-        (-200.0, 200.0), mirror_sign=-1, aliases=("va", "vgrd", "vwnd"),
+        "v_component_of_wind",
+        "v",
+        "Northward wind",
+        "northward_wind",
+        "m s-1",
+        "upper",
+        (-200.0, 200.0),
+        mirror_sign=-1,
+        aliases=("va", "vgrd", "vwnd"),
     ),
-)  # fmt: skip
+)
 
 BY_NAME: Final[dict[str, Variable]] = {variable.name: variable for variable in VARIABLES}
 _LOOKUP: Final[dict[str, Variable]] = {
@@ -162,8 +217,9 @@ def parse_field(text: str) -> tuple[Variable, int | None]:
     if found.kind == "surface":
         raise InputError(
             f"{found.name} is a surface variable and has no level {match['level']}",
-            field="variable", hint=f"ask for {found.name}",
-        )  # fmt: skip
+            field="variable",
+            hint=f"ask for {found.name}",
+        )
     return found, int(match["level"])
 
 
@@ -190,9 +246,10 @@ class Layout:
             for name in names:
                 if name not in BY_NAME or BY_NAME[name].kind != kind:
                     raise InputError(
-                        f"{name!r} is no {kind} variable", field="layout",
+                        f"{name!r} is no {kind} variable",
+                        field="layout",
                         hint=did_you_mean(name, [v.name for v in VARIABLES if v.kind == kind]),
-                    )  # fmt: skip
+                    )
         for label, items in (
             ("surface", self.surface),
             ("upper", self.upper),

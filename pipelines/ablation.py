@@ -65,12 +65,13 @@ ARMS: Final[dict[str, Arm]] = {
     "c4h": Arm("the mirror built in", {"symmetry": "c4h"}, {}),
     "wrong_mirror": Arm(
         "control: a mirror that forgets the sign of v",
-        {"symmetry": "c4h", "mirror": "unsigned"}, {},
+        {"symmetry": "c4h", "mirror": "unsigned"},
+        {},
     ),
     "augmented": Arm("C4h by augmentation instead", {}, {"augmentation": "c4h"}),
     "patch4": Arm("patches of 4 cells", {"patch": 4}, {}),
     "head8": Arm("heads of 8 features, as published", {}, {}, head=8),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,7 @@ class Ablation(Study):
         super().__post_init__()
         for name in self.arms:
             if name not in ARMS:
-                raise InputError(
-                    f"no arm {name!r}", field="--arms", hint=did_you_mean(name, ARMS)
-                )  # fmt: skip
+                raise InputError(f"no arm {name!r}", field="--arms", hint=did_you_mean(name, ARMS))
         object.__setattr__(self, "arms", tuple(dict.fromkeys((BASE, *self.arms))))
 
 
@@ -134,13 +133,12 @@ def make_plan(study: Ablation, folder: Path) -> dict[str, Any]:
     _, layout, nside = stored_layout(study.store)
     samples = Samples.of(open_source(study.store, study.period, layout).hold())
     base = parameters(config_of(BASE, nside, study.embed, layout))
-    widths = {
-        ("time", name): study.embed for name in study.arms
-    } | {
-        ("parameters", name):
-            study.embed if name == BASE else matched_width(name, nside, base, layout)
+    widths = {("time", name): study.embed for name in study.arms} | {
+        ("parameters", name): study.embed
+        if name == BASE
+        else matched_width(name, nside, base, layout)
         for name in study.arms
-    }  # fmt: skip
+    }
     configs = {key: config_of(key[1], nside, width, layout) for key, width in widths.items()}
     # Whatever has one width on both axes is one network: its better time counts for both.
     networks = {(name, widths[axis, name]): config for (axis, name), config in configs.items()}
@@ -155,16 +153,17 @@ def make_plan(study: Ablation, folder: Path) -> dict[str, Any]:
     for (axis, name), config in configs.items():
         own = steps_in(study.minutes, seconds[axis, name])
         plan[axis][name] = {
-            "embed": widths[axis, name], "parameters": parameters(config),
+            "embed": widths[axis, name],
+            "parameters": parameters(config),
             "steps": own if axis == "time" else equal,
             "step_seconds": round(seconds[axis, name], 4),
-        }  # fmt: skip
+        }
     return plan
 
 
 def _step_seconds(
     study: Ablation, arm: str, config: PearConfig, samples: Samples, folder: Path
-) -> float:  # fmt: skip
+) -> float:
     network, normaliser = build_network(config, samples, None, study.store)
     settings = study.settings(TIMED_STEPS, 0, **ARMS[arm].training)
     scratch = folder / "timing" / arm
@@ -183,25 +182,31 @@ def plan_of(study: Ablation, folder: Path) -> dict[str, Any]:
     for name in study.arms:
         if name not in plan["time"]:
             raise InputError(
-                f"the study in {folder} was begun without {name}", field="--arms",
+                f"the study in {folder} was begun without {name}",
+                field="--arms",
                 hint="name every arm at the start, or use another folder",
-            )  # fmt: skip
+            )
     return plan
 
 
 def jobs_of(
     study: Ablation, folder: Path, plan: Mapping[str, Any], axes: Sequence[str] = AXES
-) -> list[Job]:  # fmt: skip
+) -> list[Job]:
     """Every training with its verification; all of a seed first: a stopped study can be read."""
     jobs: dict[Path, Job] = {}
     for seed in study.seeds:
         for axis in axes:
             for arm in study.arms:
                 out, row = where(folder, axis, arm, seed), plan[axis][arm]
-                jobs.setdefault(out, Job(
-                    f"{axis} {arm} seed {seed}", out / SUMS,
-                    partial(_one, study, out, arm, seed, row), row["steps"] * row["step_seconds"],
-                ))  # fmt: skip
+                jobs.setdefault(
+                    out,
+                    Job(
+                        f"{axis} {arm} seed {seed}",
+                        out / SUMS,
+                        partial(_one, study, out, arm, seed, row),
+                        row["steps"] * row["step_seconds"],
+                    ),
+                )
     return list(jobs.values())
 
 
@@ -214,11 +219,14 @@ def _one(study: Ablation, out: Path, arm: str, seed: int, row: Mapping[str, Any]
     if not (out / CHECKPOINT / "checkpoint.json").exists():
         _, layout, nside = stored_layout(study.store)
         train(
-            Data(study.store, study.period), out,
+            Data(study.store, study.period),
+            out,
             config_of(arm, nside, int(row["embed"]), layout),
             study.settings(int(row["steps"]), seed, **ARMS[arm].training),
-            resume=(out / "resume.pt").exists(), command="pear bench ablation", storage="float16",
-        )  # fmt: skip
+            resume=(out / "resume.pt").exists(),
+            command="pear bench ablation",
+            storage="float16",
+        )
     save_sums(out / SUMS, _verify(study, out / CHECKPOINT))
     (out / "resume.pt").unlink(missing_ok=True)
 

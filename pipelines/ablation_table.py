@@ -71,10 +71,16 @@ def _draw(found: Sequence[Row], path: Path, field: str = "z500") -> None:
             axis.errorbar(
                 [row.difference for row in shown],
                 [arms.index(row.arm) + offset for row in shown],
-                xerr=[[row.difference - row.low for row in shown],
-                      [row.high - row.difference for row in shown]],
-                fmt="o", markersize=4, capsize=2.5, color=colour, label=f"at equal {equal}",
-            )  # fmt: skip
+                xerr=[
+                    [row.difference - row.low for row in shown],
+                    [row.high - row.difference for row in shown],
+                ],
+                fmt="o",
+                markersize=4,
+                capsize=2.5,
+                color=colour,
+                label=f"at equal {equal}",
+            )
         axis.axvline(0.0, color="k", linewidth=0.6)
         axis.set(title=f"day {day}", xlabel=f"{field} ACC, arm minus base")
         axis.grid(axis="x", alpha=0.3)

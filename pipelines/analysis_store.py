@@ -33,9 +33,14 @@ Fields = npt.NDArray[np.float32]
 
 
 def create_analysis(
-    path: Path, layout: Layout, nside: int, *, attributes: Mapping[str, Any] | None = None,
-    shard_times: int | None = None, coarser: Sequence[int] = (),
-) -> None:  # fmt: skip
+    path: Path,
+    layout: Layout,
+    nside: int,
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    shard_times: int | None = None,
+    coarser: Sequence[int] = (),
+) -> None:
     """Make an analysis store without times at ``path``, which must not exist.
 
     Parameters
@@ -103,10 +108,15 @@ class AnalysisWriter:
     """
 
     def __init__(
-        self, path: Path | str, layout: Layout, nside: int, *,
-        attributes: Mapping[str, Any] | None = None, shard_times: int | None = None,
+        self,
+        path: Path | str,
+        layout: Layout,
+        nside: int,
+        *,
+        attributes: Mapping[str, Any] | None = None,
+        shard_times: int | None = None,
         coarser: Sequence[int] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.path, self.layout, self.nside = Path(path), layout, nside
         self._attributes, self._shard_times, self.coarser = attributes, shard_times, coarser
         self._exit = ExitStack()
@@ -126,9 +136,11 @@ class AnalysisWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         try:
             if kind is None:
                 self.flush()
@@ -150,9 +162,13 @@ class AnalysisWriter:
             self.root = self.path.parent / f".{self.path.name}.new"
             shutil.rmtree(self.root, ignore_errors=True)
             create_analysis(
-                self.root, self.layout, self.nside, attributes=self._attributes,
-                shard_times=self._shard_times, coarser=self.coarser,
-            )  # fmt: skip
+                self.root,
+                self.layout,
+                self.nside,
+                attributes=self._attributes,
+                shard_times=self._shard_times,
+                coarser=self.coarser,
+            )
         self.times, self.complete, self.channels = raw_completeness(self.root)
         self._column = {name: i for i, name in enumerate(self.channels)}
         group = contract.open_group(self.root)
@@ -165,20 +181,24 @@ class AnalysisWriter:
         if kind != "analysis" or nside != self.nside:
             raise InputError(
                 f"{self.path} is a {kind} store at nside {nside}, not an analysis at nside "
-                f"{self.nside}", field="store", hint="write to another store",
-            )  # fmt: skip
+                f"{self.nside}",
+                field="store",
+                hint="write to another store",
+            )
         strange = sorted(set(self.layout.levels) - set(layout.levels))
         if self.layout.upper and strange:
             raise InputError(
                 f"{self.path} has no level {strange[0]} hPa: its levels are "
-                f"{', '.join(map(str, layout.levels))}", field="level",
+                f"{', '.join(map(str, layout.levels))}",
+                field="level",
                 hint="ingest all levels into a new store",
-            )  # fmt: skip
+            )
         if self.layout.upper and not layout.levels:
             raise InputError(
                 f"{self.path} has no pressure levels and cannot take {self.layout.upper[0]}",
-                field="variable", hint="ingest all variables into a new store",
-            )  # fmt: skip
+                field="variable",
+                hint="ingest all variables into a new store",
+            )
         self.stored = layout
 
     def add_variables(self) -> None:
@@ -227,8 +247,9 @@ class AnalysisWriter:
         if surface.shape != wanted or upper.shape != wanted_upper:
             raise InputError(
                 f"fields have shapes {surface.shape} and {upper.shape}, must be {wanted} and "
-                f"{wanted_upper}", field="fields",
-            )  # fmt: skip
+                f"{wanted_upper}",
+                field="fields",
+            )
         for index, time in enumerate(times):
             self._follows([*self._staged, *(w[0] for w in self._waiting)], time)
             if not (np.isfinite(surface[index]).all() and np.isfinite(upper[index]).all()):
@@ -287,8 +308,9 @@ class AnalysisWriter:
         if known and not known[0] < time:
             raise InputError(
                 f"{iso(time)} does not follow {iso(known[0])}, the last time of {self.path}",
-                field="time", hint="a store grows forwards; ingest earlier times into a new store",
-            )  # fmt: skip
+                field="time",
+                hint="a store grows forwards; ingest earlier times into a new store",
+            )
 
     def channel(self, name: str, level: int | None) -> int:
         """Position of a field on the channel axis of the completeness array."""

@@ -96,9 +96,10 @@ def measure_rollout(
     """
     if steps < 1 or not 1 <= rounds <= _MOST_ROUNDS or runs < 2:
         raise InputError(
-            f"{steps} steps, {rounds} rounds and {runs} runs cannot be measured", field="--rounds",
+            f"{steps} steps, {rounds} rounds and {runs} runs cannot be measured",
+            field="--rounds",
             hint=f"at least 1 step, 1 to {_MOST_ROUNDS} rounds, 2 runs",
-        )  # fmt: skip
+        )
     threads = threads or default_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="pear-bench-"))
     try:
@@ -110,11 +111,19 @@ def measure_rollout(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return RolloutReport(
-        nside=nside, steps=steps, threads=threads, parameters=parameters, rounds=rounds,
-        bare_seconds=min(bare), written_seconds=min(written), ratio=_median(written, bare),
-        first_step_seconds=first, one_worker_rate=runs * steps / min(one),
-        two_workers_rate=runs * steps / min(two), speed_up=_median(one, two),
-    )  # fmt: skip
+        nside=nside,
+        steps=steps,
+        threads=threads,
+        parameters=parameters,
+        rounds=rounds,
+        bare_seconds=min(bare),
+        written_seconds=min(written),
+        ratio=_median(written, bare),
+        first_step_seconds=first,
+        one_worker_rate=runs * steps / min(one),
+        two_workers_rate=runs * steps / min(two),
+        speed_up=_median(one, two),
+    )
 
 
 def _median(above: list[float], below: list[float]) -> float:

@@ -133,10 +133,13 @@ def forty_years(report: IngestionReport) -> Sizing:
     fields = 40 * 1461 // 4 * 4 * len(PUBLISHED.channels)
     hours = report.ingesting_cpu / report.fields * fields / 3600
     return Sizing(
-        fields, report.megabytes / report.fields * fields / 1e6,
-        fields * cells_of_nside(report.nside) * 4 * _STORED_SHARE / 1e12, hours,
-        report.megabytes / report.ingesting_cpu, {n: hours / n for n in (1, 8, 64)},
-    )  # fmt: skip
+        fields,
+        report.megabytes / report.fields * fields / 1e6,
+        fields * cells_of_nside(report.nside) * 4 * _STORED_SHARE / 1e12,
+        hours,
+        report.megabytes / report.ingesting_cpu,
+        {n: hours / n for n in (1, 8, 64)},
+    )
 
 
 def waves(grid: LatLonGrid, fields: int) -> Floats:
@@ -152,9 +155,14 @@ def waves(grid: LatLonGrid, fields: int) -> Floats:
 
 
 def measure_regrid(
-    rows: int = 721, columns: int = 1440, fields: int = 65, nside: int = 64,
-    repetitions: int = 3, conservative: bool = True, tick: Tick | None = None,
-) -> RegridReport:  # fmt: skip
+    rows: int = 721,
+    columns: int = 1440,
+    fields: int = 65,
+    nside: int = 64,
+    repetitions: int = 3,
+    conservative: bool = True,
+    tick: Tick | None = None,
+) -> RegridReport:
     """Regrid the same fields by ``xarray.interp`` and by sparse weights.
 
     Parameters
@@ -169,11 +177,15 @@ def measure_regrid(
     grid = global_grid(rows, columns)
     values = waves(grid, fields)
     lat, lon = centres(nside)
-    array = xr.DataArray(values, dims=("field", "latitude", "longitude"),
-                         coords={"latitude": grid.lat, "longitude": grid.lon})  # fmt: skip
+    array = xr.DataArray(
+        values,
+        dims=("field", "latitude", "longitude"),
+        coords={"latitude": grid.lat, "longitude": grid.lon},
+    )
     points = {
-        "latitude": xr.DataArray(lat, dims="cell"), "longitude": xr.DataArray(lon, dims="cell")
-    }  # fmt: skip
+        "latitude": xr.DataArray(lat, dims="cell"),
+        "longitude": xr.DataArray(lon, dims="cell"),
+    }
     bilinear_to_healpix.cache_clear()
     building, weights = _timed(lambda: bilinear_to_healpix(grid, nside))
     best = [np.inf, np.inf]
@@ -189,15 +201,28 @@ def measure_regrid(
     difference = float(np.abs(theirs - ours)[:, inner].max() / values.std())
     exact = _timed(lambda: conservative_to_healpix(grid, nside))[0] if conservative else None
     return RegridReport(
-        rows, columns, fields, nside, best[0], best[1], best[0] / best[1], difference, building,
+        rows,
+        columns,
+        fields,
+        nside,
+        best[0],
+        best[1],
+        best[0] / best[1],
+        difference,
+        building,
         exact,
-    )  # fmt: skip
+    )
 
 
 def measure_ingestion(
-    rows: int = 721, columns: int = 1440, times: int = 8, nside: int = 64, repetitions: int = 3,
-    folder: Path | None = None, tick: Tick | None = None,
-) -> IngestionReport:  # fmt: skip
+    rows: int = 721,
+    columns: int = 1440,
+    times: int = 8,
+    nside: int = 64,
+    repetitions: int = 3,
+    folder: Path | None = None,
+    tick: Tick | None = None,
+) -> IngestionReport:
     """Ingest files as the Climate Data Store gives them, and only read and decode them.
 
     Compressed NetCDF, one chunk a field, temperature and eastward wind on 13 levels; everything
@@ -221,9 +246,19 @@ def measure_ingestion(
         size = sum(file.stat().st_size for file in files) / 1e6
     fields = times * 2 * len(_LEVELS)
     return IngestionReport(
-        rows, columns, times, fields, nside, size, best[0], best[1], best[1] / best[0],
-        cpu[0], cpu[1], cpu[1] / cpu[0],
-    )  # fmt: skip
+        rows,
+        columns,
+        times,
+        fields,
+        nside,
+        size,
+        best[0],
+        best[1],
+        best[1] / best[0],
+        cpu[0],
+        cpu[1],
+        cpu[1] / cpu[0],
+    )
 
 
 def write_sample(path: Path, rows: int, columns: int, time_index: int) -> Path:
@@ -233,10 +268,13 @@ def write_sample(path: Path, rows: int, columns: int, time_index: int) -> Path:
     axes = ("valid_time", "pressure_level", "latitude", "longitude")
     dataset = xr.Dataset(
         {"t": (axes, 250 + wave, {"units": "K"}), "u": (axes, 10 * wave, {"units": "m s**-1"})},
-        {"valid_time": [_T0 + time_index * np.timedelta64(6, "h")],
-         "pressure_level": ("pressure_level", list(_LEVELS), {"units": "hPa"}),
-         "latitude": grid.lat, "longitude": grid.lon},
-    )  # fmt: skip
+        {
+            "valid_time": [_T0 + time_index * np.timedelta64(6, "h")],
+            "pressure_level": ("pressure_level", list(_LEVELS), {"units": "hPa"}),
+            "latitude": grid.lat,
+            "longitude": grid.lon,
+        },
+    )
     encoding = {"zlib": True, "complevel": 1, "chunksizes": (1, 1, rows, columns)}
     dataset.to_netcdf(path, encoding={"t": encoding, "u": encoding})
     return path

@@ -71,9 +71,10 @@ class Cluster:
             except (OSError, ValueError) as error:
                 self.close()
                 raise InputError(
-                    f"no scheduler answers at {scheduler}", field="scheduler",
+                    f"no scheduler answers at {scheduler}",
+                    field="scheduler",
                     hint="start one with `dask scheduler`, or leave the address out",
-                ) from error  # fmt: skip
+                ) from error
 
     @property
     def alive(self) -> bool:

@@ -170,9 +170,10 @@ def check_coarser(coarser: Sequence[int], nside: int) -> None:
     for one in coarser:
         if one < 1 or one & (one - 1) or one >= nside:
             raise InputError(
-                f"nside {one} is no coarser level of nside {nside}", field="--coarser",
+                f"nside {one} is no coarser level of nside {nside}",
+                field="--coarser",
                 hint="give powers of two below it",
-            )  # fmt: skip
+            )
 
 
 def _with_axes(group: Any, layout: Layout, nside: int) -> Any:
@@ -180,9 +181,11 @@ def _with_axes(group: Any, layout: Layout, nside: int) -> Any:
     if layout.upper:
         levels = np.array(stored_levels(layout), dtype=np.int64)
         coordinate(
-            group, "level", levels,
+            group,
+            "level",
+            levels,
             {"standard_name": "air_pressure", "units": "hPa", "positive": "down"},
-        )  # fmt: skip
+        )
     return group
 
 
@@ -268,9 +271,14 @@ def completeness(group: Any, layout: Layout) -> Any:
 
 
 def data_variable(
-    group: Any, name: str, nside: int, shape: tuple[int, ...],
-    chunks: tuple[int, ...], shards: tuple[int, ...], dims: tuple[str, ...],
-) -> Any:  # fmt: skip
+    group: Any,
+    name: str,
+    nside: int,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    shards: tuple[int, ...],
+    dims: tuple[str, ...],
+) -> Any:
     """Make one float32 data variable; what is not written reads as NaN."""
     return group.create_array(
         name,

@@ -55,9 +55,10 @@ class DataFolder:
         folder = cls(Path(root).resolve())
         if not folder.root.is_dir():
             raise InputError(
-                f"no data folder at {root}", field="--data",
+                f"no data folder at {root}",
+                field="--data",
                 hint="make one with `pear demo --once --out DIR` or `pear ingest … --data DIR`",
-            )  # fmt: skip
+            )
         if not (folder.root / "analyses").is_dir():
             raise InputError(f"{root} is no data folder: it has no analyses/", field="--data")
         return cls.create(root)

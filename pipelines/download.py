@@ -42,10 +42,17 @@ def lacking(store: Path, times: Times, levels: Sequence[int]) -> bool:
 
 
 def ingest_from_cds(
-    client: DataStore, store: Path, months: Sequence[tuple[int, int]], hours: Sequence[int],
-    *, settings: Settings, data_format: str = "grib", client_for: ClientFor | None = None,
-    announce: Announce | None = None, watch: Callable[[str], Any] | None = None,
-) -> Iterator[IngestReport]:  # fmt: skip
+    client: DataStore,
+    store: Path,
+    months: Sequence[tuple[int, int]],
+    hours: Sequence[int],
+    *,
+    settings: Settings,
+    data_format: str = "grib",
+    client_for: ClientFor | None = None,
+    announce: Announce | None = None,
+    watch: Callable[[str], Any] | None = None,
+) -> Iterator[IngestReport]:
     """Fetch and ingest what the store lacks of these months, one report for each.
 
     Parameters

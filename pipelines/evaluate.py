@@ -164,11 +164,18 @@ def evaluate_model(
             name = str(chosen.name if chosen else "")
         shared = partial(verify_spread, client, sources, batch=batch)
         evaluation = evaluate(
-            forecaster, truth, usual, model=name, inits=inits, lead_hours=lead_hours,
-            regions=regions, batch=batch, announce=announce,
+            forecaster,
+            truth,
+            usual,
+            model=name,
+            inits=inits,
+            lead_hours=lead_hours,
+            regions=regions,
+            batch=batch,
+            announce=announce,
             ensemble=partial(sources.ensemble, forecaster, truth),
             spread=None if client is None else shared,
-        )  # fmt: skip
+        )
     write(evaluation, data.evaluation(evaluation.id), plots=plots)
     return evaluation
 
@@ -202,8 +209,9 @@ def evaluate(
     if len(times) == 0:
         raise InputError(
             f"analysis {analysis.name} holds no init time with {lead_hours} h of truth after it",
-            field="--lead", hint="choose a shorter lead",
-        )  # fmt: skip
+            field="--lead",
+            hint="choose a shorter lead",
+        )
     leads = forecaster.step * np.arange(1, steps + 1)
     surface = static_fields(forecaster.nside, analysis.path)["land_fraction"]
     plan = Plan.of(

@@ -89,9 +89,17 @@ class Engine:
         self._max_queue, self._adopt = max_queue, adopt
         self._gate = threading.Lock()  # from counting what waits to adding to it
         self._supervisor = Supervisor(
-            str(data.root), self.catalog, url, workers, threads or default_threads(workers),
-            scheduler, batch, adopt, timedelta(seconds=step_limit), device,
-        )  # fmt: skip
+            str(data.root),
+            self.catalog,
+            url,
+            workers,
+            threads or default_threads(workers),
+            scheduler,
+            batch,
+            adopt,
+            timedelta(seconds=step_limit),
+            device,
+        )
 
         self._clockwork = Clockwork(data, self.catalog) if schedules else None
 
@@ -182,9 +190,12 @@ class Engine:
 
     def _submit(self, request: ForecastRequest, priority: int) -> tuple[Run, bool]:
         run, created = self.catalog.submit_run(
-            request.model.id, request.init_time, request.lead_hours, options=request.options,
+            request.model.id,
+            request.init_time,
+            request.lead_hours,
+            options=request.options,
             priority=priority,
-        )  # fmt: skip
+        )
         if run.active:
             self._supervisor.enqueue(run)
         return run, created

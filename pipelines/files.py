@@ -161,9 +161,10 @@ def writer_lock(store: Path) -> Iterator[None]:
     ):
         if not held:
             raise InputError(
-                f"another process is writing to {store} now", field="store",
+                f"another process is writing to {store} now",
+                field="store",
                 hint="wait for it to end, or write to another store",
-            )  # fmt: skip
+            )
         yield
 
 

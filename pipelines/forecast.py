@@ -182,9 +182,10 @@ def _load(folder: str, sha256: str) -> checkpoint.Checkpoint:
     found = checkpoint.load(folder)
     if found.sha256 != sha256:
         raise InputError(
-            f"checkpoint {folder} has sha256 {found.sha256[:12]}…, the catalog says "
-            f"{sha256[:12]}…", field="model", hint="add it anew with `pear models add`",
-        )  # fmt: skip
+            f"checkpoint {folder} has sha256 {found.sha256[:12]}…, the catalog says {sha256[:12]}…",
+            field="model",
+            hint="add it anew with `pear models add`",
+        )
     return found
 
 

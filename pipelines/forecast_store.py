@@ -60,9 +60,15 @@ class ForecastWriter:
     """
 
     def __init__(
-        self, final_path: Path | str, layout: Layout, nside: int, init_time: Any, leads: Any,
-        attrs: Mapping[str, Any] | None = None, coarser: Sequence[int] = (),
-    ) -> None:  # fmt: skip
+        self,
+        final_path: Path | str,
+        layout: Layout,
+        nside: int,
+        init_time: Any,
+        leads: Any,
+        attrs: Mapping[str, Any] | None = None,
+        coarser: Sequence[int] = (),
+    ) -> None:
         contract.check_coarser(coarser, nside)
         self.coarser = tuple(coarser)
         self.final = Path(final_path)
@@ -172,9 +178,10 @@ class ForecastWriter:
             stored = [self._shards.read(index, name) for name in lay.upper]
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"step {index} of {self.final.name} cannot be read back", field="index",
+                f"step {index} of {self.final.name} cannot be read back",
+                field="index",
                 hint="write the step again",
-            ) from error  # fmt: skip
+            ) from error
         order = np.argsort(np.argsort(lay.levels))
         upper = [[rows[k] for k in order] for rows in stored]
         return (
@@ -235,14 +242,16 @@ class ForecastWriter:
         start = np.array([self.init_time]).astype("datetime64[s]").astype(np.int64)
         contract.time_coordinate(group, "forecast", start)
         contract.coordinate(
-            group, "prediction_timedelta", self.leads.astype(np.int64),
+            group,
+            "prediction_timedelta",
+            self.leads.astype(np.int64),
             {
                 "standard_name": "forecast_period",
                 "long_name": "time since the initial time",
                 "units": "seconds",
                 "dtype": "timedelta64[ns]",
             },
-        )  # fmt: skip
+        )
         cells, levels = cells_of_nside(nside), len(lay.levels)
         lead = ("time", "prediction_timedelta")
         for name in lay.surface:

@@ -85,8 +85,9 @@ def ingest(
         slabs, statics = _scan_all(sources, settings, unpacked, report)
         plan = make_plan(slabs, settings.levels, settings.on_error, report)
         _keep_times(plan, settings)
-        settings = replace(settings, attributes=_provenance(report, settings.method)
-                           | settings.attributes)  # fmt: skip
+        settings = replace(
+            settings, attributes=_provenance(report, settings.method) | settings.attributes
+        )
         told = announce or (lambda _: silent)
         try:
             Ingestion(plan, path, settings, report, client_for, told).run()
@@ -178,9 +179,13 @@ def _stop_at_faults(scans: list[Scan]) -> None:
 
 def _source_report(scan: Scan) -> SourceReport:
     out = SourceReport(
-        scan.source, scan.kind, ignored=dict(scan.skipped), notes=list(scan.notes),
-        origin=scan.origin, simulated=scan.simulated,
-    )  # fmt: skip
+        scan.source,
+        scan.kind,
+        ignored=dict(scan.skipped),
+        notes=list(scan.notes),
+        origin=scan.origin,
+        simulated=scan.simulated,
+    )
     out.fields += [one.name for one in scan.statics]
     for slab in scan.slabs:
         out.fields.append(slab.name)
@@ -211,9 +216,10 @@ def _provenance(report: IngestReport, method: str) -> dict[str, Any]:
     if len(simulated) > 1:
         one, other = (next(s.source for s in used if s.simulated is kind) for kind in (True, False))
         raise InputError(
-            f"{one} is simulated and {other} is not", field="source",
+            f"{one} is simulated and {other} is not",
+            field="source",
             hint="ingest them into stores of their own",
-        )  # fmt: skip
+        )
     made_up = simulated == {True}
     revision = git_revision()
     by = f"PEAR {__version__}" + (f" ({revision[:12]})" if revision else "")
@@ -240,6 +246,7 @@ def _keep_times(plan: Plan, settings: Settings) -> None:
     if not keep.any():
         raise InputError(
             f"the sources hold no time in the span asked for; theirs run from "
-            f"{iso(plan.times[0])} to {iso(plan.times[-1])}", field="time",
-        )  # fmt: skip
+            f"{iso(plan.times[0])} to {iso(plan.times[-1])}",
+            field="time",
+        )
     plan.times = plan.times[keep]

@@ -93,9 +93,14 @@ class Ingestion:
     """One run: what the store lacks of the plan, in blocks, each committed when it is whole."""
 
     def __init__(
-        self, plan: Plan, path: Path, settings: Settings, report: IngestReport,
-        client_for: ClientFor | None, announce: Announce,
-    ) -> None:  # fmt: skip
+        self,
+        plan: Plan,
+        path: Path,
+        settings: Settings,
+        report: IngestReport,
+        client_for: ClientFor | None,
+        announce: Announce,
+    ) -> None:
         self.plan, self.path, self.settings, self.report = plan, path, settings, report
         self.client_for, self.announce = client_for, announce
         self.client: Any = None
@@ -104,9 +109,13 @@ class Ingestion:
         """Do what is left to do."""
         settings, plan = self.settings, self.plan
         with AnalysisWriter(
-            self.path, plan.layout, settings.nside, attributes=settings.attributes,
-            shard_times=settings.shard_times, coarser=settings.coarser_or_default,
-        ) as writer:  # fmt: skip
+            self.path,
+            plan.layout,
+            settings.nside,
+            attributes=settings.attributes,
+            shard_times=settings.shard_times,
+            coarser=settings.coarser_or_default,
+        ) as writer:
             self._require_same_world(writer)
             if not self._to_do(writer):
                 self._finish(writer)
@@ -130,8 +139,9 @@ class Ingestion:
                 kinds = ("simulated", "not simulated")
                 raise InputError(
                     f"{self.path} is {kinds[not there]}, the sources are {kinds[there]}",
-                    field="store", hint="ingest into another store",
-                )  # fmt: skip
+                    field="store",
+                    hint="ingest into another store",
+                )
 
     def _to_do(self, writer: AnalysisWriter) -> bool:
         """Compare the plan with the store: the final time axis and the fields to write."""
@@ -169,9 +179,10 @@ class Ingestion:
         )
         if self.settings.on_error == "stop":
             raise InputError(
-                text, field="time",
+                text,
+                field="time",
                 hint="a store grows forwards; ingest everything into a new store",
-            )  # fmt: skip
+            )
         self.report.sources.append(
             SourceReport(self.path.name, status="refused", reason=text, times=int(early.size))
         )
@@ -205,14 +216,21 @@ class Ingestion:
                 wanted_times = block.times[mask.any(axis=1)]
                 supplies = [s.during(wanted_times) for s in self.plan.supplies[name]]
                 yield Job(
-                    writer.root, writer.staging, name,
+                    writer.root,
+                    writer.staging,
+                    name,
                     self.levels if BY_NAME[name].kind == "upper" else (),
-                    self.settings.nside, tuple(writer.coarser), self.settings.method,
-                    block.start, block.times,
-                    block.start >= old, mask, tuple(s for s in supplies if s is not None),
+                    self.settings.nside,
+                    tuple(writer.coarser),
+                    self.settings.method,
+                    block.start,
+                    block.times,
+                    block.start >= old,
+                    mask,
+                    tuple(s for s in supplies if s is not None),
                     self.settings.on_error,
                     read_ahead=self.client is None,  # workers of a cluster have a core each
-                )  # fmt: skip
+                )
 
     def _run(self, todo: Iterable[Job]) -> Iterator[tuple[Done, bool]]:
         """Results in the order of the jobs, and whether the next one is there already.
@@ -252,8 +270,9 @@ class Ingestion:
             first = self.report.refused[0]
             raise InputError(
                 f"nothing to ingest: all fields of the first {block.times.size} times are refused "
-                f"({first.variable} at {first.time}: {first.reason})", field="source",
-            )  # fmt: skip
+                f"({first.variable} at {first.time}: {first.reason})",
+                field="source",
+            )
         writer.commit(flags[old:], flags[:old])
         self.tick(sum(block.fields for block, _ in whole), iso(block.times[-1]))
 

@@ -27,8 +27,12 @@ from pipelines.sources.quantities import RELATIVE_HUMIDITY, check_values
 from pipelines.staging import staged_array
 
 _AHEAD: Final = 2
-_WINDS: Final = ("10m_u_component_of_wind", "10m_v_component_of_wind",
-                 "u_component_of_wind", "v_component_of_wind")  # fmt: skip
+_WINDS: Final = (
+    "10m_u_component_of_wind",
+    "10m_v_component_of_wind",
+    "u_component_of_wind",
+    "v_component_of_wind",
+)
 
 
 @dataclass(frozen=True)
@@ -219,7 +223,8 @@ def _refuse(job: Job, piece: Piece, reason: str) -> Refusal:
     at = "" if level is None else f" at {level} hPa"
     if job.on_error == "stop":
         raise InputError(
-            f"{slab.source}: {slab.name}{at} at {time}: {reason}", field=slab.name,
+            f"{slab.source}: {slab.name}{at} at {time}: {reason}",
+            field=slab.name,
             hint="leave such fields out and marked as missing with --on-error skip",
-        )  # fmt: skip
+        )
     return Refusal(slab.source, job.variable, level, time, reason)

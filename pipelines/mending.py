@@ -77,13 +77,16 @@ def _rebuild_root(path: Path) -> None:
             document = metadata.read(file.parent)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{path}: both the root's metadata and {file} are damaged", field="store",
+                f"{path}: both the root's metadata and {file} are damaged",
+                field="store",
                 hint="ingest into a new store",
-            ) from error  # fmt: skip
+            ) from error
         if document.get("node_type") == "group":
             document["consolidated_metadata"] = {
-                "kind": "inline", "must_understand": False, "metadata": {},
-            }  # fmt: skip
+                "kind": "inline",
+                "must_understand": False,
+                "metadata": {},
+            }
         nodes[file.parent.relative_to(path).as_posix()] = document
     if "cell" not in nodes:
         raise InputError(f"{path} has no grid that could be read", field="store")
@@ -192,10 +195,12 @@ def _good(values: Any, name: str, layout: Layout) -> npt.NDArray[np.bool_]:
     """Whether each row is finite and lies in the range of its variable and level."""
     upper = BY_NAME[name].kind == "upper"
     levels = contract.stored_levels(layout) if upper else (None,)
-    return np.array([
-        bool(np.isfinite(row).all()) and in_range(row, name, level)
-        for row, level in zip(values, levels, strict=True)
-    ])  # fmt: skip
+    return np.array(
+        [
+            bool(np.isfinite(row).all()) and in_range(row, name, level)
+            for row, level in zip(values, levels, strict=True)
+        ]
+    )
 
 
 def _rewrite_shard(path: Path, name: str, array: Any, position: int, layout: Layout) -> None:

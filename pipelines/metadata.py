@@ -88,7 +88,9 @@ def members(root: dict[str, Any]) -> dict[str, Any]:
             prefix = f"{name}/"
             inside = {n.removeprefix(prefix): m for n, m in found.items() if n.startswith(prefix)}
             document["consolidated_metadata"] = {
-                "kind": "inline", "must_understand": False, "metadata": inside,
-            }  # fmt: skip
+                "kind": "inline",
+                "must_understand": False,
+                "metadata": inside,
+            }
         out[name] = document
     return out

@@ -81,9 +81,10 @@ class Options:
         for name, known in (("precision", get_args(Precision)), ("source", get_args(Source))):
             if getattr(self, name) not in known:
                 raise InputError(
-                    f"{name} {getattr(self, name)!r} is unknown", field=name,
+                    f"{name} {getattr(self, name)!r} is unknown",
+                    field=name,
                     hint="known: " + ", ".join(known),
-                )  # fmt: skip
+                )
         if self.variables is not None:
             names = sorted({variable(name).name for name in self.variables})
             self._set("variables", tuple(names))
@@ -119,26 +120,30 @@ class Options:
     def _check_ensemble(self) -> None:
         if self.members is not None and not 2 <= _whole("members", self.members) <= MOST_MEMBERS:
             raise InputError(
-                f"{self.members} members are no ensemble", field="members",
+                f"{self.members} members are no ensemble",
+                field="members",
                 hint=f"ask for 2 to {MOST_MEMBERS}",
-            )  # fmt: skip
+            )
         if self.source == "orbit" and self.members is not None:
             raise InputError(
-                "an orbit has the eight members of the symmetry group", field="members",
+                "an orbit has the eight members of the symmetry group",
+                field="members",
                 hint="leave members out with source=orbit",
-            )  # fmt: skip
+            )
         if self.perturb_steps and self.members is None:
             raise InputError(
-                "only members can be perturbed at every step", field="perturb_steps",
+                "only members can be perturbed at every step",
+                field="perturb_steps",
                 hint="ask for members as well",
-            )  # fmt: skip
+            )
         if any(not 0 < q < 100 for q in self.quantiles):
             raise InputError(f"quantiles {self.quantiles} must lie in 1…99", field="quantiles")
         if (self.quantiles or self.exceedance or self.keep_members) and not self.ensemble:
             raise InputError(
-                "one forecast has no quantiles, no probabilities and no members", field="members",
+                "one forecast has no quantiles, no probabilities and no members",
+                field="members",
                 hint="ask for members as well",
-            )  # fmt: skip
+            )
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:
@@ -212,15 +217,17 @@ class Options:
         for name in self.variables or ():
             if name not in full.names:
                 raise InputError(
-                    f"the model has no {name}", field="variables",
+                    f"the model has no {name}",
+                    field="variables",
                     hint=did_you_mean(name, full.names),
-                )  # fmt: skip
+                )
         for level in self.levels or ():
             if level not in full.levels:
                 raise InputError(
-                    f"the model has no level {level} hPa", field="levels",
+                    f"the model has no level {level} hPa",
+                    field="levels",
                     hint="it has " + ", ".join(map(str, full.levels)),
-                )  # fmt: skip
+                )
         wanted = self.variables or full.names
         upper = tuple(name for name in full.upper if name in wanted)
         levels = tuple(level for level in full.levels if level in (self.levels or full.levels))
@@ -240,9 +247,10 @@ class Options:
         for lead in self.leads:
             if lead % step_hours or not 0 <= lead <= total * step_hours:
                 raise InputError(
-                    f"lead {lead} h is none of the forecast's", field="leads",
+                    f"lead {lead} h is none of the forecast's",
+                    field="leads",
                     hint=f"it goes to {total * step_hours} h in steps of {step_hours} h",
-                )  # fmt: skip
+                )
         return tuple(lead // step_hours for lead in self.leads)
 
     def _set(self, name: str, value: Any) -> None:

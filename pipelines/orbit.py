@@ -65,9 +65,12 @@ def average_group(config: PearConfig) -> tuple[Element, ...]:
 
 
 def measure(
-    models: Sequence[Checkpoint], analysis: Analysis, climatology: Climatology, inits: Times,
+    models: Sequence[Checkpoint],
+    analysis: Analysis,
+    climatology: Climatology,
+    inits: Times,
     days: int,
-) -> Measured:  # fmt: skip
+) -> Measured:
     """Forecast with every member, moved and not, averaged and not.
 
     Raises
@@ -99,8 +102,12 @@ def measure(
             )
             error = (moved - own) / scale
             gram[start : start + BATCH, row] = _products(error)
-            ways = {"single": own, "averaged": averaged, "ensemble": own.mean(axis=0)[None],
-                    "both": averaged.mean(axis=0)[None]}  # fmt: skip
+            ways = {
+                "single": own,
+                "averaged": averaged,
+                "ensemble": own.mean(axis=0)[None],
+                "both": averaged.mean(axis=0)[None],
+            }
             for at, init in enumerate(times):
                 beside = (truth(init + lead)[columns], usual(init + lead)[columns])
                 for way, forecasts in ways.items():
@@ -180,8 +187,13 @@ def exactness(
     )
     return {
         way: orbit_errors(
-            model.model, model.normaliser, (initial.surface, initial.upper), inits, days,
-            DEFAULT_ELEMENTS, group,
+            model.model,
+            model.normaliser,
+            (initial.surface, initial.upper),
+            inits,
+            days,
+            DEFAULT_ELEMENTS,
+            group,
         )
         for way, group in (("single", (IDENTITY,)), ("averaged", C4H))
-    }  # fmt: skip
+    }

@@ -28,9 +28,12 @@ def draw(result: Result, path: Path) -> None:
             ]
             _draw_scores(axis, rows, score, colour)
     error.set(
-        xscale="log", yscale="log", xlabel="members", title="Equivariance error, one day",
+        xscale="log",
+        yscale="log",
+        xlabel="members",
+        title="Equivariance error, one day",
         ylabel="rms, 1 = a day's change",
-    )  # fmt: skip
+    )
     counts = sorted({row.members for row in result.errors})
     error.set_xticks(counts, [str(count) for count in counts])
     error.minorticks_off()

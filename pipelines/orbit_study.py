@@ -87,8 +87,9 @@ def _make_plan(study: Study, folder: Path) -> dict[str, Any]:
         took = min(took, timed(trainer))
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
-        "step_seconds": round(took, 4), "steps": steps_in(study.minutes, took),
-    }  # fmt: skip
+        "step_seconds": round(took, 4),
+        "steps": steps_in(study.minutes, took),
+    }
 
 
 def _config(study: Study) -> PearConfig:
@@ -101,14 +102,15 @@ def trainings(study: Study, folder: Path, plan: Mapping[str, Any]) -> list[Job]:
     seconds = plan["steps"] * plan["step_seconds"]
     return [
         Job(
-            f"train {kind} seed {seed}", path / "checkpoint.json",
+            f"train {kind} seed {seed}",
+            path / "checkpoint.json",
             partial(_train, study, path.parent, study.settings(plan["steps"], seed, **changes)),
             seconds,
         )
         for seed in study.seeds
         for kind, changes in KINDS.items()
         for path in [_member(folder, kind, seed)]
-    ]  # fmt: skip
+    ]
 
 
 def _member(folder: Path, kind: str, seed: int) -> Path:

@@ -123,12 +123,16 @@ class Recorder:
         about = _about(run, model)
         self._writers = [
             ForecastWriter(
-                data.forecast(run.id + output.suffix), output.layout(full, chosen), model.nside,
-                run.init_time, np.array(self._kept) * step, {**about, **output.about()},
+                data.forecast(run.id + output.suffix),
+                output.layout(full, chosen),
+                model.nside,
+                run.init_time,
+                np.array(self._kept) * step,
+                {**about, **output.about()},
                 usual_coarser(model.nside),
             )
             for output in self._outputs
-        ]  # fmt: skip
+        ]
         self.whole = not options.ensemble and chosen == full and len(self._kept) == total + 1
         """Whether every step is kept whole, so that the roll-out can go on from the last one."""
 

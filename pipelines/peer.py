@@ -39,9 +39,13 @@ from pipelines.training_data import static_fields
 
 
 def train_peer(
-    states: LatLonStates, config: PanguConfig, settings: TrainingConfig, out: Path, store: Path,
+    states: LatLonStates,
+    config: PanguConfig,
+    settings: TrainingConfig,
+    out: Path,
+    store: Path,
     tick: Tick | None = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Train by the same loop as PEAR; goes on where it stopped. Returns the folder.
 
     Parameters
@@ -70,9 +74,14 @@ def train_peer(
     trainer = Trainer(network, normaliser, samples, None, settings, out, tick)
     outcome = trainer.run(resume=(out / "resume.pt").exists())
     pangu_checkpoint.save(
-        out, network, normaliser, training=settings.to_dict(), steps=outcome.step,
-        seconds=round(outcome.seconds, 1), train_loss=outcome.train_loss,
-    )  # fmt: skip
+        out,
+        network,
+        normaliser,
+        training=settings.to_dict(),
+        steps=outcome.step,
+        seconds=round(outcome.seconds, 1),
+        train_loss=outcome.train_loss,
+    )
     return out
 
 
@@ -130,9 +139,14 @@ class PeerForecaster:
 
 
 def score_on_cells(
-    peer: PeerForecaster, other: PearForecaster, analysis: Analysis, climatology: Climatology,
-    inits: Any, days: int, tick: Tick | None = None,
-) -> dict[str, ScoreSums]:  # fmt: skip
+    peer: PeerForecaster,
+    other: PearForecaster,
+    analysis: Analysis,
+    climatology: Climatology,
+    inits: Any,
+    days: int,
+    tick: Tick | None = None,
+) -> dict[str, ScoreSums]:
     """Score both on HEALPix, equal weights."""
     leads = np.arange(1, days + 1) * np.timedelta64(86_400, "s")
     plan = Plan.of(other.layout, other.nside, utc(inits), leads, ("global",))
@@ -142,9 +156,13 @@ def score_on_cells(
 
 
 def score_on_points(
-    peer: PeerForecaster, other: PearForecaster, analysis: Analysis, climatology: Climatology,
-    inits: Any, days: int,
-) -> dict[str, ScoreSums]:  # fmt: skip
+    peer: PeerForecaster,
+    other: PearForecaster,
+    analysis: Analysis,
+    climatology: Climatology,
+    inits: Any,
+    days: int,
+) -> dict[str, ScoreSums]:
     """Score both on the peer's grid, weighted by exact areas; PEAR's cells are interpolated."""
     grid, states = peer.states.grid, peer.states
     leads = np.arange(1, days + 1) * np.timedelta64(86_400, "s")

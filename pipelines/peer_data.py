@@ -71,9 +71,13 @@ class LatLonStates:
 
 
 def collect(
-    sources: Sequence[str | Path], folder: Path, rows: int, columns: int, layout: Layout,
+    sources: Sequence[str | Path],
+    folder: Path,
+    rows: int,
+    columns: int,
+    layout: Layout,
     tick: Tick | None = None,
-) -> LatLonStates:  # fmt: skip
+) -> LatLonStates:
     """Bring files to one regular grid, bilinearly; what is there already is opened.
 
     Raises
@@ -88,8 +92,9 @@ def collect(
     if (note["rows"], note["columns"]) != (rows, columns):
         raise InputError(
             f"{folder} holds {note['rows']} x {note['columns']} points, not {rows} x {columns}",
-            field="--out", hint="use another folder",
-        )  # fmt: skip
+            field="--out",
+            hint="use another folder",
+        )
     fields = np.load(folder / _STATES, mmap_mode="r")
     held = Layout.from_dict(note["layout"])
     return LatLonStates(held, utc(note["times"]), global_grid(rows, columns), fields)
@@ -97,7 +102,7 @@ def collect(
 
 def _write(
     sources: Sequence[str | Path], folder: Path, grid: LatLonGrid, layout: Layout, tick: Tick | None
-) -> None:  # fmt: skip
+) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         slabs = [
             slab
@@ -126,16 +131,22 @@ def _write(
         states.flush()
         hidden.replace(folder / _STATES)
     note = {
-        "rows": grid.shape[0], "columns": grid.shape[1], "times": [str(t) for t in times],
+        "rows": grid.shape[0],
+        "columns": grid.shape[1],
+        "times": [str(t) for t in times],
         "layout": {"surface": layout.surface, "upper": layout.upper, "levels": layout.levels},
-    }  # fmt: skip
+    }
     write_atomically(folder / _NOTE, json.dumps(note).encode())
 
 
 def _fill(
-    slab: Slab, states: Array, filled: npt.NDArray[np.bool_], times: Times, grid: LatLonGrid,
+    slab: Slab,
+    states: Array,
+    filled: npt.NDArray[np.bool_],
+    times: Times,
+    grid: LatLonGrid,
     layout: Layout,
-) -> None:  # fmt: skip
+) -> None:
     if slab.quantity.name not in layout.names:
         return
     wind = BY_NAME[slab.quantity.name].standard_name.endswith("ward_wind")

@@ -86,7 +86,7 @@ class PeerStudy(Study):
             if name not in BUDGETS:
                 raise InputError(
                     f"no budget {name!r}", field="--budgets", hint=did_you_mean(name, BUDGETS)
-                )  # fmt: skip
+                )
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,16 @@ class Work:
         base = config_of(BASE, self.nside, study.embed, layout)
         self.pear = replace(base, depths=study.depths)
         self.pangu = PanguConfig.like(
-            self.nside, layout=layout, embed=study.embed, heads=base.heads, depths=study.depths,
-            residual=True, forcings=tuple(FORCINGS), drop_path=0.0, masks=0,
-        )  # fmt: skip
+            self.nside,
+            layout=layout,
+            embed=study.embed,
+            heads=base.heads,
+            depths=study.depths,
+            residual=True,
+            forcings=tuple(FORCINGS),
+            drop_path=0.0,
+            masks=0,
+        )
         folder.mkdir(parents=True, exist_ok=True)
         with waiting(folder / ".latlon.lock"):
             self.states: LatLonStates = collect(
@@ -134,8 +141,9 @@ class Work:
             for name in ("orography", "land_fraction"):  # values do not matter to a clock
                 peer.set_static(**{name: np.zeros(self.states.grid.size)})
             subjects: dict[str, tuple[ForcedNetwork, Normaliser, Samples]] = {
-                "pear": (network, normaliser, cells), "pangu": (peer, measure(points), points),
-            }  # fmt: skip
+                "pear": (network, normaliser, cells),
+                "pangu": (peer, measure(points), points),
+            }
             for name, (one, statistics, samples) in subjects.items():
                 sizes[name] = sum(p.numel() for p in one.parameters())
                 scratch = self.folder / "timing" / name
@@ -146,12 +154,13 @@ class Work:
             "points": [self.pangu.rows, self.pangu.columns],
             **{
                 name: {
-                    "parameters": sizes[name], "step_seconds": round(seconds, 4),
+                    "parameters": sizes[name],
+                    "step_seconds": round(seconds, 4),
                     "steps": steps_in(study.minutes, seconds),
                 }
                 for name, seconds in took.items()
             },
-        }  # fmt: skip
+        }
 
     def trainings(self) -> list[Job]:
         """PEAR, and the peer at every budget, with every seed."""
@@ -202,8 +211,9 @@ class Work:
         analysis, usual = Analysis(study.store, *like), Climatology.open(study.climatology, *like)
         everything = (peer, other, analysis, usual, study.inits(analysis.times), study.days)
         for grid, sums in (
-            ("cells", score_on_cells(*everything)), ("points", score_on_points(*everything)),
-        ):  # fmt: skip
+            ("cells", score_on_cells(*everything)),
+            ("points", score_on_points(*everything)),
+        ):
             save_sums(_sums(out, grid, "pear"), sums["pear"])
             save_sums(_sums(out, grid, name), sums["pangu"])
 

@@ -150,8 +150,9 @@ def _humidity(
         else:
             why = f"{slab.name}: relative humidity without temperature on the same grid"
             if on_error == "stop":
-                raise InputError(f"{slab.source}: {why}", field=slab.name,
-                                 hint="ingest both together")  # fmt: skip
+                raise InputError(
+                    f"{slab.source}: {why}", field=slab.name, hint="ingest both together"
+                )
             _note(report, slab, "notes", why)
     return made
 

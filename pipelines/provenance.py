@@ -39,6 +39,9 @@ def git_revision() -> str | None:
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(  # noqa: S603 - fixed program and arguments
         ["git", "-C", str(root), *arguments],  # noqa: S607 - found on the PATH
-        capture_output=True, text=True, timeout=10, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
     return done.stdout.strip()

@@ -29,8 +29,11 @@ def refresh(data: DataFolder, catalog: Catalog) -> None:
             continue
         whole = int((complete == 1).all(axis=1).sum()) if complete.size else 0
         known = {store.name: store for store in catalog.stores("analysis")}.get(path.stem)
-        attributes = {"variables": list(layout.names), "levels": list(layout.levels),
-                      "complete_times": whole}  # fmt: skip
+        attributes = {
+            "variables": list(layout.names),
+            "levels": list(layout.levels),
+            "complete_times": whole,
+        }
         if known is not None and known.times == len(times) and known.attributes == attributes:
             continue
         catalog.add_store(
@@ -71,11 +74,18 @@ def _enter(catalog: Catalog, folder: Path, path: str, name: str | None = None) -
     facts = _facts(folder)
     config = facts["config"]
     return catalog.add_model(
-        facts["sha256"], path, nside=int(config["nside"]),
-        step_hours=int(config.get("step_hours", 24)), name=name or facts["provenance"].get("name"),
-        attributes={"layout": config["layout"], "config": config,
-                    "provenance": facts["provenance"], **_measured(folder)},
-    )  # fmt: skip
+        facts["sha256"],
+        path,
+        nside=int(config["nside"]),
+        step_hours=int(config.get("step_hours", 24)),
+        name=name or facts["provenance"].get("name"),
+        attributes={
+            "layout": config["layout"],
+            "config": config,
+            "provenance": facts["provenance"],
+            **_measured(folder),
+        },
+    )
 
 
 def _measured(folder: Path) -> dict[str, Any]:

@@ -65,8 +65,9 @@ class ForecastRequest:
         if lead_hours <= 0 or lead_hours % found.step_hours:
             raise InputError(
                 f"lead of {lead_hours} h is no multiple of the model's step of "
-                f"{found.step_hours} h", field="lead_hours",
-            )  # fmt: skip
+                f"{found.step_hours} h",
+                field="lead_hours",
+            )
         if lead_hours // found.step_hours > MOST_STEPS:
             raise InputError(
                 f"lead of {lead_hours} h is longer than {MOST_STEPS} steps", field="lead_hours"
@@ -103,8 +104,9 @@ def _require_alike(model: Model, other: Model) -> None:
         if one != two:
             raise InputError(
                 f"model {other.id} cannot join model {model.id} in one ensemble: its {what} is "
-                f"{two}, not {one}", field="models",
-            )  # fmt: skip
+                f"{two}, not {one}",
+                field="models",
+            )
 
 
 def choose_analysis(
@@ -127,9 +129,10 @@ def choose_analysis(
         data.analysis(analysis)  # refuses what is no name
         if analysis not in known:
             raise InputError(
-                f"no analysis {analysis!r} in {data.root}", field="analysis",
+                f"no analysis {analysis!r} in {data.root}",
+                field="analysis",
                 hint=did_you_mean(analysis, known) if known else "make one with `pear ingest`",
-            )  # fmt: skip
+            )
         known = {analysis: known[analysis]}
     if not known:
         raise InputError(
@@ -155,9 +158,7 @@ def _require(path: Path, name: str, model: Model, time: np.datetime64 | None) ->
     layout = layout_of(model)
     if kind != "analysis":
         raise InputError(f"{name} holds no analyses but a {kind}", field="analysis")
-    for what, want, have in (
-        ("", layout.names, held.names), (" hPa", layout.levels, held.levels)
-    ):  # fmt: skip
+    for what, want, have in (("", layout.names, held.names), (" hPa", layout.levels, held.levels)):
         missing = [f"{item}{what}" for item in want if item not in have]
         if missing:
             raise InputError(
@@ -167,8 +168,9 @@ def _require(path: Path, name: str, model: Model, time: np.datetime64 | None) ->
     if nside < model.nside:
         raise InputError(
             f"analysis {name} has nside {nside}, coarser than the {model.nside} of model "
-            f"{model.id}", field="analysis",
-        )  # fmt: skip
+            f"{model.id}",
+            field="analysis",
+        )
     if time is not None:
         _require_state(path, name, layout, time)
 
@@ -189,5 +191,6 @@ def _require_state(path: Path, name: str, layout: Layout, time: np.datetime64) -
         first = ", ".join(channels[hole] for hole in holes[:3])
         raise InputError(
             f"analysis {name} is incomplete at {iso(time)}: {holes.size} of {wanted.sum()} fields "
-            f"missing ({first}{' …' if holes.size > 3 else ''})", field="init_time",
-        )  # fmt: skip
+            f"missing ({first}{' …' if holes.size > 3 else ''})",
+            field="init_time",
+        )

@@ -65,6 +65,7 @@ def last_whole(writer: ForecastWriter, layout: Layout) -> tuple[int, list[State]
         except InputError:
             continue
         valid = writer.init_time + writer.leads[step]
-        return step, [State(torch.from_numpy(surface)[None], torch.from_numpy(upper)[None], valid,
-                            layout)]  # fmt: skip
+        return step, [
+            State(torch.from_numpy(surface)[None], torch.from_numpy(upper)[None], valid, layout)
+        ]
     return None

@@ -132,9 +132,11 @@ class Rolling:
             for names in (forecaster.layout.surface, forecaster.layout.upper)
         )
         return Noise(
-            surface * scale.surface_step_std.cpu(), upper[:, None] * scale.upper_step_std.cpu(),
-            options.length_km, options.seed,
-        )  # fmt: skip
+            surface * scale.surface_step_std.cpu(),
+            upper[:, None] * scale.upper_step_std.cpu(),
+            options.length_km,
+            options.seed,
+        )
 
     def _keep(self) -> None:
         """Begin to write the step; :meth:`_settle` sees it done."""

@@ -62,9 +62,10 @@ def ship_sample(
     found = sum(part.sizes["valid_time"] for part in parts)
     if found != days:
         raise InputError(
-            f"{simulated} holds {found} of the {days} days from {start}", field="--simulated",
+            f"{simulated} holds {found} of the {days} days from {start}",
+            field="--simulated",
             hint="simulate the missing days first",
-        )  # fmt: skip
+        )
     whole = xr.concat(parts, "valid_time")
     fields = {name: whole[name].values[..., ::-1, :].astype(np.float32) for name in _NAMES}
     folder = out / "sample"
@@ -73,9 +74,14 @@ def ship_sample(
     for old in folder.glob("*.nc"):
         old.unlink()
     files.write(
-        target, utc(whole["valid_time"].values), whole["latitude"].values[::-1],
-        whole["longitude"].values, fields, attributes, files.COARSE,
-    )  # fmt: skip
+        target,
+        utc(whole["valid_time"].values),
+        whole["latitude"].values[::-1],
+        whole["longitude"].values,
+        fields,
+        attributes,
+        files.COARSE,
+    )
     return target
 
 

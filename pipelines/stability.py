@@ -50,9 +50,13 @@ class Row:
 
 
 def measure(
-    forecaster: Forecaster, analysis: Analysis, inits: Times, days: int = 30, every: int = 5,
+    forecaster: Forecaster,
+    analysis: Analysis,
+    inits: Times,
+    days: int = 30,
+    every: int = 5,
     tick: Tick | None = None,
-) -> list[Row]:  # fmt: skip
+) -> list[Row]:
     """Roll out from every init time and compare with the analyses of the same days.
 
     Parameters
@@ -105,11 +109,13 @@ def measure(
 def _row(channel: Channel, day: int, sums: Any) -> Row:
     (spread, true_spread), (power, true_power) = sums
     ratios = {
-        name: float(power[low : None if high is None else high + 1].sum()
-                    / true_power[low : None if high is None else high + 1].sum())
+        name: float(
+            power[low : None if high is None else high + 1].sum()
+            / true_power[low : None if high is None else high + 1].sum()
+        )
         for name, (low, high) in BANDS.items()
         if low < len(power)
-    }  # fmt: skip
+    }
     return Row(label_of(channel), day, spread / true_spread, ratios)
 
 

@@ -67,9 +67,12 @@ def _link(source: Path, target: Path) -> None:
 
 
 def show(
-    root: Path, staging: Path, parts: Iterable[tuple[str, int, int]], length: int,
+    root: Path,
+    staging: Path,
+    parts: Iterable[tuple[str, int, int]],
+    length: int,
     added: Sequence[str] = (),
-) -> None:  # fmt: skip
+) -> None:
     """Commit: chunks to disk and into place, then the one rename that tells the length, to disk.
 
     Parameters

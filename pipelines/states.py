@@ -64,18 +64,20 @@ def states_of(
     """Take states out of an open analysis dataset; as :func:`read_state`."""
     if "prediction_timedelta" in dataset.dims:
         raise InputError(
-            f"{name} holds forecasts, not analyses", field="store",
+            f"{name} holds forecasts, not analyses",
+            field="store",
             hint="name an analysis store as the source of initial states",
-        )  # fmt: skip
+        )
     index = _positions(dataset, times, name)
     _require_fields(dataset, layout, name)
     source = nside_from_cells(dataset.sizes["cell"])
     target = source if nside is None else nside
     if target > source:
         raise InputError(
-            f"{name} is at nside {source}, coarser than the nside {target} wanted", field="nside",
+            f"{name} is at nside {source}, coarser than the nside {target} wanted",
+            field="nside",
             hint="ingest the data at the finer nside",
-        )  # fmt: skip
+        )
     surface = [_read(dataset[v].isel(time=index), target) for v in layout.surface]
     levels = list(layout.levels)
     upper = [_read(dataset[v].isel(time=index), target, levels) for v in layout.upper]
@@ -107,10 +109,11 @@ def _positions(dataset: xr.Dataset, times: Times, name: str) -> list[int]:
         if position == axis.size or axis[position] != time:
             nearest = axis[int(np.abs(axis - time).argmin())]
             raise InputError(
-                f"{name} has no state at {iso(time)}", field="time",
+                f"{name} has no state at {iso(time)}",
+                field="time",
                 hint=f"it holds {axis.size} times from {iso(axis[0])} to {iso(axis[-1])}; "
                 f"the nearest is {iso(nearest)}",
-            )  # fmt: skip
+            )
     return [int(position) for position in found]
 
 
@@ -119,14 +122,16 @@ def _require_fields(dataset: xr.Dataset, layout: Layout, name: str) -> None:
     missing = [v for v in layout.names if v not in present]
     if missing:
         raise InputError(
-            f"{name} lacks {', '.join(missing)}", field="variable",
+            f"{name} lacks {', '.join(missing)}",
+            field="variable",
             hint=f"it holds {', '.join(present)}" if present else did_you_mean("", present),
-        )  # fmt: skip
+        )
     if layout.upper:
         levels = [int(level) for level in dataset["level"].values]
         absent = [level for level in layout.levels if level not in levels]
         if absent:
             raise InputError(
-                f"{name} lacks the levels {', '.join(map(str, absent))} hPa", field="level",
+                f"{name} lacks the levels {', '.join(map(str, absent))} hPa",
+                field="level",
                 hint=f"it holds {', '.join(map(str, levels))}",
-            )  # fmt: skip
+            )

@@ -28,9 +28,7 @@ _ATTRIBUTES: Final = {
 }
 
 
-def keep(
-    store: Path, found: Sequence[Static], nside: int, method: str = "bilinear"
-) -> list[str]:  # fmt: skip
+def keep(store: Path, found: Sequence[Static], nside: int, method: str = "bilinear") -> list[str]:
     """Write the first of each static field into a store that lacks it.
 
     Returns

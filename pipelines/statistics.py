@@ -150,9 +150,13 @@ def _task(*arguments: Any) -> tuple[Moments, Moments]:
 
 
 def reduce_block(
-    path: Path, name: str, times: Times, present: npt.NDArray[np.bool_],
-    block: npt.NDArray[np.int64], first: int,
-) -> tuple[Moments, Moments]:  # fmt: skip
+    path: Path,
+    name: str,
+    times: Times,
+    present: npt.NDArray[np.bool_],
+    block: npt.NDArray[np.int64],
+    first: int,
+) -> tuple[Moments, Moments]:
     """Moments of the values, and of the changes over one day that end in this block of times.
 
     Memory: the fields of one day. ``first`` is the first position of the period: changes reach
@@ -169,8 +173,10 @@ def reduce_block(
             if not np.isfinite(field[present[position]]).all():
                 raise InputError(
                     f"{path}: {name} at {iso(times[position])} is marked complete and is not "
-                    "finite", field=name, hint="run `pear doctor` on the store",
-                )  # fmt: skip
+                    "finite",
+                    field=name,
+                    hint="run `pear doctor` on the store",
+                )
             recent[position] = field
         return recent[position]
 
@@ -211,11 +217,16 @@ def _array(name: str, parts: list[tuple[Moments, Moments]], levels: int) -> xr.D
     changes = _merge((c for _, c in parts), size)
     gone = values.count == 0
     still = changes.count == 0
-    table = np.stack([
-        np.where(gone, np.nan, values.mean), values.std,
-        np.where(still, np.nan, changes.mean), changes.std,
-        np.where(gone, np.nan, values.least), np.where(gone, np.nan, values.most),
-    ])  # fmt: skip
+    table = np.stack(
+        [
+            np.where(gone, np.nan, values.mean),
+            values.std,
+            np.where(still, np.nan, changes.mean),
+            changes.std,
+            np.where(gone, np.nan, values.least),
+            np.where(gone, np.nan, values.most),
+        ]
+    )
     attributes = {"units": row.units, "long_name": row.long_name}
     if row.kind == "surface":
         return xr.DataArray(table[:, 0], dims=("statistic",), attrs=attributes)

@@ -107,8 +107,9 @@ def _check(dataset: xr.Dataset, kind: str, nside: int, path: Path) -> None:
     if dataset.sizes.get("cell") != cells_of_nside(nside):
         raise InputError(
             f"{path} has {dataset.sizes.get('cell')} cells, nside {nside} has "
-            f"{cells_of_nside(nside)}", field="store",
-        )  # fmt: skip
+            f"{cells_of_nside(nside)}",
+            field="store",
+        )
     times = dataset["time"].values
     if times.size > 1 and not (np.diff(times) > np.timedelta64(0, "s")).all():
         raise InputError(f"{path}: its times do not increase", field="store")
@@ -148,8 +149,11 @@ def describe(path: Path | str) -> dict[str, Any]:
         "path": str(path),
         "kind": kind,
         "grid": {
-            "name": "HEALPix", "nside": nside, "refinement_level": contract.refinement(nside),
-            "order": "nested", "cells": cells_of_nside(nside),
+            "name": "HEALPix",
+            "nside": nside,
+            "refinement_level": contract.refinement(nside),
+            "order": "nested",
+            "cells": cells_of_nside(nside),
             "coarser": list(contract.coarser_levels(group)),
         },
         "times": describe_times(dataset["time"].values),
@@ -158,7 +162,7 @@ def describe(path: Path | str) -> dict[str, Any]:
         "bytes": sum(file.stat().st_size for file in files),
         "files": len(files),
         "attributes": {k: v for k, v in dataset.attrs.items() if k not in _NOT_TOLD},
-    }  # fmt: skip
+    }
     if kind == "forecast":
         leads = dataset["prediction_timedelta"].values / np.timedelta64(1, "h")
         found["lead_hours"] = [float(lead) for lead in leads]
@@ -207,8 +211,6 @@ def _completeness(path: Path) -> dict[str, Any]:
     return {
         "complete": holes.size == 0,
         "fraction": float(flags.mean()) if flags.size else 1.0,
-        "missing": [
-            {"time": iso(times[t]), "field": names[c]} for t, c in holes[:_MOST_NAMED]
-        ],
+        "missing": [{"time": iso(times[t]), "field": names[c]} for t, c in holes[:_MOST_NAMED]],
         "missing_count": len(holes),
-    }  # fmt: skip
+    }

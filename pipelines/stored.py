@@ -48,9 +48,10 @@ def stored_layout(path: Path) -> tuple[str, Layout, int]:
         present = _levels(group) if "level" in names else []
     except (KeyError, OSError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path} is no store of PEAR's", field="store",
+            f"{path} is no store of PEAR's",
+            field="store",
             hint="make one with `pear ingest`; `pear inspect` says what a store holds",
-        ) from error  # fmt: skip
+        ) from error
     order = [level for level in LEVELS if level in present]
     order += sorted((level for level in present if level not in LEVELS), reverse=True)
     base = Layout()

@@ -136,7 +136,7 @@ class Job:
 
 def share(
     jobs: Sequence[Job], folder: Path, tick: Tick | None = None, wait: float = WAIT_SECONDS
-) -> None:  # fmt: skip
+) -> None:
     """Do what is not done, beside any other processes that do the same; returns when all is.
 
     A job that another process has is left to it, and taken over if that process dies.

@@ -19,18 +19,24 @@ from pipelines.files import write_atomically
 
 SCORES: Final = ("acc", "rmse")
 FIELDS: Final[tuple[Channel, ...]] = (
-    ("geopotential", 500), ("temperature", 850), ("mean_sea_level_pressure", None),
-    ("2m_temperature", None), ("10m_u_component_of_wind", None),
-)  # fmt: skip
+    ("geopotential", 500),
+    ("temperature", 850),
+    ("mean_sea_level_pressure", None),
+    ("2m_temperature", None),
+    ("10m_u_component_of_wind", None),
+)
 
 
 def save_sums(path: Path, sums: ScoreSums) -> None:
     """Keep a table of sums over the globe, float64."""
     stream = io.BytesIO()
     np.savez_compressed(
-        stream, values=sums.values, inits=sums.inits, leads=sums.leads,
+        stream,
+        values=sums.values,
+        inits=sums.inits,
+        leads=sums.leads,
         channels=np.array(json.dumps(sums.channels)),
-    )  # fmt: skip
+    )
     write_atomically(path, stream.getbuffer())
 
 
@@ -38,9 +44,7 @@ def load_sums(path: Path) -> ScoreSums:
     """Read what :func:`save_sums` kept."""
     with np.load(path) as data:
         channels = tuple((str(n), level) for n, level in json.loads(str(data["channels"])))
-        return ScoreSums(
-            data["inits"], data["leads"], channels, ("global",), data["values"]
-        )  # fmt: skip
+        return ScoreSums(data["inits"], data["leads"], channels, ("global",), data["values"])
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Gap:
 
 def gaps(
     tables: Sequence[ScoreSums], reference: Sequence[ScoreSums], days: Sequence[int] | None = None
-) -> list[Gap]:  # fmt: skip
+) -> list[Gap]:
     """Compare two networks, trained with the same seeds, in :data:`SCORES` and :data:`FIELDS`.
 
     Parameters
@@ -95,11 +99,20 @@ def gaps(
             for day in days or range(1, last + 1):
                 if day <= last:
                     at = (day - 1, column, 0)
-                    out.append(Gap(
-                        label_of(channel), day, score, float(value[at]), float(other[at]),
-                        float(difference[at]), float(interval.low[at]), float(interval.high[at]),
-                        len(one), int(one[0].inits.size),
-                    ))  # fmt: skip
+                    out.append(
+                        Gap(
+                            label_of(channel),
+                            day,
+                            score,
+                            float(value[at]),
+                            float(other[at]),
+                            float(difference[at]),
+                            float(interval.low[at]),
+                            float(interval.high[at]),
+                            len(one),
+                            int(one[0].inits.size),
+                        )
+                    )
     return out
 
 

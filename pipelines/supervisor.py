@@ -121,9 +121,15 @@ class Supervisor:
             if self._cluster is None or (known is not None and known.status == "pending"):
                 return
             future = self._cluster.client.submit(
-                call, _FIRE, self._root, schedule, self._url, pure=False,
-                key=f"fire-{schedule}-{next(self._keys)}", priority=INTERACTIVE + 1,
-            )  # fmt: skip
+                call,
+                _FIRE,
+                self._root,
+                schedule,
+                self._url,
+                pure=False,
+                key=f"fire-{schedule}-{next(self._keys)}",
+                priority=INTERACTIVE + 1,
+            )
             self._fires[schedule] = future
         future.add_done_callback(self._end_of_fire)  # type: ignore[no-untyped-call]
 
@@ -244,10 +250,15 @@ class Supervisor:
         evaluation = isinstance(group[0], Evaluation)
         ids = [job.id for job in group]
         future = self._cluster.client.submit(
-            call, _TASKS["evaluation" if evaluation else "run"], self._root,
-            ids[0] if evaluation else ids, self._url, pure=False,
-            key=f"{ids[0]}-{next(self._keys)}", priority=group[0].priority,
-        )  # fmt: skip
+            call,
+            _TASKS["evaluation" if evaluation else "run"],
+            self._root,
+            ids[0] if evaluation else ids,
+            self._url,
+            pure=False,
+            key=f"{ids[0]}-{next(self._keys)}",
+            priority=group[0].priority,
+        )
         self._futures |= dict.fromkeys(ids, future)
         future.add_done_callback(  # type: ignore[no-untyped-call]
             lambda _: self.wake()

@@ -52,8 +52,9 @@ def _evaluate(work: Work) -> None:
     truth = Analysis(work.data.analysis(name), forecaster.layout, forecaster.nside)
     usual = Climatology.open(
         climatology_path(work.data, request.get("climatology"), name),
-        forecaster.layout, forecaster.nside,
-    )  # fmt: skip
+        forecaster.layout,
+        forecaster.nside,
+    )
     given = request.get("init_times")
     steps = np.timedelta64(lead_hours, "h").astype("timedelta64[s]")
     inits = truth.inits(steps, forecaster.step) if given is None else utc(given)
@@ -66,7 +67,12 @@ def _evaluate(work: Work) -> None:
 
     work.progress(0, len(inits))
     found = evaluate(
-        forecaster, truth, usual, model=job.model, inits=inits, lead_hours=lead_hours,
+        forecaster,
+        truth,
+        usual,
+        model=job.model,
+        inits=inits,
+        lead_hours=lead_hours,
         announce=lambda total: tick,
-    )  # fmt: skip
+    )
     write(replace(found, id=job.id), work.data.evaluation(job.id))

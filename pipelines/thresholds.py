@@ -73,9 +73,10 @@ class Threshold:
         """
         if (self.variable, self.level or None) not in full.channels:
             raise InputError(
-                f"the model does not forecast {self.text.partition('>')[0]}", field="exceedance",
+                f"the model does not forecast {self.text.partition('>')[0]}",
+                field="exceedance",
                 hint="levels: " + ", ".join(map(str, full.levels)),
-            )  # fmt: skip
+            )
         if self.level:
             return Layout((), (self.variable,), (self.level,))
         return Layout((self.variable,), (), ())

@@ -51,9 +51,10 @@ class Data:
             (a, b), (c, d) = self.period, self.validation
             if a <= d and c <= b:
                 raise InputError(
-                    f"training {a}..{b} and validation {c}..{d} overlap", field="--validation",
+                    f"training {a}..{b} and validation {c}..{d} overlap",
+                    field="--validation",
                     hint="a model must not be selected on what it was trained on",
-                )  # fmt: skip
+                )
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,14 @@ def train(
     ------
     InputError
         If data, settings and folder do not fit together.
-    """  # fmt: skip
+    """
     out = Path(out)
     if not resume and (out / "resume.pt").exists():
         raise InputError(
-            f"{out} holds a training already", field="--out",
+            f"{out} holds a training already",
+            field="--out",
             hint="add --resume to go on with it, or name another folder",
-        )  # fmt: skip
+        )
     torch.manual_seed(settings.seed)
     training, validation = _samples(data, model, settings.rollout)
     network, normaliser = build_network(model, training, initial, data.store)
@@ -141,8 +143,9 @@ def _samples(data: Data, model: PearConfig, rollout: int) -> tuple[Samples, Samp
         if inside.any():
             raise InputError(
                 "the training period must be named when a validation period is",
-                field="--period", hint="write --period 2000-01-01..2004-12-31",
-            )  # fmt: skip
+                field="--period",
+                hint="write --period 2000-01-01..2004-12-31",
+            )
     return (
         Samples.of(train_source, rollout),
         None if validation_source is None else Samples.of(validation_source, rollout),
@@ -163,9 +166,10 @@ def build_network(
         begun = checkpoint.load(initial)
         if begun.config != config:
             raise InputError(
-                f"{initial} has other model settings than asked for", field="--initial",
+                f"{initial} has other model settings than asked for",
+                field="--initial",
                 hint="leave --config out to keep the checkpoint's",
-            )  # fmt: skip
+            )
         return begun.model.train(), begun.normaliser
     normaliser = measure(training)
     if config.symmetry == "c4h":
@@ -180,9 +184,13 @@ def build_network(
 
 
 def _provenance(
-    data: Data, training: Samples, settings: TrainingConfig, outcome: Outcome, command: str,
+    data: Data,
+    training: Samples,
+    settings: TrainingConfig,
+    outcome: Outcome,
+    command: str,
     initial: Path | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     times = training.source.times
     attributes = open_source(data.store, layout=training.source.layout).attributes
     return {
@@ -197,15 +205,17 @@ def _provenance(
         },
         "training": settings.to_dict(),
         "outcome": {
-            "steps": outcome.step, "train_loss": outcome.train_loss,
-            "validation_loss": outcome.validation_loss, "seconds": round(outcome.seconds, 1),
+            "steps": outcome.step,
+            "train_loss": outcome.train_loss,
+            "validation_loss": outcome.validation_loss,
+            "seconds": round(outcome.seconds, 1),
             "stopped": outcome.stopped,
         },
         "initial": None if initial is None else checkpoint.load(initial).provenance,
         "command": command,
         "git_revision": provenance.git_revision(),
         "versions": provenance.versions(),
-    }  # fmt: skip
+    }
 
 
 def read_settings(text: str | None) -> tuple[PearConfig | None, dict[str, Any]]:
@@ -227,9 +237,10 @@ def read_settings(text: str | None) -> tuple[PearConfig | None, dict[str, Any]]:
     path = Path(text)
     if not path.is_file():
         raise InputError(
-            f"--config {text!r} is no file", field="--config",
+            f"--config {text!r} is no file",
+            field="--config",
             hint="use small, base, published, or a JSON file",
-        )  # fmt: skip
+        )
     try:
         document = json.loads(path.read_text())
     except ValueError as error:

@@ -24,8 +24,9 @@ def plot_losses(folder: Path) -> Path:
     for event, style in (("step", {"lw": 0.8}), ("validation", {"marker": "o", "ms": 3})):
         points = [(e["step"], e["loss"]) for e in entries if e["event"] == event]
         if points:
-            axes.plot(*zip(*points, strict=True), label={"step": "training"}.get(event, event),
-                      **style)  # fmt: skip
+            axes.plot(
+                *zip(*points, strict=True), label={"step": "training"}.get(event, event), **style
+            )
     axes.set(xlabel="optimiser step", ylabel="loss", yscale="log")
     axes.grid(visible=True, alpha=0.3)
     axes.legend()

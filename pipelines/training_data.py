@@ -98,9 +98,10 @@ class StoreSource:
             lost = np.flatnonzero(~np.isfinite(fields).reshape(fields.shape[0], -1).all(axis=1))[0]
             raise InputError(
                 f"{self._name}: {array.name} has missing values at "
-                f"{iso(array['time'].values[lost])}", field="store",
+                f"{iso(array['time'].values[lost])}",
+                field="store",
                 hint="train on a period without gaps; `pear inspect` shows what is complete",
-            )  # fmt: skip
+            )
         return np.asarray(fields, dtype=np.float32)
 
 
@@ -127,7 +128,7 @@ def open_source(
     ------
     InputError
         If the store is no analysis, is coarser than asked for, or lacks a channel or the period.
-    """  # fmt: skip
+    """
     dataset = open_store(store)
     if "prediction_timedelta" in dataset.dims:
         raise InputError(f"{store} holds forecasts, not analyses", field="store")
@@ -148,9 +149,7 @@ def open_source(
     return StoreSource(layout, nside or held, utc(dataset["time"].values), dataset, str(store))
 
 
-def static_fields(
-    nside: int, store: Path | None = None
-) -> dict[str, npt.NDArray[np.float64]]:  # fmt: skip
+def static_fields(nside: int, store: Path | None = None) -> dict[str, npt.NDArray[np.float64]]:
     """What the atmosphere stands on, for a model's static forcing.
 
     Parameters

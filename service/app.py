@@ -77,10 +77,15 @@ def create_app(
                 own_catalog.close()
 
     app = FastAPI(
-        title="PEAR", version=__version__, description=DESCRIPTION, lifespan=lifespan,
-        redirect_slashes=False, docs_url=None, redoc_url=None,
+        title="PEAR",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
         generate_unique_id_function=_operation_id,
-    )  # fmt: skip
+    )
     errors.install(app)
     for router in ROUTERS:
         app.include_router(
@@ -99,11 +104,14 @@ def create_app(
     # The outermost is added last.
     app.add_middleware(FastLane, cache=app.state.kept, guard=guard)
     app.add_middleware(
-        Envelope, metrics=metrics, max_body=settings.max_body_bytes,
-        max_query=settings.max_query_bytes, hosts=settings.hosts,
+        Envelope,
+        metrics=metrics,
+        max_body=settings.max_body_bytes,
+        max_query=settings.max_query_bytes,
+        hosts=settings.hosts,
         cors_origins=settings.cors_origins,
         max_at_once=settings.max_at_once,
-    )  # fmt: skip
+    )
     return app
 
 
@@ -113,10 +121,15 @@ def _operation_id(route: APIRoute) -> str:
 
 def _start_engine(settings: Settings, folder: DataFolder) -> WorkEngine:
     return Engine(
-        folder, catalog_url=settings.catalog, workers=settings.workers,
-        scheduler=settings.scheduler, max_queue=settings.queue_limit,
-        schedules=settings.schedules, device=settings.device, batch=settings.batch,
-    ).start()  # fmt: skip
+        folder,
+        catalog_url=settings.catalog,
+        workers=settings.workers,
+        scheduler=settings.scheduler,
+        max_queue=settings.queue_limit,
+        schedules=settings.schedules,
+        device=settings.device,
+        batch=settings.batch,
+    ).start()
 
 
 def _services(

@@ -139,9 +139,12 @@ def _start_rollout(base: str) -> bool:
     """Ask for a long forecast that is not there yet; False if none can be started here."""
     for each in _json(f"{base}/v1/initial-conditions?complete=true&limit=20")["items"]:
         body = {
-            "init_time": each["init_time"], "lead_hours": 360, "analysis": each["analysis"],
-            "members": 8, "seed": int(time.time()) % 2**31,
-        }  # fmt: skip
+            "init_time": each["init_time"],
+            "lead_hours": 360,
+            "analysis": each["analysis"],
+            "members": 8,
+            "seed": int(time.time()) % 2**31,
+        }
         answer = _call("POST", f"{base}/v1/forecasts", json.dumps(body).encode())
         if answer.status not in (200, 202):
             continue

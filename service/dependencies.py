@@ -104,9 +104,11 @@ class Services:
         """
         if self._requests.setdefault(key, body) != body:
             raise ProblemError(
-                422, "this key was used with another body", field="Idempotency-Key",
+                422,
+                "this key was used with another body",
+                field="Idempotency-Key",
                 hint="use a new key for a new request",
-            )  # fmt: skip
+            )
         while len(self._requests) > _REMEMBERED:
             self._requests.popitem(last=False)
 
@@ -186,19 +188,23 @@ def finished_store(found: ServicesDep, run: RunDep, statistic: Statistic = None)
     if run.status != "succeeded":
         busy = run.status in ("queued", "running")
         raise ProblemError(
-            409, f"run {run.id} is {run.status} and has no result", field="run_id",
+            409,
+            f"run {run.id} is {run.status} and has no result",
+            field="run_id",
             hint="watch its events" if busy else "submit it again",
             headers={"Retry-After": "5"} if busy else {},
-        )  # fmt: skip
+        )
     found.note_read(run.id)
     if statistic is None:
         return found.reader.store(run.id)
     kept = statistics_of(found.folder, run.id)
     if statistic not in kept:
         raise ProblemError(
-            404, f"run {run.id} has no {statistic}", field="statistic",
+            404,
+            f"run {run.id} has no {statistic}",
+            field="statistic",
             hint="it has " + ", ".join(kept) if kept else "it is no ensemble",
-        )  # fmt: skip
+        )
     return found.reader.store(f"{run.id}.{statistic}")
 
 

@@ -12,9 +12,11 @@ from service.rules import RULES
 from service.shapes import EXAMPLES
 
 _SCHEME: Final = {
-    "type": "apiKey", "in": "header", "name": "X-API-Key",
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-API-Key",
     "description": "Made by `pear keys add`; its scope is read, submit or admin.",
-}  # fmt: skip
+}
 
 
 def describe(app: FastAPI, keys_required: bool) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from service.schemas import NOT_OFFICIAL
 
 Format = Literal["netcdf", "zarr-zip"]
 MEDIA_TYPES: Final[dict[str, str]] = {
-    "netcdf": "application/x-netcdf", "zarr-zip": "application/zip",
-}  # fmt: skip
+    "netcdf": "application/x-netcdf",
+    "zarr-zip": "application/zip",
+}
 SUFFIXES: Final[dict[str, str]] = {"netcdf": "nc", "zarr-zip": "zarr.zip"}
 _STEPS: Final = (0.25, 10.0)
 
@@ -166,9 +167,11 @@ def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
     if chosen.box is not None:
         part = _cut(part, store.nside, chosen.box)
     part.attrs |= {
-        "pear_run": store.run, "pear_model": model, "pear_init_time": iso(store.init_time),
+        "pear_run": store.run,
+        "pear_model": model,
+        "pear_init_time": iso(store.init_time),
         "comment": NOT_OFFICIAL,
-    }  # fmt: skip
+    }
     return part
 
 
@@ -193,9 +196,10 @@ def to_latlon(part: xr.Dataset, nside: int, step: float) -> xr.Dataset:
     coordinates: dict[str, Any] = {
         name: (name, axis, {"standard_name": name, "units": units})
         for name, axis, units in (
-            ("latitude", grid.lat, "degrees_north"), ("longitude", grid.lon, "degrees_east"),
+            ("latitude", grid.lat, "degrees_north"),
+            ("longitude", grid.lon, "degrees_east"),
         )
-    }  # fmt: skip
+    }
     fields: dict[str, Any] = {}
     for name, array in part.data_vars.items():
         values = apply(weights, np.asarray(array.values, dtype=np.float32))

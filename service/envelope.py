@@ -40,9 +40,10 @@ SECURITY_HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _PREFLIGHT: Final = {
-    "Access-Control-Allow-Methods": "GET, HEAD", "Access-Control-Max-Age": "86400",
+    "Access-Control-Allow-Methods": "GET, HEAD",
+    "Access-Control-Max-Age": "86400",
     "Access-Control-Allow-Headers": "Range, X-API-Key, If-None-Match",
-}  # fmt: skip
+}
 RawHeaders = list[tuple[bytes, bytes]]
 
 
@@ -55,10 +56,17 @@ _SECURITY: Final = _raw(SECURITY_HEADERS)
 
 def _log_line(scope: Scope, route: str, status: int, seconds: float, request_id: str) -> str:
     """One line of JSON about one request; the path is escaped, so that it stays one line."""
-    return json.dumps({
-        "event": "request", "method": scope["method"], "path": scope["path"], "route": route,
-        "status": status, "ms": round(seconds * 1e3, 1), "request_id": request_id,
-    })  # fmt: skip
+    return json.dumps(
+        {
+            "event": "request",
+            "method": scope["method"],
+            "path": scope["path"],
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1e3, 1),
+            "request_id": request_id,
+        }
+    )
 
 
 def _name(host: str) -> str:
@@ -118,10 +126,12 @@ class Envelope:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [
-                    *message["headers"], *_SECURITY, *self._cors(headers),
+                    *message["headers"],
+                    *_SECURITY,
+                    *self._cors(headers),
                     (b"x-request-id", request_id.encode()),
                     *(_raw(scope.get("pear_limits") or {})),
-                ]  # fmt: skip
+                ]
             await send(message)
 
         self._at_once += 1
@@ -133,9 +143,13 @@ class Envelope:
                 await refusal(scope, receive, wrapped_send)
         except ProblemError as error:  # from the fast lane, which lies outside FastAPI
             answer = problem_response(
-                Request(scope), error.status, error.detail, field=error.field, hint=error.hint,
+                Request(scope),
+                error.status,
+                error.detail,
+                field=error.field,
+                hint=error.hint,
                 headers=error.headers,
-            )  # fmt: skip
+            )
             await answer(scope, receive, wrapped_send)
         finally:
             self._at_once -= 1
@@ -149,9 +163,11 @@ class Envelope:
         request = Request(scope)
         if self._at_once > self._most_at_once and scope["path"] != "/healthz":
             return problem_response(
-                request, 503, f"{self._most_at_once} requests are under way",
+                request,
+                503,
+                f"{self._most_at_once} requests are under way",
                 headers={"Retry-After": "1"},
-            )  # fmt: skip
+            )
         if len(scope.get("query_string", b"")) > self._max_query:
             return problem_response(
                 request, 414, f"the query is longer than {self._max_query} bytes"
@@ -165,9 +181,12 @@ class Envelope:
         host = named[0] if named else ""
         if self._hosts and _name(host) not in self._hosts:
             return problem_response(
-                request, 421, "this service does not go by that name", field="Host",
+                request,
+                421,
+                "this service does not go by that name",
+                field="Host",
                 hint="PEAR_ALLOWED_HOSTS names others",
-            )  # fmt: skip
+            )
         origin = headers.get("origin")
         changes = scope["method"] not in ("GET", "HEAD", "OPTIONS")
         if changes and origin is not None and origin.partition("://")[2] != host:
@@ -184,9 +203,10 @@ class Envelope:
             return []
         allowed = b"*" if "*" in self._origins else origin.encode("latin-1")
         return [
-            (b"access-control-allow-origin", allowed), (b"access-control-expose-headers", b"*"),
+            (b"access-control-allow-origin", allowed),
+            (b"access-control-expose-headers", b"*"),
             (b"vary", b"Origin"),
-        ]  # fmt: skip
+        ]
 
     def _too_large(self, scope: Scope) -> Any:
         return problem_response(

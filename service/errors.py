@@ -89,10 +89,15 @@ def problem_response(
         # A page for people; the same words, escaped by the template.
         return error_page(request, status, _printable(detail), hint and _printable(hint), headers)
     document = Problem(
-        title=HTTPStatus(status).phrase, status=status, detail=_printable(detail),
-        instance=_printable(request.url.path), field=field, hint=hint and _printable(hint),
-        errors=errors or [], request_id=str(request.scope.get("pear_request_id", "")),
-    )  # fmt: skip
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=_printable(detail),
+        instance=_printable(request.url.path),
+        field=field,
+        hint=hint and _printable(hint),
+        errors=errors or [],
+        request_id=str(request.scope.get("pear_request_id", "")),
+    )
     return JSONResponse(
         document.model_dump(exclude_none=True), status, headers=headers, media_type=PROBLEM
     )
@@ -128,9 +133,13 @@ def _problem(request: Request, error: Exception) -> Response:
         return RedirectResponse("/login", status_code=303)
     known = error if isinstance(error, ProblemError) else ProblemError(500, str(error))
     return problem_response(
-        request, known.status, known.detail, field=known.field, hint=known.hint,
+        request,
+        known.status,
+        known.detail,
+        field=known.field,
+        hint=known.hint,
         headers=known.headers,
-    )  # fmt: skip
+    )
 
 
 def _needs_login(request: Request, error: Exception) -> bool:
@@ -153,9 +162,12 @@ def _input_error(request: Request, error: Exception) -> Response:
         status = 409
     message = getattr(error, "message", str(error))
     return problem_response(
-        request, status, message, field=getattr(error, "field", None),
+        request,
+        status,
+        message,
+        field=getattr(error, "field", None),
         hint=getattr(error, "hint", None),
-    )  # fmt: skip
+    )
 
 
 def _queue_full(request: Request, error: Exception) -> Response:

@@ -69,11 +69,14 @@ class ForecastStore:
         leads = dataset["prediction_timedelta"].values.astype("timedelta64[h]").astype(int)
         levels = dataset["level"].values if "level" in dataset.coords else np.array([])
         return cls(
-            run, dataset, utc(dataset["time"].values)[0], tuple(int(lead) for lead in leads),
+            run,
+            dataset,
+            utc(dataset["time"].values)[0],
+            tuple(int(lead) for lead in leads),
             tuple(int(level) for level in levels),
             tuple(each.name for each in VARIABLES if each.name in dataset.data_vars),
             nside_from_cells(dataset.sizes["cell"]),
-        )  # fmt: skip
+        )
 
     @property
     def valid_times(self) -> Times:
@@ -99,22 +102,25 @@ class ForecastStore:
         level = named if named is not None else level
         if found.name not in self.names:
             raise InputError(
-                f"run {self.run} has no {found.name}", field="variable",
+                f"run {self.run} has no {found.name}",
+                field="variable",
                 hint="it has " + ", ".join(self.names),
-            )  # fmt: skip
+            )
         if found.kind == "surface":
             if level is not None:
                 raise InputError(
-                    f"{found.name} is a surface variable and has no level", field="level",
+                    f"{found.name} is a surface variable and has no level",
+                    field="level",
                     hint="leave level out",
-                )  # fmt: skip
+                )
             return found, None
         if level not in self.levels:
             said = "needs a level" if level is None else f"has no level {level} hPa"
             raise InputError(
-                f"{found.name} {said}", field="level",
+                f"{found.name} {said}",
+                field="level",
                 hint="levels: " + ", ".join(str(each) for each in sorted(self.levels)),
-            )  # fmt: skip
+            )
         return found, level
 
     def lead_index(self, lead_hours: int) -> int:
@@ -127,9 +133,10 @@ class ForecastStore:
         """
         if lead_hours not in self.lead_hours:
             raise InputError(
-                f"run {self.run} has no lead time of {lead_hours} h", field="lead_time",
+                f"run {self.run} has no lead time of {lead_hours} h",
+                field="lead_time",
                 hint="lead times: " + ", ".join(str(each) for each in self.lead_hours),
-            )  # fmt: skip
+            )
         return self.lead_hours.index(lead_hours)
 
 
@@ -166,9 +173,11 @@ class ForecastReader:
             store = ForecastStore.open(run, self._path_of(run))
         except (InputError, OSError, KeyError) as error:
             raise ProblemError(
-                503, f"the store of run {run} cannot be read: {type(error).__name__}",
-                hint="`pear doctor` checks and repairs stores", headers={"Retry-After": "30"},
-            ) from error  # fmt: skip
+                503,
+                f"the store of run {run} cannot be read: {type(error).__name__}",
+                hint="`pear doctor` checks and repairs stores",
+                headers={"Retry-After": "30"},
+            ) from error
         with self._lock:
             self._stores[run] = store
             while len(self._stores) > _OPEN_STORES:
@@ -203,15 +212,19 @@ class ForecastReader:
             values = np.ascontiguousarray(array.values, dtype=np.float32)
         except (OSError, ValueError, RuntimeError) as error:
             raise ProblemError(
-                503, f"{name} of run {store.run} cannot be read: {type(error).__name__}",
-                hint="`pear doctor` checks and repairs stores", headers={"Retry-After": "30"},
-            ) from error  # fmt: skip
+                503,
+                f"{name} of run {store.run} cannot be read: {type(error).__name__}",
+                hint="`pear doctor` checks and repairs stores",
+                headers={"Retry-After": "30"},
+            ) from error
         if not np.isfinite(values).all():
             # No finished run holds such values: a chunk that is gone reads as fill values.
             raise ProblemError(
-                503, f"{name} of run {store.run} is damaged: values are missing",
-                hint="`pear doctor` checks and repairs stores", headers={"Retry-After": "30"},
-            )  # fmt: skip
+                503,
+                f"{name} of run {store.run} is damaged: values are missing",
+                hint="`pear doctor` checks and repairs stores",
+                headers={"Retry-After": "30"},
+            )
         values.flags.writeable = False
         return values
 
@@ -233,9 +246,10 @@ def at_nside(field: Field, nside: int | None) -> Field:
     finest = max(own, DISPLAY_NSIDE)
     if nside < 1 or nside & (nside - 1) or nside > finest:
         raise InputError(
-            f"nside {nside} is not available", field="nside",
+            f"nside {nside} is not available",
+            field="nside",
             hint=f"a power of two up to {finest}",
-        )  # fmt: skip
+        )
     if nside < own:
         return np.asarray(coarsen(field, nside), dtype=np.float32)
     index, weight = _finer(own, nside)

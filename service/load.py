@@ -78,11 +78,17 @@ async def _run(url: str, connections: int, seconds: float, rate: float | None, s
     gap = None if rate is None else connections / rate
     workers = [
         _connection(
-            place.hostname or "", place.port or 80, request, wanted, counts,
-            started + (0 if gap is None else gap * number / connections), started + seconds, gap,
+            place.hostname or "",
+            place.port or 80,
+            request,
+            wanted,
+            counts,
+            started + (0 if gap is None else gap * number / connections),
+            started + seconds,
+            gap,
         )
         for number in range(connections)
-    ]  # fmt: skip
+    ]
     await asyncio.gather(*workers)
     return Load.of(time.perf_counter() - started, counts.times, counts.errors)
 

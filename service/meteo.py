@@ -35,8 +35,11 @@ _UPPER: Final = {
     "wind_v_component": "v_component_of_wind",
 }
 _SPEEDS: Final = {
-    "kmh": ("km/h", 3.6), "ms": ("m/s", 1.0), "mph": ("mp/h", 2.236936), "kn": ("kn", 1.943844),
-}  # fmt: skip
+    "kmh": ("km/h", 3.6),
+    "ms": ("m/s", 1.0),
+    "mph": ("mp/h", 2.236936),
+    "kn": ("kn", 1.943844),
+}
 DEFAULT: Final = "temperature_2m,pressure_msl,wind_speed_10m,wind_direction_10m"
 
 
@@ -119,12 +122,21 @@ def answer(
         for each, found in zip(chosen, series, strict=True):
             shown = found.values[:, p] * each.scale + each.offset
             hourly[each.name] = [round(v, 3) if math.isfinite(v) else None for v in shown.tolist()]
-        out.append({
-            "latitude": round(float(latitude[cell]), 4),
-            "longitude": round(float((longitude[cell] + 180) % 360 - 180), 4),
-            "generationtime_ms": 0.0, "utc_offset_seconds": 0, "timezone": "GMT",
-            "timezone_abbreviation": "GMT", "elevation": None, **run, "note": NOT_OFFICIAL,
-            "lead_hours": list(store.lead_hours), "hourly_units": units, "hourly": hourly,
-        })  # fmt: skip
+        out.append(
+            {
+                "latitude": round(float(latitude[cell]), 4),
+                "longitude": round(float((longitude[cell] + 180) % 360 - 180), 4),
+                "generationtime_ms": 0.0,
+                "utc_offset_seconds": 0,
+                "timezone": "GMT",
+                "timezone_abbreviation": "GMT",
+                "elevation": None,
+                **run,
+                "note": NOT_OFFICIAL,
+                "lead_hours": list(store.lead_hours),
+                "hourly_units": units,
+                "hourly": hourly,
+            }
+        )
     document = out[0] if len(out) == 1 else out
     return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()

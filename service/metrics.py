@@ -39,13 +39,18 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
-            "pear_http_requests", "Requests answered.", ["method", "route", "status"],
+            "pear_http_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
             registry=self.registry,
-        )  # fmt: skip
+        )
         self._seconds = Histogram(
-            "pear_http_request_seconds", "Time to answer, seconds.", ["route"], buckets=_BUCKETS,
+            "pear_http_request_seconds",
+            "Time to answer, seconds.",
+            ["route"],
+            buckets=_BUCKETS,
             registry=self.registry,
-        )  # fmt: skip
+        )
 
     def watch(self, catalog: Catalog) -> None:
         """Show the jobs of this catalog as well."""

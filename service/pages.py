@@ -19,9 +19,12 @@ from service.schemas import NOT_OFFICIAL
 _TEMPLATES: Final = Jinja2Templates(Path(__file__).parent / "dashboard" / "templates")
 _RAISED: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PAGES: Final = (
-    ("/", "Forecast"), ("/forecasts", "Runs"), ("/scores", "Scores"), ("/schedules", "Schedules"),
+    ("/", "Forecast"),
+    ("/forecasts", "Runs"),
+    ("/scores", "Scores"),
+    ("/schedules", "Schedules"),
     ("/docs", "API"),
-)  # fmt: skip
+)
 
 
 _TEMPLATES.env.filters["code"] = lambda text: code_text(text)
@@ -38,9 +41,12 @@ def render(
     """Fill a template; ``here`` is the page's own path, marked in the navigation."""
     context = {"pages": PAGES, "here": here, "note": NOT_OFFICIAL, **values}
     return _TEMPLATES.TemplateResponse(
-        request, template, context, status_code=status,
+        request,
+        template,
+        context,
+        status_code=status,
         headers={"Cache-Control": "no-cache", **(headers or {})},
-    )  # fmt: skip
+    )
 
 
 def error_page(

@@ -64,9 +64,10 @@ def locate(latitude: Values, longitude: Values, nside: int, interpolation: Inter
     """
     if latitude.shape != longitude.shape:
         raise InputError(
-            f"{latitude.size} latitudes and {longitude.size} longitudes", field="longitude",
+            f"{latitude.size} latitudes and {longitude.size} longitudes",
+            field="longitude",
             hint="give two comma lists of equal length",
-        )  # fmt: skip
+        )
     for name, values, bound in (("latitude", latitude, 90.0), ("longitude", longitude, 360.0)):
         if not np.isfinite(values).all() or np.abs(values).max() > bound:
             raise InputError(

@@ -30,9 +30,10 @@ def verifying_analysis(
     places = np.flatnonzero(utc(dataset["time"].values) == valid)
     if name not in dataset or places.size == 0:
         raise InputError(
-            f"analysis {source!r} has no {name} at {iso(valid)}", field="difference",
+            f"analysis {source!r} has no {name} at {iso(valid)}",
+            field="difference",
             hint="the difference to the analysis exists only where the future is known",
-        )  # fmt: skip
+        )
     array = dataset[name].isel(time=int(places[0]))
     if level is not None:
         array = array.sel(level=level)
@@ -62,9 +63,10 @@ def other_forecast(
     places = np.flatnonzero(other.valid_times == valid)
     if places.size == 0:
         raise InputError(
-            f"run {other.run} has no forecast for {iso(valid)}", field="difference",
+            f"run {other.run} has no forecast for {iso(valid)}",
+            field="difference",
             hint=f"it reaches from {iso(other.valid_times[0])} to {iso(other.valid_times[-1])}",
-        )  # fmt: skip
+        )
     other.select(name, level)
     if other.nside != nside:
         raise InputError(f"run {other.run} has nside {other.nside}", field="difference")

@@ -79,9 +79,11 @@ class ForecastRequest(BaseModel):
         default=None, description="Analysis store; by default the first that holds the init time."
     )
     variables: list[str] | None = Field(
-        default=None, min_length=1, max_length=16,
+        default=None,
+        min_length=1,
+        max_length=16,
         description="Variables to keep, names or aliases; all by default.",
-    )  # fmt: skip
+    )
     levels: list[Whole] | None = Field(
         default=None, min_length=1, max_length=64, description="Levels to keep, hPa."
     )
@@ -107,9 +109,11 @@ class ForecastRequest(BaseModel):
         default=None, min_length=1, max_length=9, description="Quantiles to keep, per cent."
     )
     exceedance: list[Annotated[str, Field(max_length=64)]] | None = Field(
-        default=None, min_length=1, max_length=20,
+        default=None,
+        min_length=1,
+        max_length=20,
         description="Thresholds, `t2m>303.15`: how likely each is exceeded is kept as `p00` …",
-    )  # fmt: skip
+    )
     keep_members: bool | None = Field(
         default=None, strict=True, description="Keep every member's forecast."
     )
@@ -142,9 +146,11 @@ class ProgressOut(BaseModel):
         """Build it from a job of the catalog."""
         progress = job.progress
         return cls(
-            step=progress.step, total=progress.total, fraction=progress.fraction,
+            step=progress.step,
+            total=progress.total,
+            fraction=progress.fraction,
             eta_seconds=progress.eta_seconds,
-        )  # fmt: skip
+        )
 
 
 class RunOut(BaseModel):
@@ -181,13 +187,22 @@ class RunOut(BaseModel):
                 "page": f"/?run={run.id}",
             }
         return cls(
-            id=run.id, status=run.status, progress=ProgressOut.of(run), queue_position=position,
-            init_time=iso(run.init_time), lead_hours=run.lead_hours,
+            id=run.id,
+            status=run.status,
+            progress=ProgressOut.of(run),
+            queue_position=position,
+            init_time=iso(run.init_time),
+            lead_hours=run.lead_hours,
             valid_until=iso(run.init_time + np.timedelta64(run.lead_hours, "h")),
-            model=run.model, options=dict(run.options), created_at=str(wall_clock(run.created_at)),
-            started_at=wall_clock(run.started_at), finished_at=wall_clock(run.finished_at),
-            reason=run.reason, note=NOT_OFFICIAL, links=links,
-        )  # fmt: skip
+            model=run.model,
+            options=dict(run.options),
+            created_at=str(wall_clock(run.created_at)),
+            started_at=wall_clock(run.started_at),
+            finished_at=wall_clock(run.finished_at),
+            reason=run.reason,
+            note=NOT_OFFICIAL,
+            links=links,
+        )
 
 
 class RunList(BaseModel):
@@ -244,12 +259,19 @@ class ModelOut(BaseModel):
         """Build it from a model of the catalog."""
         attributes = dict(model.attributes)
         return cls(
-            id=model.id, name=model.name, sha256=model.sha256, nside=model.nside,
-            cells=12 * model.nside**2, step_hours=model.step_hours,
-            longest_lead_hours=longest - longest % model.step_hours, variables=variables,
-            skill=skill, equivariance_error=attributes.pop("equivariance", None),
-            attributes=attributes, created_at=str(wall_clock(model.created_at)),
-        )  # fmt: skip
+            id=model.id,
+            name=model.name,
+            sha256=model.sha256,
+            nside=model.nside,
+            cells=12 * model.nside**2,
+            step_hours=model.step_hours,
+            longest_lead_hours=longest - longest % model.step_hours,
+            variables=variables,
+            skill=skill,
+            equivariance_error=attributes.pop("equivariance", None),
+            attributes=attributes,
+            created_at=str(wall_clock(model.created_at)),
+        )
 
 
 class ModelList(BaseModel):
@@ -292,11 +314,16 @@ class EvaluationOut(BaseModel):
     def of(cls, job: Evaluation) -> EvaluationOut:
         """Build it from an evaluation of the catalog."""
         return cls(
-            id=job.id, status=job.status, progress=ProgressOut.of(job), model=job.model,
-            request=dict(job.request), created_at=str(wall_clock(job.created_at)),
-            finished_at=wall_clock(job.finished_at), reason=job.reason,
+            id=job.id,
+            status=job.status,
+            progress=ProgressOut.of(job),
+            model=job.model,
+            request=dict(job.request),
+            created_at=str(wall_clock(job.created_at)),
+            finished_at=wall_clock(job.finished_at),
+            reason=job.reason,
             links={"self": f"/v1/evaluations/{job.id}", "scores": "/v1/scores"},
-        )  # fmt: skip
+        )
 
 
 class Info(BaseModel):

@@ -78,11 +78,13 @@ class ScoreBoard:
             if value is not None
         )
         raise ProblemError(
-            404, f"no scores of {what}" if what else "no evaluation has finished yet",
+            404,
+            f"no scores of {what}" if what else "no evaluation has finished yet",
             field="evaluation" if evaluation else "model",
             hint=did_you_mean(evaluation, [scores.id for scores in every])
-            if evaluation and every else "make some with `pear evaluate`",
-        )  # fmt: skip
+            if evaluation and every
+            else "make some with `pear evaluate`",
+        )
 
     def plots(self, evaluation: str) -> dict[str, Path]:
         """Plots of an evaluation by name; what there is, never what a request names.
@@ -177,11 +179,16 @@ def scorecard(records: list[Record], metric: str, baseline: str, region: str) ->
         if record["forecaster"] in ("persistence", "climatology") or _field(record) not in theirs:
             continue
         ours, other = record[metric], theirs[_field(record)]
-        rows.append({
-            "variable": record["variable"], "level": record["level"],
-            "lead_days": record["lead_days"], "model": ours, "baseline": other,
-            "gain": None if ours is None or other is None else _gain(metric, ours, other),
-        })  # fmt: skip
+        rows.append(
+            {
+                "variable": record["variable"],
+                "level": record["level"],
+                "lead_days": record["lead_days"],
+                "model": ours,
+                "baseline": other,
+                "gain": None if ours is None or other is None else _gain(metric, ours, other),
+            }
+        )
     return rows
 
 

@@ -152,9 +152,10 @@ class Guard:
             key = self._key(headers)
             if SCOPES.index(key.scope) < SCOPES.index(rule.scope):
                 raise ProblemError(
-                    403, f"key {key.name!r} may {key.scope}, this needs {rule.scope}",
+                    403,
+                    f"key {key.name!r} may {key.scope}, this needs {rule.scope}",
                     field="X-API-Key",
-                )  # fmt: skip
+                )
             who = key.sha256
         return self._take(who, rule.cost) if self.per_minute and rule.cost else {}
 
@@ -162,10 +163,12 @@ class Guard:
         secret = headers.get("x-api-key") or _cookie(headers)
         if secret is None:
             raise ProblemError(
-                401, "this needs a key", field="X-API-Key",
+                401,
+                "this needs a key",
+                field="X-API-Key",
                 hint="send X-API-Key, or open /login in a browser; `pear keys add` makes keys",
                 headers={"WWW-Authenticate": "X-API-Key"},
-            )  # fmt: skip
+            )
         key = self.keys.find(secret)
         if key is None:
             raise ProblemError(
@@ -188,13 +191,14 @@ class Guard:
         headers = {
             "RateLimit-Policy": f'"default";q={limit};w=60',
             "RateLimit": f'"default";r={left};t={max(1, round((limit - left) * 60 / limit))}',
-        }  # fmt: skip
+        }
         if short > 0:
             wait = max(1, round(short * 60 / limit))
             raise ProblemError(
-                429, f"more than {limit} tokens a minute; this request costs {cost}",
+                429,
+                f"more than {limit} tokens a minute; this request costs {cost}",
                 headers={**headers, "Retry-After": str(wait)},
-            )  # fmt: skip
+            )
         return headers
 
 
@@ -230,9 +234,10 @@ def _refuse_repeated(request: Request) -> None:
     for name in _query_names(request.scope["route"].dependant):
         if names.count(name) > 1:
             raise InputError(
-                f"{name} is given {names.count(name)} times", field=name,
+                f"{name} is given {names.count(name)} times",
+                field=name,
                 hint="give it once; lists are separated by commas",
-            )  # fmt: skip
+            )
 
 
 def _query_names(dependant: Dependant) -> set[str]:

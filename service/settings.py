@@ -36,9 +36,11 @@ class Settings(BaseSettings):
         default=None, description="Where they compute: auto, cpu, cuda, cuda:1; by default auto."
     )
     batch: int = Field(
-        default=1, ge=1, le=64,
+        default=1,
+        ge=1,
+        le=64,
         description="Runs of one model computed side by side; above 1 for accelerators.",
-    )  # fmt: skip
+    )
     schedules: bool = Field(default=True, description="Whether to fire the schedules.")
     queue_limit: int = Field(default=64, ge=1, description="Runs that may wait or run at once.")
     max_lead_hours: int = Field(default=15 * 24, ge=1, description="Longest forecast, hours.")
@@ -74,9 +76,10 @@ class Settings(BaseSettings):
         default=None, description="Whether a key is needed; by default unless on loopback."
     )
     rate_limit: int | None = Field(
-        default=None, ge=1,
+        default=None,
+        ge=1,
         description="Tokens of each client a minute; by default 1200, none on loopback.",
-    )  # fmt: skip
+    )
     keys_file: Path | None = Field(
         default=None, description="File of the keys; by default keys.json in the data folder."
     )

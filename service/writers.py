@@ -66,10 +66,20 @@ def to_csv(store: ForecastStore, points: Points, series: list[Series]) -> bytes:
     """Write series as CSV, one value a line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([
-        "run", "init_time", "valid_time", "lead_hours", "latitude", "longitude", "variable",
-        "level", "units", "value",
-    ])  # fmt: skip
+    writer.writerow(
+        [
+            "run",
+            "init_time",
+            "valid_time",
+            "lead_hours",
+            "latitude",
+            "longitude",
+            "variable",
+            "level",
+            "units",
+            "value",
+        ]
+    )
     init = iso(store.init_time)
     for p in range(points.cell.size):
         place = (float(points.latitude[p]), float(points.longitude[p]))
@@ -77,10 +87,19 @@ def to_csv(store: ForecastStore, points: Points, series: list[Series]) -> bytes:
             for lead, valid, value in zip(
                 store.lead_hours, store.valid_times, numbers(each.values[:, p]), strict=True
             ):
-                writer.writerow([
-                    store.run, init, iso(valid), lead, *place, each.variable, each.level,
-                    each.units, value,
-                ])  # fmt: skip
+                writer.writerow(
+                    [
+                        store.run,
+                        init,
+                        iso(valid),
+                        lead,
+                        *place,
+                        each.variable,
+                        each.level,
+                        each.units,
+                        value,
+                    ]
+                )
     return text.getvalue().encode()
 
 
@@ -115,23 +134,35 @@ def to_coverage(
             },
             "ranges": {
                 named(each): {
-                    "type": "NdArray", "dataType": "float", "axisNames": ["t"],
-                    "shape": [len(times)], "values": numbers(each.values[:, p]),
+                    "type": "NdArray",
+                    "dataType": "float",
+                    "axisNames": ["t"],
+                    "shape": [len(times)],
+                    "values": numbers(each.values[:, p]),
                 }
                 for each in series
             },
         }
         for p in range(points.cell.size)
-    ]  # fmt: skip
+    ]
     systems = [
-        {"coordinates": ["x", "y"], "system": {
-            "type": "GeographicCRS", "id": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"}},
+        {
+            "coordinates": ["x", "y"],
+            "system": {
+                "type": "GeographicCRS",
+                "id": "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
+            },
+        },
         {"coordinates": ["t"], "system": {"type": "TemporalRS", "calendar": "Gregorian"}},
-    ]  # fmt: skip
+    ]
     document = {
-        "type": "CoverageCollection", "domainType": "PointSeries", "parameters": parameters,
-        "referencing": systems, "coverages": coverages, "pear:run": header,
-    }  # fmt: skip
+        "type": "CoverageCollection",
+        "domainType": "PointSeries",
+        "parameters": parameters,
+        "referencing": systems,
+        "coverages": coverages,
+        "pear:run": header,
+    }
     return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
 
 

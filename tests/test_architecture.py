@@ -13,9 +13,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("pear", "pipelines", "service")
 TOP_LEVEL = {
-    "pyproject.toml", "Dockerfile", "README.md", "LICENSE",
-    "pear", "pipelines", "service", "tests", "deploy",
-}  # fmt: skip
+    "pyproject.toml",
+    "Dockerfile",
+    "README.md",
+    "LICENSE",
+    "pear",
+    "pipelines",
+    "service",
+    "tests",
+    "deploy",
+}
 
 LEAVES = ("pear.errors", "pear.calendar", "pear.progress", "pear.variables")
 CORE = ("pear.equivariant", "pear.sphere")
@@ -60,24 +67,64 @@ TABLE: dict[str, Room] = {
     "pipelines": Room(
         ("pipelines", "pear"),
         (
-            "numpy", "scipy", "xarray", "zarr", "dask", "distributed", "netCDF4", "fsspec",
-            "eccodes", "sqlalchemy", "apscheduler", "structlog", "prometheus_client", "matplotlib",
-            "numcodecs", "google_crc32c", "yaml", "pandas", "dinosaur", "jax", "torch", "psycopg",
+            "numpy",
+            "scipy",
+            "xarray",
+            "zarr",
+            "dask",
+            "distributed",
+            "netCDF4",
+            "fsspec",
+            "eccodes",
+            "sqlalchemy",
+            "apscheduler",
+            "structlog",
+            "prometheus_client",
+            "matplotlib",
+            "numcodecs",
+            "google_crc32c",
+            "yaml",
+            "pandas",
+            "dinosaur",
+            "jax",
+            "torch",
+            "psycopg",
             "shapely",
         ),
     ),
     "service": Room(
         (
-            "service", "pear", "pear.sphere", *LEAVES,
-            "pipelines.store", "pipelines.catalog", "pipelines.execute", "pipelines.datafolder",
+            "service",
+            "pear",
+            "pear.sphere",
+            *LEAVES,
+            "pipelines.store",
+            "pipelines.catalog",
+            "pipelines.execute",
+            "pipelines.datafolder",
         ),
         (
-            "numpy", "xarray", "fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings",
-            "jinja2", "cartopy", "matplotlib", "shapely", "PIL", "prometheus_client", "structlog",
-            "sse_starlette", "plotly", "anyio", "zarr",
+            "numpy",
+            "xarray",
+            "fastapi",
+            "starlette",
+            "uvicorn",
+            "pydantic",
+            "pydantic_settings",
+            "jinja2",
+            "cartopy",
+            "matplotlib",
+            "shapely",
+            "PIL",
+            "prometheus_client",
+            "structlog",
+            "sse_starlette",
+            "plotly",
+            "anyio",
+            "zarr",
         ),
     ),
-}  # fmt: skip
+}
 
 # Who may import a library that belongs in one place.
 ONLY = {
@@ -89,8 +136,17 @@ ONLY = {
     "cartopy": ("service.maps",),
 }
 # The rooms of pipelines that touch tensors; the process that answers HTTP imports none of them.
-TENSOR_ROOMS = ("pear.state", "pear.normalise", "pear.equivariant", "pear.models", "pear.rollout",
-                "pear.training", "pear.runtime", "pear.benchmarks", "torch")  # fmt: skip
+TENSOR_ROOMS = (
+    "pear.state",
+    "pear.normalise",
+    "pear.equivariant",
+    "pear.models",
+    "pear.rollout",
+    "pear.training",
+    "pear.runtime",
+    "pear.benchmarks",
+    "torch",
+)
 HTTP_ROOMS = ("pipelines.store", "pipelines.catalog", "pipelines.execute", "pipelines.datafolder")
 
 

@@ -24,10 +24,13 @@ def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "place", "expected"),
     [
-        (None, 0, "cuda:0"), ("auto", 3, "cuda:1"), ("cuda", 1, "cuda:1"), ("cuda:1", 0, "cuda:1"),
+        (None, 0, "cuda:0"),
+        ("auto", 3, "cuda:1"),
+        ("cuda", 1, "cuda:1"),
+        ("cuda:1", 0, "cuda:1"),
         ("CPU", 0, "cpu"),
     ],
-)  # fmt: skip
+)
 def test_devices_are_taken_by_name_or_dealt_out(
     name: str | None, place: int, expected: str
 ) -> None:

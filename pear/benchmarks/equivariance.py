@@ -151,9 +151,13 @@ class Rotation:
 def smooth_fields(nside: int, count: int, seed: int) -> npt.NDArray[np.float64]:
     """Draw smooth fields (count, cell) of unit variance: sums of random plane waves."""
     latitude, longitude = (np.radians(x) for x in grid.centres(nside))
-    position = np.stack([
-        np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)
-    ])  # fmt: skip
+    position = np.stack(
+        [
+            np.cos(latitude) * np.cos(longitude),
+            np.cos(latitude) * np.sin(longitude),
+            np.sin(latitude),
+        ]
+    )
     random = np.random.default_rng(seed)
     waves = random.normal(size=(count, _WAVES, 3)) * 3.0
     phases = random.uniform(0, 2 * np.pi, size=(count, _WAVES, 1))
@@ -166,8 +170,10 @@ def smooth_fields(nside: int, count: int, seed: int) -> npt.NDArray[np.float64]:
 def _smooth_inputs(model: Pear, seed: int) -> tuple[Tensor, ...]:
     config = model.config
     surface, upper, levels = (
-        len(config.layout.surface), len(config.layout.upper), len(config.layout.levels)
-    )  # fmt: skip
+        len(config.layout.surface),
+        len(config.layout.upper),
+        len(config.layout.levels),
+    )
     fields = smooth_fields(config.nside, surface + upper * levels, seed)
     state = torch.from_numpy(fields)[None]
     inputs = state[:, :surface], state[:, surface:].reshape(1, upper, levels, -1)

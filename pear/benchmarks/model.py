@@ -82,8 +82,11 @@ def started(task: Task) -> Iterator[Worker]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     with subprocess.Popen(  # noqa: S603 (our own interpreter and module)
         [*command, json.dumps(dataclasses.asdict(task))],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-    ) as process:  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
         try:
             yield Worker(task, process)
         finally:
@@ -159,9 +162,13 @@ def measure_model(task: Task, repetitions: int = 5, tick: Tick = silent) -> Mode
 def _twin_of(task: Task) -> Task:
     """The published forward, written down plainly and run as any program would."""
     return Task(
-        subject="twin", nside=task.nside, threads=task.threads, train=task.train, seed=task.seed,
+        subject="twin",
+        nside=task.nside,
+        threads=task.threads,
+        train=task.train,
+        seed=task.seed,
         keep_memory=False,
-    )  # fmt: skip
+    )
 
 
 def _ratios(

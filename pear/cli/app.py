@@ -61,10 +61,27 @@ def _root(
 
 
 for _verb in (
-    bench, bench_ablation, bench_orbit, bench_peer, bench_rollout, bench_stability, demo, doctor,
-    evaluate, forecast, import_checkpoint, ingest, inspect, keys, models, runs, schedule, serve,
-    simulate, train,
-):  # fmt: skip
+    bench,
+    bench_ablation,
+    bench_orbit,
+    bench_peer,
+    bench_rollout,
+    bench_stability,
+    demo,
+    doctor,
+    evaluate,
+    forecast,
+    import_checkpoint,
+    ingest,
+    inspect,
+    keys,
+    models,
+    runs,
+    schedule,
+    serve,
+    simulate,
+    train,
+):
     _verb.register(app)
 
 

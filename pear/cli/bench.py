@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pear.benchmarks.model import ModelReport
 
 bench = typer.Typer(
-    name="bench", help="Measure PEAR on this machine: speed, memory, symmetry.",
+    name="bench",
+    help="Measure PEAR on this machine: speed, memory, symmetry.",
     no_args_is_help=True,
-)  # fmt: skip
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -49,9 +50,14 @@ def model(
             f"dtype {dtype!r} is not measured", field="--dtype", hint="use float32 or bfloat16"
         )
     task = Task(
-        config=config, changes=_settings(changes), nside=nside, dtype=dtype, threads=threads,
-        train=train, compiled=compiled,
-    )  # fmt: skip
+        config=config,
+        changes=_settings(changes),
+        nside=nside,
+        dtype=dtype,
+        threads=threads,
+        train=train,
+        compiled=compiled,
+    )
     processes = 2 if dtype == "float32" else 3
     with common.progress("steps", total=processes * (repetitions + 1) + 1) as tick:
         report = measure_model(task, repetitions, tick)
@@ -78,17 +84,22 @@ def serve(
         common.emit_json(report.to_dict())
         return
     rows = Table("", "rate a second", "p50 ms", "p99 ms", "errors")
-    for name, load in (("empty handler", report.empty), ("cached point", report.point),
-                       ("cached point, half rate, rollout", report.steady)):  # fmt: skip
-        rows.add_row(name, f"{load.rate:.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}",
-                     str(load.errors))  # fmt: skip
+    for name, load in (
+        ("empty handler", report.empty),
+        ("cached point", report.point),
+        ("cached point, half rate, rollout", report.steady),
+    ):
+        rows.add_row(
+            name, f"{load.rate:.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}", str(load.errors)
+        )
     common.console.print(rows)
     common.console.print(
         f"cached point / empty handler {report.ratio:.2f}; rollout running: {report.rollout}; "
         f"healthz p99 {report.health_p99_ms:.1f} ms\nfield {report.field_ms:.1f} ms, again "
         f"{report.field_cached_ms:.1f} ms; map {report.map_ms:.0f} ms, again "
-        f"{report.map_cached_ms:.1f} ms; first page {report.page_ms:.0f} ms", highlight=False,
-    )  # fmt: skip
+        f"{report.map_cached_ms:.1f} ms; first page {report.page_ms:.0f} ms",
+        highlight=False,
+    )
 
 
 @bench.command("regrid")
@@ -109,9 +120,13 @@ def regrid(
         two = measure_ingestion(rows, columns, times, nside, repetitions, tick=tick)
     size = forty_years(two)
     if as_json:
-        common.emit_json({
-            "regrid": to_dict(one), "ingestion": to_dict(two), "forty_years": to_dict(size),
-        })  # fmt: skip
+        common.emit_json(
+            {
+                "regrid": to_dict(one),
+                "ingestion": to_dict(two),
+                "forty_years": to_dict(size),
+            }
+        )
         return
     common.console.print(
         f"{fields} fields of {rows} x {columns} to nside {nside}: xarray.interp "
@@ -182,9 +197,10 @@ def _settings(text: str) -> dict[str, Any]:
         raise InputError(f"--set is no JSON: {error}", field="--set") from error
     if not isinstance(settings, dict):
         raise InputError(
-            f"--set must be a JSON object, got {text!r}", field="--set",
+            f"--set must be a JSON object, got {text!r}",
+            field="--set",
             hint="""write --set '{"embed": 96}'""",
-        )  # fmt: skip
+        )
     return settings
 
 

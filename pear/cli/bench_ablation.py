@@ -49,9 +49,7 @@ def ablation(
     from pipelines.study import seconds_left, share
 
     keep_memory()
-    common = options.settings(
-        store, climatology, period, test, every, days, minutes, seeds, embed
-    )  # fmt: skip
+    common = options.settings(store, climatology, period, test, every, days, minutes, seeds, embed)
     study = rooms.Ablation(**common, arms=tuple(arms.split(",")) if arms else tuple(rooms.ARMS))
     chosen = tuple(axes.split(","))
     if not set(chosen) <= set(rooms.AXES):

@@ -85,9 +85,13 @@ def _tables(result: Result) -> list[Table]:
     for row in result.errors:
         if row.day == 1:
             falls.add_row(
-                row.models, str(row.members), f"{row.error:.4f}", f"{row.low:.4f}…{row.high:.4f}",
-                f"{row.expected:.4f}", "" if row.common is None else f"{row.common:.4f}",
-            )  # fmt: skip
+                row.models,
+                str(row.members),
+                f"{row.error:.4f}",
+                f"{row.low:.4f}…{row.high:.4f}",
+                f"{row.expected:.4f}",
+                "" if row.common is None else f"{row.common:.4f}",
+            )
     return [exact, falls, *(_scores(result, score) for score in ("acc", "rmse"))]
 
 

@@ -50,12 +50,12 @@ def peer(
     from pipelines.study import seconds_left
 
     keep_memory()
-    common = options.settings(
-        store, climatology, period, test, every, days, minutes, seeds, embed
-    )  # fmt: skip
+    common = options.settings(store, climatology, period, test, every, days, minutes, seeds, embed)
     study = rooms.PeerStudy(
-        **common, sources=tuple(sources), budgets=tuple(budgets.split(",")),
-    )  # fmt: skip
+        **common,
+        sources=tuple(sources),
+        budgets=tuple(budgets.split(",")),
+    )
     work = rooms.Work(study, out)
     trainings = work.trainings()
     left = sum(not job.done for job in trainings)
@@ -78,8 +78,12 @@ def _table(found: Sequence[Row]) -> Table:
         if (row.field, row.score) == ("z500", "acc"):
             gap = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
             table.add_row(
-                row.budget, row.grid, str(row.day), f"{row.value:.3f}", f"{row.reference:.3f}",
+                row.budget,
+                row.grid,
+                str(row.day),
+                f"{row.value:.3f}",
+                f"{row.reference:.3f}",
                 gap + ("*" if row.decided else ""),
-            )  # fmt: skip
+            )
     table.caption = "* the interval leaves zero out"
     return table

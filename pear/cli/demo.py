@@ -26,8 +26,15 @@ ANALYSIS = "simulated"
 LEAD_HOURS = 240
 SERVED_RUNS = 3
 SUMMARY_KEYS = (
-    "forecaster", "variable", "level", "lead_days", "acc", "rmse", "mae", "bias",
-)  # fmt: skip
+    "forecaster",
+    "variable",
+    "level",
+    "lead_days",
+    "acc",
+    "rmse",
+    "mae",
+    "bias",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -185,9 +192,14 @@ def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
     inits = times[times + lead <= times[-1]]
     with announced("evaluate") as announce:
         evaluation = evaluate_model(
-            folder, model=model, analysis=ANALYSIS, climatology=ANALYSIS, inits=inits,
-            lead_hours=LEAD_HOURS, announce=announce,
-        )  # fmt: skip
+            folder,
+            model=model,
+            analysis=ANALYSIS,
+            climatology=ANALYSIS,
+            inits=inits,
+            lead_hours=LEAD_HOURS,
+            announce=announce,
+        )
     return inits, evaluation
 
 

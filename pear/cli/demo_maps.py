@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from pipelines.datafolder import DataFolder
 
 MAPPED: Final[tuple[tuple[str, int | None], ...]] = (
-    ("geopotential", 500), ("temperature", 850), ("mean_sea_level_pressure", None),
+    ("geopotential", 500),
+    ("temperature", 850),
+    ("mean_sea_level_pressure", None),
     ("2m_temperature", None),
-)  # fmt: skip
+)
 LEADS: Final = (24, 120, 240)
 
 
@@ -33,9 +35,11 @@ def draw(folder: DataFolder, analysis: str, run: str) -> list[str]:
     target = folder.root / "maps"
     target.mkdir(exist_ok=True)
     drawn: list[str] = []
-    with open_store(folder.forecast(run)) as forecast, open_store(
-        folder.analysis(analysis)
-    ) as truth, progress("maps", len(MAPPED) * len(LEADS)) as tick:  # fmt: skip
+    with (
+        open_store(folder.forecast(run)) as forecast,
+        open_store(folder.analysis(analysis)) as truth,
+        progress("maps", len(MAPPED) * len(LEADS)) as tick,
+    ):
         init = forecast["time"].values[0]
         for lead in LEADS:
             step = np.timedelta64(lead, "h")

@@ -46,13 +46,15 @@ class Training:
         if self.minutes < 2 * LEAST_MINUTES:
             raise InputError(
                 f"--minutes {self.minutes:g} is too short to make an atmosphere and a model",
-                field="--minutes", hint="give 15, or 30 on a processor without bfloat16",
-            )  # fmt: skip
+                field="--minutes",
+                hint="give 15, or 30 on a processor without bfloat16",
+            )
         if self.days < 60:
             raise InputError(
-                f"--days {self.days} are too few to learn from", field="--days",
+                f"--days {self.days} are too few to learn from",
+                field="--days",
                 hint="give a year or more",
-            )  # fmt: skip
+            )
 
 
 @contextmanager
@@ -123,9 +125,10 @@ def _simulate(out: Path, plan: Training) -> None:
 
     if importlib.util.find_spec("dinosaur") is None:
         raise InputError(
-            "making an atmosphere needs the extra simulate", field="--train",
+            "making an atmosphere needs the extra simulate",
+            field="--train",
             hint='pip install "pear-weather[simulate]"',
-        )  # fmt: skip
+        )
     wanted = run.Plan(START, seed=SEED, spin_up=plan.spin_up)
     with announced("simulate") as announce:
         run.simulate(out, wanted, plan.days, announce)
@@ -150,9 +153,15 @@ def _train(store: Path, out: Path, model: PearConfig, settings: TrainingConfig) 
         settings = type(settings).from_dict(Journal(out).load()["config"])
     with progress("train", 1.0) as tick:
         training.train(
-            training.Data(store), out, model, settings, resume=resume, command="pear demo --train",
-            storage="float16", tick=tick,
-        )  # fmt: skip
+            training.Data(store),
+            out,
+            model,
+            settings,
+            resume=resume,
+            command="pear demo --train",
+            storage="float16",
+            tick=tick,
+        )
 
 
 def side_by_side(
@@ -162,10 +171,10 @@ def side_by_side(
     from pear.cli.evaluate import show
 
     names = {"pear": "shipped"}
-    rows = [{**row, "forecaster": names.get(row["forecaster"], row["forecaster"])}
-            for row in shipped]  # fmt: skip
-    rows += [{**row, "forecaster": "trained here"} for row in own
-             if row["forecaster"] == "pear"]  # fmt: skip
+    rows = [
+        {**row, "forecaster": names.get(row["forecaster"], row["forecaster"])} for row in shipped
+    ]
+    rows += [{**row, "forecaster": "trained here"} for row in own if row["forecaster"] == "pear"]
     order = ("shipped", "trained here", "persistence", "climatology")
     rows.sort(key=lambda row: order.index(row["forecaster"]))
     show(rows, wanted)

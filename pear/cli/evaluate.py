@@ -78,11 +78,21 @@ def evaluate(
     folder = DataFolder.open(data)
     with announced("evaluate") as announce, _client(workers, dask) as client:
         done = evaluate_model(
-            folder, model=model, analysis=analysis, climatology=climatology, inits=times,
-            lead_hours=hours, regions=tuple(regions.split(",")), batch=batch, device=device,
-            runs=_runs(folder, runs), client=client,
-            members=members, amplitude=amplitude, announce=announce,
-        )  # fmt: skip
+            folder,
+            model=model,
+            analysis=analysis,
+            climatology=climatology,
+            inits=times,
+            lead_hours=hours,
+            regions=tuple(regions.split(",")),
+            batch=batch,
+            device=device,
+            runs=_runs(folder, runs),
+            client=client,
+            members=members,
+            amplitude=amplitude,
+            announce=announce,
+        )
     channels = [(v.name, level) for v, level in wanted]
     show(done.records, channels, done.about["regions"][0])
     console.print(f"{len(done.records)} records in {folder.evaluation(done.id)}")
@@ -147,16 +157,28 @@ def climatology(
 
             client = stack.enter_context(closing(Cluster(1, 1, dask))).client
         built = build(
-            folder.analysis(source), target, kind,  # type: ignore[arg-type]
-            harmonics=harmonics, period=ends, tick=tick, client=client,
-        )  # fmt: skip
+            folder.analysis(source),
+            target,
+            kind,  # type: ignore[arg-type]
+            harmonics=harmonics,
+            period=ends,
+            tick=tick,
+            client=client,
+        )
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     console.print(f"{built.kind} climatology {built.name}, {size / 1e6:.1f} MB, {built.period}")
     if as_json:
-        emit_json({
-            "name": built.name, "kind": built.kind, "path": str(target), "bytes": size,
-            "period": list(built.period), "nside": built.nside, "hours": list(built.hours),
-        })  # fmt: skip
+        emit_json(
+            {
+                "name": built.name,
+                "kind": built.kind,
+                "path": str(target),
+                "bytes": size,
+                "period": list(built.period),
+                "nside": built.nside,
+                "hours": list(built.hours),
+            }
+        )
 
 
 def show(
@@ -205,9 +227,12 @@ def _table(
     leads = sorted({r["lead_days"] for r in records})
     shown = [d for d in leads if d in (1, 2, 3, 5, 7, 10)] or leads[:8]
     table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD,
-        collapse_padding=True, pad_edge=False,  # for eighty columns
-    )  # fmt: skip
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,  # for eighty columns
+    )
     words = ("field", *(("unit",) if units else ()), "forecaster")
     for column in (*words, *(str(day) for day in shown)):
         justify: Literal["left", "right"] = "left" if column in words else "right"

@@ -92,14 +92,22 @@ def forecast(
 
     times, hours = parse_times(init), parse_hours(lead)
     options = {
-        "variables": _list(variables) or None, "levels": _numbers(levels, "--levels"),
+        "variables": _list(variables) or None,
+        "levels": _numbers(levels, "--levels"),
         "leads": None if keep is None else [parse_hours(part, "--keep") for part in _list(keep)],
-        "precision": precision, "symmetrise": symmetrise, "members": members,
-        "source": "orbit" if orbit else "noise", "models": _list(with_models) or None, "seed": seed,
-        "amplitude": _amplitude(amplitude), "length_km": length_km,
-        "perturb_steps": perturb_steps, "exceedance": _list(exceed),
-        "quantiles": _numbers(quantiles, "--quantiles"), "keep_members": keep_members,
-    }  # fmt: skip
+        "precision": precision,
+        "symmetrise": symmetrise,
+        "members": members,
+        "source": "orbit" if orbit else "noise",
+        "models": _list(with_models) or None,
+        "seed": seed,
+        "amplitude": _amplitude(amplitude),
+        "length_km": length_km,
+        "perturb_steps": perturb_steps,
+        "exceedance": _list(exceed),
+        "quantiles": _numbers(quantiles, "--quantiles"),
+        "keep_members": keep_members,
+    }
     folder = DataFolder.open(data)
     cores = threads or max(1, (os.cpu_count() or 1) // workers)
     engine = Engine(
@@ -148,9 +156,10 @@ def _amplitude(text: str) -> float | dict[str, float]:
         return {name.strip(): float(size) for name, size in (p.split("=") for p in _list(text))}
     except ValueError as error:
         raise InputError(
-            f"--amplitude {text!r} cannot be read", field="--amplitude",
+            f"--amplitude {text!r} cannot be read",
+            field="--amplitude",
             hint="write 0.1, or t2m=0.2,z=0.1",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def watch(engine: Engine, runs: Sequence[Job]) -> list[Job]:

@@ -50,6 +50,12 @@ def import_checkpoint(
     console.print(f"model {written.id}: {parameters} parameters, nside {nside}, in {out}")
     if as_json:
         emit_json(
-            {"id": written.id, "sha256": written.sha256, "parameters": parameters,
-             "nside": nside, "folder": str(out), "standardised": statistics is None}
-        )  # fmt: skip
+            {
+                "id": written.id,
+                "sha256": written.sha256,
+                "parameters": parameters,
+                "nside": nside,
+                "folder": str(out),
+                "standardised": statistics is None,
+            }
+        )

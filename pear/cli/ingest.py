@@ -103,8 +103,11 @@ def ingest(
             asked = (years, months, hours)
             reports = list(_from_cds(store, asked, settings, client_for, announce))
         else:
-            reports = [rooms.ingest(files, store, nside, settings=settings,
-                                    client_for=client_for, announce=announce)]  # fmt: skip
+            reports = [
+                rooms.ingest(
+                    files, store, nside, settings=settings, client_for=client_for, announce=announce
+                )
+            ]
     if folder is not None:
         _enter(folder)
     if as_json:
@@ -115,9 +118,12 @@ def ingest(
 
 
 def _from_cds(
-    store: Path, asked: tuple[str | None, str, str], settings: Settings, client_for: ClientFor,
+    store: Path,
+    asked: tuple[str | None, str, str],
+    settings: Settings,
+    client_for: ClientFor,
     announce: Announce,
-) -> Iterator[IngestReport]:  # fmt: skip
+) -> Iterator[IngestReport]:
     import importlib.util
 
     from pipelines.download import ingest_from_cds, span
@@ -126,17 +132,24 @@ def _from_cds(
     if asked[0] is None:
         raise InputError("--source cds needs --years", field="--years", hint="write 1990-1999")
     years, months, hours = (
-        span(asked[0], "--years", 1940, 2100), span(asked[1], "--months", 1, 12),
+        span(asked[0], "--years", 1940, 2100),
+        span(asked[1], "--months", 1, 12),
         span(asked[2], "--hours", 0, 23),
-    )  # fmt: skip
+    )
     client = DataStore(Account.found(), store.parent / f".{store.name}.cds")
     wanted = [(year, number) for year in years for number in months]
     has_grib = importlib.util.find_spec("eccodes") is not None
     yield from ingest_from_cds(
-        client, store, wanted, hours, settings=settings,
-        data_format="grib" if has_grib else "netcdf", client_for=client_for, announce=announce,
+        client,
+        store,
+        wanted,
+        hours,
+        settings=settings,
+        data_format="grib" if has_grib else "netcdf",
+        client_for=client_for,
+        announce=announce,
         watch=lambda text: console.print(f"[dim]{text}[/dim]"),
-    )  # fmt: skip
+    )
 
 
 def _target(data: Path | None, name: str, out: Path | None) -> tuple[DataFolder | None, Path]:
@@ -145,9 +158,10 @@ def _target(data: Path | None, name: str, out: Path | None) -> tuple[DataFolder 
 
     if (data is None) == (out is None):
         raise InputError(
-            "say where to: either --data DIR or --out STORE", field="--data",
+            "say where to: either --data DIR or --out STORE",
+            field="--data",
             hint="`pear ingest FILES… --data DIR --name NAME`",
-        )  # fmt: skip
+        )
     if data is not None:
         folder = DataFolder(data.resolve())  # made when there is something to put into it
         return folder, folder.analysis(name)

@@ -48,9 +48,9 @@ def list_keys(data: Data, as_json: Json = False) -> None:
     """List names, scopes and ages; never the keys."""
     keys = _file(data).all()
     if as_json:
-        emit_json([
-            {"name": key.name, "scope": key.scope, "created_at": key.created_at} for key in keys
-        ])  # fmt: skip
+        emit_json(
+            [{"name": key.name, "scope": key.scope, "created_at": key.created_at} for key in keys]
+        )
         return
     for key in keys:
         console.print(f"{key.name}  {key.scope}  {key.created_at}", highlight=False)

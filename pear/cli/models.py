@@ -68,7 +68,12 @@ def _line(model: Model) -> str:
 
 def _resource(model: Model) -> dict[str, Any]:
     return {
-        "id": model.id, "name": model.name, "sha256": model.sha256, "nside": model.nside,
-        "step_hours": model.step_hours, "path": model.path, "layout": model.attributes["layout"],
+        "id": model.id,
+        "name": model.name,
+        "sha256": model.sha256,
+        "nside": model.nside,
+        "step_hours": model.step_hours,
+        "path": model.path,
+        "layout": model.attributes["layout"],
         "created_at": model.created_at.isoformat(),
-    }  # fmt: skip
+    }

@@ -73,11 +73,17 @@ def log(data: Data, run: Identity, as_json: Json = False) -> None:
     with catalog:
         events = catalog.log(run)
     if as_json:
-        emit_json([
-            {"at": event.at.isoformat(), "level": event.level, "message": event.message,
-             "details": dict(event.details)}
-            for event in events
-        ])  # fmt: skip
+        emit_json(
+            [
+                {
+                    "at": event.at.isoformat(),
+                    "level": event.level,
+                    "message": event.message,
+                    "details": dict(event.details),
+                }
+                for event in events
+            ]
+        )
         return
     for event in events:
         details = " ".join(f"{key}={value}" for key, value in event.details.items())
@@ -117,14 +123,16 @@ def resource(folder: DataFolder, run: Job) -> dict[str, Any]:
         "model": run.model,
         "options": dict(run.options),
         "progress": {
-            "step": run.progress.step, "total": run.progress.total,
-            "fraction": run.progress.fraction, "eta_seconds": run.progress.eta_seconds,
+            "step": run.progress.step,
+            "total": run.progress.total,
+            "fraction": run.progress.fraction,
+            "eta_seconds": run.progress.eta_seconds,
             "seconds_per_step": run.progress.seconds_per_step,
         },
         "attempts": run.attempts,
         "reason": run.reason,
         **times,
-    }  # fmt: skip
+    }
 
 
 def _open(data: Path) -> tuple[DataFolder, Catalog]:

@@ -69,9 +69,12 @@ def add(
     which = {"model": model, "analysis": analysis or store}
     if forecast is not None:
         action["forecast"] = {
-            **which, "lead_hours": parse_hours(forecast, "--forecast"), "newest": newest,
-            "every_hours": parse_hours(every, "--every"), "options": _json(options),
-        }  # fmt: skip
+            **which,
+            "lead_hours": parse_hours(forecast, "--forecast"),
+            "newest": newest,
+            "every_hours": parse_hours(every, "--every"),
+            "options": _json(options),
+        }
     if evaluate is not None:
         action["evaluate"] = {**which, "lead_hours": parse_hours(evaluate, "--evaluate")}
     if expire_days is not None:
@@ -137,13 +140,18 @@ def run(
         raise InputError("--once needs the name of a schedule", field="NAME")
     if name is not None and not once:
         raise InputError(
-            f"by the clock all schedules run, not {name} alone", field="--once",
+            f"by the clock all schedules run, not {name} alone",
+            field="--once",
             hint=f"write `pear schedule run {name} --once` to do it now",
-        )  # fmt: skip
+        )
     with Engine(
-        folder, workers=workers, scheduler=scheduler, max_queue=None, adopt=name is None,
+        folder,
+        workers=workers,
+        scheduler=scheduler,
+        max_queue=None,
+        adopt=name is None,
         schedules=name is None,
-    ) as engine:  # fmt: skip
+    ) as engine:
         if name is None:
             engine.ready(60)
             console.print("firing schedules; stop with Ctrl-C")
@@ -161,10 +169,16 @@ def _once(engine: Any, folder: DataFolder, name: str, as_json: bool) -> None:
     owed = engine.recover()
     ended = {job.id: job.status for job in engine.wait(owed)}
     if as_json:
-        emit_json({
-            "schedule": name, "ingested": done.ingested, "runs": done.runs,
-            "evaluations": done.evaluations, "expired": done.expired, "jobs": ended,
-        })  # fmt: skip
+        emit_json(
+            {
+                "schedule": name,
+                "ingested": done.ingested,
+                "runs": done.runs,
+                "evaluations": done.evaluations,
+                "expired": done.expired,
+                "jobs": ended,
+            }
+        )
     bad = [job_id for job_id, status in ended.items() if status == "failed"]
     if bad:
         raise OSError(f"{len(bad)} of {len(ended)} jobs failed, first {bad[0]}")
@@ -192,11 +206,15 @@ def _resource(schedule: Schedule) -> dict[str, Any]:
 
     coming = None if schedule.paused else following(schedule.cron, datetime.now(UTC))
     return {
-        "name": schedule.name, "cron": schedule.cron, "action": dict(schedule.action),
-        "paused": schedule.paused, "next_fire": coming and coming.isoformat(),
+        "name": schedule.name,
+        "cron": schedule.cron,
+        "action": dict(schedule.action),
+        "paused": schedule.paused,
+        "next_fire": coming and coming.isoformat(),
         "last_fire": schedule.last_fire and schedule.last_fire.isoformat(),
-        "last_status": schedule.last_status, "last_reason": schedule.last_reason,
-    }  # fmt: skip
+        "last_status": schedule.last_status,
+        "last_reason": schedule.last_reason,
+    }
 
 
 def _json(text: str | None) -> dict[str, Any]:

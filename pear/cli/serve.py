@@ -78,9 +78,15 @@ def serve(data: Path | None, **options: Any) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS,
-        server_header=False, lifespan="on", http=ImpatientProtocol, backlog=512,
-    )  # fmt: skip
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        server_header=False,
+        lifespan="on",
+        http=ImpatientProtocol,
+        backlog=512,
+    )
     console.print(
         f"serving {settings.data} at http://{shown}:{port}", highlight=False, soft_wrap=True
     )
@@ -126,7 +132,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise InputError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}", field="--port",
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            field="--port",
             hint="choose another --port, or 0 for a free one",
-        ) from error  # fmt: skip
+        ) from error
     return listener

@@ -37,9 +37,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Rows as JSON on stdout
 
 
 def settings(
-    store: Path, climatology: Path, period: str, test: str, every: int, days: int, minutes: float,
-    seeds: str, embed: int,
-) -> dict[str, Any]:  # fmt: skip
+    store: Path,
+    climatology: Path,
+    period: str,
+    test: str,
+    every: int,
+    days: int,
+    minutes: float,
+    seeds: str,
+    embed: int,
+) -> dict[str, Any]:
     """Return what every study is built from.
 
     Raises
@@ -48,10 +55,16 @@ def settings(
         If a period or the seeds cannot be read.
     """
     return {
-        "store": store, "climatology": climatology, "period": span(period, "--period"),
-        "test": span(test, "--test"), "every": every, "days": days, "minutes": minutes,
-        "seeds": numbers(seeds), "embed": embed,
-    }  # fmt: skip
+        "store": store,
+        "climatology": climatology,
+        "period": span(period, "--period"),
+        "test": span(test, "--test"),
+        "every": every,
+        "days": days,
+        "minutes": minutes,
+        "seeds": numbers(seeds),
+        "embed": embed,
+    }
 
 
 def span(text: str, option: str) -> tuple[str, str]:

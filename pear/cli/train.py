@@ -51,15 +51,27 @@ def train(
 
     keep_memory()
     model, given = _settings(store, config, initial, nside)
-    asked = {"minutes": minutes, "steps": steps, "rollout": rollout, "learning_rate": rate,
-             "batch": batch, "seed": seed}  # fmt: skip
+    asked = {
+        "minutes": minutes,
+        "steps": steps,
+        "rollout": rollout,
+        "learning_rate": rate,
+        "batch": batch,
+        "seed": seed,
+    }
     data = training.Data(store, _period(period, "--period"), _period(validation, "--validation"))
     with progress("train", 1.0) as tick:
         done = training.train(
-            data, out, model, _loop(given, asked), resume=resume, initial=initial,
-            command="pear " + " ".join(sys.argv[1:]), storage="float16" if half else "float32",
+            data,
+            out,
+            model,
+            _loop(given, asked),
+            resume=resume,
+            initial=initial,
+            command="pear " + " ".join(sys.argv[1:]),
+            storage="float16" if half else "float32",
             tick=tick,
-        )  # fmt: skip
+        )
     if not done.checkpoint.sha256:  # one of torchrun's followers
         return
     curve = plot_losses(out)
@@ -70,11 +82,17 @@ def train(
     )
     if as_json:
         emit_json(
-            {"id": done.checkpoint.id, "checkpoint": str(out / training.CHECKPOINT),
-             "steps": found.step, "train_loss": found.train_loss,
-             "validation_loss": found.validation_loss, "seconds": found.seconds,
-             "stopped": found.stopped, "loss_curve": str(curve)}
-        )  # fmt: skip
+            {
+                "id": done.checkpoint.id,
+                "checkpoint": str(out / training.CHECKPOINT),
+                "steps": found.step,
+                "train_loss": found.train_loss,
+                "validation_loss": found.validation_loss,
+                "seconds": found.seconds,
+                "stopped": found.stopped,
+                "loss_curve": str(curve),
+            }
+        )
 
 
 def _settings(

@@ -109,9 +109,16 @@ class WindowAttention(nn.Module):
     symmetry: Symmetry = "r"
 
     def __init__(
-        self, grid: TokenGrid, features: int, heads: int, bias: nn.Module,
-        shift: WindowShift | None = None, *, cosine: bool = False, dropout: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        grid: TokenGrid,
+        features: int,
+        heads: int,
+        bias: nn.Module,
+        shift: WindowShift | None = None,
+        *,
+        cosine: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         if heads < 1 or features % heads:
             raise ValueError(f"{heads} heads do not divide {features} features")
@@ -175,10 +182,15 @@ class WindowAttention(nn.Module):
             query = functional.normalize(query, dim=-1) * factor[:, None, None]
             key = functional.normalize(key, dim=-1)
         return kernels.window_attention(
-            query, key, value, bias, self.mask.masks, self.mask.runs_of(windows),
+            query,
+            key,
+            value,
+            bias,
+            self.mask.masks,
+            self.mask.runs_of(windows),
             scale=None if self.logit_scale is None else 1.0,
             dropout=self.dropout if self.training else 0.0,
-        )  # fmt: skip
+        )
 
 
 class MirrorAttention(WindowAttention):
@@ -200,9 +212,16 @@ class MirrorAttention(WindowAttention):
     sigma: Tensor
 
     def __init__(
-        self, grid: TokenGrid, features: int, heads: int, bias: nn.Module,
-        shift: WindowShift | None = None, *, cosine: bool = False, dropout: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        grid: TokenGrid,
+        features: int,
+        heads: int,
+        bias: nn.Module,
+        shift: WindowShift | None = None,
+        *,
+        cosine: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
         if heads % 2:
             raise ValueError(f"mirror-equivariant attention pairs its heads, got {heads} of them")
         super().__init__(grid, features, heads, bias, shift, cosine=cosine, dropout=dropout)

@@ -120,9 +120,15 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, attention: WindowAttention, features: int, mlp_ratio: int = 4, *,
-        pre_norm: bool = False, dropout: float = 0.0, drop_path: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        attention: WindowAttention,
+        features: int,
+        mlp_ratio: int = 4,
+        *,
+        pre_norm: bool = False,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
         super().__init__()
         self.symmetry = symmetry = attention.symmetry
         self.pre_norm = pre_norm
@@ -175,10 +181,17 @@ class Block(nn.Module):
             return False
         shift, mask = attention.shift, attention.mask
         layers = mirror_block.Layers(
-            attention.qkv, attention.proj, mlp.widen, mlp.narrow, (first, second),
-            attention.heads // 2, bias, mask.masks, mask.runs_of(ALL),
+            attention.qkv,
+            attention.proj,
+            mlp.widen,
+            mlp.narrow,
+            (first, second),
+            attention.heads // 2,
+            bias,
+            mask.masks,
+            mask.runs_of(ALL),
             None if shift is None else shift.gather,
-        )  # fmt: skip
+        )
         return mirror_block.apply(layers, x, out)
 
     def _piece(self, x: Parts, out: Parts, bias: Tensor, windows: slice) -> None:
@@ -216,9 +229,13 @@ class Block(nn.Module):
 
 
 def earth_block(
-    symmetry: Symmetry, grid: TokenGrid, features: int, heads: int, shift: WindowShift | None,
+    symmetry: Symmetry,
+    grid: TokenGrid,
+    features: int,
+    heads: int,
+    shift: WindowShift | None,
     mlp_ratio: int = 4,
-) -> Block:  # fmt: skip
+) -> Block:
     """Build PEAR's block: a free position bias, post-norm, no dropout."""
     kind = MirrorAttention if symmetry == "c4h" else WindowAttention
     pairs = 2 if symmetry == "c4h" else 1

@@ -24,13 +24,14 @@ class _Arguments(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_void_p * 2) for name in "qkv"),
-        *((name, ctypes.c_void_p)
-          for name in ("strides", "bias", "masks", "tables", "mask_of")),
+        *((name, ctypes.c_void_p) for name in ("strides", "bias", "masks", "tables", "mask_of")),
         ("out", ctypes.c_void_p * 2),
-        *((name, ctypes.c_int64)
-          for name in ("windows", "slots", "masks_count", "heads", "d", "half", "threads")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("windows", "slots", "masks_count", "heads", "d", "half", "threads")
+        ),
         ("scale", ctypes.c_float),
-    )  # fmt: skip
+    )
 
 
 def window_attention(
@@ -60,8 +61,11 @@ def window_attention(
     native = library()
     q, k, v = parts[0]
     windows, heads, slots, d = q.shape
-    alike = all(t.stride() == first.stride() for part in parts
-                for t, first in zip(part, parts[0], strict=True))  # fmt: skip
+    alike = all(
+        t.stride() == first.stride()
+        for part in parts
+        for t, first in zip(part, parts[0], strict=True)
+    )
     if native is None or not alike or any(_differs(t, q) for part in parts for t in part):
         return None
     bias, masks = bias.float().contiguous(), masks.float().contiguous()
@@ -71,10 +75,21 @@ def window_attention(
     strides = (ctypes.c_int64 * 6)(*(n for t in (q, k, v) for n in (t.stride(2), t.stride(1))))
     arguments = _Arguments(
         *(pointers(*(part[n] for part in parts)) for n in range(3)),
-        ctypes.addressof(strides), bias.data_ptr(), masks.data_ptr(), tables.data_ptr(),
-        numbers.data_ptr(), pointers(*out), windows, slots, len(masks), heads, d,
-        q.dtype == torch.bfloat16, torch.get_num_threads(), scale,
-    )  # fmt: skip
+        ctypes.addressof(strides),
+        bias.data_ptr(),
+        masks.data_ptr(),
+        tables.data_ptr(),
+        numbers.data_ptr(),
+        pointers(*out),
+        windows,
+        slots,
+        len(masks),
+        heads,
+        d,
+        q.dtype == torch.bfloat16,
+        torch.get_num_threads(),
+        scale,
+    )
     return None if native.pear_window_attention(ctypes.byref(arguments)) else out
 
 
@@ -112,9 +127,12 @@ class _Residual(ctypes.Structure):
 
 
 def residual_norm(
-    x: Sequence[Tensor] | None, branch: Sequence[Tensor], weight: Sequence[Tensor], bias: Tensor,
+    x: Sequence[Tensor] | None,
+    branch: Sequence[Tensor],
+    weight: Sequence[Tensor],
+    bias: Tensor,
     epsilon: float,
-) -> tuple[Tensor, ...] | None:  # fmt: skip
+) -> tuple[Tensor, ...] | None:
     """Return x + norm(branch), norm(branch) without an x, or None if this cannot.
 
     Parameters
@@ -138,10 +156,18 @@ def residual_norm(
         return None
     out = tuple(torch.empty_like(t, dtype=torch.float32) for t in branch)
     arguments = _Residual(
-        pointers(*old), pointers(*branch), pointers(*weight), bias.data_ptr(),
-        pointers(*out), first.numel() // width, width, len(branch),
-        first.dtype == torch.bfloat16, torch.get_num_threads(), epsilon,
-    )  # fmt: skip
+        pointers(*old),
+        pointers(*branch),
+        pointers(*weight),
+        bias.data_ptr(),
+        pointers(*out),
+        first.numel() // width,
+        width,
+        len(branch),
+        first.dtype == torch.bfloat16,
+        torch.get_num_threads(),
+        epsilon,
+    )
     native.pear_residual_norm(ctypes.byref(arguments))
     return out
 
@@ -154,7 +180,10 @@ def mirror_gelu_(even: Tensor, odd: Tensor) -> bool:
     if native is None or not (alike and packed):
         return False
     native.pear_mirror_gelu(
-        ctypes.c_void_p(even.data_ptr()), ctypes.c_void_p(odd.data_ptr()),
-        ctypes.c_int64(even.numel()), even.dtype == torch.bfloat16, torch.get_num_threads(),
-    )  # fmt: skip
+        ctypes.c_void_p(even.data_ptr()),
+        ctypes.c_void_p(odd.data_ptr()),
+        ctypes.c_int64(even.numel()),
+        even.dtype == torch.bfloat16,
+        torch.get_num_threads(),
+    )
     return True

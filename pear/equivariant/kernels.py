@@ -78,9 +78,13 @@ def window_attention(
 
 
 def mirrored_window_attention(
-    even: compiled.Operands, odd: compiled.Operands, bias: Tensor, masks: Tensor,
-    runs: Sequence[int], scale: float | None = None,
-) -> tuple[Tensor, Tensor] | None:  # fmt: skip
+    even: compiled.Operands,
+    odd: compiled.Operands,
+    bias: Tensor,
+    masks: Tensor,
+    runs: Sequence[int],
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor] | None:
     """Attend in the a/b basis of mirrored features that are given, and returned, in the e/o basis.
 
     With a = (e + o)/√2 and b = (e − o)/√2 the result is (A + B)/√2 and (A − B)/√2, where A and B
@@ -113,9 +117,15 @@ def mirrored_window_attention(
 
 
 def _by_library(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, runs: Sequence[int],
-    scale: float, dropout: float = 0.0,
-) -> Tensor:  # fmt: skip
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor,
+    masks: Tensor,
+    runs: Sequence[int],
+    scale: float,
+    dropout: float = 0.0,
+) -> Tensor:
     """The same by torch's fused attention, the fastest there is on other devices."""
     out, stop = [], 0
     free = q.shape[1] - sum(runs)
@@ -198,9 +208,15 @@ def _(
 
 @torch.library.custom_op("pear::window_attention_backward", mutates_args=())
 def _attend_backward(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor,
-    lengths: list[int], scale: float,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor,
+    masks: Tensor,
+    lengths: list[int],
+    scale: float,
+) -> tuple[Tensor, Tensor]:
     """Gradients of q, k, v as one (window, slot, 3, head, d), and of the bias.
 
     With P the softmax: dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P∘(dP − rowsum(P∘dP)), dQ = dS·K·scale,
@@ -230,9 +246,15 @@ def _attend_backward(
 
 @_attend_backward.register_fake
 def _(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor,
-    lengths: list[int], scale: float,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor,
+    masks: Tensor,
+    lengths: list[int],
+    scale: float,
+) -> tuple[Tensor, Tensor]:
     windows, heads, slots, d = q.shape
     return q.new_empty(windows, slots, 3, heads, d), torch.empty_like(bias)
 

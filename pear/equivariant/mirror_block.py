@@ -73,11 +73,13 @@ class _Block(ctypes.Structure):
         *((name, _Linear) for name in ("qkv", "proj", "widen", "narrow")),
         ("norms", _Scales * 2),
         *((name, ctypes.c_void_p) for name in ("bias", "masks", "tables", "mask_of")),
-        *((name, ctypes.c_int64)
-          for name in ("batch", "windows", "slots", "masks_count", "heads", "threads")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("batch", "windows", "slots", "masks_count", "heads", "threads")
+        ),
         ("epsilon", ctypes.c_float),
         ("scale", ctypes.c_float),
-    )  # fmt: skip
+    )
 
 
 def apply(layers: Layers, x: Sequence[Tensor], out: Sequence[Tensor]) -> bool:
@@ -104,15 +106,24 @@ def apply(layers: Layers, x: Sequence[Tensor], out: Sequence[Tensor]) -> bool:
     tables = bias.new_empty((len(bias) + len(masks)) * slots * slots)
     numbers = compiled.mask_of((windows - sum(layers.runs), *layers.runs), windows)
     arguments = _Block(
-        compiled.pointers(*x), compiled.pointers(*out),
+        compiled.pointers(*x),
+        compiled.pointers(*out),
         None if layers.gather is None else layers.gather.data_ptr(),
-        *(_linear(layer, kept)
-          for layer in (layers.qkv, layers.proj, layers.widen, layers.narrow)),
+        *(_linear(layer, kept) for layer in (layers.qkv, layers.proj, layers.widen, layers.narrow)),
         (_Scales * 2)(*(_scales(norm) for norm in layers.norms)),
-        bias.data_ptr(), masks.data_ptr(), tables.data_ptr(), numbers.data_ptr(),
-        batch, windows, slots, len(masks), layers.heads, torch.get_num_threads(),
-        EPS, (width // layers.heads) ** -0.5,
-    )  # fmt: skip
+        bias.data_ptr(),
+        masks.data_ptr(),
+        tables.data_ptr(),
+        numbers.data_ptr(),
+        batch,
+        windows,
+        slots,
+        len(masks),
+        layers.heads,
+        torch.get_num_threads(),
+        EPS,
+        (width // layers.heads) ** -0.5,
+    )
     return not native.pear_mirror_block(ctypes.byref(arguments))
 
 

@@ -76,9 +76,14 @@ class PatchEmbed(nn.Module):
     odd: Tensor
 
     def __init__(
-        self, symmetry: Symmetry, signs: Sequence[int], levels: int, cells: int, features: int,
+        self,
+        symmetry: Symmetry,
+        signs: Sequence[int],
+        levels: int,
+        cells: int,
+        features: int,
         bias: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.levels, self.cells, self.symmetry = levels, cells, symmetry
         width = check_features(symmetry, features)

@@ -28,9 +28,15 @@ _FOLDER: Final = Path(__file__).with_name("native")
 _SOURCES: Final = ("window_attention.cpp", "pointwise.cpp", "mirror_block.cpp")
 _HEADERS: Final = ("vector.h", "norm.h", "attention.h", "product.h")
 _FLAGS: Final = (
-    "-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp",
-    "-shared", "-fPIC",
-)  # fmt: skip
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fopenmp",
+    "-shared",
+    "-fPIC",
+)
 _SECONDS: Final = 120.0
 _log = logging.getLogger(__name__)
 

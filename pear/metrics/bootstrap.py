@@ -188,9 +188,7 @@ def bootstrap_seeds(
     return scores[0] if reference is None else scores[0] - scores[1], Interval(low, high)
 
 
-def _pooled(
-    stacked: Array, name: str, names: Sequence[str], counts: Array, seeds: Array
-) -> Array:  # fmt: skip
+def _pooled(stacked: Array, name: str, names: Sequence[str], counts: Array, seeds: Array) -> Array:
     """Score of (seed, statistic, init, …) sums at each draw, (replicate, lead, channel, region)."""
     formula, _ = known(name)
     by_seed = np.einsum("bi,skilcr->bsklcr", counts, stacked, optimize=True)

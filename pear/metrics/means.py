@@ -70,9 +70,13 @@ class MeanArrays:
         if not same or not np.array_equal(self.leads, other.leads):
             raise ValueError("means with different axes cannot be merged")
         return MeanArrays(
-            self.leads, self.channels, self.names, self.size,
-            self.totals + other.totals, self.counts + other.counts,
-        )  # fmt: skip
+            self.leads,
+            self.channels,
+            self.names,
+            self.size,
+            self.totals + other.totals,
+            self.counts + other.counts,
+        )
 
     def mean(self, name: str) -> Array:
         """Mean over what was added, (lead, channel, size); NaN where nothing was."""

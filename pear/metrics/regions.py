@@ -153,6 +153,13 @@ def _bounds(name: str, others: list[str]) -> tuple[float, float, float, float]:
         return (float(band[1]), float(band[2]), 0.0, 360.0)
     if (box := _BOX.fullmatch(name)) is not None:
         return (float(box[1]), float(box[2]), float(box[3]), float(box[4]))
-    known = [*BANDS, *BOXES, *SURFACES, *others, "band:-60:-30", "box:35:75:-12.5:42.5",
-             "polygon:60:-10:60:30:35:10"]  # fmt: skip
+    known = [
+        *BANDS,
+        *BOXES,
+        *SURFACES,
+        *others,
+        "band:-60:-30",
+        "box:35:75:-12.5:42.5",
+        "polygon:60:-10:60:30:35:10",
+    ]
     raise InputError(f"unknown region {name!r}", field="regions", hint=did_you_mean(name, known))

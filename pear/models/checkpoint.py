@@ -133,9 +133,10 @@ def load(folder: str | Path) -> Checkpoint:
     if digest != document.get("sha256"):
         raise InputError(
             f"checkpoint {folder} was changed after it was written: its digest is {digest[:12]}, "
-            f"recorded {str(document.get('sha256'))[:12]}", field="checkpoint",
+            f"recorded {str(document.get('sha256'))[:12]}",
+            field="checkpoint",
             hint="copy or train it again",
-        )  # fmt: skip
+        )
     try:
         tensors = load_tensors(payload)
     except SafetensorError as error:

@@ -119,26 +119,36 @@ class PearConfig:
     def published(cls, nside: int = 64, **changes: Any) -> Self:
         """Build the published PEAR (arXiv 2505.17720): 4 279 881 parameters at nside ≥ 32."""
         settings: dict[str, Any] = {
-            "nside": nside, "shift": "ring_roll", "padding": "published", "residual": False,
-            "depth_embedding": False, "joined_windows": True,
-        }  # fmt: skip
+            "nside": nside,
+            "shift": "ring_roll",
+            "padding": "published",
+            "residual": False,
+            "depth_embedding": False,
+            "joined_windows": True,
+        }
         return cls(**{**settings, **changes})
 
     @classmethod
     def small(cls, nside: int = 16, **changes: Any) -> Self:
         """Build a network for coarse grids and two processor cores."""
         settings: dict[str, Any] = {
-            "nside": nside, "embed": 96, "depths": (2, 2, 2, 2), "heads": (4, 6, 6, 4),
+            "nside": nside,
+            "embed": 96,
+            "depths": (2, 2, 2, 2),
+            "heads": (4, 6, 6, 4),
             "forcings": tuple(FORCINGS),
-        }  # fmt: skip
+        }
         return cls(**{**settings, **changes})
 
     @classmethod
     def base(cls, nside: int = 64, **changes: Any) -> Self:
         """Build our own network of the published size: wide heads, exact rotation, residual."""
         settings: dict[str, Any] = {
-            "nside": nside, "embed": 72, "heads": (3, 6, 6, 3), "forcings": tuple(FORCINGS),
-        }  # fmt: skip
+            "nside": nside,
+            "embed": 72,
+            "heads": (3, 6, 6, 3),
+            "forcings": tuple(FORCINGS),
+        }
         return cls(**{**settings, **changes})
 
     @property
@@ -195,15 +205,19 @@ class PearConfig:
         for name in self.forcings:
             if name not in FORCINGS:
                 raise InputError(
-                    f"forcing {name!r} is unknown", field="forcings",
+                    f"forcing {name!r} is unknown",
+                    field="forcings",
                     hint=did_you_mean(name, FORCINGS),
-                )  # fmt: skip
+                )
         if len(set(self.forcings)) != len(self.forcings):
             raise InputError(f"forcings repeats an entry: {self.forcings}", field="forcings")
 
     def _check_sizes(self) -> None:
-        for name, count in (("surface", self.layout.surface), ("upper", self.layout.upper),
-                            ("levels", self.layout.levels)):  # fmt: skip
+        for name, count in (
+            ("surface", self.layout.surface),
+            ("upper", self.layout.upper),
+            ("levels", self.layout.levels),
+        ):
             if not count:
                 raise InputError(f"a model needs at least one entry in {name}", field="layout")
         for name in ("nside", "embed", "mlp_ratio", "patch", "window", "step_hours"):
@@ -222,15 +236,17 @@ class PearConfig:
             if self.width(stage) % heads:
                 raise InputError(
                     f"heads[{stage}] = {heads} does not divide the {self.width(stage)} features "
-                    "of its stage", field="heads",
-                )  # fmt: skip
+                    "of its stage",
+                    field="heads",
+                )
         least_nside = 2 * math.isqrt(self.patch)
         if self.nside < least_nside:
             raise InputError(
                 f"nside {self.nside} is too coarse for patches of {self.patch} cells: merging "
-                "needs at least 4 tokens in each base pixel", field="nside",
+                "needs at least 4 tokens in each base pixel",
+                field="nside",
                 hint=f"use nside ≥ {least_nside} or smaller patches",
-            )  # fmt: skip
+            )
 
     def _check_symmetry(self) -> None:
         if self.symmetry != "c4h":
@@ -242,13 +258,16 @@ class PearConfig:
         if self.shift == "ring_roll":
             raise InputError(
                 "symmetry 'c4h' cannot keep the shift 'ring_roll', which moves the polar caps "
-                "across their rings", field="shift", hint="use ring_rotation",
-            )  # fmt: skip
+                "across their rings",
+                field="shift",
+                hint="use ring_rotation",
+            )
         if self.embed % 2 or any(heads % 2 for heads in self.heads):
             raise InputError(
                 f"symmetry 'c4h' pairs features and heads: embed {self.embed} and heads "
-                f"{self.heads} must be even", field="heads",
-            )  # fmt: skip
+                f"{self.heads} must be even",
+                field="heads",
+            )
 
     def width(self, stage: int) -> int:
         """Features of a stage 0…3."""

@@ -96,9 +96,14 @@ class PhysicalStep(nn.Module):
 
 @torch.inference_mode()
 def orbit_errors(
-    model: Pear, normaliser: Normaliser, fields: tuple[Tensor, Tensor], times: Any, steps: int,
-    elements: Sequence[Element] = DEFAULT_ELEMENTS, group: Sequence[Element] = (IDENTITY,),
-) -> dict[str, list[float]]:  # fmt: skip
+    model: Pear,
+    normaliser: Normaliser,
+    fields: tuple[Tensor, Tensor],
+    times: Any,
+    steps: int,
+    elements: Sequence[Element] = DEFAULT_ELEMENTS,
+    group: Sequence[Element] = (IDENTITY,),
+) -> dict[str, list[float]]:
     """How far a forecast of a moved state is from the moved forecast, after each step, float64.
 
     Parameters
@@ -194,6 +199,7 @@ def check_normaliser(normaliser: Normaliser) -> None:
             if sign < 0 and bool((value != 0).any()):
                 raise InputError(
                     f"a model with symmetry 'c4h' needs mean 0 for {name}, which changes sign "
-                    "under the mirror", field="normaliser",
+                    "under the mirror",
+                    field="normaliser",
                     hint="pass it through pear.models.equivariance.mirror_symmetric",
-                )  # fmt: skip
+                )

@@ -55,9 +55,14 @@ class ForcedNetwork(nn.Module):
     upper_step_scale: Tensor
 
     def build_doors(
-        self, symmetry: Symmetry, surface: Sequence[int], upper: Sequence[int], points: int,
-        width: int, masks: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        symmetry: Symmetry,
+        surface: Sequence[int],
+        upper: Sequence[int],
+        points: int,
+        width: int,
+        masks: int = 0,
+    ) -> None:
         """Make what lies between fields and tokens: embeddings, recoveries, the forcing's door.
 
         Parameters

@@ -104,9 +104,14 @@ class HealSwinConfig:
     def small(cls, inputs: int = 3, outputs: int = 14, nside: int = 64, **changes: Any) -> Self:
         """Build a network of 1.7 M numbers for full spheres: windows of 16, shifted by 2."""
         settings: dict[str, Any] = {
-            "nside": nside, "base_pixels": BASE_PIXELS, "window": 16, "embed": 24,
-            "depths": (2, 2, 2, 2), "heads": (1, 2, 4, 8), "shift": "ring_rotation",
-        }  # fmt: skip
+            "nside": nside,
+            "base_pixels": BASE_PIXELS,
+            "window": 16,
+            "embed": 24,
+            "depths": (2, 2, 2, 2),
+            "heads": (1, 2, 4, 8),
+            "shift": "ring_rotation",
+        }
         return cls(inputs, outputs, **{**settings, **changes})
 
     @property
@@ -144,8 +149,9 @@ class HealSwinConfig:
             if heads < 1 or self.width(stage) % heads:
                 raise InputError(
                     f"heads[{stage}] = {heads} does not divide the {self.width(stage)} features "
-                    "of its stage", field="heads",
-                )  # fmt: skip
+                    "of its stage",
+                    field="heads",
+                )
 
     def _check_grids(self) -> None:
         for name, base in (("nside", 2), ("patch", 4)):
@@ -156,8 +162,10 @@ class HealSwinConfig:
         if self.nside < least:
             raise InputError(
                 f"nside {self.nside} is too coarse for patches of {self.patch} cells and "
-                f"{len(self.depths)} stages", field="nside", hint=f"use nside ≥ {least}",
-            )  # fmt: skip
+                f"{len(self.depths)} stages",
+                field="nside",
+                hint=f"use nside ≥ {least}",
+            )
         try:
             _ = self.grids
         except ValueError as error:
@@ -255,13 +263,22 @@ def _stage(config: HealSwinConfig, stage: int, shift: WindowShift, rates: Tensor
     blocks = []
     for index, rate in enumerate(rates.tolist()):
         attention = WindowAttention(
-            shift.grid, width, heads, bias(shift.grid, heads), shift if index % 2 else None,
-            cosine=config.cosine, dropout=config.attention_dropout,
-        )  # fmt: skip
+            shift.grid,
+            width,
+            heads,
+            bias(shift.grid, heads),
+            shift if index % 2 else None,
+            cosine=config.cosine,
+            dropout=config.attention_dropout,
+        )
         blocks.append(
             Block(
-                attention, width, config.mlp_ratio, pre_norm=not config.post_norm,
-                dropout=config.dropout, drop_path=rate,
+                attention,
+                width,
+                config.mlp_ratio,
+                pre_norm=not config.post_norm,
+                dropout=config.dropout,
+                drop_path=rate,
             )
-        )  # fmt: skip
+        )
     return nn.Sequential(*blocks)

@@ -142,9 +142,13 @@ class Pangu(ForcedNetwork):
         self._build_patches(config, tokens)
         layout = config.layout
         self.build_doors(
-            "r", [1] * len(layout.surface), [1] * len(layout.upper), PATCH_SIDE**2, config.embed,
+            "r",
+            [1] * len(layout.surface),
+            [1] * len(layout.upper),
+            PATCH_SIDE**2,
+            config.embed,
             config.masks,
-        )  # fmt: skip
+        )
         fine = LatLonWindows(1 + config.upper_depths, *tokens)
         coarse = LatLonWindows(fine.depths, -(-fine.rows // 2), -(-fine.columns // 2))
         self.fine, self.coarse = fine, coarse
@@ -235,13 +239,15 @@ class Pangu(ForcedNetwork):
 
 def _stage(
     config: PanguConfig, stage: int, windows: LatLonWindows, drops: list[float]
-) -> nn.Sequential:  # fmt: skip
+) -> nn.Sequential:
     width = config.width(stage)
     blocks = [
         LatLonBlock(
             LatLonAttention(windows, width, config.heads[stage], shifted=bool(index % 2)),
-            width, config.mlp_ratio, drop_path=drop,
+            width,
+            config.mlp_ratio,
+            drop_path=drop,
         )
         for index, drop in enumerate(drops)
-    ]  # fmt: skip
+    ]
     return nn.Sequential(*blocks)

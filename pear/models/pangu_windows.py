@@ -134,7 +134,7 @@ class LatLonAttention(WindowAttention):
 
     def __init__(
         self, windows: LatLonWindows, features: int, heads: int, *, shifted: bool = False
-    ) -> None:  # fmt: skip
+    ) -> None:
         nn.Module.__init__(self)
         if heads < 1 or features % heads:
             raise ValueError(f"{heads} heads do not divide {features} features")

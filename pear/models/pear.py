@@ -123,9 +123,13 @@ def _stage(config: PearConfig, stage: int, grid: TokenGrid, shift: WindowShift) 
     """Blocks of one stage, every second one shifted."""
     blocks: list[Block] = [
         earth_block(
-            config.symmetry, grid, config.width(stage), config.heads[stage],
-            shift if index % 2 else None, config.mlp_ratio,
+            config.symmetry,
+            grid,
+            config.width(stage),
+            config.heads[stage],
+            shift if index % 2 else None,
+            config.mlp_ratio,
         )
         for index in range(config.depths[stage])
-    ]  # fmt: skip
+    ]
     return nn.Sequential(*blocks)

@@ -60,9 +60,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(
-            f"{path} is no state dict that can be read safely: {reason}", field="path",
+            f"{path} is no state dict that can be read safely: {reason}",
+            field="path",
             hint="save it with torch.save(model.state_dict(), path)",
-        ) from error  # fmt: skip
+        ) from error
     for name in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
@@ -84,8 +85,9 @@ def translate(published: Mapping[str, Tensor], model: Pear) -> dict[str, Tensor]
         Naming every tensor that is missing, unknown, of the wrong shape or not finite.
     """
     names = {_published_name(name): name for name in model.state_dict()}
-    shapes = {_published_name(k): _published_shape(k, v, model) for k, v in
-              model.state_dict().items()}  # fmt: skip
+    shapes = {
+        _published_name(k): _published_shape(k, v, model) for k, v in model.state_dict().items()
+    }
     wrong = [f"{name} is missing" for name in names if name not in published]
     wrong += [f"{name} is unknown" for name in published if name not in names]
     for name, shape in shapes.items():

@@ -59,8 +59,11 @@ class Persistence:
         check_fits(initial, self.layout, self.nside, self.name)
         return rollout(
             lambda state: state.advanced(state.surface, state.upper, self.step),
-            initial, steps, step=self.step, context=self.name,
-        )  # fmt: skip
+            initial,
+            steps,
+            step=self.step,
+            context=self.name,
+        )
 
 
 class ClimatologyForecaster:
@@ -106,10 +109,12 @@ def check_fits(state: State, layout: Layout, nside: int, who: str) -> None:
     if state.layout != layout:
         raise InputError(
             f"{who} reads {layout.names} on levels {layout.levels}, the state holds "
-            f"{state.layout.names} on levels {state.layout.levels}", field="layout",
-        )  # fmt: skip
+            f"{state.layout.names} on levels {state.layout.levels}",
+            field="layout",
+        )
     if state.nside != nside:
         raise InputError(
             f"{who} works at nside {nside}, the state is at nside {state.nside}",
-            field="nside", hint="regrid or coarsen the state first",
-        )  # fmt: skip
+            field="nside",
+            hint="regrid or coarsen the state first",
+        )

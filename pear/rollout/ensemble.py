@@ -53,8 +53,9 @@ class Ensemble:
         if members < max(2, len(forecasters)):
             raise InputError(
                 f"an ensemble of {len(forecasters)} models cannot have {members} members",
-                field="--members", hint="use at least 2, and at least one for each model",
-            )  # fmt: skip
+                field="--members",
+                hint="use at least 2, and at least one for each model",
+            )
         first = forecasters[0]
         for other in forecasters[1:]:
             if (other.layout, other.nside, other.step) != (first.layout, first.nside, first.step):
@@ -95,7 +96,7 @@ class Ensemble:
 
     def _stream(
         self, forecaster: Forecaster, initial: State, numbers: Sequence[int], steps: int
-    ) -> Iterator[State]:  # fmt: skip
+    ) -> Iterator[State]:
         """The members with these numbers, on one forecaster."""
         members = joined([self._perturb(initial, m) for m in numbers])
         if not self.sustained:

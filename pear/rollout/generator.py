@@ -143,6 +143,7 @@ def guard(state: State, context: str, margin: float = MARGIN) -> State:
             where = name if level is None else f"{name} at {level} hPa"
             raise InputError(
                 f"{context}: {where} reaches {bad:.6g} {BY_NAME[name].units}, far outside "
-                f"[{low:g}, {high:g}]: the forecast has left the atmosphere", field=name,
-            )  # fmt: skip
+                f"[{low:g}, {high:g}]: the forecast has left the atmosphere",
+                field=name,
+            )
     return state

@@ -172,6 +172,8 @@ def _reduced(members: State, reduce: Callable[[Tensor], Tensor]) -> State:
         raise ValueError("members are valid at different times")
     like = members.surface
     return State(
-        reduce(members.surface).to(like), reduce(members.upper).to(like),
-        members.valid_time[:1], members.layout,
-    )  # fmt: skip
+        reduce(members.surface).to(like),
+        reduce(members.upper).to(like),
+        members.valid_time[:1],
+        members.layout,
+    )

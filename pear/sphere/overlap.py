@@ -109,8 +109,9 @@ def _squares(corners: Floats, nside: int) -> Iterator[tuple[Integers, Integers, 
         base = ends[start - 1] if start else 0
         stop = max(int(np.searchsorted(ends, base + _BATCH)), start + 1)
         piece = np.repeat(np.arange(start, stop), count[start:stop])
-        local = np.arange(piece.size) - np.repeat(ends[start:stop] - count[start:stop] - base,
-                                                  count[start:stop])  # fmt: skip
+        local = np.arange(piece.size) - np.repeat(
+            ends[start:stop] - count[start:stop] - base, count[start:stop]
+        )
         ip = p0[piece] + local % wide[piece]
         iq = q0[piece] + local // wide[piece]
         area = _area(p[piece], q[piece], ip, iq)

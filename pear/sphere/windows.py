@@ -269,8 +269,11 @@ def shifted_windows(grid: TokenGrid, shift: Shift, depth_shift: bool = True) -> 
     if shift not in SHIFTS:
         raise ValueError(f"unknown shift {shift!r}; known: {', '.join(SHIFTS)}")
     everywhere = np.arange(BASE_PIXELS * grid.nside**2)
-    whole = {"none": lambda _: (everywhere, 0 * everywhere), "ring_roll": ring_roll,
-             "ring_rotation": ring_rotation}[shift](grid)  # fmt: skip
+    whole = {
+        "none": lambda _: (everywhere, 0 * everywhere),
+        "ring_roll": ring_roll,
+        "ring_rotation": ring_rotation,
+    }[shift](grid)
     return cut(grid, *within(whole, grid.base_pixels), depth_shift=depth_shift)
 
 

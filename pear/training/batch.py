@@ -156,8 +156,9 @@ class Maker:
         odd = (layout.mirror_signs("surface"), layout.mirror_signs("upper"), self._signs)
         means = (
             statistics.surface_mean / statistics.surface_std,
-            statistics.upper_mean / statistics.upper_std, None,
-        )  # fmt: skip
+            statistics.upper_mean / statistics.upper_std,
+            None,
+        )
         chosen = np.random.default_rng([seed, number]).integers(len(C4H), size=len(batch.surface))
         parts: list[list[Tensor]] = [[], [], []]
         for index, element in enumerate(C4H[i] for i in chosen):

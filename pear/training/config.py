@@ -89,9 +89,15 @@ class TrainingConfig:
     def published(cls, **changes: Any) -> Self:
         """Build the published recipe: L1, AdamW at 5e-4 constant, weight decay 3e-6, batch 1."""
         settings: dict[str, Any] = {
-            "loss": "published", "learning_rate": 5e-4, "weight_decay": 3e-6, "batch": 1,
-            "schedule": "constant", "warmup": 0.0, "ema": 0.0, "autocast": False,
-        }  # fmt: skip
+            "loss": "published",
+            "learning_rate": 5e-4,
+            "weight_decay": 3e-6,
+            "batch": 1,
+            "schedule": "constant",
+            "warmup": 0.0,
+            "ema": 0.0,
+            "autocast": False,
+        }
         return cls(**{**settings, **changes})
 
     def __post_init__(self) -> None:
@@ -109,9 +115,10 @@ class TrainingConfig:
                 raise InputError(f"{name} must be in [0, 1), got {getattr(self, name)}", field=name)
         if (self.steps is None) == (self.minutes is None):
             raise InputError(
-                "give the length of the training once: steps or minutes", field="steps",
+                "give the length of the training once: steps or minutes",
+                field="steps",
                 hint="--steps N or --minutes M",
-            )  # fmt: skip
+            )
         for name in ("steps", "minutes", "validate_every", "patience"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -83,9 +83,10 @@ class Journal:
         """
         if not self.resume.exists():
             raise InputError(
-                f"{self.folder} holds no training to resume", field="--resume",
+                f"{self.folder} holds no training to resume",
+                field="--resume",
                 hint="start one without --resume",
-            )  # fmt: skip
+            )
         state = torch.load(self.resume, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise InputError(f"{self.resume} is no resume state", field="--resume")

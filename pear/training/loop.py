@@ -71,10 +71,15 @@ class Trainer:
     """
 
     def __init__(
-        self, model: ForcedNetwork, normaliser: Normaliser, train: Samples,
-        validation: Samples | None, config: TrainingConfig, folder: Path,
+        self,
+        model: ForcedNetwork,
+        normaliser: Normaliser,
+        train: Samples,
+        validation: Samples | None,
+        config: TrainingConfig,
+        folder: Path,
         tick: Tick | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.model, self.normaliser, self.config = model, normaliser, config
         self.train, self.validation, self.tick = train, validation, tick
         if train.rollout != config.rollout:
@@ -118,9 +123,13 @@ class Trainer:
             settings = self.config.to_dict()
             self.journal.write("start", config=settings, samples=int(self.train.starts.size))
         order = batches(
-            self.train.starts.size, self.config.batch, self.config.seed,
-            self.step * self.config.accumulate, self.team.rank, self.team.size,
-        )  # fmt: skip
+            self.train.starts.size,
+            self.config.batch,
+            self.config.seed,
+            self.step * self.config.accumulate,
+            self.team.rank,
+            self.team.size,
+        )
         reader = Prefetch(self.train, order)
         try:
             stopped = self._steps(reader)
@@ -207,14 +216,22 @@ class Trainer:
             progress = self._progress()
             left = self.seconds * (1.0 - progress) / max(progress, 1e-9)
             self.journal.write(
-                "step", step=self.step, epoch=(self.step - 1) // self.steps_an_epoch,
-                loss=self._mean_loss(10), learning_rate=learning_rate,
-                seconds=round(self.seconds, 3), seconds_left=round(max(left, 0.0), 1),
+                "step",
+                step=self.step,
+                epoch=(self.step - 1) // self.steps_an_epoch,
+                loss=self._mean_loss(10),
+                learning_rate=learning_rate,
+                seconds=round(self.seconds, 3),
+                seconds_left=round(max(left, 0.0), 1),
                 samples_per_second=round(
-                    self.step * self.config.batch * self.config.accumulate * self.team.size
-                    / max(self.seconds, 1e-9), 3,
+                    self.step
+                    * self.config.batch
+                    * self.config.accumulate
+                    * self.team.size
+                    / max(self.seconds, 1e-9),
+                    3,
                 ),
-            )  # fmt: skip
+            )
 
     def _mean_loss(self, last: int | None = None) -> float:
         recent = self.recent[-last:] if last else self.recent
@@ -249,9 +266,12 @@ class Trainer:
         else:
             self.worse += 1
         self.journal.write(
-            "validation", step=self.step, loss=loss, best=self.best[0],
+            "validation",
+            step=self.step,
+            loss=loss,
+            best=self.best[0],
             seconds=round(self.seconds, 3),
-        )  # fmt: skip
+        )
         return self.config.patience is not None and self.worse >= self.config.patience
 
     @torch.no_grad()
@@ -263,23 +283,36 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             parameter.copy_(kept[name])
         outcome = Outcome(
-            self.step, self._mean_loss(), None if self.best is None else self.best[0],
-            self.seconds, stopped,
-        )  # fmt: skip
-        self.journal.write("end", step=self.step, **{
-            "train_loss": outcome.train_loss, "validation_loss": outcome.validation_loss,
-            "seconds": round(outcome.seconds, 3), "stopped": stopped,
-        })  # fmt: skip
+            self.step,
+            self._mean_loss(),
+            None if self.best is None else self.best[0],
+            self.seconds,
+            stopped,
+        )
+        self.journal.write(
+            "end",
+            step=self.step,
+            **{
+                "train_loss": outcome.train_loss,
+                "validation_loss": outcome.validation_loss,
+                "seconds": round(outcome.seconds, 3),
+                "stopped": stopped,
+            },
+        )
         return outcome
 
     def _state(self) -> dict[str, Any]:
         return {
-            "config": self.config.to_dict(), "step": self.step, "seconds": self.seconds,
+            "config": self.config.to_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
             "model": dict(self.model.named_parameters()),
-            "optimiser": self.optimiser.state_dict(), "average": self.average.state_dict(),
-            "best": None if self.best is None else list(self.best), "worse": self.worse,
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict(),
+            "best": None if self.best is None else list(self.best),
+            "worse": self.worse,
             "recent": self.recent,
-        }  # fmt: skip
+        }
 
     @torch.no_grad()
     def _load(self, state: dict[str, Any]) -> None:
@@ -288,8 +321,9 @@ class Trainer:
             if name != "save_seconds" and held.get(name) != value:
                 raise InputError(
                     f"this training was started with {name} = {held.get(name)}, not {value}",
-                    field=name, hint="resume with the same settings, or start anew elsewhere",
-                )  # fmt: skip
+                    field=name,
+                    hint="resume with the same settings, or start anew elsewhere",
+                )
         for name, parameter in self.model.named_parameters():
             parameter.copy_(state["model"][name])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -101,7 +101,7 @@ class Samples:
         ------
         InputError
             If the source holds no such sample.
-        """  # fmt: skip
+        """
         times = utc(source.times)
         if period is not None:
             first, last = (np.datetime64(end, "s") for end in period)
@@ -120,8 +120,9 @@ class Samples:
         if starts.size == 0:
             raise InputError(
                 f"no {rollout + 1} consecutive states between {iso(first)} and {iso(last)}",
-                field="period", hint="give a longer period or fewer roll-out steps",
-            )  # fmt: skip
+                field="period",
+                hint="give a longer period or fewer roll-out steps",
+            )
         return cls(source, starts.astype(np.int64), rollout)
 
     def read(self, which: npt.NDArray[np.int64]) -> tuple[Array, Array, npt.NDArray[np.datetime64]]:
@@ -164,9 +165,10 @@ def batches(
     each = samples // whole
     if each == 0:
         raise InputError(
-            f"{samples} samples cannot fill a batch of {whole}", field="batch",
+            f"{samples} samples cannot fill a batch of {whole}",
+            field="batch",
             hint="use a longer period or a smaller batch",
-        )  # fmt: skip
+        )
     epoch, position = divmod(first, each)
     while True:
         order = np.random.default_rng([seed, epoch]).permutation(samples)

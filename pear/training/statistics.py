@@ -81,10 +81,13 @@ def measure(samples: Samples) -> Normaliser:
     surface, surface_step, upper, upper_step = found
     return Normaliser(
         samples.source.layout,
-        torch.from_numpy(surface.mean).float(), _spread(surface),
-        torch.from_numpy(upper.mean).float(), _spread(upper),
-        _spread(surface_step), _spread(upper_step),
-    )  # fmt: skip
+        torch.from_numpy(surface.mean).float(),
+        _spread(surface),
+        torch.from_numpy(upper.mean).float(),
+        _spread(upper),
+        _spread(surface_step),
+        _spread(upper_step),
+    )
 
 
 def _spread(moments: Moments) -> torch.Tensor:

@@ -24,7 +24,26 @@ from pipelines.catalog.records import (
 )
 
 __all__ = [
-    "ACTIVE", "AGAIN", "BATCH", "INTERACTIVE", "STATUSES", "UNAVAILABLE", "BeingReadError",
-    "Catalog", "Evaluation", "Event", "FinishedError", "Job", "Model", "NotFoundError",
-    "NotOwnerError", "Page", "Progress", "Run", "Schedule", "Status", "Store", "StoreKind",
-]  # fmt: skip
+    "ACTIVE",
+    "AGAIN",
+    "BATCH",
+    "INTERACTIVE",
+    "STATUSES",
+    "UNAVAILABLE",
+    "BeingReadError",
+    "Catalog",
+    "Evaluation",
+    "Event",
+    "FinishedError",
+    "Job",
+    "Model",
+    "NotFoundError",
+    "NotOwnerError",
+    "Page",
+    "Progress",
+    "Run",
+    "Schedule",
+    "Status",
+    "Store",
+    "StoreKind",
+]

@@ -108,13 +108,17 @@ class Catalog(Things):
         if lead_hours <= 0 or lead_hours % found.step_hours:
             raise InputError(
                 f"lead of {lead_hours} h is no multiple of the model's step of "
-                f"{found.step_hours} h", field="lead_hours",
-            )  # fmt: skip
+                f"{found.step_hours} h",
+                field="lead_hours",
+            )
         chosen, time = tidy(options or {}), utc(init_time)[0]
         values = {
-            "model": found.id, "init_time": time, "lead_hours": lead_hours, "options": chosen,
+            "model": found.id,
+            "init_time": time,
+            "lead_hours": lead_hours,
+            "options": chosen,
             "total": total or lead_hours // found.step_hours,
-        }  # fmt: skip
+        }
         job_id = run_id(found.sha256, time, lead_hours, chosen)
         return self._runs.submit(job_id, values, priority)
 

@@ -47,9 +47,10 @@ class Database:
             raise InputError(f"catalog {self.url!r} is no database URL", field="catalog") from error
         except ModuleNotFoundError as error:
             raise InputError(
-                f"catalog {self.url!r} needs {error.name}", field="catalog",
+                f"catalog {self.url!r} needs {error.name}",
+                field="catalog",
                 hint="pip install 'pear-weather[postgres]'",
-            ) from error  # fmt: skip
+            ) from error
         self.sqlite = self.engine.dialect.name == "sqlite"
         if self.sqlite:
             sa.event.listen(self.engine, "connect", _prepare_sqlite)

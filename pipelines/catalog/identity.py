@@ -29,8 +29,11 @@ def run_id(
         Whatever else changes the result; entries that are None count as absent.
     """
     given = {
-        "model": sha256, "init": iso(init_time), "lead_hours": lead_hours, "options": tidy(options),
-    }  # fmt: skip
+        "model": sha256,
+        "init": iso(init_time),
+        "lead_hours": lead_hours,
+        "options": tidy(options),
+    }
     stamp = str(utc(init_time)[0].astype("datetime64[m]")).replace("-", "").replace(":", "")
     return f"{stamp}-{lead_hours}h-{_digest(given)}"
 

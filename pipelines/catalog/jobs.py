@@ -50,11 +50,21 @@ class Jobs(JobReader[J]):
         """
         now = self._clock()
         fresh = {
-            "status": "queued", "priority": priority, "step": 0, "seconds_per_step": None,
-            "attempts": 0, "stalled": 0, "cancel_requested": False, "owner": None, "reason": None,
-            "error_kind": None, "queued_at": now, "started_at": None, "finished_at": None,
+            "status": "queued",
+            "priority": priority,
+            "step": 0,
+            "seconds_per_step": None,
+            "attempts": 0,
+            "stalled": 0,
+            "cancel_requested": False,
+            "owner": None,
+            "reason": None,
+            "error_kind": None,
+            "queued_at": now,
+            "started_at": None,
+            "finished_at": None,
             "updated_at": now,
-        }  # fmt: skip
+        }
         with self._db.write() as connection:
             row = self._find(connection, job_id, lock=True)
             if row is None:
@@ -131,8 +141,11 @@ class Jobs(JobReader[J]):
         with self._db.write() as connection:
             self._held(connection, job_id, owner)
             change = {
-                "status": "queued", "owner": None, "reason": reason, "updated_at": self._clock()
-            }  # fmt: skip
+                "status": "queued",
+                "owner": None,
+                "reason": reason,
+                "updated_at": self._clock(),
+            }
             self._update(connection, job_id, change)
             self._log(connection, job_id, "warning", "released", {"reason": reason})
             return self._row(connection, job_id)
@@ -197,10 +210,13 @@ class Jobs(JobReader[J]):
     def _take(self, connection: Connection, row: RowMapping, owner: str) -> J:
         now, attempt = self._clock(), int(row["attempts"]) + 1
         change = {
-            "status": "running", "owner": owner, "attempts": attempt,
+            "status": "running",
+            "owner": owner,
+            "attempts": attempt,
             "stalled": row["stalled"] + 1,
-            "started_at": row["started_at"] or now, "updated_at": now,
-        }  # fmt: skip
+            "started_at": row["started_at"] or now,
+            "updated_at": now,
+        }
         if row["status"] == "running":
             change["reason"] = "its worker died"
         self._update(connection, row["id"], change)
@@ -233,9 +249,14 @@ class Jobs(JobReader[J]):
     ) -> J:
         now = self._clock()
         change = {
-            "status": status, "reason": reason, "error_kind": kind, "owner": None,
-            "cancel_requested": False, "finished_at": now, "updated_at": now,
-        }  # fmt: skip
+            "status": status,
+            "reason": reason,
+            "error_kind": kind,
+            "owner": None,
+            "cancel_requested": False,
+            "finished_at": now,
+            "updated_at": now,
+        }
         self._update(connection, job_id, change)
         level = "error" if status == "failed" else "info"
         details = {} if reason is None else {"reason": reason}

@@ -129,10 +129,23 @@ class JobReader(Generic[J]):
 
     def _record(self, row: RowMapping) -> J:
         same = (
-            "id", "status", "model", "priority", "attempts", "stalled", "cancel_requested", "owner",
-            "reason", "error_kind", "created_at", "queued_at", "started_at", "finished_at",
-            "updated_at", "read_at",
-        )  # fmt: skip
+            "id",
+            "status",
+            "model",
+            "priority",
+            "attempts",
+            "stalled",
+            "cancel_requested",
+            "owner",
+            "reason",
+            "error_kind",
+            "created_at",
+            "queued_at",
+            "started_at",
+            "finished_at",
+            "updated_at",
+            "read_at",
+        )
         progress = Progress(row["step"], row["total"], row["seconds_per_step"])
         return self._build({**{name: row[name] for name in same}, "progress": progress}, row)
 

@@ -11,8 +11,13 @@ import numpy as np
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 STATUSES: Final[tuple[Status, ...]] = (
-    "queued", "running", "succeeded", "failed", "cancelled", "expired",
-)  # fmt: skip
+    "queued",
+    "running",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "expired",
+)
 ACTIVE: Final[tuple[Status, ...]] = ("queued", "running")
 """States in which somebody still owes the work."""
 AGAIN: Final[tuple[Status, ...]] = ("failed", "cancelled", "expired")

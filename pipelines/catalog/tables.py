@@ -73,7 +73,8 @@ metadata: Final = sa.MetaData()
 version = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer, nullable=False))
 
 stores = sa.Table(
-    "stores", metadata,
+    "stores",
+    metadata,
     sa.Column("kind", sa.String(16), primary_key=True),
     sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("path", sa.Text, nullable=False),
@@ -84,10 +85,11 @@ stores = sa.Table(
     sa.Column("attributes", Document, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
-)  # fmt: skip
+)
 
 models = sa.Table(
-    "models", metadata,
+    "models",
+    metadata,
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("name", sa.String(128), nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False, unique=True),
@@ -96,7 +98,7 @@ models = sa.Table(
     sa.Column("step_hours", sa.Integer, nullable=False),
     sa.Column("attributes", Document, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
-)  # fmt: skip
+)
 
 
 def _job_columns() -> list[sa.Column[Any]]:
@@ -124,18 +126,21 @@ def _job_columns() -> list[sa.Column[Any]]:
 
 
 runs = sa.Table(
-    "runs", metadata, *_job_columns(),
+    "runs",
+    metadata,
+    *_job_columns(),
     sa.Column("init_time", ModelTime, nullable=False, index=True),
     sa.Column("lead_hours", sa.Integer, nullable=False),
     sa.Column("options", Document, nullable=False),
-)  # fmt: skip
+)
 
 evaluations = sa.Table(
     "evaluations", metadata, *_job_columns(), sa.Column("request", Document, nullable=False)
 )
 
 schedules = sa.Table(
-    "schedules", metadata,
+    "schedules",
+    metadata,
     sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("cron", sa.String(64), nullable=False),
     sa.Column("action", Document, nullable=False),
@@ -145,17 +150,18 @@ schedules = sa.Table(
     sa.Column("last_fire", Moment),
     sa.Column("last_status", sa.String(16)),
     sa.Column("last_reason", sa.Text),
-)  # fmt: skip
+)
 
 events = sa.Table(
-    "events", metadata,
+    "events",
+    metadata,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("subject", sa.String(128), nullable=False, index=True),
     sa.Column("at", Moment, nullable=False),
     sa.Column("level", sa.String(8), nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("details", Document, nullable=False),
-)  # fmt: skip
+)
 
 
 def _first(connection: Connection) -> None:
@@ -180,9 +186,10 @@ def migrate(connection: Connection) -> int:
     found = int(connection.execute(sa.select(version.c.version)).scalar() or 0)
     if found > VERSION:
         raise InputError(
-            f"the catalog has version {found}, this PEAR knows {VERSION}", field="catalog",
+            f"the catalog has version {found}, this PEAR knows {VERSION}",
+            field="catalog",
             hint="use the newer PEAR that wrote it",
-        )  # fmt: skip
+        )
     for migration in MIGRATIONS[found:]:
         migration(connection)
     if found < VERSION:

@@ -50,11 +50,14 @@ class Things:
         axis = utc(times) if times is not None and len(times) else None
         now = self._clock()
         values = {
-            "path": path, "nside": nside, "times": 0 if axis is None else len(axis),
+            "path": path,
+            "nside": nside,
+            "times": 0 if axis is None else len(axis),
             "first_time": None if axis is None else axis.min(),
             "last_time": None if axis is None else axis.max(),
-            "attributes": dict(attributes or {}), "updated_at": now,
-        }  # fmt: skip
+            "attributes": dict(attributes or {}),
+            "updated_at": now,
+        }
         key = {"kind": kind, "name": name}
         with self._db.write() as connection:
             _upsert(connection, tables.stores, key, values, {"created_at": now})
@@ -68,9 +71,10 @@ class Things:
             row = connection.execute(query).mappings().first()
         if row is None:
             raise NotFoundError(
-                f"no {kind} {name!r} in the catalog", field="store",
+                f"no {kind} {name!r} in the catalog",
+                field="store",
                 hint=did_you_mean(name, [s.name for s in self.stores(kind)]),
-            )  # fmt: skip
+            )
         return Store(**row)
 
     def stores(self, kind: StoreKind | None = None) -> list[Store]:
@@ -117,9 +121,10 @@ class Things:
         if name is None:
             if not known:
                 raise NotFoundError(
-                    "no model in the catalog", field="model",
+                    "no model in the catalog",
+                    field="model",
                     hint="add one with `pear models add CHECKPOINT --data DIR`",
-                )  # fmt: skip
+                )
             return known[0]
         for model in known:
             if name in (model.id, model.sha256):

@@ -230,9 +230,10 @@ def _day_means(
         if count <= 0:
             date = np.datetime64("2000-01-01") + day
             raise InputError(
-                f"no analysis near {str(date)[5:]} (month-day) in the period", field="period",
+                f"no analysis near {str(date)[5:]} (month-day) in the period",
+                field="period",
                 hint="use whole years, or the harmonic kind",
-            )  # fmt: skip
+            )
         total = sum(weights[day, slot] * held[slot][0] for slot in around)
         yield np.asarray(total) / count
 
@@ -262,9 +263,10 @@ def _sum_days(
 def _check_finite(values: npt.NDArray[np.float64], field: xr.DataArray) -> None:
     if not np.isfinite(values).all():
         raise InputError(
-            f"{field.name} has missing values in the analysis", field="analysis",
+            f"{field.name} has missing values in the analysis",
+            field="analysis",
             hint="`pear inspect` tells where; use complete times",
-        )  # fmt: skip
+        )
 
 
 def _write(

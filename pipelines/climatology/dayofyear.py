@@ -152,9 +152,10 @@ class HarmonicSums:
                 terms = gram.shape[0]
                 raise InputError(
                     f"{int(count)} times at {self.hours[index]} UTC cannot tell "
-                    f"{(terms - 1) // 2} harmonics of the year apart", field="times",
+                    f"{(terms - 1) // 2} harmonics of the year apart",
+                    field="times",
                     hint="use whole years of analyses or fewer harmonics",
-                )  # fmt: skip
+                )
             flat = np.linalg.solve(gram, moment.reshape(gram.shape[0], -1))
             out[index] = flat.reshape(moment.shape)
         return out

@@ -69,8 +69,9 @@ class Climatology:
             bad = iso(times[unknown][0])
             raise InputError(
                 f"climatology {self.name} knows hours {list(self.hours)} UTC, not {bad}",
-                field="climatology", hint="build one from analyses at that hour",
-            )  # fmt: skip
+                field="climatology",
+                hint="build one from analyses at that hour",
+            )
         return self._read(times)
 
     @classmethod
@@ -100,8 +101,9 @@ class Climatology:
         if target > stored:
             raise InputError(
                 f"climatology {Path(path).stem} is at nside {stored}, too coarse for {target}",
-                field="climatology", hint="build one from the finer analysis",
-            )  # fmt: skip
+                field="climatology",
+                hint="build one from the finer analysis",
+            )
         wanted = stored_layout(data) if layout is None else layout
         _check_holds(data, wanted, Path(path))
         reader = _read_harmonics if data.attrs[KIND_ATTRIBUTE] == "harmonic" else _read_days
@@ -119,18 +121,20 @@ class Climatology:
 def _open(path: Path) -> xr.Dataset:
     if not path.is_dir():
         raise InputError(
-            f"no climatology at {path}", field="climatology",
+            f"no climatology at {path}",
+            field="climatology",
             hint="build one with `pear climatology`",
-        )  # fmt: skip
+        )
     try:
         data: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None, mask_and_scale=False)
     except (ValueError, OSError, KeyError) as error:
         raise InputError(f"{path} is no climatology: {error}", field="climatology") from error
     if data.attrs.get(KIND_ATTRIBUTE) not in KINDS or "cell" not in data.sizes:
         raise InputError(
-            f"{path} is a store, but no climatology", field="climatology",
+            f"{path} is a store, but no climatology",
+            field="climatology",
             hint="build one with `pear climatology`",
-        )  # fmt: skip
+        )
     return data
 
 

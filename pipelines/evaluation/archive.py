@@ -30,12 +30,16 @@ def write_tables(path: Path, tables: Mapping[str, Tables], about: Mapping[str, A
     first = next(iter(tables.values()))
     plan = first.plan
     root = zarr.create_group(
-        path, zarr_format=3, attributes={
-            **about, "forecasters": list(tables), "channels": [channel_text(c) for c in
-            plan.layout.channels], "regions": list(plan.regions),
+        path,
+        zarr_format=3,
+        attributes={
+            **about,
+            "forecasters": list(tables),
+            "channels": [channel_text(c) for c in plan.layout.channels],
+            "regions": list(plan.regions),
             "charted_channels": [channel_text(c) for c in plan.charted],
         },
-    )  # fmt: skip
+    )
     contract.time_coordinate(root, "forecast", first.scores.inits.astype(np.int64))
     for name, leads in (("prediction_timedelta", plan.leads), ("charted_lead", plan.charted_leads)):
         attributes = {"units": _SECONDS, "standard_name": "forecast_period"}
@@ -85,10 +89,12 @@ def read_sums(path: Path | str) -> dict[str, ScoreSums]:
     found = {}
     for name in about["forecasters"]:
         weight = np.asarray(root[f"{name}/{WEIGHT}"][...])
-        values = np.stack([
-            weight if n == WEIGHT else np.asarray(root[f"{name}/{n}"][...]) * weight
-            for n in NAMES
-        ])  # fmt: skip
+        values = np.stack(
+            [
+                weight if n == WEIGHT else np.asarray(root[f"{name}/{n}"][...]) * weight
+                for n in NAMES
+            ]
+        )
         found[name] = ScoreSums(inits, leads, channels, tuple(about["regions"]), values)
     return found
 

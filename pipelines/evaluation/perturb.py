@@ -58,9 +58,10 @@ class PastDifferences:
         if past.size < FEWEST:
             raise InputError(
                 f"an ensemble needs {FEWEST} times before its first init time to perturb it, "
-                f"analysis {analysis.name} has {past.size}", field="--members",
+                f"analysis {analysis.name} has {past.size}",
+                field="--members",
                 hint="choose later init times",
-            )  # fmt: skip
+            )
         if not amplitude > 0:
             raise InputError(f"amplitude {amplitude:g} must be positive", field="--amplitude")
         return cls(analysis, past, amplitude, seed)

@@ -206,9 +206,14 @@ def error_maps(tables: Mapping[str, Tables], title: str) -> Figure:
         for column, lead in enumerate(leads):
             axes = grid[row, column]
             image = axes.imshow(
-                np.sqrt(fields[column])[index], extent=(-180, 180, -90, 90), origin="lower",
-                cmap="magma_r", vmin=0, vmax=top, interpolation="nearest",
-            )  # fmt: skip
+                np.sqrt(fields[column])[index],
+                extent=(-180, 180, -90, 90),
+                origin="lower",
+                cmap="magma_r",
+                vmin=0,
+                vmax=top,
+                interpolation="nearest",
+            )
             _outlines(axes)
             axes.set_xticks([])
             axes.set_yticks([])

@@ -140,9 +140,14 @@ def verify_part(sources: Sources, plan: Plan, inits: Times, batch: int) -> dict[
     """Verify some of the plan's init times; what a worker runs."""
     forecaster, analysis, climatology = _opened(sources)
     return verify(
-        plan, with_baselines(forecaster, climatology), analysis, climatology,
-        ensemble=sources.ensemble(forecaster, analysis, plan.inits[0]), inits=inits, batch=batch,
-    )  # fmt: skip
+        plan,
+        with_baselines(forecaster, climatology),
+        analysis,
+        climatology,
+        ensemble=sources.ensemble(forecaster, analysis, plan.inits[0]),
+        inits=inits,
+        batch=batch,
+    )
 
 
 @lru_cache(maxsize=1)

@@ -42,9 +42,10 @@ class StoredForecasts:
         about = {_about(path) for path in paths}
         if len(about) > 1:
             raise InputError(
-                "the runs differ in model, channels or grid", field="--runs",
+                "the runs differ in model, channels or grid",
+                field="--runs",
                 hint="evaluate the runs of one model at a time",
-            )  # fmt: skip
+            )
         ((self.model, self.layout, self.nside),) = about
         for path in paths:
             data = open_store(path)
@@ -103,9 +104,11 @@ class StoredForecasts:
         cells = 12 * self.nside**2
         shape = (len(parts), len(self.layout.upper), len(levels), cells)
         return state_of(
-            np.reshape(surface, (len(parts), -1, cells)), np.reshape(upper, shape), valid,
+            np.reshape(surface, (len(parts), -1, cells)),
+            np.reshape(upper, shape),
+            valid,
             self.layout,
-        )  # fmt: skip
+        )
 
 
 def _about(path: Path) -> tuple[str, Layout, int]:

@@ -86,9 +86,15 @@ class Plan:
         charted = tuple(channel for channel in CHARTED if channel in layout.channels)
         days = np.array(CHARTED_DAYS, dtype="timedelta64[D]").astype("timedelta64[s]")
         return cls(
-            layout, nside, inits, leads.astype("timedelta64[s]"), tuple(regions), weights, charted,
+            layout,
+            nside,
+            inits,
+            leads.astype("timedelta64[s]"),
+            tuple(regions),
+            weights,
+            charted,
             leads[np.isin(leads, days)].astype("timedelta64[s]"),
-        )  # fmt: skip
+        )
 
     @property
     def spectral_inits(self) -> Times:

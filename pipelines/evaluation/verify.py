@@ -151,5 +151,6 @@ def check(
             raise InputError(
                 f"{what} {iso(init + offsets[k])} is not in analysis {analysis.name}, "
                 f"which holds {iso(analysis.times[0])} to {iso(analysis.times[-1])}",
-                field="--inits", hint="choose fewer init times or a shorter lead",
-            )  # fmt: skip
+                field="--inits",
+                hint="choose fewer init times or a shorter lead",
+            )

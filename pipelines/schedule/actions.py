@@ -114,8 +114,12 @@ class Action:
         InputError
             If there is no part, a part or entry is unknown, or a value makes no sense.
         """
-        kinds = {"ingest": IngestNew, "forecast": ForecastNew, "evaluate": EvaluateNew,
-                 "expire": ExpireOld}  # fmt: skip
+        kinds = {
+            "ingest": IngestNew,
+            "forecast": ForecastNew,
+            "evaluate": EvaluateNew,
+            "expire": ExpireOld,
+        }
         if not given:
             raise InputError(
                 "the schedule does nothing", field="action", hint="parts: " + ", ".join(PARTS)

@@ -137,9 +137,11 @@ def _evaluate(data: DataFolder, catalog: Catalog, wanted: EvaluateNew) -> list[s
     if not inits:
         return []
     request = {
-        "analysis": name, "climatology": wanted.climatology, "lead_hours": wanted.lead_hours,
+        "analysis": name,
+        "climatology": wanted.climatology,
+        "lead_hours": wanted.lead_hours,
         "init_times": [iso(time) for time in inits],
-    }  # fmt: skip
+    }
     job, created = catalog.submit_evaluation(model.id, request, total=len(inits))
     return [job.id] if created else []
 
@@ -216,7 +218,8 @@ def checked(action: Any) -> Action:
             raise InputError("newest and every_hours must be at least 1", field="forecast")
     if made.expire is not None and made.expire.unread_hours < LEAST_UNREAD_HOURS:
         raise InputError(
-            f"unread_hours must be at least {LEAST_UNREAD_HOURS}", field="unread_hours",
+            f"unread_hours must be at least {LEAST_UNREAD_HOURS}",
+            field="unread_hours",
             hint="who reads says so every ten minutes",
-        )  # fmt: skip
+        )
     return made

@@ -62,9 +62,11 @@ class ZarrStore:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # no consolidated metadata
                 dataset: xr.Dataset = xr.open_zarr(
-                    self.address, storage_options=options or None, chunks=None,
+                    self.address,
+                    storage_options=options or None,
+                    chunks=None,
                     decode_timedelta=False,
-                )  # fmt: skip
+                )
                 return dataset
         except Exception as error:  # fsspec back ends raise errors of their own kinds
             raise InputError(
@@ -157,9 +159,10 @@ def sniff(path: Path, label: str = "") -> str:
         raise InputError(f"{label} is empty", field="file")
     if b"<html" in head.lower() or b"<!doctype" in head.lower():
         raise InputError(
-            f"{label} is a web page, not data", field="file",
+            f"{label} is a web page, not data",
+            field="file",
             hint="the download failed; fetch the file again",
-        )  # fmt: skip
+        )
     what = "text" if _looks_like_text(head) else "no format PEAR knows"
     raise InputError(
         f"{label} is {what}, not data", field="file", hint="PEAR reads NetCDF, GRIB, zip and Zarr"

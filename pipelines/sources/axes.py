@@ -19,13 +19,29 @@ LON: Final = ("longitude", "lon", "x")
 _TIME: Final = ("valid_time", "time")
 _LEAD: Final = ("step", "prediction_timedelta", "lead_time", "leadtime", "forecast_period")
 LEVEL: Final = (
-    "level", "pressure_level", "isobaricInhPa", "plev", "pressure", "air_pressure", "lev",
-    "isobaricInPa", "isobaric",
-)  # fmt: skip
+    "level",
+    "pressure_level",
+    "isobaricInhPa",
+    "plev",
+    "pressure",
+    "air_pressure",
+    "lev",
+    "isobaricInPa",
+    "isobaric",
+)
 _TO_HPA: Final = {
-    "hpa": 1.0, "hectopascal": 1.0, "hectopascals": 1.0, "millibars": 1.0, "millibar": 1.0,
-    "mb": 1.0, "mbar": 1.0, "pa": 0.01, "pascal": 0.01, "pascals": 0.01, "kpa": 10.0,
-}  # fmt: skip
+    "hpa": 1.0,
+    "hectopascal": 1.0,
+    "hectopascals": 1.0,
+    "millibars": 1.0,
+    "millibar": 1.0,
+    "mb": 1.0,
+    "mbar": 1.0,
+    "pa": 0.01,
+    "pascal": 0.01,
+    "pascals": 0.01,
+    "kpa": 10.0,
+}
 # Levels that a file without units may have: those of reanalyses, and tens. Numbered model levels
 # are neither.
 _USUAL: Final = frozenset({1, 2, 3, 5, 7, 125, 175, 225, 775, 825, 875, 925, 975})
@@ -50,9 +66,10 @@ def place(array: xr.DataArray, names: Sequence[str], what: str, source: str) -> 
             return coordinate
         if known and coordinate.ndim > 1:
             raise InputError(
-                f"{source}: {array.name} is on a curvilinear grid", field="grid",
+                f"{source}: {array.name} is on a curvilinear grid",
+                field="grid",
                 hint="PEAR needs global data on a regular latitude-longitude grid",
-            )  # fmt: skip
+            )
     raise InputError(
         f"{source}: {array.name} has no {what}",
         field="grid",
@@ -94,9 +111,7 @@ def _to_hpa(name: str, coordinate: xr.DataArray) -> float:
     return factor
 
 
-def valid_times(
-    array: xr.DataArray, scan: Scan
-) -> tuple[Times, Hashable | None]:  # fmt: skip
+def valid_times(array: xr.DataArray, scan: Scan) -> tuple[Times, Hashable | None]:
     """Valid times and the dimension they lie along, if any; notes those of forecasts.
 
     Raises
@@ -123,8 +138,9 @@ def valid_times(
         return times, coordinate.dims[0] if coordinate.ndim else None
     raise InputError(
         f"{source}: {array.name} has no time (its axes: {', '.join(map(str, array.dims))})",
-        field="time", hint="PEAR needs dated fields",
-    )  # fmt: skip
+        field="time",
+        hint="PEAR needs dated fields",
+    )
 
 
 def _require_dates(array: xr.DataArray, coordinate: xr.DataArray, source: str) -> None:
@@ -133,13 +149,15 @@ def _require_dates(array: xr.DataArray, coordinate: xr.DataArray, source: str) -
     if coordinate.dtype != object:
         raise InputError(
             f"{source}: the time of {array.name} is a number without a unit and a first date",
-            field="time", hint="write units such as 'hours since 1900-01-01' into the file",
-        )  # fmt: skip
+            field="time",
+            hint="write units such as 'hours since 1900-01-01' into the file",
+        )
     calendar = coordinate.encoding.get("calendar", coordinate.dtype)
     raise InputError(
-        f"{source}: the time of {array.name} is on the calendar {calendar!s}", field="time",
+        f"{source}: the time of {array.name} is on the calendar {calendar!s}",
+        field="time",
         hint="PEAR needs dates of the real (Gregorian) calendar",
-    )  # fmt: skip
+    )
 
 
 def _is_mean_of_years(array: xr.DataArray) -> bool:
@@ -156,8 +174,10 @@ def require_instants(array: xr.DataArray) -> None:
         If it is.
     """
     step = str(array.attrs.get("GRIB_stepType", "instant"))
-    found = re.search(r"\btime\d?:\s*(mean|sum|max\w*|min\w*)\b(?!\s+over)",
-                      str(array.attrs.get("cell_methods", "")))  # fmt: skip
+    found = re.search(
+        r"\btime\d?:\s*(mean|sum|max\w*|min\w*)\b(?!\s+over)",
+        str(array.attrs.get("cell_methods", "")),
+    )
     what = found[1] if found else step
     if what not in ("instant", "unknown", ""):
         raise UnfitError(f"{what} over a period, not a state")
@@ -171,9 +191,10 @@ def _leads(array: xr.DataArray, source: str, several: bool) -> Any:
         lead = array.coords[name]
         if lead.size > 1 and not several:
             raise InputError(
-                f"{source}: {array.name} has {lead.size} lead times", field="time",
+                f"{source}: {array.name} has {lead.size} lead times",
+                field="time",
                 hint="PEAR ingests analyses, or forecasts of one lead time",
-            )  # fmt: skip
+            )
         values = np.atleast_1d(lead.values).ravel()
         if np.issubdtype(lead.dtype, np.timedelta64):
             return values.astype("timedelta64[s]")
@@ -220,9 +241,10 @@ def other_axes(
             fixed.append((dim, 0))
         else:
             raise InputError(
-                f"{scan.source}: {array.name} has an axis {dim!s} of {size}", field=str(array.name),
+                f"{scan.source}: {array.name} has an axis {dim!s} of {size}",
+                field=str(array.name),
                 hint="select one value of it first",
-            )  # fmt: skip
+            )
     return tuple(fixed), expver
 
 

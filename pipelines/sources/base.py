@@ -87,9 +87,11 @@ class Slab:
         if len(rows) == len(self.levels):
             return self
         return replace(
-            self, levels=tuple(self.levels[row] for row in rows), present=self.present[:, rows],
+            self,
+            levels=tuple(self.levels[row] for row in rows),
+            present=self.present[:, rows],
             reader=Rows(self.reader, tuple(rows)),
-        )  # fmt: skip
+        )
 
     def read(self, position: int, row: int) -> Fields:
         """Return one field in the units of the contract: (point,), float32."""
@@ -188,14 +190,16 @@ def choose_member(members: Sequence[int], options: ScanOptions, source: str) -> 
         if len(members) == 1:
             return members[0]
         raise InputError(
-            f"{source} holds {len(members)} ensemble members ({names})", field="--member",
+            f"{source} holds {len(members)} ensemble members ({names})",
+            field="--member",
             hint="choose one with --member",
-        )  # fmt: skip
+        )
     if options.member not in members:
         raise InputError(
-            f"{source} has no ensemble member {options.member}", field="--member",
+            f"{source} has no ensemble member {options.member}",
+            field="--member",
             hint=f"it holds {names}",
-        )  # fmt: skip
+        )
     return options.member
 
 
@@ -211,6 +215,7 @@ def latlon(lat: Any, lon: Any, source: str) -> LatLonGrid:
         return LatLonGrid(np.asarray(lat), np.asarray(lon)).require_global()
     except ValueError as error:
         raise InputError(
-            f"{source}: {error}", field="grid",
+            f"{source}: {error}",
+            field="grid",
             hint="PEAR needs global data on a regular latitude-longitude grid",
-        ) from error  # fmt: skip
+        ) from error

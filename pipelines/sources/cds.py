@@ -66,10 +66,11 @@ class Account:
         key = os.environ.get("CDSAPI_KEY") or given.get("key")
         if not key:
             raise InputError(
-                "no key for the Climate Data Store", field="--source",
+                "no key for the Climate Data Store",
+                field="--source",
                 hint="make an account at cds.climate.copernicus.eu and put `url:` and `key:` into "
                 "~/.cdsapirc, or set CDSAPI_KEY",
-            )  # fmt: skip
+            )
         return cls(url.rstrip("/"), key)
 
 
@@ -96,9 +97,13 @@ class Request:
 
 
 def month(
-    year: int, number: int, days: Sequence[int], hours: Sequence[int],
-    levels: Sequence[int] = LEVELS, data_format: str = "grib",
-) -> list[Request]:  # fmt: skip
+    year: int,
+    number: int,
+    days: Sequence[int],
+    hours: Sequence[int],
+    levels: Sequence[int] = LEVELS,
+    data_format: str = "grib",
+) -> list[Request]:
     """Requests for the published variables over days of one month."""
     common = {
         "product_type": ["reanalysis"],
@@ -136,9 +141,11 @@ class DataStore:
         folder.mkdir(parents=True, exist_ok=True)
 
     def fetch(
-        self, requests: Sequence[Request], ahead: int = 4,
+        self,
+        requests: Sequence[Request],
+        ahead: int = 4,
         watch: Callable[[str], Any] | None = None,
-    ) -> Iterator[tuple[Request, Path]]:  # fmt: skip
+    ) -> Iterator[tuple[Request, Path]]:
         """Give the file of each request in turn; some requests wait at the store meanwhile.
 
         Raises
@@ -268,9 +275,12 @@ class DataStore:
         raise OSError(f"the Climate Data Store does not answer: {last}")
 
     def _open(
-        self, method: str, address: str, data: bytes | None = None,
+        self,
+        method: str,
+        address: str,
+        data: bytes | None = None,
         headers: dict[str, str] | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """Open an address; the key goes to the store itself and to no other host."""
         parts, own = urllib.parse.urlsplit(address), urllib.parse.urlsplit(self.account.url)
         if parts.scheme not in ("https", "http") or (own.scheme == "https" != parts.scheme):

@@ -221,9 +221,13 @@ def _static(array: xr.DataArray, opener: Opener, source: str) -> Static | None:
 
 
 def _slab(
-    dataset: xr.Dataset, array: xr.DataArray, quantity: Quantity, opener: Opener, scan: Scan,
+    dataset: xr.Dataset,
+    array: xr.DataArray,
+    quantity: Quantity,
+    opener: Opener,
+    scan: Scan,
     options: ScanOptions,
-) -> Slab:  # fmt: skip
+) -> Slab:
     name, source = str(array.name), scan.source
     lat = found.place(array, found.LAT, "latitude", source)
     lon = found.place(array, found.LON, "longitude", source)
@@ -241,12 +245,24 @@ def _slab(
     axes = Axes(lat.dims[0], lon.dims[0], time_dim, level_dim, expver, fixed)
     how = conversion(quantity, array.attrs.get("units"), name, source)
     reader = ArrayReader(
-        opener, source, name, axes, tuple(order),
+        opener,
+        source,
+        name,
+        axes,
+        tuple(order),
         tuple(range(len(levels))) if level_dim is not None else (),
-    )  # fmt: skip
+    )
     rows = max(len(levels), 1) if quantity.upper else 1
     centre = str(array.attrs.get("GRIB_centre", dataset.attrs.get("GRIB_centre", "")))
     return Slab(
-        source, name, quantity, how, times, levels if quantity.upper else (), grid,
-        np.ones((times.size, rows), dtype=bool), reader, centre,
-    )  # fmt: skip
+        source,
+        name,
+        quantity,
+        how,
+        times,
+        levels if quantity.upper else (),
+        grid,
+        np.ones((times.size, rows), dtype=bool),
+        reader,
+        centre,
+    )

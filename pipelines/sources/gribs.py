@@ -34,11 +34,17 @@ _ONE_AT_A_TIME: Final = threading.Lock()  # ecCodes is not built for threads eve
 # What NCEP and old encoders call by the upper-air name at a height above ground.
 _AT_HEIGHT: Final = {("u", 10): "10u", ("v", 10): "10v", ("t", 2): "2t"}
 _GRID_KEYS: Final = (
-    "gridType", "Ni", "Nj", "latitudeOfFirstGridPointInDegrees",
-    "longitudeOfFirstGridPointInDegrees", "latitudeOfLastGridPointInDegrees",
-    "longitudeOfLastGridPointInDegrees", "iScansNegatively", "jPointsAreConsecutive",
+    "gridType",
+    "Ni",
+    "Nj",
+    "latitudeOfFirstGridPointInDegrees",
+    "longitudeOfFirstGridPointInDegrees",
+    "latitudeOfLastGridPointInDegrees",
+    "longitudeOfLastGridPointInDegrees",
+    "iScansNegatively",
+    "jPointsAreConsecutive",
     "alternativeRowScanning",
-)  # fmt: skip
+)
 
 
 def _eccodes() -> Any:
@@ -147,9 +153,12 @@ class _Messages:
 
 
 def _sort_in(
-    codes: Any, handle: Any, place: tuple[int, int],
-    series: dict[tuple[Any, ...], _Series], scan: Scan,
-) -> None:  # fmt: skip
+    codes: Any,
+    handle: Any,
+    place: tuple[int, int],
+    series: dict[tuple[Any, ...], _Series],
+    scan: Scan,
+) -> None:
     """Put one field into its series, or its name into what is skipped."""
     get = _getter(codes, handle)
     name, kind, level = str(get("shortName")), str(get("typeOfLevel")), int(get("level") or 0)
@@ -214,9 +223,10 @@ def _grid(keys: tuple[Any, ...], source: str) -> LatLonGrid:
     kind, ni, nj, north, west, south, east, westwards, columns, zigzag = keys
     if kind != "regular_ll":
         raise InputError(
-            f"{source} is on a {kind} grid", field="grid",
+            f"{source} is on a {kind} grid",
+            field="grid",
             hint="PEAR needs global data on a regular latitude-longitude grid",
-        )  # fmt: skip
+        )
     if columns or zigzag:
         raise InputError(f"{source} scans its points in an order PEAR does not read", field="grid")
     sign = -1.0 if westwards else 1.0
@@ -237,8 +247,9 @@ def _slabs(one: _Series, path: Path, options: ScanOptions, scan: Scan) -> Iterat
     )
     chosen = {
         (t, lev): _final(places, one.name, scan)
-        for (t, lev, m), places in one.fields.items() if m == member
-    }  # fmt: skip
+        for (t, lev, m), places in one.fields.items()
+        if m == member
+    }
     note_leads(one.name, sorted(one.leads), scan)
     how = conversion(one.quantity, one.units, one.name, scan.source)
     for layer in range(max(len(places) for places in chosen.values())):
@@ -252,15 +263,20 @@ def _slabs(one: _Series, path: Path, options: ScanOptions, scan: Scan) -> Iterat
             table[at], present[at] = place, True
         axis: Times = np.array(times, dtype=np.int64).astype("datetime64[s]")
         yield Slab(
-            scan.source, one.name, one.quantity, how, axis,
-            tuple(levels) if one.quantity.upper else (), one.grid, present,
-            GribReader(str(path), table), one.centre,
-        )  # fmt: skip
+            scan.source,
+            one.name,
+            one.quantity,
+            how,
+            axis,
+            tuple(levels) if one.quantity.upper else (),
+            one.grid,
+            present,
+            GribReader(str(path), table),
+            one.centre,
+        )
 
 
-def _final(
-    places: list[tuple[int, int, str]], name: str, scan: Scan
-) -> list[tuple[int, int]]:  # fmt: skip
+def _final(places: list[tuple[int, int, str]], name: str, scan: Scan) -> list[tuple[int, int]]:
     """Leave the preliminary version of a field out where the file has the final one as well."""
     versions = {version for _, _, version in places}
     note_versions(name, sorted(versions), scan)

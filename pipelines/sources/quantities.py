@@ -26,36 +26,70 @@ _RELATIVE_RANGE: Final = (-30.0, 200.0)
 _METRES_NOT_HPA: Final = frozenset({"u100", "v100", "u200", "v200", "100u", "100v", "200u", "200v"})
 
 _SPEED = {
-    "m s-1": (1.0, 0.0), "m/s": (1.0, 0.0), "m.s-1": (1.0, 0.0), "meters/second": (1.0, 0.0),
-    "metre/second": (1.0, 0.0), "km/h": (1 / 3.6, 0.0), "kt": (0.514444, 0.0),
+    "m s-1": (1.0, 0.0),
+    "m/s": (1.0, 0.0),
+    "m.s-1": (1.0, 0.0),
+    "meters/second": (1.0, 0.0),
+    "metre/second": (1.0, 0.0),
+    "km/h": (1 / 3.6, 0.0),
+    "kt": (0.514444, 0.0),
     "knots": (0.514444, 0.0),
-}  # fmt: skip
+}
 _TEMPERATURE = {
-    "k": (1.0, 0.0), "kelvin": (1.0, 0.0), "degk": (1.0, 0.0), "c": (1.0, 273.15),
-    "degc": (1.0, 273.15), "°c": (1.0, 273.15), "celsius": (1.0, 273.15),
-    "degrees_celsius": (1.0, 273.15), "deg_c": (1.0, 273.15), "degree_celsius": (1.0, 273.15),
-}  # fmt: skip
+    "k": (1.0, 0.0),
+    "kelvin": (1.0, 0.0),
+    "degk": (1.0, 0.0),
+    "c": (1.0, 273.15),
+    "degc": (1.0, 273.15),
+    "°c": (1.0, 273.15),
+    "celsius": (1.0, 273.15),
+    "degrees_celsius": (1.0, 273.15),
+    "deg_c": (1.0, 273.15),
+    "degree_celsius": (1.0, 273.15),
+}
 _PRESSURE = {
-    "pa": (1.0, 0.0), "pascal": (1.0, 0.0), "hpa": (100.0, 0.0), "mb": (100.0, 0.0),
-    "mbar": (100.0, 0.0), "millibar": (100.0, 0.0), "millibars": (100.0, 0.0),
+    "pa": (1.0, 0.0),
+    "pascal": (1.0, 0.0),
+    "hpa": (100.0, 0.0),
+    "mb": (100.0, 0.0),
+    "mbar": (100.0, 0.0),
+    "millibar": (100.0, 0.0),
+    "millibars": (100.0, 0.0),
     "kpa": (1000.0, 0.0),
-}  # fmt: skip
+}
 _GEOPOTENTIAL = {
-    "m2 s-2": (1.0, 0.0), "m2/s2": (1.0, 0.0), "m2.s-2": (1.0, 0.0), "j kg-1": (1.0, 0.0),
-    "j/kg": (1.0, 0.0), "gpm": (STANDARD_GRAVITY, 0.0), "m": (STANDARD_GRAVITY, 0.0),
-    "meter": (STANDARD_GRAVITY, 0.0), "metre": (STANDARD_GRAVITY, 0.0),
-    "meters": (STANDARD_GRAVITY, 0.0), "metres": (STANDARD_GRAVITY, 0.0),
-    "dam": (10 * STANDARD_GRAVITY, 0.0), "gpdm": (10 * STANDARD_GRAVITY, 0.0),
-}  # fmt: skip
+    "m2 s-2": (1.0, 0.0),
+    "m2/s2": (1.0, 0.0),
+    "m2.s-2": (1.0, 0.0),
+    "j kg-1": (1.0, 0.0),
+    "j/kg": (1.0, 0.0),
+    "gpm": (STANDARD_GRAVITY, 0.0),
+    "m": (STANDARD_GRAVITY, 0.0),
+    "meter": (STANDARD_GRAVITY, 0.0),
+    "metre": (STANDARD_GRAVITY, 0.0),
+    "meters": (STANDARD_GRAVITY, 0.0),
+    "metres": (STANDARD_GRAVITY, 0.0),
+    "dam": (10 * STANDARD_GRAVITY, 0.0),
+    "gpdm": (10 * STANDARD_GRAVITY, 0.0),
+}
 _MIXING = {
-    "kg kg-1": (1.0, 0.0), "kg/kg": (1.0, 0.0), "1": (1.0, 0.0), "g/kg": (1e-3, 0.0),
-    "g kg-1": (1e-3, 0.0), "mg/kg": (1e-6, 0.0), "mg kg-1": (1e-6, 0.0),
-}  # fmt: skip
+    "kg kg-1": (1.0, 0.0),
+    "kg/kg": (1.0, 0.0),
+    "1": (1.0, 0.0),
+    "g/kg": (1e-3, 0.0),
+    "g kg-1": (1e-3, 0.0),
+    "mg/kg": (1e-6, 0.0),
+    "mg kg-1": (1e-6, 0.0),
+}
 _PERCENT = {"%": (1.0, 0.0), "percent": (1.0, 0.0), "1": (100.0, 0.0), "fraction": (100.0, 0.0)}
 _UNITS: Final[dict[str, dict[str, tuple[float, float]]]] = {
-    "m s-1": _SPEED, "K": _TEMPERATURE, "Pa": _PRESSURE, "m2 s-2": _GEOPOTENTIAL,
-    "kg kg-1": _MIXING, "%": _PERCENT,
-}  # fmt: skip
+    "m s-1": _SPEED,
+    "K": _TEMPERATURE,
+    "Pa": _PRESSURE,
+    "m2 s-2": _GEOPOTENTIAL,
+    "kg kg-1": _MIXING,
+    "%": _PERCENT,
+}
 
 
 @dataclass(frozen=True)
@@ -165,8 +199,9 @@ def conversion(quantity: Quantity, stated: Any, name: str, source: str) -> Conve
     if key not in known:
         raise InputError(
             f"{source}: {name} is in {text!r}, which is no unit of {quantity.name}",
-            field=name, hint=did_you_mean(key, known),
-        )  # fmt: skip
+            field=name,
+            hint=did_you_mean(key, known),
+        )
     factor, offset = known[key]
     return Conversion(factor, offset, text, quantity.units)
 

@@ -57,9 +57,10 @@ def registered(folder: Path | None = None) -> dict[str, NamedSource]:
         }
     except (OSError, tomllib.TOMLDecodeError, KeyError, AttributeError, TypeError) as error:
         raise InputError(
-            f"{path} cannot be read: {error}", field="sources",
+            f"{path} cannot be read: {error}",
+            field="sources",
             hint='write [NAME] and url = "…" below it',
-        ) from error  # fmt: skip
+        ) from error
 
 
 def named(name: str, folder: Path | None = None) -> NamedSource:
@@ -73,7 +74,8 @@ def named(name: str, folder: Path | None = None) -> NamedSource:
     known = registered(folder)
     if name not in known:
         raise InputError(
-            f"no source is called {name!r}", field="--source",
+            f"no source is called {name!r}",
+            field="--source",
             hint=did_you_mean(name, ["cds", *known]),
-        )  # fmt: skip
+        )
     return known[name]

@@ -18,10 +18,20 @@ Floats = npt.NDArray[np.float64]
 GROUND: Final = "geopotential_at_surface"
 LAND: Final = "land_sea_mask"
 _ALIASES: Final = {
-    GROUND: (GROUND, "surface_geopotential", "z_sfc", "zsfc", "phis", "z", "geopotential", "orog",
-             "orography", "surface_altitude"),
+    GROUND: (
+        GROUND,
+        "surface_geopotential",
+        "z_sfc",
+        "zsfc",
+        "phis",
+        "z",
+        "geopotential",
+        "orog",
+        "orography",
+        "surface_altitude",
+    ),
     LAND: (LAND, "lsm", "land_binary_mask", "land_area_fraction"),
-}  # fmt: skip
+}
 _RANGE: Final = {GROUND: (-6e3, 9e4), LAND: (0.0, 1.0)}
 _IN_METRES: Final = ("m", "metre", "metres", "meter", "meters", "gpm")
 
@@ -65,12 +75,15 @@ class Static:
             values = values / 100.0
         low, high = _RANGE[self.name]
         slack = 1e-3 * (high - low)
-        if not (np.isfinite(values).all() and low - slack <= values.min() <= values.max()
-                <= high + slack):  # fmt: skip
+        if not (
+            np.isfinite(values).all()
+            and low - slack <= values.min() <= values.max() <= high + slack
+        ):
             raise InputError(
                 f"{self.source}: {self.name} runs from {values.min():g} to {values.max():g}",
-                field=self.name, hint="leave the file out, or give the field in its usual units",
-            )  # fmt: skip
+                field=self.name,
+                hint="leave the file out, or give the field in its usual units",
+            )
         return np.clip(values, low, high)
 
 

@@ -70,9 +70,10 @@ def path(resolution: Resolution) -> Path:
     """Where the package data of this resolution lies."""
     if resolution not in RESOLUTIONS:
         raise InputError(
-            f"no coastlines at {resolution!r}", field="resolution",
+            f"no coastlines at {resolution!r}",
+            field="resolution",
             hint=did_you_mean(str(resolution), RESOLUTIONS),
-        )  # fmt: skip
+        )
     return Path(__file__).parent / f"natural_earth_{resolution}.npz"
 
 

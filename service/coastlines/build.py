@@ -111,9 +111,14 @@ def build(world_atlas: Path, resolution: Resolution) -> Path:
     line_points, line_starts = _pack(lines)
     target = path(resolution)
     np.savez_compressed(
-        target, ring_points=ring_points, ring_starts=ring_starts, line_points=line_points,
-        line_starts=line_starts, ring_is_shell=np.array(shells), source=np.array(SOURCE),
-    )  # fmt: skip
+        target,
+        ring_points=ring_points,
+        ring_starts=ring_starts,
+        line_points=line_points,
+        line_starts=line_starts,
+        ring_is_shell=np.array(shells),
+        source=np.array(SOURCE),
+    )
     return target
 
 

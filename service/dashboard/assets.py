@@ -57,9 +57,12 @@ def asset(name: str) -> Asset:
         media_type = "text/javascript; charset=utf-8"
     packed = gzip.compress(body, 6, mtime=0)
     return Asset(
-        body, packed if len(packed) < 0.9 * len(body) else None, media_type,
-        etag_of(name, body), _HOUR if name == PLOTLY else "no-cache",
-    )  # fmt: skip
+        body,
+        packed if len(packed) < 0.9 * len(body) else None,
+        media_type,
+        etag_of(name, body),
+        _HOUR if name == PLOTLY else "no-cache",
+    )
 
 
 @cache
@@ -102,12 +105,17 @@ def styles() -> dict[str, dict[str, Any]]:
     """How the pages show each variable: the same table as the PNG maps."""
     return {
         name: {
-            "units": style.units, "scale": style.scale, "offset": style.offset,
-            "colours": style.colours, "limits": style.limits, "symmetric": style.symmetric,
-            "limits_at": dict(style.limits_at), "label": style.label,
+            "units": style.units,
+            "scale": style.scale,
+            "offset": style.offset,
+            "colours": style.colours,
+            "limits": style.limits,
+            "symmetric": style.symmetric,
+            "limits_at": dict(style.limits_at),
+            "label": style.label,
         }
         for name, style in STYLES.items()
-    }  # fmt: skip
+    }
 
 
 @cache

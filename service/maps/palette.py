@@ -70,31 +70,46 @@ def _at_levels(low: tuple[float, ...], high: tuple[float, ...]) -> dict[int, tup
 
 
 _HEIGHT: Final = Style(
-    "dam", 0.1 / STANDARD_GRAVITY, 0.0, "RdYlBu_r", isolines=8.0, label="Geopotential height",
+    "dam",
+    0.1 / STANDARD_GRAVITY,
+    0.0,
+    "RdYlBu_r",
+    isolines=8.0,
+    label="Geopotential height",
     limits_at=_at_levels(
         (1840, 1480, 1240, 1060, 930, 810, 630, 480, 360, 240, 100, 30, -40),
         (2080, 1680, 1440, 1260, 1110, 990, 780, 600, 460, 340, 170, 100, 40),
     ),
-)  # fmt: skip
+)
 _CELSIUS: Final = Style(
-    "°C", 1.0, -273.15, "RdYlBu_r",
+    "°C",
+    1.0,
+    -273.15,
+    "RdYlBu_r",
     limits_at=_at_levels(
         (-90, -90, -85, -80, -70, -65, -55, -45, -40, -35, -30, -35, -40),
         (-40, -40, -45, -40, -40, -30, -15, 0, 10, 20, 30, 35, 40),
     ),
-)  # fmt: skip
+)
 _HUMIDITY: Final = Style(
-    "g kg⁻¹", 1000.0, 0.0, "YlGnBu",
+    "g kg⁻¹",
+    1000.0,
+    0.0,
+    "YlGnBu",
     limits_at=_at_levels(
         (0,) * 13, (0.006, 0.006, 0.02, 0.06, 0.2, 0.5, 1.5, 3, 6, 10, 16, 20, 25)
     ),
-)  # fmt: skip
+)
 _PROBABILITY: Final = Style("%", 100.0, 0.0, "YlGnBu", limits=(0.0, 100.0))
 _FAST: Final = (40, 50, 60, 60, 60, 60, 50, 40, 40, 30, 30, 20, 20)
 _WIND: Final = Style(
-    "m s⁻¹", 1.0, 0.0, "PuOr_r", symmetric=True,
+    "m s⁻¹",
+    1.0,
+    0.0,
+    "PuOr_r",
+    symmetric=True,
     limits_at=_at_levels(tuple(-end for end in _FAST), _FAST),
-)  # fmt: skip
+)
 STYLES: Final[dict[str, Style]] = {
     "mean_sea_level_pressure": Style("hPa", 0.01, 0.0, "BrBG_r", (970.0, 1050.0), isolines=5.0),
     "2m_temperature": replace(_CELSIUS, limits=(-45.0, 45.0)),

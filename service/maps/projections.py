@@ -20,8 +20,12 @@ from pear.sphere.grid import interpolation_weights
 from service.coastlines import Resolution, coastline
 
 PROJECTIONS: Final = (
-    "robinson", "orthographic", "plate_carree", "north_polar", "south_polar",
-)  # fmt: skip
+    "robinson",
+    "orthographic",
+    "plate_carree",
+    "north_polar",
+    "south_polar",
+)
 _POLAR_EDGE_DEGREES: Final = 30.0
 """Latitude at the rim of the polar stereographic maps."""
 _PLATE: Final = ccrs.PlateCarree()
@@ -46,9 +50,10 @@ class View:
     def __post_init__(self) -> None:
         if self.name not in PROJECTIONS:
             raise InputError(
-                f"unknown projection {self.name!r}", field="projection",
+                f"unknown projection {self.name!r}",
+                field="projection",
                 hint=did_you_mean(self.name, PROJECTIONS),
-            )  # fmt: skip
+            )
 
 
 @dataclass(frozen=True)
@@ -126,9 +131,12 @@ def index_image(view: View, width: int, nside: int) -> IndexImage:
     pixels = np.flatnonzero(inside)
     index, weight = interpolation_weights(lat[pixels], lon[pixels], nside)
     return IndexImage(
-        (height, width), pixels, index.astype(np.int32), weight.astype(np.float32),
+        (height, width),
+        pixels,
+        index.astype(np.int32),
+        weight.astype(np.float32),
         (float(left), float(right), float(bottom), float(top)),
-    )  # fmt: skip
+    )
 
 
 def locate(

@@ -242,9 +242,12 @@ def _heading(name: str, level: int | None, options: MapOptions) -> str:
     long_name = style_of(name).label or variable(name).long_name
     where = long_name if level is None else f"{long_name} at {level} hPa"
     where = where if options.kind == "field" else f"{where[0].lower()}{where[1:]}"
-    return {"field": where, "difference": f"Difference of {where}",
-            "spread": f"Ensemble spread of {where}",
-            "probability": f"Probability of {where}"}[options.kind]  # fmt: skip
+    return {
+        "field": where,
+        "difference": f"Difference of {where}",
+        "spread": f"Ensemble spread of {where}",
+        "probability": f"Probability of {where}",
+    }[options.kind]
 
 
 def _write(figure: Figure, lines: list[str], width: int) -> None:

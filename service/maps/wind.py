@@ -31,10 +31,22 @@ def draw_wind(axes: Any, view: View, table: IndexImage, wind: Fields) -> str:
     gap = _apart(table) * (table.extent[1] - table.extent[0]) / table.shape[1]
     scale = _LONGEST * gap / full
     axes.quiver(
-        x, y, east * scale, north * scale, angles="xy", scale_units="xy", scale=1, width=0.0013,
-        headwidth=3.4, headlength=3.8, headaxislength=3.4, minlength=0.6, color="0.1",
-        pivot="mid", zorder=2.5,
-    )  # fmt: skip
+        x,
+        y,
+        east * scale,
+        north * scale,
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        width=0.0013,
+        headwidth=3.4,
+        headlength=3.8,
+        headaxislength=3.4,
+        minlength=0.6,
+        color="0.1",
+        pivot="mid",
+        zorder=2.5,
+    )
     return f"longest arrows: {full:g} m s⁻¹"
 
 

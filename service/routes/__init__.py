@@ -26,7 +26,21 @@ from service.routes import (
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
     module.router
     for module in (
-        system, models, initial_conditions, forecasts, points, fields, maps, zarr, downloads,
-        meteo, evaluations, scores, schedules, pages, run_pages, login,
+        system,
+        models,
+        initial_conditions,
+        forecasts,
+        points,
+        fields,
+        maps,
+        zarr,
+        downloads,
+        meteo,
+        evaluations,
+        scores,
+        schedules,
+        pages,
+        run_pages,
+        login,
     )
-)  # fmt: skip
+)

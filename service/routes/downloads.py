@@ -77,18 +77,18 @@ def download(
     size, limit = chosen.bytes(store), found.settings.max_download_bytes
     if size > limit:
         raise ProblemError(
-            413, f"{size} bytes asked for, at most {limit}", field="variables",
+            413,
+            f"{size} bytes asked for, at most {limit}",
+            field="variables",
             hint="ask for fewer variables or lead times, or a coarser grid; or open the Zarr store",
-        )  # fmt: skip
+        )
     etag = etag_of("download", store.run, run.finished_at, chosen, format)
     name = f"{store.run}.{SUFFIXES[format]}"
     headers = {"ETag": etag, "Cache-Control": IMMUTABLE}
     if matches_etag(request, etag):
         return Response(status_code=304, headers=headers)
     target = _make(found, store, chosen, run.model, format)
-    return _OneTimeFile(
-        target, media_type=MEDIA_TYPES[format], filename=name, headers=headers
-    )  # fmt: skip
+    return _OneTimeFile(target, media_type=MEDIA_TYPES[format], filename=name, headers=headers)
 
 
 def _make(

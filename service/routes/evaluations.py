@@ -28,9 +28,11 @@ class EvaluationRequest(BaseModel):
     )
     climatology: Name | None = Field(default=None, description="Name of a climatology.")
     init_times: list[UtcTime] | None = Field(
-        default=None, min_length=1, max_length=1000,
+        default=None,
+        min_length=1,
+        max_length=1000,
         description="Init times, UTC; every one that can be verified by default.",
-    )  # fmt: skip
+    )
     lead_hours: Whole = Field(default=240, ge=1, le=24 * 366, description="Longest lead, hours.")
 
 
@@ -120,7 +122,9 @@ def get_plot(
     plots = found.scores.plots(evaluation_id)
     if name not in plots:
         raise ProblemError(
-            404, f"evaluation {evaluation_id} has no such plot", field="name",
+            404,
+            f"evaluation {evaluation_id} has no such plot",
+            field="name",
             hint="it has " + ", ".join(plots) if plots else "it has none",
-        )  # fmt: skip
+        )
     return Response(plots[name].read_bytes(), media_type="image/png")

@@ -21,9 +21,13 @@ from service.writers import about, numbers
 router = APIRouter(prefix="/v1/forecasts", tags=["fields"])
 
 VariableName = Annotated[
-    str, Path(description="Name or alias; may carry the level: z500.", max_length=64,
-              examples=["2m_temperature"]),
-]  # fmt: skip
+    str,
+    Path(
+        description="Name or alias; may carry the level: z500.",
+        max_length=64,
+        examples=["2m_temperature"],
+    ),
+]
 LeadTime = Annotated[int, Query(ge=0, le=10_000, description="Lead time, hours.", examples=[24])]
 Level = Annotated[int | None, Query(ge=1, le=1100, description="Pressure level, hPa.")]
 
@@ -74,21 +78,28 @@ def get_field(
         field = at_nside(found.reader.field(store.run, chosen.name, at_level, lead_time), nside)
         resolution = nside_from_cells(field.size)
         headers = {
-            "PEAR-Run": run.id, "PEAR-Model": run.model, "PEAR-Variable": chosen.name,
-            "PEAR-Units": store.units(chosen.name), "PEAR-Init-Time": iso(store.init_time),
-            "PEAR-Lead-Hours": str(lead_time), "PEAR-Valid-Time": iso(store.valid_times[index]),
+            "PEAR-Run": run.id,
+            "PEAR-Model": run.model,
+            "PEAR-Variable": chosen.name,
+            "PEAR-Units": store.units(chosen.name),
+            "PEAR-Init-Time": iso(store.init_time),
+            "PEAR-Lead-Hours": str(lead_time),
+            "PEAR-Valid-Time": iso(store.valid_times[index]),
             "PEAR-Grid": f"healpix nside={resolution} order=nested",
-        }  # fmt: skip
+        }
         if at_level is not None:
             headers["PEAR-Level"] = str(at_level)
         if format == "json":
             document = {
                 **about(store, run.model, str(wall_clock(run.created_at))),
                 "grid": {"name": "HEALPix", "nside": resolution, "order": "nested"},
-                "variable": chosen.name, "level": at_level, "units": store.units(chosen.name),
-                "lead_hours": lead_time, "valid_time": iso(store.valid_times[index]),
+                "variable": chosen.name,
+                "level": at_level,
+                "units": store.units(chosen.name),
+                "lead_hours": lead_time,
+                "valid_time": iso(store.valid_times[index]),
                 "values": numbers(field),
-            }  # fmt: skip
+            }
             body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
             return Answer(body, "application/json", tuple(headers.items()))
         if format == "u16":

@@ -78,9 +78,10 @@ async def submit_forecast(
         raise ProblemError(503, "PEAR is stopping", headers={"Retry-After": "10"})
     if body.lead_hours > settings.max_lead_hours:
         raise InputError(
-            f"lead_hours {body.lead_hours} is too long", field="lead_hours",
+            f"lead_hours {body.lead_hours} is too long",
+            field="lead_hours",
             hint=f"at most {settings.max_lead_hours}",
-        )  # fmt: skip
+        )
     if idempotency_key is not None:
         found.remember(idempotency_key, body.model_dump_json())
     run = await to_thread.run_sync(_request, found, body)
@@ -97,9 +98,12 @@ async def submit_forecast(
 
 def _request(found: Services, body: ForecastRequest) -> Run:
     run, _ = found.engine.request_forecast(
-        model_time(body.init_time), body.lead_hours, model=body.model, analysis=body.analysis,
+        model_time(body.init_time),
+        body.lead_hours,
+        model=body.model,
+        analysis=body.analysis,
         options=body.options(),
-    )  # fmt: skip
+    )
     return run
 
 
@@ -137,9 +141,12 @@ def list_forecasts(
 ) -> RunList:
     """One page of runs; `next` and the Link header lead to the next page."""
     page = found.catalog.runs(
-        status=status, model=model, limit=limit, cursor=cursor,
+        status=status,
+        model=model,
+        limit=limit,
+        cursor=cursor,
         init_time=None if init_time is None else model_time(init_time),
-    )  # fmt: skip
+    )
     if page.next is not None:
         link = request.url.include_query_params(cursor=page.next)
         response.headers["Link"] = f'<{link.path}?{link.query}>; rel="next"'
@@ -160,9 +167,11 @@ def get_forecast(response: Response, found: ServicesDep, run: RunDep) -> RunOut:
     summary="Remove the result of a run",
     status_code=204,
     response_class=Response,
-    responses={204: {"description": "Removed; the run is `expired`."},
-               **documented(404, 409, 422, 503)},
-)  # fmt: skip
+    responses={
+        204: {"description": "Removed; the run is `expired`."},
+        **documented(404, 409, 422, 503),
+    },
+)
 def delete_forecast(found: ServicesDep, run: RunDep) -> Response:
     """Remove the store of a finished run; 409 while it works (cancel it first)."""
     if run.active:
@@ -179,11 +188,13 @@ def get_log(found: ServicesDep, run: RunDep) -> list[EventOut]:
     """What happened to the run, oldest first."""
     return [
         EventOut(
-            at=str(wall_clock(event.at)), level=event.level, message=event.message,
+            at=str(wall_clock(event.at)),
+            level=event.level,
+            message=event.message,
             details=dict(event.details),
         )
         for event in found.catalog.log(run.id)
-    ]  # fmt: skip
+    ]
 
 
 @router.post("/{run_id}/cancel", summary="Stop a run", responses=documented(404, 409, 422, 503))
@@ -218,9 +229,11 @@ async def _events(found: Services, run_id: str) -> AsyncIterator[str]:
         now = (run.status, run.progress.step, run.progress.total)
         if now != last:
             document = {
-                "id": run.id, "status": run.status, "reason": run.reason,
+                "id": run.id,
+                "status": run.status,
+                "reason": run.reason,
                 "progress": ProgressOut.of(run).model_dump(),
-            }  # fmt: skip
+            }
             kind = "progress" if run.active else "end"
             yield f"event: {kind}\ndata: {json.dumps(document)}\n\n"
             last, silent = now, 0.0

@@ -39,14 +39,16 @@ def list_initial_conditions(
     return InitialConditionList(
         items=[
             InitialConditionOut(
-                init_time=iso(each.time), analysis=each.analysis, complete=not each.missing,
+                init_time=iso(each.time),
+                analysis=each.analysis,
+                complete=not each.missing,
                 missing=list(each.missing),
             )
             for each in page
         ],
         next=str(start + limit) if more else None,
         newest_age_seconds=None if newest is None else _age(newest),
-    )  # fmt: skip
+    )
 
 
 def _offset(cursor: str | None) -> int:

@@ -35,7 +35,11 @@ def login(request: Request, secret: Annotated[str, Depends(_form)]) -> Response:
         return render(request, "login.html", "/login", {"wrong": True}, 401)
     answer = RedirectResponse("/", status_code=303)
     answer.set_cookie(
-        COOKIE, secret, max_age=_MONTH, httponly=True, samesite="strict",
+        COOKIE,
+        secret,
+        max_age=_MONTH,
+        httponly=True,
+        samesite="strict",
         secure=request.url.scheme == "https",
-    )  # fmt: skip
+    )
     return answer

@@ -96,13 +96,15 @@ def get_map(
         arrows = _wind(found, store, at_level, lead_time) if wind else None
         png = render_map(field, chosen.name, title, level=at_level, options=options, wind=arrows)
         headers = {
-            "PEAR-Run": run.id, "PEAR-Model": run.model, "PEAR-Init-Time": iso(store.init_time),
-            "PEAR-Lead-Hours": str(lead_time), "PEAR-Valid-Time": iso(store.valid_times[index]),
-        }  # fmt: skip
+            "PEAR-Run": run.id,
+            "PEAR-Model": run.model,
+            "PEAR-Init-Time": iso(store.init_time),
+            "PEAR-Lead-Hours": str(lead_time),
+            "PEAR-Valid-Time": iso(store.valid_times[index]),
+        }
         return Answer(png, "image/png", tuple(headers.items()))
 
-    key = ("map", store.run, chosen.name, at_level, lead_time, options,
-           difference, wind)  # fmt: skip
+    key = ("map", store.run, chosen.name, at_level, lead_time, options, difference, wind)
     return immutable_answer(request, found.answers, run, key, make)
 
 

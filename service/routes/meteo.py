@@ -65,11 +65,11 @@ def get_meteo(
         limit = found.settings.max_points
         points = locate(
             parse_numbers(latitude, "latitude", limit),
-            parse_numbers(longitude, "longitude", limit), store.nside, interpolation,
-        )  # fmt: skip
-        about = {
-            "run": chosen_run.id, "model": chosen_run.model, "init_time": iso(store.init_time)
-        }  # fmt: skip
+            parse_numbers(longitude, "longitude", limit),
+            store.nside,
+            interpolation,
+        )
+        about = {"run": chosen_run.id, "model": chosen_run.model, "init_time": iso(store.init_time)}
         body = answer(found.reader, store, points, chosen, about, timeformat == "unixtime")
         return Answer(body, "application/json")
 

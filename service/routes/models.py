@@ -48,10 +48,14 @@ def _skill(model: Model, found: ServicesDep) -> SkillOut | None:
     same = [row for row in rows if all(row.get(key) == chosen.get(key) for key in keys)]
     same.sort(key=lambda row: float(row["lead_days"]))
     return SkillOut(
-        evaluation=scores.id, variable=chosen["variable"], level=chosen["level"], region=region,
+        evaluation=scores.id,
+        variable=chosen["variable"],
+        level=chosen["level"],
+        region=region,
         lead_days=[row["lead_days"] for row in same],
-        acc=[row.get("acc") for row in same], rmse=[row.get("rmse") for row in same],
-    )  # fmt: skip
+        acc=[row.get("acc") for row in same],
+        rmse=[row.get("rmse") for row in same],
+    )
 
 
 def _variables(model: Model) -> list[dict[str, Any]]:
@@ -62,9 +66,12 @@ def _variables(model: Model) -> list[dict[str, Any]]:
     rows = [(name, None) for name in surface] + [(name, list(levels)) for name in upper]
     return [
         {
-            "name": name, "short_name": BY_NAME[name].short_name, "units": BY_NAME[name].units,
-            "long_name": BY_NAME[name].long_name, "levels": at,
+            "name": name,
+            "short_name": BY_NAME[name].short_name,
+            "units": BY_NAME[name].units,
+            "long_name": BY_NAME[name].long_name,
+            "levels": at,
         }
         for name, at in rows
         if name in BY_NAME
-    ]  # fmt: skip
+    ]

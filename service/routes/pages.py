@@ -29,14 +29,28 @@ def forecast_page(request: Request, found: ServicesDep, run: str | None = None) 
     chosen = found.catalog.run(run) if run else found.catalog.latest_run()
     listed = [_row(each) for each in runs]
     if chosen is None or chosen.status != "succeeded":
-        return render(request, "empty.html", "/", {
-            "why": _why(chosen), "runs": listed, "base": str(request.base_url).rstrip("/"),
-            "example": _example(found),
-        })  # fmt: skip
-    return render(request, "forecast.html", "/", {
-        "page": _page_data(found, chosen), "runs": listed, "init": utc_text(chosen.init_time),
-        "model_name": _model(found, chosen.model).name,
-    })  # fmt: skip
+        return render(
+            request,
+            "empty.html",
+            "/",
+            {
+                "why": _why(chosen),
+                "runs": listed,
+                "base": str(request.base_url).rstrip("/"),
+                "example": _example(found),
+            },
+        )
+    return render(
+        request,
+        "forecast.html",
+        "/",
+        {
+            "page": _page_data(found, chosen),
+            "runs": listed,
+            "init": utc_text(chosen.init_time),
+            "model_name": _model(found, chosen.model).name,
+        },
+    )
 
 
 @router.get("/docs")
@@ -48,9 +62,16 @@ def docs_page(request: Request) -> Response:
         for verb, operation in verbs.items():
             topic = (operation.get("tags") or ["other"])[0]
             topics.setdefault(topic, []).append((verb.upper(), path, operation))
-    return render(request, "docs.html", "/docs", {
-        "version": spec["openapi"], "topics": topics, "everywhere": _EVERYWHERE,
-    })  # fmt: skip
+    return render(
+        request,
+        "docs.html",
+        "/docs",
+        {
+            "version": spec["openapi"],
+            "topics": topics,
+            "everywhere": _EVERYWHERE,
+        },
+    )
 
 
 @router.get("/static/{name:path}")
@@ -60,8 +81,10 @@ def static_file(name: str, request: Request) -> Response:
         raise ProblemError(404, f"nothing at {request.url.path}")
     asset = assets.asset(name)
     headers = {
-        "ETag": asset.etag, "Cache-Control": asset.cache_control, "Vary": "Accept-Encoding",
-    }  # fmt: skip
+        "ETag": asset.etag,
+        "Cache-Control": asset.cache_control,
+        "Vary": "Accept-Encoding",
+    }
     if matches_etag(request, asset.etag):
         return Response(status_code=304, headers=headers)
     body = asset.body
@@ -83,15 +106,17 @@ def _page_data(found: Services, run: Run) -> dict[str, Any]:
         "levels": sorted(store.levels, reverse=True),
         "variables": [
             {
-                "name": name, "long_name": BY_NAME[name].long_name,
-                "units": units_text(BY_NAME[name].units), "levels": BY_NAME[name].kind == "upper",
+                "name": name,
+                "long_name": BY_NAME[name].long_name,
+                "units": units_text(BY_NAME[name].units),
+                "levels": BY_NAME[name].kind == "upper",
             }
             for name in store.names
         ],
         "styles": {name: assets.styles()[name] for name in store.names},
         "colours": assets.colours(),
         "style_guard": assets.style_guard(),
-    }  # fmt: skip
+    }
 
 
 def _model(found: Services, model_id: str) -> Model:
@@ -100,8 +125,11 @@ def _model(found: Services, model_id: str) -> Model:
 
 def _row(run: Run) -> dict[str, Any]:
     return {
-        "id": run.id, "status": run.status, "lead": run.lead_hours, "init": utc_text(run.init_time),
-    }  # fmt: skip
+        "id": run.id,
+        "status": run.status,
+        "lead": run.lead_hours,
+        "init": utc_text(run.init_time),
+    }
 
 
 def _why(run: Run | None) -> str:

@@ -70,15 +70,18 @@ def get_point(
         limit = found.settings.max_points
         points = locate(
             parse_numbers(latitude, "latitude", limit),
-            parse_numbers(longitude, "longitude", limit), store.nside, interpolation,
-        )  # fmt: skip
+            parse_numbers(longitude, "longitude", limit),
+            store.nside,
+            interpolation,
+        )
         pairs = chosen_series(store, variables, levels)
         count = points.cell.size * len(pairs) * len(store.lead_hours)
         if count > found.settings.max_values:
             raise InputError(
                 f"{count} values asked for, at most {found.settings.max_values}",
-                field="variables", hint="ask for fewer points, variables or levels",
-            )  # fmt: skip
+                field="variables",
+                hint="ask for fewer points, variables or levels",
+            )
         series = read_series(found.reader, store, points, pairs)
         if format == "csv":
             return Answer(to_csv(store, points, series), "text/csv; charset=utf-8")
@@ -88,6 +91,5 @@ def get_point(
             return Answer(body, "application/prs.coverage+json")
         return Answer(to_json(header, store, points, series), "application/json")
 
-    key = ("point", store.run, latitude, longitude, variables, levels,
-           interpolation, format)  # fmt: skip
+    key = ("point", store.run, latitude, longitude, variables, levels, interpolation, format)
     return immutable_answer(request, found.answers, run, key, make)

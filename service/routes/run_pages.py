@@ -36,16 +36,21 @@ def runs_page(
     page = found.catalog.runs(limit=_RUNS_SHOWN, cursor=cursor)
     ready = [each for each in found.initial.all() if not each.missing][:_INITIAL_SHOWN]
     longest = found.settings.max_lead_hours // 24
-    return render(request, "runs.html", "/forecasts", {
-        "runs": [describe(found, run) for run in page.items],
-        "next": page.next,
-        "initial": [
-            {"time": iso(each.time), "shown": utc_text(each.time), "analysis": each.analysis}
-            for each in ready
-        ],
-        "models": found.catalog.models(),
-        "days": [day for day in (1, 2, 3, 5, 7, 10, 15) if day <= longest],
-    })  # fmt: skip
+    return render(
+        request,
+        "runs.html",
+        "/forecasts",
+        {
+            "runs": [describe(found, run) for run in page.items],
+            "next": page.next,
+            "initial": [
+                {"time": iso(each.time), "shown": utc_text(each.time), "analysis": each.analysis}
+                for each in ready
+            ],
+            "models": found.catalog.models(),
+            "days": [day for day in (1, 2, 3, 5, 7, 10, 15) if day <= longest],
+        },
+    )
 
 
 @router.get("/forecasts/{run_id}")
@@ -53,17 +58,26 @@ def run_page(request: Request, found: ServicesDep, run: RunDep) -> Response:
     """One run: what it is, how far it is, what happened to it, how to read it."""
     log = [
         {
-            "at": moment_text(event.at), "message": event.message,
+            "at": moment_text(event.at),
+            "message": event.message,
             "details": dict(event.details or {}),
         }
         for event in found.catalog.log(run.id)
-    ]  # fmt: skip
+    ]
     last = run.init_time + np.timedelta64(run.lead_hours, "h")
-    return render(request, "run.html", "/forecasts", {
-        "run": describe(found, run), "log": log, "options": dict(run.options),
-        "valid_until": utc_text(last), "base": str(request.base_url).rstrip("/"),
-        "finished": moment_text(run.finished_at),
-    })  # fmt: skip
+    return render(
+        request,
+        "run.html",
+        "/forecasts",
+        {
+            "run": describe(found, run),
+            "log": log,
+            "options": dict(run.options),
+            "valid_until": utc_text(last),
+            "base": str(request.base_url).rstrip("/"),
+            "finished": moment_text(run.finished_at),
+        },
+    )
 
 
 @router.get("/scores")
@@ -72,11 +86,12 @@ def scores_page(request: Request, found: ServicesDep) -> Response:
     models = {model.id: model.name for model in found.catalog.models()}
     evaluations = [
         {
-            "id": scores.id, "label": _evaluation_label(scores, models),
+            "id": scores.id,
+            "label": _evaluation_label(scores, models),
             "plots": [name for name in _PLOTS if name in found.scores.plots(scores.id)],
         }
         for scores in found.scores.all()
-    ]  # fmt: skip
+    ]
     names = {
         name: {"long_name": row.long_name, "units": units_text(row.units)}
         for name, row in BY_NAME.items()
@@ -89,11 +104,16 @@ def scores_page(request: Request, found: ServicesDep) -> Response:
 def schedules_page(request: Request, found: ServicesDep) -> Response:
     """Every schedule with its last and next fire; pause, resume, fire now."""
     rows = list_schedules(found).items
-    return render(request, "schedules.html", "/schedules", {
-        "schedules": [(row, _action(row.action)) for row in rows],
-        "moment": lambda text: text and text[:16].replace("T", " ") + " UTC",
-        "fires": found.settings.schedules,
-    })  # fmt: skip
+    return render(
+        request,
+        "schedules.html",
+        "/schedules",
+        {
+            "schedules": [(row, _action(row.action)) for row in rows],
+            "moment": lambda text: text and text[:16].replace("T", " ") + " UTC",
+            "fires": found.settings.schedules,
+        },
+    )
 
 
 @router.get("/models/{model_id}")
@@ -107,12 +127,19 @@ def model_page(request: Request, found: ServicesDep, model_id: str) -> Response:
         for name, value in given.items()
         if name not in skip and value is not None
     ]
-    return render(request, "model.html", "", {
-        "model": model, "provenance": rows, "units": units_text,
-        "entered": model.created_at[:16].replace("T", " ") + " UTC",
-        "skill_name": _field_name(model.skill) if model.skill else "",
-        "skill_units": _field_units(model.skill) if model.skill else "",
-    })  # fmt: skip
+    return render(
+        request,
+        "model.html",
+        "",
+        {
+            "model": model,
+            "provenance": rows,
+            "units": units_text,
+            "entered": model.created_at[:16].replace("T", " ") + " UTC",
+            "skill_name": _field_name(model.skill) if model.skill else "",
+            "skill_units": _field_units(model.skill) if model.skill else "",
+        },
+    )
 
 
 def _field_name(skill: SkillOut) -> str:
@@ -139,12 +166,20 @@ def describe(found: Services, run: Run) -> dict[str, Any]:
     names = {model.id: model.name for model in found.catalog.models()}
     now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s")
     return {
-        "id": run.id, "status": run.status, "active": run.active, "reason": run.reason,
-        "init": utc_text(run.init_time), "lead": run.lead_hours, "model": run.model,
-        "model_name": names.get(run.model, run.model), "step": run.progress.step,
-        "total": run.progress.total, "fraction": round(run.progress.fraction, 4),
-        "created": moment_text(run.created_at), "age": span_text(now - run.init_time),
-    }  # fmt: skip
+        "id": run.id,
+        "status": run.status,
+        "active": run.active,
+        "reason": run.reason,
+        "init": utc_text(run.init_time),
+        "lead": run.lead_hours,
+        "model": run.model,
+        "model_name": names.get(run.model, run.model),
+        "step": run.progress.step,
+        "total": run.progress.total,
+        "fraction": round(run.progress.fraction, 4),
+        "created": moment_text(run.created_at),
+        "age": span_text(now - run.init_time),
+    }
 
 
 def span_text(span: np.timedelta64) -> str:

@@ -21,8 +21,10 @@ ScheduleName = Annotated[
     str, Path(max_length=128, description="Name of the schedule.", examples=["daily"])
 ]
 _EXAMPLE: dict[str, Any] = {
-    "name": "daily", "cron": "30 6 * * *", "action": {"forecast": {"lead_hours": 240}},
-}  # fmt: skip
+    "name": "daily",
+    "cron": "30 6 * * *",
+    "action": {"forecast": {"lead_hours": 240}},
+}
 
 
 class ScheduleIn(BaseModel):
@@ -33,9 +35,10 @@ class ScheduleIn(BaseModel):
     name: str = Field(min_length=1, max_length=128, description="Letters, digits, '-', '_', '.'.")
     cron: str = Field(min_length=9, max_length=100, description="Five fields, UTC.")
     action: dict[str, Any] = Field(
-        min_length=1, max_length=4,
+        min_length=1,
+        max_length=4,
         description="Parts `forecast`, `evaluate`, `expire` with their settings.",
-    )  # fmt: skip
+    )
 
 
 class ScheduleChange(BaseModel):
@@ -64,11 +67,16 @@ class ScheduleOut(BaseModel):
         """Build it from a schedule of the catalog."""
         due = None if schedule.paused else following(schedule.cron, datetime.now(UTC))
         return cls(
-            name=schedule.name, cron=schedule.cron, action=dict(schedule.action),
-            paused=schedule.paused, next_fire=wall_clock(due),
-            last_fire=wall_clock(schedule.last_fire), last_status=schedule.last_status,
-            last_reason=schedule.last_reason, created_at=str(wall_clock(schedule.created_at)),
-        )  # fmt: skip
+            name=schedule.name,
+            cron=schedule.cron,
+            action=dict(schedule.action),
+            paused=schedule.paused,
+            next_fire=wall_clock(due),
+            last_fire=wall_clock(schedule.last_fire),
+            last_status=schedule.last_status,
+            last_reason=schedule.last_reason,
+            created_at=str(wall_clock(schedule.created_at)),
+        )
 
 
 class ScheduleList(BaseModel):
@@ -101,9 +109,10 @@ def add_schedule(body: ScheduleIn, found: ServicesDep, response: Response) -> Sc
     if "ingest" in body.action:
         # Files and addresses to read from are the operator's to name, never a request's.
         raise InputError(
-            "sources of data are not set over HTTP", field="action",
+            "sources of data are not set over HTTP",
+            field="action",
             hint="use `pear schedule add --ingest`",
-        )  # fmt: skip
+        )
     schedule = found.engine.add_schedule(body.name, body.cron, body.action)
     response.headers["Location"] = f"/v1/schedules/{schedule.name}"
     return ScheduleOut.of(schedule)
@@ -124,10 +133,15 @@ def change_schedule(name: ScheduleName, body: ScheduleChange, found: ServicesDep
 
 
 @router.delete(
-    "/{name}", summary="Forget a schedule", status_code=204, response_class=Response,
-    responses={204: {"description": "Forgotten; what it has made stays."},
-               **documented(404, 422, 503)},
-)  # fmt: skip
+    "/{name}",
+    summary="Forget a schedule",
+    status_code=204,
+    response_class=Response,
+    responses={
+        204: {"description": "Forgotten; what it has made stays."},
+        **documented(404, 422, 503),
+    },
+)
 def remove_schedule(name: ScheduleName, found: ServicesDep) -> Response:
     """Forget a schedule; its runs stay."""
     found.catalog.remove_schedule(name)
@@ -142,9 +156,12 @@ def run_schedule(name: ScheduleName, found: ServicesDep) -> FireOut:
     found.catalog.schedule(name)
     done = found.engine.run_schedule(name)
     return FireOut(
-        summary=done.summary, ingested=done.ingested, runs=done.runs,
-        evaluations=done.evaluations, expired=done.expired,
-    )  # fmt: skip
+        summary=done.summary,
+        ingested=done.ingested,
+        runs=done.runs,
+        evaluations=done.evaluations,
+        expired=done.expired,
+    )
 
 
 @router.get("/{name}/runs", summary="Runs like a schedule's", responses=documented(404, 422, 503))

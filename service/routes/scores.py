@@ -99,6 +99,9 @@ def get_scorecard(
     """Every field and lead of an evaluation against one baseline."""
     scores = found.scores.get(evaluation, model)
     return Scorecard(
-        evaluation=scores.id, metric=metric, baseline=baseline, region=region,
+        evaluation=scores.id,
+        metric=metric,
+        baseline=baseline,
+        region=region,
         cells=scorecard(scores.records, metric, baseline, region),
-    )  # fmt: skip
+    )

@@ -53,8 +53,12 @@ def _checks(found: Services) -> dict[str, str]:
     }
 
 
-@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response,
-            responses={200: {"content": {"text/plain": {}}}})  # fmt: skip
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+)
 def metrics(found: ServicesDep) -> Response:
     """Requests, their times, runs and evaluations by state."""
     return Response(found.metrics.text(), media_type="text/plain; version=0.0.4")

@@ -26,8 +26,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     out = tmp_path_factory.mktemp("demo") / "data"
     done = subprocess.run(
         [sys.executable, "-m", "pear", "demo", "--once", "--out", str(out), "--json"],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return out, json.loads(done.stdout)
 
@@ -86,8 +89,11 @@ def test_what_is_there_is_not_done_again(demo: Any) -> None:
     out, summary = demo
     again = subprocess.run(
         [sys.executable, "-m", "pear", "demo", "--once", "--out", str(out), "--json"],
-        capture_output=True, text=True, timeout=300, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
     second = json.loads(again.stdout)
     assert second["runs"] == summary["runs"]
     assert second["scores"] == summary["scores"]

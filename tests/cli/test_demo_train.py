@@ -45,12 +45,21 @@ def test_times_too_short_to_learn_in_are_refused() -> None:
 
 def test_both_models_stand_beside_the_baselines() -> None:
     def row(forecaster: str, acc: float) -> dict[str, Any]:
-        return {"forecaster": forecaster, "variable": "geopotential", "level": 500,
-                "region": "global", "lead_days": 1.0, "acc": acc, "rmse": 1.0}  # fmt: skip
+        return {
+            "forecaster": forecaster,
+            "variable": "geopotential",
+            "level": 500,
+            "region": "global",
+            "lead_days": 1.0,
+            "acc": acc,
+            "rmse": 1.0,
+        }
 
     ours = [row("pear", 0.9), row("persistence", 0.6), row("climatology", 0.0)]
     shown = side_by_side(ours, [row("pear", 0.8), row("persistence", 0.6)], [("geopotential", 500)])
     assert [(r["forecaster"], r["acc"]) for r in shown] == [
-        ("shipped", 0.9), ("trained here", 0.8), ("persistence", 0.6),
+        ("shipped", 0.9),
+        ("trained here", 0.8),
+        ("persistence", 0.6),
         ("climatology", 0.0),
-    ]  # fmt: skip
+    ]

@@ -84,9 +84,23 @@ def test_forecasts_of_a_range_are_made_once_and_listed(pear: Any, data: DataFold
 
 def test_chosen_outputs_of_an_ensemble(pear: Any, data: DataFolder) -> None:
     answer = pear(
-        "forecast", "--init", "2001-03-04", "--lead", "2d", "--members", "3", "--variables",
-        "t2m,z", "--levels", "500", "--keep", "2d", "--quantiles", "10,90", "--json",
-    )  # fmt: skip
+        "forecast",
+        "--init",
+        "2001-03-04",
+        "--lead",
+        "2d",
+        "--members",
+        "3",
+        "--variables",
+        "t2m,z",
+        "--levels",
+        "500",
+        "--keep",
+        "2d",
+        "--quantiles",
+        "10,90",
+        "--json",
+    )
     assert answer.status == 0, answer.err
     (run,) = answer.json["runs"]
     assert run["options"]["members"] == 3

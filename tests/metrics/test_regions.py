@@ -40,9 +40,14 @@ def test_boxes_run_eastwards_across_the_date_line() -> None:
 def test_polygons_hold_what_lies_between_their_sides_also_across_the_date_line() -> None:
     lat, lon = (axis.ravel() for axis in np.meshgrid(np.arange(-89.5, 90), np.arange(0.5, 360)))
     box, same, other_way = region_weights(
-        ["box:-10:20:170:-150", "polygon:-10:170:-10:-150:20:-150:20:170",
-         "polygon:-10:530:20:170:20:-150:-10:210"], lat, lon,
-    )  # fmt: skip
+        [
+            "box:-10:20:170:-150",
+            "polygon:-10:170:-10:-150:20:-150:20:170",
+            "polygon:-10:530:20:170:20:-150:-10:210",
+        ],
+        lat,
+        lon,
+    )
     assert np.array_equal(box, same)
     assert np.array_equal(box, other_way)
     (triangle,) = region_weights(["polygon:0:-20:0:20:40:0"], lat, lon)
@@ -60,9 +65,11 @@ def test_polygons_hold_what_lies_between_their_sides_also_across_the_date_line()
 def test_land_and_sea_and_cells_of_ones_own() -> None:
     latitude = np.zeros(4)
     weights = region_weights(
-        ["sea", "europe", "land"], latitude, land_fraction=[0.0, 0.49, 0.5, 1.0],
+        ["sea", "europe", "land"],
+        latitude,
+        land_fraction=[0.0, 0.49, 0.5, 1.0],
         cells={"europe": [False, False, True, False]},
-    )  # fmt: skip
+    )
     np.testing.assert_array_equal(weights, [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]])
 
 

@@ -23,9 +23,13 @@ TINY = Layout(
 def tiny(**changes: Any) -> PearConfig:
     """Settings of a network that runs in milliseconds."""
     settings: dict[str, Any] = {
-        "nside": 8, "layout": TINY, "embed": 16, "depths": (2, 2, 2, 2), "heads": (2, 2, 2, 2),
+        "nside": 8,
+        "layout": TINY,
+        "embed": 16,
+        "depths": (2, 2, 2, 2),
+        "heads": (2, 2, 2, 2),
         "forcings": tuple(FORCINGS),
-    }  # fmt: skip
+    }
     return PearConfig(**{**settings, **changes})
 
 
@@ -47,8 +51,9 @@ def fields(config: PearConfig, batch: int = 1, seed: int = 5) -> tuple[Tensor, .
     """Random standardised input: surface, upper and, if the model has any, the forcing."""
     lay, cells, generator = config.layout, 12 * config.nside**2, torch.Generator().manual_seed(seed)
     shapes: list[tuple[int, ...]] = [
-        (batch, len(lay.surface), cells), (batch, len(lay.upper), len(lay.levels), cells)
-    ]  # fmt: skip
+        (batch, len(lay.surface), cells),
+        (batch, len(lay.upper), len(lay.levels), cells),
+    ]
     if config.forcings:
         shapes.append((batch, len(config.forcings), cells))
     return tuple(torch.randn(shape, generator=generator) for shape in shapes)

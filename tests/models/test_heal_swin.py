@@ -19,8 +19,13 @@ from pear.sphere.windows import TokenGrid, within
 
 def tiny(**changes: object) -> HealSwinConfig:
     settings: dict[str, object] = {
-        "inputs": 2, "outputs": 3, "nside": 16, "embed": 16, "depths": (2, 2), "heads": (2, 4),
-    }  # fmt: skip
+        "inputs": 2,
+        "outputs": 3,
+        "nside": 16,
+        "embed": 16,
+        "depths": (2, 2),
+        "heads": (2, 4),
+    }
     return HealSwinConfig.small(**{**settings, **changes})  # type: ignore[arg-type]
 
 

@@ -15,8 +15,15 @@ LAYOUT = Layout(("mean_sea_level_pressure",), ("temperature",), (1000, 500, 50))
 
 
 def small(**changes: object) -> PanguConfig:
-    settings = {"rows": 24, "columns": 96, "layout": LAYOUT, "embed": 12, "depths": (1, 2, 1, 1),
-                "heads": (2, 2, 2, 2), **changes}  # fmt: skip
+    settings = {
+        "rows": 24,
+        "columns": 96,
+        "layout": LAYOUT,
+        "embed": 12,
+        "depths": (1, 2, 1, 1),
+        "heads": (2, 2, 2, 2),
+        **changes,
+    }
     return PanguConfig(**settings)  # type: ignore[arg-type]
 
 

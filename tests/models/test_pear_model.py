@@ -39,8 +39,12 @@ def test_reference_numbers_of_the_public_code(shared: Path) -> None:
 def test_every_grid_builds_and_runs(nside: int, kind: str) -> None:
     one = Layout(SURFACE[2:3], UPPER[-1:], LEVELS[:2])
     small: dict[str, Any] = {
-        "nside": nside, "layout": one, "embed": 8, "heads": (2, 2, 2, 2), "depths": (0, 2, 0, 0),
-    }  # fmt: skip
+        "nside": nside,
+        "layout": one,
+        "embed": 8,
+        "heads": (2, 2, 2, 2),
+        "depths": (0, 2, 0, 0),
+    }
     config = (
         PearConfig.published(**small) if kind == "published" else PearConfig(**small, symmetry=kind)
     )
@@ -239,6 +243,7 @@ def test_depths_are_told_apart() -> None:
         model, (surface, upper) = built(config), fields(config)
         upper = upper[:, :, :2].repeat(1, 1, 3, 1)
         _, out = model(surface, upper)
-        same = [torch.allclose(out[:, :, 2 * a], out[:, :, 2 * b]) for a, b in
-                combinations(range(3), 2)]  # fmt: skip
+        same = [
+            torch.allclose(out[:, :, 2 * a], out[:, :, 2 * b]) for a, b in combinations(range(3), 2)
+        ]
         assert same == [not embedding] * 3

@@ -42,9 +42,13 @@ def dataset(times: int = TIMES) -> xr.Dataset:
     axes = ("time", "level", "latitude", "longitude")
     return xr.Dataset(
         {"t": (axes, 250 + wave, {"units": "K"}), "u": (axes, wave, {"units": "m s-1"})},
-        {"time": T0 + np.arange(times) * np.timedelta64(6, "h"),
-         "level": ("level", [500, 850], {"units": "hPa"}), "latitude": lat, "longitude": lon},
-    )  # fmt: skip
+        {
+            "time": T0 + np.arange(times) * np.timedelta64(6, "h"),
+            "level": ("level", [500, 850], {"units": "hPa"}),
+            "latitude": lat,
+            "longitude": lon,
+        },
+    )
 
 
 def work(store: Path, times: int = TIMES) -> None:
@@ -137,8 +141,13 @@ def every_point(folder: Path, kind: str, stride: int) -> dict[str, int]:
         bad += in_child(partial(check, store, reference)) != 0
         unequal += in_child(partial(again, store, reference)) != 0
         shutil.rmtree(store.parent)
-    return {"operations": operations, "points": len(points), "as_expected": clear,
-            "inconsistent": bad, "not_resumed": unequal}  # fmt: skip
+    return {
+        "operations": operations,
+        "points": len(points),
+        "as_expected": clear,
+        "inconsistent": bad,
+        "not_resumed": unequal,
+    }
 
 
 def check(store: Path, reference: Path) -> None:
@@ -191,8 +200,14 @@ def random_kills(folder: Path, kills: int, seed: int) -> dict[str, int]:
     os.kill(reader, signal.SIGTERM)
     os.waitpid(reader, 0)
     good, wrong = (int(n) for n in reads.read_text().split())
-    return {"kills": done, "rounds": rounds, "lost": lost, "not_equal": unequal,
-            "reads": good, "inconsistent_reads": wrong}  # fmt: skip
+    return {
+        "kills": done,
+        "rounds": rounds,
+        "lost": lost,
+        "not_equal": unequal,
+        "reads": good,
+        "inconsistent_reads": wrong,
+    }
 
 
 def seen(store: Path) -> int:

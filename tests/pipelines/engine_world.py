@@ -33,10 +33,15 @@ def tiny_model(seed: int = 1, scale: float = 0.25, **settings: object) -> Pear:
     """A PEAR with random weights; not residual, so that it stays on Earth however long it runs."""
     torch.manual_seed(seed)
     config = PearConfig(
-        nside=NSIDE, layout=LAYOUT, embed=8, depths=(1, 1, 1, 1), heads=(2, 2, 2, 2), window=16,
+        nside=NSIDE,
+        layout=LAYOUT,
+        embed=8,
+        depths=(1, 1, 1, 1),
+        heads=(2, 2, 2, 2),
+        window=16,
         residual=False,
         **settings,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # type: ignore[arg-type]
     model = Pear(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -62,8 +67,13 @@ def fields(days: int, layout: Layout = LAYOUT, seed: int = 0) -> tuple[np.ndarra
     return surface[:, kept].astype("f4"), upper.astype("f4")
 
 
-def write_days(data: DataFolder, name: str = "demo", days: int = 4, layout: Layout = LAYOUT,
-               first: np.datetime64 = START) -> Path:  # fmt: skip
+def write_days(
+    data: DataFolder,
+    name: str = "demo",
+    days: int = 4,
+    layout: Layout = LAYOUT,
+    first: np.datetime64 = START,
+) -> Path:
     path = data.analysis(name)
     with AnalysisWriter(path, layout, NSIDE) as writer:
         writer.append(first + DAY * np.arange(days), *fields(days, layout))

@@ -69,9 +69,13 @@ class House:
             words += ["--local-directory", str(self._folder)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PEAR_THREADS": "1"}
         return subprocess.Popen(
-            [sys.executable, *words], stdout=self._log, stderr=self._log, env=environment,
-            start_new_session=True, cwd=self._folder,
-        )  # fmt: skip
+            [sys.executable, *words],
+            stdout=self._log,
+            stderr=self._log,
+            env=environment,
+            start_new_session=True,
+            cwd=self._folder,
+        )
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> None:

@@ -45,10 +45,18 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> ablation.Ablation:
         writer.append(times, fields[:, :2], fields[:, 2:].reshape(days, 1, 2, -1))
     build(folder / "a.zarr", folder / "c.zarr", harmonics=1)
     return ablation.Ablation(
-        folder / "a.zarr", folder / "c.zarr", ("2001-01-01", "2001-02-09"),
-        ("2001-02-10", "2001-02-25"), every=3, days=2, minutes=0.005, seeds=(0, 1),
-        arms=("c4h",), embed=64, batch=2,
-    )  # fmt: skip
+        folder / "a.zarr",
+        folder / "c.zarr",
+        ("2001-01-01", "2001-02-09"),
+        ("2001-02-10", "2001-02-25"),
+        every=3,
+        days=2,
+        minutes=0.005,
+        seeds=(0, 1),
+        arms=("c4h",),
+        embed=64,
+        batch=2,
+    )
 
 
 def test_arms_differ_in_one_choice_and_parameters_can_be_matched() -> None:

@@ -229,8 +229,13 @@ def test_urgent_runs_go_first_and_positions_say_so(catalog: Catalog) -> None:
     catalog.start(urgent.id, "w")
     assert catalog.queue_position(urgent.id) is None
     assert catalog.counts() == {
-        "queued": 3, "running": 1, "succeeded": 0, "failed": 0, "cancelled": 0, "expired": 0
-    }  # fmt: skip
+        "queued": 3,
+        "running": 1,
+        "succeeded": 0,
+        "failed": 0,
+        "cancelled": 0,
+        "expired": 0,
+    }
 
 
 def test_the_latest_run_is_by_init_time_and_succeeded(catalog: Catalog) -> None:

@@ -54,13 +54,16 @@ SHARD = "temperature/c/0/0/0"
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped bit in a chunk": (lambda s: flip(s / SHARD, 0.3), "field"),
     "a flipped bit in the index of a shard": (lambda s: flip(s / SHARD, 0.999), "field"),
-    "a truncated shard": (lambda s: (s / SHARD).write_bytes((s / SHARD).read_bytes()[:99]),
-                          "field"),
+    "a truncated shard": (
+        lambda s: (s / SHARD).write_bytes((s / SHARD).read_bytes()[:99]),
+        "field",
+    ),
     "a deleted shard": (lambda s: (s / SHARD).unlink(), "field"),
     "a lost variable": (lambda s: shutil.rmtree(s / "temperature" / "c"), "field"),
     "a shard of another variable": (
         lambda s: shutil.copy(s / "u_component_of_wind/c/1/0/0", s / "temperature/c/0/0/0"),
-        "field"),
+        "field",
+    ),
     "a damaged mean": (lambda s: flip(s / f"nside{NSIDE}" / SHARD), "mean"),
     "a deleted mean": (lambda s: (s / f"nside{NSIDE}" / SHARD).unlink(), "mean"),
     "damaged cells": (lambda s: flip(s / "cell/c/0"), "grid"),
@@ -70,20 +73,31 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "deleted times": (lambda s: (s / "time/c/0").unlink(), "time"),
     "damaged completeness": (lambda s: flip(s / "complete/c/0/0"), "completeness"),
     "a changed attribute": (
-        lambda s: edit(s / "temperature/zarr.json", '"units": "K"', '"units": "C"'), "metadata"),
+        lambda s: edit(s / "temperature/zarr.json", '"units": "K"', '"units": "C"'),
+        "metadata",
+    ),
     "a changed attribute in the root": (
-        lambda s: edit(s / "zarr.json", '"units": "K"', '"units": "C"'), "metadata"),
+        lambda s: edit(s / "zarr.json", '"units": "K"', '"units": "C"'),
+        "metadata",
+    ),
     "a flipped digit in the root": (
         lambda s: edit(s / "zarr.json", '"refinement_level": 2', '"refinement_level": 3'),
-        "metadata"),
+        "metadata",
+    ),
     "a broken root": (lambda s: (s / "zarr.json").write_text("{"), "metadata"),
     "a deleted root": (lambda s: (s / "zarr.json").unlink(), "metadata"),
     "a deleted array file": (lambda s: (s / "temperature/zarr.json").unlink(), "metadata"),
     "a leftover": (lambda s: (s / "temperature/.x.partial").write_text(""), "leftover"),
     "a staging folder": (lambda s: (s.parent / ".s.zarr.staging").mkdir(), "leftover"),
-}  # fmt: skip
-LOST = {"a flipped bit in a chunk", "a flipped bit in the index of a shard", "a truncated shard",
-        "a deleted shard", "a lost variable", "a shard of another variable"}  # fmt: skip
+}
+LOST = {
+    "a flipped bit in a chunk",
+    "a flipped bit in the index of a shard",
+    "a truncated shard",
+    "a deleted shard",
+    "a lost variable",
+    "a shard of another variable",
+}
 
 
 def test_a_healthy_store(healthy: Path) -> None:

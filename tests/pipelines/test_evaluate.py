@@ -58,17 +58,22 @@ def done(world: tuple[Path, Path]) -> Evaluation:
     """The best forecaster of the world, three days ahead, from every init time."""
     usual_path = Climatology.open(world[1], LAYOUT, NSIDE)
     return evaluate(
-        Fading(), analysis(world), usual_path, model="fading", lead_hours=72,
+        Fading(),
+        analysis(world),
+        usual_path,
+        model="fading",
+        lead_hours=72,
         regions=("global", "tropics"),
-    )  # fmt: skip
+    )
 
 
 def pick(done: Evaluation, forecaster: str, day: int, variable: str, level: int | None) -> dict:
     (found,) = [
-        r for r in done.records
+        r
+        for r in done.records
         if (r["forecaster"], r["lead_days"]) == (forecaster, day)
         and (r["variable"], r["level"], r["region"]) == (variable, level, "global")
-    ]  # fmt: skip
+    ]
     return found
 
 
@@ -119,11 +124,17 @@ def test_batches_do_not_change_the_scores(world: tuple[Path, Path]) -> None:
     climatology = Climatology.open(world[1], LAYOUT, NSIDE)
     one, four = (
         evaluate(
-            Fading(), analysis(world), climatology, model="fading", inits=TEST[:7], lead_hours=48,
-            batch=batch, regions=("global", "tropics"),
+            Fading(),
+            analysis(world),
+            climatology,
+            model="fading",
+            inits=TEST[:7],
+            lead_hours=48,
+            batch=batch,
+            regions=("global", "tropics"),
         )
         for batch in (1, 4)
-    )  # fmt: skip
+    )
     for name, table in one.sums.items():
         np.testing.assert_allclose(four.sums[name].values, table.values, rtol=1e-6)
     assert one.id == four.id
@@ -223,8 +234,12 @@ def test_pictures_are_drawn(done: Evaluation, tmp_path: Path) -> None:
             assert min(picture.size) > 300
             assert len(picture.convert("RGB").getcolors(10**6) or []) > 30, path.name
     assert {p.stem for p in tmp_path.iterdir()} == {
-        "acc", "rmse", "scorecard", "spectra", "error_maps",
-    }  # fmt: skip
+        "acc",
+        "rmse",
+        "scorecard",
+        "spectra",
+        "error_maps",
+    }
 
 
 def test_an_ensemble_is_scored_beside_its_single_forecast(world: tuple[Path, Path]) -> None:
@@ -232,9 +247,14 @@ def test_an_ensemble_is_scored_beside_its_single_forecast(world: tuple[Path, Pat
     inits = TEST[30:50]
     perturb = PastDifferences.before(truth, inits[0], amplitude=0.6)
     found = evaluate(
-        Fading(), truth, climatology, model="fading", inits=inits, lead_hours=72,
+        Fading(),
+        truth,
+        climatology,
+        model="fading",
+        inits=inits,
+        lead_hours=72,
         ensemble=lambda _: Ensemble([Fading()], 8, perturb),
-    )  # fmt: skip
+    )
     assert found.about["members"] == 8
     for day in (1, 3):
         single = pick(found, "pear", day, "geopotential", 500)

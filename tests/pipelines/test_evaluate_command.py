@@ -35,9 +35,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
     write_analysis(folder.analysis("test"), days("2002-06-01", 12))
     torch.manual_seed(0)
     config = PearConfig(
-        nside=NSIDE, layout=LAYOUT, embed=12, depths=(1, 1, 1, 1), heads=(2, 2, 2, 2), patch=4,
+        nside=NSIDE,
+        layout=LAYOUT,
+        embed=12,
+        depths=(1, 1, 1, 1),
+        heads=(2, 2, 2, 2),
+        patch=4,
         window=4,
-    )  # fmt: skip
+    )
     saved = save(folder.root / "new", Pear(config), Normaliser.identity(LAYOUT), {})
     (folder.root / "new").rename(folder.model(saved.id))
     return folder
@@ -67,8 +72,11 @@ def test_climatology_then_scores(
     document = json.loads(out)
     assert document["climatology"] == "train"
     assert len(document["inits"]) == 9
-    by = {(r["forecaster"], r["variable"], r["level"], r["lead_days"]): r
-          for r in document["scores"] if r["region"] == "global"}  # fmt: skip
+    by = {
+        (r["forecaster"], r["variable"], r["level"], r["lead_days"]): r
+        for r in document["scores"]
+        if r["region"] == "global"
+    }
     assert len(by) == 3 * 5 * 3
     for (name, *rest), record in by.items():
         if name == "pear":
@@ -96,10 +104,11 @@ def test_an_ensemble_s_crps_is_shown_beside_the_mae(
     assert run(monkeypatch, *words, *inits, "--json") == 0
     out, err = capsys.readouterr()
     scores = [
-        r for r in json.loads(out)["scores"]
+        r
+        for r in json.loads(out)["scores"]
         if (r["variable"], r["level"], r["region"], r["lead_days"])
         == ("geopotential", 500, "global", 1)
-    ]  # fmt: skip
+    ]
     by = {r["forecaster"]: r for r in scores}
     table = err[err.index("CRPS by lead") :].splitlines()
     for name, which in (("pear", "mae"), ("pear-ensemble", "crps"), ("persistence", "mae")):
@@ -169,9 +178,12 @@ def close(found: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
-    data: DataFolder, words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch,
+    data: DataFolder,
+    words: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     if not data.climatology("train").exists():
         run(monkeypatch, "climatology", "--data", str(data.root), "--analysis", "train")
         capsys.readouterr()

@@ -70,12 +70,14 @@ def submit(data: DataFolder, catalog: Catalog, runs: int) -> list[Run]:
     model = catalog.model()
     return [
         catalog.submit_run(
-            model.id, inits[number % inits.size],
+            model.id,
+            inits[number % inits.size],
             (STEPS + number // inits.size) * model.step_hours,
-            options={"analysis": analysis.name}, priority=BATCH,
+            options={"analysis": analysis.name},
+            priority=BATCH,
         )[0]
         for number in range(runs)
-    ]  # fmt: skip
+    ]
 
 
 def undisturbed(data: DataFolder, runs: list[Run]) -> DataFolder:

@@ -155,8 +155,9 @@ def test_a_cancelled_run_stops_before_its_next_step_and_publishes_nothing(
     assert perform(data, run) == "cancelled"
     assert not data.forecast(run.id).exists()
     assert [event.message for event in catalog.log(run.id)][-2:] == [
-        "cancellation asked for", "cancelled"
-    ]  # fmt: skip
+        "cancellation asked for",
+        "cancelled",
+    ]
 
 
 @pytest.mark.parametrize(("scale", "word"), [(float("nan"), "finite"), (60.0, "left the atmos")])

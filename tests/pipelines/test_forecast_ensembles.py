@@ -58,9 +58,14 @@ def test_how_likely_a_threshold_is_exceeded_is_the_share_of_the_members(
     data: DataFolder, catalog: Catalog
 ) -> None:
     run = submit(
-        data, catalog, members=6, seed=2, keep_members=True, variables=["t2m"],
+        data,
+        catalog,
+        members=6,
+        seed=2,
+        keep_members=True,
+        variables=["t2m"],
         exceedance=["z500>55100", "2t>286"],
-    )  # fmt: skip
+    )
     assert run.options["exceedance"] == ["2m_temperature>286", "geopotential@500>55100"]
     perform(data, catalog, run)
     members = [read_fields(data.forecast(f"{run.id}.m{k:02d}"))["2m_temperature"] for k in range(6)]

@@ -31,9 +31,11 @@ def celsius(d: xr.Dataset) -> xr.Dataset:
 QUIRKS = {
     "as is": lambda d: d,
     "valid_time": lambda d: d.rename(time="valid_time"),
-    "levels in Pa, descending": lambda d: d.assign_coords(
-        level=("level", d["level"].values * 100.0, {"units": "Pa"})
-    ).isel(level=[1, 0]).rename(level="plev"),
+    "levels in Pa, descending": lambda d: (
+        d.assign_coords(level=("level", d["level"].values * 100.0, {"units": "Pa"}))
+        .isel(level=[1, 0])
+        .rename(level="plev")
+    ),
     "pressure_level": lambda d: d.rename(level="pressure_level"),
     "isobaricInhPa": lambda d: d.rename(level="isobaricInhPa"),
     "northwards": lambda d: d.isel(latitude=slice(None, None, -1)),
@@ -61,7 +63,7 @@ QUIRKS = {
     "a time twice": lambda d: xr.concat([d, d.isel(time=[1])], "time"),
     "axis of one member": lambda d: d.expand_dims(number=[0]),
     "no units": lambda d: d.assign(t=d["t"].assign_attrs(units="")),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("quirk", QUIRKS)
@@ -73,9 +75,13 @@ def test_quirks_are_brought_to_one_form(quirk: str, tmp_path: Path) -> None:
     assert report.fields_missing == 0
     said = " ".join(report.sources[0].notes + report.sources[0].converted)
     for name, word in {
-        "expver axis": "merged", "expver along time": "preliminary", "degrees Celsius": "degC to K",
-        "a time twice": "come twice", "times out of order": "not in order", "no units": "no units",
-    }.items():  # fmt: skip
+        "expver axis": "merged",
+        "expver along time": "preliminary",
+        "degrees Celsius": "degC to K",
+        "a time twice": "come twice",
+        "times out of order": "not in order",
+        "no units": "no units",
+    }.items():
         assert (word in said) == (name == quirk), said
 
 
@@ -176,43 +182,62 @@ BAD = {
     "one NaN": (with_nan, r"t at 850 hPa at 2001-01-01T12:00:00Z: 1 of 2664 values missing"),
     "regional": (changed(lambda d: d.isel(longitude=slice(0, 20))), "does not cover the globe"),
     "Gaussian": (
-        changed(lambda d: d.assign_coords(
-            latitude=np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(37)[0][::-1])))),
+        changed(
+            lambda d: d.assign_coords(
+                latitude=np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(37)[0][::-1]))
+            )
+        ),
         "not evenly spaced",
     ),
     "curvilinear": (
-        changed(lambda d: d.drop_vars(["latitude", "longitude"]).assign_coords(
-            latitude=(("latitude", "longitude"), np.ones((37, 72))),
-            longitude=(("latitude", "longitude"), np.ones((37, 72))))),
+        changed(
+            lambda d: d.drop_vars(["latitude", "longitude"]).assign_coords(
+                latitude=(("latitude", "longitude"), np.ones((37, 72))),
+                longitude=(("latitude", "longitude"), np.ones((37, 72))),
+            )
+        ),
         "curvilinear",
     ),
     "no time": (changed(lambda d: d.isel(time=0, drop=True)), "has no time"),
-    "months": (changed(lambda d: d.rename(time="month").assign_coords(month=[1, 2, 3, 4])),
-               "has no time"),
+    "months": (
+        changed(lambda d: d.rename(time="month").assign_coords(month=[1, 2, 3, 4])),
+        "has no time",
+    ),
     "a calendar of 360 days": (
-        changed(lambda d: d.assign_coords(time=xr.date_range(
-            "2001-01-01", periods=4, freq="6h", calendar="360_day", use_cftime=True))),
+        changed(
+            lambda d: d.assign_coords(
+                time=xr.date_range(
+                    "2001-01-01", periods=4, freq="6h", calendar="360_day", use_cftime=True
+                )
+            )
+        ),
         "calendar '?360_day",
     ),
-    "Celsius called K": (changed(lambda d: d.assign(t=(d["t"] - 273.15).assign_attrs(units="K"))),
-                         "would fit if the file meant"),
-    "unknown unit": (changed(lambda d: d.assign(t=d["t"].assign_attrs(units="furlong"))),
-                     "no unit of temperature"),
+    "Celsius called K": (
+        changed(lambda d: d.assign(t=(d["t"] - 273.15).assign_attrs(units="K"))),
+        "would fit if the file meant",
+    ),
+    "unknown unit": (
+        changed(lambda d: d.assign(t=d["t"].assign_attrs(units="furlong"))),
+        "no unit of temperature",
+    ),
     "height called geopotential": (
         changed(lambda d: d.assign(z=xr.full_like(d["t"], 5500.0).assign_attrs(units="m2 s-2"))),
         "meant gpm",
     ),
     "mislabelled": (changed(lambda d: d.rename(t="u")), r"is in 'K', which is no unit of u_"),
-    "several members": (changed(lambda d: xr.concat([d, d], xr.DataArray([0, 1], dims="number",
-                                                                         name="number"))),
-                        "2 ensemble members"),
+    "several members": (
+        changed(lambda d: xr.concat([d, d], xr.DataArray([0, 1], dims="number", name="number"))),
+        "2 ensemble members",
+    ),
     "several leads": (changed(lambda d: d.expand_dims(step=np.arange(2) * H6)), "2 lead times"),
     "surface geopotential": (
         changed(lambda d: units(d.isel(level=0, drop=True).rename(t="z"), "m2 s-2")),
         "holds no weather, only geopotential_at_surface",
     ),
     "wind at 100 m": (
-        changed(lambda d: d.isel(level=0, drop=True).rename(t="u100")), "no variable of PEAR",
+        changed(lambda d: d.isel(level=0, drop=True).rename(t="u100")),
+        "no variable of PEAR",
     ),
     "relative humidity alone": (
         changed(lambda d: units(d.rename(t="r") - 250, "%")),
@@ -222,7 +247,7 @@ BAD = {
         changed(lambda d: units(d, "K", cell_methods="time: mean over years")),
         "is a climatology",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -246,8 +271,9 @@ def test_bad_input_is_one_clear_refusal_and_changes_nothing(kind: str, tmp_path:
 def test_skipping_marks_the_hole_and_a_later_run_fills_it(tmp_path: Path) -> None:
     bad = with_nan(tmp_path / "bad.nc")
     store = tmp_path / "s.zarr"
-    report = ingest([bad, html(tmp_path / "w.nc")], store, NSIDE,
-                    settings=Settings(on_error="skip"))  # fmt: skip
+    report = ingest(
+        [bad, html(tmp_path / "w.nc")], store, NSIDE, settings=Settings(on_error="skip")
+    )
     assert report.fields_written == 7
     assert [(r.variable, r.level, r.time) for r in report.refused] == [
         ("temperature", 850, "2001-01-01T12:00:00Z")
@@ -325,8 +351,7 @@ def test_span_and_hours(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk too full"):
-        ingest([temperature()], tmp_path / "s.zarr", NSIDE,
-               settings=Settings(reserve_bytes=10**18))  # fmt: skip
+        ingest([temperature()], tmp_path / "s.zarr", NSIDE, settings=Settings(reserve_bytes=10**18))
     assert not (tmp_path / "s.zarr").exists()
 
 
@@ -360,9 +385,18 @@ def test_command_line(
     run = partial(pear, capsys, monkeypatch)
     file = save(temperature(), tmp_path / "a.nc")
     done = run(
-        "ingest", file, "--data", tmp_path / "data", "--name", "made", "--nside", 8, "--json",
-        "--coarser", "4,2",
-    )  # fmt: skip
+        "ingest",
+        file,
+        "--data",
+        tmp_path / "data",
+        "--name",
+        "made",
+        "--nside",
+        8,
+        "--json",
+        "--coarser",
+        "4,2",
+    )
     assert done.status == 0, done.err
     assert json.loads(done.out)["times_added"] == 4
     store = tmp_path / "data" / "analyses" / "made.zarr"
@@ -373,9 +407,18 @@ def test_command_line(
     assert "complete" in run("inspect", store).err
     picture = tmp_path / "t850.png"
     drawn = run(
-        "inspect", store, "--map", "t850", "--time", "2001-01-01T06:00Z", "--beside", file, "--out",
-        picture, "--json",
-    )  # fmt: skip
+        "inspect",
+        store,
+        "--map",
+        "t850",
+        "--time",
+        "2001-01-01T06:00Z",
+        "--beside",
+        file,
+        "--out",
+        picture,
+        "--json",
+    )
     assert json.loads(drawn.out)["time"] == "2001-01-01T06:00:00Z"
     assert picture.read_bytes().startswith(b"\x89PNG")
     text = tmp_path / "t.nc"

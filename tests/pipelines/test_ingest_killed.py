@@ -39,9 +39,12 @@ KILLS = int(os.environ.get("PEAR_TEST_KILLS", "20"))
 def play(folder: Path, *arguments: object) -> dict[str, int]:
     command = [sys.executable, str(WORLD), str(folder), *map(str, arguments)]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False,
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 

@@ -66,9 +66,16 @@ class Counted:
 def slab(times: int, reader: Any, levels: tuple[int, ...] = (500, 850)) -> Slab:
     axis = T0 + np.arange(times) * np.timedelta64(6, "h")
     return Slab(
-        "made", "t", Quantity("temperature"), Conversion(1.0, 0.0, "K", "K"), axis, levels, GRID,
-        np.ones((times, len(levels)), dtype=bool), reader,
-    )  # fmt: skip
+        "made",
+        "t",
+        Quantity("temperature"),
+        Conversion(1.0, 0.0, "K", "K"),
+        axis,
+        levels,
+        GRID,
+        np.ones((times, len(levels)), dtype=bool),
+        reader,
+    )
 
 
 def run(plan: Plan, store: Path, shard_times: int) -> IngestReport:
@@ -154,13 +161,26 @@ def cluster(folder: Path, workers: int) -> Iterator[str]:
     dask = [sys.executable, "-m", "dask"]
     options = ["--scheduler-file", str(note)]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    started = [subprocess.Popen(
-        [*dask, "scheduler", *options, "--port", "0", "--no-dashboard", "--host", "127.0.0.1"],
-        env=env, **quiet)]  # fmt: skip
+    started = [
+        subprocess.Popen(
+            [*dask, "scheduler", *options, "--port", "0", "--no-dashboard", "--host", "127.0.0.1"],
+            env=env,
+            **quiet,
+        )
+    ]
     try:
         for _ in range(workers):
-            command = [*dask, "worker", *options, "--nthreads", "1", "--no-dashboard", "--no-nanny",
-                       "--local-directory", str(folder)]  # fmt: skip
+            command = [
+                *dask,
+                "worker",
+                *options,
+                "--nthreads",
+                "1",
+                "--no-dashboard",
+                "--no-nanny",
+                "--local-directory",
+                str(folder),
+            ]
             started.append(subprocess.Popen(command, env=env, **quiet))
         until = time.monotonic() + 60
         while not note.exists() or not note.read_text():

@@ -38,10 +38,17 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         writer.append(times, fields[:, :2], fields[:, 2:].reshape(days, 1, 2, -1))
     build(folder / "a.zarr", folder / "c.zarr", harmonics=1)
     return Study(
-        folder / "a.zarr", folder / "c.zarr", ("2001-01-01", "2001-02-09"),
-        ("2001-02-10", "2001-02-25"), every=5, days=2, minutes=0.005, seeds=(0, 1), embed=64,
+        folder / "a.zarr",
+        folder / "c.zarr",
+        ("2001-01-01", "2001-02-09"),
+        ("2001-02-10", "2001-02-25"),
+        every=5,
+        days=2,
+        minutes=0.005,
+        seeds=(0, 1),
+        embed=64,
         batch=2,
-    )  # fmt: skip
+    )
 
 
 def model(folder: Path, seed: int) -> checkpoint.Checkpoint:

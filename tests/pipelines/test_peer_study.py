@@ -36,12 +36,19 @@ def weather(days: int = 366) -> xr.Dataset:
     return xr.Dataset(
         {
             "t2m": (("time", "latitude", "longitude"), t2m.astype("f4"), {"units": "K"}),
-            "z": (("time", "level", "latitude", "longitude"), z.astype("f4"),
-                  {"units": "m**2 s**-2"}),
+            "z": (
+                ("time", "level", "latitude", "longitude"),
+                z.astype("f4"),
+                {"units": "m**2 s**-2"},
+            ),
         },
-        {"time": times, "level": ("level", [850, 500], {"units": "hPa"}), "latitude": lat,
-         "longitude": lon},
-    )  # fmt: skip
+        {
+            "time": times,
+            "level": ("level", [850, 500], {"units": "hPa"}),
+            "latitude": lat,
+            "longitude": lon,
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +58,19 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> peer_study.PeerStudy:
     ingest([folder / "w.nc"], folder / "a.zarr", NSIDE, settings=Settings(levels=(850, 500)))
     build(folder / "a.zarr", folder / "c.zarr", harmonics=1)
     return peer_study.PeerStudy(
-        folder / "a.zarr", folder / "c.zarr", ("2001-01-01", "2001-02-20"),
-        ("2001-03-01", "2001-03-20"), every=6, days=2, minutes=0.01, seeds=(0,), embed=64,
-        batch=2, sources=(folder / "w.nc",), depths=(1, 1, 1, 1),
-    )  # fmt: skip
+        folder / "a.zarr",
+        folder / "c.zarr",
+        ("2001-01-01", "2001-02-20"),
+        ("2001-03-01", "2001-03-20"),
+        every=6,
+        days=2,
+        minutes=0.01,
+        seeds=(0,),
+        embed=64,
+        batch=2,
+        sources=(folder / "w.nc",),
+        depths=(1, 1, 1, 1),
+    )
 
 
 def test_a_study_scores_both_networks_on_both_grids(

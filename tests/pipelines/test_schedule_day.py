@@ -112,8 +112,11 @@ def test_a_day_with_two_schedulers_alive_one_fire_one_run(
     data, clock = make_world(tmp_path / "data", days=1), Clock(tmp_path / "now")
     monkeypatch.setenv("PEAR_LOG", "warning")
     with Catalog(data.catalog_url, clock=clock) as catalog:
-        hourly = {"forecast": {"lead_hours": 24}, "evaluate": {"lead_hours": 24},
-                  "expire": {"keep_days": 1, "keep_latest": 4}}  # fmt: skip
+        hourly = {
+            "forecast": {"lead_hours": 24},
+            "evaluate": {"lead_hours": 24},
+            "expire": {"keep_days": 1, "keep_latest": 4},
+        }
         catalog.add_schedule("hourly", "0 * * * *", hourly)
         catalog.add_schedule("twice", "0 6,18 * * *", {"forecast": {"lead_hours": 48}})
         logs = schedulers(data, clock)

@@ -24,11 +24,16 @@ from pipelines.store import describe, open_store
 
 KEY = "0123-secret"
 SHORT = {
-    "mean_sea_level_pressure": "msl", "10m_u_component_of_wind": "u10",
-    "10m_v_component_of_wind": "v10", "2m_temperature": "t2m", "geopotential": "z",
-    "specific_humidity": "q", "temperature": "t", "u_component_of_wind": "u",
+    "mean_sea_level_pressure": "msl",
+    "10m_u_component_of_wind": "u10",
+    "10m_v_component_of_wind": "v10",
+    "2m_temperature": "t2m",
+    "geopotential": "z",
+    "specific_humidity": "q",
+    "temperature": "t",
+    "u_component_of_wind": "u",
     "v_component_of_wind": "v",
-}  # fmt: skip
+}
 UNITS = {"msl": "Pa", "t2m": "K", "t": "K", "z": "m**2 s**-2", "q": "kg kg**-1"}
 
 
@@ -112,8 +117,9 @@ class Handler(BaseHTTPRequestHandler):
         answer_to(body["inputs"], file)
         world.jobs[job] = {"dataset": parts[5], "inputs": body["inputs"], "polls": 0, "file": file}
         href = f"{world.url}/retrieve/v1/jobs/{job}"
-        self.reply(201, {"jobID": job, "status": "accepted",
-                         "links": [{"rel": "monitor", "href": href}]})  # fmt: skip
+        self.reply(
+            201, {"jobID": job, "status": "accepted", "links": [{"rel": "monitor", "href": href}]}
+        )
 
     def do_GET(self) -> None:
         world = self.world
@@ -178,10 +184,16 @@ SETTINGS = Settings(nside=2, levels=(1000, 500), reserve_bytes=0, shard_times=40
 
 
 def run(world: StandIn, tmp_path: Path, months: list[tuple[int, int]]) -> list[Any]:
-    return list(ingest_from_cds(
-        client(world, tmp_path / "cds"), tmp_path / "s.zarr", months, [12], settings=SETTINGS,
-        data_format="netcdf",
-    ))  # fmt: skip
+    return list(
+        ingest_from_cds(
+            client(world, tmp_path / "cds"),
+            tmp_path / "s.zarr",
+            months,
+            [12],
+            settings=SETTINGS,
+            data_format="netcdf",
+        )
+    )
 
 
 def test_two_months(world: StandIn, tmp_path: Path) -> None:
@@ -191,8 +203,9 @@ def test_two_months(world: StandIn, tmp_path: Path) -> None:
     told = describe(tmp_path / "s.zarr")
     assert told["completeness"]["complete"] is True
     assert (told["times"]["first"], told["times"]["last"]) == (
-        "2000-02-01T12:00:00Z", "2000-03-31T12:00:00Z",
-    )  # fmt: skip
+        "2000-02-01T12:00:00Z",
+        "2000-03-31T12:00:00Z",
+    )
     assert set(told["variables"]) == set(PUBLISHED.names)
     assert world.seen["submitted"] == 4
     assert world.seen["resumed"] == 1  # the download that broke off went on where it was

@@ -51,11 +51,17 @@ def message(
         "longitudeOfLastGridPoint": (west + 355.0) % 360,
     }
     wanted = {
-        "Ni": LON.size, "Nj": LAT.size, "jScansPositively": upwards,
-        "iDirectionIncrementInDegrees": 5.0, "jDirectionIncrementInDegrees": 5.0,
+        "Ni": LON.size,
+        "Nj": LAT.size,
+        "jScansPositively": upwards,
+        "iDirectionIncrementInDegrees": 5.0,
+        "jDirectionIncrementInDegrees": 5.0,
         **{f"{name}InDegrees": float(value) for name, value in ends.items()},
-        "dataDate": int(date), "dataTime": hour * 100, "shortName": "t", **keys,
-    }  # fmt: skip
+        "dataDate": int(date),
+        "dataTime": hour * 100,
+        "shortName": "t",
+        **keys,
+    }
     if level is not None:
         wanted["level"] = level
     packing = wanted.pop("packingType", None)

@@ -44,8 +44,9 @@ def test_zip_of_the_climate_data_store_named_nc(tmp_path: Path) -> None:
     report = ingest([era5], tmp_path / "out" / "s.zarr", NSIDE)
     check(tmp_path / "out" / "s.zarr")
     assert [(s.source.split("!")[1], s.status) for s in report.sources] == [
-        ("instant.nc", "read"), ("accum.nc", "skipped"),
-    ]  # fmt: skip
+        ("instant.nc", "read"),
+        ("accum.nc", "skipped"),
+    ]
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["s.zarr"]
     only = zipped(tmp_path / "b.nc", accum_nc=sums)
     with pytest.raises(InputError, match=r"b\.nc!accum\.nc holds no variable of PEAR \(tp"):
@@ -93,17 +94,20 @@ NO_STATE = {
         "mean over a period, not a state",
     ),
     "a maximum of GRIB": (
-        lambda d: d.assign(t=d["t"].assign_attrs(GRIB_stepType="max")), "max over a period",
+        lambda d: d.assign(t=d["t"].assign_attrs(GRIB_stepType="max")),
+        "max over a period",
     ),
     "bare numbers as times": (
-        lambda d: d.assign_coords(time=[0, 6, 12, 18]), "a number without a unit",
+        lambda d: d.assign_coords(time=[0, 6, 12, 18]),
+        "a number without a unit",
     ),
     "several leads": (
         lambda d: d.expand_dims(step=np.arange(2) * H6).assign_coords(
-            valid_time=(("time", "step"), d["time"].values[:, None] + np.arange(2) * H6)),
+            valid_time=(("time", "step"), d["time"].values[:, None] + np.arange(2) * H6)
+        ),
         "has 2 lead times",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", NO_STATE)

@@ -50,9 +50,13 @@ def test_against_numpy(
     t, z = surface[:, 0].astype("f8"), upper[:, 0].astype("f8")
     change = z[after] - z[before]
     want = {
-        "mean": z.mean((0, 2)), "std": z.std((0, 2)), "change_mean": change.mean((0, 2)),
-        "change_std": change.std((0, 2)), "minimum": z.min((0, 2)), "maximum": z.max((0, 2)),
-    }  # fmt: skip
+        "mean": z.mean((0, 2)),
+        "std": z.std((0, 2)),
+        "change_mean": change.mean((0, 2)),
+        "change_std": change.std((0, 2)),
+        "minimum": z.min((0, 2)),
+        "maximum": z.max((0, 2)),
+    }
     for name, values in want.items():
         found = got["geopotential"].sel(statistic=name, level=[850, 500])
         np.testing.assert_allclose(found, values, rtol=1e-12, atol=1e-8)

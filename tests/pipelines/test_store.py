@@ -116,17 +116,23 @@ def test_attributes_are_those_of_the_contract(tmp_path: Path) -> None:
     group = open_group(path)
     assert dict(group["cell"].attrs) == {"standard_name": "healpix_index", "units": "1"}
     assert dict(group["cell_ids"].attrs) == {
-        "grid_name": "healpix", "level": 3, "indexing_scheme": "nested",
-    }  # fmt: skip
+        "grid_name": "healpix",
+        "level": 3,
+        "indexing_scheme": "nested",
+    }
     assert dict(group["crs"].attrs) == {
-        "grid_mapping_name": "healpix", "refinement_level": 3, "indexing_scheme": "nested",
-    }  # fmt: skip
+        "grid_mapping_name": "healpix",
+        "refinement_level": 3,
+        "indexing_scheme": "nested",
+    }
     assert group["crs"].dtype == np.int32
     assert group["time"].dtype == np.int64
     assert group["time"].attrs["units"] == "seconds since 1970-01-01"
     assert dict(group["level"].attrs) == {
-        "standard_name": "air_pressure", "units": "hPa", "positive": "down",
-    }  # fmt: skip
+        "standard_name": "air_pressure",
+        "units": "hPa",
+        "positive": "down",
+    }
     t2m = dict(group["2m_temperature"].attrs)
     assert t2m["units"] == "K"
     assert t2m["grid_mapping"] == "crs"

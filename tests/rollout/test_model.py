@@ -24,17 +24,26 @@ START = np.array(["2001-12-31", "2000-02-28"], dtype="datetime64[s]")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     torch.manual_seed(0)
     config = PearConfig(
-        nside=NSIDE, layout=LAYOUT, embed=12, depths=(1, 1, 1, 1), heads=(2, 2, 2, 2), patch=4,
-        window=16, residual=True, forcings=("sin_latitude", "cos_year", "sin_year"),
-    )  # fmt: skip
+        nside=NSIDE,
+        layout=LAYOUT,
+        embed=12,
+        depths=(1, 1, 1, 1),
+        heads=(2, 2, 2, 2),
+        patch=4,
+        window=16,
+        residual=True,
+        forcings=("sin_latitude", "cos_year", "sin_year"),
+    )
     model = Pear(config)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     normaliser = Normaliser(
-        LAYOUT, torch.tensor([280.0]), torch.tensor([15.0]),
+        LAYOUT,
+        torch.tensor([280.0]),
+        torch.tensor([15.0]),
         torch.tensor([[15_000.0, 55_000.0], [275.0, 255.0]]),
         torch.tensor([[1500.0, 3000.0], [12.0, 10.0]]),
-    )  # fmt: skip
+    )
     return save(tmp_path_factory.mktemp("model") / "m", model, normaliser, {})
 
 

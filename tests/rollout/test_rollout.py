@@ -52,8 +52,11 @@ def test_states_come_one_by_one_with_their_valid_times() -> None:
     torch.testing.assert_close(first.surface, state().surface + 1)
     rest = list(states)
     assert [str(s.valid_time[0])[:10] for s in [first, *rest]] == [
-        "2000-02-29", "2000-03-01", "2000-03-02", "2000-03-03",
-    ]  # fmt: skip
+        "2000-02-29",
+        "2000-03-01",
+        "2000-03-02",
+        "2000-03-03",
+    ]
     torch.testing.assert_close(rest[-1].surface, state().surface + 4)
 
 

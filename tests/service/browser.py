@@ -69,8 +69,10 @@ def until(page: Page, expression: str) -> None:
 
 def colours(page: Page) -> int:
     """Number of different colours on the map."""
-    return int(page.evaluate(
-        "() => { const c = document.getElementById('map'); const gl = c.getContext('2d');"
-        "const d = new Uint32Array(gl.getImageData(0, 0, c.width, c.height).data.buffer);"
-        "return new Set(d).size; }"
-    ))  # fmt: skip
+    return int(
+        page.evaluate(
+            "() => { const c = document.getElementById('map'); const gl = c.getContext('2d');"
+            "const d = new Uint32Array(gl.getImageData(0, 0, c.width, c.height).data.buffer);"
+            "return new Set(d).size; }"
+        )
+    )

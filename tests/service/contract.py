@@ -38,13 +38,31 @@ def keep_the_contract(url: str, run: str, folder: Path, examples: int, *options:
     configuration = folder / "schemathesis.toml"
     configuration.write_text(CONFIGURATION.format(run=run))
     command = [
-        str(Path(sys.executable).with_name("st")), "--config-file", str(configuration), "run",
-        f"{url}/openapi.json", "--checks", "all", "--max-examples", str(examples), "--seed", "1",
-        "--exclude-path-regex", "events", "--no-color", "--generation-database", "none",
-        "--request-timeout", "120", "--max-response-time", "120",
+        str(Path(sys.executable).with_name("st")),
+        "--config-file",
+        str(configuration),
+        "run",
+        f"{url}/openapi.json",
+        "--checks",
+        "all",
+        "--max-examples",
+        str(examples),
+        "--seed",
+        "1",
+        "--exclude-path-regex",
+        "events",
+        "--no-color",
+        "--generation-database",
+        "none",
+        "--request-timeout",
+        "120",
+        "--max-response-time",
+        "120",
         # Of its own making of cases, by the clock: says nothing about the service.
-        "--suppress-health-check", "too_slow", *options,
-    ]  # fmt: skip
+        "--suppress-health-check",
+        "too_slow",
+        *options,
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=7200)
     assert done.returncode == 0, done.stdout[-6000:]
     count = re.search(r"(\d[\d,]*) generated", done.stdout)

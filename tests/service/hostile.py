@@ -23,10 +23,19 @@ _ASK = b'{"init_time": "2001-03-01T00:00:00Z", "lead_hours": '
 JSON = b"Content-Type: application/json\r\n"
 HUGE = "9" * 400
 TRAVERSALS = (
-    "../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd", "..%5c..%5cwin.ini",
-    "%252e%252e%252fetc%252fpasswd", "....//....//etc/passwd", "/etc/passwd", "%2fetc%2fpasswd",
-    "zarr.json%00.png", "%c0%ae%c0%ae/etc/passwd", "file:///etc/passwd", "~root/.ssh/id_rsa",
-)  # fmt: skip
+    "../../etc/passwd",
+    "..%2f..%2fetc%2fpasswd",
+    "%2e%2e/%2e%2e/etc/passwd",
+    "..%5c..%5cwin.ini",
+    "%252e%252e%252fetc%252fpasswd",
+    "....//....//etc/passwd",
+    "/etc/passwd",
+    "%2fetc%2fpasswd",
+    "zarr.json%00.png",
+    "%c0%ae%c0%ae/etc/passwd",
+    "file:///etc/passwd",
+    "~root/.ssh/id_rsa",
+)
 CRAFTED = ("' OR '1'='1", "1; DROP TABLE runs;--", "{{7*7}}", "${jndi:ldap://x}", "<svg/onload=1>")
 
 
@@ -58,11 +67,15 @@ def attacks(run: str) -> Iterator[Attack]:
 
 def _paths(run: str) -> Iterator[Attack]:
     places = (
-        "/static/{}", f"/v1/forecasts/{run}/zarr/{{}}",
+        "/static/{}",
+        f"/v1/forecasts/{run}/zarr/{{}}",
         "/v1/forecasts/{}/point?latitude=1&longitude=1",
-        "/v1/models/{}", "/v1/evaluations/{}", "/v1/evaluations/{}/plots/spectra.png",
-        f"/v1/forecasts/{run}/fields/{{}}?lead_time=24", "/v1/schedules/{}",
-    )  # fmt: skip
+        "/v1/models/{}",
+        "/v1/evaluations/{}",
+        "/v1/evaluations/{}/plots/spectra.png",
+        f"/v1/forecasts/{run}/fields/{{}}?lead_time=24",
+        "/v1/schedules/{}",
+    )
     for place in places:
         for text in TRAVERSALS:
             yield Attack("path traversal", place.format(text), request(place.format(text)))
@@ -73,13 +86,15 @@ def _numbers(run: str) -> Iterator[Attack]:
     # Digits of another script, and a spelling that only Python knows.
     for value in (HUGE, "1e400", "-1e400", "NaN", "nan", "inf", "-Infinity", "0x10", "1_0_0", "١٢"):
         for target in (
-            f"{own}/point?longitude=0&latitude={value}", f"{own}/fields/t2m?lead_time={value}",
+            f"{own}/point?longitude=0&latitude={value}",
+            f"{own}/fields/t2m?lead_time={value}",
             f"{own}/maps/t2m.png?lead_time=24&width={value}",
-            f"{own}/maps/t2m.png?lead_time=24&vmin={value}", f"/v1/forecasts?limit={value}",
+            f"{own}/maps/t2m.png?lead_time=24&vmin={value}",
+            f"/v1/forecasts?limit={value}",
             f"{own}/fields/t2m?lead_time=24&nside={value}",
             f"{own}/download?format=netcdf&bbox={value},0,1,1",
             f"/v1/forecast?latitude=0&longitude={value}",
-        ):  # fmt: skip
+        ):
             if target != "/v1/forecasts?limit=1_0_0":  # read as 100, which it may be
                 yield Attack("numbers", target, request(_escaped(target)))
     for key in ("latitude", "longitude", "variables", "format"):
@@ -99,24 +114,29 @@ def _escaped(target: str) -> str:
 
 def _bodies() -> Iterator[Attack]:
     bodies = {
-        "no JSON": b"{", "no object": b"[]", "null": b"null", "text": b'"x"', "empty": b"",
-        "NaN": b'{"init_time": NaN, "lead_hours": NaN}', "huge": b'{"lead_hours": 1e400}',
+        "no JSON": b"{",
+        "no object": b"[]",
+        "null": b"null",
+        "text": b'"x"',
+        "empty": b"",
+        "NaN": b'{"init_time": NaN, "lead_hours": NaN}',
+        "huge": b'{"lead_hours": 1e400}',
         "long number": b'{"lead_hours": ' + HUGE.encode() + b"}",
         "latin-1": b'{"init_time": "\xe5"}',
-        "deep": b"[" * 20_000, "deep object": b'{"a":' * 5_000,
+        "deep": b"[" * 20_000,
+        "deep object": b'{"a":' * 5_000,
         "lone surrogate": b'{"model": "\\ud800"}',
         "wrong types": b'{"init_time": 7, "lead_hours": "x", "members": {}}',
         "year 99999": b'{"init_time": "99999-01-01T00:00:00Z", "lead_hours": 24}',
-        "negative": _ASK + b'-24}',
-        "too long": _ASK + b'999999999}',
+        "negative": _ASK + b"-24}",
+        "too long": _ASK + b"999999999}",
         "members": _ASK + b'24, "members": 1000000}',
         "path as analysis": _ASK + b'24, "analysis": "../../etc"}',
-        "address as analysis": _ASK + b'24,'
-        b' "analysis": "http://169.254.169.254/latest/meta-data"}',
+        "address as analysis": _ASK + b'24, "analysis": "http://169.254.169.254/latest/meta-data"}',
         "address as model": _ASK + b'24, "model": "file:///etc"}',
         "unknown field": _ASK + b'24, "__class__": 1}',
         "gzip": b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03" + b"\x00" * 50,
-    }  # fmt: skip
+    }
     for name, body in bodies.items():
         for target in ("/v1/forecasts", "/v1/evaluations", "/v1/schedules"):
             yield Attack("bodies", f"{target} {name}", request(target, "POST", JSON, body or b" "))
@@ -125,9 +145,10 @@ def _bodies() -> Iterator[Attack]:
     chunked = JSON + b"Transfer-Encoding: chunked\r\nX-Length: none\r\n"
     stream = b"".join(b"10000\r\n" + b"a" * 65_536 + b"\r\n" for _ in range(40)) + b"0\r\n\r\n"
     yield Attack(
-        "too large", "chunks of 2.6 MB",
+        "too large",
+        "chunks of 2.6 MB",
         request("/v1/forecasts", "POST", chunked + b"X-Content-Length: 0\r\n", b"") + stream,
-    )  # fmt: skip
+    )
     yield Attack("too large", "query of 100 kB", request("/v1/forecasts?status=" + "a" * 100_000))
     yield Attack(
         "too large", "header of 1 MB", request("/v1/x", head=b"X-A: " + b"a" * 10**6 + b"\r\n")
@@ -140,13 +161,16 @@ def _crafted(run: str) -> Iterator[Attack]:
     for text in texts:
         sent = "".join(f"%{byte:02X}" for byte in text.encode())
         for target in (
-            "/v1/forecasts?status={}", "/v1/models/{}", f"{own}/fields/{{}}?lead_time=24",
-            f"{own}/point?latitude=1&longitude=1&variables={{}}", "/v1/scores?variable={}",
+            "/v1/forecasts?status={}",
+            "/v1/models/{}",
+            f"{own}/fields/{{}}?lead_time=24",
+            f"{own}/point?latitude=1&longitude=1&variables={{}}",
+            "/v1/scores?variable={}",
             f"{own}/maps/t2m.png?lead_time=24&cmap={{}}",
             "/v1/forecast?latitude=1&longitude=1&run={}",
             f"{own}/maps/t2m.png?lead_time=24&difference={{}}",
             f"{own}/download?format=netcdf&grid={{}}",
-        ):  # fmt: skip
+        ):
             yield Attack("crafted text", target.format(text[:16]), request(target.format(sent)))
 
 
@@ -173,11 +197,12 @@ def _headers(run: str) -> Iterator[Attack]:
             "/v1/forecasts", "POST", JSON + b"Idempotency-Key: " + b"k" * 9000 + b"\r\n", b"{}"
         ),
         "endless wait": request("/v1/forecasts", "POST", JSON + b"Prefer: wait=1e9\r\n", b"{}"),
-        "TRACE": request(plain, "TRACE"), "CONNECT": request("evil.example:443", "CONNECT"),
+        "TRACE": request(plain, "TRACE"),
+        "CONNECT": request("evil.example:443", "CONNECT"),
         "made-up method": request(plain, "BREW"),
         "delete of a list": request("/v1/forecasts", "DELETE"),
         "upgrade": request("/v1/ws", head=b"Upgrade: websocket\r\nConnection: Upgrade\r\n"),
-    }  # fmt: skip
+    }
     for name, raw in rows.items():
         yield Attack("headers", name, raw)
 
@@ -195,7 +220,7 @@ def _framing() -> Iterator[Attack]:
         "nonsense": b"\xff\xfe\x00\x01" * 100 + b"\r\n\r\n",
         "HTTP/9.9": b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
         "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    }  # fmt: skip
+    }
     for name, raw in rows.items():
         yield Attack("framing", name, raw)
 

@@ -32,13 +32,19 @@ def truth(name: str, level: int | None, lead_hours: int, nside: int = NSIDE) -> 
     lat, lon = (np.radians(axis) for axis in centres(nside))
     wave = np.cos(lat) * np.cos(lon - np.radians(lead_hours / 2))
     middle = {
-        "mean_sea_level_pressure": 101_300.0, "2m_temperature": 285.0, "geopotential": 55_000.0,
-        "specific_humidity": 0.005, "temperature": 260.0,
-    }.get(name, 2.0)  # fmt: skip
+        "mean_sea_level_pressure": 101_300.0,
+        "2m_temperature": 285.0,
+        "geopotential": 55_000.0,
+        "specific_humidity": 0.005,
+        "temperature": 260.0,
+    }.get(name, 2.0)
     spread = {
-        "mean_sea_level_pressure": 1500.0, "2m_temperature": 20.0, "geopotential": 2000.0,
-        "specific_humidity": 0.002, "temperature": 15.0,
-    }.get(name, 8.0)  # fmt: skip
+        "mean_sea_level_pressure": 1500.0,
+        "2m_temperature": 20.0,
+        "geopotential": 2000.0,
+        "specific_humidity": 0.002,
+        "temperature": 15.0,
+    }.get(name, 8.0)
     step = 0.0 if level is None else (level - 500) / 5000
     return (middle + spread * (wave + step) + 0.1 * spread * np.sin(lat)).astype(np.float32)
 
@@ -135,11 +141,20 @@ def write_scores(folder: DataFolder) -> None:
             for day in range(1, 11):
                 acc = skill**day if skill else 0.0
                 error = (1.0 - acc) * (BY_NAME[name].valid_range[1] / 1000)
-                records.append({
-                    "forecaster": forecaster, "variable": name, "level": level, "lead_days": day,
-                    "region": "global", "init_times": 3, "acc": acc, "rmse": error,
-                    "mae": 0.8 * error, "bias": 0.1 * error,
-                })  # fmt: skip
+                records.append(
+                    {
+                        "forecaster": forecaster,
+                        "variable": name,
+                        "level": level,
+                        "lead_days": day,
+                        "region": "global",
+                        "init_times": 3,
+                        "acc": acc,
+                        "rmse": error,
+                        "mae": 0.8 * error,
+                        "bias": 0.1 * error,
+                    }
+                )
     target = folder.evaluation("evaluation-0123456789ab")
     target.mkdir(parents=True)
     document = {"id": target.name, "model": SHA[:12], "climatology": "demo", "scores": records}

@@ -17,8 +17,10 @@ REQUEST = {"init_time": "2002-01-01T00:00:00Z", "lead_hours": 240}
 def test_health_and_readiness(client: httpx.Client, engine: StubEngine) -> None:
     assert client.get("/healthz").json() == {"status": "alive"}
     assert client.get("/readyz").json()["checks"] == {
-        "catalog": "ok", "data": "ok", "engine": "ok",
-    }  # fmt: skip
+        "catalog": "ok",
+        "data": "ok",
+        "engine": "ok",
+    }
     engine.up = False
     try:
         assert "engine" in problem(client.get("/readyz"), 503)["detail"]
@@ -86,7 +88,7 @@ def test_models(client: httpx.Client) -> None:
         ("/v1/forecasts?cursor=%00", 422, "cursor"),
         ("/v1/initial-conditions?cursor=x", 422, "cursor"),
     ],
-)  # fmt: skip
+)
 def test_refusals_say_what_and_why(
     client: httpx.Client, run_id: str, path: str, status: int, words: str
 ) -> None:
@@ -97,14 +99,20 @@ def test_refusals_say_what_and_why(
 @pytest.mark.parametrize(
     "body",
     [
-        b"{", b"[]", b"null", b'{"init_time": NaN}', b'{"init_time": 1e400}', b"\xff\xfe",
-        b'{"init_time": "\xff"}', b'{"init_time": "soon", "lead_hours": 24}',
+        b"{",
+        b"[]",
+        b"null",
+        b'{"init_time": NaN}',
+        b'{"init_time": 1e400}',
+        b"\xff\xfe",
+        b'{"init_time": "\xff"}',
+        b'{"init_time": "soon", "lead_hours": 24}',
         b'{"init_time": "2001-01-01", "lead_hours": 25}',
         b'{"init_time": "2001-01-01", "lead_hours": 99999999999999999999999}',
         b'{"init_time": "2001-01-01", "lead_hours": 24, "colour": "red"}',
         b'{"init_time": "2001-01-01", "lead_hours": 24, "model": "\\ud800"}',
     ],
-)  # fmt: skip
+)
 def test_malformed_bodies_never_break_the_answer(client: httpx.Client, body: bytes) -> None:
     answer = client.post(
         "/v1/forecasts", content=body, headers={"content-type": "application/json"}

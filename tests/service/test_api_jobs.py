@@ -131,11 +131,16 @@ def test_schedules_come_pause_fire_and_go(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"cron": "every day"}, {"cron": "99 * * * *"}, {"name": "../x"}, {"name": ""},
-        {"action": {}}, {"action": {"dance": {}}}, {"action": {"forecast": {"lead": 3}}},
+        {"cron": "every day"},
+        {"cron": "99 * * * *"},
+        {"name": "../x"},
+        {"name": ""},
+        {"action": {}},
+        {"action": {"dance": {}}},
+        {"action": {"forecast": {"lead": 3}}},
         {"action": {"ingest": {"sources": ["http://169.254.169.254/"], "store": "x"}}},
     ],
-)  # fmt: skip
+)
 def test_schedules_that_make_no_sense(client: httpx.Client, change: dict[str, Any]) -> None:
     body = {"name": "odd", "cron": "0 6 * * *", "action": {"forecast": {}}, **change}
     problem(client.post("/v1/schedules", json=body), 422)

@@ -49,9 +49,11 @@ def test_bilinear_is_closer_to_a_smooth_field(client: httpx.Client, run_id: str)
     errors = {}
     for how in ("nearest", "bilinear"):
         params = {
-            "latitude": ",".join(map(str, lat)), "longitude": ",".join(map(str, lon)),
-            "variables": "t2m", "interpolation": how,
-        }  # fmt: skip
+            "latitude": ",".join(map(str, lat)),
+            "longitude": ",".join(map(str, lon)),
+            "variables": "t2m",
+            "interpolation": how,
+        }
         document = client.get(f"/v1/forecasts/{run_id}/point", params=params).json()
         got = np.array([point["series"][0]["values"][0] for point in document["points"]])
         errors[how] = np.abs(got - exact).max()
@@ -61,9 +63,11 @@ def test_bilinear_is_closer_to_a_smooth_field(client: httpx.Client, run_id: str)
 
 def test_wind_speed_and_direction_are_derived(client: httpx.Client, run_id: str) -> None:
     params = {
-        "latitude": 10, "longitude": 20,
-        "variables": "u10,v10,10m_wind_speed,10m_wind_direction,wind_speed", "levels": "850",
-    }  # fmt: skip
+        "latitude": 10,
+        "longitude": 20,
+        "variables": "u10,v10,10m_wind_speed,10m_wind_direction,wind_speed",
+        "levels": "850",
+    }
     series = client.get(f"/v1/forecasts/{run_id}/point", params=params).json()["points"][0]
     u, v, speed, direction, aloft = (np.array(s["values"]) for s in series["series"])
     np.testing.assert_allclose(speed, np.hypot(u, v), rtol=1e-5)
@@ -156,9 +160,14 @@ def test_differences_and_spread_are_mapped(client: httpx.Client, run_id: str) ->
     before = client.get("/v1/forecasts?init_time=2001-02-28T00:00:00Z").json()["items"][0]["id"]
     seen = set()
     for more in (
-        {}, {"difference": "analysis"}, {"difference": before}, {"statistic": "spread"},
-        {"statistic": "p00"}, {"wind": "true"}, {"projection": "south_polar"},
-    ):  # fmt: skip
+        {},
+        {"difference": "analysis"},
+        {"difference": before},
+        {"statistic": "spread"},
+        {"statistic": "p00"},
+        {"wind": "true"},
+        {"projection": "south_polar"},
+    ):
         answer = client.get(url, params={"lead_time": 48, "width": 300, **more})
         assert answer.status_code == 200, answer.text
         seen.add(answer.content)

@@ -11,14 +11,22 @@ from service.coastlines import RESOLUTIONS, Resolution, coastline, land
 from service.coastlines.build import close_at_pole, cut, decode_topology, unwrap
 
 LAND = {
-    "Stockholm": (18.1, 59.3), "Alice Springs": (133.9, -23.7), "South Pole": (10.0, -89.9),
-    "Chukotka, east of 180°": (-178.0, 67.0), "Chukotka, west of 180°": (178.0, 67.0),
-    "Antarctica at +180°": (179.9, -85.0), "Antarctica at -180°": (-179.9, -85.0),
-}  # fmt: skip
+    "Stockholm": (18.1, 59.3),
+    "Alice Springs": (133.9, -23.7),
+    "South Pole": (10.0, -89.9),
+    "Chukotka, east of 180°": (-178.0, 67.0),
+    "Chukotka, west of 180°": (178.0, 67.0),
+    "Antarctica at +180°": (179.9, -85.0),
+    "Antarctica at -180°": (-179.9, -85.0),
+}
 SEA = {
-    "North Pole": (0.0, 89.9), "Atlantic": (-30.0, 30.0), "Ross Sea": (180.0, -75.0),
-    "Gulf of Guinea": (0.0, 0.0), "Mediterranean": (18.0, 35.0), "Pacific": (-140.0, 0.0),
-}  # fmt: skip
+    "North Pole": (0.0, 89.9),
+    "Atlantic": (-30.0, 30.0),
+    "Ross Sea": (180.0, -75.0),
+    "Gulf of Guinea": (0.0, 0.0),
+    "Mediterranean": (18.0, 35.0),
+    "Pacific": (-140.0, 0.0),
+}
 
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
@@ -58,8 +66,9 @@ def test_ring_over_the_date_line_is_cut_in_two() -> None:
     ring = np.array([[170.0, 0], [-170, 0], [-170, 10], [170, 10], [170, 0]])
     parts = list(cut(shapely.Polygon(close_at_pole(unwrap(ring)))))
     assert sorted(part.bounds for part in parts) == [
-        (-180.0, 0.0, -170.0, 10.0), (170.0, 0.0, 180.0, 10.0),
-    ]  # fmt: skip
+        (-180.0, 0.0, -170.0, 10.0),
+        (170.0, 0.0, 180.0, 10.0),
+    ]
 
 
 def test_ring_round_the_pole_is_closed_there() -> None:

@@ -46,23 +46,74 @@ def test_no_request_breaks_the_contract(url: str, run_id: str, tmp_path: Path) -
 def fragments(source: random.Random) -> bytes:
     """Bytes that break parsers: wrong encodings, huge numbers, quotes, dots, nulls."""
     known = [
-        b"..", b"%2e%2e", b"%00", b"\xff\xfe", b"%ff", b"'", b'"', b"NaN", b"1e400", b"-0", b"{}",
-        b"[[", b"\\", b"%", b"%zz", b"latest", b"24", b"t2m", b"z500", b"&&", b"==", b";", b"$",
-        b"\xf0\x9f\x8c\x8d", b"9" * 30, b"Infinity", b",,,", b"/", b"?", b"<script>", b"id=1",
-    ]  # fmt: skip
+        b"..",
+        b"%2e%2e",
+        b"%00",
+        b"\xff\xfe",
+        b"%ff",
+        b"'",
+        b'"',
+        b"NaN",
+        b"1e400",
+        b"-0",
+        b"{}",
+        b"[[",
+        b"\\",
+        b"%",
+        b"%zz",
+        b"latest",
+        b"24",
+        b"t2m",
+        b"z500",
+        b"&&",
+        b"==",
+        b";",
+        b"$",
+        b"\xf0\x9f\x8c\x8d",
+        b"9" * 30,
+        b"Infinity",
+        b",,,",
+        b"/",
+        b"?",
+        b"<script>",
+        b"id=1",
+    ]
     return b"".join(source.choice(known) for _ in range(source.randrange(1, 6)))
 
 
 def raw_request(source: random.Random, run: str) -> bytes:
     stems = [
-        "/v1/forecasts", f"/v1/forecasts/{run}/point", f"/v1/forecasts/{run}/fields/t2m",
-        f"/v1/forecasts/{run}/maps/t2m.png", f"/v1/forecasts/{run}/zarr/", "/v1/scores",
-        f"/v1/forecasts/{run}/download", "/v1/forecast", "/v1/models/", "/", "/static/", "/login",
-    ]  # fmt: skip
+        "/v1/forecasts",
+        f"/v1/forecasts/{run}/point",
+        f"/v1/forecasts/{run}/fields/t2m",
+        f"/v1/forecasts/{run}/maps/t2m.png",
+        f"/v1/forecasts/{run}/zarr/",
+        "/v1/scores",
+        f"/v1/forecasts/{run}/download",
+        "/v1/forecast",
+        "/v1/models/",
+        "/",
+        "/static/",
+        "/login",
+    ]
     names = [
-        b"latitude", b"longitude", b"variables", b"levels", b"lead_time", b"level", b"format",
-        b"limit", b"cursor", b"status", b"width", b"vmin", b"grid", b"bbox", b"run", b"nside",
-    ]  # fmt: skip
+        b"latitude",
+        b"longitude",
+        b"variables",
+        b"levels",
+        b"lead_time",
+        b"level",
+        b"format",
+        b"limit",
+        b"cursor",
+        b"status",
+        b"width",
+        b"vmin",
+        b"grid",
+        b"bbox",
+        b"run",
+        b"nside",
+    ]
     method = source.choice(
         [b"GET"] * 6 + [b"POST", b"PUT", b"OPTIONS", b"HEAD", b"PATCH", b"TRACE"]
     )
@@ -81,12 +132,15 @@ def raw_request(source: random.Random, run: str) -> bytes:
         )
     kind = source.choice([b"application/json", b"text/plain", b"application/json; charset=\xff"])
     lines = [
-        method + b" " + target + b" HTTP/1.1", b"Host: localhost", b"Content-Type: " + kind,
+        method + b" " + target + b" HTTP/1.1",
+        b"Host: localhost",
+        b"Content-Type: " + kind,
         b"Content-Length: " + str(len(body)).encode(),
         source.choice([b"Accept", b"If-None-Match", b"Range", b"Cookie", b"Prefer", b"Origin"])
-        + b": " + fragments(source).replace(b"\x00", b""),
+        + b": "
+        + fragments(source).replace(b"\x00", b""),
         b"Connection: close",
-    ]  # fmt: skip
+    ]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 

@@ -157,9 +157,11 @@ def test_map_turns_by_keyboard(browser: Browser, base: str) -> None:
 @pytest.mark.parametrize("width", [1300, 390])
 def test_other_pages_are_whole(browser: Browser, base: str, run_id: str, width: int) -> None:
     for path, wanted in (
-        ("/forecasts", "#runs-title"), (f"/forecasts/{run_id}", "ol.log li"),
-        ("/scores", "#card td"), ("/schedules", "#title"),
-    ):  # fmt: skip
+        ("/forecasts", "#runs-title"),
+        (f"/forecasts/{run_id}", "ol.log li"),
+        ("/scores", "#card td"),
+        ("/schedules", "#title"),
+    ):
         watched = Watched(browser, base, width)
         page = watched.open(path)
         assert page.locator(wanted).count() > 0
@@ -178,8 +180,9 @@ def test_scorecard_and_curves_follow_the_choice(browser: Browser, base: str) -> 
     assert page.input_value("#metric") == "rmse"
     page.wait_for_selector("#scores .main-svg")
     assert page.locator("#card caption").all_text_contents() == [
-        "Surface", "Geopotential, by level and day",
-    ]  # fmt: skip
+        "Surface",
+        "Geopotential, by level and day",
+    ]
     assert page.locator("#card tr").count() == 4
     assert "%" in str(page.locator("#card td").first.text_content())
     page.select_option("#metric", "acc")

@@ -45,11 +45,21 @@ def test_zarr_honours_ranges_and_origins(client: httpx.Client, run_id: str) -> N
 @pytest.mark.parametrize(
     "path",
     [
-        "../../catalog.sqlite", "..%2f..%2fcatalog.sqlite", "%2e%2e/%2e%2e/catalog.sqlite",
-        "/etc/passwd", "%2fetc%2fpasswd", "nothing", ".", "", "zarr.json/", "%00", "zarr.json%00",
-        "..\\..\\catalog.sqlite", "time/../zarr.json",
+        "../../catalog.sqlite",
+        "..%2f..%2fcatalog.sqlite",
+        "%2e%2e/%2e%2e/catalog.sqlite",
+        "/etc/passwd",
+        "%2fetc%2fpasswd",
+        "nothing",
+        ".",
+        "",
+        "zarr.json/",
+        "%00",
+        "zarr.json%00",
+        "..\\..\\catalog.sqlite",
+        "time/../zarr.json",
     ],
-)  # fmt: skip
+)
 def test_zarr_serves_only_the_stores_own_keys(client: httpx.Client, run_id: str, path: str) -> None:
     answer = client.send(
         httpx.Request("GET", f"{client.base_url}/v1/forecasts/{run_id}/zarr/{path}")
@@ -115,12 +125,19 @@ def test_zipped_zarr(client: httpx.Client, run_id: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("params", "status"),
     [
-        ({"grid": "latlon:0.001"}, 422), ({"grid": "latlon:7"}, 422), ({"grid": "mercator"}, 422),
-        ({"grid": "latlon:nan"}, 422), ({"bbox": "1,2,3"}, 422), ({"bbox": "0,50,10,40"}, 422),
-        ({"bbox": "inf,0,1,1"}, 422), ({"variables": "wind"}, 422), ({"lead_times": "25"}, 422),
-        ({"format": "grib"}, 422), ({"grid": "latlon:0.25"}, 413),
+        ({"grid": "latlon:0.001"}, 422),
+        ({"grid": "latlon:7"}, 422),
+        ({"grid": "mercator"}, 422),
+        ({"grid": "latlon:nan"}, 422),
+        ({"bbox": "1,2,3"}, 422),
+        ({"bbox": "0,50,10,40"}, 422),
+        ({"bbox": "inf,0,1,1"}, 422),
+        ({"variables": "wind"}, 422),
+        ({"lead_times": "25"}, 422),
+        ({"format": "grib"}, 422),
+        ({"grid": "latlon:0.25"}, 413),
     ],
-)  # fmt: skip
+)
 def test_downloads_that_cannot_be(
     client: httpx.Client, run_id: str, params: dict[str, str], status: int
 ) -> None:
@@ -144,18 +161,23 @@ def test_nothing_is_left_of_a_download(client: httpx.Client, run_id: str, data: 
 
 def test_open_meteo_shape(client: httpx.Client, run_id: str) -> None:
     params: dict[str, Any] = {
-        "latitude": 59.3, "longitude": 18.1, "wind_speed_unit": "ms",
+        "latitude": 59.3,
+        "longitude": 18.1,
+        "wind_speed_unit": "ms",
         "hourly": "temperature_2m,pressure_msl,wind_speed_10m,geopotential_height_500hPa",
-    }  # fmt: skip
+    }
     answer = client.get("/v1/forecast", params=params)
     document = answer.json()
     assert answer.headers["cache-control"] == "no-cache"
     assert document["run"] == run_id
     assert document["hourly"]["time"][0] == "2001-03-02T00:00"
     assert document["hourly_units"] == {
-        "time": "iso8601", "temperature_2m": "°C", "pressure_msl": "hPa", "wind_speed_10m": "m/s",
+        "time": "iso8601",
+        "temperature_2m": "°C",
+        "pressure_msl": "hPa",
+        "wind_speed_10m": "m/s",
         "geopotential_height_500hPa": "m",
-    }  # fmt: skip
+    }
     cell = cell_of(59.3, 18.1, NSIDE)
     hourly = document["hourly"]
     assert hourly["temperature_2m"][0] == pytest.approx(

@@ -52,10 +52,20 @@ def test_bad_keys_are_refused(data: DataFolder, catalog: Catalog, engine: StubEn
     settings = Settings(data=data.root, require_keys=True, keys_file=data.root / "hostile.json")
     good = KeyFile(data.root / "hostile.json").add("reader", "read", "2001-01-01T00:00:00Z")
     keys = [
-        b"", b"wrong", good.encode()[:-1], good.encode() + b"x", good.encode().upper(),
-        b"a" * 10_000, b"\xff\xfe", "ключ".encode(), b"' OR 1=1", b"null", b"*", b"../keys.json",
+        b"",
+        b"wrong",
+        good.encode()[:-1],
+        good.encode() + b"x",
+        good.encode().upper(),
+        b"a" * 10_000,
+        b"\xff\xfe",
+        "ключ".encode(),
+        b"' OR 1=1",
+        b"null",
+        b"*",
+        b"../keys.json",
         b"sha256:" + b"0" * 64,
-    ]  # fmt: skip
+    ]
     with served(create_app(settings, catalog, engine)) as base:
         outcome = {
             Attack("keys", repr(key[:20]), raw): answered(base, raw)
@@ -74,9 +84,11 @@ def test_crowds_of_slow_clients_are_closed_and_disturb_nobody(url: str, run_id: 
     place = urlsplit(url)
     slow = b"Content-Type: application/json\r\nContent-Length: 99\r\n"
     begun = [
-        b"", b"G", b"GET /v1/models HTTP/1.1\r\nHost: local",
+        b"",
+        b"G",
+        b"GET /v1/models HTTP/1.1\r\nHost: local",
         request("/v1/forecasts", "POST", slow),
-    ]  # fmt: skip
+    ]
     crowd = [socket.create_connection((place.hostname, place.port), 30) for _ in range(300)]
     outcome: dict[Attack, int] = {}
     try:

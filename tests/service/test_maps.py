@@ -188,10 +188,12 @@ def test_difference_drops_the_offset() -> None:
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"width": 10}, "width"), ({"width": 100_000}, "width"),
-        ({"vmin": 3.0, "vmax": 3.0}, "vmin"), ({"colours": "jet"}, "cmap"),
+        ({"width": 10}, "width"),
+        ({"width": 100_000}, "width"),
+        ({"vmin": 3.0, "vmax": 3.0}, "vmin"),
+        ({"colours": "jet"}, "cmap"),
     ],
-)  # fmt: skip
+)
 def test_bad_options_are_named(options: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError) as caught:
         MapOptions(**options)

@@ -138,9 +138,11 @@ def test_every_other_page_is_whole(
     schedule = {"name": "daily", "cron": "30 6 * * *", "action": {"forecast": {"lead_hours": 240}}}
     httpx.post(f"{base}/v1/schedules", json=schedule)
     pages = {
-        "runs": ("/forecasts", "table tbody tr"), "run": (f"/forecasts/{run['id']}", "ol.log li"),
-        "scores": ("/scores", "#card td"), "schedules": ("/schedules", "tr[data-name=daily]"),
-    }  # fmt: skip
+        "runs": ("/forecasts", "table tbody tr"),
+        "run": (f"/forecasts/{run['id']}", "ol.log li"),
+        "scores": ("/scores", "#card td"),
+        "schedules": ("/schedules", "tr[data-name=daily]"),
+    }
     for name, (path, wanted) in pages.items():
         watched = Watched(browser, base, width, height)
         page = watched.open(path)

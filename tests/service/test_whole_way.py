@@ -37,8 +37,9 @@ def test_a_forecast_is_asked_for_watched_and_read(found: dict[str, Any]) -> None
     assert found["again"] == 200, "the same request is the same run"
     series = found["point"]["points"][0]["series"]
     assert [(each["variable"], each["level"]) for each in series] == [
-        ("2m_temperature", None), ("geopotential", 500),
-    ]  # fmt: skip
+        ("2m_temperature", None),
+        ("geopotential", 500),
+    ]
     assert np.isfinite(np.array([each["values"] for each in series])).all()
     assert found["map"] == "image/png"
     assert found["page"] == 200

@@ -40,10 +40,11 @@ def test_a_square_of_topojson_is_rasterised_with_its_hole() -> None:
         "type": "Topology",
         "transform": {"scale": [10, 10], "translate": [0, 0]},
         "arcs": [
-            [[0, 0], [4, 0], [0, 4], [-4, 0], [0, -4]], [[1, 1], [0, 2], [2, 0], [0, -2], [-2, 0]],
+            [[0, 0], [4, 0], [0, 4], [-4, 0], [0, -4]],
+            [[1, 1], [0, 2], [2, 0], [0, -2], [-2, 0]],
         ],
         "objects": {"land": {"type": "Polygon", "arcs": [[0], [-2]]}},
-    }  # fmt: skip
+    }
     shapes = land.polygons(topology)
     got = land.rasterise(shapes, rows=18, columns=36)
     wanted = np.zeros((18, 36))
@@ -97,18 +98,22 @@ def test_static_fields_keep_the_means_of_what_they_come_from() -> None:
 def test_months_cut_a_period_at_calendar_months() -> None:
     cut = list(run.months(np.datetime64("2000-02-27"), 35))
     assert [(str(m[0]), len(m)) for m in cut] == [
-        ("2000-02-27", 3), ("2000-03-01", 31), ("2000-04-01", 1),
-    ]  # fmt: skip
+        ("2000-02-27", 3),
+        ("2000-03-01", 31),
+        ("2000-04-01", 1),
+    ]
 
 
 @pytest.mark.parametrize(
     ("restart", "first", "days"),
     [
-        ("2007-01-01", "2007-01-01", 0), ("2007-01-01", "2007-03-01", 59),
-        ("2007-01-01", "2000-01-01", 0), ("2007-01-01", "2001-07-01", 181),
+        ("2007-01-01", "2007-01-01", 0),
+        ("2007-01-01", "2007-03-01", 59),
+        ("2007-01-01", "2000-01-01", 0),
+        ("2007-01-01", "2001-07-01", 181),
         ("2007-01-01", "2012-12-25", 0),
     ],
-)  # fmt: skip
+)
 def test_a_restart_state_keeps_its_season(restart: str, first: str, days: int) -> None:
     assert run.days_after(np.datetime64(restart), np.datetime64(first)) == days
 
@@ -159,8 +164,9 @@ def test_values_too_wide_to_pack_are_refused_and_leave_nothing(tmp_path: Path) -
     fields = {"msl": np.full((1, 9, 16), 1e7, np.float32)}
     times = np.array(["2006-12-31"], dtype="datetime64[s]")
     with pytest.raises(ValueError, match="too wide to pack"):
-        files.write(tmp_path / "x.nc", times, np.linspace(-90, 90, 9), np.arange(16) * 22.5,
-                    fields, {})  # fmt: skip
+        files.write(
+            tmp_path / "x.nc", times, np.linspace(-90, 90, 9), np.arange(16) * 22.5, fields, {}
+        )
     assert not list(tmp_path.iterdir())
 
 

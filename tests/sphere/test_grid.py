@@ -181,8 +181,10 @@ def test_angular_power_refuses() -> None:
 
 
 def _angle(lat: float, lon: float, lats: np.ndarray, lons: np.ndarray) -> np.ndarray:
-    a, b = (np.radians(np.stack([np.atleast_1d(p), np.atleast_1d(q)])) for p, q in
-            ((lat, lon), (lats, lons)))  # fmt: skip
+    a, b = (
+        np.radians(np.stack([np.atleast_1d(p), np.atleast_1d(q)]))
+        for p, q in ((lat, lon), (lats, lons))
+    )
     va, vb = (
         np.stack([np.cos(c[0]) * np.cos(c[1]), np.cos(c[0]) * np.sin(c[1]), np.sin(c[0])])
         for c in (a, b)

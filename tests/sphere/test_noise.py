@@ -36,9 +36,13 @@ def test_a_dipole_is_where_it_should_be() -> None:
     power = np.array([0.0, 1.0])
     field = gaussian_fields(power, 8, 1, np.random.default_rng(3))[0]
     latitude, longitude = (np.radians(angle) for angle in centres(8))
-    basis = np.stack([
-        np.sin(latitude), np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude)
-    ])  # fmt: skip
+    basis = np.stack(
+        [
+            np.sin(latitude),
+            np.cos(latitude) * np.cos(longitude),
+            np.cos(latitude) * np.sin(longitude),
+        ]
+    )
     coefficients, residual, *_ = np.linalg.lstsq(basis.T, field, rcond=None)
     assert residual[0] < 1e-20 * 768
     assert np.abs(coefficients).max() > 0.01

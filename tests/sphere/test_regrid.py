@@ -220,8 +220,9 @@ def test_part_of_the_globe_may_be_read_out() -> None:
     lat, lon = np.meshgrid(region.lat, region.lon, indexing="ij")
     field = smooth(*healpix.centres(64))
     for weights in (
-        healpix_to_latlon_bilinear(64, region), healpix_to_latlon_conservative(64, region)
-    ):  # fmt: skip
+        healpix_to_latlon_bilinear(64, region),
+        healpix_to_latlon_conservative(64, region),
+    ):
         assert np.abs(apply(weights, field) - smooth(lat, lon).ravel()).max() < 0.02
 
 

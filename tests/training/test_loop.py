@@ -32,8 +32,13 @@ def test_training_beats_persistence_by_far(tmp_path: Path) -> None:
 
 
 def test_resume_after_a_kill_equals_an_unbroken_run(tmp_path: Path) -> None:
-    settings = {"steps": 12, "accumulate": 2, "augmentation": "c4h", "validate_every": 4,
-                "save_seconds": 1e-9}  # fmt: skip
+    settings = {
+        "steps": 12,
+        "accumulate": 2,
+        "augmentation": "c4h",
+        "validate_every": 4,
+        "save_seconds": 1e-9,
+    }
     whole = trainer(tmp_path / "whole", **settings)
     outcome = whole.run()
 

@@ -50,9 +50,14 @@ def test_published_loss_is_l1_with_a_quarter_of_the_surface() -> None:
 def test_tendency_loss_weighs_channels_by_their_own_change() -> None:
     ones = torch.ones(2)
     normaliser = Normaliser(
-        LAYOUT, ones, ones * 10.0, torch.ones(2, 2), torch.ones(2, 2) * 10.0,
-        torch.tensor([1.0, 5.0]), torch.ones(2, 2) * 2.0,
-    )  # fmt: skip
+        LAYOUT,
+        ones,
+        ones * 10.0,
+        torch.ones(2, 2),
+        torch.ones(2, 2) * 10.0,
+        torch.tensor([1.0, 5.0]),
+        torch.ones(2, 2) * 2.0,
+    )
     loss = StepLoss(TrainingConfig(steps=1), normaliser)
     cells = 12 * NSIDE**2
     zero = (torch.zeros(1, 2, cells), torch.zeros(1, 2, 2, cells))

@@ -22,9 +22,15 @@ LAYOUT = Layout(
     levels=(850, 500),
 )
 CONFIG = PearConfig(
-    nside=NSIDE, layout=LAYOUT, embed=16, depths=(1, 1, 1, 1), heads=(1, 2, 2, 1), patch=4,
-    window=16, forcings=("sin_latitude", "orography", "cos_year"),
-)  # fmt: skip
+    nside=NSIDE,
+    layout=LAYOUT,
+    embed=16,
+    depths=(1, 1, 1, 1),
+    heads=(1, 2, 2, 1),
+    patch=4,
+    window=16,
+    forcings=("sin_latitude", "orography", "cos_year"),
+)
 
 
 def source(days: int = 60, seed: int = 0, start: str = "2001-01-01") -> ArraySource:
@@ -40,9 +46,12 @@ def source(days: int = 60, seed: int = 0, start: str = "2001-01-01") -> ArraySou
     mean = np.array([101_000.0, 0.0, 14_000.0, 55_000.0, 280.0, 255.0])[None, :, None]
     fields = (mean + size * shape).astype(np.float32)
     return ArraySource(
-        LAYOUT, NSIDE, np.datetime64(start, "s") + np.arange(days) * np.timedelta64(86_400, "s"),
-        fields[:, :2], fields[:, 2:].reshape(days, 2, 2, -1),
-    )  # fmt: skip
+        LAYOUT,
+        NSIDE,
+        np.datetime64(start, "s") + np.arange(days) * np.timedelta64(86_400, "s"),
+        fields[:, :2],
+        fields[:, 2:].reshape(days, 2, 2, -1),
+    )
 
 
 def network(samples: Samples, seed: int = 0) -> tuple[Pear, Any]:

@@ -117,9 +117,12 @@ class Engine:
             self.grid.to_nodal(state.tracers[HUMIDITY]),
         )
         after = physics.moist_step(
-            *before, physics.equilibrium(pressure, sigma, self.surface, season), pressure,
-            self.dt, self._rates,
-        )  # fmt: skip
+            *before,
+            physics.equilibrium(pressure, sigma, self.surface, season),
+            pressure,
+            self.dt,
+            self._rates,
+        )
         # Only the increments pass through the transform, so what physics leaves alone stays exact.
         warming, moistening = (
             self.grid.clip_wavenumbers(self.grid.to_modal(new - old))

@@ -44,16 +44,46 @@ class Packing:
     level: int
 
 
-_OFFSET: Final = {"z": 100_000.0, "t": 250.0, "u": 0.0, "v": 0.0, "msl": 100_000.0, "u10": 0.0,
-                  "v10": 0.0, "t2m": 270.0}  # fmt: skip
+_OFFSET: Final = {
+    "z": 100_000.0,
+    "t": 250.0,
+    "u": 0.0,
+    "v": 0.0,
+    "msl": 100_000.0,
+    "u10": 0.0,
+    "v10": 0.0,
+    "t2m": 270.0,
+}
 FINE: Final = Packing(
-    {"z": 4.0, "t": 0.005, "u": 0.005, "v": 0.005, "msl": 1.0, "u10": 0.002, "v10": 0.002,
-     "t2m": 0.005}, _OFFSET, 12, 1,
-)  # fmt: skip
+    {
+        "z": 4.0,
+        "t": 0.005,
+        "u": 0.005,
+        "v": 0.005,
+        "msl": 1.0,
+        "u10": 0.002,
+        "v10": 0.002,
+        "t2m": 0.005,
+    },
+    _OFFSET,
+    12,
+    1,
+)
 COARSE: Final = Packing(
-    {"z": 16.0, "t": 0.06, "u": 0.15, "v": 0.15, "msl": 10.0, "u10": 0.08, "v10": 0.08,
-     "t2m": 0.08}, _OFFSET, 7, 9,
-)  # fmt: skip
+    {
+        "z": 16.0,
+        "t": 0.06,
+        "u": 0.15,
+        "v": 0.15,
+        "msl": 10.0,
+        "u10": 0.08,
+        "v10": 0.08,
+        "t2m": 0.08,
+    },
+    _OFFSET,
+    7,
+    9,
+)
 """For the sample that ships: rounding far below a one-day forecast's error (z500: 5 m² s⁻²)."""
 
 
@@ -83,7 +113,7 @@ def write(
         Of the file: who made it, and that it is simulated.
     packing
         How finely.
-    """  # fmt: skip
+    """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with netCDF4.Dataset(scratch, "w", format="NETCDF4") as file:
@@ -101,13 +131,23 @@ def _coordinates(
 ) -> None:
     seconds = times.astype("datetime64[s]").astype(np.int64)
     for name, values, attributes in (
-        ("valid_time", seconds, {"standard_name": "time", "calendar": "proleptic_gregorian",
-                                 "units": "seconds since 1970-01-01"}),
-        ("pressure_level", np.array(LEVELS, dtype=np.float64),
-         {"standard_name": "air_pressure", "units": "hPa", "positive": "down"}),
+        (
+            "valid_time",
+            seconds,
+            {
+                "standard_name": "time",
+                "calendar": "proleptic_gregorian",
+                "units": "seconds since 1970-01-01",
+            },
+        ),
+        (
+            "pressure_level",
+            np.array(LEVELS, dtype=np.float64),
+            {"standard_name": "air_pressure", "units": "hPa", "positive": "down"},
+        ),
         ("latitude", lat[::-1], {"standard_name": "latitude", "units": "degrees_north"}),
         ("longitude", lon, {"standard_name": "longitude", "units": "degrees_east"}),
-    ):  # fmt: skip
+    ):
         file.createDimension(name, None if name == "valid_time" else len(values))
         coordinate = file.createVariable(name, values.dtype, (name,))
         coordinate.setncatts(attributes)
@@ -121,12 +161,15 @@ def _field(file: netCDF4.Dataset, name: str, values: Array, packing: Packing) ->
     common: dict[str, Any] = {
         "dimensions": dimensions if values.ndim == 4 else (dimensions[0], *dimensions[2:]),
         "chunksizes": (1, *shape[1:]),
-        "zlib": True, "shuffle": True, "complevel": packing.level,
-    }  # fmt: skip
+        "zlib": True,
+        "shuffle": True,
+        "complevel": packing.level,
+    }
     attributes = {
-        "standard_name": known.standard_name, "long_name": known.long_name,
+        "standard_name": known.standard_name,
+        "long_name": known.long_name,
         "units": known.units.replace("-", "**-") if "-" in known.units else known.units,
-    }  # fmt: skip
+    }
     if name in packing.step:
         step, offset = packing.step[name], packing.offset[name]
         packed = np.round((values.astype(np.float64) - offset) / step)

@@ -97,9 +97,15 @@ class Diagnosis:
         return jnp.swapaxes(surface, -1, -2), jnp.swapaxes(upper, -1, -2)
 
     def _to_levels(
-        self, temperature: Any, log_humidity: Any, u: Any, v: Any, pressure: Any, ground: Any,
+        self,
+        temperature: Any,
+        log_humidity: Any,
+        u: Any,
+        v: Any,
+        pressure: Any,
+        ground: Any,
         warm: Any,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """Return z, q, t, u, v on the pressure levels, (5, level, lon, lat)."""
         log_sigma = np.log(self.engine.sigma)
         thickness = recipe.DRY_AIR * np.diff(log_sigma)[:, None, None]

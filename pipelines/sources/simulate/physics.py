@@ -92,7 +92,7 @@ def moist_step(
     -------
     (temperature, humidity)
         After the step.
-    """  # fmt: skip
+    """
     heating, moistening, relative = rates
     temperature = (temperature + dt * heating * target_temperature) / (1.0 + dt * heating)
     saturated = saturation(temperature, pressure)

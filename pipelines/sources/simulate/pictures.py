@@ -24,8 +24,11 @@ def draw(climate: Climate, levels: Floats, out: Path) -> list[Path]:
     list of Path
         One picture of zonal means, one of maps.
     """
-    seasons = {name: months for name, months in (("DJF", _WINTER), ("JJA", _SUMMER))
-               if climate.days[np.array(months) - 1].all()}  # fmt: skip
+    seasons = {
+        name: months
+        for name, months in (("DJF", _WINTER), ("JJA", _SUMMER))
+        if climate.days[np.array(months) - 1].all()
+    }
     if not seasons:
         return []
     return [_zonal(climate, levels, out, seasons), _maps(climate, out, seasons)]

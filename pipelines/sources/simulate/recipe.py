@@ -19,17 +19,41 @@ from pear.errors import InputError
 Floats = npt.NDArray[np.float64]
 
 INTERFACES: Final = (
-    0.0, 0.03, 0.07, 0.115, 0.16, 0.21, 0.265, 0.325, 0.395, 0.47, 0.55, 0.63, 0.71, 0.79, 0.87,
-    0.94, 1.0,
-)  # fmt: skip
+    0.0,
+    0.03,
+    0.07,
+    0.115,
+    0.16,
+    0.21,
+    0.265,
+    0.325,
+    0.395,
+    0.47,
+    0.55,
+    0.63,
+    0.71,
+    0.79,
+    0.87,
+    0.94,
+    1.0,
+)
 """Sigma at the 17 interfaces of the 16 layers, top first."""
 
 # (longitude, latitude, metres, half-width in longitude, half-width in latitude)
 MOUNTAINS: Final = (
-    (85, 34, 4200, 18, 7), (70, 48, 1200, 14, 6), (250, 42, 2000, 10, 11), (291, -20, 2800, 5, 14),
-    (285, -42, 1200, 4, 9), (319, 73, 2600, 12, 9), (38, 5, 1300, 9, 10), (28, -27, 1100, 9, 7),
-    (53, 33, 1100, 10, 5), (115, 58, 700, 25, 8), (10, 45, 700, 8, 4), (135, -25, 300, 12, 7),
-)  # fmt: skip
+    (85, 34, 4200, 18, 7),
+    (70, 48, 1200, 14, 6),
+    (250, 42, 2000, 10, 11),
+    (291, -20, 2800, 5, 14),
+    (285, -42, 1200, 4, 9),
+    (319, 73, 2600, 12, 9),
+    (38, 5, 1300, 9, 10),
+    (28, -27, 1100, 9, 7),
+    (53, 33, 1100, 10, 5),
+    (115, 58, 700, 25, 8),
+    (10, 45, 700, 8, 4),
+    (135, -25, 300, 12, 7),
+)
 
 REFERENCE_TEMPERATURE: Final = 288.0
 MEAN_PRESSURE: Final = 101_325.0
@@ -68,8 +92,11 @@ class Resolution:
     steps_per_day: int
 
 
-RESOLUTIONS: Final = {"T21": Resolution(21, 16, 24), "T31": Resolution(31, 24, 32),
-                      "T42": Resolution(42, 32, 40)}  # fmt: skip
+RESOLUTIONS: Final = {
+    "T21": Resolution(21, 16, 24),
+    "T31": Resolution(31, 24, 32),
+    "T42": Resolution(42, 32, 40),
+}
 
 
 def resolution(name: str) -> Resolution:

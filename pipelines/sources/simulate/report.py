@@ -72,8 +72,9 @@ def describe(climate: Climate, levels: Floats) -> dict[str, Any]:
     lat = climate.lat
     weight = np.cos(np.radians(lat))
     found: dict[str, Any] = {"simulated": True, "days": int(climate.days.sum())}
-    present = {name: months for name, months in SEASONS.items()
-               if climate.days[np.array(months) - 1].all()}  # fmt: skip
+    present = {
+        name: months for name, months in SEASONS.items() if climate.days[np.array(months) - 1].all()
+    }
     for name, months in present.items():
         wind, transient = climate.mean("u", months), climate.transient(months).mean(axis=-1)
         eddies = climate.mean("eddy_energy", months)

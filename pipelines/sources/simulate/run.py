@@ -51,8 +51,9 @@ class Plan:
         if rows < 8 or abs(rows - round(rows)) > 1e-6 or round(rows) % 2:
             raise InputError(
                 f"--grid {self.spacing:g} does not divide 180 degrees into an even number of rows",
-                field="--grid", hint="use 3.75, 3, 2.5, 2, 1.5 or 1",
-            )  # fmt: skip
+                field="--grid",
+                hint="use 3.75, 3, 2.5, 2, 1.5 or 1",
+            )
         recipe.resolution(self.truncation)
 
     @property
@@ -247,9 +248,13 @@ class _Run:
             for index, name in enumerate(names)
         }
         files.write(
-            self.out / _name(month), month.astype("datetime64[s]"), self.diagnosis.lat,
-            self.diagnosis.lon, named, self._attributes(),
-        )  # fmt: skip
+            self.out / _name(month),
+            month.astype("datetime64[s]"),
+            self.diagnosis.lat,
+            self.diagnosis.lon,
+            named,
+            self._attributes(),
+        )
         self._tidy(month)
         return state, today
 
