@@ -16,6 +16,9 @@ from pear.errors import InputError, did_you_mean
 
 Kind = Literal["surface", "upper"]
 
+STANDARD_GRAVITY: Final = 9.80665
+"""Standard acceleration of gravity, m s⁻²: geopotential is this times geopotential height."""
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -182,7 +185,7 @@ def valid_range(name: str, level: int | None = None) -> tuple[float, float]:
     if name == "geopotential":
         height = _standard_height(level)
         spread = 1000.0 + 0.06 * abs(height)
-        return 9.80665 * (height - spread), 9.80665 * (height + spread)
+        return STANDARD_GRAVITY * (height - spread), STANDARD_GRAVITY * (height + spread)
     if name == "specific_humidity":
         return low, high * min(1.0, (level / 1000.0) ** 2)
     return low, high

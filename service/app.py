@@ -4,28 +4,44 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from anyio import to_thread
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from pear import __version__
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
-from pipelines.execute import Engine
-from service import errors
-from service.caching import BoundedCache
+from pipelines.engine.engine import Engine
+from pipelines.storage.data_folder import DataFolder
+from service.api import (
+    downloads,
+    evaluations,
+    fields,
+    forecasts,
+    initial_conditions,
+    maps,
+    models,
+    open_meteo,
+    points,
+    schedules,
+    scores,
+    system,
+    zarr,
+)
+from service.api.openapi import describe
+from service.dashboard import login, pages, routes
 from service.dependencies import Services, WorkEngine
-from service.description import describe
-from service.envelope import Envelope
-from service.fastlane import FastLane, Kept
-from service.fields import ForecastReader
-from service.initial import InitialConditions
-from service.metrics import Metrics
-from service.routes import ROUTERS
-from service.rules import without_rule
-from service.scores import ScoreBoard
-from service.security import Guard, KeyFile, guarded
+from service.http import problems
+from service.http.caching import BoundedCache
+from service.http.metrics import Metrics
+from service.http.middleware import Envelope
+from service.http.permissions import without_rule
+from service.http.response_cache import FastLane, Kept
+from service.http.security import Guard, KeyFile, guarded
+from service.readers.forecasts import ForecastReader
+from service.readers.initial_conditions import InitialConditions
+from service.readers.scores import ScoreBoard
 from service.settings import Settings
 
 DESCRIPTION = """
@@ -35,7 +51,8 @@ Times are UTC and always named: `init_time` is when a forecast starts, `lead` is
 `valid_time` is their sum. Errors are `application/problem+json`. Finished runs never change.
 """
 
-_COMMON_PROBLEMS = errors.documented(401, 403, 408, 414, 421, 429, 503)
+
+_COMMON_PROBLEMS = problems.documented(401, 403, 408, 414, 421, 429, 503)
 
 
 def create_app(
@@ -86,16 +103,16 @@ def create_app(
         redoc_url=None,
         generate_unique_id_function=_operation_id,
     )
-    errors.install(app)
+    problems.install(app)
     for router in ROUTERS:
         app.include_router(
             router,
             dependencies=[Depends(guarded)],
-            responses=errors.documented(401, 403, 408, 414, 421, 429, 503),
+            responses=problems.documented(401, 403, 408, 414, 421, 429, 503),
         )
     missing = without_rule(route for router in ROUTERS for route in router.routes)
     if missing:
-        raise RuntimeError(f"no rule for {missing}: add one to service.security.RULES")
+        raise RuntimeError(f"no rule for {missing}: add one to service.http.security.RULES")
     keys = KeyFile(settings.keys_file or folder.root / "keys.json")
     guard = Guard(keys, settings.keys_required, settings.tokens_per_minute)
     app.state.guard = guard
@@ -153,3 +170,26 @@ def _services(
         scores=ScoreBoard(folder),
         kept=kept,
     )
+
+
+ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
+    module.router
+    for module in (
+        system,
+        models,
+        initial_conditions,
+        forecasts,
+        points,
+        fields,
+        maps,
+        zarr,
+        downloads,
+        open_meteo,
+        evaluations,
+        scores,
+        schedules,
+        pages,
+        routes,
+        login,
+    )
+)

@@ -12,15 +12,15 @@ from typing import Annotated, Any, Protocol
 from fastapi import Depends, Path, Query, Request
 
 from pipelines.catalog import UNAVAILABLE, Catalog, Evaluation, Job, Run, Schedule
-from pipelines.datafolder import DataFolder
-from pipelines.execute import Performed
-from service.caching import Answer, BoundedCache
-from service.errors import ProblemError
-from service.fastlane import Kept
-from service.fields import ForecastReader, ForecastStore, statistics_of
-from service.initial import InitialConditions
-from service.metrics import Metrics
-from service.scores import ScoreBoard
+from pipelines.engine.engine import Performed
+from pipelines.storage.data_folder import DataFolder
+from service.http.caching import Answer, BoundedCache
+from service.http.metrics import Metrics
+from service.http.problems import ProblemError
+from service.http.response_cache import Kept
+from service.readers.forecasts import ForecastReader, ForecastStore, statistics_of
+from service.readers.initial_conditions import InitialConditions
+from service.readers.scores import ScoreBoard
 from service.settings import Settings
 
 _REMEMBERED = 10_000
@@ -28,7 +28,7 @@ _NOTE_SECONDS = 600.0
 
 
 class WorkEngine(Protocol):
-    """The part of :class:`pipelines.execute.Engine` that the service uses."""
+    """The part of :class:`pipelines.engine.engine.Engine` that the service uses."""
 
     def request_forecast(
         self,

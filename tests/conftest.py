@@ -7,16 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Processes that tests start import this tree and tests.fixtures, wherever they run.
+ROOT = Path(__file__).resolve().parents[1]
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
-import pytest
-from hypothesis import settings
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
-from pear import grib_library
+from pipelines.ingestion.readers import eccodes  # noqa: E402
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("fixed")
 with suppress(ImportError, RuntimeError):  # before a test imports it by itself
-    grib_library.load()
+    eccodes.load()
 
 
 @pytest.fixture(scope="session")

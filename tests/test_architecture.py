@@ -24,9 +24,9 @@ TOP_LEVEL = {
     "deploy",
 }
 
-LEAVES = ("pear.errors", "pear.calendar", "pear.progress", "pear.variables")
+LEAVES = ("pear.errors", "pear.times", "pear.progress", "pear.variables")
 CORE = ("pear.equivariant", "pear.sphere")
-MODELS = ("pear.models", *CORE, "pear.normalise", "pear.runtime", *LEAVES)
+MODELS = ("pear.models", *CORE, "pear.normaliser", "pear.device", *LEAVES)
 BELOW_TRAINING = (*MODELS, "pear.state")
 
 
@@ -41,26 +41,26 @@ class Room:
 # The longest matching prefix decides which row a module belongs to.
 TABLE: dict[str, Room] = {
     "pear": Room((), ()),
-    "pear.__main__": Room(("pear.cli",), ()),
+    "pear.__main__": Room(("service.cli",), ()),
     "pear.errors": Room((), ()),
-    "pear.calendar": Room(("pear.errors",), ("numpy",)),
+    "pear.times": Room(("pear.errors",), ("numpy",)),
     "pear.progress": Room((), ()),
     "pear.variables": Room(("pear.errors",), ()),
     "pear.sphere": Room((), ("numpy", "scipy", "healpy")),
     "pear.equivariant": Room(("pear.sphere",), ("numpy", "torch")),
-    "pear.runtime": Room(LEAVES, ("torch",)),
+    "pear.device": Room(LEAVES, ("torch",)),
     "pear.state": Room(("pear.sphere", *LEAVES), ("torch", "numpy")),
-    "pear.normalise": Room(("pear.sphere", *LEAVES), ("torch", "numpy")),
+    "pear.normaliser": Room(("pear.sphere", *LEAVES), ("torch", "numpy")),
     "pear.models": Room(MODELS, ("torch", "numpy", "safetensors")),
     "pear.rollout": Room((*BELOW_TRAINING, "pear.rollout"), ("torch", "numpy")),
     "pear.training": Room((*BELOW_TRAINING, "pear.rollout", "pear.training"), ("torch", "numpy")),
     "pear.metrics": Room(("pear.metrics", *LEAVES), ("numpy",)),
-    "pear.benchmarks": Room(
-        ("pear", *BELOW_TRAINING, "pear.rollout", "pear.benchmarks"),
+    "pipelines.benchmarks": Room(
+        ("pear", *BELOW_TRAINING, "pear.rollout", "pipelines.benchmarks"),
         ("torch", "numpy", "matplotlib"),
     ),
-    "pear.shipped": Room(("pear.shipped", *LEAVES), ()),
-    "pear.cli": Room(
+    "pear.resources": Room(("pear.resources", *LEAVES), ()),
+    "service.cli": Room(
         ("pear", *PACKAGES),
         ("numpy", "torch", "typer", "rich", "uvicorn", "fastapi", "dask"),
     ),
@@ -98,10 +98,10 @@ TABLE: dict[str, Room] = {
             "pear",
             "pear.sphere",
             *LEAVES,
-            "pipelines.store",
+            "pear.store.reader",
             "pipelines.catalog",
-            "pipelines.execute",
-            "pipelines.datafolder",
+            "pipelines.engine.engine",
+            "pipelines.storage.data_folder",
         ),
         (
             "numpy",
@@ -128,26 +128,31 @@ TABLE: dict[str, Room] = {
 
 # Who may import a library that belongs in one place.
 ONLY = {
-    "healpy": ("pear.sphere.grid",),
-    "jax": ("pipelines.sources.simulate",),
-    "dinosaur": ("pipelines.sources.simulate",),
-    "eccodes": ("pipelines.sources",),
+    "healpy": ("pear.sphere.healpix",),
+    "jax": ("pipelines.simulation",),
+    "dinosaur": ("pipelines.simulation",),
+    "eccodes": ("pipelines.ingestion.readers",),
     "sqlalchemy": ("pipelines.catalog",),
     "cartopy": ("service.maps",),
 }
 # The rooms of pipelines that touch tensors; the process that answers HTTP imports none of them.
 TENSOR_ROOMS = (
     "pear.state",
-    "pear.normalise",
+    "pear.normaliser",
     "pear.equivariant",
     "pear.models",
     "pear.rollout",
     "pear.training",
-    "pear.runtime",
-    "pear.benchmarks",
+    "pear.device",
+    "pipelines.benchmarks",
     "torch",
 )
-HTTP_ROOMS = ("pipelines.store", "pipelines.catalog", "pipelines.execute", "pipelines.datafolder")
+HTTP_ROOMS = (
+    "pear.store.reader",
+    "pipelines.catalog",
+    "pipelines.engine.engine",
+    "pipelines.storage.data_folder",
+)
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -204,7 +209,7 @@ def violations(name: str, source: str, is_package: bool = False) -> list[str]:
             continue
         if top in PACKAGES:
             # "pear" in a row means the bare package (its version); a room means all below it.
-            whole_house = own in ("pear.cli", "pipelines")
+            whole_house = own in ("service.cli", "pipelines")
             allowed = starts(target, own) or any(
                 starts(target, inside) if inside != "pear" or whole_house else target == "pear"
                 for inside in room.inside
@@ -238,10 +243,10 @@ def test_every_module_keeps_to_its_row() -> None:
         ("pear.equivariant.linear", "from pear.variables import Layout"),
         ("pear.metrics.scores", "from pear.rollout import Forecaster"),
         ("pear.models.pear", "def late():\n    import dask"),
-        ("pipelines.ingest", "from service.app import create_app"),
+        ("pipelines.ingestion.ingest", "from service.app import create_app"),
         ("service.app", "from pear.models import Pear"),
-        ("service.routes.forecasts", "from ..fields import x\nimport torch"),
-        ("service.maps", "from pipelines.forecast import run_forecast"),
+        ("service.api.forecasts", "from ..fields import x\nimport torch"),
+        ("service.maps", "from pipelines.forecasting.forecast import run_forecast"),
     ],
 )
 def test_the_check_catches_a_wrong_import(name: str, source: str) -> None:
@@ -252,9 +257,9 @@ def test_nothing_imports_the_command_line() -> None:
     wrong = [
         f"{name}:{line}"
         for name, path in modules()
-        if not starts(name, "pear.cli") and name != "pear.__main__"
+        if not starts(name, "service.cli") and name != "pear.__main__"
         for target, line, _ in imports(name, path.read_text(), path.name == "__init__.py")
-        if starts(target, "pear.cli")
+        if starts(target, "service.cli")
     ]
     assert not wrong, wrong
 

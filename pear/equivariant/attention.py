@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pear.equivariant import kernels, products
+from pear.equivariant.kernels import attention
+from pear.equivariant.kernels import linear as products
 from pear.equivariant.linear import (
     HALF_ROOT,
+    INIT_STD,
     MirrorLinear,
     Parts,
     Symmetry,
@@ -26,13 +28,21 @@ from pear.equivariant.linear import (
     parts_of,
     whole,
 )
-from pear.equivariant.shift import WindowShift
+from pear.equivariant.window_shift import WindowShift
 from pear.sphere.windows import TokenGrid
 
 MASKED: Final = -100.0
+
+
 """Added to the logits of a pair that must not see each other, as in the published code."""
+
+
 ALL: Final = slice(None)
+
+
 """Every window."""
+
+
 _MAX_LOGIT_SCALE: Final = math.log(100.0)
 
 
@@ -181,7 +191,7 @@ class WindowAttention(nn.Module):
             factor = self.logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp().to(qkv.dtype)
             query = functional.normalize(query, dim=-1) * factor[:, None, None]
             key = functional.normalize(key, dim=-1)
-        return kernels.window_attention(
+        return attention.window_attention(
             query,
             key,
             value,
@@ -243,10 +253,47 @@ class MirrorAttention(WindowAttention):
         if self.logit_scale is None and products.fused(x[0]):
             even, odd = (heads_of(part, heads) for part in self.qkv.parts(*x))
             runs = self.mask.runs_of(windows)
-            done = kernels.mirrored_window_attention(even, odd, bias, self.mask.masks, runs)
+            done = attention.mirrored_window_attention(even, odd, bias, self.mask.masks, runs)
             if done is not None:
                 return self.proj.parts(*done)
         a, b = crossed(*self.qkv.parts(*x, after=HALF_ROOT))
         a = self.attend(a, heads, bias[:heads], windows)
         b = self.attend(b, heads, bias[heads:], windows)
         return self.proj.parts(*crossed(a, b), before=HALF_ROOT)
+
+
+class EarthBias(nn.Module):
+    """A free number for every head and pair of slots of a window: returns (heads, slots, slots)."""
+
+    def __init__(self, grid: TokenGrid, heads: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(heads, grid.slots, grid.slots))
+        nn.init.trunc_normal_(self.table, std=INIT_STD)
+
+    def forward(self) -> Tensor:
+        """Return the bias (heads, query slot, key slot)."""
+        return self.table
+
+
+class RelativeBias(nn.Module):
+    """A number for every head and difference of positions inside a window.
+
+    Positions are the depth and the coordinates x, y of the nested (Morton) order, so the table has
+    (2·depths − 1)·(2·side − 1)² rows (Liu et al., arXiv 2103.14030; HEAL-SWIN, arXiv 2307.07313).
+    """
+
+    index: Tensor
+
+    def __init__(self, grid: TokenGrid, heads: int) -> None:
+        super().__init__()
+        position = torch.from_numpy(grid.slot_positions())
+        spans = torch.tensor([2 * grid.window_depth - 1, 2 * grid.side - 1, 2 * grid.side - 1])
+        steps = position[:, None] - position[None] + spans // 2
+        index = (steps[..., 0] * spans[1] + steps[..., 1]) * spans[2] + steps[..., 2]
+        self.register_buffer("index", index, persistent=False)
+        self.table = nn.Parameter(torch.empty(int(spans.prod()), heads))
+        nn.init.trunc_normal_(self.table, std=INIT_STD)
+
+    def forward(self) -> Tensor:
+        """Return the bias (heads, query slot, key slot)."""
+        return self.table[self.index].permute(2, 0, 1)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pear.equivariant import compiled, mirror_block, products
-from pear.equivariant.attention import ALL, MirrorAttention, WindowAttention
+from pear.equivariant.attention import ALL, EarthBias, MirrorAttention, WindowAttention
+from pear.equivariant.kernels import compiled, mirror_block
+from pear.equivariant.kernels import linear as products
 from pear.equivariant.linear import (
     HALF_ROOT,
     MirrorLinear,
@@ -23,8 +24,7 @@ from pear.equivariant.linear import (
     parts_of,
     whole,
 )
-from pear.equivariant.position import EarthBias
-from pear.equivariant.shift import WindowShift
+from pear.equivariant.window_shift import WindowShift
 from pear.sphere.windows import TokenGrid
 
 _PIECE: Final = 3 * 2**19

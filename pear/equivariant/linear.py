@@ -23,7 +23,8 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from pear.equivariant import compiled, products
+from pear.equivariant.kernels import compiled
+from pear.equivariant.kernels import linear as products
 
 Symmetry = Literal["r", "c4h"]
 Parts = tuple[Tensor, ...]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pear.equivariant import products
+from pear.equivariant.kernels import linear as products
 from pear.equivariant.linear import INIT_STD, Symmetry, check_features, linear, norm
-from pear.equivariant.shift import from_windows, to_windows
+from pear.equivariant.window_shift import from_windows, to_windows
 from pear.sphere.symmetry import block_mirror
 from pear.sphere.windows import TokenGrid
 

@@ -5,14 +5,13 @@ channel, region), and every *score* is a function of those sums: one pass over t
 every score, average, region and interval. This room knows neither model nor roll-out.
 """
 
+from pear.metrics.accumulators import Channel, MeanArrays, ScoreSums
 from pear.metrics.bootstrap import Interval, bootstrap
 from pear.metrics.ensemble import ENSEMBLE_NAMES, crps, ensemble_sums
-from pear.metrics.fields import acc, bias, mae, rmse
-from pear.metrics.means import MeanArrays
+from pear.metrics.functional import acc, bias, mae, rmse
 from pear.metrics.regions import BANDS, region_weights
 from pear.metrics.scores import ENSEMBLE_SCORES, SCORES, score
 from pear.metrics.statistics import STATISTICS, Array
-from pear.metrics.sums import Channel, ScoreSums
 
 __all__ = [
     "BANDS",

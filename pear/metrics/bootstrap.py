@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pear.metrics.accumulators import ScoreSums
 from pear.metrics.scores import FORMULAS, check_same, known, per_init, ratio
 from pear.metrics.statistics import WEIGHT, Array
-from pear.metrics.sums import ScoreSums
 
 
 @dataclass(frozen=True)

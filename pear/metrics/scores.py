@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
+from pear.metrics.accumulators import ScoreSums
 from pear.metrics.statistics import WEIGHT, Array
-from pear.metrics.sums import ScoreSums
 
 Means = dict[str, Array]
 """Mean of every statistic, arrays of one shape."""

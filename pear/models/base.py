@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pear.calendar import utc, year_phase
 from pear.equivariant.linear import Symmetry
 from pear.equivariant.patch import PatchEmbed, PatchRecover
 from pear.models.config import FORCINGS, LEVELS_IN_PATCH
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
+from pear.times import utc, year_phase
 from pear.variables import Layout
 
 STATIC: Final = ("orography", "land_fraction")

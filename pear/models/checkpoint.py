@@ -18,9 +18,9 @@ from torch import Tensor
 
 from pear.errors import InputError
 from pear.models.config import PearConfig
-from pear.models.equivariance import check_normaliser
+from pear.models.diagnostics import check_normaliser
 from pear.models.pear import Pear
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 
 FORMAT: Final = 1
 TENSORS: Final = "model.safetensors"

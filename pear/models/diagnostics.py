@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pear.calendar import utc
 from pear.equivariant.contract import Fields, equivariance_error
 from pear.equivariant.symmetrise import Symmetrised
 from pear.errors import InputError
 from pear.models.config import FORCINGS, PearConfig
 from pear.models.pear import Pear
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 from pear.sphere.symmetry import IDENTITY, Element, M, R
+from pear.times import utc
 
 DEFAULT_ELEMENTS = (R, M, R * M)
 
@@ -201,5 +201,5 @@ def check_normaliser(normaliser: Normaliser) -> None:
                     f"a model with symmetry 'c4h' needs mean 0 for {name}, which changes sign "
                     "under the mirror",
                     field="normaliser",
-                    hint="pass it through pear.models.equivariance.mirror_symmetric",
+                    hint="pass it through pear.models.diagnostics.mirror_symmetric",
                 )

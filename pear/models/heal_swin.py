@@ -15,15 +15,14 @@ from typing import Any, Final, Literal, Self, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from pear.equivariant.attention import WindowAttention
+from pear.equivariant.attention import EarthBias, RelativeBias, WindowAttention
 from pear.equivariant.block import Block
 from pear.equivariant.linear import linear, norm
 from pear.equivariant.patch import PatchEmbed, PatchExpand, PatchMerge
-from pear.equivariant.position import EarthBias, RelativeBias
-from pear.equivariant.shift import WindowShift, from_windows, to_windows
+from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
 from pear.errors import InputError, did_you_mean
-from pear.sphere.grid import BASE_PIXELS, Integers
-from pear.sphere.nested_shifts import nest_grid, nest_roll
+from pear.sphere.healpix import BASE_PIXELS, Integers
+from pear.sphere.shifts import nest_grid, nest_roll
 from pear.sphere.windows import TokenGrid, cut, ring_roll, ring_rotation, within
 
 Shift = Literal["ring_rotation", "spiral", "nest_grid", "nest_roll"]

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from pear.equivariant.linear import linear, norm
 from pear.errors import InputError, check_settings
+from pear.models.base import ForcedNetwork
 from pear.models.config import LEVELS_IN_PATCH, with_layout
-from pear.models.forced import ForcedNetwork
-from pear.models.pangu_windows import LatLonAttention, LatLonBlock, LatLonWindows
+from pear.models.pangu_layers import LatLonAttention, LatLonBlock, LatLonWindows
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.variables import PUBLISHED, Layout
 

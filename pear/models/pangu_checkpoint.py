@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pear.errors import InputError
 from pear.models.pangu import Pangu, PanguConfig
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 
 WEIGHTS: Final = "pangu.safetensors"
 SETTINGS: Final = "pangu.json"

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from pear.equivariant.block import Block, earth_block
 from pear.equivariant.linear import norm
 from pear.equivariant.patch import PatchExpand, PatchMerge
-from pear.equivariant.shift import WindowShift, from_windows, to_windows
+from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
+from pear.models.base import ForcedNetwork
 from pear.models.config import PearConfig
-from pear.models.forced import ForcedNetwork
-from pear.sphere.grid import centres
+from pear.sphere.healpix import centres
 from pear.sphere.windows import TokenGrid
 
 

@@ -9,7 +9,7 @@
 ``restart.npz``
     A spun-up state to start further simulations from.
 
-``python -m pipelines.ship`` makes all of them.
+``python -m service.cli.build_resources`` makes all of them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The package ships the derived one-degree array; :func:`main` makes it again::
 
     npm pack world-atlas@2 && tar xzf world-atlas-2.0.2.tgz
-    python -m pipelines.sources.simulate.land package/land-50m.json
+    python -m pear.resources.land package/land-50m.json
 
 Natural Earth is in the public domain; world-atlas (ISC) carries it as TopoJSON.
 """

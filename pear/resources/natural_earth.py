@@ -1,9 +1,9 @@
-"""Make the package data of :mod:`service.coastlines` from the npm package world-atlas.
+"""Make the package data of :mod:`pear.resources.natural_earth` from the npm package world-atlas.
 
 ::
 
     npm pack world-atlas@2.0.2 && tar xzf world-atlas-2.0.2.tgz
-    python -m service.coastlines.build package
+    python -m pear.resources.natural_earth package
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 from shapely import affinity
 from shapely.geometry import box
 
-from service.coastlines import DEGREES_PER_UNIT, RESOLUTIONS, Points, Resolution, path
+from pear.errors import InputError, did_you_mean
 
 SOURCE = "Natural Earth 4.1, public domain, by way of world-atlas 2.0.2 (ISC, Mike Bostock)"
+
+
 _WORLD = box(-180.0, -90.0, 180.0, 90.0)
 
 
@@ -133,3 +137,79 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+Resolution = Literal["110m", "50m"]
+
+
+Points = npt.NDArray[np.float64]
+
+
+RESOLUTIONS: Final[tuple[Resolution, ...]] = ("110m", "50m")
+
+
+DEGREES_PER_UNIT: Final = 180.0 / 32_760.0
+
+
+"""What one unit of the stored int16 coordinates is worth; ±180° is exact."""
+
+
+@cache
+def coastline(resolution: Resolution = "110m") -> list[Points]:
+    """Return the coastlines as lines that never cross ±180°.
+
+    Returns
+    -------
+    list of (points, 2) float64
+        Longitude in [-180, 180] and latitude, degrees.
+
+    Raises
+    ------
+    InputError
+        If the resolution is none of 110m and 50m.
+    """
+    data = _read(resolution)
+    return _split(data["line_points"], data["line_starts"])
+
+
+@cache
+def land(resolution: Resolution = "110m") -> Any:
+    """Return the land as a valid shapely MultiPolygon in degrees, within [-180, 180] × [-90, 90].
+
+    Raises
+    ------
+    InputError
+        If the resolution is none of 110m and 50m.
+    """
+    data = _read(resolution)
+    rings = [shapely.LinearRing(ring) for ring in _split(data["ring_points"], data["ring_starts"])]
+    polygons: list[Any] = []
+    shells = np.flatnonzero(data["ring_is_shell"])
+    for first, last in zip(shells, [*shells[1:], len(rings)], strict=True):
+        polygons.append(shapely.Polygon(rings[first], rings[first + 1 : last]))
+    # Rounding can pinch a thin spit to a line; only areas are land.
+    parts = shapely.get_parts(shapely.make_valid(shapely.MultiPolygon(polygons)))
+    flat = shapely.get_parts(parts[shapely.area(parts) > 0])
+    return shapely.MultiPolygon(list(flat))
+
+
+def path(resolution: Resolution) -> Path:
+    """Where the package data of this resolution lies."""
+    if resolution not in RESOLUTIONS:
+        raise InputError(
+            f"no coastlines at {resolution!r}",
+            field="resolution",
+            hint=did_you_mean(str(resolution), RESOLUTIONS),
+        )
+    return Path(__file__).parent / f"natural_earth_{resolution}.npz"
+
+
+def _read(resolution: Resolution) -> dict[str, npt.NDArray[Any]]:
+    with np.load(path(resolution), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _split(points: npt.NDArray[Any], starts: npt.NDArray[Any]) -> list[Points]:
+    # Stored as differences, which compress well; int16 sums wrap round to the right value.
+    degrees = np.cumsum(points, axis=0, dtype=np.int16).astype(np.float64) * DEGREES_PER_UNIT
+    return list(np.split(degrees, starts[1:]))

@@ -5,11 +5,11 @@ refuses to go on from a state that is not weather. PEAR and the two baselines th
 shown beside, persistence and climatology, share the protocol.
 """
 
-from pear.rollout.arrays import channels_of, state_of, state_of_channels
 from pear.rollout.baselines import ClimatologyForecaster, ClimatologyLike, Persistence
 from pear.rollout.ensemble import Ensemble, Perturb, joined
-from pear.rollout.generator import Forecaster, guard, rollout
-from pear.rollout.model import PearForecaster
+from pear.rollout.forecaster import Forecaster, guard, rollout
+from pear.rollout.pear_forecaster import PearForecaster
+from pear.state import channels_of, state_of, state_of_channels
 
 __all__ = [
     "ClimatologyForecaster",

@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pear.calendar import Times
 from pear.errors import InputError
-from pear.rollout.generator import rollout
+from pear.rollout.forecaster import rollout
 from pear.state import State
+from pear.times import Times
 from pear.variables import Layout
 
 ONE_DAY = np.timedelta64(86_400, "s")
 
 
 class ClimatologyLike(Protocol):
-    """What a climatology must answer; :class:`pipelines.climatology.Climatology` does."""
+    """What a climatology must answer; :class:`pear.store.climatology.Climatology` does."""
 
     @property
     def layout(self) -> Layout:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from pear.errors import InputError
-from pear.rollout.generator import Forecaster
-from pear.rollout.perturbation import parted
+from pear.rollout.forecaster import Forecaster
+from pear.rollout.perturbations import parted
 from pear.state import State
 from pear.variables import Layout
 

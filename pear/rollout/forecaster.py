@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from pear.calendar import iso
 from pear.errors import InputError
 from pear.state import State
+from pear.times import iso
 from pear.variables import BY_NAME, Layout
 
 MARGIN = 0.25

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pear.models.equivariance import representations
+from pear.models.diagnostics import representations
 from pear.rollout.baselines import check_fits
-from pear.rollout.generator import rollout
+from pear.rollout.forecaster import rollout
 from pear.sphere.symmetry import IDENTITY, Element
 from pear.state import State
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from pear.sphere import grid as healpix
+from pear.sphere import healpix
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pear.sphere.grid import Floats, gaussian_fields
+from pear.sphere.healpix import Floats, gaussian_fields
 
 EARTH_RADIUS_KM = 6371.0
 

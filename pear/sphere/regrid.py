@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from pear.sphere import grid as healpix
+from pear.sphere import healpix
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.sphere.overlap import overlap
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pear.sphere.grid import Integers, nest_of_xy, xy_of_nest
+from pear.sphere.healpix import Integers, nest_of_xy, xy_of_nest
 from pear.sphere.windows import TokenGrid, shift_size
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from pear.sphere.grid import Integers, check_nside, nest_of_xy, xy_of_nest
+from pear.sphere.healpix import Integers, check_nside, nest_of_xy, xy_of_nest
 
 
 @dataclass(frozen=True)

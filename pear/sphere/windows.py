@@ -15,8 +15,8 @@ from typing import Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from pear.sphere.grid import BASE_PIXELS, Integers, check_nside, nest_of_ring, ring_of_nest
-from pear.sphere.grid import ring_starts as _ring_starts
+from pear.sphere.healpix import BASE_PIXELS, Integers, check_nside, nest_of_ring, ring_of_nest
+from pear.sphere.healpix import ring_starts as _ring_starts
 from pear.sphere.symmetry import Element, block_mirror, permutation
 
 Shift = Literal["none", "ring_roll", "ring_rotation"]

@@ -11,15 +11,21 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pear.calendar import Times, iso, utc
 from pear.errors import InputError
-from pear.sphere.grid import coarsen, nside_from_cells
+from pear.sphere.healpix import coarsen, nside_from_cells
+from pear.store.day_of_year import calendar_slot, harmonic_basis, hour_of_day
+from pear.times import Times, iso, utc
 from pear.variables import BY_NAME, LEVELS, VARIABLES, Layout
-from pipelines.climatology.dayofyear import calendar_slot, harmonic_basis, hour_of_day
 
 Fields = npt.NDArray[np.float32]
+
+
 Kind = Literal["harmonic", "daily", "smoothed"]
+
+
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
+
+
 KIND_ATTRIBUTE: Final = "climatology_kind"
 
 
@@ -83,7 +89,7 @@ class Climatology:
         Parameters
         ----------
         path
-            Written by :func:`pipelines.climatology.build`.
+            Written by :func:`pipelines.evaluation.climatology`.
         layout
             Channels to answer; all that are stored if not given.
         nside

@@ -1,7 +1,7 @@
 """The mathematics of a day-of-year climatology: harmonics, calendar days, smoothing, 29 February.
 
 Everything is linear in sums over the training times, so parts of the record can be summed apart
-and merged. Numpy only; :mod:`pipelines.climatology.build` feeds it from stores.
+and merged. Numpy only; :mod:`pipelines.evaluation.climatology` feeds it from stores.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pear.calendar import Times, utc, year_phase
 from pear.errors import InputError
+from pear.times import Times, utc, year_phase
 
 Array = npt.NDArray[np.float64]
 
@@ -90,7 +90,7 @@ def day_weights(window: int = WINDOW, sigma: float = SIGMA) -> Array:
 def harmonic_basis(times: Any, harmonics: int) -> Array:
     """Basis of the harmonic fit: 1, cos 2πkφ, sin 2πkφ for k = 1…harmonics.
 
-    φ is :func:`pear.calendar.year_phase`, continuous in time: 29 February needs no rule here.
+    φ is :func:`pear.times.year_phase`, continuous in time: 29 February needs no rule here.
 
     Returns
     -------

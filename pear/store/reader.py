@@ -1,41 +1,34 @@
-"""Reading stores: open them checked against the contract, and say what they hold.
-
-The writers are re-exported here, so that this module is the whole interface to stores.
-"""
+"""Reading stores: open them checked against the contract, and say what they hold."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from zarr.storage import LocalStore
 
-from pear.calendar import Times, iso, utc
 from pear.errors import InputError
-from pear.sphere.grid import cells_of_nside
-from pear.variables import BY_NAME
-from pipelines import contract, metadata
-from pipelines.analysis_store import (
-    AnalysisWriter,
-    create_analysis,
-)
-from pipelines.contract import PROBABILITY
-from pipelines.forecast_store import ForecastWriter
-from pipelines.stored import committed, stored_layout
+from pear.sphere.healpix import cells_of_nside
+from pear.store import metadata, schema
+from pear.store.schema import COMPLETE, PROBABILITY, open_group
+from pear.times import Times, iso, utc
+from pear.variables import BY_NAME, LEVELS, Layout
 
 __all__ = [
     "PROBABILITY",
-    "AnalysisWriter",
-    "ForecastWriter",
-    "create_analysis",
     "describe",
     "open_store",
     "stored_layout",
 ]
 
+
 _MOST_NAMED = 20
+
+
 _NOT_TOLD = ("dggs", metadata.DIGEST)
 
 
@@ -68,7 +61,7 @@ def open_store(path: Path | str, chunks: Any = None, nside: int | None = None) -
         raise InputError(f"no store at {path}", field="store", hint="make one with `pear ingest`")
     kind, _, own = stored_layout(path)
     _require_intact(path)
-    group = None if nside in (None, own) else contract.coarser_name(int(nside or own))
+    group = None if nside in (None, own) else schema.coarser_name(int(nside or own))
     if group is not None and not (path / group).is_dir():
         raise InputError(
             f"{path} keeps no means at nside {nside}", field="nside", hint=f"it is at nside {own}"
@@ -85,11 +78,11 @@ def open_store(path: Path | str, chunks: Any = None, nside: int | None = None) -
     except (ValueError, KeyError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}", field="store") from error
     _check(dataset, kind, nside or own, path)
-    if contract.COMPLETE in dataset.coords:
-        names = dataset[contract.COMPLETE].attrs["channels"]
+    if schema.COMPLETE in dataset.coords:
+        names = dataset[schema.COMPLETE].attrs["channels"]
         present = [i for i, name in enumerate(names) if name.split("@")[0] in dataset.data_vars]
         dataset = dataset.isel(channel=present)
-        dataset[contract.COMPLETE].attrs["channels"] = [names[i] for i in present]
+        dataset[schema.COMPLETE].attrs["channels"] = [names[i] for i in present]
     return dataset
 
 
@@ -115,7 +108,7 @@ def _check(dataset: xr.Dataset, kind: str, nside: int, path: Path) -> None:
         raise InputError(f"{path}: its times do not increase", field="store")
     for name, array in dataset.data_vars.items():
         row = BY_NAME.get(str(name))
-        share = contract.PROBABILITY in dataset.attrs
+        share = schema.PROBABILITY in dataset.attrs
         if row is None or array.attrs.get("units") != ("1" if share else row.units):
             raise InputError(
                 f"{path}: {name} in {array.attrs.get('units')} is no variable of the contract",
@@ -143,7 +136,7 @@ def describe(path: Path | str) -> dict[str, Any]:
     path = Path(path)
     dataset = open_store(path)
     kind, layout, nside = stored_layout(path)
-    group = contract.open_group(path)
+    group = schema.open_group(path)
     files = [file for file in path.rglob("*") if file.is_file()]
     found: dict[str, Any] = {
         "path": str(path),
@@ -151,10 +144,10 @@ def describe(path: Path | str) -> dict[str, Any]:
         "grid": {
             "name": "HEALPix",
             "nside": nside,
-            "refinement_level": contract.refinement(nside),
+            "refinement_level": schema.refinement(nside),
             "order": "nested",
             "cells": cells_of_nside(nside),
-            "coarser": list(contract.coarser_levels(group)),
+            "coarser": list(schema.coarser_levels(group)),
         },
         "times": describe_times(dataset["time"].values),
         "levels": list(layout.levels),
@@ -214,3 +207,61 @@ def _completeness(path: Path) -> dict[str, Any]:
         "missing": [{"time": iso(times[t]), "field": names[c]} for t, c in holes[:_MOST_NAMED]],
         "missing_count": len(holes),
     }
+
+
+def committed(root: Path) -> tuple[Times, npt.NDArray[np.uint8], tuple[str, ...]]:
+    """Times that readers see, completeness of the variables there are (time, channel), names."""
+    group = open_group(root)
+    present = set(group.array_keys())
+    times, flags, names = raw_completeness(root)
+    kept = [i for i, name in enumerate(names) if name.split("@")[0] in present]
+    return times, flags[:, kept], tuple(names[i] for i in kept)
+
+
+def raw_completeness(root: Path) -> tuple[Times, npt.NDArray[np.uint8], tuple[str, ...]]:
+    """As :func:`committed`, with a channel for every variable of the contract."""
+    group = open_group(root)
+    flags = group[COMPLETE]
+    times = np.asarray(group["time"][:]).astype("datetime64[s]")
+    return times, np.asarray(flags[:]), tuple(flags.attrs["channels"])
+
+
+def stored_layout(path: Path) -> tuple[str, Layout, int]:
+    """Kind, layout (levels in published order) and nside of a store that PEAR wrote.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    try:
+        group = open_group(path)
+        kind = str(group.attrs["pear_kind"])
+        nside = 2 ** int(dict(group.attrs["dggs"])["refinement_level"])
+        names = set(group.array_keys())
+        present = _levels(group) if "level" in names else []
+    except (KeyError, OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is no store of PEAR's",
+            field="store",
+            hint="make one with `pear ingest`; `pear inspect` says what a store holds",
+        ) from error
+    order = [level for level in LEVELS if level in present]
+    order += sorted((level for level in present if level not in LEVELS), reverse=True)
+    base = Layout()
+    layout = replace(
+        base,
+        surface=tuple(n for n in base.surface if n in names),
+        upper=tuple(n for n in base.upper if n in names),
+        levels=tuple(order),
+    )
+    return kind, layout, nside
+
+
+def _levels(group: Any) -> list[int]:
+    """Levels in hPa; those that the completeness names if their own array is damaged."""
+    try:
+        return [int(level) for level in group["level"][:]]
+    except (OSError, ValueError, RuntimeError):
+        channels = group[COMPLETE].attrs["channels"]
+        return sorted({int(name.split("@")[1]) for name in channels if "@" in name})

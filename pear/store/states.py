@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import xarray as xr
 
-from pear.calendar import Times, iso, utc
 from pear.errors import InputError, did_you_mean
-from pear.sphere.grid import coarsen, nside_from_cells
-from pear.state import State
+from pear.sphere.healpix import coarsen, nside_from_cells
+from pear.state import State, channels_of
+from pear.store.reader import open_store
+from pear.store.schema import coarser_name
+from pear.times import Times, iso, utc
 from pear.variables import PUBLISHED, Layout
-from pipelines.contract import coarser_name
-from pipelines.store import open_store
+
+Fields = npt.NDArray[np.float32]
 
 
 def read_state(
@@ -135,3 +138,48 @@ def _require_fields(dataset: xr.Dataset, layout: Layout, name: str) -> None:
                 field="level",
                 hint=f"it holds {', '.join(map(str, levels))}",
             )
+
+
+class Analysis:
+    """An analysis store as verifying truth.
+
+    Parameters
+    ----------
+    path
+        Analysis store.
+    layout, nside
+        Channels and grid to read; a finer store is averaged over its cells.
+
+    Raises
+    ------
+    InputError
+        If there is no such store.
+    """
+
+    def __init__(self, path: Path, layout: Layout, nside: int) -> None:
+        self.path, self.name = Path(path), Path(path).stem
+        self.layout, self.nside = layout, nside
+        self._data = open_store(path)
+        self.times: Times = utc(self._data["time"].values)
+
+    def read(self, time: np.datetime64) -> Fields:
+        """Read one time as (channel, cell), float32, physical units.
+
+        Raises
+        ------
+        InputError
+            If the time, a variable or a level is not in the store, a value is missing, or the
+            store is coarser than wanted.
+        """
+        state = states_of(self._data, utc(time), self.layout, self.nside, f"analysis {self.name}")
+        fields: Fields = channels_of(state)[0]
+        return fields
+
+    def inits(self, lead: np.timedelta64, step: np.timedelta64) -> Times:
+        """Every time of the store from which all steps up to the lead can be verified."""
+        offsets = np.arange(step, lead + np.timedelta64(1, "s"), step)
+        held = np.array(
+            [bool(np.isin(t + offsets, self.times).all()) for t in self.times], dtype=bool
+        )
+        found: Times = self.times[held]
+        return found

@@ -1,10 +1,10 @@
 """Training: losses, samples, the loop and what it leaves behind, in plain torch.
 
-Data come from any :class:`StateSource`; stores become one in :mod:`pipelines.training_data`.
+Data come from any :class:`StateSource`; stores become one in :mod:`pipelines.training.dataset`.
 """
 
 from pear.training.config import TrainingConfig
-from pear.training.loop import Outcome, Trainer
-from pear.training.source import ArraySource, Samples, StateSource
+from pear.training.samples import ArraySource, Samples, StateSource
+from pear.training.trainer import Outcome, Trainer
 
 __all__ = ["ArraySource", "Outcome", "Samples", "StateSource", "Trainer", "TrainingConfig"]

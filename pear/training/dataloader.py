@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from pear.errors import InputError
+from pear.models.base import ForcedNetwork
 from pear.models.config import FORCINGS, PearConfig
-from pear.models.forced import ForcedNetwork
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 from pear.sphere.symmetry import C4H, permutation
-from pear.training.source import Array, Samples
+from pear.training.samples import Array, Samples
 
 Read = tuple[int, Array, Array, npt.NDArray[np.datetime64]]
 

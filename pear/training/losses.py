@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 from pear.training.config import TrainingConfig
 
 Fields = tuple[Tensor, Tensor]

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pear.calendar import Times, iso, utc
 from pear.errors import InputError
+from pear.times import Times, iso, utc
 from pear.variables import Layout
 
 Array = npt.NDArray[np.float32]

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pear.normalise import Normaliser
-from pear.training.source import Samples
+from pear.normaliser import Normaliser
+from pear.training.samples import Samples
 
 Doubles = npt.NDArray[np.float64]
 _BLOCK: Final = 16

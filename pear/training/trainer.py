@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from pear.errors import InputError
-from pear.models.forced import ForcedNetwork
-from pear.normalise import Normaliser
+from pear.models.base import ForcedNetwork
+from pear.normaliser import Normaliser
 from pear.progress import Tick
-from pear.training.batch import Batch, Maker, Prefetch
 from pear.training.config import TrainingConfig
-from pear.training.journal import Journal
-from pear.training.loss import StepLoss
-from pear.training.parallel import Team
-from pear.training.schedule import Average, rate
-from pear.training.source import Samples, batches
+from pear.training.dataloader import Batch, Maker, Prefetch
+from pear.training.distributed import Team
+from pear.training.losses import StepLoss
+from pear.training.optimisation import Average, rate
+from pear.training.run_log import Journal
+from pear.training.samples import Samples, batches
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pear.benchmarks.subjects import fill
-from pear.benchmarks.twin import random_state
 from pear.errors import InputError
 from pear.models.config import PearConfig
-from pear.models.equivariance import equivariance_errors
+from pear.models.diagnostics import equivariance_errors
 from pear.models.pear import Pear
 from pear.models.published import translate
 from pear.progress import Tick, silent
-from pear.sphere import grid
+from pear.sphere import healpix
+from pipelines.benchmarks.networks import fill
+from pipelines.benchmarks.published_reference import random_state
 
 _WAVES: Final = 6
 """Plane waves in a smooth random field; the shortest has a tenth of the globe's circumference."""
@@ -134,8 +134,8 @@ class Rotation:
     """
 
     def __init__(self, nside: int, angle: float) -> None:
-        latitude, longitude = grid.centres(nside)
-        index, weight = grid.interpolation_weights(latitude, (longitude - angle) % 360, nside)
+        latitude, longitude = healpix.centres(nside)
+        index, weight = healpix.interpolation_weights(latitude, (longitude - angle) % 360, nside)
         self.index = torch.from_numpy(np.ascontiguousarray(index))
         self.weight = torch.from_numpy(np.ascontiguousarray(weight))
 
@@ -150,7 +150,7 @@ class Rotation:
 
 def smooth_fields(nside: int, count: int, seed: int) -> npt.NDArray[np.float64]:
     """Draw smooth fields (count, cell) of unit variance: sums of random plane waves."""
-    latitude, longitude = (np.radians(x) for x in grid.centres(nside))
+    latitude, longitude = (np.radians(x) for x in healpix.centres(nside))
     position = np.stack(
         [
             np.cos(latitude) * np.cos(longitude),

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pear.benchmarks.twin import Twin, random_state
 from pear.errors import InputError, did_you_mean
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.models.published import translate
 from pear.variables import PUBLISHED
+from pipelines.benchmarks.published_reference import Twin, random_state
 
 CONFIGS: Final = ("published", "small", "base")
 

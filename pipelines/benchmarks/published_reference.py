@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
-from pear.sphere import grid
+from pear.sphere import healpix
 
 DEPTH: Final = 8
 """Depths of the token grid: the surface and seven pairs of levels."""
@@ -158,8 +158,8 @@ class _RingRoll(nn.Module):
 
     def __init__(self, nside: int) -> None:
         super().__init__()
-        ring = torch.from_numpy(np.asarray(grid.ring_of_nest(nside)).astype(np.int64))
-        nest = torch.from_numpy(np.asarray(grid.nest_of_ring(nside)).astype(np.int64))
+        ring = torch.from_numpy(np.asarray(healpix.ring_of_nest(nside)).astype(np.int64))
+        nest = torch.from_numpy(np.asarray(healpix.nest_of_ring(nside)).astype(np.int64))
         # shifted_ring[r] = x_ring[r + 4], seen from the nested side.
         forward = nest[(ring + SHIFT) % len(ring)]
         inverse = torch.empty_like(forward)

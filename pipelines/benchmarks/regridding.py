@@ -16,7 +16,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pear.progress import Tick
-from pear.sphere.grid import cells_of_nside, centres
+from pear.sphere.healpix import cells_of_nside, centres
 from pear.sphere.regrid import (
     LatLonGrid,
     apply,
@@ -25,7 +25,8 @@ from pear.sphere.regrid import (
     global_grid,
 )
 from pear.variables import PUBLISHED
-from pipelines.ingest import Settings, ingest
+from pipelines.ingestion.executor import Settings
+from pipelines.ingestion.ingest import ingest
 
 Floats = npt.NDArray[np.float32]
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from pear.errors import InputError
-from pipelines.cluster import default_threads
-from pipelines.datafolder import DataFolder
-from pipelines.execute import Engine
+from pipelines.engine.cluster import default_threads
+from pipelines.engine.engine import Engine
+from pipelines.storage.data_folder import DataFolder
 
 _START = np.datetime64("2001-03-01T00:00:00")
 _DAY = np.timedelta64(1, "D")
@@ -138,9 +138,9 @@ def _furnish(data: DataFolder, nside: int, days: int) -> int:
     from pear.models import checkpoint
     from pear.models.config import PearConfig
     from pear.models.pear import Pear
-    from pear.normalise import Normaliser
+    from pear.normaliser import Normaliser
     from pear.variables import BY_NAME, PUBLISHED
-    from pipelines.store import AnalysisWriter
+    from pipelines.storage.analysis_writer import AnalysisWriter
 
     torch.manual_seed(0)
     config = PearConfig.published(nside, residual=True)
@@ -172,15 +172,15 @@ def _alone(
     data: DataFolder, steps: int, rounds: int, threads: int, tell: Callable[[str], None]
 ) -> tuple[list[float], list[float]]:
     """Time bare steps and whole runs by turns, in this process."""
-    from pear import runtime
+    from pear import device
+    from pear.store.states import read_state
     from pipelines.catalog import Catalog
-    from pipelines.forecast import forecaster_of, prepare, run_forecast
-    from pipelines.register import refresh
-    from pipelines.requests import ForecastRequest
-    from pipelines.states import read_state
+    from pipelines.catalog.scan import refresh
+    from pipelines.forecasting.forecast import forecaster_of, prepare, run_forecast
+    from pipelines.forecasting.request import ForecastRequest
 
     prepare()
-    runtime.set_threads(threads)
+    device.set_threads(threads)
     bare, written = [], []
     with Catalog(data.catalog) as catalog:
         refresh(data, catalog)

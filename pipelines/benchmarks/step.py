@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from pear.benchmarks import machine
-from pear.benchmarks.worker import Task
 from pear.errors import InputError
 from pear.progress import Tick, silent
+from pipelines.benchmarks import machine
+from pipelines.benchmarks.worker import Task
 
 
 class Worker:
-    """The parent's end of a :mod:`pear.benchmarks.worker` process."""
+    """The parent's end of a :mod:`pipelines.benchmarks.worker` process."""
 
     def __init__(self, task: Task, process: subprocess.Popen[str]) -> None:
         self.task, self._process = task, process
@@ -78,7 +78,7 @@ class Worker:
 @contextmanager
 def started(task: Task) -> Iterator[Worker]:
     """Start a worker for this task and end it afterwards."""
-    command = [sys.executable, "-m", "pear.benchmarks.worker"]
+    command = [sys.executable, "-m", "pipelines.benchmarks.worker"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     with subprocess.Popen(  # noqa: S603 (our own interpreter and module)
         [*command, json.dumps(dataclasses.asdict(task))],

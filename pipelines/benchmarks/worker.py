@@ -3,27 +3,29 @@
 Peak memory and the allocator belong to a process, so each network that is measured gets one. It
 reads commands on standard input and answers each with one line of JSON on standard output:
 ``step`` advances once and gives the seconds, ``report`` gives what is known at the end. The parent
-(:mod:`pear.benchmarks.model`) takes turns between its workers, so that a machine that is busy for
+(:mod:`pipelines.benchmarks.step`) takes turns between its workers, so that a machine that is busy
+for
 a while is busy for all of them.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pear import runtime
-from pear.benchmarks import machine
-from pear.benchmarks.flop import FORMULAS
-from pear.benchmarks.subjects import build
+from pear import device
+from pear.equivariant.kernels import attention  # noqa: F401  (registers the operators)
 from pear.errors import InputError
+from pipelines.benchmarks import machine
+from pipelines.benchmarks.networks import build
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class Subject:
     def __init__(self, task: Task) -> None:
         self.task = task
         if task.keep_memory:
-            runtime.keep_memory()
-        self.threads = runtime.set_threads(task.threads)
+            device.keep_memory()
+        self.threads = device.set_threads(task.threads)
         model, inputs = build(task.subject, task.config, task.nside, task.seed, task.changes)
         model.train(task.train)
         self.model: nn.Module = model
@@ -163,3 +165,33 @@ def _answer(document: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     main()
+
+
+Shape = tuple[int, ...]
+
+
+def _attention(q: Shape, k: Shape, v: Shape, *rest: Any, **_: Any) -> int:
+    """Two products of (slot × d × slot) a head and window, a multiply-add being two."""
+    windows, heads, slots, d = q
+    return 4 * windows * heads * slots * slots * d
+
+
+def _attention_backward(grad: Shape, q: Shape, *rest: Any, **_: Any) -> int:
+    """Five such products: the logits again, and one for each of dV, dP, dQ, dK."""
+    windows, heads, slots, d = q
+    return 10 * windows * heads * slots * slots * d
+
+
+def _linear(x: Shape, weight: Shape, *rest: Any, **_: Any) -> int:
+    """Rows of x times both widths."""
+    return 2 * math.prod(x) * weight[0]
+
+
+FORMULAS: Final[dict[Any, Any]] = {
+    torch.ops.pear.window_attention: _attention,
+    torch.ops.pear.window_attention_backward: _attention_backward,
+}
+
+
+if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    FORMULAS[torch.ops.mkldnn._linear_pointwise] = _linear

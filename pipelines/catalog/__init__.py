@@ -2,8 +2,7 @@
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.database import UNAVAILABLE
-from pipelines.catalog.jobs import BeingReadError, FinishedError, NotOwnerError
-from pipelines.catalog.queries import NotFoundError
+from pipelines.catalog.jobs import BeingReadError, FinishedError, NotFoundError, NotOwnerError
 from pipelines.catalog.records import (
     ACTIVE,
     AGAIN,

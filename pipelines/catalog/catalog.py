@@ -11,13 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from sqlalchemy.engine import RowMapping
 
-from pear.calendar import utc
 from pear.errors import InputError
+from pear.times import utc
 from pipelines.catalog import tables
 from pipelines.catalog.database import Database
 from pipelines.catalog.identity import evaluation_id, run_id, tidy
-from pipelines.catalog.jobs import Jobs
-from pipelines.catalog.queries import NotFoundError
+from pipelines.catalog.jobs import Jobs, NotFoundError
 from pipelines.catalog.records import BATCH, Evaluation, Event, Job, Model, Page, Run, Status
 from pipelines.catalog.things import Things
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pear.calendar import iso, utc
+from pear.times import iso, utc
 
 
 def run_id(

@@ -17,9 +17,9 @@ from typing import Literal
 
 from pear.errors import InputError
 from pipelines.catalog import Catalog, FinishedError, Job, NotFoundError, NotOwnerError, Status
-from pipelines.datafolder import DataFolder
-from pipelines.files import hold
-from pipelines.logs import logger
+from pipelines.logging import logger
+from pipelines.storage.atomic import hold
+from pipelines.storage.data_folder import DataFolder
 
 Outcome = Status | Literal["elsewhere", "lost"]
 """How an attempt ended: a state of the job, or who has it instead of us."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pear.errors import InputError
+from pear.store.reader import committed, stored_layout
 from pipelines.catalog import Catalog, Model
-from pipelines.datafolder import DataFolder
-from pipelines.files import publish, sync_folder
-from pipelines.stored import committed, stored_layout
+from pipelines.storage.atomic import publish, sync_folder
+from pipelines.storage.data_folder import DataFolder
 
 _EQUIVARIANCE = "equivariance.json"
 
@@ -56,7 +56,7 @@ def add_model(data: DataFolder, catalog: Catalog, source: Path, name: str | None
         If the folder is no checkpoint, or its files do not match its manifest.
     """
     from pear.models import checkpoint  # loads torch: only where a model is looked at
-    from pear.models.equivariance import equivariance_errors
+    from pear.models.diagnostics import equivariance_errors
 
     found = checkpoint.load(source)
     target = data.model(found.id)

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.types import TypeDecorator
 
-from pear.calendar import iso, utc
 from pear.errors import InputError
+from pear.times import iso, utc
 
 
 class Moment(TypeDecorator[datetime]):

@@ -10,11 +10,11 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pear.calendar import Times, utc
 from pear.errors import InputError, did_you_mean
+from pear.times import Times, utc
 from pipelines.catalog import tables
 from pipelines.catalog.database import Database
-from pipelines.catalog.queries import JobReader, NotFoundError
+from pipelines.catalog.jobs import JobReader, NotFoundError
 from pipelines.catalog.records import Model, Run, Schedule, Store, StoreKind
 
 

@@ -11,7 +11,7 @@ import dask
 from distributed import Client, Future, LocalCluster, fire_and_forget
 
 from pear.errors import InputError
-from pipelines.logs import configure_from_environment
+from pipelines.logging import configure_from_environment
 
 _CONNECT_SECONDS = 10
 
@@ -125,7 +125,7 @@ def _local_cluster(workers: int, threads: int, device: str | None) -> LocalClust
         # No dashboard, and no argument about its port when several clusters share a machine.
         scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         silence_logs=logging.ERROR,
-        preload=["pipelines.worker"],
+        preload=["pipelines.engine.tasks"],
         # OpenBLAS serves numpy and scipy only, which hold no long loops in a worker.
         env={**settings, "OPENBLAS_NUM_THREADS": "1", "PEAR_THREADS": str(threads)},
     )

@@ -25,15 +25,15 @@ from pipelines.catalog import (
     NotOwnerError,
     Run,
 )
-from pipelines.cluster import Cluster, call
-from pipelines.logs import logger
+from pipelines.engine.cluster import Cluster, call
+from pipelines.logging import logger
 
 _TASKS: Final = {
-    "run": "pipelines.forecast:run_forecasts",
-    "evaluation": "pipelines.tasks:run_evaluation",
+    "run": "pipelines.forecasting.forecast:run_forecasts",
+    "evaluation": "pipelines.engine.tasks:run_evaluation",
 }
-_FIRE: Final = "pipelines.tasks:fire_schedule"
-_WARM: Final = "pipelines.forecast:prepare"
+_FIRE: Final = "pipelines.engine.tasks:fire_schedule"
+_WARM: Final = "pipelines.forecasting.forecast:prepare"
 _BEAT: Final = 0.5
 _START_SECONDS: Final = 120.0
 """How long a worker that was restarted may take to take its job up again."""
@@ -49,7 +49,7 @@ class Supervisor:
     root, catalog, catalog_url
         The data folder, its catalog, and how workers open it.
     workers, threads, scheduler, device
-        As in :class:`pipelines.cluster.Cluster`.
+        As in :class:`pipelines.engine.cluster.Cluster`.
     batch
         Runs that may be computed side by side in one task.
     adopt

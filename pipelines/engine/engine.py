@@ -13,13 +13,13 @@ from datetime import timedelta
 from typing import Any
 
 from pipelines.catalog import AGAIN, BATCH, INTERACTIVE, Catalog, Evaluation, Job, Run, Schedule
-from pipelines.cluster import default_threads
-from pipelines.datafolder import DataFolder
-from pipelines.metrics import EngineCollector
-from pipelines.register import refresh
-from pipelines.requests import ForecastRequest
-from pipelines.schedule import Clockwork, Performed, checked, following, trigger
-from pipelines.supervisor import Supervisor
+from pipelines.catalog.scan import refresh
+from pipelines.engine.cluster import default_threads
+from pipelines.engine.dispatcher import Supervisor
+from pipelines.engine.metrics import EngineCollector
+from pipelines.forecasting.request import ForecastRequest
+from pipelines.schedules import Clockwork, Performed, checked, following, trigger
+from pipelines.storage.data_folder import DataFolder
 
 __all__ = ["Engine", "EngineCollector", "Performed", "QueueFullError", "following"]
 
@@ -62,7 +62,7 @@ class Engine:
     schedules
         Whether to fire the catalog's schedules; the work is done by the workers.
     device
-        Where own workers compute, as in :func:`pear.runtime.choose_device`; workers of an existing
+        Where own workers compute, as in :func:`pear.device.choose_device`; workers of an existing
         scheduler follow their own ``PEAR_DEVICE``.
     step_limit
         Seconds that a step may take before its worker counts as hung and is restarted.
@@ -210,7 +210,7 @@ class Engine:
         self, model: str | None, request: dict[str, Any], *, priority: int = BATCH, total: int = 1
     ) -> tuple[Evaluation, bool]:
         """Ask for an evaluation; the keys of ``request`` are those of
-        :func:`pipelines.tasks.run_evaluation`."""
+        :func:`pipelines.engine.tasks.run_evaluation`."""
         chosen = self.catalog.model(model).id
         with self._gate:
             self._check_room()
@@ -230,7 +230,7 @@ class Engine:
             Five fields in UTC.
         action
             Parts ``ingest``, ``forecast``, ``evaluate``, ``expire`` with the settings of
-            :mod:`pipelines.schedule.actions`.
+            :mod:`pipelines.schedules.actions`.
 
         Raises
         ------

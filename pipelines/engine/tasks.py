@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import signal
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from pear.calendar import utc
 from pear.errors import InputError, did_you_mean
+from pear.store.climatology import Climatology
+from pear.store.states import Analysis
+from pear.times import utc
 from pipelines.catalog import Evaluation
-from pipelines.climatology import Climatology
-from pipelines.datafolder import DataFolder
-from pipelines.evaluate import evaluate, write
-from pipelines.evaluation.folder import climatology_path, pick
-from pipelines.evaluation.truth import Analysis
-from pipelines.forecast import forecaster_of
-from pipelines.schedule import Clockwork
-from pipelines.work import Outcome, Work, open_catalog, perform
+from pipelines.catalog.lease import Outcome, Work, open_catalog, perform
+from pipelines.evaluation.evaluate import evaluate, write
+from pipelines.evaluation.inputs import climatology_path, pick
+from pipelines.forecasting.forecast import forecaster_of
+from pipelines.logging import configure_from_environment
+from pipelines.schedules import Clockwork
+from pipelines.storage.data_folder import DataFolder
 
 _KNOWN = ("analysis", "climatology", "init_times", "lead_hours", "model")
 
@@ -76,3 +81,15 @@ def _evaluate(work: Work) -> None:
         announce=lambda total: tick,
     )
     write(replace(found, id=job.id), work.data.evaluation(job.id))
+
+
+def dask_setup(worker: Any) -> None:
+    """Follow the parent's log level, leave interrupts to the parent, and be quick to leave."""
+    configure_from_environment()
+    if isinstance(worker.name, int):
+        os.environ["PEAR_WORKER"] = str(worker.name)  # deals several accelerators out
+    # Ctrl-C reaches every process of the terminal; the parent decides what becomes of us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Taking torch and its friends down in order takes seconds, and a worker has nothing to lose:
+    # what is done is on disk. Registered after theirs, this runs before them.
+    atexit.register(os._exit, 0)

@@ -15,13 +15,12 @@ import zarr
 from dask import delayed  # type: ignore[attr-defined]  # the package does not say so
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.progress import Tick
-from pear.sphere.grid import nside_from_cells
-from pear.variables import BY_NAME
-from pipelines import contract
-from pipelines.climatology.dayofyear import (
+from pear.sphere.healpix import nside_from_cells
+from pear.store import schema
+from pear.store.climatology import KIND_ATTRIBUTE, KINDS, Climatology, Kind, stored_layout
+from pear.store.day_of_year import (
     DAYS,
     SIGMA,
     WINDOW,
@@ -31,9 +30,11 @@ from pipelines.climatology.dayofyear import (
     day_weights,
     hour_of_day,
 )
-from pipelines.climatology.read import KIND_ATTRIBUTE, KINDS, Climatology, Kind, stored_layout
-from pipelines.files import publish
-from pipelines.store import open_store
+from pear.store.reader import open_store
+from pear.times import Times, iso, utc
+from pear.variables import BY_NAME
+from pipelines.storage import create
+from pipelines.storage.atomic import publish
 
 _BLOCK_BYTES = 64 * 2**20
 _DAYS_A_WRITE = 16
@@ -140,18 +141,18 @@ def _create(path: Path, data: xr.Dataset, kind: str, analysis: str, harmonics: i
     }
     if kind == "smoothed":
         about |= {"window_days": WINDOW, "gaussian_sigma_days": SIGMA}
-    root = contract.create_group(
+    root = create.create_group(
         path, "climatology", stored_layout(data), nside_from_cells(data.sizes["cell"]), about
     )
     hours = np.unique(hour_of_day(times))
-    contract.coordinate(root, "hour", hours, {"long_name": "hour of the day, UTC"})
+    create.coordinate(root, "hour", hours, {"long_name": "hour of the day, UTC"})
     if kind == "harmonic":
         names = ["mean"] + [f"{f}{k}" for k in range(1, harmonics + 1) for f in ("cos", "sin")]
         terms = np.arange(len(names))
-        contract.coordinate(root, "term", terms, {"flag_meanings": " ".join(names)})
+        create.coordinate(root, "term", terms, {"flag_meanings": " ".join(names)})
     else:
         days = {"long_name": "calendar day of a leap year, from 0; 59 is 29 February"}
-        contract.coordinate(root, "day", np.arange(DAYS), days)
+        create.coordinate(root, "day", np.arange(DAYS), days)
     # Fields are synced once, all together, before the store gets its name.
     return zarr.open_group(path, mode="r+")
 
@@ -300,7 +301,7 @@ def _array(
             BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=dtype.itemsize),
             Crc32cCodec(),
         ],
-        attributes=contract.variable_attributes(str(field.name), nside) if name is None else {},
+        attributes=schema.variable_attributes(str(field.name), nside) if name is None else {},
     )
 
 

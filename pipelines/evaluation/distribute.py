@@ -10,21 +10,15 @@ from typing import Any
 import numpy as np
 from distributed import as_completed
 
-from pear.calendar import Times
 from pear.errors import InputError
 from pear.progress import Tick
-from pear.rollout import (
-    ClimatologyForecaster,
-    Ensemble,
-    Forecaster,
-    PearForecaster,
-    Persistence,
-)
-from pipelines.climatology import Climatology
-from pipelines.evaluation.perturb import PastDifferences
-from pipelines.evaluation.stored import StoredForecasts
+from pear.rollout import ClimatologyForecaster, Ensemble, Forecaster, PearForecaster, Persistence
+from pear.rollout.perturbations import PastDifferences
+from pear.store.climatology import Climatology
+from pear.store.states import Analysis
+from pear.times import Times
+from pipelines.evaluation.stored_forecasts import StoredForecasts
 from pipelines.evaluation.tables import Plan, Tables, merge_all
-from pipelines.evaluation.truth import Analysis
 from pipelines.evaluation.verify import verify
 
 _BATCHES_A_PART = 4

@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.metrics import ScoreSums
 from pear.progress import Announce
 from pear.rollout import Ensemble, Forecaster
-from pipelines.climatology import Climatology
-from pipelines.datafolder import DataFolder
-from pipelines.evaluation.archive import write_tables
-from pipelines.evaluation.folder import climatology_path, model_path, pick, run_path
+from pear.store.climatology import Climatology
+from pear.store.states import Analysis
+from pear.times import Times, iso, utc
+from pipelines.evaluation.distribute import Sources, verify_spread, with_baselines
+from pipelines.evaluation.inputs import climatology_path, model_path, pick, run_path
 from pipelines.evaluation.plots import draw
 from pipelines.evaluation.records import (
     FURTHER,
@@ -40,14 +40,14 @@ from pipelines.evaluation.records import (
     with_ensemble,
     write_csv,
     write_json,
+    write_tables,
 )
-from pipelines.evaluation.spread import Sources, verify_spread, with_baselines
-from pipelines.evaluation.stored import StoredForecasts
+from pipelines.evaluation.stored_forecasts import StoredForecasts
 from pipelines.evaluation.tables import REGIONS, Plan, Tables
-from pipelines.evaluation.truth import Analysis
 from pipelines.evaluation.verify import check, verify
-from pipelines.files import publish, reading
-from pipelines.training_data import static_fields
+from pipelines.storage.atomic import publish, reading
+from pipelines.storage.data_folder import DataFolder
+from pipelines.training.dataset import static_fields
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pear.errors import InputError, did_you_mean
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
+from pipelines.storage.data_folder import DataFolder
 
 
 def pick(folder: Path, name: str | None, what: str, suffix: str = "") -> str:

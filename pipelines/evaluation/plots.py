@@ -17,11 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pear.metrics import Array, Channel, ScoreSums, bootstrap, score
-from pear.sphere.grid import cell_of, nside_from_cells
+from pear.resources import land
+from pear.sphere.healpix import cell_of, nside_from_cells
 from pear.variables import BY_NAME, label_of
 from pipelines.evaluation.records import FEWEST_INITS, lead_days
 from pipelines.evaluation.tables import CHARTED, Tables
-from pipelines.sources.simulate import land
 
 COLOURS: Final = {"pear": "#14784f", "persistence": "#d98c21", "climatology": "#7a7f87"}
 _OTHERS: Final = ("#3b6fb6", "#a2428c", "#5b4fa1", "#8c564b")

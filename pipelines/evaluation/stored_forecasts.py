@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.rollout import rollout, state_of
 from pear.state import State
+from pear.store.reader import open_store, stored_layout
+from pear.times import Times, iso, utc
 from pear.variables import Layout
-from pipelines.store import open_store
-from pipelines.stored import stored_layout
 
 
 class StoredForecasts:

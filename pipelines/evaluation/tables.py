@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pear.calendar import Times
 from pear.metrics import (
     ENSEMBLE_NAMES,
     Channel,
@@ -19,7 +18,8 @@ from pear.metrics import (
     region_weights,
 )
 from pear.metrics.statistics import Array
-from pear.sphere.grid import angular_power, cells_of_nside, centres
+from pear.sphere.healpix import angular_power, cells_of_nside, centres
+from pear.times import Times
 from pear.variables import Layout
 
 Fields = npt.NDArray[np.float32]

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.progress import Tick
 from pear.rollout import Ensemble, Forecaster, channels_of, state_of_channels
-from pear.sphere.grid import angular_power
+from pear.sphere.healpix import angular_power
 from pear.state import State
+from pear.store.climatology import Climatology
+from pear.store.states import Analysis
+from pear.times import Times, iso, utc
 from pear.variables import Layout
-from pipelines.climatology import Climatology
 from pipelines.evaluation.tables import Plan, Tables
-from pipelines.evaluation.truth import Analysis, Held, climatology_reader
 
 Fields = npt.NDArray[np.float32]
+
+
 Beside = tuple[Fields, Fields, npt.NDArray[np.float64] | None]
+
+
 """Truth (channel, cell), climatology (channel, cell), spectrum of the truth (channel, degree)."""
 
 
@@ -154,3 +160,48 @@ def check(
                 field="--inits",
                 hint="choose fewer init times or a shorter lead",
             )
+
+
+Values = npt.NDArray[Any]
+
+
+class Held:
+    """A reader of arrays by time that remembers what is still needed.
+
+    Parameters
+    ----------
+    read
+        Reads the array of one time, such as fields (channel, cell).
+    limit_bytes
+        Oldest fields are let go beyond this; reading them again is slow, never wrong.
+    """
+
+    def __init__(self, read: Callable[[np.datetime64], Values], limit_bytes: int = 2**30) -> None:
+        self._read, self._limit = read, limit_bytes
+        self._held: OrderedDict[np.datetime64, Values] = OrderedDict()
+        self.reads = 0
+
+    def __call__(self, time: np.datetime64) -> Values:
+        """Return the array of a time."""
+        if time not in self._held:
+            self._held[time] = self._read(time)
+            self.reads += 1
+            size = self._held[time].nbytes
+            while len(self._held) > 1 and len(self._held) * size > self._limit:
+                self._held.popitem(last=False)
+        return self._held[time]
+
+    def forget_before(self, time: np.datetime64) -> None:
+        """Let go of all times before this one."""
+        for held in [t for t in self._held if t < time]:
+            del self._held[held]
+
+
+def climatology_reader(climatology: Climatology) -> Callable[[np.datetime64], Fields]:
+    """Read a climatology as (channel, cell) at one valid time."""
+
+    def read(time: np.datetime64) -> Fields:
+        surface, upper = climatology.at(time)
+        return np.concatenate([surface[0], upper[0].reshape(-1, upper.shape[-1])])
+
+    return read

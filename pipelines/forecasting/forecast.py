@@ -14,17 +14,17 @@ from itertools import groupby
 
 import torch
 
-from pear import runtime
+from pear import device as runtime
 from pear.errors import InputError
 from pear.models import checkpoint
 from pear.rollout import PearForecaster, joined
-from pear.rollout.perturbation import parted
+from pear.rollout.perturbations import parted
 from pear.sphere.symmetry import IDENTITY, Element
 from pear.state import State
 from pipelines.catalog import Model
-from pipelines.datafolder import DataFolder
-from pipelines.rolling import Rolling
-from pipelines.work import Outcome, Work, taken
+from pipelines.catalog.lease import Outcome, Work, taken
+from pipelines.forecasting.run import Rolling
+from pipelines.storage.data_folder import DataFolder
 
 _MODELS_KEPT = 12
 _MOST_SIDE_BY_SIDE = 16
@@ -55,7 +55,7 @@ def run_forecasts(root: str, run_ids: Sequence[str], catalog_url: str) -> dict[s
     Returns
     -------
     dict
-        Run to :data:`pipelines.work.Outcome`.
+        Run to :data:`pipelines.catalog.lease.Outcome`.
     """
     outcomes: dict[str, Outcome] = {}
     with ExitStack() as held:

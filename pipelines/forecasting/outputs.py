@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pear.rollout import perturbation
+from pear.rollout import perturbations
 from pear.state import State
+from pear.store.schema import PROBABILITY, usual_coarser
 from pear.variables import Layout
 from pipelines.catalog import Model, Run
-from pipelines.contract import PROBABILITY, usual_coarser
-from pipelines.datafolder import DataFolder
-from pipelines.options import Options
-from pipelines.store import ForecastWriter
-from pipelines.thresholds import Threshold
+from pipelines.forecasting.options import Options, Threshold
+from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.forecast_writer import ForecastWriter
 
 Reduction = Callable[[State], State]
 
@@ -59,7 +58,7 @@ class Output:
         if self.threshold is None:
             return _fields(self.reduce(members), layout)
         picked = _picked(members, layout)
-        share = (perturbation.exceedance(part, self.threshold.value) for part in picked)
+        share = (perturbations.exceedance(part, self.threshold.value) for part in picked)
         surface, upper = (part.float().cpu().numpy() for part in share)
         return surface, upper
 
@@ -80,8 +79,8 @@ def planned(options: Options, members: int) -> list[Output]:
         Output(f".p{index:02d}", f"PEAR ensemble, probability of {each.text}", _same, each)
         for index, each in enumerate(options.thresholds)
     )
-    spread = Output(".spread", "PEAR ensemble, standard deviation", perturbation.spread)
-    mean = Output("", f"PEAR ensemble, mean of {members}", perturbation.mean)
+    spread = Output(".spread", "PEAR ensemble, standard deviation", perturbations.spread)
+    mean = Output("", f"PEAR ensemble, mean of {members}", perturbations.mean)
     return [spread, *quantiles, *above, *single, mean]
 
 
@@ -90,11 +89,11 @@ def _same(state: State) -> State:
 
 
 def _quantile(percent: int) -> Reduction:
-    return lambda members: perturbation.quantile(members, percent)
+    return lambda members: perturbations.quantile(members, percent)
 
 
 def _member(index: int) -> Reduction:
-    return lambda members: perturbation.parted(members, [1] * members.batch)[index]
+    return lambda members: perturbations.parted(members, [1] * members.batch)[index]
 
 
 class Recorder:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from pear.calendar import iso, utc
 from pear.errors import InputError, did_you_mean
+from pear.store import schema
+from pear.store.reader import committed, stored_layout
+from pear.times import iso, utc
 from pear.variables import PUBLISHED, Layout
-from pipelines import contract
 from pipelines.catalog import Catalog, Model, Run
-from pipelines.datafolder import DataFolder
-from pipelines.options import Options
-from pipelines.stored import committed, stored_layout
+from pipelines.forecasting.options import Options
+from pipelines.storage.data_folder import DataFolder
 
 MOST_STEPS = 1000
 """Longest roll-out that is accepted; beyond it a typing error is likelier than a wish."""
@@ -185,7 +185,7 @@ def _require_state(path: Path, name: str, layout: Layout, time: np.datetime64) -
         raise InputError(
             f"init time {iso(time)} is not in analysis {name}", field="init_time", hint=span
         )
-    wanted = np.isin(channels, contract.channels(layout))
+    wanted = np.isin(channels, schema.channels(layout))
     holes = np.flatnonzero(wanted & (complete[index[0]] == 0))
     if holes.size:
         first = ", ".join(channels[hole] for hole in holes[:3])

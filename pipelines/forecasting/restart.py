@@ -13,8 +13,8 @@ import torch
 from pear.errors import InputError
 from pear.state import State
 from pear.variables import Layout
-from pipelines.files import write_atomically
-from pipelines.store import ForecastWriter
+from pipelines.storage.atomic import write_atomically
+from pipelines.storage.forecast_writer import ForecastWriter
 
 _NAME = "restart.npz"
 

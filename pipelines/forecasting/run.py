@@ -11,15 +11,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 
 from pear.rollout import PearForecaster, guard, joined
-from pear.rollout.perturbation import Noise, perturbed
+from pear.rollout.perturbations import Noise, perturbed
 from pear.sphere.symmetry import C4H, IDENTITY, Element
 from pear.state import State
-from pipelines import restart
+from pear.store.states import read_state
 from pipelines.catalog import Model, Run
-from pipelines.options import Options
-from pipelines.outputs import Recorder
-from pipelines.states import read_state
-from pipelines.work import Work
+from pipelines.catalog.lease import Work
+from pipelines.forecasting import restart
+from pipelines.forecasting.options import Options
+from pipelines.forecasting.outputs import Recorder
 
 Loader = Callable[[Model, str, tuple[Element, ...]], PearForecaster]
 """Gives the forecaster of a model, a precision and a group; the same one each time."""
@@ -155,7 +155,7 @@ class Rolling:
         Raises
         ------
         CancelledWork, NotOwnerError
-            As :meth:`pipelines.work.Work.progress`; and whatever the writing came to.
+            As :meth:`pipelines.catalog.lease.Work.progress`; and whatever the writing came to.
         """
         if self._writing is not None:
             writing, self._writing = self._writing, None

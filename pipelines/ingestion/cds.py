@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from pear.errors import InputError
 from pear.variables import LEVELS, PUBLISHED
-from pipelines.files import PARTIAL, write_atomically
+from pipelines.storage.atomic import PARTIAL, write_atomically
 
 URL: Final = "https://cds.climate.copernicus.eu/api"
 SINGLE: Final = "reanalysis-era5-single-levels"

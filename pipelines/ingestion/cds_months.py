@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from pear.calendar import Times
 from pear.errors import InputError
 from pear.progress import Announce
+from pear.store.reader import committed
+from pear.times import Times
 from pear.variables import PUBLISHED
-from pipelines.ingest import Settings, ingest
-from pipelines.ingestion import ClientFor
-from pipelines.report import IngestReport
-from pipelines.sources.cds import DataStore, Request, month
-from pipelines.stored import committed
+from pipelines.ingestion.cds import DataStore, Request, month
+from pipelines.ingestion.executor import ClientFor, Settings
+from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion.report import IngestReport
 
 
 def month_times(year: int, number: int, hours: Sequence[int]) -> Times:
@@ -67,7 +67,7 @@ def ingest_from_cds(
     Raises
     ------
     InputError
-        As :func:`pipelines.ingest.ingest`, or if the Climate Data Store refuses.
+        As :func:`pipelines.ingestion.ingest.ingest`, or if the Climate Data Store refuses.
     """
     if not months or not hours:
         raise InputError("no months or hours to fetch", field="--years")

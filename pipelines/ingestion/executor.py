@@ -12,19 +12,20 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import delayed
 
-from pear.calendar import Times, iso
 from pear.errors import InputError
 from pear.progress import Announce, Tick
-from pear.sphere.grid import cells_of_nside
+from pear.sphere.healpix import cells_of_nside
+from pear.store import schema
+from pear.store.reader import describe_times
+from pear.times import Times, iso
 from pear.variables import BY_NAME, LEVELS
-from pipelines import contract, jobs
-from pipelines.analysis_store import AnalysisWriter
-from pipelines.files import require_space
-from pipelines.jobs import Done, Job
-from pipelines.plan import Block, OnError, Plan, blocks
-from pipelines.report import IngestReport, SourceReport
-from pipelines.sources import ScanOptions
-from pipelines.store import describe_times
+from pipelines.ingestion import task
+from pipelines.ingestion.plan import Block, OnError, Plan, blocks
+from pipelines.ingestion.readers.base import ScanOptions
+from pipelines.ingestion.report import IngestReport, SourceReport
+from pipelines.ingestion.task import Done, Job
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.storage.atomic import require_space
 
 Method = Literal["bilinear", "conservative"]
 _MOST_TOGETHER: Final = 8
@@ -86,7 +87,7 @@ class Settings:
         """Resolutions of the coarser groups of a new store."""
         if self.coarser is not None:
             return self.coarser
-        return contract.usual_coarser(self.nside)
+        return schema.usual_coarser(self.nside)
 
 
 class Ingestion:
@@ -134,7 +135,7 @@ class Ingestion:
     def _require_same_world(self, writer: AnalysisWriter) -> None:
         """Keep simulated and observed states apart."""
         if writer.root == writer.path:
-            there = "simulated" in contract.open_group(writer.path).attrs
+            there = "simulated" in schema.open_group(writer.path).attrs
             if there != ("simulated" in self.settings.attributes):
                 kinds = ("simulated", "not simulated")
                 raise InputError(
@@ -152,7 +153,7 @@ class Ingestion:
             self._refuse_early(early, known)
             fresh = fresh[fresh > known[-1]]
         self.axis: Times = np.concatenate([known, fresh]).astype("datetime64[s]")
-        self.levels = contract.stored_levels(writer.stored)
+        self.levels = schema.stored_levels(writer.stored)
         chosen = np.isin(self.axis, plan.times)
         self.wanted: dict[str, npt.NDArray[np.bool_]] = {}
         filled = np.zeros(self.axis.size, dtype=bool)
@@ -287,4 +288,4 @@ class Ingestion:
 
 @delayed(pure=False)  # type: ignore[untyped-decorator]
 def _task(job: Job) -> Done:
-    return jobs.run(job)
+    return task.run(job)

@@ -20,19 +20,20 @@ import numpy as np
 import xarray as xr
 
 from pear import __version__
-from pear.calendar import iso
 from pear.errors import InputError
 from pear.progress import Announce, silent
-from pear.sphere.grid import cells_of_nside
-from pipelines.files import folder_while
-from pipelines.ingestion import ClientFor, Ingestion, Settings
-from pipelines.plan import Plan, make_plan
-from pipelines.provenance import git_revision
-from pipelines.report import IngestReport, SourceReport
-from pipelines.sources import Scan, Slab, scan_source
-from pipelines.sources.datasets import close_all
-from pipelines.sources.static import Static
-from pipelines.statics import keep
+from pear.sphere.healpix import cells_of_nside
+from pear.times import iso
+from pipelines.ingestion.executor import ClientFor, Ingestion, Settings
+from pipelines.ingestion.plan import Plan, make_plan
+from pipelines.ingestion.readers import scan_source
+from pipelines.ingestion.readers.base import Scan, Slab
+from pipelines.ingestion.readers.static import Static
+from pipelines.ingestion.readers.xarray import close_all
+from pipelines.ingestion.report import IngestReport, SourceReport
+from pipelines.ingestion.static_fields import keep
+from pipelines.storage.atomic import folder_while
+from pipelines.storage.provenance import git_revision
 
 __all__ = ["Settings", "Source", "ingest"]
 

@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pear.calendar import Times, iso
 from pear.errors import InputError
+from pear.times import Times, iso
 from pear.variables import BY_NAME, PUBLISHED, Layout
-from pipelines.report import IngestReport
-from pipelines.sources.base import Slab
-from pipelines.sources.quantities import RELATIVE_HUMIDITY
+from pipelines.ingestion.readers.base import Slab
+from pipelines.ingestion.readers.units import RELATIVE_HUMIDITY
+from pipelines.ingestion.report import IngestReport
 
 OnError = Literal["stop", "skip"]
 

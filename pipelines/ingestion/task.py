@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time as clock
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from pear.calendar import Times, iso
 from pear.errors import InputError
-from pear.sphere.grid import cells_of_nside, coarsen
+from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.sphere.regrid import LatLonGrid, apply, bilinear_to_healpix, conservative_to_healpix
+from pear.store import schema
+from pear.times import Times, iso
 from pear.variables import BY_NAME
-from pipelines import contract
-from pipelines.ahead import ahead
-from pipelines.plan import OnError, Supply
-from pipelines.report import Refusal
-from pipelines.sources.base import Fields
-from pipelines.sources.humidity import specific_humidity
-from pipelines.sources.quantities import RELATIVE_HUMIDITY, check_values
-from pipelines.staging import staged_array
+from pipelines.ingestion.plan import OnError, Supply
+from pipelines.ingestion.readers.base import Fields
+from pipelines.ingestion.readers.units import RELATIVE_HUMIDITY, check_values, specific_humidity
+from pipelines.ingestion.report import Refusal
+from pipelines.storage.staging import staged_array
 
 _AHEAD: Final = 2
+
+
 _WINDS: Final = (
     "10m_u_component_of_wind",
     "10m_v_component_of_wind",
@@ -126,7 +128,7 @@ def run(job: Job) -> Done:
         values = out if upper else out[:, 0]
         array[where] = values
         for nside in job.coarser:
-            name = f"{contract.coarser_name(nside)}/{job.variable}"
+            name = f"{schema.coarser_name(nside)}/{job.variable}"
             means = staged_array(job.root, job.staging, name, job.start, stop)
             means[where] = coarsen(values, nside)
     done.seconds = clock.perf_counter() - began
@@ -228,3 +230,51 @@ def _refuse(job: Job, piece: Piece, reason: str) -> Refusal:
             hint="leave such fields out and marked as missing with --on-error skip",
         )
     return Refusal(slab.source, job.variable, level, time, reason)
+
+
+Item = TypeVar("Item")
+
+
+def ahead(items: Iterator[Item], size: int) -> Generator[Item, None, None]:
+    """Make items in a thread of their own, up to ``size`` before they are asked for.
+
+    One thread reads and another regrids, checks and writes; libraries that read files are never
+    called by two threads at once.
+    """
+    ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(size)
+    enough = threading.Event()
+
+    def make() -> None:
+        error: BaseException | None = None
+        try:
+            for item in items:
+                while not enough.is_set():
+                    try:
+                        ready.put((item, None), timeout=0.1)
+                        break
+                    except queue.Full:
+                        continue
+                if enough.is_set():
+                    return
+        except BaseException as caught:  # it belongs to the thread that waits for the items
+            error = caught
+        while not enough.is_set():
+            try:
+                ready.put((None, error or StopIteration()), timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    thread = threading.Thread(target=make, name="pear-reader", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+    finally:
+        enough.set()
+        thread.join()

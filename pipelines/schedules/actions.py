@@ -50,7 +50,7 @@ class ForecastNew:
     every_hours
         Only init times at whole multiples of this from 00 UTC.
     options
-        As in :class:`pipelines.options.Options`.
+        As in :class:`pipelines.forecasting.options.Options`.
     """
 
     lead_hours: int = 240

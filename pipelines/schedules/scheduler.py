@@ -11,11 +11,11 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from pear.errors import InputError
 from pipelines.catalog import Catalog, Schedule
-from pipelines.datafolder import DataFolder
-from pipelines.files import hold
-from pipelines.logs import logger
-from pipelines.schedule.cron import due, trigger
-from pipelines.schedule.perform import Performed, checked, perform
+from pipelines.logging import logger
+from pipelines.schedules.cron import due, trigger
+from pipelines.schedules.run_action import Performed, checked, perform
+from pipelines.storage.atomic import hold
+from pipelines.storage.data_folder import DataFolder
 
 _LOOK_SECONDS = 10
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 
-from pipelines.sources.simulate import land
-from pipelines.sources.simulate.recipe import Floats
+from pear.errors import InputError
+from pear.progress import Tick
+from pear.resources import land
+from pipelines.simulation.climate import Climate, describe
+from pipelines.simulation.parameters import Floats
 
 if TYPE_CHECKING:
-    from pipelines.sources.simulate.report import Climate
+    from pipelines.simulation.climate import Climate
+
 
 _WINTER, _SUMMER = (12, 1, 2), (6, 7, 8)
 
@@ -80,3 +87,52 @@ def _maps(climate: Climate, out: Path, seasons: dict[str, Any]) -> Path:
     path = out / "maps.png"
     figure.savefig(path, dpi=100)
     return path
+
+
+def write_report(
+    files: Sequence[Path], out: Path, tick: Tick | None = None, restarts: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """Describe the climate of monthly files in ``climate.json`` and pictures.
+
+    Parameters
+    ----------
+    files
+        From :func:`pipelines.simulation.run.simulate`.
+    out
+        Folder of the report.
+    tick
+        Called after each file.
+    restarts
+        Twins start from each of them, to time the growth of errors and to find how far ahead this
+        weather can be foretold at all (needs JAX).
+
+    Raises
+    ------
+    InputError
+        If there are no files.
+    """
+    if not files:
+        raise InputError("no simulated files to report on", field="--out")
+    out.mkdir(parents=True, exist_ok=True)
+    climate: Climate | None = None
+    levels = np.zeros(0)
+    for path in files:
+        with xr.open_dataset(path) as month:
+            if climate is None:
+                climate = Climate(month["latitude"].values, month["longitude"].values)
+                levels = month["pressure_level"].values
+            climate.add(month)
+        if tick is not None:
+            tick(1, path.name)
+    if climate is None:
+        raise InputError("no simulated files to report on", field="--out")
+    found = describe(climate, levels)
+    if restarts:
+        from pipelines.simulation.predictability import run_twins
+
+        found["twins"] = run_twins(restarts, climate, tick=tick)
+    (out / "climate.json").write_text(json.dumps(found, indent=2) + "\n")
+    pass
+
+    draw(climate, levels, out)
+    return found

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from dinosaur import spherical_harmonic
 
-from pear.variables import LEVELS
-from pipelines.sources.simulate import recipe
-from pipelines.sources.simulate.dynamics import HUMIDITY, SPEED, Engine, Spectral
+from pear.variables import LEVELS, STANDARD_GRAVITY
+from pipelines.simulation import parameters
+from pipelines.simulation.dynamics import HUMIDITY, SPEED, Engine, Spectral
 
 SURFACE = ("msl", "u10", "v10", "t2m")
 UPPER = ("z", "q", "t", "u", "v")
@@ -81,16 +81,18 @@ class Diagnosis:
         order of ``pear.variables.LEVELS``.
         """
         u, v = self._wind(state)
-        temperature = recipe.REFERENCE_TEMPERATURE + self.grid.to_nodal(state.temperature_variation)
+        temperature = parameters.REFERENCE_TEMPERATURE + self.grid.to_nodal(
+            state.temperature_variation
+        )
         humidity = jnp.maximum(self.grid.to_nodal(state.tracers[HUMIDITY]), HUMIDITY_FLOOR)
         pressure = 1e5 * jnp.exp(self.grid.to_nodal(state.log_surface_pressure))[0]
-        ground = recipe.GRAVITY * self.height
+        ground = STANDARD_GRAVITY * self.height
         warm = temperature[-1] * self.engine.sigma[-1] ** (
-            -recipe.DRY_AIR * recipe.LAPSE / recipe.GRAVITY
+            -parameters.DRY_AIR * parameters.LAPSE / STANDARD_GRAVITY
         )
         upper = self._to_levels(temperature, jnp.log(humidity), u, v, pressure, ground, warm)
         sea_level = pressure * jnp.exp(
-            ground / (recipe.DRY_AIR * (warm + 0.5 * recipe.LAPSE * self.height))
+            ground / (parameters.DRY_AIR * (warm + 0.5 * parameters.LAPSE * self.height))
         )
         friction = 0.8 - 0.2 * self.land
         surface = jnp.stack([sea_level, u[-1] * friction, v[-1] * friction, warm])
@@ -108,8 +110,8 @@ class Diagnosis:
     ) -> Any:
         """Return z, q, t, u, v on the pressure levels, (5, level, lon, lat)."""
         log_sigma = np.log(self.engine.sigma)
-        thickness = recipe.DRY_AIR * np.diff(log_sigma)[:, None, None]
-        lowest = ground - recipe.DRY_AIR * 0.5 * (warm + temperature[-1]) * log_sigma[-1]
+        thickness = parameters.DRY_AIR * np.diff(log_sigma)[:, None, None]
+        lowest = ground - parameters.DRY_AIR * 0.5 * (warm + temperature[-1]) * log_sigma[-1]
         steps = thickness * 0.5 * (temperature[1:] + temperature[:-1])
         above = lowest + jnp.cumsum(steps[::-1], axis=0)[::-1]
         geopotential = jnp.concatenate([above, lowest[None]])
@@ -125,13 +127,13 @@ class Diagnosis:
         linear = low + jnp.clip(part, 0.0, None) * (high - low)
         kelvin = linear[2]
         # Hydrostatic between the layer below and the level, with temperature linear in ln p.
-        height = low[0] + recipe.DRY_AIR * 0.5 * (low[2] + kelvin) * (log_low - wanted)
+        height = low[0] + parameters.DRY_AIR * 0.5 * (low[2] + kelvin) * (log_low - wanted)
         # Below the lowest layer: hypsometric with the standard lapse rate.
-        power = recipe.DRY_AIR * recipe.LAPSE / recipe.GRAVITY
+        power = parameters.DRY_AIR * parameters.LAPSE / STANDARD_GRAVITY
         ratio = jnp.exp(power * (wanted - log_sigma[-1]))
         below = wanted > log_sigma[-1]
         kelvin = jnp.where(below, temperature[-1] * ratio, kelvin)
-        sunk = lowest - recipe.GRAVITY / recipe.LAPSE * temperature[-1] * (ratio - 1.0)
+        sunk = lowest - STANDARD_GRAVITY / parameters.LAPSE * temperature[-1] * (ratio - 1.0)
         height = jnp.where(below, sunk, height)
         humidity = jnp.maximum(jnp.exp(linear[1]), HUMIDITY_FLOOR)
         return jnp.stack([height, humidity, kelvin, linear[3], linear[4]])

@@ -5,7 +5,9 @@ Imports JAX; nothing that serves or forecasts imports this module.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -21,15 +23,30 @@ from dinosaur import (
     units,
 )
 
-from pipelines.sources.simulate import land, physics, recipe
+from pear.resources import land
+from pear.variables import STANDARD_GRAVITY
+from pipelines.simulation import parameters, physics
 
 HUMIDITY = "specific_humidity"
+
+
 RADIUS = 6.37122e6
+
+
 OMEGA = 7.292e-5
+
+
 SECOND = 2.0 * OMEGA
+
+
 """One second in the engine's units of time."""
+
+
 SPEED = RADIUS * 2.0 * OMEGA
+
+
 """The engine's unit of speed in m/s."""
+
 
 Spectral = Any
 
@@ -48,14 +65,14 @@ class Engine:
     """
 
     def __init__(self, truncation: str = "T31") -> None:
-        size = recipe.resolution(truncation)
+        size = parameters.resolution(truncation)
         self.truncation = truncation
         self.size = size
         self.grid = spherical_harmonic.Grid.construct(size.wavenumber, size.gaussian_nodes)
-        vertical = sigma_coordinates.SigmaCoordinates(np.array(recipe.INTERFACES))
+        vertical = sigma_coordinates.SigmaCoordinates(np.array(parameters.INTERFACES))
         self.coords = coordinate_systems.CoordinateSystem(self.grid, vertical)
         self.sigma = np.asarray(vertical.centers, dtype=np.float64)
-        self.dt = recipe.DAY / size.steps_per_day
+        self.dt = parameters.DAY / size.steps_per_day
         lon, sine = self.grid.nodal_mesh
         self.lon = np.degrees(lon)
         self.lat = np.degrees(np.arcsin(sine))
@@ -68,17 +85,17 @@ class Engine:
         self._step = self._stepper()
         self.day = jax.jit(self._day)
 
-    def _damping(self, strength: float) -> recipe.Floats:
+    def _damping(self, strength: float) -> parameters.Floats:
         _, total = self.grid.modal_axes
         return np.asarray(np.exp(-strength * (total / self.size.wavenumber) ** 4))
 
     def _spectral_height(self) -> Any:
         """Height of the ground, (m, l) metres: truncated and damped against Gibbs ripples."""
-        nodal = recipe.mountains(self.lon, self.lat)
+        nodal = parameters.mountains(self.lon, self.lat)
         modal = self.grid.to_modal(jnp.asarray(nodal)) * self._damping(3.0)
         return self.grid.clip_wavenumbers(modal)
 
-    def _land(self) -> recipe.Floats:
+    def _land(self) -> parameters.Floats:
         """Land fraction on the Gaussian grid, smoothed like the mountains, in [0, 1]."""
         lat, lon, fraction = land.load()
         half = 90.0 / self.size.gaussian_nodes / 2.0
@@ -93,14 +110,14 @@ class Engine:
 
     def _stepper(self) -> Callable[[Spectral], Spectral]:
         equations = primitive_equations.PrimitiveEquationsSigma(
-            np.full(self.sigma.size, recipe.REFERENCE_TEMPERATURE),
+            np.full(self.sigma.size, parameters.REFERENCE_TEMPERATURE),
             self.height / RADIUS,
             self.coords,
             units.SimUnits.from_si(),
         )
         dt = self.dt * SECOND
         diffuse = time_integration.horizontal_diffusion_step_filter(
-            self.grid, dt, recipe.DIFFUSION_HOURS * 3600.0 * SECOND, order=4
+            self.grid, dt, parameters.DIFFUSION_HOURS * 3600.0 * SECOND, order=4
         )
         step = time_integration.imex_rk_sil3(equations, dt)
         return cast(
@@ -113,7 +130,7 @@ class Engine:
         sigma = self.sigma[:, None, None]
         pressure = sigma * 1e5 * jnp.exp(self.grid.to_nodal(state.log_surface_pressure))
         before = (
-            recipe.REFERENCE_TEMPERATURE + self.grid.to_nodal(state.temperature_variation),
+            parameters.REFERENCE_TEMPERATURE + self.grid.to_nodal(state.temperature_variation),
             self.grid.to_nodal(state.tracers[HUMIDITY]),
         )
         after = physics.moist_step(
@@ -128,7 +145,7 @@ class Engine:
             self.grid.clip_wavenumbers(self.grid.to_modal(new - old))
             for old, new in zip(before, after, strict=True)
         )
-        slower = 1.0 / (1.0 + self.dt * recipe.drag_rate(sigma))
+        slower = 1.0 / (1.0 + self.dt * parameters.drag_rate(sigma))
         return state.replace(
             vorticity=state.vorticity * slower,
             divergence=state.divergence * slower,
@@ -136,18 +153,18 @@ class Engine:
             tracers={HUMIDITY: state.tracers[HUMIDITY] + moistening},
         )
 
-    def _relaxation(self) -> tuple[recipe.Floats, recipe.Floats, recipe.Floats]:
+    def _relaxation(self) -> tuple[parameters.Floats, parameters.Floats, parameters.Floats]:
         sigma = self.sigma[:, None, None]
         return (
-            recipe.relaxation_rate(sigma, self.lat[None]),
-            recipe.moistening_rate(sigma),
-            recipe.relative_humidity(sigma, self.lat[None], self.surface.land),
+            parameters.relaxation_rate(sigma, self.lat[None]),
+            parameters.moistening_rate(sigma),
+            parameters.relative_humidity(sigma, self.lat[None], self.surface.land),
         )
 
     def _day(self, state: Spectral, day_of_year: Any) -> Spectral:
         def one(carry: Spectral, index: Any) -> tuple[Spectral, None]:
             day = day_of_year + index / self.size.steps_per_day
-            angle = 2.0 * jnp.pi * (day - recipe.SOLSTICE_DAY) / recipe.YEAR_DAYS
+            angle = 2.0 * jnp.pi * (day - parameters.SOLSTICE_DAY) / parameters.YEAR_DAYS
             return self._forced(self._step(carry), jnp.cos(angle)), None
 
         state, _ = jax.lax.scan(one, state, jnp.arange(self.size.steps_per_day))
@@ -162,11 +179,11 @@ class Engine:
         fix = jnp.sqrt(4.0 * jnp.pi) * jnp.log(self._mass / mean)
         return state.replace(log_surface_pressure=log_pressure.at[0, 0, 0].add(fix))
 
-    def _isothermal_pressure(self) -> recipe.Floats:
+    def _isothermal_pressure(self) -> parameters.Floats:
         """Surface pressure over 1000 hPa of an isothermal atmosphere at rest, (1, lon, lat)."""
         height = np.asarray(self.grid.to_nodal(self.height), dtype=np.float64)
-        scale_height = recipe.DRY_AIR * recipe.REFERENCE_TEMPERATURE / recipe.GRAVITY
-        return (recipe.MEAN_PRESSURE / 1e5 * np.exp(-height / scale_height))[None]
+        scale_height = parameters.DRY_AIR * parameters.REFERENCE_TEMPERATURE / STANDARD_GRAVITY
+        return (parameters.MEAN_PRESSURE / 1e5 * np.exp(-height / scale_height))[None]
 
     def rest(self, seed: int, day_of_year: float) -> Spectral:
         """Air at rest over the mountains at its equilibrium temperature, plus a whisper of noise.
@@ -180,7 +197,7 @@ class Engine:
         """
         sigma = self.sigma[:, None, None]
         pressure = sigma * 1e5 * self._rest_pressure
-        season = float(recipe.season(day_of_year))
+        season = float(parameters.season(day_of_year))
         warm = physics.equilibrium(jnp.asarray(pressure), sigma, self.surface, season)
         wet = self._rates[2] * physics.saturation(warm, pressure)
         noise = np.random.default_rng(seed).standard_normal((self.sigma.size, *self.lat.shape))
@@ -189,7 +206,7 @@ class Engine:
         return primitive_equations.State(
             vorticity=clip(modal(jnp.asarray(1e-4 * noise))).at[:, 0, 0].set(0.0),
             divergence=jnp.zeros(self.coords.modal_shape),
-            temperature_variation=clip(modal(warm - recipe.REFERENCE_TEMPERATURE)),
+            temperature_variation=clip(modal(warm - parameters.REFERENCE_TEMPERATURE)),
             log_surface_pressure=clip(modal(jnp.log(jnp.asarray(self._rest_pressure)))),
             tracers={HUMIDITY: clip(modal(wet))},
         )
@@ -215,3 +232,15 @@ def unpack(arrays: Mapping[str, npt.NDArray[np.float32]]) -> Spectral:
         log_surface_pressure=jnp.asarray(arrays["log_pressure"]),
         tracers={HUMIDITY: jnp.asarray(arrays["humidity"])},
     )
+
+
+def use_cache() -> Path:
+    """Point JAX at a cache folder of the user (``XDG_CACHE_HOME`` or ``~/.cache``)."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(home) / "pear" / "jax"
+    folder.mkdir(parents=True, exist_ok=True)
+    settings: Any = jax.config
+    settings.update("jax_compilation_cache_dir", str(folder))
+    settings.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    settings.update("jax_platforms", "cpu")
+    return folder

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from pipelines.sources.simulate import recipe
+from pipelines.simulation import parameters
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Surface:
         (1, lon, lat) land fraction, smoothed.
     """
 
-    lat: recipe.Floats
-    land: recipe.Floats
+    lat: parameters.Floats
+    land: parameters.Floats
 
 
 def saturation(temperature: Any, pressure: Any) -> Any:
@@ -42,7 +42,7 @@ def saturation(temperature: Any, pressure: Any) -> Any:
     return 0.622 * vapour / (pressure - 0.378 * vapour)
 
 
-def equilibrium(pressure: Any, sigma: recipe.Floats, surface: Surface, season: Any) -> Any:
+def equilibrium(pressure: Any, sigma: parameters.Floats, surface: Surface, season: Any) -> Any:
     """Temperature that the air relaxes to, K, on (layer, lon, lat).
 
     Parameters
@@ -58,13 +58,13 @@ def equilibrium(pressure: Any, sigma: recipe.Floats, surface: Surface, season: A
     """
     sine = np.sin(np.radians(surface.lat))
     ratio = pressure / 1e5
-    swing = recipe.season_amplitude(surface.lat) * sine
+    swing = parameters.season_amplitude(surface.lat) * sine
     low = np.maximum(0.0, (sigma - 0.5) / 0.5)
     continents = 9.0 * surface.land * np.tanh(3.0 * sine) * low
-    warm = recipe.sea_level_warmth(surface.lat) + (swing + continents) * season
-    column = ratio**recipe.KAPPA * (warm - recipe.stability(surface.lat) * jnp.log(ratio))
-    night = recipe.polar_night(surface.lat) * sine * np.maximum(0.0, 1.0 - sigma / 0.3)
-    return jnp.maximum(recipe.stratosphere(surface.lat) + night * season, column)
+    warm = parameters.sea_level_warmth(surface.lat) + (swing + continents) * season
+    column = ratio**parameters.KAPPA * (warm - parameters.stability(surface.lat) * jnp.log(ratio))
+    night = parameters.polar_night(surface.lat) * sine * np.maximum(0.0, 1.0 - sigma / 0.3)
+    return jnp.maximum(parameters.stratosphere(surface.lat) + night * season, column)
 
 
 def moist_step(
@@ -73,7 +73,7 @@ def moist_step(
     target_temperature: Any,
     pressure: Any,
     dt: float,
-    rates: tuple[recipe.Floats, recipe.Floats, recipe.Floats],
+    rates: tuple[parameters.Floats, parameters.Floats, parameters.Floats],
 ) -> tuple[Any, Any]:
     """Relax temperature and humidity implicitly, then condense what is above saturation.
 
@@ -99,8 +99,8 @@ def moist_step(
     humidity = (humidity + dt * moistening * relative * saturated) / (1.0 + dt * moistening)
     # Rain warms the air and so raises its saturation: the excess that can fall is smaller by the
     # slope of saturation with temperature (Clausius-Clapeyron, from Bolton's formula).
-    gain = recipe.LATENT_HEAT / recipe.HEAT_CAPACITY
+    gain = parameters.LATENT_HEAT / parameters.HEAT_CAPACITY
     slope = saturated * 17.67 * 243.5 / (temperature - 29.65) ** 2
     excess = jnp.maximum(humidity - saturated, 0.0) / (1.0 + gain * slope)
-    rain = recipe.CONDENSED_IN_A_STEP * excess
+    rain = parameters.CONDENSED_IN_A_STEP * excess
     return temperature + gain * rain, humidity - rain

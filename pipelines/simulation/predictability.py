@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pear.progress import Tick
-from pipelines.sources.simulate import recipe, run
-from pipelines.sources.simulate.recipe import Floats
+from pear.variables import STANDARD_GRAVITY
+from pipelines.simulation import run
+from pipelines.simulation.parameters import Floats
 
 if TYPE_CHECKING:
-    from pipelines.sources.simulate.report import Climate
+    from pipelines.simulation.climate import Climate
 
 ROUNDING: Final = 0.2
 """Kelvin of noise in every layer and point: what separates two analyses of one state."""
@@ -50,11 +51,12 @@ def run_twins(
         and anomaly correlation of the twins; doubling times of small errors; the last day on
         which the correlation is still useful: no forecast from such analyses can do better.
     """
-    from pipelines.sources.simulate import compiled, dynamics, output
+    from pipelines.simulation import diagnostics, dynamics
+    from pipelines.simulation import dynamics as compiled
 
     compiled.use_cache()
     engine = dynamics.Engine()
-    diagnosis = output.Diagnosis(engine, 180.0 / (climate.lat.size - 1))
+    diagnosis = diagnostics.Diagnosis(engine, 180.0 / (climate.lat.size - 1))
     weight = np.cos(np.radians(diagnosis.lat))[:, None] * np.ones(diagnosis.lon.size)
     weight /= weight.sum()
     sums = np.zeros((4, days + 1))
@@ -66,7 +68,7 @@ def run_twins(
         twins = [dynamics.unpack(arrays), dynamics.unpack({**arrays, "temperature": moved})]
         for day in range(days + 1):
             one, two = (
-                np.asarray(diagnosis.fields(twin)[1][0, 5], dtype=np.float64) / recipe.GRAVITY
+                np.asarray(diagnosis.fields(twin)[1][0, 5], dtype=np.float64) / STANDARD_GRAVITY
                 for twin in twins
             )
             usual = usual_height(climate, date)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pear.calendar import TROPICAL_YEAR_SECONDS, Times, year_phase
 from pear.errors import InputError
 from pear.progress import Announce, silent
-from pipelines.sources.simulate import recipe
+from pear.times import TROPICAL_YEAR_SECONDS, Times, year_phase
+from pipelines.simulation import parameters
 
 SPIN_UP_DAYS = 184
 DAY = np.timedelta64(1, "D")
@@ -54,7 +54,7 @@ class Plan:
                 field="--grid",
                 hint="use 3.75, 3, 2.5, 2, 1.5 or 1",
             )
-        recipe.resolution(self.truncation)
+        parameters.resolution(self.truncation)
 
     @property
     def first(self) -> np.datetime64:
@@ -71,7 +71,7 @@ def months(first: np.datetime64, days: int) -> Iterator[Times]:
 
 def day_of_year(day: np.datetime64) -> float:
     """Day of the mean year, from 1, without leap-day jumps."""
-    return float(year_phase(day)[0]) * TROPICAL_YEAR_SECONDS / recipe.DAY + 1.0
+    return float(year_phase(day)[0]) * TROPICAL_YEAR_SECONDS / parameters.DAY + 1.0
 
 
 def days_after(restart: np.datetime64, first: np.datetime64) -> int:
@@ -81,7 +81,7 @@ def days_after(restart: np.datetime64, first: np.datetime64) -> int:
     too early or late.
     """
     gap = float((first - restart) / DAY)
-    year = TROPICAL_YEAR_SECONDS / recipe.DAY
+    year = TROPICAL_YEAR_SECONDS / parameters.DAY
     if not 0.0 <= gap <= year:
         gap = (gap + 15.0) % year - 15.0
     return max(round(gap), 0)
@@ -185,14 +185,15 @@ class _Run:
 
     def __init__(self, out: Path, plan: Plan, announce: Announce | None) -> None:
         # JAX is wanted only here: a finished simulation is recognised without it.
-        from pipelines.sources.simulate import compiled, dynamics, output
+        from pipelines.simulation import diagnostics, dynamics
+        from pipelines.simulation import dynamics as compiled
 
         compiled.use_cache()
         self.out, self.plan, self.announce = out, plan, announce or (lambda _: silent)
         self.dynamics = dynamics
         self.engine = dynamics.Engine(plan.truncation)
-        self.diagnosis = output.Diagnosis(self.engine, plan.spacing)
-        self.order = (output.SURFACE, output.UPPER)
+        self.diagnosis = diagnostics.Diagnosis(self.engine, plan.spacing)
+        self.order = (diagnostics.SURFACE, diagnostics.UPPER)
 
     def _restart(self, date: np.datetime64) -> Path:
         return self.out / f"restart_{date}.npz"
@@ -228,7 +229,7 @@ class _Run:
 
     def _month(self, state: Any, month: Times) -> tuple[Any, np.datetime64]:
         """Write one month; its restart states first, so that it can always be made again."""
-        from pipelines.sources.simulate import files
+        from pipelines.simulation import files
 
         write_restart(self._restart(month[0]), month[0], self.dynamics.pack(state))
         surface, upper, today = [], [], month[0]

@@ -19,15 +19,16 @@ import numpy.typing as npt
 import zarr
 from zarr.storage import LocalStore
 
-from pear.calendar import Times, iso, utc
 from pear.errors import InputError
-from pear.sphere.grid import cells_of_nside, coarsen
+from pear.sphere.healpix import cells_of_nside, coarsen
+from pear.store import schema
+from pear.store.reader import raw_completeness, stored_layout
+from pear.times import Times, iso, utc
 from pear.variables import BY_NAME, Layout
-from pipelines import contract
-from pipelines.files import publish, sweep, writer_lock
-from pipelines.metadata import settle
-from pipelines.staging import clear, show, staged_array, staging_folder
-from pipelines.stored import raw_completeness, stored_layout
+from pipelines.storage import create
+from pipelines.storage.atomic import publish, sweep, writer_lock
+from pipelines.storage.metadata import settle
+from pipelines.storage.staging import clear, show, staged_array, staging_folder
 
 Fields = npt.NDArray[np.float32]
 
@@ -58,30 +59,30 @@ def create_analysis(
     coarser
         Resolutions at which means are kept beside the fields, in groups ``nsideN``.
     """
-    contract.check_coarser(coarser, nside)
-    group = contract.create_group(path, "analysis", layout, nside, attributes or {})
-    contract.time_coordinate(group, "analysis", np.zeros(0, dtype=np.int64))
-    contract.completeness(group, layout)
-    per_shard = shard_times or contract.shard_times(layout, nside)
+    schema.check_coarser(coarser, nside)
+    group = create.create_group(path, "analysis", layout, nside, attributes or {})
+    create.time_coordinate(group, "analysis", np.zeros(0, dtype=np.int64))
+    create.completeness(group, layout)
+    per_shard = shard_times or schema.shard_times(layout, nside)
     for name in layout.names:
         _create_variable(group, name, layout, nside, 0, per_shard)
     for one in coarser:
-        inner = contract.create_coarser(group, "analysis", layout, one)
-        contract.time_coordinate(inner, "analysis", np.zeros(0, dtype=np.int64))
+        inner = create.create_coarser(group, "analysis", layout, one)
+        create.time_coordinate(inner, "analysis", np.zeros(0, dtype=np.int64))
         for name in layout.names:
             _create_variable(inner, name, layout, one, 0, per_shard)
-    contract.consolidate(group)
+    create.consolidate(group)
 
 
 def _create_variable(
     group: Any, name: str, layout: Layout, nside: int, times: int, per_shard: int
 ) -> None:
     upper = BY_NAME[name].kind == "upper"
-    middle = (len(contract.stored_levels(layout)),) if upper else ()
+    middle = (len(schema.stored_levels(layout)),) if upper else ()
     cells = cells_of_nside(nside)
     dims = ("time", "level", "cell") if upper else ("time", "cell")
     chunk, shard = (1, *middle, cells), (per_shard, *middle, cells)
-    contract.data_variable(group, name, nside, (times, *middle, cells), chunk, shard, dims)
+    create.data_variable(group, name, nside, (times, *middle, cells), chunk, shard, dims)
 
 
 class AnalysisWriter:
@@ -89,7 +90,7 @@ class AnalysisWriter:
 
     Simple use: ``with AnalysisWriter(path, layout, nside) as writer: writer.append(…)``. The
     store appears with its first committed times. Bulk use: :meth:`stage` new times, fill them from
-    any process through :func:`pipelines.staging.staged_array`, then :meth:`commit`.
+    any process through :func:`pipelines.storage.staging.staged_array`, then :meth:`commit`.
 
     Parameters
     ----------
@@ -171,9 +172,9 @@ class AnalysisWriter:
             )
         self.times, self.complete, self.channels = raw_completeness(self.root)
         self._column = {name: i for i, name in enumerate(self.channels)}
-        group = contract.open_group(self.root)
+        group = schema.open_group(self.root)
         self.shard_times = int(group[self.stored.names[0]].shards[0])
-        self.coarser = contract.coarser_levels(group)
+        self.coarser = schema.coarser_levels(group)
 
     def _agree(self) -> None:
         """Check an existing store against what we want to write; add variables it lacks."""
@@ -225,7 +226,7 @@ class AnalysisWriter:
 
     def grids(self) -> list[tuple[str, int]]:
         """Prefix of the arrays and resolution: of the store itself, then of the coarser groups."""
-        return [("", self.nside)] + [(f"{contract.coarser_name(n)}/", n) for n in self.coarser]
+        return [("", self.nside)] + [(f"{schema.coarser_name(n)}/", n) for n in self.coarser]
 
     def append(self, times: Any, surface: Any, upper: Any) -> None:
         """Add whole times after the last: (T, S, cell) and (T, U, level, cell), layout order.
@@ -272,7 +273,7 @@ class AnalysisWriter:
         for channel, name in enumerate(lay.surface):
             self._write(name, start, stop, np.stack([f[channel] for f in surface]))
             flags[:, self.channel(name, None)] = 1
-        levels = contract.stored_levels(self.stored)
+        levels = schema.stored_levels(self.stored)
         rows = [levels.index(level) for level in lay.levels] if lay.upper else []
         shape = (len(times), len(levels), cells_of_nside(self.nside))
         for channel, name in enumerate(lay.upper):
@@ -338,8 +339,8 @@ class AnalysisWriter:
         if stop > start:
             for prefix, _ in self.grids():
                 self.array(f"{prefix}time", start, stop)[start:] = self._staged.astype(np.int64)
-        self.array(contract.COMPLETE, first, stop)[first:] = flags[first:]
-        parts = [(contract.COMPLETE, first, stop)]
+        self.array(schema.COMPLETE, first, stop)[first:] = flags[first:]
+        parts = [(schema.COMPLETE, first, stop)]
         for prefix, _ in self.grids():
             parts += [(f"{prefix}{name}", first, stop) for name in self.stored.names]
             parts += [(f"{prefix}time", start, stop)]

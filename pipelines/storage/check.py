@@ -15,15 +15,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pear.calendar import iso
 from pear.errors import InputError
 from pear.progress import Tick
-from pear.sphere.grid import cells_of_nside, coarsen
+from pear.sphere.healpix import cells_of_nside, coarsen
+from pear.store import metadata, schema
+from pear.store.reader import stored_layout
+from pear.times import iso
 from pear.variables import BY_NAME, Layout, valid_range
-from pipelines import contract, metadata
-from pipelines.files import PARTIAL
-from pipelines.staging import staging_folder
-from pipelines.stored import stored_layout
+from pipelines.storage.atomic import PARTIAL
+from pipelines.storage.staging import staging_folder
 
 GRID: Final = ("cell", "cell_ids", "crs", "level")
 _DAMAGE: Final = (OSError, ValueError, RuntimeError, KeyError, TypeError)
@@ -98,7 +98,7 @@ def examine(path: Path | str, tick: Tick | None = None) -> Diagnosis:
         return diagnosis
     kind, layout, nside = stored_layout(path)
     diagnosis.kind = kind
-    group = contract.open_group(path)
+    group = schema.open_group(path)
     for prefix, size in _grids(group, nside):
         _attributes(group, prefix, layout, size, diagnosis)
         _grid(group, prefix, layout, size, diagnosis)
@@ -116,8 +116,8 @@ def examine(path: Path | str, tick: Tick | None = None) -> Diagnosis:
 
 
 def _grids(group: Any, nside: int) -> list[tuple[str, int]]:
-    coarser = contract.coarser_levels(group)
-    return [("", nside)] + [(f"{contract.coarser_name(n)}/", n) for n in coarser]
+    coarser = schema.coarser_levels(group)
+    return [("", nside)] + [(f"{schema.coarser_name(n)}/", n) for n in coarser]
 
 
 def leftovers(path: Path) -> list[Path]:
@@ -161,7 +161,7 @@ def wanted_attributes(
     prefix: str, layout: Layout, nside: int, probability: str | None = None
 ) -> dict[str, dict[str, Any]]:
     """Attributes that the contract wants of each array of a group."""
-    k = contract.refinement(nside)
+    k = schema.refinement(nside)
     out: dict[str, dict[str, Any]] = {
         "cell": {"standard_name": "healpix_index", "units": "1"},
         "cell_ids": {"grid_name": "healpix", "level": k, "indexing_scheme": "nested"},
@@ -170,12 +170,12 @@ def wanted_attributes(
     if layout.upper:
         out["level"] = {"standard_name": "air_pressure", "units": "hPa", "positive": "down"}
     for name in layout.names:
-        out[name] = contract.variable_attributes(name, nside, probability)
+        out[name] = schema.variable_attributes(name, nside, probability)
     return {f"{prefix}{name}": attributes for name, attributes in out.items()}
 
 
 def _attributes(group: Any, prefix: str, layout: Layout, nside: int, diagnosis: Diagnosis) -> None:
-    probability = group.attrs.get(contract.PROBABILITY)
+    probability = group.attrs.get(schema.PROBABILITY)
     for name, wanted in wanted_attributes(prefix, layout, nside, probability).items():
         got = dict(group[name].attrs)
         if got != wanted:
@@ -190,7 +190,7 @@ def wanted_grid(layout: Layout, nside: int) -> dict[str, npt.NDArray[Any]]:
     out: dict[str, npt.NDArray[Any]] = {"cell": cells, "cell_ids": cells}
     out["crs"] = np.array(0, dtype=np.int32)
     if layout.upper:
-        out["level"] = np.array(contract.stored_levels(layout), dtype=np.int64)
+        out["level"] = np.array(schema.stored_levels(layout), dtype=np.int64)
     return out
 
 
@@ -221,19 +221,19 @@ def _times(group: Any, prefix: str, diagnosis: Diagnosis) -> None:
 def _flags(group: Any, layout: Layout, diagnosis: Diagnosis) -> npt.NDArray[np.uint8] | None:
     """Completeness (time, channel), or None if it cannot be read."""
     try:
-        return np.asarray(group[contract.COMPLETE][:])
+        return np.asarray(group[schema.COMPLETE][:])
     except _DAMAGE as error:
         detail = f"cannot be read: {error}"
-        diagnosis.add("completeness", contract.COMPLETE, detail, "derive from the fields")
+        diagnosis.add("completeness", schema.COMPLETE, detail, "derive from the fields")
         return None
 
 
 def columns(group: Any, name: str, layout: Layout) -> list[int]:
     """Channels of a variable on the completeness array, in the order of its levels."""
-    known = list(group[contract.COMPLETE].attrs["channels"])
+    known = list(group[schema.COMPLETE].attrs["channels"])
     if BY_NAME[name].kind == "surface":
         return [known.index(name)]
-    return [known.index(f"{name}@{level}") for level in contract.stored_levels(layout)]
+    return [known.index(f"{name}@{level}") for level in schema.stored_levels(layout)]
 
 
 def read_fields(array: Any, position: int, forecast: bool) -> tuple[npt.NDArray[Any], str]:
@@ -253,7 +253,7 @@ def _fields(
     """Check all fields of a variable, one time or lead after the other."""
     array = group[name]
     forecast = "prediction_timedelta" in array.metadata.dimension_names
-    levels = contract.stored_levels(layout) if BY_NAME[name].kind == "upper" else (None,)
+    levels = schema.stored_levels(layout) if BY_NAME[name].kind == "upper" else (None,)
     where = [] if forecast else columns(group, name, layout)
     for position in range(array.shape[1 if forecast else 0]):
         values, damage = read_fields(array, position, forecast)
@@ -300,7 +300,7 @@ def _name_of(group: Any, position: int, forecast: bool) -> str:
 
 def _means(group: Any, name: str, nside: int) -> Iterator[Finding]:
     """Check that the means of a coarser group are those of the fields."""
-    fine, path = group[name], f"{contract.coarser_name(nside)}/{name}"
+    fine, path = group[name], f"{schema.coarser_name(nside)}/{name}"
     coarse = group[path]
     forecast = "prediction_timedelta" in fine.metadata.dimension_names
     for position in range(fine.shape[1 if forecast else 0]):

@@ -17,13 +17,14 @@ import numpy.typing as npt
 import zarr
 from zarr.storage import LocalStore
 
-from pear.calendar import iso, utc
 from pear.errors import InputError
-from pear.sphere.grid import cells_of_nside, coarsen
+from pear.sphere.healpix import cells_of_nside, coarsen
+from pear.store import schema
+from pear.times import iso, utc
 from pear.variables import Layout
-from pipelines import contract
-from pipelines.files import publish, require_space, write_atomically
-from pipelines.shards import Shards
+from pipelines.storage import create
+from pipelines.storage.atomic import publish, require_space, write_atomically
+from pipelines.storage.shard_writer import Shards
 
 Fields = npt.NDArray[np.float32]
 _FORMAT = 2
@@ -69,7 +70,7 @@ class ForecastWriter:
         attrs: Mapping[str, Any] | None = None,
         coarser: Sequence[int] = (),
     ) -> None:
-        contract.check_coarser(coarser, nside)
+        schema.check_coarser(coarser, nside)
         self.coarser = tuple(coarser)
         self.final = Path(final_path)
         self.layout, self.nside = layout, nside
@@ -115,7 +116,7 @@ class ForecastWriter:
 
     def _files(self) -> dict[str, Path]:
         """Where the one shard of each array lies, by Zarr's own naming of chunks."""
-        groups = ["", *(contract.coarser_name(nside) + "/" for nside in self.coarser)]
+        groups = ["", *(schema.coarser_name(nside) + "/" for nside in self.coarser)]
         axes = {name: 3 if name in self.layout.surface else 4 for name in self.layout.names}
         return {
             group + name: self._store.joinpath(group + name, "c", *["0"] * axes[name])
@@ -150,7 +151,7 @@ class ForecastWriter:
         order = np.argsort(lay.levels)
         rows |= {n: [values[k] for k in order] for n, values in zip(lay.upper, upper, strict=True)}
         means = {
-            f"{contract.coarser_name(nside)}/{name}": [coarsen(row, nside) for row in fields]
+            f"{schema.coarser_name(nside)}/{name}": [coarsen(row, nside) for row in fields]
             for nside in self.coarser
             for name, fields in rows.items()
         }
@@ -190,7 +191,7 @@ class ForecastWriter:
         )
 
     def _read_published(self, index: int) -> tuple[Fields, Fields]:
-        group = contract.open_group(self.final)
+        group = schema.open_group(self.final)
         order = np.argsort(np.argsort(self.layout.levels))
         cells = cells_of_nside(self.nside)
         lay = self.layout
@@ -225,23 +226,23 @@ class ForecastWriter:
         if damaged:
             raise OSError(f"step {damaged[0]} of {self.final.name} does not read back")
         self._shards.close(self.leads.size)
-        contract.consolidate(zarr.open_group(LocalStore(self._store), mode="r+"), sync=False)
+        create.consolidate(zarr.open_group(LocalStore(self._store), mode="r+"), sync=False)
         publish(self._store, self.final)
         shutil.rmtree(self.scratch, ignore_errors=True)
         return self.final
 
     def _skeleton(self, path: Path) -> None:
-        group = contract.create_group(path, "forecast", self.layout, self.nside, self.attrs)
+        group = create.create_group(path, "forecast", self.layout, self.nside, self.attrs)
         self._arrays(group, self.nside)
         for nside in self.coarser:
-            inner = contract.create_coarser(group, "forecast", self.layout, nside)
+            inner = create.create_coarser(group, "forecast", self.layout, nside)
             self._arrays(inner, nside)
 
     def _arrays(self, group: Any, nside: int) -> None:
         lay, leads = self.layout, self.leads.size
         start = np.array([self.init_time]).astype("datetime64[s]").astype(np.int64)
-        contract.time_coordinate(group, "forecast", start)
-        contract.coordinate(
+        create.time_coordinate(group, "forecast", start)
+        create.coordinate(
             group,
             "prediction_timedelta",
             self.leads.astype(np.int64),
@@ -256,9 +257,9 @@ class ForecastWriter:
         lead = ("time", "prediction_timedelta")
         for name in lay.surface:
             shape = (1, leads, cells)
-            contract.data_variable(group, name, nside, shape, (1, 1, cells), shape, (*lead, "cell"))
+            create.data_variable(group, name, nside, shape, (1, 1, cells), shape, (*lead, "cell"))
         for name in lay.upper:
             shape4 = (1, leads, levels, cells)
-            contract.data_variable(
+            create.data_variable(
                 group, name, nside, shape4, (1, 1, 1, cells), shape4, (*lead, "level", "cell")
             )

@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
 
 def git_revision() -> str | None:
     """Commit of the source tree this code runs from, ``+changes`` if edited; None outside git."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.sphere.grid import coarsen, nside_from_cells
+from pear.sphere.healpix import coarsen, nside_from_cells
+from pear.store import metadata, schema
+from pear.store.reader import stored_layout
 from pear.variables import BY_NAME, Layout
-from pipelines import contract, metadata
-from pipelines.doctor import (
+from pipelines.storage import metadata as write_metadata
+from pipelines.storage.atomic import sync_filesystem, writer_lock
+from pipelines.storage.check import (
     Diagnosis,
     columns,
     examine,
@@ -24,9 +27,7 @@ from pipelines.doctor import (
     wanted_attributes,
     wanted_grid,
 )
-from pipelines.files import sync_filesystem, writer_lock
-from pipelines.staging import clear, rewrite, staging_folder
-from pipelines.stored import stored_layout
+from pipelines.storage.staging import clear, rewrite, staging_folder
 
 
 def repair(path: Path | str) -> Diagnosis:
@@ -49,7 +50,7 @@ def repair(path: Path | str) -> Diagnosis:
         found = examine(path)
         if any(f.kind == "metadata" and f.where == metadata.META for f in found.findings):
             _rebuild_root(path)
-        metadata.settle(path)
+        write_metadata.settle(path)
         found = examine(path)
         kinds = {finding.kind for finding in found.findings}
         if kinds & {"attribute"}:
@@ -97,12 +98,12 @@ def _rebuild_root(path: Path) -> None:
         if kind == "analysis" and node.get("dimension_names", [])[:1] == ["time"]:
             node["shape"][0] = min(times)
     root = {
-        "attributes": contract.group_attributes(kind, nside, _old_attributes(path)),
+        "attributes": schema.group_attributes(kind, nside, _old_attributes(path)),
         "zarr_format": 3,
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": nodes},
         "node_type": "group",
     }
-    metadata.write_group(path, root)
+    write_metadata.write_group(path, root)
 
 
 def _old_attributes(path: Path) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def _old_attributes(path: Path) -> dict[str, Any]:
     except OSError:
         return {}
     found = {}
-    for name in ("title", "source", "history", "licence", contract.PROBABILITY):
+    for name in ("title", "source", "history", "licence", schema.PROBABILITY):
         match = re.search(rf'"{name}": "([^"\\\ufffd]*)"', old)
         if match:
             found[name] = match[1]
@@ -121,26 +122,26 @@ def _old_attributes(path: Path) -> dict[str, Any]:
 
 def _attributes(path: Path) -> None:
     _, layout, nside = stored_layout(path)
-    group = contract.open_group(path)
+    group = schema.open_group(path)
     root = metadata.read(path)
     nodes = metadata.nodes(root)
-    probability = group.attrs.get(contract.PROBABILITY)
+    probability = group.attrs.get(schema.PROBABILITY)
     for prefix, size in _grids(group, nside):
         for name, wanted in wanted_attributes(prefix, layout, size, probability).items():
             nodes[name]["attributes"] = wanted
     root["consolidated_metadata"]["metadata"] = nodes
-    metadata.write_group(path, root)
-    metadata.settle(path)
+    write_metadata.write_group(path, root)
+    write_metadata.settle(path)
 
 
 def _grids(group: Any, nside: int) -> list[tuple[str, int]]:
-    coarser = contract.coarser_levels(group)
-    return [("", nside)] + [(f"{contract.coarser_name(n)}/", n) for n in coarser]
+    coarser = schema.coarser_levels(group)
+    return [("", nside)] + [(f"{schema.coarser_name(n)}/", n) for n in coarser]
 
 
 def _grid(path: Path) -> None:
     _, layout, nside = stored_layout(path)
-    group = contract.open_group(path)
+    group = schema.open_group(path)
     for prefix, size in _grids(group, nside):
         for name, values in wanted_grid(layout, size).items():
             _overwrite(path, f"{prefix}{name}", values)
@@ -153,8 +154,8 @@ def _overwrite(path: Path, name: str, values: Any) -> None:
 
 def _times(path: Path) -> None:
     """Copy the time axis from wherever it is whole."""
-    group = contract.open_group(path)
-    names = ["time", *(f"{contract.coarser_name(n)}/time" for n in contract.coarser_levels(group))]
+    group = schema.open_group(path)
+    names = ["time", *(f"{schema.coarser_name(n)}/time" for n in schema.coarser_levels(group))]
     good = None
     for name in names:
         try:
@@ -172,11 +173,11 @@ def _times(path: Path) -> None:
 def _fields(path: Path, found: Diagnosis) -> None:
     """Bring completeness in line with the fields, and take damaged fields out of their shards."""
     _, layout, _ = stored_layout(path)
-    group = contract.open_group(path)
+    group = schema.open_group(path)
     try:
-        flags = np.asarray(group[contract.COMPLETE][:])
+        flags = np.asarray(group[schema.COMPLETE][:])
     except (OSError, ValueError, RuntimeError):
-        flags = np.zeros(group[contract.COMPLETE].shape, dtype=np.uint8)
+        flags = np.zeros(group[schema.COMPLETE].shape, dtype=np.uint8)
     whole = any(f.kind == "completeness" for f in found.findings)
     for name in layout.names:
         at = {f.position for f in found.findings if f.where == name and f.kind == "field"}
@@ -188,13 +189,13 @@ def _fields(path: Path, found: Diagnosis) -> None:
             flags[position, where] = good
             if damage or (np.isfinite(values).all(axis=1) & ~good).any():
                 _rewrite_shard(path, name, group[name], position, layout)
-    _overwrite(path, contract.COMPLETE, flags)
+    _overwrite(path, schema.COMPLETE, flags)
 
 
 def _good(values: Any, name: str, layout: Layout) -> npt.NDArray[np.bool_]:
     """Whether each row is finite and lies in the range of its variable and level."""
     upper = BY_NAME[name].kind == "upper"
-    levels = contract.stored_levels(layout) if upper else (None,)
+    levels = schema.stored_levels(layout) if upper else (None,)
     return np.array(
         [
             bool(np.isfinite(row).all()) and in_range(row, name, level)
@@ -223,11 +224,11 @@ def _rewrite_shard(path: Path, name: str, array: Any, position: int, layout: Lay
 def _means(path: Path) -> None:
     """Make the means of the coarser groups anew where they are not those of the fields."""
     kind, layout, _ = stored_layout(path)
-    group = contract.open_group(path)
+    group = schema.open_group(path)
     forecast = kind == "forecast"
-    for nside in contract.coarser_levels(group):
+    for nside in schema.coarser_levels(group):
         for name in layout.names:
-            inner = f"{contract.coarser_name(nside)}/{name}"
+            inner = f"{schema.coarser_name(nside)}/{name}"
             fine, coarse = group[name], group[inner]
             count = fine.shape[1 if forecast else 0]
             fields = [read_fields(fine, p, forecast) for p in range(count)]

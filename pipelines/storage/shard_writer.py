@@ -25,7 +25,7 @@ Chunk = tuple[int, int]
 """Where an encoded field lies in its shard: offset and length, bytes."""
 
 _BLOSC: Final = Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)
-"""As :func:`pipelines.contract.codecs` has it."""
+"""As :func:`pipelines.storage.create.codecs` has it."""
 _CHECKSUM: Final = 4
 
 

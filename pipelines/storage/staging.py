@@ -17,8 +17,9 @@ from typing import Any
 import zarr
 from zarr.storage import LocalStore, StorePath
 
-from pipelines import metadata
-from pipelines.files import sync_filesystem, sync_folder
+from pear.store import metadata
+from pipelines.storage import metadata as write_metadata
+from pipelines.storage.atomic import sync_filesystem, sync_folder
 
 
 def staging_folder(store: Path) -> Path:
@@ -96,9 +97,9 @@ def show(
         if node["node_type"] == "array" and node.get("dimension_names", [])[:1] == ["time"]:
             node["shape"][0] = length
     document["consolidated_metadata"]["metadata"] = arrays
-    metadata.write_group(root, document)
+    write_metadata.write_group(root, document)
     sync_folder(root)
-    metadata.settle(root)
+    write_metadata.settle(root)
 
 
 def _move(root: Path, staging: Path, name: str, start: int, stop: int) -> None:

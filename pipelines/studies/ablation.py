@@ -21,17 +21,17 @@ from pear.models import checkpoint
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.rollout import PearForecaster
+from pear.store.climatology import Climatology
+from pear.store.reader import stored_layout
+from pear.store.states import Analysis
 from pear.training import Samples, Trainer
 from pear.variables import PUBLISHED, Layout
-from pipelines.climatology import Climatology
 from pipelines.evaluation.tables import Plan
-from pipelines.evaluation.truth import Analysis
 from pipelines.evaluation.verify import verify
-from pipelines.stored import stored_layout
-from pipelines.study import ROUNDS, TIMED_STEPS, Job, Study, steps_in, the_plan, timed
-from pipelines.study_table import save_sums
-from pipelines.train import CHECKPOINT, Data, build_network, train
-from pipelines.training_data import open_source
+from pipelines.studies.study import ROUNDS, TIMED_STEPS, Job, Study, steps_in, the_plan, timed
+from pipelines.studies.tables import save_sums
+from pipelines.training.dataset import open_source
+from pipelines.training.train import CHECKPOINT, Data, build_network, train
 
 BASE: Final = "ring_rotation"
 AXES: Final = ("time", "parameters")

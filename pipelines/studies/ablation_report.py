@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from matplotlib.figure import Figure
 
-from pipelines.ablation import ARMS, AXES, BASE, SUMS, Ablation, where
-from pipelines.study_table import Gap, gaps, load_sums, write_rows
+from pipelines.studies.ablation import ARMS, AXES, BASE, SUMS, Ablation, where
+from pipelines.studies.tables import Gap, gaps, load_sums, write_rows
 
 DAYS: Final = (1, 3, 5)
 COLOURS: Final = {"time": "#14784f", "parameters": "#3b6fb6"}

@@ -18,21 +18,25 @@ from matplotlib.figure import Figure
 
 from pear.errors import InputError, did_you_mean
 from pear.models import checkpoint, pangu_checkpoint
+from pear.models.base import ForcedNetwork
 from pear.models.config import FORCINGS
-from pear.models.forced import ForcedNetwork
 from pear.models.pangu import Pangu, PanguConfig
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 from pear.progress import Tick
 from pear.rollout import PearForecaster
+from pear.store.climatology import Climatology
+from pear.store.reader import stored_layout
+from pear.store.states import Analysis
 from pear.training import Samples, Trainer, TrainingConfig
 from pear.training.statistics import measure
-from pipelines.ablation import BASE, config_of
-from pipelines.climatology import Climatology
-from pipelines.evaluation.truth import Analysis
-from pipelines.peer import PeerForecaster, score_on_cells, score_on_points, train_peer
-from pipelines.peer_data import LatLonStates, collect
-from pipelines.stored import stored_layout
-from pipelines.study import (
+from pipelines.studies.ablation import BASE, config_of
+from pipelines.studies.pangu_forecaster import (
+    PeerForecaster,
+    score_on_cells,
+    score_on_points,
+    train_peer,
+)
+from pipelines.studies.study import (
     ROUNDS,
     TIMED_STEPS,
     Job,
@@ -43,9 +47,10 @@ from pipelines.study import (
     timed,
     waiting,
 )
-from pipelines.study_table import Gap, gaps, load_sums, save_sums, write_rows
-from pipelines.train import CHECKPOINT, Data, build_network, train
-from pipelines.training_data import open_source
+from pipelines.studies.tables import Gap, gaps, load_sums, save_sums, write_rows
+from pipelines.training.dataset import open_source
+from pipelines.training.latlon_dataset import LatLonStates, collect
+from pipelines.training.train import CHECKPOINT, Data, build_network, train
 
 GRIDS: Final = ("cells", "points")
 BUDGETS: Final[dict[str, str]] = {"time": "pangu", "steps": "pangu-steps"}

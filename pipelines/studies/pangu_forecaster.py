@@ -15,27 +15,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from pear.calendar import utc
 from pear.errors import InputError
 from pear.metrics import ScoreSums
 from pear.models import pangu_checkpoint
 from pear.models.pangu import Pangu, PanguConfig
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 from pear.progress import Tick
 from pear.rollout import Forecaster, PearForecaster, channels_of, state_of_channels
-from pear.sphere.grid import cells_of_nside
+from pear.sphere.healpix import cells_of_nside
 from pear.sphere.regrid import apply, bilinear_to_healpix, healpix_to_latlon_bilinear
 from pear.state import State
+from pear.store.climatology import Climatology
+from pear.store.reader import stored_layout
+from pear.store.states import Analysis
+from pear.times import utc
 from pear.training import Samples, Trainer, TrainingConfig
 from pear.training.statistics import measure
 from pear.variables import BY_NAME
-from pipelines.climatology import Climatology
 from pipelines.evaluation.tables import Plan
-from pipelines.evaluation.truth import Analysis, climatology_reader
-from pipelines.evaluation.verify import verify
-from pipelines.peer_data import Array, LatLonStates
-from pipelines.stored import stored_layout
-from pipelines.training_data import static_fields
+from pipelines.evaluation.verify import climatology_reader, verify
+from pipelines.training.dataset import static_fields
+from pipelines.training.latlon_dataset import Array, LatLonStates
 
 
 def train_peer(

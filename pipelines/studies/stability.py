@@ -8,15 +8,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from pear.calendar import Times, utc
 from pear.errors import InputError
 from pear.metrics import Channel
 from pear.progress import Tick
 from pear.rollout import Forecaster, channels_of, state_of_channels
-from pear.sphere.grid import angular_power
+from pear.sphere.healpix import angular_power
+from pear.store.states import Analysis
+from pear.times import Times, utc
 from pear.variables import label_of
 from pipelines.evaluation.tables import CHARTED
-from pipelines.evaluation.truth import Analysis
 
 BANDS: Final = {"planetary": (1, 5), "synoptic": (6, 15), "small": (16, None)}
 """Degrees of the spherical harmonics, both ends included; None: the finest there is."""

@@ -18,11 +18,11 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import torch
 
-from pear.calendar import Times, utc
 from pear.errors import InputError
 from pear.progress import Tick
+from pear.times import Times, utc
 from pear.training import Trainer, TrainingConfig
-from pipelines.files import hold, write_atomically
+from pipelines.storage.atomic import hold, write_atomically
 
 ROUNDS: Final = 3
 TIMED_STEPS: Final = 10

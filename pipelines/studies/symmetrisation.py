@@ -18,18 +18,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pear.calendar import Times, utc
 from pear.errors import InputError
 from pear.metrics import ScoreSums
 from pear.metrics.statistics import Array
 from pear.models.checkpoint import Checkpoint
 from pear.models.config import PearConfig
-from pear.models.equivariance import DEFAULT_ELEMENTS, orbit_errors
+from pear.models.diagnostics import DEFAULT_ELEMENTS, orbit_errors
 from pear.rollout import PearForecaster, channels_of, state_of_channels
 from pear.sphere.symmetry import C4H, IDENTITY, Element, M
-from pipelines.climatology import Climatology
-from pipelines.evaluation.truth import Analysis, Held, climatology_reader
-from pipelines.study_table import FIELDS
+from pear.store.climatology import Climatology
+from pear.store.states import Analysis
+from pear.times import Times, utc
+from pipelines.evaluation.verify import Held, climatology_reader
+from pipelines.studies.tables import FIELDS
 
 WAYS: Final = ("single", "averaged", "ensemble", "both")
 """One network's forecast; its average over the group; the mean of all; the mean of averages."""

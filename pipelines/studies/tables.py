@@ -15,7 +15,7 @@ import numpy as np
 from pear.metrics import Channel, ScoreSums
 from pear.metrics.bootstrap import bootstrap_seeds
 from pear.variables import label_of
-from pipelines.files import write_atomically
+from pipelines.storage.atomic import write_atomically
 
 SCORES: Final = ("acc", "rmse")
 FIELDS: Final[tuple[Channel, ...]] = (

@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.progress import Tick
-from pear.sphere.grid import cells_of_nside, centres, coarsen, nside_from_cells
+from pear.resources import land
+from pear.sphere.healpix import cells_of_nside, centres, coarsen, nside_from_cells
+from pear.store import static_fields as stored_static_fields
+from pear.store.reader import open_store
+from pear.times import Times, iso, utc
 from pear.variables import PUBLISHED, Layout
-from pipelines import statics
-from pipelines.sources.simulate import land, recipe
-from pipelines.store import open_store
+from pipelines.simulation import parameters
 
 Array = npt.NDArray[np.float32]
 MEMORY: Final = 4_000_000_000
@@ -166,7 +167,7 @@ def static_fields(nside: int, store: Path | None = None) -> dict[str, npt.NDArra
         atmosphere, which stand where Earth's great ranges do; ``land_fraction`` in [0, 1], without
         a store's from Natural Earth. Both are (cell,), means over each cell.
     """
-    kept = statics.stored(Path(store), nside) if store is not None else {}
+    kept = stored_static_fields.stored(Path(store), nside) if store is not None else {}
     return {**_embedded(nside), **kept}
 
 
@@ -177,6 +178,6 @@ def _embedded(nside: int) -> dict[str, npt.NDArray[np.float64]]:
     row = np.clip(np.searchsorted(rows, lat - 0.5), 0, rows.size - 1)
     column = np.searchsorted(columns, (lon - 0.5) % 360.0) % columns.size
     return {
-        "orography": np.asarray(coarsen(recipe.mountains(lon, lat), nside)),
+        "orography": np.asarray(coarsen(parameters.mountains(lon, lat), nside)),
         "land_fraction": np.asarray(coarsen(fraction[row, column], nside)),
     }

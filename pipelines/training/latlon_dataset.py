@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pear.calendar import Times, iso, utc
 from pear.errors import InputError
 from pear.progress import Tick
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.sphere.regrid import apply, bilinear_between
+from pear.times import Times, iso, utc
 from pear.variables import BY_NAME, Layout
-from pipelines.files import write_atomically
-from pipelines.sources import ScanOptions, Slab, scan_source
+from pipelines.ingestion.readers import scan_source
+from pipelines.ingestion.readers.base import ScanOptions, Slab
+from pipelines.storage.atomic import write_atomically
 
 Array = npt.NDArray[np.float32]
 _NOTE = "grid.json"

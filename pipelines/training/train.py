@@ -9,18 +9,19 @@ from typing import Any
 
 import torch
 
-from pear.calendar import iso
 from pear.errors import InputError
 from pear.models import checkpoint
 from pear.models.config import PearConfig
-from pear.models.equivariance import mirror_symmetric
+from pear.models.diagnostics import mirror_symmetric
 from pear.models.pear import Pear
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 from pear.progress import Tick
+from pear.store import static_fields as statics
+from pear.times import iso
 from pear.training import Outcome, Samples, Trainer, TrainingConfig
 from pear.training.statistics import measure
-from pipelines import provenance, statics
-from pipelines.training_data import MEMORY, StoreSource, open_source, static_fields
+from pipelines.storage import provenance
+from pipelines.training.dataset import MEMORY, StoreSource, open_source, static_fields
 
 CHECKPOINT = "checkpoint"
 
@@ -251,3 +252,32 @@ def read_settings(text: str | None) -> tuple[PearConfig | None, dict[str, Any]]:
     if model is None or isinstance(model, str):
         return read_settings(model)[0], loop
     return PearConfig.from_dict({**PearConfig.small().to_dict(), **model}), loop
+
+
+def plot_losses(folder: Path) -> Path:
+    """Draw training and validation loss by step as ``loss.png`` in the training's folder.
+
+    Returns
+    -------
+    Path
+        The picture.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    entries = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for event, style in (("step", {"lw": 0.8}), ("validation", {"marker": "o", "ms": 3})):
+        points = [(e["step"], e["loss"]) for e in entries if e["event"] == event]
+        if points:
+            axes.plot(
+                *zip(*points, strict=True), label={"step": "training"}.get(event, event), **style
+            )
+    axes.set(xlabel="optimiser step", ylabel="loss", yscale="log")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    path = folder / "loss.png"
+    figure.savefig(path, dpi=120)
+    return path

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
-from service.caching import IMMUTABLE, etag_of, matches_etag
 from service.dependencies import RunDep, Services, ServicesDep, StoreDep
-from service.download import MEDIA_TYPES, SUFFIXES, Format, Selection, extract, write
-from service.errors import ProblemError, documented
-from service.fields import ForecastStore
+from service.http.caching import IMMUTABLE, etag_of, matches_etag
+from service.http.problems import ProblemError, documented
+from service.readers.export import MEDIA_TYPES, SUFFIXES, Format, Selection, extract, write
+from service.readers.forecasts import ForecastStore
 
 router = APIRouter(prefix="/v1/forecasts", tags=["downloads"])
 _AT_ONCE = threading.BoundedSemaphore(2)

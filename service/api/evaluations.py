@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from pear.calendar import iso
+from pear.times import iso
 from pipelines.catalog import Status
+from service.api.schemas import EvaluationOut, Name, UtcTime, Whole, model_time
 from service.dependencies import ServicesDep
-from service.errors import ProblemError, documented
-from service.schemas import EvaluationOut, Name, UtcTime, Whole, model_time
+from service.http.problems import ProblemError, documented
 
 router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"])
 

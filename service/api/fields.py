@@ -7,16 +7,15 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from pear.calendar import iso
-from pear.sphere.grid import nside_from_cells
-from service.answers import immutable_answer
-from service.caching import Answer
+from pear.sphere.healpix import nside_from_cells
+from pear.times import iso
+from service.api.schemas import FieldForecast, inline, wall_clock
 from service.dependencies import RunDep, ServicesDep, StoreDep
-from service.errors import documented
-from service.fields import at_nside, pack_u16
-from service.schemas import wall_clock
-from service.shapes import FieldForecast, inline
-from service.writers import about, numbers
+from service.http.caching import Answer
+from service.http.problems import documented
+from service.http.response_cache import immutable_answer
+from service.readers.forecasts import at_nside, pack_u16
+from service.readers.serialisers import about, numbers
 
 router = APIRouter(prefix="/v1/forecasts", tags=["fields"])
 

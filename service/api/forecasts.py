@@ -14,10 +14,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from pear.errors import InputError
 from pipelines.catalog import Run, Status
-from service.dependencies import RunDep, Services, ServicesDep
-from service.errors import ProblemError, documented
-from service.fields import remove
-from service.schemas import (
+from service.api.schemas import (
     EventOut,
     ForecastRequest,
     ProgressOut,
@@ -27,6 +24,9 @@ from service.schemas import (
     model_time,
     wall_clock,
 )
+from service.dependencies import RunDep, Services, ServicesDep
+from service.http.problems import ProblemError, documented
+from service.readers.forecasts import remove
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
 _POLL_SECONDS = 0.5

@@ -8,11 +8,11 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Query
 
-from pear.calendar import iso
 from pear.errors import InputError
+from pear.times import iso
+from service.api.schemas import InitialConditionList, InitialConditionOut
 from service.dependencies import ServicesDep
-from service.errors import documented
-from service.schemas import InitialConditionList, InitialConditionOut
+from service.http.problems import documented
 
 router = APIRouter(prefix="/v1/initial-conditions", tags=["initial conditions"])
 

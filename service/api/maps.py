@@ -6,11 +6,10 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from pear.calendar import iso
+from pear.store.schema import PROBABILITY
+from pear.times import iso
 from pipelines.catalog import Run
-from pipelines.store import PROBABILITY
-from service.answers import immutable_answer
-from service.caching import Answer
+from service.api.fields import LeadTime, Level, VariableName
 from service.dependencies import (
     RunDep,
     Services,
@@ -20,13 +19,19 @@ from service.dependencies import (
     finished_store,
     run_of,
 )
-from service.errors import documented
-from service.fields import Field, ForecastStore
+from service.http.caching import Answer
+from service.http.problems import documented
+from service.http.response_cache import immutable_answer
 from service.maps import MapOptions, MapTitle, render_map
-from service.maps.palette import Kind
 from service.maps.projections import View
-from service.reference import ANALYSIS, other_forecast, verifying_analysis
-from service.routes.fields import LeadTime, Level, VariableName
+from service.maps.styles import Kind
+from service.readers.forecasts import (
+    ANALYSIS,
+    Field,
+    ForecastStore,
+    other_forecast,
+    verifying_analysis,
+)
 
 router = APIRouter(prefix="/v1/forecasts", tags=["maps"])
 ProjectionName = Literal["robinson", "orthographic", "plate_carree", "north_polar", "south_polar"]

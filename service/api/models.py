@@ -8,9 +8,9 @@ from fastapi import APIRouter
 
 from pear.variables import BY_NAME, PUBLISHED
 from pipelines.catalog import Model
+from service.api.schemas import ModelList, ModelOut, SkillOut
 from service.dependencies import ServicesDep
-from service.errors import documented
-from service.schemas import ModelList, ModelOut, SkillOut
+from service.http.problems import documented
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 _HEADLINE = ("geopotential", 500)

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from pear.calendar import iso
-from service.answers import immutable_answer
-from service.caching import Answer
+from pear.times import iso
+from service.api.schemas import MeteoForecast, inline
 from service.dependencies import ServicesDep, finished_store, run_of
-from service.errors import documented
-from service.meteo import DEFAULT, answer, columns
-from service.points import Interpolation, locate, parse_numbers
-from service.shapes import MeteoForecast, inline
+from service.http.caching import Answer
+from service.http.problems import documented
+from service.http.response_cache import immutable_answer
+from service.readers.open_meteo import DEFAULT, answer, columns
+from service.readers.points import Interpolation, locate, parse_numbers
 
 router = APIRouter(prefix="/v1/forecast", tags=["points"])
 _ONE = inline(MeteoForecast)

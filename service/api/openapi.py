@@ -7,9 +7,9 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service.errors import PROBLEM
-from service.rules import RULES
-from service.shapes import EXAMPLES
+from service.api.schemas import EXAMPLES
+from service.http.permissions import RULES
+from service.http.problems import PROBLEM
 
 _SCHEME: Final = {
     "type": "apiKey",

@@ -7,14 +7,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from pear.errors import InputError
-from service.answers import immutable_answer
-from service.caching import Answer
+from service.api.schemas import PointForecast, inline, wall_clock
 from service.dependencies import RunDep, ServicesDep, StoreDep
-from service.errors import documented
-from service.points import Interpolation, chosen_series, locate, parse_numbers, read_series
-from service.schemas import wall_clock
-from service.shapes import PointForecast, inline
-from service.writers import about, to_coverage, to_csv, to_json
+from service.http.caching import Answer
+from service.http.problems import documented
+from service.http.response_cache import immutable_answer
+from service.readers.points import Interpolation, chosen_series, locate, parse_numbers, read_series
+from service.readers.serialisers import about, to_coverage, to_csv, to_json
 
 router = APIRouter(prefix="/v1/forecasts", tags=["points"])
 _LIST = r"^[^,]+(,[^,]+)*$"

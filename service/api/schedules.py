@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pear.errors import InputError
 from pipelines.catalog import Schedule
-from pipelines.execute import following
+from pipelines.engine.engine import following
+from service.api.forecasts import run_out
+from service.api.schemas import RunOut, wall_clock
 from service.dependencies import ServicesDep
-from service.errors import documented
-from service.routes.forecasts import run_out
-from service.schemas import RunOut, wall_clock
+from service.http.problems import documented
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
 ScheduleName = Annotated[

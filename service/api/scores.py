@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from pear.errors import InputError
 from pear.variables import parse_field
 from service.dependencies import ServicesDep
-from service.errors import documented
-from service.scores import scorecard, select, to_csv
+from service.http.problems import documented
+from service.readers.scores import scorecard, select, to_csv
 
 router = APIRouter(prefix="/v1", tags=["scores"])
 

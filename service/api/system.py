@@ -9,9 +9,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from pear import __version__
+from service.api.schemas import NOT_OFFICIAL, Info
 from service.dependencies import Services, ServicesDep
-from service.errors import documented, problem_response
-from service.schemas import NOT_OFFICIAL, Info
+from service.http.problems import documented, problem_response
 
 router = APIRouter(tags=["system"])
 

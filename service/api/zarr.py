@@ -10,9 +10,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 
-from service.caching import IMMUTABLE, etag_of, matches_etag
 from service.dependencies import RunDep, ServicesDep, StoreDep
-from service.errors import ProblemError, documented
+from service.http.caching import IMMUTABLE, etag_of, matches_etag
+from service.http.problems import ProblemError, documented
 
 router = APIRouter(prefix="/v1/forecasts", tags=["zarr"])
 _BINARY = {

@@ -11,11 +11,12 @@ import sys
 
 import typer
 
-from pear import __version__, grib_library
-from pear.cli import (
+from pear import __version__
+from pear.errors import InputError
+from pipelines.ingestion.readers import eccodes
+from service.cli import (
     bench,
     bench_ablation,
-    bench_orbit,
     bench_peer,
     bench_rollout,
     bench_stability,
@@ -29,12 +30,12 @@ from pear.cli import (
     keys,
     models,
     runs,
-    schedule,
+    schedules,
     serve,
     simulate,
+    studies,
     train,
 )
-from pear.errors import InputError
 
 app = typer.Typer(
     name="pear",
@@ -63,7 +64,7 @@ def _root(
 for _verb in (
     bench,
     bench_ablation,
-    bench_orbit,
+    studies,
     bench_peer,
     bench_rollout,
     bench_stability,
@@ -77,7 +78,7 @@ for _verb in (
     keys,
     models,
     runs,
-    schedule,
+    schedules,
     serve,
     simulate,
     train,
@@ -87,7 +88,7 @@ for _verb in (
 
 def main() -> None:
     """Run the command line; turn input errors into one line and exit status 2."""
-    grib_library.load_before_cfgrib()
+    eccodes.load_before_cfgrib()
     try:
         app()
     except InputError as error:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.table import Table
 
-from pear.cli import common
 from pear.errors import InputError
+from service.cli import options
 
 if TYPE_CHECKING:
-    from pear.benchmarks.equivariance import EquivarianceReport
-    from pear.benchmarks.model import ModelReport
+    from pipelines.benchmarks.equivariance import EquivarianceReport
+    from pipelines.benchmarks.step import ModelReport
 
 bench = typer.Typer(
     name="bench",
@@ -42,8 +42,8 @@ def model(
     as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
 ) -> None:
     """Time one step beside the slow twin, and set it against the machine's best rate."""
-    from pear.benchmarks.model import measure_model
-    from pear.benchmarks.worker import Task
+    from pipelines.benchmarks.step import measure_model
+    from pipelines.benchmarks.worker import Task
 
     if dtype not in ("float32", "bfloat16"):
         raise InputError(
@@ -59,12 +59,12 @@ def model(
         compiled=compiled,
     )
     processes = 2 if dtype == "float32" else 3
-    with common.progress("steps", total=processes * (repetitions + 1) + 1) as tick:
+    with options.progress("steps", total=processes * (repetitions + 1) + 1) as tick:
         report = measure_model(task, repetitions, tick)
     if as_json:
-        common.emit_json(report.to_dict())
+        options.emit_json(report.to_dict())
     else:
-        common.console.print(_model_table(report))
+        options.console.print(_model_table(report))
 
 
 @bench.command("serve")
@@ -74,14 +74,14 @@ def serve(
     as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
 ) -> None:
     """Time the service's answers beside an empty handler, also while a forecast runs."""
-    from pipelines.datafolder import DataFolder
-    from service.benchmarks import STAGES, measure_service
+    from pipelines.benchmarks.http import STAGES, measure_service
+    from pipelines.storage.data_folder import DataFolder
 
     folder = DataFolder.open(data)
-    with common.progress("loads", total=STAGES) as tick:
+    with options.progress("loads", total=STAGES) as tick:
         report = measure_service(folder.root, seconds, tick)
     if as_json:
-        common.emit_json(report.to_dict())
+        options.emit_json(report.to_dict())
         return
     rows = Table("", "rate a second", "p50 ms", "p99 ms", "errors")
     for name, load in (
@@ -92,8 +92,8 @@ def serve(
         rows.add_row(
             name, f"{load.rate:.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}", str(load.errors)
         )
-    common.console.print(rows)
-    common.console.print(
+    options.console.print(rows)
+    options.console.print(
         f"cached point / empty handler {report.ratio:.2f}; rollout running: {report.rollout}; "
         f"healthz p99 {report.health_p99_ms:.1f} ms\nfield {report.field_ms:.1f} ms, again "
         f"{report.field_cached_ms:.1f} ms; map {report.map_ms:.0f} ms, again "
@@ -113,14 +113,19 @@ def regrid(
     as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
 ) -> None:
     """Time regridding beside xarray.interp, and a whole ingestion beside only reading."""
-    from pipelines.benchmarks import forty_years, measure_ingestion, measure_regrid, to_dict
+    from pipelines.benchmarks.regridding import (
+        forty_years,
+        measure_ingestion,
+        measure_regrid,
+        to_dict,
+    )
 
-    with common.progress("turns", total=2 * repetitions) as tick:
+    with options.progress("turns", total=2 * repetitions) as tick:
         one = measure_regrid(rows, columns, fields, nside, repetitions, tick=tick)
         two = measure_ingestion(rows, columns, times, nside, repetitions, tick=tick)
     size = forty_years(two)
     if as_json:
-        common.emit_json(
+        options.emit_json(
             {
                 "regrid": to_dict(one),
                 "ingestion": to_dict(two),
@@ -128,7 +133,7 @@ def regrid(
             }
         )
         return
-    common.console.print(
+    options.console.print(
         f"{fields} fields of {rows} x {columns} to nside {nside}: xarray.interp "
         f"{one.xarray_interp:.2f} s, pear {one.pear:.2f} s, {one.speedup:.1f} times faster; "
         f"largest difference {one.largest_difference:.1e}\n{two.fields} fields: only reading "
@@ -152,8 +157,8 @@ def equivariance(
     as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
 ) -> None:
     """Show the error of the published network and of our own under the symmetries of the grid."""
-    from pear.benchmarks.equivariance import draw, measure_equivariance, random_models
     from pear.models.checkpoint import load
+    from pipelines.benchmarks.equivariance import draw, measure_equivariance, random_models
 
     if not out.parent.is_dir():
         raise InputError(f"no such folder: {out.parent}", field="--out")
@@ -161,13 +166,13 @@ def equivariance(
         models = {folder.name: load(folder).model for folder in checkpoint}
     else:
         models = random_models(nside)
-    with common.progress("rotations", total=round(360 / step) if step > 0 else None) as tick:
+    with options.progress("rotations", total=round(360 / step) if step > 0 else None) as tick:
         report = measure_equivariance(models, step, tick=tick)
     draw(report, out)
     if as_json:
-        common.emit_json({**report.to_dict(), "picture": str(out)})
+        options.emit_json({**report.to_dict(), "picture": str(out)})
     else:
-        common.console.print(_equivariance_table(report), f"picture: {out}")
+        options.console.print(_equivariance_table(report), f"picture: {out}")
 
 
 def _equivariance_table(report: EquivarianceReport) -> Table:

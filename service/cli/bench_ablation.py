@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pear.cli import study_options as options
-from pear.cli.bench import bench
-from pear.cli.common import console, emit_json, progress
 from pear.errors import InputError
+from service.cli import studies as options
+from service.cli.bench import bench
+from service.cli.options import console, emit_json, progress
 
 if TYPE_CHECKING:
-    from pipelines.ablation_table import Row
+    from pipelines.studies.ablation_report import Row
 
 
 def register(_app: typer.Typer) -> None:
@@ -43,10 +43,10 @@ def ablation(
 
     Run the same command several times at once, with OMP_NUM_THREADS=1, to use several cores.
     """
-    from pear.runtime import keep_memory
-    from pipelines import ablation as rooms
-    from pipelines.ablation_table import rows, write
-    from pipelines.study import seconds_left, share
+    from pear.device import keep_memory
+    from pipelines.studies import ablation as rooms
+    from pipelines.studies.ablation_report import rows, write
+    from pipelines.studies.study import seconds_left, share
 
     keep_memory()
     common = options.settings(store, climatology, period, test, every, days, minutes, seeds, embed)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pear.cli import study_options as options
-from pear.cli.bench import bench
-from pear.cli.common import console, emit_json, progress
+from service.cli import studies as options
+from service.cli.bench import bench
+from service.cli.options import console, emit_json, progress
 
 if TYPE_CHECKING:
-    from pipelines.peer_study import Row
+    from pipelines.studies.pangu import Row
 
 
 def register(_app: typer.Typer) -> None:
@@ -45,9 +45,9 @@ def peer(
 
     Run the same command several times at once, with OMP_NUM_THREADS=1, to use several cores.
     """
-    from pear.runtime import keep_memory
-    from pipelines import peer_study as rooms
-    from pipelines.study import seconds_left
+    from pear.device import keep_memory
+    from pipelines.studies import pangu as rooms
+    from pipelines.studies.study import seconds_left
 
     keep_memory()
     common = options.settings(store, climatology, period, test, every, days, minutes, seeds, embed)

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pear.cli.bench import bench
-from pear.cli.common import console, emit_json
+from service.cli.bench import bench
+from service.cli.options import console, emit_json
 
 
 def register(_app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def rollout(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Time roll-outs of a network of the published size, everything written, by turns."""
-    from pipelines.bench_rollout import measure_rollout
+    from pipelines.benchmarks.rollout import measure_rollout
 
     with console.status("measuring") as status:
         report = measure_rollout(nside, steps, rounds, threads, runs, status.update)

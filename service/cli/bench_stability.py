@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pear.cli.bench import bench
-from pear.cli.common import console, emit_json, parse_times, progress
+from service.cli.bench import bench
+from service.cli.options import console, emit_json, parse_times, progress
 
 
 def register(_app: typer.Typer) -> None:
@@ -28,8 +28,8 @@ def stability(
     """Compare variance and spectrum of long roll-outs with the analyses'; exit 1 if they leave."""
     from pear.models.checkpoint import load
     from pear.rollout import PearForecaster
-    from pipelines import stability as rooms
-    from pipelines.evaluation.truth import Analysis
+    from pear.store.states import Analysis
+    from pipelines.studies import stability as rooms
 
     forecaster = PearForecaster(load(checkpoint))
     analysis = Analysis(store, forecaster.layout, forecaster.nside)

@@ -4,12 +4,13 @@ From nothing (half an hour to simulate, three hours to train)::
 
     pear simulate --start 2000-01-01 --days 2557 --out SIM
     pear ingest SIM/*.nc --out SIM/nside16.zarr --nside 16
-    pear train --store SIM/nside16.zarr --out TRAIN --config pear/shipped/recipe.json \\
+    pear train --store SIM/nside16.zarr --out TRAIN --config pear/resources/recipe.json \\
         --steps 8000 --period 2000-01-01..2004-12-31 --validation 2005-01-01..2005-12-31
-    pear train --store SIM/nside16.zarr --out TUNE --config pear/shipped/finetune.json \\
+    pear train --store SIM/nside16.zarr --out TUNE --config pear/resources/finetune.json \\
         --initial TRAIN/checkpoint --steps 800 --period 2000-01-01..2004-12-31 \\
         --validation 2005-01-01..2005-12-31
-    python -m pipelines.ship --simulated SIM --store SIM/nside16.zarr --model TUNE/checkpoint
+    python -m service.cli.build_resources --simulated SIM --store SIM/nside16.zarr \\
+        --model TUNE/checkpoint
 
 2000-2004 trains, 2005 selects, 2006 is the test year and the sample's.
 """
@@ -26,11 +27,11 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from pear.calendar import utc
 from pear.errors import InputError
 from pear.models import checkpoint
-from pipelines.climatology import build
-from pipelines.sources.simulate import files, run
+from pear.times import utc
+from pipelines.evaluation.climatology import build as climatology
+from pipelines.simulation import files, run
 
 TRAINING: Final = ("2000-01-01", "2004-12-31T23:59:59")
 SAMPLE_START: Final = "2006-11-01"
@@ -88,7 +89,7 @@ def ship_sample(
 def ship_climatology(store: Path, out: Path) -> Path:
     """Fit the harmonics of the training years."""
     target = out / "climatology.zarr"
-    build(store, target, harmonics=HARMONICS, period=TRAINING)
+    climatology(store, target, harmonics=HARMONICS, period=TRAINING)
     return target
 
 
@@ -132,13 +133,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     InputError
         If a source is missing, or what ships weighs more than 20 MB.
     """
-    from pear import shipped
+    from pear import resources
 
     parser = argparse.ArgumentParser(description="Make what PEAR carries with it.")
     parser.add_argument("--simulated", type=Path, help="folder of `pear simulate`")
     parser.add_argument("--store", type=Path, help="analysis store made from it")
     parser.add_argument("--model", type=Path, help="checkpoint folder of `pear train`")
-    parser.add_argument("--out", type=Path, default=Path(shipped.__file__).parent)
+    parser.add_argument("--out", type=Path, default=Path(resources.__file__).parent)
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     if given.simulated is not None:

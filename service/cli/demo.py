@@ -7,24 +7,30 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
 import typer
 
-from pear.cli.common import announced, console, emit_json
-from pear.cli.demo_maps import MAPPED, draw
-from pear.cli.demo_train import Training, side_by_side, timed, train_own
+from service.cli.demo_train import Training, side_by_side, timed, train_own
+from service.cli.options import announced, console, emit_json, progress
 
 if TYPE_CHECKING:
-    from pear.calendar import Times
+    from pear.times import Times
     from pipelines.catalog import Model
-    from pipelines.datafolder import DataFolder
-    from pipelines.evaluate import Evaluation
+    from pipelines.evaluation.evaluate import Evaluation
+    from pipelines.storage.data_folder import DataFolder
+
 
 ANALYSIS = "simulated"
+
+
 LEAD_HOURS = 240
+
+
 SERVED_RUNS = 3
+
+
 SUMMARY_KEYS = (
     "forecaster",
     "variable",
@@ -64,7 +70,7 @@ def demo(
     Needs no network and no account. What is already in the folder is kept and not done again.
     """
     if not once:
-        from pear.cli.serve import check_port
+        from service.cli.serve import check_port
 
         check_port(host, port)  # before minutes of work, not after
     summary = fill(out, Training(days, minutes=minutes) if train else None)
@@ -72,7 +78,7 @@ def demo(
     if as_json:
         emit_json(summary.document())
     if not once:
-        from pear.cli.serve import serve
+        from service.cli.serve import serve
 
         serve(data=out, host=host, port=port)
 
@@ -91,7 +97,7 @@ class Summary:
 
     def document(self) -> dict[str, Any]:
         """Return the machine-readable summary."""
-        from pear.calendar import iso
+        from pear.times import iso
 
         return {
             "atmosphere": "simulated",
@@ -133,20 +139,20 @@ def fill(out: Path, training: Training | None = None) -> Summary:
     InputError
         If the folder holds another analysis of the same name.
     """
-    from pear import shipped
+    from pear import resources
     from pipelines.catalog import Catalog
-    from pipelines.datafolder import DataFolder
-    from pipelines.register import add_model, refresh
+    from pipelines.catalog.scan import add_model, refresh
+    from pipelines.storage.data_folder import DataFolder
 
     began, seconds = time.perf_counter(), dict[str, float]()
     folder = DataFolder.create(out)
     catalog = Catalog(folder.catalog_url)
     with timed(seconds, "model"):
-        model = add_model(folder, catalog, shipped.path("checkpoint"), name="pear-simulated")
+        model = add_model(folder, catalog, resources.path("checkpoint"), name="pear-simulated")
     with timed(seconds, "ingest"):
         _ingest(folder, model.nside)
         if not folder.climatology(ANALYSIS).exists():
-            _copy(shipped.path("climatology"), folder.climatology(ANALYSIS))
+            _copy(resources.path("climatology"), folder.climatology(ANALYSIS))
         refresh(folder, catalog)
     with timed(seconds, "evaluate"):
         inits, evaluation = _evaluate(folder, model.id)
@@ -165,10 +171,10 @@ def fill(out: Path, training: Training | None = None) -> Summary:
 
 def _ingest(folder: DataFolder, nside: int) -> None:
     """Regrid the shipped latitude-longitude sample, like any other file of its kind."""
-    from pear import shipped
-    from pipelines.ingest import ingest
+    from pear import resources
+    from pipelines.ingestion.ingest import ingest
 
-    sources = sorted(shipped.path("sample").glob("*.nc"))
+    sources = sorted(resources.path("sample").glob("*.nc"))
     with announced("ingest") as announce:
         ingest(sources, folder.analysis(ANALYSIS), nside=nside, announce=announce)
 
@@ -182,9 +188,9 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
-    from pear.calendar import utc
-    from pipelines.evaluate import evaluate_model
-    from pipelines.store import open_store
+    from pear.store.reader import open_store
+    from pear.times import utc
+    from pipelines.evaluation.evaluate import evaluate_model
 
     lead = np.timedelta64(LEAD_HOURS, "h")
     with open_store(folder.analysis(ANALYSIS)) as analysis:
@@ -205,8 +211,8 @@ def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
 
 def _forecast(folder: DataFolder, model: str, inits: Times) -> list[str]:
     """Run a few of the forecasts through the engine, as an operator would, so they are served."""
-    from pear.cli.forecast import watch
-    from pipelines.execute import Engine
+    from pipelines.engine.engine import Engine
+    from service.cli.forecast import watch
 
     chosen = inits[np.linspace(0, len(inits) - 1, min(SERVED_RUNS, len(inits))).astype(int)]
     with Engine(folder, adopt=False) as engine:
@@ -219,7 +225,7 @@ def _forecast(folder: DataFolder, model: str, inits: Times) -> list[str]:
 
 
 def _show(summary: Summary, out: Path) -> None:
-    from pear.cli.evaluate import show
+    from service.cli.evaluate import show
 
     wanted: Sequence[tuple[str, int | None]] = (*MAPPED, ("10m_u_component_of_wind", None))
     if summary.own is None:
@@ -232,3 +238,72 @@ def _show(summary: Summary, out: Path) -> None:
         f"[bold]Simulated atmosphere[/bold], {len(summary.inits)} init times, "
         f"model {summary.model.id}: {len(summary.maps)} maps in {out / 'maps'}, data in {out}"
     )
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipelines.storage.data_folder import DataFolder
+
+
+MAPPED: Final[tuple[tuple[str, int | None], ...]] = (
+    ("geopotential", 500),
+    ("temperature", 850),
+    ("mean_sea_level_pressure", None),
+    ("2m_temperature", None),
+)
+
+
+LEADS: Final = (24, 120, 240)
+
+
+def draw(folder: DataFolder, analysis: str, run: str) -> list[str]:
+    """Draw forecasts of one run and the analyses that verify them into DIR/maps.
+
+    Returns
+    -------
+    list of str
+        Paths of the PNGs, two for each field and lead.
+    """
+    from pear.store.reader import open_store
+
+    target = folder.root / "maps"
+    target.mkdir(exist_ok=True)
+    drawn: list[str] = []
+    with (
+        open_store(folder.forecast(run)) as forecast,
+        open_store(folder.analysis(analysis)) as truth,
+        progress("maps", len(MAPPED) * len(LEADS)) as tick,
+    ):
+        init = forecast["time"].values[0]
+        for lead in LEADS:
+            step = np.timedelta64(lead, "h")
+            made = forecast.isel(time=0).sel(prediction_timedelta=step)
+            came = truth.sel(time=init + step)
+            for name, level in MAPPED:
+                pair = [_values(source, name, level) for source in (made, came)]
+                drawn += _pair(target, pair, name, level, init, lead)
+                tick(1)
+    return drawn
+
+
+def _values(source: Any, name: str, level: int | None) -> Any:
+    return (source[name] if level is None else source[name].sel(level=level)).values
+
+
+def _pair(
+    target: Path, pair: list[Any], name: str, level: int | None, init: np.datetime64, lead: int
+) -> list[str]:
+    from service.maps import MapOptions, MapTitle, limits_for, render_map, style_of
+
+    style = style_of(name)
+    low, high = limits_for(style, np.concatenate([style.shown(values) for values in pair]))
+    label = name if level is None else f"{name}_{level}hPa"
+    drawn = []
+    for source, values in zip(("PEAR", "analysis"), pair, strict=True):
+        title = MapTitle(f"{source} (simulated)", init, lead)
+        options = MapOptions(vmin=low, vmax=high)
+        path = target / f"{label}_day{lead // 24:02d}_{source.lower()}.png"
+        path.write_bytes(render_map(values, name, title, level=level, options=options))
+        drawn.append(str(path))
+    return drawn

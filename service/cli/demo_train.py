@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pear.cli.common import announced, console, progress
 from pear.errors import InputError
+from service.cli.options import announced, console, progress
 
 if TYPE_CHECKING:
     from pear.models.config import PearConfig
@@ -89,7 +89,7 @@ def train_own(folder: Path, plan: Training, began: float, seconds: dict[str, flo
     InputError
         If the extra ``[simulate]`` is not installed.
     """
-    from pipelines.train import CHECKPOINT
+    from pipelines.training.train import CHECKPOINT
 
     out = folder / "model"
     if (out / CHECKPOINT / "checkpoint.json").exists():
@@ -108,12 +108,12 @@ def train_own(folder: Path, plan: Training, began: float, seconds: dict[str, flo
 
 def _recipe() -> tuple[PearConfig, TrainingConfig]:
     """Settings of what ships: the same network and loop, only shorter."""
-    from pear import shipped
+    from pear import resources
     from pear.models.config import PearConfig
     from pear.training import TrainingConfig
-    from pipelines.train import read_settings
+    from pipelines.training.train import read_settings
 
-    model, loop = read_settings(str(Path(shipped.__file__).with_name("recipe.json")))
+    model, loop = read_settings(str(Path(resources.__file__).with_name("recipe.json")))
     settings = TrainingConfig.from_dict({**loop, "minutes": LEAST_MINUTES, "validate_every": None})
     return model or PearConfig.small(), settings
 
@@ -121,7 +121,7 @@ def _recipe() -> tuple[PearConfig, TrainingConfig]:
 def _simulate(out: Path, plan: Training) -> None:
     import importlib.util
 
-    from pipelines.sources.simulate import run
+    from pipelines.simulation import run
 
     if importlib.util.find_spec("dinosaur") is None:
         raise InputError(
@@ -135,7 +135,7 @@ def _simulate(out: Path, plan: Training) -> None:
 
 
 def _ingest(simulated: Path, store: Path, nside: int) -> None:
-    from pipelines.ingest import ingest
+    from pipelines.ingestion.ingest import ingest
 
     files = sorted(simulated.glob("simulated_*.nc"))
     with announced("ingest") as announce:
@@ -143,9 +143,9 @@ def _ingest(simulated: Path, store: Path, nside: int) -> None:
 
 
 def _train(store: Path, out: Path, model: PearConfig, settings: TrainingConfig) -> None:
-    from pear.runtime import keep_memory
-    from pear.training.journal import Journal
-    from pipelines import train as training
+    from pear.device import keep_memory
+    from pear.training.run_log import Journal
+    from pipelines.training import train as training
 
     keep_memory()
     resume = (out / "resume.pt").exists()
@@ -168,7 +168,7 @@ def side_by_side(
     shipped: Sequence[Any], own: Sequence[Any], wanted: Sequence[tuple[str, int | None]]
 ) -> list[dict[str, Any]]:
     """Print the scores of both models beside the baselines; return the records that were shown."""
-    from pear.cli.evaluate import show
+    from service.cli.evaluate import show
 
     names = {"pear": "shipped"}
     rows = [

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pear.cli.common import console, emit_json, progress
+from service.cli.options import console, emit_json, progress
 
 if TYPE_CHECKING:
-    from pipelines.doctor import Diagnosis
+    from pipelines.storage.check import Diagnosis
 
 
 def register(app: typer.Typer) -> None:
@@ -26,8 +26,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON on stdout.")] = False,
 ) -> None:
     """Check checksums, completeness, attributes and grid of a store; exit status 1 if ill."""
-    from pipelines.doctor import examine
-    from pipelines.mending import repair as mend
+    from pipelines.storage.check import examine
+    from pipelines.storage.repair import repair as mend
 
     with progress("examine", None) as tick:
         before = examine(store, tick)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pear.cli.common import announced, console, emit_json, parse_hours, parse_times, progress
 from pear.variables import parse_field
+from service.cli.options import announced, console, emit_json, parse_hours, parse_times, progress
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pipelines.datafolder import DataFolder
+    from pipelines.storage.data_folder import DataFolder
 
 REGIONS = ("global", "northern_extratropics", "tropics", "southern_extratropics")
 HEADLINES = ("z500", "t850", "msl", "t2m", "u10", "q700")
@@ -69,8 +69,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Scores as JSON on stdout.")] = False,
 ) -> None:
     """Score a model beside persistence and climatology."""
-    from pipelines.datafolder import DataFolder
-    from pipelines.evaluate import evaluate_model
+    from pipelines.evaluation.evaluate import evaluate_model
+    from pipelines.storage.data_folder import DataFolder
 
     hours = parse_hours(lead)
     times = None if inits is None else parse_times(inits, "--inits")
@@ -106,7 +106,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     if workers == 1 and scheduler is None:
         yield None
         return
-    from pipelines.cluster import Cluster, default_threads
+    from pipelines.engine.cluster import Cluster, default_threads
 
     with closing(Cluster(workers, default_threads(workers), scheduler)) as cluster:
         yield cluster.client
@@ -135,11 +135,11 @@ def climatology(
     as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON on stdout.")] = False,
 ) -> None:
     """Build a day-of-year climatology from an analysis."""
-    from pear.cli.common import parse_time
     from pear.errors import InputError
-    from pipelines.climatology import build
-    from pipelines.datafolder import DataFolder
-    from pipelines.evaluation.folder import pick
+    from pipelines.evaluation.climatology import build
+    from pipelines.evaluation.inputs import pick
+    from pipelines.storage.data_folder import DataFolder
+    from service.cli.options import parse_time
 
     folder = DataFolder.open(data)
     source = pick(folder.root / "analyses", analysis, "analysis", ".zarr")
@@ -153,7 +153,7 @@ def climatology(
     with ExitStack() as stack, progress("climatology", None) as tick:
         client = None
         if dask is not None:
-            from pipelines.cluster import Cluster
+            from pipelines.engine.cluster import Cluster
 
             client = stack.enter_context(closing(Cluster(1, 1, dask))).client
         built = build(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pear.cli.common import console, emit_json, parse_hours, parse_times, progress
 from pear.errors import InputError
+from service.cli.options import console, emit_json, parse_hours, parse_times, progress
 
 if TYPE_CHECKING:
     from pipelines.catalog import Job
-    from pipelines.datafolder import DataFolder
-    from pipelines.execute import Engine
+    from pipelines.engine.engine import Engine
+    from pipelines.storage.data_folder import DataFolder
 
 
 def register(app: typer.Typer) -> None:
@@ -87,8 +87,8 @@ def forecast(
     """Forecast from states of the data folder; what exists already is not computed again."""
     import os
 
-    from pipelines.datafolder import DataFolder
-    from pipelines.execute import Engine
+    from pipelines.engine.engine import Engine
+    from pipelines.storage.data_folder import DataFolder
 
     times, hours = parse_times(init), parse_hours(lead)
     options = {
@@ -176,7 +176,7 @@ def watch(engine: Engine, runs: Sequence[Job]) -> list[Job]:
 
 
 def _report(folder: DataFolder, runs: Sequence[Job], as_json: bool) -> None:
-    from pear.cli.runs import resource
+    from service.cli.runs import resource
 
     for run in runs:
         where = folder.forecast(run.id) if run.status == "succeeded" else run.reason or ""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pear.cli.common import console, emit_json
+from service.cli.options import console, emit_json
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,7 @@ def import_checkpoint(
     """Import weights trained with the public PEAR code (arXiv 2505.17720)."""
     from pear.models import checkpoint
     from pear.models.published import load_published
-    from pear.normalise import Normaliser
+    from pear.normaliser import Normaliser
 
     model = load_published(file, nside=nside)
     if statistics is None:

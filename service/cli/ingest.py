@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pear.cli.common import announced, console, emit_json, parse_time
 from pear.errors import InputError
 from pear.variables import LEVELS
+from service.cli.options import announced, console, emit_json, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pear.progress import Announce
-    from pipelines.datafolder import DataFolder
-    from pipelines.ingestion import ClientFor, Settings
-    from pipelines.report import IngestReport
+    from pipelines.ingestion.executor import ClientFor, Settings
+    from pipelines.ingestion.report import IngestReport
+    from pipelines.storage.data_folder import DataFolder
 
 _PARALLEL_FROM = 1000  # fields; below this, starting worker processes takes longer than it saves
 
@@ -70,9 +70,9 @@ def ingest(
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON on stdout.")] = False,
 ) -> None:
     """Bring ERA5-style files into a HEALPix store; what is there already is not done again."""
-    from pipelines import ingest as rooms
-    from pipelines.sources import ScanOptions
-    from pipelines.sources.registry import named
+    from pipelines.ingestion import ingest as rooms
+    from pipelines.ingestion.readers.base import ScanOptions
+    from pipelines.ingestion.source_registry import named
 
     folder, store = _target(data, name, out)
     files = list(sources or [])
@@ -126,8 +126,8 @@ def _from_cds(
 ) -> Iterator[IngestReport]:
     import importlib.util
 
-    from pipelines.download import ingest_from_cds, span
-    from pipelines.sources.cds import Account, DataStore
+    from pipelines.ingestion.cds import Account, DataStore
+    from pipelines.ingestion.cds_months import ingest_from_cds, span
 
     if asked[0] is None:
         raise InputError("--source cds needs --years", field="--years", hint="write 1990-1999")
@@ -154,7 +154,7 @@ def _from_cds(
 
 def _target(data: Path | None, name: str, out: Path | None) -> tuple[DataFolder | None, Path]:
     """Data folder, if the store belongs to one, and path of the store."""
-    from pipelines.datafolder import DataFolder
+    from pipelines.storage.data_folder import DataFolder
 
     if (data is None) == (out is None):
         raise InputError(
@@ -208,15 +208,15 @@ def _client(stack: contextlib.ExitStack, total: int, workers: int, address: str 
     wanted = workers or (min(os.cpu_count() or 1, 8) if total >= _PARALLEL_FROM else 1)
     if address is None and wanted == 1:
         return None
-    from pipelines.cluster import Cluster
+    from pipelines.engine.cluster import Cluster
 
     return stack.enter_context(contextlib.closing(Cluster(wanted, 1, address))).client
 
 
 def _enter(folder: DataFolder) -> None:
     from pipelines.catalog import Catalog
-    from pipelines.datafolder import DataFolder
-    from pipelines.register import refresh
+    from pipelines.catalog.scan import refresh
+    from pipelines.storage.data_folder import DataFolder
 
     DataFolder.create(folder.root)
     with contextlib.closing(Catalog(folder.catalog_url)) as catalog:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pear.cli.common import console, emit_json
+from service.cli.options import console, emit_json
 
 if TYPE_CHECKING:
-    from service.security import KeyFile
+    from service.http.security import KeyFile
 
 Data = Annotated[Path, typer.Option("--data", help="Data folder.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -33,7 +33,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Make a key and show it once; only its hash is kept."""
-    from service.rules import scope_named
+    from service.http.permissions import scope_named
 
     secret = _file(data).add(name, scope_named(scope), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     if as_json:
@@ -64,7 +64,7 @@ def remove(data: Data, name: Name) -> None:
 
 
 def _file(data: Path) -> KeyFile:
-    from pipelines.datafolder import DataFolder
-    from service.security import KeyFile
+    from pipelines.storage.data_folder import DataFolder
+    from service.http.security import KeyFile
 
     return KeyFile(DataFolder.open(data).root / "keys.json")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pear.cli.common import console, emit_json
+from service.cli.options import console, emit_json
 
 if TYPE_CHECKING:
     from pipelines.catalog import Model
@@ -27,8 +27,8 @@ def register(app: typer.Typer) -> None:
 def list_models(data: Data, as_json: Json = False) -> None:
     """List the models, newest first: the first is the default."""
     from pipelines.catalog import Catalog
-    from pipelines.datafolder import DataFolder
-    from pipelines.register import refresh
+    from pipelines.catalog.scan import refresh
+    from pipelines.storage.data_folder import DataFolder
 
     folder = DataFolder.open(data)
     with Catalog(folder.catalog_url) as catalog:
@@ -50,8 +50,8 @@ def add(
 ) -> None:
     """Copy a checkpoint into the data folder, verified; the same one twice is one."""
     from pipelines.catalog import Catalog
-    from pipelines.datafolder import DataFolder
-    from pipelines.register import add_model
+    from pipelines.catalog.scan import add_model
+    from pipelines.storage.data_folder import DataFolder
 
     folder = DataFolder.open(data)
     with Catalog(folder.catalog_url) as catalog:

@@ -24,9 +24,9 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from pear.calendar import Times, utc
 from pear.errors import InputError
 from pear.progress import Announce, Tick
+from pear.times import Times, utc
 
 console = Console(stderr=True)
 """People read standard error; programs read standard output."""

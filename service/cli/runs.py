@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pear.calendar import iso
-from pear.cli.common import console, emit_json
+from pear.times import iso
+from service.cli.options import console, emit_json
 
 if TYPE_CHECKING:
     from pipelines.catalog import Catalog, Job, Status
-    from pipelines.datafolder import DataFolder
+    from pipelines.storage.data_folder import DataFolder
 
 Data = Annotated[Path, typer.Option("--data", help="Data folder.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -137,7 +137,7 @@ def resource(folder: DataFolder, run: Job) -> dict[str, Any]:
 
 def _open(data: Path) -> tuple[DataFolder, Catalog]:
     from pipelines.catalog import Catalog
-    from pipelines.datafolder import DataFolder
+    from pipelines.storage.data_folder import DataFolder
 
     folder = DataFolder.open(data)
     return folder, Catalog(folder.catalog_url)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pear.cli.common import console, emit_json, parse_hours
 from pear.errors import InputError
+from service.cli.options import console, emit_json, parse_hours
 
 if TYPE_CHECKING:
     from pipelines.catalog import Catalog, Schedule
-    from pipelines.datafolder import DataFolder
-    from pipelines.schedule import Performed
+    from pipelines.schedules import Performed
+    from pipelines.storage.data_folder import DataFolder
 
 Data = Annotated[Path, typer.Option("--data", help="Data folder.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -79,7 +79,7 @@ def add(
         action["evaluate"] = {**which, "lead_hours": parse_hours(evaluate, "--evaluate")}
     if expire_days is not None:
         action["expire"] = {"keep_days": expire_days, "keep_latest": keep_latest}
-    from pipelines.schedule import checked, trigger
+    from pipelines.schedules import checked, trigger
 
     trigger(cron)
     folder, catalog = _open(data)
@@ -132,7 +132,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run schedules: one now (--once), or all of them by the clock until interrupted."""
-    from pipelines.execute import Engine
+    from pipelines.engine.engine import Engine
 
     folder, catalog = _open(data)
     catalog.close()
@@ -162,7 +162,7 @@ def run(
 
 def _once(engine: Any, folder: DataFolder, name: str, as_json: bool) -> None:
     """Do a schedule now; jobs that an earlier attempt left behind are seen through as well."""
-    from pipelines.schedule import Clockwork
+    from pipelines.schedules import Clockwork
 
     done: Performed = Clockwork(folder, engine.catalog).run(name)
     console.print(f"{name}: {done.summary}")
@@ -189,7 +189,7 @@ def _show(schedules: list[Schedule], as_json: bool) -> None:
     if as_json:
         emit_json(found)
         return
-    from pipelines.schedule.actions import PARTS
+    from pipelines.schedules.actions import PARTS
 
     for schedule in found:
         state = "paused" if schedule["paused"] else f"next {schedule['next_fire']}"
@@ -202,7 +202,7 @@ def _show(schedules: list[Schedule], as_json: bool) -> None:
 def _resource(schedule: Schedule) -> dict[str, Any]:
     from datetime import UTC, datetime
 
-    from pipelines.schedule import following
+    from pipelines.schedules import following
 
     coming = None if schedule.paused else following(schedule.cron, datetime.now(UTC))
     return {
@@ -229,7 +229,7 @@ def _json(text: str | None) -> dict[str, Any]:
 
 def _open(data: Path) -> tuple[DataFolder, Catalog]:
     from pipelines.catalog import Catalog
-    from pipelines.datafolder import DataFolder
+    from pipelines.storage.data_folder import DataFolder
 
     folder = DataFolder.open(data)
     return folder, Catalog(folder.catalog_url)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pear.cli.common import console
 from pear.errors import InputError
+from service.cli.options import console
 
 if TYPE_CHECKING:
     import uvicorn
@@ -51,7 +51,7 @@ def serve_command(
     limits of service/settings.py.
     """
     if log is not None:
-        from pipelines.logs import configure
+        from pipelines.logging import configure
 
         configure(log)
     serve(data, host=host, port=port, workers=workers, scheduler=scheduler, device=device)
@@ -72,7 +72,7 @@ def serve(data: Path | None, **options: Any) -> None:
     import uvicorn
 
     from service.app import create_app
-    from service.protocol import ImpatientProtocol
+    from service.http.protocol import ImpatientProtocol
 
     app = create_app(settings)
     host, port = listener.getsockname()[:2]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pear.cli.common import announced, console, emit_json, parse_time, progress
+from service.cli.options import announced, console, emit_json, parse_time, progress
 
 
 def register(app: typer.Typer) -> None:
@@ -40,19 +40,19 @@ def simulate(
 
     The result is simulated, not observed, and says so in every file.
     """
-    from pear import shipped
-    from pipelines.sources.simulate import run
+    from pear import resources
+    from pipelines.simulation import run
 
     first = parse_time(start, "--start").astype("datetime64[D]")
     plan = run.Plan(str(first), grid, seed, truncation)
     if shipped_restart:
-        restart = shipped.path("restart.npz")
+        restart = resources.path("restart.npz")
     with announced("simulate") as announce:
         files = run.simulate(out, plan, days, announce, restart)
     console.print(f"{days} simulated days in {len(files)} files in {out}")
     summary: dict[str, Any] = {"simulated": True, "days": days, "files": [str(f) for f in files]}
     if report:
-        from pipelines.sources.simulate.report import write_report
+        from pipelines.simulation.climate_report import write_report
 
         starts = sorted(out.glob("restart_*-01-01.npz"))[:twins]
         with progress("report", len(files) + len(starts)) as tick:

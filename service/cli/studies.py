@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from pear.cli import study_options as options
-from pear.cli.bench import bench
-from pear.cli.common import console, emit_json, progress
+from pear.errors import InputError
+from service.cli import studies as options
+from service.cli.bench import bench
+from service.cli.options import console, emit_json, parse_time, progress
 
 if TYPE_CHECKING:
-    from pipelines.orbit_study import Result
+    from pipelines.studies.symmetrisation_study import Result
 
 
 def register(_app: typer.Typer) -> None:
@@ -44,9 +45,9 @@ def orbit(
     Writes orbit-errors.csv, orbit-scores.csv and orbit.png. Run the same command several times at
     once, with OMP_NUM_THREADS=1, to use several cores.
     """
-    from pear.runtime import keep_memory
-    from pipelines import orbit_study as rooms
-    from pipelines.study import Study, seconds_left, share
+    from pear.device import keep_memory
+    from pipelines.studies import symmetrisation_study as rooms
+    from pipelines.studies.study import Study, seconds_left, share
 
     keep_memory()
     study = Study(
@@ -112,3 +113,107 @@ def _scores(result: Result, score: str) -> Table:
         ]
         table.add_row(name, way, *cells)
     return table
+
+
+StoreOption = Annotated[Path, typer.Option("--store", help="Analysis store.")]
+
+
+ClimatologyOption = Annotated[
+    Path, typer.Option("--climatology", help="Climatology of the training years.")
+]
+
+
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        help="Folder. A stopped study goes on; several processes may work in one at a time.",
+    ),
+]
+
+
+PeriodOption = Annotated[str, typer.Option(help="Training period A..B.")]
+
+
+TestOption = Annotated[str, typer.Option(help="Init times A..B.")]
+
+
+EveryOption = Annotated[int, typer.Option(min=1, help="Days between init times.")]
+
+
+DaysOption = Annotated[int, typer.Option(min=1, help="Lead in days.")]
+
+
+MinutesOption = Annotated[
+    float, typer.Option(min=0.01, help="Length of each training at equal time.")
+]
+
+
+SeedsOption = Annotated[str, typer.Option(help="Seeds, as 0,1,2; more may be added later.")]
+
+
+EmbedOption = Annotated[int, typer.Option(min=32, help="Width of the networks.")]
+
+
+PlanOption = Annotated[
+    bool, typer.Option("--plan", help="Time the steps, say how long it takes, and stop.")
+]
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Rows as JSON on stdout.")]
+
+
+def settings(
+    store: Path,
+    climatology: Path,
+    period: str,
+    test: str,
+    every: int,
+    days: int,
+    minutes: float,
+    seeds: str,
+    embed: int,
+) -> dict[str, Any]:
+    """Return what every study is built from.
+
+    Raises
+    ------
+    InputError
+        If a period or the seeds cannot be read.
+    """
+    return {
+        "store": store,
+        "climatology": climatology,
+        "period": span(period, "--period"),
+        "test": span(test, "--test"),
+        "every": every,
+        "days": days,
+        "minutes": minutes,
+        "seeds": numbers(seeds),
+        "embed": embed,
+    }
+
+
+def span(text: str, option: str) -> tuple[str, str]:
+    """Read A..B as two ISO times."""
+    first, dots, last = text.partition("..")
+    if not dots:
+        raise InputError(f"{option} {text!r} is no period", field=option, hint="write A..B")
+    return str(parse_time(first, option)), str(parse_time(last, option))
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Read seeds: whole numbers with commas between."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--seeds {text!r} are no numbers", field="--seeds") from error
+
+
+def announce(jobs: int, seconds: float, threads: int) -> None:
+    """Say what is left of a study."""
+    console.print(
+        f"{jobs} trainings, {seconds / 3600:.2f} hours of one process of {threads} thread(s), "
+        "and their verification",
+        highlight=False,
+    )

@@ -1,4 +1,4 @@
-"""``pear train``: a model from an analysis store; also under ``torchrun -m pear train``."""
+"""``pear train``: a model from an analysis store; also ``torchrun --no-python pear train``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pear.cli.common import console, emit_json, parse_time, progress
 from pear.errors import InputError
+from service.cli.options import console, emit_json, parse_time, progress
 
 
 def register(app: typer.Typer) -> None:
@@ -45,9 +45,9 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Outcome as JSON on stdout.")] = False,
 ) -> None:
     """Train a PEAR on a store and write its checkpoint."""
-    from pear.runtime import keep_memory
-    from pipelines import train as training
-    from pipelines.train_plot import plot_losses
+    from pear.device import keep_memory
+    from pipelines.training import train as training
+    from pipelines.training.train import plot_losses
 
     keep_memory()
     model, given = _settings(store, config, initial, nside)
@@ -103,8 +103,8 @@ def _settings(
 
     from pear.models import checkpoint
     from pear.models.config import PearConfig
-    from pipelines.store import stored_layout
-    from pipelines.train import read_settings
+    from pear.store.reader import stored_layout
+    from pipelines.training.train import read_settings
 
     model, given = read_settings(config)
     if initial is not None and model is None:

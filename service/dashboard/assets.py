@@ -17,9 +17,9 @@ import numpy as np
 from matplotlib import colormaps
 
 from pear.errors import InputError
-from service.caching import etag_of
-from service.coastlines import coastline
-from service.maps.palette import STYLES
+from pear.resources.natural_earth import coastline
+from service.http.caching import etag_of
+from service.maps.styles import STYLES
 
 _STATIC: Final = Path(__file__).parent / "static"
 PLOTLY: Final = "vendor/plotly.min.js"

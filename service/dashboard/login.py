@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from service.pages import render
-from service.security import COOKIE, Guard
+from service.http.html import render
+from service.http.security import COOKIE, Guard
 
 router = APIRouter(include_in_schema=False)
 _MONTH = 30 * 24 * 3600

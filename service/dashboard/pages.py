@@ -6,15 +6,15 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from pear.calendar import iso
+from pear.times import iso
 from pear.variables import BY_NAME
 from pipelines.catalog import Model, Run
-from service.caching import matches_etag
 from service.dashboard import assets
 from service.dependencies import Services, ServicesDep
-from service.errors import ProblemError
-from service.fields import DISPLAY_NSIDE
-from service.pages import render, units_text, utc_text
+from service.http.caching import matches_etag
+from service.http.html import render, units_text, utc_text
+from service.http.problems import ProblemError
+from service.readers.forecasts import DISPLAY_NSIDE
 
 router = APIRouter(include_in_schema=False)
 _RUNS_SHOWN = 12

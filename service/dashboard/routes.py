@@ -9,16 +9,16 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
-from pear.calendar import iso
+from pear.times import iso
 from pear.variables import BY_NAME
 from pipelines.catalog import Run
+from service.api.models import get_model
+from service.api.schedules import list_schedules
+from service.api.schemas import SkillOut
 from service.dashboard.assets import style_guard
 from service.dependencies import RunDep, Services, ServicesDep
-from service.pages import moment_text, render, units_text, utc_text
-from service.routes.models import get_model
-from service.routes.schedules import list_schedules
-from service.schemas import SkillOut
-from service.scores import Scores
+from service.http.html import moment_text, render, units_text, utc_text
+from service.readers.scores import Scores
 
 router = APIRouter(include_in_schema=False)
 _RUNS_SHOWN = 50

@@ -13,10 +13,10 @@ import numpy as np
 from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
 
-from pear.calendar import iso
-from service.schemas import NOT_OFFICIAL
+from pear.times import iso
+from service.api.schemas import NOT_OFFICIAL
 
-_TEMPLATES: Final = Jinja2Templates(Path(__file__).parent / "dashboard" / "templates")
+_TEMPLATES: Final = Jinja2Templates(Path(__file__).parents[1] / "dashboard" / "templates")
 _RAISED: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PAGES: Final = (
     ("/", "Forecast"),

@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import ProblemError, problem_response
-from service.metrics import Metrics
+from service.http.metrics import Metrics
+from service.http.problems import ProblemError, problem_response
 
 _BODY_SECONDS: Final = 30.0
 _LOG = logging.getLogger("pear.access")

@@ -18,9 +18,9 @@ from starlette.exceptions import HTTPException
 
 from pear.errors import InputError
 from pipelines.catalog import UNAVAILABLE, FinishedError, NotFoundError
-from pipelines.execute import QueueFullError
-from service.pages import error_page
-from service.rules import methods_at
+from pipelines.engine.engine import QueueFullError
+from service.http.html import error_page
+from service.http.permissions import methods_at
 
 PROBLEM = "application/problem+json"
 _LOG = logging.getLogger("pear.service")

@@ -8,19 +8,25 @@ again by the handler after a minute, so that a removed run is gone soon.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.caching import Answer, BoundedCache
-from service.rules import RULES, Rule
-from service.security import Guard, client_of
+from pipelines.catalog import Run
+from service.http.caching import IMMUTABLE, Answer, BoundedCache, etag_of, matches_etag
+from service.http.permissions import RULES, Rule
+from service.http.security import Guard, client_of
 
 _TRUSTED_SECONDS: Final = 60.0
+
+
 _MARK: Final = "pear_keep"
+
+
 RawHeaders = list[tuple[bytes, bytes]]
 
 
@@ -96,3 +102,37 @@ class FastLane:
             raw = [(name, value) for name, value in raw if not name.startswith(b"content-")]
         await send({"type": "http.response.start", "status": 304 if known else 200, "headers": raw})
         await send({"type": "http.response.body", "body": b"" if known else kept.body})
+
+
+def immutable_answer(
+    request: Request,
+    cache: BoundedCache[Answer],
+    run: Run,
+    key: tuple[Hashable, ...],
+    make: Callable[[], Answer],
+    *,
+    pinned: bool | None = None,
+) -> Response:
+    """Answer from the cache, or make the answer and keep it; 304 if the client holds it.
+
+    Parameters
+    ----------
+    run
+        A finished run, which never changes.
+    key
+        Everything else that determines the answer.
+    pinned
+        Whether the request names the run; by default whether its path does so, instead of
+        ``latest``, which is another run tomorrow.
+    """
+    whole = (run.id, str(run.finished_at), *key)
+    answer = cache.get_or(whole, make)
+    if pinned is None:
+        pinned = request.path_params.get("run_id") != "latest"
+    control = IMMUTABLE if pinned else "no-cache"
+    headers = {"ETag": etag_of(*whole), "Cache-Control": control, **dict(answer.headers)}
+    if pinned:
+        keep(request, run.id, answer, headers)
+    if matches_etag(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(answer.body, media_type=answer.media_type, headers=headers)

@@ -24,8 +24,8 @@ from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
 from pear.errors import InputError
-from service.errors import ProblemError
-from service.rules import RULES, SCOPES, Rule, Scope
+from service.http.permissions import RULES, SCOPES, Rule, Scope
+from service.http.problems import ProblemError
 
 COOKIE: Final = "pear_key"
 

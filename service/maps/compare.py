@@ -13,11 +13,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from pear.sphere.grid import cell_of, nside_from_cells
+from pear.resources.natural_earth import coastline
+from pear.sphere.healpix import cell_of, nside_from_cells
 from pear.sphere.regrid import LatLonGrid, apply, healpix_to_latlon_bilinear
 from pear.variables import variable
-from service.coastlines import coastline
-from service.maps.palette import limits_for, style_of
+from service.maps.styles import limits_for, style_of
 
 _ROWS, _COLUMNS = 720, 1440
 _EXTENT: Final = (-180.0, 180.0, -90.0, 90.0)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError, did_you_mean
-from pear.sphere.grid import interpolation_weights
-from service.coastlines import Resolution, coastline
+from pear.resources.natural_earth import Resolution, coastline
+from pear.sphere.healpix import interpolation_weights
 
 PROJECTIONS: Final = (
     "robinson",

@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 
-from pear.calendar import iso, utc
 from pear.errors import InputError
-from pear.sphere.grid import nside_from_cells
+from pear.sphere.healpix import nside_from_cells
+from pear.times import iso, utc
 from pear.variables import variable
-from service.maps.palette import Kind, Style, check_colours, limits_for, style_of
 from service.maps.projections import IndexImage, View, boundary, index_image, outlines
+from service.maps.styles import Kind, Style, check_colours, limits_for, style_of
 from service.maps.wind import draw_wind
 
 _DPI: Final = 100

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError, did_you_mean
-from pear.variables import VARIABLES, variable
+from pear.variables import STANDARD_GRAVITY, VARIABLES, variable
 
 Kind = Literal["field", "difference", "spread", "probability"]
-STANDARD_GRAVITY: Final = 9.80665
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ def check_styles() -> None:
     """Refuse a table that lacks a variable; run once at import."""
     missing = {each.name for each in VARIABLES} - set(STYLES)
     if missing:
-        raise RuntimeError(f"no style for {sorted(missing)}: add them to service.maps.palette")
+        raise RuntimeError(f"no style for {sorted(missing)}: add them to service.maps.styles")
 
 
 check_styles()

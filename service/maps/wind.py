@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pear.sphere.grid import interpolation_weights, nside_from_cells
+from pear.sphere.healpix import interpolation_weights, nside_from_cells
 from service.maps.projections import IndexImage, View, locate, project
 
 _PIXELS_APART: Final = 30

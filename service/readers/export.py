@@ -12,14 +12,14 @@ from typing import Any, Final, Literal
 import numpy as np
 import xarray as xr
 
-from pear.calendar import iso
 from pear.errors import InputError
-from pear.sphere.grid import centres
+from pear.sphere.healpix import centres
 from pear.sphere.regrid import apply, global_grid, healpix_to_latlon_bilinear
+from pear.times import iso
 from pear.variables import BY_NAME, parse_field
-from service.fields import ForecastStore
-from service.points import decimal, parse_numbers
-from service.schemas import NOT_OFFICIAL
+from service.api.schemas import NOT_OFFICIAL
+from service.readers.forecasts import ForecastStore
+from service.readers.points import decimal, parse_numbers
 
 Format = Literal["netcdf", "zarr-zip"]
 MEDIA_TYPES: Final[dict[str, str]] = {

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pear.calendar import utc
 from pear.errors import InputError
+from pear.store.reader import open_store
+from pear.times import utc
 from pear.variables import PUBLISHED, Layout
 from pipelines.catalog import Catalog, Store
-from pipelines.datafolder import DataFolder
-from pipelines.store import open_store
+from pipelines.storage.data_folder import DataFolder
 
 
 @dataclass(frozen=True)

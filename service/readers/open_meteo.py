@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from pear.calendar import iso
 from pear.errors import InputError, did_you_mean
-from pear.sphere.grid import centres
-from service.fields import ForecastReader, ForecastStore
-from service.points import Points, read_series
-from service.schemas import NOT_OFFICIAL
+from pear.sphere.healpix import centres
+from pear.times import iso
+from pear.variables import STANDARD_GRAVITY
+from service.api.schemas import NOT_OFFICIAL
+from service.readers.forecasts import ForecastReader, ForecastStore
+from service.readers.points import Points, read_series
 
 _SURFACE: Final = {
     "temperature_2m": "2m_temperature",
@@ -91,7 +92,7 @@ def _units(variable: str, speed: str, temperature: str) -> tuple[str, float, flo
     if variable == "mean_sea_level_pressure":
         return "hPa", 0.01, 0.0
     if variable == "geopotential":
-        return "m", 1 / 9.80665, 0.0
+        return "m", 1 / STANDARD_GRAVITY, 0.0
     if variable == "specific_humidity":
         return "g/kg", 1000.0, 0.0
     if variable.endswith("direction"):

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.sphere.grid import cell_of, interpolation_weights
+from pear.sphere.healpix import cell_of, interpolation_weights
 from pear.variables import BY_NAME, parse_field
-from service.fields import ForecastReader, ForecastStore
+from service.readers.forecasts import ForecastReader, ForecastStore
 
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 Interpolation = Literal["nearest", "bilinear"]

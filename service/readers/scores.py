@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pear.errors import did_you_mean
-from pipelines.datafolder import DataFolder
-from service.errors import ProblemError
+from pipelines.storage.data_folder import DataFolder
+from service.http.problems import ProblemError
 
 Record = dict[str, Any]
 METRICS: Final = ("acc", "rmse", "mae", "bias")

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy.typing as npt
 
-from pear.calendar import iso
-from pear.sphere.grid import centres
-from service.fields import ForecastStore
-from service.points import Points, Series
-from service.schemas import NOT_OFFICIAL
+from pear.sphere.healpix import centres
+from pear.times import iso
+from service.api.schemas import NOT_OFFICIAL
+from service.readers.forecasts import ForecastStore
+from service.readers.points import Points, Series
 
 
 def about(store: ForecastStore, model: str, created_at: str) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pear.device import choose_device
 from pear.errors import InputError
-from pear.runtime import choose_device
 
 
 @pytest.fixture

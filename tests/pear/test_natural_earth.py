@@ -7,8 +7,16 @@ import pytest
 import shapely
 
 from pear.errors import InputError
-from service.coastlines import RESOLUTIONS, Resolution, coastline, land
-from service.coastlines.build import close_at_pole, cut, decode_topology, unwrap
+from pear.resources.natural_earth import (
+    RESOLUTIONS,
+    Resolution,
+    close_at_pole,
+    coastline,
+    cut,
+    decode_topology,
+    land,
+    unwrap,
+)
 
 LAND = {
     "Stockholm": (18.1, 59.3),

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pear import shipped
+from pear import resources
 from pear.errors import InputError
 from pear.models import checkpoint
 from pear.rollout import PearForecaster
+from pear.store.climatology import Climatology
+from pear.store.states import read_states
 from pear.variables import PUBLISHED
-from pipelines.climatology import Climatology
-from pipelines.ingest import ingest
-from pipelines.ship import MOST_BYTES, ship_checkpoint
-from pipelines.sources.simulate.run import read_restart
-from pipelines.states import read_states
+from pipelines.ingestion.ingest import ingest
+from pipelines.simulation.run import read_restart
+from service.cli.build_resources import MOST_BYTES, ship_checkpoint
 
 DAY = np.timedelta64(86_400, "s")
 
@@ -25,24 +25,24 @@ DAY = np.timedelta64(86_400, "s")
 @pytest.fixture(scope="module")
 def analysis(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("shipped") / "simulated.zarr"
-    ingest(sorted(shipped.path("sample").glob("*.nc")), store, nside=16)
+    ingest(sorted(resources.path("sample").glob("*.nc")), store, nside=16)
     return store
 
 
 def test_all_together_weigh_at_most_twenty_megabytes() -> None:
-    folder = Path(shipped.__file__).parent
+    folder = Path(resources.__file__).parent
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.suffix != ".pyc"]
     assert sum(sizes) <= MOST_BYTES
 
 
 def test_names_that_do_not_ship_are_refused() -> None:
-    assert shipped.path("climatology") == shipped.path("climatology.zarr")
+    assert resources.path("climatology") == resources.path("climatology.zarr")
     with pytest.raises(InputError, match="nothing ships as 'samples'; did you mean sample"):
-        shipped.path("samples")
+        resources.path("samples")
 
 
 def test_the_sample_says_that_it_is_simulated_and_has_no_gap() -> None:
-    (path,) = sorted(shipped.path("sample").glob("*.nc"))
+    (path,) = sorted(resources.path("sample").glob("*.nc"))
     with xr.open_dataset(path) as sample:
         assert sample.attrs["simulated"] == "true"
         assert "SIMULATED" in sample.attrs["institution"]
@@ -52,20 +52,20 @@ def test_the_sample_says_that_it_is_simulated_and_has_no_gap() -> None:
 
 
 def test_training_validation_and_sample_are_disjoint() -> None:
-    about = checkpoint.load(shipped.path("checkpoint")).provenance
+    about = checkpoint.load(resources.path("checkpoint")).provenance
     first, last = about["data"]["period"]
     begun, ended = about["data"]["validation"]
-    (path,) = sorted(shipped.path("sample").glob("*.nc"))
+    (path,) = sorted(resources.path("sample").glob("*.nc"))
     sample = path.stem.split("_")[1]
     assert first < last < begun < ended < sample
     assert about["simulated"] is True
-    assert Climatology.open(shipped.path("climatology")).nside == 16
+    assert Climatology.open(resources.path("climatology")).nside == 16
 
 
 def test_a_shipped_model_s_commands_name_no_folder_of_the_machine_that_made_it(
     tmp_path: Path,
 ) -> None:
-    held = checkpoint.load(shipped.path("checkpoint"))
+    held = checkpoint.load(resources.path("checkpoint"))
     words = "pear train --store /home/me/sim/a.zarr --initial /home/me/m1/checkpoint --out own"
     about = {"command": words, "initial": {"command": "pear train --out /home/me/m1"}}
     checkpoint.save(tmp_path / "m", held.model, held.normaliser, about)
@@ -75,19 +75,19 @@ def test_a_shipped_model_s_commands_name_no_folder_of_the_machine_that_made_it(
 
 
 def test_the_restart_state_is_one_of_t31() -> None:
-    date, arrays = read_restart(shipped.path("restart.npz"))
+    date, arrays = read_restart(resources.path("restart.npz"))
     assert str(date).endswith("-01-01")
     assert arrays["vorticity"].shape == (16, 63, 33)
     assert all(np.isfinite(values).all() for values in arrays.values())
 
 
 def test_the_model_beats_persistence_and_climatology_on_the_sample(analysis: Path) -> None:
-    model = PearForecaster(checkpoint.load(shipped.path("checkpoint")))
+    model = PearForecaster(checkpoint.load(resources.path("checkpoint")))
     with xr.open_zarr(analysis) as store:
         times = store["time"].values.astype("datetime64[s]")
     starts = times[[0, 7, 14]]
     initial = read_states(analysis, starts, PUBLISHED)
-    expected = Climatology.open(shipped.path("climatology"))
+    expected = Climatology.open(resources.path("climatology"))
     z500 = (PUBLISHED.upper.index("geopotential"), PUBLISHED.levels.index(500))
     for day, state in enumerate(model.forecast(initial, 3), start=1):
         truth = read_states(analysis, starts + day * DAY, PUBLISHED).upper[:, *z500].numpy()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pear.errors import InputError
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 from pear.state import State
 from pear.variables import PUBLISHED, Layout
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_world import make_world
 
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
-from pipelines.register import refresh
+from pipelines.catalog.scan import refresh
+from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.engine import make_world
 
 
 @pytest.fixture

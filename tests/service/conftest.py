@@ -7,7 +7,12 @@ from collections.abc import Iterator
 import httpx
 import numpy as np
 import pytest
-from service_world import (
+
+from pipelines.catalog import Catalog
+from pipelines.storage.data_folder import DataFolder
+from service.app import create_app
+from service.settings import Settings
+from tests.fixtures.service import (
     INIT,
     NSIDE,
     SHA,
@@ -18,11 +23,6 @@ from service_world import (
     write_run,
     write_scores,
 )
-
-from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
-from service.app import create_app
-from service.settings import Settings
 
 
 @pytest.fixture(scope="session")

@@ -14,16 +14,15 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from contract import keep_the_contract
 from fastapi.routing import APIRoute
-from service_world import StubEngine, served
 
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
-from service.app import create_app
-from service.protocol import ImpatientProtocol
-from service.routes import ROUTERS
+from pipelines.storage.data_folder import DataFolder
+from service.app import ROUTERS, create_app
+from service.http.protocol import ImpatientProtocol
 from service.settings import Settings
+from tests.fixtures.api_contract import keep_the_contract
+from tests.fixtures.service import StubEngine, served
 
 CASES = int(os.environ.get("PEAR_CONTRACT_EXAMPLES", "30"))
 """Examples per operation and phase; 200 makes more than 5 000 cases in all."""
@@ -165,8 +164,8 @@ def test_slow_clients_are_closed_and_disturb_nobody(
     data: DataFolder, catalog: Catalog, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No whole head, or no whole body: closed or refused in time, while others are answered."""
-    monkeypatch.setattr("service.protocol.HEADER_SECONDS", 1.0)
-    monkeypatch.setattr("service.envelope._BODY_SECONDS", 1.0)
+    monkeypatch.setattr("service.http.protocol.HEADER_SECONDS", 1.0)
+    monkeypatch.setattr("service.http.middleware._BODY_SECONDS", 1.0)
     app = create_app(Settings(data=data.root), catalog, engine)
     with served(app, http=ImpatientProtocol) as base:
         place = urlsplit(base)

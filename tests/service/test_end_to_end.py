@@ -6,24 +6,21 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a client sees, from asking to reading; both processes end before the test looks."""
     folder = tmp_path_factory.mktemp("whole") / "data"
-    path = os.pathsep.join([str(HERE), str(HERE.parent / "pipelines")])
-    env = {**os.environ, "PYTHONPATH": path}
-    make = "import engine_world, pathlib, sys; engine_world.make_world(pathlib.Path(sys.argv[1]))"
+    env = dict(os.environ)
+    make = "import pathlib, sys; from tests.fixtures import engine; "
+    make += "engine.make_world(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", make, str(folder)], check=True, env=env, timeout=120)
-    script = [sys.executable, str(HERE / "whole_way.py"), str(folder)]
+    script = [sys.executable, "-m", "tests.fixtures.end_to_end", str(folder)]
     done = subprocess.run(script, check=True, env=env, timeout=300, stdout=subprocess.PIPE)
     return dict(json.loads(done.stdout))
 

@@ -10,15 +10,23 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from hostile import CLOSED, Attack, answered, attacks, check, neighbour, request
-from service_world import StubEngine, served
 
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
+from pipelines.storage.data_folder import DataFolder
 from service.app import create_app
-from service.protocol import ImpatientProtocol
-from service.security import KeyFile
+from service.http.protocol import ImpatientProtocol
+from service.http.security import KeyFile
 from service.settings import Settings
+from tests.fixtures.hostile_requests import (
+    CLOSED,
+    Attack,
+    answered,
+    attacks,
+    check,
+    neighbour,
+    request,
+)
+from tests.fixtures.service import StubEngine, served
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -33,8 +41,8 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def url(data: DataFolder, catalog: Catalog, engine: StubEngine) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.protocol.HEADER_SECONDS", 1.0)
-        patch.setattr("service.envelope._BODY_SECONDS", 1.0)
+        patch.setattr("service.http.protocol.HEADER_SECONDS", 1.0)
+        patch.setattr("service.http.middleware._BODY_SECONDS", 1.0)
         app = create_app(Settings(data=data.root), catalog, engine)
         with served(app, http=ImpatientProtocol) as base:
             yield base

@@ -19,10 +19,11 @@ from typing import Any
 
 import httpx
 import pytest
-from browser import CHROMIUM, FLAGS, Watched, colours, until
-from contract import keep_the_contract
-from hostile import answered, attacks, check, neighbour
 from playwright.sync_api import Browser, sync_playwright
+
+from tests.fixtures.api_contract import keep_the_contract
+from tests.fixtures.browser import CHROMIUM, FLAGS, Watched, colours, until
+from tests.fixtures.hostile_requests import answered, attacks, check, neighbour
 
 pytestmark = pytest.mark.nightly
 LOG = logging.getLogger("demo")
@@ -36,7 +37,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("demo") / "data"
     if "PEAR_DEMO" in os.environ:
         return Path(shutil.copytree(os.environ["PEAR_DEMO"], target))
-    command = [sys.executable, "-m", "pear", "demo", "--once", "--out", str(target), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "demo",
+        "--once",
+        "--out",
+        str(target),
+        "--json",
+    ]
     subprocess.run(command, check=True, capture_output=True, timeout=1800)
     return target
 
@@ -46,7 +56,16 @@ def base(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     """``pear serve`` over it, in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    serve = [sys.executable, "-m", "pear", "serve", "--data", str(folder), "--port", str(port)]
+    serve = [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "serve",
+        "--data",
+        str(folder),
+        "--port",
+        str(port),
+    ]
     url, log = f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("log") / "serve.log"
     with log.open("wb") as sink, subprocess.Popen(serve, stdout=sink, stderr=sink) as process:
         try:

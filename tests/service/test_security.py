@@ -11,16 +11,15 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from service_world import StubEngine, served
 
 from pear.errors import InputError
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
-from service.app import create_app
-from service.routes import ROUTERS
-from service.rules import RULES, SCOPES, without_rule
-from service.security import KeyFile
+from pipelines.storage.data_folder import DataFolder
+from service.app import ROUTERS, create_app
+from service.http.permissions import RULES, SCOPES, without_rule
+from service.http.security import KeyFile
 from service.settings import Settings
+from tests.fixtures.service import StubEngine, served
 
 NOW = "2001-03-01T00:00:00Z"
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from service_world import StubEngine, served
 
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
+from pipelines.storage.data_folder import DataFolder
 from service.app import create_app
 from service.settings import Settings
+from tests.fixtures.service import StubEngine, served
 
 
 @pytest.fixture
@@ -102,7 +102,16 @@ def test_sigterm_ends_streams_and_the_process(copy: DataFolder, run_id: str) -> 
         waiting, _ = catalog.submit_run(
             catalog.model().id, "2002-01-01", 240, options={"analysis": "none"}
         )
-    command = [sys.executable, "-m", "pear", "serve", "--data", str(copy.root), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "serve",
+        "--data",
+        str(copy.root),
+        "--port",
+        "0",
+    ]
     env = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
         assert process.stderr is not None

@@ -4,7 +4,7 @@ An exact rewriting of one line of torch, which the tests hold it against: softma
 windows, one head of a few windows at a time, so that the logits stay in the processor's cache and
 are never written to memory as a whole. Queries, keys and values are read where the linear map left
 them. Gradients recompute the softmax from q and k in the same way. Where a compiler is at hand,
-:mod:`pear.equivariant.compiled` does it in a quarter of the time.
+:mod:`pear.equivariant.kernels.compiled` does it in a quarter of the time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from pear.equivariant import compiled, products
+from pear.equivariant.kernels import compiled, linear
 
 _CACHE_BYTES: Final = 4 * 2**20
 """Size of one group's logits: what two cores' caches hold beside the operands."""
@@ -72,7 +72,7 @@ def window_attention(
     lengths = [windows - sum(runs), *runs]
     q, k, v = (t.flatten(0, 1) for t in (q, k, v))
     # Without gradients the function itself: the operator brings torch's compiler along, 50 MB.
-    here = products.plain_processor(q) and not products.wants_gradient(q, k, v, bias)
+    here = linear.plain_processor(q) and not linear.wants_gradient(q, k, v, bias)
     out: Tensor = (_forward if here else _attend)(q, k, v, bias, masks, lengths, factor)
     return out.reshape(batch, windows, slots, heads * d)
 

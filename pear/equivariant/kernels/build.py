@@ -2,7 +2,8 @@
 
 They need a C++ compiler and nothing else; the result is kept in the user's cache under a name that
 changes with sources, compiler and processor. Where there is no compiler, or the build fails, a note
-is logged and :mod:`pear.equivariant.kernels` computes the same in torch. Linux only, where torch
+is logged and :mod:`pear.equivariant.kernels.attention` computes the same in torch. Linux only,
+where torch
 and the compiler share one OpenMP.
 
 Environment: ``PEAR_COMPILED=0`` turns it off, ``PEAR_CACHE`` names another folder to keep it in,

@@ -1,6 +1,6 @@
 """Calls of the compiled functions of ``native/``; each returns None where it has no kernel.
 
-Gradients and other devices are the business of :mod:`pear.equivariant.kernels`.
+Gradients and other devices are the business of :mod:`pear.equivariant.kernels.attention`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from pear.equivariant.toolchain import library
+from pear.equivariant.kernels.build import library
 
 Operands = tuple[Tensor, Tensor, Tensor]
 _TYPES: Final = (torch.float32, torch.bfloat16)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from pear.equivariant.toolchain import library
+from pear.equivariant.kernels.build import library
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:

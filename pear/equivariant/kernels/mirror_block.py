@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from pear.equivariant import compiled
+from pear.equivariant.kernels import compiled
+from pear.equivariant.kernels.build import library
 from pear.equivariant.linear import EPS, MirrorLinear, MirrorNorm
-from pear.equivariant.toolchain import library
 
 _SLOTS: Final = (16, 32, 64, 128)
 
@@ -34,7 +34,7 @@ class Layers:
     bias
         (2·heads, slot, slot): of a, then of b.
     masks, runs
-        As of :func:`pear.equivariant.kernels.window_attention`.
+        As of :func:`pear.equivariant.kernels.attention.window_attention`.
     gather
         (windows·slots,) row of each slot of the shifted windows, or None.
     """

@@ -12,8 +12,8 @@ from typing import Any, Final
 import xarray as xr
 
 from pear.errors import InputError
-from pipelines.sources.base import Fields, Scan, ScanOptions, Slab
-from pipelines.sources.datasets import InMemory, opened, scan_dataset
+from pipelines.ingestion.readers.base import Fields, Scan, ScanOptions, Slab
+from pipelines.ingestion.readers.xarray import InMemory, opened, scan_dataset
 
 __all__ = ["Fields", "Scan", "ScanOptions", "Slab", "is_address", "scan_source", "sniff"]
 
@@ -120,7 +120,7 @@ def _scan_file(path: Path, label: str, options: ScanOptions) -> Scan:
     if kind == "Zarr":
         return scan_dataset(ZarrStore(str(path)), label, kind, options)
     if kind == "GRIB":
-        from pipelines.sources.gribs import scan_grib
+        from pipelines.ingestion.readers.grib import scan_grib
 
         return scan_grib(path, label, options)
     if kind == "zip":

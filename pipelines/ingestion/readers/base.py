@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pear.calendar import Times
 from pear.errors import InputError
 from pear.sphere.regrid import LatLonGrid
-from pipelines.sources.quantities import Conversion, Quantity
-from pipelines.sources.static import Static
+from pear.times import Times
+from pipelines.ingestion.readers.static import Static
+from pipelines.ingestion.readers.units import Conversion, Quantity
 
 Fields = npt.NDArray[np.float32]
 

@@ -18,14 +18,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pear import grib_library
-from pear.calendar import Times
 from pear.errors import InputError
 from pear.sphere.regrid import LatLonGrid
-from pipelines.sources.axes import note_leads, note_versions
-from pipelines.sources.base import Fields, Scan, ScanOptions, Slab, choose_member, latlon
-from pipelines.sources.quantities import Quantity, conversion, recognise
-from pipelines.sources.static import Static, static_name
+from pear.times import Times
+from pipelines.ingestion.readers import eccodes as grib_library
+from pipelines.ingestion.readers.axes import note_leads, note_versions
+from pipelines.ingestion.readers.base import Fields, Scan, ScanOptions, Slab, choose_member, latlon
+from pipelines.ingestion.readers.static import Static, static_name
+from pipelines.ingestion.readers.units import Quantity, conversion, recognise
 
 _MISSING: Final = -1.0e34
 _INSTANT: Final = ("instant",)

@@ -11,12 +11,11 @@ import numpy.typing as npt
 
 from pear.errors import InputError
 from pear.sphere.regrid import LatLonGrid
-from pipelines.sources.quantities import STANDARD_GRAVITY
+from pear.store.static_fields import GROUND, LAND
+from pear.variables import STANDARD_GRAVITY
 
 Floats = npt.NDArray[np.float64]
 
-GROUND: Final = "geopotential_at_surface"
-LAND: Final = "land_sea_mask"
 _ALIASES: Final = {
     GROUND: (
         GROUND,

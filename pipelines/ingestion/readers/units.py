@@ -12,18 +12,29 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from pear.errors import InputError, did_you_mean
-from pear.variables import BY_NAME, parse_field, valid_range
+from pear.variables import BY_NAME, STANDARD_GRAVITY, parse_field, valid_range
 
-STANDARD_GRAVITY: Final = 9.80665
 """m s-2: geopotential = standard gravity x geopotential height (WMO)."""
+
+
 RELATIVE_HUMIDITY: Final = "relative_humidity"
+
+
 _RELATIVE_NAMES: Final = ("r", "rh", "relhum", "hur", RELATIVE_HUMIDITY)
+
+
 _HEIGHT_NAMES: Final = ("gh", "hgt", "zg", "geopotential_height")
+
+
 _RELATIVE_RANGE: Final = (-30.0, 200.0)
+
+
 # ERA5 has winds at 100 m and 200 m under names that read like winds at 100 and 200 hPa.
 _METRES_NOT_HPA: Final = frozenset({"u100", "v100", "u200", "v200", "100u", "100v", "200u", "200v"})
+
 
 _SPEED = {
     "m s-1": (1.0, 0.0),
@@ -35,6 +46,8 @@ _SPEED = {
     "kt": (0.514444, 0.0),
     "knots": (0.514444, 0.0),
 }
+
+
 _TEMPERATURE = {
     "k": (1.0, 0.0),
     "kelvin": (1.0, 0.0),
@@ -47,6 +60,8 @@ _TEMPERATURE = {
     "deg_c": (1.0, 273.15),
     "degree_celsius": (1.0, 273.15),
 }
+
+
 _PRESSURE = {
     "pa": (1.0, 0.0),
     "pascal": (1.0, 0.0),
@@ -57,6 +72,8 @@ _PRESSURE = {
     "millibars": (100.0, 0.0),
     "kpa": (1000.0, 0.0),
 }
+
+
 _GEOPOTENTIAL = {
     "m2 s-2": (1.0, 0.0),
     "m2/s2": (1.0, 0.0),
@@ -72,6 +89,8 @@ _GEOPOTENTIAL = {
     "dam": (10 * STANDARD_GRAVITY, 0.0),
     "gpdm": (10 * STANDARD_GRAVITY, 0.0),
 }
+
+
 _MIXING = {
     "kg kg-1": (1.0, 0.0),
     "kg/kg": (1.0, 0.0),
@@ -81,7 +100,11 @@ _MIXING = {
     "mg/kg": (1e-6, 0.0),
     "mg kg-1": (1e-6, 0.0),
 }
+
+
 _PERCENT = {"%": (1.0, 0.0), "percent": (1.0, 0.0), "1": (100.0, 0.0), "fraction": (100.0, 0.0)}
+
+
 _UNITS: Final[dict[str, dict[str, tuple[float, float]]]] = {
     "m s-1": _SPEED,
     "K": _TEMPERATURE,
@@ -227,3 +250,65 @@ def check_values(values: Any, quantity: Quantity, level: int | None, how: Conver
         if least <= raw[0] * factor + offset and raw[1] * factor + offset <= most:
             return f"{text}; they would fit if the file meant {unit} and not {how.stated!r}"
     return f"{text}; the variable is mislabelled or damaged"
+
+
+_EPSILON: Final = 287.0597 / 461.5250  # gas constants of dry air and water vapour
+
+
+_TRIPLE: Final = 273.16
+
+
+def specific_humidity(
+    relative: npt.NDArray[Any], temperature: npt.NDArray[Any], level: int, centre: str = ""
+) -> npt.NDArray[np.float32]:
+    """Specific humidity in kg kg-1 from relative humidity in % and temperature in K at a level.
+
+    q = εe / (p - (1 - ε)e), e = rh/100 · e_s(T). Negative relative humidity (packing) counts as
+    none; supersaturation is kept.
+
+    Parameters
+    ----------
+    relative, temperature
+        Same shape.
+    level
+        hPa.
+    centre
+        Where the field comes from: ``kwbc`` (NCEP) measures against its own saturation curve,
+        all others are taken to follow the IFS.
+    """
+    t = np.asarray(temperature, dtype=np.float64)
+    saturation = _ncep(t) if centre == "kwbc" else _ifs(t)
+    e = np.maximum(np.asarray(relative, dtype=np.float64), 0.0) / 100.0 * saturation
+    pressure = 100.0 * level
+    e = np.minimum(e, pressure)
+    return np.asarray(_EPSILON * e / (pressure - (1.0 - _EPSILON) * e), dtype=np.float32)
+
+
+def _ifs(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Saturation vapour pressure in Pa over water, ice and their mixture between -23 and 0 °C.
+
+    IFS Documentation Cy47r3, part IV, section 7.4 (Teten's formula; Buck 1981, AERKi 1996).
+    """
+    water = 611.21 * np.exp(17.502 * (t - _TRIPLE) / (t - 32.19))
+    ice = 611.21 * np.exp(22.587 * (t - _TRIPLE) / (t + 0.7))
+    share = np.clip((t - 250.16) / (_TRIPLE - 250.16), 0.0, 1.0) ** 2
+    return np.asarray(share * water + (1.0 - share) * ice)
+
+
+def _ncep(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Saturation vapour pressure in Pa as in NCEP's FPVSNEW: a linear mixture from -20 to 0 °C.
+
+    Integrated Clausius-Clapeyron equation with constant heat capacities (NCEPLIBS-fv, funcphys).
+    """
+    vapour, liquid, solid, gas = 1846.0, 4185.5, 2106.0, 461.5
+    evaporation, fusion = 2.5e6, 3.3358e5
+    ratio = _TRIPLE / t
+
+    def curve(capacity: float, heat: float) -> npt.NDArray[np.float64]:
+        a = -(vapour - capacity) / gas
+        b = a + heat / (gas * _TRIPLE)
+        return np.asarray(610.78 * ratio**a * np.exp(b * (1.0 - ratio)))
+
+    share = np.clip((t - (_TRIPLE - 20.0)) / 20.0, 0.0, 1.0)
+    water, ice = curve(liquid, evaporation), curve(solid, evaporation + fusion)
+    return np.asarray(share * water + (1.0 - share) * ice)

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from pear.errors import InputError
-from pipelines.sources import axes as found
-from pipelines.sources.base import Fields, Scan, ScanOptions, Slab, latlon
-from pipelines.sources.quantities import Quantity, conversion, recognise
-from pipelines.sources.static import Static, static_name
+from pipelines.ingestion.readers import axes as found
+from pipelines.ingestion.readers.base import Fields, Scan, ScanOptions, Slab, latlon
+from pipelines.ingestion.readers.static import Static, static_name
+from pipelines.ingestion.readers.units import Quantity, conversion, recognise
 
 _BLOCK_BYTES: Final = 256_000_000
 _MOST_BLOCKS: Final = 2

@@ -8,14 +8,19 @@ import healpy
 import numpy as np
 import pytest
 import torch
-from layer_checks import assert_keeps, assert_same, butterfly, noise, randomise
 from torch import Tensor
 
-from pear.equivariant.attention import MASKED, MirrorAttention, WindowAttention
+from pear.equivariant.attention import (
+    MASKED,
+    EarthBias,
+    MirrorAttention,
+    RelativeBias,
+    WindowAttention,
+)
 from pear.equivariant.contract import Tokens
-from pear.equivariant.position import EarthBias, RelativeBias
-from pear.equivariant.shift import WindowShift, from_windows, to_windows
+from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
 from pear.sphere.windows import TokenGrid
+from tests.fixtures.layer_checks import assert_keeps, assert_same, butterfly, noise, randomise
 
 GRID = TokenGrid(4, 4, 16)
 

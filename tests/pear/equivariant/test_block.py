@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_checks import assert_keeps, assert_same, noise, randomise
 from torch import Tensor
 
-from pear.equivariant.attention import WindowAttention
+from pear.equivariant.attention import RelativeBias, WindowAttention
 from pear.equivariant.block import Block, DropPath, earth_block
 from pear.equivariant.contract import Tokens
-from pear.equivariant.position import RelativeBias
-from pear.equivariant.shift import WindowShift
+from pear.equivariant.window_shift import WindowShift
 from pear.sphere.windows import TokenGrid
+from tests.fixtures.layer_checks import assert_keeps, assert_same, noise, randomise
 
 GRID = TokenGrid(4, 4, 16)
 

@@ -6,16 +6,15 @@ import math
 
 import pytest
 import torch
-from layer_checks import noise, randomise
 from torch import Tensor, nn
 
-from pear.equivariant.attention import MirrorAttention, WindowAttention
+from pear.equivariant.attention import EarthBias, MirrorAttention, WindowAttention
 from pear.equivariant.contract import EquivariantLayer, Fields, Tokens, equivariance_error
 from pear.equivariant.linear import MirrorLinear, linear
-from pear.equivariant.position import EarthBias
-from pear.equivariant.shift import WindowShift
+from pear.equivariant.window_shift import WindowShift
 from pear.sphere.symmetry import C4H, IDENTITY, M, R
 from pear.sphere.windows import TokenGrid
+from tests.fixtures.layer_checks import noise, randomise
 
 GRID = TokenGrid(4, 4, 16)
 REGULAR = Tokens(GRID, "c4h")

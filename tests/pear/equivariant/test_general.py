@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from layer_checks import assert_same, noise, randomise
 from torch import Tensor, nn
 
 from pear.equivariant.general import Attention, Convolution, EquivariantMap, translate
 from pear.sphere.symmetry import C4, C4H
+from tests.fixtures.layer_checks import assert_same, noise, randomise
 
 GROUP = list(C4H)
 

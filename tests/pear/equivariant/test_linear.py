@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_checks import assert_keeps, assert_same, butterfly, noise, randomise
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -12,6 +11,7 @@ from pear.equivariant.block import mlp
 from pear.equivariant.contract import Tokens
 from pear.equivariant.linear import MirrorLinear, MirrorNorm, linear, norm
 from pear.sphere.windows import TokenGrid
+from tests.fixtures.layer_checks import assert_keeps, assert_same, butterfly, noise, randomise
 
 GRID = TokenGrid(2, 2)
 SHAPE = (GRID.windows, GRID.slots)

@@ -6,21 +6,15 @@ import itertools
 
 import pytest
 import torch
-from layer_checks import assert_keeps, assert_same, butterfly, noise, randomise
 from torch import Tensor
 from torch.nn import functional
 
 from pear.equivariant.contract import Fields, Tokens
-from pear.equivariant.patch import (
-    PatchEmbed,
-    PatchExpand,
-    PatchMerge,
-    PatchRecover,
-    mirror_basis,
-)
-from pear.equivariant.shift import from_windows, to_windows
+from pear.equivariant.patch import PatchEmbed, PatchExpand, PatchMerge, PatchRecover, mirror_basis
+from pear.equivariant.window_shift import from_windows, to_windows
 from pear.sphere.symmetry import block_mirror
 from pear.sphere.windows import TokenGrid
+from tests.fixtures.layer_checks import assert_keeps, assert_same, butterfly, noise, randomise
 
 SIGNS = (1, -1, 1)
 GRID = TokenGrid(2, 2, 4)

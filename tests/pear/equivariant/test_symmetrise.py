@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_checks import noise
 from torch import Tensor, nn
 
 from pear.equivariant.contract import Fields, equivariance_error
 from pear.equivariant.symmetrise import Symmetrised, spread
 from pear.sphere.symmetry import C4, C4H, M, R
+from tests.fixtures.layer_checks import noise
 
 CELLS = 12 * 4**2
 STATE = Fields(4, (1, -1), channel_axis=1)

@@ -7,7 +7,7 @@ import pytest
 
 from pear.errors import InputError
 from pear.metrics import BANDS, region_weights
-from pear.sphere.grid import centres
+from pear.sphere.healpix import centres
 
 
 def test_bands_have_the_areas_of_the_sphere() -> None:

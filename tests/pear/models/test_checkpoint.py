@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model_world import TINY, built, fields, normaliser, tiny
 from safetensors.torch import load_file
 
 from pear.errors import InputError
 from pear.models import checkpoint
-from pear.models.equivariance import mirror_symmetric
-from pear.normalise import Normaliser
+from pear.models.diagnostics import mirror_symmetric
+from pear.normaliser import Normaliser
+from tests.fixtures.models import TINY, built, fields, normaliser, tiny
 
 PROVENANCE = {"data": "somewhere", "period": ["2000-01-01", "2001-01-01"], "score": 0.5}
 

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from model_world import TINY, tiny
 
 from pear.errors import InputError
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.variables import LEVELS, Layout
+from tests.fixtures.models import TINY, tiny
 
 
 def parameters(config: PearConfig) -> int:

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pear.benchmarks.equivariance import smooth_fields
 from pear.equivariant.contract import Fields, equivariance_error
 from pear.errors import InputError
 from pear.models.heal_swin import SHIFTS, HealSwin, HealSwinConfig
-from pear.sphere.grid import centres, neighbours
-from pear.sphere.nested_shifts import nest_grid, nest_roll
+from pear.sphere.healpix import centres, neighbours
+from pear.sphere.shifts import nest_grid, nest_roll
 from pear.sphere.symmetry import M, R
 from pear.sphere.windows import TokenGrid, within
+from pipelines.benchmarks.equivariance import smooth_fields
 
 
 def tiny(**changes: object) -> HealSwinConfig:

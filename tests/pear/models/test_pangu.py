@@ -8,7 +8,7 @@ import torch
 
 from pear.errors import InputError
 from pear.models.pangu import Pangu, PanguConfig
-from pear.models.pangu_windows import EarthSpecificBias, LatLonAttention, LatLonWindows
+from pear.models.pangu_layers import EarthSpecificBias, LatLonAttention, LatLonWindows
 from pear.variables import Layout
 
 LAYOUT = Layout(("mean_sea_level_pressure",), ("temperature",), (1000, 500, 50))

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from model_world import TINY, built, fields, normaliser, tiny
 
 from pear.models.config import PearConfig
-from pear.models.equivariance import equivariance_errors
+from pear.models.diagnostics import equivariance_errors
 from pear.models.pear import Pear
 from pear.models.published import load_published
-from pear.sphere.grid import centres
+from pear.sphere.healpix import centres
 from pear.sphere.symmetry import C4H, IDENTITY
 from pear.variables import LEVELS, VARIABLES, Layout
+from tests.fixtures.models import TINY, built, fields, normaliser, tiny
 
 SURFACE = tuple(v.name for v in VARIABLES if v.kind == "surface")
 UPPER = tuple(v.name for v in VARIABLES if v.kind == "upper")

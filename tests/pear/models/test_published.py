@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from model_world import built
 from torch import Tensor
 from typer.testing import CliRunner
 
-from pear.cli.app import app
 from pear.errors import InputError
 from pear.models import checkpoint, published
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
+from service.cli.app import app
+from tests.fixtures.models import built
 
 
 def as_published(model: Pear) -> dict[str, Tensor]:

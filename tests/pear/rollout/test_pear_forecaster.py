@@ -10,7 +10,7 @@ from pear.errors import InputError
 from pear.models.checkpoint import Checkpoint, save
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 from pear.rollout import PearForecaster, channels_of, state_of
 from pear.state import State
 from pear.variables import Layout

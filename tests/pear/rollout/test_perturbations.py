@@ -8,15 +8,7 @@ import torch
 
 from pear.errors import InputError
 from pear.rollout import joined
-from pear.rollout.perturbation import (
-    Noise,
-    exceedance,
-    mean,
-    parted,
-    perturbed,
-    quantile,
-    spread,
-)
+from pear.rollout.perturbations import Noise, exceedance, mean, parted, perturbed, quantile, spread
 from pear.state import State
 from pear.variables import Layout
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pear.sphere.grid import angular_power, centres, gaussian_fields
-from pear.sphere.noise import EARTH_RADIUS_KM, correlated_noise, correlated_power
+from pear.sphere.healpix import angular_power, centres, gaussian_fields
+from pear.sphere.random_fields import EARTH_RADIUS_KM, correlated_noise, correlated_power
 
 
 def test_the_power_gives_unit_variance_and_the_correlation_of_a_gaussian() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial import ConvexHull
 
-from pear.sphere import grid as healpix
+from pear.sphere import healpix
 from pear.sphere.overlap import overlap
 from pear.sphere.regrid import (
     LatLonGrid,
@@ -313,7 +313,8 @@ def test_ecmwfs_linear_from_5_to_10_degrees(shared: Path) -> None:
 def test_temperature_of_the_ten_degree_file_against_triangles(shared: Path, nside: int) -> None:
     """Linear on triangles, as ECMWF regrids, and bilinear differ by less than 0.2 K rms."""
     pytest.importorskip("eccodes")
-    from pipelines.sources import ScanOptions, scan_source
+    from pipelines.ingestion.readers import scan_source
+    from pipelines.ingestion.readers.base import ScanOptions
 
     path = shared / "data" / "series" / "ecmwf_pl_10deg_6h_20240603-04.grib"
     (scan,) = scan_source(path, ScanOptions(), lambda: path)

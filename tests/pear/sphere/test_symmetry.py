@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pear.sphere.grid import neighbours
+from pear.sphere.healpix import neighbours
 from pear.sphere.symmetry import C4H, IDENTITY, Element, M, R, block_mirror, permutation
 
 NSIDES = st.sampled_from([1, 2, 4, 8, 16, 32])

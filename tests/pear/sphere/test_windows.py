@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pear.sphere.grid import centres, xy_of_nest
+from pear.sphere.healpix import centres, xy_of_nest
 from pear.sphere.symmetry import C4, C4H, R, permutation
 from pear.sphere.windows import (
     SHIFTS,

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pear.calendar import year_phase
 from pear.errors import InputError
-from pipelines.climatology.dayofyear import (
+from pear.store.day_of_year import (
     DAYS,
     LEAP_SLOT,
     DaySums,
@@ -19,6 +18,7 @@ from pipelines.climatology.dayofyear import (
     harmonic_basis,
     hour_of_day,
 )
+from pear.times import year_phase
 
 MIDNIGHT = np.array([0])
 

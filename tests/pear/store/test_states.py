@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from pear.errors import InputError
+from pear.store.states import read_state, read_states
 from pear.variables import PUBLISHED, Layout
-from pipelines.states import read_state, read_states
-from pipelines.store import AnalysisWriter, ForecastWriter
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.storage.forecast_writer import ForecastWriter
 
 NSIDE = 4
 T0 = np.datetime64("2001-01-01T00", "s")

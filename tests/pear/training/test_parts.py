@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_world import CONFIG, LAYOUT, NSIDE, network, source, trainer
 
-from pear.normalise import Normaliser
-from pear.sphere.grid import centres
+from pear.normaliser import Normaliser
+from pear.sphere.healpix import centres
 from pear.training import Samples, TrainingConfig
-from pear.training.loss import StepLoss
-from pear.training.schedule import Average, rate
-from pear.training.source import batches
+from pear.training.losses import StepLoss
+from pear.training.optimisation import Average, rate
+from pear.training.samples import batches
 from pear.training.statistics import measure
+from tests.fixtures.training import CONFIG, LAYOUT, NSIDE, network, source, trainer
 
 
 def test_statistics_equal_numpy_over_everything() -> None:

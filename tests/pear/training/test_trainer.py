@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_world import source, trainer
 
 from pear.errors import InputError
 from pear.training import Samples, TrainingConfig
+from tests.fixtures.training import source, trainer
 
 
 def weights(run: object) -> torch.Tensor:
@@ -176,22 +176,19 @@ DUEL = """
 import sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[1])
-from training_world import trainer
-run = trainer(Path(sys.argv[2]), steps=4, batch=int(sys.argv[3]), clip=1e9, validate_every=9)
+from tests.fixtures.training import trainer
+run = trainer(Path(sys.argv[1]), steps=4, batch=int(sys.argv[2]), clip=1e9, validate_every=9)
 run.run()
 if run.team.leads:
-    torch.save([p.detach() for p in run.model.parameters()], sys.argv[4])
+    torch.save([p.detach() for p in run.model.parameters()], sys.argv[3])
 run.team.close()
 """
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None:
-    here = str(Path(__file__).parent)
-
     def launch(name: str, batch: int, **environment: str) -> subprocess.Popen[bytes]:
-        arguments = [here, str(tmp_path / name), str(batch), str(tmp_path / f"{name}.pt")]
+        arguments = [str(tmp_path / name), str(batch), str(tmp_path / f"{name}.pt")]
         return subprocess.Popen(
             [sys.executable, "-c", DUEL, *arguments],
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},

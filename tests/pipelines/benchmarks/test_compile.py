@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pear.benchmarks.subjects import build
+from pipelines.benchmarks.networks import build
 
 
 # Dynamo itself instantiates autograd functions while it traces them.

@@ -10,17 +10,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pear.benchmarks.equivariance import (
+from pear.errors import InputError
+from pear.models.pear import Pear
+from pear.sphere import healpix
+from pear.sphere.symmetry import R, permutation
+from pipelines.benchmarks.equivariance import (
     Rotation,
     measure_equivariance,
     random_models,
     smooth_fields,
 )
-from pear.cli.app import app
-from pear.errors import InputError
-from pear.models.pear import Pear
-from pear.sphere import grid
-from pear.sphere.symmetry import R, permutation
+from service.cli.app import app
 
 
 def test_a_quarter_turn_is_the_permutation() -> None:
@@ -30,7 +30,7 @@ def test_a_quarter_turn_is_the_permutation() -> None:
 
 
 def test_rotation_moves_eastward() -> None:
-    latitude, longitude = (np.radians(x) for x in grid.centres(32))
+    latitude, longitude = (np.radians(x) for x in healpix.centres(32))
     wave = torch.from_numpy(np.cos(latitude) ** 2 * np.cos(2 * longitude))
     moved = np.cos(latitude) ** 2 * np.cos(2 * (longitude - np.radians(21)))
     assert np.abs(Rotation(32, 21.0)(wave).numpy() - moved).max() < 5e-3
@@ -40,7 +40,7 @@ def test_smooth_fields_are_smooth_and_normal() -> None:
     fields = smooth_fields(16, 3, seed=1)
     np.testing.assert_allclose(fields.mean(axis=1), 0, atol=1e-12)
     np.testing.assert_allclose(fields.std(axis=1), 1)
-    step = fields[:, grid.neighbours(16)[:, 0]] - fields
+    step = fields[:, healpix.neighbours(16)[:, 0]] - fields
     assert (step.std(axis=1) < 0.5).all()
 
 

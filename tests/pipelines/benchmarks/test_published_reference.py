@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pear.benchmarks.subjects import build
-from pear.benchmarks.twin import Twin, random_state
+from pipelines.benchmarks.networks import build
+from pipelines.benchmarks.published_reference import Twin, random_state
 
 
 def test_the_twin_meets_the_reference_numbers(shared: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from pear.cli.app import app
+from service.cli.app import app
 
 
 def test_regrid_and_ingestion_are_measured_and_sized() -> None:

@@ -8,14 +8,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pear import runtime
-from pear.benchmarks import machine
-from pear.benchmarks.flop import FORMULAS
-from pear.benchmarks.model import measure_model
-from pear.benchmarks.worker import Subject, Task
-from pear.cli.app import app
-from pear.equivariant.kernels import window_attention
+from pear import device
+from pear.equivariant.kernels.attention import window_attention
 from pear.errors import InputError
+from pipelines.benchmarks import machine
+from pipelines.benchmarks.step import measure_model
+from pipelines.benchmarks.worker import FORMULAS, Subject, Task
+from service.cli.app import app
 
 
 def test_attention_counts_its_products() -> None:
@@ -91,7 +90,7 @@ def test_an_unknown_setting_is_named_by_the_worker() -> None:
 
 def test_threads_must_be_positive() -> None:
     with pytest.raises(InputError, match="0 threads"):
-        runtime.set_threads(0)
+        device.set_threads(0)
 
 
 def test_memory_is_kept_when_asked() -> None:

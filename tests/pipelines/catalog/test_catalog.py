@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from postgres import database, server
 
 from pear.errors import InputError
 from pipelines.catalog import (
@@ -24,6 +23,7 @@ from pipelines.catalog import (
     tables,
 )
 from pipelines.catalog.tables import VERSION, version
+from tests.fixtures.postgres import database, server
 
 SHA = "ab" * 32
 DAY = np.datetime64("2001-03-01T00:00:00")

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from engine_world import DAY, LAYOUT, START, tiny_model, write_days, write_model
 
 from pear.errors import InputError
 from pear.models import checkpoint
-from pear.models.equivariance import equivariance_errors
+from pear.models.diagnostics import equivariance_errors
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
-from pipelines.register import add_model, refresh
+from pipelines.catalog.scan import add_model, refresh
+from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.engine import DAY, LAYOUT, START, tiny_model, write_days, write_model
 
 
 @pytest.fixture

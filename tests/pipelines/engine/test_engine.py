@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_world import DAY, LAYOUT, START, make_world, read_fields, write_days
 
 from pear.errors import InputError
 from pear.variables import Layout
 from pipelines.catalog import BATCH, Catalog
-from pipelines.datafolder import DataFolder
-from pipelines.execute import Engine, QueueFullError
-from pipelines.forecast import run_forecast
-from pipelines.register import refresh
+from pipelines.catalog.scan import refresh
+from pipelines.engine.engine import Engine, QueueFullError
+from pipelines.forecasting.forecast import run_forecast
+from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.engine import DAY, LAYOUT, START, make_world, read_fields, write_days
 
 WAIT = 400
 
@@ -69,7 +69,7 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
 
 
 def test_the_submitting_process_loads_no_tensors(tmp_path: Path) -> None:
-    code = "import sys, pipelines.execute; sys.exit('torch' in sys.modules)"
+    code = "import sys, pipelines.engine.engine; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path)
     assert done.returncode == 0
 
@@ -209,8 +209,8 @@ def test_a_run_that_another_process_queued_is_adopted(engine: Engine, data: Data
 
 SERVICE = """
 import sys
-from pipelines.datafolder import DataFolder
-from pipelines.execute import Engine
+from pipelines.storage.data_folder import DataFolder
+from pipelines.engine.engine import Engine
 if __name__ == "__main__":
     with Engine(DataFolder.open(sys.argv[1]), threads=1) as engine:
         for day in range(int(sys.argv[2])):

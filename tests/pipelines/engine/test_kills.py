@@ -15,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_world import make_world, read_fields
-from kill_house import House
-from postgres import database, server
 
-from pear import shipped
-from pear.calendar import utc
+from pear import resources
+from pear.store.reader import open_store
+from pear.times import utc
 from pipelines.catalog import BATCH, Catalog, Run
-from pipelines.datafolder import DataFolder
-from pipelines.forecast import run_forecasts
-from pipelines.ingest import ingest
-from pipelines.register import add_model, refresh
-from pipelines.store import open_store
+from pipelines.catalog.scan import add_model, refresh
+from pipelines.forecasting.forecast import run_forecasts
+from pipelines.ingestion.ingest import ingest
+from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.engine import make_world, read_fields
+from tests.fixtures.kills import House
+from tests.fixtures.postgres import database, server
 
 WAIT = 900
 STEPS = 60
@@ -55,9 +55,9 @@ def small(folder: Path) -> DataFolder:
 def shipped_world(folder: Path) -> DataFolder:
     """The model and the states that ship, nside 16."""
     data = DataFolder.create(folder)
-    ingest(sorted(shipped.path("sample").glob("*.nc")), data.analysis("simulated"), nside=16)
+    ingest(sorted(resources.path("sample").glob("*.nc")), data.analysis("simulated"), nside=16)
     with Catalog(data.catalog) as catalog:
-        add_model(data, catalog, shipped.path("checkpoint"))
+        add_model(data, catalog, resources.path("checkpoint"))
     return data
 
 

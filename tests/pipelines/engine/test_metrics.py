@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pear.errors import InputError
-from pipelines import logs
+from pipelines import logging as logs
 from pipelines.catalog import Catalog
-from pipelines.metrics import EngineCollector
+from pipelines.engine.metrics import EngineCollector
 
 DAY = np.datetime64("2001-03-01T00:00:00")
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import xarray as xr
 from dask import delayed
-from evaluation_world import CELLS, LAYOUT, MEAN, days, usual, weather, write_analysis
 
 from pear.errors import InputError
+from pear.store.climatology import Climatology
+from pear.store.day_of_year import calendar_slot, day_weights, harmonic_basis
 from pear.variables import Layout
-from pipelines.climatology import Climatology, build
-from pipelines.climatology.dayofyear import calendar_slot, day_weights, harmonic_basis
+from pipelines.evaluation import climatology as build
+from tests.fixtures.evaluation import CELLS, LAYOUT, MEAN, days, usual, weather, write_analysis
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def built(analysis: Path) -> dict[str, Path]:
     return paths
 
 
-build_module = importlib.import_module("pipelines.climatology.build")
+build_module = importlib.import_module("pipelines.evaluation.climatology")
 TIMES = days("2001-01-01", 4 * 365 + 1)
 FIELDS = weather(TIMES)
 PROBES = np.array(["2009-07-02", "2012-02-29", "2013-12-31", "2000-01-01"], dtype="datetime64[s]")

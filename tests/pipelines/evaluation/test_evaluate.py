@@ -8,7 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_world import (
+from PIL import Image
+
+from pear.errors import InputError
+from pear.metrics import acc, bias, mae, rmse, score
+from pear.rollout import Ensemble, state_of
+from pear.rollout.perturbations import PastDifferences
+from pear.sphere.healpix import angular_power
+from pear.store.climatology import Climatology
+from pear.store.states import Analysis
+from pipelines.evaluation import climatology as build
+from pipelines.evaluation.evaluate import Evaluation, evaluate, write
+from pipelines.evaluation.plots import draw
+from pipelines.evaluation.records import FURTHER, HEADLINE, KEYS, read_sums
+from pipelines.evaluation.tables import merge_all
+from pipelines.evaluation.verify import verify
+from tests.fixtures.evaluation import (
     DAY,
     LAYOUT,
     MEMORY,
@@ -20,21 +35,6 @@ from evaluation_world import (
     weather,
     write_analysis,
 )
-from PIL import Image
-
-from pear.errors import InputError
-from pear.metrics import acc, bias, mae, rmse, score
-from pear.rollout import Ensemble, state_of
-from pear.sphere.grid import angular_power
-from pipelines.climatology import Climatology, build
-from pipelines.evaluate import Evaluation, evaluate, write
-from pipelines.evaluation.archive import read_sums
-from pipelines.evaluation.perturb import PastDifferences
-from pipelines.evaluation.plots import draw
-from pipelines.evaluation.records import FURTHER, HEADLINE, KEYS
-from pipelines.evaluation.tables import merge_all
-from pipelines.evaluation.truth import Analysis
-from pipelines.evaluation.verify import verify
 
 TRAIN = days("2001-01-01", 366)
 TEST = days("2002-03-01", 60)

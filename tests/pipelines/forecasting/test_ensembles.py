@@ -7,7 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_world import (
+
+from pear.errors import InputError
+from pear.rollout import PearForecaster
+from pear.sphere.symmetry import C4H
+from pear.store.reader import open_store
+from pear.store.states import read_state
+from pipelines.catalog import Catalog
+from pipelines.catalog.scan import refresh
+from pipelines.forecasting.forecast import forecaster_of, run_forecast
+from pipelines.forecasting.request import ForecastRequest
+from pipelines.storage.check import examine
+from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.engine import (
     LAYOUT,
     START,
     die_after,
@@ -18,18 +30,6 @@ from engine_world import (
     tiny_model,
     write_model,
 )
-
-from pear.errors import InputError
-from pear.rollout import PearForecaster
-from pear.sphere.symmetry import C4H
-from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
-from pipelines.doctor import examine
-from pipelines.forecast import forecaster_of, run_forecast
-from pipelines.register import refresh
-from pipelines.requests import ForecastRequest
-from pipelines.states import read_state
-from pipelines.store import open_store
 
 
 def test_an_ensemble_is_its_members_and_its_control_is_the_forecast(

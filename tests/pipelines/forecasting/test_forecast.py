@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_world import (
+
+from pear.rollout import PearForecaster
+from pear.store.states import read_state
+from pipelines.catalog import Catalog, Run
+from pipelines.forecasting import forecast
+from pipelines.storage.atomic import hold
+from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.forecast_writer import ForecastWriter
+from tests.fixtures.engine import (
     DAY,
     LAYOUT,
     START,
@@ -19,14 +27,6 @@ from engine_world import (
     tiny_model,
     write_model,
 )
-
-from pear.rollout import PearForecaster
-from pipelines import forecast
-from pipelines.catalog import Catalog, Run
-from pipelines.datafolder import DataFolder
-from pipelines.files import hold
-from pipelines.states import read_state
-from pipelines.store import ForecastWriter
 
 
 def submit(catalog: Catalog, init: np.datetime64 = START, lead: int = 96) -> Run:

@@ -8,25 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_world import (
-    DAY,
-    START,
-    die_after,
-    make_world,
-    perform,
-    read_fields,
-    submit,
-)
 
 from pear.errors import InputError
 from pear.rollout import PearForecaster
-from pipelines import forecast
+from pear.store.reader import open_store
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
-from pipelines.forecast import run_forecast, run_forecasts
-from pipelines.options import Options
-from pipelines.register import refresh
-from pipelines.store import ForecastWriter, open_store
+from pipelines.catalog.scan import refresh
+from pipelines.forecasting import forecast
+from pipelines.forecasting.forecast import run_forecast, run_forecasts
+from pipelines.forecasting.options import Options
+from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.forecast_writer import ForecastWriter
+from tests.fixtures.engine import DAY, START, die_after, make_world, perform, read_fields, submit
 
 
 def test_the_same_wish_is_the_same_options_however_it_is_written() -> None:

@@ -16,11 +16,11 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
+from pear.store.reader import describe, open_store
 from pear.variables import PUBLISHED, valid_range
-from pipelines.download import ingest_from_cds, month_times, span
-from pipelines.ingest import Settings
-from pipelines.sources.cds import Account, DataStore, month
-from pipelines.store import describe, open_store
+from pipelines.ingestion.cds import Account, DataStore, month
+from pipelines.ingestion.cds_months import ingest_from_cds, month_times, span
+from pipelines.ingestion.executor import Settings
 
 KEY = "0123-secret"
 SHORT = {

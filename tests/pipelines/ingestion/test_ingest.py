@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from ingest_world import H6, NSIDE, T0, check, contents, save, temperature
 
-from pear.cli.app import main
 from pear.errors import InputError
+from pear.store.reader import describe, open_store
+from pear.store.states import read_state
 from pear.variables import PUBLISHED
-from pipelines.ingest import Settings, ingest
-from pipelines.states import read_state
-from pipelines.store import describe, open_store
+from pipelines.ingestion.executor import Settings
+from pipelines.ingestion.ingest import ingest
+from service.cli.app import main
+from tests.fixtures.ingestion import H6, NSIDE, T0, check, contents, save, temperature
 
 # ------------------------------------------------------------------------------- quirks
 

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
-import crash_world
 import numpy as np
 import pytest
 
 from pear.errors import InputError
-from pipelines.files import writer_lock
-from pipelines.ingest import ingest
-from pipelines.store import open_store
+from pear.store.reader import open_store
+from pipelines.ingestion.ingest import ingest
+from pipelines.storage.atomic import writer_lock
+from tests.fixtures import crashes as crash_world
 
 
 @pytest.fixture
@@ -32,12 +32,11 @@ def memory(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-WORLD = Path(__file__).with_name("crash_world.py")
 KILLS = int(os.environ.get("PEAR_TEST_KILLS", "20"))
 
 
 def play(folder: Path, *arguments: object) -> dict[str, int]:
-    command = [sys.executable, str(WORLD), str(folder), *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.fixtures.crashes", str(folder), *map(str, arguments)]
     done = subprocess.run(
         command,
         capture_output=True,

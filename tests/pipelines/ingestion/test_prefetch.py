@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from pipelines.ahead import ahead
+from pipelines.ingestion.task import ahead
 
 
 def test_order_is_kept() -> None:

@@ -10,13 +10,14 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
-from pear.sphere.grid import centres
+from pear.sphere.healpix import centres
+from pear.store.reader import describe, open_store
+from pear.store.states import read_state
 from pear.variables import PUBLISHED
-from pipelines.ingest import Settings, ingest
-from pipelines.report import IngestReport
-from pipelines.sources import ScanOptions
-from pipelines.states import read_state
-from pipelines.store import describe, open_store
+from pipelines.ingestion.executor import Settings
+from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion.readers.base import ScanOptions
+from pipelines.ingestion.report import IngestReport
 
 NSIDE = 32
 

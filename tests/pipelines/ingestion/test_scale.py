@@ -19,20 +19,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from crash_world import contents, dataset
 from dask.callbacks import Callback
 
 from pear.progress import silent
 from pear.sphere.regrid import global_grid
-from pipelines import jobs
-from pipelines.cluster import Cluster
-from pipelines.ingest import Settings, ingest
-from pipelines.ingestion import Ingestion
-from pipelines.plan import Plan, make_plan
-from pipelines.report import IngestReport
-from pipelines.sources.base import Fields, Slab
-from pipelines.sources.quantities import Conversion, Quantity
-from pipelines.store import open_store
+from pear.store.reader import open_store
+from pipelines.engine.cluster import Cluster
+from pipelines.ingestion import task
+from pipelines.ingestion.executor import Ingestion, Settings
+from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion.plan import Plan, make_plan
+from pipelines.ingestion.readers.base import Fields, Slab
+from pipelines.ingestion.readers.units import Conversion, Quantity
+from pipelines.ingestion.report import IngestReport
+from tests.fixtures.crashes import contents, dataset
 
 T0 = np.datetime64("1980-01-01T00", "s")
 GRID = global_grid(19, 36)
@@ -138,11 +138,11 @@ def test_a_job_carries_its_own_times_only(tmp_path: Path, monkeypatch: pytest.Mo
     times = 58_440
     sizes: list[int] = []
 
-    def small(job: jobs.Job) -> jobs.Done:
+    def small(job: task.Job) -> task.Done:
         sizes.append(len(pickle.dumps(job)))
-        return jobs.Done(job.variable, job.wanted.copy(), [])
+        return task.Done(job.variable, job.wanted.copy(), [])
 
-    monkeypatch.setattr(jobs, "run", small)
+    monkeypatch.setattr(task, "run", small)
     reader = Indexed(np.zeros((times, 2, 2), dtype=np.int64))
     began = time.perf_counter()
     plan = make_plan([slab(times, reader)], (850, 500), "stop", IngestReport("", 2))
@@ -157,7 +157,7 @@ def test_a_job_carries_its_own_times_only(tmp_path: Path, monkeypatch: pytest.Mo
 def cluster(folder: Path, workers: int) -> Iterator[str]:
     """A scheduler and workers, each a process of its own."""
     note = folder / "scheduler.json"
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
     dask = [sys.executable, "-m", "dask"]
     options = ["--scheduler-file", str(note)]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -220,7 +220,7 @@ def test_a_cluster_of_two_workers_writes_the_bytes_of_one_process(tmp_path: Path
 @pytest.mark.nightly
 def test_two_workers_are_nearly_twice_as_fast(tmp_path: Path) -> None:
     """CPU-bound work: compressed files at ERA5's 0.25°. Clusters of one and of two take turns."""
-    from pipelines.benchmarks import write_sample
+    from pipelines.benchmarks.regridding import write_sample
 
     files = [write_sample(tmp_path / f"{t}.nc", 721, 1440, t) for t in range(36)]
     settings = Settings(nside=64, shard_times=2, coarser=())

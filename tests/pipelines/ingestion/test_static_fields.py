@@ -9,12 +9,12 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
-from pear.sphere.grid import centres
-from pipelines import statics
-from pipelines.doctor import examine
-from pipelines.ingest import ingest
-from pipelines.store import open_store
-from pipelines.training_data import static_fields
+from pear.sphere.healpix import centres
+from pear.store import static_fields as statics
+from pear.store.reader import open_store
+from pipelines.ingestion.ingest import ingest
+from pipelines.storage.check import examine
+from pipelines.training.dataset import static_fields
 
 NSIDE = 16
 

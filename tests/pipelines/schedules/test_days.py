@@ -14,23 +14,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_world import DAY, LAYOUT, NSIDE, START, fields, make_world
-from postgres import database, server
 
-from pear.calendar import iso
+from pear.times import iso
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
-from pipelines.forecast import run_forecast
-from pipelines.store import AnalysisWriter
+from pipelines.forecasting.forecast import run_forecast
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.engine import DAY, LAYOUT, NSIDE, START, fields, make_world
+from tests.fixtures.postgres import database, server
 
 SCHEDULER = """
 import sys, time
 from datetime import datetime
 from pathlib import Path
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
-from pipelines.logs import configure
-from pipelines.schedule import Clockwork, clockwork
+from pipelines.storage.data_folder import DataFolder
+from pipelines.logging import configure
+from pipelines.schedules import Clockwork, clockwork
 
 clockwork._LOOK_SECONDS = 0.2
 moved = Path(sys.argv[2])

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_world import DAY, LAYOUT, NSIDE, START, fields, make_world
 
-from pear.calendar import iso
 from pear.errors import InputError
+from pear.times import iso
 from pipelines.catalog import Catalog, FinishedError
-from pipelines.datafolder import DataFolder
-from pipelines.files import hold, reading
-from pipelines.forecast import run_forecast
-from pipelines.schedule import Clockwork, checked, due, following, perform, trigger
-from pipelines.store import AnalysisWriter
+from pipelines.forecasting.forecast import run_forecast
+from pipelines.schedules import Clockwork, checked, due, following, run_action, trigger
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.storage.atomic import hold, reading
+from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.engine import DAY, LAYOUT, NSIDE, START, fields, make_world
 
 DAILY = {"forecast": {"lead_hours": 48}}
 
@@ -227,14 +227,14 @@ def test_what_has_become_verifiable_is_evaluated_once(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
     action = checked({"forecast": {"lead_hours": 48, "newest": 4}, "evaluate": {"lead_hours": 48}})
-    assert perform(data, catalog, action, clock()).evaluations == []
+    assert run_action(data, catalog, action, clock()).evaluations == []
     finish(data, catalog)
-    done = perform(data, catalog, action, clock())
+    done = run_action(data, catalog, action, clock())
     request = catalog.evaluation(done.evaluations[0]).request
     assert [time[:10] for time in request["init_times"]] == ["2001-03-01", "2001-03-02"]
-    assert perform(data, catalog, action, clock()).evaluations == []
+    assert run_action(data, catalog, action, clock()).evaluations == []
     add_day(data, 4)
-    newer = perform(data, catalog, action, clock())
+    newer = run_action(data, catalog, action, clock())
     assert len(catalog.evaluation(newer.evaluations[0]).request["init_times"]) == 3
 
 
@@ -242,14 +242,14 @@ def test_retention_removes_what_is_old_and_unread_and_nothing_else(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
     forecast = checked({"forecast": {"lead_hours": 24, "newest": 4, "options": {"members": 2}}})
-    perform(data, catalog, forecast, clock())
+    run_action(data, catalog, forecast, clock())
     runs = sorted(finish(data, catalog))
     expire = checked({"expire": {"keep_days": 10, "keep_latest": 1, "unread_hours": 2}})
     clock.now = datetime.now(UTC) + timedelta(days=5)
-    assert perform(data, catalog, expire, clock()).expired == []
+    assert run_action(data, catalog, expire, clock()).expired == []
     clock.now += timedelta(days=6)
     catalog.note_read(runs[1])
-    gone = perform(data, catalog, expire, clock()).expired
+    gone = run_action(data, catalog, expire, clock()).expired
     assert gone == [runs[2], runs[0]]  # not the newest, not the one that is being read
     for run in runs:
         kept = run not in gone
@@ -261,15 +261,15 @@ def test_retention_removes_what_is_old_and_unread_and_nothing_else(
         catalog.expire(gone[0])
     clock.now += timedelta(hours=3)
     with reading(data.forecast(f"{runs[1]}.spread")), reading(data.forecast(runs[1])):
-        assert perform(data, catalog, expire, clock()).expired == []
+        assert run_action(data, catalog, expire, clock()).expired == []
     assert catalog.run(runs[1]).status == "succeeded"
     catalog.expire(runs[1])  # and then its process died
-    assert perform(data, catalog, expire, clock()).expired == []
+    assert run_action(data, catalog, expire, clock()).expired == []
     assert not list((data.root / "forecasts").glob(f"{runs[1]}*"))
     with pytest.raises(InputError, match="not there"), reading(data.forecast(runs[1])):
         pass
     # What expired is not forecast again by the clock: that is for a person to ask.
-    assert perform(data, catalog, forecast, clock()).runs == []
+    assert run_action(data, catalog, forecast, clock()).runs == []
 
 
 def test_only_whole_hours_asked_for_and_whole_states_are_forecast(
@@ -278,7 +278,7 @@ def test_only_whole_hours_asked_for_and_whole_states_are_forecast(
     with AnalysisWriter(data.analysis("demo"), LAYOUT, NSIDE) as writer:
         six = np.timedelta64(6, "h")
         writer.append([START + 3 * DAY + six, START + 4 * DAY], *fields(2))
-    perform(data, catalog, checked({"forecast": {"lead_hours": 24, "newest": 2}}), clock())
+    run_action(data, catalog, checked({"forecast": {"lead_hours": 24, "newest": 2}}), clock())
     found = sorted(iso(run.init_time)[5:13] for run in catalog.runs().items)
     assert found == ["03-04T00", "03-05T00"]
 

@@ -14,7 +14,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pytest.importorskip("dinosaur", reason="needs the extra [simulate]")
     from pear.progress import Tick
-from pipelines.sources.simulate import dynamics, output, physics, recipe, run
+from pipelines.simulation import diagnostics, dynamics, parameters, physics, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -27,8 +27,8 @@ def engine() -> Iterator[dynamics.Engine]:
 
 
 @pytest.fixture(scope="module")
-def diagnosis(engine: dynamics.Engine) -> output.Diagnosis:
-    return output.Diagnosis(engine, 7.5)
+def diagnosis(engine: dynamics.Engine) -> diagnostics.Diagnosis:
+    return diagnostics.Diagnosis(engine, 7.5)
 
 
 def test_saturation_is_boltons(engine: dynamics.Engine) -> None:
@@ -39,7 +39,7 @@ def test_saturation_is_boltons(engine: dynamics.Engine) -> None:
 
 
 def test_solid_rotation_has_its_wind_at_every_latitude_and_none_at_the_poles(
-    engine: dynamics.Engine, diagnosis: output.Diagnosis
+    engine: dynamics.Engine, diagnosis: diagnostics.Diagnosis
 ) -> None:
     # u = U cos(lat) has vorticity 2 U sin(lat) / a: one coefficient in, one field out.
     speed = 20.0
@@ -55,7 +55,7 @@ def test_solid_rotation_has_its_wind_at_every_latitude_and_none_at_the_poles(
 
 
 def test_wind_across_the_pole_is_one_vector(
-    engine: dynamics.Engine, diagnosis: output.Diagnosis
+    engine: dynamics.Engine, diagnosis: diagnostics.Diagnosis
 ) -> None:
     state = engine.day(engine.rest(0, 80.0), 80.0)
     surface, upper = (np.asarray(part) for part in diagnosis.fields(state))
@@ -69,13 +69,13 @@ def test_wind_across_the_pole_is_one_vector(
         np.testing.assert_allclose(wind, fit, atol=1e-3)
 
 
-def test_heights_are_hydrostatic(engine: dynamics.Engine, diagnosis: output.Diagnosis) -> None:
+def test_heights_are_hydrostatic(engine: dynamics.Engine, diagnosis: diagnostics.Diagnosis) -> None:
     state = engine.day(engine.rest(0, 80.0), 80.0)
     _, upper = (np.asarray(part, dtype=np.float64) for part in diagnosis.fields(state))
     pressure = np.array([500.0, 400.0])
     thickness = upper[0, 6] - upper[0, 5]
     warmth = 0.5 * (upper[2, 5] + upper[2, 6])
-    wanted = recipe.DRY_AIR * warmth * np.log(pressure[0] / pressure[1])
+    wanted = parameters.DRY_AIR * warmth * np.log(pressure[0] / pressure[1])
     # A layer lies between the two levels, so the trapezoid over both is only near.
     np.testing.assert_allclose(thickness, wanted, rtol=1.2e-2)
     assert thickness.mean() == pytest.approx(wanted.mean(), rel=3e-3)

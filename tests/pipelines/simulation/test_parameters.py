@@ -10,9 +10,10 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
+from pear.resources import land
 from pear.variables import LEVELS
-from pipelines.sources.simulate import files, land, recipe, run
-from pipelines.training_data import static_fields
+from pipelines.simulation import files, parameters, run
+from pipelines.training.dataset import static_fields
 
 
 def test_land_covers_the_continents_and_a_good_quarter_of_the_globe() -> None:
@@ -56,33 +57,35 @@ def test_a_square_of_topojson_is_rasterised_with_its_hole() -> None:
 
 
 def test_season_is_warmest_in_july_and_southern_swing_is_damped() -> None:
-    assert recipe.season(185.0) == pytest.approx(1.0)
-    assert recipe.season(185.0 + 365.2425 / 2) == pytest.approx(-1.0)
-    north, south = recipe.season_amplitude(np.array([50.0, -50.0]))
+    assert parameters.season(185.0) == pytest.approx(1.0)
+    assert parameters.season(185.0 + 365.2425 / 2) == pytest.approx(-1.0)
+    north, south = parameters.season_amplitude(np.array([50.0, -50.0]))
     assert south == pytest.approx(0.4 * north)
 
 
 def test_rates_are_those_of_their_docstrings_and_the_deep_tropics_are_drier() -> None:
     sigma = np.array([0.05, 0.3, 0.7, 1.0])
-    np.testing.assert_allclose(1.35 * recipe.drag_rate(sigma) * 86_400, [0.0, 0.0, 0.0, 1.0])
-    equator = recipe.relaxation_rate(sigma, np.zeros(4)) * 86_400
+    np.testing.assert_allclose(1.35 * parameters.drag_rate(sigma) * 86_400, [0.0, 0.0, 0.0, 1.0])
+    equator = parameters.relaxation_rate(sigma, np.zeros(4)) * 86_400
     np.testing.assert_allclose(1 / equator, [40.0, 11.93, 11.93, 4.0], rtol=1e-3)
-    pole = recipe.relaxation_rate(sigma, np.full(4, 90.0)) * 86_400
+    pole = parameters.relaxation_rate(sigma, np.full(4, 90.0)) * 86_400
     np.testing.assert_allclose(1 / pole, 40.0)
     at = np.full(2, 0.87)
-    wet = recipe.relative_humidity(at, np.array([0.0, 50.0]), np.zeros(2))
+    wet = parameters.relative_humidity(at, np.array([0.0, 50.0]), np.zeros(2))
     assert wet[0] < 0.7 * wet[1]
-    assert recipe.relative_humidity(at, np.array([50.0, 50.0]), np.array([0.0, 1.0]))[1] < wet[1]
+    assert (
+        parameters.relative_humidity(at, np.array([50.0, 50.0]), np.array([0.0, 1.0]))[1] < wet[1]
+    )
 
 
 def test_mountains_stand_where_they_should() -> None:
-    everest = recipe.mountains(np.array(85.0), np.array(34.0))
+    everest = parameters.mountains(np.array(85.0), np.array(34.0))
     assert 4200 < everest < 5000
-    assert recipe.mountains(np.array(0.0), np.array(-90.0)) > 2500
-    assert recipe.mountains(np.array(180.0), np.array(0.0)) < 10
+    assert parameters.mountains(np.array(0.0), np.array(-90.0)) > 2500
+    assert parameters.mountains(np.array(180.0), np.array(0.0)) < 10
     # Andes at 291° E: the same place whether longitude is counted from -180 or 0.
-    assert recipe.mountains(np.array(-69.0), np.array(-20.0)) == pytest.approx(
-        recipe.mountains(np.array(291.0), np.array(-20.0))
+    assert parameters.mountains(np.array(-69.0), np.array(-20.0)) == pytest.approx(
+        parameters.mountains(np.array(291.0), np.array(-20.0))
     )
 
 

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from crash_world import NSIDE, TIMES, contents, dataset
 
 from pear.errors import InputError
+from pear.store.reader import open_store
 from pear.variables import Layout
-from pipelines.doctor import examine
-from pipelines.files import writer_lock
-from pipelines.ingest import Settings, ingest
-from pipelines.mending import repair
-from pipelines.store import ForecastWriter, open_store
+from pipelines.ingestion.executor import Settings
+from pipelines.ingestion.ingest import ingest
+from pipelines.storage.atomic import writer_lock
+from pipelines.storage.check import examine
+from pipelines.storage.forecast_writer import ForecastWriter
+from pipelines.storage.repair import repair
+from tests.fixtures.crashes import NSIDE, TIMES, contents, dataset
 
 T0 = np.datetime64("2001-01-01T00", "s")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pear.errors import InputError
-from pipelines.datafolder import DataFolder
+from pipelines.storage.data_folder import DataFolder
 
 
 def test_create_and_open(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from pear.errors import InputError
+from pear.store.reader import open_store
 from pear.variables import Layout
-from pipelines.doctor import examine
-from pipelines.shards import Shards, decode, encode
-from pipelines.store import ForecastWriter, open_store
+from pipelines.storage.check import examine
+from pipelines.storage.forecast_writer import ForecastWriter
+from pipelines.storage.shard_writer import Shards, decode, encode
 
 LAYOUT = Layout(("2m_temperature",), ("temperature", "geopotential"), (1000, 850, 500))
 NSIDE, LEADS = 4, np.arange(4) * np.timedelta64(86_400, "s")
@@ -106,7 +107,7 @@ def test_publishing_that_was_interrupted_is_done_again(
     for index in range(4):
         first.write_step(index, *step(index))
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.forecast_store.publish", lambda *_: 1 / 0)
+        patch.setattr("pipelines.storage.forecast_writer.publish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             first.publish()
     writer(tmp_path).publish()

@@ -12,13 +12,15 @@ import xarray as xr
 import xdggs
 
 from pear.errors import InputError
-from pear.sphere.grid import centres
+from pear.sphere.healpix import centres
+from pear.store.reader import describe, open_store
+from pear.store.schema import open_group
 from pear.variables import PUBLISHED, Layout
-from pipelines import analysis_store
-from pipelines.contract import open_group
-from pipelines.doctor import examine
-from pipelines.files import writer_lock
-from pipelines.store import AnalysisWriter, ForecastWriter, describe, open_store
+from pipelines.storage import analysis_writer
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.storage.atomic import writer_lock
+from pipelines.storage.check import examine
+from pipelines.storage.forecast_writer import ForecastWriter
 
 NSIDE = 8
 CELLS = 12 * NSIDE**2
@@ -254,7 +256,7 @@ def test_until_the_commit_a_reader_sees_the_old_times(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        patch.setattr(analysis_store, "show", dies)
+        patch.setattr(analysis_writer, "show", dies)
         with AnalysisWriter(path, LAYOUT, NSIDE) as writer:
             writer.append(T0 + np.arange(6, 9) * H6, surface, upper)
     assert contents(path) == before

@@ -21,11 +21,11 @@ from pear.metrics.bootstrap import bootstrap_seeds
 from pear.models.config import PearConfig
 from pear.training import Trainer
 from pear.variables import Layout
-from pipelines import ablation
-from pipelines.ablation_table import rows, write
-from pipelines.climatology import build
-from pipelines.store import AnalysisWriter
-from pipelines.study import Job, seconds_left, share, timed
+from pipelines.evaluation import climatology
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.studies import ablation
+from pipelines.studies.ablation_report import rows, write
+from pipelines.studies.study import Job, seconds_left, share, timed
 
 NSIDE = 8
 LAYOUT = Layout(("2m_temperature", "10m_v_component_of_wind"), ("geopotential",), (850, 500))
@@ -43,7 +43,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> ablation.Ablation:
     fields = np.array([280.0, 1.0, 14_000.0, 55_000.0])[:, None] + fields * SIZES
     with AnalysisWriter(folder / "a.zarr", LAYOUT, NSIDE) as writer:
         writer.append(times, fields[:, :2], fields[:, 2:].reshape(days, 1, 2, -1))
-    build(folder / "a.zarr", folder / "c.zarr", harmonics=1)
+    climatology(folder / "a.zarr", folder / "c.zarr", harmonics=1)
     return ablation.Ablation(
         folder / "a.zarr",
         folder / "c.zarr",

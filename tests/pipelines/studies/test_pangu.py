@@ -13,13 +13,14 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.models import pangu_checkpoint
+from pear.store.states import read_state
 from pear.variables import Layout
-from pipelines import peer_study
-from pipelines.climatology import build
-from pipelines.ingest import Settings, ingest
-from pipelines.peer import PeerForecaster, point_areas
-from pipelines.peer_data import collect
-from pipelines.states import read_state
+from pipelines.evaluation import climatology
+from pipelines.ingestion.executor import Settings
+from pipelines.ingestion.ingest import ingest
+from pipelines.studies import pangu
+from pipelines.studies.pangu_forecaster import PeerForecaster, point_areas
+from pipelines.training.latlon_dataset import collect
 
 NSIDE = 8
 LAYOUT = Layout(("2m_temperature",), ("geopotential",), (850, 500))
@@ -52,12 +53,12 @@ def weather(days: int = 366) -> xr.Dataset:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> peer_study.PeerStudy:
+def study(tmp_path_factory: pytest.TempPathFactory) -> pangu.PeerStudy:
     folder = tmp_path_factory.mktemp("peer")
     weather().to_netcdf(folder / "w.nc")
     ingest([folder / "w.nc"], folder / "a.zarr", NSIDE, settings=Settings(levels=(850, 500)))
-    build(folder / "a.zarr", folder / "c.zarr", harmonics=1)
-    return peer_study.PeerStudy(
+    climatology(folder / "a.zarr", folder / "c.zarr", harmonics=1)
+    return pangu.PeerStudy(
         folder / "a.zarr",
         folder / "c.zarr",
         ("2001-01-01", "2001-02-20"),
@@ -73,11 +74,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> peer_study.PeerStudy:
     )
 
 
-def test_a_study_scores_both_networks_on_both_grids(
-    study: peer_study.PeerStudy, tmp_path: Path
-) -> None:
-    work = peer_study.Work(study, tmp_path)
-    peer_study.write(work.run(), tmp_path)
+def test_a_study_scores_both_networks_on_both_grids(study: pangu.PeerStudy, tmp_path: Path) -> None:
+    work = pangu.Work(study, tmp_path)
+    pangu.write(work.run(), tmp_path)
     rows, columns = work.plan["points"]
     assert rows * columns == pytest.approx(12 * NSIDE**2, rel=0.05)
     with (tmp_path / "peer.csv").open() as file:
@@ -101,17 +100,17 @@ def test_a_study_scores_both_networks_on_both_grids(
     assert rmse["cells"] == pytest.approx(rmse["points"], rel=0.25)
 
     stamp = (tmp_path / "seed0/points-pangu.npz").stat().st_mtime_ns
-    again = peer_study.Work(study, tmp_path)
+    again = pangu.Work(study, tmp_path)
     assert again.plan == work.plan
     assert all(job.done for job in (*again.trainings(), *again.verifications()))
     again.run()
     assert (tmp_path / "seed0/points-pangu.npz").stat().st_mtime_ns == stamp
-    other = peer_study.PeerStudy(**{**vars(study), "days": 1})
+    other = pangu.PeerStudy(**{**vars(study), "days": 1})
     with pytest.raises(InputError, match="another study"):
-        peer_study.Work(other, tmp_path)
+        pangu.Work(other, tmp_path)
 
     with pytest.raises(InputError, match="no budget 'step'"):
-        peer_study.PeerStudy(**{**vars(study), "budgets": ("step",)})
+        pangu.PeerStudy(**{**vars(study), "budgets": ("step",)})
 
     states = collect((), tmp_path / "latlon", rows, columns, LAYOUT)
     forecaster = PeerForecaster(*pangu_checkpoint.load(tmp_path / "seed0/pangu"), states, NSIDE)

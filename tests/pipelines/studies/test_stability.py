@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from evaluation_world import LAYOUT, NSIDE, days, write_analysis
 
 from pear.rollout import Persistence
 from pear.state import State
-from pipelines.evaluation.truth import Analysis
-from pipelines.stability import measure, stable
+from pear.store.states import Analysis
+from pipelines.studies.stability import measure, stable
+from tests.fixtures.evaluation import LAYOUT, NSIDE, days, write_analysis
 
 
 class Scaling(Persistence):

@@ -12,14 +12,15 @@ import torch
 from pear.models import checkpoint
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 from pear.sphere.symmetry import C4H
+from pear.store.climatology import Climatology
+from pear.store.states import Analysis
 from pear.variables import Layout
-from pipelines import orbit, orbit_study
-from pipelines.climatology import Climatology, build
-from pipelines.evaluation.truth import Analysis
-from pipelines.store import AnalysisWriter
-from pipelines.study import Study, share
+from pipelines.evaluation import climatology as build
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.studies import symmetrisation, symmetrisation_study
+from pipelines.studies.study import Study, share
 
 NSIDE = 8
 LAYOUT = Layout(("2m_temperature", "10m_v_component_of_wind"), ("geopotential",), (850, 500))
@@ -71,7 +72,7 @@ def test_the_average_over_the_group_is_exact_and_one_network_is_not(
 ) -> None:
     one = model(tmp_path, 0)
     analysis = Analysis(study.store, LAYOUT, NSIDE)
-    found = orbit.exactness(one, analysis, study.inits(analysis.times)[:2], 2)
+    found = symmetrisation.exactness(one, analysis, study.inits(analysis.times)[:2], 2)
     assert max(found["averaged"][name][day] for name in ("R", "M", "RM") for day in (0, 1)) < 1e-10
     assert max(found["single"]["R"]) < 1e-10  # the ring rotation keeps it
     assert min(found["single"]["M"]) > 1e-2
@@ -79,14 +80,14 @@ def test_the_average_over_the_group_is_exact_and_one_network_is_not(
 
 def test_gram_and_scores_are_those_of_the_forecasts(study: Study, tmp_path: Path) -> None:
     models = [model(tmp_path, seed) for seed in range(3)]
-    assert orbit.average_group(models[0].config) == (C4H[0], C4H[4])
+    assert symmetrisation.average_group(models[0].config) == (C4H[0], C4H[4])
     analysis = Analysis(study.store, LAYOUT, NSIDE)
     climatology = Climatology.open(study.climatology, LAYOUT, NSIDE)
     inits = study.inits(analysis.times)
-    found = orbit.measure(models, analysis, climatology, inits, 2)
+    found = symmetrisation.measure(models, analysis, climatology, inits, 2)
     assert found.gram.shape == (inits.size, 2, 3, 3)
     # The diagonal is each member's own error, measured apart and in float64.
-    alone = orbit.exactness(models[2], analysis, inits[:2], 2)["single"]["M"]
+    alone = symmetrisation.exactness(models[2], analysis, inits[:2], 2)["single"]["M"]
     ours = np.sqrt(found.gram[:2, :, 2, 2].mean(axis=0))
     np.testing.assert_allclose(ours, alone, rtol=1e-3)
     # A single network's scores count every member, those of the ensemble its mean once.
@@ -100,26 +101,26 @@ def test_errors_of_ensembles_follow_from_the_products_of_their_members() -> None
     own, common = rng.normal(size=(5, 6, 4000)), 2.0 * rng.normal(size=(5, 1, 4000))
     for errors, floor in ((own, 0.0), (own + common, 2.0)):
         gram = np.einsum("imx,inx->imn", errors, errors) / 4000
-        assert orbit.ensemble_error(gram, 6)[0] == pytest.approx(
+        assert symmetrisation.ensemble_error(gram, 6)[0] == pytest.approx(
             np.sqrt((errors.mean(axis=1) ** 2).mean())
         )
         for members in range(1, 7):
-            error, low, high = orbit.ensemble_error(gram, members)
+            error, low, high = symmetrisation.ensemble_error(gram, members)
             assert low <= error <= high
             assert error == pytest.approx(np.sqrt(floor**2 + 1 / members), rel=0.03)
-        assert orbit.common_error(gram) == pytest.approx(floor, abs=0.1)
+        assert symmetrisation.common_error(gram) == pytest.approx(floor, abs=0.1)
 
 
 def test_a_study_makes_members_and_tables(study: Study, tmp_path: Path) -> None:
-    plan = orbit_study.plan_of(study, tmp_path)
-    jobs = orbit_study.trainings(study, tmp_path, plan)
+    plan = symmetrisation_study.plan_of(study, tmp_path)
+    jobs = symmetrisation_study.trainings(study, tmp_path, plan)
     assert [job.name for job in jobs[:2]] == ["train augmented seed 0", "train plain seed 0"]
     share(jobs, tmp_path)
-    models = orbit_study.subjects(study, tmp_path)
-    share(orbit_study.measurements(study, tmp_path, models), tmp_path)
-    assert all(job.done for job in orbit_study.measurements(study, tmp_path, models))
-    result = orbit_study.collect(tmp_path, models)
-    orbit_study.write(result, tmp_path)
+    models = symmetrisation_study.subjects(study, tmp_path)
+    share(symmetrisation_study.measurements(study, tmp_path, models), tmp_path)
+    assert all(job.done for job in symmetrisation_study.measurements(study, tmp_path, models))
+    result = symmetrisation_study.collect(tmp_path, models)
+    symmetrisation_study.write(result, tmp_path)
     assert {(r.models, r.day, r.members) for r in result.errors} == {
         (kind, day, n) for kind in ("augmented", "plain") for day in (1, 2) for n in (1, 2)
     }

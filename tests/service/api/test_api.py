@@ -9,7 +9,8 @@ import json
 import httpx
 import numpy as np
 import pytest
-from service_world import NSIDE, PROBLEM, StubEngine, problem
+
+from tests.fixtures.service import NSIDE, PROBLEM, StubEngine, problem
 
 REQUEST = {"init_time": "2002-01-01T00:00:00Z", "lead_hours": 240}
 

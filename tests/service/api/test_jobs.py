@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from service_world import INIT, SHA, problem
 
 from pipelines.catalog import Catalog
+from tests.fixtures.service import INIT, SHA, problem
 
 REQUEST = {"init_time": "2002-01-01T00:00:00Z", "lead_hours": 240}
 

@@ -10,9 +10,9 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from service_world import LEADS, NSIDE, SHA, problem, truth
 
-from pear.sphere.grid import cell_of, coarsen
+from pear.sphere.healpix import cell_of, coarsen
+from tests.fixtures.service import LEADS, NSIDE, SHA, problem, truth
 
 
 def test_point_is_the_cell_that_holds_it(client: httpx.Client, run_id: str) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pear import shipped
-from pear.cli import demo_train
-from pear.cli.demo_train import Training, side_by_side, train_own
+from pear import resources
 from pear.errors import InputError
 from pear.models import checkpoint
+from service.cli import demo_train
+from service.cli.demo_train import Training, side_by_side, train_own
 
 
 def test_a_model_is_made_once_and_found_again(
@@ -20,7 +20,7 @@ def test_a_model_is_made_once_and_found_again(
 ) -> None:
     def simulated(out: Path, plan: Training) -> None:  # the sample stands in for the engine
         out.mkdir(parents=True)
-        for file in shipped.path("sample").glob("*.nc"):
+        for file in resources.path("sample").glob("*.nc"):
             (out / f"simulated_{file.name}").symlink_to(file)
 
     monkeypatch.setattr(demo_train, "_simulate", simulated)
@@ -32,7 +32,7 @@ def test_a_model_is_made_once_and_found_again(
     assert set(seconds) == {"simulate", "ingest own", "train"}
     assert found.provenance["command"] == "pear demo --train"
     assert found.provenance["training"]["minutes"] == 0.02
-    assert found.config == checkpoint.load(shipped.path("checkpoint")).config
+    assert found.config == checkpoint.load(resources.path("checkpoint")).config
     assert train_own(tmp_path, Training(), time.perf_counter(), {}) == made
 
 

@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pipelines"))
-
-from engine_world import START, make_world, normaliser, read_fields, tiny_model
-
-from pear.cli.app import main
 from pear.models import checkpoint
 from pipelines.catalog import Catalog
-from pipelines.datafolder import DataFolder
-from pipelines.register import refresh
+from pipelines.catalog.scan import refresh
+from pipelines.storage.data_folder import DataFolder
+from service.cli.app import main
+from tests.fixtures.engine import START, make_world, normaliser, read_fields, tiny_model
 
 
 @pytest.fixture(scope="module")

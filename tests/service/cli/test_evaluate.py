@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 from distributed import Client
-from evaluation_world import LAYOUT, NSIDE, days, usual, write_analysis
 
-from pear.cli.app import main
 from pear.models.checkpoint import load, save
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
-from pear.normalise import Normaliser
+from pear.normaliser import Normaliser
 from pear.rollout import PearForecaster
-from pipelines.datafolder import DataFolder
-from pipelines.evaluate import evaluate_model
+from pear.store.states import read_state
+from pipelines.evaluation.evaluate import evaluate_model
 from pipelines.evaluation.records import HEADLINE, KEYS
-from pipelines.states import read_state
-from pipelines.store import ForecastWriter
+from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.forecast_writer import ForecastWriter
+from service.cli.app import main
+from tests.fixtures.evaluation import LAYOUT, NSIDE, days, usual, write_analysis
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pear.calendar import iso, year_phase
-from pear.cli import common
-from pear.cli.common import emit_json, parse_hours, parse_time, parse_times
 from pear.errors import InputError
+from pear.times import iso, year_phase
+from service.cli import options
+from service.cli.options import emit_json, parse_hours, parse_time, parse_times
 
 
 @pytest.mark.parametrize(("text", "hours"), [("10d", 240), ("240h", 240), ("1 d", 24)])
@@ -63,7 +63,10 @@ def test_json_refuses_nan(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_command_answers() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pear", "--version"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "service.cli", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip()
     assert not done.stderr
@@ -72,8 +75,8 @@ def test_the_command_answers() -> None:
 def test_a_bar_tells_the_rate_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     written, now = io.StringIO(), [0.0]
     terminal = Console(file=written, force_terminal=True, width=120, get_time=lambda: now[0])
-    monkeypatch.setattr(common, "console", terminal)
-    with common.progress("ingest", 100) as tick:
+    monkeypatch.setattr(options, "console", terminal)
+    with options.progress("ingest", 100) as tick:
         for _ in range(30):
             now[0] += 2.0
             tick(1, "2001-01-01")

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import httpx
 import numpy as np
 import pytest
-from browser import CHROMIUM, FLAGS, Watched, colours, until
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from pear.sphere.grid import cell_of
+from pear.sphere.healpix import cell_of
+from tests.fixtures.browser import CHROMIUM, FLAGS, Watched, colours, until
 
 pytestmark = [
     pytest.mark.slow,

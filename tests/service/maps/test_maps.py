@@ -14,23 +14,16 @@ import pytest
 from PIL import Image
 
 from pear.errors import InputError
-from pear.sphere.grid import centres
+from pear.sphere.healpix import centres
 from pear.sphere.regrid import LatLonGrid
 from service.maps import MapOptions, MapTitle, render_beside, render_map
-from service.maps.palette import COLOUR_MAPS, limits_for, style_of
-from service.maps.projections import (
-    PROJECTIONS,
-    View,
-    boundary,
-    index_image,
-    locate,
-    outlines,
-)
+from service.maps.projections import PROJECTIONS, View, boundary, index_image, locate, outlines
+from service.maps.styles import COLOUR_MAPS, limits_for, style_of
 from service.maps.wind import arrows
 
 TITLE = MapTitle("pear-0123456789ab", np.datetime64("2001-03-01T00:00:00"), 72)
 NSIDE = 32
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def pixels(png: bytes) -> np.ndarray[Any, Any]:

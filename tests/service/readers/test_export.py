@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from service_world import LEADS, NSIDE, truth
 
-from pear.sphere.grid import cell_of, centres
+from pear.sphere.healpix import cell_of, centres
+from tests.fixtures.service import LEADS, NSIDE, truth
 
 
 def test_xarray_opens_the_run_over_http(client: httpx.Client, run_id: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pear.equivariant import kernels
+from pear.equivariant.kernels import attention
 
 WINDOWS = 5
 RUNS: list[list[int]] = [[], [2], [1, 3]]
@@ -44,9 +44,9 @@ def operands(runs: list[int]) -> list[Tensor]:
 def test_window_attention_and_its_gradients_equal_the_plain_line(
     runs: list[int], cache: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "_CACHE_BYTES", cache)
+    monkeypatch.setattr(attention, "_CACHE_BYTES", cache)
     ours, theirs = operands(runs), operands(runs)
-    a = kernels.window_attention(*ours, runs, scale=0.7)
+    a = attention.window_attention(*ours, runs, scale=0.7)
     b = plain(*theirs, runs, 0.7)
     torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
     weight = torch.randn(a.shape, dtype=a.dtype, generator=torch.Generator().manual_seed(4))
@@ -59,7 +59,7 @@ def test_window_attention_and_its_gradients_equal_the_plain_line(
 
 def test_the_usual_scale_is_the_root_of_the_width() -> None:
     *tensors, masks = operands([2])
-    a = kernels.window_attention(*tensors, masks, [2])
+    a = attention.window_attention(*tensors, masks, [2])
     torch.testing.assert_close(a, plain(*tensors, masks, [2], WIDTH**-0.5))
 
 
@@ -74,11 +74,13 @@ def test_window_attention_is_a_sound_operator() -> None:
 @pytest.mark.parametrize("runs", RUNS)
 def test_the_way_of_other_devices_gives_the_same(runs: list[int]) -> None:
     tensors = operands(runs)
-    torch.testing.assert_close(kernels._by_library(*tensors, runs, 0.7), plain(*tensors, runs, 0.7))
+    torch.testing.assert_close(
+        attention._by_library(*tensors, runs, 0.7), plain(*tensors, runs, 0.7)
+    )
 
 
 @pytest.mark.parametrize("runs", [[6], [1, 1]])
 def test_window_attention_refuses_runs_that_do_not_fit(runs: list[int]) -> None:
     q, k, v, bias, masks = operands([5])
     with pytest.raises(ValueError, match="do not fit 5 windows"):
-        kernels.window_attention(q, k, v, bias, masks, runs)
+        attention.window_attention(q, k, v, bias, masks, runs)

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from pear.equivariant import toolchain
+from pear.equivariant.kernels import build
 
 
 def test_without_a_compiler_it_says_so_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(toolchain, "_log", logging.getLogger("test"))
-    monkeypatch.setattr(toolchain.sys, "platform", "linux")
+    monkeypatch.setattr(build, "_log", logging.getLogger("test"))
+    monkeypatch.setattr(build.sys, "platform", "linux")
     monkeypatch.setenv("PEAR_CACHE", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    assert toolchain.library.__wrapped__() is None
+    assert build.library.__wrapped__() is None
     assert "no C++ compiler" in caplog.text
 
 
@@ -30,18 +30,18 @@ def test_a_compiler_that_fails_is_reported(
         '#!/bin/sh\n[ "$1" = --version ] && exit 0\necho unknown target >&2; exit 1\n'
     )
     broken.chmod(0o755)
-    monkeypatch.setattr(toolchain, "_log", logging.getLogger("test"))
-    monkeypatch.setattr(toolchain.sys, "platform", "linux")
+    monkeypatch.setattr(build, "_log", logging.getLogger("test"))
+    monkeypatch.setattr(build.sys, "platform", "linux")
     monkeypatch.setenv("PEAR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CXX", str(broken))
-    assert toolchain.library.__wrapped__() is None
+    assert build.library.__wrapped__() is None
     assert "unknown target" in caplog.text
     assert not list((tmp_path / "cache").iterdir())
 
 
 def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PEAR_COMPILED", "0")
-    assert toolchain.library.__wrapped__() is None
+    assert build.library.__wrapped__() is None
 
 
 def test_nothing_is_loaded_from_a_folder_others_may_write_to(
@@ -52,4 +52,4 @@ def test_nothing_is_loaded_from_a_folder_others_may_write_to(
     folder.chmod(0o777)
     monkeypatch.setenv("PEAR_CACHE", str(folder))
     with pytest.raises(OSError, match="written to by others"):
-        toolchain._cache()
+        build._cache()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_checks import randomise
 from torch import Tensor
 
-from pear.equivariant import block, compiled, kernels
+from pear.equivariant import block
 from pear.equivariant.block import earth_block
+from pear.equivariant.kernels import attention, compiled
+from pear.equivariant.kernels.build import library as native
 from pear.equivariant.linear import MirrorNorm, Norm, Symmetry
-from pear.equivariant.shift import WindowShift
-from pear.equivariant.toolchain import library as native
+from pear.equivariant.window_shift import WindowShift
 from pear.sphere.windows import TokenGrid
+from tests.fixtures.layer_checks import randomise
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def operands(slots: int, heads: int, d: int, windows: int = 5) -> tuple[Tensor, 
 def in_torch(*tensors: Tensor, runs: list[int], scale: float) -> Tensor:
     """The Python path in double precision, (window, slot, head, d)."""
     q, k, v, bias, masks = (t.double() for t in tensors)
-    y = kernels.window_attention(q[None], k[None], v[None], bias, masks, runs[1:], scale)
+    y = attention.window_attention(q[None], k[None], v[None], bias, masks, runs[1:], scale)
     return y[0].reshape(len(q), q.shape[2], q.shape[1], q.shape[3])
 
 
@@ -111,7 +112,7 @@ def test_it_leaves_to_torch_what_it_has_no_kernel_for() -> None:
     odd = operands(48, 1, 8)
     assert refuses(*odd)
     # The operator then computes all of them in torch.
-    y = kernels.window_attention(*(t[None] for t in odd[:3]), *odd[3:], [1, 2])
+    y = attention.window_attention(*(t[None] for t in odd[:3]), *odd[3:], [1, 2])
     assert y.shape == (1, 5, 48, 8)
 
 

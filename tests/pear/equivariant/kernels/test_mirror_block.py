@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_checks import randomise
 
-from pear.equivariant import mirror_block
 from pear.equivariant.block import Block, earth_block
-from pear.equivariant.mirror_block import Layers
-from pear.equivariant.shift import WindowShift
-from pear.equivariant.toolchain import library
+from pear.equivariant.kernels import mirror_block
+from pear.equivariant.kernels.build import library
+from pear.equivariant.kernels.mirror_block import Layers
+from pear.equivariant.window_shift import WindowShift
 from pear.sphere.windows import TokenGrid
+from tests.fixtures.layer_checks import randomise
 
 GRIDS = {
     16: TokenGrid(4, 1, 16, window_depth=1),

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ingest_world import H6, LAT, LON, NSIDE, T0, cells, check, truth
 
 from pear.errors import InputError
-from pipelines.ingest import Settings, ingest
-from pipelines.report import IngestReport
-from pipelines.store import describe, open_store
+from pear.store.reader import describe, open_store
+from pipelines.ingestion.executor import Settings
+from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion.report import IngestReport
+from tests.fixtures.ingestion import H6, LAT, LON, NSIDE, T0, cells, check, truth
 
 eccodes = pytest.importorskip("eccodes")
 
@@ -26,7 +27,7 @@ def test_grib_and_maps_live_in_one_process(order: tuple[int, int]) -> None:
     """ecCodes brings a PROJ of its own, which must not be taken for pyproj's, and so cartopy's."""
     pytest.importorskip("pyproj")
     halves = (
-        "from pear import grib_library; grib_library.load()",
+        "from pipelines.ingestion.readers import eccodes as library; library.load()",
         "import pyproj, cartopy.crs; assert pyproj.CRS.from_epsg(4326).name == 'WGS 84'",
     )
     code = "; ".join(halves[half] for half in order)

@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from ingest_world import H6, NSIDE, T0, check, contents, save, temperature
 
-from pear import shipped
+from pear import resources
 from pear.errors import InputError
-from pipelines.ingest import Settings, ingest
-from pipelines.sources import ScanOptions
-from pipelines.sources.registry import named
-from pipelines.store import open_store
+from pear.store.reader import open_store
+from pipelines.ingestion.executor import Settings
+from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion.readers.base import ScanOptions
+from pipelines.ingestion.source_registry import named
+from tests.fixtures.ingestion import H6, NSIDE, T0, check, contents, save, temperature
 
 SKIP = Settings(on_error="skip")
 
@@ -207,7 +208,7 @@ def test_zarr_at_an_address_with_the_operators_key(web: str, tmp_path: Path) -> 
 
 
 def test_simulated_data_say_so_for_ever(tmp_path: Path) -> None:
-    sample = next(shipped.path("sample").glob("*.nc"))
+    sample = next(resources.path("sample").glob("*.nc"))
     store = tmp_path / "s.zarr"
     settings = Settings(levels=(850, 500), end=np.datetime64("2006-11-05"))
     report = ingest([sample], store, 4, settings=settings)

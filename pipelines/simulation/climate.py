@@ -1,0 +1,104 @@
+"""The climate of a simulation, looked at: jets, eddies, seasons, and how fast errors double."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pear.variables import STANDARD_GRAVITY
+from pipelines.simulation.parameters import Floats
+
+SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10, 11)}
+
+
+@dataclass
+class Climate:
+    """Sums over the days of each calendar month, one file in memory at a time.
+
+    Attributes
+    ----------
+    days
+        Days summed by month, (12,).
+    sums
+        By name: fields or zonal means, (12, …).
+    """
+
+    lat: Floats
+    lon: Floats
+    days: Floats = field(default_factory=lambda: np.zeros(12))
+    sums: dict[str, Floats] = field(default_factory=dict)
+
+    def add(self, month: xr.Dataset) -> None:
+        """Take in one month's file."""
+        number = int(month["valid_time"].dt.month[0]) - 1
+        self.days[number] += month.sizes["valid_time"]
+        u, v = month["u"].values.astype(np.float64), month["v"].values.astype(np.float64)
+        height = month["z"].sel(pressure_level=500).values.astype(np.float64) / STANDARD_GRAVITY
+        zonal = {"u": u, "t": month["t"].values, "q": month["q"].values, "t2m": month["t2m"].values}
+        for name, values in zonal.items():
+            self._sum(name, number, values.astype(np.float64).mean(axis=-1).sum(axis=0))
+        eddies = 0.5 * ((u - u.mean(-1, keepdims=True)) ** 2 + (v - v.mean(-1, keepdims=True)) ** 2)
+        self._sum("eddy_energy", number, eddies.mean(axis=-1).sum(axis=0))
+        self._sum("z500", number, height.sum(axis=0))
+        self._sum("z500_square", number, (height**2).sum(axis=0))
+        self._sum("msl_map", number, month["msl"].values.astype(np.float64).sum(axis=0))
+        self._sum("t2m_map", number, month["t2m"].values.astype(np.float64).sum(axis=0))
+
+    def _sum(self, name: str, number: int, values: Floats) -> None:
+        held = self.sums.setdefault(name, np.zeros((12, *values.shape)))
+        held[number] += values
+
+    def mean(self, name: str, months: Sequence[int]) -> Floats:
+        """Mean over the days of these months (1…12)."""
+        index = np.array(months) - 1
+        return np.asarray(self.sums[name][index].sum(axis=0) / self.days[index].sum())
+
+    def transient(self, months: Sequence[int]) -> Floats:
+        """Standard deviation of the 500 hPa height within these months, (lat, lon) m."""
+        spread = self.mean("z500_square", months) - self.mean("z500", months) ** 2
+        return np.sqrt(np.maximum(spread, 0.0))
+
+
+def describe(climate: Climate, levels: Floats) -> dict[str, Any]:
+    """Put a climate into numbers: jets, transients and eddy energy by season, the annual cycle."""
+    lat = climate.lat
+    weight = np.cos(np.radians(lat))
+    found: dict[str, Any] = {"simulated": True, "days": int(climate.days.sum())}
+    present = {
+        name: months for name, months in SEASONS.items() if climate.days[np.array(months) - 1].all()
+    }
+    for name, months in present.items():
+        wind, transient = climate.mean("u", months), climate.transient(months).mean(axis=-1)
+        eddies = climate.mean("eddy_energy", months)
+        season: dict[str, Any] = {}
+        for label, half in (("north", lat > 20.0), ("south", lat < -20.0)):
+            level, row = np.unravel_index(wind[:, half].argmax(), wind[:, half].shape)
+            season[label] = {
+                "jet_m_s": round(float(wind[:, half].max()), 1),
+                "jet_hpa": int(levels[level]),
+                "jet_latitude": float(lat[half][row]),
+                "z500_transient_m": round(float(transient[half].max()), 1),
+                "eddy_energy_300_m2_s2": round(
+                    float(eddies[levels.tolist().index(300)][half].mean()), 1
+                ),
+            }
+        found[name] = season
+    every = list(range(1, 13))
+    if climate.days.all():
+        means = climate.sums["t2m"] / climate.days[:, None]
+        found["t2m_global_K"] = round(
+            float((climate.mean("t2m", every) * weight).sum() / weight.sum()), 2
+        )
+        swing = means.max(axis=0) - means.min(axis=0)
+        for target in (-60, -45, 45, 60):
+            nearest = int(np.abs(lat - target).argmin())
+            found[f"t2m_annual_range_{target}_K"] = round(float(swing[nearest]), 1)
+        tropics = np.abs(lat) <= 10
+        found["q850_tropics_g_kg"] = round(
+            1e3 * float(climate.mean("q", every)[levels.tolist().index(850)][tropics].mean()), 2
+        )
+    return found
