@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pear.variables import BY_NAME, PUBLISHED, Layout
 
 
@@ -45,7 +45,7 @@ class State:
     layout: Layout = PUBLISHED
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "valid_time", utc(self.valid_time))
+        object.__setattr__(self, "valid_time", as_utc(self.valid_time))
         batch, cells = self.surface.shape[0], self.surface.shape[-1]
         lay = self.layout
         want_surface = (batch, len(lay.surface), cells)
@@ -86,7 +86,7 @@ class State:
                 where = name if level is None else f"{name} at {level} hPa"
                 raise InputError(
                     f"{context}: {where} has {int(bad[entry].sum())} values that are not finite "
-                    f"at {iso(self.valid_time[entry])}",
+                    f"at {to_iso(self.valid_time[entry])}",
                     field=name,
                 )
         return self

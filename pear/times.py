@@ -13,7 +13,7 @@ _EPOCH = np.datetime64("2000-01-01T00:00:00", "s")
 Times = npt.NDArray[np.datetime64]
 
 
-def utc(times: Any) -> Times:
+def as_utc(times: Any) -> Times:
     """Return times as a one-dimensional ``datetime64[s]`` array (UTC), whatever their unit."""
     return np.atleast_1d(np.asarray(times, dtype="datetime64[s]"))
 
@@ -23,10 +23,10 @@ def year_phase(times: Any) -> npt.NDArray[np.float64]:
 
     The fraction of the mean Gregorian year (365.2425 days) since 1 January 2000, 00 UTC.
     """
-    seconds = (utc(times) - _EPOCH).astype("timedelta64[s]").astype(np.float64)
+    seconds = (as_utc(times) - _EPOCH).astype("timedelta64[s]").astype(np.float64)
     return np.asarray(np.mod(seconds / TROPICAL_YEAR_SECONDS, 1.0))
 
 
-def iso(time: Any) -> str:
+def to_iso(time: Any) -> str:
     """Write one time as ISO 8601 with seconds and ``Z``."""
     return f"{np.datetime64(time, 's')}Z"

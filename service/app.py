@@ -35,9 +35,9 @@ from service.dependencies import Services, WorkEngine
 from service.http import problems
 from service.http.caching import BoundedCache
 from service.http.metrics import Metrics
-from service.http.middleware import Envelope
+from service.http.middleware import RequestMiddleware
 from service.http.permissions import without_rule
-from service.http.response_cache import FastLane, Kept
+from service.http.response_cache import CachedResponse, ResponseCacheMiddleware
 from service.http.security import Guard, KeyFile, guarded
 from service.readers.forecasts import ForecastReader
 from service.readers.initial_conditions import InitialConditions
@@ -116,12 +116,14 @@ def create_app(
     keys = KeyFile(settings.keys_file or folder.root / "keys.json")
     guard = Guard(keys, settings.keys_required, settings.tokens_per_minute)
     app.state.guard = guard
-    app.state.kept = BoundedCache[Kept](settings.answer_cache_bytes, lambda kept: kept.size)
+    app.state.kept = BoundedCache[CachedResponse](
+        settings.answer_cache_bytes, lambda kept: kept.size
+    )
     app.openapi = lambda: describe(app, settings.keys_required)  # type: ignore[method-assign]
     # The outermost is added last.
-    app.add_middleware(FastLane, cache=app.state.kept, guard=guard)
+    app.add_middleware(ResponseCacheMiddleware, cache=app.state.kept, guard=guard)
     app.add_middleware(
-        Envelope,
+        RequestMiddleware,
         metrics=metrics,
         max_body=settings.max_body_bytes,
         max_query=settings.max_query_bytes,
@@ -155,7 +157,7 @@ def _services(
     catalog: Catalog,
     engine: WorkEngine,
     metrics: Metrics,
-    kept: BoundedCache[Kept],
+    kept: BoundedCache[CachedResponse],
 ) -> Services:
     metrics.watch(catalog)
     return Services(

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Protocol
 from fastapi import Depends, Path, Query, Request
 
 from pipelines.catalog import UNAVAILABLE, Catalog, Evaluation, Job, Run, Schedule
-from pipelines.engine.engine import Performed
+from pipelines.engine.engine import ActionResult
 from pipelines.storage.data_folder import DataFolder
 from service.http.caching import Answer, BoundedCache
 from service.http.metrics import Metrics
 from service.http.problems import ProblemError
-from service.http.response_cache import Kept
+from service.http.response_cache import CachedResponse
 from service.readers.forecasts import ForecastReader, ForecastStore, statistics_of
 from service.readers.initial_conditions import InitialConditions
 from service.readers.scores import ScoreBoard
@@ -52,7 +52,7 @@ class WorkEngine(Protocol):
         """Enter or change a schedule after checking all of it."""
         ...
 
-    def run_schedule(self, name: str) -> Performed:
+    def run_schedule(self, name: str) -> ActionResult:
         """Do what a schedule wants now."""
         ...
 
@@ -86,7 +86,7 @@ class Services:
     initial: InitialConditions
     metrics: Metrics
     scores: ScoreBoard
-    kept: BoundedCache[Kept]
+    kept: BoundedCache[CachedResponse]
     accepting: bool = True
 
     _requests: OrderedDict[str, str] = field(default_factory=OrderedDict)

@@ -5,7 +5,7 @@ channel, region), and every *score* is a function of those sums: one pass over t
 every score, average, region and interval. This room knows neither model nor roll-out.
 """
 
-from pear.metrics.accumulators import Channel, MeanArrays, ScoreSums
+from pear.metrics.accumulators import Channel, FieldAccumulator, ScoreAccumulator
 from pear.metrics.bootstrap import Interval, bootstrap
 from pear.metrics.ensemble import ENSEMBLE_NAMES, crps, ensemble_sums
 from pear.metrics.functional import acc, bias, mae, rmse
@@ -21,9 +21,9 @@ __all__ = [
     "STATISTICS",
     "Array",
     "Channel",
+    "FieldAccumulator",
     "Interval",
-    "MeanArrays",
-    "ScoreSums",
+    "ScoreAccumulator",
     "acc",
     "bias",
     "bootstrap",

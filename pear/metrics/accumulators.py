@@ -19,7 +19,7 @@ Channel = tuple[str, int | None]
 
 
 @dataclass(frozen=True)
-class ScoreSums:
+class ScoreAccumulator:
     """Weighted sums of every statistic by (init, lead, channel, region).
 
     Attributes
@@ -107,7 +107,7 @@ class ScoreSums:
             )
         self.values[:, i, j] += sums
 
-    def merge(self, other: ScoreSums) -> ScoreSums:
+    def merge(self, other: ScoreAccumulator) -> ScoreAccumulator:
         """Return the table of both: axes united, sums added. Any order gives the same table.
 
         Raises
@@ -126,12 +126,12 @@ class ScoreSums:
             rows = np.searchsorted(inits, part.inits)
             columns = np.searchsorted(leads, part.leads)
             values[:, rows[:, None], columns] += part.values
-        return ScoreSums(inits, leads, self.channels, self.regions, values, self.names)
+        return ScoreAccumulator(inits, leads, self.channels, self.regions, values, self.names)
 
     @staticmethod
-    def merged(parts: Iterable[ScoreSums]) -> ScoreSums:
+    def merged(parts: Iterable[ScoreAccumulator]) -> ScoreAccumulator:
         """Merge any number of tables, at least one."""
-        return reduce(ScoreSums.merge, parts)
+        return reduce(ScoreAccumulator.merge, parts)
 
     def select(
         self,
@@ -139,7 +139,7 @@ class ScoreSums:
         inits: npt.NDArray[np.intp] | None = None,
         regions: Sequence[str] | None = None,
         channels: Sequence[Channel] | None = None,
-    ) -> ScoreSums:
+    ) -> ScoreAccumulator:
         """Return the table of some inits (by position, strictly increasing), regions, channels."""
         values, times, names = self.values, self.inits, self.regions
         kept = self.channels if channels is None else tuple(channels)
@@ -150,7 +150,7 @@ class ScoreSums:
         if regions is not None:
             values = values[..., [position(names, name, "region") for name in regions]]
             names = tuple(regions)
-        return ScoreSums(times, self.leads, kept, names, values, self.names)
+        return ScoreAccumulator(times, self.leads, kept, names, values, self.names)
 
 
 def position(axis: Any, item: Any, what: str) -> int:
@@ -161,7 +161,7 @@ def position(axis: Any, item: Any, what: str) -> int:
 
 
 @dataclass(frozen=True)
-class MeanArrays:
+class FieldAccumulator:
     """Sums over init times of arrays by lead and channel, and how many were added.
 
     Attributes
@@ -212,12 +212,12 @@ class MeanArrays:
         self.totals[:, row] += stacked
         self.counts[row] += 1
 
-    def merge(self, other: MeanArrays) -> MeanArrays:
+    def merge(self, other: FieldAccumulator) -> FieldAccumulator:
         """Return the sum of both; axes must agree."""
         same = (self.channels, self.names, self.size) == (other.channels, other.names, other.size)
         if not same or not np.array_equal(self.leads, other.leads):
             raise ValueError("means with different axes cannot be merged")
-        return MeanArrays(
+        return FieldAccumulator(
             self.leads,
             self.channels,
             self.names,

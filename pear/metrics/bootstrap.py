@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pear.metrics.accumulators import ScoreSums
+from pear.metrics.accumulators import ScoreAccumulator
 from pear.metrics.scores import FORMULAS, check_same, known, per_init, ratio
 from pear.metrics.statistics import WEIGHT, Array
 
@@ -50,7 +50,7 @@ def draw_counts(inits: int, block: int, replicates: int, seed: int = 0) -> Array
     return counts.reshape(replicates, inits).astype(np.float64)
 
 
-def default_block(sums: ScoreSums) -> int:
+def default_block(sums: ScoreAccumulator) -> int:
     """Init times in ten days, at most a quarter of all: weather forgets its errors in that time."""
     if sums.inits.size < 2:
         return 1
@@ -59,9 +59,9 @@ def default_block(sums: ScoreSums) -> int:
 
 
 def bootstrap(
-    sums: ScoreSums,
+    sums: ScoreAccumulator,
     name: str,
-    reference: ScoreSums | None = None,
+    reference: ScoreAccumulator | None = None,
     *,
     replicates: int = 1000,
     block: int | None = None,
@@ -114,7 +114,7 @@ def bootstrap(
     return Interval(low, high)
 
 
-def _resampled(sums: ScoreSums, name: str, lead: int, counts: Array) -> Array:
+def _resampled(sums: ScoreAccumulator, name: str, lead: int, counts: Array) -> Array:
     """The score of every replicate, (replicate, channel, region)."""
     formula, averaged = known(name)
     present = sums.values[sums.names.index(WEIGHT), :, lead] > 0
@@ -129,9 +129,9 @@ def _resampled(sums: ScoreSums, name: str, lead: int, counts: Array) -> Array:
 
 
 def bootstrap_seeds(
-    tables: Sequence[ScoreSums],
+    tables: Sequence[ScoreAccumulator],
     name: str,
-    reference: Sequence[ScoreSums] | None = None,
+    reference: Sequence[ScoreAccumulator] | None = None,
     *,
     replicates: int = 1000,
     block: int | None = None,

@@ -11,14 +11,14 @@ from typing import Final
 
 import numpy as np
 
-from pear.metrics.accumulators import ScoreSums
+from pear.metrics.accumulators import ScoreAccumulator
 from pear.metrics.statistics import WEIGHT, Array
 
 Means = dict[str, Array]
 """Mean of every statistic, arrays of one shape."""
 
 
-def check_same(one: ScoreSums, other: ScoreSums) -> None:
+def check_same(one: ScoreAccumulator, other: ScoreAccumulator) -> None:
     """Raise ValueError unless two tables have the same axes, entry by entry."""
     for label in ("inits", "leads", "channels", "regions", "names"):
         if not np.array_equal(np.asarray(getattr(one, label)), np.asarray(getattr(other, label))):
@@ -80,7 +80,7 @@ ENSEMBLE_SCORES: Final = ("crps", "spread", "rmse_of_mean", "spread_skill")
 """Scores of an ensemble's table; all others are scores of a single forecast's."""
 
 
-def means(sums: ScoreSums, *, per_init: bool = False) -> Means:
+def means(sums: ScoreAccumulator, *, per_init: bool = False) -> Means:
     """Mean of every statistic, pooled over init times or one per init time.
 
     Returns
@@ -97,12 +97,12 @@ def means(sums: ScoreSums, *, per_init: bool = False) -> Means:
     }
 
 
-def per_init(sums: ScoreSums, name: str) -> Array:
+def per_init(sums: ScoreAccumulator, name: str) -> Array:
     """One value of a score for every init time: (init, lead, channel, region)."""
     return FORMULAS[known(name)[0]](means(sums, per_init=True))
 
 
-def score(sums: ScoreSums, name: str) -> Array:
+def score(sums: ScoreAccumulator, name: str) -> Array:
     """Form one of :data:`SCORES` from a table of sums.
 
     Returns
@@ -125,7 +125,7 @@ def score(sums: ScoreSums, name: str) -> Array:
     return _mean_over_inits(values, sums)
 
 
-def _mean_over_inits(values: Array, sums: ScoreSums) -> Array:
+def _mean_over_inits(values: Array, sums: ScoreAccumulator) -> Array:
     """Mean over the init times that were added; NaN if one of those is undefined."""
     present = sums.values[sums.names.index(WEIGHT)] > 0
     total = np.where(present, values, 0.0).sum(axis=0)

@@ -14,7 +14,7 @@ from pear.equivariant.linear import Symmetry
 from pear.equivariant.patch import PatchEmbed, PatchRecover
 from pear.models.config import FORCINGS, LEVELS_IN_PATCH
 from pear.normaliser import Normaliser
-from pear.times import utc, year_phase
+from pear.times import as_utc, year_phase
 from pear.variables import Layout
 
 STATIC: Final = ("orography", "land_fraction")
@@ -40,7 +40,7 @@ class NetworkConfig(Protocol):
         ...
 
 
-class ForcedNetwork(nn.Module):
+class StepNetwork(nn.Module):
     """A network of one step on points of any grid, called as (surface, upper, forcing).
 
     Attributes
@@ -54,7 +54,7 @@ class ForcedNetwork(nn.Module):
     surface_step_scale: Tensor
     upper_step_scale: Tensor
 
-    def build_doors(
+    def build_embeddings(
         self,
         symmetry: Symmetry,
         surface: Sequence[int],
@@ -124,7 +124,7 @@ class ForcedNetwork(nn.Module):
             tokens += self.embed_forcing(forcing[:, :, None])
         return tokens
 
-    def stepped(
+    def apply_increment(
         self, surface: Tensor, upper: Tensor, new_surface: Tensor, new_upper: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return what the network said as the next state.
@@ -159,7 +159,7 @@ class ForcedNetwork(nn.Module):
         """
         if not self.config.forcings:
             return None
-        angle = torch.from_numpy(2 * np.pi * year_phase(utc(valid_time)))
+        angle = torch.from_numpy(2 * np.pi * year_phase(as_utc(valid_time)))
         shape = (len(angle), self.sin_latitude.numel())
         seasons = {
             "cos_year": angle.cos().to(self.sin_latitude),

@@ -17,7 +17,7 @@ from pear.models.config import FORCINGS, PearConfig
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
 from pear.sphere.symmetry import IDENTITY, Element, M, R
-from pear.times import utc
+from pear.times import as_utc
 
 DEFAULT_ELEMENTS = (R, M, R * M)
 
@@ -127,7 +127,7 @@ def orbit_errors(
         Element name to the root mean square over all channels and cells at each step, in units of
         each channel's standard deviation of the change over one step.
     """
-    config, times = model.config, utc(times)
+    config, times = model.config, as_utc(times)
     model, normaliser = copy.deepcopy(model).double().eval(), copy.deepcopy(normaliser).double()
     reps = representations(config)
     step = Symmetrised(PhysicalStep(model, normaliser), reps, reps[:2], group)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pear.equivariant.linear import linear, norm
 from pear.errors import InputError, check_settings
-from pear.models.base import ForcedNetwork
+from pear.models.base import StepNetwork
 from pear.models.config import LEVELS_IN_PATCH, with_layout
 from pear.models.pangu_layers import LatLonAttention, LatLonBlock, LatLonWindows
 from pear.sphere.latlon import LatLonGrid, global_grid
@@ -123,7 +123,7 @@ class PanguConfig:
         return cls(**with_layout(settings))
 
 
-class Pangu(ForcedNetwork):
+class Pangu(StepNetwork):
     """One step on a regular grid: standardised fields in, standardised fields out.
 
     Fields are (batch, variable, point) and (batch, variable, level, point), points by row from
@@ -141,7 +141,7 @@ class Pangu(ForcedNetwork):
         tokens = (-(-config.rows // PATCH_SIDE), -(-config.columns // PATCH_SIDE))
         self._build_patches(config, tokens)
         layout = config.layout
-        self.build_doors(
+        self.build_embeddings(
             "r",
             [1] * len(layout.surface),
             [1] * len(layout.upper),
@@ -204,7 +204,7 @@ class Pangu(ForcedNetwork):
         x = torch.cat([skip, x], dim=-1).flatten(2, 3)
         new_surface = self.recover_surface(x[:, :1])[:, :, 0][..., self.back]
         new_upper = self.recover_upper(x[:, 1:])[:, :, : upper.shape[2]][..., self.back]
-        return self.stepped(surface, upper, new_surface, new_upper)
+        return self.apply_increment(surface, upper, new_surface, new_upper)
 
     def _embed(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> Tensor:
         padded = LEVELS_IN_PATCH * self.config.upper_depths - upper.shape[2]

@@ -9,13 +9,13 @@ from pear.equivariant.block import Block, earth_block
 from pear.equivariant.linear import norm
 from pear.equivariant.patch import PatchExpand, PatchMerge
 from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
-from pear.models.base import ForcedNetwork
+from pear.models.base import StepNetwork
 from pear.models.config import PearConfig
 from pear.sphere.healpix import centres
 from pear.sphere.windows import TokenGrid
 
 
-class Pear(ForcedNetwork):
+class Pear(StepNetwork):
     """One step of the weather: standardised fields in, standardised fields out.
 
     Linear embedding of patches, a stage of blocks, merging, two stages of twice the width,
@@ -34,7 +34,7 @@ class Pear(ForcedNetwork):
         super().__init__()
         self.config, self.grid = config, config.grid
         signs = config.signs("surface"), config.signs("upper")
-        self.build_doors(config.symmetry, *signs, config.patch, config.embed)
+        self.build_embeddings(config.symmetry, *signs, config.patch, config.embed)
         self._build_depth_vector(config)
         self._build_trunk(config)
         self.build_fields(centres(config.nside)[0])
@@ -89,7 +89,7 @@ class Pear(ForcedNetwork):
         x = from_windows(torch.cat([skip, x], dim=-1), self.grid)
         new_surface = self.recover_surface(x[..., :1, :, :])[:, :, 0]
         new_upper = self.recover_upper(x[..., 1:, :, :])[:, :, : upper.shape[2]]
-        return self.stepped(surface, upper, new_surface, new_upper)
+        return self.apply_increment(surface, upper, new_surface, new_upper)
 
     def _embed(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> Tensor:
         padded = self.config.padded_levels

@@ -6,8 +6,8 @@ shown beside, persistence and climatology, share the protocol.
 """
 
 from pear.rollout.baselines import ClimatologyForecaster, ClimatologyLike, Persistence
-from pear.rollout.ensemble import Ensemble, Perturb, joined
-from pear.rollout.forecaster import Forecaster, guard, rollout
+from pear.rollout.ensemble import Ensemble, Perturb, concat_states
+from pear.rollout.forecaster import Forecaster, check_physical, rollout
 from pear.rollout.pear_forecaster import PearForecaster
 from pear.state import channels_of, state_of, state_of_channels
 
@@ -20,8 +20,8 @@ __all__ = [
     "Persistence",
     "Perturb",
     "channels_of",
-    "guard",
-    "joined",
+    "check_physical",
+    "concat_states",
     "rollout",
     "state_of",
     "state_of_channels",

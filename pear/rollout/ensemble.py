@@ -9,7 +9,7 @@ import torch
 
 from pear.errors import InputError
 from pear.rollout.forecaster import Forecaster
-from pear.rollout.perturbations import parted
+from pear.rollout.perturbations import split_state
 from pear.state import State
 from pear.variables import Layout
 
@@ -92,13 +92,13 @@ class Ensemble:
             self._stream(forecaster, initial, range(k, self.members, count), steps)
             for k, forecaster in enumerate(self._forecasters)
         ]
-        return (joined(list(states)) for states in zip(*streams, strict=True))
+        return (concat_states(list(states)) for states in zip(*streams, strict=True))
 
     def _stream(
         self, forecaster: Forecaster, initial: State, numbers: Sequence[int], steps: int
     ) -> Iterator[State]:
         """The members with these numbers, on one forecaster."""
-        members = joined([self._perturb(initial, m) for m in numbers])
+        members = concat_states([self._perturb(initial, m) for m in numbers])
         if not self.sustained:
             yield from forecaster.forecast(members, steps)
             return
@@ -106,11 +106,13 @@ class Ensemble:
             (members,) = forecaster.forecast(members, 1)
             yield members
             if step < steps - 1:
-                each = parted(members, [1] * len(numbers))
-                members = joined([self._perturb(s, m) for s, m in zip(each, numbers, strict=True)])
+                each = split_state(members, [1] * len(numbers))
+                members = concat_states(
+                    [self._perturb(s, m) for s, m in zip(each, numbers, strict=True)]
+                )
 
 
-def joined(states: Sequence[State]) -> State:
+def concat_states(states: Sequence[State]) -> State:
     """Join states of one layout along the batch axis; a single one is returned as it is."""
     if len(states) == 1:
         return states[0]

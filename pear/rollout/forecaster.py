@@ -10,7 +10,7 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.state import State
-from pear.times import iso
+from pear.times import to_iso
 from pear.variables import BY_NAME, Layout
 
 MARGIN = 0.25
@@ -109,14 +109,14 @@ def _roll(
         due = state.valid_time + step
         if not np.array_equal(following.valid_time, due):
             raise InputError(
-                f"{where} is valid at {iso(following.valid_time[0])}, must be {iso(due[0])}",
+                f"{where} is valid at {to_iso(following.valid_time[0])}, must be {to_iso(due[0])}",
                 field="valid_time",
             )
-        state = guard(following, where)
+        state = check_physical(following, where)
         yield state
 
 
-def guard(state: State, context: str, margin: float = MARGIN) -> State:
+def check_physical(state: State, context: str, margin: float = MARGIN) -> State:
     """Return the state, or raise if it holds anything that cannot be a forecast.
 
     Parameters

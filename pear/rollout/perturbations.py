@@ -63,7 +63,7 @@ class Noise:
             flat, deep = _noise(members, self.length_km, np.random.default_rng(key))
             surface[member] += flat.to(surface) * self.surface_amplitude.to(surface)[:, None]
             upper[member] += deep.to(upper) * self.upper_amplitude.to(upper)[..., None]
-        upper = not_below_zero(upper, members)
+        upper = clip_humidity(upper, members)
         return State(surface, upper, members.valid_time, members.layout)
 
 
@@ -109,7 +109,7 @@ def _noise(like: State, length_km: float, random: np.random.Generator) -> tuple[
     return torch.from_numpy(surface), torch.from_numpy(upper)
 
 
-def not_below_zero(upper: Tensor, initial: State) -> Tensor:
+def clip_humidity(upper: Tensor, initial: State) -> Tensor:
     """Raise humidity (…, upper, level, cell) to zero, or to the initial state's where lower."""
     if "specific_humidity" in initial.layout.upper:
         channel = initial.layout.upper.index("specific_humidity")
@@ -118,8 +118,8 @@ def not_below_zero(upper: Tensor, initial: State) -> Tensor:
     return upper
 
 
-def parted(state: State, sizes: Sequence[int]) -> list[State]:
-    """Cut a batch into pieces of these sizes, in order: the inverse of :func:`pear.rollout.joined`.
+def split_state(state: State, sizes: Sequence[int]) -> list[State]:
+    """Cut a batch into pieces of these sizes, in order; inverts :func:`pear.rollout.concat_states`.
 
     Raises
     ------
@@ -248,7 +248,7 @@ class PastDifferences:
         step = state_of_channels(scaled, initial.valid_time, initial.layout)
         return State(
             initial.surface + step.surface.to(initial.surface),
-            not_below_zero(initial.upper + step.upper.to(initial.upper), initial),
+            clip_humidity(initial.upper + step.upper.to(initial.upper), initial),
             initial.valid_time,
             initial.layout,
         )

@@ -14,7 +14,7 @@ import xarray as xr
 from pear.errors import InputError
 from pear.sphere.healpix import coarsen, nside_from_cells
 from pear.store.day_of_year import calendar_slot, harmonic_basis, hour_of_day
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pear.variables import BY_NAME, LEVELS, VARIABLES, Layout
 
 Fields = npt.NDArray[np.float32]
@@ -69,10 +69,10 @@ class Climatology:
         InputError
             If a time falls on an hour of the day that the climatology does not know.
         """
-        times = utc(valid_time)
+        times = as_utc(valid_time)
         unknown = ~np.isin(hour_of_day(times), self.hours)
         if unknown.any():
-            bad = iso(times[unknown][0])
+            bad = to_iso(times[unknown][0])
             raise InputError(
                 f"climatology {self.name} knows hours {list(self.hours)} UTC, not {bad}",
                 field="climatology",

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.times import Times, utc, year_phase
+from pear.times import Times, as_utc, year_phase
 
 Array = npt.NDArray[np.float64]
 
@@ -32,7 +32,7 @@ def calendar_slot(times: Any) -> npt.NDArray[np.int64]:
 
     In a common year 1 March follows 28 February directly: slot 60 after slot 58.
     """
-    t = utc(times)
+    t = as_utc(times)
     year = t.astype("datetime64[Y]")
     day = (t.astype("datetime64[D]") - year.astype("datetime64[D]")).astype(np.int64)
     number = year.astype(np.int64) + 1970
@@ -48,7 +48,7 @@ def hour_of_day(times: Any) -> npt.NDArray[np.int64]:
     InputError
         If a time is not on the hour.
     """
-    t = utc(times)
+    t = as_utc(times)
     seconds = (t - t.astype("datetime64[D]")).astype("timedelta64[s]").astype(np.int64)
     if np.any(seconds % 3600):
         raise InputError(f"time {t[seconds % 3600 != 0][0]}Z is not on the hour", field="time")

@@ -15,7 +15,7 @@ from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside
 from pear.store import metadata, schema
 from pear.store.schema import COMPLETE, PROBABILITY, open_group
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pear.variables import BY_NAME, LEVELS, Layout
 
 __all__ = [
@@ -61,7 +61,7 @@ def open_store(path: Path | str, chunks: Any = None, nside: int | None = None) -
         raise InputError(f"no store at {path}", field="store", hint="make one with `pear ingest`")
     kind, _, own = stored_layout(path)
     _require_intact(path)
-    group = None if nside in (None, own) else schema.coarser_name(int(nside or own))
+    group = None if nside in (None, own) else schema.overview_name(int(nside or own))
     if group is not None and not (path / group).is_dir():
         raise InputError(
             f"{path} keeps no means at nside {nside}", field="nside", hint=f"it is at nside {own}"
@@ -144,10 +144,10 @@ def describe(path: Path | str) -> dict[str, Any]:
         "grid": {
             "name": "HEALPix",
             "nside": nside,
-            "refinement_level": schema.refinement(nside),
+            "refinement_level": schema.refinement_level(nside),
             "order": "nested",
             "cells": cells_of_nside(nside),
-            "coarser": list(schema.coarser_levels(group)),
+            "coarser": list(schema.overviews(group)),
         },
         "times": describe_times(dataset["time"].values),
         "levels": list(layout.levels),
@@ -179,7 +179,7 @@ def _describe_variable(array: Any) -> dict[str, Any]:
 
 def describe_times(times: Any) -> dict[str, Any]:
     """Say how many times there are, from when to when, how far apart, and where some lack."""
-    axis: Times = utc(times)
+    axis: Times = as_utc(times)
     if axis.size == 0:
         return {"count": 0, "first": None, "last": None, "step_hours": None, "gaps": []}
     steps = np.diff(axis)
@@ -187,29 +187,29 @@ def describe_times(times: Any) -> dict[str, Any]:
     wide = np.flatnonzero(steps > step) if step is not None else np.zeros(0, dtype=int)
     gaps = [
         {
-            "after": iso(axis[i]),
-            "before": iso(axis[i + 1]),
+            "after": to_iso(axis[i]),
+            "before": to_iso(axis[i + 1]),
             "missing": round(float(steps[i] / step)) - 1 if step is not None else 0,
         }
         for i in wide
     ]
     hours = None if step is None else float(step / np.timedelta64(1, "h"))
-    first, last = iso(axis[0]), iso(axis[-1])
+    first, last = to_iso(axis[0]), to_iso(axis[-1])
     return {"count": axis.size, "first": first, "last": last, "step_hours": hours, "gaps": gaps}
 
 
 def _completeness(path: Path) -> dict[str, Any]:
-    times, flags, names = committed(path)
+    times, flags, names = read_completeness(path)
     holes = np.argwhere(flags == 0)
     return {
         "complete": holes.size == 0,
         "fraction": float(flags.mean()) if flags.size else 1.0,
-        "missing": [{"time": iso(times[t]), "field": names[c]} for t, c in holes[:_MOST_NAMED]],
+        "missing": [{"time": to_iso(times[t]), "field": names[c]} for t, c in holes[:_MOST_NAMED]],
         "missing_count": len(holes),
     }
 
 
-def committed(root: Path) -> tuple[Times, npt.NDArray[np.uint8], tuple[str, ...]]:
+def read_completeness(root: Path) -> tuple[Times, npt.NDArray[np.uint8], tuple[str, ...]]:
     """Times that readers see, completeness of the variables there are (time, channel), names."""
     group = open_group(root)
     present = set(group.array_keys())
@@ -219,7 +219,7 @@ def committed(root: Path) -> tuple[Times, npt.NDArray[np.uint8], tuple[str, ...]
 
 
 def raw_completeness(root: Path) -> tuple[Times, npt.NDArray[np.uint8], tuple[str, ...]]:
-    """As :func:`committed`, with a channel for every variable of the contract."""
+    """As :func:`read_completeness`, with a channel for every variable of the contract."""
     group = open_group(root)
     flags = group[COMPLETE]
     times = np.asarray(group["time"][:]).astype("datetime64[s]")

@@ -60,12 +60,12 @@ _DGGS_CONVENTION: Final = {
 }
 
 
-def refinement(nside: int) -> int:
+def refinement_level(nside: int) -> int:
     """HEALPix refinement level k of nside = 2^k."""
     return nside.bit_length() - 1
 
 
-def stored_levels(layout: Layout) -> tuple[int, ...]:
+def level_order(layout: Layout) -> tuple[int, ...]:
     """Levels in the one order of all stores: from the top (50 hPa) down."""
     return tuple(sorted(layout.levels)) if layout.upper else ()
 
@@ -73,7 +73,7 @@ def stored_levels(layout: Layout) -> tuple[int, ...]:
 def channels(layout: Layout) -> tuple[str, ...]:
     """Names of the channels of a layout: ``variable`` or ``variable@level``."""
     return tuple(layout.surface) + tuple(
-        f"{name}@{level}" for name in layout.upper for level in stored_levels(layout)
+        f"{name}@{level}" for name in layout.upper for level in level_order(layout)
     )
 
 
@@ -88,9 +88,9 @@ def all_channels(levels: Sequence[int]) -> tuple[str, ...]:
     )
 
 
-def shard_times(layout: Layout, nside: int) -> int:
+def times_per_shard(layout: Layout, nside: int) -> int:
     """Times per shard of an analysis so that the largest variable's shard has about 100 MB."""
-    per_time = 4 * cells_of_nside(nside) * max(len(stored_levels(layout)), 1)
+    per_time = 4 * cells_of_nside(nside) * max(len(level_order(layout)), 1)
     return int(np.clip(round(_SHARD_BYTES / per_time), 1, _MOST_SHARD_TIMES))
 
 
@@ -112,7 +112,7 @@ def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[st
         "zarr_conventions": [dict(_DGGS_CONVENTION)],
         "dggs": {
             "name": "healpix",
-            "refinement_level": refinement(nside),
+            "refinement_level": refinement_level(nside),
             "indexing_scheme": "nested",
             "spatial_dimension": "cell",
             "coordinate": "cell_ids",
@@ -136,23 +136,23 @@ def variable_attributes(name: str, nside: int, probability: str | None = None) -
     }
 
 
-def coarser_name(nside: int) -> str:
+def overview_name(nside: int) -> str:
     """Name of the group with the means over coarser cells."""
     return f"nside{nside}"
 
 
-def coarser_levels(root: Any) -> tuple[int, ...]:
+def overviews(root: Any) -> tuple[int, ...]:
     """Resolutions of the coarser groups of a store, finest first."""
     found = (re.fullmatch(r"nside(\d+)", name) for name in root.group_keys())
     return tuple(sorted((int(match[1]) for match in found if match), reverse=True))
 
 
-def usual_coarser(nside: int) -> tuple[int, ...]:
+def default_overviews(nside: int) -> tuple[int, ...]:
     """Resolutions of the coarser groups unless others are asked for: a quarter, from 8 up."""
     return (nside // 4,) if nside >= 32 else ()
 
 
-def check_coarser(coarser: Sequence[int], nside: int) -> None:
+def check_overviews(coarser: Sequence[int], nside: int) -> None:
     """Refuse resolutions that are not powers of two below that of the store.
 
     Raises

@@ -14,8 +14,8 @@ from pear.errors import InputError, did_you_mean
 from pear.sphere.healpix import coarsen, nside_from_cells
 from pear.state import State, channels_of
 from pear.store.reader import open_store
-from pear.store.schema import coarser_name
-from pear.times import Times, iso, utc
+from pear.store.schema import overview_name
+from pear.times import Times, as_utc, to_iso
 from pear.variables import PUBLISHED, Layout
 
 Fields = npt.NDArray[np.float32]
@@ -51,12 +51,12 @@ def read_states(
 ) -> State:
     """Read states at several valid times as one batch; as :func:`read_state`."""
     with open_store(path, nside=_kept(path, nside)) as dataset:
-        return states_of(dataset, utc(times), layout, nside, str(path))
+        return states_of(dataset, as_utc(times), layout, nside, str(path))
 
 
 def _kept(path: Path | str, nside: int | None) -> int | None:
     """Return the resolution if the store keeps means at it, else None: then they are made."""
-    if nside is None or not (Path(path) / coarser_name(nside)).is_dir():
+    if nside is None or not (Path(path) / overview_name(nside)).is_dir():
         return None
     return nside
 
@@ -104,7 +104,7 @@ def _read(array: xr.DataArray, nside: int, levels: list[int] | None = None) -> A
 
 
 def _positions(dataset: xr.Dataset, times: Times, name: str) -> list[int]:
-    axis = utc(dataset["time"].values)
+    axis = as_utc(dataset["time"].values)
     if axis.size == 0:
         raise InputError(f"{name} holds no times", field="time")
     found = np.searchsorted(axis, times)
@@ -112,10 +112,10 @@ def _positions(dataset: xr.Dataset, times: Times, name: str) -> list[int]:
         if position == axis.size or axis[position] != time:
             nearest = axis[int(np.abs(axis - time).argmin())]
             raise InputError(
-                f"{name} has no state at {iso(time)}",
+                f"{name} has no state at {to_iso(time)}",
                 field="time",
-                hint=f"it holds {axis.size} times from {iso(axis[0])} to {iso(axis[-1])}; "
-                f"the nearest is {iso(nearest)}",
+                hint=f"it holds {axis.size} times from {to_iso(axis[0])} to {to_iso(axis[-1])}; "
+                f"the nearest is {to_iso(nearest)}",
             )
     return [int(position) for position in found]
 
@@ -160,7 +160,7 @@ class Analysis:
         self.path, self.name = Path(path), Path(path).stem
         self.layout, self.nside = layout, nside
         self._data = open_store(path)
-        self.times: Times = utc(self._data["time"].values)
+        self.times: Times = as_utc(self._data["time"].values)
 
     def read(self, time: np.datetime64) -> Fields:
         """Read one time as (channel, cell), float32, physical units.
@@ -171,7 +171,9 @@ class Analysis:
             If the time, a variable or a level is not in the store, a value is missing, or the
             store is coarser than wanted.
         """
-        state = states_of(self._data, utc(time), self.layout, self.nside, f"analysis {self.name}")
+        state = states_of(
+            self._data, as_utc(time), self.layout, self.nside, f"analysis {self.name}"
+        )
         fields: Fields = channels_of(state)[0]
         return fields
 

@@ -5,6 +5,6 @@ Data come from any :class:`StateSource`; stores become one in :mod:`pipelines.tr
 
 from pear.training.config import TrainingConfig
 from pear.training.samples import ArraySource, Samples, StateSource
-from pear.training.trainer import Outcome, Trainer
+from pear.training.trainer import Trainer, TrainingResult
 
-__all__ = ["ArraySource", "Outcome", "Samples", "StateSource", "Trainer", "TrainingConfig"]
+__all__ = ["ArraySource", "Samples", "StateSource", "Trainer", "TrainingConfig", "TrainingResult"]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pear.errors import InputError
-from pear.models.base import ForcedNetwork
+from pear.models.base import StepNetwork
 from pear.models.config import FORCINGS, PearConfig
 from pear.normaliser import Normaliser
 from pear.sphere.symmetry import C4H, permutation
@@ -95,7 +95,7 @@ class Prefetch:
         self._thread.join()
 
 
-class Maker:
+class BatchBuilder:
     """Turns what was read into a :class:`Batch` on the model's device.
 
     Parameters
@@ -106,7 +106,7 @@ class Maker:
         Standardises; on the device where the batch is wanted.
     """
 
-    def __init__(self, model: ForcedNetwork, normaliser: Normaliser) -> None:
+    def __init__(self, model: StepNetwork, normaliser: Normaliser) -> None:
         self.model, self.normaliser = model, normaliser
         self.device = normaliser.surface_mean.device
         self._signs = [FORCINGS[name] for name in model.config.forcings]

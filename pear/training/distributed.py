@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import nn
 
 
-class Team:
+class ProcessGroup:
     """The processes that train together.
 
     Attributes

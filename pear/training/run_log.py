@@ -12,7 +12,7 @@ import torch
 from pear.errors import InputError
 
 
-class Journal:
+class RunLog:
     """Writes ``train.jsonl`` and ``resume.pt`` in a folder.
 
     Parameters

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pear.variables import Layout
 
 Array = npt.NDArray[np.float32]
@@ -102,7 +102,7 @@ class Samples:
         InputError
             If the source holds no such sample.
         """
-        times = utc(source.times)
+        times = as_utc(source.times)
         if period is not None:
             first, last = (np.datetime64(end, "s") for end in period)
         else:
@@ -119,7 +119,7 @@ class Samples:
         starts = np.flatnonzero(steady & (times >= first) & (due <= last))
         if starts.size == 0:
             raise InputError(
-                f"no {rollout + 1} consecutive states between {iso(first)} and {iso(last)}",
+                f"no {rollout + 1} consecutive states between {to_iso(first)} and {to_iso(last)}",
                 field="period",
                 hint="give a longer period or fewer roll-out steps",
             )
@@ -140,7 +140,7 @@ class Samples:
         return (
             surface.reshape(*shape, *surface.shape[1:]),
             upper.reshape(*shape, *upper.shape[1:]),
-            utc(self.source.times)[indices],
+            as_utc(self.source.times)[indices],
         )
 
     def spread(self, count: int) -> npt.NDArray[np.int64]:

@@ -14,20 +14,20 @@ import torch
 from torch import Tensor
 
 from pear.errors import InputError
-from pear.models.base import ForcedNetwork
+from pear.models.base import StepNetwork
 from pear.normaliser import Normaliser
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.training.config import TrainingConfig
-from pear.training.dataloader import Batch, Maker, Prefetch
-from pear.training.distributed import Team
+from pear.training.dataloader import Batch, BatchBuilder, Prefetch
+from pear.training.distributed import ProcessGroup
 from pear.training.losses import StepLoss
 from pear.training.optimisation import Average, rate
-from pear.training.run_log import Journal
+from pear.training.run_log import RunLog
 from pear.training.samples import Samples, batches
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """What a training came to.
 
     Attributes
@@ -72,13 +72,13 @@ class Trainer:
 
     def __init__(
         self,
-        model: ForcedNetwork,
+        model: StepNetwork,
         normaliser: Normaliser,
         train: Samples,
         validation: Samples | None,
         config: TrainingConfig,
         folder: Path,
-        tick: Tick | None = None,
+        tick: ProgressCallback | None = None,
     ) -> None:
         self.model, self.normaliser, self.config = model, normaliser, config
         self.train, self.validation, self.tick = train, validation, tick
@@ -87,10 +87,10 @@ class Trainer:
                 f"samples have {train.rollout} steps, the settings {config.rollout}",
                 field="rollout",
             )
-        self.team = Team()
-        self.journal = Journal(folder, self.team.leads)
+        self.team = ProcessGroup()
+        self.journal = RunLog(folder, self.team.leads)
         self.loss = StepLoss(config, normaliser)
-        self.maker = Maker(model, normaliser)
+        self.maker = BatchBuilder(model, normaliser)
         self.optimiser = torch.optim.AdamW(
             _groups(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.95)
         )
@@ -107,7 +107,7 @@ class Trainer:
         whole = self.config.batch * self.team.size * self.config.accumulate
         return max(self.train.starts.size // whole, 1)
 
-    def run(self, resume: bool = False) -> Outcome:
+    def run(self, resume: bool = False) -> TrainingResult:
         """Train to the end; with ``resume`` go on where the folder's journal stopped.
 
         Raises
@@ -275,14 +275,14 @@ class Trainer:
         return self.config.patience is not None and self.worse >= self.config.patience
 
     @torch.no_grad()
-    def _finish(self, stopped: str) -> Outcome:
+    def _finish(self, stopped: str) -> TrainingResult:
         if self.validation is not None and stopped == "done" and self.step % self._every():
             self._validate()
         self.journal.save(self._state())
         kept = self.average.weights if self.best is None else self.best[1]
         for name, parameter in self.model.named_parameters():
             parameter.copy_(kept[name])
-        outcome = Outcome(
+        outcome = TrainingResult(
             self.step,
             self._mean_loss(),
             None if self.best is None else self.best[0],
@@ -335,7 +335,7 @@ class Trainer:
         self.journal.write("resume", step=self.step)
 
 
-def _groups(model: ForcedNetwork, weight_decay: float) -> list[dict[str, Any]]:
+def _groups(model: StepNetwork, weight_decay: float) -> list[dict[str, Any]]:
     """Decay matrices only: norms, biases and position biases are scales, not directions."""
     matrices = [p for n, p in model.named_parameters() if p.ndim >= 2 and "position" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim < 2 or "position" in n]

@@ -22,7 +22,7 @@ from pear.models.config import PearConfig
 from pear.models.diagnostics import equivariance_errors
 from pear.models.pear import Pear
 from pear.models.published import translate
-from pear.progress import Tick, silent
+from pear.progress import ProgressCallback, no_progress
 from pear.sphere import healpix
 from pipelines.benchmarks.networks import fill
 from pipelines.benchmarks.published_reference import random_state
@@ -79,7 +79,10 @@ def random_models(nside: int, seed: int = 0) -> dict[str, Pear]:
 
 
 def measure_equivariance(
-    models: Mapping[str, Pear], step: float = 3.0, seed: int = 0, tick: Tick = silent
+    models: Mapping[str, Pear],
+    step: float = 3.0,
+    seed: int = 0,
+    tick: ProgressCallback = no_progress,
 ) -> EquivarianceReport:
     """Measure the equivariance error of models of one resolution.
 

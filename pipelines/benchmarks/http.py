@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from pear.progress import Tick, silent
+from pear.progress import ProgressCallback, no_progress
 from service.readers.forecasts import DISPLAY_NSIDE
 
 CONNECTIONS: Final = 32
@@ -74,7 +74,9 @@ class ServeReport:
 STAGES: Final = 6
 
 
-def measure_service(data: Path, seconds: float = 5.0, tick: Tick = silent) -> ServeReport:
+def measure_service(
+    data: Path, seconds: float = 5.0, tick: ProgressCallback = no_progress
+) -> ServeReport:
     """Serve a data folder with a finished forecast and measure its answers.
 
     Parameters

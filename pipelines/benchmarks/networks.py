@@ -14,7 +14,7 @@ from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.models.published import translate
 from pear.variables import PUBLISHED
-from pipelines.benchmarks.published_reference import Twin, random_state
+from pipelines.benchmarks.published_reference import PublishedReference, random_state
 
 CONFIGS: Final = ("published", "small", "base")
 
@@ -52,7 +52,7 @@ def build(
     surface = torch.randn(1, len(PUBLISHED.surface), cells, generator=generator)
     upper = torch.randn(1, len(PUBLISHED.upper), len(PUBLISHED.levels), cells, generator=generator)
     if subject == "twin":
-        return Twin(random_state(seed), nside), (surface, upper)
+        return PublishedReference(random_state(seed), nside), (surface, upper)
     model = Pear(configuration(config, nside, changes))
     fill(model, seed)
     if config == "published" and not changes:

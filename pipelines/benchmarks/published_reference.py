@@ -27,7 +27,7 @@ STAGES: Final = ((2, 48, 6), (6, 96, 12), (6, 96, 12), (2, 48, 6))
 """(blocks, features, heads) of the four stages."""
 
 
-class Twin(nn.Module):
+class PublishedReference(nn.Module):
     """The published PEAR, slow and obvious, on the published names of parameters.
 
     Parameters

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.sphere.healpix import cells_of_nside, centres
 from pear.sphere.regrid import (
     LatLonGrid,
@@ -162,7 +162,7 @@ def measure_regrid(
     nside: int = 64,
     repetitions: int = 3,
     conservative: bool = True,
-    tick: Tick | None = None,
+    tick: ProgressCallback | None = None,
 ) -> RegridReport:
     """Regrid the same fields by ``xarray.interp`` and by sparse weights.
 
@@ -222,7 +222,7 @@ def measure_ingestion(
     nside: int = 64,
     repetitions: int = 3,
     folder: Path | None = None,
-    tick: Tick | None = None,
+    tick: ProgressCallback | None = None,
 ) -> IngestionReport:
     """Ingest files as the Climate Data Store gives them, and only read and decode them.
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from pear.errors import InputError
-from pear.progress import Tick, silent
+from pear.progress import ProgressCallback, no_progress
 from pipelines.benchmarks import machine
 from pipelines.benchmarks.worker import Task
 
@@ -130,7 +130,9 @@ class ModelReport:
         return dataclasses.asdict(self)
 
 
-def measure_model(task: Task, repetitions: int = 5, tick: Tick = silent) -> ModelReport:
+def measure_model(
+    task: Task, repetitions: int = 5, tick: ProgressCallback = no_progress
+) -> ModelReport:
     """Measure a network beside the twin, each in its own process, taking turns.
 
     Times are the best of ``repetitions``, since a machine's other work only ever adds to them.

@@ -12,10 +12,10 @@ import numpy as np
 from sqlalchemy.engine import RowMapping
 
 from pear.errors import InputError
-from pear.times import utc
+from pear.times import as_utc
 from pipelines.catalog import tables
 from pipelines.catalog.database import Database
-from pipelines.catalog.identity import evaluation_id, run_id, tidy
+from pipelines.catalog.identity import drop_none, evaluation_id, run_id
 from pipelines.catalog.jobs import Jobs, NotFoundError
 from pipelines.catalog.records import BATCH, Evaluation, Event, Job, Model, Page, Run, Status
 from pipelines.catalog.things import Things
@@ -110,7 +110,7 @@ class Catalog(Things):
                 f"{found.step_hours} h",
                 field="lead_hours",
             )
-        chosen, time = tidy(options or {}), utc(init_time)[0]
+        chosen, time = drop_none(options or {}), as_utc(init_time)[0]
         values = {
             "model": found.id,
             "init_time": time,
@@ -125,7 +125,7 @@ class Catalog(Things):
         self, model: Model, init_time: Any, lead_hours: int, options: Mapping[str, Any]
     ) -> Run | None:
         """Return the run of exactly this request, or None if it was never asked for."""
-        job_id = run_id(model.sha256, utc(init_time)[0], lead_hours, tidy(options))
+        job_id = run_id(model.sha256, as_utc(init_time)[0], lead_hours, drop_none(options))
         try:
             return self._runs.get(job_id)
         except NotFoundError:
@@ -147,7 +147,7 @@ class Catalog(Things):
         """Return runs newest first; ``page.next`` is the cursor of the next page, or None."""
         where = {} if model is None else {"model": model}
         if init_time is not None:
-            where["init_time"] = utc(init_time)[0]
+            where["init_time"] = as_utc(init_time)[0]
         return self._runs.page(status=status, where=where, limit=limit, cursor=cursor)
 
     def latest_run(self, model: str | None = None) -> Run | None:
@@ -165,7 +165,7 @@ class Catalog(Things):
     ) -> tuple[Evaluation, bool]:
         """Ask for an evaluation; the same request is the same evaluation, as with runs."""
         found = self.model(model)
-        asked = tidy({**request, "model": found.id})
+        asked = drop_none({**request, "model": found.id})
         values = {"model": found.id, "request": asked, "total": total}
         return self._evaluations.submit(evaluation_id(asked), values, priority)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pear.times import iso, utc
+from pear.times import as_utc, to_iso
 
 
 def run_id(
@@ -30,20 +30,20 @@ def run_id(
     """
     given = {
         "model": sha256,
-        "init": iso(init_time),
+        "init": to_iso(init_time),
         "lead_hours": lead_hours,
-        "options": tidy(options),
+        "options": drop_none(options),
     }
-    stamp = str(utc(init_time)[0].astype("datetime64[m]")).replace("-", "").replace(":", "")
+    stamp = str(as_utc(init_time)[0].astype("datetime64[m]")).replace("-", "").replace(":", "")
     return f"{stamp}-{lead_hours}h-{_digest(given)}"
 
 
 def evaluation_id(request: Mapping[str, Any]) -> str:
     """Identity of an evaluation: ``evaluation-`` and 12 hex digits of the request."""
-    return f"evaluation-{_digest(tidy(request))}"
+    return f"evaluation-{_digest(drop_none(request))}"
 
 
-def tidy(options: Mapping[str, Any]) -> dict[str, Any]:
+def drop_none(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options without the entries that are None, so that absent and None are the same request."""
     return {name: value for name, value in sorted(options.items()) if value is not None}
 

@@ -18,7 +18,7 @@ from typing import Literal
 from pear.errors import InputError
 from pipelines.catalog import Catalog, FinishedError, Job, NotFoundError, NotOwnerError, Status
 from pipelines.logging import logger
-from pipelines.storage.atomic import hold
+from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder
 
 Outcome = Status | Literal["elsewhere", "lost"]
@@ -29,7 +29,7 @@ class CancelledWork(Exception):  # noqa: N818 - no error: somebody asked for it
     """Raised inside a job when its cancellation was asked for."""
 
 
-class Work:
+class JobLease:
     """A job in our hands: where the data lie, what is asked, and how to say how far it is.
 
     Attributes
@@ -98,17 +98,17 @@ class Work:
 
 
 @contextmanager
-def taken(root: str, job_id: str, catalog_url: str) -> Iterator[Work | Outcome]:
+def acquire_lease(root: str, job_id: str, catalog_url: str) -> Iterator[JobLease | Outcome]:
     """Take a job up and hold it while the block runs.
 
     Yields
     ------
     Work or Outcome
-        The job in our hands, to be brought to its end by :meth:`Work.end`; or, if it cannot be
+        The job in our hands, to be brought to its end by :meth:`JobLease.end`; or, if it cannot be
         taken up, ``"elsewhere"`` (another live worker holds it) or the state it has ended in.
     """
     data, catalog = DataFolder.open(root), open_catalog(catalog_url)
-    with hold(data.scratch / f"{job_id}.lock") as held:
+    with try_lock(data.scratch / f"{job_id}.lock") as held:
         if not held:
             yield "elsewhere"
             return
@@ -118,10 +118,10 @@ def taken(root: str, job_id: str, catalog_url: str) -> Iterator[Work | Outcome]:
         except FinishedError:
             yield catalog.job(job_id).status
             return
-        yield Work(data, catalog, job, owner)
+        yield JobLease(data, catalog, job, owner)
 
 
-def perform(root: str, job_id: str, catalog_url: str, body: Callable[[Work], None]) -> Outcome:
+def perform(root: str, job_id: str, catalog_url: str, body: Callable[[JobLease], None]) -> Outcome:
     """Take a job up, do it, and write down how it ended.
 
     Parameters
@@ -141,8 +141,8 @@ def perform(root: str, job_id: str, catalog_url: str, body: Callable[[Work], Non
         The job's state; ``"elsewhere"`` if another live worker holds it, ``"lost"`` if it was
         taken from us.
     """
-    with taken(root, job_id, catalog_url) as work:
-        if not isinstance(work, Work):
+    with acquire_lease(root, job_id, catalog_url) as work:
+        if not isinstance(work, JobLease):
             return work
         try:
             body(work)

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pipelines.catalog import BeingReadError, Catalog
-from pipelines.storage.atomic import alone
+from pipelines.storage.atomic import exclusive_lock
 from pipelines.storage.data_folder import DataFolder
 
 
@@ -20,13 +20,12 @@ def remove(
     Raises
     ------
     BeingReadError
-        If somebody holds one of its stores (:func:`pipelines.storage.atomic.reading`), or has read
-        the run
-        since ``unread_since``; nothing is removed.
+        If somebody holds one of its stores (:func:`pipelines.storage.atomic.shared_lock`), or has
+        read the run since ``unread_since``; nothing is removed.
     """
     with ExitStack() as held:
         for store in _stores(data, run_id):
-            if not held.enter_context(alone(store)):
+            if not held.enter_context(exclusive_lock(store)):
                 raise BeingReadError(f"{store.name} is being read", field="id")
         catalog.expire(run_id, unread_since=unread_since)
         _sweep(data, run_id)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pear.errors import InputError
-from pear.store.reader import committed, stored_layout
+from pear.store.reader import read_completeness, stored_layout
 from pipelines.catalog import Catalog, Model
 from pipelines.storage.atomic import publish, sync_folder
 from pipelines.storage.data_folder import DataFolder
@@ -24,7 +24,7 @@ def refresh(data: DataFolder, catalog: Catalog) -> None:
     for path in sorted((data.root / "analyses").glob("[!.]*.zarr")):
         try:
             _, layout, nside = stored_layout(path)
-            times, complete, _ = committed(path)
+            times, complete, _ = read_completeness(path)
         except (InputError, OSError, KeyError):
             continue
         whole = int((complete == 1).all(axis=1).sum()) if complete.size else 0

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.types import TypeDecorator
 
 from pear.errors import InputError
-from pear.times import iso, utc
+from pear.times import as_utc, to_iso
 
 
 class Moment(TypeDecorator[datetime]):
@@ -46,11 +46,11 @@ class ModelTime(TypeDecorator[np.datetime64]):
 
     def process_bind_param(self, value: np.datetime64 | None, dialect: Dialect) -> str | None:
         """Store as ISO 8601 with ``Z``."""
-        return None if value is None else iso(value)
+        return None if value is None else to_iso(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> np.datetime64 | None:
         """Return as ``datetime64[s]``."""
-        return None if value is None else utc(str(value).removesuffix("Z"))[0]
+        return None if value is None else as_utc(str(value).removesuffix("Z"))[0]
 
 
 class Document(TypeDecorator[dict[str, Any]]):

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pear.errors import InputError, did_you_mean
-from pear.times import Times, utc
+from pear.times import Times, as_utc
 from pipelines.catalog import tables
 from pipelines.catalog.database import Database
 from pipelines.catalog.jobs import JobReader, NotFoundError
@@ -47,7 +47,7 @@ class Things:
         attributes
             Whatever else is worth knowing, as JSON.
         """
-        axis = utc(times) if times is not None and len(times) else None
+        axis = as_utc(times) if times is not None and len(times) else None
         now = self._clock()
         values = {
             "path": path,
@@ -181,7 +181,7 @@ class Things:
             if connection.execute(query).rowcount == 0:
                 raise NotFoundError(f"no schedule {name!r} in the catalog", field="schedule")
 
-    def claim_fire(self, name: str, fire: datetime) -> bool:
+    def claim_trigger(self, name: str, fire: datetime) -> bool:
         """Take one fire of a schedule; False if another scheduler has taken it, or a later one."""
         columns = tables.schedules.c
         free = sa.or_(columns.last_fire.is_(None), columns.last_fire < fire)
@@ -193,7 +193,7 @@ class Things:
         with self._db.write() as connection:
             return connection.execute(query).rowcount == 1
 
-    def end_fire(self, name: str, status: str, reason: str | None = None) -> None:
+    def finish_trigger(self, name: str, status: str, reason: str | None = None) -> None:
         """Note how the last fire ended."""
         self._change_schedule(name, {"last_status": status, "last_reason": reason})
 

@@ -18,10 +18,10 @@ from pipelines.engine.cluster import default_threads
 from pipelines.engine.dispatcher import Supervisor
 from pipelines.engine.metrics import EngineCollector
 from pipelines.forecasting.request import ForecastRequest
-from pipelines.schedules import Clockwork, Performed, checked, following, trigger
+from pipelines.schedules import ActionResult, Scheduler, following, trigger, validate_action
 from pipelines.storage.data_folder import DataFolder
 
-__all__ = ["Engine", "EngineCollector", "Performed", "QueueFullError", "following"]
+__all__ = ["ActionResult", "Engine", "EngineCollector", "QueueFullError", "following"]
 
 
 class QueueFullError(RuntimeError):
@@ -101,7 +101,7 @@ class Engine:
             device,
         )
 
-        self._clockwork = Clockwork(data, self.catalog) if schedules else None
+        self._clockwork = Scheduler(data, self.catalog) if schedules else None
 
     # --- life --------------------------------------------------------------------------------
 
@@ -239,9 +239,9 @@ class Engine:
         """
         trigger(cron)
         self.data.analysis(name)  # refuses what is no name
-        return self.catalog.add_schedule(name, cron, checked(action).to_dict())
+        return self.catalog.add_schedule(name, cron, validate_action(action).to_dict())
 
-    def run_schedule(self, name: str) -> Performed:
+    def run_schedule(self, name: str) -> ActionResult:
         """Do what a schedule wants now, due or not, and take its jobs up; see also :meth:`wait`.
 
         Raises
@@ -249,7 +249,7 @@ class Engine:
         InputError
             If there is none, it is being run, or its action fails.
         """
-        done = Clockwork(self.data, self.catalog).run(name)
+        done = Scheduler(self.data, self.catalog).run(name)
         for job_id in (*done.runs, *done.evaluations):
             self._supervisor.enqueue(self.catalog.job(job_id))
         return done

@@ -13,14 +13,14 @@ import numpy as np
 from pear.errors import InputError, did_you_mean
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
-from pear.times import utc
+from pear.times import as_utc
 from pipelines.catalog import Evaluation
-from pipelines.catalog.lease import Outcome, Work, open_catalog, perform
+from pipelines.catalog.lease import JobLease, Outcome, open_catalog, perform
 from pipelines.evaluation.evaluate import evaluate, write
 from pipelines.evaluation.inputs import climatology_path, pick
 from pipelines.forecasting.forecast import forecaster_of
 from pipelines.logging import configure_from_environment
-from pipelines.schedules import Clockwork
+from pipelines.schedules import Scheduler
 from pipelines.storage.data_folder import DataFolder
 
 _KNOWN = ("analysis", "climatology", "init_times", "lead_hours", "model")
@@ -38,12 +38,12 @@ def run_evaluation(root: str, evaluation_id: str, catalog_url: str) -> Outcome:
 
 def fire_schedule(root: str, name: str, catalog_url: str) -> str | None:
     """Fire a schedule if it is due; returns one line on what came of it, None if it did not."""
-    clockwork = Clockwork(DataFolder.open(root), open_catalog(catalog_url))
+    clockwork = Scheduler(DataFolder.open(root), open_catalog(catalog_url))
     done = clockwork.fire_if_due(name)
     return None if done is None else done.summary
 
 
-def _evaluate(work: Work) -> None:
+def _evaluate(work: JobLease) -> None:
     job = work.job
     if not isinstance(job, Evaluation):
         raise TypeError(f"{job.id} is no evaluation")
@@ -62,7 +62,7 @@ def _evaluate(work: Work) -> None:
     )
     given = request.get("init_times")
     steps = np.timedelta64(lead_hours, "h").astype("timedelta64[s]")
-    inits = truth.inits(steps, forecaster.step) if given is None else utc(given)
+    inits = truth.inits(steps, forecaster.step) if given is None else as_utc(given)
     done = 0.0
 
     def tick(advance: float = 1, note: str = "") -> None:

@@ -16,7 +16,7 @@ from dask import delayed  # type: ignore[attr-defined]  # the package does not s
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pear.errors import InputError
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.sphere.healpix import nside_from_cells
 from pear.store import schema
 from pear.store.climatology import KIND_ATTRIBUTE, KINDS, Climatology, Kind, stored_layout
@@ -31,7 +31,7 @@ from pear.store.day_of_year import (
     hour_of_day,
 )
 from pear.store.reader import open_store
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pear.variables import BY_NAME
 from pipelines.storage import create
 from pipelines.storage.atomic import publish
@@ -43,7 +43,7 @@ DaySum = tuple[npt.NDArray[np.float64], int]
 """Sum of the fields of one calendar day, and their number."""
 
 
-def build(
+def build_climatology(
     analysis: Path | str,
     out: Path | str,
     kind: Kind = "harmonic",
@@ -51,7 +51,7 @@ def build(
     harmonics: int = 3,
     period: tuple[Any, Any] | None = None,
     packed: bool = True,
-    tick: Tick | None = None,
+    tick: ProgressCallback | None = None,
     client: Any = None,
 ) -> Climatology:
     """Build a climatology of every variable of an analysis store.
@@ -90,7 +90,7 @@ def build(
     if harmonics < 1:
         raise InputError(f"{harmonics} harmonics are too few", field="harmonics", hint="use 2 or 3")
     data = _analysis(Path(analysis), period)
-    times = utc(data["time"].values)
+    times = as_utc(data["time"].values)
     target = Path(out)
     scratch = target.with_name(f".{target.name}.building")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -120,23 +120,25 @@ def _analysis(path: Path, period: tuple[Any, Any] | None) -> xr.Dataset:
     if "level" in data.sizes:
         data = data.sortby("level")
     if period is not None:
-        first, last = (utc(t)[0] for t in period)
+        first, last = (as_utc(t)[0] for t in period)
         data = data.isel(time=(data["time"].values >= first) & (data["time"].values <= last))
         if data.sizes["time"] == 0:
-            raise InputError(f"{path} has no times in {iso(first)}..{iso(last)}", field="period")
+            raise InputError(
+                f"{path} has no times in {to_iso(first)}..{to_iso(last)}", field="period"
+            )
     return data
 
 
 def _create(path: Path, data: xr.Dataset, kind: str, analysis: str, harmonics: int) -> zarr.Group:
     """Write axes, grid and attributes; fields follow one by one."""
-    times = utc(data["time"].values)
+    times = as_utc(data["time"].values)
     about = {
         "title": f"{kind} climatology of {analysis}",
         KIND_ATTRIBUTE: kind,
         "analysis": analysis,
         "analysis_source": str(data.attrs.get("source", "")),
-        "period_start": iso(times[0]),
-        "period_end": iso(times[-1]),
+        "period_start": to_iso(times[0]),
+        "period_end": to_iso(times[-1]),
         "times": len(times),
     }
     if kind == "smoothed":

@@ -11,14 +11,14 @@ import numpy as np
 from distributed import as_completed
 
 from pear.errors import InputError
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.rollout import ClimatologyForecaster, Ensemble, Forecaster, PearForecaster, Persistence
 from pear.rollout.perturbations import PastDifferences
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
 from pear.times import Times
 from pipelines.evaluation.stored_forecasts import StoredForecasts
-from pipelines.evaluation.tables import Plan, Tables, merge_all
+from pipelines.evaluation.tables import EvaluationAccumulators, Plan, merge_all
 from pipelines.evaluation.verify import verify
 
 _BATCHES_A_PART = 4
@@ -104,8 +104,13 @@ def with_baselines(forecaster: Forecaster, climatology: Climatology) -> list[For
 
 
 def verify_spread(
-    client: Any, sources: Sources, plan: Plan, *, batch: int = 4, tick: Tick | None = None
-) -> dict[str, Tables]:
+    client: Any,
+    sources: Sources,
+    plan: Plan,
+    *,
+    batch: int = 4,
+    tick: ProgressCallback | None = None,
+) -> dict[str, EvaluationAccumulators]:
     """As :func:`pipelines.evaluation.verify.verify`, by the workers of a dask client.
 
     Parts are merged as they come, so the order in which workers finish does not matter.
@@ -116,7 +121,7 @@ def verify_spread(
         client.submit(verify_part, sources, plan, part, batch, pure=False): len(part)
         for part in parts
     }
-    merged: dict[str, Tables] | None = None
+    merged: dict[str, EvaluationAccumulators] | None = None
     try:
         for future in as_completed(futures):  # type: ignore[no-untyped-call]
             found = future.result()
@@ -130,7 +135,9 @@ def verify_spread(
     return merged
 
 
-def verify_part(sources: Sources, plan: Plan, inits: Times, batch: int) -> dict[str, Tables]:
+def verify_part(
+    sources: Sources, plan: Plan, inits: Times, batch: int
+) -> dict[str, EvaluationAccumulators]:
     """Verify some of the plan's init times; what a worker runs."""
     forecaster, analysis, climatology = _opened(sources)
     return verify(

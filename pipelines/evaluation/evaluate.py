@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 
 from pear.errors import InputError
-from pear.metrics import ScoreSums
-from pear.progress import Announce
+from pear.metrics import ScoreAccumulator
+from pear.progress import ProgressFactory
 from pear.rollout import Ensemble, Forecaster
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pipelines.evaluation.distribute import Sources, verify_spread, with_baselines
 from pipelines.evaluation.inputs import climatology_path, model_path, pick, run_path
 from pipelines.evaluation.plots import draw
@@ -43,9 +43,9 @@ from pipelines.evaluation.records import (
     write_tables,
 )
 from pipelines.evaluation.stored_forecasts import StoredForecasts
-from pipelines.evaluation.tables import REGIONS, Plan, Tables
+from pipelines.evaluation.tables import REGIONS, EvaluationAccumulators, Plan
 from pipelines.evaluation.verify import check, verify
-from pipelines.storage.atomic import publish, reading
+from pipelines.storage.atomic import publish, shared_lock
 from pipelines.storage.data_folder import DataFolder
 from pipelines.training.dataset import static_fields
 
@@ -69,10 +69,10 @@ class Evaluation:
     id: str
     about: Mapping[str, Any]
     records: Sequence[Record]
-    tables: Mapping[str, Tables]
+    tables: Mapping[str, EvaluationAccumulators]
 
     @property
-    def sums(self) -> dict[str, ScoreSums]:
+    def sums(self) -> dict[str, ScoreAccumulator]:
         """The tables of scores alone, by forecaster."""
         return {name: table.scores for name, table in self.tables.items()}
 
@@ -98,7 +98,7 @@ def evaluate_model(
     amplitude: float = 0.15,
     plots: bool = True,
     client: Any = None,
-    announce: Announce | None = None,
+    announce: ProgressFactory | None = None,
 ) -> Evaluation:
     """Evaluate a model of a data folder against an analysis in it, and write the folder.
 
@@ -155,7 +155,7 @@ def evaluate_model(
     )
     with ExitStack() as held:
         for store in sources.runs:
-            held.enter_context(reading(store))
+            held.enter_context(shared_lock(store))
         forecaster, truth, usual = sources.open()
         if isinstance(forecaster, StoredForecasts):
             inits = forecaster.inits if inits is None else inits
@@ -190,9 +190,9 @@ def evaluate(
     lead_hours: int = 240,
     regions: Sequence[str] = REGIONS,
     batch: int = 4,
-    announce: Announce | None = None,
+    announce: ProgressFactory | None = None,
     ensemble: Callable[[np.datetime64], Ensemble | None] | None = None,
-    spread: Callable[..., dict[str, Tables]] | None = None,
+    spread: Callable[..., dict[str, EvaluationAccumulators]] | None = None,
 ) -> Evaluation:
     """Score a forecaster beside persistence and climatology; nothing is written.
 
@@ -215,7 +215,7 @@ def evaluate(
     leads = forecaster.step * np.arange(1, steps + 1)
     surface = static_fields(forecaster.nside, analysis.path)["land_fraction"]
     plan = Plan.of(
-        forecaster.layout, forecaster.nside, utc(times), leads, regions, land_fraction=surface
+        forecaster.layout, forecaster.nside, as_utc(times), leads, regions, land_fraction=surface
     )
     everyone = with_baselines(forecaster, climatology)
     check(plan, everyone, analysis, climatology, plan.inits)
@@ -234,7 +234,7 @@ def evaluate(
         "climatology": climatology.name,
         "climatology_kind": climatology.kind,
         "climatology_period": list(climatology.period),
-        "inits": [iso(t) for t in times],
+        "inits": [to_iso(t) for t in times],
         "lead_hours": lead_hours,
         "regions": list(regions),
     }
@@ -244,7 +244,7 @@ def evaluate(
     return Evaluation(_identity(about), about, rows, tables)
 
 
-def _records(tables: Mapping[str, Tables], **options: Any) -> list[Record]:
+def _records(tables: Mapping[str, EvaluationAccumulators], **options: Any) -> list[Record]:
     rows = records({name: table.scores for name, table in tables.items()}, **options)
     for name, table in tables.items():
         if table.ensemble is not None:

@@ -16,19 +16,19 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pear.metrics import Array, Channel, ScoreSums, bootstrap, score
+from pear.metrics import Array, Channel, ScoreAccumulator, bootstrap, score
 from pear.resources import land
 from pear.sphere.healpix import cell_of, nside_from_cells
 from pear.variables import BY_NAME, label_of
 from pipelines.evaluation.records import FEWEST_INITS, lead_days
-from pipelines.evaluation.tables import CHARTED, Tables
+from pipelines.evaluation.tables import CHARTED, EvaluationAccumulators
 
 COLOURS: Final = {"pear": "#14784f", "persistence": "#d98c21", "climatology": "#7a7f87"}
 _OTHERS: Final = ("#3b6fb6", "#a2428c", "#5b4fa1", "#8c564b")
 _DPI: Final = 110
 
 
-def draw(tables: Mapping[str, Tables], folder: Path, title: str) -> list[Path]:
+def draw(tables: Mapping[str, EvaluationAccumulators], folder: Path, title: str) -> list[Path]:
     """Draw every picture that the tables have numbers for.
 
     Parameters
@@ -67,7 +67,7 @@ def draw(tables: Mapping[str, Tables], folder: Path, title: str) -> list[Path]:
     return written
 
 
-def curves(sums: Mapping[str, ScoreSums], name: str, title: str) -> Figure:
+def curves(sums: Mapping[str, ScoreAccumulator], name: str, title: str) -> Figure:
     """One panel per headline channel: a score by lead, each forecaster a line.
 
     The first forecaster has its 95 % interval shaded.
@@ -103,7 +103,7 @@ def curves(sums: Mapping[str, ScoreSums], name: str, title: str) -> Figure:
     return figure
 
 
-def ensemble(single: ScoreSums, members: ScoreSums, title: str) -> Figure:
+def ensemble(single: ScoreAccumulator, members: ScoreAccumulator, title: str) -> Figure:
     """CRPS of an ensemble beside the MAE of the single forecast, spread beside error."""
     channels = charted(members)
     figure, panels = _panels(len(channels), f"Ensemble, {members.regions[0]}\n{title}")
@@ -126,7 +126,7 @@ def ensemble(single: ScoreSums, members: ScoreSums, title: str) -> Figure:
     return figure
 
 
-def scorecard(sums: Mapping[str, ScoreSums], title: str) -> Figure:
+def scorecard(sums: Mapping[str, ScoreAccumulator], title: str) -> Figure:
     """RMSE of the first forecaster against each other, every channel by every lead.
 
     Green is better. A dot marks where the 95 % interval of the difference includes zero.
@@ -158,7 +158,7 @@ def scorecard(sums: Mapping[str, ScoreSums], title: str) -> Figure:
     return figure
 
 
-def _dots(axes: Axes, table: ScoreSums, other: ScoreSums) -> None:
+def _dots(axes: Axes, table: ScoreAccumulator, other: ScoreAccumulator) -> None:
     if table.inits.size < FEWEST_INITS:
         return
     pair = (one.select(regions=[one.regions[0]]) for one in (table, other))
@@ -168,7 +168,7 @@ def _dots(axes: Axes, table: ScoreSums, other: ScoreSums) -> None:
     axes.plot(x, y, ".", color="#444", ms=2)
 
 
-def spectra(table: Tables, title: str) -> Figure:
+def spectra(table: EvaluationAccumulators, title: str) -> Figure:
     """Power of the forecast over that of the truth, by degree: below 1 the forecast is blurred."""
     means = table.spectra
     figure, panels = _panels(len(means.channels), f"Spectra: forecast over truth\n{title}")
@@ -190,7 +190,7 @@ def spectra(table: Tables, title: str) -> Figure:
     return figure
 
 
-def error_maps(tables: Mapping[str, Tables], title: str) -> Figure:
+def error_maps(tables: Mapping[str, EvaluationAccumulators], title: str) -> Figure:
     """RMSE per cell of the first charted channel: forecasters down, leads across."""
     means = {name: table.maps for name, table in tables.items()}
     first = next(iter(means.values()))
@@ -228,7 +228,7 @@ def error_maps(tables: Mapping[str, Tables], title: str) -> Figure:
     return figure
 
 
-def charted(table: ScoreSums) -> list[Channel]:
+def charted(table: ScoreAccumulator) -> list[Channel]:
     """Headline channels that a table holds; its first ones if it holds none."""
     found = [channel for channel in CHARTED if channel in table.channels]
     return found[:6] or list(table.channels[:6])

@@ -12,10 +12,10 @@ import numpy as np
 import zarr
 
 from pear.errors import InputError
-from pear.metrics import Array, Channel, ScoreSums, bootstrap, score
+from pear.metrics import Array, Channel, ScoreAccumulator, bootstrap, score
 from pear.metrics.statistics import NAMES, WEIGHT
-from pear.times import utc
-from pipelines.evaluation.tables import Tables
+from pear.times import as_utc
+from pipelines.evaluation.tables import EvaluationAccumulators
 from pipelines.storage import create
 
 Record = dict[str, Any]
@@ -46,7 +46,7 @@ _BOUNDED: Final = ("acc", "rmse")
 
 
 def records(
-    sums: Mapping[str, ScoreSums],
+    sums: Mapping[str, ScoreAccumulator],
     *,
     scores: Sequence[str] = HEADLINE,
     intervals: bool = False,
@@ -96,7 +96,7 @@ def records(
 
 
 def _rows(
-    name: str, table: ScoreSums, values: Mapping[str, Array], about: Mapping[str, Any]
+    name: str, table: ScoreAccumulator, values: Mapping[str, Array], about: Mapping[str, Any]
 ) -> Iterable[Record]:
     for k, (variable, level) in enumerate(table.channels):
         for j, lead in enumerate(table.leads):
@@ -123,7 +123,7 @@ def _rows(
                 yield record
 
 
-def with_ensemble(rows: Sequence[Record], ensemble: ScoreSums, name: str) -> list[Record]:
+def with_ensemble(rows: Sequence[Record], ensemble: ScoreAccumulator, name: str) -> list[Record]:
     """Add CRPS, spread, and their ratio to the RMSE of the mean to an ensemble's records."""
     values = {which: score(ensemble, which) for which in ("crps", "spread", "spread_skill")}
     place = {
@@ -173,7 +173,9 @@ _DIMS: Final = ("time", "prediction_timedelta", "channel", "region")
 _SECONDS: Final = "seconds"
 
 
-def write_tables(path: Path, tables: Mapping[str, Tables], about: Mapping[str, Any]) -> None:
+def write_tables(
+    path: Path, tables: Mapping[str, EvaluationAccumulators], about: Mapping[str, Any]
+) -> None:
     """Write the tables of every forecaster; ``path`` must not exist.
 
     One group per forecaster with one array per statistic, its mean over the cells of each region
@@ -212,7 +214,7 @@ def write_tables(path: Path, tables: Mapping[str, Tables], about: Mapping[str, A
                     create.coordinate(group, f"{kind}_{row}", values, {}, dims)
 
 
-def _write_scores(group: zarr.Group, sums: ScoreSums) -> None:
+def _write_scores(group: zarr.Group, sums: ScoreAccumulator) -> None:
     weight = sums.values[sums.names.index(WEIGHT)]
     create.coordinate(group, WEIGHT, weight, {"long_name": "sum of weights"}, _DIMS)
     for index, name in enumerate(sums.names):
@@ -223,7 +225,7 @@ def _write_scores(group: zarr.Group, sums: ScoreSums) -> None:
             create.coordinate(group, name, mean.astype(np.float32), {}, _DIMS)
 
 
-def read_sums(path: Path | str) -> dict[str, ScoreSums]:
+def read_sums(path: Path | str) -> dict[str, ScoreAccumulator]:
     """Read the tables of sums back, by forecaster.
 
     Raises
@@ -236,7 +238,7 @@ def read_sums(path: Path | str) -> dict[str, ScoreSums]:
         raise InputError(f"no score table at {path}", field="scores", hint="run `pear evaluate`")
     root: Any = zarr.open_group(path, mode="r")
     about: dict[str, Any] = dict(root.attrs)
-    inits = utc(np.asarray(root["time"][...]).astype("datetime64[s]"))
+    inits = as_utc(np.asarray(root["time"][...]).astype("datetime64[s]"))
     leads = np.asarray(root["prediction_timedelta"][...]).astype("timedelta64[s]")
     channels = tuple(channel_of(text) for text in about["channels"])
     found = {}
@@ -248,7 +250,7 @@ def read_sums(path: Path | str) -> dict[str, ScoreSums]:
                 for n in NAMES
             ]
         )
-        found[name] = ScoreSums(inits, leads, channels, tuple(about["regions"]), values)
+        found[name] = ScoreAccumulator(inits, leads, channels, tuple(about["regions"]), values)
     return found
 
 

@@ -12,7 +12,7 @@ from pear.errors import InputError
 from pear.rollout import rollout, state_of
 from pear.state import State
 from pear.store.reader import open_store, stored_layout
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pear.variables import Layout
 
 
@@ -48,9 +48,9 @@ class StoredForecasts:
         ((self.model, self.layout, self.nside),) = about
         for path in paths:
             data = open_store(path)
-            init = utc(data["time"].values)[0]
+            init = as_utc(data["time"].values)[0]
             if init in self._stores:
-                raise InputError(f"two runs start at {iso(init)}", field="--runs")
+                raise InputError(f"two runs start at {to_iso(init)}", field="--runs")
             self._stores[init] = data
         leads = [self._leads(init) for init in self._stores]
         self.step: np.timedelta64 = leads[0][0]
@@ -64,7 +64,7 @@ class StoredForecasts:
     @property
     def inits(self) -> Times:
         """Init times of the stores, increasing."""
-        return utc(sorted(self._stores))
+        return as_utc(sorted(self._stores))
 
     def _leads(self, init: np.datetime64) -> np.ndarray[tuple[int], np.dtype[np.timedelta64]]:
         leads = self._stores[init]["prediction_timedelta"].values.astype("timedelta64[s]")
@@ -81,7 +81,7 @@ class StoredForecasts:
         inits = initial.valid_time
         for init in inits:
             if init not in self._stores:
-                raise InputError(f"no run starts at {iso(init)}", field="--inits")
+                raise InputError(f"no run starts at {to_iso(init)}", field="--inits")
         if steps > self.steps:
             raise InputError(
                 f"the shortest run has {self.steps} steps, not {steps}", field="--lead"

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from pear.metrics import (
     ENSEMBLE_NAMES,
     Channel,
-    MeanArrays,
-    ScoreSums,
+    FieldAccumulator,
+    ScoreAccumulator,
     ensemble_sums,
     region_weights,
 )
@@ -109,7 +109,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Tables:
+class EvaluationAccumulators:
     """Sums of one forecaster: scores, and means of spectra and of maps of error.
 
     Attributes
@@ -126,22 +126,22 @@ class Tables:
     """
 
     plan: Plan = field(repr=False)
-    scores: ScoreSums
-    spectra: MeanArrays
-    maps: MeanArrays
-    ensemble: ScoreSums | None = None
+    scores: ScoreAccumulator
+    spectra: FieldAccumulator
+    maps: FieldAccumulator
+    ensemble: ScoreAccumulator | None = None
 
     @classmethod
-    def empty(cls, plan: Plan, inits: Times, *, ensemble: bool = False) -> Tables:
+    def empty(cls, plan: Plan, inits: Times, *, ensemble: bool = False) -> EvaluationAccumulators:
         """Make the tables of some of the plan's init times."""
         axes = (plan.charted_leads, plan.charted)
         score_axes = (inits, plan.leads, plan.layout.channels, plan.regions)
         return cls(
             plan,
-            ScoreSums(*score_axes),
-            MeanArrays(*axes, ("forecast", "truth"), 2 * plan.nside + 1),
-            MeanArrays(*axes, ("error", "squared_error"), cells_of_nside(plan.nside)),
-            ScoreSums(*score_axes, names=ENSEMBLE_NAMES) if ensemble else None,
+            ScoreAccumulator(*score_axes),
+            FieldAccumulator(*axes, ("forecast", "truth"), 2 * plan.nside + 1),
+            FieldAccumulator(*axes, ("error", "squared_error"), cells_of_nside(plan.nside)),
+            ScoreAccumulator(*score_axes, names=ENSEMBLE_NAMES) if ensemble else None,
         )
 
     def add_members(
@@ -176,9 +176,9 @@ class Tables:
             own = angular_power(forecast[rows])
             self.spectra.add(lead, {"forecast": own, "truth": truth_spectrum})
 
-    def merge(self, other: Tables) -> Tables:
+    def merge(self, other: EvaluationAccumulators) -> EvaluationAccumulators:
         """Add the tables of other init times."""
-        return Tables(
+        return EvaluationAccumulators(
             self.plan,
             self.scores.merge(other.scores),
             self.spectra.merge(other.spectra),
@@ -189,7 +189,9 @@ class Tables:
         )
 
 
-def merge_all(parts: Iterable[Mapping[str, Tables]]) -> dict[str, Tables]:
+def merge_all(
+    parts: Iterable[Mapping[str, EvaluationAccumulators]],
+) -> dict[str, EvaluationAccumulators]:
     """Merge the tables of every forecaster over any number of parts, in any order."""
 
     first, *others = parts

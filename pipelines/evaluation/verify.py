@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.rollout import Ensemble, Forecaster, channels_of, state_of_channels
 from pear.sphere.healpix import angular_power
 from pear.state import State
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pear.variables import Layout
-from pipelines.evaluation.tables import Plan, Tables
+from pipelines.evaluation.tables import EvaluationAccumulators, Plan
 
 Fields = npt.NDArray[np.float32]
 
@@ -39,8 +39,8 @@ def verify(
     ensemble: Ensemble | None = None,
     inits: Times | None = None,
     batch: int = 4,
-    tick: Tick | None = None,
-) -> dict[str, Tables]:
+    tick: ProgressCallback | None = None,
+) -> dict[str, EvaluationAccumulators]:
     """Forecast from init times and sum the statistics of every lead.
 
     Init times go through in order, ``batch`` side by side, so each analysis time is read once
@@ -70,13 +70,13 @@ def verify(
     InputError
         If a time is missing in the analysis, or a forecast leaves the atmosphere.
     """
-    times = plan.inits if inits is None else utc(inits)
+    times = plan.inits if inits is None else as_utc(inits)
     check(plan, forecasters, analysis, climatology, times)
-    tables = {f.name: Tables.empty(plan, times) for f in forecasters}
-    members = Tables.empty(plan, times, ensemble=True)
+    tables = {f.name: EvaluationAccumulators.empty(plan, times) for f in forecasters}
+    members = EvaluationAccumulators.empty(plan, times, ensemble=True)
     rows = plan.charted_rows()
-    truth, usual = Held(analysis.read), Held(climatology_reader(climatology))
-    spectrum = Held(lambda time: angular_power(truth(time)[rows]))
+    truth, usual = TimeCache(analysis.read), TimeCache(climatology_reader(climatology))
+    spectrum = TimeCache(lambda time: angular_power(truth(time)[rows]))
     for start in range(0, len(times), batch):
         group = times[start : start + batch]
         for held in (truth, usual, spectrum):
@@ -94,12 +94,17 @@ def verify(
                 for init, forecast, beside in zip(group, fields, verifying, strict=True):
                     table.add(init, lead, forecast, *beside)
         if tick is not None:
-            tick(len(group), f"init {iso(group[-1])[:10]}")
+            tick(len(group), f"init {to_iso(group[-1])[:10]}")
     return tables if ensemble is None else {**tables, ensemble.name: members}
 
 
 def _beside(
-    plan: Plan, truth: Held, usual: Held, spectrum: Held, init: np.datetime64, lead: np.timedelta64
+    plan: Plan,
+    truth: TimeCache,
+    usual: TimeCache,
+    spectrum: TimeCache,
+    init: np.datetime64,
+    lead: np.timedelta64,
 ) -> Beside:
     """What a forecast is held against: truth, climatology, and where wanted truth's spectrum."""
     valid = init + lead
@@ -108,7 +113,10 @@ def _beside(
 
 
 def _verify_ensemble(
-    ensemble: Ensemble, initial: State, around: Callable[[np.timedelta64], Beside], table: Tables
+    ensemble: Ensemble,
+    initial: State,
+    around: Callable[[np.timedelta64], Beside],
+    table: EvaluationAccumulators,
 ) -> None:
     """Roll all members out from one init time."""
     (init,) = initial.valid_time
@@ -119,7 +127,7 @@ def _verify_ensemble(
         table.add(init, lead, members.mean(axis=0, dtype=np.float64), *beside)
 
 
-def _initial(truth: Held, group: Sequence[np.datetime64] | Times, layout: Layout) -> State:
+def _initial(truth: TimeCache, group: Sequence[np.datetime64] | Times, layout: Layout) -> State:
     return state_of_channels(np.stack([truth(t) for t in group]), group, layout)
 
 
@@ -153,10 +161,10 @@ def check(
         missing = np.flatnonzero(~np.isin(init + offsets, analysis.times))
         if missing.size:
             k = int(missing[0])
-            what = "init time" if k == 0 else f"valid time of init {iso(init)}, step {k},"
+            what = "init time" if k == 0 else f"valid time of init {to_iso(init)}, step {k},"
             raise InputError(
-                f"{what} {iso(init + offsets[k])} is not in analysis {analysis.name}, "
-                f"which holds {iso(analysis.times[0])} to {iso(analysis.times[-1])}",
+                f"{what} {to_iso(init + offsets[k])} is not in analysis {analysis.name}, "
+                f"which holds {to_iso(analysis.times[0])} to {to_iso(analysis.times[-1])}",
                 field="--inits",
                 hint="choose fewer init times or a shorter lead",
             )
@@ -165,7 +173,7 @@ def check(
 Values = npt.NDArray[Any]
 
 
-class Held:
+class TimeCache:
     """A reader of arrays by time that remembers what is still needed.
 
     Parameters

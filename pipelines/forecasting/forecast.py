@@ -17,13 +17,13 @@ import torch
 from pear import device as runtime
 from pear.errors import InputError
 from pear.models import checkpoint
-from pear.rollout import PearForecaster, joined
-from pear.rollout.perturbations import parted
+from pear.rollout import PearForecaster, concat_states
+from pear.rollout.perturbations import split_state
 from pear.sphere.symmetry import IDENTITY, Element
 from pear.state import State
 from pipelines.catalog import Model
-from pipelines.catalog.lease import Outcome, Work, taken
-from pipelines.forecasting.run import Rolling
+from pipelines.catalog.lease import JobLease, Outcome, acquire_lease
+from pipelines.forecasting.run import ForecastRun
 from pipelines.storage.data_folder import DataFolder
 
 _MODELS_KEPT = 12
@@ -59,14 +59,14 @@ def run_forecasts(root: str, run_ids: Sequence[str], catalog_url: str) -> dict[s
     """
     outcomes: dict[str, Outcome] = {}
     with ExitStack() as held:
-        rolling: list[Rolling] = []
+        rolling: list[ForecastRun] = []
         for run_id in run_ids:
-            work = held.enter_context(taken(root, run_id, catalog_url))
-            if not isinstance(work, Work):
+            work = held.enter_context(acquire_lease(root, run_id, catalog_url))
+            if not isinstance(work, JobLease):
                 outcomes[run_id] = work
                 continue
             try:
-                run = Rolling(work, partial(forecaster_of, work.data))
+                run = ForecastRun(work, partial(forecaster_of, work.data))
             except Exception as error:
                 outcomes[run_id] = work.end(error)
             else:
@@ -78,7 +78,7 @@ def run_forecasts(root: str, run_ids: Sequence[str], catalog_url: str) -> dict[s
     return outcomes
 
 
-def _finish(rolling: list[Rolling], outcomes: dict[str, Outcome]) -> list[Rolling]:
+def _finish(rolling: list[ForecastRun], outcomes: dict[str, Outcome]) -> list[ForecastRun]:
     """Publish the runs that are through; returns the others."""
     for run in rolling:
         if run.done:
@@ -91,7 +91,7 @@ def _finish(rolling: list[Rolling], outcomes: dict[str, Outcome]) -> list[Rollin
     return [run for run in rolling if not run.done]
 
 
-def _step(rolling: list[Rolling], outcomes: dict[str, Outcome]) -> list[Rolling]:
+def _step(rolling: list[ForecastRun], outcomes: dict[str, Outcome]) -> list[ForecastRun]:
     """Take every run one step on; returns those that are still in our hands."""
     if not rolling:
         return []
@@ -120,8 +120,10 @@ def _advance(parts: list[tuple[PearForecaster, State]]) -> list[State]:
     for _, same in groupby(order, key=lambda index: id(parts[index][0])):
         places = list(same)
         forecaster = parts[places[0]][0]
-        batch = joined([parts[place][1] for place in places])
-        states = parted(_batched(forecaster, batch), [parts[place][1].batch for place in places])
+        batch = concat_states([parts[place][1] for place in places])
+        states = split_state(
+            _batched(forecaster, batch), [parts[place][1].batch for place in places]
+        )
         following |= dict(zip(places, states, strict=True))
     return [following[index] for index in range(len(parts))]
 
@@ -132,7 +134,9 @@ def _batched(forecaster: PearForecaster, states: State) -> State:
     while True:
         sizes = _sizes(states.batch, most)
         try:
-            return joined([forecaster.advance(piece) for piece in parted(states, sizes)])
+            return concat_states(
+                [forecaster.advance(piece) for piece in split_state(states, sizes)]
+            )
         except torch.OutOfMemoryError:
             if sizes[0] == 1:
                 raise

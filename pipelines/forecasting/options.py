@@ -28,7 +28,7 @@ _MOST_THRESHOLDS: Final = 20
 
 
 @dataclass(frozen=True)
-class Options:
+class ForecastOptions:
     """Settings of a forecast.
 
     Attributes
@@ -168,7 +168,7 @@ class Options:
         return self.members is not None or self.source == "orbit" or bool(self.models)
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Options:
+    def of(cls, given: Mapping[str, Any]) -> ForecastOptions:
         """Read options as JSON holds them.
 
         Raises

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pear.rollout import perturbations
 from pear.state import State
-from pear.store.schema import PROBABILITY, usual_coarser
+from pear.store.schema import PROBABILITY, default_overviews
 from pear.variables import Layout
 from pipelines.catalog import Model, Run
-from pipelines.forecasting.options import Options, Threshold
+from pipelines.forecasting.options import ForecastOptions, Threshold
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
 
@@ -23,7 +23,7 @@ Reduction = Callable[[State], State]
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputSpec:
     """One store of a run: which state it keeps of each step.
 
     Attributes
@@ -63,24 +63,24 @@ class Output:
         return surface, upper
 
 
-def planned(options: Options, members: int) -> list[Output]:
+def planned(options: ForecastOptions, members: int) -> list[OutputSpec]:
     """List the stores of a run; the run's own comes last: where it is, all are."""
     if not options.ensemble:
-        return [Output("", "PEAR forecast", _same)]
+        return [OutputSpec("", "PEAR forecast", _same)]
     quantiles = (
-        Output(f".q{percent:02d}", f"PEAR ensemble, {percent} % quantile", _quantile(percent))
+        OutputSpec(f".q{percent:02d}", f"PEAR ensemble, {percent} % quantile", _quantile(percent))
         for percent in options.quantiles
     )
     single = (
-        Output(f".m{member:02d}", f"PEAR ensemble, member {member}", _member(member))
+        OutputSpec(f".m{member:02d}", f"PEAR ensemble, member {member}", _member(member))
         for member in range(members if options.keep_members else 0)
     )
     above = (
-        Output(f".p{index:02d}", f"PEAR ensemble, probability of {each.text}", _same, each)
+        OutputSpec(f".p{index:02d}", f"PEAR ensemble, probability of {each.text}", _same, each)
         for index, each in enumerate(options.thresholds)
     )
-    spread = Output(".spread", "PEAR ensemble, standard deviation", perturbations.spread)
-    mean = Output("", f"PEAR ensemble, mean of {members}", perturbations.mean)
+    spread = OutputSpec(".spread", "PEAR ensemble, standard deviation", perturbations.spread)
+    mean = OutputSpec("", f"PEAR ensemble, mean of {members}", perturbations.mean)
     return [spread, *quantiles, *above, *single, mean]
 
 
@@ -93,10 +93,10 @@ def _quantile(percent: int) -> Reduction:
 
 
 def _member(index: int) -> Reduction:
-    return lambda members: perturbations.parted(members, [1] * members.batch)[index]
+    return lambda members: perturbations.split_state(members, [1] * members.batch)[index]
 
 
-class Recorder:
+class OutputWriter:
     """Writes the outputs of one run, step by step, and publishes them together.
 
     Parameters
@@ -114,7 +114,7 @@ class Recorder:
     def __init__(
         self, data: DataFolder, run: Run, model: Model, full: Layout, members: int, total: int
     ) -> None:
-        options = Options.of(run.options)
+        options = ForecastOptions.of(run.options)
         chosen = options.layout(full)
         self._kept = options.kept_steps(total, model.step_hours)
         self._outputs = planned(options, members)
@@ -128,7 +128,7 @@ class Recorder:
                 run.init_time,
                 np.array(self._kept) * step,
                 {**about, **output.about()},
-                usual_coarser(model.nside),
+                default_overviews(model.nside),
             )
             for output in self._outputs
         ]

@@ -11,11 +11,11 @@ import numpy as np
 
 from pear.errors import InputError, did_you_mean
 from pear.store import schema
-from pear.store.reader import committed, stored_layout
-from pear.times import iso, utc
+from pear.store.reader import read_completeness, stored_layout
+from pear.times import as_utc, to_iso
 from pear.variables import PUBLISHED, Layout
 from pipelines.catalog import Catalog, Model, Run
-from pipelines.forecasting.options import Options
+from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
 
 MOST_STEPS = 1000
@@ -61,7 +61,7 @@ class ForecastRequest:
         InputError
             Naming what is missing or does not fit, and what there is instead.
         """
-        time, found = utc(init_time)[0], catalog.model(model)
+        time, found = as_utc(init_time)[0], catalog.model(model)
         if lead_hours <= 0 or lead_hours % found.step_hours:
             raise InputError(
                 f"lead of {lead_hours} h is no multiple of the model's step of "
@@ -72,7 +72,7 @@ class ForecastRequest:
             raise InputError(
                 f"lead of {lead_hours} h is longer than {MOST_STEPS} steps", field="lead_hours"
             )
-        chosen = Options.of({**(options or {}), "analysis": analysis})
+        chosen = ForecastOptions.of({**(options or {}), "analysis": analysis})
         chosen.check_fits(layout_of(found), lead_hours // found.step_hours, found.step_hours)
         others = [catalog.model(other) for other in chosen.models]
         for other in others:
@@ -176,21 +176,21 @@ def _require(path: Path, name: str, model: Model, time: np.datetime64 | None) ->
 
 
 def _require_state(path: Path, name: str, layout: Layout, time: np.datetime64) -> None:
-    times, complete, channels = committed(path)
+    times, complete, channels = read_completeness(path)
     index = np.flatnonzero(times == time)
     if not index.size:
         span = f"it holds {times.size} times"
         if times.size:
-            span += f" from {iso(times[0])} to {iso(times[-1])}"
+            span += f" from {to_iso(times[0])} to {to_iso(times[-1])}"
         raise InputError(
-            f"init time {iso(time)} is not in analysis {name}", field="init_time", hint=span
+            f"init time {to_iso(time)} is not in analysis {name}", field="init_time", hint=span
         )
     wanted = np.isin(channels, schema.channels(layout))
     holes = np.flatnonzero(wanted & (complete[index[0]] == 0))
     if holes.size:
         first = ", ".join(channels[hole] for hole in holes[:3])
         raise InputError(
-            f"analysis {name} is incomplete at {iso(time)}: {holes.size} of {wanted.sum()} fields "
-            f"missing ({first}{' …' if holes.size > 3 else ''})",
+            f"analysis {name} is incomplete at {to_iso(time)}: {holes.size} of {wanted.sum()} "
+            f"fields missing ({first}{' …' if holes.size > 3 else ''})",
             field="init_time",
         )

@@ -10,22 +10,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-from pear.rollout import PearForecaster, guard, joined
+from pear.rollout import PearForecaster, check_physical, concat_states
 from pear.rollout.perturbations import Noise, perturbed
 from pear.sphere.symmetry import C4H, IDENTITY, Element
 from pear.state import State
 from pear.store.states import read_state
 from pipelines.catalog import Model, Run
-from pipelines.catalog.lease import Work
+from pipelines.catalog.lease import JobLease
 from pipelines.forecasting import restart
-from pipelines.forecasting.options import Options
-from pipelines.forecasting.outputs import Recorder
+from pipelines.forecasting.options import ForecastOptions
+from pipelines.forecasting.outputs import OutputWriter
 
 Loader = Callable[[Model, str, tuple[Element, ...]], PearForecaster]
 """Gives the forecaster of a model, a precision and a group; the same one each time."""
 
 
-class Rolling:
+class ForecastRun:
     """A run in our hands, from its initial state or its last complete step on.
 
     Parameters
@@ -41,19 +41,19 @@ class Rolling:
         (forecaster, members that it steps) in member order.
     """
 
-    def __init__(self, work: Work, load: Loader) -> None:
+    def __init__(self, work: JobLease, load: Loader) -> None:
         run = work.job
         if not isinstance(run, Run):
             raise TypeError(f"{run.id} is no forecast run")
         self.work, self._run = work, run
-        self._options = Options.of(run.options)
+        self._options = ForecastOptions.of(run.options)
         self._hand = ThreadPoolExecutor(1, "writer")
         self._writing: Future[None] | None = None
         self._model = work.catalog.model(run.model)
         self.total = run.lead_hours // self._model.step_hours
         crew = self._crew(load)
         count = 1 if self._options.members is None else self._options.members
-        self._recorder = Recorder(
+        self._recorder = OutputWriter(
             work.data, run, self._model, crew[0].layout, count * len(crew), self.total
         )
         self.step = 0
@@ -91,7 +91,7 @@ class Rolling:
         self.step += 1
         where = f"model {self._model.id}: step {self.step} of {self.total}"
         self.parts = [
-            (forecaster, guard(state, where))
+            (forecaster, check_physical(state, where))
             for (forecaster, _), state in zip(self.parts, states, strict=True)
         ]
         self._keep()
@@ -144,7 +144,7 @@ class Rolling:
         self._writing = self._hand.submit(self._write, self.step, states)
 
     def _write(self, step: int, states: list[State]) -> None:
-        self._recorder.record(step, joined(states))
+        self._recorder.record(step, concat_states(states))
         if not self._recorder.whole and step < self.total:
             restart.save(self._recorder.main.scratch, step, states)
         self.work.progress(step, self.total)
@@ -155,7 +155,7 @@ class Rolling:
         Raises
         ------
         CancelledWork, NotOwnerError
-            As :meth:`pipelines.catalog.lease.Work.progress`; and whatever the writing came to.
+            As :meth:`pipelines.catalog.lease.JobLease.progress`; and whatever the writing came to.
         """
         if self._writing is not None:
             writing, self._writing = self._writing, None

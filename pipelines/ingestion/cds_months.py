@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from pear.errors import InputError
-from pear.progress import Announce
-from pear.store.reader import committed
+from pear.progress import ProgressFactory
+from pear.store.reader import read_completeness
 from pear.times import Times
 from pear.variables import PUBLISHED
 from pipelines.ingestion.cds import DataStore, Request, month
@@ -33,7 +33,7 @@ def lacking(store: Path, times: Times, levels: Sequence[int]) -> bool:
     """Whether a store lacks a published field at one of these times."""
     if not store.is_dir():
         return True
-    known, flags, names = committed(store)
+    known, flags, names = read_completeness(store)
     wanted = [*PUBLISHED.surface, *(f"{v}@{p}" for v in PUBLISHED.upper for p in levels)]
     if not set(wanted) <= set(names) or not np.isin(times, known).all():
         return True
@@ -50,7 +50,7 @@ def ingest_from_cds(
     settings: Settings,
     data_format: str = "grib",
     client_for: ClientFor | None = None,
-    announce: Announce | None = None,
+    announce: ProgressFactory | None = None,
     watch: Callable[[str], Any] | None = None,
 ) -> Iterator[IngestReport]:
     """Fetch and ingest what the store lacks of these months, one report for each.

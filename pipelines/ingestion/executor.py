@@ -13,17 +13,17 @@ import numpy.typing as npt
 from dask.delayed import delayed
 
 from pear.errors import InputError
-from pear.progress import Announce, Tick
+from pear.progress import ProgressCallback, ProgressFactory
 from pear.sphere.healpix import cells_of_nside
 from pear.store import schema
 from pear.store.reader import describe_times
-from pear.times import Times, iso
+from pear.times import Times, to_iso
 from pear.variables import BY_NAME, LEVELS
 from pipelines.ingestion import task
 from pipelines.ingestion.plan import Block, OnError, Plan, blocks
 from pipelines.ingestion.readers.base import ScanOptions
 from pipelines.ingestion.report import IngestReport, SourceReport
-from pipelines.ingestion.task import Done, Job
+from pipelines.ingestion.task import Job, TaskResult
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.atomic import require_space
 
@@ -87,7 +87,7 @@ class Settings:
         """Resolutions of the coarser groups of a new store."""
         if self.coarser is not None:
             return self.coarser
-        return schema.usual_coarser(self.nside)
+        return schema.default_overviews(self.nside)
 
 
 class Ingestion:
@@ -100,7 +100,7 @@ class Ingestion:
         settings: Settings,
         report: IngestReport,
         client_for: ClientFor | None,
-        announce: Announce,
+        announce: ProgressFactory,
     ) -> None:
         self.plan, self.path, self.settings, self.report = plan, path, settings, report
         self.client_for, self.announce = client_for, announce
@@ -128,7 +128,7 @@ class Ingestion:
             cells = cells_of_nside(settings.nside)
             require_space(self.path.parent, 4 * total * cells, settings.reserve_bytes)
             self.client = self.client_for(total) if self.client_for else None
-            self.tick: Tick = self.announce(total)
+            self.tick: ProgressCallback = self.announce(total)
             self._work(writer, todo)
             self._finish(writer)
 
@@ -153,7 +153,7 @@ class Ingestion:
             self._refuse_early(early, known)
             fresh = fresh[fresh > known[-1]]
         self.axis: Times = np.concatenate([known, fresh]).astype("datetime64[s]")
-        self.levels = schema.stored_levels(writer.stored)
+        self.levels = schema.level_order(writer.stored)
         chosen = np.isin(self.axis, plan.times)
         self.wanted: dict[str, npt.NDArray[np.bool_]] = {}
         filled = np.zeros(self.axis.size, dtype=bool)
@@ -175,8 +175,8 @@ class Ingestion:
 
     def _refuse_early(self, early: Times, known: Times) -> None:
         text = (
-            f"{early.size} times from {iso(early[0])} lie before or between those of {self.path}, "
-            f"which end at {iso(known[-1])}"
+            f"{early.size} times from {to_iso(early[0])} lie before or between those of {self.path}"
+            f", which end at {to_iso(known[-1])}"
         )
         if self.settings.on_error == "stop":
             raise InputError(
@@ -194,7 +194,7 @@ class Ingestion:
         heads, tail = [todo[:1], todo[1:]] if writer.root != writer.path else [[], todo]
         for part in (heads, tail):
             results = self._run(self._jobs(writer, part))
-            whole: list[tuple[Block, list[Done]]] = []
+            whole: list[tuple[Block, list[TaskResult]]] = []
             for block in part:
                 names = [name for name, mask in block.wanted.items() if mask.any()]
                 found = [next(results) for _ in names]
@@ -233,7 +233,7 @@ class Ingestion:
                     read_ahead=self.client is None,  # workers of a cluster have a core each
                 )
 
-    def _run(self, todo: Iterable[Job]) -> Iterator[tuple[Done, bool]]:
+    def _run(self, todo: Iterable[Job]) -> Iterator[tuple[TaskResult, bool]]:
         """Results in the order of the jobs, and whether the next one is there already.
 
         Only a few are in flight, however many there are.
@@ -254,7 +254,7 @@ class Ingestion:
         finally:
             self.client.cancel(list(flight))
 
-    def _commit(self, writer: AnalysisWriter, whole: list[tuple[Block, list[Done]]]) -> None:
+    def _commit(self, writer: AnalysisWriter, whole: list[tuple[Block, list[TaskResult]]]) -> None:
         """Show blocks that follow one another."""
         old, (block, _) = writer.times.size, whole[-1]
         flags = np.zeros((max(old, block.stop), len(writer.channels)), dtype=np.uint8)
@@ -275,7 +275,7 @@ class Ingestion:
                 field="source",
             )
         writer.commit(flags[old:], flags[:old])
-        self.tick(sum(block.fields for block, _ in whole), iso(block.times[-1]))
+        self.tick(sum(block.fields for block, _ in whole), to_iso(block.times[-1]))
 
     def _finish(self, writer: AnalysisWriter) -> None:
         report = self.report
@@ -287,5 +287,5 @@ class Ingestion:
 
 
 @delayed(pure=False)  # type: ignore[untyped-decorator]
-def _task(job: Job) -> Done:
+def _task(job: Job) -> TaskResult:
     return task.run(job)

@@ -21,18 +21,18 @@ import xarray as xr
 
 from pear import __version__
 from pear.errors import InputError
-from pear.progress import Announce, silent
+from pear.progress import ProgressFactory, no_progress
 from pear.sphere.healpix import cells_of_nside
-from pear.times import iso
+from pear.times import to_iso
 from pipelines.ingestion.executor import ClientFor, Ingestion, Settings
 from pipelines.ingestion.plan import Plan, make_plan
 from pipelines.ingestion.readers import scan_source
-from pipelines.ingestion.readers.base import Scan, Slab
+from pipelines.ingestion.readers.base import Scan, SourceVariable
 from pipelines.ingestion.readers.static import Static
 from pipelines.ingestion.readers.xarray import close_all
 from pipelines.ingestion.report import IngestReport, SourceReport
 from pipelines.ingestion.static_fields import keep
-from pipelines.storage.atomic import folder_while
+from pipelines.storage.atomic import temporary_parents
 from pipelines.storage.provenance import git_revision
 
 __all__ = ["Settings", "Source", "ingest"]
@@ -48,7 +48,7 @@ def ingest(
     *,
     settings: Settings | None = None,
     client_for: ClientFor | None = None,
-    announce: Announce | None = None,
+    announce: ProgressFactory | None = None,
 ) -> IngestReport:
     """Bring files into an analysis store; what is there already is not done again.
 
@@ -89,7 +89,7 @@ def ingest(
         settings = replace(
             settings, attributes=_provenance(report, settings.method) | settings.attributes
         )
-        told = announce or (lambda _: silent)
+        told = announce or (lambda _: no_progress)
         try:
             Ingestion(plan, path, settings, report, client_for, told).run()
             report.static = keep(path, statics, settings.nside, settings.method)
@@ -128,7 +128,7 @@ class Unpacked:
     def folder(self) -> Path:
         """Return the folder; it is made when it is first asked for."""
         if self._folder is None:
-            self._exit.enter_context(folder_while(self.store.parent))
+            self._exit.enter_context(temporary_parents(self.store.parent))
             prefix = f".{self.store.name}.unzip-"
             self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.store.parent))
             file = self._exit.enter_context((self._folder / "lock").open("a"))
@@ -143,8 +143,8 @@ class Unpacked:
 
 def _scan_all(
     sources: Sequence[Source], settings: Settings, unpacked: Unpacked, report: IngestReport
-) -> tuple[list[Slab], list[Static]]:
-    slabs: list[Slab] = []
+) -> tuple[list[SourceVariable], list[Static]]:
+    slabs: list[SourceVariable] = []
     statics: list[Static] = []
     for source in sources:
         name = "dataset in memory" if isinstance(source, xr.Dataset) else str(source)
@@ -194,7 +194,7 @@ def _source_report(scan: Scan) -> SourceReport:
             out.converted.append(f"{slab.name}: {slab.conversion}")
     if scan.slabs:
         times = np.unique(np.concatenate([slab.times for slab in scan.slabs]))
-        out.times, out.first, out.last = times.size, iso(times[0]), iso(times[-1])
+        out.times, out.first, out.last = times.size, to_iso(times[0]), to_iso(times[-1])
         out.grid = str(scan.slabs[0].grid)
     elif scan.faults:
         out.status, out.reason = "refused", str(scan.faults[0])
@@ -247,7 +247,7 @@ def _keep_times(plan: Plan, settings: Settings) -> None:
     if not keep.any():
         raise InputError(
             f"the sources hold no time in the span asked for; theirs run from "
-            f"{iso(plan.times[0])} to {iso(plan.times[-1])}",
+            f"{to_iso(plan.times[0])} to {to_iso(plan.times[-1])}",
             field="time",
         )
     plan.times = plan.times[keep]

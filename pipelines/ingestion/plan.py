@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.times import Times, iso
+from pear.times import Times, to_iso
 from pear.variables import BY_NAME, PUBLISHED, Layout
-from pipelines.ingestion.readers.base import Slab
+from pipelines.ingestion.readers.base import SourceVariable
 from pipelines.ingestion.readers.units import RELATIVE_HUMIDITY
 from pipelines.ingestion.report import IngestReport
 
@@ -20,7 +20,7 @@ OnError = Literal["stop", "skip"]
 
 
 @dataclass(frozen=True)
-class Supply:
+class FieldSource:
     """One slab that gives fields of a variable.
 
     Attributes
@@ -31,10 +31,10 @@ class Supply:
         Slabs that hold the temperature on the same grid, for relative humidity.
     """
 
-    slab: Slab
-    temperature: tuple[Slab, ...] = ()
+    slab: SourceVariable
+    temperature: tuple[SourceVariable, ...] = ()
 
-    def during(self, times: Times) -> Supply | None:
+    def during(self, times: Times) -> FieldSource | None:
         """Return the supply of these times alone, or None if it has none of them."""
         at = np.flatnonzero(np.isin(self.slab.times, times))
         if at.size == 0:
@@ -44,7 +44,7 @@ class Supply:
             also = np.flatnonzero(np.isin(helper.times, times))
             if also.size:
                 helpers.append(helper.take(also.tolist()))
-        return Supply(self.slab.take(at.tolist()), tuple(helpers))
+        return FieldSource(self.slab.take(at.tolist()), tuple(helpers))
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Plan:
 
     layout: Layout
     times: Times
-    supplies: dict[str, list[Supply]] = field(default_factory=dict)
+    supplies: dict[str, list[FieldSource]] = field(default_factory=dict)
 
     def offered(self, times: Times, name: str, levels: Sequence[int]) -> npt.NDArray[np.bool_]:
         """Whether a source gives each field: (time, level), one column for a surface variable."""
@@ -84,7 +84,7 @@ class Plan:
 
 
 def make_plan(
-    slabs: Sequence[Slab], levels: Sequence[int], on_error: OnError, report: IngestReport
+    slabs: Sequence[SourceVariable], levels: Sequence[int], on_error: OnError, report: IngestReport
 ) -> Plan:
     """Choose the slabs that fill each variable.
 
@@ -97,11 +97,11 @@ def make_plan(
         ``on_error="stop"``, if two sources give one field.
     """
     kept = [slab for one in slabs if (slab := one.keep_levels(levels)) is not None]
-    by_name: dict[str, list[Slab]] = {}
+    by_name: dict[str, list[SourceVariable]] = {}
     for slab in kept:
         by_name.setdefault(slab.quantity.name, []).append(slab)
     supplies = {
-        name: [Supply(slab) for slab in by_name[name]] for name in BY_NAME if name in by_name
+        name: [FieldSource(slab) for slab in by_name[name]] for name in BY_NAME if name in by_name
     }
     relative = by_name.get(RELATIVE_HUMIDITY, [])
     if relative and "specific_humidity" not in supplies:
@@ -139,13 +139,16 @@ def _why_nothing(report: IngestReport, any_slab: bool, levels: Sequence[int]) ->
 
 
 def _humidity(
-    relative: list[Slab], temperature: list[Slab], on_error: OnError, report: IngestReport
-) -> list[Supply]:
+    relative: list[SourceVariable],
+    temperature: list[SourceVariable],
+    on_error: OnError,
+    report: IngestReport,
+) -> list[FieldSource]:
     made = []
     for slab in relative:
         helpers = tuple(t for t in temperature if t.grid == slab.grid)
         if helpers:
-            made.append(Supply(slab, helpers))
+            made.append(FieldSource(slab, helpers))
             _note(report, slab, "converted", f"{slab.name}: relative to specific humidity")
         else:
             why = f"{slab.name}: relative humidity without temperature on the same grid"
@@ -157,15 +160,15 @@ def _humidity(
     return made
 
 
-def _note(report: IngestReport, slab: Slab, where: str, text: str) -> None:
+def _note(report: IngestReport, slab: SourceVariable, where: str, text: str) -> None:
     for source in report.sources:
         if source.source == slab.source and text not in getattr(source, where):
             getattr(source, where).append(text)
 
 
 def _once(
-    name: str, supplies: list[Supply], on_error: OnError, report: IngestReport
-) -> list[Supply]:
+    name: str, supplies: list[FieldSource], on_error: OnError, report: IngestReport
+) -> list[FieldSource]:
     """Let each field come from one source: the first that gives it."""
     if len(supplies) == 1:
         return supplies
@@ -182,7 +185,7 @@ def _once(
             first = next(who for known, who in owner if codes[row] in known)
             level = f" at {levels[row[1]]} hPa" if slab.levels else ""
             text = (
-                f"{name}{level} at {iso(slab.times[row[0]])} comes twice, from {first} and "
+                f"{name}{level} at {to_iso(slab.times[row[0]])} comes twice, from {first} and "
                 f"{slab.source} ({int(twice.sum())} fields)"
             )
             if on_error == "stop":
@@ -193,11 +196,11 @@ def _once(
             slab = _masked(slab, ~twice)
         owner.append((codes[slab.present], slab.source))
         seen = np.concatenate([seen, codes[slab.present]])
-        out.append(Supply(slab, supply.temperature))
+        out.append(FieldSource(slab, supply.temperature))
     return out
 
 
-def _masked(slab: Slab, mask: npt.NDArray[np.bool_]) -> Slab:
+def _masked(slab: SourceVariable, mask: npt.NDArray[np.bool_]) -> SourceVariable:
     from dataclasses import replace
 
     return replace(slab, present=slab.present & mask)

@@ -18,9 +18,9 @@ from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.sphere.regrid import LatLonGrid, apply, bilinear_to_healpix, conservative_to_healpix
 from pear.store import schema
-from pear.times import Times, iso
+from pear.times import Times, to_iso
 from pear.variables import BY_NAME
-from pipelines.ingestion.plan import OnError, Supply
+from pipelines.ingestion.plan import FieldSource, OnError
 from pipelines.ingestion.readers.base import Fields
 from pipelines.ingestion.readers.units import RELATIVE_HUMIDITY, check_values, specific_humidity
 from pipelines.ingestion.report import Refusal
@@ -70,13 +70,13 @@ class Job:
     times: Times
     fresh: bool
     wanted: npt.NDArray[np.bool_]
-    supplies: tuple[Supply, ...]
+    supplies: tuple[FieldSource, ...]
     on_error: OnError
     read_ahead: bool
 
 
 @dataclass
-class Done:
+class TaskResult:
     """What came of a job: (time, level) fields stored, what was refused, seconds spent."""
 
     variable: str
@@ -94,7 +94,7 @@ def weights(grid: LatLonGrid, nside: int, method: str, variable: str) -> Any:
     return bilinear_to_healpix(grid, nside, bool(variable in _WINDS and no_pole))
 
 
-def run(job: Job) -> Done:
+def run(job: Job) -> TaskResult:
     """Do one job: memory for one file of the store and a few source fields.
 
     Raises
@@ -112,7 +112,7 @@ def run(job: Job) -> Done:
         out = np.full(shape, np.nan, dtype=np.float32)
     else:
         out = np.asarray(array[where]).reshape(shape)
-    done = Done(job.variable, np.zeros(shape[:2], dtype=bool), [])
+    done = TaskResult(job.variable, np.zeros(shape[:2], dtype=bool), [])
     read = _pieces(job)
     with closing(ahead(read, _AHEAD) if job.read_ahead else read) as pieces:
         for piece in pieces:
@@ -128,7 +128,7 @@ def run(job: Job) -> Done:
         values = out if upper else out[:, 0]
         array[where] = values
         for nside in job.coarser:
-            name = f"{schema.coarser_name(nside)}/{job.variable}"
+            name = f"{schema.overview_name(nside)}/{job.variable}"
             means = staged_array(job.root, job.staging, name, job.start, stop)
             means[where] = coarsen(values, nside)
     done.seconds = clock.perf_counter() - began
@@ -136,7 +136,7 @@ def run(job: Job) -> Done:
 
 
 @dataclass(frozen=True)
-class Piece:
+class DecodedField:
     """One field as it was read, and where it goes.
 
     Attributes
@@ -151,7 +151,7 @@ class Piece:
         What reading it took.
     """
 
-    supply: Supply
+    supply: FieldSource
     position: int
     row: int
     place: tuple[int, int]
@@ -167,7 +167,7 @@ class Piece:
         return levels[self.row] if levels else None
 
 
-def _pieces(job: Job) -> Generator[Piece, None, None]:
+def _pieces(job: Job) -> Generator[DecodedField, None, None]:
     """Read every wanted field, in order of time."""
     nothing = np.zeros(0, dtype=np.float32)
     for supply in job.supplies:
@@ -187,10 +187,12 @@ def _pieces(job: Job) -> Generator[Piece, None, None]:
                 except InputError as error:
                     fault = error.message
                 seconds = clock.perf_counter() - began
-                yield Piece(supply, position, row, (at, column), values, warm, fault, seconds)
+                yield DecodedField(
+                    supply, position, row, (at, column), values, warm, fault, seconds
+                )
 
 
-def _temperature(supply: Supply, position: int, row: int) -> Fields:
+def _temperature(supply: FieldSource, position: int, row: int) -> Fields:
     """Read the temperature at the time and level of a field of relative humidity."""
     level, time = supply.slab.levels[row], supply.slab.times[position]
     for helper in supply.temperature:
@@ -206,7 +208,7 @@ def _temperature(supply: Supply, position: int, row: int) -> Fields:
     raise InputError("there is no temperature at this level and time to make specific humidity")
 
 
-def _check(piece: Piece) -> str | None:
+def _check(piece: DecodedField) -> str | None:
     """Judge a field, and turn relative into specific humidity in place."""
     slab, values = piece.supply.slab, piece.values
     fault = check_values(values, slab.quantity, piece.level, slab.conversion)
@@ -219,9 +221,9 @@ def _check(piece: Piece) -> str | None:
     return None
 
 
-def _refuse(job: Job, piece: Piece, reason: str) -> Refusal:
+def _refuse(job: Job, piece: DecodedField, reason: str) -> Refusal:
     slab, level = piece.supply.slab, piece.level
-    time = iso(slab.times[piece.position])
+    time = to_iso(slab.times[piece.position])
     at = "" if level is None else f" at {level} hPa"
     if job.on_error == "stop":
         raise InputError(

@@ -1,23 +1,29 @@
 """Schedules: what is wanted again and again, fired by a clock that loses nothing."""
 
 from pipelines.catalog.retention import remove
-from pipelines.schedules.actions import Action, EvaluateNew, ExpireOld, ForecastNew, IngestNew
+from pipelines.schedules.actions import (
+    Action,
+    EvaluateAction,
+    ForecastAction,
+    IngestAction,
+    RetentionAction,
+)
 from pipelines.schedules.cron import due, following, trigger
-from pipelines.schedules.run_action import Performed, checked, perform
-from pipelines.schedules.scheduler import Clockwork
+from pipelines.schedules.run_action import ActionResult, run_action, validate_action
+from pipelines.schedules.scheduler import Scheduler
 
 __all__ = [
     "Action",
-    "Clockwork",
-    "EvaluateNew",
-    "ExpireOld",
-    "ForecastNew",
-    "IngestNew",
-    "Performed",
-    "checked",
+    "ActionResult",
+    "EvaluateAction",
+    "ForecastAction",
+    "IngestAction",
+    "RetentionAction",
+    "Scheduler",
     "due",
     "following",
-    "perform",
     "remove",
+    "run_action",
     "trigger",
+    "validate_action",
 ]

@@ -17,7 +17,7 @@ PARTS: Final = ("ingest", "forecast", "evaluate", "expire")
 
 
 @dataclass(frozen=True)
-class IngestNew:
+class IngestAction:
     """Ingest what a folder or source has and the store has not.
 
     Attributes
@@ -36,7 +36,7 @@ class IngestNew:
 
 
 @dataclass(frozen=True)
-class ForecastNew:
+class ForecastAction:
     """Forecast from the newest states, and from all that have come since the last forecast.
 
     Attributes
@@ -50,7 +50,7 @@ class ForecastNew:
     every_hours
         Only init times at whole multiples of this from 00 UTC.
     options
-        As in :class:`pipelines.forecasting.options.Options`.
+        As in :class:`pipelines.forecasting.options.ForecastOptions`.
     """
 
     lead_hours: int = 240
@@ -62,7 +62,7 @@ class ForecastNew:
 
 
 @dataclass(frozen=True)
-class EvaluateNew:
+class EvaluateAction:
     """Evaluate all init times of runs whose whole length can be verified by now.
 
     Attributes
@@ -78,7 +78,7 @@ class EvaluateNew:
 
 
 @dataclass(frozen=True)
-class ExpireOld:
+class RetentionAction:
     """Remove runs that are old; never the newest ones, never what was read a while ago.
 
     Attributes
@@ -100,10 +100,10 @@ class ExpireOld:
 class Action:
     """The parts of a schedule's action, done in this order."""
 
-    ingest: IngestNew | None = None
-    forecast: ForecastNew | None = None
-    evaluate: EvaluateNew | None = None
-    expire: ExpireOld | None = None
+    ingest: IngestAction | None = None
+    forecast: ForecastAction | None = None
+    evaluate: EvaluateAction | None = None
+    expire: RetentionAction | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Action:
@@ -115,10 +115,10 @@ class Action:
             If there is no part, a part or entry is unknown, or a value makes no sense.
         """
         kinds = {
-            "ingest": IngestNew,
-            "forecast": ForecastNew,
-            "evaluate": EvaluateNew,
-            "expire": ExpireOld,
+            "ingest": IngestAction,
+            "forecast": ForecastAction,
+            "evaluate": EvaluateAction,
+            "expire": RetentionAction,
         }
         if not given:
             raise InputError(

@@ -10,20 +10,26 @@ from typing import Any
 import numpy as np
 
 from pear.errors import InputError
-from pear.store.reader import committed
-from pear.times import Times, iso
+from pear.store.reader import read_completeness
+from pear.times import Times, to_iso
 from pipelines.catalog import BATCH, BeingReadError, Catalog, Run, Status
 from pipelines.catalog.retention import _sweep, remove
 from pipelines.catalog.scan import refresh
 from pipelines.forecasting.request import ForecastRequest, choose_analysis
-from pipelines.schedules.actions import Action, EvaluateNew, ExpireOld, ForecastNew, IngestNew
+from pipelines.schedules.actions import (
+    Action,
+    EvaluateAction,
+    ForecastAction,
+    IngestAction,
+    RetentionAction,
+)
 from pipelines.storage.data_folder import DataFolder
 
 LEAST_UNREAD_HOURS = 0.25
 
 
 @dataclass
-class Performed:
+class ActionResult:
     """What carrying out an action came to.
 
     Attributes
@@ -50,7 +56,7 @@ class Performed:
         )
 
 
-def perform(data: DataFolder, catalog: Catalog, action: Action, now: datetime) -> Performed:
+def run_action(data: DataFolder, catalog: Catalog, action: Action, now: datetime) -> ActionResult:
     """Do what an action wants and is not there yet; jobs are queued in the catalog, not awaited.
 
     Raises
@@ -58,7 +64,7 @@ def perform(data: DataFolder, catalog: Catalog, action: Action, now: datetime) -
     InputError
         If something named is not there or does not fit.
     """
-    done = Performed()
+    done = ActionResult()
     if action.ingest is not None:
         done.ingested = _ingest(data, action.ingest)
     refresh(data, catalog)
@@ -71,7 +77,7 @@ def perform(data: DataFolder, catalog: Catalog, action: Action, now: datetime) -
     return done
 
 
-def _ingest(data: DataFolder, wanted: IngestNew) -> int:
+def _ingest(data: DataFolder, wanted: IngestAction) -> int:
     from pipelines.ingestion.ingest import (
         ingest,
     )  # brings readers of every format: only where it is used
@@ -87,12 +93,12 @@ def _ingest(data: DataFolder, wanted: IngestNew) -> int:
     if not sources:
         return 0  # an empty folder has nothing new
     path = data.analysis(wanted.store)
-    before = committed(path)[0].size if path.exists() else 0
+    before = read_completeness(path)[0].size if path.exists() else 0
     ingest(sources, path, wanted.nside)
-    return int(committed(path)[0].size - before)
+    return int(read_completeness(path)[0].size - before)
 
 
-def _forecast(data: DataFolder, catalog: Catalog, wanted: ForecastNew) -> list[str]:
+def _forecast(data: DataFolder, catalog: Catalog, wanted: ForecastAction) -> list[str]:
     """Ask for the init times that are wanted and not there, newest first."""
     model = catalog.model(wanted.model)
     options = dict(wanted.options or {})
@@ -112,10 +118,10 @@ def _forecast(data: DataFolder, catalog: Catalog, wanted: ForecastNew) -> list[s
 
 
 def _wanted_times(
-    data: DataFolder, catalog: Catalog, wanted: ForecastNew, model: str
+    data: DataFolder, catalog: Catalog, wanted: ForecastAction, model: str
 ) -> list[np.datetime64]:
     name = choose_analysis(data, catalog.model(model), wanted.analysis)
-    times, complete, _ = committed(data.analysis(name))
+    times, complete, _ = read_completeness(data.analysis(name))
     whole: Times = times[(complete == 1).all(axis=1)]
     hours = (whole - whole.astype("datetime64[D]")) // np.timedelta64(3600, "s")
     on_time = whole[(hours % wanted.every_hours == 0) & (whole == whole.astype("datetime64[h]"))]
@@ -125,11 +131,11 @@ def _wanted_times(
     return [np.datetime64(time, "s") for time in sorted(newest | since)]
 
 
-def _evaluate(data: DataFolder, catalog: Catalog, wanted: EvaluateNew) -> list[str]:
+def _evaluate(data: DataFolder, catalog: Catalog, wanted: EvaluateAction) -> list[str]:
     """Ask for one evaluation of every init time that can be verified, if that is new."""
     model = catalog.model(wanted.model)
     name = choose_analysis(data, model, wanted.analysis)
-    times = committed(data.analysis(name))[0]
+    times = read_completeness(data.analysis(name))[0]
     lead = np.timedelta64(wanted.lead_hours, "h")
     runs = _all_runs(catalog, model.id) if times.size else []
     able = (run for run in runs if run.lead_hours >= wanted.lead_hours)
@@ -140,13 +146,15 @@ def _evaluate(data: DataFolder, catalog: Catalog, wanted: EvaluateNew) -> list[s
         "analysis": name,
         "climatology": wanted.climatology,
         "lead_hours": wanted.lead_hours,
-        "init_times": [iso(time) for time in inits],
+        "init_times": [to_iso(time) for time in inits],
     }
     job, created = catalog.submit_evaluation(model.id, request, total=len(inits))
     return [job.id] if created else []
 
 
-def _expire(data: DataFolder, catalog: Catalog, wanted: ExpireOld, now: datetime) -> list[str]:
+def _expire(
+    data: DataFolder, catalog: Catalog, wanted: RetentionAction, now: datetime
+) -> list[str]:
     runs = _all_runs(catalog, None)
     runs.sort(key=lambda run: (run.init_time, run.id), reverse=True)
     gone = []
@@ -175,13 +183,13 @@ def _all_runs(catalog: Catalog, model: str | None, status: Status = "succeeded")
             return found
 
 
-def checked(action: Any) -> Action:
+def validate_action(action: Any) -> Action:
     """Read an action, and refuse one whose options of forecasts make no sense."""
-    from pipelines.forecasting.options import Options
+    from pipelines.forecasting.options import ForecastOptions
 
     made = Action.of(action)
     if made.forecast is not None:
-        Options.of(made.forecast.options or {})
+        ForecastOptions.of(made.forecast.options or {})
         if made.forecast.newest < 1 or made.forecast.every_hours < 1:
             raise InputError("newest and every_hours must be at least 1", field="forecast")
     if made.expire is not None and made.expire.unread_hours < LEAST_UNREAD_HOURS:

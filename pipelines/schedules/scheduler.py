@@ -13,8 +13,8 @@ from pear.errors import InputError
 from pipelines.catalog import Catalog, Schedule
 from pipelines.logging import logger
 from pipelines.schedules.cron import due, trigger
-from pipelines.schedules.run_action import Performed, checked, perform
-from pipelines.storage.atomic import hold
+from pipelines.schedules.run_action import ActionResult, run_action, validate_action
+from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder
 
 _LOOK_SECONDS = 10
@@ -25,7 +25,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Clockwork:
+class Scheduler:
     """Fires the schedules of one catalog.
 
     Parameters
@@ -44,7 +44,7 @@ class Clockwork:
         self._elsewhere: Callable[[str], object] = self.fire_if_due
         self._log = logger(root=str(data.root))
 
-    def tick(self) -> dict[str, Performed]:
+    def tick(self) -> dict[str, ActionResult]:
         """Fire everything that is due now; returns what each schedule that fired came to."""
         done = {}
         for schedule in self._catalog.schedules():
@@ -53,7 +53,7 @@ class Clockwork:
                 done[schedule.name] = found
         return done
 
-    def fire_if_due(self, name: str) -> Performed | None:
+    def fire_if_due(self, name: str) -> ActionResult | None:
         """Fire one schedule if it is due and nobody else has taken this fire.
 
         A fire whose process died is taken up again: its lock is free and its end was not noted.
@@ -63,10 +63,10 @@ class Clockwork:
             return None
         now = self._clock()
         fire = due(schedule.cron, schedule.last_fire or schedule.created_at, now)
-        with hold(self._data.scratch / f"schedule.{name}.lock") as held:
+        with try_lock(self._data.scratch / f"schedule.{name}.lock") as held:
             if not held:
                 return None
-            if fire is not None and self._catalog.claim_fire(name, fire):
+            if fire is not None and self._catalog.claim_trigger(name, fire):
                 return self._fire(schedule, now, fire)
             if self._catalog.schedule(name).last_status == "running":
                 self._log.warning("fire taken up again", schedule=name)
@@ -83,7 +83,7 @@ class Clockwork:
             or due(schedule.cron, after, self._clock()) is not None
         )
 
-    def run(self, name: str) -> Performed:
+    def run(self, name: str) -> ActionResult:
         """Fire a schedule now, due or not; doing so twice does nothing the second time.
 
         Raises
@@ -92,7 +92,7 @@ class Clockwork:
             If there is no such schedule, another process is at it, or its action fails.
         """
         schedule = self._catalog.schedule(name)
-        with hold(self._data.scratch / f"schedule.{name}.lock") as held:
+        with try_lock(self._data.scratch / f"schedule.{name}.lock") as held:
             if not held:
                 raise InputError(f"schedule {name} is being run by another process", field="name")
             done = self._fire(schedule, self._clock(), None)
@@ -157,15 +157,17 @@ class Clockwork:
         except Exception as error:
             self._log.warning("schedule in trouble", schedule=name, error=str(error))
 
-    def _fire(self, schedule: Schedule, now: datetime, due_at: datetime | None) -> Performed | None:
+    def _fire(
+        self, schedule: Schedule, now: datetime, due_at: datetime | None
+    ) -> ActionResult | None:
         try:
-            done = perform(self._data, self._catalog, checked(schedule.action), now)
+            done = run_action(self._data, self._catalog, validate_action(schedule.action), now)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            self._catalog.end_fire(schedule.name, "failed", reason)
+            self._catalog.finish_trigger(schedule.name, "failed", reason)
             self._log.warning("schedule failed", schedule=schedule.name, reason=reason)
             return None
-        self._catalog.end_fire(schedule.name, "succeeded", done.summary)
+        self._catalog.finish_trigger(schedule.name, "succeeded", done.summary)
         self._log.info(
             "schedule fired",
             schedule=schedule.name,

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from pear.errors import InputError
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.resources import land
 from pipelines.simulation.climate import Climate, describe
 from pipelines.simulation.parameters import Floats
@@ -90,7 +90,10 @@ def _maps(climate: Climate, out: Path, seasons: dict[str, Any]) -> Path:
 
 
 def write_report(
-    files: Sequence[Path], out: Path, tick: Tick | None = None, restarts: Sequence[Path] = ()
+    files: Sequence[Path],
+    out: Path,
+    tick: ProgressCallback | None = None,
+    restarts: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Describe the climate of monthly files in ``climate.json`` and pictures.
 

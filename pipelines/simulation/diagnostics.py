@@ -23,7 +23,7 @@ UPPER = ("z", "q", "t", "u", "v")
 HUMIDITY_FLOOR = 1e-7
 
 
-class Diagnosis:
+class PressureLevelDiagnostics:
     """Fields on a regular latitude-longitude grid with poles, by exact spectral synthesis.
 
     Parameters

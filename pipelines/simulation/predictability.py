@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.variables import STANDARD_GRAVITY
 from pipelines.simulation import run
 from pipelines.simulation.parameters import Floats
@@ -27,7 +27,7 @@ def run_twins(
     climate: Climate,
     days: int = 40,
     seed: int = 1,
-    tick: Tick | None = None,
+    tick: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Run pairs that differ by the rounding of an analysis, from several states.
 
@@ -56,7 +56,7 @@ def run_twins(
 
     compiled.use_cache()
     engine = dynamics.Engine()
-    diagnosis = diagnostics.Diagnosis(engine, 180.0 / (climate.lat.size - 1))
+    diagnosis = diagnostics.PressureLevelDiagnostics(engine, 180.0 / (climate.lat.size - 1))
     weight = np.cos(np.radians(diagnosis.lat))[:, None] * np.ones(diagnosis.lon.size)
     weight /= weight.sum()
     sums = np.zeros((4, days + 1))

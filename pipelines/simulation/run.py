@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.progress import Announce, silent
+from pear.progress import ProgressFactory, no_progress
 from pear.times import TROPICAL_YEAR_SECONDS, Times, year_phase
 from pipelines.simulation import parameters
 
@@ -91,7 +91,7 @@ def simulate(
     out: Path,
     plan: Plan,
     days: int,
-    announce: Announce | None = None,
+    announce: ProgressFactory | None = None,
     restart: Path | None = None,
 ) -> list[Path]:
     """Write ``days`` daily states as monthly ERA5-style files; what exists is kept.
@@ -183,16 +183,16 @@ def write_restart(
 class _Run:
     """One process's work on a simulation: holds the engine and its state."""
 
-    def __init__(self, out: Path, plan: Plan, announce: Announce | None) -> None:
+    def __init__(self, out: Path, plan: Plan, announce: ProgressFactory | None) -> None:
         # JAX is wanted only here: a finished simulation is recognised without it.
         from pipelines.simulation import diagnostics, dynamics
         from pipelines.simulation import dynamics as compiled
 
         compiled.use_cache()
-        self.out, self.plan, self.announce = out, plan, announce or (lambda _: silent)
+        self.out, self.plan, self.announce = out, plan, announce or (lambda _: no_progress)
         self.dynamics = dynamics
         self.engine = dynamics.Engine(plan.truncation)
-        self.diagnosis = diagnostics.Diagnosis(self.engine, plan.spacing)
+        self.diagnosis = diagnostics.PressureLevelDiagnostics(self.engine, plan.spacing)
         self.order = (diagnostics.SURFACE, diagnostics.UPPER)
 
     def _restart(self, date: np.datetime64) -> Path:

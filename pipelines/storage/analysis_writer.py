@@ -23,11 +23,11 @@ from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.store import schema
 from pear.store.reader import raw_completeness, stored_layout
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pear.variables import BY_NAME, Layout
 from pipelines.storage import create
-from pipelines.storage.atomic import publish, sweep, writer_lock
-from pipelines.storage.metadata import settle
+from pipelines.storage.atomic import publish, remove_partial_files, writer_lock
+from pipelines.storage.metadata import rewrite_child_metadata
 from pipelines.storage.staging import clear, show, staged_array, staging_folder
 
 Fields = npt.NDArray[np.float32]
@@ -59,15 +59,15 @@ def create_analysis(
     coarser
         Resolutions at which means are kept beside the fields, in groups ``nsideN``.
     """
-    schema.check_coarser(coarser, nside)
+    schema.check_overviews(coarser, nside)
     group = create.create_group(path, "analysis", layout, nside, attributes or {})
     create.time_coordinate(group, "analysis", np.zeros(0, dtype=np.int64))
     create.completeness(group, layout)
-    per_shard = shard_times or schema.shard_times(layout, nside)
+    per_shard = shard_times or schema.times_per_shard(layout, nside)
     for name in layout.names:
         _create_variable(group, name, layout, nside, 0, per_shard)
     for one in coarser:
-        inner = create.create_coarser(group, "analysis", layout, one)
+        inner = create.create_overview(group, "analysis", layout, one)
         create.time_coordinate(inner, "analysis", np.zeros(0, dtype=np.int64))
         for name in layout.names:
             _create_variable(inner, name, layout, one, 0, per_shard)
@@ -78,7 +78,7 @@ def _create_variable(
     group: Any, name: str, layout: Layout, nside: int, times: int, per_shard: int
 ) -> None:
     upper = BY_NAME[name].kind == "upper"
-    middle = (len(schema.stored_levels(layout)),) if upper else ()
+    middle = (len(schema.level_order(layout)),) if upper else ()
     cells = cells_of_nside(nside)
     dims = ("time", "level", "cell") if upper else ("time", "cell")
     chunk, shard = (1, *middle, cells), (per_shard, *middle, cells)
@@ -123,7 +123,7 @@ class AnalysisWriter:
         self._exit = ExitStack()
         self.stored = layout
         self.staging = staging_folder(self.path)
-        self._staged: Times = utc([])
+        self._staged: Times = as_utc([])
         self._added: list[str] = []
         self._waiting: list[tuple[np.datetime64, Fields, Fields]] = []
 
@@ -155,9 +155,9 @@ class AnalysisWriter:
         self.root = self.path
         clear(self.staging)
         if self.path.exists():
-            sweep(self.path)
+            remove_partial_files(self.path)
             self._agree()
-            settle(self.path)
+            rewrite_child_metadata(self.path)
         else:
             # Nothing of a new store is to be seen before its first times are whole.
             self.root = self.path.parent / f".{self.path.name}.new"
@@ -174,7 +174,7 @@ class AnalysisWriter:
         self._column = {name: i for i, name in enumerate(self.channels)}
         group = schema.open_group(self.root)
         self.shard_times = int(group[self.stored.names[0]].shards[0])
-        self.coarser = schema.coarser_levels(group)
+        self.coarser = schema.overviews(group)
 
     def _agree(self) -> None:
         """Check an existing store against what we want to write; add variables it lacks."""
@@ -226,7 +226,7 @@ class AnalysisWriter:
 
     def grids(self) -> list[tuple[str, int]]:
         """Prefix of the arrays and resolution: of the store itself, then of the coarser groups."""
-        return [("", self.nside)] + [(f"{schema.coarser_name(n)}/", n) for n in self.coarser]
+        return [("", self.nside)] + [(f"{schema.overview_name(n)}/", n) for n in self.coarser]
 
     def append(self, times: Any, surface: Any, upper: Any) -> None:
         """Add whole times after the last: (T, S, cell) and (T, U, level, cell), layout order.
@@ -240,7 +240,7 @@ class AnalysisWriter:
             If times do not increase, shapes are wrong or a value is not finite.
         """
         lay, cells = self.layout, cells_of_nside(self.nside)
-        times = utc(times)
+        times = as_utc(times)
         surface = np.asarray(surface, dtype=np.float32)
         upper = np.asarray(upper, dtype=np.float32)
         wanted = (times.size, len(lay.surface), cells)
@@ -254,7 +254,7 @@ class AnalysisWriter:
         for index, time in enumerate(times):
             self._follows([*self._staged, *(w[0] for w in self._waiting)], time)
             if not (np.isfinite(surface[index]).all() and np.isfinite(upper[index]).all()):
-                raise InputError(f"the state at {iso(time)} is not finite", field="fields")
+                raise InputError(f"the state at {to_iso(time)} is not finite", field="fields")
             self._waiting.append((time, surface[index], upper[index]))
             if (self.times.size + len(self._waiting)) % self.shard_times == 0:
                 self.flush()
@@ -273,7 +273,7 @@ class AnalysisWriter:
         for channel, name in enumerate(lay.surface):
             self._write(name, start, stop, np.stack([f[channel] for f in surface]))
             flags[:, self.channel(name, None)] = 1
-        levels = schema.stored_levels(self.stored)
+        levels = schema.level_order(self.stored)
         rows = [levels.index(level) for level in lay.levels] if lay.upper else []
         shape = (len(times), len(levels), cells_of_nside(self.nside))
         for channel, name in enumerate(lay.upper):
@@ -299,7 +299,7 @@ class AnalysisWriter:
         InputError
             If they do not increase.
         """
-        for time in utc(times):
+        for time in as_utc(times):
             self._follows(list(self._staged), time)
             self._staged = np.append(self._staged, time)
         return int(self.times.size)
@@ -308,7 +308,7 @@ class AnalysisWriter:
         known = waiting[-1:] or list(self.times[-1:])
         if known and not known[0] < time:
             raise InputError(
-                f"{iso(time)} does not follow {iso(known[0])}, the last time of {self.path}",
+                f"{to_iso(time)} does not follow {to_iso(known[0])}, the last time of {self.path}",
                 field="time",
                 hint="a store grows forwards; ingest earlier times into a new store",
             )
@@ -348,4 +348,4 @@ class AnalysisWriter:
         if self.root != self.path:
             publish(self.root, self.path)
             self.root = self.path
-        self.times, self.complete, self._staged, self._added = times, flags, utc([]), []
+        self.times, self.complete, self._staged, self._added = times, flags, as_utc([]), []

@@ -103,7 +103,7 @@ def require_space(folder: Path, needed: int, reserve: int = _RESERVE_BYTES) -> N
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[bool]:
+def try_lock(path: Path) -> Iterator[bool]:
     """Hold a lock file while the block runs; yields False, at once, if another process has it.
 
     The file is removed before the lock is let go; whoever locked a removed file tries again.
@@ -134,7 +134,7 @@ def _is(handle: int, path: Path) -> bool:
 
 
 @contextmanager
-def folder_while(path: Path) -> Iterator[None]:
+def temporary_parents(path: Path) -> Iterator[None]:
     """Make a folder and those above it; those of them that are empty in the end go again."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
@@ -156,8 +156,8 @@ def writer_lock(store: Path) -> Iterator[None]:
         If another process writes to the store now.
     """
     with (
-        folder_while(store.parent),
-        hold(store.parent / f".{store.name}.lock") as held,
+        temporary_parents(store.parent),
+        try_lock(store.parent / f".{store.name}.lock") as held,
     ):
         if not held:
             raise InputError(
@@ -169,7 +169,7 @@ def writer_lock(store: Path) -> Iterator[None]:
 
 
 @contextmanager
-def reading(store: Path) -> Iterator[None]:
+def shared_lock(store: Path) -> Iterator[None]:
     """Keep a finished store from being removed by a retention rule while the block runs.
 
     The lock is on the folder itself and shared by any number of readers; the operating system
@@ -191,7 +191,7 @@ def reading(store: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(store: Path) -> Iterator[bool]:
+def exclusive_lock(store: Path) -> Iterator[bool]:
     """Hold a finished store against readers; yields False, at once, if somebody reads it."""
     descriptor = os.open(store, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -204,7 +204,7 @@ def alone(store: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def sweep(folder: Path) -> int:
+def remove_partial_files(folder: Path) -> int:
     """Delete temporary files that a dead writer left; call it with the writer's lock held."""
     count = 0
     for path in folder.rglob(f"*{PARTIAL}"):

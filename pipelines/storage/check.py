@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.store import metadata, schema
 from pear.store.reader import stored_layout
-from pear.times import iso
+from pear.times import to_iso
 from pear.variables import BY_NAME, Layout, valid_range
 from pipelines.storage.atomic import PARTIAL
 from pipelines.storage.staging import staging_folder
@@ -81,7 +81,7 @@ class Diagnosis:
         return {"healthy": self.healthy, **asdict(self)}
 
 
-def examine(path: Path | str, tick: Tick | None = None) -> Diagnosis:
+def examine(path: Path | str, tick: ProgressCallback | None = None) -> Diagnosis:
     """Check metadata, attributes, grid, times, completeness, and every chunk's checksum.
 
     Raises
@@ -116,8 +116,8 @@ def examine(path: Path | str, tick: Tick | None = None) -> Diagnosis:
 
 
 def _grids(group: Any, nside: int) -> list[tuple[str, int]]:
-    coarser = schema.coarser_levels(group)
-    return [("", nside)] + [(f"{schema.coarser_name(n)}/", n) for n in coarser]
+    coarser = schema.overviews(group)
+    return [("", nside)] + [(f"{schema.overview_name(n)}/", n) for n in coarser]
 
 
 def leftovers(path: Path) -> list[Path]:
@@ -161,7 +161,7 @@ def wanted_attributes(
     prefix: str, layout: Layout, nside: int, probability: str | None = None
 ) -> dict[str, dict[str, Any]]:
     """Attributes that the contract wants of each array of a group."""
-    k = schema.refinement(nside)
+    k = schema.refinement_level(nside)
     out: dict[str, dict[str, Any]] = {
         "cell": {"standard_name": "healpix_index", "units": "1"},
         "cell_ids": {"grid_name": "healpix", "level": k, "indexing_scheme": "nested"},
@@ -190,7 +190,7 @@ def wanted_grid(layout: Layout, nside: int) -> dict[str, npt.NDArray[Any]]:
     out: dict[str, npt.NDArray[Any]] = {"cell": cells, "cell_ids": cells}
     out["crs"] = np.array(0, dtype=np.int32)
     if layout.upper:
-        out["level"] = np.array(schema.stored_levels(layout), dtype=np.int64)
+        out["level"] = np.array(schema.level_order(layout), dtype=np.int64)
     return out
 
 
@@ -233,7 +233,7 @@ def columns(group: Any, name: str, layout: Layout) -> list[int]:
     known = list(group[schema.COMPLETE].attrs["channels"])
     if BY_NAME[name].kind == "surface":
         return [known.index(name)]
-    return [known.index(f"{name}@{level}") for level in schema.stored_levels(layout)]
+    return [known.index(f"{name}@{level}") for level in schema.level_order(layout)]
 
 
 def read_fields(array: Any, position: int, forecast: bool) -> tuple[npt.NDArray[Any], str]:
@@ -253,7 +253,7 @@ def _fields(
     """Check all fields of a variable, one time or lead after the other."""
     array = group[name]
     forecast = "prediction_timedelta" in array.metadata.dimension_names
-    levels = schema.stored_levels(layout) if BY_NAME[name].kind == "upper" else (None,)
+    levels = schema.level_order(layout) if BY_NAME[name].kind == "upper" else (None,)
     where = [] if forecast else columns(group, name, layout)
     for position in range(array.shape[1 if forecast else 0]):
         values, damage = read_fields(array, position, forecast)
@@ -293,14 +293,14 @@ def _name_of(group: Any, position: int, forecast: bool) -> str:
     try:
         if forecast:
             return f"at {int(group['prediction_timedelta'][position]) // 3600} h"
-        return f"at {iso(np.datetime64(int(group['time'][position]), 's'))}"
+        return f"at {to_iso(np.datetime64(int(group['time'][position]), 's'))}"
     except _DAMAGE:
         return f"number {position}"
 
 
 def _means(group: Any, name: str, nside: int) -> Iterator[Finding]:
     """Check that the means of a coarser group are those of the fields."""
-    fine, path = group[name], f"{schema.coarser_name(nside)}/{name}"
+    fine, path = group[name], f"{schema.overview_name(nside)}/{name}"
     coarse = group[path]
     forecast = "prediction_timedelta" in fine.metadata.dimension_names
     for position in range(fine.shape[1 if forecast else 0]):

@@ -24,10 +24,10 @@ from pear.store.schema import (
     PROBABILITY,
     TIME_UNITS,
     all_channels,
-    coarser_name,
     group_attributes,
-    refinement,
-    stored_levels,
+    level_order,
+    overview_name,
+    refinement_level,
     variable_attributes,
 )
 from pear.variables import Layout
@@ -49,19 +49,19 @@ def create_group(
     )
 
 
-def create_coarser(root: Any, kind: str, layout: Layout, nside: int) -> Any:
+def create_overview(root: Any, kind: str, layout: Layout, nside: int) -> Any:
     """Make a sibling group for means over coarser cells; it opens like a store of its own."""
     title = f"{root.attrs['title']}: means over the cells of nside {nside}"
     attributes = group_attributes(kind, nside, {"title": title})
     if kind == "analysis":
         attributes["coordinates"] = "cell_ids crs"
-    return _with_axes(root.create_group(coarser_name(nside), attributes=attributes), layout, nside)
+    return _with_axes(root.create_group(overview_name(nside), attributes=attributes), layout, nside)
 
 
 def _with_axes(group: Any, layout: Layout, nside: int) -> Any:
     add_cells(group, nside)
     if layout.upper:
-        levels = np.array(stored_levels(layout), dtype=np.int64)
+        levels = np.array(level_order(layout), dtype=np.int64)
         coordinate(
             group,
             "level",
@@ -83,12 +83,12 @@ def consolidate(group: Any, sync: bool = True) -> None:
         zarr.consolidate_metadata(group.store)
     root = Path(group.store.root)
     write_metadata.write_group(root, metadata.read(root), sync)
-    write_metadata.settle(root, sync)
+    write_metadata.rewrite_child_metadata(root, sync)
 
 
 def add_cells(group: Any, nside: int) -> None:
     """Write the grid into a group: cell, cell_ids and crs, exactly as other tools want them."""
-    cells, k = np.arange(cells_of_nside(nside), dtype=np.int64), refinement(nside)
+    cells, k = np.arange(cells_of_nside(nside), dtype=np.int64), refinement_level(nside)
     coordinate(group, "cell", cells, {"standard_name": "healpix_index", "units": "1"})
     ids = {"grid_name": "healpix", "level": k, "indexing_scheme": "nested"}
     coordinate(group, "cell_ids", cells, ids, ("cell",))
@@ -136,7 +136,7 @@ def time_coordinate(group: Any, kind: str, seconds: npt.NDArray[np.int64]) -> An
 
 def completeness(group: Any, layout: Layout) -> Any:
     """Write the empty completeness array of an analysis, (time, channel)."""
-    names = all_channels(stored_levels(layout))
+    names = all_channels(level_order(layout))
     attributes = {
         "long_name": "1 where the field is present and has passed all checks",
         "flag_values": [0, 1],

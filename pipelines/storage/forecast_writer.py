@@ -20,7 +20,7 @@ from zarr.storage import LocalStore
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.store import schema
-from pear.times import iso, utc
+from pear.times import as_utc, to_iso
 from pear.variables import Layout
 from pipelines.storage import create
 from pipelines.storage.atomic import publish, require_space, write_atomically
@@ -70,11 +70,11 @@ class ForecastWriter:
         attrs: Mapping[str, Any] | None = None,
         coarser: Sequence[int] = (),
     ) -> None:
-        schema.check_coarser(coarser, nside)
+        schema.check_overviews(coarser, nside)
         self.coarser = tuple(coarser)
         self.final = Path(final_path)
         self.layout, self.nside = layout, nside
-        self.init_time = utc(init_time)[0]
+        self.init_time = as_utc(init_time)[0]
         self.leads = np.atleast_1d(np.asarray(leads, dtype="timedelta64[s]"))
         self.attrs = dict(attrs or {})
         if self.leads.size == 0 or np.any(np.diff(self.leads) <= np.timedelta64(0, "s")):
@@ -96,7 +96,7 @@ class ForecastWriter:
             "format": _FORMAT,
             "layout": [self.layout.surface, self.layout.upper, self.layout.levels],
             "nside": self.nside,
-            "init_time": iso(self.init_time),
+            "init_time": to_iso(self.init_time),
             "leads": self.leads.astype(np.int64).tolist(),
             "attrs": self.attrs,
             "coarser": self.coarser,
@@ -116,7 +116,7 @@ class ForecastWriter:
 
     def _files(self) -> dict[str, Path]:
         """Where the one shard of each array lies, by Zarr's own naming of chunks."""
-        groups = ["", *(schema.coarser_name(nside) + "/" for nside in self.coarser)]
+        groups = ["", *(schema.overview_name(nside) + "/" for nside in self.coarser)]
         axes = {name: 3 if name in self.layout.surface else 4 for name in self.layout.names}
         return {
             group + name: self._store.joinpath(group + name, "c", *["0"] * axes[name])
@@ -151,7 +151,7 @@ class ForecastWriter:
         order = np.argsort(lay.levels)
         rows |= {n: [values[k] for k in order] for n, values in zip(lay.upper, upper, strict=True)}
         means = {
-            f"{schema.coarser_name(nside)}/{name}": [coarsen(row, nside) for row in fields]
+            f"{schema.overview_name(nside)}/{name}": [coarsen(row, nside) for row in fields]
             for nside in self.coarser
             for name, fields in rows.items()
         }
@@ -235,7 +235,7 @@ class ForecastWriter:
         group = create.create_group(path, "forecast", self.layout, self.nside, self.attrs)
         self._arrays(group, self.nside)
         for nside in self.coarser:
-            inner = create.create_coarser(group, "forecast", self.layout, nside)
+            inner = create.create_overview(group, "forecast", self.layout, nside)
             self._arrays(inner, nside)
 
     def _arrays(self, group: Any, nside: int) -> None:

@@ -31,7 +31,7 @@ def write_if_new(folder: Path, document: dict[str, Any], sync: bool = True) -> N
         write_atomically(file, text, sync)
 
 
-def settle(root: Path, sync: bool = True) -> None:
+def rewrite_child_metadata(root: Path, sync: bool = True) -> None:
     """Bring the metadata of single groups and arrays in line with the root's, which counts.
 
     For readers that do not use the root's; also what is left to do for a writer that was killed

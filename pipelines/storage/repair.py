@@ -50,7 +50,7 @@ def repair(path: Path | str) -> Diagnosis:
         found = examine(path)
         if any(f.kind == "metadata" and f.where == metadata.META for f in found.findings):
             _rebuild_root(path)
-        write_metadata.settle(path)
+        write_metadata.rewrite_child_metadata(path)
         found = examine(path)
         kinds = {finding.kind for finding in found.findings}
         if kinds & {"attribute"}:
@@ -131,12 +131,12 @@ def _attributes(path: Path) -> None:
             nodes[name]["attributes"] = wanted
     root["consolidated_metadata"]["metadata"] = nodes
     write_metadata.write_group(path, root)
-    write_metadata.settle(path)
+    write_metadata.rewrite_child_metadata(path)
 
 
 def _grids(group: Any, nside: int) -> list[tuple[str, int]]:
-    coarser = schema.coarser_levels(group)
-    return [("", nside)] + [(f"{schema.coarser_name(n)}/", n) for n in coarser]
+    coarser = schema.overviews(group)
+    return [("", nside)] + [(f"{schema.overview_name(n)}/", n) for n in coarser]
 
 
 def _grid(path: Path) -> None:
@@ -155,7 +155,7 @@ def _overwrite(path: Path, name: str, values: Any) -> None:
 def _times(path: Path) -> None:
     """Copy the time axis from wherever it is whole."""
     group = schema.open_group(path)
-    names = ["time", *(f"{schema.coarser_name(n)}/time" for n in schema.coarser_levels(group))]
+    names = ["time", *(f"{schema.overview_name(n)}/time" for n in schema.overviews(group))]
     good = None
     for name in names:
         try:
@@ -195,7 +195,7 @@ def _fields(path: Path, found: Diagnosis) -> None:
 def _good(values: Any, name: str, layout: Layout) -> npt.NDArray[np.bool_]:
     """Whether each row is finite and lies in the range of its variable and level."""
     upper = BY_NAME[name].kind == "upper"
-    levels = schema.stored_levels(layout) if upper else (None,)
+    levels = schema.level_order(layout) if upper else (None,)
     return np.array(
         [
             bool(np.isfinite(row).all()) and in_range(row, name, level)
@@ -226,9 +226,9 @@ def _means(path: Path) -> None:
     kind, layout, _ = stored_layout(path)
     group = schema.open_group(path)
     forecast = kind == "forecast"
-    for nside in schema.coarser_levels(group):
+    for nside in schema.overviews(group):
         for name in layout.names:
-            inner = f"{schema.coarser_name(nside)}/{name}"
+            inner = f"{schema.overview_name(nside)}/{name}"
             fine, coarse = group[name], group[inner]
             count = fine.shape[1 if forecast else 0]
             fields = [read_fields(fine, p, forecast) for p in range(count)]

@@ -99,7 +99,7 @@ def show(
     document["consolidated_metadata"]["metadata"] = arrays
     write_metadata.write_group(root, document)
     sync_folder(root)
-    write_metadata.settle(root)
+    write_metadata.rewrite_child_metadata(root)
 
 
 def _move(root: Path, staging: Path, name: str, start: int, stop: int) -> None:

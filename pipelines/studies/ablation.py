@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from pear.errors import InputError, did_you_mean
-from pear.metrics import ScoreSums
+from pear.metrics import ScoreAccumulator
 from pear.models import checkpoint
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
@@ -231,7 +231,7 @@ def _one(study: Ablation, out: Path, arm: str, seed: int, row: Mapping[str, Any]
     (out / "resume.pt").unlink(missing_ok=True)
 
 
-def _verify(study: Study, folder: Path) -> ScoreSums:
+def _verify(study: Study, folder: Path) -> ScoreAccumulator:
     forecaster = PearForecaster(checkpoint.load(folder))
     like = (forecaster.layout, forecaster.nside)
     analysis = Analysis(study.store, *like)

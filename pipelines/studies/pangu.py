@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 
 from pear.errors import InputError, did_you_mean
 from pear.models import checkpoint, pangu_checkpoint
-from pear.models.base import ForcedNetwork
+from pear.models.base import StepNetwork
 from pear.models.config import FORCINGS
 from pear.models.pangu import Pangu, PanguConfig
 from pear.normaliser import Normaliser
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.rollout import PearForecaster
 from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
@@ -31,7 +31,7 @@ from pear.training import Samples, Trainer, TrainingConfig
 from pear.training.statistics import measure
 from pipelines.studies.ablation import BASE, config_of
 from pipelines.studies.pangu_forecaster import (
-    PeerForecaster,
+    PanguForecaster,
     score_on_cells,
     score_on_points,
     train_peer,
@@ -145,7 +145,7 @@ class Work:
             peer = Pangu(self.pangu)
             for name in ("orography", "land_fraction"):  # values do not matter to a clock
                 peer.set_static(**{name: np.zeros(self.states.grid.size)})
-            subjects: dict[str, tuple[ForcedNetwork, Normaliser, Samples]] = {
+            subjects: dict[str, tuple[StepNetwork, Normaliser, Samples]] = {
                 "pear": (network, normaliser, cells),
                 "pangu": (peer, measure(points), points),
             }
@@ -202,7 +202,7 @@ class Work:
                 jobs.append(Job(f"score {peer} seed {seed}", last, partial(self._score, out, peer)))
         return jobs
 
-    def run(self, tick: Tick | None = None) -> list[Row]:
+    def run(self, tick: ProgressCallback | None = None) -> list[Row]:
         """Do what the folder lacks, beside others that do, and compare."""
         share(self.trainings(), self.folder, tick)
         share(self.verifications(), self.folder, tick)
@@ -211,7 +211,7 @@ class Work:
     def _score(self, out: Path, name: str) -> None:
         study = self.study
         other = PearForecaster(checkpoint.load(out / "pear" / CHECKPOINT))
-        peer = PeerForecaster(*pangu_checkpoint.load(out / name), self.states, self.nside)
+        peer = PanguForecaster(*pangu_checkpoint.load(out / name), self.states, self.nside)
         like = (other.layout, other.nside)
         analysis, usual = Analysis(study.store, *like), Climatology.open(study.climatology, *like)
         everything = (peer, other, analysis, usual, study.inits(analysis.times), study.days)

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from pear.errors import InputError
-from pear.metrics import ScoreSums
+from pear.metrics import ScoreAccumulator
 from pear.models import pangu_checkpoint
 from pear.models.pangu import Pangu, PanguConfig
 from pear.normaliser import Normaliser
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.rollout import Forecaster, PearForecaster, channels_of, state_of_channels
 from pear.sphere.healpix import cells_of_nside
 from pear.sphere.regrid import apply, bilinear_to_healpix, healpix_to_latlon_bilinear
@@ -28,7 +28,7 @@ from pear.state import State
 from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
 from pear.store.states import Analysis
-from pear.times import utc
+from pear.times import as_utc
 from pear.training import Samples, Trainer, TrainingConfig
 from pear.training.statistics import measure
 from pear.variables import BY_NAME
@@ -44,7 +44,7 @@ def train_peer(
     settings: TrainingConfig,
     out: Path,
     store: Path,
-    tick: Tick | None = None,
+    tick: ProgressCallback | None = None,
 ) -> Path:
     """Train by the same loop as PEAR; goes on where it stopped. Returns the folder.
 
@@ -86,7 +86,7 @@ def train_peer(
 
 
 @dataclass
-class PeerForecaster:
+class PanguForecaster:
     """Rolls the peer out on its own grid and shows HEALPix cells to the evaluation.
 
     Initial states are looked up by their time on the peer's grid, so nothing is interpolated
@@ -114,7 +114,7 @@ class PeerForecaster:
 
     def native(self, times: Any, steps: int) -> Iterator[Array]:
         """Yield (batch, channel, point) at each step, physical units, on the peer's grid."""
-        times = utc(times)
+        times = as_utc(times)
         at = np.searchsorted(self.states.times, times)
         if not np.array_equal(self.states.times[np.minimum(at, self.states.times.size - 1)], times):
             raise InputError("an init time is not among the peer's states", field="--inits")
@@ -139,39 +139,39 @@ class PeerForecaster:
 
 
 def score_on_cells(
-    peer: PeerForecaster,
+    peer: PanguForecaster,
     other: PearForecaster,
     analysis: Analysis,
     climatology: Climatology,
     inits: Any,
     days: int,
-    tick: Tick | None = None,
-) -> dict[str, ScoreSums]:
+    tick: ProgressCallback | None = None,
+) -> dict[str, ScoreAccumulator]:
     """Score both on HEALPix, equal weights."""
     leads = np.arange(1, days + 1) * np.timedelta64(86_400, "s")
-    plan = Plan.of(other.layout, other.nside, utc(inits), leads, ("global",))
+    plan = Plan.of(other.layout, other.nside, as_utc(inits), leads, ("global",))
     both: list[Forecaster] = [peer, other]
     tables = verify(plan, both, analysis, climatology, batch=4, tick=tick)
     return {name: table.scores for name, table in tables.items()}
 
 
 def score_on_points(
-    peer: PeerForecaster,
+    peer: PanguForecaster,
     other: PearForecaster,
     analysis: Analysis,
     climatology: Climatology,
     inits: Any,
     days: int,
-) -> dict[str, ScoreSums]:
+) -> dict[str, ScoreAccumulator]:
     """Score both on the peer's grid, weighted by exact areas; PEAR's cells are interpolated."""
     grid, states = peer.states.grid, peer.states
     leads = np.arange(1, days + 1) * np.timedelta64(86_400, "s")
-    axes = (utc(inits), leads, peer.layout.channels)
-    tables = {name: ScoreSums(*axes) for name in (peer.name, other.name)}
+    axes = (as_utc(inits), leads, peer.layout.channels)
+    tables = {name: ScoreAccumulator(*axes) for name in (peer.name, other.name)}
     to_points = healpix_to_latlon_bilinear(other.nside, grid)
     areas = point_areas(grid.lat, grid.columns)[None]
     usual = climatology_reader(climatology)
-    for init in utc(inits):
+    for init in as_utc(inits):
         initial = state_of_channels(analysis.read(init)[None], [init], other.layout)
         streams = zip(peer.native([init], days), other.forecast(initial, days), strict=True)
         for lead, (points, cells) in zip(leads, streams, strict=True):

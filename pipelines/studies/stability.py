@@ -10,11 +10,11 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.metrics import Channel
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.rollout import Forecaster, channels_of, state_of_channels
 from pear.sphere.healpix import angular_power
 from pear.store.states import Analysis
-from pear.times import Times, utc
+from pear.times import Times, as_utc
 from pear.variables import label_of
 from pipelines.evaluation.tables import CHARTED
 
@@ -55,7 +55,7 @@ def measure(
     inits: Times,
     days: int = 30,
     every: int = 5,
-    tick: Tick | None = None,
+    tick: ProgressCallback | None = None,
 ) -> list[Row]:
     """Roll out from every init time and compare with the analyses of the same days.
 
@@ -85,7 +85,7 @@ def measure(
     leads = sorted({1, *range(every, days + 1, every)})
     at = [forecaster.layout.channels.index(channel) for channel in fields]
     sums = np.zeros((2, 2, len(leads), len(fields)), dtype=object)
-    for init in utc(inits):
+    for init in as_utc(inits):
         initial = state_of_channels(analysis.read(init)[None], [init], forecaster.layout)
         for day, state in enumerate(forecaster.forecast(initial, days), start=1):
             if day not in leads:

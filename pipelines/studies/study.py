@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from pear.errors import InputError
-from pear.progress import Tick
-from pear.times import Times, utc
+from pear.progress import ProgressCallback
+from pear.times import Times, as_utc
 from pear.training import Trainer, TrainingConfig
-from pipelines.storage.atomic import hold, write_atomically
+from pipelines.storage.atomic import try_lock, write_atomically
 
 ROUNDS: Final = 3
 TIMED_STEPS: Final = 10
@@ -98,7 +98,7 @@ class Study:
         InputError
             If there are fewer than two.
         """
-        times = utc(times)
+        times = as_utc(times)
         first, last = (np.datetime64(end, "s") for end in self.test)
         inside = times[(times >= first) & (times <= last)][:: self.every]
         held: Times = inside[np.isin(inside + np.timedelta64(self.days, "D"), times)]
@@ -135,7 +135,10 @@ class Job:
 
 
 def share(
-    jobs: Sequence[Job], folder: Path, tick: Tick | None = None, wait: float = WAIT_SECONDS
+    jobs: Sequence[Job],
+    folder: Path,
+    tick: ProgressCallback | None = None,
+    wait: float = WAIT_SECONDS,
 ) -> None:
     """Do what is not done, beside any other processes that do the same; returns when all is.
 
@@ -171,7 +174,7 @@ def _take(job: Job, lock: Path) -> bool:
     """Do a job unless another process has it; returns whether it is done."""
     if job.done:
         return True
-    with hold(lock) as mine:
+    with try_lock(lock) as mine:
         if mine and not job.done:
             job.work()
         return mine
@@ -208,7 +211,7 @@ def the_plan(
 def waiting(lock: Path, wait: float = WAIT_SECONDS) -> Iterator[None]:
     """Hold a lock file while the block runs, once nobody else has it."""
     while True:
-        with hold(lock) as mine:
+        with try_lock(lock) as mine:
             if mine:
                 yield
                 return

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from pear.errors import InputError
-from pear.metrics import ScoreSums
+from pear.metrics import ScoreAccumulator
 from pear.metrics.statistics import Array
 from pear.models.checkpoint import Checkpoint
 from pear.models.config import PearConfig
@@ -28,8 +28,8 @@ from pear.rollout import PearForecaster, channels_of, state_of_channels
 from pear.sphere.symmetry import C4H, IDENTITY, Element, M
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
-from pear.times import Times, utc
-from pipelines.evaluation.verify import Held, climatology_reader
+from pear.times import Times, as_utc
+from pipelines.evaluation.verify import TimeCache, climatology_reader
 from pipelines.studies.tables import FIELDS
 
 WAYS: Final = ("single", "averaged", "ensemble", "both")
@@ -54,7 +54,7 @@ class Measured:
     """
 
     gram: Array
-    tables: dict[str, ScoreSums]
+    tables: dict[str, ScoreAccumulator]
 
 
 def average_group(config: PearConfig) -> tuple[Element, ...]:
@@ -87,9 +87,9 @@ def measure(
     fields = [channel for channel in FIELDS if channel in layout.channels]
     columns = [layout.channels.index(channel) for channel in fields]
     leads = np.arange(1, days + 1) * _DAY
-    tables = {way: ScoreSums(inits, leads, tuple(fields)) for way in WAYS}
+    tables = {way: ScoreAccumulator(inits, leads, tuple(fields)) for way in WAYS}
     gram = np.zeros((inits.size, days, len(models), len(models)))
-    truth, usual = Held(analysis.read), Held(climatology_reader(climatology))
+    truth, usual = TimeCache(analysis.read), TimeCache(climatology_reader(climatology))
     scale = _step_scale(models[0])
     groups = ((IDENTITY,), (M,), average_group(first))
     forecasters = [[PearForecaster(m, group=group) for m in models] for group in groups]
@@ -184,7 +184,7 @@ def exactness(
         :class:`Measured`.
     """
     initial = state_of_channels(
-        np.stack([analysis.read(t) for t in utc(inits)]), inits, model.config.layout
+        np.stack([analysis.read(t) for t in as_utc(inits)]), inits, model.config.layout
     )
     return {
         way: orbit_errors(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pear.metrics import Channel, ScoreSums
+from pear.metrics import Channel, ScoreAccumulator
 from pear.metrics.bootstrap import bootstrap_seeds
 from pear.variables import label_of
 from pipelines.storage.atomic import write_atomically
@@ -27,7 +27,7 @@ FIELDS: Final[tuple[Channel, ...]] = (
 )
 
 
-def save_sums(path: Path, sums: ScoreSums) -> None:
+def save_sums(path: Path, sums: ScoreAccumulator) -> None:
     """Keep a table of sums over the globe, float64."""
     stream = io.BytesIO()
     np.savez_compressed(
@@ -40,11 +40,11 @@ def save_sums(path: Path, sums: ScoreSums) -> None:
     write_atomically(path, stream.getbuffer())
 
 
-def load_sums(path: Path) -> ScoreSums:
+def load_sums(path: Path) -> ScoreAccumulator:
     """Read what :func:`save_sums` kept."""
     with np.load(path) as data:
         channels = tuple((str(n), level) for n, level in json.loads(str(data["channels"])))
-        return ScoreSums(data["inits"], data["leads"], channels, ("global",), data["values"])
+        return ScoreAccumulator(data["inits"], data["leads"], channels, ("global",), data["values"])
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ class Gap:
 
 
 def gaps(
-    tables: Sequence[ScoreSums], reference: Sequence[ScoreSums], days: Sequence[int] | None = None
+    tables: Sequence[ScoreAccumulator],
+    reference: Sequence[ScoreAccumulator],
+    days: Sequence[int] | None = None,
 ) -> list[Gap]:
     """Compare two networks, trained with the same seeds, in :data:`SCORES` and :data:`FIELDS`.
 

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from pear.errors import InputError
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.resources import land
 from pear.sphere.healpix import cells_of_nside, centres, coarsen, nside_from_cells
 from pear.store import static_fields as stored_static_fields
 from pear.store.reader import open_store
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pear.variables import PUBLISHED, Layout
 from pipelines.simulation import parameters
 
@@ -76,7 +76,7 @@ class StoreSource:
             (np.stack(upper, axis=1) if upper else np.zeros((*shape[:2], 0, cells), "f4"))[back],
         )
 
-    def hold(self, tick: Tick | None = None, block: int = 64) -> StoreSource:
+    def hold(self, tick: ProgressCallback | None = None, block: int = 64) -> StoreSource:
         """Read the whole period into memory, block by block."""
         cells, layout = cells_of_nside(self.nside), self.layout
         count = self.times.size
@@ -86,7 +86,7 @@ class StoreSource:
             indices = np.arange(first, min(first + block, count))
             surface[indices], upper[indices] = self.read(indices)
             if tick is not None:
-                tick(indices.size, iso(self.times[indices[-1]]))
+                tick(indices.size, to_iso(self.times[indices[-1]]))
         self._held = (surface, upper)
         return self
 
@@ -99,7 +99,7 @@ class StoreSource:
             lost = np.flatnonzero(~np.isfinite(fields).reshape(fields.shape[0], -1).all(axis=1))[0]
             raise InputError(
                 f"{self._name}: {array.name} has missing values at "
-                f"{iso(array['time'].values[lost])}",
+                f"{to_iso(array['time'].values[lost])}",
                 field="store",
                 hint="train on a period without gaps; `pear inspect` shows what is complete",
             )
@@ -142,12 +142,12 @@ def open_source(
     if nside is not None and nside > held:
         raise InputError(f"{store} has nside {held}, coarser than {nside}", field="nside")
     if period is not None:
-        times = utc(dataset["time"].values)
+        times = as_utc(dataset["time"].values)
         first, last = (np.datetime64(end, "s") for end in period)
         dataset = dataset.isel(time=(times >= first) & (times <= last))
     if dataset.sizes["time"] == 0:
         raise InputError(f"{store} holds nothing in {period}", field="period")
-    return StoreSource(layout, nside or held, utc(dataset["time"].values), dataset, str(store))
+    return StoreSource(layout, nside or held, as_utc(dataset["time"].values), dataset, str(store))
 
 
 def static_fields(nside: int, store: Path | None = None) -> dict[str, npt.NDArray[np.float64]]:

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.sphere.regrid import apply, bilinear_between
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pear.variables import BY_NAME, Layout
 from pipelines.ingestion.readers import scan_source
-from pipelines.ingestion.readers.base import ScanOptions, Slab
+from pipelines.ingestion.readers.base import ScanOptions, SourceVariable
 from pipelines.storage.atomic import write_atomically
 
 Array = npt.NDArray[np.float32]
@@ -77,7 +77,7 @@ def collect(
     rows: int,
     columns: int,
     layout: Layout,
-    tick: Tick | None = None,
+    tick: ProgressCallback | None = None,
 ) -> LatLonStates:
     """Bring files to one regular grid, bilinearly; what is there already is opened.
 
@@ -98,11 +98,15 @@ def collect(
         )
     fields = np.load(folder / _STATES, mmap_mode="r")
     held = Layout.from_dict(note["layout"])
-    return LatLonStates(held, utc(note["times"]), global_grid(rows, columns), fields)
+    return LatLonStates(held, as_utc(note["times"]), global_grid(rows, columns), fields)
 
 
 def _write(
-    sources: Sequence[str | Path], folder: Path, grid: LatLonGrid, layout: Layout, tick: Tick | None
+    sources: Sequence[str | Path],
+    folder: Path,
+    grid: LatLonGrid,
+    layout: Layout,
+    tick: ProgressCallback | None,
 ) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         slabs = [
@@ -121,12 +125,12 @@ def _write(
         for slab in slabs:
             _fill(slab, states, filled, times, grid, layout)
             if tick is not None:
-                tick(1, f"{slab.name} {iso(slab.times[-1])}")
+                tick(1, f"{slab.name} {to_iso(slab.times[-1])}")
         lost = np.argwhere(~filled)
         if lost.size:
             name, level = layout.channels[lost[0, 1]]
             raise InputError(
-                f"the sources lack {name} {level or ''} at {iso(times[lost[0, 0]])}",
+                f"the sources lack {name} {level or ''} at {to_iso(times[lost[0, 0]])}",
                 field="source",
             )
         states.flush()
@@ -141,7 +145,7 @@ def _write(
 
 
 def _fill(
-    slab: Slab,
+    slab: SourceVariable,
     states: Array,
     filled: npt.NDArray[np.bool_],
     times: Times,

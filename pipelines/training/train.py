@@ -15,10 +15,10 @@ from pear.models.config import PearConfig
 from pear.models.diagnostics import mirror_symmetric
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
-from pear.progress import Tick
+from pear.progress import ProgressCallback
 from pear.store import static_fields as statics
-from pear.times import iso
-from pear.training import Outcome, Samples, Trainer, TrainingConfig
+from pear.times import to_iso
+from pear.training import Samples, Trainer, TrainingConfig, TrainingResult
 from pear.training.statistics import measure
 from pipelines.storage import provenance
 from pipelines.training.dataset import MEMORY, StoreSource, open_source, static_fields
@@ -63,7 +63,7 @@ class Trained:
     """What a training left behind."""
 
     checkpoint: checkpoint.Checkpoint
-    outcome: Outcome
+    outcome: TrainingResult
     folder: Path
 
 
@@ -77,7 +77,7 @@ def train(
     initial: Path | None = None,
     command: str = "",
     storage: checkpoint.Storage = "float32",
-    tick: Tick | None = None,
+    tick: ProgressCallback | None = None,
 ) -> Trained:
     """Train, and write ``out/checkpoint`` beside the journal (``train.jsonl``, ``resume.pt``).
 
@@ -188,7 +188,7 @@ def _provenance(
     data: Data,
     training: Samples,
     settings: TrainingConfig,
-    outcome: Outcome,
+    outcome: TrainingResult,
     command: str,
     initial: Path | None,
 ) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _provenance(
             "source": str(attributes.get("source", "")),
             "title": str(attributes.get("title", "")),
             "states": int(times.size),
-            "period": [iso(times[0]), iso(times[-1])],
+            "period": [to_iso(times[0]), to_iso(times[-1])],
             "validation": list(data.validation) if data.validation else None,
             "static": statics.stored_names(data.store),
         },

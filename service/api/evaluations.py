@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from pear.times import iso
+from pear.times import to_iso
 from pipelines.catalog import Status
 from service.api.schemas import EvaluationOut, Name, UtcTime, Whole, model_time
 from service.dependencies import ServicesDep
@@ -63,7 +63,7 @@ def submit_evaluation(body: EvaluationRequest, found: ServicesDep) -> Response:
     if body.climatology:
         request["climatology"] = body.climatology
     if body.init_times:
-        request["init_times"] = sorted({iso(model_time(time)) for time in body.init_times})
+        request["init_times"] = sorted({to_iso(model_time(time)) for time in body.init_times})
     total = len(request.get("init_times", [])) or 1
     job, _ = found.engine.request_evaluation(body.model, request, total=total)
     headers = {"Location": f"/v1/evaluations/{job.id}"}

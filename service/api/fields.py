@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from pear.sphere.healpix import nside_from_cells
-from pear.times import iso
+from pear.times import to_iso
 from service.api.schemas import FieldForecast, inline, wall_clock
 from service.dependencies import RunDep, ServicesDep, StoreDep
 from service.http.caching import Answer
@@ -81,9 +81,9 @@ def get_field(
             "PEAR-Model": run.model,
             "PEAR-Variable": chosen.name,
             "PEAR-Units": store.units(chosen.name),
-            "PEAR-Init-Time": iso(store.init_time),
+            "PEAR-Init-Time": to_iso(store.init_time),
             "PEAR-Lead-Hours": str(lead_time),
-            "PEAR-Valid-Time": iso(store.valid_times[index]),
+            "PEAR-Valid-Time": to_iso(store.valid_times[index]),
             "PEAR-Grid": f"healpix nside={resolution} order=nested",
         }
         if at_level is not None:
@@ -96,7 +96,7 @@ def get_field(
                 "level": at_level,
                 "units": store.units(chosen.name),
                 "lead_hours": lead_time,
-                "valid_time": iso(store.valid_times[index]),
+                "valid_time": to_iso(store.valid_times[index]),
                 "values": numbers(field),
             }
             body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()

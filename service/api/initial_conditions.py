@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Query
 
 from pear.errors import InputError
-from pear.times import iso
+from pear.times import to_iso
 from service.api.schemas import InitialConditionList, InitialConditionOut
 from service.dependencies import ServicesDep
 from service.http.problems import documented
@@ -39,7 +39,7 @@ def list_initial_conditions(
     return InitialConditionList(
         items=[
             InitialConditionOut(
-                init_time=iso(each.time),
+                init_time=to_iso(each.time),
                 analysis=each.analysis,
                 complete=not each.missing,
                 missing=list(each.missing),

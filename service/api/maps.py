@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from pear.store.schema import PROBABILITY
-from pear.times import iso
+from pear.times import to_iso
 from pipelines.catalog import Run
 from service.api.fields import LeadTime, Level, VariableName
 from service.dependencies import (
@@ -103,9 +103,9 @@ def get_map(
         headers = {
             "PEAR-Run": run.id,
             "PEAR-Model": run.model,
-            "PEAR-Init-Time": iso(store.init_time),
+            "PEAR-Init-Time": to_iso(store.init_time),
             "PEAR-Lead-Hours": str(lead_time),
-            "PEAR-Valid-Time": iso(store.valid_times[index]),
+            "PEAR-Valid-Time": to_iso(store.valid_times[index]),
         }
         return Answer(png, "image/png", tuple(headers.items()))
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from pear.times import iso
+from pear.times import to_iso
 from service.api.schemas import MeteoForecast, inline
 from service.dependencies import ServicesDep, finished_store, run_of
 from service.http.caching import Answer
@@ -69,7 +69,11 @@ def get_meteo(
             store.nside,
             interpolation,
         )
-        about = {"run": chosen_run.id, "model": chosen_run.model, "init_time": iso(store.init_time)}
+        about = {
+            "run": chosen_run.id,
+            "model": chosen_run.model,
+            "init_time": to_iso(store.init_time),
+        }
         body = answer(found.reader, store, points, chosen, about, timeformat == "unixtime")
         return Answer(body, "application/json")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from pear.times import iso
+from pear.times import to_iso
 from pipelines.catalog import Evaluation, Job, Model, Run, Status
 
 NOT_OFFICIAL = "A research forecast, not an official warning; see your national weather service."
@@ -197,9 +197,9 @@ class RunOut(BaseModel):
             status=run.status,
             progress=ProgressOut.of(run),
             queue_position=position,
-            init_time=iso(run.init_time),
+            init_time=to_iso(run.init_time),
             lead_hours=run.lead_hours,
-            valid_until=iso(run.init_time + np.timedelta64(run.lead_hours, "h")),
+            valid_until=to_iso(run.init_time + np.timedelta64(run.lead_hours, "h")),
             model=run.model,
             options=dict(run.options),
             created_at=str(wall_clock(run.created_at)),

@@ -29,8 +29,8 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.models import checkpoint
-from pear.times import utc
-from pipelines.evaluation.climatology import build as climatology
+from pear.times import as_utc
+from pipelines.evaluation.climatology import build_climatology as climatology
 from pipelines.simulation import files, run
 
 TRAINING: Final = ("2000-01-01", "2004-12-31T23:59:59")
@@ -76,7 +76,7 @@ def ship_sample(
         old.unlink()
     files.write(
         target,
-        utc(whole["valid_time"].values),
+        as_utc(whole["valid_time"].values),
         whole["latitude"].values[::-1],
         whole["longitude"].values,
         fields,

@@ -97,14 +97,14 @@ class Summary:
 
     def document(self) -> dict[str, Any]:
         """Return the machine-readable summary."""
-        from pear.times import iso
+        from pear.times import to_iso
 
         return {
             "atmosphere": "simulated",
             "model": {"id": self.model.id, "sha256": self.model.sha256, "nside": self.model.nside},
             "analysis": ANALYSIS,
             "climatology": self.evaluation.about["climatology"],
-            "inits": [iso(t) for t in self.inits],
+            "inits": [to_iso(t) for t in self.inits],
             "lead_hours": LEAD_HOURS,
             "scores": _scores(self.evaluation),
             "trained": self.own
@@ -189,12 +189,12 @@ def _copy(source: Path, target: Path) -> None:
 
 def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
     from pear.store.reader import open_store
-    from pear.times import utc
+    from pear.times import as_utc
     from pipelines.evaluation.evaluate import evaluate_model
 
     lead = np.timedelta64(LEAD_HOURS, "h")
     with open_store(folder.analysis(ANALYSIS)) as analysis:
-        times = utc(analysis["time"].values)
+        times = as_utc(analysis["time"].values)
     inits = times[times + lead <= times[-1]]
     with announced("evaluate") as announce:
         evaluation = evaluate_model(

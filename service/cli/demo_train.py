@@ -144,13 +144,13 @@ def _ingest(simulated: Path, store: Path, nside: int) -> None:
 
 def _train(store: Path, out: Path, model: PearConfig, settings: TrainingConfig) -> None:
     from pear.device import keep_memory
-    from pear.training.run_log import Journal
+    from pear.training.run_log import RunLog
     from pipelines.training import train as training
 
     keep_memory()
     resume = (out / "resume.pt").exists()
     if resume:  # the length of the training is part of what is resumed
-        settings = type(settings).from_dict(Journal(out).load()["config"])
+        settings = type(settings).from_dict(RunLog(out).load()["config"])
     with progress("train", 1.0) as tick:
         training.train(
             training.Data(store),

@@ -136,7 +136,7 @@ def climatology(
 ) -> None:
     """Build a day-of-year climatology from an analysis."""
     from pear.errors import InputError
-    from pipelines.evaluation.climatology import build
+    from pipelines.evaluation.climatology import build_climatology
     from pipelines.evaluation.inputs import pick
     from pipelines.storage.data_folder import DataFolder
     from service.cli.options import parse_time
@@ -156,7 +156,7 @@ def climatology(
             from pipelines.engine.cluster import Cluster
 
             client = stack.enter_context(closing(Cluster(1, 1, dask))).client
-        built = build(
+        built = build_climatology(
             folder.analysis(source),
             target,
             kind,  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from service.cli.options import announced, console, emit_json, parse_time
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pear.progress import Announce
+    from pear.progress import ProgressFactory
     from pipelines.ingestion.executor import ClientFor, Settings
     from pipelines.ingestion.report import IngestReport
     from pipelines.storage.data_folder import DataFolder
@@ -122,7 +122,7 @@ def _from_cds(
     asked: tuple[str | None, str, str],
     settings: Settings,
     client_for: ClientFor,
-    announce: Announce,
+    announce: ProgressFactory,
 ) -> Iterator[IngestReport]:
     import importlib.util
 

@@ -36,7 +36,7 @@ def draw(
         If the store or the file has no such field.
     """
     from pear.store.reader import open_store
-    from pear.times import iso
+    from pear.times import to_iso
     from pear.variables import parse_field
     from service.maps import render_beside
 
@@ -47,7 +47,7 @@ def draw(
         times = data["time"].values
         chosen = times[0] if time is None else time
         if row.name not in data or chosen not in times:
-            what = f"no {row.name}" if row.name not in data else f"no time {iso(chosen)}"
+            what = f"no {row.name}" if row.name not in data else f"no time {to_iso(chosen)}"
             raise InputError(f"{store} has {what}", field="--map", hint="`pear inspect` it first")
         if level is not None and level not in data["level"].values:
             raise InputError(f"{store} has no level {level} hPa", field="--map")
@@ -57,12 +57,12 @@ def draw(
             field = field.isel(prediction_timedelta=0)
         cells = field.values.astype(np.float64)
     if not np.isfinite(cells).any():
-        raise InputError(f"{store} lacks {text} at {iso(chosen)}", field="--map")
+        raise InputError(f"{store} lacks {text} at {to_iso(chosen)}", field="--map")
     before = None if beside is None else _source(beside, row.name, level, chosen)
     where = "" if level is None else f"at {level} hPa, "
-    heading = f"{where}{iso(chosen)}: {store.name}"
+    heading = f"{where}{to_iso(chosen)}: {store.name}"
     out.write_bytes(render_beside(cells, row.name, heading, before))
-    return {"picture": str(out), "variable": row.name, "level": level, "time": iso(chosen)}
+    return {"picture": str(out), "variable": row.name, "level": level, "time": to_iso(chosen)}
 
 
 def _source(
@@ -71,7 +71,7 @@ def _source(
     """Grid and field of a file, in the units of the store."""
     import tempfile
 
-    from pear.times import iso
+    from pear.times import to_iso
     from pipelines.ingestion.readers import scan_source
     from pipelines.ingestion.readers.base import ScanOptions
 
@@ -83,7 +83,7 @@ def _source(
                 if slab.quantity.name == name and len(at) and len(rows):
                     return slab.grid, slab.read(int(at[0]), int(rows[0])).astype(np.float64)
     label = name if level is None else f"{name} at {level} hPa"
-    raise InputError(f"{path} has no {label} at {iso(time)}", field="--beside")
+    raise InputError(f"{path} has no {label} at {to_iso(time)}", field="--beside")
 
 
 def register(app: typer.Typer) -> None:

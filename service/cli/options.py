@@ -25,8 +25,8 @@ from rich.table import Column
 from rich.text import Text
 
 from pear.errors import InputError
-from pear.progress import Announce, Tick
-from pear.times import Times, utc
+from pear.progress import ProgressCallback, ProgressFactory
+from pear.times import Times, as_utc
 
 console = Console(stderr=True)
 """People read standard error; programs read standard output."""
@@ -52,7 +52,7 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress(title: str, total: float | None) -> Iterator[Tick]:
+def progress(title: str, total: float | None) -> Iterator[ProgressCallback]:
     """Show a bar with rate and time left on standard error; plain lines if it is no terminal."""
     columns = (
         TextColumn("{task.description}"),
@@ -75,7 +75,7 @@ def progress(title: str, total: float | None) -> Iterator[Tick]:
 
 
 @contextmanager
-def announced(title: str) -> Iterator[Announce]:
+def announced(title: str) -> Iterator[ProgressFactory]:
     """As :func:`progress`, for work that learns its size only when it looks."""
     with ExitStack() as stack:
         yield lambda total: stack.enter_context(progress(title, total))
@@ -108,7 +108,7 @@ def parse_time(text: str, option: str = "--init") -> np.datetime64:
     """
     hint = "write 2001-03-01T00:00Z (UTC)"
     try:
-        time: np.datetime64 = utc(text.strip().removesuffix("Z"))[0]
+        time: np.datetime64 = as_utc(text.strip().removesuffix("Z"))[0]
     except ValueError as error:
         raise InputError(f"{option} {text!r} is no time", field=option, hint=hint) from error
     if np.isnat(time):

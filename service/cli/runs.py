@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pear.times import iso
+from pear.times import to_iso
 from service.cli.options import console, emit_json
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def list_runs(
         table.add_column(column, no_wrap=column == "run")
     for run in runs:
         steps = f"{run.progress.step}/{run.progress.total}"
-        init = iso(run.init_time)[:16]
+        init = to_iso(run.init_time)[:16]
         table.add_row(run.id, run.status, init, f"{run.lead_hours} h", steps, run.model)
     console.print(table)
 
@@ -117,7 +117,7 @@ def resource(folder: DataFolder, run: Job) -> dict[str, Any]:
     return {
         "id": run.id,
         "status": run.status,
-        "init_time": iso(run.init_time),
+        "init_time": to_iso(run.init_time),
         "lead_hours": run.lead_hours,
         "store": str(folder.forecast(run.id)) if run.status == "succeeded" else None,
         "model": run.model,

@@ -13,7 +13,7 @@ from service.cli.options import console, emit_json, parse_hours
 
 if TYPE_CHECKING:
     from pipelines.catalog import Catalog, Schedule
-    from pipelines.schedules import Performed
+    from pipelines.schedules import ActionResult
     from pipelines.storage.data_folder import DataFolder
 
 Data = Annotated[Path, typer.Option("--data", help="Data folder.")]
@@ -79,13 +79,13 @@ def add(
         action["evaluate"] = {**which, "lead_hours": parse_hours(evaluate, "--evaluate")}
     if expire_days is not None:
         action["expire"] = {"keep_days": expire_days, "keep_latest": keep_latest}
-    from pipelines.schedules import checked, trigger
+    from pipelines.schedules import trigger, validate_action
 
     trigger(cron)
     folder, catalog = _open(data)
     folder.analysis(name)  # refuses what is no name
     with catalog:
-        _show([catalog.add_schedule(name, cron, checked(action).to_dict())], as_json)
+        _show([catalog.add_schedule(name, cron, validate_action(action).to_dict())], as_json)
 
 
 @verbs.command("list")
@@ -162,9 +162,9 @@ def run(
 
 def _once(engine: Any, folder: DataFolder, name: str, as_json: bool) -> None:
     """Do a schedule now; jobs that an earlier attempt left behind are seen through as well."""
-    from pipelines.schedules import Clockwork
+    from pipelines.schedules import Scheduler
 
-    done: Performed = Clockwork(folder, engine.catalog).run(name)
+    done: ActionResult = Scheduler(folder, engine.catalog).run(name)
     console.print(f"{name}: {done.summary}")
     owed = engine.recover()
     ended = {job.id: job.status for job in engine.wait(owed)}

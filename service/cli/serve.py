@@ -72,7 +72,7 @@ def serve(data: Path | None, **options: Any) -> None:
     import uvicorn
 
     from service.app import create_app
-    from service.http.protocol import ImpatientProtocol
+    from service.http.protocol import TimeoutHttpToolsProtocol
 
     app = create_app(settings)
     host, port = listener.getsockname()[:2]
@@ -84,7 +84,7 @@ def serve(data: Path | None, **options: Any) -> None:
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         server_header=False,
         lifespan="on",
-        http=ImpatientProtocol,
+        http=TimeoutHttpToolsProtocol,
         backlog=512,
     )
     console.print(

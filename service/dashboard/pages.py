@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from pear.times import iso
+from pear.times import to_iso
 from pear.variables import BY_NAME
 from pipelines.catalog import Model, Run
 from service.dashboard import assets
@@ -99,7 +99,7 @@ def _page_data(found: Services, run: Run) -> dict[str, Any]:
     return {
         "run": run.id,
         "model": run.model,
-        "init": iso(store.init_time),
+        "init": to_iso(store.init_time),
         "leads": list(store.lead_hours),
         "nside": store.nside,
         "display_nside": DISPLAY_NSIDE,
@@ -141,5 +141,5 @@ def _why(run: Run | None) -> str:
 def _example(found: Services) -> str:
     for each in found.initial.all():
         if not each.missing:
-            return iso(each.time)
+            return to_iso(each.time)
     return "2001-03-01T00:00:00Z"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
-from pear.times import iso
+from pear.times import to_iso
 from pear.variables import BY_NAME
 from pipelines.catalog import Run
 from service.api.models import get_model
@@ -44,7 +44,7 @@ def runs_page(
             "runs": [describe(found, run) for run in page.items],
             "next": page.next,
             "initial": [
-                {"time": iso(each.time), "shown": utc_text(each.time), "analysis": each.analysis}
+                {"time": to_iso(each.time), "shown": utc_text(each.time), "analysis": each.analysis}
                 for each in ready
             ],
             "models": found.catalog.models(),

@@ -13,7 +13,7 @@ import numpy as np
 from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
 
-from pear.times import iso
+from pear.times import to_iso
 from service.api.schemas import NOT_OFFICIAL
 
 _TEMPLATES: Final = Jinja2Templates(Path(__file__).parents[1] / "dashboard" / "templates")
@@ -76,4 +76,4 @@ def code_text(text: str | None) -> str:
 
 def utc_text(time: np.datetime64) -> str:
     """Write a time for people: ``2001-03-01 00:00 UTC``."""
-    return iso(time)[:16].replace("T", " ") + " UTC"
+    return to_iso(time)[:16].replace("T", " ") + " UTC"

@@ -74,7 +74,7 @@ def _name(host: str) -> str:
     return host.rpartition(":")[0] if re.fullmatch(r".*:\d+", host) else host
 
 
-class Envelope:
+class RequestMiddleware:
     """Outermost layer of the application.
 
     Parameters

@@ -33,7 +33,7 @@ def scope_named(text: str) -> Scope:
 
 
 @dataclass(frozen=True)
-class Rule:
+class RoutePolicy:
     """What a route needs.
 
     Attributes
@@ -48,18 +48,18 @@ class Rule:
     cost: int = 1
 
 
-OPEN: Final = Rule(None, 0)
-_READ, _HEAVY, _DOWNLOAD = Rule("read"), Rule("read", 5), Rule("read", 50)
-_SUBMIT, _ADMIN = Rule("submit", 10), Rule("admin", 10)
+OPEN: Final = RoutePolicy(None, 0)
+_READ, _HEAVY, _DOWNLOAD = RoutePolicy("read"), RoutePolicy("read", 5), RoutePolicy("read", 50)
+_SUBMIT, _ADMIN = RoutePolicy("submit", 10), RoutePolicy("admin", 10)
 
-RULES: Final[dict[tuple[str, str], Rule]] = {
+RULES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
     ("GET", "/metrics"): _READ,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/static/{name:path}"): OPEN,
     ("GET", "/login"): OPEN,
-    ("POST", "/login"): Rule(None, 20),
+    ("POST", "/login"): RoutePolicy(None, 20),
     ("GET", "/docs"): OPEN,
     ("GET", "/"): _READ,
     ("GET", "/forecasts"): _READ,

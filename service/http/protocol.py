@@ -18,7 +18,7 @@ _TOO_LARGE: Final = (
 )
 
 
-class ImpatientProtocol(HttpToolsProtocol):
+class TimeoutHttpToolsProtocol(HttpToolsProtocol):
     """uvicorn's protocol with a deadline and a largest size for the head of every request."""
 
     _deadline: asyncio.TimerHandle | None = None

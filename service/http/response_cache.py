@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipelines.catalog import Run
 from service.http.caching import IMMUTABLE, Answer, BoundedCache, etag_of, matches_etag
-from service.http.permissions import RULES, Rule
+from service.http.permissions import RULES, RoutePolicy
 from service.http.security import Guard, client_of
 
 _TRUSTED_SECONDS: Final = 60.0
@@ -31,14 +31,14 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedResponse:
     """One finished answer, ready to send."""
 
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...]
     etag: bytes
     run: str
-    rule: Rule
+    rule: RoutePolicy
     route: str
     until: float
 
@@ -56,7 +56,7 @@ def keep(request: Request, run: str, answer: Answer, headers: dict[str, str]) ->
     request.scope[_MARK] = (run, answer.body, tuple(raw), headers["ETag"].encode())
 
 
-class FastLane:
+class ResponseCacheMiddleware:
     """Sends kept answers; lets every other request go on.
 
     Parameters
@@ -69,7 +69,7 @@ class FastLane:
         Decides who may have them.
     """
 
-    def __init__(self, app: ASGIApp, cache: BoundedCache[Kept], guard: Guard) -> None:
+    def __init__(self, app: ASGIApp, cache: BoundedCache[CachedResponse], guard: Guard) -> None:
         self._app, self._cache, self._guard = app, cache, guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,9 +89,9 @@ class FastLane:
             route = scope["route"].path
             rule = RULES["GET", route]
             until = time.monotonic() + _TRUSTED_SECONDS
-            self._cache.put(line, Kept(body, headers, etag, run, rule, route, until))
+            self._cache.put(line, CachedResponse(body, headers, etag, run, rule, route, until))
 
-    async def _send(self, kept: Kept, scope: Scope, send: Send) -> None:
+    async def _send(self, kept: CachedResponse, scope: Scope, send: Send) -> None:
         headers = Headers(scope=scope)
         scope["pear_route"] = kept.route
         scope["pear_limits"] = self._guard.check(kept.rule, headers, client_of(scope))

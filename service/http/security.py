@@ -24,7 +24,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
 from pear.errors import InputError
-from service.http.permissions import RULES, SCOPES, Rule, Scope
+from service.http.permissions import RULES, SCOPES, RoutePolicy, Scope
 from service.http.problems import ProblemError
 
 COOKIE: Final = "pear_key"
@@ -138,7 +138,7 @@ class Guard:
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def check(self, rule: Rule, headers: Headers, client: str) -> dict[str, str]:
+    def check(self, rule: RoutePolicy, headers: Headers, client: str) -> dict[str, str]:
         """Let a request pass; returns the headers that tell what is left of the rate limit.
 
         Raises

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
-from pear.times import iso, utc
+from pear.times import as_utc, to_iso
 from pear.variables import variable
 from service.maps.projections import IndexImage, View, boundary, index_image, outlines
 from service.maps.styles import Kind, Style, check_colours, limits_for, style_of
@@ -49,13 +49,13 @@ class MapTitle:
     @property
     def valid_time(self) -> np.datetime64:
         """Init time plus lead."""
-        valid: np.datetime64 = utc(self.init_time)[0] + np.timedelta64(self.lead_hours, "h")
+        valid: np.datetime64 = as_utc(self.init_time)[0] + np.timedelta64(self.lead_hours, "h")
         return valid
 
     def line(self) -> str:
         """Model, init, valid and lead in one line, UTC."""
         init, valid = (
-            iso(time)[:16].replace("T", " ") for time in (self.init_time, self.valid_time)
+            to_iso(time)[:16].replace("T", " ") for time in (self.init_time, self.valid_time)
         )
         lead = f"+{self.lead_hours} h"
         return f"{self.model}   init {init} UTC   valid {valid} UTC   lead {lead}"

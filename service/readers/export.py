@@ -15,7 +15,7 @@ import xarray as xr
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pear.sphere.regrid import apply, global_grid, healpix_to_latlon_bilinear
-from pear.times import iso
+from pear.times import to_iso
 from pear.variables import BY_NAME, parse_field
 from service.api.schemas import NOT_OFFICIAL
 from service.readers.forecasts import ForecastStore
@@ -169,7 +169,7 @@ def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
     part.attrs |= {
         "pear_run": store.run,
         "pear_model": model,
-        "pear_init_time": iso(store.init_time),
+        "pear_init_time": to_iso(store.init_time),
         "comment": NOT_OFFICIAL,
     }
     return part

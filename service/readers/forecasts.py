@@ -18,7 +18,7 @@ import xarray as xr
 from pear.errors import InputError
 from pear.sphere.healpix import centres, coarsen, interpolation_weights, nside_from_cells
 from pear.store.reader import open_store
-from pear.times import Times, iso, utc
+from pear.times import Times, as_utc, to_iso
 from pear.variables import VARIABLES, Variable, parse_field
 from pipelines.catalog import Run
 from pipelines.storage.data_folder import DataFolder
@@ -78,7 +78,7 @@ class ForecastStore:
         return cls(
             run,
             dataset,
-            utc(dataset["time"].values)[0],
+            as_utc(dataset["time"].values)[0],
             tuple(int(lead) for lead in leads),
             tuple(int(level) for level in levels),
             tuple(each.name for each in VARIABLES if each.name in dataset.data_vars),
@@ -322,10 +322,10 @@ def verifying_analysis(
     """
     source = str(run.options.get("analysis", ""))
     dataset = open_store(folder.analysis(source))
-    places = np.flatnonzero(utc(dataset["time"].values) == valid)
+    places = np.flatnonzero(as_utc(dataset["time"].values) == valid)
     if name not in dataset or places.size == 0:
         raise InputError(
-            f"analysis {source!r} has no {name} at {iso(valid)}",
+            f"analysis {source!r} has no {name} at {to_iso(valid)}",
             field="difference",
             hint="the difference to the analysis exists only where the future is known",
         )
@@ -334,7 +334,7 @@ def verifying_analysis(
         array = array.sel(level=level)
     values = np.asarray(array.values, dtype=np.float32)
     if not np.isfinite(values).all():
-        raise InputError(f"analysis {source!r} has gaps at {iso(valid)}", field="difference")
+        raise InputError(f"analysis {source!r} has gaps at {to_iso(valid)}", field="difference")
     if nside_from_cells(values.size) < nside:
         raise InputError(f"analysis {source!r} is coarser than the forecast", field="difference")
     return np.asarray(coarsen(values, nside), dtype=np.float32)
@@ -358,9 +358,10 @@ def other_forecast(
     places = np.flatnonzero(other.valid_times == valid)
     if places.size == 0:
         raise InputError(
-            f"run {other.run} has no forecast for {iso(valid)}",
+            f"run {other.run} has no forecast for {to_iso(valid)}",
             field="difference",
-            hint=f"it reaches from {iso(other.valid_times[0])} to {iso(other.valid_times[-1])}",
+            hint=f"it reaches from {to_iso(other.valid_times[0])} to "
+            f"{to_iso(other.valid_times[-1])}",
         )
     other.select(name, level)
     if other.nside != nside:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.store.reader import open_store
-from pear.times import utc
+from pear.times import as_utc
 from pear.variables import PUBLISHED, Layout
 from pipelines.catalog import Catalog, Store
 from pipelines.storage.data_folder import DataFolder
@@ -90,7 +90,7 @@ def _stamp(path: Path) -> int:
 
 def _read(name: str, path: Path, layout: Layout) -> list[InitialCondition]:
     dataset = open_store(path)
-    times = utc(dataset["time"].values)
+    times = as_utc(dataset["time"].values)
     complete = dataset.coords.get("complete")
     wanted = [
         variable if level is None else f"{variable}@{level}" for variable, level in layout.channels

@@ -12,7 +12,7 @@ import numpy as np
 
 from pear.errors import InputError, did_you_mean
 from pear.sphere.healpix import centres
-from pear.times import iso
+from pear.times import to_iso
 from pear.variables import STANDARD_GRAVITY
 from service.api.schemas import NOT_OFFICIAL
 from service.readers.forecasts import ForecastReader, ForecastStore
@@ -112,7 +112,7 @@ def answer(
     """Write the answer: one object for one point, a list for several."""
     series = read_series(reader, store, points, [(each.variable, each.level) for each in chosen])
     latitude, longitude = centres(store.nside)
-    times: list[Any] = [iso(time)[:16] for time in store.valid_times]
+    times: list[Any] = [to_iso(time)[:16] for time in store.valid_times]
     if unix_time:
         times = [int(seconds) for seconds in store.valid_times.astype(np.int64)]
     units = {"time": "unixtime" if unix_time else "iso8601"}

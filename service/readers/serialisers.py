@@ -11,7 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from pear.sphere.healpix import centres
-from pear.times import iso
+from pear.times import to_iso
 from service.api.schemas import NOT_OFFICIAL
 from service.readers.forecasts import ForecastStore
 from service.readers.points import Points, Series
@@ -22,7 +22,7 @@ def about(store: ForecastStore, model: str, created_at: str) -> dict[str, Any]:
     return {
         "run": store.run,
         "model": model,
-        "init_time": iso(store.init_time),
+        "init_time": to_iso(store.init_time),
         "created_at": created_at,
         "grid": {"name": "HEALPix", "nside": store.nside, "order": "nested"},
         "note": NOT_OFFICIAL,
@@ -38,7 +38,7 @@ def to_json(
         **header,
         "interpolation": points.interpolation,
         "lead_hours": list(store.lead_hours),
-        "valid_times": [iso(time) for time in store.valid_times],
+        "valid_times": [to_iso(time) for time in store.valid_times],
         "points": [
             {
                 "latitude": float(points.latitude[p]),
@@ -80,7 +80,7 @@ def to_csv(store: ForecastStore, points: Points, series: list[Series]) -> bytes:
             "value",
         ]
     )
-    init = iso(store.init_time)
+    init = to_iso(store.init_time)
     for p in range(points.cell.size):
         place = (float(points.latitude[p]), float(points.longitude[p]))
         for each in series:
@@ -91,7 +91,7 @@ def to_csv(store: ForecastStore, points: Points, series: list[Series]) -> bytes:
                     [
                         store.run,
                         init,
-                        iso(valid),
+                        to_iso(valid),
                         lead,
                         *place,
                         each.variable,
@@ -119,7 +119,7 @@ def to_coverage(
         }
         for each in series
     }
-    times = [iso(time) for time in store.valid_times]
+    times = [to_iso(time) for time in store.valid_times]
     coverages = [
         {
             "type": "Coverage",

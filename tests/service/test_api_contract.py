@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 from service.app import ROUTERS, create_app
-from service.http.protocol import ImpatientProtocol
+from service.http.protocol import TimeoutHttpToolsProtocol
 from service.settings import Settings
 from tests.fixtures.api_contract import keep_the_contract
 from tests.fixtures.service import StubEngine, served
@@ -167,7 +167,7 @@ def test_slow_clients_are_closed_and_disturb_nobody(
     monkeypatch.setattr("service.http.protocol.HEADER_SECONDS", 1.0)
     monkeypatch.setattr("service.http.middleware._BODY_SECONDS", 1.0)
     app = create_app(Settings(data=data.root), catalog, engine)
-    with served(app, http=ImpatientProtocol) as base:
+    with served(app, http=TimeoutHttpToolsProtocol) as base:
         place = urlsplit(base)
         slow = [socket.create_connection((place.hostname, place.port)) for _ in range(40)]
         try:

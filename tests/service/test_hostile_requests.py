@@ -14,7 +14,7 @@ import pytest
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 from service.app import create_app
-from service.http.protocol import ImpatientProtocol
+from service.http.protocol import TimeoutHttpToolsProtocol
 from service.http.security import KeyFile
 from service.settings import Settings
 from tests.fixtures.hostile_requests import (
@@ -44,7 +44,7 @@ def url(data: DataFolder, catalog: Catalog, engine: StubEngine) -> Iterator[str]
         patch.setattr("service.http.protocol.HEADER_SECONDS", 1.0)
         patch.setattr("service.http.middleware._BODY_SECONDS", 1.0)
         app = create_app(Settings(data=data.root), catalog, engine)
-        with served(app, http=ImpatientProtocol) as base:
+        with served(app, http=TimeoutHttpToolsProtocol) as base:
             yield base
 
 

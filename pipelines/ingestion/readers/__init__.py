@@ -12,10 +12,10 @@ from typing import Any, Final
 import xarray as xr
 
 from pear.errors import InputError
-from pipelines.ingestion.readers.base import Fields, Scan, ScanOptions, Slab
+from pipelines.ingestion.readers.base import Fields, Scan, ScanOptions, SourceVariable
 from pipelines.ingestion.readers.xarray import InMemory, opened, scan_dataset
 
-__all__ = ["Fields", "Scan", "ScanOptions", "Slab", "is_address", "scan_source", "sniff"]
+__all__ = ["Fields", "Scan", "ScanOptions", "SourceVariable", "is_address", "scan_source", "sniff"]
 
 _HEAD_BYTES: Final = 4096
 _MOST_MEMBERS: Final = 64

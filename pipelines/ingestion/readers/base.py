@@ -29,7 +29,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
-class Slab:
+class SourceVariable:
     """One quantity of one source: fields by (time, level) on one grid.
 
     Attributes
@@ -70,14 +70,14 @@ class Slab:
         """Fields per time."""
         return max(len(self.levels), 1)
 
-    def take(self, positions: Sequence[int]) -> Slab:
+    def take(self, positions: Sequence[int]) -> SourceVariable:
         """Return the slab of these times alone."""
         at = list(positions)
         return replace(
             self, times=self.times[at], present=self.present[at], reader=self.reader.take(at)
         )
 
-    def keep_levels(self, wanted: Sequence[int]) -> Slab | None:
+    def keep_levels(self, wanted: Sequence[int]) -> SourceVariable | None:
         """Return the slab of the levels wanted, or None if it has none of them."""
         if not self.quantity.upper:
             return self
@@ -142,7 +142,7 @@ class Scan:
 
     source: str
     kind: str
-    slabs: list[Slab] = field(default_factory=list)
+    slabs: list[SourceVariable] = field(default_factory=list)
     statics: list[Static] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

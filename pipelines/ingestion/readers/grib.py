@@ -23,7 +23,14 @@ from pear.sphere.regrid import LatLonGrid
 from pear.times import Times
 from pipelines.ingestion.readers import eccodes as grib_library
 from pipelines.ingestion.readers.axes import note_leads, note_versions
-from pipelines.ingestion.readers.base import Fields, Scan, ScanOptions, Slab, choose_member, latlon
+from pipelines.ingestion.readers.base import (
+    Fields,
+    Scan,
+    ScanOptions,
+    SourceVariable,
+    choose_member,
+    latlon,
+)
 from pipelines.ingestion.readers.static import Static, static_name
 from pipelines.ingestion.readers.units import Quantity, conversion, recognise
 
@@ -240,7 +247,7 @@ def _grid(keys: tuple[Any, ...], source: str) -> LatLonGrid:
     return latlon(np.linspace(float(north), float(south), int(nj)), lon, source)
 
 
-def _slabs(one: _Series, path: Path, options: ScanOptions, scan: Scan) -> Iterator[Slab]:
+def _slabs(one: _Series, path: Path, options: ScanOptions, scan: Scan) -> Iterator[SourceVariable]:
     """Turn a series into slabs: one, and one more for each field that comes twice."""
     member = choose_member(
         sorted({m for _, _, m in one.fields}), options, f"{scan.source}: {one.name}"
@@ -262,7 +269,7 @@ def _slabs(one: _Series, path: Path, options: ScanOptions, scan: Scan) -> Iterat
             at = times.index(t), levels.index(lev)
             table[at], present[at] = place, True
         axis: Times = np.array(times, dtype=np.int64).astype("datetime64[s]")
-        yield Slab(
+        yield SourceVariable(
             scan.source,
             one.name,
             one.quantity,

@@ -14,7 +14,7 @@ import xarray as xr
 
 from pear.errors import InputError
 from pipelines.ingestion.readers import axes as found
-from pipelines.ingestion.readers.base import Fields, Scan, ScanOptions, Slab, latlon
+from pipelines.ingestion.readers.base import Fields, Scan, ScanOptions, SourceVariable, latlon
 from pipelines.ingestion.readers.static import Static, static_name
 from pipelines.ingestion.readers.units import Quantity, conversion, recognise
 
@@ -227,7 +227,7 @@ def _slab(
     opener: Opener,
     scan: Scan,
     options: ScanOptions,
-) -> Slab:
+) -> SourceVariable:
     name, source = str(array.name), scan.source
     lat = found.place(array, found.LAT, "latitude", source)
     lon = found.place(array, found.LON, "longitude", source)
@@ -254,7 +254,7 @@ def _slab(
     )
     rows = max(len(levels), 1) if quantity.upper else 1
     centre = str(array.attrs.get("GRIB_centre", dataset.attrs.get("GRIB_centre", "")))
-    return Slab(
+    return SourceVariable(
         source,
         name,
         quantity,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pear.metrics import ENSEMBLE_SCORES, SCORES, ScoreSums, acc, bias, mae, rmse, score
+from pear.metrics import ENSEMBLE_SCORES, SCORES, ScoreAccumulator, acc, bias, mae, rmse, score
 from pear.metrics.scores import per_init
 
 CHANNELS = (("mean_sea_level_pressure", None), ("geopotential", 500))
@@ -24,8 +24,8 @@ def fields(seed: int = 1) -> np.ndarray:
     return np.stack([truth + rng.normal(size=truth.shape) * 50, truth, climatology])
 
 
-def table(values: np.ndarray, rows: tuple[int, ...] = (0, 1, 2)) -> ScoreSums:
-    sums = ScoreSums(INITS[list(rows)], LEADS, CHANNELS)
+def table(values: np.ndarray, rows: tuple[int, ...] = (0, 1, 2)) -> ScoreAccumulator:
+    sums = ScoreAccumulator(INITS[list(rows)], LEADS, CHANNELS)
     for i in rows:
         for j in range(2):
             sums.add(INITS[i], LEADS[j], *values[:, i, j])
@@ -84,25 +84,25 @@ def test_climatology_is_undefined_for_acc_alone() -> None:
 def test_any_order_of_merging_gives_the_same_table(order: list[int], slices: list[int]) -> None:
     values = fields()
     whole = table(values)
-    by_init = ScoreSums.merged(table(values, (i,)) for i in order)
+    by_init = ScoreAccumulator.merged(table(values, (i,)) for i in order)
     np.testing.assert_array_equal(by_init.values, whole.values)
     assert np.array_equal(by_init.inits, whole.inits)
     # The same holds if the globe is cut into six pieces that different workers sum.
     parts = []
     for piece in slices:
-        part = ScoreSums(INITS, LEADS, CHANNELS)
+        part = ScoreAccumulator(INITS, LEADS, CHANNELS)
         cut = slice(8 * piece, 8 * piece + 8)
         for i in range(3):
             for j in range(2):
                 part.add(INITS[i], LEADS[j], *values[:, i, j, :, cut])
         parts.append(part)
-    np.testing.assert_allclose(ScoreSums.merged(parts).values, whole.values, rtol=1e-12)
+    np.testing.assert_allclose(ScoreAccumulator.merged(parts).values, whole.values, rtol=1e-12)
 
 
 def test_regions_are_rows_of_weights() -> None:
     values = fields()
     north = np.arange(CELLS) < 20
-    sums = ScoreSums(INITS, LEADS, CHANNELS, ("global", "north"))
+    sums = ScoreAccumulator(INITS, LEADS, CHANNELS, ("global", "north"))
     sums.add(INITS[0], LEADS[0], *values[:, 0, 0], np.stack([np.ones(CELLS), north]))
     f, o = values[:2, 0, 0, 0]
     assert score(sums, "rmse")[0, 0, 0] == pytest.approx(rmse(f, o))
@@ -112,7 +112,7 @@ def test_regions_are_rows_of_weights() -> None:
 
 def test_what_was_never_added_is_nan_and_not_counted() -> None:
     values = fields()
-    sums = ScoreSums(INITS, LEADS, CHANNELS)
+    sums = ScoreAccumulator(INITS, LEADS, CHANNELS)
     sums.add(INITS[1], LEADS[0], *values[:, 1, 0])
     assert np.isnan(score(sums, "rmse")[1]).all()
     np.testing.assert_allclose(score(sums, "rmse")[0], score(sums, "rmse_per_init")[0])
@@ -121,7 +121,7 @@ def test_what_was_never_added_is_nan_and_not_counted() -> None:
 def test_nan_is_refused_unless_masked() -> None:
     values = fields()
     values[0, 0, 0, 1, 5] = np.nan
-    sums = ScoreSums(INITS, LEADS, CHANNELS)
+    sums = ScoreAccumulator(INITS, LEADS, CHANNELS)
     with pytest.raises(ValueError, match=r"geopotential.*500.*2001-01-01"):
         sums.add(INITS[0], LEADS[0], *values[:, 0, 0])
     assert not sums.values.any(), "a refused field leaves the table as it was"
@@ -136,7 +136,7 @@ def test_float32_fields_are_summed_in_float64() -> None:
     """A geopotential of 2e5 with an error of 0.1 keeps it; float32 sums would not."""
     truth = np.full((2, CELLS), 2.0e5, dtype=np.float32)
     forecast = truth + np.float32(0.109375)  # a multiple of float32's spacing at 2e5, 1/64
-    sums = ScoreSums(INITS[:1], LEADS[:1], CHANNELS)
+    sums = ScoreAccumulator(INITS[:1], LEADS[:1], CHANNELS)
     sums.add(INITS[0], LEADS[0], forecast, truth, truth - np.float32(1234.5))
     assert score(sums, "rmse")[0, 0, 0] == 0.109375
     want = 1234.5 * (1234.5 + 0.109375) * CELLS
@@ -145,11 +145,11 @@ def test_float32_fields_are_summed_in_float64() -> None:
 
 def test_bad_axes_and_names_are_named() -> None:
     with pytest.raises(ValueError, match="strictly increasing"):
-        ScoreSums(INITS[::-1], LEADS, CHANNELS)
-    sums = ScoreSums(INITS, LEADS, CHANNELS)
+        ScoreAccumulator(INITS[::-1], LEADS, CHANNELS)
+    sums = ScoreAccumulator(INITS, LEADS, CHANNELS)
     with pytest.raises(ValueError, match="init 2001-01-03"):
         sums.add(np.datetime64("2001-01-03"), LEADS[0], *fields()[:, 0, 0])
     with pytest.raises(ValueError, match="no score 'rsme'"):
         score(sums, "rsme")
     with pytest.raises(ValueError, match="different channels"):
-        sums.merge(ScoreSums(INITS, LEADS, CHANNELS[:1]))
+        sums.merge(ScoreAccumulator(INITS, LEADS, CHANNELS[:1]))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pear.metrics import ScoreSums, bootstrap, score
+from pear.metrics import ScoreAccumulator, bootstrap, score
 from pear.metrics.bootstrap import default_block, draw_counts
 
 CHANNELS = (("geopotential", 500),)
 LEADS = np.array([86_400], dtype="timedelta64[s]")
 
 
-def table(errors: np.ndarray, seed: int = 0) -> ScoreSums:
+def table(errors: np.ndarray, seed: int = 0) -> ScoreAccumulator:
     """One cell: the error of each init is given, truth is noise around climatology 0."""
     inits = np.datetime64("2001-01-01", "s") + np.timedelta64(1, "D") * np.arange(len(errors))
-    sums = ScoreSums(inits, LEADS, CHANNELS)
+    sums = ScoreAccumulator(inits, LEADS, CHANNELS)
     truth = np.random.default_rng(seed).normal(size=(len(errors), 1, 4))
     for init, error, o in zip(inits, errors, truth, strict=True):
         sums.add(init, LEADS[0], o + error, o, np.zeros_like(o))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pear.metrics import ENSEMBLE_NAMES, ScoreSums, crps, ensemble_sums, mae, rmse, score
+from pear.metrics import ENSEMBLE_NAMES, ScoreAccumulator, crps, ensemble_sums, mae, rmse, score
 from pear.metrics.ensemble import adjusted_variance
 
 VALUES = st.floats(-1e3, 1e3, width=32)
@@ -58,7 +58,7 @@ def test_a_reliable_ensemble_has_spread_equal_to_error_at_any_size(count: int) -
     signal = rng.normal(size=60_000)
     truth = signal + rng.normal(size=60_000)
     members = signal + rng.normal(size=(count, 60_000))
-    sums = ScoreSums(TIME, LEAD, (("2m_temperature", None),), names=ENSEMBLE_NAMES)
+    sums = ScoreAccumulator(TIME, LEAD, (("2m_temperature", None),), names=ENSEMBLE_NAMES)
     weights = np.ones((1, truth.size))
     sums.add_sums(TIME[0], LEAD[0], ensemble_sums(members[:, None], truth[None], weights))
     assert score(sums, "spread_skill")[0, 0, 0] == pytest.approx(1.0, abs=0.01)
@@ -77,8 +77,8 @@ def test_what_is_refused() -> None:
         adjusted_variance(np.zeros((1, 4)))
     with pytest.raises(ValueError, match=r"must be \(member, \(5,\)\)"):
         crps(np.zeros((3, 4)), np.zeros(5))
-    sums = ScoreSums(TIME, LEAD, (("2m_temperature", None),), names=ENSEMBLE_NAMES)
+    sums = ScoreAccumulator(TIME, LEAD, (("2m_temperature", None),), names=ENSEMBLE_NAMES)
     with pytest.raises(ValueError, match="different names"):
-        sums.merge(ScoreSums(TIME, LEAD, (("2m_temperature", None),)))
+        sums.merge(ScoreAccumulator(TIME, LEAD, (("2m_temperature", None),)))
     with pytest.raises(ValueError, match="'rmse' is no score of this table"):
         score(sums, "rmse")

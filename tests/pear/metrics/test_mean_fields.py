@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pear.metrics import MeanArrays
+from pear.metrics import FieldAccumulator
 
 LEADS = np.array([86_400, 259_200], dtype="timedelta64[s]")
 CHANNELS = (("geopotential", 500), ("2m_temperature", None))
 
 
-def empty() -> MeanArrays:
-    return MeanArrays(LEADS, CHANNELS, ("forecast", "truth"), 5)
+def empty() -> FieldAccumulator:
+    return FieldAccumulator(LEADS, CHANNELS, ("forecast", "truth"), 5)
 
 
 def test_merged_halves_equal_the_whole() -> None:
@@ -37,5 +37,5 @@ def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="lead 2 days"):
         means.add(np.timedelta64(2, "D"), {"forecast": good, "truth": good})
     with pytest.raises(ValueError, match="different axes"):
-        means.merge(MeanArrays(LEADS, CHANNELS, ("forecast", "truth"), 6))
+        means.merge(FieldAccumulator(LEADS, CHANNELS, ("forecast", "truth"), 6))
     assert not means.totals.any()

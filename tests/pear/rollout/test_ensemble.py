@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pear.errors import InputError
-from pear.rollout import Ensemble, Persistence, joined
+from pear.rollout import Ensemble, Persistence, concat_states
 from pear.state import State
 from pear.variables import Layout
 
@@ -67,4 +67,4 @@ def test_what_is_refused() -> None:
         Ensemble([model, Persistence(LAYOUT, 4)], 2, warmer)
     with pytest.raises(InputError, match="starts from one state, not from 2"):
         Ensemble([model], 2, warmer).forecast(start(2), 1)
-    assert joined([start(), start(2)]).batch == 3
+    assert concat_states([start(), start(2)]).batch == 3

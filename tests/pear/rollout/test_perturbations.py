@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from pear.errors import InputError
-from pear.rollout import joined
-from pear.rollout.perturbations import Noise, exceedance, mean, parted, perturbed, quantile, spread
+from pear.rollout import concat_states
+from pear.rollout.perturbations import (
+    Noise,
+    exceedance,
+    mean,
+    perturbed,
+    quantile,
+    split_state,
+    spread,
+)
 from pear.state import State
 from pear.variables import Layout
 
@@ -75,7 +83,7 @@ def test_only_one_state_can_be_perturbed() -> None:
 def test_every_step_has_noise_of_its_own_and_never_for_the_first_member() -> None:
     given = made(3)
     first, second = (noise_of().perturb(given, step) for step in (1, 2))
-    again = noise_of().perturb(parted(given, [2, 1])[0], 1)
+    again = noise_of().perturb(split_state(given, [2, 1])[0], 1)
     torch.testing.assert_close(first.surface[:2], again.surface, rtol=0, atol=0)
     torch.testing.assert_close(first.surface[:1], given.surface[:1], rtol=0, atol=0)
     one, two = first.surface - given.surface, second.surface - given.surface
@@ -88,7 +96,7 @@ def test_every_step_has_noise_of_its_own_and_never_for_the_first_member() -> Non
 
 def test_a_batch_taken_apart_goes_together_again() -> None:
     whole = state(5)
-    again = joined(parted(whole, [2, 1, 2]))
+    again = concat_states(split_state(whole, [2, 1, 2]))
     assert torch.equal(again.upper, whole.upper)
     assert (again.valid_time == whole.valid_time).all()
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipelines.benchmarks.networks import build
-from pipelines.benchmarks.published_reference import Twin, random_state
+from pipelines.benchmarks.published_reference import PublishedReference, random_state
 
 
 def test_the_twin_meets_the_reference_numbers(shared: Path) -> None:
@@ -17,7 +17,9 @@ def test_the_twin_meets_the_reference_numbers(shared: Path) -> None:
     state = torch.load(fixtures / "pear_nside32_state_dict.pt", weights_only=True)
     with np.load(fixtures / "pear_nside32_io.npz") as numbers, torch.inference_mode():
         surface, upper = (torch.from_numpy(numbers[f"input_{k}"]) for k in ("surface", "upper"))
-        for name, ours in zip(("surface", "upper"), Twin(state, 32)(surface, upper), strict=True):
+        for name, ours in zip(
+            ("surface", "upper"), PublishedReference(state, 32)(surface, upper), strict=True
+        ):
             theirs = numbers[f"output_{name}"]
             assert np.abs(ours.numpy() - theirs).max() / np.abs(theirs).max() <= 2e-5
 
@@ -28,7 +30,7 @@ def test_random_weights_are_as_many_as_published() -> None:
 
 def test_the_twin_names_its_smallest_grid() -> None:
     with pytest.raises(ValueError, match="nside 16"):
-        Twin(random_state(), 16)
+        PublishedReference(random_state(), 16)
 
 
 @pytest.fixture(scope="module")

@@ -267,12 +267,12 @@ def test_evaluations_are_jobs_of_their_own(catalog: Catalog) -> None:
 def test_one_fire_of_a_schedule_is_taken_once(catalog: Catalog) -> None:
     catalog.add_schedule("daily", "0 6 * * *", {"forecast": {"lead_hours": 240}})
     fire = datetime(2026, 1, 2, 6, tzinfo=UTC)
-    assert catalog.claim_fire("daily", fire)
-    assert not catalog.claim_fire("daily", fire)
-    assert not catalog.claim_fire("daily", fire - timedelta(days=1))
-    assert catalog.claim_fire("daily", fire + timedelta(days=1))
+    assert catalog.claim_trigger("daily", fire)
+    assert not catalog.claim_trigger("daily", fire)
+    assert not catalog.claim_trigger("daily", fire - timedelta(days=1))
+    assert catalog.claim_trigger("daily", fire + timedelta(days=1))
     catalog.pause_schedule("daily")
-    assert not catalog.claim_fire("daily", fire + timedelta(days=2))
+    assert not catalog.claim_trigger("daily", fire + timedelta(days=2))
     catalog.remove_schedule("daily")
     with pytest.raises(NotFoundError):
         catalog.schedule("daily")

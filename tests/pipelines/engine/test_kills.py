@@ -18,7 +18,7 @@ import pytest
 
 from pear import resources
 from pear.store.reader import open_store
-from pear.times import utc
+from pear.times import as_utc
 from pipelines.catalog import BATCH, Catalog, Run
 from pipelines.catalog.scan import add_model, refresh
 from pipelines.forecasting.forecast import run_forecasts
@@ -66,7 +66,7 @@ def submit(data: DataFolder, catalog: Catalog, runs: int) -> list[Run]:
     refresh(data, catalog)
     (analysis,) = catalog.stores("analysis")
     with open_store(data.root / analysis.path) as states:
-        inits = utc(states["time"].values)
+        inits = as_utc(states["time"].values)
     model = catalog.model()
     return [
         catalog.submit_run(

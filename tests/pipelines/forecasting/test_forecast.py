@@ -14,7 +14,7 @@ from pear.rollout import PearForecaster
 from pear.store.states import read_state
 from pipelines.catalog import Catalog, Run
 from pipelines.forecasting import forecast
-from pipelines.storage.atomic import hold
+from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
 from tests.fixtures.engine import (
@@ -207,7 +207,7 @@ def test_a_run_that_another_live_worker_holds_is_left_to_it(
     data: DataFolder, catalog: Catalog
 ) -> None:
     run = submit(catalog)
-    with hold(data.scratch / f"{run.id}.lock") as held:
+    with try_lock(data.scratch / f"{run.id}.lock") as held:
         assert held
         assert perform(data, run) == "elsewhere"
     assert catalog.run(run.id).status == "queued"

@@ -16,19 +16,21 @@ from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
 from pipelines.forecasting import forecast
 from pipelines.forecasting.forecast import run_forecast, run_forecasts
-from pipelines.forecasting.options import Options
+from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
 from tests.fixtures.engine import DAY, START, die_after, make_world, perform, read_fields, submit
 
 
 def test_the_same_wish_is_the_same_options_however_it_is_written() -> None:
-    plain = Options.of({"members": 1, "variables": None, "seed": 0})
+    plain = ForecastOptions.of({"members": 1, "variables": None, "seed": 0})
     assert plain.to_dict() == {}
-    one = Options.of({"variables": ["t2m", "z"], "levels": [500], "leads": [48, 24]})
-    other = Options.of({"variables": ["geopotential", "2t"], "levels": (500,), "leads": [24, 48]})
+    one = ForecastOptions.of({"variables": ["t2m", "z"], "levels": [500], "leads": [48, 24]})
+    other = ForecastOptions.of(
+        {"variables": ["geopotential", "2t"], "levels": (500,), "leads": [24, 48]}
+    )
     assert one == other
-    assert Options.of(one.to_dict()) == one
+    assert ForecastOptions.of(one.to_dict()) == one
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_the_same_wish_is_the_same_options_however_it_is_written() -> None:
 )
 def test_options_that_make_no_sense_are_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        Options.of(given)
+        ForecastOptions.of(given)
 
 
 def test_what_the_model_has_not_is_refused_before_it_is_queued(

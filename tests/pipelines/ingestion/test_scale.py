@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from dask.callbacks import Callback
 
-from pear.progress import silent
+from pear.progress import no_progress
 from pear.sphere.regrid import global_grid
 from pear.store.reader import open_store
 from pipelines.engine.cluster import Cluster
@@ -29,7 +29,7 @@ from pipelines.ingestion import task
 from pipelines.ingestion.executor import Ingestion, Settings
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.plan import Plan, make_plan
-from pipelines.ingestion.readers.base import Fields, Slab
+from pipelines.ingestion.readers.base import Fields, SourceVariable
 from pipelines.ingestion.readers.units import Conversion, Quantity
 from pipelines.ingestion.report import IngestReport
 from tests.fixtures.crashes import contents, dataset
@@ -63,9 +63,9 @@ class Counted:
         return self
 
 
-def slab(times: int, reader: Any, levels: tuple[int, ...] = (500, 850)) -> Slab:
+def slab(times: int, reader: Any, levels: tuple[int, ...] = (500, 850)) -> SourceVariable:
     axis = T0 + np.arange(times) * np.timedelta64(6, "h")
-    return Slab(
+    return SourceVariable(
         "made",
         "t",
         Quantity("temperature"),
@@ -81,7 +81,7 @@ def slab(times: int, reader: Any, levels: tuple[int, ...] = (500, 850)) -> Slab:
 def run(plan: Plan, store: Path, shard_times: int) -> IngestReport:
     report = IngestReport(str(store), 2)
     settings = Settings(nside=2, shard_times=shard_times, reserve_bytes=0)
-    Ingestion(plan, store, settings, report, None, lambda _: silent).run()
+    Ingestion(plan, store, settings, report, None, lambda _: no_progress).run()
     return report
 
 
@@ -138,9 +138,9 @@ def test_a_job_carries_its_own_times_only(tmp_path: Path, monkeypatch: pytest.Mo
     times = 58_440
     sizes: list[int] = []
 
-    def small(job: task.Job) -> task.Done:
+    def small(job: task.Job) -> task.TaskResult:
         sizes.append(len(pickle.dumps(job)))
-        return task.Done(job.variable, job.wanted.copy(), [])
+        return task.TaskResult(job.variable, job.wanted.copy(), [])
 
     monkeypatch.setattr(task, "run", small)
     reader = Indexed(np.zeros((times, 2, 2), dtype=np.int64))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pear.times import iso
+from pear.times import to_iso
 from pipelines.catalog import Catalog
 from pipelines.forecasting.forecast import run_forecast
 from pipelines.storage.analysis_writer import AnalysisWriter
@@ -143,7 +143,7 @@ def test_a_day_with_two_schedulers_alive_one_fire_one_run(
         runs = catalog.runs(limit=1000).items
         asked = Counter(run for each in found for run in each["runs"])
         assert asked == Counter(run.id for run in runs)
-        hours = Counter((iso(run.init_time)[:10], run.lead_hours) for run in runs)
+        hours = Counter((to_iso(run.init_time)[:10], run.lead_hours) for run in runs)
         states = [str(START + day * DAY)[:10] for day in range(arrived)]
         assert hours == Counter(
             {(state, 24): 1 for state in states}

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from pear.errors import InputError
-from pear.times import iso
+from pear.times import to_iso
 from pipelines.catalog import Catalog, FinishedError
 from pipelines.forecasting.forecast import run_forecast
-from pipelines.schedules import Clockwork, checked, due, following, run_action, trigger
+from pipelines.schedules import Scheduler, due, following, run_action, trigger, validate_action
 from pipelines.storage.analysis_writer import AnalysisWriter
-from pipelines.storage.atomic import hold, reading
+from pipelines.storage.atomic import shared_lock, try_lock
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.engine import DAY, LAYOUT, NSIDE, START, fields, make_world
 
@@ -111,18 +111,18 @@ def test_the_next_fire_is_told() -> None:
 )
 def test_actions_that_make_no_sense_are_refused(action: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        checked(action)
+        validate_action(action)
 
 
 def inits(catalog: Catalog) -> list[str]:
-    return sorted(iso(run.init_time)[:10] for run in catalog.runs().items)
+    return sorted(to_iso(run.init_time)[:10] for run in catalog.runs().items)
 
 
 def test_a_day_replayed_forecasts_each_new_state_once(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
     catalog.add_schedule("daily", "0 6 * * *", DAILY)
-    clockwork = Clockwork(data, catalog, clock)
+    clockwork = Scheduler(data, catalog, clock)
     assert clockwork.tick() == {}
     clock.now += timedelta(hours=6)
     assert len(clockwork.tick()["daily"].runs) == 1
@@ -140,7 +140,7 @@ def test_after_an_outage_of_three_days_every_init_time_comes_once_newest_first(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
     catalog.add_schedule("daily", "0 6 * * *", DAILY)
-    clockwork = Clockwork(data, catalog, clock)
+    clockwork = Scheduler(data, catalog, clock)
     clock.now += timedelta(hours=6)
     clockwork.tick()
     for day in (4, 5, 6):
@@ -154,7 +154,7 @@ def test_after_an_outage_of_three_days_every_init_time_comes_once_newest_first(
 def test_two_schedulers_alive_fire_once(data: DataFolder, catalog: Catalog, clock: Clock) -> None:
     catalog.add_schedule("daily", "0 6 * * *", DAILY)
     with Catalog(data.catalog, clock=clock) as second:
-        pair = [Clockwork(data, catalog, clock), Clockwork(data, second, clock)]
+        pair = [Scheduler(data, catalog, clock), Scheduler(data, second, clock)]
         fires = 0
         for day in range(4, 9):
             clock.now += timedelta(days=1)
@@ -169,9 +169,9 @@ def test_a_fire_whose_process_died_is_taken_up_again(
 ) -> None:
     catalog.add_schedule("daily", "0 6 * * *", DAILY)
     clock.now += timedelta(hours=6)
-    assert catalog.claim_fire("daily", clock.now)  # and then its process died
-    clockwork = Clockwork(data, catalog, clock)
-    with hold(data.scratch / "schedule.daily.lock") as alive:
+    assert catalog.claim_trigger("daily", clock.now)  # and then its process died
+    clockwork = Scheduler(data, catalog, clock)
+    with try_lock(data.scratch / "schedule.daily.lock") as alive:
         assert alive
         assert clockwork.tick() == {}  # it did not: it is still at it
     assert len(clockwork.tick()["daily"].runs) == 1
@@ -184,7 +184,7 @@ def test_a_paused_schedule_rests_and_then_catches_up(
     catalog.add_schedule("daily", "0 6 * * *", DAILY)
     catalog.pause_schedule("daily")
     clock.now += timedelta(days=2)
-    clockwork = Clockwork(data, catalog, clock)
+    clockwork = Scheduler(data, catalog, clock)
     assert clockwork.tick() == {}
     catalog.pause_schedule("daily", paused=False)
     assert len(clockwork.tick()["daily"].runs) == 1
@@ -194,7 +194,7 @@ def test_a_failure_is_noted_and_the_next_fire_comes(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
     catalog.add_schedule("daily", "0 6 * * *", {"forecast": {"model": "nobody"}})
-    clockwork = Clockwork(data, catalog, clock)
+    clockwork = Scheduler(data, catalog, clock)
     clock.now += timedelta(days=1)
     assert clockwork.tick() == {}
     failed = catalog.schedule("daily")
@@ -211,7 +211,7 @@ def test_running_a_schedule_twice_by_hand_asks_for_nothing_new(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
     catalog.add_schedule("daily", "0 6 * * *", DAILY)
-    clockwork = Clockwork(data, catalog, clock)
+    clockwork = Scheduler(data, catalog, clock)
     assert len(clockwork.run("daily").runs) == 1
     assert clockwork.run("daily").runs == []
 
@@ -226,7 +226,9 @@ def finish(data: DataFolder, catalog: Catalog) -> list[str]:
 def test_what_has_become_verifiable_is_evaluated_once(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
-    action = checked({"forecast": {"lead_hours": 48, "newest": 4}, "evaluate": {"lead_hours": 48}})
+    action = validate_action(
+        {"forecast": {"lead_hours": 48, "newest": 4}, "evaluate": {"lead_hours": 48}}
+    )
     assert run_action(data, catalog, action, clock()).evaluations == []
     finish(data, catalog)
     done = run_action(data, catalog, action, clock())
@@ -241,10 +243,12 @@ def test_what_has_become_verifiable_is_evaluated_once(
 def test_retention_removes_what_is_old_and_unread_and_nothing_else(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
-    forecast = checked({"forecast": {"lead_hours": 24, "newest": 4, "options": {"members": 2}}})
+    forecast = validate_action(
+        {"forecast": {"lead_hours": 24, "newest": 4, "options": {"members": 2}}}
+    )
     run_action(data, catalog, forecast, clock())
     runs = sorted(finish(data, catalog))
-    expire = checked({"expire": {"keep_days": 10, "keep_latest": 1, "unread_hours": 2}})
+    expire = validate_action({"expire": {"keep_days": 10, "keep_latest": 1, "unread_hours": 2}})
     clock.now = datetime.now(UTC) + timedelta(days=5)
     assert run_action(data, catalog, expire, clock()).expired == []
     clock.now += timedelta(days=6)
@@ -260,13 +264,13 @@ def test_retention_removes_what_is_old_and_unread_and_nothing_else(
     with pytest.raises(FinishedError):
         catalog.expire(gone[0])
     clock.now += timedelta(hours=3)
-    with reading(data.forecast(f"{runs[1]}.spread")), reading(data.forecast(runs[1])):
+    with shared_lock(data.forecast(f"{runs[1]}.spread")), shared_lock(data.forecast(runs[1])):
         assert run_action(data, catalog, expire, clock()).expired == []
     assert catalog.run(runs[1]).status == "succeeded"
     catalog.expire(runs[1])  # and then its process died
     assert run_action(data, catalog, expire, clock()).expired == []
     assert not list((data.root / "forecasts").glob(f"{runs[1]}*"))
-    with pytest.raises(InputError, match="not there"), reading(data.forecast(runs[1])):
+    with pytest.raises(InputError, match="not there"), shared_lock(data.forecast(runs[1])):
         pass
     # What expired is not forecast again by the clock: that is for a person to ask.
     assert run_action(data, catalog, forecast, clock()).runs == []
@@ -278,8 +282,10 @@ def test_only_whole_hours_asked_for_and_whole_states_are_forecast(
     with AnalysisWriter(data.analysis("demo"), LAYOUT, NSIDE) as writer:
         six = np.timedelta64(6, "h")
         writer.append([START + 3 * DAY + six, START + 4 * DAY], *fields(2))
-    run_action(data, catalog, checked({"forecast": {"lead_hours": 24, "newest": 2}}), clock())
-    found = sorted(iso(run.init_time)[5:13] for run in catalog.runs().items)
+    run_action(
+        data, catalog, validate_action({"forecast": {"lead_hours": 24, "newest": 2}}), clock()
+    )
+    found = sorted(to_iso(run.init_time)[5:13] for run in catalog.runs().items)
     assert found == ["03-04T00", "03-05T00"]
 
 
@@ -291,7 +297,7 @@ def test_the_background_clock_fires_by_itself_and_elsewhere(
     catalog.add_schedule("daily", "0 6 * * *", DAILY)
     clock.now += timedelta(days=1)
     fired = threading.Event()
-    clockwork = Clockwork(data, catalog, clock)
+    clockwork = Scheduler(data, catalog, clock)
 
     def elsewhere(name: str) -> None:
         clockwork.fire_if_due(name)

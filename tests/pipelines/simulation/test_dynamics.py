@@ -13,7 +13,7 @@ import xarray as xr
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pytest.importorskip("dinosaur", reason="needs the extra [simulate]")
-    from pear.progress import Tick
+    from pear.progress import ProgressCallback
 from pipelines.simulation import diagnostics, dynamics, parameters, physics, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -27,8 +27,8 @@ def engine() -> Iterator[dynamics.Engine]:
 
 
 @pytest.fixture(scope="module")
-def diagnosis(engine: dynamics.Engine) -> diagnostics.Diagnosis:
-    return diagnostics.Diagnosis(engine, 7.5)
+def diagnosis(engine: dynamics.Engine) -> diagnostics.PressureLevelDiagnostics:
+    return diagnostics.PressureLevelDiagnostics(engine, 7.5)
 
 
 def test_saturation_is_boltons(engine: dynamics.Engine) -> None:
@@ -39,7 +39,7 @@ def test_saturation_is_boltons(engine: dynamics.Engine) -> None:
 
 
 def test_solid_rotation_has_its_wind_at_every_latitude_and_none_at_the_poles(
-    engine: dynamics.Engine, diagnosis: diagnostics.Diagnosis
+    engine: dynamics.Engine, diagnosis: diagnostics.PressureLevelDiagnostics
 ) -> None:
     # u = U cos(lat) has vorticity 2 U sin(lat) / a: one coefficient in, one field out.
     speed = 20.0
@@ -55,7 +55,7 @@ def test_solid_rotation_has_its_wind_at_every_latitude_and_none_at_the_poles(
 
 
 def test_wind_across_the_pole_is_one_vector(
-    engine: dynamics.Engine, diagnosis: diagnostics.Diagnosis
+    engine: dynamics.Engine, diagnosis: diagnostics.PressureLevelDiagnostics
 ) -> None:
     state = engine.day(engine.rest(0, 80.0), 80.0)
     surface, upper = (np.asarray(part) for part in diagnosis.fields(state))
@@ -69,7 +69,9 @@ def test_wind_across_the_pole_is_one_vector(
         np.testing.assert_allclose(wind, fit, atol=1e-3)
 
 
-def test_heights_are_hydrostatic(engine: dynamics.Engine, diagnosis: diagnostics.Diagnosis) -> None:
+def test_heights_are_hydrostatic(
+    engine: dynamics.Engine, diagnosis: diagnostics.PressureLevelDiagnostics
+) -> None:
     state = engine.day(engine.rest(0, 80.0), 80.0)
     _, upper = (np.asarray(part, dtype=np.float64) for part in diagnosis.fields(state))
     pressure = np.array([500.0, 400.0])
@@ -100,7 +102,7 @@ def test_a_stopped_simulation_goes_on_bit_for_bit(tmp_path: Path) -> None:
     announced: list[int] = []
     days: list[str] = []
 
-    def announce(total: int) -> Tick:
+    def announce(total: int) -> ProgressCallback:
         announced.append(total)
         return stop
 

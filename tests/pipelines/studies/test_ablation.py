@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from pear.errors import InputError
-from pear.metrics import ScoreSums, bootstrap
+from pear.metrics import ScoreAccumulator, bootstrap
 from pear.metrics.bootstrap import bootstrap_seeds
 from pear.models.config import PearConfig
 from pear.training import Trainer
@@ -140,8 +140,8 @@ def test_intervals_over_one_seed_are_those_over_init_times_and_widen_with_more()
     rng = np.random.default_rng(0)
     inits = np.datetime64("2001-01-01", "s") + 5 * DAY * np.arange(30)
 
-    def table(offset: float) -> ScoreSums:
-        sums = ScoreSums(inits, np.array([DAY]), (("2m_temperature", None),))
+    def table(offset: float) -> ScoreAccumulator:
+        sums = ScoreAccumulator(inits, np.array([DAY]), (("2m_temperature", None),))
         for init in inits:
             truth = rng.normal(size=(1, 50))
             error = offset + 0.1 * rng.normal(size=(1, 50))

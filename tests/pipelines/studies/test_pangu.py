@@ -19,7 +19,7 @@ from pipelines.evaluation import climatology
 from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
 from pipelines.studies import pangu
-from pipelines.studies.pangu_forecaster import PeerForecaster, point_areas
+from pipelines.studies.pangu_forecaster import PanguForecaster, point_areas
 from pipelines.training.latlon_dataset import collect
 
 NSIDE = 8
@@ -113,7 +113,7 @@ def test_a_study_scores_both_networks_on_both_grids(study: pangu.PeerStudy, tmp_
         pangu.PeerStudy(**{**vars(study), "budgets": ("step",)})
 
     states = collect((), tmp_path / "latlon", rows, columns, LAYOUT)
-    forecaster = PeerForecaster(*pangu_checkpoint.load(tmp_path / "seed0/pangu"), states, NSIDE)
+    forecaster = PanguForecaster(*pangu_checkpoint.load(tmp_path / "seed0/pangu"), states, NSIDE)
     initial = read_state(study.store, "2001-03-01", LAYOUT, NSIDE)
     step = next(forecaster.forecast(initial, 1))
     assert step.valid_time[0] == np.datetime64("2001-03-02")

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from pear.errors import InputError
-from pear.times import iso, year_phase
+from pear.times import to_iso, year_phase
 from service.cli import options
 from service.cli.options import emit_json, parse_hours, parse_time, parse_times
 
@@ -31,7 +31,12 @@ def test_bad_spans(text: str) -> None:
 
 def test_time_ranges_include_both_ends() -> None:
     times = parse_times("2001-02-27..2001-03-02/1d")
-    assert [iso(t)[:10] for t in times] == ["2001-02-27", "2001-02-28", "2001-03-01", "2001-03-02"]
+    assert [to_iso(t)[:10] for t in times] == [
+        "2001-02-27",
+        "2001-02-28",
+        "2001-03-01",
+        "2001-03-02",
+    ]
     assert len(parse_times("2001-02-27T00..2001-02-27T18/6h")) == 4
     assert len(parse_times("2001-02-27,2001-03-09T12:00Z")) == 2
 
