@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
 from pear.times import Times, as_utc, to_iso
 from pear.variables import BY_NAME, PUBLISHED, Layout
+
+Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,111 @@ class State:
             if got != want:
                 raise InputError(f"state.{label} has shape {got}, must be {want}", field=label)
         nside_from_cells(cells)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        surface: npt.ArrayLike,
+        upper: npt.ArrayLike,
+        valid_time: npt.ArrayLike,
+        layout: Layout = PUBLISHED,
+    ) -> Self:
+        """Build a float32 state from NumPy arrays; inverse of :meth:`to_arrays`.
+
+        Parameters
+        ----------
+        surface
+            (batch, surface variable, cell), physical units.
+        upper
+            (batch, upper variable, level, cell), physical units.
+        valid_time
+            (batch,) valid times, UTC.
+        layout
+            Names of the channels and levels.
+
+        Returns
+        -------
+        State
+            On the CPU; float32 C-contiguous arrays are shared, others copied.
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit the layout.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> layout = Layout(("2m_temperature",), ("geopotential",), (850, 500))
+        >>> state = State.from_arrays(
+        ...     np.full((1, 1, 48), 288.0), np.full((1, 1, 2, 48), 5e4), ["2019-01-01"], layout
+        ... )
+        >>> state.nside, state.batch
+        (2, 1)
+        """
+        parts = [np.ascontiguousarray(part, dtype=np.float32) for part in (surface, upper)]
+        times = as_utc(valid_time)
+        return cls(torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), times, layout)
+
+    @classmethod
+    def from_channels(
+        cls, fields: npt.ArrayLike, valid_time: npt.ArrayLike, layout: Layout = PUBLISHED
+    ) -> Self:
+        """Build a float32 state from one array; inverse of :meth:`to_channels`.
+
+        Parameters
+        ----------
+        fields
+            (batch, channel, cell), physical units, channels as in ``layout.channels``.
+        valid_time
+            (batch,) valid times, UTC.
+        layout
+            Names of the channels and levels.
+
+        Returns
+        -------
+        State
+            On the CPU.
+
+        Raises
+        ------
+        InputError
+            If the shape does not fit the layout.
+        """
+        fields = np.asarray(fields)
+        channels = len(layout.channels)
+        if fields.ndim != 3 or fields.shape[1] != channels:
+            raise InputError(
+                f"fields have shape {fields.shape}, must be (batch, {channels}, cell)",
+                field="fields",
+            )
+        split = len(layout.surface)
+        shape = len(fields), len(layout.upper), len(layout.levels), fields.shape[-1]
+        return cls.from_arrays(
+            fields[:, :split], fields[:, split:].reshape(shape), valid_time, layout
+        )
+
+    def to_arrays(self) -> tuple[Float32, Float32]:
+        """Return the fields as NumPy arrays: (batch, surface, cell), (batch, upper, level, cell).
+
+        Returns
+        -------
+        tuple of ndarray
+            float32, in memory; shares the memory of a float32 state on the CPU.
+        """
+        surface, upper = (
+            part.detach().to(device="cpu", dtype=torch.float32).numpy()
+            for part in (self.surface, self.upper)
+        )
+        return surface, upper
+
+    def to_channels(self) -> Float32:
+        """Return all fields as one array (batch, channel, cell), float32.
+
+        Channels are in the order of ``layout.channels``.
+        """
+        surface, upper = self.to_arrays()
+        return np.concatenate([surface, upper.reshape(self.batch, -1, upper.shape[-1])], axis=1)
 
     @property
     def nside(self) -> int:
@@ -143,41 +250,3 @@ class State:
     def advanced(self, surface: Tensor, upper: Tensor, step: np.timedelta64) -> State:
         """Return the state one step later with new fields."""
         return State(surface, upper, self.valid_time + step, self.layout)
-
-
-Fields = npt.NDArray[np.float32]
-
-
-def state_of(
-    surface: npt.ArrayLike, upper: npt.ArrayLike, valid_time: Any, layout: Layout = PUBLISHED
-) -> State:
-    """Build a float32 state from arrays (batch, surface, cell) and (batch, upper, level, cell).
-
-    Raises
-    ------
-    InputError
-        If the shapes do not fit the layout.
-    """
-    parts = [np.ascontiguousarray(part, dtype=np.float32) for part in (surface, upper)]
-    return State(torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), valid_time, layout)
-
-
-def state_of_channels(fields: npt.ArrayLike, valid_time: Any, layout: Layout) -> State:
-    """Build a float32 state from one array (batch, channel, cell): inverse of :func:`channels_of`.
-
-    Raises
-    ------
-    InputError
-        If the shape does not fit the layout.
-    """
-    fields = np.asarray(fields)
-    split, shape = len(layout.surface), (len(layout.upper), len(layout.levels), fields.shape[-1])
-    upper = fields[:, split:].reshape(len(fields), *shape)
-    return state_of(fields[:, :split], upper, valid_time, layout)
-
-
-def channels_of(state: State) -> Fields:
-    """All fields as one array (batch, channel, cell), channels as in ``Layout.channels``."""
-    upper = state.upper.reshape(state.batch, -1, state.upper.shape[-1])
-    joined = torch.cat([state.surface, upper], dim=1)
-    return joined.detach().to(device="cpu", dtype=torch.float32).numpy()

@@ -9,7 +9,6 @@ from pear.rollout.baselines import ClimatologyForecaster, ClimatologyLike, Persi
 from pear.rollout.ensemble import Ensemble, Perturb, concat_states
 from pear.rollout.forecaster import Forecaster, check_physical, rollout
 from pear.rollout.pear_forecaster import PearForecaster
-from pear.state import channels_of, state_of, state_of_channels
 
 __all__ = [
     "ClimatologyForecaster",
@@ -19,10 +18,7 @@ __all__ = [
     "PearForecaster",
     "Persistence",
     "Perturb",
-    "channels_of",
     "check_physical",
     "concat_states",
     "rollout",
-    "state_of",
-    "state_of_channels",
 ]

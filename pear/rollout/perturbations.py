@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pear.errors import InputError
 from pear.sphere.random_fields import correlated_noise
-from pear.state import State, state_of_channels
+from pear.state import State
 from pear.store.states import Analysis
 from pear.times import Times, year_phase
 
@@ -245,7 +245,7 @@ class PastDifferences:
         sign = 1.0 if member % 2 == 0 else -1.0
         difference = self.analysis.read(one) - self.analysis.read(other)
         scaled = (sign * self.amplitude / np.sqrt(2.0)) * difference[None]
-        step = state_of_channels(scaled, initial.valid_time, initial.layout)
+        step = State.from_channels(scaled, initial.valid_time, initial.layout)
         return State(
             initial.surface + step.surface.to(initial.surface),
             clip_humidity(initial.upper + step.upper.to(initial.upper), initial),

@@ -12,7 +12,7 @@ import xarray as xr
 
 from pear.errors import InputError, did_you_mean
 from pear.sphere.healpix import coarsen, nside_from_cells
-from pear.state import State, channels_of
+from pear.state import State
 from pear.store.reader import open_store
 from pear.store.schema import overview_name
 from pear.times import Times, as_utc, to_iso
@@ -174,7 +174,7 @@ class Analysis:
         state = states_of(
             self._data, as_utc(time), self.layout, self.nside, f"analysis {self.name}"
         )
-        fields: Fields = channels_of(state)[0]
+        fields: Fields = state.to_channels()[0]
         return fields
 
     def inits(self, lead: np.timedelta64, step: np.timedelta64) -> Times:

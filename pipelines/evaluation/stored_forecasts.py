@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pear.errors import InputError
-from pear.rollout import rollout, state_of
+from pear.rollout import rollout
 from pear.state import State
 from pear.store.reader import open_store, stored_layout
 from pear.times import Times, as_utc, to_iso
@@ -102,7 +102,7 @@ class StoredForecasts:
         upper = [[one[n].sel(level=levels).values for n in self.layout.upper] for one in parts]
         cells = 12 * self.nside**2
         shape = (len(parts), len(self.layout.upper), len(levels), cells)
-        return state_of(
+        return State.from_arrays(
             np.reshape(surface, (len(parts), -1, cells)),
             np.reshape(upper, shape),
             valid,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pear.errors import InputError
 from pear.progress import ProgressCallback
-from pear.rollout import Ensemble, Forecaster, channels_of, state_of_channels
+from pear.rollout import Ensemble, Forecaster
 from pear.sphere.healpix import angular_power
 from pear.state import State
 from pear.store.climatology import Climatology
@@ -90,7 +90,7 @@ def verify(
         for lead in plan.leads:
             verifying = [_beside(plan, truth, usual, spectrum, t, lead) for t in group]
             for table, stream in streams:
-                fields = channels_of(next(stream))
+                fields = next(stream).to_channels()
                 for init, forecast, beside in zip(group, fields, verifying, strict=True):
                     table.add(init, lead, forecast, *beside)
         if tick is not None:
@@ -122,13 +122,13 @@ def _verify_ensemble(
     (init,) = initial.valid_time
     states = ensemble.forecast(initial, len(table.plan.leads))
     for lead, state in zip(table.plan.leads, states, strict=True):
-        members, beside = channels_of(state), around(lead)
+        members, beside = state.to_channels(), around(lead)
         table.add_members(init, lead, members, beside[0])
         table.add(init, lead, members.mean(axis=0, dtype=np.float64), *beside)
 
 
 def _initial(truth: TimeCache, group: Sequence[np.datetime64] | Times, layout: Layout) -> State:
-    return state_of_channels(np.stack([truth(t) for t in group]), group, layout)
+    return State.from_channels(np.stack([truth(t) for t in group]), group, layout)
 
 
 def check(

@@ -21,7 +21,7 @@ from pear.models import pangu_checkpoint
 from pear.models.pangu import Pangu, PanguConfig
 from pear.normaliser import Normaliser
 from pear.progress import ProgressCallback
-from pear.rollout import Forecaster, PearForecaster, channels_of, state_of_channels
+from pear.rollout import Forecaster, PearForecaster
 from pear.sphere.healpix import cells_of_nside
 from pear.sphere.regrid import apply, bilinear_to_healpix, healpix_to_latlon_bilinear
 from pear.state import State
@@ -135,7 +135,7 @@ class PanguForecaster:
             cells = np.empty((*fields.shape[:2], cells_of_nside(self.nside)), np.float32)
             for channel, is_wind in enumerate(winds):
                 cells[:, channel] = apply(wind if is_wind else plain, fields[:, channel])
-            yield state_of_channels(cells, initial.valid_time + number * self.step, layout)
+            yield State.from_channels(cells, initial.valid_time + number * self.step, layout)
 
 
 def score_on_cells(
@@ -172,13 +172,13 @@ def score_on_points(
     areas = point_areas(grid.lat, grid.columns)[None]
     usual = climatology_reader(climatology)
     for init in as_utc(inits):
-        initial = state_of_channels(analysis.read(init)[None], [init], other.layout)
+        initial = State.from_channels(analysis.read(init)[None], [init], other.layout)
         streams = zip(peer.native([init], days), other.forecast(initial, days), strict=True)
         for lead, (points, cells) in zip(leads, streams, strict=True):
             at = int(np.searchsorted(states.times, init + lead))
             truth = np.asarray(states.fields[at])
             reference = apply(to_points, usual(init + lead))
-            flat = apply(to_points, channels_of(cells)[0])
+            flat = apply(to_points, cells.to_channels()[0])
             for name, forecast in ((peer.name, points[0]), (other.name, flat)):
                 tables[name].add(init, lead, forecast, truth, reference, areas)
     return tables

@@ -11,8 +11,9 @@ import numpy as np
 from pear.errors import InputError
 from pear.metrics import Channel
 from pear.progress import ProgressCallback
-from pear.rollout import Forecaster, channels_of, state_of_channels
+from pear.rollout import Forecaster
 from pear.sphere.healpix import angular_power
+from pear.state import State
 from pear.store.states import Analysis
 from pear.times import Times, as_utc
 from pear.variables import label_of
@@ -86,12 +87,12 @@ def measure(
     at = [forecaster.layout.channels.index(channel) for channel in fields]
     sums = np.zeros((2, 2, len(leads), len(fields)), dtype=object)
     for init in as_utc(inits):
-        initial = state_of_channels(analysis.read(init)[None], [init], forecaster.layout)
+        initial = State.from_channels(analysis.read(init)[None], [init], forecaster.layout)
         for day, state in enumerate(forecaster.forecast(initial, days), start=1):
             if day not in leads:
                 continue
             truth = analysis.read(init + day * forecaster.step)
-            for which, values in enumerate((channels_of(state)[0], truth)):
+            for which, values in enumerate((state.to_channels()[0], truth)):
                 part = values[at].astype(np.float64)
                 power = angular_power(part)
                 for column in range(len(fields)):

@@ -24,8 +24,9 @@ from pear.metrics.statistics import Array
 from pear.models.checkpoint import Checkpoint
 from pear.models.config import PearConfig
 from pear.models.diagnostics import DEFAULT_ELEMENTS, orbit_errors
-from pear.rollout import PearForecaster, channels_of, state_of_channels
+from pear.rollout import PearForecaster
 from pear.sphere.symmetry import C4H, IDENTITY, Element, M
+from pear.state import State
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
 from pear.times import Times, as_utc
@@ -95,11 +96,11 @@ def measure(
     forecasters = [[PearForecaster(m, group=group) for m in models] for group in groups]
     for start in range(0, inits.size, BATCH):
         times = inits[start : start + BATCH]
-        initial = state_of_channels(np.stack([truth(t) for t in times]), times, layout)
+        initial = State.from_channels(np.stack([truth(t) for t in times]), times, layout)
         streams = [[one.forecast(initial, days) for one in many] for many in forecasters]
         for row, lead in enumerate(leads):
             own, moved, averaged = (
-                np.stack([channels_of(next(stream)) for stream in many]) for many in streams
+                np.stack([next(stream).to_channels() for stream in many]) for many in streams
             )
             error = (moved - own) / scale
             gram[start : start + BATCH, row] = _products(error)
@@ -183,7 +184,7 @@ def exactness(
         ``single`` and ``averaged``, each element name to the error by day, units as in
         :class:`Measured`.
     """
-    initial = state_of_channels(
+    initial = State.from_channels(
         np.stack([analysis.read(t) for t in as_utc(inits)]), inits, model.config.layout
     )
     return {

@@ -11,7 +11,7 @@ from pear.models.checkpoint import Checkpoint, save
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
-from pear.rollout import PearForecaster, channels_of, state_of
+from pear.rollout import PearForecaster
 from pear.state import State
 from pear.variables import Layout
 
@@ -52,7 +52,7 @@ def start() -> State:
     mean = np.array([280.0, 15_000.0, 55_000.0, 275.0, 255.0])[:, None]
     spread = np.array([8.0, 300.0, 900.0, 5.0, 5.0])[:, None]
     fields = mean + spread * noise
-    return state_of(fields[:, :1], fields[:, 1:].reshape(2, 2, 2, CELLS), START, LAYOUT)
+    return State.from_arrays(fields[:, :1], fields[:, 1:].reshape(2, 2, 2, CELLS), START, LAYOUT)
 
 
 def test_each_step_is_the_model_on_standardised_fields(checkpoint: Checkpoint) -> None:
@@ -102,7 +102,7 @@ def test_foreign_states_are_refused(checkpoint: Checkpoint) -> None:
 
 def test_channels_follow_the_layout() -> None:
     state = start()
-    fields = channels_of(state)
+    fields = state.to_channels()
     assert fields.shape == (2, len(LAYOUT.channels), CELLS)
     for index, (name, level) in enumerate(LAYOUT.channels):
         (found,) = [v for n, lv, v in state.fields() if (n, lv) == (name, level)]

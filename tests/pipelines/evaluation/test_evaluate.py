@@ -12,9 +12,10 @@ from PIL import Image
 
 from pear.errors import InputError
 from pear.metrics import acc, bias, mae, rmse, score
-from pear.rollout import Ensemble, state_of
+from pear.rollout import Ensemble
 from pear.rollout.perturbations import PastDifferences
 from pear.sphere.healpix import angular_power
+from pear.state import State
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
 from pipelines.evaluation import climatology as build
@@ -271,7 +272,7 @@ def test_an_ensemble_is_scored_beside_its_single_forecast(world: tuple[Path, Pat
 def test_perturbations_are_past_differences_in_pairs(world: tuple[Path, Path]) -> None:
     truth = analysis(world)
     perturb = PastDifferences.before(truth, TEST[30], amplitude=0.2)
-    state = state_of(*split(weather(TEST)[30:31]), TEST[30:31], LAYOUT)
+    state = State.from_arrays(*split(weather(TEST)[30:31]), TEST[30:31], LAYOUT)
     plus, minus, other = (perturb(state, member).upper for member in (0, 1, 2))
     np.testing.assert_allclose((plus + minus) / 2, state.upper, rtol=1e-5)
     assert not np.allclose(plus, other)
