@@ -23,14 +23,11 @@ from service.api import (
     maps,
     models,
     open_meteo,
-    points,
     schedules,
-    scores,
     system,
-    zarr,
 )
 from service.api.openapi import describe
-from service.dashboard import login, pages, routes
+from service.dashboard import login, routes
 from service.dependencies import Services, WorkEngine
 from service.http import problems
 from service.http.caching import BoundedCache
@@ -82,12 +79,14 @@ def create_app(
         own_engine = (
             await to_thread.run_sync(_start_engine, settings, folder) if engine is None else engine
         )
-        found = _services(settings, folder, own_catalog, own_engine, metrics, app.state.kept)
-        app.state.services = found
+        services = _services(
+            settings, folder, own_catalog, own_engine, metrics, app.state.response_cache
+        )
+        app.state.services = services
         try:
             yield
         finally:
-            found.accepting = False
+            services.accepting = False
             if engine is None:
                 await to_thread.run_sync(own_engine.close)
             if catalog is None:
@@ -116,12 +115,12 @@ def create_app(
     keys = KeyFile(settings.keys_file or folder.root / "keys.json")
     guard = Guard(keys, settings.keys_required, settings.tokens_per_minute)
     app.state.guard = guard
-    app.state.kept = BoundedCache[CachedResponse](
+    app.state.response_cache = BoundedCache[CachedResponse](
         settings.answer_cache_bytes, lambda kept: kept.size
     )
     app.openapi = lambda: describe(app, settings.keys_required)  # type: ignore[method-assign]
     # The outermost is added last.
-    app.add_middleware(ResponseCacheMiddleware, cache=app.state.kept, guard=guard)
+    app.add_middleware(ResponseCacheMiddleware, cache=app.state.response_cache, guard=guard)
     app.add_middleware(
         RequestMiddleware,
         metrics=metrics,
@@ -165,12 +164,12 @@ def _services(
         folder=folder,
         catalog=catalog,
         engine=engine,
-        reader=ForecastReader(folder.forecast, settings.cache_bytes),
-        answers=BoundedCache(settings.answer_cache_bytes, lambda answer: answer.size),
-        initial=InitialConditions(folder, catalog),
+        forecasts=ForecastReader(folder.forecast, settings.cache_bytes),
+        body_cache=BoundedCache(settings.answer_cache_bytes, lambda answer: answer.size),
+        initial_conditions=InitialConditions(folder, catalog),
         metrics=metrics,
         scores=ScoreBoard(folder),
-        kept=kept,
+        response_cache=kept,
     )
 
 
@@ -181,16 +180,12 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         models,
         initial_conditions,
         forecasts,
-        points,
         fields,
         maps,
-        zarr,
         downloads,
         open_meteo,
         evaluations,
-        scores,
         schedules,
-        pages,
         routes,
         login,
     )

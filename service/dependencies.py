@@ -14,7 +14,7 @@ from fastapi import Depends, Path, Query, Request
 from pipelines.catalog import UNAVAILABLE, Catalog, Evaluation, Job, Run, Schedule
 from pipelines.engine.engine import ActionResult
 from pipelines.storage.data_folder import DataFolder
-from service.http.caching import Answer, BoundedCache
+from service.http.caching import BoundedCache, CachedBody
 from service.http.metrics import Metrics
 from service.http.problems import ProblemError
 from service.http.response_cache import CachedResponse
@@ -81,17 +81,17 @@ class Services:
     folder: DataFolder
     catalog: Catalog
     engine: WorkEngine
-    reader: ForecastReader
-    answers: BoundedCache[Answer]
-    initial: InitialConditions
+    forecasts: ForecastReader
+    body_cache: BoundedCache[CachedBody]
+    initial_conditions: InitialConditions
     metrics: Metrics
     scores: ScoreBoard
-    kept: BoundedCache[CachedResponse]
+    response_cache: BoundedCache[CachedResponse]
     accepting: bool = True
 
     _requests: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
-    def remember(self, key: str, body: str) -> None:
+    def check_idempotency_key(self, key: str, body: str) -> None:
         """Note an idempotency key; the same key must come with the same body.
 
         The request itself is idempotent (it is addressed by what it asks for), so keys are kept
@@ -114,7 +114,7 @@ class Services:
 
     _read_at: dict[str, float] = field(default_factory=dict)
 
-    def note_read(self, run: str) -> None:
+    def touch_run(self, run: str) -> None:
         """Tell the catalog now and then that a run is being read: retention then leaves it."""
         now = time.monotonic()
         if now - self._read_at.get(run, -_NOTE_SECONDS) < _NOTE_SECONDS:
@@ -125,24 +125,24 @@ class Services:
 
     def forget(self, run: str) -> None:
         """Drop everything that is kept of a run: its result is about to go."""
-        self.reader.forget(run)
-        self.answers.drop(lambda key: isinstance(key, tuple) and key[0] == run)
-        self.kept.drop(lambda key: isinstance(key, tuple) and run.encode() in key[0])
+        self.forecasts.forget(run)
+        self.body_cache.drop(lambda key: isinstance(key, tuple) and key[0] == run)
+        self.response_cache.drop(lambda key: isinstance(key, tuple) and run.encode() in key[0])
 
 
-def services(request: Request) -> Services:
+def get_services(request: Request) -> Services:
     """Return the services of the application that handles this request."""
-    found: Services | None = getattr(request.app.state, "services", None)
-    if found is None:
+    services: Services | None = getattr(request.app.state, "services", None)
+    if services is None:
         raise ProblemError(503, "PEAR is starting", headers={"Retry-After": "2"})
-    return found
+    return services
 
 
-ServicesDep = Annotated[Services, Depends(services)]
+ServicesDep = Annotated[Services, Depends(get_services)]
 
 
 def run_of(
-    found: ServicesDep,
+    services: ServicesDep,
     run_id: Annotated[str, Path(description="Identity of the run, or `latest`.", max_length=128)],
 ) -> Run:
     """Return the run that the path names; ``latest`` is the newest finished one.
@@ -153,11 +153,11 @@ def run_of(
         404 if there is none.
     """
     if run_id == "latest":
-        latest = found.catalog.latest_run()
+        latest = services.catalog.latest_run()
         if latest is None:
             raise ProblemError(404, "no forecast has finished yet", field="run_id")
         return latest
-    return found.catalog.run(run_id)
+    return services.catalog.run(run_id)
 
 
 RunDep = Annotated[Run, Depends(run_of)]
@@ -174,7 +174,9 @@ Statistic = Annotated[
 ]
 
 
-def finished_store(found: ServicesDep, run: RunDep, statistic: Statistic = None) -> ForecastStore:
+def finished_store(
+    services: ServicesDep, run: RunDep, statistic: Statistic = None
+) -> ForecastStore:
     """Return the store of the run in the path, or that of one statistic of its ensemble.
 
     Raises
@@ -194,10 +196,10 @@ def finished_store(found: ServicesDep, run: RunDep, statistic: Statistic = None)
             hint="watch its events" if busy else "submit it again",
             headers={"Retry-After": "5"} if busy else {},
         )
-    found.note_read(run.id)
+    services.touch_run(run.id)
     if statistic is None:
-        return found.reader.store(run.id)
-    kept = statistics_of(found.folder, run.id)
+        return services.forecasts.store(run.id)
+    kept = statistics_of(services.folder, run.id)
     if statistic not in kept:
         raise ProblemError(
             404,
@@ -205,7 +207,7 @@ def finished_store(found: ServicesDep, run: RunDep, statistic: Statistic = None)
             field="statistic",
             hint="it has " + ", ".join(kept) if kept else "it is no ensemble",
         )
-    return found.reader.store(f"{run.id}.{statistic}")
+    return services.forecasts.store(f"{run.id}.{statistic}")
 
 
 StoreDep = Annotated[ForecastStore, Depends(finished_store)]

@@ -35,9 +35,11 @@ _RETRY_SECONDS = 2
 _LONGEST_WAIT = 60
 
 
-def run_out(found: Services, run: Run) -> RunOut:
+def run_out(services: Services, run: Run) -> RunOut:
     """Describe a run, with its place in the queue."""
-    return RunOut.of(run, found.catalog.queue_position(run.id) if run.status == "queued" else None)
+    return RunOut.of(
+        run, services.catalog.queue_position(run.id) if run.status == "queued" else None
+    )
 
 
 @router.post(
@@ -59,7 +61,7 @@ def run_out(found: Services, run: Run) -> RunOut:
 )
 async def submit_forecast(
     body: ForecastRequest,
-    found: ServicesDep,
+    services: ServicesDep,
     idempotency_key: Annotated[
         str | None,
         Header(max_length=128, description="The same key with another body is refused."),
@@ -73,8 +75,8 @@ async def submit_forecast(
 
     The answer is 202 while the run waits or works and 200 once it has succeeded.
     """
-    settings = found.settings
-    if not found.accepting:
+    settings = services.settings
+    if not services.accepting:
         raise ProblemError(503, "PEAR is stopping", headers={"Retry-After": "10"})
     if body.lead_hours > settings.max_lead_hours:
         raise InputError(
@@ -83,21 +85,21 @@ async def submit_forecast(
             hint=f"at most {settings.max_lead_hours}",
         )
     if idempotency_key is not None:
-        found.remember(idempotency_key, body.model_dump_json())
-    run = await to_thread.run_sync(_request, found, body)
+        services.check_idempotency_key(idempotency_key, body.model_dump_json())
+    run = await to_thread.run_sync(_request, services, body)
     headers = {"Location": f"/v1/forecasts/{run.id}", "Cache-Control": "no-store"}
     seconds = _wait_seconds(prefer)
     if seconds and run.active:
-        run = await _finished(found, run, seconds)
+        run = await _finished(services, run, seconds)
         headers["Preference-Applied"] = f"wait={seconds}"
     if run.active:
         headers["Retry-After"] = str(_RETRY_SECONDS)
-    document = await to_thread.run_sync(run_out, found, run)
+    document = await to_thread.run_sync(run_out, services, run)
     return JSONResponse(document.model_dump(), 202 if run.active else 200, headers=headers)
 
 
-def _request(found: Services, body: ForecastRequest) -> Run:
-    run, _ = found.engine.request_forecast(
+def _request(services: Services, body: ForecastRequest) -> Run:
+    run, _ = services.engine.request_forecast(
         model_time(body.init_time),
         body.lead_hours,
         model=body.model,
@@ -113,12 +115,12 @@ def _wait_seconds(prefer: str | None) -> int:
     return min(int(match[1]), _LONGEST_WAIT) if match else 0
 
 
-async def _finished(found: Services, run: Run, seconds: int) -> Run:
+async def _finished(services: Services, run: Run, seconds: int) -> Run:
     """Return the run when it has ended, or as it is after so many seconds."""
     with anyio.move_on_after(seconds):
-        while run.active and found.accepting:
+        while run.active and services.accepting:
             await anyio.sleep(_POLL_SECONDS / 2)
-            run = await to_thread.run_sync(found.catalog.run, run.id)
+            run = await to_thread.run_sync(services.catalog.run, run.id)
     return run
 
 
@@ -126,7 +128,7 @@ async def _finished(found: Services, run: Run, seconds: int) -> Run:
 def list_forecasts(
     request: Request,
     response: Response,
-    found: ServicesDep,
+    services: ServicesDep,
     status: Annotated[Status | None, Query(description="Only runs in this state.")] = None,
     model: Annotated[
         str | None, Query(max_length=128, description="Only runs of this model.")
@@ -140,7 +142,7 @@ def list_forecasts(
     ] = None,
 ) -> RunList:
     """One page of runs; `next` and the Link header lead to the next page."""
-    page = found.catalog.runs(
+    page = services.catalog.runs(
         status=status,
         model=model,
         limit=limit,
@@ -150,16 +152,16 @@ def list_forecasts(
     if page.next is not None:
         link = request.url.include_query_params(cursor=page.next)
         response.headers["Link"] = f'<{link.path}?{link.query}>; rel="next"'
-    return RunList(items=[run_out(found, run) for run in page.items], next=page.next)
+    return RunList(items=[run_out(services, run) for run in page.items], next=page.next)
 
 
 @router.get("/{run_id}", summary="One run", responses=documented(404, 422, 503))
-def get_forecast(response: Response, found: ServicesDep, run: RunDep) -> RunOut:
+def get_forecast(response: Response, services: ServicesDep, run: RunDep) -> RunOut:
     """Status, progress, times and links of a run; `latest` is the newest finished one."""
     response.headers["Cache-Control"] = "no-cache"
     if run.finished_at is not None:
         response.headers["Last-Modified"] = run.finished_at.strftime("%a, %d %b %Y %H:%M:%S GMT")
-    return run_out(found, run)
+    return run_out(services, run)
 
 
 @router.delete(
@@ -172,19 +174,19 @@ def get_forecast(response: Response, found: ServicesDep, run: RunDep) -> RunOut:
         **documented(404, 409, 422, 503),
     },
 )
-def delete_forecast(found: ServicesDep, run: RunDep) -> Response:
+def delete_forecast(services: ServicesDep, run: RunDep) -> Response:
     """Remove the store of a finished run; 409 while it works (cancel it first)."""
     if run.active:
         raise ProblemError(409, f"run {run.id} is {run.status}", hint="cancel it first")
     if run.status == "succeeded":
-        found.catalog.expire(run.id)
-    found.forget(run.id)
-    remove(found.folder, run.id)
+        services.catalog.expire(run.id)
+    services.forget(run.id)
+    remove(services.folder, run.id)
     return Response(status_code=204)
 
 
 @router.get("/{run_id}/log", summary="Log of a run", responses=documented(404, 422, 503))
-def get_log(found: ServicesDep, run: RunDep) -> list[EventOut]:
+def get_log(services: ServicesDep, run: RunDep) -> list[EventOut]:
     """What happened to the run, oldest first."""
     return [
         EventOut(
@@ -193,15 +195,15 @@ def get_log(found: ServicesDep, run: RunDep) -> list[EventOut]:
             message=event.message,
             details=dict(event.details),
         )
-        for event in found.catalog.log(run.id)
+        for event in services.catalog.log(run.id)
     ]
 
 
 @router.post("/{run_id}/cancel", summary="Stop a run", responses=documented(404, 409, 422, 503))
-def cancel_forecast(found: ServicesDep, run: RunDep) -> RunOut:
+def cancel_forecast(services: ServicesDep, run: RunDep) -> RunOut:
     """Stop a queued run at once, a running one before its next step; 409 if it has ended."""
-    found.engine.cancel(run.id)
-    return run_out(found, found.catalog.run(run.id))
+    services.engine.cancel(run.id)
+    return run_out(services, services.catalog.run(run.id))
 
 
 @router.get(
@@ -213,19 +215,19 @@ def cancel_forecast(found: ServicesDep, run: RunDep) -> RunOut:
         **documented(404, 422, 503),
     },
 )
-def watch_forecast(found: ServicesDep, run: RunDep) -> StreamingResponse:
+def watch_forecast(services: ServicesDep, run: RunDep) -> StreamingResponse:
     """Send `progress` with every change and `end` with the last state, then close."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
-        _events(found, run.id), media_type="text/event-stream", headers=headers
+        _events(services, run.id), media_type="text/event-stream", headers=headers
     )
 
 
-async def _events(found: Services, run_id: str) -> AsyncIterator[str]:
+async def _events(services: Services, run_id: str) -> AsyncIterator[str]:
     last: tuple[Any, ...] | None = None
     silent = 0.0
     while True:
-        run = await to_thread.run_sync(found.catalog.run, run_id)
+        run = await to_thread.run_sync(services.catalog.run, run_id)
         now = (run.status, run.progress.step, run.progress.total)
         if now != last:
             document = {
@@ -240,7 +242,7 @@ async def _events(found: Services, run_id: str) -> AsyncIterator[str]:
         elif silent >= _PING_SECONDS:
             yield ": still here\n\n"
             silent = 0.0
-        if not run.active or not found.accepting:
+        if not run.active or not services.accepting:
             return
         await anyio.sleep(_POLL_SECONDS)
         silent += _POLL_SECONDS

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/initial-conditions", tags=["initial conditions"])
 
 @router.get("", summary="Times a forecast can start from", responses=documented(422, 503))
 def list_initial_conditions(
-    found: ServicesDep,
+    services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=1000, description="Entries on a page.")] = 100,
     cursor: Annotated[
         str | None, Query(max_length=32, description="`next` of the page before.")
@@ -29,7 +29,7 @@ def list_initial_conditions(
     ] = None,
 ) -> InitialConditionList:
     """Every time of every analysis store, newest first, with what it lacks."""
-    every = found.initial.all()
+    every = services.initial_conditions.all()
     newest = every[0].time if every else None
     if complete is not None:
         every = [each for each in every if complete == (not each.missing)]

@@ -19,7 +19,7 @@ from service.dependencies import (
     finished_store,
     run_of,
 )
-from service.http.caching import Answer
+from service.http.caching import CachedBody
 from service.http.problems import documented
 from service.http.response_cache import immutable_answer
 from service.maps import MapOptions, MapTitle, render_map
@@ -52,7 +52,7 @@ ProjectionName = Literal["robinson", "orthographic", "plate_carree", "north_pola
 )
 def get_map(
     request: Request,
-    found: ServicesDep,
+    services: ServicesDep,
     run: RunDep,
     store: StoreDep,
     variable: VariableName,
@@ -91,14 +91,14 @@ def get_map(
     kind, heading = _kind(store, statistic, difference)
     options = MapOptions(view, width, vmin, vmax, cmap, kind, isolines)
 
-    def make() -> Answer:
-        field = found.reader.field(store.run, chosen.name, at_level, lead_time)
+    def make() -> CachedBody:
+        field = services.forecasts.field(store.run, chosen.name, at_level, lead_time)
         if difference is not None:
             field = field - _reference(
-                found, run, store, difference, chosen.name, at_level, lead_time
+                services, run, store, difference, chosen.name, at_level, lead_time
             )
         title = MapTitle(_title(run, statistic, difference), store.init_time, lead_time, heading)
-        arrows = _wind(found, store, at_level, lead_time) if wind else None
+        arrows = _wind(services, store, at_level, lead_time) if wind else None
         png = render_map(field, chosen.name, title, level=at_level, options=options, wind=arrows)
         headers = {
             "PEAR-Run": run.id,
@@ -107,10 +107,10 @@ def get_map(
             "PEAR-Lead-Hours": str(lead_time),
             "PEAR-Valid-Time": to_iso(store.valid_times[index]),
         }
-        return Answer(png, "image/png", tuple(headers.items()))
+        return CachedBody(png, "image/png", tuple(headers.items()))
 
     key = ("map", store.run, chosen.name, at_level, lead_time, options, difference, wind)
-    return immutable_answer(request, found.answers, run, key, make)
+    return immutable_answer(request, services.body_cache, run, key, make)
 
 
 def _kind(
@@ -133,7 +133,7 @@ def _title(run: Run, statistic: str | None, difference: str | None) -> str:
 
 
 def _reference(
-    found: Services,
+    services: Services,
     run: Run,
     store: ForecastStore,
     difference: str,
@@ -143,20 +143,20 @@ def _reference(
 ) -> Field:
     valid = store.valid_times[store.lead_index(lead_hours)]
     if difference == ANALYSIS:
-        return verifying_analysis(found.folder, run, name, level, valid, store.nside)
-    other = finished_store(found, run_of(found, difference))
-    return other_forecast(found.reader, other, name, level, valid, store.nside)
+        return verifying_analysis(services.folder, run, name, level, valid, store.nside)
+    other = finished_store(services, run_of(services, difference))
+    return other_forecast(services.forecasts, other, name, level, valid, store.nside)
 
 
 def _wind(
-    found: Services, store: ForecastStore, level: int | None, lead_hours: int
+    services: Services, store: ForecastStore, level: int | None, lead_hours: int
 ) -> tuple[Field, Field]:
     """Both components of the wind at a level, or at 10 m."""
     names = ["u_component_of_wind", "v_component_of_wind"]
     if level is None:
         names = [f"10m_{name}" for name in names]
     u, v = (
-        found.reader.field(store.run, name, store.select(name, level)[1], lead_hours)
+        services.forecasts.field(store.run, name, store.select(name, level)[1], lead_hours)
         for name in names
     )
     return u, v

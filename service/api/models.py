@@ -17,27 +17,27 @@ _HEADLINE = ("geopotential", 500)
 
 
 @router.get("", summary="Every model", responses=documented(503))
-def list_models(found: ServicesDep) -> ModelList:
+def list_models(services: ServicesDep) -> ModelList:
     """Models of the data folder, newest first."""
-    return ModelList(items=[_out(model, found) for model in found.catalog.models()])
+    return ModelList(items=[_out(model, services) for model in services.catalog.models()])
 
 
 @router.get("/{model_id}", summary="One model", responses=documented(404, 422, 503))
-def get_model(model_id: str, found: ServicesDep) -> ModelOut:
+def get_model(model_id: str, services: ServicesDep) -> ModelOut:
     """One model by its identity or name."""
-    return _out(found.catalog.model(model_id), found)
+    return _out(services.catalog.model(model_id), services)
 
 
-def _out(model: Model, found: ServicesDep) -> ModelOut:
+def _out(model: Model, services: ServicesDep) -> ModelOut:
     return ModelOut.of(
-        model, found.settings.max_lead_hours, _variables(model), _skill(model, found)
+        model, services.settings.max_lead_hours, _variables(model), _skill(model, services)
     )
 
 
-def _skill(model: Model, found: ServicesDep) -> SkillOut | None:
+def _skill(model: Model, services: ServicesDep) -> SkillOut | None:
     """Skill by lead for the field that models are compared by, or the first there is."""
     scores = next(
-        (each for each in found.scores.all() if each.about.get("model") == model.id), None
+        (each for each in services.scores.all() if each.about.get("model") == model.id), None
     )
     rows = [row for row in scores.records if row["forecaster"] == "pear"] if scores else []
     if scores is None or not rows:

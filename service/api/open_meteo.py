@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pear.times import to_iso
 from service.api.schemas import MeteoForecast, inline
 from service.dependencies import ServicesDep, finished_store, run_of
-from service.http.caching import Answer
+from service.http.caching import CachedBody
 from service.http.problems import documented
 from service.http.response_cache import immutable_answer
 from service.readers.open_meteo import DEFAULT, answer, columns
@@ -37,7 +37,7 @@ _ONE_OR_MORE = {"anyOf": [_ONE, {"type": "array", "items": _ONE}]}
 )
 def get_meteo(
     request: Request,
-    found: ServicesDep,
+    services: ServicesDep,
     latitude: Annotated[
         str, Query(max_length=4000, description="Degrees north, comma list.", examples=["59.3"])
     ],
@@ -57,12 +57,12 @@ def get_meteo(
     timeformat: Annotated[Literal["iso8601", "unixtime"], Query()] = "iso8601",
 ) -> Any:
     """Read the newest forecast, or the one pinned by `run`, at one or several points."""
-    chosen_run = run_of(found, run)
-    store = finished_store(found, chosen_run)
+    chosen_run = run_of(services, run)
+    store = finished_store(services, chosen_run)
     chosen = columns(hourly, store, wind_speed_unit, temperature_unit)
 
-    def make() -> Answer:
-        limit = found.settings.max_points
+    def make() -> CachedBody:
+        limit = services.settings.max_points
         points = locate(
             parse_numbers(latitude, "latitude", limit),
             parse_numbers(longitude, "longitude", limit),
@@ -74,8 +74,10 @@ def get_meteo(
             "model": chosen_run.model,
             "init_time": to_iso(store.init_time),
         }
-        body = answer(found.reader, store, points, chosen, about, timeformat == "unixtime")
-        return Answer(body, "application/json")
+        body = answer(services.forecasts, store, points, chosen, about, timeformat == "unixtime")
+        return CachedBody(body, "application/json")
 
     key = ("meteo", latitude, longitude, tuple(chosen), interpolation, timeformat)
-    return immutable_answer(request, found.answers, chosen_run, key, make, pinned=run != "latest")
+    return immutable_answer(
+        request, services.body_cache, chosen_run, key, make, pinned=run != "latest"
+    )

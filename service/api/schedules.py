@@ -96,15 +96,15 @@ class FireOut(BaseModel):
 
 
 @router.get("", summary="Every schedule", responses=documented(503))
-def list_schedules(found: ServicesDep) -> ScheduleList:
+def list_schedules(services: ServicesDep) -> ScheduleList:
     """Schedules by name, with their last and next fire."""
-    return ScheduleList(items=[ScheduleOut.of(each) for each in found.catalog.schedules()])
+    return ScheduleList(items=[ScheduleOut.of(each) for each in services.catalog.schedules()])
 
 
 @router.post(
     "", summary="Enter a schedule", status_code=201, responses=documented(400, 404, 413, 422, 503)
 )
-def add_schedule(body: ScheduleIn, found: ServicesDep, response: Response) -> ScheduleOut:
+def add_schedule(body: ScheduleIn, services: ServicesDep, response: Response) -> ScheduleOut:
     """Enter a schedule, or change the one of this name."""
     if "ingest" in body.action:
         # Files and addresses to read from are the operator's to name, never a request's.
@@ -113,23 +113,23 @@ def add_schedule(body: ScheduleIn, found: ServicesDep, response: Response) -> Sc
             field="action",
             hint="use `pear schedule add --ingest`",
         )
-    schedule = found.engine.add_schedule(body.name, body.cron, body.action)
+    schedule = services.engine.add_schedule(body.name, body.cron, body.action)
     response.headers["Location"] = f"/v1/schedules/{schedule.name}"
     return ScheduleOut.of(schedule)
 
 
 @router.get("/{name}", summary="One schedule", responses=documented(404, 422, 503))
-def get_schedule(name: ScheduleName, found: ServicesDep) -> ScheduleOut:
+def get_schedule(name: ScheduleName, services: ServicesDep) -> ScheduleOut:
     """One schedule, with its last and next fire."""
-    return ScheduleOut.of(found.catalog.schedule(name))
+    return ScheduleOut.of(services.catalog.schedule(name))
 
 
 @router.patch(
     "/{name}", summary="Pause or resume a schedule", responses=documented(400, 404, 413, 422, 503)
 )
-def change_schedule(name: ScheduleName, body: ScheduleChange, found: ServicesDep) -> ScheduleOut:
+def change_schedule(name: ScheduleName, body: ScheduleChange, services: ServicesDep) -> ScheduleOut:
     """Stop a schedule from firing, or let it fire again."""
-    return ScheduleOut.of(found.catalog.pause_schedule(name, paused=body.paused))
+    return ScheduleOut.of(services.catalog.pause_schedule(name, paused=body.paused))
 
 
 @router.delete(
@@ -142,19 +142,19 @@ def change_schedule(name: ScheduleName, body: ScheduleChange, found: ServicesDep
         **documented(404, 422, 503),
     },
 )
-def remove_schedule(name: ScheduleName, found: ServicesDep) -> Response:
+def remove_schedule(name: ScheduleName, services: ServicesDep) -> Response:
     """Forget a schedule; its runs stay."""
-    found.catalog.remove_schedule(name)
+    services.catalog.remove_schedule(name)
     return Response(status_code=204)
 
 
 @router.post(
     "/{name}/run", summary="Fire a schedule now", responses=documented(404, 409, 422, 429, 503)
 )
-def run_schedule(name: ScheduleName, found: ServicesDep) -> FireOut:
+def run_schedule(name: ScheduleName, services: ServicesDep) -> FireOut:
     """Do what the schedule wants now, due or not; what is there already is not done again."""
-    found.catalog.schedule(name)
-    done = found.engine.run_schedule(name)
+    services.catalog.schedule(name)
+    done = services.engine.run_schedule(name)
     return FireOut(
         summary=done.summary,
         ingested=done.ingested,
@@ -167,14 +167,14 @@ def run_schedule(name: ScheduleName, found: ServicesDep) -> FireOut:
 @router.get("/{name}/runs", summary="Runs like a schedule's", responses=documented(404, 422, 503))
 def list_schedule_runs(
     name: ScheduleName,
-    found: ServicesDep,
+    services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=500, description="Runs at most.")] = 50,
 ) -> list[RunOut]:
     """List the newest runs that this schedule's forecasts are among: same model and length."""
-    wanted = found.catalog.schedule(name).action.get("forecast")
+    wanted = services.catalog.schedule(name).action.get("forecast")
     if not wanted:
         return []
-    model = found.catalog.model(wanted["model"]).id if wanted.get("model") else None
-    runs = found.catalog.runs(model=model, limit=500).items
+    model = services.catalog.model(wanted["model"]).id if wanted.get("model") else None
+    runs = services.catalog.runs(model=model, limit=500).items
     same = [run for run in runs if run.lead_hours == wanted.get("lead_hours")]
-    return [run_out(found, run) for run in same[:limit]]
+    return [run_out(services, run) for run in same[:limit]]

@@ -11,8 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pear.times import to_iso
 from pipelines.catalog import Evaluation, Job, Model, Run, Status
-
-NOT_OFFICIAL = "A research forecast, not an official warning; see your national weather service."
+from service.http.html import DISCLAIMER
 
 
 def _to_utc(time: datetime) -> datetime:
@@ -175,7 +174,7 @@ class RunOut(BaseModel):
     started_at: str | None = Field(description="When its last attempt began, UTC.")
     finished_at: str | None = Field(description="When it ended, UTC.")
     reason: str | None = Field(description="Why it failed or was cancelled.")
-    note: str = Field(default=NOT_OFFICIAL, description="What this forecast is not.")
+    note: str = Field(default=DISCLAIMER, description="What this forecast is not.")
     links: dict[str, str] = Field(description="Where to go from here.")
 
     @classmethod
@@ -206,7 +205,7 @@ class RunOut(BaseModel):
             started_at=wall_clock(run.started_at),
             finished_at=wall_clock(run.finished_at),
             reason=run.reason,
-            note=NOT_OFFICIAL,
+            note=DISCLAIMER,
             links=links,
         )
 

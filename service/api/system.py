@@ -9,8 +9,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from pear import __version__
-from service.api.schemas import NOT_OFFICIAL, Info
+from service.api.schemas import Info
 from service.dependencies import Services, ServicesDep
+from service.http.html import DISCLAIMER
 from service.http.problems import documented, problem_response
 
 router = APIRouter(tags=["system"])
@@ -25,10 +26,10 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", summary="Can requests be served?", responses=documented(503))
 async def readyz(request: Request) -> Response:
     """Check the catalog, the data folder and the work engine; 503 names what is missing."""
-    found: Services | None = getattr(request.app.state, "services", None)
-    if found is None or not found.accepting:
+    services: Services | None = getattr(request.app.state, "services", None)
+    if services is None or not services.accepting:
         return problem_response(request, 503, "not accepting requests", headers=_LATER)
-    checks = await to_thread.run_sync(_checks, found)
+    checks = await to_thread.run_sync(_checks, services)
     failing = [name for name, state in checks.items() if state != "ok"]
     if failing:
         detail = ", ".join(f"{name}: {checks[name]}" for name in failing)
@@ -39,7 +40,7 @@ async def readyz(request: Request) -> Response:
 _LATER = {"Retry-After": "5"}
 
 
-def _checks(found: Services) -> dict[str, str]:
+def _checks(services: Services) -> dict[str, str]:
     def state(check: Any) -> str:
         try:
             return "ok" if check() else "not there"
@@ -47,9 +48,9 @@ def _checks(found: Services) -> dict[str, str]:
             return f"{type(error).__name__}: {error}"
 
     return {
-        "catalog": state(lambda: found.catalog.counts("runs") is not None),
-        "data": state(found.folder.root.is_dir),
-        "engine": state(found.engine.ready),
+        "catalog": state(lambda: services.catalog.counts("runs") is not None),
+        "data": state(services.folder.root.is_dir),
+        "engine": state(services.engine.ready),
     }
 
 
@@ -59,19 +60,19 @@ def _checks(found: Services) -> dict[str, str]:
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}}},
 )
-def metrics(found: ServicesDep) -> Response:
+def metrics(services: ServicesDep) -> Response:
     """Requests, their times, runs and evaluations by state."""
-    return Response(found.metrics.text(), media_type="text/plain; version=0.0.4")
+    return Response(services.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 @router.get("/v1/info", summary="What answers here")
-def info(found: ServicesDep) -> Info:
+def info(services: ServicesDep) -> Info:
     """Name, version and limits of this service."""
-    settings = found.settings
+    settings = services.settings
     return Info(
         name="PEAR",
         version=__version__,
-        note=NOT_OFFICIAL,
+        note=DISCLAIMER,
         limits={
             name: getattr(settings, name)
             for name in ("max_lead_hours", "max_points", "max_values", "queue_limit")

@@ -72,7 +72,7 @@ class BoundedCache(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Answer:
+class CachedBody:
     """A finished answer: the bytes, what they are, and the headers that describe them."""
 
     body: bytes

@@ -14,8 +14,10 @@ from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
 
 from pear.times import to_iso
-from service.api.schemas import NOT_OFFICIAL
 
+DISCLAIMER: Final = (
+    "A research forecast, not an official warning; see your national weather service."
+)
 _TEMPLATES: Final = Jinja2Templates(Path(__file__).parents[1] / "dashboard" / "templates")
 _RAISED: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PAGES: Final = (
@@ -39,7 +41,7 @@ def render(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Fill a template; ``here`` is the page's own path, marked in the navigation."""
-    context = {"pages": PAGES, "here": here, "note": NOT_OFFICIAL, **values}
+    context = {"pages": PAGES, "here": here, "note": DISCLAIMER, **values}
     return _TEMPLATES.TemplateResponse(
         request,
         template,

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipelines.catalog import Run
-from service.http.caching import IMMUTABLE, Answer, BoundedCache, etag_of, matches_etag
+from service.http.caching import IMMUTABLE, BoundedCache, CachedBody, etag_of, matches_etag
 from service.http.permissions import RULES, RoutePolicy
 from service.http.security import Guard, client_of
 
@@ -48,7 +48,7 @@ class CachedResponse:
         return len(self.body) + 1024
 
 
-def keep(request: Request, run: str, answer: Answer, headers: dict[str, str]) -> None:
+def keep(request: Request, run: str, answer: CachedBody, headers: dict[str, str]) -> None:
     """Mark the answer to this request as one that may be sent again."""
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     raw.append((b"content-type", answer.media_type.encode()))
@@ -106,14 +106,14 @@ class ResponseCacheMiddleware:
 
 def immutable_answer(
     request: Request,
-    cache: BoundedCache[Answer],
+    cache: BoundedCache[CachedBody],
     run: Run,
     key: tuple[Hashable, ...],
-    make: Callable[[], Answer],
+    make: Callable[[], CachedBody],
     *,
     pinned: bool | None = None,
 ) -> Response:
-    """Answer from the cache, or make the answer and keep it; 304 if the client holds it.
+    """CachedBody from the cache, or make the answer and keep it; 304 if the client holds it.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from pear.sphere.healpix import centres
 from pear.sphere.regrid import apply, global_grid, healpix_to_latlon_bilinear
 from pear.times import to_iso
 from pear.variables import BY_NAME, parse_field
-from service.api.schemas import NOT_OFFICIAL
+from service.http.html import DISCLAIMER
 from service.readers.forecasts import ForecastStore
 from service.readers.points import decimal, parse_numbers
 
@@ -170,7 +170,7 @@ def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
         "pear_run": store.run,
         "pear_model": model,
         "pear_init_time": to_iso(store.init_time),
-        "comment": NOT_OFFICIAL,
+        "comment": DISCLAIMER,
     }
     return part
 

@@ -14,7 +14,7 @@ from pear.errors import InputError, did_you_mean
 from pear.sphere.healpix import centres
 from pear.times import to_iso
 from pear.variables import STANDARD_GRAVITY
-from service.api.schemas import NOT_OFFICIAL
+from service.http.html import DISCLAIMER
 from service.readers.forecasts import ForecastReader, ForecastStore
 from service.readers.points import Points, read_series
 
@@ -133,7 +133,7 @@ def answer(
                 "timezone_abbreviation": "GMT",
                 "elevation": None,
                 **run,
-                "note": NOT_OFFICIAL,
+                "note": DISCLAIMER,
                 "lead_hours": list(store.lead_hours),
                 "hourly_units": units,
                 "hourly": hourly,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pear.sphere.healpix import centres
 from pear.times import to_iso
-from service.api.schemas import NOT_OFFICIAL
+from service.http.html import DISCLAIMER
 from service.readers.forecasts import ForecastStore
 from service.readers.points import Points, Series
 
@@ -25,7 +25,7 @@ def about(store: ForecastStore, model: str, created_at: str) -> dict[str, Any]:
         "init_time": to_iso(store.init_time),
         "created_at": created_at,
         "grid": {"name": "HEALPix", "nside": store.nside, "order": "nested"},
-        "note": NOT_OFFICIAL,
+        "note": DISCLAIMER,
     }
 
 
