@@ -9,16 +9,20 @@ from pear.rollout.baselines import ClimatologyForecaster, ClimatologyLike, Persi
 from pear.rollout.ensemble import Ensemble, Perturb, concat_states
 from pear.rollout.forecaster import Forecaster, check_physical, rollout
 from pear.rollout.pear_forecaster import PearForecaster
+from pear.rollout.perturbations import Noise, perturb, split_state
 
 __all__ = [
     "ClimatologyForecaster",
     "ClimatologyLike",
     "Ensemble",
     "Forecaster",
+    "Noise",
     "PearForecaster",
     "Persistence",
     "Perturb",
     "check_physical",
     "concat_states",
+    "perturb",
     "rollout",
+    "split_state",
 ]

@@ -43,25 +43,25 @@ class Persistence:
     ----------
     layout, nside
         Of the states read and yielded.
-    step
+    time_step
         Time between two yielded states.
     """
 
     name = "persistence"
 
-    def __init__(self, layout: Layout, nside: int, step: np.timedelta64 = ONE_DAY) -> None:
+    def __init__(self, layout: Layout, nside: int, time_step: np.timedelta64 = ONE_DAY) -> None:
         self.layout = layout
         self.nside = nside
-        self.step = step
+        self.time_step = time_step
 
-    def forecast(self, initial: State, steps: int) -> Iterator[State]:
+    def iterate(self, initial: State, steps: int) -> Iterator[State]:
         """Yield ``steps`` copies of the initial fields (views, not new memory)."""
         check_fits(initial, self.layout, self.nside, self.name)
         return rollout(
-            lambda state: state.advanced(state.surface, state.upper, self.step),
+            lambda state: state.advanced(state.surface, state.upper, self.time_step),
             initial,
             steps,
-            step=self.step,
+            time_step=self.time_step,
             context=self.name,
         )
 
@@ -73,28 +73,28 @@ class ClimatologyForecaster:
     ----------
     climatology
         Answers :meth:`ClimatologyLike.at` by valid time.
-    step
+    time_step
         Time between two yielded states.
     """
 
     name = "climatology"
 
-    def __init__(self, climatology: ClimatologyLike, step: np.timedelta64 = ONE_DAY) -> None:
+    def __init__(self, climatology: ClimatologyLike, time_step: np.timedelta64 = ONE_DAY) -> None:
         self.climatology = climatology
         self.layout = climatology.layout
         self.nside = climatology.nside
-        self.step = step
+        self.time_step = time_step
 
-    def forecast(self, initial: State, steps: int) -> Iterator[State]:
+    def iterate(self, initial: State, steps: int) -> Iterator[State]:
         """Yield the climatology at each valid time, in the dtype and on the device of initial."""
         check_fits(initial, self.layout, self.nside, self.name)
-        return rollout(self._step, initial, steps, step=self.step, context=self.name)
+        return rollout(self._step, initial, steps, time_step=self.time_step, context=self.name)
 
     def _step(self, state: State) -> State:
-        surface, upper = self.climatology.at(state.valid_time + self.step)
+        surface, upper = self.climatology.at(state.valid_time + self.time_step)
         like = state.surface
         return state.advanced(
-            torch.as_tensor(surface).to(like), torch.as_tensor(upper).to(like), self.step
+            torch.as_tensor(surface).to(like), torch.as_tensor(upper).to(like), self.time_step
         )
 
 

@@ -58,17 +58,21 @@ class Ensemble:
             )
         first = forecasters[0]
         for other in forecasters[1:]:
-            if (other.layout, other.nside, other.step) != (first.layout, first.nside, first.step):
+            if (other.layout, other.nside, other.time_step) != (
+                first.layout,
+                first.nside,
+                first.time_step,
+            ):
                 raise InputError("the models of an ensemble differ in channels, grid or step")
         self.name = name
         self.layout: Layout = first.layout
         self.nside: int = first.nside
-        self.step: np.timedelta64 = first.step
+        self.time_step: np.timedelta64 = first.time_step
         self.members = members
         self.sustained = sustained
         self._forecasters, self._perturb = tuple(forecasters), perturb
 
-    def forecast(self, initial: State, steps: int) -> Iterator[State]:
+    def iterate(self, initial: State, steps: int) -> Iterator[State]:
         """Yield the states of all members, (member, …), at each step.
 
         Parameters
@@ -100,10 +104,10 @@ class Ensemble:
         """The members with these numbers, on one forecaster."""
         members = concat_states([self._perturb(initial, m) for m in numbers])
         if not self.sustained:
-            yield from forecaster.forecast(members, steps)
+            yield from forecaster.iterate(members, steps)
             return
         for step in range(steps):
-            (members,) = forecaster.forecast(members, 1)
+            (members,) = forecaster.iterate(members, 1)
             yield members
             if step < steps - 1:
                 each = split_state(members, [1] * len(numbers))

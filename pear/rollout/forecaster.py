@@ -33,7 +33,7 @@ class Forecaster(Protocol):
         Channels of the states read and yielded.
     nside
         HEALPix resolution of the states read and yielded.
-    step
+    time_step
         Time between two yielded states.
     """
 
@@ -44,9 +44,9 @@ class Forecaster(Protocol):
     @property
     def nside(self) -> int: ...
     @property
-    def step(self) -> np.timedelta64: ...
+    def time_step(self) -> np.timedelta64: ...
 
-    def forecast(self, initial: State, steps: int) -> Iterator[State]:
+    def iterate(self, initial: State, steps: int) -> Iterator[State]:
         """Yield the states at ``t0 + step``, …, ``t0 + steps·step`` in physical units.
 
         The initial state itself is not yielded; batch entries advance side by side.
@@ -59,7 +59,7 @@ def rollout(
     initial: State,
     steps: int,
     *,
-    step: np.timedelta64,
+    time_step: np.timedelta64,
     context: str = "forecast",
 ) -> Iterator[State]:
     """Apply a one-step model again and again, yielding each state as soon as it is known.
@@ -72,7 +72,7 @@ def rollout(
         State at t0; (batch, …) entries may have different valid times.
     steps
         Number of states to yield.
-    step
+    time_step
         Time between two states; every yielded state must be exactly this much later.
     context
         Who forecasts, for error messages.
@@ -90,14 +90,14 @@ def rollout(
     """
     if steps < 1:
         raise InputError(f"{context}: {steps} steps asked for, at least 1 needed", field="steps")
-    return _roll(model_step, initial, steps, step, context)
+    return _roll(model_step, initial, steps, time_step, context)
 
 
 def _roll(
     model_step: Callable[[State], State],
     initial: State,
     steps: int,
-    step: np.timedelta64,
+    time_step: np.timedelta64,
     context: str,
 ) -> Iterator[State]:
     state = initial.check_finite(f"{context}: initial state")
@@ -106,7 +106,7 @@ def _roll(
         following = model_step(state)
         if following.layout != state.layout or following.upper.shape != state.upper.shape:
             raise InputError(f"{where} changed the layout, the grid or the batch", field="state")
-        due = state.valid_time + step
+        due = state.valid_time + time_step
         if not np.array_equal(following.valid_time, due):
             raise InputError(
                 f"{where} is valid at {to_iso(following.valid_time[0])}, must be {to_iso(due[0])}",

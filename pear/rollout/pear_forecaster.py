@@ -50,7 +50,7 @@ class PearForecaster:
         self.checkpoint = checkpoint
         self.layout = checkpoint.config.layout
         self.nside = checkpoint.config.nside
-        self.step = np.timedelta64(checkpoint.config.step_hours * 3600, "s")
+        self.time_step = np.timedelta64(checkpoint.config.step_hours * 3600, "s")
         self.device = torch.device(device)
         self._mixed = dtype is torch.bfloat16
         self.dtype = dtype = torch.float32 if self._mixed else dtype
@@ -60,7 +60,7 @@ class PearForecaster:
         self._normaliser = checkpoint.normaliser.to(device=self.device, dtype=dtype)
         self._context = f"model {checkpoint.id}"
 
-    def forecast(self, initial: State, steps: int) -> Iterator[State]:
+    def iterate(self, initial: State, steps: int) -> Iterator[State]:
         """Yield the states one step apart after the initial one.
 
         Raises
@@ -70,23 +70,23 @@ class PearForecaster:
             leaves the atmosphere.
         """
         return rollout(
-            self.advance, self.admit(initial), steps, step=self.step, context=self._context
+            self.step, self.prepare(initial), steps, time_step=self.time_step, context=self._context
         )
 
-    def admit(self, initial: State) -> State:
+    def prepare(self, initial: State) -> State:
         """Return the state where the model can step from it; InputError if it does not fit."""
         check_fits(initial, self.layout, self.nside, self._context)
         return initial.map(lambda values: values.to(device=self.device, dtype=self.dtype))
 
     @torch.inference_mode()
-    def advance(self, state: State) -> State:
+    def step(self, state: State) -> State:
         """Return the state one step later, unchecked; batch entries advance side by side."""
         forcing = self._model.forcing(state.valid_time)
         if forcing is not None:
             forcing = forcing.to(state.surface)
         parts = [self._moved(element, state, forcing) for element in self.group]
         surface, upper = (_mean(each) for each in zip(*parts, strict=True))
-        return state.advanced(surface, upper, self.step)
+        return state.advanced(surface, upper, self.time_step)
 
     def _moved(
         self, element: Element, state: State, forcing: Tensor | None

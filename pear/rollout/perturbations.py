@@ -67,7 +67,7 @@ class Noise:
         return State(surface, upper, members.valid_time, members.layout)
 
 
-def perturbed(initial: State, members: int, noise: Noise) -> State:
+def perturb(initial: State, members: int, noise: Noise) -> State:
     """Make an ensemble of initial states, the unperturbed one first.
 
     Parameters

@@ -187,12 +187,12 @@ def _alone(
         forecaster = forecaster_of(data, catalog.model())
         initial = read_state(data.analysis("bench"), _START, forecaster.layout, forecaster.nside)
         hours = steps * catalog.model().step_hours
-        forecaster.advance(initial)
+        forecaster.step(initial)
         for turn in range(rounds):
             tell(f"round {turn + 1} of {rounds}: {steps} bare steps, then a run")
             state, began = initial, time.perf_counter()
             for _ in range(steps):
-                state = forecaster.advance(state)
+                state = forecaster.step(state)
             bare.append(time.perf_counter() - began)
             request = ForecastRequest.check(data, catalog, _START + turn * _DAY, hours)
             began = time.perf_counter()

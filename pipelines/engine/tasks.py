@@ -62,7 +62,7 @@ def _evaluate(work: JobLease) -> None:
     )
     given = request.get("init_times")
     steps = np.timedelta64(lead_hours, "h").astype("timedelta64[s]")
-    inits = truth.inits(steps, forecaster.step) if given is None else as_utc(given)
+    inits = truth.inits(steps, forecaster.time_step) if given is None else as_utc(given)
     done = 0.0
 
     def tick(advance: float = 1, note: str = "") -> None:

@@ -98,8 +98,8 @@ def with_baselines(forecaster: Forecaster, climatology: Climatology) -> list[For
     """A forecaster and what its scores are shown beside."""
     return [
         forecaster,
-        Persistence(forecaster.layout, forecaster.nside, forecaster.step),
-        ClimatologyForecaster(climatology, forecaster.step),
+        Persistence(forecaster.layout, forecaster.nside, forecaster.time_step),
+        ClimatologyForecaster(climatology, forecaster.time_step),
     ]
 
 

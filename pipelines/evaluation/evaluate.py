@@ -205,14 +205,18 @@ def evaluate(
         If the lead is no whole number of steps, or a time is missing in the analysis.
     """
     steps = _steps(forecaster, lead_hours)
-    times = analysis.inits(steps * forecaster.step, forecaster.step) if inits is None else inits
+    times = (
+        analysis.inits(steps * forecaster.time_step, forecaster.time_step)
+        if inits is None
+        else inits
+    )
     if len(times) == 0:
         raise InputError(
             f"analysis {analysis.name} holds no init time with {lead_hours} h of truth after it",
             field="--lead",
             hint="choose a shorter lead",
         )
-    leads = forecaster.step * np.arange(1, steps + 1)
+    leads = forecaster.time_step * np.arange(1, steps + 1)
     surface = static_fields(forecaster.nside, analysis.path)["land_fraction"]
     plan = Plan.of(
         forecaster.layout, forecaster.nside, as_utc(times), leads, regions, land_fraction=surface
@@ -296,7 +300,7 @@ def _title(about: Mapping[str, Any]) -> str:
 
 
 def _steps(forecaster: Forecaster, lead_hours: int) -> int:
-    step_hours = int(forecaster.step / np.timedelta64(1, "h"))
+    step_hours = int(forecaster.time_step / np.timedelta64(1, "h"))
     if lead_hours < step_hours or lead_hours % step_hours:
         raise InputError(
             f"lead of {lead_hours} h is no whole number of {step_hours} h steps", field="--lead"

@@ -53,10 +53,10 @@ class StoredForecasts:
                 raise InputError(f"two runs start at {to_iso(init)}", field="--runs")
             self._stores[init] = data
         leads = [self._leads(init) for init in self._stores]
-        self.step: np.timedelta64 = leads[0][0]
+        self.time_step: np.timedelta64 = leads[0][0]
         self.steps = min(len(one) for one in leads)
         for one in leads:
-            if not np.array_equal(one, self.step * np.arange(1, len(one) + 1)):
+            if not np.array_equal(one, self.time_step * np.arange(1, len(one) + 1)):
                 raise InputError(
                     "the runs' leads are not whole steps from the first", field="--runs"
                 )
@@ -70,7 +70,7 @@ class StoredForecasts:
         leads = self._stores[init]["prediction_timedelta"].values.astype("timedelta64[s]")
         return np.asarray(leads[leads > np.timedelta64(0, "s")])
 
-    def forecast(self, initial: State, steps: int) -> Iterator[State]:
+    def iterate(self, initial: State, steps: int) -> Iterator[State]:
         """Yield the stored states after each of the initial state's valid times.
 
         Raises
@@ -88,9 +88,9 @@ class StoredForecasts:
             )
 
         def step(state: State) -> State:
-            return self._read(inits, state.valid_time + self.step)
+            return self._read(inits, state.valid_time + self.time_step)
 
-        return rollout(step, initial, steps, step=self.step, context="stored forecast")
+        return rollout(step, initial, steps, time_step=self.time_step, context="stored forecast")
 
     def _read(self, inits: Times, valid: Times) -> State:
         parts = [

@@ -86,7 +86,7 @@ def verify(
             for init in group:
                 around = partial(_beside, plan, truth, usual, spectrum, init)
                 _verify_ensemble(ensemble, _initial(truth, [init], plan.layout), around, members)
-        streams = [(tables[f.name], f.forecast(initial, len(plan.leads))) for f in forecasters]
+        streams = [(tables[f.name], f.iterate(initial, len(plan.leads))) for f in forecasters]
         for lead in plan.leads:
             verifying = [_beside(plan, truth, usual, spectrum, t, lead) for t in group]
             for table, stream in streams:
@@ -120,7 +120,7 @@ def _verify_ensemble(
 ) -> None:
     """Roll all members out from one init time."""
     (init,) = initial.valid_time
-    states = ensemble.forecast(initial, len(table.plan.leads))
+    states = ensemble.iterate(initial, len(table.plan.leads))
     for lead, state in zip(table.plan.leads, states, strict=True):
         members, beside = state.to_channels(), around(lead)
         table.add_members(init, lead, members, beside[0])
@@ -152,7 +152,7 @@ def check(
             raise InputError(
                 f"{other.name} and {first.name} differ in channels or grid", field="forecaster"
             )
-    if any(f.step != first.step for f in forecasters):
+    if any(f.time_step != first.time_step for f in forecasters):
         raise InputError("forecasters with different steps share no leads", field="forecaster")
     if inits.size == 0 or np.any(np.diff(inits) <= np.timedelta64(0, "s")):
         raise InputError("init times must be strictly increasing, at least one", field="--inits")

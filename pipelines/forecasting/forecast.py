@@ -96,7 +96,7 @@ def _step(rolling: list[ForecastRun], outcomes: dict[str, Outcome]) -> list[Fore
     if not rolling:
         return []
     try:
-        following = iter(_advance([part for run in rolling for part in run.ready()]))
+        following = iter(_advance([part for run in rolling for part in run.next_inputs()]))
     except Exception as error:
         for run in rolling:
             outcomes[run.work.job.id] = run.work.end(error)
@@ -105,7 +105,7 @@ def _step(rolling: list[ForecastRun], outcomes: dict[str, Outcome]) -> list[Fore
     for run in rolling:
         states = [next(following) for _ in run.parts]
         try:
-            run.take(states)
+            run.accept(states)
         except Exception as error:
             outcomes[run.work.job.id] = run.work.end(error)
         else:
@@ -134,9 +134,7 @@ def _batched(forecaster: PearForecaster, states: State) -> State:
     while True:
         sizes = _sizes(states.batch, most)
         try:
-            return concat_states(
-                [forecaster.advance(piece) for piece in split_state(states, sizes)]
-            )
+            return concat_states([forecaster.step(piece) for piece in split_state(states, sizes)])
         except torch.OutOfMemoryError:
             if sizes[0] == 1:
                 raise

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 
 from pear.rollout import PearForecaster, check_physical, concat_states
-from pear.rollout.perturbations import Noise, perturbed
+from pear.rollout.perturbations import Noise, perturb
 from pear.sphere.symmetry import C4H, IDENTITY, Element
 from pear.state import State
 from pear.store.states import read_state
@@ -66,7 +66,7 @@ class ForecastRun:
         """Whether nothing is left to compute."""
         return not self.parts or self.step == self.total
 
-    def ready(self) -> list[tuple[PearForecaster, State]]:
+    def next_inputs(self) -> list[tuple[PearForecaster, State]]:
         """What is to be stepped next: the parts, their members perturbed anew if that is asked for.
 
         What is kept of a step is as the model gave it; the noise depends on seed, member and step
@@ -79,7 +79,7 @@ class ForecastRun:
             for forecaster, state in self.parts
         ]
 
-    def take(self, states: list[State]) -> None:
+    def accept(self, states: list[State]) -> None:
         """Take the members' states one step on: check them, keep them, say so.
 
         Raises
@@ -119,7 +119,7 @@ class ForecastRun:
         path = self.work.data.analysis(self._run.options["analysis"])
         initial = read_state(path, self._run.init_time, crew[0].layout, crew[0].nside)
         self.parts = [
-            (forecaster, forecaster.admit(perturbed(initial, count, self._noise(forecaster))))
+            (forecaster, forecaster.prepare(perturb(initial, count, self._noise(forecaster))))
             for forecaster in crew
         ]
         self._keep()
@@ -175,6 +175,6 @@ class ForecastRun:
         self.step, states = found
         self.work.progress(self.step, self.total)
         return [
-            (forecaster, forecaster.admit(state))
+            (forecaster, forecaster.prepare(state))
             for forecaster, state in zip(crew, states, strict=True)
         ]

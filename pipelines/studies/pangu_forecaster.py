@@ -110,7 +110,7 @@ class PanguForecaster:
 
     def __post_init__(self) -> None:
         self.layout = self.network.config.layout
-        self.step = np.timedelta64(self.network.config.step_hours * 3600, "s")
+        self.time_step = np.timedelta64(self.network.config.step_hours * 3600, "s")
 
     def native(self, times: Any, steps: int) -> Iterator[Array]:
         """Yield (batch, channel, point) at each step, physical units, on the peer's grid."""
@@ -120,13 +120,13 @@ class PanguForecaster:
             raise InputError("an init time is not among the peer's states", field="--inits")
         fields = self.normaliser(*(torch.from_numpy(p) for p in self.states.read(at)))
         for number in range(steps):
-            forcing = self.network.forcing(times + number * self.step)
+            forcing = self.network.forcing(times + number * self.time_step)
             with torch.inference_mode():
                 fields = self.network(*fields, forcing)
                 surface, upper = self.normaliser.inverse(*fields)
             yield torch.cat([surface, upper.flatten(1, 2)], dim=1).numpy()
 
-    def forecast(self, initial: State, steps: int) -> Iterator[State]:
+    def iterate(self, initial: State, steps: int) -> Iterator[State]:
         """Yield states on HEALPix, bilinear from the peer's grid."""
         layout = self.layout
         plain, wind = (bilinear_to_healpix(self.states.grid, self.nside, v) for v in (False, True))
@@ -135,7 +135,7 @@ class PanguForecaster:
             cells = np.empty((*fields.shape[:2], cells_of_nside(self.nside)), np.float32)
             for channel, is_wind in enumerate(winds):
                 cells[:, channel] = apply(wind if is_wind else plain, fields[:, channel])
-            yield State.from_channels(cells, initial.valid_time + number * self.step, layout)
+            yield State.from_channels(cells, initial.valid_time + number * self.time_step, layout)
 
 
 def score_on_cells(
@@ -173,7 +173,7 @@ def score_on_points(
     usual = climatology_reader(climatology)
     for init in as_utc(inits):
         initial = State.from_channels(analysis.read(init)[None], [init], other.layout)
-        streams = zip(peer.native([init], days), other.forecast(initial, days), strict=True)
+        streams = zip(peer.native([init], days), other.iterate(initial, days), strict=True)
         for lead, (points, cells) in zip(leads, streams, strict=True):
             at = int(np.searchsorted(states.times, init + lead))
             truth = np.asarray(states.fields[at])

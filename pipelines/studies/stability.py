@@ -88,10 +88,10 @@ def measure(
     sums = np.zeros((2, 2, len(leads), len(fields)), dtype=object)
     for init in as_utc(inits):
         initial = State.from_channels(analysis.read(init)[None], [init], forecaster.layout)
-        for day, state in enumerate(forecaster.forecast(initial, days), start=1):
+        for day, state in enumerate(forecaster.iterate(initial, days), start=1):
             if day not in leads:
                 continue
-            truth = analysis.read(init + day * forecaster.step)
+            truth = analysis.read(init + day * forecaster.time_step)
             for which, values in enumerate((state.to_channels()[0], truth)):
                 part = values[at].astype(np.float64)
                 power = angular_power(part)

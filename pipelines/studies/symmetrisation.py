@@ -97,7 +97,7 @@ def measure(
     for start in range(0, inits.size, BATCH):
         times = inits[start : start + BATCH]
         initial = State.from_channels(np.stack([truth(t) for t in times]), times, layout)
-        streams = [[one.forecast(initial, days) for one in many] for many in forecasters]
+        streams = [[one.iterate(initial, days) for one in many] for many in forecasters]
         for row, lead in enumerate(leads):
             own, moved, averaged = (
                 np.stack([next(stream).to_channels() for stream in many]) for many in streams

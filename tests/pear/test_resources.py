@@ -89,7 +89,7 @@ def test_the_model_beats_persistence_and_climatology_on_the_sample(analysis: Pat
     initial = read_states(analysis, starts, PUBLISHED)
     expected = Climatology.open(resources.path("climatology"))
     z500 = (PUBLISHED.upper.index("geopotential"), PUBLISHED.levels.index(500))
-    for day, state in enumerate(model.forecast(initial, 3), start=1):
+    for day, state in enumerate(model.iterate(initial, 3), start=1):
         truth = read_states(analysis, starts + day * DAY, PUBLISHED).upper[:, *z500].numpy()
         usual = expected.at(starts + day * DAY)[1][:, *z500]
         forecast = state.upper[:, *z500].numpy()

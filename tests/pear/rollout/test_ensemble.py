@@ -29,14 +29,14 @@ def warmer(state: State, member: int) -> State:
 class Doubling(Persistence):
     """Warms by one kelvin a step, to be told from persistence."""
 
-    def forecast(self, initial: State, steps: int):  # type: ignore[no-untyped-def]
-        for k, state in enumerate(super().forecast(initial, steps), 1):
+    def iterate(self, initial: State, steps: int):  # type: ignore[no-untyped-def]
+        for k, state in enumerate(super().iterate(initial, steps), 1):
             yield State(state.surface + 0.1 * k, state.upper, state.valid_time, LAYOUT)
 
 
 def test_members_start_apart_and_step_together() -> None:
     ensemble = Ensemble([Persistence(LAYOUT, 2)], 4, warmer)
-    for k, state in enumerate(ensemble.forecast(start(), 3), 1):
+    for k, state in enumerate(ensemble.iterate(start(), 3), 1):
         assert state.batch == 4
         np.testing.assert_array_equal(state.valid_time, np.repeat(start().valid_time + k * DAY, 4))
         np.testing.assert_array_equal(state.surface[:, 0, 0].numpy(), [280, 281, 282, 283])
@@ -44,7 +44,7 @@ def test_members_start_apart_and_step_together() -> None:
 
 def test_sustained_perturbations_add_up_step_by_step() -> None:
     ensemble = Ensemble([Persistence(LAYOUT, 2), Persistence(LAYOUT, 2)], 4, warmer, sustained=True)
-    for k, state in enumerate(ensemble.forecast(start(), 3), 1):
+    for k, state in enumerate(ensemble.iterate(start(), 3), 1):
         np.testing.assert_array_equal(state.valid_time, np.repeat(start().valid_time + k * DAY, 4))
         found = sorted(state.surface[:, 0, 0].tolist())
         assert found == [280.0, 280.0 + k, 280.0 + 2 * k, 280.0 + 3 * k]
@@ -52,7 +52,7 @@ def test_sustained_perturbations_add_up_step_by_step() -> None:
 
 def test_members_are_dealt_out_to_models_in_turn() -> None:
     ensemble = Ensemble([Persistence(LAYOUT, 2), Doubling(LAYOUT, 2)], 5, warmer)
-    *_, last = ensemble.forecast(start(), 2)
+    *_, last = ensemble.iterate(start(), 2)
     found = sorted(last.surface[:, 0, 0].tolist())
     np.testing.assert_allclose(found, [280, 281.2, 282, 283.2, 284], rtol=1e-6)
 
@@ -66,5 +66,5 @@ def test_what_is_refused() -> None:
     with pytest.raises(InputError, match="differ in channels, grid"):
         Ensemble([model, Persistence(LAYOUT, 4)], 2, warmer)
     with pytest.raises(InputError, match="starts from one state, not from 2"):
-        Ensemble([model], 2, warmer).forecast(start(2), 1)
+        Ensemble([model], 2, warmer).iterate(start(2), 1)
     assert concat_states([start(), start(2)]).batch == 3

@@ -45,7 +45,7 @@ def test_states_come_one_by_one_with_their_valid_times() -> None:
         calls.append(x.valid_time[0])
         return x.advanced(x.surface + 1, x.upper, DAY)
 
-    states = rollout(warmer, state(), 4, step=DAY)
+    states = rollout(warmer, state(), 4, time_step=DAY)
     assert isinstance(states, Iterator)
     first = next(states)
     assert len(calls) == 1, "a generator computes no step before it is asked for"
@@ -75,7 +75,7 @@ def test_a_bad_step_stops_the_rollout_and_is_named(value: float, words: str) -> 
             surface[1, 0, 7] = value
         return x.advanced(surface, x.upper, DAY)
 
-    states = rollout(step, state(), 5, step=DAY)
+    states = rollout(step, state(), 5, time_step=DAY)
     assert len([next(states), next(states)]) == 2
     with pytest.raises(InputError, match=words):
         next(states)
@@ -85,7 +85,7 @@ def test_slightly_negative_humidity_is_a_poor_forecast_not_a_broken_one() -> Non
     def dry(x: State) -> State:
         return x.advanced(x.surface, x.upper * 0 - 1e-3, DAY)
 
-    assert len(list(rollout(dry, state(), 2, step=DAY))) == 2
+    assert len(list(rollout(dry, state(), 2, time_step=DAY))) == 2
 
 
 def test_wrong_time_step_layout_and_start_are_refused() -> None:
@@ -93,32 +93,32 @@ def test_wrong_time_step_layout_and_start_are_refused() -> None:
         return x.advanced(x.surface, x.upper, 2 * DAY)
 
     with pytest.raises(InputError, match="valid at 2000-03-01T00:00:00Z, must be 2000-02-29"):
-        next(rollout(late, state(), 1, step=DAY))
+        next(rollout(late, state(), 1, time_step=DAY))
 
     def shrink(x: State) -> State:
         return State(x.surface[..., :12], x.upper[..., :12], x.valid_time + DAY, LAYOUT)
 
     with pytest.raises(InputError, match="layout, the grid"):
-        next(rollout(shrink, state(), 1, step=DAY))
+        next(rollout(shrink, state(), 1, time_step=DAY))
     with pytest.raises(InputError, match="0 steps"):
-        rollout(late, state(), 0, step=DAY)
+        rollout(late, state(), 0, time_step=DAY)
     broken = state()
     broken.surface[0, 0, 0] = torch.nan
     with pytest.raises(InputError, match=r"initial state.*not finite"):
-        next(Persistence(LAYOUT, 2).forecast(broken, 1))
+        next(Persistence(LAYOUT, 2).iterate(broken, 1))
 
 
 def test_persistence_keeps_the_fields_and_moves_the_time() -> None:
     forecaster: Forecaster = Persistence(LAYOUT, 2)
     start = state()
-    for index, x in enumerate(forecaster.forecast(start, 3), start=1):
+    for index, x in enumerate(forecaster.iterate(start, 3), start=1):
         assert x.surface.data_ptr() == start.surface.data_ptr(), "no new memory"
         np.testing.assert_array_equal(x.valid_time, TIMES + index * DAY)
 
 
 def test_climatology_is_taken_at_the_valid_time() -> None:
     forecaster: Forecaster = ClimatologyForecaster(Steady())
-    *_, last = forecaster.forecast(state(), 3)
+    *_, last = forecaster.iterate(state(), 3)
     # 2 March 2000 is day 61 of its leap year, 3 January 2001 is day 2: across both jumps.
     torch.testing.assert_close(last.surface[0, 0, 0], torch.tensor(206.1))
     torch.testing.assert_close(last.surface[1, 0, 0], torch.tensor(200.2))
@@ -127,6 +127,6 @@ def test_climatology_is_taken_at_the_valid_time() -> None:
 
 def test_forecasters_name_what_they_cannot_read() -> None:
     with pytest.raises(InputError, match=r"nside 4, the state is at nside 2"):
-        next(Persistence(LAYOUT, 4).forecast(state(), 1))
+        next(Persistence(LAYOUT, 4).iterate(state(), 1))
     with pytest.raises(InputError, match=r"persistence reads .*2m_temperature"):
-        next(Persistence(Layout(), 2).forecast(state(), 1))
+        next(Persistence(Layout(), 2).iterate(state(), 1))

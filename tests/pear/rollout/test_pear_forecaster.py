@@ -58,8 +58,8 @@ def start() -> State:
 def test_each_step_is_the_model_on_standardised_fields(checkpoint: Checkpoint) -> None:
     forecaster = PearForecaster(checkpoint)
     assert (forecaster.name, forecaster.nside, forecaster.layout) == ("pear", NSIDE, LAYOUT)
-    assert forecaster.step == np.timedelta64(1, "D")
-    state, (first, second) = start(), tuple(forecaster.forecast(start(), 2))
+    assert forecaster.time_step == np.timedelta64(1, "D")
+    state, (first, second) = start(), tuple(forecaster.iterate(start(), 2))
     with torch.no_grad():
         for found in (first, second):
             forcing = checkpoint.model.forcing(state.valid_time)
@@ -76,7 +76,7 @@ def test_the_season_is_that_of_the_time_a_step_starts_from(checkpoint: Checkpoin
     winter = start()
     summer = State(winter.surface, winter.upper, START + np.timedelta64(182, "D"), LAYOUT)
     forecaster = PearForecaster(checkpoint)
-    one, other = (next(forecaster.forecast(s, 1)) for s in (winter, summer))
+    one, other = (next(forecaster.iterate(s, 1)) for s in (winter, summer))
     assert not torch.allclose(one.upper, other.upper)
 
 
@@ -84,8 +84,8 @@ def test_batches_and_single_states_agree(checkpoint: Checkpoint) -> None:
     both = start()
     alone = State(both.surface[1:], both.upper[1:], both.valid_time[1:], LAYOUT)
     forecaster = PearForecaster(checkpoint)
-    *_, a = forecaster.forecast(both, 2)
-    *_, b = forecaster.forecast(alone, 2)
+    *_, a = forecaster.iterate(both, 2)
+    *_, b = forecaster.iterate(alone, 2)
     torch.testing.assert_close(a.upper[1:], b.upper, rtol=1e-5, atol=1e-2)
 
 
@@ -93,11 +93,11 @@ def test_foreign_states_are_refused(checkpoint: Checkpoint) -> None:
     forecaster = PearForecaster(checkpoint)
     coarse = State(start().surface[..., :192], start().upper[..., :192], START, LAYOUT)
     with pytest.raises(InputError, match=rf"model {checkpoint.id} works at nside 8.*nside 4"):
-        next(forecaster.forecast(coarse, 1))
+        next(forecaster.iterate(coarse, 1))
     broken = start()
     broken.upper[0, 0, 0, 3] = torch.nan
     with pytest.raises(InputError, match=r"initial state: geopotential at 850 hPa.*not finite"):
-        next(forecaster.forecast(broken, 1))
+        next(forecaster.iterate(broken, 1))
 
 
 def test_channels_follow_the_layout() -> None:

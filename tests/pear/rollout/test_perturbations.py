@@ -12,7 +12,7 @@ from pear.rollout.perturbations import (
     Noise,
     exceedance,
     mean,
-    perturbed,
+    perturb,
     quantile,
     split_state,
     spread,
@@ -41,7 +41,7 @@ def noise_of(seed: int = 1) -> Noise:
 
 
 def made(members: int, seed: int = 1) -> State:
-    return perturbed(state(), members, noise_of(seed))
+    return perturb(state(), members, noise_of(seed))
 
 
 def test_the_first_member_is_the_state_and_the_others_have_the_amplitude() -> None:
@@ -77,7 +77,7 @@ def test_a_member_depends_on_the_seed_and_its_number_only() -> None:
 
 def test_only_one_state_can_be_perturbed() -> None:
     with pytest.raises(InputError, match="batch of 2"):
-        perturbed(state(2), 3, noise_of())
+        perturb(state(2), 3, noise_of())
 
 
 def test_every_step_has_noise_of_its_own_and_never_for_the_first_member() -> None:

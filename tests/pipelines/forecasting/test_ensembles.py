@@ -140,9 +140,9 @@ def test_the_orbit_spreads_by_what_the_network_lacks_of_symmetry(
     # Rotations are kept exactly by this network, the mirror is not: two values, four of each.
     forecaster = forecaster_of(data, catalog.model())
     initial = read_state(data.analysis("demo"), START, LAYOUT)
-    plain = next(iter(forecaster.forecast(initial, 1))).surface[0, 0]
+    plain = next(iter(forecaster.iterate(initial, 1))).surface[0, 0]
     mirrored = next(
-        iter(PearForecaster(forecaster.checkpoint, group=(C4H[4],)).forecast(initial, 1))
+        iter(PearForecaster(forecaster.checkpoint, group=(C4H[4],)).iterate(initial, 1))
     ).surface[0, 0]
     expected = (plain - mirrored).abs() / 2 * np.sqrt(8 / 7)
     np.testing.assert_allclose(spread, expected.numpy(), atol=1e-3)
@@ -153,11 +153,11 @@ def test_a_symmetrised_forecast_keeps_every_symmetry(data: DataFolder, catalog: 
     checkpoint = forecaster_of(data, catalog.model()).checkpoint
     initial = read_state(data.analysis("demo"), START, LAYOUT)
     averaged = PearForecaster(checkpoint, group=C4H)
-    expected = averaged.advance(initial)
+    expected = averaged.step(initial)
     moved = PearForecaster(checkpoint, group=[element * C4H[5] for element in C4H])
     for one, other in (
-        (expected.surface, moved.advance(initial).surface),
-        (expected.upper, moved.advance(initial).upper),
+        (expected.surface, moved.step(initial).surface),
+        (expected.upper, moved.step(initial).upper),
     ):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-2)
     run = submit(data, catalog, lead=24, symmetrise=True)

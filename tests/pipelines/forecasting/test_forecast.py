@@ -43,7 +43,7 @@ def test_a_run_holds_what_the_model_says_bit_for_bit(data: DataFolder, catalog: 
     stored = read_fields(data.forecast(run.id))
     forecaster = forecast.forecaster_of(data, catalog.model())
     initial = read_state(data.analysis("demo"), START, LAYOUT)
-    states = [initial, *forecaster.forecast(initial, 4)]
+    states = [initial, *forecaster.iterate(initial, 4)]
     for lead, state in enumerate(states):
         for name, level, values in state.fields():
             kept = stored[name][0, lead]
@@ -102,7 +102,7 @@ def test_a_killed_run_goes_on_from_its_last_step_to_the_same_bits(
     stored = read_fields(data.forecast(broken.id))
     forecaster = forecast.forecaster_of(data, catalog.model())
     initial = read_state(data.analysis("demo"), START + DAY, LAYOUT)
-    for lead, state in enumerate(forecaster.forecast(initial, 4), 1):
+    for lead, state in enumerate(forecaster.iterate(initial, 4), 1):
         np.testing.assert_array_equal(
             stored["2m_temperature"][0, lead], state.surface[0, 0].numpy()
         )
@@ -164,7 +164,7 @@ def test_a_cancelled_run_stops_before_its_next_step_and_publishes_nothing(
 def test_values_that_are_no_weather_stop_the_run_naming_step_and_variable(
     data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, scale: float, word: str
 ) -> None:
-    model = PearForecaster.advance
+    model = PearForecaster.step
 
     def step(self: PearForecaster, state: Any) -> Any:
         following = model(self, state)
@@ -172,7 +172,7 @@ def test_values_that_are_no_weather_stop_the_run_naming_step_and_variable(
             return following
         return following.map(lambda values: values * scale)
 
-    monkeypatch.setattr(PearForecaster, "advance", step)
+    monkeypatch.setattr(PearForecaster, "step", step)
     run = submit(catalog)
     assert perform(data, run) == "failed"
     failed = catalog.run(run.id)

@@ -152,7 +152,7 @@ def test_runs_side_by_side_are_each_what_they_are_alone(
 def test_a_batch_that_does_not_fit_into_memory_is_done_in_smaller_pieces(
     data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, sizes = PearForecaster.advance, []
+    whole, sizes = PearForecaster.step, []
 
     def advance(self: PearForecaster, state: Any) -> Any:
         sizes.append(state.batch)
@@ -161,7 +161,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_done_in_smaller_pieces(
         return whole(self, state)
 
     expected = perform(data, catalog, submit(data, catalog, lead=24, members=5))
-    monkeypatch.setattr(PearForecaster, "advance", advance)
+    monkeypatch.setattr(PearForecaster, "step", advance)
     again = submit(data, catalog, lead=24, members=5, keep_members=True)
     for name, values in perform(data, catalog, again).items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-5, atol=1e-2)

@@ -115,7 +115,7 @@ def test_a_study_scores_both_networks_on_both_grids(study: pangu.PeerStudy, tmp_
     states = collect((), tmp_path / "latlon", rows, columns, LAYOUT)
     forecaster = PanguForecaster(*pangu_checkpoint.load(tmp_path / "seed0/pangu"), states, NSIDE)
     initial = read_state(study.store, "2001-03-01", LAYOUT, NSIDE)
-    step = next(forecaster.forecast(initial, 1))
+    step = next(forecaster.iterate(initial, 1))
     assert step.valid_time[0] == np.datetime64("2001-03-02")
     # However short the training, every cell has the weather of its own place.
     came = read_state(study.store, "2001-03-02", LAYOUT, NSIDE)

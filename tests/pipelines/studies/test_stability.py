@@ -18,8 +18,8 @@ class Scaling(Persistence):
 
     factor = 1.0
 
-    def forecast(self, initial: State, steps: int) -> Iterator[State]:
-        for day, state in enumerate(super().forecast(initial, steps), start=1):
+    def iterate(self, initial: State, steps: int) -> Iterator[State]:
+        for day, state in enumerate(super().iterate(initial, steps), start=1):
             grown = [
                 part.mean(-1, keepdim=True)
                 + self.factor**day * (part - part.mean(-1, keepdim=True))

@@ -132,14 +132,14 @@ def test_workers_and_finished_forecasts_give_the_same_scores(
     close(shared.records, alone.records)
 
     forecaster = PearForecaster(load(data.model(alone.about["model"])))
-    leads = forecaster.step * np.arange(5)
+    leads = forecaster.time_step * np.arange(5)
     for day in (0, 3, 4):
-        init = np.datetime64("2002-06-01", "s") + day * forecaster.step
+        init = np.datetime64("2002-06-01", "s") + day * forecaster.time_step
         state = read_state(data.analysis("test"), init, LAYOUT)
         attrs = {"model": alone.about["model"]}
         path = data.forecast(f"run{day}")
         writer = ForecastWriter(path, LAYOUT, NSIDE, init, leads, attrs)
-        for index, step in enumerate([state, *forecaster.forecast(state, 4)]):
+        for index, step in enumerate([state, *forecaster.iterate(state, 4)]):
             writer.write_step(index, step.surface[0].numpy(), step.upper[0].numpy())
         writer.publish()
     capsys.readouterr()
