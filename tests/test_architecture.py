@@ -54,7 +54,7 @@ TABLE: dict[str, Room] = {
     "pear.models": Room(MODELS, ("torch", "numpy", "safetensors")),
     "pear.rollout": Room((*BELOW_TRAINING, "pear.rollout"), ("torch", "numpy")),
     "pear.training": Room((*BELOW_TRAINING, "pear.rollout", "pear.training"), ("torch", "numpy")),
-    "pear.metrics": Room(("pear.metrics", *LEAVES), ("numpy",)),
+    "pear.metrics": Room(("pear.metrics", *LEAVES), ("numpy", "xarray")),
     "pipelines.benchmarks": Room(
         ("pear", *BELOW_TRAINING, "pear.rollout", "pipelines.benchmarks"),
         ("torch", "numpy", "matplotlib"),

@@ -12,6 +12,7 @@ from pear.metrics.functional import acc, bias, mae, rmse
 from pear.metrics.regions import BANDS, region_weights
 from pear.metrics.scores import ENSEMBLE_SCORES, SCORES, score
 from pear.metrics.statistics import STATISTICS, Array
+from pear.metrics.verification import verify_ensemble, verify_forecast
 
 __all__ = [
     "BANDS",
@@ -33,4 +34,6 @@ __all__ = [
     "region_weights",
     "rmse",
     "score",
+    "verify_ensemble",
+    "verify_forecast",
 ]
