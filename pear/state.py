@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Self
 
@@ -14,10 +14,9 @@ from torch import Tensor
 
 from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
-from pear.times import Times, as_utc, to_iso
-from pear.variables import BY_NAME, PUBLISHED, Layout
-
-Float32 = npt.NDArray[np.float32]
+from pear.times import as_utc, to_iso
+from pear.typing import Float32, Times
+from pear.variables import BY_NAME, Layout
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class State:
     surface: Tensor
     upper: Tensor
     valid_time: Times
-    layout: Layout = PUBLISHED
+    layout: Layout = field(default_factory=Layout.default)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "valid_time", as_utc(self.valid_time))

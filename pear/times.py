@@ -1,32 +1,65 @@
-"""Time on the model's axis: UTC as ``datetime64[s]``, and the phase of the year."""
+"""Times in UTC as ``datetime64[s]``, their ISO 8601 form and the phase of the year."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-TROPICAL_YEAR_SECONDS = 365.2425 * 86_400.0
-_EPOCH = np.datetime64("2000-01-01T00:00:00", "s")
+from pear.typing import Float64, TimeLike, Times, TimesLike
 
-Times = npt.NDArray[np.datetime64]
+HOUR: Final = np.timedelta64(1, "h")
+DAY: Final = np.timedelta64(1, "D")
+YEAR_SECONDS: Final = 365.2425 * 86_400.0
+"""Length of the mean Gregorian year in seconds."""
+_EPOCH: Final = np.datetime64("2000-01-01T00:00:00", "s")
 
 
-def as_utc(times: Any) -> Times:
-    """Return times as a one-dimensional ``datetime64[s]`` array (UTC), whatever their unit."""
+def as_utc(times: TimesLike) -> Times:
+    """Return times as a one-dimensional ``datetime64[s]`` array (UTC), whatever their unit.
+
+    Returns
+    -------
+    numpy.ndarray
+        (time,); a single time gives one element.
+
+    Examples
+    --------
+    >>> as_utc("2019-01-01")
+    array(['2019-01-01T00:00:00'], dtype='datetime64[s]')
+    """
     return np.atleast_1d(np.asarray(times, dtype="datetime64[s]"))
 
 
-def year_phase(times: Any) -> npt.NDArray[np.float64]:
-    """Phase of the year in [0, 1), continuous in time and free of leap-day jumps.
+def to_iso(time: TimeLike) -> str:
+    """Format one time as ISO 8601 with seconds and ``Z``.
 
-    The fraction of the mean Gregorian year (365.2425 days) since 1 January 2000, 00 UTC.
+    Returns
+    -------
+    str
+        Such as ``2019-01-01T06:00:00Z``.
+
+    Examples
+    --------
+    >>> to_iso("2019-01-01T06")
+    '2019-01-01T06:00:00Z'
+    """
+    return f"{as_utc(time)[0]}Z"
+
+
+def year_phase(times: TimesLike) -> Float64:
+    """Return the phase of the year in [0, 1), continuous in time and without leap-day jumps.
+
+    Returns
+    -------
+    numpy.ndarray
+        (time,), the fractional part of the time since 1 January 2000, 00 UTC, in mean Gregorian
+        years of 365.2425 days.
+
+    Examples
+    --------
+    >>> year_phase("2000-07-01").round(3)
+    array([0.498])
     """
     seconds = (as_utc(times) - _EPOCH).astype("timedelta64[s]").astype(np.float64)
-    return np.asarray(np.mod(seconds / TROPICAL_YEAR_SECONDS, 1.0))
-
-
-def to_iso(time: Any) -> str:
-    """Write one time as ISO 8601 with seconds and ``Z``."""
-    return f"{np.datetime64(time, 's')}Z"
+    return np.asarray(np.mod(seconds / YEAR_SECONDS, 1.0))

@@ -274,6 +274,22 @@ class Layout:
         )
 
     @classmethod
+    def default(cls) -> Self:
+        """Return the published layout: 4 surface and 5 upper-air variables on 13 levels.
+
+        Returns
+        -------
+        Layout
+            Equal to ``Layout()``.
+
+        Examples
+        --------
+        >>> Layout.default().surface[0], len(Layout.default().channels)
+        ('mean_sea_level_pressure', 69)
+        """
+        return cls()
+
+    @classmethod
     def from_dict(cls, parts: Mapping[str, Sequence[Any]]) -> Self:
         """Build from ``surface``, ``upper`` and ``levels`` as JSON holds them."""
         return cls(*(tuple(parts[name]) for name in ("surface", "upper", "levels")))
@@ -288,7 +304,3 @@ def label_of(channel: tuple[str, int | None]) -> str:
     """Short name and level of a channel, such as ``z500`` or ``msl``."""
     name, level = channel
     return BY_NAME[name].short_name + ("" if level is None else str(level))
-
-
-PUBLISHED: Final = Layout()
-"""The published layout: 4 surface variables, 5 upper-air variables on 13 levels."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self, get_args
 from pear.equivariant.linear import SYMMETRIES, Symmetry
 from pear.errors import InputError, check_settings, did_you_mean
 from pear.sphere.windows import SHIFTS, Shift, TokenGrid
-from pear.variables import PUBLISHED, Kind, Layout
+from pear.variables import Kind, Layout
 
 Padding = Literal["published", "top"]
 Mirror = Literal["signed", "unsigned"]
@@ -91,7 +91,7 @@ class PearConfig:
     """
 
     nside: int = 64
-    layout: Layout = field(default=PUBLISHED)
+    layout: Layout = field(default_factory=Layout.default)
     embed: int = 48
     depths: tuple[int, ...] = (2, 6, 6, 2)
     heads: tuple[int, ...] = (6, 12, 12, 6)

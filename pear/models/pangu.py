@@ -22,7 +22,7 @@ from pear.models.base import StepNetwork
 from pear.models.config import LEVELS_IN_PATCH, with_layout
 from pear.models.pangu_layers import LatLonAttention, LatLonBlock, LatLonWindows
 from pear.sphere.latlon import LatLonGrid, global_grid
-from pear.variables import PUBLISHED, Layout
+from pear.variables import Layout
 
 PATCH_SIDE = 4
 
@@ -55,7 +55,7 @@ class PanguConfig:
 
     rows: int = 157
     columns: int = 314
-    layout: Layout = field(default=PUBLISHED)
+    layout: Layout = field(default_factory=Layout.default)
     embed: int = 48
     depths: tuple[int, ...] = (2, 6, 6, 2)
     heads: tuple[int, ...] = (6, 12, 12, 6)

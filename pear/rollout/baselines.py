@@ -12,7 +12,7 @@ import torch
 from pear.errors import InputError
 from pear.rollout.forecaster import rollout
 from pear.state import State
-from pear.times import Times
+from pear.typing import Times
 from pear.variables import Layout
 
 ONE_DAY = np.timedelta64(86_400, "s")

@@ -14,7 +14,8 @@ from pear.errors import InputError
 from pear.sphere.random_fields import correlated_noise
 from pear.state import State
 from pear.store.states import Analysis
-from pear.times import Times, year_phase
+from pear.times import year_phase
+from pear.typing import Times
 
 LEVEL_CORRELATION = 0.8
 

@@ -14,7 +14,8 @@ import xarray as xr
 from pear.errors import InputError
 from pear.sphere.healpix import coarsen, nside_from_cells
 from pear.store.day_of_year import calendar_slot, harmonic_basis, hour_of_day
-from pear.times import Times, as_utc, to_iso
+from pear.times import as_utc, to_iso
+from pear.typing import Times
 from pear.variables import BY_NAME, LEVELS, VARIABLES, Layout
 
 Fields = npt.NDArray[np.float32]

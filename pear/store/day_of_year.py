@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.times import Times, as_utc, year_phase
+from pear.times import as_utc, year_phase
+from pear.typing import Times
 
 Array = npt.NDArray[np.float64]
 

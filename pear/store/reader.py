@@ -15,7 +15,8 @@ from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside
 from pear.store import metadata, schema
 from pear.store.schema import COMPLETE, PROBABILITY, open_group
-from pear.times import Times, as_utc, to_iso
+from pear.times import as_utc, to_iso
+from pear.typing import Times
 from pear.variables import BY_NAME, LEVELS, Layout
 
 __all__ = [

@@ -15,14 +15,15 @@ from pear.sphere.healpix import coarsen, nside_from_cells
 from pear.state import State
 from pear.store.reader import open_store
 from pear.store.schema import overview_name
-from pear.times import Times, as_utc, to_iso
-from pear.variables import PUBLISHED, Layout
+from pear.times import as_utc, to_iso
+from pear.typing import Times
+from pear.variables import Layout
 
 Fields = npt.NDArray[np.float32]
 
 
 def read_state(
-    path: Path | str, time: Any, layout: Layout = PUBLISHED, nside: int | None = None
+    path: Path | str, time: Any, layout: Layout | None = None, nside: int | None = None
 ) -> State:
     """Read one state, batch 1, float32, from an analysis store.
 
@@ -47,11 +48,11 @@ def read_state(
 
 
 def read_states(
-    path: Path | str, times: Any, layout: Layout = PUBLISHED, nside: int | None = None
+    path: Path | str, times: Any, layout: Layout | None = None, nside: int | None = None
 ) -> State:
     """Read states at several valid times as one batch; as :func:`read_state`."""
     with open_store(path, nside=_kept(path, nside)) as dataset:
-        return states_of(dataset, as_utc(times), layout, nside, str(path))
+        return states_of(dataset, as_utc(times), layout or Layout.default(), nside, str(path))
 
 
 def _kept(path: Path | str, nside: int | None) -> int | None:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.times import Times, as_utc, to_iso
+from pear.times import as_utc, to_iso
+from pear.typing import Times
 from pear.variables import Layout
 
 Array = npt.NDArray[np.float32]

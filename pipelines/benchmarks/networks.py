@@ -13,7 +13,7 @@ from pear.errors import InputError, did_you_mean
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.models.published import translate
-from pear.variables import PUBLISHED
+from pear.variables import Layout
 from pipelines.benchmarks.published_reference import PublishedReference, random_state
 
 CONFIGS: Final = ("published", "small", "base")
@@ -49,8 +49,10 @@ def build(
     """
     generator = torch.Generator().manual_seed(seed)
     cells = 12 * nside**2
-    surface = torch.randn(1, len(PUBLISHED.surface), cells, generator=generator)
-    upper = torch.randn(1, len(PUBLISHED.upper), len(PUBLISHED.levels), cells, generator=generator)
+    surface = torch.randn(1, len(Layout.default().surface), cells, generator=generator)
+    upper = torch.randn(
+        1, len(Layout.default().upper), len(Layout.default().levels), cells, generator=generator
+    )
     if subject == "twin":
         return PublishedReference(random_state(seed), nside), (surface, upper)
     model = Pear(configuration(config, nside, changes))

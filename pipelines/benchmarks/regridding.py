@@ -24,7 +24,7 @@ from pear.sphere.regrid import (
     conservative_to_healpix,
     global_grid,
 )
-from pear.variables import PUBLISHED
+from pear.variables import Layout
 from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
 
@@ -131,7 +131,7 @@ def to_dict(report: RegridReport | IngestionReport | Sizing) -> dict[str, Any]:
 
 def forty_years(report: IngestionReport) -> Sizing:
     """Calculate on paper what ERA5 from 40 years takes, from a measured ingestion."""
-    fields = 40 * 1461 // 4 * 4 * len(PUBLISHED.channels)
+    fields = 40 * 1461 // 4 * 4 * len(Layout.default().channels)
     hours = report.ingesting_cpu / report.fields * fields / 3600
     return Sizing(
         fields,

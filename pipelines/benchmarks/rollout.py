@@ -139,31 +139,31 @@ def _furnish(data: DataFolder, nside: int, days: int) -> int:
     from pear.models.config import PearConfig
     from pear.models.pear import Pear
     from pear.normaliser import Normaliser
-    from pear.variables import BY_NAME, PUBLISHED
+    from pear.variables import BY_NAME, Layout
     from pipelines.storage.analysis_writer import AnalysisWriter
 
     torch.manual_seed(0)
     config = PearConfig.published(nside, residual=True)
-    middle = {name: sum(BY_NAME[name].valid_range) / 2 for name in PUBLISHED.names}
-    width = {name: BY_NAME[name].valid_range[1] - middle[name] for name in PUBLISHED.names}
-    depth = len(PUBLISHED.levels)
+    middle = {name: sum(BY_NAME[name].valid_range) / 2 for name in Layout.default().names}
+    width = {name: BY_NAME[name].valid_range[1] - middle[name] for name in Layout.default().names}
+    depth = len(Layout.default().levels)
     made = Normaliser(
-        PUBLISHED,
-        torch.tensor([middle[name] for name in PUBLISHED.surface]),
-        torch.tensor([width[name] / 10 for name in PUBLISHED.surface]),
-        torch.tensor([[middle[name]] * depth for name in PUBLISHED.upper]),
-        torch.tensor([[width[name] / 10] * depth for name in PUBLISHED.upper]),
+        Layout.default(),
+        torch.tensor([middle[name] for name in Layout.default().surface]),
+        torch.tensor([width[name] / 10 for name in Layout.default().surface]),
+        torch.tensor([[middle[name]] * depth for name in Layout.default().upper]),
+        torch.tensor([[width[name] / 10] * depth for name in Layout.default().upper]),
     )
     model = Pear(config)
     checkpoint.save(data.model("bench"), model, made, {"name": "bench"})
     rng, cells = np.random.default_rng(0), 12 * nside**2
-    with AnalysisWriter(data.analysis("bench"), PUBLISHED, nside) as writer:
+    with AnalysisWriter(data.analysis("bench"), Layout.default(), nside) as writer:
         for day in range(days):
-            noise = rng.standard_normal((len(PUBLISHED.channels), cells), dtype=np.float32)
-            scale = [(middle[name], width[name] / 10) for name, _ in PUBLISHED.channels]
+            noise = rng.standard_normal((len(Layout.default().channels), cells), dtype=np.float32)
+            scale = [(middle[name], width[name] / 10) for name, _ in Layout.default().channels]
             fields = np.stack([m + s * row for (m, s), row in zip(scale, noise, strict=True)])
-            split = len(PUBLISHED.surface)
-            upper = fields[split:].reshape(1, len(PUBLISHED.upper), depth, cells)
+            split = len(Layout.default().surface)
+            upper = fields[split:].reshape(1, len(Layout.default().upper), depth, cells)
             writer.append([_START + day * _DAY], fields[None, :split], upper)
     return sum(parameter.numel() for parameter in model.parameters())
 

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pear.errors import InputError, did_you_mean
-from pear.times import Times, as_utc
+from pear.times import as_utc
+from pear.typing import Times
 from pipelines.catalog import tables
 from pipelines.catalog.database import Database
 from pipelines.catalog.jobs import JobReader, NotFoundError

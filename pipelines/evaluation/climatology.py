@@ -31,7 +31,8 @@ from pear.store.day_of_year import (
     hour_of_day,
 )
 from pear.store.reader import open_store
-from pear.times import Times, as_utc, to_iso
+from pear.times import as_utc, to_iso
+from pear.typing import Times
 from pear.variables import BY_NAME
 from pipelines.storage import create
 from pipelines.storage.atomic import publish

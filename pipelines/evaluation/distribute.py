@@ -16,7 +16,7 @@ from pear.rollout import ClimatologyForecaster, Ensemble, Forecaster, PearForeca
 from pear.rollout.perturbations import PastDifferences
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
-from pear.times import Times
+from pear.typing import Times
 from pipelines.evaluation.stored_forecasts import StoredForecasts
 from pipelines.evaluation.tables import EvaluationAccumulators, Plan, merge_all
 from pipelines.evaluation.verify import verify

@@ -28,7 +28,8 @@ from pear.progress import ProgressFactory
 from pear.rollout import Ensemble, Forecaster
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
-from pear.times import Times, as_utc, to_iso
+from pear.times import as_utc, to_iso
+from pear.typing import Times
 from pipelines.evaluation.distribute import Sources, verify_spread, with_baselines
 from pipelines.evaluation.inputs import climatology_path, model_path, pick, run_path
 from pipelines.evaluation.plots import draw

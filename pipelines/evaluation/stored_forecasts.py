@@ -12,7 +12,8 @@ from pear.errors import InputError
 from pear.rollout import rollout
 from pear.state import State
 from pear.store.reader import open_store, stored_layout
-from pear.times import Times, as_utc, to_iso
+from pear.times import as_utc, to_iso
+from pear.typing import Times
 from pear.variables import Layout
 
 

@@ -19,7 +19,7 @@ from pear.metrics import (
 )
 from pear.metrics.statistics import Array
 from pear.sphere.healpix import angular_power, cells_of_nside, centres
-from pear.times import Times
+from pear.typing import Times
 from pear.variables import Layout
 
 Fields = npt.NDArray[np.float32]

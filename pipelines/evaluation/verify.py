@@ -17,7 +17,8 @@ from pear.sphere.healpix import angular_power
 from pear.state import State
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
-from pear.times import Times, as_utc, to_iso
+from pear.times import as_utc, to_iso
+from pear.typing import Times
 from pear.variables import Layout
 from pipelines.evaluation.tables import EvaluationAccumulators, Plan
 

@@ -13,7 +13,7 @@ from pear.errors import InputError, did_you_mean
 from pear.store import schema
 from pear.store.reader import read_completeness, stored_layout
 from pear.times import as_utc, to_iso
-from pear.variables import PUBLISHED, Layout
+from pear.variables import Layout
 from pipelines.catalog import Catalog, Model, Run
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
@@ -90,7 +90,7 @@ def layout_of(model: Model) -> Layout:
     """Return the channels a model reads, as its entry in the catalog tells them."""
     kept = model.attributes.get("layout")
     if kept is None:
-        return PUBLISHED
+        return Layout.default()
     return Layout.from_dict(kept)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pear.errors import InputError
-from pear.variables import LEVELS, PUBLISHED
+from pear.variables import LEVELS, Layout
 from pipelines.storage.atomic import PARTIAL, write_atomically
 
 URL: Final = "https://cds.climate.copernicus.eu/api"
@@ -114,9 +114,12 @@ def month(
         "data_format": data_format,
         "download_format": "unarchived",
     }
-    pressure = {"variable": list(PUBLISHED.upper), "pressure_level": [str(p) for p in levels]}
+    pressure = {
+        "variable": list(Layout.default().upper),
+        "pressure_level": [str(p) for p in levels],
+    }
     return [
-        Request(SINGLE, {"variable": list(PUBLISHED.surface), **common}),
+        Request(SINGLE, {"variable": list(Layout.default().surface), **common}),
         Request(PRESSURE, {**pressure, **common}),
     ]
 

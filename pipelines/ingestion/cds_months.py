@@ -12,8 +12,8 @@ import numpy as np
 from pear.errors import InputError
 from pear.progress import ProgressFactory
 from pear.store.reader import read_completeness
-from pear.times import Times
-from pear.variables import PUBLISHED
+from pear.typing import Times
+from pear.variables import Layout
 from pipelines.ingestion.cds import DataStore, Request, month
 from pipelines.ingestion.executor import ClientFor, Settings
 from pipelines.ingestion.ingest import ingest
@@ -34,7 +34,10 @@ def lacking(store: Path, times: Times, levels: Sequence[int]) -> bool:
     if not store.is_dir():
         return True
     known, flags, names = read_completeness(store)
-    wanted = [*PUBLISHED.surface, *(f"{v}@{p}" for v in PUBLISHED.upper for p in levels)]
+    wanted = [
+        *Layout.default().surface,
+        *(f"{v}@{p}" for v in Layout.default().upper for p in levels),
+    ]
     if not set(wanted) <= set(names) or not np.isin(times, known).all():
         return True
     columns = [names.index(name) for name in wanted]

@@ -17,7 +17,8 @@ from pear.progress import ProgressCallback, ProgressFactory
 from pear.sphere.healpix import cells_of_nside
 from pear.store import schema
 from pear.store.reader import describe_times
-from pear.times import Times, to_iso
+from pear.times import to_iso
+from pear.typing import Times
 from pear.variables import BY_NAME, LEVELS
 from pipelines.ingestion import task
 from pipelines.ingestion.plan import Block, OnError, Plan, blocks

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.times import Times, to_iso
-from pear.variables import BY_NAME, PUBLISHED, Layout
+from pear.times import to_iso
+from pear.typing import Times
+from pear.variables import BY_NAME, Layout
 from pipelines.ingestion.readers.base import SourceVariable
 from pipelines.ingestion.readers.units import RELATIVE_HUMIDITY
 from pipelines.ingestion.report import IngestReport
@@ -115,9 +116,9 @@ def make_plan(
     supplies = {name: _once(name, supplies[name], on_error, report) for name in supplies}
     times = np.unique(np.concatenate([s.slab.times for many in supplies.values() for s in many]))
     found = {level for many in supplies.values() for s in many for level in s.slab.levels}
-    upper = tuple(n for n in PUBLISHED.upper if n in supplies)
+    upper = tuple(n for n in Layout.default().upper if n in supplies)
     layout = Layout(
-        tuple(n for n in PUBLISHED.surface if n in supplies),
+        tuple(n for n in Layout.default().surface if n in supplies),
         upper,
         tuple(level for level in levels if level in found) if upper else (),
     )

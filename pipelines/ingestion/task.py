@@ -18,7 +18,8 @@ from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.sphere.regrid import LatLonGrid, apply, bilinear_to_healpix, conservative_to_healpix
 from pear.store import schema
-from pear.times import Times, to_iso
+from pear.times import to_iso
+from pear.typing import Times
 from pear.variables import BY_NAME
 from pipelines.ingestion.plan import FieldSource, OnError
 from pipelines.ingestion.readers.base import Fields

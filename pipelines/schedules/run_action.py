@@ -11,7 +11,8 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.store.reader import read_completeness
-from pear.times import Times, to_iso
+from pear.times import to_iso
+from pear.typing import Times
 from pipelines.catalog import BATCH, BeingReadError, Catalog, Run, Status
 from pipelines.catalog.retention import _sweep, remove
 from pipelines.catalog.scan import refresh

@@ -16,7 +16,7 @@ import netCDF4
 import numpy as np
 import numpy.typing as npt
 
-from pear.times import Times
+from pear.typing import Times
 from pear.variables import LEVELS, variable
 
 Array = npt.NDArray[np.float32]

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from pear.errors import InputError
 from pear.progress import ProgressFactory, no_progress
-from pear.times import TROPICAL_YEAR_SECONDS, Times, year_phase
+from pear.times import YEAR_SECONDS, year_phase
+from pear.typing import Times
 from pipelines.simulation import parameters
 
 SPIN_UP_DAYS = 184
@@ -71,7 +72,7 @@ def months(first: np.datetime64, days: int) -> Iterator[Times]:
 
 def day_of_year(day: np.datetime64) -> float:
     """Day of the mean year, from 1, without leap-day jumps."""
-    return float(year_phase(day)[0]) * TROPICAL_YEAR_SECONDS / parameters.DAY + 1.0
+    return float(year_phase(day)[0]) * YEAR_SECONDS / parameters.DAY + 1.0
 
 
 def days_after(restart: np.datetime64, first: np.datetime64) -> int:
@@ -81,7 +82,7 @@ def days_after(restart: np.datetime64, first: np.datetime64) -> int:
     too early or late.
     """
     gap = float((first - restart) / DAY)
-    year = TROPICAL_YEAR_SECONDS / parameters.DAY
+    year = YEAR_SECONDS / parameters.DAY
     if not 0.0 <= gap <= year:
         gap = (gap + 15.0) % year - 15.0
     return max(round(gap), 0)

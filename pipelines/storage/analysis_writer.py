@@ -23,7 +23,8 @@ from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.store import schema
 from pear.store.reader import raw_completeness, stored_layout
-from pear.times import Times, as_utc, to_iso
+from pear.times import as_utc, to_iso
+from pear.typing import Times
 from pear.variables import BY_NAME, Layout
 from pipelines.storage import create
 from pipelines.storage.atomic import publish, remove_partial_files, writer_lock

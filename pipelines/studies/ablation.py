@@ -25,7 +25,7 @@ from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
 from pear.store.states import Analysis
 from pear.training import Samples, Trainer
-from pear.variables import PUBLISHED, Layout
+from pear.variables import Layout
 from pipelines.evaluation.tables import Plan
 from pipelines.evaluation.verify import verify
 from pipelines.studies.study import ROUNDS, TIMED_STEPS, Job, Study, steps_in, the_plan, timed
@@ -97,12 +97,12 @@ class Ablation(Study):
         object.__setattr__(self, "arms", tuple(dict.fromkeys((BASE, *self.arms))))
 
 
-def config_of(arm: str, nside: int, embed: int, layout: Layout = PUBLISHED) -> PearConfig:
+def config_of(arm: str, nside: int, embed: int, layout: Layout | None = None) -> PearConfig:
     """Settings of an arm's network at a width."""
     one = ARMS[arm]
     outer = _heads(embed, one.head, paired=one.model.get("symmetry") == "c4h")
     heads = (outer, 2 * outer, 2 * outer, outer)
-    changes = {"embed": embed, "heads": heads, "layout": layout, **one.model}
+    changes = {"embed": embed, "heads": heads, "layout": layout or Layout.default(), **one.model}
     return PearConfig.small(nside, **changes)
 
 
@@ -118,7 +118,7 @@ def parameters(config: PearConfig) -> int:
     return sum(p.numel() for p in Pear(config).parameters())
 
 
-def matched_width(arm: str, nside: int, wanted: int, layout: Layout = PUBLISHED) -> int:
+def matched_width(arm: str, nside: int, wanted: int, layout: Layout | None = None) -> int:
     """Width at which an arm has as nearly as possible the wanted number of parameters."""
     sizes: dict[int, int] = {}
     for width in range(WIDTH_STEP, 64 * WIDTH_STEP, WIDTH_STEP):

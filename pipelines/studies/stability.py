@@ -15,7 +15,8 @@ from pear.rollout import Forecaster
 from pear.sphere.healpix import angular_power
 from pear.state import State
 from pear.store.states import Analysis
-from pear.times import Times, as_utc
+from pear.times import as_utc
+from pear.typing import Times
 from pear.variables import label_of
 from pipelines.evaluation.tables import CHARTED
 

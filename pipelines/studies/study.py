@@ -20,8 +20,9 @@ import torch
 
 from pear.errors import InputError
 from pear.progress import ProgressCallback
-from pear.times import Times, as_utc
+from pear.times import as_utc
 from pear.training import Trainer, TrainingConfig
+from pear.typing import Times
 from pipelines.storage.atomic import try_lock, write_atomically
 
 ROUNDS: Final = 3

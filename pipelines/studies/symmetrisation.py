@@ -29,7 +29,8 @@ from pear.sphere.symmetry import C4H, IDENTITY, Element, M
 from pear.state import State
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
-from pear.times import Times, as_utc
+from pear.times import as_utc
+from pear.typing import Times
 from pipelines.evaluation.verify import TimeCache, climatology_reader
 from pipelines.studies.tables import FIELDS
 

@@ -16,8 +16,9 @@ from pear.resources import land
 from pear.sphere.healpix import cells_of_nside, centres, coarsen, nside_from_cells
 from pear.store import static_fields as stored_static_fields
 from pear.store.reader import open_store
-from pear.times import Times, as_utc, to_iso
-from pear.variables import PUBLISHED, Layout
+from pear.times import as_utc, to_iso
+from pear.typing import Times
+from pear.variables import Layout
 from pipelines.simulation import parameters
 
 Array = npt.NDArray[np.float32]
@@ -109,7 +110,7 @@ class StoreSource:
 def open_source(
     store: Path | str,
     period: tuple[str, str] | None = None,
-    layout: Layout = PUBLISHED,
+    layout: Layout | None = None,
     nside: int | None = None,
 ) -> StoreSource:
     """Open the states of a period, lazily.
@@ -130,6 +131,7 @@ def open_source(
     InputError
         If the store is no analysis, is coarser than asked for, or lacks a channel or the period.
     """
+    layout = layout or Layout.default()
     dataset = open_store(store)
     if "prediction_timedelta" in dataset.dims:
         raise InputError(f"{store} holds forecasts, not analyses", field="store")

@@ -18,7 +18,8 @@ from pear.errors import InputError
 from pear.progress import ProgressCallback
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.sphere.regrid import apply, bilinear_between
-from pear.times import Times, as_utc, to_iso
+from pear.times import as_utc, to_iso
+from pear.typing import Times
 from pear.variables import BY_NAME, Layout
 from pipelines.ingestion.readers import scan_source
 from pipelines.ingestion.readers.base import ScanOptions, SourceVariable

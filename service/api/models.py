@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from pear.variables import BY_NAME, PUBLISHED
+from pear.variables import BY_NAME, Layout
 from pipelines.catalog import Model
 from service.api.schemas import ModelList, ModelOut, SkillOut
 from service.dependencies import ServicesDep
@@ -61,8 +61,11 @@ def _skill(model: Model, services: ServicesDep) -> SkillOut | None:
 def _variables(model: Model) -> list[dict[str, Any]]:
     """Variables from the checkpoint's layout, the published one if it names none."""
     layout = dict(model.attributes.get("layout") or {})
-    surface = layout.get("surface", PUBLISHED.surface)
-    upper, levels = layout.get("upper", PUBLISHED.upper), layout.get("levels", PUBLISHED.levels)
+    surface = layout.get("surface", Layout.default().surface)
+    upper, levels = (
+        layout.get("upper", Layout.default().upper),
+        layout.get("levels", Layout.default().levels),
+    )
     rows = [(name, None) for name in surface] + [(name, list(levels)) for name in upper]
     return [
         {

@@ -16,7 +16,7 @@ from service.cli.demo_train import Training, side_by_side, timed, train_own
 from service.cli.options import announced, console, emit_json, progress
 
 if TYPE_CHECKING:
-    from pear.times import Times
+    from pear.typing import Times
     from pipelines.catalog import Model
     from pipelines.evaluation.evaluate import Evaluation
     from pipelines.storage.data_folder import DataFolder

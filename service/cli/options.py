@@ -26,7 +26,8 @@ from rich.text import Text
 
 from pear.errors import InputError
 from pear.progress import ProgressCallback, ProgressFactory
-from pear.times import Times, as_utc
+from pear.times import as_utc
+from pear.typing import Times
 
 console = Console(stderr=True)
 """People read standard error; programs read standard output."""

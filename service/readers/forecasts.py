@@ -18,7 +18,8 @@ import xarray as xr
 from pear.errors import InputError
 from pear.sphere.healpix import centres, coarsen, interpolation_weights, nside_from_cells
 from pear.store.reader import open_store
-from pear.times import Times, as_utc, to_iso
+from pear.times import as_utc, to_iso
+from pear.typing import Times
 from pear.variables import VARIABLES, Variable, parse_field
 from pipelines.catalog import Run
 from pipelines.storage.data_folder import DataFolder

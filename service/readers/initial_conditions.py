@@ -12,7 +12,7 @@ import numpy as np
 from pear.errors import InputError
 from pear.store.reader import open_store
 from pear.times import as_utc
-from pear.variables import PUBLISHED, Layout
+from pear.variables import Layout
 from pipelines.catalog import Catalog, Store
 from pipelines.storage.data_folder import DataFolder
 
@@ -62,7 +62,7 @@ class InitialConditions:
         models = self._catalog.models()
         kept = models[0].attributes.get("layout") if models else None
         if kept is None:
-            return PUBLISHED
+            return Layout.default()
         return Layout.from_dict(kept)
 
     def _of(self, store: Store, layout: Layout) -> list[InitialCondition]:

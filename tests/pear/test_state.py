@@ -9,7 +9,7 @@ import torch
 from pear.errors import InputError
 from pear.normaliser import Normaliser
 from pear.state import State
-from pear.variables import PUBLISHED, Layout
+from pear.variables import Layout
 
 SMALL = Layout(
     surface=("2m_temperature",), upper=("geopotential", "temperature"), levels=(850, 500)
@@ -69,7 +69,7 @@ def test_normaliser_goes_there_and_back() -> None:
     mean, std = torch.randn(4, generator=generator), torch.rand(4, generator=generator) + 0.5
     umean = torch.randn(5, 13, generator=generator)
     ustd = torch.rand(5, 13, generator=generator) + 0.5
-    normaliser = Normaliser(PUBLISHED, mean, std, umean, ustd)
+    normaliser = Normaliser(Layout.default(), mean, std, umean, ustd)
     surface = torch.randn(3, 4, 48, generator=generator)
     upper = torch.randn(3, 5, 13, 48, generator=generator)
     s, u = normaliser(surface, upper)

@@ -7,24 +7,24 @@ import pickle
 import pytest
 
 from pear.errors import InputError
-from pear.variables import BY_NAME, LEVELS, PUBLISHED, VARIABLES, Layout, parse_field, variable
+from pear.variables import BY_NAME, LEVELS, VARIABLES, Layout, parse_field, variable
 
 
 def test_published_layout_is_the_papers() -> None:
-    assert [BY_NAME[n].short_name for n in PUBLISHED.surface] == ["msl", "u10", "v10", "t2m"]
-    assert [BY_NAME[n].short_name for n in PUBLISHED.upper] == ["z", "q", "t", "u", "v"]
-    assert PUBLISHED.levels == LEVELS
+    assert [BY_NAME[n].short_name for n in Layout.default().surface] == ["msl", "u10", "v10", "t2m"]
+    assert [BY_NAME[n].short_name for n in Layout.default().upper] == ["z", "q", "t", "u", "v"]
+    assert Layout.default().levels == LEVELS
     assert LEVELS[0] == 1000
     assert LEVELS[-1] == 50
-    assert len(PUBLISHED.channels) == 69
-    assert PUBLISHED.channels[4] == ("geopotential", 1000)
+    assert len(Layout.default().channels) == 69
+    assert Layout.default().channels[4] == ("geopotential", 1000)
 
 
 def test_only_northward_winds_change_sign_under_the_mirror() -> None:
     odd = {v.short_name for v in VARIABLES if v.mirror_sign == -1}
     assert odd == {"v10", "v"}
-    assert PUBLISHED.mirror_signs("surface") == (1, 1, -1, 1)
-    assert PUBLISHED.mirror_signs("upper") == (1, 1, 1, 1, -1)
+    assert Layout.default().mirror_signs("surface") == (1, 1, -1, 1)
+    assert Layout.default().mirror_signs("upper") == (1, 1, 1, 1, -1)
 
 
 def test_no_alias_has_two_meanings() -> None:

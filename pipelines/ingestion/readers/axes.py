@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from pear.errors import InputError
-from pear.times import Times
+from pear.typing import Times
 from pipelines.ingestion.readers.base import Scan, ScanOptions, choose_member
 from pipelines.ingestion.readers.units import Quantity
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pear.errors import InputError
 from pear.sphere.regrid import LatLonGrid
-from pear.times import Times
+from pear.typing import Times
 from pipelines.ingestion.readers.static import Static
 from pipelines.ingestion.readers.units import Conversion, Quantity
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from pear.errors import InputError
 from pear.sphere.regrid import LatLonGrid
-from pear.times import Times
+from pear.typing import Times
 from pipelines.ingestion.readers import eccodes as grib_library
 from pipelines.ingestion.readers.axes import note_leads, note_versions
 from pipelines.ingestion.readers.base import (

@@ -154,10 +154,10 @@ def test_tensors_that_do_not_fit_the_settings(folder: Path) -> None:
 
 
 def test_layouts_must_agree(tmp_path: Path) -> None:
-    from pear.variables import PUBLISHED
+    from pear.variables import Layout
 
     with pytest.raises(InputError, match="different layouts"):
-        checkpoint.save(tmp_path / "m", built(tiny()), Normaliser.identity(PUBLISHED), {})
+        checkpoint.save(tmp_path / "m", built(tiny()), Normaliser.identity(Layout.default()), {})
 
 
 def test_the_mirror_needs_statistics_that_it_keeps(tmp_path: Path) -> None:

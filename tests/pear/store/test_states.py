@@ -9,7 +9,7 @@ import pytest
 
 from pear.errors import InputError
 from pear.store.states import read_state, read_states
-from pear.variables import PUBLISHED, Layout
+from pear.variables import Layout
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.forecast_writer import ForecastWriter
 
@@ -24,7 +24,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, 
     rng = np.random.default_rng(1)
     surface = rng.normal(size=(3, 4, 12 * NSIDE**2)).astype("f4")
     upper = rng.normal(size=(3, 5, 13, 12 * NSIDE**2)).astype("f4")
-    with AnalysisWriter(path, PUBLISHED, NSIDE) as writer:
+    with AnalysisWriter(path, Layout.default(), NSIDE) as writer:
         writer.append(T0 + np.arange(3) * H6, surface, upper)
     return path, surface, upper
 
@@ -32,7 +32,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, 
 def test_state_in_published_order(stored: tuple[Path, np.ndarray, np.ndarray]) -> None:
     path, surface, upper = stored
     state = read_state(path, "2001-01-01T06")
-    assert state.layout == PUBLISHED
+    assert state.layout == Layout.default()
     assert state.valid_time.tolist() == [(T0 + H6).tolist()]
     assert np.array_equal(state.surface[0], surface[1])
     assert np.array_equal(state.upper[0], upper[1])
@@ -43,7 +43,7 @@ def test_any_layout_and_several_times(stored: tuple[Path, np.ndarray, np.ndarray
     layout = Layout(("2m_temperature",), ("v_component_of_wind", "geopotential"), (500, 1000))
     states = read_states(path, [T0 + 2 * H6, T0], layout)
     assert np.array_equal(states.surface[:, 0], surface[[2, 0], 3])
-    level = [PUBLISHED.levels.index(500), PUBLISHED.levels.index(1000)]
+    level = [Layout.default().levels.index(500), Layout.default().levels.index(1000)]
     assert np.array_equal(states.upper, upper[[2, 0]][:, [4, 0]][:, :, level])
 
 

@@ -17,7 +17,7 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.store.reader import describe, open_store
-from pear.variables import PUBLISHED, valid_range
+from pear.variables import Layout, valid_range
 from pipelines.ingestion.cds import Account, DataStore, month
 from pipelines.ingestion.cds_months import ingest_from_cds, month_times, span
 from pipelines.ingestion.executor import Settings
@@ -206,7 +206,7 @@ def test_two_months(world: StandIn, tmp_path: Path) -> None:
         "2000-02-01T12:00:00Z",
         "2000-03-31T12:00:00Z",
     )
-    assert set(told["variables"]) == set(PUBLISHED.names)
+    assert set(told["variables"]) == set(Layout.default().names)
     assert world.seen["submitted"] == 4
     assert world.seen["resumed"] == 1  # the download that broke off went on where it was
     assert not list((tmp_path / "cds").iterdir())  # nothing is kept that is in the store

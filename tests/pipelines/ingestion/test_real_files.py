@@ -13,7 +13,7 @@ from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pear.store.reader import describe, open_store
 from pear.store.states import read_state
-from pear.variables import PUBLISHED
+from pear.variables import Layout
 from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.readers.base import ScanOptions
@@ -43,11 +43,11 @@ def gfs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_gfs_forecast_file_is_a_complete_state(gfs: Path) -> None:
     state = read_state(gfs, "2011-01-15T12:00")
-    assert state.layout == PUBLISHED
+    assert state.layout == Layout.default()
     state.check_range()
     told = describe(gfs)
     assert told["completeness"]["complete"] is True
-    assert told["levels"] == list(PUBLISHED.levels)
+    assert told["levels"] == list(Layout.default().levels)
 
 
 def test_gfs_fields_hang_together(gfs: Path) -> None:
@@ -129,7 +129,7 @@ def test_the_series_in_grib_with_a_web_page_among_it(data: Path, tmp_path: Path)
 def test_three_files_of_one_time(data: Path, tmp_path: Path) -> None:
     files = [data / f"multilevel/2005-01-23-0000-{v}.nc" for v in "tuv"]
     report = run(tmp_path / "s.zarr", *files)
-    assert report.levels == list(PUBLISHED.levels)
+    assert report.levels == list(Layout.default().levels)
     assert report.fields_written == 39
     for file in files:  # one after the other gives the same store
         run(tmp_path / "one.zarr", file)

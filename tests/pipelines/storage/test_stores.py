@@ -15,7 +15,7 @@ from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pear.store.reader import describe, open_store
 from pear.store.schema import open_group
-from pear.variables import PUBLISHED, Layout
+from pear.variables import Layout
 from pipelines.storage import analysis_writer
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.atomic import writer_lock
@@ -229,7 +229,7 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "nside", "word"),
     [
-        (PUBLISHED, NSIDE, "no level"),
+        (Layout.default(), NSIDE, "no level"),
         (LAYOUT, 16, "nside 8, not an analysis at nside 16"),
     ],
 )

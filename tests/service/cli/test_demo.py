@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pear.variables import PUBLISHED
+from pear.variables import Layout
 
 pytestmark = pytest.mark.slow
 LEADS = range(1, 11)
@@ -49,7 +49,7 @@ def test_every_forecaster_field_and_lead_has_finite_scores(demo: Any) -> None:
     assert keys == {
         (who, name, level, lead)
         for who in ("pear", "persistence", "climatology")
-        for name, level in PUBLISHED.channels
+        for name, level in Layout.default().channels
         for lead in LEADS
     }
     assert len(summary["scores"]) == len(keys)
