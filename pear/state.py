@@ -66,7 +66,7 @@ class State:
         surface: npt.ArrayLike,
         upper: npt.ArrayLike,
         valid_time: npt.ArrayLike,
-        layout: Layout = PUBLISHED,
+        layout: Layout | None = None,
     ) -> Self:
         """Build a float32 state from NumPy arrays; inverse of :meth:`to_arrays`.
 
@@ -79,7 +79,7 @@ class State:
         valid_time
             (batch,) valid times, UTC.
         layout
-            Names of the channels and levels.
+            Names of the channels and levels; default: ``Layout.default()``.
 
         Returns
         -------
@@ -103,11 +103,12 @@ class State:
         """
         parts = [np.ascontiguousarray(part, dtype=np.float32) for part in (surface, upper)]
         times = as_utc(valid_time)
+        layout = layout or Layout.default()
         return cls(torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), times, layout)
 
     @classmethod
     def from_channels(
-        cls, fields: npt.ArrayLike, valid_time: npt.ArrayLike, layout: Layout = PUBLISHED
+        cls, fields: npt.ArrayLike, valid_time: npt.ArrayLike, layout: Layout | None = None
     ) -> Self:
         """Build a float32 state from one array; inverse of :meth:`to_channels`.
 
@@ -118,7 +119,7 @@ class State:
         valid_time
             (batch,) valid times, UTC.
         layout
-            Names of the channels and levels.
+            Names of the channels and levels; default: ``Layout.default()``.
 
         Returns
         -------
@@ -130,7 +131,7 @@ class State:
         InputError
             If the shape does not fit the layout.
         """
-        fields = np.asarray(fields)
+        fields, layout = np.asarray(fields), layout or Layout.default()
         channels = len(layout.channels)
         if fields.ndim != 3 or fields.shape[1] != channels:
             raise InputError(
