@@ -26,7 +26,7 @@ TOP_LEVEL = {
 
 LEAVES = ("pear.errors", "pear.times", "pear.progress", "pear.variables")
 CORE = ("pear.equivariant", "pear.sphere")
-MODELS = ("pear.models", *CORE, "pear.normaliser", "pear.device", *LEAVES)
+MODELS = ("pear.models", "pear.config", *CORE, "pear.normaliser", "pear.device", *LEAVES)
 BELOW_TRAINING = (*MODELS, "pear.state")
 
 
@@ -43,6 +43,7 @@ TABLE: dict[str, Room] = {
     "pear": Room((), ()),
     "pear.__main__": Room(("service.cli",), ()),
     "pear.errors": Room((), ()),
+    "pear.config": Room(("pear.errors",), ()),
     "pear.times": Room(("pear.errors",), ("numpy",)),
     "pear.progress": Room((), ()),
     "pear.variables": Room(("pear.errors",), ()),

@@ -1,16 +1,15 @@
-"""Settings of PEAR: the published network, our own, and everything between."""
+"""Settings of a PEAR network: the published one, PEAR's own, and everything between."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Literal, Self
 
-from pear.equivariant.linear import SYMMETRIES, Symmetry
-from pear.errors import InputError, check_settings, did_you_mean
-from pear.sphere.windows import SHIFTS, Shift, TokenGrid
+from pear.config import Config, check_choice
+from pear.equivariant.linear import Symmetry
+from pear.errors import InputError
+from pear.sphere.windows import Shift, TokenGrid
 from pear.variables import Kind, Layout
 
 Padding = Literal["published", "top"]
@@ -30,17 +29,9 @@ seasons: these cost no symmetry. Orography and land move along with the state.
 LEVELS_IN_PATCH: Final = 2
 
 
-def with_layout(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of a network, with a layout as JSON holds it made a :class:`Layout`."""
-    given = dict(settings)
-    if isinstance(given.get("layout"), dict):
-        given["layout"] = Layout.from_dict(given["layout"])
-    return given
-
-
 @dataclass(frozen=True)
-class PearConfig:
-    """Everything that determines a PEAR network but its weights.
+class PearConfig(Config):
+    """Settings that determine a PEAR network but for its weights.
 
     Attributes
     ----------
@@ -109,9 +100,8 @@ class PearConfig:
     step_hours: int = 24
 
     def __post_init__(self) -> None:
-        for name in ("depths", "heads", "forcings"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        self._check_names()
+        super().__post_init__()
+        self._check_forcings()
         self._check_sizes()
         self._check_symmetry()
 
@@ -173,42 +163,9 @@ class PearConfig:
         signs = self.layout.mirror_signs(kind)
         return signs if self.mirror == "signed" else (1,) * len(signs)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON can hold them."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> Self:
-        """Build from :meth:`to_dict`.
-
-        Raises
-        ------
-        InputError
-            If a setting is unknown or does not fit.
-        """
-        check_settings(settings, cls, "model")
-        return cls(**with_layout(settings))
-
-    def _check_names(self) -> None:
-        choices = {
-            "shift": SHIFTS,
-            "symmetry": SYMMETRIES,
-            "padding": get_args(Padding),
-            "mirror": get_args(Mirror),
-        }
-        for name, known in choices.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise InputError(
-                    f"{name} {value!r} is unknown", field=name, hint=did_you_mean(str(value), known)
-                )
+    def _check_forcings(self) -> None:
         for name in self.forcings:
-            if name not in FORCINGS:
-                raise InputError(
-                    f"forcing {name!r} is unknown",
-                    field="forcings",
-                    hint=did_you_mean(name, FORCINGS),
-                )
+            check_choice("forcing", name, FORCINGS)
         if len(set(self.forcings)) != len(self.forcings):
             raise InputError(f"forcings repeats an entry: {self.forcings}", field="forcings")
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self, cast, get_args
+from typing import Any, Final, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
 
+from pear.config import Config
 from pear.equivariant.attention import EarthBias, RelativeBias, WindowAttention
 from pear.equivariant.block import Block
 from pear.equivariant.linear import linear, norm
 from pear.equivariant.patch import PatchEmbed, PatchExpand, PatchMerge
 from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
-from pear.errors import InputError, did_you_mean
+from pear.errors import InputError
 from pear.sphere.healpix import BASE_PIXELS, Integers
 from pear.sphere.shifts import nest_grid, nest_roll
 from pear.sphere.windows import TokenGrid, cut, ring_roll, ring_rotation, within
@@ -37,7 +38,7 @@ Position = Literal["relative", "free"]
 
 
 @dataclass(frozen=True)
-class HealSwinConfig:
+class HealSwinConfig(Config):
     """Everything that determines a HEAL-SWIN but its weights.
 
     Attributes
@@ -88,9 +89,7 @@ class HealSwinConfig:
     drop_path: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("depths", "heads"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        self._check_names()
+        super().__post_init__()
         self._check_sizes()
         self._check_grids()
 
@@ -126,14 +125,6 @@ class HealSwinConfig:
         for _ in self.depths[1:]:
             grids.append(grids[-1].coarser())
         return tuple(grids)
-
-    def _check_names(self) -> None:
-        for name, known in (("shift", SHIFTS), ("position", get_args(Position))):
-            value = getattr(self, name)
-            if value not in known:
-                raise InputError(
-                    f"{name} {value!r} is unknown", field=name, hint=did_you_mean(value, known)
-                )
 
     def _check_sizes(self) -> None:
         for name in ("inputs", "outputs", "embed", "mlp_ratio"):

@@ -7,7 +7,6 @@ at the poles, an Earth-specific bias for each row and level of windows.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -16,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pear.config import Config
 from pear.equivariant.linear import linear, norm
-from pear.errors import InputError, check_settings
+from pear.errors import InputError
 from pear.models.base import StepNetwork
-from pear.models.config import LEVELS_IN_PATCH, with_layout
+from pear.models.config import LEVELS_IN_PATCH
 from pear.models.pangu_layers import LatLonAttention, LatLonBlock, LatLonWindows
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.variables import Layout
@@ -28,7 +28,7 @@ PATCH_SIDE = 4
 
 
 @dataclass(frozen=True)
-class PanguConfig:
+class PanguConfig(Config):
     """Everything that determines a peer but its weights.
 
     Attributes
@@ -67,8 +67,7 @@ class PanguConfig:
     step_hours: int = 24
 
     def __post_init__(self) -> None:
-        for name in ("depths", "heads", "forcings"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        super().__post_init__()
         if self.rows < 2 * PATCH_SIDE or self.columns < 2 * PATCH_SIDE:
             raise InputError(
                 f"a grid of {self.rows} x {self.columns} is too small for patches of 4 x 4",
@@ -105,22 +104,6 @@ class PanguConfig:
     def width(self, stage: int) -> int:
         """Features of a stage 0…3."""
         return self.embed * (2 if stage in (1, 2) else 1)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON can hold them."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> Self:
-        """Build from :meth:`to_dict`.
-
-        Raises
-        ------
-        InputError
-            If a setting is unknown or does not fit.
-        """
-        check_settings(settings, cls, "peer")
-        return cls(**with_layout(settings))
 
 
 class Pangu(StepNetwork):
