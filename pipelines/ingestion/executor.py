@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import delayed
 
+from pear.datasets.base import ScanOptions
 from pear.errors import InputError
 from pear.progress import ProgressCallback, ProgressFactory
 from pear.sphere.healpix import cells_of_nside
@@ -22,7 +23,6 @@ from pear.typing import Times
 from pear.variables import BY_NAME, LEVELS
 from pipelines.ingestion import task
 from pipelines.ingestion.plan import Block, OnError, Plan, blocks
-from pipelines.ingestion.readers.base import ScanOptions
 from pipelines.ingestion.report import IngestReport, SourceReport
 from pipelines.ingestion.task import Job, TaskResult
 from pipelines.storage.analysis_writer import AnalysisWriter

@@ -20,6 +20,9 @@ import numpy as np
 import xarray as xr
 
 from pear import __version__
+from pear.datasets.base import Scan, SourceVariable
+from pear.datasets.static import Static
+from pear.datasets.xarray import close_all
 from pear.errors import InputError
 from pear.progress import ProgressFactory, no_progress
 from pear.sphere.healpix import cells_of_nside
@@ -27,9 +30,6 @@ from pear.times import to_iso
 from pipelines.ingestion.executor import ClientFor, Ingestion, Settings
 from pipelines.ingestion.plan import Plan, make_plan
 from pipelines.ingestion.readers import scan_source
-from pipelines.ingestion.readers.base import Scan, SourceVariable
-from pipelines.ingestion.readers.static import Static
-from pipelines.ingestion.readers.xarray import close_all
 from pipelines.ingestion.report import IngestReport, SourceReport
 from pipelines.ingestion.static_fields import keep
 from pipelines.storage.atomic import temporary_parents

@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from pear.datasets.base import SourceVariable
+from pear.datasets.units import RELATIVE_HUMIDITY
 from pear.errors import InputError
 from pear.times import to_iso
 from pear.typing import Times
 from pear.variables import BY_NAME, Layout
-from pipelines.ingestion.readers.base import SourceVariable
-from pipelines.ingestion.readers.units import RELATIVE_HUMIDITY
 from pipelines.ingestion.report import IngestReport
 
 OnError = Literal["stop", "skip"]

@@ -14,9 +14,9 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
+from pear.datasets.static import Static
 from pear.sphere.regrid import apply, bilinear_to_healpix, conservative_to_healpix
 from pear.store.static_fields import GROUND, GROUP, LAND, stored_names
-from pipelines.ingestion.readers.static import Static
 from pipelines.storage import create
 from pipelines.storage.atomic import writer_lock
 

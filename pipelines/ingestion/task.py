@@ -14,6 +14,8 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from pear.datasets.base import Fields
+from pear.datasets.units import RELATIVE_HUMIDITY, check_values, specific_humidity
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.sphere.regrid import LatLonGrid, apply, bilinear_to_healpix, conservative_to_healpix
@@ -22,8 +24,6 @@ from pear.times import to_iso
 from pear.typing import Times
 from pear.variables import BY_NAME
 from pipelines.ingestion.plan import FieldSource, OnError
-from pipelines.ingestion.readers.base import Fields
-from pipelines.ingestion.readers.units import RELATIVE_HUMIDITY, check_values, specific_humidity
 from pipelines.ingestion.report import Refusal
 from pipelines.storage.staging import staged_array
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pear.datasets.base import ScanOptions, SourceVariable
 from pear.errors import InputError
 from pear.progress import ProgressCallback
 from pear.sphere.latlon import LatLonGrid, global_grid
@@ -22,7 +23,6 @@ from pear.times import as_utc, to_iso
 from pear.typing import Times
 from pear.variables import BY_NAME, Layout
 from pipelines.ingestion.readers import scan_source
-from pipelines.ingestion.readers.base import ScanOptions, SourceVariable
 from pipelines.storage.atomic import write_atomically
 
 Array = npt.NDArray[np.float32]

@@ -70,8 +70,8 @@ def ingest(
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON on stdout.")] = False,
 ) -> None:
     """Bring ERA5-style files into a HEALPix store; what is there already is not done again."""
+    from pear.datasets.base import ScanOptions
     from pipelines.ingestion import ingest as rooms
-    from pipelines.ingestion.readers.base import ScanOptions
     from pipelines.ingestion.source_registry import named
 
     folder, store = _target(data, name, out)

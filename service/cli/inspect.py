@@ -71,9 +71,9 @@ def _source(
     """Grid and field of a file, in the units of the store."""
     import tempfile
 
+    from pear.datasets.base import ScanOptions
     from pear.times import to_iso
     from pipelines.ingestion.readers import scan_source
-    from pipelines.ingestion.readers.base import ScanOptions
 
     with tempfile.TemporaryDirectory() as folder:
         for scan in scan_source(path, ScanOptions(), lambda: Path(folder)):

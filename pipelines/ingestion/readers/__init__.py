@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import xarray as xr
 
+from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable
+from pear.datasets.xarray import InMemory, opened, scan_dataset
 from pear.errors import InputError
-from pipelines.ingestion.readers.base import Fields, Scan, ScanOptions, SourceVariable
-from pipelines.ingestion.readers.xarray import InMemory, opened, scan_dataset
 
 __all__ = ["Fields", "Scan", "ScanOptions", "SourceVariable", "is_address", "scan_source", "sniff"]
 

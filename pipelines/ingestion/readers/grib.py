@@ -18,12 +18,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pear.errors import InputError
-from pear.sphere.regrid import LatLonGrid
-from pear.typing import Times
-from pipelines.ingestion.readers import eccodes as grib_library
-from pipelines.ingestion.readers.axes import note_leads, note_versions
-from pipelines.ingestion.readers.base import (
+from pear.datasets.axes import note_leads, note_versions
+from pear.datasets.base import (
     Fields,
     Scan,
     ScanOptions,
@@ -31,8 +27,12 @@ from pipelines.ingestion.readers.base import (
     choose_member,
     latlon,
 )
-from pipelines.ingestion.readers.static import Static, static_name
-from pipelines.ingestion.readers.units import Quantity, conversion, recognise
+from pear.datasets.static import Static, static_name
+from pear.datasets.units import Quantity, conversion, recognise
+from pear.errors import InputError
+from pear.sphere.regrid import LatLonGrid
+from pear.typing import Times
+from pipelines.ingestion.readers import eccodes as grib_library
 
 _MISSING: Final = -1.0e34
 _INSTANT: Final = ("instant",)

@@ -313,8 +313,8 @@ def test_ecmwfs_linear_from_5_to_10_degrees(shared: Path) -> None:
 def test_temperature_of_the_ten_degree_file_against_triangles(shared: Path, nside: int) -> None:
     """Linear on triangles, as ECMWF regrids, and bilinear differ by less than 0.2 K rms."""
     pytest.importorskip("eccodes")
+    from pear.datasets.base import ScanOptions
     from pipelines.ingestion.readers import scan_source
-    from pipelines.ingestion.readers.base import ScanOptions
 
     path = shared / "data" / "series" / "ecmwf_pl_10deg_6h_20240603-04.grib"
     (scan,) = scan_source(path, ScanOptions(), lambda: path)

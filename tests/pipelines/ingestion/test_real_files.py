@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from pear.datasets.base import ScanOptions
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pear.store.reader import describe, open_store
@@ -16,7 +17,6 @@ from pear.store.states import read_state
 from pear.variables import Layout
 from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
-from pipelines.ingestion.readers.base import ScanOptions
 from pipelines.ingestion.report import IngestReport
 
 NSIDE = 32

@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 from dask.callbacks import Callback
 
+from pear.datasets.base import Fields, SourceVariable
+from pear.datasets.units import Conversion, Quantity
 from pear.progress import no_progress
 from pear.sphere.regrid import global_grid
 from pear.store.reader import open_store
@@ -29,8 +31,6 @@ from pipelines.ingestion import task
 from pipelines.ingestion.executor import Ingestion, Settings
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.plan import Plan, make_plan
-from pipelines.ingestion.readers.base import Fields, SourceVariable
-from pipelines.ingestion.readers.units import Conversion, Quantity
 from pipelines.ingestion.report import IngestReport
 from tests.fixtures.crashes import contents, dataset
 

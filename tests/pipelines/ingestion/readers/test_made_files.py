@@ -15,11 +15,11 @@ import pytest
 import xarray as xr
 
 from pear import resources
+from pear.datasets.base import ScanOptions
 from pear.errors import InputError
 from pear.store.reader import open_store
 from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
-from pipelines.ingestion.readers.base import ScanOptions
 from pipelines.ingestion.source_registry import named
 from tests.fixtures.ingestion import H6, NSIDE, T0, check, contents, save, temperature
 

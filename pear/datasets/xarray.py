@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pear.datasets import axes as found
+from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable, latlon
+from pear.datasets.static import Static, static_name
+from pear.datasets.units import Quantity, conversion, recognise
 from pear.errors import InputError
-from pipelines.ingestion.readers import axes as found
-from pipelines.ingestion.readers.base import Fields, Scan, ScanOptions, SourceVariable, latlon
-from pipelines.ingestion.readers.static import Static, static_name
-from pipelines.ingestion.readers.units import Quantity, conversion, recognise
 
 _BLOCK_BYTES: Final = 256_000_000
 _MOST_BLOCKS: Final = 2

@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
+from pear.datasets.base import Scan, ScanOptions, choose_member
+from pear.datasets.units import Quantity
 from pear.errors import InputError
 from pear.typing import Times
-from pipelines.ingestion.readers.base import Scan, ScanOptions, choose_member
-from pipelines.ingestion.readers.units import Quantity
 
 LAT: Final = ("latitude", "lat", "y")
 LON: Final = ("longitude", "lon", "x")

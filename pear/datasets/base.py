@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pear.datasets.static import Static
+from pear.datasets.units import Conversion, Quantity
 from pear.errors import InputError
 from pear.sphere.regrid import LatLonGrid
 from pear.typing import Times
-from pipelines.ingestion.readers.static import Static
-from pipelines.ingestion.readers.units import Conversion, Quantity
 
 Fields = npt.NDArray[np.float32]
 

@@ -1,0 +1,1 @@
+"""Latitude-longitude datasets of any origin: their names, units and axes, brought to PEAR's."""
