@@ -24,6 +24,6 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \
   python -c "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"
-# An empty volume is filled by `pear demo --once --out /data` or `pear ingest … --data /data`.
+# An empty volume is filled by `pear demo --once --output /data` or `pear ingest … --data /data`.
 ENTRYPOINT ["pear"]
 CMD ["serve", "--data", "/data", "--host", "0.0.0.0", "--port", "8000"]

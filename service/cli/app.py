@@ -1,106 +1,232 @@
-"""The ``pear`` command: one verb per module, one exit status per kind of end.
+"""The ``pear`` command: finds a subcommand, imports only that one, and maps errors to a status.
 
-0: done. 1: PEAR failed (a bug or the machine). 2: the input cannot be used (one line says why).
-130: interrupted. This room is where the others meet; nothing imports it.
+Exit status: 0 done; 1 PEAR or the machine failed; 2 the input cannot be used (one line on standard
+error names it and the remedy); 130 interrupted.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Annotated, Final, cast
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from pear import __version__
-from pear.errors import InputError
-from pipelines.ingestion.readers import eccodes
-from service.cli import (
-    bench,
-    bench_ablation,
-    bench_peer,
-    bench_rollout,
-    bench_stability,
-    demo,
-    doctor,
-    evaluate,
-    forecast,
-    import_checkpoint,
-    ingest,
-    inspect,
-    keys,
-    models,
-    runs,
-    schedules,
-    serve,
-    simulate,
-    studies,
-    train,
+from pear.errors import InputError, did_you_mean
+from service.cli.console import Interrupted
+
+DESCRIPTION: Final = "Weather forecasts on HEALPix: ingest, train, forecast, evaluate, serve."
+_UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a subcommand lives, and how the list of commands describes it."""
+
+    module: str
+    help: str
+    panel: str
+    attribute: str = "app"
+
+
+_START, _DATA, _FORECASTS, _MODELS, _ADMIN = (
+    "Get started",
+    "Data",
+    "Forecasts and scores",
+    "Models and research",
+    "Administration",
 )
+COMMANDS: Final[dict[str, Entry]] = {
+    "demo": Entry("demo", "Run the whole system once on an embedded atmosphere.", _START),
+    "serve": Entry("serve", "Serve forecasts, maps, scores and the dashboard.", _START),
+    "ingest": Entry("ingest", "Regrid ERA5-style files into a HEALPix store.", _DATA),
+    "inspect": Entry("inspect", "Describe a store, or draw one of its fields.", _DATA),
+    "check": Entry("check", "Verify a store's checksums and metadata; repair it.", _DATA),
+    "climatology": Entry("evaluate", "Build a climatology from an analysis.", _DATA),
+    "simulate": Entry("simulate", "Simulate daily weather as ERA5-style files.", _DATA),
+    "forecast": Entry("forecast", "Compute forecasts from a range of init times.", _FORECASTS),
+    "runs": Entry("runs", "List, show, cancel and remove forecast runs.", _FORECASTS),
+    "evaluate": Entry("evaluate", "Score a model beside the baselines.", _FORECASTS),
+    "schedule": Entry("schedules", "Ingest, forecast, evaluate and expire by cron.", _FORECASTS),
+    "train": Entry("train", "Train a model on an analysis store.", _MODELS),
+    "models": Entry("models", "List, add and import models.", _MODELS),
+    "bench": Entry("bench", "Measure PEAR's speed on this machine.", _MODELS),
+    "keys": Entry("keys", "Create, list and remove API keys.", _ADMIN),
+}
+_BENCH: Final = ("studies", "bench_ablation", "bench_peer", "bench_rollout", "bench_stability")
+_HIDDEN: Final = {"build-resources"}
+
+# Earlier spellings, and what is written today. A key without an option is a whole command.
+RENAMED: Final[dict[tuple[str, ...], str]] = {
+    ("doctor",): "pear check",
+    ("import-checkpoint",): "pear models import",
+    ("demo", "--out"): "--output",
+    ("inspect", "--out"): "--output",
+    ("inspect", "--beside"): "--source",
+    ("simulate", "--out"): "--output",
+    ("train", "--store"): "--analysis",
+    ("train", "--out"): "--output",
+}
+
+
+class LazyGroup(TyperGroup):
+    """The root command: imports a subcommand's module when it is called, not to list it."""
+
+    _listing = False
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Return the names of the subcommands in the order of the help text."""
+        return list(COMMANDS)
+
+    def get_command(  # type: ignore[override]
+        self, ctx: typer.Context, cmd_name: str
+    ) -> TyperCommand | TyperGroup | None:
+        """Return a subcommand, or a stub with its description while help is written."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        if self._listing:
+            return TyperCommand(
+                cmd_name,
+                help=entry.help,
+                rich_help_panel=entry.panel,
+                hidden=cmd_name in _HIDDEN,
+            )
+        module = importlib.import_module(f"service.cli.{entry.module}")
+        subcommand = getattr(module, entry.attribute, None) or _registered(module, cmd_name)
+        command = cast("TyperCommand | TyperGroup", typer.main.get_command(subcommand))
+        named: dict[str, TyperCommand | TyperGroup] = getattr(command, "commands", {})
+        command = named.get(cmd_name, command)
+        command.name = cmd_name
+        _reflow_help(command)
+        return command
+
+    def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
+        """Write the list of commands without importing them."""
+        self._listing = True
+        try:
+            super().format_help(ctx, formatter)  # type: ignore[arg-type]
+        finally:
+            self._listing = False
+
+
+def _registered(module: ModuleType, name: str) -> typer.Typer:
+    """Build the command of a module that still registers itself."""
+    made = typer.Typer(add_completion=False)
+    made.callback()(lambda: None)
+    module.register(made)
+    if name == "bench":
+        for other in (
+            "studies",
+            "bench_ablation",
+            "bench_peer",
+            "bench_rollout",
+            "bench_stability",
+        ):
+            importlib.import_module(f"service.cli.{other}").register(made)
+    return made
+
+
+def _reflow_help(command: TyperCommand | TyperGroup) -> None:
+    """Join the lines of each paragraph, so that help is wrapped at the terminal's width."""
+    if command.help:
+        paragraphs = command.help.split("\n\n")
+        command.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
+    for each in getattr(command, "commands", {}).values():
+        _reflow_help(each)
+
 
 app = typer.Typer(
     name="pear",
-    help="Weather forecasts on HEALPix: ingest, train, forecast, evaluate, serve.",
+    cls=LazyGroup,
+    help=DESCRIPTION,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def _version(show: bool) -> None:
-    if show:
+def _show_version(value: bool) -> None:
+    if value:
         typer.echo(__version__)
         raise typer.Exit
 
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
-    ),
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
 ) -> None:
     """Weather forecasts on HEALPix: ingest, train, forecast, evaluate, serve."""
 
 
-for _verb in (
-    bench,
-    bench_ablation,
-    studies,
-    bench_peer,
-    bench_rollout,
-    bench_stability,
-    demo,
-    doctor,
-    evaluate,
-    forecast,
-    import_checkpoint,
-    ingest,
-    inspect,
-    keys,
-    models,
-    runs,
-    schedules,
-    serve,
-    simulate,
-    train,
-):
-    _verb.register(app)
+def refuse_old_spelling(arguments: Sequence[str]) -> None:
+    """Raise if a command or option is written as in an earlier version.
+
+    Raises
+    ------
+    InputError
+        Names the present spelling.
+    """
+    words = [word for word in arguments if not word.startswith("-")]
+    for length in (1, 2):
+        now = RENAMED.get(tuple(words[:length]))
+        if now is not None and len(words) >= length:
+            old = " ".join(words[:length])
+            raise InputError(f"`pear {old}` was renamed: use `{now}`")
+    for word in arguments:
+        option = word.partition("=")[0]
+        now = RENAMED.get((words[0], option)) if words and option.startswith("--") else None
+        if now is not None:
+            raise InputError(f"{option} of `pear {words[0]}` was renamed: use {now}", field=option)
 
 
-def main() -> None:
-    """Run the command line; turn input errors into one line and exit status 2."""
-    eccodes.load_before_cfgrib()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app()
+        refuse_old_spelling(given)
+        status = typer.main.get_command(app).main(given, prog_name="pear", standalone_mode=False)
+        sys.exit(status or 0)
+    except _UsageError as error:
+        _exit_usage(error)
     except InputError as error:
         _fail(str(error), 2)
     except FileNotFoundError as error:
         _fail(f"no such file: {error.filename or error}", 2)
-    except KeyboardInterrupt:
+    except Interrupted as error:
+        _fail(f"interrupted: {error}", 130)
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
     except OSError as error:
         if os.environ.get("PEAR_DEBUG"):
             raise
         _fail(f"{type(error).__name__}: {error}", 1)
+
+
+def _exit_usage(error: Exception) -> None:
+    """Report a wrong option or argument in one line, with the command whose help explains it."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        sys.exit(2)  # the help has been written
+    message = getattr(error, "format_message", error.__str__)().rstrip(".")
+    path = "pear" if context is None else context.command_path
+    word = message.rpartition("'")[0].rpartition("'")[2]
+    if message.startswith("No such command") and path == "pear":
+        message += f"; {did_you_mean(word, COMMANDS)}"
+    _fail(f"{message}; see `{path} --help`", 2)
 
 
 def _fail(message: str, status: int) -> None:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from pear.errors import InputError
-from service.cli import options
+from service.cli import console
 
 if TYPE_CHECKING:
     from pipelines.benchmarks.equivariance import EquivarianceReport
@@ -59,12 +59,12 @@ def model(
         compiled=compiled,
     )
     processes = 2 if dtype == "float32" else 3
-    with options.progress("steps", total=processes * (repetitions + 1) + 1) as tick:
+    with console.progress("steps", total=processes * (repetitions + 1) + 1) as tick:
         report = measure_model(task, repetitions, tick)
     if as_json:
-        options.emit_json(report.to_dict())
+        console.emit_json(report.to_dict())
     else:
-        options.console.print(_model_table(report))
+        console.console.print(_model_table(report))
 
 
 @bench.command("serve")
@@ -78,10 +78,10 @@ def serve(
     from pipelines.storage.data_folder import DataFolder
 
     folder = DataFolder.open(data)
-    with options.progress("loads", total=STAGES) as tick:
+    with console.progress("loads", total=STAGES) as tick:
         report = measure_service(folder.root, seconds, tick)
     if as_json:
-        options.emit_json(report.to_dict())
+        console.emit_json(report.to_dict())
         return
     rows = Table("", "rate a second", "p50 ms", "p99 ms", "errors")
     for name, load in (
@@ -92,8 +92,8 @@ def serve(
         rows.add_row(
             name, f"{load.rate:.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}", str(load.errors)
         )
-    options.console.print(rows)
-    options.console.print(
+    console.console.print(rows)
+    console.console.print(
         f"cached point / empty handler {report.ratio:.2f}; rollout running: {report.rollout}; "
         f"healthz p99 {report.health_p99_ms:.1f} ms\nfield {report.field_ms:.1f} ms, again "
         f"{report.field_cached_ms:.1f} ms; map {report.map_ms:.0f} ms, again "
@@ -120,12 +120,12 @@ def regrid(
         to_dict,
     )
 
-    with options.progress("turns", total=2 * repetitions) as tick:
+    with console.progress("turns", total=2 * repetitions) as tick:
         one = measure_regrid(rows, columns, fields, nside, repetitions, tick=tick)
         two = measure_ingestion(rows, columns, times, nside, repetitions, tick=tick)
     size = forty_years(two)
     if as_json:
-        options.emit_json(
+        console.emit_json(
             {
                 "regrid": to_dict(one),
                 "ingestion": to_dict(two),
@@ -133,7 +133,7 @@ def regrid(
             }
         )
         return
-    options.console.print(
+    console.console.print(
         f"{fields} fields of {rows} x {columns} to nside {nside}: xarray.interp "
         f"{one.xarray_interp:.2f} s, pear {one.pear:.2f} s, {one.speedup:.1f} times faster; "
         f"largest difference {one.largest_difference:.1e}\n{two.fields} fields: only reading "
@@ -166,13 +166,13 @@ def equivariance(
         models = {folder.name: load(folder).model for folder in checkpoint}
     else:
         models = random_models(nside)
-    with options.progress("rotations", total=round(360 / step) if step > 0 else None) as tick:
+    with console.progress("rotations", total=round(360 / step) if step > 0 else None) as tick:
         report = measure_equivariance(models, step, tick=tick)
     draw(report, out)
     if as_json:
-        options.emit_json({**report.to_dict(), "picture": str(out)})
+        console.emit_json({**report.to_dict(), "picture": str(out)})
     else:
-        options.console.print(_equivariance_table(report), f"picture: {out}")
+        console.console.print(_equivariance_table(report), f"picture: {out}")
 
 
 def _equivariance_table(report: EquivarianceReport) -> Table:

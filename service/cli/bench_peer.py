@@ -12,7 +12,7 @@ from rich.table import Table
 
 from service.cli import studies as options
 from service.cli.bench import bench
-from service.cli.options import console, emit_json, progress
+from service.cli.console import console, emit_json, progress
 
 if TYPE_CHECKING:
     from pipelines.studies.pangu import Row

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from service.cli.bench import bench
-from service.cli.options import console, emit_json
+from service.cli.console import console, emit_json
 
 
 def register(_app: typer.Typer) -> None:

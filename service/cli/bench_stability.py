@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 
 from service.cli.bench import bench
-from service.cli.options import console, emit_json, parse_times, progress
+from service.cli.console import console, emit_json, progress
+from service.cli.options import parse_times
 
 
 def register(_app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""``pear demo``: the whole road once, on the atmosphere that ships with the package."""
+"""``pear demo``: run the whole system once on the embedded simulated atmosphere."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import numpy as np
 import typer
 
+from service.cli.console import announced, console, emit_json, interruptible, progress
 from service.cli.demo_train import Training, side_by_side, timed, train_own
-from service.cli.options import announced, console, emit_json, progress
+from service.cli.options import Json, examples
 
 if TYPE_CHECKING:
     from pear.typing import Times
@@ -22,16 +23,17 @@ if TYPE_CHECKING:
     from pipelines.storage.data_folder import DataFolder
 
 
-ANALYSIS = "simulated"
-
-
-LEAD_HOURS = 240
-
-
-SERVED_RUNS = 3
-
-
-SUMMARY_KEYS = (
+ANALYSIS: Final = "simulated"
+LEAD_HOURS: Final = 240
+SERVED_RUNS: Final = 3
+MAPPED: Final[tuple[tuple[str, int | None], ...]] = (
+    ("geopotential", 500),
+    ("temperature", 850),
+    ("mean_sea_level_pressure", None),
+    ("2m_temperature", None),
+)
+LEADS: Final = (24, 120, 240)
+SUMMARY_KEYS: Final = (
     "forecaster",
     "variable",
     "level",
@@ -43,49 +45,60 @@ SUMMARY_KEYS = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the command."""
-    app.command("demo")(demo)
+app = typer.Typer(add_completion=False)
 
 
+@app.command(
+    epilog=examples("pear demo", "pear demo --once --output DIR --json", "pear demo --train")
+)
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Data folder to fill.")] = Path("pear-data"),
-    once: Annotated[bool, typer.Option("--once", help="Stop when done, do not serve.")] = False,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Data folder to fill.")
+    ] = Path("pear-data"),
+    once: Annotated[bool, typer.Option("--once", help="Stop when done; do not serve.")] = False,
     train: Annotated[
-        bool,
-        typer.Option(
-            "--train", help="Also make an atmosphere and a model from nothing, and compare."
-        ),
+        bool, typer.Option("--train", help="Also simulate, train a model, and compare the two.")
     ] = False,
     minutes: Annotated[
-        float, typer.Option(help="With --train: minutes for all of it; 30 without bfloat16.")
+        float,
+        typer.Option(
+            metavar="N", help="With --train: time for everything; use 30 without bfloat16."
+        ),
     ] = 15.0,
-    days: Annotated[int, typer.Option(help="With --train: simulated days to learn from.")] = 730,
-    as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON on stdout.")] = False,
-    host: Annotated[str, typer.Option(help="Address to serve at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve at.")] = 8000,
+    days: Annotated[
+        int, typer.Option(metavar="N", help="With --train: simulated days to learn from.")
+    ] = 730,
+    as_json: Json = False,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to serve at.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, metavar="PORT", help="Port to serve at.")
+    ] = 8000,
 ) -> None:
-    """Ingest, forecast 10 days, score, draw and serve, on the simulated atmosphere that ships.
+    """Ingest, forecast 10 days, score, draw and serve the embedded simulated atmosphere.
 
-    Needs no network and no account. What is already in the folder is kept and not done again.
+    Needs no network and no account. What the folder already holds is not computed again.
     """
     if not once:
         from service.cli.serve import check_port
 
         check_port(host, port)  # before minutes of work, not after
-    summary = fill(out, Training(days, minutes=minutes) if train else None)
-    _show(summary, out)
+    with interruptible(
+        f"finished steps are kept in {output}; run the same command again to continue"
+    ):
+        summary = fill(output, Training(days, minutes=minutes) if train else None)
+    _show(summary, output)
     if as_json:
         emit_json(summary.document())
     if not once:
         from service.cli.serve import serve
 
-        serve(data=out, host=host, port=port)
+        serve(data=output, host=host, port=port)
 
 
 @dataclass
 class Summary:
-    """What a demo made, and how long each part took in seconds."""
+    """Results of a demo, and the seconds that each part took."""
 
     model: Model
     inits: Times
@@ -130,9 +143,9 @@ def _scores(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def fill(out: Path, training: Training | None = None) -> Summary:
-    """Fill a data folder from what ships: analysis, climatology, model, runs, scores, maps.
+    """Fill a data folder from the package data: analysis, climatology, model, runs, scores, maps.
 
-    With ``training`` also make an atmosphere and a model from nothing, and score it likewise.
+    With ``training`` also simulate an atmosphere, train a model on it, and score that model.
 
     Raises
     ------
@@ -170,7 +183,7 @@ def fill(out: Path, training: Training | None = None) -> Summary:
 
 
 def _ingest(folder: DataFolder, nside: int) -> None:
-    """Regrid the shipped latitude-longitude sample, like any other file of its kind."""
+    """Regrid the shipped latitude-longitude sample as any other file."""
     from pear import resources
     from pipelines.ingestion.ingest import ingest
 
@@ -180,7 +193,7 @@ def _ingest(folder: DataFolder, nside: int) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a folder so that it is there whole or not at all."""
+    """Copy a folder atomically."""
     hidden = target.with_name(f".{target.name}.new")
     shutil.rmtree(hidden, ignore_errors=True)
     shutil.copytree(source, hidden)
@@ -210,7 +223,7 @@ def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
 
 
 def _forecast(folder: DataFolder, model: str, inits: Times) -> list[str]:
-    """Run a few of the forecasts through the engine, as an operator would, so they are served."""
+    """Compute some of the forecasts through the engine, so that they can be served."""
     from pipelines.engine.engine import Engine
     from service.cli.forecast import watch
 
@@ -240,25 +253,8 @@ def _show(summary: Summary, out: Path) -> None:
     )
 
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pipelines.storage.data_folder import DataFolder
-
-
-MAPPED: Final[tuple[tuple[str, int | None], ...]] = (
-    ("geopotential", 500),
-    ("temperature", 850),
-    ("mean_sea_level_pressure", None),
-    ("2m_temperature", None),
-)
-
-
-LEADS: Final = (24, 120, 240)
-
-
 def draw(folder: DataFolder, analysis: str, run: str) -> list[str]:
-    """Draw forecasts of one run and the analyses that verify them into DIR/maps.
+    """Draw forecasts of one run and their verifying analyses into DIR/maps.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""``pear demo --train``: an atmosphere, a store and a model of one's own, from nothing."""
+"""``pear demo --train``: simulate an atmosphere, ingest it and train a model on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pear.errors import InputError
-from service.cli.options import announced, console, progress
+from service.cli.console import announced, console, progress
 
 if TYPE_CHECKING:
     from pear.models.config import PearConfig
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 START: Final = "2000-01-01"
 SEED: Final = 7
-"""Another than that of what ships: the model has never seen the sample's weather."""
+"""Differs from the shipped atmosphere's seed: the model has not seen the sample's weather."""
 LEAST_MINUTES: Final = 1.0
 _AFTER: Final = 90.0
-"""Seconds kept for the last validation and for scoring two models."""
+"""Seconds reserved for the last validation and for scoring two models."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How much is made.
+    """Size of the training demo.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Training:
     spin_up
         Simulated days before them.
     minutes
-        Wall clock for everything together; what simulating leaves is the model's.
+        Wall-clock minutes for everything; training gets what the simulation leaves.
     """
 
     days: int = 730
@@ -59,25 +59,25 @@ class Training:
 
 @contextmanager
 def timed(seconds: dict[str, float], part: str) -> Iterator[None]:
-    """Note how long a part took."""
+    """Record the seconds that the block takes under ``part``."""
     began = time.perf_counter()
     yield
     seconds[part] = time.perf_counter() - began
 
 
 def train_own(folder: Path, plan: Training, began: float, seconds: dict[str, float]) -> Path:
-    """Simulate, ingest and train into a folder; goes on where an earlier call stopped.
+    """Simulate, ingest and train in a folder; continues an interrupted call.
 
     Parameters
     ----------
     folder
-        Keeps the simulation, its store and the training.
+        Folder of the simulation, its store and the training.
     plan
-        How much.
+        Size of the demo.
     began
-        ``time.perf_counter()`` at which the clock of ``plan.minutes`` started.
+        ``time.perf_counter()`` from which ``plan.minutes`` are counted.
     seconds
-        Gets the time of each part.
+        Receives the seconds of each part.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def train_own(folder: Path, plan: Training, began: float, seconds: dict[str, flo
 
 
 def _recipe() -> tuple[PearConfig, TrainingConfig]:
-    """Settings of what ships: the same network and loop, only shorter."""
+    """Return the shipped model's settings of network and training."""
     from pear import resources
     from pear.models.config import PearConfig
     from pear.training import TrainingConfig

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from pear.variables import parse_field
-from service.cli.options import announced, console, emit_json, parse_hours, parse_times, progress
+from service.cli.console import announced, console, emit_json, progress
+from service.cli.options import parse_duration, parse_times
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,8 +73,8 @@ def evaluate(
     from pipelines.evaluation.evaluate import evaluate_model
     from pipelines.storage.data_folder import DataFolder
 
-    hours = parse_hours(lead)
-    times = None if inits is None else parse_times(inits, "--inits")
+    hours = parse_duration(lead)
+    times = None if inits is None else parse_times(inits)
     wanted = [parse_field(text) for text in fields.split(",")]
     folder = DataFolder.open(data)
     with announced("evaluate") as announce, _client(workers, dask) as client:
@@ -148,7 +149,7 @@ def climatology(
         first, dots, last = period.partition("..")
         if not dots:
             raise InputError(f"--period {period!r} is no period", hint="write FIRST..LAST")
-        ends = (parse_time(first, "--period"), parse_time(last, "--period"))
+        ends = (parse_time(first), parse_time(last))
     target = folder.climatology(name or source)
     with ExitStack() as stack, progress("climatology", None) as tick:
         client = None

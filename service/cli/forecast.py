@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pear.errors import InputError
-from service.cli.options import console, emit_json, parse_hours, parse_times, progress
+from service.cli.console import console, emit_json, progress
+from service.cli.options import parse_duration, parse_times
 
 if TYPE_CHECKING:
     from pipelines.catalog import Job
@@ -90,11 +91,11 @@ def forecast(
     from pipelines.engine.engine import Engine
     from pipelines.storage.data_folder import DataFolder
 
-    times, hours = parse_times(init), parse_hours(lead)
+    times, hours = parse_times(init), parse_duration(lead)
     options = {
         "variables": _list(variables) or None,
         "levels": _numbers(levels, "--levels"),
-        "leads": None if keep is None else [parse_hours(part, "--keep") for part in _list(keep)],
+        "leads": None if keep is None else [parse_duration(part) for part in _list(keep)],
         "precision": precision,
         "symmetrise": symmetrise,
         "members": members,

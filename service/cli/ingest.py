@@ -10,7 +10,8 @@ import typer
 
 from pear.errors import InputError
 from pear.variables import LEVELS
-from service.cli.options import announced, console, emit_json, parse_time
+from service.cli.console import announced, console, emit_json
+from service.cli.options import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,8 +87,8 @@ def ingest(
         on_error=_choice(on_error, ("stop", "skip"), "--on-error"),
         levels=_levels(levels) if levels else LEVELS,
         coarser=_coarser(coarser),
-        start=parse_time(start, "--start") if start else None,
-        end=parse_time(end, "--end") if end else None,
+        start=parse_time(start) if start else None,
+        end=parse_time(end) if end else None,
         every_hours=every,
         scan=ScanOptions(member=member, storage=storage),
     )

@@ -1,63 +1,77 @@
-"""``pear keys``: who may use a service that is open to others."""
+"""``pear keys``: the API keys of a service."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from service.cli.options import console, emit_json
+from service.cli.console import console, emit_json, emit_line, emit_table
+from service.cli.options import Data, Json, examples
 
 if TYPE_CHECKING:
     from service.http.security import KeyFile
 
-Data = Annotated[Path, typer.Option("--data", help="Data folder.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-Name = Annotated[str, typer.Argument(help="Whose key it is.")]
-
-verbs = typer.Typer(no_args_is_help=True, help="Make, list and remove API keys.")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command."""
-    app.add_typer(verbs, name="keys")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Create, list and remove API keys."
+)
+Name = Annotated[str, typer.Argument(help="Name of the key's owner.")]
 
 
-@verbs.command("add")
+@app.command(
+    "add",
+    epilog=examples(
+        "pear keys add dashboard --data pear-data",
+        "pear keys add operator --scope admin --data pear-data",
+    ),
+)
 def add(
-    data: Data,
     name: Name,
-    scope: Annotated[str, typer.Option(help="read, submit or admin.")] = "read",
+    *,
+    data: Data,
+    scope: Annotated[
+        Literal["read", "submit", "admin"], typer.Option(help="What the key may do.")
+    ] = "read",
     as_json: Json = False,
 ) -> None:
-    """Make a key and show it once; only its hash is kept."""
+    """Create a key and print it once; only its hash is stored."""
     from service.http.permissions import scope_named
 
     secret = _file(data).add(name, scope_named(scope), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     if as_json:
         emit_json({"name": name, "scope": scope, "key": secret})
         return
-    console.print(f"key of {name}, which may {scope}; it is shown this once:")
-    typer.echo(secret)
+    console.print(f"key of {name} with scope {scope}; it is not shown again:")
+    emit_line(secret)
 
 
-@verbs.command("list")
-def list_keys(data: Data, as_json: Json = False) -> None:
-    """List names, scopes and ages; never the keys."""
+@app.command(
+    "list",
+    epilog=examples("pear keys list --data pear-data", "pear keys list --data pear-data --json"),
+)
+def list_keys(*, data: Data, as_json: Json = False) -> None:
+    """List names, scopes and creation times."""
     keys = _file(data).all()
     if as_json:
         emit_json(
             [{"name": key.name, "scope": key.scope, "created_at": key.created_at} for key in keys]
         )
         return
-    for key in keys:
-        console.print(f"{key.name}  {key.scope}  {key.created_at}", highlight=False)
+    emit_table(
+        ("name", "scope", "created"), [(key.name, key.scope, key.created_at) for key in keys]
+    )
 
 
-@verbs.command("remove")
-def remove(data: Data, name: Name) -> None:
+@app.command(
+    "remove",
+    epilog=examples(
+        "pear keys remove dashboard --data pear-data",
+        "PEAR_DATA=pear-data pear keys remove dashboard",
+    ),
+)
+def remove(name: Name, *, data: Data) -> None:
     """Remove a key; it stops working at once."""
     _file(data).remove(name)
     console.print(f"removed the key of {name}")

@@ -1,135 +1,253 @@
-"""What every verb shares: progress on standard error, JSON on standard output, times in words."""
+"""Grammar of the command line, and the options that commands share.
+
+========  ===============================  ====================================
+kind      written as                       means
+========  ===============================  ====================================
+time      ``2001-03-01``, ``…T06:00Z``     one time, UTC
+times     ``A``, ``A,B``, ``A..B/6h``      one, several, or a range with its ends
+period    ``A..B``                         from A to B, both included
+duration  ``10d``, ``240h``                days or hours
+list      ``t2m,z500``                     values separated by commas
+model     id, unique prefix, or name       repeat the option for several
+run       id, unique prefix, ``latest``    ``latest`` is the newest finished run
+========  ===============================  ====================================
+"""
 
 from __future__ import annotations
 
-import json
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
 
 import numpy as np
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column
-from rich.text import Text
+import typer
 
 from pear.errors import InputError
-from pear.progress import ProgressCallback, ProgressFactory
-from pear.times import as_utc
+from pear.times import as_utc, to_iso
 from pear.typing import Times
 
-console = Console(stderr=True)
-"""People read standard error; programs read standard output."""
+T = TypeVar("T")
+
+_HOURS: Final = {"h": 1, "d": 24}
 
 
-def emit_json(document: Any) -> None:
-    """Write one JSON document to standard output; NaN and infinity are refused, not written."""
-    sys.stdout.write(json.dumps(document, allow_nan=False, indent=2, default=str) + "\n")
-    sys.stdout.flush()
+class Duration(int):
+    """A number of hours, written as ``10d`` or ``240h``."""
+
+    def __str__(self) -> str:
+        hours = int(self)
+        return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
 
 
-class _Rate(ProgressColumn):
-    """Units done a second; a minute or an hour where a second is too short."""
+class CommaList(tuple[str, ...]):
+    """Texts that were separated by commas."""
 
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if not speed:
-            return Text("")
-        for unit, seconds in (("s", 1.0), ("min", 60.0), ("h", 3600.0)):
-            if speed * seconds >= 1.0 or unit == "h":
-                break
-        return Text(f"{speed * seconds:.3g}/{unit}")
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ",".join(self)
 
 
-@contextmanager
-def progress(title: str, total: float | None) -> Iterator[ProgressCallback]:
-    """Show a bar with rate and time left on standard error; plain lines if it is no terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        # The note alone gives way where a line is too short: the numbers are what it is read for.
-        TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, ratio=1)),
-    )
-    with Progress(*columns, console=console, transient=False, expand=True) as bars:
-        task = bars.add_task(title, total=total, note="")
+class Period(tuple[np.datetime64, np.datetime64]):
+    """First and last time, both included."""
 
-        def tick(advance: float = 1, note: str = "") -> None:
-            bars.update(task, advance=advance, note=note)
+    __slots__ = ()
 
-        yield tick
+    def __str__(self) -> str:
+        return "..".join(to_iso(end) for end in self)
 
 
-@contextmanager
-def announced(title: str) -> Iterator[ProgressFactory]:
-    """As :func:`progress`, for work that learns its size only when it looks."""
-    with ExitStack() as stack:
-        yield lambda total: stack.enter_context(progress(title, total))
-
-
-_UNITS = {"h": 1, "d": 24}
-
-
-def parse_hours(text: str, option: str = "--lead") -> int:
-    """Read a span such as ``10d`` or ``240h`` as hours.
+def parse_duration(text: str) -> Duration:
+    """Read a duration such as ``10d`` or ``240h``.
 
     Raises
     ------
     InputError
-        If the text is no positive number of hours or days.
+        If the text is not a positive number of hours or days.
+
+    Examples
+    --------
+    >>> int(parse_duration("10d"))
+    240
     """
     match = re.fullmatch(r"(\d+)\s*([hd])", text.strip())
     if match is None or int(match[1]) == 0:
-        raise InputError(f"{option} {text!r} is no span", field=option, hint="write 10d or 240h")
-    return int(match[1]) * _UNITS[match[2]]
+        raise InputError(f"invalid duration {text!r}: expected e.g. 10d or 240h")
+    return Duration(int(match[1]) * _HOURS[match[2]])
 
 
-def parse_time(text: str, option: str = "--init") -> np.datetime64:
-    """Read one ISO 8601 time, UTC; a trailing ``Z`` is allowed.
+def parse_time(text: str) -> np.datetime64:
+    """Read one ISO 8601 time in UTC; a trailing ``Z`` is allowed.
 
     Raises
     ------
     InputError
-        If the text is no time.
+        If the text is not a time.
+
+    Examples
+    --------
+    >>> str(parse_time("2001-03-01T06:00Z"))
+    '2001-03-01T06:00:00'
     """
-    hint = "write 2001-03-01T00:00Z (UTC)"
     try:
         time: np.datetime64 = as_utc(text.strip().removesuffix("Z"))[0]
-    except ValueError as error:
-        raise InputError(f"{option} {text!r} is no time", field=option, hint=hint) from error
+    except ValueError:
+        time = np.datetime64("NaT", "s")
     if np.isnat(time):
-        raise InputError(f"{option} {text!r} is no time", field=option, hint=hint)
+        raise InputError(f"invalid time {text!r}: expected e.g. 2001-03-01 or 2001-03-01T06:00Z")
     return time
 
 
-def parse_times(text: str, option: str = "--init") -> Times:
-    """Read times: one, a comma list, or a range ``2001-03-01..2001-03-31/1d`` (ends included).
+def parse_times(text: str) -> Times:
+    """Read one time, a comma list, or a range ``2001-03-01..2001-03-31/1d`` with both ends.
+
+    Returns
+    -------
+    Times
+        The times in the order written, daily if a range gives no step.
 
     Raises
     ------
     InputError
-        If a part is no time, or the range runs backwards.
+        If a part is not a time, or the range ends before it starts.
+
+    Examples
+    --------
+    >>> len(parse_times("2001-02-27..2001-03-02"))
+    4
     """
     if ".." not in text:
-        return np.array([parse_time(part, option) for part in text.split(",")])
-    span, _, step = text.partition("/")
-    first, last = (parse_time(part, option) for part in span.split("..", 1))
-    if last < first:
-        raise InputError(f"{option} {text!r} ends before it starts", field=option)
-    hours = np.timedelta64(parse_hours(step or "1d", option) * 3600, "s")
-    return np.arange(first, last + np.timedelta64(1, "s"), hours)
+        return np.array([parse_time(part) for part in text.split(",")])
+    ends, _, step = text.partition("/")
+    first, last = parse_period(ends)
+    interval = np.timedelta64(parse_duration(step or "1d") * 3600, "s")
+    return np.arange(first, last + np.timedelta64(1, "s"), interval)
+
+
+def parse_period(text: str) -> Period:
+    """Read a period ``2000-01-01..2004-12-31``, both ends included.
+
+    Raises
+    ------
+    InputError
+        If the text is not two times, or the second lies before the first.
+    """
+    first, dots, last = text.partition("..")
+    if not dots:
+        raise InputError(f"invalid period {text!r}: expected e.g. 2000-01-01..2004-12-31")
+    period = Period((parse_time(first), parse_time(last)))
+    if period[1] < period[0]:
+        raise InputError(f"period {text!r} ends before it starts")
+    return period
+
+
+def parse_list(text: str) -> CommaList:
+    """Read a comma list such as ``t2m,z500``.
+
+    Raises
+    ------
+    InputError
+        If a part is empty.
+    """
+    parts = CommaList(part.strip() for part in text.split(","))
+    if not all(parts):
+        raise InputError(f"invalid list {text!r}: expected values separated by commas")
+    return parts
+
+
+def parse_numbers(text: str) -> list[int]:
+    """Read a comma list of whole numbers such as ``500,850``.
+
+    Raises
+    ------
+    InputError
+        If a part is not a whole number.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"invalid list {text!r}: expected whole numbers, e.g. 500,850") from None
+
+
+def parse_durations(text: str) -> list[Duration]:
+    """Read a comma list of durations such as ``1d,5d,10d``.
+
+    Raises
+    ------
+    InputError
+        If a part is not a duration.
+    """
+    return [parse_duration(part) for part in text.split(",")]
+
+
+def option_parser(parse: Callable[[str], T]) -> Callable[[str | T], T]:
+    """Let an option use ``parse``: its errors name the option, its defaults pass unparsed."""
+
+    def parser(given: str | T) -> T:
+        if not isinstance(given, str):
+            return given  # a default is of the parsed type already
+        try:
+            return parse(given)
+        except InputError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return parser
+
+
+def examples(*lines: str) -> str:
+    """Format example command lines for the end of a command's help."""
+    return "\n".join(["Examples:", *(f"  $ {line}" for line in lines)])
+
+
+DURATION: Final = option_parser(parse_duration)
+DURATIONS: Final = option_parser(parse_durations)
+TIME: Final = option_parser(parse_time)
+TIMES: Final = option_parser(parse_times)
+PERIOD: Final = option_parser(parse_period)
+LIST: Final = option_parser(parse_list)
+NUMBERS: Final = option_parser(parse_numbers)
+
+Data = Annotated[
+    Path, typer.Option("--data", envvar="PEAR_DATA", help="Data folder.", metavar="DIR")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+InitTimes = Annotated[
+    Times,
+    typer.Option(
+        "--init",
+        parser=TIMES,
+        metavar="TIMES",
+        help="Init times (UTC): 2001-03-01, a comma list, or a range A..B/1d.",
+    ),
+]
+Lead = Annotated[
+    Duration,
+    typer.Option(
+        "--lead", parser=DURATION, metavar="DURATION", help="Forecast length, e.g. 10d or 240h."
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="MODEL", help="Model id or name (default: newest)."),
+]
+Analysis = Annotated[
+    str | None,
+    typer.Option("--analysis", metavar="NAME", help="Analysis (default: the only or first one)."),
+]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, metavar="N", help="Number of worker processes.")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler", metavar="ADDRESS", help="Existing dask scheduler, e.g. tcp://host:8786."
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1 (default: $PEAR_DEVICE)."
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]

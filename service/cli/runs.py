@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pear.times import to_iso
-from service.cli.options import console, emit_json
+from service.cli.console import console, emit_json
 
 if TYPE_CHECKING:
     from pipelines.catalog import Catalog, Job, Status

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pear.errors import InputError
-from service.cli.options import console, emit_json, parse_hours
+from service.cli.console import console, emit_json
+from service.cli.options import parse_duration
 
 if TYPE_CHECKING:
     from pipelines.catalog import Catalog, Schedule
@@ -70,13 +71,13 @@ def add(
     if forecast is not None:
         action["forecast"] = {
             **which,
-            "lead_hours": parse_hours(forecast, "--forecast"),
+            "lead_hours": parse_duration(forecast),
             "newest": newest,
-            "every_hours": parse_hours(every, "--every"),
+            "every_hours": parse_duration(every),
             "options": _json(options),
         }
     if evaluate is not None:
-        action["evaluate"] = {**which, "lead_hours": parse_hours(evaluate, "--evaluate")}
+        action["evaluate"] = {**which, "lead_hours": parse_duration(evaluate)}
     if expire_days is not None:
         action["expire"] = {"keep_days": expire_days, "keep_latest": keep_latest}
     from pipelines.schedules import trigger, validate_action

@@ -1,16 +1,17 @@
-"""``pear serve``: the API and the dashboard over a data folder."""
+"""``pear serve``: the API and the dashboard of a data folder."""
 
 from __future__ import annotations
 
 import socket
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from pear.errors import InputError
-from service.cli.options import console
+from service.cli.console import console
+from service.cli.options import Device, Scheduler, examples
 
 if TYPE_CHECKING:
     import uvicorn
@@ -19,36 +20,44 @@ if TYPE_CHECKING:
 _DRAIN_SECONDS = 20
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the command."""
-    app.command("serve")(serve_command)
+app = typer.Typer(add_completion=False)
 
 
+@app.command(
+    epilog=examples(
+        "pear serve --data pear-data",
+        "pear serve --data pear-data --host 0.0.0.0 --port 80 --workers 2",
+    )
+)
 def serve_command(
+    *,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Data folder; PEAR_DATA otherwise.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Data folder (default: $PEAR_DATA)."),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one. [8000]")
+        int | None,
+        typer.Option(
+            min=0, max=65_535, metavar="PORT", help="Port; 0 chooses a free one (default: 8000)."
+        ),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Address to bind (default: 127.0.0.1).")
+    ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Processes that run the model. [1]")
+        int | None,
+        typer.Option(min=1, max=64, metavar="N", help="Processes that run the model (default: 1)."),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where they run it: auto, cpu, cuda or cuda:1. [auto]")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Existing dask scheduler to use instead: tcp://host:8786.")
-    ] = None,
+    device: Device = None,
+    scheduler: Scheduler = None,
     log: Annotated[
-        str | None, typer.Option(help="Log to standard error as JSON: debug, info, warning.")
+        Literal["debug", "info", "warning"] | None,
+        typer.Option(help="Log JSON lines to standard error at this level."),
     ] = None,
 ) -> None:
-    """Serve forecasts, maps, scores and the dashboard until stopped.
+    """Serve forecasts, maps, scores and the dashboard until interrupted.
 
-    Every option can also be set by the environment: PEAR_PORT, PEAR_HOST, PEAR_WORKERS and the
-    limits of service/settings.py.
+    Each option can also be set in the environment, e.g. PEAR_PORT, PEAR_HOST, PEAR_WORKERS.
     """
     if log is not None:
         from pipelines.logging import configure
@@ -63,7 +72,7 @@ def serve(data: Path | None, **options: Any) -> None:
     Raises
     ------
     InputError
-        If there is no data folder, a setting cannot be used, or the address is taken.
+        If the data folder does not exist, a setting is invalid, or the address is in use.
     """
     from service.settings import Settings
 
@@ -94,10 +103,10 @@ def serve(data: Path | None, **options: Any) -> None:
 
 
 def server_kind(app: FastAPI) -> type[uvicorn.Server]:
-    """Server that, asked to stop, first turns readiness off and ends the streams it holds.
+    """Return a server that reports not ready and ends its event streams when it is told to stop.
 
     uvicorn then closes its sockets, lets requests finish for some seconds and shuts the
-    application down, which gives running jobs back to the queue with the steps they have.
+    application down, which returns running jobs to the queue with their completed steps.
     """
     import uvicorn
 
@@ -112,18 +121,18 @@ def server_kind(app: FastAPI) -> type[uvicorn.Server]:
 
 
 def check_port(host: str, port: int) -> None:
-    """Make sure that nobody listens there yet, before hours of work depend on it.
+    """Raise unless the address can be bound.
 
     Raises
     ------
     InputError
-        If the address is taken or is none of this machine's.
+        If the address is in use or does not belong to this machine.
     """
     _listen(host, port).close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Bind before anything else starts, so that a taken port is one clear line."""
+    """Bind a socket first, so that an address in use is reported before anything starts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

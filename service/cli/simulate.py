@@ -3,60 +3,78 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
+import numpy as np
 import typer
 
-from service.cli.options import announced, console, emit_json, parse_time, progress
+from service.cli.console import announced, console, emit_json, interruptible, progress
+from service.cli.options import TIME, Json, Seed, examples
+
+app = typer.Typer(add_completion=False)
+_START = np.datetime64("2000-01-01", "s")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the command."""
-    app.command("simulate")(simulate)
-
-
+@app.command(
+    epilog=examples(
+        "pear simulate --days 2557 --output sim",
+        "pear simulate --days 365 --shipped-restart --output sim --report",
+    )
+)
 def simulate(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the monthly files.")],
-    start: Annotated[str, typer.Option("--start", help="First day, as 2000-01-01.")] = "2000-01-01",
-    days: Annotated[int, typer.Option("--days", help="Number of days.")] = 365,
-    grid: Annotated[float, typer.Option("--grid", help="Degrees between grid points.")] = 3.75,
-    seed: Annotated[int, typer.Option("--seed", help="Of the noise at the start.")] = 0,
-    truncation: Annotated[str, typer.Option(help="T21, T31 or T42.")] = "T31",
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the monthly files.", metavar="DIR")
+    ],
+    start: Annotated[
+        np.datetime64, typer.Option(parser=TIME, metavar="TIME", help="First day.")
+    ] = _START,
+    days: Annotated[int, typer.Option(min=1, metavar="N", help="Number of days.")] = 365,
+    grid: Annotated[float, typer.Option(metavar="X", help="Grid spacing in degrees.")] = 3.75,
+    seed: Seed = 0,
+    truncation: Annotated[
+        Literal["T21", "T31", "T42"], typer.Option(help="Spectral truncation.")
+    ] = "T31",
     restart: Annotated[
-        Path | None, typer.Option(help="Restart state to start from instead of spinning up.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Restart file to start from instead of spinning up."),
     ] = None,
     shipped_restart: Annotated[
-        bool, typer.Option("--shipped-restart", help="Start from the state that PEAR ships.")
+        bool, typer.Option("--shipped-restart", help="Start from the restart file in the package.")
     ] = False,
     report: Annotated[
-        bool, typer.Option("--report", help="Also describe the climate of what lies in --out.")
+        bool, typer.Option("--report", help="Also describe the climate of the files.")
     ] = False,
     twins: Annotated[
-        int, typer.Option(min=0, help="With --report: pairs that time the growth of errors.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="With --report: identical-twin pairs that time error growth."
+        ),
     ] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Simulate daily weather with seasons and mountains; goes on where it stopped.
+    """Simulate daily weather with seasons and mountains as ERA5-style files.
 
-    The result is simulated, not observed, and says so in every file.
+    The result is simulated, not observed, and every file says so. An interrupted simulation
+    continues from its last complete month.
     """
     from pear import resources
     from pipelines.simulation import run
 
-    first = parse_time(start, "--start").astype("datetime64[D]")
-    plan = run.Plan(str(first), grid, seed, truncation)
+    plan = run.Plan(str(start.astype("datetime64[D]")), grid, seed, truncation)
     if shipped_restart:
         restart = resources.path("restart.npz")
-    with announced("simulate") as announce:
-        files = run.simulate(out, plan, days, announce, restart)
-    console.print(f"{days} simulated days in {len(files)} files in {out}")
-    summary: dict[str, Any] = {"simulated": True, "days": days, "files": [str(f) for f in files]}
+    kept = f"complete months are kept in {output}; run the same command again to continue"
+    with interruptible(kept), announced("simulate") as announce:
+        files = run.simulate(output, plan, days, announce, restart)
+    console.print(f"{days} simulated days in {len(files)} files in {output}")
+    summary: dict[str, object] = {"simulated": True, "days": days, "files": [str(f) for f in files]}
     if report:
         from pipelines.simulation.climate_report import write_report
 
-        starts = sorted(out.glob("restart_*-01-01.npz"))[:twins]
+        starts = sorted(output.glob("restart_*-01-01.npz"))[:twins]
         with progress("report", len(files) + len(starts)) as tick:
-            summary["climate"] = write_report(files, out / "report", tick, starts)
-        console.print(f"climate report in {out / 'report'}")
+            summary["climate"] = write_report(files, output / "report", tick, starts)
+        console.print(f"climate report in {output / 'report'}")
     if as_json:
         emit_json(summary)

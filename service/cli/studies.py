@@ -12,7 +12,8 @@ from rich.table import Table
 from pear.errors import InputError
 from service.cli import studies as options
 from service.cli.bench import bench
-from service.cli.options import console, emit_json, parse_time, progress
+from service.cli.console import console, emit_json, progress
+from service.cli.options import parse_time
 
 if TYPE_CHECKING:
     from pipelines.studies.symmetrisation_study import Result
@@ -199,7 +200,7 @@ def span(text: str, option: str) -> tuple[str, str]:
     first, dots, last = text.partition("..")
     if not dots:
         raise InputError(f"{option} {text!r} is no period", field=option, hint="write A..B")
-    return str(parse_time(first, option)), str(parse_time(last, option))
+    return str(parse_time(first)), str(parse_time(last))
 
 
 def numbers(text: str) -> tuple[int, ...]:

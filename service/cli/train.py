@@ -8,49 +8,103 @@ from typing import Annotated, Any
 
 import typer
 
-from pear.errors import InputError
-from service.cli.options import console, emit_json, parse_time, progress
+from service.cli.console import console, emit_json, interruptible, progress
+from service.cli.options import PERIOD, Json, Period, examples
+
+_LENGTH = "Length and data"
+_OPTIMISER = "Optimisation"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the command."""
-    app.command("train")(train)
+app = typer.Typer(add_completion=False)
 
 
+@app.command(
+    epilog=examples(
+        "pear train --analysis era5.zarr --minutes 30 --output runs/first",
+        "pear train --analysis era5.zarr --period 2000-01-01..2016-12-31 -o runs/b",
+        "pear train --analysis era5.zarr --initial runs/b/checkpoint -o runs/c",
+    )
+)
 def train(
-    store: Annotated[Path, typer.Option("--store", help="Analysis store to learn from.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of checkpoint, log and loss curve.")],
+    *,
+    analysis: Annotated[Path, typer.Option(metavar="STORE", help="Analysis store to train on.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder of checkpoint, log and loss curve."
+        ),
+    ],
     config: Annotated[
         str | None,
-        typer.Option(help="small, base, published, or JSON {model: …, training: …}."),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="small, base, published, or a JSON file {model: ..., training: ...}.",
+        ),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Length in minutes of wall clock.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Length in optimiser steps.")] = None,
-    period: Annotated[
-        str | None, typer.Option(help="Training period A..B, both ends included.")
-    ] = None,
-    validation: Annotated[str | None, typer.Option(help="Validation period A..B.")] = None,
     initial: Annotated[
-        Path | None, typer.Option(help="Checkpoint to go on from (fine-tuning).")
+        Path | None, typer.Option(metavar="DIR", help="Checkpoint to fine-tune.")
     ] = None,
-    rollout: Annotated[int | None, typer.Option(min=1, help="Steps in a sample.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Samples in a batch.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted training in --output.")
+    ] = False,
     nside: Annotated[
-        int | None, typer.Option(help="Resolution of the model; the store's if left out.")
+        int | None, typer.Option(metavar="N", help="Model resolution (default: the store's).")
     ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Keep the weights as float16.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped one.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Outcome as JSON on stdout.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
+    as_json: Json = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Wall-clock minutes.", rich_help_panel=_LENGTH),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Optimiser steps.", rich_help_panel=_LENGTH),
+    ] = None,
+    period: Annotated[
+        Period | None,
+        typer.Option(
+            parser=PERIOD, metavar="A..B", help="Training period.", rich_help_panel=_LENGTH
+        ),
+    ] = None,
+    validation: Annotated[
+        Period | None,
+        typer.Option(
+            parser=PERIOD, metavar="A..B", help="Validation period.", rich_help_panel=_LENGTH
+        ),
+    ] = None,
+    rollout: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Model steps per sample.", rich_help_panel=_OPTIMISER
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Learning rate.", rich_help_panel=_OPTIMISER),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Samples per batch.", rich_help_panel=_OPTIMISER),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Random seed of weights, order and augmentation.",
+            rich_help_panel=_OPTIMISER,
+        ),
+    ] = None,
 ) -> None:
-    """Train a PEAR on a store and write its checkpoint."""
+    """Train a model on an analysis store and write its checkpoint.
+
+    Without --minutes and --steps it trains for ten minutes.
+    """
     from pear.device import keep_memory
     from pipelines.training import train as training
     from pipelines.training.train import plot_losses
 
     keep_memory()
-    model, given = _settings(store, config, initial, nside)
+    model, given = _settings(analysis, config, initial, nside)
     asked = {
         "minutes": minutes,
         "steps": steps,
@@ -59,11 +113,12 @@ def train(
         "batch": batch,
         "seed": seed,
     }
-    data = training.Data(store, _period(period, "--period"), _period(validation, "--validation"))
-    with progress("train", 1.0) as tick:
+    kept = "the last checkpoint is kept; add --resume to continue"
+    data = training.Data(analysis, _ends(period), _ends(validation))
+    with interruptible(kept), progress("train", 1.0) as tick:
         done = training.train(
             data,
-            out,
+            output,
             model,
             _loop(given, asked),
             resume=resume,
@@ -72,19 +127,19 @@ def train(
             storage="float16" if half else "float32",
             tick=tick,
         )
-    if not done.checkpoint.sha256:  # one of torchrun's followers
+    if not done.checkpoint.sha256:  # a process other than the first of torchrun
         return
-    curve = plot_losses(out)
+    curve = plot_losses(output)
     found = done.outcome
     console.print(
         f"model {done.checkpoint.id}: {found.step} steps in {found.seconds:.0f} s, "
-        f"loss {found.train_loss:.4f}, validation {found.validation_loss}, in {out}"
+        f"loss {found.train_loss:.4f}, validation {found.validation_loss}, in {output}"
     )
     if as_json:
         emit_json(
             {
                 "id": done.checkpoint.id,
-                "checkpoint": str(out / training.CHECKPOINT),
+                "checkpoint": str(output / training.CHECKPOINT),
                 "steps": found.step,
                 "train_loss": found.train_loss,
                 "validation_loss": found.validation_loss,
@@ -98,7 +153,7 @@ def train(
 def _settings(
     store: Path, config: str | None, initial: Path | None, nside: int | None
 ) -> tuple[Any, dict[str, Any]]:
-    """Model settings: those asked for, or the initial checkpoint's, or small ones for the store."""
+    """Return the model settings: given ones, else the initial checkpoint's, else small ones."""
     import dataclasses
 
     from pear.models import checkpoint
@@ -116,7 +171,7 @@ def _settings(
 
 
 def _loop(given: dict[str, Any], asked: dict[str, Any]) -> Any:
-    """Settings of the loop: the file's, overruled by the options; ten minutes if neither says."""
+    """Return the training settings: those of the file, overridden by the options."""
     from pear.training import TrainingConfig
 
     wanted = {name: value for name, value in asked.items() if value is not None}
@@ -128,13 +183,6 @@ def _loop(given: dict[str, Any], asked: dict[str, Any]) -> Any:
     return TrainingConfig.from_dict(settings)
 
 
-def _period(text: str | None, option: str) -> tuple[str, str] | None:
-    """Read ``2000-01-01..2004-12-31`` as two ISO times."""
-    if text is None:
-        return None
-    first, dots, last = text.partition("..")
-    if not dots:
-        raise InputError(
-            f"{option} {text!r} is no period", field=option, hint="write 2000-01-01..2004-12-31"
-        )
-    return str(parse_time(first, option)), str(parse_time(last, option))
+def _ends(period: Period | None) -> tuple[str, str] | None:
+    """Return both ends of a period as ISO 8601 text."""
+    return None if period is None else (str(period[0]), str(period[1]))

@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "service.cli",
         "demo",
         "--once",
-        "--out",
+        "--output",
         str(target),
         "--json",
     ]

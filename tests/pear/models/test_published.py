@@ -112,7 +112,7 @@ def test_files_that_are_no_state_dict(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path, model: Pear, state: dict[str, Tensor]) -> None:
     out = tmp_path / "imported"
-    arguments = ["import-checkpoint", str(saved(tmp_path, state)), "--out", str(out), "--json"]
+    arguments = ["models", "import", str(saved(tmp_path, state)), "--output", str(out), "--json"]
     result = CliRunner().invoke(app, [*arguments, "--nside", "32"])
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
@@ -121,7 +121,7 @@ def test_the_command(tmp_path: Path, model: Pear, state: dict[str, Tensor]) -> N
     read = checkpoint.load(out)
     assert read.id == document["id"]
     assert same(read.model, model)
-    again = [*arguments[:3], str(tmp_path / "again"), "--nside", "32", "--statistics", str(out)]
+    again = [*arguments[:4], str(tmp_path / "again"), "--nside", "32", "--statistics", str(out)]
     result = CliRunner().invoke(app, again)
     assert result.exit_code == 0, result.output
     assert checkpoint.load(tmp_path / "again").provenance["standardised"] is False

@@ -405,7 +405,7 @@ def test_command_line(
     told = run("inspect", store, "--json")
     assert json.loads(told.out)["grid"]["nside"] == 8
     assert json.loads(told.out)["grid"]["coarser"] == [4, 2]
-    assert "complete" in run("inspect", store).err
+    assert "complete" in run("inspect", store).out
     picture = tmp_path / "t850.png"
     drawn = run(
         "inspect",
@@ -414,9 +414,9 @@ def test_command_line(
         "t850",
         "--time",
         "2001-01-01T06:00Z",
-        "--beside",
+        "--source",
         file,
-        "--out",
+        "--output",
         picture,
         "--json",
     )
@@ -437,7 +437,7 @@ def test_command_line(
         ("inspect", store, "--map", "t"),
         ("inspect", store, "--map", "msl"),
         ("inspect", store, "--map", "t850", "--time", "1999-01-01"),
-        ("inspect", store, "--map", "t850", "--beside", text),
+        ("inspect", store, "--map", "t850", "--source", text),
     ):
         bad = run(*arguments)
         assert bad.status == 2, bad.err

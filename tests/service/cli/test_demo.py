@@ -25,7 +25,7 @@ LEADS = range(1, 11)
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("demo") / "data"
     done = subprocess.run(
-        [sys.executable, "-m", "service.cli", "demo", "--once", "--out", str(out), "--json"],
+        [sys.executable, "-m", "service.cli", "demo", "--once", "--output", str(out), "--json"],
         capture_output=True,
         text=True,
         timeout=300,
@@ -88,7 +88,7 @@ def test_maps_are_pictures(demo: Any) -> None:
 def test_what_is_there_is_not_done_again(demo: Any) -> None:
     out, summary = demo
     again = subprocess.run(
-        [sys.executable, "-m", "service.cli", "demo", "--once", "--out", str(out), "--json"],
+        [sys.executable, "-m", "service.cli", "demo", "--once", "--output", str(out), "--json"],
         capture_output=True,
         text=True,
         timeout=300,

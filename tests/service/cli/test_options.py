@@ -14,19 +14,31 @@ from rich.console import Console
 
 from pear.errors import InputError
 from pear.times import to_iso, year_phase
-from service.cli import options
-from service.cli.options import emit_json, parse_hours, parse_time, parse_times
+from service.cli import console
+from service.cli.console import emit_json
+from service.cli.options import (
+    parse_duration,
+    parse_list,
+    parse_numbers,
+    parse_period,
+    parse_time,
+    parse_times,
+)
 
 
 @pytest.mark.parametrize(("text", "hours"), [("10d", 240), ("240h", 240), ("1 d", 24)])
-def test_spans(text: str, hours: int) -> None:
-    assert parse_hours(text) == hours
+def test_durations(text: str, hours: int) -> None:
+    assert parse_duration(text) == hours
 
 
 @pytest.mark.parametrize("text", ["", "0d", "10", "-1d", "d", "1w"])
-def test_bad_spans(text: str) -> None:
-    with pytest.raises(InputError, match="write 10d or 240h"):
-        parse_hours(text)
+def test_invalid_durations(text: str) -> None:
+    with pytest.raises(InputError, match=r"invalid duration .*: expected e\.g\. 10d or 240h"):
+        parse_duration(text)
+
+
+def test_durations_are_written_as_they_are_read() -> None:
+    assert [str(parse_duration(text)) for text in ("240h", "30h", "2d")] == ["10d", "30h", "2d"]
 
 
 def test_time_ranges_include_both_ends() -> None:
@@ -42,14 +54,33 @@ def test_time_ranges_include_both_ends() -> None:
 
 
 @pytest.mark.parametrize("text", ["yesterday", "NaT", "", "2001-13-01"])
-def test_bad_times(text: str) -> None:
-    with pytest.raises(InputError, match="no time"):
+def test_invalid_times(text: str) -> None:
+    with pytest.raises(InputError, match="invalid time"):
         parse_time(text)
 
 
-def test_a_range_must_not_run_backwards() -> None:
+@pytest.mark.parametrize("text", ["2001-03-02..2001-03-01", "2001-03-02..2001-03-01/6h"])
+def test_a_range_must_not_run_backwards(text: str) -> None:
     with pytest.raises(InputError, match="ends before it starts"):
-        parse_times("2001-03-02..2001-03-01")
+        parse_times(text)
+
+
+def test_periods_need_two_times() -> None:
+    assert [to_iso(end)[:10] for end in parse_period("2000-01-01..2004-12-31")] == [
+        "2000-01-01",
+        "2004-12-31",
+    ]
+    with pytest.raises(InputError, match="invalid period '2000'"):
+        parse_period("2000")
+
+
+def test_lists() -> None:
+    assert parse_list("t2m, z500") == ("t2m", "z500")
+    assert parse_numbers("500,850") == [500, 850]
+    with pytest.raises(InputError, match="invalid list 't2m,'"):
+        parse_list("t2m,")
+    with pytest.raises(InputError, match="expected whole numbers"):
+        parse_numbers("high")
 
 
 def test_year_phase_is_continuous_over_a_leap_day() -> None:
@@ -80,8 +111,8 @@ def test_the_command_answers() -> None:
 def test_a_bar_tells_the_rate_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     written, now = io.StringIO(), [0.0]
     terminal = Console(file=written, force_terminal=True, width=120, get_time=lambda: now[0])
-    monkeypatch.setattr(options, "console", terminal)
-    with options.progress("ingest", 100) as tick:
+    monkeypatch.setattr(console, "console", terminal)
+    with console.progress("ingest", 100) as tick:
         for _ in range(30):
             now[0] += 2.0
             tick(1, "2001-01-01")

@@ -1,0 +1,83 @@
+"""The root command: lazy subcommands, one-line errors, renamed spellings, exit status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from service.cli.app import COMMANDS, RENAMED, app, main
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    return int(end.value.code or 0)
+
+
+def test_help_lists_every_command_and_imports_none_of_them() -> None:
+    code = (
+        "import sys; sys.argv = ['pear', '--help']; from service.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'xarray', 'zarr', 'fastapi', 'dask', 'sqlalchemy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for name in set(COMMANDS) - {"build-resources"}:
+        assert f" {name} " in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help_of_at_most_80_columns(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(name, "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("simulat",), "No such command 'simulat'; did you mean simulate?"),
+        (("keys", "add"), "Missing argument 'name'; see `pear keys add --help`"),
+        (("simulate", "--start", "soon", "-o", "x"), "invalid time 'soon': expected e.g."),
+        (("simulate", "--truncation", "T9", "-o", "x"), "Invalid value for '--truncation'"),
+    ],
+)
+def test_wrong_words_are_one_line_and_status_2(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.count("\n") == 1
+    assert written.err.startswith("pear: ")
+    assert said in written.err
+
+
+@pytest.mark.parametrize(("old", "new"), sorted(RENAMED.items()), ids=str)
+def test_an_old_spelling_names_the_new_one(
+    old: tuple[str, ...], new: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*old, *(("x",) if old[-1].startswith("--") else ())) == 2
+    assert f"use {new}" in capsys.readouterr().err.replace("`", "")
+
+
+def test_a_renamed_option_names_one_that_exists() -> None:
+    root = typer.main.get_command(app)
+    context = typer.Context(root)
+    for (name, *option), new in RENAMED.items():
+        if not option or not option[0].startswith("--") or "," in new:
+            continue
+        command = root.get_command(context, name)  # type: ignore[attr-defined]
+        if command is None:
+            continue
+        commands = [command, *getattr(command, "commands", {}).values()]
+        options = {text for each in commands for p in each.params for text in p.opts}
+        assert new.split()[0] in options, f"pear {name} has no {new}"
