@@ -121,7 +121,7 @@ class Services:
             return
         self._read_at[run] = now
         with suppress(*UNAVAILABLE):
-            self.catalog.note_read(run)
+            self.catalog.runs.touch(run)
 
     def forget(self, run: str) -> None:
         """Drop everything that is kept of a run: its result is about to go."""
@@ -153,11 +153,11 @@ def run_of(
         404 if there is none.
     """
     if run_id == "latest":
-        latest = services.catalog.latest_run()
+        latest = services.catalog.runs.latest()
         if latest is None:
             raise ProblemError(404, "no forecast has finished yet", field="run_id")
         return latest
-    return services.catalog.run(run_id)
+    return services.catalog.runs.get(run_id)
 
 
 RunDep = Annotated[Run, Depends(run_of)]

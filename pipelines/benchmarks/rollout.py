@@ -184,9 +184,9 @@ def _alone(
     bare, written = [], []
     with Catalog(data.catalog) as catalog:
         refresh(data, catalog)
-        forecaster = forecaster_of(data, catalog.model())
+        forecaster = forecaster_of(data, catalog.models.get())
         initial = read_state(data.analysis("bench"), _START, forecaster.layout, forecaster.nside)
-        hours = steps * catalog.model().step_hours
+        hours = steps * catalog.models.get().step_hours
         forecaster.step(initial)
         for turn in range(rounds):
             tell(f"round {turn + 1} of {rounds}: {steps} bare steps, then a run")
@@ -196,13 +196,13 @@ def _alone(
             bare.append(time.perf_counter() - began)
             request = ForecastRequest.check(data, catalog, _START + turn * _DAY, hours)
             began = time.perf_counter()
-            run, _ = catalog.submit_run(
+            run, _ = catalog.runs.submit(
                 request.model.id, request.init_time, hours, options=request.options
             )
             outcome = run_forecast(str(data.root), run.id, str(data.catalog))
             written.append(time.perf_counter() - began)
             if outcome != "succeeded":
-                raise RuntimeError(f"the run {outcome}: {catalog.run(run.id).reason}")
+                raise RuntimeError(f"the run {outcome}: {catalog.runs.get(run.id).reason}")
     return bare, written
 
 
@@ -214,7 +214,7 @@ def _engines(
         Engine(data, workers=1, threads=1, max_queue=None, adopt=False) as one,
         Engine(data, workers=2, threads=1, max_queue=None, adopt=False) as two,
     ):
-        hours, wish = one.catalog.model().step_hours, itertools.count(1)
+        hours, wish = one.catalog.models.get().step_hours, itertools.count(1)
 
         def ask(engine: Engine, count: int, length: int) -> list[str]:
             # Without noise the seed changes nothing but the run's identity.
@@ -238,7 +238,7 @@ def _engines(
             tell(f"round {turn + 1} of {rounds}: first step, batches on one and on two workers")
             began = time.perf_counter()
             (run_id,) = ask(one, 1, 2)
-            while one.catalog.run(run_id).progress.step < 1:
+            while one.catalog.runs.get(run_id).progress.step < 1:
                 time.sleep(0.005)
             first.append(time.perf_counter() - began)
             one.wait([run_id])

@@ -2,18 +2,17 @@
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.database import UNAVAILABLE
-from pipelines.catalog.jobs import BeingReadError, FinishedError, NotFoundError, NotOwnerError
+from pipelines.catalog.errors import BeingReadError, FinishedError, NotFoundError, NotOwnerError
 from pipelines.catalog.records import (
     ACTIVE,
-    AGAIN,
-    BATCH,
-    INTERACTIVE,
-    STATUSES,
+    RESUBMITTABLE,
     Evaluation,
     Event,
     Job,
+    LogLevel,
     Model,
     Page,
+    Priority,
     Progress,
     Run,
     Schedule,
@@ -24,10 +23,7 @@ from pipelines.catalog.records import (
 
 __all__ = [
     "ACTIVE",
-    "AGAIN",
-    "BATCH",
-    "INTERACTIVE",
-    "STATUSES",
+    "RESUBMITTABLE",
     "UNAVAILABLE",
     "BeingReadError",
     "Catalog",
@@ -35,10 +31,12 @@ __all__ = [
     "Event",
     "FinishedError",
     "Job",
+    "LogLevel",
     "Model",
     "NotFoundError",
     "NotOwnerError",
     "Page",
+    "Priority",
     "Progress",
     "Run",
     "Schedule",

@@ -1,10 +1,10 @@
-"""Connections to the catalog's database: SQLite in WAL mode, or PostgreSQL by URL."""
+"""Database of the catalog: SQLite in WAL mode, or PostgreSQL."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,14 +19,14 @@ _BUSY_SECONDS = 30.0
 _MIGRATION_LOCK = 0x50454152  # "PEAR": the advisory lock that lets one process migrate at a time
 
 UNAVAILABLE: Final = (sa.exc.DatabaseError, sa.exc.InterfaceError, sa.exc.TimeoutError)
-"""What is raised while the database cannot be reached, is locked or damaged: it may be mended."""
+"""Exceptions raised while the database is unreachable, locked or damaged."""
 
 
 class Database:
-    """One database with two kinds of transaction: reading and writing.
+    """Database with read and write transactions.
 
-    A writing transaction of SQLite takes the write lock when it begins: one that starts by reading
-    and then writes would otherwise fail at once when another writer was faster.
+    A write transaction of SQLite takes the write lock when it begins. Otherwise one that reads
+    first and then writes would fail immediately if another writer committed in between.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ class Database:
     Raises
     ------
     InputError
-        If the URL names no known database, the driver is missing, or a newer PEAR wrote it.
+        If the URL is invalid, the driver is missing, the database cannot be opened, or a newer
+        version of PEAR created it.
     """
 
     def __init__(self, url: str | Path) -> None:
@@ -44,7 +45,11 @@ class Database:
         try:
             self.engine: Engine = sa.create_engine(self.url, pool_pre_ping=True)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
-            raise InputError(f"catalog {self.url!r} is no database URL", field="catalog") from error
+            raise InputError(
+                f"catalog {self.url!r} is not a database URL",
+                field="catalog",
+                hint="give the path of a SQLite file or postgresql://USER:PASSWORD@HOST/NAME",
+            ) from error
         except ModuleNotFoundError as error:
             raise InputError(
                 f"catalog {self.url!r} needs {error.name}",
@@ -73,18 +78,37 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that only reads and sees one moment of the catalog."""
+        """Open a read-only transaction that sees one snapshot of the catalog."""
         with self.engine.connect() as connection:
             yield connection.execution_options(pear_read=True)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that is committed as a whole, or not at all."""
+        """Open a transaction that is committed as a whole or not at all."""
         with self.engine.begin() as connection:
             yield connection
 
+    def upsert(
+        self,
+        table: sa.Table,
+        key: Mapping[str, Any],
+        values: Mapping[str, Any],
+        once: Mapping[str, Any],
+    ) -> None:
+        """Update the row with this key, or insert it; ``once`` is written on insertion only."""
+        same = sa.and_(*(table.c[name] == value for name, value in key.items()))
+        update = table.update().where(same).values(**values)
+        with self.write() as connection:
+            if connection.execute(update).rowcount:
+                return
+            try:
+                with connection.begin_nested():
+                    connection.execute(table.insert().values(**key, **values, **once))
+            except sa.exc.IntegrityError:  # another process inserted it in between
+                connection.execute(update)
+
     def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         self.engine.dispose()
 
 
@@ -98,21 +122,21 @@ def _url(url: str | Path) -> str:
     return text
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    # SQLAlchemy begins transactions itself (see below); the driver's own habit of beginning one
-    # before the first write would come too late.
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # SQLAlchemy begins transactions (see below); the driver would begin one only before the first
+    # write, which is too late.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
     _write_ahead(cursor)
-    # FULL: an acknowledged run survives a power cut; it costs milliseconds per step.
+    # FULL: an acknowledged run survives a power cut, at a cost of milliseconds per step.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
 def _write_ahead(cursor: sqlite3.Cursor) -> None:
-    """Set WAL mode, which a file keeps; SQLite does not wait for others that do so just now."""
+    """Set WAL mode; retry, because SQLite does not wait for another process that sets it now."""
     until = time.monotonic() + _BUSY_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Identities of runs and evaluations: the same request is the same job, on any machine."""
+"""Ids of runs and evaluations: equal requests have equal ids, on any machine."""
 
 from __future__ import annotations
 
@@ -15,39 +15,44 @@ from pear.times import as_utc, to_iso
 def run_id(
     sha256: str, init_time: np.datetime64, lead_hours: int, options: Mapping[str, Any]
 ) -> str:
-    """Identity of a forecast: ``20010301T0000-240h-`` and 12 hex digits of what determines it.
+    """Return the id of a forecast: ``20010301T0000-240h-`` and a hash of 12 hex digits.
 
     Parameters
     ----------
     sha256
-        Of the checkpoint.
+        SHA-256 of the checkpoint.
     init_time
-        UTC, whole minutes.
+        Init time, UTC, in whole minutes.
     lead_hours
-        Length in hours.
+        Forecast length in hours.
     options
-        Whatever else changes the result; entries that are None count as absent.
+        Other options that change the result; those that are None count as absent.
+
+    Returns
+    -------
+    str
+        The id.
     """
-    given = {
+    request = {
         "model": sha256,
         "init": to_iso(init_time),
         "lead_hours": lead_hours,
         "options": drop_none(options),
     }
     stamp = str(as_utc(init_time)[0].astype("datetime64[m]")).replace("-", "").replace(":", "")
-    return f"{stamp}-{lead_hours}h-{_digest(given)}"
+    return f"{stamp}-{lead_hours}h-{_short_hash(request)}"
 
 
 def evaluation_id(request: Mapping[str, Any]) -> str:
-    """Identity of an evaluation: ``evaluation-`` and 12 hex digits of the request."""
-    return f"evaluation-{_digest(drop_none(request))}"
+    """Return the id of an evaluation: ``evaluation-`` and 12 hex digits of the request's hash."""
+    return f"evaluation-{_short_hash(drop_none(request))}"
 
 
 def drop_none(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without the entries that are None, so that absent and None are the same request."""
+    """Return the options sorted by name, without those that are None."""
     return {name: value for name, value in sorted(options.items()) if value is not None}
 
 
-def _digest(document: Mapping[str, Any]) -> str:
+def _short_hash(document: Mapping[str, Any]) -> str:
     text = json.dumps(document, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,101 +1,132 @@
-"""The life of a job: every change of state is one guarded transaction with a line in its log.
+"""Runs and evaluations: each change of state is one transaction and one line of the job's log.
 
 ::
 
-    queued ──start──▶ running ──finish──▶ succeeded ──expire──▶ expired
-      │  ◀──release──┘  │  └────fail────▶ failed
-      └────cancel───────┴───────────────▶ cancelled
+    queued ──claim──▶ running ──succeed──▶ succeeded ──expire──▶ expired
+      │  ◀──release──┘  │  └────fail─────▶ failed
+      └────cancel───────┴────────────────▶ cancelled
     failed, cancelled, expired ──submit again──▶ queued
 
-A worker holds a running job by a token. Whoever starts the job last owns it; a worker whose token
-is no longer there learns so at its next step (:class:`NotOwnerError`) and lets go without a trace.
+A worker holds a running job by a token. The last worker to claim the job owns it; one whose token
+has been replaced gets :class:`NotOwnerError` at its next step and must stop without further writes.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from pear.errors import InputError
+from pear.times import as_utc
+from pipelines.catalog import tables
 from pipelines.catalog.database import Database
-from pipelines.catalog.records import ACTIVE, STATUSES, Event, Job, Page, Progress, Status
-from pipelines.catalog.tables import events
+from pipelines.catalog.errors import BeingReadError, FinishedError, NotFoundError, NotOwnerError
+from pipelines.catalog.identity import drop_none, evaluation_id, run_id
+from pipelines.catalog.models import Models
+from pipelines.catalog.records import (
+    ACTIVE,
+    RESUBMITTABLE,
+    Evaluation,
+    Event,
+    Job,
+    LogLevel,
+    Model,
+    Page,
+    Priority,
+    Progress,
+    Run,
+    Status,
+)
 
 J = TypeVar("J", bound=Job)
 
+MAX_STALLED_ATTEMPTS = 4
+"""Attempts in a row without a completed step after which a job fails."""
+_PAGE = 500
 
-class NotFoundError(InputError):
-    """The catalog has no such thing."""
 
-
-class JobReader(Generic[J]):
-    """One table of jobs, to read from.
+class Jobs(Generic[J]):
+    """A table of jobs: queries and transitions.
 
     Parameters
     ----------
-    database, table
-        Where they are kept.
-    noun
-        What one is called in messages.
-    build
-        Makes the record of a row from the common fields and the row.
+    database
+        The catalog's database.
+    models
+        The catalog's models.
     clock
-        Tells the wall-clock time, aware.
+        Returns the current time (aware).
     """
 
-    def __init__(
-        self,
-        database: Database,
-        table: sa.Table,
-        noun: str,
-        build: Callable[[dict[str, Any], RowMapping], J],
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._db, self._table, self._noun = database, table, noun
-        self._build, self._clock = build, clock
+    _table: sa.Table
+    _record_type: type[J]
+    _noun: str
+
+    def __init__(self, database: Database, models: Models, clock: Callable[[], datetime]) -> None:
+        self._db, self._models, self._clock = database, models, clock
+
+    # --- queries -----------------------------------------------------------------------------
 
     def get(self, job_id: str) -> J:
-        """Return one job; NotFoundError if there is none."""
+        """Return one job, or raise NotFoundError."""
         with self._db.read() as connection:
-            return self._row(connection, job_id)
+            return self._get(connection, job_id)
 
     def page(
         self,
         *,
-        status: Status | Iterable[Status] | None = None,
-        where: Mapping[str, Any] | None = None,
+        status: str | Iterable[str] | None = None,
+        model: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page[J]:
-        """Return jobs newest first, at most ``limit``, from ``cursor`` on."""
-        columns = self._table.c
-        query = sa.select(self._table).order_by(columns.created_at.desc(), columns.id.desc())
-        if status is not None:
-            query = query.where(columns.status.in_(_statuses(status)))
-        for name, value in (where or {}).items():
-            query = query.where(columns[name] == value)
-        if cursor is not None:
-            created, job_id = _decode(cursor)
-            older = sa.and_(columns.created_at == created, columns.id < job_id)
-            query = query.where(sa.or_(columns.created_at < created, older))
-        if limit < 1:
-            raise InputError(f"limit {limit} must be at least 1", field="limit")
-        with self._db.read() as connection:
-            found = [
-                self._record(row) for row in connection.execute(query.limit(limit + 1)).mappings()
-            ]
-        more = len(found) > limit
-        items = tuple(found[:limit])
-        return Page(items, _encode(items[-1].created_at, items[-1].id) if more else None)
+        """Return one page of jobs, newest first.
+
+        Parameters
+        ----------
+        status
+            Only jobs in one of these states.
+        model
+            Only jobs of the model with this id.
+        limit
+            Largest number of jobs on the page, at least 1.
+        cursor
+            ``next`` of the preceding page.
+
+        Returns
+        -------
+        Page
+            The jobs and the cursor of the following page.
+
+        Raises
+        ------
+        InputError
+            If a status, the limit or the cursor is invalid.
+        """
+        return self._page({"model": model}, status, limit, cursor)
+
+    def iterate(
+        self, *, status: str | Iterable[str] | None = None, model: str | None = None
+    ) -> Iterator[J]:
+        """Yield all jobs that match, newest first."""
+        cursor: str | None = None
+        while True:
+            page = self._page({"model": model}, status, _PAGE, cursor)
+            yield from page.items
+            cursor = page.next
+            if cursor is None:
+                return
 
     def active(self) -> list[J]:
-        """Every queued or running job in the order in which they should be worked on."""
+        """Return the queued and running jobs, highest priority first, then oldest first."""
         columns = self._table.c
         query = (
             sa.select(self._table)
@@ -106,111 +137,211 @@ class JobReader(Generic[J]):
             return [self._record(row) for row in connection.execute(query).mappings()]
 
     def counts(self) -> dict[Status, int]:
-        """How many jobs are in each state, all states named."""
+        """Return the number of jobs in each state."""
         column = self._table.c.status
         query = sa.select(column, sa.func.count()).group_by(column)
         with self._db.read() as connection:
-            found: dict[str, int] = {str(name): int(n) for name, n in connection.execute(query)}
-        return {status: found.get(status, 0) for status in STATUSES}
+            found = {status: int(number) for status, number in connection.execute(query)}
+        return {status: found.get(status, 0) for status in Status}
 
     def failures(self) -> dict[str, int]:
-        """How many jobs have failed, by the kind of error."""
+        """Return the number of failed jobs by the class name of the exception."""
         kind = sa.func.coalesce(self._table.c.error_kind, "unknown")
-        query = sa.select(kind, sa.func.count()).where(self._table.c.status == "failed")
+        query = sa.select(kind, sa.func.count()).where(self._table.c.status == Status.FAILED)
         with self._db.read() as connection:
             return {str(name): int(n) for name, n in connection.execute(query.group_by(kind))}
 
-    def log(self, job_id: str) -> list[Event]:
+    def events(self, job_id: str) -> list[Event]:
         """Return the job's log, oldest line first."""
-        query = sa.select(events).where(events.c.subject == job_id).order_by(events.c.number)
+        columns = tables.events.c
+        query = sa.select(columns.at, columns.level, columns.message, columns.details)
+        query = query.where(columns.subject == job_id).order_by(columns.number)
         with self._db.read() as connection:
-            self._row(connection, job_id)
-            rows = connection.execute(query).mappings().all()
-        return [Event(r["at"], r["level"], r["message"], r["details"]) for r in rows]
+            self._get(connection, job_id)
+            return [Event(**row) for row in connection.execute(query).mappings()]
 
-    def _find(self, connection: Connection, job_id: str, lock: bool = False) -> RowMapping | None:
-        query = sa.select(self._table).where(self._table.c.id == job_id)
-        return connection.execute(query.with_for_update() if lock else query).mappings().first()
+    # --- transitions -------------------------------------------------------------------------
 
-    def _row(self, connection: Connection, job_id: str) -> J:
-        row = self._find(connection, job_id)
-        if row is None:
-            raise NotFoundError(f"no {self._noun} {job_id!r} in the catalog", field="id")
-        return self._record(row)
+    def claim(self, job_id: str, owner: str, *, limit: int = MAX_STALLED_ATTEMPTS) -> J:
+        """Claim a queued job, or take over a running one.
 
-    def _record(self, row: RowMapping) -> J:
-        same = (
-            "id",
-            "status",
-            "model",
-            "priority",
-            "attempts",
-            "stalled",
-            "cancel_requested",
-            "owner",
-            "reason",
-            "error_kind",
-            "created_at",
-            "queued_at",
-            "started_at",
-            "finished_at",
-            "updated_at",
-            "read_at",
-        )
-        progress = Progress(row["step"], row["total"], row["seconds_per_step"])
-        return self._build({**{name: row[name] for name in same}, "progress": progress}, row)
+        A job whose cancellation was requested before its worker died is cancelled here; one that
+        was claimed ``limit`` times in a row without completing a step fails here.
 
+        Parameters
+        ----------
+        job_id
+            Id of the job.
+        owner
+            Token of the worker.
+        limit
+            Largest number of attempts in a row without a completed step.
 
-def _statuses(given: Status | Iterable[Status]) -> tuple[str, ...]:
-    names = (given,) if isinstance(given, str) else tuple(given)
-    for name in names:
-        if name not in STATUSES:
-            raise InputError(
-                f"unknown status {name!r}", field="status", hint="known: " + ", ".join(STATUSES)
-            )
-    return names
+        Returns
+        -------
+        Job
+            The running job.
 
-
-def _encode(created: datetime, job_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{created.isoformat()}|{job_id}".encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str) -> tuple[datetime, str]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        created, _, job_id = text.partition("|")
-        return datetime.fromisoformat(created), job_id
-    except (ValueError, binascii.Error) as error:
-        raise InputError(
-            f"cursor {cursor!r} is none of ours", field="cursor", hint="start without one"
-        ) from error
-
-
-class FinishedError(InputError):
-    """The job has ended, so what was asked of it can no longer happen."""
-
-
-class BeingReadError(InputError):
-    """Somebody reads the result, so it is not removed."""
-
-
-class NotOwnerError(RuntimeError):
-    """Another worker has taken the job over, or it is no longer running: let go of it."""
-
-
-class Jobs(JobReader[J]):
-    """One table of jobs, with every change that can happen to one."""
-
-    def submit(self, job_id: str, values: Mapping[str, Any], priority: int) -> tuple[J, bool]:
-        """Queue a job, or return the one that is there; True if it now has to be worked on.
-
-        A job that failed, was cancelled or has expired is queued again under the same identity.
-        A waiting job that is asked for again more urgently moves up, and one that was about to be
-        cancelled goes on.
+        Raises
+        ------
+        FinishedError
+            If the job has ended.
         """
+        with self._db.write() as connection:
+            row = self._lock(connection, job_id)
+            if row["status"].is_active:
+                if row["cancel_requested"]:
+                    self._end(connection, job_id, Status.CANCELLED, "cancelled on request")
+                elif row["stalled"] >= limit:
+                    reason = (
+                        f"gave up after {row['stalled']} attempts without progress beyond step "
+                        f"{row['step']} of {row['total']}; last: {row['reason']}"
+                    )
+                    self._end(connection, job_id, Status.FAILED, reason, "StalledError")
+                else:
+                    return self._start(connection, row, owner)
+        # Raised outside the transaction: an exception inside would roll the decision back.
+        ended = self.get(job_id).status
+        raise FinishedError(f"{self._noun} {job_id} is {ended}", field="id")
+
+    def set_progress(
+        self,
+        job_id: str,
+        step: int,
+        total: int,
+        *,
+        seconds_per_step: float | None = None,
+        owner: str | None = None,
+    ) -> J:
+        """Record that ``step`` of ``total`` steps are done.
+
+        Parameters
+        ----------
+        job_id
+            Id of the job.
+        step, total
+            Completed steps, and all steps.
+        seconds_per_step
+            Mean time per step.
+        owner
+            Token of the worker; None skips the check.
+
+        Returns
+        -------
+        Job
+            The job; a worker stops if its ``cancel_requested`` is set.
+
+        Raises
+        ------
+        NotOwnerError
+            If the job is not running or another worker holds it.
+        """
+        with self._db.write() as connection:
+            row = self._lock_owned(connection, job_id, owner)
+            change: dict[str, Any] = {"step": step, "total": total, "updated_at": self._clock()}
+            if step > row["step"]:
+                change["stalled"] = 0
+            if seconds_per_step is not None:
+                change["seconds_per_step"] = seconds_per_step
+            self._update(connection, job_id, change)
+            return self._get(connection, job_id)
+
+    def succeed(self, job_id: str, *, owner: str | None = None) -> J:
+        """Mark a running job succeeded; its result must already be published."""
+        with self._db.write() as connection:
+            self._lock_owned(connection, job_id, owner)
+            self._update(connection, job_id, {"step": self._table.c.total})
+            return self._end(connection, job_id, Status.SUCCEEDED, None)
+
+    def fail(
+        self, job_id: str, reason: str, *, kind: str | None = None, owner: str | None = None
+    ) -> J:
+        """Mark an unfinished job failed, with a one-line reason and the exception's class name."""
+        with self._db.write() as connection:
+            if owner is None:
+                self._lock_active(connection, job_id)
+            else:
+                self._lock_owned(connection, job_id, owner)
+            return self._end(connection, job_id, Status.FAILED, reason, kind)
+
+    def release(self, job_id: str, reason: str, *, owner: str | None = None) -> J:
+        """Put a running job back into the queue; its completed steps are kept."""
+        with self._db.write() as connection:
+            self._lock_owned(connection, job_id, owner)
+            now = self._clock()
+            change = {"status": Status.QUEUED, "owner": None, "reason": reason, "updated_at": now}
+            self._update(connection, job_id, change)
+            self._log(connection, job_id, "warning", "released", {"reason": reason})
+            return self._get(connection, job_id)
+
+    def cancel(self, job_id: str) -> J:
+        """Cancel a queued job at once; request a running one to stop before its next step."""
+        with self._db.write() as connection:
+            row = self._lock_active(connection, job_id)
+            if row["status"] == Status.QUEUED:
+                return self._end(connection, job_id, Status.CANCELLED, "cancelled on request")
+            self._update(connection, job_id, {"cancel_requested": True})
+            self._log(connection, job_id, "info", "cancellation requested", {})
+            return self._get(connection, job_id)
+
+    def mark_cancelled(self, job_id: str, *, owner: str | None = None) -> J:
+        """Mark a running job cancelled, after its worker has stopped."""
+        with self._db.write() as connection:
+            self._lock_owned(connection, job_id, owner)
+            return self._end(connection, job_id, Status.CANCELLED, "cancelled on request")
+
+    def expire(self, job_id: str, *, unread_since: datetime | None = None) -> J:
+        """Mark a succeeded job expired, before its result is removed.
+
+        Parameters
+        ----------
+        job_id
+            Id of the job.
+        unread_since
+            Keep the job if its result was read after this time; None ignores reads.
+
+        Returns
+        -------
+        Job
+            The expired job.
+
+        Raises
+        ------
+        BeingReadError
+            If the result was read after ``unread_since``.
+        FinishedError
+            If the job has not succeeded.
+        """
+        with self._db.write() as connection:
+            row = self._lock(connection, job_id)
+            read = row["read_at"]
+            if unread_since is not None and read is not None and read > unread_since:
+                raise BeingReadError(f"{self._noun} {job_id} was read at {read}", field="id")
+            if row["status"] != Status.SUCCEEDED:
+                raise FinishedError(
+                    f"{self._noun} {job_id} is {row['status']}; only a succeeded one can expire",
+                    field="id",
+                )
+            return self._end(connection, job_id, Status.EXPIRED, "result removed")
+
+    def touch(self, job_id: str) -> None:
+        """Record that the result is being read, so that retention keeps it for a while."""
+        with self._db.write() as connection:
+            self._update(connection, job_id, {"read_at": self._clock()})
+
+    def log(self, job_id: str, message: str, *, level: LogLevel = "info", **details: Any) -> None:
+        """Append one line to the job's log; ``details`` are JSON values."""
+        with self._db.write() as connection:
+            self._log(connection, job_id, level, message, details)
+
+    # --- inside one transaction --------------------------------------------------------------
+
+    def _submit(self, job_id: str, values: Mapping[str, Any], priority: int) -> tuple[J, bool]:
+        # A queued job that is submitted again with a higher priority moves up, and a requested
+        # cancellation is withdrawn.
         now = self._clock()
         fresh = {
-            "status": "queued",
+            "status": Status.QUEUED,
             "priority": priority,
             "step": 0,
             "seconds_per_step": None,
@@ -224,136 +355,94 @@ class Jobs(JobReader[J]):
             "started_at": None,
             "finished_at": None,
             "updated_at": now,
+            **values,
         }
+        details: dict[str, Any] = {"priority": priority}
         with self._db.write() as connection:
             row = self._find(connection, job_id, lock=True)
             if row is None:
-                if not self._insert(
-                    connection, {"id": job_id, "created_at": now, **fresh, **values}
-                ):
-                    return self._row(connection, job_id), False
-                self._log(connection, job_id, "info", "queued", {"priority": priority})
-                return self._row(connection, job_id), True
-            if row["status"] in (*ACTIVE, "succeeded"):
-                if row["status"] in ACTIVE:
-                    urgent = max(priority, int(row["priority"]))
-                    wanted = {"priority": urgent, "cancel_requested": False}
-                    self._update(connection, job_id, wanted)
-                return self._row(connection, job_id), False
-            self._update(connection, job_id, {**fresh, **values})
-            before = {"was": row["status"], "priority": priority}
-            self._log(connection, job_id, "info", "queued again", before)
-            return self._row(connection, job_id), True
+                created = self._insert(connection, {"id": job_id, "created_at": now, **fresh})
+                if created:
+                    self._log(connection, job_id, "info", "queued", details)
+                return self._get(connection, job_id), created
+            if row["status"] in RESUBMITTABLE:
+                self._update(connection, job_id, fresh)
+                details["was"] = row["status"]
+                self._log(connection, job_id, "info", "queued again", details)
+                return self._get(connection, job_id), True
+            if row["status"].is_active:
+                highest = max(priority, int(row["priority"]))
+                self._update(connection, job_id, {"priority": highest, "cancel_requested": False})
+            return self._get(connection, job_id), False
 
-    def start(self, job_id: str, owner: str, limit: int) -> J:
-        """Take a queued job up, or a running one over; FinishedError if it has ended.
+    def _page(
+        self,
+        equal: Mapping[str, object],
+        status: str | Iterable[str] | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[J]:
+        columns = self._table.c
+        query = sa.select(self._table).order_by(columns.created_at.desc(), columns.id.desc())
+        if status is not None:
+            query = query.where(columns.status.in_(_as_statuses(status)))
+        for name, value in equal.items():
+            if value is not None:
+                query = query.where(columns[name] == value)
+        if cursor is not None:
+            created, job_id = _decode(cursor)
+            older = sa.and_(columns.created_at == created, columns.id < job_id)
+            query = query.where(sa.or_(columns.created_at < created, older))
+        if limit < 1:
+            raise InputError(f"limit {limit} must be at least 1", field="limit")
+        with self._db.read() as connection:
+            rows = connection.execute(query.limit(limit + 1)).mappings()
+            found = [self._record(row) for row in rows]
+        more = len(found) > limit
+        items = tuple(found[:limit])
+        return Page(items, _encode(items[-1].created_at, items[-1].id) if more else None)
 
-        A job whose cancellation was asked for while its worker died is cancelled here; one that
-        was taken up ``limit`` times in a row without a step done fails here.
-        """
-        with self._db.write() as connection:
-            row = self._need(connection, job_id)
-            if row["status"] in ACTIVE:
-                if row["cancel_requested"]:
-                    self._end(connection, job_id, "cancelled", "cancelled on request")
-                elif row["stalled"] >= limit:
-                    tries = f"given up: taken up {row['stalled']} times without a step beyond "
-                    why = f"{tries}{row['step']} of {row['total']}; last: {row['reason']}"
-                    self._end(connection, job_id, "failed", why, "StalledError")
-                else:
-                    return self._take(connection, row, owner)
-        # Raised only here: an exception inside the transaction would undo what was just decided.
-        ended = self.get(job_id).status
-        raise FinishedError(f"{self._noun} {job_id} is {ended}", field="id")
+    def _find(
+        self, connection: Connection, job_id: str, *, lock: bool = False
+    ) -> RowMapping | None:
+        query = sa.select(self._table).where(self._table.c.id == job_id)
+        return connection.execute(query.with_for_update() if lock else query).mappings().first()
 
-    def set_progress(
-        self, job_id: str, step: int, total: int, seconds: float | None, owner: str | None
-    ) -> J:
-        """Note how far the job is; the record returned says whether to stop."""
-        with self._db.write() as connection:
-            row = self._held(connection, job_id, owner)
-            change: dict[str, Any] = {"step": step, "total": total, "updated_at": self._clock()}
-            if step > row["step"]:
-                change["stalled"] = 0
-            if seconds is not None:
-                change["seconds_per_step"] = seconds
-            self._update(connection, job_id, change)
-            return self._row(connection, job_id)
+    def _get(self, connection: Connection, job_id: str) -> J:
+        row = self._find(connection, job_id)
+        if row is None:
+            raise NotFoundError(f"no {self._noun} {job_id!r} in the catalog", field="id")
+        return self._record(row)
 
-    def finish(self, job_id: str, owner: str | None) -> J:
-        """Mark a running job succeeded; its result must already be published."""
-        with self._db.write() as connection:
-            self._held(connection, job_id, owner)
-            self._update(connection, job_id, {"step": self._table.c.total})
-            return self._end(connection, job_id, "succeeded", None)
+    def _lock(self, connection: Connection, job_id: str) -> RowMapping:
+        row = self._find(connection, job_id, lock=True)
+        if row is None:
+            raise NotFoundError(f"no {self._noun} {job_id!r} in the catalog", field="id")
+        return row
 
-    def fail(self, job_id: str, reason: str, kind: str | None, owner: str | None) -> J:
-        """Mark an active job failed, with one line why."""
-        with self._db.write() as connection:
-            if owner is None:
-                self._unfinished(connection, job_id)
-            else:
-                self._held(connection, job_id, owner)
-            return self._end(connection, job_id, "failed", reason, kind)
+    def _lock_active(self, connection: Connection, job_id: str) -> RowMapping:
+        row = self._lock(connection, job_id)
+        if not row["status"].is_active:
+            raise FinishedError(
+                f"{self._noun} {job_id} has already ended: {row['status']}", field="id"
+            )
+        return row
 
-    def release(self, job_id: str, reason: str, owner: str | None) -> J:
-        """Put a running job back into the queue: its worker leaves, its steps are kept."""
-        with self._db.write() as connection:
-            self._held(connection, job_id, owner)
-            change = {
-                "status": "queued",
-                "owner": None,
-                "reason": reason,
-                "updated_at": self._clock(),
-            }
-            self._update(connection, job_id, change)
-            self._log(connection, job_id, "warning", "released", {"reason": reason})
-            return self._row(connection, job_id)
+    def _lock_owned(self, connection: Connection, job_id: str, owner: str | None) -> RowMapping:
+        row = self._lock(connection, job_id)
+        if row["status"] != Status.RUNNING:
+            raise NotOwnerError(f"{self._noun} {job_id} is {row['status']}, not running")
+        if owner is not None and row["owner"] != owner:
+            raise NotOwnerError(f"{self._noun} {job_id} is held by another worker")
+        return row
 
-    def cancel(self, job_id: str) -> J:
-        """Cancel a queued job at once; ask a running one to stop before its next step."""
-        with self._db.write() as connection:
-            row = self._unfinished(connection, job_id)
-            if row["status"] == "queued":
-                return self._end(connection, job_id, "cancelled", "cancelled on request")
-            self._update(connection, job_id, {"cancel_requested": True})
-            self._log(connection, job_id, "info", "cancellation asked for", {})
-            return self._row(connection, job_id)
-
-    def cancelled(self, job_id: str, owner: str | None) -> J:
-        """Mark a running job cancelled: its worker has stopped."""
-        with self._db.write() as connection:
-            self._held(connection, job_id, owner)
-            return self._end(connection, job_id, "cancelled", "cancelled on request")
-
-    def expire(self, job_id: str, unread_since: datetime | None) -> J:
-        """Mark a succeeded job expired: its result is being removed."""
-        with self._db.write() as connection:
-            row = self._need(connection, job_id)
-            read = row["read_at"]
-            if unread_since is not None and read is not None and read > unread_since:
-                raise BeingReadError(f"{self._noun} {job_id} was read at {read}", field="id")
-            if row["status"] != "succeeded":
-                raise FinishedError(
-                    f"{self._noun} {job_id} is {row['status']}, only a succeeded one expires",
-                    field="id",
-                )
-            return self._end(connection, job_id, "expired", "expired by the retention rule")
-
-    def note_read(self, job_id: str) -> None:
-        """Note that somebody reads the result now."""
-        with self._db.write() as connection:
-            self._update(connection, job_id, {"read_at": self._clock()})
-
-    def note(self, job_id: str, message: str, level: str, details: Mapping[str, Any]) -> None:
-        """Add one line to the job's log."""
-        with self._db.write() as connection:
-            self._log(connection, job_id, level, message, details)
-
-    # --- inside one transaction --------------------------------------------------------------
+    def _record(self, row: RowMapping) -> J:
+        names = (field.name for field in fields(self._record_type) if field.name != "progress")
+        progress = Progress(row["step"], row["total"], row["seconds_per_step"])
+        return self._record_type(progress=progress, **{name: row[name] for name in names})
 
     def _insert(self, connection: Connection, values: dict[str, Any]) -> bool:
-        """Insert the row unless another process was faster; say whether it is ours."""
+        """Insert a row; return False if another process inserted it first."""
         try:
             with connection.begin_nested():
                 connection.execute(self._table.insert().values(**values))
@@ -361,43 +450,22 @@ class Jobs(JobReader[J]):
             return False
         return True
 
-    def _need(self, connection: Connection, job_id: str) -> RowMapping:
-        row = self._find(connection, job_id, lock=True)
-        if row is None:
-            raise NotFoundError(f"no {self._noun} {job_id!r} in the catalog", field="id")
-        return row
-
-    def _take(self, connection: Connection, row: RowMapping, owner: str) -> J:
+    def _start(self, connection: Connection, row: RowMapping, owner: str) -> J:
         now, attempt = self._clock(), int(row["attempts"]) + 1
         change = {
-            "status": "running",
+            "status": Status.RUNNING,
             "owner": owner,
             "attempts": attempt,
             "stalled": row["stalled"] + 1,
             "started_at": row["started_at"] or now,
             "updated_at": now,
         }
-        if row["status"] == "running":
-            change["reason"] = "its worker died"
+        message = "started"
+        if row["status"] == Status.RUNNING:
+            change["reason"], message = "its worker died", "taken over"
         self._update(connection, row["id"], change)
-        note = "taken over" if row["status"] == "running" else "started"
-        self._log(connection, row["id"], "info", note, {"attempt": attempt})
-        return self._row(connection, row["id"])
-
-    def _unfinished(self, connection: Connection, job_id: str) -> RowMapping:
-        row = self._need(connection, job_id)
-        if row["status"] not in ACTIVE:
-            raise FinishedError(f"{self._noun} {job_id} has already {row['status']}", field="id")
-        return row
-
-    def _held(self, connection: Connection, job_id: str, owner: str | None) -> RowMapping:
-        row = self._need(connection, job_id)
-        if row["status"] != "running" or (owner is not None and row["owner"] != owner):
-            raise NotOwnerError(f"{self._noun} {job_id} is {row['status']} and held by another")
-        return row
-
-    def _update(self, connection: Connection, job_id: str, values: dict[str, Any]) -> None:
-        connection.execute(self._table.update().where(self._table.c.id == job_id).values(**values))
+        self._log(connection, row["id"], "info", message, {"attempt": attempt})
+        return self._get(connection, row["id"])
 
     def _end(
         self,
@@ -418,18 +486,174 @@ class Jobs(JobReader[J]):
             "updated_at": now,
         }
         self._update(connection, job_id, change)
-        level = "error" if status == "failed" else "info"
-        details = {} if reason is None else {"reason": reason}
-        self._log(connection, job_id, level, status, details)
-        return self._row(connection, job_id)
+        level: LogLevel = "error" if status == Status.FAILED else "info"
+        self._log(connection, job_id, level, status, drop_none({"reason": reason}))
+        return self._get(connection, job_id)
+
+    def _update(self, connection: Connection, job_id: str, values: Mapping[str, Any]) -> None:
+        connection.execute(self._table.update().where(self._table.c.id == job_id).values(**values))
 
     def _log(
         self,
         connection: Connection,
         job_id: str,
-        level: str,
+        level: LogLevel,
         message: str,
         details: Mapping[str, Any],
     ) -> None:
         line = {"subject": job_id, "at": self._clock(), "level": level, "message": message}
-        connection.execute(events.insert().values(**line, details=details))
+        connection.execute(tables.events.insert().values(**line, details=details))
+
+
+class Runs(Jobs[Run]):
+    """Forecast runs."""
+
+    _table, _record_type, _noun = tables.runs, Run, "run"
+
+    def submit(
+        self,
+        model: str,
+        init_time: str | np.datetime64,
+        lead_hours: int,
+        *,
+        options: Mapping[str, Any] | None = None,
+        priority: int = Priority.BATCH,
+        total: int | None = None,
+    ) -> tuple[Run, bool]:
+        """Submit a forecast; equal requests are the same run.
+
+        Parameters
+        ----------
+        model
+            Id, SHA-256 or name of a model in the catalog.
+        init_time
+            Init time, UTC.
+        lead_hours
+            Forecast length in hours, a multiple of the model's step.
+        options
+            Other options that determine the result (``analysis``, ``variables``, ``members`` …).
+        priority
+            Priority in the queue.
+        total
+            Number of steps; default: ``lead_hours`` divided by the model's step.
+
+        Returns
+        -------
+        (run, queued)
+            ``queued`` is True if the run is new, or was queued again after it had failed, been
+            cancelled or expired; False if it is queued, running or succeeded already.
+
+        Raises
+        ------
+        InputError
+            If the model is unknown or the lead time is not a multiple of its step.
+        """
+        found = self._models.get(model)
+        if lead_hours <= 0 or lead_hours % found.step_hours:
+            raise InputError(
+                f"lead time {lead_hours} h is not a multiple of the {found.step_hours} h model "
+                "step",
+                field="lead_hours",
+                hint=f"use {found.step_hours}, {2 * found.step_hours}, …",
+            )
+        chosen, time = drop_none(options or {}), as_utc(init_time)[0]
+        values = {
+            "model": found.id,
+            "init_time": time,
+            "lead_hours": lead_hours,
+            "options": chosen,
+            "total": total or lead_hours // found.step_hours,
+        }
+        return self._submit(run_id(found.sha256, time, lead_hours, chosen), values, priority)
+
+    def find(
+        self,
+        model: Model,
+        init_time: str | np.datetime64,
+        lead_hours: int,
+        options: Mapping[str, Any],
+    ) -> Run | None:
+        """Return the run of exactly this request, or None if it was never submitted."""
+        job_id = run_id(model.sha256, as_utc(init_time)[0], lead_hours, drop_none(options))
+        with self._db.read() as connection:
+            row = self._find(connection, job_id)
+        return None if row is None else self._record(row)
+
+    def page(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        model: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        init_time: str | np.datetime64 | None = None,
+    ) -> Page[Run]:
+        """Return one page of runs, newest first, optionally of one init time (UTC) only."""
+        time = None if init_time is None else as_utc(init_time)[0]
+        return self._page({"model": model, "init_time": time}, status, limit, cursor)
+
+    def latest(self, model: str | None = None) -> Run | None:
+        """Return the succeeded run (of a model id) with the newest init time, or None."""
+        columns = self._table.c
+        query = sa.select(self._table).where(columns.status == Status.SUCCEEDED)
+        if model is not None:
+            query = query.where(columns.model == model)
+        query = query.order_by(columns.init_time.desc(), columns.created_at.desc()).limit(1)
+        with self._db.read() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else self._record(row)
+
+    def latest_init(self, model: str, lead_hours: int) -> np.datetime64 | None:
+        """Return the newest init time of any run of a model id and length, or None."""
+        columns = self._table.c
+        newest = sa.func.max(columns.init_time, type_=columns.init_time.type)
+        query = sa.select(newest).where(columns.model == model, columns.lead_hours == lead_hours)
+        with self._db.read() as connection:
+            found: np.datetime64 | None = connection.execute(query).scalar()
+        return found
+
+
+class Evaluations(Jobs[Evaluation]):
+    """Evaluations of models."""
+
+    _table, _record_type, _noun = tables.evaluations, Evaluation, "evaluation"
+
+    def submit(
+        self,
+        model: str,
+        request: Mapping[str, Any],
+        *,
+        priority: int = Priority.BATCH,
+        total: int = 1,
+    ) -> tuple[Evaluation, bool]:
+        """Submit an evaluation; equal requests are the same evaluation, as for runs."""
+        found = self._models.get(model)
+        wanted = drop_none({**request, "model": found.id})
+        values = {"model": found.id, "request": wanted, "total": total}
+        return self._submit(evaluation_id(wanted), values, priority)
+
+
+def _as_statuses(given: str | Iterable[str]) -> tuple[Status, ...]:
+    names = (given,) if isinstance(given, str) else tuple(given)
+    try:
+        return tuple(Status(name) for name in names)
+    except ValueError as error:
+        known = ", ".join(Status)
+        raise InputError(
+            f"unknown status: {error}", field="status", hint=f"known: {known}"
+        ) from error
+
+
+def _encode(created: datetime, job_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{created.isoformat()}|{job_id}".encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> tuple[datetime, str]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        created, _, job_id = text.partition("|")
+        return datetime.fromisoformat(created), job_id
+    except (ValueError, binascii.Error) as error:
+        raise InputError(
+            f"invalid cursor {cursor!r}", field="cursor", hint="omit it to get the first page"
+        ) from error

@@ -1,8 +1,8 @@
-"""How one job is worked on: held by one worker at a time, and always brought to an end.
+"""Job leases: at most one worker works on a job, and every attempt ends in a recorded state.
 
-Two guards keep a job in one pair of hands. A lock file per job, which the kernel frees the moment
-its process dies, keeps two live workers of one file system apart; the token in the catalog keeps
-out a worker that was believed dead and comes back.
+Two mechanisms ensure that at most one worker owns a job. A lock file per job, which the kernel
+releases when its process dies, separates live workers on one file system. The owner token in the
+catalog stops a worker that was considered dead and comes back.
 """
 
 from __future__ import annotations
@@ -16,142 +16,189 @@ from functools import lru_cache
 from typing import Literal
 
 from pear.errors import InputError
-from pipelines.catalog import Catalog, FinishedError, Job, NotFoundError, NotOwnerError, Status
+from pipelines.catalog import (
+    Catalog,
+    Evaluation,
+    FinishedError,
+    NotFoundError,
+    NotOwnerError,
+    Run,
+    Status,
+)
 from pipelines.logging import logger
 from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder
 
 Outcome = Status | Literal["elsewhere", "lost"]
-"""How an attempt ended: a state of the job, or who has it instead of us."""
+"""How an attempt ended: a state of the job, or which other worker has it.
+
+``"elsewhere"``: another live worker held it from the beginning; ``"lost"``: another worker took it
+over in the meantime.
+"""
 
 
-class CancelledWork(Exception):  # noqa: N818 - no error: somebody asked for it
-    """Raised inside a job when its cancellation was asked for."""
+class JobCancelled(Exception):  # noqa: N818 - a request, not an error
+    """Raised inside a job when its cancellation was requested."""
 
 
 class JobLease:
-    """A job in our hands: where the data lie, what is asked, and how to say how far it is.
+    """A claimed job, with methods that record its progress and its end.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    catalog
+        Its catalog.
+    job
+        The job when it was claimed.
 
     Attributes
     ----------
     data, catalog, job
-        The folder, its catalog, and the job as it was when it was taken up.
+        As given.
     """
 
-    def __init__(self, data: DataFolder, catalog: Catalog, job: Job, owner: str) -> None:
+    def __init__(self, data: DataFolder, catalog: Catalog, job: Run | Evaluation) -> None:
         self.data, self.catalog, self.job = data, catalog, job
-        self._owner = owner
-        self._begun: tuple[float, int] | None = None
+        self._jobs = catalog.jobs(job)
+        self._first: tuple[float, int] | None = None
         self._log = logger(run_id=job.id)
         self._log.info("job started", attempt=job.attempts)
 
     def progress(self, step: int, total: int) -> None:
-        """Note that ``step`` of ``total`` are done and safe.
+        """Record that ``step`` of ``total`` steps are complete and on disk.
+
+        Parameters
+        ----------
+        step, total
+            Completed steps, and all steps.
 
         Raises
         ------
-        CancelledWork
-            If the job is to stop.
+        JobCancelled
+            If the cancellation of the job was requested.
         NotOwnerError
-            If another worker has it.
+            If another worker holds the job.
         """
         now = time.monotonic()
         pace = None
-        if self._begun is None:
-            self._begun = (now, step)
-        elif step > self._begun[1]:
-            pace = (now - self._begun[0]) / (step - self._begun[1])
-        job = self.catalog.set_progress(
-            self.job.id, step, total, seconds_per_step=pace, owner=self._owner
+        if self._first is None:
+            self._first = (now, step)
+        elif step > self._first[1]:
+            pace = (now - self._first[0]) / (step - self._first[1])
+        job = self._jobs.set_progress(
+            self.job.id, step, total, seconds_per_step=pace, owner=self.job.owner
         )
         self._log.debug("step done", step=step, total=total, seconds_per_step=pace)
         if job.cancel_requested:
-            raise CancelledWork(self.job.id)
+            raise JobCancelled(self.job.id)
 
     def end(self, error: Exception | None) -> Outcome:
-        """Write down how it ended: succeeded without an error, else what the error means.
+        """Record how the attempt ended.
 
-        An :class:`InputError` never passes by itself and fails the job. Whatever else was raised
-        may (a full disk, a lost mount): the job is queued again, and the catalog counts attempts.
+        An :class:`InputError` is permanent and fails the job. Other exceptions may be temporary
+        (full disk, lost mount): the job is queued again, and the catalog counts the attempts.
+
+        Parameters
+        ----------
+        error
+            The exception that ended the attempt; None if it succeeded.
+
+        Returns
+        -------
+        Outcome
+            State of the job, or ``"lost"`` if another worker has taken it over.
         """
-        catalog, job_id, owner = self.catalog, self.job.id, self._owner
         try:
-            if error is None:
-                catalog.finish(job_id, owner=owner)
-            elif isinstance(error, CancelledWork):
-                catalog.cancelled(job_id, owner=owner)
-            elif isinstance(error, InputError) and not isinstance(error, NotFoundError):
-                catalog.fail(job_id, str(error), kind=type(error).__name__, owner=owner)
-            elif isinstance(error, NotOwnerError | NotFoundError):
-                raise error
-            else:
-                reason = f"{type(error).__name__}: {error}"
-                lines = "".join(traceback.format_exception(error))
-                catalog.note(job_id, reason, level="error", traceback=lines)
-                catalog.release(job_id, reason, owner=owner)
+            ended = self._record_end(error)
         except (NotOwnerError, NotFoundError):
             self._log.warning("job lost to another worker")
             return "lost"
-        ended = catalog.job(job_id)
         self._log.info("job ended", status=ended.status, reason=ended.reason)
         return ended.status
+
+    def _record_end(self, error: Exception | None) -> Run | Evaluation:
+        jobs, job_id, owner = self._jobs, self.job.id, self.job.owner
+        if error is None:
+            return jobs.succeed(job_id, owner=owner)
+        if isinstance(error, JobCancelled):
+            return jobs.mark_cancelled(job_id, owner=owner)
+        if isinstance(error, NotOwnerError | NotFoundError):
+            raise error
+        kind = type(error).__name__
+        if isinstance(error, InputError):
+            return jobs.fail(job_id, str(error), kind=kind, owner=owner)
+        reason = f"{kind}: {error}"
+        lines = "".join(traceback.format_exception(error))
+        jobs.log(job_id, reason, level="error", traceback=lines)
+        return jobs.release(job_id, reason, owner=owner)
 
 
 @contextmanager
 def acquire_lease(root: str, job_id: str, catalog_url: str) -> Iterator[JobLease | Outcome]:
-    """Take a job up and hold it while the block runs.
-
-    Yields
-    ------
-    Work or Outcome
-        The job in our hands, to be brought to its end by :meth:`JobLease.end`; or, if it cannot be
-        taken up, ``"elsewhere"`` (another live worker holds it) or the state it has ended in.
-    """
-    data, catalog = DataFolder.open(root), open_catalog(catalog_url)
-    with try_lock(data.scratch / f"{job_id}.lock") as held:
-        if not held:
-            yield "elsewhere"
-            return
-        owner = uuid.uuid4().hex
-        try:
-            job = catalog.start(job_id, owner)
-        except FinishedError:
-            yield catalog.job(job_id).status
-            return
-        yield JobLease(data, catalog, job, owner)
-
-
-def perform(root: str, job_id: str, catalog_url: str, body: Callable[[JobLease], None]) -> Outcome:
-    """Take a job up, do it, and write down how it ended.
+    """Claim a job and hold it while the block runs.
 
     Parameters
     ----------
     root
         The data folder.
     job_id
-        A run or an evaluation.
+        Id of a run or an evaluation.
+    catalog_url
+        Path or URL of the catalog.
+
+    Yields
+    ------
+    JobLease or Outcome
+        The claimed job, to be ended with :meth:`JobLease.end`. If it cannot be claimed,
+        ``"elsewhere"`` (another live worker holds it) or the state in which it has ended.
+    """
+    data, catalog = DataFolder.open(root), open_catalog(catalog_url)
+    with try_lock(data.scratch / f"{job_id}.lock") as locked:
+        if not locked:
+            yield "elsewhere"
+            return
+        jobs = catalog.jobs(catalog.find_job(job_id))
+        try:
+            job = jobs.claim(job_id, uuid.uuid4().hex)
+        except FinishedError:
+            yield jobs.get(job_id).status
+            return
+        yield JobLease(data, catalog, job)
+
+
+def run_job(root: str, job_id: str, catalog_url: str, body: Callable[[JobLease], None]) -> Outcome:
+    """Claim a job, run it, and record how it ended.
+
+    Parameters
+    ----------
+    root
+        The data folder.
+    job_id
+        Id of a run or an evaluation.
     catalog_url
         Path or URL of the catalog.
     body
-        Does the work and publishes its result; to be safe to run again at any point.
+        Does the work and publishes the result. It must be safe to run again after a kill at any
+        point.
 
     Returns
     -------
     Outcome
-        The job's state; ``"elsewhere"`` if another live worker holds it, ``"lost"`` if it was
-        taken from us.
+        State of the job, ``"elsewhere"`` or ``"lost"``.
     """
-    with acquire_lease(root, job_id, catalog_url) as work:
-        if not isinstance(work, JobLease):
-            return work
+    with acquire_lease(root, job_id, catalog_url) as lease:
+        if not isinstance(lease, JobLease):
+            return lease
         try:
-            body(work)
+            body(lease)
         except Exception as error:
-            return work.end(error)
-        return work.end(None)
+            return lease.end(error)
+        return lease.end(None)
 
 
 @lru_cache(maxsize=4)
 def open_catalog(url: str) -> Catalog:
-    """Return this process's catalog of this URL, opened once."""
+    """Return the process's catalog with this URL, opened once."""
     return Catalog(url)

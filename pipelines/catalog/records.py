@@ -1,39 +1,54 @@
-"""What the catalog knows, as values: stores, models, runs, evaluations, schedules, events."""
+"""Entries of the catalog as immutable values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum, StrEnum
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import numpy as np
 
-Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
-STATUSES: Final[tuple[Status, ...]] = (
-    "queued",
-    "running",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "expired",
-)
-ACTIVE: Final[tuple[Status, ...]] = ("queued", "running")
-"""States in which somebody still owes the work."""
-AGAIN: Final[tuple[Status, ...]] = ("failed", "cancelled", "expired")
-"""States from which a job is queued again when it is asked for again."""
 
-INTERACTIVE: Final = 10
-"""Priority of a run that a person waits for."""
-BATCH: Final = 0
-"""Priority of a run of many, of a schedule, of an evaluation."""
+class Status(StrEnum):
+    """State of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_active(self) -> bool:
+        """True while the job is queued or running."""
+        return self in ACTIVE
+
+
+ACTIVE: Final = (Status.QUEUED, Status.RUNNING)
+"""States of an unfinished job."""
+RESUBMITTABLE: Final = (Status.FAILED, Status.CANCELLED, Status.EXPIRED)
+"""States from which a job is queued again when it is submitted again."""
+
+
+class Priority(IntEnum):
+    """Order in which queued jobs are run, highest first."""
+
+    BATCH = 0
+    """Runs of schedules, bulk runs and evaluations."""
+    INTERACTIVE = 10
+    """Runs that a person waits for."""
+
 
 StoreKind = Literal["analysis", "climatology"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 @dataclass(frozen=True)
 class Store:
-    """One store of the data folder; ``path`` is relative to the folder, or absolute."""
+    """A store of the data folder; ``path`` is absolute or relative to the folder."""
 
     name: str
     kind: StoreKind
@@ -49,7 +64,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Model:
-    """One checkpoint; ``id`` is the first 12 hex digits of ``sha256``."""
+    """A checkpoint; ``id`` is the first 12 hex digits of ``sha256``."""
 
     id: str
     name: str
@@ -63,7 +78,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is: whole steps done of all steps, and the pace."""
+    """Number of steps completed of all steps, and the mean time per step."""
 
     step: int
     total: int
@@ -71,12 +86,12 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Part done, in [0, 1]."""
+        """Completed fraction in [0, 1]."""
         return self.step / self.total if self.total else 0.0
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds left at the present pace; None before the first step."""
+        """Estimated seconds left; None before the first step."""
         if self.seconds_per_step is None:
             return None
         return (self.total - self.step) * self.seconds_per_step
@@ -84,18 +99,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class Job:
-    """What runs and evaluations share: a state, who works on it, how far, why it ended.
+    """State of a run or an evaluation.
 
     Attributes
     ----------
     owner
-        Token of the worker that holds the job; a worker with another token must let go.
+        Token of the worker that holds the job; a worker with another token must stop.
     attempts, stalled
-        How often a worker took it up; how often since it last got a step further.
+        Number of times that a worker claimed the job; those of them since the last completed step.
     reason, error_kind
-        One line why it failed or was cancelled, and the name of the exception.
+        Why it failed or was cancelled, in one line, and the class name of the exception.
     read_at
-        Last time somebody read the result; the retention rule looks at it.
+        When its result was last read; retention keeps recently read results.
     """
 
     id: str
@@ -116,15 +131,10 @@ class Job:
     updated_at: datetime
     read_at: datetime | None
 
-    @property
-    def active(self) -> bool:
-        """Whether somebody still owes the work."""
-        return self.status in ACTIVE
-
 
 @dataclass(frozen=True)
 class Run(Job):
-    """One forecast: its store lies at ``DataFolder.forecast(run.id)`` once it has succeeded."""
+    """A forecast run; once it has succeeded its store is ``DataFolder.forecast(run.id)``."""
 
     init_time: np.datetime64
     lead_hours: int
@@ -133,14 +143,14 @@ class Run(Job):
 
 @dataclass(frozen=True)
 class Evaluation(Job):
-    """One evaluation; what was asked is in ``request``."""
+    """An evaluation of a model as described by ``request``."""
 
     request: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What is wanted again and again: a cron line and an action, with what the last fire did."""
+    """A cron line with an action, and the outcome of its last run."""
 
     name: str
     cron: str
@@ -148,8 +158,8 @@ class Schedule:
     paused: bool
     created_at: datetime
     updated_at: datetime
-    last_fire: datetime | None
-    last_status: str | None
+    last_run_at: datetime | None
+    last_status: Status | None
     last_reason: str | None
 
 
@@ -158,7 +168,7 @@ class Event:
     """One line of a job's log."""
 
     at: datetime
-    level: Literal["debug", "info", "warning", "error"]
+    level: LogLevel
     message: str
     details: Mapping[str, Any]
 

@@ -1,44 +1,88 @@
-"""Carrying out a schedule's action against a data folder and its catalog."""
+"""Removal of forecast runs."""
 
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from pipelines.catalog import BeingReadError, Catalog
+from pipelines.catalog import BeingReadError, Catalog, Status
 from pipelines.storage.atomic import exclusive_lock
 from pipelines.storage.data_folder import DataFolder
 
 
-def remove(
-    data: DataFolder, catalog: Catalog, run_id: str, unread_since: datetime | None = None
+def remove_run(
+    data: DataFolder, catalog: Catalog, run_id: str, *, unread_since: datetime | None = None
 ) -> None:
-    """Expire a succeeded run and remove its stores: out of sight first, in one rename each.
+    """Mark a succeeded run expired and remove its stores, unless somebody reads them.
+
+    Each store disappears in one rename. Of an expired run, stores are removed that an interrupted
+    removal left.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    catalog
+        Its catalog.
+    run_id
+        Id of the run.
+    unread_since
+        Keep the run if it was read after this time; None ignores reads that have ended.
 
     Raises
     ------
     BeingReadError
-        If somebody holds one of its stores (:func:`pipelines.storage.atomic.shared_lock`), or has
-        read the run since ``unread_since``; nothing is removed.
+        If a reader holds a lock on one of the stores (see
+        :func:`pipelines.storage.atomic.shared_lock`) or the run was read after ``unread_since``.
+        Nothing is removed.
+    FinishedError
+        If the run has neither succeeded nor expired.
     """
-    with ExitStack() as held:
-        for store in _stores(data, run_id):
-            if not held.enter_context(exclusive_lock(store)):
-                raise BeingReadError(f"{store.name} is being read", field="id")
-        catalog.expire(run_id, unread_since=unread_since)
-        _sweep(data, run_id)
+    with _locked(data, run_id) as stores:
+        if catalog.runs.get(run_id).status is not Status.EXPIRED:
+            catalog.runs.expire(run_id, unread_since=unread_since)
+        _remove(data, stores)
 
 
-def _sweep(data: DataFolder, run_id: str) -> None:
-    for store in _stores(data, run_id):
+def remove_leftovers(data: DataFolder, catalog: Catalog) -> None:
+    """Remove the stores of expired runs, which interrupted removals left."""
+    for run in catalog.runs.iterate(status=Status.EXPIRED):
+        if not run_stores(data, run.id):
+            continue
+        with suppress(BeingReadError), _locked(data, run.id) as stores:
+            if catalog.runs.get(run.id).status is Status.EXPIRED:
+                _remove(data, stores)
+
+
+def run_stores(data: DataFolder, run_id: str) -> list[Path]:
+    """Return the stores of a run that exist: of each statistic and member, and its own."""
+    main = data.forecast(run_id)
+    return [path for path in (*sorted(main.parent.glob(f"{run_id}.*.zarr")), main) if path.exists()]
+
+
+@contextmanager
+def _locked(data: DataFolder, run_id: str) -> Iterator[list[Path]]:
+    """Hold the exclusive locks of all stores of a run."""
+    stores = []
+    with ExitStack() as locks:
+        for store in run_stores(data, run_id):
+            with suppress(FileNotFoundError):  # another process has just removed it
+                if not locks.enter_context(exclusive_lock(store)):
+                    raise BeingReadError(
+                        f"run {run_id} is being read",
+                        field="id",
+                        hint="try again when its readers have finished",
+                    )
+                stores.append(store)
+        yield stores
+
+
+def _remove(data: DataFolder, stores: list[Path]) -> None:
+    for store in stores:
         aside = data.scratch / f"removed.{store.name}"
         shutil.rmtree(aside, ignore_errors=True)
         store.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _stores(data: DataFolder, run_id: str) -> list[Path]:
-    main = data.forecast(run_id)
-    return [path for path in (*main.parent.glob(f"{run_id}.*.zarr"), main) if path.exists()]

@@ -1,9 +1,10 @@
-"""Bring the catalog up to date with what lies in the data folder, and put new models there."""
+"""Scan of a data folder: adds its stores and models to the catalog."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +18,69 @@ _EQUIVARIANCE = "equivariance.json"
 
 
 def refresh(data: DataFolder, catalog: Catalog) -> None:
-    """Enter every analysis and every model of the folder that the catalog does not know yet.
+    """Add the analyses and models of the folder that the catalog lacks; update grown analyses.
 
-    What is no store, or half of one, is passed over here; asking for it says what is wrong.
+    Folders that cannot be read are skipped; opening them by name reports what is wrong.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    catalog
+        Its catalog.
     """
+    stores = {store.name: store for store in catalog.stores.all("analysis")}
     for path in sorted((data.root / "analyses").glob("[!.]*.zarr")):
         try:
             _, layout, nside = stored_layout(path)
             times, complete, _ = read_completeness(path)
         except (InputError, OSError, KeyError):
             continue
-        whole = int((complete == 1).all(axis=1).sum()) if complete.size else 0
-        known = {store.name: store for store in catalog.stores("analysis")}.get(path.stem)
         attributes = {
             "variables": list(layout.names),
             "levels": list(layout.levels),
-            "complete_times": whole,
+            "complete_times": int((complete == 1).all(axis=1).sum()) if complete.size else 0,
         }
+        known = stores.get(path.stem)
         if known is not None and known.times == len(times) and known.attributes == attributes:
             continue
-        catalog.add_store(
+        catalog.stores.add(
             path.stem, f"analyses/{path.name}", nside=nside, times=times, attributes=attributes
         )
-    registered = {model.id for model in catalog.models()}
+    known_models = {model.id for model in catalog.models.all()}
     for folder in sorted((data.root / "models").glob("[!.]*")):
-        if folder.name not in registered and (folder / "checkpoint.json").is_file():
-            _enter(catalog, folder, f"models/{folder.name}")
+        if folder.name not in known_models and (folder / "checkpoint.json").is_file():
+            _add_entry(catalog, folder)
 
 
 def add_model(data: DataFolder, catalog: Catalog, source: Path, name: str | None = None) -> Model:
-    """Copy a checkpoint into the data folder and enter it; the same one twice is one.
+    """Copy a checkpoint into the data folder and add it to the catalog.
 
-    Its equivariance error is measured on the way and kept beside it.
+    Its equivariance error is measured and stored beside it. Adding a checkpoint again only updates
+    its entry.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    catalog
+        Its catalog.
+    source
+        Folder of the checkpoint.
+    name
+        Name of the model; default: the one in the checkpoint, or its id.
+
+    Returns
+    -------
+    Model
+        The entry.
 
     Raises
     ------
     InputError
-        If the folder is no checkpoint, or its files do not match its manifest.
+        If the folder is not a checkpoint or its files do not match its manifest.
     """
-    from pear.models import checkpoint  # loads torch: only where a model is looked at
+    from pear.models import checkpoint  # imports torch, which most users of this module do not need
     from pear.models.diagnostics import equivariance_errors
 
     found = checkpoint.load(source)
@@ -67,38 +92,23 @@ def add_model(data: DataFolder, catalog: Catalog, source: Path, name: str | None
         (hidden / _EQUIVARIANCE).write_text(json.dumps(equivariance_errors(found.model)))
         publish(hidden, target)
         sync_folder(target.parent)
-    return _enter(catalog, target, f"models/{found.id}", name)
+    return _add_entry(catalog, target, name)
 
 
-def _enter(catalog: Catalog, folder: Path, path: str, name: str | None = None) -> Model:
-    facts = _facts(folder)
-    config = facts["config"]
-    return catalog.add_model(
-        facts["sha256"],
-        path,
-        nside=int(config["nside"]),
-        step_hours=int(config.get("step_hours", 24)),
-        name=name or facts["provenance"].get("name"),
-        attributes={
-            "layout": config["layout"],
-            "config": config,
-            "provenance": facts["provenance"],
-            **_measured(folder),
-        },
-    )
-
-
-def _measured(folder: Path) -> dict[str, Any]:
-    """What was measured of a model when it was added; a folder put there by hand has none."""
-    try:
-        return {"equivariance": json.loads((folder / _EQUIVARIANCE).read_text())}
-    except (OSError, ValueError):
-        return {}
-
-
-def _facts(folder: Path) -> dict[str, Any]:
+def _add_entry(catalog: Catalog, folder: Path, name: str | None = None) -> Model:
     try:
         facts: dict[str, Any] = json.loads((folder / "checkpoint.json").read_text())
-        return {key: facts[key] for key in ("sha256", "config", "provenance")}
+        sha256, config, provenance = (facts[key] for key in ("sha256", "config", "provenance"))
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} holds no checkpoint of PEAR", field="model") from error
+        raise InputError(f"{folder} is not a checkpoint of PEAR", field="model") from error
+    attributes = {"layout": config["layout"], "config": config, "provenance": provenance}
+    with suppress(OSError, ValueError):  # not measured: the folder was copied by hand
+        attributes["equivariance"] = json.loads((folder / _EQUIVARIANCE).read_text())
+    return catalog.models.add(
+        sha256,
+        f"models/{folder.name}",
+        nside=int(config["nside"]),
+        step_hours=int(config.get("step_hours", 24)),
+        name=name or provenance.get("name"),
+        attributes=attributes,
+    )

@@ -1,13 +1,13 @@
-"""Tables of the catalog and their migrations by number.
+"""Tables of the catalog and their numbered migrations.
 
-A catalog carries one version number. Opening it runs every migration above that number in one
-transaction; a catalog from a newer PEAR is refused rather than guessed at.
+A catalog has a version number. Opening it runs all later migrations in one transaction. A catalog
+created by a newer version of PEAR is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,10 +18,11 @@ from sqlalchemy.types import TypeDecorator
 
 from pear.errors import InputError
 from pear.times import as_utc, to_iso
+from pipelines.catalog.records import Status
 
 
 class Moment(TypeDecorator[datetime]):
-    """A wall-clock moment: aware, UTC, in Python; SQLite keeps it as text without the zone."""
+    """Wall-clock time: aware UTC in Python; SQLite stores it as text without the zone."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -30,16 +31,15 @@ class Moment(TypeDecorator[datetime]):
         """Store as UTC."""
         return None if value is None else value.astimezone(UTC)
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Return as aware UTC."""
         if value is None:
             return None
-        moment: datetime = value
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class ModelTime(TypeDecorator[np.datetime64]):
-    """A time on the model's axis: ``datetime64[s]`` in Python, ISO text (which sorts) stored."""
+    """Model time: ``datetime64[s]`` in Python, stored as ISO 8601 text, which sorts by time."""
 
     impl = sa.String(32)
     cache_ok = True
@@ -48,24 +48,39 @@ class ModelTime(TypeDecorator[np.datetime64]):
         """Store as ISO 8601 with ``Z``."""
         return None if value is None else to_iso(value)
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> np.datetime64 | None:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> np.datetime64 | None:
         """Return as ``datetime64[s]``."""
-        return None if value is None else as_utc(str(value).removesuffix("Z"))[0]
+        return None if value is None else as_utc(value.removesuffix("Z"))[0]
 
 
 class Document(TypeDecorator[dict[str, Any]]):
-    """A JSON object as text, keys sorted; NaN and infinity are refused."""
+    """JSON object stored as text with sorted keys; NaN and infinity are refused."""
 
     impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any | None, dialect: Dialect) -> str:
+    def process_bind_param(self, value: Mapping[str, Any] | None, dialect: Dialect) -> str:
         """Store as JSON text."""
         return json.dumps(dict(value or {}), sort_keys=True, allow_nan=False)
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> dict[str, Any]:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> dict[str, Any]:
         """Return the object."""
         return dict(json.loads(value)) if value else {}
+
+
+class StatusText(TypeDecorator[Status]):
+    """State of a job, stored as text."""
+
+    impl = sa.String(16)
+    cache_ok = True
+
+    def process_bind_param(self, value: Status | None, dialect: Dialect) -> str | None:
+        """Store as text."""
+        return None if value is None else Status(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Status | None:
+        """Return the state."""
+        return None if value is None else Status(value)
 
 
 metadata: Final = sa.MetaData()
@@ -104,7 +119,7 @@ models = sa.Table(
 def _job_columns() -> list[sa.Column[Any]]:
     return [
         sa.Column("id", sa.String(64), primary_key=True),
-        sa.Column("status", sa.String(16), nullable=False, index=True),
+        sa.Column("status", StatusText, nullable=False, index=True),
         sa.Column("model", sa.String(64), nullable=False),
         sa.Column("priority", sa.Integer, nullable=False),
         sa.Column("step", sa.Integer, nullable=False),
@@ -147,8 +162,8 @@ schedules = sa.Table(
     sa.Column("paused", sa.Boolean, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
-    sa.Column("last_fire", Moment),
-    sa.Column("last_status", sa.String(16)),
+    sa.Column("last_fire", Moment, key="last_run_at"),
+    sa.Column("last_status", StatusText),
     sa.Column("last_reason", sa.Text),
 )
 
@@ -169,26 +184,36 @@ def _first(connection: Connection) -> None:
 
 
 MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_first,)
-"""Migration number n brings a catalog from version n to n + 1; never edit one that shipped."""
+"""Migration n brings a catalog from version n to n + 1; a released one is never edited."""
 
 VERSION: Final = len(MIGRATIONS)
 
 
 def migrate(connection: Connection) -> int:
-    """Bring the catalog behind this connection to the present version; return the version found.
+    """Bring a catalog to the current version.
+
+    Parameters
+    ----------
+    connection
+        A write transaction.
+
+    Returns
+    -------
+    int
+        Version of the catalog before.
 
     Raises
     ------
     InputError
-        If the catalog was made by a newer PEAR.
+        If a newer version of PEAR created the catalog.
     """
     version.create(connection, checkfirst=True)
     found = int(connection.execute(sa.select(version.c.version)).scalar() or 0)
     if found > VERSION:
         raise InputError(
-            f"the catalog has version {found}, this PEAR knows {VERSION}",
+            f"the catalog has version {found}, newer than version {VERSION} of this PEAR",
             field="catalog",
-            hint="use the newer PEAR that wrote it",
+            hint="use the newer version of PEAR that created it",
         )
     for migration in MIGRATIONS[found:]:
         migration(connection)

@@ -17,12 +17,12 @@ from distributed import Future
 
 from pear.errors import InputError
 from pipelines.catalog import (
-    INTERACTIVE,
     Catalog,
     Evaluation,
     FinishedError,
     Job,
     NotOwnerError,
+    Priority,
     Run,
 )
 from pipelines.engine.cluster import Cluster, call
@@ -128,7 +128,7 @@ class Supervisor:
                 self._url,
                 pure=False,
                 key=f"fire-{schedule}-{next(self._keys)}",
-                priority=INTERACTIVE + 1,
+                priority=Priority.INTERACTIVE + 1,
             )
             self._fires[schedule] = future
         future.add_done_callback(self._end_of_fire)  # type: ignore[no-untyped-call]
@@ -197,7 +197,7 @@ class Supervisor:
             self._cluster.warm(_WARM)
         lost, self._futures = list(self._futures), {}
         for job_id in lost:
-            self.enqueue(self._catalog.job(job_id))
+            self.enqueue(self._catalog.find_job(job_id))
 
     def _reap(self) -> None:
         for job_id, future in list(self._futures.items()):
@@ -213,7 +213,8 @@ class Supervisor:
         """Note an error that the worker could not note itself: it never got to the job."""
         error = future.exception(timeout=5)  # type: ignore[no-untyped-call]
         try:
-            self._catalog.fail(job_id, str(error), kind=type(error).__name__)
+            job = self._catalog.find_job(job_id)
+            self._catalog.jobs(job).fail(job_id, str(error), kind=type(error).__name__)
         except FinishedError:
             self._log.info("task ended after its job", run_id=job_id)
 
@@ -234,8 +235,8 @@ class Supervisor:
         group: list[Job] = []
         with self._lock:
             for job_id in sorted(self._todo, key=self._todo.__getitem__):
-                job = self._catalog.job(job_id)
-                if job_id in self._futures or not job.active:
+                job = self._catalog.find_job(job_id)
+                if job_id in self._futures or not job.status.is_active:
                     del self._todo[job_id]
                 elif not group or _together(group[0], job):
                     group.append(job)
@@ -267,7 +268,7 @@ class Supervisor:
     def _look_after(self, patience: timedelta) -> None:
         """Take up jobs that are owed and have been silent for too long."""
         silent = datetime.now(UTC) - patience
-        for job in self._catalog.active():
+        for job in self._catalog.active_jobs():
             if job.id in self._futures and job.status == "running":
                 self._restart_if_hung(job)
             ours = self._adopt or job.id in self._mine
@@ -286,16 +287,18 @@ class Supervisor:
             return
         self._restarted[job.id] = now
         self._log.warning("worker hangs, restarting it", run_id=job.id, silent_since=job.updated_at)
-        self._catalog.note(job.id, f"no step for {limit}, its worker is restarted", level="warning")
+        self._catalog.jobs(job).log(
+            job.id, f"no step for {limit}, its worker is restarted", level="warning"
+        )
         self._cluster.restart_worker_of(self._futures[job.id])
 
     def _give_back(self) -> None:
         for job_id in self._futures:
-            job = self._catalog.job(job_id)
+            job = self._catalog.find_job(job_id)
             if job.status != "running":
                 continue
             try:
-                self._catalog.release(job_id, "the engine was stopped", owner=job.owner)
+                self._catalog.jobs(job).release(job_id, "the engine was stopped", owner=job.owner)
             except NotOwnerError:
                 self._log.info("job went on elsewhere", run_id=job_id)
 

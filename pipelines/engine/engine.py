@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from pipelines.catalog import AGAIN, BATCH, INTERACTIVE, Catalog, Evaluation, Job, Run, Schedule
+from pipelines.catalog import (
+    RESUBMITTABLE,
+    Catalog,
+    Evaluation,
+    Job,
+    Priority,
+    Run,
+    Schedule,
+    Status,
+)
 from pipelines.catalog.scan import refresh
 from pipelines.engine.cluster import default_threads
 from pipelines.engine.dispatcher import Supervisor
@@ -152,7 +161,7 @@ class Engine:
         model: str | None = None,
         analysis: str | None = None,
         options: Mapping[str, Any] | None = None,
-        priority: int = INTERACTIVE,
+        priority: int = Priority.INTERACTIVE,
     ) -> list[tuple[Run, bool]]:
         """Ask for forecasts; each comes with whether it now has to be computed.
 
@@ -185,18 +194,18 @@ class Engine:
         ]
         with self._gate:
             known = [request.find(self.catalog) for request in asked]
-            self._check_room(sum(run is None or run.status in AGAIN for run in known))
+            self._check_room(sum(run is None or run.status in RESUBMITTABLE for run in known))
             return [self._submit(request, priority) for request in asked]
 
     def _submit(self, request: ForecastRequest, priority: int) -> tuple[Run, bool]:
-        run, created = self.catalog.submit_run(
+        run, created = self.catalog.runs.submit(
             request.model.id,
             request.init_time,
             request.lead_hours,
             options=request.options,
             priority=priority,
         )
-        if run.active:
+        if run.status.is_active:
             self._supervisor.enqueue(run)
         return run, created
 
@@ -207,17 +216,22 @@ class Engine:
         return self.request_forecast(init_time, lead_hours, model=model, **rest)[0].id
 
     def request_evaluation(
-        self, model: str | None, request: dict[str, Any], *, priority: int = BATCH, total: int = 1
+        self,
+        model: str | None,
+        request: dict[str, Any],
+        *,
+        priority: int = Priority.BATCH,
+        total: int = 1,
     ) -> tuple[Evaluation, bool]:
         """Ask for an evaluation; the keys of ``request`` are those of
         :func:`pipelines.engine.tasks.run_evaluation`."""
-        chosen = self.catalog.model(model).id
+        chosen = self.catalog.models.get(model).id
         with self._gate:
             self._check_room()
-            job, created = self.catalog.submit_evaluation(
+            job, created = self.catalog.evaluations.submit(
                 chosen, request, priority=priority, total=total
             )
-        if job.active:
+        if job.status.is_active:
             self._supervisor.enqueue(job)
         return job, created
 
@@ -239,7 +253,7 @@ class Engine:
         """
         trigger(cron)
         self.data.analysis(name)  # refuses what is no name
-        return self.catalog.add_schedule(name, cron, validate_action(action).to_dict())
+        return self.catalog.schedules.add(name, cron, validate_action(action).to_dict())
 
     def run_schedule(self, name: str) -> ActionResult:
         """Do what a schedule wants now, due or not, and take its jobs up; see also :meth:`wait`.
@@ -251,18 +265,18 @@ class Engine:
         """
         done = Scheduler(self.data, self.catalog).run(name)
         for job_id in (*done.runs, *done.evaluations):
-            self._supervisor.enqueue(self.catalog.job(job_id))
+            self._supervisor.enqueue(self.catalog.find_job(job_id))
         return done
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job: a queued one at once, a running one before its next step."""
-        job = self.catalog.cancel(job_id)
+        job = self.catalog.jobs(self.catalog.find_job(job_id)).cancel(job_id)
         self._supervisor.wake()
         return job
 
     def recover(self) -> list[str]:
         """Take up every job that is owed; returns their identities, most urgent first."""
-        owed = self.catalog.active()
+        owed = self.catalog.active_jobs()
         for job in owed:
             self._supervisor.enqueue(job)
         return [job.id for job in owed]
@@ -284,13 +298,15 @@ class Engine:
         until = None if timeout is None else time.monotonic() + timeout
         while True:
             self.ready()
-            jobs: list[Job] = [self.catalog.job(job_id) for job_id in ids]
+            jobs: list[Job] = [self.catalog.find_job(job_id) for job_id in ids]
             for job in jobs:
                 mark = (job.status, job.progress.step)
                 if watch is not None and seen.get(job.id) != mark:
                     watch(job)
                 seen[job.id] = mark
-            if not any(job.active for job in jobs) or (until and time.monotonic() > until):
+            if not any(job.status.is_active for job in jobs) or (
+                until and time.monotonic() > until
+            ):
                 return jobs
             time.sleep(0.1)
 
@@ -300,10 +316,14 @@ class Engine:
 
     def status(self) -> dict[str, Any]:
         """What the engine does now, as JSON: alive, workers, jobs in the cluster, counts."""
-        counts = {kind: self.catalog.counts(kind) for kind in ("runs", "evaluations")}
+        counts = {
+            "runs": self.catalog.runs.counts(),
+            "evaluations": self.catalog.evaluations.counts(),
+        }
         return {**self._supervisor.status(), **counts}
 
     def _check_room(self, more: int = 1) -> None:
-        waiting = sum(self.catalog.counts(kind)["queued"] for kind in ("runs", "evaluations"))
+        repositories = self.catalog.runs, self.catalog.evaluations
+        waiting = sum(jobs.counts()[Status.QUEUED] for jobs in repositories)
         if more and self._max_queue is not None and waiting + more > self._max_queue:
             raise QueueFullError(waiting, retry_after=30)

@@ -10,7 +10,7 @@ import numpy as np
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipelines.catalog import Catalog
+from pipelines.catalog import Catalog, Status
 
 _BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _RUNS_LOOKED_AT: Final = 1000
@@ -40,12 +40,12 @@ class EngineCollector(Collector):
 
     def _queue(self) -> Metric:
         family = GaugeMetricFamily("pear_queue_depth", "Jobs that wait.", labels=["kind"])
-        family.add_metric(["runs"], self._catalog.counts("runs")["queued"])
-        family.add_metric(["evaluations"], self._catalog.counts("evaluations")["queued"])
+        family.add_metric(["runs"], self._catalog.runs.counts()[Status.QUEUED])
+        family.add_metric(["evaluations"], self._catalog.evaluations.counts()[Status.QUEUED])
         return family
 
     def _pace(self) -> Metric:
-        runs = self._catalog.runs(status=("running", "succeeded"), limit=_RUNS_LOOKED_AT).items
+        runs = self._catalog.runs.page(status=("running", "succeeded"), limit=_RUNS_LOOKED_AT).items
         paces = [run.progress.seconds_per_step for run in runs]
         known = np.array([pace for pace in paces if pace is not None])
         family = HistogramMetricFamily(
@@ -71,7 +71,7 @@ class EngineCollector(Collector):
         init = GaugeMetricFamily(
             "pear_newest_forecast_init_timestamp_seconds", "Newest init time that was forecast."
         )
-        latest = self._catalog.latest_run()
+        latest = self._catalog.runs.latest()
         if latest is not None and latest.finished_at is not None:
             age.add_metric([], (datetime.now(UTC) - latest.finished_at).total_seconds())
             init.add_metric([], float(latest.init_time.astype("datetime64[s]").astype(np.int64)))

@@ -15,7 +15,7 @@ from pear.store.climatology import Climatology
 from pear.store.states import Analysis
 from pear.times import as_utc
 from pipelines.catalog import Evaluation
-from pipelines.catalog.lease import JobLease, Outcome, open_catalog, perform
+from pipelines.catalog.lease import JobLease, Outcome, open_catalog, run_job
 from pipelines.evaluation.evaluate import evaluate, write
 from pipelines.evaluation.inputs import climatology_path, pick
 from pipelines.forecasting.forecast import forecaster_of
@@ -33,7 +33,7 @@ def run_evaluation(root: str, evaluation_id: str, catalog_url: str) -> Outcome:
     every time that can be verified) and ``lead_hours`` (by default 240). The result is the
     evaluation's folder.
     """
-    return perform(root, evaluation_id, catalog_url, _evaluate)
+    return run_job(root, evaluation_id, catalog_url, _evaluate)
 
 
 def fire_schedule(root: str, name: str, catalog_url: str) -> str | None:
@@ -51,7 +51,7 @@ def _evaluate(work: JobLease) -> None:
     for name in request:
         if name not in _KNOWN:
             raise InputError(f"unknown entry {name!r}", field=name, hint=did_you_mean(name, _KNOWN))
-    forecaster = forecaster_of(work.data, work.catalog.model(job.model))
+    forecaster = forecaster_of(work.data, work.catalog.models.get(job.model))
     lead_hours = int(request.get("lead_hours", 240))
     name = pick(work.data.root / "analyses", request.get("analysis"), "analysis", ".zarr")
     truth = Analysis(work.data.analysis(name), forecaster.layout, forecaster.nside)

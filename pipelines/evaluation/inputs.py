@@ -75,7 +75,7 @@ def model_path(data: DataFolder, name: str | None) -> Path:
     """
     folder = data.root / "models"
     if name is not None and not (folder / name).is_dir() and data.catalog.is_file():
-        named = [m for m in Catalog(data.catalog_url).models() if m.name == name]
+        named = [m for m in Catalog(data.catalog_url).models.all() if m.name == name]
         if named:
             return data.root / named[0].path
     return data.model(pick(folder, name, "model"))

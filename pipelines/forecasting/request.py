@@ -61,7 +61,7 @@ class ForecastRequest:
         InputError
             Naming what is missing or does not fit, and what there is instead.
         """
-        time, found = as_utc(init_time)[0], catalog.model(model)
+        time, found = as_utc(init_time)[0], catalog.models.get(model)
         if lead_hours <= 0 or lead_hours % found.step_hours:
             raise InputError(
                 f"lead of {lead_hours} h is no multiple of the model's step of "
@@ -74,7 +74,7 @@ class ForecastRequest:
             )
         chosen = ForecastOptions.of({**(options or {}), "analysis": analysis})
         chosen.check_fits(layout_of(found), lead_hours // found.step_hours, found.step_hours)
-        others = [catalog.model(other) for other in chosen.models]
+        others = [catalog.models.get(other) for other in chosen.models]
         for other in others:
             _require_alike(found, other)
         name = choose_analysis(data, found, analysis, time)
@@ -83,7 +83,7 @@ class ForecastRequest:
 
     def find(self, catalog: Catalog) -> Run | None:
         """Return the run of this request if the catalog has it."""
-        return catalog.find_run(self.model, self.init_time, self.lead_hours, self.options)
+        return catalog.runs.find(self.model, self.init_time, self.lead_hours, self.options)
 
 
 def layout_of(model: Model) -> Layout:

@@ -49,7 +49,7 @@ class ForecastRun:
         self._options = ForecastOptions.of(run.options)
         self._hand = ThreadPoolExecutor(1, "writer")
         self._writing: Future[None] | None = None
-        self._model = work.catalog.model(run.model)
+        self._model = work.catalog.models.get(run.model)
         self.total = run.lead_hours // self._model.step_hours
         crew = self._crew(load)
         count = 1 if self._options.members is None else self._options.members
@@ -108,7 +108,7 @@ class ForecastRun:
     def _crew(self, load: Loader) -> list[PearForecaster]:
         """Return the forecasters of the run, one for each model or each element of the orbit."""
         options = self._options
-        models = [self._model, *(self.work.catalog.model(name) for name in options.models)]
+        models = [self._model, *(self.work.catalog.models.get(name) for name in options.models)]
         if options.source == "orbit":
             groups: list[tuple[Element, ...]] = [(element,) for element in C4H]
         else:
@@ -154,7 +154,7 @@ class ForecastRun:
 
         Raises
         ------
-        CancelledWork, NotOwnerError
+        JobCancelled, NotOwnerError
             As :meth:`pipelines.catalog.lease.JobLease.progress`; and whatever the writing came to.
         """
         if self._writing is not None:

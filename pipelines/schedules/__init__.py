@@ -1,6 +1,5 @@
 """Schedules: what is wanted again and again, fired by a clock that loses nothing."""
 
-from pipelines.catalog.retention import remove
 from pipelines.schedules.actions import (
     Action,
     EvaluateAction,
@@ -22,7 +21,6 @@ __all__ = [
     "Scheduler",
     "due",
     "following",
-    "remove",
     "run_action",
     "trigger",
     "validate_action",

@@ -13,8 +13,8 @@ from pear.errors import InputError
 from pear.store.reader import read_completeness
 from pear.times import to_iso
 from pear.typing import Times
-from pipelines.catalog import BATCH, BeingReadError, Catalog, Run, Status
-from pipelines.catalog.retention import _sweep, remove
+from pipelines.catalog import BeingReadError, Catalog, Priority, Status
+from pipelines.catalog.retention import remove_leftovers, remove_run
 from pipelines.catalog.scan import refresh
 from pipelines.forecasting.request import ForecastRequest, choose_analysis
 from pipelines.schedules.actions import (
@@ -101,7 +101,7 @@ def _ingest(data: DataFolder, wanted: IngestAction) -> int:
 
 def _forecast(data: DataFolder, catalog: Catalog, wanted: ForecastAction) -> list[str]:
     """Ask for the init times that are wanted and not there, newest first."""
-    model = catalog.model(wanted.model)
+    model = catalog.models.get(wanted.model)
     options = dict(wanted.options or {})
     asked = []
     for time in _wanted_times(data, catalog, wanted, model.id)[::-1]:
@@ -110,8 +110,8 @@ def _forecast(data: DataFolder, catalog: Catalog, wanted: ForecastAction) -> lis
         )
         if request.find(catalog) is not None:
             continue  # what failed, was cancelled or expired is a person's business
-        run, created = catalog.submit_run(
-            model.id, time, wanted.lead_hours, options=request.options, priority=BATCH
+        run, created = catalog.runs.submit(
+            model.id, time, wanted.lead_hours, options=request.options, priority=Priority.BATCH
         )
         if created:
             asked.append(run.id)
@@ -121,24 +121,24 @@ def _forecast(data: DataFolder, catalog: Catalog, wanted: ForecastAction) -> lis
 def _wanted_times(
     data: DataFolder, catalog: Catalog, wanted: ForecastAction, model: str
 ) -> list[np.datetime64]:
-    name = choose_analysis(data, catalog.model(model), wanted.analysis)
+    name = choose_analysis(data, catalog.models.get(model), wanted.analysis)
     times, complete, _ = read_completeness(data.analysis(name))
     whole: Times = times[(complete == 1).all(axis=1)]
     hours = (whole - whole.astype("datetime64[D]")) // np.timedelta64(3600, "s")
     on_time = whole[(hours % wanted.every_hours == 0) & (whole == whole.astype("datetime64[h]"))]
     newest = set(on_time[on_time.size - min(wanted.newest, on_time.size) :].tolist())
-    last = catalog.latest_init(model, wanted.lead_hours)
+    last = catalog.runs.latest_init(model, wanted.lead_hours)
     since = set() if last is None else set(on_time[on_time > last].tolist())
     return [np.datetime64(time, "s") for time in sorted(newest | since)]
 
 
 def _evaluate(data: DataFolder, catalog: Catalog, wanted: EvaluateAction) -> list[str]:
     """Ask for one evaluation of every init time that can be verified, if that is new."""
-    model = catalog.model(wanted.model)
+    model = catalog.models.get(wanted.model)
     name = choose_analysis(data, model, wanted.analysis)
     times = read_completeness(data.analysis(name))[0]
     lead = np.timedelta64(wanted.lead_hours, "h")
-    runs = _all_runs(catalog, model.id) if times.size else []
+    runs = catalog.runs.iterate(status=Status.SUCCEEDED, model=model.id) if times.size else ()
     able = (run for run in runs if run.lead_hours >= wanted.lead_hours)
     inits = sorted({run.init_time for run in able if run.init_time + lead <= times[-1]})
     if not inits:
@@ -149,39 +149,27 @@ def _evaluate(data: DataFolder, catalog: Catalog, wanted: EvaluateAction) -> lis
         "lead_hours": wanted.lead_hours,
         "init_times": [to_iso(time) for time in inits],
     }
-    job, created = catalog.submit_evaluation(model.id, request, total=len(inits))
+    job, created = catalog.evaluations.submit(model.id, request, total=len(inits))
     return [job.id] if created else []
 
 
 def _expire(
     data: DataFolder, catalog: Catalog, wanted: RetentionAction, now: datetime
 ) -> list[str]:
-    runs = _all_runs(catalog, None)
+    runs = list(catalog.runs.iterate(status=Status.SUCCEEDED))
     runs.sort(key=lambda run: (run.init_time, run.id), reverse=True)
     gone = []
     for run in runs[wanted.keep_latest :]:
         ended = run.finished_at or run.updated_at
         if now - ended > timedelta(days=wanted.keep_days):
             try:
-                remove(data, catalog, run.id, now - timedelta(hours=wanted.unread_hours))
+                since = now - timedelta(hours=wanted.unread_hours)
+                remove_run(data, catalog, run.id, unread_since=since)
             except BeingReadError:
                 continue
             gone.append(run.id)
-    for run in _all_runs(catalog, None, "expired"):
-        _sweep(data, run.id)  # somebody died between the row and the files
+    remove_leftovers(data, catalog)
     return gone
-
-
-def _all_runs(catalog: Catalog, model: str | None, status: Status = "succeeded") -> list[Run]:
-    """Every run in a state."""
-    found: list[Run] = []
-    cursor: str | None = None
-    while True:
-        page = catalog.runs(status=status, model=model, limit=500, cursor=cursor)
-        found += page.items
-        cursor = page.next
-        if cursor is None:
-            return found
 
 
 def validate_action(action: Any) -> Action:

@@ -10,7 +10,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from pear.errors import InputError
-from pipelines.catalog import Catalog, Schedule
+from pipelines.catalog import Catalog, Schedule, Status
 from pipelines.logging import logger
 from pipelines.schedules.cron import due, trigger
 from pipelines.schedules.run_action import ActionResult, run_action, validate_action
@@ -47,7 +47,7 @@ class Scheduler:
     def tick(self) -> dict[str, ActionResult]:
         """Fire everything that is due now; returns what each schedule that fired came to."""
         done = {}
-        for schedule in self._catalog.schedules():
+        for schedule in self._catalog.schedules.all():
             found = self.fire_if_due(schedule.name)
             if found is not None:
                 done[schedule.name] = found
@@ -58,26 +58,26 @@ class Scheduler:
 
         A fire whose process died is taken up again: its lock is free and its end was not noted.
         """
-        schedule = self._catalog.schedule(name)
+        schedule = self._catalog.schedules.get(name)
         if schedule.paused:
             return None
         now = self._clock()
-        fire = due(schedule.cron, schedule.last_fire or schedule.created_at, now)
+        fire = due(schedule.cron, schedule.last_run_at or schedule.created_at, now)
         with try_lock(self._data.scratch / f"schedule.{name}.lock") as held:
             if not held:
                 return None
-            if fire is not None and self._catalog.claim_trigger(name, fire):
+            if fire is not None and self._catalog.schedules.claim_trigger(name, fire):
                 return self._fire(schedule, now, fire)
-            if self._catalog.schedule(name).last_status == "running":
+            if self._catalog.schedules.get(name).last_status == "running":
                 self._log.warning("fire taken up again", schedule=name)
-                return self._fire(schedule, now, schedule.last_fire)
+                return self._fire(schedule, now, schedule.last_run_at)
         return None
 
     def pending(self, schedule: Schedule) -> bool:
         """Whether a schedule is due, or a fire of it was begun and its end not noted."""
         if schedule.paused:
             return False
-        after = schedule.last_fire or schedule.created_at
+        after = schedule.last_run_at or schedule.created_at
         return (
             schedule.last_status == "running"
             or due(schedule.cron, after, self._clock()) is not None
@@ -91,14 +91,15 @@ class Scheduler:
         InputError
             If there is no such schedule, another process is at it, or its action fails.
         """
-        schedule = self._catalog.schedule(name)
+        schedule = self._catalog.schedules.get(name)
         with try_lock(self._data.scratch / f"schedule.{name}.lock") as held:
             if not held:
                 raise InputError(f"schedule {name} is being run by another process", field="name")
             done = self._fire(schedule, self._clock(), None)
         if done is None:
             raise InputError(
-                f"schedule {name} failed: {self._catalog.schedule(name).last_reason}", field="name"
+                f"schedule {name} failed: {self._catalog.schedules.get(name).last_reason}",
+                field="name",
             )
         return done
 
@@ -136,7 +137,7 @@ class Scheduler:
         if self._scheduler is None:
             return
         try:
-            wanted = {f"fire {s.name} {s.cron}": s for s in self._catalog.schedules()}
+            wanted = {f"fire {s.name} {s.cron}": s for s in self._catalog.schedules.all()}
             present = {job.id for job in self._scheduler.get_jobs()} - {"look"}
             for job_id in present - wanted.keys():
                 self._scheduler.remove_job(job_id)
@@ -164,10 +165,10 @@ class Scheduler:
             done = run_action(self._data, self._catalog, validate_action(schedule.action), now)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            self._catalog.finish_trigger(schedule.name, "failed", reason)
+            self._catalog.schedules.finish_trigger(schedule.name, Status.FAILED, reason)
             self._log.warning("schedule failed", schedule=schedule.name, reason=reason)
             return None
-        self._catalog.finish_trigger(schedule.name, "succeeded", done.summary)
+        self._catalog.schedules.finish_trigger(schedule.name, Status.SUCCEEDED, done.summary)
         self._log.info(
             "schedule fired",
             schedule=schedule.name,

@@ -71,10 +71,10 @@ def submit_evaluation(body: EvaluationRequest, services: ServicesDep) -> Respons
     total = len(request.get("init_times", [])) or 1
     job, _ = services.engine.request_evaluation(body.model, request, total=total)
     headers = {"Location": f"/v1/evaluations/{job.id}"}
-    if job.active:
+    if job.status.is_active:
         headers["Retry-After"] = "10"
     return JSONResponse(
-        EvaluationOut.of(job).model_dump(), 202 if job.active else 200, headers=headers
+        EvaluationOut.of(job).model_dump(), 202 if job.status.is_active else 200, headers=headers
     )
 
 
@@ -92,7 +92,7 @@ def list_evaluations(
     cursor: Annotated[str | None, Query(max_length=256)] = None,
 ) -> EvaluationList:
     """One page of evaluations."""
-    page = services.catalog.evaluations(status=status, model=model, limit=limit, cursor=cursor)
+    page = services.catalog.evaluations.page(status=status, model=model, limit=limit, cursor=cursor)
     return EvaluationList(items=[EvaluationOut.of(job) for job in page.items], next=page.next)
 
 
@@ -104,7 +104,7 @@ def list_evaluations(
 )
 def get_evaluation(evaluation_id: str, services: ServicesDep) -> EvaluationOut:
     """Status, progress and request of an evaluation; its scores are at /v1/scores."""
-    return EvaluationOut.of(services.catalog.evaluation(evaluation_id))
+    return EvaluationOut.of(services.catalog.evaluations.get(evaluation_id))
 
 
 @router.post(
@@ -115,8 +115,8 @@ def get_evaluation(evaluation_id: str, services: ServicesDep) -> EvaluationOut:
 )
 def cancel_evaluation(evaluation_id: str, services: ServicesDep) -> EvaluationOut:
     """Stop a queued evaluation at once, a running one soon; 409 if it has ended."""
-    services.engine.cancel(services.catalog.evaluation(evaluation_id).id)
-    return EvaluationOut.of(services.catalog.evaluation(evaluation_id))
+    services.engine.cancel(services.catalog.evaluations.get(evaluation_id).id)
+    return EvaluationOut.of(services.catalog.evaluations.get(evaluation_id))
 
 
 @router.get(

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from pear.errors import InputError
 from pipelines.catalog import Run, Status
+from pipelines.catalog.retention import remove_run
 from service.api.schemas import (
     EventOut,
     ForecastRequest,
@@ -26,7 +27,6 @@ from service.api.schemas import (
 )
 from service.dependencies import RunDep, Services, ServicesDep
 from service.http.problems import ProblemError, documented
-from service.readers.forecasts import remove
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
 _POLL_SECONDS = 0.5
@@ -89,13 +89,15 @@ async def submit_forecast(
     run = await to_thread.run_sync(_request, services, body)
     headers = {"Location": f"/v1/forecasts/{run.id}", "Cache-Control": "no-store"}
     seconds = _wait_seconds(prefer)
-    if seconds and run.active:
+    if seconds and run.status.is_active:
         run = await _finished(services, run, seconds)
         headers["Preference-Applied"] = f"wait={seconds}"
-    if run.active:
+    if run.status.is_active:
         headers["Retry-After"] = str(_RETRY_SECONDS)
     document = await to_thread.run_sync(run_out, services, run)
-    return JSONResponse(document.model_dump(), 202 if run.active else 200, headers=headers)
+    return JSONResponse(
+        document.model_dump(), 202 if run.status.is_active else 200, headers=headers
+    )
 
 
 def _request(services: Services, body: ForecastRequest) -> Run:
@@ -118,9 +120,9 @@ def _wait_seconds(prefer: str | None) -> int:
 async def _finished(services: Services, run: Run, seconds: int) -> Run:
     """Return the run when it has ended, or as it is after so many seconds."""
     with anyio.move_on_after(seconds):
-        while run.active and services.accepting:
+        while run.status.is_active and services.accepting:
             await anyio.sleep(_POLL_SECONDS / 2)
-            run = await to_thread.run_sync(services.catalog.run, run.id)
+            run = await to_thread.run_sync(services.catalog.runs.get, run.id)
     return run
 
 
@@ -142,7 +144,7 @@ def list_forecasts(
     ] = None,
 ) -> RunList:
     """One page of runs; `next` and the Link header lead to the next page."""
-    page = services.catalog.runs(
+    page = services.catalog.runs.page(
         status=status,
         model=model,
         limit=limit,
@@ -175,13 +177,12 @@ def get_forecast(response: Response, services: ServicesDep, run: RunDep) -> RunO
     },
 )
 def delete_forecast(services: ServicesDep, run: RunDep) -> Response:
-    """Remove the store of a finished run; 409 while it works (cancel it first)."""
-    if run.active:
+    """Remove the stores of a finished run; 409 while it works or is being read."""
+    if run.status.is_active:
         raise ProblemError(409, f"run {run.id} is {run.status}", hint="cancel it first")
-    if run.status == "succeeded":
-        services.catalog.expire(run.id)
+    if run.status in (Status.SUCCEEDED, Status.EXPIRED):
+        remove_run(services.folder, services.catalog, run.id)
     services.forget(run.id)
-    remove(services.folder, run.id)
     return Response(status_code=204)
 
 
@@ -195,7 +196,7 @@ def get_log(services: ServicesDep, run: RunDep) -> list[EventOut]:
             message=event.message,
             details=dict(event.details),
         )
-        for event in services.catalog.log(run.id)
+        for event in services.catalog.runs.events(run.id)
     ]
 
 
@@ -203,7 +204,7 @@ def get_log(services: ServicesDep, run: RunDep) -> list[EventOut]:
 def cancel_forecast(services: ServicesDep, run: RunDep) -> RunOut:
     """Stop a queued run at once, a running one before its next step; 409 if it has ended."""
     services.engine.cancel(run.id)
-    return run_out(services, services.catalog.run(run.id))
+    return run_out(services, services.catalog.runs.get(run.id))
 
 
 @router.get(
@@ -227,7 +228,7 @@ async def _events(services: Services, run_id: str) -> AsyncIterator[str]:
     last: tuple[Any, ...] | None = None
     silent = 0.0
     while True:
-        run = await to_thread.run_sync(services.catalog.run, run_id)
+        run = await to_thread.run_sync(services.catalog.runs.get, run_id)
         now = (run.status, run.progress.step, run.progress.total)
         if now != last:
             document = {
@@ -236,13 +237,13 @@ async def _events(services: Services, run_id: str) -> AsyncIterator[str]:
                 "reason": run.reason,
                 "progress": ProgressOut.of(run).model_dump(),
             }
-            kind = "progress" if run.active else "end"
+            kind = "progress" if run.status.is_active else "end"
             yield f"event: {kind}\ndata: {json.dumps(document)}\n\n"
             last, silent = now, 0.0
         elif silent >= _PING_SECONDS:
             yield ": still here\n\n"
             silent = 0.0
-        if not run.active or not services.accepting:
+        if not run.status.is_active or not services.accepting:
             return
         await anyio.sleep(_POLL_SECONDS)
         silent += _POLL_SECONDS

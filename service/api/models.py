@@ -19,13 +19,13 @@ _HEADLINE = ("geopotential", 500)
 @router.get("", summary="Every model", responses=documented(503))
 def list_models(services: ServicesDep) -> ModelList:
     """Models of the data folder, newest first."""
-    return ModelList(items=[_out(model, services) for model in services.catalog.models()])
+    return ModelList(items=[_out(model, services) for model in services.catalog.models.all()])
 
 
 @router.get("/{model_id}", summary="One model", responses=documented(404, 422, 503))
 def get_model(model_id: str, services: ServicesDep) -> ModelOut:
     """One model by its identity or name."""
-    return _out(services.catalog.model(model_id), services)
+    return _out(services.catalog.models.get(model_id), services)
 
 
 def _out(model: Model, services: ServicesDep) -> ModelOut:

@@ -72,7 +72,7 @@ class ScheduleOut(BaseModel):
             action=dict(schedule.action),
             paused=schedule.paused,
             next_fire=wall_clock(due),
-            last_fire=wall_clock(schedule.last_fire),
+            last_fire=wall_clock(schedule.last_run_at),
             last_status=schedule.last_status,
             last_reason=schedule.last_reason,
             created_at=str(wall_clock(schedule.created_at)),
@@ -98,7 +98,7 @@ class FireOut(BaseModel):
 @router.get("", summary="Every schedule", responses=documented(503))
 def list_schedules(services: ServicesDep) -> ScheduleList:
     """Schedules by name, with their last and next fire."""
-    return ScheduleList(items=[ScheduleOut.of(each) for each in services.catalog.schedules()])
+    return ScheduleList(items=[ScheduleOut.of(each) for each in services.catalog.schedules.all()])
 
 
 @router.post(
@@ -121,7 +121,7 @@ def add_schedule(body: ScheduleIn, services: ServicesDep, response: Response) ->
 @router.get("/{name}", summary="One schedule", responses=documented(404, 422, 503))
 def get_schedule(name: ScheduleName, services: ServicesDep) -> ScheduleOut:
     """One schedule, with its last and next fire."""
-    return ScheduleOut.of(services.catalog.schedule(name))
+    return ScheduleOut.of(services.catalog.schedules.get(name))
 
 
 @router.patch(
@@ -129,7 +129,7 @@ def get_schedule(name: ScheduleName, services: ServicesDep) -> ScheduleOut:
 )
 def change_schedule(name: ScheduleName, body: ScheduleChange, services: ServicesDep) -> ScheduleOut:
     """Stop a schedule from firing, or let it fire again."""
-    return ScheduleOut.of(services.catalog.pause_schedule(name, paused=body.paused))
+    return ScheduleOut.of(services.catalog.schedules.set_paused(name, paused=body.paused))
 
 
 @router.delete(
@@ -144,7 +144,7 @@ def change_schedule(name: ScheduleName, body: ScheduleChange, services: Services
 )
 def remove_schedule(name: ScheduleName, services: ServicesDep) -> Response:
     """Forget a schedule; its runs stay."""
-    services.catalog.remove_schedule(name)
+    services.catalog.schedules.remove(name)
     return Response(status_code=204)
 
 
@@ -153,7 +153,7 @@ def remove_schedule(name: ScheduleName, services: ServicesDep) -> Response:
 )
 def run_schedule(name: ScheduleName, services: ServicesDep) -> FireOut:
     """Do what the schedule wants now, due or not; what is there already is not done again."""
-    services.catalog.schedule(name)
+    services.catalog.schedules.get(name)
     done = services.engine.run_schedule(name)
     return FireOut(
         summary=done.summary,
@@ -171,10 +171,10 @@ def list_schedule_runs(
     limit: Annotated[int, Query(ge=1, le=500, description="Runs at most.")] = 50,
 ) -> list[RunOut]:
     """List the newest runs that this schedule's forecasts are among: same model and length."""
-    wanted = services.catalog.schedule(name).action.get("forecast")
+    wanted = services.catalog.schedules.get(name).action.get("forecast")
     if not wanted:
         return []
-    model = services.catalog.model(wanted["model"]).id if wanted.get("model") else None
-    runs = services.catalog.runs(model=model, limit=500).items
+    model = services.catalog.models.get(wanted["model"]).id if wanted.get("model") else None
+    runs = services.catalog.runs.page(model=model, limit=500).items
     same = [run for run in runs if run.lead_hours == wanted.get("lead_hours")]
     return [run_out(services, run) for run in same[:limit]]

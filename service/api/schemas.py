@@ -182,7 +182,7 @@ class RunOut(BaseModel):
         """Build it from a run of the catalog."""
         base = f"/v1/forecasts/{run.id}"
         links = {"self": base, "events": f"{base}/events", "log": f"{base}/log"}
-        if run.active:
+        if run.status.is_active:
             links["cancel"] = f"{base}/cancel"
         if run.status == "succeeded":
             links |= {

@@ -48,7 +48,7 @@ def _checks(services: Services) -> dict[str, str]:
             return f"{type(error).__name__}: {error}"
 
     return {
-        "catalog": state(lambda: services.catalog.counts("runs") is not None),
+        "catalog": state(lambda: services.catalog.runs.counts() is not None),
         "data": state(services.folder.root.is_dir),
         "engine": state(services.engine.ready),
     }

@@ -126,7 +126,7 @@ def forecast(
             times, hours, model=model, analysis=analysis, options=options
         )
         runs: list[Job] = [run for run, _ in asked]
-        if any(run.active for run in runs):
+        if any(run.status.is_active for run in runs):
             engine.start()
             runs = watch(engine, runs)
     finally:

@@ -31,7 +31,7 @@ def list_models(*, data: Data, as_json: Json = False) -> None:
     folder = DataFolder.open(data)
     with Catalog(folder.catalog_url) as catalog:
         refresh(folder, catalog)
-        models = catalog.models()
+        models = catalog.models.all()
     if as_json:
         emit_json([_resource(model) for model in models])
         return

@@ -11,7 +11,7 @@ from pear.times import to_iso
 from service.cli.console import console, emit_json
 
 if TYPE_CHECKING:
-    from pipelines.catalog import Catalog, Job, Status
+    from pipelines.catalog import Catalog, Job
     from pipelines.storage.data_folder import DataFolder
 
 Data = Annotated[Path, typer.Option("--data", help="Data folder.")]
@@ -35,9 +35,8 @@ def list_runs(
 ) -> None:
     """List runs, newest first."""
     folder, catalog = _open(data)
-    wanted: Status | None = status  # type: ignore[assignment]  # the catalog names the known ones
     with catalog:
-        runs = catalog.runs(status=wanted, limit=limit).items
+        runs = catalog.runs.page(status=status, limit=limit).items
     if as_json:
         emit_json([resource(folder, run) for run in runs])
         return
@@ -58,7 +57,7 @@ def show(data: Data, run: Identity, as_json: Json = False) -> None:
     """Show everything about one run."""
     folder, catalog = _open(data)
     with catalog:
-        found = resource(folder, catalog.run(run))
+        found = resource(folder, catalog.runs.get(run))
     if as_json:
         emit_json(found)
         return
@@ -71,7 +70,7 @@ def log(data: Data, run: Identity, as_json: Json = False) -> None:
     """Show what happened to a run, oldest first."""
     _, catalog = _open(data)
     with catalog:
-        events = catalog.log(run)
+        events = catalog.jobs(catalog.find_job(run)).events(run)
     if as_json:
         emit_json(
             [
@@ -96,11 +95,11 @@ def cancel(data: Data, run: Identity, as_json: Json = False) -> None:
     """Cancel a run: a queued one at once, a running one before its next step."""
     folder, catalog = _open(data)
     with catalog:
-        job = catalog.cancel(run)
+        job = catalog.jobs(catalog.find_job(run)).cancel(run)
     if as_json:
         emit_json(resource(folder, job))
         return
-    console.print(f"{run} {'stops before its next step' if job.active else job.status}")
+    console.print(f"{run} {'stops before its next step' if job.status.is_active else job.status}")
 
 
 def resource(folder: DataFolder, run: Job) -> dict[str, Any]:

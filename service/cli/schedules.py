@@ -86,7 +86,7 @@ def add(
     folder, catalog = _open(data)
     folder.analysis(name)  # refuses what is no name
     with catalog:
-        _show([catalog.add_schedule(name, cron, validate_action(action).to_dict())], as_json)
+        _show([catalog.schedules.add(name, cron, validate_action(action).to_dict())], as_json)
 
 
 @verbs.command("list")
@@ -94,7 +94,7 @@ def list_schedules(data: Data, as_json: Json = False) -> None:
     """List schedules, with what their last fire came to and when the next is due."""
     _, catalog = _open(data)
     with catalog:
-        _show(catalog.schedules(), as_json)
+        _show(catalog.schedules.all(), as_json)
 
 
 @verbs.command("pause")
@@ -107,7 +107,7 @@ def pause(
     """Stop a schedule from firing, or let it fire again."""
     _, catalog = _open(data)
     with catalog:
-        _show([catalog.pause_schedule(name, paused=not resume)], as_json)
+        _show([catalog.schedules.set_paused(name, paused=not resume)], as_json)
 
 
 @verbs.command("remove")
@@ -115,7 +115,7 @@ def remove(data: Data, name: Name) -> None:
     """Forget a schedule; what it has made stays."""
     _, catalog = _open(data)
     with catalog:
-        catalog.remove_schedule(name)
+        catalog.schedules.remove(name)
     console.print(f"{name} removed")
 
 
@@ -212,7 +212,7 @@ def _resource(schedule: Schedule) -> dict[str, Any]:
         "action": dict(schedule.action),
         "paused": schedule.paused,
         "next_fire": coming and coming.isoformat(),
-        "last_fire": schedule.last_fire and schedule.last_fire.isoformat(),
+        "last_fire": schedule.last_run_at and schedule.last_run_at.isoformat(),
         "last_status": schedule.last_status,
         "last_reason": schedule.last_reason,
     }

@@ -38,7 +38,7 @@ def runs_page(
     cursor: Annotated[str | None, Query(max_length=256)] = None,
 ) -> Response:
     """Every run with status, progress and age; a form that asks for one."""
-    page = services.catalog.runs(limit=_RUNS_SHOWN, cursor=cursor)
+    page = services.catalog.runs.page(limit=_RUNS_SHOWN, cursor=cursor)
     ready = [each for each in services.initial_conditions.all() if not each.missing][
         :_INITIAL_SHOWN
     ]
@@ -54,7 +54,7 @@ def runs_page(
                 {"time": to_iso(each.time), "shown": utc_text(each.time), "analysis": each.analysis}
                 for each in ready
             ],
-            "models": services.catalog.models(),
+            "models": services.catalog.models.all(),
             "days": [day for day in (1, 2, 3, 5, 7, 10, 15) if day <= longest],
         },
     )
@@ -69,7 +69,7 @@ def run_page(request: Request, services: ServicesDep, run: RunDep) -> Response:
             "message": event.message,
             "details": dict(event.details or {}),
         }
-        for event in services.catalog.log(run.id)
+        for event in services.catalog.runs.events(run.id)
     ]
     last = run.init_time + np.timedelta64(run.lead_hours, "h")
     return render(
@@ -90,7 +90,7 @@ def run_page(request: Request, services: ServicesDep, run: RunDep) -> Response:
 @router.get("/scores")
 def scores_page(request: Request, services: ServicesDep) -> Response:
     """Scores by lead time beside the baselines, and the scorecard."""
-    models = {model.id: model.name for model in services.catalog.models()}
+    models = {model.id: model.name for model in services.catalog.models.all()}
     evaluations = [
         {
             "id": scores.id,
@@ -170,12 +170,12 @@ def _evaluation_label(scores: Scores, models: dict[str, str]) -> str:
 
 def describe(services: Services, run: Run) -> dict[str, Any]:
     """Return what the pages show of a run."""
-    names = {model.id: model.name for model in services.catalog.models()}
+    names = {model.id: model.name for model in services.catalog.models.all()}
     now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s")
     return {
         "id": run.id,
         "status": run.status,
-        "active": run.active,
+        "active": run.status.is_active,
         "reason": run.reason,
         "init": utc_text(run.init_time),
         "lead": run.lead_hours,
@@ -230,8 +230,8 @@ _EVERYWHERE = {"401", "403", "408", "414", "421", "429", "503"}
 @router.get("/")
 def forecast_page(request: Request, services: ServicesDep, run: str | None = None) -> Response:
     """Show the newest forecast, or the one asked for."""
-    runs = services.catalog.runs(limit=_RUNS_LISTED).items
-    chosen = services.catalog.run(run) if run else services.catalog.latest_run()
+    runs = services.catalog.runs.page(limit=_RUNS_LISTED).items
+    chosen = services.catalog.runs.get(run) if run else services.catalog.runs.latest()
     listed = [_row(each) for each in runs]
     if chosen is None or chosen.status != "succeeded":
         return render(
@@ -325,7 +325,7 @@ def _page_data(services: Services, run: Run) -> dict[str, Any]:
 
 
 def _model(services: Services, model_id: str) -> Model:
-    return services.catalog.model(model_id)
+    return services.catalog.models.get(model_id)
 
 
 def _row(run: Run) -> dict[str, Any]:

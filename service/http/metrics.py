@@ -26,8 +26,8 @@ class _Jobs(Collector):
         family = GaugeMetricFamily(
             "pear_jobs", "Runs and evaluations by state.", labels=["kind", "status"]
         )
-        for kind in ("runs", "evaluations"):
-            counts = self._catalog.counts("runs" if kind == "runs" else "evaluations")
+        runs, evaluations = self._catalog.runs.counts(), self._catalog.evaluations.counts()
+        for kind, counts in (("runs", runs), ("evaluations", evaluations)):
             for status, number in counts.items():
                 family.add_metric([kind, status], number)
         yield family

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from pear.errors import InputError
-from pipelines.catalog import UNAVAILABLE, FinishedError, NotFoundError
+from pipelines.catalog import UNAVAILABLE, BeingReadError, FinishedError, NotFoundError
 from pipelines.engine.engine import QueueFullError
 from service.http.html import error_page
 from service.http.permissions import methods_at
@@ -158,7 +158,7 @@ def _input_error(request: Request, error: Exception) -> Response:
     status = 422
     if isinstance(error, NotFoundError):
         status = 404
-    elif isinstance(error, FinishedError):
+    elif isinstance(error, FinishedError | BeingReadError):
         status = 409
     message = getattr(error, "message", str(error))
     return problem_response(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
-import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -294,18 +292,6 @@ def statistics_of(folder: DataFolder, run: str) -> list[str]:
     main = folder.forecast(run)
     found = main.parent.glob(f"{run}.*.zarr")
     return sorted(path.name.removeprefix(f"{run}.").removesuffix(".zarr") for path in found)
-
-
-def remove(folder: DataFolder, run: str) -> None:
-    """Remove the stores of a run: each leaves its name in one rename, its files afterwards."""
-    names = [run, *(f"{run}.{each}" for each in statistics_of(folder, run))]
-    for name in names:
-        aside = folder.scratch / f"removed-{name}-{uuid.uuid4().hex[:8]}"
-        try:
-            folder.forecast(name).rename(aside)
-        except FileNotFoundError:
-            continue
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 ANALYSIS = "analysis"

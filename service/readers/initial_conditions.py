@@ -54,12 +54,12 @@ class InitialConditions:
         """Every time of every analysis, newest first, held against the newest model."""
         layout = self._newest_layout()
         found: list[InitialCondition] = []
-        for store in self._catalog.stores("analysis"):
+        for store in self._catalog.stores.all("analysis"):
             found += self._of(store, layout)
         return sorted(found, key=lambda each: (each.time, each.analysis), reverse=True)
 
     def _newest_layout(self) -> Layout:
-        models = self._catalog.models()
+        models = self._catalog.models.all()
         kept = models[0].attributes.get("layout") if models else None
         if kept is None:
             return Layout.default()

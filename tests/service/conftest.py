@@ -30,17 +30,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
     """A data folder with a model's entry, one finished run and one evaluation."""
     folder = DataFolder.create(tmp_path_factory.mktemp("data"))
     with Catalog(folder.catalog) as catalog:
-        catalog.add_model(SHA, "models/none", nside=NSIDE, step_hours=24, name="made-up")
+        catalog.models.add(SHA, "models/none", nside=NSIDE, step_hours=24, name="made-up")
         for init in (INIT - np.timedelta64(1, "D"), INIT):
-            run, _ = catalog.submit_run(SHA[:12], init, 240, options={"analysis": "made-up"})
-            catalog.start(run.id, "test")
+            run, _ = catalog.runs.submit(SHA[:12], init, 240, options={"analysis": "made-up"})
+            catalog.runs.claim(run.id, "test")
             write_run(folder, run)
-            catalog.finish(run.id, owner="test")
+            catalog.runs.succeed(run.id, owner="test")
         write_run(folder, run, ".spread", 0.01)
         write_probability(folder, run)
         write_analysis(folder)
         times = INIT + np.arange(4) * np.timedelta64(1, "D")
-        catalog.add_store("made-up", "analyses/made-up.zarr", nside=NSIDE, times=times)
+        catalog.stores.add("made-up", "analyses/made-up.zarr", nside=NSIDE, times=times)
     write_scores(folder)
     return folder
 
@@ -73,7 +73,7 @@ def client(settings: Settings, catalog: Catalog, engine: StubEngine) -> Iterator
 
 @pytest.fixture(scope="session")
 def run_id(catalog: Catalog) -> str:
-    latest = catalog.latest_run()
+    latest = catalog.runs.latest()
     if latest is None:
         raise RuntimeError("the fixture has no finished run")
     return latest.id

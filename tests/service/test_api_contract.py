@@ -190,7 +190,7 @@ def test_more_requests_than_fit_are_refused_with_a_time(
     data: DataFolder, catalog: Catalog, engine: StubEngine, run_id: str
 ) -> None:
     app = create_app(Settings(data=data.root, max_at_once=8), catalog, engine)
-    waiting, _ = catalog.submit_run(catalog.model().id, "2004-01-01", 24)
+    waiting, _ = catalog.runs.submit(catalog.models.get().id, "2004-01-01", 24)
     with served(app) as base, ThreadPoolExecutor(12) as pool:
         stream = f"{base}/v1/forecasts/{waiting.id}/events"
 
@@ -205,7 +205,7 @@ def test_more_requests_than_fit_are_refused_with_a_time(
         watchers = [pool.submit(watch, number) for number in range(12)]
         time.sleep(1.5)
         assert httpx.get(f"{base}/healthz", timeout=5).status_code == 200
-        catalog.cancel(waiting.id)
+        catalog.runs.cancel(waiting.id)
         statuses = sorted(watcher.result() for watcher in watchers)
         assert statuses == [200] * 8 + [503] * 4
         assert httpx.get(f"{base}/v1/models", timeout=5).status_code == 200

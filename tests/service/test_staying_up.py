@@ -99,8 +99,8 @@ def test_deleting_a_result_is_seen_at_once(
 @pytest.mark.slow
 def test_sigterm_ends_streams_and_the_process(copy: DataFolder, run_id: str) -> None:
     with Catalog(copy.catalog) as catalog:
-        waiting, _ = catalog.submit_run(
-            catalog.model().id, "2002-01-01", 240, options={"analysis": "none"}
+        waiting, _ = catalog.runs.submit(
+            catalog.models.get().id, "2002-01-01", 240, options={"analysis": "none"}
         )
     command = [
         sys.executable,
@@ -130,8 +130,8 @@ def test_sigterm_ends_streams_and_the_process(copy: DataFolder, run_id: str) -> 
         assert time.monotonic() - started < 30
     assert process.returncode in (0, -signal.SIGTERM)
     with Catalog(copy.catalog) as catalog:
-        assert catalog.run(run_id).status == "succeeded"
-        assert catalog.run(waiting.id).status != "running"
+        assert catalog.runs.get(run_id).status == "succeeded"
+        assert catalog.runs.get(waiting.id).status != "running"
 
 
 def _until_up(client: httpx.Client) -> None:

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 
 from pear.errors import InputError
 from pipelines.catalog import (
-    INTERACTIVE,
     Catalog,
     FinishedError,
     NotFoundError,
     NotOwnerError,
+    Priority,
     tables,
 )
 from pipelines.catalog.tables import VERSION, version
@@ -56,179 +56,183 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def catalog(url: str) -> Iterator[Catalog]:
     with Catalog(url, clock=Clock()) as made:
-        made.add_model(SHA, "models/x", nside=8, step_hours=24, name="small")
+        made.models.add(SHA, "models/x", nside=8, step_hours=24, name="small")
         yield made
 
 
 def test_stores_are_entered_once_and_kept_up_to_date(catalog: Catalog) -> None:
     days = DAY + np.arange(3) * np.timedelta64(1, "D")
-    first = catalog.add_store("demo", "analyses/demo.zarr", nside=16, times=days[:2])
-    again = catalog.add_store("demo", "analyses/demo.zarr", nside=16, times=days)
+    first = catalog.stores.add("demo", "analyses/demo.zarr", nside=16, times=days[:2])
+    again = catalog.stores.add("demo", "analyses/demo.zarr", nside=16, times=days)
     assert (first.times, again.times) == (2, 3)
     assert again.created_at == first.created_at < again.updated_at
     assert (again.first_time, again.last_time) == (days[0], days[2])
-    assert [store.name for store in catalog.stores()] == ["demo"]
+    assert [store.name for store in catalog.stores.all()] == ["demo"]
     with pytest.raises(NotFoundError, match="did you mean demo"):
-        catalog.store("dem")
+        catalog.stores.get("dem")
 
 
 def test_models_are_found_by_identity_name_and_age(catalog: Catalog) -> None:
-    newer = catalog.add_model("cd" * 32, "models/y", nside=8, step_hours=6)
-    assert catalog.model().id == newer.id == "cd" * 6
-    assert catalog.model("small").sha256 == SHA
-    assert catalog.model(SHA[:12]).name == "small"
+    newer = catalog.models.add("cd" * 32, "models/y", nside=8, step_hours=6)
+    assert catalog.models.get().id == newer.id == "cd" * 6
+    assert catalog.models.get("small").sha256 == SHA
+    assert catalog.models.get(SHA[:12]).name == "small"
     with pytest.raises(NotFoundError, match="no model 'large'"):
-        catalog.model("large")
+        catalog.models.get("large")
 
 
 def test_the_same_request_is_the_same_run(catalog: Catalog) -> None:
-    run, created = catalog.submit_run("small", DAY, 48, options={"members": None})
-    again, more = catalog.submit_run(SHA[:12], DAY, 48)
+    run, created = catalog.runs.submit("small", DAY, 48, options={"members": None})
+    again, more = catalog.runs.submit(SHA[:12], DAY, 48)
     assert created
     assert not more
     assert again == run
     assert run.id.startswith("20010301T0000-48h-")
     assert run.progress.total == 2
-    other, _ = catalog.submit_run("small", DAY, 48, options={"members": 4})
-    later, _ = catalog.submit_run("small", DAY + np.timedelta64(6, "h"), 48)
+    other, _ = catalog.runs.submit("small", DAY, 48, options={"members": 4})
+    later, _ = catalog.runs.submit("small", DAY + np.timedelta64(6, "h"), 48)
     assert len({run.id, other.id, later.id}) == 3
 
 
 def test_a_lead_that_is_no_multiple_of_the_step_is_refused(catalog: Catalog) -> None:
-    with pytest.raises(InputError, match="30 h is no multiple"):
-        catalog.submit_run("small", DAY, 30)
-    assert catalog.runs().items == ()
+    with pytest.raises(InputError, match="30 h is not a multiple"):
+        catalog.runs.submit("small", DAY, 30)
+    assert catalog.runs.page().items == ()
 
 
 def test_a_run_goes_from_queued_to_succeeded_and_says_so_in_its_log(catalog: Catalog) -> None:
-    run, _ = catalog.submit_run("small", DAY, 48)
-    assert catalog.start(run.id, "w1").status == "running"
-    half = catalog.set_progress(run.id, 1, 2, seconds_per_step=0.5, owner="w1")
+    run, _ = catalog.runs.submit("small", DAY, 48)
+    assert catalog.runs.claim(run.id, "w1").status == "running"
+    half = catalog.runs.set_progress(run.id, 1, 2, seconds_per_step=0.5, owner="w1")
     assert half.progress.fraction == 0.5
     assert half.progress.eta_seconds == 0.5
-    done = catalog.finish(run.id, owner="w1")
+    done = catalog.runs.succeed(run.id, owner="w1")
     assert done.status == "succeeded"
     assert done.progress.step == 2
     assert done.finished_at is not None
-    assert [event.message for event in catalog.log(run.id)] == ["queued", "started", "succeeded"]
-    assert catalog.submit_run("small", DAY, 48) == (catalog.run(run.id), False)
+    assert [event.message for event in catalog.runs.events(run.id)] == [
+        "queued",
+        "started",
+        "succeeded",
+    ]
+    assert catalog.runs.submit("small", DAY, 48) == (catalog.runs.get(run.id), False)
 
 
 def test_a_worker_that_lost_its_run_can_no_longer_touch_it(catalog: Catalog) -> None:
-    run, _ = catalog.submit_run("small", DAY, 48)
-    catalog.start(run.id, "first")
-    assert catalog.start(run.id, "second").attempts == 2
+    run, _ = catalog.runs.submit("small", DAY, 48)
+    catalog.runs.claim(run.id, "first")
+    assert catalog.runs.claim(run.id, "second").attempts == 2
     for act in (
-        lambda: catalog.set_progress(run.id, 1, 2, owner="first"),
-        lambda: catalog.finish(run.id, owner="first"),
-        lambda: catalog.fail(run.id, "late", owner="first"),
-        lambda: catalog.release(run.id, "late", owner="first"),
-        lambda: catalog.cancelled(run.id, owner="first"),
+        lambda: catalog.runs.set_progress(run.id, 1, 2, owner="first"),
+        lambda: catalog.runs.succeed(run.id, owner="first"),
+        lambda: catalog.runs.fail(run.id, "late", owner="first"),
+        lambda: catalog.runs.release(run.id, "late", owner="first"),
+        lambda: catalog.runs.mark_cancelled(run.id, owner="first"),
     ):
         with pytest.raises(NotOwnerError):
             act()
-    assert catalog.finish(run.id, owner="second").status == "succeeded"
+    assert catalog.runs.succeed(run.id, owner="second").status == "succeeded"
 
 
 def test_cancelling_a_queued_run_is_at_once_and_a_running_one_on_its_next_step(
     catalog: Catalog,
 ) -> None:
-    queued, _ = catalog.submit_run("small", DAY, 24)
-    assert catalog.cancel(queued.id).status == "cancelled"
+    queued, _ = catalog.runs.submit("small", DAY, 24)
+    assert catalog.runs.cancel(queued.id).status == "cancelled"
     with pytest.raises(FinishedError):
-        catalog.cancel(queued.id)
-    running, _ = catalog.submit_run("small", DAY, 48)
-    catalog.start(running.id, "w")
-    assert catalog.cancel(running.id).status == "running"
-    assert catalog.set_progress(running.id, 1, 2, owner="w").cancel_requested
-    assert catalog.cancelled(running.id, owner="w").status == "cancelled"
+        catalog.runs.cancel(queued.id)
+    running, _ = catalog.runs.submit("small", DAY, 48)
+    catalog.runs.claim(running.id, "w")
+    assert catalog.runs.cancel(running.id).status == "running"
+    assert catalog.runs.set_progress(running.id, 1, 2, owner="w").cancel_requested
+    assert catalog.runs.mark_cancelled(running.id, owner="w").status == "cancelled"
 
 
 def test_a_cancelled_run_whose_worker_died_is_not_taken_up_again(catalog: Catalog) -> None:
-    run, _ = catalog.submit_run("small", DAY, 48)
-    catalog.start(run.id, "dead")
-    catalog.cancel(run.id)
+    run, _ = catalog.runs.submit("small", DAY, 48)
+    catalog.runs.claim(run.id, "dead")
+    catalog.runs.cancel(run.id)
     with pytest.raises(FinishedError):
-        catalog.start(run.id, "next")
-    assert catalog.run(run.id).status == "cancelled"
+        catalog.runs.claim(run.id, "next")
+    assert catalog.runs.get(run.id).status == "cancelled"
 
 
 def test_a_run_that_kills_its_workers_is_given_up_but_progress_earns_new_attempts(
     catalog: Catalog,
 ) -> None:
-    run, _ = catalog.submit_run("small", DAY, 48)
+    run, _ = catalog.runs.submit("small", DAY, 48)
     for attempt in range(4):
-        catalog.start(run.id, f"a{attempt}")
-    catalog.set_progress(run.id, 1, 2, owner="a3")
+        catalog.runs.claim(run.id, f"a{attempt}")
+    catalog.runs.set_progress(run.id, 1, 2, owner="a3")
     for attempt in range(4):
-        catalog.start(run.id, f"b{attempt}")
-        catalog.set_progress(run.id, 1, 2, owner=f"b{attempt}")
+        catalog.runs.claim(run.id, f"b{attempt}")
+        catalog.runs.set_progress(run.id, 1, 2, owner=f"b{attempt}")
     with pytest.raises(FinishedError, match="failed"):
-        catalog.start(run.id, "one too many")
-    failed = catalog.run(run.id)
+        catalog.runs.claim(run.id, "one too many")
+    failed = catalog.runs.get(run.id)
     assert (failed.status, failed.error_kind, failed.attempts) == ("failed", "StalledError", 8)
     assert failed.reason is not None
-    assert "4 times without a step beyond 1 of 2; last: its worker died" in failed.reason
+    assert "4 attempts without progress beyond step 1 of 2; last: its worker died" in failed.reason
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled", "expired"])
 def test_a_run_that_ended_without_a_result_can_be_asked_for_again(
     catalog: Catalog, end: str
 ) -> None:
-    run, _ = catalog.submit_run("small", DAY, 48)
-    catalog.start(run.id, "w")
+    run, _ = catalog.runs.submit("small", DAY, 48)
+    catalog.runs.claim(run.id, "w")
     if end == "failed":
-        catalog.fail(run.id, "geopotential at step 2", kind="DivergedError", owner="w")
+        catalog.runs.fail(run.id, "geopotential at step 2", kind="DivergedError", owner="w")
     elif end == "cancelled":
-        catalog.cancelled(run.id, owner="w")
+        catalog.runs.mark_cancelled(run.id, owner="w")
     else:
-        catalog.finish(run.id, owner="w")
-        catalog.expire(run.id)
-    assert catalog.run(run.id).status == end
-    again, created = catalog.submit_run("small", DAY, 48)
+        catalog.runs.succeed(run.id, owner="w")
+        catalog.runs.expire(run.id)
+    assert catalog.runs.get(run.id).status == end
+    again, created = catalog.runs.submit("small", DAY, 48)
     assert created
     assert (again.id, again.status, again.attempts, again.reason) == (run.id, "queued", 0, None)
 
 
 def test_the_reason_of_a_failure_is_kept(catalog: Catalog) -> None:
-    run, _ = catalog.submit_run("small", DAY, 48)
-    catalog.start(run.id, "w")
-    failed = catalog.fail(run.id, "step 2: temperature", kind="DivergedError", owner="w")
+    run, _ = catalog.runs.submit("small", DAY, 48)
+    catalog.runs.claim(run.id, "w")
+    failed = catalog.runs.fail(run.id, "step 2: temperature", kind="DivergedError", owner="w")
     assert (failed.reason, failed.error_kind) == ("step 2: temperature", "DivergedError")
-    last = catalog.log(run.id)[-1]
+    last = catalog.runs.events(run.id)[-1]
     assert (last.level, last.details) == ("error", {"reason": "step 2: temperature"})
 
 
 def test_pages_cover_every_run_once_newest_first(catalog: Catalog) -> None:
     times = DAY + np.arange(7) * np.timedelta64(1, "D")
-    made = [catalog.submit_run("small", time, 24)[0].id for time in times]
+    made = [catalog.runs.submit("small", time, 24)[0].id for time in times]
     seen: list[str] = []
     cursor = None
     while True:
-        page = catalog.runs(limit=3, cursor=cursor)
+        page = catalog.runs.page(limit=3, cursor=cursor)
         seen += [run.id for run in page.items]
         cursor = page.next
         if cursor is None:
             break
     assert seen == made[::-1]
-    assert [run.id for run in catalog.runs(init_time=times[2]).items] == [made[2]]
+    assert [run.id for run in catalog.runs.page(init_time=times[2]).items] == [made[2]]
     for wrong in ("nonsense", "%%%", "bm8"):
         with pytest.raises(InputError, match="cursor"):
-            catalog.runs(cursor=wrong)
+            catalog.runs.page(cursor=wrong)
     with pytest.raises(InputError, match="unknown status"):
-        catalog.runs(status="done")  # type: ignore[arg-type]
+        catalog.runs.page(status="done")  # type: ignore[arg-type]
 
 
 def test_urgent_runs_go_first_and_positions_say_so(catalog: Catalog) -> None:
-    batch = [catalog.submit_run("small", DAY + np.timedelta64(d, "D"), 24)[0] for d in range(3)]
-    urgent, _ = catalog.submit_run("small", DAY, 48, priority=INTERACTIVE)
-    assert [job.id for job in catalog.active()] == [urgent.id, *(run.id for run in batch)]
+    batch = [catalog.runs.submit("small", DAY + np.timedelta64(d, "D"), 24)[0] for d in range(3)]
+    urgent, _ = catalog.runs.submit("small", DAY, 48, priority=Priority.INTERACTIVE)
+    assert [job.id for job in catalog.active_jobs()] == [urgent.id, *(run.id for run in batch)]
     assert catalog.queue_position(batch[0].id) == 1
-    raised, _ = catalog.submit_run("small", batch[2].init_time, 24, priority=INTERACTIVE)
-    assert raised.priority == INTERACTIVE
-    catalog.start(urgent.id, "w")
+    raised, _ = catalog.runs.submit("small", batch[2].init_time, 24, priority=Priority.INTERACTIVE)
+    assert raised.priority == Priority.INTERACTIVE
+    catalog.runs.claim(urgent.id, "w")
     assert catalog.queue_position(urgent.id) is None
-    assert catalog.counts() == {
+    assert catalog.runs.counts() == {
         "queued": 3,
         "running": 1,
         "succeeded": 0,
@@ -239,43 +243,43 @@ def test_urgent_runs_go_first_and_positions_say_so(catalog: Catalog) -> None:
 
 
 def test_the_latest_run_is_by_init_time_and_succeeded(catalog: Catalog) -> None:
-    assert catalog.latest_run() is None
+    assert catalog.runs.latest() is None
     for day in (2, 0, 1):
-        run, _ = catalog.submit_run("small", DAY + np.timedelta64(day, "D"), 24)
+        run, _ = catalog.runs.submit("small", DAY + np.timedelta64(day, "D"), 24)
         if day < 2:
-            catalog.start(run.id, "w")
-            catalog.finish(run.id, owner="w")
-    latest = catalog.latest_run()
+            catalog.runs.claim(run.id, "w")
+            catalog.runs.succeed(run.id, owner="w")
+    latest = catalog.runs.latest()
     assert latest is not None
     assert latest.init_time == DAY + np.timedelta64(1, "D")
 
 
 def test_evaluations_are_jobs_of_their_own(catalog: Catalog) -> None:
-    one, created = catalog.submit_evaluation("small", {"region": "global"}, total=4)
-    same, more = catalog.submit_evaluation("small", {"region": "global", "note": None})
+    one, created = catalog.evaluations.submit("small", {"region": "global"}, total=4)
+    same, more = catalog.evaluations.submit("small", {"region": "global", "note": None})
     assert created
     assert not more
     assert same.id == one.id
-    catalog.start(one.id, "w")
-    catalog.set_progress(one.id, 3, 4, owner="w")
-    assert catalog.evaluation(one.id).progress.step == 3
-    assert catalog.counts("evaluations")["running"] == 1
-    assert catalog.counts("runs")["running"] == 0
-    assert catalog.finish(one.id).status == "succeeded"
+    catalog.evaluations.claim(one.id, "w")
+    catalog.evaluations.set_progress(one.id, 3, 4, owner="w")
+    assert catalog.evaluations.get(one.id).progress.step == 3
+    assert catalog.evaluations.counts()["running"] == 1
+    assert catalog.runs.counts()["running"] == 0
+    assert catalog.evaluations.succeed(one.id).status == "succeeded"
 
 
 def test_one_fire_of_a_schedule_is_taken_once(catalog: Catalog) -> None:
-    catalog.add_schedule("daily", "0 6 * * *", {"forecast": {"lead_hours": 240}})
+    catalog.schedules.add("daily", "0 6 * * *", {"forecast": {"lead_hours": 240}})
     fire = datetime(2026, 1, 2, 6, tzinfo=UTC)
-    assert catalog.claim_trigger("daily", fire)
-    assert not catalog.claim_trigger("daily", fire)
-    assert not catalog.claim_trigger("daily", fire - timedelta(days=1))
-    assert catalog.claim_trigger("daily", fire + timedelta(days=1))
-    catalog.pause_schedule("daily")
-    assert not catalog.claim_trigger("daily", fire + timedelta(days=2))
-    catalog.remove_schedule("daily")
+    assert catalog.schedules.claim_trigger("daily", fire)
+    assert not catalog.schedules.claim_trigger("daily", fire)
+    assert not catalog.schedules.claim_trigger("daily", fire - timedelta(days=1))
+    assert catalog.schedules.claim_trigger("daily", fire + timedelta(days=1))
+    catalog.schedules.set_paused("daily", paused=True)
+    assert not catalog.schedules.claim_trigger("daily", fire + timedelta(days=2))
+    catalog.schedules.remove("daily")
     with pytest.raises(NotFoundError):
-        catalog.schedule("daily")
+        catalog.schedules.get("daily")
 
 
 def test_a_newer_catalog_is_refused_and_left_as_it_was(url: str) -> None:
@@ -289,7 +293,7 @@ def test_an_older_catalog_is_brought_up_to_date_once_and_keeps_what_it_holds(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Catalog(url) as made:
-        made.add_model(SHA, "models/x", nside=8, step_hours=24, name="small")
+        made.models.add(SHA, "models/x", nside=8, step_hours=24, name="small")
     calls: list[int] = []
 
     def add_column(connection: sa.Connection) -> None:
@@ -334,7 +338,7 @@ def test_many_processes_may_make_the_same_catalog_at_once(url: str) -> None:
 
 
 def test_a_url_that_is_none_is_an_input_error() -> None:
-    with pytest.raises(InputError, match="no database URL"):
+    with pytest.raises(InputError, match="not a database URL"):
         Catalog("oracle9://somewhere/else")
 
 
@@ -357,11 +361,11 @@ def test_sqlite_runs_in_wal_mode(tmp_path: Path) -> None:
 def _hammer(url: str, worker: int, runs: int) -> None:
     with Catalog(url) as catalog:
         for day in range(runs):
-            run, _ = catalog.submit_run("small", DAY + np.timedelta64(day, "D"), 48)
+            run, _ = catalog.runs.submit("small", DAY + np.timedelta64(day, "D"), 48)
             try:
-                catalog.start(run.id, f"w{worker}")
-                catalog.set_progress(run.id, 1, 2, owner=f"w{worker}")
-                catalog.finish(run.id, owner=f"w{worker}")
+                catalog.runs.claim(run.id, f"w{worker}")
+                catalog.runs.set_progress(run.id, 1, 2, owner=f"w{worker}")
+                catalog.runs.succeed(run.id, owner=f"w{worker}")
             except (FinishedError, NotOwnerError):
                 continue
 
@@ -369,7 +373,7 @@ def _hammer(url: str, worker: int, runs: int) -> None:
 def test_many_processes_at_once_lose_nothing_and_finish_each_run_once(url: str) -> None:
     runs, workers = 8, 4
     with Catalog(url) as catalog:
-        catalog.add_model(SHA, "models/x", nside=8, step_hours=24, name="small")
+        catalog.models.add(SHA, "models/x", nside=8, step_hours=24, name="small")
         spawn = multiprocessing.get_context("spawn")
         crowd = [spawn.Process(target=_hammer, args=(url, n, runs)) for n in range(workers)]
         for process in crowd:
@@ -377,7 +381,7 @@ def test_many_processes_at_once_lose_nothing_and_finish_each_run_once(url: str) 
         for process in crowd:
             process.join(60)
         assert [process.exitcode for process in crowd] == [0] * workers
-        for run in catalog.runs().items:
-            ends = [event for event in catalog.log(run.id) if event.message == "succeeded"]
+        for run in catalog.runs.page().items:
+            ends = [event for event in catalog.runs.events(run.id) if event.message == "succeeded"]
             assert (run.status, len(ends)) == ("succeeded", 1)
-        assert catalog.counts()["succeeded"] == runs
+        assert catalog.runs.counts()["succeeded"] == runs

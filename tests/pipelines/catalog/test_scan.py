@@ -28,7 +28,7 @@ def outside(data: DataFolder, catalog: Catalog, tmp_path: Path) -> Path:
 def test_an_added_model_is_measured_once_and_is_one_however_often_it_is_added(
     data: DataFolder, catalog: Catalog, outside: Path
 ) -> None:
-    before = {model.id for model in catalog.models()}
+    before = {model.id for model in catalog.models.all()}
     model = add_model(data, catalog, outside, "ours")
     kept = data.model(model.id) / "equivariance.json"
     errors = equivariance_errors(checkpoint.load(outside).model)
@@ -37,7 +37,7 @@ def test_an_added_model_is_measured_once_and_is_one_however_often_it_is_added(
     written = kept.stat().st_mtime_ns
     assert add_model(data, catalog, outside).id == model.id
     assert kept.stat().st_mtime_ns == written
-    assert {one.id for one in catalog.models()} == before | {model.id}
+    assert {one.id for one in catalog.models.all()} == before | {model.id}
     assert outside.is_dir(), "what was added is copied, not moved"
     assert not list(data.root.glob("models/.*")), "nothing half done is left"
 
@@ -48,11 +48,11 @@ def test_a_model_put_there_by_hand_is_entered_without_measurements(
     identity = checkpoint.load(outside).id
     shutil.copytree(outside, data.model(identity))
     refresh(data, catalog)
-    (model,) = (one for one in catalog.models() if one.id == identity)
+    (model,) = (one for one in catalog.models.all() if one.id == identity)
     assert "equivariance" not in model.attributes
     (data.model(identity) / "equivariance.json").write_text("{ half")
     refresh(data, catalog)
-    assert identity in {one.id for one in catalog.models()}
+    assert identity in {one.id for one in catalog.models.all()}
 
 
 def test_what_is_no_checkpoint_is_refused_by_name_and_leaves_nothing(
@@ -76,10 +76,10 @@ def test_stores_are_entered_as_they_grow_and_half_ones_are_passed_over(
     (data.analysis("half")).mkdir()
     (data.analysis("half") / "zarr.json").write_text("{")
     refresh(data, catalog)
-    stores = {store.name: store for store in catalog.stores("analysis")}
+    stores = {store.name: store for store in catalog.stores.all("analysis")}
     assert set(stores) == {"demo", "more"}
     assert stores["more"].attributes["complete_times"] == stores["more"].times == 3
     shutil.rmtree(data.analysis("more"))
     write_days(data, "more", days=5, first=START + 9 * DAY)
     refresh(data, catalog)
-    assert {s.name: s.times for s in catalog.stores("analysis")}["more"] == 5
+    assert {s.name: s.times for s in catalog.stores.all("analysis")}["more"] == 5

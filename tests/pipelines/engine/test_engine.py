@@ -16,7 +16,7 @@ import pytest
 
 from pear.errors import InputError
 from pear.variables import Layout
-from pipelines.catalog import BATCH, Catalog
+from pipelines.catalog import Catalog, Priority
 from pipelines.catalog.scan import refresh
 from pipelines.engine.engine import Engine, QueueFullError
 from pipelines.forecasting.forecast import run_forecast
@@ -59,7 +59,7 @@ def twin(tmp_path: Path, init: np.datetime64, lead: int, days: int) -> dict[str,
     data = make_world(tmp_path / "twin", days=days)
     with Catalog(data.catalog) as catalog:
         refresh(data, catalog)
-        run, _ = catalog.submit_run("tiny", init, lead, options={"analysis": "demo"})
+        run, _ = catalog.runs.submit("tiny", init, lead, options={"analysis": "demo"})
         assert run_forecast(str(data.root), run.id, str(data.catalog)) == "succeeded"
         return read_fields(data.forecast(run.id))
 
@@ -76,14 +76,16 @@ def test_the_submitting_process_loads_no_tensors(tmp_path: Path) -> None:
 
 def test_a_batch_runs_on_two_workers_and_each_run_once(engine: Engine, data: DataFolder) -> None:
     times = START + DAY * np.arange(4)
-    asked = engine.request_forecasts(times, 48, priority=BATCH)
+    asked = engine.request_forecasts(times, 48, priority=Priority.BATCH)
     assert all(created for _, created in asked)
     ended = engine.wait([run.id for run, _ in asked], WAIT)
     assert [run.status for run in ended] == ["succeeded"] * 4
     again = engine.request_forecasts(times, 48)
     assert [(run.id, created) for run, created in again] == [(run.id, False) for run in ended]
     for run in ended:
-        ends = [e for e in engine.catalog.log(run.id) if e.message in ("started", "succeeded")]
+        ends = [
+            e for e in engine.catalog.runs.events(run.id) if e.message in ("started", "succeeded")
+        ]
         assert len(ends) == 2
 
 
@@ -116,7 +118,7 @@ def test_what_cannot_be_forecast_is_refused_before_anything_is_queued(idle: Engi
     mixed = [START, START + 99 * DAY]
     with pytest.raises(InputError):
         idle.request_forecasts(mixed, 48)
-    assert idle.catalog.runs().items == ()
+    assert idle.catalog.runs.page().items == ()
 
 
 def test_a_full_queue_refuses_with_a_time_to_come_back(idle: Engine) -> None:
@@ -139,7 +141,7 @@ def test_the_bound_of_the_queue_holds_for_many_at_once(idle: Engine) -> None:
 
     with ThreadPoolExecutor(12) as people:
         accepted = list(people.map(ask, range(24)))
-    assert sum(accepted) == idle.catalog.counts()["queued"] == 3
+    assert sum(accepted) == idle.catalog.runs.counts()["queued"] == 3
 
 
 def test_a_worker_that_is_killed_costs_no_step(
@@ -147,13 +149,13 @@ def test_a_worker_that_is_killed_costs_no_step(
 ) -> None:
     init, lead = START + 5 * DAY, 24 * 60
     run_id = engine.submit_forecast(None, init, lead)
-    until(lambda: engine.catalog.run(run_id).progress.step >= 5)
+    until(lambda: engine.catalog.runs.get(run_id).progress.step >= 5)
     os.kill(worker_of(engine, run_id), signal.SIGKILL)
-    step = engine.catalog.run(run_id).progress.step
+    step = engine.catalog.runs.get(run_id).progress.step
     (run,) = engine.wait([run_id], WAIT)
     assert run.status == "succeeded"
     if run.attempts > 1:  # else it was through before the signal came
-        assert "taken over" in [event.message for event in engine.catalog.log(run_id)]
+        assert "taken over" in [event.message for event in engine.catalog.runs.events(run_id)]
     assert step >= 5
     assert same(read_fields(data.forecast(run_id)), twin(tmp_path, init, lead, days=12))
 
@@ -170,7 +172,7 @@ def worker_of(engine: Engine, run_id: str) -> int:
 
 
 def test_urgent_runs_go_before_a_batch(engine: Engine) -> None:
-    batch = engine.request_forecasts(START + DAY * np.arange(6), 24 * 30, priority=BATCH)
+    batch = engine.request_forecasts(START + DAY * np.arange(6), 24 * 30, priority=Priority.BATCH)
     urgent = engine.submit_forecast(None, START + 8 * DAY, 24)
     ended = engine.wait([urgent, *[run.id for run, _ in batch]], WAIT)
     assert {run.status for run in ended} == {"succeeded"}
@@ -184,16 +186,18 @@ def test_a_worker_that_hangs_is_restarted_and_its_run_goes_on(tmp_path: Path) ->
     data = make_world(tmp_path / "data")
     with Engine(data, threads=1, step_limit=3) as engine:
         run_id = engine.submit_forecast(None, START, 24 * 300)
-        until(lambda: engine.catalog.run(run_id).progress.step >= 2)
+        until(lambda: engine.catalog.runs.get(run_id).progress.step >= 2)
         os.kill(worker_of(engine, run_id), signal.SIGSTOP)
         (run,) = engine.wait([run_id], WAIT)
         assert run.status == "succeeded"
-        assert "its worker is restarted" in str([e.message for e in engine.catalog.log(run_id)])
+        assert "its worker is restarted" in str(
+            [e.message for e in engine.catalog.runs.events(run_id)]
+        )
 
 
 def test_cancelling_a_running_run_stops_it(engine: Engine, data: DataFolder) -> None:
     run_id = engine.submit_forecast(None, START + 6 * DAY, 24 * 900)
-    until(lambda: engine.catalog.run(run_id).progress.step >= 2)
+    until(lambda: engine.catalog.runs.get(run_id).progress.step >= 2)
     engine.cancel(run_id)
     (run,) = engine.wait([run_id], WAIT)
     assert run.status == "cancelled"
@@ -202,7 +206,7 @@ def test_cancelling_a_running_run_stops_it(engine: Engine, data: DataFolder) -> 
 
 def test_a_run_that_another_process_queued_is_adopted(engine: Engine, data: DataFolder) -> None:
     with Catalog(data.catalog) as other:
-        run, _ = other.submit_run("tiny", START + 7 * DAY, 24, options={"analysis": "demo"})
+        run, _ = other.runs.submit("tiny", START + 7 * DAY, 24, options={"analysis": "demo"})
     (ended,) = engine.wait([run.id], WAIT)
     assert ended.status == "succeeded"
 
@@ -215,7 +219,7 @@ if __name__ == "__main__":
     with Engine(DataFolder.open(sys.argv[1]), threads=1) as engine:
         for day in range(int(sys.argv[2])):
             engine.submit_forecast(None, f"2001-03-{day + 1:02d}", 24 * 40)
-        engine.wait([job.id for job in engine.catalog.active()])
+        engine.wait([job.id for job in engine.catalog.active_jobs()])
 """
 
 
@@ -224,15 +228,15 @@ def test_what_a_killed_service_owed_is_taken_up_at_the_next_start(tmp_path: Path
     script.write_text(SERVICE)
     service = subprocess.Popen([sys.executable, str(script), str(data.root), "3"])
     with Catalog(data.catalog) as catalog:
-        until(lambda: any(run.progress.step >= 3 for run in catalog.runs().items))
+        until(lambda: any(run.progress.step >= 3 for run in catalog.runs.page().items))
         service.send_signal(signal.SIGKILL)
         service.wait()
-        owed = [job.id for job in catalog.active()]
+        owed = [job.id for job in catalog.active_jobs()]
         assert owed
     with Engine(data, threads=1) as engine:
         ended = engine.wait(owed, WAIT)
         assert [run.status for run in ended] == ["succeeded"] * len(owed)
-        assert engine.catalog.counts()["succeeded"] == 3
+        assert engine.catalog.runs.counts()["succeeded"] == 3
     for run in ended:
         assert np.isfinite(read_fields(data.forecast(run.id))["geopotential"]).all()
     expected = twin(tmp_path, START, 24 * 40, days=4)
@@ -245,10 +249,10 @@ def test_an_engine_that_is_closed_gives_its_runs_back(tmp_path: Path) -> None:
     engine = Engine(data, threads=1).start()
     # Half a minute's work: a machine however busy closes the engine before it is done.
     run_id = engine.submit_forecast(None, START, 24 * 900, options={"members": 16})
-    until(lambda: engine.catalog.run(run_id).progress.step >= 2)
+    until(lambda: engine.catalog.runs.get(run_id).progress.step >= 2)
     engine.close()
     with Catalog(data.catalog) as catalog:
-        run = catalog.run(run_id)
+        run = catalog.runs.get(run_id)
         assert (run.status, run.reason) == ("queued", "the engine was stopped")
         assert run.progress.step >= 2
 

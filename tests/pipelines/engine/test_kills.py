@@ -19,7 +19,7 @@ import pytest
 from pear import resources
 from pear.store.reader import open_store
 from pear.times import as_utc
-from pipelines.catalog import BATCH, Catalog, Run
+from pipelines.catalog import Catalog, Priority, Run
 from pipelines.catalog.scan import add_model, refresh
 from pipelines.forecasting.forecast import run_forecasts
 from pipelines.ingestion.ingest import ingest
@@ -64,17 +64,17 @@ def shipped_world(folder: Path) -> DataFolder:
 def submit(data: DataFolder, catalog: Catalog, runs: int) -> list[Run]:
     """Ask for so many different runs; those that are there already are the same runs."""
     refresh(data, catalog)
-    (analysis,) = catalog.stores("analysis")
+    (analysis,) = catalog.stores.all("analysis")
     with open_store(data.root / analysis.path) as states:
         inits = as_utc(states["time"].values)
-    model = catalog.model()
+    model = catalog.models.get()
     return [
-        catalog.submit_run(
+        catalog.runs.submit(
             model.id,
             inits[number % inits.size],
             (STEPS + number // inits.size) * model.step_hours,
             options={"analysis": analysis.name},
-            priority=BATCH,
+            priority=Priority.BATCH,
         )[0]
         for number in range(runs)
     ]
@@ -96,7 +96,7 @@ def count(
     table: Table, data: DataFolder, catalog: Catalog, runs: list[Run], expected: DataFolder
 ) -> Table:
     for asked in runs:
-        run, events = catalog.run(asked.id), [e.message for e in catalog.log(asked.id)]
+        run, events = catalog.runs.get(asked.id), [e.message for e in catalog.runs.events(asked.id)]
         table.succeeded += run.status == "succeeded"
         table.lost += run.status != "succeeded" or not data.forecast(run.id).exists()
         table.ended_more_than_once += events.count("succeeded") > 1
@@ -133,21 +133,21 @@ def disturb(
             seen = 0
             for kind in ["worker0", "scheduler", "service", *[None] * (kills - 3)]:
                 while steps_done(catalog) <= seen:
-                    if not catalog.active():
+                    if not catalog.active_jobs():
                         asked = submit(data, catalog, len(asked) + runs)
                     breathe(0.05)
                 house.rest(*pause)
                 seen = steps_done(catalog)
                 house.kill(kind)
                 _LOG.info("kill %d: %s", len(house.kills), house.kills[-1])
-            while catalog.active():
+            while catalog.active_jobs():
                 breathe(0.2)
         table = Table(Counter(house.kills), len(asked), sum(r.progress.total for r in asked))
         return count(table, data, catalog, asked, undisturbed(world(tmp_path / "twin"), asked))
 
 
 def steps_done(catalog: Catalog) -> int:
-    return sum(run.progress.step for run in catalog.runs(limit=10_000).items)
+    return sum(run.progress.step for run in catalog.runs.page(limit=10_000).items)
 
 
 def check(table: Table) -> None:

@@ -24,7 +24,7 @@ DAY = np.datetime64("2001-03-01T00:00:00")
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
     with Catalog(tmp_path / "catalog.sqlite") as made:
-        made.add_model("ab" * 32, "models/x", nside=8, step_hours=24, name="small")
+        made.models.add("ab" * 32, "models/x", nside=8, step_hours=24, name="small")
         yield made
 
 
@@ -48,15 +48,15 @@ def test_an_empty_catalog_has_no_newest_forecast(catalog: Catalog) -> None:
 
 def test_queue_pace_failures_and_age(catalog: Catalog) -> None:
     for day, pace in enumerate((0.02, 0.5, None)):
-        run, _ = catalog.submit_run("small", DAY + np.timedelta64(day, "D"), 48)
-        catalog.start(run.id, "w")
-        catalog.set_progress(run.id, 1, 2, seconds_per_step=pace, owner="w")
+        run, _ = catalog.runs.submit("small", DAY + np.timedelta64(day, "D"), 48)
+        catalog.runs.claim(run.id, "w")
+        catalog.runs.set_progress(run.id, 1, 2, seconds_per_step=pace, owner="w")
         if pace is None:
-            catalog.fail(run.id, "step 2: temperature", kind="InputError", owner="w")
+            catalog.runs.fail(run.id, "step 2: temperature", kind="InputError", owner="w")
         else:
-            catalog.finish(run.id, owner="w")
-    catalog.submit_run("small", DAY, 72)
-    catalog.submit_evaluation("small", {})
+            catalog.runs.succeed(run.id, owner="w")
+    catalog.runs.submit("small", DAY, 72)
+    catalog.evaluations.submit("small", {})
     found = samples(catalog)
     assert found["pear_queue_depth", "runs"] == 1
     assert found["pear_queue_depth", "evaluations"] == 1
@@ -74,10 +74,10 @@ def test_queue_pace_failures_and_age(catalog: Catalog) -> None:
 def test_the_age_grows(tmp_path: Path) -> None:
     long_ago = datetime.now(UTC) - timedelta(hours=5)
     with Catalog(tmp_path / "old.sqlite", clock=lambda: long_ago) as catalog:
-        catalog.add_model("ab" * 32, "models/x", nside=8, step_hours=24, name="small")
-        run, _ = catalog.submit_run("small", DAY, 24)
-        catalog.start(run.id, "w")
-        catalog.finish(run.id, owner="w")
+        catalog.models.add("ab" * 32, "models/x", nside=8, step_hours=24, name="small")
+        run, _ = catalog.runs.submit("small", DAY, 24)
+        catalog.runs.claim(run.id, "w")
+        catalog.runs.succeed(run.id, owner="w")
         age = samples(catalog)["pear_newest_forecast_age_seconds", ""]
     assert age == pytest.approx(5 * 3600, abs=60)
 

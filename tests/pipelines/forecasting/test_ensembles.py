@@ -138,7 +138,7 @@ def test_the_orbit_spreads_by_what_the_network_lacks_of_symmetry(
     perform(data, catalog, run)
     spread = read_fields(data.forecast(f"{run.id}.spread"))["2m_temperature"][0, 1]
     # Rotations are kept exactly by this network, the mirror is not: two values, four of each.
-    forecaster = forecaster_of(data, catalog.model())
+    forecaster = forecaster_of(data, catalog.models.get())
     initial = read_state(data.analysis("demo"), START, LAYOUT)
     plain = next(iter(forecaster.iterate(initial, 1))).surface[0, 0]
     mirrored = next(
@@ -150,7 +150,7 @@ def test_the_orbit_spreads_by_what_the_network_lacks_of_symmetry(
 
 
 def test_a_symmetrised_forecast_keeps_every_symmetry(data: DataFolder, catalog: Catalog) -> None:
-    checkpoint = forecaster_of(data, catalog.model()).checkpoint
+    checkpoint = forecaster_of(data, catalog.models.get()).checkpoint
     initial = read_state(data.analysis("demo"), START, LAYOUT)
     averaged = PearForecaster(checkpoint, group=C4H)
     expected = averaged.step(initial)
@@ -168,13 +168,13 @@ def test_a_symmetrised_forecast_keeps_every_symmetry(data: DataFolder, catalog: 
 def test_several_checkpoints_are_members_of_one_ensemble(
     data: DataFolder, catalog: Catalog
 ) -> None:
-    first = catalog.model()
+    first = catalog.models.get()
     other = write_model(data, tiny_model(seed=9))
     refresh(data, catalog)
     request = ForecastRequest.check(
         data, catalog, START, 24, first.id, None, {"models": [other], "keep_members": True}
     )
-    run, _ = catalog.submit_run(first.id, START, 24, options=request.options)
+    run, _ = catalog.runs.submit(first.id, START, 24, options=request.options)
     mean = perform(data, catalog, run)["2m_temperature"]
     members = [read_fields(data.forecast(f"{run.id}.m{k:02d}"))["2m_temperature"] for k in range(2)]
     assert np.abs(members[0] - members[1])[0, 1].mean() > 1

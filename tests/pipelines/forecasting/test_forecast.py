@@ -30,7 +30,7 @@ from tests.fixtures.engine import (
 
 
 def submit(catalog: Catalog, init: np.datetime64 = START, lead: int = 96) -> Run:
-    return catalog.submit_run("tiny", init, lead, options={"analysis": "demo"})[0]
+    return catalog.runs.submit("tiny", init, lead, options={"analysis": "demo"})[0]
 
 
 def perform(data: DataFolder, run: Run) -> str:
@@ -41,7 +41,7 @@ def test_a_run_holds_what_the_model_says_bit_for_bit(data: DataFolder, catalog: 
     run = submit(catalog)
     assert perform(data, run) == "succeeded"
     stored = read_fields(data.forecast(run.id))
-    forecaster = forecast.forecaster_of(data, catalog.model())
+    forecaster = forecast.forecaster_of(data, catalog.models.get())
     initial = read_state(data.analysis("demo"), START, LAYOUT)
     states = [initial, *forecaster.iterate(initial, 4)]
     for lead, state in enumerate(states):
@@ -50,16 +50,16 @@ def test_a_run_holds_what_the_model_says_bit_for_bit(data: DataFolder, catalog: 
             if level is not None:
                 kept = kept[sorted(LAYOUT.levels).index(level)]
             np.testing.assert_array_equal(kept, values[0].numpy())
-    assert catalog.run(run.id).progress.step == 4
+    assert catalog.runs.get(run.id).progress.step == 4
     assert not list(data.scratch.glob("*.lock"))
 
 
 def test_a_run_that_has_ended_is_not_touched_again(data: DataFolder, catalog: Catalog) -> None:
     run = submit(catalog)
     perform(data, run)
-    before = catalog.run(run.id)
+    before = catalog.runs.get(run.id)
     assert perform(data, run) == "succeeded"
-    assert catalog.run(run.id) == before
+    assert catalog.runs.get(run.id) == before
 
 
 class KilledError(BaseException):
@@ -91,7 +91,7 @@ def test_a_killed_run_goes_on_from_its_last_step_to_the_same_bits(
         stop_at(step, patch, die)
         with pytest.raises(KilledError):
             perform(data, broken)
-    assert catalog.run(broken.id).status == "running"
+    assert catalog.runs.get(broken.id).status == "running"
     assert not data.forecast(broken.id).exists()
     steps: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -100,7 +100,7 @@ def test_a_killed_run_goes_on_from_its_last_step_to_the_same_bits(
         assert perform(data, broken) == "succeeded"
     assert steps == list(range(step + 1, 5))
     stored = read_fields(data.forecast(broken.id))
-    forecaster = forecast.forecaster_of(data, catalog.model())
+    forecaster = forecast.forecaster_of(data, catalog.models.get())
     initial = read_state(data.analysis("demo"), START + DAY, LAYOUT)
     for lead, state in enumerate(forecaster.iterate(initial, 4), 1):
         np.testing.assert_array_equal(
@@ -150,12 +150,12 @@ def test_a_cancelled_run_stops_before_its_next_step_and_publishes_nothing(
     data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = submit(catalog)
-    stop_at(2, monkeypatch, lambda: catalog.cancel(run.id) and None)
+    stop_at(2, monkeypatch, lambda: catalog.runs.cancel(run.id) and None)
     stop_at(3, monkeypatch, lambda: pytest.fail("went on after it was cancelled"))
     assert perform(data, run) == "cancelled"
     assert not data.forecast(run.id).exists()
-    assert [event.message for event in catalog.log(run.id)][-2:] == [
-        "cancellation asked for",
+    assert [event.message for event in catalog.runs.events(run.id)][-2:] == [
+        "cancellation requested",
         "cancelled",
     ]
 
@@ -175,7 +175,7 @@ def test_values_that_are_no_weather_stop_the_run_naming_step_and_variable(
     monkeypatch.setattr(PearForecaster, "step", step)
     run = submit(catalog)
     assert perform(data, run) == "failed"
-    failed = catalog.run(run.id)
+    failed = catalog.runs.get(run.id)
     assert failed.reason is not None
     assert "step 2 of 4" in failed.reason
     assert "2m_temperature" in failed.reason
@@ -195,9 +195,9 @@ def test_trouble_that_may_pass_puts_the_run_back_and_its_traceback_into_the_log(
     with pytest.MonkeyPatch.context() as patch:
         stop_at(2, patch, no_space)
         assert perform(data, run) == "queued"
-    back = catalog.run(run.id)
+    back = catalog.runs.get(run.id)
     assert (back.status, back.progress.step) == ("queued", 1)
-    noted = [event for event in catalog.log(run.id) if event.level == "error"]
+    noted = [event for event in catalog.runs.events(run.id) if event.level == "error"]
     assert "No space left" in noted[0].message
     assert "no_space" in noted[0].details["traceback"]
     assert perform(data, run) == "succeeded"
@@ -210,7 +210,7 @@ def test_a_run_that_another_live_worker_holds_is_left_to_it(
     with try_lock(data.scratch / f"{run.id}.lock") as held:
         assert held
         assert perform(data, run) == "elsewhere"
-    assert catalog.run(run.id).status == "queued"
+    assert catalog.runs.get(run.id).status == "queued"
     assert perform(data, run) == "succeeded"
 
 
@@ -218,9 +218,12 @@ def test_a_worker_that_was_overtaken_lets_go_and_changes_nothing(
     data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = submit(catalog)
-    stop_at(2, monkeypatch, lambda: catalog.start(run.id, "another host") and None)
+    stop_at(2, monkeypatch, lambda: catalog.runs.claim(run.id, "another host") and None)
     assert perform(data, run) == "lost"
-    assert (catalog.run(run.id).status, catalog.run(run.id).owner) == ("running", "another host")
+    assert (catalog.runs.get(run.id).status, catalog.runs.get(run.id).owner) == (
+        "running",
+        "another host",
+    )
     assert not data.forecast(run.id).exists()
 
 
@@ -234,15 +237,15 @@ def test_a_checkpoint_that_was_exchanged_under_its_name_is_refused(
         (mine / name).write_bytes((data.model(other) / name).read_bytes())
     forecast._load.cache_clear()
     assert perform(data, run) == "failed"
-    assert "the catalog says" in str(catalog.run(run.id).reason)
+    assert "the catalog says" in str(catalog.runs.get(run.id).reason)
 
 
 def test_a_model_is_loaded_once_and_kept(
     data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = forecast.forecaster_of(data, catalog.model())
+    first = forecast.forecaster_of(data, catalog.models.get())
     monkeypatch.setattr(forecast.checkpoint, "load", lambda _: pytest.fail("loaded again"))
-    assert forecast.forecaster_of(data, catalog.model()) is first
+    assert forecast.forecaster_of(data, catalog.models.get()) is first
 
 
 def test_the_world_of_these_tests_is_one_where_errors_would_show() -> None:

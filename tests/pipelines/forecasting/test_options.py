@@ -75,7 +75,7 @@ def test_what_the_model_has_not_is_refused_before_it_is_queued(
     ):
         with pytest.raises(InputError, match=words):
             submit(data, catalog, **options)
-    assert catalog.runs().items == ()
+    assert catalog.runs.page().items == ()
 
 
 def test_chosen_channels_and_leads_are_those_of_the_whole_forecast(
@@ -104,7 +104,7 @@ def test_a_killed_run_that_keeps_a_part_goes_on_to_the_same_bits(
         die_after(2, patch)
         with pytest.raises(KeyboardInterrupt):
             run_forecast(str(data.root), run.id, str(data.catalog))
-    assert catalog.run(run.id).progress.step == 2
+    assert catalog.runs.get(run.id).progress.step == 2
     die_after(1, monkeypatch)  # one step is left: a second would be one too many
     part = perform(data, catalog, run)
     np.testing.assert_array_equal(part["2m_temperature"][0, 0], whole["2m_temperature"][0, 3])
@@ -177,7 +177,7 @@ def test_a_device_that_is_not_there_fails_the_run_in_words(
     run = submit(data, catalog)
     try:
         assert run_forecast(str(data.root), run.id, str(data.catalog)) == "failed"
-        assert "there is no device cuda:7" in str(catalog.run(run.id).reason)
+        assert "there is no device cuda:7" in str(catalog.runs.get(run.id).reason)
     finally:
         forecast.device.cache_clear()
 
@@ -191,7 +191,7 @@ def test_what_happens_to_one_run_happens_to_no_other_beside_it(
     def write(self: ForecastWriter, index: int, surface: Any, upper: Any) -> None:
         whole(self, index, surface, upper)
         if index == 1 and runs[1].id in self.final.name:
-            catalog.cancel(runs[1].id)
+            catalog.runs.cancel(runs[1].id)
 
     monkeypatch.setattr(ForecastWriter, "write_step", write)
     outcomes = run_forecasts(str(data.root), [run.id for run in runs], str(data.catalog))

@@ -30,15 +30,15 @@ from pathlib import Path
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 from pipelines.logging import configure
-from pipelines.schedules import Clockwork, clockwork
+from pipelines.schedules import Scheduler, scheduler
 
-clockwork._LOOK_SECONDS = 0.2
+scheduler._LOOK_SECONDS = 0.2
 moved = Path(sys.argv[2])
 data = DataFolder.open(sys.argv[1])
 configure("info")
 now = lambda: datetime.fromisoformat(moved.read_text())
 with Catalog(data.catalog_url, clock=now) as catalog:
-    Clockwork(data, catalog, now).start()
+    Scheduler(data, catalog, now).start()
     sys.stdin.read()  # until the test closes it
 """
 _TOMORROW = datetime.now(UTC) + timedelta(days=1)  # what ends, ends by the real clock, today
@@ -117,8 +117,8 @@ def test_a_day_with_two_schedulers_alive_one_fire_one_run(
             "evaluate": {"lead_hours": 24},
             "expire": {"keep_days": 1, "keep_latest": 4},
         }
-        catalog.add_schedule("hourly", "0 * * * *", hourly)
-        catalog.add_schedule("twice", "0 6,18 * * *", {"forecast": {"lead_hours": 48}})
+        catalog.schedules.add("hourly", "0 * * * *", hourly)
+        catalog.schedules.add("twice", "0 6,18 * * *", {"forecast": {"lead_hours": 48}})
         logs = schedulers(data, clock)
         expected, arrived = 0, 1
         for hour in range(1, 25):
@@ -131,7 +131,7 @@ def test_a_day_with_two_schedulers_alive_one_fire_one_run(
             while len(fires(logs)) < expected:
                 assert time.monotonic() < end, [log.read_text() for log in logs]
                 time.sleep(0.05)
-            for run in catalog.runs(status="queued").items:
+            for run in catalog.runs.page(status="queued").items:
                 assert run_forecast(str(data.root), run.id, data.catalog_url) == "succeeded"
         time.sleep(1)  # a second fire would come now
         found = fires(logs)
@@ -140,7 +140,7 @@ def test_a_day_with_two_schedulers_alive_one_fire_one_run(
         assert len(due) == expected == 26
         assert len({each["process"] for each in found}) == 2, "one of them never won"
         # Every state that came was forecast once by each schedule that was due after it.
-        runs = catalog.runs(limit=1000).items
+        runs = catalog.runs.page(limit=1000).items
         asked = Counter(run for each in found for run in each["runs"])
         assert asked == Counter(run.id for run in runs)
         hours = Counter((to_iso(run.init_time)[:10], run.lead_hours) for run in runs)

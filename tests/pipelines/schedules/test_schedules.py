@@ -115,13 +115,13 @@ def test_actions_that_make_no_sense_are_refused(action: dict[str, Any], words: s
 
 
 def inits(catalog: Catalog) -> list[str]:
-    return sorted(to_iso(run.init_time)[:10] for run in catalog.runs().items)
+    return sorted(to_iso(run.init_time)[:10] for run in catalog.runs.page().items)
 
 
 def test_a_day_replayed_forecasts_each_new_state_once(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
-    catalog.add_schedule("daily", "0 6 * * *", DAILY)
+    catalog.schedules.add("daily", "0 6 * * *", DAILY)
     clockwork = Scheduler(data, catalog, clock)
     assert clockwork.tick() == {}
     clock.now += timedelta(hours=6)
@@ -132,14 +132,14 @@ def test_a_day_replayed_forecasts_each_new_state_once(
     clock.now += timedelta(days=1)
     assert len(clockwork.tick()["daily"].runs) == 1
     assert inits(catalog) == ["2001-03-04", "2001-03-05"]
-    schedule = catalog.schedule("daily")
-    assert (schedule.last_status, schedule.last_fire) == ("succeeded", clock.now)
+    schedule = catalog.schedules.get("daily")
+    assert (schedule.last_status, schedule.last_run_at) == ("succeeded", clock.now)
 
 
 def test_after_an_outage_of_three_days_every_init_time_comes_once_newest_first(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
-    catalog.add_schedule("daily", "0 6 * * *", DAILY)
+    catalog.schedules.add("daily", "0 6 * * *", DAILY)
     clockwork = Scheduler(data, catalog, clock)
     clock.now += timedelta(hours=6)
     clockwork.tick()
@@ -152,7 +152,7 @@ def test_after_an_outage_of_three_days_every_init_time_comes_once_newest_first(
 
 
 def test_two_schedulers_alive_fire_once(data: DataFolder, catalog: Catalog, clock: Clock) -> None:
-    catalog.add_schedule("daily", "0 6 * * *", DAILY)
+    catalog.schedules.add("daily", "0 6 * * *", DAILY)
     with Catalog(data.catalog, clock=clock) as second:
         pair = [Scheduler(data, catalog, clock), Scheduler(data, second, clock)]
         fires = 0
@@ -167,9 +167,9 @@ def test_two_schedulers_alive_fire_once(data: DataFolder, catalog: Catalog, cloc
 def test_a_fire_whose_process_died_is_taken_up_again(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
-    catalog.add_schedule("daily", "0 6 * * *", DAILY)
+    catalog.schedules.add("daily", "0 6 * * *", DAILY)
     clock.now += timedelta(hours=6)
-    assert catalog.claim_trigger("daily", clock.now)  # and then its process died
+    assert catalog.schedules.claim_trigger("daily", clock.now)  # and then its process died
     clockwork = Scheduler(data, catalog, clock)
     with try_lock(data.scratch / "schedule.daily.lock") as alive:
         assert alive
@@ -181,28 +181,28 @@ def test_a_fire_whose_process_died_is_taken_up_again(
 def test_a_paused_schedule_rests_and_then_catches_up(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
-    catalog.add_schedule("daily", "0 6 * * *", DAILY)
-    catalog.pause_schedule("daily")
+    catalog.schedules.add("daily", "0 6 * * *", DAILY)
+    catalog.schedules.set_paused("daily", paused=True)
     clock.now += timedelta(days=2)
     clockwork = Scheduler(data, catalog, clock)
     assert clockwork.tick() == {}
-    catalog.pause_schedule("daily", paused=False)
+    catalog.schedules.set_paused("daily", paused=False)
     assert len(clockwork.tick()["daily"].runs) == 1
 
 
 def test_a_failure_is_noted_and_the_next_fire_comes(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
-    catalog.add_schedule("daily", "0 6 * * *", {"forecast": {"model": "nobody"}})
+    catalog.schedules.add("daily", "0 6 * * *", {"forecast": {"model": "nobody"}})
     clockwork = Scheduler(data, catalog, clock)
     clock.now += timedelta(days=1)
     assert clockwork.tick() == {}
-    failed = catalog.schedule("daily")
+    failed = catalog.schedules.get("daily")
     assert failed.last_status == "failed"
     assert "no model 'nobody'" in str(failed.last_reason)
     with pytest.raises(InputError, match="nobody"):
         clockwork.run("daily")
-    catalog.add_schedule("daily", "0 6 * * *", DAILY)
+    catalog.schedules.add("daily", "0 6 * * *", DAILY)
     clock.now += timedelta(days=1)
     assert len(clockwork.tick()["daily"].runs) == 1
 
@@ -210,14 +210,14 @@ def test_a_failure_is_noted_and_the_next_fire_comes(
 def test_running_a_schedule_twice_by_hand_asks_for_nothing_new(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
-    catalog.add_schedule("daily", "0 6 * * *", DAILY)
+    catalog.schedules.add("daily", "0 6 * * *", DAILY)
     clockwork = Scheduler(data, catalog, clock)
     assert len(clockwork.run("daily").runs) == 1
     assert clockwork.run("daily").runs == []
 
 
 def finish(data: DataFolder, catalog: Catalog) -> list[str]:
-    done = [run.id for run in catalog.runs(status="queued").items]
+    done = [run.id for run in catalog.runs.page(status="queued").items]
     for run_id in done:
         assert run_forecast(str(data.root), run_id, str(data.catalog)) == "succeeded"
     return done
@@ -232,12 +232,12 @@ def test_what_has_become_verifiable_is_evaluated_once(
     assert run_action(data, catalog, action, clock()).evaluations == []
     finish(data, catalog)
     done = run_action(data, catalog, action, clock())
-    request = catalog.evaluation(done.evaluations[0]).request
+    request = catalog.evaluations.get(done.evaluations[0]).request
     assert [time[:10] for time in request["init_times"]] == ["2001-03-01", "2001-03-02"]
     assert run_action(data, catalog, action, clock()).evaluations == []
     add_day(data, 4)
     newer = run_action(data, catalog, action, clock())
-    assert len(catalog.evaluation(newer.evaluations[0]).request["init_times"]) == 3
+    assert len(catalog.evaluations.get(newer.evaluations[0]).request["init_times"]) == 3
 
 
 def test_retention_removes_what_is_old_and_unread_and_nothing_else(
@@ -252,22 +252,22 @@ def test_retention_removes_what_is_old_and_unread_and_nothing_else(
     clock.now = datetime.now(UTC) + timedelta(days=5)
     assert run_action(data, catalog, expire, clock()).expired == []
     clock.now += timedelta(days=6)
-    catalog.note_read(runs[1])
+    catalog.runs.touch(runs[1])
     gone = run_action(data, catalog, expire, clock()).expired
     assert gone == [runs[2], runs[0]]  # not the newest, not the one that is being read
     for run in runs:
         kept = run not in gone
         assert data.forecast(run).exists() == kept
         assert data.forecast(f"{run}.spread").exists() == kept
-        assert catalog.run(run).status == ("succeeded" if kept else "expired")
+        assert catalog.runs.get(run).status == ("succeeded" if kept else "expired")
     assert not list(data.scratch.glob("removed.*"))
     with pytest.raises(FinishedError):
-        catalog.expire(gone[0])
+        catalog.runs.expire(gone[0])
     clock.now += timedelta(hours=3)
     with shared_lock(data.forecast(f"{runs[1]}.spread")), shared_lock(data.forecast(runs[1])):
         assert run_action(data, catalog, expire, clock()).expired == []
-    assert catalog.run(runs[1]).status == "succeeded"
-    catalog.expire(runs[1])  # and then its process died
+    assert catalog.runs.get(runs[1]).status == "succeeded"
+    catalog.runs.expire(runs[1])  # and then its process died
     assert run_action(data, catalog, expire, clock()).expired == []
     assert not list((data.root / "forecasts").glob(f"{runs[1]}*"))
     with pytest.raises(InputError, match="not there"), shared_lock(data.forecast(runs[1])):
@@ -285,7 +285,7 @@ def test_only_whole_hours_asked_for_and_whole_states_are_forecast(
     run_action(
         data, catalog, validate_action({"forecast": {"lead_hours": 24, "newest": 2}}), clock()
     )
-    found = sorted(to_iso(run.init_time)[5:13] for run in catalog.runs().items)
+    found = sorted(to_iso(run.init_time)[5:13] for run in catalog.runs.page().items)
     assert found == ["03-04T00", "03-05T00"]
 
 
@@ -294,7 +294,7 @@ def test_the_background_clock_fires_by_itself_and_elsewhere(
 ) -> None:
     import threading
 
-    catalog.add_schedule("daily", "0 6 * * *", DAILY)
+    catalog.schedules.add("daily", "0 6 * * *", DAILY)
     clock.now += timedelta(days=1)
     fired = threading.Event()
     clockwork = Scheduler(data, catalog, clock)
@@ -308,4 +308,4 @@ def test_the_background_clock_fires_by_itself_and_elsewhere(
         assert fired.wait(60)
     finally:
         clockwork.stop()
-    assert catalog.schedule("daily").last_status == "succeeded"
+    assert catalog.schedules.get("daily").last_status == "succeeded"

@@ -9,8 +9,11 @@ import httpx
 import numpy as np
 import pytest
 
-from pipelines.catalog import Catalog
-from tests.fixtures.service import INIT, SHA, problem
+from pipelines.catalog import Catalog, Status
+from pipelines.catalog.retention import run_stores
+from pipelines.storage.atomic import shared_lock
+from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.service import INIT, SHA, problem, write_run
 
 REQUEST = {"init_time": "2002-01-01T00:00:00Z", "lead_hours": 240}
 
@@ -65,7 +68,7 @@ def test_latest_and_list(client: httpx.Client, run_id: str) -> None:
 
 def test_pages_follow_the_cursor(client: httpx.Client, catalog: Catalog) -> None:
     for hour in (1, 2, 3):
-        catalog.submit_run(SHA[:12], INIT + np.timedelta64(hour, "h"), 24)
+        catalog.runs.submit(SHA[:12], INIT + np.timedelta64(hour, "h"), 24)
     seen: list[str] = []
     url: str | None = "/v1/forecasts?limit=2"
     while url:
@@ -126,6 +129,26 @@ def test_schedules_come_pause_fire_and_go(client: httpx.Client) -> None:
     assert [each["name"] for each in client.get("/v1/schedules").json()["items"]] == ["daily"]
     assert client.delete("/v1/schedules/daily").status_code == 204
     problem(client.get("/v1/schedules/daily"), 404)
+
+
+def test_a_run_that_an_evaluation_reads_is_not_removed(
+    client: httpx.Client, catalog: Catalog, data: DataFolder
+) -> None:
+    init = INIT - np.timedelta64(20, "D")
+    run, _ = catalog.runs.submit(SHA[:12], init, 240, options={"analysis": "made-up"})
+    catalog.runs.claim(run.id, "test")
+    write_run(data, run)
+    write_run(data, run, ".spread")
+    catalog.runs.succeed(run.id, owner="test")
+    with shared_lock(data.forecast(f"{run.id}.spread")):  # as an evaluation holds it
+        answer = problem(client.delete(f"/v1/forecasts/{run.id}"), 409)
+        assert "being read" in answer["detail"]
+        assert catalog.runs.get(run.id).status is Status.SUCCEEDED
+        assert len(run_stores(data, run.id)) == 2
+    assert client.delete(f"/v1/forecasts/{run.id}").status_code == 204
+    assert catalog.runs.get(run.id).status is Status.EXPIRED
+    assert run_stores(data, run.id) == []
+    assert client.delete(f"/v1/forecasts/{run.id}").status_code == 204
 
 
 @pytest.mark.parametrize(

@@ -136,9 +136,9 @@ def test_every_command_uses_the_catalog_that_is_set(
     assert pear("runs", "list", "--json").json == []
     pear("schedule", "add", "daily", "--cron", "0 6 * * *", "--forecast", "1d")
     with Catalog(tmp_path / "elsewhere.sqlite") as catalog:
-        assert [schedule.name for schedule in catalog.schedules()] == ["daily"]
+        assert [schedule.name for schedule in catalog.schedules.all()] == ["daily"]
     with Catalog(data.catalog) as catalog:
-        assert catalog.schedules() == []
+        assert catalog.schedules.all() == []
 
 
 def test_no_data_folder_is_said(pear: Any, tmp_path: Path) -> None:
