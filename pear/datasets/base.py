@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pear.datasets.static import Static
 from pear.datasets.units import Conversion, Quantity
 from pear.errors import InputError
-from pear.sphere.regrid import LatLonGrid
+from pear.sphere.latlon import LatLonGrid
 from pear.typing import Times
 
 Fields = npt.NDArray[np.float32]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.sphere.regrid import LatLonGrid
+from pear.sphere.latlon import LatLonGrid
 from pear.store.static_fields import GROUND, LAND
 from pear.variables import STANDARD_GRAVITY
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pear.sphere.windows import Shift, TokenGrid, WindowTable, shifted_windows
+from pear.sphere.shifts import Shift
+from pear.sphere.windows import TokenGrid, WindowTable, shifted_windows
 
 
 def to_windows(x: Tensor, grid: TokenGrid) -> Tensor:
@@ -46,9 +47,9 @@ class WindowShift(nn.Module):
         self.register_buffer("scatter", torch.from_numpy(table.scatter), persistent=False)
 
     @classmethod
-    def of(cls, grid: TokenGrid, shift: Shift, depth_shift: bool = True) -> WindowShift:
+    def of(cls, grid: TokenGrid, shift: Shift, *, depth_shift: bool = True) -> WindowShift:
         """Build the shift of this name."""
-        return cls(grid, shifted_windows(grid, shift, depth_shift))
+        return cls(grid, shifted_windows(grid, shift, depth_shift=depth_shift))
 
     def forward(self, x: Tensor) -> Tensor:
         """Cut shifted windows: (…, window, slot, feature), shape kept."""

@@ -9,9 +9,10 @@ from typing import Any, Final, Literal, Self
 from pear.config import Config, check_choice
 from pear.equivariant.linear import Symmetry
 from pear.errors import InputError
-from pear.sphere.windows import Shift, TokenGrid
+from pear.sphere.windows import TokenGrid
 from pear.variables import Kind, Layout
 
+Shift = Literal["none", "ring_roll", "ring_rotation"]
 Padding = Literal["published", "top"]
 Mirror = Literal["signed", "unsigned"]
 FORCINGS: Final[dict[str, int]] = {

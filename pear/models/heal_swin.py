@@ -8,9 +8,8 @@ sphere, or of its first base pixels, as hemispheric cameras see them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,18 +21,10 @@ from pear.equivariant.linear import linear, norm
 from pear.equivariant.patch import PatchEmbed, PatchExpand, PatchMerge
 from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
 from pear.errors import InputError
-from pear.sphere.healpix import BASE_PIXELS, Integers
-from pear.sphere.shifts import nest_grid, nest_roll
-from pear.sphere.windows import TokenGrid, cut, ring_roll, ring_rotation, within
+from pear.sphere.healpix import BASE_PIXELS
+from pear.sphere.windows import TokenGrid, shifted_windows
 
 Shift = Literal["ring_rotation", "spiral", "nest_grid", "nest_roll"]
-SHIFTS: Final[dict[str, Callable[[TokenGrid], tuple[Integers, Integers]]]] = {
-    "ring_rotation": ring_rotation,
-    "spiral": ring_roll,
-    "nest_grid": nest_grid,
-    "nest_roll": nest_roll,
-}
-"""Our exact shift, and the three of the paper; ``spiral`` is PEAR's ring roll."""
 Position = Literal["relative", "free"]
 
 
@@ -56,7 +47,8 @@ class HealSwinConfig(Config):
     mlp_ratio
         Width of the MLPs over that of their stage.
     shift
-        Shift of every second block, see :data:`SHIFTS`.
+        Shift of every second block: ``ring_rotation``, or one of the paper's, of which ``spiral``
+        is PEAR's ring roll.
     position
         Position bias: ``relative``, from differences in the Morton coordinates, or ``free``.
     cosine, post_norm
@@ -243,7 +235,8 @@ class HealSwin(nn.Module):
 
 
 def _shift(grid: TokenGrid, name: Shift) -> WindowShift:
-    return WindowShift(grid, cut(grid, *within(SHIFTS[name](grid), grid.base_pixels)))
+    shift = "ring_roll" if name == "spiral" else name
+    return WindowShift(grid, shifted_windows(grid, shift, depth_shift=False))
 
 
 def _stage(config: HealSwinConfig, stage: int, shift: WindowShift, rates: Tensor) -> nn.Sequential:

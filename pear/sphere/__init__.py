@@ -1,1 +1,1 @@
-"""The HEALPix grid itself: cells, its symmetries, windows and regridding; numpy, no torch."""
+"""The sphere: HEALPix and latitude-longitude grids, regridding, symmetries, windows and shifts."""

@@ -6,51 +6,75 @@ pixel f, and the even and odd bits of k are its coordinates x (towards north-eas
 north-west). In the *ring* order cells run along circles of latitude from the north pole to the
 south pole, each circle eastwards. PEAR keeps every field in nested order.
 
-This is also the only module that imports healpy (GPL-2.0-only).
+This is the only module that imports healpy.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import healpy
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from pear.typing import Array, Float64, Int64
 
 BASE_PIXELS: Final = 12
 _CACHED_GRIDS: Final = 6
 
 
 def check_nside(nside: int) -> int:
-    """Return ``nside`` if it is a power of two, the only sizes that have a nested order.
+    """Return ``nside`` if it is a power of two, as the nested order requires.
+
+    Parameters
+    ----------
+    nside
+        Cells along one side of a base pixel.
+
+    Returns
+    -------
+    int
+        ``nside``.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If it is not a power of two.
     """
     if nside < 1 or nside & (nside - 1):
-        raise ValueError(f"nside {nside} is no power of two; nested grids need 1, 2, 4, 8, …")
+        raise ValueError(f"nside {nside} is not a power of two; nested grids need 1, 2, 4, 8, …")
     return nside
 
 
 def nside_from_cells(cells: int) -> int:
-    """Return nside of a full grid of ``cells`` = 12 nside² cells, nside a power of two.
+    """Return nside of a full grid of 12 nside² cells.
+
+    Parameters
+    ----------
+    cells
+        Number of cells.
+
+    Returns
+    -------
+    int
+        A power of two.
 
     Raises
     ------
     ValueError
-        If no such grid exists.
+        If no full grid has so many cells.
+
+    Examples
+    --------
+    >>> nside_from_cells(49152)
+    64
     """
     nside = math.isqrt(max(cells, 0) // BASE_PIXELS)
     if cells <= 0 or BASE_PIXELS * nside * nside != cells or nside & (nside - 1):
         raise ValueError(
-            f"{cells} cells are no full HEALPix grid; 12·4^k are, such as 3072 or 49152"
+            f"{cells} cells do not form a full HEALPix grid: expected 12·4^k, e.g. 3072 or 49152"
         )
     return nside
 
@@ -61,54 +85,75 @@ def cells_of_nside(nside: int) -> int:
 
 
 @lru_cache(maxsize=_CACHED_GRIDS)
-def centres(nside: int) -> tuple[Floats, Floats]:
-    """Latitudes and longitudes of the cell centres, each (cell,), nested, read-only.
+def centres(nside: int) -> tuple[Float64, Float64]:
+    """Return the latitudes and longitudes of the cell centres.
+
+    Parameters
+    ----------
+    nside
+        Resolution, a power of two.
 
     Returns
     -------
-    (latitude, longitude)
-        Degrees north in (-90, 90) and degrees east in [0, 360).
+    latitude, longitude : numpy.ndarray
+        (cell,) nested, read-only; degrees north in (-90, 90) and degrees east in [0, 360).
+
+    Examples
+    --------
+    >>> latitude, longitude = centres(1)
+    >>> longitude[4:8]
+    array([  0.,  90., 180., 270.])
     """
     cells = np.arange(cells_of_nside(nside))
     longitude, latitude = healpy.pix2ang(nside, cells, nest=True, lonlat=True)
     return _frozen(latitude), _frozen(np.mod(longitude, 360.0))
 
 
-def cell_of(latitude: Any, longitude: Any, nside: int) -> Integers:
-    """Nested cell that holds each point; the shape is that of the broadcast arguments.
+def cell_of(latitude: npt.ArrayLike, longitude: npt.ArrayLike, nside: int) -> Int64:
+    """Return the nested cell that holds each point.
+
+    A latitude outside [-90, 90] or a coordinate that is not finite is a ValueError.
 
     Parameters
     ----------
     latitude, longitude
-        Degrees north in [-90, 90]; degrees east, any finite number (periodic).
+        Degrees north in [-90, 90]; degrees east, any finite number (periodic). Shapes broadcast.
+    nside
+        Resolution, a power of two.
 
-    Raises
-    ------
-    ValueError
-        If a latitude lies outside [-90, 90] or a coordinate is not finite.
+    Returns
+    -------
+    numpy.ndarray
+        Cells, of the broadcast shape.
+
+    Examples
+    --------
+    >>> cell_of(57.7, 12.0, 64)
+    array(3020)
     """
     latitude, longitude = _points(latitude, longitude)
     cells = healpy.ang2pix(check_nside(nside), longitude, latitude, nest=True, lonlat=True)
     return np.asarray(cells, dtype=np.int64)
 
 
-def interpolation_weights(latitude: Any, longitude: Any, nside: int) -> tuple[Integers, Floats]:
-    """Four nested cells round each point and their bilinear weights, which sum to 1.
+def interpolation_weights(
+    latitude: npt.ArrayLike, longitude: npt.ArrayLike, nside: int
+) -> tuple[Int64, Float64]:
+    """Return the four nested cells around each point and their bilinear weights.
+
+    A latitude outside [-90, 90] or a coordinate that is not finite is a ValueError.
 
     Parameters
     ----------
     latitude, longitude
         (point,), degrees north and degrees east.
+    nside
+        Resolution, a power of two.
 
     Returns
     -------
-    (index, weight)
-        Each (4, point): value = Σ weight · field[index].
-
-    Raises
-    ------
-    ValueError
-        If a latitude lies outside [-90, 90] or a coordinate is not finite.
+    index, weight : numpy.ndarray
+        (4, point) each: value = Σ weight · field[index]; the weights sum to 1.
     """
     latitude, longitude = _points(latitude, longitude)
     index, weight = healpy.get_interp_weights(
@@ -117,68 +162,106 @@ def interpolation_weights(latitude: Any, longitude: Any, nside: int) -> tuple[In
     return np.asarray(index, dtype=np.int64), np.asarray(weight, dtype=np.float64)
 
 
-def neighbours(nside: int) -> Integers:
-    """Neighbours of every cell, (cell, 8) in the order SW, W, NW, N, NE, E, SE, S.
+def neighbours(nside: int) -> Int64:
+    """Return the neighbours of every cell.
 
-    -1 stands where a cell has no such neighbour (at the 8 corners where three base pixels meet).
+    Parameters
+    ----------
+    nside
+        Resolution, a power of two.
+
+    Returns
+    -------
+    numpy.ndarray
+        (cell, 8) in the order SW, W, NW, N, NE, E, SE, S; -1 where a cell has no such neighbour
+        (at the 8 corners where three base pixels meet).
     """
     cells = np.arange(cells_of_nside(nside))
     return np.ascontiguousarray(healpy.get_all_neighbours(nside, cells, nest=True).T, np.int64)
 
 
 @lru_cache(maxsize=_CACHED_GRIDS)
-def ring_of_nest(nside: int) -> Integers:
-    """Ring index of every nested cell, (cell,), read-only: ``x_nest = x_ring[ring_of_nest]``."""
+def ring_of_nest(nside: int) -> Int64:
+    """Return the ring index of every nested cell, read-only: ``x_nest = x_ring[index]``."""
     return _frozen(healpy.nest2ring(nside, np.arange(cells_of_nside(nside))).astype(np.int64))
 
 
 @lru_cache(maxsize=_CACHED_GRIDS)
-def nest_of_ring(nside: int) -> Integers:
-    """Nested index of every ring cell, (cell,), read-only: ``x_ring = x_nest[nest_of_ring]``."""
+def nest_of_ring(nside: int) -> Int64:
+    """Return the nested index of every ring cell, read-only: ``x_ring = x_nest[index]``."""
     return _frozen(healpy.ring2nest(nside, np.arange(cells_of_nside(nside))).astype(np.int64))
 
 
-def ring_starts(nside: int) -> Integers:
-    """First ring index of each of the 4 nside - 1 circles and, last, the number of cells."""
+def ring_starts(nside: int) -> Int64:
+    """Return the first ring index of each of the 4 nside - 1 circles, then the cell count."""
     circles = 4 * check_nside(nside) - 1
     index = np.arange(1, circles + 1)
     length = 4 * np.minimum(np.minimum(index, 4 * nside - index), nside)
     return np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
 
 
-def xy_of_nest(nside: int) -> tuple[Integers, Integers, Integers]:
-    """Coordinates (x, y, face) of every nested cell, each (cell,)."""
-    k = np.arange(check_nside(nside) ** 2)
-    x, y = _even_bits(k), _even_bits(k >> 1)
-    face = np.repeat(np.arange(BASE_PIXELS), nside * nside)
-    return np.tile(x, BASE_PIXELS), np.tile(y, BASE_PIXELS), face
+def xy_of_nest(nside: int) -> tuple[Int64, Int64, Int64]:
+    """Return the coordinates (x, y, face) of every nested cell, (cell,) each."""
+    x, y, face = healpy.pix2xyf(nside, np.arange(cells_of_nside(nside)), nest=True)
+    return x, y, face
 
 
-def nest_of_xy(x: Any, y: Any, face: Any, nside: int) -> Integers:
-    """Nested cell at coordinates x, y of a base pixel; shapes broadcast.
+def nest_of_xy(x: npt.ArrayLike, y: npt.ArrayLike, face: npt.ArrayLike, nside: int) -> Int64:
+    """Return the nested cell at coordinates x, y of a base pixel.
+
+    Parameters
+    ----------
+    x, y
+        Coordinates in 0…nside - 1; shapes broadcast.
+    face
+        Base pixel in 0…11.
+    nside
+        Resolution, a power of two.
+
+    Returns
+    -------
+    numpy.ndarray
+        Cells, of the broadcast shape.
 
     Raises
     ------
     ValueError
         If a coordinate lies outside the base pixel or the base pixel outside 0…11.
     """
-    x, y, face = (np.asarray(item, dtype=np.int64) for item in (x, y, face))
     size = check_nside(nside)
     for name, value, limit in (("x", x, size), ("y", y, size), ("face", face, BASE_PIXELS)):
-        if value.size and (value.min() < 0 or value.max() >= limit):
-            raise ValueError(f"{name} must lie in 0…{limit - 1}, got {value.min()}…{value.max()}")
-    return np.asarray(face * size * size + _spread_bits(x) + 2 * _spread_bits(y), dtype=np.int64)
+        low, high = np.min(value, initial=0), np.max(value, initial=0)
+        if low < 0 or high >= limit:
+            raise ValueError(f"{name} must lie in 0…{limit - 1}, got {low}…{high}")
+    return np.asarray(healpy.xyf2pix(nside, x, y, face, nest=True), dtype=np.int64)
 
 
-def coarsen(values: npt.NDArray[Any], nside_out: int) -> npt.NDArray[Any]:
-    """Mean over the cells inside each coarser cell: (…, cell) to (…, 12 nside_out²).
+def coarsen(values: Array, nside_out: int) -> Array:
+    """Average over the cells inside each coarser cell.
 
     Cells have equal area, so this is the exact conservative mean.
+
+    Parameters
+    ----------
+    values
+        (…, cell), nested.
+    nside_out
+        Resolution of the means.
+
+    Returns
+    -------
+    numpy.ndarray
+        (…, 12 nside_out²), in the dtype of the values; sums run in float64.
 
     Raises
     ------
     ValueError
         If ``nside_out`` is finer than the values.
+
+    Examples
+    --------
+    >>> coarsen(np.arange(48.0), 1)[:3]
+    array([1.5, 5.5, 9.5])
     """
     nside, cells = nside_from_cells(values.shape[-1]), cells_of_nside(nside_out)
     if nside_out > nside:
@@ -189,8 +272,20 @@ def coarsen(values: npt.NDArray[Any], nside_out: int) -> npt.NDArray[Any]:
     return np.asarray(blocks.mean(axis=-1, dtype=np.float64).astype(values.dtype, copy=False))
 
 
-def refine(values: npt.NDArray[Any], nside_out: int) -> npt.NDArray[Any]:
-    """Repeat each value on the finer cells inside it: (…, cell) to (…, 12 nside_out²).
+def refine(values: Array, nside_out: int) -> Array:
+    """Repeat each value on the finer cells inside its cell.
+
+    Parameters
+    ----------
+    values
+        (…, cell), nested.
+    nside_out
+        Resolution of the result.
+
+    Returns
+    -------
+    numpy.ndarray
+        (…, 12 nside_out²).
 
     Raises
     ------
@@ -203,12 +298,23 @@ def refine(values: npt.NDArray[Any], nside_out: int) -> npt.NDArray[Any]:
     return np.repeat(values, (nside_out // nside) ** 2, axis=-1)
 
 
-def angular_power(values: npt.NDArray[Any], lmax: int | None = None) -> Floats:
-    """Angular power spectrum C_l of fields: (…, cell) to (…, lmax + 1), units squared.
+def angular_power(values: Array, lmax: int | None = None) -> Float64:
+    """Return the angular power spectrum of fields.
 
     C_l = Σ_m |a_lm|² / (2l + 1), a_lm the spherical-harmonic coefficients (healpy's anafast with
-    three Jacobi iterations). ``lmax`` is 2 nside if not given, beyond which coefficients of a
-    HEALPix grid are not reliable.
+    three Jacobi iterations).
+
+    Parameters
+    ----------
+    values
+        (…, cell), nested, finite.
+    lmax
+        Largest degree; default: 2 nside, beyond which the coefficients are not reliable.
+
+    Returns
+    -------
+    numpy.ndarray
+        (…, lmax + 1), units squared.
 
     Raises
     ------
@@ -230,23 +336,32 @@ def angular_power(values: npt.NDArray[Any], lmax: int | None = None) -> Floats:
 
 def gaussian_fields(
     power: npt.ArrayLike, nside: int, count: int, random: np.random.Generator
-) -> Floats:
-    """Draw isotropic Gaussian fields of a given angular power: (count, cell), nested.
+) -> Float64:
+    """Draw isotropic Gaussian fields with a given angular power.
 
-    a_lm are independent, complex with variance C_l (real for m = 0), and synthesised exactly
+    The a_lm are independent, complex with variance C_l (real for m = 0), and synthesised exactly
     (healpy's alm2map). The variance at a point is Σ (2l + 1) C_l / 4π.
 
     Parameters
     ----------
     power
         (lmax + 1,) C_l, units squared, not negative; lmax at most 3 nside - 1.
+    nside
+        Resolution, a power of two.
+    count
+        Number of fields.
     random
-        Draws in a fixed order, so that a seed gives the same fields.
+        Generator; the same seed gives the same fields.
+
+    Returns
+    -------
+    numpy.ndarray
+        (count, cell), nested.
 
     Raises
     ------
     ValueError
-        If the power is negative, not finite, or goes beyond what the grid can hold.
+        If the power is negative, not finite, or exceeds the degrees of the grid.
     """
     spectrum = np.asarray(power, dtype=np.float64)
     lmax = spectrum.size - 1
@@ -264,7 +379,7 @@ def gaussian_fields(
     return fields
 
 
-def _points(latitude: Any, longitude: Any) -> tuple[Floats, Floats]:
+def _points(latitude: npt.ArrayLike, longitude: npt.ArrayLike) -> tuple[Float64, Float64]:
     latitude, longitude = np.broadcast_arrays(
         np.asarray(latitude, dtype=np.float64), np.asarray(longitude, dtype=np.float64)
     )
@@ -276,24 +391,8 @@ def _points(latitude: Any, longitude: Any) -> tuple[Floats, Floats]:
     return latitude, np.mod(longitude, 360.0)
 
 
-def _even_bits(k: Integers) -> Integers:
-    """Gather the bits at even places of each number."""
-    out = np.zeros_like(k)
-    for bit in range(31):
-        out |= ((k >> (2 * bit)) & 1) << bit
-    return out
-
-
-def _spread_bits(x: Integers) -> Integers:
-    """Put the bits of each number at even places: the inverse of :func:`_even_bits`."""
-    out = np.zeros_like(x)
-    for bit in range(31):
-        out |= ((x >> bit) & 1) << (2 * bit)
-    return out
-
-
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the array read-only, so that a cached table cannot be changed by its users."""
+def _frozen(array: Array) -> Array:
+    """Return the array read-only, because it is cached and shared."""
     array = np.ascontiguousarray(array)
     array.flags.writeable = False
     return array

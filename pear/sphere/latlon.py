@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from pear.typing import Float64
 
 _SPACING_TOLERANCE: Final = 2e-3  # Gaussian latitudes differ by more, float32 ones by less
 
@@ -21,7 +21,7 @@ class LatLonGrid:
     Parameters
     ----------
     lat
-        (row,), degrees north, evenly spaced, either way.
+        (row,), degrees north, evenly spaced, ascending or descending.
     lon
         (column,), degrees east, evenly spaced, any start; a repeated 360° column is allowed.
 
@@ -29,10 +29,16 @@ class LatLonGrid:
     ------
     ValueError
         If an axis is too short, not finite, out of range or not evenly spaced (Gaussian grids).
+
+    Examples
+    --------
+    >>> grid = LatLonGrid(np.linspace(90, -90, 121), np.arange(240) * 1.5)
+    >>> grid.shape, grid.is_global
+    ((121, 240), True)
     """
 
-    lat: Floats
-    lon: Floats
+    lat: Float64
+    lon: Float64
 
     def __post_init__(self) -> None:
         lat, lon = _even("latitude", self.lat), _even("longitude", _unwrapped(self.lon))
@@ -45,7 +51,7 @@ class LatLonGrid:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(row, column)."""
+        """Number of rows and columns."""
         return self.lat.size, self.lon.size
 
     @property
@@ -55,7 +61,7 @@ class LatLonGrid:
 
     @property
     def lat_step(self) -> float:
-        """Degrees from one row to the next, negative if rows run southwards."""
+        """Degrees from one row to the next, negative if rows run southward."""
         return float((self.lat[-1] - self.lat[0]) / (self.lat.size - 1))
 
     @property
@@ -65,7 +71,7 @@ class LatLonGrid:
 
     @property
     def closed(self) -> bool:
-        """Whether the last column repeats the first, 360 degrees on."""
+        """True if the last column repeats the first, 360 degrees further east."""
         return bool(abs(abs(self.lon[-1] - self.lon[0]) - 360.0) < 0.05 * abs(self.lon_step))
 
     @property
@@ -75,7 +81,7 @@ class LatLonGrid:
 
     @property
     def is_global(self) -> bool:
-        """Whether the points go round the circle and up to within one row of both poles."""
+        """True if the points span all longitudes and reach within one row of both poles."""
         step = abs(self.lat_step)
         round_circle = abs(self.columns * abs(self.lon_step) - 360.0) < 0.05 * abs(self.lon_step)
         gap = max(90.0 + self.lat.min(), 90.0 - self.lat.max())
@@ -83,7 +89,7 @@ class LatLonGrid:
 
     @property
     def key(self) -> str:
-        """Hash of the coordinates: the name of the grid in caches and reports."""
+        """Name of the grid in caches and reports: its shape and a hash of the coordinates."""
         digest = hashlib.sha256(np.round(np.concatenate([self.lat, self.lon]), 6).tobytes())
         return f"{self.lat.size}x{self.lon.size}-{digest.hexdigest()[:12]}"
 
@@ -101,22 +107,37 @@ class LatLonGrid:
         )
 
     def require_global(self) -> LatLonGrid:
-        """Return self.
+        """Return the grid if it covers the sphere.
+
+        Returns
+        -------
+        LatLonGrid
+            The grid itself.
 
         Raises
         ------
         ValueError
-            If the grid does not cover the sphere.
+            If it does not cover the sphere.
         """
         if not self.is_global:
             raise ValueError(f"the grid does not cover the globe: {self}")
         return self
 
 
-def global_grid(rows: int, columns: int, poles: bool = True) -> LatLonGrid:
-    """Regular global grid from north to south, longitude from 0.
+def global_grid(rows: int, columns: int, *, poles: bool = True) -> LatLonGrid:
+    """Build a regular global grid from north to south, longitude from 0.
 
-    ``poles``: the first and last row are the poles (ERA5); else rows lie at cell centres.
+    Parameters
+    ----------
+    rows, columns
+        Number of latitudes and longitudes.
+    poles
+        Put the first and last row on the poles, as ERA5 does; otherwise half a row from them.
+
+    Returns
+    -------
+    LatLonGrid
+        The grid.
     """
     half = 0.0 if poles else 90.0 / rows
     return LatLonGrid(
@@ -124,8 +145,8 @@ def global_grid(rows: int, columns: int, poles: bool = True) -> LatLonGrid:
     )
 
 
-def _even(name: str, axis: Any) -> Floats:
-    """Return the axis evenly spaced to the last bit, if it is so but for rounding."""
+def _even(name: str, axis: npt.ArrayLike) -> Float64:
+    """Return the axis exactly evenly spaced if it is so up to rounding."""
     axis = np.atleast_1d(np.asarray(axis, dtype=np.float64))
     if axis.ndim != 1 or axis.size < 3:
         raise ValueError(f"{name} has shape {axis.shape}; a grid needs at least 3 points")
@@ -142,8 +163,8 @@ def _even(name: str, axis: Any) -> Floats:
     return even
 
 
-def _unwrapped(lon: Any) -> Any:
-    """Longitudes that jump by 360 degrees once (45 … 315 0 … 40) made one rising run."""
+def _unwrapped(lon: npt.ArrayLike) -> Float64:
+    """Remove a single jump by 360 degrees (45 … 315 0 … 40) from longitudes."""
     lon = np.atleast_1d(np.asarray(lon, dtype=np.float64))
     jumps = np.diff(lon)
     if lon.size > 2 and np.isfinite(lon).all() and (np.abs(jumps) > 180.0).sum() == 1:
@@ -153,13 +174,13 @@ def _unwrapped(lon: Any) -> Any:
     return lon
 
 
-def _snap_poles(lat: Floats) -> Floats:
+def _snap_poles(lat: Float64) -> Float64:
     step = abs(lat[1] - lat[0])
     ends = [np.sign(x) * 90.0 if abs(abs(x) - 90.0) < 0.02 * step else x for x in (lat[0], lat[-1])]
     return np.linspace(ends[0], ends[1], lat.size)
 
 
-def _snap_circle(lon: Floats) -> Floats:
+def _snap_circle(lon: Float64) -> Float64:
     step = (lon[-1] - lon[0]) / (lon.size - 1)
     for columns in (lon.size, lon.size - 1):
         exact = np.sign(step) * 360.0 / columns

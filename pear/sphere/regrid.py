@@ -1,64 +1,69 @@
-"""Regular latitude-longitude grids to nested HEALPix and back, as sparse weights.
+"""Regridding between regular latitude-longitude grids and nested HEALPix, as sparse weights.
 
-A matrix is built once per pair of grids (cached), applied to all fields by :func:`apply`. Rows
-sum to one, so a constant stays that constant. Column order is the order of the input as given:
-latitude may run either way and longitude may start anywhere, no field is ever flipped or rolled.
+A matrix is built once per pair of grids (cached) and applied to all fields by :func:`apply`. Rows
+sum to one, so constants are preserved. Columns follow the order of the input: latitude may run
+either way and longitude may start anywhere; fields are never flipped or rolled.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
 from pear.sphere import healpix
-from pear.sphere.latlon import LatLonGrid, global_grid
-from pear.sphere.overlap import overlap
-
-__all__ = [
-    "LatLonGrid",
-    "apply",
-    "bilinear_to_healpix",
-    "conservative_to_healpix",
-    "global_grid",
-    "healpix_to_latlon_bilinear",
-    "healpix_to_latlon_conservative",
-]
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from pear.sphere.conservative import overlap_areas
+from pear.sphere.latlon import LatLonGrid
+from pear.typing import Array, Float64, Int64
 
 _CACHED: Final = 12
 
 
 @lru_cache(maxsize=_CACHED)
-def bilinear_to_healpix(grid: LatLonGrid, nside: int, vector: bool = False) -> sparse.csr_array:
-    """Weights of bilinear interpolation to the cell centres, (cell, row x column), float64.
+def bilinear_to_healpix(grid: LatLonGrid, nside: int, *, vector: bool = False) -> sparse.csr_array:
+    """Return the weights of bilinear interpolation to the cell centres.
 
     Periodic in longitude. Where the grid has no row at a pole, one is made from the two nearest
     rings: for a scalar their mean, extrapolated in the square of the colatitude (a smooth scalar
-    has no other zonally symmetric term there); with ``vector=True``, for components of a wind,
-    their zonal wavenumber 1, which is what one vector at the pole looks like along a ring.
+    has no other zonally symmetric term there); for components of a wind their zonal wavenumber 1,
+    as one vector at the pole appears along a ring. A grid that is not global is a ValueError.
 
-    Raises
-    ------
-    ValueError
-        If the grid does not cover the globe.
+    Parameters
+    ----------
+    grid
+        Global grid of the fields.
+    nside
+        Resolution of the result.
+    vector
+        True for a component of a wind.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        (cell, row x column), float64.
+
+    Examples
+    --------
+    >>> from pear.sphere.latlon import global_grid
+    >>> weights = bilinear_to_healpix(global_grid(19, 36), nside=4)
+    >>> apply(weights, np.full(19 * 36, 280.0))[:2]
+    array([280., 280.])
     """
-    return _bilinear(grid, *healpix.centres(nside), vector)
+    return _bilinear(grid, *healpix.centres(nside), vector=vector)
 
 
 @lru_cache(maxsize=_CACHED)
-def bilinear_between(grid: LatLonGrid, other: LatLonGrid, vector: bool = False) -> sparse.csr_array:
-    """Weights of bilinear interpolation to another regular grid; as :func:`bilinear_to_healpix`."""
+def bilinear_between(
+    grid: LatLonGrid, other: LatLonGrid, *, vector: bool = False
+) -> sparse.csr_array:
+    """Return the weights of interpolation to another grid, as :func:`bilinear_to_healpix`."""
     north, east = np.meshgrid(other.lat, other.lon, indexing="ij")
-    return _bilinear(grid, north.ravel(), east.ravel(), vector)
+    return _bilinear(grid, north.ravel(), east.ravel(), vector=vector)
 
 
-def _bilinear(grid: LatLonGrid, lat: Floats, lon: Floats, vector: bool) -> sparse.csr_array:
+def _bilinear(grid: LatLonGrid, lat: Float64, lon: Float64, *, vector: bool) -> sparse.csr_array:
     grid.require_global()
     j, fx = _column(grid, lon)
     up, fy = _row(grid, lat)
@@ -74,7 +79,7 @@ def _bilinear(grid: LatLonGrid, lat: Floats, lon: Floats, vector: bool) -> spars
             values.append((wy * wx)[inside])
         for outside, ring in ((row < 0, 0), (row >= grid.lat.size, grid.lat.size - 1)):
             for cell in np.flatnonzero(outside & (wy > 0)):
-                index, weight = _pole(grid, ring, float(lon[cell]), vector)
+                index, weight = _pole(grid, ring, float(lon[cell]), vector=vector)
                 rows.append(np.full(index.size, cell))
                 cols.append(index)
                 values.append(wy[cell] * weight)
@@ -83,10 +88,19 @@ def _bilinear(grid: LatLonGrid, lat: Floats, lon: Floats, vector: bool) -> spars
 
 @lru_cache(maxsize=_CACHED)
 def healpix_to_latlon_bilinear(nside: int, grid: LatLonGrid) -> sparse.csr_array:
-    """Weights of bilinear interpolation on the cells to the points, (row x column, cell).
+    """Return the weights of interpolation from the four cells around each point of a grid.
 
-    The four cells round each point are those of HEALPix's own interpolation. The grid may be
-    regional.
+    Parameters
+    ----------
+    nside
+        Resolution of the fields.
+    grid
+        Grid of the result, global or regional.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        (row x column, cell), float64; cells and weights are HEALPix's own.
     """
     lat, lon = np.meshgrid(np.clip(grid.lat, -90.0, 90.0), grid.lon, indexing="ij")
     index, weight = healpix.interpolation_weights(lat.ravel(), lon.ravel(), nside)
@@ -97,25 +111,42 @@ def healpix_to_latlon_bilinear(nside: int, grid: LatLonGrid) -> sparse.csr_array
 
 @lru_cache(maxsize=_CACHED)
 def conservative_to_healpix(grid: LatLonGrid, nside: int) -> sparse.csr_array:
-    """Weights of area means over the HEALPix cells, (cell, row x column), float64.
+    """Return the weights of area means over the HEALPix cells.
 
-    Each point of the grid stands for the cell round it, out to half a step (at the poles: to the
-    pole); overlaps are exact, so the global mean is kept.
+    Each point of the grid represents the cell around it, out to half a step (at the poles: to the
+    pole); overlaps are exact, so the global mean is preserved. A grid that is not global is a
+    ValueError.
 
-    Raises
-    ------
-    ValueError
-        If the grid does not cover the globe.
+    Parameters
+    ----------
+    grid
+        Global grid of the fields.
+    nside
+        Resolution of the result.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        (cell, row x column), float64.
     """
-    matrix = _all_columns(_overlap(grid.require_global(), nside), grid)
-    return _rows_to_one(matrix)
+    return _rows_to_one(_all_columns(_overlap(grid.require_global(), nside), grid))
 
 
 @lru_cache(maxsize=_CACHED)
 def healpix_to_latlon_conservative(nside: int, grid: LatLonGrid) -> sparse.csr_array:
-    """Weights of area means over the cells of a grid, (row x column, HEALPix cell), float64.
+    """Return the weights of area means over the cells of a grid.
 
-    The grid may be regional.
+    Parameters
+    ----------
+    nside
+        Resolution of the fields.
+    grid
+        Grid of the result, global or regional.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        (row x column, HEALPix cell), float64.
     """
     matrix = sparse.csr_array(_rows_to_one(_overlap(grid, nside).T.tocsr()))
     if grid.closed:
@@ -127,17 +158,17 @@ def healpix_to_latlon_conservative(nside: int, grid: LatLonGrid) -> sparse.csr_a
 
 @lru_cache(maxsize=2)
 def _overlap(grid: LatLonGrid, nside: int) -> sparse.csr_array:
-    """Areas of overlap, (HEALPix cell, row x distinct column)."""
+    """Return the overlap areas, (HEALPix cell, row x distinct column)."""
     middle = (grid.lat[1:] + grid.lat[:-1]) / 2.0
     ends = [grid.lat[0] - grid.lat_step / 2, grid.lat[-1] + grid.lat_step / 2]
     ends = [np.sign(e) * 90.0 if 90.0 - abs(e) < abs(grid.lat_step) else e for e in ends]
     lat = np.clip(np.concatenate([ends[:1], middle, ends[1:]]), -90.0, 90.0)
     lon = grid.lon[0] + grid.lon_step * (np.arange(grid.columns + 1) - 0.5)
-    return overlap(lat, lon, nside)
+    return overlap_areas(lat, lon, nside)
 
 
 def _all_columns(matrix: sparse.csr_array, grid: LatLonGrid) -> sparse.csr_array:
-    """Leave the repeated column of a closed grid without weight."""
+    """Widen the matrix to the columns of a closed grid, the repeated one without weight."""
     if not grid.closed:
         return matrix
     row, column = np.divmod(matrix.indices, grid.columns)
@@ -147,15 +178,28 @@ def _all_columns(matrix: sparse.csr_array, grid: LatLonGrid) -> sparse.csr_array
 
 
 def _rows_to_one(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Scale each row to a sum of one."""
     total = np.asarray(matrix.sum(axis=1)).ravel()
     data = matrix.data / np.repeat(total, np.diff(matrix.indptr))
     return sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def apply(weights: sparse.csr_array, fields: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Regrid fields: (…, source point) to (…, target point), in the dtype of the fields.
+def apply(weights: sparse.csr_array, fields: Array) -> Array:
+    """Regrid fields.
 
-    Sums run in float64. A NaN spreads to every target that has weight on it, and no further.
+    Sums run in float64. A NaN spreads to exactly the targets that have weight on it.
+
+    Parameters
+    ----------
+    weights
+        (target point, source point), from a function of this module.
+    fields
+        (…, source point).
+
+    Returns
+    -------
+    numpy.ndarray
+        (…, target point), in the dtype of the fields, at least float32.
 
     Raises
     ------
@@ -164,7 +208,7 @@ def apply(weights: sparse.csr_array, fields: npt.NDArray[Any]) -> npt.NDArray[An
     """
     if fields.shape[-1] != weights.shape[1]:
         raise ValueError(
-            f"fields have {fields.shape[-1]} points, the weights take {weights.shape[1]}"
+            f"fields have {fields.shape[-1]} points, the weights expect {weights.shape[1]}"
         )
     flat = fields.reshape(-1, fields.shape[-1])
     out = np.empty((flat.shape[0], weights.shape[0]), dtype=np.result_type(fields.dtype, "f4"))
@@ -174,9 +218,9 @@ def apply(weights: sparse.csr_array, fields: npt.NDArray[Any]) -> npt.NDArray[An
     return out.reshape(*fields.shape[:-1], weights.shape[0])
 
 
-def _compact(weights: sparse.csr_array) -> tuple[Any, sparse.csr_array]:
-    """Columns in use and the matrix on them alone: a fine grid has many points without weight."""
-    kept = getattr(weights, "_pear_compact", None)
+def _compact(weights: sparse.csr_array) -> tuple[Int64 | slice, sparse.csr_array]:
+    """Return the columns with weight and the matrix on those: fine grids have many without."""
+    kept: tuple[Int64 | slice, sparse.csr_array] | None = getattr(weights, "_pear_compact", None)
     if kept is None:
         used, inverse = np.unique(weights.indices, return_inverse=True)
         if used.size == weights.shape[1]:
@@ -184,11 +228,13 @@ def _compact(weights: sparse.csr_array) -> tuple[Any, sparse.csr_array]:
         else:
             shape = (weights.shape[0], used.size)
             kept = (used, sparse.csr_array((weights.data, inverse, weights.indptr), shape=shape))
-        weights._pear_compact = kept  # lives and dies with the cached matrix
+        weights._pear_compact = kept  # freed with the cached matrix
     return kept
 
 
-def _matrix(rows: Any, cols: Any, values: Any, shape: tuple[int, int]) -> sparse.csr_array:
+def _matrix(
+    rows: list[Int64], cols: list[Int64], values: list[Float64], shape: tuple[int, int]
+) -> sparse.csr_array:
     data, ij = np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))
     matrix = sparse.csr_array(sparse.coo_array((data, ij), shape=shape))
     matrix.sum_duplicates()
@@ -196,18 +242,16 @@ def _matrix(rows: Any, cols: Any, values: Any, shape: tuple[int, int]) -> sparse
     return matrix
 
 
-def _column(grid: LatLonGrid, lon: Floats) -> tuple[Integers, Floats]:
-    """Column to the left of each longitude and the fraction of the way to the next one."""
+def _column(grid: LatLonGrid, lon: Float64) -> tuple[Int64, Float64]:
+    """Return the column to the left of each longitude and the fraction of the way to the next."""
     position = np.mod((lon - grid.lon[0]) / grid.lon_step, grid.columns)
     left = np.floor(position)
     return left.astype(np.int64) % grid.columns, position - left
 
 
-def _row(grid: LatLonGrid, lat: Floats) -> tuple[Integers, Floats]:
-    """Row before each latitude (-1: beyond the first) and the fraction of the way to the next.
-
-    Beyond the first and the last row the way ends at the pole, wherever that lies.
-    """
+def _row(grid: LatLonGrid, lat: Float64) -> tuple[Int64, Float64]:
+    """Return the row before each latitude and the fraction of the way to the next."""
+    # Row -1 lies beyond the first; beyond the first and the last row the way ends at the pole.
     position = (lat - grid.lat[0]) / grid.lat_step
     before = np.clip(np.floor(position), -1, grid.lat.size - 1)
     fraction = position - before
@@ -220,8 +264,8 @@ def _row(grid: LatLonGrid, lat: Floats) -> tuple[Integers, Floats]:
     return before.astype(np.int64), fraction
 
 
-def _pole(grid: LatLonGrid, ring: int, lon: float, vector: bool) -> tuple[Integers, Floats]:
-    """Points and weights that give the value at the pole beyond this ring, seen from ``lon``."""
+def _pole(grid: LatLonGrid, ring: int, lon: float, *, vector: bool) -> tuple[Int64, Float64]:
+    """Return points and weights of the value at the pole next to a ring, as seen from ``lon``."""
     step = 1 if ring == 0 else -1
     near, next_ = (np.deg2rad(90.0 - abs(grid.lat[r])) ** 2 for r in (ring, ring + step))
     n = grid.columns

@@ -1,39 +1,138 @@
-"""Two more shifts of windows, those of HEAL-SWIN that follow the nested order.
+"""Shifts of the windows along the sphere, as permutations of its tokens.
 
-Each gives (gather, labels) on the whole sphere, as the shifts of :mod:`pear.sphere.windows` do:
-``shifted[token] = x[gather[token]]``, and tokens of a window see each other only if their labels
-are equal (arXiv 2307.07313, section 3.3).
+Every shift returns (gather, labels) for the whole sphere: ``shifted[token] = x[gather[token]]``,
+and tokens of one window may attend to each other only if their labels are equal. ``ring_roll`` is
+the published shift (arXiv 2505.17720); ``nest_roll`` and ``nest_grid`` are those of HEAL-SWIN
+(arXiv 2307.07313, section 3.3).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
+
 import numpy as np
 
-from pear.sphere.healpix import Integers, nest_of_xy, xy_of_nest
-from pear.sphere.windows import TokenGrid, shift_size
+from pear.sphere.healpix import (
+    BASE_PIXELS,
+    cells_of_nside,
+    nest_of_ring,
+    nest_of_xy,
+    ring_of_nest,
+    ring_starts,
+    xy_of_nest,
+)
+from pear.typing import Int64
+
+Shift = Literal["none", "ring_roll", "ring_rotation", "nest_roll", "nest_grid"]
+Permutation: TypeAlias = tuple[Int64, Int64]
 
 
-def nest_roll(grid: TokenGrid) -> tuple[Integers, Integers]:
-    """Roll the nested list by half a window; what comes round its end is masked.
+def shift_size(window: int) -> int:
+    """Return the number of tokens to shift by: half the side of a window, 4 for 64 tokens."""
+    return math.isqrt(window) // 2
 
-    A shifted window is the second half of one window and the first half of the next, which lie
-    side by side inside a base pixel and need not between base pixels.
+
+def no_shift(nside: int, window: int) -> Permutation:
+    """Leave every token in its place, without labels."""
+    tokens = np.arange(cells_of_nside(nside))
+    return tokens, np.zeros_like(tokens)
+
+
+def ring_roll(nside: int, window: int) -> Permutation:
+    """Roll the tokens in ring order, across the ends of the rings (the published shift).
+
+    Parameters
+    ----------
+    nside
+        Resolution of the tokens.
+    window
+        Tokens of one depth in a window.
+
+    Returns
+    -------
+    gather, labels : numpy.ndarray
+        (token,) each. The labels separate the regions that the roll brings together, the north
+        pole behind the south pole; their ranges are those of the published code.
     """
-    count, half = 12 * grid.nside**2, grid.window_cells // 2
+    ring, nest, size = ring_of_nest(nside), nest_of_ring(nside), shift_size(window)
+    labels = np.digitize(ring, [ring.size - window, ring.size - size])
+    return nest[(ring + size) % ring.size], labels
+
+
+def ring_rotation(nside: int, window: int) -> Permutation:
+    """Rotate every ring by about the same angle: each of its L tokens by round(s·L / 4 nside).
+
+    An eastward rotation by half the diagonal of a window is the half-window shift of a Swin
+    network along both sides. It commutes with the rotation by 90° and with the mirror at the
+    equator, keeps windows compact, and needs no mask.
+
+    Parameters
+    ----------
+    nside
+        Resolution of the tokens.
+    window
+        Tokens of one depth in a window.
+
+    Returns
+    -------
+    gather, labels : numpy.ndarray
+        (token,) each; all labels are 0.
+    """
+    starts, ring = ring_starts(nside), ring_of_nest(nside)
+    circle = np.searchsorted(starts, ring, side="right") - 1
+    start, length = starts[circle], np.diff(starts)[circle]
+    turn = (2 * shift_size(window) * length + 4 * nside) // (8 * nside)  # rounds halves up
+    moved = start + (ring - start + turn) % length
+    return nest_of_ring(nside)[moved], np.zeros_like(ring)
+
+
+def nest_roll(nside: int, window: int) -> Permutation:
+    """Roll the nested list of tokens by half a window and mask what wraps around its end.
+
+    A shifted window is the second half of one window and the first half of the next. The two are
+    adjacent inside a base pixel, but not always between base pixels.
+
+    Parameters
+    ----------
+    nside
+        Resolution of the tokens.
+    window
+        Tokens of one depth in a window.
+
+    Returns
+    -------
+    gather, labels : numpy.ndarray
+        (token,) each.
+    """
+    count, half = cells_of_nside(nside), window // 2
     token = np.arange(count)
     return (token + half) % count, (token >= count - half).astype(np.int64)
 
 
-def nest_grid(grid: TokenGrid) -> tuple[Integers, Integers]:
-    """Shift by half a window along both axes of the base pixels: towards the north.
+def nest_grid(nside: int, window: int) -> Permutation:
+    """Shift by half a window along both axes of the base pixels, towards the north.
 
     Token (x, y) of a base pixel reads (x + s, y + s), across the edge that of the base pixel to
     the north-east or north-west. All base pixels of the equator and the south have such a
-    neighbour with the same axes; the four at the north pole meet each other turned by 90°. Tokens
-    for which there is nothing to read there take those of the south pole's edge, which nothing
-    reads any more, and are masked.
+    neighbour with the same axes; the four at the north pole meet each other rotated by 90°. Tokens
+    without a source take the tokens at the south pole's edge that are read nowhere else, and are
+    masked.
+
+    Parameters
+    ----------
+    nside
+        Resolution of the tokens.
+    window
+        Tokens of one depth in a window.
+
+    Returns
+    -------
+    gather, labels : numpy.ndarray
+        (token,) each; label 1 marks the masked tokens.
     """
-    nside, size = grid.nside, shift_size(grid)
+    size = shift_size(window)
     x, y, face = xy_of_nest(nside)
     x, y = x + size, y + size
     east, west = x >= nside, y >= nside
@@ -42,8 +141,64 @@ def nest_grid(grid: TokenGrid) -> tuple[Integers, Integers]:
     north_east = np.where(row == 1, column, 4 + (column + 1) % 4)
     north_west = np.where(row == 1, (column - 1) % 4, 4 + column)
     source = np.select([east & west, east, west], [column, north_east, north_west], face)
-    # North of a southern base pixel's corner lies a northern one; of an equatorial one's, none.
+    # A northern base pixel lies north of a southern one's corner, but none of an equatorial one's.
     missing = ((row == 0) & (east | west)) | ((row == 1) & east & west)
     gather = nest_of_xy(x % nside, y % nside, source, nside)
     gather[missing] = np.setdiff1d(np.arange(gather.size), gather[~missing])
     return gather, missing.astype(np.int64)
+
+
+SHIFTS: Final[dict[Shift, Callable[[int, int], Permutation]]] = {
+    "none": no_shift,
+    "ring_roll": ring_roll,
+    "ring_rotation": ring_rotation,
+    "nest_roll": nest_roll,
+    "nest_grid": nest_grid,
+}
+
+
+def shift_tokens(
+    shift: Shift, nside: int, window: int, base_pixels: int = BASE_PIXELS
+) -> Permutation:
+    """Shift the tokens of the sphere or of its first base pixels.
+
+    On a part of the sphere, tokens whose source lies outside take the tokens that were lost, in
+    ascending order, and get a label of their own (HEAL-SWIN).
+
+    Parameters
+    ----------
+    shift
+        Name of the shift.
+    nside
+        Resolution of the tokens.
+    window
+        Tokens of one depth in a window.
+    base_pixels
+        Number of base pixels covered, the first ones in nested order.
+
+    Returns
+    -------
+    gather, labels : numpy.ndarray
+        (token,) each.
+
+    Raises
+    ------
+    ValueError
+        If the shift is unknown.
+
+    Examples
+    --------
+    >>> gather, labels = shift_tokens("nest_roll", nside=1, window=4)
+    >>> gather
+    array([ 2,  3,  4,  5,  6,  7,  8,  9, 10, 11,  0,  1])
+    """
+    if shift not in SHIFTS:
+        raise ValueError(f"unknown shift {shift!r}; known: {', '.join(SHIFTS)}")
+    gather, labels = SHIFTS[shift](nside, window)
+    if base_pixels < BASE_PIXELS:
+        tokens = base_pixels * nside**2
+        gather, labels = gather[:tokens].copy(), labels[:tokens].copy()
+        outside = gather >= tokens
+        gather[outside] = np.setdiff1d(np.arange(tokens), gather[~outside])
+        labels[outside] = labels.max(initial=0) + 1
+    return gather, labels

@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-from pear.sphere.healpix import BASE_PIXELS, Integers, check_nside, nest_of_ring, ring_of_nest
-from pear.sphere.healpix import ring_starts as _ring_starts
+from pear.sphere.healpix import BASE_PIXELS, check_nside, xy_of_nest
+from pear.sphere.shifts import Shift, shift_tokens
 from pear.sphere.symmetry import Element, block_mirror, permutation
-
-Shift = Literal["none", "ring_roll", "ring_rotation"]
-SHIFTS: Final[tuple[str, ...]] = get_args(Shift)
+from pear.typing import Int64
 
 
 @dataclass(frozen=True)
@@ -32,15 +28,15 @@ class TokenGrid:
     nside
         Resolution of the tokens.
     depths
-        Tokens above each other.
+        Number of tokens above each other.
     window
         Largest number of tokens of one depth in a window, a power of four.
     window_depth
         Depths in a window.
     base_pixels
-        How many base pixels are covered, the first ones in nested order; 12 for the whole sphere.
+        Number of base pixels covered, the first ones in nested order; 12 for the whole sphere.
     joined
-        Whether a window may hold the four base pixels of a row where one alone has fewer tokens
+        True if a window may hold the four base pixels of a row where one of them has fewer tokens
         than ``window``, as in the published code on coarse grids. Such windows break the rotation
         by 90°; otherwise windows never leave their base pixel.
 
@@ -48,6 +44,12 @@ class TokenGrid:
     ------
     ValueError
         If the grid cannot be cut into such windows.
+
+    Examples
+    --------
+    >>> grid = TokenGrid(nside=32, depths=8)
+    >>> grid.tokens, grid.windows, grid.slots
+    (12288, 768, 128)
     """
 
     nside: int
@@ -71,12 +73,12 @@ class TokenGrid:
 
     @property
     def tokens(self) -> int:
-        """Tokens at each depth."""
+        """Number of tokens at each depth."""
         return self.base_pixels * self.nside**2
 
     @property
     def window_cells(self) -> int:
-        """Tokens of one depth in a window: ``window``, or what the base pixels give."""
+        """Tokens of one depth in a window: ``window``, or all that the base pixels hold."""
         return min(self.window, (4 if self.joined else 1) * self.nside**2)
 
     @property
@@ -86,7 +88,7 @@ class TokenGrid:
 
     @property
     def slots(self) -> int:
-        """Tokens in a window, all depths together."""
+        """Tokens in a window, over all its depths."""
         return self.window_cells * self.window_depth
 
     @property
@@ -95,7 +97,12 @@ class TokenGrid:
         return self.tokens * self.depths // self.slots
 
     def coarser(self) -> TokenGrid:
-        """Return the grid after four neighbouring tokens were merged into one.
+        """Return the grid after merging four neighbouring tokens into one.
+
+        Returns
+        -------
+        TokenGrid
+            With half the nside.
 
         Raises
         ------
@@ -104,63 +111,79 @@ class TokenGrid:
         """
         if self.nside == 1:
             raise ValueError(
-                "merging needs at least 4 tokens in each base pixel, and there is 1; "
+                "merging needs at least 4 tokens in each base pixel, got 1; "
                 "use a finer grid or smaller patches"
             )
         return replace(self, nside=self.nside // 2)
 
-    def order(self) -> Integers:
-        """Depth-major index d·tokens + token of every slot in window order: (windows·slots,)."""
+    def order(self) -> Int64:
+        """Return the depth-major index d·tokens + token of every slot: (windows·slots,)."""
         index = np.arange(self.depths * self.tokens)
         pairs = self.depths // self.window_depth
         cut = index.reshape(pairs, self.window_depth, -1, self.window_cells)
         return np.ascontiguousarray(cut.transpose(0, 2, 1, 3)).reshape(-1)
 
-    def moved(self, element: Element) -> Integers:
-        """Slots from which moved tokens are read, in window order: (windows·slots,).
+    def moved(self, element: Element) -> Int64:
+        """Return the slots from which the tokens moved by an element are read.
+
+        Returns
+        -------
+        numpy.ndarray
+            (windows·slots,), in window order.
 
         Raises
         ------
         ValueError
-            If the grid is not the whole sphere, on which alone the group acts.
+            If the grid does not cover the whole sphere.
         """
         if self.base_pixels != BASE_PIXELS:
-            raise ValueError(f"the group acts on all 12 base pixels, not on {self.base_pixels}")
-        return self._in_window_order(permutation(element, self.nside), 0)
+            raise ValueError(f"the group acts on all 12 base pixels, got {self.base_pixels}")
+        return self.to_window_order(permutation(element, self.nside))
 
-    def mirrored_slots(self) -> Integers:
-        """σ on the slots of one window, each depth separately: (slots,).
+    def mirrored_slots(self) -> Int64:
+        """Return the mirror σ on the slots of one window inside a base pixel, depth by depth.
 
-        Raises
-        ------
-        ValueError
-            If a window holds more than one base pixel.
+        Returns
+        -------
+        numpy.ndarray
+            (slots,).
         """
         self._check_inside()
         offsets = self.window_cells * np.arange(self.window_depth)[:, None]
         return (block_mirror(self.window_cells) + offsets).reshape(-1)
 
-    def slot_positions(self) -> Integers:
-        """Coordinates (depth, x, y) of the slots of one window: (slots, 3).
+    def slot_positions(self) -> Int64:
+        """Return the coordinates of the slots of one window inside a base pixel.
 
-        Raises
-        ------
-        ValueError
-            If a window holds more than one base pixel.
+        Returns
+        -------
+        numpy.ndarray
+            (slots, 3): depth, x and y.
         """
         self._check_inside()
         depth, cell = np.divmod(np.arange(self.slots), self.window_cells)
-        bits = range(self.side.bit_length())
-        x = sum(((cell >> (2 * bit)) & 1) << bit for bit in bits)
-        y = sum(((cell >> (2 * bit + 1)) & 1) << bit for bit in bits)
-        return np.stack([depth, np.broadcast_to(x, cell.shape), y + 0 * cell], axis=-1)
+        x, y, _ = xy_of_nest(self.side)
+        return np.stack([depth, x[cell], y[cell]], axis=-1)
 
     def _check_inside(self) -> None:
         if self.window_cells > self.nside**2:
-            raise ValueError("a window of four base pixels is no block of the nested order")
+            raise ValueError("a window of four base pixels is not a block of the nested order")
 
-    def _in_window_order(self, tokens: Integers, roll: int) -> Integers:
-        """Turn a token gather and a roll of the depths into one gather of window-order slots."""
+    def to_window_order(self, tokens: Int64, roll: int = 0) -> Int64:
+        """Combine a gather of tokens and a roll of the depths into one gather of slots.
+
+        Parameters
+        ----------
+        tokens
+            (token,) source of each token, the same at all depths.
+        roll
+            Depths by which the source lies below the target.
+
+        Returns
+        -------
+        numpy.ndarray
+            (windows·slots,), in window order.
+        """
         order = self.order()
         position = np.empty_like(order)
         position[order] = np.arange(order.size)
@@ -170,130 +193,59 @@ class TokenGrid:
 
 @dataclass(frozen=True)
 class WindowTable:
-    """How a shifted block reads its windows: one gather, and which slots may see each other.
+    """Gather of a shifted block's windows, and which slots may attend to each other.
 
     Attributes
     ----------
     gather
-        (windows·slots,), for every slot of the shifted windows its slot before the shift.
-        Windows that need no mask come first.
+        (windows·slots,), for every slot of the shifted windows its slot before the shift. Windows
+        without a mask come first.
     labels
-        (masked windows, slots); in the last ``len(labels)`` windows, slots see each other only if
-        their labels are equal. Equal rows stand side by side, the most frequent ones first.
+        (masked windows, slots); in the last ``len(labels)`` windows, slots attend to each other
+        only if their labels are equal. Equal rows are adjacent, the most frequent ones first.
     """
 
-    gather: Integers
-    labels: Integers
+    gather: Int64
+    labels: Int64
 
     @property
-    def scatter(self) -> Integers:
-        """The inverse of ``gather``."""
+    def scatter(self) -> Int64:
+        """Inverse of ``gather``."""
         return np.argsort(self.gather)
 
 
-def shift_size(grid: TokenGrid) -> int:
-    """Tokens by which windows shift: half the side of a window, 4 for the published 64."""
-    return grid.side // 2
-
-
-def ring_roll(grid: TokenGrid) -> tuple[Integers, Integers]:
-    """The published shift: roll the tokens in ring order, across the ends of the rings.
-
-    Returns
-    -------
-    (gather, labels)
-        ``shifted[token] = x[gather[token]]``, and the regions (token,) of the shifted tokens that
-        must not see each other, since the roll brings the north pole behind the south pole
-        (arXiv 2505.17720; the ranges are those of the published code).
-    """
-    ring, nest, size = ring_of_nest(grid.nside), nest_of_ring(grid.nside), shift_size(grid)
-    count = ring.size
-    labels = np.digitize(ring, [count - grid.window_cells, count - size])
-    return nest[(ring + size) % count], labels
-
-
-def ring_rotation(grid: TokenGrid) -> tuple[Integers, Integers]:
-    """Turn every ring by about the same angle: each of its L tokens by round(s·L / 4 nside).
-
-    An eastward turn by half the diagonal of a window is the half-window shift of a Swin network
-    along both sides. It commutes with the rotation by 90° and with the mirror at the equator,
-    keeps windows compact, and needs no mask.
-
-    Returns
-    -------
-    (gather, labels)
-        As :func:`ring_roll`; all labels are 0.
-    """
-    nside, starts = grid.nside, _ring_starts(grid.nside)
-    ring = ring_of_nest(nside)
-    circle = np.searchsorted(starts, ring, side="right") - 1
-    start, length = starts[circle], np.diff(starts)[circle]
-    turn = (2 * shift_size(grid) * length + 4 * nside) // (8 * nside)  # rounds halves up
-    moved = start + (ring - start + turn) % length
-    return nest_of_ring(nside)[moved], np.zeros_like(ring)
-
-
-def within(shifted: tuple[Integers, Integers], base_pixels: int) -> tuple[Integers, Integers]:
-    """Restrict a shift of the whole sphere to its first base pixels.
-
-    Tokens that would come from outside are replaced by those that were lost, in ascending order,
-    and get a label of their own (HEAL-SWIN, arXiv 2307.07313).
-    """
-    gather, labels = shifted
-    tokens = gather.size // BASE_PIXELS * base_pixels
-    gather, labels = gather[:tokens].copy(), labels[:tokens].copy()
-    outside = gather >= tokens
-    gather[outside] = np.setdiff1d(np.arange(tokens), gather[~outside])
-    labels[outside] = labels.max(initial=0) + 1
-    return gather, labels
-
-
-def shifted_windows(grid: TokenGrid, shift: Shift, depth_shift: bool = True) -> WindowTable:
-    """Build the table of a shifted block: tokens shifted, depths rolled by one, cut into windows.
+def shifted_windows(grid: TokenGrid, shift: Shift, *, depth_shift: bool = True) -> WindowTable:
+    """Build the table of a shifted block: tokens shifted, depths rolled, cut into windows.
 
     Parameters
     ----------
     grid
         Tokens and windows.
     shift
-        Which shift along the sphere.
+        Shift along the sphere; see :mod:`pear.sphere.shifts`.
     depth_shift
-        Roll the depths by half a window as well; the window that then holds the top and the
+        Roll the depths by half a window as well; the window that then holds both the top and the
         bottom is masked.
 
-    Raises
-    ------
-    ValueError
-        If the shift is unknown.
+    Returns
+    -------
+    WindowTable
+        Gather and masks of the shifted windows.
     """
-    if shift not in SHIFTS:
-        raise ValueError(f"unknown shift {shift!r}; known: {', '.join(SHIFTS)}")
-    everywhere = np.arange(BASE_PIXELS * grid.nside**2)
-    whole = {
-        "none": lambda _: (everywhere, 0 * everywhere),
-        "ring_roll": ring_roll,
-        "ring_rotation": ring_rotation,
-    }[shift](grid)
-    return cut(grid, *within(whole, grid.base_pixels), depth_shift=depth_shift)
-
-
-def cut(
-    grid: TokenGrid, gather: Integers, labels: Integers, depth_shift: bool = False
-) -> WindowTable:
-    """Fold a shift of tokens (token,), its labels (token,) and a depth roll into one table."""
+    gather, labels = shift_tokens(shift, grid.nside, grid.window_cells, grid.base_pixels)
     roll = grid.window_depth // 2 if depth_shift else 0
-    slots = grid._in_window_order(gather, roll).reshape(grid.windows, grid.slots)
+    slots = grid.to_window_order(gather, roll).reshape(grid.windows, grid.slots)
     depth, token = np.divmod(grid.order().reshape(slots.shape), grid.tokens)
     wrapped = depth >= grid.depths - roll if roll else np.zeros_like(depth, dtype=bool)
-    patterns = _first_seen(2 * labels[token] + wrapped)
+    patterns = _canonical_labels(2 * labels[token] + wrapped)
     _, kind, count = np.unique(patterns, axis=0, return_inverse=True, return_counts=True)
     masked = patterns.max(axis=1) > 0
     rank = np.lexsort((kind, -count[kind], masked))
     return WindowTable(slots[rank].reshape(-1), patterns[rank][masked[rank]])
 
 
-def _first_seen(labels: npt.NDArray[np.int64]) -> Integers:
-    """Number the labels of each row in the order in which they appear: equal rows, equal masks."""
+def _canonical_labels(labels: Int64) -> Int64:
+    """Renumber the labels of each row in order of appearance, so equal masks have equal rows."""
     out = np.full_like(labels, -1)
     for row, target in zip(labels, out, strict=True):
         _, first, inverse = np.unique(row, return_index=True, return_inverse=True)

@@ -17,13 +17,8 @@ import xarray as xr
 
 from pear.progress import ProgressCallback
 from pear.sphere.healpix import cells_of_nside, centres
-from pear.sphere.regrid import (
-    LatLonGrid,
-    apply,
-    bilinear_to_healpix,
-    conservative_to_healpix,
-    global_grid,
-)
+from pear.sphere.latlon import LatLonGrid, global_grid
+from pear.sphere.regrid import apply, bilinear_to_healpix, conservative_to_healpix
 from pear.variables import Layout
 from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest

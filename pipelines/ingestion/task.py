@@ -18,7 +18,8 @@ from pear.datasets.base import Fields
 from pear.datasets.units import RELATIVE_HUMIDITY, check_values, specific_humidity
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
-from pear.sphere.regrid import LatLonGrid, apply, bilinear_to_healpix, conservative_to_healpix
+from pear.sphere.latlon import LatLonGrid
+from pear.sphere.regrid import apply, bilinear_to_healpix, conservative_to_healpix
 from pear.store import schema
 from pear.times import to_iso
 from pear.typing import Times
@@ -92,7 +93,7 @@ def weights(grid: LatLonGrid, nside: int, method: str, variable: str) -> Any:
     if method == "conservative":
         return conservative_to_healpix(grid, nside)
     no_pole = max(90.0 + grid.lat.min(), 90.0 - grid.lat.max()) > 1e-6
-    return bilinear_to_healpix(grid, nside, bool(variable in _WINDS and no_pole))
+    return bilinear_to_healpix(grid, nside, vector=bool(variable in _WINDS and no_pole))
 
 
 def run(job: Job) -> TaskResult:

@@ -129,7 +129,9 @@ class PanguForecaster:
     def iterate(self, initial: State, steps: int) -> Iterator[State]:
         """Yield states on HEALPix, bilinear from the peer's grid."""
         layout = self.layout
-        plain, wind = (bilinear_to_healpix(self.states.grid, self.nside, v) for v in (False, True))
+        plain, wind = (
+            bilinear_to_healpix(self.states.grid, self.nside, vector=v) for v in (False, True)
+        )
         winds = [BY_NAME[name].standard_name.endswith("ward_wind") for name, _ in layout.channels]
         for number, fields in enumerate(self.native(initial.valid_time, steps), start=1):
             cells = np.empty((*fields.shape[:2], cells_of_nside(self.nside)), np.float32)

@@ -156,7 +156,7 @@ def _fill(
     if slab.quantity.name not in layout.names:
         return
     wind = BY_NAME[slab.quantity.name].standard_name.endswith("ward_wind")
-    weights = bilinear_between(slab.grid, grid, wind)
+    weights = bilinear_between(slab.grid, grid, vector=wind)
     for row in range(slab.rows):
         level = slab.levels[row] if slab.levels else None
         if (slab.quantity.name, level) not in layout.channels:

@@ -13,7 +13,7 @@ from service.cli.console import emit_json, emit_line, emit_table
 from service.cli.options import TIME, Json, examples
 
 if TYPE_CHECKING:
-    from pear.sphere.regrid import LatLonGrid
+    from pear.sphere.latlon import LatLonGrid
 
 
 app = typer.Typer(add_completion=False)

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from pear.resources.natural_earth import coastline
 from pear.sphere.healpix import cell_of, nside_from_cells
-from pear.sphere.regrid import LatLonGrid, apply, healpix_to_latlon_bilinear
+from pear.sphere.latlon import LatLonGrid
+from pear.sphere.regrid import apply, healpix_to_latlon_bilinear
 from pear.variables import variable
 from service.maps.styles import limits_for, style_of
 

@@ -14,7 +14,8 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.sphere.healpix import centres
-from pear.sphere.regrid import apply, global_grid, healpix_to_latlon_bilinear
+from pear.sphere.latlon import global_grid
+from pear.sphere.regrid import apply, healpix_to_latlon_bilinear
 from pear.times import to_iso
 from pear.variables import BY_NAME, parse_field
 from service.http.html import DISCLAIMER

@@ -43,7 +43,7 @@ def test_a_wrong_shape_is_named(axis: str) -> None:
 
 
 def test_cells_must_be_a_healpix_grid() -> None:
-    with pytest.raises(ValueError, match="100 cells are no full HEALPix grid"):
+    with pytest.raises(ValueError, match="100 cells do not form a full HEALPix grid"):
         State(torch.zeros(1, 1, 100), torch.zeros(1, 2, 2, 100), np.array(["2001"], "M8[s]"), SMALL)
 
 

@@ -30,7 +30,7 @@ from pear.datasets.base import (
 from pear.datasets.static import Static, static_name
 from pear.datasets.units import Quantity, conversion, recognise
 from pear.errors import InputError
-from pear.sphere.regrid import LatLonGrid
+from pear.sphere.latlon import LatLonGrid
 from pear.typing import Times
 from pipelines.ingestion.readers import eccodes as grib_library
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,8 @@ from torch import Tensor, nn
 
 from pear.equivariant.contract import Fields, equivariance_error
 from pear.errors import InputError
-from pear.models.heal_swin import SHIFTS, HealSwin, HealSwinConfig
-from pear.sphere.healpix import centres, neighbours
-from pear.sphere.shifts import nest_grid, nest_roll
+from pear.models.heal_swin import HealSwin, HealSwinConfig, Shift
 from pear.sphere.symmetry import M, R
-from pear.sphere.windows import TokenGrid, within
 from pipelines.benchmarks.equivariance import smooth_fields
 
 
@@ -53,39 +52,6 @@ def test_the_small_network_for_full_spheres() -> None:
     assert count == pytest.approx(1.5e6, rel=0.2)
 
 
-@pytest.mark.parametrize("name", SHIFTS)
-@pytest.mark.parametrize("base_pixels", [12, 8, 1])
-def test_shifts_lose_no_token(name: str, base_pixels: int) -> None:
-    grid = TokenGrid(8, 1, 16, 1, base_pixels)
-    gather, labels = within(SHIFTS[name](grid), base_pixels)
-    assert np.array_equal(np.sort(gather), np.arange(grid.tokens))
-    assert labels.shape == (grid.tokens,)
-
-
-def test_nest_grid_shifts_northward_by_half_a_window() -> None:
-    grid = TokenGrid(16, 1, 64, 1)
-    gather, labels = nest_grid(grid)
-    # Half the side of a window, 4 tokens, along both axes are 8 neighbours to the north (healpy's
-    # order of neighbours is SW, W, NW, N, NE, E, SE, S), wherever there is a north.
-    north = np.arange(grid.tokens)
-    for _ in range(4):
-        north = np.where(north >= 0, neighbours(16)[north, 3], -1)
-    inside = (labels == 0) & (north >= 0)
-    assert inside.mean() > 0.6
-    # Across edges between base pixels of different rows "north" still means both axes.
-    assert (gather[inside] == north[inside]).mean() > 0.999
-    latitude, _ = centres(16)
-    assert (latitude[gather] > latitude)[labels == 0].all()
-    # All that have nothing to read lie at the edges of the northern and equatorial base pixels.
-    assert set(np.flatnonzero(labels) // 16**2) == set(range(8))
-
-
-def test_nest_roll_masks_what_comes_round_the_end() -> None:
-    gather, labels = nest_roll(TokenGrid(4, 1, 16, 1))
-    assert np.array_equal(gather[:4], [8, 9, 10, 11])
-    assert np.array_equal(np.flatnonzero(labels), np.arange(184, 192))
-
-
 @pytest.mark.parametrize("changes", [{}, {"cosine": False, "post_norm": False, "position": "free"}])
 def test_the_full_sphere_with_the_rotated_shift_keeps_rotations(
     changes: dict[str, object],
@@ -104,7 +70,7 @@ def test_the_spiral_does_not_keep_rotations() -> None:
     assert equivariance_error(model, R, image, source, target) > 1e-6
 
 
-@pytest.mark.parametrize("shift", SHIFTS)
+@pytest.mark.parametrize("shift", get_args(Shift))
 @pytest.mark.parametrize("base_pixels", [8, 12])
 def test_every_parameter_learns(shift: str, base_pixels: int) -> None:
     torch.manual_seed(0)

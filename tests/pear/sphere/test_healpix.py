@@ -141,13 +141,13 @@ def test_wrong_ways_are_refused() -> None:
         healpix.coarsen(values, 8)
     with pytest.raises(ValueError, match="use coarsen"):
         healpix.refine(values, 2)
-    with pytest.raises(ValueError, match="no power of two"):
+    with pytest.raises(ValueError, match="not a power of two"):
         healpix.centres(12)
 
 
 @pytest.mark.parametrize("cells", [0, -12, 13, 12 * 9, 12 * 6**2, 49_151])
 def test_cells_that_are_no_grid(cells: int) -> None:
-    with pytest.raises(ValueError, match="no full HEALPix grid"):
+    with pytest.raises(ValueError, match="not form a full HEALPix grid"):
         healpix.nside_from_cells(cells)
 
 

@@ -10,13 +10,12 @@ import pytest
 from scipy.spatial import ConvexHull
 
 from pear.sphere import healpix
-from pear.sphere.overlap import overlap
+from pear.sphere.conservative import overlap_areas
+from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.sphere.regrid import (
-    LatLonGrid,
     apply,
     bilinear_to_healpix,
     conservative_to_healpix,
-    global_grid,
     healpix_to_latlon_bilinear,
     healpix_to_latlon_conservative,
 )
@@ -176,7 +175,7 @@ def test_overlaps_against_a_fine_count() -> None:
     counted = np.zeros((12 * nside**2, 18 * 18))
     cell = np.arange(lat.size) // (fine // nside) ** 2
     np.add.at(counted, (cell, row * 18 + column), (nside / fine) ** 2)
-    exact = overlap(lat_edges, lon_edges, nside).toarray()
+    exact = overlap_areas(lat_edges, lon_edges, nside).toarray()
     assert np.abs(exact - counted).max() < 4 * nside / fine
     assert np.sqrt(((exact - counted) ** 2).mean()) < 1e-3
     assert np.abs(exact.sum(1) - 1).max() < 1e-12

@@ -70,5 +70,5 @@ def test_block_mirror_is_the_mirror_inside_blocks(cells: int, nside: int) -> Non
 
 @pytest.mark.parametrize("cells", [0, 2, 8, 9, 36])
 def test_block_mirror_refuses(cells: int) -> None:
-    with pytest.raises(ValueError, match="no square block"):
+    with pytest.raises(ValueError, match="power of 4"):
         block_mirror(cells)

@@ -24,7 +24,7 @@ from dask.callbacks import Callback
 from pear.datasets.base import Fields, SourceVariable
 from pear.datasets.units import Conversion, Quantity
 from pear.progress import no_progress
-from pear.sphere.regrid import global_grid
+from pear.sphere.latlon import global_grid
 from pear.store.reader import open_store
 from pipelines.engine.cluster import Cluster
 from pipelines.ingestion import task

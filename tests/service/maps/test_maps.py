@@ -15,7 +15,7 @@ from PIL import Image
 
 from pear.errors import InputError
 from pear.sphere.healpix import centres
-from pear.sphere.regrid import LatLonGrid
+from pear.sphere.latlon import LatLonGrid
 from service.maps import MapOptions, MapTitle, render_beside, render_map
 from service.maps.projections import PROJECTIONS, View, boundary, index_image, locate, outlines
 from service.maps.styles import COLOUR_MAPS, limits_for, style_of
@@ -196,7 +196,7 @@ def test_bad_options_are_named(options: dict[str, Any], field: str) -> None:
 def test_bad_fields_are_refused() -> None:
     with pytest.raises(InputError, match="not finite"):
         render_map(np.array([np.nan] * 12), "t2m", TITLE)
-    with pytest.raises(InputError, match="no full HEALPix grid"):
+    with pytest.raises(InputError, match="full HEALPix grid"):
         render_map(np.zeros(13), "t2m", TITLE)
     with pytest.raises(InputError, match="robinson"):
         View("robinsen")

@@ -1,32 +1,29 @@
-"""Exact areas of overlap between latitude-longitude cells and HEALPix cells.
+"""Exact overlap areas of latitude-longitude and HEALPix cells, for conservative regridding.
 
 In the plane of the HEALPix projection (Calabretta & Roukema, MNRAS 381, 865, 2007) areas are
-kept, HEALPix cells are the squares of a grid turned by 45°, parallels are horizontal and, within
-one polar facet, meridians are straight. So every overlap is one of a convex quadrilateral with a
-square, and no curve has to be approximated.
+preserved, HEALPix cells are the squares of a grid rotated by 45°, parallels are horizontal and,
+within one polar facet, meridians are straight. Every overlap is therefore that of a convex
+quadrilateral with a square, and no curve has to be approximated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
 from pear.sphere import healpix
+from pear.typing import Float64, Int64
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-
-_TRANSITION: Final = 2.0 / 3.0  # |sin latitude| where polar caps begin
+_TRANSITION: Final = 2.0 / 3.0  # |sin latitude| at the edges of the polar caps
 _BATCH: Final = 1_000_000
 
 
-def overlap(lat_edges: Floats, lon_edges: Floats, nside: int) -> sparse.csr_array:
-    """Overlap of HEALPix cells with the cells between edges, (cell, row x column).
+def overlap_areas(lat_edges: Float64, lon_edges: Float64, nside: int) -> sparse.csr_array:
+    """Return the overlap areas of HEALPix cells with the cells between edges.
 
     Parameters
     ----------
@@ -34,11 +31,13 @@ def overlap(lat_edges: Floats, lon_edges: Floats, nside: int) -> sparse.csr_arra
         (row + 1,) degrees north, monotonic.
     lon_edges
         (column + 1,) degrees east, monotonic, spanning 360 at most.
+    nside
+        Resolution of the HEALPix grid.
 
     Returns
     -------
-    csr_array
-        Area of each overlap in units of one HEALPix cell.
+    scipy.sparse.csr_array
+        (cell, row x column), area of each overlap in units of one HEALPix cell.
     """
     rows, cols, areas = [], [], []
     for source, corners in _quadrilaterals(lat_edges, lon_edges):
@@ -54,8 +53,8 @@ def overlap(lat_edges: Floats, lon_edges: Floats, nside: int) -> sparse.csr_arra
     return matrix
 
 
-def _quadrilaterals(lat_edges: Floats, lon_edges: Floats) -> Iterator[tuple[Integers, Floats]]:
-    """Pieces of the cells that are quadrilaterals in the plane: source cell, (piece, 4, 2)."""
+def _quadrilaterals(lat_edges: Float64, lon_edges: Float64) -> Iterator[tuple[Int64, Float64]]:
+    """Yield the cells cut into quadrilaterals of the plane: source cells and (piece, 4, 2)."""
     columns = lon_edges.size - 1
     z = np.sin(np.deg2rad(np.clip(lat_edges, -90.0, 90.0)))
     turns = np.sort(lon_edges) / 45.0  # facets of the polar caps are 2 wide in this unit
@@ -77,13 +76,15 @@ def _quadrilaterals(lat_edges: Floats, lon_edges: Floats) -> Iterator[tuple[Inte
 
 
 def _bands(south: float, north: float) -> list[tuple[float, float]]:
-    """Cut a range of sin latitude at the borders of the polar caps."""
+    """Cut a range of sin latitude at the edges of the polar caps."""
     cuts = [south, *(c for c in (-_TRANSITION, _TRANSITION) if south < c < north), north]
     return [(a, b) for a, b in pairwise(cuts) if b > a]
 
 
-def _corners(west: Floats, east: Floats, low: float, high: float, middle: float | None) -> Floats:
-    """Corners in the plane, counterclockwise, (piece, 4, 2); ``middle`` of the polar facet."""
+def _corners(
+    west: Float64, east: Float64, low: float, high: float, middle: float | None
+) -> Float64:
+    """Project cells to corners, counterclockwise, (piece, 4, 2); ``middle`` of a polar facet."""
     out = np.empty((west.size, 4, 2))
     for corner, (x, z) in enumerate(((west, low), (east, low), (east, high), (west, high))):
         if middle is None:
@@ -95,8 +96,8 @@ def _corners(west: Floats, east: Floats, low: float, high: float, middle: float 
     return out
 
 
-def _squares(corners: Floats, nside: int) -> Iterator[tuple[Integers, Integers, Integers, Floats]]:
-    """Overlaps with the unit squares of the turned grid: (piece, p, q, area), in batches."""
+def _squares(corners: Float64, nside: int) -> Iterator[tuple[Int64, Int64, Int64, Float64]]:
+    """Yield overlaps with the unit squares of the rotated grid: (piece, p, q, area), in batches."""
     x, y = corners[..., 0], corners[..., 1]
     p, q = nside * (x + y + 1.0) / 2.0, nside * (y - x + 1.0) / 2.0
     p0, q0 = np.floor(p.min(1) + 1e-9), np.floor(q.min(1) + 1e-9)
@@ -120,12 +121,10 @@ def _squares(corners: Floats, nside: int) -> Iterator[tuple[Integers, Integers, 
         start = stop
 
 
-def _area(p: Floats, q: Floats, ip: Floats, iq: Floats) -> Floats:
-    """Area of each quadrilateral within its unit square: -∮ clamp(q - iq, 0, 1) dp over the strip.
-
-    By Green's theorem the area is a sum over the edges, each cut to the strip ip ≤ p ≤ ip + 1,
-    where q is linear in p and the integral has a closed form.
-    """
+def _area(p: Float64, q: Float64, ip: Float64, iq: Float64) -> Float64:
+    """Integrate each quadrilateral over its unit square: -∮ clamp(q - iq, 0, 1) dp on the strip."""
+    # By Green's theorem the area is a sum over the edges, each cut to the strip ip ≤ p ≤ ip + 1,
+    # where q is linear in p and the integral has a closed form.
     total = np.zeros(ip.shape)
     for edge in range(4):
         pa, qa = p[:, edge] - ip, q[:, edge] - iq
@@ -145,14 +144,14 @@ def _area(p: Floats, q: Floats, ip: Floats, iq: Floats) -> Floats:
     return total
 
 
-def _clamped(t: Floats) -> Floats:
-    """Integral of clamp(s, 0, 1) from 0 to t."""
+def _clamped(t: Float64) -> Float64:
+    """Integrate clamp(s, 0, 1) from 0 to t."""
     inside = np.clip(t, 0.0, 1.0)
     return np.asarray(inside * inside / 2.0 + np.maximum(t - 1.0, 0.0))
 
 
-def _cell(p: Integers, q: Integers, nside: int) -> Any:
-    """Nested cell of each unit square of the turned grid."""
+def _cell(p: Int64, q: Int64, nside: int) -> Int64:
+    """Return the nested cell of each unit square of the rotated grid."""
     a, b = p // nside, q // nside
     belt = a + b  # 1: northern base pixels, 0: equatorial, -1: southern
     quarter = np.mod(np.where(belt == 1, a - 1, a), 4)
