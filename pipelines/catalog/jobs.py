@@ -603,6 +603,41 @@ class Runs(Jobs[Run]):
             row = connection.execute(query).mappings().first()
         return None if row is None else self._record(row)
 
+    def resolve(self, reference: str) -> Run:
+        """Return a run by id, unique prefix of an id, or ``"latest"`` (newest succeeded).
+
+        Raises
+        ------
+        NotFoundError
+            If no run, or more than one, is meant.
+        """
+        if reference == "latest":
+            newest = self.latest()
+            if newest is None:
+                raise NotFoundError("no run has succeeded yet", field="run")
+            return newest
+        columns = self._table.c
+        query = sa.select(self._table).where(columns.id.startswith(reference, autoescape=True))
+        with self._db.read() as connection:
+            exact = self._find(connection, reference)
+            rows = connection.execute(query.order_by(columns.id).limit(4)).mappings().all()
+        if exact is not None:
+            return self._record(exact)
+        if reference and len(rows) == 1:
+            return self._record(rows[0])
+        if reference and rows:
+            some = ", ".join(row["id"] for row in rows[:3])
+            raise NotFoundError(
+                f"{reference!r} is the beginning of several runs: {some}{' …' * (len(rows) > 3)}",
+                field="run",
+                hint="write more of the id",
+            )
+        raise NotFoundError(
+            f"no run {reference!r} in the catalog",
+            field="run",
+            hint="`pear runs list` shows the ids; `latest` is the newest finished run",
+        )
+
     def latest_init(self, model: str, lead_hours: int) -> np.datetime64 | None:
         """Return the newest init time of any run of a model id and length, or None."""
         columns = self._table.c

@@ -72,12 +72,12 @@ class Models:
         return self.get(model_id)
 
     def get(self, name: str | None = None) -> Model:
-        """Return a model by id, SHA-256 or name (default: the newest model).
+        """Return a model by id, unique prefix of an id, SHA-256 or name (default: newest).
 
         Parameters
         ----------
         name
-            Id, SHA-256 or name; an id goes before an equal name.
+            Id, SHA-256, name or unique prefix of an id, in this order of precedence.
 
         Returns
         -------
@@ -100,7 +100,8 @@ class Models:
             return known[0]
         by_id = [model for model in known if name in (model.id, model.sha256)]
         by_name = [model for model in known if name == model.name]
-        for model in by_id + by_name:
+        by_prefix = [model for model in known if model.id.startswith(name)] if name else []
+        for model in by_id + by_name + (by_prefix if len(by_prefix) == 1 else []):
             return model
         names = [label for model in known for label in (model.id, model.name)]
         raise NotFoundError(

@@ -44,6 +44,7 @@ _START, _DATA, _FORECASTS, _MODELS, _ADMIN = (
 )
 COMMANDS: Final[dict[str, Entry]] = {
     "demo": Entry("demo", "Run the whole system once on an embedded atmosphere.", _START),
+    "status": Entry("status", "Summarise a data folder: stores, models, runs.", _START),
     "serve": Entry("serve", "Serve forecasts, maps, scores and the dashboard.", _START),
     "ingest": Entry("ingest", "Regrid ERA5-style files into a HEALPix store.", _DATA),
     "inspect": Entry("inspect", "Describe a store, or draw one of its fields.", _DATA),

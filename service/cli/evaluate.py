@@ -73,7 +73,7 @@ def evaluate(
     from pipelines.evaluation.evaluate import evaluate_model
     from pipelines.storage.data_folder import DataFolder
 
-    hours = parse_duration(lead)
+    hours = parse_duration(lead).hours
     times = None if inits is None else parse_times(inits)
     wanted = [parse_field(text) for text in fields.split(",")]
     folder = DataFolder.open(data)

@@ -91,11 +91,11 @@ def forecast(
     from pipelines.engine.engine import Engine
     from pipelines.storage.data_folder import DataFolder
 
-    times, hours = parse_times(init), parse_duration(lead)
+    times, hours = parse_times(init), parse_duration(lead).hours
     options = {
         "variables": _list(variables) or None,
         "levels": _numbers(levels, "--levels"),
-        "leads": None if keep is None else [parse_duration(part) for part in _list(keep)],
+        "leads": None if keep is None else [parse_duration(part).hours for part in _list(keep)],
         "precision": precision,
         "symmetrise": symmetrise,
         "members": members,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -32,12 +33,14 @@ T = TypeVar("T")
 _HOURS: Final = {"h": 1, "d": 24}
 
 
-class Duration(int):
-    """A number of hours, written as ``10d`` or ``240h``."""
+@dataclass(frozen=True)
+class Duration:
+    """A whole number of hours, written as ``10d`` or ``240h``."""
+
+    hours: int
 
     def __str__(self) -> str:
-        hours = int(self)
-        return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
+        return f"{self.hours // 24}d" if self.hours % 24 == 0 else f"{self.hours}h"
 
 
 class CommaList(tuple[str, ...]):
@@ -68,7 +71,7 @@ def parse_duration(text: str) -> Duration:
 
     Examples
     --------
-    >>> int(parse_duration("10d"))
+    >>> parse_duration("10d").hours
     240
     """
     match = re.fullmatch(r"(\d+)\s*([hd])", text.strip())
@@ -121,7 +124,7 @@ def parse_times(text: str) -> Times:
         return np.array([parse_time(part) for part in text.split(",")])
     ends, _, step = text.partition("/")
     first, last = parse_period(ends)
-    interval = np.timedelta64(parse_duration(step or "1d") * 3600, "s")
+    interval = np.timedelta64(parse_duration(step or "1d").hours, "h")
     return np.arange(first, last + np.timedelta64(1, "s"), interval)
 
 

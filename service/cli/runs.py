@@ -1,76 +1,98 @@
-"""``pear runs``: what was asked for, how far it is, what became of it."""
+"""``pear runs``: list, show, cancel and remove forecast runs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pear.times import to_iso
-from service.cli.console import console, emit_json
+from service.cli.console import console, emit_json, emit_line, emit_table
+from service.cli.options import Data, Json, examples
 
 if TYPE_CHECKING:
-    from pipelines.catalog import Catalog, Job
+    from pipelines.catalog import Catalog, Run
     from pipelines.storage.data_folder import DataFolder
 
-Data = Annotated[Path, typer.Option("--data", help="Data folder.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-Identity = Annotated[str, typer.Argument(metavar="RUN", help="Identity of the run.")]
+RunReference = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run id, unique prefix of one, or latest.")
+]
 
-verbs = typer.Typer(no_args_is_help=True, help="List, show and cancel runs.")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command."""
-    app.add_typer(verbs, name="runs")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="List, show, cancel and remove runs."
+)
 
 
-@verbs.command("list")
+@app.command(
+    "list",
+    epilog=examples(
+        "pear runs list --data pear-data", "pear runs list --status failed --data pear-data"
+    ),
+)
 def list_runs(
+    *,
     data: Data,
-    status: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 100,
+    status: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATUS",
+            help="Only queued, running, succeeded, failed, cancelled or expired runs.",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Largest number of runs.")] = 100,
     as_json: Json = False,
 ) -> None:
     """List runs, newest first."""
-    folder, catalog = _open(data)
-    with catalog:
+    with open_catalog(data) as (folder, catalog):
         runs = catalog.runs.page(status=status, limit=limit).items
     if as_json:
         emit_json([resource(folder, run) for run in runs])
         return
-    from rich.table import Table
+    emit_table(
+        ("run", "status", "init time", "steps", "model"),  # 80 columns: the id has the lead time
+        [
+            (
+                run.id,
+                run.status,
+                to_iso(run.init_time)[:13],
+                f"{run.progress.step}/{run.progress.total}",
+                run.model,
+            )
+            for run in runs
+        ],
+    )
 
-    table = Table()
-    for column in ("run", "status", "init time", "lead", "steps", "model"):
-        table.add_column(column, no_wrap=column == "run")
-    for run in runs:
-        steps = f"{run.progress.step}/{run.progress.total}"
-        init = to_iso(run.init_time)[:16]
-        table.add_row(run.id, run.status, init, f"{run.lead_hours} h", steps, run.model)
-    console.print(table)
 
-
-@verbs.command("show")
-def show(data: Data, run: Identity, as_json: Json = False) -> None:
+@app.command(
+    "show",
+    epilog=examples(
+        "pear runs show latest --data pear-data", "pear runs show 3f2a --data pear-data --json"
+    ),
+)
+def show(run: RunReference, *, data: Data, as_json: Json = False) -> None:
     """Show everything about one run."""
-    folder, catalog = _open(data)
-    with catalog:
-        found = resource(folder, catalog.runs.get(run))
+    with open_catalog(data) as (folder, catalog):
+        found = resource(folder, catalog.runs.resolve(run))
     if as_json:
         emit_json(found)
         return
     for key, value in found.items():
-        console.print(f"{key:>16}  {value}", highlight=False, soft_wrap=True)
+        emit_line(f"{key:>12}  {'-' if value is None else value}")
 
 
-@verbs.command("log")
-def log(data: Data, run: Identity, as_json: Json = False) -> None:
-    """Show what happened to a run, oldest first."""
-    _, catalog = _open(data)
-    with catalog:
-        events = catalog.jobs(catalog.find_job(run)).events(run)
+@app.command(
+    "log",
+    epilog=examples(
+        "pear runs log latest --data pear-data", "pear runs log 3f2a --data pear-data --json"
+    ),
+)
+def log(run: RunReference, *, data: Data, as_json: Json = False) -> None:
+    """Show the event log of a run, oldest event first."""
+    with open_catalog(data) as (_, catalog):
+        events = catalog.runs.events(catalog.runs.resolve(run).id)
     if as_json:
         emit_json(
             [
@@ -86,28 +108,60 @@ def log(data: Data, run: Identity, as_json: Json = False) -> None:
         return
     for event in events:
         details = " ".join(f"{key}={value}" for key, value in event.details.items())
-        line = f"{event.at:%Y-%m-%d %H:%M:%S} {event.level:7} {event.message} {details}"
-        console.print(line, highlight=False, soft_wrap=True)
+        emit_line(
+            f"{event.at:%Y-%m-%d %H:%M:%S} {event.level:7} {event.message} {details}".rstrip()
+        )
 
 
-@verbs.command("cancel")
-def cancel(data: Data, run: Identity, as_json: Json = False) -> None:
-    """Cancel a run: a queued one at once, a running one before its next step."""
-    folder, catalog = _open(data)
-    with catalog:
-        job = catalog.jobs(catalog.find_job(run)).cancel(run)
+@app.command(
+    "cancel",
+    epilog=examples(
+        "pear runs cancel 3f2a --data pear-data", "pear runs cancel 3f2a --data pear-data --json"
+    ),
+)
+def cancel(run: RunReference, *, data: Data, as_json: Json = False) -> None:
+    """Cancel a queued run at once, a running one before its next step."""
+    with open_catalog(data) as (folder, catalog):
+        job = catalog.runs.cancel(catalog.runs.resolve(run).id)
     if as_json:
         emit_json(resource(folder, job))
         return
-    console.print(f"{run} {'stops before its next step' if job.status.is_active else job.status}")
+    console.print(
+        f"{job.id} {'stops before its next step' if job.status.is_active else job.status}"
+    )
 
 
-def resource(folder: DataFolder, run: Job) -> dict[str, Any]:
+@app.command(
+    "rm",
+    epilog=examples(
+        "pear runs rm 3f2a 77c1 --data pear-data", "pear runs rm latest --data pear-data"
+    ),
+)
+def remove(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run ids, prefixes, or latest.")
+    ],
+    *,
+    data: Data,
+    as_json: Json = False,
+) -> None:
+    """Remove finished runs and their stores, unless something reads them.
+
+    The catalog keeps an entry, so that the same request can be computed again.
+    """
+    from pipelines.catalog.retention import remove_run
+
+    with open_catalog(data) as (folder, catalog):
+        chosen = [catalog.runs.resolve(run) for run in runs]  # all of them, before the first goes
+        for run in chosen:
+            remove_run(folder, catalog, run.id)
+            console.print(f"{run.id} removed")
+    if as_json:
+        emit_json({"removed": [run.id for run in chosen]})
+
+
+def resource(folder: DataFolder, run: Run) -> dict[str, object]:
     """Describe a run as JSON; ``store`` is the path of its store once it has succeeded."""
-    from pipelines.catalog import Run
-
-    if not isinstance(run, Run):
-        raise TypeError(f"{run.id} is no run")
     times = {
         name: None if moment is None else moment.isoformat()
         for name in ("created_at", "queued_at", "started_at", "finished_at", "updated_at")
@@ -134,9 +188,12 @@ def resource(folder: DataFolder, run: Job) -> dict[str, Any]:
     }
 
 
-def _open(data: Path) -> tuple[DataFolder, Catalog]:
+@contextmanager
+def open_catalog(data: Path) -> Iterator[tuple[DataFolder, Catalog]]:
+    """Open a data folder and its catalog for the duration of the block."""
     from pipelines.catalog import Catalog
     from pipelines.storage.data_folder import DataFolder
 
     folder = DataFolder.open(data)
-    return folder, Catalog(folder.catalog_url)
+    with Catalog(folder.catalog_url) as catalog:
+        yield folder, catalog

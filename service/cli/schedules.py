@@ -71,13 +71,13 @@ def add(
     if forecast is not None:
         action["forecast"] = {
             **which,
-            "lead_hours": parse_duration(forecast),
+            "lead_hours": parse_duration(forecast).hours,
             "newest": newest,
-            "every_hours": parse_duration(every),
+            "every_hours": parse_duration(every).hours,
             "options": _json(options),
         }
     if evaluate is not None:
-        action["evaluate"] = {**which, "lead_hours": parse_duration(evaluate)}
+        action["evaluate"] = {**which, "lead_hours": parse_duration(evaluate).hours}
     if expire_days is not None:
         action["expire"] = {"keep_days": expire_days, "keep_latest": keep_latest}
     from pipelines.schedules import trigger, validate_action

@@ -76,7 +76,39 @@ def test_forecasts_of_a_range_are_made_once_and_listed(pear: Any, data: DataFold
     assert [event["message"] for event in log] == ["queued", "started", "succeeded"]
     cancelled = pear("runs", "cancel", runs[0]["id"])
     assert cancelled.status == 2
-    assert "already succeeded" in cancelled.err
+    assert "has already ended: succeeded" in cancelled.err
+    table = pear("runs", "list").out.splitlines()
+    assert table[0].split() == ["RUN", "STATUS", "INIT", "TIME", "STEPS", "MODEL"]
+    assert len(table) == len(listed) + 1
+    assert max(map(len, table)) <= 80
+    latest = pear("runs", "show", "latest", "--json").json
+    assert latest["init_time"][:10] == "2001-03-03"
+    ids = [run["id"] for run in listed]
+    short = next(n for n in range(3, 40) if sum(i.startswith(latest["id"][:n]) for i in ids) == 1)
+    assert pear("runs", "show", latest["id"][:short], "--json").json == latest
+    several = pear("runs", "show", latest["id"][:2])
+    assert several.status == 2
+    unknown = pear("runs", "show", "nothing")
+    assert "no run 'nothing'" in unknown.err
+
+
+def test_status_counts_what_the_folder_holds(pear: Any, data: DataFolder) -> None:
+    found = pear("status", "--json").json
+    assert [store["name"] for store in found["stores"]] == ["demo"]
+    assert found["stores"][0]["times"] == 4
+    assert found["runs"]["failed"] == 0
+    shown = pear("status").out
+    assert "demo" in shown
+    assert "Schedules: none" in shown
+
+
+def test_a_run_is_removed_once(pear: Any, data: DataFolder) -> None:
+    made = pear("forecast", "--init", "2001-03-02", "--lead", "1d", "--json").json["runs"][0]
+    assert Path(made["store"]).exists()
+    assert pear("runs", "rm", made["id"], "--json").json == {"removed": [made["id"]]}
+    assert not Path(made["store"]).exists()
+    assert pear("runs", "show", made["id"], "--json").json["status"] == "expired"
+    assert pear("runs", "rm", "nothing").status == 2
 
 
 def test_chosen_outputs_of_an_ensemble(pear: Any, data: DataFolder) -> None:
@@ -111,7 +143,7 @@ def test_chosen_outputs_of_an_ensemble(pear: Any, data: DataFolder) -> None:
     ("words", "said"),
     [
         (["--init", "2001-03-09"], "2001-03-09T00:00:00Z is not in analysis demo"),
-        (["--init", "yesterday"], "is no time"),
+        (["--init", "yesterday"], "invalid time 'yesterday'"),
         (["--init", "2001-03-01", "--lead", "30h"], "no multiple of the model's step"),
         (["--init", "2001-03-01", "--model", "none"], "no model 'none'"),
         (["--init", "2001-03-01", "--levels", "high"], "no list of whole numbers"),

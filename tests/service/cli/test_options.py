@@ -28,7 +28,7 @@ from service.cli.options import (
 
 @pytest.mark.parametrize(("text", "hours"), [("10d", 240), ("240h", 240), ("1 d", 24)])
 def test_durations(text: str, hours: int) -> None:
-    assert parse_duration(text) == hours
+    assert parse_duration(text).hours == hours
 
 
 @pytest.mark.parametrize("text", ["", "0d", "10", "-1d", "d", "1w"])
