@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -13,7 +13,7 @@ from service.cli.console import console, emit_json, progress
 from service.cli.options import parse_duration, parse_times
 
 if TYPE_CHECKING:
-    from pipelines.catalog import Job
+    from pipelines.catalog import Job, Run
     from pipelines.engine.engine import Engine
     from pipelines.storage.data_folder import DataFolder
 
@@ -183,7 +183,7 @@ def _report(folder: DataFolder, runs: Sequence[Job], as_json: bool) -> None:
         where = folder.forecast(run.id) if run.status == "succeeded" else run.reason or ""
         console.print(f"{run.id} {run.status} {where}", soft_wrap=True, highlight=False)
     if as_json:
-        emit_json({"runs": [resource(folder, run) for run in runs]})
+        emit_json({"runs": [resource(folder, cast("Run", run)) for run in runs]})
     failed = [run for run in runs if run.status != "succeeded"]
     if not failed:
         return
