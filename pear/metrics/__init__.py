@@ -1,17 +1,17 @@
-"""Scores as functions of mergeable means (the structure of WeatherBench-X).
+"""Scores as functions of mergeable means, as in WeatherBench-X.
 
 A *statistic* is computed per cell, its weighted *sum* over cells is stored by (init, lead,
 channel, region), and every *score* is a function of those sums: one pass over the data answers
-every score, average, region and interval. This room knows neither model nor roll-out.
+every score, average, region and interval. The package knows neither models nor stores.
 """
 
-from pear.metrics.accumulators import Channel, FieldAccumulator, ScoreAccumulator
+from pear.metrics.accumulators import FieldAccumulator, ScoreAccumulator
 from pear.metrics.bootstrap import Interval, bootstrap
 from pear.metrics.ensemble import ENSEMBLE_NAMES, crps, ensemble_sums
 from pear.metrics.functional import acc, bias, mae, rmse
 from pear.metrics.regions import BANDS, region_weights
 from pear.metrics.scores import ENSEMBLE_SCORES, SCORES, score
-from pear.metrics.statistics import STATISTICS, Array
+from pear.metrics.statistics import STATISTICS
 from pear.metrics.verification import verify_ensemble, verify_forecast
 
 __all__ = [
@@ -20,8 +20,6 @@ __all__ = [
     "ENSEMBLE_SCORES",
     "SCORES",
     "STATISTICS",
-    "Array",
-    "Channel",
     "FieldAccumulator",
     "Interval",
     "ScoreAccumulator",

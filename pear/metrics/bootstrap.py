@@ -1,8 +1,8 @@
-"""Confidence intervals: a paired bootstrap over init times, in blocks.
+"""Confidence intervals: a paired block bootstrap over init times.
 
-Errors of neighbouring init times are alike, so whole blocks of consecutive init times are drawn
-(circular moving blocks, Politis & Romano 1992). Two forecasters are compared on the same draws:
-what they share, an easy or a hard season, then cancels.
+Errors of neighbouring init times are correlated, so whole blocks of consecutive init times are
+drawn (circular moving blocks, Politis & Romano 1992). Two forecasters are compared on the same
+draws, so that variations which they share, such as easy and hard seasons, cancel.
 """
 
 from __future__ import annotations
@@ -11,28 +11,52 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pear.metrics.accumulators import ScoreAccumulator
-from pear.metrics.scores import FORMULAS, check_same, known, per_init, ratio
-from pear.metrics.statistics import WEIGHT, Array
+from pear.metrics.scores import (
+    FORMULAS,
+    check_same_axes,
+    formula_of,
+    means_of,
+    per_init,
+    ratio,
+)
+from pear.metrics.statistics import WEIGHT
+from pear.times import DAY
+from pear.typing import Bool, Float64
 
 
 @dataclass(frozen=True)
 class Interval:
     """Bounds of a score or of a difference of scores, each (lead, channel, region)."""
 
-    low: Array
-    high: Array
+    low: Float64
+    high: Float64
 
     @property
-    def excludes_zero(self) -> npt.NDArray[np.bool_]:
+    def excludes_zero(self) -> Bool:
         """True where the whole interval lies on one side of zero."""
         return np.asarray((self.low > 0) | (self.high < 0))
 
 
-def draw_counts(inits: int, block: int, replicates: int, seed: int = 0) -> Array:
-    """How often each init time is drawn in each replicate, (replicate, init), rows sum to inits.
+def draw_counts(inits: int, block: int, replicates: int, seed: int = 0) -> Float64:
+    """Draw blocks of init times and count how often each init time is drawn.
+
+    Parameters
+    ----------
+    inits
+        Number of init times.
+    block
+        Init times in a block.
+    replicates
+        Number of draws.
+    seed
+        Random seed.
+
+    Returns
+    -------
+    numpy.ndarray
+        (replicate, init); every row sums to the number of init times.
 
     Raises
     ------
@@ -40,7 +64,7 @@ def draw_counts(inits: int, block: int, replicates: int, seed: int = 0) -> Array
         If the block is not between 1 and the number of init times.
     """
     if not 1 <= block <= inits:
-        raise ValueError(f"blocks of {block} from {inits} init times cannot be drawn")
+        raise ValueError(f"block must lie in 1…{inits}, the number of init times, got {block}")
     rng = np.random.default_rng(seed)
     starts = rng.integers(0, inits, size=(replicates, -(-inits // block)))
     drawn = (starts[..., None] + np.arange(block)) % inits
@@ -51,10 +75,11 @@ def draw_counts(inits: int, block: int, replicates: int, seed: int = 0) -> Array
 
 
 def default_block(sums: ScoreAccumulator) -> int:
-    """Init times in ten days, at most a quarter of all: weather forgets its errors in that time."""
+    """Return the number of init times in ten days, after which errors are independent."""
     if sums.inits.size < 2:
         return 1
-    apart = float(np.median(np.diff(sums.inits)) / np.timedelta64(1, "D"))
+    apart = float(np.median(np.diff(sums.inits)) / DAY)
+    # No more than a quarter of all init times, so that draws differ from each other.
     return int(max(1, min(round(10 / apart), sums.inits.size // 4)))
 
 
@@ -68,7 +93,9 @@ def bootstrap(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Interval of a score, or of its difference from that of a reference on the same draws.
+    """Return the confidence interval of a score or of its difference from a reference.
+
+    Unknown scores and tables with different axes are a ValueError.
 
     Parameters
     ----------
@@ -78,54 +105,50 @@ def bootstrap(
         One of :data:`pear.metrics.SCORES`.
     reference
         Table of another forecaster over the same init times; the interval is then that of
-        score(sums) − score(reference).
+        score(sums) − score(reference) on the same draws.
     replicates
         Number of draws.
     block
-        Init times in a block; :func:`default_block` if not given.
+        Init times in a block; default: :func:`default_block`.
     confidence
-        Share of the draws inside.
+        Share of the draws inside the interval.
     seed
-        Of the draws.
+        Random seed of the draws.
 
     Returns
     -------
     Interval
         NaN where a score is undefined.
-
-    Raises
-    ------
-    ValueError
-        If the tables differ in axes, or there is no score of this name.
     """
     if reference is not None:
-        check_same(sums, reference)
-    counts = draw_counts(
-        sums.inits.size, default_block(sums) if block is None else block, replicates, seed
-    )
-    low = np.full((sums.leads.size, *sums.values.shape[3:]), np.nan)
-    high = low.copy()
-    tails = [50 * (1 - confidence), 50 * (1 + confidence)]
+        check_same_axes(sums, reference)
+    block = default_block(sums) if block is None else block
+    counts = draw_counts(sums.inits.size, block, replicates, seed)
+    bounds = np.empty((2, sums.leads.size, *sums.values.shape[3:]))
     for lead in range(sums.leads.size):  # one lead at a time bounds the memory
         drawn = _resampled(sums, name, lead, counts)
         if reference is not None:
             drawn = drawn - _resampled(reference, name, lead, counts)
-        low[lead], high[lead] = np.percentile(drawn, tails, axis=0)
-    return Interval(low, high)
+        bounds[:, lead] = _percentiles(drawn, confidence)
+    return Interval(*bounds)
 
 
-def _resampled(sums: ScoreAccumulator, name: str, lead: int, counts: Array) -> Array:
-    """The score of every replicate, (replicate, channel, region)."""
-    formula, averaged = known(name)
-    present = sums.values[sums.names.index(WEIGHT), :, lead] > 0
+def _resampled(sums: ScoreAccumulator, name: str, lead: int, counts: Float64) -> Float64:
+    """Return the score of every replicate, (replicate, channel, region)."""
+    formula, averaged = formula_of(name)
     if averaged:
+        present = sums.values[sums.names.index(WEIGHT), :, lead] > 0
         values = np.where(present, per_init(sums, name)[:, lead], 0.0)
         used = np.tensordot(counts, present.astype(np.float64), axes=1)
         return ratio(np.tensordot(counts, values, axes=1), used)
     pooled = np.einsum("bi,kicr->kbcr", counts, sums.values[:, :, lead], optimize=True)
-    weight = pooled[sums.names.index(WEIGHT)]
-    means = {n: ratio(pooled[k], weight) for k, n in enumerate(sums.names) if n != WEIGHT}
-    return FORMULAS[formula](means)
+    return FORMULAS[formula](means_of(pooled, sums.names))
+
+
+def _percentiles(drawn: Float64, confidence: float) -> Float64:
+    """Return the lower and the upper bound over the replicates, (2, …)."""
+    tails = [50 * (1 - confidence), 50 * (1 + confidence)]
+    return np.asarray(np.percentile(drawn, tails, axis=0))
 
 
 def bootstrap_seeds(
@@ -137,16 +160,16 @@ def bootstrap_seeds(
     block: int | None = None,
     confidence: float = 0.95,
     seed: int = 0,
-) -> tuple[Array, Interval]:
-    """Score of a training repeated with several seeds, and its interval over inits and seeds.
+) -> tuple[Float64, Interval]:
+    """Return the score of a training repeated with several seeds, and its confidence interval.
 
-    In every draw both the blocks of init times and the seeds are drawn anew; with a reference both
-    come in pairs: a seed orders the samples of two networks alike.
+    Every draw resamples both the blocks of init times and the seeds; with a reference, pairs of
+    seeds: a seed orders the samples of two networks alike.
 
     Parameters
     ----------
     tables
-        One for each seed.
+        Table of each seed.
     name
         A score that pools init times.
     reference
@@ -157,42 +180,43 @@ def bootstrap_seeds(
 
     Returns
     -------
-    (score, interval)
+    score : numpy.ndarray
         (lead, channel, region).
+    interval : Interval
+        Its bounds.
 
     Raises
     ------
     ValueError
-        If tables differ in their axes or their number, or the score is formed per init time.
+        If tables differ in number, or the score is averaged over init times.
     """
-    if known(name)[1]:
-        raise ValueError(f"{name!r} is formed per init time and is not pooled over seeds")
+    if formula_of(name)[1]:
+        raise ValueError(f"{name!r} is averaged over init times and cannot be pooled over seeds")
     first = tables[0]
     for other in (*tables, *(reference or ())):
-        check_same(first, other)
+        check_same_axes(first, other)
     if reference is not None and len(reference) != len(tables):
         raise ValueError(f"{len(tables)} seeds cannot be paired with {len(reference)}")
     block = default_block(first) if block is None else block
     counts = draw_counts(first.inits.size, block, replicates, seed)
     seeds = draw_counts(len(tables), 1, replicates, seed + 1)
     whole, all_seeds = np.ones((1, first.inits.size)), np.ones((1, len(tables)))
-    scores: list[Array] = []
-    draws: list[Array] = []
+    scores: list[Float64] = []
+    draws: list[Float64] = []
     for group in [tables] if reference is None else [tables, reference]:
         stacked = np.stack([table.values for table in group])
         scores.append(_pooled(stacked, name, first.names, whole, all_seeds)[0])
         draws.append(_pooled(stacked, name, first.names, counts, seeds))
     drawn = draws[0] if reference is None else draws[0] - draws[1]
-    tails = [50 * (1 - confidence), 50 * (1 + confidence)]
-    low, high = np.percentile(drawn, tails, axis=0)
-    return scores[0] if reference is None else scores[0] - scores[1], Interval(low, high)
+    found = scores[0] if reference is None else scores[0] - scores[1]
+    return found, Interval(*_percentiles(drawn, confidence))
 
 
-def _pooled(stacked: Array, name: str, names: Sequence[str], counts: Array, seeds: Array) -> Array:
-    """Score of (seed, statistic, init, …) sums at each draw, (replicate, lead, channel, region)."""
-    formula, _ = known(name)
+def _pooled(
+    stacked: Float64, name: str, names: Sequence[str], counts: Float64, seeds: Float64
+) -> Float64:
+    """Return the score of every draw from (seed, statistic, init, lead, channel, region) sums."""
+    formula, _ = formula_of(name)
     by_seed = np.einsum("bi,skilcr->bsklcr", counts, stacked, optimize=True)
     pooled = np.einsum("bs,bsklcr->kblcr", seeds, by_seed, optimize=True)
-    weight = pooled[list(names).index(WEIGHT)]
-    found = {n: ratio(pooled[k], weight) for k, n in enumerate(names) if n != WEIGHT}
-    return FORMULAS[formula](found)
+    return FORMULAS[formula](means_of(pooled, names))

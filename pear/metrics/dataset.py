@@ -18,10 +18,11 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from pear.metrics.accumulators import Channel, ScoreAccumulator
+from pear.metrics.accumulators import ScoreAccumulator
 from pear.metrics.ensemble import ENSEMBLE_NAMES
 from pear.metrics.scores import ENSEMBLE_SCORES, score
 from pear.metrics.statistics import NAMES
+from pear.typing import Channel
 from pear.variables import BY_NAME, label_of
 
 DIMS: Final = ("forecaster", "region", "prediction_timedelta", "channel")

@@ -1,4 +1,4 @@
-"""Statistics of ensembles: CRPS, spread and the error of the mean, as mergeable sums too."""
+"""Statistics of ensembles as mergeable sums: CRPS, spread and the error of the mean."""
 
 from __future__ import annotations
 
@@ -7,35 +7,46 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pear.metrics.statistics import WEIGHT, Array
+from pear.metrics.statistics import WEIGHT
+from pear.typing import Float64
 
 ENSEMBLE_NAMES: Final = (WEIGHT, "crps", "adjusted_variance", "squared_error_of_mean")
-"""Order of the first axis of an ensemble's table of sums."""
+"""Statistics along the first axis of an ensemble's table of sums."""
 
 
-def crps(members: npt.ArrayLike, truth: npt.ArrayLike, *, fair: bool = True) -> Array:
-    """Continuous ranked probability score of an ensemble, per cell, in the fields' unit.
+def crps(members: npt.ArrayLike, analysis: npt.ArrayLike, *, fair: bool = True) -> Float64:
+    """Return the continuous ranked probability score of an ensemble per cell.
 
-    mean|xᵢ − y| − Σᵢⱼ|xᵢ − xⱼ| / (2 M (M − 1)), which is unbiased in the ensemble's size (Ferro
-    2014, doi 10.1002/qj.2270, "fair"); with M² in place of M (M − 1) it is that of the empirical
-    distribution. The double sum is taken in O(M log M) from the sorted members.
+    mean|xᵢ − y| − Σᵢⱼ|xᵢ − xⱼ| / (2 M (M − 1)), which is unbiased in the ensemble size M (Ferro
+    2014, doi 10.1002/qj.2270, "fair"); with M² in place of M (M − 1) it is the score of the
+    empirical distribution. The double sum is computed in O(M log M) from the sorted members.
 
     Parameters
     ----------
     members
         (member, …).
-    truth
-        (…).
+    analysis
+        (…), same unit.
     fair
-        Which of the two; one member gives the absolute error either way.
+        Use M (M − 1); a single member gives the absolute error either way.
 
     Returns
     -------
-    ndarray
-        (…), float64.
+    numpy.ndarray
+        (…), float64, in the unit of the fields.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+
+    Examples
+    --------
+    >>> crps([[-1.0], [1.0]], [0.0])
+    array([0.])
     """
     x = np.sort(np.asarray(members, dtype=np.float64), axis=0)
-    y = np.asarray(truth, dtype=np.float64)
+    y = np.asarray(analysis, dtype=np.float64)
     if x.shape[1:] != y.shape:
         raise ValueError(f"members {x.shape} must be (member, {y.shape})")
     count = x.shape[0]
@@ -47,11 +58,21 @@ def crps(members: npt.ArrayLike, truth: npt.ArrayLike, *, fair: bool = True) -> 
     return np.asarray(error - pairs / (count * (count - 1) if fair else count**2))
 
 
-def adjusted_variance(members: npt.ArrayLike) -> Array:
-    """Ensemble variance per cell, (member, …) to (…), times (M + 1) / M.
+def adjusted_variance(members: npt.ArrayLike) -> Float64:
+    """Return the unbiased ensemble variance per cell times (M + 1) / M.
 
-    With the unbiased variance (M − 1 below) and this factor a perfectly reliable ensemble of any
-    size has spread = RMSE of its mean (Fortin et al. 2014, doi 10.1175/JHM-D-14-0008.1).
+    With this factor a perfectly reliable ensemble of any size M has a spread equal to the RMSE of
+    its mean (Fortin et al. 2014, doi 10.1175/JHM-D-14-0008.1).
+
+    Parameters
+    ----------
+    members
+        (member, …).
+
+    Returns
+    -------
+    numpy.ndarray
+        (…), float64, units squared.
 
     Raises
     ------
@@ -60,28 +81,30 @@ def adjusted_variance(members: npt.ArrayLike) -> Array:
     """
     x = np.asarray(members, dtype=np.float64)
     if x.shape[0] < 2:
-        raise ValueError("spread needs at least 2 members")
+        raise ValueError(f"spread needs at least 2 members, got {x.shape[0]}")
     return np.asarray(x.var(axis=0, ddof=1) * (x.shape[0] + 1) / x.shape[0])
 
 
-def ensemble_sums(members: npt.ArrayLike, truth: npt.ArrayLike, weights: npt.ArrayLike) -> Array:
+def ensemble_sums(
+    members: npt.ArrayLike, analysis: npt.ArrayLike, weights: npt.ArrayLike
+) -> Float64:
     """Sum the statistics of an ensemble over cells, once per region.
 
     Parameters
     ----------
     members
         (member, channel, cell), physical units.
-    truth
+    analysis
         (channel, cell).
     weights
         (region, cell).
 
     Returns
     -------
-    ndarray
-        (statistic in the order of :data:`ENSEMBLE_NAMES`, channel, region).
+    numpy.ndarray
+        (statistic, channel, region); statistics in the order of :data:`ENSEMBLE_NAMES`.
     """
-    x, y = np.asarray(members), np.asarray(truth, dtype=np.float64)
+    x, y = np.asarray(members), np.asarray(analysis, dtype=np.float64)
     columns = np.ascontiguousarray(np.asarray(weights, dtype=np.float64).T)
     out = np.empty((len(ENSEMBLE_NAMES), y.shape[0], columns.shape[1]))
     for channel in range(y.shape[0]):

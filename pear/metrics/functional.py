@@ -1,79 +1,93 @@
-"""Scores of whole arrays, written as their definitions: for a quick look and as slow twins."""
+"""Scores of whole arrays, written as their definitions."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from pear.metrics.statistics import Array
-
-
-def _mean(values: Array, weights: npt.ArrayLike | None) -> float:
-    if weights is None:
-        return float(values.mean())
-    w = np.broadcast_to(np.asarray(weights, dtype=np.float64), values.shape)
-    return float((values * w).sum() / w.sum())
-
-
-def _error(forecast: npt.ArrayLike, truth: npt.ArrayLike) -> Array:
-    f, o = np.asarray(forecast, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    if f.shape != o.shape:
-        raise ValueError(f"forecast {f.shape} and truth {o.shape} have different shapes")
-    return f - o
+from pear.typing import Float64
 
 
 def rmse(
-    forecast: npt.ArrayLike, truth: npt.ArrayLike, weights: npt.ArrayLike | None = None
+    forecast: npt.ArrayLike, analysis: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> float:
-    """Root of the mean squared error over all entries, in the fields' unit.
+    """Return the root mean square error over all entries.
 
     Parameters
     ----------
-    forecast, truth
+    forecast, analysis
         (…, cell), same shape and unit.
     weights
-        Broadcast against the fields; equal if not given.
+        Broadcast against the fields; default: equal.
+
+    Returns
+    -------
+    float
+        In the unit of the fields.
+
+    Examples
+    --------
+    >>> rmse([1.0, 3.0], [1.0, 1.0], weights=[1.0, 3.0])
+    1.7320508075688772
     """
-    return float(np.sqrt(_mean(_error(forecast, truth) ** 2, weights)))
+    return float(np.sqrt(_mean(_difference(forecast, analysis) ** 2, weights)))
 
 
 def mae(
-    forecast: npt.ArrayLike, truth: npt.ArrayLike, weights: npt.ArrayLike | None = None
+    forecast: npt.ArrayLike, analysis: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> float:
-    """Mean absolute error: what the published PEAR code and tables call "RMSE"."""
-    return _mean(np.abs(_error(forecast, truth)), weights)
+    """Return the mean absolute error, called "RMSE" in the published PEAR code and tables."""
+    return _mean(np.abs(_difference(forecast, analysis)), weights)
 
 
 def bias(
-    forecast: npt.ArrayLike, truth: npt.ArrayLike, weights: npt.ArrayLike | None = None
+    forecast: npt.ArrayLike, analysis: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> float:
-    """Mean error, forecast minus truth."""
-    return _mean(_error(forecast, truth), weights)
+    """Return the mean error, forecast minus analysis."""
+    return _mean(_difference(forecast, analysis), weights)
 
 
 def acc(
     forecast: npt.ArrayLike,
-    truth: npt.ArrayLike,
+    analysis: npt.ArrayLike,
     climatology: npt.ArrayLike,
     weights: npt.ArrayLike | None = None,
 ) -> float:
-    """Anomaly correlation, not centred: Σ f′o′ / √(Σ f′² Σ o′²) over all entries, one ratio.
+    """Return the anomaly correlation, not centred: Σ f′o′ / √(Σ f′² Σ o′²) over all entries.
 
     The definition of the published PEAR (arXiv 2505.17720) and of WeatherBench-X.
 
     Parameters
     ----------
-    forecast, truth, climatology
+    forecast, analysis, climatology
         (…, cell), same unit; climatology at the valid time, broadcast against the others.
     weights
-        Broadcast against the fields; equal if not given.
+        Broadcast against the fields; default: equal.
 
     Returns
     -------
     float
         In [−1, 1]; NaN if either anomaly vanishes everywhere, where the ratio is 0/0.
+
+    Examples
+    --------
+    >>> acc([2.0, 1.0], [3.0, -1.0], climatology=[1.0, 1.0])
+    0.7071067811865475
     """
-    f = _error(forecast, np.broadcast_to(climatology, np.shape(forecast)))
-    o = _error(truth, np.broadcast_to(climatology, np.shape(truth)))
+    f = _difference(forecast, np.broadcast_to(climatology, np.shape(forecast)))
+    o = _difference(analysis, np.broadcast_to(climatology, np.shape(analysis)))
     denominator = _mean(f * f, weights) * _mean(o * o, weights)
     return _mean(f * o, weights) / float(np.sqrt(denominator)) if denominator > 0 else float("nan")
+
+
+def _mean(values: Float64, weights: npt.ArrayLike | None) -> float:
+    if weights is not None:
+        weights = np.broadcast_to(np.asarray(weights, dtype=np.float64), values.shape)
+    return float(np.average(values, weights=weights))
+
+
+def _difference(forecast: npt.ArrayLike, analysis: npt.ArrayLike) -> Float64:
+    f, o = np.asarray(forecast, dtype=np.float64), np.asarray(analysis, dtype=np.float64)
+    if f.shape != o.shape:
+        raise ValueError(f"forecast {f.shape} and analysis {o.shape} have different shapes")
+    return f - o

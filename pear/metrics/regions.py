@@ -1,4 +1,4 @@
-"""Regions as rows of weights: which cells count, and how much."""
+"""Regions as rows of cell weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError, did_you_mean
-from pear.metrics.statistics import Array
+from pear.typing import Bool, Float64
 
 BANDS: Final[dict[str, tuple[float, float]]] = {
     "global": (-90.0, 90.0),
@@ -18,7 +18,7 @@ BANDS: Final[dict[str, tuple[float, float]]] = {
     "tropics": (-20.0, 20.0),
     "southern_extratropics": (-90.0, -20.0),
 }
-"""Southern and northern bounds in degrees, as WeatherBench2 and the WMO draw them."""
+"""Southern and northern bounds in degrees, as defined by WeatherBench2 and the WMO."""
 BOXES: Final[dict[str, tuple[float, float, float, float]]] = {
     "arctic": (60.0, 90.0, 0.0, 360.0),
     "antarctic": (-90.0, -60.0, 0.0, 360.0),
@@ -45,8 +45,8 @@ def region_weights(
     land_fraction: npt.ArrayLike | None = None,
     area: npt.ArrayLike | None = None,
     cells: Mapping[str, npt.ArrayLike] | None = None,
-) -> Array:
-    """Weights of every cell in every region.
+) -> Float64:
+    """Return the weight of every cell in every region.
 
     Parameters
     ----------
@@ -55,27 +55,33 @@ def region_weights(
         ``box:SOUTH:NORTH:WEST:EAST`` or ``polygon:LAT:LON:LAT:LON:LAT:LON…`` in degrees such as
         ``band:-60:-30``, or keys of ``cells``.
     latitude, longitude
-        (cell,) of the cell centres, degrees; longitudes are needed by boxes and polygons only.
-        Boxes run eastwards from west to east, across the date line if need be; the sides of
-        polygons are straight in latitude and longitude, as GeoJSON's.
+        (cell,) of the cell centres, degrees; only boxes and polygons need longitudes. Boxes run
+        eastward from west to east, across the date line where west > east; the sides of polygons
+        are straight in latitude and longitude, as in GeoJSON.
     land_fraction
         (cell,) in [0, 1]; a cell is land from one half up.
     area
-        (cell,) any unit; equal if not given, as HEALPix cells are.
+        (cell,) any unit; default: equal, as for HEALPix cells.
     cells
         Name → (cell,) True inside, for other sets of cells.
 
     Returns
     -------
-    ndarray
+    numpy.ndarray
         (region, cell), area inside the region and 0 outside. A cell belongs to a region if its
         centre does, bounds included.
 
     Raises
     ------
     InputError
-        If a name is unknown, repeated, a region holds no cell, or land is asked for without a
-        land fraction.
+        If a name is repeated or unknown, a region contains no cell, or its longitudes or the land
+        fraction are missing.
+
+    Examples
+    --------
+    >>> region_weights(["global", "tropics"], latitude=[-45.0, 0.0, 45.0])
+    array([[1., 1., 1.],
+           [0., 1., 0.]])
     """
     lat = np.asarray(latitude, dtype=np.float64)
     if len(set(names)) != len(names):
@@ -85,17 +91,18 @@ def region_weights(
     rows = [_inside(name, lat, lon, land_fraction, cells or {}) for name in names]
     for name, row in zip(names, rows, strict=True):
         if not row.any():
-            raise InputError(f"region {name} holds no cell of this grid", field="regions")
+            raise InputError(f"region {name} contains no cell of this grid", field="regions")
     return np.stack(rows) * size
 
 
 def _inside(
     name: str,
-    lat: Array,
-    lon: Array | None,
+    lat: Float64,
+    lon: Float64 | None,
     land_fraction: npt.ArrayLike | None,
     cells: Mapping[str, npt.ArrayLike],
-) -> npt.NDArray[np.bool_]:
+) -> Bool:
+    """Return which cells lie inside a region."""
     if name in cells:
         return np.asarray(cells[name], dtype=bool)
     if name in SURFACES:
@@ -122,14 +129,14 @@ def _inside(
 
 
 def _in_polygon(
-    name: str, corner_lat: Array, corner_lon: Array, lat: Array, lon: Array
-) -> npt.NDArray[np.bool_]:
-    """Points inside a polygon, by the number of its sides that a line to the south crosses."""
-    # Each side goes the shorter way round; from the first corner on, longitudes do not jump.
+    name: str, corner_lat: Float64, corner_lon: Float64, lat: Float64, lon: Float64
+) -> Bool:
+    """Return which points lie inside a polygon, by counting the sides south of each point."""
+    # Each side takes the shorter way around; from the first corner on, longitudes do not jump.
     turns = (np.roll(corner_lon, -1) - corner_lon + 180) % 360 - 180
     if abs(turns.sum()) > 180:
         raise InputError(
-            f"region {name} goes round a pole", field="regions", hint="write band:SOUTH:NORTH"
+            f"region {name} surrounds a pole", field="regions", hint="use band:SOUTH:NORTH"
         )
     start = corner_lon[0] + np.concatenate([[0.0], np.cumsum(turns)[:-1]])
     inside = np.zeros(lat.shape, dtype=bool)
@@ -144,7 +151,7 @@ def _in_polygon(
 
 
 def _bounds(name: str, others: list[str]) -> tuple[float, float, float, float]:
-    """South, north, west and east of a band or box; bands go all the way round."""
+    """Return south, north, west and east of a band or box; bands span all longitudes."""
     if name in BANDS:
         return (*BANDS[name], 0.0, 360.0)
     if name in BOXES:

@@ -1,53 +1,54 @@
 """Scores as functions of a table of sums.
 
-``rmse mae bias acc activity…`` pool every cell and init time and then form one root or ratio;
-``…_per_init`` form it for every init time and then take the mean over init times.
+``rmse``, ``mae``, ``bias``, ``acc``, ``activity``, … pool all cells and init times and then take
+one root or ratio; ``…_per_init`` take it for every init time and then average over init times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 
 from pear.metrics.accumulators import ScoreAccumulator
-from pear.metrics.statistics import WEIGHT, Array
+from pear.metrics.statistics import WEIGHT
+from pear.typing import Float64
 
-Means = dict[str, Array]
-"""Mean of every statistic, arrays of one shape."""
+Means = dict[str, Float64]
+"""Mean of every statistic, all of one shape."""
 
 
-def check_same(one: ScoreAccumulator, other: ScoreAccumulator) -> None:
+def check_same_axes(one: ScoreAccumulator, other: ScoreAccumulator) -> None:
     """Raise ValueError unless two tables have the same axes, entry by entry."""
     for label in ("inits", "leads", "channels", "regions", "names"):
         if not np.array_equal(np.asarray(getattr(one, label)), np.asarray(getattr(other, label))):
             raise ValueError(f"tables with different {label} cannot be compared")
 
 
-def ratio(numerator: Array, denominator: Array) -> Array:
-    """Divide; NaN (never a warning, never infinity) where the denominator is not positive."""
+def ratio(numerator: Float64, denominator: Float64) -> Float64:
+    """Divide; the result is NaN, without a warning, where the denominator is not positive."""
     out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
     np.divide(numerator, denominator, out=out, where=denominator > 0)
     return out
 
 
-def _acc(m: Means) -> Array:
+def _acc(m: Means) -> Float64:
     power = m["squared_forecast_anomaly"] * m["squared_truth_anomaly"]
     return ratio(m["anomaly_product"], np.sqrt(power))
 
 
-def _variance(m: Means, which: str) -> Array:
+def _variance(m: Means, which: str) -> Float64:
     # Rounding can leave a vanishing variance slightly below zero.
     return np.maximum(m[f"squared_{which}_anomaly"] - m[f"{which}_anomaly"] ** 2, 0.0)
 
 
-def _acc_centered(m: Means) -> Array:
+def _acc_centered(m: Means) -> Float64:
     covariance = m["anomaly_product"] - m["forecast_anomaly"] * m["truth_anomaly"]
     return ratio(covariance, np.sqrt(_variance(m, "forecast") * _variance(m, "truth")))
 
 
-FORMULAS: Final[dict[str, Callable[[Means], Array]]] = {
+FORMULAS: Final[dict[str, Callable[[Means], Float64]]] = {
     "rmse": lambda m: np.sqrt(m["squared_error"]),
     "mae": lambda m: m["absolute_error"],
     "bias": lambda m: m["error"],
@@ -59,8 +60,7 @@ FORMULAS: Final[dict[str, Callable[[Means], Array]]] = {
     "rmse_of_mean": lambda m: np.sqrt(m["squared_error_of_mean"]),
     "spread_skill": lambda m: np.sqrt(ratio(m["adjusted_variance"], m["squared_error_of_mean"])),
 }
-"""Scores of one set of means."""
-
+"""Scores as functions of means."""
 SCORES: Final[dict[str, tuple[str, bool]]] = {
     "rmse": ("rmse", False),
     "rmse_per_init": ("rmse", True),
@@ -75,13 +75,20 @@ SCORES: Final[dict[str, tuple[str, bool]]] = {
     "rmse_of_mean": ("rmse_of_mean", False),
     "spread_skill": ("spread_skill", False),
 }
-"""Score → (formula, formed per init time and then averaged?)."""
+"""Score → (formula, True if taken per init time and then averaged)."""
 ENSEMBLE_SCORES: Final = ("crps", "spread", "rmse_of_mean", "spread_skill")
-"""Scores of an ensemble's table; all others are scores of a single forecast's."""
+"""Scores of an ensemble's table; the others belong to tables of single forecasts."""
 
 
 def means(sums: ScoreAccumulator, *, per_init: bool = False) -> Means:
-    """Mean of every statistic, pooled over init times or one per init time.
+    """Return the mean of every statistic, pooled over init times or one per init time.
+
+    Parameters
+    ----------
+    sums
+        Table of sums.
+    per_init
+        Keep the init times apart.
 
     Returns
     -------
@@ -89,57 +96,71 @@ def means(sums: ScoreAccumulator, *, per_init: bool = False) -> Means:
         Statistic → ([init,] lead, channel, region); NaN where nothing was added.
     """
     values = sums.values if per_init else sums.values.sum(axis=1)
-    weight = values[sums.names.index(WEIGHT)]
-    return {
-        name: ratio(values[index], weight)
-        for index, name in enumerate(sums.names)
-        if name != WEIGHT
-    }
+    return means_of(values, sums.names)
 
 
-def per_init(sums: ScoreAccumulator, name: str) -> Array:
-    """One value of a score for every init time: (init, lead, channel, region)."""
-    return FORMULAS[known(name)[0]](means(sums, per_init=True))
+def means_of(values: Float64, names: Sequence[str]) -> Means:
+    """Divide sums (statistic, …) by their weight; returns statistic → (…)."""
+    weight = values[names.index(WEIGHT)]
+    return {name: ratio(values[i], weight) for i, name in enumerate(names) if name != WEIGHT}
 
 
-def score(sums: ScoreAccumulator, name: str) -> Array:
-    """Form one of :data:`SCORES` from a table of sums.
+def per_init(sums: ScoreAccumulator, name: str) -> Float64:
+    """Return a score of every init time: (init, lead, channel, region)."""
+    return FORMULAS[formula_of(name)[0]](means(sums, per_init=True))
+
+
+def score(sums: ScoreAccumulator, name: str) -> Float64:
+    """Compute a score from a table of sums.
+
+    Parameters
+    ----------
+    sums
+        Table of sums.
+    name
+        One of :data:`SCORES`.
 
     Returns
     -------
-    ndarray
+    numpy.ndarray
         (lead, channel, region). NaN where nothing was added or the ratio is 0/0, such as the
         anomaly correlation of the climatology itself.
 
     Raises
     ------
     ValueError
-        If there is no score of this name, or the table lacks its statistics.
+        If the score is unknown or the table lacks its statistics.
     """
-    formula, averaged = known(name)
+    formula, averaged = formula_of(name)
     if (name in ENSEMBLE_SCORES) != ("crps" in sums.names):
-        raise ValueError(f"{name!r} is no score of this table, which holds {sums.names}")
+        raise ValueError(f"a table of {', '.join(sums.names)} has no score {name!r}")
     if not averaged:
         return FORMULAS[formula](means(sums))
-    values = FORMULAS[formula](means(sums, per_init=True))
-    return _mean_over_inits(values, sums)
-
-
-def _mean_over_inits(values: Array, sums: ScoreAccumulator) -> Array:
-    """Mean over the init times that were added; NaN if one of those is undefined."""
     present = sums.values[sums.names.index(WEIGHT)] > 0
-    total = np.where(present, values, 0.0).sum(axis=0)
+    total = np.where(present, per_init(sums, name), 0.0).sum(axis=0)
     return ratio(total, present.sum(axis=0).astype(np.float64))
 
 
-def known(name: str) -> tuple[str, bool]:
-    """Formula of a score, and whether it is formed per init time and then averaged.
+def formula_of(name: str) -> tuple[str, bool]:
+    """Return the formula of a score and whether it is averaged over init times.
+
+    Parameters
+    ----------
+    name
+        One of :data:`SCORES`.
+
+    Returns
+    -------
+    formula : str
+        Key of :data:`FORMULAS`.
+    averaged : bool
+        True if the formula is applied to every init time and then averaged.
 
     Raises
     ------
     ValueError
-        If there is no score of this name.
+        If the score is unknown.
     """
     if name not in SCORES:
-        raise ValueError(f"no score {name!r}; known: {', '.join(SCORES)}")
+        raise ValueError(f"unknown score {name!r}; known: {', '.join(SCORES)}")
     return SCORES[name]

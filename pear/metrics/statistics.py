@@ -1,20 +1,20 @@
-"""Statistics of a pair of fields, per cell: what the scores are made of.
+"""Per-cell statistics of a forecast and an analysis, from which all scores are computed.
 
 With error e = f − o and anomalies f′ = f − c, o′ = o − c from a climatology c at the valid time.
-Only sums of these ever leave this room, so results from any split of the work can be added.
+Only sums over cells are returned, so the results of any split of the work can be added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from pear.typing import Array, Bool, Float64
 
-Statistic = Callable[[Array, Array, Array], Array]
+Statistic = Callable[[Float64, Float64, Float64], Float64]
 
 STATISTICS: Final[dict[str, Statistic]] = {
     "error": lambda e, f, o: e,
@@ -26,50 +26,47 @@ STATISTICS: Final[dict[str, Statistic]] = {
     "forecast_anomaly": lambda e, f, o: f,
     "truth_anomaly": lambda e, f, o: o,
 }
-"""Per-cell statistics as functions of error, forecast anomaly and truth anomaly."""
-
+"""Per-cell statistics as functions of error, forecast anomaly and analysis anomaly."""
 WEIGHT: Final = "weight"
-"""Name of the sum of weights that every mean is divided by."""
-
+"""Name of the sum of weights, the denominator of every mean."""
 NAMES: Final = (WEIGHT, *STATISTICS)
-"""Order of the first axis of every table of sums."""
+"""Statistics along the first axis of a table of sums."""
 
 
 def weighted_sums(
     forecast: npt.ArrayLike,
-    truth: npt.ArrayLike,
+    analysis: npt.ArrayLike,
     climatology: npt.ArrayLike,
     weights: npt.ArrayLike,
-    mask: npt.NDArray[np.bool_] | None = None,
-) -> Array:
+    mask: Bool | None = None,
+) -> Float64:
     """Sum every statistic over cells, once per region.
 
     Parameters
     ----------
-    forecast, truth, climatology
+    forecast, analysis, climatology
         (channel, cell), one physical unit per channel.
     weights
         (region, cell), weight of each cell in each region; 1 and 0 on HEALPix, whose cells have
         equal area; area times membership on a lat-lon grid.
     mask
-        (channel, cell), False where a value is to be skipped. The only way to skip: without it a
-        NaN makes its sums NaN.
+        (channel, cell), False where a value is to be skipped. Without it a NaN makes its sums NaN.
 
     Returns
     -------
-    ndarray
-        (statistic in the order of :data:`NAMES`, channel, region), float64.
+    numpy.ndarray
+        (statistic, channel, region), float64; statistics in the order of :data:`NAMES`.
 
     Raises
     ------
     ValueError
         If the shapes do not fit together.
     """
-    f, o, c = (np.asarray(values) for values in (forecast, truth, climatology))
+    f, o, c = (np.asarray(values) for values in (forecast, analysis, climatology))
     w = np.asarray(weights, dtype=np.float64)
     if not f.shape == o.shape == c.shape or f.ndim != 2 or w.ndim != 2:
         raise ValueError(
-            f"forecast {f.shape}, truth {o.shape} and climatology {c.shape} must all be "
+            f"forecast {f.shape}, analysis {o.shape} and climatology {c.shape} must all be "
             f"(channel, cell), weights {w.shape} must be (region, cell)"
         )
     if w.shape[1] != f.shape[1]:
@@ -78,7 +75,7 @@ def weighted_sums(
     columns = np.ascontiguousarray(w.T)
     cells = np.empty((len(NAMES), f.shape[1]))
     out = np.empty((len(NAMES), f.shape[0], w.shape[0]))
-    # One channel at a time: its statistics stay in the processor's cache until they are summed.
+    # One channel at a time, so its statistics stay in the processor's cache until they are summed.
     for channel in range(f.shape[0]):
         one = (f[channel], o[channel], c[channel])
         _fill(cells, *one, None if keep is None else keep[channel])
@@ -87,14 +84,10 @@ def weighted_sums(
 
 
 def _fill(
-    cells: Array,
-    forecast: npt.NDArray[Any],
-    truth: npt.NDArray[Any],
-    climatology: npt.NDArray[Any],
-    keep: npt.NDArray[np.bool_] | None,
+    cells: Float64, forecast: Array, analysis: Array, climatology: Array, keep: Bool | None
 ) -> None:
     """Write every statistic of one channel, (statistic, cell), zero where it is skipped."""
-    f, o, c = (x.astype(np.float64) for x in (forecast, truth, climatology))
+    f, o, c = (x.astype(np.float64) for x in (forecast, analysis, climatology))
     error, f_anomaly, o_anomaly = f - o, f - c, o - c
     for index, name in enumerate(NAMES):
         cells[index] = 1.0 if name == WEIGHT else STATISTICS[name](error, f_anomaly, o_anomaly)

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pear.metrics.accumulators import Channel, ScoreAccumulator
+from pear.metrics.accumulators import ScoreAccumulator
 from pear.metrics.ensemble import ENSEMBLE_NAMES, ensemble_sums
-from pear.metrics.statistics import NAMES, Array, weighted_sums
+from pear.metrics.statistics import NAMES, weighted_sums
+from pear.typing import Channel, Float64
 
 
 def verify_forecast(
@@ -48,7 +49,7 @@ def verify_forecast(
     Returns
     -------
     ScoreAccumulator
-        Sums of one init time; merge those of several with :meth:`ScoreAccumulator.merged`.
+        Sums of one init time; combine several with :meth:`ScoreAccumulator.merge`.
 
     Examples
     --------
@@ -126,7 +127,7 @@ def _empty(
     channels: Sequence[Channel],
     regions: Mapping[str, npt.ArrayLike] | None,
     names: tuple[str, ...] = NAMES,
-) -> tuple[ScoreAccumulator, Array | None]:
+) -> tuple[ScoreAccumulator, Float64 | None]:
     """Return an empty table of one init time and the weights (region, cell)."""
     sums = ScoreAccumulator(
         np.array([init], dtype="datetime64[s]"),

@@ -16,9 +16,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pear.metrics import Array, Channel, ScoreAccumulator, bootstrap, score
+from pear.metrics import ScoreAccumulator, bootstrap, score
 from pear.resources import land
 from pear.sphere.healpix import cell_of, nside_from_cells
+from pear.typing import Channel, Float64
 from pear.variables import BY_NAME, label_of
 from pipelines.evaluation.records import FEWEST_INITS, lead_days
 from pipelines.evaluation.tables import CHARTED, EvaluationAccumulators
@@ -280,5 +281,5 @@ def _outlines(axes: Axes) -> None:
     axes.contour(longitude - 180, latitude, shifted, levels=[0.5], colors="#555", linewidths=0.4)
 
 
-def _ratio(one: Array, other: Array) -> npt.NDArray[Any]:
+def _ratio(one: Float64, other: Float64) -> npt.NDArray[Any]:
     return np.divide(one, other, out=np.full_like(one, np.nan), where=other > 0)

@@ -12,9 +12,10 @@ import numpy as np
 import zarr
 
 from pear.errors import InputError
-from pear.metrics import Array, Channel, ScoreAccumulator, bootstrap, score
+from pear.metrics import ScoreAccumulator, bootstrap, score
 from pear.metrics.statistics import NAMES, WEIGHT
 from pear.times import as_utc
+from pear.typing import Channel, Float64
 from pipelines.evaluation.tables import EvaluationAccumulators
 from pipelines.storage import create
 
@@ -96,7 +97,7 @@ def records(
 
 
 def _rows(
-    name: str, table: ScoreAccumulator, values: Mapping[str, Array], about: Mapping[str, Any]
+    name: str, table: ScoreAccumulator, values: Mapping[str, Float64], about: Mapping[str, Any]
 ) -> Iterable[Record]:
     for k, (variable, level) in enumerate(table.channels):
         for j, lead in enumerate(table.leads):

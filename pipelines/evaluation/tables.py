@@ -11,15 +11,13 @@ import numpy.typing as npt
 
 from pear.metrics import (
     ENSEMBLE_NAMES,
-    Channel,
     FieldAccumulator,
     ScoreAccumulator,
     ensemble_sums,
     region_weights,
 )
-from pear.metrics.statistics import Array
 from pear.sphere.healpix import angular_power, cells_of_nside, centres
-from pear.typing import Times
+from pear.typing import Channel, Float64, Times
 from pear.variables import Layout
 
 Fields = npt.NDArray[np.float32]
@@ -65,7 +63,7 @@ class Plan:
     inits: Times
     leads: npt.NDArray[np.timedelta64]
     regions: tuple[str, ...]
-    weights: Array = field(repr=False)
+    weights: Float64 = field(repr=False)
     charted: tuple[Channel, ...]
     charted_leads: npt.NDArray[np.timedelta64]
 
@@ -160,7 +158,7 @@ class EvaluationAccumulators:
         forecast: Fields,
         truth: Fields,
         climatology: Fields,
-        truth_spectrum: Array | None = None,
+        truth_spectrum: Float64 | None = None,
     ) -> None:
         """Add one verification, fields (channel, cell); the spectrum (charted channel, degree).
 

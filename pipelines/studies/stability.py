@@ -9,14 +9,13 @@ from typing import Any, Final
 import numpy as np
 
 from pear.errors import InputError
-from pear.metrics import Channel
 from pear.progress import ProgressCallback
 from pear.rollout import Forecaster
 from pear.sphere.healpix import angular_power
 from pear.state import State
 from pear.store.states import Analysis
 from pear.times import as_utc
-from pear.typing import Times
+from pear.typing import Channel, Times
 from pear.variables import label_of
 from pipelines.evaluation.tables import CHARTED
 

@@ -20,7 +20,6 @@ import torch
 
 from pear.errors import InputError
 from pear.metrics import ScoreAccumulator
-from pear.metrics.statistics import Array
 from pear.models.checkpoint import Checkpoint
 from pear.models.config import PearConfig
 from pear.models.diagnostics import DEFAULT_ELEMENTS, orbit_errors
@@ -30,7 +29,7 @@ from pear.state import State
 from pear.store.climatology import Climatology
 from pear.store.states import Analysis
 from pear.times import as_utc
-from pear.typing import Times
+from pear.typing import Float64, Times
 from pipelines.evaluation.verify import TimeCache, climatology_reader
 from pipelines.studies.tables import FIELDS
 
@@ -55,7 +54,7 @@ class Measured:
         Sums of scores by way; those of one network are pooled over the members.
     """
 
-    gram: Array
+    gram: Float64
     tables: dict[str, ScoreAccumulator]
 
 
@@ -128,14 +127,14 @@ def _step_scale(model: Checkpoint) -> npt.NDArray[np.float32]:
     return torch.cat(both)[:, None].float().numpy()
 
 
-def _products(error: npt.NDArray[np.float32]) -> Array:
+def _products(error: npt.NDArray[np.float32]) -> Float64:
     """Mean products of errors (member, batch, channel, cell): (batch, member, member)."""
     flat = error.reshape(*error.shape[:2], -1).swapaxes(0, 1).astype(np.float64)
-    products: Array = flat @ flat.swapaxes(1, 2) / flat.shape[-1]
+    products: Float64 = flat @ flat.swapaxes(1, 2) / flat.shape[-1]
     return products
 
 
-def ensemble_error(gram: Array, members: int) -> tuple[float, float, float]:
+def ensemble_error(gram: Float64, members: int) -> tuple[float, float, float]:
     """Equivariance error of the mean of some of the members: all of the subsets of that size.
 
     Parameters
@@ -161,7 +160,7 @@ def ensemble_error(gram: Array, members: int) -> tuple[float, float, float]:
     return float(np.sqrt(squares.mean())), float(low), float(high)
 
 
-def common_error(gram: Array) -> float | None:
+def common_error(gram: Float64) -> float | None:
     """What no ensemble gets rid of: root of the mean product of two different members' errors.
 
     An unbiased estimate of the square may fall below zero, and counts as zero then; a single member

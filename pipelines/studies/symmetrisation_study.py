@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from matplotlib.figure import Figure
 
-from pear.metrics.statistics import Array
 from pear.models.checkpoint import load
 from pear.models.config import PearConfig
 from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
 from pear.store.states import Analysis
 from pear.training import Samples, Trainer
+from pear.typing import Float64
 from pipelines.storage.atomic import write_atomically
 from pipelines.studies.ablation import BASE, config_of
 from pipelines.studies.study import ROUNDS, TIMED_STEPS, Job, Study, steps_in, the_plan, timed
@@ -203,7 +203,7 @@ def collect(folder: Path, models: Mapping[str, list[Path]]) -> Result:
     return result
 
 
-def _errors(name: str, gram: Array) -> list[ErrorRow]:
+def _errors(name: str, gram: Float64) -> list[ErrorRow]:
     rows = []
     for lead in range(gram.shape[1]):
         one = ensemble_error(gram[:, lead], 1)[0]

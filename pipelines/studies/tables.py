@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from pear.metrics import Channel, ScoreAccumulator
+from pear.metrics import ScoreAccumulator
 from pear.metrics.bootstrap import bootstrap_seeds
+from pear.typing import Channel
 from pear.variables import label_of
 from pipelines.storage.atomic import write_atomically
 

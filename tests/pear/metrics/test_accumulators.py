@@ -1,13 +1,25 @@
-"""The table of sums: one pass, any order, every score."""
+"""Tables of sums: one pass, any order of merging, every score."""
 
 from __future__ import annotations
+
+from functools import reduce
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pear.metrics import ENSEMBLE_SCORES, SCORES, ScoreAccumulator, acc, bias, mae, rmse, score
+from pear.metrics import (
+    ENSEMBLE_SCORES,
+    SCORES,
+    FieldAccumulator,
+    ScoreAccumulator,
+    acc,
+    bias,
+    mae,
+    rmse,
+    score,
+)
 from pear.metrics.scores import per_init
 
 CHANNELS = (("mean_sea_level_pressure", None), ("geopotential", 500))
@@ -84,7 +96,7 @@ def test_climatology_is_undefined_for_acc_alone() -> None:
 def test_any_order_of_merging_gives_the_same_table(order: list[int], slices: list[int]) -> None:
     values = fields()
     whole = table(values)
-    by_init = ScoreAccumulator.merged(table(values, (i,)) for i in order)
+    by_init = reduce(ScoreAccumulator.merge, (table(values, (i,)) for i in order))
     np.testing.assert_array_equal(by_init.values, whole.values)
     assert np.array_equal(by_init.inits, whole.inits)
     # The same holds if the globe is cut into six pieces that different workers sum.
@@ -96,7 +108,9 @@ def test_any_order_of_merging_gives_the_same_table(order: list[int], slices: lis
             for j in range(2):
                 part.add(INITS[i], LEADS[j], *values[:, i, j, :, cut])
         parts.append(part)
-    np.testing.assert_allclose(ScoreAccumulator.merged(parts).values, whole.values, rtol=1e-12)
+    np.testing.assert_allclose(
+        reduce(ScoreAccumulator.merge, parts).values, whole.values, rtol=1e-12
+    )
 
 
 def test_regions_are_rows_of_weights() -> None:
@@ -149,7 +163,41 @@ def test_bad_axes_and_names_are_named() -> None:
     sums = ScoreAccumulator(INITS, LEADS, CHANNELS)
     with pytest.raises(ValueError, match="init 2001-01-03"):
         sums.add(np.datetime64("2001-01-03"), LEADS[0], *fields()[:, 0, 0])
-    with pytest.raises(ValueError, match="no score 'rsme'"):
+    with pytest.raises(ValueError, match="unknown score 'rsme'"):
         score(sums, "rsme")
     with pytest.raises(ValueError, match="different channels"):
         sums.merge(ScoreAccumulator(INITS, LEADS, CHANNELS[:1]))
+
+
+FIELD_LEADS = np.array([86_400, 259_200], dtype="timedelta64[s]")
+FIELD_CHANNELS = (("geopotential", 500), ("2m_temperature", None))
+
+
+def empty_fields() -> FieldAccumulator:
+    return FieldAccumulator(FIELD_LEADS, FIELD_CHANNELS, ("forecast", "truth"), 5)
+
+
+def test_merged_halves_of_fields_equal_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(6, 2, 2, 5))
+    whole, parts = empty_fields(), (empty_fields(), empty_fields())
+    for index, (f, o) in enumerate(values):
+        for target in (whole, parts[index % 2]):
+            target.add(FIELD_LEADS[1], {"forecast": f, "truth": o})
+    merged = parts[1].merge(parts[0])
+    np.testing.assert_allclose(merged.totals, whole.totals)
+    np.testing.assert_allclose(merged.mean("truth")[1], values[:, 1].mean(axis=0))
+    assert np.isnan(merged.mean("forecast")[0]).all(), "nothing was added at the first lead"
+    np.testing.assert_array_equal(merged.counts, [0, 6])
+
+
+def test_fields_that_do_not_fit_are_refused() -> None:
+    means = empty_fields()
+    good = np.zeros((2, 5))
+    with pytest.raises(ValueError, match="not finite"):
+        means.add(FIELD_LEADS[0], {"forecast": good * np.nan, "truth": good})
+    with pytest.raises(ValueError, match="lead 2 days"):
+        means.add(np.timedelta64(2, "D"), {"forecast": good, "truth": good})
+    with pytest.raises(ValueError, match="different axes"):
+        means.merge(FieldAccumulator(FIELD_LEADS, FIELD_CHANNELS, ("forecast", "truth"), 6))
+    assert not means.totals.any()

@@ -80,5 +80,5 @@ def test_what_is_refused() -> None:
     sums = ScoreAccumulator(TIME, LEAD, (("2m_temperature", None),), names=ENSEMBLE_NAMES)
     with pytest.raises(ValueError, match="different names"):
         sums.merge(ScoreAccumulator(TIME, LEAD, (("2m_temperature", None),)))
-    with pytest.raises(ValueError, match="'rmse' is no score of this table"):
+    with pytest.raises(ValueError, match="has no score 'rmse'"):
         score(sums, "rmse")

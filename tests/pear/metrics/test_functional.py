@@ -41,7 +41,7 @@ def test_not_a_number_is_loud() -> None:
 
 
 def test_shapes_must_agree() -> None:
-    with pytest.raises(ValueError, match=r"\(4,\) and truth \(3,\)"):
+    with pytest.raises(ValueError, match=r"\(4,\) and analysis \(3,\)"):
         rmse(FORECAST, TRUTH[:3])
 
 

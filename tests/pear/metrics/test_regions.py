@@ -56,7 +56,7 @@ def test_polygons_hold_what_lies_between_their_sides_also_across_the_date_line()
     (dent,) = region_weights(["polygon:0:0:0:40:40:40:10:20:40:0"], lat, lon)
     inside = (lon < 40) & (lat > 0) & (lat < 10 + 1.5 * np.abs(lon - 20))
     assert np.array_equal(dent > 0, inside)
-    with pytest.raises(InputError, match="round a pole"):
+    with pytest.raises(InputError, match="surrounds a pole"):
         region_weights(["polygon:60:0:60:120:60:-120"], lat, lon)
     with pytest.raises(InputError, match="needs longitudes"):
         region_weights(["polygon:0:0:0:40:40:40"], lat)
@@ -81,7 +81,7 @@ def test_land_and_sea_and_cells_of_ones_own() -> None:
         (["global", "global"], "regions repeat a name"),
         (["band:50:40"], "must run from south to north"),
         (["band:-91:0"], "within ±90"),
-        (["band:10:11"], "holds no cell"),
+        (["band:10:11"], "contains no cell"),
         (["europe"], "region europe needs longitudes"),
         (["box:1:2:3"], "unknown region 'box:1:2:3'"),
     ],
