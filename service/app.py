@@ -1,4 +1,4 @@
-"""The application: settings in, FastAPI out."""
+"""Application factory: from settings to a FastAPI application."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Final
 from anyio import to_thread
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from pear import __version__
 from pipelines.catalog import Catalog
@@ -28,150 +30,18 @@ from service.api import (
 )
 from service.api.openapi import describe
 from service.dashboard import login, routes
-from service.dependencies import Services, WorkEngine
-from service.http import problems
-from service.http.caching import BoundedCache
+from service.dependencies import Services
+from service.http.caching import RunCache
 from service.http.metrics import Metrics
-from service.http.middleware import RequestMiddleware
-from service.http.permissions import without_rule
-from service.http.response_cache import CachedResponse, ResponseCacheMiddleware
-from service.http.security import Guard, KeyFile, guarded
+from service.http.middleware import AccessLog, HostPolicy, Limits
+from service.http.permissions import routes_without_policy
+from service.http.problems import add_problem_handlers, problem_responses
+from service.http.response_cache import ResponseCache, ResponseCacheMiddleware
+from service.http.security import AccessControl, KeyFile, authorise
 from service.readers.forecasts import ForecastReader
 from service.readers.initial_conditions import InitialConditions
 from service.readers.scores import ScoreBoard
 from service.settings import Settings
-
-DESCRIPTION = """
-Forecasts on the sphere's own grid: ask for one, watch it, read it at points, as fields, as maps.
-
-Times are UTC and always named: `init_time` is when a forecast starts, `lead` is how far it looks,
-`valid_time` is their sum. Errors are `application/problem+json`. Finished runs never change.
-"""
-
-
-_COMMON_PROBLEMS = problems.documented(401, 403, 408, 414, 421, 429, 503)
-
-
-def create_app(
-    settings: Settings, catalog: Catalog | None = None, engine: WorkEngine | None = None
-) -> FastAPI:
-    """Build the service over a data folder.
-
-    Parameters
-    ----------
-    settings
-        Where the data lie and what is allowed.
-    catalog, engine
-        Used as they are and left open at the end; by default made from the settings when the
-        application starts, and closed when it stops.
-
-    Raises
-    ------
-    InputError
-        If there is no data folder.
-    """
-    folder = DataFolder.open(settings.data)
-    metrics = Metrics()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        own_catalog = catalog or Catalog(settings.catalog or folder.catalog_url)
-        own_engine = (
-            await to_thread.run_sync(_start_engine, settings, folder) if engine is None else engine
-        )
-        services = _services(
-            settings, folder, own_catalog, own_engine, metrics, app.state.response_cache
-        )
-        app.state.services = services
-        try:
-            yield
-        finally:
-            services.accepting = False
-            if engine is None:
-                await to_thread.run_sync(own_engine.close)
-            if catalog is None:
-                own_catalog.close()
-
-    app = FastAPI(
-        title="PEAR",
-        version=__version__,
-        description=DESCRIPTION,
-        lifespan=lifespan,
-        redirect_slashes=False,
-        docs_url=None,
-        redoc_url=None,
-        generate_unique_id_function=_operation_id,
-    )
-    problems.install(app)
-    for router in ROUTERS:
-        app.include_router(
-            router,
-            dependencies=[Depends(guarded)],
-            responses=problems.documented(401, 403, 408, 414, 421, 429, 503),
-        )
-    missing = without_rule(route for router in ROUTERS for route in router.routes)
-    if missing:
-        raise RuntimeError(f"no rule for {missing}: add one to service.http.security.RULES")
-    keys = KeyFile(settings.keys_file or folder.root / "keys.json")
-    guard = Guard(keys, settings.keys_required, settings.tokens_per_minute)
-    app.state.guard = guard
-    app.state.response_cache = BoundedCache[CachedResponse](
-        settings.answer_cache_bytes, lambda kept: kept.size
-    )
-    app.openapi = lambda: describe(app, settings.keys_required)  # type: ignore[method-assign]
-    # The outermost is added last.
-    app.add_middleware(ResponseCacheMiddleware, cache=app.state.response_cache, guard=guard)
-    app.add_middleware(
-        RequestMiddleware,
-        metrics=metrics,
-        max_body=settings.max_body_bytes,
-        max_query=settings.max_query_bytes,
-        hosts=settings.hosts,
-        cors_origins=settings.cors_origins,
-        max_at_once=settings.max_at_once,
-    )
-    return app
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name
-
-
-def _start_engine(settings: Settings, folder: DataFolder) -> WorkEngine:
-    return Engine(
-        folder,
-        catalog_url=settings.catalog,
-        workers=settings.workers,
-        scheduler=settings.scheduler,
-        max_queue=settings.queue_limit,
-        schedules=settings.schedules,
-        device=settings.device,
-        batch=settings.batch,
-    ).start()
-
-
-def _services(
-    settings: Settings,
-    folder: DataFolder,
-    catalog: Catalog,
-    engine: WorkEngine,
-    metrics: Metrics,
-    kept: BoundedCache[CachedResponse],
-) -> Services:
-    metrics.watch(catalog)
-    return Services(
-        settings=settings,
-        folder=folder,
-        catalog=catalog,
-        engine=engine,
-        forecasts=ForecastReader(folder.forecast, settings.cache_bytes),
-        body_cache=BoundedCache(settings.answer_cache_bytes, lambda answer: answer.size),
-        initial_conditions=InitialConditions(folder, catalog),
-        metrics=metrics,
-        scores=ScoreBoard(folder),
-        response_cache=kept,
-    )
-
 
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
     module.router
@@ -190,3 +60,134 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         login,
     )
 )
+DESCRIPTION: Final = """
+Weather forecasts on the HEALPix grid: request a run, follow it, read it at points, as fields or as
+maps.
+
+Times are UTC: a forecast starts at its `init_time`; `valid_time` is `init_time` plus the lead time.
+Errors are `application/problem+json`. Finished runs never change.
+"""
+_COMMON_PROBLEMS: Final = (401, 403, 408, 414, 421, 429, 503)
+
+
+def create_app(
+    settings: Settings, catalog: Catalog | None = None, engine: Engine | None = None
+) -> FastAPI:
+    """Create the application that serves a data folder.
+
+    Parameters
+    ----------
+    settings
+        Settings of the service.
+    catalog, engine
+        Used as they are and left open at the end; default: created from the settings when the
+        application starts, and closed when it stops.
+
+    Raises
+    ------
+    InputError
+        If the data folder does not exist.
+    RuntimeError
+        If a route has no access policy.
+    """
+    folder = DataFolder.open(settings.data)
+    metrics, cache = Metrics(), RunCache()
+    response_cache = ResponseCache(cache, settings.response_cache_bytes)
+    access = AccessControl(
+        KeyFile(settings.keys_file or folder.root / "keys.json"),
+        keys_required=settings.keys_required,
+        per_minute=settings.tokens_per_minute,
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        own_catalog = catalog or Catalog(settings.catalog or folder.catalog_url)
+        own_engine = engine or await to_thread.run_sync(_start_engine, settings, folder)
+        metrics.add_catalog(own_catalog)
+        services = app.state.services = Services(
+            settings=settings,
+            folder=folder,
+            catalog=own_catalog,
+            engine=own_engine,
+            metrics=metrics,
+            cache=cache,
+            response_cache=response_cache,
+            forecasts=ForecastReader(folder.forecast, cache, settings.cache_bytes),
+            initial_conditions=InitialConditions(folder, own_catalog),
+            scores=ScoreBoard(folder),
+        )
+        try:
+            yield
+        finally:
+            services.accepting = False
+            if engine is None:
+                await to_thread.run_sync(own_engine.close)
+            if catalog is None:
+                own_catalog.close()
+
+    app = FastAPI(
+        title="PEAR",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        middleware=_middleware(settings, metrics, response_cache, access),
+    )
+    app.state.access = access
+    app.openapi = lambda: describe(app, keys_required=settings.keys_required)  # type: ignore[method-assign]
+    add_problem_handlers(app)
+    for router in ROUTERS:
+        app.include_router(
+            router,
+            dependencies=[Depends(authorise)],
+            responses=problem_responses(*_COMMON_PROBLEMS),
+        )
+    missing = routes_without_policy(route for router in ROUTERS for route in router.routes)
+    if missing:
+        raise RuntimeError(f"routes without an entry in ROUTE_POLICIES: {missing}")
+    return app
+
+
+def _middleware(
+    settings: Settings, metrics: Metrics, cache: ResponseCache, access: AccessControl
+) -> list[Middleware]:
+    """Return the layers around the application, the outermost first."""
+    return [
+        Middleware(AccessLog, metrics=metrics),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "HEAD"),
+            allow_headers=("Range", "X-API-Key", "If-None-Match"),
+            expose_headers=("*",),
+            max_age=86_400,
+        ),
+        Middleware(
+            Limits,
+            max_body_bytes=settings.max_body_bytes,
+            max_query_bytes=settings.max_query_bytes,
+            max_concurrent=settings.max_concurrent_requests,
+        ),
+        Middleware(HostPolicy, allowed_hosts=settings.hosts),
+        Middleware(ResponseCacheMiddleware, cache=cache, access=access),
+    ]
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _start_engine(settings: Settings, folder: DataFolder) -> Engine:
+    return Engine(
+        folder,
+        catalog_url=settings.catalog,
+        workers=settings.workers,
+        scheduler=settings.scheduler,
+        max_queue=settings.queue_limit,
+        schedules=settings.schedules,
+        device=settings.device,
+        batch=settings.batch,
+    ).start()

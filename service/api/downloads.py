@@ -1,4 +1,4 @@
-"""Downloads: part of a run, or all of it, as one file."""
+"""Downloads of a run: as one file, or as a Zarr store over HTTP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import uuid
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParam
@@ -15,20 +15,26 @@ from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from service.dependencies import RunDep, Services, ServicesDep, StoreDep
-from service.http.caching import IMMUTABLE, etag_of, matches_etag
-from service.http.problems import ProblemError, documented
+from service.http.caching import IMMUTABLE, make_etag, not_modified
+from service.http.problems import ProblemError, problem_responses
 from service.readers.export import MEDIA_TYPES, SUFFIXES, Format, Selection, extract, write
 from service.readers.forecasts import ForecastStore
 
 router = APIRouter(prefix="/v1/forecasts")
-_AT_ONCE = threading.BoundedSemaphore(2)
-"""Files made at the same time; each holds its values in memory once."""
+_WRITERS: Final = threading.BoundedSemaphore(2)
+"""Limits the files written at the same time, since each holds its values in memory."""
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_FILE_RESPONSES: Final = {
+    206: {"description": "The requested ranges."},
+    304: {"description": "Not modified: finished runs never change."},
+    416: {"description": "The range is outside the file."},
+}
 
 
-class _OneTimeFile(FileResponse):
-    """A file that is gone once it was sent, refused (a bad Range) or given up by the client.
+class _TemporaryFileResponse(FileResponse):
+    """A file that is deleted once it was sent, refused (bad Range) or abandoned by the client.
 
-    A background task would run in the first case only.
+    A background task would run only in the first case.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,15 +52,10 @@ class _OneTimeFile(FileResponse):
     responses={
         200: {
             "description": "The file.",
-            "content": {
-                media_type: {"schema": {"type": "string", "format": "binary"}}
-                for media_type in MEDIA_TYPES.values()
-            },
+            "content": {media_type: _BINARY for media_type in MEDIA_TYPES.values()},
         },
-        206: {"description": "The ranges asked for."},
-        304: {"description": "You have it: finished runs never change."},
-        416: {"description": "The range lies outside the file."},
-        **documented(400, 404, 409, 410, 413, 422, 503),
+        **_FILE_RESPONSES,
+        **problem_responses(400, 404, 409, 410, 413, 422, 503),
     },
 )
 def download(
@@ -67,54 +68,55 @@ def download(
         str, Query(max_length=20, description="`healpix`, or `latlon:1.5` (degrees).")
     ] = "healpix",
     variables: Annotated[
-        str | None, Query(max_length=2000, description="Comma list; all by default.")
+        str | None, Query(max_length=2000, description="Comma-separated names (default: all).")
     ] = None,
     lead_times: Annotated[
-        str | None, Query(max_length=4000, description="Comma list, hours; all by default.")
+        str | None, Query(max_length=4000, description="Comma-separated hours (default: all).")
     ] = None,
     bbox: Annotated[
         str | None, Query(max_length=100, description="west,south,east,north in degrees.")
     ] = None,
 ) -> Response:
-    """Make one file of the chosen variables, lead times and area."""
-    chosen = Selection.of(store, variables, lead_times, grid, bbox)
-    size, limit = chosen.bytes(store), services.settings.max_download_bytes
+    """Return one file with the selected variables, lead times and region."""
+    selection = Selection.from_request(store, variables, lead_times, grid, bbox)
+    size, limit = selection.nbytes(store), services.settings.max_download_bytes
     if size > limit:
         raise ProblemError(
             413,
-            f"{size} bytes asked for, at most {limit}",
+            f"the download has {size} bytes, limit {limit}",
             field="variables",
-            hint="ask for fewer variables or lead times, or a coarser grid; or open the Zarr store",
+            hint="select fewer variables or lead times, a coarser grid, or open the Zarr store",
         )
-    etag = etag_of("download", store.run, run.finished_at, chosen, format)
-    name = f"{store.run}.{SUFFIXES[format]}"
+    etag = make_etag("download", store.run, run.finished_at, selection, format)
     headers = {"ETag": etag, "Cache-Control": IMMUTABLE}
-    if matches_etag(request, etag):
-        return Response(status_code=304, headers=headers)
-    target = _make(services, store, chosen, run.model, format)
-    return _OneTimeFile(target, media_type=MEDIA_TYPES[format], filename=name, headers=headers)
+    return not_modified(request, headers) or _TemporaryFileResponse(
+        _write(services, store, selection, run.model, format),
+        media_type=MEDIA_TYPES[format],
+        filename=f"{store.run}.{SUFFIXES[format]}",
+        headers=headers,
+    )
 
 
-def _make(
-    services: Services, store: ForecastStore, chosen: Selection, model: str, kind: Format
+def _write(
+    services: Services,
+    store: ForecastStore,
+    selection: Selection,
+    model: str,
+    format: Format,  # noqa: A002
 ) -> Path:
-    if not _AT_ONCE.acquire(timeout=10):
-        raise ProblemError(503, "too many downloads at once", headers={"Retry-After": "10"})
-    target = services.folder.scratch / f"download-{uuid.uuid4().hex}.{SUFFIXES[kind]}"
+    if not _WRITERS.acquire(timeout=10):
+        raise ProblemError(
+            503, "too many downloads at the same time", headers={"Retry-After": "10"}
+        )
+    target = services.folder.scratch / f"download-{uuid.uuid4().hex}.{SUFFIXES[format]}"
     try:
-        write(extract(store, chosen, model), target, kind)
+        write(extract(store, selection, model), target, format)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
     finally:
-        _AT_ONCE.release()
+        _WRITERS.release()
     return target
-
-
-_BINARY = {
-    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-    "application/json": {"schema": {"type": "object"}},
-}
 
 
 @router.head("/{run_id}/zarr/{path:path}", include_in_schema=False)
@@ -124,11 +126,15 @@ _BINARY = {
     summary="One file of the run's Zarr store",
     response_class=Response,
     responses={
-        200: {"description": "The file.", "content": _BINARY},
-        206: {"description": "The ranges asked for.", "content": _BINARY},
-        304: {"description": "You have it: finished runs never change."},
-        416: {"description": "The range lies outside the file."},
-        **documented(400, 404, 409, 410, 422, 503),
+        200: {
+            "description": "The file.",
+            "content": {
+                "application/octet-stream": _BINARY,
+                "application/json": {"schema": {"type": "object"}},
+            },
+        },
+        **_FILE_RESPONSES,
+        **problem_responses(400, 404, 409, 410, 422, 503),
     },
 )
 def get_zarr_file(
@@ -137,30 +143,29 @@ def get_zarr_file(
     run: RunDep,
     store: StoreDep,
     path: Annotated[
-        str, PathParam(description="Key of the store.", max_length=512, examples=["zarr.json"])
+        str, PathParam(description="Key in the store.", max_length=512, examples=["zarr.json"])
     ],
 ) -> Response:
-    """Read a file of the store; Range is honoured, so a client reads single chunks of a shard."""
-    root = services.folder.forecast(store.run)
-    # What is asked for is looked up among what there is; it never becomes a path.
-    file = _files(root, str(run.finished_at)).get(path)
+    """Return a file of the store, or a range of it: ``xarray.open_zarr("http://…/zarr")``."""
+    # The key is looked up among the files of the store; it never becomes a path.
+    file = _list_files(services.folder.forecast(store.run), str(run.finished_at)).get(path)
     if file is None:
-        raise ProblemError(404, f"the store of run {run.id} has no such key", field="path")
-    etag = etag_of("zarr", store.run, run.finished_at, path)
+        raise ProblemError(404, f"the store of run {run.id} does not have this key", field="path")
+    etag = make_etag("zarr", store.run, run.finished_at, path)
     headers = {"ETag": etag, "Cache-Control": IMMUTABLE}
-    if matches_etag(request, etag):
-        return Response(status_code=304, headers=headers)
     media_type = "application/json" if path.endswith(".json") else "application/octet-stream"
-    return FileResponse(file, media_type=media_type, headers=headers)
+    return not_modified(request, headers) or FileResponse(
+        file, media_type=media_type, headers=headers
+    )
 
 
 @lru_cache(maxsize=64)
-def _files(root: Path, _version: str) -> dict[str, Path]:
-    """Every plain file of a store by its key; links are left out."""
-    found: dict[str, Path] = {}
+def _list_files(root: Path, _version: str) -> dict[str, Path]:
+    """Return the regular files of a store by key; symbolic links are left out."""
+    files = {}
     for folder, _, names in os.walk(root):
         for name in names:
             path = Path(folder) / name
             if not path.is_symlink():
-                found[path.relative_to(root).as_posix()] = path
-    return found
+                files[path.relative_to(root).as_posix()] = path
+    return files

@@ -1,65 +1,59 @@
-"""Forecasts in open-meteo's shape."""
+"""Forecasts in the format of open-meteo.com."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
 from pear.times import to_iso
-from service.api.schemas import MeteoForecast, inline
-from service.dependencies import ServicesDep, finished_store, run_of
-from service.http.caching import CachedBody
-from service.http.problems import documented
-from service.http.response_cache import immutable_answer
-from service.readers.open_meteo import DEFAULT, answer, columns
-from service.readers.points import Interpolation, locate, parse_numbers
+from service.api.fields import Latitudes, Longitudes
+from service.api.schemas import OpenMeteoForecast, inline
+from service.dependencies import ServicesDep, get_run, get_store
+from service.http.problems import problem_responses
+from service.http.response_cache import CachedBody, run_response
+from service.readers.open_meteo import DEFAULT, parse_hourly, to_open_meteo
+from service.readers.points import Interpolation, locate, parse_numbers, read_series
 
 router = APIRouter(prefix="/v1/forecast", tags=["points"])
-_ONE = inline(MeteoForecast)
+_ONE = inline(OpenMeteoForecast)
 _ONE_OR_MORE = {"anyOf": [_ONE, {"type": "array", "items": _ONE}]}
 
 
 @router.get(
     "",
-    summary="Forecast in open-meteo's shape",
+    summary="Forecast in open-meteo's format",
     response_class=Response,
     responses={
         200: {
-            "description": "`hourly` holds the model's own steps; one object, or a list.",
-            "content": {
-                "application/json": {"schema": {"anyOf": [_ONE, {"type": "array", "items": _ONE}]}}
-            },
+            "description": "One object, or a list; `hourly` has the steps of the model.",
+            "content": {"application/json": {"schema": _ONE_OR_MORE}},
         },
-        304: {"description": "You have it."},
-        **documented(404, 409, 410, 422, 503),
+        304: {"description": "Not modified."},
+        **problem_responses(404, 409, 410, 422, 503),
     },
 )
-def get_meteo(
+def get_open_meteo(
     request: Request,
     services: ServicesDep,
-    latitude: Annotated[
-        str, Query(max_length=4000, description="Degrees north, comma list.", examples=["59.3"])
-    ],
-    longitude: Annotated[
-        str, Query(max_length=4000, description="Degrees east, comma list.", examples=["18.1"])
-    ],
+    latitude: Latitudes,
+    longitude: Longitudes,
     hourly: Annotated[
         str,
         Query(max_length=2000, description="temperature_2m, geopotential_height_500hPa, …"),
     ] = DEFAULT,
     run: Annotated[
-        str, Query(max_length=128, description="Identity of a run; the newest by default.")
+        str, Query(max_length=128, description="Run id (default: the newest).")
     ] = "latest",
     interpolation: Annotated[Interpolation, Query()] = "nearest",
     wind_speed_unit: Annotated[Literal["kmh", "ms", "mph", "kn"], Query()] = "kmh",
     temperature_unit: Annotated[Literal["celsius", "fahrenheit"], Query()] = "celsius",
     timeformat: Annotated[Literal["iso8601", "unixtime"], Query()] = "iso8601",
-) -> Any:
-    """Read the newest forecast, or the one pinned by `run`, at one or several points."""
-    chosen_run = run_of(services, run)
-    store = finished_store(services, chosen_run)
-    chosen = columns(hourly, store, wind_speed_unit, temperature_unit)
+) -> Response:
+    """Return the newest forecast, or the one named by `run`, at one or several points."""
+    chosen = get_run(services, run)
+    store = get_store(services, chosen)
+    columns = parse_hourly(hourly, store, wind_speed_unit, temperature_unit)
 
     def make() -> CachedBody:
         limit = services.settings.max_points
@@ -69,15 +63,17 @@ def get_meteo(
             store.nside,
             interpolation,
         )
-        about = {
-            "run": chosen_run.id,
-            "model": chosen_run.model,
+        pairs = [(column.variable, column.level) for column in columns]
+        series = read_series(services.forecasts, store, points, pairs)
+        header = {
+            "run": chosen.id,
+            "model": chosen.model,
             "init_time": to_iso(store.init_time),
         }
-        body = answer(services.forecasts, store, points, chosen, about, timeformat == "unixtime")
+        unix_time = timeformat == "unixtime"
+        body = to_open_meteo(store, points, columns, series, header, unix_time=unix_time)
         return CachedBody(body, "application/json")
 
-    key = ("meteo", latitude, longitude, tuple(chosen), interpolation, timeformat)
-    return immutable_answer(
-        request, services.body_cache, chosen_run, key, make, pinned=run != "latest"
-    )
+    key = ("open-meteo", latitude, longitude, tuple(columns), interpolation, timeformat)
+    pinned = run != "latest"
+    return run_response(request, services.response_cache, chosen, key, make, pinned=pinned)

@@ -1,99 +1,108 @@
-"""Bounded caches by bytes, and answers that never change: strong ETags and 304."""
+"""Memory cache of what belongs to a run, and the validators of HTTP caching: ETag and 304."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from fastapi import Request
+from cachetools import LRUCache
+from fastapi import Request, Response
 
 T = TypeVar("T")
-IMMUTABLE = "public, max-age=31536000, immutable"
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
-class BoundedCache(Generic[T]):
-    """Least-recently-used cache that holds at most so many bytes; safe among threads.
+class CacheSection(Generic[T]):
+    """Least-recently-used cache of one kind of value, bounded by total size; thread-safe.
 
     Parameters
     ----------
-    limit
-        Bytes.
-    size
-        How many bytes a value takes.
+    max_size
+        Upper bound of the summed sizes, in the unit of ``size_of``. Larger values are not kept.
+    size_of
+        Returns the size of a value.
     """
 
-    def __init__(self, limit: int, size: Callable[[T], int]) -> None:
-        self._limit, self._size = limit, size
-        self._items: OrderedDict[Hashable, T] = OrderedDict()
+    def __init__(self, max_size: int, size_of: Callable[[T], int]) -> None:
+        self._size_of = size_of
+        self._entries: LRUCache[Hashable, tuple[str, T]] = LRUCache(
+            max_size, getsizeof=lambda entry: size_of(entry[1])
+        )
         self._lock = threading.Lock()
-        self.bytes = 0
         self.hits = 0
-        self.misses = 0
-
-    def get(self, key: Hashable) -> T | None:
-        """Return the value and mark it as used, or None."""
-        with self._lock:
-            if key in self._items:
-                self._items.move_to_end(key)
-                self.hits += 1
-                return self._items[key]
-            self.misses += 1
-            return None
-
-    def put(self, key: Hashable, value: T) -> T:
-        """Keep a value; forget the longest unused ones if there is no room. Returns the value."""
-        size = self._size(value)
-        if size > self._limit:
-            return value
-        with self._lock:
-            if key in self._items:
-                self.bytes -= self._size(self._items.pop(key))
-            self._items[key] = value
-            self.bytes += size
-            while self.bytes > self._limit:
-                _, old = self._items.popitem(last=False)
-                self.bytes -= self._size(old)
-        return value
-
-    def get_or(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the kept value, or make and keep it; two threads may both make it."""
-        found = self.get(key)
-        return found if found is not None else self.put(key, make())
-
-    def drop(self, matches: Callable[[Hashable], bool]) -> None:
-        """Forget every entry whose key matches."""
-        with self._lock:
-            for key in [key for key in self._items if matches(key)]:
-                self.bytes -= self._size(self._items.pop(key))
-
-
-@dataclass(frozen=True)
-class CachedBody:
-    """A finished answer: the bytes, what they are, and the headers that describe them."""
-
-    body: bytes
-    media_type: str
-    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def size(self) -> int:
-        """Bytes, with room for the headers."""
-        return len(self.body) + 512
+        """Summed size of the kept values."""
+        return int(self._entries.currsize)
+
+    def get(self, key: Hashable) -> T | None:
+        """Return a value and mark it as used, or return None."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            self.hits += 1
+            return entry[1]
+
+    def put(self, run: str, key: Hashable, value: T) -> T:
+        """Keep a value of a run under a key; return the value."""
+        if self._size_of(value) <= self._entries.maxsize:
+            with self._lock:
+                self._entries[key] = (run, value)
+        return value
+
+    def get_or_compute(self, run: str, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return the kept value, or compute and keep it; two threads may both compute it."""
+        kept = self.get(key)
+        return kept if kept is not None else self.put(run, key, compute())
+
+    def drop(self, run: str) -> None:
+        """Remove every value of a run."""
+        with self._lock:
+            for key in [key for key, entry in self._entries.items() if entry[0] == run]:
+                del self._entries[key]
 
 
-def etag_of(*parts: object) -> str:
-    """Strong ETag of an answer that is determined by these parts."""
+class RunCache:
+    """Everything that the process keeps in memory of finished runs, in sections by kind.
+
+    Sections have bounds of their own, so that reading many fields does not evict responses.
+    """
+
+    def __init__(self) -> None:
+        self._sections: list[CacheSection[Any]] = []
+
+    def add_section(self, max_size: int, size_of: Callable[[T], int]) -> CacheSection[T]:
+        """Create a section; see :class:`CacheSection`."""
+        section = CacheSection(max_size, size_of)
+        self._sections.append(section)
+        return section
+
+    def drop(self, run: str) -> None:
+        """Remove everything that is kept of a run."""
+        for section in self._sections:
+            section.drop(run)
+
+
+def make_etag(*parts: object) -> str:
+    """Return the strong ETag of a response that these parts determine."""
     digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode("utf-8", "replace"))
     return f'"{digest.hexdigest()[:24]}"'
 
 
-def matches_etag(request: Request, etag: str) -> bool:
-    """Whether the client already holds the answer with this ETag."""
-    given = request.headers.get("if-none-match")
-    if given is None:
+def etag_matches(if_none_match: str | None, etag: str) -> bool:
+    """Return whether an ``If-None-Match`` header names this ETag."""
+    if if_none_match is None:
         return False
-    return given.strip() == "*" or etag in [tag.strip() for tag in given.split(",")]
+    tags = [tag.strip() for tag in if_none_match.split(",")]
+    return etag in tags or tags == ["*"]
+
+
+def not_modified(request: Request, headers: dict[str, str]) -> Response | None:
+    """Return a 304 response if the client already has the one with these headers, or None."""
+    if not etag_matches(request.headers.get("if-none-match"), headers["ETag"]):
+        return None
+    return Response(status_code=304, headers=headers)

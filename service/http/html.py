@@ -1,4 +1,4 @@
-"""Filling the templates of the dashboard."""
+"""Templates of the dashboard, and the formatting of values for people."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
 
 from pear.times import to_iso
+from service.http.request_state import RequestState
 
 DISCLAIMER: Final = (
     "A research forecast, not an official warning; see your national weather service."
 )
 _TEMPLATES: Final = Jinja2Templates(Path(__file__).parents[1] / "dashboard" / "templates")
-_RAISED: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PAGES: Final = (
     ("/", "Forecast"),
     ("/forecasts", "Runs"),
@@ -29,7 +30,6 @@ PAGES: Final = (
 )
 
 
-_TEMPLATES.env.filters["code"] = lambda text: code_text(text)
 
 
 def render(
@@ -40,7 +40,7 @@ def render(
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """Fill a template; ``here`` is the page's own path, marked in the navigation."""
+    """Render a template; ``here`` is the path of the page, marked in the navigation."""
     context = {"pages": PAGES, "here": here, "note": DISCLAIMER, **values}
     return _TEMPLATES.TemplateResponse(
         request,
@@ -54,28 +54,31 @@ def render(
 def error_page(
     request: Request, status: int, detail: str, hint: str | None, headers: dict[str, str] | None
 ) -> Response:
-    """Say to a person what a problem document says to a program."""
+    """Return an error as an HTML page, with the content of a problem document."""
     title = f"{status} {HTTPStatus(status).phrase}"
-    request_id = request.scope.get("pear_request_id", "")
+    request_id = RequestState.from_scope(request.scope).request_id
     values = {"title": title, "detail": detail, "hint": hint, "request_id": request_id}
     return render(request, "error.html", "", values, status, headers)
 
 
-def moment_text(time: datetime | None) -> str | None:
-    """Write a moment for people, to the second; None if there is none."""
+def format_datetime(time: datetime | None) -> str | None:
+    """Return a wall-clock time as ``2001-03-01 00:00:00 UTC``, or None."""
     return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def units_text(units: str) -> str:
-    """Write a unit for people: ``m2 s-2`` becomes ``m² s⁻²``."""
-    return re.sub(r"(?<=[a-z])-?\d", lambda found: found[0].translate(_RAISED), units)
+def format_units(units: str) -> str:
+    """Return a unit with superscripts: ``m2 s-2`` becomes ``m² s⁻²``."""
+    return re.sub(r"(?<=[a-z])-?\d", lambda match: match[0].translate(_SUPERSCRIPTS), units)
 
 
-def code_text(text: str | None) -> str:
-    """Escape text for a page, with what stands between backticks as code: HTML, safe as it is."""
+def markup_code(text: str | None) -> str:
+    """Return text as safe HTML, with ``code`` elements for what is between backticks."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text or ""))
 
 
-def utc_text(time: np.datetime64) -> str:
-    """Write a time for people: ``2001-03-01 00:00 UTC``."""
+def format_time(time: np.datetime64) -> str:
+    """Return a model time as ``2001-03-01 00:00 UTC``."""
     return to_iso(time)[:16].replace("T", " ") + " UTC"
+
+
+_TEMPLATES.env.filters["code"] = markup_code

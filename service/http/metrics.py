@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, in a registry of the application's own."""
+"""Prometheus metrics, in a registry that belongs to the application."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 1
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class _Jobs(Collector):
-    """Runs and evaluations by state, read from the catalog when somebody asks."""
+class _JobCollector(Collector):
+    """Runs and evaluations by status, read from the catalog at every scrape."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -24,7 +24,7 @@ class _Jobs(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield one gauge."""
         family = GaugeMetricFamily(
-            "pear_jobs", "Runs and evaluations by state.", labels=["kind", "status"]
+            "pear_jobs", "Runs and evaluations by status.", labels=["kind", "status"]
         )
         runs, evaluations = self._catalog.runs.counts(), self._catalog.evaluations.counts()
         for kind, counts in (("runs", runs), ("evaluations", evaluations)):
@@ -34,7 +34,7 @@ class _Jobs(Collector):
 
 
 class Metrics:
-    """Counts and times of requests, and the states of jobs."""
+    """Number and duration of requests, and the status of jobs."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -46,23 +46,23 @@ class Metrics:
         )
         self._seconds = Histogram(
             "pear_http_request_seconds",
-            "Time to answer, seconds.",
+            "Response time, seconds.",
             ["route"],
             buckets=_BUCKETS,
             registry=self.registry,
         )
 
-    def watch(self, catalog: Catalog) -> None:
-        """Show the jobs of this catalog as well."""
-        self.registry.register(_Jobs(catalog))
+    def add_catalog(self, catalog: Catalog) -> None:
+        """Also export the jobs of this catalog."""
+        self.registry.register(_JobCollector(catalog))
         self.registry.register(EngineCollector(catalog))
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one answered request; the route is its pattern, so that labels are few."""
+        """Count one request; ``route`` is a path pattern, so that labels stay few."""
         verb = method if method in _METHODS else "other"
         self._requests.labels(verb, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def text(self) -> bytes:
-        """Everything in Prometheus' text format."""
+    def exposition(self) -> bytes:
+        """Return all metrics in the Prometheus text format."""
         return bytes(generate_latest(self.registry))

@@ -1,4 +1,4 @@
-"""One rule for every route: which scope it needs and what it costs."""
+"""Access policy of every route: the scope that it needs and the tokens that it costs."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ SCOPES: Final[tuple[Scope, ...]] = ("read", "submit", "admin")
 """Each scope includes those before it."""
 
 
-def scope_named(text: str) -> Scope:
+def parse_scope(text: str) -> Scope:
     """Return the scope of this name.
 
     Raises
     ------
     InputError
-        If there is none.
+        If no scope has this name.
     """
     for scope in SCOPES:
         if scope == text:
             return scope
-    raise InputError(f"unknown scope {text!r}", field="scope", hint=", ".join(SCOPES))
+    raise InputError(f"unknown scope {text!r}", field="scope", hint="known: " + ", ".join(SCOPES))
 
 
 @dataclass(frozen=True)
 class RoutePolicy:
-    """What a route needs.
+    """Access policy of a route.
 
     Attributes
     ----------
     scope
-        The least scope of the key; None for routes that are open to all.
+        Smallest scope that a key must have; None for public routes.
     cost
         Tokens of the rate limit that one request takes.
     """
@@ -48,26 +48,26 @@ class RoutePolicy:
     cost: int = 1
 
 
-OPEN: Final = RoutePolicy(None, 0)
+PUBLIC: Final = RoutePolicy(None, 0)
 _READ, _HEAVY, _DOWNLOAD = RoutePolicy("read"), RoutePolicy("read", 5), RoutePolicy("read", 50)
 _SUBMIT, _ADMIN = RoutePolicy("submit", 10), RoutePolicy("admin", 10)
 
-RULES: Final[dict[tuple[str, str], RoutePolicy]] = {
-    ("GET", "/healthz"): OPEN,
-    ("GET", "/readyz"): OPEN,
+ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
+    ("GET", "/healthz"): PUBLIC,
+    ("GET", "/readyz"): PUBLIC,
     ("GET", "/metrics"): _READ,
-    ("GET", "/openapi.json"): OPEN,
-    ("GET", "/static/{name:path}"): OPEN,
-    ("GET", "/login"): OPEN,
+    ("GET", "/openapi.json"): PUBLIC,
+    ("GET", "/static/{name:path}"): PUBLIC,
+    ("GET", "/login"): PUBLIC,
     ("POST", "/login"): RoutePolicy(None, 20),
-    ("GET", "/docs"): OPEN,
+    ("GET", "/docs"): PUBLIC,
     ("GET", "/"): _READ,
     ("GET", "/forecasts"): _READ,
     ("GET", "/forecasts/{run_id}"): _READ,
     ("GET", "/scores"): _READ,
     ("GET", "/schedules"): _READ,
     ("GET", "/models/{model_id}"): _READ,
-    ("GET", "/v1/info"): OPEN,
+    ("GET", "/v1/info"): PUBLIC,
     ("GET", "/v1/models"): _READ,
     ("GET", "/v1/models/{model_id}"): _READ,
     ("GET", "/v1/initial-conditions"): _READ,
@@ -101,23 +101,23 @@ RULES: Final[dict[tuple[str, str], RoutePolicy]] = {
 }
 
 
-def without_rule(routes: Iterable[object]) -> list[str]:
-    """Return the routes that have no rule; there must be none."""
+def routes_without_policy(routes: Iterable[object]) -> list[str]:
+    """Return the routes that have no policy; every route must have one."""
     return [
         f"{method} {route.path}"
         for route in routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()
-        if method != "HEAD" and (method, route.path) not in RULES
+        if method != "HEAD" and (method, route.path) not in ROUTE_POLICIES
     ]
 
 
 @cache
 def _patterns() -> list[tuple[str, re.Pattern[str]]]:
-    return [(method, compile_path(path)[0]) for method, path in RULES]
+    return [(method, compile_path(path)[0]) for method, path in ROUTE_POLICIES]
 
 
 def methods_at(path: str) -> list[str]:
-    """Every method that some route answers at this path."""
-    found = {method for method, pattern in _patterns() if pattern.match(path)}
-    return sorted(found | ({"HEAD"} if "/zarr/" in path else set()))
+    """Return the methods that a route answers at this path."""
+    methods = {method for method, pattern in _patterns() if pattern.match(path)}
+    return sorted(methods | ({"HEAD"} if "/zarr/" in path else set()))

@@ -1,14 +1,14 @@
 """Every error as ``application/problem+json`` (RFC 9457), with the field, the rule and a hint.
 
-The input itself is not echoed: what came in may be no JSON at all (NaN, 1e400, broken UTF-8), and
-an error page that cannot be written would turn a 422 into a 500.
+Rejected input is not repeated in the response: it may not be representable in JSON (NaN, 1e400,
+broken UTF-8), which would turn a 422 into a 500.
 """
 
 from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,40 +21,41 @@ from pipelines.catalog import UNAVAILABLE, BeingReadError, FinishedError, NotFou
 from pipelines.engine.engine import QueueFullError
 from service.http.html import error_page
 from service.http.permissions import methods_at
+from service.http.request_state import RequestState
 
-PROBLEM = "application/problem+json"
+PROBLEM: Final = "application/problem+json"
 _LOG = logging.getLogger("pear.service")
 
 
 class FieldProblem(BaseModel):
-    """One thing that is wrong in a request."""
+    """One invalid part of a request."""
 
-    field: str = Field(description="Where: a parameter, or a path in the body.")
-    message: str = Field(description="What is wrong and what is allowed.")
+    field: str = Field(description="Parameter, or path in the body.")
+    message: str = Field(description="What is wrong, and what is allowed.")
 
 
 class Problem(BaseModel):
-    """An error: RFC 9457 with the field at fault, a hint and the request's id."""
+    """An error (RFC 9457) with the invalid field, a hint and the request id."""
 
     type: str = Field(default="about:blank", description="Kind of problem.")
-    title: str = Field(description="The status in words.")
+    title: str = Field(description="Phrase of the status.")
     status: int = Field(description="HTTP status.", examples=[422])
-    detail: str = Field(description="What is wrong, with the offending value where it is safe.")
+    detail: str = Field(description="What is wrong.")
     instance: str = Field(description="Path of the request.")
-    field: str | None = Field(default=None, description="Name of the parameter at fault.")
+    field: str | None = Field(default=None, description="Name of the invalid parameter.")
     hint: str | None = Field(default=None, description="What to do instead.")
-    errors: list[FieldProblem] = Field(default=[], description="Every fault, if there are several.")
-    request_id: str = Field(description="The same as in X-Request-ID and in the logs.")
+    errors: list[FieldProblem] = Field(default=[], description="Every invalid field.")
+    request_id: str = Field(description="As in X-Request-ID and in the log.")
 
 
 class ProblemError(Exception):
-    """An answer with a problem document.
+    """An error response with a problem document.
 
     Parameters
     ----------
     status
         HTTP status.
-    detail, field, hint
+    detail, field, hint, errors
         As in :class:`Problem`.
     headers
         Extra headers, such as ``Retry-After``.
@@ -67,44 +68,48 @@ class ProblemError(Exception):
         *,
         field: str | None = None,
         hint: str | None = None,
+        errors: list[FieldProblem] | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.field, self.hint = status, detail, field, hint
-        self.headers = headers or {}
+        self.errors, self.headers = errors or [], headers or {}
 
 
-def problem_response(
-    request: Request,
-    status: int,
-    detail: str,
-    *,
-    field: str | None = None,
-    hint: str | None = None,
-    errors: list[FieldProblem] | None = None,
-    headers: dict[str, str] | None = None,
-) -> Response:
-    """Build the answer to a failed request: a problem document, or a page for people."""
-    if wants_page(request):
-        # A page for people; the same words, escaped by the template.
-        return error_page(request, status, _printable(detail), hint and _printable(hint), headers)
+def problem_response(request: Request, problem: ProblemError) -> Response:
+    """Return the response to a failed request: a problem document, or a page for a browser."""
+    detail, hint = _printable(problem.detail), problem.hint and _printable(problem.hint)
+    if _wants_page(request):
+        if problem.status == 401:
+            return RedirectResponse("/login", status_code=303)
+        return error_page(request, problem.status, detail, hint, problem.headers)
     document = Problem(
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=_printable(detail),
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=detail,
         instance=_printable(request.url.path),
-        field=field,
-        hint=hint and _printable(hint),
-        errors=errors or [],
-        request_id=str(request.scope.get("pear_request_id", "")),
+        field=problem.field,
+        hint=hint,
+        errors=problem.errors,
+        request_id=RequestState.from_scope(request.scope).request_id,
     )
     return JSONResponse(
-        document.model_dump(exclude_none=True), status, headers=headers, media_type=PROBLEM
+        document.model_dump(exclude_none=True),
+        problem.status,
+        headers=problem.headers,
+        media_type=PROBLEM,
     )
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for the problems an operation may answer with."""
+def _wants_page(request: Request) -> bool:
+    """Return whether a browser asks for a page of the dashboard."""
+    if request.method != "GET" or request.url.path.startswith(("/v1/", "/static/")):
+        return False
+    return "text/html" in request.headers.get("accept", "")
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entries of the problems that an operation may answer with."""
     return {
         status: {
             "model": Problem,
@@ -115,110 +120,61 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI) -> None:
+def add_problem_handlers(app: FastAPI) -> None:
     """Answer every error of this application with a problem document."""
 
-    app.add_exception_handler(ProblemError, _problem)
-    app.add_exception_handler(InputError, _input_error)
-    app.add_exception_handler(QueueFullError, _queue_full)
-    for kind in UNAVAILABLE:
-        app.add_exception_handler(kind, _catalog_away)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected)
+    def handle(request: Request, error: Exception) -> Response:
+        problem = to_problem(error)
+        if isinstance(error, HTTPException):
+            path = request.url.path
+            if problem.status == 404 and problem.detail == "Not Found":
+                problem.detail, problem.hint = f"nothing at {path}", "see /docs for the API"
+            if problem.status == 405:
+                problem.headers["Allow"] = ", ".join(methods_at(path))
+        return problem_response(request, problem)
+
+    kinds = (ProblemError, InputError, QueueFullError, RequestValidationError, HTTPException)
+    for kind in (*kinds, *UNAVAILABLE):
+        app.add_exception_handler(kind, handle)
 
 
-def _problem(request: Request, error: Exception) -> Response:
-    if _needs_login(request, error):
-        return RedirectResponse("/login", status_code=303)
-    known = error if isinstance(error, ProblemError) else ProblemError(500, str(error))
-    return problem_response(
-        request,
-        known.status,
-        known.detail,
-        field=known.field,
-        hint=known.hint,
-        headers=known.headers,
-    )
+def to_problem(error: Exception) -> ProblemError:
+    """Return the problem that an exception is answered with; log what is not the client's fault."""
+    match error:
+        case ProblemError():
+            return error
+        case InputError():
+            kinds = {NotFoundError: 404, FinishedError: 409, BeingReadError: 409}
+            status = next((kinds[kind] for kind in kinds if isinstance(error, kind)), 422)
+            return ProblemError(status, error.message, field=error.field, hint=error.hint)
+        case QueueFullError():
+            wait = {"Retry-After": str(error.retry_after)}
+            return ProblemError(429, str(error), hint="try again later", headers=wait)
+        case RequestValidationError():
+            return _validation_problem(error)
+        case HTTPException():
+            headers = dict(error.headers or {})
+            return ProblemError(error.status_code, str(error.detail), headers=headers)
+    if isinstance(error, UNAVAILABLE):
+        _LOG.error("catalog is unavailable: %s", error)
+        return ProblemError(503, "catalog is unavailable", headers={"Retry-After": "5"})
+    _LOG.error("request failed", exc_info=error)
+    return ProblemError(500, f"internal {type(error).__name__}; see the log for details")
 
 
-def _needs_login(request: Request, error: Exception) -> bool:
-    """Whether a browser that opens a page should be asked for a key instead of shown a problem."""
-    return isinstance(error, ProblemError) and error.status == 401 and wants_page(request)
-
-
-def wants_page(request: Request) -> bool:
-    """Whether a browser asks for a page of the dashboard."""
-    if request.method != "GET" or request.url.path.startswith(("/v1/", "/static/")):
-        return False
-    return "text/html" in request.headers.get("accept", "")
-
-
-def _input_error(request: Request, error: Exception) -> Response:
-    status = 422
-    if isinstance(error, NotFoundError):
-        status = 404
-    elif isinstance(error, FinishedError | BeingReadError):
-        status = 409
-    message = getattr(error, "message", str(error))
-    return problem_response(
-        request,
-        status,
-        message,
-        field=getattr(error, "field", None),
-        hint=getattr(error, "hint", None),
-    )
-
-
-def _queue_full(request: Request, error: Exception) -> Response:
-    wait = str(getattr(error, "retry_after", 30))
-    return problem_response(
-        request, 429, str(error), hint="ask again later", headers={"Retry-After": wait}
-    )
-
-
-def _catalog_away(request: Request, error: Exception) -> Response:
-    _LOG.error("the catalog cannot be reached: %s", error)
-    return problem_response(
-        request, 503, "the catalog cannot be reached", headers={"Retry-After": "5"}
-    )
-
-
-def _validation_error(request: Request, error: Exception) -> Response:
-    found = error.errors() if isinstance(error, RequestValidationError) else []
+def _validation_problem(error: RequestValidationError) -> ProblemError:
     faults = [
         FieldProblem(
             field=_printable(".".join(str(part) for part in fault.get("loc", ())[1:]) or "body"),
             message=_printable(str(fault.get("msg", "invalid"))),
         )
-        for fault in found[:20]
-    ]
-    first = faults[0] if faults else FieldProblem(field="body", message="invalid")
-    return problem_response(
-        request, 422, f"{first.field}: {first.message}", field=first.field, errors=faults
-    )
-
-
-def _http_error(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    detail = str(getattr(error, "detail", error))
-    if status == 404 and detail == "Not Found":
-        detail = f"nothing at {request.url.path}"
-    headers = dict(getattr(error, "headers", None) or {})
-    if status == 405:
-        headers["Allow"] = ", ".join(methods_at(request.url.path))
-    hint = "the API is described at /docs" if status == 404 else None
-    return problem_response(request, status, detail, hint=hint, headers=headers)
-
-
-def _unexpected(request: Request, error: Exception) -> Response:
-    _LOG.error("request failed", exc_info=error)
-    return problem_response(
-        request, 500, f"{type(error).__name__} inside PEAR; the log has the details"
-    )
+        for fault in error.errors()[:20]
+    ] or [FieldProblem(field="body", message="invalid")]
+    first = faults[0]
+    return ProblemError(422, f"{first.field}: {first.message}", field=first.field, errors=faults)
 
 
 def _printable(text: str) -> str:
-    """Make text safe for JSON in UTF-8 whatever bytes it came from, and of bounded length."""
+    """Return text that JSON in UTF-8 can hold whatever bytes it came from, of bounded length."""
     clean = text.encode("utf-8", "backslashreplace").decode()
     return clean if len(clean) <= 500 else clean[:500] + "…"

@@ -1,7 +1,4 @@
-"""HTTP/1.1 that does not wait for ever: a client that sends no whole request is closed.
-
-Nor does it read for ever: the head of a request has a largest size.
-"""
+"""HTTP/1.1 protocol with a deadline and a size limit for the head of every request."""
 
 from __future__ import annotations
 
@@ -19,49 +16,52 @@ _TOO_LARGE: Final = (
 
 
 class TimeoutHttpToolsProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a deadline and a largest size for the head of every request."""
+    """uvicorn's protocol that closes connections whose request head is late or too large.
+
+    The bodies of requests are limited by :class:`service.http.middleware.Limits`.
+    """
 
     _deadline: asyncio.TimerHandle | None = None
     _head = 0
 
     def connection_made(self, transport: Any) -> None:
-        """Start the clock for the first request."""
+        """Start the deadline of the first request."""
         super().connection_made(transport)
-        self._start_clock()
+        self._start_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock with the connection."""
-        self._stop_clock()
+        """Cancel the deadline."""
+        self._cancel_deadline()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless what has come is more than a head may be and no end of it in sight."""
+        """Parse received bytes; close the connection if an unfinished head is too large."""
         super().data_received(data)
         if self._deadline is None or self.transport.is_closing():
             return
         self._head += len(data)
         if self._head > HEAD_BYTES:
-            self._stop_clock()
+            self._cancel_deadline()
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        """Start the clock with the first byte of a request."""
+        """Start the deadline with the first byte of a request."""
         super().on_message_begin()
-        self._start_clock()
+        self._start_deadline()
 
     def on_headers_complete(self) -> None:
-        """Stop the clock: the body has a deadline of its own."""
-        self._stop_clock()
+        """Cancel the deadline; the body has its own."""
+        self._cancel_deadline()
         if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
-            raise ValueError("the head is too large")  # answered 400 by uvicorn, and closed
+            raise ValueError("request head is too large")  # uvicorn answers 400 and closes
         super().on_headers_complete()
 
-    def _start_clock(self) -> None:
-        self._stop_clock()
+    def _start_deadline(self) -> None:
+        self._cancel_deadline()
         self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.close)
 
-    def _stop_clock(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline, self._head = None, 0

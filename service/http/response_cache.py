@@ -1,8 +1,8 @@
-"""Answers that cannot change, sent again without routing, parsing or a database.
+"""Cached responses of finished runs, sent without routing, parsing or a database query.
 
-Finished runs never change, so the same request line has the same answer. What a handler marks with
-:func:`keep` is sent again as it is, after the guard has let the request pass. Entries are looked at
-again by the handler after a minute, so that a removed run is gone soon.
+Finished runs never change, so the same request line has the same response. A handler that returns
+:func:`run_response` marks such a response; the middleware then answers repeated requests itself,
+after the access check. Entries expire after one minute, so deleted runs disappear promptly.
 """
 
 from __future__ import annotations
@@ -17,60 +17,74 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipelines.catalog import Run
-from service.http.caching import IMMUTABLE, BoundedCache, CachedBody, etag_of, matches_etag
-from service.http.permissions import RULES, RoutePolicy
-from service.http.security import Guard, client_of
+from service.http.caching import (
+    IMMUTABLE,
+    CacheSection,
+    RunCache,
+    etag_matches,
+    make_etag,
+    not_modified,
+)
+from service.http.permissions import ROUTE_POLICIES, RoutePolicy
+from service.http.problems import ProblemError, problem_response
+from service.http.request_state import CacheableResponse, RequestState
+from service.http.security import AccessControl, client_address
 
-_TRUSTED_SECONDS: Final = 60.0
-
-
-_MARK: Final = "pear_keep"
-
-
-RawHeaders = list[tuple[bytes, bytes]]
+_LIFETIME_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
-class CachedResponse:
-    """One finished answer, ready to send."""
+class CachedBody:
+    """Content of a response, its media type, and the headers that describe it."""
 
-    body: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
-    etag: bytes
-    run: str
-    rule: RoutePolicy
+    content: bytes
+    media_type: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Entry:
+    response: CacheableResponse
+    policy: RoutePolicy
     route: str
-    until: float
-
-    @property
-    def size(self) -> int:
-        """Bytes, with room for the headers."""
-        return len(self.body) + 1024
+    expires_at: float
 
 
-def keep(request: Request, run: str, answer: CachedBody, headers: dict[str, str]) -> None:
-    """Mark the answer to this request as one that may be sent again."""
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    raw.append((b"content-type", answer.media_type.encode()))
-    raw.append((b"content-length", str(len(answer.body)).encode()))
-    request.scope[_MARK] = (run, answer.body, tuple(raw), headers["ETag"].encode())
+class ResponseCache:
+    """Responses of finished runs: by what determines them, and by request line.
+
+    Parameters
+    ----------
+    cache
+        The cache of the application.
+    max_bytes
+        Upper bound of each of the two sections, bytes.
+    """
+
+    def __init__(self, cache: RunCache, max_bytes: int) -> None:
+        self.bodies: CacheSection[CachedBody] = cache.add_section(
+            max_bytes, lambda body: len(body.content) + 512
+        )
+        self.entries: CacheSection[_Entry] = cache.add_section(
+            max_bytes, lambda entry: len(entry.response.content) + 1024
+        )
 
 
 class ResponseCacheMiddleware:
-    """Sends kept answers; lets every other request go on.
+    """Send cached responses; pass every other request on.
 
     Parameters
     ----------
     app
-        What answers otherwise.
+        The ASGI application that computes responses.
     cache
-        Kept answers by request line.
-    guard
+        Cached responses.
+    access
         Decides who may have them.
     """
 
-    def __init__(self, app: ASGIApp, cache: BoundedCache[CachedResponse], guard: Guard) -> None:
-        self._app, self._cache, self._guard = app, cache, guard
+    def __init__(self, app: ASGIApp, cache: ResponseCache, access: AccessControl) -> None:
+        self._app, self._entries, self._access = app, cache.entries, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -78,61 +92,76 @@ class ResponseCacheMiddleware:
             await self._app(scope, receive, send)
             return
         line = (scope["raw_path"], scope["query_string"])
-        kept = self._cache.get(line)
-        if kept is not None and kept.until > time.monotonic():
-            await self._send(kept, scope, send)
+        entry = self._entries.get(line)
+        if entry is not None and entry.expires_at > time.monotonic():
+            await self._send(entry, scope, receive, send)
             return
         await self._app(scope, receive, send)
-        marked = scope.get(_MARK)
-        if marked is not None:
-            run, body, headers, etag = marked
+        response = RequestState.from_scope(scope).cacheable
+        if response is not None:
             route = scope["route"].path
-            rule = RULES["GET", route]
-            until = time.monotonic() + _TRUSTED_SECONDS
-            self._cache.put(line, CachedResponse(body, headers, etag, run, rule, route, until))
+            policy = ROUTE_POLICIES["GET", route]
+            expires_at = time.monotonic() + _LIFETIME_SECONDS
+            self._entries.put(response.run, line, _Entry(response, policy, route, expires_at))
 
-    async def _send(self, kept: CachedResponse, scope: Scope, send: Send) -> None:
-        headers = Headers(scope=scope)
-        scope["pear_route"] = kept.route
-        scope["pear_limits"] = self._guard.check(kept.rule, headers, client_of(scope))
-        given = headers.get("if-none-match")
-        known = given is not None and (given == "*" or kept.etag.decode() in given)
-        raw = list(kept.headers)
-        if known:
+    async def _send(self, entry: _Entry, scope: Scope, receive: Receive, send: Send) -> None:
+        state, headers = RequestState.from_scope(scope), Headers(scope=scope)
+        state.route = entry.route
+        try:
+            state.headers += self._access.check(entry.policy, headers, client_address(scope))
+        except ProblemError as problem:
+            await problem_response(Request(scope), problem)(scope, receive, send)
+            return
+        response, status = entry.response, 200
+        raw, content = response.headers, response.content
+        if etag_matches(headers.get("if-none-match"), response.etag):
+            status, content = 304, b""
             raw = [(name, value) for name, value in raw if not name.startswith(b"content-")]
-        await send({"type": "http.response.start", "status": 304 if known else 200, "headers": raw})
-        await send({"type": "http.response.body", "body": b"" if known else kept.body})
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": content})
 
 
-def immutable_answer(
+def run_response(
     request: Request,
-    cache: BoundedCache[CachedBody],
+    cache: ResponseCache,
     run: Run,
     key: tuple[Hashable, ...],
     make: Callable[[], CachedBody],
     *,
     pinned: bool | None = None,
 ) -> Response:
-    """CachedBody from the cache, or make the answer and keep it; 304 if the client holds it.
+    """Return the cached response, or make and cache it; 304 if the client already has it.
 
     Parameters
     ----------
+    request
+        The request.
+    cache
+        Cached responses.
     run
         A finished run, which never changes.
     key
-        Everything else that determines the answer.
+        Everything else that determines the response.
+    make
+        Computes the response.
     pinned
-        Whether the request names the run; by default whether its path does so, instead of
-        ``latest``, which is another run tomorrow.
+        True if the request names the run itself and not ``latest``, which is another run later;
+        default: whether its path does.
+
+    Returns
+    -------
+    Response
+        With a strong ETag; immutable if pinned.
     """
     whole = (run.id, str(run.finished_at), *key)
-    answer = cache.get_or(whole, make)
+    body = cache.bodies.get_or_compute(run.id, whole, make)
     if pinned is None:
         pinned = request.path_params.get("run_id") != "latest"
     control = IMMUTABLE if pinned else "no-cache"
-    headers = {"ETag": etag_of(*whole), "Cache-Control": control, **dict(answer.headers)}
+    headers = {"ETag": make_etag(*whole), "Cache-Control": control, **dict(body.headers)}
+    response = Response(body.content, media_type=body.media_type, headers=headers)
     if pinned:
-        keep(request, run.id, answer, headers)
-    if matches_etag(request, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return Response(answer.body, media_type=answer.media_type, headers=headers)
+        RequestState.from_scope(request.scope).cacheable = CacheableResponse(
+            run.id, body.content, response.raw_headers, headers["ETag"]
+        )
+    return not_modified(request, headers) or response

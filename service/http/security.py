@@ -1,7 +1,7 @@
-"""Who may do what, and how often: keys, and the guard that applies the rules.
+"""API keys, and the access control that applies the policy of each route.
 
-Keys are random, so a plain SHA-256 of each is all that is stored. Without keys (on loopback) every
-client may do everything; elsewhere a key is required unless the operator says otherwise.
+Keys are random, so only a plain SHA-256 digest of each is stored. On loopback no key is needed;
+elsewhere one is, unless the operator decides otherwise.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ import secrets
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from cachetools import LRUCache
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
 from pear.errors import InputError
-from service.http.permissions import RULES, SCOPES, RoutePolicy, Scope
+from service.http.permissions import ROUTE_POLICIES, SCOPES, RoutePolicy, Scope
 from service.http.problems import ProblemError
+from service.http.request_state import RawHeaders, RequestState, encode_headers
 
 COOKIE: Final = "pear_key"
+_MAX_CLIENTS: Final = 10_000
 
 
 @dataclass(frozen=True)
-class Key:
-    """One API key, without the key itself."""
+class ApiKey:
+    """One API key, without its secret."""
 
     name: str
     scope: Scope
@@ -41,65 +44,77 @@ class Key:
 
 
 class KeyFile:
-    """The keys of a data folder: a JSON file that only its owner can read."""
+    """API keys of a data folder, in a JSON file that only its owner can read.
+
+    Parameters
+    ----------
+    path
+        The file; a missing one holds no keys.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._stamp = -1
-        self._keys: dict[str, Key] = {}
+        self._modified_at = -1
+        self._keys: dict[str, ApiKey] = {}
 
-    def all(self) -> list[Key]:
-        """Every key, in the order they were made."""
+    def all(self) -> list[ApiKey]:
+        """Return every key, in the order of creation."""
         return list(self._load().values())
 
-    def find(self, secret: str) -> Key | None:
-        """Return the entry of a key that a client sent, or None."""
-        digest = _digest(secret)
-        found = self._load().get(digest)
-        return found if found is not None and hmac.compare_digest(found.sha256, digest) else None
+    def find(self, secret: str) -> ApiKey | None:
+        """Return the key with this secret, or None."""
+        digest = _sha256(secret)
+        key = self._load().get(digest)
+        return key if key is not None and hmac.compare_digest(key.sha256, digest) else None
 
     def add(self, name: str, scope: Scope, created_at: str) -> str:
-        """Make a key and return it; it can never be read again.
+        """Create a key and return its secret, which cannot be read again.
 
         Raises
         ------
         InputError
-            If the name is taken.
+            If a key of this name exists.
         """
-        keys = self._load()
-        if any(key.name == name for key in keys.values()):
-            raise InputError(f"there is a key named {name!r}", field="name")
+        keys = self.all()
+        if any(key.name == name for key in keys):
+            raise InputError(
+                f"an API key named {name!r} exists",
+                field="name",
+                hint="choose another name, or remove it first",
+            )
         secret = "pear_" + secrets.token_urlsafe(32)
-        self._write([*keys.values(), Key(name, scope, _digest(secret), created_at)])
+        self._write([*keys, ApiKey(name, scope, _sha256(secret), created_at)])
         return secret
 
     def remove(self, name: str) -> None:
-        """Forget a key.
+        """Remove a key.
 
         Raises
         ------
         InputError
-            If there is none of this name.
+            If no key has this name.
         """
-        keys = self._load()
-        kept = [key for key in keys.values() if key.name != name]
+        keys = self.all()
+        kept = [key for key in keys if key.name != name]
         if len(kept) == len(keys):
-            raise InputError(f"no key named {name!r}", field="name")
+            names = ", ".join(key.name for key in keys) or "none"
+            raise InputError(f"no API key named {name!r}", field="name", hint=f"keys: {names}")
         self._write(kept)
 
-    def _load(self) -> dict[str, Key]:
+    def _load(self) -> dict[str, ApiKey]:
         try:
-            stamp = self._path.stat().st_mtime_ns
+            modified_at = self._path.stat().st_mtime_ns
         except OSError:
             return {}
         with self._lock:
-            if stamp != self._stamp:
-                rows = [Key(**row) for row in json.loads(self._path.read_text())]
-                self._keys, self._stamp = {key.sha256: key for key in rows}, stamp
+            if modified_at != self._modified_at:
+                keys = [ApiKey(**row) for row in json.loads(self._path.read_text())]
+                self._keys = {key.sha256: key for key in keys}
+                self._modified_at = modified_at
             return self._keys
 
-    def _write(self, keys: list[Key]) -> None:
+    def _write(self, keys: list[ApiKey]) -> None:
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".keys")  # mode 0600
         with os.fdopen(handle, "w") as file:
             json.dump([asdict(key) for key in keys], file, indent=1)
@@ -108,101 +123,121 @@ class KeyFile:
         Path(name).replace(self._path)
 
 
-def _digest(secret: str) -> str:
+def _sha256(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
-@dataclass
-class _Bucket:
-    tokens: float
-    at: float = field(default_factory=time.monotonic)
+class RateLimiter:
+    """Token buckets, one for each client; a full bucket holds the tokens of one minute.
 
-
-@dataclass(frozen=True)
-class Guard:
-    """Applies the rules to requests.
-
-    Attributes
+    Parameters
     ----------
-    keys
-        Keys that are accepted.
-    required
-        Whether routes with a scope need one.
     per_minute
-        Tokens of each client a minute; None for no limit.
+        Tokens that a client gains each minute; None for no limit.
     """
 
-    keys: KeyFile
-    required: bool
-    per_minute: int | None
-    _buckets: dict[str, _Bucket] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, per_minute: int | None) -> None:
+        self._limit = per_minute
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(_MAX_CLIENTS)
+        self._lock = threading.Lock()
 
-    def check(self, rule: RoutePolicy, headers: Headers, client: str) -> dict[str, str]:
-        """Let a request pass; returns the headers that tell what is left of the rate limit.
+    def take(self, client: str, cost: int) -> dict[str, str]:
+        """Take tokens from the bucket of a client.
+
+        Returns
+        -------
+        dict
+            ``RateLimit`` headers (draft-ietf-httpapi-ratelimit-headers) with what is left.
 
         Raises
         ------
         ProblemError
-            401 without a key where one is needed, 403 if its scope is too small, 429 if the
-            client has asked for too much.
+            429 if the bucket holds fewer tokens.
         """
-        who = client
-        if self.required and rule.scope is not None:
-            key = self._key(headers)
-            if SCOPES.index(key.scope) < SCOPES.index(rule.scope):
-                raise ProblemError(
-                    403,
-                    f"key {key.name!r} may {key.scope}, this needs {rule.scope}",
-                    field="X-API-Key",
-                )
-            who = key.sha256
-        return self._take(who, rule.cost) if self.per_minute and rule.cost else {}
-
-    def _key(self, headers: Headers) -> Key:
-        secret = headers.get("x-api-key") or _cookie(headers)
-        if secret is None:
-            raise ProblemError(
-                401,
-                "this needs a key",
-                field="X-API-Key",
-                hint="send X-API-Key, or open /login in a browser; `pear keys add` makes keys",
-                headers={"WWW-Authenticate": "X-API-Key"},
-            )
-        key = self.keys.find(secret)
-        if key is None:
-            raise ProblemError(
-                401, "unknown key", field="X-API-Key", headers={"WWW-Authenticate": "X-API-Key"}
-            )
-        return key
-
-    def _take(self, who: str, cost: int) -> dict[str, str]:
-        limit, now = self.per_minute or 0, time.monotonic()
+        limit = self._limit
+        if limit is None or cost == 0:
+            return {}
+        now = time.monotonic()
         with self._lock:
-            if len(self._buckets) > 10_000:
-                self._buckets.clear()  # clients by the thousand: start afresh, stay bounded
-            bucket = self._buckets.setdefault(who, _Bucket(float(limit), now))
-            bucket.tokens = min(limit, bucket.tokens + (now - bucket.at) * limit / 60)
-            bucket.at = now
-            short = cost - bucket.tokens
-            if short <= 0:
-                bucket.tokens -= cost
-            left = int(bucket.tokens)
+            tokens, filled_at = self._buckets.get(client, (float(limit), now))
+            tokens = min(limit, tokens + (now - filled_at) * limit / 60)
+            missing = cost - tokens
+            if missing <= 0:
+                tokens -= cost
+            self._buckets[client] = (tokens, now)
+        seconds_to_full = max(1, round((limit - int(tokens)) * 60 / limit))
         headers = {
             "RateLimit-Policy": f'"default";q={limit};w=60',
-            "RateLimit": f'"default";r={left};t={max(1, round((limit - left) * 60 / limit))}',
+            "RateLimit": f'"default";r={int(tokens)};t={seconds_to_full}',
         }
-        if short > 0:
-            wait = max(1, round(short * 60 / limit))
+        if missing > 0:
             raise ProblemError(
                 429,
-                f"more than {limit} tokens a minute; this request costs {cost}",
-                headers={**headers, "Retry-After": str(wait)},
+                f"rate limit of {limit} tokens a minute exceeded; this request costs {cost}",
+                headers={**headers, "Retry-After": str(max(1, round(missing * 60 / limit)))},
             )
         return headers
 
 
-def _cookie(headers: Headers) -> str | None:
+class AccessControl:
+    """Applies the policy of a route to a request: key, scope and rate limit.
+
+    Parameters
+    ----------
+    keys
+        Accepted keys.
+    keys_required
+        True if routes with a scope need a key.
+    per_minute
+        Rate limit of each client, tokens; None for no limit.
+    """
+
+    def __init__(self, keys: KeyFile, *, keys_required: bool, per_minute: int | None) -> None:
+        self.keys = keys
+        self._keys_required = keys_required
+        self._limiter = RateLimiter(per_minute)
+
+    def check(self, policy: RoutePolicy, headers: Headers, client: str) -> RawHeaders:
+        """Check that a request may pass.
+
+        Returns
+        -------
+        list
+            Headers of the response that describe the rate limit.
+
+        Raises
+        ------
+        ProblemError
+            401 without a valid key where one is required, 403 if its scope does not suffice, 429
+            if the client exceeds its rate limit.
+        """
+        if self._keys_required and policy.scope is not None:
+            key = self._find_key(headers)
+            if SCOPES.index(key.scope) < SCOPES.index(policy.scope):
+                raise ProblemError(
+                    403,
+                    f"API key {key.name!r} has scope {key.scope!r}; "
+                    f"this request needs {policy.scope!r}",
+                    field="X-API-Key",
+                )
+            client = key.sha256
+        return encode_headers(self._limiter.take(client, policy.cost))
+
+    def _find_key(self, headers: Headers) -> ApiKey:
+        secret = headers.get("x-api-key") or _read_cookie(headers)
+        key = None if secret is None else self.keys.find(secret)
+        if key is not None:
+            return key
+        raise ProblemError(
+            401,
+            "an API key is required" if secret is None else "the API key is not known",
+            field="X-API-Key",
+            hint="send X-API-Key, or open /login in a browser; `pear keys add` creates keys",
+            headers={"WWW-Authenticate": "X-API-Key"},
+        )
+
+
+def _read_cookie(headers: Headers) -> str | None:
     for part in headers.get("cookie", "").split(";"):
         name, _, value = part.strip().partition("=")
         if name == COOKIE and value:
@@ -210,37 +245,37 @@ def _cookie(headers: Headers) -> str | None:
     return None
 
 
-def client_of(scope: AsgiScope) -> str:
-    """Address of the client, by which it is counted when it has no key."""
+def client_address(scope: AsgiScope) -> str:
+    """Return the address of the client, which identifies it when it has no key."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 
 
-async def guarded(request: Request) -> None:
-    """Apply the rule of the route that handles this request; a dependency of every route."""
-    guard: Guard = request.app.state.guard
+async def authorise(request: Request) -> None:
+    """Apply the policy of the route that handles this request; a dependency of every route."""
+    access: AccessControl = request.app.state.access
     method = "GET" if request.method == "HEAD" else request.method
-    rule = RULES[method, request.scope["route"].path]
-    client = client_of(request.scope)
-    request.scope["pear_limits"] = guard.check(rule, request.headers, client)
-    _refuse_repeated(request)
+    policy = ROUTE_POLICIES[method, request.scope["route"].path]
+    limits = access.check(policy, request.headers, client_address(request.scope))
+    RequestState.from_scope(request.scope).headers += limits
+    _refuse_repeated_parameters(request)
 
 
-def _refuse_repeated(request: Request) -> None:
-    """Refuse a parameter given twice: which of the two is meant, nobody can say."""
+def _refuse_repeated_parameters(request: Request) -> None:
+    """Refuse a parameter that is given twice, since either value could be meant."""
     names = [name for name, _ in request.query_params.multi_items()]
     if len(names) == len(set(names)):
         return
     for name in _query_names(request.scope["route"].dependant):
         if names.count(name) > 1:
             raise InputError(
-                f"{name} is given {names.count(name)} times",
+                f"parameter {name} is given {names.count(name)} times",
                 field=name,
-                hint="give it once; lists are separated by commas",
+                hint="give it once; separate the items of a list by commas",
             )
 
 
 def _query_names(dependant: Dependant) -> set[str]:
-    """Names of the parameters that a route and what it depends on read from the query."""
+    """Return the query parameters that a route and its dependencies read."""
     own = {str(param.alias) for param in dependant.query_params}
     return own.union(*(_query_names(each) for each in dependant.dependencies))

@@ -1,4 +1,4 @@
-"""Part of a run, or all of it, as one NetCDF file or one zipped Zarr store."""
+"""Export of a run, or of part of it, as one NetCDF file or one zipped Zarr store."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from pear.errors import InputError
@@ -20,7 +21,7 @@ from pear.times import to_iso
 from pear.variables import BY_NAME, parse_field
 from service.http.html import DISCLAIMER
 from service.readers.forecasts import ForecastStore
-from service.readers.points import decimal, parse_numbers
+from service.readers.points import parse_decimal, parse_numbers
 
 Format = Literal["netcdf", "zarr-zip"]
 MEDIA_TYPES: Final[dict[str, str]] = {
@@ -33,28 +34,34 @@ _STEPS: Final = (0.25, 10.0)
 
 @dataclass(frozen=True)
 class Box:
-    """Part of the sphere in degrees; west may exceed east across 180°."""
+    """Region of the sphere, degrees; west may exceed east across 180°."""
 
     west: float
     south: float
     east: float
     north: float
 
-    def holds(self, latitude: Any, longitude: Any) -> Any:
-        """Whether points lie in the box."""
+    def contains(
+        self, latitude: npt.NDArray[np.float64] | float, longitude: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.bool_]:
+        """Return which points (point,) are in the box."""
         width = (self.east - self.west) % 360 or 360.0
-        inside = np.mod(np.asarray(longitude) - self.west, 360.0) <= width
+        inside: npt.NDArray[np.bool_] = np.mod(longitude - self.west, 360.0) <= width
         return inside & (latitude >= self.south) & (latitude <= self.north)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What to put into the file.
+    """Contents of a file.
 
     Attributes
     ----------
+    variables, levels, lead_hours
+        Canonical names, levels in hPa, and lead times in hours.
     step
-        Spacing of the latitude–longitude grid in degrees; None for HEALPix as it is.
+        Spacing of the latitude–longitude grid in degrees; None for the HEALPix grid.
+    box
+        Region; None for the whole sphere.
     """
 
     variables: tuple[str, ...]
@@ -64,7 +71,7 @@ class Selection:
     box: Box | None
 
     @classmethod
-    def of(
+    def from_request(
         cls,
         store: ForecastStore,
         variables: str | None,
@@ -72,13 +79,7 @@ class Selection:
         grid: str,
         bbox: str | None,
     ) -> Selection:
-        """Read the parameters of a request.
-
-        Raises
-        ------
-        InputError
-            If the run lacks something, or a parameter cannot be read.
-        """
+        """Parse the query parameters of a request."""
         names, levels = _variables(store, variables)
         leads = store.lead_hours
         if lead_times is not None:
@@ -86,8 +87,8 @@ class Selection:
             leads = tuple(store.lead_hours[store.lead_index(lead)] for lead in sorted(set(asked)))
         return cls(names, levels, leads, parse_grid(grid), parse_box(bbox))
 
-    def bytes(self, store: ForecastStore) -> int:
-        """Size of the values before compression, bytes."""
+    def nbytes(self, store: ForecastStore) -> int:
+        """Return the size of the values before compression, bytes."""
         points = 12 * store.nside**2
         if self.step is not None:
             points = (round(180 / self.step) + 1) * round(360 / self.step)
@@ -100,66 +101,71 @@ class Selection:
 def _variables(
     store: ForecastStore, variables: str | None
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return canonical names and levels; a name without a level stands for all levels."""
     if variables is None:
         return store.names, store.levels
-    names: list[str] = []
-    levels: list[int] = []
+    names: dict[str, None] = {}
+    levels: dict[int, None] = {}
     for part in variables.split(","):
-        found, level = parse_field(part.strip())
-        first = level
-        if found.kind == "upper" and level is None:
-            first = store.levels[0] if store.levels else None
-        store.select(found.name, first)
-        if found.name not in names:
-            names.append(found.name)
-        if level is not None and level not in levels:
-            levels.append(level)
+        variable, level = parse_field(part.strip())
+        any_level = store.levels[0] if variable.kind == "upper" and store.levels else None
+        store.select(variable.name, any_level if level is None else level)
+        names[variable.name] = None
+        if level is not None:
+            levels[level] = None
     return tuple(names), tuple(levels) or store.levels
 
 
 def parse_grid(text: str) -> float | None:
-    """Read ``healpix`` as None and ``latlon:1.5`` as 1.5.
+    """Return None for ``healpix``, and the spacing in degrees for ``latlon:1.5``.
 
     Raises
     ------
     InputError
-        If the text is neither, or the spacing does not divide 180°.
+        If the grid is unknown, or the spacing does not divide 180°.
     """
     if text == "healpix":
         return None
     name, _, number = text.partition(":")
-    hint = "healpix, or latlon:1.5 (a spacing in degrees that divides 180)"
     try:
-        step = decimal(number or "1.0")
-    except ValueError as error:
-        raise InputError("grid cannot be read", field="grid", hint=hint) from error
+        step = parse_decimal(number or "1.0")
+    except ValueError:
+        step = math.nan
     rows = 180.0 / step if step else math.inf
-    if name != "latlon" or not _STEPS[0] <= step <= _STEPS[1] or abs(rows - round(rows)) > 1e-9:
-        raise InputError("grid cannot be used", field="grid", hint=hint)
+    low, high = _STEPS
+    if name != "latlon" or not low <= step <= high or abs(rows - round(rows)) > 1e-9:
+        raise InputError(
+            "unknown grid",
+            field="grid",
+            hint=f"use healpix, or latlon:1.5 (a divisor of 180 from {low:g} to {high:g} degrees)",
+        )
     return step
 
 
 def parse_box(text: str | None) -> Box | None:
-    """Read ``west,south,east,north`` in degrees.
+    """Return the box of ``west,south,east,north`` in degrees.
 
     Raises
     ------
     InputError
-        If there are not four numbers, or they are no box.
+        If the text is not four numbers that make a box.
     """
     if text is None:
         return None
-    numbers = parse_numbers(text, "bbox", 4)
-    if len(numbers) != 4:
-        raise InputError("bbox needs four numbers", field="bbox", hint="west,south,east,north")
-    west, south, east, north = (float(number) for number in numbers)
-    if not (-90 <= south < north <= 90 and max(abs(west), abs(east)) <= 360 and west != east):
-        raise InputError("bbox is no box", field="bbox", hint="west,south,east,north in degrees")
-    return Box(west, south, east, north)
+    edges = parse_numbers(text, "bbox", 4).tolist()
+    if len(edges) == 4:
+        west, south, east, north = edges
+        if -90 <= south < north <= 90 and max(abs(west), abs(east)) <= 360 and west != east:
+            return Box(west, south, east, north)
+    raise InputError(
+        "bbox is not a region of the sphere",
+        field="bbox",
+        hint="use west,south,east,north in degrees, with south below north",
+    )
 
 
 def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
-    """Build the part of a run that was chosen, on the grid that was chosen."""
+    """Return the selected part of a run, on the selected grid."""
     leads = [store.lead_index(lead) for lead in chosen.lead_hours]
     part = store.dataset[list(chosen.variables)].isel(prediction_timedelta=leads)
     if "level" in part.dims:
@@ -178,20 +184,20 @@ def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
 
 def _cut(part: xr.Dataset, nside: int, box: Box) -> xr.Dataset:
     if "cell" in part.dims:
-        cells = np.flatnonzero(box.holds(*centres(nside)))
+        cells = np.flatnonzero(box.contains(*centres(nside)))
         kept = part.isel(cell=cells)
     else:
         rows = np.flatnonzero((part.latitude >= box.south) & (part.latitude <= box.north))
-        columns = np.flatnonzero(box.holds(0.5 * (box.south + box.north), part.longitude.values))
+        columns = np.flatnonzero(box.contains(0.5 * (box.south + box.north), part.longitude.values))
         cells = rows if columns.size else columns
         kept = part.isel(latitude=rows, longitude=columns)
     if cells.size == 0:
-        raise InputError("no cell lies in bbox", field="bbox", hint="ask for a larger box")
+        raise InputError("bbox contains no grid point", field="bbox", hint="use a larger box")
     return kept
 
 
 def to_latlon(part: xr.Dataset, nside: int, step: float) -> xr.Dataset:
-    """Bring fields (…, cell) to a global latitude–longitude grid with rows at the poles."""
+    """Interpolate fields (…, cell) to a global latitude–longitude grid with rows at the poles."""
     grid = global_grid(round(180 / step) + 1, round(360 / step))
     weights = healpix_to_latlon_bilinear(nside, grid)
     coordinates: dict[str, Any] = {
@@ -215,23 +221,23 @@ def to_latlon(part: xr.Dataset, nside: int, step: float) -> xr.Dataset:
     return xr.Dataset(fields, coordinates, attributes)
 
 
-def write(part: xr.Dataset, target: Path, kind: Format) -> None:
-    """Write the dataset as one file."""
+def write(part: xr.Dataset, target: Path, format: Format) -> None:  # noqa: A002
+    """Write a dataset as one file."""
     plain = part.copy()
-    plain.attrs = {name: _plain(value) for name, value in part.attrs.items()}
+    plain.attrs = {name: _to_attribute(value) for name, value in part.attrs.items()}
     for variable in plain.variables.values():
         variable.encoding = {
             key: value
             for key, value in variable.encoding.items()
             if key in ("units", "calendar", "_FillValue")
         }
-    if kind == "netcdf":
+    if format == "netcdf":
         packing: dict[str, Any] = {"zlib": True, "complevel": 1, "shuffle": True}
         plain.to_netcdf(
             target, engine="netcdf4", encoding={name: dict(packing) for name in plain.data_vars}
         )
         return
-    # Written as a folder first: a store inside a zip cannot replace its metadata while it grows.
+    # A ZipStore cannot replace its metadata while it grows, so write a folder first.
     folder = target.with_suffix(".folder")
     try:
         plain.to_zarr(folder, zarr_format=3, consolidated=False)
@@ -243,6 +249,6 @@ def write(part: xr.Dataset, target: Path, kind: Format) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _plain(value: Any) -> Any:
-    """Attributes that NetCDF can hold: nested ones become text."""
+def _to_attribute(value: object) -> object:
+    """Return an attribute that NetCDF can hold: nested ones become text."""
     return str(value) if isinstance(value, dict | list | tuple) else value

@@ -1,13 +1,12 @@
-"""Finished forecasts as arrays: which fields a run has, and one field or series of it."""
+"""Stores of finished forecasts: what a run contains, and its fields as arrays."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,37 +20,36 @@ from pear.typing import Times
 from pear.variables import VARIABLES, Variable, parse_field
 from pipelines.catalog import Run
 from pipelines.storage.data_folder import DataFolder
-from service.http.caching import BoundedCache
+from service.http.caching import RunCache
 from service.http.problems import ProblemError
 
 Field = npt.NDArray[np.float32]
-
-
-_OPEN_STORES = 32
-
-
-DISPLAY_NSIDE = 64
-
-
-"""Resolution up to which coarser forecasts are interpolated on request, to be drawn smoothly."""
+ANALYSIS: Final = "analysis"
+DISPLAY_NSIDE: Final = 64
+"""Resolution up to which coarser forecasts are interpolated on request, for smooth maps."""
+_OPEN_STORES: Final = 32
 
 
 @dataclass(frozen=True)
 class ForecastStore:
-    """One finished forecast, open for reading.
+    """Store of one finished forecast, open for reading.
 
     Attributes
     ----------
     run
-        Identity of the run.
+        Run id; for a statistic of an ensemble followed by its name, ``ID.spread``.
+    dataset
+        The store.
     init_time
-        UTC.
+        Init time, UTC.
     lead_hours
-        (lead,) hours, ascending.
+        Lead times in hours, ascending.
     levels
-        Pressure levels in hPa, in the store's order.
+        Pressure levels in hPa, in the order of the store.
     names
-        Canonical names of its variables, in the table's order.
+        Canonical names of the variables, in the order of :data:`pear.variables.VARIABLES`.
+    nside
+        HEALPix resolution.
     """
 
     run: str
@@ -64,13 +62,7 @@ class ForecastStore:
 
     @classmethod
     def open(cls, run: str, path: Path) -> ForecastStore:
-        """Open a store of one init time.
-
-        Raises
-        ------
-        InputError
-            If it does not follow the store contract.
-        """
+        """Open the store of a forecast from one init time."""
         dataset = open_store(path)
         leads = dataset["prediction_timedelta"].values.astype("timedelta64[h]").astype(int)
         levels = dataset["level"].values if "level" in dataset.coords else np.array([])
@@ -86,60 +78,60 @@ class ForecastStore:
 
     @property
     def valid_times(self) -> Times:
-        """(lead,) valid times, UTC."""
-        hours: Times = self.init_time + np.array(self.lead_hours, "timedelta64[h]")
-        return hours.astype("datetime64[s]")
+        """Valid times (lead,), UTC."""
+        times: Times = self.init_time + np.array(self.lead_hours, "timedelta64[h]")
+        return times.astype("datetime64[s]")
 
     def units(self, name: str) -> str:
-        """Unit of a variable as this store holds it: 1 for probabilities."""
+        """Return the unit of a variable in this store, which is 1 for probabilities."""
         return str(self.dataset[name].attrs["units"])
 
     def select(self, text: str, level: int | None) -> tuple[Variable, int | None]:
-        """Read a variable (``t2m``, ``z500``) and a level, and check that the run has them.
+        """Return the variable and level that a request names (``t2m``, ``z500``).
 
         Raises
         ------
         InputError
-            If the run lacks the variable or the level, or the two do not fit together.
+            If the run does not have the variable or level, or they do not fit together.
         """
-        found, named = parse_field(text)
-        if named is not None and level is not None and named != level:
-            raise InputError(f"{text!r} names level {named}, level says {level}", field="level")
-        level = named if named is not None else level
-        if found.name not in self.names:
+        variable, named_level = parse_field(text)
+        if named_level is not None and level is not None and named_level != level:
+            raise InputError(f"{text!r} names level {named_level}, not {level}", field="level")
+        level = named_level if named_level is not None else level
+        if variable.name not in self.names:
             raise InputError(
-                f"run {self.run} has no {found.name}",
+                f"run {self.run} does not have {variable.name}",
                 field="variable",
                 hint="it has " + ", ".join(self.names),
             )
-        if found.kind == "surface":
+        if variable.kind == "surface":
             if level is not None:
                 raise InputError(
-                    f"{found.name} is a surface variable and has no level",
+                    f"{variable.name} is a surface variable without levels",
                     field="level",
-                    hint="leave level out",
+                    hint="omit level",
                 )
-            return found, None
+            return variable, None
         if level not in self.levels:
-            said = "needs a level" if level is None else f"has no level {level} hPa"
+            needs = "needs a level" if level is None else f"is not available at {level} hPa"
             raise InputError(
-                f"{found.name} {said}",
+                f"{variable.name} {needs}",
                 field="level",
                 hint="levels: " + ", ".join(str(each) for each in sorted(self.levels)),
             )
-        return found, level
+        return variable, level
 
     def lead_index(self, lead_hours: int) -> int:
-        """Position of a lead.
+        """Return the position of a lead time.
 
         Raises
         ------
         InputError
-            If the run has no such lead.
+            If the run does not have the lead time.
         """
         if lead_hours not in self.lead_hours:
             raise InputError(
-                f"run {self.run} has no lead time of {lead_hours} h",
+                f"run {self.run} does not have lead time {lead_hours} h",
                 field="lead_time",
                 hint="lead times: " + ", ".join(str(each) for each in self.lead_hours),
             )
@@ -147,104 +139,106 @@ class ForecastStore:
 
 
 class ForecastReader:
-    """Reads fields of finished runs and keeps what is asked for often, within a bound.
+    """Reads fields of finished runs, and keeps open stores and recent fields in the cache.
 
     Parameters
     ----------
     path_of
-        Where the store of a run lies.
-    cache_bytes
-        Memory for fields.
+        Returns the path of the store of a run.
+    cache
+        The cache of the application.
+    field_bytes
+        Memory for fields, bytes.
     """
 
-    def __init__(self, path_of: Any, cache_bytes: int) -> None:
+    def __init__(self, path_of: Callable[[str], Path], cache: RunCache, field_bytes: int) -> None:
         self._path_of = path_of
-        self._stores: OrderedDict[str, ForecastStore] = OrderedDict()
-        self._lock = threading.Lock()
-        self.fields: BoundedCache[Field] = BoundedCache(cache_bytes, lambda field: field.nbytes)
+        self._stores = cache.add_section(_OPEN_STORES, _one)
+        self._fields = cache.add_section(field_bytes, _nbytes)
 
-    def store(self, run: str) -> ForecastStore:
-        """Open the store of a finished run, or return it if it is open.
+    def store(self, name: str) -> ForecastStore:
+        """Return the store of a finished run, or of a statistic of its ensemble.
 
         Raises
         ------
         ProblemError
-            503 if the catalog says the run is finished and its store cannot be read now.
+            503 if it cannot be read now.
         """
-        with self._lock:
-            if run in self._stores:
-                self._stores.move_to_end(run)
-                return self._stores[run]
-        try:
-            store = ForecastStore.open(run, self._path_of(run))
-        except (InputError, OSError, KeyError) as error:
-            raise ProblemError(
-                503,
-                f"the store of run {run} cannot be read: {type(error).__name__}",
-                hint="`pear doctor` checks and repairs stores",
-                headers={"Retry-After": "30"},
-            ) from error
-        with self._lock:
-            self._stores[run] = store
-            while len(self._stores) > _OPEN_STORES:
-                self._stores.popitem(last=False)
-        return store
 
-    def field(self, run: str, name: str, level: int | None, lead_hours: int) -> Field:
-        """Return one field (cell,) float32 in the variable's unit, read-only."""
-        key = (run, name, level, lead_hours)
-        return self.fields.get_or(key, lambda: self._read(self.store(run), *key[1:]))
+        def open_() -> ForecastStore:
+            try:
+                return ForecastStore.open(name, self._path_of(name))
+            except (InputError, OSError, KeyError) as error:
+                raise _unreadable(f"the store of run {name}", type(error).__name__) from error
 
-    def series(self, run: str, name: str, level: int | None) -> Field:
-        """Return every lead of one field, (lead, cell) float32."""
-        leads = self.store(run).lead_hours
-        return np.stack([self.field(run, name, level, lead) for lead in leads])
+        return self._stores.get_or_compute(_run_of(name), name, open_)
 
-    def forget(self, run: str) -> None:
-        """Drop what is kept of a run: its store is about to go."""
-        with self._lock:
-            for name in [name for name in self._stores if name.partition(".")[0] == run]:
-                del self._stores[name]
-        self.fields.drop(
-            lambda key: isinstance(key, tuple) and str(key[0]).partition(".")[0] == run
+    def field(self, name: str, variable: str, level: int | None, lead_hours: int) -> Field:
+        """Return one field (cell,) in the unit of the store, read-only.
+
+        Raises
+        ------
+        ProblemError
+            503 if the field cannot be read, or is damaged.
+        """
+        key = (name, variable, level, lead_hours)
+        return self._fields.get_or_compute(
+            _run_of(name), key, lambda: _read_field(self.store(name), variable, level, lead_hours)
         )
 
-    @staticmethod
-    def _read(store: ForecastStore, name: str, level: int | None, lead_hours: int) -> Field:
-        array = store.dataset[name].isel(time=0, prediction_timedelta=store.lead_index(lead_hours))
-        if level is not None:
-            array = array.isel(level=store.levels.index(level))
-        try:
-            values = np.ascontiguousarray(array.values, dtype=np.float32)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ProblemError(
-                503,
-                f"{name} of run {store.run} cannot be read: {type(error).__name__}",
-                hint="`pear doctor` checks and repairs stores",
-                headers={"Retry-After": "30"},
-            ) from error
-        if not np.isfinite(values).all():
-            # No finished run holds such values: a chunk that is gone reads as fill values.
-            raise ProblemError(
-                503,
-                f"{name} of run {store.run} is damaged: values are missing",
-                hint="`pear doctor` checks and repairs stores",
-                headers={"Retry-After": "30"},
-            )
-        values.flags.writeable = False
-        return values
+    def series(self, name: str, variable: str, level: int | None) -> Field:
+        """Return one variable at all lead times, (lead, cell)."""
+        leads = self.store(name).lead_hours
+        return np.stack([self.field(name, variable, level, lead) for lead in leads])
 
 
-def at_nside(field: Field, nside: int | None) -> Field:
-    """Return the field on a coarser grid, or on a finer one for display.
+def _one(_: ForecastStore) -> int:
+    return 1
 
-    Coarser cells are means of theirs; finer ones lie on the bilinear surface through the centres,
-    and add nothing to what the forecast knows.
+
+def _nbytes(field: Field) -> int:
+    return field.nbytes
+
+
+def _run_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _read_field(store: ForecastStore, name: str, level: int | None, lead_hours: int) -> Field:
+    array = store.dataset[name].isel(time=0, prediction_timedelta=store.lead_index(lead_hours))
+    if level is not None:
+        array = array.isel(level=store.levels.index(level))
+    what = f"{name} of run {store.run}"
+    try:
+        values = np.ascontiguousarray(array.values, dtype=np.float32)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _unreadable(what, type(error).__name__) from error
+    if not np.isfinite(values).all():
+        # Finished runs have no missing values, but a lost chunk reads as fill values.
+        raise _unreadable(what, "values are missing")
+    values.flags.writeable = False
+    return values
+
+
+def _unreadable(what: str, why: str) -> ProblemError:
+    return ProblemError(
+        503,
+        f"{what} cannot be read: {why}",
+        hint="`pear check` checks and repairs stores",
+        headers={"Retry-After": "30"},
+    )
+
+
+def resample(field: Field, nside: int | None) -> Field:
+    """Return a field (cell,) on a coarser grid, or on a finer one for display.
+
+    Coarser cells are means of theirs. Finer ones lie on the bilinear surface through the cell
+    centres and add no information.
 
     Raises
     ------
     InputError
-        If ``nside`` is no power of two, or finer than the field and than :data:`DISPLAY_NSIDE`.
+        If ``nside`` is not a power of two, or too fine.
     """
     own = nside_from_cells(field.shape[-1])
     if nside is None or nside == own:
@@ -254,28 +248,28 @@ def at_nside(field: Field, nside: int | None) -> Field:
         raise InputError(
             f"nside {nside} is not available",
             field="nside",
-            hint=f"a power of two up to {finest}",
+            hint=f"use a power of two up to {finest}",
         )
     if nside < own:
         return np.asarray(coarsen(field, nside), dtype=np.float32)
-    index, weight = _finer(own, nside)
+    index, weight = _refinement(own, nside)
     return np.asarray(np.einsum("kc,kc->c", weight, field[index]), dtype=np.float32)
 
 
 @lru_cache(maxsize=4)
-def _finer(nside: int, finer: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Cells and weights (4, fine cell) of the bilinear surface at the centres of finer cells."""
+def _refinement(nside: int, finer: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Return bilinear cells and weights (4, finer cell) at the centres of finer cells."""
     index, weight = interpolation_weights(*centres(finer), nside)
     return index.astype(np.int32), weight.astype(np.float32)
 
 
 def pack_u16(field: Field) -> tuple[npt.NDArray[np.uint16], float, float]:
-    """Pack a field into 16 bits: value = offset + scale · packed; 65535 stands for missing.
+    """Pack a field into 16 bits: value = offset + scale · packed; 65535 is missing.
 
     Returns
     -------
-    (packed, scale, offset)
-        The largest error is half of ``scale``.
+    tuple
+        Packed values, scale and offset. The largest error is half of the scale.
     """
     finite = np.isfinite(field)
     low, high = (
@@ -288,69 +282,70 @@ def pack_u16(field: Field) -> tuple[npt.NDArray[np.uint16], float, float]:
 
 
 def statistics_of(folder: DataFolder, run: str) -> list[str]:
-    """Names of the stores that an ensemble keeps beside its mean: spread, quantiles, members."""
+    """Return the names of the stores that an ensemble keeps: spread, quantiles, members."""
     main = folder.forecast(run)
-    found = main.parent.glob(f"{run}.*.zarr")
-    return sorted(path.name.removeprefix(f"{run}.").removesuffix(".zarr") for path in found)
+    stores = main.parent.glob(f"{run}.*.zarr")
+    return sorted(path.name.removeprefix(f"{run}.").removesuffix(".zarr") for path in stores)
 
 
-ANALYSIS = "analysis"
+@dataclass(frozen=True)
+class FieldAt:
+    """A field as another dataset must provide it to be compared: variable, level, time, grid."""
+
+    variable: str
+    level: int | None
+    valid_time: np.datetime64
+    nside: int
 
 
-def verifying_analysis(
-    folder: DataFolder, run: Run, name: str, level: int | None, valid: np.datetime64, nside: int
-) -> Field:
-    """Return the analysis of the run's own store at a valid time, on the run's grid.
+def read_analysis(folder: DataFolder, run: Run, wanted: FieldAt) -> Field:
+    """Return the verifying analysis of a run, from the store that it started from.
 
     Raises
     ------
     InputError
         If the store does not hold that field at that time.
     """
-    source = str(run.options.get("analysis", ""))
-    dataset = open_store(folder.analysis(source))
-    places = np.flatnonzero(as_utc(dataset["time"].values) == valid)
-    if name not in dataset or places.size == 0:
+    name = str(run.options.get("analysis", ""))
+    dataset, time = open_store(folder.analysis(name)), to_iso(wanted.valid_time)
+    positions = np.flatnonzero(as_utc(dataset["time"].values) == wanted.valid_time)
+    if wanted.variable not in dataset or positions.size == 0:
         raise InputError(
-            f"analysis {source!r} has no {name} at {to_iso(valid)}",
+            f"analysis {name!r} does not have {wanted.variable} at {time}",
             field="difference",
-            hint="the difference to the analysis exists only where the future is known",
+            hint="choose a lead time whose valid time has been analysed",
         )
-    array = dataset[name].isel(time=int(places[0]))
-    if level is not None:
-        array = array.sel(level=level)
+    array = dataset[wanted.variable].isel(time=int(positions[0]))
+    if wanted.level is not None:
+        array = array.sel(level=wanted.level)
     values = np.asarray(array.values, dtype=np.float32)
     if not np.isfinite(values).all():
-        raise InputError(f"analysis {source!r} has gaps at {to_iso(valid)}", field="difference")
-    if nside_from_cells(values.size) < nside:
-        raise InputError(f"analysis {source!r} is coarser than the forecast", field="difference")
-    return np.asarray(coarsen(values, nside), dtype=np.float32)
+        raise InputError(f"analysis {name!r} has missing values at {time}", field="difference")
+    if nside_from_cells(values.size) < wanted.nside:
+        raise InputError(f"analysis {name!r} is coarser than the forecast", field="difference")
+    return np.asarray(coarsen(values, wanted.nside), dtype=np.float32)
 
 
-def other_forecast(
-    reader: ForecastReader,
-    other: ForecastStore,
-    name: str,
-    level: int | None,
-    valid: np.datetime64,
-    nside: int,
-) -> Field:
-    """Return another run's forecast for the same valid time.
+def read_other_run(reader: ForecastReader, other: ForecastStore, wanted: FieldAt) -> Field:
+    """Return the forecast of another run for the same valid time.
 
     Raises
     ------
     InputError
-        If that run does not reach the time, lacks the field, or has another grid.
+        If that run does not have the time or the field, or has another grid.
     """
-    places = np.flatnonzero(other.valid_times == valid)
-    if places.size == 0:
+    positions = np.flatnonzero(other.valid_times == wanted.valid_time)
+    if positions.size == 0:
+        first, last = (to_iso(other.valid_times[at]) for at in (0, -1))
         raise InputError(
-            f"run {other.run} has no forecast for {to_iso(valid)}",
+            f"run {other.run} has no forecast for {to_iso(wanted.valid_time)}",
             field="difference",
-            hint=f"it reaches from {to_iso(other.valid_times[0])} to "
-            f"{to_iso(other.valid_times[-1])}",
+            hint=f"it covers {first} to {last}",
         )
-    other.select(name, level)
-    if other.nside != nside:
-        raise InputError(f"run {other.run} has nside {other.nside}", field="difference")
-    return reader.field(other.run, name, level, other.lead_hours[int(places[0])])
+    other.select(wanted.variable, wanted.level)
+    if other.nside != wanted.nside:
+        raise InputError(
+            f"run {other.run} has nside {other.nside}, not {wanted.nside}", field="difference"
+        )
+    lead_hours = other.lead_hours[int(positions[0])]
+    return reader.field(other.run, wanted.variable, wanted.level, lead_hours)

@@ -1,11 +1,10 @@
-"""Which states a forecast can start from: the times of every analysis, and what they lack."""
+"""Initial conditions: the times of every analysis store, and the variables missing at each."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from pipelines.storage.data_folder import DataFolder
 
 @dataclass(frozen=True)
 class InitialCondition:
-    """One time of one analysis.
+    """One time of one analysis store.
 
     Attributes
     ----------
@@ -28,7 +27,7 @@ class InitialCondition:
     analysis
         Name of the store.
     missing
-        Variables or ``variable@level`` that the layout needs and the store lacks then.
+        Variables, or ``variable@level``, that the layout needs and the store does not have then.
     """
 
     time: np.datetime64
@@ -37,58 +36,56 @@ class InitialCondition:
 
 
 class InitialConditions:
-    """The initial conditions of a data folder; read again when a store has changed.
+    """Initial conditions of a data folder; a store is read again when it has changed.
 
     Parameters
     ----------
     folder, catalog
-        Where the stores lie, and which there are.
+        The data folder and its catalog.
     """
 
     def __init__(self, folder: DataFolder, catalog: Catalog) -> None:
         self._folder, self._catalog = folder, catalog
-        self._known: dict[str, tuple[Any, list[InitialCondition]]] = {}
+        self._known: dict[str, tuple[object, list[InitialCondition]]] = {}
         self._lock = threading.Lock()
 
     def all(self) -> list[InitialCondition]:
-        """Every time of every analysis, newest first, held against the newest model."""
+        """Return every time of every analysis, newest first, compared with the newest model."""
         layout = self._newest_layout()
-        found: list[InitialCondition] = []
+        states: list[InitialCondition] = []
         for store in self._catalog.stores.all("analysis"):
-            found += self._of(store, layout)
-        return sorted(found, key=lambda each: (each.time, each.analysis), reverse=True)
+            states += self._read(store, layout)
+        return sorted(states, key=lambda each: (each.time, each.analysis), reverse=True)
 
     def _newest_layout(self) -> Layout:
         models = self._catalog.models.all()
-        kept = models[0].attributes.get("layout") if models else None
-        if kept is None:
-            return Layout.default()
-        return Layout.from_dict(kept)
+        layout = models[0].attributes.get("layout") if models else None
+        return Layout.default() if layout is None else Layout.from_dict(layout)
 
-    def _of(self, store: Store, layout: Layout) -> list[InitialCondition]:
+    def _read(self, store: Store, layout: Layout) -> list[InitialCondition]:
         path = self._folder.root / store.path
-        mark = (store.updated_at, _stamp(path), layout)
+        version = (store.updated_at, _modified_at(path), layout)
         with self._lock:
             kept = self._known.get(store.name)
-        if kept is not None and kept[0] == mark:
+        if kept is not None and kept[0] == version:
             return kept[1]
         try:
-            fresh = _read(store.name, path, layout)
+            fresh = _read_store(store.name, path, layout)
         except (InputError, OSError):
             return []
         with self._lock:
-            self._known[store.name] = (mark, fresh)
+            self._known[store.name] = (version, fresh)
         return fresh
 
 
-def _stamp(path: Path) -> int:
+def _modified_at(path: Path) -> int:
     try:
         return (path / "zarr.json").stat().st_mtime_ns
     except OSError:
         return 0
 
 
-def _read(name: str, path: Path, layout: Layout) -> list[InitialCondition]:
+def _read_store(name: str, path: Path, layout: Layout) -> list[InitialCondition]:
     dataset = open_store(path)
     times = as_utc(dataset["time"].values)
     complete = dataset.coords.get("complete")
@@ -104,12 +101,12 @@ def _read(name: str, path: Path, layout: Layout) -> list[InitialCondition]:
     out = []
     for index, time in enumerate(times):
         present = {channels[c] for c in np.flatnonzero(flags[index])}
-        out.append(InitialCondition(time, name, _brief(wanted, present)))
+        out.append(InitialCondition(time, name, _find_missing(wanted, present)))
     return out
 
 
-def _brief(wanted: list[str], present: set[str]) -> tuple[str, ...]:
-    """Names of what is absent; a variable absent at every level is named once."""
+def _find_missing(wanted: list[str], present: set[str]) -> tuple[str, ...]:
+    """Return the missing channels; a variable missing at every level is named once."""
     absent = [each for each in wanted if each not in present]
     groups: dict[str, list[str]] = {}
     for each in absent:

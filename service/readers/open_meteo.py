@@ -1,12 +1,11 @@
-"""The shape of open-meteo.com's forecast answers, so that its clients work with PEAR's runs."""
+"""Forecasts in the format of open-meteo.com, so that its clients can read PEAR's runs."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -15,8 +14,9 @@ from pear.sphere.healpix import centres
 from pear.times import to_iso
 from pear.variables import STANDARD_GRAVITY
 from service.http.html import DISCLAIMER
-from service.readers.forecasts import ForecastReader, ForecastStore
-from service.readers.points import Points, read_series
+from service.readers.forecasts import ForecastStore
+from service.readers.points import Points, Series
+from service.readers.serialisers import dump_json
 
 _SURFACE: Final = {
     "temperature_2m": "2m_temperature",
@@ -46,7 +46,19 @@ DEFAULT: Final = "temperature_2m,pressure_msl,wind_speed_10m,wind_direction_10m"
 
 @dataclass(frozen=True)
 class Column:
-    """One variable as open-meteo names it, and how to get there from ours."""
+    """One column of a response: shown = stored · scale + offset.
+
+    Attributes
+    ----------
+    name
+        Name of the variable at open-meteo.
+    variable, level
+        The same in PEAR.
+    units
+        Unit of the shown values.
+    scale, offset
+        Conversion from the stored unit.
+    """
 
     name: str
     variable: str
@@ -56,17 +68,17 @@ class Column:
     offset: float
 
 
-def columns(text: str, store: ForecastStore, speed: str, temperature: str) -> list[Column]:
-    """Read open-meteo's list of variables.
+def parse_hourly(text: str, store: ForecastStore, speed: str, temperature: str) -> list[Column]:
+    """Return the columns that the parameter ``hourly`` names.
 
     Raises
     ------
     InputError
-        If a name is unknown or the run lacks it.
+        If the list is too long or has an unknown name.
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) > 64:
-        raise InputError(f"{len(parts)} variables, at most 64", field="hourly")
+        raise InputError(f"{len(parts)} variables in hourly, limit 64", field="hourly")
     return [_column(part, store, speed, temperature) for part in dict.fromkeys(parts)]
 
 
@@ -101,29 +113,48 @@ def _units(variable: str, speed: str, temperature: str) -> tuple[str, float, flo
     return units, scale, 0.0
 
 
-def answer(
-    reader: ForecastReader,
+def to_open_meteo(
     store: ForecastStore,
     points: Points,
-    chosen: list[Column],
-    run: dict[str, Any],
+    columns: list[Column],
+    series: list[Series],
+    header: dict[str, str],
+    *,
     unix_time: bool,
 ) -> bytes:
-    """Write the answer: one object for one point, a list for several."""
-    series = read_series(reader, store, points, [(each.variable, each.level) for each in chosen])
+    """Serialise time series in open-meteo's format.
+
+    Parameters
+    ----------
+    store
+        The forecast.
+    points
+        The points.
+    columns, series
+        The columns, and the values of each.
+    header
+        Entries about the run.
+    unix_time
+        Write times as seconds since 1970 instead of ISO 8601.
+
+    Returns
+    -------
+    bytes
+        JSON: one object for one point, a list for several.
+    """
     latitude, longitude = centres(store.nside)
-    times: list[Any] = [to_iso(time)[:16] for time in store.valid_times]
+    times: list[str] | list[int] = [to_iso(time)[:16] for time in store.valid_times]
     if unix_time:
         times = [int(seconds) for seconds in store.valid_times.astype(np.int64)]
     units = {"time": "unixtime" if unix_time else "iso8601"}
-    units |= {each.name: each.units for each in chosen}
-    out = []
+    units |= {column.name: column.units for column in columns}
+    documents = []
     for p, cell in enumerate(points.cell):
-        hourly: dict[str, Any] = {"time": times}
-        for each, found in zip(chosen, series, strict=True):
-            shown = found.values[:, p] * each.scale + each.offset
-            hourly[each.name] = [round(v, 3) if math.isfinite(v) else None for v in shown.tolist()]
-        out.append(
+        hourly: dict[str, object] = {"time": times}
+        for column, each in zip(columns, series, strict=True):
+            shown = (each.values[:, p] * column.scale + column.offset).tolist()
+            hourly[column.name] = [round(v, 3) if math.isfinite(v) else None for v in shown]
+        documents.append(
             {
                 "latitude": round(float(latitude[cell]), 4),
                 "longitude": round(float((longitude[cell] + 180) % 360 - 180), 4),
@@ -132,12 +163,11 @@ def answer(
                 "timezone": "GMT",
                 "timezone_abbreviation": "GMT",
                 "elevation": None,
-                **run,
+                **header,
                 "note": DISCLAIMER,
                 "lead_hours": list(store.lead_hours),
                 "hourly_units": units,
                 "hourly": hourly,
             }
         )
-    document = out[0] if len(out) == 1 else out
-    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    return dump_json(documents[0] if len(documents) == 1 else documents)

@@ -1,8 +1,7 @@
-"""Forecasts at points: chosen variables through all leads, nearest cell or bilinear."""
+"""Forecasts at points: time series by nearest cell or bilinear interpolation."""
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -25,21 +24,23 @@ DERIVED: Final[dict[str, tuple[str, str]]] = {
     "wind_speed": ("u_component_of_wind", "v_component_of_wind"),
     "wind_direction": ("u_component_of_wind", "v_component_of_wind"),
 }
-"""Variables made of the two wind components on request: speed, and where it blows from."""
+"""Variables computed from two wind components: speed, and the direction it blows from."""
 
 
 @dataclass(frozen=True)
 class Points:
-    """Points on the sphere and how to read a field there.
+    """Points on the sphere, with the weights that interpolate a field to them.
 
     Attributes
     ----------
     latitude, longitude
-        (point,) degrees.
+        Coordinates (point,), degrees.
+    interpolation
+        ``nearest`` or ``bilinear``.
     index, weight
-        (k, point): value = Σ weight · field[index]; k is 1 for the nearest cell.
+        Cells and weights (k, point): value = Σ weight · field[index]; k is 1 for the nearest cell.
     cell
-        (point,) the cell that holds each point.
+        Nested index (point,) of the cell that contains each point.
     """
 
     latitude: Values
@@ -50,12 +51,12 @@ class Points:
     cell: npt.NDArray[np.int64]
 
     def read(self, series: npt.NDArray[Any]) -> Values:
-        """Values (lead, point) of fields (lead, cell)."""
+        """Interpolate fields (lead, cell) to values (lead, point)."""
         return np.asarray(np.einsum("kp,lkp->lp", self.weight, series[:, self.index]))
 
 
 def locate(latitude: Values, longitude: Values, nside: int, interpolation: Interpolation) -> Points:
-    """Find the cells and weights of points.
+    """Return the points with their cells and weights.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def locate(latitude: Values, longitude: Values, nside: int, interpolation: Inter
     for name, values, bound in (("latitude", latitude, 90.0), ("longitude", longitude, 360.0)):
         if not np.isfinite(values).all() or np.abs(values).max() > bound:
             raise InputError(
-                f"{name} must lie within ±{bound:g} degrees", field=name, hint="decimal degrees"
+                f"{name} must be within ±{bound:g} degrees", field=name, hint="use decimal degrees"
             )
     cell = cell_of(latitude, longitude, nside)
     if interpolation == "nearest":
@@ -80,44 +81,52 @@ def locate(latitude: Values, longitude: Values, nside: int, interpolation: Inter
     return Points(latitude, longitude, interpolation, index, weight, cell)
 
 
-def decimal(text: str) -> float:
-    """Read one decimal number; Python's own reading also takes 1_0 and digits of other scripts.
+def parse_decimal(text: str) -> float:
+    """Return a decimal number; unlike ``float``, refuse ``1_0`` and digits of other scripts.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If the text is not a decimal number.
     """
     if not _DECIMAL.fullmatch(text.strip()):
-        raise ValueError("no decimal number")
+        raise ValueError(f"{text!r} is not a decimal number")
     return float(text)
 
 
 def parse_numbers(text: str, name: str, limit: int) -> Values:
-    """Read a comma list of decimal numbers.
+    """Return the finite decimal numbers of a comma-separated list.
 
     Raises
     ------
     InputError
-        If a part is no finite number, or there are too many.
+        If an item is not a finite number, or the list is too long.
     """
     parts = text.split(",")
     if len(parts) > limit:
-        raise InputError(f"{len(parts)} values in {name}, at most {limit}", field=name)
+        raise InputError(f"{len(parts)} values in {name}, limit {limit}", field=name)
     try:
-        numbers = [decimal(part) for part in parts]
+        numbers = np.array([parse_decimal(part) for part in parts])
     except ValueError as error:
         raise InputError(
-            f"{name} is no comma list of finite decimal numbers", field=name
+            f"{name} must be a comma-separated list of decimal numbers", field=name
         ) from error
-    if not all(math.isfinite(number) for number in numbers):
+    if not np.isfinite(numbers).all():
         raise InputError(f"{name} must be finite", field=name)
-    return np.array(numbers)
+    return numbers
 
 
 @dataclass(frozen=True)
 class Series:
-    """One variable at one level through all leads at all points, (lead, point)."""
+    """Time series of one variable at one level.
+
+    Attributes
+    ----------
+    variable, level, units
+        Canonical name, pressure level in hPa or None, and unit.
+    values
+        Values (lead, point).
+    """
 
     variable: str
     level: int | None
@@ -125,54 +134,40 @@ class Series:
     values: Values
 
 
-def chosen_series(
+def select_series(
     store: ForecastStore, variables: str | None, levels: str | None
 ) -> list[tuple[str, int | None]]:
-    """Read the parameters ``variables`` and ``levels`` as (variable, level) pairs in order.
+    """Return the (variable, level) pairs that the parameters of a request name, in order.
 
-    The default is every surface variable; upper-air variables without levels come at all levels.
-
-    Raises
-    ------
-    InputError
-        If the store lacks a variable or level.
+    Parameters
+    ----------
+    store
+        The forecast.
+    variables
+        Comma-separated names or aliases (default: all surface variables).
+    levels
+        Comma-separated levels in hPa, for variables whose name has none (default: all levels).
     """
-    wanted_levels: list[int] | None = None
-    if levels is not None:
-        wanted_levels = [int(number) for number in parse_numbers(levels, "levels", 64)]
-    if variables is None:
-        names = [name for name in store.names if BY_NAME[name].kind == "surface"]
-        if wanted_levels:
-            names += [name for name in store.names if BY_NAME[name].kind == "upper"]
-        names = names or list(store.names)
-    else:
+    wanted = None if levels is None else [int(n) for n in parse_numbers(levels, "levels", 64)]
+    if variables is not None:
         names = [part.strip() for part in variables.split(",")][:64]
-    out: dict[tuple[str, int | None], None] = {}
-    for name in names:
-        for pair in _expand(store, name, wanted_levels):
-            out[pair] = None
-    return list(out)
+    else:
+        names = [name for name in store.names if wanted or BY_NAME[name].kind == "surface"]
+        names = names or list(store.names)
+        names.sort(key=lambda name: BY_NAME[name].kind != "surface")
+    return list(dict.fromkeys(pair for name in names for pair in _expand(store, name, wanted)))
 
 
 def _expand(
     store: ForecastStore, name: str, levels: list[int] | None
 ) -> list[tuple[str, int | None]]:
     base = DERIVED[name][0] if name in DERIVED else name
-    every = levels if levels else sorted(store.levels, reverse=True)
-    found, level = _kind(store, base, every)
-    label = name if name in DERIVED else found
-    if level is not None or BY_NAME[found].kind == "surface":
-        return [(label, level)]
-    return [(label, store.select(found, each)[1]) for each in every]
-
-
-def _kind(store: ForecastStore, name: str, levels: list[int]) -> tuple[str, int | None]:
-    """Canonical name, and the level if the text itself names one (``z500``)."""
-    found, named = parse_field(name)
-    if found.kind == "surface" or named is not None:
-        chosen, level = store.select(name, None)
-        return chosen.name, level
-    return store.select(found.name, levels[0])[0].name, None
+    variable, named_level = parse_field(base)
+    label = name if name in DERIVED else variable.name
+    if variable.kind == "surface" or named_level is not None:
+        return [(label, store.select(base, None)[1])]
+    every = levels or sorted(store.levels, reverse=True) or [None]
+    return [(label, store.select(variable.name, level)[1]) for level in every]
 
 
 def read_series(
@@ -181,17 +176,20 @@ def read_series(
     points: Points,
     pairs: list[tuple[str, int | None]],
 ) -> list[Series]:
-    """Read the series of each pair at the points."""
+    """Return the time series of each (variable, level) pair at the points."""
+
+    def read(name: str, level: int | None) -> Values:
+        return points.read(reader.series(store.run, name, level))
+
     out = []
     for name, level in pairs:
-        if name in DERIVED:
-            u, v = (points.read(reader.series(store.run, part, level)) for part in DERIVED[name])
-            if name.endswith("speed"):
-                out.append(Series(name, level, "m s-1", np.hypot(u, v)))
-            else:
-                blows_from = np.mod(270.0 - np.degrees(np.arctan2(v, u)), 360.0)
-                out.append(Series(name, level, "degree", blows_from))
+        if name not in DERIVED:
+            out.append(Series(name, level, store.units(name), read(name, level)))
             continue
-        values = points.read(reader.series(store.run, name, level))
-        out.append(Series(name, level, store.units(name), values))
+        u, v = (read(component, level) for component in DERIVED[name])
+        if name.endswith("speed"):
+            out.append(Series(name, level, "m s-1", np.hypot(u, v)))
+        else:
+            blows_from = np.mod(270.0 - np.degrees(np.arctan2(v, u)), 360.0)
+            out.append(Series(name, level, "degree", blows_from))
     return out

@@ -1,4 +1,4 @@
-"""Series at points, written out: JSON, CSV, CoverageJSON; missing values are null, never NaN."""
+"""Time series at points as JSON, CSV and CoverageJSON; missing values are null, never NaN."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy.typing as npt
 
@@ -16,9 +16,14 @@ from service.http.html import DISCLAIMER
 from service.readers.forecasts import ForecastStore
 from service.readers.points import Points, Series
 
+_CSV_COLUMNS: Final = (
+    *("run", "init_time", "valid_time", "lead_hours", "latitude", "longitude"),
+    *("variable", "level", "units", "value"),
+)
 
-def about(store: ForecastStore, model: str, created_at: str) -> dict[str, Any]:
-    """Return what every answer says about its run."""
+
+def run_header(store: ForecastStore, model: str, created_at: str) -> dict[str, Any]:
+    """Return what every response contains about its run."""
     return {
         "run": store.run,
         "model": model,
@@ -29,10 +34,21 @@ def about(store: ForecastStore, model: str, created_at: str) -> dict[str, Any]:
     }
 
 
+def dump_json(document: object) -> bytes:
+    """Return compact JSON in UTF-8.
+
+    Raises
+    ------
+    ValueError
+        If the document contains NaN or an infinity.
+    """
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+
+
 def to_json(
     header: dict[str, Any], store: ForecastStore, points: Points, series: list[Series]
 ) -> bytes:
-    """Write series as JSON; missing values are null."""
+    """Serialise time series as JSON."""
     lat, lon = centres(store.nside)
     document = {
         **header,
@@ -51,7 +67,7 @@ def to_json(
                         "variable": each.variable,
                         "level": each.level,
                         "units": each.units,
-                        "values": numbers(each.values[:, p]),
+                        "values": to_numbers(each.values[:, p]),
                     }
                     for each in series
                 ],
@@ -59,54 +75,30 @@ def to_json(
             for p in range(points.cell.size)
         ],
     }
-    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    return dump_json(document)
 
 
 def to_csv(store: ForecastStore, points: Points, series: list[Series]) -> bytes:
-    """Write series as CSV, one value a line."""
+    """Serialise time series as CSV, one value per line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "run",
-            "init_time",
-            "valid_time",
-            "lead_hours",
-            "latitude",
-            "longitude",
-            "variable",
-            "level",
-            "units",
-            "value",
-        ]
-    )
+    writer.writerow(_CSV_COLUMNS)
     init = to_iso(store.init_time)
     for p in range(points.cell.size):
         place = (float(points.latitude[p]), float(points.longitude[p]))
         for each in series:
             for lead, valid, value in zip(
-                store.lead_hours, store.valid_times, numbers(each.values[:, p]), strict=True
+                store.lead_hours, store.valid_times, to_numbers(each.values[:, p]), strict=True
             ):
-                writer.writerow(
-                    [
-                        store.run,
-                        init,
-                        to_iso(valid),
-                        lead,
-                        *place,
-                        each.variable,
-                        each.level,
-                        each.units,
-                        value,
-                    ]
-                )
+                what = (each.variable, each.level, each.units)
+                writer.writerow((store.run, init, to_iso(valid), lead, *place, *what, value))
     return text.getvalue().encode()
 
 
 def to_coverage(
     header: dict[str, Any], store: ForecastStore, points: Points, series: list[Series]
 ) -> bytes:
-    """Write series as CoverageJSON (OGC 21-069r2): a collection of PointSeries."""
+    """Serialise time series as CoverageJSON (OGC 21-069r2): a collection of ``PointSeries``."""
 
     def named(each: Series) -> str:
         return each.variable if each.level is None else f"{each.variable}_{each.level}hPa"
@@ -138,7 +130,7 @@ def to_coverage(
                     "dataType": "float",
                     "axisNames": ["t"],
                     "shape": [len(times)],
-                    "values": numbers(each.values[:, p]),
+                    "values": to_numbers(each.values[:, p]),
                 }
                 for each in series
             },
@@ -163,9 +155,9 @@ def to_coverage(
         "coverages": coverages,
         "pear:run": header,
     }
-    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    return dump_json(document)
 
 
-def numbers(values: npt.NDArray[Any]) -> list[float | None]:
-    """Round to seven significant digits, what float32 holds; what is not finite becomes None."""
+def to_numbers(values: npt.NDArray[Any]) -> list[float | None]:
+    """Round to the precision of float32, seven digits; non-finite values become None."""
     return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values.tolist()]

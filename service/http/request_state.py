@@ -1,0 +1,78 @@
+"""State that the middleware and the handlers share about one request."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+RawHeaders = list[tuple[bytes, bytes]]
+_KEY: Final = "pear"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True)
+class CacheableResponse:
+    """A response of a run that the same request line always has.
+
+    Attributes
+    ----------
+    run
+        Run id.
+    content
+        Body.
+    headers
+        Headers, without those that are added to every response.
+    etag
+        Strong ETag.
+    """
+
+    run: str
+    content: bytes
+    headers: RawHeaders
+    etag: str
+
+
+@dataclass
+class RequestState:
+    """State of one request, kept in the ASGI scope.
+
+    Attributes
+    ----------
+    request_id
+        The client's ``X-Request-ID``, or a new identifier.
+    headers
+        Headers added to the response, whoever sends it.
+    route
+        Path pattern of the route that answered, if it is not in the scope itself.
+    cacheable
+        The response, if it may be sent again to the same request line.
+    """
+
+    request_id: str
+    headers: RawHeaders = field(default_factory=list)
+    route: str | None = None
+    cacheable: CacheableResponse | None = None
+
+    @classmethod
+    def attach(cls, scope: Scope) -> RequestState:
+        """Create the state of a request and store it in its scope."""
+        given = Headers(scope=scope).get("x-request-id", "")
+        state = cls(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+        scope.setdefault("state", {})[_KEY] = state
+        return state
+
+    @classmethod
+    def from_scope(cls, scope: Scope) -> RequestState:
+        """Return the state of the request with this scope."""
+        state: RequestState = scope["state"][_KEY]
+        return state
+
+
+def encode_headers(headers: dict[str, str]) -> RawHeaders:
+    """Encode headers as ASGI sends them: lower-case names, latin-1 bytes."""
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
