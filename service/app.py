@@ -102,7 +102,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         own_catalog = catalog or Catalog(settings.catalog or folder.catalog_url)
-        own_engine = engine or await to_thread.run_sync(_start_engine, settings, folder)
+        own_engine = engine
+        if own_engine is None:
+            own_engine = await to_thread.run_sync(_start_engine, settings, folder)
         metrics.add_catalog(own_catalog)
         services = app.state.services = Services(
             settings=settings,

@@ -7,7 +7,7 @@ import threading
 import uuid
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParam
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1/forecasts")
 _WRITERS: Final = threading.BoundedSemaphore(2)
 """Limits the files written at the same time, since each holds its values in memory."""
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-_FILE_RESPONSES: Final = {
+_FILE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     206: {"description": "The requested ranges."},
     304: {"description": "Not modified: finished runs never change."},
     416: {"description": "The range is outside the file."},
@@ -52,7 +52,7 @@ class _TemporaryFileResponse(FileResponse):
     responses={
         200: {
             "description": "The file.",
-            "content": {media_type: _BINARY for media_type in MEDIA_TYPES.values()},
+            "content": dict.fromkeys(MEDIA_TYPES.values(), _BINARY),
         },
         **_FILE_RESPONSES,
         **problem_responses(400, 404, 409, 410, 413, 422, 503),

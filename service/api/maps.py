@@ -16,21 +16,21 @@ from service.dependencies import (
     ServicesDep,
     Statistic,
     StoreDep,
-    finished_store,
-    run_of,
+    get_run,
+    get_store,
 )
-from service.http.caching import CachedBody
-from service.http.problems import documented
-from service.http.response_cache import immutable_answer
+from service.http.problems import problem_responses
+from service.http.response_cache import CachedBody, run_response
 from service.maps import MapOptions, MapTitle, render_map
 from service.maps.projections import View
 from service.maps.styles import Kind
 from service.readers.forecasts import (
     ANALYSIS,
     Field,
+    FieldAt,
     ForecastStore,
-    other_forecast,
-    verifying_analysis,
+    read_analysis,
+    read_other_run,
 )
 
 router = APIRouter(prefix="/v1/forecasts", tags=["maps"])
@@ -43,11 +43,11 @@ ProjectionName = Literal["robinson", "orthographic", "plate_carree", "north_pola
     response_class=Response,
     responses={
         200: {
-            "description": "A map with coastlines, colour bar, and init, valid and lead time.",
+            "description": "A map with coastlines, colour bar, init, valid and lead time.",
             "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
         },
-        304: {"description": "You have it: finished runs never change."},
-        **documented(404, 409, 410, 422, 503),
+        304: {"description": "Not modified: finished runs never change."},
+        **problem_responses(404, 409, 410, 422, 503),
     },
 )
 def get_map(
@@ -68,95 +68,84 @@ def get_map(
     ] = 0.0,
     cmap: Annotated[str | None, Query(max_length=32, description="Colour map.")] = None,
     vmin: Annotated[
-        float | None, Query(ge=-1e6, le=1e6, description="Low end of the colour bar.")
+        float | None, Query(ge=-1e6, le=1e6, description="Lower limit of the colour bar.")
     ] = None,
     vmax: Annotated[
-        float | None, Query(ge=-1e6, le=1e6, description="High end of the colour bar.")
+        float | None, Query(ge=-1e6, le=1e6, description="Upper limit of the colour bar.")
     ] = None,
-    width: Annotated[int, Query(ge=200, le=2000, description="Pixels.")] = 1000,
+    width: Annotated[int, Query(ge=200, le=2000, description="Width, pixels.")] = 1000,
     difference: Annotated[
         str | None,
-        Query(max_length=128, description="Minus `analysis`, or another run for the same time."),
+        Query(
+            max_length=128,
+            description="Subtract `analysis`, or the run with this id, at the same valid time.",
+        ),
     ] = None,
-    isolines: Annotated[bool, Query(description="For pressure and geopotential.")] = True,
-    wind: Annotated[
-        bool, Query(description="Arrows of the wind: at that level, or at 10 m.")
-    ] = False,
+    isolines: Annotated[
+        bool, Query(description="Draw isolines of pressure and geopotential.")
+    ] = True,
+    wind: Annotated[bool, Query(description="Draw wind arrows at the level, or at 10 m.")] = False,
 ) -> Response:
     """Draw one field of a run at one lead time."""
-    chosen, at_level = store.select(variable, level)
-    index = store.lead_index(lead_time)
-    # Whole degrees are enough, and keep the number of index images small.
+    selected, at_level = store.select(variable, level)
+    valid_time = store.valid_times[store.lead_index(lead_time)]
+    # Whole degrees suffice, and keep the number of index images small.
     view = View(projection, round(longitude) % 360, round(latitude))
     kind, heading = _kind(store, statistic, difference)
     options = MapOptions(view, width, vmin, vmax, cmap, kind, isolines)
 
     def make() -> CachedBody:
-        field = services.forecasts.field(store.run, chosen.name, at_level, lead_time)
+        field = services.forecasts.field(store.run, selected.name, at_level, lead_time)
         if difference is not None:
-            field = field - _reference(
-                services, run, store, difference, chosen.name, at_level, lead_time
-            )
-        title = MapTitle(_title(run, statistic, difference), store.init_time, lead_time, heading)
-        arrows = _wind(services, store, at_level, lead_time) if wind else None
-        png = render_map(field, chosen.name, title, level=at_level, options=options, wind=arrows)
+            wanted = FieldAt(selected.name, at_level, valid_time, store.nside)
+            field = field - _read_reference(services, run, difference, wanted)
+        title = MapTitle(_name(run, statistic, difference), store.init_time, lead_time, heading)
+        arrows = _read_wind(services, store, at_level, lead_time) if wind else None
+        png = render_map(field, selected.name, title, level=at_level, options=options, wind=arrows)
         headers = {
             "PEAR-Run": run.id,
             "PEAR-Model": run.model,
             "PEAR-Init-Time": to_iso(store.init_time),
             "PEAR-Lead-Hours": str(lead_time),
-            "PEAR-Valid-Time": to_iso(store.valid_times[index]),
+            "PEAR-Valid-Time": to_iso(valid_time),
         }
         return CachedBody(png, "image/png", tuple(headers.items()))
 
-    key = ("map", store.run, chosen.name, at_level, lead_time, options, difference, wind)
-    return immutable_answer(request, services.body_cache, run, key, make)
+    key = ("map", store.run, selected.name, at_level, lead_time, options, difference, wind)
+    return run_response(request, services.response_cache, run, key, make)
 
 
 def _kind(
     store: ForecastStore, statistic: str | None, difference: str | None
 ) -> tuple[Kind, str | None]:
-    """How the field is shown, and its heading if its name does not say it all."""
+    """Return the kind of map, and its heading if the default one is not exact."""
     if difference is not None:
         return "difference", None
-    likely = store.dataset.attrs.get(PROBABILITY)
-    if likely is not None:
-        return "probability", f"Probability of {likely}"
+    probability = store.dataset.attrs.get(PROBABILITY)
+    if probability is not None:
+        return "probability", f"Probability of {probability}"
     return ("spread" if statistic == "spread" else "field"), None
 
 
-def _title(run: Run, statistic: str | None, difference: str | None) -> str:
+def _name(run: Run, statistic: str | None, difference: str | None) -> str:
     name = f"PEAR {run.model}" + (f" {statistic}" if statistic else "")
-    if difference is None:
-        return name
-    return f"{name} minus {'analysis' if difference == ANALYSIS else difference}"
+    return name if difference is None else f"{name} minus {difference}"
 
 
-def _reference(
-    services: Services,
-    run: Run,
-    store: ForecastStore,
-    difference: str,
-    name: str,
-    level: int | None,
-    lead_hours: int,
-) -> Field:
-    valid = store.valid_times[store.lead_index(lead_hours)]
+def _read_reference(services: Services, run: Run, difference: str, wanted: FieldAt) -> Field:
     if difference == ANALYSIS:
-        return verifying_analysis(services.folder, run, name, level, valid, store.nside)
-    other = finished_store(services, run_of(services, difference))
-    return other_forecast(services.forecasts, other, name, level, valid, store.nside)
+        return read_analysis(services.folder, run, wanted)
+    other = get_store(services, get_run(services, difference))
+    return read_other_run(services.forecasts, other, wanted)
 
 
-def _wind(
+def _read_wind(
     services: Services, store: ForecastStore, level: int | None, lead_hours: int
 ) -> tuple[Field, Field]:
-    """Both components of the wind at a level, or at 10 m."""
-    names = ["u_component_of_wind", "v_component_of_wind"]
-    if level is None:
-        names = [f"10m_{name}" for name in names]
+    """Return both wind components at a level, or at 10 m."""
+    prefix = "10m_" if level is None else ""
     u, v = (
         services.forecasts.field(store.run, name, store.select(name, level)[1], lead_hours)
-        for name in names
+        for name in (f"{prefix}u_component_of_wind", f"{prefix}v_component_of_wind")
     )
     return u, v

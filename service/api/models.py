@@ -1,41 +1,40 @@
-"""Models: what they forecast, on which grid, from where."""
+"""Models: variables, grid, skill and provenance."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter
 
 from pear.variables import BY_NAME, Layout
 from pipelines.catalog import Model
 from service.api.schemas import ModelList, ModelOut, SkillOut
-from service.dependencies import ServicesDep
-from service.http.problems import documented
+from service.dependencies import Services, ServicesDep
+from service.http.problems import problem_responses
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
-_HEADLINE = ("geopotential", 500)
+_HEADLINE: Final = ("geopotential", 500)
 
 
-@router.get("", summary="Every model", responses=documented(503))
+@router.get("", summary="All models", responses=problem_responses(503))
 def list_models(services: ServicesDep) -> ModelList:
-    """Models of the data folder, newest first."""
-    return ModelList(items=[_out(model, services) for model in services.catalog.models.all()])
+    """Return the models of the data folder, newest first."""
+    return ModelList(items=[_describe(model, services) for model in services.catalog.models.all()])
 
 
-@router.get("/{model_id}", summary="One model", responses=documented(404, 422, 503))
+@router.get("/{model_id}", summary="One model", responses=problem_responses(404, 422, 503))
 def get_model(model_id: str, services: ServicesDep) -> ModelOut:
-    """One model by its identity or name."""
-    return _out(services.catalog.models.get(model_id), services)
+    """Return one model by id or name."""
+    return _describe(services.catalog.models.get(model_id), services)
 
 
-def _out(model: Model, services: ServicesDep) -> ModelOut:
-    return ModelOut.of(
-        model, services.settings.max_lead_hours, _variables(model), _skill(model, services)
-    )
+def _describe(model: Model, services: Services) -> ModelOut:
+    longest, skill = services.settings.max_lead_hours, _skill(model, services)
+    return ModelOut.from_model(model, longest, _variables(model), skill)
 
 
-def _skill(model: Model, services: ServicesDep) -> SkillOut | None:
-    """Skill by lead for the field that models are compared by, or the first there is."""
+def _skill(model: Model, services: Services) -> SkillOut | None:
+    """Return skill by lead time of the headline variable, or of the first one evaluated."""
     scores = next(
         (each for each in services.scores.all() if each.about.get("model") == model.id), None
     )
@@ -43,7 +42,6 @@ def _skill(model: Model, services: ServicesDep) -> SkillOut | None:
     if scores is None or not rows:
         return None
     chosen = next((row for row in rows if (row["variable"], row["level"]) == _HEADLINE), rows[0])
-    region = chosen.get("region") or "global"
     keys = ("variable", "level", "region")
     same = [row for row in rows if all(row.get(key) == chosen.get(key) for key in keys)]
     same.sort(key=lambda row: float(row["lead_days"]))
@@ -51,7 +49,7 @@ def _skill(model: Model, services: ServicesDep) -> SkillOut | None:
         evaluation=scores.id,
         variable=chosen["variable"],
         level=chosen["level"],
-        region=region,
+        region=chosen.get("region") or "global",
         lead_days=[row["lead_days"] for row in same],
         acc=[row.get("acc") for row in same],
         rmse=[row.get("rmse") for row in same],
@@ -59,14 +57,13 @@ def _skill(model: Model, services: ServicesDep) -> SkillOut | None:
 
 
 def _variables(model: Model) -> list[dict[str, Any]]:
-    """Variables from the checkpoint's layout, the published one if it names none."""
-    layout = dict(model.attributes.get("layout") or {})
-    surface = layout.get("surface", Layout.default().surface)
-    upper, levels = (
-        layout.get("upper", Layout.default().upper),
-        layout.get("levels", Layout.default().levels),
-    )
-    rows = [(name, None) for name in surface] + [(name, list(levels)) for name in upper]
+    """Return the variables of the model's layout (default: the published one)."""
+    default = Layout.default()
+    layout = model.attributes.get("layout") or {}
+    levels = list(layout.get("levels", default.levels))
+    rows: list[tuple[str, list[int] | None]]
+    rows = [(name, None) for name in layout.get("surface", default.surface)]
+    rows += [(name, levels) for name in layout.get("upper", default.upper)]
     return [
         {
             "name": name,

@@ -1,4 +1,4 @@
-"""The OpenAPI document: as FastAPI makes it, with the keys that this service really asks for."""
+"""OpenAPI document: that of FastAPI, with the API keys that this service requires."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.api.schemas import EXAMPLES
-from service.http.permissions import RULES
+from service.http.permissions import ROUTE_POLICIES
 from service.http.problems import PROBLEM
 
 _SCHEME: Final = {
     "type": "apiKey",
     "in": "header",
     "name": "X-API-Key",
-    "description": "Made by `pear keys add`; its scope is read, submit or admin.",
+    "description": "Created by `pear keys add` with scope read, submit or admin.",
 }
 
 
-def describe(app: FastAPI, keys_required: bool) -> dict[str, Any]:
+def describe(app: FastAPI, *, keys_required: bool) -> dict[str, Any]:
     """Return the OpenAPI document of the application."""
     if app.openapi_schema is None:
         document = get_openapi(
@@ -27,28 +27,31 @@ def describe(app: FastAPI, keys_required: bool) -> dict[str, Any]:
         )
         for path, verbs in document["paths"].items():
             for method, operation in verbs.items():
-                _describe_key(operation, method.upper(), path, keys_required)
-                _give_examples(operation)
-                _only_problems(operation)
+                _describe_access(operation, method.upper(), path, keys_required=keys_required)
+                _add_examples(operation)
+                _drop_plain_errors(operation)
         if keys_required:
             document.setdefault("components", {})["securitySchemes"] = {"key": _SCHEME}
         app.openapi_schema = document
     return app.openapi_schema
 
 
-def _describe_key(operation: dict[str, Any], method: str, path: str, keys_required: bool) -> None:
-    rule = RULES.get((method, path)) or RULES[method, path.replace("{path}", "{path:path}")]
-    if keys_required and rule.scope is not None:
+def _describe_access(
+    operation: dict[str, Any], method: str, path: str, *, keys_required: bool
+) -> None:
+    policy = ROUTE_POLICIES.get((method, path))
+    policy = policy or ROUTE_POLICIES[method, path.replace("{path}", "{path:path}")]
+    if keys_required and policy.scope is not None:
         operation["security"] = [{"key": []}]
-        operation["x-pear-scope"] = rule.scope
+        operation["x-pear-scope"] = policy.scope
     else:
         operation["responses"].pop("401", None)
         if method == "GET":
             operation["responses"].pop("403", None)
 
 
-def _give_examples(operation: dict[str, Any]) -> None:
-    """Give every parameter that must be given a value to try."""
+def _add_examples(operation: dict[str, Any]) -> None:
+    """Add an example to every required parameter."""
     for parameter in operation.get("parameters", []):
         given = parameter["schema"].get("examples")
         if given:
@@ -57,8 +60,8 @@ def _give_examples(operation: dict[str, Any]) -> None:
             parameter["example"] = EXAMPLES[parameter["name"]]
 
 
-def _only_problems(operation: dict[str, Any]) -> None:
-    """Errors are problem documents alone; FastAPI adds plain JSON beside them."""
+def _drop_plain_errors(operation: dict[str, Any]) -> None:
+    """Remove the plain JSON that FastAPI adds beside problem documents."""
     for status, answer in operation["responses"].items():
         if int(status) >= 400 and PROBLEM in answer.get("content", {}):
             answer["content"] = {PROBLEM: answer["content"][PROBLEM]}

@@ -1,4 +1,4 @@
-"""The shapes of requests and answers; every field says its unit."""
+"""Request and response models of the API; every field names its unit."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def _to_utc(time: datetime) -> datetime:
 
 
 def _iso_only(value: Any) -> Any:
-    """Numbers are no times here: seconds and milliseconds are too easily confused."""
+    """Refuse numbers, since seconds and milliseconds are easily confused."""
     if not isinstance(value, str) or not re.match(r"\d{4}-\d{2}-\d{2}", value):
-        raise ValueError("write ISO 8601, UTC: 2001-03-01T00:00:00Z")
+        raise ValueError("expected ISO 8601 in UTC, e.g. 2001-03-01T00:00:00Z")
     return value
 
 
@@ -33,20 +33,20 @@ UtcTime = Annotated[
 ]
 
 
-def model_time(time: datetime) -> np.datetime64:
-    """Return an aware time on the model's axis: ``datetime64[s]``, UTC."""
+def to_model_time(time: datetime) -> np.datetime64:
+    """Return an aware time as the models use it: ``datetime64[s]``, UTC."""
     return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "s")
 
 
-def wall_clock(time: datetime | None) -> str | None:
-    """Write a moment as ISO 8601 with ``Z``, or None."""
+def format_utc(time: datetime | None) -> str | None:
+    """Return an aware time as ISO 8601 with ``Z``, or None."""
     return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _number_only(value: Any) -> Any:
-    """Text and truth values are no numbers, though pydantic would read them as such."""
+    """Refuse text and booleans, which pydantic would convert to numbers."""
     if isinstance(value, str | bool):
-        raise ValueError("write a number")
+        raise ValueError("expected a number")
     return value
 
 
@@ -63,7 +63,7 @@ Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class ForecastRequest(BaseModel):
-    """What to forecast."""
+    """Request of a forecast."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -72,16 +72,16 @@ class ForecastRequest(BaseModel):
         },
     )
 
-    init_time: UtcTime = Field(description="Time of the initial state, UTC.")
+    init_time: UtcTime = Field(description="Init time, UTC.")
     lead_hours: Whole = Field(
         default=240,
         ge=1,
         le=24 * 366,
-        description="Length of the forecast, hours; a multiple of the step.",
+        description="Forecast length, hours; a multiple of the model step.",
     )
-    model: Name | None = Field(default=None, description="Identity or name; the newest by default.")
+    model: Name | None = Field(default=None, description="Model id or name (default: newest).")
     analysis: Name | None = Field(
-        default=None, description="Analysis store; by default the first that holds the init time."
+        default=None, description="Analysis store (default: the first that has the init time)."
     )
     variables: list[str] | None = Field(
         default=None,
@@ -130,7 +130,7 @@ class ForecastRequest(BaseModel):
     )
 
     def options(self) -> dict[str, Any]:
-        """What is asked for beyond model, time and length, without what is left out."""
+        """Return the options beyond model, init time and length that differ from the defaults."""
         given = self.model_dump(exclude={"init_time", "lead_hours", "model", "analysis"})
         chosen = {name: value for name, value in given.items() if value is not None}
         if chosen["members"] == 1:
@@ -139,16 +139,16 @@ class ForecastRequest(BaseModel):
 
 
 class ProgressOut(BaseModel):
-    """How far a job is."""
+    """Progress of a job."""
 
-    step: int = Field(description="Steps done.")
-    total: int = Field(description="Steps in all.")
-    fraction: float = Field(description="Part done, 0 to 1.")
-    eta_seconds: float | None = Field(description="Seconds left at the present pace.")
+    step: int = Field(description="Completed steps.")
+    total: int = Field(description="Total steps.")
+    fraction: float = Field(description="Completed fraction, 0 to 1.")
+    eta_seconds: float | None = Field(description="Estimated seconds left.")
 
     @classmethod
-    def of(cls, job: Job) -> ProgressOut:
-        """Build it from a job of the catalog."""
+    def from_job(cls, job: Job) -> ProgressOut:
+        """Describe the progress of a job of the catalog."""
         progress = job.progress
         return cls(
             step=progress.step,
@@ -161,25 +161,27 @@ class ProgressOut(BaseModel):
 class RunOut(BaseModel):
     """One forecast run."""
 
-    id: str = Field(description="Identity: the same request is the same run.")
-    status: Status = Field(description="Where the run is in its life.")
+    id: str = Field(description="Run id; equal requests have the same run.")
+    status: Status = Field(description="Status of the run.")
     progress: ProgressOut
-    queue_position: int | None = Field(description="Runs that go before it; null if not queued.")
-    init_time: str = Field(description="Time of the initial state, UTC.")
-    lead_hours: int = Field(description="Length, hours.")
+    queue_position: int | None = Field(
+        description="Queued runs before this one; null if not queued."
+    )
+    init_time: str = Field(description="Init time, UTC.")
+    lead_hours: int = Field(description="Forecast length, hours.")
     valid_until: str = Field(description="Last valid time, UTC.")
-    model: str = Field(description="Identity of the model.")
-    options: dict[str, Any] = Field(description="What else was asked for.")
-    created_at: str = Field(description="When the run was asked for, UTC.")
-    started_at: str | None = Field(description="When its last attempt began, UTC.")
-    finished_at: str | None = Field(description="When it ended, UTC.")
+    model: str = Field(description="Model id.")
+    options: dict[str, Any] = Field(description="Other options of the request.")
+    created_at: str = Field(description="Time of the request, UTC.")
+    started_at: str | None = Field(description="Start of the last attempt, UTC.")
+    finished_at: str | None = Field(description="End, UTC.")
     reason: str | None = Field(description="Why it failed or was cancelled.")
-    note: str = Field(default=DISCLAIMER, description="What this forecast is not.")
-    links: dict[str, str] = Field(description="Where to go from here.")
+    note: str = Field(default=DISCLAIMER, description="Disclaimer.")
+    links: dict[str, str] = Field(description="Related resources.")
 
     @classmethod
-    def of(cls, run: Run, position: int | None = None) -> RunOut:
-        """Build it from a run of the catalog."""
+    def from_run(cls, run: Run, position: int | None = None) -> RunOut:
+        """Describe a run of the catalog."""
         base = f"/v1/forecasts/{run.id}"
         links = {"self": base, "events": f"{base}/events", "log": f"{base}/log"}
         if run.status.is_active:
@@ -194,16 +196,16 @@ class RunOut(BaseModel):
         return cls(
             id=run.id,
             status=run.status,
-            progress=ProgressOut.of(run),
+            progress=ProgressOut.from_job(run),
             queue_position=position,
             init_time=to_iso(run.init_time),
             lead_hours=run.lead_hours,
             valid_until=to_iso(run.init_time + np.timedelta64(run.lead_hours, "h")),
             model=run.model,
             options=dict(run.options),
-            created_at=str(wall_clock(run.created_at)),
-            started_at=wall_clock(run.started_at),
-            finished_at=wall_clock(run.finished_at),
+            created_at=str(format_utc(run.created_at)),
+            started_at=format_utc(run.started_at),
+            finished_at=format_utc(run.finished_at),
             reason=run.reason,
             note=DISCLAIMER,
             links=links,
@@ -220,48 +222,54 @@ class RunList(BaseModel):
 class EventOut(BaseModel):
     """One line of a job's log."""
 
-    at: str = Field(description="When, UTC.")
+    at: str = Field(description="Time, UTC.")
     level: str
     message: str
     details: dict[str, Any]
 
 
 class SkillOut(BaseModel):
-    """How well a model did in its newest evaluation."""
+    """Skill of a model in its newest evaluation."""
 
-    evaluation: str = Field(description="Identity of the evaluation.")
-    variable: str = Field(description="The field that is told here; /v1/scores has the others.")
+    evaluation: str = Field(description="Evaluation id.")
+    variable: str = Field(description="Variable; /v1/scores has all of them.")
     level: int | None = Field(description="Pressure level, hPa.")
     region: str
     lead_days: list[float] = Field(description="Lead times, days.")
-    acc: list[float | None] = Field(description="Anomaly correlation at each lead, 1.")
-    rmse: list[float | None] = Field(description="Root mean square error, the variable's unit.")
+    acc: list[float | None] = Field(
+        description="Anomaly correlation coefficient at each lead time."
+    )
+    rmse: list[float | None] = Field(
+        description="Root mean square error in the unit of the variable."
+    )
 
 
 class ModelOut(BaseModel):
-    """One model: what it forecasts, on which grid, and where it comes from."""
+    """One model: variables, grid, skill and provenance."""
 
-    id: str = Field(description="First 12 hex digits of the checkpoint's sha256.")
+    id: str = Field(description="First 12 hex digits of the SHA-256.")
     name: str
-    sha256: str = Field(description="sha256 of the checkpoint.")
+    sha256: str = Field(description="SHA-256 of the checkpoint.")
     nside: int = Field(description="HEALPix resolution: 12 nside² cells.")
     cells: int
     step_hours: int = Field(description="Length of one step, hours.")
-    longest_lead_hours: int = Field(description="Longest lead that may be asked for, hours.")
-    variables: list[dict[str, Any]] = Field(description="Name, unit and levels in hPa of each.")
-    skill: SkillOut | None = Field(description="Null before its first evaluation.")
+    longest_lead_hours: int = Field(description="Longest lead time that can be requested, hours.")
+    variables: list[dict[str, Any]] = Field(
+        description="Name, unit and levels (hPa) of each variable."
+    )
+    skill: SkillOut | None = Field(description="Null before the first evaluation.")
     equivariance_error: dict[str, float] | None = Field(
-        description="Relative error under R (a quarter turn about the pole), M (the mirror at the "
-        "equator) and RM, 1; null where it was not measured."
+        description="Relative error under R (90° rotation about the poles), M (reflection at the "
+        "equator) and RM; null if not measured."
     )
     attributes: dict[str, Any] = Field(description="Provenance, parameters, layout.")
     created_at: str
 
     @classmethod
-    def of(
+    def from_model(
         cls, model: Model, longest: int, variables: list[dict[str, Any]], skill: SkillOut | None
     ) -> ModelOut:
-        """Build it from a model of the catalog."""
+        """Describe a model of the catalog."""
         attributes = dict(model.attributes)
         return cls(
             id=model.id,
@@ -275,7 +283,7 @@ class ModelOut(BaseModel):
             skill=skill,
             equivariance_error=attributes.pop("equivariance", None),
             attributes=attributes,
-            created_at=str(wall_clock(model.created_at)),
+            created_at=str(format_utc(model.created_at)),
         )
 
 
@@ -289,9 +297,9 @@ class InitialConditionOut(BaseModel):
     """A state that a forecast can start from."""
 
     init_time: str = Field(description="Valid time of the analysis, UTC.")
-    analysis: str = Field(description="Name of the store.")
-    complete: bool = Field(description="Whether every variable of the newest model is there.")
-    missing: list[str] = Field(description="Variables that are not.")
+    analysis: str = Field(description="Name of the analysis store.")
+    complete: bool = Field(description="True if it has every variable of the newest model.")
+    missing: list[str] = Field(description="Missing variables.")
 
 
 class InitialConditionList(BaseModel):
@@ -299,7 +307,7 @@ class InitialConditionList(BaseModel):
 
     items: list[InitialConditionOut]
     next: str | None = Field(description="Cursor of the next page; null at the end.")
-    newest_age_seconds: float | None = Field(description="Age of the newest, against now.")
+    newest_age_seconds: float | None = Field(description="Age of the newest state.")
 
 
 class EvaluationOut(BaseModel):
@@ -316,23 +324,23 @@ class EvaluationOut(BaseModel):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, job: Evaluation) -> EvaluationOut:
-        """Build it from an evaluation of the catalog."""
+    def from_job(cls, job: Evaluation) -> EvaluationOut:
+        """Describe an evaluation of the catalog."""
         return cls(
             id=job.id,
             status=job.status,
-            progress=ProgressOut.of(job),
+            progress=ProgressOut.from_job(job),
             model=job.model,
             request=dict(job.request),
-            created_at=str(wall_clock(job.created_at)),
-            finished_at=wall_clock(job.finished_at),
+            created_at=str(format_utc(job.created_at)),
+            finished_at=format_utc(job.finished_at),
             reason=job.reason,
             links={"self": f"/v1/evaluations/{job.id}", "scores": "/v1/scores"},
         )
 
 
 class Info(BaseModel):
-    """What answers here."""
+    """Name, version and limits of the service."""
 
     name: str
     version: str
@@ -341,11 +349,11 @@ class Info(BaseModel):
     links: dict[str, str]
 
 
-_VALUE: Final = "In the unit given; null where a value is missing."
+_VALUES: Final = "Values in `units`; null where missing."
 
 
-class GridShape(BaseModel):
-    """The grid of the values."""
+class GridOut(BaseModel):
+    """Grid of the values."""
 
     name: str = Field(description="HEALPix.")
     nside: int = Field(description="Resolution: 12 nside² cells of equal area.")
@@ -353,34 +361,34 @@ class GridShape(BaseModel):
 
 
 class AboutRun(BaseModel):
-    """What every answer says about its run."""
+    """Entries about the run that every response has."""
 
-    run: str = Field(description="Identity of the run.")
-    model: str = Field(description="Identity of the model.")
-    init_time: str = Field(description="Time of the initial state, UTC.")
-    created_at: str = Field(description="When the run was asked for, UTC.")
-    grid: GridShape
-    note: str = Field(description="What this forecast is not.")
+    run: str = Field(description="Run id.")
+    model: str = Field(description="Model id.")
+    init_time: str = Field(description="Init time, UTC.")
+    created_at: str = Field(description="Time of the request, UTC.")
+    grid: GridOut
+    note: str = Field(description="Disclaimer.")
 
 
-class SeriesShape(BaseModel):
-    """One variable at one level through all leads."""
+class SeriesOut(BaseModel):
+    """Time series of one variable at one level."""
 
     variable: str = Field(description="Canonical name.")
     level: int | None = Field(description="Pressure level, hPa; null at the surface.")
     units: str = Field(description="Unit of the values.")
-    values: list[float | None] = Field(description=_VALUE)
+    values: list[float | None] = Field(description=_VALUES)
 
 
-class PointShape(BaseModel):
-    """One point and its series."""
+class PointOut(BaseModel):
+    """One point and its time series."""
 
-    latitude: float = Field(description="As asked for, degrees north.")
-    longitude: float = Field(description="As asked for, degrees east.")
-    cell: int = Field(description="Nested index of the cell that holds the point.")
+    latitude: float = Field(description="Requested latitude, degrees north.")
+    longitude: float = Field(description="Requested longitude, degrees east.")
+    cell: int = Field(description="Nested index of the cell that contains the point.")
     cell_latitude: float = Field(description="Centre of that cell, degrees north.")
     cell_longitude: float = Field(description="Centre of that cell, degrees east.")
-    series: list[SeriesShape]
+    series: list[SeriesOut]
 
 
 class PointForecast(AboutRun):
@@ -389,32 +397,32 @@ class PointForecast(AboutRun):
     interpolation: str = Field(description="nearest or bilinear.")
     lead_hours: list[int] = Field(description="Lead times, hours.")
     valid_times: list[str] = Field(description="Valid times, UTC.")
-    points: list[PointShape]
+    points: list[PointOut]
 
 
 class FieldForecast(AboutRun):
-    """A whole field."""
+    """One field on the HEALPix grid."""
 
     variable: str = Field(description="Canonical name.")
     level: int | None = Field(description="Pressure level, hPa; null at the surface.")
     units: str = Field(description="Unit of the values.")
     lead_hours: int = Field(description="Lead time, hours.")
     valid_time: str = Field(description="Valid time, UTC.")
-    values: list[float | None] = Field(description="One value a cell. " + _VALUE)
+    values: list[float | None] = Field(description="One value per cell. " + _VALUES)
 
 
-class MeteoForecast(BaseModel):
-    """A forecast in open-meteo's shape; more entries than named here."""
+class OpenMeteoForecast(BaseModel):
+    """A forecast in open-meteo's format; it has further entries."""
 
     latitude: float = Field(description="Centre of the cell, degrees north.")
     longitude: float = Field(description="Centre of the cell, degrees east.")
     utc_offset_seconds: int = Field(description="Always 0: times are UTC.")
-    run: str = Field(description="Identity of the run.")
-    model: str = Field(description="Identity of the model.")
-    init_time: str = Field(description="Time of the initial state, UTC.")
+    run: str = Field(description="Run id.")
+    model: str = Field(description="Model id.")
+    init_time: str = Field(description="Init time, UTC.")
     lead_hours: list[int] = Field(description="Lead times, hours.")
     hourly_units: dict[str, str] = Field(description="Unit of each column.")
-    hourly: dict[str, list[Any]] = Field(description="Columns: time, and one a variable.")
+    hourly: dict[str, list[Any]] = Field(description="Columns: time, and one per variable.")
 
 
 EXAMPLES: Final[dict[str, Any]] = {
@@ -430,11 +438,11 @@ EXAMPLES: Final[dict[str, Any]] = {
 }
 
 
-"""Values to try, by name of the parameter."""
+"""Example values of parameters, by name."""
 
 
 def inline(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a model without references, for use at one place."""
+    """Return the JSON schema of a model with all references resolved."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 

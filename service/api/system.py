@@ -1,8 +1,9 @@
-"""Is it alive, is it ready, what does it measure, what is it."""
+"""Liveness, readiness, metrics and general information."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
@@ -10,64 +11,61 @@ from fastapi.responses import JSONResponse
 
 from pear import __version__
 from service.api.schemas import Info
-from service.dependencies import Services, ServicesDep
+from service.dependencies import Services, ServicesDep, get_services
 from service.http.html import DISCLAIMER
-from service.http.problems import documented, problem_response
+from service.http.problems import ProblemError, problem_responses
 
 router = APIRouter(tags=["system"])
+_RETRY: Final = {"Retry-After": "5"}
 
 
-@router.get("/healthz", summary="Is the process alive?")
+@router.get("/healthz", summary="Liveness")
 async def healthz() -> dict[str, str]:
-    """Answer as long as the event loop turns; says nothing about stores or workers."""
+    """Answer while the event loop runs, whatever the state of stores and workers."""
     return {"status": "alive"}
 
 
-@router.get("/readyz", summary="Can requests be served?", responses=documented(503))
+@router.get("/readyz", summary="Readiness", responses=problem_responses(503))
 async def readyz(request: Request) -> Response:
-    """Check the catalog, the data folder and the work engine; 503 names what is missing."""
-    services: Services | None = getattr(request.app.state, "services", None)
-    if services is None or not services.accepting:
-        return problem_response(request, 503, "not accepting requests", headers=_LATER)
-    checks = await to_thread.run_sync(_checks, services)
-    failing = [name for name, state in checks.items() if state != "ok"]
+    """Check catalog, data folder and engine; a 503 problem names those that fail."""
+    services = get_services(request)
+    if not services.accepting:
+        raise ProblemError(503, "PEAR is stopping", headers=_RETRY)
+    checks = await to_thread.run_sync(_run_checks, services)
+    failing = [f"{name}: {state}" for name, state in checks.items() if state != "ok"]
     if failing:
-        detail = ", ".join(f"{name}: {checks[name]}" for name in failing)
-        return problem_response(request, 503, detail, headers=_LATER)
+        raise ProblemError(503, ", ".join(failing), headers=_RETRY)
     return JSONResponse({"status": "ready", "checks": checks})
 
 
-_LATER = {"Retry-After": "5"}
-
-
-def _checks(services: Services) -> dict[str, str]:
-    def state(check: Any) -> str:
+def _run_checks(services: Services) -> dict[str, str]:
+    def run(check: Callable[[], bool]) -> str:
         try:
-            return "ok" if check() else "not there"
-        except Exception as error:  # whatever is wrong, readiness says so instead of failing
+            return "ok" if check() else "not available"
+        except Exception as error:  # readiness reports any failure
             return f"{type(error).__name__}: {error}"
 
     return {
-        "catalog": state(lambda: services.catalog.runs.counts() is not None),
-        "data": state(services.folder.root.is_dir),
-        "engine": state(services.engine.ready),
+        "catalog": run(lambda: bool(services.catalog.runs.counts())),
+        "data": run(services.folder.root.is_dir),
+        "engine": run(services.engine.ready),
     }
 
 
 @router.get(
     "/metrics",
-    summary="Metrics for Prometheus",
+    summary="Prometheus metrics",
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}}},
 )
 def metrics(services: ServicesDep) -> Response:
-    """Requests, their times, runs and evaluations by state."""
-    return Response(services.metrics.text(), media_type="text/plain; version=0.0.4")
+    """Return number and duration of requests, and runs and evaluations by status."""
+    return Response(services.metrics.exposition(), media_type="text/plain; version=0.0.4")
 
 
-@router.get("/v1/info", summary="What answers here")
+@router.get("/v1/info", summary="Version and limits")
 def info(services: ServicesDep) -> Info:
-    """Name, version and limits of this service."""
+    """Return name, version and limits of this service."""
     settings = services.settings
     return Info(
         name="PEAR",

@@ -37,9 +37,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Create a key and print it once; only its hash is stored."""
-    from service.http.permissions import scope_named
-
-    secret = _file(data).add(name, scope_named(scope), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    secret = _file(data).add(name, scope, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     if as_json:
         emit_json({"name": name, "scope": scope, "key": secret})
         return

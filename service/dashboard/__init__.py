@@ -1,1 +1,1 @@
-"""The pages: templates rendered here, small JavaScript modules, everything served locally."""
+"""Dashboard: pages rendered on the server and small JavaScript modules, all served locally."""

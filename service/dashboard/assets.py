@@ -1,4 +1,4 @@
-"""Static files, read once: no text of a request ever becomes a path."""
+"""Static files, read once; the text of a request never becomes a path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from matplotlib import colormaps
 
 from pear.errors import InputError
 from pear.resources.natural_earth import coastline
-from service.http.caching import etag_of
+from service.http.caching import make_etag
 from service.maps.styles import STYLES
 
 _STATIC: Final = Path(__file__).parent / "static"
@@ -28,39 +28,41 @@ _HOUR: Final = "public, max-age=3600"
 
 @dataclass(frozen=True)
 class Asset:
-    """One file as it goes out.
+    """One static file, ready to send.
 
     Attributes
     ----------
-    body, packed
-        The bytes, and the same by gzip (None where it does not help).
+    body, compressed
+        Content, and the same by gzip (None if that saves little).
+    media_type, etag, cache_control
+        Headers.
     """
 
     body: bytes
-    packed: bytes | None
+    compressed: bytes | None
     media_type: str
     etag: str
     cache_control: str
 
 
 def names() -> frozenset[str]:
-    """Return the names under /static/ that exist."""
+    """Return the existing names below /static/."""
     return frozenset(_makers())
 
 
 @cache
 def asset(name: str) -> Asset:
-    """Return one static file; KeyError if there is none of this name."""
+    """Return the static file of an existing name."""
     body = _makers()[name]()
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     if name.endswith(".js"):
         media_type = "text/javascript; charset=utf-8"
-    packed = gzip.compress(body, 6, mtime=0)
+    compressed = gzip.compress(body, 6, mtime=0)
     return Asset(
         body,
-        packed if len(packed) < 0.9 * len(body) else None,
+        compressed if len(compressed) < 0.9 * len(body) else None,
         media_type,
-        etag_of(name, body),
+        make_etag(name, body),
         _HOUR if name == PLOTLY else "no-cache",
     )
 
@@ -76,7 +78,7 @@ def _makers() -> dict[str, Callable[[], bytes]]:
 
 
 def _plotly() -> bytes:
-    """plotly.js out of the installed Python package, found without importing it."""
+    """Return plotly.js from the Python package, which is located without importing it."""
     spec = importlib.util.find_spec("plotly")
     if spec is None or spec.origin is None:
         raise InputError("plotly is not installed", hint="pip install plotly")
@@ -85,24 +87,24 @@ def _plotly() -> bytes:
 
 @cache
 def style_guard() -> str | None:
-    """Identity of the style element that the map library inside plotly.js would add.
+    """Return the id of the style element that the map library inside plotly.js would add.
 
-    It adds none if an element of this identity is there, which is what our content security
-    policy wants: PEAR draws no maps with it.
+    The library, which PEAR does not use, adds no element if one with this id exists. The content
+    security policy would forbid it.
     """
-    found = re.search(rb'getElementById\("([0-9a-f]{40,})"\)', _plotly())
-    return found[1].decode() if found else None
+    match = re.search(rb'getElementById\("([0-9a-f]{40,})"\)', _plotly())
+    return match[1].decode() if match else None
 
 
 def _coastlines() -> bytes:
-    """Coastlines as flat lists of longitude and latitude in hundredths of a degree."""
+    """Return coastlines as flat lists of longitude and latitude in hundredths of a degree."""
     lines = [np.rint(line * 100).astype(int).ravel().tolist() for line in coastline("110m")]
     return json.dumps(lines, separators=(",", ":")).encode()
 
 
 @cache
 def styles() -> dict[str, dict[str, Any]]:
-    """How the pages show each variable: the same table as the PNG maps."""
+    """Return the style of each variable, as on the PNG maps."""
     return {
         name: {
             "units": style.units,
@@ -120,7 +122,7 @@ def styles() -> dict[str, dict[str, Any]]:
 
 @cache
 def colours() -> dict[str, str]:
-    """Each colour map in use as 256 colours, ``rrggbb`` one after the other."""
+    """Return each colour map in use as 256 concatenated ``rrggbb`` colours."""
     used = {style.colours for style in STYLES.values()}
     ramp = np.linspace(0, 1, 256)
     return {name: colormaps[name](ramp, bytes=True)[:, :3].tobytes().hex() for name in used}

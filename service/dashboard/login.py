@@ -1,4 +1,4 @@
-"""The key of a browser: a form, and a cookie that scripts cannot read."""
+"""Login of a browser: a form for the API key, and a cookie that scripts cannot read."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from service.http.html import render
-from service.http.security import COOKIE, Guard
+from service.http.security import COOKIE, AccessControl
 
 router = APIRouter(include_in_schema=False)
-_MONTH = 30 * 24 * 3600
+_MONTH_SECONDS = 30 * 24 * 3600
 
 
 @router.get("/login")
 def login_page(request: Request) -> Response:
-    """Ask for a key."""
-    return render(request, "login.html", "/login", {"wrong": False})
+    """Return the form."""
+    return render(request, "login.html", "/login", {"rejected": False})
 
 
-async def _form(request: Request) -> str:
-    """Read the one field of the form; the body is bounded by the envelope."""
+async def _read_key(request: Request) -> str:
+    """Return the key in the form; the middleware limits the size of the body."""
     fields = parse_qs((await request.body()).decode("utf-8", "replace"))
     return fields.get("key", [""])[0].strip()
 
 
 @router.post("/login")
-def login(request: Request, secret: Annotated[str, Depends(_form)]) -> Response:
-    """Check the key and hand it back as a cookie."""
-    guard: Guard = request.app.state.guard
-    if guard.keys.find(secret) is None:
-        return render(request, "login.html", "/login", {"wrong": True}, 401)
-    answer = RedirectResponse("/", status_code=303)
-    answer.set_cookie(
+def login(request: Request, key: Annotated[str, Depends(_read_key)]) -> Response:
+    """Check the key and set it as a cookie."""
+    access: AccessControl = request.app.state.access
+    if access.keys.find(key) is None:
+        return render(request, "login.html", "/login", {"rejected": True}, 401)
+    response = RedirectResponse("/", status_code=303)
+    response.set_cookie(
         COOKIE,
-        secret,
-        max_age=_MONTH,
+        key,
+        max_age=_MONTH_SECONDS,
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
     )
-    return answer
+    return response

@@ -30,8 +30,6 @@ PAGES: Final = (
 )
 
 
-
-
 def render(
     request: Request,
     template: str,

@@ -11,25 +11,9 @@ from typing import Final, Literal
 from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
-from pear.errors import InputError
-
 Scope = Literal["read", "submit", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "submit", "admin")
 """Each scope includes those before it."""
-
-
-def parse_scope(text: str) -> Scope:
-    """Return the scope of this name.
-
-    Raises
-    ------
-    InputError
-        If no scope has this name.
-    """
-    for scope in SCOPES:
-        if scope == text:
-            return scope
-    raise InputError(f"unknown scope {text!r}", field="scope", hint="known: " + ", ".join(SCOPES))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -107,12 +108,12 @@ def parse_numbers(text: str, name: str, limit: int) -> Values:
         raise InputError(f"{len(parts)} values in {name}, limit {limit}", field=name)
     try:
         numbers = np.array([parse_decimal(part) for part in parts])
-    except ValueError as error:
-        raise InputError(
-            f"{name} must be a comma-separated list of decimal numbers", field=name
-        ) from error
+    except ValueError:
+        numbers = np.array([np.nan])
     if not np.isfinite(numbers).all():
-        raise InputError(f"{name} must be finite", field=name)
+        raise InputError(
+            f"{name} must be a comma-separated list of finite decimal numbers", field=name
+        )
     return numbers
 
 
@@ -166,7 +167,7 @@ def _expand(
     label = name if name in DERIVED else variable.name
     if variable.kind == "surface" or named_level is not None:
         return [(label, store.select(base, None)[1])]
-    every = levels or sorted(store.levels, reverse=True) or [None]
+    every: Sequence[int | None] = levels or sorted(store.levels, reverse=True) or [None]
     return [(label, store.select(variable.name, level)[1]) for level in every]
 
 

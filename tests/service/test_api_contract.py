@@ -189,7 +189,7 @@ def test_slow_clients_are_closed_and_disturb_nobody(
 def test_more_requests_than_fit_are_refused_with_a_time(
     data: DataFolder, catalog: Catalog, engine: StubEngine, run_id: str
 ) -> None:
-    app = create_app(Settings(data=data.root, max_at_once=8), catalog, engine)
+    app = create_app(Settings(data=data.root, max_concurrent_requests=8), catalog, engine)
     waiting, _ = catalog.runs.submit(catalog.models.get().id, "2004-01-01", 24)
     with served(app) as base, ThreadPoolExecutor(12) as pool:
         stream = f"{base}/v1/forecasts/{waiting.id}/events"

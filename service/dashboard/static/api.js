@@ -1,23 +1,37 @@
-// Reads the API; keeps fields that have been read, within a bound.
+// Requests to the API, with a bounded cache of fields.
 
 import { decode } from "./map.js";
 
-const KEPT_FIELDS = 120;
-const kept = new Map();
+const MAX_FIELDS = 120;
+const fields = new Map();
 
-export async function json(url) {
-  const answer = await fetch(url, { headers: { Accept: "application/json" } });
-  if (!answer.ok) throw new Error(await reason(answer));
-  return answer.json();
+/** Send a request; return the JSON body, or null if there is none. Throws the problem's text. */
+export async function send(method, url, body) {
+  const headers = { Accept: "application/json" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const response = await fetch(url, { method, headers, body: JSON.stringify(body) });
+  if (!response.ok) throw new Error(await problemText(response));
+  return response.status === 204 ? null : response.json();
 }
 
-async function reason(answer) {
+/** Return the JSON document at a URL. */
+export const json = (url) => send("GET", url);
+
+async function problemText(response) {
   try {
-    const problem = await answer.json();
+    const problem = await response.json();
     return problem.hint ? `${problem.detail}; ${problem.hint}` : problem.detail;
   } catch {
-    return `${answer.status} ${answer.statusText}`;
+    return `${response.status} ${response.statusText}`;
   }
+}
+
+/** Show a message, or an error, in the page's status line. */
+export function showMessage(text, isError = false) {
+  const element = document.getElementById("message");
+  if (!element) return;
+  element.textContent = text;
+  element.classList.toggle("bad", isError);
 }
 
 export function fieldUrl(run, variable, level, lead, nside) {
@@ -26,19 +40,19 @@ export function fieldUrl(run, variable, level, lead, nside) {
   return `/v1/forecasts/${run}/fields/${variable}?${query}`;
 }
 
-/** One field; the same promise for the same field. */
+/** Return a promise of one field; repeated calls share it. */
 export function field(run, variable, level, lead, nside) {
   const url = fieldUrl(run, variable, level, lead, nside);
-  if (!kept.has(url)) {
-    const promise = fetch(url).then(async (answer) => {
-      if (!answer.ok) throw new Error(await reason(answer));
-      return decode(await answer.arrayBuffer(), answer.headers);
+  if (!fields.has(url)) {
+    const promise = fetch(url).then(async (response) => {
+      if (!response.ok) throw new Error(await problemText(response));
+      return decode(await response.arrayBuffer(), response.headers);
     });
-    promise.catch(() => kept.delete(url));
-    kept.set(url, promise);
-    if (kept.size > KEPT_FIELDS) kept.delete(kept.keys().next().value);
+    promise.catch(() => fields.delete(url));
+    fields.set(url, promise);
+    if (fields.size > MAX_FIELDS) fields.delete(fields.keys().next().value);
   }
-  return kept.get(url);
+  return fields.get(url);
 }
 
 export function pointUrl(run, place, variable, level, format = "json") {

@@ -1,16 +1,16 @@
-// Charts by plotly.js, which the server takes from the installed Python package.
+// Charts by plotly.js, which the server reads from the installed Python package.
 
 const COLOURS = { pear: "#0b6e4f", persistence: "#b8570b", climatology: "#5b5f97" };
 const NAMES = { pear: "PEAR", persistence: "Persistence", climatology: "Climatology" };
 const DASH = { pear: "solid", persistence: "dash", climatology: "dot" };
 let loading = null;
 
-/** Load plotly once, after everything that the reader waits for. */
+/** Load plotly once, on first use. */
 export function plotly() {
   loading ??= new Promise((resolve, reject) => {
     const guard = JSON.parse(document.getElementById("page-data").textContent).style_guard;
     if (guard) {
-      // Keeps the map library inside plotly from adding a style element of its own.
+      // Prevents the map library inside plotly from adding a style element.
       const inert = document.createElement("template");
       inert.id = guard;
       document.head.append(inert);
@@ -40,7 +40,7 @@ const DATES = [
 ];
 const GRID = { gridcolor: "#e3e8ee", zerolinecolor: "#b6c0cc" };
 
-/** A score by lead time for model and baselines. */
+/** Draw a score by lead time for model and baselines. */
 export async function scoreChart(element, records, metric, units) {
   const Plotly = await plotly();
   const traces = ["pear", "persistence", "climatology"].flatMap((forecaster) => {
@@ -65,7 +65,7 @@ export async function scoreChart(element, records, metric, units) {
   await Plotly.react(element, traces, layout, CONFIG);
 }
 
-/** The interval of a score as a band, where the evaluation gives one. */
+/** Return the confidence interval of a score as a band, if the evaluation has one. */
 function band(rows, metric, colour) {
   const [low, high] = [`${metric}_low`, `${metric}_high`];
   if (!rows.length || !(low in rows[0])) return [];
@@ -77,7 +77,7 @@ function band(rows, metric, colour) {
   }];
 }
 
-/** Values at a point through all valid times; a line stands at the one on the map. */
+/** Draw the time series at a point; a line marks the valid time of the map. */
 export async function meteogram(element, times, values, now, label, units) {
   const Plotly = await plotly();
   const trace = {

@@ -1,6 +1,6 @@
-// The forecast page: state in the URL, map, times, point, skill.
+// Forecast page: map, times, point forecast and skill; the state is kept in the URL.
 
-import { field, json, pointUrl } from "./api.js";
+import { field, json, pointUrl, showMessage } from "./api.js";
 import { meteogram, scoreChart } from "./charts.js";
 import { glPainter } from "./gl.js";
 import { FieldMap, limitsOf, lookup, ticksOf, written } from "./map.js";
@@ -20,11 +20,11 @@ let waiting = null;
 
 function readState() {
   const query = new URLSearchParams(location.search);
-  const pick = (name, allowed, otherwise) =>
-    (allowed.map(String).includes(query.get(name)) ? query.get(name) : String(otherwise));
-  const number = (name, low, high, otherwise) => {
+  const pick = (name, allowed, fallback) =>
+    (allowed.map(String).includes(query.get(name)) ? query.get(name) : String(fallback));
+  const number = (name, low, high, fallback) => {
     const value = Number.parseFloat(query.get(name));
-    return value >= low && value <= high ? value : otherwise;
+    return value >= low && value <= high ? value : fallback;
   };
   const names = page.variables.map((each) => each.name);
   const found = {
@@ -64,26 +64,21 @@ const nameOf = () => styles[state.variable].label ?? row().long_name;
 const fieldAt = (lead) => field(page.run, state.variable, levelOf(), lead, nsideOf());
 const utc = (time) => `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 
-function say(text, bad = false) {
-  $("message").textContent = text;
-  $("message").classList.toggle("bad", bad);
-}
-
 async function draw() {
-  const mine = ++drawn;
+  const request = ++drawn;
   describe();
   writeState();
   try {
     const values = await fieldAt(state.lead);
-    if (mine !== drawn) return;
+    if (request !== drawn) return;
     const key = `${state.variable}/${levelOf()}`;
     if (!limits.has(key)) limits.set(key, limitsOf(styles[state.variable], values.values, levelOf()));
     map.show(values, styles[state.variable], limits.get(key));
     drawBar(limits.get(key));
     $("map").dataset.shown = `${key}/${state.lead}`;
-    say("");
+    showMessage("");
   } catch (error) {
-    say(error.message, true);
+    showMessage(error.message, true);
   }
 }
 
@@ -167,7 +162,7 @@ async function showPoint() {
     $("point-csv").href = pointUrl(page.run, state.point, state.variable, levelOf(), "csv");
     await meteogram($("meteogram"), found.valid_times, shown, at, nameOf(), style.units);
   } catch (error) {
-    say(error.message, true);
+    showMessage(error.message, true);
   }
 }
 
@@ -270,7 +265,7 @@ function bindControls() {
 }
 
 async function start() {
-  // ?painter=canvas draws without WebGL2, which some graphics drivers get wrong.
+  // ?painter=canvas avoids WebGL2, which some graphics drivers implement incorrectly.
   const wanted = new URLSearchParams(location.search).get("painter");
   map = new FieldMap($("map"), [], wanted === "canvas" ? null : glPainter(wanted === "webgl"));
   map.view = { kind: state.view, longitude: state.longitude, latitude: state.latitude };

@@ -1,4 +1,4 @@
-// Paints a field with WebGL2: every pixel finds its own cell (the same formulas as healpix.js).
+// Draws a field with WebGL2: each pixel computes its cell, by the formulas of healpix.js.
 
 const VERTEX = `#version 300 es
 void main() {
@@ -14,11 +14,11 @@ uniform usampler2D field;
 uniform sampler2D colours;
 uniform vec2 size;       // pixels
 uniform int nside;
-uniform int width;       // of the texture
+uniform int width;       // texture width
 uniform bool round_;     // globe, else Equal Earth
 uniform vec2 centre;     // longitude in degrees, latitude in radians
-uniform float unit;      // pixels of the projection's unit
-uniform vec2 shade;      // packed value -> place in the colour map
+uniform float unit;      // pixels per unit of the projection
+uniform vec2 shade;      // packed value -> position in the colour map
 out vec4 colour;
 const float PI = 3.14159265358979;
 
@@ -102,7 +102,7 @@ function shader(gl, kind, source) {
   return made;
 }
 
-/** A painter that uses the graphics processor, or null where there is none (or only in software). */
+/** Return a painter that uses the GPU, or null if there is none (or only a software renderer). */
 export function glPainter(evenInSoftware = false) {
   const canvas = document.createElement("canvas");
   const gl = canvas.getContext("webgl2", {
@@ -166,7 +166,7 @@ class GlPainter {
     }
   }
 
-  /** Paint a field; returns the canvas to copy from. */
+  /** Paint a field; return the canvas to copy from. */
   paint(width, height, view, projection, field, style, [low, high]) {
     const { gl, canvas } = this;
     if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];

@@ -1,6 +1,6 @@
-// Nested HEALPix in the browser: the cell that holds a point (Górski et al. 2005, section 5).
+// Nested HEALPix: the cell that contains a point (Górski et al. 2005, section 5).
 
-/** Table that puts the bits of 0…nside-1 at even places. */
+/** Return a table that moves the bits of 0…nside-1 to even positions. */
 export function bitTable(nside) {
   const table = new Uint32Array(nside);
   for (let i = 0; i < nside; i++) {
@@ -18,13 +18,13 @@ function tableFor(nside) {
   return tables.get(nside);
 }
 
-/** Nested cell of a point; longitude and latitude in degrees. */
+/** Return the nested cell of a point; longitude and latitude in degrees. */
 export function cellOf(nside, longitude, latitude) {
   const phi = latitude * (Math.PI / 180);
   return cellOfUnit(nside, longitude, Math.sin(phi), Math.cos(phi), tableFor(nside));
 }
 
-/** The same from sine and cosine of the latitude, for callers that have them. */
+/** As cellOf, from sine and cosine of the latitude. */
 export function cellOfUnit(nside, longitude, z, cosLatitude, bits) {
   const height = Math.abs(z);
   let quarter = (longitude / 90) % 4;
@@ -61,7 +61,7 @@ export function cellOfUnit(nside, longitude, z, cosLatitude, bits) {
   return face * nside * nside + bits[x] + 2 * bits[y];
 }
 
-/** Cells under every pixel: `lonlat(x, y, out)` says where a pixel lies, false if off the map. */
+/** Return the cell of each pixel; `lonlat(x, y, out)` returns false outside the map. */
 export function indexImage(nside, width, height, lonlat) {
   const cells = new Int32Array(width * height).fill(-1);
   const bits = tableFor(nside);

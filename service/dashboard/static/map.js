@@ -1,17 +1,17 @@
-// Draws one field on the HEALPix grid: a globe or a flat map, with coastlines.
+// Map of one field on the HEALPix grid: a globe or a flat map, with coastlines.
 
 import { indexImage } from "./healpix.js";
 import { FLAT_ASPECT, flat, globe } from "./projections.js";
 
 const MISSING = 0xffc8c8c8;
 
-/** Meridians and parallels every 30 degrees, as the coastlines are: hundredths of degrees. */
+/** Meridians and parallels every 30 degrees, in hundredths of a degree like the coastlines. */
 const GRATICULE = [
   ...Array.from({ length: 12 }, (_, k) => Array.from({ length: 33 }, (__, i) => [3000 * k, 500 * (i - 16)]).flat()),
   ...Array.from({ length: 5 }, (_, k) => Array.from({ length: 73 }, (__, i) => [500 * i, 3000 * (k - 2)]).flat()),
 ];
 
-/** Decode a field that the API sends as 16-bit numbers. */
+/** Decode a field packed into 16-bit numbers. */
 export function decode(buffer, headers) {
   const scale = Number(headers.get("PEAR-Scale"));
   const offset = Number(headers.get("PEAR-Offset"));
@@ -23,7 +23,7 @@ export function decode(buffer, headers) {
   return { values, packed, scale, offset, nside: Math.round(Math.sqrt(packed.length / 12)) };
 }
 
-/** Ends of the colour bar in shown units: the style's, or round numbers round the bulk. */
+/** Return the limits of the colour bar: those of the style, or rounded percentiles. */
 export function limitsOf(style, values, level) {
   const given = level === null ? style.limits : style.limits_at[level];
   if (given) return given;
@@ -38,7 +38,7 @@ export function limitsOf(style, values, level) {
   return [Math.floor(low / step) * step, Math.ceil(high / step) * step];
 }
 
-/** Round values for the ticks of a colour bar, at most `most` of them. */
+/** Return round values for at most `most` ticks of a colour bar. */
 export function ticksOf([low, high], most) {
   const step = nice((high - low) / (most - 1));
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
@@ -49,7 +49,7 @@ export function ticksOf([low, high], most) {
   return ticks;
 }
 
-/** A number for people, with a true minus sign. */
+/** Format a number with a minus sign instead of a hyphen. */
 export function written(value, digits) {
   const text = value.toFixed(digits);
   return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
@@ -61,7 +61,7 @@ function nice(span) {
   return power * [1, 2, 5, 10].find((factor) => factor * power >= span * 0.999);
 }
 
-/** Colours as 32-bit pixels from the "rrggbb…" text of a colour map. */
+/** Return 32-bit pixels from the "rrggbb…" text of a colour map. */
 export function lookup(text) {
   const table = new Uint32Array(text.length / 6);
   for (let i = 0; i < table.length; i++) {
@@ -71,7 +71,7 @@ export function lookup(text) {
   return table;
 }
 
-/** Paints without a graphics processor: a table of the cell under every pixel, kept while it fits. */
+/** Painter without a GPU: keeps a table of the cell of each pixel. */
 class TablePainter {
   constructor() {
     this.kind = "canvas2d";
@@ -121,7 +121,7 @@ export class FieldMap {
     canvas.dataset.painter = this.painter.kind;
   }
 
-  /** Fit the canvas to its place on the page. */
+  /** Fit the canvas to its element. */
   resize() {
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     const width = this.canvas.clientWidth;
@@ -141,7 +141,7 @@ export class FieldMap {
     else this.locate();
   }
 
-  /** Where every pixel of the canvas lies. */
+  /** Update the projection. */
   locate() {
     const { width, height } = this.canvas;
     const { kind, longitude, latitude } = this.view;
@@ -177,7 +177,7 @@ export class FieldMap {
     context.strokeStyle = "rgba(10, 14, 20, 0.22)";
     context.stroke();
     this.trace(this.coastlines);
-    // A light line under the dark one: seen on dark colours too.
+    // A light line below the dark one keeps it visible on dark colours.
     for (const [width, colour] of [[2.2, "rgba(255, 255, 255, 0.4)"], [0.9, "rgba(10, 14, 20, 0.9)"]]) {
       context.lineWidth = width * this.ratio;
       context.strokeStyle = colour;
@@ -191,7 +191,7 @@ export class FieldMap {
     context.restore();
   }
 
-  /** Begin a path along lines of hundredths of degrees, without what lies behind the globe. */
+  /** Begin a path along lines in hundredths of a degree, without the far side of the globe. */
   trace(lines) {
     const { context, projection } = this;
     context.beginPath();
@@ -220,7 +220,7 @@ export class FieldMap {
     context.stroke();
   }
 
-  /** Longitude and latitude under a point of the page, or null off the map. */
+  /** Return longitude and latitude at a position on the page, or null outside the map. */
   placeAt(clientX, clientY) {
     const box = this.canvas.getBoundingClientRect();
     const out = { longitude: 0, z: 0, cos: 0 };

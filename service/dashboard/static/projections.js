@@ -1,5 +1,5 @@
-// The two views of the dashboard: the globe (orthographic) and the flat map (Equal Earth, Šavrič,
-// Patterson and Jenny 2018: like the cells, it keeps areas). Degrees outside, pixels inside.
+// Projections: the globe (orthographic) and the flat map (Equal Earth, Šavrič, Patterson and Jenny
+// 2018, which preserves areas like HEALPix does). Arguments in degrees, results in pixels.
 
 const RADIANS = Math.PI / 180;
 const A = [1.340264, -0.081106, 0.000893, 0.003796];
@@ -22,11 +22,11 @@ const TOP = equalEarthY(Math.PI / 3);
 const HALF_WIDTH = 2 * ROOT3 * Math.PI / (3 * A[0]);
 export const FLAT_ASPECT = TOP / HALF_WIDTH;
 
-/** A flat map centred on a longitude. */
+/** Return the flat map centred on a longitude. */
 export function flat(width, height, longitude) {
   const scale = Math.min((width / 2 - MARGIN) / HALF_WIDTH, (height / 2 - MARGIN) / TOP);
   const rows = new Map();
-  // Latitude and scale depend on the row alone: one Newton solution a row.
+  // Latitude and scale depend on the row only: one Newton solution per row.
   function row(y) {
     let found = rows.get(y);
     if (found === undefined) {
@@ -72,7 +72,7 @@ export function flat(width, height, longitude) {
   };
 }
 
-/** The globe seen from above a point. */
+/** Return the globe seen from above a point. */
 export function globe(width, height, longitude, latitude, zoom = 1) {
   const radius = zoom * (Math.min(width, height) / 2 - MARGIN);
   const [sin0, cos0] = [Math.sin(latitude * RADIANS), Math.cos(latitude * RADIANS)];

@@ -1,41 +1,27 @@
-// Lists and single runs: ask for one, watch the active ones, cancel.
+// Pages of runs: submit a run, follow the active ones, cancel them.
 
-const say = (text, bad = false) => {
-  const element = document.getElementById("message");
-  if (!element) return;
-  element.textContent = text;
-  element.classList.toggle("bad", bad);
-};
+import { send, showMessage } from "./api.js";
 
-async function send(url, options) {
-  const answer = await fetch(url, options);
-  const body = answer.status === 204 ? null : await answer.json();
-  if (!answer.ok) throw new Error(body.hint ? `${body.detail}; ${body.hint}` : body.detail);
-  return body;
-}
+const $ = (id) => document.getElementById(id);
 
-document.getElementById("ask")?.addEventListener("submit", async (event) => {
+$("submit-form")?.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const init = document.getElementById("ask-init");
+  const init = $("submit-init");
   try {
-    say("Asking…");
-    const run = await send("/v1/forecasts", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({
-        init_time: init.value,
-        analysis: init.selectedOptions[0].dataset.analysis,
-        lead_hours: Number(document.getElementById("ask-lead").value),
-        model: document.getElementById("ask-model").value,
-      }),
+    showMessage("Submitting…");
+    const run = await send("POST", "/v1/forecasts", {
+      init_time: init.value,
+      analysis: init.selectedOptions[0].dataset.analysis,
+      lead_hours: Number($("submit-lead").value),
+      model: $("submit-model").value,
     });
     location.assign(`/forecasts/${run.id}`);
   } catch (error) {
-    say(error.message, true);
+    showMessage(error.message, true);
   }
 });
 
-function show(row, run) {
+function update(row, run) {
   const status = row.querySelector(".status");
   status.className = `status ${run.status}`;
   status.textContent = run.status;
@@ -45,13 +31,13 @@ function show(row, run) {
   if (eta && run.progress.eta_seconds !== null) eta.textContent = `about ${Math.ceil(run.progress.eta_seconds)} s left`;
 }
 
-// One stream a run, a few at most: browsers allow six connections to a host.
+// One event stream per run, at most four: browsers allow six connections to a host.
 const active = [...document.querySelectorAll('[data-active="yes"]')];
 for (const row of active.slice(0, 4)) {
   const source = new EventSource(`/v1/forecasts/${row.dataset.run}/events`);
-  source.addEventListener("progress", (event) => show(row, JSON.parse(event.data)));
+  source.addEventListener("progress", (event) => update(row, JSON.parse(event.data)));
   source.addEventListener("end", (event) => {
-    show(row, JSON.parse(event.data));
+    update(row, JSON.parse(event.data));
     source.close();
     setTimeout(() => location.reload(), 800);
   });
@@ -59,10 +45,10 @@ for (const row of active.slice(0, 4)) {
 for (const row of active) {
   row.querySelector(".cancel")?.addEventListener("click", async () => {
     try {
-      await send(`/v1/forecasts/${row.dataset.run}/cancel`, { method: "POST" });
-      say("Cancelled.");
+      await send("POST", `/v1/forecasts/${row.dataset.run}/cancel`);
+      showMessage("Cancelled.");
     } catch (error) {
-      say(error.message, true);
+      showMessage(error.message, true);
     }
   });
 }

@@ -1,4 +1,4 @@
-// The scores page: curves by lead time, the scorecard, spectra where there are any.
+// Scores page: scores by lead time, scorecard, and plots of the evaluation.
 
 import { json } from "./api.js";
 import { scoreChart } from "./charts.js";
@@ -89,7 +89,7 @@ function heatTable(title, rows, days, metric) {
   return holder;
 }
 
-/** Pictures that the evaluation drew itself. */
+/** Show the plots of the evaluation. */
 function showPlots(evaluation) {
   const { plots } = page.evaluations.find((each) => each.id === evaluation);
   $("plots-section").hidden = plots.length === 0;
@@ -97,7 +97,7 @@ function showPlots(evaluation) {
   $("plots").dataset.of = evaluation;
   $("plots").replaceChildren(...plots.map((name) => {
     const image = new Image();
-    image.alt = name === "spectra" ? "Power of the forecast over that of the analysis, by degree" : "Root mean square error at every cell";
+    image.alt = name === "spectra" ? "Power of the forecast relative to the analysis, by degree" : "Root mean square error of each cell";
     image.loading = "lazy";
     image.src = `/v1/evaluations/${encodeURIComponent(evaluation)}/plots/${name}.png`;
     const link = document.createElement("a");
@@ -117,7 +117,7 @@ function gainCell(cell, metric) {
   const gain = cell?.gain ?? null;
   if (gain === null) return cellOf("td", "–");
   const share = metric === "rmse" || metric === "mae";
-  const element = cellOf("td", share ? `${written(gain * 100, 0)}\u202f%` : shortly(gain));
+  const element = cellOf("td", share ? `${written(gain * 100, 0)}\u202f%` : format(gain));
   const span = metric === "bias" ? Math.max(Math.abs(cell.baseline), 1e-12) : 1;
   const shade = Math.max(-SHADES, Math.min(SHADES, Math.round((gain / span) * SHADES * 1.5)));
   element.className = shade < 0 ? `worse-${-shade}` : `better-${shade}`;
@@ -125,8 +125,8 @@ function gainCell(cell, metric) {
   return element;
 }
 
-/** Two decimals where they say enough, two digits of a smaller or larger number. */
-function shortly(value) {
+/** Format with two decimals, or with fewer digits if the number is large or small. */
+function format(value) {
   const size = Math.abs(value);
   if (size === 0 || (size >= 0.095 && size < 10)) return written(value, 2);
   return size >= 10 ? written(value, 0) : size < 0.0095 ? value.toExponential(0).replaceAll("-", "\u2212") : written(value, 2);

@@ -120,10 +120,10 @@ def test_schedules_come_pause_fire_and_go(client: httpx.Client) -> None:
     body = {"name": "daily", "cron": "30 6 * * *", "action": {"forecast": {"lead_hours": 240}}}
     made = client.post("/v1/schedules", json=body)
     assert made.status_code == 201, made.text
-    assert made.json()["next_fire"].endswith("T06:30:00Z")
+    assert made.json()["next_run_at"].endswith("T06:30:00Z")
     assert made.json()["action"]["forecast"]["lead_hours"] == 240
     paused = client.patch("/v1/schedules/daily", json={"paused": True}).json()
-    assert (paused["paused"], paused["next_fire"]) == (True, None)
+    assert (paused["paused"], paused["next_run_at"]) == (True, None)
     assert client.post("/v1/schedules/daily/run").json()["runs"]
     assert len(client.get("/v1/schedules/daily/runs").json()) >= 2
     assert [each["name"] for each in client.get("/v1/schedules").json()["items"]] == ["daily"]
