@@ -10,12 +10,15 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import torch
+import xarray as xr
 from torch import Tensor
 
 from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
+from pear.store.analysis import open_overview, read_fields
+from pear.store.dataset import build_dataset, dataset_layout
 from pear.times import as_utc, to_iso
-from pear.typing import Float32, Times
+from pear.typing import Float32, StrPath, Times, TimesLike
 from pear.variables import BY_NAME, Layout
 
 
@@ -143,6 +146,91 @@ class State:
         return cls.from_arrays(
             fields[:, :split], fields[:, split:].reshape(shape), valid_time, layout
         )
+
+    @classmethod
+    def from_xarray(
+        cls,
+        dataset: xr.Dataset,
+        time: TimesLike | None = None,
+        layout: Layout | None = None,
+        nside: int | None = None,
+        *,
+        name: str = "the dataset",
+    ) -> Self:
+        """Build a float32 state from analyses in a Dataset; inverse of :meth:`to_xarray`.
+
+        Parameters
+        ----------
+        dataset
+            Analyses on HEALPix, as :func:`pear.open_analysis` and :func:`pear.regrid` return them.
+        time
+            One or several valid times, UTC; default: all of the Dataset.
+        layout
+            Channels, in the order wanted; default: all of the Dataset.
+        nside
+            Resolution; a finer Dataset is averaged to it. Default: that of the Dataset.
+        name
+            Name of the Dataset, for messages.
+
+        Returns
+        -------
+        State
+            (time, …), on the CPU.
+        """
+        times = as_utc(dataset["time"].values if time is None else time)
+        layout = dataset_layout(dataset) if layout is None else layout
+        return cls.from_arrays(*read_fields(dataset, times, layout, nside, name), times, layout)
+
+    @classmethod
+    def from_store(
+        cls,
+        path: StrPath,
+        time: TimesLike,
+        layout: Layout | None = None,
+        nside: int | None = None,
+    ) -> Self:
+        """Read a float32 state from an analysis store; as :meth:`from_xarray`.
+
+        Parameters
+        ----------
+        path
+            Analysis store.
+        time, layout, nside
+            As in :meth:`from_xarray`; the store's overview is used where it keeps one at
+            ``nside``.
+
+        Returns
+        -------
+        State
+            (time, …), on the CPU.
+        """
+        with open_overview(path, nside) as dataset:
+            return cls.from_xarray(dataset, time, layout, nside, name=str(path))
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return the state as a Dataset in the schema of the analysis stores.
+
+        Returns
+        -------
+        xarray.Dataset
+            (time, level, cell), float32, levels from the top down. Members of an ensemble, which
+            share one valid time, lie along ``number`` after ``time``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> layout = Layout(("2m_temperature",), ("geopotential",), (850, 500))
+        >>> state = State.from_arrays(
+        ...     np.full((1, 1, 48), 288.0), np.full((1, 1, 2, 48), 5e4), ["2019-01-01"], layout
+        ... )
+        >>> state.to_xarray()["geopotential"].sel(level=500).dims
+        ('time', 'cell')
+        """
+        surface, upper = self.to_arrays()
+        times = self.valid_time
+        if self.batch > 1 and bool((times == times[0]).all()):
+            surface, upper, times = surface[None], upper[None], times[:1]
+        return build_dataset(surface, upper, self.layout, times)
 
     def to_arrays(self) -> tuple[Float32, Float32]:
         """Return the fields as NumPy arrays: (batch, surface, cell), (batch, upper, level, cell).

@@ -13,7 +13,7 @@ from torch import Tensor
 from pear.errors import InputError
 from pear.sphere.random_fields import correlated_noise
 from pear.state import State
-from pear.store.states import Analysis
+from pear.store.analysis import Analysis
 from pear.times import year_phase
 from pear.typing import Times
 

@@ -1,51 +1,46 @@
-"""Read a climatology: the expected fields at any valid time."""
+"""Climatologies: the expected fields at any valid time, read from their store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from pear.errors import InputError
 from pear.sphere.healpix import coarsen, nside_from_cells
+from pear.store.dataset import build_dataset, dataset_layout
 from pear.store.day_of_year import calendar_slot, harmonic_basis, hour_of_day
 from pear.times import as_utc, to_iso
-from pear.typing import Times
-from pear.variables import BY_NAME, LEVELS, VARIABLES, Layout
-
-Fields = npt.NDArray[np.float32]
-
+from pear.typing import Array, Float32, StrPath, Times, TimesLike
+from pear.variables import BY_NAME, Layout
 
 Kind = Literal["harmonic", "daily", "smoothed"]
-
-
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
-
-
 KIND_ATTRIBUTE: Final = "climatology_kind"
+Fields: TypeAlias = tuple[Float32, Float32]
+"""(…, surface variable, cell) and (…, upper variable, level, cell)."""
 
 
 @dataclass(frozen=True)
 class Climatology:
-    """Expected fields by valid time; :meth:`open` reads one from its store.
+    """Expected fields by valid time.
 
     Attributes
     ----------
     name
-        Name of the store, as answers give it.
+        Name of the store.
     kind
         One of :data:`KINDS`.
     layout, nside
-        Channels and grid of the fields that :meth:`at` answers.
+        Channels and grid of the fields.
     hours
-        Hours of the day it knows.
+        Hours of the day that are covered.
     period
-        First and last time of the analyses it was built from.
+        First and last time of the analyses that it was built from.
     """
 
     name: str
@@ -54,36 +49,47 @@ class Climatology:
     nside: int
     hours: tuple[int, ...]
     period: tuple[str, str]
-    _read: Callable[[Times], tuple[Fields, Fields]]
+    _read: Callable[[Times], Fields]
 
-    def at(self, valid_time: Any) -> tuple[Fields, Fields]:
-        """Expected fields at each valid time.
+    def at(self, valid_time: TimesLike) -> Fields:
+        """Return the expected fields at each valid time.
+
+        Parameters
+        ----------
+        valid_time
+            One or several times, UTC.
 
         Returns
         -------
-        (surface, upper)
+        surface, upper : ndarray
             (time, surface variable, cell) and (time, upper variable, level, cell), float32,
             physical units, channels in the order of :attr:`layout`.
 
         Raises
         ------
         InputError
-            If a time falls on an hour of the day that the climatology does not know.
+            If a time falls on an hour of the day that is not covered.
         """
         times = as_utc(valid_time)
         unknown = ~np.isin(hour_of_day(times), self.hours)
         if unknown.any():
-            bad = to_iso(times[unknown][0])
             raise InputError(
-                f"climatology {self.name} knows hours {list(self.hours)} UTC, not {bad}",
+                f"climatology {self.name} covers hours {list(self.hours)} UTC, not "
+                f"{to_iso(times[unknown][0])}",
                 field="climatology",
                 hint="build one from analyses at that hour",
             )
         return self._read(times)
 
+    def to_xarray(self, valid_time: TimesLike) -> xr.Dataset:
+        """Return the expected fields at each valid time as a Dataset (time, level, cell)."""
+        surface, upper = self.at(valid_time)
+        about = {"title": f"Climatology {self.name}"}
+        return build_dataset(surface, upper, self.layout, valid_time, attributes=about)
+
     @classmethod
     def open(
-        cls, path: Path | str, layout: Layout | None = None, nside: int | None = None
+        cls, path: StrPath, layout: Layout | None = None, nside: int | None = None
     ) -> Climatology:
         """Open a climatology store.
 
@@ -92,15 +98,19 @@ class Climatology:
         path
             Written by :func:`pipelines.evaluation.climatology`.
         layout
-            Channels to answer; all that are stored if not given.
+            Channels of the fields; default: all that are stored.
         nside
-            Grid to answer on, coarser than or equal to the stored one; the stored one if not
-            given.
+            Grid of the fields, not finer than the stored one; default: the stored one.
+
+        Returns
+        -------
+        Climatology
+            Reads from the store at each call, or holds the coefficients of its harmonics.
 
         Raises
         ------
         InputError
-            If the path is no climatology, or lacks a variable or level, or is too coarse.
+            If the path is not a climatology, lacks a variable or level, or is too coarse.
         """
         data = _open(Path(path))
         stored = nside_from_cells(data.sizes["cell"])
@@ -111,7 +121,7 @@ class Climatology:
                 field="climatology",
                 hint="build one from the finer analysis",
             )
-        wanted = stored_layout(data) if layout is None else layout
+        wanted = dataset_layout(data) if layout is None else layout
         _check_holds(data, wanted, Path(path))
         reader = _read_harmonics if data.attrs[KIND_ATTRIBUTE] == "harmonic" else _read_days
         return cls(
@@ -135,25 +145,14 @@ def _open(path: Path) -> xr.Dataset:
     try:
         data: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None, mask_and_scale=False)
     except (ValueError, OSError, KeyError) as error:
-        raise InputError(f"{path} is no climatology: {error}", field="climatology") from error
+        raise InputError(f"{path} is not a climatology: {error}", field="climatology") from error
     if data.attrs.get(KIND_ATTRIBUTE) not in KINDS or "cell" not in data.sizes:
         raise InputError(
-            f"{path} is a store, but no climatology",
+            f"{path} is a store, but not a climatology",
             field="climatology",
             hint="build one with `pear climatology`",
         )
     return data
-
-
-def stored_layout(data: xr.Dataset) -> Layout:
-    """Channels that a store holds, in the order of :mod:`pear.variables`, levels as stored."""
-    levels = tuple(int(level) for level in data["level"].values) if "level" in data else LEVELS
-    held = [v for v in VARIABLES if v.name in data]
-    return Layout(
-        tuple(v.name for v in held if v.kind == "surface"),
-        tuple(v.name for v in held if v.kind == "upper"),
-        levels,
-    )
 
 
 def _check_holds(data: xr.Dataset, layout: Layout, path: Path) -> None:
@@ -166,10 +165,10 @@ def _check_holds(data: xr.Dataset, layout: Layout, path: Path) -> None:
         raise InputError(f"climatology {path.stem} lacks levels {absent} hPa", field="climatology")
 
 
-def _array(data: xr.Dataset, name: str, layout: Layout, **where: Any) -> Fields:
+def _array(data: xr.Dataset, name: str, layout: Layout, **where: int) -> Float32:
     """Read one variable in physical units, levels in the layout's order, unpacked."""
 
-    def pick(array: xr.DataArray) -> npt.NDArray[Any]:
+    def pick(array: xr.DataArray) -> Array:
         array = array.isel(where)
         if BY_NAME[name].kind == "upper":
             array = array.sel(level=list(layout.levels))
@@ -182,10 +181,10 @@ def _array(data: xr.Dataset, name: str, layout: Layout, **where: Any) -> Fields:
     return values.astype(np.float32, copy=False)
 
 
-def _stacked(data: xr.Dataset, layout: Layout, nside: int, **where: Any) -> tuple[Fields, Fields]:
+def _stack(data: xr.Dataset, layout: Layout, nside: int, **where: int) -> Fields:
     """Read every channel: (…, surface, cell) and (…, upper, level, cell)."""
 
-    def stack(names: tuple[str, ...], axis: int, empty: tuple[int, ...]) -> Fields:
+    def stack(names: tuple[str, ...], axis: int, empty: tuple[int, ...]) -> Float32:
         if not names:
             lead = data.isel(where).sizes
             kept = [lead[d] for d in ("hour", "term", "day") if d in lead]
@@ -200,15 +199,13 @@ def _stacked(data: xr.Dataset, layout: Layout, nside: int, **where: Any) -> tupl
     )
 
 
-def _read_harmonics(
-    data: xr.Dataset, layout: Layout, nside: int
-) -> Callable[[Times], tuple[Fields, Fields]]:
+def _read_harmonics(data: xr.Dataset, layout: Layout, nside: int) -> Callable[[Times], Fields]:
     # The coefficients are few: they stay in memory and a field is a handful of products.
-    surface, upper = _stacked(data, layout, nside)
+    surface, upper = _stack(data, layout, nside)
     harmonics = (data.sizes["term"] - 1) // 2
     hours = data["hour"].values
 
-    def read(times: Times) -> tuple[Fields, Fields]:
+    def read(times: Times) -> Fields:
         basis = harmonic_basis(times, harmonics).astype(np.float32)
         index = np.searchsorted(hours, hour_of_day(times))
         pairs = list(zip(basis, index, strict=True))
@@ -220,18 +217,13 @@ def _read_harmonics(
     return read
 
 
-def _read_days(
-    data: xr.Dataset, layout: Layout, nside: int
-) -> Callable[[Times], tuple[Fields, Fields]]:
+def _read_days(data: xr.Dataset, layout: Layout, nside: int) -> Callable[[Times], Fields]:
     hours = data["hour"].values
 
-    def read(times: Times) -> tuple[Fields, Fields]:
+    def read(times: Times) -> Fields:
         index = np.searchsorted(hours, hour_of_day(times))
-        slots = calendar_slot(times)
-        parts = [
-            _stacked(data, layout, nside, hour=int(hour), day=int(day))
-            for hour, day in zip(index, slots, strict=True)
-        ]
+        pairs = zip(index, calendar_slot(times), strict=True)
+        parts = [_stack(data, layout, nside, hour=int(hour), day=int(day)) for hour, day in pairs]
         return np.stack([p[0] for p in parts]), np.stack([p[1] for p in parts])
 
     return read

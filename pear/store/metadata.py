@@ -1,4 +1,4 @@
-"""The metadata files of a store: written whole, sealed with a digest, the root's counts."""
+"""Metadata documents of a store and their checksum."""
 
 from __future__ import annotations
 
@@ -8,48 +8,54 @@ from pathlib import Path
 from typing import Any, Final
 
 META: Final = "zarr.json"
-
-
+"""Name of the metadata file of a group or array."""
 DIGEST: Final = "pear_digest"
-
-
 """Attribute of a group: SHA-256 of its metadata without this attribute."""
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """Metadata of the group or array in a folder.
+    """Read the metadata of the group or array in a folder.
+
+    Parameters
+    ----------
+    folder
+        Folder of the group or array.
+
+    Returns
+    -------
+    dict
+        The JSON document.
 
     Raises
     ------
-    OSError, ValueError
-        If there is none, or it is no JSON object.
+    ValueError
+        If the file does not contain a JSON object. A missing file raises OSError.
     """
     document = json.loads((folder / META).read_text())
     if not isinstance(document, dict):
-        raise ValueError(f"{folder / META} holds no JSON object")
+        raise ValueError(f"{folder / META} does not contain a JSON object")
     return document
 
 
 def nodes(root: dict[str, Any]) -> dict[str, Any]:
-    """Metadata of all groups and arrays below, by path, as the root's metadata tell it."""
-    found = root["consolidated_metadata"]["metadata"]
-    return dict(found)
+    """Return the metadata of all groups and arrays below the root, by path."""
+    return dict(root["consolidated_metadata"]["metadata"])
 
 
 def digest(document: dict[str, Any]) -> str:
-    """SHA-256 of metadata but for the digest in it."""
+    """Return the SHA-256 of a document without the digest in it."""
     attributes = {k: v for k, v in document.get("attributes", {}).items() if k != DIGEST}
     plain = json.dumps(document | {"attributes": attributes}, sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
-def intact(document: dict[str, Any]) -> bool:
-    """Whether the metadata of a group are as they were written."""
+def is_intact(document: dict[str, Any]) -> bool:
+    """Return whether the metadata of a group agree with their digest."""
     return bool(document.get("attributes", {}).get(DIGEST) == digest(document))
 
 
-def members(root: dict[str, Any]) -> dict[str, Any]:
-    """What the metadata file of each group and array below should say, by path."""
+def child_documents(root: dict[str, Any]) -> dict[str, Any]:
+    """Return the documents that the groups and arrays below the root should have, by path."""
     found = nodes(root)
     out = {}
     for name, metadata in found.items():

@@ -1,61 +1,155 @@
-"""Reading stores: open them checked against the contract, and say what they hold."""
+"""Open stores, checked against the schema, and describe their contents."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
+import zarr
 from zarr.storage import LocalStore
 
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside
 from pear.store import metadata, schema
-from pear.store.schema import COMPLETE, PROBABILITY, open_group
+from pear.store.climatology import Climatology
+from pear.store.dataset import make_layout
 from pear.times import as_utc, to_iso
-from pear.typing import Times
-from pear.variables import BY_NAME, LEVELS, Layout
+from pear.typing import StrPath, Times, TimesLike
+from pear.variables import BY_NAME, Layout
 
-__all__ = [
-    "PROBABILITY",
-    "describe",
-    "open_store",
-    "stored_layout",
-]
+Chunks: TypeAlias = int | dict[str, int] | Literal["auto"] | None
+"""As ``chunks`` of :func:`xarray.open_zarr`: None for lazy reads without dask."""
+_MOST_NAMED: Final = 20
+_INTERNAL_ATTRIBUTES: Final = ("dggs", metadata.DIGEST)
 
 
-_MOST_NAMED = 20
-
-
-_NOT_TOLD = ("dggs", metadata.DIGEST)
-
-
-def open_store(path: Path | str, chunks: Any = None, nside: int | None = None) -> xr.Dataset:
-    """Open a store lazily, decoded, with canonical names, after checking it against the contract.
+def open_analysis(path: StrPath, *, nside: int | None = None, chunks: Chunks = None) -> xr.Dataset:
+    """Open an analysis store lazily.
 
     Parameters
     ----------
     path
-        An analysis or forecast store.
+        Folder of the store, as ``pear ingest`` writes it.
+    nside
+        Resolution of an overview that the store keeps; default: that of the store.
     chunks
         None for lazy reads without dask; ``{}`` or sizes for dask arrays.
-    nside
-        One of the coarser resolutions that the store keeps; None: its own.
 
     Returns
     -------
-    Dataset
+    xarray.Dataset
+        (time, level, cell), HEALPix cells in nested order, canonical names and units.
+
+    Raises
+    ------
+    InputError
+        If there is no store, it breaks the schema or holds forecasts.
+    """
+    return _require_kind(open_store(path, chunks, nside), "analysis", str(path))
+
+
+def open_forecast(path_or_url: StrPath, *, chunks: Chunks = None) -> xr.Dataset:
+    """Open a forecast store lazily, on disk or from a running service.
+
+    Parameters
+    ----------
+    path_or_url
+        Folder of the store, or its address, ``http://HOST/v1/forecasts/ID/zarr``.
+    chunks
+        None for lazy reads without dask; ``{}`` or sizes for dask arrays.
+
+    Returns
+    -------
+    xarray.Dataset
+        (time, prediction_timedelta, level, cell), where ``time`` is the init time.
+
+    Raises
+    ------
+    InputError
+        If there is no store, it breaks the schema or holds analyses.
+    """
+    text = str(path_or_url)
+    if "://" not in text:
+        return _require_kind(open_store(path_or_url, chunks), "forecast", text)
+    try:
+        dataset = _open_zarr(text, chunks=chunks)
+    except (ValueError, KeyError, OSError) as error:
+        raise InputError(
+            f"{text} cannot be opened: {error}",
+            field="url",
+            hint="expected http://HOST/v1/forecasts/ID/zarr of a run that has succeeded",
+        ) from error
+    return _require_kind(dataset, "forecast", text)
+
+
+def open_climatology(path: StrPath, *, nside: int | None = None) -> Climatology:
+    """Open a climatology store.
+
+    Parameters
+    ----------
+    path
+        Folder of the store, as ``pear climatology`` writes it.
+    nside
+        Resolution of the fields, not finer than that of the store; default: that of the store.
+
+    Returns
+    -------
+    Climatology
+        Expected fields by valid time.
+    """
+    return Climatology.open(path, nside=nside)
+
+
+def _require_kind(dataset: xr.Dataset, kind: str, name: str) -> xr.Dataset:
+    found = dataset.attrs.get("pear_kind")
+    if found != kind:
+        raise InputError(
+            f"{name} is a store of kind {found!r}, not of kind {kind!r}",
+            field="store",
+            hint=f"open it with pear.open_{found}" if found else "name a store written by PEAR",
+        )
+    return dataset
+
+
+def _open_zarr(
+    store: str | LocalStore, *, chunks: Chunks = None, group: str | None = None
+) -> xr.Dataset:
+    dataset: xr.Dataset = xr.open_zarr(
+        store,
+        group=group,
+        chunks=chunks,
+        consolidated=True,
+        decode_times=xr.coders.CFDatetimeCoder(time_unit="s"),
+        decode_timedelta=xr.coders.CFTimedeltaCoder(time_unit="s"),
+    )
+    return dataset
+
+
+def open_store(path: StrPath, chunks: Chunks = None, nside: int | None = None) -> xr.Dataset:
+    """Open an analysis or forecast store lazily, decoded and checked against the schema.
+
+    Parameters
+    ----------
+    path
+        Folder of the store.
+    chunks
+        None for lazy reads without dask; ``{}`` or sizes for dask arrays.
+    nside
+        Resolution of an overview that the store keeps; default: that of the store.
+
+    Returns
+    -------
+    xarray.Dataset
         Analyses (time, level, cell); forecasts (time, prediction_timedelta, level, cell); time as
-        datetime64[s], leads as timedelta64[s], level in hPa. ``crs`` and ``complete`` are
+        datetime64[s], lead times as timedelta64[s], level in hPa. ``crs`` and ``complete`` are
         coordinates, so that every data variable is a field.
 
     Raises
     ------
     InputError
-        If there is no store, or it breaks the contract.
+        If there is no store, or it breaks the schema.
     """
     path = Path(path)
     if not path.is_dir():
@@ -65,17 +159,10 @@ def open_store(path: Path | str, chunks: Any = None, nside: int | None = None) -
     group = None if nside in (None, own) else schema.overview_name(int(nside or own))
     if group is not None and not (path / group).is_dir():
         raise InputError(
-            f"{path} keeps no means at nside {nside}", field="nside", hint=f"it is at nside {own}"
+            f"{path} has no overview at nside {nside}", field="nside", hint=f"it is at nside {own}"
         )
     try:
-        dataset: xr.Dataset = xr.open_zarr(
-            LocalStore(path, read_only=True),
-            group=group,
-            chunks=chunks,
-            consolidated=True,
-            decode_times=xr.coders.CFDatetimeCoder(time_unit="s"),
-            decode_timedelta=xr.coders.CFTimedeltaCoder(time_unit="s"),
-        )
+        dataset = _open_zarr(LocalStore(path, read_only=True), chunks=chunks, group=group)
     except (ValueError, KeyError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}", field="store") from error
     _check(dataset, kind, nside or own, path)
@@ -89,14 +176,14 @@ def open_store(path: Path | str, chunks: Any = None, nside: int | None = None) -
 
 def _require_intact(path: Path) -> None:
     document = metadata.read(path)
-    if metadata.DIGEST in document["attributes"] and not metadata.intact(document):
+    if metadata.DIGEST in document["attributes"] and not metadata.is_intact(document):
         raise InputError(
-            f"{path}: its metadata are damaged", field="store", hint="run `pear doctor` on it"
+            f"{path}: the metadata are damaged", field="store", hint="run `pear check` on it"
         )
 
 
 def _check(dataset: xr.Dataset, kind: str, nside: int, path: Path) -> None:
-    """Refuse a store whose grid, axes or units are not those of the contract."""
+    """Raise unless grid, axes and units of a store are those of the schema."""
     lead = ("time", "prediction_timedelta") if kind == "forecast" else ("time",)
     if dataset.sizes.get("cell") != cells_of_nside(nside):
         raise InputError(
@@ -106,33 +193,35 @@ def _check(dataset: xr.Dataset, kind: str, nside: int, path: Path) -> None:
         )
     times = dataset["time"].values
     if times.size > 1 and not (np.diff(times) > np.timedelta64(0, "s")).all():
-        raise InputError(f"{path}: its times do not increase", field="store")
+        raise InputError(f"{path}: the times do not increase", field="store")
     for name, array in dataset.data_vars.items():
         row = BY_NAME.get(str(name))
         share = schema.PROBABILITY in dataset.attrs
         if row is None or array.attrs.get("units") != ("1" if share else row.units):
             raise InputError(
-                f"{path}: {name} in {array.attrs.get('units')} is no variable of the contract",
+                f"{path}: {name} in {array.attrs.get('units')} is not a variable of the schema",
                 field="store",
             )
         dims = (*lead, "level", "cell") if row.kind == "upper" else (*lead, "cell")
         if array.dims != dims:
-            raise InputError(f"{path}: {name} has axes {array.dims}, not {dims}", field="store")
+            raise InputError(
+                f"{path}: {name} has dimensions {array.dims}, must be {dims}", field="store"
+            )
 
 
-def describe(path: Path | str) -> dict[str, Any]:
-    """Say what a store holds, as plain values for JSON.
+def describe(path: StrPath) -> dict[str, Any]:
+    """Describe the contents of a store as JSON-serialisable values.
+
+    Parameters
+    ----------
+    path
+        Analysis or forecast store.
 
     Returns
     -------
     dict
-        kind, grid, times (count, first, last, step in hours, gaps), leads, levels, variables,
+        kind, grid, times (count, first, last, step in hours, gaps), lead times, levels, variables,
         completeness, bytes on disk and the root's attributes.
-
-    Raises
-    ------
-    InputError
-        As :func:`open_store`.
     """
     path = Path(path)
     dataset = open_store(path)
@@ -155,51 +244,76 @@ def describe(path: Path | str) -> dict[str, Any]:
         "variables": {name: _describe_variable(group[name]) for name in layout.names},
         "bytes": sum(file.stat().st_size for file in files),
         "files": len(files),
-        "attributes": {k: v for k, v in dataset.attrs.items() if k not in _NOT_TOLD},
+        "attributes": {k: v for k, v in dataset.attrs.items() if k not in _INTERNAL_ATTRIBUTES},
     }
     if kind == "forecast":
         leads = dataset["prediction_timedelta"].values / np.timedelta64(1, "h")
         found["lead_hours"] = [float(lead) for lead in leads]
         found["completeness"] = {"complete": True, "fraction": 1.0, "missing": []}
     else:
-        found["completeness"] = _completeness(path)
+        found["completeness"] = _describe_completeness(path)
     return found
 
 
-def _describe_variable(array: Any) -> dict[str, Any]:
-    attributes = dict(array.attrs)
+def _describe_variable(array: zarr.Array[Any]) -> dict[str, Any]:
     return {
-        "units": attributes["units"],
-        "standard_name": attributes["standard_name"],
-        "dims": list(array.metadata.dimension_names),
+        "units": array.attrs["units"],
+        "standard_name": array.attrs["standard_name"],
+        "dims": list(getattr(array.metadata, "dimension_names", None) or ()),
         "shape": list(array.shape),
         "chunks": list(array.chunks),
         "shards": list(array.shards or ()),
     }
 
 
-def describe_times(times: Any) -> dict[str, Any]:
-    """Say how many times there are, from when to when, how far apart, and where some lack."""
+class TimeAxis(TypedDict):
+    """Summary of a time axis."""
+
+    count: int
+    first: str | None
+    last: str | None
+    step_hours: float | None
+    gaps: list[dict[str, Any]]
+
+
+def describe_times(times: TimesLike) -> TimeAxis:
+    """Summarise a time axis: number, first, last, usual step and gaps.
+
+    Parameters
+    ----------
+    times
+        (time,) increasing.
+
+    Returns
+    -------
+    dict
+        ``step_hours`` is the median step; gaps are steps longer than it.
+
+    Examples
+    --------
+    >>> describe_times(["2019-01-01", "2019-01-02", "2019-01-03", "2019-01-05"])["gaps"]
+    [{'after': '2019-01-03T00:00:00Z', 'before': '2019-01-05T00:00:00Z', 'missing': 1}]
+    """
     axis: Times = as_utc(times)
     if axis.size == 0:
         return {"count": 0, "first": None, "last": None, "step_hours": None, "gaps": []}
-    steps = np.diff(axis)
-    step = np.median(steps.astype(np.int64)).astype("timedelta64[s]") if steps.size else None
-    wide = np.flatnonzero(steps > step) if step is not None else np.zeros(0, dtype=int)
-    gaps = [
-        {
-            "after": to_iso(axis[i]),
-            "before": to_iso(axis[i + 1]),
-            "missing": round(float(steps[i] / step)) - 1 if step is not None else 0,
-        }
-        for i in wide
-    ]
-    hours = None if step is None else float(step / np.timedelta64(1, "h"))
+    steps, gaps, hours = np.diff(axis), [], None
+    if steps.size:
+        step = np.median(steps.astype(np.int64)).astype("timedelta64[s]")
+        hours = float(step / np.timedelta64(1, "h"))
+        gaps = [
+            {
+                "after": to_iso(axis[i]),
+                "before": to_iso(axis[i + 1]),
+                "missing": round(float(steps[i] / step)) - 1,
+            }
+            for i in np.flatnonzero(steps > step)
+        ]
     first, last = to_iso(axis[0]), to_iso(axis[-1])
     return {"count": axis.size, "first": first, "last": last, "step_hours": hours, "gaps": gaps}
 
 
-def _completeness(path: Path) -> dict[str, Any]:
+def _describe_completeness(path: Path) -> dict[str, Any]:
     times, flags, names = read_completeness(path)
     holes = np.argwhere(flags == 0)
     return {
@@ -210,59 +324,74 @@ def _completeness(path: Path) -> dict[str, Any]:
     }
 
 
-def read_completeness(root: Path) -> tuple[Times, npt.NDArray[np.uint8], tuple[str, ...]]:
-    """Times that readers see, completeness of the variables there are (time, channel), names."""
-    group = open_group(root)
-    present = set(group.array_keys())
-    times, flags, names = raw_completeness(root)
-    kept = [i for i, name in enumerate(names) if name.split("@")[0] in present]
-    return times, flags[:, kept], tuple(names[i] for i in kept)
+def read_completeness(
+    root: StrPath, *, all_channels: bool = False
+) -> tuple[Times, np.typing.NDArray[np.uint8], tuple[str, ...]]:
+    """Read which fields an analysis store holds.
 
+    Parameters
+    ----------
+    root
+        Analysis store.
+    all_channels
+        Include the channels of variables that the store does not have.
 
-def raw_completeness(root: Path) -> tuple[Times, npt.NDArray[np.uint8], tuple[str, ...]]:
-    """As :func:`read_completeness`, with a channel for every variable of the contract."""
-    group = open_group(root)
-    flags = group[COMPLETE]
+    Returns
+    -------
+    times, flags, names
+        (time,) committed times; (time, channel), 1 where a field is present; channel names as
+        ``variable`` or ``variable@level``.
+    """
+    group = schema.open_group(root)
+    array = group[schema.COMPLETE]
+    names: list[str] = list(array.attrs["channels"])
+    flags = np.asarray(array[:])
     times = np.asarray(group["time"][:]).astype("datetime64[s]")
-    return times, np.asarray(flags[:]), tuple(flags.attrs["channels"])
+    if not all_channels:
+        present = set(group.array_keys())
+        kept = [i for i, name in enumerate(names) if name.split("@")[0] in present]
+        flags, names = flags[:, kept], [names[i] for i in kept]
+    return times, flags, tuple(names)
 
 
-def stored_layout(path: Path) -> tuple[str, Layout, int]:
-    """Kind, layout (levels in published order) and nside of a store that PEAR wrote.
+def stored_layout(path: StrPath) -> tuple[str, Layout, int]:
+    """Return kind, layout and nside of a store without reading its fields.
+
+    Parameters
+    ----------
+    path
+        Analysis or forecast store.
+
+    Returns
+    -------
+    kind, layout, nside
+        Levels in published order.
 
     Raises
     ------
     InputError
-        If it is none.
+        If it is not a store written by PEAR.
     """
     try:
-        group = open_group(path)
-        kind = str(group.attrs["pear_kind"])
-        nside = 2 ** int(dict(group.attrs["dggs"])["refinement_level"])
+        group = schema.open_group(path)
+        attributes: dict[str, Any] = dict(group.attrs)
+        kind = str(attributes["pear_kind"])
+        nside = 2 ** int(attributes["dggs"]["refinement_level"])
         names = set(group.array_keys())
         present = _levels(group) if "level" in names else []
     except (KeyError, OSError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path} is no store of PEAR's",
+            f"{path} is not a store written by PEAR",
             field="store",
-            hint="make one with `pear ingest`; `pear inspect` says what a store holds",
+            hint="make one with `pear ingest`; `pear inspect` describes a store",
         ) from error
-    order = [level for level in LEVELS if level in present]
-    order += sorted((level for level in present if level not in LEVELS), reverse=True)
-    base = Layout()
-    layout = replace(
-        base,
-        surface=tuple(n for n in base.surface if n in names),
-        upper=tuple(n for n in base.upper if n in names),
-        levels=tuple(order),
-    )
-    return kind, layout, nside
+    return kind, make_layout(names, present), nside
 
 
 def _levels(group: Any) -> list[int]:
-    """Levels in hPa; those that the completeness names if their own array is damaged."""
+    """Read the levels in hPa; from the completeness if their own array is damaged."""
     try:
-        return [int(level) for level in group["level"][:]]
+        return [int(level) for level in np.asarray(group["level"][:])]
     except (OSError, ValueError, RuntimeError):
-        channels = group[COMPLETE].attrs["channels"]
+        channels = group[schema.COMPLETE].attrs["channels"]
         return sorted({int(name.split("@")[1]) for name in channels if "@" in name})

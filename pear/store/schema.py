@@ -1,6 +1,6 @@
-"""What a store looks like inside: attributes, coordinates, chunks and codecs, in one place.
+"""Schema of the stores: attributes, coordinates, channel names and chunk shapes.
 
-Measured to open as is in xarray, xdggs (its three conventions), easygems, earthkit-plots and
+Stores open unchanged in xarray, xdggs (its three conventions), easygems, earthkit-plots and
 healpy tools. ``cell_ids`` and ``crs`` must carry the attributes below and no others.
 """
 
@@ -12,45 +12,28 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import numcodecs.blosc
 import numpy as np
+import numpy.typing as npt
 import zarr
 from zarr.storage import LocalStore
 
 from pear import __version__
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside
+from pear.times import as_utc
+from pear.typing import Array, StrPath, TimesLike
 from pear.variables import BY_NAME, VARIABLES, Layout
 
-numcodecs.blosc.use_threads = False  # several threads would write the same data in varying order
-
-
-COORDINATES: Final = ("time", "prediction_timedelta", "level", "cell", "cell_ids", "crs")
-
-
 COMPLETE: Final = "complete"
-
-
+"""Coordinate of an analysis that flags the fields it holds, (time, channel)."""
 PROBABILITY: Final = "pear_probability_of"
-
-
-"""Attribute of a store whose fields are probabilities: what they are probabilities of."""
-
-
-TIME_UNITS: Final = "seconds since 1970-01-01"
-
-
-LICENCE: Final = "CC-BY-4.0"
-
-
+"""Attribute of a store whose fields are probabilities: the event they are probabilities of."""
+TIME_ENCODING: Final = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+LEAD_ENCODING: Final = {"units": "seconds", "dtype": "timedelta64[ns]"}
 _SHARD_BYTES: Final = 100_000_000
-
-
 _MOST_SHARD_TIMES: Final = 256
-
-
 _DGGS_CONVENTION: Final = {
     "uuid": "7b255807-140c-42ca-97f6-7a1cfecdbc38",
     "schema_url": "https://raw.githubusercontent.com/zarr-conventions/dggs/refs/tags/v1/schema.json",
@@ -60,28 +43,96 @@ _DGGS_CONVENTION: Final = {
 }
 
 
+class Coordinate(NamedTuple):
+    """One coordinate of a store or Dataset: dimensions, values and attributes."""
+
+    dims: tuple[str, ...]
+    values: Array
+    attributes: dict[str, Any]
+
+
+def grid_coordinates(nside: int) -> dict[str, Coordinate]:
+    """Return the coordinates of the grid, with the attributes that other tools look for.
+
+    Parameters
+    ----------
+    nside
+        HEALPix resolution.
+
+    Returns
+    -------
+    dict
+        ``cell``, ``cell_ids`` and ``crs``.
+    """
+    cells, k = np.arange(cells_of_nside(nside), dtype=np.int64), refinement_level(nside)
+    ids = {"grid_name": "healpix", "level": k, "indexing_scheme": "nested"}
+    crs = {"grid_mapping_name": "healpix", "refinement_level": k, "indexing_scheme": "nested"}
+    return {
+        "cell": Coordinate(("cell",), cells, {"standard_name": "healpix_index", "units": "1"}),
+        "cell_ids": Coordinate(("cell",), cells, ids),
+        "crs": Coordinate((), np.array(0, dtype=np.int32), crs),
+    }
+
+
+def level_coordinate(layout: Layout) -> Coordinate:
+    """Return the pressure levels of a layout in hPa, from the top down."""
+    attributes = {"standard_name": "air_pressure", "units": "hPa", "positive": "down"}
+    return Coordinate(("level",), np.array(level_order(layout), dtype=np.int64), attributes)
+
+
+def time_coordinate(kind: str, times: TimesLike) -> Coordinate:
+    """Return the valid times of an analysis or the init times of forecasts, ``datetime64[s]``."""
+    name, long_name = {
+        "analysis": ("time", "valid time"),
+        "forecast": ("forecast_reference_time", "initial time of the forecast"),
+    }[kind]
+    attributes = {"standard_name": name, "long_name": long_name}
+    return Coordinate(("time",), as_utc(times), attributes)
+
+
+def lead_coordinate(leads: npt.ArrayLike) -> Coordinate:
+    """Return the lead times of forecasts, ``timedelta64[s]``."""
+    attributes = {"standard_name": "forecast_period", "long_name": "time since the initial time"}
+    values = np.atleast_1d(np.asarray(leads)).astype("timedelta64[s]")
+    return Coordinate(("prediction_timedelta",), values, attributes)
+
+
+def member_coordinate(members: int) -> Coordinate:
+    """Return the numbers of ensemble members, 0 being the control."""
+    attributes = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
+    return Coordinate(("number",), np.arange(members, dtype=np.int64), attributes)
+
+
 def refinement_level(nside: int) -> int:
-    """HEALPix refinement level k of nside = 2^k."""
+    """Return the HEALPix refinement level k of nside = 2^k."""
     return nside.bit_length() - 1
 
 
 def level_order(layout: Layout) -> tuple[int, ...]:
-    """Levels in the one order of all stores: from the top (50 hPa) down."""
+    """Return the levels in the order of all stores: from the top (50 hPa) down."""
     return tuple(sorted(layout.levels)) if layout.upper else ()
 
 
 def channels(layout: Layout) -> tuple[str, ...]:
-    """Names of the channels of a layout: ``variable`` or ``variable@level``."""
+    """Return the names of the channels of a layout: ``variable`` or ``variable@level``."""
     return tuple(layout.surface) + tuple(
         f"{name}@{level}" for name in layout.upper for level in level_order(layout)
     )
 
 
 def all_channels(levels: Sequence[int]) -> tuple[str, ...]:
-    """Names on the channel axis of the completeness array: ``variable`` or ``variable@level``.
+    """Return the names along the channel axis of the completeness array.
 
-    All variables of the contract, present or not, so that a variable that is added to a store
-    later does not change the shape of what readers are reading.
+    Parameters
+    ----------
+    levels
+        Pressure levels in hPa.
+
+    Returns
+    -------
+    tuple of str
+        ``variable`` or ``variable@level``, for every variable of the schema, present or not:
+        adding a variable to a store does not change the shape of the array.
     """
     return tuple(row.name for row in VARIABLES if row.kind == "surface") + tuple(
         f"{row.name}@{level}" for row in VARIABLES if row.kind == "upper" for level in levels
@@ -89,22 +140,33 @@ def all_channels(levels: Sequence[int]) -> tuple[str, ...]:
 
 
 def times_per_shard(layout: Layout, nside: int) -> int:
-    """Times per shard of an analysis so that the largest variable's shard has about 100 MB."""
+    """Return the times per shard of an analysis that make the largest shard about 100 MB."""
     per_time = 4 * cells_of_nside(nside) * max(len(level_order(layout)), 1)
     return int(np.clip(round(_SHARD_BYTES / per_time), 1, _MOST_SHARD_TIMES))
 
 
 def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of the root group; ``extra`` may replace title, source, history and licence.
+    """Return the attributes of the root group.
 
-    Nothing here depends on the clock, so that a repeated run gives the same bytes.
+    Parameters
+    ----------
+    kind
+        ``analysis`` or ``forecast``.
+    nside
+        HEALPix resolution.
+    extra
+        Further attributes; may replace title, source and history.
+
+    Returns
+    -------
+    dict
+        Independent of the clock: a repeated run writes the same bytes.
     """
     return {
         "Conventions": "CF-1.13",
         "title": f"PEAR {kind}",
         "source": f"PEAR {__version__}",
         "history": f"written by PEAR {__version__}",
-        "licence": LICENCE,
         "pear_kind": kind,
         "coordinates": "cell_ids crs" + (f" {COMPLETE}" if kind == "analysis" else ""),
         "libraries": {name: version(name) for name in ("numpy", "xarray", "zarr", "healpy")}
@@ -123,7 +185,22 @@ def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[st
 
 
 def variable_attributes(name: str, nside: int, probability: str | None = None) -> dict[str, Any]:
-    """Attributes of one data variable; ``probability`` says of what it is one, if it is."""
+    """Return the attributes of a data variable.
+
+    Parameters
+    ----------
+    name
+        Canonical name.
+    nside
+        HEALPix resolution.
+    probability
+        If the values are probabilities: the event.
+
+    Returns
+    -------
+    dict
+        JSON-serialisable values.
+    """
     row = BY_NAME[name]
     about = {"standard_name": row.standard_name, "long_name": row.long_name, "units": row.units}
     if probability is not None:
@@ -137,23 +214,23 @@ def variable_attributes(name: str, nside: int, probability: str | None = None) -
 
 
 def overview_name(nside: int) -> str:
-    """Name of the group with the means over coarser cells."""
+    """Return the name of the group with means over coarser cells."""
     return f"nside{nside}"
 
 
-def overviews(root: Any) -> tuple[int, ...]:
-    """Resolutions of the coarser groups of a store, finest first."""
+def overviews(root: zarr.Group) -> tuple[int, ...]:
+    """Return the resolutions of the overviews of a store, finest first."""
     found = (re.fullmatch(r"nside(\d+)", name) for name in root.group_keys())
     return tuple(sorted((int(match[1]) for match in found if match), reverse=True))
 
 
 def default_overviews(nside: int) -> tuple[int, ...]:
-    """Resolutions of the coarser groups unless others are asked for: a quarter, from 8 up."""
+    """Return the default resolutions of the overviews: a quarter of nside, if that is 8 or more."""
     return (nside // 4,) if nside >= 32 else ()
 
 
 def check_overviews(coarser: Sequence[int], nside: int) -> None:
-    """Refuse resolutions that are not powers of two below that of the store.
+    """Raise unless all resolutions are powers of two below that of the store.
 
     Raises
     ------
@@ -163,12 +240,11 @@ def check_overviews(coarser: Sequence[int], nside: int) -> None:
     for one in coarser:
         if one < 1 or one & (one - 1) or one >= nside:
             raise InputError(
-                f"nside {one} is no coarser level of nside {nside}",
-                field="--coarser",
-                hint="give powers of two below it",
+                f"overview nside {one} is not a power of two below nside {nside}",
+                field="overviews",
             )
 
 
-def open_group(path: Path) -> Any:
-    """Open the root group of a store to read, by its consolidated metadata."""
-    return zarr.open_group(LocalStore(path, read_only=True), mode="r")
+def open_group(path: StrPath) -> Any:
+    """Open the root group of a store read-only, by its consolidated metadata."""
+    return zarr.open_group(LocalStore(Path(path), read_only=True), mode="r")

@@ -173,7 +173,7 @@ def _alone(
 ) -> tuple[list[float], list[float]]:
     """Time bare steps and whole runs by turns, in this process."""
     from pear import device
-    from pear.store.states import read_state
+    from pear.state import State
     from pipelines.catalog import Catalog
     from pipelines.catalog.scan import refresh
     from pipelines.forecasting.forecast import forecaster_of, prepare, run_forecast
@@ -185,7 +185,9 @@ def _alone(
     with Catalog(data.catalog) as catalog:
         refresh(data, catalog)
         forecaster = forecaster_of(data, catalog.models.get())
-        initial = read_state(data.analysis("bench"), _START, forecaster.layout, forecaster.nside)
+        initial = State.from_store(
+            data.analysis("bench"), _START, forecaster.layout, forecaster.nside
+        )
         hours = steps * catalog.models.get().step_hours
         forecaster.step(initial)
         for turn in range(rounds):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pear.errors import InputError, did_you_mean
+from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
-from pear.store.states import Analysis
 from pear.times import as_utc
 from pipelines.catalog import Evaluation
 from pipelines.catalog.lease import JobLease, Outcome, open_catalog, run_job

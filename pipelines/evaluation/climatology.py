@@ -19,7 +19,8 @@ from pear.errors import InputError
 from pear.progress import ProgressCallback
 from pear.sphere.healpix import nside_from_cells
 from pear.store import schema
-from pear.store.climatology import KIND_ATTRIBUTE, KINDS, Climatology, Kind, stored_layout
+from pear.store.climatology import KIND_ATTRIBUTE, KINDS, Climatology, Kind
+from pear.store.dataset import dataset_layout
 from pear.store.day_of_year import (
     DAYS,
     SIGMA,
@@ -145,7 +146,7 @@ def _create(path: Path, data: xr.Dataset, kind: str, analysis: str, harmonics: i
     if kind == "smoothed":
         about |= {"window_days": WINDOW, "gaussian_sigma_days": SIGMA}
     root = create.create_group(
-        path, "climatology", stored_layout(data), nside_from_cells(data.sizes["cell"]), about
+        path, "climatology", dataset_layout(data), nside_from_cells(data.sizes["cell"]), about
     )
     hours = np.unique(hour_of_day(times))
     create.coordinate(root, "hour", hours, {"long_name": "hour of the day, UTC"})

@@ -14,8 +14,8 @@ from pear.errors import InputError
 from pear.progress import ProgressCallback
 from pear.rollout import ClimatologyForecaster, Ensemble, Forecaster, PearForecaster, Persistence
 from pear.rollout.perturbations import PastDifferences
+from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
-from pear.store.states import Analysis
 from pear.typing import Times
 from pipelines.evaluation.stored_forecasts import StoredForecasts
 from pipelines.evaluation.tables import EvaluationAccumulators, Plan, merge_all

@@ -26,8 +26,8 @@ from pear.errors import InputError
 from pear.metrics import ScoreAccumulator
 from pear.progress import ProgressFactory
 from pear.rollout import Ensemble, Forecaster
+from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
-from pear.store.states import Analysis
 from pear.times import as_utc, to_iso
 from pear.typing import Times
 from pipelines.evaluation.distribute import Sources, verify_spread, with_baselines

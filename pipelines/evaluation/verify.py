@@ -15,8 +15,8 @@ from pear.progress import ProgressCallback
 from pear.rollout import Ensemble, Forecaster
 from pear.sphere.healpix import angular_power
 from pear.state import State
+from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
-from pear.store.states import Analysis
 from pear.times import as_utc, to_iso
 from pear.typing import Times
 from pear.variables import Layout

@@ -14,7 +14,6 @@ from pear.rollout import PearForecaster, check_physical, concat_states
 from pear.rollout.perturbations import Noise, perturb
 from pear.sphere.symmetry import C4H, IDENTITY, Element
 from pear.state import State
-from pear.store.states import read_state
 from pipelines.catalog import Model, Run
 from pipelines.catalog.lease import JobLease
 from pipelines.forecasting import restart
@@ -117,7 +116,7 @@ class ForecastRun:
 
     def _begin(self, crew: list[PearForecaster], count: int) -> list[tuple[PearForecaster, State]]:
         path = self.work.data.analysis(self._run.options["analysis"])
-        initial = read_state(path, self._run.init_time, crew[0].layout, crew[0].nside)
+        initial = State.from_store(path, self._run.init_time, crew[0].layout, crew[0].nside)
         self.parts = [
             (forecaster, forecaster.prepare(perturb(initial, count, self._noise(forecaster))))
             for forecaster in crew

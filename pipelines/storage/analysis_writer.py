@@ -22,7 +22,7 @@ from zarr.storage import LocalStore
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.store import schema
-from pear.store.reader import raw_completeness, stored_layout
+from pear.store.reader import read_completeness, stored_layout
 from pear.times import as_utc, to_iso
 from pear.typing import Times
 from pear.variables import BY_NAME, Layout
@@ -171,7 +171,7 @@ class AnalysisWriter:
                 shard_times=self._shard_times,
                 coarser=self.coarser,
             )
-        self.times, self.complete, self.channels = raw_completeness(self.root)
+        self.times, self.complete, self.channels = read_completeness(self.root, all_channels=True)
         self._column = {name: i for i, name in enumerate(self.channels)}
         group = schema.open_group(self.root)
         self.shard_times = int(group[self.stored.names[0]].shards[0])

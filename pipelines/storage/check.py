@@ -135,11 +135,11 @@ def _metadata(path: Path, diagnosis: Diagnosis) -> bool:
     """Check the metadata files; says whether the root's can be gone by."""
     try:
         root = metadata.read(path)
-        members = metadata.members(root)
+        members = metadata.child_documents(root)
     except (OSError, ValueError, KeyError, TypeError) as error:
         diagnosis.add("metadata", metadata.META, f"cannot be read: {error}", "build anew")
         return False
-    if not metadata.intact(root):
+    if not metadata.is_intact(root):
         diagnosis.add("metadata", metadata.META, "is not as it was written", "build anew")
         return False
     for name, document in members.items():
@@ -148,7 +148,7 @@ def _metadata(path: Path, diagnosis: Diagnosis) -> bool:
         except (OSError, ValueError):
             own = {}
         if document["node_type"] == "group":
-            same = metadata.intact(own) and metadata.digest(own) == metadata.digest(document)
+            same = metadata.is_intact(own) and metadata.digest(own) == metadata.digest(document)
         else:
             same = own == document
         if not same:

@@ -11,31 +11,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numcodecs.blosc
 import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
-from pear.sphere.healpix import cells_of_nside
-from pear.store import metadata
+from pear.store import metadata, schema
 from pear.store.schema import (
     COMPLETE,
     PROBABILITY,
-    TIME_UNITS,
     all_channels,
     group_attributes,
     level_order,
     overview_name,
-    refinement_level,
     variable_attributes,
 )
 from pear.variables import Layout
 from pipelines.storage import metadata as write_metadata
 
-"""Attribute of a store whose fields are probabilities: what they are probabilities of."""
-
-
+numcodecs.blosc.use_threads = False  # several threads would write the same data in varying order
 _TIME_CHUNK: Final = 8192
 
 
@@ -61,13 +57,8 @@ def create_overview(root: Any, kind: str, layout: Layout, nside: int) -> Any:
 def _with_axes(group: Any, layout: Layout, nside: int) -> Any:
     add_cells(group, nside)
     if layout.upper:
-        levels = np.array(level_order(layout), dtype=np.int64)
-        coordinate(
-            group,
-            "level",
-            levels,
-            {"standard_name": "air_pressure", "units": "hPa", "positive": "down"},
-        )
+        dims, levels, attributes = schema.level_coordinate(layout)
+        coordinate(group, "level", levels, attributes, dims)
     return group
 
 
@@ -87,13 +78,9 @@ def consolidate(group: Any, sync: bool = True) -> None:
 
 
 def add_cells(group: Any, nside: int) -> None:
-    """Write the grid into a group: cell, cell_ids and crs, exactly as other tools want them."""
-    cells, k = np.arange(cells_of_nside(nside), dtype=np.int64), refinement_level(nside)
-    coordinate(group, "cell", cells, {"standard_name": "healpix_index", "units": "1"})
-    ids = {"grid_name": "healpix", "level": k, "indexing_scheme": "nested"}
-    coordinate(group, "cell_ids", cells, ids, ("cell",))
-    crs = {"grid_mapping_name": "healpix", "refinement_level": k, "indexing_scheme": "nested"}
-    coordinate(group, "crs", np.array(0, dtype=np.int32), crs, ())
+    """Write the coordinates of the grid into a group: cell, cell_ids and crs."""
+    for name, (dims, values, attributes) in schema.grid_coordinates(nside).items():
+        coordinate(group, name, values, attributes, dims)
 
 
 def coordinate(
@@ -123,13 +110,7 @@ def coordinate(
 
 def time_coordinate(group: Any, kind: str, seconds: npt.NDArray[np.int64]) -> Any:
     """Write the time axis: seconds since 1970 as integers, which no later append can bend."""
-    name = "time" if kind == "analysis" else "forecast_reference_time"
-    attributes = {
-        "standard_name": name,
-        "long_name": "valid time" if kind == "analysis" else "initial time of the forecast",
-        "units": TIME_UNITS,
-        "calendar": "proleptic_gregorian",
-    }
+    attributes = schema.time_coordinate(kind, seconds).attributes | schema.TIME_ENCODING
     chunk = _TIME_CHUNK if kind == "analysis" else None
     return coordinate(group, "time", seconds, attributes, chunk=chunk)
 

@@ -242,17 +242,10 @@ class ForecastWriter:
         lay, leads = self.layout, self.leads.size
         start = np.array([self.init_time]).astype("datetime64[s]").astype(np.int64)
         create.time_coordinate(group, "forecast", start)
-        create.coordinate(
-            group,
-            "prediction_timedelta",
-            self.leads.astype(np.int64),
-            {
-                "standard_name": "forecast_period",
-                "long_name": "time since the initial time",
-                "units": "seconds",
-                "dtype": "timedelta64[ns]",
-            },
-        )
+        dims, values, attributes = schema.lead_coordinate(self.leads)
+        name = "prediction_timedelta"
+        encoded = attributes | schema.LEAD_ENCODING
+        create.coordinate(group, name, values.astype(np.int64), encoded, dims)
         cells, levels = cells_of_nside(nside), len(lay.levels)
         lead = ("time", "prediction_timedelta")
         for name in lay.surface:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pear.store.metadata import DIGEST, META, digest, members, read
+from pear.store.metadata import DIGEST, META, child_documents, digest, read
 from pipelines.storage.atomic import write_atomically
 
 """Attribute of a group: SHA-256 of its metadata without this attribute."""
@@ -37,7 +37,7 @@ def rewrite_child_metadata(root: Path, sync: bool = True) -> None:
     For readers that do not use the root's; also what is left to do for a writer that was killed
     just after its commit.
     """
-    for name, document in members(read(root)).items():
+    for name, document in child_documents(read(root)).items():
         if document["node_type"] == "group":
             write_group(root / name, document, sync)
         else:

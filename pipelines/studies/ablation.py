@@ -21,9 +21,9 @@ from pear.models import checkpoint
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.rollout import PearForecaster
+from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
-from pear.store.states import Analysis
 from pear.training import Samples, Trainer
 from pear.variables import Layout
 from pipelines.evaluation.tables import Plan

@@ -24,9 +24,9 @@ from pear.models.pangu import Pangu, PanguConfig
 from pear.normaliser import Normaliser
 from pear.progress import ProgressCallback
 from pear.rollout import PearForecaster
+from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
-from pear.store.states import Analysis
 from pear.training import Samples, Trainer, TrainingConfig
 from pear.training.statistics import measure
 from pipelines.studies.ablation import BASE, config_of

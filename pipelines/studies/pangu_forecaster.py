@@ -25,9 +25,9 @@ from pear.rollout import Forecaster, PearForecaster
 from pear.sphere.healpix import cells_of_nside
 from pear.sphere.regrid import apply, bilinear_to_healpix, healpix_to_latlon_bilinear
 from pear.state import State
+from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
-from pear.store.states import Analysis
 from pear.times import as_utc
 from pear.training import Samples, Trainer, TrainingConfig
 from pear.training.statistics import measure

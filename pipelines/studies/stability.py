@@ -13,7 +13,7 @@ from pear.progress import ProgressCallback
 from pear.rollout import Forecaster
 from pear.sphere.healpix import angular_power
 from pear.state import State
-from pear.store.states import Analysis
+from pear.store.analysis import Analysis
 from pear.times import as_utc
 from pear.typing import Channel, Times
 from pear.variables import label_of

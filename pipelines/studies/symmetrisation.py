@@ -26,8 +26,8 @@ from pear.models.diagnostics import DEFAULT_ELEMENTS, orbit_errors
 from pear.rollout import PearForecaster
 from pear.sphere.symmetry import C4H, IDENTITY, Element, M
 from pear.state import State
+from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
-from pear.store.states import Analysis
 from pear.times import as_utc
 from pear.typing import Float64, Times
 from pipelines.evaluation.verify import TimeCache, climatology_reader

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from pear.models.checkpoint import load
 from pear.models.config import PearConfig
+from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
-from pear.store.states import Analysis
 from pear.training import Samples, Trainer
 from pear.typing import Float64
 from pipelines.storage.atomic import write_atomically

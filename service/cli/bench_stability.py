@@ -29,7 +29,7 @@ def stability(
     """Compare variance and spectrum of long roll-outs with the analyses'; exit 1 if they leave."""
     from pear.models.checkpoint import load
     from pear.rollout import PearForecaster
-    from pear.store.states import Analysis
+    from pear.store.analysis import Analysis
     from pipelines.studies import stability as rooms
 
     forecaster = PearForecaster(load(checkpoint))

@@ -12,8 +12,8 @@ from pear import resources
 from pear.errors import InputError
 from pear.models import checkpoint
 from pear.rollout import PearForecaster
+from pear.state import State
 from pear.store.climatology import Climatology
-from pear.store.states import read_states
 from pear.variables import Layout
 from pipelines.ingestion.ingest import ingest
 from pipelines.simulation.run import read_restart
@@ -86,11 +86,13 @@ def test_the_model_beats_persistence_and_climatology_on_the_sample(analysis: Pat
     with xr.open_zarr(analysis) as store:
         times = store["time"].values.astype("datetime64[s]")
     starts = times[[0, 7, 14]]
-    initial = read_states(analysis, starts, Layout.default())
+    initial = State.from_store(analysis, starts, Layout.default())
     expected = Climatology.open(resources.path("climatology"))
     z500 = (Layout.default().upper.index("geopotential"), Layout.default().levels.index(500))
     for day, state in enumerate(model.iterate(initial, 3), start=1):
-        truth = read_states(analysis, starts + day * DAY, Layout.default()).upper[:, *z500].numpy()
+        truth = (
+            State.from_store(analysis, starts + day * DAY, Layout.default()).upper[:, *z500].numpy()
+        )
         usual = expected.at(starts + day * DAY)[1][:, *z500]
         forecast = state.upper[:, *z500].numpy()
         error, still = (

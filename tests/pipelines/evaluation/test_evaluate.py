@@ -16,9 +16,9 @@ from pear.rollout import Ensemble
 from pear.rollout.perturbations import PastDifferences
 from pear.sphere.healpix import angular_power
 from pear.state import State
+from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
-from pear.store.states import Analysis
-from pipelines.evaluation import climatology as build
+from pipelines.evaluation.climatology import build_climatology as build
 from pipelines.evaluation.evaluate import Evaluation, evaluate, write
 from pipelines.evaluation.plots import draw
 from pipelines.evaluation.records import FURTHER, HEADLINE, KEYS, read_sums

@@ -11,8 +11,8 @@ import torch
 from pear.errors import InputError
 from pear.rollout import PearForecaster
 from pear.sphere.symmetry import C4H
+from pear.state import State
 from pear.store.reader import open_store
-from pear.store.states import read_state
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
 from pipelines.forecasting.forecast import forecaster_of, run_forecast
@@ -139,7 +139,7 @@ def test_the_orbit_spreads_by_what_the_network_lacks_of_symmetry(
     spread = read_fields(data.forecast(f"{run.id}.spread"))["2m_temperature"][0, 1]
     # Rotations are kept exactly by this network, the mirror is not: two values, four of each.
     forecaster = forecaster_of(data, catalog.models.get())
-    initial = read_state(data.analysis("demo"), START, LAYOUT)
+    initial = State.from_store(data.analysis("demo"), START, LAYOUT)
     plain = next(iter(forecaster.iterate(initial, 1))).surface[0, 0]
     mirrored = next(
         iter(PearForecaster(forecaster.checkpoint, group=(C4H[4],)).iterate(initial, 1))
@@ -151,7 +151,7 @@ def test_the_orbit_spreads_by_what_the_network_lacks_of_symmetry(
 
 def test_a_symmetrised_forecast_keeps_every_symmetry(data: DataFolder, catalog: Catalog) -> None:
     checkpoint = forecaster_of(data, catalog.models.get()).checkpoint
-    initial = read_state(data.analysis("demo"), START, LAYOUT)
+    initial = State.from_store(data.analysis("demo"), START, LAYOUT)
     averaged = PearForecaster(checkpoint, group=C4H)
     expected = averaged.step(initial)
     moved = PearForecaster(checkpoint, group=[element * C4H[5] for element in C4H])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pear.rollout import PearForecaster
-from pear.store.states import read_state
+from pear.state import State
 from pipelines.catalog import Catalog, Run
 from pipelines.forecasting import forecast
 from pipelines.storage.atomic import try_lock
@@ -42,7 +42,7 @@ def test_a_run_holds_what_the_model_says_bit_for_bit(data: DataFolder, catalog: 
     assert perform(data, run) == "succeeded"
     stored = read_fields(data.forecast(run.id))
     forecaster = forecast.forecaster_of(data, catalog.models.get())
-    initial = read_state(data.analysis("demo"), START, LAYOUT)
+    initial = State.from_store(data.analysis("demo"), START, LAYOUT)
     states = [initial, *forecaster.iterate(initial, 4)]
     for lead, state in enumerate(states):
         for name, level, values in state.fields():
@@ -101,7 +101,7 @@ def test_a_killed_run_goes_on_from_its_last_step_to_the_same_bits(
     assert steps == list(range(step + 1, 5))
     stored = read_fields(data.forecast(broken.id))
     forecaster = forecast.forecaster_of(data, catalog.models.get())
-    initial = read_state(data.analysis("demo"), START + DAY, LAYOUT)
+    initial = State.from_store(data.analysis("demo"), START + DAY, LAYOUT)
     for lead, state in enumerate(forecaster.iterate(initial, 4), 1):
         np.testing.assert_array_equal(
             stored["2m_temperature"][0, lead], state.surface[0, 0].numpy()

@@ -14,8 +14,8 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
+from pear.state import State
 from pear.store.reader import describe, open_store
-from pear.store.states import read_state
 from pear.variables import Layout
 from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
@@ -449,7 +449,7 @@ def test_command_line(
 def test_a_partial_store_is_no_state_for_pear(tmp_path: Path) -> None:
     ingest([temperature()], tmp_path / "s.zarr", NSIDE)
     with pytest.raises(InputError, match="lacks mean_sea_level_pressure"):
-        read_state(tmp_path / "s.zarr", T0, Layout.default())
+        State.from_store(tmp_path / "s.zarr", T0, Layout.default())
 
 
 def test_a_source_of_the_operators_list(

@@ -12,8 +12,8 @@ import xarray as xr
 from pear.datasets.base import ScanOptions
 from pear.errors import InputError
 from pear.sphere.healpix import centres
+from pear.state import State
 from pear.store.reader import describe, open_store
-from pear.store.states import read_state
 from pear.variables import Layout
 from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
@@ -42,7 +42,7 @@ def gfs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_gfs_forecast_file_is_a_complete_state(gfs: Path) -> None:
-    state = read_state(gfs, "2011-01-15T12:00")
+    state = State.from_store(gfs, "2011-01-15T12:00")
     assert state.layout == Layout.default()
     state.check_range()
     told = describe(gfs)
@@ -102,7 +102,7 @@ def test_a_wind_series_is_a_valid_partial_store(data: Path, tmp_path: Path) -> N
         {"after": "2018-10-10T12:00:00Z", "before": "2018-10-11T00:00:00Z", "missing": 1}
     ]
     with pytest.raises(InputError, match="lacks mean_sea_level_pressure, 2m_temperature"):
-        read_state(tmp_path / "s.zarr", "2018-10-10T12")
+        State.from_store(tmp_path / "s.zarr", "2018-10-10T12")
     got = open_store(tmp_path / "s.zarr").sel(time="2018-10-10T12")
     speed = np.hypot(got["10m_u_component_of_wind"], got["10m_v_component_of_wind"]).values
     lat, lon = centres(NSIDE)

@@ -155,7 +155,7 @@ def test_coarser_levels_are_means_and_open_on_their_own(tmp_path: Path) -> None:
         raw = xr.open_zarr(path, group=f"nside{nside}")
         assert xdggs.decode(raw).dggs.grid_info.nside == nside
     assert describe(path)["grid"]["coarser"] == [4, 2]
-    with pytest.raises(InputError, match="keeps no means at nside 1"):
+    with pytest.raises(InputError, match="has no overview at nside 1"):
         open_store(path, nside=1)
     extra = Layout(("10m_u_component_of_wind",), (), ())
     with AnalysisWriter(path, extra, NSIDE) as writer:
@@ -183,7 +183,7 @@ def test_coarser_levels_of_a_forecast(tmp_path: Path) -> None:
 @pytest.mark.parametrize("coarser", [(8,), (3,), (0,), (16,)])
 def test_a_level_that_is_not_coarser_is_refused(tmp_path: Path, coarser: tuple[int]) -> None:
     with (
-        pytest.raises(InputError, match="is no coarser level"),
+        pytest.raises(InputError, match="is not a power of two below"),
         AnalysisWriter(tmp_path / "a.zarr", LAYOUT, NSIDE, coarser=coarser),
     ):
         pass
@@ -306,7 +306,7 @@ def test_what_is_no_store_is_refused(tmp_path: Path, kind: str) -> None:
         path.write_text("hello")
     elif kind == "foreign":
         xr.Dataset({"a": ("x", np.zeros(3))}).to_zarr(path, consolidated=False)
-    with pytest.raises(InputError, match="no store"):
+    with pytest.raises(InputError, match=r"no store at|not a store"):
         open_store(path)
 
 

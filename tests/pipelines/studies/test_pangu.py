@@ -13,7 +13,7 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.models import pangu_checkpoint
-from pear.store.states import read_state
+from pear.state import State
 from pear.variables import Layout
 from pipelines.evaluation import climatology
 from pipelines.ingestion.executor import Settings
@@ -114,11 +114,11 @@ def test_a_study_scores_both_networks_on_both_grids(study: pangu.PeerStudy, tmp_
 
     states = collect((), tmp_path / "latlon", rows, columns, LAYOUT)
     forecaster = PanguForecaster(*pangu_checkpoint.load(tmp_path / "seed0/pangu"), states, NSIDE)
-    initial = read_state(study.store, "2001-03-01", LAYOUT, NSIDE)
+    initial = State.from_store(study.store, "2001-03-01", LAYOUT, NSIDE)
     step = next(forecaster.iterate(initial, 1))
     assert step.valid_time[0] == np.datetime64("2001-03-02")
     # However short the training, every cell has the weather of its own place.
-    came = read_state(study.store, "2001-03-02", LAYOUT, NSIDE)
+    came = State.from_store(study.store, "2001-03-02", LAYOUT, NSIDE)
     assert np.corrcoef(step.surface[0, 0].numpy(), came.surface[0, 0].numpy())[0, 1] > 0.7
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pear.rollout import Persistence
 from pear.state import State
-from pear.store.states import Analysis
+from pear.store.analysis import Analysis
 from pipelines.studies.stability import measure, stable
 from tests.fixtures.evaluation import LAYOUT, NSIDE, days, write_analysis
 

@@ -14,8 +14,8 @@ from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
 from pear.sphere.symmetry import C4H
+from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
-from pear.store.states import Analysis
 from pear.variables import Layout
 from pipelines.evaluation import climatology as build
 from pipelines.storage.analysis_writer import AnalysisWriter

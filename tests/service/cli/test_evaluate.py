@@ -17,7 +17,7 @@ from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
 from pear.rollout import PearForecaster
-from pear.store.states import read_state
+from pear.state import State
 from pipelines.evaluation.evaluate import evaluate_model
 from pipelines.evaluation.records import HEADLINE, KEYS
 from pipelines.storage.data_folder import DataFolder
@@ -135,7 +135,7 @@ def test_workers_and_finished_forecasts_give_the_same_scores(
     leads = forecaster.time_step * np.arange(5)
     for day in (0, 3, 4):
         init = np.datetime64("2002-06-01", "s") + day * forecaster.time_step
-        state = read_state(data.analysis("test"), init, LAYOUT)
+        state = State.from_store(data.analysis("test"), init, LAYOUT)
         attrs = {"model": alone.about["model"]}
         path = data.forecast(f"run{day}")
         writer = ForecastWriter(path, LAYOUT, NSIDE, init, leads, attrs)
