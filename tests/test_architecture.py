@@ -30,7 +30,9 @@ TOP_LEVEL = {
 
 def loaded_by(statement: str) -> set[str]:
     """Return the top-level packages that a fresh interpreter has loaded after a statement."""
-    code = f"{statement}\nimport sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    code = (
+        f"{statement}\nimport sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
