@@ -1,15 +1,15 @@
-"""The one form that every reader brings its files to: slabs of fields that can be read by time."""
+"""Common form of all sources: variables whose fields can be read one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from pear.datasets.static import Static
+from pear.datasets.static import StaticField
 from pear.datasets.units import Conversion, Quantity
 from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
@@ -18,14 +18,14 @@ from pear.typing import Times
 Fields = npt.NDArray[np.float32]
 
 
-class Reader(Protocol):
-    """Reads the fields of one slab, in any process: it must pickle."""
+class FieldReader(Protocol):
+    """Reads the fields of one variable in any process; it can be pickled."""
 
     def read(self, position: int, row: int) -> Fields:
-        """Return one field: (point,), decoded, missing values as NaN, units of the file."""
+        """Return one field, (point,), in the units of the source; missing values are NaN."""
 
-    def take(self, positions: Sequence[int]) -> Reader:
-        """Return the reader of these times alone: what a task carries to its worker."""
+    def select(self, positions: Sequence[int]) -> FieldReader:
+        """Return the reader of these times only, which is what a task carries to its worker."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,26 @@ class SourceVariable:
 
     Attributes
     ----------
-    source
+    source : str
         File or address, for messages.
-    name
-        Name in the file.
-    quantity, conversion
-        What it is and how its numbers become those of the contract.
-    times
-        (time,) valid times, increasing.
-    levels
-        hPa, one per row; empty for a surface quantity, which has one row.
-    grid
+    name : str
+        Name in the source.
+    quantity : Quantity
+        What it is.
+    conversion : Conversion
+        Conversion from the units of the source.
+    times : (time,) array
+        Valid times, increasing.
+    levels : tuple of int
+        Pressure levels in hPa, one for each row; empty for a surface variable, which has one row.
+    grid : LatLonGrid
         Regular grid of all fields.
-    present
-        (time, row) whether the source has the field at all.
-    reader
-        Reads one time.
-    centre
-        GRIB name of the centre, if known.
+    present : (time, row) array of bool
+        Fields that the source has.
+    reader : FieldReader
+        Reads the fields.
+    centre : str
+        GRIB name of the originating centre, if known.
     """
 
     source: str
@@ -62,39 +64,43 @@ class SourceVariable:
     levels: tuple[int, ...]
     grid: LatLonGrid
     present: npt.NDArray[np.bool_]
-    reader: Reader
+    reader: FieldReader
     centre: str = ""
 
     @property
     def rows(self) -> int:
-        """Fields per time."""
+        """Number of fields per time."""
         return max(len(self.levels), 1)
 
-    def take(self, positions: Sequence[int]) -> SourceVariable:
-        """Return the slab of these times alone."""
-        at = list(positions)
+    def level(self, row: int) -> int | None:
+        """Return the pressure level of a row in hPa, or None for a surface variable."""
+        return self.levels[row] if self.levels else None
+
+    def select(self, times: Times) -> SourceVariable | None:
+        """Return the variable at these times only, or None if it has none of them."""
+        at = np.flatnonzero(np.isin(self.times, times)).tolist()
+        if not at:
+            return None
         return replace(
-            self, times=self.times[at], present=self.present[at], reader=self.reader.take(at)
+            self, times=self.times[at], present=self.present[at], reader=self.reader.select(at)
         )
 
-    def keep_levels(self, wanted: Sequence[int]) -> SourceVariable | None:
-        """Return the slab of the levels wanted, or None if it has none of them."""
-        if not self.quantity.upper:
+    def select_levels(self, levels: Sequence[int]) -> SourceVariable | None:
+        """Return the variable at these levels only, or None if it has none of them."""
+        if not self.quantity.upper or set(self.levels) <= set(levels):
             return self
-        rows = [row for row, level in enumerate(self.levels) if level in wanted]
+        rows = [row for row, level in enumerate(self.levels) if level in levels]
         if not rows:
             return None
-        if len(rows) == len(self.levels):
-            return self
         return replace(
             self,
             levels=tuple(self.levels[row] for row in rows),
             present=self.present[:, rows],
-            reader=Rows(self.reader, tuple(rows)),
+            reader=RowSubset(self.reader, tuple(rows)),
         )
 
     def read(self, position: int, row: int) -> Fields:
-        """Return one field in the units of the contract: (point,), float32."""
+        """Return one field, (point,), in canonical units."""
         values = self.reader.read(position, row)
         how = self.conversion
         if (how.factor, how.offset) != (1.0, 0.0):
@@ -103,47 +109,49 @@ class SourceVariable:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """A reader of some rows of another."""
+class RowSubset:
+    """Reader of some rows of another reader."""
 
-    inner: Reader
-    kept: tuple[int, ...]
+    inner: FieldReader
+    rows: tuple[int, ...]
 
     def read(self, position: int, row: int) -> Fields:
-        """Return a field of a kept row."""
-        return self.inner.read(position, self.kept[row])
+        """Return one field."""
+        return self.inner.read(position, self.rows[row])
 
-    def take(self, positions: Sequence[int]) -> Rows:
-        """Return the same rows at fewer times."""
-        return Rows(self.inner.take(positions), self.kept)
+    def select(self, positions: Sequence[int]) -> RowSubset:
+        """Return the reader of these times only."""
+        return RowSubset(self.inner.select(positions), self.rows)
 
 
 @dataclass
 class Scan:
-    """What one source holds.
+    """Contents of one source.
 
     Attributes
     ----------
-    source, kind
-        Its name and format.
-    slabs
-        What PEAR can use.
-    statics
-        Height of the ground and share of land, if it holds them.
-    skipped
-        Names that PEAR has no use for, each with the reason.
-    notes
-        What else a person should know: quirks met and what was done about them.
-    faults
-        What should have been usable and is not: fatal, or left out, by policy.
-    origin, simulated
-        Who made the data, in the source's words, and whether it says that they are simulated.
+    source, kind : str
+        File or address, and format.
+    variables : list of SourceVariable
+        What can be ingested.
+    static_fields : list of StaticField
+        Surface geopotential and land-sea mask.
+    skipped : dict
+        Names of what cannot be ingested, with the reasons.
+    notes : list of str
+        Peculiarities of the source and how they were handled.
+    faults : list of InputError
+        What should be usable but is not.
+    origin : str
+        Institution and title stated by the source.
+    simulated : bool
+        Whether the source states that its data are simulated.
     """
 
     source: str
     kind: str
-    slabs: list[SourceVariable] = field(default_factory=list)
-    statics: list[Static] = field(default_factory=list)
+    variables: list[SourceVariable] = field(default_factory=list)
+    static_fields: list[StaticField] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     faults: list[InputError] = field(default_factory=list)
@@ -151,65 +159,88 @@ class Scan:
     simulated: bool = False
 
     def note(self, text: str) -> None:
-        """Note something once."""
+        """Add a note, once."""
         if text not in self.notes:
             self.notes.append(text)
 
     def fault(self, error: InputError) -> None:
-        """Note what cannot be used, once; the rest of the source still can."""
+        """Add a fault, once; the rest of the source can still be used."""
         if str(error) not in map(str, self.faults):
             self.faults.append(error)
 
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """Choices that a source may need from the user.
+    """Options of the readers.
 
     Attributes
     ----------
-    member
-        Ensemble member to take where a source has several.
-    storage
-        fsspec options by protocol, from the operator's configuration.
+    member : int, optional
+        Ensemble member to read from a source with several.
     """
 
     member: int | None = None
-    storage: tuple[tuple[str, Any], ...] = ()
 
 
 def choose_member(members: Sequence[int], options: ScanOptions, source: str) -> int:
-    """Pick the ensemble member to read.
+    """Return the ensemble member to read.
+
+    Parameters
+    ----------
+    members : sequence of int
+        Members of the source.
+    options : ScanOptions
+        The member chosen by the user, if any.
+    source : str
+        Name of the source, for messages.
+
+    Returns
+    -------
+    int
+        The chosen member, or the only one.
 
     Raises
     ------
     InputError
-        If there are several and none was chosen, or the chosen one is not there.
+        If there are several and none was chosen, or if the chosen one does not exist.
     """
     names = ", ".join(map(str, sorted(members)))
     if options.member is None:
         if len(members) == 1:
             return members[0]
         raise InputError(
-            f"{source} holds {len(members)} ensemble members ({names})",
+            f"{source} has {len(members)} ensemble members ({names})",
             field="--member",
             hint="choose one with --member",
         )
     if options.member not in members:
         raise InputError(
-            f"{source} has no ensemble member {options.member}",
+            f"{source} does not have ensemble member {options.member}",
             field="--member",
-            hint=f"it holds {names}",
+            hint=f"available members: {names}",
         )
     return options.member
 
 
-def latlon(lat: Any, lon: Any, source: str) -> LatLonGrid:
-    """Return the grid of a source, which must be regular and cover the globe.
+def require_global_grid(lat: npt.ArrayLike, lon: npt.ArrayLike, source: str) -> LatLonGrid:
+    """Return the grid of a source.
+
+    Parameters
+    ----------
+    lat, lon : (row,), (column,) array_like
+        Coordinates in degrees.
+    source : str
+        Name of the source, for messages.
+
+    Returns
+    -------
+    LatLonGrid
+        The grid.
 
     Raises
     ------
     InputError
-        If it is not.
+        If it is not regular or does not cover the globe.
     """
     try:
         return LatLonGrid(np.asarray(lat), np.asarray(lon)).require_global()

@@ -1,4 +1,4 @@
-"""Fields that do not change: the height of the ground and the share of land, in any file."""
+"""Static fields of a source: surface geopotential and land-sea mask."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
 from pear.store.static_fields import GROUND, LAND
 from pear.variables import STANDARD_GRAVITY
-
-Floats = npt.NDArray[np.float64]
 
 _ALIASES: Final = {
     GROUND: (
@@ -32,24 +30,24 @@ _ALIASES: Final = {
     LAND: (LAND, "lsm", "land_binary_mask", "land_area_fraction"),
 }
 _RANGE: Final = {GROUND: (-6e3, 9e4), LAND: (0.0, 1.0)}
-_IN_METRES: Final = ("m", "metre", "metres", "meter", "meters", "gpm")
+_METRES: Final = ("m", "metre", "metres", "meter", "meters", "gpm")
 
 
 @dataclass(frozen=True)
-class Static:
-    """One static field of a source, read when it is wanted.
+class StaticField:
+    """One static field of a source, read on demand.
 
     Attributes
     ----------
-    name
-        :data:`GROUND` or :data:`LAND`.
-    source
+    name : str
+        ``geopotential_at_surface`` or ``land_sea_mask``.
+    source : str
         File or address, for messages.
-    units
-        As the file states them.
-    grid
+    units : str
+        Units stated by the source.
+    grid : LatLonGrid
         Regular grid of the values.
-    read
+    read : callable
         Returns the values, (point,).
     """
 
@@ -59,36 +57,38 @@ class Static:
     grid: LatLonGrid
     read: Callable[[], npt.NDArray[Any]]
 
-    def values(self) -> Floats:
-        """Return the field in m² s⁻² or as a share in [0, 1], (point,).
+    def values(self) -> npt.NDArray[np.float64]:
+        """Return the field in m² s⁻², or as a fraction.
+
+        Returns
+        -------
+        (point,) array
+            The values.
 
         Raises
         ------
         InputError
-            If its values are not what its name says.
+            If the values are outside the valid range.
         """
         values = np.asarray(self.read(), dtype=np.float64).reshape(-1)
-        if self.name == GROUND and self.units.strip().lower() in _IN_METRES:
+        if self.name == GROUND and self.units.strip().lower() in _METRES:
             values = values * STANDARD_GRAVITY
         if self.name == LAND and self.units.strip() == "%":
             values = values / 100.0
         low, high = _RANGE[self.name]
         slack = 1e-3 * (high - low)
-        if not (
-            np.isfinite(values).all()
-            and low - slack <= values.min() <= values.max() <= high + slack
-        ):
+        valid = low - slack <= values.min() <= values.max() <= high + slack  # False for NaN
+        if not valid:
             raise InputError(
-                f"{self.source}: {self.name} runs from {values.min():g} to {values.max():g}",
+                f"{self.source}: {self.name} has values from {values.min():g} to "
+                f"{values.max():g}, outside the valid range [{low:g}, {high:g}]",
                 field=self.name,
-                hint="leave the file out, or give the field in its usual units",
+                hint="omit the file, or give the field in m2 s-2, m, % or as a fraction",
             )
         return np.clip(values, low, high)
 
 
-def static_name(name: str, leveled: bool = False) -> str | None:
-    """Say which static field a name without pressure level means, or None."""
-    if leveled:
-        return None
+def static_name(name: str) -> str | None:
+    """Return the static field denoted by the name of a field without level, or None."""
     plain = name.strip().lower()
     return next((known for known, aliases in _ALIASES.items() if plain in aliases), None)

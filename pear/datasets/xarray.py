@@ -12,9 +12,26 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pear.datasets import axes as found
-from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable, latlon
-from pear.datasets.static import Static, static_name
+from pear.datasets.axes import (
+    LAT,
+    LEVEL,
+    LON,
+    UnfitError,
+    in_order,
+    other_axes,
+    place,
+    pressures,
+    require_instants,
+    valid_times,
+)
+from pear.datasets.base import (
+    Fields,
+    Scan,
+    ScanOptions,
+    SourceVariable,
+    require_global_grid,
+)
+from pear.datasets.static import StaticField, static_name
 from pear.datasets.units import Quantity, conversion, recognise
 from pear.errors import InputError
 
@@ -36,8 +53,8 @@ class Opener(Protocol):
     def __hash__(self) -> int: ...
 
 
-def opened(opener: Opener) -> xr.Dataset:
-    """Open a dataset, once per process; the last few stay open until :func:`close_all`."""
+def open_cached(opener: Opener) -> xr.Dataset:
+    """Open a dataset, once per process; the last few stay open until :func:`close_datasets`."""
     with _LOCK:
         if opener not in _OPEN:
             while len(_OPEN) >= _MOST_OPEN:
@@ -47,7 +64,7 @@ def opened(opener: Opener) -> xr.Dataset:
         return _OPEN[opener]
 
 
-def close_all() -> None:
+def close_datasets() -> None:
     """Close what is open and forget what was decoded."""
     with _LOCK:
         while _OPEN:
@@ -94,7 +111,7 @@ class ArrayReader:
     positions: tuple[int, ...]
     levels: tuple[int, ...]
 
-    def take(self, positions: Sequence[int]) -> ArrayReader:
+    def select(self, positions: Sequence[int]) -> ArrayReader:
         """Return the reader of these times alone."""
         return replace(self, positions=tuple(self.positions[p] for p in positions))
 
@@ -112,7 +129,7 @@ class ArrayReader:
 
     def _field(self, at: int, level: int) -> npt.NDArray[Any]:
         """Decode one field; where several share a chunk, the chunk is decoded once and kept."""
-        array = opened(self.opener)[self.name]
+        array = open_cached(self.opener)[self.name]
         if self.axes.fixed:
             array = array.isel(dict(self.axes.fixed))
         places = {self.axes.time: at, self.axes.level: level}
@@ -164,7 +181,7 @@ def scan_dataset(
     InputError
         If it is no latitude-longitude data at all.
     """
-    dataset = opened(opener)
+    dataset = open_cached(opener)
     scan = Scan(source, kind)
     _origin(dataset, scan)
     if "dggs" in dataset.attrs or "cell" in dataset.dims:
@@ -174,7 +191,7 @@ def scan_dataset(
     for key, array in dataset.data_vars.items():
         name = str(key)
         if (static := _static(array, opener, source)) is not None:
-            scan.statics.append(static)
+            scan.static_fields.append(static)
             continue
         quantity = recognise(name, array.attrs)
         if quantity is None:
@@ -182,8 +199,8 @@ def scan_dataset(
                 scan.skipped[name] = "not a variable of PEAR"
             continue
         try:
-            scan.slabs.append(_slab(dataset, array, quantity, opener, scan, options))
-        except found.UnfitError as reason:
+            scan.variables.append(_slab(dataset, array, quantity, opener, scan, options))
+        except UnfitError as reason:
             scan.skipped[name] = str(reason)
         except InputError as error:
             scan.fault(error)
@@ -197,27 +214,28 @@ def _origin(dataset: xr.Dataset, scan: Scan) -> None:
     scan.simulated = str(dataset.attrs.get("simulated", "")).lower() in ("true", "yes", "1")
 
 
-def _static(array: xr.DataArray, opener: Opener, source: str) -> Static | None:
+def _static(array: xr.DataArray, opener: Opener, source: str) -> StaticField | None:
     """Return a static field at its first time; None if the array is none, or not on our grid."""
     leveled = any(
-        name in found.LEVEL or one.attrs.get("standard_name") == "air_pressure"
+        name in LEVEL or one.attrs.get("standard_name") == "air_pressure"
         for name, one in array.coords.items()
     )
-    known, name = static_name(str(array.name), leveled), str(array.name)
+    name = str(array.name)
+    known = None if leveled else static_name(name)
     if known is None:
         return None
     try:
-        lat = found.place(array, found.LAT, "latitude", source)
-        lon = found.place(array, found.LON, "longitude", source)
-        grid = latlon(lat.values, lon.values, source)
+        lat = place(array, LAT, "latitude", source)
+        lon = place(array, LON, "longitude", source)
+        grid = require_global_grid(lat.values, lon.values, source)
     except InputError:
         return None
 
     def read() -> npt.NDArray[Any]:
-        held = opened(opener)[name].transpose(..., lat.dims[0], lon.dims[0])
+        held = open_cached(opener)[name].transpose(..., lat.dims[0], lon.dims[0])
         return np.asarray(held[(0,) * (held.ndim - 2)].values)
 
-    return Static(known, source, str(array.attrs.get("units", "")), grid, read)
+    return StaticField(known, source, str(array.attrs.get("units", "")), grid, read)
 
 
 def _slab(
@@ -229,19 +247,19 @@ def _slab(
     options: ScanOptions,
 ) -> SourceVariable:
     name, source = str(array.name), scan.source
-    lat = found.place(array, found.LAT, "latitude", source)
-    lon = found.place(array, found.LON, "longitude", source)
-    grid = latlon(lat.values, lon.values, f"{source}: {name}")
-    levels, level_dim = found.pressures(array, quantity)
+    lat = place(array, LAT, "latitude", source)
+    lon = place(array, LON, "longitude", source)
+    grid = require_global_grid(lat.values, lon.values, f"{source}: {name}")
+    levels, level_dim = pressures(array, quantity)
     if quantity.upper and not levels:
-        raise found.UnfitError("has no pressure level")
+        raise UnfitError("has no pressure level")
     if not quantity.upper and level_dim is not None:
-        raise found.UnfitError("a surface variable with a level axis")
-    found.require_instants(array)
-    times, time_dim = found.valid_times(array, scan)
+        raise UnfitError("a surface variable with a level axis")
+    require_instants(array)
+    times, time_dim = valid_times(array, scan)
     known = {lat.dims[0], lon.dims[0], time_dim, level_dim}
-    fixed, expver = found.other_axes(array, known, scan, options)
-    order, times = found.in_order(times, name, scan)
+    fixed, expver = other_axes(array, known, scan, options)
+    order, times = in_order(times, name, scan)
     axes = Axes(lat.dims[0], lon.dims[0], time_dim, level_dim, expver, fixed)
     how = conversion(quantity, array.attrs.get("units"), name, source)
     reader = ArrayReader(

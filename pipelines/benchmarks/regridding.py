@@ -20,8 +20,8 @@ from pear.sphere.healpix import cells_of_nside, centres
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.sphere.regrid import apply, bilinear_to_healpix, conservative_to_healpix
 from pear.variables import Layout
-from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion.options import IngestOptions
 
 Floats = npt.NDArray[np.float32]
 
@@ -230,7 +230,7 @@ def measure_ingestion(
         best, cpu = [np.inf, np.inf], [np.inf, np.inf]
         for turn in range(repetitions):
             store = root / f"{turn}.zarr"
-            whole = partial(ingest, files, store, settings=Settings(nside=nside))
+            whole = partial(ingest, files, store, options=IngestOptions(nside=nside))
             steps: tuple[Callable[[], Any], ...] = (partial(_read_all, files), whole)
             for which, work in enumerate(steps):
                 began = time.process_time()

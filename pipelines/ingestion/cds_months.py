@@ -1,11 +1,10 @@
-"""Ingest ERA5 from the Climate Data Store month by month, keeping no more files than needed."""
+"""ERA5 from the Climate Data Store month by month, without keeping files that are ingested."""
 
 from __future__ import annotations
 
 import calendar
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,34 +13,46 @@ from pear.progress import ProgressFactory
 from pear.store.reader import read_completeness
 from pear.typing import Times
 from pear.variables import Layout
-from pipelines.ingestion.cds import DataStore, Request, month
-from pipelines.ingestion.executor import ClientFor, Settings
-from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion.cds import DataStore, Request, month_requests
+from pipelines.ingestion.ingest import ClientFor, ingest
+from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.report import IngestReport
 
 
-def month_times(year: int, number: int, hours: Sequence[int]) -> Times:
-    """Valid times of one month, increasing."""
-    days = calendar.monthrange(year, number)[1]
-    start = np.datetime64(f"{year:04d}-{number:02d}-01T00", "s")
-    day = np.arange(days) * np.timedelta64(86_400, "s")
+def month_times(year: int, month: int, hours: Sequence[int]) -> Times:
+    """Return the valid times of one month, increasing."""
+    start = np.datetime64(f"{year:04d}-{month:02d}-01T00", "s")
+    day = np.arange(calendar.monthrange(year, month)[1]) * np.timedelta64(86_400, "s")
     hour = np.array(sorted(hours)) * np.timedelta64(3_600, "s")
-    return np.asarray((start + day[:, None] + hour[None, :]).ravel())
+    return np.asarray((start + day[:, None] + hour).ravel())
 
 
-def lacking(store: Path, times: Times, levels: Sequence[int]) -> bool:
-    """Whether a store lacks a published field at one of these times."""
+def is_complete(store: Path, times: Times, levels: Sequence[int]) -> bool:
+    """Return whether a store has all published fields at these times.
+
+    Parameters
+    ----------
+    store : Path
+        An analysis store, which need not exist.
+    times : (time,) array
+        Valid times.
+    levels : sequence of int
+        Pressure levels in hPa.
+
+    Returns
+    -------
+    bool
+        False if there is no store.
+    """
     if not store.is_dir():
-        return True
-    known, flags, names = read_completeness(store)
-    wanted = [
-        *Layout.default().surface,
-        *(f"{v}@{p}" for v in Layout.default().upper for p in levels),
-    ]
-    if not set(wanted) <= set(names) or not np.isin(times, known).all():
-        return True
-    columns = [names.index(name) for name in wanted]
-    return bool((flags[np.isin(known, times)][:, columns] == 0).any())
+        return False
+    known, complete, channels = read_completeness(store)
+    layout = Layout.default()
+    wanted = [*layout.surface, *(f"{v}@{p}" for v in layout.upper for p in levels)]
+    if not set(wanted) <= set(channels) or not np.isin(times, known).all():
+        return False
+    columns = [channels.index(name) for name in wanted]
+    return bool(complete[np.isin(known, times)][:, columns].all())
 
 
 def ingest_from_cds(
@@ -50,60 +61,88 @@ def ingest_from_cds(
     months: Sequence[tuple[int, int]],
     hours: Sequence[int],
     *,
-    settings: Settings,
+    options: IngestOptions,
     data_format: str = "grib",
     client_for: ClientFor | None = None,
-    announce: ProgressFactory | None = None,
-    watch: Callable[[str], Any] | None = None,
+    progress: ProgressFactory | None = None,
 ) -> Iterator[IngestReport]:
-    """Fetch and ingest what the store lacks of these months, one report for each.
+    """Download and ingest what a store lacks of some months.
 
     Parameters
     ----------
-    client
+    client : DataStore
         The Climate Data Store.
-    months
+    store : Path
+        The analysis store.
+    months : sequence of tuple of int
         (year, month) in order of time.
-    hours
+    hours : sequence of int
         Hours of the day, UTC.
+    options : IngestOptions
+        Options of the ingestion.
+    data_format : {"grib", "netcdf"}
+        Format of the downloaded files.
+    client_for, progress : callable, optional
+        As in :func:`pipelines.ingestion.ingest.ingest`.
+
+    Yields
+    ------
+    IngestReport
+        One for each month that was not complete.
 
     Raises
     ------
     InputError
-        As :func:`pipelines.ingestion.ingest.ingest`, or if the Climate Data Store refuses.
+        As :func:`pipelines.ingestion.ingest.ingest`, or if the data store refuses a request.
     """
     if not months or not hours:
-        raise InputError("no months or hours to fetch", field="--years")
-    plan: list[list[Request]] = []
-    for year, number in months:
-        if lacking(store, month_times(year, number, hours), settings.levels):
-            days = range(1, calendar.monthrange(year, number)[1] + 1)
-            plan.append(month(year, number, days, hours, settings.levels, data_format))
-    fetched = client.fetch([request for requests in plan for request in requests], watch=watch)
-    for requests in plan:
-        files = [next(fetched)[1] for _ in requests]
-        yield ingest(
-            list(files), store, settings=settings, client_for=client_for, announce=announce
-        )
+        raise InputError("no months or hours to download", field="--years")
+    by_month: list[list[Request]] = []
+    for year, month in months:
+        if not is_complete(store, month_times(year, month, hours), options.levels):
+            days = range(1, calendar.monthrange(year, month)[1] + 1)
+            by_month.append(month_requests(year, month, days, hours, options.levels, data_format))
+    files = client.fetch([request for requests in by_month for request in requests])
+    for requests in by_month:
+        paths = [next(files)[1] for _ in requests]
+        yield ingest(paths, store, options=options, client_for=client_for, progress=progress)
         for request in requests:
-            client.forget(request)
+            client.discard(request)
 
 
-def span(text: str, option: str, least: int, most: int) -> list[int]:
-    """Read numbers such as ``1990-1999`` or ``0,6,12,18``.
+def parse_numbers(text: str, option: str, least: int, most: int) -> list[int]:
+    """Parse numbers such as ``1990-1999`` or ``0,6,12,18``.
+
+    Parameters
+    ----------
+    text : str
+        Comma-separated numbers and ranges.
+    option : str
+        Name of the option, for messages.
+    least, most : int
+        Inclusive bounds.
+
+    Returns
+    -------
+    list of int
+        Increasing.
 
     Raises
     ------
     InputError
-        If the text is none, or a number lies outside the bounds.
+        If the text cannot be parsed, or a number is out of bounds.
     """
-    out: set[int] = set()
+    numbers: set[int] = set()
     try:
         for part in text.split(","):
             first, dash, last = part.partition("-")
-            out |= set(range(int(first), int(last if dash else first) + 1))
+            numbers |= set(range(int(first), int(last if dash else first) + 1))
     except ValueError as error:
-        raise InputError(f"{option} {text!r} are no numbers", field=option) from error
-    if not out or min(out) < least or max(out) > most:
-        raise InputError(f"{option} {text!r} must lie in {least}…{most}", field=option)
-    return sorted(out)
+        raise InputError(
+            f"invalid {option} {text!r}", field=option, hint="e.g. 1990-1999 or 0,6,12,18"
+        ) from error
+    if not numbers or min(numbers) < least or max(numbers) > most:
+        raise InputError(
+            f"invalid {option} {text!r}: numbers must be in {least}-{most}", field=option
+        )
+    return sorted(numbers)

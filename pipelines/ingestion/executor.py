@@ -1,292 +1,331 @@
-"""One run of an ingestion: what the store lacks of the plan, in blocks of whole times."""
+"""Execution of an ingestion plan: find what the store lacks, compute it, commit it in blocks."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from dask.delayed import delayed
 
-from pear.datasets.base import ScanOptions
-from pear.errors import InputError
-from pear.progress import ProgressCallback, ProgressFactory
-from pear.sphere.healpix import cells_of_nside
-from pear.store import schema
-from pear.store.reader import describe_times
-from pear.times import to_iso
 from pear.typing import Times
-from pear.variables import BY_NAME, LEVELS
-from pipelines.ingestion import task
-from pipelines.ingestion.plan import Block, OnError, Plan, blocks
-from pipelines.ingestion.report import IngestReport, SourceReport
-from pipelines.ingestion.task import Job, TaskResult
-from pipelines.storage.analysis_writer import AnalysisWriter
-from pipelines.storage.atomic import require_space
+from pear.variables import BY_NAME
+from pipelines.ingestion.plan import Plan
+from pipelines.ingestion.task import StoreTarget, Task, TaskResult, run_task
 
-Method = Literal["bilinear", "conservative"]
-_MOST_TOGETHER: Final = 8
-"""Blocks of a commit: what a killed run may have to do again."""
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
+Mask: TypeAlias = npt.NDArray[np.bool_]
+TaskMap: TypeAlias = Callable[[Iterable[Task]], Iterator[list[TaskResult]]]
+"""Runs tasks and yields lists of their results, in the order of the tasks."""
 
-class ClientFor(Protocol):
-    """Told how many fields there are to do; returns a dask client, or None for this process."""
-
-    def __call__(self, total: int) -> Any: ...
+_TASKS_PER_WORKER = 3
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Choices of an ingestion.
+class StoreContents:
+    """Contents of an analysis store before an ingestion.
 
     Attributes
     ----------
-    nside
-        Resolution of the store.
-    method
-        ``bilinear`` (point values, as the published model was trained on) or ``conservative``.
-    on_error
-        ``stop`` at the first fault, or ``skip`` the faulty file or field and mark it missing.
-    levels
-        hPa to keep.
-    start, end
-        First and last valid time to keep, or None.
-    every_hours
-        Keep times whose hour of the day is a multiple of it, or None for all.
-    shard_times
-        Times per file of a new store; None for files of about 100 MB.
-    coarser
-        Resolutions at which a new store keeps means as well; None for a quarter of its own, if
-        that is 8 or more.
-    reserve_bytes
-        Space that must stay free on the disk.
-    scan
-        Choices that sources may need.
-    attributes
-        Title, source, licence and others for the root of a new store.
+    times : (time,) array
+        Valid times, increasing.
+    complete : (time, channel) array of uint8
+        1 where the store has the field.
+    channels : tuple of str
+        Names on the channel axis: ``variable`` or ``variable@level``.
+    levels : tuple of int
+        Pressure levels in hPa, in the order of the store.
     """
 
-    nside: int = 64
-    method: Method = "bilinear"
-    on_error: OnError = "stop"
-    levels: tuple[int, ...] = LEVELS
-    start: np.datetime64 | None = None
-    end: np.datetime64 | None = None
-    every_hours: int | None = None
-    shard_times: int | None = None
-    coarser: tuple[int, ...] | None = None
-    reserve_bytes: int = 1_000_000_000
-    scan: ScanOptions = field(default_factory=ScanOptions)
-    attributes: dict[str, Any] = field(default_factory=dict)
+    times: Times
+    complete: npt.NDArray[np.uint8]
+    channels: tuple[str, ...]
+    levels: tuple[int, ...]
+
+    def columns(self, name: str) -> list[int]:
+        """Return the positions of a variable's fields on the channel axis."""
+        if BY_NAME[name].kind == "surface":
+            return [self.channels.index(name)]
+        return [self.channels.index(f"{name}@{level}") for level in self.levels]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Fields that a store lacks and a plan can give.
+
+    Attributes
+    ----------
+    times : (time,) array
+        Times of the store after the ingestion: those it has, followed by the new ones.
+    n_present : int
+        Number of times that the store has already.
+    wanted : dict
+        (time, level) mask of the fields to write, for each variable.
+    too_early : array
+        Times of the plan that cannot be added because later ones are in the store.
+    n_complete : int
+        Number of times of the plan to which nothing is added.
+    """
+
+    times: Times
+    n_present: int
+    wanted: dict[str, Mask]
+    too_early: Times
+    n_complete: int
 
     @property
-    def coarser_or_default(self) -> tuple[int, ...]:
-        """Resolutions of the coarser groups of a new store."""
-        if self.coarser is not None:
-            return self.coarser
-        return schema.default_overviews(self.nside)
+    def n_added(self) -> int:
+        """Number of new times."""
+        return self.times.size - self.n_present
 
+    @property
+    def n_filled(self) -> int:
+        """Number of times of the store that get fields they lack."""
+        return int(self._busy[: self.n_present].sum())
 
-class Ingestion:
-    """One run: what the store lacks of the plan, in blocks, each committed when it is whole."""
+    @property
+    def _busy(self) -> Mask:
+        """(time,) mask of the times at which there is something to write."""
+        busy = np.zeros(self.times.size, dtype=bool)
+        for mask in self.wanted.values():
+            busy |= mask.any(axis=1)
+        return busy
 
-    def __init__(
-        self,
-        plan: Plan,
-        path: Path,
-        settings: Settings,
-        report: IngestReport,
-        client_for: ClientFor | None,
-        announce: ProgressFactory,
-    ) -> None:
-        self.plan, self.path, self.settings, self.report = plan, path, settings, report
-        self.client_for, self.announce = client_for, announce
-        self.client: Any = None
+    def blocks(self, shard_times: int) -> list[Block]:
+        """Split the work at the borders of the store's files.
 
-    def run(self) -> None:
-        """Do what is left to do."""
-        settings, plan = self.settings, self.plan
-        with AnalysisWriter(
-            self.path,
-            plan.layout,
-            settings.nside,
-            attributes=settings.attributes,
-            shard_times=settings.shard_times,
-            coarser=settings.coarser_or_default,
-        ) as writer:
-            self._require_same_world(writer)
-            if not self._to_do(writer):
-                self._finish(writer)
-                return
-            writer.add_variables()
-            self.flags = writer.complete.copy()
-            todo = list(blocks(self.axis, writer.times.size, self.wanted, writer.shard_times))
-            total = sum(block.fields for block in todo)
-            cells = cells_of_nside(settings.nside)
-            require_space(self.path.parent, 4 * total * cells, settings.reserve_bytes)
-            self.client = self.client_for(total) if self.client_for else None
-            self.tick: ProgressCallback = self.announce(total)
-            self._work(writer, todo)
-            self._finish(writer)
+        Parameters
+        ----------
+        shard_times : int
+            Times per file.
 
-    def _require_same_world(self, writer: AnalysisWriter) -> None:
-        """Keep simulated and observed states apart."""
-        if writer.root == writer.path:
-            there = "simulated" in schema.open_group(writer.path).attrs
-            if there != ("simulated" in self.settings.attributes):
-                kinds = ("simulated", "not simulated")
-                raise InputError(
-                    f"{self.path} is {kinds[not there]}, the sources are {kinds[there]}",
-                    field="store",
-                    hint="ingest into another store",
-                )
-
-    def _to_do(self, writer: AnalysisWriter) -> bool:
-        """Compare the plan with the store: the final time axis and the fields to write."""
-        plan, known = self.plan, writer.times
-        fresh = plan.times[~np.isin(plan.times, known)]
-        early = fresh[fresh <= known[-1]] if known.size else fresh[:0]
-        if early.size:
-            self._refuse_early(early, known)
-            fresh = fresh[fresh > known[-1]]
-        self.axis: Times = np.concatenate([known, fresh]).astype("datetime64[s]")
-        self.levels = schema.level_order(writer.stored)
-        chosen = np.isin(self.axis, plan.times)
-        self.wanted: dict[str, npt.NDArray[np.bool_]] = {}
-        filled = np.zeros(self.axis.size, dtype=bool)
-        for name in plan.supplies:
-            offered = plan.offered(self.axis, name, self.levels) & chosen[:, None]
-            have = np.zeros_like(offered)
-            have[: known.size] = writer.complete[:, self._columns(writer, name)]
-            self.wanted[name] = offered & ~have
-            filled |= self.wanted[name].any(axis=1)
-        self.report.times_added = int(fresh.size)
-        self.report.times_filled = int(filled[: known.size].sum())
-        present = np.isin(known, plan.times)
-        self.report.times_present = int((present & ~filled[: known.size]).sum())
-        return bool(fresh.size or filled.any())
-
-    def _columns(self, writer: AnalysisWriter, name: str) -> list[int]:
-        upper = BY_NAME[name].kind == "upper"
-        return [writer.channel(name, lev) for lev in (self.levels if upper else (None,))]
-
-    def _refuse_early(self, early: Times, known: Times) -> None:
-        text = (
-            f"{early.size} times from {to_iso(early[0])} lie before or between those of {self.path}"
-            f", which end at {to_iso(known[-1])}"
-        )
-        if self.settings.on_error == "stop":
-            raise InputError(
-                text,
-                field="time",
-                hint="a store grows forwards; ingest everything into a new store",
-            )
-        self.report.sources.append(
-            SourceReport(self.path.name, status="refused", reason=text, times=int(early.size))
-        )
-
-    def _work(self, writer: AnalysisWriter, todo: list[Block]) -> None:
-        """Run the jobs; commit each block when its last job is done, in order of time."""
-        # A new store takes its name with its first commit: no job may be under way then.
-        heads, tail = [todo[:1], todo[1:]] if writer.root != writer.path else [[], todo]
-        for part in (heads, tail):
-            results = self._run(self._jobs(writer, part))
-            whole: list[tuple[Block, list[TaskResult]]] = []
-            for block in part:
-                names = [name for name, mask in block.wanted.items() if mask.any()]
-                found = [next(results) for _ in names]
-                whole.append((block, [done for done, _ in found]))
-                # A commit takes as long for many blocks as for one: workers that are faster than
-                # commits would wait for them.
-                more = bool(found) and found[-1][1]
-                if not more or len(whole) >= _MOST_TOGETHER:
-                    self._commit(writer, whole)
-                    whole = []
-            if whole:
-                self._commit(writer, whole)
-
-    def _jobs(self, writer: AnalysisWriter, part: list[Block]) -> Iterator[Job]:
-        old = writer.times.size if writer.root == writer.path else 0
-        for block in part:
-            for name, mask in block.wanted.items():
-                if not mask.any():
-                    continue
-                wanted_times = block.times[mask.any(axis=1)]
-                supplies = [s.during(wanted_times) for s in self.plan.supplies[name]]
-                yield Job(
-                    writer.root,
-                    writer.staging,
-                    name,
-                    self.levels if BY_NAME[name].kind == "upper" else (),
-                    self.settings.nside,
-                    tuple(writer.coarser),
-                    self.settings.method,
-                    block.start,
-                    block.times,
-                    block.start >= old,
-                    mask,
-                    tuple(s for s in supplies if s is not None),
-                    self.settings.on_error,
-                    read_ahead=self.client is None,  # workers of a cluster have a core each
-                )
-
-    def _run(self, todo: Iterable[Job]) -> Iterator[tuple[TaskResult, bool]]:
-        """Results in the order of the jobs, and whether the next one is there already.
-
-        Only a few are in flight, however many there are.
+        Returns
+        -------
+        list of Block
+            In order of time; files without anything to write are omitted.
         """
-        if self.client is None:
-            for job in todo:
-                yield _task(job).compute(scheduler="synchronous"), False
-            return
-        workers = max(sum(self.client.nthreads().values()), 1)
-        flight: deque[Any] = deque()
-        try:
-            for job in todo:
-                flight.append(self.client.compute(_task(job)))
-                if len(flight) >= 3 * workers:
-                    yield flight.popleft().result(), flight[0].done()
-            while flight:
-                yield flight.popleft().result(), bool(flight) and flight[0].done()
-        finally:
-            self.client.cancel(list(flight))
+        busy = self._busy
+        out = []
+        for first in range(0, self.times.size, shard_times):
+            positions = first + np.flatnonzero(busy[first : first + shard_times])
+            if positions.size:
+                start, stop = int(positions[0]), int(positions[-1]) + 1
+                masks = {name: mask[start:stop] for name, mask in self.wanted.items()}
+                wanted = {name: mask for name, mask in masks.items() if mask.any()}
+                out.append(Block(start, self.times[start:stop], wanted))
+        return out
 
-    def _commit(self, writer: AnalysisWriter, whole: list[tuple[Block, list[TaskResult]]]) -> None:
-        """Show blocks that follow one another."""
-        old, (block, _) = writer.times.size, whole[-1]
-        flags = np.zeros((max(old, block.stop), len(writer.channels)), dtype=np.uint8)
-        flags[:old] = writer.complete
-        for block, results in whole:
-            writer.stage(block.times[max(old - block.start, 0) :])
-            for done in results:
-                columns = self._columns(writer, done.variable)
-                flags[block.start : block.stop, columns] |= done.stored.astype(np.uint8)
-                self.report.refuse(done.refused)
-                self.report.reading_seconds += done.reading
-                self.report.fields_written += int(done.stored.sum())
-        if writer.root != writer.path and not self.report.fields_written:
-            first = self.report.refused[0]
-            raise InputError(
-                f"nothing to ingest: all fields of the first {block.times.size} times are refused "
-                f"({first.variable} at {first.time}: {first.reason})",
-                field="source",
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive times within one file of the store, which are committed together.
+
+    Attributes
+    ----------
+    start : int
+        Position of the first time in the store.
+    times : (time,) array
+        Valid times.
+    wanted : dict
+        (time, level) mask of the fields to write, for each variable that has any.
+    """
+
+    start: int
+    times: Times
+    wanted: dict[str, Mask]
+
+    @property
+    def stop(self) -> int:
+        """Position after the last time in the store."""
+        return self.start + self.times.size
+
+    @property
+    def n_fields(self) -> int:
+        """Number of fields to write."""
+        return int(sum(mask.sum() for mask in self.wanted.values()))
+
+
+@dataclass(frozen=True)
+class FinishedBlock:
+    """A block and the results of its tasks."""
+
+    block: Block
+    results: list[TaskResult]
+
+
+def diff(plan: Plan, store: StoreContents) -> Workload:
+    """Compare a plan with a store.
+
+    Parameters
+    ----------
+    plan : Plan
+        What the sources can give.
+    store : StoreContents
+        What is there already.
+
+    Returns
+    -------
+    Workload
+        What remains to be written. New times before the last one of the store are excluded.
+    """
+    new = plan.times[~np.isin(plan.times, store.times)]
+    late = np.ones(new.size, dtype=bool) if not store.times.size else new > store.times[-1]
+    times: Times = np.concatenate([store.times, new[late]]).astype("datetime64[s]")
+    n_present = store.times.size
+    wanted: dict[str, Mask] = {}
+    for name in plan.sources:
+        wanted[name] = plan.offered(name, times, store.levels)
+        wanted[name][:n_present] &= store.complete[:, store.columns(name)] == 0
+    shared = np.isin(store.times, plan.times)
+    for mask in wanted.values():
+        shared &= ~mask[:n_present].any(axis=1)
+    return Workload(times, n_present, wanted, new[~late], int(shared.sum()))
+
+
+def make_tasks(
+    blocks: Iterable[Block], plan: Plan, store: StoreContents, target: StoreTarget
+) -> Iterator[Task]:
+    """Yield one task for each variable of each block.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+        Blocks to compute.
+    plan : Plan
+        Sources of the fields.
+    store : StoreContents
+        The store before the ingestion.
+    target : StoreTarget
+        Where and how the fields are written.
+
+    Yields
+    ------
+    Task
+        In order of the blocks and of their variables.
+    """
+    for block in blocks:
+        for name, wanted in block.wanted.items():
+            times = block.times[wanted.any(axis=1)]
+            sources = (source.select(times) for source in plan.sources[name])
+            yield Task(
+                target,
+                name,
+                store.levels if BY_NAME[name].kind == "upper" else (),
+                block.start,
+                block.times,
+                block.start >= store.times.size,
+                wanted,
+                tuple(source for source in sources if source is not None),
             )
-        writer.commit(flags[old:], flags[:old])
-        self.tick(sum(block.fields for block, _ in whole), to_iso(block.times[-1]))
-
-    def _finish(self, writer: AnalysisWriter) -> None:
-        report = self.report
-        report.variables = list(writer.stored.names)
-        report.levels = list(writer.stored.levels)
-        report.gaps = describe_times(writer.times)["gaps"]
-        columns = [column for name in writer.stored.names for column in self._columns(writer, name)]
-        report.fields_missing = int((writer.complete[:, columns] == 0).sum())
 
 
-@delayed(pure=False)  # type: ignore[untyped-decorator]
-def _task(job: Job) -> TaskResult:
-    return task.run(job)
+def execute(
+    blocks: Sequence[Block], tasks: Iterable[Task], run: TaskMap
+) -> Iterator[list[FinishedBlock]]:
+    """Run the tasks of some blocks.
+
+    A commit takes as long for many blocks as for one. Blocks that are finished at the same time
+    are therefore yielded together, so that fast workers do not wait for commits.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        Blocks in order of time.
+    tasks : iterable of Task
+        Tasks of all these blocks; consumed lazily.
+    run : callable
+        Runs tasks in this process or on a cluster.
+
+    Yields
+    ------
+    list of FinishedBlock
+        Consecutive blocks, in order of time.
+    """
+    waiting = deque(blocks)
+    results: deque[TaskResult] = deque()
+    for finished in run(tasks):
+        results.extend(finished)
+        batch = []
+        while waiting and len(waiting[0].wanted) <= len(results):
+            block = waiting.popleft()
+            batch.append(FinishedBlock(block, [results.popleft() for _ in block.wanted]))
+        if batch:
+            yield batch
+
+
+def run_here(tasks: Iterable[Task]) -> Iterator[list[TaskResult]]:
+    """Run tasks one after the other in this process.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+        Tasks to run.
+
+    Yields
+    ------
+    list of TaskResult
+        One result each time.
+    """
+    for task in tasks:
+        yield [run_task(task)]
+
+
+def run_on(client: Client) -> TaskMap:
+    """Return a function that runs tasks on a dask cluster, with a few in flight for each worker."""
+
+    def run(tasks: Iterable[Task]) -> Iterator[list[TaskResult]]:
+        queue = iter(tasks)
+        limit = _TASKS_PER_WORKER * max(sum(client.nthreads().values()), 1)  # type: ignore[no-untyped-call]
+        flight: deque[Future[TaskResult]] = deque()
+
+        def refill() -> None:
+            flight.extend(
+                client.submit(run_task, task, pure=False)
+                for task in islice(queue, limit - len(flight))
+            )
+
+        try:
+            refill()
+            while flight:
+                finished = [flight.popleft().result()]
+                while flight and flight[0].done():  # type: ignore[no-untyped-call]
+                    finished.append(flight.popleft().result())
+                refill()
+                yield finished
+        finally:
+            client.cancel(list(flight))  # type: ignore[no-untyped-call]
+
+    return run
+
+
+def completeness(
+    store: StoreContents, complete: npt.NDArray[np.uint8], batch: Sequence[FinishedBlock]
+) -> npt.NDArray[np.uint8]:
+    """Return the completeness of a store after a batch of blocks.
+
+    Parameters
+    ----------
+    store : StoreContents
+        Channels of the store.
+    complete : (time, channel) array
+        Completeness before.
+    batch : sequence of FinishedBlock
+        Blocks in order of time.
+
+    Returns
+    -------
+    (time, channel) array of uint8
+        With rows for the new times of the batch.
+    """
+    out = np.zeros((max(len(complete), batch[-1].block.stop), complete.shape[1]), dtype=np.uint8)
+    out[: len(complete)] = complete
+    for finished in batch:
+        rows = slice(finished.block.start, finished.block.stop)
+        for result in finished.results:
+            out[rows, store.columns(result.variable)] |= result.stored.astype(np.uint8)
+    return out

@@ -1,7 +1,8 @@
-"""Ingestion: files of any origin into one trustworthy nested HEALPix store, restartable by time.
+"""Ingestion of files of any origin into one nested HEALPix store.
 
-Scan (what is there), plan (what fills which field), then one job per variable and file of the
-store, by dask; each finished block of times is committed before it is counted.
+The sources are scanned, a plan says which source fills which field, and one task for each variable
+and file of the store computes what the store lacks. Each finished block of times is committed, so
+an interrupted ingestion continues where it stopped.
 """
 
 from __future__ import annotations
@@ -10,35 +11,60 @@ import fcntl
 import shutil
 import tempfile
 import time as clock
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
 import xarray as xr
 
 from pear import __version__
 from pear.datasets.base import Scan, SourceVariable
-from pear.datasets.static import Static
-from pear.datasets.xarray import close_all
+from pear.datasets.static import StaticField
+from pear.datasets.xarray import close_datasets
 from pear.errors import InputError
 from pear.progress import ProgressFactory, no_progress
 from pear.sphere.healpix import cells_of_nside
+from pear.store import schema
+from pear.store.reader import describe_times
 from pear.times import to_iso
-from pipelines.ingestion.executor import ClientFor, Ingestion, Settings
+from pipelines.ingestion.executor import (
+    Block,
+    FinishedBlock,
+    StoreContents,
+    Workload,
+    completeness,
+    diff,
+    execute,
+    make_tasks,
+    run_here,
+    run_on,
+)
+from pipelines.ingestion.options import IngestOptions, Method
 from pipelines.ingestion.plan import Plan, make_plan
 from pipelines.ingestion.readers import scan_source
 from pipelines.ingestion.report import IngestReport, SourceReport
-from pipelines.ingestion.static_fields import keep
-from pipelines.storage.atomic import temporary_parents
+from pipelines.ingestion.static_fields import write_static_fields
+from pipelines.ingestion.task import StoreTarget
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.storage.atomic import require_space, temporary_parents
 from pipelines.storage.provenance import git_revision
 
-__all__ = ["Settings", "Source", "ingest"]
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["IngestOptions", "Source", "ingest"]
 
 Source = str | Path | xr.Dataset
-_MOST_ORIGINS: Final = 5
+_LISTED_ORIGINS: Final = 5
+
+
+class ClientFor(Protocol):
+    """Given the number of fields to write, returns a dask client, or None for this process."""
+
+    def __call__(self, total: int) -> Client | None: ...
 
 
 def ingest(
@@ -46,208 +72,318 @@ def ingest(
     store: Path | str,
     nside: int | None = None,
     *,
-    settings: Settings | None = None,
+    options: IngestOptions | None = None,
     client_for: ClientFor | None = None,
-    announce: ProgressFactory | None = None,
+    progress: ProgressFactory | None = None,
 ) -> IngestReport:
-    """Bring files into an analysis store; what is there already is not done again.
+    """Ingest sources into an analysis store; what it has already is not written again.
 
     Parameters
     ----------
-    sources
-        Files (NetCDF, GRIB, zip), Zarr folders or addresses, or datasets.
-    store
-        Path of the store; made if it does not exist, and seen only once its first times are whole.
-    nside
-        Resolution; shorthand for ``settings.nside``.
-    client_for
-        Given the number of fields to do, returns a dask client whose workers see the files and
+    sources : sequence
+        Files (NetCDF, GRIB, zip), Zarr folders, fsspec addresses of Zarr stores, or datasets.
+    store : path
+        Path of the store. A new store appears when its first times are complete.
+    nside : int, optional
+        HEALPix resolution, short for ``IngestOptions(nside=...)``.
+    options : IngestOptions, optional
+        Regridding, selection and error handling.
+    client_for : callable, optional
+        Given the number of fields to write, returns a dask client whose workers see the files and
         the store, or None to work in this process.
-    announce
-        Told the number of fields; the tick it returns is called as they are finished.
+    progress : callable, optional
+        Given the number of fields to write, returns the callback for finished fields.
+
+    Returns
+    -------
+    IngestReport
+        What was read, written and refused.
 
     Raises
     ------
     InputError
-        If a source cannot be used (``on_error="stop"``), nothing is left to ingest, or the store
-        does not fit. Times committed before the fault stay; nothing else has changed.
+        If a source cannot be used (with ``on_error="raise"``), if there is nothing to ingest, or
+        if the store does not fit. Times that were committed before the fault are kept.
     OSError
-        If the disk is too full.
+        If the disk is full.
     """
-    settings = settings or Settings()
+    options = options or IngestOptions()
     if nside is not None:
-        settings = _with_nside(settings, nside)
+        options = _with_nside(options, nside)
     began = clock.perf_counter()
     path = Path(store).absolute()
     if not sources:
-        raise InputError("no source to ingest", field="source", hint="name files to ingest")
-    report = IngestReport(str(path), settings.nside, settings.method)
-    with Unpacked(path) as unpacked:
-        slabs, statics = _scan_all(sources, settings, unpacked, report)
-        plan = make_plan(slabs, settings.levels, settings.on_error, report)
-        _keep_times(plan, settings)
-        settings = replace(
-            settings, attributes=_provenance(report, settings.method) | settings.attributes
-        )
-        told = announce or (lambda _: no_progress)
+        raise InputError("no sources to ingest", field="source", hint="name files to ingest")
+    report = IngestReport(str(path), options.nside, options.method)
+    with UnpackFolder(path) as unpacked:
         try:
-            Ingestion(plan, path, settings, report, client_for, told).run()
-            report.static = keep(path, statics, settings.nside, settings.method)
+            variables, static_fields = _scan_all(sources, options, unpacked, report)
+            plan = make_plan(variables, options, report)
+            attributes = _provenance(report, options.method) | dict(options.attributes)
+            options = replace(options, attributes=attributes)
+            ingest_plan(plan, path, options, report, client_for, progress)
+            report.static = write_static_fields(path, static_fields, options.nside, options.method)
         finally:
-            close_all()
+            close_datasets()
     report.seconds = clock.perf_counter() - began
     return report
 
 
-def _with_nside(settings: Settings, nside: int) -> Settings:
+def _with_nside(options: IngestOptions, nside: int) -> IngestOptions:
     try:
         cells_of_nside(nside)
     except ValueError as error:
         raise InputError(str(error), field="--nside") from error
-    return replace(settings, nside=nside)
+    return replace(options, nside=nside)
 
 
-class Unpacked:
-    """A hidden folder beside the store for members of archives, gone when the work is done.
+class UnpackFolder:
+    """Hidden folder beside a store for members of archives; removed on exit.
 
-    Its owner holds a lock on it, so that another process can tell what a killed one left behind.
+    Its owner holds a lock on it, so that the folder of a killed process can be recognised and
+    removed.
+
+    Parameters
+    ----------
+    store : Path
+        Path of the store.
     """
 
     def __init__(self, store: Path) -> None:
-        self.store, self._exit = store, ExitStack()
+        self._parent, self._prefix = store.parent, f".{store.name}.unzip-"
+        self._exit = ExitStack()
         self._folder: Path | None = None
 
-    def __enter__(self) -> Unpacked:
-        prefix = f".{self.store.name}.unzip-"
-        for old in self.store.parent.glob(f"{prefix}*"):
+    def __enter__(self) -> UnpackFolder:
+        for old in self._parent.glob(f"{self._prefix}*"):
             with suppress(OSError), (old / "lock").open("a") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(old, ignore_errors=True)
         return self
 
-    def folder(self) -> Path:
-        """Return the folder; it is made when it is first asked for."""
+    def path(self) -> Path:
+        """Return the folder; it is created by the first call."""
         if self._folder is None:
-            self._exit.enter_context(temporary_parents(self.store.parent))
-            prefix = f".{self.store.name}.unzip-"
-            self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.store.parent))
+            self._exit.enter_context(temporary_parents(self._parent))
+            self._folder = Path(tempfile.mkdtemp(prefix=self._prefix, dir=self._parent))
             file = self._exit.enter_context((self._folder / "lock").open("a"))
             fcntl.flock(file, fcntl.LOCK_EX)
         return self._folder
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._exit.close()
 
 
 def _scan_all(
-    sources: Sequence[Source], settings: Settings, unpacked: Unpacked, report: IngestReport
-) -> tuple[list[SourceVariable], list[Static]]:
-    slabs: list[SourceVariable] = []
-    statics: list[Static] = []
+    sources: Sequence[Source], options: IngestOptions, unpacked: UnpackFolder, report: IngestReport
+) -> tuple[list[SourceVariable], list[StaticField]]:
+    variables: list[SourceVariable] = []
+    static_fields: list[StaticField] = []
     for source in sources:
         name = "dataset in memory" if isinstance(source, xr.Dataset) else str(source)
         try:
-            scans = list(scan_source(source, settings.scan, unpacked.folder))
-            if settings.on_error == "stop":
-                _stop_at_faults(scans)
+            scans = list(scan_source(source, options.scan, unpacked.path))
+            if options.on_error == "raise":
+                _require_usable(scans)
         except InputError as error:
-            if settings.on_error == "stop":
+            if options.on_error == "raise":
                 raise
             report.sources.append(SourceReport(name, status="refused", reason=str(error)))
             continue
         for scan in scans:
-            report.sources.append(_source_report(scan))
-            slabs.extend(scan.slabs)
-            statics.extend(scan.statics)
-    return slabs, statics
+            report.sources.append(SourceReport.from_scan(scan))
+            variables.extend(scan.variables)
+            static_fields.extend(scan.static_fields)
+    return variables, static_fields
 
 
-def _stop_at_faults(scans: list[Scan]) -> None:
-    """Refuse a source with a fault, or with nothing for PEAR in all its members."""
+def _require_usable(scans: list[Scan]) -> None:
+    """Refuse a source with a fault, or without anything for PEAR in all its members."""
     for scan in scans:
         if scan.faults:
             raise scan.faults[0]
-    if not any(scan.slabs or scan.statics for scan in scans):
+    if not any(scan.variables or scan.static_fields for scan in scans):
         skipped = {name: why for scan in scans for name, why in scan.skipped.items()}
-        said = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:3])
+        details = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:3])
         source = scans[0].source if scans else "an archive without files"
         raise InputError(
-            f"{source} holds no variable of PEAR ({said or 'nothing at all'})", field="source"
+            f"{source} has no variable of PEAR ({details or 'it is empty'})", field="source"
         )
 
 
-def _source_report(scan: Scan) -> SourceReport:
-    out = SourceReport(
-        scan.source,
-        scan.kind,
-        ignored=dict(scan.skipped),
-        notes=list(scan.notes),
-        origin=scan.origin,
-        simulated=scan.simulated,
-    )
-    out.fields += [one.name for one in scan.statics]
-    for slab in scan.slabs:
-        out.fields.append(slab.name)
-        if slab.conversion.changes:
-            out.converted.append(f"{slab.name}: {slab.conversion}")
-    if scan.slabs:
-        times = np.unique(np.concatenate([slab.times for slab in scan.slabs]))
-        out.times, out.first, out.last = times.size, to_iso(times[0]), to_iso(times[-1])
-        out.grid = str(scan.slabs[0].grid)
-    elif scan.faults:
-        out.status, out.reason = "refused", str(scan.faults[0])
-    elif not scan.statics:
-        out.status, out.reason = "skipped", "holds no variable of PEAR"
-    out.notes += [str(fault) for fault in scan.faults]
-    return out
+def _provenance(report: IngestReport, method: Method) -> dict[str, str]:
+    """Return title, source and history of a new store; refuse to mix simulated and observed."""
+    used = [source for source in report.sources if source.status == "read"]
+    kinds = {source.simulated: source.source for source in used}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{kinds[True]} is simulated and {kinds[False]} is not",
+            field="source",
+            hint="ingest them into separate stores",
+        )
+    simulated = True in kinds
+    revision = git_revision()
+    software = f"PEAR {__version__}" + (f" ({revision[:12]})" if revision else "")
+    origins = sorted({source.origin for source in used if source.origin})
+    if len(origins) > _LISTED_ORIGINS:
+        origins = [*origins[:_LISTED_ORIGINS], f"and {len(origins) - _LISTED_ORIGINS} others"]
+    attributes = {
+        "title": f"{'Simulated states' if simulated else 'Analyses'} on HEALPix, ingested by PEAR",
+        "source": " | ".join(origins) or "files without a statement of origin",
+        "history": f"{software} ingest, {method} regridding",
+    }
+    return attributes | ({"simulated": "true"} if simulated else {})
 
 
-def _provenance(report: IngestReport, method: str) -> dict[str, Any]:
-    """Title, source and history of a new store.
+def ingest_plan(
+    plan: Plan,
+    path: Path,
+    options: IngestOptions,
+    report: IngestReport,
+    client_for: ClientFor | None = None,
+    progress: ProgressFactory | None = None,
+) -> None:
+    """Write what a store lacks of a plan, committing finished blocks.
+
+    Parameters
+    ----------
+    plan : Plan
+        What the sources can give.
+    path : Path
+        Path of the store.
+    options : IngestOptions
+        Resolution, regridding and error handling.
+    report : IngestReport
+        Receives what was written and refused.
+    client_for, progress : callable, optional
+        As in :func:`ingest`.
 
     Raises
     ------
     InputError
-        If simulated and observed data would come into one store.
+        As in :func:`ingest`.
     """
-    used = [source for source in report.sources if source.status == "read"]
-    simulated = {source.simulated for source in used}
-    if len(simulated) > 1:
-        one, other = (next(s.source for s in used if s.simulated is kind) for kind in (True, False))
+    with AnalysisWriter(
+        path,
+        plan.layout,
+        options.nside,
+        attributes=options.attributes,
+        shard_times=options.shard_times,
+        coarser=options.overviews_or_default,
+    ) as writer:
+        _require_same_kind(writer, options)
+        levels = schema.level_order(writer.stored)
+        store = StoreContents(writer.times, writer.complete, writer.channels, levels)
+        workload = diff(plan, store)
+        _report_workload(workload, path, options, report)
+        if workload.n_added or workload.n_filled:
+            writer.add_variables()
+            blocks = workload.blocks(writer.shard_times)
+            total = sum(block.n_fields for block in blocks)
+            n_bytes = 4 * total * cells_of_nside(options.nside)
+            require_space(path.parent, n_bytes, options.reserve_bytes)
+            client = client_for(total) if client_for else None
+            advance = progress(total) if progress else no_progress
+            for batch in _execute(writer, plan, store, blocks, options, client):
+                _commit(writer, store, workload, batch, report)
+                n_fields = sum(finished.block.n_fields for finished in batch)
+                advance(n_fields, to_iso(batch[-1].block.times[-1]))
+        report.variables, report.levels = list(writer.stored.names), list(writer.stored.levels)
+        report.gaps = describe_times(writer.times)["gaps"]
+        columns = [column for name in writer.stored.names for column in store.columns(name)]
+        report.fields_missing = int((writer.complete[:, columns] == 0).sum())
+
+
+def _require_same_kind(writer: AnalysisWriter, options: IngestOptions) -> None:
+    """Refuse to mix simulated and observed states in one store."""
+    if writer.root != writer.path:
+        return
+    there = "simulated" in schema.open_group(writer.path).attrs
+    if there != ("simulated" in options.attributes):
+        kinds = ("not simulated", "simulated")
         raise InputError(
-            f"{one} is simulated and {other} is not",
-            field="source",
-            hint="ingest them into stores of their own",
+            f"{writer.path} is {kinds[there]}, the sources are {kinds[not there]}",
+            field="store",
+            hint="ingest into another store",
         )
-    made_up = simulated == {True}
-    revision = git_revision()
-    by = f"PEAR {__version__}" + (f" ({revision[:12]})" if revision else "")
-    origins = sorted({source.origin for source in used if source.origin})
-    if len(origins) > _MOST_ORIGINS:
-        origins = [*origins[:_MOST_ORIGINS], f"and {len(origins) - _MOST_ORIGINS} others"]
-    about: dict[str, Any] = {
-        "title": ("Simulated states" if made_up else "Analyses") + " on HEALPix, ingested by PEAR",
-        "source": " | ".join(origins) or "files without a statement of origin",
-        "history": f"{by} ingest, {method} regridding",
-    }
-    return about | ({"simulated": "true"} if made_up else {})
 
 
-def _keep_times(plan: Plan, settings: Settings) -> None:
-    keep = np.ones(plan.times.size, dtype=bool)
-    if settings.start is not None:
-        keep &= plan.times >= settings.start
-    if settings.end is not None:
-        keep &= plan.times <= settings.end
-    if settings.every_hours is not None:
-        seconds = plan.times.astype(np.int64) % 86_400
-        keep &= seconds % (settings.every_hours * 3600) == 0
-    if not keep.any():
+def _report_workload(
+    workload: Workload, path: Path, options: IngestOptions, report: IngestReport
+) -> None:
+    """Report the numbers of times; refuse those before the end of the store."""
+    report.times_added, report.times_filled = workload.n_added, workload.n_filled
+    report.times_present = workload.n_complete
+    early = workload.too_early
+    if not early.size:
+        return
+    text = (
+        f"{early.size} times from {to_iso(early[0])} lie before or between those of {path}, "
+        f"which end at {to_iso(workload.times[workload.n_present - 1])}"
+    )
+    if options.on_error == "raise":
         raise InputError(
-            f"the sources hold no time in the span asked for; theirs run from "
-            f"{to_iso(plan.times[0])} to {to_iso(plan.times[-1])}",
+            text,
             field="time",
+            hint="times can only be appended; ingest everything into a new store",
         )
-    plan.times = plan.times[keep]
+    report.sources.append(
+        SourceReport(path.name, status="refused", reason=text, times=int(early.size))
+    )
+
+
+def _execute(
+    writer: AnalysisWriter,
+    plan: Plan,
+    store: StoreContents,
+    blocks: Sequence[Block],
+    options: IngestOptions,
+    client: Client | None,
+) -> Iterator[list[FinishedBlock]]:
+    """Compute all blocks; a new store is renamed after the first, when no other task runs."""
+    head = 1 if writer.root != writer.path else 0
+    for part in (blocks[:head], blocks[head:]):
+        target = StoreTarget(
+            writer.root,
+            writer.staging,
+            options.nside,
+            tuple(writer.coarser),
+            options.method,
+            options.on_error,
+            prefetch=client is None,  # workers of a cluster have one core each
+        )
+        tasks = make_tasks(part, plan, store, target)
+        yield from execute(part, tasks, run_here if client is None else run_on(client))
+
+
+def _commit(
+    writer: AnalysisWriter,
+    store: StoreContents,
+    workload: Workload,
+    batch: list[FinishedBlock],
+    report: IngestReport,
+) -> None:
+    """Commit finished blocks, in order of time."""
+    for finished in batch:
+        for result in finished.results:
+            report.refuse(result.refused)
+            report.reading_seconds += result.reading_seconds
+            report.fields_written += int(result.stored.sum())
+    if writer.root != writer.path and not report.fields_written:
+        first = report.refused[0]
+        raise InputError(
+            f"nothing to ingest: all fields of the first {batch[-1].block.times.size} times are "
+            f"refused ({first.variable} at {first.time}: {first.reason})",
+            field="source",
+        )
+    n_present = writer.times.size
+    flags = completeness(store, writer.complete, batch)
+    writer.stage(workload.times[n_present : batch[-1].block.stop])
+    writer.commit(flags[n_present:], flags[:n_present])

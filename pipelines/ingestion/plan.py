@@ -1,10 +1,9 @@
-"""From what the sources hold to what will be stored: which slab fills which field at which time."""
+"""Plan of an ingestion: which source fills which field of the store at which time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,242 +14,224 @@ from pear.errors import InputError
 from pear.times import to_iso
 from pear.typing import Times
 from pear.variables import BY_NAME, Layout
+from pipelines.ingestion.options import IngestOptions, OnError
 from pipelines.ingestion.report import IngestReport
 
-OnError = Literal["stop", "skip"]
+_HUMIDITY = "specific_humidity"
 
 
 @dataclass(frozen=True)
 class FieldSource:
-    """One slab that gives fields of a variable.
+    """A source of the fields of one stored variable.
 
     Attributes
     ----------
-    slab
-        The fields, or the relative humidity they are made from.
-    temperature
-        Slabs that hold the temperature on the same grid, for relative humidity.
+    variable : SourceVariable
+        The fields, or the relative humidity from which they are computed.
+    temperature : tuple of SourceVariable
+        For relative humidity: temperature on the same grid.
     """
 
-    slab: SourceVariable
+    variable: SourceVariable
     temperature: tuple[SourceVariable, ...] = ()
 
-    def during(self, times: Times) -> FieldSource | None:
-        """Return the supply of these times alone, or None if it has none of them."""
-        at = np.flatnonzero(np.isin(self.slab.times, times))
-        if at.size == 0:
+    def select(self, times: Times) -> FieldSource | None:
+        """Return the source restricted to these times, or None if it has none of them."""
+        variable = self.variable.select(times)
+        if variable is None:
             return None
-        helpers = []
-        for helper in self.temperature:
-            also = np.flatnonzero(np.isin(helper.times, times))
-            if also.size:
-                helpers.append(helper.take(also.tolist()))
-        return FieldSource(self.slab.take(at.tolist()), tuple(helpers))
+        temperature = (one.select(times) for one in self.temperature)
+        return FieldSource(variable, tuple(one for one in temperature if one is not None))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """What will be stored.
+    """Everything that the sources can give to a store.
 
     Attributes
     ----------
-    layout
-        Variables and levels that the sources give.
-    times
-        All times they give, increasing.
-    supplies
-        By variable, in the order of the sources.
+    layout : Layout
+        Variables and levels.
+    times : (time,) array
+        Valid times, increasing.
+    sources : dict
+        Sources of each variable, in the order given by the user.
     """
 
     layout: Layout
     times: Times
-    supplies: dict[str, list[FieldSource]] = field(default_factory=dict)
+    sources: dict[str, list[FieldSource]] = field(default_factory=dict)
 
-    def offered(self, times: Times, name: str, levels: Sequence[int]) -> npt.NDArray[np.bool_]:
-        """Whether a source gives each field: (time, level), one column for a surface variable."""
-        upper = BY_NAME[name].kind == "upper"
-        out = np.zeros((times.size, len(levels) if upper else 1), dtype=bool)
-        for supply in self.supplies.get(name, []):
-            slab = supply.slab
-            at = np.searchsorted(times, slab.times)
-            known = at < times.size
-            known[known] = times[at[known]] == slab.times[known]
-            for row in range(slab.rows):
-                if upper and slab.levels[row] not in levels:
-                    continue
-                column = list(levels).index(slab.levels[row]) if upper else 0
-                here = known & slab.present[:, row]
-                out[at[here], column] = True
-        return out
+    def offered(self, name: str, times: Times, levels: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Return which fields of a variable the sources have.
+
+        Parameters
+        ----------
+        name : str
+            Canonical name of the variable.
+        times : (time,) array
+            Increasing times, which include those of the plan.
+        levels : sequence of int
+            Pressure levels in hPa; ignored for a surface variable.
+
+        Returns
+        -------
+        (time, level) array of bool
+            One column for a surface variable.
+        """
+        columns: dict[int | None, int] = {None: 0}
+        if BY_NAME[name].kind == "upper":
+            columns = {level: column for column, level in enumerate(levels)}
+        out = np.zeros((times.size, len(columns)), dtype=bool)
+        chosen = np.isin(times, self.times)
+        for source in self.sources.get(name, []):
+            variable = source.variable
+            known = np.isin(variable.times, times)
+            at = np.searchsorted(times, variable.times[known])
+            for row in range(variable.rows):
+                column = columns.get(variable.level(row))
+                if column is not None:
+                    out[at, column] |= variable.present[known, row]
+        return out & chosen[:, None]
 
 
 def make_plan(
-    slabs: Sequence[SourceVariable], levels: Sequence[int], on_error: OnError, report: IngestReport
+    variables: Sequence[SourceVariable], options: IngestOptions, report: IngestReport
 ) -> Plan:
-    """Choose the slabs that fill each variable.
+    """Choose the sources of each stored variable.
 
-    Relative humidity fills specific humidity where no file gives the latter.
+    Specific humidity is computed from relative humidity if no source has it.
+
+    Parameters
+    ----------
+    variables : sequence of SourceVariable
+        Contents of all sources, in the order given by the user.
+    options : IngestOptions
+        Levels and times to keep, and what to do with faults.
+    report : IngestReport
+        Receives conversions and duplicates.
+
+    Returns
+    -------
+    Plan
+        At least one variable at one time.
 
     Raises
     ------
     InputError
-        If nothing is left, if relative humidity has no temperature beside it, or, with
-        ``on_error="stop"``, if two sources give one field.
+        If nothing is left to ingest, or with ``on_error="raise"`` if relative humidity comes
+        without temperature or two sources have the same field.
     """
-    kept = [slab for one in slabs if (slab := one.keep_levels(levels)) is not None]
     by_name: dict[str, list[SourceVariable]] = {}
-    for slab in kept:
-        by_name.setdefault(slab.quantity.name, []).append(slab)
-    supplies = {
-        name: [FieldSource(slab) for slab in by_name[name]] for name in BY_NAME if name in by_name
+    for variable in variables:
+        kept = variable.select_levels(options.levels)
+        if kept is not None:
+            by_name.setdefault(kept.quantity.name, []).append(kept)
+    sources = {name: [FieldSource(v) for v in by_name[name]] for name in BY_NAME if name in by_name}
+    if _HUMIDITY not in sources and RELATIVE_HUMIDITY in by_name:
+        humidity = _humidity_sources(by_name, options.on_error, report)
+        if humidity:
+            sources[_HUMIDITY] = humidity
+    if not sources:
+        why = _explain_nothing(report, options.levels if variables else None)
+        raise InputError(f"nothing to ingest: {why}", field="source")
+    sources = {
+        name: _without_duplicates(name, many, options.on_error, report)
+        for name, many in sources.items()
     }
-    relative = by_name.get(RELATIVE_HUMIDITY, [])
-    if relative and "specific_humidity" not in supplies:
-        made = _humidity(relative, by_name.get("temperature", []), on_error, report)
-        if made:
-            supplies["specific_humidity"] = made
-    if not supplies:
-        raise InputError(
-            "nothing to ingest: " + _why_nothing(report, bool(slabs), levels), field="source"
-        )
-    supplies = {name: _once(name, supplies[name], on_error, report) for name in supplies}
-    times = np.unique(np.concatenate([s.slab.times for many in supplies.values() for s in many]))
-    found = {level for many in supplies.values() for s in many for level in s.slab.levels}
-    upper = tuple(n for n in Layout.default().upper if n in supplies)
+    everything = [source.variable for many in sources.values() for source in many]
+    offered = [variable.times[variable.present.any(axis=1)] for variable in everything]
+    times = _select_times(np.unique(np.concatenate(offered)), options)
+    present = {level for variable in everything for level in variable.levels}
     layout = Layout(
-        tuple(n for n in Layout.default().surface if n in supplies),
-        upper,
-        tuple(level for level in levels if level in found) if upper else (),
+        tuple(name for name in Layout.default().surface if name in sources),
+        tuple(name for name in Layout.default().upper if name in sources),
+        tuple(level for level in options.levels if level in present),
     )
-    return Plan(layout, times, supplies)
+    return Plan(layout, times, sources)
 
 
-def _why_nothing(report: IngestReport, any_slab: bool, levels: Sequence[int]) -> str:
-    if any_slab:
+def _explain_nothing(report: IngestReport, levels: Sequence[int] | None) -> str:
+    if levels is not None:
         return f"no source has any of the levels {', '.join(map(str, levels))} hPa"
     for source in report.sources:
         if source.ignored:
-            said = "; ".join(f"{name}: {why}" for name, why in list(source.ignored.items())[:3])
-            return f"{source.source} holds no variable of PEAR ({said})"
+            return f"{source.source} has no variable of PEAR ({source.ignored_summary})"
         if source.reason:
             return source.reason
         if source.fields:
-            return f"{source.source} holds no weather, only {', '.join(source.fields)}"
-    return "no source holds a variable of PEAR"
+            return f"{source.source} has only static fields ({', '.join(source.fields)})"
+    return "the sources have no variable of PEAR"
 
 
-def _humidity(
-    relative: list[SourceVariable],
-    temperature: list[SourceVariable],
-    on_error: OnError,
-    report: IngestReport,
+def _humidity_sources(
+    by_name: dict[str, list[SourceVariable]], on_error: OnError, report: IngestReport
 ) -> list[FieldSource]:
-    made = []
-    for slab in relative:
-        helpers = tuple(t for t in temperature if t.grid == slab.grid)
-        if helpers:
-            made.append(FieldSource(slab, helpers))
-            _note(report, slab, "converted", f"{slab.name}: relative to specific humidity")
-        else:
-            why = f"{slab.name}: relative humidity without temperature on the same grid"
-            if on_error == "stop":
-                raise InputError(
-                    f"{slab.source}: {why}", field=slab.name, hint="ingest both together"
-                )
-            _note(report, slab, "notes", why)
-    return made
-
-
-def _note(report: IngestReport, slab: SourceVariable, where: str, text: str) -> None:
-    for source in report.sources:
-        if source.source == slab.source and text not in getattr(source, where):
-            getattr(source, where).append(text)
-
-
-def _once(
-    name: str, supplies: list[FieldSource], on_error: OnError, report: IngestReport
-) -> list[FieldSource]:
-    """Let each field come from one source: the first that gives it."""
-    if len(supplies) == 1:
-        return supplies
-    seen = np.zeros(0, dtype=np.int64)
-    owner: list[tuple[npt.NDArray[np.int64], str]] = []
+    """Pair each relative humidity with the temperature on its grid."""
     out = []
-    for supply in supplies:
-        slab = supply.slab
-        levels = np.array(slab.levels or (0,), dtype=np.int64)
-        codes = slab.times.astype(np.int64)[:, None] * 2048 + levels
-        twice = np.isin(codes, seen) & slab.present
-        if twice.any():
-            row = tuple(np.argwhere(twice)[0])
-            first = next(who for known, who in owner if codes[row] in known)
-            level = f" at {levels[row[1]]} hPa" if slab.levels else ""
-            text = (
-                f"{name}{level} at {to_iso(slab.times[row[0]])} comes twice, from {first} and "
-                f"{slab.source} ({int(twice.sum())} fields)"
+    for relative in by_name[RELATIVE_HUMIDITY]:
+        warmth = [t for t in by_name.get("temperature", []) if t.grid == relative.grid]
+        if warmth:
+            out.append(FieldSource(relative, tuple(warmth)))
+            report.note_conversion(
+                relative.source, f"{relative.name}: relative to specific humidity"
             )
-            if on_error == "stop":
-                raise InputError(
-                    text, field=name, hint="leave one out, or take the first with --on-error skip"
-                )
-            report.duplicates.append(text)
-            slab = _masked(slab, ~twice)
-        owner.append((codes[slab.present], slab.source))
-        seen = np.concatenate([seen, codes[slab.present]])
-        out.append(FieldSource(slab, supply.temperature))
+            continue
+        why = f"{relative.name}: relative humidity without temperature on the same grid"
+        if on_error == "raise":
+            raise InputError(
+                f"{relative.source}: {why}", field=relative.name, hint="ingest both together"
+            )
+        report.note(relative.source, why)
     return out
 
 
-def _masked(slab: SourceVariable, mask: npt.NDArray[np.bool_]) -> SourceVariable:
-    from dataclasses import replace
+def _without_duplicates(
+    name: str, sources: list[FieldSource], on_error: OnError, report: IngestReport
+) -> list[FieldSource]:
+    """Take each field from the first source that has it."""
+    if len(sources) == 1:
+        return sources
+    seen = np.zeros(0, dtype=np.int64)
+    owners: list[tuple[npt.NDArray[np.int64], str]] = []
+    out = []
+    for source in sources:
+        variable = source.variable
+        levels = np.array(variable.levels or (0,), dtype=np.int64)
+        codes = variable.times.astype(np.int64)[:, None] * 2048 + levels
+        duplicate = np.isin(codes, seen) & variable.present
+        if duplicate.any():
+            time, row = np.argwhere(duplicate)[0]
+            first = next(owner for known, owner in owners if codes[time, row] in known)
+            level = f" at {levels[row]} hPa" if variable.levels else ""
+            text = (
+                f"{name}{level} at {to_iso(variable.times[time])} comes twice, from {first} and "
+                f"{variable.source} ({int(duplicate.sum())} fields)"
+            )
+            if on_error == "raise":
+                raise InputError(
+                    text, field=name, hint="omit one, or keep the first with --on-error skip"
+                )
+            report.duplicates.append(text)
+            variable = replace(variable, present=variable.present & ~duplicate)
+        owners.append((codes[variable.present], variable.source))
+        seen = np.concatenate([seen, codes[variable.present]])
+        out.append(replace(source, variable=variable))
+    return out
 
-    return replace(slab, present=slab.present & mask)
 
-
-@dataclass(frozen=True)
-class Block:
-    """A run of times within one file of the store: what is worked on and committed together.
-
-    Attributes
-    ----------
-    start, stop
-        Positions on the store's time axis.
-    times
-        (stop - start,) times.
-    wanted
-        By variable: (stop - start, level) fields to store.
-    """
-
-    start: int
-    stop: int
-    times: Times
-    wanted: dict[str, npt.NDArray[np.bool_]]
-
-    @property
-    def fields(self) -> int:
-        """Fields to store."""
-        return int(sum(mask.sum() for mask in self.wanted.values()))
-
-
-def blocks(
-    axis: Times, old: int, wanted: dict[str, npt.NDArray[np.bool_]], shard_times: int
-) -> Iterator[Block]:
-    """Cut the work at the borders of the store's files; blocks with nothing to do are left out.
-
-    Parameters
-    ----------
-    axis
-        All times the store will have; the first ``old`` of them are there already.
-    wanted
-        By variable: (time, level) fields to store.
-    """
-    busy = np.zeros(axis.size, dtype=bool)
-    busy[old:] = True
-    for mask in wanted.values():
-        busy |= mask.any(axis=1)
-    for first in range(0, axis.size, shard_times):
-        positions = first + np.flatnonzero(busy[first : first + shard_times])
-        if positions.size:
-            start, stop = int(positions[0]), int(positions[-1]) + 1
-            masks = {name: mask[start:stop] for name, mask in wanted.items()}
-            yield Block(start, stop, axis[start:stop], masks)
+def _select_times(times: Times, options: IngestOptions) -> Times:
+    keep = np.ones(times.size, dtype=bool)
+    if options.start is not None:
+        keep &= times >= options.start
+    if options.end is not None:
+        keep &= times <= options.end
+    if options.every_hours is not None:
+        keep &= times.astype(np.int64) % 86_400 % (options.every_hours * 3600) == 0
+    if not keep.any():
+        raise InputError(
+            f"the sources have no time in the selected range; their times run from "
+            f"{to_iso(times[0])} to {to_iso(times[-1])}",
+            field="time",
+        )
+    return times[keep]

@@ -1,27 +1,46 @@
-"""What an ingestion did, field by field where it matters: for people as a table, else as JSON."""
+"""Report of an ingestion: what was read, converted, skipped, refused and written."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
-_MOST_LISTED = 200
+import numpy as np
+
+from pear.datasets.base import Scan
+from pear.times import to_iso
+
+_LISTED_REFUSALS: Final = 200
 
 
 @dataclass
 class SourceReport:
-    """What became of one file.
+    """Report on one source.
 
     Attributes
     ----------
-    status
-        ``read``, ``skipped`` (nothing in it for PEAR or all of it stored already) or ``refused``.
-    reason
+    source, kind : str
+        File or address, and format.
+    status : str
+        ``read``, ``skipped`` (nothing in it for PEAR) or ``refused``.
+    reason : str
         Why it was skipped or refused.
-    fields
+    grid : str
+        Grid of its fields.
+    times : int
+        Number of valid times.
+    first, last : str
+        First and last valid time, ISO 8601.
+    fields : list of str
         Names in the file of what was used.
-    origin, simulated
-        Who made the data, in the source's words, and whether it says that they are simulated.
+    ignored : dict
+        Names that were not used, with the reasons.
+    converted, notes : list of str
+        Conversions of units, and other remarks.
+    origin : str
+        Institution and title stated by the source.
+    simulated : bool
+        Whether the source states that its data are simulated.
     """
 
     source: str
@@ -39,10 +58,38 @@ class SourceReport:
     origin: str = ""
     simulated: bool = False
 
+    @classmethod
+    def from_scan(cls, scan: Scan) -> SourceReport:
+        """Return the report on a scanned source."""
+        out = cls(
+            scan.source,
+            scan.kind,
+            fields=[one.name for one in scan.static_fields] + [v.name for v in scan.variables],
+            ignored=dict(scan.skipped),
+            converted=[f"{v.name}: {v.conversion}" for v in scan.variables if v.conversion.changes],
+            notes=[*scan.notes, *map(str, scan.faults)],
+            origin=scan.origin,
+            simulated=scan.simulated,
+        )
+        if scan.variables:
+            times = np.unique(np.concatenate([variable.times for variable in scan.variables]))
+            out.times, out.first, out.last = times.size, to_iso(times[0]), to_iso(times[-1])
+            out.grid = str(scan.variables[0].grid)
+        elif scan.faults:
+            out.status, out.reason = "refused", str(scan.faults[0])
+        elif not scan.static_fields:
+            out.status, out.reason = "skipped", "no variable of PEAR"
+        return out
+
+    @property
+    def ignored_summary(self) -> str:
+        """The first ignored names, with the reasons."""
+        return "; ".join(f"{name}: {why}" for name, why in list(self.ignored.items())[:3])
+
 
 @dataclass(frozen=True)
 class Refusal:
-    """One field that was not stored, and why."""
+    """A field that was not stored, and why."""
 
     source: str
     variable: str
@@ -53,20 +100,32 @@ class Refusal:
 
 @dataclass
 class IngestReport:
-    """What one ingestion read, converted, skipped and refused.
+    """Report of an ingestion.
 
     Attributes
     ----------
-    times_added, times_filled, times_present
-        New times; old times that got fields they lacked; times stored completely before.
-    static
-        Static fields that the store keeps since now.
-    gaps
-        Times that lack between two others, if the axis has a regular step.
-    duplicates
+    store, nside, method
+        The store, its resolution, and the regridding method.
+    variables, levels
+        Contents of the store after the ingestion.
+    sources : list of SourceReport
+        One report for each source or member of an archive.
+    times_added, times_filled, times_present : int
+        New times; times of the store that got fields they lacked; times that were complete.
+    fields_written, fields_missing : int
+        Fields written now; fields that the store still lacks.
+    static : list of str
+        Static fields written now.
+    gaps : list of dict
+        Missing times between two others, if the axis has a regular step.
+    duplicates : list of str
         Fields that came from several sources; the first was taken.
-    refused
-        Fields that were not stored; each is marked in the store's completeness.
+    refused : list of Refusal
+        Fields that were not stored and are marked as missing; at most 200.
+    refused_count : int
+        Number of all such fields.
+    seconds, reading_seconds : float
+        Duration of the ingestion, and time spent reading in all workers together.
     """
 
     store: str
@@ -89,21 +148,33 @@ class IngestReport:
     reading_seconds: float = 0.0
 
     def refuse(self, refusals: list[Refusal]) -> None:
-        """Note fields that were not stored."""
+        """Add fields that were not stored."""
         self.refused_count += len(refusals)
-        self.refused.extend(refusals[: max(0, _MOST_LISTED - len(self.refused))])
+        self.refused.extend(refusals[: max(0, _LISTED_REFUSALS - len(self.refused))])
+
+    def note(self, source: str, text: str) -> None:
+        """Add a remark on a source, once."""
+        for one in self.sources:
+            if one.source == source and text not in one.notes:
+                one.notes.append(text)
+
+    def note_conversion(self, source: str, text: str) -> None:
+        """Add a conversion of a source's fields, once."""
+        for one in self.sources:
+            if one.source == source and text not in one.converted:
+                one.converted.append(text)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     @property
     def summary(self) -> str:
-        """One line."""
-        used = sum(source.status == "read" for source in self.sources)
+        """The report in one line."""
+        read = sum(source.status == "read" for source in self.sources)
         return (
-            f"{used} of {len(self.sources)} sources read, {self.times_added} times added, "
-            f"{self.times_filled} filled, {self.times_present} there before, "
+            f"{read} of {len(self.sources)} sources read, {self.times_added} times added, "
+            f"{self.times_filled} filled, {self.times_present} already present, "
             f"{self.fields_written} fields written, {self.refused_count} refused, "
             f"{self.seconds:.1f} s"
         )

@@ -1,7 +1,7 @@
-"""What does not change, beside the analyses: the height of the ground and the share of land.
+"""Writing of static fields: a store keeps the first surface geopotential and land-sea mask.
 
-Files of ERA5 carry them as a geopotential without level and a land-sea mask. A store keeps the
-first of each that is ingested, in its group ``static`` on the store's own cells.
+ERA5 files carry them as a geopotential without level and a land-sea mask. They are stored in the
+group ``static`` on the cells of the store.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from pear.datasets.static import Static
-from pear.sphere.regrid import apply, bilinear_to_healpix, conservative_to_healpix
+from pear.datasets.static import StaticField
+from pear.sphere.regrid import apply
 from pear.store.static_fields import GROUND, GROUP, LAND, stored_names
+from pipelines.ingestion.options import Method
+from pipelines.ingestion.task import regridding_weights
 from pipelines.storage import create
 from pipelines.storage.atomic import writer_lock
 
@@ -26,32 +28,46 @@ _ATTRIBUTES: Final = {
 }
 
 
-def keep(store: Path, found: Sequence[Static], nside: int, method: str = "bilinear") -> list[str]:
-    """Write the first of each static field into a store that lacks it.
+def write_static_fields(
+    store: Path, fields: Sequence[StaticField], nside: int, method: Method = "bilinear"
+) -> list[str]:
+    """Write the first of each static field that a store lacks.
+
+    Parameters
+    ----------
+    store : Path
+        An analysis store.
+    fields : sequence of StaticField
+        Static fields of the sources.
+    nside : int
+        Resolution of the store.
+    method : {"bilinear", "conservative"}
+        Regridding method.
 
     Returns
     -------
     list of str
-        Names that were written now.
+        Names of the fields that were written.
 
     Raises
     ------
     InputError
-        If a field is not what its name says, or another process writes to the store.
+        If the values of a field are outside its valid range, or if another process writes to
+        the store.
     """
-    lacking = {one.name for one in found} - set(stored_names(store))
-    if not lacking:
+    stored = set(stored_names(store))
+    missing = {one.name: one for one in reversed(fields) if one.name not in stored}
+    if not missing:
         return []
-    weights = conservative_to_healpix if method == "conservative" else bilinear_to_healpix
     with writer_lock(store):
         root = zarr.open_group(LocalStore(store), mode="r+", use_consolidated=False)
         group = root.require_group(GROUP)
-        for name in sorted(lacking):
-            one = next(field for field in found if field.name == name)
-            cells = apply(weights(one.grid, nside), one.values().astype(np.float32))
+        for name, one in sorted(missing.items()):
+            weights = regridding_weights(one.grid, nside, method)
+            cells = apply(weights, one.values().astype(np.float32))
             if name in group:
-                del group[name]  # left by a writer that died before its commit
+                del group[name]  # left by a writer that was killed before its commit
             attributes = {**_ATTRIBUTES[name], "grid_mapping": "crs", "source": one.source}
             create.coordinate(group, name, np.asarray(cells, "f4"), attributes, ("cell",))
         create.consolidate(root)
-    return sorted(lacking)
+    return sorted(missing)

@@ -110,23 +110,23 @@ def _write(
     tick: ProgressCallback | None,
 ) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        slabs = [
-            slab
+        variables = [
+            variable
             for source in sources
             for scan in scan_source(source, ScanOptions(), lambda: Path(scratch))
-            for slab in scan.slabs
+            for variable in scan.variables
         ]
-        if not slabs:
+        if not variables:
             raise InputError("the sources hold no variable of PEAR", field="source")
-        times = np.unique(np.concatenate([slab.times for slab in slabs]))
+        times = np.unique(np.concatenate([variable.times for variable in variables]))
         shape = (times.size, len(layout.channels), grid.size)
         hidden = folder / f".{_STATES}"
         states = np.lib.format.open_memmap(hidden, mode="w+", dtype=np.float32, shape=shape)
         filled = np.zeros(shape[:2], dtype=bool)
-        for slab in slabs:
-            _fill(slab, states, filled, times, grid, layout)
+        for variable in variables:
+            _fill(variable, states, filled, times, grid, layout)
             if tick is not None:
-                tick(1, f"{slab.name} {to_iso(slab.times[-1])}")
+                tick(1, f"{variable.name} {to_iso(variable.times[-1])}")
         lost = np.argwhere(~filled)
         if lost.size:
             name, level = layout.channels[lost[0, 1]]
@@ -146,23 +146,23 @@ def _write(
 
 
 def _fill(
-    slab: SourceVariable,
+    variable: SourceVariable,
     states: Array,
     filled: npt.NDArray[np.bool_],
     times: Times,
     grid: LatLonGrid,
     layout: Layout,
 ) -> None:
-    if slab.quantity.name not in layout.names:
+    if variable.quantity.name not in layout.names:
         return
-    wind = BY_NAME[slab.quantity.name].standard_name.endswith("ward_wind")
-    weights = bilinear_between(slab.grid, grid, vector=wind)
-    for row in range(slab.rows):
-        level = slab.levels[row] if slab.levels else None
-        if (slab.quantity.name, level) not in layout.channels:
+    wind = BY_NAME[variable.quantity.name].standard_name.endswith("ward_wind")
+    weights = bilinear_between(variable.grid, grid, vector=wind)
+    for row in range(variable.rows):
+        level = variable.levels[row] if variable.levels else None
+        if (variable.quantity.name, level) not in layout.channels:
             continue
-        channel = layout.channels.index((slab.quantity.name, level))
-        for position, time in enumerate(slab.times):
+        channel = layout.channels.index((variable.quantity.name, level))
+        for position, time in enumerate(variable.times):
             at = int(np.searchsorted(times, time))
-            states[at, channel] = apply(weights, slab.read(position, row))
+            states[at, channel] = apply(weights, variable.read(position, row))
             filled[at, channel] = True

@@ -189,7 +189,7 @@ def _ingest(folder: DataFolder, nside: int) -> None:
 
     sources = sorted(resources.path("sample").glob("*.nc"))
     with announced("ingest") as announce:
-        ingest(sources, folder.analysis(ANALYSIS), nside=nside, announce=announce)
+        ingest(sources, folder.analysis(ANALYSIS), nside=nside, progress=announce)
 
 
 def _copy(source: Path, target: Path) -> None:

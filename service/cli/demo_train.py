@@ -139,7 +139,7 @@ def _ingest(simulated: Path, store: Path, nside: int) -> None:
 
     files = sorted(simulated.glob("simulated_*.nc"))
     with announced("ingest") as announce:
-        ingest(files, store, nside=nside, announce=announce)
+        ingest(files, store, nside=nside, progress=announce)
 
 
 def _train(store: Path, out: Path, model: PearConfig, settings: TrainingConfig) -> None:

@@ -1,10 +1,13 @@
-"""``pear ingest``: files of any origin into an analysis store, restartable by time."""
+"""``pear ingest``: files of any origin into an analysis store; continues where it stopped."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -14,207 +17,242 @@ from service.cli.console import announced, console, emit_json
 from service.cli.options import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from distributed import Client
 
     from pear.progress import ProgressFactory
-    from pipelines.ingestion.executor import ClientFor, Settings
+    from pipelines.ingestion.ingest import ClientFor
+    from pipelines.ingestion.options import IngestOptions
     from pipelines.ingestion.report import IngestReport
     from pipelines.storage.data_folder import DataFolder
 
-_PARALLEL_FROM = 1000  # fields; below this, starting worker processes takes longer than it saves
+Choice = TypeVar("Choice", bound=str)
+_PARALLEL_FIELDS = 1000  # with fewer, starting worker processes takes longer than it saves
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb to the command."""
+    """Add the command to an application."""
     app.command("ingest")(ingest)
 
 
 def ingest(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(help="NetCDF, GRIB or zip files, Zarr folders or addresses."),
+        typer.Argument(help="NetCDF, GRIB or zip files; Zarr folders or fsspec addresses."),
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(help="cds (ERA5, with your own key), or a source of the operator's list."),
+        typer.Option(help="cds: download ERA5 from the Climate Data Store with your own key."),
     ] = None,
-    years: Annotated[str | None, typer.Option(help="With cds: years, as 1990-1999.")] = None,
+    years: Annotated[str | None, typer.Option(help="With cds: years, e.g. 1990-1999.")] = None,
     months: Annotated[str, typer.Option(help="With cds: months of the year.")] = "1-12",
     hours: Annotated[str, typer.Option(help="With cds: hours of the day, UTC.")] = "0,6,12,18",
     data: Annotated[Path | None, typer.Option("--data", help="Data folder to ingest into.")] = None,
     name: Annotated[str, typer.Option(help="Name of the analysis in the data folder.")] = "era5",
-    out: Annotated[Path | None, typer.Option(help="Store to write instead, by path.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Path of the store to write instead.")] = None,
     nside: Annotated[int, typer.Option(help="HEALPix resolution, a power of two.")] = 64,
     method: Annotated[str, typer.Option(help="bilinear or conservative.")] = "bilinear",
     on_error: Annotated[
-        str, typer.Option(help="stop at the first fault, or skip what is faulty and mark it.")
-    ] = "stop",
-    coarser: Annotated[
+        str, typer.Option(help="raise: stop at the first fault; skip: mark faulty data as missing.")
+    ] = "raise",
+    overviews: Annotated[
         str | None,
-        typer.Option(help="Resolutions a new store keeps means at, as 16,8, or none; a quarter."),
+        typer.Option(
+            help="Resolutions of the means kept in a new store, e.g. 16,8, or none "
+            "(default: a quarter of the resolution)."
+        ),
     ] = None,
     levels: Annotated[
-        str | None, typer.Option(help="Pressure levels in hPa, as 1000,850,500.")
+        str | None, typer.Option(help="Pressure levels in hPa, e.g. 1000,850,500.")
     ] = None,
     start: Annotated[str | None, typer.Option(help="First valid time to keep (UTC).")] = None,
     end: Annotated[str | None, typer.Option(help="Last valid time to keep (UTC).")] = None,
     every: Annotated[
         int | None, typer.Option(min=1, max=24, help="Keep hours of the day divisible by this.")
     ] = None,
-    member: Annotated[int | None, typer.Option(help="Member of an ensemble to take.")] = None,
+    member: Annotated[int | None, typer.Option(help="Ensemble member to read.")] = None,
     workers: Annotated[
-        int, typer.Option(min=0, help="Worker processes; 0: as the work needs.")
+        int, typer.Option(min=0, help="Worker processes (default: by amount of work).")
     ] = 0,
-    dask: Annotated[
-        str | None, typer.Option(help="Address of a dask scheduler, as tcp://host:8786.")
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler, e.g. tcp://host:8786.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON to stdout.")
+    ] = False,
 ) -> None:
-    """Bring ERA5-style files into a HEALPix store; what is there already is not done again."""
+    """Ingest ERA5-like files into a HEALPix store; data already present are not written again."""
     from pear.datasets.base import ScanOptions
-    from pipelines.ingestion import ingest as rooms
-    from pipelines.ingestion.source_registry import named
+    from pipelines.ingestion.ingest import ingest as ingest_sources
+    from pipelines.ingestion.options import IngestOptions
 
-    folder, store = _target(data, name, out)
-    files = list(sources or [])
-    storage: tuple[tuple[str, Any], ...] = ()
-    if source not in (None, "cds"):
-        found = named(str(source), folder.root if folder else None)
-        files, storage = [*files, found.url], found.storage
-    settings = rooms.Settings(
+    _check_source(source, sources)
+    folder, store = _find_target(data, name, out)
+    options = IngestOptions(
         nside=nside,
-        method=_choice(method, ("bilinear", "conservative"), "--method"),
-        on_error=_choice(on_error, ("stop", "skip"), "--on-error"),
-        levels=_levels(levels) if levels else LEVELS,
-        coarser=_coarser(coarser),
+        method=_choose(method, ("bilinear", "conservative"), "--method"),
+        on_error=_parse_on_error(on_error),
+        levels=_parse_levels(levels) if levels else LEVELS,
+        overviews=_parse_overviews(overviews),
         start=parse_time(start) if start else None,
         end=parse_time(end) if end else None,
         every_hours=every,
-        scan=ScanOptions(member=member, storage=storage),
+        scan=ScanOptions(member),
     )
     with contextlib.ExitStack() as stack:
 
-        def client_for(total: int) -> Any:
-            return _client(stack, total, workers, dask)
+        def client_for(total: int) -> Client | None:
+            return _start_client(stack, total, workers, scheduler)
 
-        announce = stack.enter_context(announced("ingest"))
+        progress = stack.enter_context(announced("ingest"))
         if source == "cds":
-            if files:
-                raise InputError("--source cds takes no files", field="--source")
-            asked = (years, months, hours)
-            reports = list(_from_cds(store, asked, settings, client_for, announce))
+            reports = list(
+                _ingest_cds(store, (years, months, hours), options, client_for, progress)
+            )
         else:
-            reports = [
-                rooms.ingest(
-                    files, store, nside, settings=settings, client_for=client_for, announce=announce
-                )
-            ]
+            report = ingest_sources(
+                sources or [],
+                store,
+                nside,
+                options=options,
+                client_for=client_for,
+                progress=progress,
+            )
+            reports = [report]
     if folder is not None:
-        _enter(folder)
+        _register_store(folder)
     if as_json:
         documents = [report.to_dict() for report in reports]
-        emit_json(documents[0] if source != "cds" else {"months": documents})
+        emit_json({"months": documents} if source == "cds" else documents[0])
     for report in reports:
         show(report)
 
 
-def _from_cds(
+def _check_source(source: str | None, sources: list[str] | None) -> None:
+    if source not in (None, "cds"):
+        raise InputError(
+            f"invalid --source {source!r}: only 'cds' is supported",
+            field="--source",
+            hint="give the address itself, e.g. `pear ingest gs://BUCKET/STORE.zarr`, and put its "
+            "credentials into ~/.config/fsspec/conf.json",
+        )
+    if source == "cds" and sources:
+        raise InputError("--source cds does not accept files", field="--source")
+
+
+def _ingest_cds(
     store: Path,
-    asked: tuple[str | None, str, str],
-    settings: Settings,
+    period: tuple[str | None, str, str],
+    options: IngestOptions,
     client_for: ClientFor,
-    announce: ProgressFactory,
+    progress: ProgressFactory,
 ) -> Iterator[IngestReport]:
-    import importlib.util
-
+    if importlib.util.find_spec("ecmwf") is None:
+        raise InputError(
+            "--source cds needs ecmwf-datastores-client",
+            field="--source",
+            hint="pip install ecmwf-datastores-client",
+        )
     from pipelines.ingestion.cds import Account, DataStore
-    from pipelines.ingestion.cds_months import ingest_from_cds, span
+    from pipelines.ingestion.cds_months import ingest_from_cds, parse_numbers
 
-    if asked[0] is None:
-        raise InputError("--source cds needs --years", field="--years", hint="write 1990-1999")
+    if period[0] is None:
+        raise InputError("--source cds needs --years", field="--years", hint="e.g. 1990-1999")
     years, months, hours = (
-        span(asked[0], "--years", 1940, 2100),
-        span(asked[1], "--months", 1, 12),
-        span(asked[2], "--hours", 0, 23),
+        parse_numbers(period[0], "--years", 1940, 2100),
+        parse_numbers(period[1], "--months", 1, 12),
+        parse_numbers(period[2], "--hours", 0, 23),
     )
-    client = DataStore(Account.found(), store.parent / f".{store.name}.cds")
-    wanted = [(year, number) for year in years for number in months]
+    account = Account.from_environment()
     has_grib = importlib.util.find_spec("eccodes") is not None
     yield from ingest_from_cds(
-        client,
+        DataStore(
+            account,
+            store.parent / f".{store.name}.cds",
+            log=lambda text: console.print(f"[dim]{text}[/dim]"),
+        ),
         store,
-        wanted,
+        [(year, month) for year in years for month in months],
         hours,
-        settings=settings,
+        options=options,
         data_format="grib" if has_grib else "netcdf",
         client_for=client_for,
-        announce=announce,
-        watch=lambda text: console.print(f"[dim]{text}[/dim]"),
+        progress=progress,
     )
 
 
-def _target(data: Path | None, name: str, out: Path | None) -> tuple[DataFolder | None, Path]:
-    """Data folder, if the store belongs to one, and path of the store."""
+def _find_target(data: Path | None, name: str, out: Path | None) -> tuple[DataFolder | None, Path]:
+    """Return the data folder, if the store belongs to one, and the path of the store."""
     from pipelines.storage.data_folder import DataFolder
 
-    if (data is None) == (out is None):
-        raise InputError(
-            "say where to: either --data DIR or --out STORE",
-            field="--data",
-            hint="`pear ingest FILES… --data DIR --name NAME`",
-        )
-    if data is not None:
-        folder = DataFolder(data.resolve())  # made when there is something to put into it
+    if data is not None and out is None:
+        folder = DataFolder(data.resolve())  # created when there is something to write
         return folder, folder.analysis(name)
-    if out is None:
-        raise InputError("no store to write to", field="--out")
-    return None, out
+    if out is not None and data is None:
+        return None, out
+    raise InputError(
+        "give either --data DIR or --out STORE",
+        field="--data",
+        hint="`pear ingest FILES… --data DIR --name NAME`",
+    )
 
 
-def _choice(text: str, known: tuple[str, ...], option: str) -> Any:
-    if text not in known:
+def _parse_on_error(text: str) -> Literal["raise", "skip"]:
+    if text == "stop":
         raise InputError(
-            f"{option} {text!r} is no choice", field=option, hint="choose " + " or ".join(known)
+            "--on-error stop is now called raise", field="--on-error", hint="--on-error raise"
         )
-    return text
+    return _choose(text, ("raise", "skip"), "--on-error")
 
 
-def _levels(text: str) -> tuple[int, ...]:
+def _choose(text: str, choices: tuple[Choice, ...], option: str) -> Choice:
+    for choice in choices:
+        if text == choice:
+            return choice
+    raise InputError(
+        f"invalid {option} {text!r}", field=option, hint=f"choose {' or '.join(choices)}"
+    )
+
+
+def _parse_levels(text: str) -> tuple[int, ...]:
     try:
         levels = tuple(sorted({int(part) for part in text.split(",")}, reverse=True))
     except ValueError as error:
         raise InputError(
-            f"--levels {text!r} are no levels", field="--levels", hint="write 1000,850,500"
+            f"invalid --levels {text!r}", field="--levels", hint="e.g. 1000,850,500"
         ) from error
     if levels[-1] < 1 or levels[0] > 1100:
-        raise InputError(f"--levels {text!r} are not in hPa", field="--levels")
+        raise InputError(
+            f"invalid --levels {text!r}: pressure in hPa must be in 1-1100", field="--levels"
+        )
     return levels
 
 
-def _coarser(text: str | None) -> tuple[int, ...] | None:
+def _parse_overviews(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     try:
         return () if text == "none" else tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(
-            f"--coarser {text!r} are no resolutions", field="--coarser", hint="write 16,8 or none"
+            f"invalid --overviews {text!r}", field="--overviews", hint="e.g. 16,8, or none"
         ) from error
 
 
-def _client(stack: contextlib.ExitStack, total: int, workers: int, address: str | None) -> Any:
-    """Dask client for this much work, or None to work in this process."""
-    import os
-
-    wanted = workers or (min(os.cpu_count() or 1, 8) if total >= _PARALLEL_FROM else 1)
+def _start_client(
+    stack: contextlib.ExitStack, total: int, workers: int, address: str | None
+) -> Client | None:
+    """Return a dask client for this many fields, or None to work in this process."""
+    wanted = workers or (min(os.cpu_count() or 1, 8) if total >= _PARALLEL_FIELDS else 1)
     if address is None and wanted == 1:
         return None
     from pipelines.engine.cluster import Cluster
 
-    return stack.enter_context(contextlib.closing(Cluster(wanted, 1, address))).client
+    client: Client = stack.enter_context(contextlib.closing(Cluster(wanted, 1, address))).client
+    return client
 
 
-def _enter(folder: DataFolder) -> None:
+def _register_store(folder: DataFolder) -> None:
+    """Create the data folder if necessary and enter its stores into the catalog."""
     from pipelines.catalog import Catalog
     from pipelines.catalog.scan import refresh
     from pipelines.storage.data_folder import DataFolder
@@ -225,21 +263,23 @@ def _enter(folder: DataFolder) -> None:
 
 
 def show(report: IngestReport) -> None:
-    """Write the report for people: a table of sources, what was refused, one line at the end."""
+    """Print a report: a table of sources, refused fields and a summary."""
     from rich.table import Table
 
-    table = Table("source", "", "times", "fields", "what happened", box=None, pad_edge=False)
+    table = Table("source", "status", "times", "fields", "remarks", box=None, pad_edge=False)
     for source in report.sources:
-        said = "; ".join(
-            part
-            for part in (source.reason, *source.converted, *source.notes, _ignored(source.ignored))
-            if part
-        )
+        remarks = [source.reason, *source.converted, *source.notes, _list_ignored(source.ignored)]
         fields = " ".join(dict.fromkeys(source.fields))
-        table.add_row(Path(source.source).name, source.status, str(source.times), fields, said)
+        table.add_row(
+            Path(source.source).name,
+            source.status,
+            str(source.times),
+            fields,
+            "; ".join(filter(None, remarks)),
+        )
     console.print(table)
     for text in report.duplicates[:5]:
-        console.print(f"twice: {text}")
+        console.print(f"duplicate: {text}")
     for refusal in report.refused[:5]:
         level = "" if refusal.level is None else f" {refusal.level} hPa"
         console.print(f"refused: {refusal.variable}{level} at {refusal.time}: {refusal.reason}")
@@ -248,8 +288,8 @@ def show(report: IngestReport) -> None:
     console.print(f"{report.store}: {report.summary}")
 
 
-def _ignored(names: dict[str, str]) -> str:
+def _list_ignored(names: dict[str, str]) -> str:
     if not names:
         return ""
-    some = ", ".join(list(names)[:4])
-    return f"not used: {some}" + (f" and {len(names) - 4} others" if len(names) > 4 else "")
+    more = f" and {len(names) - 4} others" if len(names) > 4 else ""
+    return f"not used: {', '.join(list(names)[:4])}{more}"

@@ -158,10 +158,10 @@ def _source(
 
     with tempfile.TemporaryDirectory() as folder:
         for scan in scan_source(path, ScanOptions(), lambda: Path(folder)):
-            for slab in scan.slabs:
-                at = np.flatnonzero(slab.times == time)
-                rows = [0] if level is None else np.flatnonzero(np.array(slab.levels) == level)
-                if slab.quantity.name == name and len(at) and len(rows):
-                    return slab.grid, slab.read(int(at[0]), int(rows[0])).astype(np.float64)
+            for variable in scan.variables:
+                at = np.flatnonzero(variable.times == time)
+                rows = [0] if level is None else np.flatnonzero(np.array(variable.levels) == level)
+                if variable.quantity.name == name and len(at) and len(rows):
+                    return variable.grid, variable.read(int(at[0]), int(rows[0])).astype(np.float64)
     label = name if level is None else f"{name} at {level} hPa"
     raise InputError(f"{path} has no {label} at {to_iso(time)}", field="--source")

@@ -7,12 +7,12 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import xarray as xr
 
 from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable
-from pear.datasets.xarray import InMemory, opened, scan_dataset
+from pear.datasets.xarray import InMemory, open_cached, scan_dataset
 from pear.errors import InputError
 
 __all__ = ["Fields", "Scan", "ScanOptions", "SourceVariable", "is_address", "scan_source", "sniff"]
@@ -50,20 +50,14 @@ class ZarrStore:
     """An opener of a Zarr store in a folder or at an fsspec address."""
 
     address: str
-    storage: tuple[tuple[str, Any], ...] = ()
-
-    def __hash__(self) -> int:
-        return hash(self.address)  # options may hold tables
 
     def open(self) -> xr.Dataset:
         """Open it lazily, decoded."""
-        options = dict(self.storage) if "://" in self.address else None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # no consolidated metadata
                 dataset: xr.Dataset = xr.open_zarr(
                     self.address,
-                    storage_options=options or None,
                     chunks=None,
                     decode_timedelta=False,
                 )
@@ -100,7 +94,7 @@ def scan_source(
         yield scan_dataset(InMemory(source), "dataset in memory", "xarray", options)
         return
     if is_address(str(source)):
-        yield scan_dataset(ZarrStore(str(source), options.storage), str(source), "Zarr", options)
+        yield scan_dataset(ZarrStore(str(source)), str(source), "Zarr", options)
         return
     path = Path(source)
     if sniff(path) != "zip":
@@ -129,7 +123,7 @@ def _scan_file(path: Path, label: str, options: ScanOptions) -> Scan:
     try:
         return scan_dataset(opener, label, kind, options)
     finally:
-        opened(opener).close()  # thousands of files are scanned; each is opened again to read
+        open_cached(opener).close()  # thousands of files are scanned; each is opened again to read
 
 
 def sniff(path: Path, label: str = "") -> str:

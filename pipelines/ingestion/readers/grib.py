@@ -1,19 +1,19 @@
-"""GRIB 1 and 2 by ecCodes directly: mixed level types, multi-field messages, any packing it knows.
+"""GRIB 1 and 2 by ecCodes: mixed level types, multi-field messages, any packing.
 
-xarray's cfgrib engine wants one hypercube per file and leaves index files beside the data; an
-index of (offset, part) per field needs neither and survives what is damaged.
+Fields are indexed by their offset in the file. Unlike xarray's cfgrib engine this does not need
+one hypercube per file, leaves no index files beside the data and survives damaged messages.
 """
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final
+from types import ModuleType
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,20 +25,22 @@ from pear.datasets.base import (
     ScanOptions,
     SourceVariable,
     choose_member,
-    latlon,
+    require_global_grid,
 )
-from pear.datasets.static import Static, static_name
+from pear.datasets.static import StaticField, static_name
 from pear.datasets.units import Quantity, conversion, recognise
 from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
 from pear.typing import Times
-from pipelines.ingestion.readers import eccodes as grib_library
+from pipelines.ingestion.readers import eccodes as eccodes_loader
+
+GribValue: TypeAlias = str | int | float | None
+Location: TypeAlias = tuple[int, int]
+"""Offset of a message in the file, and position of the field within the message."""
 
 _MISSING: Final = -1.0e34
-_INSTANT: Final = ("instant",)
-_GROUND: Final = ("surface",)
-_ONE_AT_A_TIME: Final = threading.Lock()  # ecCodes is not built for threads everywhere
-# What NCEP and old encoders call by the upper-air name at a height above ground.
+_LOCK: Final = threading.Lock()  # ecCodes is not built for threads everywhere
+# NCEP and old encoders use the upper-air name at a height above ground.
 _AT_HEIGHT: Final = {("u", 10): "10u", ("v", 10): "10v", ("t", 2): "2t"}
 _GRID_KEYS: Final = (
     "gridType",
@@ -54,9 +56,9 @@ _GRID_KEYS: Final = (
 )
 
 
-def _eccodes() -> Any:
+def _load_eccodes() -> ModuleType:
     try:
-        eccodes = grib_library.load()
+        eccodes: ModuleType = eccodes_loader.load()
     except (ImportError, RuntimeError) as error:
         raise InputError(
             "GRIB files need ecCodes", field="grib", hint='pip install "pear-weather[grib]"'
@@ -65,23 +67,84 @@ def _eccodes() -> Any:
     return eccodes
 
 
+@dataclass(frozen=True)
+class Message:
+    """A decoded GRIB header.
+
+    Attributes
+    ----------
+    get : callable
+        Returns the value of a key, or None if the message does not have it.
+    location : tuple of int
+        Offset and part in the file.
+    source : str
+        Name of the file, for error messages.
+    """
+
+    get: Callable[[str], GribValue]
+    location: Location
+    source: str
+
+    @property
+    def level_type(self) -> str:
+        """GRIB name of the type of level."""
+        return str(self.get("typeOfLevel"))
+
+    @property
+    def level(self) -> int:
+        """Level; in hPa for pressure levels."""
+        level, kind = int(self.get("level") or 0), self.level_type
+        in_pascal = kind.startswith("isobaric") and kind != "isobaricInhPa"
+        return round(level / 100) if in_pascal else level
+
+    @property
+    def name(self) -> str:
+        """Short name; that of a surface variable for upper-air names near the ground."""
+        name = str(self.get("shortName"))
+        if self.level_type == "heightAboveGround":
+            return _AT_HEIGHT.get((name, self.level), name)
+        return name
+
+    @property
+    def grid(self) -> LatLonGrid:
+        """Grid of the values."""
+        return _grid(tuple(self.get(key) for key in _GRID_KEYS), f"{self.source}: {self.name}")
+
+    def time(self, kind: str) -> int:
+        """Return the ``data`` (initial) or ``validity`` time in seconds since 1970."""
+        day, clock = self.get(f"{kind}Date"), self.get(f"{kind}Time")
+        if day is None or clock is None:
+            raise InputError(f"{self.source} has a message without {kind}Date", field="time")
+        date, hhmm = f"{int(day):08d}", f"{int(clock):04d}"
+        text = f"{date[:4]}-{date[4:6]}-{date[6:]}T{hhmm[:2]}:{hhmm[2:]}"
+        return int(np.datetime64(text, "s").astype(np.int64))
+
+
 @dataclass
 class _Series:
-    """Fields of one quantity on one grid, as they are met in the file."""
+    """Fields of one quantity on one grid, in the order of the file."""
 
     name: str
     units: str
     centre: str
     quantity: Quantity
     grid: LatLonGrid
-    # (time, level, member) -> [(offset, part, version), …]: more than one entry is a duplicate
-    fields: dict[tuple[int, int, int], list[tuple[int, int, str]]] = field(default_factory=dict)
+    # (time, level, member) -> [(location, version), ...]: more than one entry is a duplicate
+    fields: dict[tuple[int, int, int], list[tuple[Location, str]]] = field(default_factory=dict)
     leads: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
 class GribReader:
-    """Reads fields of one GRIB file by their place: ``table`` (time, row, 2), offset and part."""
+    """Reads the fields of one GRIB file.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    table : (time, row, 2) array of int
+        Offset and part of each field.
+    """
 
     path: str
     table: npt.NDArray[np.int64]
@@ -91,142 +154,126 @@ class GribReader:
         offset, part = self.table[position, row]
         return read_field(self.path, int(offset), int(part))
 
-    def take(self, positions: Sequence[int]) -> GribReader:
-        """Return the reader of these times alone."""
+    def select(self, positions: Sequence[int]) -> GribReader:
+        """Return the reader of these times only."""
         return GribReader(self.path, self.table[list(positions)])
 
 
 def scan_grib(path: Path, label: str, options: ScanOptions) -> Scan:
-    """List the fields of a GRIB file; ``label`` names it in messages.
+    """Return the contents of a GRIB file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    label : str
+        Its name in messages.
+    options : ScanOptions
+        Ensemble member to read.
+
+    Returns
+    -------
+    Scan
+        Variables, and what was skipped or is damaged.
 
     Raises
     ------
     InputError
-        If the file has no message.
+        If the file has no GRIB message.
     """
     scan = Scan(label, "GRIB")
-    series: dict[tuple[Any, ...], _Series] = {}
-    with _Messages(path) as messages:
-        for handle, offset, part in messages:
+    series: dict[tuple[str, LatLonGrid, str], _Series] = {}
+    count = 0
+    try:
+        for message in _messages(path, label):
+            count += 1
             try:
-                _sort_in(messages.codes, handle, (offset, part), series, scan)
+                _add_message(message, series, scan)
             except InputError as error:
                 scan.fault(error)
-    if messages.count == 0:
-        raise InputError(f"{label} holds no GRIB message", field="file")
-    if messages.damage:
-        scan.fault(InputError(f"{label} is {messages.damage}", field="file"))
+    except _DamagedFileError as error:
+        scan.fault(InputError(f"{label} is damaged after {count} fields: {error}", field="file"))
+    if count == 0:
+        raise InputError(f"{label} has no GRIB message", field="file")
     scan.origin = ", ".join(sorted({one.centre for one in series.values()}))
     for one in series.values():
         try:
-            scan.slabs.extend(_slabs(one, path, options, scan))
+            scan.variables.extend(_variables(one, path, options, scan))
         except InputError as error:
             scan.fault(error)
     return scan
 
 
-class _Messages:
-    """Walks over all fields of a file: (handle, offset of the message, part within it)."""
+class _DamagedFileError(Exception):
+    """The rest of a file cannot be decoded."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.codes = path, _eccodes()
-        self.count, self.damage = 0, ""
 
-    def __enter__(self) -> _Messages:
-        self.file = self.path.open("rb", buffering=0)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def __iter__(self) -> Iterator[tuple[Any, int, int]]:
-        last, part = -1, 0
+def _messages(path: Path, label: str) -> Iterator[Message]:
+    """Yield the headers of all fields of a file; each is valid until the next."""
+    codes = _load_eccodes()
+    last, part = -1, 0
+    with path.open("rb", buffering=0) as file:
         while True:
             try:
-                handle = self.codes.codes_grib_new_from_file(self.file)
-            except self.codes.CodesInternalError as error:
-                self.damage = f"damaged after {self.count} fields: {error}"
-                return
+                handle = codes.codes_grib_new_from_file(file)
+            except codes.CodesInternalError as error:
+                raise _DamagedFileError(str(error)) from error
             if handle is None:
                 return
             try:
-                offset = int(self.codes.codes_get(handle, "offset"))
+                offset = int(codes.codes_get(handle, "offset"))
                 part = part + 1 if offset == last else 0
                 last = offset
-                self.count += 1
-                yield handle, offset, part
+                yield Message(partial(_get, codes, handle), (offset, part), label)
             finally:
-                self.codes.codes_release(handle)
+                codes.codes_release(handle)
 
 
-def _sort_in(
-    codes: Any,
-    handle: Any,
-    place: tuple[int, int],
-    series: dict[tuple[Any, ...], _Series],
-    scan: Scan,
+def _get(codes: ModuleType, handle: int, key: str) -> GribValue:
+    try:
+        value: GribValue = codes.codes_get(handle, key)
+    except codes.CodesInternalError:
+        return None
+    return value
+
+
+def _add_message(
+    message: Message, series: dict[tuple[str, LatLonGrid, str], _Series], scan: Scan
 ) -> None:
-    """Put one field into its series, or its name into what is skipped."""
-    get = _getter(codes, handle)
-    name, kind, level = str(get("shortName")), str(get("typeOfLevel")), int(get("level") or 0)
-    name = _AT_HEIGHT.get((name, level), name) if kind == "heightAboveGround" else name
-    attributes = {"GRIB_typeOfLevel": kind}
-    quantity = recognise(name, attributes)
-    label = f"{name} ({kind})"
-    static = static_name(name, kind not in _GROUND)
+    """Add a field to its series, or its name to what is skipped."""
+    name, kind, units = message.name, message.level_type, str(message.get("units"))
+    static = static_name(name) if kind == "surface" else None
     if static is not None:
-        if static not in {one.name for one in scan.statics}:
-            grid = _grid(tuple(get(key) for key in _GRID_KEYS), f"{scan.source}: {name}")
-            read = partial(read_field, scan.source, *place)
-            scan.statics.append(Static(static, scan.source, str(get("units")), grid, read))
+        if static not in {one.name for one in scan.static_fields}:
+            read = partial(read_field, scan.source, *message.location)
+            scan.static_fields.append(StaticField(static, scan.source, units, message.grid, read))
         return
+    quantity = recognise(name, {"GRIB_typeOfLevel": kind})
+    step = str(message.get("stepType") or "instant")
+    why = ""
     if quantity is None or name == "unknown":
-        scan.skipped[label] = "not a variable of PEAR"
+        why = "not a variable of PEAR"
+    elif quantity.upper != kind.startswith("isobaric"):
+        why = "not on pressure levels" if quantity.upper else "on pressure levels"
+    elif step != "instant":
+        why = f"{step} over a period, not a state"
+    if why or quantity is None:
+        scan.skipped[f"{name} ({kind})"] = why
         return
-    if quantity.upper != kind.startswith("isobaric"):
-        scan.skipped[label] = "not on pressure levels" if quantity.upper else "on pressure levels"
-        return
-    if str(get("stepType") or "instant") not in _INSTANT:
-        scan.skipped[label] = f"{get('stepType')} over a period, not a state"
-        return
-    grid = _grid(tuple(get(key) for key in _GRID_KEYS), f"{scan.source}: {name}")
-    hpa = level if kind == "isobaricInhPa" else round(level / 100)
-    key = (quantity.name, grid.key, str(get("units")))
+    grid, centre = message.grid, str(message.get("centre"))
     one = series.setdefault(
-        key, _Series(name, str(get("units")), str(get("centre")), quantity, grid)
+        (quantity.name, grid, units), _Series(name, units, centre, quantity, grid)
     )
-    member = get("number")
-    valid = _moment(get, "validityDate", "validityTime", scan.source)
-    where = (valid, hpa if quantity.upper else 0, int(member) if member is not None else 0)
-    version = str(get("expver") or "").lstrip("0")
-    one.fields.setdefault(where, []).append((*place, version))
-    one.leads.add(where[0] - _moment(get, "dataDate", "dataTime", scan.source))
-
-
-def _getter(codes: Any, handle: Any) -> Any:
-    def get(key: str) -> Any:
-        try:
-            return codes.codes_get(handle, key)
-        except codes.CodesInternalError:
-            return None
-
-    return get
-
-
-def _moment(get: Any, date: str, clock: str, source: str) -> int:
-    """Seconds since 1970 of a date and a time of day."""
-    day, hours = get(date), get(clock)
-    if day is None or hours is None:
-        raise InputError(f"{source} has a message without {date}", field="time")
-    day, hours = int(day), int(hours)
-    text = f"{day // 10000:04d}-{day // 100 % 100:02d}-{day % 100:02d}"
-    text += f"T{hours // 100:02d}:{hours % 100:02d}"
-    return int(np.datetime64(text, "s").astype(np.int64))
+    valid = message.time("validity")
+    key = valid, message.level if quantity.upper else 0, int(message.get("number") or 0)
+    version = str(message.get("expver") or "").lstrip("0")
+    one.fields.setdefault(key, []).append((message.location, version))
+    one.leads.add(valid - message.time("data"))
 
 
 @lru_cache(maxsize=64)
-def _grid(keys: tuple[Any, ...], source: str) -> LatLonGrid:
-    """Build the grid of a message from its keys; the directions are those of the values."""
+def _grid(keys: tuple[GribValue, ...], source: str) -> LatLonGrid:
+    """Return the grid described by the values of the grid keys, in the order of the values."""
     kind, ni, nj, north, west, south, east, westwards, columns, zigzag = keys
     if kind != "regular_ll":
         raise InputError(
@@ -235,46 +282,48 @@ def _grid(keys: tuple[Any, ...], source: str) -> LatLonGrid:
             hint="PEAR needs global data on a regular latitude-longitude grid",
         )
     if columns or zigzag:
-        raise InputError(f"{source} scans its points in an order PEAR does not read", field="grid")
+        raise InputError(f"{source} has an unsupported scanning order of points", field="grid")
+    n_lon, n_lat = int(ni or 0), int(nj or 0)
+    first, last = float(west or 0), float(east or 0)
     sign = -1.0 if westwards else 1.0
-    span = (sign * (float(east) - float(west))) % 360.0
-    if span == 0.0:
-        span = 360.0  # the first column once more at the end
-    full = 360.0 * (ni - 1) / ni
-    if abs(span - full) < 0.2 * 360.0 / ni:
+    span = (sign * (last - first)) % 360.0 or 360.0  # 0: the first column is repeated at the end
+    full = 360.0 * (n_lon - 1) / n_lon
+    if abs(span - full) < 0.2 * 360.0 / n_lon:
         span = full  # GRIB 1 rounds to thousandths of a degree
-    lon = float(west) + sign * np.linspace(0.0, span, int(ni))
-    return latlon(np.linspace(float(north), float(south), int(nj)), lon, source)
+    lat = np.linspace(float(north or 0), float(south or 0), n_lat)
+    return require_global_grid(lat, first + sign * np.linspace(0.0, span, n_lon), source)
 
 
-def _slabs(one: _Series, path: Path, options: ScanOptions, scan: Scan) -> Iterator[SourceVariable]:
-    """Turn a series into slabs: one, and one more for each field that comes twice."""
+def _variables(
+    one: _Series, path: Path, options: ScanOptions, scan: Scan
+) -> Iterator[SourceVariable]:
+    """Turn a series into variables: one, and one more for each repetition of a field."""
     member = choose_member(
         sorted({m for _, _, m in one.fields}), options, f"{scan.source}: {one.name}"
     )
     chosen = {
-        (t, lev): _final(places, one.name, scan)
-        for (t, lev, m), places in one.fields.items()
+        (time, level): _final_version(entries, one.name, scan)
+        for (time, level, m), entries in one.fields.items()
         if m == member
     }
     note_leads(one.name, sorted(one.leads), scan)
     how = conversion(one.quantity, one.units, one.name, scan.source)
-    for layer in range(max(len(places) for places in chosen.values())):
-        here = {key: places[layer] for key, places in chosen.items() if len(places) > layer}
-        times = sorted({t for t, _ in here})
-        levels = sorted({lev for _, lev in here})
+    for repetition in range(max(map(len, chosen.values()))):
+        fields = {key: many[repetition] for key, many in chosen.items() if len(many) > repetition}
+        times: Times = np.unique([time for time, _ in fields]).astype("datetime64[s]")
+        levels = sorted({level for _, level in fields})
         table = np.zeros((len(times), len(levels), 2), dtype=np.int64)
         present = np.zeros((len(times), len(levels)), dtype=bool)
-        for (t, lev), place in here.items():
-            at = times.index(t), levels.index(lev)
-            table[at], present[at] = place, True
-        axis: Times = np.array(times, dtype=np.int64).astype("datetime64[s]")
+        rows = {int(time): i for i, time in enumerate(times.astype(np.int64))}
+        for (time, level), location in fields.items():
+            index = rows[time], levels.index(level)
+            table[index], present[index] = location, True
         yield SourceVariable(
             scan.source,
             one.name,
             one.quantity,
             how,
-            axis,
+            times,
             tuple(levels) if one.quantity.upper else (),
             one.grid,
             present,
@@ -283,21 +332,20 @@ def _slabs(one: _Series, path: Path, options: ScanOptions, scan: Scan) -> Iterat
         )
 
 
-def _final(places: list[tuple[int, int, str]], name: str, scan: Scan) -> list[tuple[int, int]]:
-    """Leave the preliminary version of a field out where the file has the final one as well."""
-    versions = {version for _, _, version in places}
+def _final_version(entries: list[tuple[Location, str]], name: str, scan: Scan) -> list[Location]:
+    """Drop the preliminary version of a field if the file has the final one as well."""
+    versions = {version for _, version in entries}
     note_versions(name, sorted(versions), scan)
     if {"1", "5"} <= versions:
         scan.note(f"{name}: experiment versions merged, final first")
-        places = [one for one in places if one[2] != "5"]
-    return [(offset, part) for offset, part, _ in places]
+        return [location for location, version in entries if version != "5"]
+    return [location for location, _ in entries]
 
 
 @contextmanager
-def _handle(path: str, offset: int, part: int) -> Iterator[tuple[Any, Any]]:
-    codes = _eccodes()
-    descriptor = os.open(path, os.O_RDONLY)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+def _open_message(path: str, offset: int, part: int) -> Iterator[tuple[ModuleType, int]]:
+    codes = _load_eccodes()
+    with Path(path).open("rb", buffering=0) as file:
         file.seek(offset)
         handle = codes.codes_grib_new_from_file(file)
         for _ in range(part):
@@ -305,7 +353,7 @@ def _handle(path: str, offset: int, part: int) -> Iterator[tuple[Any, Any]]:
                 codes.codes_release(handle)
             handle = codes.codes_grib_new_from_file(file)
         if handle is None:
-            raise InputError(f"{path} has no message at byte {offset} any more", field="file")
+            raise InputError(f"{path} no longer has a message at byte {offset}", field="file")
         try:
             yield codes, handle
         finally:
@@ -314,22 +362,34 @@ def _handle(path: str, offset: int, part: int) -> Iterator[tuple[Any, Any]]:
 
 
 def read_field(path: str, offset: int, part: int) -> Fields:
-    """Decode one field: (point,), float32, missing values as NaN.
+    """Decode one field of a GRIB file.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    offset, part : int
+        Offset of the message, and position of the field within it.
+
+    Returns
+    -------
+    (point,) array
+        Missing values are NaN.
 
     Raises
     ------
     InputError
         If the message cannot be decoded.
     """
-    with _ONE_AT_A_TIME, _handle(path, offset, part) as (codes, handle):
+    with _LOCK, _open_message(path, offset, part) as (codes, handle):
         try:
             codes.codes_set(handle, "missingValue", _MISSING)
             values = np.asarray(codes.codes_get_values(handle), dtype=np.float64)
-            gaps = bool(codes.codes_get(handle, "bitmapPresent"))
+            has_gaps = bool(codes.codes_get(handle, "bitmapPresent"))
         except codes.CodesInternalError as error:
             raise InputError(
                 f"{path}: the message at byte {offset} cannot be decoded: {error}", field="file"
             ) from error
-    if gaps:
+    if has_gaps:
         values = np.where(values == _MISSING, np.nan, values)
     return values.astype(np.float32)

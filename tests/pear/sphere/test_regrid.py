@@ -317,13 +317,13 @@ def test_temperature_of_the_ten_degree_file_against_triangles(shared: Path, nsid
 
     path = shared / "data" / "series" / "ecmwf_pl_10deg_6h_20240603-04.grib"
     (scan,) = scan_source(path, ScanOptions(), lambda: path)
-    (slab,) = (one for one in scan.slabs if one.quantity.name == "temperature")
-    grid = slab.grid
+    (variable,) = (one for one in scan.variables if one.quantity.name == "temperature")
+    grid = variable.grid
     lat, lon = np.meshgrid(grid.lat[1:-1], grid.lon, indexing="ij")
     points = np.concatenate([[[0, 0, 1.0]], unit(lat.ravel(), lon.ravel()), [[0, 0, -1.0]]])
     corners, weight = on_triangles(points, unit(*healpix.centres(nside)))
-    for position in range(slab.times.size):
-        field = slab.read(position, slab.levels.index(500)).astype(np.float64)
+    for position in range(variable.times.size):
+        field = variable.read(position, variable.levels.index(500)).astype(np.float64)
         rows = field.reshape(grid.shape)
         values = np.concatenate([rows[0, :1], rows[1:-1].ravel(), rows[-1, :1]])
         off = apply(bilinear_to_healpix(grid, nside), field) - (weight * values[corners]).sum(-1)

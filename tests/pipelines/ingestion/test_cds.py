@@ -1,9 +1,10 @@
-"""ERA5 from a stand-in of the Climate Data Store that speaks its protocol, faults included."""
+"""Downloads of ERA5 from a local server that speaks the API of the Climate Data Store."""
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,57 +18,45 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.store.reader import describe, open_store
-from pear.variables import Layout, valid_range
-from pipelines.ingestion.cds import Account, DataStore, month
-from pipelines.ingestion.cds_months import ingest_from_cds, month_times, span
-from pipelines.ingestion.executor import Settings
+from pear.variables import BY_NAME, Layout, valid_range
+from pipelines.ingestion.cds import Account, DataStore, Session, month_requests
+from pipelines.ingestion.cds_months import ingest_from_cds, month_times, parse_numbers
+from pipelines.ingestion.options import IngestOptions
+from pipelines.ingestion.report import IngestReport
 
 KEY = "0123-secret"
-SHORT = {
-    "mean_sea_level_pressure": "msl",
-    "10m_u_component_of_wind": "u10",
-    "10m_v_component_of_wind": "v10",
-    "2m_temperature": "t2m",
-    "geopotential": "z",
-    "specific_humidity": "q",
-    "temperature": "t",
-    "u_component_of_wind": "u",
-    "v_component_of_wind": "v",
-}
-UNITS = {"msl": "Pa", "t2m": "K", "t": "K", "z": "m**2 s**-2", "q": "kg kg**-1"}
 
 
-def answer_to(inputs: dict[str, Any], path: Path) -> None:
-    """Write the NetCDF that the new Climate Data Store makes of a request."""
-    year, number = int(inputs["year"][0]), int(inputs["month"][0])
+def write_era5(inputs: dict[str, Any], path: Path) -> None:
+    """Write the NetCDF file of a request, with one value for each variable and level."""
     hours = [int(text[:2]) for text in inputs["time"]]
-    times = month_times(year, number, hours)[: len(inputs["day"]) * len(hours)]
-    lat, lon = np.linspace(90, -90, 13), np.arange(24) * 15.0
-    coords: dict[str, Any] = {"valid_time": times, "latitude": lat, "longitude": lon, "number": 0}
-    levels = [int(p) for p in inputs.get("pressure_level", [])]
-    axes: tuple[str, ...] = ("valid_time", "latitude", "longitude")
-    if levels:
-        coords["pressure_level"] = ("pressure_level", levels, {"units": "hPa"})
-        axes = ("valid_time", "pressure_level", "latitude", "longitude")
+    times = month_times(int(inputs["year"][0]), int(inputs["month"][0]), hours)
+    coords = {
+        "valid_time": times[: len(inputs["day"]) * len(hours)],
+        "latitude": np.linspace(90, -90, 13),
+        "longitude": np.arange(24) * 15.0,
+    }
+    levels = [int(level) for level in inputs.get("pressure_level", [])]
     out = xr.Dataset(coords=coords)
     for name in inputs["variable"]:
-        short = SHORT[name]
-        shape = tuple(out.sizes[axis] for axis in axes)
-        values = np.zeros(shape, dtype="f4")
-        for row in range(max(len(levels), 1)):
-            low, high = valid_range(name, levels[row] if levels else None)
-            middle = (low + high) / 2 if name != "specific_humidity" else high / 3
-            if levels:
-                values[:, row] = middle
-            else:
-                values[:] = middle
-        out[short] = (axes, values, {"units": UNITS.get(short, "m s**-1")})
+        row = BY_NAME[name]
+        limits = np.array([valid_range(name, level) for level in levels or [None]])
+        values = limits[:, 1] / 3 if name == "specific_humidity" else limits.mean(axis=1)
+        field = xr.DataArray(
+            values, {"pressure_level": levels} if levels else None, "pressure_level"
+        )
+        if levels:
+            field["pressure_level"].attrs["units"] = "hPa"
+        else:
+            field = field[0]
+        fields = field.broadcast_like(out).transpose("valid_time", ...).astype("f4")
+        out[row.short_name] = fields.assign_attrs(units=row.units)
     out.to_netcdf(path)
 
 
 @dataclass
-class StandIn:
-    """What the stand-in remembers, and the faults it is asked for."""
+class FakeDataStore:
+    """State of the server, and the faults it is to produce."""
 
     folder: Path
     url: str = ""
@@ -75,19 +64,20 @@ class StandIn:
     seen: Counter[str] = field(default_factory=Counter)
     tokens: set[str | None] = field(default_factory=set)
     download_tokens: set[str | None] = field(default_factory=set)
-    busy: int = 0  # times an answer is 503 first
-    cut: int = 0  # times a download breaks off half-way
+    busy: int = 0  # number of submissions answered with 503
+    truncated: int = 0  # number of downloads that break off halfway
     fail: str = ""
     refuse: str = ""
+    href: str = ""  # address of the results instead of the true one
 
 
 class Handler(BaseHTTPRequestHandler):
-    world: StandIn
+    state: FakeDataStore
 
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
 
-    def reply(self, code: int, document: Any) -> None:
+    def reply(self, code: int, document: object) -> None:
         body = json.dumps(document).encode()
         self.send_response(code)
         self.send_header("Content-Length", str(len(body)))
@@ -95,199 +85,205 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self) -> None:
-        world = self.world
-        world.tokens.add(self.headers.get("PRIVATE-TOKEN"))
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if world.busy:
-            world.busy -= 1
+        state = self.state
+        token = self.headers["PRIVATE-TOKEN"]
+        state.tokens.add(token)
+        inputs = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["inputs"]
+        if state.busy:
+            state.busy -= 1
             self.reply(503, {"title": "busy"})
-            return
-        if self.headers.get("PRIVATE-TOKEN") != KEY:
+        elif token != KEY:
             self.reply(401, {"title": "operation not allowed"})
-            return
-        if world.refuse:
-            self.reply(403, {"title": "required licences not accepted", "detail": world.refuse})
-            return
-        parts = self.path.split("/")
-        assert parts[1:5] == ["api", "retrieve", "v1", "processes"]
-        assert parts[6] == "execution"
-        world.seen["submitted"] += 1
-        job = f"job-{len(world.jobs)}"
-        file = world.folder / f"{job}.nc"
-        answer_to(body["inputs"], file)
-        world.jobs[job] = {"dataset": parts[5], "inputs": body["inputs"], "polls": 0, "file": file}
-        href = f"{world.url}/retrieve/v1/jobs/{job}"
-        self.reply(
-            201, {"jobID": job, "status": "accepted", "links": [{"rel": "monitor", "href": href}]}
-        )
+        elif state.refuse:
+            self.reply(403, {"title": "required licences not accepted", "detail": state.refuse})
+        else:
+            state.seen["submitted"] += 1
+            name = f"job-{len(state.jobs)}"
+            write_era5(inputs, state.folder / name)
+            dataset = self.path.split("/")[5]
+            state.jobs[name] = {"dataset": dataset, "inputs": inputs, "polls": 0}
+            self.reply(201, self.job(name, "accepted", "monitor"))
+
+    def job(self, name: str, status: str, rel: str) -> dict[str, Any]:
+        href = f"{self.state.url}/retrieve/v1/jobs/{name}"
+        return {"jobID": name, "status": status, "links": [{"rel": rel, "href": href}]}
 
     def do_GET(self) -> None:
-        world = self.world
-        parts = self.path.split("/")
-        token = self.headers.get("PRIVATE-TOKEN")
-        if parts[1] == "files":
-            world.download_tokens.add(token)
-            self.download(world.jobs[parts[2]]["file"])
+        state = self.state
+        path = self.path.partition("?")[0].removeprefix("/api/retrieve/v1/")
+        kind, name, *rest = [*path.split("/"), ""]
+        if self.path.startswith("/files/"):
+            self.download(self.path.rpartition("/")[2])
             return
-        world.tokens.add(token)
-        job = world.jobs[parts[5]]
-        if len(parts) > 6:
-            if world.fail:
-                self.reply(400, {"title": "the request failed", "detail": world.fail})
-                return
-            href = f"{world.url.replace('127.0.0.1', 'localhost')[:-4]}/files/{parts[5]}"
-            size = job["file"].stat().st_size
-            self.reply(200, {"asset": {"value": {"href": href, "file:size": size}}})
-            return
-        job["polls"] += 1
-        status = ("accepted", "running", "failed" if world.fail else "successful")
-        self.reply(200, {"status": status[min(job["polls"], 3) - 1]})
+        state.tokens.add(self.headers["PRIVATE-TOKEN"])
+        if kind == "processes":
+            self.reply(200, {"id": name})
+        elif kind != "jobs":  # news of the data store
+            self.reply(404, {"title": "not found"})
+        elif rest[0] != "results":
+            state.jobs[name]["polls"] += 1
+            statuses = ("accepted", "running", "failed" if state.fail else "successful")
+            self.reply(200, self.job(name, statuses[min(state.jobs[name]["polls"], 3) - 1], "self"))
+        elif state.fail:
+            self.reply(400, {"title": "the job has failed", "detail": state.fail})
+        else:
+            href = state.href or f"{state.url.replace('127.0.0.1', 'localhost')[:-4]}/files/{name}"
+            size = (state.folder / name).stat().st_size
+            value = {"href": href, "file:size": size, "type": "application/netcdf"}
+            self.reply(200, {"asset": {"value": value}})
 
-    def download(self, file: Path) -> None:
-        data = file.read_bytes()
-        self.world.seen["downloads"] += 1
-        start = 0
-        asked = self.headers.get("Range")
-        if asked:
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
-            self.world.seen["resumed"] += 1
-        self.send_response(206 if asked else 200)
+    do_HEAD = do_GET  # noqa: N815
+
+    def download(self, name: str) -> None:
+        state = self.state
+        data = (state.folder / name).read_bytes()
+        state.download_tokens.add(self.headers["PRIVATE-TOKEN"])
+        start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(data) - start))
+        self.send_header("Accept-Ranges", "bytes")
         self.end_headers()
-        if self.world.cut:
-            self.world.cut -= 1
-            self.wfile.write(data[start : start + (len(data) - start) // 2])
+        if self.command == "HEAD":
             return
-        self.wfile.write(data[start:])
+        state.seen["resumed" if start else "downloads"] += 1
+        stop = len(data)
+        if state.truncated:
+            state.truncated -= 1
+            stop = (start + stop) // 2
+        self.wfile.write(data[start:stop])
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[StandIn]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDataStore]:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     (tmp_path / "server").mkdir()
-    stand_in = StandIn(tmp_path / "server")
-    handler = type("Bound", (Handler,), {"world": stand_in})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    stand_in.url = f"http://127.0.0.1:{server.server_port}/api"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    state = FakeDataStore(tmp_path / "server")
+    http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"state": state}))
+    state.url = f"http://127.0.0.1:{http.server_port}/api"
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
-    yield stand_in
-    server.shutdown()
-    server.server_close()
+    yield state
+    http.shutdown()
+    http.server_close()
     thread.join()
 
 
-def client(world: StandIn, folder: Path, key: str = KEY) -> DataStore:
-    return DataStore(Account(world.url, key), folder, sleep=lambda _: None)
+def client(server: FakeDataStore, folder: Path, key: str = KEY) -> DataStore:
+    return DataStore(Account(server.url, key), folder)
 
 
-SETTINGS = Settings(nside=2, levels=(1000, 500), reserve_bytes=0, shard_times=40)
+def run(server: FakeDataStore, tmp_path: Path, months: list[tuple[int, int]]) -> list[IngestReport]:
+    options = IngestOptions(nside=2, levels=(1000, 500), reserve_bytes=0, shard_times=40)
+    store, source = tmp_path / "s.zarr", client(server, tmp_path / "cds")
+    return list(ingest_from_cds(source, store, months, [12], options=options, data_format="netcdf"))
 
 
-def run(world: StandIn, tmp_path: Path, months: list[tuple[int, int]]) -> list[Any]:
-    return list(
-        ingest_from_cds(
-            client(world, tmp_path / "cds"),
-            tmp_path / "s.zarr",
-            months,
-            [12],
-            settings=SETTINGS,
-            data_format="netcdf",
-        )
-    )
-
-
-def test_two_months(world: StandIn, tmp_path: Path) -> None:
-    world.busy, world.cut = 2, 1
-    reports = run(world, tmp_path, [(2000, 2), (2000, 3)])
+def test_two_months(server: FakeDataStore, tmp_path: Path) -> None:
+    server.busy, server.truncated = 2, 1
+    reports = run(server, tmp_path, [(2000, 2), (2000, 3)])
     assert [report.times_added for report in reports] == [29, 31]
-    told = describe(tmp_path / "s.zarr")
-    assert told["completeness"]["complete"] is True
-    assert (told["times"]["first"], told["times"]["last"]) == (
-        "2000-02-01T12:00:00Z",
-        "2000-03-31T12:00:00Z",
-    )
-    assert set(told["variables"]) == set(Layout.default().names)
-    assert world.seen["submitted"] == 4
-    assert world.seen["resumed"] == 1  # the download that broke off went on where it was
-    assert not list((tmp_path / "cds").iterdir())  # nothing is kept that is in the store
-    single = next(job for job in world.jobs.values() if "pressure_level" not in job["inputs"])
-    assert single["dataset"] == "reanalysis-era5-single-levels"
-    assert single["inputs"]["day"][-1] == "29"
-    assert single["inputs"]["time"] == ["12:00"]
+    described = describe(tmp_path / "s.zarr")
+    assert described["completeness"]["complete"] is True
+    assert described["times"]["first"] == "2000-02-01T12:00:00Z"
+    assert described["times"]["last"] == "2000-03-31T12:00:00Z"
+    assert set(described["variables"]) == set(Layout.default().names)
+    assert server.seen == {"submitted": 4, "downloads": 5}  # one of them after less than 1 MB
+    assert not list((tmp_path / "cds").iterdir())  # files that are ingested are deleted
+    surface = next(job for job in server.jobs.values() if "pressure_level" not in job["inputs"])
+    assert surface["dataset"] == "reanalysis-era5-single-levels"
+    assert surface["inputs"]["day"][-1] == "29"
+    assert surface["inputs"]["time"] == ["12:00"]
 
 
-def test_the_key_goes_to_the_store_alone(world: StandIn, tmp_path: Path) -> None:
-    run(world, tmp_path, [(2000, 2)])
-    assert world.tokens == {KEY}
-    assert world.download_tokens == {None}  # downloads lie on another host
-    assert KEY not in repr(Account(world.url, KEY))
+def test_the_key_is_sent_to_the_data_store_only(server: FakeDataStore, tmp_path: Path) -> None:
+    run(server, tmp_path, [(2000, 2)])
+    assert server.tokens == {KEY}
+    assert server.download_tokens == {None}  # files are on another host
+    assert KEY not in repr(Account(server.url, KEY))
+    elsewhere = server.url.replace("127.0.0.1", "localhost")
+    Session(server.url).get(elsewhere, headers={"PRIVATE-TOKEN": KEY})
+    assert server.tokens == {KEY, None}
 
 
-def test_what_the_store_has_is_not_asked_for_again(world: StandIn, tmp_path: Path) -> None:
-    run(world, tmp_path, [(2000, 2)])
-    before = world.seen["submitted"]
-    reports = run(world, tmp_path, [(2000, 2), (2000, 3)])
+def test_a_complete_month_is_not_requested_again(server: FakeDataStore, tmp_path: Path) -> None:
+    run(server, tmp_path, [(2000, 2)])
+    before = server.seen["submitted"]
+    reports = run(server, tmp_path, [(2000, 2), (2000, 3)])
     assert [report.times_added for report in reports] == [31]
-    assert world.seen["submitted"] == before + 2
+    assert server.seen["submitted"] == before + 2
     assert open_store(tmp_path / "s.zarr").sizes["time"] == 60
 
 
-def test_a_stopped_run_neither_asks_nor_downloads_twice(world: StandIn, tmp_path: Path) -> None:
-    requests = month(2000, 2, range(1, 3), [0], (500,), "netcdf")
-    fetched = client(world, tmp_path / "cds").fetch(requests)
-    first = next(fetched)[1]
-    assert first.exists()
-    del fetched  # killed here
-    again = [path for _, path in client(world, tmp_path / "cds").fetch(requests)]
-    assert again[0] == first
-    assert (world.seen["submitted"], world.seen["downloads"]) == (2, 2)
+def test_an_interrupted_run_repeats_neither_requests_nor_downloads(
+    server: FakeDataStore, tmp_path: Path
+) -> None:
+    requests = month_requests(2000, 2, range(1, 3), [0], (500,), "netcdf")
+    store = client(server, tmp_path / "cds")
+    files = store.fetch(requests)
+    _, first = next(files)
+    del files  # the process is killed
+    second = store.path(requests[1])
+    second.with_name(f"{second.name}.download").write_bytes(
+        (server.folder / "job-1").read_bytes()[:99]
+    )
+    again = [path for _, path in client(server, tmp_path / "cds").fetch(requests)]
+    assert again == [first, second]
+    assert server.seen == {"submitted": 2, "downloads": 1, "resumed": 1}
+    assert second.read_bytes() == (server.folder / "job-1").read_bytes()
 
 
-def test_refusals(world: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = month(2000, 2, [1], [0], (500,), "netcdf")
-    world.refuse = "accept the licence at https://cds…"
+def test_refusals(server: FakeDataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = month_requests(2000, 2, [1], [0], (500,), "netcdf")
+    server.refuse = "accept the licence at https://cds…"
     with pytest.raises(InputError, match=r"\(403\): required licences not accepted; accept the"):
-        list(client(world, tmp_path / "a").fetch(requests))
-    world.refuse = ""
+        list(client(server, tmp_path / "a").fetch(requests))
+    server.refuse = ""
     with pytest.raises(InputError, match=r"\(401\): operation not allowed") as caught:
-        list(client(world, tmp_path / "b", key="wrong-key").fetch(requests))
+        list(client(server, tmp_path / "b", key="wrong-key").fetch(requests))
     assert "wrong-key" not in str(caught.value)
-    world.fail = "MARS has no data"
-    with pytest.raises(InputError, match=r"failed the request for reanalysis.*MARS has no data"):
-        list(client(world, tmp_path / "c").fetch(requests))
-    world.fail, world.busy = "", 100
-    with pytest.raises(OSError, match="does not answer"):
-        list(client(world, tmp_path / "d").fetch(requests))
+    server.fail = "MARS has no data"
+    with pytest.raises(InputError, match=r"request for reanalysis.*MARS has no data"):
+        list(client(server, tmp_path / "c").fetch(requests))
+    assert len(list((tmp_path / "c").glob("*.job"))) == 1  # the failed one is submitted again
+    server.fail, server.busy = "", 100
+    with pytest.raises(OSError, match=r"does not respond \(503\)"):
+        list(client(server, tmp_path / "d").fetch(requests))
     monkeypatch.setenv("CDSAPI_RC", str(tmp_path / "none"))
     monkeypatch.delenv("CDSAPI_KEY", raising=False)
     with pytest.raises(InputError, match="no key for the Climate Data Store"):
-        Account.found()
+        Account.from_environment()
 
 
-def test_the_account_is_where_its_users_put_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_account_from_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rc = tmp_path / "rc"
     rc.write_text("url: https://cds.climate.copernicus.eu/api\nkey: abc-def\n")
     monkeypatch.setenv("CDSAPI_RC", str(rc))
     monkeypatch.delenv("CDSAPI_KEY", raising=False)
     monkeypatch.delenv("CDSAPI_URL", raising=False)
-    assert Account.found() == Account("https://cds.climate.copernicus.eu/api", "abc-def")
+    url = "https://cds.climate.copernicus.eu/api"
+    assert Account.from_environment() == Account(url, "abc-def")
     monkeypatch.setenv("CDSAPI_KEY", "xyz")
-    assert Account.found().key == "xyz"
+    assert Account.from_environment().key == "xyz"
 
 
-def test_an_https_store_is_not_left_for_http(tmp_path: Path) -> None:
-    store = DataStore(Account("https://cds.invalid/api", KEY), tmp_path, sleep=lambda _: None)
-    with pytest.raises(InputError, match="points to http://elsewhere"):
-        store._open("GET", "http://elsewhere/x")
-    with pytest.raises(InputError, match="points to file:///etc"):
-        store._open("GET", "file:///etc/passwd")
+@pytest.mark.parametrize("address", ["http://elsewhere/x", "file:///etc/passwd"])
+def test_insecure_addresses_are_refused(
+    address: str, server: FakeDataStore, tmp_path: Path
+) -> None:
+    account = Account("https://cds.invalid/api", KEY)
+    with pytest.raises(InputError, match=f"insecure address {address}"):
+        Session(account.url).get(address)
+    if address.startswith("file"):
+        server.href = address
+        with pytest.raises(InputError, match=f"insecure address {address}"):
+            list(
+                client(server, tmp_path).fetch(month_requests(2000, 2, [1], [0], (500,), "netcdf"))
+            )
 
 
-def test_spans() -> None:
-    assert span("1990-1992,1995", "--years", 1940, 2100) == [1990, 1991, 1992, 1995]
-    assert span("0,6,12,18", "--hours", 0, 23) == [0, 6, 12, 18]
+def test_parse_numbers() -> None:
+    assert parse_numbers("1990-1992,1995", "--years", 1940, 2100) == [1990, 1991, 1992, 1995]
+    assert parse_numbers("0,6,12,18", "--hours", 0, 23) == [0, 6, 12, 18]
     for text in ("x", "24", "1-", ""):
         with pytest.raises(InputError):
-            span(text, "--hours", 0, 23)
+            parse_numbers(text, "--hours", 0, 23)

@@ -17,8 +17,8 @@ from pear.errors import InputError
 from pear.state import State
 from pear.store.reader import describe, open_store
 from pear.variables import Layout
-from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion.options import IngestOptions
 from service.cli.app import main
 from tests.fixtures.ingestion import H6, NSIDE, T0, check, contents, save, temperature
 
@@ -234,7 +234,7 @@ BAD = {
     "several leads": (changed(lambda d: d.expand_dims(step=np.arange(2) * H6)), "2 lead times"),
     "surface geopotential": (
         changed(lambda d: units(d.isel(level=0, drop=True).rename(t="z"), "m2 s-2")),
-        "holds no weather, only geopotential_at_surface",
+        "has only static fields .geopotential_at_surface",
     ),
     "wind at 100 m": (
         changed(lambda d: d.isel(level=0, drop=True).rename(t="u100")),
@@ -273,7 +273,7 @@ def test_skipping_marks_the_hole_and_a_later_run_fills_it(tmp_path: Path) -> Non
     bad = with_nan(tmp_path / "bad.nc")
     store = tmp_path / "s.zarr"
     report = ingest(
-        [bad, html(tmp_path / "w.nc")], store, NSIDE, settings=Settings(on_error="skip")
+        [bad, html(tmp_path / "w.nc")], store, NSIDE, options=IngestOptions(on_error="skip")
     )
     assert report.fields_written == 7
     assert [(r.variable, r.level, r.time) for r in report.refused] == [
@@ -294,7 +294,7 @@ def test_skipping_marks_the_hole_and_a_later_run_fills_it(tmp_path: Path) -> Non
 
 def test_what_is_there_is_not_done_again(tmp_path: Path) -> None:
     store = tmp_path / "s.zarr"
-    ingest([temperature(2)], store, NSIDE, settings=Settings(shard_times=3))
+    ingest([temperature(2)], store, NSIDE, options=IngestOptions(shard_times=3))
     report = ingest([temperature(4)], store, NSIDE)
     assert (report.times_added, report.times_present, report.fields_written) == (2, 2, 4)
     check(store)
@@ -332,7 +332,7 @@ def test_one_field_from_two_sources(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="comes twice"):
         ingest([a, b], tmp_path / "s.zarr", NSIDE)
     b["t"] = b["t"] + 5
-    report = ingest([a, b], tmp_path / "s.zarr", NSIDE, settings=Settings(on_error="skip"))
+    report = ingest([a, b], tmp_path / "s.zarr", NSIDE, options=IngestOptions(on_error="skip"))
     assert len(report.duplicates) == 1
     check(tmp_path / "s.zarr")
 
@@ -344,15 +344,17 @@ def test_gaps_are_told_and_not_invented(tmp_path: Path) -> None:
 
 
 def test_span_and_hours(tmp_path: Path) -> None:
-    settings = Settings(start=T0 + H6, end=T0 + 5 * H6, every_hours=12)
-    ingest([temperature(8)], tmp_path / "s.zarr", NSIDE, settings=settings)
+    options = IngestOptions(start=T0 + H6, end=T0 + 5 * H6, every_hours=12)
+    ingest([temperature(8)], tmp_path / "s.zarr", NSIDE, options=options)
     times = open_store(tmp_path / "s.zarr")["time"].values
     assert times.tolist() == (T0 + np.array([2, 4]) * H6).tolist()
 
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk too full"):
-        ingest([temperature()], tmp_path / "s.zarr", NSIDE, settings=Settings(reserve_bytes=10**18))
+        ingest(
+            [temperature()], tmp_path / "s.zarr", NSIDE, options=IngestOptions(reserve_bytes=10**18)
+        )
     assert not (tmp_path / "s.zarr").exists()
 
 
@@ -395,7 +397,7 @@ def test_command_line(
         "--nside",
         8,
         "--json",
-        "--coarser",
+        "--overviews",
         "4,2",
     )
     assert done.status == 0, done.err
@@ -429,8 +431,8 @@ def test_command_line(
         ("ingest", text, "--out", tmp_path / "x.zarr"),
         ("ingest", file, "--out", store, "--nside", 16),
         ("ingest", file, "--out", tmp_path / "x.zarr", "--nside", 12),
-        ("ingest", file, "--out", tmp_path / "x.zarr", "--nside", 8, "--coarser", "3"),
-        ("ingest", file, "--out", tmp_path / "x.zarr", "--nside", 8, "--coarser", "x"),
+        ("ingest", file, "--out", tmp_path / "x.zarr", "--nside", 8, "--overviews", "3"),
+        ("ingest", file, "--out", tmp_path / "x.zarr", "--nside", 8, "--overviews", "x"),
         ("ingest", file),
         ("inspect", tmp_path / "x.zarr"),
         ("inspect", store, "--map", "t700"),
@@ -452,20 +454,13 @@ def test_a_partial_store_is_no_state_for_pear(tmp_path: Path) -> None:
         State.from_store(tmp_path / "s.zarr", T0, Layout.default())
 
 
-def test_a_source_of_the_operators_list(
+def test_named_sources_are_refused_with_the_new_way(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    temperature().to_zarr(tmp_path / "w.zarr", zarr_format=2)
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "sources.toml").write_text(f'[mine]\nurl = "file://{tmp_path}/w.zarr"\n')
     run = partial(pear, capsys, monkeypatch)
-    done = run("ingest", "--source", "mine", "--data", folder, "--nside", 8, "--json")
-    assert done.status == 0, done.err
-    check(folder / "analyses" / "era5.zarr")
-    bad = run("ingest", "--source", "mien", "--data", folder, "--nside", 8)
+    bad = run("ingest", "--source", "mine", "--data", tmp_path)
     assert bad.status == 2
-    assert "did you mean mine?" in bad.err
-    (folder / "sources.toml").write_text("[mine")
-    assert run("ingest", "--source", "mine", "--data", folder).status == 2
-    assert run("ingest", "--source", "cds", "--data", folder).status == 2
+    assert "pear ingest gs://" in bad.err
+    assert "fsspec/conf.json" in bad.err
+    assert run("ingest", "--source", "cds", "--data", tmp_path).status == 2
+    assert "raise" in run("ingest", "x.nc", "--data", tmp_path, "--on-error", "stop").err

@@ -1,4 +1,4 @@
-"""Ingestion stays small whatever the number of times, and runs on an existing cluster."""
+"""Memory and tasks of long ingestions, and ingestion on a dask cluster."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dask.callbacks import Callback
 
-from pear.datasets.base import Fields, SourceVariable
+from pear.datasets.base import FieldReader, Fields, SourceVariable
 from pear.datasets.units import Conversion, Quantity
-from pear.progress import no_progress
 from pear.sphere.latlon import global_grid
 from pear.store.reader import open_store
 from pipelines.engine.cluster import Cluster
-from pipelines.ingestion import task
-from pipelines.ingestion.executor import Ingestion, Settings
-from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion import executor
+from pipelines.ingestion.ingest import ingest, ingest_plan
+from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.plan import Plan, make_plan
 from pipelines.ingestion.report import IngestReport
+from pipelines.ingestion.task import Task, TaskResult, run_task
 from tests.fixtures.crashes import contents, dataset
 
 T0 = np.datetime64("1980-01-01T00", "s")
@@ -40,7 +39,7 @@ TURNS = int(os.environ.get("PEAR_TEST_TURNS", "5"))
 
 
 @dataclass
-class Counted:
+class CountingReader:
     """Makes fields and counts how many of them are alive at once."""
 
     alive: int = 0
@@ -59,11 +58,13 @@ class Counted:
         with self.lock:
             self.alive -= 1
 
-    def take(self, positions: Sequence[int]) -> Counted:
+    def select(self, positions: Sequence[int]) -> CountingReader:
         return self
 
 
-def slab(times: int, reader: Any, levels: tuple[int, ...] = (500, 850)) -> SourceVariable:
+def variable(
+    times: int, reader: FieldReader, levels: tuple[int, ...] = (500, 850)
+) -> SourceVariable:
     axis = T0 + np.arange(times) * np.timedelta64(6, "h")
     return SourceVariable(
         "made",
@@ -80,48 +81,45 @@ def slab(times: int, reader: Any, levels: tuple[int, ...] = (500, 850)) -> Sourc
 
 def run(plan: Plan, store: Path, shard_times: int) -> IngestReport:
     report = IngestReport(str(store), 2)
-    settings = Settings(nside=2, shard_times=shard_times, reserve_bytes=0)
-    Ingestion(plan, store, settings, report, None, lambda _: no_progress).run()
+    options = IngestOptions(nside=2, shard_times=shard_times, reserve_bytes=0)
+    ingest_plan(plan, store, options, report)
     return report
+
+
+def plan_of(times: int, reader: FieldReader) -> Plan:
+    return make_plan([variable(times, reader)], IngestOptions(), IngestReport("", 2))
 
 
 @pytest.mark.parametrize("times", [40, 160])
 def test_source_fields_in_memory_do_not_grow_with_the_times(times: int, tmp_path: Path) -> None:
-    reader = Counted()
-    report = IngestReport("", 2)
-    plan = make_plan([slab(times, reader)], (850, 500), "stop", report)
-    done = run(plan, tmp_path / "s.zarr", shard_times=20)
+    reader = CountingReader()
+    done = run(plan_of(times, reader), tmp_path / "s.zarr", shard_times=20)
     assert done.fields_written == 2 * times
     assert 2 <= reader.most <= 6
 
 
-class Tasks(Callback):  # type: ignore[misc]
-    """Counts the tasks that dask runs."""
+def test_planning_reads_nothing_and_tasks_are_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One task for each variable and file of the store."""
+    tasks: list[Task] = []
 
-    def __init__(self) -> None:
-        self.count = self.largest = 0
+    def count(task: Task) -> TaskResult:
+        tasks.append(task)
+        return run_task(task)
 
-    def _start(self, dsk: Any) -> None:
-        self.largest = max(self.largest, len(dsk))
-
-    def _pretask(self, key: Any, dsk: Any, state: Any) -> None:
-        self.count += 1
-
-
-def test_planning_computes_nothing_and_tasks_are_few(tmp_path: Path) -> None:
-    counts = {}
+    monkeypatch.setattr(executor, "run_task", count)
     for times in (40, 80, 160):
-        with Tasks() as tasks:
-            plan = make_plan([slab(times, Counted())], (850, 500), "stop", IngestReport("", 2))
-            assert tasks.count == 0
-            run(plan, tmp_path / f"{times}.zarr", shard_times=20)
-        counts[times] = tasks.count
-        assert tasks.largest == 1  # one job at a time: the graph does not grow at all
-    assert counts == {40: 2, 80: 4, 160: 8}  # one for each file of the store
+        reader = CountingReader()
+        plan = plan_of(times, reader)
+        assert reader.most == 0
+        tasks.clear()
+        run(plan, tmp_path / f"{times}.zarr", shard_times=20)
+        assert len(tasks) == times // 20
 
 
 @dataclass(frozen=True)
-class Indexed:
+class IndexedReader:
     """A reader whose index grows with the times, like that of a GRIB file."""
 
     table: np.ndarray
@@ -129,28 +127,26 @@ class Indexed:
     def read(self, position: int, row: int) -> Fields:
         return np.full(GRID.size, 250.0, dtype=np.float32)
 
-    def take(self, positions: Sequence[int]) -> Indexed:
-        return Indexed(self.table[list(positions)])
+    def select(self, positions: Sequence[int]) -> IndexedReader:
+        return IndexedReader(self.table[list(positions)])
 
 
-def test_a_job_carries_its_own_times_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """40 years of 6-hourly times: planned in seconds, each job a few kilobytes."""
+def test_a_task_carries_its_own_times_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 years of 6-hourly times: planned in seconds, each task a few kilobytes."""
     times = 58_440
     sizes: list[int] = []
 
-    def small(job: task.Job) -> task.TaskResult:
-        sizes.append(len(pickle.dumps(job)))
-        return task.TaskResult(job.variable, job.wanted.copy(), [])
+    def measure(task: Task) -> TaskResult:
+        sizes.append(len(pickle.dumps(task)))
+        return TaskResult(task.variable, task.wanted.copy())
 
-    monkeypatch.setattr(task, "run", small)
-    reader = Indexed(np.zeros((times, 2, 2), dtype=np.int64))
+    monkeypatch.setattr(executor, "run_task", measure)
     began = time.perf_counter()
-    plan = make_plan([slab(times, reader)], (850, 500), "stop", IngestReport("", 2))
+    plan = plan_of(times, IndexedReader(np.zeros((times, 2, 2), dtype=np.int64)))
     run(plan, tmp_path / "s.zarr", shard_times=5844)
     assert time.perf_counter() - began < 60
     assert len(sizes) == 10
-    per_time = max(sizes) / 5844
-    assert per_time < 100
+    assert max(sizes) / 5844 < 100
 
 
 @contextmanager
@@ -196,10 +192,10 @@ def cluster(folder: Path, workers: int) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_cluster_of_two_workers_writes_the_bytes_of_one_process(tmp_path: Path) -> None:
-    settings = Settings(nside=2, shard_times=1, reserve_bytes=0)
+    options = IngestOptions(nside=2, shard_times=1, reserve_bytes=0)
     source = tmp_path / "a.nc"
     dataset().to_netcdf(source)
-    ingest([source], tmp_path / "one.zarr", settings=settings)
+    ingest([source], tmp_path / "one.zarr", options=options)
     (tmp_path / "dask").mkdir()
     with (
         cluster(tmp_path / "dask", 2) as address,
@@ -211,7 +207,7 @@ def test_a_cluster_of_two_workers_writes_the_bytes_of_one_process(tmp_path: Path
             assert total == 24
             return found.client
 
-        ingest([source], tmp_path / "two.zarr", settings=settings, client_for=client_for)
+        ingest([source], tmp_path / "two.zarr", options=options, client_for=client_for)
         assert len(found.client.run(os.getpid)) == 2
     assert contents(tmp_path / "two.zarr") == contents(tmp_path / "one.zarr")
     assert open_store(tmp_path / "two.zarr").sizes["time"] == 6
@@ -223,7 +219,7 @@ def test_two_workers_are_nearly_twice_as_fast(tmp_path: Path) -> None:
     from pipelines.benchmarks.regridding import write_sample
 
     files = [write_sample(tmp_path / f"{t}.nc", 721, 1440, t) for t in range(36)]
-    settings = Settings(nside=64, shard_times=2, coarser=())
+    options = IngestOptions(nside=64, shard_times=2, overviews=())
     best = {1: np.inf, 2: np.inf}
     with ExitStack() as stack:
         clients = {}
@@ -236,7 +232,7 @@ def test_two_workers_are_nearly_twice_as_fast(tmp_path: Path) -> None:
         for turn in range(TURNS):
             for workers, client in clients.items():
                 store = tmp_path / f"{workers}-{turn}.zarr"
-                report = ingest(files, store, settings=settings, client_for=lambda _, c=client: c)
+                report = ingest(files, store, options=options, client_for=lambda _, c=client: c)
                 shutil.rmtree(store)
                 best[workers] = min(best[workers], report.seconds)
     sys.stderr.write(f"\n1 worker {best[1]:.2f} s, 2 workers {best[2]:.2f} s\n")

@@ -75,7 +75,7 @@ def test_metres_become_geopotential_and_what_is_lacking_comes_from_the_embedded_
 
 
 def test_a_ground_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="geopotential_at_surface runs from"):
+    with pytest.raises(InputError, match="geopotential_at_surface has values from"):
         ingest([pressure("2001-01-01", scale=1e3)], tmp_path / "a.zarr", NSIDE)
 
 

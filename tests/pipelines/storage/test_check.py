@@ -13,8 +13,8 @@ import pytest
 from pear.errors import InputError
 from pear.store.reader import open_store
 from pear.variables import Layout
-from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion.options import IngestOptions
 from pipelines.storage.atomic import writer_lock
 from pipelines.storage.check import examine
 from pipelines.storage.forecast_writer import ForecastWriter
@@ -25,7 +25,7 @@ T0 = np.datetime64("2001-01-01T00", "s")
 
 
 def grow(store: Path) -> None:
-    ingest([dataset()], store, 4, settings=Settings(shard_times=4, coarser=(NSIDE,)))
+    ingest([dataset()], store, 4, options=IngestOptions(shard_times=4, overviews=(NSIDE,)))
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from pear.models import pangu_checkpoint
 from pear.state import State
 from pear.variables import Layout
 from pipelines.evaluation import climatology
-from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion.options import IngestOptions
 from pipelines.studies import pangu
 from pipelines.studies.pangu_forecaster import PanguForecaster, point_areas
 from pipelines.training.latlon_dataset import collect
@@ -56,7 +56,7 @@ def weather(days: int = 366) -> xr.Dataset:
 def study(tmp_path_factory: pytest.TempPathFactory) -> pangu.PeerStudy:
     folder = tmp_path_factory.mktemp("peer")
     weather().to_netcdf(folder / "w.nc")
-    ingest([folder / "w.nc"], folder / "a.zarr", NSIDE, settings=Settings(levels=(850, 500)))
+    ingest([folder / "w.nc"], folder / "a.zarr", NSIDE, options=IngestOptions(levels=(850, 500)))
     climatology(folder / "a.zarr", folder / "c.zarr", harmonics=1)
     return pangu.PeerStudy(
         folder / "a.zarr",

@@ -14,8 +14,8 @@ import pytest
 
 from pear.errors import InputError
 from pear.store.reader import describe, open_store
-from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
+from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.report import IngestReport
 from tests.fixtures.ingestion import H6, LAT, LON, NSIDE, T0, cells, check, truth
 
@@ -93,7 +93,7 @@ def whole(**keys: Any) -> list[dict[str, Any]]:
 
 
 def run(path: Path, store: Path, **settings: Any) -> IngestReport:
-    return ingest([path], store, NSIDE, settings=Settings(**settings))
+    return ingest([path], store, NSIDE, options=IngestOptions(**settings))
 
 
 @pytest.mark.parametrize(

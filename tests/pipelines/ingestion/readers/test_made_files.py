@@ -10,20 +10,19 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import xarray as xr
 
 from pear import resources
-from pear.datasets.base import ScanOptions
 from pear.errors import InputError
 from pear.store.reader import open_store
-from pipelines.ingestion.executor import Settings
 from pipelines.ingestion.ingest import ingest
-from pipelines.ingestion.source_registry import named
+from pipelines.ingestion.options import IngestOptions
 from tests.fixtures.ingestion import H6, NSIDE, T0, check, contents, save, temperature
 
-SKIP = Settings(on_error="skip")
+SKIP = IngestOptions(on_error="skip")
 
 
 # ------------------------------------------------------------------------------- archives
@@ -50,7 +49,7 @@ def test_zip_of_the_climate_data_store_named_nc(tmp_path: Path) -> None:
     ]
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["s.zarr"]
     only = zipped(tmp_path / "b.nc", accum_nc=sums)
-    with pytest.raises(InputError, match=r"b\.nc!accum\.nc holds no variable of PEAR \(tp"):
+    with pytest.raises(InputError, match=r"b\.nc!accum\.nc has no variable of PEAR \(tp"):
         ingest([only], tmp_path / "t" / "s.zarr", NSIDE)
     assert not (tmp_path / "t").exists()
 
@@ -64,7 +63,7 @@ def test_a_bad_member_of_a_zip(tmp_path: Path) -> None:
         path = zipped(tmp_path / f"{name}.zip", **{name: file, "i_nc": state})
         with pytest.raises(InputError, match=rf"{name}\.zip!{name.replace('_', '.')} is {word}"):
             ingest([path], tmp_path / "s.zarr", NSIDE)
-        report = ingest([path], tmp_path / f"{name}.zarr", NSIDE, settings=SKIP)
+        report = ingest([path], tmp_path / f"{name}.zarr", NSIDE, options=SKIP)
         assert [s.status for s in report.sources] == ["refused", "read"]
         check(tmp_path / f"{name}.zarr")
 
@@ -195,23 +194,22 @@ def web(tmp_path: Path) -> Iterator[str]:
     thread.join()
 
 
-def test_zarr_at_an_address_with_the_operators_key(web: str, tmp_path: Path) -> None:
-    toml = tmp_path / "sources.toml"
-    toml.write_text(f'[wb]\nurl = "{web}"\nstorage = {{ headers = {{ X-Key = "secret" }} }}\n')
-    found = named("wb", tmp_path)
-    settings = Settings(scan=ScanOptions(storage=found.storage))
-    ingest([found.url], tmp_path / "s.zarr", NSIDE, settings=settings)
-    check(tmp_path / "s.zarr")
+def test_credentials_of_an_address_come_from_the_fsspec_configuration(
+    web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for address in (web, web.replace("era5", "none")):
         with pytest.raises(InputError, match=r"cannot be opened as Zarr"):
             ingest([address], tmp_path / "t.zarr", NSIDE)
+    monkeypatch.setitem(fsspec.config.conf, "http", {"headers": {"X-Key": "secret"}})
+    ingest([web], tmp_path / "s.zarr", NSIDE)
+    check(tmp_path / "s.zarr")
 
 
 def test_simulated_data_say_so_for_ever(tmp_path: Path) -> None:
     sample = next(resources.path("sample").glob("*.nc"))
     store = tmp_path / "s.zarr"
-    settings = Settings(levels=(850, 500), end=np.datetime64("2006-11-05"))
-    report = ingest([sample], store, 4, settings=settings)
+    options = IngestOptions(levels=(850, 500), end=np.datetime64("2006-11-05"))
+    report = ingest([sample], store, 4, options=options)
     assert report.sources[0].simulated
     found = open_store(store).attrs
     assert found["title"].startswith("Simulated states on HEALPix")
@@ -228,7 +226,7 @@ def test_simulated_data_say_so_for_ever(tmp_path: Path) -> None:
 
 def test_the_store_names_who_made_the_data(tmp_path: Path) -> None:
     real = temperature().assign_attrs(institution="ECMWF", title="ERA5")
-    ingest([real], tmp_path / "s.zarr", NSIDE, settings=Settings(method="conservative"))
+    ingest([real], tmp_path / "s.zarr", NSIDE, options=IngestOptions(method="conservative"))
     found = open_store(tmp_path / "s.zarr").attrs
     assert found["title"] == "Analyses on HEALPix, ingested by PEAR"
     assert found["source"] == "ECMWF; ERA5"
