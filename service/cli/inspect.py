@@ -117,7 +117,7 @@ def draw(
     from pear.store.reader import open_store
     from pear.times import to_iso
     from pear.variables import parse_field
-    from service.maps import render_beside
+    from service.maps import render_comparison
 
     row, level = parse_field(text)
     if row.kind == "upper" and level is None:
@@ -142,7 +142,7 @@ def draw(
     before = None if source is None else _source(source, row.name, level, chosen)
     where = "" if level is None else f"at {level} hPa, "
     heading = f"{where}{to_iso(chosen)}: {store.name}"
-    out.write_bytes(render_beside(cells, row.name, heading, before))
+    out.write_bytes(render_comparison(cells, row.name, heading, before))
     return {"picture": str(out), "variable": row.name, "level": level, "time": to_iso(chosen)}
 
 

@@ -1,12 +1,11 @@
-"""A field before and after regridding, point by point: nothing smoothed, nothing hidden."""
+"""Comparison of a field before and after regridding, without interpolation between points."""
 
 from __future__ import annotations
 
 import io
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
@@ -17,6 +16,7 @@ from pear.resources.natural_earth import coastline
 from pear.sphere.healpix import cell_of, nside_from_cells
 from pear.sphere.latlon import LatLonGrid
 from pear.sphere.regrid import apply, healpix_to_latlon_bilinear
+from pear.typing import Array, Float64, Int64
 from pear.variables import variable
 from service.maps.styles import limits_for, style_of
 
@@ -24,70 +24,81 @@ _ROWS, _COLUMNS = 720, 1440
 _EXTENT: Final = (-180.0, 180.0, -90.0, 90.0)
 
 
-def render_beside(
-    cells: npt.NDArray[Any],
+def render_comparison(
+    cells: Array,
     name: str,
     heading: str,
-    before: tuple[LatLonGrid, npt.NDArray[Any]] | None = None,
+    before: tuple[LatLonGrid, Array] | None = None,
 ) -> bytes:
-    """Draw the cells of a store as a PNG; beside the points they came from, if those are given.
+    """Draw the cells of a store as a PNG, below the points that they were regridded from.
 
-    Each pixel has the value of the cell, or of the point, that is nearest to it. The third panel
-    is the store interpolated back to the points, minus the points.
+    Each pixel has the value of the nearest cell or point. A third panel shows the cells
+    interpolated back to the points, minus the points.
 
     Parameters
     ----------
     cells
-        (cell,), nested HEALPix, in the variable's unit; missing values stay white.
+        Field (cell,) in nested order, in the unit of the variable; missing values stay white.
     name
-        Variable, by canonical name or alias.
+        Canonical name or alias of the variable.
     heading
         Level, time and store, for the title.
     before
-        The grid of the source, and its field (point,) in the same unit.
+        Grid of the source, and its field (point,) in the same unit (default: the cells only).
+
+    Returns
+    -------
+    bytes
+        The PNG.
     """
     style = style_of(name)
     nside = nside_from_cells(cells.shape[-1])
     lat, lon = _pixels()
-    panels = [(f"HEALPix nside {nside}", style.shown(cells)[cell_of(lat, lon, nside)])]
+    panels: list[tuple[str, Array]] = [
+        (f"HEALPix nside {nside}", style.shown(cells)[cell_of(lat, lon, nside)])
+    ]
     low, high = limits_for(style, style.shown(cells)[np.isfinite(cells)])
     norms, colours = [Normalize(low, high)], [style.colours]
     if before is not None:
         grid, field = before
         points = style.shown(field).reshape(grid.shape)
         panels.insert(0, (f"source: {grid}", points[_nearest(grid, lat, lon)]))
-        off = (apply(healpix_to_latlon_bilinear(nside, grid), cells) - field) * style.scale
-        rms, largest = _size(grid, off)
-        text = f"store back on the points minus source: rms {rms:.3g}, largest {largest:.3g}"
-        panels.append((text, off.reshape(grid.shape)[_nearest(grid, lat, lon)]))
+        error = (apply(healpix_to_latlon_bilinear(nside, grid), cells) - field) * style.scale
+        rms, largest = _error_size(grid, error)
+        text = f"cells interpolated to the source minus source: rms {rms:.3g}, max {largest:.3g}"
+        panels.append((text, error.reshape(grid.shape)[_nearest(grid, lat, lon)]))
         end = max(largest, 1e-9)
         norms, colours = [*norms, norms[0], Normalize(-end, end)], [*colours, *colours, "RdBu_r"]
     return _draw(panels, norms, colours, f"{variable(name).long_name} {heading}", style.units)
 
 
-def _pixels() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Latitude and longitude of the pixels, (row, column) each, from the north-west corner."""
+def _pixels() -> tuple[Float64, Float64]:
+    """Return latitude and longitude (row, column) of the pixels, from the north-west corner."""
     lat = 90.0 - (np.arange(_ROWS) + 0.5) * 180.0 / _ROWS
     lon = -180.0 + (np.arange(_COLUMNS) + 0.5) * 360.0 / _COLUMNS
     a, b = np.meshgrid(lat, lon, indexing="ij")
     return a, b
 
 
-def _nearest(grid: LatLonGrid, lat: Any, lon: Any) -> tuple[Any, Any]:
-    """Row and column of the nearest point of a grid."""
-    row = np.rint((lat - grid.lat[0]) / grid.lat_step).astype(int)
-    column = np.rint((lon - grid.lon[0]) / grid.lon_step).astype(int) % grid.columns
+def _nearest(grid: LatLonGrid, lat: Float64, lon: Float64) -> tuple[Int64, Int64]:
+    """Return row and column of the nearest point of a grid."""
+    row = np.rint((lat - grid.lat[0]) / grid.lat_step).astype(np.int64)
+    column = np.rint((lon - grid.lon[0]) / grid.lon_step).astype(np.int64) % grid.columns
     return np.clip(row, 0, grid.lat.size - 1), column
 
 
-def _size(grid: LatLonGrid, off: npt.NDArray[Any]) -> tuple[float, float]:
-    """Root mean square by area, and the largest of all."""
+def _error_size(grid: LatLonGrid, error: Array) -> tuple[float, float]:
+    """Return the area-weighted root mean square and the largest absolute value."""
     area = np.repeat(np.cos(np.deg2rad(grid.lat)), grid.lon.size)
-    return float(np.sqrt((area * off**2).sum() / area.sum())), float(np.abs(off).max())
+    return float(np.sqrt((area * error**2).sum() / area.sum())), float(np.abs(error).max())
 
 
 def _draw(
-    panels: list[tuple[str, Any]], norms: list[Normalize], colours: list[str], title: str, unit: str
+    panels: list[tuple[str, Array]],
+    norms: list[Normalize],
+    colours: list[str],
+    title: str,
+    unit: str,
 ) -> bytes:
     size = (10, 4.9 * len(panels) + 0.4)
     figure = Figure(figsize=size, dpi=100, facecolor="white", layout="constrained")

@@ -1,15 +1,14 @@
-"""Map projections, and for each the index image: which cells make which pixel.
+"""Map projections, and the index images that turn a field into an image.
 
-A map is one product of a field with a fixed table: pixel = Σ weight · field[cell], four cells a
-pixel (bilinear on the sphere). The tables depend on projection, width and nside alone and are
-kept, with a bound.
+Each pixel is a weighted sum of four cells (bilinear on the sphere). Cells and weights depend on
+projection, width and nside only and are cached.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import cartopy.crs as ccrs
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from pear.errors import InputError, did_you_mean
 from pear.resources.natural_earth import Resolution, coastline
 from pear.sphere.healpix import interpolation_weights
+from pear.typing import Array, Bool, Float32, Float64, Int64
 
 PROJECTIONS: Final = (
     "robinson",
@@ -27,7 +27,7 @@ PROJECTIONS: Final = (
     "south_polar",
 )
 _POLAR_EDGE_DEGREES: Final = 30.0
-"""Latitude at the rim of the polar stereographic maps."""
+"""Latitude at the edge of the polar stereographic maps."""
 _PLATE: Final = ccrs.PlateCarree()
 
 
@@ -41,6 +41,11 @@ class View:
         One of :data:`PROJECTIONS`.
     longitude, latitude
         Centre in degrees; only the orthographic projection uses the latitude.
+
+    Raises
+    ------
+    InputError
+        If the projection is unknown.
     """
 
     name: str = "robinson"
@@ -58,28 +63,28 @@ class View:
 
 @dataclass(frozen=True)
 class IndexImage:
-    """Table that turns a field into an image, top row first.
+    """Cells and weights that turn a field into an image, top row first.
 
     Attributes
     ----------
     shape
-        (rows, columns).
+        Rows and columns.
     pixels
-        (point,) flat indices of the pixels that lie on the map.
+        Flat indices (point,) of the pixels on the map.
     index, weight
-        (4, point): pixel = Σ weight · field[index].
+        Cells and weights (4, point): pixel = Σ weight · field[index].
     extent
-        (left, right, bottom, top) in projection units, metres or degrees.
+        Left, right, bottom and top edge in projection units, metres or degrees.
     """
 
     shape: tuple[int, int]
-    pixels: npt.NDArray[np.int64]
+    pixels: Int64
     index: npt.NDArray[np.int32]
-    weight: npt.NDArray[np.float32]
+    weight: Float32
     extent: tuple[float, float, float, float]
 
-    def image(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return the field (cell,) as an image (rows, columns), NaN off the map."""
+    def image(self, values: Array) -> Float32:
+        """Return a field (cell,) as an image (row, column), NaN outside the map."""
         out = np.full(self.shape[0] * self.shape[1], np.nan, dtype=np.float32)
         field = values.astype(np.float32, copy=False)
         out[self.pixels] = np.einsum("kp,kp->p", self.weight, field[self.index])
@@ -87,7 +92,7 @@ class IndexImage:
 
 
 @lru_cache(maxsize=32)
-def projection(view: View) -> Any:
+def projection(view: View) -> ccrs.Projection:
     """Return the cartopy projection of a view, on a sphere."""
     match view.name:
         case "robinson":
@@ -103,8 +108,8 @@ def projection(view: View) -> Any:
 
 
 @lru_cache(maxsize=32)
-def boundary(view: View) -> npt.NDArray[np.float64]:
-    """Outline of the map, (point, 2) in projection units."""
+def boundary(view: View) -> Float64:
+    """Return the outline of the map, (point, 2) in projection units."""
     if view.name.endswith("polar"):
         return _circle(_polar_radius(view))
     edge = np.asarray(projection(view).boundary.coords)[:, :2]
@@ -113,14 +118,14 @@ def boundary(view: View) -> npt.NDArray[np.float64]:
     return edge
 
 
-def _circle(radius: float) -> npt.NDArray[np.float64]:
+def _circle(radius: float) -> Float64:
     angle = np.linspace(0, 2 * np.pi, 361)
     return np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1)
 
 
 @lru_cache(maxsize=8)
 def index_image(view: View, width: int, nside: int) -> IndexImage:
-    """Return the index image of a view at ``width`` pixels; the height follows from the shape."""
+    """Return the index image of a view at a width in pixels."""
     outline = boundary(view)
     (left, bottom), (right, top) = outline.min(axis=0), outline.max(axis=0)
     height = max(1, round(width * (top - bottom) / (right - left)))
@@ -139,30 +144,26 @@ def index_image(view: View, width: int, nside: int) -> IndexImage:
     )
 
 
-def locate(
-    view: View, x: npt.NDArray[Any], y: npt.NDArray[Any]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Longitude and latitude of points (point,) in projection units, and which lie on the map."""
+def locate(view: View, x: Array, y: Array) -> tuple[Float64, Float64, Bool]:
+    """Return longitude and latitude of points in projection units, and which are on the map."""
     points = _PLATE.transform_points(projection(view), x, y)
     lon, lat = points[..., 0], points[..., 1]
     inside = np.isfinite(lon) & np.isfinite(lat) & _inside(view, x, y)
     return np.where(inside, lon, 0.0), np.where(inside, lat, 0.0), inside
 
 
-def project(
-    view: View, lon: npt.NDArray[Any], lat: npt.NDArray[Any]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Projection units of points (point,) in degrees; not finite off the map."""
+def project(view: View, lon: Array, lat: Array) -> tuple[Float64, Float64]:
+    """Return points given in degrees in projection units; not finite outside the map."""
     points = projection(view).transform_points(_PLATE, lon, lat)
     return points[..., 0], points[..., 1]
 
 
 @lru_cache(maxsize=16)
-def outlines(view: View, resolution: Resolution) -> list[npt.NDArray[np.float64]]:
-    """Coastlines in projection units, cut where they leave the map or jump over its edge."""
+def outlines(view: View, resolution: Resolution) -> list[Float64]:
+    """Return coastlines in projection units, cut where they leave the map or cross its edge."""
     edge = boundary(view)
     jump = 0.3 * float(np.ptp(edge[:, 0]))
-    parts: list[npt.NDArray[np.float64]] = []
+    parts: list[Float64] = []
     for line in coastline(resolution):
         xy = projection(view).transform_points(_PLATE, line[:, 0], line[:, 1])[:, :2]
         shown = np.isfinite(xy).all(axis=1)
@@ -174,8 +175,8 @@ def outlines(view: View, resolution: Resolution) -> list[npt.NDArray[np.float64]
     return parts
 
 
-def _inside(view: View, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Whether points lie within the outline; the inverse of Robinson also answers outside."""
+def _inside(view: View, x: Array, y: Array) -> Bool:
+    """Return which points are within the outline; inverse Robinson is defined outside too."""
     if view.name == "plate_carree":
         return np.ones(x.size, dtype=bool)
     if view.name == "robinson":

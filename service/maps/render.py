@@ -1,17 +1,17 @@
-"""One map from one field: Figure objects and the Agg canvas, never pyplot, never the network."""
+"""Rendering of one field as a PNG map, with Figure objects and the Agg canvas."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
@@ -19,9 +19,10 @@ from matplotlib.ticker import MaxNLocator
 from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
 from pear.times import as_utc, to_iso
+from pear.typing import Array, Float32
 from pear.variables import variable
 from service.maps.projections import IndexImage, View, boundary, index_image, outlines
-from service.maps.styles import Kind, Style, check_colours, limits_for, style_of
+from service.maps.styles import Kind, check_colours, limits_for, style_of
 from service.maps.wind import draw_wind
 
 _DPI: Final = 100
@@ -30,15 +31,24 @@ _BAR_PIXELS: Final = 56
 _SIDE_PIXELS: Final = 12
 _POINTS: Final = 8.5
 _ONE_LINE, _TWO_LINES = 640, 340
-"""Widths in pixels from which the times fit on one line, and on two."""
+"""Smallest widths in pixels at which the title fits on one line, and on two."""
 _HALO: Final = (1.0, 1.0, 1.0, 0.45)
 
 
 @dataclass(frozen=True)
 class MapTitle:
-    """What the map says about itself: which model, from when, for when.
+    """Title of a map.
 
-    ``heading`` says what is shown where variable, level and kind do not say it all.
+    Attributes
+    ----------
+    model
+        Name of the model.
+    init_time
+        Init time, UTC.
+    lead_hours
+        Lead time, hours.
+    heading
+        First line (default: variable, level and kind of map).
     """
 
     model: str
@@ -48,12 +58,12 @@ class MapTitle:
 
     @property
     def valid_time(self) -> np.datetime64:
-        """Init time plus lead."""
+        """Init time plus lead time."""
         valid: np.datetime64 = as_utc(self.init_time)[0] + np.timedelta64(self.lead_hours, "h")
         return valid
 
     def line(self) -> str:
-        """Model, init, valid and lead in one line, UTC."""
+        """Return model, init, valid and lead time in one line."""
         init, valid = (
             to_iso(time)[:16].replace("T", " ") for time in (self.init_time, self.valid_time)
         )
@@ -61,7 +71,7 @@ class MapTitle:
         return f"{self.model}   init {init} UTC   valid {valid} UTC   lead {lead}"
 
     def lines(self, width: int) -> list[str]:
-        """The same on as many lines as a map of this width needs."""
+        """Return the same, split into lines for a map of this width in pixels."""
         model, init, valid, lead = self.line().split("   ")
         if width >= _ONE_LINE:
             return [self.line()]
@@ -72,7 +82,7 @@ class MapTitle:
 
 @dataclass(frozen=True)
 class MapOptions:
-    """What a caller may choose about a map.
+    """Options of a map.
 
     Attributes
     ----------
@@ -81,14 +91,14 @@ class MapOptions:
     width
         Width of the PNG in pixels.
     vmin, vmax
-        Ends of the colour bar in shown units; None for the variable's own.
+        Limits of the colour bar in shown units; None for those of the variable.
     colours
-        Colour map; None for the variable's own.
+        Colour map; None for that of the variable.
     kind
-        ``field``; ``difference`` of two fields, shown without offset and evenly round zero;
-        ``spread`` of an ensemble, shown without offset from zero up; ``probability``, per cent.
+        ``field``; ``difference`` of two fields, symmetric about zero; ``spread`` of an ensemble,
+        from zero; ``probability``, per cent.
     isolines
-        Draw isolines where the variable has a spacing.
+        Draw isolines if the variable has a spacing of them.
 
     Raises
     ------
@@ -107,7 +117,7 @@ class MapOptions:
     def __post_init__(self) -> None:
         if not WIDTHS[0] <= self.width <= WIDTHS[1]:
             raise InputError(
-                f"width {self.width} is outside {WIDTHS[0]}…{WIDTHS[1]} pixels", field="width"
+                f"width {self.width} is outside {WIDTHS[0]} to {WIDTHS[1]} pixels", field="width"
             )
         if self.vmin is not None and self.vmax is not None and not self.vmin < self.vmax:
             raise InputError(f"vmin {self.vmin} must be below vmax {self.vmax}", field="vmin")
@@ -116,63 +126,72 @@ class MapOptions:
 
 
 def render_map(
-    values: npt.NDArray[Any],
+    values: Array,
     name: str,
     title: MapTitle,
     *,
     level: int | None = None,
     options: MapOptions | None = None,
-    wind: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
+    wind: tuple[Array, Array] | None = None,
 ) -> bytes:
     """Draw one field as a PNG with coastlines, colour bar, and init, valid and lead time.
 
     Parameters
     ----------
     values
-        (cell,), nested HEALPix, in the variable's unit (:mod:`pear.variables`).
+        Field (cell,) in nested order, in the unit of the variable (:mod:`pear.variables`).
     name
-        Variable, by canonical name or alias.
+        Canonical name or alias of the variable.
+    title
+        Title of the map.
     level
-        Pressure level in hPa, for the title; None for surface variables.
+        Pressure level in hPa; None for surface variables.
+    options
+        Options of the map (default: those of :class:`MapOptions`).
     wind
         Eastward and northward wind (cell,), m s⁻¹, drawn as arrows.
+
+    Returns
+    -------
+    bytes
+        The PNG.
 
     Raises
     ------
     InputError
-        If the variable is unknown or a value is not finite.
+        If a value is not finite, or the limits are reversed.
     """
     options = options or MapOptions()
     if not np.isfinite(values).all():
         raise InputError(
-            f"{name} has {np.count_nonzero(~np.isfinite(values))} values that are not finite",
+            f"{name} has {np.count_nonzero(~np.isfinite(values))} non-finite values",
             field="values",
         )
     style = style_of(name, options.kind)
     shown = style.shown(values)
     table = index_image(options.view, options.width - 2 * _SIDE_PIXELS, _nside(values))
     low, high = limits_for(style, shown, level)
-    norm = Normalize(
-        low if options.vmin is None else options.vmin,
-        high if options.vmax is None else options.vmax,
-    )
-    if not norm.vmin < norm.vmax:  # type: ignore[operator]
-        raise InputError(f"vmin {norm.vmin:g} must be below vmax {norm.vmax:g}", field="vmin")
-    lines = title.lines(options.width)
+    low = low if options.vmin is None else options.vmin
+    high = high if options.vmax is None else options.vmax
+    if not low < high:
+        raise InputError(f"vmin {low:g} must be below vmax {high:g}", field="vmin")
+    lines, colours = title.lines(options.width), colormaps[options.colours or style.colours]
     figure, axes, bar = _figure(table, options.width, len(lines))
-    _paint(axes, table, table.image(shown), colormaps[options.colours or style.colours], norm)
+    _paint(axes, table, table.image(shown), colours, Normalize(low, high))
     if options.isolines and style.isolines is not None:
         _draw_isolines(axes, table, shown, style.isolines)
     if wind is not None:
         full = draw_wind(axes, options.view, table, wind)
-        _say(figure, full, options.width - _SIDE_PIXELS, 14 * _factor(options.width), "right")
+        _write_line(
+            figure, full, options.width - _SIDE_PIXELS, 14 * _factor(options.width), "right"
+        )
     _draw_outlines(axes, options)
     _write(figure, [title.heading or _heading(name, level, options), *lines], options.width)
-    _draw_bar(bar, style, norm, options)
+    _draw_bar(bar, style.units, colours, (low, high), options.width)
     return _png(figure)
 
 
-def _nside(values: npt.NDArray[Any]) -> int:
+def _nside(values: Array) -> int:
     try:
         return nside_from_cells(values.shape[-1])
     except ValueError as error:
@@ -180,14 +199,14 @@ def _nside(values: npt.NDArray[Any]) -> int:
 
 
 def _factor(width: int) -> float:
-    """How much larger writing is than on a map of 1000 pixels: as readable on a large one."""
+    """Return the magnification of text relative to a map of 1000 pixels."""
     return min(1.7, max(1.0, width / 1000))
 
 
-def _figure(table: IndexImage, width: int, lines: int) -> tuple[Figure, Any, Any]:
-    """Make a figure with the map's axes and the colour bar's, laid out in whole pixels.
+def _figure(table: IndexImage, width: int, lines: int) -> tuple[Figure, Axes, Axes]:
+    """Return a figure with the axes of map and colour bar, laid out in whole pixels.
 
-    The colour bar lies under the map; ``lines`` of times, and a heading, over it.
+    The colour bar is below the map; a heading and the lines of the title are above it.
     """
     rows, columns = table.shape
     factor = _factor(width)
@@ -204,15 +223,15 @@ def _figure(table: IndexImage, width: int, lines: int) -> tuple[Figure, Any, Any
 
 
 def _paint(
-    axes: Any, table: IndexImage, image: npt.NDArray[Any], colours: Any, norm: Normalize
+    axes: Axes, table: IndexImage, image: Float32, colours: Colormap, norm: Normalize
 ) -> None:
     rgba = colours(norm(image), bytes=True)
     rgba[~np.isfinite(image)] = 0
     axes.imshow(rgba, extent=table.extent, interpolation="nearest", aspect="auto", zorder=1)
 
 
-def _draw_isolines(axes: Any, table: IndexImage, shown: npt.NDArray[Any], spacing: float) -> None:
-    """Isolines of every other pixel: finer than the cells, and four times as quick."""
+def _draw_isolines(axes: Axes, table: IndexImage, shown: Array, spacing: float) -> None:
+    """Draw isolines from every other pixel, which is finer than the cells and four times faster."""
     image = table.image(shown)[::2, ::2]
     low, high = float(np.nanmin(image)), float(np.nanmax(image))
     while (high - low) / spacing > 40:
@@ -227,9 +246,9 @@ def _draw_isolines(axes: Any, table: IndexImage, shown: npt.NDArray[Any], spacin
     axes.clabel(lines, levels[::2], fontsize=6, fmt="%g", inline_spacing=2)
 
 
-def _draw_outlines(axes: Any, options: MapOptions) -> None:
+def _draw_outlines(axes: Axes, options: MapOptions) -> None:
     coast = outlines(options.view, "50m" if options.width > 1200 else "110m")
-    # A light line under the dark one: seen on dark colours too.
+    # A light line below the dark one keeps it visible on dark colours.
     for colour, width in ((_HALO, 2.0), ("black", 0.7)):
         lines = LineCollection(coast, colors=colour, linewidths=width, zorder=3)
         axes.add_collection(lines, autolim=False)
@@ -251,15 +270,17 @@ def _heading(name: str, level: int | None, options: MapOptions) -> str:
 
 
 def _write(figure: Figure, lines: list[str], width: int) -> None:
-    """Write the heading and the lines under it, from the top of the figure down."""
+    """Write the lines of the title from the top of the figure down."""
     height, factor = figure.get_figheight() * _DPI, _factor(width)
     for number, line in enumerate(lines):
         size = (_POINTS + 2 if number == 0 else _POINTS) * factor
         shade = "black" if number == 0 else "0.25"
-        _say(figure, line, width / 2, height - (16 + 18 * number) * factor, "center", size, shade)
+        _write_line(
+            figure, line, width / 2, height - (16 + 18 * number) * factor, "center", size, shade
+        )
 
 
-def _say(
+def _write_line(
     figure: Figure,
     line: str,
     x: float,
@@ -268,7 +289,7 @@ def _say(
     size: float = _POINTS - 1,
     shade: str = "0.25",
 ) -> None:
-    """Write one line at a pixel, from the lower left, as large as fits the figure's width."""
+    """Write one line at a pixel from the lower left; shrink it if it exceeds the figure."""
     wide, high = (_DPI * length for length in figure.get_size_inches())
     text = figure.text(x / wide, y / high, line, ha=align, va="center", fontsize=size, color=shade)
     room = text.get_window_extent().width / (wide - 2 * _SIDE_PIXELS)
@@ -276,16 +297,15 @@ def _say(
         text.set_fontsize(size / room)
 
 
-def _draw_bar(bar: Any, style: Style, norm: Normalize, options: MapOptions) -> None:
-    size = _POINTS * _factor(options.width)
-    colours = colormaps[options.colours or style.colours]
-    bar.imshow(
-        colours(np.linspace(0, 1, 256))[None], aspect="auto", extent=(norm.vmin, norm.vmax, 0, 1)
-    )
+def _draw_bar(
+    bar: Axes, units: str, colours: Colormap, limits: tuple[float, float], width: int
+) -> None:
+    size = _POINTS * _factor(width)
+    bar.imshow(colours(np.linspace(0, 1, 256))[None], aspect="auto", extent=(*limits, 0, 1))
     bar.set_yticks([])
-    bar.xaxis.set_major_locator(MaxNLocator(4 if options.width < 700 else 9, steps=[1, 2, 5, 10]))
+    bar.xaxis.set_major_locator(MaxNLocator(4 if width < 700 else 9, steps=[1, 2, 5, 10]))
     bar.tick_params(labelsize=size - 0.5, length=2.5, pad=1.5)
-    bar.text(1.02, 0.5, style.units, va="center", fontsize=size, transform=bar.transAxes)
+    bar.text(1.02, 0.5, units, va="center", fontsize=size, transform=bar.transAxes)
 
 
 def _png(figure: Figure) -> bytes:

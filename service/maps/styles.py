@@ -1,47 +1,49 @@
-"""How each variable is shown: unit for people, colour map, limits, isoline spacing.
+"""Style of each variable on maps: unit, colour map, limits, and spacing of isolines.
 
-The colour maps are told apart by readers with red–green blindness (viridis, and ColorBrewer's
-RdYlBu, PuOr, BrBG and YlGnBu). On pressure levels each level has limits of its own, those of the
-year's weather there: the same colour is the same value at every lead and in every run.
+The colour maps suit readers with red–green colour blindness (viridis, and ColorBrewer's RdYlBu,
+PuOr, BrBG and YlGnBu). Limits are fixed for each variable and level, so that a colour is the same
+value at every lead time and in every run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from pear.errors import InputError, did_you_mean
-from pear.variables import STANDARD_GRAVITY, VARIABLES, variable
+from pear.typing import Array, Float32
+from pear.variables import LEVELS, STANDARD_GRAVITY, VARIABLES, variable
 
 Kind = Literal["field", "difference", "spread", "probability"]
 
 
 @dataclass(frozen=True)
 class Style:
-    """How to show one variable; shown = stored · scale + offset.
+    """Style of one variable; shown = stored · scale + offset.
 
     Attributes
     ----------
     units
-        Of the shown values.
+        Unit of the shown values.
+    scale, offset
+        Conversion from the stored unit.
     colours
-        Name of a colour map.
+        Name of the colour map.
     limits
-        Shown values at the ends of the colour bar; None to take them from the field.
-    limits_at
-        The same by pressure level, hPa.
+        Limits of the colour bar in shown units; None to derive them from the field.
     symmetric
-        Limits lie evenly round zero.
+        True if the limits are symmetric about zero.
     isolines
         Spacing of isolines in shown units, or None.
     from_zero
-        Limits begin at zero.
+        True if the lower limit is zero.
     label
-        Name of what is shown, where the unit makes it another quantity than what is stored.
+        Name of the shown quantity, if it differs from the stored one.
+    limits_at
+        Limits by pressure level, hPa.
     """
 
     units: str
@@ -55,17 +57,14 @@ class Style:
     label: str | None = None
     limits_at: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
-    def shown(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def shown(self, values: Array) -> Float32:
         """Convert stored values to shown values."""
         return (values * np.float32(self.scale) + np.float32(self.offset)).astype(np.float32)
 
 
-_LEVELS: Final = (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000)
-
-
 def _at_levels(low: tuple[float, ...], high: tuple[float, ...]) -> dict[int, tuple[float, float]]:
-    """Pair the ends of the colour bars with the levels, 50 hPa first."""
-    return dict(zip(_LEVELS, zip(low, high, strict=True), strict=True))
+    """Return lower and upper limits by level, 50 hPa first."""
+    return dict(zip(reversed(LEVELS), zip(low, high, strict=True), strict=True))
 
 
 _HEIGHT: Final = Style(
@@ -126,13 +125,20 @@ COLOUR_MAPS: Final = tuple(
 
 
 def style_of(name: str, kind: Kind = "field") -> Style:
-    """Return how to show a variable, a difference of two of its fields, or of an ensemble its
-    spread or a probability.
+    """Return the style of a variable.
 
-    Raises
-    ------
-    InputError
-        If the variable is unknown.
+    Parameters
+    ----------
+    name
+        Canonical name or alias.
+    kind
+        What is shown of it: a field, the difference of two, or the spread or a probability of an
+        ensemble.
+
+    Returns
+    -------
+    Style
+        Differences and spreads have the scale of the variable and no offset.
     """
     style = STYLES[variable(name).name]
     if kind == "field":
@@ -146,12 +152,12 @@ def style_of(name: str, kind: Kind = "field") -> Style:
 
 
 def check_colours(name: str) -> str:
-    """Return the name of a colour map that may be asked for.
+    """Check the name of a colour map and return it.
 
     Raises
     ------
     InputError
-        If it is not in :data:`COLOUR_MAPS`.
+        If the colour map is unknown.
     """
     if name not in COLOUR_MAPS:
         raise InputError(
@@ -160,10 +166,8 @@ def check_colours(name: str) -> str:
     return name
 
 
-def limits_for(
-    style: Style, shown: npt.NDArray[Any], level: int | None = None
-) -> tuple[float, float]:
-    """Return the ends of the colour bar: the style's, or round numbers round the field's bulk."""
+def limits_for(style: Style, shown: Array, level: int | None = None) -> tuple[float, float]:
+    """Return the limits of the colour bar: those of the style, or rounded percentiles."""
     given = style.limits if level is None else style.limits_at.get(level)
     if given is not None:
         return given
@@ -187,10 +191,10 @@ def _nice(span: float) -> float:
 
 
 def check_styles() -> None:
-    """Refuse a table that lacks a variable; run once at import."""
+    """Check that every variable has a style; called once at import."""
     missing = {each.name for each in VARIABLES} - set(STYLES)
     if missing:
-        raise RuntimeError(f"no style for {sorted(missing)}: add them to service.maps.styles")
+        raise RuntimeError(f"variables without a style in service.maps.styles: {sorted(missing)}")
 
 
 check_styles()

@@ -1,30 +1,32 @@
-"""Wind as arrows on a map, in every projection pointing where the wind blows."""
+"""Wind arrows, in the direction of the wind in every projection."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+from matplotlib.axes import Axes
 
 from pear.sphere.healpix import interpolation_weights, nside_from_cells
+from pear.typing import Array
 from service.maps.projections import IndexImage, View, locate, project
 
 _PIXELS_APART: Final = 30
-"""On a map of 1000 pixels; further apart on a larger one."""
+"""Distance of arrows on a map of 1000 pixels; larger on larger maps."""
 _LONGEST: Final = 1.3
-"""Length of the arrow that the key names, in gaps between arrows."""
+"""Length of the arrow that the key names, in distances between arrows."""
 _STEP_DEGREES: Final = 0.05
-Fields = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+WindField = tuple[Array, Array]
+"""Eastward and northward wind (cell,), m s⁻¹."""
 
 
-def draw_wind(axes: Any, view: View, table: IndexImage, wind: Fields) -> str:
-    """Draw arrows; the longest usual speed is a little longer than the gap between two.
+def draw_wind(axes: Axes, view: View, table: IndexImage, wind: WindField) -> str:
+    """Draw wind arrows, scaled so that all but the fastest are about as long as their distance.
 
     Returns
     -------
     str
-        What the length of the arrows means, for the map to say.
+        Key to the length of the arrows.
     """
     x, y, east, north = arrows(view, table, wind)
     full = _full_speed(np.hypot(east, north))
@@ -51,23 +53,25 @@ def draw_wind(axes: Any, view: View, table: IndexImage, wind: Fields) -> str:
 
 
 def _apart(table: IndexImage) -> float:
-    """Pixels from one arrow to the next."""
+    """Return the distance of arrows, pixels."""
     return _PIXELS_APART * min(2.0, max(0.7, table.shape[1] / 1000))
 
 
-def _full_speed(speed: npt.NDArray[Any]) -> float:
-    """A round speed that all but the fastest winds stay below, m s⁻¹."""
+def _full_speed(speed: Array) -> float:
+    """Return a round speed that 98 % of the winds are below, m s⁻¹."""
     fast = float(np.percentile(speed, 98)) if speed.size else 0.0
     return next((full for full in (5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0) if full >= fast), 80.0)
 
 
-def arrows(
-    view: View, table: IndexImage, wind: Fields
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Places and components of arrows, each (arrow,), in projection units and m s⁻¹.
+def arrows(view: View, table: IndexImage, wind: WindField) -> tuple[Array, Array, Array, Array]:
+    """Return positions and components of the arrows.
 
-    The direction on the map is that of a short step along the wind on the sphere; the length is
-    the speed.
+    The direction on the map is that of a short step along the wind on the sphere.
+
+    Returns
+    -------
+    tuple
+        x and y in projection units; components along x and y, m s⁻¹. Each (arrow,).
     """
     rows, columns = table.shape
     left, right, bottom, top = table.extent
@@ -76,7 +80,7 @@ def arrows(
     y = top - np.arange(gap / 2, rows, gap) * (top - bottom) / rows
     grid_x, grid_y = (axis.ravel() for axis in np.meshgrid(x, y))
     longitude, latitude, inside = locate(view, grid_x, grid_y)
-    inside &= np.abs(latitude) < 85.0  # where a step eastwards is no longer straight
+    inside &= np.abs(latitude) < 85.0  # nearer the poles an eastward step is not straight
     grid_x, grid_y = grid_x[inside], grid_y[inside]
     longitude, latitude = longitude[inside], latitude[inside]
     index, weight = interpolation_weights(latitude, longitude, nside_from_cells(wind[0].size))

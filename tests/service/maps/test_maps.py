@@ -16,7 +16,7 @@ from PIL import Image
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pear.sphere.latlon import LatLonGrid
-from service.maps import MapOptions, MapTitle, render_beside, render_map
+from service.maps import MapOptions, MapTitle, render_comparison, render_map
 from service.maps.projections import PROJECTIONS, View, boundary, index_image, locate, outlines
 from service.maps.styles import COLOUR_MAPS, limits_for, style_of
 from service.maps.wind import arrows
@@ -194,7 +194,7 @@ def test_bad_options_are_named(options: dict[str, Any], field: str) -> None:
 
 
 def test_bad_fields_are_refused() -> None:
-    with pytest.raises(InputError, match="not finite"):
+    with pytest.raises(InputError, match="non-finite"):
         render_map(np.array([np.nan] * 12), "t2m", TITLE)
     with pytest.raises(InputError, match="full HEALPix grid"):
         render_map(np.zeros(13), "t2m", TITLE)
@@ -249,7 +249,7 @@ def test_before_and_after_regridding_show_the_same_place() -> None:
     grid = LatLonGrid(np.linspace(-88, 88, 89), np.arange(180) * 2.0 + 45)
     field = hot(*np.meshgrid(grid.lat, grid.lon, indexing="ij")).ravel().astype("f8")
     cells = hot(*centres(64)).astype("f8")
-    image = pixels(render_beside(cells, "temperature", "at 850 hPa", (grid, field)))
+    image = pixels(render_comparison(cells, "temperature", "at 850 hPa", (grid, field)))
     red = (image[..., 0] > 140) & (image[..., 1] < 60) & (image[..., 2] < 80)
     red = red[:, : int(image.shape[1] * 0.85)]  # without the colour bars
     third = image.shape[0] // 3
@@ -258,5 +258,5 @@ def test_before_and_after_regridding_show_the_same_place() -> None:
     )
     assert abs(x1 - x2) < 3
     assert abs(y1 - y2) < 8  # the title takes a little of the first third
-    alone = pixels(render_beside(cells, "temperature", "at 850 hPa"))
+    alone = pixels(render_comparison(cells, "temperature", "at 850 hPa"))
     assert alone.shape[0] < image.shape[0] / 2
