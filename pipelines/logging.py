@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from pear.environment import check_environment
 from pear.errors import InputError
 
 _NAME = "pear"
@@ -55,11 +56,12 @@ def configure(level: str) -> None:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))
         root.addHandler(handler)
-    os.environ["PEAR_LOG"] = level  # worker processes started from here follow
+    os.environ["PEAR_LOG_LEVEL"] = level  # worker processes started from here follow
 
 
 def configure_from_environment() -> None:
-    """Follow ``PEAR_LOG`` if it is set: how worker processes get the level of their parent."""
-    level = os.environ.get("PEAR_LOG")
+    """Use the level in ``PEAR_LOG_LEVEL``, which worker processes inherit from their parent."""
+    check_environment()
+    level = os.environ.get("PEAR_LOG_LEVEL")
     if level:
         configure(level)

@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from pear.progress import ProgressCallback, no_progress
-from service.readers.forecasts import DISPLAY_NSIDE
 
 CONNECTIONS: Final = 32
 
@@ -132,12 +131,14 @@ def _times(stem: str, leads: list[int]) -> tuple[float, float]:
 
 
 def _first_map(base: str, run: dict[str, Any]) -> float:
+    # The page asks for the resolution of the run, or for nside 64 if that is coarser.
+    nside = max(64, _json(f"{base}/v1/models/{run['model']}")["nside"])
     names = ["forecast.js", "map.js", "api.js", "charts.js", "gl.js", "healpix.js"]
     names += ["projections.js"]
     paths = ["/", *(f"/static/{name}" for name in names), "/static/style.css"]
     paths += ["/static/coastlines-110m.json"]
     paths += [f"/v1/forecasts/{run['id']}/fields/mean_sea_level_pressure"]
-    paths[-1] += f"?lead_time=24&format=u16&nside={DISPLAY_NSIDE}"
+    paths[-1] += f"?lead_time=24&format=u16&nside={nside}"
     return 1e3 * sum(_get(base + path)[1] for path in paths)
 
 

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pear import __version__
+from pear.environment import check_environment
 from pear.errors import InputError, did_you_mean
 from service.cli.console import Interrupted
 
@@ -199,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         refuse_old_spelling(given)
+        check_environment()
         status = typer.main.get_command(app).main(given, prog_name="pear", standalone_mode=False)
         sys.exit(status or 0)
     except _UsageError as error:

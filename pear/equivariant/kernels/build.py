@@ -6,8 +6,8 @@ is logged and :mod:`pear.equivariant.kernels.attention` computes the same in tor
 where torch
 and the compiler share one OpenMP.
 
-Environment: ``PEAR_COMPILED=0`` turns it off, ``PEAR_CACHE`` names another folder to keep it in,
-``CXX`` another compiler.
+Environment: ``PEAR_NATIVE_KERNELS=0`` turns them off, ``PEAR_CACHE`` names another folder to keep
+them in, ``CXX`` another compiler.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
+
+from pear.environment import check_environment
 
 _FOLDER: Final = Path(__file__).with_name("native")
 _SOURCES: Final = ("window_attention.cpp", "pointwise.cpp", "mirror_block.cpp")
@@ -45,7 +47,8 @@ _log = logging.getLogger(__name__)
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
     """Load the compiled functions, building them if need be; None where that is not possible."""
-    if os.environ.get("PEAR_COMPILED", "1") == "0" or sys.platform != "linux":
+    check_environment()
+    if os.environ.get("PEAR_NATIVE_KERNELS", "1") == "0" or sys.platform != "linux":
         return None
     try:
         return ctypes.CDLL(str(_built()))

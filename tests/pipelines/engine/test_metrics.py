@@ -85,14 +85,14 @@ def test_the_age_grows(tmp_path: Path) -> None:
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
     """The logger of PEAR as it was before, afterwards."""
-    monkeypatch.delenv("PEAR_LOG", raising=False)
+    monkeypatch.delenv("PEAR_LOG_LEVEL", raising=False)
     root = logging.getLogger("pear")
     level, handlers, propagate = root.level, list(root.handlers), root.propagate
     root.handlers.clear()
     yield root
     root.setLevel(level)
     root.handlers[:], root.propagate = handlers, propagate
-    monkeypatch.delenv("PEAR_LOG", raising=False)
+    monkeypatch.delenv("PEAR_LOG_LEVEL", raising=False)
 
 
 def test_log_lines_are_json_with_the_run_they_are_about(
@@ -113,7 +113,7 @@ def test_a_worker_follows_the_level_of_its_parent(
 ) -> None:
     logs.configure_from_environment()
     assert not quiet.handlers
-    monkeypatch.setenv("PEAR_LOG", "debug")
+    monkeypatch.setenv("PEAR_LOG_LEVEL", "debug")
     logs.configure_from_environment()
     assert quiet.level == logging.DEBUG
     with pytest.raises(InputError, match="log level"):

@@ -110,7 +110,7 @@ def test_a_day_with_two_schedulers_alive_one_fire_one_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data, clock = make_world(tmp_path / "data", days=1), Clock(tmp_path / "now")
-    monkeypatch.setenv("PEAR_LOG", "warning")
+    monkeypatch.setenv("PEAR_LOG_LEVEL", "warning")
     with Catalog(data.catalog_url, clock=clock) as catalog:
         hourly = {
             "forecast": {"lead_hours": 24},

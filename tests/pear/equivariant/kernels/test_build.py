@@ -40,7 +40,7 @@ def test_a_compiler_that_fails_is_reported(
 
 
 def test_it_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEAR_COMPILED", "0")
+    monkeypatch.setenv("PEAR_NATIVE_KERNELS", "0")
     assert build.library.__wrapped__() is None
 
 
