@@ -1,28 +1,32 @@
-"""The one error that a user can cause.
+"""The error for invalid input, and hints for its message.
 
-Everything a person or a program hands to PEAR and that PEAR cannot use ends as an
-:class:`InputError`: the command line prints it as one line and exits with status 2, the service
-answers it as a problem document with status 4xx.
+Input that PEAR cannot use ends as an :class:`InputError`: the command line prints it as one line
+and exits with status 2, the service answers with a problem document of status 4xx.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Input that cannot be used: names the thing, its value and the remedy.
+    """Invalid input: the message names the thing, its value and the remedy.
 
     Parameters
     ----------
     message
-        What is wrong, with the offending value in it.
+        What is wrong, including the invalid value.
     field
-        Name of the argument, option, file or variable at fault.
+        Name of the argument, option, file or variable.
     hint
         What to do instead.
+
+    Examples
+    --------
+    >>> raise InputError("nside 12 is not a power of two", field="nside", hint="use 8 or 16")
+    Traceback (most recent call last):
+    pear.errors.InputError: nside 12 is not a power of two; use 8 or 16
     """
 
     def __init__(self, message: str, *, field: str | None = None, hint: str | None = None) -> None:
@@ -32,8 +36,8 @@ class InputError(ValueError):
         self.hint = hint
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions are pickled by their args; ours has keyword arguments that must survive the
-        # way back from a worker process.
+        # Exceptions are pickled by their args; the keyword arguments must survive the way back
+        # from a worker process too.
         return _rebuild, (type(self), self.message, self.field, self.hint)
 
 
@@ -44,25 +48,27 @@ def _rebuild(
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint naming the closest known word, or all of them if none is close."""
+    """Return a hint that names the closest known word, or all of them.
+
+    Parameters
+    ----------
+    word
+        The unknown word.
+    known
+        Accepted words.
+
+    Returns
+    -------
+    str
+        Hint for an error message.
+
+    Examples
+    --------
+    >>> did_you_mean("z50", ["z500", "t850"])
+    'did you mean z500?'
+    """
     candidates = sorted(known)
     close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]}?"
     return "known: " + ", ".join(candidates)
-
-
-def check_settings(given: Iterable[str], kind: type, what: str) -> None:
-    """Raise unless every name is a field of a dataclass of settings.
-
-    Raises
-    ------
-    InputError
-        Naming the setting that is none, and the nearest one.
-    """
-    known = {item.name for item in dataclasses.fields(kind)}
-    for name in given:
-        if name not in known:
-            raise InputError(
-                f"unknown {what} setting {name!r}", field=name, hint=did_you_mean(name, known)
-            )

@@ -1,4 +1,4 @@
-"""How work that takes long tells of its progress, whoever listens."""
+"""Progress callbacks of long-running operations."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Protocol
 
 
 class ProgressCallback(Protocol):
-    """Called after each unit of work; ``note`` says what was just done."""
+    """Called after each unit of work with the units done and a note on what they were."""
 
     def __call__(self, advance: float = 1, note: str = "", /) -> object: ...
 
 
 class ProgressFactory(Protocol):
-    """Told how many units there are to do, once that is known; returns the tick."""
+    """Called with the total number of units once it is known; returns the callback."""
 
     def __call__(self, total: int, /) -> ProgressCallback: ...
 
 
 def no_progress(advance: float = 1, note: str = "") -> None:
-    """Tell nobody."""
+    """Ignore progress."""

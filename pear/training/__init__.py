@@ -1,6 +1,6 @@
-"""Training: losses, samples, the loop and what it leaves behind, in plain torch.
+"""Training in plain torch: losses, samples, the training loop and its log.
 
-Data come from any :class:`StateSource`; stores become one in :mod:`pipelines.training.dataset`.
+Data come from any :class:`StateSource`; :mod:`pipelines.training.dataset` makes one from a store.
 """
 
 from pear.training.config import TrainingConfig

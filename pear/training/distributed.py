@@ -1,6 +1,9 @@
-"""Several processes as one: each takes its part of a batch, gradients are averaged.
+"""Data-parallel training: every process takes its part of a batch, gradients are averaged.
 
-Started by ``torchrun``, which sets RANK and WORLD_SIZE; without it there is one process.
+Processes are started by ``torchrun``, which sets RANK and WORLD_SIZE; without it there is one.
+The gradients are averaged here and not by ``DistributedDataParallel``, which regroups its buckets
+after the first step: with three or more processes the order of additions, and with it the last
+bit of the weights, would differ between a resumed and an unbroken training.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Iterable
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 
 class ProcessGroup:
@@ -18,8 +22,10 @@ class ProcessGroup:
 
     Attributes
     ----------
-    rank, size
-        Number of this process and how many there are.
+    rank
+        Number of this process.
+    size
+        Number of processes.
     """
 
     def __init__(self) -> None:
@@ -30,8 +36,8 @@ class ProcessGroup:
         self.size = dist.get_world_size() if running else 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes files and shows progress."""
+    def is_main(self) -> bool:
+        """True in the process that writes files and reports progress."""
         return self.rank == 0
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -39,25 +45,20 @@ class ProcessGroup:
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
-        flat /= self.size
-        offset = 0
-        for gradient in gradients:
-            part = flat[offset : offset + gradient.numel()]
-            gradient.copy_(part.view_as(gradient))
-            offset += gradient.numel()
+        vector = parameters_to_vector(gradients)
+        dist.all_reduce(vector)
+        vector_to_parameters(vector / self.size, gradients)
 
     def mean(self, value: float) -> float:
-        """Mean of a number over the processes."""
+        """Return the mean of a number over the processes."""
         if self.size == 1:
             return value
         tensor = torch.tensor(value, dtype=torch.float64)
         dist.all_reduce(tensor)
         return float(tensor) / self.size
 
-    def agree(self, value: float) -> float:
-        """Return the leader's number in every process."""
+    def broadcast(self, value: float) -> float:
+        """Return the number of the main process in every process."""
         if self.size == 1:
             return value
         tensor = torch.tensor(value, dtype=torch.float64)
@@ -65,6 +66,6 @@ class ProcessGroup:
         return float(tensor)
 
     def close(self) -> None:
-        """Leave the team, if there is one."""
+        """Leave the group."""
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Losses on standardised fields: the published one, and squared error of the tendency."""
+"""Losses on standardised fields: the published one, and the squared error of the tendency."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from torch import Tensor, nn
 
 from pear.normaliser import Normaliser
 from pear.training.config import TrainingConfig
-
-Fields = tuple[Tensor, Tensor]
+from pear.typing import TensorPair
 
 
 class StepLoss(nn.Module):
-    """Loss of one predicted state against the truth, both standardised.
+    """Loss of one predicted state, standardised as its target.
 
     ``published``: mean|Δupper| + w·mean|Δsurface|, w = 0.25 (arXiv 2505.17720, section 3).
-    ``tendency``: mean over channels of mean(Δ²)·std²/step_std², that is, squared error in units of
-    the variance of each channel's change over one step: what a slow and a fast channel cost is
-    then alike, and a forecast of no change costs 1.
+    ``tendency``: mean over channels of mean(Δ²)·std²/step_std², the squared error in units of the
+    variance of each channel's change over one step. Slow and fast channels then count alike, and
+    persistence has a loss of 1.
 
     Parameters
     ----------
     config
-        Which loss and its surface weight.
+        Name of the loss and its surface weight.
     normaliser
-        The statistics behind the units.
+        Statistics of the fields.
     """
 
     surface_scale: Tensor
@@ -31,10 +30,8 @@ class StepLoss(nn.Module):
 
     def __init__(self, config: TrainingConfig, normaliser: Normaliser) -> None:
         super().__init__()
-        self.kind = config.loss
-        layout = normaliser.layout
-        surface = len(layout.surface)
-        channels = len(layout.channels)
+        self.name = config.loss
+        surface, channels = len(normaliser.layout.surface), len(normaliser.layout.channels)
         if config.loss == "published":
             weight = 0.25 if config.surface_weight is None else config.surface_weight
             self.weights = (weight, 1.0)
@@ -49,15 +46,13 @@ class StepLoss(nn.Module):
             "upper_scale", (normaliser.upper_std / normaliser.upper_step_std)[..., None]
         )
 
-    def forward(self, predicted: Fields, truth: Fields) -> Tensor:
+    def forward(self, predicted: TensorPair, target: TensorPair) -> Tensor:
         """Return the loss of (batch, surface, cell) and (batch, upper, level, cell) fields."""
-        differences = [(p.float() - t) for p, t in zip(predicted, truth, strict=True)]
-        if self.kind == "published":
+        differences = [p.float() - t for p, t in zip(predicted, target, strict=True)]
+        if self.name == "published":
             parts = [difference.abs().mean() for difference in differences]
         else:
             scales = (self.surface_scale, self.upper_scale)
-            parts = [
-                (difference * scale).square().mean()
-                for difference, scale in zip(differences, scales, strict=True)
-            ]
+            scaled = (d * scale for d, scale in zip(differences, scales, strict=True))
+            parts = [difference.square().mean() for difference in scaled]
         return self.weights[0] * parts[0] + self.weights[1] * parts[1]

@@ -1,4 +1,4 @@
-"""How the learning rate runs over a training, and how weights are averaged."""
+"""Learning-rate schedule and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -6,12 +6,33 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from pear.training.config import TrainingConfig
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
-def rate(config: TrainingConfig, progress: float) -> float:
-    """Learning rate at a progress in [0, 1]: linear warm-up, then constant or half a cosine."""
+
+def learning_rate(config: TrainingConfig, progress: float) -> float:
+    """Return the learning rate: a linear warm-up, then constant or half a cosine.
+
+    Parameters
+    ----------
+    config
+        Schedule.
+    progress
+        Fraction of the training that is done.
+
+    Returns
+    -------
+    float
+        Learning rate of the next step.
+
+    Examples
+    --------
+    >>> learning_rate(TrainingConfig(steps=100, learning_rate=1e-3, warmup=0.1), 0.05)
+    0.0005
+    """
     if progress < config.warmup:
         return config.learning_rate * max(progress / config.warmup, 1e-3)
     if config.schedule == "constant":
@@ -21,51 +42,30 @@ def rate(config: TrainingConfig, progress: float) -> float:
     return config.learning_rate * (config.final_rate + (1.0 - config.final_rate) * wave)
 
 
-class Average:
-    """Exponential moving average of a model's weights.
+def averaged_model(model: nn.Module, decay: float) -> AveragedModel:
+    """Copy a model as an exponential moving average of its weights.
 
-    The decay grows as (1 + n)/(10 + n) up to its value, so that the first averages are not those
-    of the initial weights.
+    The decay grows as (1 + n)/(10 + n) with the number of updates n up to its value, so that the
+    first averages do not remember the initial weights.
 
     Parameters
     ----------
     model
-        Whose floating-point parameters are averaged.
+        Network in training.
     decay
-        Share of the old average kept at each step; 0 follows the weights.
+        Fraction of the old average kept at each update; 0 follows the weights.
+
+    Returns
+    -------
+    torch.optim.swa_utils.AveragedModel
+        Updated by ``update_parameters(model)``; its ``module`` holds the averaged weights.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.updates = 0
-        self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
-
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Take the model's present weights into the average."""
-        self.updates += 1
-        kept = min(self.decay, (1.0 + self.updates) / (10.0 + self.updates))
-        for name, parameter in model.named_parameters():
-            self.weights[name].lerp_(parameter, 1.0 - kept)
+    def update(averages: Tensors, weights: Tensors, count: Tensor | int) -> None:
+        kept = min(decay, float((1 + count) / (10 + count)))
+        torch._foreach_lerp_(averages, weights, 1.0 - kept)
 
-    @torch.no_grad()
-    def swap(self, model: nn.Module) -> None:
-        """Exchange the model's weights with the average; call again to undo."""
-        for name, parameter in model.named_parameters():
-            held = self.weights[name].clone()
-            self.weights[name].copy_(parameter)
-            parameter.copy_(held)
-
-    def state_dict(self) -> dict[str, object]:
-        """Return what a resume needs."""
-        return {"updates": self.updates, "weights": self.weights}
-
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        """Take up where :meth:`state_dict` left off."""
-        updates, weights = state["updates"], state["weights"]
-        if not isinstance(updates, int) or not isinstance(weights, dict):
-            raise ValueError("the resume state holds no weight average")
-        self.updates = updates
-        for name, value in weights.items():
-            target: Tensor = self.weights[name]
-            target.copy_(value)
+    average = AveragedModel(model, multi_avg_fn=update)
+    average.n_averaged += 1  # the initial weights count as the first ones
+    return average

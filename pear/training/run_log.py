@@ -1,15 +1,51 @@
-"""The training's record: one JSON object a line, and the state it can be resumed from."""
+"""Log of a training, one JSON object per line, and the state from which it can be resumed."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
+from torch import Tensor
 
 from pear.errors import InputError
+
+
+class TrainingState(TypedDict):
+    """Contents of ``resume.pt``.
+
+    Attributes
+    ----------
+    config
+        Settings of the training.
+    step, seconds
+        Optimiser steps and wall-clock seconds so far.
+    model, average
+        Weights and averaged weights by name.
+    updates
+        Updates of the average.
+    optimiser
+        State of the optimiser.
+    best
+        Lowest validation loss and its weights.
+    worse
+        Validations since then.
+    recent
+        Latest training losses.
+    """
+
+    config: dict[str, Any]
+    step: int
+    seconds: float
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    updates: int
+    optimiser: dict[str, Any]
+    best: tuple[float, dict[str, Tensor]] | None
+    worse: int
+    recent: list[float]
 
 
 class RunLog:
@@ -18,53 +54,52 @@ class RunLog:
     Parameters
     ----------
     folder
-        Made if missing.
-    writes
-        Whether this process is the one that writes.
+        Folder; made if missing.
+    active
+        False in processes that must not write.
     """
 
-    def __init__(self, folder: Path, writes: bool = True) -> None:
-        self.folder, self.writes = folder, writes
-        if writes:
+    def __init__(self, folder: Path, *, active: bool = True) -> None:
+        self.folder, self.active = folder, active
+        if active:
             folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def log(self) -> Path:
-        """The log, one JSON object a line."""
+        """Path of the log."""
         return self.folder / "train.jsonl"
 
     @property
     def resume(self) -> Path:
-        """The state a stopped training goes on from."""
+        """Path of the resume state."""
         return self.folder / "resume.pt"
 
-    def write(self, event: str, **values: Any) -> None:
+    def write(self, event: str, **values: object) -> None:
         """Append one line; numbers must be finite."""
-        if not self.writes:
-            return
-        line = json.dumps({"event": event, **values}, allow_nan=False)
-        with self.log.open("a") as stream:
-            stream.write(line + "\n")
+        if self.active:
+            line = json.dumps({"event": event, **values}, allow_nan=False)
+            with self.log.open("a") as stream:
+                stream.write(line + "\n")
 
     def rewind(self, step: int) -> None:
-        """Drop the lines after a step: a resumed training writes them again."""
-        if not self.writes or not self.log.exists():
+        """Drop the lines after a step, which a resumed training writes again."""
+        if not self.active or not self.log.exists():
             return
         kept = []
         for line in self.log.read_text().splitlines():
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:
-                continue  # the last line of a killed process may be torn
+                continue  # the last line of a killed process may be incomplete
             if entry.get("step", 0) <= step:
                 kept.append(line)
         scratch = self.log.with_suffix(".tmp")
         scratch.write_text("".join(f"{line}\n" for line in kept))
         scratch.replace(self.log)
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Write the resume state: under a temporary name, to disk, then renamed."""
-        if not self.writes:
+    def save(self, state: TrainingState) -> None:
+        """Write the resume state to disk under a temporary name, then rename it."""
+        if not self.active:
             return
         scratch = self.resume.with_suffix(".tmp")
         with scratch.open("wb") as stream:
@@ -73,21 +108,28 @@ class RunLog:
             os.fsync(stream.fileno())
         scratch.replace(self.resume)
 
-    def load(self) -> dict[str, Any]:
+    def load(self) -> TrainingState:
         """Read the resume state.
+
+        Returns
+        -------
+        TrainingState
+            On the CPU.
 
         Raises
         ------
         InputError
-            If there is none.
+            If the folder has none, or one that this version cannot resume.
         """
         if not self.resume.exists():
             raise InputError(
-                f"{self.folder} holds no training to resume",
+                f"{self.folder} has no training to resume",
                 field="--resume",
                 hint="start one without --resume",
             )
-        state = torch.load(self.resume, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict):
-            raise InputError(f"{self.resume} is no resume state", field="--resume")
+        state: TrainingState = torch.load(self.resume, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or set(state) != set(TrainingState.__annotations__):
+            raise InputError(
+                f"{self.resume} is not a resume state of this version of PEAR", field="--resume"
+            )
         return state

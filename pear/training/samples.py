@@ -1,4 +1,4 @@
-"""What the loop reads: anything that gives states by index, and which of them make a sample."""
+"""Training samples: states by index from any source, and the indices that make a sample."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from pear.errors import InputError
-from pear.times import as_utc, to_iso
-from pear.typing import Times
+from pear.times import DAY, as_utc, to_iso
+from pear.typing import Float32, Int64, Times
 from pear.variables import Layout
-
-Array = npt.NDArray[np.float32]
-ONE_DAY = np.timedelta64(86_400, "s")
 
 
 class StateSource(Protocol):
@@ -31,8 +27,8 @@ class StateSource(Protocol):
         """(time,) valid times, strictly increasing."""
         ...
 
-    def read(self, indices: npt.NDArray[np.int64]) -> tuple[Array, Array]:
-        """Return states (index, surface, cell) and (index, upper, level, cell), finite."""
+    def read(self, indices: Int64) -> tuple[Float32, Float32]:
+        """Return finite states (index, surface, cell) and (index, upper, level, cell)."""
         ...
 
 
@@ -42,120 +38,143 @@ class ArraySource:
 
     Attributes
     ----------
-    layout, nside, times
+    layout, times
         As in :class:`StateSource`.
     surface, upper
         (time, surface, cell) and (time, upper, level, cell), physical units.
     """
 
     layout: Layout
-    nside: int
     times: Times
-    surface: Array
-    upper: Array
+    surface: Float32
+    upper: Float32
 
-    def read(self, indices: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+    def read(self, indices: Int64) -> tuple[Float32, Float32]:
         """Return copies of the states at these indices."""
         return self.surface[indices], self.upper[indices]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The initial states of a source from which ``rollout`` steps can be learnt.
+    """The initial states of a source that are followed by the states of a whole rollout.
 
     Attributes
     ----------
     source
-        Where the states come from.
+        Source of the states.
     starts
-        (sample,) indices of initial states whose followers all exist, in order of time.
+        (sample,) indices of the initial states, increasing.
     rollout
-        Followers in a sample.
+        Number of following states in a sample.
     """
 
     source: StateSource
-    starts: npt.NDArray[np.int64]
+    starts: Int64
     rollout: int
 
     @classmethod
-    def of(
+    def from_source(
         cls,
         source: StateSource,
         rollout: int = 1,
         period: tuple[str, str] | None = None,
-        step: np.timedelta64 = ONE_DAY,
+        step: np.timedelta64 = DAY,
     ) -> Samples:
-        """Collect the samples of a source that lie wholly inside a period.
+        """Collect the samples that lie wholly inside a period.
 
         Parameters
         ----------
         source
-            States, with gaps in time or not.
+            States; their times may have gaps.
         rollout
-            Followers in a sample.
+            Number of following states in a sample.
         period
-            First and last valid time, both included; the whole source if None.
+            First and last valid time, both included; default: all.
         step
-            Time between a state and its follower.
+            Time between a state and the next.
+
+        Returns
+        -------
+        Samples
+            At least one sample.
 
         Raises
         ------
         InputError
-            If the source holds no such sample.
+            If the source has no such sample.
         """
         times = as_utc(source.times)
-        if period is not None:
-            first, last = (np.datetime64(end, "s") for end in period)
-        else:
-            first, last = times[0], times[-1]
+        first, last = as_utc(period) if period is not None else (times[0], times[-1])
         due = times + rollout * step
         at = np.searchsorted(times, due)
-        steady = np.zeros(times.size, dtype=bool)
+        complete = np.zeros(times.size, dtype=bool)
         inside = at < times.size
         # With strictly increasing times, rollout entries between t and t + rollout·step that are
         # each one step apart are exactly those with an index difference of rollout.
-        steady[inside] = (times[at[inside]] == due[inside]) & (
+        complete[inside] = (times[at[inside]] == due[inside]) & (
             at[inside] - np.flatnonzero(inside) == rollout
         )
-        starts = np.flatnonzero(steady & (times >= first) & (due <= last))
+        starts = np.flatnonzero(complete & (times >= first) & (due <= last))
         if starts.size == 0:
             raise InputError(
                 f"no {rollout + 1} consecutive states between {to_iso(first)} and {to_iso(last)}",
                 field="period",
-                hint="give a longer period or fewer roll-out steps",
+                hint="give a longer period or fewer rollout steps",
             )
         return cls(source, starts.astype(np.int64), rollout)
 
-    def read(self, which: npt.NDArray[np.int64]) -> tuple[Array, Array, npt.NDArray[np.datetime64]]:
-        """Read samples: states with a step axis behind the batch axis, and their times.
+    def read(self, which: Int64) -> tuple[Float32, Float32, Times]:
+        """Read samples, with a step axis after the sample axis.
+
+        Parameters
+        ----------
+        which
+            (sample,) positions in :attr:`starts`.
 
         Returns
         -------
-        (surface, upper, times)
-            (sample, 1 + rollout, surface, cell), (sample, 1 + rollout, upper, level, cell),
+        surface, upper, times : numpy.ndarray
+            (sample, 1 + rollout, surface, cell), (sample, 1 + rollout, upper, level, cell) and
             (sample, 1 + rollout).
         """
         indices = self.starts[which][:, None] + np.arange(self.rollout + 1)
         surface, upper = self.source.read(indices.ravel())
-        shape = indices.shape
         return (
-            surface.reshape(*shape, *surface.shape[1:]),
-            upper.reshape(*shape, *upper.shape[1:]),
+            surface.reshape(*indices.shape, *surface.shape[1:]),
+            upper.reshape(*indices.shape, *upper.shape[1:]),
             as_utc(self.source.times)[indices],
         )
 
-    def spread(self, count: int) -> npt.NDArray[np.int64]:
-        """Return at most ``count`` samples evenly spread over the period."""
+    def spread(self, count: int) -> Int64:
+        """Return the positions of at most ``count`` samples, evenly spread over the period."""
         return np.unique(np.linspace(0, self.starts.size - 1, count).round().astype(np.int64))
 
 
-def batches(
+def shuffled_batches(
     samples: int, batch: int, seed: int, first: int = 0, rank: int = 0, world: int = 1
-) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-    """Yield (epoch, samples of this rank's batch) without end, starting at batch ``first``.
+) -> Iterator[Int64]:
+    """Yield the samples of batches without end.
 
-    Each epoch is a fresh permutation that depends on seed and epoch alone, so the order after a
-    resume is the order of an unbroken run. The ranks share out each batch of ``batch·world``.
+    Each epoch is a permutation that depends on seed and epoch alone, so a resumed training sees
+    the same order as an unbroken one. The ranks share out each batch of ``batch·world`` samples.
+
+    Parameters
+    ----------
+    samples
+        Number of samples.
+    batch
+        Samples in the batch of one rank.
+    seed
+        Random seed.
+    first
+        Number of the batch to start with.
+    rank, world
+        Number of this process, and of all processes.
+
+    Yields
+    ------
+    numpy.ndarray
+        (batch,) samples of this rank.
 
     Raises
     ------
@@ -174,6 +193,5 @@ def batches(
     while True:
         order = np.random.default_rng([seed, epoch]).permutation(samples)
         for index in range(position, each):
-            part = order[index * whole : (index + 1) * whole]
-            yield epoch, part[rank::world]
+            yield order[index * whole : (index + 1) * whole][rank::world]
         epoch, position = epoch + 1, 0

@@ -1,4 +1,4 @@
-"""Mean, standard deviation and spread of the one-step change of each channel, from the samples."""
+"""Mean, standard deviation and standard deviation of the one-step change of each channel."""
 
 from __future__ import annotations
 
@@ -8,39 +8,47 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from pear.normaliser import Normaliser
 from pear.training.samples import Samples
+from pear.typing import Float64
 
-Doubles = npt.NDArray[np.float64]
 _BLOCK: Final = 16
-LEAST_SPREAD: Final = 1e-12
-"""Deviation given to a channel that never changes, in its own units; keeps division defined."""
+SMALLEST_STD: Final = 1e-12
+"""Standard deviation given to a constant channel, in its own units; keeps division defined."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Moments:
     """Count, mean and summed squared deviation of channels, mergeable in float64.
 
-    Chan, Golub and LeVeque (1983, doi:10.1080/00031305.1983.10483115), the pairwise form: no
-    difference of large sums, so humidity at 50 hPa keeps its digits.
+    Chan, Golub and LeVeque (1983, doi:10.1080/00031305.1983.10483115), the pairwise form: without
+    differences of large sums, so humidity at 50 hPa keeps its digits.
+
+    Attributes
+    ----------
+    count
+        Number of values of each channel.
+    mean, square
+        (channel…), mean and summed squared deviation from it.
     """
 
     count: int
-    mean: Doubles
-    square: Doubles
+    mean: Float64
+    square: Float64
 
     @classmethod
-    def of(cls, values: npt.NDArray[np.floating]) -> Moments:
-        """Moments of (sample, channel…, cell) over samples and cells."""
+    def from_values(cls, values: npt.NDArray[np.floating]) -> Moments:
+        """Compute the moments of (sample, channel…, cell) over samples and cells."""
         axes = (0, values.ndim - 1)
         wide = values.astype(np.float64)
         mean = wide.mean(axis=axes)
         square = ((wide - np.expand_dims(mean, axes)) ** 2).sum(axis=axes)
         return cls(values.shape[0] * values.shape[-1], mean, square)
 
-    def merged(self, other: Moments) -> Moments:
-        """Moments of both sets together."""
+    def merge(self, other: Moments) -> Moments:
+        """Return the moments of both sets together."""
         count = self.count + other.count
         gap = other.mean - self.mean
         return Moments(
@@ -50,45 +58,41 @@ class Moments:
         )
 
     @property
-    def deviation(self) -> Doubles:
-        """Standard deviation of each channel."""
-        return np.sqrt(self.square / self.count)
+    def std(self) -> Tensor:
+        """Standard deviation of each channel, float32, positive."""
+        return torch.from_numpy(np.sqrt(self.square / self.count)).clamp(SMALLEST_STD).float()
 
 
-def measure(samples: Samples) -> Normaliser:
-    """Read every initial state and its first follower once and return the statistics.
+def fit_normaliser(samples: Samples) -> Normaliser:
+    """Compute the statistics of every initial state and its first follower, reading each once.
 
     Parameters
     ----------
     samples
-        Of the training period.
+        Samples of the training period.
 
     Returns
     -------
     Normaliser
-        float32; the change's spread is its standard deviation about its mean.
+        float32; the step's standard deviation is taken about the mean change.
     """
     found: list[Moments] = []
     for first in range(0, samples.starts.size, _BLOCK):
         starts = samples.starts[first : first + _BLOCK]
-        pairs = np.stack([starts, starts + 1], axis=1)
-        read = samples.source.read(pairs.ravel())
+        read = samples.source.read(np.stack([starts, starts + 1], axis=1).ravel())
         parts: list[Moments] = []
         for values in read:
-            both = values.reshape(starts.size, 2, *values.shape[1:])
-            parts += [Moments.of(both[:, 0]), Moments.of(both[:, 1] - both[:, 0])]
-        found = [a.merged(b) for a, b in zip(found, parts, strict=True)] if found else parts
+            pairs = values.reshape(starts.size, 2, *values.shape[1:])
+            now, later = pairs[:, 0], pairs[:, 1]
+            parts += [Moments.from_values(now), Moments.from_values(later - now)]
+        found = [a.merge(b) for a, b in zip(found, parts, strict=True)] if found else parts
     surface, surface_step, upper, upper_step = found
     return Normaliser(
         samples.source.layout,
         torch.from_numpy(surface.mean).float(),
-        _spread(surface),
+        surface.std,
         torch.from_numpy(upper.mean).float(),
-        _spread(upper),
-        _spread(surface_step),
-        _spread(upper_step),
+        upper.std,
+        surface_step.std,
+        upper_step.std,
     )
-
-
-def _spread(moments: Moments) -> torch.Tensor:
-    return torch.from_numpy(np.maximum(moments.deviation, LEAST_SPREAD)).float()

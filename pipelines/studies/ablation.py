@@ -131,7 +131,7 @@ def matched_width(arm: str, nside: int, wanted: int, layout: Layout | None = Non
 def make_plan(study: Ablation, folder: Path) -> dict[str, Any]:
     """Width, parameters, step time and steps of every arm on both axes."""
     _, layout, nside = stored_layout(study.store)
-    samples = Samples.of(open_source(study.store, study.period, layout).hold())
+    samples = Samples.from_source(open_source(study.store, study.period, layout).hold())
     base = parameters(config_of(BASE, nside, study.embed, layout))
     widths = {("time", name): study.embed for name in study.arms} | {
         ("parameters", name): study.embed

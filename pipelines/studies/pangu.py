@@ -28,7 +28,7 @@ from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
 from pear.training import Samples, Trainer, TrainingConfig
-from pear.training.statistics import measure
+from pear.training.statistics import fit_normaliser
 from pipelines.studies.ablation import BASE, config_of
 from pipelines.studies.pangu_forecaster import (
     PanguForecaster,
@@ -137,8 +137,8 @@ class Work:
     def _make_plan(self) -> dict[str, Any]:
         """Steps that each network can do in the same time, from step times taken in turns."""
         study, took = self.study, dict.fromkeys(("pear", "pangu"), float("inf"))
-        cells = Samples.of(open_source(study.store, study.period, self.pear.layout).hold())
-        points = Samples.of(self.states.during(*study.period))
+        cells = Samples.from_source(open_source(study.store, study.period, self.pear.layout).hold())
+        points = Samples.from_source(self.states.during(*study.period))
         sizes = {}
         for _ in range(ROUNDS):
             network, normaliser = build_network(self.pear, cells, None, study.store)
@@ -147,7 +147,7 @@ class Work:
                 peer.set_static(**{name: np.zeros(self.states.grid.size)})
             subjects: dict[str, tuple[StepNetwork, Normaliser, Samples]] = {
                 "pear": (network, normaliser, cells),
-                "pangu": (peer, measure(points), points),
+                "pangu": (peer, fit_normaliser(points), points),
             }
             for name, (one, statistics, samples) in subjects.items():
                 sizes[name] = sum(p.numel() for p in one.parameters())

@@ -30,7 +30,7 @@ from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
 from pear.times import as_utc
 from pear.training import Samples, Trainer, TrainingConfig
-from pear.training.statistics import measure
+from pear.training.statistics import fit_normaliser
 from pear.variables import BY_NAME
 from pipelines.evaluation.tables import Plan
 from pipelines.evaluation.verify import climatology_reader, verify
@@ -62,8 +62,8 @@ def train_peer(
     if pangu_checkpoint.present(out):
         return out
     torch.manual_seed(settings.seed)
-    samples = Samples.of(states, settings.rollout)
-    normaliser = measure(samples)
+    samples = Samples.from_source(states, settings.rollout)
+    normaliser = fit_normaliser(samples)
     network = Pangu(config)
     _, _, nside = stored_layout(store)
     weights = healpix_to_latlon_bilinear(nside, config.grid)

@@ -221,13 +221,13 @@ def waiting(lock: Path, wait: float = WAIT_SECONDS) -> Iterator[None]:
 
 def timed(trainer: Trainer) -> float:
     """Seconds of one optimiser step of a trainer of :data:`TIMED_STEPS`: the middle one of all."""
-    trainer.journal.log.unlink(missing_ok=True)
+    trainer.log.log.unlink(missing_ok=True)
     ends: list[float] = []
 
     def ended(advance: float = 1, note: str = "") -> None:
         ends.append(time.perf_counter())
 
-    trainer.tick = ended
+    trainer.progress = ended
     trainer.run()
     return float(np.median(np.diff(ends)))
 

@@ -87,7 +87,7 @@ def plan_of(study: Study, folder: Path) -> dict[str, Any]:
 
 def _make_plan(study: Study, folder: Path) -> dict[str, Any]:
     config, took = _config(study), float("inf")
-    samples = Samples.of(open_source(study.store, study.period, config.layout).hold())
+    samples = Samples.from_source(open_source(study.store, study.period, config.layout).hold())
     for _ in range(ROUNDS):
         network, normaliser = build_network(config, samples, None, study.store)
         settings = study.settings(TIMED_STEPS, 0, **KINDS["augmented"])

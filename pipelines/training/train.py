@@ -19,7 +19,7 @@ from pear.progress import ProgressCallback
 from pear.store import static_fields as statics
 from pear.times import to_iso
 from pear.training import Samples, Trainer, TrainingConfig, TrainingResult
-from pear.training.statistics import measure
+from pear.training.statistics import fit_normaliser
 from pipelines.storage import provenance
 from pipelines.training.dataset import MEMORY, StoreSource, open_source, static_fields
 
@@ -118,8 +118,8 @@ def train(
     training, validation = _samples(data, model, settings.rollout)
     network, normaliser = build_network(model, training, initial, data.store)
     trainer = Trainer(network, normaliser, training, validation, settings, out, tick)
-    outcome = trainer.run(resume)
-    if not trainer.team.leads:
+    outcome = trainer.run(resume=resume)
+    if not trainer.processes.is_main:
         return Trained(checkpoint.Checkpoint(network, normaliser, {}, ""), outcome, out)
     history = _provenance(data, training, settings, outcome, command, initial)
     written = checkpoint.save(out / CHECKPOINT, network, normaliser, history, storage)
@@ -148,8 +148,8 @@ def _samples(data: Data, model: PearConfig, rollout: int) -> tuple[Samples, Samp
                 hint="write --period 2000-01-01..2004-12-31",
             )
     return (
-        Samples.of(train_source, rollout),
-        None if validation_source is None else Samples.of(validation_source, rollout),
+        Samples.from_source(train_source, rollout),
+        None if validation_source is None else Samples.from_source(validation_source, rollout),
     )
 
 
@@ -172,7 +172,7 @@ def build_network(
                 hint="leave --config out to keep the checkpoint's",
             )
         return begun.model.train(), begun.normaliser
-    normaliser = measure(training)
+    normaliser = fit_normaliser(training)
     if config.symmetry == "c4h":
         normaliser = mirror_symmetric(normaliser)
     network = Pear(config)

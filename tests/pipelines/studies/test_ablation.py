@@ -162,7 +162,7 @@ def test_intervals_over_one_seed_are_those_over_init_times_and_widen_with_more()
     assert not np.any([paired, near.low, near.high])
     with pytest.raises(ValueError, match="cannot be paired"):
         bootstrap_seeds([one, two], "rmse", [one])
-    with pytest.raises(ValueError, match="not pooled"):
+    with pytest.raises(ValueError, match="cannot be pooled"):
         bootstrap_seeds([one], "acc_per_init")
 
 
