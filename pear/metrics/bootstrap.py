@@ -205,8 +205,8 @@ def bootstrap_seeds(
     draws: list[Float64] = []
     for group in [tables] if reference is None else [tables, reference]:
         stacked = np.stack([table.values for table in group])
-        scores.append(_pooled(stacked, name, first.names, whole, all_seeds)[0])
-        draws.append(_pooled(stacked, name, first.names, counts, seeds))
+        scores.append(_pooled(stacked, name, group[0].names, whole, all_seeds)[0])
+        draws.append(_pooled(stacked, name, group[0].names, counts, seeds))
     drawn = draws[0] if reference is None else draws[0] - draws[1]
     found = scores[0] if reference is None else scores[0] - scores[1]
     return found, Interval(*_percentiles(drawn, confidence))

@@ -13,17 +13,20 @@ A Dataset of scores has one variable per score (``rmse``, ``acc`` …) and the d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import xarray as xr
 
 from pear.metrics.accumulators import ScoreAccumulator
 from pear.metrics.ensemble import ENSEMBLE_NAMES
-from pear.metrics.scores import ENSEMBLE_SCORES, score
+from pear.metrics.scores import has_score, score
 from pear.metrics.statistics import NAMES
 from pear.typing import Channel
 from pear.variables import BY_NAME, label_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DIMS: Final = ("forecaster", "region", "prediction_timedelta", "channel")
 """Dimensions of every score."""
@@ -41,6 +44,10 @@ LONG_NAMES: Final = {
     "rmse_of_mean": "root mean square error of the ensemble mean",
     "spread_skill": "ensemble spread over the root mean square error of the ensemble mean",
 }
+KEYS: Final = ("forecaster", "variable", "level", "lead_days", "region")
+"""Columns that identify a row of a table of scores."""
+CORRELATIONS: Final = ("acc", "acc_low", "acc_high", "acc_per_init", "acc_centered")
+UNDEFINED: Final = "no anomaly to correlate (0/0): given as 0"
 _SUMS_DIMS: Final = ("statistic", "time", "prediction_timedelta", "channel", "region")
 
 
@@ -87,7 +94,7 @@ def scores_to_dataset(
     for name in metrics:
         values = np.full(shape, np.nan)
         for row, table in enumerate(sums.values()):
-            if (name in ENSEMBLE_SCORES) == ("crps" in table.names):
+            if has_score(table, name):
                 values[row] = score(table, name).transpose(2, 0, 1)
         data[name] = DIMS, values, {"long_name": LONG_NAMES[name]}
     return data
@@ -126,8 +133,8 @@ def sums_from_dataset(data: xr.Dataset) -> dict[str, ScoreAccumulator]:
     found = {}
     for forecaster in data["forecaster"].values:
         values = data["sums"].sel(forecaster=forecaster).transpose(*_SUMS_DIMS).values
-        own = [n for n, one in zip(names, values, strict=True) if not np.isnan(one).all()]
-        kept = tuple(n for n in (NAMES if "error" in own else ENSEMBLE_NAMES) if n in own)
+        own = {n for n, one in zip(names, values, strict=True) if not np.isnan(one).all()}
+        kept = tuple(n for n in dict.fromkeys(NAMES + ENSEMBLE_NAMES) if n in own)
         found[str(forecaster)] = ScoreAccumulator(
             data["time"].values,
             data["prediction_timedelta"].values,
@@ -137,6 +144,46 @@ def sums_from_dataset(data: xr.Dataset) -> dict[str, ScoreAccumulator]:
             kept,
         )
     return found
+
+
+def scores_to_frame(data: xr.Dataset) -> pd.DataFrame:
+    """Return scores as a table with one row per forecaster, channel, lead time and region.
+
+    Parameters
+    ----------
+    data
+        Scores as in :func:`scores_to_dataset`; other variables are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        :data:`KEYS`, ``init_times`` (their number), ``model`` and ``climatology`` where the
+        attributes name them, and one column per score. A correlation that is 0/0, as that of the
+        climatology itself, is 0 and has a ``note``.
+    """
+    names = [str(name) for name, array in data.data_vars.items() if set(array.dims) == set(DIMS)]
+    order = [DIMS[k] for k in (0, 3, 2, 1)]
+    frame = data[names].to_dataframe(dim_order=order).reset_index()
+    days = frame["prediction_timedelta"].dt.total_seconds() / 86_400
+    frame["lead_days"] = days.astype(int) if (days % 1 == 0).all() else days
+    frame["level"] = frame["level"].astype("Int64")
+    about = [name for name in ("model", "climatology") if name in data.attrs]
+    frame = frame.assign(**{name: data.attrs[name] for name in about})
+    undefined = frame[[name for name in names if name in CORRELATIONS]].isna()
+    if undefined.to_numpy().any():
+        frame[undefined.columns] = frame[undefined.columns].fillna(0.0)
+        frame["note"] = undefined.any(axis=1).map({True: UNDEFINED, False: None})
+        names.append("note")
+    return frame[[*KEYS, "init_times", *about, *names]]
+
+
+def scores_to_records(data: xr.Dataset) -> list[dict[str, Any]]:
+    """Return the rows of :func:`scores_to_frame` as JSON can hold them; None where undefined."""
+    frame = scores_to_frame(data).astype(object)
+    return [
+        {str(name): value for name, value in row.items()}
+        for row in frame.where(frame.notna(), None).to_dict("records")
+    ]
 
 
 def channels_of_dataset(data: xr.Dataset) -> tuple[Channel, ...]:

@@ -21,7 +21,7 @@ Means = dict[str, Float64]
 
 def check_same_axes(one: ScoreAccumulator, other: ScoreAccumulator) -> None:
     """Raise ValueError unless two tables have the same axes, entry by entry."""
-    for label in ("inits", "leads", "channels", "regions", "names"):
+    for label in ("inits", "leads", "channels", "regions"):
         if not np.array_equal(np.asarray(getattr(one, label)), np.asarray(getattr(other, label))):
             raise ValueError(f"tables with different {label} cannot be compared")
 
@@ -132,13 +132,18 @@ def score(sums: ScoreAccumulator, name: str) -> Float64:
         If the score is unknown or the table lacks its statistics.
     """
     formula, averaged = formula_of(name)
-    if (name in ENSEMBLE_SCORES) != ("crps" in sums.names):
+    if not has_score(sums, name):
         raise ValueError(f"a table of {', '.join(sums.names)} has no score {name!r}")
     if not averaged:
         return FORMULAS[formula](means(sums))
     present = sums.values[sums.names.index(WEIGHT)] > 0
     total = np.where(present, per_init(sums, name), 0.0).sum(axis=0)
     return ratio(total, present.sum(axis=0).astype(np.float64))
+
+
+def has_score(sums: ScoreAccumulator, name: str) -> bool:
+    """Return whether a table holds the statistics that a score is made of."""
+    return ("crps" if name in ENSEMBLE_SCORES else "error") in sums.names
 
 
 def formula_of(name: str) -> tuple[str, bool]:

@@ -16,8 +16,8 @@ from pear.store.climatology import Climatology
 from pear.times import as_utc
 from pipelines.catalog import Evaluation
 from pipelines.catalog.lease import JobLease, Outcome, open_catalog, run_job
-from pipelines.evaluation.evaluate import evaluate, write
-from pipelines.evaluation.inputs import climatology_path, pick
+from pipelines.evaluation.evaluate import EvaluationOptions, evaluate
+from pipelines.evaluation.inputs import climatology_path, resolve_name
 from pipelines.forecasting.forecast import forecaster_of
 from pipelines.logging import configure_from_environment
 from pipelines.schedules import Scheduler
@@ -53,7 +53,7 @@ def _evaluate(work: JobLease) -> None:
             raise InputError(f"unknown entry {name!r}", field=name, hint=did_you_mean(name, _KNOWN))
     forecaster = forecaster_of(work.data, work.catalog.models.get(job.model))
     lead_hours = int(request.get("lead_hours", 240))
-    name = pick(work.data.root / "analyses", request.get("analysis"), "analysis", ".zarr")
+    name = resolve_name(work.data.root / "analyses", request.get("analysis"), "analysis", ".zarr")
     truth = Analysis(work.data.analysis(name), forecaster.layout, forecaster.nside)
     usual = Climatology.open(
         climatology_path(work.data, request.get("climatology"), name),
@@ -75,12 +75,10 @@ def _evaluate(work: JobLease) -> None:
         forecaster,
         truth,
         usual,
-        model=job.model,
-        inits=inits,
-        lead_hours=lead_hours,
-        announce=lambda total: tick,
+        EvaluationOptions(model=job.model, inits=inits, lead_hours=lead_hours),
+        progress=lambda total: tick,
     )
-    write(replace(found, id=job.id), work.data.evaluation(job.id))
+    replace(found, id=job.id).write(work.data.evaluation(job.id))
 
 
 def dask_setup(worker: Any) -> None:

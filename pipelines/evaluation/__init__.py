@@ -1,1 +1,1 @@
-"""The parts of an evaluation: verifying fields, the pass over the data, records, files."""
+"""Evaluation: climatologies, verification against an analysis, scores and plots."""

@@ -1,14 +1,13 @@
-"""The pass over the data split over dask workers: each takes some init times, the sums merge."""
+"""Verification on dask workers: each takes some init times, and the sums merge."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from distributed import as_completed
+from distributed import Client, as_completed
 
 from pear.errors import InputError
 from pear.progress import ProgressCallback
@@ -17,32 +16,33 @@ from pear.rollout.perturbations import PastDifferences
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.typing import Times
+from pipelines.evaluation.accumulators import Accumulators, EvaluationDesign, merge_accumulators
 from pipelines.evaluation.stored_forecasts import StoredForecasts
-from pipelines.evaluation.tables import EvaluationAccumulators, Plan, merge_all
 from pipelines.evaluation.verify import verify
 
-_BATCHES_A_PART = 4
-"""Batches that one task does: neighbouring init times share most of the truth they read."""
+_BATCHES_PER_TASK = 4
+"""Neighbouring init times share most of the analyses that they read."""
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where everything lies that an evaluation reads, so that any worker can open it.
+class EvaluationSources:
+    """Paths of everything that an evaluation reads, for any worker to open.
 
     Attributes
     ----------
     analysis, climatology
-        Their stores.
+        Paths of the stores.
     model
-        Checkpoint folder, if a model is rolled out.
+        Checkpoint folder of the model to forecast with.
     runs
-        Finished forecast stores, if those are scored instead.
+        Forecast stores to score instead.
     device
-        Where the model runs.
+        Device of the model.
     members
-        Members of an ensemble that is verified as well; 0 for none.
+        Members of an ensemble to verify as well; 0 for none.
     amplitude
-        Size of its perturbations over climatology's spread, at the start and after every step.
+        Its perturbations, at the start and after every step, relative to the spread of the
+        climatology.
     """
 
     analysis: Path
@@ -56,28 +56,35 @@ class Sources:
     def ensemble(
         self, forecaster: Forecaster, analysis: Analysis, first_init: np.datetime64
     ) -> Ensemble | None:
-        """Make the ensemble, if one is wanted.
+        """Return the ensemble to verify as well, if any.
+
+        Parameters
+        ----------
+        forecaster
+            Forecasts the members.
+        analysis
+            Source of the perturbations.
+        first_init
+            Perturbations are drawn from the times before it.
+
+        Returns
+        -------
+        Ensemble or None
 
         Raises
         ------
         InputError
-            If finished forecasts are scored, or there are too few members or past times.
+            If finished forecasts are scored.
         """
         if self.members == 0:
             return None
         if self.model is None:
-            raise InputError("finished forecasts make no ensemble", field="--members")
+            raise InputError("finished forecasts cannot be perturbed", field="--members")
         perturb = PastDifferences.before(analysis, first_init, self.amplitude)
         return Ensemble([forecaster], self.members, perturb, sustained=True)
 
     def open(self) -> tuple[Forecaster, Analysis, Climatology]:
-        """Open the forecaster and, on its channels and grid, truth and climatology.
-
-        Raises
-        ------
-        InputError
-            If one of them is not there or does not fit.
-        """
+        """Open the forecaster and, on its channels and grid, the analysis and the climatology."""
         forecaster = self._forecaster()
         like = (forecaster.layout, forecaster.nside)
         return (
@@ -89,13 +96,13 @@ class Sources:
     def _forecaster(self) -> Forecaster:
         if self.model is None:
             return StoredForecasts(self.runs)
-        from pear.models import checkpoint  # the network, only where it is run
+        from pear.models import checkpoint  # imports the network, only where it runs
 
         return PearForecaster(checkpoint.load(self.model), device=self.device)
 
 
 def with_baselines(forecaster: Forecaster, climatology: Climatology) -> list[Forecaster]:
-    """A forecaster and what its scores are shown beside."""
+    """Return a forecaster and the baselines that its scores are shown beside."""
     return [
         forecaster,
         Persistence(forecaster.layout, forecaster.nside, forecaster.time_step),
@@ -103,58 +110,54 @@ def with_baselines(forecaster: Forecaster, climatology: Climatology) -> list[For
     ]
 
 
-def verify_spread(
-    client: Any,
-    sources: Sources,
-    plan: Plan,
+def verify_distributed(
+    client: Client,
+    sources: EvaluationSources,
+    design: EvaluationDesign,
     *,
     batch: int = 4,
     tick: ProgressCallback | None = None,
-) -> dict[str, EvaluationAccumulators]:
-    """As :func:`pipelines.evaluation.verify.verify`, by the workers of a dask client.
+) -> Accumulators:
+    """Verify as :func:`pipelines.evaluation.verify.verify` does, on the workers of a client.
 
-    Parts are merged as they come, so the order in which workers finish does not matter.
+    Parts are merged in the order in which workers finish; the order does not change the sums.
     """
-    size = max(1, min(_BATCHES_A_PART * batch, -(-len(plan.inits) // _places(client))))
-    parts = [plan.inits[i : i + size] for i in range(0, len(plan.inits), size)]
+    inits, threads = design.inits, max(1, sum(client.nthreads().values()))  # type: ignore[no-untyped-call]
+    size = max(1, min(_BATCHES_PER_TASK * batch, -(-len(inits) // threads)))
     futures = {
-        client.submit(verify_part, sources, plan, part, batch, pure=False): len(part)
-        for part in parts
+        client.submit(verify_part, sources, design, part, batch, pure=False): len(part)
+        for part in (inits[i : i + size] for i in range(0, len(inits), size))
     }
-    merged: dict[str, EvaluationAccumulators] | None = None
+    merged: Accumulators | None = None
     try:
         for future in as_completed(futures):  # type: ignore[no-untyped-call]
-            found = future.result()
-            merged = found if merged is None else merge_all([merged, found])
+            part = future.result()
+            merged = part if merged is None else merge_accumulators(merged, part)
             if tick is not None:
                 tick(futures[future], "")
     finally:
-        client.cancel(list(futures))
+        client.cancel(list(futures))  # type: ignore[no-untyped-call]
     if merged is None:
-        raise RuntimeError("no part of the evaluation came back")
+        raise RuntimeError("the evaluation has no init times")
     return merged
 
 
 def verify_part(
-    sources: Sources, plan: Plan, inits: Times, batch: int
-) -> dict[str, EvaluationAccumulators]:
-    """Verify some of the plan's init times; what a worker runs."""
-    forecaster, analysis, climatology = _opened(sources)
+    sources: EvaluationSources, design: EvaluationDesign, inits: Times, batch: int
+) -> Accumulators:
+    """Verify some init times of the design; runs on a worker."""
+    forecaster, analysis, climatology = _open(sources)
     return verify(
-        plan,
+        design,
         with_baselines(forecaster, climatology),
         analysis,
         climatology,
-        ensemble=sources.ensemble(forecaster, analysis, plan.inits[0]),
+        ensemble=sources.ensemble(forecaster, analysis, design.inits[0]),
         inits=inits,
         batch=batch,
     )
 
 
 @lru_cache(maxsize=1)
-def _opened(sources: Sources) -> tuple[Forecaster, Analysis, Climatology]:
+def _open(sources: EvaluationSources) -> tuple[Forecaster, Analysis, Climatology]:
     return sources.open()
-
-
-def _places(client: Any) -> int:
-    return max(1, int(sum(client.nthreads().values())))

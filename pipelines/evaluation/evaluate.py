@@ -1,12 +1,11 @@
-"""Evaluate a model: roll out from many init times, score beside persistence and climatology.
+"""Evaluate a model: forecast from many init times, score beside persistence and climatology.
 
-One pass over the analysis; the answer is a folder that is published in one rename::
+The result is a folder that appears in one rename::
 
     evaluations/ID/
-      scores.json   what was evaluated, and records of the headline scores
-      scores.csv    records of all scores, with intervals
-      scores.zarr   the table of means by init time that any score can be made of
-      acc.png rmse.png scorecard.png spectra.png error_maps.png
+      scores.nc    everything: attributes, scores, intervals, sums by init time, spectra, maps
+      scores.csv   the scores as a table
+      acc.png rmse.png scorecard.png ensemble.png spectra.png error_maps.png
 """
 
 from __future__ import annotations
@@ -15,40 +14,72 @@ import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
+from distributed import Client
 
 from pear.errors import InputError
-from pear.metrics import ScoreAccumulator
+from pear.metrics.dataset import scores_to_frame, scores_to_records
 from pear.progress import ProgressFactory
 from pear.rollout import Ensemble, Forecaster
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.times import as_utc, to_iso
 from pear.typing import Times
-from pipelines.evaluation.distribute import Sources, verify_spread, with_baselines
-from pipelines.evaluation.inputs import climatology_path, model_path, pick, run_path
-from pipelines.evaluation.plots import draw
-from pipelines.evaluation.records import (
-    FURTHER,
-    HEADLINE,
-    Record,
-    records,
-    with_ensemble,
-    write_csv,
-    write_json,
-    write_tables,
-)
+from pipelines.evaluation.accumulators import REGIONS, Accumulators, EvaluationDesign
+from pipelines.evaluation.distribute import EvaluationSources, verify_distributed, with_baselines
+from pipelines.evaluation.inputs import climatology_path, model_path, resolve_name, run_path
+from pipelines.evaluation.plots import draw_plots
+from pipelines.evaluation.scores import FILE, describe, evaluation_dataset, write_scores
 from pipelines.evaluation.stored_forecasts import StoredForecasts
-from pipelines.evaluation.tables import REGIONS, EvaluationAccumulators, Plan
-from pipelines.evaluation.verify import check, verify
+from pipelines.evaluation.verify import check_inputs, verify
 from pipelines.storage.atomic import publish, shared_lock
 from pipelines.storage.data_folder import DataFolder
 from pipelines.training.dataset import static_fields
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What to evaluate, and how.
+
+    Attributes
+    ----------
+    model, analysis, climatology
+        Names in the data folder; default: the only one there is, and the climatology named like
+        the analysis before any other.
+    runs
+        Finished forecasts to score instead of forecasting with a model.
+    inits
+        Init times; default: every time from which all lead times can be verified.
+    lead_hours
+        Longest lead time, a multiple of the model's step.
+    regions
+        Names as in :func:`pear.metrics.region_weights`.
+    batch
+        Number of forecasts that run side by side.
+    device
+        Device of the model.
+    members, amplitude
+        Size of an ensemble to verify as well (0: none), and its perturbations at the start and
+        after every step, relative to the spread of the climatology.
+    """
+
+    model: str | None = None
+    analysis: str | None = None
+    climatology: str | None = None
+    runs: Sequence[str] = ()
+    inits: Times | None = None
+    lead_hours: int = 240
+    regions: Sequence[str] = REGIONS
+    batch: int = 4
+    device: str = "cpu"
+    members: int = 0
+    amplitude: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -58,126 +89,109 @@ class Evaluation:
     Attributes
     ----------
     id
-        Name of its folder: the same question gives the same name.
-    about
-        model, analysis, climatology, climatology_kind, inits, lead_days, region.
-    records
-        One per forecaster, variable, level, lead and region.
-    tables
-        The sums behind the records, by forecaster.
+        Name of its folder; the same options on the same data give the same name.
+    scores
+        See :func:`pipelines.evaluation.scores.evaluation_dataset`.
     """
 
     id: str
-    about: Mapping[str, Any]
-    records: Sequence[Record]
-    tables: Mapping[str, EvaluationAccumulators]
+    scores: xr.Dataset = field(repr=False)
 
     @property
-    def sums(self) -> dict[str, ScoreAccumulator]:
-        """The tables of scores alone, by forecaster."""
-        return {name: table.scores for name, table in self.tables.items()}
+    def about(self) -> dict[str, Any]:
+        """What was evaluated: model, analysis, climatology, init times, regions and others."""
+        return describe(self.scores)
 
     @property
-    def document(self) -> dict[str, Any]:
-        """What scores.json holds."""
-        return {"id": self.id, **self.about, "scores": list(self.records)}
+    def records(self) -> list[dict[str, Any]]:
+        """One dictionary per forecaster, variable, level, lead time and region."""
+        return scores_to_records(self.scores)
+
+    def write(self, folder: Path, *, plots: bool = True) -> None:
+        """Write the folder of the evaluation; replaces an older result of the same name.
+
+        Parameters
+        ----------
+        folder
+            Appears completely or not at all.
+        plots
+            Draw the plots too.
+        """
+        scratch = folder.with_name(f".{folder.name}.building")
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        try:
+            write_scores(self.scores, scratch / FILE)
+            scores_to_frame(self.scores).to_csv(scratch / "scores.csv", index=False)
+            if plots:
+                draw_plots(self.scores, scratch, _title(self.about))
+            shutil.rmtree(folder, ignore_errors=True)
+            publish(scratch, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def evaluate_model(
     data: DataFolder,
+    options: EvaluationOptions,
     *,
-    model: str | None = None,
-    analysis: str | None = None,
-    climatology: str | None = None,
-    runs: Sequence[str] = (),
-    inits: Times | None = None,
-    lead_hours: int = 240,
-    regions: Sequence[str] = REGIONS,
-    batch: int = 4,
-    device: str = "cpu",
-    members: int = 0,
-    amplitude: float = 0.15,
     plots: bool = True,
-    client: Any = None,
-    announce: ProgressFactory | None = None,
+    client: Client | None = None,
+    progress: ProgressFactory | None = None,
 ) -> Evaluation:
-    """Evaluate a model of a data folder against an analysis in it, and write the folder.
+    """Evaluate a model or finished forecasts, and write the evaluation to the data folder.
 
     Parameters
     ----------
     data
-        Data folder with models/, analyses/ and climatology/.
-    model, analysis, climatology
-        Names; may be left out where there is only one (the climatology named like the analysis
-        comes first).
-    runs
-        Finished forecasts to score instead of rolling a model out.
-    inits
-        Init times; every time from which all leads can be verified if not given.
-    lead_hours
-        Longest lead, a whole number of the model's steps.
-    regions
-        As :func:`pear.metrics.region_weights` names them.
-    batch
-        Forecasts that run side by side.
-    device
-        Where the model runs.
-    members, amplitude
-        Verify an ensemble too: its size, and its perturbations at the start and after every step
-        over climatology's spread.
+        Data folder with models, analyses and climatologies.
+    options
+        What to evaluate, and how.
     plots
-        Draw the pictures too.
+        Draw the plots too.
     client
-        Dask client whose workers share the init times; this process does them all if not given.
-    announce
-        Told how many init times there are, once that is known; what it returns is called with
-        the number done.
+        Dask client whose workers share the init times; default: this process does all.
+    progress
+        Receives the number of init times once it is known.
 
     Returns
     -------
     Evaluation
-        Also written to ``data.evaluation(id)``.
-
-    Raises
-    ------
-    InputError
-        If something named is not there, or a time is missing.
+        As written to ``data.evaluation(id)``.
     """
-    analysis_name = pick(data.root / "analyses", analysis, "analysis", ".zarr")
-    chosen = None if runs else model_path(data, model)
-    sources = Sources(
+    analysis_name = resolve_name(data.root / "analyses", options.analysis, "analysis", ".zarr")
+    model = None if options.runs else model_path(data, options.model)
+    sources = EvaluationSources(
         data.analysis(analysis_name),
-        climatology_path(data, climatology, analysis_name),
-        model=chosen,
-        runs=tuple(run_path(data, run) for run in runs),
-        device=device,
-        members=members,
-        amplitude=amplitude,
+        climatology_path(data, options.climatology, analysis_name),
+        model=model,
+        runs=tuple(run_path(data, run) for run in options.runs),
+        device=options.device,
+        members=options.members,
+        amplitude=options.amplitude,
     )
-    with ExitStack() as held:
+    with ExitStack() as locks:
         for store in sources.runs:
-            held.enter_context(shared_lock(store))
-        forecaster, truth, usual = sources.open()
+            locks.enter_context(shared_lock(store))
+        forecaster, analysis, climatology = sources.open()
         if isinstance(forecaster, StoredForecasts):
-            inits = forecaster.inits if inits is None else inits
-            name = forecaster.model
-        else:
-            name = str(chosen.name if chosen else "")
-        shared = partial(verify_spread, client, sources, batch=batch)
+            inits = forecaster.inits if options.inits is None else options.inits
+            options = replace(options, model=forecaster.model, inits=inits)
+        elif model is not None:
+            options = replace(options, model=model.name)
+        distribute = None
+        if client is not None:
+            distribute = partial(verify_distributed, client, sources, batch=options.batch)
         evaluation = evaluate(
             forecaster,
-            truth,
-            usual,
-            model=name,
-            inits=inits,
-            lead_hours=lead_hours,
-            regions=regions,
-            batch=batch,
-            announce=announce,
-            ensemble=partial(sources.ensemble, forecaster, truth),
-            spread=None if client is None else shared,
+            analysis,
+            climatology,
+            options,
+            ensemble=partial(sources.ensemble, forecaster, analysis),
+            distribute=distribute,
+            progress=progress,
         )
-    write(evaluation, data.evaluation(evaluation.id), plots=plots)
+    evaluation.write(data.evaluation(evaluation.id), plots=plots)
     return evaluation
 
 
@@ -185,113 +199,86 @@ def evaluate(
     forecaster: Forecaster,
     analysis: Analysis,
     climatology: Climatology,
+    options: EvaluationOptions,
     *,
-    model: str,
-    inits: Times | None = None,
-    lead_hours: int = 240,
-    regions: Sequence[str] = REGIONS,
-    batch: int = 4,
-    announce: ProgressFactory | None = None,
     ensemble: Callable[[np.datetime64], Ensemble | None] | None = None,
-    spread: Callable[..., dict[str, EvaluationAccumulators]] | None = None,
+    distribute: Callable[..., Accumulators] | None = None,
+    progress: ProgressFactory | None = None,
 ) -> Evaluation:
-    """Score a forecaster beside persistence and climatology; nothing is written.
+    """Score a forecaster beside persistence and climatology, without writing anything.
 
-    Parameters as in :func:`evaluate_model`; ``ensemble`` makes one for the first
-    init time; ``spread``, given plan and tick, does the pass over the data elsewhere.
+    Parameters
+    ----------
+    forecaster, analysis, climatology
+        On the same channels and grid.
+    options
+        Model (for the attributes), init times, lead time, regions and batch.
+    ensemble
+        Returns the ensemble to verify as well, given the first init time.
+    distribute
+        Verifies elsewhere, given the design and ``tick``; default: in this process.
+    progress
+        Receives the number of init times once it is known.
+
+    Returns
+    -------
+    Evaluation
+        Its scores are in memory.
 
     Raises
     ------
     InputError
-        If the lead is no whole number of steps, or a time is missing in the analysis.
+        If the lead time is not a multiple of the model's step, or a time is missing in the
+        analysis.
     """
-    steps = _steps(forecaster, lead_hours)
-    times = (
-        analysis.inits(steps * forecaster.time_step, forecaster.time_step)
-        if inits is None
-        else inits
-    )
-    if len(times) == 0:
+    steps = _steps(forecaster, options.lead_hours)
+    inits = options.inits
+    if inits is None:
+        inits = analysis.inits(steps * forecaster.time_step, forecaster.time_step)
+    if len(inits) == 0:
         raise InputError(
-            f"analysis {analysis.name} holds no init time with {lead_hours} h of truth after it",
+            f"analysis {analysis.name} has no init time with {options.lead_hours} h after it",
             field="--lead",
-            hint="choose a shorter lead",
+            hint="choose a shorter lead time",
         )
-    leads = forecaster.time_step * np.arange(1, steps + 1)
-    surface = static_fields(forecaster.nside, analysis.path)["land_fraction"]
-    plan = Plan.of(
-        forecaster.layout, forecaster.nside, as_utc(times), leads, regions, land_fraction=surface
+    design = EvaluationDesign.build(
+        forecaster.layout,
+        forecaster.nside,
+        as_utc(inits),
+        forecaster.time_step * np.arange(1, steps + 1),
+        options.regions,
+        land_fraction=static_fields(forecaster.nside, analysis.path)["land_fraction"],
     )
-    everyone = with_baselines(forecaster, climatology)
-    check(plan, everyone, analysis, climatology, plan.inits)
-    members = None if ensemble is None else ensemble(plan.inits[0])
-    tick = None if announce is None else announce(len(plan.inits))
-    if spread is None:
-        tables = verify(
-            plan, everyone, analysis, climatology, ensemble=members, batch=batch, tick=tick
-        )
+    forecasters = with_baselines(forecaster, climatology)
+    check_inputs(design, forecasters, analysis, climatology, design.inits)
+    many = None if ensemble is None else ensemble(design.inits[0])
+    tick = None if progress is None else progress(len(design.inits))
+    if distribute is not None:
+        sums = distribute(design, tick=tick)
     else:
-        tables = spread(plan, tick=tick)
-    about = {
-        "model": model,
+        sums = verify(
+            design,
+            forecasters,
+            analysis,
+            climatology,
+            ensemble=many,
+            batch=options.batch,
+            tick=tick,
+        )
+    about: dict[str, Any] = {
+        "model": options.model or forecaster.name,
         "forecasts": "stored" if isinstance(forecaster, StoredForecasts) else "rolled out",
         "analysis": analysis.name,
         "climatology": climatology.name,
         "climatology_kind": climatology.kind,
         "climatology_period": list(climatology.period),
-        "inits": [to_iso(t) for t in times],
-        "lead_hours": lead_hours,
-        "regions": list(regions),
+        "inits": [to_iso(time) for time in design.inits],
+        "lead_hours": options.lead_hours,
+        "regions": list(options.regions),
     }
-    if members is not None:
-        about["members"] = members.members
-    rows = _records(tables, model=model, climatology=climatology.name)
-    return Evaluation(_identity(about), about, rows, tables)
-
-
-def _records(tables: Mapping[str, EvaluationAccumulators], **options: Any) -> list[Record]:
-    rows = records({name: table.scores for name, table in tables.items()}, **options)
-    for name, table in tables.items():
-        if table.ensemble is not None:
-            rows = with_ensemble(rows, table.ensemble, name)
-    return rows
-
-
-def write(evaluation: Evaluation, folder: Path, *, plots: bool = True) -> Path:
-    """Write an evaluation's folder; an older answer to the same question is replaced.
-
-    Parameters
-    ----------
-    evaluation
-        What to write.
-    folder
-        Where; appears whole or not at all.
-    plots
-        Draw the pictures too.
-
-    Returns
-    -------
-    Path
-        The folder.
-    """
-    scratch = folder.with_name(f".{folder.name}.building")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        write_json(scratch / "scores.json", evaluation.document)
-        about = {"model": evaluation.about["model"], "climatology": evaluation.about["climatology"]}
-        everything = _records(
-            evaluation.tables, scores=(*HEADLINE, *FURTHER), intervals=True, **about
-        )
-        write_csv(scratch / "scores.csv", everything)
-        write_tables(scratch / "scores.zarr", evaluation.tables, evaluation.about)
-        if plots:
-            draw(evaluation.tables, scratch, _title(evaluation.about))
-        shutil.rmtree(folder, ignore_errors=True)
-        publish(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return folder
+    if many is not None:
+        about["members"] = many.members
+    return Evaluation(_identity(about), evaluation_dataset(sums, about))
 
 
 def _title(about: Mapping[str, Any]) -> str:
@@ -304,12 +291,13 @@ def _steps(forecaster: Forecaster, lead_hours: int) -> int:
     step_hours = int(forecaster.time_step / np.timedelta64(1, "h"))
     if lead_hours < step_hours or lead_hours % step_hours:
         raise InputError(
-            f"lead of {lead_hours} h is no whole number of {step_hours} h steps", field="--lead"
+            f"lead time {lead_hours} h is not a multiple of the {step_hours} h model step",
+            field="--lead",
         )
     return lead_hours // step_hours
 
 
 def _identity(about: Mapping[str, Any]) -> str:
-    """Readable beginning, and a hash of the whole question."""
+    """Return a readable beginning and a hash of everything that was evaluated."""
     digest = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()[:8]
     return f"{about['model'][:12]}-{about['analysis'][:40]}-{len(about['inits'])}x-{digest}"

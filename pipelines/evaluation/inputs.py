@@ -1,4 +1,4 @@
-"""What an evaluation needs from a data folder: which model, which analysis, which climatology."""
+"""Names in a data folder resolved to the model, analysis, climatology and runs to evaluate."""
 
 from __future__ import annotations
 
@@ -9,84 +9,88 @@ from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 
 
-def pick(folder: Path, name: str | None, what: str, suffix: str = "") -> str:
-    """Name of the thing asked for, or of the only one there is.
+def resolve_name(folder: Path, name: str | None, what: str, suffix: str = "") -> str:
+    """Return the name given, or that of the only entry of a folder.
 
     Parameters
     ----------
     folder
-        Holds one entry per thing, ``NAME`` + ``suffix``.
+        Has one subfolder ``NAME`` + ``suffix`` per entry.
     name
-        What was asked for, if anything.
+        Name to look for; default: the only one there is.
     what
-        Kind of thing and name of its option, for messages.
+        Kind of entry and name of its option, for messages.
+    suffix
+        Ending of the subfolders.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     InputError
-        If it is not there, or none was asked for and there are none or several.
+        If the name does not exist, or is needed because there is not exactly one entry.
     """
-    held = sorted(
+    names = sorted(
         entry.name.removesuffix(suffix)
         for entry in folder.iterdir()
         if entry.is_dir() and entry.name.endswith(suffix) and not entry.name.startswith(".")
     )
     if name is not None:
-        if name not in held:
-            hint = did_you_mean(name, held) if held else f"there is none in {folder}"
+        if name not in names:
+            hint = did_you_mean(name, names) if names else f"there is none in {folder}"
             raise InputError(f"no {what} {name!r}", field=f"--{what}", hint=hint)
         return name
-    if len(held) != 1:
-        there = "there is none" if not held else f"there are {len(held)}: {', '.join(held)}"
+    if len(names) != 1:
+        there = "there is none" if not names else f"there are {len(names)}: {', '.join(names)}"
         raise InputError(f"which {what}? {there}", field=f"--{what}", hint=f"give --{what}")
-    return held[0]
+    return names[0]
 
 
 def climatology_path(data: DataFolder, name: str | None, analysis: str) -> Path:
-    """Path of the climatology asked for; else the analysis's own, else the only one.
+    """Return the path of a climatology; default: the analysis's own, else the only one.
+
+    Parameters
+    ----------
+    data
+        Data folder.
+    name
+        Name of the climatology.
+    analysis
+        Name of the analysis.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     InputError
-        If there is none, or several and none was asked for.
+        If there is no climatology at all.
     """
     own = data.climatology(analysis)
     if name is None and own.is_dir():
         return own
-    try:
-        return data.climatology(pick(own.parent, name, "climatology", ".zarr"))
-    except InputError as error:
-        if name is not None or any(own.parent.glob("*.zarr")):
-            raise
+    if name is None and not any(own.parent.glob("*.zarr")):
         raise InputError(
-            f"{data.root} has no climatology, and no score is shown without its baselines",
+            f"{data.root} has no climatology, which scores are compared with",
             field="--climatology",
             hint=f"build one: pear climatology --data {data.root} --analysis {analysis}",
-        ) from error
+        )
+    return data.climatology(resolve_name(own.parent, name, "climatology", ".zarr"))
 
 
 def model_path(data: DataFolder, name: str | None) -> Path:
-    """Folder of the model asked for, by id or by its name in the catalog; else of the only one.
-
-    Raises
-    ------
-    InputError
-        If there is none, or several and none was asked for.
-    """
+    """Return the folder of a model, by id or by its name in the catalog; default: the only one."""
     folder = data.root / "models"
     if name is not None and not (folder / name).is_dir() and data.catalog.is_file():
         named = [m for m in Catalog(data.catalog_url).models.all() if m.name == name]
         if named:
             return data.root / named[0].path
-    return data.model(pick(folder, name, "model"))
+    return data.model(resolve_name(folder, name, "model"))
 
 
 def run_path(data: DataFolder, name: str) -> Path:
-    """Store of a finished forecast.
-
-    Raises
-    ------
-    InputError
-        If there is none of this name.
-    """
-    return data.forecast(pick(data.root / "forecasts", name, "runs", ".zarr"))
+    """Return the store of a finished forecast."""
+    return data.forecast(resolve_name(data.root / "forecasts", name, "run", ".zarr"))

@@ -1,11 +1,10 @@
-"""The one pass over the data: roll out from every init time, sum what every score needs."""
+"""Verification: forecast from many init times and sum the statistics of every lead time."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,21 +17,12 @@ from pear.state import State
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.times import as_utc, to_iso
-from pear.typing import Times
-from pear.variables import Layout
-from pipelines.evaluation.tables import EvaluationAccumulators, Plan
-
-Fields = npt.NDArray[np.float32]
-
-
-Beside = tuple[Fields, Fields, npt.NDArray[np.float64] | None]
-
-
-"""Truth (channel, cell), climatology (channel, cell), spectrum of the truth (channel, degree)."""
+from pear.typing import Float32, Times
+from pipelines.evaluation.accumulators import EvaluationAccumulators, EvaluationDesign, References
 
 
 def verify(
-    plan: Plan,
+    design: EvaluationDesign,
     forecasters: Sequence[Forecaster],
     analysis: Analysis,
     climatology: Climatology,
@@ -42,104 +32,71 @@ def verify(
     batch: int = 4,
     tick: ProgressCallback | None = None,
 ) -> dict[str, EvaluationAccumulators]:
-    """Forecast from init times and sum the statistics of every lead.
+    """Forecast from init times and sum the statistics of every lead time.
 
-    Init times go through in order, ``batch`` side by side, so each analysis time is read once
-    and only those of one batch's leads are held.
+    Init times are processed in order, ``batch`` side by side, so that each analysis time is read
+    once and only the times that one batch needs stay in memory.
 
     Parameters
     ----------
-    plan
-        Axes of the tables.
+    design
+        Axes of the sums.
     forecasters
-        All of one layout, grid and step; their names are the keys of the answer.
+        All of one layout, grid and step; their names are the keys of the result.
     analysis
-        Truth and source of the initial states.
+        Source of the initial states and of the fields to compare with.
     climatology
-        Reference of the anomalies, at the valid time; same layout and grid.
+        Reference of the anomalies at the valid time; same layout and grid.
     ensemble
-        Verified as well: its mean as a forecast, and CRPS and spread of its members.
+        Verified as well: its mean as a forecast, CRPS and spread of its members.
     inits
-        The part of the plan's init times to do here; all if not given.
+        The init times to process; default: all of the design.
     batch
-        Forecasts that run side by side.
+        Number of forecasts that run side by side.
     tick
-        Called with the number of init times done.
+        Receives the number of init times done.
 
-    Raises
-    ------
-    InputError
-        If a time is missing in the analysis, or a forecast leaves the atmosphere.
+    Returns
+    -------
+    dict
+        Sums of each forecaster, by name.
     """
-    times = plan.inits if inits is None else as_utc(inits)
-    check(plan, forecasters, analysis, climatology, times)
-    tables = {f.name: EvaluationAccumulators.empty(plan, times) for f in forecasters}
-    members = EvaluationAccumulators.empty(plan, times, ensemble=True)
-    rows = plan.charted_rows()
-    truth, usual = TimeCache(analysis.read), TimeCache(climatology_reader(climatology))
-    spectrum = TimeCache(lambda time: angular_power(truth(time)[rows]))
+    times = design.inits if inits is None else as_utc(inits)
+    check_inputs(design, forecasters, analysis, climatology, times)
+    sums = {f.name: EvaluationAccumulators.empty(design, times) for f in forecasters}
+    if ensemble is not None:
+        sums[ensemble.name] = EvaluationAccumulators.empty(design, times, ensemble=True)
+    references = ReferenceReader(design, analysis, climatology)
     for start in range(0, len(times), batch):
         group = times[start : start + batch]
-        for held in (truth, usual, spectrum):
-            held.forget_before(group[0])
-        initial = _initial(truth, group, plan.layout)
-        if ensemble is not None:
-            for init in group:
-                around = partial(_beside, plan, truth, usual, spectrum, init)
-                _verify_ensemble(ensemble, _initial(truth, [init], plan.layout), around, members)
-        streams = [(tables[f.name], f.iterate(initial, len(plan.leads))) for f in forecasters]
-        for lead in plan.leads:
-            verifying = [_beside(plan, truth, usual, spectrum, t, lead) for t in group]
+        references.forget_before(group[0])
+        initial = references.initial_states(group)
+        streams = [(sums[f.name], f.iterate(initial, len(design.leads))) for f in forecasters]
+        for lead in design.leads:
+            valid = [references.at(init, lead) for init in group]
             for table, stream in streams:
                 fields = next(stream).to_channels()
-                for init, forecast, beside in zip(group, fields, verifying, strict=True):
-                    table.add(init, lead, forecast, *beside)
+                for init, forecast, reference in zip(group, fields, valid, strict=True):
+                    table.add(init, lead, forecast, reference)
+        if ensemble is not None:
+            for init in group:
+                members = ensemble.iterate(references.initial_states([init]), len(design.leads))
+                for lead, state in zip(design.leads, members, strict=True):
+                    reference = references.at(init, lead)
+                    sums[ensemble.name].add(init, lead, state.to_channels(), reference)
         if tick is not None:
             tick(len(group), f"init {to_iso(group[-1])[:10]}")
-    return tables if ensemble is None else {**tables, ensemble.name: members}
+    return sums
 
 
-def _beside(
-    plan: Plan,
-    truth: TimeCache,
-    usual: TimeCache,
-    spectrum: TimeCache,
-    init: np.datetime64,
-    lead: np.timedelta64,
-) -> Beside:
-    """What a forecast is held against: truth, climatology, and where wanted truth's spectrum."""
-    valid = init + lead
-    charted = lead in plan.charted_leads and init in plan.spectral_inits and plan.charted
-    return truth(valid), usual(valid), np.asarray(spectrum(valid)) if charted else None
-
-
-def _verify_ensemble(
-    ensemble: Ensemble,
-    initial: State,
-    around: Callable[[np.timedelta64], Beside],
-    table: EvaluationAccumulators,
-) -> None:
-    """Roll all members out from one init time."""
-    (init,) = initial.valid_time
-    states = ensemble.iterate(initial, len(table.plan.leads))
-    for lead, state in zip(table.plan.leads, states, strict=True):
-        members, beside = state.to_channels(), around(lead)
-        table.add_members(init, lead, members, beside[0])
-        table.add(init, lead, members.mean(axis=0, dtype=np.float64), *beside)
-
-
-def _initial(truth: TimeCache, group: Sequence[np.datetime64] | Times, layout: Layout) -> State:
-    return State.from_channels(np.stack([truth(t) for t in group]), group, layout)
-
-
-def check(
-    plan: Plan,
+def check_inputs(
+    design: EvaluationDesign,
     forecasters: Sequence[Forecaster],
     analysis: Analysis,
     climatology: Climatology,
     inits: Times,
 ) -> None:
-    """Raise unless everything fits together and every time needed is in the analysis.
+    """Check that everything fits together and that the analysis has every time needed.
 
     Raises
     ------
@@ -154,10 +111,10 @@ def check(
                 f"{other.name} and {first.name} differ in channels or grid", field="forecaster"
             )
     if any(f.time_step != first.time_step for f in forecasters):
-        raise InputError("forecasters with different steps share no leads", field="forecaster")
+        raise InputError("forecasters have different time steps", field="forecaster")
     if inits.size == 0 or np.any(np.diff(inits) <= np.timedelta64(0, "s")):
-        raise InputError("init times must be strictly increasing, at least one", field="--inits")
-    offsets = np.concatenate([[np.timedelta64(0, "s")], plan.leads])
+        raise InputError("init times must be strictly increasing, at least one", field="--init")
+    offsets = np.concatenate([[np.timedelta64(0, "s")], design.leads])
     for init in inits:
         missing = np.flatnonzero(~np.isin(init + offsets, analysis.times))
         if missing.size:
@@ -165,51 +122,94 @@ def check(
             what = "init time" if k == 0 else f"valid time of init {to_iso(init)}, step {k},"
             raise InputError(
                 f"{what} {to_iso(init + offsets[k])} is not in analysis {analysis.name}, "
-                f"which holds {to_iso(analysis.times[0])} to {to_iso(analysis.times[-1])}",
-                field="--inits",
-                hint="choose fewer init times or a shorter lead",
+                f"which has {to_iso(analysis.times[0])} to {to_iso(analysis.times[-1])}",
+                field="--init",
+                hint="choose fewer init times or a shorter lead time",
             )
 
 
-Values = npt.NDArray[Any]
+_Values = TypeVar("_Values", bound=npt.NDArray[np.floating])
 
 
-class TimeCache:
-    """A reader of arrays by time that remembers what is still needed.
+class TimeCache(Generic[_Values]):
+    """Reader of arrays by time that caches the times still needed.
 
     Parameters
     ----------
     read
-        Reads the array of one time, such as fields (channel, cell).
+        Returns the array of one time, such as fields (channel, cell).
     limit_bytes
-        Oldest fields are let go beyond this; reading them again is slow, never wrong.
+        Oldest arrays are dropped beyond this size; they can be read again.
+
+    Attributes
+    ----------
+    reads
+        Number of calls of ``read``.
     """
 
-    def __init__(self, read: Callable[[np.datetime64], Values], limit_bytes: int = 2**30) -> None:
+    def __init__(self, read: Callable[[np.datetime64], _Values], limit_bytes: int = 2**30) -> None:
         self._read, self._limit = read, limit_bytes
-        self._held: OrderedDict[np.datetime64, Values] = OrderedDict()
+        self._cached: OrderedDict[np.datetime64, _Values] = OrderedDict()
         self.reads = 0
 
-    def __call__(self, time: np.datetime64) -> Values:
+    def __call__(self, time: np.datetime64) -> _Values:
         """Return the array of a time."""
-        if time not in self._held:
-            self._held[time] = self._read(time)
+        if time not in self._cached:
+            self._cached[time] = self._read(time)
             self.reads += 1
-            size = self._held[time].nbytes
-            while len(self._held) > 1 and len(self._held) * size > self._limit:
-                self._held.popitem(last=False)
-        return self._held[time]
+            size = self._cached[time].nbytes
+            while len(self._cached) > 1 and len(self._cached) * size > self._limit:
+                self._cached.popitem(last=False)
+        return self._cached[time]
 
     def forget_before(self, time: np.datetime64) -> None:
-        """Let go of all times before this one."""
-        for held in [t for t in self._held if t < time]:
-            del self._held[held]
+        """Drop all times before this one."""
+        for cached in [t for t in self._cached if t < time]:
+            del self._cached[cached]
 
 
-def climatology_reader(climatology: Climatology) -> Callable[[np.datetime64], Fields]:
-    """Read a climatology as (channel, cell) at one valid time."""
+class ReferenceReader:
+    """Cached reader of the fields that forecasts start from and are compared with.
 
-    def read(time: np.datetime64) -> Fields:
+    Parameters
+    ----------
+    design
+        Says where spectra are wanted.
+    analysis, climatology
+        Same layout and grid.
+    """
+
+    def __init__(
+        self, design: EvaluationDesign, analysis: Analysis, climatology: Climatology
+    ) -> None:
+        rows = design.plotted_rows
+        self._design = design
+        self._analysis = TimeCache(analysis.read)
+        self._climatology = TimeCache(climatology_reader(climatology))
+        self._spectrum = TimeCache(lambda time: angular_power(self._analysis(time)[rows]))
+
+    def at(self, init: np.datetime64, lead: np.timedelta64) -> References:
+        """Return the reference fields for one lead time of a forecast."""
+        design, valid = self._design, init + lead
+        plotted = lead in design.plotted_leads and init in design.spectral_inits
+        spectrum = self._spectrum(valid) if plotted and design.plotted else None
+        return References(self._analysis(valid), self._climatology(valid), spectrum)
+
+    def initial_states(self, inits: Sequence[np.datetime64] | Times) -> State:
+        """Return the analyses of some init times as one batch."""
+        fields = np.stack([self._analysis(init) for init in inits])
+        return State.from_channels(fields, np.asarray(inits), self._design.layout)
+
+    def forget_before(self, time: np.datetime64) -> None:
+        """Drop all times before this one."""
+        for cache in (self._analysis, self._climatology, self._spectrum):
+            cache.forget_before(time)
+
+
+def climatology_reader(climatology: Climatology) -> Callable[[np.datetime64], Float32]:
+    """Return a function that reads a climatology at one valid time, (channel, cell)."""
+
+    def read(time: np.datetime64) -> Float32:
         surface, upper = climatology.at(time)
         return np.concatenate([surface[0], upper[0].reshape(-1, upper.shape[-1])])
 

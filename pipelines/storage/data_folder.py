@@ -8,7 +8,7 @@
       climatology/NAME.zarr     day-of-year climatology of an analysis
       models/ID/                checkpoints (model.safetensors + checkpoint.json)
       forecasts/RUN_ID.zarr     finished forecasts, never changed
-      evaluations/ID/           scores.zarr, scores.csv, plots
+      evaluations/ID/           scores.nc, scores.csv, plots
       scratch/                  half-written things; safe to delete while nothing runs
 """
 

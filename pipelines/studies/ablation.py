@@ -8,7 +8,7 @@ the base, same steps).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -26,7 +26,7 @@ from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
 from pear.training import Samples, Trainer
 from pear.variables import Layout
-from pipelines.evaluation.tables import Plan
+from pipelines.evaluation.accumulators import EvaluationDesign
 from pipelines.evaluation.verify import verify
 from pipelines.studies.study import ROUNDS, TIMED_STEPS, Job, Study, steps_in, the_plan, timed
 from pipelines.studies.tables import save_sums
@@ -237,5 +237,6 @@ def _verify(study: Study, folder: Path) -> ScoreAccumulator:
     analysis = Analysis(study.store, *like)
     climatology = Climatology.open(study.climatology, *like)
     leads = np.arange(1, study.days + 1) * np.timedelta64(86_400, "s")
-    plan = replace(Plan.of(*like, study.inits(analysis.times), leads, ("global",)), charted=())
+    inits = study.inits(analysis.times)
+    plan = EvaluationDesign.build(*like, inits, leads, ("global",)).without_plots()
     return verify(plan, [forecaster], analysis, climatology, batch=8)[forecaster.name].scores

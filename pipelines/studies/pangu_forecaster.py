@@ -32,7 +32,7 @@ from pear.times import as_utc
 from pear.training import Samples, Trainer, TrainingConfig
 from pear.training.statistics import fit_normaliser
 from pear.variables import BY_NAME
-from pipelines.evaluation.tables import Plan
+from pipelines.evaluation.accumulators import EvaluationDesign
 from pipelines.evaluation.verify import climatology_reader, verify
 from pipelines.training.dataset import static_fields
 from pipelines.training.latlon_dataset import Array, LatLonStates
@@ -151,7 +151,7 @@ def score_on_cells(
 ) -> dict[str, ScoreAccumulator]:
     """Score both on HEALPix, equal weights."""
     leads = np.arange(1, days + 1) * np.timedelta64(86_400, "s")
-    plan = Plan.of(other.layout, other.nside, as_utc(inits), leads, ("global",))
+    plan = EvaluationDesign.build(other.layout, other.nside, as_utc(inits), leads, ("global",))
     both: list[Forecaster] = [peer, other]
     tables = verify(plan, both, analysis, climatology, batch=4, tick=tick)
     return {name: table.scores for name, table in tables.items()}

@@ -17,7 +17,7 @@ from pear.store.analysis import Analysis
 from pear.times import as_utc
 from pear.typing import Channel, Times
 from pear.variables import label_of
-from pipelines.evaluation.tables import CHARTED
+from pipelines.evaluation.accumulators import PLOTTED
 
 BANDS: Final = {"planetary": (1, 5), "synoptic": (6, 15), "small": (16, None)}
 """Degrees of the spherical harmonics, both ends included; None: the finest there is."""
@@ -80,7 +80,7 @@ def measure(
     InputError
         If a day is missing in the analysis, or a forecast leaves the atmosphere.
     """
-    fields = [channel for channel in CHARTED if channel in forecaster.layout.channels]
+    fields = [channel for channel in PLOTTED if channel in forecaster.layout.channels]
     if not fields:
         raise InputError("the model has none of the charted fields", field="checkpoint")
     leads = sorted({1, *range(every, days + 1, every)})

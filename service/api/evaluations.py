@@ -9,13 +9,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pear.errors import InputError
+from pear.metrics.dataset import scores_to_frame, scores_to_records
 from pear.times import to_iso
 from pear.variables import parse_field
 from pipelines.catalog import Status
 from service.api.schemas import EvaluationOut, Name, UtcTime, Whole, to_model_time
 from service.dependencies import ServicesDep
 from service.http.problems import ProblemError, problem_responses
-from service.readers.scores import scorecard, select, to_csv
+from service.readers.scores import scorecard, select
 
 router = APIRouter(prefix="/v1")
 Metric = Literal["acc", "rmse", "mae", "bias"]
@@ -210,13 +211,13 @@ def get_scores(
         if named_level is not None and level not in (None, named_level):
             raise InputError(f"{variable!r} names level {named_level}, not {level}", field="level")
         name, level = row.name, named_level if named_level is not None else level
-    records = select(scores.records, metric, variable=name, level=level, region=region)
-    if baseline is not None:
-        others = {"persistence", "climatology"} - {baseline}
-        records = [record for record in records if record["forecaster"] not in others]
+    data = select(
+        scores.data, metric=metric, variable=name, level=level, region=region, baseline=baseline
+    )
     if format == "csv":
-        return Response(to_csv(records), media_type="text/csv; charset=utf-8")
-    return ScoreList(evaluation=scores.id, about=scores.about, records=records)
+        table = scores_to_frame(data).to_csv(index=False)
+        return Response(table, media_type="text/csv; charset=utf-8")
+    return ScoreList(evaluation=scores.id, about=scores.about, records=scores_to_records(data))
 
 
 @router.get(
@@ -240,5 +241,5 @@ def get_scorecard(
         metric=metric,
         baseline=baseline,
         region=region,
-        cells=scorecard(scores.records, metric, baseline, region),
+        cells=scorecard(scores.data, metric, baseline, region),
     )

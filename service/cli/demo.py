@@ -203,22 +203,21 @@ def _copy(source: Path, target: Path) -> None:
 def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
     from pear.store.reader import open_store
     from pear.times import as_utc
-    from pipelines.evaluation.evaluate import evaluate_model
+    from pipelines.evaluation.evaluate import EvaluationOptions, evaluate_model
 
     lead = np.timedelta64(LEAD_HOURS, "h")
     with open_store(folder.analysis(ANALYSIS)) as analysis:
         times = as_utc(analysis["time"].values)
     inits = times[times + lead <= times[-1]]
     with announced("evaluate") as announce:
-        evaluation = evaluate_model(
-            folder,
+        options = EvaluationOptions(
             model=model,
             analysis=ANALYSIS,
             climatology=ANALYSIS,
             inits=inits,
             lead_hours=LEAD_HOURS,
-            announce=announce,
         )
+        evaluation = evaluate_model(folder, options, progress=announce)
     return inits, evaluation
 
 
@@ -242,7 +241,7 @@ def _show(summary: Summary, out: Path) -> None:
 
     wanted: Sequence[tuple[str, int | None]] = (*MAPPED, ("10m_u_component_of_wind", None))
     if summary.own is None:
-        show([dict(record) for record in summary.evaluation.records], wanted)
+        show(summary.evaluation.records, wanted)
     else:
         side_by_side(summary.evaluation.records, summary.own[1].records, wanted)
         spent = ", ".join(f"{part} {took:.0f} s" for part, took in summary.seconds.items())

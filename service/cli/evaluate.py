@@ -1,109 +1,169 @@
-"""``pear evaluate`` and ``pear climatology``: how good is it, against what is usual."""
+"""``pear evaluate`` and ``pear climatology``: scores of a model beside the baselines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pear.typing import Times
 from pear.variables import parse_field
-from service.cli.console import announced, console, emit_json, progress
-from service.cli.options import parse_duration, parse_times
+from service.cli.console import announced, console, emit_json, interruptible, progress
+from service.cli.options import (
+    DURATION,
+    LIST,
+    PERIOD,
+    TIMES,
+    CommaList,
+    Data,
+    Duration,
+    Json,
+    Period,
+    Scheduler,
+    Workers,
+    examples,
+)
 
 if TYPE_CHECKING:
+    from distributed import Client
     from rich.table import Table
 
     from pipelines.storage.data_folder import DataFolder
 
-REGIONS = ("global", "northern_extratropics", "tropics", "southern_extratropics")
-HEADLINES = ("z500", "t850", "msl", "t2m", "u10", "q700")
+_ENSEMBLE = "Ensemble"
+_WORK = "Computation"
+_LEAD = Duration(240)
+_FIELDS = CommaList(("z500", "t850", "msl", "t2m", "u10", "q700"))
+_REGIONS = CommaList(("global", "northern_extratropics", "tropics", "southern_extratropics"))
+
+app = typer.Typer(add_completion=False)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command."""
-    app.command("evaluate")(evaluate)
-    app.command("climatology")(climatology)
-
-
+@app.command(
+    "evaluate",
+    epilog=examples(
+        "pear evaluate --data pear-data --init 2019-01-01..2019-12-21/5d",
+        "pear evaluate --data pear-data --runs all --lead 5d --regions global,europe",
+    ),
+)
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", help="Data folder.")],
-    model: Annotated[str | None, typer.Option(help="Model id; the only one if left out.")] = None,
-    analysis: Annotated[
-        str | None, typer.Option(help="Analysis to verify against; the only one if left out.")
-    ] = None,
-    climatology: Annotated[
-        str | None, typer.Option(help="Climatology; the analysis's own if left out.")
+    *,
+    data: Data,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Model id or name (default: the only one)."),
     ] = None,
     runs: Annotated[
-        str | None,
-        typer.Option(help="Finished forecasts to score instead: a comma list of run ids, or all."),
-    ] = None,
-    inits: Annotated[
-        str | None, typer.Option(help="Init times, as A..B/1d or a comma list; all if left out.")
-    ] = None,
-    lead: Annotated[str, typer.Option(help="Longest lead, as 10d or 240h.")] = "10d",
-    regions: Annotated[
-        str,
+        CommaList | None,
         typer.Option(
-            help="Comma list: tropics, land, europe, band:-60:-30, box:35:75:-12:42, "
-            "polygon:LAT:LON:LAT:LON:…"
+            parser=LIST, metavar="RUNS", help="Score these finished runs instead; `all` for all."
         ),
-    ] = ",".join(REGIONS),
-    batch: Annotated[int, typer.Option(min=1, help="Forecasts side by side.")] = 4,
-    device: Annotated[str, typer.Option(help="Where the model runs: cpu or cuda.")] = "cpu",
+    ] = None,
+    analysis: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Analysis to verify against (default: the only one)."),
+    ] = None,
+    climatology: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Climatology (default: the analysis's own)."),
+    ] = None,
+    init: Annotated[
+        Times | None,
+        typer.Option(
+            parser=TIMES,
+            metavar="TIMES",
+            help="Init times (UTC), e.g. 2019-01-01..2019-12-21/5d (default: all).",
+        ),
+    ] = None,
+    lead: Annotated[
+        Duration,
+        typer.Option(
+            parser=DURATION, metavar="DURATION", help="Longest lead time, e.g. 10d or 240h."
+        ),
+    ] = _LEAD,
+    regions: Annotated[
+        CommaList,
+        typer.Option(
+            parser=LIST,
+            metavar="LIST",
+            help="Regions, also land, europe, band:-60:-30, box:35:75:-12:42 or "
+            "polygon:LAT:LON:LAT:LON:….",
+        ),
+    ] = _REGIONS,
+    fields: Annotated[
+        CommaList, typer.Option(parser=LIST, metavar="LIST", help="Fields of the printed table.")
+    ] = _FIELDS,
+    as_json: Json = False,
     members: Annotated[
-        int, typer.Option(min=0, help="Score an ensemble of so many members too.")
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Score an ensemble of N members too.",
+            rich_help_panel=_ENSEMBLE,
+        ),
     ] = 0,
     amplitude: Annotated[
-        float, typer.Option(help="Its perturbations at each step, over climatology's spread.")
+        float,
+        typer.Option(
+            metavar="X",
+            help="Perturbations of each step, relative to the climatological spread.",
+            rich_help_panel=_ENSEMBLE,
+        ),
     ] = 0.15,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Worker processes that share the init times.")
-    ] = 1,
-    dask: Annotated[
-        str | None, typer.Option(help="Address of a dask scheduler, as tcp://host:8786.")
-    ] = None,
-    fields: Annotated[str, typer.Option(help="Fields of the table.")] = ",".join(HEADLINES),
-    as_json: Annotated[bool, typer.Option("--json", help="Scores as JSON on stdout.")] = False,
+    batch: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Forecasts side by side.", rich_help_panel=_WORK),
+    ] = 4,
+    device: Annotated[
+        str,
+        typer.Option(metavar="DEVICE", help="Device, cpu or cuda.", rich_help_panel=_WORK),
+    ] = "cpu",
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
 ) -> None:
-    """Score a model beside persistence and climatology."""
-    from pipelines.evaluation.evaluate import evaluate_model
+    """Score a model beside persistence and climatology.
+
+    Writes evaluations/ID in the data folder: all scores with intervals as a netCDF file and as
+    a table, and plots.
+    """
+    from pipelines.evaluation.evaluate import EvaluationOptions, evaluate_model
     from pipelines.storage.data_folder import DataFolder
 
-    hours = parse_duration(lead).hours
-    times = None if inits is None else parse_times(inits)
-    wanted = [parse_field(text) for text in fields.split(",")]
+    channels = [(v.name, level) for v, level in map(parse_field, fields)]
     folder = DataFolder.open(data)
-    with announced("evaluate") as announce, _client(workers, dask) as client:
-        done = evaluate_model(
-            folder,
-            model=model,
-            analysis=analysis,
-            climatology=climatology,
-            inits=times,
-            lead_hours=hours,
-            regions=tuple(regions.split(",")),
-            batch=batch,
-            device=device,
-            runs=_runs(folder, runs),
-            client=client,
-            members=members,
-            amplitude=amplitude,
-            announce=announce,
-        )
-    channels = [(v.name, level) for v, level in wanted]
-    show(done.records, channels, done.about["regions"][0])
-    console.print(f"{len(done.records)} records in {folder.evaluation(done.id)}")
+    options = EvaluationOptions(
+        model=model,
+        analysis=analysis,
+        climatology=climatology,
+        runs=_runs(folder, runs),
+        inits=init,
+        lead_hours=lead.hours,
+        regions=regions,
+        batch=batch,
+        device=device,
+        members=members,
+        amplitude=amplitude,
+    )
+    with (
+        interruptible("nothing was written; run it again"),
+        announced("evaluate") as announce,
+        _client(workers, scheduler) as client,
+    ):
+        done = evaluate_model(folder, options, client=client, progress=announce)
+    records = done.records
+    show(records, channels, done.about["regions"][0])
+    console.print(f"{len(records)} scores in {folder.evaluation(done.id)}")
     if as_json:
-        emit_json({**done.document, "folder": str(folder.evaluation(done.id))})
+        path = str(folder.evaluation(done.id))
+        emit_json({"id": done.id, **done.about, "scores": records, "folder": path})
 
 
 @contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
-    """Dask client to share the work, or None to do it in this process."""
+def _client(workers: int, scheduler: str | None) -> Iterator[Client | None]:
+    """Yield a dask client to share the work, or None to do it in this process."""
     if workers == 1 and scheduler is None:
         yield None
         return
@@ -113,56 +173,62 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         yield cluster.client
 
 
-def _runs(folder: DataFolder, text: str | None) -> list[str]:
-    if text == "all":
-        return sorted(p.stem for p in (folder.root / "forecasts").glob("[!.]*.zarr"))
-    return text.split(",") if text else []
+def _runs(folder: DataFolder, names: CommaList | None) -> tuple[str, ...]:
+    if names == ("all",):
+        return tuple(sorted(p.stem for p in (folder.root / "forecasts").glob("[!.]*.zarr")))
+    return names or ()
 
 
+@app.command(
+    "climatology",
+    epilog=examples(
+        "pear climatology --data pear-data --period 2007-01-01..2017-12-31",
+        "pear climatology --data pear-data --analysis era5 --kind smoothed",
+    ),
+)
 def climatology(
-    data: Annotated[Path, typer.Option("--data", help="Data folder.")],
+    *,
+    data: Data,
     analysis: Annotated[
-        str | None, typer.Option(help="Analysis to build it from; the only one if left out.")
+        str | None, typer.Option(metavar="NAME", help="Analysis to read (default: the only one).")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Its name; the analysis's if left out.")] = None,
-    kind: Annotated[str, typer.Option(help="harmonic, daily or smoothed.")] = "harmonic",
-    harmonics: Annotated[int, typer.Option(min=1, help="Harmonics of the year.")] = 3,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the climatology (default: the analysis's)."),
+    ] = None,
+    kind: Annotated[
+        Literal["harmonic", "daily", "smoothed"],
+        typer.Option(help="Fit of the seasonal cycle."),
+    ] = "harmonic",
+    harmonics: Annotated[int, typer.Option(min=1, metavar="N", help="Harmonics of the year.")] = 3,
     period: Annotated[
-        str | None, typer.Option(help="Training years only, as 2007-01-01..2017-12-31.")
+        Period | None,
+        typer.Option(
+            parser=PERIOD, metavar="A..B", help="Period to use; take training years only."
+        ),
     ] = None,
-    dask: Annotated[
-        str | None, typer.Option(help="Address of a dask scheduler, as tcp://host:8786.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON on stdout.")] = False,
+    scheduler: Scheduler = None,
+    as_json: Json = False,
 ) -> None:
     """Build a day-of-year climatology from an analysis."""
-    from pear.errors import InputError
     from pipelines.evaluation.climatology import build_climatology
-    from pipelines.evaluation.inputs import pick
+    from pipelines.evaluation.inputs import resolve_name
     from pipelines.storage.data_folder import DataFolder
-    from service.cli.options import parse_time
 
     folder = DataFolder.open(data)
-    source = pick(folder.root / "analyses", analysis, "analysis", ".zarr")
-    ends = None
-    if period is not None:
-        first, dots, last = period.partition("..")
-        if not dots:
-            raise InputError(f"--period {period!r} is no period", hint="write FIRST..LAST")
-        ends = (parse_time(first), parse_time(last))
+    source = resolve_name(folder.root / "analyses", analysis, "analysis", ".zarr")
     target = folder.climatology(name or source)
-    with ExitStack() as stack, progress("climatology", None) as tick:
-        client = None
-        if dask is not None:
-            from pipelines.engine.cluster import Cluster
-
-            client = stack.enter_context(closing(Cluster(1, 1, dask))).client
+    with (
+        interruptible("nothing was written; run it again"),
+        progress("climatology", None) as tick,
+        _client(1, scheduler) as client,
+    ):
         built = build_climatology(
             folder.analysis(source),
             target,
-            kind,  # type: ignore[arg-type]
+            kind,
             harmonics=harmonics,
-            period=ends,
+            period=period,
             tick=tick,
             client=client,
         )
@@ -187,15 +253,24 @@ def show(
     channels: Sequence[tuple[str, int | None]],
     region: str = "global",
 ) -> None:
-    """Print ACC and RMSE of one region by lead, each forecaster beside the others.
+    """Print ACC and RMSE of one region by lead time, one row per field and forecaster.
 
-    Where there is an ensemble its CRPS is printed too; of a single forecast that is the MAE.
+    With an ensemble its CRPS is printed too; the CRPS of a single forecast is its MAE.
+
+    Parameters
+    ----------
+    records
+        Rows of a table of scores.
+    channels
+        Variables and levels to print.
+    region
+        Name of the region.
     """
     here = [record for record in records if record["region"] == region]
     console.print(_table(f"ACC by lead, days ({region})", here, channels, _acc))
     console.print(_table(f"RMSE by lead, days ({region})", here, channels, _rmse, units=True))
-    if any("crps" in record for record in here):
-        title = f"CRPS by lead, days ({region}); MAE of what is no ensemble"
+    if any(record.get("crps") is not None for record in here):
+        title = f"CRPS by lead, days ({region}); MAE of single forecasts"
         console.print(_table(title, here, channels, _crps, units=True))
 
 
@@ -208,7 +283,8 @@ def _rmse(record: Mapping[str, Any]) -> str:
 
 
 def _crps(record: Mapping[str, Any]) -> str:
-    return f"{record.get('crps', record['mae']):.4g}"
+    crps = record.get("crps")
+    return f"{record['mae'] if crps is None else crps:.4g}"
 
 
 def _table(
@@ -219,7 +295,7 @@ def _table(
     *,
     units: bool = False,
 ) -> Table:
-    """One score by lead, fields and forecasters down."""
+    """Return a table of one score by lead time, fields and forecasters down."""
     from rich import box
     from rich.table import Table
 

@@ -1,24 +1,30 @@
-"""Scores of finished evaluations, as the evaluations wrote them."""
+"""Scores of finished evaluations: files of this version (scores.nc) and of earlier ones (JSON)."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import pandas as pd
+import xarray as xr
+
 from pear.errors import did_you_mean
+from pear.metrics.dataset import DIMS, KEYS, UNDEFINED, scores_to_frame, scores_to_records
+from pear.variables import label_of
+from pipelines.evaluation.scores import FILE, describe, read_scores
 from pipelines.storage.data_folder import DataFolder
 from service.http.problems import ProblemError
 
 Record = dict[str, Any]
 METRICS: Final = ("acc", "rmse", "mae", "bias")
-_KEYS: Final = ("forecaster", "variable", "level", "lead_days", "region")
+BASELINES: Final = ("persistence", "climatology")
+_FORMER_FILE: Final = "scores.json"
+_FORMER_TEXTS: Final = (*KEYS, "init_times", "model", "climatology", "note")
 
 
 @dataclass(frozen=True)
@@ -31,32 +37,40 @@ class Scores:
         Name of its folder.
     about
         What was evaluated: model, analysis, climatology, init times, regions.
-    records
-        One per forecaster, variable, level, lead and region.
+    data
+        Scores (forecaster, region, prediction_timedelta, channel).
     """
 
     id: str
     about: dict[str, Any]
-    records: list[Record]
+    data: xr.Dataset = field(repr=False)
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """One per forecaster, variable, level, lead time and region."""
+        return scores_to_records(self.data)
 
 
 class ScoreBoard:
-    """The evaluations of a data folder, newest first; read again when a file has changed."""
+    """Evaluations of a data folder, newest first; a changed file is read again."""
 
     def __init__(self, folder: DataFolder) -> None:
         self._root = folder.root / "evaluations"
-        self._kept: dict[str, tuple[int, Scores]] = {}
+        self._cache: dict[str, tuple[int, Scores]] = {}
         self._lock = threading.Lock()
 
     def all(self) -> list[Scores]:
-        """Every evaluation that has scores, newest first."""
-        found = []
-        for path in self._root.glob("[!.]*/scores.json"):
-            try:
-                found.append((path.stat().st_mtime_ns, self._read(path)))
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # half of one, or none: `pear doctor` names it
-        return [scores for _, scores in sorted(found, key=lambda each: each[0], reverse=True)]
+        """Return every evaluation with readable scores, newest first."""
+        found: dict[str, tuple[int, Scores]] = {}
+        for name in (_FORMER_FILE, FILE):
+            for path in self._root.glob(f"[!.]*/{name}"):
+                try:
+                    stamp = path.stat().st_mtime_ns
+                    found[path.parent.name] = stamp, self._read(path, stamp)
+                except (OSError, ValueError, KeyError, TypeError):
+                    continue  # damaged or incomplete
+        by_age = sorted(found.values(), key=lambda each: each[0], reverse=True)
+        return [scores for _, scores in by_age]
 
     def get(self, evaluation: str | None, model: str | None = None) -> Scores:
         """Return one evaluation, by default the newest (of the model).
@@ -66,139 +80,140 @@ class ScoreBoard:
         ProblemError
             404 if there is none.
         """
-        every = self.all()
-        for scores in every:
-            if evaluation not in (None, scores.id):
-                continue
-            if model in (None, scores.about.get("model")):
+        known = self.all()
+        for scores in known:
+            if evaluation in (None, scores.id) and model in (None, scores.about.get("model")):
                 return scores
-        what = " ".join(
-            f"{name} {value!r}"
-            for name, value in (("evaluation", evaluation), ("model", model))
-            if value is not None
-        )
+        names = {"evaluation": evaluation, "model": model}
+        what = " ".join(f"{name} {value!r}" for name, value in names.items() if value is not None)
         raise ProblemError(
             404,
             f"no scores of {what}" if what else "no evaluation has finished yet",
             field="evaluation" if evaluation else "model",
-            hint=did_you_mean(evaluation, [scores.id for scores in every])
-            if evaluation and every
+            hint=did_you_mean(evaluation, [scores.id for scores in known])
+            if evaluation and known
             else "make some with `pear evaluate`",
         )
 
     def plots(self, evaluation: str) -> dict[str, Path]:
-        """Plots of an evaluation by name; what there is, never what a request names.
-
-        Raises
-        ------
-        ProblemError
-            404 if there is no such evaluation.
-        """
+        """Return the plots of an evaluation by name."""
         scores = self.get(evaluation)
         return {path.stem: path for path in sorted((self._root / scores.id).glob("*.png"))}
 
-    def _read(self, path: Path) -> Scores:
-        stamp = path.stat().st_mtime_ns
+    def _read(self, path: Path, stamp: int) -> Scores:
         name = path.parent.name
         with self._lock:
-            kept = self._kept.get(name)
-        if kept is not None and kept[0] == stamp:
-            return kept[1]
-        document = json.loads(path.read_text())
-        records = document.pop("scores")
-        table = path.with_name("scores.csv")
-        if table.is_file():  # the same scores and more, with their intervals
-            records = _from_csv(table.read_text()) or records
-        scores = Scores(name, {k: v for k, v in document.items() if k != "id"}, list(records))
+            cached = self._cache.get(name)
+        if cached is not None and cached[0] == stamp:
+            return cached[1]
+        if path.name == FILE:
+            data = read_scores(path.parent, scores_only=True)
+            scores = Scores(name, describe(data), data)
+        else:
+            scores = _read_former(path)
         with self._lock:
-            self._kept[name] = (stamp, scores)
+            self._cache[name] = stamp, scores
         return scores
 
 
-def select(records: list[Record], metric: str | None, **wanted: Any) -> list[Record]:
-    """Records that agree with every wanted value that is not None, with one metric or all."""
-    keep: Callable[[Record], bool] = lambda record: all(  # noqa: E731
-        value is None or record.get(name, "global" if name == "region" else None) == value
-        for name, value in wanted.items()
-    )
-    chosen = [record for record in records if keep(record)]
-    if metric is None:
-        return chosen
-    # Every score's columns begin with its name: acc, acc_low, acc_per_init.
-    known = tuple(name for name in METRICS if name != metric)
-    return [{k: v for k, v in record.items() if not k.startswith(known)} for record in chosen]
-
-
-def _from_csv(text: str) -> list[Record]:
-    """Read records back: numbers where they are numbers, None where nothing stands."""
-    return [
-        {name: _value(name, value) for name, value in row.items()}
-        for row in csv.DictReader(io.StringIO(text))
+def _read_former(path: Path) -> Scores:
+    """Read scores.json, and scores.csv beside it, which has more scores and their intervals."""
+    about = json.loads(path.read_text())
+    frame = pd.DataFrame(about.pop("scores"))
+    table = path.with_name("scores.csv")
+    if table.is_file() and table.stat().st_size:
+        frame = pd.read_csv(table)
+    about.pop("id", None)
+    levels = frame["level"].astype("Float64")
+    channels = zip(frame["variable"], levels.isna(), levels.fillna(0), strict=True)
+    frame["channel"] = [
+        label_of((variable, None if surface else int(level)))
+        for variable, surface, level in channels
     ]
+    frame["prediction_timedelta"] = pd.to_timedelta(frame["lead_days"], unit="D")
+    metrics = [name for name in frame.columns if name not in (*_FORMER_TEXTS, *DIMS)]
+    data = frame.set_index(list(DIMS))[metrics].astype(float).to_xarray()
+    order = {dim: frame[dim].unique() for dim in DIMS}
+    first = frame.drop_duplicates("channel").set_index("channel")
+    data = data.reindex(order).assign_coords(
+        variable=("channel", first["variable"].astype(str)),
+        level=("channel", first["level"].astype(float)),
+        init_times=int(frame["init_times"].iloc[0]),
+    )
+    if "note" in frame:  # undefined correlations were stored as 0
+        undefined = frame.set_index(list(DIMS))["note"].eq(UNDEFINED).to_xarray().reindex(order)
+        for name in metrics:
+            if name.startswith("acc"):
+                data[name] = data[name].where(~undefined.astype(bool))
+    attributes = {k: v for k, v in about.items() if k in ("model", "climatology") and k in frame}
+    return Scores(path.parent.name, about, data.assign_attrs(attributes))
 
 
-def _value(name: str, text: str | None) -> Any:
-    if text is None or text == "":
-        return None
-    if name in ("forecaster", "variable", "region", "model", "climatology", "note"):
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    if not math.isfinite(number):
-        return None
-    return int(number) if name in ("level", "init_times") or number.is_integer() else number
+def select(
+    data: xr.Dataset,
+    *,
+    metric: str | None = None,
+    variable: str | None = None,
+    level: int | None = None,
+    region: str | None = None,
+    baseline: str | None = None,
+) -> xr.Dataset:
+    """Return the part of the scores that agrees with every value given.
+
+    Parameters
+    ----------
+    data
+        Scores of an evaluation.
+    metric
+        Leave out the other metrics of :data:`METRICS`.
+    variable, level, region
+        Keep only these.
+    baseline
+        Leave out the other baseline.
+    """
+    kept = {
+        "channel": ("variable", variable),
+        "region": ("region", region),
+    }
+    for dim, (name, value) in kept.items():
+        if value is not None:
+            data = data.isel({dim: np.flatnonzero(data[name] == value)})
+    if level is not None:
+        data = data.isel(channel=np.flatnonzero(data["level"] == level))
+    if baseline is not None:
+        dropped = [name for name in BASELINES if name != baseline]
+        data = data.isel(forecaster=np.flatnonzero(~data["forecaster"].isin(dropped)))
+    if metric is not None:
+        # Names of variables begin with their metric: acc, acc_low, acc_per_init.
+        others = tuple(name for name in METRICS if name != metric)
+        data = data[[name for name in data.data_vars if not str(name).startswith(others)]]
+    return data
 
 
-def to_csv(records: list[Record]) -> bytes:
-    """Write records as CSV, the keys first."""
-    names = list(_KEYS)
-    names += [name for record in records[:1] for name in record if name not in names]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue().encode()
-
-
-def scorecard(records: list[Record], metric: str, baseline: str, region: str) -> list[Record]:
-    """Compare the model with a baseline, field by field and lead by lead.
+def scorecard(data: xr.Dataset, metric: str, baseline: str, region: str) -> list[Record]:
+    """Compare the model with a baseline, field by field and lead time by lead time.
 
     Returns
     -------
     list of dict
-        variable, level, lead_days, model, baseline and ``gain``: for ACC the difference, for
-        errors the share of the baseline's error that the model takes away (1 is perfect, below 0
-        is worse than the baseline); None where the baseline makes no error, or a score is missing.
+        variable, level, lead_days, model, baseline and ``gain``: for ACC and bias the difference,
+        otherwise the share of the baseline's error that the model removes (1 is perfect, below 0
+        is worse than the baseline); None where it is undefined.
     """
-    chosen = select(records, None, region=region)
-    theirs = {_field(r): r[metric] for r in chosen if r["forecaster"] == baseline}
-    rows = []
-    for record in chosen:
-        if record["forecaster"] in ("persistence", "climatology") or _field(record) not in theirs:
-            continue
-        ours, other = record[metric], theirs[_field(record)]
-        rows.append(
-            {
-                "variable": record["variable"],
-                "level": record["level"],
-                "lead_days": record["lead_days"],
-                "model": ours,
-                "baseline": other,
-                "gain": None if ours is None or other is None else _gain(metric, ours, other),
-            }
-        )
-    return rows
-
-
-def _gain(metric: str, ours: float, other: float) -> float | None:
+    frame = scores_to_frame(select(data, region=region))
+    keys = ["variable", "level", "lead_days"]
+    others = frame.loc[frame["forecaster"] == baseline, [*keys, metric]]
+    models = frame.loc[~frame["forecaster"].isin(BASELINES), [*keys, metric]]
+    cells = models.merge(others, on=keys, suffixes=("_model", "_baseline"))
+    ours, theirs = cells.pop(f"{metric}_model"), cells.pop(f"{metric}_baseline")
     if metric == "acc":
-        return ours - other
-    if metric == "bias":
-        return abs(other) - abs(ours)
-    return None if other == 0 else 1.0 - ours / other
-
-
-def _field(record: Record) -> tuple[Any, ...]:
-    return record["variable"], record["level"], record["lead_days"]
+        gain = ours - theirs
+    elif metric == "bias":
+        gain = theirs.abs() - ours.abs()
+    else:
+        gain = 1 - ours / theirs.where(theirs != 0)
+    cells = cells.assign(model=ours, baseline=theirs, gain=gain).astype(object)
+    return [
+        {str(name): value for name, value in row.items()}
+        for row in cells.where(cells.notna(), None).to_dict("records")
+    ]

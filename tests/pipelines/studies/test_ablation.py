@@ -21,7 +21,7 @@ from pear.metrics.bootstrap import bootstrap_seeds
 from pear.models.config import PearConfig
 from pear.training import Trainer
 from pear.variables import Layout
-from pipelines.evaluation import climatology
+from pipelines.evaluation.climatology import build_climatology as climatology
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.studies import ablation
 from pipelines.studies.ablation_report import rows, write

@@ -15,7 +15,7 @@ from pear.errors import InputError
 from pear.models import pangu_checkpoint
 from pear.state import State
 from pear.variables import Layout
-from pipelines.evaluation import climatology
+from pipelines.evaluation.climatology import build_climatology as climatology
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
 from pipelines.studies import pangu

@@ -17,7 +17,7 @@ from pear.sphere.symmetry import C4H
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.variables import Layout
-from pipelines.evaluation import climatology as build
+from pipelines.evaluation.climatology import build_climatology as build
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.studies import symmetrisation, symmetrisation_study
 from pipelines.studies.study import Study, share

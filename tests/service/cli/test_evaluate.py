@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ import pytest
 import torch
 from distributed import Client
 
+from pear.metrics.dataset import KEYS
 from pear.models.checkpoint import load, save
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
 from pear.rollout import PearForecaster
 from pear.state import State
-from pipelines.evaluation.evaluate import evaluate_model
-from pipelines.evaluation.records import HEADLINE, KEYS
+from pipelines.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_model
+from pipelines.evaluation.scores import METRICS, read_scores
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
 from service.cli.app import main
@@ -85,9 +87,9 @@ def test_climatology_then_scores(
                 assert record[score] == pytest.approx(same[score], rel=1e-3, abs=1e-2)
     folder = Path(document["folder"])
     assert folder.parent == data.root / "evaluations"
-    assert json.loads((folder / "scores.json").read_text())["scores"] == document["scores"]
+    assert Evaluation(folder.name, read_scores(folder)).records == document["scores"]
     shown = by["climatology", "geopotential", 500, 3]["rmse"]
-    assert "9/9" in err, "how much there is to do is said without --inits"
+    assert "9/9" in err, "how much there is to do is said without --init"
     assert f"{shown:.4g}" in err, "the table shows the globe's scores"
     # The table is for people: on standard error, with unit, forecasters and leads.
     for word in ("ACC by lead", "RMSE by lead", "z500", "m2 s-2", "persistence", "climatology"):
@@ -100,7 +102,7 @@ def test_an_ensemble_s_crps_is_shown_beside_the_mae(
     if not data.climatology("train").exists():
         run(monkeypatch, "climatology", "--data", str(data.root), "--analysis", "train")
     words = ("evaluate", "--data", str(data.root), "--analysis", "train", "--lead", "2d")
-    inits = ("--inits", "2001-06-01..2001-06-03/1d", "--members", "4", "--fields", "z500")
+    inits = ("--init", "2001-06-01..2001-06-03/1d", "--members", "4", "--fields", "z500")
     assert run(monkeypatch, *words, *inits, "--json") == 0
     out, err = capsys.readouterr()
     scores = [
@@ -121,13 +123,12 @@ def test_workers_and_finished_forecasts_give_the_same_scores(
 ) -> None:
     if not data.climatology("train").exists():
         run(monkeypatch, "climatology", "--data", str(data.root), "--analysis", "train")
-    alone = evaluate_model(data, analysis="test", lead_hours=72, plots=False)
+    options = EvaluationOptions(analysis="test", lead_hours=72)
+    alone = evaluate_model(data, options, plots=False)
     with Client(
         processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
     ) as client:
-        shared = evaluate_model(
-            data, analysis="test", lead_hours=72, batch=1, plots=False, client=client
-        )
+        shared = evaluate_model(data, replace(options, batch=1), plots=False, client=client)
     assert shared.id == alone.id
     close(shared.records, alone.records)
 
@@ -149,9 +150,9 @@ def test_workers_and_finished_forecasts_give_the_same_scores(
     assert [t[:10] for t in stored["inits"]] == ["2002-06-01", "2002-06-04", "2002-06-05"]
     assert (stored["forecasts"], stored["model"]) == ("stored", alone.about["model"])
     times = np.array([t.removesuffix("Z") for t in stored["inits"]], dtype="datetime64[s]")
-    rolled = evaluate_model(data, analysis="test", inits=times, lead_hours=72, plots=False)
+    rolled = evaluate_model(data, replace(options, inits=times), plots=False)
     close(stored["scores"], rolled.records)
-    for extra, message in ((("--runs", "run9"), "no runs 'run9'"), (("--lead", "5d"), "4 steps")):
+    for extra, message in ((("--runs", "run9"), "no run 'run9'"), (("--lead", "5d"), "4 steps")):
         assert run(monkeypatch, "evaluate", *words, *extra) == 2
         assert message in capsys.readouterr().err
 
@@ -160,7 +161,7 @@ def close(found: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
         assert all(one[key] == other[key] for key in KEYS)
-        for score in HEADLINE:
+        for score in METRICS:
             assert one[score] == pytest.approx(other[score], rel=1e-4, abs=1e-4)
 
 
@@ -170,9 +171,9 @@ def close(found: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]
         (("--analysis", "tset"), "no analysis 'tset'; did you mean test?"),
         ((), "which analysis? there are 2: test, train; give --analysis"),
         (("--analysis", "test", "--model", "abc"), "no model 'abc'"),
-        (("--analysis", "test", "--inits", "2002-06-11"), "choose fewer init times"),
-        (("--analysis", "test", "--inits", "june"), "--inits 'june' is no time"),
-        (("--analysis", "test", "--lead", "ten"), "'ten' is no span"),
+        (("--analysis", "test", "--init", "2002-06-11"), "choose fewer init times"),
+        (("--analysis", "test", "--init", "june"), "invalid time 'june'"),
+        (("--analysis", "test", "--lead", "ten"), "invalid duration 'ten'"),
         (("--analysis", "test", "--fields", "zz500"), "unknown variable 'zz500'"),
         (("--analysis", "test", "--climatology", "none"), "no climatology 'none'"),
     ],
