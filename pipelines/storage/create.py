@@ -115,6 +115,13 @@ def time_coordinate(group: Any, kind: str, seconds: npt.NDArray[np.int64]) -> An
     return coordinate(group, "time", seconds, attributes, chunk=chunk)
 
 
+def lead_coordinate(group: zarr.Group, leads: npt.NDArray[np.timedelta64]) -> None:
+    """Write the lead times, as integer seconds."""
+    dims, values, attributes = schema.lead_coordinate(leads)
+    encoded = values.astype(np.int64)
+    coordinate(group, "prediction_timedelta", encoded, attributes | schema.LEAD_ENCODING, dims)
+
+
 def completeness(group: Any, layout: Layout) -> Any:
     """Write the empty completeness array of an analysis, (time, channel)."""
     names = all_channels(level_order(layout))
@@ -134,7 +141,7 @@ def data_variable(
     nside: int,
     shape: tuple[int, ...],
     chunks: tuple[int, ...],
-    shards: tuple[int, ...],
+    shards: tuple[int, ...] | None,
     dims: tuple[str, ...],
 ) -> Any:
     """Make one float32 data variable; what is not written reads as NaN."""

@@ -137,7 +137,7 @@ def test_a_damaged_step_is_computed_again(data: DataFolder, catalog: Catalog) ->
         stop_at(2, patch, die)
         with pytest.raises(KilledError):
             perform(data, run)
-    (shard,) = (data.root / "forecasts").glob(".*.steps/store/geopotential/c/0/0/0/0")
+    (shard,) = (data.root / "forecasts").glob(".*.steps/store/geopotential/c/0/2/0/0")
     kept = bytearray(shard.read_bytes())
     kept[-1000] ^= 1
     shard.write_bytes(kept)

@@ -167,7 +167,7 @@ def test_coarser_levels_are_means_and_open_on_their_own(tmp_path: Path) -> None:
 def test_coarser_levels_of_a_forecast(tmp_path: Path) -> None:
     path = tmp_path / "f.zarr"
     surface, upper = fields(2)
-    writer = ForecastWriter(path, LAYOUT, NSIDE, T0, np.arange(2) * H6, coarser=(4, 2))
+    writer = ForecastWriter(path, LAYOUT, NSIDE, T0, np.arange(2) * H6, overviews=(4, 2))
     for index in range(2):
         writer.write_step(index, surface[index], upper[index])
     writer.publish()
