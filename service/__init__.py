@@ -1,0 +1,1 @@
+"""How people and programs reach PEAR: HTTP service, dashboard and command line."""

@@ -83,10 +83,13 @@ def create_app(
         Used as they are and left open at the end; default: created from the settings when the
         application starts, and closed when it stops.
 
+    Returns
+    -------
+    FastAPI
+        The application; its engine starts with it.
+
     Raises
     ------
-    InputError
-        If the data folder does not exist.
     RuntimeError
         If a route has no access policy.
     """

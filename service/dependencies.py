@@ -101,6 +101,11 @@ def get_run(
 ) -> Run:
     """Return the run that the path names; ``latest`` is the newest finished one.
 
+    Returns
+    -------
+    Run
+        Of any status, unless it is ``latest``.
+
     Raises
     ------
     ProblemError
@@ -128,6 +133,11 @@ Statistic = Annotated[
 
 def get_store(services: ServicesDep, run: RunDep, statistic: Statistic = None) -> ForecastStore:
     """Return the store of the run in the path, or of one statistic of its ensemble.
+
+    Returns
+    -------
+    ForecastStore
+        Open for reading.
 
     Raises
     ------

@@ -90,6 +90,11 @@ class Settings(BaseSettings):
     def read(cls, data: Path | None, **options: object) -> Settings:
         """Return settings from options and, where these are None, from the environment.
 
+        Returns
+        -------
+        Settings
+            The settings.
+
         Raises
         ------
         InputError

@@ -73,10 +73,7 @@ async def submit_forecast(
         ),
     ] = None,
 ) -> Response:
-    """Queue a forecast, or return the run of an equal earlier request.
-
-    The status is 202 while the run is queued or running, and 200 once it has ended.
-    """
+    """Queue a forecast, or return the run of an equal request: 202 while it is active, else 200."""
     limit = services.settings.max_lead_hours
     if not services.accepting:
         raise ProblemError(503, "PEAR is stopping", headers={"Retry-After": "10"})

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from pear.store.schema import PROBABILITY
 from pear.times import to_iso
+from pear.typing import Float32
 from pipelines.catalog import Run
 from service.api.fields import LeadTime, Level, VariableName
 from service.dependencies import (
@@ -26,7 +27,6 @@ from service.maps.projections import View
 from service.maps.styles import Kind
 from service.readers.forecasts import (
     ANALYSIS,
-    Field,
     FieldAt,
     ForecastStore,
     read_analysis,
@@ -81,6 +81,7 @@ def get_map(
             description="Subtract `analysis`, or the run with this id, at the same valid time.",
         ),
     ] = None,
+    *,
     isolines: Annotated[
         bool, Query(description="Draw isolines of pressure and geopotential.")
     ] = True,
@@ -132,7 +133,7 @@ def _name(run: Run, statistic: str | None, difference: str | None) -> str:
     return name if difference is None else f"{name} minus {difference}"
 
 
-def _read_reference(services: Services, run: Run, difference: str, wanted: FieldAt) -> Field:
+def _read_reference(services: Services, run: Run, difference: str, wanted: FieldAt) -> Float32:
     if difference == ANALYSIS:
         return read_analysis(services.folder, run, wanted)
     other = get_store(services, get_run(services, difference))
@@ -141,7 +142,7 @@ def _read_reference(services: Services, run: Run, difference: str, wanted: Field
 
 def _read_wind(
     services: Services, store: ForecastStore, level: int | None, lead_hours: int
-) -> tuple[Field, Field]:
+) -> tuple[Float32, Float32]:
     """Return both wind components at a level, or at 10 m."""
     prefix = "10m_" if level is None else ""
     u, v = (

@@ -18,7 +18,7 @@ def _to_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _iso_only(value: Any) -> Any:
+def _iso_only(value: object) -> object:
     """Refuse numbers, since seconds and milliseconds are easily confused."""
     if not isinstance(value, str) or not re.match(r"\d{4}-\d{2}-\d{2}", value):
         raise ValueError("expected ISO 8601 in UTC, e.g. 2001-03-01T00:00:00Z")
@@ -43,7 +43,7 @@ def format_utc(time: datetime | None) -> str | None:
     return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _number_only(value: Any) -> Any:
+def _number_only(value: object) -> object:
     """Refuse text and booleans, which pydantic would convert to numbers."""
     if isinstance(value, str | bool):
         raise ValueError("expected a number")
@@ -446,11 +446,11 @@ def inline(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 
-    def resolved(node: Any) -> Any:
+    def resolve(node: object) -> object:
         if isinstance(node, dict):
             if "$ref" in node:
-                return resolved(definitions[str(node["$ref"]).rpartition("/")[2]])
-            return {key: resolved(value) for key, value in node.items()}
-        return [resolved(item) for item in node] if isinstance(node, list) else node
+                return resolve(definitions[str(node["$ref"]).rpartition("/")[2]])
+            return {key: resolve(value) for key, value in node.items()}
+        return [resolve(item) for item in node] if isinstance(node, list) else node
 
-    return dict(resolved(schema))
+    return {name: resolve(node) for name, node in schema.items()}

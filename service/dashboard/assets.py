@@ -91,6 +91,11 @@ def style_guard() -> str | None:
 
     The library, which PEAR does not use, adds no element if one with this id exists. The content
     security policy would forbid it.
+
+    Returns
+    -------
+    str or None
+        None if plotly.js no longer has the element.
     """
     match = re.search(rb'getElementById\("([0-9a-f]{40,})"\)', _plotly())
     return match[1].decode() if match else None

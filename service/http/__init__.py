@@ -1,0 +1,1 @@
+"""HTTP layer: middleware, access control, problem documents, caching, metrics."""

@@ -69,7 +69,12 @@ class KeyFile:
         return key if key is not None and hmac.compare_digest(key.sha256, digest) else None
 
     def add(self, name: str, scope: Scope, created_at: str) -> str:
-        """Create a key and return its secret, which cannot be read again.
+        """Create a key.
+
+        Returns
+        -------
+        str
+            The secret, which cannot be read again.
 
         Raises
         ------

@@ -204,10 +204,7 @@ def _factor(width: int) -> float:
 
 
 def _figure(table: IndexImage, width: int, lines: int) -> tuple[Figure, Axes, Axes]:
-    """Return a figure with the axes of map and colour bar, laid out in whole pixels.
-
-    The colour bar is below the map; a heading and the lines of the title are above it.
-    """
+    """Return a figure with the axes of map and colour bar, laid out in whole pixels."""
     rows, columns = table.shape
     factor = _factor(width)
     below = round(_BAR_PIXELS * factor)

@@ -151,8 +151,8 @@ def style_of(name: str, kind: Kind = "field") -> Style:
     return replace(plain, colours="viridis", symmetric=False, from_zero=True)
 
 
-def check_colours(name: str) -> str:
-    """Check the name of a colour map and return it.
+def check_colours(name: str) -> None:
+    """Check the name of a colour map.
 
     Raises
     ------
@@ -163,7 +163,6 @@ def check_colours(name: str) -> str:
         raise InputError(
             f"unknown colour map {name!r}", field="cmap", hint=did_you_mean(name, COLOUR_MAPS)
         )
-    return name
 
 
 def limits_for(style: Style, shown: Array, level: int | None = None) -> tuple[float, float]:

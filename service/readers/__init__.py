@@ -1,0 +1,1 @@
+"""Readers of finished runs, and serialisers of what they read."""

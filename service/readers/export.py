@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from pear.errors import InputError
@@ -18,6 +17,7 @@ from pear.sphere.healpix import centres
 from pear.sphere.latlon import global_grid
 from pear.sphere.regrid import apply, healpix_to_latlon_bilinear
 from pear.times import to_iso
+from pear.typing import Bool, Float64
 from pear.variables import BY_NAME, parse_field
 from service.http.html import DISCLAIMER
 from service.readers.forecasts import ForecastStore
@@ -41,12 +41,10 @@ class Box:
     east: float
     north: float
 
-    def contains(
-        self, latitude: npt.NDArray[np.float64] | float, longitude: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.bool_]:
+    def contains(self, latitude: Float64 | float, longitude: Float64) -> Bool:
         """Return which points (point,) are in the box."""
         width = (self.east - self.west) % 360 or 360.0
-        inside: npt.NDArray[np.bool_] = np.mod(longitude - self.west, 360.0) <= width
+        inside: Bool = np.mod(longitude - self.west, 360.0) <= width
         return inside & (latitude >= self.south) & (latitude <= self.north)
 
 
@@ -117,7 +115,12 @@ def _variables(
 
 
 def parse_grid(text: str) -> float | None:
-    """Return None for ``healpix``, and the spacing in degrees for ``latlon:1.5``.
+    """Parse the grid of a request: ``healpix`` or ``latlon:1.5``.
+
+    Returns
+    -------
+    float or None
+        Spacing in degrees; None for HEALPix.
 
     Raises
     ------
@@ -143,7 +146,12 @@ def parse_grid(text: str) -> float | None:
 
 
 def parse_box(text: str | None) -> Box | None:
-    """Return the box of ``west,south,east,north`` in degrees.
+    """Parse ``west,south,east,north`` in degrees.
+
+    Returns
+    -------
+    Box or None
+        None for the whole sphere.
 
     Raises
     ------

@@ -16,14 +16,13 @@ from pear.errors import InputError
 from pear.sphere.healpix import centres, coarsen, interpolation_weights, nside_from_cells
 from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
-from pear.typing import Times
+from pear.typing import Float32, Times
 from pear.variables import VARIABLES, Variable, parse_field
 from pipelines.catalog import Run
 from pipelines.storage.data_folder import DataFolder
 from service.http.caching import RunCache
 from service.http.problems import ProblemError
 
-Field = npt.NDArray[np.float32]
 ANALYSIS: Final = "analysis"
 DISPLAY_NSIDE: Final = 64
 """Resolution up to which coarser forecasts are interpolated on request, for smooth maps."""
@@ -89,6 +88,11 @@ class ForecastStore:
     def select(self, text: str, level: int | None) -> tuple[Variable, int | None]:
         """Return the variable and level that a request names (``t2m``, ``z500``).
 
+        Returns
+        -------
+        tuple
+            The variable, and its level in hPa or None.
+
         Raises
         ------
         InputError
@@ -124,6 +128,11 @@ class ForecastStore:
     def lead_index(self, lead_hours: int) -> int:
         """Return the position of a lead time.
 
+        Returns
+        -------
+        int
+            Index into :attr:`lead_hours`.
+
         Raises
         ------
         InputError
@@ -157,13 +166,7 @@ class ForecastReader:
         self._fields = cache.add_section(field_bytes, _nbytes)
 
     def store(self, name: str) -> ForecastStore:
-        """Return the store of a finished run, or of a statistic of its ensemble.
-
-        Raises
-        ------
-        ProblemError
-            503 if it cannot be read now.
-        """
+        """Return the store of a finished run or of a statistic; 503 if it cannot be read."""
 
         def open_() -> ForecastStore:
             try:
@@ -173,20 +176,14 @@ class ForecastReader:
 
         return self._stores.get_or_compute(_run_of(name), name, open_)
 
-    def field(self, name: str, variable: str, level: int | None, lead_hours: int) -> Field:
-        """Return one field (cell,) in the unit of the store, read-only.
-
-        Raises
-        ------
-        ProblemError
-            503 if the field cannot be read, or is damaged.
-        """
+    def field(self, name: str, variable: str, level: int | None, lead_hours: int) -> Float32:
+        """Return one field (cell,), read-only; 503 if it cannot be read or is damaged."""
         key = (name, variable, level, lead_hours)
         return self._fields.get_or_compute(
             _run_of(name), key, lambda: _read_field(self.store(name), variable, level, lead_hours)
         )
 
-    def series(self, name: str, variable: str, level: int | None) -> Field:
+    def series(self, name: str, variable: str, level: int | None) -> Float32:
         """Return one variable at all lead times, (lead, cell)."""
         leads = self.store(name).lead_hours
         return np.stack([self.field(name, variable, level, lead) for lead in leads])
@@ -196,7 +193,7 @@ def _one(_: ForecastStore) -> int:
     return 1
 
 
-def _nbytes(field: Field) -> int:
+def _nbytes(field: Float32) -> int:
     return field.nbytes
 
 
@@ -204,7 +201,7 @@ def _run_of(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _read_field(store: ForecastStore, name: str, level: int | None, lead_hours: int) -> Field:
+def _read_field(store: ForecastStore, name: str, level: int | None, lead_hours: int) -> Float32:
     array = store.dataset[name].isel(time=0, prediction_timedelta=store.lead_index(lead_hours))
     if level is not None:
         array = array.isel(level=store.levels.index(level))
@@ -229,11 +226,16 @@ def _unreadable(what: str, why: str) -> ProblemError:
     )
 
 
-def resample(field: Field, nside: int | None) -> Field:
+def resample(field: Float32, nside: int | None) -> Float32:
     """Return a field (cell,) on a coarser grid, or on a finer one for display.
 
     Coarser cells are means of theirs. Finer ones lie on the bilinear surface through the cell
     centres and add no information.
+
+    Returns
+    -------
+    ndarray
+        Float32 (cell,) at ``nside``; the field itself if that is None.
 
     Raises
     ------
@@ -257,13 +259,13 @@ def resample(field: Field, nside: int | None) -> Field:
 
 
 @lru_cache(maxsize=4)
-def _refinement(nside: int, finer: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+def _refinement(nside: int, finer: int) -> tuple[npt.NDArray[np.int32], Float32]:
     """Return bilinear cells and weights (4, finer cell) at the centres of finer cells."""
     index, weight = interpolation_weights(*centres(finer), nside)
     return index.astype(np.int32), weight.astype(np.float32)
 
 
-def pack_u16(field: Field) -> tuple[npt.NDArray[np.uint16], float, float]:
+def pack_u16(field: Float32) -> tuple[npt.NDArray[np.uint16], float, float]:
     """Pack a field into 16 bits: value = offset + scale · packed; 65535 is missing.
 
     Returns
@@ -298,8 +300,13 @@ class FieldAt:
     nside: int
 
 
-def read_analysis(folder: DataFolder, run: Run, wanted: FieldAt) -> Field:
+def read_analysis(folder: DataFolder, run: Run, wanted: FieldAt) -> Float32:
     """Return the verifying analysis of a run, from the store that it started from.
+
+    Returns
+    -------
+    ndarray
+        Float32 (cell,) on the grid of the run.
 
     Raises
     ------
@@ -326,8 +333,13 @@ def read_analysis(folder: DataFolder, run: Run, wanted: FieldAt) -> Field:
     return np.asarray(coarsen(values, wanted.nside), dtype=np.float32)
 
 
-def read_other_run(reader: ForecastReader, other: ForecastStore, wanted: FieldAt) -> Field:
+def read_other_run(reader: ForecastReader, other: ForecastStore, wanted: FieldAt) -> Float32:
     """Return the forecast of another run for the same valid time.
+
+    Returns
+    -------
+    ndarray
+        Float32 (cell,).
 
     Raises
     ------

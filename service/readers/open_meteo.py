@@ -69,7 +69,12 @@ class Column:
 
 
 def parse_hourly(text: str, store: ForecastStore, speed: str, temperature: str) -> list[Column]:
-    """Return the columns that the parameter ``hourly`` names.
+    """Parse the parameter ``hourly``.
+
+    Returns
+    -------
+    list of Column
+        In the order of the request, without duplicates.
 
     Raises
     ------

@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from pear.errors import InputError
 from pear.sphere.healpix import cell_of, interpolation_weights
+from pear.typing import Array, Float64, Int64
 from pear.variables import BY_NAME, parse_field
 from service.readers.forecasts import ForecastReader, ForecastStore
 
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 Interpolation = Literal["nearest", "bilinear"]
-Values = npt.NDArray[np.float64]
 
 DERIVED: Final[dict[str, tuple[str, str]]] = {
     "10m_wind_speed": ("10m_u_component_of_wind", "10m_v_component_of_wind"),
@@ -44,20 +43,27 @@ class Points:
         Nested index (point,) of the cell that contains each point.
     """
 
-    latitude: Values
-    longitude: Values
+    latitude: Float64
+    longitude: Float64
     interpolation: Interpolation
-    index: npt.NDArray[np.int64]
-    weight: Values
-    cell: npt.NDArray[np.int64]
+    index: Int64
+    weight: Float64
+    cell: Int64
 
-    def read(self, series: npt.NDArray[Any]) -> Values:
+    def read(self, series: Array) -> Float64:
         """Interpolate fields (lead, cell) to values (lead, point)."""
         return np.asarray(np.einsum("kp,lkp->lp", self.weight, series[:, self.index]))
 
 
-def locate(latitude: Values, longitude: Values, nside: int, interpolation: Interpolation) -> Points:
-    """Return the points with their cells and weights.
+def locate(
+    latitude: Float64, longitude: Float64, nside: int, interpolation: Interpolation
+) -> Points:
+    """Find the cells and weights of points.
+
+    Returns
+    -------
+    Points
+        Points (point,).
 
     Raises
     ------
@@ -68,7 +74,7 @@ def locate(latitude: Values, longitude: Values, nside: int, interpolation: Inter
         raise InputError(
             f"{latitude.size} latitudes and {longitude.size} longitudes",
             field="longitude",
-            hint="give two comma lists of equal length",
+            hint="give two lists of equal length",
         )
     for name, values, bound in (("latitude", latitude, 90.0), ("longitude", longitude, 360.0)):
         if not np.isfinite(values).all() or np.abs(values).max() > bound:
@@ -83,7 +89,12 @@ def locate(latitude: Values, longitude: Values, nside: int, interpolation: Inter
 
 
 def parse_decimal(text: str) -> float:
-    """Return a decimal number; unlike ``float``, refuse ``1_0`` and digits of other scripts.
+    """Parse a decimal number; unlike ``float``, refuse ``1_0`` and digits of other scripts.
+
+    Returns
+    -------
+    float
+        The number.
 
     Raises
     ------
@@ -95,8 +106,13 @@ def parse_decimal(text: str) -> float:
     return float(text)
 
 
-def parse_numbers(text: str, name: str, limit: int) -> Values:
-    """Return the finite decimal numbers of a comma-separated list.
+def parse_numbers(text: str, name: str, limit: int) -> Float64:
+    """Parse a comma-separated list of finite decimal numbers.
+
+    Returns
+    -------
+    ndarray
+        The numbers (item,).
 
     Raises
     ------
@@ -132,13 +148,13 @@ class Series:
     variable: str
     level: int | None
     units: str
-    values: Values
+    values: Float64
 
 
 def select_series(
     store: ForecastStore, variables: str | None, levels: str | None
 ) -> list[tuple[str, int | None]]:
-    """Return the (variable, level) pairs that the parameters of a request name, in order.
+    """Parse the variables and levels of a request.
 
     Parameters
     ----------
@@ -148,6 +164,11 @@ def select_series(
         Comma-separated names or aliases (default: all surface variables).
     levels
         Comma-separated levels in hPa, for variables whose name has none (default: all levels).
+
+    Returns
+    -------
+    list of tuple
+        Variable and level, in the order of the request, without duplicates.
     """
     wanted = None if levels is None else [int(n) for n in parse_numbers(levels, "levels", 64)]
     if variables is not None:
@@ -179,7 +200,7 @@ def read_series(
 ) -> list[Series]:
     """Return the time series of each (variable, level) pair at the points."""
 
-    def read(name: str, level: int | None) -> Values:
+    def read(name: str, level: int | None) -> Float64:
         return points.read(reader.series(store.run, name, level))
 
     out = []

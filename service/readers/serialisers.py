@@ -8,10 +8,9 @@ import json
 import math
 from typing import Any, Final
 
-import numpy.typing as npt
-
 from pear.sphere.healpix import centres
 from pear.times import to_iso
+from pear.typing import Array
 from service.http.html import DISCLAIMER
 from service.readers.forecasts import ForecastStore
 from service.readers.points import Points, Series
@@ -35,13 +34,7 @@ def run_header(store: ForecastStore, model: str, created_at: str) -> dict[str, A
 
 
 def dump_json(document: object) -> bytes:
-    """Return compact JSON in UTF-8.
-
-    Raises
-    ------
-    ValueError
-        If the document contains NaN or an infinity.
-    """
+    """Return compact JSON in UTF-8; NaN and infinities are a ValueError."""
     return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
 
 
@@ -158,6 +151,6 @@ def to_coverage(
     return dump_json(document)
 
 
-def to_numbers(values: npt.NDArray[Any]) -> list[float | None]:
+def to_numbers(values: Array) -> list[float | None]:
     """Round to the precision of float32, seven digits; non-finite values become None."""
     return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values.tolist()]
