@@ -16,7 +16,8 @@ from torch import Tensor
 from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
 from pear.store.analysis import open_overview, read_fields
-from pear.store.dataset import build_dataset, dataset_layout
+from pear.store.dataset import arrange_fields, build_dataset, dataset_layout
+from pear.store.schema import level_order
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, StrPath, Times, TimesLike
 from pear.variables import BY_NAME, Layout
@@ -230,7 +231,8 @@ class State:
         times = self.valid_time
         if self.batch > 1 and bool((times == times[0]).all()):
             surface, upper, times = surface[None], upper[None], times[:1]
-        return build_dataset(surface, upper, self.layout, times)
+        fields = arrange_fields(surface, upper, self.layout)
+        return build_dataset(fields, level_order(self.layout), times)
 
     def to_arrays(self) -> tuple[Float32, Float32]:
         """Return the fields as NumPy arrays: (batch, surface, cell), (batch, upper, level, cell).

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import numpy as np
 
-from pear.typing import Float64, TimeLike, Times, TimesLike
+from pear.errors import InputError
+from pear.typing import DurationLike, Float64, TimeLike, Times, TimesLike
 
 HOUR: Final = np.timedelta64(1, "h")
 DAY: Final = np.timedelta64(1, "D")
@@ -45,6 +47,40 @@ def to_iso(time: TimeLike) -> str:
     '2019-01-01T06:00:00Z'
     """
     return f"{as_utc(time)[0]}Z"
+
+
+def as_duration(value: DurationLike) -> np.timedelta64:
+    """Return a duration as ``timedelta64[s]``.
+
+    Parameters
+    ----------
+    value
+        A text such as ``"10d"`` or ``"240h"``, or any ``timedelta``.
+
+    Returns
+    -------
+    numpy.timedelta64
+        Positive, a whole number of seconds.
+
+    Raises
+    ------
+    InputError
+        If it is not a positive duration.
+
+    Examples
+    --------
+    >>> as_duration("10d") == as_duration("240h")
+    True
+    """
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)\s*([hd])", value.strip())
+        if match is None or int(match[1]) == 0:
+            raise InputError(f"invalid duration {value!r}: expected e.g. 10d or 240h", field="lead")
+        return np.timedelta64(int(match[1]) * (86_400 if match[2] == "d" else 3_600), "s")
+    duration = np.timedelta64(value, "s")
+    if not duration > np.timedelta64(0, "s"):
+        raise InputError(f"duration {value} is not positive", field="lead")
+    return duration
 
 
 def year_phase(times: TimesLike) -> Float64:

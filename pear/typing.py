@@ -32,6 +32,8 @@ TimeLike: TypeAlias = str | np.datetime64 | datetime.datetime | datetime.date
 """One time in any form that ``np.datetime64`` accepts; UTC if it names no zone."""
 TimesLike: TypeAlias = TimeLike | npt.ArrayLike | Sequence[TimeLike]
 """One or several times."""
+DurationLike: TypeAlias = str | np.timedelta64 | datetime.timedelta
+"""A duration such as ``"10d"`` or ``"240h"``, or any timedelta, those of pandas included."""
 Channel: TypeAlias = tuple[str, int | None]
 """Canonical name of a variable and its pressure level in hPa; None for surface variables."""
 TensorPair: TypeAlias = "tuple[Tensor, Tensor]"

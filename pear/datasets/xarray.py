@@ -55,10 +55,12 @@ class Opener(Protocol):
 
 def open_cached(opener: Opener) -> xr.Dataset:
     """Open a dataset, once per process; the last few stay open until :func:`close_datasets`."""
+    if isinstance(opener, InMemory):
+        return opener.dataset
     with _LOCK:
         if opener not in _OPEN:
             while len(_OPEN) >= _MOST_OPEN:
-                _close(*_OPEN.popitem(last=False))
+                _OPEN.popitem(last=False)[1].close()
             _OPEN[opener] = opener.open()
         _OPEN.move_to_end(opener)
         return _OPEN[opener]
@@ -68,13 +70,8 @@ def close_datasets() -> None:
     """Close what is open and forget what was decoded."""
     with _LOCK:
         while _OPEN:
-            _close(*_OPEN.popitem())
+            _OPEN.popitem()[1].close()
         _BLOCKS.clear()
-
-
-def _close(opener: Opener, dataset: xr.Dataset) -> None:
-    if not isinstance(opener, InMemory):  # that one belongs to somebody else
-        dataset.close()
 
 
 @dataclass(frozen=True, eq=False)

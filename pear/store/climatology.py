@@ -12,8 +12,9 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.sphere.healpix import coarsen, nside_from_cells
-from pear.store.dataset import build_dataset, dataset_layout
+from pear.store.dataset import arrange_fields, build_dataset, dataset_layout
 from pear.store.day_of_year import calendar_slot, harmonic_basis, hour_of_day
+from pear.store.schema import level_order
 from pear.times import as_utc, to_iso
 from pear.typing import Array, Float32, StrPath, Times, TimesLike
 from pear.variables import BY_NAME, Layout
@@ -83,9 +84,9 @@ class Climatology:
 
     def to_xarray(self, valid_time: TimesLike) -> xr.Dataset:
         """Return the expected fields at each valid time as a Dataset (time, level, cell)."""
-        surface, upper = self.at(valid_time)
+        fields = arrange_fields(*self.at(valid_time), self.layout)
         about = {"title": f"Climatology {self.name}"}
-        return build_dataset(surface, upper, self.layout, valid_time, attributes=about)
+        return build_dataset(fields, level_order(self.layout), valid_time, attributes=about)
 
     @classmethod
     def open(

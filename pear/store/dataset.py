@@ -5,33 +5,31 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from pear.sphere.healpix import nside_from_cells
 from pear.store import schema
 from pear.typing import Float32, TimesLike
-from pear.variables import LEVELS, VARIABLES, Layout
+from pear.variables import BY_NAME, LEVELS, VARIABLES, Layout
 
 
 def build_dataset(
-    surface: Float32,
-    upper: Float32,
-    layout: Layout,
+    fields: Mapping[str, Any],
+    levels: Sequence[int],
     times: TimesLike,
-    leads: np.typing.ArrayLike | None = None,
+    leads: npt.ArrayLike | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Build the Dataset that a store with these fields would open as.
 
     Parameters
     ----------
-    surface
-        (time, [lead time, [member,]] surface variable, cell), physical units.
-    upper
-        (time, [lead time, [member,]] upper variable, level, cell), physical units.
-    layout
-        Names of the channels and levels.
+    fields
+        By canonical name: (time, [lead time, [member,]] [level,] cell), physical units. Arrays or
+        lazily indexed arrays of xarray; not copied.
+    levels
+        Pressure levels in hPa along the level axis, from the top down.
     times
         (time,) valid times of analyses, init times of forecasts, UTC.
     leads
@@ -42,35 +40,57 @@ def build_dataset(
     Returns
     -------
     xarray.Dataset
-        (time, [prediction_timedelta, [number,]] level, cell), levels from the top down.
+        (time, [prediction_timedelta, [number,]] level, cell).
     """
     kind = "analysis" if leads is None else "forecast"
-    nside = nside_from_cells(surface.shape[-1])
-    dims = ("time",) if leads is None else ("time", "prediction_timedelta")
-    members = None
-    if surface.ndim == len(dims) + 3:
-        dims, members = (*dims, "number"), surface.shape[len(dims)]
-    order = [layout.levels.index(level) for level in schema.level_order(layout)]
+    name, first = next(iter(fields.items()))
+    nside, upper = nside_from_cells(first.shape[-1]), BY_NAME[name].kind == "upper"
     coordinates = schema.grid_coordinates(nside) | {"time": schema.time_coordinate(kind, times)}
-    if layout.upper:
-        coordinates["level"] = schema.level_coordinate(layout)
+    dims: tuple[str, ...] = ("time",)
     if leads is not None:
+        dims = (*dims, "prediction_timedelta")
         coordinates["prediction_timedelta"] = schema.lead_coordinate(leads)
-    if members is not None:
-        coordinates["number"] = schema.member_coordinate(members)
-    data: dict[str, Any] = {}
-    for place, name in enumerate(layout.surface):
-        about = schema.variable_attributes(name, nside)
-        data[name] = (*dims, "cell"), surface[..., place, :], about
-    for place, name in enumerate(layout.upper):
-        about = schema.variable_attributes(name, nside)
-        values = upper[..., place, :, :]
-        if order != list(range(len(order))):
-            values = values[..., order, :]
-        data[name] = (*dims, "level", "cell"), values, about
+    if first.ndim == len(dims) + upper + 2:
+        coordinates["number"] = schema.member_coordinate(first.shape[len(dims)])
+        dims = (*dims, "number")
+    if any(BY_NAME[name].kind == "upper" for name in fields):
+        coordinates["level"] = schema.level_coordinate(levels)
+    data = {
+        name: (
+            (*dims, "level", "cell") if BY_NAME[name].kind == "upper" else (*dims, "cell"),
+            values,
+            schema.variable_attributes(name, nside),
+        )
+        for name, values in fields.items()
+    }
     about = schema.group_attributes(kind, nside, attributes or {})
     del about["coordinates"]  # xarray resolves it on opening
     return xr.Dataset(data, {name: tuple(each) for name, each in coordinates.items()}, about)
+
+
+def arrange_fields(surface: Float32, upper: Float32, layout: Layout) -> dict[str, Float32]:
+    """Return the fields of a state by name, levels from the top down, as stores hold them.
+
+    Parameters
+    ----------
+    surface
+        (…, surface variable, cell).
+    upper
+        (…, upper variable, level, cell).
+    layout
+        Names of the channels and levels.
+
+    Returns
+    -------
+    dict
+        (…, cell) and (…, level, cell); views where the levels are in order already.
+    """
+    order = [layout.levels.index(level) for level in schema.level_order(layout)]
+    where = slice(None) if order == sorted(order) else order
+    fields = {name: surface[..., place, :] for place, name in enumerate(layout.surface)}
+    return fields | {
+        name: upper[..., place, :, :][..., where, :] for place, name in enumerate(layout.upper)
+    }
 
 
 def dataset_layout(dataset: xr.Dataset) -> Layout:

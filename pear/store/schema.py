@@ -74,10 +74,10 @@ def grid_coordinates(nside: int) -> dict[str, Coordinate]:
     }
 
 
-def level_coordinate(layout: Layout) -> Coordinate:
-    """Return the pressure levels of a layout in hPa, from the top down."""
+def level_coordinate(levels: Sequence[int]) -> Coordinate:
+    """Return pressure levels in hPa, from the top down."""
     attributes = {"standard_name": "air_pressure", "units": "hPa", "positive": "down"}
-    return Coordinate(("level",), np.array(level_order(layout), dtype=np.int64), attributes)
+    return Coordinate(("level",), np.array(levels, dtype=np.int64), attributes)
 
 
 def time_coordinate(kind: str, times: TimesLike) -> Coordinate:

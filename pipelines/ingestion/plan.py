@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.datasets.base import SourceVariable
+from pear.datasets.fields import FieldSource
 from pear.datasets.units import RELATIVE_HUMIDITY
 from pear.errors import InputError
 from pear.times import to_iso
@@ -18,30 +19,6 @@ from pipelines.ingestion.options import IngestOptions, OnError
 from pipelines.ingestion.report import IngestReport
 
 _HUMIDITY = "specific_humidity"
-
-
-@dataclass(frozen=True)
-class FieldSource:
-    """A source of the fields of one stored variable.
-
-    Attributes
-    ----------
-    variable : SourceVariable
-        The fields, or the relative humidity from which they are computed.
-    temperature : tuple of SourceVariable
-        For relative humidity: temperature on the same grid.
-    """
-
-    variable: SourceVariable
-    temperature: tuple[SourceVariable, ...] = ()
-
-    def select(self, times: Times) -> FieldSource | None:
-        """Return the source restricted to these times, or None if it has none of them."""
-        variable = self.variable.select(times)
-        if variable is None:
-            return None
-        temperature = (one.select(times) for one in self.temperature)
-        return FieldSource(variable, tuple(one for one in temperature if one is not None))
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
+from pear.datasets.fields import regridding_weights
 from pear.datasets.static import StaticField
 from pear.sphere.regrid import apply
 from pear.store.static_fields import GROUND, GROUP, LAND, stored_names
 from pipelines.ingestion.options import Method
-from pipelines.ingestion.task import regridding_weights
 from pipelines.storage import create
 from pipelines.storage.atomic import writer_lock
 

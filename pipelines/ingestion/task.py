@@ -11,21 +11,16 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from pear.datasets.base import Fields
-from pear.datasets.units import RELATIVE_HUMIDITY, check_values, specific_humidity
+from pear.datasets.fields import FieldSource, RawField, regrid_field
 from pear.errors import InputError
 from pear.prefetch import prefetch
 from pear.sphere.healpix import cells_of_nside, coarsen
-from pear.sphere.latlon import LatLonGrid
-from pear.sphere.regrid import apply, bilinear_to_healpix, conservative_to_healpix
 from pear.store import schema
 from pear.times import to_iso
 from pear.typing import Times
-from pear.variables import BY_NAME
 from pipelines.ingestion.options import Method, OnError
-from pipelines.ingestion.plan import FieldSource
 from pipelines.ingestion.report import Refusal
 from pipelines.storage.staging import staged_array
 
@@ -131,10 +126,8 @@ class DecodedField:
         Pressure level in hPa.
     index : tuple of int
         (time, level) position within the task.
-    values, temperature : (point,) array
-        The field, and the temperature that belongs to relative humidity.
-    fault : str or None
-        Why it could not be read.
+    raw : RawField or InputError
+        The field as read, or why it could not be read.
     seconds : float
         Time spent reading.
     """
@@ -143,38 +136,14 @@ class DecodedField:
     time: np.datetime64
     level: int | None
     index: tuple[int, int]
-    values: Fields
-    temperature: Fields | None
-    fault: str | None
+    raw: RawField | InputError
     seconds: float
 
-
-def regridding_weights(
-    grid: LatLonGrid, nside: int, method: Method, *, wind: bool = False
-) -> sparse.csr_array:
-    """Return the weights that take fields from a grid to HEALPix cells.
-
-    Parameters
-    ----------
-    grid : LatLonGrid
-        Grid of the source.
-    nside : int
-        HEALPix resolution.
-    method : {"bilinear", "conservative"}
-        Regridding method.
-    wind : bool
-        Whether the fields are wind components, which differ from scalars near the poles.
-
-    Returns
-    -------
-    (cell, point) sparse array
-        Cached weights.
-    """
-    if method == "conservative":
-        return conservative_to_healpix(grid, nside)
-    # Components differ from scalars only poleward of the last latitude ring.
-    lacks_poles = max(90.0 + grid.lat.min(), 90.0 - grid.lat.max()) > 1e-6
-    return bilinear_to_healpix(grid, nside, vector=bool(wind and lacks_poles))
+    def convert(self) -> Fields:
+        """Return the field in canonical units, (point,); raise InputError if it is faulty."""
+        if isinstance(self.raw, InputError):
+            raise self.raw
+        return self.source.convert(self.raw, self.level)
 
 
 def run_task(task: Task) -> TaskResult:
@@ -204,18 +173,17 @@ def run_task(task: Task) -> TaskResult:
     else:
         out = np.asarray(array[where]).reshape(shape)
     result = TaskResult(task.variable, np.zeros(task.wanted.shape, dtype=bool))
-    wind = BY_NAME[task.variable].standard_name.endswith("ward_wind")
     decoded = _read_fields(task)
     with closing(prefetch(decoded, _PREFETCHED_FIELDS) if target.prefetch else decoded) as fields:
         for one in fields:
             result.reading_seconds += one.seconds
-            fault = one.fault or _convert_and_check(one)
-            if fault is not None:
-                result.refused.append(_refuse(task, one, fault))
+            try:
+                values = one.convert()
+            except InputError as fault:
+                result.refused.append(_refuse(task, one, fault.message))
                 continue
             grid = one.source.variable.grid
-            weights = regridding_weights(grid, target.nside, target.method, wind=wind)
-            out[one.index] = apply(weights, one.values)
+            out[one.index] = regrid_field(values, grid, target.nside, target.method, task.variable)
             result.stored[one.index] = True
     if result.stored.any():
         values = out if task.levels else out[:, 0]
@@ -239,43 +207,12 @@ def _read_fields(task: Task) -> Generator[DecodedField]:
                 if not (variable.present[position, row] and task.wanted[index]):
                     continue
                 began = clock.perf_counter()
-                values, warmth, fault = np.zeros(0, dtype=np.float32), None, None
                 try:
-                    values = variable.read(position, row)
-                    if variable.quantity.name == RELATIVE_HUMIDITY and level is not None:
-                        warmth = _read_temperature(source, time, level)
+                    raw: RawField | InputError = source.read(position, row)
                 except InputError as error:
-                    fault = error.message
+                    raw = error
                 seconds = clock.perf_counter() - began
-                yield DecodedField(source, time, level, index, values, warmth, fault, seconds)
-
-
-def _read_temperature(source: FieldSource, time: np.datetime64, level: int) -> Fields:
-    """Read the temperature at the time and level of a relative humidity."""
-    for variable in source.temperature:
-        at = np.flatnonzero(variable.times == time)
-        if at.size and level in variable.levels:
-            row = variable.levels.index(level)
-            if variable.present[at[0], row]:
-                values = variable.read(int(at[0]), row)
-                fault = check_values(values, variable.quantity, level, variable.conversion)
-                if fault is not None:
-                    raise InputError(f"its temperature: {fault}")
-                return values
-    raise InputError("no temperature at this level and time to compute specific humidity")
-
-
-def _convert_and_check(one: DecodedField) -> str | None:
-    """Return what is wrong with a field; turn relative into specific humidity in place."""
-    variable, values = one.source.variable, one.values
-    fault = check_values(values, variable.quantity, one.level, variable.conversion)
-    if fault is not None or one.temperature is None or one.level is None:
-        return fault
-    values[:] = specific_humidity(values, one.temperature, one.level, variable.centre)
-    low, high = BY_NAME["specific_humidity"].valid_range
-    if not (low <= values.min() and values.max() <= high):
-        return f"specific humidity up to {values.max():.3g} kg kg-1"
-    return None
+                yield DecodedField(source, time, level, index, raw, seconds)
 
 
 def _refuse(task: Task, one: DecodedField, reason: str) -> Refusal:

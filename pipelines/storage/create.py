@@ -57,7 +57,7 @@ def create_overview(root: Any, kind: str, layout: Layout, nside: int) -> Any:
 def _with_axes(group: Any, layout: Layout, nside: int) -> Any:
     add_cells(group, nside)
     if layout.upper:
-        dims, levels, attributes = schema.level_coordinate(layout)
+        dims, levels, attributes = schema.level_coordinate(level_order(layout))
         coordinate(group, "level", levels, attributes, dims)
     return group
 

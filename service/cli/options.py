@@ -15,7 +15,6 @@ run       id, unique prefix, ``latest``    ``latest`` is the newest finished run
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,10 @@ import numpy as np
 import typer
 
 from pear.errors import InputError
-from pear.times import as_utc, to_iso
+from pear.times import HOUR, as_duration, as_utc, to_iso
 from pear.typing import Times
 
 T = TypeVar("T")
-
-_HOURS: Final = {"h": 1, "d": 24}
 
 
 @dataclass(frozen=True)
@@ -74,10 +71,7 @@ def parse_duration(text: str) -> Duration:
     >>> parse_duration("10d").hours
     240
     """
-    match = re.fullmatch(r"(\d+)\s*([hd])", text.strip())
-    if match is None or int(match[1]) == 0:
-        raise InputError(f"invalid duration {text!r}: expected e.g. 10d or 240h")
-    return Duration(int(match[1]) * _HOURS[match[2]])
+    return Duration(int(as_duration(text) / HOUR))
 
 
 def parse_time(text: str) -> np.datetime64:

@@ -1,0 +1,282 @@
+"""Regridding of Datasets between regular latitude-longitude grids and HEALPix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from pear.datasets.base import Scan, ScanOptions, SourceVariable
+from pear.datasets.fields import FieldSource, Method, regrid_field
+from pear.datasets.units import RELATIVE_HUMIDITY
+from pear.datasets.xarray import InMemory, scan_dataset
+from pear.errors import InputError
+from pear.sphere.healpix import cells_of_nside, check_nside, nside_from_cells
+from pear.sphere.latlon import global_grid
+from pear.sphere.regrid import apply, healpix_to_latlon_bilinear, healpix_to_latlon_conservative
+from pear.store.dataset import build_dataset
+from pear.times import to_iso
+from pear.typing import Float32, Times
+from pear.variables import BY_NAME, LEVELS
+
+_NAME: Final = "the dataset"
+
+
+def is_healpix(dataset: xr.Dataset) -> bool:
+    """Return whether a Dataset lies on HEALPix cells in the schema of the stores."""
+    return "cell" in dataset.dims
+
+
+def regrid(
+    dataset: xr.Dataset,
+    nside: int,
+    *,
+    method: Method = "bilinear",
+    levels: Sequence[int] | None = None,
+    member: int | None = None,
+) -> xr.Dataset:
+    """Regrid analyses from a global latitude-longitude grid to HEALPix.
+
+    Variables are recognised by name and units, as an ingestion does it: WeatherBench2, ECMWF, CDS
+    and NCEP names, levels in hPa or Pa, any order of axes, longitudes from 0 or -180 degrees,
+    °C, gpm, g/kg and so on. Specific humidity is computed from relative humidity if need be. Other
+    variables are dropped.
+
+    Parameters
+    ----------
+    dataset
+        Dated fields on a regular global grid.
+    nside
+        HEALPix resolution, a power of two.
+    method
+        ``bilinear`` interpolates point values; ``conservative`` takes area means.
+    levels
+        Pressure levels to keep in hPa; default: those of the published layout.
+    member
+        Ensemble member to take, if the Dataset has several.
+
+    Returns
+    -------
+    xarray.Dataset
+        (time, level, cell) in the schema of the analysis stores, lazy: a field is read, checked
+        and regridded when it is used.
+
+    Raises
+    ------
+    InputError
+        If there is no usable variable, the grid is not regular or not global, units are unknown,
+        or two variables give the same field. A field that is missing or out of range raises it
+        when it is used.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> lat, lon = np.linspace(90, -90, 19), np.arange(0, 360, 10)
+    >>> celsius = xr.DataArray(
+    ...     np.full((1, 19, 36), 15.0, "f4"),
+    ...     {"time": [np.datetime64("2019-01-01", "s")], "latitude": lat, "longitude": lon},
+    ...     ["time", "latitude", "longitude"],
+    ...     attrs={"units": "degC"},
+    ... )
+    >>> cells = regrid(xr.Dataset({"t2m": celsius}), nside=4)
+    >>> float(cells["2m_temperature"].mean().round(2))
+    288.15
+    """
+    check_nside(nside)
+    if is_healpix(dataset):
+        raise InputError("the dataset is on HEALPix already", field="dataset")
+    scan = scan_dataset(InMemory(dataset), _NAME, "xarray", ScanOptions(member))
+    if scan.faults:
+        raise scan.faults[0]
+    sources = _group(scan, LEVELS if levels is None else levels)
+    everything = [source.variable for many in sources.values() for source in many]
+    times = np.unique(np.concatenate([variable.times for variable in everything]))
+    held = sorted({level for variable in everything for level in variable.levels})
+    fields = {
+        name: indexing.LazilyIndexedArray(
+            _RegriddedArray(name, sources[name], times, held, nside, method)
+        )
+        for name in BY_NAME
+        if name in sources
+    }
+    about = {"title": "Analyses regridded to HEALPix", "regridding_method": method}
+    if scan.origin:
+        about["source"] = scan.origin
+    if scan.simulated:
+        about["simulated"] = "true"
+    return build_dataset(fields, held, times, attributes=about)
+
+
+def _group(scan: Scan, levels: Sequence[int]) -> dict[str, list[FieldSource]]:
+    """Return the sources of each canonical variable."""
+    by_name: dict[str, list[SourceVariable]] = {}
+    for variable in scan.variables:
+        kept = variable.select_levels(levels)
+        if kept is not None:
+            by_name.setdefault(kept.quantity.name, []).append(kept)
+    sources = {name: [FieldSource(v) for v in many] for name, many in by_name.items()}
+    relative = sources.pop(RELATIVE_HUMIDITY, [])
+    if relative and "specific_humidity" not in sources:
+        warmth = by_name.get("temperature", [])
+        sources["specific_humidity"] = [
+            FieldSource(one.variable, tuple(t for t in warmth if t.grid == one.variable.grid))
+            for one in relative
+        ]
+    if not sources:
+        why = "; ".join(f"{name}: {reason}" for name, reason in list(scan.skipped.items())[:3])
+        raise InputError(
+            f"the dataset has no variable of PEAR ({why or 'no fields on a grid'})",
+            field="dataset",
+            hint=f"known variables: {', '.join(BY_NAME)}",
+        )
+    return sources
+
+
+class _RegriddedArray(BackendArray):
+    """Fields of one variable by (time, [level,] cell), regridded when they are read."""
+
+    def __init__(
+        self,
+        name: str,
+        sources: Sequence[FieldSource],
+        times: Times,
+        levels: Sequence[int],
+        nside: int,
+        method: Method,
+    ) -> None:
+        self.name, self.nside, self.method = name, nside, method
+        upper, cells = BY_NAME[name].kind == "upper", cells_of_nside(nside)
+        self.times = times
+        self.levels: list[int | None] = list(levels) if upper else [None]
+        self.shape = (times.size, len(levels), cells) if upper else (times.size, cells)
+        self.dtype = np.dtype("float32")
+        self.places: dict[tuple[int, int], tuple[FieldSource, int, int]] = {}
+        for source in sources:
+            variable = source.variable
+            at = np.searchsorted(times, variable.times)
+            for row in range(variable.rows):
+                column = self.levels.index(variable.level(row))
+                for position in np.flatnonzero(variable.present[:, row]):
+                    place = int(at[position]), column
+                    if place in self.places:
+                        raise InputError(
+                            f"{name} at {to_iso(times[place[0]])} is given twice, by "
+                            f"{self.places[place][0].variable.name} and {variable.name}",
+                            field=name,
+                            hint="drop one of them",
+                        )
+                    self.places[place] = source, int(position), row
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> npt.NDArray[np.float32]:
+        times, *levels, cells = key
+        column = levels[0] if levels else 0
+        rows = np.arange(len(self.times))[times]
+        columns = np.arange(len(self.levels))[column]
+        shape = (*np.shape(rows), *np.shape(columns))
+        pairs = [(int(r), int(c)) for r in np.atleast_1d(rows) for c in np.atleast_1d(columns)]
+        fields = (
+            np.stack([self._field(*pair)[cells] for pair in pairs])
+            if pairs
+            else np.empty((0, *np.arange(self.shape[-1])[cells].shape), dtype=np.float32)
+        )
+        return fields.reshape(*shape, *fields.shape[1:])
+
+    def _field(self, row: int, column: int) -> Float32:
+        level, time = self.levels[column], to_iso(self.times[row])
+        where = self.name if level is None else f"{self.name} at {level} hPa"
+        if (row, column) not in self.places:
+            raise InputError(f"the dataset has no {where} at {time}", field=self.name)
+        source, position, index = self.places[row, column]
+        try:
+            values = source.convert(source.read(position, index), level)
+        except InputError as error:
+            raise InputError(f"{where} at {time}: {error.message}", field=self.name) from error
+        return regrid_field(values, source.variable.grid, self.nside, self.method, self.name)
+
+
+def to_latlon(dataset: xr.Dataset, step: float = 1.0, *, method: Method = "bilinear") -> xr.Dataset:
+    """Regrid a Dataset from HEALPix to a regular global latitude-longitude grid.
+
+    Parameters
+    ----------
+    dataset
+        On HEALPix cells in nested order, such as an analysis or a forecast.
+    step
+        Grid spacing in degrees; must divide 180.
+    method
+        ``bilinear`` interpolates between cell centres; ``conservative`` takes area means over the
+        boxes around the points.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimension ``cell`` becomes ``latitude`` (from north to south, poles included) and
+        ``longitude`` (from 0). Computed at once, or lazily if the Dataset has dask arrays.
+
+    Raises
+    ------
+    InputError
+        If the Dataset is not on HEALPix or the step does not divide 180.
+
+    Examples
+    --------
+    >>> import pear
+    >>> analysis = pear.sample_analysis().isel(time=[0])[["2m_temperature"]]
+    >>> dict(to_latlon(analysis, step=10).sizes)
+    {'time': 1, 'latitude': 19, 'longitude': 36}
+    """
+    if not is_healpix(dataset):
+        raise InputError("the dataset has no dimension 'cell'", field="dataset")
+    rows = 180.0 / step if step > 0 else 0.0
+    if rows < 2 or abs(rows - round(rows)) > 1e-6:
+        raise InputError(f"a step of {step:g} degrees does not divide 180", field="step")
+    grid, nside = (
+        global_grid(round(rows) + 1, 2 * round(rows)),
+        nside_from_cells(dataset.sizes["cell"]),
+    )
+    weights = (
+        healpix_to_latlon_bilinear(nside, grid)
+        if method == "bilinear"
+        else healpix_to_latlon_conservative(nside, grid)
+    )
+    shape = grid.lat.size, grid.lon.size
+
+    def interpolate(values: Float32) -> Float32:
+        out: Float32 = apply(weights, values).reshape(*values.shape[:-1], *shape)
+        return out
+
+    dropped = [name for name, one in dataset.coords.items() if "cell" in one.dims or name == "crs"]
+    fields = dataset.drop_vars(dropped)
+    sizes = dict(zip(("latitude", "longitude"), shape, strict=True))
+    out: xr.Dataset = xr.apply_ufunc(
+        interpolate,
+        fields,
+        input_core_dims=[["cell"]],
+        output_core_dims=[list(sizes)],
+        keep_attrs=True,
+        dask="parallelized",
+        output_dtypes=[np.float32],
+        dask_gufunc_kwargs={"output_sizes": sizes, "allow_rechunk": True},
+    )
+    for array in out.data_vars.values():
+        for name in ("grid_mapping", "ek_grid_spec"):
+            array.attrs.pop(name, None)
+    out.attrs = {k: v for k, v in dataset.attrs.items() if k not in ("dggs", "zarr_conventions")}
+    return out.assign_coords(_axes(grid.lat, grid.lon))
+
+
+def _axes(lat: npt.NDArray[Any], lon: npt.NDArray[Any]) -> Mapping[str, Any]:
+    return {
+        "latitude": ("latitude", lat, {"standard_name": "latitude", "units": "degrees_north"}),
+        "longitude": ("longitude", lon, {"standard_name": "longitude", "units": "degrees_east"}),
+    }
