@@ -1,0 +1,1 @@
+"""Ingestion of weather data files into analysis stores."""

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import requests
@@ -181,6 +181,9 @@ class DataStore:
     def fetch(self, wanted: Sequence[Request]) -> Iterator[tuple[Request, Path]]:
         """Download requests in their order, while the next ones wait at the data store.
 
+        An InputError says that the data store refuses a request or fails to produce its data, an
+        OSError that it does not respond after several attempts.
+
         Parameters
         ----------
         wanted : sequence of Request
@@ -190,13 +193,6 @@ class DataStore:
         ------
         tuple of Request and Path
             Each request and its file.
-
-        Raises
-        ------
-        InputError
-            If the data store refuses a request or fails to produce its data.
-        OSError
-            If the data store does not respond after several attempts.
         """
         todo, active = deque(wanted), deque[Request]()
         while todo or active:
@@ -288,13 +284,13 @@ class Session(requests.Session):
         super().__init__()
         self._url = url
 
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, **kwargs: object) -> requests.Response:
         """Send a request, which may be a redirection."""
         address = str(request.url)
         _require_secure(address, self._url)
         if urlsplit(address)[:2] != urlsplit(self._url)[:2]:
             request.headers.pop("PRIVATE-TOKEN", None)
-        return super().send(request, **kwargs)
+        return super().send(request, **kwargs)  # type: ignore[arg-type]
 
 
 def _require_secure(address: str, store: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -62,11 +63,12 @@ def ingest_from_cds(
     hours: Sequence[int],
     *,
     options: IngestOptions,
-    data_format: str = "grib",
     client_for: ClientFor | None = None,
     progress: ProgressFactory | None = None,
 ) -> Iterator[IngestReport]:
     """Download and ingest what a store lacks of some months.
+
+    Files are requested as GRIB if ecCodes is installed, else as NetCDF.
 
     Parameters
     ----------
@@ -80,8 +82,6 @@ def ingest_from_cds(
         Hours of the day, UTC.
     options : IngestOptions
         Options of the ingestion.
-    data_format : {"grib", "netcdf"}
-        Format of the downloaded files.
     client_for, progress : callable, optional
         As in :func:`pipelines.ingestion.ingest.ingest`.
 
@@ -93,10 +93,12 @@ def ingest_from_cds(
     Raises
     ------
     InputError
-        As :func:`pipelines.ingestion.ingest.ingest`, or if the data store refuses a request.
+        If there are no months, if the data store refuses a request, and as in
+        :func:`pipelines.ingestion.ingest.ingest`.
     """
     if not months or not hours:
         raise InputError("no months or hours to download", field="--years")
+    data_format = "grib" if importlib.util.find_spec("eccodes") else "netcdf"
     by_month: list[list[Request]] = []
     for year, month in months:
         if not is_complete(store, month_times(year, month, hours), options.levels):

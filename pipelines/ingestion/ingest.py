@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import xarray as xr
 
@@ -78,6 +78,8 @@ def ingest(
 ) -> IngestReport:
     """Ingest sources into an analysis store; what it has already is not written again.
 
+    Times that were committed before a fault are kept. A full disk raises OSError.
+
     Parameters
     ----------
     sources : sequence
@@ -103,9 +105,7 @@ def ingest(
     ------
     InputError
         If a source cannot be used (with ``on_error="raise"``), if there is nothing to ingest, or
-        if the store does not fit. Times that were committed before the fault are kept.
-    OSError
-        If the disk is full.
+        if the store does not fit.
     """
     options = options or IngestOptions()
     if nside is not None:
@@ -154,7 +154,7 @@ class UnpackFolder:
         self._exit = ExitStack()
         self._folder: Path | None = None
 
-    def __enter__(self) -> UnpackFolder:
+    def __enter__(self) -> Self:
         for old in self._parent.glob(f"{self._prefix}*"):
             with suppress(OSError), (old / "lock").open("a") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -263,11 +263,6 @@ def ingest_plan(
     report : IngestReport
         Receives what was written and refused.
     client_for, progress : callable, optional
-        As in :func:`ingest`.
-
-    Raises
-    ------
-    InputError
         As in :func:`ingest`.
     """
     with AnalysisWriter(

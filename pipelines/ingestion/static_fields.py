@@ -33,6 +33,8 @@ def write_static_fields(
 ) -> list[str]:
     """Write the first of each static field that a store lacks.
 
+    A field with values outside its valid range raises InputError.
+
     Parameters
     ----------
     store : Path
@@ -48,12 +50,6 @@ def write_static_fields(
     -------
     list of str
         Names of the fields that were written.
-
-    Raises
-    ------
-    InputError
-        If the values of a field are outside its valid range, or if another process writes to
-        the store.
     """
     stored = set(stored_names(store))
     missing = {one.name: one for one in reversed(fields) if one.name not in stored}

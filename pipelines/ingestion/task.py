@@ -149,6 +149,9 @@ class DecodedField:
 def run_task(task: Task) -> TaskResult:
     """Compute and write the fields of a task, in memory for one file and a few source fields.
 
+    With ``on_error="raise"`` the first field that is missing, damaged or out of range raises
+    InputError.
+
     Parameters
     ----------
     task : Task
@@ -158,11 +161,6 @@ def run_task(task: Task) -> TaskResult:
     -------
     TaskResult
         What was written. It is committed by the caller.
-
-    Raises
-    ------
-    InputError
-        With ``on_error="raise"``, at the first field that is missing, damaged or out of range.
     """
     target = task.target
     where = slice(task.start, task.start + task.times.size)

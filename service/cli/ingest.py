@@ -14,7 +14,7 @@ import typer
 from pear.errors import InputError
 from pear.variables import LEVELS
 from service.cli.console import announced, console, emit_json
-from service.cli.options import parse_time
+from service.cli.options import Json, Scheduler, parse_time
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -39,6 +39,7 @@ def ingest(
         list[str] | None,
         typer.Argument(help="NetCDF, GRIB or zip files; Zarr folders or fsspec addresses."),
     ] = None,
+    *,
     source: Annotated[
         str | None,
         typer.Option(help="cds: download ERA5 from the Climate Data Store with your own key."),
@@ -73,12 +74,8 @@ def ingest(
     workers: Annotated[
         int, typer.Option(min=0, help="Worker processes (default: by amount of work).")
     ] = 0,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a dask scheduler, e.g. tcp://host:8786.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report as JSON to stdout.")
-    ] = False,
+    scheduler: Scheduler = None,
+    as_json: Json = False,
 ) -> None:
     """Ingest ERA5-like files into a HEALPix store; data already present are not written again."""
     from pear.datasets.base import ScanOptions
@@ -163,7 +160,6 @@ def _ingest_cds(
         parse_numbers(period[2], "--hours", 0, 23),
     )
     account = Account.from_environment()
-    has_grib = importlib.util.find_spec("eccodes") is not None
     yield from ingest_from_cds(
         DataStore(
             account,
@@ -174,7 +170,6 @@ def _ingest_cds(
         [(year, month) for year in years for month in months],
         hours,
         options=options,
-        data_format="grib" if has_grib else "netcdf",
         client_for=client_for,
         progress=progress,
     )

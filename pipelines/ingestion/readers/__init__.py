@@ -1,4 +1,4 @@
-"""Readers: any file or address to slabs of fields, by what it holds and not by its name."""
+"""Readers: the contents of any file or address, by its format and not by its name."""
 
 from __future__ import annotations
 
@@ -14,27 +14,39 @@ import xarray as xr
 from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable
 from pear.datasets.xarray import InMemory, open_cached, scan_dataset
 from pear.errors import InputError
+from pipelines.ingestion.readers.grib import scan_grib
 
-__all__ = ["Fields", "Scan", "ScanOptions", "SourceVariable", "is_address", "scan_source", "sniff"]
+__all__ = ["Fields", "Scan", "ScanOptions", "SourceVariable", "detect_format", "scan_source"]
 
 _HEAD_BYTES: Final = 4096
-_MOST_MEMBERS: Final = 64
-_MOST_UNPACKED: Final = 200_000_000_000
+_MAX_MEMBERS: Final = 64
+_MAX_UNPACKED_BYTES: Final = 200_000_000_000
+_NETCDF: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")
 
 
 @dataclass(frozen=True)
 class NetcdfFile:
-    """An opener of a NetCDF file; ``stamp`` tells a changed file from the one that was scanned."""
+    """Opener of a NetCDF file.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    stamp : int
+        Time of its last change, so that a changed file is opened again.
+    label : str
+        Its name in messages.
+    """
 
     path: str
     stamp: int
     label: str
 
     def open(self) -> xr.Dataset:
-        """Open it lazily, decoded."""
+        """Open the file lazily, decoded."""
         try:
             with warnings.catch_warnings():
-                # An odd _FillValue is dropped by xarray; bad values are found by our own checks.
+                # xarray drops an odd _FillValue; bad values are found by the check of each field.
                 warnings.simplefilter("ignore", xr.SerializationWarning)
                 return xr.open_dataset(
                     self.path, engine="netcdf4", decode_timedelta=False, cache=False
@@ -47,19 +59,20 @@ class NetcdfFile:
 
 @dataclass(frozen=True)
 class ZarrStore:
-    """An opener of a Zarr store in a folder or at an fsspec address."""
+    """Opener of a Zarr store in a folder or at an fsspec address.
+
+    Credentials and other options of an address are taken from the configuration of fsspec.
+    """
 
     address: str
 
     def open(self) -> xr.Dataset:
-        """Open it lazily, decoded."""
+        """Open the store lazily, decoded."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # no consolidated metadata
                 dataset: xr.Dataset = xr.open_zarr(
-                    self.address,
-                    chunks=None,
-                    decode_timedelta=False,
+                    self.address, chunks=None, decode_timedelta=False
                 )
                 return dataset
         except Exception as error:  # fsspec back ends raise errors of their own kinds
@@ -68,39 +81,38 @@ class ZarrStore:
             ) from error
 
 
-def is_address(source: str) -> bool:
-    """Whether a source is an fsspec address and not a path."""
-    return "://" in source
-
-
 def scan_source(
-    source: str | Path | xr.Dataset, options: ScanOptions, unpack_to: Callable[[], Path]
+    source: str | Path | xr.Dataset, options: ScanOptions, unpack_folder: Callable[[], Path]
 ) -> Iterator[Scan]:
-    """List what a source holds; an archive gives one scan per member.
+    """Scan a source; an archive gives one scan for each member.
+
+    A source that cannot be used raises InputError.
 
     Parameters
     ----------
-    source
-        A file, a Zarr folder or address, or a dataset in memory.
-    unpack_to
-        Gives the folder for the members of archives; it must outlive the reading.
+    source : str, Path or Dataset
+        A file, a Zarr folder, an fsspec address of a Zarr store, or a dataset in memory.
+    options : ScanOptions
+        Options of the readers.
+    unpack_folder : callable
+        Returns the folder for members of archives, which must exist while they are read.
 
-    Raises
+    Yields
     ------
-    InputError
-        If it cannot be used, with the reason.
+    Scan
+        Contents.
     """
     if isinstance(source, xr.Dataset):
         yield scan_dataset(InMemory(source), "dataset in memory", "xarray", options)
         return
-    if is_address(str(source)):
+    if "://" in str(source):
         yield scan_dataset(ZarrStore(str(source)), str(source), "Zarr", options)
         return
     path = Path(source)
-    if sniff(path) != "zip":
+    if detect_format(path) != "zip":
         yield _scan_file(path, str(path), options)
         return
-    for name, member in _unpack(path, unpack_to()):
+    for name, member in _unpack(path, unpack_folder()):
         label = f"{path}!{name}"
         try:
             yield _scan_file(member, label, options)
@@ -109,13 +121,11 @@ def scan_source(
 
 
 def _scan_file(path: Path, label: str, options: ScanOptions) -> Scan:
-    """Scan one file; ``label`` names it in messages."""
-    kind = sniff(path, label)
+    """Scan one file; ``label`` is its name in messages."""
+    kind = detect_format(path, label)
     if kind == "Zarr":
         return scan_dataset(ZarrStore(str(path)), label, kind, options)
     if kind == "GRIB":
-        from pipelines.ingestion.readers.grib import scan_grib
-
         return scan_grib(path, label, options)
     if kind == "zip":
         raise InputError(f"{label} is a zip inside a zip", field="file", hint="unpack it first")
@@ -123,31 +133,44 @@ def _scan_file(path: Path, label: str, options: ScanOptions) -> Scan:
     try:
         return scan_dataset(opener, label, kind, options)
     finally:
-        open_cached(opener).close()  # thousands of files are scanned; each is opened again to read
+        open_cached(opener).close()  # thousands of files are scanned; reading opens them again
 
 
-def sniff(path: Path, label: str = "") -> str:
-    """Tell the format by its first bytes: NetCDF, GRIB, zip or Zarr; ``label`` names the file.
+def detect_format(path: Path, label: str = "") -> str:
+    """Return the format of a file, detected by its first bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder.
+    label : str, optional
+        Its name in messages; default: its path.
+
+    Returns
+    -------
+    {"NetCDF", "GRIB", "zip", "Zarr"}
+        The format.
 
     Raises
     ------
     InputError
-        If there is no such file, or it is none of these; says what it looks like.
+        If there is no such file, or it has another format.
     """
     label = label or str(path)
     if path.is_dir():
         if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
             return "Zarr"
-        raise InputError(f"{label} is a folder and no Zarr store", field="file")
+        raise InputError(f"{label} is a folder, but not a Zarr store", field="file")
     if not path.is_file():
         raise InputError(f"no such file: {label}", field="file")
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if head.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")):
+    if head.startswith(_NETCDF):
         return "NetCDF"
     if head.startswith(b"PK\x03\x04"):
         return "zip"
-    if b"GRIB" in head and not _looks_like_text(head):
+    is_text = _looks_like_text(head)
+    if b"GRIB" in head and not is_text:
         return "GRIB"
     if not head:
         raise InputError(f"{label} is empty", field="file")
@@ -155,12 +178,10 @@ def sniff(path: Path, label: str = "") -> str:
         raise InputError(
             f"{label} is a web page, not data",
             field="file",
-            hint="the download failed; fetch the file again",
+            hint="the download failed; download the file again",
         )
-    what = "text" if _looks_like_text(head) else "no format PEAR knows"
-    raise InputError(
-        f"{label} is {what}, not data", field="file", hint="PEAR reads NetCDF, GRIB, zip and Zarr"
-    )
+    found = "is text, not data" if is_text else "has an unknown format"
+    raise InputError(f"{label} {found}", field="file", hint="PEAR reads NetCDF, GRIB, zip and Zarr")
 
 
 def _looks_like_text(head: bytes) -> bool:
@@ -172,24 +193,26 @@ def _looks_like_text(head: bytes) -> bool:
 
 
 def _unpack(path: Path, folder: Path) -> list[tuple[str, Path]]:
-    """Unpack a zip to files with names of our own, (name, file); sizes are checked on the way."""
+    """Unpack a zip of limited size to new file names; return (name in the zip, file)."""
     out: list[tuple[str, Path]] = []
     total = 0
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir()]
-            if len(members) > _MOST_MEMBERS:
-                raise InputError(f"{path} holds {len(members)} files, too many", field="file")
-            if sum(m.file_size for m in members) > _MOST_UNPACKED:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if len(members) > _MAX_MEMBERS:
+                raise InputError(
+                    f"{path} has {len(members)} files, more than {_MAX_MEMBERS}", field="file"
+                )
+            if sum(member.file_size for member in members) > _MAX_UNPACKED_BYTES:
                 raise InputError(f"{path} unpacks to more than 200 GB", field="file")
             for index, member in enumerate(members):
                 name = Path(member.filename).name
                 target = folder / f"{path.stem}-{index:02d}-{name}"
                 with archive.open(member) as packed, target.open("wb") as file:
-                    while block := packed.read(1 << 20):
+                    while block := packed.read(1 << 20):  # sizes in the directory may be false
                         total += len(block)
-                        if total > _MOST_UNPACKED:
-                            raise InputError(f"{path} unpacks without end", field="file")
+                        if total > _MAX_UNPACKED_BYTES:
+                            raise InputError(f"{path} unpacks to more than 200 GB", field="file")
                         file.write(block)
                 out.append((name, target))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:

@@ -1,9 +1,8 @@
-"""ecCodes, loaded so that it keeps its libraries to itself.
+"""Loading of ecCodes without exposing its PROJ to other packages.
 
-The wheels of ecCodes bring a PROJ of their own, and `findlibs` opens everything they bring with
-the symbols visible to all. A pyproj (and so a cartopy) that is loaded later calls that PROJ instead
-of its own: it finds no database, and the process crashes when it ends. Opened privately, the two
-live side by side in any order.
+The wheels of ecCodes bring their own PROJ, and ``findlibs`` loads all their libraries with global
+symbols. A pyproj (and so a cartopy) that is loaded later would call that PROJ instead of its own,
+find no database and crash at exit. Loaded with local symbols, both work in any order.
 """
 
 from __future__ import annotations
@@ -11,63 +10,31 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final
-
-_WHEEL: Final = "eccodeslib"
+from types import ModuleType
 
 
-def load() -> Any:
-    """Return the module ``eccodes``, its shared libraries opened privately.
+def load() -> ModuleType:
+    """Import ``eccodes``, its shared libraries loaded with local symbols.
 
-    Raises
-    ------
-    ImportError, RuntimeError
-        If there is no ecCodes, or no library to go with it.
+    ImportError or RuntimeError is raised if ecCodes or its library is not installed.
+
+    Returns
+    -------
+    module
+        The module ``eccodes``.
     """
-    if "gribapi" not in sys.modules:
-        with _privately():
-            return importlib.import_module("eccodes")
-    return importlib.import_module("eccodes")
+    if importlib.util.find_spec("findlibs") is None:  # no wheel that it could find
+        return importlib.import_module("eccodes")
+    findlibs = importlib.import_module("findlibs")
+    load_globally = getattr(findlibs, "_load_globally", None)  # since version 0.1
+    findlibs._load_globally = ctypes.CDLL  # type: ignore[attr-defined]
+    try:
+        return importlib.import_module("eccodes")
+    finally:
+        findlibs._load_globally = load_globally  # type: ignore[attr-defined]
 
 
 def load_before_cfgrib() -> None:
-    """Load ecCodes if there is a cfgrib, which xarray imports unasked whatever it opens."""
+    """Load ecCodes if cfgrib is installed, which xarray imports whatever file it opens."""
     if importlib.util.find_spec("cfgrib") is not None:
         load()
-
-
-@contextmanager
-def _privately() -> Iterator[None]:
-    """Within it `findlibs` finds the wheel's library without opening anything beside it."""
-    if importlib.util.find_spec(_WHEEL) is None:  # the system's ecCodes: nothing is bundled
-        yield
-        return
-    wheel = importlib.import_module(_WHEEL)
-    for name in getattr(wheel, "findlibs_dependencies", ()):
-        _open(importlib.import_module(name))
-    kept = {name: os.environ.get(name) for name in ("FINDLIBS_DISABLE_PACKAGE", "ECCODES_DIR")}
-    os.environ |= {"FINDLIBS_DISABLE_PACKAGE": "yes", "ECCODES_DIR": str(_home(wheel))}
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _home(package: Any) -> Path:
-    return Path(package.__file__).parent
-
-
-def _open(package: Any) -> None:
-    """Open a wheel's libraries, which ecCodes then finds by name; private is ctypes' default."""
-    for folder in ("lib", "lib64"):
-        for library in sorted((_home(package) / folder).glob("*.so")):
-            ctypes.CDLL(str(library))

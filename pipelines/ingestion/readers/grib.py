@@ -32,7 +32,7 @@ from pear.datasets.units import Quantity, conversion, recognise
 from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
 from pear.typing import Times
-from pipelines.ingestion.readers import eccodes as eccodes_loader
+from pipelines.ingestion.readers.eccodes import load
 
 GribValue: TypeAlias = str | int | float | None
 Location: TypeAlias = tuple[int, int]
@@ -56,9 +56,10 @@ _GRID_KEYS: Final = (
 )
 
 
+@lru_cache(maxsize=1)
 def _load_eccodes() -> ModuleType:
     try:
-        eccodes: ModuleType = eccodes_loader.load()
+        eccodes: ModuleType = load()
     except (ImportError, RuntimeError) as error:
         raise InputError(
             "GRIB files need ecCodes", field="grib", hint='pip install "pear-weather[grib]"'

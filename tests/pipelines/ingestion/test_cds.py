@@ -175,7 +175,7 @@ def client(server: FakeDataStore, folder: Path, key: str = KEY) -> DataStore:
 def run(server: FakeDataStore, tmp_path: Path, months: list[tuple[int, int]]) -> list[IngestReport]:
     options = IngestOptions(nside=2, levels=(1000, 500), reserve_bytes=0, shard_times=40)
     store, source = tmp_path / "s.zarr", client(server, tmp_path / "cds")
-    return list(ingest_from_cds(source, store, months, [12], options=options, data_format="netcdf"))
+    return list(ingest_from_cds(source, store, months, [12], options=options))
 
 
 def test_two_months(server: FakeDataStore, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_pressure_in_hpa(data: Path, tmp_path: Path) -> None:
         ("static/eraint_geopotential_sfc_0p75.nc", "has only static fields"),
         ("static/speedy_land-sea_mask.nc", "only static fields .land_sea_mask"),
         ("static/earthkit_coastlines_low.json", "is text"),
-        ("static/era5_geopotential_sfc_0p25_pangu_topography.npy", "no format PEAR knows"),
+        ("static/era5_geopotential_sfc_0p25_pangu_topography.npy", "has an unknown format"),
         ("surface/era5_i10fg_0p25_20110801.nc", "no variable of PEAR.*i10fg"),
         ("README.md", "is text"),
     ],
