@@ -1,28 +1,50 @@
-"""Forecasts in time: anything that turns a state into the states that follow it.
+"""Forecasts: everything that turns a state into the states that follow it.
 
-A :class:`Forecaster` yields one state per step; :func:`rollout` drives any one-step model and
-refuses to go on from a state that is not weather. PEAR and the two baselines that every score is
-shown beside, persistence and climatology, share the protocol.
+A :class:`Forecaster` yields one state per time step; :func:`rollout` drives any one-step model
+and stops at a state that is not physical. PEAR and the two baselines of every score, persistence
+and climatology, share the protocol; an :class:`Ensemble` steps several members of them.
 """
 
 from pear.rollout.baselines import ClimatologyForecaster, ClimatologyLike, Persistence
-from pear.rollout.ensemble import Ensemble, Perturb, concat_states
-from pear.rollout.forecaster import Forecaster, check_physical, rollout
+from pear.rollout.ensemble import (
+    Ensemble,
+    MemberGroup,
+    concat_states,
+    ensemble_mean,
+    ensemble_quantile,
+    ensemble_spread,
+    exceedance_probability,
+    split_state,
+    step_together,
+)
+from pear.rollout.forecaster import (
+    Forecaster,
+    OneStepForecaster,
+    check_physical,
+    rollout,
+)
 from pear.rollout.pear_forecaster import PearForecaster
-from pear.rollout.perturbations import Noise, perturb, split_state
+from pear.rollout.perturbations import Noise, Perturbation, RandomFieldPerturbation
 
 __all__ = [
     "ClimatologyForecaster",
     "ClimatologyLike",
     "Ensemble",
     "Forecaster",
+    "MemberGroup",
     "Noise",
+    "OneStepForecaster",
     "PearForecaster",
     "Persistence",
-    "Perturb",
+    "Perturbation",
+    "RandomFieldPerturbation",
     "check_physical",
     "concat_states",
-    "perturb",
+    "ensemble_mean",
+    "ensemble_quantile",
+    "ensemble_spread",
+    "exceedance_probability",
     "rollout",
     "split_state",
+    "step_together",
 ]

@@ -1,7 +1,8 @@
-"""The roll-out as a generator of states, and the protocol that every forecaster keeps."""
+"""Forecasters: the protocol, the base class of one-step models, and the rollout loop."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from math import isfinite
 from typing import Protocol
@@ -14,44 +15,148 @@ from pear.times import to_iso
 from pear.variables import BY_NAME, Layout
 
 MARGIN = 0.25
-"""Share of a variable's valid range that a forecast may leave it by.
+"""Fraction of a variable's valid range by which a forecast may leave that range.
 
-The ranges of :mod:`pear.variables` bound observed weather. A forecast that is merely poor
-oversteps them a little (humidity just below zero over a winter pole); one that has blown up
-oversteps them by orders of magnitude within a step or two.
+The ranges of :mod:`pear.variables` bound observed values. A poor forecast exceeds them slightly
+(humidity just below zero over a winter pole); an unstable one exceeds them by orders of magnitude
+within one or two steps.
 """
 
 
 class Forecaster(Protocol):
-    """Anything that turns one state into the states that follow it.
-
-    Attributes
-    ----------
-    name
-        The word under which scores are filed, such as ``"pear"``.
-    layout
-        Channels of the states read and yielded.
-    nside
-        HEALPix resolution of the states read and yielded.
-    time_step
-        Time between two yielded states.
-    """
+    """Forecast model that turns one state into a sequence of states."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Label of the scores."""
+        ...
+
     @property
-    def layout(self) -> Layout: ...
+    def layout(self) -> Layout:
+        """Channels of the states."""
+        ...
+
     @property
-    def nside(self) -> int: ...
+    def nside(self) -> int:
+        """HEALPix resolution of the states."""
+        ...
+
     @property
-    def time_step(self) -> np.timedelta64: ...
+    def time_step(self) -> np.timedelta64:
+        """Time between two states."""
+        ...
 
     def iterate(self, initial: State, steps: int) -> Iterator[State]:
-        """Yield the states at ``t0 + step``, …, ``t0 + steps·step`` in physical units.
+        """Yield the states at ``t0 + time_step``, …, ``t0 + steps·time_step``, physical units.
 
         The initial state itself is not yielded; batch entries advance side by side.
         """
         ...
+
+
+class OneStepForecaster(ABC):
+    """Base class of forecasters that apply one step again and again.
+
+    Subclasses implement :meth:`step` and set the attributes of :class:`Forecaster`.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from pear.rollout import OneStepForecaster
+    >>> from pear.state import State
+    >>> from pear.variables import Layout
+    >>> class Warming(OneStepForecaster):
+    ...     name, layout, nside = "warming", Layout(("2m_temperature",), (), ()), 1
+    ...     time_step = np.timedelta64(86_400, "s")
+    ...
+    ...     def step(self, state):
+    ...         return state.advanced(state.surface + 1, state.upper, self.time_step)
+    >>> surface, upper = torch.full((1, 1, 12), 280.0), torch.zeros(1, 0, 0, 12)
+    >>> initial = State(surface, upper, np.datetime64("2001-01-01"), Warming.layout)
+    >>> [float(state.surface.mean()) for state in Warming().iterate(initial, 3)]
+    [281.0, 282.0, 283.0]
+    """
+
+    name: str
+    layout: Layout
+    nside: int
+    time_step: np.timedelta64
+
+    @property
+    def context(self) -> str:
+        """Label of the forecaster in error messages (default: its name)."""
+        return self.name
+
+    @abstractmethod
+    def step(self, state: State) -> State:
+        """Return the state one step later, unchecked; batch entries advance side by side."""
+
+    def prepare(self, initial: State) -> State:
+        """Return the initial state as :meth:`step` expects it.
+
+        Parameters
+        ----------
+        initial
+            (batch, …), physical units.
+
+        Returns
+        -------
+        State
+            The same values, on the device and in the dtype of the forecaster; InputError if the
+            layout or the grid is not that of the forecaster.
+        """
+        check_fits(initial, self)
+        return initial
+
+    def iterate(self, initial: State, steps: int) -> Iterator[State]:
+        """Yield the states one step apart after the initial one.
+
+        An :class:`~pear.errors.InputError` names what does not fit, a value that is not finite,
+        or one far outside the valid range of its variable.
+
+        Parameters
+        ----------
+        initial
+            (batch, …), physical units.
+        steps
+            Number of states to yield.
+
+        Returns
+        -------
+        Iterator of State
+            As :func:`rollout`.
+        """
+        return rollout(
+            self.step,
+            self.prepare(initial),
+            steps,
+            time_step=self.time_step,
+            context=self.context,
+        )
+
+
+def check_fits(state: State, forecaster: Forecaster) -> None:
+    """Check that a state has the layout and the grid of a forecaster.
+
+    Raises
+    ------
+    InputError
+        Naming the layout or nside expected and that of the state.
+    """
+    who = getattr(forecaster, "context", forecaster.name)
+    layout = forecaster.layout
+    if state.layout != layout:
+        raise InputError(
+            f"{who} reads {layout.names} on levels {layout.levels}, the state holds "
+            f"{state.layout.names} on levels {state.layout.levels}",
+            field="layout",
+        )
+    if state.nside != forecaster.nside:
+        raise InputError(
+            f"{who} works at nside {forecaster.nside}, the state is at nside {state.nside}",
+            field="nside",
+            hint="regrid or coarsen the state first",
+        )
 
 
 def rollout(
@@ -62,7 +167,9 @@ def rollout(
     time_step: np.timedelta64,
     context: str = "forecast",
 ) -> Iterator[State]:
-    """Apply a one-step model again and again, yielding each state as soon as it is known.
+    """Apply a one-step model repeatedly and yield each state as soon as it is computed.
+
+    Only the current state is held.
 
     Parameters
     ----------
@@ -73,23 +180,38 @@ def rollout(
     steps
         Number of states to yield.
     time_step
-        Time between two states; every yielded state must be exactly this much later.
+        Time between two states.
     context
-        Who forecasts, for error messages.
+        Opens every error message.
 
-    Yields
-    ------
-    State
-        Checked: same layout and grid, valid time one step on, finite, within :data:`MARGIN` of
-        the valid ranges. Only the current state is held.
+    Returns
+    -------
+    Iterator of State
+        Each checked: same layout and grid, valid time one step later, finite, within
+        :data:`MARGIN` of the valid ranges.
 
     Raises
     ------
     InputError
-        If the initial state has values that are not finite, or a step breaks one of the rules.
+        If ``steps`` is below 1; while iterating, if the initial state has values that are not
+        finite or a step fails one of the checks.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from pear.rollout import rollout
+    >>> from pear.state import State
+    >>> from pear.variables import Layout
+    >>> day, layout = np.timedelta64(86_400, "s"), Layout(("2m_temperature",), (), ())
+    >>> surface, upper = torch.full((1, 1, 12), 280.0), torch.zeros(1, 0, 0, 12)
+    >>> initial = State(surface, upper, np.datetime64("2001-01-01"), layout)
+    >>> def persist(state):
+    ...     return state.advanced(state.surface, state.upper, day)
+    >>> [str(state.valid_time[0]) for state in rollout(persist, initial, 2, time_step=day)]
+    ['2001-01-02T00:00:00', '2001-01-03T00:00:00']
     """
     if steps < 1:
-        raise InputError(f"{context}: {steps} steps asked for, at least 1 needed", field="steps")
+        raise InputError(f"{context}: steps {steps} must be at least 1", field="steps")
     return _roll(model_step, initial, steps, time_step, context)
 
 
@@ -117,7 +239,7 @@ def _roll(
 
 
 def check_physical(state: State, context: str, margin: float = MARGIN) -> State:
-    """Return the state, or raise if it holds anything that cannot be a forecast.
+    """Check that every value of a state is finite and physically plausible.
 
     Parameters
     ----------
@@ -126,12 +248,17 @@ def check_physical(state: State, context: str, margin: float = MARGIN) -> State:
     context
         Opens the error message.
     margin
-        Share of each valid range that may be overstepped.
+        Fraction of each valid range that may be exceeded.
+
+    Returns
+    -------
+    State
+        The state given.
 
     Raises
     ------
     InputError
-        If a value is not finite, or lies outside its variable's range by more than the margin.
+        If a value is not finite, or outside its variable's range by more than the margin.
     """
     for name, level, least, most in state.extremes():
         low, high = BY_NAME[name].valid_range
@@ -142,8 +269,8 @@ def check_physical(state: State, context: str, margin: float = MARGIN) -> State:
             bad = least if least < low - slack else most
             where = name if level is None else f"{name} at {level} hPa"
             raise InputError(
-                f"{context}: {where} reaches {bad:.6g} {BY_NAME[name].units}, far outside "
-                f"[{low:g}, {high:g}]: the forecast has left the atmosphere",
+                f"{context}: {where} reaches {bad:.6g} {BY_NAME[name].units}, far outside the "
+                f"valid range [{low:g}, {high:g}]: the forecast is unstable",
                 field=name,
             )
     return state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from pear.models.diagnostics import representations
-from pear.rollout.baselines import check_fits
-from pear.rollout.forecaster import rollout
+from pear.rollout.forecaster import OneStepForecaster
 from pear.sphere.symmetry import IDENTITY, Element
 from pear.state import State
 
@@ -19,23 +18,23 @@ if TYPE_CHECKING:
     from pear.models.checkpoint import Checkpoint
 
 
-class PearForecaster:
-    """Rolls a trained PEAR out, one model step at a time, in physical units.
+class PearForecaster(OneStepForecaster):
+    """Forecast with a trained PEAR, one model step at a time, in physical units.
 
-    The forcing of a step is that of the time it starts from, as in training.
+    The forcing of a step is that of the time the step starts from, as in training.
 
     Parameters
     ----------
     checkpoint
         Model, statistics and provenance; moved to ``device`` and put into evaluation mode.
     device
-        Where to compute; the yielded states stay there.
+        Device of the computation and of the yielded states.
     dtype
-        Precision of weights and fields. ``bfloat16`` is used inside the network only: a state in
-        it would know the pressure to 512 Pa, so weights, state and statistics stay float32.
+        Precision of weights and fields. ``bfloat16`` applies inside the network only: weights,
+        states and statistics stay float32, since bfloat16 resolves surface pressure to 512 Pa.
     group
-        Each step is the mean over these of moving the state, stepping and moving it back. All of
-        C4h makes any network equivariant; a single element is one member of the orbit.
+        Symmetries over which each step is averaged: g⁻¹ Φ(g x). All of C4h makes any network
+        equivariant; a single element gives one member of a symmetry ensemble.
     """
 
     name = "pear"
@@ -58,25 +57,16 @@ class PearForecaster:
         self._moves = representations(checkpoint.config)
         self._model = checkpoint.model.to(device=self.device, dtype=dtype).eval()
         self._normaliser = checkpoint.normaliser.to(device=self.device, dtype=dtype)
-        self._context = f"model {checkpoint.id}"
 
-    def iterate(self, initial: State, steps: int) -> Iterator[State]:
-        """Yield the states one step apart after the initial one.
-
-        Raises
-        ------
-        InputError
-            If the state has another layout or grid than the model, is not finite, or a step
-            leaves the atmosphere.
-        """
-        return rollout(
-            self.step, self.prepare(initial), steps, time_step=self.time_step, context=self._context
-        )
+    @property
+    def context(self) -> str:
+        """Label of the model in error messages."""
+        return f"model {self.checkpoint.id}"
 
     def prepare(self, initial: State) -> State:
-        """Return the state where the model can step from it; InputError if it does not fit."""
-        check_fits(initial, self.layout, self.nside, self._context)
-        return initial.map(lambda values: values.to(device=self.device, dtype=self.dtype))
+        """Return the initial state on the device and in the dtype of the model."""
+        fitting = super().prepare(initial)
+        return fitting.map(lambda values: values.to(device=self.device, dtype=self.dtype))
 
     @torch.inference_mode()
     def step(self, state: State) -> State:
@@ -91,7 +81,7 @@ class PearForecaster:
     def _moved(
         self, element: Element, state: State, forcing: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """g⁻¹ Φ(g x): the forcing moves along, so that an equivariant network changes nothing."""
+        """Return g⁻¹ Φ(g x); the forcing moves too, so an equivariant network is unchanged."""
         move_surface, move_upper = self._moves[:2]
         plain = element == IDENTITY
         surface, upper = state.surface, state.upper

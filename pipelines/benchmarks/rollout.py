@@ -176,15 +176,15 @@ def _alone(
     from pear.state import State
     from pipelines.catalog import Catalog
     from pipelines.catalog.scan import refresh
-    from pipelines.forecasting.forecast import forecaster_of, prepare, run_forecast
-    from pipelines.forecasting.request import ForecastRequest
+    from pipelines.forecasting.forecast import configure_process, load_forecaster, run_forecast
+    from pipelines.forecasting.request import resolve_request
 
-    prepare()
+    configure_process()
     device.set_threads(threads)
     bare, written = [], []
     with Catalog(data.catalog) as catalog:
         refresh(data, catalog)
-        forecaster = forecaster_of(data, catalog.models.get())
+        forecaster = load_forecaster(data, catalog.models.get())
         initial = State.from_store(
             data.analysis("bench"), _START, forecaster.layout, forecaster.nside
         )
@@ -196,11 +196,9 @@ def _alone(
             for _ in range(steps):
                 state = forecaster.step(state)
             bare.append(time.perf_counter() - began)
-            request = ForecastRequest.check(data, catalog, _START + turn * _DAY, hours)
+            request = resolve_request(data, catalog, _START + turn * _DAY, hours)
             began = time.perf_counter()
-            run, _ = catalog.runs.submit(
-                request.model.id, request.init_time, hours, options=request.options
-            )
+            run, _ = request.submit(catalog)
             outcome = run_forecast(str(data.root), run.id, str(data.catalog))
             written.append(time.perf_counter() - began)
             if outcome != "succeeded":

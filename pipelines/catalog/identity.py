@@ -5,11 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from pear.times import as_utc, to_iso
+
+RENAMED_OPTIONS: Final = {
+    "source": "ensemble",
+    "amplitude": "perturbation_scale",
+    "exceedance": "thresholds",
+}
+"""Former → present names of forecast options. Ids are hashes of the former names, so that a request
+keeps the id that it has in older catalogs."""
 
 
 def run_id(
@@ -37,7 +45,7 @@ def run_id(
         "model": sha256,
         "init": to_iso(init_time),
         "lead_hours": lead_hours,
-        "options": drop_none(options),
+        "options": _with_former_names(drop_none(options)),
     }
     stamp = str(as_utc(init_time)[0].astype("datetime64[m]")).replace("-", "").replace(":", "")
     return f"{stamp}-{lead_hours}h-{_short_hash(request)}"
@@ -51,6 +59,14 @@ def evaluation_id(request: Mapping[str, Any]) -> str:
 def drop_none(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options sorted by name, without those that are None."""
     return {name: value for name, value in sorted(options.items()) if value is not None}
+
+
+def _with_former_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    former = {new: old for old, new in RENAMED_OPTIONS.items()}
+    named = {former.get(name, name): value for name, value in options.items()}
+    if named.get("source") == "symmetry":
+        named["source"] = "orbit"
+    return named
 
 
 def _short_hash(document: Mapping[str, Any]) -> str:

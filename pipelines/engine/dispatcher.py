@@ -33,7 +33,7 @@ _TASKS: Final = {
     "evaluation": "pipelines.engine.tasks:run_evaluation",
 }
 _FIRE: Final = "pipelines.engine.tasks:fire_schedule"
-_WARM: Final = "pipelines.forecasting.forecast:prepare"
+_WARM: Final = "pipelines.forecasting.forecast:configure_process"
 _BEAT: Final = 0.5
 _START_SECONDS: Final = 120.0
 """How long a worker that was restarted may take to take its job up again."""

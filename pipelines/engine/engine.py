@@ -26,7 +26,7 @@ from pipelines.catalog.scan import refresh
 from pipelines.engine.cluster import default_threads
 from pipelines.engine.dispatcher import Supervisor
 from pipelines.engine.metrics import EngineCollector
-from pipelines.forecasting.request import ForecastRequest
+from pipelines.forecasting.request import ForecastRequest, resolve_request
 from pipelines.schedules import ActionResult, Scheduler, following, trigger, validate_action
 from pipelines.storage.data_folder import DataFolder
 
@@ -187,8 +187,13 @@ class Engine:
         """
         refresh(self.data, self.catalog)
         asked = [
-            ForecastRequest.check(
-                self.data, self.catalog, time, lead_hours, model, analysis, options
+            resolve_request(
+                self.data,
+                self.catalog,
+                time,
+                lead_hours,
+                model=model,
+                options={"analysis": analysis, **(options or {})},
             )
             for time in init_times
         ]
@@ -198,13 +203,7 @@ class Engine:
             return [self._submit(request, priority) for request in asked]
 
     def _submit(self, request: ForecastRequest, priority: int) -> tuple[Run, bool]:
-        run, created = self.catalog.runs.submit(
-            request.model.id,
-            request.init_time,
-            request.lead_hours,
-            options=request.options,
-            priority=priority,
-        )
+        run, created = request.submit(self.catalog, priority)
         if run.status.is_active:
             self._supervisor.enqueue(run)
         return run, created

@@ -18,7 +18,7 @@ from pipelines.catalog import Evaluation
 from pipelines.catalog.lease import JobLease, Outcome, open_catalog, run_job
 from pipelines.evaluation.evaluate import EvaluationOptions, evaluate
 from pipelines.evaluation.inputs import climatology_path, resolve_name
-from pipelines.forecasting.forecast import forecaster_of
+from pipelines.forecasting.forecast import load_forecaster
 from pipelines.logging import configure_from_environment
 from pipelines.schedules import Scheduler
 from pipelines.storage.data_folder import DataFolder
@@ -51,7 +51,7 @@ def _evaluate(work: JobLease) -> None:
     for name in request:
         if name not in _KNOWN:
             raise InputError(f"unknown entry {name!r}", field=name, hint=did_you_mean(name, _KNOWN))
-    forecaster = forecaster_of(work.data, work.catalog.models.get(job.model))
+    forecaster = load_forecaster(work.data, work.catalog.models.get(job.model))
     lead_hours = int(request.get("lead_hours", 240))
     name = resolve_name(work.data.root / "analyses", request.get("analysis"), "analysis", ".zarr")
     truth = Analysis(work.data.analysis(name), forecaster.layout, forecaster.nside)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 from distributed import Client, as_completed
 
 from pear.errors import InputError
+from pear.models import checkpoint
+from pear.models.checkpoint import Checkpoint
 from pear.progress import ProgressCallback
 from pear.rollout import ClimatologyForecaster, Ensemble, Forecaster, PearForecaster, Persistence
-from pear.rollout.perturbations import PastDifferences
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.typing import Times
 from pipelines.evaluation.accumulators import Accumulators, EvaluationDesign, merge_accumulators
 from pipelines.evaluation.stored_forecasts import StoredForecasts
 from pipelines.evaluation.verify import verify
+from pipelines.forecasting.ensemble import DTYPES, Group, averaging_group, build_ensemble
+from pipelines.forecasting.options import ForecastOptions
 
 _BATCHES_PER_TASK = 4
 """Neighbouring init times share most of the analyses that they read."""
@@ -38,11 +40,10 @@ class EvaluationSources:
         Forecast stores to score instead.
     device
         Device of the model.
-    members
-        Members of an ensemble to verify as well; 0 for none.
-    amplitude
-        Its perturbations, at the start and after every step, relative to the spread of the
-        climatology.
+    options
+        Options of the forecasts; if they describe an ensemble, it is verified as well.
+    models
+        Checkpoint folders of the further models that the options name.
     """
 
     analysis: Path
@@ -50,38 +51,27 @@ class EvaluationSources:
     model: Path | None = None
     runs: tuple[Path, ...] = ()
     device: str = "cpu"
-    members: int = 0
-    amplitude: float = 0.15
+    options: ForecastOptions = field(default=ForecastOptions(), hash=False)
+    models: tuple[Path, ...] = ()
 
-    def ensemble(
-        self, forecaster: Forecaster, analysis: Analysis, first_init: np.datetime64
-    ) -> Ensemble | None:
-        """Return the ensemble to verify as well, if any.
-
-        Parameters
-        ----------
-        forecaster
-            Forecasts the members.
-        analysis
-            Source of the perturbations.
-        first_init
-            Perturbations are drawn from the times before it.
+    def ensemble(self) -> Ensemble | None:
+        """Build the ensemble to verify as well, with the constructor of served forecasts.
 
         Returns
         -------
         Ensemble or None
+            None if the options describe a single forecast.
 
         Raises
         ------
         InputError
             If finished forecasts are scored.
         """
-        if self.members == 0:
+        if not self.options.is_ensemble:
             return None
         if self.model is None:
-            raise InputError("finished forecasts cannot be perturbed", field="--members")
-        perturb = PastDifferences.before(analysis, first_init, self.amplitude)
-        return Ensemble([forecaster], self.members, perturb, sustained=True)
+            raise InputError("finished forecasts cannot be perturbed", field="members")
+        return build_ensemble(self.options, (self.model, *self.models), self._load, self.analysis)
 
     def open(self) -> tuple[Forecaster, Analysis, Climatology]:
         """Open the forecaster and, on its channels and grid, the analysis and the climatology."""
@@ -96,9 +86,20 @@ class EvaluationSources:
     def _forecaster(self) -> Forecaster:
         if self.model is None:
             return StoredForecasts(self.runs)
-        from pear.models import checkpoint  # imports the network, only where it runs
+        return self._load(self.model, averaging_group(self.options))
 
-        return PearForecaster(checkpoint.load(self.model), device=self.device)
+    def _load(self, model: Path, group: Group) -> PearForecaster:
+        return PearForecaster(
+            _checkpoint(model),
+            device=self.device,
+            dtype=DTYPES[self.options.precision],
+            group=group,
+        )
+
+
+@lru_cache(maxsize=12)
+def _checkpoint(folder: Path) -> Checkpoint:
+    return checkpoint.load(folder)
 
 
 def with_baselines(forecaster: Forecaster, climatology: Climatology) -> list[Forecaster]:
@@ -152,7 +153,7 @@ def verify_part(
         with_baselines(forecaster, climatology),
         analysis,
         climatology,
-        ensemble=sources.ensemble(forecaster, analysis, design.inits[0]),
+        ensemble=sources.ensemble(),
         inits=inits,
         batch=batch,
     )

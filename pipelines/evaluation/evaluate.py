@@ -11,6 +11,7 @@ The result is a folder that appears in one rename::
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -38,6 +39,7 @@ from pipelines.evaluation.plots import draw_plots
 from pipelines.evaluation.scores import FILE, describe, evaluation_dataset, write_scores
 from pipelines.evaluation.stored_forecasts import StoredForecasts
 from pipelines.evaluation.verify import check_inputs, verify
+from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.atomic import publish, shared_lock
 from pipelines.storage.data_folder import DataFolder
 from pipelines.training.dataset import static_fields
@@ -64,9 +66,8 @@ class EvaluationOptions:
         Number of forecasts that run side by side.
     device
         Device of the model.
-    members, amplitude
-        Size of an ensemble to verify as well (0: none), and its perturbations at the start and
-        after every step, relative to the spread of the climatology.
+    forecast
+        Options of the forecasts, as of a forecast run; an ensemble is verified beside its control.
     """
 
     model: str | None = None
@@ -78,8 +79,7 @@ class EvaluationOptions:
     regions: Sequence[str] = REGIONS
     batch: int = 4
     device: str = "cpu"
-    members: int = 0
-    amplitude: float = 0.15
+    forecast: ForecastOptions = field(default=ForecastOptions())
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,8 @@ def evaluate_model(
         model=model,
         runs=tuple(run_path(data, run) for run in options.runs),
         device=options.device,
-        members=options.members,
-        amplitude=options.amplitude,
+        options=options.forecast,
+        models=tuple(model_path(data, name) for name in options.forecast.models),
     )
     with ExitStack() as locks:
         for store in sources.runs:
@@ -187,7 +187,7 @@ def evaluate_model(
             analysis,
             climatology,
             options,
-            ensemble=partial(sources.ensemble, forecaster, analysis),
+            ensemble=sources.ensemble(),
             distribute=distribute,
             progress=progress,
         )
@@ -201,7 +201,7 @@ def evaluate(
     climatology: Climatology,
     options: EvaluationOptions,
     *,
-    ensemble: Callable[[np.datetime64], Ensemble | None] | None = None,
+    ensemble: Ensemble | None = None,
     distribute: Callable[..., Accumulators] | None = None,
     progress: ProgressFactory | None = None,
 ) -> Evaluation:
@@ -212,9 +212,9 @@ def evaluate(
     forecaster, analysis, climatology
         On the same channels and grid.
     options
-        Model (for the attributes), init times, lead time, regions and batch.
+        Model and forecast options (for the attributes), init times, lead time, regions and batch.
     ensemble
-        Returns the ensemble to verify as well, given the first init time.
+        Ensemble to verify as well.
     distribute
         Verifies elsewhere, given the design and ``tick``; default: in this process.
     progress
@@ -251,7 +251,6 @@ def evaluate(
     )
     forecasters = with_baselines(forecaster, climatology)
     check_inputs(design, forecasters, analysis, climatology, design.inits)
-    many = None if ensemble is None else ensemble(design.inits[0])
     tick = None if progress is None else progress(len(design.inits))
     if distribute is not None:
         sums = distribute(design, tick=tick)
@@ -261,7 +260,7 @@ def evaluate(
             forecasters,
             analysis,
             climatology,
-            ensemble=many,
+            ensemble=ensemble,
             batch=options.batch,
             tick=tick,
         )
@@ -276,8 +275,10 @@ def evaluate(
         "lead_hours": options.lead_hours,
         "regions": list(options.regions),
     }
-    if many is not None:
-        about["members"] = many.members
+    if ensemble is not None:
+        about["members"] = ensemble.size
+    if given := options.forecast.to_dict():
+        about["options"] = json.dumps(given, sort_keys=True)
     return Evaluation(_identity(about), evaluation_dataset(sums, about))
 
 

@@ -1,0 +1,1 @@
+"""Forecasts: options, request resolution, ensembles, runs and their output stores."""

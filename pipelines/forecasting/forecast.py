@@ -1,6 +1,6 @@
-"""Forecasts: initial states in, stores out, step by step, resumable at every step.
+"""The task of a worker: compute forecast runs step by step, resumable at every step.
 
-This is the module that workers import to compute; the process that submits never does.
+Workers import this module to compute; the process that submits runs never does.
 """
 
 from __future__ import annotations
@@ -10,194 +10,166 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import lru_cache, partial
-from itertools import groupby
+from typing import Final
 
 import torch
 
 from pear import device as runtime
 from pear.errors import InputError
 from pear.models import checkpoint
-from pear.rollout import PearForecaster, concat_states
-from pear.rollout.perturbations import split_state
-from pear.sphere.symmetry import IDENTITY, Element
-from pear.state import State
+from pear.rollout import PearForecaster, step_together
+from pear.sphere.symmetry import IDENTITY
 from pipelines.catalog import Model
 from pipelines.catalog.lease import JobLease, Outcome, acquire_lease
+from pipelines.forecasting.ensemble import DTYPES, Group
+from pipelines.forecasting.options import Precision
 from pipelines.forecasting.run import ForecastRun
 from pipelines.storage.data_folder import DataFolder
 
-_MODELS_KEPT = 12
-_MOST_SIDE_BY_SIDE = 16
-_SWITCH_SECONDS = 5e-4
-_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_CACHED_MODELS: Final = 12
+_SWITCH_SECONDS: Final = 5e-4
 
 
 def run_forecast(root: str, run_id: str, catalog_url: str) -> Outcome:
-    """Compute one run of the catalog; as :func:`run_forecasts`."""
+    """Compute one run of the catalog; see :func:`run_forecasts`."""
     return run_forecasts(root, [run_id], catalog_url)[run_id]
 
 
 def run_forecasts(root: str, run_ids: Sequence[str], catalog_url: str) -> dict[str, Outcome]:
-    """Compute runs of the catalog side by side; the task that the engine hands to workers.
+    """Compute runs of the catalog side by side.
 
-    Safe to call again after any interruption: each run goes on from its last complete step, and
-    nothing is done for one that has ended. What happens to one run, happens to no other.
+    Safe to call again after any interruption: each run resumes from its last complete step, and
+    runs that have ended are skipped. An error or a cancellation of one run does not affect others.
 
     Parameters
     ----------
     root
         The data folder.
     run_ids
-        The runs; several step together as one batch where they use the same model.
+        Ids of the runs; those with the same model step together as one batch.
     catalog_url
         Path or URL of the catalog.
 
     Returns
     -------
     dict
-        Run to :data:`pipelines.catalog.lease.Outcome`.
+        Run id → :data:`pipelines.catalog.lease.Outcome`.
     """
     outcomes: dict[str, Outcome] = {}
-    with ExitStack() as held:
-        rolling: list[ForecastRun] = []
+    with ExitStack() as stack:
+        active: list[ForecastRun] = []
         for run_id in run_ids:
-            work = held.enter_context(acquire_lease(root, run_id, catalog_url))
-            if not isinstance(work, JobLease):
-                outcomes[run_id] = work
+            lease = stack.enter_context(acquire_lease(root, run_id, catalog_url))
+            if not isinstance(lease, JobLease):
+                outcomes[run_id] = lease
                 continue
             try:
-                run = ForecastRun(work, partial(forecaster_of, work.data))
+                run = ForecastRun(lease, partial(load_forecaster, lease.data))
             except Exception as error:
-                outcomes[run_id] = work.end(error)
+                outcomes[run_id] = lease.end(error)
             else:
-                held.callback(run.close)  # before the lock is let go
-                rolling.append(run)
-        while rolling:
-            rolling = _finish(rolling, outcomes)
-            rolling = _step(rolling, outcomes)
+                stack.callback(run.close)  # before the lock is released
+                active.append(run)
+        while active := _publish_complete(active, outcomes):
+            active = _step(active, outcomes)
     return outcomes
 
 
-def _finish(rolling: list[ForecastRun], outcomes: dict[str, Outcome]) -> list[ForecastRun]:
-    """Publish the runs that are through; returns the others."""
-    for run in rolling:
-        if run.done:
+def _publish_complete(runs: list[ForecastRun], outcomes: dict[str, Outcome]) -> list[ForecastRun]:
+    """Publish the complete runs; returns the others."""
+    for run in runs:
+        if run.is_complete:
+            error: Exception | None = None
             try:
                 run.publish()
-            except Exception as error:
-                outcomes[run.work.job.id] = run.work.end(error)
-            else:
-                outcomes[run.work.job.id] = run.work.end(None)
-    return [run for run in rolling if not run.done]
+            except Exception as raised:
+                error = raised
+            outcomes[run.lease.job.id] = run.lease.end(error)
+    return [run for run in runs if not run.is_complete]
 
 
-def _step(rolling: list[ForecastRun], outcomes: dict[str, Outcome]) -> list[ForecastRun]:
-    """Take every run one step on; returns those that are still in our hands."""
-    if not rolling:
-        return []
+def _step(runs: list[ForecastRun], outcomes: dict[str, Outcome]) -> list[ForecastRun]:
+    """Advance every run by one step; returns the runs that have not ended."""
     try:
-        following = iter(_advance([part for run in rolling for part in run.next_inputs()]))
+        following = iter(step_together([pair for run in runs for pair in run.next_inputs()]))
     except Exception as error:
-        for run in rolling:
-            outcomes[run.work.job.id] = run.work.end(error)
+        outcomes |= {run.lease.job.id: run.lease.end(error) for run in runs}
         return []
     left = []
-    for run in rolling:
-        states = [next(following) for _ in run.parts]
+    for run in runs:
+        states = [next(following) for _ in run.states]
         try:
             run.accept(states)
         except Exception as error:
-            outcomes[run.work.job.id] = run.work.end(error)
+            outcomes[run.lease.job.id] = run.lease.end(error)
         else:
             left.append(run)
     return left
 
 
-def _advance(parts: list[tuple[PearForecaster, State]]) -> list[State]:
-    """Step states with their forecasters, those of one forecaster together as batches."""
-    following: dict[int, State] = {}
-    order = sorted(range(len(parts)), key=lambda index: id(parts[index][0]))
-    for _, same in groupby(order, key=lambda index: id(parts[index][0])):
-        places = list(same)
-        forecaster = parts[places[0]][0]
-        batch = concat_states([parts[place][1] for place in places])
-        states = split_state(
-            _batched(forecaster, batch), [parts[place][1].batch for place in places]
-        )
-        following |= dict(zip(places, states, strict=True))
-    return [following[index] for index in range(len(parts))]
-
-
-def _batched(forecaster: PearForecaster, states: State) -> State:
-    """Step a batch in pieces that fit into memory: where a piece does not, in smaller ones."""
-    most = _MOST_SIDE_BY_SIDE
-    while True:
-        sizes = _sizes(states.batch, most)
-        try:
-            return concat_states([forecaster.step(piece) for piece in split_state(states, sizes)])
-        except torch.OutOfMemoryError:
-            if sizes[0] == 1:
-                raise
-            most = sizes[0] // 2
-        torch.cuda.empty_cache()
-
-
-def _sizes(count: int, most: int) -> list[int]:
-    return [min(most, count - start) for start in range(0, count, most)]
-
-
-def forecaster_of(
+def load_forecaster(
     data: DataFolder,
     model: Model,
-    precision: str = "float32",
-    group: tuple[Element, ...] = (IDENTITY,),
+    precision: Precision = "float32",
+    group: Group = (IDENTITY,),
 ) -> PearForecaster:
-    """Return the forecaster of a model of the catalog; loaded once per process and kept.
+    """Return the forecaster of a model of the catalog, loaded once per process.
 
-    Raises
-    ------
-    InputError
-        If the checkpoint is not there, is damaged, or is another one than the catalog says.
+    Parameters
+    ----------
+    data
+        The data folder.
+    model
+        A model of its catalog.
+    precision
+        Precision of the network's products.
+    group
+        Symmetries over which each step is averaged.
+
+    Returns
+    -------
+    PearForecaster
+        The same object for equal arguments; InputError if the checkpoint is missing, damaged or
+        not the one that the catalog lists.
     """
     return _forecaster(str(data.root / model.path), model.sha256, precision, group)
 
 
-@lru_cache(maxsize=_MODELS_KEPT)
-def _forecaster(
-    folder: str, sha256: str, precision: str, group: tuple[Element, ...]
-) -> PearForecaster:
+@lru_cache(maxsize=_CACHED_MODELS)
+def _forecaster(folder: str, sha256: str, precision: Precision, group: Group) -> PearForecaster:
     return PearForecaster(
-        _load(folder, sha256), device=device(), dtype=_PRECISIONS[precision], group=group
+        _load(folder, sha256), device=choose_device(), dtype=DTYPES[precision], group=group
     )
 
 
 @lru_cache(maxsize=1)
-def device() -> torch.device:
-    """Where this process computes: ``PEAR_DEVICE``, by default a CUDA device if there is one."""
+def choose_device() -> torch.device:
+    """Return the device of this process: ``PEAR_DEVICE``, or a CUDA device if there is one."""
     place = os.environ.get("PEAR_WORKER", "0")
     return runtime.choose_device(os.environ.get("PEAR_DEVICE"), int(place))
 
 
-@lru_cache(maxsize=_MODELS_KEPT)
+@lru_cache(maxsize=_CACHED_MODELS)
 def _load(folder: str, sha256: str) -> checkpoint.Checkpoint:
-    prepare()
+    configure_process()
     found = checkpoint.load(folder)
     if found.sha256 != sha256:
         raise InputError(
-            f"checkpoint {folder} has sha256 {found.sha256[:12]}…, the catalog says {sha256[:12]}…",
+            f"checkpoint {folder} has SHA-256 {found.sha256[:12]}…, the catalog lists "
+            f"{sha256[:12]}…",
             field="model",
-            hint="add it anew with `pear models add`",
+            hint="add it again with `pear models add`",
         )
     return found
 
 
 @lru_cache(maxsize=1)
-def prepare() -> None:
-    """Set this process up for computing: its threads, how it keeps memory, and where."""
+def configure_process() -> None:
+    """Set the threads, the allocator and the device of this process up for computing."""
     runtime.keep_memory()
-    # The thread that writes must not keep the interpreter from the one that computes for 5 ms.
+    # So that the writer thread blocks the computing one for less than the default 5 ms.
     sys.setswitchinterval(_SWITCH_SECONDS)
     threads = os.environ.get("PEAR_THREADS")
     runtime.set_threads(int(threads) if threads else None)
-    if device().type == "cuda":
-        torch.zeros(1, device=device())  # starts the driver before somebody waits for a step
+    if choose_device().type == "cuda":
+        torch.zeros(1, device=choose_device())  # starts the driver before the first step

@@ -1,232 +1,367 @@
-"""What may be asked of a forecast beyond model, init time and length; checked, in one form.
+"""Options of a forecast beyond model, init time and length: one model for every interface.
 
-Whatever is left at its default is left out, so that the same wish is the same run however it was
-written.
+The HTTP request inherits :class:`ForecastOptions`, the command line and schedules pass
+dictionaries, the catalog stores :meth:`ForecastOptions.to_dict`. Default values are omitted, so
+that equivalent requests map to the same run id.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, NoReturn, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StrictBool,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from pear.errors import InputError, did_you_mean
 from pear.variables import BY_NAME, Layout, parse_field, variable
+from pipelines.catalog.identity import RENAMED_OPTIONS
 
-Precision = Literal["float32", "bfloat16"]
+MAX_MEMBERS: Final = 100
+MAX_STEPS: Final = 1000
+"""Longest forecast that is accepted; a longer one is likelier a typing error."""
+MIN_PAST_TIMES: Final = 20
+"""Analysis times before the init time that random field perturbations need."""
 
-
-Source = Literal["noise", "orbit"]
-
-
-MOST_MEMBERS: Final = 100
-
-
-_MOST_THRESHOLDS: Final = 20
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class ForecastOptions:
-    """Settings of a forecast.
+@dataclass(frozen=True, order=True)
+class Threshold:
+    """A field and a value; the probability that the field exceeds the value is kept.
 
     Attributes
     ----------
-    analysis
-        Name of the store with the initial state.
-    variables, levels, leads
-        What is kept: canonical names, hPa, hours; None keeps everything. The initial state is
-        kept at lead 0 if ``leads`` is None or names it.
-    precision
-        ``bfloat16`` computes the network's products in it and keeps the state in float32.
-    symmetrise
-        Average each step over the eight symmetries of the grid.
-    members
-        Size of an ensemble of noise; its first member is unperturbed. None: no ensemble.
-    source
-        Of the ensemble: ``noise`` perturbs the initial state; ``orbit`` moves it through the eight
-        symmetries of the grid and back.
-    seed
-        Of the noise.
-    amplitude
-        Standard deviation of the noise, in units of each channel's change over one model step:
-        one number, or one for each variable that is to be perturbed.
-    length_km
-        Correlation length of the noise along the sphere.
-    perturb_steps
-        Add noise not to the initial state alone but anew before every step: a network errs in each.
-    models
-        Further checkpoints that take part as members.
-    quantiles
-        Kept beside the ensemble's mean and spread, in per cent.
-    exceedance
-        Thresholds as ``t2m>303.15`` or ``z500>54000``: the share of members above each is kept.
-    keep_members
-        Whether each member's own forecast is kept.
+    variable
+        Canonical name.
+    level
+        hPa; 0 for surface variables, so that thresholds have an order.
+    value
+        In the units of the variable.
     """
 
-    analysis: str | None = None
-    variables: tuple[str, ...] | None = None
-    levels: tuple[int, ...] | None = None
-    leads: tuple[int, ...] | None = None
-    precision: Precision = "float32"
-    symmetrise: bool = False
-    members: int | None = None
-    source: Source = "noise"
-    seed: int = 0
-    amplitude: float | Mapping[str, float] = 0.1
-    length_km: float = 1000.0
-    perturb_steps: bool = False
-    models: tuple[str, ...] = ()
-    quantiles: tuple[int, ...] = ()
-    exceedance: tuple[str, ...] = ()
-    keep_members: bool = False
-
-    def __post_init__(self) -> None:
-        for name, known in (("precision", get_args(Precision)), ("source", get_args(Source))):
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"{name} {getattr(self, name)!r} is unknown",
-                    field=name,
-                    hint="known: " + ", ".join(known),
-                )
-        if self.variables is not None:
-            names = sorted({variable(name).name for name in self.variables})
-            self._set("variables", tuple(names))
-        for name in ("levels", "leads", "quantiles"):
-            given = getattr(self, name)
-            if given is not None:
-                self._set(name, tuple(sorted({_whole(name, item) for item in given})))
-        for name in ("variables", "levels", "leads"):
-            if getattr(self, name) == ():
-                raise InputError(f"{name} is empty", field=name, hint="leave it out to keep all")
-        if len(self.exceedance) > _MOST_THRESHOLDS:
-            raise InputError(
-                f"{len(self.exceedance)} thresholds, at most {_MOST_THRESHOLDS}", field="exceedance"
-            )
-        thresholds = sorted({Threshold.parse(text) for text in self.exceedance})
-        self._set("exceedance", tuple(each.text for each in thresholds))
-        self._check_noise()
-        self._check_ensemble()
-
-    def _check_noise(self) -> None:
-        given = self.amplitude
-        if isinstance(given, Mapping):
-            given = {variable(name).name: _number(value) for name, value in sorted(given.items())}
-            self._set("amplitude", given)
-        sizes = list(given.values()) if isinstance(given, Mapping) else [_number(given)]
-        if not sizes or not all(0 < size <= 10 for size in sizes):
-            raise InputError(f"noise of amplitude {given} is outside 0…10", field="amplitude")
-        if not 100 <= _number(self.length_km, "length_km") <= 20_000:
-            raise InputError(
-                f"noise of length {self.length_km} km is outside 100…20000 km", field="length_km"
-            )
-
-    def _check_ensemble(self) -> None:
-        if self.members is not None and not 2 <= _whole("members", self.members) <= MOST_MEMBERS:
-            raise InputError(
-                f"{self.members} members are no ensemble",
-                field="members",
-                hint=f"ask for 2 to {MOST_MEMBERS}",
-            )
-        if self.source == "orbit" and self.members is not None:
-            raise InputError(
-                "an orbit has the eight members of the symmetry group",
-                field="members",
-                hint="leave members out with source=orbit",
-            )
-        if self.perturb_steps and self.members is None:
-            raise InputError(
-                "only members can be perturbed at every step",
-                field="perturb_steps",
-                hint="ask for members as well",
-            )
-        if any(not 0 < q < 100 for q in self.quantiles):
-            raise InputError(f"quantiles {self.quantiles} must lie in 1…99", field="quantiles")
-        if (self.quantiles or self.exceedance or self.keep_members) and not self.ensemble:
-            raise InputError(
-                "one forecast has no quantiles, no probabilities and no members",
-                field="members",
-                hint="ask for members as well",
-            )
-
-    @property
-    def thresholds(self) -> tuple[Threshold, ...]:
-        """Thresholds whose exceedance is kept, in their order."""
-        return tuple(Threshold.parse(text) for text in self.exceedance)
-
-    def amplitude_of(self, name: str) -> float:
-        """Amplitude of the noise of a variable; 0 if it is not perturbed."""
-        if isinstance(self.amplitude, Mapping):
-            return float(self.amplitude.get(name, 0.0))
-        return float(self.amplitude)
-
-    @property
-    def ensemble(self) -> bool:
-        """Whether more than one forecast is made of the initial state."""
-        return self.members is not None or self.source == "orbit" or bool(self.models)
+    variable: str
+    level: int
+    value: float
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> ForecastOptions:
-        """Read options as JSON holds them.
+    def from_text(cls, text: str) -> Threshold:
+        """Parse ``FIELD>VALUE``, with the field as in ``t2m`` or ``z500``.
+
+        Returns
+        -------
+        Threshold
+            With the canonical name of the variable.
 
         Raises
         ------
         InputError
-            If an option is unknown or its value makes no sense.
+            If the text has another form, or an upper-air variable lacks its level.
         """
-        known = {item.name for item in dataclasses.fields(cls)}
-        chosen: dict[str, Any] = {}
-        for name, value in given.items():
-            if name not in known:
+        name, sign, number = text.partition(">")
+        hint = "write e.g. t2m>303.15 or z500>54000, in the units of the variable"
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not sign or not math.isfinite(value):
+            raise InputError(f"invalid threshold {text!r}", field="thresholds", hint=hint)
+        found, level = parse_field(name.strip())
+        if found.kind == "upper" and level is None:
+            raise InputError(f"threshold {text!r} lacks a level", field="thresholds", hint=hint)
+        return cls(found.name, level or 0, value)
+
+    @property
+    def text(self) -> str:
+        """Canonical form, such as ``temperature@850>273.15``."""
+        level = f"@{self.level}" if self.level else ""
+        return f"{self.variable}{level}>{self.value:.10g}"
+
+    @property
+    def description(self) -> str:
+        """Description for people, such as ``air temperature at 2 m above 303.15 K``."""
+        row = BY_NAME[self.variable]
+        name = f"{row.long_name[0].lower()}{row.long_name[1:]}"
+        where = f" at {self.level} hPa" if self.level else ""
+        return f"{name}{where} above {self.value:.10g} {row.units}"
+
+    def layout(self, full: Layout) -> Layout:
+        """Return the layout of this field alone.
+
+        Parameters
+        ----------
+        full
+            Channels of the model.
+
+        Returns
+        -------
+        Layout
+            One channel.
+
+        Raises
+        ------
+        InputError
+            If the model does not forecast the field.
+        """
+        if (self.variable, self.level or None) not in full.channels:
+            raise InputError(
+                f"the model does not forecast {self.text.partition('>')[0]}",
+                field="thresholds",
+                hint="levels: " + ", ".join(map(str, full.levels)),
+            )
+        if self.level:
+            return Layout((), (self.variable,), (self.level,))
+        return Layout((self.variable,), (), ())
+
+
+def _number_only(value: object) -> object:
+    """Refuse text and booleans, which pydantic would convert."""
+    if isinstance(value, str | bool):
+        raise ValueError(f"{value!r} is not a number")
+    return value
+
+
+def _as_threshold(value: object) -> Threshold:
+    return value if isinstance(value, Threshold) else Threshold.from_text(str(value)[:64])
+
+
+def _sorted_unique(values: Iterable[T]) -> tuple[T, ...]:
+    return tuple(sorted(set(values)))  # type: ignore[type-var]
+
+
+def _canonical_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    return _sorted_unique(variable(name).name for name in names)
+
+
+def _several(members: int | None) -> int | None:
+    """Read one member as a single forecast."""
+    return None if members == 1 else members
+
+
+def _canonical_scale(
+    scale: float | Mapping[str, float],
+) -> float | dict[str, float]:
+    if isinstance(scale, Mapping):
+        return {variable(name).name: size for name, size in sorted(scale.items())}
+    return scale
+
+
+Whole = Annotated[int, BeforeValidator(_number_only)]
+Number = Annotated[float, BeforeValidator(_number_only)]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Precision = Literal["float32", "bfloat16"]
+EnsembleKind = Literal["noise", "random_field", "symmetry"]
+Scale = Annotated[Number, Field(gt=0, le=10, allow_inf_nan=False)]
+ThresholdText = Annotated[
+    Threshold,
+    PlainValidator(_as_threshold),
+    PlainSerializer(lambda threshold: threshold.text, return_type=str),
+    WithJsonSchema({"type": "string", "maxLength": 64, "examples": ["t2m>303.15"]}),
+]
+
+
+class ForecastOptions(BaseModel):
+    """Options of a forecast, validated and in canonical form."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    analysis: Name | None = Field(
+        default=None,
+        description="Analysis store of the initial state (default: first that holds it).",
+    )
+    variables: Annotated[tuple[str, ...], AfterValidator(_canonical_names)] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Variables to keep, names or aliases (default: all).",
+    )
+    levels: Annotated[tuple[Whole, ...], AfterValidator(_sorted_unique)] | None = Field(
+        default=None, min_length=1, max_length=64, description="Levels to keep, hPa (default: all)."
+    )
+    leads: Annotated[tuple[Whole, ...], AfterValidator(_sorted_unique)] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_STEPS + 1,
+        description="Lead times to keep, hours; 0 is the initial state (default: all).",
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="Precision of the network's products; the state stays float32.",
+    )
+    symmetrise: StrictBool = Field(
+        default=False, description="Average each step over the eight symmetries of the grid."
+    )
+    ensemble: EnsembleKind = Field(
+        default="noise",
+        description="Origin of the ensemble members: correlated noise, random field perturbations "
+        "(differences of past states), or the eight symmetries of the grid.",
+    )
+    members: Annotated[
+        Annotated[Whole, Field(ge=1, le=MAX_MEMBERS)] | None, AfterValidator(_several)
+    ] = Field(
+        default=None,
+        description="Perturbed members per model, the first of them unperturbed (default: a "
+        "single forecast).",
+    )
+    models: tuple[Name, ...] = Field(
+        default=(), max_length=16, description="Further models whose forecasts are members too."
+    )
+    seed: Whole = Field(
+        default=0, ge=0, le=2**53 - 1, description="Random seed of the perturbations."
+    )
+    perturbation_scale: Annotated[
+        Scale | Annotated[dict[str, Scale], Field(min_length=1, max_length=64)],
+        AfterValidator(_canonical_scale),
+    ] = Field(
+        default=0.1,
+        description="Standard deviation of the perturbations. Noise: in units of each channel's "
+        "change over one step, one number or one for each variable to perturb. Random fields: in "
+        "units of the climatological spread.",
+    )
+    length_km: Number = Field(
+        default=1000.0, ge=100, le=20_000, description="Correlation length of the noise, km."
+    )
+    perturb_steps: StrictBool = Field(
+        default=False, description="Perturb the members before every step, not at the start alone."
+    )
+    quantiles: Annotated[
+        tuple[Annotated[Whole, Field(ge=1, le=99)], ...], AfterValidator(_sorted_unique)
+    ] = Field(default=(), max_length=99, description="Quantiles of the ensemble to keep, per cent.")
+    thresholds: Annotated[tuple[ThresholdText, ...], AfterValidator(_sorted_unique)] = Field(
+        default=(),
+        max_length=20,
+        description="Thresholds such as `t2m>303.15`; the probability of exceeding each is kept "
+        "as `p00`, `p01`, ….",
+    )
+    keep_members: StrictBool = Field(default=False, description="Keep the forecast of each member.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _translate(cls, given: Any) -> Any:
+        """Refuse former names and read None as the default."""
+        if not isinstance(given, Mapping):
+            return given
+        for old, new in RENAMED_OPTIONS.items():
+            if old in given:
+                raise InputError(f"{old!r} is now called {new!r}", field=old)
+        return {name: value for name, value in given.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _check_ensemble(self) -> Self:
+        if self.ensemble == "symmetry" and self.members is not None:
+            raise InputError(
+                "a symmetry ensemble has the eight members of the group C4h",
+                field="members",
+                hint="leave members out with ensemble=symmetry",
+            )
+        needs = "perturb_steps" if self.perturb_steps else None
+        if self.ensemble == "random_field":
+            needs = "ensemble=random_field"
+            if isinstance(self.perturbation_scale, dict):
                 raise InputError(
-                    f"unknown option {name!r}", field=name, hint=did_you_mean(name, known)
+                    "random field perturbations have one scale for all variables",
+                    field="perturbation_scale",
                 )
-            if value is not None:
-                chosen[name] = tuple(value) if isinstance(value, list | tuple) else value
-        if chosen.get("members") == 1:
-            del chosen["members"]  # one member is the forecast itself
-        return cls(**chosen)
+        if needs is not None and self.members is None:
+            raise InputError(
+                f"{needs} needs members", field=needs.partition("=")[0], hint="set members as well"
+            )
+        for name in ("quantiles", "thresholds", "keep_members"):
+            if getattr(self, name) and not self.is_ensemble:
+                raise InputError(
+                    f"{name} needs an ensemble", field=name, hint="set members as well"
+                )
+        return self
+
+    @property
+    def is_ensemble(self) -> bool:
+        """True if several forecasts are made from the initial state."""
+        return self.members is not None or self.ensemble == "symmetry" or bool(self.models)
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Self:
+        """Read options from JSON; former names are accepted, as stored runs hold them.
+
+        Parameters
+        ----------
+        given
+            Option names and values; None means the default.
+
+        Returns
+        -------
+        ForecastOptions
+            In canonical form; InputError names an unknown option or an invalid value.
+        """
+        renamed = {RENAMED_OPTIONS.get(name, name): value for name, value in given.items()}
+        if renamed.get("ensemble") == "orbit":
+            renamed["ensemble"] = "symmetry"
+        try:
+            return cls.model_validate(renamed)
+        except ValidationError as error:
+            _raise_input_error(error, cls.model_fields)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what differs from the defaults, as JSON can hold it."""
-        return {
-            item.name: list(value) if isinstance(value, tuple) else value
-            for item in dataclasses.fields(self)
-            for value in (getattr(self, item.name),)
-            if value != item.default
-        }
+        """Return the options that differ from their defaults, as JSON can hold them."""
+        return self.model_dump(
+            mode="json", exclude_defaults=True, include=set(ForecastOptions.model_fields)
+        )
+
+    def scale_of(self, name: str) -> float:
+        """Return the scale of the noise of a variable; 0 if it is not perturbed."""
+        scale = self.perturbation_scale
+        return scale.get(name, 0.0) if isinstance(scale, dict) else scale
 
     def check_fits(self, full: Layout, total: int, step_hours: int) -> None:
-        """Raise InputError if a model with these channels and steps lacks what is asked for."""
+        """Check that a model has the channels and lead times of the options, else InputError.
+
+        Parameters
+        ----------
+        full
+            Channels of the model.
+        total
+            Steps of the forecast.
+        step_hours
+            Time step of the model.
+        """
         self.layout(full)
         self.kept_steps(total, step_hours)
         for threshold in self.thresholds:
             threshold.layout(full)
-        for name in self.amplitude if isinstance(self.amplitude, Mapping) else ():
-            if name not in full.names:
-                raise InputError(
-                    f"the model has no {name}",
-                    field="amplitude",
-                    hint=did_you_mean(name, full.names),
-                )
+        if isinstance(self.perturbation_scale, dict):
+            _check_known("perturbation_scale", self.perturbation_scale, full)
 
     def layout(self, full: Layout) -> Layout:
-        """Choose from a model's channels what is to be kept.
+        """Return the channels to keep.
+
+        Parameters
+        ----------
+        full
+            Channels of the model.
+
+        Returns
+        -------
+        Layout
+            Part of ``full``.
 
         Raises
         ------
         InputError
-            If a variable or level is none of the model's.
+            If the model lacks a variable or a level.
         """
-        for name in self.variables or ():
-            if name not in full.names:
-                raise InputError(
-                    f"the model has no {name}",
-                    field="variables",
-                    hint=did_you_mean(name, full.names),
-                )
+        _check_known("variables", self.variables or (), full)
         for level in self.levels or ():
             if level not in full.levels:
                 raise InputError(
@@ -241,108 +376,57 @@ class ForecastOptions:
         return Layout(surface, upper, levels if upper else ())
 
     def kept_steps(self, total: int, step_hours: int) -> tuple[int, ...]:
-        """Steps that are kept, lead 0 being the initial state.
+        """Return the steps to keep; step 0 is the initial state.
+
+        Parameters
+        ----------
+        total
+            Steps of the forecast.
+        step_hours
+            Time step of the model.
+
+        Returns
+        -------
+        tuple of int
+            Increasing.
 
         Raises
         ------
         InputError
-            If a lead is none of the forecast's.
+            If a lead time is not reached by a step.
         """
         if self.leads is None:
             return tuple(range(total + 1))
         for lead in self.leads:
             if lead % step_hours or not 0 <= lead <= total * step_hours:
                 raise InputError(
-                    f"lead {lead} h is none of the forecast's",
+                    f"lead time {lead} h is not a step of the forecast",
                     field="leads",
                     hint=f"it goes to {total * step_hours} h in steps of {step_hours} h",
                 )
         return tuple(lead // step_hours for lead in self.leads)
 
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
 
-
-def _number(value: Any, name: str = "amplitude") -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{name} {value!r} is no number", field=name)
-    return float(value)
-
-
-def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or int(value) != value:
-        raise InputError(f"{name} {value!r} is no whole number", field=name)
-    return int(value)
-
-
-@dataclass(frozen=True, order=True)
-class Threshold:
-    """One field and a value.
-
-    Attributes
-    ----------
-    variable
-        Canonical name.
-    level
-        hPa; 0 for surface variables, so that thresholds have an order.
-    value
-        In the variable's unit.
-    """
-
-    variable: str
-    level: int
-    value: float
-
-    @classmethod
-    def parse(cls, text: str) -> Threshold:
-        """Read ``FIELD>VALUE``, the field as in ``t2m`` or ``z500``.
-
-        Raises
-        ------
-        InputError
-            If it is none, or an upper-air variable lacks its level.
-        """
-        name, sign, number = str(text).partition(">")
-        hint = "write t2m>303.15 or z500>54000, in the variable's own unit"
-        try:
-            value = float(number)
-        except ValueError:
-            value = math.nan
-        if not sign or not math.isfinite(value):
-            raise InputError(f"exceedance {text!r} is no threshold", field="exceedance", hint=hint)
-        found, level = parse_field(name.strip())
-        if found.kind == "upper" and level is None:
-            raise InputError(f"exceedance {text!r} names no level", field="exceedance", hint=hint)
-        return cls(found.name, level or 0, value)
-
-    @property
-    def text(self) -> str:
-        """The one form in which it is kept: ``temperature@850>273.15``."""
-        level = f"@{self.level}" if self.level else ""
-        return f"{self.variable}{level}>{self.value:.10g}"
-
-    @property
-    def words(self) -> str:
-        """What is asked, for people."""
-        row = BY_NAME[self.variable]
-        name = f"{row.long_name[0].lower()}{row.long_name[1:]}"
-        where = f" at {self.level} hPa" if self.level else ""
-        return f"{name}{where} above {self.value:.10g} {row.units}"
-
-    def layout(self, full: Layout) -> Layout:
-        """Layout of this field alone.
-
-        Raises
-        ------
-        InputError
-            If the model does not have it.
-        """
-        if (self.variable, self.level or None) not in full.channels:
+def _check_known(option: str, names: Iterable[str], full: Layout) -> None:
+    for name in names:
+        if name not in full.names:
             raise InputError(
-                f"the model does not forecast {self.text.partition('>')[0]}",
-                field="exceedance",
-                hint="levels: " + ", ".join(map(str, full.levels)),
+                f"the model has no variable {name!r}",
+                field=option,
+                hint=did_you_mean(name, full.names),
             )
-        if self.level:
-            return Layout((), (self.variable,), (self.level,))
-        return Layout((self.variable,), (), ())
+
+
+def _raise_input_error(error: ValidationError, known: Iterable[str]) -> NoReturn:
+    """Raise the first fault that pydantic found as an InputError."""
+    fault = error.errors(include_url=False)[0]
+    cause = fault.get("ctx", {}).get("error")
+    name = str(fault["loc"][0]) if fault["loc"] else "options"
+    if isinstance(cause, InputError):
+        field = name if fault["loc"] else cause.field
+        raise InputError(cause.message, field=field, hint=cause.hint) from error
+    if fault["type"] == "extra_forbidden":
+        hint = did_you_mean(name, known)
+        raise InputError(f"unknown option {name!r}", field=name, hint=hint) from error
+    message = fault["msg"].removeprefix("Value error, ")
+    raise InputError(f"invalid {name} {fault['input']!r}: {message}", field=name) from error

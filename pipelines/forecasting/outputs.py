@@ -1,18 +1,26 @@
-"""What a roll-out leaves behind: chosen channels and leads of one forecast, or of an ensemble."""
+"""Output stores of a forecast run: chosen channels and lead times of the ensemble's statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pear.rollout import perturbations
+from pear.rollout import (
+    ensemble_mean,
+    ensemble_quantile,
+    ensemble_spread,
+    exceedance_probability,
+    split_state,
+)
 from pear.state import State
 from pear.store.schema import PROBABILITY, default_overviews
+from pear.typing import Float32
 from pear.variables import Layout
 from pipelines.catalog import Model, Run
 from pipelines.forecasting.options import ForecastOptions, Threshold
@@ -20,22 +28,23 @@ from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
 
 Reduction = Callable[[State], State]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """One store of a run: which state it keeps of each step.
+    """One output store of a run.
 
     Attributes
     ----------
     suffix
-        Added to the run's identity in the store's name; empty for the run's own store.
+        Added to the run id in the store's name; empty for the run's own store.
     title
-        Of the store.
+        Title of the store.
     reduce
-        Makes the state to keep, batch 1, of the members.
+        Computes the state to keep, batch 1, from the members.
     threshold
-        If given, the share of the members above it is kept instead, of its field alone.
+        If given, the probability of exceeding it is kept instead, of its field alone.
     """
 
     suffix: str
@@ -44,82 +53,134 @@ class OutputSpec:
     threshold: Threshold | None = None
 
     def layout(self, full: Layout, chosen: Layout) -> Layout:
-        """Channels of the store, of those of the model and those chosen."""
+        """Return the channels of the store.
+
+        Parameters
+        ----------
+        full
+            Channels of the model.
+        chosen
+            Channels that the run keeps.
+
+        Returns
+        -------
+        Layout
+            The chosen channels, or that of the threshold.
+        """
         return chosen if self.threshold is None else self.threshold.layout(full)
 
-    def about(self) -> dict[str, Any]:
-        """Attributes of the store."""
+    def attributes(self) -> dict[str, str]:
+        """Return the attributes of the store."""
         if self.threshold is None:
             return {"title": self.title}
-        return {"title": self.title, PROBABILITY: self.threshold.words}
+        return {"title": self.title, PROBABILITY: self.threshold.description}
 
-    def fields(self, members: State, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-        """Fields to keep: (surface, cell) and (upper, level, cell)."""
+    def fields(self, members: State, layout: Layout) -> tuple[Float32, Float32]:
+        """Compute the fields to keep.
+
+        Parameters
+        ----------
+        members
+            (member, …).
+        layout
+            Channels of the store.
+
+        Returns
+        -------
+        surface, upper
+            (surface, cell) and (upper, level, cell).
+        """
         if self.threshold is None:
-            return _fields(self.reduce(members), layout)
-        picked = _picked(members, layout)
-        share = (perturbations.exceedance(part, self.threshold.value) for part in picked)
-        surface, upper = (part.float().cpu().numpy() for part in share)
+            parts = [part[0] for part in _select(self.reduce(members), layout)]
+        else:
+            value = self.threshold.value
+            parts = [exceedance_probability(part, value) for part in _select(members, layout)]
+        surface, upper = (part.to(device="cpu", dtype=torch.float32).numpy() for part in parts)
         return surface, upper
 
 
-def planned(options: ForecastOptions, members: int) -> list[OutputSpec]:
-    """List the stores of a run; the run's own comes last: where it is, all are."""
-    if not options.ensemble:
-        return [OutputSpec("", "PEAR forecast", _same)]
-    quantiles = (
-        OutputSpec(f".q{percent:02d}", f"PEAR ensemble, {percent} % quantile", _quantile(percent))
-        for percent in options.quantiles
-    )
-    single = (
-        OutputSpec(f".m{member:02d}", f"PEAR ensemble, member {member}", _member(member))
-        for member in range(members if options.keep_members else 0)
-    )
-    above = (
-        OutputSpec(f".p{index:02d}", f"PEAR ensemble, probability of {each.text}", _same, each)
-        for index, each in enumerate(options.thresholds)
-    )
-    spread = OutputSpec(".spread", "PEAR ensemble, standard deviation", perturbations.spread)
-    mean = OutputSpec("", f"PEAR ensemble, mean of {members}", perturbations.mean)
-    return [spread, *quantiles, *above, *single, mean]
-
-
-def _same(state: State) -> State:
-    return state
-
-
-def _quantile(percent: int) -> Reduction:
-    return lambda members: perturbations.quantile(members, percent)
-
-
-def _member(index: int) -> Reduction:
-    return lambda members: perturbations.split_state(members, [1] * members.batch)[index]
-
-
-class OutputWriter:
-    """Writes the outputs of one run, step by step, and publishes them together.
+def plan_outputs(options: ForecastOptions, members: int) -> list[OutputSpec]:
+    """List the output stores of a run.
 
     Parameters
     ----------
-    data, run, model
-        What is computed, and where it goes.
+    options
+        Options of the forecast.
+    members
+        Size of the ensemble.
+
+    Returns
+    -------
+    list of OutputSpec
+        The run's own store last: once it is published, all are.
+    """
+    if not options.is_ensemble:
+        return [OutputSpec("", "PEAR forecast", _identity)]
+    return [
+        OutputSpec(".spread", "PEAR ensemble, standard deviation", ensemble_spread),
+        *(
+            OutputSpec(
+                f".q{percent:02d}",
+                f"PEAR ensemble, {percent} % quantile",
+                partial(ensemble_quantile, percent=percent),
+            )
+            for percent in options.quantiles
+        ),
+        *(
+            OutputSpec(
+                f".p{index:02d}", f"PEAR ensemble, probability of {each.text}", _identity, each
+            )
+            for index, each in enumerate(options.thresholds)
+        ),
+        *(
+            OutputSpec(
+                f".m{member:02d}", f"PEAR ensemble, member {member}", partial(_member, member)
+            )
+            for member in range(members if options.keep_members else 0)
+        ),
+        OutputSpec("", f"PEAR ensemble, mean of {members}", ensemble_mean),
+    ]
+
+
+def _identity(state: State) -> State:
+    return state
+
+
+def _member(index: int, members: State) -> State:
+    return split_state(members, [1] * members.batch)[index]
+
+
+class OutputWriter:
+    """Writer of all output stores of one run, step by step.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    run, model
+        The run and its model.
     full
         Channels of the states.
     members
-        States in each step.
+        Size of the ensemble.
     total
         Steps of the run.
+
+    Attributes
+    ----------
+    keeps_everything
+        True if every step is kept whole, so that a run resumes from its own store.
     """
 
     def __init__(
         self, data: DataFolder, run: Run, model: Model, full: Layout, members: int, total: int
     ) -> None:
-        options = ForecastOptions.of(run.options)
+        options = ForecastOptions.from_dict(run.options)
         chosen = options.layout(full)
         self._kept = options.kept_steps(total, model.step_hours)
-        self._outputs = planned(options, members)
+        self._outputs = plan_outputs(options, members)
         step = np.timedelta64(model.step_hours * 3600, "s")
-        about = _about(run, model)
+        common = _attributes(run, model)
         self._writers = [
             ForecastWriter(
                 data.forecast(run.id + output.suffix),
@@ -127,13 +188,14 @@ class OutputWriter:
                 model.nside,
                 run.init_time,
                 np.array(self._kept) * step,
-                {**about, **output.about()},
+                {**common, **output.attributes()},
                 default_overviews(model.nside),
             )
             for output in self._outputs
         ]
-        self.whole = not options.ensemble and chosen == full and len(self._kept) == total + 1
-        """Whether every step is kept whole, so that the roll-out can go on from the last one."""
+        self.keeps_everything = (
+            not options.is_ensemble and chosen == full and len(self._kept) == total + 1
+        )
 
     @property
     def main(self) -> ForecastWriter:
@@ -142,11 +204,19 @@ class OutputWriter:
 
     @property
     def published(self) -> bool:
-        """Whether the run's store, and so all of them, is in its place."""
+        """True if the run's own store, and so every store, is published."""
         return self.main.published
 
-    def record(self, step: int, members: State) -> None:
-        """Keep what is to be kept of a step; safe from a kill when it returns."""
+    def write(self, step: int, members: State) -> None:
+        """Write the outputs of a step; they survive a kill once this returns.
+
+        Parameters
+        ----------
+        step
+            Step of the run, 0 for the initial state.
+        members
+            (member, …).
+        """
         if step not in self._kept:
             return
         index = self._kept.index(step)
@@ -154,8 +224,8 @@ class OutputWriter:
             if not writer.published:
                 writer.write_step(index, *output.fields(members, writer.layout))
 
-    def holds(self, step: int) -> bool:
-        """Whether every store has all that is to be kept up to a step."""
+    def has_all_until(self, step: int) -> bool:
+        """Return whether every store has all steps to keep up to and including this one."""
         wanted = {index for index, kept in enumerate(self._kept) if kept <= step}
         return all(wanted <= set(writer.steps_done()) for writer in self._writers)
 
@@ -165,29 +235,21 @@ class OutputWriter:
             writer.publish()
 
 
-def _fields(state: State, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Take the channels of a layout out of a state of batch 1, as arrays."""
-    surface, upper = (
-        part[0].to(device="cpu", dtype=torch.float32).numpy() for part in _picked(state, layout)
-    )
-    return surface, upper
-
-
-def _picked(state: State, layout: Layout) -> tuple[Tensor, Tensor]:
-    """Take the channels of a layout: (batch, surface, cell) and (batch, upper, level, cell)."""
+def _select(state: State, layout: Layout) -> tuple[Tensor, Tensor]:
+    """Select the channels of a layout: (batch, surface, cell) and (batch, upper, level, cell)."""
     full = state.layout
     if full == layout:
         return state.surface, state.upper
-    rows = _places(layout.surface, full.surface)
-    names, levels = _places(layout.upper, full.upper), _places(layout.levels, full.levels)
+    rows = _positions(layout.surface, full.surface)
+    names, levels = _positions(layout.upper, full.upper), _positions(layout.levels, full.levels)
     return state.surface[:, rows], state.upper[:, names][:, :, levels]
 
 
-def _places(wanted: Sequence[Any], held: Sequence[Any]) -> list[int]:
-    return [held.index(item) for item in wanted]
+def _positions(wanted: Sequence[T], present: Sequence[T]) -> list[int]:
+    return [present.index(item) for item in wanted]
 
 
-def _about(run: Run, model: Model) -> dict[str, Any]:
+def _attributes(run: Run, model: Model) -> dict[str, Any]:
     return {
         "source": f"PEAR model {model.id}, checkpoint sha256 {model.sha256}",
         "model": model.id,

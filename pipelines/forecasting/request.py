@@ -1,9 +1,9 @@
-"""What may be asked of the engine: a request is refused with one clear line before it is queued."""
+"""Resolution of forecast requests: invalid ones are refused with one error before they queue."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,27 @@ from pear.errors import InputError, did_you_mean
 from pear.store import schema
 from pear.store.reader import read_completeness, stored_layout
 from pear.times import as_utc, to_iso
+from pear.typing import TimeLike
 from pear.variables import Layout
-from pipelines.catalog import Catalog, Model, Run
-from pipelines.forecasting.options import ForecastOptions
+from pipelines.catalog import Catalog, Model, Priority, Run
+from pipelines.forecasting.options import MAX_STEPS, MIN_PAST_TIMES, ForecastOptions
 from pipelines.storage.data_folder import DataFolder
-
-MOST_STEPS = 1000
-"""Longest roll-out that is accepted; beyond it a typing error is likelier than a wish."""
 
 
 @dataclass(frozen=True)
 class ForecastRequest:
-    """A forecast that can be made: model, initial state and length are there and fit.
+    """A forecast that can be computed: model, initial state and options exist and fit.
 
     Attributes
     ----------
     model
-        From the catalog.
+        Model of the catalog.
     init_time
-        UTC, in the store.
+        UTC.
     lead_hours
-        A multiple of the model's step.
+        Forecast length, a multiple of the model step.
     options
-        What else determines the result; always names the ``analysis`` the state comes from.
+        As :meth:`ForecastOptions.to_dict` gives them; they name the ``analysis``.
     """
 
     model: Model
@@ -43,105 +41,144 @@ class ForecastRequest:
     lead_hours: int
     options: Mapping[str, Any]
 
-    @classmethod
-    def check(
-        cls,
-        data: DataFolder,
-        catalog: Catalog,
-        init_time: Any,
-        lead_hours: int,
-        model: str | None = None,
-        analysis: str | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> ForecastRequest:
-        """Check a request against what is in the data folder.
-
-        Raises
-        ------
-        InputError
-            Naming what is missing or does not fit, and what there is instead.
-        """
-        time, found = as_utc(init_time)[0], catalog.models.get(model)
-        if lead_hours <= 0 or lead_hours % found.step_hours:
-            raise InputError(
-                f"lead of {lead_hours} h is no multiple of the model's step of "
-                f"{found.step_hours} h",
-                field="lead_hours",
-            )
-        if lead_hours // found.step_hours > MOST_STEPS:
-            raise InputError(
-                f"lead of {lead_hours} h is longer than {MOST_STEPS} steps", field="lead_hours"
-            )
-        chosen = ForecastOptions.of({**(options or {}), "analysis": analysis})
-        chosen.check_fits(layout_of(found), lead_hours // found.step_hours, found.step_hours)
-        others = [catalog.models.get(other) for other in chosen.models]
-        for other in others:
-            _require_alike(found, other)
-        name = choose_analysis(data, found, analysis, time)
-        chosen = replace(chosen, analysis=name, models=tuple(other.id for other in others))
-        return cls(found, time, lead_hours, chosen.to_dict())
-
     def find(self, catalog: Catalog) -> Run | None:
-        """Return the run of this request if the catalog has it."""
+        """Return the run of this request, or None if it was never submitted."""
         return catalog.runs.find(self.model, self.init_time, self.lead_hours, self.options)
 
+    def submit(self, catalog: Catalog, priority: int = Priority.BATCH) -> tuple[Run, bool]:
+        """Submit the request.
 
-def layout_of(model: Model) -> Layout:
-    """Return the channels a model reads, as its entry in the catalog tells them."""
-    kept = model.attributes.get("layout")
-    if kept is None:
-        return Layout.default()
-    return Layout.from_dict(kept)
+        Parameters
+        ----------
+        catalog
+            The catalog.
+        priority
+            Priority in the queue.
+
+        Returns
+        -------
+        (run, created)
+            As :meth:`pipelines.catalog.jobs.Runs.submit`.
+        """
+        return catalog.runs.submit(
+            self.model.id,
+            self.init_time,
+            self.lead_hours,
+            options=self.options,
+            priority=priority,
+        )
 
 
-def _require_alike(model: Model, other: Model) -> None:
-    """Raise unless two models read the same states and step alike."""
-    for what, one, two in (
-        ("nside", model.nside, other.nside),
-        ("step", model.step_hours, other.step_hours),
-        ("layout", layout_of(model), layout_of(other)),
-    ):
-        if one != two:
-            raise InputError(
-                f"model {other.id} cannot join model {model.id} in one ensemble: its {what} is "
-                f"{two}, not {one}",
-                field="models",
-            )
+def resolve_request(
+    data: DataFolder,
+    catalog: Catalog,
+    init_time: TimeLike,
+    lead_hours: int,
+    *,
+    model: str | None = None,
+    options: ForecastOptions | Mapping[str, Any] | None = None,
+) -> ForecastRequest:
+    """Check a request against the data folder and fill in its defaults.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    catalog
+        Its catalog.
+    init_time
+        UTC.
+    lead_hours
+        Forecast length, a multiple of the model step.
+    model
+        Id or name (default: newest model).
+    options
+        Options of the forecast.
+
+    Returns
+    -------
+    ForecastRequest
+        With the ids of the models and the name of the analysis.
+
+    Raises
+    ------
+    InputError
+        Naming what is missing or does not fit, and what is available instead.
+    """
+    time, found = as_utc(init_time)[0], catalog.models.get(model)
+    if lead_hours <= 0 or lead_hours % found.step_hours:
+        raise InputError(
+            f"lead time {lead_hours} h is not a multiple of the {found.step_hours} h model step",
+            field="lead_hours",
+        )
+    steps = lead_hours // found.step_hours
+    if steps > MAX_STEPS:
+        raise InputError(
+            f"lead time {lead_hours} h is longer than {MAX_STEPS} steps", field="lead_hours"
+        )
+    if not isinstance(options, ForecastOptions):
+        options = ForecastOptions.from_dict(options or {})
+    options.check_fits(model_layout(found), steps, found.step_hours)
+    others = [catalog.models.get(name) for name in options.models]
+    _check_alike(found, others)
+    analysis = choose_analysis(data, found, options.analysis, time)
+    if options.ensemble == "random_field":
+        _check_past(data.analysis(analysis), analysis, time)
+    models = tuple(other.id for other in others)
+    resolved = options.model_copy(update={"analysis": analysis, "models": models})
+    return ForecastRequest(found, time, lead_hours, resolved.to_dict())
+
+
+def model_layout(model: Model) -> Layout:
+    """Return the channels of a model, as its entry in the catalog lists them."""
+    stored = model.attributes.get("layout")
+    return Layout.default() if stored is None else Layout.from_dict(stored)
 
 
 def choose_analysis(
     data: DataFolder, model: Model, analysis: str | None, time: np.datetime64 | None = None
 ) -> str:
-    """Return the name of the analysis asked for, or of the first that fits the model.
+    """Return the name of an analysis that fits a model.
 
     Parameters
     ----------
+    data
+        The data folder.
+    model
+        A model of its catalog.
+    analysis
+        Name of the analysis (default: first that fits).
     time
-        If given, it must hold a complete state at this time.
+        If given, the analysis must hold a complete state at this time.
+
+    Returns
+    -------
+    str
+        The name.
 
     Raises
     ------
     InputError
-        If none fits, with what is wrong with each.
+        If no analysis fits, with the reason for each.
     """
     known = {path.stem: path for path in sorted((data.root / "analyses").glob("[!.]*.zarr"))}
     if analysis is not None:
-        data.analysis(analysis)  # refuses what is no name
+        data.analysis(analysis)  # refuses invalid names
         if analysis not in known:
             raise InputError(
                 f"no analysis {analysis!r} in {data.root}",
                 field="analysis",
-                hint=did_you_mean(analysis, known) if known else "make one with `pear ingest`",
+                hint=did_you_mean(analysis, known) if known else "create one with `pear ingest`",
             )
         known = {analysis: known[analysis]}
     if not known:
         raise InputError(
-            f"no analysis in {data.root}", field="analysis", hint="make one with `pear ingest`"
+            f"no analysis in {data.root}", field="analysis", hint="create one with `pear ingest`"
         )
     reasons = []
     for name, path in known.items():
         try:
-            _require(path, name, model, time)
+            _check_analysis(path, name, model, time)
         except InputError as error:
             reasons.append(error)
         else:
@@ -152,14 +189,37 @@ def choose_analysis(
     raise InputError(f"no analysis holds an initial state: {each}", field="init_time")
 
 
-def _require(path: Path, name: str, model: Model, time: np.datetime64 | None) -> None:
-    """Raise unless the store fits this model and holds a complete state at this time."""
-    kind, held, nside = stored_layout(path)
-    layout = layout_of(model)
+def _check_alike(model: Model, others: list[Model]) -> None:
+    """Check that models differ, and have the same channels, grid and step."""
+    seen = {model.id}
+    for other in others:
+        if other.id in seen:
+            raise InputError(f"model {other.id} is named twice", field="models")
+        seen.add(other.id)
+        for what, one, two in (
+            ("nside", model.nside, other.nside),
+            ("step", model.step_hours, other.step_hours),
+            ("layout", model_layout(model), model_layout(other)),
+        ):
+            if one != two:
+                raise InputError(
+                    f"model {other.id} cannot join model {model.id} in one ensemble: its {what} "
+                    f"is {two}, not {one}",
+                    field="models",
+                )
+
+
+def _check_analysis(path: Path, name: str, model: Model, time: np.datetime64 | None) -> None:
+    """Check that a store fits a model and holds a complete state at a time."""
+    kind, present, nside = stored_layout(path)
+    layout = model_layout(model)
     if kind != "analysis":
-        raise InputError(f"{name} holds no analyses but a {kind}", field="analysis")
-    for what, want, have in (("", layout.names, held.names), (" hPa", layout.levels, held.levels)):
-        missing = [f"{item}{what}" for item in want if item not in have]
+        raise InputError(f"{name} is a {kind} store, not an analysis", field="analysis")
+    for unit, wanted, held in (
+        ("", layout.names, present.names),
+        (" hPa", layout.levels, present.levels),
+    ):
+        missing = [f"{item}{unit}" for item in wanted if item not in held]
         if missing:
             raise InputError(
                 f"analysis {name} lacks {', '.join(missing)}, which model {model.id} needs",
@@ -167,15 +227,15 @@ def _require(path: Path, name: str, model: Model, time: np.datetime64 | None) ->
             )
     if nside < model.nside:
         raise InputError(
-            f"analysis {name} has nside {nside}, coarser than the {model.nside} of model "
+            f"analysis {name} has nside {nside}, coarser than the nside {model.nside} of model "
             f"{model.id}",
             field="analysis",
         )
     if time is not None:
-        _require_state(path, name, layout, time)
+        _check_state(path, name, layout, time)
 
 
-def _require_state(path: Path, name: str, layout: Layout, time: np.datetime64) -> None:
+def _check_state(path: Path, name: str, layout: Layout, time: np.datetime64) -> None:
     times, complete, channels = read_completeness(path)
     index = np.flatnonzero(times == time)
     if not index.size:
@@ -186,11 +246,22 @@ def _require_state(path: Path, name: str, layout: Layout, time: np.datetime64) -
             f"init time {to_iso(time)} is not in analysis {name}", field="init_time", hint=span
         )
     wanted = np.isin(channels, schema.channels(layout))
-    holes = np.flatnonzero(wanted & (complete[index[0]] == 0))
-    if holes.size:
-        first = ", ".join(channels[hole] for hole in holes[:3])
+    missing = np.flatnonzero(wanted & (complete[index[0]] == 0))
+    if missing.size:
+        first = ", ".join(channels[place] for place in missing[:3])
         raise InputError(
-            f"analysis {name} is incomplete at {to_iso(time)}: {holes.size} of {wanted.sum()} "
-            f"fields missing ({first}{' …' if holes.size > 3 else ''})",
+            f"analysis {name} is incomplete at {to_iso(time)}: {missing.size} of {wanted.sum()} "
+            f"fields missing ({first}{' …' if missing.size > 3 else ''})",
             field="init_time",
+        )
+
+
+def _check_past(path: Path, name: str, time: np.datetime64) -> None:
+    past = int((read_completeness(path)[0] < time).sum())
+    if past < MIN_PAST_TIMES:
+        raise InputError(
+            f"random field perturbations need {MIN_PAST_TIMES} times before the init time "
+            f"{to_iso(time)}, analysis {name} has {past}",
+            field="ensemble",
+            hint="choose a later init time, or ensemble=noise",
         )

@@ -1,6 +1,6 @@
-"""One run being computed: its members, its step, what it keeps, and where it can go on from.
+"""A forecast run in progress: its members, its outputs and the step to resume from.
 
-A step is written while the next one is computed, and is told as done when a kill cannot take it.
+A step is written while the next one is computed, and recorded as done once it is on disk.
 """
 
 from __future__ import annotations
@@ -8,172 +8,134 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import torch
-
-from pear.rollout import PearForecaster, check_physical, concat_states
-from pear.rollout.perturbations import Noise, perturb
-from pear.sphere.symmetry import C4H, IDENTITY, Element
+from pear.rollout import OneStepForecaster, PearForecaster, check_physical, concat_states
 from pear.state import State
 from pipelines.catalog import Model, Run
 from pipelines.catalog.lease import JobLease
 from pipelines.forecasting import restart
-from pipelines.forecasting.options import ForecastOptions
+from pipelines.forecasting.ensemble import Group, build_ensemble
+from pipelines.forecasting.options import ForecastOptions, Precision
 from pipelines.forecasting.outputs import OutputWriter
 
-Loader = Callable[[Model, str, tuple[Element, ...]], PearForecaster]
-"""Gives the forecaster of a model, a precision and a group; the same one each time."""
+ForecasterLoader = Callable[[Model, Precision, Group], PearForecaster]
+"""Returns the forecaster of a model, a precision and a group; the same object for equal ones."""
 
 
 class ForecastRun:
-    """A run in our hands, from its initial state or its last complete step on.
+    """A forecast run in progress, from its initial state or its last complete step.
 
     Parameters
     ----------
-    work
-        The run.
+    lease
+        The claimed run.
     load
-        Gives forecasters.
+        Returns forecasters.
 
     Attributes
     ----------
-    parts
-        (forecaster, members that it steps) in member order.
+    lease
+        The claimed run.
+    step, total
+        Steps done, and all steps.
+    states
+        (member, …) for each group of the ensemble, after ``step`` steps.
+
+    Raises
+    ------
+    TypeError
+        If the job is not a forecast run.
     """
 
-    def __init__(self, work: JobLease, load: Loader) -> None:
-        run = work.job
+    def __init__(self, lease: JobLease, load: ForecasterLoader) -> None:
+        run = lease.job
         if not isinstance(run, Run):
-            raise TypeError(f"{run.id} is no forecast run")
-        self.work, self._run = work, run
-        self._options = ForecastOptions.of(run.options)
-        self._hand = ThreadPoolExecutor(1, "writer")
-        self._writing: Future[None] | None = None
-        self._model = work.catalog.models.get(run.model)
-        self.total = run.lead_hours // self._model.step_hours
-        crew = self._crew(load)
-        count = 1 if self._options.members is None else self._options.members
-        self._recorder = OutputWriter(
-            work.data, run, self._model, crew[0].layout, count * len(crew), self.total
+            raise TypeError(f"job {run.id} is not a forecast run")
+        self.lease = lease
+        options = ForecastOptions.from_dict(run.options)
+        model, *others = (lease.catalog.models.get(name) for name in (run.model, *options.models))
+        self.total = run.lead_hours // model.step_hours
+        self._context = f"model {model.id}"
+        analysis = lease.data.analysis(run.options["analysis"])
+        self._ensemble = build_ensemble(
+            options,
+            [model, *others],
+            lambda each, group: load(each, options.precision, group),
+            analysis,
         )
+        self._outputs = OutputWriter(
+            lease.data, run, model, self._ensemble.layout, self._ensemble.size, self.total
+        )
+        self._thread = ThreadPoolExecutor(1, "writer")
+        self._pending: Future[None] | None = None
         self.step = 0
-        self.parts: list[tuple[PearForecaster, State]] = []
-        if not self._recorder.published:
-            self.parts = self._resume(crew) or self._begin(crew, count)
+        self.states: list[State] = []
+        if not self._outputs.published and not self._resume():
+            nside = self._ensemble.nside
+            initial = State.from_store(analysis, run.init_time, self._ensemble.layout, nside)
+            self.states = self._ensemble.start(initial)
+            self._start_writing()
 
     @property
-    def done(self) -> bool:
-        """Whether nothing is left to compute."""
-        return not self.parts or self.step == self.total
+    def is_complete(self) -> bool:
+        """True if no step is left to compute."""
+        return not self.states or self.step == self.total
 
-    def next_inputs(self) -> list[tuple[PearForecaster, State]]:
-        """What is to be stepped next: the parts, their members perturbed anew if that is asked for.
-
-        What is kept of a step is as the model gave it; the noise depends on seed, member and step
-        alone, so that a resumed run meets the same.
-        """
-        if not self._options.perturb_steps or self.step == 0:
-            return self.parts
-        return [
-            (forecaster, self._noise(forecaster).perturb(state, self.step))
-            for forecaster, state in self.parts
-        ]
+    def next_inputs(self) -> list[tuple[OneStepForecaster, State]]:
+        """Return the forecasters and the states that they step next, perturbed if wanted."""
+        return self._ensemble.inputs(self.states, self.step)
 
     def accept(self, states: list[State]) -> None:
-        """Take the members' states one step on: check them, keep them, say so.
+        """Check the members one step later and start to write them; InputError names bad values.
 
-        Raises
-        ------
-        InputError
-            If a member is no weather, naming step, variable and level.
+        Parameters
+        ----------
+        states
+            One step after :meth:`next_inputs`.
         """
-        self._settle()
+        self._finish_writing()
         self.step += 1
-        where = f"model {self._model.id}: step {self.step} of {self.total}"
-        self.parts = [
-            (forecaster, check_physical(state, where))
-            for (forecaster, _), state in zip(self.parts, states, strict=True)
-        ]
-        self._keep()
+        where = f"{self._context}: step {self.step} of {self.total}"
+        self.states = [check_physical(state, where) for state in states]
+        self._start_writing()
 
     def publish(self) -> None:
         """Publish the stores of the run."""
-        self._settle()
-        self._recorder.publish()
+        self._finish_writing()
+        self._outputs.publish()
 
     def close(self) -> None:
-        """Wait until nothing of this run is being written any more."""
-        self._hand.shutdown(wait=True)
+        """Wait until nothing of this run is being written."""
+        self._thread.shutdown(wait=True)
 
-    def _crew(self, load: Loader) -> list[PearForecaster]:
-        """Return the forecasters of the run, one for each model or each element of the orbit."""
-        options = self._options
-        models = [self._model, *(self.work.catalog.models.get(name) for name in options.models)]
-        if options.source == "orbit":
-            groups: list[tuple[Element, ...]] = [(element,) for element in C4H]
-        else:
-            groups = [C4H if options.symmetrise else (IDENTITY,)]
-        return [load(model, options.precision, group) for model in models for group in groups]
-
-    def _begin(self, crew: list[PearForecaster], count: int) -> list[tuple[PearForecaster, State]]:
-        path = self.work.data.analysis(self._run.options["analysis"])
-        initial = State.from_store(path, self._run.init_time, crew[0].layout, crew[0].nside)
-        self.parts = [
-            (forecaster, forecaster.prepare(perturb(initial, count, self._noise(forecaster))))
-            for forecaster in crew
-        ]
-        self._keep()
-        return self.parts
-
-    def _noise(self, forecaster: PearForecaster) -> Noise:
-        options, scale = self._options, forecaster.checkpoint.normaliser
-        surface, upper = (
-            torch.tensor([options.amplitude_of(name) for name in names])
-            for names in (forecaster.layout.surface, forecaster.layout.upper)
-        )
-        return Noise(
-            surface * scale.surface_step_std.cpu(),
-            upper[:, None] * scale.upper_step_std.cpu(),
-            options.length_km,
-            options.seed,
-        )
-
-    def _keep(self) -> None:
-        """Begin to write the step; :meth:`_settle` sees it done."""
-        states = [state for _, state in self.parts]
-        self._writing = self._hand.submit(self._write, self.step, states)
+    def _start_writing(self) -> None:
+        self._pending = self._thread.submit(self._write, self.step, self.states)
 
     def _write(self, step: int, states: list[State]) -> None:
-        self._recorder.record(step, concat_states(states))
-        if not self._recorder.whole and step < self.total:
-            restart.save(self._recorder.main.scratch, step, states)
-        self.work.progress(step, self.total)
+        self._outputs.write(step, concat_states(states))
+        if not self._outputs.keeps_everything and step < self.total:
+            restart.save(self._outputs.main.scratch, step, states)
+        self.lease.progress(step, self.total)
 
-    def _settle(self) -> None:
-        """Wait until the last step is kept and told.
+    def _finish_writing(self) -> None:
+        """Wait until the last step is written and recorded; re-raise what went wrong."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
 
-        Raises
-        ------
-        JobCancelled, NotOwnerError
-            As :meth:`pipelines.catalog.lease.JobLease.progress`; and whatever the writing came to.
-        """
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
-
-    def _resume(self, crew: list[PearForecaster]) -> list[tuple[PearForecaster, State]] | None:
-        """Find the last step whose outputs are all on disk; None to begin at the beginning."""
-        if self._recorder.whole:
-            found = restart.last_whole(self._recorder.main, crew[0].layout)
+    def _resume(self) -> bool:
+        """Load the last step whose outputs are all on disk; False to start from the beginning."""
+        layout, groups = self._ensemble.layout, self._ensemble.groups
+        if self._outputs.keeps_everything:
+            found = restart.last_complete(self._outputs.main, layout)
         else:
-            layouts = [forecaster.layout for forecaster in crew]
-            found = restart.load(self._recorder.main.scratch, layouts)
-            if found is not None and not self._recorder.holds(found[0]):
-                found = None  # a step was lost after its restart was kept: from the beginning
+            found = restart.load(self._outputs.main.scratch, [layout] * len(groups))
+            if found is not None and not self._outputs.has_all_until(found[0]):
+                found = None  # an output was lost after its restart was saved
         if found is None:
-            return None
+            return False
         self.step, states = found
-        self.work.progress(self.step, self.total)
-        return [
-            (forecaster, forecaster.prepare(state))
-            for forecaster, state in zip(crew, states, strict=True)
+        self.lease.progress(self.step, self.total)
+        self.states = [
+            group.forecaster.prepare(state) for group, state in zip(groups, states, strict=True)
         ]
+        return True

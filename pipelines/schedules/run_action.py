@@ -16,7 +16,7 @@ from pear.typing import Times
 from pipelines.catalog import BeingReadError, Catalog, Priority, Status
 from pipelines.catalog.retention import remove_leftovers, remove_run
 from pipelines.catalog.scan import refresh
-from pipelines.forecasting.request import ForecastRequest, choose_analysis
+from pipelines.forecasting.request import choose_analysis, resolve_request
 from pipelines.schedules.actions import (
     Action,
     EvaluateAction,
@@ -102,17 +102,15 @@ def _ingest(data: DataFolder, wanted: IngestAction) -> int:
 def _forecast(data: DataFolder, catalog: Catalog, wanted: ForecastAction) -> list[str]:
     """Ask for the init times that are wanted and not there, newest first."""
     model = catalog.models.get(wanted.model)
-    options = dict(wanted.options or {})
+    options = {**(wanted.options or {}), "analysis": wanted.analysis}
     asked = []
     for time in _wanted_times(data, catalog, wanted, model.id)[::-1]:
-        request = ForecastRequest.check(
-            data, catalog, time, wanted.lead_hours, model.id, wanted.analysis, options
+        request = resolve_request(
+            data, catalog, time, wanted.lead_hours, model=model.id, options=options
         )
         if request.find(catalog) is not None:
             continue  # what failed, was cancelled or expired is a person's business
-        run, created = catalog.runs.submit(
-            model.id, time, wanted.lead_hours, options=request.options, priority=Priority.BATCH
-        )
+        run, created = request.submit(catalog, Priority.BATCH)
         if created:
             asked.append(run.id)
     return asked
@@ -178,7 +176,7 @@ def validate_action(action: Any) -> Action:
 
     made = Action.of(action)
     if made.forecast is not None:
-        ForecastOptions.of(made.forecast.options or {})
+        ForecastOptions.from_dict(made.forecast.options or {})
         if made.forecast.newest < 1 or made.forecast.every_hours < 1:
             raise InputError("newest and every_hours must be at least 1", field="forecast")
     if made.expire is not None and made.expire.unread_hours < LEAST_UNREAD_HOURS:

@@ -13,7 +13,8 @@ from pear.metrics.dataset import scores_to_frame, scores_to_records
 from pear.times import to_iso
 from pear.variables import parse_field
 from pipelines.catalog import Status
-from service.api.schemas import EvaluationOut, Name, UtcTime, Whole, to_model_time
+from pipelines.forecasting.options import Name, Whole
+from service.api.schemas import EvaluationOut, UtcTime, to_model_time
 from service.dependencies import ServicesDep
 from service.http.problems import ProblemError, problem_responses
 from service.readers.scores import scorecard, select

@@ -102,8 +102,7 @@ def _submit(services: Services, body: ForecastRequest) -> Run:
         to_model_time(body.init_time),
         body.lead_hours,
         model=body.model,
-        analysis=body.analysis,
-        options=body.options(),
+        options=body.to_dict(),
     )
     return run
 

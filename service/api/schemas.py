@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from pear.times import to_iso
 from pipelines.catalog import Evaluation, Job, Model, Run, Status
+from pipelines.forecasting.options import ForecastOptions, Name, Whole
 from service.http.html import DISCLAIMER
 
 
@@ -43,30 +44,10 @@ def format_utc(time: datetime | None) -> str | None:
     return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _number_only(value: object) -> object:
-    """Refuse text and booleans, which pydantic would convert to numbers."""
-    if isinstance(value, str | bool):
-        raise ValueError("expected a number")
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_number_only)]
-
-
-Number = Annotated[float, BeforeValidator(_number_only)]
-
-
-Amplitude = Annotated[Number, Field(gt=0, le=10, allow_inf_nan=False)]
-
-
-Name = Annotated[str, Field(min_length=1, max_length=128)]
-
-
-class ForecastRequest(BaseModel):
-    """Request of a forecast."""
+class ForecastRequest(ForecastOptions):
+    """Model, init time, length and options of a forecast."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"init_time": "2001-03-01T00:00:00Z", "lead_hours": 240}],
         },
@@ -80,62 +61,6 @@ class ForecastRequest(BaseModel):
         description="Forecast length, hours; a multiple of the model step.",
     )
     model: Name | None = Field(default=None, description="Model id or name (default: newest).")
-    analysis: Name | None = Field(
-        default=None, description="Analysis store (default: the first that has the init time)."
-    )
-    variables: list[str] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=16,
-        description="Variables to keep, names or aliases; all by default.",
-    )
-    levels: list[Whole] | None = Field(
-        default=None, min_length=1, max_length=64, description="Levels to keep, hPa."
-    )
-    leads: list[Whole] | None = Field(
-        default=None, min_length=1, max_length=400, description="Lead times to keep, hours."
-    )
-    members: Whole = Field(
-        default=1, ge=1, le=100, description="Ensemble members; 1 is a single forecast."
-    )
-    source: Literal["noise", "orbit"] | None = Field(
-        default=None, description="Where members come from: noise, or the grid's symmetries."
-    )
-    seed: Whole | None = Field(default=None, ge=0, lt=2**31, description="Of the noise.")
-    amplitude: Amplitude | Annotated[dict[str, Amplitude], Field(max_length=16)] | None = Field(
-        default=None,
-        description="Noise, in units of each channel's change over a step: one number, or one for "
-        "each variable that is to be perturbed.",
-    )
-    perturb_steps: bool | None = Field(
-        default=None, strict=True, description="Add noise anew before every step."
-    )
-    quantiles: list[Whole] | None = Field(
-        default=None, min_length=1, max_length=9, description="Quantiles to keep, per cent."
-    )
-    exceedance: list[Annotated[str, Field(max_length=64)]] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=20,
-        description="Thresholds, `t2m>303.15`: how likely each is exceeded is kept as `p00` …",
-    )
-    keep_members: bool | None = Field(
-        default=None, strict=True, description="Keep every member's forecast."
-    )
-    symmetrise: bool | None = Field(
-        default=None, strict=True, description="Average each step over the grid's eight symmetries."
-    )
-    precision: Literal["float32", "bfloat16"] | None = Field(
-        default=None, description="Of the network's products."
-    )
-
-    def options(self) -> dict[str, Any]:
-        """Return the options beyond model, init time and length that differ from the defaults."""
-        given = self.model_dump(exclude={"init_time", "lead_hours", "model", "analysis"})
-        chosen = {name: value for name, value in given.items() if value is not None}
-        if chosen["members"] == 1:
-            del chosen["members"]
-        return chosen
 
 
 class ProgressOut(BaseModel):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from pipelines.storage.data_folder import DataFolder
 
+EnsembleKind = Literal["noise", "random_field", "symmetry"]
 _ENSEMBLE = "Ensemble"
 _WORK = "Computation"
 _LEAD = Duration(240)
@@ -105,14 +106,32 @@ def evaluate(
             rich_help_panel=_ENSEMBLE,
         ),
     ] = 0,
-    amplitude: Annotated[
+    ensemble: Annotated[
+        EnsembleKind,
+        typer.Option(help="Origin of the members.", rich_help_panel=_ENSEMBLE),
+    ] = "noise",
+    perturbation_scale: Annotated[
         float,
         typer.Option(
             metavar="X",
-            help="Perturbations of each step, relative to the climatological spread.",
+            help="Scale over the change of a step (noise) or the climatological spread.",
             rich_help_panel=_ENSEMBLE,
         ),
-    ] = 0.15,
+    ] = 0.1,
+    perturb_steps: Annotated[
+        bool,
+        typer.Option(
+            "--perturb-steps",
+            help="Perturb the members before every step.",
+            rich_help_panel=_ENSEMBLE,
+        ),
+    ] = False,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Random seed of the perturbations.", rich_help_panel=_ENSEMBLE
+        ),
+    ] = 0,
     batch: Annotated[
         int,
         typer.Option(min=1, metavar="N", help="Forecasts side by side.", rich_help_panel=_WORK),
@@ -130,6 +149,7 @@ def evaluate(
     a table, and plots.
     """
     from pipelines.evaluation.evaluate import EvaluationOptions, evaluate_model
+    from pipelines.forecasting.options import ForecastOptions
     from pipelines.storage.data_folder import DataFolder
 
     channels = [(v.name, level) for v, level in map(parse_field, fields)]
@@ -144,8 +164,15 @@ def evaluate(
         regions=regions,
         batch=batch,
         device=device,
-        members=members,
-        amplitude=amplitude,
+        forecast=ForecastOptions.from_dict(
+            {
+                "members": members or None,
+                "ensemble": ensemble,
+                "perturbation_scale": perturbation_scale,
+                "perturb_steps": perturb_steps,
+                "seed": seed,
+            }
+        ),
     )
     with (
         interruptible("nothing was written; run it again"),

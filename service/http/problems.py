@@ -163,12 +163,16 @@ def to_problem(error: Exception) -> ProblemError:
 
 
 def _validation_problem(error: RequestValidationError) -> ProblemError:
+    found = error.errors()
+    cause = found[0].get("ctx", {}).get("error") if found else None
+    if isinstance(cause, InputError):  # a validator of the forecast options
+        return to_problem(cause)
     faults = [
         FieldProblem(
             field=_printable(".".join(str(part) for part in fault.get("loc", ())[1:]) or "body"),
             message=_printable(str(fault.get("msg", "invalid"))),
         )
-        for fault in error.errors()[:20]
+        for fault in found[:20]
     ] or [FieldProblem(field="body", message="invalid")]
     first = faults[0]
     return ProblemError(422, f"{first.field}: {first.message}", field=first.field, errors=faults)

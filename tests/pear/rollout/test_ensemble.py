@@ -1,4 +1,4 @@
-"""Ensembles: members on the batch axis, dealt out to models, each from its own start."""
+"""Ensembles: members by forecaster, perturbed at the start or at every step, and statistics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ import pytest
 import torch
 
 from pear.errors import InputError
-from pear.rollout import Ensemble, Persistence, concat_states
+from pear.rollout import (
+    Ensemble,
+    MemberGroup,
+    Persistence,
+    concat_states,
+    ensemble_mean,
+    ensemble_quantile,
+    ensemble_spread,
+    exceedance_probability,
+    split_state,
+    step_together,
+)
+from pear.rollout.ensemble import LARGEST_BATCH
 from pear.state import State
 from pear.variables import Layout
 
@@ -22,49 +34,148 @@ def start(times: int = 1) -> State:
     )
 
 
-def warmer(state: State, member: int) -> State:
-    return State(state.surface + member, state.upper, state.valid_time, LAYOUT)
+class Warmer:
+    """Warms each member by its number."""
+
+    def perturb(self, members: State, step: int = 0) -> State:
+        numbers = torch.arange(members.batch)[:, None, None]
+        return State(members.surface + numbers, members.upper, members.valid_time, LAYOUT)
 
 
-class Doubling(Persistence):
-    """Warms by one kelvin a step, to be told from persistence."""
+class Warming(Persistence):
+    """Warms by 0.1 K a step, to be told from persistence; records the sizes of its batches."""
 
-    def iterate(self, initial: State, steps: int):  # type: ignore[no-untyped-def]
-        for k, state in enumerate(super().iterate(initial, steps), 1):
-            yield State(state.surface + 0.1 * k, state.upper, state.valid_time, LAYOUT)
+    def __init__(self, largest: int = 1000) -> None:
+        super().__init__(LAYOUT, 2)
+        self.largest, self.sizes = largest, list[int]()
+
+    def step(self, state: State) -> State:
+        self.sizes.append(state.batch)
+        if state.batch > self.largest:
+            raise torch.OutOfMemoryError
+        return state.advanced(state.surface + 0.1, state.upper, self.time_step)
+
+
+def persistence(nside: int = 2) -> Persistence:
+    return Persistence(LAYOUT, nside)
 
 
 def test_members_start_apart_and_step_together() -> None:
-    ensemble = Ensemble([Persistence(LAYOUT, 2)], 4, warmer)
+    ensemble = Ensemble([MemberGroup(persistence(), 4, Warmer())])
     for k, state in enumerate(ensemble.iterate(start(), 3), 1):
-        assert state.batch == 4
+        assert state.batch == ensemble.size == 4
         np.testing.assert_array_equal(state.valid_time, np.repeat(start().valid_time + k * DAY, 4))
         np.testing.assert_array_equal(state.surface[:, 0, 0].numpy(), [280, 281, 282, 283])
 
 
-def test_sustained_perturbations_add_up_step_by_step() -> None:
-    ensemble = Ensemble([Persistence(LAYOUT, 2), Persistence(LAYOUT, 2)], 4, warmer, sustained=True)
+def test_perturbations_of_every_step_add_up() -> None:
+    ensemble = Ensemble([MemberGroup(persistence(), 3, Warmer())] * 2, perturb_steps=True)
     for k, state in enumerate(ensemble.iterate(start(), 3), 1):
-        np.testing.assert_array_equal(state.valid_time, np.repeat(start().valid_time + k * DAY, 4))
-        found = sorted(state.surface[:, 0, 0].tolist())
-        assert found == [280.0, 280.0 + k, 280.0 + 2 * k, 280.0 + 3 * k]
+        one = [280.0, 280.0 + k, 280.0 + 2 * k]
+        assert state.surface[:, 0, 0].tolist() == one * 2
 
 
-def test_members_are_dealt_out_to_models_in_turn() -> None:
-    ensemble = Ensemble([Persistence(LAYOUT, 2), Doubling(LAYOUT, 2)], 5, warmer)
+def test_members_are_ordered_by_forecaster() -> None:
+    ensemble = Ensemble(
+        [MemberGroup(persistence(), 2, Warmer()), MemberGroup(Warming()), MemberGroup(Warming(), 2)]
+    )
     *_, last = ensemble.iterate(start(), 2)
-    found = sorted(last.surface[:, 0, 0].tolist())
-    np.testing.assert_allclose(found, [280, 281.2, 282, 283.2, 284], rtol=1e-6)
+    found = last.surface[:, 0, 0].tolist()
+    np.testing.assert_allclose(found, [280, 281, 280.2, 280.2, 280.2], rtol=1e-6)
 
 
-def test_what_is_refused() -> None:
-    model = Persistence(LAYOUT, 2)
-    with pytest.raises(InputError, match="cannot have 1 members"):
-        Ensemble([model], 1, warmer)
-    with pytest.raises(InputError, match="3 models cannot have 2"):
-        Ensemble([model] * 3, 2, warmer)
+def test_a_single_forecast_is_an_ensemble_of_one() -> None:
+    (state,) = Ensemble([MemberGroup(Warming())]).iterate(start(), 1)
+    (expected,) = Warming().iterate(start(), 1)
+    assert torch.equal(state.surface, expected.surface)
+
+
+def test_states_of_one_forecaster_are_stepped_as_one_batch() -> None:
+    one, other = Warming(), Warming()
+    stepped = step_together([(one, start(2)), (other, start(3)), (one, start(1))])
+    assert [state.batch for state in stepped] == [2, 3, 1]
+    assert (one.sizes, other.sizes) == ([3], [3])
+    assert all(float(state.surface.min()) > 280 for state in stepped)
+
+
+@pytest.mark.parametrize(
+    ("members", "largest", "sizes"),
+    [
+        (5, 2, [5, 2, 2, 1]),
+        (LARGEST_BATCH + 1, 1000, [LARGEST_BATCH, 1]),
+        (3, 1, [3, 1, 1, 1]),
+    ],
+)
+def test_a_batch_that_does_not_fit_into_memory_is_stepped_in_pieces(
+    members: int, largest: int, sizes: list[int]
+) -> None:
+    forecaster = Warming(largest)
+    (state,) = step_together([(forecaster, start(members))])
+    assert state.batch == members
+    assert forecaster.sizes == sizes
+
+
+def test_one_member_that_does_not_fit_into_memory_is_an_error() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        step_together([(Warming(0), start())])
+
+
+def test_invalid_ensembles_are_refused() -> None:
+    with pytest.raises(InputError, match="at least 1 member of each model"):
+        Ensemble([])
+    with pytest.raises(InputError, match="at least 1 member of each model"):
+        Ensemble([MemberGroup(persistence(), 0)])
     with pytest.raises(InputError, match="differ in channels, grid"):
-        Ensemble([model, Persistence(LAYOUT, 4)], 2, warmer)
-    with pytest.raises(InputError, match="starts from one state, not from 2"):
-        Ensemble([model], 2, warmer).iterate(start(2), 1)
-    assert concat_states([start(), start(2)]).batch == 3
+        Ensemble([MemberGroup(persistence()), MemberGroup(persistence(4))])
+    ensemble = Ensemble([MemberGroup(persistence(), 2, Warmer())])
+    with pytest.raises(InputError, match="starts from one state, got a batch of 2"):
+        ensemble.iterate(start(2), 1)
+
+
+def test_a_member_that_becomes_unstable_is_named() -> None:
+    class Hot(Persistence):
+        def step(self, state: State) -> State:
+            return state.advanced(state.surface * 10, state.upper, self.time_step)
+
+    with pytest.raises(InputError, match="pear-ensemble: step 1 of 2: 2m_temperature reaches"):
+        list(Ensemble([MemberGroup(Hot(LAYOUT, 2), 2)]).iterate(start(), 2))
+
+
+def members_of(batch: int) -> State:
+    random = torch.Generator().manual_seed(0)
+    surface = 280 + 10 * torch.randn(batch, 1, 768, generator=random)
+    upper = 5e4 + 1e3 * torch.randn(batch, 1, 1, 768, generator=random)
+    return State(surface, upper, np.repeat(np.datetime64("2001-03-01", "s"), batch), LAYOUT)
+
+
+def test_a_batch_that_was_split_is_concatenated_again() -> None:
+    whole = members_of(5)
+    again = concat_states(split_state(whole, [2, 1, 2]))
+    assert torch.equal(again.upper, whole.upper)
+    assert (again.valid_time == whole.valid_time).all()
+    with pytest.raises(ValueError, match="do not add up to a batch of 5"):
+        split_state(whole, [2, 2])
+
+
+def test_statistics_equal_those_of_numpy() -> None:
+    members = members_of(7)
+    values = members.upper.double().numpy()
+    np.testing.assert_allclose(ensemble_mean(members).upper[0], values.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        ensemble_spread(members).upper[0], values.std(axis=0, ddof=1), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        ensemble_quantile(members, 30).upper[0], np.quantile(values, 0.3, axis=0), rtol=1e-6
+    )
+    assert ensemble_mean(members).valid_time == members.valid_time[0]
+    assert float(ensemble_spread(members_of(1)).upper.abs().max()) == 0
+
+
+def test_members_of_different_valid_times_have_no_mean() -> None:
+    with pytest.raises(ValueError, match="valid at different times"):
+        ensemble_mean(start(2))
+
+
+def test_exceedance_probability_is_the_fraction_of_members() -> None:
+    members = torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [4.0, 0.0]])
+    assert exceedance_probability(members, 2.0).tolist() == [0.5, 0.75]

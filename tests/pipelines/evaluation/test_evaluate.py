@@ -11,14 +11,12 @@ import xarray as xr
 from pear.errors import InputError
 from pear.metrics import acc, bias, mae, rmse
 from pear.metrics.dataset import KEYS
-from pear.rollout import Ensemble
-from pear.rollout.perturbations import PastDifferences
-from pear.state import State
+from pear.rollout import Ensemble, MemberGroup, RandomFieldPerturbation
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pipelines.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate
 from pipelines.evaluation.scores import read_scores
-from tests.fixtures.evaluation import DAY, LAYOUT, MEMORY, TEST, Fading, split, usual, weather
+from tests.fixtures.evaluation import DAY, MEMORY, TEST, Fading, usual, weather
 
 
 def pick(data: xr.Dataset, forecaster: str, day: int, channel: str = "z500") -> xr.Dataset:
@@ -110,15 +108,15 @@ def test_an_ensemble_is_scored_beside_its_single_forecast(
     analysis: Analysis, climatology: Climatology
 ) -> None:
     inits = TEST[30:50]
-    perturb = PastDifferences.before(analysis, inits[0], amplitude=0.6)
+    group = MemberGroup(Fading(), 9, RandomFieldPerturbation(analysis, DAY, 0.6))
     found = evaluate(
         Fading(),
         analysis,
         climatology,
         EvaluationOptions(model="fading", inits=inits, lead_hours=72),
-        ensemble=lambda _: Ensemble([Fading()], 8, perturb),
+        ensemble=Ensemble([group]),
     )
-    assert found.about["members"] == 8
+    assert found.about["members"] == 9
     for day in (1, 3):
         single, many = (pick(found.scores, name, day) for name in ("pear", "pear-ensemble"))
         # Pairs of opposite sign leave the mean of this linear forecaster unchanged.
@@ -129,23 +127,6 @@ def test_an_ensemble_is_scored_beside_its_single_forecast(
         assert np.isnan(single["crps"])
     fading = [float(pick(found.scores, "pear-ensemble", day)["spread"]) for day in (1, 3)]
     assert fading[1] / fading[0] == pytest.approx(MEMORY**2, rel=1e-3)
-
-
-def test_perturbations_are_past_differences_in_pairs(analysis: Analysis) -> None:
-    perturb = PastDifferences.before(analysis, TEST[30], amplitude=0.2)
-    state = State.from_arrays(*split(weather(TEST)[30:31]), TEST[30:31], LAYOUT)
-    plus, minus, other = (perturb(state, member).upper for member in (0, 1, 2))
-    np.testing.assert_allclose((plus + minus) / 2, state.upper, rtol=1e-5)
-    assert not np.allclose(plus, other)
-    one, two = perturb.pair(TEST[30], 0)
-    assert max(one, two) < TEST[30]
-    want = 0.2 / np.sqrt(2) * (analysis.read(one) - analysis.read(two))[1:]
-    np.testing.assert_allclose((plus - state.upper).reshape(4, -1), want, rtol=1e-3, atol=0.01)
-    assert perturb.pair(TEST[30], 0) == (one, two), "the same seed draws the same times"
-    with pytest.raises(InputError, match="needs 20 times before its first init time"):
-        PastDifferences.before(analysis, TEST[19], amplitude=0.2)
-    with pytest.raises(InputError, match="amplitude 0 must be positive"):
-        PastDifferences.before(analysis, TEST[30], amplitude=0)
 
 
 def test_impossible_verifications_are_refused(analysis: Analysis, climatology: Climatology) -> None:

@@ -1,4 +1,4 @@
-"""One run: what it writes, and what happens when it is stopped, killed, cancelled or goes wrong."""
+"""The worker's task: what a run holds, and how it ends when it is killed, cancelled or fails."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from pear.rollout import PearForecaster
 from pear.state import State
 from pipelines.catalog import Catalog, Run
+from pipelines.catalog.scan import refresh
 from pipelines.forecasting import forecast
 from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder
@@ -22,11 +23,14 @@ from tests.fixtures.engine import (
     LAYOUT,
     START,
     fields,
+    make_world,
     normaliser,
     read_fields,
     tiny_model,
     write_model,
 )
+from tests.fixtures.engine import perform as compute
+from tests.fixtures.engine import submit as queue
 
 
 def submit(catalog: Catalog, init: np.datetime64 = START, lead: int = 96) -> Run:
@@ -37,11 +41,13 @@ def perform(data: DataFolder, run: Run) -> str:
     return forecast.run_forecast(str(data.root), run.id, str(data.catalog))
 
 
-def test_a_run_holds_what_the_model_says_bit_for_bit(data: DataFolder, catalog: Catalog) -> None:
+def test_a_run_holds_the_states_of_the_model_bit_for_bit(
+    data: DataFolder, catalog: Catalog
+) -> None:
     run = submit(catalog)
     assert perform(data, run) == "succeeded"
     stored = read_fields(data.forecast(run.id))
-    forecaster = forecast.forecaster_of(data, catalog.models.get())
+    forecaster = forecast.load_forecaster(data, catalog.models.get())
     initial = State.from_store(data.analysis("demo"), START, LAYOUT)
     states = [initial, *forecaster.iterate(initial, 4)]
     for lead, state in enumerate(states):
@@ -79,7 +85,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None])
 
 
 @pytest.mark.parametrize("step", [0, 1, 3, 4])
-def test_a_killed_run_goes_on_from_its_last_step_to_the_same_bits(
+def test_a_killed_run_resumes_from_its_last_step_to_the_same_bits(
     data: DataFolder, catalog: Catalog, step: int
 ) -> None:
     def die() -> None:
@@ -100,7 +106,7 @@ def test_a_killed_run_goes_on_from_its_last_step_to_the_same_bits(
         assert perform(data, broken) == "succeeded"
     assert steps == list(range(step + 1, 5))
     stored = read_fields(data.forecast(broken.id))
-    forecaster = forecast.forecaster_of(data, catalog.models.get())
+    forecaster = forecast.load_forecaster(data, catalog.models.get())
     initial = State.from_store(data.analysis("demo"), START + DAY, LAYOUT)
     for lead, state in enumerate(forecaster.iterate(initial, 4), 1):
         np.testing.assert_array_equal(
@@ -108,7 +114,7 @@ def test_a_killed_run_goes_on_from_its_last_step_to_the_same_bits(
         )
 
 
-def test_a_run_killed_between_publishing_and_its_row_is_finished_not_repeated(
+def test_a_run_killed_after_publishing_is_not_computed_again(
     data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = submit(catalog)
@@ -160,8 +166,8 @@ def test_a_cancelled_run_stops_before_its_next_step_and_publishes_nothing(
     ]
 
 
-@pytest.mark.parametrize(("scale", "word"), [(float("nan"), "finite"), (60.0, "left the atmos")])
-def test_values_that_are_no_weather_stop_the_run_naming_step_and_variable(
+@pytest.mark.parametrize(("scale", "word"), [(float("nan"), "finite"), (60.0, "unstable")])
+def test_unphysical_values_fail_the_run_naming_step_and_variable(
     data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, scale: float, word: str
 ) -> None:
     model = PearForecaster.step
@@ -185,7 +191,7 @@ def test_values_that_are_no_weather_stop_the_run_naming_step_and_variable(
     assert not data.forecast(run.id).exists()
 
 
-def test_trouble_that_may_pass_puts_the_run_back_and_its_traceback_into_the_log(
+def test_a_temporary_error_requeues_the_run_and_logs_its_traceback(
     data: DataFolder, catalog: Catalog
 ) -> None:
     def no_space() -> None:
@@ -203,9 +209,7 @@ def test_trouble_that_may_pass_puts_the_run_back_and_its_traceback_into_the_log(
     assert perform(data, run) == "succeeded"
 
 
-def test_a_run_that_another_live_worker_holds_is_left_to_it(
-    data: DataFolder, catalog: Catalog
-) -> None:
+def test_a_run_held_by_another_live_worker_is_skipped(data: DataFolder, catalog: Catalog) -> None:
     run = submit(catalog)
     with try_lock(data.scratch / f"{run.id}.lock") as held:
         assert held
@@ -214,7 +218,7 @@ def test_a_run_that_another_live_worker_holds_is_left_to_it(
     assert perform(data, run) == "succeeded"
 
 
-def test_a_worker_that_was_overtaken_lets_go_and_changes_nothing(
+def test_a_worker_whose_lease_was_taken_over_changes_nothing(
     data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = submit(catalog)
@@ -227,9 +231,7 @@ def test_a_worker_that_was_overtaken_lets_go_and_changes_nothing(
     assert not data.forecast(run.id).exists()
 
 
-def test_a_checkpoint_that_was_exchanged_under_its_name_is_refused(
-    data: DataFolder, catalog: Catalog
-) -> None:
+def test_a_checkpoint_with_another_hash_is_refused(data: DataFolder, catalog: Catalog) -> None:
     run = submit(catalog)
     other = write_model(data, tiny_model(seed=2))
     mine = data.model(run.model)
@@ -237,20 +239,76 @@ def test_a_checkpoint_that_was_exchanged_under_its_name_is_refused(
         (mine / name).write_bytes((data.model(other) / name).read_bytes())
     forecast._load.cache_clear()
     assert perform(data, run) == "failed"
-    assert "the catalog says" in str(catalog.runs.get(run.id).reason)
+    assert "the catalog lists" in str(catalog.runs.get(run.id).reason)
 
 
 def test_a_model_is_loaded_once_and_kept(
     data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = forecast.forecaster_of(data, catalog.models.get())
+    first = forecast.load_forecaster(data, catalog.models.get())
     monkeypatch.setattr(forecast.checkpoint, "load", lambda _: pytest.fail("loaded again"))
-    assert forecast.forecaster_of(data, catalog.models.get()) is first
+    assert forecast.load_forecaster(data, catalog.models.get()) is first
 
 
-def test_the_world_of_these_tests_is_one_where_errors_would_show() -> None:
+def test_the_tiny_model_changes_its_input() -> None:
     surface, upper = (torch.from_numpy(values) for values in fields(1))
     with torch.inference_mode():
         new_surface, _ = tiny_model()(*normaliser()(surface, upper))
     change = new_surface - normaliser()(surface, upper)[0]
     assert 0.1 < float(change.std()) < 3
+
+
+def test_bfloat16_is_close_and_its_initial_state_is_exact(
+    data: DataFolder, catalog: Catalog
+) -> None:
+    exact = compute(data, catalog, queue(data, catalog, lead=24))
+    rough = compute(data, catalog, queue(data, catalog, lead=24, precision="bfloat16"))
+    for name, spread in (("2m_temperature", 10.0), ("geopotential", 650.0)):
+        np.testing.assert_array_equal(rough[name][0, 0], exact[name][0, 0])
+        error = np.abs(rough[name][0, 1] - exact[name][0, 1]).mean() / spread
+        assert 1e-6 < error < 0.03
+
+
+def test_runs_side_by_side_equal_runs_alone(
+    data: DataFolder, catalog: Catalog, tmp_path: Path
+) -> None:
+    other = make_world(tmp_path / "twin")
+    with Catalog(other.catalog) as twin:
+        refresh(other, twin)
+        alone = [compute(other, twin, queue(other, twin, START + day * DAY)) for day in range(3)]
+    runs = [queue(data, catalog, START + day * DAY) for day in range(3)]
+    outcomes = forecast.run_forecasts(str(data.root), [run.id for run in runs], str(data.catalog))
+    assert set(outcomes.values()) == {"succeeded"}
+    for run, expected in zip(runs, alone, strict=True):
+        for name, values in read_fields(data.forecast(run.id)).items():
+            np.testing.assert_allclose(values, expected[name], rtol=1e-5, atol=1e-2)
+
+
+def test_a_missing_device_fails_the_run_with_its_name(
+    data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEAR_DEVICE", "cuda:7")
+    for cached in (forecast.choose_device, forecast._forecaster):
+        cached.cache_clear()
+    run = queue(data, catalog)
+    try:
+        assert forecast.run_forecast(str(data.root), run.id, str(data.catalog)) == "failed"
+        assert "there is no device cuda:7" in str(catalog.runs.get(run.id).reason)
+    finally:
+        forecast.choose_device.cache_clear()
+
+
+def test_a_cancelled_run_does_not_affect_others_beside_it(
+    data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [queue(data, catalog, START + day * DAY, lead=24 * (3 - day)) for day in range(3)]
+    whole = ForecastWriter.write_step
+
+    def write(self: ForecastWriter, index: int, surface: Any, upper: Any) -> None:
+        whole(self, index, surface, upper)
+        if index == 1 and runs[1].id in self.final.name:
+            catalog.runs.cancel(runs[1].id)
+
+    monkeypatch.setattr(ForecastWriter, "write_step", write)
+    outcomes = forecast.run_forecasts(str(data.root), [run.id for run in runs], str(data.catalog))
+    assert outcomes == {runs[0].id: "succeeded", runs[1].id: "cancelled", runs[2].id: "succeeded"}

@@ -144,7 +144,7 @@ def test_chosen_outputs_of_an_ensemble(pear: Any, data: DataFolder) -> None:
     [
         (["--init", "2001-03-09"], "2001-03-09T00:00:00Z is not in analysis demo"),
         (["--init", "yesterday"], "invalid time 'yesterday'"),
-        (["--init", "2001-03-01", "--lead", "30h"], "no multiple of the model's step"),
+        (["--init", "2001-03-01", "--lead", "30h"], "not a multiple of the 24 h model step"),
         (["--init", "2001-03-01", "--model", "none"], "no model 'none'"),
         (["--init", "2001-03-01", "--levels", "high"], "no list of whole numbers"),
         (["--init", "2001-03-01", "--variables", "rain"], "unknown variable"),

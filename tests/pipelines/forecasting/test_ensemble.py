@@ -1,26 +1,31 @@
-"""Ensembles: what their members are, what is kept of them, and how they go on after a kill."""
+"""Ensembles: their members, in served forecasts and evaluations, and after a kill."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
-from pear.errors import InputError
 from pear.rollout import PearForecaster
 from pear.sphere.symmetry import C4H
 from pear.state import State
+from pear.store.analysis import Analysis
 from pear.store.reader import open_store
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
-from pipelines.forecasting.forecast import forecaster_of, run_forecast
-from pipelines.forecasting.request import ForecastRequest
-from pipelines.storage.check import examine
+from pipelines.evaluation.distribute import EvaluationSources
+from pipelines.forecasting.forecast import load_forecaster, run_forecast
+from pipelines.forecasting.options import ForecastOptions
+from pipelines.forecasting.request import resolve_request
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.engine import (
+    DAY,
     LAYOUT,
+    NSIDE,
     START,
     die_after,
     make_world,
@@ -32,7 +37,7 @@ from tests.fixtures.engine import (
 )
 
 
-def test_an_ensemble_is_its_members_and_its_control_is_the_forecast(
+def test_statistics_are_those_of_the_members_and_the_control_is_the_single_forecast(
     data: DataFolder, catalog: Catalog
 ) -> None:
     single = perform(data, catalog, submit(data, catalog))
@@ -54,41 +59,12 @@ def test_an_ensemble_is_its_members_and_its_control_is_the_forecast(
     assert 0.3 < noise.std() / (0.1 * 10.0) < 2
 
 
-def test_how_likely_a_threshold_is_exceeded_is_the_share_of_the_members(
+def test_noise_of_chosen_variables_leaves_the_others_unchanged(
     data: DataFolder, catalog: Catalog
 ) -> None:
-    run = submit(
-        data,
-        catalog,
-        members=6,
-        seed=2,
-        keep_members=True,
-        variables=["t2m"],
-        exceedance=["z500>55100", "2t>286"],
-    )
-    assert run.options["exceedance"] == ["2m_temperature>286", "geopotential@500>55100"]
-    perform(data, catalog, run)
-    members = [read_fields(data.forecast(f"{run.id}.m{k:02d}"))["2m_temperature"] for k in range(6)]
-    stack = np.stack(members)
-    with open_store(data.forecast(f"{run.id}.p00")) as store:
-        found = store["2m_temperature"]
-        np.testing.assert_allclose(found.values, (stack > 286).mean(axis=0), atol=1e-6)
-        assert found.attrs["units"] == "1"
-        assert found.attrs["long_name"] == "Probability of air temperature at 2 m above 286 K"
-        assert "standard_name" not in found.attrs
-    assert 0.2 < float(found.mean()) < 0.8
-    above = read_fields(data.forecast(f"{run.id}.p01"))  # of a field that is not kept itself
-    assert above["geopotential"].shape == (1, 4, 1, 768)
-    assert 0.2 < above["geopotential"].mean() < 0.8
-    assert not examine(data.forecast(f"{run.id}.p00")).findings
-
-
-def test_noise_of_chosen_variables_leaves_the_others_alone(
-    data: DataFolder, catalog: Catalog
-) -> None:
-    options = {"members": 3, "amplitude": {"t2m": 0.2}, "leads": [0]}
+    options = {"members": 3, "perturbation_scale": {"t2m": 0.2}, "leads": [0]}
     run = submit(data, catalog, lead=24, **options)
-    assert run.options["amplitude"] == {"2m_temperature": 0.2}
+    assert run.options["perturbation_scale"] == {"2m_temperature": 0.2}
     perform(data, catalog, run)
     spread = read_fields(data.forecast(f"{run.id}.spread"))
     assert 0.5 < spread["2m_temperature"].mean() / (0.2 * 10.0) < 1.5
@@ -108,12 +84,10 @@ def test_members_perturbed_at_every_step_spread_further_around_the_same_control(
     np.testing.assert_array_equal(control[True], control[False])
     np.testing.assert_array_equal(spread[True][:2], spread[False][:2])  # noise enters behind step 1
     assert (spread[True][2:].mean(axis=1) > 1.05 * spread[False][2:].mean(axis=1)).all()
-    with pytest.raises(InputError, match="only members can be perturbed"):
-        submit(data, catalog, perturb_steps=True)
 
 
 @pytest.mark.parametrize("perturb_steps", [False, True])
-def test_a_killed_ensemble_goes_on_to_the_same_bits(
+def test_a_killed_ensemble_resumes_to_the_same_bits(
     data: DataFolder, catalog: Catalog, tmp_path: Path, perturb_steps: bool
 ) -> None:
     options = {"members": 3, "seed": 1, "perturb_steps": perturb_steps}
@@ -131,14 +105,14 @@ def test_a_killed_ensemble_goes_on_to_the_same_bits(
         np.testing.assert_array_equal(found[name], values)
 
 
-def test_the_orbit_spreads_by_what_the_network_lacks_of_symmetry(
+def test_a_symmetry_ensemble_spreads_by_the_equivariance_error(
     data: DataFolder, catalog: Catalog
 ) -> None:
-    run = submit(data, catalog, lead=24, source="orbit")
+    run = submit(data, catalog, lead=24, ensemble="symmetry")
     perform(data, catalog, run)
     spread = read_fields(data.forecast(f"{run.id}.spread"))["2m_temperature"][0, 1]
     # Rotations are kept exactly by this network, the mirror is not: two values, four of each.
-    forecaster = forecaster_of(data, catalog.models.get())
+    forecaster = load_forecaster(data, catalog.models.get())
     initial = State.from_store(data.analysis("demo"), START, LAYOUT)
     plain = next(iter(forecaster.iterate(initial, 1))).surface[0, 0]
     mirrored = next(
@@ -150,7 +124,7 @@ def test_the_orbit_spreads_by_what_the_network_lacks_of_symmetry(
 
 
 def test_a_symmetrised_forecast_keeps_every_symmetry(data: DataFolder, catalog: Catalog) -> None:
-    checkpoint = forecaster_of(data, catalog.models.get()).checkpoint
+    checkpoint = load_forecaster(data, catalog.models.get()).checkpoint
     initial = State.from_store(data.analysis("demo"), START, LAYOUT)
     averaged = PearForecaster(checkpoint, group=C4H)
     expected = averaged.step(initial)
@@ -165,17 +139,68 @@ def test_a_symmetrised_forecast_keeps_every_symmetry(data: DataFolder, catalog: 
     np.testing.assert_array_equal(stored, expected.surface[0, 0].numpy())
 
 
-def test_several_checkpoints_are_members_of_one_ensemble(
-    data: DataFolder, catalog: Catalog
-) -> None:
+def test_several_models_are_members_of_one_ensemble(data: DataFolder, catalog: Catalog) -> None:
     first = catalog.models.get()
     other = write_model(data, tiny_model(seed=9))
     refresh(data, catalog)
-    request = ForecastRequest.check(
-        data, catalog, START, 24, first.id, None, {"models": [other], "keep_members": True}
-    )
-    run, _ = catalog.runs.submit(first.id, START, 24, options=request.options)
+    options = {"models": [other], "keep_members": True}
+    request = resolve_request(data, catalog, START, 24, model=first.id, options=options)
+    run, _ = request.submit(catalog)
     mean = perform(data, catalog, run)["2m_temperature"]
     members = [read_fields(data.forecast(f"{run.id}.m{k:02d}"))["2m_temperature"] for k in range(2)]
     assert np.abs(members[0] - members[1])[0, 1].mean() > 1
     np.testing.assert_allclose(mean, (members[0] + members[1]) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"members": 3, "seed": 4},
+        {"members": 3, "perturb_steps": True, "perturbation_scale": {"t2m": 0.3}},
+        {"members": 4, "ensemble": "random_field", "perturbation_scale": 0.2},
+        {"members": 4, "ensemble": "random_field", "perturb_steps": True},
+        {"ensemble": "symmetry"},
+        {"models": True, "members": 2},
+    ],
+    ids=str,
+)
+def test_members_of_an_evaluation_equal_those_of_a_served_forecast(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    data = make_world(tmp_path, days=25)
+    init = START + 21 * DAY
+    with Catalog(data.catalog) as catalog:
+        refresh(data, catalog)
+        model = catalog.models.get()
+        if "models" in options:
+            options = {**options, "models": [write_model(data, tiny_model(seed=9))]}
+            refresh(data, catalog)
+        request = resolve_request(
+            data, catalog, init, 48, model=model.id, options={**options, "keep_members": True}
+        )
+        run, _ = request.submit(catalog)
+        perform(data, catalog, run)
+    sources = EvaluationSources(
+        data.analysis("demo"),
+        data.root / "none",
+        data.model(model.id),
+        options=ForecastOptions.from_dict(options),
+        models=tuple(data.model(name) for name in options.get("models", ())),
+    )
+    ensemble = sources.ensemble()
+    assert ensemble is not None
+    analysis = Analysis(sources.analysis, LAYOUT, NSIDE)
+    initial = State.from_channels(analysis.read(init)[None], [init], LAYOUT)
+    for lead, states in enumerate(ensemble.iterate(initial, 2), 1):
+        assert len(set(states.surface[:, 0, 0].tolist())) > 1
+        for member in range(ensemble.size):
+            with open_forecast(data, run.id, member) as stored:
+                for name, level, values in states.fields():
+                    found = stored[name].isel(time=0, prediction_timedelta=lead)
+                    if level is not None:
+                        found = found.sel(level=level)
+                    np.testing.assert_array_equal(found.values, values[member].numpy())
+
+
+def open_forecast(data: DataFolder, run: str, member: int) -> xr.Dataset:
+    return open_store(data.forecast(f"{run}.m{member:02d}"))

@@ -1,0 +1,97 @@
+"""The one constructor of ensembles: forecasts and evaluations build their members with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import torch
+
+from pear.rollout import (
+    Ensemble,
+    MemberGroup,
+    Noise,
+    PearForecaster,
+    Perturbation,
+    RandomFieldPerturbation,
+)
+from pear.sphere.symmetry import C4H, IDENTITY, Element
+from pear.store.analysis import Analysis
+from pipelines.forecasting.options import MIN_PAST_TIMES, ForecastOptions, Precision
+
+M = TypeVar("M")
+Group = tuple[Element, ...]
+DTYPES: Final[dict[Precision, torch.dtype]] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+}
+
+
+def build_ensemble(
+    options: ForecastOptions,
+    models: Sequence[M],
+    load: Callable[[M, Group], PearForecaster],
+    analysis: Path,
+) -> Ensemble:
+    """Build the members of a forecast; a single forecast has one member.
+
+    Parameters
+    ----------
+    options
+        Options of the forecast.
+    models
+        The forecast's model and the further models of :attr:`ForecastOptions.models`.
+    load
+        Returns the forecaster of a model, averaged over a group of symmetries.
+    analysis
+        Analysis store of the initial state, from which random field perturbations are drawn.
+
+    Returns
+    -------
+    Ensemble
+        Members in the order in which they are stored: model by model, element by element of the
+        symmetry group, control first.
+    """
+    if options.ensemble == "symmetry":
+        groups: list[Group] = [(element,) for element in C4H]
+    else:
+        groups = [averaging_group(options)]
+    forecasters = [load(model, group) for model in models for group in groups]
+    return Ensemble(
+        [
+            MemberGroup(
+                forecaster, options.members or 1, _perturbation(options, forecaster, analysis)
+            )
+            for forecaster in forecasters
+        ],
+        perturb_steps=options.perturb_steps,
+    )
+
+
+def averaging_group(options: ForecastOptions) -> Group:
+    """Return the symmetries over which each step of a single forecast is averaged."""
+    return C4H if options.symmetrise else (IDENTITY,)
+
+
+def _perturbation(
+    options: ForecastOptions, forecaster: PearForecaster, analysis: Path
+) -> Perturbation | None:
+    if options.members is None:
+        return None
+    if options.ensemble == "random_field":
+        past = Analysis(analysis, forecaster.layout, forecaster.nside)
+        return RandomFieldPerturbation(
+            past, forecaster.time_step, options.scale_of(""), options.seed, MIN_PAST_TIMES
+        )
+    statistics = forecaster.checkpoint.normaliser
+    surface, upper = (
+        torch.tensor([options.scale_of(name) for name in names])
+        for names in (forecaster.layout.surface, forecaster.layout.upper)
+    )
+    return Noise(
+        surface * statistics.surface_step_std.cpu(),
+        upper[:, None] * statistics.upper_step_std.cpu(),
+        options.length_km,
+        options.seed,
+    )
