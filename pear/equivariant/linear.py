@@ -1,15 +1,15 @@
-"""Pointwise layers, dense and M-regular, behind one set of constructors.
+"""Pointwise layers on plain and on mirror-regular features, behind one set of constructors.
 
 A network is built for one *symmetry*:
 
 ``"r"``
     Features are plain vectors: (batch, window, slot, feature). Layers that act on every token
-    alike keep the rotation R by themselves.
+    alike keep the rotation R.
 ``"c4h"``
     Features are *regular* under the mirror M: (2, batch, window, slot, feature/2), the first axis
     holding the even part e and the odd part o. M moves the tokens and changes the sign of o. With
-    e = (a + b)/√2 and o = (a − b)/√2 this is the regular representation in which M swaps a and b;
-    the *butterfly* goes between both bases and is its own inverse.
+    e = (a + b)/√2 and o = (a − b)/√2 this is the regular representation, in which M swaps a and b;
+    :func:`butterfly` changes between the two bases.
 
 Linear maps and norms act in the e/o basis, pointwise functions in the a/b basis. They are the group
 convolutions of the general equivariant map of :mod:`pear.equivariant.general` over the subgroup
@@ -18,30 +18,39 @@ convolutions of the general equivariant map of :mod:`pear.equivariant.general` o
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-
-from pear.equivariant.kernels import compiled
-from pear.equivariant.kernels import linear as products
+from torch.nn import functional
 
 Symmetry = Literal["r", "c4h"]
-Parts = tuple[Tensor, ...]
-"""Plain features, or the even and the odd part of regular ones, each (…, feature)."""
 SYMMETRIES: Final[tuple[str, ...]] = get_args(Symmetry)
 INIT_STD: Final = 0.02
 EPS: Final = 1e-5
-HALF_ROOT: Final = 0.5**0.5
 
 
 def check_features(symmetry: Symmetry, features: int) -> int:
-    """Return ``features`` if the symmetry can hold as many.
+    """Return ``features`` if the symmetry allows that width.
+
+    Parameters
+    ----------
+    symmetry
+        Symmetry of the features.
+    features
+        Width.
+
+    Returns
+    -------
+    int
+        The width.
 
     Raises
     ------
     ValueError
-        If the symmetry is unknown, or ``"c4h"`` is asked for an odd number of features.
+        If the symmetry is unknown, the width is not positive, or it is odd for ``"c4h"``.
     """
     if symmetry not in SYMMETRIES:
         raise ValueError(f"unknown symmetry {symmetry!r}; known: {', '.join(SYMMETRIES)}")
@@ -51,18 +60,94 @@ def check_features(symmetry: Symmetry, features: int) -> int:
 
 
 def linear(
-    symmetry: Symmetry, inputs: int, outputs: int, bias: bool = True
+    symmetry: Symmetry, inputs: int, outputs: int, *, bias: bool = True
 ) -> Dense | MirrorLinear:
-    """Build the linear map of this symmetry, with truncated-normal weights and zero bias."""
+    """Build the linear map of a symmetry, with truncated-normal weights and zero bias.
+
+    Parameters
+    ----------
+    symmetry
+        Symmetry of the features.
+    inputs, outputs
+        Widths.
+    bias
+        Whether a bias is added.
+
+    Returns
+    -------
+    Dense or MirrorLinear
+        The layer.
+
+    Examples
+    --------
+    >>> linear("c4h", 8, 4)(torch.zeros(2, 1, 5, 16, 4)).shape
+    torch.Size([2, 1, 5, 16, 2])
+    """
     check_features(symmetry, inputs)
     check_features(symmetry, outputs)
-    return (MirrorLinear if symmetry == "c4h" else Dense)(inputs, outputs, bias)
+    return (MirrorLinear if symmetry == "c4h" else Dense)(inputs, outputs, bias=bias)
 
 
 def norm(symmetry: Symmetry, features: int) -> Norm | MirrorNorm:
-    """Build the layer norm of this symmetry over all features of a token."""
+    """Build the layer norm of a symmetry over all features of a token.
+
+    Parameters
+    ----------
+    symmetry
+        Symmetry of the features.
+    features
+        Width.
+
+    Returns
+    -------
+    Norm or MirrorNorm
+        The layer.
+    """
     check_features(symmetry, features)
     return (MirrorNorm if symmetry == "c4h" else Norm)(features)
+
+
+def butterfly(x: Tensor) -> Tensor:
+    """Change regular features from the e/o to the a/b basis, or back.
+
+    Parameters
+    ----------
+    x
+        (2, …), both parts along the first axis.
+
+    Returns
+    -------
+    Tensor
+        ((x₀ + x₁)/√2, (x₀ − x₁)/√2), same shape; the map is orthogonal and its own inverse.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[1.0], [0.5]])
+    >>> torch.allclose(butterfly(butterfly(x)), x)
+    True
+    """
+    first, second = x.unbind(0)
+    return torch.stack([first + second, first - second]) * math.sqrt(0.5)
+
+
+def pointwise(symmetry: Symmetry, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a function to every feature, for regular features in the a/b basis.
+
+    Parameters
+    ----------
+    symmetry
+        Symmetry of the features.
+    function
+        Maps numbers one by one.
+    x
+        Features.
+
+    Returns
+    -------
+    Tensor
+        Same shape.
+    """
+    return function(x) if symmetry == "r" else butterfly(function(butterfly(x)))
 
 
 class Dense(nn.Linear):
@@ -76,10 +161,6 @@ class Dense(nn.Linear):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
-        """Map (…, inputs) to (…, outputs), with an exact GELU after it if asked."""
-        return products.linear(x, self.weight, self.bias, gelu=gelu)
-
 
 class Norm(nn.LayerNorm):
     """Layer norm of plain features over the last axis."""
@@ -88,32 +169,6 @@ class Norm(nn.LayerNorm):
 
     def __init__(self, features: int) -> None:
         super().__init__(features, eps=EPS)
-
-    def parts(self, x: Parts) -> Parts:
-        """Normalise the only part."""
-        return (self(x[0]),)
-
-    def added(self, x: Parts, branch: Parts) -> Parts:
-        """Return x + norm(branch)."""
-        return _added(self, (self.weight,), x, branch)
-
-
-def parts_of(symmetry: Symmetry, x: Tensor) -> Parts:
-    """Split features into even and odd part; plain features are their only part."""
-    return (x,) if symmetry == "r" else x.unbind(0)
-
-
-def whole(parts: Parts) -> Tensor:
-    """Put together what :func:`parts_of` split."""
-    return parts[0] if len(parts) == 1 else torch.stack(parts)
-
-
-def crossed(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Return √2 times the butterfly of two tensors and use up the first one's memory.
-
-    The first must be fresh: no leaf, and nothing that its maker keeps for the gradient.
-    """
-    return first + second, first.sub_(second)
 
 
 class MirrorLinear(nn.Module):
@@ -125,7 +180,7 @@ class MirrorLinear(nn.Module):
 
     symmetry: Symmetry = "c4h"
 
-    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(2, outputs // 2, inputs // 2))
         nn.init.trunc_normal_(self.weight, std=INIT_STD)
@@ -133,35 +188,17 @@ class MirrorLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (2, …, inputs/2) to (2, …, outputs/2)."""
-        return torch.stack(self.parts(x[0], x[1]))
-
-    def parts(
-        self, even: Tensor, odd: Tensor, *, before: float = 1.0, after: float = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        """Return e′ and o′ as two fresh tensors.
-
-        Parameters
-        ----------
-        even, odd
-            (…, inputs/2) each.
-        before, after
-            Factors of the input and the output. They go into the weights, so that the √½ of a
-            butterfly before or after costs no pass over the features.
-        """
-        weight: Tensor = self.weight
-        bias: Tensor | None = self.bias
-        if before * after != 1.0:
-            weight = before * after * weight
-        if bias is not None and after != 1.0:
-            bias = after * bias
-        return products.linear(even, weight[0], bias), products.linear(odd, weight[1])
+        even, odd = x.unbind(0)
+        even = functional.linear(even, self.weight[0], self.bias)
+        odd = functional.linear(odd, self.weight[1])
+        return torch.stack([even, odd])
 
 
 class MirrorNorm(nn.Module):
     """Layer norm of a regular feature over the whole vector, (2, …, features/2).
 
-    The mean is taken from e alone, since that of o would change sign under M; the variance is
-    (mean((e − mean e)²) + mean(o²)) / 2. Scales are free for both, the offset acts on e.
+    The mean is that of e alone, since the mean of o changes sign under M; the variance is
+    (mean((e − mean e)²) + mean(o²)) / 2. Both parts are scaled, the offset acts on e.
     """
 
     symmetry: Symmetry = "c4h"
@@ -173,29 +210,10 @@ class MirrorNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (2, …, features/2), shape kept."""
-        return whole(self.parts((x[0], x[1])))
-
-    def parts(self, x: Parts) -> Parts:
-        """Normalise the even and the odd part."""
-        if products.fused(x[0]):
-            done = compiled.residual_norm(None, x, self.weight.unbind(), self.bias, EPS)
-            if done is not None:
-                return done
-        even, odd = x
+        even, odd = x.unbind(0)
         even = even - even.mean(-1, keepdim=True)
-        power = [torch.linalg.vector_norm(y, dim=-1, keepdim=True).square() for y in (even, odd)]
-        scale = torch.rsqrt((power[0] + power[1]) / (2 * even.shape[-1]) + EPS)
-        even = torch.addcmul(self.bias, even * scale, self.weight[0])
-        return even, odd * scale * self.weight[1]
-
-    def added(self, x: Parts, branch: Parts) -> Parts:
-        """Return x + norm(branch)."""
-        return _added(self, self.weight.unbind(), x, branch)
-
-
-def _added(layer: Norm | MirrorNorm, weight: Parts, x: Parts, branch: Parts) -> Parts:
-    if products.fused(x[0]):
-        done = compiled.residual_norm(x, branch, weight, layer.bias, EPS)
-        if done is not None:
-            return done
-    return tuple(old + new for old, new in zip(x, layer.parts(branch), strict=True))
+        variance = (even.square().mean(-1, keepdim=True) + odd.square().mean(-1, keepdim=True)) / 2
+        scale = torch.rsqrt(variance + EPS)
+        return torch.stack(
+            [even * scale * self.weight[0] + self.bias, odd * scale * self.weight[1]]
+        )

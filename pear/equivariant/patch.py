@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from pear.equivariant.kernels import linear as products
 from pear.equivariant.linear import INIT_STD, Symmetry, check_features, linear, norm
 from pear.equivariant.window_shift import from_windows, to_windows
 from pear.sphere.symmetry import block_mirror
@@ -108,10 +108,10 @@ class PatchEmbed(nn.Module):
         x = x.reshape(batch, channels, -1, self.levels, x.shape[-1] // self.cells, self.cells)
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(3)
         if self.symmetry == "r":
-            return products.linear(x, self.weight, self.bias)
+            return functional.linear(x, self.weight, self.bias)
         even = self.weight_even @ self.even.to(self.weight_even.dtype)
         odd = self.weight_odd @ self.odd.to(self.weight_odd.dtype)
-        return torch.stack([products.linear(x, even, self.bias), products.linear(x, odd)])
+        return torch.stack([functional.linear(x, even, self.bias), functional.linear(x, odd)])
 
 
 class PatchRecover(nn.Module):
@@ -159,12 +159,12 @@ class PatchRecover(nn.Module):
     def _recover(self, x: Tensor) -> Tensor:
         if self.symmetry == "r":
             bias = self.bias.repeat_interleave(self.levels * self.cells)
-            x = products.linear(x, self.weight, bias)
+            x = functional.linear(x, self.weight, bias)
         else:
             even, odd = self.even.to(x.dtype), self.odd.to(x.dtype)
             first, second = x.unbind(0)
-            x = products.linear(first, even.T @ self.weight_even, self.bias @ even)
-            x = x + products.linear(second, odd.T @ self.weight_odd)
+            x = functional.linear(first, even.T @ self.weight_even, self.bias @ even)
+            x = x + functional.linear(second, odd.T @ self.weight_odd)
         batch, depths, tokens, _ = x.shape
         x = x.view(batch, depths, tokens, self.channels, self.levels, self.cells)
         x = x.permute(0, 3, 1, 4, 2, 5)

@@ -1,14 +1,17 @@
-"""Tokens in and out of window order, and the shift of the windows: one gather, one scatter."""
+"""Tokens in and out of window order, and the shift of the windows as one gather."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from pear.sphere.shifts import Shift
 from pear.sphere.windows import TokenGrid, WindowTable, shifted_windows
+
+MASKED: Final = -100.0
+"""Added to the logits of a pair of slots that must not see each other, as in the published code."""
 
 
 def to_windows(x: Tensor, grid: TokenGrid) -> Tensor:
@@ -19,36 +22,61 @@ def to_windows(x: Tensor, grid: TokenGrid) -> Tensor:
 
 
 def from_windows(x: Tensor, grid: TokenGrid) -> Tensor:
-    """Put (…, window, slot, feature) back to (…, depth, token, feature)."""
+    """Join (…, window, slot, feature) to (…, depth, token, feature); inverts :func:`to_windows`."""
     lead, pairs = x.shape[:-3], grid.depths // grid.window_depth
     x = x.reshape(*lead, pairs, -1, grid.window_depth, grid.window_cells, x.shape[-1])
     return x.transpose(-4, -3).reshape(*lead, grid.depths, grid.tokens, x.shape[-1])
 
 
 class WindowShift(nn.Module):
-    """The tables of a shifted block as buffers; see :func:`pear.sphere.windows.shifted_windows`.
+    """Shifted windows as buffers; see :func:`pear.sphere.windows.shifted_windows`.
+
+    Only the last windows need a mask, and a few masks serve them all.
 
     Attributes
     ----------
     gather, scatter
         (windows·slots,), inverse to each other.
-    labels
-        (masked windows, slots); see :class:`pear.sphere.windows.WindowTable`.
+    masks
+        (mask, slot, slot), added to the logits of the last windows.
+    runs
+        Number of consecutive windows that use each mask.
     """
 
     gather: Tensor
     scatter: Tensor
+    masks: Tensor
 
     def __init__(self, grid: TokenGrid, table: WindowTable) -> None:
         super().__init__()
         self.grid = grid
-        self.labels = torch.from_numpy(table.labels)
         self.register_buffer("gather", torch.from_numpy(table.gather), persistent=False)
         self.register_buffer("scatter", torch.from_numpy(table.scatter), persistent=False)
+        labels, self.runs = torch.from_numpy(table.labels), list[int]()
+        if len(labels):
+            labels, counts = torch.unique_consecutive(labels, dim=0, return_counts=True)
+            self.runs = counts.tolist()
+        differs = labels[:, :, None] != labels[:, None, :]
+        self.register_buffer("masks", MASKED * differs.float(), persistent=False)
 
     @classmethod
-    def of(cls, grid: TokenGrid, shift: Shift, *, depth_shift: bool = True) -> WindowShift:
-        """Build the shift of this name."""
+    def from_name(cls, grid: TokenGrid, shift: Shift, *, depth_shift: bool = True) -> WindowShift:
+        """Build a shift by its name.
+
+        Parameters
+        ----------
+        grid
+            Tokens and windows.
+        shift
+            Name of the shift along the sphere.
+        depth_shift
+            Whether the depths are shifted as well.
+
+        Returns
+        -------
+        WindowShift
+            The shift.
+        """
         return cls(grid, shifted_windows(grid, shift, depth_shift=depth_shift))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,18 +84,30 @@ class WindowShift(nn.Module):
         return permute_slots(x, self.gather, self.scatter)
 
     def inverse(self, x: Tensor) -> Tensor:
-        """Undo :meth:`forward`."""
+        """Invert :meth:`forward`."""
         return permute_slots(x, self.scatter, self.gather)
 
 
 def permute_slots(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
     """Permute the slots of all windows: ``out.flat[s] = x.flat[index[s]]``.
 
-    Its gradient is the gather by ``inverse``: no atomic sums, as a general gather would need.
+    The gradient is the gather by ``inverse``, which is faster than the scattered sum that a
+    general gather needs.
+
+    Parameters
+    ----------
+    x
+        (…, window, slot, feature).
+    index, inverse
+        (windows·slots,), inverse to each other.
+
+    Returns
+    -------
+    Tensor
+        Same shape.
     """
     flat = x.flatten(0, -4).flatten(-3, -2)
-    out: Tensor = _Permute.apply(flat, index, inverse)  # type: ignore[no-untyped-call]
-    return out.view(x.shape)
+    return cast(Tensor, _Permute.apply(flat, index, inverse)).view(x.shape)  # type: ignore[no-untyped-call]
 
 
 class _Permute(torch.autograd.Function):
@@ -79,6 +119,6 @@ class _Permute(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         index, inverse = ctx.saved_tensors
-        # Through itself, so that second derivatives exist too.
-        grad: Tensor = _Permute.apply(grads[0], inverse, index)  # type: ignore[no-untyped-call]
+        # Calls itself, so that second derivatives exist.
+        grad = cast(Tensor, _Permute.apply(grads[0], inverse, index))  # type: ignore[no-untyped-call]
         return grad, None, None

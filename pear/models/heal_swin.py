@@ -246,7 +246,6 @@ def _stage(config: HealSwinConfig, stage: int, shift: WindowShift, rates: Tensor
     blocks = []
     for index, rate in enumerate(rates.tolist()):
         attention = WindowAttention(
-            shift.grid,
             width,
             heads,
             bias(shift.grid, heads),

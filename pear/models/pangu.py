@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from pear.config import Config
+from pear.equivariant.block import Block
 from pear.equivariant.linear import linear, norm
 from pear.errors import InputError
 from pear.models.base import StepNetwork
 from pear.models.config import LEVELS_IN_PATCH
-from pear.models.pangu_layers import LatLonAttention, LatLonBlock, LatLonWindows
+from pear.models.pangu_layers import LatLonAttention, LatLonWindows
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.variables import Layout
 
@@ -225,7 +226,7 @@ def _stage(
 ) -> nn.Sequential:
     width = config.width(stage)
     blocks = [
-        LatLonBlock(
+        Block(
             LatLonAttention(windows, width, config.heads[stage], shifted=bool(index % 2)),
             width,
             config.mlp_ratio,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pear.equivariant.attention import ALL, MASKED, WindowAttention, WindowMask
-from pear.equivariant.block import Block
-from pear.equivariant.linear import INIT_STD, linear
+from pear.equivariant.attention import WindowAttention
+from pear.equivariant.linear import INIT_STD
+from pear.equivariant.window_shift import MASKED
 
 WINDOW: Final = (2, 6, 12)
 """Tokens of a window: depths, rows, columns."""
@@ -50,7 +49,7 @@ class LatLonWindows:
         """Tokens in a window."""
         return int(np.prod(WINDOW))
 
-    def cut(self, x: Tensor, shifted: bool) -> Tensor:
+    def cut(self, x: Tensor, *, shifted: bool) -> Tensor:
         """Cut (batch, depth, row, column, feature) to (batch, type, window, slot, feature)."""
         d, h, w = self.counts
         full = (d * WINDOW[0], h * WINDOW[1], w * WINDOW[2])
@@ -61,7 +60,7 @@ class LatLonWindows:
         x = x.view(x.shape[0], d, WINDOW[0], h, WINDOW[1], w, WINDOW[2], -1)
         return x.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(len(x), d * h, w, self.slots, x.shape[-1])
 
-    def join(self, x: Tensor, shifted: bool) -> Tensor:
+    def join(self, x: Tensor, *, shifted: bool) -> Tensor:
         """Undo :meth:`cut`."""
         d, h, w = self.counts
         x = x.view(x.shape[0], d, h, w, *WINDOW, -1).permute(0, 1, 4, 2, 5, 3, 6, 7)
@@ -135,46 +134,14 @@ class LatLonAttention(WindowAttention):
     def __init__(
         self, windows: LatLonWindows, features: int, heads: int, *, shifted: bool = False
     ) -> None:
-        nn.Module.__init__(self)
-        if heads < 1 or features % heads:
-            raise ValueError(f"{heads} heads do not divide {features} features")
-        self.windows, self.heads, self.shifted, self.dropout = windows, heads, shifted, 0.0
-        self.qkv, self.proj = linear("r", features, 3 * features), linear("r", features, features)
-        self.bias, self.shift, self.logit_scale = EarthSpecificBias(windows, heads), None, None
-        self.mask = WindowMask(torch.empty(0, windows.slots), windows.counts[2])
+        super().__init__(features, heads, EarthSpecificBias(windows, heads))
+        self.windows, self.shifted = windows, shifted
         masks = windows.mask() if shifted else torch.zeros(windows.types, 1, 1)
         self.register_buffer("latitude_mask", masks, persistent=False)
 
-    def biases(self) -> Tensor:
-        """Return the bias of every type of window, masks included: (type, heads, slot, slot)."""
-        bias: Tensor = self.bias()
-        return bias + self.latitude_mask[:, None]
-
     def forward(self, x: Tensor) -> Tensor:
         """Let the slots of each window attend to each other; shape kept."""
-        return self.by_type(x, lambda part, bias: self.inside((part,), bias)[0])
-
-    def by_type(self, x: Tensor, work: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Do some work on the windows of each type, which share one bias; shape kept.
-
-        ``work`` is given (batch, window, slot, feature) and (heads, slot, slot).
-        """
-        cut, biases = self.windows.cut(x, self.shifted), self.biases()
-        done = [
-            work(cut[:, kind].contiguous(), biases[kind].contiguous())
-            for kind in range(self.windows.types)
-        ]
-        return self.windows.join(torch.stack(done, dim=1), self.shifted)
-
-
-class LatLonBlock(Block):
-    """The transformer block on (batch, depth, row, column, feature).
-
-    The windows stay cut until its end: all but the attention is pointwise.
-    """
-
-    attention: LatLonAttention
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the block; shape kept."""
-        return self.attention.by_type(x, lambda part, bias: self._inside((part,), bias, ALL)[0])
+        biases = self.bias() + self.latitude_mask[:, None]
+        by_type = self.qkv(self.windows.cut(x, shifted=self.shifted)).unbind(1)
+        mixed = [self.attend(qkv, bias) for qkv, bias in zip(by_type, biases, strict=True)]
+        return self.windows.join(self.proj(torch.stack(mixed, dim=1)), shifted=self.shifted)

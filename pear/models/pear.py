@@ -50,7 +50,7 @@ class Pear(StepNetwork):
         symmetry, fine = config.symmetry, config.grid
         coarse = fine.coarser()
         grids = (fine, coarse, coarse, fine)
-        shifts = {grid: WindowShift.of(grid, config.shift) for grid in (fine, coarse)}
+        shifts = {grid: WindowShift.from_name(grid, config.shift) for grid in (fine, coarse)}
         self.stages = nn.ModuleList(
             _stage(config, stage, grid, shifts[grid]) for stage, grid in enumerate(grids)
         )

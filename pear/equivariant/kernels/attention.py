@@ -1,144 +1,68 @@
-"""Window attention, in the form that processors run fastest.
+"""Window attention for processors, one head of a few windows at a time.
 
-An exact rewriting of one line of torch, which the tests hold it against: softmax attention inside
-windows, one head of a few windows at a time, so that the logits stay in the processor's cache and
-are never written to memory as a whole. Queries, keys and values are read where the linear map left
-them. Gradients recompute the softmax from q and k in the same way. Where a compiler is at hand,
-:mod:`pear.equivariant.kernels.compiled` does it in a quarter of the time.
+The logits of such a group stay in the processor's cache and are never written to memory as a whole.
+Queries, keys and values are read where the linear map left them; gradients recompute the softmax
+from queries and keys in the same way. Where a compiler is available, the forward pass is
+:func:`pear.equivariant.kernels.compiled.window_attention`, which takes a quarter of the time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as fn
 
-from pear.equivariant.kernels import compiled, linear
+from pear.equivariant import attention
+from pear.equivariant.kernels import compiled
 
 _CACHE_BYTES: Final = 4 * 2**20
-"""Size of one group's logits: what two cores' caches hold beside the operands."""
+"""Size of the logits of a group; they fit the caches of two cores beside the operands."""
 _NARROW: Final = 16
-"""Heads of fewer features are multiplied as Vᵀ·Pᵀ: they would be the library's inner loop."""
+"""Heads of fewer features are multiplied as Vᵀ·Pᵀ, since they would be the inner loop."""
 
 
 def window_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
     bias: Tensor,
     masks: Tensor | None = None,
     runs: Sequence[int] = (),
+    *,
     scale: float | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Return softmax(q·kᵀ·scale + bias + mask)·v inside each window.
+    """Compute :func:`pear.equivariant.attention.window_attention` without storing the logits.
 
     Parameters
     ----------
-    q, k, v
-        (batch, window, head, slot, d); any strides.
-    bias
-        (head, query slot, key slot), shared by all windows.
-    masks
-        (run, query slot, key slot), added to the logits of all heads. The last ``sum(runs)``
-        windows have one; None if no window has.
-    runs
-        How many consecutive windows use each mask.
-    scale
-        Factor of the products, 1/√d if None.
-    dropout
-        Probability that a weight is dropped.
+    query, key, value, bias, masks, runs, scale, dropout
+        As there; any strides.
 
     Returns
     -------
     Tensor
-        (batch, window, slot, head·d): heads side by side, ready for the projection.
+        (batch, window, slot, head·d).
 
     Raises
     ------
     ValueError
         If masks and runs do not fit each other and the windows.
     """
-    batch, windows, heads, slots, d = q.shape
-    masks = q.new_empty(0, slots, slots) if masks is None else masks.to(q.dtype)
+    if query.device.type != "cpu" or dropout:
+        return attention.window_attention(
+            query, key, value, bias, masks, runs, scale=scale, dropout=dropout
+        )
+    batch, windows, _, slots, width = query.shape
+    masks = query.new_empty(0, slots, slots) if masks is None else masks.to(query.dtype)
     if len(runs) != len(masks) or sum(runs) > windows:
         raise ValueError(f"{len(masks)} masks in runs of {list(runs)} do not fit {windows} windows")
-    factor = d**-0.5 if scale is None else scale
-    if q.device.type != "cpu" or dropout:
-        return _by_library(q, k, v, bias, masks, runs, factor, dropout)
-    lengths = [windows - sum(runs), *runs]
-    q, k, v = (t.flatten(0, 1) for t in (q, k, v))
-    # Without gradients the function itself: the operator brings torch's compiler along, 50 MB.
-    here = linear.plain_processor(q) and not linear.wants_gradient(q, k, v, bias)
-    out: Tensor = (_forward if here else _attend)(q, k, v, bias, masks, lengths, factor)
-    return out.reshape(batch, windows, slots, heads * d)
-
-
-def mirrored_window_attention(
-    even: compiled.Operands,
-    odd: compiled.Operands,
-    bias: Tensor,
-    masks: Tensor,
-    runs: Sequence[int],
-    scale: float | None = None,
-) -> tuple[Tensor, Tensor] | None:
-    """Attend in the a/b basis of mirrored features that are given, and returned, in the e/o basis.
-
-    With a = (e + o)/√2 and b = (e − o)/√2 the result is (A + B)/√2 and (A − B)/√2, where A and B
-    are the attentions of a and b.
-
-    Parameters
-    ----------
-    even, odd
-        q, k and v of the even and of the odd part, each (batch, window, head, slot, d).
-    bias
-        (2·head, slot, slot): for a, then for b.
-    masks, runs, scale
-        As in :func:`window_attention`.
-
-    Returns
-    -------
-    tuple of Tensor, or None
-        (batch, window, slot, head·d) twice; None where there is no compiled function for it. There
-        are no gradients.
-    """
-    batch, windows, _, _, d = even[0].shape
-    parts = [tuple(t.flatten(0, 1) for t in part) for part in (even, odd)]
-    lengths = [windows - sum(runs), *runs]
-    factor = d**-0.5 if scale is None else scale
-    out = compiled.window_attention([(q, k, v) for q, k, v in parts], bias, masks, lengths, factor)
-    if out is None:
-        return None
-    first, second = (t.view(batch, windows, t.shape[1], -1) for t in out)
-    return first, second
-
-
-def _by_library(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    masks: Tensor,
-    runs: Sequence[int],
-    scale: float,
-    dropout: float = 0.0,
-) -> Tensor:
-    """The same by torch's fused attention, the fastest there is on other devices."""
-    out, stop = [], 0
-    free = q.shape[1] - sum(runs)
-    for mask, length in zip((None, *masks), (free, *runs), strict=True):
-        start, stop = stop, stop + length
-        if length:
-            added = (bias if mask is None else bias + mask).to(q.dtype)
-            parts = [t[:, start:stop].flatten(0, 1) for t in (q, k, v)]
-            mixed = fn.scaled_dot_product_attention(
-                parts[0], parts[1], parts[2], attn_mask=added[None], scale=scale, dropout_p=dropout
-            )
-            out.append(mixed.transpose(1, 2).reshape(len(q), length, q.shape[3], -1))
-    return torch.cat(out, dim=1)
+    qkv = (x.flatten(0, 1) for x in (query, key, value))
+    lengths, factor = [windows - sum(runs), *runs], width**-0.5 if scale is None else scale
+    out = _Attention.apply(*qkv, bias, masks, lengths, factor)  # type: ignore[no-untyped-call]
+    return cast(Tensor, out).reshape(batch, windows, slots, -1)
 
 
 def _groups(windows: int, lengths: list[int], size: int) -> Iterator[tuple[int, slice]]:
@@ -154,7 +78,7 @@ def _groups(windows: int, lengths: list[int], size: int) -> Iterator[tuple[int, 
 
 
 class _Softmax:
-    """softmax(q·kᵀ·scale + bias + mask) of one head in a group of windows, in one workspace."""
+    """Compute softmax(q·kᵀ·scale + bias + mask) of one head of some windows in one workspace."""
 
     def __init__(self, q: Tensor, bias: Tensor, masks: Tensor, scale: float, buffers: int) -> None:
         windows, _, slots, _ = q.shape
@@ -172,7 +96,7 @@ class _Softmax:
 
 
 def _product(weights: Tensor, values: Tensor, out: Tensor) -> None:
-    """(window, slot, slot) times (window, slot, d), into a strided ``out``."""
+    """Multiply (window, slot, slot) and (window, slot, d) into a strided ``out``."""
     if out.shape[-1] < _NARROW:
         out.copy_(torch.bmm(values.mT, weights.mT).mT)
     else:
@@ -182,11 +106,11 @@ def _product(weights: Tensor, values: Tensor, out: Tensor) -> None:
 def _forward(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, lengths: list[int], scale: float
 ) -> Tensor:
-    """(window, head, slot, d) → (window, slot, head, d)."""
-    fast = compiled.window_attention([(q, k, v)], bias, masks, lengths, scale)
-    if fast is not None:
-        return fast[0]
+    """Map (window, head, slot, d) to (window, slot, head, d)."""
     windows, heads, slots, d = q.shape
+    if compiled.has_kernel(q.dtype, slots=slots, width=d):
+        numbers = compiled.mask_numbers(tuple(lengths), windows)
+        return compiled.window_attention([(q, k, v)], bias, masks, numbers, scale)[0]
     softmax = _Softmax(q, bias, masks, scale, 1)
     out = q.new_empty(windows, slots, heads, d)
     for mask, here in _groups(windows, lengths, softmax.size):
@@ -196,78 +120,41 @@ def _forward(
     return out
 
 
-_attend = torch.library.custom_op("pear::window_attention", _forward, mutates_args=())
-
-
-@_attend.register_fake
-def _(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, lengths: list[int], scale: float
-) -> Tensor:
-    return q.new_empty(q.shape[0], q.shape[2], q.shape[1], q.shape[3])
-
-
-@torch.library.custom_op("pear::window_attention_backward", mutates_args=())
-def _attend_backward(
-    grad: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    masks: Tensor,
-    lengths: list[int],
-    scale: float,
-) -> tuple[Tensor, Tensor]:
-    """Gradients of q, k, v as one (window, slot, 3, head, d), and of the bias.
+class _Attention(torch.autograd.Function):
+    """Attention of (window, head, slot, d) whose gradients recompute the softmax.
 
     With P the softmax: dV = Pᵀ·dO, dP = dO·Vᵀ, dS = P∘(dP − rowsum(P∘dP)), dQ = dS·K·scale,
     dK = dSᵀ·Q·scale, dB = Σ dS over the windows.
     """
-    windows, heads, slots, d = q.shape
-    softmax = _Softmax(q, bias, masks, scale, 2)
-    work = torch.empty_like(softmax.work)
-    dqkv = q.new_empty(windows, slots, 3, heads, d)
-    # Sums over many windows need more digits than half precision has.
-    dbias = torch.zeros_like(bias, dtype=torch.promote_types(bias.dtype, torch.float32))
-    for mask, here in _groups(windows, lengths, softmax.size):
-        for head in range(heads):
-            one_q, one_k, one_v = q[here, head], k[here, head], v[here, head]
-            dout = grad[here, :, head]
-            p = softmax(one_q, one_k, head, mask)
-            dq, dk, dv = dqkv[here, :, :, head].unbind(2)
-            _product(p.mT, dout, dv)
-            dp = torch.bmm(dout, one_v.mT, out=work[: len(p)])
-            ds = torch.ops.aten._softmax_backward_data(dp, p, -1, p.dtype)
-            dbias[head] += ds.sum(0)
-            _product(ds, one_k, dq)
-            _product(ds.mT, one_q, dk)
-    dqkv[:, :, :2] *= scale
-    return dqkv, dbias.to(bias.dtype)
 
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        *tensors, ctx.lengths, ctx.scale = inputs
+        ctx.save_for_backward(*tensors)
+        return _forward(*inputs)
 
-@_attend_backward.register_fake
-def _(
-    grad: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    masks: Tensor,
-    lengths: list[int],
-    scale: float,
-) -> tuple[Tensor, Tensor]:
-    windows, heads, slots, d = q.shape
-    return q.new_empty(windows, slots, 3, heads, d), torch.empty_like(bias)
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.lengths, ctx.scale = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    dqkv, dbias = _attend_backward(grad, *ctx.saved_tensors, ctx.lengths, ctx.scale)
-    dq, dk, dv = dqkv.permute(2, 0, 3, 1, 4).unbind(0)
-    return dq, dk, dv, dbias, None, None, None
-
-
-_attend.register_autograd(_backward, setup_context=_save)
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, bias, masks = ctx.saved_tensors
+        windows, heads, slots, d = q.shape
+        softmax = _Softmax(q, bias, masks, ctx.scale, 2)
+        work = torch.empty_like(softmax.work)
+        dqkv = q.new_empty(windows, slots, 3, heads, d)
+        # Sums over many windows need more digits than half precision has.
+        dbias = torch.zeros_like(bias, dtype=torch.promote_types(bias.dtype, torch.float32))
+        for mask, here in _groups(windows, ctx.lengths, softmax.size):
+            for head in range(heads):
+                one_q, one_k, one_v = q[here, head], k[here, head], v[here, head]
+                dout = grad[here, :, head]
+                p = softmax(one_q, one_k, head, mask)
+                one_dq, one_dk, one_dv = dqkv[here, :, :, head].unbind(2)
+                _product(p.mT, dout, one_dv)
+                dp = torch.bmm(dout, one_v.mT, out=work[: len(p)])
+                ds = torch.ops.aten._softmax_backward_data(dp, p, -1, p.dtype)
+                dbias[head] += ds.sum(0)
+                _product(ds, one_k, one_dq)
+                _product(ds.mT, one_q, one_dk)
+        dqkv[:, :, :2] *= ctx.scale
+        dq, dk, dv = dqkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return dq, dk, dv, dbias.to(bias.dtype), None, None, None

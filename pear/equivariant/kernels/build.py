@@ -58,6 +58,24 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
+def require_library() -> ctypes.CDLL:
+    """Load the compiled functions.
+
+    Returns
+    -------
+    CDLL
+        The functions.
+
+    Raises
+    ------
+    RuntimeError
+        If :func:`library` returns None.
+    """
+    if (native := library()) is None:
+        raise RuntimeError("the compiled functions are not available on this machine")
+    return native
+
+
 def _built() -> Path:
     """Return the shared library, compiled now if there is none for this source and machine."""
     names = (os.environ.get("CXX"), "c++", "g++", "clang++")

@@ -1,22 +1,27 @@
-"""Calls of the compiled functions of ``native/``; each returns None where it has no kernel.
-
-Gradients and other devices are the business of :mod:`pear.equivariant.kernels.attention`.
-"""
+"""Calls of the compiled functions of ``native/``, without gradients and on processors only."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from pear.equivariant.kernels.build import library
+from pear.equivariant.kernels.build import library, require_library
+from pear.equivariant.linear import EPS
 
 Operands = tuple[Tensor, Tensor, Tensor]
-_TYPES: Final = (torch.float32, torch.bfloat16)
+_SLOTS: Final = (16, 32, 64, 128)
+_MOST_WIDTH: Final = 64
+
+
+def has_kernel(dtype: torch.dtype, *, slots: int, width: int) -> bool:
+    """Return whether windows of ``slots`` tokens and heads of ``width`` features have a kernel."""
+    known = dtype in (torch.float32, torch.bfloat16) and slots in _SLOTS
+    return known and 1 <= width <= _MOST_WIDTH and library() is not None
 
 
 class _Arguments(ctypes.Structure):
@@ -35,41 +40,38 @@ class _Arguments(ctypes.Structure):
 
 
 def window_attention(
-    parts: Sequence[Operands], bias: Tensor, masks: Tensor, runs: Sequence[int], scale: float
-) -> list[Tensor] | None:
-    """Return softmax(q·kᵀ·scale + bias + mask)·v inside each window, or None if this cannot.
+    parts: Sequence[Operands], bias: Tensor, masks: Tensor, numbers: Tensor, scale: float | None
+) -> list[Tensor]:
+    """Return softmax(q·kᵀ·scale + bias + mask)·v inside each window.
 
     Parameters
     ----------
     parts
-        q, k and v of plain features; or those of the even part and of the odd part of mirrored
-        ones, which attend in the a/b basis (:mod:`pear.equivariant.linear`). Each is
-        (window, head, slot, d), float32 or bfloat16, features contiguous.
+        q, k and v of plain features; or those of the even and of the odd part of regular ones,
+        which attend in the a/b basis (:mod:`pear.equivariant.linear`). Each is
+        (window, head, slot, d), float32 or bfloat16, of a shape that :func:`has_kernel` accepts.
     bias, masks
         (head, slot, slot) and (mask, slot, slot). With two parts the bias has the heads of a,
         then those of b.
-    runs
-        How many windows have no mask, then how many have each; repeated until all have one.
+    numbers
+        (window,) number of each window's mask from :func:`mask_numbers`, or -1 without a mask.
     scale
-        Factor of the products.
+        Factor of the products; 1/√d if None.
 
     Returns
     -------
-    list of Tensor, or None
+    list of Tensor
         (window, slot, head, d) for each part, in the type of q.
     """
-    native = library()
-    q, k, v = parts[0]
-    windows, heads, slots, d = q.shape
-    alike = all(
-        t.stride() == first.stride()
+    windows, heads, slots, d = parts[0][0].shape
+    if not all(
+        _is_evenly_spaced(t, first)
         for part in parts
         for t, first in zip(part, parts[0], strict=True)
-    )
-    if native is None or not alike or any(_differs(t, q) for part in parts for t in part):
-        return None
+    ):
+        parts = [(_spaced(q), _spaced(k), _spaced(v)) for q, k, v in parts]
+    q, k, v = parts[0]
     bias, masks = bias.float().contiguous(), masks.float().contiguous()
-    numbers = mask_of(tuple(runs), windows)
     tables = bias.new_empty((len(bias) + len(masks)) * slots * slots)
     out = [q.new_empty(windows, slots, heads, d) for _ in parts]
     strides = (ctypes.c_int64 * 6)(*(n for t in (q, k, v) for n in (t.stride(2), t.stride(1))))
@@ -88,26 +90,43 @@ def window_attention(
         d,
         q.dtype == torch.bfloat16,
         torch.get_num_threads(),
-        scale,
+        d**-0.5 if scale is None else scale,
     )
-    return None if native.pear_window_attention(ctypes.byref(arguments)) else out
+    require_library().pear_window_attention(ctypes.byref(arguments))
+    return out
 
 
-def _differs(x: Tensor, q: Tensor) -> bool:
-    """Whether an operand is not of the first one's kind, or its rows are not evenly spaced."""
-    known = q.dtype in (torch.float32, torch.bfloat16) and x.device.type == "cpu"
+def _spaced(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def _is_evenly_spaced(x: Tensor, first: Tensor) -> bool:
+    """Return whether the rows of all windows are evenly spaced, as those of ``first``."""
     window, _, row, one = x.stride()
-    alike = (x.dtype, x.shape) == (q.dtype, q.shape)
-    return not (known and alike and one == 1 and window == x.shape[2] * row)
+    return one == 1 and window == x.shape[2] * row and x.stride() == first.stride()
 
 
-def pointers(*tensors: Tensor) -> Any:
+def pointers(*tensors: Tensor) -> ctypes.Array[ctypes.c_void_p]:
+    """Return the addresses of up to two tensors."""
     return (ctypes.c_void_p * 2)(*(t.data_ptr() for t in tensors))
 
 
 @lru_cache(maxsize=64)
-def mask_of(runs: tuple[int, ...], windows: int) -> Tensor:
-    """Number of every window's mask, or -1: (window,)."""
+def mask_numbers(runs: tuple[int, ...], windows: int) -> Tensor:
+    """Return the number of each window's mask, -1 without a mask: (window,) int32.
+
+    Parameters
+    ----------
+    runs
+        Number of windows without a mask, then of those with each mask; repeated over the windows.
+    windows
+        Number of windows.
+
+    Returns
+    -------
+    Tensor
+        The numbers.
+    """
     one = torch.repeat_interleave(torch.arange(len(runs)) - 1, torch.tensor(runs))
     return one.repeat(windows // len(one)).int()
 
@@ -127,63 +146,53 @@ class _Residual(ctypes.Structure):
 
 
 def residual_norm(
-    x: Sequence[Tensor] | None,
-    branch: Sequence[Tensor],
-    weight: Sequence[Tensor],
-    bias: Tensor,
-    epsilon: float,
-) -> tuple[Tensor, ...] | None:
-    """Return x + norm(branch), norm(branch) without an x, or None if this cannot.
+    x: Sequence[Tensor], branch: Sequence[Tensor], weight: Sequence[Tensor], bias: Tensor
+) -> list[Tensor]:
+    """Return x + norm(branch) of plain features, or of the even and the odd part.
 
     Parameters
     ----------
     x, branch
-        (…, feature) of plain features, or the even and the odd part. ``x`` is float32, ``branch``
-        float32 or bfloat16.
+        (…, feature), contiguous. ``x`` is float32, ``branch`` float32 or bfloat16.
     weight, bias
-        (feature,), a weight for each part; the bias is the first one's.
-    epsilon
-        Added to the variance.
+        (feature,) float32, a weight for each part; the bias is the first one's.
+
+    Returns
+    -------
+    list of Tensor
+        As ``x``.
     """
-    native = library()
-    first, width = branch[0], branch[0].shape[-1]
-    known = first.dtype in _TYPES and first.device.type == "cpu"
-    old = tuple(x or ())
-    exact = all(t.dtype == torch.float32 for t in (*old, *weight, bias))
-    alike = all(t.shape == first.shape for t in (*old, *branch))
-    packed = all(t.is_contiguous() for t in (*old, *branch, *weight, bias))
-    if native is None or not (known and exact and alike and packed):
-        return None
-    out = tuple(torch.empty_like(t, dtype=torch.float32) for t in branch)
+    first = branch[0]
+    out = [torch.empty_like(old) for old in x]
     arguments = _Residual(
-        pointers(*old),
+        pointers(*x),
         pointers(*branch),
         pointers(*weight),
         bias.data_ptr(),
         pointers(*out),
-        first.numel() // width,
-        width,
+        first.numel() // first.shape[-1],
+        first.shape[-1],
         len(branch),
         first.dtype == torch.bfloat16,
         torch.get_num_threads(),
-        epsilon,
+        EPS,
     )
-    native.pear_residual_norm(ctypes.byref(arguments))
+    require_library().pear_residual_norm(ctypes.byref(arguments))
     return out
 
 
-def mirror_gelu_(even: Tensor, odd: Tensor) -> bool:
-    """Take the GELU of (e + o)/√2 and (e − o)/√2, back to e and o; return whether this could."""
-    native = library()
-    alike = (even.dtype, even.shape) == (odd.dtype, odd.shape) and even.dtype in _TYPES
-    packed = even.is_contiguous() and odd.is_contiguous() and even.device.type == "cpu"
-    if native is None or not (alike and packed):
-        return False
-    native.pear_mirror_gelu(
+def mirror_gelu_(even: Tensor, odd: Tensor) -> None:
+    """Apply the GELU in the a/b basis to features in the e/o basis, in place.
+
+    Parameters
+    ----------
+    even, odd
+        Contiguous, of one shape, float32 or bfloat16.
+    """
+    require_library().pear_mirror_gelu(
         ctypes.c_void_p(even.data_ptr()),
         ctypes.c_void_p(odd.data_ptr()),
         ctypes.c_int64(even.numel()),
         even.dtype == torch.bfloat16,
         torch.get_num_threads(),
     )
-    return True

@@ -1,54 +1,22 @@
-"""A whole block on mirrored features by one compiled function, ``native/mirror_block.cpp``."""
+"""A whole block on regular features as one compiled function, ``native/mirror_block.cpp``."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as fn
+from torch.nn import functional
 
-from pear.equivariant.kernels import compiled
-from pear.equivariant.kernels.build import library
+from pear.equivariant.kernels.build import require_library
+from pear.equivariant.kernels.compiled import pointers
 from pear.equivariant.linear import EPS, MirrorLinear, MirrorNorm
 
-_SLOTS: Final = (16, 32, 64, 128)
-
-
-@dataclass(frozen=True)
-class Layers:
-    """What a block consists of: x ← x + norm(attention(x)), x ← x + norm(MLP(x)).
-
-    Attributes
-    ----------
-    qkv, proj, widen, narrow
-        Linear maps with a bias.
-    norms
-        After the attention and after the MLP.
-    heads
-        Pairs of heads of the attention.
-    bias
-        (2·heads, slot, slot): of a, then of b.
-    masks, runs
-        As of :func:`pear.equivariant.kernels.attention.window_attention`.
-    gather
-        (windows·slots,) row of each slot of the shifted windows, or None.
-    """
-
-    qkv: MirrorLinear
-    proj: MirrorLinear
-    widen: MirrorLinear
-    narrow: MirrorLinear
-    norms: tuple[MirrorNorm, MirrorNorm]
-    heads: int
-    bias: Tensor
-    masks: Tensor
-    runs: Sequence[int]
-    gather: Tensor | None
+if TYPE_CHECKING:
+    from pear.equivariant.block import Block
 
 
 class _Linear(ctypes.Structure):
@@ -82,35 +50,43 @@ class _Block(ctypes.Structure):
     )
 
 
-def apply(layers: Layers, x: Sequence[Tensor], out: Sequence[Tensor]) -> bool:
-    """Fill in the output of a block; returns whether this could.
+def apply(
+    block: Block, x: Sequence[Tensor], bias: Tensor, masks: Tensor, numbers: Tensor
+) -> Tensor:
+    """Apply a post-norm block on regular features.
 
     Parameters
     ----------
-    layers
-        The block.
-    x, out
-        Even and odd part, (batch, window, slot, feature) each, float32 and contiguous.
+    block
+        The block, float32, with a shape that :func:`~pear.equivariant.kernels.compiled.has_kernel`
+        accepts and attention that is not cosine.
+    x
+        Even and odd part, (batch, window, slot, feature/2) each, float32 and contiguous.
+    bias, masks, numbers
+        As in :func:`pear.equivariant.kernels.compiled.window_attention`, float32 and contiguous.
+
+    Returns
+    -------
+    Tensor
+        (2, batch, window, slot, feature/2).
     """
-    native = library()
+    attention, mlp = block.attention, block.mlp
     batch, windows, slots, width = x[0].shape
-    tensors = [*x, *out, layers.bias, layers.masks]
-    for layer in (layers.qkv, layers.proj, layers.widen, layers.narrow, *layers.norms):
-        tensors += [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
-    single = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
-    packed = all(t.is_contiguous() for t in (*x, *out))
-    if native is None or slots not in _SLOTS or not (single and packed):
-        return False
-    kept: list[Tensor] = []  # what is pointed to lives as long as the call
-    bias, masks = layers.bias.contiguous(), layers.masks.contiguous()
+    layers = [
+        cast(MirrorLinear, layer)
+        for layer in (attention.qkv, attention.proj, mlp.widen, mlp.narrow)
+    ]
+    norms = [cast(MirrorNorm, layer) for layer in (block.attention_norm, block.mlp_norm)]
+    panels = [_panels(layer.weight) for layer in layers]
     tables = bias.new_empty((len(bias) + len(masks)) * slots * slots)
-    numbers = compiled.mask_of((windows - sum(layers.runs), *layers.runs), windows)
+    out = x[0].new_empty(2, *x[0].shape)
+    heads = len(bias) // 2
     arguments = _Block(
-        compiled.pointers(*x),
-        compiled.pointers(*out),
-        None if layers.gather is None else layers.gather.data_ptr(),
-        *(_linear(layer, kept) for layer in (layers.qkv, layers.proj, layers.widen, layers.narrow)),
-        (_Scales * 2)(*(_scales(norm) for norm in layers.norms)),
+        pointers(*x),
+        pointers(*out),
+        None if attention.shift is None else attention.shift.gather.data_ptr(),
+        *(_linear(*pair) for pair in zip(layers, panels, strict=True)),
+        (_Scales * 2)(*(_Scales(pointers(*n.weight), n.bias.data_ptr()) for n in norms)),
         bias.data_ptr(),
         masks.data_ptr(),
         tables.data_ptr(),
@@ -119,39 +95,32 @@ def apply(layers: Layers, x: Sequence[Tensor], out: Sequence[Tensor]) -> bool:
         windows,
         slots,
         len(masks),
-        layers.heads,
+        heads,
         torch.get_num_threads(),
         EPS,
-        (width // layers.heads) ** -0.5,
+        (width // heads) ** -0.5,
     )
-    return not native.pear_mirror_block(ctypes.byref(arguments))
+    require_library().pear_mirror_block(ctypes.byref(arguments))
+    return out
 
 
-def _linear(layer: MirrorLinear, kept: list[Tensor]) -> Any:
-    table = _panels(layer.weight)
-    kept.append(table)
+def _linear(layer: MirrorLinear, panels: Tensor) -> _Linear:
     _, outputs, inputs = layer.weight.shape
     bias = None if layer.bias is None else layer.bias.data_ptr()
-    wide = table.shape[-1] // _lanes()
-    return _Linear(compiled.pointers(*table), bias, inputs, outputs, wide)
-
-
-def _scales(norm: MirrorNorm) -> Any:
-    return _Scales(compiled.pointers(*norm.weight), norm.bias.data_ptr())
+    return _Linear(pointers(*panels), bias, inputs, outputs, panels.shape[-1] // _lanes())
 
 
 def _panels(weight: Tensor) -> Tensor:
     """Order weights (part, output, input) as products read them: (part, panel, input, output).
 
-    A panel is as many outputs as three or two vectors hold, whichever leaves less room unused.
+    A panel has the outputs of three or of two vectors, whichever leaves less space unused.
     """
     parts, outputs, inputs = weight.shape
     size = min((wide * _lanes() for wide in (3, 2)), key=lambda size: -outputs % size)
-    table = fn.pad(weight, (0, 0, 0, -outputs % size))
+    table = functional.pad(weight, (0, 0, 0, -outputs % size))
     return table.view(parts, -1, size, inputs).transpose(2, 3).contiguous()
 
 
 @lru_cache(maxsize=1)
 def _lanes() -> int:
-    native = library()
-    return 1 if native is None else int(native.pear_lanes())
+    return int(require_library().pear_lanes())

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from pear.equivariant.attention import (
-    MASKED,
     EarthBias,
     MirrorAttention,
     RelativeBias,
     WindowAttention,
 )
 from pear.equivariant.contract import Tokens
-from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
+from pear.equivariant.window_shift import MASKED, WindowShift, from_windows, to_windows
 from pear.sphere.windows import TokenGrid
 from tests.fixtures.layer_checks import assert_keeps, assert_same, butterfly, noise, randomise
 
@@ -74,8 +73,8 @@ def slow(layer: WindowAttention, grid: TokenGrid, shift: np.ndarray | None, x: T
 @pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_slow_twin(shifted: bool, batch: int) -> None:
-    shift = WindowShift.of(GRID, "ring_roll") if shifted else None
-    layer = randomise(WindowAttention(GRID, 6, 3, EarthBias(GRID, 3), shift)).double()
+    shift = WindowShift.from_name(GRID, "ring_roll") if shifted else None
+    layer = randomise(WindowAttention(6, 3, EarthBias(GRID, 3), shift)).double()
     assert isinstance(layer, WindowAttention)
     table = rolled(4, 2) if shifted else None
 
@@ -112,7 +111,7 @@ def test_mirror_attention_is_dense_attention_on_a_and_b() -> None:
 
 
 def test_cosine_attention() -> None:
-    layer = randomise(WindowAttention(GRID, 6, 3, EarthBias(GRID, 3), cosine=True)).double()
+    layer = randomise(WindowAttention(6, 3, EarthBias(GRID, 3), cosine=True)).double()
     assert isinstance(layer, WindowAttention)
     assert layer.logit_scale is not None
     layer.logit_scale.data = torch.tensor([0.5, math.log(10), 7.0], dtype=torch.float64)
@@ -132,10 +131,15 @@ def test_cosine_attention() -> None:
 @pytest.mark.parametrize("symmetry", ["r", "c4h"])
 @pytest.mark.parametrize("cosine", [False, True])
 def test_symmetry(symmetry: str, shift: str | None, cosine: bool) -> None:
-    kind, pairs = (MirrorAttention, 2) if symmetry == "c4h" else (WindowAttention, 1)
-    table = None if shift is None else WindowShift.of(GRID, shift)  # type: ignore[arg-type]
+    pairs = 2 if symmetry == "c4h" else 1
+    table = None if shift is None else WindowShift.from_name(GRID, shift)  # type: ignore[arg-type]
     bias = EarthBias(GRID, 4 // pairs)
-    layer = randomise(kind(GRID, 8, 4, bias, table, cosine=cosine))
+    attention = (
+        MirrorAttention(GRID, 8, 4, bias, table, cosine=cosine)
+        if pairs == 2
+        else WindowAttention(8, 4, bias, table, cosine=cosine)
+    )
+    layer = randomise(attention)
     shape = (2, 2, GRID.windows, GRID.slots, 4) if pairs == 2 else (2, GRID.windows, GRID.slots, 8)
     rep = Tokens(GRID, symmetry)  # type: ignore[arg-type]
     assert_keeps(layer, noise(*shape), rep, rep, symmetry)
@@ -143,8 +147,8 @@ def test_symmetry(symmetry: str, shift: str | None, cosine: bool) -> None:
 
 def test_masked_pairs_do_not_see_each_other() -> None:
     """After the depth roll the top and the bottom share a window: neither hears the other."""
-    shift = WindowShift.of(GRID, "none")
-    layer = randomise(WindowAttention(GRID, 8, 2, EarthBias(GRID, 2), shift)).double()
+    shift = WindowShift.from_name(GRID, "none")
+    layer = randomise(WindowAttention(8, 2, EarthBias(GRID, 2), shift)).double()
     x = noise(1, 4, GRID.tokens, 8).requires_grad_()
     out = from_windows(layer(to_windows(x, GRID)), GRID)
     (grad,) = torch.autograd.grad(out[:, 0].sum(), x)
@@ -176,7 +180,7 @@ def test_windows_there_and_back() -> None:
 
 
 def test_shift_gradient_is_right_and_twice_differentiable() -> None:
-    shift = WindowShift.of(GRID, "ring_roll")
+    shift = WindowShift.from_name(GRID, "ring_roll")
     x = noise(1, GRID.windows, GRID.slots, 2).requires_grad_()
     (grad,) = torch.autograd.grad((shift(x) ** 3).sum(), x, create_graph=True)
     torch.testing.assert_close(grad, 3 * x**2)
@@ -187,6 +191,6 @@ def test_shift_gradient_is_right_and_twice_differentiable() -> None:
 
 def test_impossible_heads() -> None:
     with pytest.raises(ValueError, match="3 heads do not divide 8 features"):
-        WindowAttention(GRID, 8, 3, EarthBias(GRID, 3))
-    with pytest.raises(ValueError, match="pairs its heads"):
+        WindowAttention(8, 3, EarthBias(GRID, 3))
+    with pytest.raises(ValueError, match="needs an even number of heads"):
         MirrorAttention(GRID, 9, 3, EarthBias(GRID, 1))

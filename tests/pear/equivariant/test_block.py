@@ -17,7 +17,7 @@ GRID = TokenGrid(4, 4, 16)
 
 
 def build(pre_norm: bool) -> Block:
-    attention = WindowAttention(GRID, 8, 2, RelativeBias(GRID, 2))
+    attention = WindowAttention(8, 2, RelativeBias(GRID, 2))
     block = randomise(Block(attention, 8, pre_norm=pre_norm)).double()
     assert isinstance(block, Block)
     return block
@@ -41,7 +41,7 @@ def test_where_the_norms_are(pre_norm: bool) -> None:
 @pytest.mark.parametrize("shift", [None, "ring_rotation"])
 @pytest.mark.parametrize("symmetry", ["r", "c4h"])
 def test_symmetry(symmetry: str, shift: str | None) -> None:
-    table = None if shift is None else WindowShift.of(GRID, shift)
+    table = None if shift is None else WindowShift.from_name(GRID, shift)
     block = randomise(earth_block(symmetry, GRID, 8, 4, table))
     shape = (2, 1, GRID.windows, GRID.slots, 4) if symmetry == "c4h" else (1, GRID.windows, 32, 8)
     rep = Tokens(GRID, symmetry)
@@ -49,7 +49,7 @@ def test_symmetry(symmetry: str, shift: str | None) -> None:
 
 
 def test_a_published_shift_breaks_the_rotation() -> None:
-    block = randomise(earth_block("r", GRID, 8, 4, WindowShift.of(GRID, "ring_roll")))
+    block = randomise(earth_block("r", GRID, 8, 4, WindowShift.from_name(GRID, "ring_roll")))
     rep = Tokens(GRID)
     with pytest.raises(AssertionError, match="R:"):
         assert_keeps(block, noise(1, GRID.windows, GRID.slots, 8), rep, rep, "r")
@@ -71,7 +71,7 @@ def test_drop_path_keeps_the_mean_and_drops_whole_entries() -> None:
 
 
 def test_dropout_acts_in_training_only() -> None:
-    attention = WindowAttention(GRID, 8, 2, RelativeBias(GRID, 2), dropout=0.3)
+    attention = WindowAttention(8, 2, RelativeBias(GRID, 2), dropout=0.3)
     block = Block(attention, 8, dropout=0.3, drop_path=0.1)
     x = noise(2, GRID.windows, GRID.slots, 8).float()
     torch.manual_seed(0)

@@ -92,10 +92,14 @@ def test_the_wrong_bias_tie_is_caught() -> None:
 
     class WithoutSigma(MirrorAttention):
         def __init__(self) -> None:
-            super().__init__(GRID, 8, 2, EarthBias(GRID, 1), WindowShift.of(GRID, "ring_rotation"))
+            super().__init__(
+                GRID, 8, 2, EarthBias(GRID, 1), WindowShift.from_name(GRID, "ring_rotation")
+            )
             self.sigma = torch.arange(GRID.slots)
 
-    right = MirrorAttention(GRID, 8, 2, EarthBias(GRID, 1), WindowShift.of(GRID, "ring_rotation"))
+    right = MirrorAttention(
+        GRID, 8, 2, EarthBias(GRID, 1), WindowShift.from_name(GRID, "ring_rotation")
+    )
     x = noise(2, 1, GRID.windows, GRID.slots, 4)
     for layer in (right, WithoutSigma()):
         randomise(layer)
@@ -108,7 +112,7 @@ def test_the_wrong_bias_tie_is_caught() -> None:
 
 
 def test_dense_attention_keeps_the_rotation_but_not_the_mirror() -> None:
-    layer = randomise(WindowAttention(GRID, 8, 2, EarthBias(GRID, 2)))
+    layer = randomise(WindowAttention(8, 2, EarthBias(GRID, 2)))
     x, rep = noise(1, GRID.windows, GRID.slots, 8), Tokens(GRID)
     assert equivariance_error(layer, R, x, rep, rep) == 0
     assert equivariance_error(layer, M, x, rep, rep) > 0.01

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pear.equivariant.block import mlp
+from pear.equivariant.block import MLP
 from pear.equivariant.contract import Tokens
 from pear.equivariant.linear import MirrorLinear, MirrorNorm, linear, norm
 from pear.sphere.windows import TokenGrid
@@ -25,7 +25,7 @@ def test_butterfly_is_its_own_inverse_and_keeps_length() -> None:
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear_is_the_dense_map_that_commutes_with_the_swap(bias: bool) -> None:
-    layer = randomise(MirrorLinear(6, 10, bias)).double()
+    layer = randomise(MirrorLinear(6, 10, bias=bias)).double()
     assert isinstance(layer, MirrorLinear)
 
     def dense(x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def test_norm_is_the_layer_norm_of_the_whole_vector() -> None:
 
 
 def test_mirror_mlp_acts_on_a_and_b() -> None:
-    layer = randomise(mlp("c4h", 6)).double()
+    layer = randomise(MLP("c4h", 6)).double()
     first, second = (m for m in layer.modules() if isinstance(m, MirrorLinear))
 
     def twin(x: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def test_mirror_mlp_acts_on_a_and_b() -> None:
 
 
 def test_dense_mlp() -> None:
-    layer = randomise(mlp("r", 6)).double()
+    layer = randomise(MLP("r", 6)).double()
     first, second = (m for m in layer.modules() if isinstance(m, nn.Linear))
 
     def twin(x: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def test_dense_mlp() -> None:
         lambda s: linear(s, 8, 12),
         lambda s: linear(s, 8, 4, bias=False),
         lambda s: norm(s, 8),
-        lambda s: mlp(s, 8),
+        lambda s: MLP(s, 8),
     ],
     ids=["linear", "without bias", "norm", "mlp"],
 )

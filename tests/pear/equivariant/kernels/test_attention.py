@@ -1,4 +1,4 @@
-"""The fast forms against the plain lines of torch they stand for."""
+"""Window attention for processors against one plain line of torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pear.equivariant import attention as layers
 from pear.equivariant.kernels import attention
 
 WINDOWS = 5
@@ -57,26 +58,17 @@ def test_window_attention_and_its_gradients_equal_the_plain_line(
         torch.testing.assert_close(left.grad, right.grad, rtol=1e-11, atol=1e-12)
 
 
-def test_the_usual_scale_is_the_root_of_the_width() -> None:
+def test_the_default_scale_is_the_root_of_the_width() -> None:
     *tensors, masks = operands([2])
     a = attention.window_attention(*tensors, masks, [2])
     torch.testing.assert_close(a, plain(*tensors, masks, [2], WIDTH**-0.5))
 
 
-def test_window_attention_is_a_sound_operator() -> None:
-    q, k, v, bias, masks = operands([2])
-    q, k, v = (t.detach()[0].requires_grad_() for t in (q, k, v))
-    torch.library.opcheck(
-        torch.ops.pear.window_attention.default, (q, k, v, bias, masks, [3, 2], 0.5)
-    )
-
-
 @pytest.mark.parametrize("runs", RUNS)
-def test_the_way_of_other_devices_gives_the_same(runs: list[int]) -> None:
+def test_the_layers_function_equals_the_plain_line(runs: list[int]) -> None:
     tensors = operands(runs)
-    torch.testing.assert_close(
-        attention._by_library(*tensors, runs, 0.7), plain(*tensors, runs, 0.7)
-    )
+    got = layers.window_attention(*tensors, runs, scale=0.7)
+    torch.testing.assert_close(got, plain(*tensors, runs, 0.7))
 
 
 @pytest.mark.parametrize("runs", [[6], [1, 1]])

@@ -1,19 +1,16 @@
-"""The compiled window attention against the torch it stands for, and life without a compiler."""
+"""The compiled functions against the same in torch."""
 
 from __future__ import annotations
+
+import copy
 
 import pytest
 import torch
 from torch import Tensor
 
-from pear.equivariant import block
-from pear.equivariant.block import earth_block
 from pear.equivariant.kernels import attention, compiled
 from pear.equivariant.kernels.build import library as native
-from pear.equivariant.linear import MirrorNorm, Norm, Symmetry
-from pear.equivariant.window_shift import WindowShift
-from pear.sphere.windows import TokenGrid
-from tests.fixtures.layer_checks import randomise
+from pear.equivariant.linear import MirrorNorm, Norm
 
 
 @pytest.fixture
@@ -35,16 +32,15 @@ def operands(slots: int, heads: int, d: int, windows: int = 5) -> tuple[Tensor, 
 def in_torch(*tensors: Tensor, runs: list[int], scale: float) -> Tensor:
     """The Python path in double precision, (window, slot, head, d)."""
     q, k, v, bias, masks = (t.double() for t in tensors)
-    y = attention.window_attention(q[None], k[None], v[None], bias, masks, runs[1:], scale)
+    y = attention.window_attention(q[None], k[None], v[None], bias, masks, runs[1:], scale=scale)
     return y[0].reshape(len(q), q.shape[2], q.shape[1], q.shape[3])
 
 
 def compute(*tensors: Tensor, runs: list[int], scale: float = 1.0) -> Tensor:
     """The compiled function, (window, slot, head, d)."""
     q, k, v, bias, masks = tensors
-    got = compiled.window_attention([(q, k, v)], bias, masks, runs, scale)
-    assert got is not None
-    return got[0]
+    numbers = compiled.mask_numbers(tuple(runs), len(q))
+    return compiled.window_attention([(q, k, v)], bias, masks, numbers, scale)[0]
 
 
 @pytest.mark.usefixtures("library")
@@ -96,22 +92,23 @@ def test_what_is_not_finite_is_not_lost(which: int, value: float) -> None:
     assert torch.equal(torch.isinf(got), torch.isinf(want))
 
 
-def refuses(*tensors: Tensor) -> bool:
-    q, k, v, bias, masks = tensors
-    return compiled.window_attention([(q, k, v)], bias, masks, [5, 0, 0], 1.0) is None
+@pytest.mark.usefixtures("library")
+def test_operands_of_any_layout() -> None:
+    q, k, v, bias, masks = operands(16, 2, 8)
+    spread = torch.randn(5, 2, 8, 16).mT
+    for one in ((spread, k, v), (q.contiguous(), k, v)):
+        want = in_torch(*one, bias, masks, runs=[2, 1, 2], scale=1.0)
+        got = compute(*one, bias, masks, runs=[2, 1, 2])
+        torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.usefixtures("library")
-def test_it_leaves_to_torch_what_it_has_no_kernel_for() -> None:
-    q, k, v, bias, masks = operands(16, 2, 8)
-    assert refuses(q.double(), k, v, bias, masks)
-    spread = torch.randn(5, 2, 8, 16).mT
-    assert refuses(spread, k, v, bias, masks)
-    wide = operands(16, 1, 80)
-    assert refuses(*wide)
+def test_shapes_without_a_kernel_are_computed_in_torch() -> None:
+    assert compiled.has_kernel(torch.float32, slots=16, width=64)
+    assert not compiled.has_kernel(torch.float64, slots=16, width=64)
+    assert not compiled.has_kernel(torch.float32, slots=48, width=64)
+    assert not compiled.has_kernel(torch.float32, slots=16, width=65)
     odd = operands(48, 1, 8)
-    assert refuses(*odd)
-    # The operator then computes all of them in torch.
     y = attention.window_attention(*(t[None] for t in odd[:3]), *odd[3:], [1, 2])
     assert y.shape == (1, 5, 48, 8)
 
@@ -131,8 +128,9 @@ def test_mirrored_parts_attend_in_the_other_basis(dtype: torch.dtype, d: int) ->
         one, two, three = rows.permute(2, 0, 3, 1, 4).unbind(0)
         return one, two, three
 
-    got = compiled.window_attention([stored(even_parts), stored(odd_parts)], bias, masks, runs, 0.3)
-    assert got is not None
+    numbers = compiled.mask_numbers(tuple(runs), 5)
+    both = [stored(even_parts), stored(odd_parts)]
+    got = compiled.window_attention(both, bias, masks, numbers, 0.3)
     pairs = list(zip(stored(even_parts), stored(odd_parts), strict=True))
     a = [(e.double() + o.double()) * 0.5**0.5 for e, o in pairs]
     b = [(e.double() - o.double()) * 0.5**0.5 for e, o in pairs]
@@ -158,16 +156,11 @@ def test_residual_norm_equals_torch(layer: Norm | MirrorNorm, dtype: torch.dtype
     branch = tuple((3 * torch.randn(3, 5, width) + 1).to(dtype) for _ in range(count))
     with torch.no_grad():
         weights = tuple(weight) if count == 2 else (weight,)
-        got = compiled.residual_norm(x, branch, weights, layer.bias, 1e-5)
-        assert got is not None
-        exact = layer.double().parts(tuple(t.double() for t in branch))
-        layer.float()
-        weights = tuple(layer.weight) if count == 2 else (layer.weight,)
-        alone = compiled.residual_norm(None, branch, weights, layer.bias, 1e-5)
-        assert alone is not None
-    for ours, old, new, without in zip(got, x, exact, alone, strict=True):
+        got = compiled.residual_norm(x, branch, weights, layer.bias)
+        whole = torch.stack(branch) if count == 2 else branch[0]
+        exact = copy.deepcopy(layer).double()(whole.double())
+    for ours, old, new in zip(got, x, exact if count == 2 else [exact], strict=True):
         torch.testing.assert_close(ours.double(), old + new, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(without.double(), new, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.usefixtures("library")
@@ -180,30 +173,9 @@ def test_mirrored_gelu_equals_torch(dtype: torch.dtype) -> None:
         torch.nn.functional.gelu(y.double() * root)
         for y in (even.double() + odd, even.double() - odd)
     )
-    assert compiled.mirror_gelu_(even, odd)
+    compiled.mirror_gelu_(even, odd)
     close = (
         {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 2**-8, "atol": 1e-5}
     )
     torch.testing.assert_close(even.double(), (a + b) * root, **close)
     torch.testing.assert_close(odd.double(), (a - b) * root, **close)
-    assert not compiled.mirror_gelu_(even.double(), odd.double())
-
-
-@pytest.mark.parametrize("symmetry", ["r", "c4h"])
-@pytest.mark.parametrize("shifted", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_block_by_pieces_equals_the_block_as_a_whole(
-    symmetry: Symmetry, shifted: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.manual_seed(0)
-    grid = TokenGrid(8, 4, 16)
-    shift = WindowShift.of(grid, "ring_rotation") if shifted else None
-    layer = randomise(earth_block(symmetry, grid, 32, 4, shift)).to(dtype)
-    lead = (2, 3) if symmetry == "c4h" else (3,)
-    width = 16 if symmetry == "c4h" else 32
-    x = torch.randn(*lead, grid.windows, grid.slots, width, dtype=dtype)
-    want = layer(x).detach()
-    for piece in (1, 10**5, 10**9):
-        monkeypatch.setattr(block, "_PIECE", piece)
-        with torch.no_grad():
-            torch.testing.assert_close(layer(x), want, rtol=1e-4, atol=2e-5)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from pear.equivariant.block import Block, earth_block
 from pear.equivariant.kernels import mirror_block
 from pear.equivariant.kernels.build import library
-from pear.equivariant.kernels.mirror_block import Layers
+from pear.equivariant.kernels.fused_block import FusedBlock
 from pear.equivariant.window_shift import WindowShift
 from pear.sphere.windows import TokenGrid
 from tests.fixtures.layer_checks import randomise
@@ -22,23 +24,23 @@ GRIDS = {
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each block was done by the compiled function."""
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each block that the compiled function computed."""
     if library() is None:
         pytest.skip("no compiler here")
-    done: list[bool] = []
+    done: list[int] = []
     apply = mirror_block.apply
 
-    def spy(layers: Layers, x: list[torch.Tensor], out: list[torch.Tensor]) -> bool:
-        done.append(apply(layers, x, out))
-        return done[-1]
+    def spy(*arguments: Any) -> torch.Tensor:
+        done.append(1)
+        return apply(*arguments)
 
     monkeypatch.setattr(mirror_block, "apply", spy)
     return done
 
 
 def build(grid: TokenGrid, features: int, heads: int, shift: str | None) -> Block:
-    table = None if shift is None else WindowShift.of(grid, shift)
+    table = None if shift is None else WindowShift.from_name(grid, shift)
     block = randomise(earth_block("c4h", grid, features, heads, table))
     assert isinstance(block, Block)
     return block.eval()
@@ -48,7 +50,7 @@ def build(grid: TokenGrid, features: int, heads: int, shift: str | None) -> Bloc
 @pytest.mark.parametrize("slots", GRIDS)
 @pytest.mark.parametrize(("features", "heads"), [(96, 6), (24, 2), (28, 14), (128, 2)])
 def test_equals_the_layers(
-    calls: list[bool], slots: int, features: int, heads: int, shift: str | None
+    calls: list[int], slots: int, features: int, heads: int, shift: str | None
 ) -> None:
     grid = GRIDS[slots]
     assert grid.slots == slots
@@ -56,36 +58,37 @@ def test_equals_the_layers(
     x = torch.randn(2, 2, grid.windows, slots, features // 2).float()
     exact = block.double()(x.double()).detach()
     with torch.no_grad():
-        got = block.float()(x)
-    assert calls == [True]
+        got = FusedBlock(block.float())(x)
+    assert calls == [1]
     torch.testing.assert_close(got.double(), exact, rtol=0, atol=3e-6 * float(exact.abs().max()))
 
 
-def test_what_it_is_not_for_goes_the_usual_way(calls: list[bool]) -> None:
+def test_other_cases_run_the_layers(calls: list[int]) -> None:
     grid = GRIDS[32]
     block = build(grid, 24, 2, None).float()
     x = torch.randn(2, 1, grid.windows, 32, 12)
-    want = block(x).detach()
+    want, fused = block(x).detach(), FusedBlock(block)
+    torch.testing.assert_close(fused(x), want)
     assert not calls  # gradients
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(block(x), want, rtol=0, atol=0.1)
+        torch.testing.assert_close(fused(x), want, rtol=0, atol=0.1)
     assert not calls
     wide = build(grid, 280, 2, None).float()  # heads of 140
     x = torch.randn(2, 1, grid.windows, 32, 140)
     want = wide(x).detach()
     with torch.no_grad():
-        torch.testing.assert_close(wide(x), want, rtol=1e-4, atol=1e-4)
-    assert calls == [False]
+        torch.testing.assert_close(FusedBlock(wide)(x), want, rtol=1e-4, atol=1e-4)
+    assert not calls
 
 
-def test_not_a_number_stays_inside_its_window(calls: list[bool]) -> None:
+def test_not_a_number_stays_inside_its_window(calls: list[int]) -> None:
     grid = GRIDS[32]
     block = build(grid, 24, 2, None).float()
     x = torch.randn(2, 1, grid.windows, 32, 12)
     x[0, 0, 3, 5, 7] = float("nan")
     with torch.no_grad():
-        out = block(x)
-    assert calls == [True]
+        out = FusedBlock(block)(x)
+    assert calls == [1]
     assert out[:, 0, 3].isnan().all()
     out[:, 0, 3] = 0
     assert out.isfinite().all()
