@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pear.models.compiled import compile_model
 from pear.models.diagnostics import representations
 from pear.rollout.forecaster import OneStepForecaster
 from pear.sphere.symmetry import IDENTITY, Element
@@ -55,7 +56,8 @@ class PearForecaster(OneStepForecaster):
         self.dtype = dtype = torch.float32 if self._mixed else dtype
         self.group = tuple(group)
         self._moves = representations(checkpoint.config)
-        self._model = checkpoint.model.to(device=self.device, dtype=dtype).eval()
+        model = checkpoint.model.to(device=self.device, dtype=dtype).eval()
+        self._model = compile_model(model)
         self._normaliser = checkpoint.normaliser.to(device=self.device, dtype=dtype)
 
     @property

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pear.errors import InputError
 from pear.models.base import StepNetwork
+from pear.models.compiled import compile_model
 from pear.normaliser import Normaliser
 from pear.prefetch import prefetch
 from pear.progress import ProgressCallback, no_progress
@@ -96,6 +97,7 @@ class Trainer:
                 field="rollout",
             )
         self.model, self.normaliser, self.config = model, normaliser, config
+        self.network = compile_model(model)
         self.train, self.validation = train, validation
         self.progress = progress or no_progress
         self.processes = ProcessGroup()
@@ -198,7 +200,7 @@ class Trainer:
                 number = (self.step * self.config.accumulate + part) * self.processes.size
                 number += self.processes.rank
                 batch = self.batches.augment(batch, self.config.seed, number)
-            loss = self.rollout_loss(batch, self.model) / self.config.accumulate
+            loss = self.rollout_loss(batch, self.network) / self.config.accumulate
             torch.autograd.backward(loss)
             total += float(loss.detach())
         self.processes.average_gradients(self.model.parameters())
@@ -262,7 +264,7 @@ class Trainer:
         """
         if self.validation is None:
             raise InputError("this training has no validation data", field="validation")
-        model = self.average.module.eval()
+        model = compile_model(self.average.module.eval())
         chosen = self.validation.spread(self.config.validation_samples)
         losses = []
         for part in np.array_split(chosen, -(-chosen.size // self.config.batch)):

@@ -11,19 +11,18 @@ a while is busy for all of them.
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pear import device
-from pear.equivariant.kernels import attention  # noqa: F401  (registers the operators)
 from pear.errors import InputError
+from pear.models.compiled import compile_model
 from pipelines.benchmarks import machine
 from pipelines.benchmarks.networks import build
 
@@ -75,7 +74,7 @@ class Subject:
         self.model: nn.Module = model
         self.inputs: tuple[Tensor, ...] = inputs
         self.before = machine.current_memory()
-        self.run = torch.compile(model, fullgraph=True) if task.compiled else model
+        self.run = torch.compile(model, fullgraph=True) if task.compiled else compile_model(model)
         if task.train:
             self.optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5)
 
@@ -130,7 +129,7 @@ class Subject:
         small = min(32, self.task.nside)
         task = self.task
         model, inputs = build(task.subject, task.config, small, task.seed, task.changes)
-        counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+        counter = FlopCounterMode(display=False)
         with FakeTensorMode(allow_non_fake_inputs=True) as shapes, counter:
             surface, upper = model(*(shapes.from_tensor(x) for x in inputs))
             if task.train:
@@ -165,33 +164,3 @@ def _answer(document: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     main()
-
-
-Shape = tuple[int, ...]
-
-
-def _attention(q: Shape, k: Shape, v: Shape, *rest: Any, **_: Any) -> int:
-    """Two products of (slot × d × slot) a head and window, a multiply-add being two."""
-    windows, heads, slots, d = q
-    return 4 * windows * heads * slots * slots * d
-
-
-def _attention_backward(grad: Shape, q: Shape, *rest: Any, **_: Any) -> int:
-    """Five such products: the logits again, and one for each of dV, dP, dQ, dK."""
-    windows, heads, slots, d = q
-    return 10 * windows * heads * slots * slots * d
-
-
-def _linear(x: Shape, weight: Shape, *rest: Any, **_: Any) -> int:
-    """Rows of x times both widths."""
-    return 2 * math.prod(x) * weight[0]
-
-
-FORMULAS: Final[dict[Any, Any]] = {
-    torch.ops.pear.window_attention: _attention,
-    torch.ops.pear.window_attention_backward: _attention_backward,
-}
-
-
-if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-    FORMULAS[torch.ops.mkldnn._linear_pointwise] = _linear

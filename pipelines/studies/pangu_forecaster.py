@@ -18,6 +18,7 @@ import torch
 from pear.errors import InputError
 from pear.metrics import ScoreAccumulator
 from pear.models import pangu_checkpoint
+from pear.models.compiled import compile_model
 from pear.models.pangu import Pangu, PanguConfig
 from pear.normaliser import Normaliser
 from pear.progress import ProgressCallback
@@ -109,6 +110,7 @@ class PanguForecaster:
     name: str = "pangu"
 
     def __post_init__(self) -> None:
+        self.network = compile_model(self.network)
         self.layout = self.network.config.layout
         self.time_step = np.timedelta64(self.network.config.step_hours * 3600, "s")
 

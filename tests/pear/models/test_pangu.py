@@ -47,8 +47,10 @@ def test_cutting_and_joining_is_the_identity_and_windows_are_boxes() -> None:
     assert (windows.counts, windows.types) == ((2, 3, 3), 6)
     x = torch.arange(4.0 * 14 * 30).view(1, 4, 14, 30, 1)
     for shifted in (False, True):
-        torch.testing.assert_close(windows.join(windows.cut(x, shifted), shifted), x)
-    first = windows.cut(x, False)[0, 0, 1, :, 0]
+        torch.testing.assert_close(
+            windows.join(windows.cut(x, shifted=shifted), shifted=shifted), x
+        )
+    first = windows.cut(x, shifted=False)[0, 0, 1, :, 0]
     depth, row, column = np.unravel_index(first.long().numpy(), (4, 14, 30))
     assert (set(depth), set(row), set(column)) == ({0, 1}, set(range(6)), set(range(12, 24)))
 
@@ -65,12 +67,12 @@ def test_attention_is_that_of_the_formula() -> None:
     torch.manual_seed(0)
     layer = LatLonAttention(LatLonWindows(2, 6, 24), 8, 2, shifted=True).double()
     x = torch.randn(1, 2, 6, 24, 8, dtype=torch.float64)
-    cut = layer.windows.cut(x, True)
+    cut = layer.windows.cut(x, shifted=True)
     query, key, value = layer.qkv(cut).view(1, 1, 2, 144, 3, 2, 4).permute(4, 0, 1, 2, 5, 3, 6)
     logits = query @ key.transpose(-1, -2) / 2.0 + layer.bias()[:, None]
     weights = (logits + layer.latitude_mask[:, None, None]).softmax(-1)
     mixed = (weights @ value).transpose(-2, -3).flatten(-2)
-    wanted = layer.windows.join(layer.proj(mixed), True)
+    wanted = layer.windows.join(layer.proj(mixed), shifted=True)
     torch.testing.assert_close(layer(x), wanted)
 
 
