@@ -20,7 +20,15 @@ from pear.variables import Layout
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
 from service.cli.app import main
-from tests.fixtures.ingestion import H6, NSIDE, T0, check, contents, save, temperature
+from tests.fixtures.ingestion import (
+    H6,
+    NSIDE,
+    T0,
+    check_store,
+    file_contents,
+    temperature,
+    write_netcdf,
+)
 
 # ------------------------------------------------------------------------------- quirks
 
@@ -69,9 +77,9 @@ QUIRKS = {
 
 @pytest.mark.parametrize("quirk", QUIRKS)
 def test_quirks_are_brought_to_one_form(quirk: str, tmp_path: Path) -> None:
-    file = save(QUIRKS[quirk](temperature()), tmp_path / "a.nc")
+    file = write_netcdf(QUIRKS[quirk](temperature()), tmp_path / "a.nc")
     report = ingest([file], tmp_path / "s.zarr", NSIDE)
-    check(tmp_path / "s.zarr")
+    check_store(tmp_path / "s.zarr")
     assert report.fields_written == 8
     assert report.fields_missing == 0
     said = " ".join(report.sources[0].notes + report.sources[0].converted)
@@ -88,8 +96,8 @@ def test_quirks_are_brought_to_one_form(quirk: str, tmp_path: Path) -> None:
 
 def test_packed_integers_with_an_odd_fill_value(tmp_path: Path) -> None:
     encoding = {"dtype": "i2", "scale_factor": 0.002, "add_offset": 260.0, "_FillValue": -12345}
-    ingest([save(temperature(), tmp_path / "a.nc", t=encoding)], tmp_path / "s.zarr", NSIDE)
-    check(tmp_path / "s.zarr")
+    ingest([write_netcdf(temperature(), tmp_path / "a.nc", t=encoding)], tmp_path / "s.zarr", NSIDE)
+    check_store(tmp_path / "s.zarr")
 
 
 def test_hours_since_1900_and_scalar_times(tmp_path: Path) -> None:
@@ -97,9 +105,9 @@ def test_hours_since_1900_and_scalar_times(tmp_path: Path) -> None:
     for t in range(4):
         one = temperature(1, start=t).isel(time=0)
         encoding = {"units": "hours since 1900-01-01", "dtype": "i4"}
-        files.append(save(one, tmp_path / f"{t}.nc", time=encoding))
+        files.append(write_netcdf(one, tmp_path / f"{t}.nc", time=encoding))
     ingest(files, tmp_path / "s.zarr", NSIDE)
-    check(tmp_path / "s.zarr")
+    check_store(tmp_path / "s.zarr")
 
 
 def test_zarr_as_weatherbench_has_it(tmp_path: Path) -> None:
@@ -107,7 +115,7 @@ def test_zarr_as_weatherbench_has_it(tmp_path: Path) -> None:
     data = data.isel(latitude=slice(None, None, -1))
     data.to_zarr(tmp_path / "w.zarr", zarr_format=2, consolidated=True)
     ingest([tmp_path / "w.zarr"], tmp_path / "s.zarr", NSIDE)
-    check(tmp_path / "s.zarr")
+    check_store(tmp_path / "s.zarr")
 
 
 def test_an_address_and_a_dataset(tmp_path: Path) -> None:
@@ -115,8 +123,8 @@ def test_an_address_and_a_dataset(tmp_path: Path) -> None:
     data.to_zarr(tmp_path / "w.zarr", zarr_format=2)
     ingest([f"file://{tmp_path}/w.zarr"], tmp_path / "a.zarr", NSIDE)
     ingest([data], tmp_path / "b.zarr", NSIDE)
-    check(tmp_path / "a.zarr")
-    check(tmp_path / "b.zarr")
+    check_store(tmp_path / "a.zarr")
+    check_store(tmp_path / "b.zarr")
 
 
 def test_height_and_relative_humidity_are_converted(tmp_path: Path) -> None:
@@ -124,7 +132,7 @@ def test_height_and_relative_humidity_are_converted(tmp_path: Path) -> None:
     height = xr.full_like(data["t"], 5570.0).assign_attrs(units="gpm")
     height.loc[{"level": 850}] = 1457.0
     humid = xr.full_like(data["t"], 50.0).assign_attrs(units="%")
-    file = save(data.assign(gh=height, r=humid), tmp_path / "a.nc")
+    file = write_netcdf(data.assign(gh=height, r=humid), tmp_path / "a.nc")
     report = ingest([file], tmp_path / "s.zarr", NSIDE)
     got = open_store(tmp_path / "s.zarr").isel(time=0)
     np.testing.assert_allclose(got["geopotential"].sel(level=500), 5570 * 9.80665, rtol=1e-6)
@@ -147,7 +155,7 @@ def html(path: Path) -> Path:
 
 
 def truncated(path: Path) -> Path:
-    save(temperature(), path)
+    write_netcdf(temperature(), path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return path
 
@@ -155,15 +163,15 @@ def truncated(path: Path) -> Path:
 def with_nan(path: Path) -> Path:
     data = temperature()
     data["t"][2, 1, 5, 6] = np.nan
-    return save(data, path)
+    return write_netcdf(data, path)
 
 
 def edited(**changes: Any) -> Any:
-    return lambda path: save(temperature().assign(**changes), path)
+    return lambda path: write_netcdf(temperature().assign(**changes), path)
 
 
 def changed(function: Any) -> Any:
-    return lambda path: save(function(temperature()), path)
+    return lambda path: write_netcdf(function(temperature()), path)
 
 
 def units(data: xr.Dataset, text: str, **more: str) -> xr.Dataset:
@@ -261,11 +269,11 @@ def test_bad_input_is_one_clear_refusal_and_changes_nothing(kind: str, tmp_path:
         store = folder / "s.zarr"
         if existing:
             ingest([temperature(2, start=-2)], store, NSIDE)
-        before = contents(folder)
+        before = file_contents(folder)
         with pytest.raises(InputError, match=word) as caught:
             ingest([file], store, NSIDE)
         assert "\n" not in str(caught.value)
-        assert contents(folder) == before
+        assert file_contents(folder) == before
         assert folder.exists() == existing
 
 
@@ -287,9 +295,9 @@ def test_skipping_marks_the_hole_and_a_later_run_fills_it(tmp_path: Path) -> Non
     again = ingest([temperature()], store, NSIDE)
     assert (again.times_added, again.times_filled, again.times_present) == (0, 1, 3)
     assert again.fields_written == 1
-    check(store)
+    check_store(store)
     ingest([temperature()], tmp_path / "whole.zarr", NSIDE)
-    assert contents(store) == contents(tmp_path / "whole.zarr")
+    assert file_contents(store) == file_contents(tmp_path / "whole.zarr")
 
 
 def test_what_is_there_is_not_done_again(tmp_path: Path) -> None:
@@ -297,20 +305,20 @@ def test_what_is_there_is_not_done_again(tmp_path: Path) -> None:
     ingest([temperature(2)], store, NSIDE, options=IngestOptions(shard_times=3))
     report = ingest([temperature(4)], store, NSIDE)
     assert (report.times_added, report.times_present, report.fields_written) == (2, 2, 4)
-    check(store)
-    before = contents(store)
+    check_store(store)
+    before = file_contents(store)
     last = ingest([temperature(4)], store, NSIDE)
     assert (last.times_added, last.fields_written) == (0, 0)
-    assert contents(store) == before
+    assert file_contents(store) == before
 
 
 def test_times_before_the_store_are_refused(tmp_path: Path) -> None:
     store = tmp_path / "s.zarr"
     ingest([temperature(2, start=2)], store, NSIDE)
-    before = contents(store)
+    before = file_contents(store)
     with pytest.raises(InputError, match="lie before or between"):
         ingest([temperature(4)], store, NSIDE)
-    assert contents(store) == before
+    assert file_contents(store) == before
 
 
 def test_a_variable_is_added_to_an_old_store(tmp_path: Path) -> None:
@@ -322,7 +330,7 @@ def test_a_variable_is_added_to_an_old_store(tmp_path: Path) -> None:
     data = open_store(store)
     assert set(data.data_vars) == {"temperature", "u_component_of_wind"}
     assert describe(store)["completeness"]["missing_count"] == 4
-    check(store)
+    check_store(store)
     assert np.isnan(data["u_component_of_wind"][2:]).all()
     assert np.isfinite(data["u_component_of_wind"][:2]).all()
 
@@ -334,7 +342,7 @@ def test_one_field_from_two_sources(tmp_path: Path) -> None:
     b["t"] = b["t"] + 5
     report = ingest([a, b], tmp_path / "s.zarr", NSIDE, options=IngestOptions(on_error="skip"))
     assert len(report.duplicates) == 1
-    check(tmp_path / "s.zarr")
+    check_store(tmp_path / "s.zarr")
 
 
 def test_gaps_are_told_and_not_invented(tmp_path: Path) -> None:
@@ -386,7 +394,7 @@ def test_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = partial(pear, capsys, monkeypatch)
-    file = save(temperature(), tmp_path / "a.nc")
+    file = write_netcdf(temperature(), tmp_path / "a.nc")
     done = run(
         "ingest",
         file,
@@ -403,7 +411,7 @@ def test_command_line(
     assert done.status == 0, done.err
     assert json.loads(done.out)["times_added"] == 4
     store = tmp_path / "data" / "analyses" / "made.zarr"
-    check(store)
+    check_store(store)
     told = run("inspect", store, "--json")
     assert json.loads(told.out)["grid"]["nside"] == 8
     assert json.loads(told.out)["grid"]["coarser"] == [4, 2]

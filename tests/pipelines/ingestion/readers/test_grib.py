@@ -17,7 +17,16 @@ from pear.store.reader import describe, open_store
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.report import IngestReport
-from tests.fixtures.ingestion import H6, LAT, LON, NSIDE, T0, cells, check, truth
+from tests.fixtures.ingestion import (
+    H6,
+    LAT,
+    LON,
+    NSIDE,
+    T0,
+    analytic_temperature,
+    check_store,
+    temperature_on_cells,
+)
 
 eccodes = pytest.importorskip("eccodes")
 
@@ -69,7 +78,7 @@ def message(
     for name, value in wanted.items():
         eccodes.codes_set(handle, name, value)
     la, lo = np.meshgrid(lat, (LON + west) % 360, indexing="ij")
-    field = truth(la, lo, time, level or 0) if values is None else values
+    field = analytic_temperature(la, lo, time, level or 0) if values is None else values
     eccodes.codes_set_values(handle, field.ravel())
     if packing:
         eccodes.codes_set(handle, "packingType", packing)
@@ -117,7 +126,7 @@ def test_whatever_the_packing_and_the_order_of_points(keys: dict[str, Any], tmp_
             assert eccodes.codes_get(handle, "packingType") == keys["packingType"]
     report = run(path, tmp_path / "s.zarr")
     assert (report.fields_written, report.refused_count) == (8, 0)
-    check(tmp_path / "s.zarr")
+    check_store(tmp_path / "s.zarr")
 
 
 def test_several_fields_in_one_message(tmp_path: Path) -> None:
@@ -133,7 +142,7 @@ def test_several_fields_in_one_message(tmp_path: Path) -> None:
         eccodes.codes_grib_multi_release(together)
     assert path.read_bytes().count(b"GRIB") == 4
     assert run(path, tmp_path / "s.zarr").fields_written == 8
-    check(tmp_path / "s.zarr")
+    check_store(tmp_path / "s.zarr")
 
 
 def test_level_types_are_told_apart(tmp_path: Path) -> None:
@@ -150,7 +159,7 @@ def test_level_types_are_told_apart(tmp_path: Path) -> None:
     )
     report = run(path, tmp_path / "s.zarr")
     assert report.variables == ["10m_u_component_of_wind", "2m_temperature", "temperature"]
-    check(tmp_path / "s.zarr")
+    check_store(tmp_path / "s.zarr")
     assert set(report.sources[0].ignored) == {"100u (heightAboveGround)", "t (hybrid)"}
     got = open_store(tmp_path / "s.zarr").isel(time=0)
     np.testing.assert_allclose(got["2m_temperature"], 288.0, atol=1e-3)
@@ -164,7 +173,7 @@ def test_final_before_preliminary(tmp_path: Path) -> None:
     final = [{**keys, "expver": "0001"} for keys in whole(**mars)]
     early = [{**final[0], "values": wrong, "expver": "0005"}, *final]
     report = run(write(tmp_path / "a.grib", *early), tmp_path / "s.zarr")
-    check(tmp_path / "s.zarr")
+    check_store(tmp_path / "s.zarr")
     assert report.sources[0].notes == [
         "t: some times are preliminary (expver 5, ERA5T)",
         "t: experiment versions merged, final first",
@@ -193,12 +202,12 @@ def test_a_field_that_comes_twice(tmp_path: Path) -> None:
         run(path, tmp_path / "s.zarr")
     report = run(path, tmp_path / "s.zarr", on_error="skip")
     assert len(report.duplicates) == 1
-    check(tmp_path / "s.zarr")
+    check_store(tmp_path / "s.zarr")
 
 
 def test_a_bitmap_is_missing_values(tmp_path: Path) -> None:
     la, lo = np.meshgrid(LAT, LON, indexing="ij")
-    values = truth(la, lo, 1, 500)
+    values = analytic_temperature(la, lo, 1, 500)
     values[20, :7] = 9999.0
     keys = {"bitmapPresent": 1, "missingValue": 9999.0}
     fields = [f for f in whole() if (f["time"], f["level"]) != (1, 500)]
@@ -224,4 +233,4 @@ def test_a_byte_lost_in_the_middle(tmp_path: Path) -> None:
     assert report.sources[0].notes
     got = open_store(tmp_path / "s.zarr")["temperature"].isel(time=0)
     for level in (500, 850):
-        assert np.abs(got.sel(level=level).values - cells(0, level)).max() < 0.1
+        assert np.abs(got.sel(level=level).values - temperature_on_cells(0, level)).max() < 0.1

@@ -1,4 +1,4 @@
-"""Memory and tasks of long ingestions, and ingestion on a dask cluster."""
+"""Workload, tasks and commits of an ingestion, in this process and on a dask cluster."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,29 @@ import numpy as np
 import pytest
 
 from pear.datasets.base import FieldReader, Fields, SourceVariable
-from pear.datasets.units import Conversion, Quantity
+from pear.errors import InputError
 from pear.sphere.latlon import global_grid
 from pear.store.reader import open_store
 from pipelines.engine.cluster import Cluster
 from pipelines.ingestion import executor
+from pipelines.ingestion.executor import (
+    StoreContents,
+    completeness,
+    diff,
+    execute,
+    make_tasks,
+    run_on,
+)
 from pipelines.ingestion.ingest import ingest, ingest_plan
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.plan import Plan, make_plan
 from pipelines.ingestion.report import IngestReport
-from pipelines.ingestion.task import Task, TaskResult, run_task
-from tests.fixtures.crashes import contents, dataset
+from pipelines.ingestion.task import StoreTarget, Task, TaskResult, run_task
+from tests.fixtures.crashes import contents as file_contents
+from tests.fixtures.crashes import dataset
+from tests.fixtures.ingestion import H6, T0, source_variable
 
-T0 = np.datetime64("1980-01-01T00", "s")
+T, U = "temperature", "u_component_of_wind"
 GRID = global_grid(19, 36)
 TURNS = int(os.environ.get("PEAR_TEST_TURNS", "5"))
 
@@ -62,23 +73,6 @@ class CountingReader:
         return self
 
 
-def variable(
-    times: int, reader: FieldReader, levels: tuple[int, ...] = (500, 850)
-) -> SourceVariable:
-    axis = T0 + np.arange(times) * np.timedelta64(6, "h")
-    return SourceVariable(
-        "made",
-        "t",
-        Quantity("temperature"),
-        Conversion(1.0, 0.0, "K", "K"),
-        axis,
-        levels,
-        GRID,
-        np.ones((times, len(levels)), dtype=bool),
-        reader,
-    )
-
-
 def run(plan: Plan, store: Path, shard_times: int) -> IngestReport:
     report = IngestReport(str(store), 2)
     options = IngestOptions(nside=2, shard_times=shard_times, reserve_bytes=0)
@@ -87,7 +81,152 @@ def run(plan: Plan, store: Path, shard_times: int) -> IngestReport:
 
 
 def plan_of(times: int, reader: FieldReader) -> Plan:
-    return make_plan([variable(times, reader)], IngestOptions(), IngestReport("", 2))
+    return make_plan(
+        [source_variable("temperature", times, reader=reader)], IngestOptions(), IngestReport("", 2)
+    )
+
+
+def plan_of_variables(*variables: SourceVariable) -> Plan:
+    return make_plan(variables, IngestOptions(), IngestReport("", 2))
+
+
+def contents(times: int, complete: int = 1) -> StoreContents:
+    """Return the contents of a store with temperature and wind at two levels."""
+    axis = T0 + np.arange(times) * H6
+    channels = tuple(f"{name}@{level}" for name in (T, U) for level in (500, 850))
+    flags = np.full((times, 4), complete, dtype=np.uint8)
+    return StoreContents(axis, flags, channels, (500, 850))
+
+
+def test_workload_of_a_new_store() -> None:
+    workload = diff(plan_of_variables(source_variable(T, 3)), contents(0))
+    assert (workload.n_present, workload.n_added, workload.n_filled) == (0, 3, 0)
+    assert workload.wanted[T].tolist() == [[True, True]] * 3
+    assert workload.too_early.size == 0
+
+
+def test_workload_of_fields_that_the_store_lacks() -> None:
+    store = contents(4)
+    store.complete[1, 1] = 0  # temperature at 850 hPa
+    store.complete[2, 3] = 0  # wind, which no source has
+    workload = diff(plan_of_variables(source_variable(T, 5)), store)
+    assert np.argwhere(workload.wanted[T]).tolist() == [[1, 1], [4, 0], [4, 1]]
+    assert (workload.n_added, workload.n_filled, workload.n_complete) == (1, 1, 3)
+
+
+def test_workload_excludes_times_before_the_end_of_the_store() -> None:
+    store = contents(4)
+    store = replace(store, times=store.times + 2 * H6)
+    workload = diff(plan_of_variables(source_variable(T, 7)), store)
+    assert workload.too_early.tolist() == (T0 + np.arange(2) * H6).tolist()
+    assert (workload.n_added, workload.n_filled, workload.n_complete) == (1, 0, 4)
+
+
+def test_nothing_to_do() -> None:
+    workload = diff(plan_of_variables(source_variable(T, 4)), contents(4))
+    assert workload.blocks(2) == []
+    assert (workload.n_added, workload.n_filled, workload.n_complete) == (0, 0, 4)
+
+
+def test_blocks_end_at_the_borders_of_files() -> None:
+    store = contents(5)
+    store.complete[[0, 3], 0] = 0
+    plan = plan_of_variables(source_variable(T, 8), source_variable(U, 1, start=7))
+    blocks = diff(plan, store).blocks(3)
+    assert [(block.start, block.stop) for block in blocks] == [(0, 1), (3, 6), (6, 8)]
+    assert [list(block.wanted) for block in blocks] == [[T], [T], [T, U]]
+    assert [block.n_fields for block in blocks] == [1, 3, 6]
+    tasks = list(make_tasks(blocks, plan, store, StoreTarget(Path(), Path(), 2)))
+    assert [(task.variable, task.start, task.is_new) for task in tasks] == [
+        (T, 0, False),
+        (T, 3, False),
+        (T, 6, True),
+        (U, 6, True),
+    ]
+    assert [task.sources[0].variable.times.size for task in tasks] == [1, 2, 2, 1]
+
+
+def result_of(task: Task) -> TaskResult:
+    return TaskResult(task.variable, task.wanted.copy())
+
+
+@pytest.mark.parametrize("sizes", [[1] * 6, [6], [1, 3, 2], [2, 2, 2]])
+def test_finished_blocks_are_yielded_together(sizes: list[int]) -> None:
+    """Each block has two tasks; results arrive in groups of any size."""
+    plan, store = plan_of_variables(source_variable(T, 3), source_variable(U, 3)), contents(0)
+    blocks = diff(plan, store).blocks(1)
+    tasks = make_tasks(blocks, plan, store, StoreTarget(Path(), Path(), 2))
+
+    def run(tasks: Iterable[Task]) -> Iterator[list[TaskResult]]:
+        queue = iter(tasks)
+        for size in sizes:
+            yield [result_of(task) for task in islice(queue, size)]
+
+    batches = list(execute(blocks, tasks, run))
+    assert [one.block for batch in batches for one in batch] == blocks
+    whole = np.cumsum(sizes) // 2
+    expected = np.diff(whole, prepend=0)
+    assert [len(batch) for batch in batches] == expected[expected > 0].tolist()
+    flags = completeness(store, store.complete, [one for batch in batches for one in batch])
+    assert flags.tolist() == [[1] * 4] * 3
+
+
+class FakeFuture:
+    def __init__(self, client: FakeClient, task: Task) -> None:
+        self.client, self.task = client, task
+
+    def result(self) -> TaskResult:
+        self.client.flight.remove(self)
+        if self.task.start == self.client.fails_at:
+            raise InputError("damaged")
+        return result_of(self.task)
+
+    def done(self) -> bool:
+        return self.task.start % 3 != 0
+
+
+@dataclass
+class FakeClient:
+    """A dask client with two workers, whose every third task is late."""
+
+    fails_at: int = -1
+    flight: list[FakeFuture] = field(default_factory=list)
+    most: int = 0
+
+    def nthreads(self) -> dict[str, int]:
+        return {"a": 1, "b": 1}
+
+    def submit(self, function: object, task: Task, *, pure: bool) -> FakeFuture:
+        assert not pure
+        self.flight.append(FakeFuture(self, task))
+        self.most = max(self.most, len(self.flight))
+        return self.flight[-1]
+
+    def cancel(self, futures: list[FakeFuture]) -> None:
+        assert futures == self.flight
+        self.flight = []
+
+
+def test_a_client_gets_a_few_tasks_at_a_time_and_results_keep_their_order() -> None:
+    plan, store = plan_of_variables(source_variable(T, 20)), contents(0)
+    blocks = diff(plan, store).blocks(1)
+    tasks = make_tasks(blocks, plan, store, StoreTarget(Path(), Path(), 2))
+    client: Any = FakeClient()
+    batches = list(execute(blocks, tasks, run_on(client)))
+    assert [one.block for batch in batches for one in batch] == blocks
+    assert [len(batch) for batch in batches] == [3] * 6 + [2]
+    assert client.most == 6
+    assert client.flight == []
+
+
+def test_a_failed_task_cancels_those_in_flight() -> None:
+    plan, store = plan_of_variables(source_variable(T, 20)), contents(0)
+    blocks = diff(plan, store).blocks(1)
+    tasks = make_tasks(blocks, plan, store, StoreTarget(Path(), Path(), 2))
+    client: Any = FakeClient(fails_at=4)
+    with pytest.raises(InputError, match="damaged"):
+        list(execute(blocks, tasks, run_on(client)))
+    assert client.flight == []
 
 
 @pytest.mark.parametrize("times", [40, 160])
@@ -209,7 +348,7 @@ def test_a_cluster_of_two_workers_writes_the_bytes_of_one_process(tmp_path: Path
 
         ingest([source], tmp_path / "two.zarr", options=options, client_for=client_for)
         assert len(found.client.run(os.getpid)) == 2
-    assert contents(tmp_path / "two.zarr") == contents(tmp_path / "one.zarr")
+    assert file_contents(tmp_path / "two.zarr") == file_contents(tmp_path / "one.zarr")
     assert open_store(tmp_path / "two.zarr").sizes["time"] == 6
 
 

@@ -20,7 +20,15 @@ from pear.errors import InputError
 from pear.store.reader import open_store
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
-from tests.fixtures.ingestion import H6, NSIDE, T0, check, contents, save, temperature
+from tests.fixtures.ingestion import (
+    H6,
+    NSIDE,
+    T0,
+    check_store,
+    file_contents,
+    temperature,
+    write_netcdf,
+)
 
 SKIP = IngestOptions(on_error="skip")
 
@@ -37,12 +45,12 @@ def zipped(path: Path, **members: Path) -> Path:
 
 def test_zip_of_the_climate_data_store_named_nc(tmp_path: Path) -> None:
     """Members are merged; one of accumulations alone is nobody's fault."""
-    state = save(temperature(), tmp_path / "i.nc")
-    sums = save(temperature().rename(t="tp"), tmp_path / "a.nc")
+    state = write_netcdf(temperature(), tmp_path / "i.nc")
+    sums = write_netcdf(temperature().rename(t="tp"), tmp_path / "a.nc")
     era5 = zipped(tmp_path / "era5.nc", instant_nc=state, accum_nc=sums)
     (tmp_path / "out").mkdir()
     report = ingest([era5], tmp_path / "out" / "s.zarr", NSIDE)
-    check(tmp_path / "out" / "s.zarr")
+    check_store(tmp_path / "out" / "s.zarr")
     assert [(s.source.split("!")[1], s.status) for s in report.sources] == [
         ("instant.nc", "read"),
         ("accum.nc", "skipped"),
@@ -55,7 +63,7 @@ def test_zip_of_the_climate_data_store_named_nc(tmp_path: Path) -> None:
 
 
 def test_a_bad_member_of_a_zip(tmp_path: Path) -> None:
-    state = save(temperature(), tmp_path / "i.nc")
+    state = write_netcdf(temperature(), tmp_path / "i.nc")
     inner = zipped(tmp_path / "z.zip", i_nc=state)
     text = tmp_path / "t.txt"
     text.write_text("read me\n")
@@ -65,11 +73,11 @@ def test_a_bad_member_of_a_zip(tmp_path: Path) -> None:
             ingest([path], tmp_path / "s.zarr", NSIDE)
         report = ingest([path], tmp_path / f"{name}.zarr", NSIDE, options=SKIP)
         assert [s.status for s in report.sources] == ["refused", "read"]
-        check(tmp_path / f"{name}.zarr")
+        check_store(tmp_path / f"{name}.zarr")
 
 
 def test_a_damaged_zip(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "a.zip", i_nc=save(temperature(), tmp_path / "i.nc"))
+    path = zipped(tmp_path / "a.zip", i_nc=write_netcdf(temperature(), tmp_path / "i.nc"))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match="damaged zip"):
         ingest([path], tmp_path / "s.zarr", NSIDE)
@@ -113,7 +121,7 @@ NO_STATE = {
 @pytest.mark.parametrize("kind", NO_STATE)
 def test_what_is_no_state_on_pressure_levels(kind: str, tmp_path: Path) -> None:
     change, word = NO_STATE[kind]
-    file = save(change(temperature()), tmp_path / "a.nc")
+    file = write_netcdf(change(temperature()), tmp_path / "a.nc")
     with pytest.raises(InputError, match=word):
         ingest([file], tmp_path / "s.zarr", NSIDE)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nc"]
@@ -121,9 +129,9 @@ def test_what_is_no_state_on_pressure_levels(kind: str, tmp_path: Path) -> None:
 
 def test_usual_levels_without_units(tmp_path: Path) -> None:
     ingest([levels(temperature(), [500, 850])], tmp_path / "a.zarr", NSIDE)
-    check(tmp_path / "a.zarr")
+    check_store(tmp_path / "a.zarr")
     ingest([levels(temperature(), [50_000, 85_000])], tmp_path / "b.zarr", NSIDE)
-    check(tmp_path / "b.zarr")
+    check_store(tmp_path / "b.zarr")
 
 
 def test_all_that_the_new_climate_data_store_writes(tmp_path: Path) -> None:
@@ -135,8 +143,10 @@ def test_all_that_the_new_climate_data_store_writes(tmp_path: Path) -> None:
     new["t"].attrs |= {"GRIB_stepType": "instant", "GRIB_shortName": "t", "standard_name": "x"}
     new["pressure_level"].attrs = {"units": "hPa", "positive": "down", "standard_name": "air_pre"}
     encoding = {"units": "seconds since 1970-01-01", "dtype": "i8"}
-    report = ingest([save(new, tmp_path / "a.nc", valid_time=encoding)], tmp_path / "s.zarr", NSIDE)
-    check(tmp_path / "s.zarr")
+    report = ingest(
+        [write_netcdf(new, tmp_path / "a.nc", valid_time=encoding)], tmp_path / "s.zarr", NSIDE
+    )
+    check_store(tmp_path / "s.zarr")
     assert report.sources[0].notes == ["t: some times are preliminary (expver 5, ERA5T)"]
 
 
@@ -150,7 +160,7 @@ def test_the_final_version_comes_first_wherever_it_stands(order: list[int], tmp_
         [versions[v] for v in order], xr.DataArray(order, dims="expver", name="expver")
     )
     both["t"].attrs["units"] = "K"
-    ingest([save(both, tmp_path / "a.nc")], tmp_path / "s.zarr", NSIDE)
+    ingest([write_netcdf(both, tmp_path / "a.nc")], tmp_path / "s.zarr", NSIDE)
     got = open_store(tmp_path / "s.zarr")["temperature"]
     ingest([final], tmp_path / "final.zarr", NSIDE)
     want = open_store(tmp_path / "final.zarr")["temperature"]
@@ -160,7 +170,7 @@ def test_the_final_version_comes_first_wherever_it_stands(order: list[int], tmp_
 
 def test_forecasts_stand_at_their_valid_times_and_say_so(tmp_path: Path) -> None:
     lead = temperature().assign_coords(step=np.timedelta64(24, "h"))
-    report = ingest([save(lead, tmp_path / "a.nc")], tmp_path / "s.zarr", NSIDE)
+    report = ingest([write_netcdf(lead, tmp_path / "a.nc")], tmp_path / "s.zarr", NSIDE)
     assert report.sources[0].notes == ["t: forecasts of 24 h, stored at their valid times"]
     assert open_store(tmp_path / "s.zarr")["time"].values[0] == T0 + np.timedelta64(24, "h")
 
@@ -202,7 +212,7 @@ def test_credentials_of_an_address_come_from_the_fsspec_configuration(
             ingest([address], tmp_path / "t.zarr", NSIDE)
     monkeypatch.setitem(fsspec.config.conf, "http", {"headers": {"X-Key": "secret"}})
     ingest([web], tmp_path / "s.zarr", NSIDE)
-    check(tmp_path / "s.zarr")
+    check_store(tmp_path / "s.zarr")
 
 
 def test_simulated_data_say_so_for_ever(tmp_path: Path) -> None:
@@ -215,11 +225,11 @@ def test_simulated_data_say_so_for_ever(tmp_path: Path) -> None:
     assert found["title"].startswith("Simulated states on HEALPix")
     assert "SIMULATED weather, not observations" in found["source"]
     assert found["simulated"] == "true"
-    before = contents(store)
+    before = file_contents(store)
     real = temperature().assign_coords(time=temperature()["time"] + np.timedelta64(20 * 365, "D"))
     with pytest.raises(InputError, match="is simulated, the sources are not simulated"):
         ingest([real], store, 4)
-    assert contents(store) == before
+    assert file_contents(store) == before
     with pytest.raises(InputError, match=r"is simulated and .* is not"):
         ingest([sample, real], tmp_path / "t.zarr", 4)
 
