@@ -1,4 +1,4 @@
-"""A model in a folder: tensors in ``model.safetensors``, everything else in ``checkpoint.json``."""
+"""A network in a folder: tensors in ``model.safetensors``, the rest in ``checkpoint.json``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, overload
 
 import torch
 from safetensors import SafetensorError
@@ -19,41 +19,36 @@ from torch import Tensor
 from pear.errors import InputError
 from pear.models.config import PearConfig
 from pear.models.diagnostics import check_normaliser
+from pear.models.pangu import Pangu, PanguConfig
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
 
 FORMAT: Final = 1
 TENSORS: Final = "model.safetensors"
 DOCUMENT: Final = "checkpoint.json"
+LEGACY_PANGU: Final = ("pangu.safetensors", "pangu.json")
+"""Tensors and document of Pangu networks saved before they shared this format."""
 _MODEL, _NORMALISER = "model.", "normaliser."
 Storage = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A model with all that is needed to run it.
+class _Stored:
+    """What the checkpoints of all networks hold.
 
     Attributes
     ----------
-    model
-        In evaluation mode, float32.
     normaliser
-        Statistics the model was trained with.
+        Statistics the network was trained with.
     provenance
-        Where it comes from: data, period, training settings, scores; JSON.
+        Data, period, training settings and scores; JSON.
     sha256
-        Hexadecimal digest over the tensors and the settings.
+        Hexadecimal digest of the tensors and the settings.
     """
 
-    model: Pear
     normaliser: Normaliser
     provenance: dict[str, Any]
     sha256: str
-
-    @property
-    def config(self) -> PearConfig:
-        """Settings of the model."""
-        return self.model.config
 
     @property
     def id(self) -> str:
@@ -61,38 +56,85 @@ class Checkpoint:
         return self.sha256[:12]
 
 
+@dataclass(frozen=True)
+class Checkpoint(_Stored):
+    """A PEAR network with everything needed to run it.
+
+    Attributes
+    ----------
+    model
+        In evaluation mode, float32.
+    """
+
+    model: Pear
+
+    @property
+    def config(self) -> PearConfig:
+        """Settings of the network."""
+        return self.model.config
+
+
+@dataclass(frozen=True)
+class PanguCheckpoint(_Stored):
+    """A Pangu network with everything needed to run it.
+
+    Attributes
+    ----------
+    model
+        In evaluation mode, float32.
+    """
+
+    model: Pangu
+
+
+@overload
 def save(
     folder: str | Path,
     model: Pear,
     normaliser: Normaliser,
     provenance: Mapping[str, Any],
     storage: Storage = "float32",
-) -> Checkpoint:
-    """Write a checkpoint; a folder that exists is replaced when the new one is complete.
+) -> Checkpoint: ...
+@overload
+def save(
+    folder: str | Path,
+    model: Pangu,
+    normaliser: Normaliser,
+    provenance: Mapping[str, Any],
+    storage: Storage = "float32",
+) -> PanguCheckpoint: ...
+def save(
+    folder: str | Path,
+    model: Pear | Pangu,
+    normaliser: Normaliser,
+    provenance: Mapping[str, Any],
+    storage: Storage = "float32",
+) -> Checkpoint | PanguCheckpoint:
+    """Write a checkpoint; an existing folder is replaced when the new one is complete.
 
     Parameters
     ----------
     folder
         Where to write.
     model, normaliser
-        What to write; neither is changed.
+        Network and statistics; not changed.
     provenance
-        Any JSON: data, period, settings of the training, scores.
+        Data, period, training settings and scores; JSON.
     storage
         ``"float16"`` halves the file; statistics stay in float32, and reading gives float32.
 
     Returns
     -------
-    Checkpoint
-        What :func:`load` would return.
+    Checkpoint or PanguCheckpoint
+        What :func:`load` or :func:`load_pangu` returns for the folder.
 
     Raises
     ------
     InputError
         If a weight is not finite (in this storage), the layouts of model and normaliser differ, or
-        a mirror-equivariant model is given a normaliser that the mirror does not keep.
+        a mirror-equivariant model has a normaliser that the mirror does not keep.
     """
-    _check_pair(model.config, normaliser)
+    _check_pair(model, normaliser)
     dtype = {"float32": torch.float32, "float16": torch.float16}[storage]
     tensors = {
         _MODEL + name: value.detach().cpu().to(dtype).contiguous()
@@ -107,6 +149,7 @@ def save(
     document: dict[str, Any] = {
         "format": FORMAT,
         "kind": "pear",
+        "network": "pear" if isinstance(model, Pear) else "pangu",
         "config": model.config.to_dict(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "storage": storage,
@@ -114,21 +157,72 @@ def save(
     }
     document["sha256"] = _digest(payload, document)
     _publish(Path(folder), payload, document)
-    return load(folder)
+    return load(folder) if isinstance(model, Pear) else load_pangu(folder)
 
 
 def load(folder: str | Path) -> Checkpoint:
-    """Read a checkpoint and verify it.
+    """Read and verify the checkpoint of a PEAR network.
+
+    Parameters
+    ----------
+    folder
+        Folder written by :func:`save`.
+
+    Returns
+    -------
+    Checkpoint
+        The network, in evaluation mode, with its statistics and provenance.
 
     Raises
     ------
     InputError
-        If a file is missing or damaged, the digest differs, tensors do not fit the settings, or a
-        weight is not finite.
+        If a file is missing or damaged, the digest differs, tensors do not fit the settings, a
+        weight is not finite, or the network is of another kind.
+    """
+    stored = _read(Path(folder), "pear")
+    model = Pear(PearConfig.from_dict(stored.config))
+    return Checkpoint(*_filled(stored, model), model=model)
+
+
+def load_pangu(folder: str | Path) -> PanguCheckpoint:
+    """Read and verify the checkpoint of a Pangu network.
+
+    Parameters
+    ----------
+    folder
+        Folder written by :func:`save`, or in the format of :data:`LEGACY_PANGU`.
+
+    Returns
+    -------
+    PanguCheckpoint
+        The network, in evaluation mode, with its statistics and provenance.
+
+    Raises
+    ------
+    InputError
+        As in :func:`load`.
     """
     folder = Path(folder)
+    legacy = (folder / LEGACY_PANGU[1]).is_file() and not (folder / DOCUMENT).exists()
+    stored = _read_legacy(folder) if legacy else _read(folder, "pangu")
+    model = Pangu(PanguConfig.from_dict(stored.config))
+    return PanguCheckpoint(*_filled(stored, model), model=model)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The verified contents of a checkpoint's files."""
+
+    folder: Path
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    sha256: str
+
+
+def _read(folder: Path, network: str) -> _Files:
     document = _read_document(folder / DOCUMENT)
-    payload = _read(folder / TENSORS)
+    payload = _read_bytes(folder / TENSORS)
     digest = _digest(payload, {k: v for k, v in document.items() if k != "sha256"})
     if digest != document.get("sha256"):
         raise InputError(
@@ -137,23 +231,39 @@ def load(folder: str | Path) -> Checkpoint:
             field="checkpoint",
             hint="copy or train it again",
         )
-    try:
-        tensors = load_tensors(payload)
-    except SafetensorError as error:
-        raise InputError(f"{folder / TENSORS} is damaged: {error}", field="checkpoint") from error
-    _check_finite(tensors, folder)
-    config = PearConfig.from_dict(document["config"])
-    model, normaliser = Pear(config), Normaliser.identity(config.layout)
-    _fill(model, tensors, _MODEL, folder)
-    _fill(normaliser, tensors, _NORMALISER, folder)
-    _check_pair(config, normaliser)
-    return Checkpoint(model.eval(), normaliser.eval(), document["provenance"], digest)
+    if (held := document.get("network", "pear")) != network:
+        raise InputError(
+            f"checkpoint {folder} has a {held} network, expected {network}", field="checkpoint"
+        )
+    tensors = _parse_tensors(folder / TENSORS, payload)
+    return _Files(folder, tensors, document["config"], document["provenance"], digest)
 
 
-def _check_pair(config: PearConfig, normaliser: Normaliser) -> None:
-    if config.layout != normaliser.layout:
+def _read_legacy(folder: Path) -> _Files:
+    weights, settings = (folder / name for name in LEGACY_PANGU)
+    payload, document = _read_bytes(weights), json.loads(_read_bytes(settings))
+    tensors = {
+        name.replace("network.", _MODEL, 1) if name.startswith("network.") else name: value
+        for name, value in _parse_tensors(weights, payload).items()
+    }
+    facts = {k: v for k, v in document.items() if k not in ("config", "parameters")}
+    return _Files(folder, tensors, document["config"], facts, _digest(payload, document))
+
+
+def _filled(stored: _Files, model: Pear | Pangu) -> tuple[Normaliser, dict[str, Any], str]:
+    """Load the stored tensors into a network and new statistics; return the latter and the rest."""
+    normaliser = Normaliser.identity(model.config.layout)
+    _fill(model, stored.tensors, _MODEL, stored.folder)
+    _fill(normaliser, stored.tensors, _NORMALISER, stored.folder)
+    _check_pair(model, normaliser)
+    model.eval()
+    return normaliser.eval(), stored.provenance, stored.sha256
+
+
+def _check_pair(model: Pear | Pangu, normaliser: Normaliser) -> None:
+    if model.config.layout != normaliser.layout:
         raise InputError("model and normaliser have different layouts", field="layout")
-    if config.symmetry == "c4h":
+    if isinstance(model, Pear) and model.config.symmetry == "c4h":
         check_normaliser(normaliser)
 
 
@@ -187,7 +297,7 @@ def _digest(payload: bytes, document: Mapping[str, Any]) -> str:
 
 
 def _publish(folder: Path, payload: bytes, document: Mapping[str, Any]) -> None:
-    """Write beside the target and rename, so that a reader never sees half a checkpoint."""
+    """Write beside the target and rename, so that a reader never sees a partial checkpoint."""
     scratch = folder.with_name(f".{folder.name}.writing")
     old = folder.with_name(f".{folder.name}.old")
     for leftover in (scratch, old):
@@ -202,7 +312,16 @@ def _publish(folder: Path, payload: bytes, document: Mapping[str, Any]) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _read(path: Path) -> bytes:
+def _parse_tensors(path: Path, payload: bytes) -> dict[str, Tensor]:
+    try:
+        tensors = load_tensors(payload)
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged: {error}", field="checkpoint") from error
+    _check_finite(tensors, path.parent)
+    return tensors
+
+
+def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
         raise InputError(
             f"no checkpoint at {path.parent}: {path.name} is missing", field="checkpoint"
@@ -212,11 +331,11 @@ def _read(path: Path) -> bytes:
 
 def _read_document(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(_read(path))
+        document = json.loads(_read_bytes(path))
     except ValueError as error:
-        raise InputError(f"{path} is no JSON: {error}", field="checkpoint") from error
+        raise InputError(f"{path} is not valid JSON: {error}", field="checkpoint") from error
     if not isinstance(document, dict) or document.get("kind") != "pear":
-        raise InputError(f"{path} describes no PEAR checkpoint", field="checkpoint")
+        raise InputError(f"{path} does not describe a PEAR checkpoint", field="checkpoint")
     if document.get("format") != FORMAT:
         raise InputError(
             f"{path} has format {document.get('format')}, this version reads {FORMAT}",

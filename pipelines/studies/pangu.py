@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pear.errors import InputError, did_you_mean
-from pear.models import checkpoint, pangu_checkpoint
+from pear.models import checkpoint
 from pear.models.base import StepNetwork
 from pear.models.config import FORCINGS
 from pear.models.pangu import Pangu, PanguConfig
@@ -172,11 +172,12 @@ class Work:
         plan, jobs = self.plan, []
         for seed in self.study.seeds:
             out = self.folder / f"seed{seed}"
-            wanted = [("pear", "pear", CHECKPOINT + "/checkpoint.json", plan["pear"]["steps"])]
+            result = f"{CHECKPOINT}/{checkpoint.DOCUMENT}"
+            wanted = [("pear", "pear", plan["pear"]["steps"])]
             for budget in self.study.budgets:
                 steps = plan["pangu" if budget == "time" else "pear"]["steps"]
-                wanted.append((BUDGETS[budget], "pangu", pangu_checkpoint.SETTINGS, steps))
-            for name, kind, result, steps in wanted:
+                wanted.append((BUDGETS[budget], "pangu", steps))
+            for name, kind, steps in wanted:
                 train_it = self._train_pear if kind == "pear" else self._train_pangu
                 todo = partial(train_it, out / name, self.study.settings(int(steps), seed))
                 seconds = steps * plan[kind]["step_seconds"]
@@ -211,7 +212,8 @@ class Work:
     def _score(self, out: Path, name: str) -> None:
         study = self.study
         other = PearForecaster(checkpoint.load(out / "pear" / CHECKPOINT))
-        peer = PanguForecaster(*pangu_checkpoint.load(out / name), self.states, self.nside)
+        held = checkpoint.load_pangu(out / name / CHECKPOINT)
+        peer = PanguForecaster(held.model, held.normaliser, self.states, self.nside)
         like = (other.layout, other.nside)
         analysis, usual = Analysis(study.store, *like), Climatology.open(study.climatology, *like)
         everything = (peer, other, analysis, usual, study.inits(analysis.times), study.days)

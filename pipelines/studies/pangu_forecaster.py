@@ -17,7 +17,7 @@ import torch
 
 from pear.errors import InputError
 from pear.metrics import ScoreAccumulator
-from pear.models import pangu_checkpoint
+from pear.models import checkpoint
 from pear.models.compiled import compile_model
 from pear.models.pangu import Pangu, PanguConfig
 from pear.normaliser import Normaliser
@@ -37,6 +37,7 @@ from pipelines.evaluation.accumulators import EvaluationDesign
 from pipelines.evaluation.verify import climatology_reader, verify
 from pipelines.training.dataset import static_fields
 from pipelines.training.latlon_dataset import Array, LatLonStates
+from pipelines.training.train import CHECKPOINT
 
 
 def train_peer(
@@ -60,7 +61,11 @@ def train_peer(
     store
         The HEALPix store of the same weather: what the network stands on is interpolated from it.
     """
-    if pangu_checkpoint.present(out):
+    if (out / CHECKPOINT).exists():
+        return out
+    if (out / checkpoint.LEGACY_PANGU[1]).exists():
+        held = checkpoint.load_pangu(out)
+        checkpoint.save(out / CHECKPOINT, held.model, held.normaliser, held.provenance)
         return out
     torch.manual_seed(settings.seed)
     samples = Samples.from_source(states, settings.rollout)
@@ -74,15 +79,13 @@ def train_peer(
         network.set_step_scale(normaliser)
     trainer = Trainer(network, normaliser, samples, None, settings, out, tick)
     outcome = trainer.run(resume=(out / "resume.pt").exists())
-    pangu_checkpoint.save(
-        out,
-        network,
-        normaliser,
-        training=settings.to_dict(),
-        steps=outcome.step,
-        seconds=round(outcome.seconds, 1),
-        train_loss=outcome.train_loss,
-    )
+    provenance = {
+        "training": settings.to_dict(),
+        "steps": outcome.step,
+        "seconds": round(outcome.seconds, 1),
+        "train_loss": outcome.train_loss,
+    }
+    checkpoint.save(out / CHECKPOINT, network, normaliser, provenance)
     return out
 
 
@@ -96,7 +99,7 @@ class PanguForecaster:
     Attributes
     ----------
     network, normaliser
-        From :func:`pear.models.pangu_checkpoint.load`.
+        From :func:`pear.models.checkpoint.load_pangu`.
     states
         Truth on the peer's grid.
     nside

@@ -120,7 +120,7 @@ def train(
     trainer = Trainer(network, normaliser, training, validation, settings, out, tick)
     outcome = trainer.run(resume=resume)
     if not trainer.processes.is_main:
-        return Trained(checkpoint.Checkpoint(network, normaliser, {}, ""), outcome, out)
+        return Trained(checkpoint.Checkpoint(normaliser, {}, "", network), outcome, out)
     history = _provenance(data, training, settings, outcome, command, initial)
     written = checkpoint.save(out / CHECKPOINT, network, normaliser, history, storage)
     return Trained(written, outcome, out)

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from pear.errors import InputError
 from pear.models import checkpoint
 from pear.models.diagnostics import mirror_symmetric
+from pear.models.pangu import Pangu, PanguConfig
 from pear.normaliser import Normaliser
 from tests.fixtures.models import TINY, built, fields, normaliser, tiny
 
@@ -102,7 +103,7 @@ def test_a_flipped_byte(folder: Path) -> None:
     ("key", "value", "rule"),
     [
         ("provenance", {"data": "elsewhere"}, "changed after"),
-        ("kind", "bear", "no PEAR checkpoint"),
+        ("kind", "bear", "does not describe a PEAR checkpoint"),
         ("format", 99, "format 99, this version reads 1"),
     ],
 )
@@ -116,7 +117,7 @@ def test_a_changed_document(folder: Path, key: str, value: object, rule: str) ->
 
 def test_a_broken_document(folder: Path) -> None:
     (folder / checkpoint.DOCUMENT).write_text("{")
-    with pytest.raises(InputError, match="no JSON"):
+    with pytest.raises(InputError, match="not valid JSON"):
         checkpoint.load(folder)
 
 
@@ -178,3 +179,46 @@ def test_the_file_is_plain_safetensors(folder: Path) -> None:
     tensors = load_file(folder / checkpoint.TENSORS)
     assert {name.split(".")[0] for name in tensors} == {"model", "normaliser"}
     assert "model.orography" in tensors
+
+
+def pangu() -> Pangu:
+    torch.manual_seed(0)
+    config = PanguConfig(
+        rows=12, columns=24, layout=TINY, embed=8, depths=(1, 1, 1, 1), heads=(2, 2, 2, 2)
+    )
+    return Pangu(config).eval()
+
+
+def test_pangu_networks_use_the_same_format(tmp_path: Path) -> None:
+    model, statistics = pangu(), normaliser(TINY)
+    written = checkpoint.save(tmp_path / "m", model, statistics, PROVENANCE)
+    read = checkpoint.load_pangu(tmp_path / "m")
+    assert json.loads((tmp_path / "m" / checkpoint.DOCUMENT).read_text())["network"] == "pangu"
+    assert (read.id, read.provenance, read.model.config) == (written.id, PROVENANCE, model.config)
+    for name, value in model.state_dict().items():
+        assert torch.equal(read.model.state_dict()[name], value)
+    with pytest.raises(InputError, match="has a pangu network, expected pear"):
+        checkpoint.load(tmp_path / "m")
+
+
+def test_pangu_networks_of_the_old_format_are_read(tmp_path: Path) -> None:
+    model, statistics = pangu(), normaliser(TINY)
+    tensors = {f"network.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"normaliser.{k}": v for k, v in statistics.state_dict().items()}
+    save_file(tensors, tmp_path / "pangu.safetensors")
+    document = {"config": model.config.to_dict(), "parameters": 1, "steps": 7}
+    (tmp_path / "pangu.json").write_text(json.dumps(document))
+    read = checkpoint.load_pangu(tmp_path)
+    assert read.provenance == {"steps": 7}
+    for name, value in model.state_dict().items():
+        assert torch.equal(read.model.state_dict()[name], value)
+    assert torch.equal(read.normaliser.upper_std, statistics.upper_std)
+
+
+def test_checkpoints_without_a_network_key_are_pear_networks(folder: Path) -> None:
+    document = json.loads((folder / checkpoint.DOCUMENT).read_text())
+    del document["network"], document["sha256"]
+    payload = (folder / checkpoint.TENSORS).read_bytes()
+    document["sha256"] = checkpoint._digest(payload, document)
+    (folder / checkpoint.DOCUMENT).write_text(json.dumps(document))
+    assert checkpoint.load(folder).config == tiny()

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
-from pear.models import pangu_checkpoint
+from pear.models import checkpoint
 from pear.state import State
 from pear.variables import Layout
 from pipelines.evaluation.climatology import build_climatology as climatology
@@ -113,7 +113,8 @@ def test_a_study_scores_both_networks_on_both_grids(study: pangu.PeerStudy, tmp_
         pangu.PeerStudy(**{**vars(study), "budgets": ("step",)})
 
     states = collect((), tmp_path / "latlon", rows, columns, LAYOUT)
-    forecaster = PanguForecaster(*pangu_checkpoint.load(tmp_path / "seed0/pangu"), states, NSIDE)
+    held = checkpoint.load_pangu(tmp_path / "seed0/pangu/checkpoint")
+    forecaster = PanguForecaster(held.model, held.normaliser, states, NSIDE)
     initial = State.from_store(study.store, "2001-03-01", LAYOUT, NSIDE)
     step = next(forecaster.iterate(initial, 1))
     assert step.valid_time[0] == np.datetime64("2001-03-02")
