@@ -1,4 +1,4 @@
-"""Ingestion of made files: quirks brought to one form, faults refused, stores left as they were."""
+"""Ingestion of synthetic files: conventions of many origins, refusals, resumed ingestions."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from tests.fixtures.ingestion import (
     write_netcdf,
 )
 
-# ------------------------------------------------------------------------------- quirks
+# ------------------------------------------------------------------------------- conventions
 
 
 def celsius(d: xr.Dataset) -> xr.Dataset:
     return d.assign(t=(d["t"] - 273.15).assign_attrs(units="degC"))
 
 
-QUIRKS = {
+CONVENTIONS = {
     "as is": lambda d: d,
     "valid_time": lambda d: d.rename(time="valid_time"),
     "levels in Pa, descending": lambda d: (
@@ -75,9 +75,9 @@ QUIRKS = {
 }
 
 
-@pytest.mark.parametrize("quirk", QUIRKS)
-def test_quirks_are_brought_to_one_form(quirk: str, tmp_path: Path) -> None:
-    file = write_netcdf(QUIRKS[quirk](temperature()), tmp_path / "a.nc")
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_conventions_of_files(convention: str, tmp_path: Path) -> None:
+    file = write_netcdf(CONVENTIONS[convention](temperature()), tmp_path / "a.nc")
     report = ingest([file], tmp_path / "s.zarr", NSIDE)
     check_store(tmp_path / "s.zarr")
     assert report.fields_written == 8
@@ -91,7 +91,7 @@ def test_quirks_are_brought_to_one_form(quirk: str, tmp_path: Path) -> None:
         "times out of order": "not in order",
         "no units": "no units",
     }.items():
-        assert (word in said) == (name == quirk), said
+        assert (word in said) == (name == convention), said
 
 
 def test_packed_integers_with_an_odd_fill_value(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_hours_since_1900_and_scalar_times(tmp_path: Path) -> None:
     check_store(tmp_path / "s.zarr")
 
 
-def test_zarr_as_weatherbench_has_it(tmp_path: Path) -> None:
+def test_zarr_of_weatherbench(tmp_path: Path) -> None:
     data = temperature().rename(t="temperature").transpose("time", "level", "longitude", "latitude")
     data = data.isel(latitude=slice(None, None, -1))
     data.to_zarr(tmp_path / "w.zarr", zarr_format=2, consolidated=True)
@@ -260,7 +260,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_input_is_one_clear_refusal_and_changes_nothing(kind: str, tmp_path: Path) -> None:
+def test_bad_input_is_refused_in_one_line_and_changes_nothing(kind: str, tmp_path: Path) -> None:
     make, word = BAD[kind]
     (tmp_path / "in").mkdir()
     file = make(tmp_path / "in" / "bad.nc")
@@ -277,7 +277,7 @@ def test_bad_input_is_one_clear_refusal_and_changes_nothing(kind: str, tmp_path:
         assert folder.exists() == existing
 
 
-def test_skipping_marks_the_hole_and_a_later_run_fills_it(tmp_path: Path) -> None:
+def test_a_skipped_field_is_marked_as_missing_and_filled_later(tmp_path: Path) -> None:
     bad = with_nan(tmp_path / "bad.nc")
     store = tmp_path / "s.zarr"
     report = ingest(
@@ -300,7 +300,7 @@ def test_skipping_marks_the_hole_and_a_later_run_fills_it(tmp_path: Path) -> Non
     assert file_contents(store) == file_contents(tmp_path / "whole.zarr")
 
 
-def test_what_is_there_is_not_done_again(tmp_path: Path) -> None:
+def test_stored_fields_are_not_written_again(tmp_path: Path) -> None:
     store = tmp_path / "s.zarr"
     ingest([temperature(2)], store, NSIDE, options=IngestOptions(shard_times=3))
     report = ingest([temperature(4)], store, NSIDE)
@@ -345,20 +345,20 @@ def test_one_field_from_two_sources(tmp_path: Path) -> None:
     check_store(tmp_path / "s.zarr")
 
 
-def test_gaps_are_told_and_not_invented(tmp_path: Path) -> None:
+def test_gaps_are_reported_and_not_filled(tmp_path: Path) -> None:
     report = ingest([temperature(6).isel(time=[0, 1, 4, 5])], tmp_path / "s.zarr", NSIDE)
     assert [gap["missing"] for gap in report.gaps] == [2]
     assert open_store(tmp_path / "s.zarr").sizes["time"] == 4
 
 
-def test_span_and_hours(tmp_path: Path) -> None:
+def test_selection_of_times(tmp_path: Path) -> None:
     options = IngestOptions(start=T0 + H6, end=T0 + 5 * H6, every_hours=12)
     ingest([temperature(8)], tmp_path / "s.zarr", NSIDE, options=options)
     times = open_store(tmp_path / "s.zarr")["time"].values
     assert times.tolist() == (T0 + np.array([2, 4]) * H6).tolist()
 
 
-def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_full_disk_is_detected_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk too full"):
         ingest(
             [temperature()], tmp_path / "s.zarr", NSIDE, options=IngestOptions(reserve_bytes=10**18)
@@ -379,7 +379,7 @@ class Ran:
 def pear(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
 ) -> Ran:
-    """Run the command line in this process: a new one takes seconds to import the libraries."""
+    """Run the command line in this process, because a new one takes seconds to start."""
     monkeypatch.setattr(sys, "argv", ["pear", *map(str, arguments)])
     try:
         main()
@@ -456,13 +456,13 @@ def test_command_line(
     assert not (tmp_path / "x.zarr").exists()
 
 
-def test_a_partial_store_is_no_state_for_pear(tmp_path: Path) -> None:
+def test_a_partial_store_is_not_a_state(tmp_path: Path) -> None:
     ingest([temperature()], tmp_path / "s.zarr", NSIDE)
     with pytest.raises(InputError, match="lacks mean_sea_level_pressure"):
         State.from_store(tmp_path / "s.zarr", T0, Layout.default())
 
 
-def test_named_sources_are_refused_with_the_new_way(
+def test_old_options_name_the_new_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = partial(pear, capsys, monkeypatch)

@@ -1,4 +1,4 @@
-"""Ingestion of real files: what each of them becomes, or why it is refused."""
+"""Ingestion of real files, or the reason why they are refused."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_a_gfs_forecast_file_is_a_complete_state(gfs: Path) -> None:
     assert told["levels"] == list(Layout.default().levels)
 
 
-def test_gfs_fields_hang_together(gfs: Path) -> None:
-    """Hydrostatic thickness, and rotation of the wind round lows: no level or name is mixed up."""
+def test_gfs_fields_are_consistent(gfs: Path) -> None:
+    """Thickness is hydrostatic and winds are geostrophic: levels and names are not mixed up."""
     got = open_store(gfs).isel(time=0)
     lat, _ = centres(NSIDE)
     for low, high in ((1000, 850), (850, 500), (500, 300), (300, 200)):
@@ -81,8 +81,8 @@ def test_one_field_in_grib_and_in_netcdf(data: Path, tmp_path: Path) -> None:
     packing.close()
 
 
-def test_xdggs_free_point_against_the_file(data: Path, tmp_path: Path) -> None:
-    """Bilinear by hand at the centre of the cell that holds Stockholm."""
+def test_one_cell_against_the_file(data: Path, tmp_path: Path) -> None:
+    """Bilinear by hand at the centre of the cell of Stockholm."""
     run(tmp_path / "s.zarr", data / "multilevel/era5_tz_1deg_20070101.nc")
     cell = healpy.ang2pix(NSIDE, 18.1, 59.3, nest=True, lonlat=True)
     lon, lat = healpy.pix2ang(NSIDE, cell, nest=True, lonlat=True)
@@ -112,7 +112,7 @@ def test_a_wind_series_is_a_valid_partial_store(data: Path, tmp_path: Path) -> N
     assert abs(lon[eye] - 274) < 3
 
 
-def test_the_series_in_grib_with_a_web_page_among_it(data: Path, tmp_path: Path) -> None:
+def test_a_web_page_among_the_files_of_a_series(data: Path, tmp_path: Path) -> None:
     files = sorted((data / "series/gfs_1p00_wind10m_6h_201810_grib2").glob("*.grib2"))
     with pytest.raises(InputError, match=r"2018101018\.grib2 is a web page"):
         run(tmp_path / "s.zarr", *files[14:18])
@@ -137,7 +137,7 @@ def test_three_files_of_one_time(data: Path, tmp_path: Path) -> None:
     xr.testing.assert_equal(a.drop_attrs(), b.drop_attrs())
 
 
-def test_levels_of_two_files_leave_marked_holes(data: Path, tmp_path: Path) -> None:
+def test_missing_levels_of_two_files_are_marked(data: Path, tmp_path: Path) -> None:
     run(tmp_path / "s.zarr", data / "multilevel/z500.grib", data / "multilevel/t850.grib")
     missing = describe(tmp_path / "s.zarr")["completeness"]["missing"]
     assert {hole["field"] for hole in missing} == {"geopotential@850", "temperature@500"}
@@ -191,7 +191,7 @@ def test_pressure_in_hpa(data: Path, tmp_path: Path) -> None:
         ("README.md", "is text"),
     ],
 )
-def test_what_pear_cannot_use_is_refused_with_the_reason(
+def test_unusable_files_are_refused_with_the_reason(
     file: str, word: str, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=word):
@@ -208,7 +208,7 @@ def test_what_pear_cannot_use_is_refused_with_the_reason(
         ("surface/t2_for_UC-04.grib", 1),
     ],
 )
-def test_other_files_that_can_be_used(file: str, fields: int, data: Path, tmp_path: Path) -> None:
+def test_other_usable_files(file: str, fields: int, data: Path, tmp_path: Path) -> None:
     assert run(tmp_path / "s.zarr", data / file).fields_written == fields
 
 

@@ -1,4 +1,4 @@
-"""The ground under a store: found in files of many dialects, kept, and what a model stands on."""
+"""Static fields: found in files, kept by a store, read by a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NSIDE = 16
 def pressure(
     day: str, lsm: bool = True, scale: float = 1.0, units: str = "m**2 s**-2"
 ) -> xr.Dataset:
-    """One day of sea level pressure, with a hill of 2000 m round 40° N, 90° E on square land."""
+    """Return one day of pressure, with a hill of 2000 m at 40° N, 90° E on square land."""
     lat, lon = np.linspace(90, -90, 37), np.arange(72) * 5.0
     east, north = np.meshgrid(lon, lat)
     hill = 2000.0 * np.exp(-(((north - 40) / 20) ** 2) - ((east - 90) / 30) ** 2)
@@ -62,7 +62,7 @@ def test_ground_and_land_are_kept_and_survive_later_times(tmp_path: Path) -> Non
     assert statics.stored(store, 2 * NSIDE) == {}
 
 
-def test_metres_become_geopotential_and_what_is_lacking_comes_from_the_embedded_world(
+def test_metres_become_geopotential_and_missing_fields_come_from_the_package(
     tmp_path: Path,
 ) -> None:
     store = tmp_path / "a.zarr"
@@ -74,12 +74,12 @@ def test_metres_become_geopotential_and_what_is_lacking_comes_from_the_embedded_
     np.testing.assert_array_equal(kept["land_fraction"], static_fields(NSIDE)["land_fraction"])
 
 
-def test_a_ground_that_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_impossible_values_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="geopotential_at_surface has values from"):
         ingest([pressure("2001-01-01", scale=1e3)], tmp_path / "a.zarr", NSIDE)
 
 
-def test_the_real_ground_stands_where_the_mountains_are(shared: Path, tmp_path: Path) -> None:
+def test_real_surface_geopotential(shared: Path, tmp_path: Path) -> None:
     real = shared / "data/static/eraint_geopotential_sfc_0p75.nc"
     store = tmp_path / "a.zarr"
     weather = pressure("2001-01-01", lsm=False).drop_vars("z")

@@ -1,4 +1,4 @@
-"""GRIB made field by field: packings, orders of points, level types, versions, shared messages."""
+"""Synthetic GRIB: packings, orders of points, level types, versions, multi-field messages."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ eccodes = pytest.importorskip("eccodes")
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_grib_and_maps_live_in_one_process(order: tuple[int, int]) -> None:
-    """ecCodes brings a PROJ of its own, which must not be taken for pyproj's, and so cartopy's."""
+def test_grib_and_maps_in_one_process(order: tuple[int, int]) -> None:
+    """ecCodes brings its own PROJ, which pyproj and cartopy must not call."""
     pytest.importorskip("pyproj")
     halves = (
         "from pipelines.ingestion.readers import eccodes as library; library.load()",
@@ -47,7 +47,7 @@ def test_grib_and_maps_live_in_one_process(order: tuple[int, int]) -> None:
 def message(
     time: int, level: int | None = None, values: np.ndarray | None = None, **keys: Any
 ) -> Iterator[Any]:
-    """One field of the small atmosphere: 5 degrees, from the north pole and 0 E unless told."""
+    """Make one field: 5 degrees, from the north pole and 0 E by default."""
     edition = keys.pop("edition", 2)
     handle = eccodes.codes_grib_new_from_samples(f"regular_ll_pl_grib{edition}")
     upwards, west = keys.pop("upwards", 0), keys.pop("west", 0.0)
@@ -119,7 +119,7 @@ def run(path: Path, store: Path, **settings: Any) -> IngestReport:
     ],
     ids=str,
 )
-def test_whatever_the_packing_and_the_order_of_points(keys: dict[str, Any], tmp_path: Path) -> None:
+def test_packings_and_orders_of_points(keys: dict[str, Any], tmp_path: Path) -> None:
     path = write(tmp_path / "a.grib", *whole(**keys))
     with message(0, 850, **keys) as handle:
         if "packingType" in keys:
@@ -130,7 +130,7 @@ def test_whatever_the_packing_and_the_order_of_points(keys: dict[str, Any], tmp_
 
 
 def test_several_fields_in_one_message(tmp_path: Path) -> None:
-    """As NCEP writes the two components of a wind: sections repeated within one message."""
+    """NCEP writes both wind components into one message with repeated sections."""
     path = tmp_path / "a.grib2"
     for t in range(4):
         together = eccodes.codes_grib_multi_new()
@@ -145,7 +145,7 @@ def test_several_fields_in_one_message(tmp_path: Path) -> None:
     check_store(tmp_path / "s.zarr")
 
 
-def test_level_types_are_told_apart(tmp_path: Path) -> None:
+def test_level_types_are_distinguished(tmp_path: Path) -> None:
     """A name means something else at a height, on a model level or at the surface."""
     warm = np.full((LAT.size, LON.size), 288.0)
     wind = np.full((LAT.size, LON.size), 7.0)
@@ -180,7 +180,7 @@ def test_final_before_preliminary(tmp_path: Path) -> None:
     ]
 
 
-def test_forecasts_are_told(tmp_path: Path) -> None:
+def test_forecasts_are_noted(tmp_path: Path) -> None:
     fields = [{"time": 0, "level": lev, "stepRange": step} for step in (0, 6) for lev in (850, 500)]
     report = run(write(tmp_path / "a.grib", *fields), tmp_path / "s.zarr")
     assert report.sources[0].notes == ["t: forecasts of 0, 6 h, stored at their valid times"]
@@ -189,14 +189,14 @@ def test_forecasts_are_told(tmp_path: Path) -> None:
     )
 
 
-def test_a_mean_is_no_state(tmp_path: Path) -> None:
+def test_a_time_mean_is_skipped(tmp_path: Path) -> None:
     keys = {"productDefinitionTemplateNumber": 8, "stepType": "avg", "stepRange": "0-6"}
     path = write(tmp_path / "a.grib2", {"time": 0, "level": 850, **keys})
     with pytest.raises(InputError, match=r"avg over a period, not a state|avg_t .*not a variable"):
         run(path, tmp_path / "s.zarr")
 
 
-def test_a_field_that_comes_twice(tmp_path: Path) -> None:
+def test_a_duplicate_field(tmp_path: Path) -> None:
     path = write(tmp_path / "a.grib", *whole(), {"time": 1, "level": 500})
     with pytest.raises(InputError, match=r"temperature at 500 hPa at .*06:00:00Z comes twice"):
         run(path, tmp_path / "s.zarr")
@@ -205,7 +205,7 @@ def test_a_field_that_comes_twice(tmp_path: Path) -> None:
     check_store(tmp_path / "s.zarr")
 
 
-def test_a_bitmap_is_missing_values(tmp_path: Path) -> None:
+def test_a_bitmap_marks_missing_values(tmp_path: Path) -> None:
     la, lo = np.meshgrid(LAT, LON, indexing="ij")
     values = analytic_temperature(la, lo, 1, 500)
     values[20, :7] = 9999.0
@@ -221,8 +221,8 @@ def test_a_bitmap_is_missing_values(tmp_path: Path) -> None:
     ]
 
 
-def test_a_byte_lost_in_the_middle(tmp_path: Path) -> None:
-    """A damaged message costs itself, and what cannot be told apart from it; the rest is kept."""
+def test_a_damaged_message(tmp_path: Path) -> None:
+    """A damaged message is lost with what follows inseparably; the rest is kept."""
     data = write(tmp_path / "a.grib", *whole()).read_bytes()
     size = len(data) // 8
     (tmp_path / "b.grib").write_bytes(data[: 3 * size + 50] + data[3 * size + 60 :])

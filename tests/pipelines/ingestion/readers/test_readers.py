@@ -1,4 +1,4 @@
-"""Made NetCDF, zip and Zarr: archives, what is no state on pressure levels, whence data come."""
+"""Synthetic NetCDF, zip and Zarr: archives, unusable variables, provenance."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def zipped(path: Path, **members: Path) -> Path:
 
 
 def test_zip_of_the_climate_data_store_named_nc(tmp_path: Path) -> None:
-    """Members are merged; one of accumulations alone is nobody's fault."""
+    """Members are merged; one with accumulations only is not a fault."""
     state = write_netcdf(temperature(), tmp_path / "i.nc")
     sums = write_netcdf(temperature().rename(t="tp"), tmp_path / "a.nc")
     era5 = zipped(tmp_path / "era5.nc", instant_nc=state, accum_nc=sums)
@@ -119,7 +119,7 @@ NO_STATE = {
 
 
 @pytest.mark.parametrize("kind", NO_STATE)
-def test_what_is_no_state_on_pressure_levels(kind: str, tmp_path: Path) -> None:
+def test_variables_that_are_not_states_on_pressure_levels(kind: str, tmp_path: Path) -> None:
     change, word = NO_STATE[kind]
     file = write_netcdf(change(temperature()), tmp_path / "a.nc")
     with pytest.raises(InputError, match=word):
@@ -127,14 +127,14 @@ def test_what_is_no_state_on_pressure_levels(kind: str, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nc"]
 
 
-def test_usual_levels_without_units(tmp_path: Path) -> None:
+def test_common_levels_without_units(tmp_path: Path) -> None:
     ingest([levels(temperature(), [500, 850])], tmp_path / "a.zarr", NSIDE)
     check_store(tmp_path / "a.zarr")
     ingest([levels(temperature(), [50_000, 85_000])], tmp_path / "b.zarr", NSIDE)
     check_store(tmp_path / "b.zarr")
 
 
-def test_all_that_the_new_climate_data_store_writes(tmp_path: Path) -> None:
+def test_netcdf_of_the_climate_data_store(tmp_path: Path) -> None:
     """Names, axis, scalars and text coordinates as in its NetCDF, over the globe."""
     new = temperature().rename(time="valid_time", level="pressure_level")
     new = new.isel(pressure_level=[1, 0]).assign_coords(
@@ -151,7 +151,7 @@ def test_all_that_the_new_climate_data_store_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", [[1, 5], [5, 1]])
-def test_the_final_version_comes_first_wherever_it_stands(order: list[int], tmp_path: Path) -> None:
+def test_the_final_version_comes_first_in_any_order(order: list[int], tmp_path: Path) -> None:
     final = temperature()
     early = final + 3.0
     first = final.where(final["time"] < T0 + 2 * H6)
@@ -168,7 +168,7 @@ def test_the_final_version_comes_first_wherever_it_stands(order: list[int], tmp_
     np.testing.assert_allclose(off, [0, 0, 3, 3], atol=1e-3)
 
 
-def test_forecasts_stand_at_their_valid_times_and_say_so(tmp_path: Path) -> None:
+def test_forecasts_are_stored_at_their_valid_times_and_noted(tmp_path: Path) -> None:
     lead = temperature().assign_coords(step=np.timedelta64(24, "h"))
     report = ingest([write_netcdf(lead, tmp_path / "a.nc")], tmp_path / "s.zarr", NSIDE)
     assert report.sources[0].notes == ["t: forecasts of 24 h, stored at their valid times"]
@@ -187,7 +187,7 @@ def web(tmp_path: Path) -> Iterator[str]:
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
         def do_GET(self) -> None:
             if self.headers.get("X-Key") == "secret":
@@ -215,7 +215,7 @@ def test_credentials_of_an_address_come_from_the_fsspec_configuration(
     check_store(tmp_path / "s.zarr")
 
 
-def test_simulated_data_say_so_for_ever(tmp_path: Path) -> None:
+def test_simulated_data_are_not_mixed_with_observed_data(tmp_path: Path) -> None:
     sample = next(resources.path("sample").glob("*.nc"))
     store = tmp_path / "s.zarr"
     options = IngestOptions(levels=(850, 500), end=np.datetime64("2006-11-05"))
@@ -234,7 +234,7 @@ def test_simulated_data_say_so_for_ever(tmp_path: Path) -> None:
         ingest([sample, real], tmp_path / "t.zarr", 4)
 
 
-def test_the_store_names_who_made_the_data(tmp_path: Path) -> None:
+def test_the_store_names_the_origin_of_the_data(tmp_path: Path) -> None:
     real = temperature().assign_attrs(institution="ECMWF", title="ERA5")
     ingest([real], tmp_path / "s.zarr", NSIDE, options=IngestOptions(method="conservative"))
     found = open_store(tmp_path / "s.zarr").attrs
