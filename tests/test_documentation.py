@@ -1,0 +1,110 @@
+"""The README and the handbook: every command parses, every Python block runs, links resolve."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from service.cli.app import app, refuse_old_spelling
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / ".github").glob("*.md")),
+    *sorted((ROOT / "deploy" / "docs").rglob("*.md")),
+]
+pytestmark = pytest.mark.skipif(not PAGES[0].exists(), reason="not a source tree")
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    """Yield (page, text) of each fenced block of a language."""
+    for page in PAGES:
+        for text in re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL):
+            yield page.name, text
+
+
+def commands() -> list[tuple[str, str]]:
+    """Return (page, command line) of each ``pear`` command that a page shows."""
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        lines = [line for block in _fenced(text) for line in block.splitlines()]
+        spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        for line in [*lines, *spans]:
+            match = re.search(r"(?:^|[\s/$])pear ([a-z][a-z-]* ?[^#&|]*)", line)
+            if match and match[0].strip() != "pear demo":
+                found.append((page.name, match[1].strip()))
+    return sorted(set(found))
+
+
+def _fenced(text: str) -> Iterator[str]:
+    for block in re.findall(r"```(?:console|sh)\n(.*?)```", text, re.DOTALL):
+        yield block.replace("\\\n", " ")
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command line without running it."""
+    refuse_old_spelling(words)
+    root = typer.main.get_command(app)
+    context = root.make_context("pear", list(words))
+    name, *rest = words
+    command = root.get_command(context, name)  # type: ignore[attr-defined]
+    assert command is not None, f"no command {name}"
+    while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
+        name, *rest = rest
+        command = command.commands[name]
+    if rest and not hasattr(command, "commands"):
+        command.make_context(name, rest)
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_every_command_line_parses(page: str, line: str) -> None:
+    words = shlex.split(line)
+    complete = any(word.startswith("-") for word in words) and "--help" not in words
+    parse(words if complete else words[:1])
+
+
+def test_every_link_leads_to_a_file() -> None:
+    missing = [
+        (page.name, target)
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text())
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert not missing
+
+
+@pytest.fixture(scope="module")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which ``pear demo --once`` has run."""
+    folder = tmp_path_factory.mktemp("readme")
+    command = [sys.executable, "-m", "service.cli", "demo", "--once", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["atmosphere"] == "simulated"
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "text"), [pair for pair in blocks("python") if "era5.nc" not in pair[1]]
+)
+def test_every_python_block_runs(page: str, text: str, demo_folder: Path) -> None:
+    env = {**os.environ, "MPLBACKEND": "Agg"}
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        cwd=demo_folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{page}: {done.stderr[-2000:]}"
