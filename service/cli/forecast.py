@@ -1,120 +1,236 @@
-"""``pear forecast``: one forecast or a hundred, each computed once, resumed where it stopped."""
+"""``pear forecast``: compute forecasts; each is computed once and resumes where it stopped."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from pear.errors import InputError
-from service.cli.console import console, emit_json, progress
-from service.cli.options import parse_duration, parse_times
+from service.cli.console import Interrupted, console, emit_json, progress
+from service.cli.options import (
+    COMPUTING,
+    DURATIONS,
+    LIST,
+    NUMBERS,
+    Analysis,
+    CommaList,
+    Data,
+    Device,
+    Duration,
+    Durations,
+    InitTimes,
+    Json,
+    Lead,
+    Numbers,
+    Scheduler,
+    Workers,
+    examples,
+    option_parser,
+)
 
 if TYPE_CHECKING:
     from pipelines.catalog import Job, Run
     from pipelines.engine.engine import Engine
     from pipelines.storage.data_folder import DataFolder
 
-
-def register(app: typer.Typer) -> None:
-    """Add the verb to the command."""
-    app.command("forecast")(forecast)
+app = typer.Typer(add_completion=False)
+_OUTPUT, _ENSEMBLE = "Output", "Ensemble"
 
 
+@dataclass(frozen=True)
+class Scale:
+    """Size of the perturbations: one number, or one for each variable."""
+
+    value: float | dict[str, float]
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+def parse_scale(text: str) -> Scale:
+    """Read one scale such as ``0.1``, or one for each variable such as ``t2m=0.2,z=0.1``.
+
+    Raises
+    ------
+    InputError
+        If the text has another form.
+    """
+    try:
+        if "=" not in text:
+            return Scale(float(text))
+        pairs = (part.split("=") for part in text.split(","))
+        return Scale({name.strip(): float(size) for name, size in pairs})
+    except ValueError:
+        raise InputError(f"invalid scale {text!r}: expected 0.1 or t2m=0.2,z=0.1") from None
+
+
+@app.command(
+    epilog=examples(
+        "pear forecast --data DATA --init 2019-01-01..2019-01-31/1d --lead 10d",
+        "pear forecast --data DATA --init 2019-01-01 --members 20 \\",
+        "    --threshold 't2m>303.15' --threshold 'z500>57000'",
+    )
+)
 def forecast(
-    data: Annotated[Path, typer.Option("--data", help="Data folder.")],
-    init: Annotated[
-        str, typer.Option(help="Init time, a comma list, or a range as A..B/1d (UTC).")
-    ],
-    lead: Annotated[str, typer.Option(help="Length, as 10d or 240h.")] = "10d",
-    model: Annotated[str | None, typer.Option(help="Model id or name; the newest.")] = None,
-    analysis: Annotated[
-        str | None, typer.Option(help="Analysis with the initial states; the first that has them.")
+    *,
+    data: Data,
+    init: InitTimes,
+    lead: Lead = Duration(240),  # noqa: B008 - immutable
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Model id or name (default: newest); repeat for a multi-model ensemble.",
+        ),
     ] = None,
+    analysis: Analysis = None,
+    as_json: Json = False,
     variables: Annotated[
-        str | None, typer.Option(help="Keep only these, as t2m,z; all if left out.")
+        CommaList | None,
+        typer.Option(
+            parser=LIST, metavar="LIST", help="Variables to keep.", rich_help_panel=_OUTPUT
+        ),
     ] = None,
-    levels: Annotated[str | None, typer.Option(help="Keep only these levels, hPa.")] = None,
-    keep: Annotated[
-        str | None, typer.Option(help="Keep only these leads, as 1d,5d,10d; all if left out.")
+    levels: Annotated[
+        Numbers | None,
+        typer.Option(
+            parser=NUMBERS, metavar="LIST", help="Levels to keep, hPa.", rich_help_panel=_OUTPUT
+        ),
     ] = None,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    symmetrise: Annotated[
-        bool, typer.Option("--symmetrise", help="Average each step over the grid's symmetries.")
-    ] = False,
+    leads: Annotated[
+        Durations | None,
+        typer.Option(
+            parser=DURATIONS,
+            metavar="LIST",
+            help="Lead times to keep, e.g. 1d,5d,10d.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
     members: Annotated[
-        int | None, typer.Option(min=1, help="Ensemble of so many, perturbed by noise.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of members.", rich_help_panel=_ENSEMBLE),
     ] = None,
-    orbit: Annotated[
-        bool, typer.Option("--orbit", help="Ensemble of the grid's eight symmetries.")
-    ] = False,
-    with_models: Annotated[
-        str | None, typer.Option(help="Further models that take part, ids or names.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
-    amplitude: Annotated[
-        str,
-        typer.Option(help="Noise, over each channel's change in a step: 0.1, or t2m=0.2,z=0.1."),
-    ] = "0.1",
+    ensemble: Annotated[
+        Literal["noise", "random_field", "symmetry"],
+        typer.Option(
+            metavar="KIND",
+            help="noise, random_field (scaled differences of analyses), or symmetry (of the grid).",
+            rich_help_panel=_ENSEMBLE,
+        ),
+    ] = "noise",
+    perturbation_scale: Annotated[
+        Scale,
+        typer.Option(
+            parser=option_parser(parse_scale),
+            metavar="X",
+            help="Size of the perturbations, e.g. 0.1, or t2m=0.2,z=0.1.",
+            rich_help_panel=_ENSEMBLE,
+        ),
+    ] = Scale(0.1),
     perturb_steps: Annotated[
-        bool, typer.Option("--perturb-steps", help="Perturb the members anew before every step.")
+        bool,
+        typer.Option("--perturb-steps", help="Perturb every step.", rich_help_panel=_ENSEMBLE),
     ] = False,
-    length_km: Annotated[float, typer.Option(help="Correlation length of the noise.")] = 1000.0,
+    length_km: Annotated[
+        float,
+        typer.Option(
+            metavar="KM", help="Correlation length of the noise.", rich_help_panel=_ENSEMBLE
+        ),
+    ] = 1000.0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Random seed of the perturbations.", rich_help_panel=_ENSEMBLE
+        ),
+    ] = 0,
     quantiles: Annotated[
-        str | None, typer.Option(help="Quantiles of the ensemble to keep, per cent.")
+        Numbers | None,
+        typer.Option(
+            parser=NUMBERS,
+            metavar="LIST",
+            help="Quantiles to keep, per cent.",
+            rich_help_panel=_ENSEMBLE,
+        ),
     ] = None,
-    exceed: Annotated[
-        str | None,
-        typer.Option(help="Keep how likely these are exceeded: t2m>303.15,z500>54000."),
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD>X",
+            help="Keep the probability of exceeding a value; repeat for several.",
+            rich_help_panel=_ENSEMBLE,
+        ),
     ] = None,
     keep_members: Annotated[
-        bool, typer.Option("--keep-members", help="Keep every member's own forecast.")
+        bool,
+        typer.Option("--keep-members", help="Keep each member.", rich_help_panel=_ENSEMBLE),
+    ] = False,
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        typer.Option(
+            metavar="TYPE",
+            help="Of the network's products: float32 or bfloat16.",
+            rich_help_panel=COMPUTING,
+        ),
+    ] = "float32",
+    symmetrise: Annotated[
+        bool,
+        typer.Option(
+            "--symmetrise",
+            help="Average each step over the grid's symmetries.",
+            rich_help_panel=COMPUTING,
+        ),
     ] = False,
     batch: Annotated[
-        int, typer.Option(min=1, help="Runs computed side by side; for accelerators.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Runs to compute side by side, for accelerators.",
+            rich_help_panel=COMPUTING,
+        ),
     ] = 1,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads per worker.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or cuda:1; PEAR_DEVICE otherwise. [auto]")
+    workers: Workers = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Threads per worker.", rich_help_panel=COMPUTING),
     ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a dask scheduler to use instead.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The runs as JSON on stdout.")] = False,
+    device: Device = None,
+    scheduler: Scheduler = None,
 ) -> None:
-    """Forecast from states of the data folder; what exists already is not computed again."""
-    import os
+    """Compute forecasts from analyses of the data folder.
 
+    A run that exists is not computed again; an interrupted one continues from its last step.
+    """
     from pipelines.engine.engine import Engine
     from pipelines.storage.data_folder import DataFolder
 
-    times, hours = parse_times(init), parse_duration(lead).hours
+    first, others = (model[0], model[1:]) if model else (None, [])
     options = {
-        "variables": _list(variables) or None,
-        "levels": _numbers(levels, "--levels"),
-        "leads": None if keep is None else [parse_duration(part).hours for part in _list(keep)],
+        "variables": variables,
+        "levels": levels,
+        "leads": None if leads is None else leads.hours,
         "precision": precision,
         "symmetrise": symmetrise,
         "members": members,
-        "ensemble": "symmetry" if orbit else "noise",
-        "models": _list(with_models) or None,
+        "ensemble": ensemble,
+        "models": others or None,
         "seed": seed,
-        "perturbation_scale": _amplitude(amplitude),
+        "perturbation_scale": perturbation_scale.value,
         "length_km": length_km,
         "perturb_steps": perturb_steps,
-        "thresholds": _list(exceed),
-        "quantiles": _numbers(quantiles, "--quantiles"),
+        "thresholds": threshold,
+        "quantiles": quantiles,
         "keep_members": keep_members,
     }
     folder = DataFolder.open(data)
-    cores = threads or max(1, (os.cpu_count() or 1) // workers)
     engine = Engine(
         folder,
         workers=workers,
-        threads=cores,
+        threads=threads or max(1, (os.cpu_count() or 1) // workers),
         scheduler=scheduler,
         max_queue=None,
         batch=batch,
@@ -123,60 +239,36 @@ def forecast(
     )
     try:
         asked = engine.request_forecasts(
-            times, hours, model=model, analysis=analysis, options=options
+            init, lead.hours, model=first, analysis=analysis, options=options
         )
         runs: list[Job] = [run for run, _ in asked]
         if any(run.status.is_active for run in runs):
             engine.start()
             runs = watch(engine, runs)
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            "finished runs and completed steps are kept; run the same command again to continue"
+        ) from error
     finally:
         engine.close()
-    _report(folder, runs, as_json)
-
-
-def _list(text: str | None) -> list[str]:
-    return [] if text is None else [part.strip() for part in text.split(",")]
-
-
-def _numbers(text: str | None, option: str) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise InputError(
-            f"{option} {text!r} is no list of whole numbers", field=option, hint="write 500,850"
-        ) from error
-
-
-def _amplitude(text: str) -> float | dict[str, float]:
-    """Read ``0.1`` or ``t2m=0.2,z=0.1``."""
-    try:
-        if "=" not in text:
-            return float(text)
-        return {name.strip(): float(size) for name, size in (p.split("=") for p in _list(text))}
-    except ValueError as error:
-        raise InputError(
-            f"--amplitude {text!r} cannot be read",
-            field="--amplitude",
-            hint="write 0.1, or t2m=0.2,z=0.1",
-        ) from error
+    _report(folder, runs, as_json=as_json)
 
 
 def watch(engine: Engine, runs: Sequence[Job]) -> list[Job]:
-    """Show a bar over the steps of all runs until the last has ended."""
-    seen = {run.id: 0 for run in runs}
+    """Show the progress of runs until the last has ended, and return their final state."""
+    steps = {run.id: 0 for run in runs}
     with progress("forecast", sum(run.progress.total for run in runs)) as tick:
 
-        def moved(run: Job) -> None:
-            ahead = run.progress.step - seen[run.id]
-            seen[run.id] = run.progress.step
-            tick(ahead, f"{run.id} {run.status}")
+        def update(run: Job) -> None:
+            new = run.progress.step - steps[run.id]
+            steps[run.id] = run.progress.step
+            tick(new, f"{run.id} {run.status}")
 
-        return engine.wait([run.id for run in runs], watch=moved)
+        return engine.wait([run.id for run in runs], watch=update)
 
 
-def _report(folder: DataFolder, runs: Sequence[Job], as_json: bool) -> None:
+def _report(folder: DataFolder, runs: Sequence[Job], *, as_json: bool) -> None:
+    """List the runs, and raise if one did not succeed."""
     from service.cli.runs import resource
 
     for run in runs:

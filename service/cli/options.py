@@ -49,6 +49,23 @@ class CommaList(tuple[str, ...]):
         return ",".join(self)
 
 
+class Numbers(tuple[int, ...]):
+    """Whole numbers that were separated by commas."""
+
+    __slots__ = ()
+
+
+class Durations(tuple[Duration, ...]):
+    """Durations that were separated by commas."""
+
+    __slots__ = ()
+
+    @property
+    def hours(self) -> list[int]:
+        """Hours of each."""
+        return [each.hours for each in self]
+
+
 class Period(tuple[np.datetime64, np.datetime64]):
     """First and last time, both included."""
 
@@ -153,7 +170,7 @@ def parse_list(text: str) -> CommaList:
     return parts
 
 
-def parse_numbers(text: str) -> list[int]:
+def parse_numbers(text: str) -> Numbers:
     """Read a comma list of whole numbers such as ``500,850``.
 
     Raises
@@ -162,12 +179,12 @@ def parse_numbers(text: str) -> list[int]:
         If a part is not a whole number.
     """
     try:
-        return [int(part) for part in text.split(",")]
+        return Numbers(int(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"invalid list {text!r}: expected whole numbers, e.g. 500,850") from None
 
 
-def parse_durations(text: str) -> list[Duration]:
+def parse_durations(text: str) -> Durations:
     """Read a comma list of durations such as ``1d,5d,10d``.
 
     Raises
@@ -175,7 +192,7 @@ def parse_durations(text: str) -> list[Duration]:
     InputError
         If a part is not a duration.
     """
-    return [parse_duration(part) for part in text.split(",")]
+    return Durations(parse_duration(part) for part in text.split(","))
 
 
 def option_parser(parse: Callable[[str], T]) -> Callable[[str | T], T]:
@@ -194,7 +211,9 @@ def option_parser(parse: Callable[[str], T]) -> Callable[[str | T], T]:
 
 def examples(*lines: str) -> str:
     """Format example command lines for the end of a command's help."""
-    return "\n".join(["Examples:", *(f"  $ {line}" for line in lines)])
+    return "\n".join(
+        ["Examples:", *(line if line.startswith(" ") else f"$ {line}" for line in lines)]
+    )
 
 
 DURATION: Final = option_parser(parse_duration)
@@ -233,18 +252,31 @@ Analysis = Annotated[
     typer.Option("--analysis", metavar="NAME", help="Analysis (default: the only or first one)."),
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", min=1, metavar="N", help="Number of worker processes.")
+    int,
+    typer.Option(
+        "--workers",
+        min=1,
+        metavar="N",
+        help="Number of worker processes.",
+        rich_help_panel=COMPUTING,
+    ),
 ]
 Scheduler = Annotated[
     str | None,
     typer.Option(
-        "--scheduler", metavar="ADDRESS", help="Existing dask scheduler, e.g. tcp://host:8786."
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Existing dask scheduler, e.g. tcp://host:8786.",
+        rich_help_panel=COMPUTING,
     ),
 ]
 Device = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1 (default: $PEAR_DEVICE)."
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda or cuda:1 (default: $PEAR_DEVICE).",
+        rich_help_panel=COMPUTING,
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]

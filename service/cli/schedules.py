@@ -1,168 +1,255 @@
-"""``pear schedule``: what is to happen again and again, and doing it once by hand."""
+"""``pear schedule``: ingest, forecast, evaluate and expire by cron."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pear.errors import InputError
-from service.cli.console import console, emit_json
-from service.cli.options import parse_duration
+from service.cli.console import console, emit_json, emit_table, interruptible
+from service.cli.options import DURATION, Data, Duration, Json, Model, Scheduler, Workers, examples
+from service.cli.runs import open_catalog
 
 if TYPE_CHECKING:
-    from pipelines.catalog import Catalog, Schedule
+    from pipelines.catalog import Schedule
+    from pipelines.engine.engine import Engine
     from pipelines.schedules import ActionResult
     from pipelines.storage.data_folder import DataFolder
 
-Data = Annotated[Path, typer.Option("--data", help="Data folder.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Name = Annotated[str, typer.Argument(help="Name of the schedule.")]
 
-verbs = typer.Typer(
-    no_args_is_help=True, help="Ingest, forecast, evaluate and clear away by the clock."
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Ingest, forecast, evaluate and expire by cron.",
 )
+_INGEST, _FORECAST, _EVALUATE, _EXPIRE = "Ingest", "Forecast", "Evaluate", "Expire"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command."""
-    app.add_typer(verbs, name="schedule")
-
-
-@verbs.command("add")
+@app.command(
+    "add",
+    epilog=examples(
+        "pear schedule add daily --cron '30 6 * * *' --forecast 10d --data DATA",
+        "pear schedule add all --cron '0 * * * *' --ingest incoming --analysis era5 \\",
+        "    --forecast 10d --evaluate 10d --keep-days 30 --data DATA",
+    ),
+)
 def add(
-    data: Data,
     name: Name,
-    cron: Annotated[str, typer.Option(help="Five fields in UTC, as '30 6 * * *'.")],
+    *,
+    data: Data,
+    cron: Annotated[
+        str, typer.Option(metavar="LINE", help="Five cron fields in UTC, e.g. '30 6 * * *'.")
+    ],
+    analysis: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Analysis to ingest into, forecast and verify from."),
+    ] = None,
+    model: Model = None,
+    as_json: Json = False,
     ingest: Annotated[
-        list[str] | None, typer.Option(help="Bring in what is new in this folder or source.")
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Ingest what is new in this folder or source; repeat for several.",
+            rich_help_panel=_INGEST,
+        ),
     ] = None,
-    store: Annotated[str | None, typer.Option(help="Analysis that it goes to.")] = None,
-    nside: Annotated[int | None, typer.Option(help="Resolution of a new analysis.")] = None,
+    nside: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Resolution of a new analysis.", rich_help_panel=_INGEST),
+    ] = None,
     forecast: Annotated[
-        str | None, typer.Option(help="Forecast so far, as 10d, from the newest states.")
+        Duration | None,
+        typer.Option(
+            parser=DURATION,
+            metavar="DURATION",
+            help="Forecast this far from the newest analyses.",
+            rich_help_panel=_FORECAST,
+        ),
     ] = None,
-    newest: Annotated[int, typer.Option(min=1, help="Newest init times wanted at least.")] = 1,
-    every: Annotated[str, typer.Option(help="Only init times at multiples of this.")] = "24h",
-    model: Annotated[str | None, typer.Option(help="Model; the newest if left out.")] = None,
-    analysis: Annotated[str | None, typer.Option(help="Analysis; the first that fits.")] = None,
+    newest: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Least number of newest init times to forecast.",
+            rich_help_panel=_FORECAST,
+        ),
+    ] = 1,
+    step: Annotated[
+        Duration,
+        typer.Option(
+            parser=DURATION,
+            metavar="DURATION",
+            help="Only init times at multiples of this.",
+            rich_help_panel=_FORECAST,
+        ),
+    ] = Duration(24),  # noqa: B008 - immutable
     options: Annotated[
-        str | None, typer.Option(help="Options of the forecasts as JSON, as '{\"members\": 10}'.")
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help="Forecast options, e.g. '{\"members\": 10}'.",
+            rich_help_panel=_FORECAST,
+        ),
     ] = None,
     evaluate: Annotated[
-        str | None, typer.Option(help="Evaluate so far, as 10d, what can be verified by now.")
+        Duration | None,
+        typer.Option(
+            parser=DURATION,
+            metavar="DURATION",
+            help="Evaluate this far whatever can be verified by now.",
+            rich_help_panel=_EVALUATE,
+        ),
     ] = None,
-    expire_days: Annotated[
-        float | None, typer.Option(min=0, help="Remove runs older than so many days.")
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="N", help="Remove runs older than N days.", rich_help_panel=_EXPIRE
+        ),
     ] = None,
-    keep_latest: Annotated[int, typer.Option(min=0, help="Newest runs kept at any age.")] = 10,
-    as_json: Json = False,
+    keep_latest: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Number of newest runs to keep at any age.",
+            rich_help_panel=_EXPIRE,
+        ),
+    ] = 10,
 ) -> None:
-    """Add a schedule, or change the one of this name."""
-    action: dict[str, Any] = {}
+    """Add a schedule, or replace the one of this name."""
+    from pipelines.schedules import trigger, validate_action
+
+    action: dict[str, object] = {}
     if ingest:
-        if store is None:
-            raise InputError("--ingest needs --store", field="--store")
-        where = [source if "://" in source else str(Path(source).resolve()) for source in ingest]
-        action["ingest"] = {"sources": where, "store": store, "nside": nside}
-    which = {"model": model, "analysis": analysis or store}
+        if analysis is None:
+            raise InputError("--ingest needs --analysis", field="--analysis")
+        sources = [source if "://" in source else str(Path(source).resolve()) for source in ingest]
+        action["ingest"] = {"sources": sources, "store": analysis, "nside": nside}
+    which = {"model": model, "analysis": analysis}
     if forecast is not None:
         action["forecast"] = {
             **which,
-            "lead_hours": parse_duration(forecast).hours,
+            "lead_hours": forecast.hours,
             "newest": newest,
-            "every_hours": parse_duration(every).hours,
+            "every_hours": step.hours,
             "options": _json(options),
         }
     if evaluate is not None:
-        action["evaluate"] = {**which, "lead_hours": parse_duration(evaluate).hours}
-    if expire_days is not None:
-        action["expire"] = {"keep_days": expire_days, "keep_latest": keep_latest}
-    from pipelines.schedules import trigger, validate_action
-
+        action["evaluate"] = {**which, "lead_hours": evaluate.hours}
+    if keep_days is not None:
+        action["expire"] = {"keep_days": keep_days, "keep_latest": keep_latest}
     trigger(cron)
-    folder, catalog = _open(data)
-    folder.analysis(name)  # refuses what is no name
-    with catalog:
-        _show([catalog.schedules.add(name, cron, validate_action(action).to_dict())], as_json)
+    with open_catalog(data) as (folder, catalog):
+        folder.analysis(name)  # refuses an invalid name
+        _show(
+            [catalog.schedules.add(name, cron, validate_action(action).to_dict())], as_json=as_json
+        )
 
 
-@verbs.command("list")
-def list_schedules(data: Data, as_json: Json = False) -> None:
-    """List schedules, with what their last fire came to and when the next is due."""
-    _, catalog = _open(data)
-    with catalog:
-        _show(catalog.schedules.all(), as_json)
+@app.command(
+    "list",
+    epilog=examples(
+        "pear schedule list --data pear-data", "pear schedule list --data pear-data --json"
+    ),
+)
+def list_schedules(*, data: Data, as_json: Json = False) -> None:
+    """List schedules with their last outcome and next time."""
+    with open_catalog(data) as (_, catalog):
+        _show(catalog.schedules.all(), as_json=as_json)
 
 
-@verbs.command("pause")
+@app.command(
+    "pause",
+    epilog=examples(
+        "pear schedule pause daily --data pear-data",
+        "pear schedule pause daily --resume --data pear-data",
+    ),
+)
 def pause(
-    data: Data,
     name: Name,
-    resume: Annotated[bool, typer.Option("--resume", help="Let it fire again.")] = False,
+    *,
+    data: Data,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume it instead.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Stop a schedule from firing, or let it fire again."""
-    _, catalog = _open(data)
-    with catalog:
-        _show([catalog.schedules.set_paused(name, paused=not resume)], as_json)
+    """Pause a schedule, or resume it."""
+    with open_catalog(data) as (_, catalog):
+        _show([catalog.schedules.set_paused(name, paused=not resume)], as_json=as_json)
 
 
-@verbs.command("remove")
-def remove(data: Data, name: Name) -> None:
-    """Forget a schedule; what it has made stays."""
-    _, catalog = _open(data)
-    with catalog:
+@app.command(
+    "remove",
+    epilog=examples(
+        "pear schedule remove daily --data pear-data",
+        "PEAR_DATA=pear-data pear schedule remove daily",
+    ),
+)
+def remove(name: Name, *, data: Data) -> None:
+    """Remove a schedule; its runs and analyses stay."""
+    with open_catalog(data) as (_, catalog):
         catalog.schedules.remove(name)
     console.print(f"{name} removed")
 
 
-@verbs.command("run")
+@app.command(
+    "run",
+    epilog=examples(
+        "pear schedule run --data pear-data", "pear schedule run daily --once --data pear-data"
+    ),
+)
 def run(
-    data: Data,
-    name: Annotated[str | None, typer.Argument(help="Schedule; all, by the clock.")] = None,
-    once: Annotated[
-        bool, typer.Option("--once", help="Do it now, wait until its jobs have ended, leave.")
-    ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a dask scheduler to use instead.")
+    name: Annotated[
+        str | None, typer.Argument(help="Schedule to run with --once (default: all, by cron).")
     ] = None,
+    *,
+    data: Data,
+    once: Annotated[
+        bool, typer.Option("--once", help="Run it now, wait for its jobs, and exit.")
+    ] = False,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
-    """Run schedules: one now (--once), or all of them by the clock until interrupted."""
+    """Run all schedules by cron until interrupted, or one of them now."""
     from pipelines.engine.engine import Engine
+    from pipelines.storage.data_folder import DataFolder
 
-    folder, catalog = _open(data)
-    catalog.close()
+    folder = DataFolder.open(data)
     if once and name is None:
         raise InputError("--once needs the name of a schedule", field="NAME")
     if name is not None and not once:
         raise InputError(
-            f"by the clock all schedules run, not {name} alone",
+            f"all schedules run by cron, not {name} alone",
             field="--once",
-            hint=f"write `pear schedule run {name} --once` to do it now",
+            hint=f"run `pear schedule run {name} --once` to run it now",
         )
-    with Engine(
-        folder,
-        workers=workers,
-        scheduler=scheduler,
-        max_queue=None,
-        adopt=name is None,
-        schedules=name is None,
-    ) as engine:
+    with (
+        interruptible("completed steps are kept; run the same command again to continue"),
+        Engine(
+            folder,
+            workers=workers,
+            scheduler=scheduler,
+            max_queue=None,
+            adopt=name is None,
+            schedules=name is None,
+        ) as engine,
+    ):
         if name is None:
             engine.ready(60)
-            console.print("firing schedules; stop with Ctrl-C")
+            console.print("running schedules; stop with Ctrl-C")
             engine.sleep()
         else:
-            _once(engine, folder, name, as_json)
+            _run_once(engine, folder, name, as_json=as_json)
 
 
-def _once(engine: Any, folder: DataFolder, name: str, as_json: bool) -> None:
-    """Do a schedule now; jobs that an earlier attempt left behind are seen through as well."""
+def _run_once(engine: Engine, folder: DataFolder, name: str, *, as_json: bool) -> None:
+    """Run a schedule now and wait for its jobs and for unfinished earlier ones."""
     from pipelines.schedules import Scheduler
 
     done: ActionResult = Scheduler(folder, engine.catalog).run(name)
@@ -185,22 +272,27 @@ def _once(engine: Any, folder: DataFolder, name: str, as_json: bool) -> None:
         raise OSError(f"{len(bad)} of {len(ended)} jobs failed, first {bad[0]}")
 
 
-def _show(schedules: list[Schedule], as_json: bool) -> None:
+def _show(schedules: list[Schedule], *, as_json: bool) -> None:
     found = [_resource(schedule) for schedule in schedules]
     if as_json:
         emit_json(found)
         return
-    from pipelines.schedules.actions import PARTS
+    emit_table(
+        ("name", "cron", "parts", "next", "last"),
+        [
+            (
+                schedule.name,
+                schedule.cron,
+                "+".join(schedule.action),
+                "paused" if schedule.paused else str(resource["next_fire"] or "-")[:16],
+                " ".join(filter(None, (schedule.last_status, schedule.last_reason))) or "never run",
+            )
+            for schedule, resource in zip(schedules, found, strict=True)
+        ],
+    )
 
-    for schedule in found:
-        state = "paused" if schedule["paused"] else f"next {schedule['next_fire']}"
-        parts = "+".join(part for part in PARTS if part in schedule["action"])
-        last = f"last {schedule['last_fire']} {schedule['last_status']} {schedule['last_reason']}"
-        line = f"{schedule['name']}  {schedule['cron']}  {parts}  {state}"
-        console.print(f"{line}  {last if schedule['last_fire'] else 'never fired'}", soft_wrap=True)
 
-
-def _resource(schedule: Schedule) -> dict[str, Any]:
+def _resource(schedule: Schedule) -> dict[str, object]:
     from datetime import UTC, datetime
 
     from pipelines.schedules import following
@@ -218,19 +310,11 @@ def _resource(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def _json(text: str | None) -> dict[str, Any]:
+def _json(text: str | None) -> dict[str, object]:
     try:
         found = json.loads(text or "{}")
     except ValueError as error:
-        raise InputError(f"--options {text!r} is no JSON: {error}", field="--options") from error
+        raise InputError(f"--options {text!r} is not JSON: {error}", field="--options") from error
     if not isinstance(found, dict):
-        raise InputError(f"--options {text!r} is no JSON object", field="--options")
+        raise InputError(f"--options {text!r} is not a JSON object", field="--options")
     return found
-
-
-def _open(data: Path) -> tuple[DataFolder, Catalog]:
-    from pipelines.catalog import Catalog
-    from pipelines.storage.data_folder import DataFolder
-
-    folder = DataFolder.open(data)
-    return folder, Catalog(folder.catalog_url)

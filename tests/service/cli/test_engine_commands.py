@@ -124,7 +124,7 @@ def test_chosen_outputs_of_an_ensemble(pear: Any, data: DataFolder) -> None:
         "t2m,z",
         "--levels",
         "500",
-        "--keep",
+        "--leads",
         "2d",
         "--quantiles",
         "10,90",
@@ -146,7 +146,7 @@ def test_chosen_outputs_of_an_ensemble(pear: Any, data: DataFolder) -> None:
         (["--init", "yesterday"], "invalid time 'yesterday'"),
         (["--init", "2001-03-01", "--lead", "30h"], "not a multiple of the 24 h model step"),
         (["--init", "2001-03-01", "--model", "none"], "no model 'none'"),
-        (["--init", "2001-03-01", "--levels", "high"], "no list of whole numbers"),
+        (["--init", "2001-03-01", "--levels", "high"], "expected whole numbers"),
         (["--init", "2001-03-01", "--variables", "rain"], "unknown variable"),
         (["--init", "2001-03-01", "--scheduler", "tcp://127.0.0.1:9"], "no scheduler answers"),
     ],
@@ -228,7 +228,7 @@ def test_a_schedule_from_adding_to_removing(pear: Any, tmp_path: Path) -> None:
     paused = call("pause", "daily", "--json").json[0]
     assert (paused["paused"], paused["next_fire"]) == (True, None)
     assert not call("pause", "daily", "--resume", "--json").json[0]["paused"]
-    assert "daily  30 6 * * *  forecast" in call("list").err
+    assert "daily  30 6 * * *  forecast" in call("list").out
     assert call("remove", "daily").status == 0
     assert call("list", "--json").json == []
     for words, said in (
@@ -236,8 +236,8 @@ def test_a_schedule_from_adding_to_removing(pear: Any, tmp_path: Path) -> None:
         (["add", "x", "--cron", "1 2 3", "--forecast", "1d"], "has 3 fields"),
         (["add", "x", "--cron", "1 2 * * *"], "does nothing"),
         (["add", "../x", "--cron", "1 2 * * *", "--forecast", "1d"], "is no name"),
-        (["add", "x", "--cron", "1 2 * * *", "--ingest", "in"], "--ingest needs --store"),
-        (["run", "x"], "by the clock all schedules run"),
+        (["add", "x", "--cron", "1 2 * * *", "--ingest", "in"], "--ingest needs --analysis"),
+        (["run", "x"], "all schedules run by cron"),
         (["run", "--once"], "needs the name"),
     ):
         refused = call(*words)

@@ -76,7 +76,7 @@ def test_periods_need_two_times() -> None:
 
 def test_lists() -> None:
     assert parse_list("t2m, z500") == ("t2m", "z500")
-    assert parse_numbers("500,850") == [500, 850]
+    assert parse_numbers("500,850") == (500, 850)
     with pytest.raises(InputError, match="invalid list 't2m,'"):
         parse_list("t2m,")
     with pytest.raises(InputError, match="expected whole numbers"):
