@@ -29,6 +29,9 @@ from pear.typing import Times
 
 T = TypeVar("T")
 
+COMPUTING: Final = "Computing"
+"""Group of the options that say where and how fast something is computed."""
+
 
 @dataclass(frozen=True)
 class Duration:
