@@ -1,0 +1,16 @@
+"""The command ``pear``; :mod:`service.cli.app` finds the subcommand."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, or name the extra that an installation of the library alone lacks."""
+    try:
+        from service.cli.app import main as run
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] in ("pear", "pipelines", "service"):
+            raise
+        sys.exit(f"pear: the command line needs {error.name}; pip install 'pear-weather[all]'")
+    run()

@@ -220,6 +220,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), 2)
     except FileNotFoundError as error:
         _fail(f"no such file: {error.filename or error}", 2)
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] in ("pear", "pipelines", "service"):
+            raise
+        _fail(f"this command needs {error.name}; pip install 'pear-weather[all]'", 1)
     except Interrupted as error:
         _fail(f"interrupted: {error}", 130)
     except (KeyboardInterrupt, typer.Abort):
