@@ -1,4 +1,4 @@
-"""A small data folder with one finished run, and the service over it."""
+"""A small data folder with two finished runs, and the service of it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.fixtures.service import (
     NSIDE,
     SHA,
     StubEngine,
+    in_process,
     served,
     write_analysis,
     write_probability,
@@ -27,7 +28,7 @@ from tests.fixtures.service import (
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
-    """A data folder with a model's entry, one finished run and one evaluation."""
+    """A data folder with a model's entry, two finished runs, an analysis and an evaluation."""
     folder = DataFolder.create(tmp_path_factory.mktemp("data"))
     with Catalog(folder.catalog) as catalog:
         catalog.models.add(SHA, "models/none", nside=NSIDE, step_hours=24, name="made-up")
@@ -63,12 +64,16 @@ def engine(catalog: Catalog, data: DataFolder) -> StubEngine:
 
 @pytest.fixture(scope="session")
 def client(settings: Settings, catalog: Catalog, engine: StubEngine) -> Iterator[httpx.Client]:
-    """A client of the service over HTTP, on a real socket."""
-    with (
-        served(create_app(settings, catalog, engine)) as url,
-        httpx.Client(base_url=url, timeout=30) as opened,
-    ):
+    """A client of the service in this process."""
+    with in_process(create_app(settings, catalog, engine)) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def url(settings: Settings, catalog: Catalog, engine: StubEngine) -> Iterator[str]:
+    """Address of the service on a real socket."""
+    with served(create_app(settings, catalog, engine)) as base:
+        yield base
 
 
 @pytest.fixture(scope="session")

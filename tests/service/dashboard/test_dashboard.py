@@ -33,8 +33,8 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def base(client: httpx.Client) -> str:
-    return str(client.base_url).rstrip("/")
+def base(url: str) -> str:
+    return url
 
 
 def test_cells_agree_with_healpy_everywhere(browser: Browser, base: str) -> None:

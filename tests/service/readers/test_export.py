@@ -1,207 +1,94 @@
-"""Runs read by other programs: Zarr over HTTP, downloads, open-meteo's shape, CoverageJSON."""
+"""Grids, boxes and selections of an export."""
 
 from __future__ import annotations
 
-import io
-import time
-import zipfile
 from pathlib import Path
-from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 
-from pear.sphere.healpix import cell_of, centres
-from tests.fixtures.service import LEADS, NSIDE, truth
-
-
-def test_xarray_opens_the_run_over_http(client: httpx.Client, run_id: str) -> None:
-    url = f"{client.base_url}/v1/forecasts/{run_id}/zarr"
-    with xr.open_zarr(url, decode_timedelta=True) as dataset:
-        leads = dataset["prediction_timedelta"].values.astype("timedelta64[h]").astype(int)
-        assert leads.tolist() == list(LEADS)
-        field = dataset["temperature"].sel(level=850).isel(time=0, prediction_timedelta=1)
-        np.testing.assert_array_equal(field.values, truth("temperature", 850, 48))
+from pear.errors import InputError
+from pear.sphere.healpix import centres
+from pipelines.storage.data_folder import DataFolder
+from service.http.caching import RunCache
+from service.readers.export import Box, Selection, extract, parse_box, parse_grid, write
+from service.readers.forecasts import ForecastReader, ForecastStore
+from tests.fixtures.service import LEADS, NSIDE
 
 
-def test_zarr_honours_ranges_and_origins(client: httpx.Client, run_id: str) -> None:
-    url = f"/v1/forecasts/{run_id}/zarr/zarr.json"
-    whole = client.get(url, headers={"Origin": "https://example.org"})
-    assert whole.headers["access-control-allow-origin"] == "*"
-    part = client.get(url, headers={"Range": "bytes=5-14"})
-    assert part.status_code == 206
-    assert part.content == whole.content[5:15]
-    assert part.headers["content-range"].endswith(f"/{len(whole.content)}")
-    last = client.get(url, headers={"Range": "bytes=-7"})
-    assert last.content == whole.content[-7:]
-    assert client.get(url, headers={"Range": "bytes=999999999-"}).status_code == 416
-    assert client.head(url).headers["content-length"] == str(len(whole.content))
-    assert client.get(url, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+@pytest.fixture
+def store(data: DataFolder, run_id: str) -> ForecastStore:
+    return ForecastReader(data.forecast, RunCache(), 10**6).store(run_id)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "../../catalog.sqlite",
-        "..%2f..%2fcatalog.sqlite",
-        "%2e%2e/%2e%2e/catalog.sqlite",
-        "/etc/passwd",
-        "%2fetc%2fpasswd",
-        "nothing",
-        ".",
-        "",
-        "zarr.json/",
-        "%00",
-        "zarr.json%00",
-        "..\\..\\catalog.sqlite",
-        "time/../zarr.json",
-    ],
-)
-def test_zarr_serves_only_the_stores_own_keys(client: httpx.Client, run_id: str, path: str) -> None:
-    answer = client.send(
-        httpx.Request("GET", f"{client.base_url}/v1/forecasts/{run_id}/zarr/{path}")
-    )
-    assert answer.status_code in (200, 404)
-    if answer.status_code == 200:  # the client itself resolved the dots before sending
-        assert answer.url.path.endswith("/zarr/zarr.json")
+def test_grids() -> None:
+    assert parse_grid("healpix") is None
+    assert parse_grid("latlon:1.5") == 1.5
+    assert parse_grid("latlon") == 1.0
 
 
-def fetch(client: httpx.Client, run_id: str, **params: Any) -> httpx.Response:
-    answer = client.get(f"/v1/forecasts/{run_id}/download", params=params)
-    assert answer.status_code == 200, answer.text
-    return answer
+@pytest.mark.parametrize("text", ["mercator", "latlon:7", "latlon:0", "latlon:nan", "latlon:0.01"])
+def test_unknown_grids(text: str) -> None:
+    with pytest.raises(InputError, match="unknown grid") as caught:
+        parse_grid(text)
+    assert caught.value.field == "grid"
 
 
-def test_netcdf_on_healpix(client: httpx.Client, run_id: str, tmp_path: Path) -> None:
-    answer = fetch(client, run_id, variables="t2m,z500", lead_times="48,24")
-    assert answer.headers["content-disposition"].endswith('.nc"')
-    file = tmp_path / "run.nc"
-    file.write_bytes(answer.content)
-    with xr.open_dataset(file, decode_timedelta=True) as found:
-        assert set(found.data_vars) == {"2m_temperature", "geopotential"}
-        assert found["level"].values.tolist() == [500]
-        got = found["2m_temperature"].isel(time=0, prediction_timedelta=0).values
-        np.testing.assert_array_equal(got, truth("2m_temperature", None, 24))
-        assert found["2m_temperature"].attrs["units"] == "K"
-        assert found.attrs["pear_run"] == run_id
-        assert "not an official warning" in found.attrs["comment"]
-
-
-def test_netcdf_on_a_latlon_grid(client: httpx.Client, run_id: str, tmp_path: Path) -> None:
-    answer = fetch(
-        client, run_id, variables="t2m", lead_times="24", grid="latlon:2.5", bbox="-20,30,40,75"
-    )
-    file = tmp_path / "run.nc"
-    file.write_bytes(answer.content)
-    with xr.open_dataset(file, decode_timedelta=True) as found:
-        lat, lon = found["latitude"].values, found["longitude"].values
-        assert (lat.min(), lat.max()) == (30, 75)
-        east = (lon + 180) % 360 - 180
-        assert (east.min(), east.max()) == (-20, 40)
-        got = found["2m_temperature"].squeeze().values
-        phi, lam = np.radians(lat)[:, None], np.radians(lon)[None]
-        want = 285 + 20 * np.cos(phi) * np.cos(lam - np.radians(12)) + 2 * np.sin(phi)
-        np.testing.assert_allclose(got, want, atol=0.4)  # cells are 7° wide
-        assert found["latitude"].attrs["units"] == "degrees_north"
-
-
-def test_zipped_zarr(client: httpx.Client, run_id: str, tmp_path: Path) -> None:
-    answer = fetch(client, run_id, variables="msl", format="zarr-zip", bbox="0,0,90,90")
-    assert zipfile.is_zipfile(io.BytesIO(answer.content))
-    file = tmp_path / "run.zip"
-    file.write_bytes(answer.content)
-    store = zarr.storage.ZipStore(file, mode="r")
-    with xr.open_zarr(store, consolidated=False, decode_timedelta=True) as found:
-        lat, lon = centres(NSIDE)
-        cells = np.flatnonzero((lat >= 0) & (lon <= 90))
-        np.testing.assert_array_equal(found["cell_ids"].values, cells)
-        got = found["mean_sea_level_pressure"].isel(time=0, prediction_timedelta=2).values
-        np.testing.assert_array_equal(got, truth("mean_sea_level_pressure", None, 72)[cells])
+@pytest.mark.parametrize("text", ["", "1,2,3", "0,50,10,40", "0,-91,1,1", "5,0,5,1", "inf,0,1,1"])
+def test_what_is_not_a_box(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_box(text)
+    assert caught.value.field == "bbox"
 
 
 @pytest.mark.parametrize(
-    ("params", "status"),
+    ("box", "inside", "outside"),
     [
-        ({"grid": "latlon:0.001"}, 422),
-        ({"grid": "latlon:7"}, 422),
-        ({"grid": "mercator"}, 422),
-        ({"grid": "latlon:nan"}, 422),
-        ({"bbox": "1,2,3"}, 422),
-        ({"bbox": "0,50,10,40"}, 422),
-        ({"bbox": "inf,0,1,1"}, 422),
-        ({"variables": "wind"}, 422),
-        ({"lead_times": "25"}, 422),
-        ({"format": "grib"}, 422),
-        ({"grid": "latlon:0.25"}, 413),
+        (Box(-10, 40, 20, 60), (350.0, 0.0, 20.0), (30.0, 340.0)),
+        (Box(170, 40, -170, 60), (175.0, -175.0, 180.0), (160.0, 0.0)),
+        (Box(-180, 40, 180, 60), (0.0, 180.0, -90.0), ()),
     ],
 )
-def test_downloads_that_cannot_be(
-    client: httpx.Client, run_id: str, params: dict[str, str], status: int
+def test_boxes_may_cross_the_date_line(
+    box: Box, inside: tuple[float, ...], outside: tuple[float, ...]
 ) -> None:
-    answer = client.get(f"/v1/forecasts/{run_id}/download", params=params)
-    assert answer.status_code == status, answer.text
-    assert answer.json()["field"]
+    assert box.contains(50.0, np.array(inside)).all()
+    assert not box.contains(50.0, np.array(outside)).any()
+    assert not box.contains(30.0, np.array(inside)).any()
 
 
-def test_nothing_is_left_of_a_download(client: httpx.Client, run_id: str, data: Any) -> None:
-    fetch(client, run_id, variables="t2m", lead_times="24")
-    refused = client.get(
-        f"/v1/forecasts/{run_id}/download?variables=t2m&lead_times=24",
-        headers={"Range": "bytes=999999999-"},
-    )
-    assert refused.status_code == 416
-    until = time.monotonic() + 5
-    while list(data.scratch.glob("download-*")) and time.monotonic() < until:
-        time.sleep(0.05)  # the file goes after the answer has gone out
-    assert not list(data.scratch.glob("download-*"))
+def test_selections(store: ForecastStore) -> None:
+    whole = Selection.from_request(store, None, None, "healpix", None)
+    assert (whole.variables, whole.lead_hours) == (store.names, LEADS)
+    part = Selection.from_request(store, "t2m, z500,z850", "48,24,48", "latlon:5", None)
+    assert part.variables == ("2m_temperature", "geopotential")
+    assert (part.levels, part.lead_hours) == ((500, 850), (24, 48))
+    assert part.nbytes(store) == 4 * 37 * 72 * 3 * 2
+    with pytest.raises(InputError, match="lead time 25 h"):
+        Selection.from_request(store, None, "25", "healpix", None)
 
 
-def test_open_meteo_shape(client: httpx.Client, run_id: str) -> None:
-    params: dict[str, Any] = {
-        "latitude": 59.3,
-        "longitude": 18.1,
-        "wind_speed_unit": "ms",
-        "hourly": "temperature_2m,pressure_msl,wind_speed_10m,geopotential_height_500hPa",
-    }
-    answer = client.get("/v1/forecast", params=params)
-    document = answer.json()
-    assert answer.headers["cache-control"] == "no-cache"
-    assert document["run"] == run_id
-    assert document["hourly"]["time"][0] == "2001-03-02T00:00"
-    assert document["hourly_units"] == {
-        "time": "iso8601",
-        "temperature_2m": "°C",
-        "pressure_msl": "hPa",
-        "wind_speed_10m": "m/s",
-        "geopotential_height_500hPa": "m",
-    }
-    cell = cell_of(59.3, 18.1, NSIDE)
-    hourly = document["hourly"]
-    assert hourly["temperature_2m"][0] == pytest.approx(
-        truth("2m_temperature", None, 24)[cell] - 273.15, abs=1e-3
-    )
-    assert hourly["geopotential_height_500hPa"][1] == pytest.approx(
-        truth("geopotential", 500, 48)[cell] / 9.80665, abs=1e-2
-    )
-    pinned = client.get("/v1/forecast", params={**params, "run": run_id})
-    assert "immutable" in pinned.headers["cache-control"]
-    several = client.get("/v1/forecast", params={"latitude": "1,2", "longitude": "3,4"}).json()
-    assert [len(each["hourly"]["time"]) for each in several] == [10, 10]
+def test_a_box_cuts_cells_and_grid_points(store: ForecastStore) -> None:
+    lat, lon = centres(NSIDE)
+    cells = Selection.from_request(store, "t2m", "24", "healpix", "0,0,90,90")
+    kept = extract(store, cells, "model-1")
+    np.testing.assert_array_equal(kept["cell_ids"].values, np.flatnonzero((lat >= 0) & (lon <= 90)))
+    assert kept.attrs["pear_model"] == "model-1"
+    points = Selection.from_request(store, "t2m", "24", "latlon:5", "-20,30,40,75")
+    grid = extract(store, points, "model-1")
+    assert dict(grid.sizes)["latitude"] == 10
+    assert dict(grid.sizes)["longitude"] == 13
+    with pytest.raises(InputError, match="no grid point"):
+        extract(
+            store,
+            Selection.from_request(store, "t2m", "24", "healpix", "0,0,0.1,0.1"),
+            "model-1",
+        )
 
 
-def test_coverage_json(client: httpx.Client, run_id: str) -> None:
-    params = {"latitude": "1,2", "longitude": "3,4", "variables": "t2m,z500", "format": "covjson"}
-    answer = client.get(f"/v1/forecasts/{run_id}/point", params=params)
-    assert answer.headers["content-type"] == "application/prs.coverage+json"
-    document = answer.json()
-    assert document["type"] == "CoverageCollection"
-    first = document["coverages"][0]
-    assert first["domain"]["axes"]["x"]["values"] == [3.0]
-    times = first["domain"]["axes"]["t"]["values"]
-    values = first["ranges"]["geopotential_500hPa"]["values"]
-    assert len(times) == len(values) == len(LEADS)
-    assert values[0] == pytest.approx(truth("geopotential", 500, 24)[cell_of(1, 3, NSIDE)])
-    assert document["parameters"]["geopotential_500hPa"]["unit"]["symbol"] == "m2 s-2"
+def test_nested_attributes_become_text(tmp_path: Path) -> None:
+    dataset = xr.Dataset({"t": ("x", [1.0])}, attrs={"nested": {"a": 1}, "plain": 2})
+    write(dataset, tmp_path / "x.nc", "netcdf")
+    with xr.open_dataset(tmp_path / "x.nc") as read:
+        assert read.attrs == {"nested": "{'a': 1}", "plain": 2}

@@ -1,4 +1,4 @@
-"""What is read of a finished run: points, fields, maps; and that it never changes."""
+"""Forecasts at points and as fields over HTTP."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
 
 from pear.sphere.healpix import cell_of, coarsen
-from tests.fixtures.service import LEADS, NSIDE, SHA, problem, truth
+from tests.fixtures.service import LEADS, NSIDE, SHA, problem, synthetic_field
 
 
-def test_point_is_the_cell_that_holds_it(client: httpx.Client, run_id: str) -> None:
+def test_a_point_has_the_value_of_its_cell(client: httpx.Client, run_id: str) -> None:
     answer = client.get(
         f"/v1/forecasts/{run_id}/point",
         params={"latitude": "59.3,-33.9", "longitude": "18.1,151.2", "variables": "t2m,z500"},
@@ -33,9 +32,9 @@ def test_point_is_the_cell_that_holds_it(client: httpx.Client, run_id: str) -> N
         assert (temperature["variable"], temperature["level"]) == ("2m_temperature", None)
         assert (height["variable"], height["level"]) == ("geopotential", 500)
         assert (temperature["units"], height["units"]) == ("K", "m2 s-2")
-        want = [truth("2m_temperature", None, lead)[cell] for lead in LEADS]
+        want = [synthetic_field("2m_temperature", None, lead)[cell] for lead in LEADS]
         np.testing.assert_allclose(temperature["values"], want, rtol=1e-6)
-        want = [truth("geopotential", 500, lead)[cell] for lead in LEADS]
+        want = [synthetic_field("geopotential", 500, lead)[cell] for lead in LEADS]
         np.testing.assert_allclose(height["values"], want, rtol=1e-6)
 
 
@@ -61,7 +60,7 @@ def test_bilinear_is_closer_to_a_smooth_field(client: httpx.Client, run_id: str)
     assert errors["bilinear"] < errors["nearest"] / 3
 
 
-def test_wind_speed_and_direction_are_derived(client: httpx.Client, run_id: str) -> None:
+def test_wind_speed_and_direction_are_computed(client: httpx.Client, run_id: str) -> None:
     params = {
         "latitude": 10,
         "longitude": 20,
@@ -85,16 +84,35 @@ def test_point_as_csv(client: httpx.Client, run_id: str) -> None:
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert [int(row["lead_hours"]) for row in rows] == list(LEADS)
     cell = cell_of(59.3, 18.1, NSIDE)
-    assert float(rows[0]["value"]) == pytest.approx(truth("2m_temperature", None, 24)[cell])
+    assert float(rows[0]["value"]) == pytest.approx(
+        synthetic_field("2m_temperature", None, 24)[cell]
+    )
     assert rows[0]["units"] == "K"
 
 
+def test_point_as_coverage_json(client: httpx.Client, run_id: str) -> None:
+    params = {"latitude": "1,2", "longitude": "3,4", "variables": "t2m,z500", "format": "covjson"}
+    answer = client.get(f"/v1/forecasts/{run_id}/point", params=params)
+    assert answer.headers["content-type"] == "application/prs.coverage+json"
+    document = answer.json()
+    assert document["type"] == "CoverageCollection"
+    first = document["coverages"][0]
+    assert first["domain"]["axes"]["x"]["values"] == [3.0]
+    times = first["domain"]["axes"]["t"]["values"]
+    values = first["ranges"]["geopotential_500hPa"]["values"]
+    assert len(times) == len(values) == len(LEADS)
+    assert values[0] == pytest.approx(
+        synthetic_field("geopotential", 500, 24)[cell_of(1, 3, NSIDE)]
+    )
+    assert document["parameters"]["geopotential_500hPa"]["unit"]["symbol"] == "m2 s-2"
+
+
 @pytest.mark.parametrize("encoding", ["f32", "u16", "json"])
-def test_field_is_what_was_written(client: httpx.Client, run_id: str, encoding: str) -> None:
+def test_a_field_is_what_was_written(client: httpx.Client, run_id: str, encoding: str) -> None:
     url = f"/v1/forecasts/{run_id}/fields/temperature"
     params: dict[str, Any] = {"lead_time": 48, "level": 850, "format": encoding}
     answer = client.get(url, params=params)
-    want = truth("temperature", 850, 48)
+    want = synthetic_field("temperature", 850, 48)
     if encoding == "json":
         document = answer.json()
         got = np.array(document["values"])
@@ -112,28 +130,28 @@ def test_field_is_what_was_written(client: httpx.Client, run_id: str, encoding: 
     assert answer.headers["pear-units"] == "K"
 
 
-def test_field_on_a_coarser_grid(client: httpx.Client, run_id: str) -> None:
+def test_a_field_on_a_coarser_grid(client: httpx.Client, run_id: str) -> None:
     params: dict[str, Any] = {"lead_time": 24, "nside": 2}
     answer = client.get(f"/v1/forecasts/{run_id}/fields/msl", params=params)
     got = np.frombuffer(answer.content, "<f4")
-    want = coarsen(truth("mean_sea_level_pressure", None, 24), 2)
+    want = coarsen(synthetic_field("mean_sea_level_pressure", None, 24), 2)
     np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
-def test_field_on_a_finer_grid_is_drawn_smoothly(client: httpx.Client, run_id: str) -> None:
+def test_a_field_on_a_finer_grid_is_smooth(client: httpx.Client, run_id: str) -> None:
     """Closer to the smooth field between the cells' centres than the cells themselves are."""
     finer = 4 * NSIDE
     params: dict[str, Any] = {"lead_time": 24, "nside": finer}
     answer = client.get(f"/v1/forecasts/{run_id}/fields/msl", params=params)
     got = np.frombuffer(answer.content, "<f4")
     assert answer.headers["pear-grid"] == f"healpix nside={finer} order=nested"
-    want = truth("mean_sea_level_pressure", None, 24, finer)
-    cells = np.repeat(truth("mean_sea_level_pressure", None, 24), 16)
+    want = synthetic_field("mean_sea_level_pressure", None, 24, finer)
+    cells = np.repeat(synthetic_field("mean_sea_level_pressure", None, 24), 16)
     assert np.abs(got - want).max() < 0.5 * np.abs(cells - want).max()
     assert np.abs(got - want).mean() < 0.2 * np.abs(cells - want).mean()
 
 
-def test_finished_runs_are_immutable(client: httpx.Client, run_id: str) -> None:
+def test_responses_of_finished_runs_are_immutable(client: httpx.Client, run_id: str) -> None:
     url = f"/v1/forecasts/{run_id}/fields/t2m?lead_time=24"
     first = client.get(url)
     assert "immutable" in first.headers["cache-control"]
@@ -147,37 +165,7 @@ def test_finished_runs_are_immutable(client: httpx.Client, run_id: str) -> None:
     assert other.status_code == 200
 
 
-def test_map_is_a_png_of_the_size_asked_for(client: httpx.Client, run_id: str) -> None:
-    url = f"/v1/forecasts/{run_id}/maps/z500.png"
-    answer = client.get(url, params={"lead_time": 24, "width": 400})
-    assert answer.headers["content-type"] == "image/png"
-    assert Image.open(io.BytesIO(answer.content)).width == 400
-    assert answer.content == client.get(url, params={"lead_time": 24, "width": 400}).content
-
-
-def test_differences_and_spread_are_mapped(client: httpx.Client, run_id: str) -> None:
-    url = f"/v1/forecasts/{run_id}/maps/t2m.png"
-    before = client.get("/v1/forecasts?init_time=2001-02-28T00:00:00Z").json()["items"][0]["id"]
-    seen = set()
-    for more in (
-        {},
-        {"difference": "analysis"},
-        {"difference": before},
-        {"statistic": "spread"},
-        {"statistic": "p00"},
-        {"wind": "true"},
-        {"projection": "south_polar"},
-    ):
-        answer = client.get(url, params={"lead_time": 48, "width": 300, **more})
-        assert answer.status_code == 200, answer.text
-        seen.add(answer.content)
-    assert len(seen) == 7
-    late = client.get(url, params={"lead_time": 240, "difference": "analysis"})
-    assert "2001-03-11" in problem(late, 422)["detail"]
-    problem(client.get(url, params={"lead_time": 24, "difference": "nobody"}), 404)
-
-
-def test_an_ensembles_statistics_are_read_like_a_run(client: httpx.Client, run_id: str) -> None:
+def test_statistics_of_an_ensemble(client: httpx.Client, run_id: str) -> None:
     url = f"/v1/forecasts/{run_id}/fields/t2m?lead_time=24"
     mean, spread = client.get(url), client.get(f"{url}&statistic=spread")
     got = np.frombuffer(spread.content, "<f4")

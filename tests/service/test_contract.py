@@ -1,44 +1,29 @@
-"""The API against its own OpenAPI document, and against bytes that no client library would send."""
+"""The service against its own OpenAPI document, and against random bytes."""
 
 from __future__ import annotations
 
-import inspect
 import os
 import random
 import socket
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute
 
-from pipelines.catalog import Catalog
-from pipelines.storage.data_folder import DataFolder
-from service.app import ROUTERS, create_app
-from service.http.protocol import TimeoutHttpToolsProtocol
-from service.settings import Settings
-from tests.fixtures.api_contract import keep_the_contract
-from tests.fixtures.service import StubEngine, served
+from tests.fixtures.api_contract import check_contract
 
 CASES = int(os.environ.get("PEAR_CONTRACT_EXAMPLES", "30"))
 """Examples per operation and phase; 200 makes more than 5 000 cases in all."""
+
+
 RAW = int(os.environ.get("PEAR_RAW_REQUESTS", "3000"))
-
-
-@pytest.fixture(scope="module")
-def url(data: DataFolder, catalog: Catalog, engine: StubEngine) -> Iterator[str]:
-    with served(create_app(Settings(data=data.root), catalog, engine)) as base:
-        yield base
 
 
 @pytest.mark.slow
 def test_no_request_breaks_the_contract(url: str, run_id: str, tmp_path: Path) -> None:
     """Every operation, valid and invalid input, every check: status, type, headers, body."""
-    made = keep_the_contract(url, run_id, tmp_path, CASES, "--exclude-method", "DELETE")
+    made = check_contract(url, run_id, tmp_path, CASES, "--exclude-method", "DELETE")
     assert made >= 400
 
 
@@ -158,65 +143,3 @@ def test_malformed_requests_never_break_it(url: str, run_id: str) -> None:
         assert status < 500, request
     assert statuses.get(200, 0) + statuses.get(422, 0) > RAW / 10, statuses
     assert httpx.get(f"{url}/healthz").status_code == 200
-
-
-def test_slow_clients_are_closed_and_disturb_nobody(
-    data: DataFolder, catalog: Catalog, engine: StubEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No whole head, or no whole body: closed or refused in time, while others are answered."""
-    monkeypatch.setattr("service.http.protocol.HEADER_SECONDS", 1.0)
-    monkeypatch.setattr("service.http.middleware._BODY_SECONDS", 1.0)
-    app = create_app(Settings(data=data.root), catalog, engine)
-    with served(app, http=TimeoutHttpToolsProtocol) as base:
-        place = urlsplit(base)
-        slow = [socket.create_connection((place.hostname, place.port)) for _ in range(40)]
-        try:
-            whole = b"POST /v1/forecasts HTTP/1.1\r\nHost: localhost\r\n"
-            body = whole + b"Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
-            for number, connection in enumerate(slow):
-                connection.settimeout(20)
-                connection.sendall(body if number % 2 else whole[: number + 1])
-            assert httpx.get(f"{base}/healthz", timeout=5).status_code == 200
-            answers = [connection.recv(100) for connection in slow]
-        finally:
-            for connection in slow:
-                connection.close()
-        assert all(answer == b"" for answer in answers[::2]), "no head: closed"
-        assert {answer[:12] for answer in answers[1::2]} == {b"HTTP/1.1 408"}
-        assert httpx.get(f"{base}/v1/models", timeout=5).status_code == 200
-
-
-def test_more_requests_than_fit_are_refused_with_a_time(
-    data: DataFolder, catalog: Catalog, engine: StubEngine, run_id: str
-) -> None:
-    app = create_app(Settings(data=data.root, max_concurrent_requests=8), catalog, engine)
-    waiting, _ = catalog.runs.submit(catalog.models.get().id, "2004-01-01", 24)
-    with served(app) as base, ThreadPoolExecutor(12) as pool:
-        stream = f"{base}/v1/forecasts/{waiting.id}/events"
-
-        def watch(_: int) -> int:
-            with httpx.stream("GET", stream, timeout=30) as answer:
-                if answer.status_code == 503:
-                    assert answer.headers["retry-after"]
-                    return 503
-                list(answer.iter_lines())
-                return answer.status_code
-
-        watchers = [pool.submit(watch, number) for number in range(12)]
-        time.sleep(1.5)
-        assert httpx.get(f"{base}/healthz", timeout=5).status_code == 200
-        catalog.runs.cancel(waiting.id)
-        statuses = sorted(watcher.result() for watcher in watchers)
-        assert statuses == [200] * 8 + [503] * 4
-        assert httpx.get(f"{base}/v1/models", timeout=5).status_code == 200
-
-
-def test_nothing_slow_runs_on_the_event_loop() -> None:
-    """Handlers are plain functions, run in threads, but for these few that only wait."""
-    waiting = {
-        route.endpoint.__name__
-        for router in ROUTERS
-        for route in router.routes
-        if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint)
-    }
-    assert waiting == {"healthz", "readyz", "submit_forecast"}

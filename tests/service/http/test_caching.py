@@ -1,0 +1,78 @@
+"""The cache of runs, and ETags."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from service.http.caching import CacheSection, RunCache, etag_matches, make_etag
+
+
+def test_the_least_recently_used_value_is_evicted() -> None:
+    section: CacheSection[bytes] = CacheSection(10, len)
+    section.put("run", "a", b"1234")
+    section.put("run", "b", b"1234")
+    assert section.get("a") == b"1234"
+    section.put("run", "c", b"1234")
+    assert section.get("b") is None
+    assert (section.get("a"), section.get("c")) == (b"1234", b"1234")
+    assert section.size == 8
+
+
+def test_a_value_larger_than_the_section_is_returned_but_not_kept() -> None:
+    section: CacheSection[bytes] = CacheSection(3, len)
+    assert section.put("run", "a", b"1234") == b"1234"
+    assert section.get("a") is None
+
+
+def test_a_value_is_computed_once() -> None:
+    section: CacheSection[bytes] = CacheSection(10, len)
+    made = [section.get_or_compute("run", "a", lambda: bytes(2)) for _ in range(3)]
+    assert made == [bytes(2)] * 3
+    assert section.hits == 2
+
+
+def test_dropping_a_run_reaches_every_section_and_no_other_run() -> None:
+    cache = RunCache()
+    sections = [cache.add_section(10, len) for _ in range(2)]
+    for section in sections:
+        section.put("one", ("one", 1), b"x")
+        section.put("two", ("two", 1), b"x")
+    cache.drop("one")
+    for section in sections:
+        assert section.get(("one", 1)) is None
+        assert section.get(("two", 1)) == b"x"
+        assert section.size == 1
+
+
+def test_threads_never_exceed_the_bound() -> None:
+    section: CacheSection[bytes] = CacheSection(50, len)
+
+    def work(run: str) -> None:
+        for number in range(500):
+            section.get_or_compute(run, (run, number % 9), lambda: bytes(7))
+            if number % 100 == 0:
+                section.drop(run)
+            assert section.size <= 50
+
+    threads = [threading.Thread(target=work, args=(str(n),)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert section.size <= 50
+
+
+@pytest.mark.parametrize(
+    ("header", "matches"),
+    [(None, False), ('"a"', True), ('"b"', False), ('"b", "a"', True), ("*", True), ("", False)],
+)
+def test_if_none_match(header: str | None, matches: bool) -> None:
+    assert etag_matches(header, '"a"') is matches
+
+
+def test_etags_differ_where_the_parts_differ() -> None:
+    assert make_etag("a", "b") == make_etag("a", "b")
+    assert make_etag("a", "b") != make_etag("ab", "")
+    assert make_etag(1, None) != make_etag(1, 0)

@@ -1,0 +1,110 @@
+"""Request ids, security headers, limits, allowed hosts and CORS."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from pipelines.catalog import Catalog
+from pipelines.storage.data_folder import DataFolder
+from service.app import create_app
+from service.settings import Settings
+from tests.fixtures.service import StubEngine, problem, served
+
+
+def test_every_response_has_an_id_and_security_headers(client: httpx.Client) -> None:
+    answer = client.get("/healthz", headers={"X-Request-ID": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+    assert client.get("/healthz", headers={"X-Request-ID": "<b>"}).headers["x-request-id"] != "<b>"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_large_requests_are_refused(client: httpx.Client, url: str, run_id: str) -> None:
+    problem(client.post("/v1/forecasts", content=b"x" * 70_000), 413)
+    chunks = (b"x" * 10_000 for _ in range(10))
+    problem(httpx.post(f"{url}/v1/forecasts", content=chunks), 413)
+    problem(client.get("/v1/forecasts?model=" + "x" * 9000), 414)
+    many = ",".join(["1"] * 101)
+    params = {"latitude": many, "longitude": many}
+    problem(client.get(f"/v1/forecasts/{run_id}/point", params=params), 422)
+
+
+def test_on_loopback_only_its_own_host_names_are_allowed(client: httpx.Client) -> None:
+    """Otherwise a web page could reach the service by resolving its own name to this address."""
+    document = problem(client.get("/v1/models", headers={"Host": "evil.example"}), 421)
+    assert "evil.example" in document["detail"]
+    assert "PEAR_ALLOWED_HOSTS" in document["hint"]
+    assert client.get("/v1/models", headers={"Host": "localhost:1"}).status_code == 200
+
+
+def test_other_origins_may_read_but_not_write(client: httpx.Client) -> None:
+    body: dict[str, Any] = {"init_time": "2001-03-01T00:00:00Z", "lead_hours": 24}
+    other = {"Origin": "https://evil.example"}
+    assert client.post("/v1/forecasts", json=body, headers=other).status_code == 403
+    assert client.get("/v1/models", headers=other).status_code == 200
+    before = client.options("/v1/models", headers={**other, "Access-Control-Request-Method": "GET"})
+    assert before.status_code == 200
+    assert "POST" not in before.headers["access-control-allow-methods"]
+    own = {"Origin": str(client.base_url).rstrip("/")}
+    mine = client.post("/v1/forecasts", json=body, headers=own)
+    assert mine.status_code == 202
+    client.post(f"{mine.headers['location']}/cancel")
+
+
+def test_more_concurrent_requests_than_the_limit_get_503(
+    data: DataFolder, catalog: Catalog, engine: StubEngine, run_id: str
+) -> None:
+    app = create_app(Settings(data=data.root, max_concurrent_requests=8), catalog, engine)
+    waiting, _ = catalog.runs.submit(catalog.models.get().id, "2004-01-01", 24)
+    with served(app) as base, ThreadPoolExecutor(12) as pool:
+        stream = f"{base}/v1/forecasts/{waiting.id}/events"
+
+        def watch(_: int) -> int:
+            with httpx.stream("GET", stream, timeout=30) as answer:
+                if answer.status_code == 503:
+                    assert answer.headers["retry-after"]
+                    return 503
+                list(answer.iter_lines())
+                return answer.status_code
+
+        watchers = [pool.submit(watch, number) for number in range(12)]
+        time.sleep(1.5)
+        assert httpx.get(f"{base}/healthz", timeout=5).status_code == 200
+        catalog.runs.cancel(waiting.id)
+        statuses = sorted(watcher.result() for watcher in watchers)
+        assert statuses == [200] * 8 + [503] * 4
+        assert httpx.get(f"{base}/v1/models", timeout=5).status_code == 200
+
+
+def test_an_unexpected_error_is_a_problem_with_id_and_headers(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("made up")
+
+    monkeypatch.setattr("service.api.models._describe", fail)
+    answer = client.get("/v1/models", headers={"X-Request-ID": "mine-2"})
+    document = problem(answer, 500)
+    assert "ZeroDivisionError" in document["detail"]
+    assert "made up" not in document["detail"], "messages may contain secrets"
+    assert document["request_id"] == "mine-2"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_each_request_is_logged_once(
+    client: httpx.Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("pear"), "propagate", True)
+    with caplog.at_level(logging.INFO, logger="pear"):
+        client.get("/v1/models/made-up")
+    (line,) = [json.loads(record.message) for record in caplog.records if record.name == "pear"]
+    assert line["event"] == "request"
+    assert (line["route"], line["path"]) == ("/v1/models/{model_id}", "/v1/models/made-up")
+    assert line["status"] == 200

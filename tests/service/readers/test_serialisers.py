@@ -1,0 +1,128 @@
+"""JSON, CSV and CoverageJSON of time series, without a server."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from service.readers.open_meteo import Column, parse_hourly, to_open_meteo
+from service.readers.points import Points, Series, locate
+from service.readers.serialisers import (
+    dump_json,
+    run_header,
+    to_coverage,
+    to_csv,
+    to_json,
+    to_numbers,
+)
+
+STORE = SimpleNamespace(
+    run="run-1",
+    init_time=np.datetime64("2001-03-01T00:00:00"),
+    lead_hours=(24, 48),
+    valid_times=np.array(["2001-03-02", "2001-03-03"], "datetime64[s]"),
+    nside=8,
+)
+SERIES = [
+    Series("2m_temperature", None, "K", np.array([[280.0, 281.0], [np.nan, 283.0]])),
+    Series("geopotential", 500, "m2 s-2", np.array([[1.0, 2.0], [3.0, 1 / 3]])),
+]
+
+
+@pytest.fixture
+def points() -> Points:
+    return locate(np.array([10.0, 20.0]), np.array([30.0, -40.0]), 8, "nearest")
+
+
+def test_numbers_have_the_digits_of_float32_and_no_nan() -> None:
+    values = np.array([1 / 3, np.nan, np.inf, -273.15], np.float32)
+    assert to_numbers(values) == [0.3333333, None, None, -273.15]
+    with pytest.raises(ValueError, match="JSON"):
+        dump_json({"x": float("nan")})
+
+
+def test_json(points: Points) -> None:
+    header = run_header(STORE, "model-1", "2001-03-01T01:00:00Z")
+    document = json.loads(to_json(header, STORE, points, SERIES))
+    assert document["run"] == "run-1"
+    assert document["grid"] == {"name": "HEALPix", "nside": 8, "order": "nested"}
+    assert "not an official warning" in document["note"]
+    assert document["valid_times"] == ["2001-03-02T00:00:00Z", "2001-03-03T00:00:00Z"]
+    first, second = document["points"]
+    assert first["series"][0]["values"] == [280.0, None]
+    assert second["series"][1] == {
+        "variable": "geopotential",
+        "level": 500,
+        "units": "m2 s-2",
+        "values": [2.0, 0.3333333],
+    }
+
+
+def test_csv_has_one_value_per_line(points: Points) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(STORE, points, SERIES).decode())))
+    assert len(rows) == 8
+    assert rows[0] == {
+        "run": "run-1",
+        "init_time": "2001-03-01T00:00:00Z",
+        "valid_time": "2001-03-02T00:00:00Z",
+        "lead_hours": "24",
+        "latitude": "10.0",
+        "longitude": "30.0",
+        "variable": "2m_temperature",
+        "level": "",
+        "units": "K",
+        "value": "280.0",
+    }
+    assert rows[1]["value"] == "", "missing"
+
+
+def test_coverage_json(points: Points) -> None:
+    document = json.loads(to_coverage({"run": "run-1"}, STORE, points, SERIES))
+    assert document["type"] == "CoverageCollection"
+    assert set(document["parameters"]) == {"2m_temperature", "geopotential_500hPa"}
+    second = document["coverages"][1]
+    assert second["domain"]["axes"]["x"]["values"] == [-40.0]
+    assert second["ranges"]["geopotential_500hPa"]["values"] == [2.0, 0.3333333]
+
+
+@pytest.mark.parametrize(
+    ("unix_time", "times"),
+    [(False, ["2001-03-02T00:00", "2001-03-03T00:00"]), (True, [983_491_200, 983_577_600])],
+)
+def test_open_meteo(points: Points, unix_time: bool, times: list[object]) -> None:
+    columns = [
+        Column("temperature_2m", "2m_temperature", None, "°C", 1.0, -273.15),
+        Column("geopotential_height_500hPa", "geopotential", 500, "m", 0.1, 0.0),
+    ]
+    body = to_open_meteo(STORE, points, columns, SERIES, {"run": "run-1"}, unix_time=unix_time)
+    first, second = json.loads(body)
+    assert first["hourly"]["time"] == times
+    assert first["hourly"]["temperature_2m"] == [6.85, None]
+    assert first["hourly_units"]["geopotential_height_500hPa"] == "m"
+    assert -180 <= second["longitude"] < 180
+    one = locate(np.array([10.0]), np.array([30.0]), 8, "nearest")
+    alone = to_open_meteo(STORE, one, columns, SERIES, {}, unix_time=unix_time)
+    assert isinstance(json.loads(alone), dict)
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "stored", "shown"),
+    [
+        ("temperature_2m", "°F", 273.15, 32.0),
+        ("pressure_msl", "hPa", 101_325.0, 1013.25),
+        ("wind_speed_10m", "kn", 10.0, 19.43844),
+        ("wind_direction_10m", "°", 90.0, 90.0),
+        ("geopotential_height_500hPa", "m", 9.80665, 1.0),
+        ("specific_humidity_850hPa", "g/kg", 0.005, 5.0),
+    ],
+)
+def test_open_meteo_units(name: str, units: str, stored: float, shown: float) -> None:
+    store = SimpleNamespace(select=lambda *_: None)
+    (column,) = parse_hourly(name, store, "kn", "fahrenheit")
+    assert column.units == units
+    assert stored * column.scale + column.offset == pytest.approx(shown)

@@ -1,0 +1,20 @@
+"""The application as a whole."""
+
+from __future__ import annotations
+
+import inspect
+
+from fastapi.routing import APIRoute
+
+from service.app import ROUTERS
+
+
+def test_handlers_run_in_threads_unless_they_only_wait() -> None:
+    """Handlers are plain functions, run in threads, but for these few that only wait."""
+    waiting = {
+        route.endpoint.__name__
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint)
+    }
+    assert waiting == {"healthz", "readyz", "submit_forecast"}
