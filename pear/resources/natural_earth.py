@@ -1,6 +1,7 @@
-"""Make the package data of :mod:`pear.resources.natural_earth` from the npm package world-atlas.
+"""Coastlines and land fraction of Natural Earth.
 
-::
+The packaged files are built from the npm package world-atlas, which carries Natural Earth (public
+domain) as TopoJSON::
 
     npm pack world-atlas@2.0.2 && tar xzf world-atlas-2.0.2.tgz
     python -m pear.resources.natural_earth package
@@ -10,53 +11,130 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
-import shapely
-from shapely import affinity
-from shapely.geometry import box
 
 from pear.errors import InputError, did_you_mean
+from pear.resources import path
+from pear.typing import Float64
 
-SOURCE = "Natural Earth 4.1, public domain, by way of world-atlas 2.0.2 (ISC, Mike Bostock)"
+if TYPE_CHECKING:
+    from shapely import LineString, Polygon
+    from shapely.geometry.base import BaseGeometry
+
+Resolution = Literal["110m", "50m"]
+SOURCE: Final = "Natural Earth 4.1, public domain, by way of world-atlas 2.0.2 (ISC, Mike Bostock)"
+DEGREES_PER_UNIT: Final = 180.0 / 32_760.0
+"""Value of one unit of the stored int16 coordinates; ±180° is exact."""
 
 
-_WORLD = box(-180.0, -90.0, 180.0, 90.0)
+@cache
+def coastline(resolution: Resolution = "110m") -> list[Float64]:
+    """Return the coastlines as lines that never cross ±180°.
 
+    Parameters
+    ----------
+    resolution
+        Scale of the map, 1:110 million or 1:50 million.
 
-def decode_topology(topology: dict[str, Any]) -> Iterator[list[Points]]:
-    """Yield each polygon of the object ``land`` as its closed rings, shell first.
+    Returns
+    -------
+    list of numpy.ndarray
+        (point, 2), longitude in [-180, 180] and latitude, degrees.
 
-    TopoJSON: arcs are delta-coded integers; index ``~i`` is arc i backwards; the last point of
-    an arc is the first of the next.
+    Raises
+    ------
+    InputError
+        If the resolution is neither 110m nor 50m.
+
+    Examples
+    --------
+    >>> len(coastline("110m"))
+    128
     """
+    if resolution not in get_args(Resolution):
+        raise InputError(
+            f"no coastlines at {resolution!r}",
+            field="resolution",
+            hint=did_you_mean(str(resolution), get_args(Resolution)),
+        )
+    with np.load(path(f"natural_earth_{resolution}.npz"), allow_pickle=False) as data:
+        # Stored as differences, which compress well; int16 sums wrap around to the right value.
+        points = np.cumsum(data["line_points"], axis=0, dtype=np.int16)
+        return np.split(points * DEGREES_PER_UNIT, data["line_starts"][1:])
+
+
+@cache
+def land_fraction() -> tuple[Float64, Float64, Float64]:
+    """Return the fraction of land in boxes of one degree.
+
+    Returns
+    -------
+    latitude, longitude : numpy.ndarray
+        (180,) degrees north, ascending, and (360,) degrees east in [0, 360), of the box centres.
+    fraction : numpy.ndarray
+        (180, 360), in [0, 1].
+
+    Examples
+    --------
+    >>> latitude, longitude, fraction = land_fraction()
+    >>> float(fraction[latitude == 23.5, longitude == 10.5].item())  # the Sahara
+    1.0
+    """
+    with np.load(path("land_fraction.npz")) as data:
+        fraction = data["fraction"].astype(np.float64) / 255.0
+    return np.arange(180.0) - 89.5, np.arange(360.0) + 0.5, fraction
+
+
+def decode_topology(topology: dict[str, Any]) -> Iterator[list[Float64]]:
+    """Decode the land polygons of a quantised TopoJSON document.
+
+    Arcs are delta-coded integers; index ``~i`` is arc i backwards; the last point of an arc is the
+    first of the next (TopoJSON specification, 2.1.4).
+
+    Parameters
+    ----------
+    topology
+        Document with an object ``land``.
+
+    Yields
+    ------
+    list of numpy.ndarray
+        Closed rings (point, 2) of one polygon, longitude and latitude in degrees, shell first.
+
+    Raises
+    ------
+    InputError
+        If the document has no such object.
+    """
+    if topology.get("type") != "Topology" or "land" not in topology.get("objects", {}):
+        raise InputError("not a TopoJSON document with land", field="source", hint="land-50m.json")
     scale, translate = (np.asarray(topology["transform"][key]) for key in ("scale", "translate"))
     arcs = [np.cumsum(np.asarray(arc), axis=0) * scale + translate for arc in topology["arcs"]]
 
-    def ring(indices: list[int]) -> Points:
+    def ring(indices: list[int]) -> Float64:
         parts = [arcs[i] if i >= 0 else arcs[~i][::-1] for i in indices]
         return np.concatenate([parts[0], *(part[1:] for part in parts[1:])])
 
-    for geometry in topology["objects"]["land"]["geometries"]:
+    land = topology["objects"]["land"]
+    for geometry in land.get("geometries", [land]):
         polygons = geometry["arcs"] if geometry["type"] == "MultiPolygon" else [geometry["arcs"]]
         for polygon in polygons:
             rings = [ring(indices) for indices in polygon]
-            # A ring within 1° of a pole is the trace of the pole itself: a point, no coast.
+            # A ring within 1° of a pole is the pole itself, drawn as a line.
             yield [each for each in rings if np.abs(each[:, 1]).max() < 89.0]
 
 
-def unwrap(ring: Points) -> Points:
-    """Return the ring with longitudes that never jump: continuous, possibly beyond ±180°."""
-    lon = np.unwrap(ring[:, 0], period=360.0)
-    return np.stack([lon, ring[:, 1]], axis=1)
+def unwrap(ring: Float64) -> Float64:
+    """Return the ring with continuous longitudes, possibly beyond ±180°."""
+    return np.stack([np.unwrap(ring[:, 0], period=360.0), ring[:, 1]], axis=1)
 
 
-def close_at_pole(ring: Points) -> Points:
+def close_at_pole(ring: Float64) -> Float64:
     """Close an unwrapped ring that runs once around a pole along that pole; leave others."""
     if abs(ring[-1, 0] - ring[0, 0]) < 180.0:
         return ring
@@ -65,151 +143,112 @@ def close_at_pole(ring: Points) -> Points:
     return np.concatenate([ring, ends, ring[:1]])
 
 
-def cut(geometry: Any) -> Iterator[Any]:
+def cut(geometry: BaseGeometry) -> Iterator[BaseGeometry]:
     """Yield the parts of an unwrapped geometry, each moved into [-180°, 180°]."""
+    from shapely import affinity, box
+
+    world = box(-180.0, -90.0, 180.0, 90.0)
     west, _, east, _ = geometry.bounds
     first, last = int(np.floor((west + 180.0) / 360.0)), int(np.floor((east + 180.0) / 360.0))
     for turn in range(first, last + 1):
-        part = affinity.translate(geometry, xoff=-360.0 * turn).intersection(_WORLD)
+        part = affinity.translate(geometry, xoff=-360.0 * turn).intersection(world)
         yield from getattr(part, "geoms", [part])
 
 
-def polygons_and_lines(topology: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+def polygons_and_lines(topology: dict[str, Any]) -> tuple[list[Polygon], list[LineString]]:
     """Return the land's polygons and its coastlines, both cut at ±180°."""
-    polygons: list[Any] = []
-    lines: list[Any] = []
+    import shapely
+
+    polygons: list[Polygon] = []
+    lines: list[LineString] = []
     for rings in decode_topology(topology):
         unwrapped = [unwrap(ring) for ring in rings]
         shell, *holes = (close_at_pole(ring) for ring in unwrapped)
-        whole = shapely.make_valid(shapely.Polygon(shell, holes))
-        polygons += [part for part in cut(whole) if part.geom_type == "Polygon" and part.area > 0]
+        land = shapely.make_valid(shapely.Polygon(shell, [_beside(hole, shell) for hole in holes]))
+        polygons += [part for part in cut(land) if isinstance(part, shapely.Polygon)]
         for ring in unwrapped:
-            parts = cut(shapely.LineString(ring))
-            lines += [part for part in parts if part.geom_type == "LineString" and _is_coast(part)]
-    return polygons, lines
+            parts = [part for part in cut(shapely.LineString(ring)) if part.length > 0]
+            lines += [part for part in parts if isinstance(part, shapely.LineString)]
+    return polygons, [line for line in lines if not _is_seam(line)]
 
 
-def _is_coast(line: Any) -> bool:
-    lon = np.abs(shapely.get_coordinates(line)[:, 0])
-    return bool(line.length > 0 and not np.all(lon > 180.0 - 1e-9))
+def _beside(hole: Float64, shell: Float64) -> Float64:
+    """Move a hole by whole turns to where its shell was unwrapped to."""
+    middle = (shell[:, 0].min() + shell[:, 0].max()) / 2.0
+    turns = np.round((middle - hole[:, 0].mean()) / 360.0)
+    return np.stack([hole[:, 0] + 360.0 * turns, hole[:, 1]], axis=1)
 
 
-def _pack(parts: Iterable[Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    arrays = [
-        np.rint(shapely.get_coordinates(part) / DEGREES_PER_UNIT).astype(np.int16) for part in parts
-    ]
-    starts = np.cumsum([0, *(len(array) for array in arrays)])[:-1].astype(np.int32)
-    points = np.concatenate(arrays)
-    return np.diff(points, axis=0, prepend=np.zeros((1, 2), np.int16)), starts
+def _is_seam(line: LineString) -> bool:
+    """Return whether a line only follows ±180°, where the source cuts its polygons."""
+    return bool((np.abs(np.asarray(line.coords)[:, 0]) > 180.0 - 1e-9).all())
 
 
-def build(world_atlas: Path, resolution: Resolution) -> Path:
-    """Write the package data of one resolution from ``land-RESOLUTION.json``; return its path."""
-    topology = json.loads((world_atlas / f"land-{resolution}.json").read_text())
-    polygons, lines = polygons_and_lines(topology)
-    rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.interiors)]
-    shells = [
-        first for polygon in polygons for first in (True, *(False for _ in polygon.interiors))
-    ]
-    ring_points, ring_starts = _pack(rings)
-    line_points, line_starts = _pack(lines)
-    target = path(resolution)
-    np.savez_compressed(
-        target,
-        ring_points=ring_points,
-        ring_starts=ring_starts,
-        line_points=line_points,
-        line_starts=line_starts,
-        ring_is_shell=np.array(shells),
-        source=np.array(SOURCE),
-    )
-    return target
+def rasterise(polygons: list[Polygon], samples: int = 4) -> Float64:
+    """Return the fraction of each one-degree box inside polygons.
+
+    Parameters
+    ----------
+    polygons
+        Polygons within [-180°, 180°].
+    samples
+        Points per box along each axis.
+
+    Returns
+    -------
+    numpy.ndarray
+        (180, 360), latitude ascending from -90°, longitude from 0°, in [0, 1].
+    """
+    import shapely
+
+    latitude = (np.arange(180 * samples) + 0.5) / samples - 90.0
+    longitude = (np.arange(360 * samples) + 0.5) / samples - 180.0
+    inside = np.zeros((latitude.size, longitude.size), dtype=bool)
+    for polygon in polygons:
+        west, south, east, north = polygon.bounds
+        rows = slice(*np.searchsorted(latitude, (south, north)))
+        columns = slice(*np.searchsorted(longitude, (west, east)))
+        shapely.prepare(polygon)
+        points = np.meshgrid(longitude[columns], latitude[rows])
+        inside[rows, columns] |= shapely.contains_xy(polygon, *points)
+    boxes = inside.reshape(180, samples, 360, samples).mean(axis=(1, 3))
+    return np.roll(boxes, 180, axis=1)
+
+
+def build(world_atlas: Path, target: Path) -> None:
+    """Build the packaged files.
+
+    Parameters
+    ----------
+    world_atlas
+        Folder with land-110m.json and land-50m.json.
+    target
+        Folder to write to.
+    """
+    for resolution in get_args(Resolution):
+        topology = json.loads((world_atlas / f"land-{resolution}.json").read_text())
+        polygons, lines = polygons_and_lines(topology)
+        parts = [np.rint(np.asarray(line.coords) / DEGREES_PER_UNIT) for line in lines]
+        starts = np.cumsum([0, *(len(part) for part in parts[:-1])]).astype(np.int32)
+        points = np.concatenate(parts).astype(np.int16)
+        steps = np.diff(points, axis=0, prepend=np.zeros((1, 2), np.int16))
+        np.savez_compressed(
+            target / f"natural_earth_{resolution}.npz",
+            line_points=steps,
+            line_starts=starts,
+            source=np.array(SOURCE),
+        )
+        if resolution == "50m":
+            fraction = np.round(rasterise(polygons) * 255).astype(np.uint8)
+            np.savez_compressed(target / "land_fraction.npz", fraction=fraction)
 
 
 def main() -> None:
-    """Build every resolution."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Build the packaged files from the command line."""
+    parser = argparse.ArgumentParser(description="Build coastlines and land fraction.")
     parser.add_argument("world_atlas", type=Path, help="folder with land-110m.json, land-50m.json")
-    folder = parser.parse_args().world_atlas
-    for resolution in RESOLUTIONS:
-        build(folder, resolution)
+    build(parser.parse_args().world_atlas, Path(__file__).parent)
 
 
 if __name__ == "__main__":
     main()
-
-
-Resolution = Literal["110m", "50m"]
-
-
-Points = npt.NDArray[np.float64]
-
-
-RESOLUTIONS: Final[tuple[Resolution, ...]] = ("110m", "50m")
-
-
-DEGREES_PER_UNIT: Final = 180.0 / 32_760.0
-
-
-"""What one unit of the stored int16 coordinates is worth; ±180° is exact."""
-
-
-@cache
-def coastline(resolution: Resolution = "110m") -> list[Points]:
-    """Return the coastlines as lines that never cross ±180°.
-
-    Returns
-    -------
-    list of (points, 2) float64
-        Longitude in [-180, 180] and latitude, degrees.
-
-    Raises
-    ------
-    InputError
-        If the resolution is none of 110m and 50m.
-    """
-    data = _read(resolution)
-    return _split(data["line_points"], data["line_starts"])
-
-
-@cache
-def land(resolution: Resolution = "110m") -> Any:
-    """Return the land as a valid shapely MultiPolygon in degrees, within [-180, 180] × [-90, 90].
-
-    Raises
-    ------
-    InputError
-        If the resolution is none of 110m and 50m.
-    """
-    data = _read(resolution)
-    rings = [shapely.LinearRing(ring) for ring in _split(data["ring_points"], data["ring_starts"])]
-    polygons: list[Any] = []
-    shells = np.flatnonzero(data["ring_is_shell"])
-    for first, last in zip(shells, [*shells[1:], len(rings)], strict=True):
-        polygons.append(shapely.Polygon(rings[first], rings[first + 1 : last]))
-    # Rounding can pinch a thin spit to a line; only areas are land.
-    parts = shapely.get_parts(shapely.make_valid(shapely.MultiPolygon(polygons)))
-    flat = shapely.get_parts(parts[shapely.area(parts) > 0])
-    return shapely.MultiPolygon(list(flat))
-
-
-def path(resolution: Resolution) -> Path:
-    """Where the package data of this resolution lies."""
-    if resolution not in RESOLUTIONS:
-        raise InputError(
-            f"no coastlines at {resolution!r}",
-            field="resolution",
-            hint=did_you_mean(str(resolution), RESOLUTIONS),
-        )
-    return Path(__file__).parent / f"natural_earth_{resolution}.npz"
-
-
-def _read(resolution: Resolution) -> dict[str, npt.NDArray[Any]]:
-    with np.load(path(resolution), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-def _split(points: npt.NDArray[Any], starts: npt.NDArray[Any]) -> list[Points]:
-    # Stored as differences, which compress well; int16 sums wrap round to the right value.
-    degrees = np.cumsum(points, axis=0, dtype=np.int16).astype(np.float64) * DEGREES_PER_UNIT
-    return list(np.split(degrees, starts[1:]))

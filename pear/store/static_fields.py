@@ -1,23 +1,21 @@
-"""What does not change, beside the analyses: the height of the ground and the share of land.
+"""Static fields of an analysis store: surface geopotential and land-sea mask.
 
-Files of ERA5 carry them as a geopotential without level and a land-sea mask. A store keeps the
-first of each that is ingested, in its group ``static`` on the store's own cells.
+ERA5 carries them as a geopotential without level and a land-sea mask. A store keeps the first of
+each that is ingested, in its group ``static`` on the store's own cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from pear.resources.idealised import idealised_surface
 from pear.sphere.healpix import coarsen, nside_from_cells
 from pear.store import schema
+from pear.typing import Float64
 from pear.variables import STANDARD_GRAVITY
-
-Floats = npt.NDArray[np.float64]
 
 GROUP: Final = "static"
 GROUND: Final = "geopotential_at_surface"
@@ -25,29 +23,44 @@ LAND: Final = "land_sea_mask"
 
 
 def stored_names(store: Path) -> list[str]:
-    """Names of the static fields that a store keeps."""
+    """Return the names of the static fields that a store has."""
     group = schema.open_group(store)
     if GROUP not in group:
         return []
     return sorted(set(group[GROUP].array_keys()) & {GROUND, LAND})
 
 
-def stored(store: Path, nside: int) -> Mapping[str, Floats]:
-    """Read what a store keeps, as a model wants it.
+def read_static_fields(store: Path | None, nside: int) -> dict[str, Float64]:
+    """Return the surface below an analysis, as the static forcing of a model.
+
+    Fields that the store lacks, or has on coarser cells only, are those of
+    :func:`pear.resources.idealised.idealised_surface`.
+
+    Parameters
+    ----------
+    store
+        Analysis store, or None for the idealised surface.
+    nside
+        Resolution wanted.
 
     Returns
     -------
-    mapping
-        ``orography`` in metres and ``land_fraction`` in [0, 1], each (cell,), means over the
-        cells of ``nside``; without what the store lacks. Nothing if the store is coarser.
+    dict
+        ``orography`` in metres and ``land_fraction`` in [0, 1], (cell,) means over each cell.
     """
-    group, out = schema.open_group(store), {}
+    fields = _stored_fields(store, nside) if store is not None else {}
+    return fields if len(fields) == 2 else idealised_surface(nside) | fields
+
+
+def _stored_fields(store: Path, nside: int) -> dict[str, Float64]:
+    """Return the static fields that a store has on cells as fine as wanted."""
+    group, fields = schema.open_group(store), {}
     for name in stored_names(store):
-        if nside > nside_from_cells(group[GROUP][name].shape[0]):
-            continue
-        values = coarsen(np.asarray(group[GROUP][name][:], dtype=np.float64), nside)
-        if name == GROUND:
-            out["orography"] = values / STANDARD_GRAVITY
-        else:
-            out["land_fraction"] = values
-    return out
+        values = np.asarray(group[f"{GROUP}/{name}"][:], dtype=np.float64)
+        if nside <= nside_from_cells(values.size):
+            values = coarsen(values, nside)
+            if name == GROUND:
+                fields["orography"] = values / STANDARD_GRAVITY
+            else:
+                fields["land_fraction"] = values
+    return fields

@@ -65,12 +65,12 @@ class RunLog:
             folder.mkdir(parents=True, exist_ok=True)
 
     @property
-    def log(self) -> Path:
+    def path(self) -> Path:
         """Path of the log."""
         return self.folder / "train.jsonl"
 
     @property
-    def resume(self) -> Path:
+    def state_path(self) -> Path:
         """Path of the resume state."""
         return self.folder / "resume.pt"
 
@@ -78,35 +78,35 @@ class RunLog:
         """Append one line; numbers must be finite."""
         if self.active:
             line = json.dumps({"event": event, **values}, allow_nan=False)
-            with self.log.open("a") as stream:
+            with self.path.open("a") as stream:
                 stream.write(line + "\n")
 
     def rewind(self, step: int) -> None:
         """Drop the lines after a step, which a resumed training writes again."""
-        if not self.active or not self.log.exists():
+        if not self.active or not self.path.exists():
             return
         kept = []
-        for line in self.log.read_text().splitlines():
+        for line in self.path.read_text().splitlines():
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:
                 continue  # the last line of a killed process may be incomplete
             if entry.get("step", 0) <= step:
                 kept.append(line)
-        scratch = self.log.with_suffix(".tmp")
+        scratch = self.path.with_suffix(".tmp")
         scratch.write_text("".join(f"{line}\n" for line in kept))
-        scratch.replace(self.log)
+        scratch.replace(self.path)
 
     def save(self, state: TrainingState) -> None:
         """Write the resume state to disk under a temporary name, then rename it."""
         if not self.active:
             return
-        scratch = self.resume.with_suffix(".tmp")
+        scratch = self.state_path.with_suffix(".tmp")
         with scratch.open("wb") as stream:
             torch.save(state, stream)
             stream.flush()
             os.fsync(stream.fileno())
-        scratch.replace(self.resume)
+        scratch.replace(self.state_path)
 
     def load(self) -> TrainingState:
         """Read the resume state.
@@ -121,15 +121,15 @@ class RunLog:
         InputError
             If the folder has none, or one that this version cannot resume.
         """
-        if not self.resume.exists():
+        if not self.state_path.exists():
             raise InputError(
                 f"{self.folder} has no training to resume",
                 field="--resume",
                 hint="start one without --resume",
             )
-        state: TrainingState = torch.load(self.resume, map_location="cpu", weights_only=True)
+        state: TrainingState = torch.load(self.state_path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict) or set(state) != set(TrainingState.__annotations__):
             raise InputError(
-                f"{self.resume} is not a resume state of this version of PEAR", field="--resume"
+                f"{self.state_path} is not a resume state of this version of PEAR", field="--resume"
             )
         return state

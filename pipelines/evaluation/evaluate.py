@@ -30,6 +30,7 @@ from pear.progress import ProgressFactory
 from pear.rollout import Ensemble, Forecaster
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
+from pear.store.static_fields import read_static_fields
 from pear.times import as_utc, to_iso
 from pear.typing import Times
 from pipelines.evaluation.accumulators import REGIONS, Accumulators, EvaluationDesign
@@ -42,7 +43,6 @@ from pipelines.evaluation.verify import check_inputs, verify
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.atomic import publish, shared_lock
 from pipelines.storage.data_folder import DataFolder
-from pipelines.training.dataset import static_fields
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def evaluate(
         as_utc(inits),
         forecaster.time_step * np.arange(1, steps + 1),
         options.regions,
-        land_fraction=static_fields(forecaster.nside, analysis.path)["land_fraction"],
+        land_fraction=read_static_fields(analysis.path, forecaster.nside)["land_fraction"],
     )
     forecasters = with_baselines(forecaster, climatology)
     check_inputs(design, forecasters, analysis, climatology, design.inits)

@@ -16,7 +16,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pear.resources import land
+from pear.resources.natural_earth import land_fraction
 from pear.sphere.healpix import cell_of, nside_from_cells
 from pear.typing import Int64
 from pear.variables import label_of
@@ -263,6 +263,6 @@ def _cells_of_pixels(nside: int) -> Int64:
 
 
 def _draw_coastlines(axes: Axes) -> None:
-    latitude, longitude, fraction = land.load()
+    latitude, longitude, fraction = land_fraction()
     shifted = np.roll(fraction, 180, axis=1)
     axes.contour(longitude - 180, latitude, shifted, levels=[0.5], colors="#555", linewidths=0.4)

@@ -12,7 +12,7 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.progress import ProgressCallback
-from pear.resources import land
+from pear.resources.natural_earth import land_fraction
 from pipelines.simulation.climate import Climate, describe
 from pipelines.simulation.parameters import Floats
 
@@ -71,7 +71,7 @@ def _zonal(climate: Climate, levels: Floats, out: Path, seasons: dict[str, Any])
 
 def _maps(climate: Climate, out: Path, seasons: dict[str, Any]) -> Path:
     figure, axes = _figure(3, len(seasons), (6.0 * len(seasons), 9.0))
-    land_lat, land_lon, fraction = land.load()
+    land_lat, land_lon, fraction = land_fraction()
     for column, (name, months) in enumerate(seasons.items()):
         fields = (
             ("z500 transients (m)", climate.transient(months), "viridis"),

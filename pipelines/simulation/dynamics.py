@@ -23,7 +23,8 @@ from dinosaur import (
     units,
 )
 
-from pear.resources import land
+from pear.resources.idealised import mountain_height
+from pear.resources.natural_earth import land_fraction
 from pear.variables import STANDARD_GRAVITY
 from pipelines.simulation import parameters, physics
 
@@ -91,13 +92,13 @@ class Engine:
 
     def _spectral_height(self) -> Any:
         """Height of the ground, (m, l) metres: truncated and damped against Gibbs ripples."""
-        nodal = parameters.mountains(self.lon, self.lat)
+        nodal = mountain_height(self.lon, self.lat)
         modal = self.grid.to_modal(jnp.asarray(nodal)) * self._damping(3.0)
         return self.grid.clip_wavenumbers(modal)
 
     def _land(self) -> parameters.Floats:
         """Land fraction on the Gaussian grid, smoothed like the mountains, in [0, 1]."""
-        lat, lon, fraction = land.load()
+        lat, lon, fraction = land_fraction()
         half = 90.0 / self.size.gaussian_nodes / 2.0
         boxes = np.zeros(self.lat.shape)
         for i, east in enumerate(self.lon[:, 0]):

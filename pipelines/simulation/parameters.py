@@ -39,22 +39,6 @@ INTERFACES: Final = (
 )
 """Sigma at the 17 interfaces of the 16 layers, top first."""
 
-# (longitude, latitude, metres, half-width in longitude, half-width in latitude)
-MOUNTAINS: Final = (
-    (85, 34, 4200, 18, 7),
-    (70, 48, 1200, 14, 6),
-    (250, 42, 2000, 10, 11),
-    (291, -20, 2800, 5, 14),
-    (285, -42, 1200, 4, 9),
-    (319, 73, 2600, 12, 9),
-    (38, 5, 1300, 9, 10),
-    (28, -27, 1100, 9, 7),
-    (53, 33, 1100, 10, 5),
-    (115, 58, 700, 25, 8),
-    (10, 45, 700, 8, 4),
-    (135, -25, 300, 12, 7),
-)
-
 REFERENCE_TEMPERATURE: Final = 288.0
 MEAN_PRESSURE: Final = 101_325.0
 DRY_AIR: Final = 287.0
@@ -111,22 +95,6 @@ def resolution(name: str) -> Resolution:
             f"no truncation {name!r}", field="truncation", hint="known: " + ", ".join(RESOLUTIONS)
         )
     return RESOLUTIONS[name]
-
-
-def mountains(lon: Floats, lat: Floats) -> Floats:
-    """Height of the idealised mountains in metres.
-
-    Parameters
-    ----------
-    lon, lat
-        Degrees, of any one shape.
-    """
-    height = 2600.0 / (1.0 + np.exp((lat + 76.0) / 3.0))
-    for east, north, metres, half_lon, half_lat in MOUNTAINS:
-        away = (lon - east + 180.0) % 360.0 - 180.0
-        squared = (away / half_lon) ** 2 + ((lat - north) / half_lat) ** 2
-        height = height + metres * np.exp(-squared)
-    return np.asarray(height)
 
 
 def season(day_of_year: Floats | float) -> Floats:

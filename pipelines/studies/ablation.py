@@ -31,7 +31,7 @@ from pipelines.evaluation.verify import verify
 from pipelines.studies.study import ROUNDS, TIMED_STEPS, Job, Study, steps_in, the_plan, timed
 from pipelines.studies.tables import save_sums
 from pipelines.training.dataset import open_source
-from pipelines.training.train import CHECKPOINT, Data, build_network, train
+from pipelines.training.train import CHECKPOINT, TrainingJob, build_network, train
 
 BASE: Final = "ring_rotation"
 AXES: Final = ("time", "parameters")
@@ -131,7 +131,7 @@ def matched_width(arm: str, nside: int, wanted: int, layout: Layout | None = Non
 def make_plan(study: Ablation, folder: Path) -> dict[str, Any]:
     """Width, parameters, step time and steps of every arm on both axes."""
     _, layout, nside = stored_layout(study.store)
-    samples = Samples.from_source(open_source(study.store, study.period, layout).hold())
+    samples = Samples.from_source(open_source(study.store, study.period, layout).load())
     base = parameters(config_of(BASE, nside, study.embed, layout))
     widths = {("time", name): study.embed for name in study.arms} | {
         ("parameters", name): study.embed
@@ -164,7 +164,7 @@ def make_plan(study: Ablation, folder: Path) -> dict[str, Any]:
 def _step_seconds(
     study: Ablation, arm: str, config: PearConfig, samples: Samples, folder: Path
 ) -> float:
-    network, normaliser = build_network(config, samples, None, study.store)
+    network, normaliser = build_network(config, samples, study.store)
     settings = study.settings(TIMED_STEPS, 0, **ARMS[arm].training)
     scratch = folder / "timing" / arm
     return timed(Trainer(network, normaliser, samples, None, settings, scratch))
@@ -218,15 +218,15 @@ def where(folder: Path, axis: str, arm: str, seed: int) -> Path:
 def _one(study: Ablation, out: Path, arm: str, seed: int, row: Mapping[str, Any]) -> None:
     if not (out / CHECKPOINT / "checkpoint.json").exists():
         _, layout, nside = stored_layout(study.store)
-        train(
-            Data(study.store, study.period),
-            out,
+        job = TrainingJob(
+            study.store,
             config_of(arm, nside, int(row["embed"]), layout),
             study.settings(int(row["steps"]), seed, **ARMS[arm].training),
-            resume=(out / "resume.pt").exists(),
-            command="pear bench ablation",
+            study.period,
             storage="float16",
+            command="pear bench ablation",
         )
+        train(job, out, resume=(out / "resume.pt").exists())
     save_sums(out / SUMS, _verify(study, out / CHECKPOINT))
     (out / "resume.pt").unlink(missing_ok=True)
 

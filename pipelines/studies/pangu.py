@@ -49,8 +49,8 @@ from pipelines.studies.study import (
 )
 from pipelines.studies.tables import Gap, gaps, load_sums, save_sums, write_rows
 from pipelines.training.dataset import open_source
-from pipelines.training.latlon_dataset import LatLonStates, collect
-from pipelines.training.train import CHECKPOINT, Data, build_network, train
+from pipelines.training.latlon_dataset import LatLonStates, collect_states
+from pipelines.training.train import CHECKPOINT, TrainingJob, build_network, train
 
 GRIDS: Final = ("cells", "points")
 BUDGETS: Final[dict[str, str]] = {"time": "pangu", "steps": "pangu-steps"}
@@ -129,19 +129,19 @@ class Work:
         )
         folder.mkdir(parents=True, exist_ok=True)
         with waiting(folder / ".latlon.lock"):
-            self.states: LatLonStates = collect(
-                study.sources, folder / "latlon", self.pangu.rows, self.pangu.columns, layout
+            self.states: LatLonStates = collect_states(
+                study.sources, folder / "latlon", (self.pangu.rows, self.pangu.columns), layout
             )
         self.plan = the_plan(study, folder, self._make_plan)
 
     def _make_plan(self) -> dict[str, Any]:
         """Steps that each network can do in the same time, from step times taken in turns."""
         study, took = self.study, dict.fromkeys(("pear", "pangu"), float("inf"))
-        cells = Samples.from_source(open_source(study.store, study.period, self.pear.layout).hold())
-        points = Samples.from_source(self.states.during(*study.period))
+        cells = Samples.from_source(open_source(study.store, study.period, self.pear.layout).load())
+        points = Samples.from_source(self.states.select(*study.period))
         sizes = {}
         for _ in range(ROUNDS):
-            network, normaliser = build_network(self.pear, cells, None, study.store)
+            network, normaliser = build_network(self.pear, cells, study.store)
             peer = Pangu(self.pangu)
             for name in ("orography", "land_fraction"):  # values do not matter to a clock
                 peer.set_static(**{name: np.zeros(self.states.grid.size)})
@@ -185,12 +185,13 @@ class Work:
         return jobs
 
     def _train_pear(self, out: Path, settings: TrainingConfig) -> None:
-        data = Data(self.study.store, self.study.period)
-        resume = (out / "resume.pt").exists()
-        train(data, out, self.pear, settings, resume=resume, command="pear bench peer")
+        job = TrainingJob(
+            self.study.store, self.pear, settings, self.study.period, command="pear bench peer"
+        )
+        train(job, out, resume=(out / "resume.pt").exists())
 
     def _train_pangu(self, out: Path, settings: TrainingConfig) -> None:
-        states = self.states.during(*self.study.period)
+        states = self.states.select(*self.study.period)
         train_peer(states, self.pangu, settings, out, self.study.store)
 
     def verifications(self) -> list[Job]:

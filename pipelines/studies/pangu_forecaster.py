@@ -29,14 +29,15 @@ from pear.state import State
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.store.reader import stored_layout
+from pear.store.static_fields import read_static_fields
 from pear.times import as_utc
 from pear.training import Samples, Trainer, TrainingConfig
 from pear.training.statistics import fit_normaliser
+from pear.typing import Float32
 from pear.variables import BY_NAME
 from pipelines.evaluation.accumulators import EvaluationDesign
 from pipelines.evaluation.verify import climatology_reader, verify
-from pipelines.training.dataset import static_fields
-from pipelines.training.latlon_dataset import Array, LatLonStates
+from pipelines.training.latlon_dataset import LatLonStates
 from pipelines.training.train import CHECKPOINT
 
 
@@ -73,7 +74,7 @@ def train_peer(
     network = Pangu(config)
     _, _, nside = stored_layout(store)
     weights = healpix_to_latlon_bilinear(nside, config.grid)
-    ground = {name: apply(weights, one) for name, one in static_fields(nside, store).items()}
+    ground = {name: apply(weights, one) for name, one in read_static_fields(store, nside).items()}
     network.set_static(**{k: v for k, v in ground.items() if k in config.forcings})
     if config.residual:
         network.set_step_scale(normaliser)
@@ -117,7 +118,7 @@ class PanguForecaster:
         self.layout = self.network.config.layout
         self.time_step = np.timedelta64(self.network.config.step_hours * 3600, "s")
 
-    def native(self, times: Any, steps: int) -> Iterator[Array]:
+    def native(self, times: Any, steps: int) -> Iterator[Float32]:
         """Yield (batch, channel, point) at each step, physical units, on the peer's grid."""
         times = as_utc(times)
         at = np.searchsorted(self.states.times, times)

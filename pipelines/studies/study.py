@@ -221,7 +221,7 @@ def waiting(lock: Path, wait: float = WAIT_SECONDS) -> Iterator[None]:
 
 def timed(trainer: Trainer) -> float:
     """Seconds of one optimiser step of a trainer of :data:`TIMED_STEPS`: the middle one of all."""
-    trainer.log.log.unlink(missing_ok=True)
+    trainer.log.path.unlink(missing_ok=True)
     ends: list[float] = []
 
     def ended(advance: float = 1, note: str = "") -> None:

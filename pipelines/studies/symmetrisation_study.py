@@ -25,7 +25,7 @@ from pipelines.studies.study import ROUNDS, TIMED_STEPS, Job, Study, steps_in, t
 from pipelines.studies.symmetrisation import WAYS, common_error, ensemble_error, exactness, measure
 from pipelines.studies.tables import Gap, gaps, load_sums, save_sums, write_rows
 from pipelines.training.dataset import open_source
-from pipelines.training.train import CHECKPOINT, Data, build_network, train
+from pipelines.training.train import CHECKPOINT, TrainingJob, build_network, train
 
 KINDS: Final[dict[str, dict[str, Any]]] = {"augmented": {"augmentation": "c4h"}, "plain": {}}
 
@@ -87,9 +87,9 @@ def plan_of(study: Study, folder: Path) -> dict[str, Any]:
 
 def _make_plan(study: Study, folder: Path) -> dict[str, Any]:
     config, took = _config(study), float("inf")
-    samples = Samples.from_source(open_source(study.store, study.period, config.layout).hold())
+    samples = Samples.from_source(open_source(study.store, study.period, config.layout).load())
     for _ in range(ROUNDS):
-        network, normaliser = build_network(config, samples, None, study.store)
+        network, normaliser = build_network(config, samples, study.store)
         settings = study.settings(TIMED_STEPS, 0, **KINDS["augmented"])
         trainer = Trainer(network, normaliser, samples, None, settings, folder / "timing")
         took = min(took, timed(trainer))
@@ -126,9 +126,9 @@ def _member(folder: Path, kind: str, seed: int) -> Path:
 
 
 def _train(study: Study, out: Path, settings: Any) -> None:
-    resume = (out / "resume.pt").exists()
-    data = Data(study.store, study.period)
-    train(data, out, _config(study), settings, resume=resume, command="pear bench orbit")
+    command = "pear bench orbit"
+    job = TrainingJob(study.store, _config(study), settings, study.period, command=command)
+    train(job, out, resume=(out / "resume.pt").exists())
     (out / "resume.pt").unlink(missing_ok=True)
 
 

@@ -1,0 +1,1 @@
+"""Training on stores: samples from a store, checkpoints with their provenance."""

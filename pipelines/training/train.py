@@ -1,11 +1,11 @@
-"""Train a model on an analysis store: data, statistics, loop, checkpoint with its provenance."""
+"""Training of a model on an analysis store, up to a checkpoint with its provenance."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -16,219 +16,235 @@ from pear.models.diagnostics import mirror_symmetric
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
 from pear.progress import ProgressCallback
-from pear.store import static_fields as statics
-from pear.times import to_iso
-from pear.training import Samples, Trainer, TrainingConfig, TrainingResult
+from pear.store.static_fields import read_static_fields, stored_names
+from pear.times import as_utc, to_iso
+from pear.training import Samples, StateSource, Trainer, TrainingConfig, TrainingResult
 from pear.training.statistics import fit_normaliser
 from pipelines.storage import provenance
-from pipelines.training.dataset import MEMORY, StoreSource, open_source, static_fields
+from pipelines.training.dataset import MEMORY_LIMIT, open_source
 
-CHECKPOINT = "checkpoint"
+CHECKPOINT: Final = "checkpoint"
 
 
 @dataclass(frozen=True)
-class Data:
-    """Which states a training may read.
+class TrainingJob:
+    """Everything that determines a training.
 
     Attributes
     ----------
     store
         Analysis store.
-    period
-        First and last valid time of training; None means all that validation leaves.
-    validation
-        First and last valid time of validation; None trains without.
-    memory
-        Bytes below which the states are held in memory.
-    """
-
-    store: Path
-    period: tuple[str, str] | None = None
-    validation: tuple[str, str] | None = None
-    memory: int = MEMORY
-
-    def __post_init__(self) -> None:
-        if self.period and self.validation:
-            (a, b), (c, d) = self.period, self.validation
-            if a <= d and c <= b:
-                raise InputError(
-                    f"training {a}..{b} and validation {c}..{d} overlap",
-                    field="--validation",
-                    hint="a model must not be selected on what it was trained on",
-                )
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training left behind."""
-
-    checkpoint: checkpoint.Checkpoint
-    outcome: TrainingResult
-    folder: Path
-
-
-def train(
-    data: Data,
-    out: Path,
-    model: PearConfig,
-    settings: TrainingConfig,
-    *,
-    resume: bool = False,
-    initial: Path | None = None,
-    command: str = "",
-    storage: checkpoint.Storage = "float32",
-    tick: ProgressCallback | None = None,
-) -> Trained:
-    """Train, and write ``out/checkpoint`` beside the journal (``train.jsonl``, ``resume.pt``).
-
-    Parameters
-    ----------
-    data
-        Store and periods.
-    out
-        Folder; made if missing.
     model
         Settings of the network; its nside may be coarser than the store's.
     settings
-        Settings of the loop.
-    resume
-        Go on where the folder's journal stopped.
+        Settings of the training loop.
+    period
+        First and last valid time of training; default: all, without validation.
+    validation
+        First and last valid time of validation; default: no validation.
     initial
         Checkpoint folder to start from (fine-tuning); its settings and statistics are kept.
-    command
-        For the provenance.
     storage
-        Of the checkpoint's weights.
-    tick
-        Told of progress, in shares of the training.
+        Number format of the checkpoint's weights.
+    command
+        Command line, for the provenance.
+    memory
+        Bytes up to which the states are held in memory.
 
     Raises
     ------
     InputError
-        If data, settings and folder do not fit together.
+        If the periods overlap, or only that of validation is named.
     """
-    out = Path(out)
-    if not resume and (out / "resume.pt").exists():
-        raise InputError(
-            f"{out} holds a training already",
-            field="--out",
-            hint="add --resume to go on with it, or name another folder",
-        )
-    torch.manual_seed(settings.seed)
-    training, validation = _samples(data, model, settings.rollout)
-    network, normaliser = build_network(model, training, initial, data.store)
-    trainer = Trainer(network, normaliser, training, validation, settings, out, tick)
-    outcome = trainer.run(resume=resume)
-    if not trainer.processes.is_main:
-        return Trained(checkpoint.Checkpoint(normaliser, {}, "", network), outcome, out)
-    history = _provenance(data, training, settings, outcome, command, initial)
-    written = checkpoint.save(out / CHECKPOINT, network, normaliser, history, storage)
-    return Trained(written, outcome, out)
 
+    store: Path
+    model: PearConfig
+    settings: TrainingConfig
+    period: tuple[str, str] | None = None
+    validation: tuple[str, str] | None = None
+    initial: Path | None = None
+    storage: checkpoint.Storage = "float32"
+    command: str = ""
+    memory: int = MEMORY_LIMIT
 
-def _samples(data: Data, model: PearConfig, rollout: int) -> tuple[Samples, Samples | None]:
-    sources: list[StoreSource | None] = []
-    for period in (data.period, data.validation):
-        if period is None and sources:
-            sources.append(None)
-            continue
-        source = open_source(data.store, period, model.layout, model.nside)
-        sources.append(source.hold() if source.bytes <= data.memory else source)
-    train_source, validation_source = sources
-    if train_source is None:
-        raise InputError("no training data", field="--store")
-    if data.period is None and validation_source is not None:
-        inside = (train_source.times >= validation_source.times[0]) & (
-            train_source.times <= validation_source.times[-1]
-        )
-        if inside.any():
+    def __post_init__(self) -> None:
+        if self.validation is None:
+            return
+        if self.period is None:
             raise InputError(
-                "the training period must be named when a validation period is",
+                "a validation period needs a training period beside it",
                 field="--period",
                 hint="write --period 2000-01-01..2004-12-31",
             )
-    return (
-        Samples.from_source(train_source, rollout),
-        None if validation_source is None else Samples.from_source(validation_source, rollout),
-    )
+        (start, end), (first, last) = as_utc(self.period), as_utc(self.validation)
+        if start <= last and first <= end:
+            raise InputError(
+                f"training {'..'.join(self.period)} and validation {'..'.join(self.validation)} "
+                "overlap",
+                field="--validation",
+                hint="a model must not be selected on data that it was trained on",
+            )
+
+    def open(self, period: tuple[str, str] | None) -> StateSource:
+        """Open the states of a period, in memory if they fit."""
+        source = open_source(self.store, period, self.model.layout, self.model.nside)
+        return source.load() if source.bytes <= self.memory else source
 
 
-def build_network(
-    config: PearConfig, training: Samples, initial: Path | None, store: Path
-) -> tuple[Pear, Normaliser]:
-    """Make a network with the statistics and the ground of its data, or take up another one.
+@dataclass(frozen=True)
+class TrainedModel:
+    """Checkpoint of a training and its result."""
+
+    checkpoint: checkpoint.Checkpoint
+    result: TrainingResult
+
+
+def train(
+    job: TrainingJob,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: ProgressCallback | None = None,
+) -> TrainedModel:
+    """Train a model and write ``out/checkpoint`` beside the log and the resume state.
+
+    Parameters
+    ----------
+    job
+        Data, model and settings.
+    out
+        Folder; made if missing.
+    resume
+        Continue from the folder's resume state.
+    progress
+        Called after each step with the fraction of the training it took.
+
+    Returns
+    -------
+    TrainedModel
+        In processes of ``torchrun`` other than the first, its checkpoint has no id.
 
     Raises
     ------
     InputError
-        If the initial checkpoint has other settings.
+        If the folder has a training already, or data and settings do not fit together.
     """
-    if initial is not None:
-        begun = checkpoint.load(initial)
-        if begun.config != config:
-            raise InputError(
-                f"{initial} has other model settings than asked for",
-                field="--initial",
-                hint="leave --config out to keep the checkpoint's",
-            )
-        return begun.model.train(), begun.normaliser
-    normaliser = fit_normaliser(training)
+    if not resume and (out / "resume.pt").exists():
+        raise InputError(
+            f"{out} has a training already",
+            field="--output",
+            hint="add --resume to continue it, or name another folder",
+        )
+    torch.manual_seed(job.settings.seed)
+    rollout = job.settings.rollout
+    samples = Samples.from_source(job.open(job.period), rollout)
+    validation = None
+    if job.validation is not None:
+        validation = Samples.from_source(job.open(job.validation), rollout)
+    if job.initial is not None:
+        network, normaliser = _initial_network(job.initial, job.model)
+    else:
+        network, normaliser = build_network(job.model, samples, job.store)
+    trainer = Trainer(network, normaliser, samples, validation, job.settings, out, progress)
+    result = trainer.run(resume=resume)
+    if not trainer.processes.is_main:
+        return TrainedModel(checkpoint.Checkpoint(normaliser, {}, "", network), result)
+    history = _provenance(job, samples, result)
+    saved = checkpoint.save(out / CHECKPOINT, network, normaliser, history, job.storage)
+    return TrainedModel(saved, result)
+
+
+def build_network(config: PearConfig, samples: Samples, store: Path) -> tuple[Pear, Normaliser]:
+    """Initialise a network for its data.
+
+    Parameters
+    ----------
+    config
+        Settings of the network.
+    samples
+        Samples whose statistics standardise the fields.
+    store
+        Store whose static fields drive the network.
+
+    Returns
+    -------
+    network : Pear
+        Random weights, with static fields and step scale.
+    normaliser : Normaliser
+        Statistics of the samples.
+    """
+    normaliser = fit_normaliser(samples)
     if config.symmetry == "c4h":
         normaliser = mirror_symmetric(normaliser)
     network = Pear(config)
-    wanted = set(config.forcings)
-    fields = static_fields(config.nside, store)
-    network.set_static(**{name: field for name, field in fields.items() if name in wanted})
+    fields = read_static_fields(store, config.nside)
+    network.set_static(**{name: fields[name] for name in fields if name in config.forcings})
     if config.residual:
         network.set_step_scale(normaliser)
     return network, normaliser
 
 
-def _provenance(
-    data: Data,
-    training: Samples,
-    settings: TrainingConfig,
-    outcome: TrainingResult,
-    command: str,
-    initial: Path | None,
-) -> dict[str, Any]:
-    times = training.source.times
-    attributes = open_source(data.store, layout=training.source.layout).attributes
+def _initial_network(initial: Path, config: PearConfig) -> tuple[Pear, Normaliser]:
+    """Load the network to fine-tune."""
+    loaded = checkpoint.load(initial)
+    if loaded.config != config:
+        raise InputError(
+            f"{initial} has other model settings than requested",
+            field="--initial",
+            hint="omit --config to keep the checkpoint's",
+        )
+    return loaded.model.train(), loaded.normaliser
+
+
+def _provenance(job: TrainingJob, samples: Samples, result: TrainingResult) -> dict[str, Any]:
+    """Return data, settings, result and versions, as JSON-serialisable values."""
+    times = samples.source.times
+    attributes = open_source(job.store).dataset.attrs
     return {
         "data": {
-            "store": data.store.name,
+            "store": job.store.name,
             "source": str(attributes.get("source", "")),
             "title": str(attributes.get("title", "")),
             "states": int(times.size),
             "period": [to_iso(times[0]), to_iso(times[-1])],
-            "validation": list(data.validation) if data.validation else None,
-            "static": statics.stored_names(data.store),
+            "validation": list(job.validation) if job.validation else None,
+            "static": stored_names(job.store),
         },
-        "training": settings.to_dict(),
+        "training": job.settings.to_dict(),
         "outcome": {
-            "steps": outcome.step,
-            "train_loss": outcome.train_loss,
-            "validation_loss": outcome.validation_loss,
-            "seconds": round(outcome.seconds, 1),
-            "stopped": outcome.stopped,
+            "steps": result.step,
+            "train_loss": result.train_loss,
+            "validation_loss": result.validation_loss,
+            "seconds": round(result.seconds, 1),
+            "stopped": result.stopped,
         },
-        "initial": None if initial is None else checkpoint.load(initial).provenance,
-        "command": command,
+        "initial": None if job.initial is None else checkpoint.load(job.initial).provenance,
+        "command": job.command,
         "git_revision": provenance.git_revision(),
         "versions": provenance.versions(),
     }
 
 
 def read_settings(text: str | None) -> tuple[PearConfig | None, dict[str, Any]]:
-    """Read ``small``, ``base``, ``published``, or a JSON file, as model and loop settings.
+    """Read the settings of model and training loop.
 
-    A JSON document may hold ``model`` (a name, or settings on top of ``small``; None is returned
-    where it says nothing) and ``training`` (settings of the loop).
+    Parameters
+    ----------
+    text
+        ``small``, ``base``, ``published``, or a JSON file with ``model`` (a name, or settings on
+        top of ``small``) and ``training`` (settings of the loop).
+
+    Returns
+    -------
+    model : PearConfig or None
+        None where nothing is said about the model.
+    training : dict
+        Settings of the loop.
 
     Raises
     ------
     InputError
-        If it is neither a name nor such a file.
+        If the text is neither a name nor such a file.
     """
     if text is None:
         return None, {}
@@ -238,16 +254,16 @@ def read_settings(text: str | None) -> tuple[PearConfig | None, dict[str, Any]]:
     path = Path(text)
     if not path.is_file():
         raise InputError(
-            f"--config {text!r} is no file",
+            f"--config {text!r} is neither a name nor a file",
             field="--config",
             hint="use small, base, published, or a JSON file",
         )
     try:
         document = json.loads(path.read_text())
     except ValueError as error:
-        raise InputError(f"{path} is no JSON: {error}", field="--config") from error
+        raise InputError(f"{path} is not JSON: {error}", field="--config") from error
     if not isinstance(document, dict) or set(document) - {"model", "training"}:
-        raise InputError(f"{path} must hold model and training only", field="--config")
+        raise InputError(f"{path} must have no keys but model and training", field="--config")
     model, loop = document.get("model"), document.get("training", {})
     if model is None or isinstance(model, str):
         return read_settings(model)[0], loop
@@ -255,12 +271,17 @@ def read_settings(text: str | None) -> tuple[PearConfig | None, dict[str, Any]]:
 
 
 def plot_losses(folder: Path) -> Path:
-    """Draw training and validation loss by step as ``loss.png`` in the training's folder.
+    """Plot training and validation loss by step.
+
+    Parameters
+    ----------
+    folder
+        Folder of the training.
 
     Returns
     -------
-    Path
-        The picture.
+    pathlib.Path
+        ``loss.png`` in that folder.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

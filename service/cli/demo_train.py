@@ -113,7 +113,7 @@ def _recipe() -> tuple[PearConfig, TrainingConfig]:
     from pear.training import TrainingConfig
     from pipelines.training.train import read_settings
 
-    model, loop = read_settings(str(Path(resources.__file__).with_name("recipe.json")))
+    model, loop = read_settings(str(resources.path("recipe.json")))
     settings = TrainingConfig.from_dict({**loop, "minutes": LEAST_MINUTES, "validate_every": None})
     return model or PearConfig.small(), settings
 
@@ -153,14 +153,12 @@ def _train(store: Path, out: Path, model: PearConfig, settings: TrainingConfig) 
         settings = type(settings).from_dict(RunLog(out).load()["config"])
     with progress("train", 1.0) as tick:
         training.train(
-            training.Data(store),
+            training.TrainingJob(
+                store, model, settings, storage="float16", command="pear demo --train"
+            ),
             out,
-            model,
-            settings,
             resume=resume,
-            command="pear demo --train",
-            storage="float16",
-            tick=tick,
+            progress=tick,
         )
 
 

@@ -114,23 +114,22 @@ def train(
         "seed": seed,
     }
     kept = "the last checkpoint is kept; add --resume to continue"
-    data = training.Data(analysis, _ends(period), _ends(validation))
+    job = training.TrainingJob(
+        analysis,
+        model,
+        _loop(given, asked),
+        _ends(period),
+        _ends(validation),
+        initial,
+        "float16" if half else "float32",
+        "pear " + " ".join(sys.argv[1:]),
+    )
     with interruptible(kept), progress("train", 1.0) as tick:
-        done = training.train(
-            data,
-            output,
-            model,
-            _loop(given, asked),
-            resume=resume,
-            initial=initial,
-            command="pear " + " ".join(sys.argv[1:]),
-            storage="float16" if half else "float32",
-            tick=tick,
-        )
+        done = training.train(job, output, resume=resume, progress=tick)
     if not done.checkpoint.sha256:  # a process other than the first of torchrun
         return
     curve = plot_losses(output)
-    found = done.outcome
+    found = done.result
     console.print(
         f"model {done.checkpoint.id}: {found.step} steps in {found.seconds:.0f} s, "
         f"loss {found.train_loss:.4f}, validation {found.validation_loss}, in {output}"

@@ -69,7 +69,7 @@ def test_resume_after_a_kill_equals_an_unbroken_run(tmp_path: Path) -> None:
 def test_kept_weights_are_the_best_validated_ones(tmp_path: Path) -> None:
     run = trainer(tmp_path, steps=40, validate_every=5, learning_rate=3e-3, ema=0.5)
     outcome = run.run()
-    lines = [json.loads(line) for line in run.log.log.read_text().splitlines()]
+    lines = [json.loads(line) for line in run.log.path.read_text().splitlines()]
     validated = [e["loss"] for e in lines if e["event"] == "validation"]
     assert len(validated) == 8
     assert outcome.validation_loss == min(validated)

@@ -10,11 +10,10 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.sphere.healpix import centres
-from pear.store import static_fields as statics
 from pear.store.reader import open_store
+from pear.store.static_fields import read_static_fields
 from pipelines.ingestion.ingest import ingest
 from pipelines.storage.check import examine
-from pipelines.training.dataset import static_fields
 
 NSIDE = 16
 
@@ -41,7 +40,7 @@ def pressure(
 
 def test_ground_and_land_are_kept_and_survive_later_times(tmp_path: Path) -> None:
     store = tmp_path / "a.zarr"
-    assert static_fields(NSIDE)["orography"].max() > 3000
+    assert read_static_fields(None, NSIDE)["orography"].max() > 3000
     report = ingest([pressure("2001-01-01", scale=9.80665)], store, NSIDE)
     assert report.static == ["geopotential_at_surface", "land_sea_mask"]
     assert ingest([pressure("2001-01-02", scale=1.0)], store, NSIDE).static == []
@@ -50,16 +49,17 @@ def test_ground_and_land_are_kept_and_survive_later_times(tmp_path: Path) -> Non
     assert examine(store).healthy
 
     lat, lon = centres(NSIDE)
-    kept = static_fields(NSIDE, store)
+    kept = read_static_fields(store, NSIDE)
     top = int(np.argmax(kept["orography"]))
     assert kept["orography"][top] == pytest.approx(2000.0, rel=0.03)
     assert (abs(lat[top] - 40) < 5, abs(lon[top] - 90) < 5) == (True, True)
     inside = (np.abs(lat - 40) < 20) & (np.abs(lon - 90) < 30)
     assert kept["land_fraction"][inside].min() == pytest.approx(1.0)
     assert kept["land_fraction"][lat < -10].max() == 0.0
-    coarse = static_fields(NSIDE // 2, store)["orography"]
+    coarse = read_static_fields(store, NSIDE // 2)["orography"]
     np.testing.assert_allclose(coarse, kept["orography"].reshape(-1, 4).mean(axis=-1))
-    assert statics.stored(store, 2 * NSIDE) == {}
+    finer, idealised = (read_static_fields(path, 2 * NSIDE) for path in (store, None))
+    np.testing.assert_array_equal(finer["orography"], idealised["orography"])
 
 
 def test_metres_become_geopotential_and_missing_fields_come_from_the_package(
@@ -69,9 +69,11 @@ def test_metres_become_geopotential_and_missing_fields_come_from_the_package(
     file = tmp_path / "a.nc"
     pressure("2001-01-01", lsm=False, units="m").rename(z="orog").to_netcdf(file)
     assert ingest([file], store, NSIDE).static == ["geopotential_at_surface"]
-    kept = static_fields(NSIDE, store)
+    kept = read_static_fields(store, NSIDE)
     assert kept["orography"].max() == pytest.approx(2000.0, rel=0.03)
-    np.testing.assert_array_equal(kept["land_fraction"], static_fields(NSIDE)["land_fraction"])
+    np.testing.assert_array_equal(
+        kept["land_fraction"], read_static_fields(None, NSIDE)["land_fraction"]
+    )
 
 
 def test_impossible_values_are_refused(tmp_path: Path) -> None:
@@ -84,6 +86,9 @@ def test_real_surface_geopotential(shared: Path, tmp_path: Path) -> None:
     store = tmp_path / "a.zarr"
     weather = pressure("2001-01-01", lsm=False).drop_vars("z")
     assert ingest([weather, real], store, NSIDE).static == ["geopotential_at_surface"]
-    got, wanted = static_fields(NSIDE, store)["orography"], static_fields(NSIDE)["orography"]
+    got, wanted = (
+        read_static_fields(store, NSIDE)["orography"],
+        read_static_fields(None, NSIDE)["orography"],
+    )
     assert 4000 < got.max() < 6000
     assert np.corrcoef(got, wanted)[0, 1] > 0.7

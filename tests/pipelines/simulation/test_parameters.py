@@ -1,4 +1,4 @@
-"""The numbers of the recipe, the land it stands on, its files and its plans; no JAX needed."""
+"""Physical parameters of the simulated atmosphere, its files and its calendar; without JAX."""
 
 from __future__ import annotations
 
@@ -10,50 +10,8 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
-from pear.resources import land
 from pear.variables import LEVELS
 from pipelines.simulation import files, parameters, run
-from pipelines.training.dataset import static_fields
-
-
-def test_land_covers_the_continents_and_a_good_quarter_of_the_globe() -> None:
-    lat, lon, fraction = land.load()
-    area = np.cos(np.radians(lat))[:, None]
-    assert 0.27 < (fraction * area).sum() / (area.sum() * lon.size) < 0.31
-
-    def at(north: float, east: float) -> float:
-        return float(fraction[np.abs(lat - north).argmin(), np.abs(lon - east).argmin()])
-
-    for place in ((23.5, 10.5), (60.5, 100.5), (-25.5, 135.5), (-80.5, 0.5), (40.5, 260.5)):
-        assert at(*place) == 1.0
-    for place in ((0.5, 200.5), (30.5, 320.5), (-50.5, 100.5), (85.5, 0.5)):
-        assert at(*place) == 0.0
-    # Eurasia crosses the antimeridian and Antarctica goes round the pole: neither may leave a
-    # band of land or of sea across all longitudes.
-    assert at(67.5, 100.5) == at(67.5, 182.5) == at(67.5, 210.5) == 1.0
-    assert at(67.5, 0.5) == at(66.5, 334.5) == 0.0
-    assert fraction[lat < -87.0].min() == 1.0
-
-
-def test_a_square_of_topojson_is_rasterised_with_its_hole() -> None:
-    # Two arcs in quantised steps of 10 degrees: a square ring and a hole, delta-coded.
-    topology = {
-        "type": "Topology",
-        "transform": {"scale": [10, 10], "translate": [0, 0]},
-        "arcs": [
-            [[0, 0], [4, 0], [0, 4], [-4, 0], [0, -4]],
-            [[1, 1], [0, 2], [2, 0], [0, -2], [-2, 0]],
-        ],
-        "objects": {"land": {"type": "Polygon", "arcs": [[0], [-2]]}},
-    }
-    shapes = land.polygons(topology)
-    got = land.rasterise(shapes, rows=18, columns=36)
-    wanted = np.zeros((18, 36))
-    wanted[9:13, 0:4] = 1.0
-    wanted[10:12, 1:3] = 0.0
-    np.testing.assert_array_equal(got, wanted)
-    with pytest.raises(InputError, match="no TopoJSON with an object 'sea'"):
-        land.polygons(topology, "sea")
 
 
 def test_season_is_warmest_in_july_and_southern_swing_is_damped() -> None:
@@ -76,26 +34,6 @@ def test_rates_are_those_of_their_docstrings_and_the_deep_tropics_are_drier() ->
     assert (
         parameters.relative_humidity(at, np.array([50.0, 50.0]), np.array([0.0, 1.0]))[1] < wet[1]
     )
-
-
-def test_mountains_stand_where_they_should() -> None:
-    everest = parameters.mountains(np.array(85.0), np.array(34.0))
-    assert 4200 < everest < 5000
-    assert parameters.mountains(np.array(0.0), np.array(-90.0)) > 2500
-    assert parameters.mountains(np.array(180.0), np.array(0.0)) < 10
-    # Andes at 291° E: the same place whether longitude is counted from -180 or 0.
-    assert parameters.mountains(np.array(-69.0), np.array(-20.0)) == pytest.approx(
-        parameters.mountains(np.array(291.0), np.array(-20.0))
-    )
-
-
-def test_static_fields_keep_the_means_of_what_they_come_from() -> None:
-    fields = static_fields(8)
-    assert fields["orography"].shape == (768,)
-    assert 0.27 < fields["land_fraction"].mean() < 0.31
-    fine = static_fields(16)
-    for name in fields:
-        assert fine[name].mean() == pytest.approx(fields[name].mean(), rel=1e-6)
 
 
 def test_months_cut_a_period_at_calendar_months() -> None:

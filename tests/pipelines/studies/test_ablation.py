@@ -170,12 +170,12 @@ def test_a_step_is_timed_by_the_middle_one() -> None:
     naps = iter([0.3, 0.01, 0.01, 0.2, 0.01, 0.01])  # the first one warms up, one is held up
 
     class Slow:
-        journal = SimpleNamespace(log=Path("no such file"))
-        tick: Callable[[float, str], None]
+        log = SimpleNamespace(path=Path("no such file"))
+        progress: Callable[[float, str], None]
 
         def run(self) -> None:
             for nap in naps:
                 time.sleep(nap)
-                self.tick(0.1, "")
+                self.progress(0.1, "")
 
     assert 0.01 <= timed(cast(Trainer, Slow())) < 0.03

@@ -20,7 +20,7 @@ from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
 from pipelines.studies import pangu
 from pipelines.studies.pangu_forecaster import PanguForecaster, point_areas
-from pipelines.training.latlon_dataset import collect
+from pipelines.training.latlon_dataset import collect_states
 
 NSIDE = 8
 LAYOUT = Layout(("2m_temperature",), ("geopotential",), (850, 500))
@@ -112,7 +112,7 @@ def test_a_study_scores_both_networks_on_both_grids(study: pangu.PeerStudy, tmp_
     with pytest.raises(InputError, match="no budget 'step'"):
         pangu.PeerStudy(**{**vars(study), "budgets": ("step",)})
 
-    states = collect((), tmp_path / "latlon", rows, columns, LAYOUT)
+    states = collect_states((), tmp_path / "latlon", (rows, columns), LAYOUT)
     held = checkpoint.load_pangu(tmp_path / "seed0/pangu/checkpoint")
     forecaster = PanguForecaster(held.model, held.normaliser, states, NSIDE)
     initial = State.from_store(study.store, "2001-03-01", LAYOUT, NSIDE)

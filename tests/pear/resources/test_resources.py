@@ -37,7 +37,7 @@ def test_all_together_weigh_at_most_twenty_megabytes() -> None:
 
 def test_names_that_do_not_ship_are_refused() -> None:
     assert resources.path("climatology") == resources.path("climatology.zarr")
-    with pytest.raises(InputError, match="nothing ships as 'samples'; did you mean sample"):
+    with pytest.raises(InputError, match="no resource 'samples'; did you mean sample"):
         resources.path("samples")
 
 
