@@ -66,10 +66,8 @@ class EquivarianceReport:
 def random_models(nside: int, seed: int = 0) -> dict[str, Pear]:
     """Build the published network, our own and our own with the mirror, all with random weights."""
     published = Pear(PearConfig.published(nside=nside))
-    if nside >= 32:
-        published.load_state_dict(translate(random_state(seed, scale=0.05), published))
-    else:  # windows are smaller, and so are their biases
-        fill(published, seed)
+    state = random_state(seed, scale=0.05, nside=nside)
+    published.load_state_dict(translate(state, published))
     models = {"published": published}
     for name, symmetry in (("own, R", "r"), ("own, C4h", "c4h")):
         config = PearConfig.small(nside=nside, symmetry=symmetry)

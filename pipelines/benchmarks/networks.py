@@ -1,4 +1,4 @@
-"""The networks that are measured, and their input."""
+"""Networks to measure, with random weights, and their input."""
 
 from __future__ import annotations
 
@@ -22,6 +22,20 @@ CONFIGS: Final = ("published", "small", "base")
 def configuration(name: str, nside: int, changes: Mapping[str, Any]) -> PearConfig:
     """Build a named configuration with changes.
 
+    Parameters
+    ----------
+    name
+        One of :data:`CONFIGS`.
+    nside
+        Resolution.
+    changes
+        Settings of :class:`pear.models.config.PearConfig` that differ.
+
+    Returns
+    -------
+    PearConfig
+        The configuration.
+
     Raises
     ------
     InputError
@@ -36,29 +50,38 @@ def configuration(name: str, nside: int, changes: Mapping[str, Any]) -> PearConf
 
 
 def build(
-    subject: str, config: str, nside: int, seed: int, changes: Mapping[str, Any]
+    network: str, config: str, nside: int, seed: int, changes: Mapping[str, Any]
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """Build a network with random weights, and a random standardised state for it.
 
-    The twin and the ``published`` PEAR of one seed have the same weights and the same input.
+    The reference and the ``published`` PEAR of one seed have the same weights and input.
+
+    Parameters
+    ----------
+    network
+        ``"reference"`` or ``"pear"``.
+    config, nside, changes
+        As in :func:`configuration`; the reference has one configuration.
+    seed
+        Of the weights and the input.
 
     Returns
     -------
-    (network, inputs)
-        ``network(*inputs)`` gives surface and upper-air fields.
+    network
+        Called as ``network(*inputs)``; returns surface and upper-air fields.
+    inputs
+        Surface and upper-air fields, and the forcing if the network has any.
     """
     generator = torch.Generator().manual_seed(seed)
-    cells = 12 * nside**2
-    surface = torch.randn(1, len(Layout.default().surface), cells, generator=generator)
-    upper = torch.randn(
-        1, len(Layout.default().upper), len(Layout.default().levels), cells, generator=generator
-    )
-    if subject == "twin":
-        return PublishedReference(random_state(seed), nside), (surface, upper)
+    layout, cells = Layout.default(), 12 * nside**2
+    surface = torch.randn(1, len(layout.surface), cells, generator=generator)
+    upper = torch.randn(1, len(layout.upper), len(layout.levels), cells, generator=generator)
+    if network == "reference":
+        return PublishedReference(random_state(seed, nside=nside), nside), (surface, upper)
     model = Pear(configuration(config, nside, changes))
     fill(model, seed)
     if config == "published" and not changes:
-        model.load_state_dict(translate(random_state(seed), model))
+        model.load_state_dict(translate(random_state(seed, nside=nside), model))
     forcing = model.forcing(np.array(["2000-07-01"], "datetime64[s]"))
     return model, (surface, upper) if forcing is None else (surface, upper, forcing)
 
@@ -66,8 +89,17 @@ def build(
 def fill(model: Pear, seed: int, scale: float = 0.05) -> None:
     """Give every parameter and static field of a network a random value.
 
-    A new network has zero biases, and a residual one a zero output: too tame to measure
-    a symmetry or an error of rounding with.
+    A new network has zero biases, and a residual one a zero output, which would hide errors of
+    symmetry and of rounding.
+
+    Parameters
+    ----------
+    model
+        Changed in place.
+    seed
+        Random seed.
+    scale
+        Standard deviation of the parameters.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -41,9 +41,8 @@ def model(
     repetitions: int = typer.Option(5, help="Steps that are timed; the best one counts."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
 ) -> None:
-    """Time one step beside the slow twin, and set it against the machine's best rate."""
-    from pipelines.benchmarks.step import measure_model
-    from pipelines.benchmarks.worker import Task
+    """Time one step of a network beside the published reference and the machine's best rate."""
+    from pipelines.benchmarks.step import Task, measure_model
 
     if dtype not in ("float32", "bfloat16"):
         raise InputError(
@@ -58,7 +57,7 @@ def model(
         train=train,
         compiled=compiled,
     )
-    processes = 2 if dtype == "float32" else 3
+    processes = 3 if dtype == "float32" else 4
     with console.progress("steps", total=processes * (repetitions + 1) + 1) as tick:
         report = measure_model(task, repetitions, tick)
     if as_json:

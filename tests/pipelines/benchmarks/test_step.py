@@ -1,8 +1,9 @@
-"""The benchmark of a step: what it counts is right, and it fails in words."""
+"""The benchmark of a step: its counts and ratios, and its errors."""
 
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import pytest
 import torch
@@ -11,26 +12,29 @@ from typer.testing import CliRunner
 from pear import device
 from pear.errors import InputError
 from pipelines.benchmarks import machine
-from pipelines.benchmarks.step import measure_model
-from pipelines.benchmarks.worker import Subject, Task
+from pipelines.benchmarks.step import Stepper, Task, count_flop, measure_model
 from service.cli.app import app
 
 
-@pytest.mark.parametrize("subject", ["pear", "twin"])
-def test_a_published_step_takes_29_gflop(subject: str) -> None:
-    task = Task(subject=subject, nside=32, keep_memory=False)  # type: ignore[arg-type]
-    assert Subject(task).report()["flop"] * 4 == pytest.approx(29.4e9, rel=1e-3)
+@pytest.mark.parametrize("network", ["pear", "reference"])
+def test_a_published_step_takes_29_gflop(network: Literal["pear", "reference"]) -> None:
+    assert count_flop(Task(network)) == pytest.approx(29.4e9, rel=1e-3)
+
+
+def test_training_takes_three_times_the_products_of_a_step() -> None:
+    forward, training = (count_flop(Task(nside=8, train=train)) for train in (False, True))
+    assert 2.5 * forward < training < 3 * forward
 
 
 def test_steps_run_forward_and_in_training_and_in_half_precision() -> None:
     for settings in ({"train": True}, {"dtype": "bfloat16"}, {"train": True, "dtype": "bfloat16"}):
         changes = {"depths": (1, 1, 1, 1)}
-        subject = Subject(
+        stepper = Stepper(
             Task(config="small", changes=changes, nside=8, keep_memory=False, **settings)  # type: ignore[arg-type]
         )
-        before = [p.detach().clone() for p in subject.model.parameters()]
-        assert subject.step() > 0
-        after = list(subject.model.parameters())
+        before = [p.detach().clone() for p in stepper.model.parameters()]
+        assert stepper.step() > 0
+        after = list(stepper.model.parameters())
         moved = any(not torch.equal(a, b) for a, b in zip(after, before, strict=True))
         assert moved == settings.get("train", False)
 
@@ -44,14 +48,15 @@ def test_the_machine_is_measured() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_prints_json_with_every_ratio() -> None:
+@pytest.mark.parametrize(("nside", "parameters"), [("16", 2_068_041), ("32", 4_279_881)])
+def test_the_command_prints_json_with_every_ratio(nside: str, parameters: int) -> None:
     result = CliRunner().invoke(
-        app, ["bench", "model", "--nside", "32", "--repetitions", "1", "--threads", "1", "--json"]
+        app, ["bench", "model", "--nside", nside, "--repetitions", "1", "--threads", "1", "--json"]
     )
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert report["runs"]["pear"]["parameters"] == 4_279_881
-    assert report["differences"]["twin"] <= 2e-5
+    assert report["runs"]["pear"]["parameters"] == parameters
+    assert report["differences"]["reference"] <= 2e-5
     assert set(report["ratios"]) >= {"speed", "memory", "share_of_machine"}
     assert 0 < report["ratios"]["share_of_machine"] < 1.5
 
@@ -63,7 +68,7 @@ def test_the_command_prints_json_with_every_ratio() -> None:
         (["--dtype", "float16"], "use float32 or bfloat16"),
         (["--set", "{"], "--set is no JSON"),
         (["--set", "3"], "JSON object"),
-        (["--repetitions", "0"], "measure nothing"),
+        (["--repetitions", "0"], "must be positive"),
     ],
 )
 def test_bad_requests_are_named(arguments: list[str], words: str) -> None:
@@ -72,7 +77,7 @@ def test_bad_requests_are_named(arguments: list[str], words: str) -> None:
     assert words in str(result.exception)
 
 
-def test_an_unknown_setting_is_named_by_the_worker() -> None:
+def test_an_unknown_setting_is_named() -> None:
     with pytest.raises(InputError, match="width"):
         measure_model(Task(changes={"width": 3}, nside=32), repetitions=1)
 
