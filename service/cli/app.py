@@ -106,10 +106,7 @@ class LazyGroup(TyperGroup):
             return None
         if self._listing:
             return TyperCommand(
-                cmd_name,
-                help=entry.help,
-                rich_help_panel=entry.panel,
-                hidden=cmd_name in _HIDDEN,
+                cmd_name, help=entry.help, rich_help_panel=entry.panel, hidden=cmd_name in _HIDDEN
             )
         module = importlib.import_module(f"service.cli.{entry.module}")
         subcommand = getattr(module, entry.attribute, None) or _registered(module, cmd_name)

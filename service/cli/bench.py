@@ -125,11 +125,7 @@ def regrid(
     size = forty_years(two)
     if as_json:
         console.emit_json(
-            {
-                "regrid": to_dict(one),
-                "ingestion": to_dict(two),
-                "forty_years": to_dict(size),
-            }
+            {"regrid": to_dict(one), "ingestion": to_dict(two), "forty_years": to_dict(size)}
         )
         return
     console.console.print(

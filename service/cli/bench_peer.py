@@ -51,11 +51,7 @@ def peer(
 
     keep_memory()
     common = options.settings(store, climatology, period, test, every, days, minutes, seeds, embed)
-    study = rooms.PeerStudy(
-        **common,
-        sources=tuple(sources),
-        budgets=tuple(budgets.split(",")),
-    )
+    study = rooms.PeerStudy(**common, sources=tuple(sources), budgets=tuple(budgets.split(",")))
     work = rooms.Work(study, out)
     trainings = work.trainings()
     left = sum(not job.done for job in trainings)

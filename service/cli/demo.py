@@ -33,16 +33,7 @@ MAPPED: Final[tuple[tuple[str, int | None], ...]] = (
     ("2m_temperature", None),
 )
 LEADS: Final = (24, 120, 240)
-SUMMARY_KEYS: Final = (
-    "forecaster",
-    "variable",
-    "level",
-    "lead_days",
-    "acc",
-    "rmse",
-    "mae",
-    "bias",
-)
+SUMMARY_KEYS: Final = ("forecaster", "variable", "level", "lead_days", "acc", "rmse", "mae", "bias")
 
 
 app = typer.Typer(add_completion=False)
@@ -211,11 +202,7 @@ def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
     inits = times[times + lead <= times[-1]]
     with announced("evaluate") as announce:
         options = EvaluationOptions(
-            model=model,
-            analysis=ANALYSIS,
-            climatology=ANALYSIS,
-            inits=inits,
-            lead_hours=LEAD_HOURS,
+            model=model, analysis=ANALYSIS, climatology=ANALYSIS, inits=inits, lead_hours=LEAD_HOURS
         )
         evaluation = evaluate_model(folder, options, progress=announce)
     return inits, evaluation

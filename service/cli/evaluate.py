@@ -53,8 +53,7 @@ def evaluate(
     *,
     data: Data,
     model: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", help="Model id or name (default: the only one)."),
+        str | None, typer.Option(metavar="MODEL", help="Model id or name (default: the only one).")
     ] = None,
     runs: Annotated[
         CommaList | None,
@@ -67,8 +66,7 @@ def evaluate(
         typer.Option(metavar="NAME", help="Analysis to verify against (default: the only one)."),
     ] = None,
     climatology: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Climatology (default: the analysis's own)."),
+        str | None, typer.Option(metavar="NAME", help="Climatology (default: the analysis's own).")
     ] = None,
     init: Annotated[
         Times | None,
@@ -107,8 +105,7 @@ def evaluate(
         ),
     ] = 0,
     ensemble: Annotated[
-        EnsembleKind,
-        typer.Option(help="Origin of the members.", rich_help_panel=_ENSEMBLE),
+        EnsembleKind, typer.Option(help="Origin of the members.", rich_help_panel=_ENSEMBLE)
     ] = "noise",
     perturbation_scale: Annotated[
         float,
@@ -133,12 +130,10 @@ def evaluate(
         ),
     ] = 0,
     batch: Annotated[
-        int,
-        typer.Option(min=1, metavar="N", help="Forecasts side by side.", rich_help_panel=_WORK),
+        int, typer.Option(min=1, metavar="N", help="Forecasts side by side.", rich_help_panel=_WORK)
     ] = 4,
     device: Annotated[
-        str,
-        typer.Option(metavar="DEVICE", help="Device, cpu or cuda.", rich_help_panel=_WORK),
+        str, typer.Option(metavar="DEVICE", help="Device, cpu or cuda.", rich_help_panel=_WORK)
     ] = "cpu",
     workers: Workers = 1,
     scheduler: Scheduler = None,
@@ -224,8 +219,7 @@ def climatology(
         typer.Option(metavar="NAME", help="Name of the climatology (default: the analysis's)."),
     ] = None,
     kind: Annotated[
-        Literal["harmonic", "daily", "smoothed"],
-        typer.Option(help="Fit of the seasonal cycle."),
+        Literal["harmonic", "daily", "smoothed"], typer.Option(help="Fit of the seasonal cycle.")
     ] = "harmonic",
     harmonics: Annotated[int, typer.Option(min=1, metavar="N", help="Harmonics of the year.")] = 3,
     period: Annotated[

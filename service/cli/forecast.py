@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from pipelines.storage.data_folder import DataFolder
 
 app = typer.Typer(add_completion=False)
-_OUTPUT, _ENSEMBLE = "Output", "Ensemble"
+_output, _ensemble, _computing = (
+    partial(typer.Option, rich_help_panel=name) for name in ("Output", "Ensemble", COMPUTING)
+)
 
 
 @dataclass(frozen=True)
@@ -90,113 +93,62 @@ def forecast(
     analysis: Analysis = None,
     as_json: Json = False,
     variables: Annotated[
-        CommaList | None,
-        typer.Option(
-            parser=LIST, metavar="LIST", help="Variables to keep.", rich_help_panel=_OUTPUT
-        ),
+        CommaList | None, _output(parser=LIST, metavar="LIST", help="Variables to keep.")
     ] = None,
     levels: Annotated[
-        Numbers | None,
-        typer.Option(
-            parser=NUMBERS, metavar="LIST", help="Levels to keep, hPa.", rich_help_panel=_OUTPUT
-        ),
+        Numbers | None, _output(parser=NUMBERS, metavar="LIST", help="Levels to keep, hPa.")
     ] = None,
     leads: Annotated[
         Durations | None,
-        typer.Option(
-            parser=DURATIONS,
-            metavar="LIST",
-            help="Lead times to keep, e.g. 1d,5d,10d.",
-            rich_help_panel=_OUTPUT,
-        ),
+        _output(parser=DURATIONS, metavar="LIST", help="Lead times to keep, e.g. 1d,5d,10d."),
     ] = None,
-    members: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Number of members.", rich_help_panel=_ENSEMBLE),
-    ] = None,
+    members: Annotated[int | None, _ensemble(min=1, metavar="N", help="Number of members.")] = None,
     ensemble: Annotated[
         Literal["noise", "random_field", "symmetry"],
-        typer.Option(
+        _ensemble(
             metavar="KIND",
             help="noise, random_field (scaled differences of analyses), or symmetry (of the grid).",
-            rich_help_panel=_ENSEMBLE,
         ),
     ] = "noise",
     perturbation_scale: Annotated[
         Scale,
-        typer.Option(
+        _ensemble(
             parser=option_parser(parse_scale),
             metavar="X",
             help="Size of the perturbations, e.g. 0.1, or t2m=0.2,z=0.1.",
-            rich_help_panel=_ENSEMBLE,
         ),
     ] = Scale(0.1),
     perturb_steps: Annotated[
-        bool,
-        typer.Option("--perturb-steps", help="Perturb every step.", rich_help_panel=_ENSEMBLE),
+        bool, _ensemble("--perturb-steps", help="Perturb every step.")
     ] = False,
     length_km: Annotated[
-        float,
-        typer.Option(
-            metavar="KM", help="Correlation length of the noise.", rich_help_panel=_ENSEMBLE
-        ),
+        float, _ensemble(metavar="KM", help="Correlation length of the noise.")
     ] = 1000.0,
-    seed: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Random seed of the perturbations.", rich_help_panel=_ENSEMBLE
-        ),
-    ] = 0,
+    seed: Annotated[int, _ensemble(metavar="N", help="Random seed of the perturbations.")] = 0,
     quantiles: Annotated[
         Numbers | None,
-        typer.Option(
-            parser=NUMBERS,
-            metavar="LIST",
-            help="Quantiles to keep, per cent.",
-            rich_help_panel=_ENSEMBLE,
-        ),
+        _ensemble(parser=NUMBERS, metavar="LIST", help="Quantiles to keep, per cent."),
     ] = None,
     threshold: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FIELD>X",
-            help="Keep the probability of exceeding a value; repeat for several.",
-            rich_help_panel=_ENSEMBLE,
+        _ensemble(
+            metavar="FIELD>X", help="Keep the probability of exceeding a value; repeat for several."
         ),
     ] = None,
-    keep_members: Annotated[
-        bool,
-        typer.Option("--keep-members", help="Keep each member.", rich_help_panel=_ENSEMBLE),
-    ] = False,
+    keep_members: Annotated[bool, _ensemble("--keep-members", help="Keep each member.")] = False,
     precision: Annotated[
         Literal["float32", "bfloat16"],
-        typer.Option(
-            metavar="TYPE",
-            help="Of the network's products: float32 or bfloat16.",
-            rich_help_panel=COMPUTING,
-        ),
+        _computing(metavar="TYPE", help="Of the network's products: float32 or bfloat16."),
     ] = "float32",
     symmetrise: Annotated[
-        bool,
-        typer.Option(
-            "--symmetrise",
-            help="Average each step over the grid's symmetries.",
-            rich_help_panel=COMPUTING,
-        ),
+        bool, _computing("--symmetrise", help="Average each step over the grid's symmetries.")
     ] = False,
     batch: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Runs to compute side by side, for accelerators.",
-            rich_help_panel=COMPUTING,
-        ),
+        int, _computing(min=1, metavar="N", help="Runs to compute side by side, for accelerators.")
     ] = 1,
     workers: Workers = 1,
     threads: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Threads per worker.", rich_help_panel=COMPUTING),
+        int | None, _computing(min=1, metavar="N", help="Threads per worker.")
     ] = None,
     device: Device = None,
     scheduler: Scheduler = None,

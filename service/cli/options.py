@@ -247,8 +247,7 @@ Lead = Annotated[
     ),
 ]
 Model = Annotated[
-    str | None,
-    typer.Option("--model", metavar="MODEL", help="Model id or name (default: newest)."),
+    str | None, typer.Option("--model", metavar="MODEL", help="Model id or name (default: newest).")
 ]
 Analysis = Annotated[
     str | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,10 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Ingest, forecast, evaluate and expire by cron.",
 )
-_INGEST, _FORECAST, _EVALUATE, _EXPIRE = "Ingest", "Forecast", "Evaluate", "Expire"
+_ingest, _forecast, _evaluate, _expire = (
+    partial(typer.Option, rich_help_panel=name)
+    for name in ("Ingest", "Forecast", "Evaluate", "Expire")
+)
 
 
 @app.command(
@@ -52,74 +56,43 @@ def add(
     as_json: Json = False,
     ingest: Annotated[
         list[str] | None,
-        typer.Option(
+        _ingest(
             metavar="SOURCE",
             help="Ingest what is new in this folder or source; repeat for several.",
-            rich_help_panel=_INGEST,
         ),
     ] = None,
-    nside: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Resolution of a new analysis.", rich_help_panel=_INGEST),
-    ] = None,
+    nside: Annotated[int | None, _ingest(metavar="N", help="Resolution of a new analysis.")] = None,
     forecast: Annotated[
         Duration | None,
-        typer.Option(
-            parser=DURATION,
-            metavar="DURATION",
-            help="Forecast this far from the newest analyses.",
-            rich_help_panel=_FORECAST,
+        _forecast(
+            parser=DURATION, metavar="DURATION", help="Forecast this far from the newest analyses."
         ),
     ] = None,
     newest: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Least number of newest init times to forecast.",
-            rich_help_panel=_FORECAST,
-        ),
+        int, _forecast(min=1, metavar="N", help="Least number of newest init times to forecast.")
     ] = 1,
     step: Annotated[
         Duration,
-        typer.Option(
-            parser=DURATION,
-            metavar="DURATION",
-            help="Only init times at multiples of this.",
-            rich_help_panel=_FORECAST,
+        _forecast(
+            parser=DURATION, metavar="DURATION", help="Only init times at multiples of this."
         ),
     ] = Duration(24),  # noqa: B008 - immutable
     options: Annotated[
-        str | None,
-        typer.Option(
-            metavar="JSON",
-            help="Forecast options, e.g. '{\"members\": 10}'.",
-            rich_help_panel=_FORECAST,
-        ),
+        str | None, _forecast(metavar="JSON", help="Forecast options, e.g. '{\"members\": 10}'.")
     ] = None,
     evaluate: Annotated[
         Duration | None,
-        typer.Option(
+        _evaluate(
             parser=DURATION,
             metavar="DURATION",
             help="Evaluate this far whatever can be verified by now.",
-            rich_help_panel=_EVALUATE,
         ),
     ] = None,
     keep_days: Annotated[
-        float | None,
-        typer.Option(
-            min=0, metavar="N", help="Remove runs older than N days.", rich_help_panel=_EXPIRE
-        ),
+        float | None, _expire(min=0, metavar="N", help="Remove runs older than N days.")
     ] = None,
     keep_latest: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Number of newest runs to keep at any age.",
-            rich_help_panel=_EXPIRE,
-        ),
+        int, _expire(min=0, metavar="N", help="Number of newest runs to keep at any age.")
     ] = 10,
 ) -> None:
     """Add a schedule, or replace the one of this name."""

@@ -32,8 +32,7 @@ app = typer.Typer(add_completion=False)
 def serve_command(
     *,
     data: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Data folder (default: $PEAR_DATA)."),
+        Path | None, typer.Option(metavar="DIR", help="Data folder (default: $PEAR_DATA).")
     ] = None,
     port: Annotated[
         int | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +12,8 @@ import typer
 from service.cli.console import console, emit_json, interruptible, progress
 from service.cli.options import PERIOD, Json, Period, examples
 
-_LENGTH = "Length and data"
-_OPTIMISER = "Optimisation"
+_length = partial(typer.Option, rich_help_panel="Length and data")
+_optimiser = partial(typer.Option, rich_help_panel="Optimisation")
 
 
 app = typer.Typer(add_completion=False)
@@ -52,47 +53,21 @@ def train(
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
     as_json: Json = False,
-    minutes: Annotated[
-        float | None,
-        typer.Option(metavar="N", help="Wall-clock minutes.", rich_help_panel=_LENGTH),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Optimiser steps.", rich_help_panel=_LENGTH),
-    ] = None,
+    minutes: Annotated[float | None, _length(metavar="N", help="Wall-clock minutes.")] = None,
+    steps: Annotated[int | None, _length(metavar="N", help="Optimiser steps.")] = None,
     period: Annotated[
-        Period | None,
-        typer.Option(
-            parser=PERIOD, metavar="A..B", help="Training period.", rich_help_panel=_LENGTH
-        ),
+        Period | None, _length(parser=PERIOD, metavar="A..B", help="Training period.")
     ] = None,
     validation: Annotated[
-        Period | None,
-        typer.Option(
-            parser=PERIOD, metavar="A..B", help="Validation period.", rich_help_panel=_LENGTH
-        ),
+        Period | None, _length(parser=PERIOD, metavar="A..B", help="Validation period.")
     ] = None,
     rollout: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Model steps per sample.", rich_help_panel=_OPTIMISER
-        ),
+        int | None, _optimiser(min=1, metavar="N", help="Model steps per sample.")
     ] = None,
-    rate: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Learning rate.", rich_help_panel=_OPTIMISER),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Samples per batch.", rich_help_panel=_OPTIMISER),
-    ] = None,
+    rate: Annotated[float | None, _optimiser(metavar="X", help="Learning rate.")] = None,
+    batch: Annotated[int | None, _optimiser(min=1, metavar="N", help="Samples per batch.")] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Random seed of weights, order and augmentation.",
-            rich_help_panel=_OPTIMISER,
-        ),
+        int | None, _optimiser(metavar="N", help="Random seed of weights, order and augmentation.")
     ] = None,
 ) -> None:
     """Train a model on an analysis store and write its checkpoint.
