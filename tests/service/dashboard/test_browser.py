@@ -197,3 +197,32 @@ def test_names_from_outside_are_shown_as_text(browser: Browser, base: str) -> No
     assert "<script>alert(1)</script>" in str(watched.page.text_content("main"))
     assert "404" in str(watched.page.text_content("h1"))
     watched.page.close()
+
+
+def test_a_forecast_is_submitted_and_cancelled(
+    browser: Browser, base: str, client: httpx.Client
+) -> None:
+    watched = Watched(browser, base)
+    page = watched.open("/forecasts")
+    page.select_option("#submit-lead", "24")
+    page.click("#submit-form button")
+    page.wait_for_url("**/forecasts/*-24h-*")
+    run = page.url.rpartition("/")[2]
+    assert client.get(f"/v1/forecasts/{run}").json()["status"] == "queued"
+    page.click("button.cancel")
+    until(page, "document.querySelector('.status').textContent === 'cancelled'")
+    watched.close("submitted")
+
+
+def test_a_schedule_is_paused_and_run(browser: Browser, base: str, client: httpx.Client) -> None:
+    schedule = {"name": "daily", "cron": "30 6 * * *", "action": {"forecast": {"lead_hours": 240}}}
+    client.post("/v1/schedules", json=schedule)
+    watched = Watched(browser, base)
+    page = watched.open("/schedules")
+    page.click("button.run")
+    until(page, "document.getElementById('message').textContent !== ''")
+    page.click("button.pause")
+    until(page, "document.querySelector('tr[data-name=daily]').dataset.paused === 'yes'")
+    assert client.get("/v1/schedules/daily").json()["paused"]
+    watched.close("schedule")
+    client.delete("/v1/schedules/daily")

@@ -1,0 +1,103 @@
+"""Pages and static files of the dashboard, without a browser."""
+
+from __future__ import annotations
+
+import gzip
+
+import httpx
+import numpy as np
+import pytest
+
+from service.dashboard.routes import _action_items, _format_age
+
+HTML = {"Accept": "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/", "Forecast"),
+        ("/forecasts", "Submit a forecast"),
+        ("/forecasts/{run}", "Read in Python"),
+        ("/scores", "Scorecard"),
+        ("/schedules", "No schedules yet"),
+        ("/models/made-up", "Equivariance error"),
+        ("/docs", "/v1/forecasts/{{run_id}}/point"),
+        ("/login", "API key required"),
+    ],
+)
+def test_pages(client: httpx.Client, run_id: str, path: str, text: str) -> None:
+    answer = client.get(path.format(run=run_id), headers=HTML)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["cache-control"] == "no-cache"
+    assert text.replace("{{", "{").replace("}}", "}") in answer.text
+    assert answer.text.count("<h1") == 1
+    assert "not an official warning" in answer.text
+
+
+def test_an_unfinished_run_has_a_page_that_says_so(client: httpx.Client) -> None:
+    body = {"init_time": "2004-05-01T00:00:00Z", "lead_hours": 24}
+    run = client.post("/v1/forecasts", json=body).json()
+    try:
+        page = client.get(f"/?run={run['id']}", headers=HTML).text
+        assert f"Run {run['id']} is queued" in page
+        assert "curl -X POST http://localhost/v1/forecasts" in page
+    finally:
+        client.post(run["links"]["cancel"])
+
+
+def test_errors_are_pages_for_browsers_and_problems_for_programs(client: httpx.Client) -> None:
+    page = client.get("/models/nobody", headers=HTML)
+    assert page.status_code == 404
+    assert "nobody" in page.text
+    assert page.headers["x-request-id"] in page.text
+    assert client.get("/models/nobody").headers["content-type"] == "application/problem+json"
+    assert client.get("/v1/models/nobody", headers=HTML).json()["status"] == 404
+
+
+def test_text_of_a_request_is_escaped(client: httpx.Client) -> None:
+    page = client.get("/?run=%3Cscript%3Ealert(1)%3C/script%3E", headers=HTML).text
+    assert "&lt;script&gt;" in page
+    assert "<script>alert" not in page
+
+
+def test_static_files_are_compressed_and_revalidated(client: httpx.Client) -> None:
+    plain = client.get("/static/style.css", headers={"Accept-Encoding": "identity"})
+    assert plain.headers["content-type"].startswith("text/css")
+    assert "content-encoding" not in plain.headers
+    packed = client.get("/static/style.css", headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.text == plain.text
+    again = client.get("/static/style.css", headers={"If-None-Match": plain.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    for name in ("nothing.js", "../login.py", "..%2flogin.py"):
+        assert client.get(f"/static/{name}").status_code == 404
+
+
+def test_coastlines_are_longitude_and_latitude(client: httpx.Client) -> None:
+    lines = client.get("/static/coastlines-110m.json").json()
+    points = np.concatenate([np.reshape(line, (-1, 2)) for line in lines]) / 100
+    assert np.abs(points[:, 0]).max() <= 180
+    assert np.abs(points[:, 1]).max() <= 90
+    assert len(points) > 1000
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"), [(5, "5 h"), (47, "47 h"), (72, "3 days"), (24 * 365 * 25, "25 years")]
+)
+def test_ages_have_one_unit(hours: int, text: str) -> None:
+    assert _format_age(np.timedelta64(hours, "h")) == text
+
+
+def test_actions_are_listed_with_their_settings() -> None:
+    action = {"forecast": {"lead_hours": 240, "options": {}}, "evaluate": {}}
+    assert _action_items(action) == [("forecast", ""), ("lead hours", "240"), ("evaluate", "")]
+
+
+def test_gzip_is_reproducible(client: httpx.Client) -> None:
+    """Otherwise the compressed file would differ between processes behind one address."""
+    with client.stream("GET", "/static/map.js", headers={"Accept-Encoding": "gzip"}) as answer:
+        raw = b"".join(answer.iter_raw())
+    assert raw[4:8] == bytes(4), "no time of compression"
+    assert gzip.decompress(raw).startswith(b"// Map of one field")
