@@ -84,7 +84,7 @@ def regrid(
     ...     attrs={"units": "degC"},
     ... )
     >>> cells = regrid(xr.Dataset({"t2m": celsius}), nside=4)
-    >>> float(cells["2m_temperature"].mean().round(2))
+    >>> round(float(cells["2m_temperature"].mean()), 2)
     288.15
     """
     check_nside(nside)

@@ -102,7 +102,7 @@ def test_a_wind_series_is_a_valid_partial_store(data: Path, tmp_path: Path) -> N
         {"after": "2018-10-10T12:00:00Z", "before": "2018-10-11T00:00:00Z", "missing": 1}
     ]
     with pytest.raises(InputError, match="lacks mean_sea_level_pressure, 2m_temperature"):
-        State.from_store(tmp_path / "s.zarr", "2018-10-10T12")
+        State.from_store(tmp_path / "s.zarr", "2018-10-10T12", Layout.default())
     got = open_store(tmp_path / "s.zarr").sel(time="2018-10-10T12")
     speed = np.hypot(got["10m_u_component_of_wind"], got["10m_v_component_of_wind"]).values
     lat, lon = centres(NSIDE)
