@@ -1,10 +1,100 @@
-"""PEAR: weather forecasting on HEALPix with equivariant windowed attention."""
+"""PEAR: weather forecasting on HEALPix with equivariant windowed attention.
 
+>>> import pear
+>>> analysis = pear.sample_analysis()
+>>> model = pear.load_model("shipped", device="cpu")
+>>> forecast = model.forecast(analysis, init="2006-11-01", lead="3d")
+>>> scores = pear.evaluate(forecast, analysis, climatology="shipped")
+>>> bool(scores["geopotential"].sel(metric="acc", forecaster="pear", level=500).min() > 0.9)
+True
+
+Names are imported when they are used: ``import pear`` loads no other package.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pear.datasets.regrid import regrid, to_latlon
+    from pear.datasets.sample import sample_analysis
+    from pear.errors import InputError
+    from pear.evaluation import evaluate
+    from pear.model import Model, load_model
+    from pear.models.compiled import compile_model as compile  # noqa: A004 - as torch.compile
+    from pear.plot import plot
+    from pear.rollout import ClimatologyForecaster, Ensemble, Persistence, rollout
+    from pear.state import State
+    from pear.store.climatology import Climatology
+    from pear.store.reader import open_analysis, open_climatology, open_forecast
+    from pear.variables import VARIABLES, Layout, variable
+
+_EXPORTS = {
+    "Climatology": "pear.store.climatology",
+    "ClimatologyForecaster": "pear.rollout",
+    "Ensemble": "pear.rollout",
+    "InputError": "pear.errors",
+    "Layout": "pear.variables",
+    "Model": "pear.model",
+    "Persistence": "pear.rollout",
+    "State": "pear.state",
+    "VARIABLES": "pear.variables",
+    "compile": "pear.models.compiled:compile_model",
+    "evaluate": "pear.evaluation",
+    "load_model": "pear.model",
+    "open_analysis": "pear.store.reader",
+    "open_climatology": "pear.store.reader",
+    "open_forecast": "pear.store.reader",
+    "plot": "pear.plot",
+    "regrid": "pear.datasets.regrid",
+    "rollout": "pear.rollout",
+    "sample_analysis": "pear.datasets.sample",
+    "to_latlon": "pear.datasets.regrid",
+    "variable": "pear.variables",
+}
+"""Public name to its module, ``module:name`` where they differ."""
 
 try:
     __version__ = version("pear-weather")
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["__version__"]
+__all__ = [
+    "VARIABLES",
+    "Climatology",
+    "ClimatologyForecaster",
+    "Ensemble",
+    "InputError",
+    "Layout",
+    "Model",
+    "Persistence",
+    "State",
+    "__version__",
+    "compile",
+    "evaluate",
+    "load_model",
+    "open_analysis",
+    "open_climatology",
+    "open_forecast",
+    "plot",
+    "regrid",
+    "rollout",
+    "sample_analysis",
+    "to_latlon",
+    "variable",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'pear' has no attribute {name!r}")
+    module, _, own = _EXPORTS[name].partition(":")
+    found = getattr(import_module(module), own or name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
+from pear.plotting.projections import View
+from pear.plotting.styles import Kind
 from pear.store.schema import PROBABILITY
 from pear.times import to_iso
 from pear.typing import Float32
@@ -23,8 +25,6 @@ from service.dependencies import (
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody, run_response
 from service.maps import MapOptions, MapTitle, render_map
-from service.maps.projections import View
-from service.maps.styles import Kind
 from service.readers.forecasts import (
     ANALYSIS,
     FieldAt,

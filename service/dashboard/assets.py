@@ -17,9 +17,9 @@ import numpy as np
 from matplotlib import colormaps
 
 from pear.errors import InputError
+from pear.plotting.styles import STYLES
 from pear.resources.natural_earth import coastline
 from service.http.caching import make_etag
-from service.maps.styles import STYLES
 
 _STATIC: Final = Path(__file__).parent / "static"
 PLOTLY: Final = "vendor/plotly.min.js"

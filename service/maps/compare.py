@@ -12,13 +12,13 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from pear.plotting.styles import limits_for, style_of
 from pear.resources.natural_earth import coastline
 from pear.sphere.healpix import cell_of, nside_from_cells
 from pear.sphere.latlon import LatLonGrid
 from pear.sphere.regrid import apply, healpix_to_latlon_bilinear
 from pear.typing import Array, Float64, Int64
 from pear.variables import variable
-from service.maps.styles import limits_for, style_of
 
 _ROWS, _COLUMNS = 720, 1440
 _EXTENT: Final = (-180.0, 180.0, -90.0, 90.0)

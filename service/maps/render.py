@@ -10,19 +10,17 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 
 from pear.errors import InputError
+from pear.plotting.draw import draw_image, draw_isolines, draw_outlines, heading
+from pear.plotting.projections import IndexImage, View, index_image
+from pear.plotting.styles import Kind, check_colours, limits_for, style_of
 from pear.sphere.healpix import nside_from_cells
 from pear.times import as_utc, to_iso
-from pear.typing import Array, Float32
-from pear.variables import variable
-from service.maps.projections import IndexImage, View, boundary, index_image, outlines
-from service.maps.styles import Kind, check_colours, limits_for, style_of
+from pear.typing import Array
 from service.maps.wind import draw_wind
 
 _DPI: Final = 100
@@ -32,7 +30,6 @@ _SIDE_PIXELS: Final = 12
 _POINTS: Final = 8.5
 _ONE_LINE, _TWO_LINES = 640, 340
 """Smallest widths in pixels at which the title fits on one line, and on two."""
-_HALO: Final = (1.0, 1.0, 1.0, 0.45)
 
 
 @dataclass(frozen=True)
@@ -177,16 +174,16 @@ def render_map(
         raise InputError(f"vmin {low:g} must be below vmax {high:g}", field="vmin")
     lines, colours = title.lines(options.width), colormaps[options.colours or style.colours]
     figure, axes, bar = _figure(table, options.width, len(lines))
-    _paint(axes, table, table.image(shown), colours, Normalize(low, high))
+    draw_image(axes, table, table.image(shown), colours, Normalize(low, high))
     if options.isolines and style.isolines is not None:
-        _draw_isolines(axes, table, shown, style.isolines)
+        draw_isolines(axes, table, shown, style.isolines)
     if wind is not None:
         full = draw_wind(axes, options.view, table, wind)
         _write_line(
             figure, full, options.width - _SIDE_PIXELS, 14 * _factor(options.width), "right"
         )
-    _draw_outlines(axes, options)
-    _write(figure, [title.heading or _heading(name, level, options), *lines], options.width)
+    draw_outlines(axes, options.view, "50m" if options.width > 1200 else "110m")
+    _write(figure, [title.heading or heading(name, level, options.kind), *lines], options.width)
     _draw_bar(bar, style.units, colours, (low, high), options.width)
     return _png(figure)
 
@@ -217,53 +214,6 @@ def _figure(table: IndexImage, width: int, lines: int) -> tuple[Figure, Axes, Ax
     axes.set_ylim(*table.extent[2:])
     bar = figure.add_axes((0.2, 34 * factor / height, 0.6, 12 * factor / height))
     return figure, axes, bar
-
-
-def _paint(
-    axes: Axes, table: IndexImage, image: Float32, colours: Colormap, norm: Normalize
-) -> None:
-    rgba = colours(norm(image), bytes=True)
-    rgba[~np.isfinite(image)] = 0
-    axes.imshow(rgba, extent=table.extent, interpolation="nearest", aspect="auto", zorder=1)
-
-
-def _draw_isolines(axes: Axes, table: IndexImage, shown: Array, spacing: float) -> None:
-    """Draw isolines from every other pixel, which is finer than the cells and four times faster."""
-    image = table.image(shown)[::2, ::2]
-    low, high = float(np.nanmin(image)), float(np.nanmax(image))
-    while (high - low) / spacing > 40:
-        spacing *= 2
-    levels = np.arange(np.ceil(low / spacing), np.floor(high / spacing) + 1) * spacing
-    if levels.size == 0:
-        return
-    left, right, bottom, top = table.extent
-    x = left + (np.arange(image.shape[1]) * 2 + 0.5) * (right - left) / table.shape[1]
-    y = top - (np.arange(image.shape[0]) * 2 + 0.5) * (top - bottom) / table.shape[0]
-    lines = axes.contour(x, y, np.ma.masked_invalid(image), levels, colors="0.15", linewidths=0.6)
-    axes.clabel(lines, levels[::2], fontsize=6, fmt="%g", inline_spacing=2)
-
-
-def _draw_outlines(axes: Axes, options: MapOptions) -> None:
-    coast = outlines(options.view, "50m" if options.width > 1200 else "110m")
-    # A light line below the dark one keeps it visible on dark colours.
-    for colour, width in ((_HALO, 2.0), ("black", 0.7)):
-        lines = LineCollection(coast, colors=colour, linewidths=width, zorder=3)
-        axes.add_collection(lines, autolim=False)
-    frame = Polygon(boundary(options.view), closed=True, fill=False, lw=1.0, ec="0.2", zorder=4)
-    axes.add_patch(frame)
-    frame.set_clip_on(False)
-
-
-def _heading(name: str, level: int | None, options: MapOptions) -> str:
-    long_name = style_of(name).label or variable(name).long_name
-    where = long_name if level is None else f"{long_name} at {level} hPa"
-    where = where if options.kind == "field" else f"{where[0].lower()}{where[1:]}"
-    return {
-        "field": where,
-        "difference": f"Difference of {where}",
-        "spread": f"Ensemble spread of {where}",
-        "probability": f"Probability of {where}",
-    }[options.kind]
 
 
 def _write(figure: Figure, lines: list[str], width: int) -> None:

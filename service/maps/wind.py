@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 
+from pear.plotting.projections import IndexImage, View, locate, project
 from pear.sphere.healpix import interpolation_weights, nside_from_cells
 from pear.typing import Array
-from service.maps.projections import IndexImage, View, locate, project
 
 _PIXELS_APART: Final = 30
 """Distance of arrows on a map of 1000 pixels; larger on larger maps."""

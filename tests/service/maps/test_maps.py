@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from pear.errors import InputError
+from pear.plotting.projections import PROJECTIONS, View, boundary, index_image, locate, outlines
+from pear.plotting.styles import COLOUR_MAPS, limits_for, style_of
 from pear.sphere.healpix import centres
 from pear.sphere.latlon import LatLonGrid
 from service.maps import MapOptions, MapTitle, render_comparison, render_map
-from service.maps.projections import PROJECTIONS, View, boundary, index_image, locate, outlines
-from service.maps.styles import COLOUR_MAPS, limits_for, style_of
 from service.maps.wind import arrows
 
 TITLE = MapTitle("pear-0123456789ab", np.datetime64("2001-03-01T00:00:00"), 72)

@@ -193,7 +193,7 @@ def check_styles() -> None:
     """Check that every variable has a style; called once at import."""
     missing = {each.name for each in VARIABLES} - set(STYLES)
     if missing:
-        raise RuntimeError(f"variables without a style in service.maps.styles: {sorted(missing)}")
+        raise RuntimeError(f"variables without a style in pear.plotting.styles: {sorted(missing)}")
 
 
 check_styles()

@@ -1,0 +1,137 @@
+"""The accessor ``.pear`` of Datasets on HEALPix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from pear.datasets.regrid import is_healpix, to_latlon
+from pear.errors import InputError
+from pear.sphere.healpix import cell_of, interpolation_weights, nside_from_cells
+from pear.store.dataset import dataset_layout
+from pear.typing import TimesLike
+from pear.variables import Layout
+
+if TYPE_CHECKING:
+    from cartopy.mpl.geoaxes import GeoAxes
+
+    from pear.state import State
+
+
+@xr.register_dataset_accessor("pear")
+class PearAccessor:
+    """Maps, points, other grids and states of a Dataset in the schema of the stores.
+
+    Parameters
+    ----------
+    dataset
+        On HEALPix cells in nested order.
+
+    Raises
+    ------
+    AttributeError
+        If the Dataset is not on HEALPix.
+
+    Examples
+    --------
+    >>> import pear
+    >>> analysis = pear.sample_analysis()
+    >>> point = analysis.pear.sel_point(60.2, 24.9)
+    >>> sorted(point.sizes)
+    ['level', 'time']
+    """
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        if not is_healpix(dataset):
+            raise AttributeError(
+                "the accessor 'pear' needs a Dataset on HEALPix (dimension 'cell'); "
+                "use pear.regrid first"
+            )
+        self._dataset = dataset
+
+    @property
+    def nside(self) -> int:
+        """HEALPix resolution."""
+        return nside_from_cells(self._dataset.sizes["cell"])
+
+    @property
+    def layout(self) -> Layout:
+        """Variables and levels of the Dataset."""
+        return dataset_layout(self._dataset)
+
+    def plot(self, field: str, **options: Any) -> GeoAxes:  # noqa: ANN401 - as pear.plot
+        """Draw one field as a map; see :func:`pear.plot` for the options.
+
+        Parameters
+        ----------
+        field
+            Variable and level, such as ``"z500"`` or ``"t2m"``.
+        **options
+            ``time``, ``lead``, ``member``, ``projection``, ``ax``, ``cmap``, ``vmin``, ``vmax``.
+
+        Returns
+        -------
+        cartopy.mpl.geoaxes.GeoAxes
+            Axes with the map.
+        """
+        from pear.plotting import plot  # cartopy and matplotlib are an extra
+
+        return plot(self._dataset, field, **options)
+
+    def sel_point(
+        self, lat: float, lon: float, *, method: Literal["nearest", "bilinear"] = "nearest"
+    ) -> xr.Dataset:
+        """Return the fields at a point.
+
+        Parameters
+        ----------
+        lat, lon
+            Degrees north and east, any turn of the circle.
+        method
+            ``nearest`` takes the cell that contains the point, ``bilinear`` interpolates between
+            the four nearest centres.
+
+        Returns
+        -------
+        xarray.Dataset
+            Without the dimension ``cell``.
+
+        Raises
+        ------
+        InputError
+            If the latitude is out of range or the method unknown.
+        """
+        if not -90 <= lat <= 90:
+            raise InputError(f"latitude {lat:g} is outside -90 to 90", field="lat")
+        if method not in ("nearest", "bilinear"):
+            raise InputError(
+                f"unknown method {method!r}", field="method", hint="use nearest or bilinear"
+            )
+        at = np.array([lat]), np.array([lon])
+        place = {"latitude": lat, "longitude": lon}
+        if method == "nearest":
+            found = self._dataset.isel(cell=int(cell_of(*at, self.nside)[0]))
+            return found.drop_vars("crs", errors="ignore").assign_coords(place)
+        index, weight = interpolation_weights(*at, self.nside)
+        fields = self._dataset.isel(cell=index[:, 0]).drop_vars(
+            ["cell", "cell_ids", "crs"], errors="ignore"
+        )
+        weights = xr.DataArray(weight[:, 0].astype(np.float32), dims="cell")
+        with xr.set_options(keep_attrs=True):
+            return (fields * weights).sum("cell").assign_coords(place)
+
+    def to_latlon(
+        self, step: float = 1.0, *, method: Literal["bilinear", "conservative"] = "bilinear"
+    ) -> xr.Dataset:
+        """Regrid to a regular latitude-longitude grid; see :func:`pear.to_latlon`."""
+        return to_latlon(self._dataset, step, method=method)
+
+    def to_state(
+        self, time: TimesLike | None = None, layout: Layout | None = None, nside: int | None = None
+    ) -> State:
+        """Return analyses as a state of torch tensors; see :meth:`pear.State.from_xarray`."""
+        from pear.state import State  # loads torch
+
+        return State.from_xarray(self._dataset, time, layout, nside)

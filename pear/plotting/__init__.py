@@ -1,0 +1,11 @@
+"""Maps of fields on HEALPix; needs the extra ``plot`` (cartopy and matplotlib).
+
+Images are sums of cells, coastlines come with the package: nothing is interpolated by matplotlib,
+and nothing is downloaded.
+"""
+
+from pear.plotting.fields import plot
+from pear.plotting.projections import PROJECTIONS, View
+from pear.plotting.styles import Style, style_of
+
+__all__ = ["PROJECTIONS", "Style", "View", "plot", "style_of"]

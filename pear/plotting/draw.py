@@ -1,0 +1,84 @@
+"""Parts of a map, drawn on matplotlib axes in projection units."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.patches import Polygon
+
+from pear.plotting.projections import IndexImage, View, boundary, outlines
+from pear.plotting.styles import Kind, style_of
+from pear.resources.natural_earth import Resolution
+from pear.typing import Array, Float32
+from pear.variables import variable
+
+_HALO: Final = (1.0, 1.0, 1.0, 0.45)
+
+
+def draw_image(
+    axes: Axes, table: IndexImage, image: Float32, colours: Colormap, norm: Normalize
+) -> None:
+    """Draw an image (row, column); pixels off the map, which are NaN, stay transparent."""
+    rgba = colours(norm(image), bytes=True)
+    rgba[~np.isfinite(image)] = 0
+    axes.imshow(rgba, extent=table.extent, interpolation="nearest", aspect="auto", zorder=1)
+
+
+def draw_isolines(axes: Axes, table: IndexImage, shown: Array, spacing: float) -> None:
+    """Draw isolines from every other pixel, which is finer than the cells and four times faster."""
+    image = table.image(shown)[::2, ::2]
+    low, high = float(np.nanmin(image)), float(np.nanmax(image))
+    while (high - low) / spacing > 40:
+        spacing *= 2
+    levels = np.arange(np.ceil(low / spacing), np.floor(high / spacing) + 1) * spacing
+    if levels.size == 0:
+        return
+    left, right, bottom, top = table.extent
+    x = left + (np.arange(image.shape[1]) * 2 + 0.5) * (right - left) / table.shape[1]
+    y = top - (np.arange(image.shape[0]) * 2 + 0.5) * (top - bottom) / table.shape[0]
+    lines = axes.contour(x, y, np.ma.masked_invalid(image), levels, colors="0.15", linewidths=0.6)
+    axes.clabel(lines, levels[::2], fontsize=6, fmt="%g", inline_spacing=2)
+
+
+def draw_outlines(axes: Axes, view: View, resolution: Resolution = "110m") -> None:
+    """Draw coastlines and the edge of the map."""
+    coast = outlines(view, resolution)
+    # A light line below the dark one keeps it visible on dark colours.
+    for colour, width in ((_HALO, 2.0), ("black", 0.7)):
+        lines = LineCollection(coast, colors=colour, linewidths=width, zorder=3)
+        axes.add_collection(lines, autolim=False)
+    frame = Polygon(boundary(view), closed=True, fill=False, lw=1.0, ec="0.2", zorder=4)
+    axes.add_patch(frame)
+    frame.set_clip_on(False)
+
+
+def heading(name: str, level: int | None, kind: Kind = "field") -> str:
+    """Return the title of a map: the variable, its level and what is shown of it.
+
+    Parameters
+    ----------
+    name
+        Canonical name or alias.
+    level
+        Pressure level in hPa, or None.
+    kind
+        What is shown of the variable.
+
+    Returns
+    -------
+    str
+        Such as ``Geopotential height at 500 hPa``.
+    """
+    long_name = style_of(name).label or variable(name).long_name
+    where = long_name if level is None else f"{long_name} at {level} hPa"
+    where = where if kind == "field" else f"{where[0].lower()}{where[1:]}"
+    return {
+        "field": where,
+        "difference": f"Difference of {where}",
+        "spread": f"Ensemble spread of {where}",
+        "probability": f"Probability of {where}",
+    }[kind]

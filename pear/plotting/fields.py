@@ -1,0 +1,196 @@
+"""Maps of the fields of a Dataset, as cartopy axes."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import matplotlib.path
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from cartopy.mpl.geoaxes import GeoAxes
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+
+from pear.errors import InputError
+from pear.plotting.draw import draw_image, draw_isolines, draw_outlines, heading
+from pear.plotting.projections import View, boundary, index_image, projection
+from pear.plotting.styles import check_colours, limits_for, style_of
+from pear.sphere.healpix import nside_from_cells
+from pear.times import HOUR, as_duration, as_utc, to_iso
+from pear.typing import DurationLike, TimeLike
+from pear.variables import Variable, parse_field
+
+_PIXELS: Final = 1000
+
+
+def plot(
+    dataset: xr.Dataset,
+    field: str,
+    *,
+    time: TimeLike | None = None,
+    lead: DurationLike | Literal[0] | None = None,
+    member: int | None = None,
+    projection: str | View = "robinson",
+    ax: GeoAxes | None = None,
+    cmap: str | None = None,
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> GeoAxes:
+    """Draw one field of an analysis or a forecast as a map.
+
+    Parameters
+    ----------
+    dataset
+        On HEALPix, in the schema of the stores.
+    field
+        Variable and level, such as ``"z500"``, ``"t2m"`` or ``"temperature:850"``.
+    time
+        Valid time of an analysis, init time of a forecast; may be omitted if there is only one.
+    lead
+        Lead time of a forecast, such as ``"5d"`` or 0; may be omitted if there is only one.
+    member
+        Ensemble member; default: the mean of the members.
+    projection
+        ``robinson``, ``orthographic``, ``plate_carree``, ``north_polar`` or ``south_polar``, or a
+        view with its centre.
+    ax
+        Axes of the same projection to draw on; default: a new figure with a colour bar.
+    cmap, vmin, vmax
+        Colour map, and its limits in the unit shown; default: those of the variable.
+
+    Returns
+    -------
+    cartopy.mpl.geoaxes.GeoAxes
+        Axes with the map; title and colour bar name the field, its times and its unit.
+
+    Raises
+    ------
+    InputError
+        If the field, time or lead time is not in the Dataset, or must be chosen.
+
+    Examples
+    --------
+    >>> import matplotlib, pear
+    >>> matplotlib.use("Agg")
+    >>> axes = plot(pear.sample_analysis(), "z500", time="2006-11-01")
+    >>> axes.get_title().splitlines()[0]
+    'Geopotential height at 500 hPa'
+    """
+    row, level = parse_field(field)
+    values, when = _select(dataset, row, level, time, lead, member)
+    view = View(projection) if isinstance(projection, str) else projection
+    style = style_of(row.name)
+    if cmap is not None:
+        check_colours(cmap)
+    shown = style.shown(values)
+    low, high = limits_for(style, shown, level)
+    norm = Normalize(low if vmin is None else vmin, high if vmax is None else vmax)
+    colours = colormaps[cmap or style.colours]
+    axes = _map_axes(view, ax)
+    table = index_image(view, _PIXELS, nside_from_cells(values.size))
+    draw_image(axes, table, table.image(shown), colours, norm)
+    if style.isolines is not None:
+        draw_isolines(axes, table, shown, style.isolines)
+    draw_outlines(axes, view)
+    axes.set_title(f"{heading(row.name, level)}\n{when}", fontsize="medium")
+    figure = axes.figure
+    bar = figure.colorbar(
+        ScalarMappable(norm, colours), ax=axes, orientation="horizontal", shrink=0.6, pad=0.04
+    )
+    bar.set_label(style.units)
+    return axes
+
+
+def _map_axes(view: View, ax: GeoAxes | None) -> GeoAxes:
+    crs = projection(view)
+    if ax is None:
+        ax = plt.figure(figsize=(9, 5.5), layout="constrained").add_subplot(projection=crs)
+    elif getattr(ax, "projection", None) != crs:
+        raise InputError(
+            "the axes have another projection than the map",
+            field="ax",
+            hint="make them with projection=pear.plotting.projections.projection(view)",
+        )
+    edge = boundary(view)
+    ax.set_xlim(edge[:, 0].min(), edge[:, 0].max())
+    ax.set_ylim(edge[:, 1].min(), edge[:, 1].max())
+    ax.set_boundary(matplotlib.path.Path(edge))
+    ax.spines["geo"].set_visible(False)
+    return ax
+
+
+def _select(
+    dataset: xr.Dataset,
+    row: Variable,
+    level: int | None,
+    time: TimeLike | None,
+    lead: DurationLike | Literal[0] | None,
+    member: int | None,
+) -> tuple[np.typing.NDArray[np.float32], str]:
+    """Return a field (cell,) and a line that names its times."""
+    if row.name not in dataset:
+        held = ", ".join(map(str, dataset.data_vars))
+        raise InputError(
+            f"the dataset has no {row.name}", field="field", hint=f"it has {held or 'no fields'}"
+        )
+    array = dataset[row.name]
+    if "cell" not in array.dims:
+        raise InputError(
+            "the dataset is not on HEALPix", field="dataset", hint="use pear.regrid first"
+        )
+    if row.kind == "upper":
+        array = _choose(array, "level", level, "level", [f"{v}" for v in array["level"].values])
+    when = []
+    if "time" in array.coords:
+        chosen = None if time is None else as_utc(time)[0]
+        texts = [to_iso(t) for t in np.atleast_1d(array["time"].values)]
+        array = _choose(array, "time", chosen, "time", texts)
+        when.append(to_iso(array["time"].values)[:16].replace("T", " ") + " UTC")
+    if "prediction_timedelta" in array.coords:
+        duration = (
+            None if lead is None else np.timedelta64(0, "s") if lead == 0 else as_duration(lead)
+        )
+        leads = np.atleast_1d(array["prediction_timedelta"].values)
+        texts = [f"{one / HOUR:g} h" for one in leads]
+        array = _choose(array, "prediction_timedelta", duration, "lead", texts)
+        hours = array["prediction_timedelta"].values
+        valid = to_iso(array["time"].values + hours)[:16].replace("T", " ")
+        when = [f"init {when[0]}, lead {hours / HOUR:g} h, valid {valid} UTC"]
+    if "number" in array.dims:
+        if member is None:
+            array = array.mean("number", dtype=np.float64)
+            when.append("ensemble mean")
+        else:
+            texts = [str(one) for one in array["number"].values]
+            array = _choose(array, "number", member, "member", texts)
+            when.append(f"member {member}")
+    values = np.asarray(array.values, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise InputError(f"{row.name} has values that are not finite", field="field")
+    return values, ", ".join(when)
+
+
+def _choose(
+    array: xr.DataArray, dim: str, value: object, option: str, held: list[str]
+) -> xr.DataArray:
+    """Select one value along a dimension; the only one if none is given."""
+    if dim not in array.dims:
+        return array
+    if value is None:
+        if array.sizes[dim] == 1:
+            return array.isel({dim: 0})
+        raise InputError(
+            f"the dataset has {array.sizes[dim]} values of {dim}",
+            field=option,
+            hint=f"give {option}, one of {', '.join(held[:6])}{' …' if len(held) > 6 else ''}",
+        )
+    found = np.flatnonzero(array[dim].values == value)
+    if found.size == 0:
+        raise InputError(
+            f"the dataset has no {option} {value}",
+            field=option,
+            hint=f"it has {', '.join(held[:6])}{' …' if len(held) > 6 else ''}",
+        )
+    return array.isel({dim: int(found[0])})
