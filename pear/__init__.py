@@ -13,6 +13,7 @@ Names are imported when they are used: ``import pear`` loads no other package.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from pear.evaluation import evaluate
     from pear.model import Model, load_model
     from pear.models.compiled import compile_model as compile  # noqa: A004 - as torch.compile
-    from pear.plot import plot
-    from pear.rollout import ClimatologyForecaster, Ensemble, Persistence, rollout
+    from pear.plotting import plot
+    from pear.rollout import ClimatologyForecaster, Ensemble, Persistence
     from pear.state import State
     from pear.store.climatology import Climatology
     from pear.store.reader import open_analysis, open_climatology, open_forecast
@@ -47,14 +48,14 @@ _EXPORTS = {
     "open_analysis": "pear.store.reader",
     "open_climatology": "pear.store.reader",
     "open_forecast": "pear.store.reader",
-    "plot": "pear.plot",
+    "plot": "pear.plotting",
     "regrid": "pear.datasets.regrid",
-    "rollout": "pear.rollout",
     "sample_analysis": "pear.datasets.sample",
     "to_latlon": "pear.datasets.regrid",
     "variable": "pear.variables",
 }
 """Public name to its module, ``module:name`` where they differ."""
+_MODULES = ("equivariant", "metrics", "models", "plotting", "rollout", "sphere", "training")
 
 try:
     __version__ = version("pear-weather")
@@ -80,7 +81,6 @@ __all__ = [
     "open_forecast",
     "plot",
     "regrid",
-    "rollout",
     "sample_analysis",
     "to_latlon",
     "variable",
@@ -88,13 +88,21 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"pear.{name}")
     if name not in _EXPORTS:
         raise AttributeError(f"module 'pear' has no attribute {name!r}")
     module, _, own = _EXPORTS[name].partition(":")
     found = getattr(import_module(module), own or name)
+    if "xarray" in sys.modules:
+        import_module("pear.accessor")  # Datasets that this name makes have ``.pear``
     globals()[name] = found
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_MODULES})
+
+
+if "xarray" in sys.modules:
+    import_module("pear.accessor")

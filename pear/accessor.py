@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pear.state import State
 
 
-@xr.register_dataset_accessor("pear")
+@xr.register_dataset_accessor("pear")  # type: ignore[no-untyped-call]
 class PearAccessor:
     """Maps, points, other grids and states of a Dataset in the schema of the stores.
 
@@ -61,7 +61,7 @@ class PearAccessor:
         """Variables and levels of the Dataset."""
         return dataset_layout(self._dataset)
 
-    def plot(self, field: str, **options: Any) -> GeoAxes:  # noqa: ANN401 - as pear.plot
+    def plot(self, field: str, **options: Any) -> GeoAxes:
         """Draw one field as a map; see :func:`pear.plot` for the options.
 
         Parameters
@@ -119,8 +119,8 @@ class PearAccessor:
             ["cell", "cell_ids", "crs"], errors="ignore"
         )
         weights = xr.DataArray(weight[:, 0].astype(np.float32), dims="cell")
-        with xr.set_options(keep_attrs=True):
-            return (fields * weights).sum("cell").assign_coords(place)
+        found = fields.map(lambda field: field.dot(weights, dim="cell").assign_attrs(field.attrs))
+        return found.assign_attrs(self._dataset.attrs).assign_coords(place)
 
     def to_latlon(
         self, step: float = 1.0, *, method: Literal["bilinear", "conservative"] = "bilinear"

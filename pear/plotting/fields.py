@@ -94,6 +94,7 @@ def plot(
     if style.isolines is not None:
         draw_isolines(axes, table, shown, style.isolines)
     draw_outlines(axes, view)
+    axes.set_aspect("equal")
     axes.set_title(f"{heading(row.name, level)}\n{when}", fontsize="medium")
     figure = axes.figure
     bar = figure.colorbar(
@@ -147,7 +148,7 @@ def _select(
         chosen = None if time is None else as_utc(time)[0]
         texts = [to_iso(t) for t in np.atleast_1d(array["time"].values)]
         array = _choose(array, "time", chosen, "time", texts)
-        when.append(to_iso(array["time"].values)[:16].replace("T", " ") + " UTC")
+        when.append(to_iso(as_utc(array["time"].values)[0])[:16].replace("T", " ") + " UTC")
     if "prediction_timedelta" in array.coords:
         duration = (
             None if lead is None else np.timedelta64(0, "s") if lead == 0 else as_duration(lead)
@@ -155,8 +156,8 @@ def _select(
         leads = np.atleast_1d(array["prediction_timedelta"].values)
         texts = [f"{one / HOUR:g} h" for one in leads]
         array = _choose(array, "prediction_timedelta", duration, "lead", texts)
-        hours = array["prediction_timedelta"].values
-        valid = to_iso(array["time"].values + hours)[:16].replace("T", " ")
+        hours = array["prediction_timedelta"].values[()]
+        valid = to_iso(as_utc(array["time"].values)[0] + hours)[:16].replace("T", " ")
         when = [f"init {when[0]}, lead {hours / HOUR:g} h, valid {valid} UTC"]
     if "number" in array.dims:
         if member is None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pear.errors import InputError
+from pear.rollout.dataset import DatasetForecaster
 from pear.rollout.forecaster import OneStepForecaster, check_physical
 from pear.rollout.perturbations import Perturbation
 from pear.state import State
@@ -40,7 +41,7 @@ class MemberGroup:
     perturbation: Perturbation | None = None
 
 
-class Ensemble:
+class Ensemble(DatasetForecaster):
     """Members of one or several forecasters, all from the same initial state.
 
     A single forecast is the ensemble of one group with one member.
@@ -107,6 +108,12 @@ class Ensemble:
                 raise InputError(
                     "the models of an ensemble differ in channels, grid or step", field="models"
                 )
+
+    is_ensemble = True
+
+    def initial_members(self, initial: State) -> State:
+        """Return the initial states of all members, (member, …)."""
+        return concat_states(self.start(initial))
 
     def start(self, initial: State) -> list[State]:
         """Return the initial states of each group's members, the control first.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from math import isfinite
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from pear.errors import InputError
+from pear.rollout.dataset import DatasetForecaster
 from pear.state import State
 from pear.times import to_iso
 from pear.variables import BY_NAME, Layout
@@ -54,7 +55,7 @@ class Forecaster(Protocol):
         ...
 
 
-class OneStepForecaster(ABC):
+class OneStepForecaster(DatasetForecaster):
     """Base class of forecasters that apply one step again and again.
 
     Subclasses implement :meth:`step` and set the attributes of :class:`Forecaster`.
@@ -76,11 +77,6 @@ class OneStepForecaster(ABC):
     >>> [float(state.surface.mean()) for state in Warming().iterate(initial, 3)]
     [281.0, 282.0, 283.0]
     """
-
-    name: str
-    layout: Layout
-    nside: int
-    time_step: np.timedelta64
 
     @property
     def context(self) -> str:

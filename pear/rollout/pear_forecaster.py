@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -64,6 +64,16 @@ class PearForecaster(OneStepForecaster):
     def context(self) -> str:
         """Label of the model in error messages."""
         return f"model {self.checkpoint.id}"
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of the Datasets that :meth:`forecast` returns."""
+        found = self.checkpoint
+        return {
+            "title": "PEAR forecast",
+            "source": f"PEAR model {found.id}, checkpoint sha256 {found.sha256}",
+            "model": found.id,
+            "model_sha256": found.sha256,
+        }
 
     def prepare(self, initial: State) -> State:
         """Return the initial state on the device and in the dtype of the model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pear.errors import InputError
+from pear.normaliser import Normaliser
 from pear.sphere.random_fields import correlated_noise
 from pear.state import State
 from pear.times import year_phase
@@ -77,6 +79,46 @@ class Noise:
     upper_scale: Tensor
     length_km: float
     seed: int
+
+    @classmethod
+    def from_normaliser(
+        cls,
+        normaliser: Normaliser,
+        scale: float | Mapping[str, float] = 0.1,
+        *,
+        length_km: float = 1000.0,
+        seed: int = 0,
+    ) -> Noise:
+        """Scale the noise by the change of each channel over one step of a model.
+
+        Parameters
+        ----------
+        normaliser
+            Statistics of the model.
+        scale
+            Standard deviation in units of that change, for all variables or by variable; variables
+            that are left out are not perturbed.
+        length_km, seed
+            As the attributes.
+
+        Returns
+        -------
+        Noise
+            On the CPU.
+        """
+        layout = normaliser.layout
+        surface, upper = (
+            torch.tensor(
+                [scale.get(n, 0.0) if isinstance(scale, Mapping) else scale for n in names]
+            )
+            for names in (layout.surface, layout.upper)
+        )
+        return cls(
+            surface * normaliser.surface_step_std.cpu(),
+            upper[:, None] * normaliser.upper_step_std.cpu(),
+            length_km,
+            seed,
+        )
 
     def perturb(self, members: State, step: int = 0) -> State:
         """Add noise to every member but the first (see :meth:`Perturbation.perturb`)."""

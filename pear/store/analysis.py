@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import xarray as xr
@@ -16,24 +15,6 @@ from pear.store.schema import overview_name
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, StrPath, Times, TimesLike
 from pear.variables import Layout
-
-
-class StateReader(Protocol):
-    """Reads the fields of one valid time; :class:`Analysis` implements it."""
-
-    @property
-    def name(self) -> str:
-        """Name for messages and records."""
-        ...
-
-    @property
-    def times(self) -> Times:
-        """Valid times that can be read, increasing."""
-        ...
-
-    def read(self, time: np.datetime64) -> Float32:
-        """Return the fields of one time, (channel, cell), in physical units."""
-        ...
 
 
 class Analysis:

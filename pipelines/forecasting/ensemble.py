@@ -84,14 +84,9 @@ def _perturbation(
         return RandomFieldPerturbation(
             past, forecaster.time_step, options.scale_of(""), options.seed, MIN_PAST_TIMES
         )
-    statistics = forecaster.checkpoint.normaliser
-    surface, upper = (
-        torch.tensor([options.scale_of(name) for name in names])
-        for names in (forecaster.layout.surface, forecaster.layout.upper)
-    )
-    return Noise(
-        surface * statistics.surface_step_std.cpu(),
-        upper[:, None] * statistics.upper_step_std.cpu(),
-        options.length_km,
-        options.seed,
+    return Noise.from_normaliser(
+        forecaster.checkpoint.normaliser,
+        {name: options.scale_of(name) for name in forecaster.layout.names},
+        length_km=options.length_km,
+        seed=options.seed,
     )
