@@ -20,6 +20,7 @@ from pear.sphere.healpix import centres, coarsen, nside_from_cells
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.store.dataset import dataset_layout
+from pear.store.static_fields import read_static_fields
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, Float64, StrPath
 from pear.variables import BY_NAME, Layout
@@ -60,7 +61,7 @@ def evaluate(
         Names of :data:`pear.metrics.SCORES`.
     regions
         Names as in :func:`pear.metrics.region_weights`: ``global``, ``tropics``, ``europe``,
-        ``band:-60:-30``, ``box:35:75:-12.5:42.5`` …
+        ``land``, ``band:-60:-30``, ``box:35:75:-12.5:42.5`` …
     baselines
         Also score persistence and the climatology.
 
@@ -101,7 +102,8 @@ def evaluate(
         other.require_same_axes(first, name)
     truth = _open_analysis(analysis, first.layout, first.nside)
     expected, source = _open_climatology(climatology, first.layout, first.nside)
-    weights = region_weights(regions, *centres(first.nside))
+    land = read_static_fields(truth.path, first.nside)["land_fraction"]
+    weights = region_weights(regions, *centres(first.nside), land_fraction=land)
     axes = first.inits, first.leads, first.layout.channels, tuple(regions)
     sums = {
         name: ScoreAccumulator(*axes, names=NAMES + ENSEMBLE_NAMES[1:] if f.is_ensemble else NAMES)

@@ -99,7 +99,7 @@ def _import_published(path: Path, statistics: StrPath | None) -> checkpoint.Chec
     else:
         normaliser = checkpoint.load(Path(statistics)).normaliser
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return checkpoint.Checkpoint(network, normaliser, {"file": path.name}, digest)
+    return checkpoint.Checkpoint(normaliser, {"file": path.name}, digest, network)
 
 
 class Model(PearForecaster):
