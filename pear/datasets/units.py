@@ -1,7 +1,7 @@
-"""What a field in a file is: names and units of the world, brought to those of the contract.
+"""Names and units of fields in a source, converted to the canonical ones.
 
-A unit is recognised by its name and then by the values: after conversion they must lie in the
-range of the variable at its level. What fits neither is refused, never guessed.
+Units are recognised by their name and checked by the values, which after conversion must be in the
+range of the variable at its level. What does not fit is refused, never guessed.
 """
 
 from __future__ import annotations
@@ -9,122 +9,77 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError, did_you_mean
+from pear.typing import Float32, Float64
 from pear.variables import BY_NAME, STANDARD_GRAVITY, parse_field, valid_range
 
-"""m s-2: geopotential = standard gravity x geopotential height (WMO)."""
-
+UnitTable: TypeAlias = dict[str, tuple[float, float]]
+"""Factor and offset to the canonical unit, by the lower-case name of a unit."""
 
 RELATIVE_HUMIDITY: Final = "relative_humidity"
-
-
 _RELATIVE_NAMES: Final = ("r", "rh", "relhum", "hur", RELATIVE_HUMIDITY)
-
-
-_HEIGHT_NAMES: Final = ("gh", "hgt", "zg", "geopotential_height")
-
-
 _RELATIVE_RANGE: Final = (-30.0, 200.0)
-
-
-# ERA5 has winds at 100 m and 200 m under names that read like winds at 100 and 200 hPa.
+_HEIGHT_NAMES: Final = ("gh", "hgt", "zg", "geopotential_height")
+# ERA5 names winds at 100 m and 200 m like winds at 100 and 200 hPa.
 _METRES_NOT_HPA: Final = frozenset({"u100", "v100", "u200", "v200", "100u", "100v", "200u", "200v"})
 
 
-_SPEED = {
-    "m s-1": (1.0, 0.0),
-    "m/s": (1.0, 0.0),
-    "m.s-1": (1.0, 0.0),
-    "meters/second": (1.0, 0.0),
-    "metre/second": (1.0, 0.0),
-    "km/h": (1 / 3.6, 0.0),
-    "kt": (0.514444, 0.0),
-    "knots": (0.514444, 0.0),
+def _units(*names: str, factor: float = 1.0, offset: float = 0.0) -> UnitTable:
+    return dict.fromkeys(names, (factor, offset))
+
+
+_SPEED: Final = {
+    **_units("m s-1", "m/s", "m.s-1", "meters/second", "metre/second"),
+    **_units("km/h", factor=1 / 3.6),
+    **_units("kt", "knots", factor=0.514444),
 }
-
-
-_TEMPERATURE = {
-    "k": (1.0, 0.0),
-    "kelvin": (1.0, 0.0),
-    "degk": (1.0, 0.0),
-    "c": (1.0, 273.15),
-    "degc": (1.0, 273.15),
-    "°c": (1.0, 273.15),
-    "celsius": (1.0, 273.15),
-    "degrees_celsius": (1.0, 273.15),
-    "deg_c": (1.0, 273.15),
-    "degree_celsius": (1.0, 273.15),
+_TEMPERATURE: Final = {
+    **_units("k", "kelvin", "degk"),
+    **_units("c", "degc", "°c", "celsius", "degrees_celsius", offset=273.15),
+    **_units("deg_c", "degree_celsius", offset=273.15),
 }
-
-
-_PRESSURE = {
-    "pa": (1.0, 0.0),
-    "pascal": (1.0, 0.0),
-    "hpa": (100.0, 0.0),
-    "mb": (100.0, 0.0),
-    "mbar": (100.0, 0.0),
-    "millibar": (100.0, 0.0),
-    "millibars": (100.0, 0.0),
-    "kpa": (1000.0, 0.0),
+PRESSURE_UNITS: Final = {
+    **_units("pa", "pascal", "pascals"),
+    **_units("hpa", "hectopascal", "hectopascals", factor=100.0),
+    **_units("mb", "mbar", "millibar", "millibars", factor=100.0),
+    **_units("kpa", factor=1000.0),
 }
-
-
-_GEOPOTENTIAL = {
-    "m2 s-2": (1.0, 0.0),
-    "m2/s2": (1.0, 0.0),
-    "m2.s-2": (1.0, 0.0),
-    "j kg-1": (1.0, 0.0),
-    "j/kg": (1.0, 0.0),
-    "gpm": (STANDARD_GRAVITY, 0.0),
-    "m": (STANDARD_GRAVITY, 0.0),
-    "meter": (STANDARD_GRAVITY, 0.0),
-    "metre": (STANDARD_GRAVITY, 0.0),
-    "meters": (STANDARD_GRAVITY, 0.0),
-    "metres": (STANDARD_GRAVITY, 0.0),
-    "dam": (10 * STANDARD_GRAVITY, 0.0),
-    "gpdm": (10 * STANDARD_GRAVITY, 0.0),
+_GEOPOTENTIAL: Final = {
+    **_units("m2 s-2", "m2/s2", "m2.s-2", "j kg-1", "j/kg"),
+    **_units("gpm", "m", "meter", "metre", "meters", "metres", factor=STANDARD_GRAVITY),
+    **_units("dam", "gpdm", factor=10 * STANDARD_GRAVITY),
 }
-
-
-_MIXING = {
-    "kg kg-1": (1.0, 0.0),
-    "kg/kg": (1.0, 0.0),
-    "1": (1.0, 0.0),
-    "g/kg": (1e-3, 0.0),
-    "g kg-1": (1e-3, 0.0),
-    "mg/kg": (1e-6, 0.0),
-    "mg kg-1": (1e-6, 0.0),
+_MIXING_RATIO: Final = {
+    **_units("kg kg-1", "kg/kg", "1"),
+    **_units("g/kg", "g kg-1", factor=1e-3),
+    **_units("mg/kg", "mg kg-1", factor=1e-6),
 }
-
-
-_PERCENT = {"%": (1.0, 0.0), "percent": (1.0, 0.0), "1": (100.0, 0.0), "fraction": (100.0, 0.0)}
-
-
-_UNITS: Final[dict[str, dict[str, tuple[float, float]]]] = {
+_PERCENT: Final = {**_units("%", "percent"), **_units("1", "fraction", factor=100.0)}
+_UNITS: Final[dict[str, UnitTable]] = {
     "m s-1": _SPEED,
     "K": _TEMPERATURE,
-    "Pa": _PRESSURE,
+    "Pa": PRESSURE_UNITS,
     "m2 s-2": _GEOPOTENTIAL,
-    "kg kg-1": _MIXING,
+    "kg kg-1": _MIXING_RATIO,
     "%": _PERCENT,
 }
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a field is and how its numbers become those of the contract.
+    """Physical quantity of a field.
 
     Attributes
     ----------
-    name
-        A canonical variable, or ``relative_humidity``.
-    level
-        Pressure level in hPa that the name itself tells (``z500``), or None.
+    name : str
+        Canonical name of a variable, or ``relative_humidity``.
+    level : int or None
+        Pressure level in hPa that is part of the name in the source (``z500``).
     """
 
     name: str
@@ -132,7 +87,7 @@ class Quantity:
 
     @property
     def upper(self) -> bool:
-        """Whether it lives on pressure levels."""
+        """True for quantities on pressure levels."""
         return self.name == RELATIVE_HUMIDITY or BY_NAME[self.name].kind == "upper"
 
     @property
@@ -141,7 +96,7 @@ class Quantity:
         return "%" if self.name == RELATIVE_HUMIDITY else BY_NAME[self.name].units
 
     def limits(self, level: int | None) -> tuple[float, float]:
-        """Inclusive bounds of values after conversion."""
+        """Return inclusive bounds of the values after conversion."""
         if self.name == RELATIVE_HUMIDITY:
             return _RELATIVE_RANGE
         return valid_range(self.name, level)
@@ -149,12 +104,16 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Conversion:
-    """value x factor + offset, and what it was for.
+    """Linear conversion of units: value x factor + offset.
 
     Attributes
     ----------
-    stated
-        Units as the file states them; empty if it states none.
+    factor, offset : float
+        Coefficients.
+    stated : str
+        Units stated by the source; empty if it states none.
+    target : str
+        Canonical units.
     """
 
     factor: float
@@ -171,23 +130,33 @@ class Conversion:
 
     @property
     def changes(self) -> bool:
-        """Whether it alters numbers, or takes a unit that was not stated."""
+        """True if values change, or if units are assumed that the source does not state."""
         return not self.stated or (self.factor, self.offset) != (1.0, 0.0)
 
 
 def recognise(name: str, attributes: Mapping[str, Any]) -> Quantity | None:
-    """Say what a field of this name is, or None if PEAR has no use for it.
+    """Return the quantity of a field, or None if PEAR does not use it.
 
     Parameters
     ----------
-    name
-        Name in the file: canonical, ECMWF's, NCEP's, CF's, or with its level (``t850``).
-    attributes
-        Attributes of the variable; a GRIB short name or level type there counts.
+    name : str
+        Name in the source: canonical, of ECMWF, NCEP or CF, also with a level (``t850``).
+    attributes : mapping
+        Attributes of the variable, of which a GRIB short name and level type are used.
+
+    Returns
+    -------
+    Quantity or None
+        Canonical name, and the level if the name includes it.
+
+    Examples
+    --------
+    >>> recognise("z500", {})
+    Quantity(name='geopotential', level=500)
     """
     short = str(attributes.get("GRIB_shortName", "")).lower()
-    pressure = str(attributes.get("GRIB_typeOfLevel", "")).startswith("isobaric")
-    if {name.lower(), short} & _METRES_NOT_HPA and not pressure:
+    on_pressure = str(attributes.get("GRIB_typeOfLevel", "")).startswith("isobaric")
+    if {name.lower(), short} & _METRES_NOT_HPA and not on_pressure:
         return None
     for candidate in (name, name.lower(), short):
         if candidate in _RELATIVE_NAMES:
@@ -204,13 +173,27 @@ def recognise(name: str, attributes: Mapping[str, Any]) -> Quantity | None:
     return None
 
 
-def conversion(quantity: Quantity, stated: Any, name: str, source: str) -> Conversion:
-    """Find the conversion from the units that a file states.
+def conversion(quantity: Quantity, stated: object, name: str, source: str) -> Conversion:
+    """Return the conversion from the units stated by a source.
+
+    Parameters
+    ----------
+    quantity : Quantity
+        What the field is.
+    stated : object
+        Units attribute of the variable; None if there is none.
+    name, source : str
+        Name of the variable, and of the source for messages.
+
+    Returns
+    -------
+    Conversion
+        Without stated units those of the canonical variable are assumed; gpm for heights.
 
     Raises
     ------
     InputError
-        If the units are none that the quantity is measured in.
+        If the units are unknown for this quantity.
     """
     text = "" if stated is None else str(stated).strip()
     known = _UNITS[quantity.units]
@@ -221,7 +204,7 @@ def conversion(quantity: Quantity, stated: Any, name: str, source: str) -> Conve
         return Conversion(default, 0.0, "", quantity.units)
     if key not in known:
         raise InputError(
-            f"{source}: {name} is in {text!r}, which is no unit of {quantity.name}",
+            f"{source}: {name} has units {text!r}, which are unknown for {quantity.name}",
             field=name,
             hint=did_you_mean(key, known),
         )
@@ -229,13 +212,26 @@ def conversion(quantity: Quantity, stated: Any, name: str, source: str) -> Conve
     return Conversion(factor, offset, text, quantity.units)
 
 
-def check_values(values: Any, quantity: Quantity, level: int | None, how: Conversion) -> str | None:
-    """Judge converted values of one field: None if good, else what is wrong.
+def check_values(
+    values: npt.NDArray[np.floating], quantity: Quantity, level: int | None, how: Conversion
+) -> str | None:
+    """Check the converted values of one field.
 
     Parameters
     ----------
-    values
-        (point,), in the units of the quantity.
+    values : (point,) array
+        In the units of the quantity.
+    quantity : Quantity
+        What the field is.
+    level : int or None
+        Pressure level in hPa.
+    how : Conversion
+        How the values were converted.
+
+    Returns
+    -------
+    str or None
+        What is wrong; None if nothing is.
     """
     low, high = np.min(values), np.max(values)
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -244,71 +240,83 @@ def check_values(values: Any, quantity: Quantity, level: int | None, how: Conver
     least, most = quantity.limits(level)
     if least <= low and high <= most:
         return None
-    text = f"values from {low:.6g} to {high:.6g} {quantity.units} lie outside [{least:g}, {most:g}]"
+    text = (
+        f"values from {low:.6g} to {high:.6g} {quantity.units}, outside the valid range "
+        f"[{least:g}, {most:g}]"
+    )
     raw = (low - how.offset) / how.factor, (high - how.offset) / how.factor
     for unit, (factor, offset) in _UNITS[quantity.units].items():
         if least <= raw[0] * factor + offset and raw[1] * factor + offset <= most:
-            return f"{text}; they would fit if the file meant {unit} and not {how.stated!r}"
+            return f"{text}; they would fit if the source meant {unit} and not {how.stated!r}"
     return f"{text}; the variable is mislabelled or damaged"
 
 
 _EPSILON: Final = 287.0597 / 461.5250  # gas constants of dry air and water vapour
-
-
-_TRIPLE: Final = 273.16
+_TRIPLE_POINT: Final = 273.16
 
 
 def specific_humidity(
-    relative: npt.NDArray[Any], temperature: npt.NDArray[Any], level: int, centre: str = ""
-) -> npt.NDArray[np.float32]:
-    """Specific humidity in kg kg-1 from relative humidity in % and temperature in K at a level.
+    relative: npt.NDArray[np.floating],
+    temperature: npt.NDArray[np.floating],
+    level: int,
+    centre: str = "",
+) -> Float32:
+    """Compute specific humidity from relative humidity and temperature.
 
-    q = εe / (p - (1 - ε)e), e = rh/100 · e_s(T). Negative relative humidity (packing) counts as
-    none; supersaturation is kept.
+    q = εe / (p - (1 - ε)e), e = rh/100 · e_s(T). Negative relative humidity (from packing) counts
+    as 0; supersaturation is kept. The saturation vapour pressure is that of the IFS, or of NCEP's
+    models for NCEP's fields.
 
     Parameters
     ----------
-    relative, temperature
-        Same shape.
-    level
-        hPa.
-    centre
-        Where the field comes from: ``kwbc`` (NCEP) measures against its own saturation curve,
-        all others are taken to follow the IFS.
+    relative : array
+        Relative humidity, %.
+    temperature : array
+        Temperature, K; the same shape.
+    level : int
+        Pressure, hPa.
+    centre : str
+        Originating centre; ``kwbc`` is NCEP.
+
+    Returns
+    -------
+    array
+        Specific humidity, kg kg-1.
+
+    Examples
+    --------
+    >>> round(float(specific_humidity(np.array([100.0]), np.array([300.0]), 1000)[0]), 4)
+    0.0223
     """
     t = np.asarray(temperature, dtype=np.float64)
-    saturation = _ncep(t) if centre == "kwbc" else _ifs(t)
+    saturation = _saturation_ncep(t) if centre == "kwbc" else _saturation_ifs(t)
     e = np.maximum(np.asarray(relative, dtype=np.float64), 0.0) / 100.0 * saturation
     pressure = 100.0 * level
     e = np.minimum(e, pressure)
     return np.asarray(_EPSILON * e / (pressure - (1.0 - _EPSILON) * e), dtype=np.float32)
 
 
-def _ifs(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Saturation vapour pressure in Pa over water, ice and their mixture between -23 and 0 °C.
-
-    IFS Documentation Cy47r3, part IV, section 7.4 (Teten's formula; Buck 1981, AERKi 1996).
-    """
-    water = 611.21 * np.exp(17.502 * (t - _TRIPLE) / (t - 32.19))
-    ice = 611.21 * np.exp(22.587 * (t - _TRIPLE) / (t + 0.7))
-    share = np.clip((t - 250.16) / (_TRIPLE - 250.16), 0.0, 1.0) ** 2
+def _saturation_ifs(t: Float64) -> Float64:
+    """Return the saturation vapour pressure in Pa over water, ice and a mixture (-23 to 0 °C)."""
+    # IFS Documentation Cy47r3, part IV, section 7.4 (Teten's formula; Buck 1981, AERKi 1996).
+    water = 611.21 * np.exp(17.502 * (t - _TRIPLE_POINT) / (t - 32.19))
+    ice = 611.21 * np.exp(22.587 * (t - _TRIPLE_POINT) / (t + 0.7))
+    share = np.clip((t - 250.16) / (_TRIPLE_POINT - 250.16), 0.0, 1.0) ** 2
     return np.asarray(share * water + (1.0 - share) * ice)
 
 
-def _ncep(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Saturation vapour pressure in Pa as in NCEP's FPVSNEW: a linear mixture from -20 to 0 °C.
-
-    Integrated Clausius-Clapeyron equation with constant heat capacities (NCEPLIBS-fv, funcphys).
-    """
+def _saturation_ncep(t: Float64) -> Float64:
+    """Return NCEP's saturation vapour pressure in Pa (FPVSNEW): a linear mixture, -20 to 0 °C."""
+    # Integrated Clausius-Clapeyron equation with constant heat capacities (NCEPLIBS-fv, funcphys).
     vapour, liquid, solid, gas = 1846.0, 4185.5, 2106.0, 461.5
     evaporation, fusion = 2.5e6, 3.3358e5
-    ratio = _TRIPLE / t
+    ratio = _TRIPLE_POINT / t
 
-    def curve(capacity: float, heat: float) -> npt.NDArray[np.float64]:
+    def curve(capacity: float, heat: float) -> Float64:
         a = -(vapour - capacity) / gas
-        b = a + heat / (gas * _TRIPLE)
+        b = a + heat / (gas * _TRIPLE_POINT)
         return np.asarray(610.78 * ratio**a * np.exp(b * (1.0 - ratio)))
 
-    share = np.clip((t - (_TRIPLE - 20.0)) / 20.0, 0.0, 1.0)
+    share = np.clip((t - (_TRIPLE_POINT - 20.0)) / 20.0, 0.0, 1.0)
     water, ice = curve(liquid, evaporation), curve(solid, evaporation + fusion)
     return np.asarray(share * water + (1.0 - share) * ice)

@@ -1,10 +1,10 @@
-"""Any xarray Dataset on a regular grid: the names, axes and quirks of many origins in one form."""
+"""Scan of a Dataset on a regular latitude-longitude grid, and the reader of its fields."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -14,15 +14,15 @@ import xarray as xr
 
 from pear.datasets.axes import (
     LAT,
-    LEVEL,
     LON,
-    UnfitError,
-    in_order,
-    other_axes,
-    place,
-    pressures,
+    SkippedVariableError,
+    find_horizontal,
+    find_levels,
+    find_valid_times,
+    fix_other_dimensions,
+    is_level,
     require_instants,
-    valid_times,
+    sort_times,
 )
 from pear.datasets.base import (
     Fields,
@@ -36,19 +36,19 @@ from pear.datasets.units import Quantity, conversion, recognise
 from pear.errors import InputError
 
 _BLOCK_BYTES: Final = 256_000_000
-_MOST_BLOCKS: Final = 2
-# Decoded chunks that hold several fields. A job reads in order of time: two are enough.
+_MAX_BLOCKS: Final = 2
+# Decoded chunks that contain several fields. Fields are read in order of time: two are enough.
 _BLOCKS: OrderedDict[Any, npt.NDArray[Any]] = OrderedDict()
-_MOST_OPEN: Final = 8
+_MAX_OPEN: Final = 8
 _OPEN: OrderedDict[Any, xr.Dataset] = OrderedDict()
 _LOCK: Final = threading.RLock()
 
 
 class Opener(Protocol):
-    """Opens the same dataset in any process; hashable, so that it is opened once in each."""
+    """Opens the same dataset in any process; hashable, so that each process opens it once."""
 
     def open(self) -> xr.Dataset:
-        """Open it lazily."""
+        """Open the dataset lazily."""
 
     def __hash__(self) -> int: ...
 
@@ -59,7 +59,7 @@ def open_cached(opener: Opener) -> xr.Dataset:
         return opener.dataset
     with _LOCK:
         if opener not in _OPEN:
-            while len(_OPEN) >= _MOST_OPEN:
+            while len(_OPEN) >= _MAX_OPEN:
                 _OPEN.popitem(last=False)[1].close()
             _OPEN[opener] = opener.open()
         _OPEN.move_to_end(opener)
@@ -67,7 +67,7 @@ def open_cached(opener: Opener) -> xr.Dataset:
 
 
 def close_datasets() -> None:
-    """Close what is open and forget what was decoded."""
+    """Close all cached datasets and discard decoded chunks."""
     with _LOCK:
         while _OPEN:
             _OPEN.popitem()[1].close()
@@ -76,18 +76,26 @@ def close_datasets() -> None:
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """An opener of a dataset that a program holds."""
+    """Opener of a dataset in memory."""
 
     dataset: xr.Dataset
 
     def open(self) -> xr.Dataset:
-        """Return it."""
+        """Return the dataset."""
         return self.dataset
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Which dimension of a variable is what; None where it has no such dimension."""
+    """Dimensions of a variable; None for one that it does not have.
+
+    Attributes
+    ----------
+    lat, lon, time, level, expver : hashable or None
+        Names of the dimensions.
+    fixed : tuple of (dimension, position)
+        Other dimensions, of which one position is read.
+    """
 
     lat: Hashable
     lon: Hashable
@@ -99,7 +107,19 @@ class Axes:
 
 @dataclass(frozen=True)
 class ArrayReader:
-    """Reads fields of one variable: ``positions`` and ``rows`` point into its time and level."""
+    """Reads the fields of one variable.
+
+    Attributes
+    ----------
+    opener : Opener
+        Opens the dataset.
+    source, name : str
+        Name of the source, for messages, and of the variable.
+    axes : Axes
+        Dimensions of the variable.
+    positions, levels : tuple of int
+        Positions of the times and levels along their dimensions.
+    """
 
     opener: Opener
     source: str
@@ -109,7 +129,7 @@ class ArrayReader:
     levels: tuple[int, ...]
 
     def select(self, positions: Sequence[int]) -> ArrayReader:
-        """Return the reader of these times alone."""
+        """Return the reader of these times only."""
         return replace(self, positions=tuple(self.positions[p] for p in positions))
 
     def read(self, position: int, row: int) -> Fields:
@@ -125,7 +145,7 @@ class ArrayReader:
         return np.ascontiguousarray(values.reshape(-1), dtype=np.float32)
 
     def _field(self, at: int, level: int) -> npt.NDArray[Any]:
-        """Decode one field; where several share a chunk, the chunk is decoded once and kept."""
+        """Decode one field; a chunk with several fields is decoded once and cached."""
         array = open_cached(self.opener)[self.name]
         if self.axes.fixed:
             array = array.isel(dict(self.axes.fixed))
@@ -141,20 +161,20 @@ class ArrayReader:
         if block is None:
             ranges = {dim: slice(first[dim], first[dim] + size) for dim, size in sizes.items()}
             block = _values(array.isel(ranges).transpose(*sizes, ...), self.axes)
-            while len(_BLOCKS) >= _MOST_BLOCKS:
+            while len(_BLOCKS) >= _MAX_BLOCKS:
                 _BLOCKS.popitem(last=False)
             _BLOCKS[key] = block
         return np.asarray(block[tuple(places[dim] - first[dim] for dim in sizes)])
 
 
 def _chunk(array: xr.DataArray, dim: Hashable) -> int:
-    """Chunk length along a dimension as stored; 1 if the storage is contiguous."""
-    preferred: Any = array.encoding.get("preferred_chunks") or {}
+    """Return the chunk length along a dimension as stored; 1 if the storage is contiguous."""
+    preferred: Mapping[Hashable, int] = array.encoding.get("preferred_chunks") or {}
     return max(1, min(int(preferred.get(dim, 1)), array.sizes[dim]))
 
 
 def _values(array: xr.DataArray, axes: Axes) -> npt.NDArray[Any]:
-    """Values as (…, latitude, longitude); two experiment versions are merged, final first."""
+    """Return values, (…, latitude, longitude); experiment versions are merged, final first."""
     if axes.expver is not None:
         order = np.argsort(array[axes.expver].values.astype(int))  # 1 is final, 5 preliminary
         parts = [array.isel({axes.expver: int(i)}) for i in order]
@@ -171,19 +191,33 @@ def scan_dataset(
     kind: str,
     options: ScanOptions = ScanOptions(),  # noqa: B008
 ) -> Scan:
-    """List what PEAR can use of a dataset.
+    """Return the contents of a dataset.
+
+    Parameters
+    ----------
+    opener : Opener
+        Opens the dataset.
+    source, kind : str
+        Name and format of the source.
+    options : ScanOptions
+        Ensemble member to read.
+
+    Returns
+    -------
+    Scan
+        Variables, and what was skipped or is faulty.
 
     Raises
     ------
     InputError
-        If it is no latitude-longitude data at all.
+        If the dataset is on HEALPix.
     """
     dataset = open_cached(opener)
     scan = Scan(source, kind)
     _origin(dataset, scan)
     if "dggs" in dataset.attrs or "cell" in dataset.dims:
         raise InputError(
-            f"{source} is on HEALPix already", field="grid", hint="use the store as it is"
+            f"{source} is already on HEALPix", field="grid", hint="use the store as it is"
         )
     for key, array in dataset.data_vars.items():
         name = str(key)
@@ -196,8 +230,8 @@ def scan_dataset(
                 scan.skipped[name] = "not a variable of PEAR"
             continue
         try:
-            scan.variables.append(_slab(dataset, array, quantity, opener, scan, options))
-        except UnfitError as reason:
+            scan.variables.append(_make_variable(dataset, array, quantity, opener, scan, options))
+        except SkippedVariableError as reason:
             scan.skipped[name] = str(reason)
         except InputError as error:
             scan.fault(error)
@@ -205,37 +239,34 @@ def scan_dataset(
 
 
 def _origin(dataset: xr.Dataset, scan: Scan) -> None:
-    """Note who made the data, by the words of the file."""
-    said = [str(dataset.attrs.get(name, "")).strip() for name in ("institution", "title")]
-    scan.origin = "; ".join(text for text in said if text)
+    """Set the origin of the data as stated by the source."""
+    stated = [str(dataset.attrs.get(name, "")).strip() for name in ("institution", "title")]
+    scan.origin = "; ".join(text for text in stated if text)
     scan.simulated = str(dataset.attrs.get("simulated", "")).lower() in ("true", "yes", "1")
 
 
 def _static(array: xr.DataArray, opener: Opener, source: str) -> StaticField | None:
-    """Return a static field at its first time; None if the array is none, or not on our grid."""
-    leveled = any(
-        name in LEVEL or one.attrs.get("standard_name") == "air_pressure"
-        for name, one in array.coords.items()
-    )
+    """Return a static field at its first time; None for other arrays and other grids."""
     name = str(array.name)
-    known = None if leveled else static_name(name)
+    has_level = any(is_level(key, coordinate) for key, coordinate in array.coords.items())
+    known = None if has_level else static_name(name)
     if known is None:
         return None
     try:
-        lat = place(array, LAT, "latitude", source)
-        lon = place(array, LON, "longitude", source)
+        lat = find_horizontal(array, LAT, "latitude", source)
+        lon = find_horizontal(array, LON, "longitude", source)
         grid = require_global_grid(lat.values, lon.values, source)
     except InputError:
         return None
 
     def read() -> npt.NDArray[Any]:
-        held = open_cached(opener)[name].transpose(..., lat.dims[0], lon.dims[0])
-        return np.asarray(held[(0,) * (held.ndim - 2)].values)
+        field = open_cached(opener)[name].transpose(..., lat.dims[0], lon.dims[0])
+        return np.asarray(field[(0,) * (field.ndim - 2)].values)
 
     return StaticField(known, source, str(array.attrs.get("units", "")), grid, read)
 
 
-def _slab(
+def _make_variable(
     dataset: xr.Dataset,
     array: xr.DataArray,
     quantity: Quantity,
@@ -244,19 +275,19 @@ def _slab(
     options: ScanOptions,
 ) -> SourceVariable:
     name, source = str(array.name), scan.source
-    lat = place(array, LAT, "latitude", source)
-    lon = place(array, LON, "longitude", source)
+    lat = find_horizontal(array, LAT, "latitude", source)
+    lon = find_horizontal(array, LON, "longitude", source)
     grid = require_global_grid(lat.values, lon.values, f"{source}: {name}")
-    levels, level_dim = pressures(array, quantity)
+    levels, level_dim = find_levels(array, quantity)
     if quantity.upper and not levels:
-        raise UnfitError("has no pressure level")
+        raise SkippedVariableError("without pressure level")
     if not quantity.upper and level_dim is not None:
-        raise UnfitError("a surface variable with a level axis")
+        raise SkippedVariableError("a surface variable with levels")
     require_instants(array)
-    times, time_dim = valid_times(array, scan)
+    times, time_dim = find_valid_times(array, scan)
     known = {lat.dims[0], lon.dims[0], time_dim, level_dim}
-    fixed, expver = other_axes(array, known, scan, options)
-    order, times = in_order(times, name, scan)
+    fixed, expver = fix_other_dimensions(array, known, scan, options)
+    order, times = sort_times(times, name, scan)
     axes = Axes(lat.dims[0], lon.dims[0], time_dim, level_dim, expver, fixed)
     how = conversion(quantity, array.attrs.get("units"), name, source)
     reader = ArrayReader(

@@ -224,17 +224,17 @@ BAD = {
     ),
     "Celsius called K": (
         changed(lambda d: d.assign(t=(d["t"] - 273.15).assign_attrs(units="K"))),
-        "would fit if the file meant",
+        "would fit if the source meant",
     ),
     "unknown unit": (
         changed(lambda d: d.assign(t=d["t"].assign_attrs(units="furlong"))),
-        "no unit of temperature",
+        "unknown for temperature",
     ),
     "height called geopotential": (
         changed(lambda d: d.assign(z=xr.full_like(d["t"], 5500.0).assign_attrs(units="m2 s-2"))),
         "meant gpm",
     ),
-    "mislabelled": (changed(lambda d: d.rename(t="u")), r"is in 'K', which is no unit of u_"),
+    "mislabelled": (changed(lambda d: d.rename(t="u")), r"has units 'K', which are unknown for u_"),
     "several members": (
         changed(lambda d: xr.concat([d, d], xr.DataArray([0, 1], dims="number", name="number"))),
         "2 ensemble members",

@@ -93,10 +93,10 @@ def levels(data: xr.Dataset, values: list[int], **attributes: str) -> xr.Dataset
 NO_STATE = {
     "model levels": (
         lambda d: levels(d, [60, 100], units="1", long_name="model_level_number"),
-        "no pressures but model_level_number",
+        "not on pressure levels but on model_level_number",
     ),
-    "levels in metres": (lambda d: levels(d, [500, 850], units="m"), "'m', which is no unit of pr"),
-    "numbered levels": (lambda d: levels(d, [136, 137]), "none that pressures usually have"),
+    "levels in metres": (lambda d: levels(d, [500, 850], units="m"), "'m', are not of pressure"),
+    "numbered levels": (lambda d: levels(d, [136, 137]), "are not common pressure levels"),
     "a mean of days": (
         lambda d: d.assign(t=d["t"].assign_attrs(cell_methods="time: mean (interval: 1 hour)")),
         "mean over a period, not a state",
@@ -107,7 +107,7 @@ NO_STATE = {
     ),
     "bare numbers as times": (
         lambda d: d.assign_coords(time=[0, 6, 12, 18]),
-        "a number without a unit",
+        "a number without units",
     ),
     "several leads": (
         lambda d: d.expand_dims(step=np.arange(2) * H6).assign_coords(
