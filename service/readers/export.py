@@ -12,10 +12,9 @@ from typing import Any, Final, Literal
 import numpy as np
 import xarray as xr
 
+from pear.datasets.regrid import to_latlon
 from pear.errors import InputError
 from pear.sphere.healpix import centres
-from pear.sphere.latlon import global_grid
-from pear.sphere.regrid import apply, healpix_to_latlon_bilinear
 from pear.times import to_iso
 from pear.typing import Bool, Float64
 from pear.variables import BY_NAME, parse_field
@@ -178,7 +177,7 @@ def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
     part = store.dataset[list(chosen.variables)].isel(prediction_timedelta=leads)
     if "level" in part.dims:
         part = part.sel(level=[level for level in store.levels if level in chosen.levels])
-    part = part if chosen.step is None else to_latlon(part, store.nside, chosen.step)
+    part = part if chosen.step is None else to_latlon(part, chosen.step)
     if chosen.box is not None:
         part = _cut(part, store.nside, chosen.box)
     part.attrs |= {
@@ -202,31 +201,6 @@ def _cut(part: xr.Dataset, nside: int, box: Box) -> xr.Dataset:
     if cells.size == 0:
         raise InputError("bbox contains no grid point", field="bbox", hint="use a larger box")
     return kept
-
-
-def to_latlon(part: xr.Dataset, nside: int, step: float) -> xr.Dataset:
-    """Interpolate fields (…, cell) to a global latitude–longitude grid with rows at the poles."""
-    grid = global_grid(round(180 / step) + 1, round(360 / step))
-    weights = healpix_to_latlon_bilinear(nside, grid)
-    coordinates: dict[str, Any] = {
-        name: (name, axis, {"standard_name": name, "units": units})
-        for name, axis, units in (
-            ("latitude", grid.lat, "degrees_north"),
-            ("longitude", grid.lon, "degrees_east"),
-        )
-    }
-    fields: dict[str, Any] = {}
-    for name, array in part.data_vars.items():
-        values = apply(weights, np.asarray(array.values, dtype=np.float32))
-        kept = {k: v for k, v in array.attrs.items() if k not in ("grid_mapping", "ek_grid_spec")}
-        dims = (*array.dims[:-1], "latitude", "longitude")
-        shape = (*array.shape[:-1], *grid.shape)
-        fields[str(name)] = (dims, np.asarray(values, np.float32).reshape(shape), kept)
-    for name in ("time", "prediction_timedelta", "level"):
-        if name in part.coords:
-            coordinates[name] = part.coords[name]
-    attributes = {k: v for k, v in part.attrs.items() if k not in ("dggs", "zarr_conventions")}
-    return xr.Dataset(fields, coordinates, attributes)
 
 
 def write(part: xr.Dataset, target: Path, format: Format) -> None:  # noqa: A002
