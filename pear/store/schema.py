@@ -80,6 +80,12 @@ def level_coordinate(levels: Sequence[int]) -> Coordinate:
     return Coordinate(("level",), np.array(levels, dtype=np.int64), attributes)
 
 
+def fixed_coordinates(layout: Layout, nside: int) -> dict[str, Coordinate]:
+    """Return the coordinates that follow from layout and resolution: grid and levels."""
+    levels = {"level": level_coordinate(level_order(layout))} if layout.upper else {}
+    return grid_coordinates(nside) | levels
+
+
 def time_coordinate(kind: str, times: TimesLike) -> Coordinate:
     """Return the valid times of an analysis or the init times of forecasts, ``datetime64[s]``."""
     name, long_name = {

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from pipelines.catalog.database import Database
 from pipelines.catalog.errors import NotFoundError
@@ -56,7 +57,7 @@ class Catalog:
         """Close all connections."""
         self._db.close()
 
-    def __enter__(self) -> Catalog:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

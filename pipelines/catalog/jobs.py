@@ -105,11 +105,6 @@ class Jobs(Generic[J]):
         -------
         Page
             The jobs and the cursor of the following page.
-
-        Raises
-        ------
-        InputError
-            If a status, the limit or the cursor is invalid.
         """
         return self._page({"model": model}, status, limit, cursor)
 
@@ -215,6 +210,8 @@ class Jobs(Generic[J]):
     ) -> J:
         """Record that ``step`` of ``total`` steps are done.
 
+        A worker that no longer holds the job gets NotOwnerError.
+
         Parameters
         ----------
         job_id
@@ -230,11 +227,6 @@ class Jobs(Generic[J]):
         -------
         Job
             The job; a worker stops if its ``cancel_requested`` is set.
-
-        Raises
-        ------
-        NotOwnerError
-            If the job is not running or another worker holds it.
         """
         with self._db.write() as connection:
             row = self._lock_owned(connection, job_id, owner)
@@ -329,7 +321,9 @@ class Jobs(Generic[J]):
         with self._db.write() as connection:
             self._update(connection, job_id, {"read_at": self._clock()})
 
-    def log(self, job_id: str, message: str, *, level: LogLevel = "info", **details: Any) -> None:
+    def log(
+        self, job_id: str, message: str, *, level: LogLevel = "info", **details: object
+    ) -> None:
         """Append one line to the job's log; ``details`` are JSON values."""
         with self._db.write() as connection:
             self._log(connection, job_id, level, message, details)
@@ -605,6 +599,16 @@ class Runs(Jobs[Run]):
 
     def resolve(self, reference: str) -> Run:
         """Return a run by id, unique prefix of an id, or ``"latest"`` (newest succeeded).
+
+        Parameters
+        ----------
+        reference
+            Id, unique prefix of an id, or ``"latest"``.
+
+        Returns
+        -------
+        Run
+            The run.
 
         Raises
         ------

@@ -69,6 +69,8 @@ class JobLease:
     def progress(self, step: int, total: int) -> None:
         """Record that ``step`` of ``total`` steps are complete and on disk.
 
+        A worker that no longer holds the job gets NotOwnerError.
+
         Parameters
         ----------
         step, total
@@ -78,8 +80,6 @@ class JobLease:
         ------
         JobCancelled
             If the cancellation of the job was requested.
-        NotOwnerError
-            If another worker holds the job.
         """
         now = time.monotonic()
         pace = None

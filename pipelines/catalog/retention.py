@@ -19,7 +19,9 @@ def remove_run(
     """Mark a succeeded run expired and remove its stores, unless somebody reads them.
 
     Each store disappears in one rename. Of an expired run, stores are removed that an interrupted
-    removal left.
+    removal left. A run that has neither succeeded nor expired raises FinishedError. BeingReadError
+    is raised, and nothing removed, if a reader holds a lock on one of the stores
+    (:func:`pipelines.storage.atomic.shared_lock`) or the run was read after ``unread_since``.
 
     Parameters
     ----------
@@ -31,15 +33,6 @@ def remove_run(
         Id of the run.
     unread_since
         Keep the run if it was read after this time; None ignores reads that have ended.
-
-    Raises
-    ------
-    BeingReadError
-        If a reader holds a lock on one of the stores (see
-        :func:`pipelines.storage.atomic.shared_lock`) or the run was read after ``unread_since``.
-        Nothing is removed.
-    FinishedError
-        If the run has neither succeeded nor expired.
     """
     with _locked(data, run_id) as stores:
         if catalog.runs.get(run_id).status is not Status.EXPIRED:

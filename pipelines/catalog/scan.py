@@ -56,7 +56,8 @@ def refresh(data: DataFolder, catalog: Catalog) -> None:
 def add_model(data: DataFolder, catalog: Catalog, source: Path, name: str | None = None) -> Model:
     """Copy a checkpoint into the data folder and add it to the catalog.
 
-    Its equivariance error is measured and stored beside it. Adding a checkpoint again only updates
+    A folder that is not a checkpoint, or does not match its manifest, raises InputError. Its
+    equivariance error is measured and stored beside it. Adding a checkpoint again only updates
     its entry.
 
     Parameters
@@ -74,11 +75,6 @@ def add_model(data: DataFolder, catalog: Catalog, source: Path, name: str | None
     -------
     Model
         The entry.
-
-    Raises
-    ------
-    InputError
-        If the folder is not a checkpoint or its files do not match its manifest.
     """
     from pear.models import checkpoint  # imports torch, which most users of this module do not need
     from pear.models.diagnostics import equivariance_errors

@@ -301,31 +301,3 @@ def run_on(client: Client) -> TaskMap:
             client.cancel(list(flight))  # type: ignore[no-untyped-call]
 
     return run
-
-
-def completeness(
-    store: StoreContents, complete: npt.NDArray[np.uint8], batch: Sequence[FinishedBlock]
-) -> npt.NDArray[np.uint8]:
-    """Return the completeness of a store after a batch of blocks.
-
-    Parameters
-    ----------
-    store : StoreContents
-        Channels of the store.
-    complete : (time, channel) array
-        Completeness before.
-    batch : sequence of FinishedBlock
-        Blocks in order of time.
-
-    Returns
-    -------
-    (time, channel) array of uint8
-        With rows for the new times of the batch.
-    """
-    out = np.zeros((max(len(complete), batch[-1].block.stop), complete.shape[1]), dtype=np.uint8)
-    out[: len(complete)] = complete
-    for finished in batch:
-        rows = slice(finished.block.start, finished.block.stop)
-        for result in finished.results:
-            out[rows, store.columns(result.variable)] |= result.stored.astype(np.uint8)
-    return out

@@ -35,7 +35,6 @@ from pipelines.ingestion.executor import (
     FinishedBlock,
     StoreContents,
     Workload,
-    completeness,
     diff,
     execute,
     make_tasks,
@@ -271,7 +270,7 @@ def ingest_plan(
         options.nside,
         attributes=options.attributes,
         shard_times=options.shard_times,
-        coarser=options.overviews_or_default,
+        overviews=options.overviews_or_default,
     ) as writer:
         _require_same_kind(writer, options)
         levels = schema.level_order(writer.stored)
@@ -279,7 +278,6 @@ def ingest_plan(
         workload = diff(plan, store)
         _report_workload(workload, path, options, report)
         if workload.n_added or workload.n_filled:
-            writer.add_variables()
             blocks = workload.blocks(writer.shard_times)
             total = sum(block.n_fields for block in blocks)
             n_bytes = 4 * total * cells_of_nside(options.nside)
@@ -287,7 +285,7 @@ def ingest_plan(
             client = client_for(total) if client_for else None
             advance = progress(total) if progress else no_progress
             for batch in _execute(writer, plan, store, blocks, options, client):
-                _commit(writer, store, workload, batch, report)
+                _commit(writer, workload, batch, report)
                 n_fields = sum(finished.block.n_fields for finished in batch)
                 advance(n_fields, to_iso(batch[-1].block.times[-1]))
         report.variables, report.levels = list(writer.stored.names), list(writer.stored.levels)
@@ -298,7 +296,7 @@ def ingest_plan(
 
 def _require_same_kind(writer: AnalysisWriter, options: IngestOptions) -> None:
     """Refuse to mix simulated and observed states in one store."""
-    if writer.root != writer.path:
+    if not writer.times.size:
         return
     there = "simulated" in schema.open_group(writer.path).attrs
     if there != ("simulated" in options.attributes):
@@ -342,25 +340,22 @@ def _execute(
     options: IngestOptions,
     client: Client | None,
 ) -> Iterator[list[FinishedBlock]]:
-    """Compute all blocks; a new store is renamed after the first, when no other task runs."""
-    head = 1 if writer.root != writer.path else 0
-    for part in (blocks[:head], blocks[head:]):
-        target = StoreTarget(
-            writer.root,
-            writer.staging,
-            options.nside,
-            tuple(writer.coarser),
-            options.method,
-            options.on_error,
-            prefetch=client is None,  # workers of a cluster have one core each
-        )
-        tasks = make_tasks(part, plan, store, target)
-        yield from execute(part, tasks, run_here if client is None else run_on(client))
+    """Compute all blocks, here or on the cluster."""
+    target = StoreTarget(
+        writer.path,
+        writer.staging,
+        options.nside,
+        writer.overviews,
+        options.method,
+        options.on_error,
+        prefetch=client is None,  # workers of a cluster have one core each
+    )
+    tasks = make_tasks(blocks, plan, store, target)
+    return execute(blocks, tasks, run_here if client is None else run_on(client))
 
 
 def _commit(
     writer: AnalysisWriter,
-    store: StoreContents,
     workload: Workload,
     batch: list[FinishedBlock],
     report: IngestReport,
@@ -371,14 +366,14 @@ def _commit(
             report.refuse(result.refused)
             report.reading_seconds += result.reading_seconds
             report.fields_written += int(result.stored.sum())
-    if writer.root != writer.path and not report.fields_written:
+    if not writer.times.size and not report.fields_written:
         first = report.refused[0]
         raise InputError(
             f"nothing to ingest: all fields of the first {batch[-1].block.times.size} times are "
             f"refused ({first.variable} at {first.time}: {first.reason})",
             field="source",
         )
-    n_present = writer.times.size
-    flags = completeness(store, writer.complete, batch)
-    writer.stage(workload.times[n_present : batch[-1].block.stop])
-    writer.commit(flags[n_present:], flags[:n_present])
+    with writer.transaction(workload.times[writer.times.size : batch[-1].block.stop]) as changes:
+        for finished in batch:
+            for result in finished.results:
+                changes.mark(result.variable, finished.block.start, result.stored)

@@ -1,18 +1,18 @@
-"""Growing a store of analyses: chunks first, one sync, then one rename that shows them.
+"""Analysis stores that grow: new times are staged and appear in one rename.
 
-The root's consolidated metadata says how many times there are. New times are written aside and
-moved beyond that length, where no reader looks; replacing the root's one file is the commit. A
-killed writer leaves either the old length or the new one, and the next writer does the rest.
+The consolidated metadata of the root holds the number of times. New times are staged and moved
+beyond that length, where no reader looks; replacing the root's metadata is the commit. A writer
+that is killed leaves either the old length or the new one, and the next writer cleans up.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,88 +26,112 @@ from pear.store.reader import read_completeness, stored_layout
 from pear.times import as_utc, to_iso
 from pear.typing import Times
 from pear.variables import BY_NAME, Layout
-from pipelines.storage import create
+from pipelines.storage import create, staging
 from pipelines.storage.atomic import publish, remove_partial_files, writer_lock
 from pipelines.storage.metadata import rewrite_child_metadata
-from pipelines.storage.staging import clear, show, staged_array, staging_folder
 
 Fields = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
 
 
-def create_analysis(
+def create_store(
     path: Path,
     layout: Layout,
     nside: int,
     *,
     attributes: Mapping[str, Any] | None = None,
     shard_times: int | None = None,
-    coarser: Sequence[int] = (),
+    overviews: Sequence[int] = (),
 ) -> None:
-    """Make an analysis store without times at ``path``, which must not exist.
+    """Create an analysis store without times.
 
     Parameters
     ----------
     path
-        The folder of the store.
+        Folder of the store; must not exist.
     layout
-        Variables and levels it will hold; stored from the top level down whatever their order.
+        Variables and levels; levels are stored from the top down.
     nside
         Resolution.
     attributes
-        Title, source, history, licence and others for the root group.
+        Title, source, history, licence and other attributes of the root group.
     shard_times
-        Times per file; None for files of about 100 MB.
-    coarser
-        Resolutions at which means are kept beside the fields, in groups ``nsideN``.
+        Times per file; default: files of about 100 MB.
+    overviews
+        Resolutions at which cell means are kept as well, in groups ``nsideN``.
     """
-    schema.check_overviews(coarser, nside)
+    schema.check_overviews(overviews, nside)
     group = create.create_group(path, "analysis", layout, nside, attributes or {})
-    create.time_coordinate(group, "analysis", np.zeros(0, dtype=np.int64))
     create.completeness(group, layout)
-    per_shard = shard_times or schema.times_per_shard(layout, nside)
-    for name in layout.names:
-        _create_variable(group, name, layout, nside, 0, per_shard)
-    for one in coarser:
-        inner = create.create_overview(group, "analysis", layout, one)
+    grids = {nside: group}
+    for one in overviews:
+        grids[one] = create.create_overview(group, "analysis", layout, one)
+    for one, inner in grids.items():
         create.time_coordinate(inner, "analysis", np.zeros(0, dtype=np.int64))
         for name in layout.names:
+            per_shard = shard_times or schema.times_per_shard(layout, nside)
             _create_variable(inner, name, layout, one, 0, per_shard)
     create.consolidate(group)
 
 
 def _create_variable(
-    group: Any, name: str, layout: Layout, nside: int, times: int, per_shard: int
+    group: zarr.Group, name: str, layout: Layout, nside: int, times: int, shard_times: int
 ) -> None:
     upper = BY_NAME[name].kind == "upper"
     middle = (len(schema.level_order(layout)),) if upper else ()
-    cells = cells_of_nside(nside)
+    tail = (*middle, cells_of_nside(nside))
     dims = ("time", "level", "cell") if upper else ("time", "cell")
-    chunk, shard = (1, *middle, cells), (per_shard, *middle, cells)
-    create.data_variable(group, name, nside, (times, *middle, cells), chunk, shard, dims)
+    create.data_variable(group, name, nside, (times, *tail), (1, *tail), (shard_times, *tail), dims)
 
 
 class AnalysisWriter:
-    """The one writer of an analysis store; a context manager that holds the store's lock.
+    """The only writer of an analysis store; a context manager that holds the store's lock.
 
-    Simple use: ``with AnalysisWriter(path, layout, nside) as writer: writer.append(…)``. The
-    store appears with its first committed times. Bulk use: :meth:`stage` new times, fill them from
-    any process through :func:`pipelines.storage.staging.staged_array`, then :meth:`commit`.
+    :meth:`append` adds whole states. :meth:`transaction` adds times of which single fields may be
+    missing, and takes fields that other processes wrote through
+    :func:`pipelines.storage.staging.staged_array`. A new store appears with its first times.
 
     Parameters
     ----------
     path
-        The store; made if it does not exist.
-    layout, nside
-        Channels of :meth:`append` in their order, and the resolution. An existing store must have
-        the resolution and the levels; variables it lacks are added, missing at the times it has.
-    attributes, shard_times, coarser
-        As in :func:`create_analysis`; only for a new store.
+        The store; created if it does not exist.
+    layout
+        Channels of :meth:`append` in their order. Variables that an existing store lacks are added
+        to it, missing at the times it has; its levels must include those of the layout.
+    nside
+        Resolution; must be that of an existing store.
+    attributes, shard_times, overviews
+        As in :func:`create_store`; for a new store only.
+
+    Attributes
+    ----------
+    path, staging
+        The store and its staging folder.
+    stored
+        Variables and levels of the store, including those that are being added.
+    times
+        (time,) valid times that have been committed.
+    complete
+        (time, channel) 1 where the store has the field.
+    channels
+        Names on the channel axis: ``variable`` or ``variable@level``.
+    shard_times
+        Times per file.
+    overviews
+        Resolutions of the overviews of the store.
 
     Raises
     ------
     InputError
-        If another process writes to the store, or an existing store does not agree.
+        If another process writes to the store, or an existing store does not fit.
     """
+
+    stored: Layout
+    times: Times
+    complete: npt.NDArray[np.uint8]
+    channels: tuple[str, ...]
+    shard_times: int
+    overviews: tuple[int, ...]
 
     def __init__(
         self,
@@ -117,23 +141,27 @@ class AnalysisWriter:
         *,
         attributes: Mapping[str, Any] | None = None,
         shard_times: int | None = None,
-        coarser: Sequence[int] = (),
+        overviews: Sequence[int] = (),
     ) -> None:
         self.path, self.layout, self.nside = Path(path), layout, nside
-        self._attributes, self._shard_times, self.coarser = attributes, shard_times, coarser
+        self.staging = staging.staging_folder(self.path)
+        # Nothing of a new store is visible before its first times are complete.
+        self._hidden = self.path.parent / f".{self.path.name}.new"
+        self._options = {
+            "attributes": attributes,
+            "shard_times": shard_times,
+            "overviews": overviews,
+        }
+        self._added: list[str] = []  # paths of the staged new variables
+        self._visible: tuple[str, ...] = ()
         self._exit = ExitStack()
-        self.stored = layout
-        self.staging = staging_folder(self.path)
-        self._staged: Times = as_utc([])
-        self._added: list[str] = []
-        self._waiting: list[tuple[np.datetime64, Fields, Fields]] = []
 
-    def __enter__(self) -> AnalysisWriter:
+    def __enter__(self) -> Self:
         self._exit.enter_context(writer_lock(self.path))
         try:
             self._open()
         except BaseException:
-            self._exit.close()
+            self._close()
             raise
         return self
 
@@ -143,42 +171,113 @@ class AnalysisWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._close()
+
+    def append(self, times: npt.ArrayLike, surface: npt.ArrayLike, upper: npt.ArrayLike) -> None:
+        """Add states after the last time; they are on disk when this returns.
+
+        Parameters
+        ----------
+        times
+            (time,) valid times, UTC, increasing.
+        surface, upper
+            (time, variable, cell) and (time, variable, level, cell), in the order of the layout.
+
+        Raises
+        ------
+        InputError
+            If the times do not increase, a shape is wrong or a value is not finite.
+        """
+        layout, cells = self.layout, cells_of_nside(self.nside)
+        axis = as_utc(times)
+        surface = np.asarray(surface, dtype=np.float32)
+        upper = np.asarray(upper, dtype=np.float32)
+        expected = (
+            (axis.size, len(layout.surface), cells),
+            (axis.size, len(layout.upper), len(layout.levels), cells),
+        )
+        if (surface.shape, upper.shape) != expected:
+            raise InputError(
+                f"fields have shapes {surface.shape} and {upper.shape}, expected {expected}",
+                field="fields",
+            )
+        for time, *parts in zip(axis, surface, upper, strict=True):
+            if not all(np.isfinite(part).all() for part in parts):
+                raise InputError(f"the state at {to_iso(time)} is not finite", field="fields")
+        self._require_increasing(axis)
+        while axis.size:
+            room = self.shard_times - self.times.size % self.shard_times
+            with self.transaction(axis[:room]) as changes:
+                for row, name in enumerate(layout.surface):
+                    changes.write(name, surface[:room, row])
+                for row, name in enumerate(layout.upper):
+                    changes.write(name, upper[:room, row], layout.levels)
+            axis, surface, upper = axis[room:], surface[room:], upper[room:]
+
+    @contextmanager
+    def transaction(self, times: npt.ArrayLike = ()) -> Iterator[Transaction]:
+        """Begin changes that readers will see together.
+
+        Leaving the block commits them, and they are on disk then; an exception discards them. Times
+        that do not increase are an InputError.
+
+        Parameters
+        ----------
+        times
+            (time,) new valid times after the last, UTC; may be empty.
+
+        Yields
+        ------
+        Transaction
+            The changes.
+        """
+        axis = as_utc(times)
+        self._require_increasing(axis)
+        changes = Transaction(self, axis)
         try:
-            if kind is None:
-                self.flush()
-        finally:
-            clear(self.staging)
-            if self.root != self.path:
-                shutil.rmtree(self.root, ignore_errors=True)
-            self._exit.close()
+            yield changes
+        except BaseException:
+            self._stage_variables()
+            raise
+        self._commit(changes)
+
+    def columns(self, name: str) -> list[int]:
+        """Return the positions of a variable's fields on the channel axis."""
+        levels = schema.level_order(self.stored)
+        names = [f"{name}@{level}" for level in levels] if BY_NAME[name].kind == "upper" else [name]
+        return [self.channels.index(one) for one in names]
+
+    def grids(self) -> list[tuple[str, int]]:
+        """Return path prefix and resolution of the fields and of the overviews."""
+        return [("", self.nside)] + [(f"{schema.overview_name(n)}/", n) for n in self.overviews]
+
+    # --- internals ---------------------------------------------------------------------------
+
+    @property
+    def _root(self) -> Path:
+        return self.path if self.path.exists() else self._hidden
 
     def _open(self) -> None:
-        self.root = self.path
-        clear(self.staging)
+        shutil.rmtree(self._hidden, ignore_errors=True)
         if self.path.exists():
             remove_partial_files(self.path)
-            self._agree()
+            self._require_fit()
             rewrite_child_metadata(self.path)
         else:
-            # Nothing of a new store is to be seen before its first times are whole.
-            self.root = self.path.parent / f".{self.path.name}.new"
-            shutil.rmtree(self.root, ignore_errors=True)
-            create_analysis(
-                self.root,
-                self.layout,
-                self.nside,
-                attributes=self._attributes,
-                shard_times=self._shard_times,
-                coarser=self.coarser,
-            )
-        self.times, self.complete, self.channels = read_completeness(self.root, all_channels=True)
-        self._column = {name: i for i, name in enumerate(self.channels)}
-        group = schema.open_group(self.root)
+            create_store(self._hidden, self.layout, self.nside, **self._options)  # type: ignore[arg-type]
+            self.stored, self._visible = self.layout, ()
+        self.times, self.complete, self.channels = read_completeness(self._root, all_channels=True)
+        group = schema.open_group(self._root)
+        self.overviews = schema.overviews(group)
         self.shard_times = int(group[self.stored.names[0]].shards[0])
-        self.coarser = schema.overviews(group)
+        self._stage_variables()
 
-    def _agree(self) -> None:
-        """Check an existing store against what we want to write; add variables it lacks."""
+    def _close(self) -> None:
+        staging.discard(self.staging)
+        shutil.rmtree(self._hidden, ignore_errors=True)
+        self._exit.close()
+
+    def _require_fit(self) -> None:
         kind, layout, nside = stored_layout(self.path)
         if kind != "analysis" or nside != self.nside:
             raise InputError(
@@ -187,37 +286,40 @@ class AnalysisWriter:
                 field="store",
                 hint="write to another store",
             )
-        strange = sorted(set(self.layout.levels) - set(layout.levels))
-        if self.layout.upper and strange:
-            raise InputError(
-                f"{self.path} has no level {strange[0]} hPa: its levels are "
-                f"{', '.join(map(str, layout.levels))}",
-                field="level",
-                hint="ingest all levels into a new store",
-            )
+        unknown = sorted(set(self.layout.levels) - set(layout.levels))
         if self.layout.upper and not layout.levels:
             raise InputError(
                 f"{self.path} has no pressure levels and cannot take {self.layout.upper[0]}",
                 field="variable",
                 hint="ingest all variables into a new store",
             )
-        self.stored = layout
+        if self.layout.upper and unknown:
+            raise InputError(
+                f"{self.path} has no level {unknown[0]} hPa: its levels are "
+                f"{', '.join(map(str, layout.levels))}",
+                field="level",
+                hint="ingest all levels into a new store",
+            )
+        self.stored, self._visible = layout, layout.names
 
-    def add_variables(self) -> None:
-        """Make the variables of ``layout`` that the store lacks, missing at all times there are.
+    def _stage_variables(self) -> None:
+        """Empty the staging folder; stage the metadata of variables that readers do not see yet.
 
-        Readers see them from the next commit on.
+        These are the variables of the layout that the store lacks, and all of a new store:
+        processes that write them need not know where the store is before it has its name.
         """
-        new = [name for name in self.layout.names if name not in self.stored.names]
-        if not new:
-            return
-        names = {*self.stored.names, *new}
+        staging.discard(self.staging)
+        known = {*self.stored.names, *self.layout.names}
         base = Layout()
         self.stored = Layout(
-            tuple(n for n in base.surface if n in names),
-            tuple(n for n in base.upper if n in names),
+            tuple(name for name in base.surface if name in known),
+            tuple(name for name in base.upper if name in known),
             self.stored.levels,
         )
+        new = [name for name in self.stored.names if name not in self._visible]
+        self._added = []
+        if not new:
+            return
         aside = zarr.open_group(LocalStore(self.staging), mode="a", zarr_format=3)
         for prefix, nside in self.grids():
             group = aside.require_group(prefix) if prefix else aside
@@ -225,128 +327,109 @@ class AnalysisWriter:
                 _create_variable(group, name, self.stored, nside, self.times.size, self.shard_times)
             self._added += [f"{prefix}{name}" for name in new]
 
-    def grids(self) -> list[tuple[str, int]]:
-        """Prefix of the arrays and resolution: of the store itself, then of the coarser groups."""
-        return [("", self.nside)] + [(f"{schema.overview_name(n)}/", n) for n in self.coarser]
-
-    def append(self, times: Any, surface: Any, upper: Any) -> None:
-        """Add whole times after the last: (T, S, cell) and (T, U, level, cell), layout order.
-
-        Written and committed a file's worth at a time; :meth:`flush` and leaving the context
-        commit the rest.
-
-        Raises
-        ------
-        InputError
-            If times do not increase, shapes are wrong or a value is not finite.
-        """
-        lay, cells = self.layout, cells_of_nside(self.nside)
-        times = as_utc(times)
-        surface = np.asarray(surface, dtype=np.float32)
-        upper = np.asarray(upper, dtype=np.float32)
-        wanted = (times.size, len(lay.surface), cells)
-        wanted_upper = (times.size, len(lay.upper), len(lay.levels), cells)
-        if surface.shape != wanted or upper.shape != wanted_upper:
+    def _require_increasing(self, times: Times) -> None:
+        axis = np.concatenate([self.times[-1:], times])
+        late = np.flatnonzero(np.diff(axis) <= np.timedelta64(0, "s"))
+        if late.size:
+            first = int(late[0])
             raise InputError(
-                f"fields have shapes {surface.shape} and {upper.shape}, must be {wanted} and "
-                f"{wanted_upper}",
-                field="fields",
-            )
-        for index, time in enumerate(times):
-            self._follows([*self._staged, *(w[0] for w in self._waiting)], time)
-            if not (np.isfinite(surface[index]).all() and np.isfinite(upper[index]).all()):
-                raise InputError(f"the state at {to_iso(time)} is not finite", field="fields")
-            self._waiting.append((time, surface[index], upper[index]))
-            if (self.times.size + len(self._waiting)) % self.shard_times == 0:
-                self.flush()
-
-    def flush(self) -> None:
-        """Write and commit the times that wait."""
-        if not self._waiting:
-            return
-        lay = self.layout
-        times, surface, upper = zip(*self._waiting, strict=True)
-        self._waiting = []
-        self.add_variables()
-        start = self.stage(times)
-        stop = start + len(times)
-        flags = np.zeros((len(times), len(self.channels)), dtype=np.uint8)
-        for channel, name in enumerate(lay.surface):
-            self._write(name, start, stop, np.stack([f[channel] for f in surface]))
-            flags[:, self.channel(name, None)] = 1
-        levels = schema.level_order(self.stored)
-        rows = [levels.index(level) for level in lay.levels] if lay.upper else []
-        shape = (len(times), len(levels), cells_of_nside(self.nside))
-        for channel, name in enumerate(lay.upper):
-            values = np.full(shape, np.nan, dtype=np.float32)
-            values[:, rows] = np.stack([f[channel] for f in upper])
-            self._write(name, start, stop, values)
-            flags[:, [self.channel(name, level) for level in lay.levels]] = 1
-        self.commit(flags)
-
-    def _write(self, name: str, start: int, stop: int, values: Fields) -> None:
-        for prefix, nside in self.grids():
-            self.array(f"{prefix}{name}", start, stop)[start:stop] = coarsen(values, nside)
-
-    def array(self, name: str, start: int, stop: int) -> Any:
-        """Open an array to write times from ``start`` to ``stop`` aside."""
-        return staged_array(self.root, self.staging, name, start, stop)
-
-    def stage(self, times: Any) -> int:
-        """Announce new times after the last; returns the index of the first of them.
-
-        Raises
-        ------
-        InputError
-            If they do not increase.
-        """
-        for time in as_utc(times):
-            self._follows(list(self._staged), time)
-            self._staged = np.append(self._staged, time)
-        return int(self.times.size)
-
-    def _follows(self, waiting: Sequence[np.datetime64], time: np.datetime64) -> None:
-        known = waiting[-1:] or list(self.times[-1:])
-        if known and not known[0] < time:
-            raise InputError(
-                f"{to_iso(time)} does not follow {to_iso(known[0])}, the last time of {self.path}",
+                f"{to_iso(axis[first + 1])} does not follow {to_iso(axis[first])}, the last time "
+                f"of {self.path}",
                 field="time",
                 hint="a store grows forwards; ingest earlier times into a new store",
             )
 
-    def channel(self, name: str, level: int | None) -> int:
-        """Position of a field on the channel axis of the completeness array."""
-        return self._column[name if level is None else f"{name}@{level}"]
+    def _commit(self, changes: Transaction) -> None:
+        start, stop = self.times.size, changes.stop
+        flags = changes.complete
+        changed = np.flatnonzero((flags[:start] != self.complete).any(axis=1))
+        if not (stop > start or changed.size or self._added):
+            return
+        root = self._root
+        first = int(changed[0]) if changed.size else start
+        last = stop if stop > start else (int(changed[-1]) + 1 if changed.size else first)
+        parts = []
+        for prefix, _ in self.grids():
+            if last > first:
+                parts += [(f"{prefix}{name}", first, last) for name in self.stored.names]
+            if stop > start:
+                time = staging.staged_array(root, self.staging, f"{prefix}time", start, stop)
+                time[start:] = changes.times.astype(np.int64)
+                parts.append((f"{prefix}time", start, stop))
+        if last > first:
+            complete = staging.staged_array(root, self.staging, schema.COMPLETE, first, stop)
+            complete[first:] = flags[first:]
+            parts.append((schema.COMPLETE, first, stop))
+        staging.commit(root, self.staging, parts, stop, self._added)
+        if root != self.path:
+            publish(root, self.path)
+        self.times = np.concatenate([self.times, changes.times]).astype("datetime64[s]")
+        self.complete, self._added, self._visible = flags, [], self.stored.names
 
-    def commit(
-        self, staged: npt.NDArray[np.uint8], old: npt.NDArray[np.uint8] | None = None
-    ) -> None:
-        """Show the staged times, and variables that were added; when it returns, all is on disk.
+
+class Transaction:
+    """Changes of an analysis store; see :meth:`AnalysisWriter.transaction`.
+
+    Parameters
+    ----------
+    writer
+        Writer of the store.
+    times
+        (time,) new valid times.
+
+    Attributes
+    ----------
+    times
+        As given.
+    start, stop
+        Positions of the new times in the store.
+    complete
+        (time, channel) completeness of the store after the commit.
+    """
+
+    def __init__(self, writer: AnalysisWriter, times: Times) -> None:
+        self._writer, self.times = writer, times
+        self.start, self.stop = writer.times.size, writer.times.size + times.size
+        empty = np.zeros((times.size, len(writer.channels)), dtype=np.uint8)
+        self.complete = np.concatenate([writer.complete, empty])
+
+    def write(self, name: str, values: Fields, levels: Sequence[int] | None = None) -> None:
+        """Write a variable at the new times; fields with missing values are flagged missing.
 
         Parameters
         ----------
-        staged
-            (staged time, channel), 1 where a field was written.
-        old
-            (time, channel) of the times that were there before, if some were filled.
+        name
+            Canonical name.
+        values
+            (time, cell) or (time, level, cell), NaN where missing.
+        levels
+            Levels of the values, hPa; default: those of the store, from the top down.
         """
-        times = np.concatenate([self.times, self._staged]).astype("datetime64[s]")
-        start, stop = self.times.size, times.size
-        flags = np.concatenate([self.complete if old is None else old, staged])
-        first = start
-        if old is not None:
-            changed = np.flatnonzero((old != self.complete).any(axis=1))
-            first = int(changed[0]) if changed.size else start
-        if stop > start:
-            for prefix, _ in self.grids():
-                self.array(f"{prefix}time", start, stop)[start:] = self._staged.astype(np.int64)
-        self.array(schema.COMPLETE, first, stop)[first:] = flags[first:]
-        parts = [(schema.COMPLETE, first, stop)]
-        for prefix, _ in self.grids():
-            parts += [(f"{prefix}{name}", first, stop) for name in self.stored.names]
-            parts += [(f"{prefix}time", start, stop)]
-        show(self.root, self.staging, parts, stop, self._added)
-        if self.root != self.path:
-            publish(self.root, self.path)
-            self.root = self.path
-        self.times, self.complete, self._staged, self._added = times, flags, as_utc([]), []
+        writer, where = self._writer, slice(self.start, self.stop)
+        if BY_NAME[name].kind == "upper":
+            order = schema.level_order(writer.stored)
+            rows = [order.index(level) for level in (order if levels is None else levels)]
+            full = np.full((self.times.size, len(order), values.shape[-1]), np.nan, np.float32)
+            full[:, rows] = values
+            values = full
+        for prefix, nside in writer.grids():
+            array = staging.staged_array(
+                writer.path, writer.staging, f"{prefix}{name}", self.start, self.stop
+            )
+            array[where] = coarsen(values, nside)
+        self.mark(name, self.start, np.asarray(np.isfinite(values).all(axis=-1)))
+
+    def mark(self, name: str, start: int, present: Flags) -> None:
+        """Flag fields as complete that other processes have staged.
+
+        Parameters
+        ----------
+        name
+            Canonical name.
+        start
+            Position of the first time in the store; may be that of a time committed before.
+        present
+            (time,) or (time, level) True where a field was written.
+        """
+        flags = present.reshape(len(present), -1).astype(np.uint8)
+        self.complete[start : start + len(present), self._writer.columns(name)] |= flags

@@ -9,28 +9,29 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pear.errors import InputError
 
 PARTIAL: Final = ".partial"
-"""Ending of every temporary file: what the sweeper may delete."""
+"""Suffix of temporary files, as Zarr uses it: a writer may delete those of its predecessors."""
 _RESERVE_BYTES: Final = 1_000_000_000
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of the Linux headers
 
 
-def write_atomically(path: Path, data: Any, sync: bool = True) -> None:
-    """Replace a file in one step: at any instant it holds the old bytes or the new ones.
+def write_atomically(path: Path, data: bytes | memoryview, *, sync: bool = True) -> None:
+    """Replace a file in one step: at any time it holds the old bytes or the new ones.
 
     Parameters
     ----------
     path
         The file; its folder exists.
     data
-        Bytes or anything with the buffer protocol.
+        The new bytes.
     sync
-        Whether the new bytes are on disk when this returns; without, a power cut may take both.
+        Whether the new bytes are on disk when this returns; otherwise a power cut may lose both.
     """
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}{PARTIAL}"
     try:
@@ -46,7 +47,7 @@ def write_atomically(path: Path, data: Any, sync: bool = True) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the entries of a folder (its renames) to disk."""
+    """Sync the entries of a folder (its renames) to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -55,7 +56,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_filesystem(path: Path) -> None:
-    """Bring everything written to the file system that holds ``path`` to disk."""
+    """Sync everything on the file system that holds ``path`` to disk."""
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if syncfs is None:
         os.sync()
@@ -70,12 +71,19 @@ def sync_filesystem(path: Path) -> None:
 
 
 def publish(hidden: Path, final: Path) -> None:
-    """Give a finished folder its name: synced before, renamed in one step, synced after.
+    """Rename a finished folder to its final name; synced before and after.
+
+    Parameters
+    ----------
+    hidden
+        The folder.
+    final
+        Its final path.
 
     Raises
     ------
     InputError
-        If the name is taken.
+        If the final path exists.
     """
     if final.exists():
         raise InputError(f"{final} exists already", field="store", hint="choose another name")
@@ -84,29 +92,71 @@ def publish(hidden: Path, final: Path) -> None:
     sync_folder(final.parent)
 
 
+def exchange(first: Path, second: Path) -> None:
+    """Exchange the names of two folders of one parent, in one step where the system can (Linux).
+
+    Elsewhere ``second`` is absent for an instant; a kill then leaves it under a hidden name.
+
+    Parameters
+    ----------
+    first, second
+        The folders.
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    names = os.fsencode(first), os.fsencode(second)
+    if (
+        renameat2 is None
+        or renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) != 0
+    ):
+        aside = second.parent / f".{second.name}.{uuid.uuid4().hex}"
+        second.rename(aside)
+        first.rename(second)
+        aside.rename(first)
+    sync_folder(second.parent)
+
+
 def require_space(folder: Path, needed: int, reserve: int = _RESERVE_BYTES) -> None:
-    """Check that twice ``needed`` bytes and a reserve are free before anything is written.
+    """Raise unless twice the needed bytes and a reserve are free.
+
+    Parameters
+    ----------
+    folder
+        Folder on the disk.
+    needed
+        Bytes that will be written.
+    reserve
+        Bytes that must stay free.
 
     Raises
     ------
     OSError
-        ENOSPC, with what is free and what is needed.
+        ENOSPC, with the free and the required space.
     """
-    free = shutil.disk_usage(folder).free
-    if free < 2 * needed + reserve:
+    free, required = shutil.disk_usage(folder).free, 2 * needed + reserve
+    if free < required:
         raise OSError(
             errno.ENOSPC,
-            f"disk too full: {free / 1e9:.1f} GB free, {(2 * needed + reserve) / 1e9:.1f} GB "
-            "wanted (twice what will be written and a reserve)",
+            f"disk too full: {free / 1e9:.1f} GB free, {required / 1e9:.1f} GB required (twice "
+            "what will be written and a reserve)",
             str(folder),
         )
 
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Hold a lock file while the block runs; yields False, at once, if another process has it.
+    """Hold an exclusive lock file while the block runs; the kernel releases it on a kill.
 
-    The file is removed before the lock is let go; whoever locked a removed file tries again.
+    The file is removed before the lock is released. Whoever locks a removed file tries again.
+
+    Parameters
+    ----------
+    path
+        The lock file.
+
+    Yields
+    ------
+    bool
+        False, immediately, if another process holds the lock.
     """
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -116,7 +166,7 @@ def try_lock(path: Path) -> Iterator[bool]:
             os.close(handle)
             yield False
             return
-        if _is(handle, path):
+        if _same_inode(handle, path):
             break
         os.close(handle)
     try:
@@ -126,7 +176,7 @@ def try_lock(path: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def _is(handle: int, path: Path) -> bool:
+def _same_inode(handle: int, path: Path) -> bool:
     try:
         return os.fstat(handle).st_ino == path.stat().st_ino
     except FileNotFoundError:
@@ -135,7 +185,7 @@ def _is(handle: int, path: Path) -> bool:
 
 @contextmanager
 def temporary_parents(path: Path) -> Iterator[None]:
-    """Make a folder and those above it; those of them that are empty in the end go again."""
+    """Create a folder and its parents; afterwards, remove those of them that are empty."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     try:
@@ -148,20 +198,30 @@ def temporary_parents(path: Path) -> Iterator[None]:
 
 @contextmanager
 def writer_lock(store: Path) -> Iterator[None]:
-    """Hold the one writer's place of a store; the operating system frees it when we die.
+    """Hold the lock of the only writer of a store; the kernel releases it on a kill.
+
+    Parameters
+    ----------
+    store
+        The store, which need not exist.
+
+    Yields
+    ------
+    None
+        While the lock is held.
 
     Raises
     ------
     InputError
-        If another process writes to the store now.
+        If another process writes to the store.
     """
     with (
         temporary_parents(store.parent),
-        try_lock(store.parent / f".{store.name}.lock") as held,
+        try_lock(store.parent / f".{store.name}.lock") as locked,
     ):
-        if not held:
+        if not locked:
             raise InputError(
-                f"another process is writing to {store} now",
+                f"another process is writing to {store}",
                 field="store",
                 hint="wait for it to end, or write to another store",
             )
@@ -170,29 +230,55 @@ def writer_lock(store: Path) -> Iterator[None]:
 
 @contextmanager
 def shared_lock(store: Path) -> Iterator[None]:
-    """Keep a finished store from being removed by a retention rule while the block runs.
+    """Protect a finished store from removal while the block runs.
 
-    The lock is on the folder itself and shared by any number of readers; the operating system
-    frees it when we die.
+    The lock is on the folder itself and shared by any number of readers; the kernel releases it on
+    a kill.
+
+    Parameters
+    ----------
+    store
+        The store.
+
+    Yields
+    ------
+    None
+        While the lock is held.
 
     Raises
     ------
     InputError
-        If it is not there, or is being removed.
+        If the store does not exist or is being removed.
     """
-    with ExitStack() as held:
-        try:
-            descriptor = os.open(store, os.O_RDONLY | os.O_CLOEXEC)
-            held.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (FileNotFoundError, BlockingIOError) as error:
-            raise InputError(f"{store} is not there, or is being removed", field="store") from error
+    try:
+        descriptor = os.open(store, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise InputError(f"no store at {store}", field="store") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise InputError(f"{store} is being removed", field="store") from error
+    try:
         yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
 def exclusive_lock(store: Path) -> Iterator[bool]:
-    """Hold a finished store against readers; yields False, at once, if somebody reads it."""
+    """Lock a finished store against readers while the block runs.
+
+    Parameters
+    ----------
+    store
+        The store.
+
+    Yields
+    ------
+    bool
+        False, immediately, if a reader holds a lock.
+    """
     descriptor = os.open(store, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -205,10 +291,8 @@ def exclusive_lock(store: Path) -> Iterator[bool]:
 
 
 def remove_partial_files(folder: Path) -> int:
-    """Delete temporary files that a dead writer left; call it with the writer's lock held."""
-    count = 0
-    for path in folder.rglob(f"*{PARTIAL}"):
-        if path.is_file():
-            path.unlink(missing_ok=True)
-            count += 1
-    return count
+    """Delete temporary files, with the writer's lock held; return their number."""
+    partial = [file for file in folder.rglob(f"*{PARTIAL}") if file.is_file()]
+    for file in partial:
+        file.unlink(missing_ok=True)
+    return len(partial)

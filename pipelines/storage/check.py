@@ -1,9 +1,4 @@
-"""Examine a store down to its last chunk, say what is wrong, and mend what can be mended.
-
-Nothing is made up: a damaged field is marked as missing, and the ingestion of the same files
-brings it back; everything that follows from something else (grid, attributes, coarser means,
-single metadata files) is written anew.
-"""
+"""Check of a store against the schema, down to the checksum of every chunk."""
 
 from __future__ import annotations
 
@@ -14,24 +9,27 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import zarr
 
 from pear.errors import InputError
 from pear.progress import ProgressCallback
-from pear.sphere.healpix import cells_of_nside, coarsen
+from pear.sphere.healpix import coarsen
 from pear.store import metadata, schema
 from pear.store.reader import stored_layout
 from pear.times import to_iso
+from pear.typing import Float32
 from pear.variables import BY_NAME, Layout, valid_range
 from pipelines.storage.atomic import PARTIAL
 from pipelines.storage.staging import staging_folder
 
-GRID: Final = ("cell", "cell_ids", "crs", "level")
-_DAMAGE: Final = (OSError, ValueError, RuntimeError, KeyError, TypeError)
+DAMAGE: Final = (OSError, ValueError, RuntimeError, KeyError, TypeError)
+"""Exceptions of Zarr when metadata or a chunk are damaged."""
+_INGEST = "mark as missing; ingest the files again"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """A problem of a store.
 
     Attributes
     ----------
@@ -43,9 +41,9 @@ class Finding:
     detail
         What is wrong, with the time if it is a field.
     remedy
-        What ``--repair`` does about it; empty if nothing can be done.
+        What a repair does about it; empty if nothing can be done.
     position
-        Index of the time (analyses) or lead (forecasts), for fields and means.
+        Index of the time (analyses) or lead time (forecasts), for fields and means.
     level
         hPa, for fields.
     """
@@ -59,8 +57,18 @@ class Finding:
 
 
 @dataclass
-class Diagnosis:
-    """What an examination found."""
+class StoreReport:
+    """Result of a check.
+
+    Attributes
+    ----------
+    path, kind
+        The store.
+    fields
+        Number of fields that were read.
+    findings
+        Problems.
+    """
 
     path: str
     kind: str = ""
@@ -68,246 +76,269 @@ class Diagnosis:
     findings: list[Finding] = field(default_factory=list)
 
     @property
-    def healthy(self) -> bool:
-        """Whether nothing is wrong."""
+    def is_healthy(self) -> bool:
+        """True if there are no problems."""
         return not self.findings
 
-    def add(self, kind: str, where: str, detail: str, remedy: str = "", **at: Any) -> None:
-        """Note a finding."""
-        self.findings.append(Finding(kind, where, detail, remedy, **at))
-
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {"healthy": self.healthy, **asdict(self)}
+        """Return plain values for JSON."""
+        return {"healthy": self.is_healthy, **asdict(self)}
 
 
-def examine(path: Path | str, tick: ProgressCallback | None = None) -> Diagnosis:
-    """Check metadata, attributes, grid, times, completeness, and every chunk's checksum.
+def check_store(path: Path | str, progress: ProgressCallback | None = None) -> StoreReport:
+    """Check metadata, grid, times, completeness, value ranges and the checksum of every chunk.
+
+    Parameters
+    ----------
+    path
+        Analysis or forecast store.
+    progress
+        Called after each variable.
+
+    Returns
+    -------
+    StoreReport
+        The problems that were found.
 
     Raises
     ------
     InputError
-        If there is no store at all.
+        If there is no store.
     """
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"no store at {path}", field="store")
-    diagnosis = Diagnosis(str(path))
-    _leftovers(path, diagnosis)
-    if not _metadata(path, diagnosis):
-        return diagnosis
-    kind, layout, nside = stored_layout(path)
-    diagnosis.kind = kind
+    report = StoreReport(str(path))
+    report.findings += [
+        Finding("leftover", left.name, "of a writer that is active or was killed", "delete")
+        for left in leftovers(path)
+    ]
+    report.findings += _check_metadata(path)
+    if any(finding.where == metadata.META for finding in report.findings):
+        return report
+    report.kind, layout, nside = stored_layout(path)
     group = schema.open_group(path)
-    for prefix, size in _grids(group, nside):
-        _attributes(group, prefix, layout, size, diagnosis)
-        _grid(group, prefix, layout, size, diagnosis)
-        _times(group, prefix, diagnosis)
-    flags = _flags(group, layout, diagnosis) if kind == "analysis" else None
+    grids = {nside: group} | {n: _group(group, n) for n in schema.overviews(group)}
+    for size, inner in grids.items():
+        prefix = "" if size == nside else f"{schema.overview_name(size)}/"
+        report.findings += _check_coordinates(inner, prefix, layout, size)
+        report.findings += _check_attributes(inner, prefix, layout, size)
+    report.findings += _check_times(grids)
+    flags = None
+    if report.kind == "analysis":
+        try:
+            flags = np.asarray(_array(group, schema.COMPLETE)[:])
+        except DAMAGE as error:
+            detail = f"cannot be read: {error}"
+            finding = Finding("completeness", schema.COMPLETE, detail, "derive from the fields")
+            report.findings.append(finding)
     for name in layout.names:
-        for size, faults in _fields(group, name, layout, flags):
-            diagnosis.fields += size
-            diagnosis.findings.extend(faults)
-        for _, coarse in _grids(group, nside)[1:]:
-            diagnosis.findings.extend(_means(group, name, coarse))
-        if tick is not None:
-            tick()
-    return diagnosis
-
-
-def _grids(group: Any, nside: int) -> list[tuple[str, int]]:
-    coarser = schema.overviews(group)
-    return [("", nside)] + [(f"{schema.overview_name(n)}/", n) for n in coarser]
+        check = _FieldCheck(group, name, layout, flags, forecast=report.kind == "forecast")
+        for position in range(check.count):
+            values, damage = read_fields(check.array, position, forecast=check.forecast)
+            report.fields += len(values)
+            report.findings += check.compare(position, values, damage)
+            if not damage and np.isfinite(values).any():
+                report.findings += check.compare_means(position, values, list(grids)[1:])
+        if progress is not None:
+            progress()
+    return report
 
 
 def leftovers(path: Path) -> list[Path]:
-    """Files and folders that a dead writer left; with the writer's lock held they may go."""
-    found = [p for p in (staging_folder(path), path.parent / f".{path.name}.new") if p.exists()]
-    return found + [p for p in path.rglob(f"*{PARTIAL}") if p.is_file()]
+    """Return files and folders that a killed writer left; with the writer's lock they may go."""
+    hidden = [path.parent / f".{path.name}.{what}" for what in ("new", "repair")]
+    found = [folder for folder in (staging_folder(path), *hidden) if folder.exists()]
+    return found + [file for file in path.rglob(f"*{PARTIAL}") if file.is_file()]
 
 
-def _leftovers(path: Path, diagnosis: Diagnosis) -> None:
-    for left in leftovers(path):
-        diagnosis.add("leftover", left.name, "a writer at work, or left by one that died", "delete")
+def read_fields(array: zarr.Array[Any], position: int, *, forecast: bool) -> tuple[Float32, str]:
+    """Read the fields of a variable at one time or lead time.
 
+    Parameters
+    ----------
+    array
+        The variable.
+    position
+        Index of the time or lead time.
+    forecast
+        Whether the first axis is the init time.
 
-def _metadata(path: Path, diagnosis: Diagnosis) -> bool:
-    """Check the metadata files; says whether the root's can be gone by."""
-    try:
-        root = metadata.read(path)
-        members = metadata.child_documents(root)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        diagnosis.add("metadata", metadata.META, f"cannot be read: {error}", "build anew")
-        return False
-    if not metadata.is_intact(root):
-        diagnosis.add("metadata", metadata.META, "is not as it was written", "build anew")
-        return False
-    for name, document in members.items():
-        try:
-            own = metadata.read(path / name)
-        except (OSError, ValueError):
-            own = {}
-        if document["node_type"] == "group":
-            same = metadata.is_intact(own) and metadata.digest(own) == metadata.digest(document)
-        else:
-            same = own == document
-        if not same:
-            where = f"{name}/{metadata.META}"
-            diagnosis.add("metadata", where, "differs from the root's metadata", "write anew")
-    return True
-
-
-def wanted_attributes(
-    prefix: str, layout: Layout, nside: int, probability: str | None = None
-) -> dict[str, dict[str, Any]]:
-    """Attributes that the contract wants of each array of a group."""
-    k = schema.refinement_level(nside)
-    out: dict[str, dict[str, Any]] = {
-        "cell": {"standard_name": "healpix_index", "units": "1"},
-        "cell_ids": {"grid_name": "healpix", "level": k, "indexing_scheme": "nested"},
-        "crs": {"grid_mapping_name": "healpix", "refinement_level": k, "indexing_scheme": "nested"},
-    }
-    if layout.upper:
-        out["level"] = {"standard_name": "air_pressure", "units": "hPa", "positive": "down"}
-    for name in layout.names:
-        out[name] = schema.variable_attributes(name, nside, probability)
-    return {f"{prefix}{name}": attributes for name, attributes in out.items()}
-
-
-def _attributes(group: Any, prefix: str, layout: Layout, nside: int, diagnosis: Diagnosis) -> None:
-    probability = group.attrs.get(schema.PROBABILITY)
-    for name, wanted in wanted_attributes(prefix, layout, nside, probability).items():
-        got = dict(group[name].attrs)
-        if got != wanted:
-            differ = sorted(k for k in {*got, *wanted} if got.get(k) != wanted.get(k))
-            detail = f"not those of the contract: {', '.join(differ)}"
-            diagnosis.add("attribute", name, detail, "write anew")
-
-
-def wanted_grid(layout: Layout, nside: int) -> dict[str, npt.NDArray[Any]]:
-    """Values of the arrays that follow from the resolution and the levels."""
-    cells = np.arange(cells_of_nside(nside), dtype=np.int64)
-    out: dict[str, npt.NDArray[Any]] = {"cell": cells, "cell_ids": cells}
-    out["crs"] = np.array(0, dtype=np.int32)
-    if layout.upper:
-        out["level"] = np.array(schema.level_order(layout), dtype=np.int64)
-    return out
-
-
-def _grid(group: Any, prefix: str, layout: Layout, nside: int, diagnosis: Diagnosis) -> None:
-    for name, wanted in wanted_grid(layout, nside).items():
-        try:
-            good = np.array_equal(group[f"{prefix}{name}"][...], wanted)
-        except _DAMAGE:
-            good = False
-        if not good:
-            diagnosis.add("grid", f"{prefix}{name}", "damaged", "write anew")
-
-
-def _times(group: Any, prefix: str, diagnosis: Diagnosis) -> None:
-    try:
-        times = np.asarray(group[f"{prefix}time"][:])
-    except _DAMAGE as error:
-        diagnosis.add("time", f"{prefix}time", f"cannot be read: {error}", "copy, if one is left")
-        return
-    if not (np.diff(times) > 0).all():
-        diagnosis.add("time", f"{prefix}time", "does not increase", "copy, if one is left")
-    elif prefix and not any(f.where == "time" for f in diagnosis.findings):
-        same = np.array_equal(times, group["time"][:])
-        if not same:
-            diagnosis.add("time", f"{prefix}time", "differs from the store's", "copy")
-
-
-def _flags(group: Any, layout: Layout, diagnosis: Diagnosis) -> npt.NDArray[np.uint8] | None:
-    """Completeness (time, channel), or None if it cannot be read."""
-    try:
-        return np.asarray(group[schema.COMPLETE][:])
-    except _DAMAGE as error:
-        detail = f"cannot be read: {error}"
-        diagnosis.add("completeness", schema.COMPLETE, detail, "derive from the fields")
-        return None
-
-
-def columns(group: Any, name: str, layout: Layout) -> list[int]:
-    """Channels of a variable on the completeness array, in the order of its levels."""
-    known = list(group[schema.COMPLETE].attrs["channels"])
-    if BY_NAME[name].kind == "surface":
-        return [known.index(name)]
-    return [known.index(f"{name}@{level}") for level in schema.level_order(layout)]
-
-
-def read_fields(array: Any, position: int, forecast: bool) -> tuple[npt.NDArray[Any], str]:
-    """Fields (row, cell) at one time or lead, and what went wrong; NaN where it went wrong."""
+    Returns
+    -------
+    values, damage
+        (level, cell), one row for a surface variable; NaN, and the reason, if they are damaged.
+    """
     try:
         values = np.asarray(array[0, position] if forecast else array[position])
         return values.reshape(-1, array.shape[-1]), ""
-    except _DAMAGE as error:
+    except DAMAGE as error:
         rows = array.shape[-2] if array.ndim == (4 if forecast else 3) else 1
         text = " ".join(str(error).split()) or type(error).__name__
         return np.full((rows, array.shape[-1]), np.nan, dtype=np.float32), text
 
 
-def _fields(
-    group: Any, name: str, layout: Layout, flags: npt.NDArray[np.uint8] | None
-) -> Iterator[tuple[int, list[Finding]]]:
-    """Check all fields of a variable, one time or lead after the other."""
+def is_valid(values: Float32, name: str, level: int | None) -> bool:
+    """Return whether all values of a field are in the range of its variable and level."""
+    low, high = valid_range(name, level)
+    return bool(low <= values.min() and values.max() <= high)  # False if one is NaN
+
+
+def levels_of(name: str, layout: Layout) -> tuple[int | None, ...]:
+    """Return the levels of a variable in the order of stores; one None for a surface variable."""
+    return schema.level_order(layout) if BY_NAME[name].kind == "upper" else (None,)
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
-    forecast = "prediction_timedelta" in array.metadata.dimension_names
-    levels = schema.level_order(layout) if BY_NAME[name].kind == "upper" else (None,)
-    where = [] if forecast else columns(group, name, layout)
-    for position in range(array.shape[1 if forecast else 0]):
-        values, damage = read_fields(array, position, forecast)
-        finite = np.isfinite(values)
-        faults = []
-        for row, level in enumerate(levels):
-            claimed = True if flags is None else bool(flags[position, where[row]])
-            if flags is None and not forecast:
-                claimed = bool(finite[row].all())
-            at = _name_of(group, position, forecast)
-            label = name if level is None else f"{name} at {level} hPa"
-            remedy = "" if forecast else "mark as missing; ingest the files again"
+    if not isinstance(array, zarr.Array):
+        raise TypeError(f"{name} is a group, not an array")
+    return array
+
+
+def _group(root: zarr.Group, nside: int) -> zarr.Group:
+    group = root[schema.overview_name(nside)]
+    if not isinstance(group, zarr.Group):
+        raise TypeError(f"{group.name} is an array, not a group")
+    return group
+
+
+def _check_metadata(path: Path) -> Iterator[Finding]:
+    """Check the metadata files; if the finding is the root's, nothing else can be checked."""
+    try:
+        root = metadata.read(path)
+        children = metadata.child_documents(root)
+    except DAMAGE as error:
+        yield Finding("metadata", metadata.META, f"cannot be read: {error}", "rebuild")
+        return
+    if not metadata.is_intact(root):
+        yield Finding("metadata", metadata.META, "differs from its digest", "rebuild")
+        return
+    for name, document in children.items():
+        try:
+            own = metadata.read(path / name)
+        except (OSError, ValueError):
+            own = {}
+        same = own == document
+        if document["node_type"] == "group":
+            same = metadata.is_intact(own) and metadata.digest(own) == metadata.digest(document)
+        if not same:
+            where = f"{name}/{metadata.META}"
+            yield Finding("metadata", where, "differs from the root's metadata", "rewrite")
+
+
+def _check_coordinates(
+    group: zarr.Group, prefix: str, layout: Layout, nside: int
+) -> Iterator[Finding]:
+    for name, wanted in schema.fixed_coordinates(layout, nside).items():
+        try:
+            good = np.array_equal(_array(group, name)[...], wanted.values)
+        except DAMAGE:
+            good = False
+        if not good:
+            yield Finding("grid", f"{prefix}{name}", "damaged", "rewrite")
+
+
+def _check_attributes(
+    group: zarr.Group, prefix: str, layout: Layout, nside: int
+) -> Iterator[Finding]:
+    probability = group.attrs.get(schema.PROBABILITY)
+    event = None if probability is None else str(probability)
+    coordinates = schema.fixed_coordinates(layout, nside)
+    wanted = {name: each.attributes for name, each in coordinates.items()}
+    wanted |= {name: schema.variable_attributes(name, nside, event) for name in layout.names}
+    for name, expected in wanted.items():
+        got = dict(group[name].attrs)
+        differ = sorted(k for k in {*got, *expected} if got.get(k) != expected.get(k))
+        if differ:
+            detail = f"attributes differ from the schema: {', '.join(differ)}"
+            yield Finding("attribute", f"{prefix}{name}", detail, "rewrite")
+
+
+def _check_times(grids: dict[int, zarr.Group]) -> Iterator[Finding]:
+    """Check the time axis, and that those of the overviews are equal to it."""
+    own: npt.NDArray[Any] | None = None
+    for number, group in enumerate(grids.values()):
+        where = f"{group.path}/time".lstrip("/")
+        try:
+            times = np.asarray(_array(group, "time")[:])
+        except DAMAGE as error:
+            yield Finding("time", where, f"cannot be read: {error}", "copy, if one is left")
+            continue
+        if not (np.diff(times) > 0).all():
+            yield Finding("time", where, "does not increase", "copy, if one is left")
+        elif number == 0:
+            own = times
+        elif own is not None and not np.array_equal(times, own):
+            yield Finding("time", where, "differs from the time axis of the store", "copy")
+
+
+class _FieldCheck:
+    """Check of the fields of one variable."""
+
+    def __init__(
+        self,
+        group: zarr.Group,
+        name: str,
+        layout: Layout,
+        flags: npt.NDArray[np.uint8] | None,
+        *,
+        forecast: bool,
+    ) -> None:
+        self._group, self._name, self.forecast = group, name, forecast
+        self.array = _array(group, name)
+        self.count = self.array.shape[1 if forecast else 0]
+        self._levels = levels_of(name, layout)
+        self._flags: npt.NDArray[np.uint8] | None = None
+        if flags is not None:
+            channels: list[str] = list(group[schema.COMPLETE].attrs["channels"])  # type: ignore[arg-type]
+            names = [name if level is None else f"{name}@{level}" for level in self._levels]
+            self._flags = flags[:, [channels.index(each) for each in names]]
+
+    def compare(self, position: int, values: Float32, damage: str) -> Iterator[Finding]:
+        """Compare the fields at one time with their flags and their range."""
+        for row, level in enumerate(self._levels):
+            finite = np.isfinite(values[row])
+            valid = self.forecast or is_valid(values[row], self._name, level)
+            claimed = self.forecast or bool(finite.all())
+            if self._flags is not None:
+                claimed = bool(self._flags[position, row])
+            remedy = "" if self.forecast else _INGEST
             if damage and claimed:
-                detail = f"{label} {at} cannot be read: {damage}"
-            elif claimed and not finite[row].all():
-                bad = int((~finite[row]).sum())
-                detail = f"{label} {at} is marked complete and has {bad} values that are missing"
-            elif claimed and not forecast and not in_range(values[row], name, level):
-                low, high = values[row].min(), values[row].max()
-                detail = f"{label} {at} holds {low:g} to {high:g}, which no weather has"
-            elif not claimed and finite[row].all() and in_range(values[row], name, level):
-                detail = f"{label} {at} is marked missing and is there"
-                remedy = "mark as complete"
+                problem = f"cannot be read: {damage}"
+            elif claimed and not finite.all():
+                problem = f"is flagged complete but {int((~finite).sum())} values are missing"
+            elif claimed and not valid:
+                low, high = valid_range(self._name, level)
+                problem = (
+                    f"has values from {values[row].min():g} to {values[row].max():g}, outside the "
+                    f"valid range [{low:g}, {high:g}]"
+                )
+            elif not claimed and finite.all() and valid:
+                problem, remedy = "is flagged missing but the data is present", "mark as complete"
             else:
                 continue
-            faults.append(Finding("field", name, detail, remedy, position, level))
-        yield len(levels), faults
+            label = self._name if level is None else f"{self._name} at {level} hPa"
+            detail = f"{label} {self._when(position)} {problem}"
+            yield Finding("field", self._name, detail, remedy, position, level)
 
+    def compare_means(
+        self, position: int, values: Float32, overviews: list[int]
+    ) -> Iterator[Finding]:
+        """Compare the overviews with the means of the fields."""
+        for nside in overviews:
+            coarse = _array(_group(self._group, nside), self._name)
+            means, damage = read_fields(coarse, position, forecast=self.forecast)
+            if damage or not np.array_equal(means, coarsen(values, nside), equal_nan=True):
+                detail = damage or "is not the mean of the fields"
+                yield Finding("mean", coarse.path, detail, "compute again", position)
 
-def in_range(values: npt.NDArray[Any], name: str, level: int | None) -> bool:
-    """Whether all values of a field lie in the range of its variable."""
-    low, high = valid_range(name, level)
-    return bool(low <= values.min() and values.max() <= high)
-
-
-def _name_of(group: Any, position: int, forecast: bool) -> str:
-    try:
-        if forecast:
-            return f"at {int(group['prediction_timedelta'][position]) // 3600} h"
-        return f"at {to_iso(np.datetime64(int(group['time'][position]), 's'))}"
-    except _DAMAGE:
-        return f"number {position}"
-
-
-def _means(group: Any, name: str, nside: int) -> Iterator[Finding]:
-    """Check that the means of a coarser group are those of the fields."""
-    fine, path = group[name], f"{schema.overview_name(nside)}/{name}"
-    coarse = group[path]
-    forecast = "prediction_timedelta" in fine.metadata.dimension_names
-    for position in range(fine.shape[1 if forecast else 0]):
-        values, damage = read_fields(fine, position, forecast)
-        means, fault = read_fields(coarse, position, forecast)
-        if damage or not np.isfinite(values).any():
-            continue
-        if fault or not np.array_equal(means, coarsen(values, nside), equal_nan=True):
-            detail = fault or "is not the mean of the fields"
-            yield Finding("mean", path, detail, "make anew", position)
+    def _when(self, position: int) -> str:
+        try:
+            if self.forecast:
+                leads = _array(self._group, "prediction_timedelta")
+                return f"at {int(np.asarray(leads[position])) // 3600} h"
+            seconds = int(np.asarray(_array(self._group, "time")[position]))
+            return f"at {to_iso(np.datetime64(seconds, 's'))}"
+        except DAMAGE:
+            return f"number {position}"

@@ -1,8 +1,4 @@
-"""What a store looks like inside: attributes, coordinates, chunks and codecs, in one place.
-
-Measured to open as is in xarray, xdggs (its three conventions), easygems, earthkit-plots and
-healpy tools. ``cell_ids`` and ``crs`` must carry the attributes below and no others.
-"""
+"""Creation of groups and arrays of a store by the schema of :mod:`pear.store.schema`."""
 
 from __future__ import annotations
 
@@ -19,112 +15,118 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
 from pear.store import metadata, schema
-from pear.store.schema import (
-    COMPLETE,
-    PROBABILITY,
-    all_channels,
-    group_attributes,
-    level_order,
-    overview_name,
-    variable_attributes,
-)
+from pear.store.schema import COMPLETE, PROBABILITY
+from pear.typing import Array, TimesLike
 from pear.variables import Layout
-from pipelines.storage import metadata as write_metadata
+from pipelines.storage.metadata import rewrite_child_metadata, write_group
 
 numcodecs.blosc.use_threads = False  # several threads would write the same data in varying order
 _TIME_CHUNK: Final = 8192
 
 
 def create_group(
-    path: Path, kind: str, layout: Layout, nside: int, extra: Mapping[str, Any]
-) -> Any:
-    """Make the root group with the coordinates that both kinds of store share."""
-    attributes = group_attributes(kind, nside, extra)
-    return _with_axes(
-        zarr.create_group(LocalStore(path), zarr_format=3, attributes=attributes), layout, nside
-    )
+    path: Path, kind: str, layout: Layout, nside: int, attributes: Mapping[str, Any]
+) -> zarr.Group:
+    """Create the root group with the coordinates of the grid and the levels."""
+    wanted = schema.group_attributes(kind, nside, attributes)
+    group = zarr.create_group(LocalStore(path), zarr_format=3, attributes=wanted)
+    return _with_axes(group, layout, nside)
 
 
-def create_overview(root: Any, kind: str, layout: Layout, nside: int) -> Any:
-    """Make a sibling group for means over coarser cells; it opens like a store of its own."""
+def create_overview(root: zarr.Group, kind: str, layout: Layout, nside: int) -> zarr.Group:
+    """Create a group for means over coarser cells; it opens like a store of its own."""
     title = f"{root.attrs['title']}: means over the cells of nside {nside}"
-    attributes = group_attributes(kind, nside, {"title": title})
+    attributes = schema.group_attributes(kind, nside, {"title": title})
     if kind == "analysis":
         attributes["coordinates"] = "cell_ids crs"
-    return _with_axes(root.create_group(overview_name(nside), attributes=attributes), layout, nside)
+    group = root.create_group(schema.overview_name(nside), attributes=attributes)
+    return _with_axes(group, layout, nside)
 
 
-def _with_axes(group: Any, layout: Layout, nside: int) -> Any:
-    add_cells(group, nside)
-    if layout.upper:
-        dims, levels, attributes = schema.level_coordinate(level_order(layout))
-        coordinate(group, "level", levels, attributes, dims)
+def _with_axes(group: zarr.Group, layout: Layout, nside: int) -> zarr.Group:
+    for name, (dims, values, attributes) in schema.fixed_coordinates(layout, nside).items():
+        coordinate(group, name, values, attributes, dims)
     return group
 
 
-def consolidate(group: Any, sync: bool = True) -> None:
-    """Write the root's consolidated metadata, sealed: what readers go by.
+def consolidate(group: zarr.Group, *, sync: bool = True) -> None:
+    """Write the consolidated metadata of the root and their digest, which readers go by.
 
-    ``sync`` brings each file to disk; a store that is synced whole before it gets its name needs
-    none of that.
+    Parameters
+    ----------
+    group
+        Root group.
+    sync
+        Sync each file to disk; unnecessary for a store that is synced whole before it is renamed.
     """
     with warnings.catch_warnings():
-        # Not yet part of the Zarr specification; a reader without it reads the arrays' own files.
+        # Not part of the Zarr specification yet; other readers use the files of the arrays.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(group.store)
-    root = Path(group.store.root)
-    write_metadata.write_group(root, metadata.read(root), sync)
-    write_metadata.rewrite_child_metadata(root, sync)
-
-
-def add_cells(group: Any, nside: int) -> None:
-    """Write the coordinates of the grid into a group: cell, cell_ids and crs."""
-    for name, (dims, values, attributes) in schema.grid_coordinates(nside).items():
-        coordinate(group, name, values, attributes, dims)
+    root = Path(group.store.root)  # type: ignore[attr-defined]  # a LocalStore
+    write_group(root, metadata.read(root), sync=sync)
+    rewrite_child_metadata(root, sync=sync)
 
 
 def coordinate(
-    group: Any,
+    group: zarr.Group,
     name: str,
-    values: npt.NDArray[Any],
-    attributes: dict[str, Any],
+    values: Array,
+    attributes: Mapping[str, Any],
     dims: Sequence[str] | None = None,
+    *,
     chunk: int | None = None,
-) -> Any:
-    """Write one small array whole; ``chunk`` leaves room for it to grow along its first axis."""
+) -> None:
+    """Write a small array as one chunk.
+
+    Parameters
+    ----------
+    group
+        Group of the array.
+    name
+        Name of the array.
+    values
+        Its values.
+    attributes
+        Its attributes.
+    dims
+        Names of its dimensions; default: its own name.
+    chunk
+        Length of a chunk along the first axis, for an array that will grow.
+    """
     shape = tuple(max(n, 1) for n in values.shape)
     array = group.create_array(
         name,
         shape=values.shape,
         dtype=values.dtype,
         chunks=shape if chunk is None else (chunk, *shape[1:]),
-        compressors=codecs(values.dtype.itemsize),
+        compressors=_codecs(values.dtype.itemsize),
         fill_value=0,
         dimension_names=(name,) if dims is None else dims,
-        attributes=attributes,
+        attributes=dict(attributes),
     )
     if values.size:
         array[...] = values
-    return array
 
 
-def time_coordinate(group: Any, kind: str, seconds: npt.NDArray[np.int64]) -> Any:
-    """Write the time axis: seconds since 1970 as integers, which no later append can bend."""
-    attributes = schema.time_coordinate(kind, seconds).attributes | schema.TIME_ENCODING
+def time_coordinate(group: zarr.Group, kind: str, times: TimesLike) -> None:
+    """Write the time axis as integer seconds since 1970, which no append can change."""
+    dims, values, attributes = schema.time_coordinate(kind, times)
+    encoded, attributes = values.astype(np.int64), attributes | schema.TIME_ENCODING
     chunk = _TIME_CHUNK if kind == "analysis" else None
-    return coordinate(group, "time", seconds, attributes, chunk=chunk)
+    coordinate(group, "time", encoded, attributes, dims, chunk=chunk)
 
 
 def lead_coordinate(group: zarr.Group, leads: npt.NDArray[np.timedelta64]) -> None:
-    """Write the lead times, as integer seconds."""
+    """Write the lead times as integer seconds."""
     dims, values, attributes = schema.lead_coordinate(leads)
-    encoded = values.astype(np.int64)
-    coordinate(group, "prediction_timedelta", encoded, attributes | schema.LEAD_ENCODING, dims)
+    encoded, attributes = values.astype(np.int64), attributes | schema.LEAD_ENCODING
+    coordinate(group, "prediction_timedelta", encoded, attributes, dims)
 
 
-def completeness(group: Any, layout: Layout) -> Any:
+def completeness(group: zarr.Group, layout: Layout) -> None:
     """Write the empty completeness array of an analysis, (time, channel)."""
-    names = all_channels(level_order(layout))
+    names = schema.all_channels(schema.level_order(layout))
     attributes = {
         "long_name": "1 where the field is present and has passed all checks",
         "flag_values": [0, 1],
@@ -132,33 +134,36 @@ def completeness(group: Any, layout: Layout) -> Any:
         "channels": list(names),
     }
     empty = np.zeros((0, len(names)), dtype=np.uint8)
-    return coordinate(group, COMPLETE, empty, attributes, ("time", "channel"), _TIME_CHUNK)
+    coordinate(group, COMPLETE, empty, attributes, ("time", "channel"), chunk=_TIME_CHUNK)
 
 
 def data_variable(
-    group: Any,
+    group: zarr.Group,
     name: str,
     nside: int,
     shape: tuple[int, ...],
     chunks: tuple[int, ...],
     shards: tuple[int, ...] | None,
     dims: tuple[str, ...],
-) -> Any:
-    """Make one float32 data variable; what is not written reads as NaN."""
-    return group.create_array(
+) -> None:
+    """Create a float32 data variable; what is not written reads as NaN."""
+    probability = group.attrs.get(PROBABILITY)
+    group.create_array(
         name,
         shape=shape,
         dtype="float32",
         chunks=chunks,
         shards=shards,
-        compressors=codecs(4),
+        compressors=_codecs(4),
         fill_value=float("nan"),
         dimension_names=dims,
-        attributes=variable_attributes(name, nside, group.attrs.get(PROBABILITY)),
+        attributes=schema.variable_attributes(
+            name, nside, None if probability is None else str(probability)
+        ),
     )
 
 
-def codecs(itemsize: int) -> list[Any]:
-    """Shuffle and LZ4 (smaller and 4 times faster than plain zstd here), and a checksum."""
+def _codecs(itemsize: int) -> list[BloscCodec | Crc32cCodec]:
+    """Return shuffle and LZ4 (smaller and 4 times faster than zstd here), and a checksum."""
     blosc = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=itemsize)
     return [blosc, Crc32cCodec()]

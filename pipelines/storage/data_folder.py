@@ -1,26 +1,28 @@
-"""Where things lie in a data folder: the one owner of its paths.
+"""Layout of a data folder: the only module that knows its paths.
 
 ::
 
     DATA/
-      catalog.sqlite            what exists and what runs
+      catalog.sqlite            stores, models and jobs
       analyses/NAME.zarr        states by valid time, nested HEALPix
       climatology/NAME.zarr     day-of-year climatology of an analysis
       models/ID/                checkpoints (model.safetensors + checkpoint.json)
       forecasts/RUN_ID.zarr     finished forecasts, never changed
-      evaluations/ID/           scores.nc, scores.csv, plots
-      scratch/                  half-written things; safe to delete while nothing runs
+      evaluations/ID/           scores and plots
+      scratch/                  partial results; may be deleted while nothing runs
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from pear.errors import InputError
 
 _PARTS = ("analyses", "climatology", "models", "forecasts", "evaluations", "scratch")
+_NAME = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,14 @@ class DataFolder:
     Attributes
     ----------
     root
-        The folder; created by :meth:`create`.
+        Path of the folder.
     """
 
     root: Path
 
     @classmethod
     def create(cls, root: Path | str) -> DataFolder:
-        """Make the folder and its parts if they are missing."""
+        """Create the folder and its parts if they do not exist."""
         folder = cls(Path(root).resolve())
         for part in _PARTS:
             (folder.root / part).mkdir(parents=True, exist_ok=True)
@@ -47,63 +49,76 @@ class DataFolder:
     def open(cls, root: Path | str) -> DataFolder:
         """Open an existing data folder.
 
+        Parameters
+        ----------
+        root
+            Path of the folder.
+
+        Returns
+        -------
+        DataFolder
+            The folder, with all its parts.
+
         Raises
         ------
         InputError
-            If the path is no data folder.
+            If the path is not a data folder.
         """
-        folder = cls(Path(root).resolve())
-        if not folder.root.is_dir():
+        folder = Path(root).resolve()
+        if not folder.is_dir():
             raise InputError(
                 f"no data folder at {root}",
                 field="--data",
                 hint="make one with `pear demo --once --out DIR` or `pear ingest … --data DIR`",
             )
-        if not (folder.root / "analyses").is_dir():
-            raise InputError(f"{root} is no data folder: it has no analyses/", field="--data")
+        if not (folder / "analyses").is_dir():
+            raise InputError(
+                f"{root} is not a data folder: it has no analyses/",
+                field="--data",
+                hint="name a folder made by `pear demo` or `pear ingest`",
+            )
         return cls.create(root)
 
     @property
     def catalog(self) -> Path:
-        """The SQLite catalog."""
+        """Path of the SQLite catalog."""
         return self.root / "catalog.sqlite"
 
     @property
     def catalog_url(self) -> str:
-        """How the catalog is opened: ``PEAR_CATALOG`` if that is set, else the SQLite file."""
+        """URL of the catalog: ``PEAR_CATALOG`` if set, else the SQLite file."""
         return os.environ.get("PEAR_CATALOG") or str(self.catalog)
 
     @property
     def scratch(self) -> Path:
-        """Half-written things."""
+        """Folder of partial results and locks."""
         return self.root / "scratch"
 
     def analysis(self, name: str) -> Path:
-        """Path of the analysis store of this name."""
-        return self.root / "analyses" / f"{_safe(name)}.zarr"
+        """Return the path of an analysis store."""
+        return self.root / "analyses" / f"{_checked(name)}.zarr"
 
     def climatology(self, name: str) -> Path:
-        """Path of the climatology store of this name."""
-        return self.root / "climatology" / f"{_safe(name)}.zarr"
+        """Return the path of a climatology store."""
+        return self.root / "climatology" / f"{_checked(name)}.zarr"
 
     def model(self, model_id: str) -> Path:
-        """Path of the checkpoint folder of this model."""
-        return self.root / "models" / _safe(model_id)
+        """Return the path of a checkpoint folder."""
+        return self.root / "models" / _checked(model_id)
 
     def forecast(self, run_id: str) -> Path:
-        """Path of the forecast store of this run."""
-        return self.root / "forecasts" / f"{_safe(run_id)}.zarr"
+        """Return the path of the forecast store of a run."""
+        return self.root / "forecasts" / f"{_checked(run_id)}.zarr"
 
     def evaluation(self, evaluation_id: str) -> Path:
-        """Path of the folder of this evaluation."""
-        return self.root / "evaluations" / _safe(evaluation_id)
+        """Return the path of the folder of an evaluation."""
+        return self.root / "evaluations" / _checked(evaluation_id)
 
 
-def _safe(name: str) -> str:
-    """Refuse a name that could leave its folder; every name in a path passes here."""
-    stem = name.replace("-", "").replace("_", "").replace(".", "")
-    if not stem.isascii() or not stem.isalnum() or name.startswith(".") or len(name) > 128:
+def _checked(name: str) -> str:
+    """Return a name that cannot leave its folder; every name in a path passes here."""
+    if not _NAME.fullmatch(name):
         raise InputError(
-            f"{name!r} is no name: letters, digits, '-', '_' and '.' only", field="name"
+            f"invalid name {name!r}: use letters, digits, '-', '_' and '.' only", field="name"
         )
     return name

@@ -182,7 +182,8 @@ class ForecastWriter:
     def publish(self) -> Path:
         """Rename the complete store to its final path, after everything has been synced to disk.
 
-        Steps that an earlier process wrote are read back first.
+        Steps that an earlier process wrote are read back first; a damaged one raises OSError and
+        counts as missing from then on.
 
         Returns
         -------
@@ -193,8 +194,6 @@ class ForecastWriter:
         ------
         InputError
             If a step is missing.
-        OSError
-            If a step is damaged; it counts as missing from now on.
         """
         if self.published:
             shutil.rmtree(self.scratch, ignore_errors=True)

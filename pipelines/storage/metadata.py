@@ -1,4 +1,4 @@
-"""The metadata files of a store: written whole, sealed with a digest, the root's counts."""
+"""Metadata files of a store, written atomically with a digest; the root's are authoritative."""
 
 from __future__ import annotations
 
@@ -9,36 +9,51 @@ from typing import Any
 from pear.store.metadata import DIGEST, META, child_documents, digest, read
 from pipelines.storage.atomic import write_atomically
 
-"""Attribute of a group: SHA-256 of its metadata without this attribute."""
 
+def write_group(folder: Path, document: dict[str, Any], *, sync: bool = True) -> None:
+    """Replace the metadata of a group and their digest, if they differ.
 
-def write_group(folder: Path, document: dict[str, Any], sync: bool = True) -> None:
-    """Replace the metadata of a group in one step, sealed; nothing is written if it is the same."""
+    Parameters
+    ----------
+    folder
+        Folder of the group.
+    document
+        The metadata.
+    sync
+        Whether the file is on disk when this returns.
+    """
     inside = document.get("consolidated_metadata")
     if inside is not None:
-        # zarr takes members of a group for one only if they stand side by side
+        # Zarr recognises the members of a group only if they stand side by side.
         inside["metadata"] = dict(sorted(inside["metadata"].items()))
     document["attributes"] = dict(document["attributes"]) | {DIGEST: digest(document)}
-    write_if_new(folder, document, sync)
+    write_document(folder, document, sync=sync)
 
 
-def write_if_new(folder: Path, document: dict[str, Any], sync: bool = True) -> None:
-    """Replace the metadata of a group or an array in one step, if they differ."""
+def write_document(folder: Path, document: dict[str, Any], *, sync: bool = True) -> None:
+    """Replace the metadata of a group or an array, if they differ."""
     text = json.dumps(document, indent=1).encode()
     file = folder / META
     if not file.exists() or file.read_bytes() != text:
         folder.mkdir(exist_ok=True)
-        write_atomically(file, text, sync)
+        write_atomically(file, text, sync=sync)
 
 
-def rewrite_child_metadata(root: Path, sync: bool = True) -> None:
-    """Bring the metadata of single groups and arrays in line with the root's, which counts.
+def rewrite_child_metadata(root: Path, *, sync: bool = True) -> None:
+    """Bring the metadata files of groups and arrays in line with the root's metadata.
 
-    For readers that do not use the root's; also what is left to do for a writer that was killed
-    just after its commit.
+    Readers that do not use the root's metadata need them. This is also what remains to be done for
+    a writer that was killed just after its commit.
+
+    Parameters
+    ----------
+    root
+        Folder of the store.
+    sync
+        Whether the files are on disk when this returns.
     """
     for name, document in child_documents(read(root)).items():
         if document["node_type"] == "group":
-            write_group(root / name, document, sync)
+            write_group(root / name, document, sync=sync)
         else:
-            write_if_new(root / name, document, sync)
+            write_document(root / name, document, sync=sync)

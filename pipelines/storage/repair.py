@@ -1,4 +1,9 @@
-"""Mend what an examination of a store found, with the writer's lock held."""
+"""Repair of a store: what can be read is written to a new store, which takes its place.
+
+Nothing is made up: a damaged field of an analysis is flagged as missing, and ingesting the same
+files again brings it back. A forecast is repaired only if all its fields can be read; otherwise the
+run has to be computed again.
+"""
 
 from __future__ import annotations
 
@@ -8,35 +13,51 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import zarr
+from zarr.storage import LocalStore, StorePath
 
 from pear.errors import InputError
-from pear.sphere.healpix import coarsen, nside_from_cells
+from pear.sphere.healpix import nside_from_cells
 from pear.store import metadata, schema
-from pear.store.reader import stored_layout
-from pear.variables import BY_NAME, Layout
-from pipelines.storage import metadata as write_metadata
-from pipelines.storage.atomic import sync_filesystem, writer_lock
+from pear.store.dataset import make_layout
+from pear.times import as_utc
+from pear.typing import Float32, Int64, Times
+from pear.variables import BY_NAME
+from pipelines.storage import create
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.storage.atomic import exchange, sync_filesystem, writer_lock
 from pipelines.storage.check import (
-    Diagnosis,
-    columns,
-    examine,
-    in_range,
+    DAMAGE,
+    StoreReport,
+    check_store,
+    is_valid,
     leftovers,
+    levels_of,
     read_fields,
-    wanted_attributes,
-    wanted_grid,
 )
-from pipelines.storage.staging import clear, rewrite, staging_folder
+from pipelines.storage.forecast_writer import ForecastWriter
+from pipelines.storage.metadata import rewrite_child_metadata, write_document
 
 
-def repair(path: Path | str) -> Diagnosis:
-    """Mend a store as far as can be, and examine it again.
+def repair_store(path: Path | str) -> StoreReport:
+    """Repair a store as far as possible, and check it again.
+
+    A kill at any time leaves the old store or the repaired one.
+
+    Parameters
+    ----------
+    path
+        Analysis or forecast store.
+
+    Returns
+    -------
+    StoreReport
+        The problems that remain.
 
     Raises
     ------
     InputError
-        If there is no store, or another process writes to it.
+        If there is no store, another process writes to it, or its metadata cannot be rebuilt.
     """
     path = Path(path)
     if not path.is_dir():
@@ -47,30 +68,174 @@ def repair(path: Path | str) -> Diagnosis:
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
-        found = examine(path)
-        if any(f.kind == "metadata" and f.where == metadata.META for f in found.findings):
-            _rebuild_root(path)
-        write_metadata.rewrite_child_metadata(path)
-        found = examine(path)
-        kinds = {finding.kind for finding in found.findings}
-        if kinds & {"attribute"}:
-            _attributes(path)
-        if kinds & {"grid"}:
-            _grid(path)
-        if kinds & {"time"}:
-            _times(path)
-        if kinds & {"field", "completeness"} and found.kind == "analysis":
-            _fields(path, found)
-        if kinds & {"field", "mean"}:
-            _means(path)
-        clear(staging_folder(path))
-        sync_filesystem(path)
-        return examine(path)
+        try:
+            intact = metadata.is_intact(metadata.read(path))
+        except (OSError, ValueError):
+            intact = False
+        if intact:
+            rewrite_child_metadata(path)
+            report = check_store(path)
+            if report.is_healthy:
+                return report
+        folder = path.parent / f".{path.name}.repair"
+        folder.mkdir()
+        try:
+            source = _DamagedStore(path, intact=intact)
+            if source.copy(folder / "store.zarr"):
+                sync_filesystem(folder)
+                exchange(folder / "store.zarr", path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return check_store(path)
 
 
-def _rebuild_root(path: Path) -> None:
-    """Make the root's metadata from those of the arrays and groups below it."""
-    nodes: dict[str, Any] = {}
+class _DamagedStore:
+    """What can be read of a store, by the root's metadata or, if damaged, those of its arrays."""
+
+    def __init__(self, path: Path, *, intact: bool) -> None:
+        self._path = path
+        root = metadata.read(path) if intact else {}
+        self._documents = metadata.nodes(root) if intact else _child_documents(path)
+        self._arrays: dict[str, zarr.Array[Any]] = {
+            name: zarr.Array.from_dict(StorePath(LocalStore(path, read_only=True), name), document)
+            for name, document in self._documents.items()
+            if document["node_type"] == "array"
+        }
+        self._names = [name for name in self._arrays if name in BY_NAME]
+        if not self._names:
+            raise InputError(f"{path} has no variable that can be read", field="store")
+        first = self._arrays[self._names[0]]
+        self._nside = nside_from_cells(first.shape[-1])
+        found = (re.fullmatch(r"nside(\d+)/cell", name) for name in self._arrays)
+        self._overviews = sorted((int(match[1]) for match in found if match), reverse=True)
+        self._kind = "forecast" if "prediction_timedelta" in self._arrays else "analysis"
+        self._layout = make_layout(self._names, self._levels())
+        standard = schema.group_attributes(self._kind, self._nside, {})
+        self._attributes = {
+            name: value
+            for name, value in (root.get("attributes") or _readable_attributes(path)).items()
+            if name in ("title", "source", "history") or name not in {*standard, metadata.DIGEST}
+        }
+
+    def copy(self, target: Path) -> bool:
+        """Write what can be read to a new store; return False if that is not enough for one."""
+        times = self._axis("time")
+        if times is None or not times.size:
+            return False
+        if self._kind == "forecast":
+            return self._copy_forecast(target, as_utc(times))
+        self._copy_analysis(target, as_utc(times))
+        self._copy_others(target)
+        return True
+
+    def _copy_analysis(self, target: Path, times: Times) -> None:
+        (length, *_) = self._arrays[self._names[0]].shards or (1,)
+        with AnalysisWriter(
+            target,
+            self._layout,
+            self._nside,
+            attributes=self._attributes,
+            shard_times=length,
+            overviews=self._overviews,
+        ) as writer:
+            for first in range(0, times.size, length):
+                positions = range(first, min(first + length, times.size))
+                with writer.transaction(times[first : first + length]) as changes:
+                    for name in self._layout.names:
+                        values = np.stack([self._valid_fields(name, each) for each in positions])
+                        upper = BY_NAME[name].kind == "upper"
+                        changes.write(name, values if upper else values[:, 0])
+
+    def _copy_forecast(self, target: Path, times: Times) -> bool:
+        leads = self._axis("prediction_timedelta")
+        if leads is None:
+            return False
+        layout = self._layout
+        rows = [schema.level_order(layout).index(level) for level in layout.levels]
+        writer = ForecastWriter(
+            target,
+            layout,
+            self._nside,
+            times[0],
+            leads.astype("timedelta64[s]"),
+            self._attributes,
+            self._overviews,
+        )
+        for index in range(leads.size):
+            fields = {}
+            for name in layout.names:
+                fields[name], damage = read_fields(self._arrays[name], index, forecast=True)
+                if damage or not np.isfinite(fields[name]).all():
+                    return False
+            surface = [fields[name][0] for name in layout.surface]
+            upper = [fields[name][rows] for name in layout.upper]
+            cells = self._arrays[self._names[0]].shape[-1]
+            writer.write_step(
+                index,
+                np.reshape(surface, (-1, cells)),
+                np.reshape(upper, (len(upper), len(layout.levels), cells)),
+            )
+        writer.publish()
+        return True
+
+    def _copy_others(self, target: Path) -> None:
+        """Copy groups that are neither fields nor overviews, such as the static fields."""
+        known = {schema.overview_name(nside) for nside in self._overviews}
+        others = [
+            name
+            for name, document in self._documents.items()
+            if document["node_type"] == "group" and "/" not in name and name not in known
+        ]
+        if not others:
+            return
+        for name in others:
+            shutil.copytree(self._path / name, target / name)
+        for name, document in self._documents.items():
+            if name.split("/")[0] in others and document["node_type"] == "array":
+                write_document(target / name, document)
+        create.consolidate(zarr.open_group(LocalStore(target), mode="r+", use_consolidated=False))
+
+    def _valid_fields(self, name: str, position: int) -> Float32:
+        """Return the fields of a variable at one time, (level, cell), NaN where not valid."""
+        values, _ = read_fields(self._arrays[name], position, forecast=False)
+        good = [
+            is_valid(row, name, level)
+            for row, level in zip(values, levels_of(name, self._layout), strict=True)
+        ]
+        return np.where(np.array(good)[:, None], values, np.float32(np.nan))
+
+    def _levels(self) -> list[int]:
+        if schema.COMPLETE in self._arrays:
+            channels: list[str] = list(self._arrays[schema.COMPLETE].attrs["channels"])  # type: ignore[arg-type]
+            return sorted({int(name.split("@")[1]) for name in channels if "@" in name})
+        if "level" not in self._arrays:
+            return []
+        levels = self._axis("level")
+        if levels is None:
+            raise InputError(f"the levels of {self._path} are damaged", field="store")
+        return [int(level) for level in levels]
+
+    def _axis(self, name: str) -> Int64 | None:
+        """Read an increasing axis, from an overview if that of the store is damaged."""
+        # A kill between a commit and the rewriting of the arrays' metadata leaves two lengths.
+        copies = [self._arrays[each] for each in self._arrays if each.split("/")[-1] == name]
+        length = min(array.shape[0] for array in copies)
+        zeros: Int64 | None = None
+        for array in copies:
+            try:
+                values: Int64 = np.asarray(array[:length])
+            except DAMAGE:
+                continue
+            if (np.diff(values) > 0).all():
+                if values.any():
+                    return values
+                zeros = values  # a lone zero, or a lost chunk
+        return zeros
+
+
+def _child_documents(path: Path) -> dict[str, Any]:
+    """Read the metadata of the groups and arrays below the root."""
+    documents = {}
     for file in sorted(path.rglob(metadata.META)):
         if file.parent == path:
             continue
@@ -78,168 +243,20 @@ def _rebuild_root(path: Path) -> None:
             document = metadata.read(file.parent)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{path}: both the root's metadata and {file} are damaged",
+                f"both the root's metadata and {file} are damaged",
                 field="store",
                 hint="ingest into a new store",
             ) from error
-        if document.get("node_type") == "group":
-            document["consolidated_metadata"] = {
-                "kind": "inline",
-                "must_understand": False,
-                "metadata": {},
-            }
-        nodes[file.parent.relative_to(path).as_posix()] = document
-    if "cell" not in nodes:
-        raise InputError(f"{path} has no grid that could be read", field="store")
-    nside = nside_from_cells(nodes["cell"]["shape"][0])
-    kind = "forecast" if "prediction_timedelta" in nodes else "analysis"
-    times = [n["shape"][0] for n in nodes.values() if n.get("dimension_names", [])[:1] == ["time"]]
-    for node in nodes.values():  # a kill between commit and settling leaves different lengths
-        if kind == "analysis" and node.get("dimension_names", [])[:1] == ["time"]:
-            node["shape"][0] = min(times)
-    root = {
-        "attributes": schema.group_attributes(kind, nside, _old_attributes(path)),
-        "zarr_format": 3,
-        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": nodes},
-        "node_type": "group",
-    }
-    write_metadata.write_group(path, root)
+        documents[file.parent.relative_to(path).as_posix()] = document
+    return documents
 
 
-def _old_attributes(path: Path) -> dict[str, Any]:
-    """Texts of the damaged root that can still be read."""
+def _readable_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a damaged root that are still readable as text."""
     try:
-        old = (path / metadata.META).read_text(errors="replace")
+        text = (path / metadata.META).read_text(errors="replace")
     except OSError:
         return {}
-    found = {}
-    for name in ("title", "source", "history", "licence", schema.PROBABILITY):
-        match = re.search(rf'"{name}": "([^"\\\ufffd]*)"', old)
-        if match:
-            found[name] = match[1]
-    return found
-
-
-def _attributes(path: Path) -> None:
-    _, layout, nside = stored_layout(path)
-    group = schema.open_group(path)
-    root = metadata.read(path)
-    nodes = metadata.nodes(root)
-    probability = group.attrs.get(schema.PROBABILITY)
-    for prefix, size in _grids(group, nside):
-        for name, wanted in wanted_attributes(prefix, layout, size, probability).items():
-            nodes[name]["attributes"] = wanted
-    root["consolidated_metadata"]["metadata"] = nodes
-    write_metadata.write_group(path, root)
-    write_metadata.rewrite_child_metadata(path)
-
-
-def _grids(group: Any, nside: int) -> list[tuple[str, int]]:
-    coarser = schema.overviews(group)
-    return [("", nside)] + [(f"{schema.overview_name(n)}/", n) for n in coarser]
-
-
-def _grid(path: Path) -> None:
-    _, layout, nside = stored_layout(path)
-    group = schema.open_group(path)
-    for prefix, size in _grids(group, nside):
-        for name, values in wanted_grid(layout, size).items():
-            _overwrite(path, f"{prefix}{name}", values)
-
-
-def _overwrite(path: Path, name: str, values: Any) -> None:
-    """Write an array anew, whatever its old chunks look like."""
-    rewrite(path, staging_folder(path), name, 0, values)
-
-
-def _times(path: Path) -> None:
-    """Copy the time axis from wherever it is whole."""
-    group = schema.open_group(path)
-    names = ["time", *(f"{schema.overview_name(n)}/time" for n in schema.overviews(group))]
-    good = None
-    for name in names:
-        try:
-            values = np.asarray(group[name][:])
-        except (OSError, ValueError, RuntimeError):
-            continue
-        if (np.diff(values) > 0).all():
-            good = values
-            break
-    if good is not None:
-        for name in names:
-            _overwrite(path, name, good)
-
-
-def _fields(path: Path, found: Diagnosis) -> None:
-    """Bring completeness in line with the fields, and take damaged fields out of their shards."""
-    _, layout, _ = stored_layout(path)
-    group = schema.open_group(path)
-    try:
-        flags = np.asarray(group[schema.COMPLETE][:])
-    except (OSError, ValueError, RuntimeError):
-        flags = np.zeros(group[schema.COMPLETE].shape, dtype=np.uint8)
-    whole = any(f.kind == "completeness" for f in found.findings)
-    for name in layout.names:
-        at = {f.position for f in found.findings if f.where == name and f.kind == "field"}
-        positions = range(group[name].shape[0]) if whole else sorted(p for p in at if p is not None)
-        where = columns(group, name, layout)
-        for position in positions:
-            values, damage = read_fields(group[name], position, forecast=False)
-            good = _good(values, name, layout)
-            flags[position, where] = good
-            if damage or (np.isfinite(values).all(axis=1) & ~good).any():
-                _rewrite_shard(path, name, group[name], position, layout)
-    _overwrite(path, schema.COMPLETE, flags)
-
-
-def _good(values: Any, name: str, layout: Layout) -> npt.NDArray[np.bool_]:
-    """Whether each row is finite and lies in the range of its variable and level."""
-    upper = BY_NAME[name].kind == "upper"
-    levels = schema.level_order(layout) if upper else (None,)
-    return np.array(
-        [
-            bool(np.isfinite(row).all()) and in_range(row, name, level)
-            for row, level in zip(values, levels, strict=True)
-        ]
-    )
-
-
-def _rewrite_shard(path: Path, name: str, array: Any, position: int, layout: Layout) -> None:
-    """Write a shard anew with the fields that can be read; what is damaged reads as missing."""
-    length = int(array.shards[0])
-    first = position // length * length
-    last = min(first + length, array.shape[0])
-    upper = BY_NAME[name].kind == "upper"
-    parts = []
-    for at in range(first, last):
-        values, _ = read_fields(array, at, forecast=False)
-        parts.append(np.where(_good(values, name, layout)[:, None], values, np.nan))
-    values = np.stack(parts) if upper else np.stack(parts)[:, 0]
-    if np.isnan(values).all():  # zarr writes nothing for what is all missing
-        shutil.rmtree(path / name / "c" / str(first // length), ignore_errors=True)
-        return
-    rewrite(path, staging_folder(path), name, first, values)
-
-
-def _means(path: Path) -> None:
-    """Make the means of the coarser groups anew where they are not those of the fields."""
-    kind, layout, _ = stored_layout(path)
-    group = schema.open_group(path)
-    forecast = kind == "forecast"
-    for nside in schema.overviews(group):
-        for name in layout.names:
-            inner = f"{schema.overview_name(nside)}/{name}"
-            fine, coarse = group[name], group[inner]
-            count = fine.shape[1 if forecast else 0]
-            fields = [read_fields(fine, p, forecast) for p in range(count)]
-            if any(damage for _, damage in fields) and forecast:
-                continue
-            means = np.stack([coarsen(values, nside) for values, _ in fields])
-            old = [read_fields(coarse, p, forecast) for p in range(count)]
-            same = all(
-                not damage and np.array_equal(values, mean, equal_nan=True)
-                for (values, damage), mean in zip(old, means, strict=True)
-            )
-            if not same:
-                shape = coarse.shape
-                _overwrite(path, inner, means.reshape(shape))
+    names = ("title", "source", "history", "licence", schema.PROBABILITY)
+    found = {name: re.search(rf'"{name}": "([^"\\\ufffd]*)"', text) for name in names}
+    return {name: match[1] for name, match in found.items() if match}

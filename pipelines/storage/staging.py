@@ -1,16 +1,16 @@
-"""Files of a store that nobody is to see yet: written aside, moved into place by the commit.
+"""Staging: files of a store are written aside and moved into place by the commit.
 
-Beside a store ``NAME.zarr`` lies ``.NAME.zarr.staging`` while somebody writes to it. A shard that
-is to get more times starts as a hard link to the one in the store; writing replaces the link, so
-the store keeps the old bytes until the commit, and an abandoned write leaves it as it was. All of
-it is synced at once before it is moved: a power cut cannot take what was acknowledged before.
+Beside a store ``NAME.zarr`` lies ``.NAME.zarr.staging`` while a writer is active. A shard that gets
+more times starts as a hard link to the one in the store. Writing replaces the link, so the store
+keeps the old bytes until the commit, and an abandoned write changes nothing. All of it is synced
+before it is moved: a power cut cannot take what was acknowledged before.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,76 +18,65 @@ import zarr
 from zarr.storage import LocalStore, StorePath
 
 from pear.store import metadata
-from pipelines.storage import metadata as write_metadata
 from pipelines.storage.atomic import sync_filesystem, sync_folder
+from pipelines.storage.metadata import rewrite_child_metadata, write_group
 
 
 def staging_folder(store: Path) -> Path:
-    """Folder of what is written to a store and not shown yet."""
+    """Return the folder of what has been written to a store and is not committed yet."""
     return store.parent / f".{store.name}.staging"
 
 
-def staged_array(root: Path, staging: Path, name: str, start: int, stop: int) -> Any:
-    """Open an array as if it had ``stop`` times, to write those from ``start`` on aside.
+def staged_array(root: Path, staging: Path, name: str, start: int, stop: int) -> zarr.Array[Any]:
+    """Open an array to write the times from ``start`` to ``stop`` aside.
 
-    What the store holds in the same files is read through; nothing in ``root`` changes.
+    Times that the store holds in the same files are read through; nothing in ``root`` changes.
 
     Parameters
     ----------
     root, staging
-        The store and the folder beside it.
+        The store and its staging folder.
     name
-        Array with time as its first axis.
+        Path of an array with time as its first axis.
+    start, stop
+        Positions of the times; the array has ``stop`` times.
+
+    Returns
+    -------
+    Array
+        The array in the staging folder.
     """
-    document = _array(root, staging, name)
+    document = _document(root, staging, name)
     document["shape"][0] = stop
-    length = _shard_length(document)
-    for index in range(start // length, (max(stop, start + 1) - 1) // length + 1):
-        _link(root / name / "c" / str(index), staging / name / "c" / str(index))
+    for index in _shards(document, start, max(stop, start + 1)):
+        _link(root / name / "c" / index, staging / name / "c" / index)
     return zarr.Array.from_dict(StorePath(LocalStore(staging), name), document)
 
 
-def _array(root: Path, staging: Path, name: str) -> dict[str, Any]:
-    """Metadata of an array, which may be new and lie aside."""
-    aside = (staging / name / metadata.META).exists()
-    return metadata.read((staging if aside else root) / name)
-
-
-def _shard_length(document: dict[str, Any]) -> int:
-    return int(document["chunk_grid"]["configuration"]["chunk_shape"][0])
-
-
-def _link(source: Path, target: Path) -> None:
-    """Let a chunk (a file, or folders down to one file) stand in the staging folder as well."""
-    if source.is_dir():
-        for part in source.iterdir():
-            _link(part, target / part.name)
-    elif source.is_file() and not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.link(source, target)
-
-
-def show(
+def commit(
     root: Path,
     staging: Path,
     parts: Iterable[tuple[str, int, int]],
     length: int,
-    added: Sequence[str] = (),
+    added: Iterable[str] = (),
 ) -> None:
-    """Commit: chunks to disk and into place, then the one rename that tells the length, to disk.
+    """Move shards into place, then set the number of times in one rename; all of it synced.
 
     Parameters
     ----------
+    root, staging
+        The store and its staging folder.
     parts
-        (array, start, stop) of the times to show; shards beyond them stay aside.
+        (array, start, stop) of the times to commit; other staged shards stay aside.
     length
         Number of times of the store from now on.
     added
-        Variables that are new.
+        Paths of new variables.
     """
     sync_filesystem(staging)
     for name, start, stop in parts:
-        _move(root, staging, name, start, stop)
+        for index in _shards(_document(root, staging, name), start, stop):
+            _move(root, staging, staging / name / "c" / index)
     sync_filesystem(root)
     document = metadata.read(root)
     arrays = metadata.nodes(document)
@@ -97,47 +86,41 @@ def show(
         if node["node_type"] == "array" and node.get("dimension_names", [])[:1] == ["time"]:
             node["shape"][0] = length
     document["consolidated_metadata"]["metadata"] = arrays
-    write_metadata.write_group(root, document)
+    write_group(root, document)
     sync_folder(root)
-    write_metadata.rewrite_child_metadata(root)
+    rewrite_child_metadata(root)
 
 
-def _move(root: Path, staging: Path, name: str, start: int, stop: int) -> None:
-    length = _shard_length(_array(root, staging, name))
-    for index in range(start // length, (stop - 1) // length + 1):
-        source = staging / name / "c" / str(index)
-        for file in [source] if source.is_file() else sorted(source.rglob("*")):
-            if file.is_file():
-                target = root / file.relative_to(staging)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                file.replace(target)
+def discard(staging: Path) -> None:
+    """Remove what has not been committed."""
+    shutil.rmtree(staging, ignore_errors=True)
 
 
-def rewrite(root: Path, staging: Path, name: str, start: int, values: Any) -> None:
-    """Replace whole files of an array, whatever is in them, each in one step.
+def _document(root: Path, staging: Path, name: str) -> dict[str, Any]:
+    """Return the metadata of an array; that of a new one lies in the staging folder."""
+    is_new = (staging / name / metadata.META).exists()
+    return metadata.read((staging if is_new else root) / name)
 
-    Parameters
-    ----------
-    start
-        First position along the first axis; a multiple of the shard length.
-    values
-        Everything from there to the end of the array or of a shard.
-    """
-    clear(staging / name)
-    document = metadata.read(root / name)
-    array = zarr.Array.from_dict(StorePath(LocalStore(staging), name), document)
-    if values.ndim:
-        array[start : start + values.shape[0]] = values
-    else:
-        array[...] = values
-    sync_filesystem(staging)
-    for file in sorted((staging / name).rglob("*")):
+
+def _shards(document: dict[str, Any], start: int, stop: int) -> list[str]:
+    """Return the names of the shards that hold some times."""
+    length = int(document["chunk_grid"]["configuration"]["chunk_shape"][0])
+    return [str(index) for index in range(start // length, (stop - 1) // length + 1)]
+
+
+def _link(source: Path, target: Path) -> None:
+    """Link a chunk (a file, or folders down to one file) into the staging folder."""
+    if source.is_dir():
+        for part in source.iterdir():
+            _link(part, target / part.name)
+    elif source.is_file() and not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, target)
+
+
+def _move(root: Path, staging: Path, chunk: Path) -> None:
+    for file in [chunk] if chunk.is_file() else sorted(chunk.rglob("*")):
         if file.is_file():
             target = root / file.relative_to(staging)
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
-
-
-def clear(staging: Path) -> None:
-    """Forget what was not shown."""
-    shutil.rmtree(staging, ignore_errors=True)

@@ -11,7 +11,7 @@ from service.cli.console import emit_json, emit_line, progress
 from service.cli.options import Json, examples
 
 if TYPE_CHECKING:
-    from pipelines.storage.check import Diagnosis
+    from pipelines.storage.check import StoreReport
 
 app = typer.Typer(add_completion=False)
 _SHOWN = 50
@@ -36,12 +36,12 @@ def check(
 
     Exit status 1 if problems are found.
     """
-    from pipelines.storage.check import examine
-    from pipelines.storage.repair import repair as repair_store
+    from pipelines.storage.check import check_store
+    from pipelines.storage.repair import repair_store
 
     with progress("check", None) as tick:
-        before = examine(store, tick)
-    after = repair_store(store) if repair and not before.healthy else None
+        before = check_store(store, tick)
+    after = repair_store(store) if repair and not before.is_healthy else None
     if as_json:
         emit_json(before.to_dict() | {"after_repair": after.to_dict() if after else None})
     else:
@@ -49,15 +49,15 @@ def check(
         if after is not None:
             emit_line("after repair:")
             _show(after)
-    if not (after or before).healthy:
+    if not (after or before).is_healthy:
         raise typer.Exit(1)
 
 
-def _show(diagnosis: Diagnosis) -> None:
-    for finding in diagnosis.findings[:_SHOWN]:
+def _show(report: StoreReport) -> None:
+    for finding in report.findings[:_SHOWN]:
         remedy = f" ({finding.remedy})" if finding.remedy else ""
         emit_line(f"{finding.kind}: {finding.where}: {finding.detail}{remedy}")
-    if len(diagnosis.findings) > _SHOWN:
-        emit_line(f"and {len(diagnosis.findings) - _SHOWN} more")
-    state = "healthy" if diagnosis.healthy else f"{len(diagnosis.findings)} problems"
-    emit_line(f"{diagnosis.path}: {diagnosis.fields} fields checked, {state}")
+    if len(report.findings) > _SHOWN:
+        emit_line(f"and {len(report.findings) - _SHOWN} more")
+    state = "healthy" if report.is_healthy else f"{len(report.findings)} problems"
+    emit_line(f"{report.path}: {report.fields} fields checked, {state}")

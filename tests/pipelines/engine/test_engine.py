@@ -107,7 +107,7 @@ def test_what_cannot_be_forecast_is_refused_before_anything_is_queued(idle: Engi
         ({"init_time": START + 99 * DAY}, "not in analysis"),
         ({"init_time": START, "analysis": "partial"}, "lacks 10m_v_component_of_wind, geopot"),
         ({"init_time": START, "analysis": "demos"}, "did you mean demo"),
-        ({"init_time": START, "analysis": "../demo"}, "is no name"),
+        ({"init_time": START, "analysis": "../demo"}, "invalid name"),
         ({"init_time": START, "model": "tini"}, "did you mean tiny"),
         ({"init_time": START, "lead_hours": 30}, "no multiple"),
         ({"init_time": START, "lead_hours": 24 * 5000}, "longer than 1000 steps"),

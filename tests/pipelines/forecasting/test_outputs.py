@@ -12,7 +12,7 @@ from pipelines.catalog import Catalog
 from pipelines.forecasting.forecast import run_forecast
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.forecasting.outputs import plan_outputs
-from pipelines.storage.check import examine
+from pipelines.storage.check import check_store
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.engine import die_after, perform, read_fields, submit
 
@@ -55,7 +55,7 @@ def test_the_probability_of_exceeding_a_threshold_is_the_fraction_of_members(
     above = read_fields(data.forecast(f"{run.id}.p01"))  # of a field that is not kept itself
     assert above["geopotential"].shape == (1, 4, 1, 768)
     assert 0.2 < above["geopotential"].mean() < 0.8
-    assert not examine(data.forecast(f"{run.id}.p00")).findings
+    assert not check_store(data.forecast(f"{run.id}.p00")).findings
 
 
 def test_chosen_channels_and_leads_equal_those_of_the_whole_forecast(

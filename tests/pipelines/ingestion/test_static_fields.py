@@ -13,7 +13,7 @@ from pear.sphere.healpix import centres
 from pear.store.reader import open_store
 from pear.store.static_fields import read_static_fields
 from pipelines.ingestion.ingest import ingest
-from pipelines.storage.check import examine
+from pipelines.storage.check import check_store
 
 NSIDE = 16
 
@@ -46,7 +46,7 @@ def test_ground_and_land_are_kept_and_survive_later_times(tmp_path: Path) -> Non
     assert ingest([pressure("2001-01-02", scale=1.0)], store, NSIDE).static == []
     assert list(open_store(store).data_vars) == ["mean_sea_level_pressure"]
     assert open_store(store).sizes["time"] == 2
-    assert examine(store).healthy
+    assert check_store(store).is_healthy
 
     lat, lon = centres(NSIDE)
     kept = read_static_fields(store, NSIDE)

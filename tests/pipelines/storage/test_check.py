@@ -16,9 +16,9 @@ from pear.variables import Layout
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
 from pipelines.storage.atomic import writer_lock
-from pipelines.storage.check import examine
+from pipelines.storage.check import check_store
 from pipelines.storage.forecast_writer import ForecastWriter
-from pipelines.storage.repair import repair
+from pipelines.storage.repair import repair_store
 from tests.fixtures.crashes import NSIDE, TIMES, contents, dataset
 
 T0 = np.datetime64("2001-01-01T00", "s")
@@ -103,8 +103,8 @@ LOST = {
 
 
 def test_a_healthy_store(healthy: Path) -> None:
-    found = examine(healthy)
-    assert found.healthy, found.findings
+    found = check_store(healthy)
+    assert found.is_healthy, found.findings
     assert found.fields == 4 * TIMES
     json.dumps(found.to_dict())
 
@@ -113,10 +113,10 @@ def test_a_healthy_store(healthy: Path) -> None:
 def test_every_fault_is_found_and_mended(fault: str, store: Path, healthy: Path) -> None:
     inflict, kind = FAULTS[fault]
     inflict(store)
-    found = examine(store)
+    found = check_store(store)
     assert kind in {finding.kind for finding in found.findings}, found.findings
-    after = repair(store)
-    assert after.healthy, after.findings
+    after = repair_store(store)
+    assert after.is_healthy, after.findings
     data = open_store(store).load()
     truth = open_store(healthy).load()
     lost = (data["complete"] == 0).values
@@ -130,7 +130,7 @@ def test_every_fault_is_found_and_mended(fault: str, store: Path, healthy: Path)
     for name in truth.data_vars:
         assert np.array_equal(again[name], truth[name])
     assert (again["complete"] == 1).all()
-    assert examine(store).healthy
+    assert check_store(store).is_healthy
 
 
 def test_random_faults_in_any_file_are_all_noticed(store: Path, healthy: Path) -> None:
@@ -154,7 +154,7 @@ def unnoticed(store: Path, healthy: Path, count: int, seed: int) -> list[str]:
         place = int(rng.integers(len(data)))
         data[place] ^= 1 << int(rng.integers(8))
         target.write_bytes(bytes(data))
-        if examine(store).healthy:
+        if check_store(store).is_healthy:
             out.append(f"{target} at {place}")
         target.write_bytes(source.read_bytes())
     assert contents(store) == contents(healthy)
@@ -169,22 +169,22 @@ def test_forecasts_are_examined_and_not_mended(tmp_path: Path) -> None:
     for index in range(3):
         writer.write_step(index, rng.normal(size=(1, 48)), rng.normal(size=(1, 2, 48)))
     writer.publish()
-    assert examine(path).healthy
+    assert check_store(path).is_healthy
     flip(next(p for p in (path / "temperature" / "c").rglob("*") if p.is_file()), 0.2)
-    found = examine(path)
+    found = check_store(path)
     assert [f.kind for f in found.findings] == ["field"] * len(found.findings)
     assert found.findings
-    assert not repair(path).healthy
+    assert not repair_store(path).is_healthy
 
 
 def test_refusals(store: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no store at"):
-        examine(tmp_path / "none")
+        check_store(tmp_path / "none")
     with writer_lock(store), pytest.raises(InputError, match="another process"):
-        repair(store)
+        repair_store(store)
     (store / "zarr.json").write_text("{")
     with pytest.raises(InputError, match="not a store written by PEAR"):
         open_store(store)
     (store / "cell" / "zarr.json").write_text("{")
     with pytest.raises(InputError, match="both the root's metadata"):
-        repair(store)
+        repair_store(store)

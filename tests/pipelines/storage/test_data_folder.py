@@ -22,7 +22,7 @@ def test_create_and_open(tmp_path: Path) -> None:
 def test_no_name_leaves_the_folder(tmp_path: Path, name: str) -> None:
     folder = DataFolder.create(tmp_path)
     for place in (folder.analysis, folder.model, folder.forecast, folder.evaluation):
-        with pytest.raises(InputError, match="is no name"):
+        with pytest.raises(InputError, match="invalid name"):
             place(name)
 
 

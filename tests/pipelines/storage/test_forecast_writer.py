@@ -17,7 +17,7 @@ from pear.errors import InputError
 from pear.store.reader import open_store
 from pear.variables import Layout
 from pipelines.storage import create
-from pipelines.storage.check import examine
+from pipelines.storage.check import check_store
 from pipelines.storage.forecast_writer import ForecastWriter
 
 LAYOUT = Layout(("2m_temperature",), ("temperature", "geopotential"), (1000, 850, 500))
@@ -44,7 +44,7 @@ def step_file(folder: Path, index: int) -> Path:
 
 def check(folder: Path) -> None:
     """The published store is the contract's, and holds every value bit for bit."""
-    assert examine(folder / "run.zarr").healthy
+    assert check_store(folder / "run.zarr").is_healthy
     with open_store(folder / "run.zarr") as store:
         for index in range(LEADS.size):
             surface, upper = step(index)

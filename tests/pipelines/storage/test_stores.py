@@ -16,10 +16,10 @@ from pear.sphere.healpix import centres
 from pear.store.reader import describe, open_store
 from pear.store.schema import open_group
 from pear.variables import Layout
-from pipelines.storage import analysis_writer
+from pipelines.storage import staging
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.atomic import writer_lock
-from pipelines.storage.check import examine
+from pipelines.storage.check import check_store
 from pipelines.storage.forecast_writer import ForecastWriter
 
 NSIDE = 8
@@ -69,8 +69,6 @@ def test_appending_over_a_shard_boundary_gives_the_bytes_of_one_run(tmp_path: Pa
     with AnalysisWriter(tmp_path / "one writer", LAYOUT, NSIDE, shard_times=4) as writer:
         for t in range(10):
             writer.append(times[t], surface[t : t + 1], upper[t : t + 1])
-            if t in (0, 1, 4, 6):
-                writer.flush()
     assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
     assert contents(tmp_path / "whole") == contents(tmp_path / "one writer")
 
@@ -146,7 +144,7 @@ def test_coarser_levels_are_means_and_open_on_their_own(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     surface, upper = fields(6)
     for cut in (slice(0, 3), slice(3, 6)):
-        with AnalysisWriter(path, LAYOUT, NSIDE, shard_times=4, coarser=(4, 2)) as writer:
+        with AnalysisWriter(path, LAYOUT, NSIDE, shard_times=4, overviews=(4, 2)) as writer:
             writer.append((T0 + np.arange(6) * H6)[cut], surface[cut], upper[cut])
     for nside in (4, 2):
         data = open_store(path, nside=nside)
@@ -177,14 +175,14 @@ def test_coarser_levels_of_a_forecast(tmp_path: Path) -> None:
         np.testing.assert_allclose(data["temperature"].sel(level=[850, 500]), want, atol=1e-6)
         assert xdggs.decode(xr.open_zarr(path, group=f"nside{nside}")).dggs.grid_info.nside == nside
     assert describe(path)["grid"]["coarser"] == [4, 2]
-    assert examine(path).healthy
+    assert check_store(path).is_healthy
 
 
 @pytest.mark.parametrize("coarser", [(8,), (3,), (0,), (16,)])
 def test_a_level_that_is_not_coarser_is_refused(tmp_path: Path, coarser: tuple[int]) -> None:
     with (
         pytest.raises(InputError, match="is not a power of two below"),
-        AnalysisWriter(tmp_path / "a.zarr", LAYOUT, NSIDE, coarser=coarser),
+        AnalysisWriter(tmp_path / "a.zarr", LAYOUT, NSIDE, overviews=coarser),
     ):
         pass
     assert not list(tmp_path.glob("*.zarr"))
@@ -256,7 +254,7 @@ def test_until_the_commit_a_reader_sees_the_old_times(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        patch.setattr(analysis_writer, "show", dies)
+        patch.setattr(staging, "commit", dies)
         with AnalysisWriter(path, LAYOUT, NSIDE) as writer:
             writer.append(T0 + np.arange(6, 9) * H6, surface, upper)
     assert contents(path) == before
