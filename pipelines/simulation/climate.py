@@ -1,39 +1,41 @@
-"""The climate of a simulation, looked at: jets, eddies, seasons, and how fast errors double."""
+"""Climate of a simulation: monthly means, jets, eddies and seasons."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 
+from pear.typing import Float64
 from pear.variables import STANDARD_GRAVITY
-from pipelines.simulation.parameters import Floats
 
-SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10, 11)}
+SEASONS: Final = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10, 11)}
 
 
 @dataclass
 class Climate:
-    """Sums over the days of each calendar month, one file in memory at a time.
+    """Sums over the days of each calendar month, with one file in memory at a time.
 
     Attributes
     ----------
+    lat, lon
+        Degrees, in the order of the files.
     days
-        Days summed by month, (12,).
+        (12,) number of days by month.
     sums
-        By name: fields or zonal means, (12, …).
+        Fields or zonal means by name, (12, …).
     """
 
-    lat: Floats
-    lon: Floats
-    days: Floats = field(default_factory=lambda: np.zeros(12))
-    sums: dict[str, Floats] = field(default_factory=dict)
+    lat: Float64
+    lon: Float64
+    days: Float64 = field(default_factory=lambda: np.zeros(12))
+    sums: dict[str, Float64] = field(default_factory=dict)
 
     def add(self, month: xr.Dataset) -> None:
-        """Take in one month's file."""
+        """Add the file of one month."""
         number = int(month["valid_time"].dt.month[0]) - 1
         self.days[number] += month.sizes["valid_time"]
         u, v = month["u"].values.astype(np.float64), month["v"].values.astype(np.float64)
@@ -48,30 +50,35 @@ class Climate:
         self._sum("msl_map", number, month["msl"].values.astype(np.float64).sum(axis=0))
         self._sum("t2m_map", number, month["t2m"].values.astype(np.float64).sum(axis=0))
 
-    def _sum(self, name: str, number: int, values: Floats) -> None:
+    def _sum(self, name: str, number: int, values: Float64) -> None:
         held = self.sums.setdefault(name, np.zeros((12, *values.shape)))
         held[number] += values
 
-    def mean(self, name: str, months: Sequence[int]) -> Floats:
-        """Mean over the days of these months (1…12)."""
+    def seasons(self) -> dict[str, tuple[int, ...]]:
+        """Return the months of the seasons that the files cover, by name."""
+        return {
+            name: months
+            for name, months in SEASONS.items()
+            if self.days[np.array(months) - 1].all()
+        }
+
+    def mean(self, name: str, months: Sequence[int]) -> Float64:
+        """Return the mean over the days of these months (1…12)."""
         index = np.array(months) - 1
         return np.asarray(self.sums[name][index].sum(axis=0) / self.days[index].sum())
 
-    def transient(self, months: Sequence[int]) -> Floats:
-        """Standard deviation of the 500 hPa height within these months, (lat, lon) m."""
+    def transient(self, months: Sequence[int]) -> Float64:
+        """Return the standard deviation of the 500 hPa height in these months, (lat, lon) m."""
         spread = self.mean("z500_square", months) - self.mean("z500", months) ** 2
         return np.sqrt(np.maximum(spread, 0.0))
 
 
-def describe(climate: Climate, levels: Floats) -> dict[str, Any]:
-    """Put a climate into numbers: jets, transients and eddy energy by season, the annual cycle."""
+def describe(climate: Climate, levels: Float64) -> dict[str, Any]:
+    """Return jets, transients and eddy energy by season, and the annual cycle, as JSON values."""
     lat = climate.lat
     weight = np.cos(np.radians(lat))
     found: dict[str, Any] = {"simulated": True, "days": int(climate.days.sum())}
-    present = {
-        name: months for name, months in SEASONS.items() if climate.days[np.array(months) - 1].all()
-    }
-    for name, months in present.items():
+    for name, months in climate.seasons().items():
         wind, transient = climate.mean("u", months), climate.transient(months).mean(axis=-1)
         eddies = climate.mean("eddy_energy", months)
         season: dict[str, Any] = {}

@@ -1,57 +1,109 @@
-"""Pictures of a simulated climate: zonal-mean wind, storm tracks, pressure and 2 m warmth."""
+"""Report on a simulated climate: numbers, and plots of winds, storm tracks and temperature."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from pear.errors import InputError
-from pear.progress import ProgressCallback
+from pear.progress import ProgressCallback, no_progress
 from pear.resources.natural_earth import land_fraction
+from pear.typing import Float64
 from pipelines.simulation.climate import Climate, describe
-from pipelines.simulation.parameters import Floats
 
-if TYPE_CHECKING:
-    from pipelines.simulation.climate import Climate
+Seasons = Mapping[str, tuple[int, ...]]
 
 
-_WINTER, _SUMMER = (12, 1, 2), (6, 7, 8)
+def write_report(
+    files: Sequence[Path],
+    out: Path,
+    progress: ProgressCallback = no_progress,
+    restarts: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """Describe the climate of monthly files in ``climate.json`` and plots.
 
-
-def draw(climate: Climate, levels: Floats, out: Path) -> list[Path]:
-    """Draw winter and summer side by side, as PNGs in a folder.
+    Parameters
+    ----------
+    files
+        Files of :func:`pipelines.simulation.run.simulate`.
+    out
+        Folder of the report.
+    progress
+        Called after each file and each restart state.
+    restarts
+        Restart states from each of which a pair of identical twins starts, to measure the growth
+        of errors and the limit of predictability (needs JAX).
 
     Returns
     -------
-    list of Path
-        One picture of zonal means, one of maps.
+    dict
+        Contents of ``climate.json``.
+
+    Raises
+    ------
+    InputError
+        If there are no files.
     """
-    seasons = {
-        name: months
-        for name, months in (("DJF", _WINTER), ("JJA", _SUMMER))
-        if climate.days[np.array(months) - 1].all()
-    }
+    if not files:
+        raise InputError("no simulated files to report on", field="--output")
+    out.mkdir(parents=True, exist_ok=True)
+    with xr.open_dataset(files[0]) as first:
+        climate = Climate(first["latitude"].values, first["longitude"].values)
+        levels = first["pressure_level"].values
+    for path in files:
+        with xr.open_dataset(path) as month:
+            climate.add(month)
+        progress(1, path.name)
+    found = describe(climate, levels)
+    if restarts:
+        # JAX is imported only where it is needed: a report alone does not need the extra.
+        from pipelines.simulation.predictability import run_identical_twins
+
+        found["twins"] = run_identical_twins(restarts, climate, progress=progress)
+    (out / "climate.json").write_text(json.dumps(found, indent=2) + "\n")
+    plot(climate, levels, out)
+    return found
+
+
+def plot(climate: Climate, levels: Float64, out: Path) -> list[Path]:
+    """Plot winter and summer side by side.
+
+    Parameters
+    ----------
+    climate
+        Monthly means.
+    levels
+        Pressure levels of the files, hPa.
+    out
+        Folder of the plots.
+
+    Returns
+    -------
+    list of pathlib.Path
+        PNG of zonal means and PNG of maps; empty if neither season is covered.
+    """
+    seasons = {k: v for k, v in climate.seasons().items() if k in ("DJF", "JJA")}
     if not seasons:
         return []
-    return [_zonal(climate, levels, out, seasons), _maps(climate, out, seasons)]
+    return [_plot_zonal_means(climate, levels, out, seasons), _plot_maps(climate, out, seasons)]
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
+def _save(figure: Figure, path: Path) -> Path:
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    figure.savefig(path, dpi=110)
+    return path
 
 
-def _zonal(climate: Climate, levels: Floats, out: Path, seasons: dict[str, Any]) -> Path:
-    figure, axes = _figure(1, len(seasons), (5.0 * len(seasons), 4.0))
+def _plot_zonal_means(climate: Climate, levels: Float64, out: Path, seasons: Seasons) -> Path:
+    figure = Figure(figsize=(5.0 * len(seasons), 4.0), layout="constrained")
+    axes = figure.subplots(1, len(seasons), squeeze=False)
     for axis, (name, months) in zip(axes[0], seasons.items(), strict=True):
         wind = climate.mean("u", months)
         lines = axis.contourf(
@@ -64,13 +116,12 @@ def _zonal(climate: Climate, levels: Floats, out: Path, seasons: dict[str, Any])
         axis.set(yscale="log", ylim=(1000, 50), title=f"{name}: u (m/s), T (K), simulated")
         axis.set_yticks([1000, 500, 250, 100, 50], labels=["1000", "500", "250", "100", "50"])
         figure.colorbar(lines, ax=axis)
-    path = out / "zonal.png"
-    figure.savefig(path, dpi=110)
-    return path
+    return _save(figure, out / "zonal.png")
 
 
-def _maps(climate: Climate, out: Path, seasons: dict[str, Any]) -> Path:
-    figure, axes = _figure(3, len(seasons), (6.0 * len(seasons), 9.0))
+def _plot_maps(climate: Climate, out: Path, seasons: Seasons) -> Path:
+    figure = Figure(figsize=(6.0 * len(seasons), 9.0), layout="constrained")
+    axes = figure.subplots(3, len(seasons), squeeze=False)
     land_lat, land_lon, fraction = land_fraction()
     for column, (name, months) in enumerate(seasons.items()):
         fields = (
@@ -84,58 +135,4 @@ def _maps(climate: Climate, out: Path, seasons: dict[str, Any]) -> Path:
             axis.contour(land_lon, land_lat, fraction, [0.5], colors="w", linewidths=0.6)
             axis.set(title=f"{name}: {title}, simulated")
             figure.colorbar(drawn, ax=axis)
-    path = out / "maps.png"
-    figure.savefig(path, dpi=100)
-    return path
-
-
-def write_report(
-    files: Sequence[Path],
-    out: Path,
-    tick: ProgressCallback | None = None,
-    restarts: Sequence[Path] = (),
-) -> dict[str, Any]:
-    """Describe the climate of monthly files in ``climate.json`` and pictures.
-
-    Parameters
-    ----------
-    files
-        From :func:`pipelines.simulation.run.simulate`.
-    out
-        Folder of the report.
-    tick
-        Called after each file.
-    restarts
-        Twins start from each of them, to time the growth of errors and to find how far ahead this
-        weather can be foretold at all (needs JAX).
-
-    Raises
-    ------
-    InputError
-        If there are no files.
-    """
-    if not files:
-        raise InputError("no simulated files to report on", field="--out")
-    out.mkdir(parents=True, exist_ok=True)
-    climate: Climate | None = None
-    levels = np.zeros(0)
-    for path in files:
-        with xr.open_dataset(path) as month:
-            if climate is None:
-                climate = Climate(month["latitude"].values, month["longitude"].values)
-                levels = month["pressure_level"].values
-            climate.add(month)
-        if tick is not None:
-            tick(1, path.name)
-    if climate is None:
-        raise InputError("no simulated files to report on", field="--out")
-    found = describe(climate, levels)
-    if restarts:
-        from pipelines.simulation.predictability import run_twins
-
-        found["twins"] = run_twins(restarts, climate, tick=tick)
-    (out / "climate.json").write_text(json.dumps(found, indent=2) + "\n")
-    pass
-
-    draw(climate, levels, out)
-    return found
+    return _save(figure, out / "maps.png")

@@ -1,6 +1,6 @@
-"""The engine: dinosaur's spectral primitive equations with our physics, one jitted day at a time.
+"""Dynamics of the simulated atmosphere: dinosaur's spectral primitive equations, and physics.
 
-Imports JAX; nothing that serves or forecasts imports this module.
+This module imports JAX; serving and forecasting do not import it.
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Final, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 from dinosaur import (
     coordinate_systems,
     primitive_equations,
@@ -25,39 +24,26 @@ from dinosaur import (
 
 from pear.resources.idealised import mountain_height
 from pear.resources.natural_earth import land_fraction
+from pear.typing import Float32, Float64
 from pear.variables import STANDARD_GRAVITY
 from pipelines.simulation import parameters, physics
 
-HUMIDITY = "specific_humidity"
+HUMIDITY: Final = "specific_humidity"
+RADIUS: Final = 6.37122e6
+OMEGA: Final = 7.292e-5
+SECOND: Final = 2.0 * OMEGA
+"""One second in the model's units of time."""
+SPEED: Final = RADIUS * 2.0 * OMEGA
+"""The model's unit of speed in m/s."""
+Spectral: TypeAlias = primitive_equations.State
 
 
-RADIUS = 6.37122e6
+class Atmosphere:
+    """The equations of the atmosphere on one grid.
 
-
-OMEGA = 7.292e-5
-
-
-SECOND = 2.0 * OMEGA
-
-
-"""One second in the engine's units of time."""
-
-
-SPEED = RADIUS * 2.0 * OMEGA
-
-
-"""The engine's unit of speed in m/s."""
-
-
-Spectral = Any
-
-
-class Engine:
-    """The equations on one grid, ready to step.
-
-    Spectral states are dinosaur's: vorticity and divergence in the engine's units (radius of the
-    Earth, half the period of its rotation over 2π), temperature as the difference from 288 K,
-    and the logarithm of surface pressure over 1000 hPa; ``(layer, m, l)``.
+    Spectral states are dinosaur's, (layer, m, l): vorticity and divergence in units of the Earth's
+    radius and half its period of rotation over 2π, temperature as the difference from 288 K, and
+    the logarithm of surface pressure over 1000 hPa.
 
     Parameters
     ----------
@@ -73,7 +59,7 @@ class Engine:
         vertical = sigma_coordinates.SigmaCoordinates(np.array(parameters.INTERFACES))
         self.coords = coordinate_systems.CoordinateSystem(self.grid, vertical)
         self.sigma = np.asarray(vertical.centers, dtype=np.float64)
-        self.dt = parameters.DAY / size.steps_per_day
+        self.dt = parameters.DAY_SECONDS / size.steps_per_day
         lon, sine = self.grid.nodal_mesh
         self.lon = np.degrees(lon)
         self.lat = np.degrees(np.arcsin(sine))
@@ -84,20 +70,20 @@ class Engine:
         weight = np.asarray(self.grid.quadrature_weights)
         self._mass = float((self._rest_pressure[0] * weight).sum() / weight.sum())
         self._step = self._stepper()
-        self.day = jax.jit(self._day)
+        self.run_day = jax.jit(self._run_day)
 
-    def _damping(self, strength: float) -> parameters.Floats:
+    def _damping(self, strength: float) -> Float64:
         _, total = self.grid.modal_axes
         return np.asarray(np.exp(-strength * (total / self.size.wavenumber) ** 4))
 
-    def _spectral_height(self) -> Any:
-        """Height of the ground, (m, l) metres: truncated and damped against Gibbs ripples."""
+    def _spectral_height(self) -> jax.Array:
+        """Return the height of the ground, (m, l) metres, truncated and damped against ripples."""
         nodal = mountain_height(self.lon, self.lat)
         modal = self.grid.to_modal(jnp.asarray(nodal)) * self._damping(3.0)
-        return self.grid.clip_wavenumbers(modal)
+        return jnp.asarray(self.grid.clip_wavenumbers(modal))
 
-    def _land(self) -> parameters.Floats:
-        """Land fraction on the Gaussian grid, smoothed like the mountains, in [0, 1]."""
+    def _land(self) -> Float64:
+        """Return the land fraction on the Gaussian grid, smoothed like the mountains, in [0, 1]."""
         lat, lon, fraction = land_fraction()
         half = 90.0 / self.size.gaussian_nodes / 2.0
         boxes = np.zeros(self.lat.shape)
@@ -126,7 +112,7 @@ class Engine:
             time_integration.step_with_filters(step, [diffuse]),
         )
 
-    def _forced(self, state: Spectral, season: Any) -> Spectral:
+    def _apply_physics(self, state: Spectral, season: jax.Array) -> Spectral:
         """Apply one implicit step of drag, heating and moisture."""
         sigma = self.sigma[:, None, None]
         pressure = sigma * 1e5 * jnp.exp(self.grid.to_nodal(state.log_surface_pressure))
@@ -141,7 +127,7 @@ class Engine:
             self.dt,
             self._rates,
         )
-        # Only the increments pass through the transform, so what physics leaves alone stays exact.
+        # Only the increments are transformed, so what physics leaves unchanged stays exact.
         warming, moistening = (
             self.grid.clip_wavenumbers(self.grid.to_modal(new - old))
             for old, new in zip(before, after, strict=True)
@@ -154,7 +140,7 @@ class Engine:
             tracers={HUMIDITY: state.tracers[HUMIDITY] + moistening},
         )
 
-    def _relaxation(self) -> tuple[parameters.Floats, parameters.Floats, parameters.Floats]:
+    def _relaxation(self) -> tuple[Float64, Float64, Float64]:
         sigma = self.sigma[:, None, None]
         return (
             parameters.relaxation_rate(sigma, self.lat[None]),
@@ -162,17 +148,17 @@ class Engine:
             parameters.relative_humidity(sigma, self.lat[None], self.surface.land),
         )
 
-    def _day(self, state: Spectral, day_of_year: Any) -> Spectral:
-        def one(carry: Spectral, index: Any) -> tuple[Spectral, None]:
+    def _run_day(self, state: Spectral, day_of_year: jax.Array) -> Spectral:
+        def step(carry: Spectral, index: jax.Array) -> tuple[Spectral, None]:
             day = day_of_year + index / self.size.steps_per_day
             angle = 2.0 * jnp.pi * (day - parameters.SOLSTICE_DAY) / parameters.YEAR_DAYS
-            return self._forced(self._step(carry), jnp.cos(angle)), None
+            return self._apply_physics(self._step(carry), jnp.cos(angle)), None
 
-        state, _ = jax.lax.scan(one, state, jnp.arange(self.size.steps_per_day))
+        state, _ = jax.lax.scan(step, state, jnp.arange(self.size.steps_per_day))
         return self._conserve_mass(state)
 
     def _conserve_mass(self, state: Spectral) -> Spectral:
-        """Return the mean surface pressure to its first value: log-pressure dynamics drift."""
+        """Reset the mean surface pressure to its first value, from which the dynamics drift."""
         log_pressure = state.log_surface_pressure
         pressure = jnp.exp(self.grid.to_nodal(log_pressure))
         mean = self.grid.integrate(pressure)[0] / (4.0 * jnp.pi)
@@ -180,21 +166,26 @@ class Engine:
         fix = jnp.sqrt(4.0 * jnp.pi) * jnp.log(self._mass / mean)
         return state.replace(log_surface_pressure=log_pressure.at[0, 0, 0].add(fix))
 
-    def _isothermal_pressure(self) -> parameters.Floats:
-        """Surface pressure over 1000 hPa of an isothermal atmosphere at rest, (1, lon, lat)."""
+    def _isothermal_pressure(self) -> Float64:
+        """Return the surface pressure over 1000 hPa of isothermal air at rest, (1, lon, lat)."""
         height = np.asarray(self.grid.to_nodal(self.height), dtype=np.float64)
         scale_height = parameters.DRY_AIR * parameters.REFERENCE_TEMPERATURE / STANDARD_GRAVITY
         return (parameters.MEAN_PRESSURE / 1e5 * np.exp(-height / scale_height))[None]
 
     def rest(self, seed: int, day_of_year: float) -> Spectral:
-        """Air at rest over the mountains at its equilibrium temperature, plus a whisper of noise.
+        """Return air at rest over the mountains at its equilibrium temperature, with weak noise.
 
         Parameters
         ----------
         seed
-            Of the vorticity noise that tells two simulations apart.
+            Random seed of the vorticity noise that distinguishes simulations.
         day_of_year
             Season of the equilibrium.
+
+        Returns
+        -------
+        dinosaur.primitive_equations.State
+            Spectral state.
         """
         sigma = self.sigma[:, None, None]
         pressure = sigma * 1e5 * self._rest_pressure
@@ -213,8 +204,8 @@ class Engine:
         )
 
 
-def pack(state: Spectral) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the arrays of a spectral state, for a restart file."""
+def pack(state: Spectral) -> dict[str, Float32]:
+    """Convert a spectral state to the arrays of a restart file."""
     return {
         "vorticity": np.asarray(state.vorticity),
         "divergence": np.asarray(state.divergence),
@@ -224,8 +215,8 @@ def pack(state: Spectral) -> dict[str, npt.NDArray[np.float32]]:
     }
 
 
-def unpack(arrays: Mapping[str, npt.NDArray[np.float32]]) -> Spectral:
-    """Return the spectral state of a restart file's arrays."""
+def unpack(arrays: Mapping[str, Float32]) -> Spectral:
+    """Convert the arrays of a restart file to a spectral state."""
     return primitive_equations.State(
         vorticity=jnp.asarray(arrays["vorticity"]),
         divergence=jnp.asarray(arrays["divergence"]),
@@ -236,12 +227,12 @@ def unpack(arrays: Mapping[str, npt.NDArray[np.float32]]) -> Spectral:
 
 
 def use_cache() -> Path:
-    """Point JAX at a cache folder of the user (``XDG_CACHE_HOME`` or ``~/.cache``)."""
+    """Let JAX keep compiled code in the user's cache folder; returns the folder."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(home) / "pear" / "jax"
     folder.mkdir(parents=True, exist_ok=True)
-    settings: Any = jax.config
-    settings.update("jax_compilation_cache_dir", str(folder))
-    settings.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    settings.update("jax_platforms", "cpu")
+    update: Callable[[str, object], None] = jax.config.update
+    update("jax_compilation_cache_dir", str(folder))
+    update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    update("jax_platforms", "cpu")
     return folder

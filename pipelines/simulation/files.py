@@ -1,30 +1,28 @@
-"""Monthly files of simulated weather in the form of ERA5 from the Climate Data Store.
+"""Monthly files of simulated weather in the format of ERA5 from the Climate Data Store.
 
 Dimensions ``valid_time, pressure_level, latitude, longitude`` (north first), ECMWF short names,
-packed 16-bit integers; humidity, which spans five decades, as floats rounded to few mantissa bits.
+packed 16-bit integers; humidity, which spans five decades, as floats with few mantissa bits.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import netCDF4
 import numpy as np
-import numpy.typing as npt
 
-from pear.typing import Times
+from pear.store.static_fields import GROUND, LAND
+from pear.typing import Float32, Float64, Times
 from pear.variables import LEVELS, variable
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How finely fields are stored.
+    """Precision and compression of the stored fields.
 
     Attributes
     ----------
@@ -35,7 +33,7 @@ class Packing:
     humidity_bits
         Mantissa bits kept of specific humidity.
     level
-        Of zlib compression.
+        Level of zlib compression.
     """
 
     step: Mapping[str, float]
@@ -84,15 +82,35 @@ COARSE: Final = Packing(
     7,
     9,
 )
-"""For the sample that ships: rounding far below a one-day forecast's error (z500: 5 m² s⁻²)."""
+"""For the shipped sample: rounding far below a one-day forecast's error (z500: 5 m² s⁻²)."""
+_STATIC: Final = {
+    GROUND: {"standard_name": "surface_geopotential", "units": "m**2 s**-2"},
+    LAND: {"standard_name": "land_binary_mask", "units": "(0 - 1)"},
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Grid of a file and the static fields on it.
+
+    Attributes
+    ----------
+    lat, lon
+        Degrees; latitude from south to north (reversed on writing).
+    static
+        (lat, lon) by name: ``geopotential_at_surface`` in m² s⁻², ``land_sea_mask`` in [0, 1].
+    """
+
+    lat: Float64
+    lon: Float64
+    static: Mapping[str, Float32] = field(default_factory=dict)
 
 
 def write(
     path: Path,
     times: Times,
-    lat: npt.NDArray[np.float64],
-    lon: npt.NDArray[np.float64],
-    fields: Mapping[str, Array],
+    grid: Grid,
+    fields: Mapping[str, Float32],
     attributes: Mapping[str, str],
     packing: Packing = FINE,
 ) -> None:
@@ -104,21 +122,25 @@ def write(
         Target.
     times
         (time,) valid times.
-    lat, lon
-        Degrees; latitude from south to north (turned on writing).
+    grid
+        Coordinates and static fields.
     fields
         By short name: (time, lat, lon) or (time, level, lat, lon), levels as in
         :data:`pear.variables.LEVELS`.
     attributes
-        Of the file: who made it, and that it is simulated.
+        Attributes of the file: its origin, and that it is simulated.
     packing
-        How finely.
+        Precision.
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with netCDF4.Dataset(scratch, "w", format="NETCDF4") as file:
             file.setncatts(dict(attributes))
-            _coordinates(file, times, lat, lon)
+            _coordinates(file, times, grid)
+            for name, values in grid.static.items():
+                static = file.createVariable(name, "f4", ("latitude", "longitude"), zlib=True)
+                static.setncatts(_STATIC[name])
+                static[:] = values[::-1]
             for name, values in fields.items():
                 _field(file, name, values[..., ::-1, :], packing)
         scratch.replace(path)
@@ -126,9 +148,7 @@ def write(
         scratch.unlink(missing_ok=True)
 
 
-def _coordinates(
-    file: netCDF4.Dataset, times: Times, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]
-) -> None:
+def _coordinates(file: netCDF4.Dataset, times: Times, grid: Grid) -> None:
     seconds = times.astype("datetime64[s]").astype(np.int64)
     for name, values, attributes in (
         (
@@ -145,8 +165,8 @@ def _coordinates(
             np.array(LEVELS, dtype=np.float64),
             {"standard_name": "air_pressure", "units": "hPa", "positive": "down"},
         ),
-        ("latitude", lat[::-1], {"standard_name": "latitude", "units": "degrees_north"}),
-        ("longitude", lon, {"standard_name": "longitude", "units": "degrees_east"}),
+        ("latitude", grid.lat[::-1], {"standard_name": "latitude", "units": "degrees_north"}),
+        ("longitude", grid.lon, {"standard_name": "longitude", "units": "degrees_east"}),
     ):
         file.createDimension(name, None if name == "valid_time" else len(values))
         coordinate = file.createVariable(name, values.dtype, (name,))
@@ -154,7 +174,7 @@ def _coordinates(
         coordinate[:] = values
 
 
-def _field(file: netCDF4.Dataset, name: str, values: Array, packing: Packing) -> None:
+def _field(file: netCDF4.Dataset, name: str, values: Float32, packing: Packing) -> None:
     known = variable(name)
     dimensions = ("valid_time", "pressure_level", "latitude", "longitude")
     shape = values.shape

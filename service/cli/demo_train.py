@@ -129,7 +129,7 @@ def _simulate(out: Path, plan: Training) -> None:
             field="--train",
             hint='pip install "pear-weather[simulate]"',
         )
-    wanted = run.Plan(START, seed=SEED, spin_up=plan.spin_up)
+    wanted = run.SimulationConfig(START, seed=SEED, spin_up=plan.spin_up)
     with announced("simulate") as announce:
         run.simulate(out, wanted, plan.days, announce)
 

@@ -61,7 +61,7 @@ def simulate(
     from pear import resources
     from pipelines.simulation import run
 
-    plan = run.Plan(str(start.astype("datetime64[D]")), grid, seed, truncation)
+    plan = run.SimulationConfig(str(start.astype("datetime64[D]")), grid, seed, truncation)
     if shipped_restart:
         restart = resources.path("restart.npz")
     kept = f"complete months are kept in {output}; run the same command again to continue"

@@ -17,7 +17,7 @@ from pear.store.climatology import Climatology
 from pear.variables import Layout
 from pipelines.ingestion.ingest import ingest
 from pipelines.simulation.run import read_restart
-from service.cli.build_resources import MOST_BYTES, ship_checkpoint
+from service.cli.build_resources import MAX_BYTES, build_checkpoint
 
 DAY = np.timedelta64(86_400, "s")
 
@@ -32,7 +32,7 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_all_together_weigh_at_most_twenty_megabytes() -> None:
     folder = Path(resources.__file__).parent
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.suffix != ".pyc"]
-    assert sum(sizes) <= MOST_BYTES
+    assert sum(sizes) <= MAX_BYTES
 
 
 def test_names_that_do_not_ship_are_refused() -> None:
@@ -69,7 +69,7 @@ def test_a_shipped_model_s_commands_name_no_folder_of_the_machine_that_made_it(
     words = "pear train --store /home/me/sim/a.zarr --initial /home/me/m1/checkpoint --out own"
     about = {"command": words, "initial": {"command": "pear train --out /home/me/m1"}}
     checkpoint.save(tmp_path / "m", held.model, held.normaliser, about)
-    kept = checkpoint.load(ship_checkpoint(tmp_path / "m", tmp_path / "ship")).provenance
+    kept = checkpoint.load(build_checkpoint(tmp_path / "m", tmp_path / "ship")).provenance
     short = "pear train --store a.zarr --initial checkpoint --out own"
     assert (kept["command"], kept["initial"]["command"]) == (short, "pear train --out m1")
 

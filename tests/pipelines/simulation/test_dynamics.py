@@ -1,4 +1,4 @@
-"""The engine itself: resting air, exact synthesis, resumption. Needs the extra [simulate]."""
+"""The atmosphere itself: resting air, exact synthesis, resumption, and its static fields."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pytest.importorskip("dinosaur", reason="needs the extra [simulate]")
     from pear.progress import ProgressCallback
+from pear.store.static_fields import read_static_fields
+from pear.variables import STANDARD_GRAVITY
+from pipelines.ingestion.ingest import ingest
 from pipelines.simulation import diagnostics, dynamics, parameters, physics, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[dynamics.Engine]:
+def atmosphere() -> Iterator[dynamics.Atmosphere]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield dynamics.Engine("T21")
+        yield dynamics.Atmosphere("T21")
 
 
 @pytest.fixture(scope="module")
-def diagnosis(engine: dynamics.Engine) -> diagnostics.PressureLevelDiagnostics:
-    return diagnostics.PressureLevelDiagnostics(engine, 7.5)
+def diagnostic(atmosphere: dynamics.Atmosphere) -> diagnostics.PressureLevelDiagnostics:
+    return diagnostics.PressureLevelDiagnostics(atmosphere, 7.5)
 
 
-def test_saturation_is_boltons(engine: dynamics.Engine) -> None:
+def test_saturation_is_boltons(atmosphere: dynamics.Atmosphere) -> None:
     # 6.112 hPa over melting ice, 42.4 hPa at 30 °C (Bolton, 1980, table 1 within 0.1 %).
     for kelvin, vapour in ((273.15, 611.2), (303.15, 4243.0)):
         wanted = 0.622 * vapour / (1e5 - 0.378 * vapour)
@@ -39,29 +42,29 @@ def test_saturation_is_boltons(engine: dynamics.Engine) -> None:
 
 
 def test_solid_rotation_has_its_wind_at_every_latitude_and_none_at_the_poles(
-    engine: dynamics.Engine, diagnosis: diagnostics.PressureLevelDiagnostics
+    atmosphere: dynamics.Atmosphere, diagnostic: diagnostics.PressureLevelDiagnostics
 ) -> None:
     # u = U cos(lat) has vorticity 2 U sin(lat) / a: one coefficient in, one field out.
     speed = 20.0
-    sine = np.sin(np.radians(engine.lat))
+    sine = np.sin(np.radians(atmosphere.lat))
     vorticity = 2.0 * speed / dynamics.SPEED * sine
-    state = engine.rest(0, 80.0)
-    layers = engine.sigma.size
-    modal = np.asarray(engine.grid.to_modal(np.broadcast_to(vorticity, (layers, *sine.shape))))
-    u, v = diagnosis._wind(state.replace(vorticity=modal, divergence=0.0 * modal))
-    wanted = speed * np.cos(np.radians(diagnosis.lat))
+    state = atmosphere.rest(0, 80.0)
+    layers = atmosphere.sigma.size
+    modal = np.asarray(atmosphere.grid.to_modal(np.broadcast_to(vorticity, (layers, *sine.shape))))
+    u, v = diagnostic._wind(state.replace(vorticity=modal, divergence=0.0 * modal))
+    wanted = speed * np.cos(np.radians(diagnostic.lat))
     np.testing.assert_allclose(u[3].mean(axis=0), wanted, atol=2e-3)
     assert float(np.abs(v).max()) < 2e-3
 
 
 def test_wind_across_the_pole_is_one_vector(
-    engine: dynamics.Engine, diagnosis: diagnostics.PressureLevelDiagnostics
+    atmosphere: dynamics.Atmosphere, diagnostic: diagnostics.PressureLevelDiagnostics
 ) -> None:
-    state = engine.day(engine.rest(0, 80.0), 80.0)
-    surface, upper = (np.asarray(part) for part in diagnosis.fields(state))
+    state = atmosphere.run_day(atmosphere.rest(0, 80.0), 80.0)
+    surface, upper = (np.asarray(part) for part in diagnostic.fields(state))
     assert np.isfinite(surface).all()
     assert np.isfinite(upper).all()
-    angle = np.radians(diagnosis.lon)
+    angle = np.radians(diagnostic.lon)
     for row in (0, -1):
         wind = upper[3, 5, row]
         waves = np.stack([np.cos(angle), np.sin(angle)])
@@ -70,10 +73,10 @@ def test_wind_across_the_pole_is_one_vector(
 
 
 def test_heights_are_hydrostatic(
-    engine: dynamics.Engine, diagnosis: diagnostics.PressureLevelDiagnostics
+    atmosphere: dynamics.Atmosphere, diagnostic: diagnostics.PressureLevelDiagnostics
 ) -> None:
-    state = engine.day(engine.rest(0, 80.0), 80.0)
-    _, upper = (np.asarray(part, dtype=np.float64) for part in diagnosis.fields(state))
+    state = atmosphere.run_day(atmosphere.rest(0, 80.0), 80.0)
+    _, upper = (np.asarray(part, dtype=np.float64) for part in diagnostic.fields(state))
     pressure = np.array([500.0, 400.0])
     thickness = upper[0, 6] - upper[0, 5]
     warmth = 0.5 * (upper[2, 5] + upper[2, 6])
@@ -83,21 +86,21 @@ def test_heights_are_hydrostatic(
     assert thickness.mean() == pytest.approx(wanted.mean(), rel=3e-3)
 
 
-def test_mass_is_kept_and_seeds_tell_runs_apart(engine: dynamics.Engine) -> None:
-    states = [engine.rest(seed, 80.0) for seed in (0, 0, 1)]
+def test_mass_is_kept_and_seeds_tell_runs_apart(atmosphere: dynamics.Atmosphere) -> None:
+    states = [atmosphere.rest(seed, 80.0) for seed in (0, 0, 1)]
     for _ in range(2):
-        states = [engine.day(state, 80.0) for state in states]
+        states = [atmosphere.run_day(state, 80.0) for state in states]
     first, again, other = (np.asarray(state.vorticity) for state in states)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    weight = np.asarray(engine.grid.quadrature_weights)
-    pressure = np.exp(np.asarray(engine.grid.to_nodal(states[0].log_surface_pressure)))[0]
+    weight = np.asarray(atmosphere.grid.quadrature_weights)
+    pressure = np.exp(np.asarray(atmosphere.grid.to_nodal(states[0].log_surface_pressure)))[0]
     mean = (pressure * weight).sum() / weight.sum()
-    assert mean == pytest.approx(engine._mass, rel=1e-5)
+    assert mean == pytest.approx(atmosphere._mass, rel=1e-5)
 
 
 def test_a_stopped_simulation_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    plan = run.Plan("2000-01-30", 7.5, truncation="T21", spin_up=1)
+    plan = run.SimulationConfig("2000-01-30", 7.5, truncation="T21", spin_up=1)
 
     announced: list[int] = []
     days: list[str] = []
@@ -126,3 +129,18 @@ def test_a_stopped_simulation_goes_on_bit_for_bit(tmp_path: Path) -> None:
     with xr.open_dataset(longer[-1]) as february:
         assert february.sizes["valid_time"] == 5
     assert len(list((tmp_path / "broken").glob("simulated_*.nc"))) == 2
+
+
+def test_a_store_of_simulated_files_has_the_simulated_surface(tmp_path: Path) -> None:
+    config = run.SimulationConfig("2000-01-30", 7.5, truncation="T21", spin_up=1)
+    files = run.simulate(tmp_path, config, 3)
+    with xr.open_dataset(files[0]) as january:
+        surface = january["geopotential_at_surface"]
+        assert surface.dims == ("latitude", "longitude")
+        assert 1500 < float(surface.max()) / STANDARD_GRAVITY < 5000
+    report = ingest(files, tmp_path / "a.zarr", nside=8)
+    assert report.static == ["geopotential_at_surface", "land_sea_mask"]
+    fields = read_static_fields(tmp_path / "a.zarr", 8)
+    idealised = read_static_fields(None, 8)
+    for name, field in fields.items():
+        assert 0.8 < np.corrcoef(field, idealised[name])[0, 1] < 1.0 - 1e-6

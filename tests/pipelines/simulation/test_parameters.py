@@ -62,17 +62,17 @@ def test_a_restart_state_keeps_its_season(restart: str, first: str, days: int) -
 @pytest.mark.parametrize("spacing", [0.0, 7.0, 50.0, -3.75])
 def test_grids_that_do_not_fit_the_sphere_are_refused(spacing: float) -> None:
     with pytest.raises(InputError, match="does not divide 180 degrees"):
-        run.Plan("2000-01-01", spacing)
+        run.SimulationConfig("2000-01-01", spacing)
 
 
-def test_a_folder_keeps_to_its_plan(tmp_path: Path) -> None:
-    run._claim(tmp_path, run.Plan("2000-01-01"))
-    run._claim(tmp_path, run.Plan("2000-01-01"))
-    with pytest.raises(InputError, match="holds another simulation"):
-        run._claim(tmp_path, run.Plan("2000-01-01", seed=1))
+def test_a_folder_keeps_to_its_settings(tmp_path: Path) -> None:
+    run._claim(tmp_path, run.SimulationConfig("2000-01-01"))
+    run._claim(tmp_path, run.SimulationConfig("2000-01-01"))
+    with pytest.raises(InputError, match="has another simulation"):
+        run._claim(tmp_path, run.SimulationConfig("2000-01-01", seed=1))
     assert json.loads((tmp_path / "plan.json").read_text())["seed"] == 0
-    with pytest.raises(InputError, match="no number of days"):
-        run.simulate(tmp_path, run.Plan("2000-01-01"), 0)
+    with pytest.raises(InputError, match="days must be positive"):
+        run.simulate(tmp_path, run.SimulationConfig("2000-01-01"), 0)
 
 
 def test_files_come_back_within_their_packing_and_say_they_are_simulated(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_files_come_back_within_their_packing_and_say_they_are_simulated(tmp_pat
     }
     times = np.array(["2006-12-31", "2007-01-01"], dtype="datetime64[s]")
     path = tmp_path / "x.nc"
-    files.write(path, times, lat, lon, fields, {"simulated": "true"}, files.COARSE)
+    files.write(path, times, files.Grid(lat, lon), fields, {"simulated": "true"}, files.COARSE)
     with xr.open_dataset(path) as back:
         assert back.attrs["simulated"] == "true"
         assert back["latitude"].values[0] == 90.0
@@ -104,10 +104,9 @@ def test_files_come_back_within_their_packing_and_say_they_are_simulated(tmp_pat
 def test_values_too_wide_to_pack_are_refused_and_leave_nothing(tmp_path: Path) -> None:
     fields = {"msl": np.full((1, 9, 16), 1e7, np.float32)}
     times = np.array(["2006-12-31"], dtype="datetime64[s]")
+    grid = files.Grid(np.linspace(-90, 90, 9), np.arange(16) * 22.5)
     with pytest.raises(ValueError, match="too wide to pack"):
-        files.write(
-            tmp_path / "x.nc", times, np.linspace(-90, 90, 9), np.arange(16) * 22.5, fields, {}
-        )
+        files.write(tmp_path / "x.nc", times, grid, fields, {})
     assert not list(tmp_path.iterdir())
 
 
@@ -119,5 +118,5 @@ def test_restart_states_survive_and_others_are_refused(tmp_path: Path) -> None:
     assert date == np.datetime64("2000-01-01")
     np.testing.assert_array_equal(back["vorticity"], arrays["vorticity"])
     (tmp_path / "no.npz").write_text("<html>")
-    with pytest.raises(InputError, match="is no restart state"):
+    with pytest.raises(InputError, match="is not a restart state"):
         run.read_restart(tmp_path / "no.npz")
