@@ -1,40 +1,40 @@
-"""The process PEAR runs in: how memory is kept, how many threads work, and where they compute.
+"""Process-level settings: allocator, thread count and device.
 
-A step of PEAR asks for the same hundreds of megabytes again and again. glibc's ``malloc`` maps
-every large block anew and gives it back at once, so that the kernel zeroes the same pages a
-hundred times a step: more than half the time of the published network on a processor.
-:func:`keep_memory` tells glibc to keep them. It works from inside a running process; no
-environment variable is needed.
+A step of PEAR allocates the same hundreds of megabytes over and over. glibc's ``malloc`` maps every
+large block anew and returns it at once, so that the kernel zeroes the same pages a hundred times a
+step: more than half the time of the published network on a CPU. :func:`keep_memory` makes glibc
+keep them, from inside the running process and without environment variables.
 """
 
 from __future__ import annotations
 
 import ctypes
 import platform
+from typing import Final
 
 import torch
 
 from pear.errors import InputError
 
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-# The largest glibc accepts: an int for both, half of a heap's bounds for mapping.
-_NEVER_TRIM = 2**31 - 1
-_MAP_ABOVE = 2**30
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+# The largest values that glibc accepts.
+_NEVER_TRIM: Final = 2**31 - 1
+_MAP_ABOVE: Final = 2**30
 
 
 def keep_memory() -> bool:
-    """Let this process keep the memory it has freed, for the next step to use.
+    """Keep freed memory in this process for the next step.
 
     Blocks below 1 GiB come from the heap instead of a mapping of their own (``mallopt(3)``,
-    ``M_MMAP_THRESHOLD``), and the heap's top is not given back (``M_TRIM_THRESHOLD``). Peak memory
-    stays what it was; it is only not returned in between. For processes of PEAR's own (commands,
-    workers): a library that was merely imported leaves the allocator alone.
+    ``M_MMAP_THRESHOLD``), and the top of the heap is not returned (``M_TRIM_THRESHOLD``). Peak
+    memory does not change. For commands and workers only: importing PEAR as a library leaves the
+    allocator alone.
 
     Returns
     -------
     bool
-        Whether it took hold: False on systems without glibc, where nothing is changed.
+        False on systems without glibc, where nothing changes.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -44,7 +44,12 @@ def keep_memory() -> bool:
 
 
 def set_threads(threads: int | None) -> int:
-    """Let tensors' operations use this many threads; None leaves torch's choice.
+    """Set the number of threads that torch uses.
+
+    Parameters
+    ----------
+    threads
+        Number of threads; None leaves torch's choice.
 
     Returns
     -------
@@ -58,29 +63,37 @@ def set_threads(threads: int | None) -> int:
     """
     if threads is not None:
         if threads < 1:
-            raise InputError(
-                f"{threads} threads cannot work", field="threads", hint="give 1 or more"
-            )
+            raise InputError(f"threads must be positive, got {threads}", field="threads")
         torch.set_num_threads(threads)
     return torch.get_num_threads()
 
 
 def choose_device(name: str | None = None, place: int = 0) -> torch.device:
-    """Return where to compute.
+    """Choose the device to compute on.
 
     Parameters
     ----------
     name
-        ``auto`` (or None): a CUDA device if there is one, else the processor; or ``cpu``,
-        ``cuda``, ``cuda:1``.
+        ``auto`` (or None): a CUDA device if there is one, else the CPU; or ``cpu``, ``cuda``,
+        ``cuda:1``.
     place
-        Number of this process among those that share the machine: with several devices,
-        ``auto`` and ``cuda`` deal them out in turn.
+        Number of this process among those on the machine; ``auto`` and ``cuda`` distribute
+        several devices over the processes.
+
+    Returns
+    -------
+    torch.device
+        An existing device.
 
     Raises
     ------
     InputError
-        If the name is unknown, or there is no such device.
+        If the name is unknown or there is no such device.
+
+    Examples
+    --------
+    >>> choose_device("cpu")
+    device(type='cpu')
     """
     wanted = (name or "auto").strip().lower()
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -95,6 +108,6 @@ def choose_device(name: str | None = None, place: int = 0) -> torch.device:
         raise InputError(
             f"there is no device {wanted}: torch sees {count} CUDA devices",
             field="device",
-            hint="use cpu, or install torch with CUDA beside a driver that fits it",
+            hint="use cpu, or install torch with CUDA and a matching driver",
         )
     return torch.device("cuda", int(index) if index else place % count)

@@ -1,4 +1,4 @@
-"""Standardisation: one scalar mean and standard deviation per channel and level, there and back."""
+"""Standardisation by one mean and standard deviation per channel and level, and its inverse."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from pear.errors import InputError
+from pear.typing import TensorPair
 from pear.variables import Layout
 
 
 class Normaliser(nn.Module):
-    """Map fields in physical units to zero mean and unit variance, and back.
+    """Maps fields in physical units to zero mean and unit variance, and back.
 
-    ``(x - mean) / std`` with scalars over training time and cells, as the published PEAR does
-    (arXiv 2505.17720, section 3). Statistics are buffers, so they travel with a checkpoint.
+    ``(x - mean) / std`` with statistics over training time and cells, as in the published PEAR
+    (arXiv 2505.17720, section 3). The statistics are buffers and are saved with a checkpoint.
 
     Parameters
     ----------
@@ -25,12 +26,18 @@ class Normaliser(nn.Module):
         (upper variable, level), units of each variable.
     surface_step_std, upper_step_std
         Standard deviation of the change over one model step, same shapes and units; the scale of
-        a residual model's output. Equal to the standard deviations if not given.
+        a residual model's output. Default: the standard deviations.
 
     Raises
     ------
     InputError
         If a shape does not fit the layout, a statistic is not finite, or a deviation not positive.
+
+    Examples
+    --------
+    >>> normaliser = Normaliser.identity(Layout.default())
+    >>> normaliser.upper_std.shape
+    torch.Size([5, 13])
     """
 
     surface_mean: Tensor
@@ -66,10 +73,11 @@ class Normaliser(nn.Module):
         }
         for name, value in given.items():
             tensor = torch.as_tensor(value, dtype=torch.float32).clone()
-            want = shapes[name.split("_")[0]]
-            if tuple(tensor.shape) != want:
+            shape = shapes[name.split("_")[0]]
+            if tuple(tensor.shape) != shape:
                 raise InputError(
-                    f"statistics {name} has shape {tuple(tensor.shape)}, must be {want}", field=name
+                    f"statistics {name} has shape {tuple(tensor.shape)}, must be {shape}",
+                    field=name,
                 )
             if not bool(torch.isfinite(tensor).all()):
                 raise InputError(f"statistics {name} is not finite everywhere", field=name)
@@ -79,22 +87,22 @@ class Normaliser(nn.Module):
 
     @classmethod
     def identity(cls, layout: Layout) -> Normaliser:
-        """Build the normaliser that changes nothing (mean 0, deviation 1)."""
+        """Build a normaliser with mean 0 and standard deviation 1."""
         upper = (len(layout.upper), len(layout.levels))
         surface = len(layout.surface)
         return cls(
             layout, torch.zeros(surface), torch.ones(surface), torch.zeros(upper), torch.ones(upper)
         )
 
-    def forward(self, surface: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, surface: Tensor, upper: Tensor) -> TensorPair:
         """Standardise (batch, surface, cell) and (batch, upper, level, cell) fields."""
         return (
             (surface - self.surface_mean[:, None]) / self.surface_std[:, None],
             (upper - self.upper_mean[..., None]) / self.upper_std[..., None],
         )
 
-    def inverse(self, surface: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Return standardised fields to physical units; same shapes as :meth:`forward`."""
+    def inverse(self, surface: Tensor, upper: Tensor) -> TensorPair:
+        """Convert standardised fields to physical units; same shapes as :meth:`forward`."""
         return (
             surface * self.surface_std[:, None] + self.surface_mean[:, None],
             upper * self.upper_std[..., None] + self.upper_mean[..., None],

@@ -6,15 +6,17 @@ from typing import Protocol
 
 
 class ProgressCallback(Protocol):
-    """Called after each unit of work with the units done and a note on what they were."""
+    """Callback that a long-running operation calls after each unit of work."""
 
-    def __call__(self, advance: float = 1, note: str = "", /) -> object: ...
+    def __call__(self, advance: float = 1, note: str = "", /) -> object:
+        """Take note of the units done and of what they were."""
 
 
 class ProgressFactory(Protocol):
-    """Called with the total number of units once it is known; returns the callback."""
+    """Callback that a long-running operation calls once it knows its number of units."""
 
-    def __call__(self, total: int, /) -> ProgressCallback: ...
+    def __call__(self, total: int, /) -> ProgressCallback:
+        """Return the callback for that many units."""
 
 
 def no_progress(advance: float = 1, note: str = "") -> None:

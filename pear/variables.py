@@ -1,7 +1,7 @@
-"""The one table of variables: names, aliases, units, ranges, and the order of channels.
+"""The table of variables: names, aliases, units, valid ranges, and the order of channels.
 
-Names are WeatherBench2's; aliases are those of ECMWF, CDS and NCEP. Nothing else in PEAR writes a
-variable's unit, its order or its behaviour under the mirror of the equator.
+Names are WeatherBench2's; aliases are those of ECMWF, CDS and NCEP. Units, channel order and the
+behaviour under the mirror at the equator are defined here only.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
 from pear.errors import InputError, did_you_mean
+from pear.typing import Channel
 
 Kind = Literal["surface", "upper"]
 
 STANDARD_GRAVITY: Final = 9.80665
-"""Standard acceleration of gravity, m s⁻²: geopotential is this times geopotential height."""
+"""Standard acceleration of gravity, m s⁻²: geopotential over geopotential height."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One physical variable.
+    """A physical variable.
 
     Attributes
     ----------
@@ -33,11 +34,11 @@ class Variable:
     kind
         ``"surface"`` for single-level fields, ``"upper"`` for pressure-level fields.
     valid_range
-        Inclusive bounds in ``units`` outside of which a value cannot be weather on Earth.
+        Inclusive bounds in ``units``; values outside do not occur on Earth.
     mirror_sign
         Factor of the field under the reflection at the equator: -1 for northward components.
     aliases
-        Other names that are accepted on input.
+        Other names accepted on input.
     """
 
     name: str
@@ -157,12 +158,27 @@ LEVELS: Final[tuple[int, ...]] = (1000, 925, 850, 700, 600, 500, 400, 300, 250, 
 
 
 def variable(name: str) -> Variable:
-    """Look a variable up by its canonical name or any alias.
+    """Look up a variable by its canonical name or any alias.
+
+    Parameters
+    ----------
+    name
+        Name in any case.
+
+    Returns
+    -------
+    Variable
+        Row of the table.
 
     Raises
     ------
     InputError
-        If no variable has this name; the hint names the closest one.
+        If the name is unknown; the hint names the closest one.
+
+    Examples
+    --------
+    >>> variable("t2m").units
+    'K'
     """
     found = _LOOKUP.get(name) or _LOOKUP.get(name.strip().lower())
     if found is None:
@@ -173,11 +189,29 @@ def variable(name: str) -> Variable:
 
 
 def valid_range(name: str, level: int | None = None) -> tuple[float, float]:
-    """Inclusive bounds of a variable, in its units, at a pressure level in hPa.
+    """Return the inclusive bounds of a variable at a pressure level.
 
     Geopotential follows the standard atmosphere within 1000 m and 6 % of the height; specific
-    humidity is bounded by 0.05 kg/kg at 1000 hPa and by the square of the pressure above.
-    Narrow enough to tell height from geopotential and g/kg from kg/kg, wide enough for any storm.
+    humidity is bounded by 0.05 kg/kg at 1000 hPa, decreasing with the square of the pressure. The
+    bounds are narrow enough to tell height from geopotential and g/kg from kg/kg, and wide enough
+    for any storm.
+
+    Parameters
+    ----------
+    name
+        Canonical name.
+    level
+        Pressure level in hPa; default: bounds for all levels.
+
+    Returns
+    -------
+    low, high : float
+        In the units of the variable.
+
+    Examples
+    --------
+    >>> [round(bound) for bound in valid_range("geopotential", 500)]
+    [41580, 67753]
     """
     low, high = BY_NAME[name].valid_range
     if level is None:
@@ -192,24 +226,37 @@ def valid_range(name: str, level: int | None = None) -> tuple[float, float]:
 
 
 def _standard_height(level: float) -> float:
-    """Height in m of a pressure level in hPa in the ICAO standard atmosphere (isothermal above)."""
+    """Return the height in m of a pressure level in hPa in the ICAO standard atmosphere."""
     if level >= 226.32:
         return 44_330.8 * (1.0 - math.pow(level / 1013.25, 0.190263))
     return 11_000.0 + 6_341.6 * math.log(226.32 / level)
 
 
 def parse_field(text: str) -> tuple[Variable, int | None]:
-    """Read a field such as ``z500``, ``t_850``, ``temperature:850`` or ``2m_temperature``.
+    """Parse a field such as ``z500``, ``t_850``, ``temperature:850`` or ``2m_temperature``.
+
+    Parameters
+    ----------
+    text
+        Name or alias of a variable, optionally with a level in hPa.
 
     Returns
     -------
-    (variable, level)
-        ``level`` in hPa, or None if the text names none.
+    variable : Variable
+        Row of the table.
+    level : int or None
+        Pressure level in hPa, if the text has one.
 
     Raises
     ------
     InputError
-        If the variable is unknown, or a surface variable is given a level.
+        If a surface variable is given a level, or the variable is unknown.
+
+    Examples
+    --------
+    >>> found, level = parse_field("z500")
+    >>> found.name, level
+    ('geopotential', 500)
     """
     if text in _LOOKUP:
         return _LOOKUP[text], None
@@ -221,14 +268,14 @@ def parse_field(text: str) -> tuple[Variable, int | None]:
         raise InputError(
             f"{found.name} is a surface variable and has no level {match['level']}",
             field="variable",
-            hint=f"ask for {found.name}",
+            hint=f"use {found.name}",
         )
     return found, int(match["level"])
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which channels a state holds, in order: the owner of channel order everywhere.
+    """Channels of a state, in order.
 
     Attributes
     ----------
@@ -236,6 +283,16 @@ class Layout:
         Canonical names in channel order.
     levels
         Pressure levels in hPa in the order of the level axis.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or an entry is repeated.
+
+    Examples
+    --------
+    >>> Layout(("2m_temperature",), ("temperature",), (850, 500)).channels
+    (('2m_temperature', None), ('temperature', 850), ('temperature', 500))
     """
 
     surface: tuple[str, ...] = field(
@@ -249,7 +306,7 @@ class Layout:
             for name in names:
                 if name not in BY_NAME or BY_NAME[name].kind != kind:
                     raise InputError(
-                        f"{name!r} is no {kind} variable",
+                        f"{name!r} is not a {kind} variable",
                         field="layout",
                         hint=did_you_mean(name, [v.name for v in VARIABLES if v.kind == kind]),
                     )
@@ -267,8 +324,8 @@ class Layout:
         return self.surface + self.upper
 
     @property
-    def channels(self) -> tuple[tuple[str, int | None], ...]:
-        """Every (variable, level) pair in the order surface, then upper variable by level."""
+    def channels(self) -> tuple[Channel, ...]:
+        """All (variable, level) pairs: surface, then upper variables level by level."""
         return tuple((name, None) for name in self.surface) + tuple(
             (name, level) for name in self.upper for level in self.levels
         )
@@ -291,16 +348,16 @@ class Layout:
 
     @classmethod
     def from_dict(cls, parts: Mapping[str, Sequence[Any]]) -> Self:
-        """Build from ``surface``, ``upper`` and ``levels`` as JSON holds them."""
+        """Build from the lists ``surface``, ``upper`` and ``levels``, as read from JSON."""
         return cls(*(tuple(parts[name]) for name in ("surface", "upper", "levels")))
 
     def mirror_signs(self, kind: Kind) -> tuple[int, ...]:
-        """Return the sign of each channel of this kind under the mirror at the equator."""
+        """Return the sign of each variable of a kind under the mirror at the equator."""
         names = self.surface if kind == "surface" else self.upper
         return tuple(BY_NAME[name].mirror_sign for name in names)
 
 
-def label_of(channel: tuple[str, int | None]) -> str:
-    """Short name and level of a channel, such as ``z500`` or ``msl``."""
+def channel_label(channel: Channel) -> str:
+    """Return short name and level of a channel, such as ``z500`` or ``msl``."""
     name, level = channel
     return BY_NAME[name].short_name + ("" if level is None else str(level))

@@ -23,7 +23,7 @@ from pear.metrics.ensemble import ENSEMBLE_NAMES
 from pear.metrics.scores import has_score, score
 from pear.metrics.statistics import NAMES
 from pear.typing import Channel
-from pear.variables import BY_NAME, label_of
+from pear.variables import BY_NAME, channel_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,7 +199,7 @@ def _coordinates(table: ScoreAccumulator) -> dict[str, object]:
     return {
         "region": list(table.regions),
         "prediction_timedelta": ("prediction_timedelta", table.leads, lead),
-        "channel": [label_of(channel) for channel in table.channels],
+        "channel": [channel_label(channel) for channel in table.channels],
         "variable": ("channel", names),
         "level": ("channel", levels, {"units": "hPa"}),
         "units": ("channel", [BY_NAME[name].units for name in names]),

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from pear.resources.natural_earth import land_fraction
 from pear.sphere.healpix import cell_of, nside_from_cells
 from pear.typing import Int64
-from pear.variables import label_of
+from pear.variables import channel_label
 from pipelines.evaluation.accumulators import PLOTTED
 
 _COLOURS: Final = {"pear": "#14784f", "persistence": "#d98c21", "climatology": "#7a7f87"}
@@ -212,7 +212,7 @@ def error_maps(data: xr.Dataset, title: str) -> Figure:
 def _plotted(data: xr.Dataset) -> list[str]:
     """Return the headline channels that a Dataset has, or its first ones."""
     channels = [str(label) for label in data["channel"].values]
-    return [label for label in map(label_of, PLOTTED) if label in channels][:6] or channels[:6]
+    return [label for label in map(channel_label, PLOTTED) if label in channels][:6] or channels[:6]
 
 
 def _days(leads: xr.DataArray) -> list[float]:

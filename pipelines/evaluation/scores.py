@@ -14,7 +14,7 @@ from pear.metrics import FieldAccumulator, ScoreAccumulator, bootstrap
 from pear.metrics.dataset import CORRELATIONS, DIMS, scores_to_dataset, sums_to_dataset
 from pear.metrics.scores import has_score
 from pear.times import to_iso
-from pear.variables import label_of
+from pear.variables import channel_label
 from pipelines.evaluation.accumulators import Accumulators
 
 METRICS: Final = (
@@ -79,7 +79,7 @@ def evaluation_dataset(sums: Accumulators, about: Mapping[str, Any]) -> xr.Datas
     design = next(iter(sums.values())).design
     plotted = {
         "plotted_lead": design.plotted_leads,
-        "plotted_channel": [label_of(channel) for channel in design.plotted],
+        "plotted_channel": [channel_label(channel) for channel in design.plotted],
     }
     for name, kind, which, size in (
         ("power", "spectra", "forecast", "degree"),

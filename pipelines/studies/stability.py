@@ -16,7 +16,7 @@ from pear.state import State
 from pear.store.analysis import Analysis
 from pear.times import as_utc
 from pear.typing import Channel, Times
-from pear.variables import label_of
+from pear.variables import channel_label
 from pipelines.evaluation.accumulators import PLOTTED
 
 BANDS: Final = {"planetary": (1, 5), "synoptic": (6, 15), "small": (16, None)}
@@ -117,7 +117,7 @@ def _row(channel: Channel, day: int, sums: Any) -> Row:
         for name, (low, high) in BANDS.items()
         if low < len(power)
     }
-    return Row(label_of(channel), day, spread / true_spread, ratios)
+    return Row(channel_label(channel), day, spread / true_spread, ratios)
 
 
 def stable(rows: Sequence[Row]) -> bool:

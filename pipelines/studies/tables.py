@@ -15,7 +15,7 @@ import numpy as np
 from pear.metrics import ScoreAccumulator
 from pear.metrics.bootstrap import bootstrap_seeds
 from pear.typing import Channel
-from pear.variables import label_of
+from pear.variables import channel_label
 from pipelines.storage.atomic import write_atomically
 
 SCORES: Final = ("acc", "rmse")
@@ -104,7 +104,7 @@ def gaps(
                     at = (day - 1, column, 0)
                     out.append(
                         Gap(
-                            label_of(channel),
+                            channel_label(channel),
                             day,
                             score,
                             float(value[at]),

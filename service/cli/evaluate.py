@@ -320,7 +320,7 @@ def _table(
     from rich import box
     from rich.table import Table
 
-    from pear.variables import BY_NAME, label_of
+    from pear.variables import BY_NAME, channel_label
 
     leads = sorted({r["lead_days"] for r in records})
     shown = [d for d in leads if d in (1, 2, 3, 5, 7, 10)] or leads[:8]
@@ -341,6 +341,6 @@ def _table(
         for forecaster in dict.fromkeys(r["forecaster"] for r in rows):
             at = {r["lead_days"]: r for r in rows if r["forecaster"] == forecaster}
             cells = [text(at[day]) for day in shown if day in at]
-            table.add_row(label_of((name, level)), *unit, forecaster, *cells)
+            table.add_row(channel_label((name, level)), *unit, forecaster, *cells)
         table.add_section()
     return table

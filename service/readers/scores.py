@@ -15,7 +15,7 @@ import xarray as xr
 
 from pear.errors import did_you_mean
 from pear.metrics.dataset import DIMS, KEYS, UNDEFINED, scores_to_frame, scores_to_records
-from pear.variables import label_of
+from pear.variables import channel_label
 from pipelines.evaluation.scores import FILE, describe, read_scores
 from pipelines.storage.data_folder import DataFolder
 from service.http.problems import ProblemError
@@ -127,7 +127,7 @@ def _read_former(path: Path) -> Scores:
     levels = frame["level"].astype("Float64")
     channels = zip(frame["variable"], levels.isna(), levels.fillna(0), strict=True)
     frame["channel"] = [
-        label_of((variable, None if surface else int(level)))
+        channel_label((variable, None if surface else int(level)))
         for variable, surface, level in channels
     ]
     frame["prediction_timedelta"] = pd.to_timedelta(frame["lead_days"], unit="D")

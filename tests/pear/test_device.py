@@ -1,11 +1,11 @@
-"""Where a process computes."""
+"""The choice of a device and of the number of threads."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from pear.device import choose_device
+from pear.device import choose_device, set_threads
 from pear.errors import InputError
 
 
@@ -31,14 +31,14 @@ def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CPU", 0, "cpu"),
     ],
 )
-def test_devices_are_taken_by_name_or_dealt_out(
+def test_devices_are_chosen_by_name_or_distributed(
     name: str | None, place: int, expected: str
 ) -> None:
     assert choose_device(name, place) == torch.device(expected)
 
 
 @pytest.mark.usefixtures("no_device")
-def test_without_a_device_the_processor_computes_unless_one_was_asked_for() -> None:
+def test_without_a_device_the_cpu_computes() -> None:
     assert choose_device(None, 5) == choose_device("auto") == torch.device("cpu")
     with pytest.raises(InputError, match="torch sees 0 CUDA devices"):
         choose_device("cuda")
@@ -46,6 +46,13 @@ def test_without_a_device_the_processor_computes_unless_one_was_asked_for() -> N
 
 @pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "auto:1", "cuda:2", "cpu:1"])
-def test_what_is_no_device_is_refused(name: str) -> None:
+def test_unknown_devices_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="device"):
         choose_device(name)
+
+
+def test_threads_must_be_positive_and_none_changes_nothing() -> None:
+    before = torch.get_num_threads()
+    assert set_threads(None) == before
+    with pytest.raises(InputError, match="threads must be positive, got 0"):
+        set_threads(0)

@@ -61,7 +61,7 @@ def test_an_unknown_name_gets_a_hint() -> None:
 
 
 def test_layout_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(InputError, match="no surface variable"):
+    with pytest.raises(InputError, match="not a surface variable"):
         Layout(surface=("geopotential",))
     with pytest.raises(InputError, match="repeats"):
         Layout(levels=(500, 500))
