@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from pear.datasets.regrid import is_healpix, to_latlon
 from pear.errors import InputError
 from pear.sphere.healpix import cell_of, interpolation_weights, nside_from_cells
 from pear.store.dataset import dataset_layout
-from pear.typing import TimesLike
+from pear.typing import StrPath, TimesLike
 from pear.variables import Layout
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class PearAccessor:
 
     Raises
     ------
-    AttributeError
+    InputError
         If the Dataset is not on HEALPix.
 
     Examples
@@ -45,9 +46,10 @@ class PearAccessor:
 
     def __init__(self, dataset: xr.Dataset) -> None:
         if not is_healpix(dataset):
-            raise AttributeError(
-                "the accessor 'pear' needs a Dataset on HEALPix (dimension 'cell'); "
-                "use pear.regrid first"
+            raise InputError(
+                "the accessor 'pear' needs a Dataset on HEALPix (dimension 'cell')",
+                field="dataset",
+                hint="use pear.regrid first",
             )
         self._dataset = dataset
 
@@ -127,6 +129,23 @@ class PearAccessor:
     ) -> xr.Dataset:
         """Regrid to a regular latitude-longitude grid; see :func:`pear.to_latlon`."""
         return to_latlon(self._dataset, step, method=method)
+
+    def to_netcdf(self, path: StrPath, **options: Any) -> None:
+        """Write a NetCDF file, with the attributes that are tables as JSON.
+
+        Parameters
+        ----------
+        path
+            File to write.
+        **options
+            As in :meth:`xarray.Dataset.to_netcdf`.
+        """
+        plain = self._dataset.copy()
+        plain.attrs = {
+            name: json.dumps(value) if isinstance(value, dict | list) else value
+            for name, value in plain.attrs.items()
+        }
+        plain.to_netcdf(path, **options)
 
     def to_state(
         self, time: TimesLike | None = None, layout: Layout | None = None, nside: int | None = None
