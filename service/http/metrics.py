@@ -51,6 +51,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def add_catalog(self, catalog: Catalog) -> None:
         """Also export the jobs of this catalog."""
@@ -60,8 +61,13 @@ class Metrics:
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; ``route`` is a path pattern, so that labels stay few."""
         verb = method if method in _METHODS else "other"
-        self._requests.labels(verb, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        key = (verb, route, status)
+        if key not in self._children:
+            labelled = self._requests.labels(verb, route, str(status))
+            self._children[key] = (labelled, self._seconds.labels(route))
+        requests, durations = self._children[key]
+        requests.inc()
+        durations.observe(seconds)
 
     def exposition(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

@@ -13,7 +13,6 @@ import time
 from typing import Final
 
 import anyio
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -143,7 +142,7 @@ class Limits:
             )
         if len(scope.get("query_string", b"")) > self._max_query:
             return ProblemError(414, f"query string is longer than {self._max_query} bytes")
-        length = Headers(scope=scope).get("content-length", "0")
+        length = RequestState.from_scope(scope).request_headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_body:
             return ProblemError(413, self._too_large, field="body")
         return None
@@ -200,11 +199,10 @@ class HostPolicy:
             await problem_response(Request(scope), problem)(scope, receive, send)
 
     def _find_problem(self, scope: Scope) -> ProblemError | None:
-        headers = Headers(scope=scope)
-        hosts = headers.getlist("host")
-        if len(hosts) > 1:
+        headers = RequestState.from_scope(scope).request_headers
+        if sum(name == b"host" for name, _ in scope["headers"]) > 1:
             return ProblemError(421, "request has more than one Host header", field="Host")
-        host = hosts[0] if hosts else ""
+        host = headers.get(b"host", b"").decode("latin-1")
         if self._allowed and re.sub(r":\d+$", "", host) not in self._allowed:
             return ProblemError(
                 421,
@@ -212,9 +210,9 @@ class HostPolicy:
                 field="Host",
                 hint="add it to PEAR_ALLOWED_HOSTS",
             )
-        origin = headers.get("origin")
+        origin = headers.get(b"origin")
         modifies = scope["method"] not in ("GET", "HEAD", "OPTIONS")
-        if modifies and origin is not None and origin.partition("://")[2] != host:
+        if modifies and origin is not None and origin.decode("latin-1").partition("://")[2] != host:
             return ProblemError(
                 403, "cross-origin requests may not modify resources", field="Origin"
             )

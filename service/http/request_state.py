@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from dataclasses import dataclass, field
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -45,6 +44,8 @@ class RequestState:
     ----------
     request_id
         The client's ``X-Request-ID``, or a new identifier.
+    request_headers
+        Headers of the request, undecoded; the last one of equal names.
     headers
         Headers added to the response, whoever sends it.
     route
@@ -54,6 +55,7 @@ class RequestState:
     """
 
     request_id: str
+    request_headers: dict[bytes, bytes]
     headers: RawHeaders = field(default_factory=list)
     route: str | None = None
     cacheable: CacheableResponse | None = None
@@ -61,8 +63,10 @@ class RequestState:
     @classmethod
     def attach(cls, scope: Scope) -> RequestState:
         """Create the state of a request and store it in its scope."""
-        given = Headers(scope=scope).get("x-request-id", "")
-        state = cls(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        state = cls(request_id, headers)
         scope.setdefault("state", {})[_KEY] = state
         return state
 

@@ -106,6 +106,7 @@ class ResponseCacheMiddleware:
 
     async def _send(self, entry: _Entry, scope: Scope, receive: Receive, send: Send) -> None:
         state, headers = RequestState.from_scope(scope), Headers(scope=scope)
+        if_none_match = state.request_headers.get(b"if-none-match")
         state.route = entry.route
         try:
             state.headers += self._access.check(entry.policy, headers, client_address(scope))
@@ -114,7 +115,7 @@ class ResponseCacheMiddleware:
             return
         response, status = entry.response, 200
         raw, content = response.headers, response.content
-        if etag_matches(headers.get("if-none-match"), response.etag):
+        if if_none_match and etag_matches(if_none_match.decode("latin-1"), response.etag):
             status, content = 304, b""
             raw = [(name, value) for name, value in raw if not name.startswith(b"content-")]
         await send({"type": "http.response.start", "status": status, "headers": raw})
