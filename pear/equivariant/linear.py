@@ -25,6 +25,7 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 Symmetry = Literal["r", "c4h"]
 SYMMETRIES: Final[tuple[str, ...]] = get_args(Symmetry)
@@ -110,6 +111,8 @@ def norm(symmetry: Symmetry, features: int) -> Norm | MirrorNorm:
 def butterfly(x: Tensor) -> Tensor:
     """Change regular features from the e/o to the a/b basis, or back.
 
+    Like the functions of torch it can be overridden by a ``TorchFunctionMode``.
+
     Parameters
     ----------
     x
@@ -126,6 +129,8 @@ def butterfly(x: Tensor) -> Tensor:
     >>> torch.allclose(butterfly(butterfly(x)), x)
     True
     """
+    if has_torch_function_unary(x):
+        return handle_torch_function(butterfly, (x,), x)
     first, second = x.unbind(0)
     return torch.stack([first + second, first - second]) * math.sqrt(0.5)
 

@@ -8,17 +8,19 @@ from typing import Any, Final
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from pear.equivariant import attention as layers
+from pear.equivariant.attention import window_attention
 from pear.equivariant.kernels import attention, linear
+from pear.equivariant.linear import butterfly
 
 _FAST: Final[dict[Callable[..., Any], Callable[..., Any]]] = {
     functional.linear: linear.linear,
-    layers.window_attention: attention.window_attention,
+    butterfly: linear.butterfly,
+    window_attention: attention.window_attention,
 }
 
 
 class FastFunctions(TorchFunctionMode):
-    """Context in which linear maps and window attention run by this package's kernels.
+    """Context in which linear maps, butterflies and window attention run by this package's kernels.
 
     Examples
     --------

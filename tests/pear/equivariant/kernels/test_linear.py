@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as fn
 
+from pear.equivariant import linear as layers
 from pear.equivariant.kernels import linear
 
 
@@ -68,3 +69,10 @@ def test_frozen_weights_still_pass_gradients_to_the_input() -> None:
     y = linear.linear(torch.randn(4, 8), frozen)
     y.sum().backward()
     assert frozen.grad is not None
+
+
+def test_butterfly_and_its_gradient_equal_the_layers() -> None:
+    x = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(linear.butterfly(x), layers.butterfly(x))
+    assert torch.autograd.gradcheck(linear.butterfly, x)
+    assert torch.autograd.gradgradcheck(linear.butterfly, x)
