@@ -1,2 +1,1 @@
-"""Measurements of PEAR itself: how fast a step is, how much memory it takes, how exact its
-symmetry is. Each figure stands beside the slow twin and the machine's own best rate."""
+"""Benchmarks: speed, memory and symmetry of PEAR on one machine, beside a reference."""

@@ -1,13 +1,14 @@
-"""``pear bench serve``: how fast the service answers on this machine, client and server together.
+"""Speed of the HTTP service on this machine, client and server together.
 
-The service is set beside an empty FastAPI handler that returns the same bytes, which is what the
-framework itself costs here.
+The service stands beside an empty FastAPI handler that returns the same bytes, which is what the
+framework itself costs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -16,41 +17,69 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import numpy as np
 
 from pear.progress import ProgressCallback, no_progress
 
 CONNECTIONS: Final = 32
-
-
+STAGES: Final = 6
+"""Number of calls of ``tick`` by :func:`measure_service`."""
 _START_SECONDS: Final = 120.0
+_TIMEOUT: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """Responses under load.
+
+    Attributes
+    ----------
+    seconds
+        Length of the measurement.
+    answers, errors
+        Number of responses with status 200, and of all others.
+    rate
+        Responses per second.
+    p50_ms, p99_ms, worst_ms
+        Milliseconds from when a request was due to its response.
+    """
+
+    seconds: float
+    answers: int
+    errors: int
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    worst_ms: float
 
 
 @dataclass(frozen=True)
 class ServeReport:
-    """What was measured; times in milliseconds, rates a second.
+    """Figures of the service; times in milliseconds.
 
     Attributes
     ----------
     empty, point
-        As many requests as go: the empty handler, and a cached point forecast.
+        As many requests as possible: the empty handler, and a cached point forecast.
     ratio
-        Rate of the one over the other.
+        Rate of the point forecast over that of the empty handler.
     steady
         The cached point forecast at half its rate, while a forecast runs if one could be started.
     health_p99_ms
-        /healthz at 20 requests a second, during the same.
+        /healthz at 20 requests a second, at the same time.
     rollout
-        Whether a forecast was running meanwhile.
+        True if a forecast was running meanwhile.
     field_ms, field_cached_ms, map_ms, map_cached_ms
-        A field of 16-bit values and a map, new to the server (its store and tables warm) and again.
+        A field of 16-bit values and a map, new to the server and again.
     page_ms
-        Everything the first page needs for its first map, one after the other.
+        Everything that the first page needs for its first map, one after the other.
     """
 
     empty: Load
@@ -66,42 +95,39 @@ class ServeReport:
     page_ms: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values."""
+        """Return the figures as JSON can hold them."""
         return asdict(self)
-
-
-STAGES: Final = 6
 
 
 def measure_service(
     data: Path, seconds: float = 5.0, tick: ProgressCallback = no_progress
 ) -> ServeReport:
-    """Serve a data folder with a finished forecast and measure its answers.
+    """Serve a data folder that has a finished forecast, and measure the responses.
 
     Parameters
     ----------
     data
-        Data folder; ``pear demo --once --out DIR`` makes one.
+        Data folder; ``pear demo --once`` makes one.
     seconds
         Length of each load.
     tick
         Called after each of :data:`STAGES` stages.
 
-    Raises
-    ------
-    RuntimeError
-        If the service does not start or has no finished forecast.
+    Returns
+    -------
+    ServeReport
     """
     serve = [sys.executable, "-m", "service.cli", "serve", "--data", str(data), "--port"]
     with _served(serve, "/readyz") as base:
         run = _json(f"{base}/v1/forecasts/latest")
-        point = f"{base}/v1/forecasts/{run['id']}/point?latitude=59.3&longitude=18.1"
+        forecast = f"{base}/v1/forecasts/{run['id']}"
+        point = f"{forecast}/point?latitude=59.3&longitude=18.1"
         body, _ = _get(point)
         tick()
-        leads, parts = json.loads(body)["lead_hours"], f"{base}/v1/forecasts/{run['id']}"
-        fields = _times(f"{parts}/fields/2m_temperature?format=u16&lead_time=", leads)
-        maps = _times(f"{parts}/maps/2m_temperature.png?width=800&lead_time=", leads)
-        page = _first_map(base, run)
+        leads = json.loads(body)["lead_hours"]
+        fields = _medians(f"{forecast}/fields/2m_temperature?format=u16&lead_time=", leads)
+        maps = _medians(f"{forecast}/maps/2m_temperature.png?width=800&lead_time=", leads)
+        page = _first_map(base, forecast)
         tick()
         full = run_load(point, connections=CONNECTIONS, seconds=seconds)
         tick()
@@ -111,39 +137,107 @@ def measure_service(
             with _served(command, "/") as other:
                 empty = run_load(f"{other}/", connections=CONNECTIONS, seconds=seconds)
         tick()
-        rolling = _start_rollout(base)
+        running = _start_rollout(base)
         steady = run_load(point, connections=CONNECTIONS, seconds=seconds, rate=full.rate / 2)
         tick()
         health = run_load(f"{base}/healthz", connections=2, seconds=seconds, rate=20)
-        rolling = rolling and _json(f"{base}/v1/forecasts?status=running")["items"] != []
+        running = running and _json(f"{base}/v1/forecasts?status=running")["items"] != []
         tick()
     return ServeReport(
-        empty, full, full.rate / empty.rate, steady, health.p99_ms, rolling, *fields, *maps, page
+        empty, full, full.rate / empty.rate, steady, health.p99_ms, running, *fields, *maps, page
     )
 
 
-def _times(stem: str, leads: list[int]) -> tuple[float, float]:
-    """Median time of answers that are new to the server, and of the same again, ms."""
+def run_load(url: str, *, connections: int, seconds: float, rate: float | None = None) -> Load:
+    """Send GET requests to one URL and time the responses.
+
+    Parameters
+    ----------
+    url
+        Must answer with a Content-Length.
+    connections
+        Connections kept open, each with one request under way.
+    seconds
+        Length of the load.
+    rate
+        Requests per second, sent when they are due; a late one is timed from when it was due.
+        Default: each connection sends the next as soon as the last is answered.
+
+    Returns
+    -------
+    Load
+    """
+    started = time.perf_counter()
+    times, errors = asyncio.run(_send(url, connections, started + seconds, rate))
+    spent = time.perf_counter() - started
+    quantiles = 1e3 * np.percentile(times, [50, 99, 100]) if times else np.full(3, np.inf)
+    p50, p99, worst = quantiles.tolist()
+    return Load(spent, len(times), errors, len(times) / spent, p50, p99, worst)
+
+
+async def _send(
+    url: str, connections: int, end: float, rate: float | None
+) -> tuple[list[float], int]:
+    """Return the seconds of each response with status 200, and the number of others."""
+    place = urlsplit(url)
+    target = f"{place.path}?{place.query}" if place.query else place.path
+    request = f"GET {target} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode()
+    times: list[float] = []
+    failures: list[object] = []
+    interval = connections / rate if rate else 0.0
+    started = time.perf_counter()
+
+    async def connect(number: int) -> None:
+        due = started + interval * number / connections
+        try:
+            reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=2**22)
+            while due < end:
+                if (wait := due - time.perf_counter()) > 0:
+                    await asyncio.sleep(wait)
+                sent = due if rate else time.perf_counter()
+                writer.write(request)
+                async with asyncio.timeout(_TIMEOUT):
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    length = re.search(rb"(?i)content-length: (\d+)", head)
+                    await reader.readexactly(int(length[1]) if length else 0)
+                now = time.perf_counter()
+                if head.startswith(b"HTTP/1.1 200 "):
+                    times.append(now - sent)
+                else:
+                    failures.append(head)
+                due = due + interval if rate else now
+            writer.close()
+        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+            failures.append(error)
+
+    await asyncio.gather(*map(connect, range(connections)))
+    return times, len(failures)
+
+
+def _medians(stem: str, leads: list[int]) -> tuple[float, float]:
+    """Return the median milliseconds of responses new to the server, and of the same again."""
     _get(f"{stem}{leads[0]}")  # opens the store, fills the tables
-    new = sorted(_get(f"{stem}{lead}")[1] for lead in leads[1:])
-    again = sorted(_get(f"{stem}{lead}")[1] for lead in leads[1:])
-    return 1e3 * new[len(new) // 2], 1e3 * again[len(again) // 2]
+    new, again = ([_get(f"{stem}{lead}")[1] for lead in leads[1:]] for _ in range(2))
+    return 1e3 * float(np.median(new)), 1e3 * float(np.median(again))
 
 
-def _first_map(base: str, run: dict[str, Any]) -> float:
-    # The page asks for the resolution of the run, or for nside 64 if that is coarser.
-    nside = max(64, _json(f"{base}/v1/models/{run['model']}")["nside"])
-    names = ["forecast.js", "map.js", "api.js", "charts.js", "gl.js", "healpix.js"]
-    names += ["projections.js"]
-    paths = ["/", *(f"/static/{name}" for name in names), "/static/style.css"]
-    paths += ["/static/coastlines-110m.json"]
-    paths += [f"/v1/forecasts/{run['id']}/fields/mean_sea_level_pressure"]
-    paths[-1] += f"?lead_time=24&format=u16&nside={nside}"
-    return 1e3 * sum(_get(base + path)[1] for path in paths)
+def _first_map(base: str, forecast: str) -> float:
+    """Return the milliseconds of the first page, all scripts and styles, and its first field."""
+    nside = _json(f"{base}/v1/models")["items"][0]["nside"]
+    field = f"{forecast}/fields/mean_sea_level_pressure?lead_time=24&format=u16&nside={nside}"
+    urls, total = [f"{base}/", field], 0.0
+    for url in urls:  # grows by what each document refers to
+        body, seconds = _get(url)
+        total += seconds
+        if url != field:
+            names = re.findall(rb'"(?:\./|/static/)([\w.-]+\.(?:js|json|css|svg))"', body)
+            more = dict.fromkeys(f"{base}/static/{name.decode()}" for name in names)
+            urls.extend(other for other in more if other not in urls)
+    return 1e3 * total
 
 
 def _start_rollout(base: str) -> bool:
-    """Ask for a long forecast that is not there yet; False if none can be started here."""
+    """Submit a long ensemble forecast; return whether it runs."""
     for each in _json(f"{base}/v1/initial-conditions?complete=true&limit=20")["items"]:
         body = {
             "init_time": each["init_time"],
@@ -152,49 +246,31 @@ def _start_rollout(base: str) -> bool:
             "members": 8,
             "seed": int(time.time()) % 2**31,
         }
-        answer = _call("POST", f"{base}/v1/forecasts", json.dumps(body).encode())
-        if answer.status not in (200, 202):
-            continue
-        link = json.loads(answer.body)["links"]["self"]
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            state = _json(base + link)["status"]
-            if state != "queued":
-                return bool(state == "running")
+        try:
+            answer, _ = _get(f"{base}/v1/forecasts", json.dumps(body).encode())
+        except HTTPError:
+            continue  # this service cannot compute it
+        link = json.loads(answer)["links"]["self"]
+        end = time.monotonic() + _TIMEOUT
+        while time.monotonic() < end:
+            status = _json(base + link)["status"]
+            if status != "queued":
+                return bool(status == "running")
             time.sleep(0.2)
     return False
 
 
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    body: bytes
-    seconds: float
-
-
-def _call(method: str, url: str, body: bytes | None = None) -> _Answer:
-    place = urlsplit(url)
-    connection = HTTPConnection(place.hostname or "", place.port or 80, timeout=60)
+def _get(url: str, body: bytes | None = None) -> tuple[bytes, float]:
+    """Return the body of a response and the seconds it took; POST if there is a body to send."""
+    request = Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - our server
     started = time.perf_counter()
-    try:
-        target = f"{place.path}?{place.query}" if place.query else place.path
-        connection.request(method, target, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        content = answer.read()
-        return _Answer(answer.status, content, time.perf_counter() - started)
-    finally:
-        connection.close()
+    with urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310 - our server
+        content: bytes = response.read()
+    return content, time.perf_counter() - started
 
 
-def _get(url: str) -> tuple[bytes, float]:
-    answer = _call("GET", url)
-    if answer.status != 200:
-        raise RuntimeError(f"{url} answered {answer.status}: {answer.body[:300]!r}")
-    return answer.body, answer.seconds
-
-
-def _json(url: str) -> Any:
-    return json.loads(_get(url)[0])
+def _json(url: str) -> dict[str, Any]:
+    return dict(json.loads(_get(url)[0]))
 
 
 @contextmanager
@@ -213,15 +289,15 @@ def _served(command: list[str], probe: str) -> Iterator[str]:
 
 
 def _wait(process: subprocess.Popen[bytes], url: str) -> None:
-    until = time.monotonic() + _START_SECONDS
-    while time.monotonic() < until and process.poll() is None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
         try:
             _get(url)
-        except (OSError, HTTPException, RuntimeError):
+        except (OSError, HTTPException):
             time.sleep(0.1)
         else:
             return
-    raise RuntimeError(f"the server did not start: {' '.join(process.args)}")  # type: ignore[arg-type]
+    raise RuntimeError(f"the server at {url} did not start")
 
 
 def serve_empty(body: Path, port: int) -> None:
@@ -240,126 +316,3 @@ def serve_empty(body: Path, port: int) -> None:
 
 if __name__ == "__main__":
     serve_empty(Path(sys.argv[1]), int(sys.argv[2]))
-
-
-_TIMEOUT: Final = 30.0
-
-
-@dataclass(frozen=True)
-class Load:
-    """What came back under load.
-
-    Attributes
-    ----------
-    seconds
-        How long it was measured.
-    answers, errors
-        Answers with the wanted status, and all that were none.
-    rate
-        Answers a second.
-    p50_ms, p99_ms, worst_ms
-        Time from when a request was due to its answer, milliseconds.
-    """
-
-    seconds: float
-    answers: int
-    errors: int
-    rate: float
-    p50_ms: float
-    p99_ms: float
-    worst_ms: float
-
-    @classmethod
-    def of(cls, seconds: float, times: list[float], errors: int) -> Load:
-        """Sum up the times of the answers, seconds."""
-        milliseconds = np.array(times or [float("inf")]) * 1e3
-        p50, p99 = (float(np.percentile(milliseconds, q)) for q in (50, 99))
-        worst = float(milliseconds.max())
-        return cls(seconds, len(times), errors, len(times) / seconds, p50, p99, worst)
-
-
-@dataclass
-class _Counts:
-    times: list[float]
-    errors: int = 0
-
-
-def run_load(
-    url: str, *, connections: int, seconds: float, rate: float | None = None, status: int = 200
-) -> Load:
-    """Send GET requests to one URL for some seconds and time the answers.
-
-    Parameters
-    ----------
-    connections
-        Kept open, each with one request under way.
-    rate
-        Requests a second, sent when they are due whatever came back (a late one counts from when
-        it was due); None sends the next as soon as the last is answered.
-    """
-    return asyncio.run(_run(url, connections, seconds, rate, status))
-
-
-async def _run(url: str, connections: int, seconds: float, rate: float | None, status: int) -> Load:
-    place = urlsplit(url)
-    target = f"{place.path}?{place.query}" if place.query else place.path
-    request = f"GET {target} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode()
-    wanted = f"HTTP/1.1 {status} ".encode()
-    counts = _Counts([])
-    started = time.perf_counter()
-    gap = None if rate is None else connections / rate
-    workers = [
-        _connection(
-            place.hostname or "",
-            place.port or 80,
-            request,
-            wanted,
-            counts,
-            started + (0 if gap is None else gap * number / connections),
-            started + seconds,
-            gap,
-        )
-        for number in range(connections)
-    ]
-    await asyncio.gather(*workers)
-    return Load.of(time.perf_counter() - started, counts.times, counts.errors)
-
-
-async def _connection(
-    host: str,
-    port: int,
-    request: bytes,
-    wanted: bytes,
-    counts: _Counts,
-    due: float,
-    end: float,
-    gap: float | None,
-) -> None:
-    reader, writer = await asyncio.open_connection(host, port, limit=2**22)
-    try:
-        while due < end:
-            wait = due - time.perf_counter()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            sent = time.perf_counter() if gap is None else due
-            writer.write(request)
-            good = await asyncio.wait_for(_answer(reader, wanted), _TIMEOUT)
-            now = time.perf_counter()
-            if good:
-                counts.times.append(now - sent)
-            else:
-                counts.errors += 1
-            due = now if gap is None else due + gap
-    except (OSError, asyncio.IncompleteReadError, TimeoutError):
-        counts.errors += 1
-    finally:
-        writer.close()
-
-
-async def _answer(reader: asyncio.StreamReader, wanted: bytes) -> bool:
-    """Read one answer with a Content-Length; True if its status is the wanted one."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    lower = head.lower()
-    start = lower.index(b"content-length: ") + 16
-    await reader.readexactly(int(lower[start : lower.index(b"\r\n", start)]))
-    return head.startswith(wanted)

@@ -1,4 +1,4 @@
-"""Measure regridding and ingestion on this machine, beside what everybody has at hand."""
+"""Speed of regridding and ingestion on this machine, beside xarray and reading alone."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from pear.progress import ProgressCallback
 from pear.sphere.healpix import cells_of_nside, centres
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.sphere.regrid import apply, bilinear_to_healpix, conservative_to_healpix
+from pear.typing import Float32
 from pear.variables import Layout
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
-
-Floats = npt.NDArray[np.float32]
 
 _T0: Final = np.datetime64("2001-01-01T00", "s")
 _STORED_SHARE: Final = 0.75
@@ -33,18 +31,19 @@ _LEVELS: Final = (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 100
 
 @dataclass(frozen=True)
 class RegridReport:
-    """Best times in seconds, taking turns.
+    """Best times of regridding in seconds.
 
     Attributes
     ----------
     xarray_interp, pear
-        The same fields to the same cell centres.
+        Time for the same fields to the same cell centres.
     speedup
-        Their ratio.
+        Ratio of the two times.
     largest_difference
-        Largest difference of the two away from the seam, relative to the fields' deviation.
+        Largest difference between the results away from the seam, relative to the standard
+        deviation of the fields.
     weights_bilinear, weights_conservative
-        Building the weights once.
+        Time to build the weights once.
     """
 
     rows: int
@@ -61,18 +60,18 @@ class RegridReport:
 
 @dataclass(frozen=True)
 class IngestionReport:
-    """Best times in seconds, taking turns, for the same files.
+    """Best times of an ingestion in seconds.
 
     Attributes
     ----------
     reading
-        Only reading and decoding every field.
+        Reading and decoding every field, nothing else.
     ingesting
         A whole ingestion: reading, checking, regridding, writing, committing.
     ratio
-        The second to the first.
+        ``ingesting`` over ``reading``.
     reading_cpu, ingesting_cpu, ratio_cpu
-        The same in seconds of processors, which other work on the machine does not stretch.
+        The same in processor seconds, which other work on the machine does not lengthen.
     """
 
     rows: int
@@ -91,24 +90,23 @@ class IngestionReport:
 
 @dataclass(frozen=True)
 class Sizing:
-    """What forty years of 6-hourly ERA5 (69 fields) would take at the rate that was measured.
+    """Estimated cost of forty years of 6-hourly ERA5 (69 fields) at a measured rate.
 
-    A worker is one process on one core; all work is in jobs of one variable and some 40 times
-    that wait for nobody, so N workers need 1/N of the time until the disks or the network give
-    no more: ``megabytes_per_second`` for each worker.
+    A worker is one process on one core. Tasks are independent, so N workers need 1/N of the time
+    as long as disks or network deliver ``megabytes_per_second`` to each.
 
     Attributes
     ----------
     fields
         58 440 times of 69 fields.
     terabytes_read, terabytes_written
-        Files as compressed as the measured ones; a store that shrinks to 3/4, as real fields do.
+        Files as compressed as the measured ones; a store compressed to 3/4, as real fields are.
     worker_hours
-        On one worker.
+        Time on one worker.
     megabytes_per_second
-        What a worker reads.
+        Input rate of one worker.
     hours
-        By number of workers.
+        Time by number of workers.
     """
 
     fields: int
@@ -119,13 +117,8 @@ class Sizing:
     hours: dict[int, float]
 
 
-def to_dict(report: RegridReport | IngestionReport | Sizing) -> dict[str, Any]:
-    """Plain values for JSON."""
-    return asdict(report)
-
-
 def forty_years(report: IngestionReport) -> Sizing:
-    """Calculate on paper what ERA5 from 40 years takes, from a measured ingestion."""
+    """Estimate the cost of forty years of ERA5 from a measured ingestion."""
     fields = 40 * 1461 // 4 * 4 * len(Layout.default().channels)
     hours = report.ingesting_cpu / report.fields * fields / 3600
     return Sizing(
@@ -138,8 +131,8 @@ def forty_years(report: IngestionReport) -> Sizing:
     )
 
 
-def waves(grid: LatLonGrid, fields: int) -> Floats:
-    """Smooth fields with a little noise: (field, row, column), deviation near 1."""
+def waves(grid: LatLonGrid, fields: int) -> Float32:
+    """Return smooth fields with a little noise, (field, row, column), deviation near 1."""
     rng = np.random.default_rng(0)
     lat, lon = np.deg2rad(grid.lat)[:, None], np.deg2rad(grid.lon)
     out = np.empty((fields, *grid.shape), dtype=np.float32)
@@ -151,25 +144,36 @@ def waves(grid: LatLonGrid, fields: int) -> Floats:
 
 
 def measure_regrid(
-    rows: int = 721,
-    columns: int = 1440,
+    shape: tuple[int, int] = (721, 1440),
     fields: int = 65,
     nside: int = 64,
     repetitions: int = 3,
+    *,
     conservative: bool = True,
     tick: ProgressCallback | None = None,
 ) -> RegridReport:
-    """Regrid the same fields by ``xarray.interp`` and by sparse weights.
+    """Regrid the same fields by ``xarray.interp`` and by sparse weights, in turns.
 
     Parameters
     ----------
-    rows, columns, fields
-        The fields; rows run from pole to pole.
+    shape
+        Rows, from pole to pole, and columns of a field.
+    fields
+        Number of fields.
     nside
         Resolution of the cells.
     repetitions
         Turns; the best of each counts.
+    conservative
+        Also time the building of conservative weights.
+    tick
+        Called after each turn.
+
+    Returns
+    -------
+    RegridReport
     """
+    rows, columns = shape
     grid = global_grid(rows, columns)
     values = waves(grid, fields)
     lat, lon = centres(nside)
@@ -211,27 +215,44 @@ def measure_regrid(
 
 
 def measure_ingestion(
-    rows: int = 721,
-    columns: int = 1440,
+    shape: tuple[int, int] = (721, 1440),
     times: int = 8,
     nside: int = 64,
     repetitions: int = 3,
-    folder: Path | None = None,
+    *,
     tick: ProgressCallback | None = None,
 ) -> IngestionReport:
-    """Ingest files as the Climate Data Store gives them, and only read and decode them.
+    """Ingest files as the Climate Data Store delivers them, and only read and decode them.
 
-    Compressed NetCDF, one chunk a field, temperature and eastward wind on 13 levels; everything
-    is in the memory of the operating system for both.
+    The files are compressed NetCDF with one field per chunk, temperature and eastward wind on 13
+    levels; all are in the memory of the operating system for both.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of a field.
+    times
+        Number of files, with one time each.
+    nside
+        Resolution of the cells.
+    repetitions
+        Turns; the best of each counts.
+    tick
+        Called after each turn.
+
+    Returns
+    -------
+    IngestionReport
     """
-    with tempfile.TemporaryDirectory(dir=folder) as name:
+    rows, columns = shape
+    with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         files = [write_sample(root / f"{t}.nc", rows, columns, t) for t in range(times)]
         best, cpu = [np.inf, np.inf], [np.inf, np.inf]
         for turn in range(repetitions):
             store = root / f"{turn}.zarr"
             whole = partial(ingest, files, store, options=IngestOptions(nside=nside))
-            steps: tuple[Callable[[], Any], ...] = (partial(_read_all, files), whole)
+            steps: tuple[Callable[[], object], ...] = (partial(_read_all, files), whole)
             for which, work in enumerate(steps):
                 began = time.process_time()
                 best[which] = min(best[which], _timed(work)[0])
@@ -288,7 +309,11 @@ def _read_all(files: list[Path]) -> float:
     return total
 
 
-def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
+_T = TypeVar("_T")
+
+
+def _timed(function: Callable[[], _T]) -> tuple[float, _T]:
+    """Return the seconds that a function takes, and its result."""
     began = time.perf_counter()
     out = function()
     return time.perf_counter() - began, out

@@ -1,4 +1,4 @@
-"""What a roll-out costs beside the bare model, and what workers gain: measured, not promised."""
+"""Cost of a forecast beside the bare model steps, and the speed-up by workers."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class RolloutReport:
 
     Attributes
     ----------
-    nside, steps, threads, parameters
-        What was measured.
+    nside, steps, threads, parameters, rounds
+        Size of the measurement.
     bare_seconds, written_seconds
-        ``steps`` model steps, and the same as a run with every state written and published; the
-        best of the rounds, which take turns in one process.
+        Model steps alone, and as a run with every state written and published; the best of the
+        rounds, which take turns in one process.
     ratio
-        Median over the rounds of written to bare.
+        Median over the rounds of written over bare.
     first_step_seconds
-        From asking a warm engine for a run to its first step on disk; the best of the rounds.
+        From the request to a warm engine to the first step on disk; the best of the rounds.
     one_worker_rate, two_workers_rate
-        Steps a second over a batch of runs, one thread a worker; the best of the rounds.
+        Steps per second over a batch of runs, one thread per worker; the best of the rounds.
     speed_up
-        Median over the rounds of two workers over one, by turns.
+        Median over the rounds of two workers over one, in turns.
     """
 
     nside: int
@@ -69,30 +69,34 @@ def measure_rollout(
     rounds: int = 3,
     threads: int | None = None,
     runs: int = 4,
-    tell: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> RolloutReport:
-    """Measure roll-outs of a network of the published size with random weights.
+    """Measure forecasts of a network of the published size with random weights.
 
     Parameters
     ----------
     nside
         Resolution; 64 is the published one.
     steps
-        Length of the roll-outs.
+        Length of the forecasts.
     rounds
-        How often bare and written roll-outs take turns.
+        Turns of bare and written forecasts.
     threads
-        Of the single process; by default those of an engine with one worker, which leaves one
-        core to writing and to everything else.
+        Threads of the single process; default: those of an engine with one worker, which leaves
+        one core to writing and everything else.
     runs
         Runs in the batch for one and two workers.
-    tell
-        Told what is being measured.
+    report
+        Receives the name of each stage.
+
+    Returns
+    -------
+    RolloutReport
 
     Raises
     ------
     InputError
-        If there are fewer than 1 step or round.
+        If there are too few steps, rounds or runs, or too many rounds.
     """
     if steps < 1 or not 1 <= rounds <= _MOST_ROUNDS or runs < 2:
         raise InputError(
@@ -104,10 +108,10 @@ def measure_rollout(
     folder = Path(tempfile.mkdtemp(prefix="pear-bench-"))
     try:
         data = DataFolder.create(folder)
-        tell("making a model and states")
-        parameters = _furnish(data, nside, days=rounds)
-        bare, written = _alone(data, steps, rounds, threads, tell)
-        first, one, two = _engines(data, steps, runs, rounds, tell)
+        report("making a model and states")
+        parameters = _make_inputs(data, nside, days=rounds)
+        bare, written = _time_process(data, steps, rounds, threads, report)
+        first, one, two = _time_engines(data, steps, runs, rounds, report)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return RolloutReport(
@@ -127,12 +131,12 @@ def measure_rollout(
 
 
 def _median(above: list[float], below: list[float]) -> float:
-    """Median of the rounds' ratios: what disturbs one round spoils no more than that."""
+    """Return the median of the rounds' ratios, which one disturbed round does not change."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
-def _furnish(data: DataFolder, nside: int, days: int) -> int:
-    """Put a network that changes nothing much and days of made-up weather into a folder."""
+def _make_inputs(data: DataFolder, nside: int, days: int) -> int:
+    """Write a network and days of random states to a folder; return its parameters."""
     import torch
 
     from pear.models import checkpoint
@@ -142,36 +146,37 @@ def _furnish(data: DataFolder, nside: int, days: int) -> int:
     from pear.variables import BY_NAME, Layout
     from pipelines.storage.analysis_writer import AnalysisWriter
 
+    layout = Layout.default()
     torch.manual_seed(0)
     config = PearConfig.published(nside, residual=True)
-    middle = {name: sum(BY_NAME[name].valid_range) / 2 for name in Layout.default().names}
-    width = {name: BY_NAME[name].valid_range[1] - middle[name] for name in Layout.default().names}
-    depth = len(Layout.default().levels)
+    middle = {name: sum(BY_NAME[name].valid_range) / 2 for name in layout.names}
+    width = {name: BY_NAME[name].valid_range[1] - middle[name] for name in layout.names}
+    depth = len(layout.levels)
     made = Normaliser(
-        Layout.default(),
-        torch.tensor([middle[name] for name in Layout.default().surface]),
-        torch.tensor([width[name] / 10 for name in Layout.default().surface]),
-        torch.tensor([[middle[name]] * depth for name in Layout.default().upper]),
-        torch.tensor([[width[name] / 10] * depth for name in Layout.default().upper]),
+        layout,
+        torch.tensor([middle[name] for name in layout.surface]),
+        torch.tensor([width[name] / 10 for name in layout.surface]),
+        torch.tensor([[middle[name]] * depth for name in layout.upper]),
+        torch.tensor([[width[name] / 10] * depth for name in layout.upper]),
     )
     model = Pear(config)
     checkpoint.save(data.model("bench"), model, made, {"name": "bench"})
     rng, cells = np.random.default_rng(0), 12 * nside**2
-    with AnalysisWriter(data.analysis("bench"), Layout.default(), nside) as writer:
+    with AnalysisWriter(data.analysis("bench"), layout, nside) as writer:
         for day in range(days):
-            noise = rng.standard_normal((len(Layout.default().channels), cells), dtype=np.float32)
-            scale = [(middle[name], width[name] / 10) for name, _ in Layout.default().channels]
+            noise = rng.standard_normal((len(layout.channels), cells), dtype=np.float32)
+            scale = [(middle[name], width[name] / 10) for name, _ in layout.channels]
             fields = np.stack([m + s * row for (m, s), row in zip(scale, noise, strict=True)])
-            split = len(Layout.default().surface)
-            upper = fields[split:].reshape(1, len(Layout.default().upper), depth, cells)
+            split = len(layout.surface)
+            upper = fields[split:].reshape(1, len(layout.upper), depth, cells)
             writer.append([_START + day * _DAY], fields[None, :split], upper)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _alone(
-    data: DataFolder, steps: int, rounds: int, threads: int, tell: Callable[[str], None]
+def _time_process(
+    data: DataFolder, steps: int, rounds: int, threads: int, report: Callable[[str], None]
 ) -> tuple[list[float], list[float]]:
-    """Time bare steps and whole runs by turns, in this process."""
+    """Time bare steps and whole runs in turns, in this process."""
     from pear import device
     from pear.state import State
     from pipelines.catalog import Catalog
@@ -191,7 +196,7 @@ def _alone(
         hours = steps * catalog.models.get().step_hours
         forecaster.step(initial)
         for turn in range(rounds):
-            tell(f"round {turn + 1} of {rounds}: {steps} bare steps, then a run")
+            report(f"round {turn + 1} of {rounds}: {steps} bare steps, then a run")
             state, began = initial, time.perf_counter()
             for _ in range(steps):
                 state = forecaster.step(state)
@@ -206,10 +211,10 @@ def _alone(
     return bare, written
 
 
-def _engines(
-    data: DataFolder, steps: int, runs: int, rounds: int, tell: Callable[[str], None]
+def _time_engines(
+    data: DataFolder, steps: int, runs: int, rounds: int, report: Callable[[str], None]
 ) -> tuple[float, list[float], list[float]]:
-    """Seconds to the first step of a warm engine; seconds of batches on one and on two workers."""
+    """Return seconds to the first step, and of batches on one and on two workers."""
     with (
         Engine(data, workers=1, threads=1, max_queue=None, adopt=False) as one,
         Engine(data, workers=2, threads=1, max_queue=None, adopt=False) as two,
@@ -230,12 +235,12 @@ def _engines(
                 raise RuntimeError(f"a run of the batch failed: {ended[0].reason}")
             return time.perf_counter() - began
 
-        tell("warming an engine of one worker and one of two")
+        report("warming an engine of one worker and one of two")
         batch(one, 1, 1)
         batch(two, 4, 1)  # each worker loads the model
         first, alone, shared = [], [], []
         for turn in range(rounds):
-            tell(f"round {turn + 1} of {rounds}: first step, batches on one and on two workers")
+            report(f"round {turn + 1} of {rounds}: first step, batches on one and on two workers")
             began = time.perf_counter()
             (run_id,) = ask(one, 1, 2)
             while one.catalog.runs.get(run_id).progress.step < 1:

@@ -1,0 +1,1 @@
+"""Studies: comparisons that train or run several networks for hours."""

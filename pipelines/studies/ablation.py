@@ -1,19 +1,20 @@
-"""Which of PEAR's choices pay: the same training with one choice changed, at equal cost.
+"""Ablation: the same training with one design choice changed, at equal cost.
 
-Each arm is trained with several seeds, at equal time (each arm gets the steps that fit into the
-same seconds, from a step time measured in turns) and at equal parameters (widths chosen to match
-the base, same steps).
+Each arm is trained with several seeds, at equal time (as many steps as fit into the same seconds)
+and at equal parameters (widths matched to the base, same steps).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
 
 from pear.errors import InputError, did_you_mean
 from pear.metrics import ScoreAccumulator
@@ -23,34 +24,38 @@ from pear.models.pear import Pear
 from pear.rollout import PearForecaster
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
-from pear.store.reader import stored_layout
-from pear.training import Samples, Trainer
 from pear.variables import Layout
 from pipelines.evaluation.accumulators import EvaluationDesign
 from pipelines.evaluation.verify import verify
-from pipelines.studies.study import ROUNDS, TIMED_STEPS, Job, Study, steps_in, the_plan, timed
-from pipelines.studies.tables import save_sums
-from pipelines.training.dataset import open_source
-from pipelines.training.train import CHECKPOINT, TrainingJob, build_network, train
+from pipelines.studies.comparison import (
+    combine,
+    compare,
+    labelled_sums,
+    select_sums,
+    write_results,
+)
+from pipelines.studies.study import NetworkPlan, TrainingStudy, Trial, measure_networks
+from pipelines.training.train import CHECKPOINT
 
 BASE: Final = "ring_rotation"
 AXES: Final = ("time", "parameters")
 WIDTH_STEP: Final = 8
-SUMS: Final = "sums.npz"
+DAYS: Final = (1, 3, 5)
+_COLOURS: Final = {"time": "#14784f", "parameters": "#3b6fb6"}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One changed choice.
+    """One changed design choice.
 
     Attributes
     ----------
     question
-        What it answers, against the base.
+        What the comparison with the base answers.
     model, training
-        Changes of settings.
+        Changed settings.
     head
-        Features of a head.
+        Features per attention head.
     """
 
     question: str
@@ -64,7 +69,7 @@ ARMS: Final[dict[str, Arm]] = {
     "ring_roll": Arm("the published shift", {"shift": "ring_roll"}, {}),
     "c4h": Arm("the mirror built in", {"symmetry": "c4h"}, {}),
     "wrong_mirror": Arm(
-        "control: a mirror that forgets the sign of v",
+        "control: a mirror that ignores the sign of v",
         {"symmetry": "c4h", "mirror": "unsigned"},
         {},
     ),
@@ -74,31 +79,180 @@ ARMS: Final[dict[str, Arm]] = {
 }
 
 
-@dataclass(frozen=True)
-class Ablation(Study):
-    """A study of arms.
+@dataclass(frozen=True, kw_only=True)
+class Ablation(TrainingStudy):
+    """Comparison of arms with the base.
 
     Attributes
     ----------
     arms
-        Names from :data:`ARMS`; the base is always among them. Processes that share a folder may
-        take different ones, if all are in its plan.
+        Names from :data:`ARMS`; the base is always one of them. Processes that share a folder
+        may take different arms, if all are in its plan.
+    axes
+        What is equal between the networks, from :data:`AXES`.
+
+    Raises
+    ------
+    InputError
+        If an arm or an axis is unknown.
     """
 
     arms: tuple[str, ...] = tuple(ARMS)
+    axes: tuple[str, ...] = AXES
 
-    OPEN: ClassVar[tuple[str, ...]] = ("seeds", "arms")
+    name: ClassVar[str] = "ablation"
+    VARIABLE: ClassVar[tuple[str, ...]] = ("folder", "seeds", "arms", "axes")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in self.arms:
-            if name not in ARMS:
-                raise InputError(f"no arm {name!r}", field="--arms", hint=did_you_mean(name, ARMS))
+        for what, names, known in (("arm", self.arms, ARMS), ("axis", self.axes, AXES)):
+            for name in names:
+                if name not in known:
+                    option = "--arms" if what == "arm" else "--axes"
+                    hint = did_you_mean(name, known)
+                    raise InputError(f"unknown {what} {name!r}", field=option, hint=hint)
         object.__setattr__(self, "arms", tuple(dict.fromkeys((BASE, *self.arms))))
+
+    def measure(self) -> dict[str, NetworkPlan]:
+        """Plan width and steps of every arm on both axes, by ``AXIS/ARM``."""
+        layout, nside = self.grid
+        samples = self.samples()
+        wanted = count_parameters(config_of(BASE, nside, self.embed, layout))
+        widths = {("time", arm): self.embed for arm in self.arms}
+        for arm in self.arms:
+            matched = self.embed if arm == BASE else matched_width(arm, nside, wanted, layout)
+            widths["parameters", arm] = matched
+        # A width that is the same on both axes is one network, measured once.
+        networks = {f"{arm} {width}": (arm, width) for (_, arm), width in widths.items()}
+        measured = measure_networks(
+            {
+                name: partial(
+                    self.timed_trainer,
+                    config_of(arm, nside, width, layout),
+                    samples,
+                    **ARMS[arm].training,
+                )
+                for name, (arm, width) in networks.items()
+            }
+        )
+        base_steps = self.steps_in_time(measured[f"{BASE} {self.embed}"][1])
+        plan: dict[str, NetworkPlan] = {}
+        for (axis, arm), width in widths.items():
+            parameters, seconds = measured[f"{arm} {width}"]
+            plan[f"{axis}/{arm}"] = {
+                "embed": width,
+                "parameters": parameters,
+                "steps": self.steps_in_time(seconds) if axis == "time" else base_steps,
+                "step_seconds": round(seconds, 4),
+            }
+        return plan
+
+    def design(self) -> list[Trial]:
+        """Return a training with its verification per axis, arm and seed, one seed after another.
+
+        Returns
+        -------
+        list of Trial
+
+        Raises
+        ------
+        InputError
+            If the folder's plan lacks an arm.
+        """
+        plan = self.plan()
+        trials: dict[str, Trial] = {}
+        for arm in self.arms:
+            if f"time/{arm}" not in plan:
+                raise InputError(
+                    f"the study in {self.folder} was begun without {arm}",
+                    field="--arms",
+                    hint="name every arm at the start, or use another folder",
+                )
+        for seed in self.seeds:
+            for axis in self.axes:
+                for arm in self.arms:
+                    where, network = f"{_axis(axis, arm)}/{arm}", plan[f"{axis}/{arm}"]
+                    result = f"{where}/seed{seed}/sums.nc"
+                    trials.setdefault(
+                        result,
+                        Trial(
+                            f"{axis} {arm} seed {seed}",
+                            result,
+                            partial(self._train_and_verify, axis, arm, seed, network),
+                            network["steps"] * network["step_seconds"],
+                        ),
+                    )
+        return list(trials.values())
+
+    def _train_and_verify(
+        self, axis: str, arm: str, seed: int, network: NetworkPlan, folder: Path
+    ) -> None:
+        axis = _axis(axis, arm)
+        out = folder / axis / arm / f"seed{seed}"
+        layout, nside = self.grid
+        config = config_of(arm, nside, network["embed"], layout)
+        settings = self.settings(network["steps"], seed, **ARMS[arm].training)
+        self.train_pear(out, config, settings, "float16")
+        sums = {f"{axis} {arm} {seed}": self._verify(out / CHECKPOINT)}
+        labels: dict[str, list[object]] = {"axis": [axis], "arm": [arm], "seed": [seed]}
+        write_results(labelled_sums(sums, labels), out / "sums.nc")
+
+    def _verify(self, model: Path) -> ScoreAccumulator:
+        forecaster = PearForecaster(checkpoint.load(model))
+        like = (forecaster.layout, forecaster.nside)
+        analysis = Analysis(self.store, *like)
+        climatology = Climatology.open(self.climatology, *like)
+        design = EvaluationDesign.build(*like, self.inits(analysis.times), self.leads, ("global",))
+        sums = verify(design.without_plots(), [forecaster], analysis, climatology, batch=8)
+        return sums[forecaster.name].scores
+
+    def report(self, results: xr.Dataset) -> xr.Dataset:
+        """Compare each arm with the base on the seeds that both have; write table and plot.
+
+        Parameters
+        ----------
+        results
+            Sums of all trials.
+
+        Returns
+        -------
+        xarray.Dataset
+            (axis, arm, score, field, day) as :func:`pipelines.studies.comparison.compare`, with
+            ``embed``, ``parameters``, ``steps`` and ``question`` of each arm.
+        """
+        plan, parts = self.plan(), []
+        base = select_sums(results, axis="time", arm=BASE)
+        for axis in AXES:
+            for arm in self.arms:
+                one = select_sums(results, axis=_axis(axis, arm), arm=arm)
+                seeds = [seed for seed in self.seeds if seed in one and seed in base]
+                if seeds:
+                    tables = ([many[seed] for seed in seeds] for many in (one, base))
+                    found = compare(*tables, axis=axis, arm=arm)
+                    network = plan[f"{axis}/{arm}"]
+                    facts = {
+                        "embed": network["embed"],
+                        "parameters": network["parameters"],
+                        "steps": network["steps"],
+                        "question": ARMS[arm].question,
+                    }
+                    cells = {name: (("axis", "arm"), [[fact]]) for name, fact in facts.items()}
+                    parts.append(found.assign(cells))
+        report = combine(parts, axis=AXES, arm=list(ARMS))
+        if parts:
+            report = report.sel(day=[day for day in DAYS if day in report["day"]])
+            self.write_table(report)
+            _draw(report, self.folder / f"{self.name}.png")
+        return report
+
+
+def _axis(axis: str, arm: str) -> str:
+    """Return the axis under which a training is kept; the base is the same on both."""
+    return "time" if arm == BASE else axis
 
 
 def config_of(arm: str, nside: int, embed: int, layout: Layout | None = None) -> PearConfig:
-    """Settings of an arm's network at a width."""
+    """Return the settings of an arm's network of a width."""
     one = ARMS[arm]
     outer = _heads(embed, one.head, paired=one.model.get("symmetry") == "c4h")
     heads = (outer, 2 * outer, 2 * outer, outer)
@@ -107,136 +261,55 @@ def config_of(arm: str, nside: int, embed: int, layout: Layout | None = None) ->
 
 
 def _heads(width: int, size: int, *, paired: bool) -> int:
-    """Heads of most nearly the wished size; an even number of them where the mirror pairs them."""
+    """Return the number of heads with about ``size`` features, even if the mirror pairs them."""
     counts = range(2 if paired else 1, width + 1, 2 if paired else 1)
     whole = (n for n in counts if width % n == 0)
-    return min(whole, key=lambda n: abs(width / n - size), default=1)  # 1: the settings refuse it
+    return min(whole, key=lambda n: abs(width / n - size), default=1)  # 1 fails in the settings
 
 
-def parameters(config: PearConfig) -> int:
-    """Number of learnt numbers."""
+def count_parameters(config: PearConfig) -> int:
+    """Return the number of learned parameters."""
     return sum(p.numel() for p in Pear(config).parameters())
 
 
 def matched_width(arm: str, nside: int, wanted: int, layout: Layout | None = None) -> int:
-    """Width at which an arm has as nearly as possible the wanted number of parameters."""
+    """Return the width at which an arm has closest to the wanted number of parameters."""
     sizes: dict[int, int] = {}
     for width in range(WIDTH_STEP, 64 * WIDTH_STEP, WIDTH_STEP):
-        sizes[width] = parameters(config_of(arm, nside, width, layout))
+        sizes[width] = count_parameters(config_of(arm, nside, width, layout))
         if sizes[width] > wanted:
             break
     return min(sizes, key=lambda width: abs(sizes[width] - wanted))
 
 
-def make_plan(study: Ablation, folder: Path) -> dict[str, Any]:
-    """Width, parameters, step time and steps of every arm on both axes."""
-    _, layout, nside = stored_layout(study.store)
-    samples = Samples.from_source(open_source(study.store, study.period, layout).load())
-    base = parameters(config_of(BASE, nside, study.embed, layout))
-    widths = {("time", name): study.embed for name in study.arms} | {
-        ("parameters", name): study.embed
-        if name == BASE
-        else matched_width(name, nside, base, layout)
-        for name in study.arms
-    }
-    configs = {key: config_of(key[1], nside, width, layout) for key, width in widths.items()}
-    # Whatever has one width on both axes is one network: its better time counts for both.
-    networks = {(name, widths[axis, name]): config for (axis, name), config in configs.items()}
-    best = dict.fromkeys(networks, float("inf"))
-    for _ in range(ROUNDS):  # by turns, so that what else the machine does meets all alike
-        for network, config in networks.items():
-            took = _step_seconds(study, network[0], config, samples, folder)
-            best[network] = min(best[network], took)
-    seconds = {key: best[key[1], widths[key]] for key in configs}
-    equal = steps_in(study.minutes, seconds["time", BASE])
-    plan: dict[str, Any] = {axis: {} for axis in AXES}
-    for (axis, name), config in configs.items():
-        own = steps_in(study.minutes, seconds[axis, name])
-        plan[axis][name] = {
-            "embed": widths[axis, name],
-            "parameters": parameters(config),
-            "steps": own if axis == "time" else equal,
-            "step_seconds": round(seconds[axis, name], 4),
-        }
-    return plan
-
-
-def _step_seconds(
-    study: Ablation, arm: str, config: PearConfig, samples: Samples, folder: Path
-) -> float:
-    network, normaliser = build_network(config, samples, study.store)
-    settings = study.settings(TIMED_STEPS, 0, **ARMS[arm].training)
-    scratch = folder / "timing" / arm
-    return timed(Trainer(network, normaliser, samples, None, settings, scratch))
-
-
-def plan_of(study: Ablation, folder: Path) -> dict[str, Any]:
-    """Return the plan of a folder; made if there is none.
-
-    Raises
-    ------
-    InputError
-        If the folder holds another study, or has not planned for an arm.
-    """
-    plan = the_plan(study, folder, lambda: make_plan(study, folder))
-    for name in study.arms:
-        if name not in plan["time"]:
-            raise InputError(
-                f"the study in {folder} was begun without {name}",
-                field="--arms",
-                hint="name every arm at the start, or use another folder",
+def _draw(report: xr.Dataset, path: Path) -> None:
+    """Draw the difference in z500 ACC between each arm and the base, one panel per day."""
+    data = report.sel(field="z500", score="acc").drop_sel(arm=BASE)
+    arms, days = data["arm"].values.tolist(), data["day"].values.tolist()
+    size = (max(3.0 * len(days) + 1.5, 6.0), 0.5 * len(arms) + 2.0)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(days), squeeze=False, sharey=True)[0]
+    for panel, day in zip(panels, days, strict=True):
+        for offset, axis in zip((-0.13, 0.13), data["axis"].values, strict=False):
+            part = data.sel(day=day, axis=axis)
+            middle = part["difference"]
+            panel.errorbar(
+                middle,
+                np.arange(len(arms)) + offset,
+                xerr=[middle - part["low"], part["high"] - middle],
+                fmt="o",
+                markersize=4,
+                capsize=2.5,
+                color=_COLOURS[str(axis)],
+                label=f"at equal {axis}",
             )
-    return plan
-
-
-def jobs_of(
-    study: Ablation, folder: Path, plan: Mapping[str, Any], axes: Sequence[str] = AXES
-) -> list[Job]:
-    """Every training with its verification; all of a seed first: a stopped study can be read."""
-    jobs: dict[Path, Job] = {}
-    for seed in study.seeds:
-        for axis in axes:
-            for arm in study.arms:
-                out, row = where(folder, axis, arm, seed), plan[axis][arm]
-                jobs.setdefault(
-                    out,
-                    Job(
-                        f"{axis} {arm} seed {seed}",
-                        out / SUMS,
-                        partial(_one, study, out, arm, seed, row),
-                        row["steps"] * row["step_seconds"],
-                    ),
-                )
-    return list(jobs.values())
-
-
-def where(folder: Path, axis: str, arm: str, seed: int) -> Path:
-    """Folder of one training. The base is the same on both axes."""
-    return folder / ("time" if arm == BASE else axis) / arm / f"seed{seed}"
-
-
-def _one(study: Ablation, out: Path, arm: str, seed: int, row: Mapping[str, Any]) -> None:
-    if not (out / CHECKPOINT / "checkpoint.json").exists():
-        _, layout, nside = stored_layout(study.store)
-        job = TrainingJob(
-            study.store,
-            config_of(arm, nside, int(row["embed"]), layout),
-            study.settings(int(row["steps"]), seed, **ARMS[arm].training),
-            study.period,
-            storage="float16",
-            command="pear bench ablation",
-        )
-        train(job, out, resume=(out / "resume.pt").exists())
-    save_sums(out / SUMS, _verify(study, out / CHECKPOINT))
-    (out / "resume.pt").unlink(missing_ok=True)
-
-
-def _verify(study: Study, folder: Path) -> ScoreAccumulator:
-    forecaster = PearForecaster(checkpoint.load(folder))
-    like = (forecaster.layout, forecaster.nside)
-    analysis = Analysis(study.store, *like)
-    climatology = Climatology.open(study.climatology, *like)
-    leads = np.arange(1, study.days + 1) * np.timedelta64(86_400, "s")
-    inits = study.inits(analysis.times)
-    plan = EvaluationDesign.build(*like, inits, leads, ("global",)).without_plots()
-    return verify(plan, [forecaster], analysis, climatology, batch=8)[forecaster.name].scores
+        panel.axvline(0.0, color="k", linewidth=0.6)
+        panel.set(title=f"day {day}", xlabel="z500 ACC, arm minus base")
+        panel.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(range(len(arms)), arms)
+    panels[0].set_ylim(len(arms) - 0.5, -0.5)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    counts = f"{int(data['seeds'].max())} seeds, {int(data['inits'].max())} init times"
+    figure.suptitle(f"Against {ARMS[BASE].question}\n{counts}; 95 % intervals", fontsize=9)
+    figure.savefig(path, dpi=110)

@@ -58,16 +58,22 @@ COMMANDS: Final[dict[str, Entry]] = {
     "schedule": Entry("schedules", "Ingest, forecast, evaluate and expire by cron.", _FORECASTS),
     "train": Entry("train", "Train a model on an analysis store.", _MODELS),
     "models": Entry("models", "List, add and import models.", _MODELS),
+    "study": Entry("studies", "Compare networks in studies of minutes to days.", _MODELS),
     "bench": Entry("bench", "Measure PEAR's speed on this machine.", _MODELS),
     "keys": Entry("keys", "Create, list and remove API keys.", _ADMIN),
 }
-_BENCH: Final = ("studies", "bench_ablation", "bench_peer", "bench_rollout", "bench_stability")
 _HIDDEN: Final = {"build-resources"}
 
 # Earlier spellings, and what is written today. A key without an option is a whole command.
 RENAMED: Final[dict[tuple[str, ...], str]] = {
     ("doctor",): "pear check",
     ("import-checkpoint",): "pear models import",
+    ("bench", "ablation"): "pear study ablation",
+    ("bench", "peer"): "pear study pangu",
+    ("bench", "orbit"): "pear study symmetrisation",
+    ("bench", "stability"): "pear study stability",
+    ("bench", "--checkpoint"): "--model",
+    ("bench", "--out"): "--output",
     ("demo", "--out"): "--output",
     ("evaluate", "--inits"): "--init",
     ("evaluate", "--dask"): "--scheduler",
@@ -131,15 +137,6 @@ def _registered(module: ModuleType, name: str) -> typer.Typer:
     made = typer.Typer(add_completion=False)
     made.callback()(lambda: None)
     module.register(made)
-    if name == "bench":
-        for other in (
-            "studies",
-            "bench_ablation",
-            "bench_peer",
-            "bench_rollout",
-            "bench_stability",
-        ):
-            importlib.import_module(f"service.cli.{other}").register(made)
     return made
 
 

@@ -1,11 +1,11 @@
-"""The lat-lon peer beside PEAR in the small: same files, both trained, both grids scored."""
+"""PEAR and Pangu on tiny grids: same files, both trained, both grids scored."""
 
 from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +15,11 @@ from pear.errors import InputError
 from pear.models import checkpoint
 from pear.state import State
 from pear.variables import Layout
-from pipelines.evaluation.climatology import build_climatology as climatology
+from pipelines.evaluation.climatology import build_climatology
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
-from pipelines.studies import pangu
+from pipelines.studies.pangu import PanguStudy
 from pipelines.studies.pangu_forecaster import PanguForecaster, point_areas
-from pipelines.training.latlon_dataset import collect_states
 
 NSIDE = 8
 LAYOUT = Layout(("2m_temperature",), ("geopotential",), (850, 500))
@@ -53,16 +52,17 @@ def weather(days: int = 366) -> xr.Dataset:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> pangu.PeerStudy:
-    folder = tmp_path_factory.mktemp("peer")
+def study(tmp_path_factory: pytest.TempPathFactory) -> PanguStudy:
+    folder = tmp_path_factory.mktemp("pangu")
     weather().to_netcdf(folder / "w.nc")
     ingest([folder / "w.nc"], folder / "a.zarr", NSIDE, options=IngestOptions(levels=(850, 500)))
-    climatology(folder / "a.zarr", folder / "c.zarr", harmonics=1)
-    return pangu.PeerStudy(
-        folder / "a.zarr",
-        folder / "c.zarr",
-        ("2001-01-01", "2001-02-20"),
-        ("2001-03-01", "2001-03-20"),
+    build_climatology(folder / "a.zarr", folder / "c.zarr", harmonics=1)
+    return PanguStudy(
+        folder=folder / "study",
+        store=folder / "a.zarr",
+        climatology=folder / "c.zarr",
+        period=("2001-01-01", "2001-02-20"),
+        test=("2001-03-01", "2001-03-20"),
         every=6,
         days=2,
         minutes=0.01,
@@ -74,56 +74,58 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> pangu.PeerStudy:
     )
 
 
-def test_a_study_scores_both_networks_on_both_grids(study: pangu.PeerStudy, tmp_path: Path) -> None:
-    work = pangu.Work(study, tmp_path)
-    pangu.write(work.run(), tmp_path)
-    rows, columns = work.plan["points"]
-    assert rows * columns == pytest.approx(12 * NSIDE**2, rel=0.05)
-    with (tmp_path / "peer.csv").open() as file:
+@pytest.mark.slow
+def test_both_networks_are_scored_on_both_grids(study: PanguStudy) -> None:
+    folder, report = study.folder, study.run()
+    shape = (study.states.grid.shape[0], study.states.grid.columns)
+    assert np.prod(shape) == pytest.approx(12 * NSIDE**2, rel=0.05)
+    with (folder / "pangu.csv").open() as file:
         found = list(csv.DictReader(file))
     assert {(r["budget"], r["grid"], r["field"], r["day"]) for r in found} == set(
         product(("time", "steps"), ("cells", "points"), ("z500", "t2m"), ("1", "2"))
     )
-    trained = {job.name: job for job in work.trainings()}
-    assert set(trained) == {f"train {name} seed 0" for name in ("pear", "pangu", "pangu-steps")}
-    for name, steps in (("pear", "pear"), ("pangu", "pangu"), ("pangu-steps", "pear")):
-        log = (tmp_path / "seed0" / name / "train.jsonl").read_text().splitlines()
-        assert json.loads(log[-1])["step"] == work.plan[steps]["steps"]
-    assert all(float(r["low"]) <= float(r["difference"]) <= float(r["high"]) for r in found)
-    assert (tmp_path / "peer.png").stat().st_size > 5000
-    # The peer's two views of one forecast agree: its grid and the cells hold the same weather.
-    rmse = {
-        r["grid"]: float(r["reference"])
-        for r in found
-        if [r[k] for k in ("budget", "field", "day", "score")] == ["time", "z500", "1", "rmse"]
+    trials, plan = study.design(), study.plan()
+    assert {trial.name for trial in trials if trial.seconds} == {
+        f"train {name} seed 0" for name in ("pear", "pangu", "pangu-steps")
     }
-    assert rmse["cells"] == pytest.approx(rmse["points"], rel=0.25)
+    for name, steps in (("pear", "pear"), ("pangu", "pangu"), ("pangu-steps", "pear")):
+        log = (folder / "seed0" / name / "train.jsonl").read_text().splitlines()
+        assert json.loads(log[-1])["step"] == plan[steps]["steps"]
+    assert (
+        (report["low"] <= report["difference"]) & (report["difference"] <= report["high"])
+    ).all()
+    assert (folder / "pangu.png").stat().st_size > 5000
+    # Both views of one forecast agree: the points and the cells hold the same weather.
+    rmse = report["reference"].sel(budget="time", field="z500", day=1, score="rmse")
+    assert rmse.sel(grid="cells") == pytest.approx(float(rmse.sel(grid="points")), rel=0.25)
 
-    stamp = (tmp_path / "seed0/points-pangu.npz").stat().st_mtime_ns
-    again = pangu.Work(study, tmp_path)
-    assert again.plan == work.plan
-    assert all(job.done for job in (*again.trainings(), *again.verifications()))
+    stamp = (folder / "seed0/pangu.nc").stat().st_mtime_ns
+    again = replace(study)
+    assert again.plan() == plan
+    assert all(trial.is_done(folder) for trial in again.design())
     again.run()
-    assert (tmp_path / "seed0/points-pangu.npz").stat().st_mtime_ns == stamp
-    other = pangu.PeerStudy(**{**vars(study), "days": 1})
+    assert (folder / "seed0/pangu.nc").stat().st_mtime_ns == stamp
     with pytest.raises(InputError, match="another study"):
-        pangu.Work(other, tmp_path)
+        replace(study, days=1).plan()
 
-    with pytest.raises(InputError, match="no budget 'step'"):
-        pangu.PeerStudy(**{**vars(study), "budgets": ("step",)})
-
-    states = collect_states((), tmp_path / "latlon", (rows, columns), LAYOUT)
-    held = checkpoint.load_pangu(tmp_path / "seed0/pangu/checkpoint")
-    forecaster = PanguForecaster(held.model, held.normaliser, states, NSIDE)
+    trained = checkpoint.load_pangu(folder / "seed0/pangu/checkpoint")
+    forecaster = PanguForecaster(trained.model, trained.normaliser, study.states, NSIDE)
     initial = State.from_store(study.store, "2001-03-01", LAYOUT, NSIDE)
     step = next(forecaster.iterate(initial, 1))
     assert step.valid_time[0] == np.datetime64("2001-03-02")
     # However short the training, every cell has the weather of its own place.
     came = State.from_store(study.store, "2001-03-02", LAYOUT, NSIDE)
     assert np.corrcoef(step.surface[0, 0].numpy(), came.surface[0, 0].numpy())[0, 1] > 0.7
+    with pytest.raises(InputError, match="lack an init time"):
+        next(forecaster.iterate_native(["2003-01-01"], 1))
 
 
-def test_points_stand_for_the_whole_sphere() -> None:
+def test_an_unknown_budget_is_refused(study: PanguStudy) -> None:
+    with pytest.raises(InputError, match="unknown budget 'step'"):
+        replace(study, budgets=("step",))
+
+
+def test_areas_of_points_sum_to_the_sphere() -> None:
     areas = point_areas(np.linspace(90, -90, 19), 36).reshape(19, 36)
     assert areas.sum() == pytest.approx(1.0)
     assert areas[9, 0] == pytest.approx(np.sin(np.radians(5)) / 36)

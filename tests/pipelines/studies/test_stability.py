@@ -1,15 +1,18 @@
-"""Long roll-outs beside the analyses: to blur or to blow up is to fail."""
+"""Variability of long forecasts: to blur and to blow up are both unstable."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import xarray as xr
 
 from pear.rollout import Persistence
 from pear.state import State
 from pear.store.analysis import Analysis
-from pipelines.studies.stability import measure, stable
+from pipelines.studies.comparison import read_results
+from pipelines.studies.stability import StabilityStudy, compare_variability, measure
 from tests.fixtures.evaluation import LAYOUT, NSIDE, days, write_analysis
 
 
@@ -35,14 +38,33 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
 
 
 @pytest.mark.parametrize(("factor", "passes"), [(1.0, True), (0.97, False), (1.05, False)])
-def test_who_keeps_the_variance_passes(analysis: Analysis, factor: float, passes: bool) -> None:
+def test_forecasts_that_keep_the_variance_are_stable(
+    analysis: Analysis, factor: float, passes: bool
+) -> None:
     model = Scaling(LAYOUT, NSIDE)
     model.factor = factor
-    rows = measure(model, analysis, days("2001-01-01", 8)[::4], days=20, every=10)
-    assert {(row.field, row.day) for row in rows} == {
-        (field, day) for field in ("z500", "u850", "t2m") for day in (1, 10, 20)
-    }
-    assert stable(rows) is passes
-    last = next(row for row in rows if (row.field, row.day) == ("z500", 20))
-    assert last.spread == pytest.approx(factor**20, rel=0.1)
-    assert last.power["planetary"] == pytest.approx(factor**40, rel=0.35)
+    inits = days("2001-01-01", 8)[::4]
+    parts = [measure(model, analysis, init, [1, 10, 20]) for init in inits]
+    report = compare_variability(xr.concat(parts, "forecaster"))
+    assert report["field"].values.tolist() == ["z500", "u850", "t2m"]
+    assert report["day"].values.tolist() == [1, 10, 20]
+    assert bool(report["stable"].all()) is passes
+    last = report["spread"].sel(field="z500", day=20)
+    assert last == pytest.approx(factor**20, rel=0.1)
+
+
+def test_each_init_time_is_a_trial(
+    analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StabilityStudy, "forecaster", Scaling(LAYOUT, NSIDE))
+    inits = days("2001-01-01", 8)[::4]
+    study = StabilityStudy(
+        folder=tmp_path, store=analysis.path, inits=inits, model=tmp_path, days=10, every=5
+    )
+    report = study.run()
+    assert report["day"].values.tolist() == [1, 5, 10]
+    assert report["stable"].all()
+    names = {"2001-01-01.nc", "2001-01-05.nc"}
+    assert {path.name for path in tmp_path.glob("*.nc")} == names
+    assert read_results(sorted(tmp_path.glob("*.nc"))).sizes["forecaster"] == 2
+    assert (tmp_path / "stability.csv").read_text().startswith("day,field,band,")

@@ -1,0 +1,83 @@
+"""``pear study``: its list, one study from options to table and JSON, and wrong options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pear.models import checkpoint
+from pear.models.config import PearConfig
+from pear.models.pear import Pear
+from pear.normaliser import Normaliser
+from service.cli.app import main
+from tests.fixtures.evaluation import LAYOUT, NSIDE, days, write_analysis
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    return int(end.value.code or 0)
+
+
+def test_studies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("study", "list", "--json") == 0
+    names = [study["name"] for study in json.loads(capsys.readouterr().out)]
+    assert names == ["ablation", "pangu", "symmetrisation", "stability"]
+    assert run("study", "list") == 0
+    assert "stability" in capsys.readouterr().out
+    for name in names:
+        assert run("study", name, "--help") == 0
+        assert "Examples:" in capsys.readouterr().out
+
+
+def test_an_untrained_residual_model_is_stable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = write_analysis(tmp_path / "a.zarr", days("2001-01-01", 12))
+    config = PearConfig(
+        nside=NSIDE,
+        layout=LAYOUT,
+        embed=12,
+        depths=(1, 1, 1, 1),
+        heads=(2, 2, 2, 2),
+        patch=4,
+        window=4,
+    )
+    network = Pear(config)
+    model = tmp_path / "model"
+    checkpoint.save(model, network, Normaliser.identity(LAYOUT), {})
+    words = ["study", "stability", "--model", str(model), "--analysis", str(store)]
+    words += ["--init", "2001-01-01,2001-01-03", "--lead", "5d", "-o", str(tmp_path / "s")]
+    assert run(*words, "--json") == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["stable"]
+    assert {(row["field"], row["day"]) for row in found["rows"]} == {
+        (field, day) for field in ("z500", "u850", "t2m") for day in (1, 5)
+    }
+    assert np.allclose([row["spread"] for row in found["rows"]], 1.0, atol=0.1)
+    assert "stable" in err
+    assert (tmp_path / "s/stability.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--init", "2006-01-01"), "a study needs a range of init times"),
+        (("--arms", "c5h"), "unknown arm 'c5h'; did you mean c4h?"),
+        (("--axes", "space"), "unknown axis 'space'"),
+        (("--seeds", "one"), "Invalid value for '--seeds'"),
+        (("--period", "2005-01-01..2006-06-01"), "training and test periods overlap"),
+    ],
+)
+def test_wrong_options_are_one_line_and_status_2(
+    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ("--analysis", "a.zarr", "--climatology", "c.zarr", "-o", str(tmp_path / "s"))
+    assert run("study", "ablation", *common, *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "s").exists()
