@@ -26,7 +26,7 @@ from pear.datasets.static import StaticField
 from pear.datasets.xarray import close_datasets
 from pear.errors import InputError
 from pear.progress import ProgressFactory, no_progress
-from pear.sphere.healpix import cells_of_nside
+from pear.sphere.healpix import cells_of_nside, check_nside
 from pear.store import schema
 from pear.store.reader import describe_times
 from pear.times import to_iso
@@ -108,7 +108,11 @@ def ingest(
     """
     options = options or IngestOptions()
     if nside is not None:
-        options = _with_nside(options, nside)
+        options = replace(options, nside=nside)
+    try:
+        check_nside(options.nside)
+    except ValueError as error:
+        raise InputError(str(error), field="--nside") from error
     began = clock.perf_counter()
     path = Path(store).absolute()
     if not sources:
@@ -126,14 +130,6 @@ def ingest(
             close_datasets()
     report.seconds = clock.perf_counter() - began
     return report
-
-
-def _with_nside(options: IngestOptions, nside: int) -> IngestOptions:
-    try:
-        cells_of_nside(nside)
-    except ValueError as error:
-        raise InputError(str(error), field="--nside") from error
-    return replace(options, nside=nside)
 
 
 class UnpackFolder:

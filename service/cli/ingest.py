@@ -3,118 +3,265 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.table import Table
 
+from pear.datasets.base import ScanOptions
 from pear.errors import InputError
 from pear.variables import LEVELS
-from service.cli.console import announced, console, emit_json
-from service.cli.options import Json, Scheduler, parse_time
+from pipelines.catalog import Catalog
+from pipelines.catalog.scan import refresh
+from pipelines.ingestion.ingest import ingest as ingest_sources
+from pipelines.ingestion.options import IngestOptions
+from pipelines.ingestion.report import IngestReport
+from pipelines.storage.data_folder import DataFolder
+from service.cli.console import announced, console, emit_json, interruptible
+from service.cli.options import (
+    COMPUTING,
+    DURATION,
+    NUMBERS,
+    PERIOD,
+    Duration,
+    Json,
+    Numbers,
+    Period,
+    Scheduler,
+    examples,
+    option_parser,
+    parse_numbers,
+)
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from pear.progress import ProgressFactory
-    from pipelines.ingestion.ingest import ClientFor
-    from pipelines.ingestion.options import IngestOptions
-    from pipelines.ingestion.report import IngestReport
-    from pipelines.storage.data_folder import DataFolder
-
-Choice = TypeVar("Choice", bound=str)
 _PARALLEL_FIELDS = 1000  # with fewer, starting worker processes takes longer than it saves
+_STORE, _SELECTION, _CDS = "Store", "Selection", "Climate Data Store"
+
+app = typer.Typer(add_completion=False)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to an application."""
-    app.command("ingest")(ingest)
+def parse_ranges(text: str) -> Numbers:
+    """Read whole numbers and ranges such as ``1990..1999`` or ``0,6,12,18``.
+
+    Returns
+    -------
+    Numbers
+        Increasing.
+
+    Raises
+    ------
+    InputError
+        If a part is neither a number nor a range.
+
+    Examples
+    --------
+    >>> parse_ranges("1..3,7")
+    (1, 2, 3, 7)
+    """
+    numbers: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, dots, last = part.partition("..")
+            numbers |= set(range(int(first), int(last if dots else first) + 1))
+    except ValueError:
+        raise InputError(f"invalid numbers {text!r}: expected e.g. 1990..1999 or 0,6,12") from None
+    return Numbers(sorted(numbers))
 
 
+def parse_overviews(text: str) -> Numbers:
+    """Return resolutions such as ``16,8``, or nothing for ``none``."""
+    return Numbers() if text == "none" else parse_numbers(text)
+
+
+RANGES = option_parser(parse_ranges)
+
+
+@app.command(
+    epilog=examples(
+        "pear ingest era5/*.nc --data DATA",
+        "pear ingest --source cds --years 2000..2019 --data DATA",
+    )
+)
 def ingest(
     sources: Annotated[
         list[str] | None,
         typer.Argument(help="NetCDF, GRIB or zip files; Zarr folders or fsspec addresses."),
     ] = None,
     *,
-    source: Annotated[
-        str | None,
-        typer.Option(help="cds: download ERA5 from the Climate Data Store with your own key."),
-    ] = None,
-    years: Annotated[str | None, typer.Option(help="With cds: years, e.g. 1990-1999.")] = None,
-    months: Annotated[str, typer.Option(help="With cds: months of the year.")] = "1-12",
-    hours: Annotated[str, typer.Option(help="With cds: hours of the day, UTC.")] = "0,6,12,18",
-    data: Annotated[Path | None, typer.Option("--data", help="Data folder to ingest into.")] = None,
-    name: Annotated[str, typer.Option(help="Name of the analysis in the data folder.")] = "era5",
-    out: Annotated[Path | None, typer.Option(help="Path of the store to write instead.")] = None,
-    nside: Annotated[int, typer.Option(help="HEALPix resolution, a power of two.")] = 64,
-    method: Annotated[str, typer.Option(help="bilinear or conservative.")] = "bilinear",
-    on_error: Annotated[
-        str, typer.Option(help="raise: stop at the first fault; skip: mark faulty data as missing.")
-    ] = "raise",
-    overviews: Annotated[
-        str | None,
+    data: Annotated[
+        Path | None,
         typer.Option(
+            "--data", envvar="PEAR_DATA", help="Data folder to ingest into.", metavar="DIR"
+        ),
+    ] = None,
+    analysis: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the analysis in the data folder.")
+    ] = "era5",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="STORE", help="Path of the store to write instead."),
+    ] = None,
+    nside: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="HEALPix resolution, a power of two.", rich_help_panel=_STORE
+        ),
+    ] = 64,
+    method: Annotated[
+        Literal["bilinear", "conservative"],
+        typer.Option(help="Regridding method.", rich_help_panel=_STORE),
+    ] = "bilinear",
+    overviews: Annotated[
+        Numbers | None,
+        typer.Option(
+            parser=option_parser(parse_overviews),
+            metavar="LIST",
             help="Resolutions of the means kept in a new store, e.g. 16,8, or none "
-            "(default: a quarter of the resolution)."
+            "(default: a quarter of the resolution).",
+            rich_help_panel=_STORE,
         ),
     ] = None,
     levels: Annotated[
-        str | None, typer.Option(help="Pressure levels in hPa, e.g. 1000,850,500.")
+        Numbers | None,
+        typer.Option(
+            parser=NUMBERS,
+            metavar="LIST",
+            help="Pressure levels to keep, hPa (default: the published 13).",
+            rich_help_panel=_SELECTION,
+        ),
     ] = None,
-    start: Annotated[str | None, typer.Option(help="First valid time to keep (UTC).")] = None,
-    end: Annotated[str | None, typer.Option(help="Last valid time to keep (UTC).")] = None,
-    every: Annotated[
-        int | None, typer.Option(min=1, max=24, help="Keep hours of the day divisible by this.")
+    period: Annotated[
+        Period | None,
+        typer.Option(
+            parser=PERIOD,
+            metavar="PERIOD",
+            help="Valid times to keep (UTC), e.g. 2000-01-01..2004-12-31.",
+            rich_help_panel=_SELECTION,
+        ),
     ] = None,
-    member: Annotated[int | None, typer.Option(help="Ensemble member to read.")] = None,
+    step: Annotated[
+        Duration | None,
+        typer.Option(
+            parser=DURATION,
+            metavar="DURATION",
+            help="Keep times whose hour of the day is a multiple of this, e.g. 6h.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = None,
+    member: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Ensemble member to read.", rich_help_panel=_SELECTION),
+    ] = None,
+    on_error: Annotated[
+        Literal["raise", "skip"],
+        typer.Option(
+            help="Stop at the first fault, or mark faulty data as missing.",
+            rich_help_panel=_SELECTION,
+        ),
+    ] = "raise",
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cds",
+            help="cds: download ERA5 with your own key.",
+            rich_help_panel=_CDS,
+        ),
+    ] = None,
+    years: Annotated[
+        Numbers | None,
+        typer.Option(
+            parser=RANGES, metavar="RANGE", help="Years, e.g. 1990..1999.", rich_help_panel=_CDS
+        ),
+    ] = None,
+    months: Annotated[
+        Numbers,
+        typer.Option(
+            parser=RANGES,
+            metavar="RANGE",
+            help="Months of the year.",
+            show_default="1..12",
+            rich_help_panel=_CDS,
+        ),
+    ] = Numbers(range(1, 13)),  # noqa: B008 - immutable
+    hours: Annotated[
+        Numbers,
+        typer.Option(
+            parser=RANGES,
+            metavar="LIST",
+            help="Hours of the day, UTC.",
+            show_default="0,6,12,18",
+            rich_help_panel=_CDS,
+        ),
+    ] = Numbers((0, 6, 12, 18)),  # noqa: B008 - immutable
     workers: Annotated[
-        int, typer.Option(min=0, help="Worker processes (default: by amount of work).")
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Number of worker processes (default: by amount of work).",
+            rich_help_panel=COMPUTING,
+        ),
     ] = 0,
     scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
     """Ingest ERA5-like files into a HEALPix store; data already present are not written again."""
-    from pear.datasets.base import ScanOptions
-    from pipelines.ingestion.ingest import ingest as ingest_sources
-    from pipelines.ingestion.options import IngestOptions
-
-    _check_source(source, sources)
-    folder, store = _find_target(data, name, out)
+    _check_source(source, sources, years, months, hours)
+    folder, store = _find_target(data, analysis, output)
     options = IngestOptions(
         nside=nside,
-        method=_choose(method, ("bilinear", "conservative"), "--method"),
-        on_error=_parse_on_error(on_error),
-        levels=_parse_levels(levels) if levels else LEVELS,
-        overviews=_parse_overviews(overviews),
-        start=parse_time(start) if start else None,
-        end=parse_time(end) if end else None,
-        every_hours=every,
+        method=method,
+        on_error=on_error,
+        levels=tuple(sorted(levels, reverse=True)) if levels else LEVELS,
+        overviews=overviews,
+        start=period[0] if period else None,
+        end=period[1] if period else None,
+        every_hours=step.hours if step else None,
         scan=ScanOptions(member),
     )
-    with contextlib.ExitStack() as stack:
+    reports: list[IngestReport] = []
+    kept = "committed times are kept; run the command again to continue"
+    with interruptible(kept), contextlib.ExitStack() as stack:
 
         def client_for(total: int) -> Client | None:
             return _start_client(stack, total, workers, scheduler)
 
         progress = stack.enter_context(announced("ingest"))
-        if source == "cds":
-            reports = list(
-                _ingest_cds(store, (years, months, hours), options, client_for, progress)
+        if source == "cds" and years is not None:
+            try:
+                from pipelines.ingestion.cds import Account, DataStore
+                from pipelines.ingestion.cds_months import ingest_from_cds
+            except ImportError as error:
+                raise InputError(
+                    "--source cds needs ecmwf-datastores-client",
+                    field="--source",
+                    hint='pip install "pear-weather[cds]"',
+                ) from error
+
+            client = DataStore(
+                Account.from_environment(),
+                store.parent / f".{store.name}.cds",
+                log=lambda text: console.print(f"[dim]{text}[/dim]"),
             )
-        else:
-            report = ingest_sources(
-                sources or [],
+            reports += ingest_from_cds(
+                client,
                 store,
-                nside,
+                [(year, month) for year in years for month in months],
+                hours,
                 options=options,
                 client_for=client_for,
                 progress=progress,
             )
-            reports = [report]
+        else:
+            reports.append(
+                ingest_sources(
+                    sources or [], store, options=options, client_for=client_for, progress=progress
+                )
+            )
     if folder is not None:
         _register_store(folder)
     if as_json:
@@ -124,113 +271,49 @@ def ingest(
         show(report)
 
 
-def _check_source(source: str | None, sources: list[str] | None) -> None:
-    if source not in (None, "cds"):
+def _check_source(
+    source: str | None,
+    sources: list[str] | None,
+    years: Numbers | None,
+    months: Numbers,
+    hours: Numbers,
+) -> None:
+    if source is None:
+        return
+    if source != "cds":
         raise InputError(
             f"invalid --source {source!r}: only 'cds' is supported",
             field="--source",
             hint="give the address itself, e.g. `pear ingest gs://BUCKET/STORE.zarr`, and put its "
             "credentials into ~/.config/fsspec/conf.json",
         )
-    if source == "cds" and sources:
+    if sources:
         raise InputError("--source cds does not accept files", field="--source")
+    if years is None:
+        raise InputError("--source cds needs --years", field="--years", hint="e.g. 1990..1999")
+    for option, numbers, least, most in (
+        ("--years", years, 1940, 2100),
+        ("--months", months, 1, 12),
+        ("--hours", hours, 0, 23),
+    ):
+        if not all(least <= number <= most for number in numbers):
+            raise InputError(f"{option} must be in {least}..{most}", field=option)
 
 
-def _ingest_cds(
-    store: Path,
-    period: tuple[str | None, str, str],
-    options: IngestOptions,
-    client_for: ClientFor,
-    progress: ProgressFactory,
-) -> Iterator[IngestReport]:
-    if importlib.util.find_spec("ecmwf") is None:
-        raise InputError(
-            "--source cds needs ecmwf-datastores-client",
-            field="--source",
-            hint="pip install ecmwf-datastores-client",
-        )
-    from pipelines.ingestion.cds import Account, DataStore
-    from pipelines.ingestion.cds_months import ingest_from_cds, parse_numbers
-
-    if period[0] is None:
-        raise InputError("--source cds needs --years", field="--years", hint="e.g. 1990-1999")
-    years, months, hours = (
-        parse_numbers(period[0], "--years", 1940, 2100),
-        parse_numbers(period[1], "--months", 1, 12),
-        parse_numbers(period[2], "--hours", 0, 23),
-    )
-    account = Account.from_environment()
-    yield from ingest_from_cds(
-        DataStore(
-            account,
-            store.parent / f".{store.name}.cds",
-            log=lambda text: console.print(f"[dim]{text}[/dim]"),
-        ),
-        store,
-        [(year, month) for year in years for month in months],
-        hours,
-        options=options,
-        client_for=client_for,
-        progress=progress,
-    )
-
-
-def _find_target(data: Path | None, name: str, out: Path | None) -> tuple[DataFolder | None, Path]:
+def _find_target(
+    data: Path | None, analysis: str, output: Path | None
+) -> tuple[DataFolder | None, Path]:
     """Return the data folder, if the store belongs to one, and the path of the store."""
-    from pipelines.storage.data_folder import DataFolder
-
-    if data is not None and out is None:
+    if output is not None:
+        return None, output
+    if data is not None:
         folder = DataFolder(data.resolve())  # created when there is something to write
-        return folder, folder.analysis(name)
-    if out is not None and data is None:
-        return None, out
+        return folder, folder.analysis(analysis)
     raise InputError(
-        "give either --data DIR or --out STORE",
+        "no data folder",
         field="--data",
-        hint="`pear ingest FILES… --data DIR --name NAME`",
+        hint="give --data DIR, or --output STORE to write a store by its path",
     )
-
-
-def _parse_on_error(text: str) -> Literal["raise", "skip"]:
-    if text == "stop":
-        raise InputError(
-            "--on-error stop is now called raise", field="--on-error", hint="--on-error raise"
-        )
-    return _choose(text, ("raise", "skip"), "--on-error")
-
-
-def _choose(text: str, choices: tuple[Choice, ...], option: str) -> Choice:
-    for choice in choices:
-        if text == choice:
-            return choice
-    raise InputError(
-        f"invalid {option} {text!r}", field=option, hint=f"choose {' or '.join(choices)}"
-    )
-
-
-def _parse_levels(text: str) -> tuple[int, ...]:
-    try:
-        levels = tuple(sorted({int(part) for part in text.split(",")}, reverse=True))
-    except ValueError as error:
-        raise InputError(
-            f"invalid --levels {text!r}", field="--levels", hint="e.g. 1000,850,500"
-        ) from error
-    if levels[-1] < 1 or levels[0] > 1100:
-        raise InputError(
-            f"invalid --levels {text!r}: pressure in hPa must be in 1-1100", field="--levels"
-        )
-    return levels
-
-
-def _parse_overviews(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return () if text == "none" else tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(
-            f"invalid --overviews {text!r}", field="--overviews", hint="e.g. 16,8, or none"
-        ) from error
 
 
 def _start_client(
@@ -240,7 +323,7 @@ def _start_client(
     wanted = workers or (min(os.cpu_count() or 1, 8) if total >= _PARALLEL_FIELDS else 1)
     if address is None and wanted == 1:
         return None
-    from pipelines.engine.cluster import Cluster
+    from pipelines.engine.cluster import Cluster  # imports distributed, which takes a second
 
     client: Client = stack.enter_context(contextlib.closing(Cluster(wanted, 1, address))).client
     return client
@@ -248,10 +331,6 @@ def _start_client(
 
 def _register_store(folder: DataFolder) -> None:
     """Create the data folder if necessary and enter its stores into the catalog."""
-    from pipelines.catalog import Catalog
-    from pipelines.catalog.scan import refresh
-    from pipelines.storage.data_folder import DataFolder
-
     DataFolder.create(folder.root)
     with contextlib.closing(Catalog(folder.catalog_url)) as catalog:
         refresh(folder, catalog)
@@ -259,8 +338,6 @@ def _register_store(folder: DataFolder) -> None:
 
 def show(report: IngestReport) -> None:
     """Print a report: a table of sources, refused fields and a summary."""
-    from rich.table import Table
-
     table = Table("source", "status", "times", "fields", "remarks", box=None, pad_edge=False)
     for source in report.sources:
         remarks = [source.reason, *source.converted, *source.notes, _list_ignored(source.ignored)]

@@ -20,7 +20,7 @@ from pear.errors import InputError
 from pear.store.reader import describe, open_store
 from pear.variables import BY_NAME, Layout, valid_range
 from pipelines.ingestion.cds import Account, DataStore, Session, month_requests
-from pipelines.ingestion.cds_months import ingest_from_cds, month_times, parse_numbers
+from pipelines.ingestion.cds_months import ingest_from_cds, month_times
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.report import IngestReport
 
@@ -279,11 +279,3 @@ def test_insecure_addresses_are_refused(
             list(
                 client(server, tmp_path).fetch(month_requests(2000, 2, [1], [0], (500,), "netcdf"))
             )
-
-
-def test_parse_numbers() -> None:
-    assert parse_numbers("1990-1992,1995", "--years", 1940, 2100) == [1990, 1991, 1992, 1995]
-    assert parse_numbers("0,6,12,18", "--hours", 0, 23) == [0, 6, 12, 18]
-    for text in ("x", "24", "1-", ""):
-        with pytest.raises(InputError):
-            parse_numbers(text, "--hours", 0, 23)

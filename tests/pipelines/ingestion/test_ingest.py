@@ -20,6 +20,7 @@ from pear.variables import Layout
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
 from service.cli.app import main
+from service.cli.ingest import parse_ranges
 from tests.fixtures.ingestion import (
     H6,
     NSIDE,
@@ -400,7 +401,7 @@ def test_command_line(
         file,
         "--data",
         tmp_path / "data",
-        "--name",
+        "--analysis",
         "made",
         "--nside",
         8,
@@ -435,12 +436,12 @@ def test_command_line(
     text = tmp_path / "t.nc"
     text.write_text("hello")
     for arguments in (
-        ("ingest", tmp_path / "none.nc", "--out", tmp_path / "x.zarr"),
-        ("ingest", text, "--out", tmp_path / "x.zarr"),
-        ("ingest", file, "--out", store, "--nside", 16),
-        ("ingest", file, "--out", tmp_path / "x.zarr", "--nside", 12),
-        ("ingest", file, "--out", tmp_path / "x.zarr", "--nside", 8, "--overviews", "3"),
-        ("ingest", file, "--out", tmp_path / "x.zarr", "--nside", 8, "--overviews", "x"),
+        ("ingest", tmp_path / "none.nc", "--output", tmp_path / "x.zarr"),
+        ("ingest", text, "--output", tmp_path / "x.zarr"),
+        ("ingest", file, "--output", store, "--nside", 16),
+        ("ingest", file, "--output", tmp_path / "x.zarr", "--nside", 12),
+        ("ingest", file, "--output", tmp_path / "x.zarr", "--nside", 8, "--overviews", "3"),
+        ("ingest", file, "--output", tmp_path / "x.zarr", "--nside", 8, "--overviews", "x"),
         ("ingest", file),
         ("inspect", tmp_path / "x.zarr"),
         ("inspect", store, "--map", "t700"),
@@ -462,13 +463,34 @@ def test_a_partial_store_is_not_a_state(tmp_path: Path) -> None:
         State.from_store(tmp_path / "s.zarr", T0, Layout.default())
 
 
-def test_old_options_name_the_new_ones(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_options_of_the_climate_data_store() -> None:
+    assert parse_ranges("1990..1992,1995") == (1990, 1991, 1992, 1995)
+    assert parse_ranges("0,6,12,18") == (0, 6, 12, 18)
+    for text in ("x", "1..", ""):
+        with pytest.raises(InputError, match="invalid numbers"):
+            parse_ranges(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--source", "mine"), "pear ingest gs://"),
+        (("--source", "mine"), "fsspec/conf.json"),
+        (("--source", "cds"), "needs --years"),
+        (("--source", "cds", "--years", "1890..1891"), "--years must be in 1940..2100"),
+        (("--source", "cds", "--years", "1990", "a.nc"), "does not accept files"),
+        (("a.nc", "--on-error", "stop"), "'raise', 'skip'"),
+        (("a.nc", "--every", "6"), "use --step"),
+        (("a.nc", "--levels", "500,x"), "invalid list '500,x'"),
+    ],
+)
+def test_bad_options(
+    options: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = partial(pear, capsys, monkeypatch)
-    bad = run("ingest", "--source", "mine", "--data", tmp_path)
+    bad = pear(capsys, monkeypatch, "ingest", "--data", tmp_path, *options)
     assert bad.status == 2
-    assert "pear ingest gs://" in bad.err
-    assert "fsspec/conf.json" in bad.err
-    assert run("ingest", "--source", "cds", "--data", tmp_path).status == 2
-    assert "raise" in run("ingest", "x.nc", "--data", tmp_path, "--on-error", "stop").err
+    assert message in bad.err.replace("\n", " ")
