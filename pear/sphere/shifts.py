@@ -141,7 +141,7 @@ def nest_grid(nside: int, window: int) -> Permutation:
     north_east = np.where(row == 1, column, 4 + (column + 1) % 4)
     north_west = np.where(row == 1, (column - 1) % 4, 4 + column)
     source = np.select([east & west, east, west], [column, north_east, north_west], face)
-    # A northern base pixel lies north of a southern one's corner, but none of an equatorial one's.
+    # The corner of an equatorial base pixel has no base pixel to the north.
     missing = ((row == 0) & (east | west)) | ((row == 1) & east & west)
     gather = nest_of_xy(x % nside, y % nside, source, nside)
     gather[missing] = np.setdiff1d(np.arange(gather.size), gather[~missing])

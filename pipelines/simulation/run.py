@@ -230,7 +230,7 @@ class _Run:
     def write(self, todo: list[Times], restart: Path | None) -> None:
         """Write the missing months, which end the period or follow a kept restart state."""
         state, today = self._begin(todo[0][0], restart)
-        self.tick = self.progress(int((todo[-1][-1] - today) / DAY) + 1)
+        self.advance = self.progress(int((todo[-1][-1] - today) / DAY) + 1)
         for month in todo:
             while today < month[0]:
                 note = "spin-up" if today < self.config.first else "to the next missing month"
@@ -255,7 +255,7 @@ class _Run:
         self, state: Spectral, today: np.datetime64, note: str
     ) -> tuple[Spectral, np.datetime64]:
         state = self.atmosphere.run_day(state, day_of_year(today))
-        self.tick(1, f"{today} {note}")
+        self.advance(1, f"{today} {note}")
         return state, today + DAY
 
     def _month(self, state: Spectral, month: Times) -> tuple[Spectral, np.datetime64]:
