@@ -257,7 +257,7 @@ def _show(schedules: list[Schedule], *, as_json: bool) -> None:
                 schedule.name,
                 schedule.cron,
                 "+".join(schedule.action),
-                "paused" if schedule.paused else str(resource["next_fire"] or "-")[:16],
+                "paused" if schedule.paused else str(resource["next_run_at"] or "-")[:16],
                 " ".join(filter(None, (schedule.last_status, schedule.last_reason))) or "never run",
             )
             for schedule, resource in zip(schedules, found, strict=True)
@@ -276,8 +276,8 @@ def _resource(schedule: Schedule) -> dict[str, object]:
         "cron": schedule.cron,
         "action": dict(schedule.action),
         "paused": schedule.paused,
-        "next_fire": coming and coming.isoformat(),
-        "last_fire": schedule.last_run_at and schedule.last_run_at.isoformat(),
+        "next_run_at": coming and coming.isoformat(),
+        "last_run_at": schedule.last_run_at and schedule.last_run_at.isoformat(),
         "last_status": schedule.last_status,
         "last_reason": schedule.last_reason,
     }

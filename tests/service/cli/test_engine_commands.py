@@ -219,14 +219,14 @@ def test_a_schedule_from_adding_to_removing(pear: Any, tmp_path: Path) -> None:
         "add", "daily", "--cron", "30 6 * * *", "--forecast", "1d", "--newest", "2", "--json"
     )
     assert added.json[0]["action"]["forecast"]["lead_hours"] == 24
-    assert added.json[0]["next_fire"][11:16] == "06:30"
+    assert added.json[0]["next_run_at"][11:16] == "06:30"
     once = call("run", "daily", "--once", "--json")
     assert once.status == 0, once.err
     assert len(once.json["runs"]) == 2
     assert set(once.json["jobs"].values()) == {"succeeded"}
     assert call("run", "daily", "--once", "--json").json["runs"] == []
     paused = call("pause", "daily", "--json").json[0]
-    assert (paused["paused"], paused["next_fire"]) == (True, None)
+    assert (paused["paused"], paused["next_run_at"]) == (True, None)
     assert not call("pause", "daily", "--resume", "--json").json[0]["paused"]
     assert "daily  30 6 * * *  forecast" in call("list").out
     assert call("remove", "daily").status == 0
