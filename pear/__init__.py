@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pear.datasets.regrid import regrid, to_latlon
@@ -87,13 +87,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _MODULES:
         return import_module(f"pear.{name}")
     if name not in _EXPORTS:
         raise AttributeError(f"module 'pear' has no attribute {name!r}")
     module, _, own = _EXPORTS[name].partition(":")
-    found = getattr(import_module(module), own or name)
+    found: object = getattr(import_module(module), own or name)
     if "xarray" in sys.modules:
         import_module("pear.accessor")  # Datasets that this name makes have ``.pear``
     globals()[name] = found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,7 @@ from pear.variables import Layout
 if TYPE_CHECKING:
     from cartopy.mpl.geoaxes import GeoAxes
 
+    from pear.plotting.fields import PlotOptions
     from pear.state import State
 
 
@@ -63,7 +64,7 @@ class PearAccessor:
         """Variables and levels of the Dataset."""
         return dataset_layout(self._dataset)
 
-    def plot(self, field: str, **options: Any) -> GeoAxes:
+    def plot(self, field: str, **options: Unpack[PlotOptions]) -> GeoAxes:
         """Draw one field as a map; see :func:`pear.plot` for the options.
 
         Parameters
@@ -130,22 +131,20 @@ class PearAccessor:
         """Regrid to a regular latitude-longitude grid; see :func:`pear.to_latlon`."""
         return to_latlon(self._dataset, step, method=method)
 
-    def to_netcdf(self, path: StrPath, **options: Any) -> None:
+    def to_netcdf(self, path: StrPath) -> None:
         """Write a NetCDF file, with the attributes that are tables as JSON.
 
         Parameters
         ----------
         path
             File to write.
-        **options
-            As in :meth:`xarray.Dataset.to_netcdf`.
         """
         plain = self._dataset.copy()
         plain.attrs = {
             name: json.dumps(value) if isinstance(value, dict | list) else value
             for name, value in plain.attrs.items()
         }
-        plain.to_netcdf(path, **options)
+        plain.to_netcdf(path)
 
     def to_state(
         self, time: TimesLike | None = None, layout: Layout | None = None, nside: int | None = None

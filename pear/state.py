@@ -1,4 +1,4 @@
-"""The state of the atmosphere that a model reads and writes; it refuses to exist in a bad shape."""
+"""State of the atmosphere that a model reads and writes, in tensors of checked shape."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pear.store.dataset import arrange_fields, build_dataset, dataset_layout
 from pear.store.schema import level_order
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, StrPath, Times, TimesLike
-from pear.variables import BY_NAME, Layout
+from pear.variables import Layout
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class State:
     ) -> Self:
         """Build a float32 state from NumPy arrays; inverse of :meth:`to_arrays`.
 
+        Shapes that do not fit the layout are an :class:`~pear.errors.InputError`.
+
         Parameters
         ----------
         surface
@@ -89,11 +91,6 @@ class State:
         -------
         State
             On the CPU; float32 C-contiguous arrays are shared, others copied.
-
-        Raises
-        ------
-        InputError
-            If the shapes do not fit the layout.
 
         Examples
         --------
@@ -249,9 +246,12 @@ class State:
         return surface, upper
 
     def to_channels(self) -> Float32:
-        """Return all fields as one array (batch, channel, cell), float32.
+        """Return all fields as one array; inverse of :meth:`from_channels`.
 
-        Channels are in the order of ``layout.channels``.
+        Returns
+        -------
+        ndarray
+            (batch, channel, cell), float32, channels in the order of ``layout.channels``.
         """
         surface, upper = self.to_arrays()
         return np.concatenate([surface, upper.reshape(self.batch, -1, upper.shape[-1])], axis=1)
@@ -267,7 +267,17 @@ class State:
         return int(self.surface.shape[0])
 
     def check_finite(self, context: str = "state") -> State:
-        """Return self, or raise if any value is not finite, naming variable, level and time.
+        """Check that all values are finite.
+
+        Parameters
+        ----------
+        context
+            Opens the message.
+
+        Returns
+        -------
+        State
+            Itself.
 
         Raises
         ------
@@ -288,31 +298,15 @@ class State:
                 )
         return self
 
-    def check_range(self, context: str = "state") -> State:
-        """Return self, or raise if a value lies outside its variable's valid range.
-
-        Raises
-        ------
-        InputError
-            Naming variable, level, the value found and the bounds.
-        """
-        for name, level, least, most in self.extremes():
-            low, high = BY_NAME[name].valid_range
-            if not (low <= least and most <= high):
-                where = name if level is None else f"{name} at {level} hPa"
-                bad = least if not low <= least else most
-                raise InputError(
-                    f"{context}: {where} reaches {bad:.6g} {BY_NAME[name].units}, outside "
-                    f"[{low:g}, {high:g}]",
-                    field=name,
-                )
-        return self
-
     def extremes(self) -> list[tuple[str, int | None, float, float]]:
-        """Least and largest value of every field over batch and cells, in layout order.
+        """Return the least and largest value of every field over batch and cells.
 
-        NaN if a field holds one. Costs two passes over the values, and two transfers of a few
-        numbers from their device.
+        Costs two passes over the values, and two transfers of a few numbers from their device.
+
+        Returns
+        -------
+        list of tuple
+            (variable, level or None, least, largest), in layout order; NaN if a field has one.
         """
         # Not aminmax, which is fifteen times as slow along an axis.
         parts = [part.flatten(1, -2) for part in (self.surface, self.upper)]
@@ -324,14 +318,10 @@ class State:
         ]
 
     def fields(self) -> list[tuple[str, int | None, Tensor]]:
-        """Every field as (variable, level or None, values (batch, cell)), in layout order."""
-        out: list[tuple[str, int | None, Tensor]] = []
-        for channel, name in enumerate(self.layout.surface):
-            out.append((name, None, self.surface[:, channel]))
-        for channel, name in enumerate(self.layout.upper):
-            for index, level in enumerate(self.layout.levels):
-                out.append((name, level, self.upper[:, channel, index]))
-        return out
+        """Return every field in layout order: (variable, level or None, values (batch, cell))."""
+        values = [*self.surface.unbind(1), *self.upper.flatten(1, 2).unbind(1)]
+        pairs = zip(self.layout.channels, values, strict=True)
+        return [(name, level, field) for (name, level), field in pairs]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> State:
         """Return the state with both tensors passed through a function that keeps shapes."""

@@ -172,10 +172,11 @@ class _RegriddedArray(BackendArray):
                         )
                     self.places[place] = source, int(position), row
 
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Float32:
+        found: Float32 = indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
+        return found
 
     def _read(self, key: tuple[Any, ...]) -> npt.NDArray[np.float32]:
         times, *levels, cells = key

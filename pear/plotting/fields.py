@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, TypedDict, Unpack
 
 import matplotlib.path
 import matplotlib.pyplot as plt
@@ -25,6 +25,24 @@ from pear.variables import Variable, parse_field
 _PIXELS: Final = 1000
 
 
+class ColourOptions(TypedDict, total=False):
+    """Colour map, and its limits in the unit shown; default: those of the variable."""
+
+    cmap: str
+    vmin: float
+    vmax: float
+
+
+class PlotOptions(ColourOptions, total=False):
+    """Options of :func:`plot`."""
+
+    time: TimeLike | None
+    lead: DurationLike | Literal[0] | None
+    member: int | None
+    projection: str | View
+    ax: GeoAxes | None
+
+
 def plot(
     dataset: xr.Dataset,
     field: str,
@@ -34,11 +52,12 @@ def plot(
     member: int | None = None,
     projection: str | View = "robinson",
     ax: GeoAxes | None = None,
-    cmap: str | None = None,
-    vmin: float | None = None,
-    vmax: float | None = None,
+    **colours: Unpack[ColourOptions],
 ) -> GeoAxes:
     """Draw one field of an analysis or a forecast as a map.
+
+    A field, time or lead time that is not in the Dataset, or must be chosen, is an
+    :class:`~pear.errors.InputError`.
 
     Parameters
     ----------
@@ -57,18 +76,14 @@ def plot(
         view with its centre.
     ax
         Axes of the same projection to draw on; default: a new figure with a colour bar.
-    cmap, vmin, vmax
-        Colour map, and its limits in the unit shown; default: those of the variable.
+    **colours
+        ``cmap``, ``vmin`` and ``vmax``: colour map, and its limits in the unit shown; default:
+        those of the variable.
 
     Returns
     -------
     cartopy.mpl.geoaxes.GeoAxes
         Axes with the map; title and colour bar name the field, its times and its unit.
-
-    Raises
-    ------
-    InputError
-        If the field, time or lead time is not in the Dataset, or must be chosen.
 
     Examples
     --------
@@ -82,15 +97,15 @@ def plot(
     values, when = _select(dataset, row, level, time, lead, member)
     view = View(projection) if isinstance(projection, str) else projection
     style = style_of(row.name)
-    if cmap is not None:
-        check_colours(cmap)
+    name = colours.get("cmap", style.colours)
+    check_colours(name)
     shown = style.shown(values)
     low, high = limits_for(style, shown, level)
-    norm = Normalize(low if vmin is None else vmin, high if vmax is None else vmax)
-    colours = colormaps[cmap or style.colours]
+    norm = Normalize(colours.get("vmin", low), colours.get("vmax", high))
+    cmap = colormaps[name]
     axes = _map_axes(view, ax)
     table = index_image(view, _PIXELS, nside_from_cells(values.size))
-    draw_image(axes, table, table.image(shown), colours, norm)
+    draw_image(axes, table, table.image(shown), cmap, norm)
     if style.isolines is not None:
         draw_isolines(axes, table, shown, style.isolines)
     draw_outlines(axes, view)
@@ -98,7 +113,7 @@ def plot(
     axes.set_title(f"{heading(row.name, level)}\n{when}", fontsize="medium")
     figure = axes.figure
     bar = figure.colorbar(
-        ScalarMappable(norm, colours), ax=axes, orientation="horizontal", shrink=0.6, pad=0.04
+        ScalarMappable(norm, cmap), ax=axes, orientation="horizontal", shrink=0.6, pad=0.04
     )
     bar.set_label(style.units)
     return axes

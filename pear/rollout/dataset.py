@@ -63,6 +63,10 @@ class DatasetForecaster(ABC):
     ) -> xr.Dataset:
         """Forecast from one or several init times.
 
+        An :class:`~pear.errors.InputError` names what is wrong if the lead time does not fit the
+        time step; if ``initial`` lacks an init time, a variable or a level, has values that are
+        not finite or another grid; or if the forecast becomes unphysical.
+
         Parameters
         ----------
         initial
@@ -84,18 +88,11 @@ class DatasetForecaster(ABC):
             (time, prediction_timedelta, [number,] level, cell), float32, in memory, in the schema
             of the forecast stores: ``time`` is the init time, the first lead time is 0, and
             the members of an ensemble lie along ``number``.
-
-        Raises
-        ------
-        InputError
-            If the lead time does not fit the time step; if ``initial`` lacks an init time, a
-            variable or a level, has values that are not finite or another grid; or if the
-            forecast becomes unphysical.
         """
         steps = count_steps(lead, self.time_step)
         layout = select_variables(self.layout, variables)
         states = _initial_states(initial, init, self.layout, self.nside)
-        tick = _progress_callback(progress, len(states) * steps)
+        tick = _progress_callback(len(states) * steps, progress=progress)
         fields: dict[str, Float32] = {}
         for row, state in enumerate(states):
             stream = chain([self.initial_members(state)], self.iterate(state, steps))
@@ -237,7 +234,7 @@ def _parse_inits(init: TimesLike) -> Times:
     return times
 
 
-def _progress_callback(progress: bool | ProgressCallback, total: int) -> ProgressCallback:
+def _progress_callback(total: int, *, progress: bool | ProgressCallback) -> ProgressCallback:
     if not isinstance(progress, bool):
         return progress
     if not progress:

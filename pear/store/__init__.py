@@ -1,0 +1,1 @@
+"""Stores of analyses, forecasts and climatologies: schema and reading, without tensors."""

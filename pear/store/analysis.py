@@ -60,7 +60,7 @@ class Analysis:
         self.times: Times = as_utc(self._data["time"].values)
 
     def read(self, time: np.datetime64) -> Float32:
-        """Return the fields of one time.
+        """Return the fields of one time; raises as :func:`read_fields`.
 
         Parameters
         ----------
@@ -71,11 +71,6 @@ class Analysis:
         -------
         ndarray
             (channel, cell), float32, physical units, channels as in ``layout.channels``.
-
-        Raises
-        ------
-        InputError
-            As :func:`read_fields`.
         """
         parts = read_fields(self._data, time, self.layout, self.nside, f"analysis {self.name}")
         return np.concatenate([part[0].reshape(-1, part.shape[-1]) for part in parts])

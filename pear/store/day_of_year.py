@@ -1,37 +1,48 @@
-"""The mathematics of a day-of-year climatology: harmonics, calendar days, smoothing, 29 February.
+"""Day-of-year climatologies: harmonics, calendar days, smoothing and 29 February.
 
-Everything is linear in sums over the training times, so parts of the record can be summed apart
-and merged. Numpy only; :mod:`pipelines.evaluation.climatology` feeds it from stores.
+Everything is linear in sums over the training times, so that parts of a record can be summed
+separately and merged. :mod:`pipelines.evaluation.climatology` applies it to stores.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
 from pear.times import as_utc, year_phase
-from pear.typing import Times
-
-Array = npt.NDArray[np.float64]
+from pear.typing import Float64, Int64, Times, TimesLike
 
 DAYS: Final = 366
 """Calendar days, numbered as in a leap year: 29 February is slot 59, 1 March slot 60."""
 LEAP_SLOT: Final = 59
 WINDOW: Final = 61
-"""Days that the smoothed climatology sees around each day."""
+"""Days around each day that enter the smoothed climatology."""
 SIGMA: Final = 10.0
-"""Standard deviation of its Gaussian weights, days: the window ends at three of them."""
+"""Standard deviation of the Gaussian weights in days; the window ends at three of them."""
 _MAX_CONDITION: Final = 1e3
 
 
-def calendar_slot(times: Any) -> npt.NDArray[np.int64]:
-    """Calendar day of each time in 0…365, the same slot for the same date in every year.
+def calendar_slot(times: TimesLike) -> Int64:
+    """Return the calendar day of each time, the same slot for the same date in every year.
 
-    In a common year 1 March follows 28 February directly: slot 60 after slot 58.
+    Parameters
+    ----------
+    times
+        One or several times, UTC.
+
+    Returns
+    -------
+    ndarray
+        (time,) 0…365. In a common year 1 March follows 28 February directly: slot 60 after 58.
+
+    Examples
+    --------
+    >>> calendar_slot(["2019-02-28", "2019-03-01", "2020-02-29"])
+    array([58, 60, 59])
     """
     t = as_utc(times)
     year = t.astype("datetime64[Y]")
@@ -41,8 +52,18 @@ def calendar_slot(times: Any) -> npt.NDArray[np.int64]:
     return np.asarray(day + (~leap & (day >= LEAP_SLOT)), dtype=np.int64)
 
 
-def hour_of_day(times: Any) -> npt.NDArray[np.int64]:
-    """Hour of each time in 0…23.
+def hour_of_day(times: TimesLike) -> Int64:
+    """Return the hour of the day of each time.
+
+    Parameters
+    ----------
+    times
+        One or several times, UTC.
+
+    Returns
+    -------
+    ndarray
+        (time,) 0…23.
 
     Raises
     ------
@@ -56,13 +77,13 @@ def hour_of_day(times: Any) -> npt.NDArray[np.int64]:
     return np.asarray(seconds // 3600, dtype=np.int64)
 
 
-def day_weights(window: int = WINDOW, sigma: float = SIGMA) -> Array:
-    """Weight of each calendar day's samples in the climatology of each calendar day.
+def day_weights(window: int = WINDOW, sigma: float = SIGMA) -> Float64:
+    """Return the weight of each calendar day's samples in the climatology of each calendar day.
 
     Parameters
     ----------
     window
-        Days seen, centred; 1 gives the plain mean of the calendar day.
+        Number of days, centred; 1 gives the plain mean of the calendar day.
     sigma
         Standard deviation of the Gaussian, days.
 
@@ -88,10 +109,18 @@ def day_weights(window: int = WINDOW, sigma: float = SIGMA) -> Array:
     return weights
 
 
-def harmonic_basis(times: Any, harmonics: int) -> Array:
-    """Basis of the harmonic fit: 1, cos 2πkφ, sin 2πkφ for k = 1…harmonics.
+def harmonic_basis(times: TimesLike, harmonics: int) -> Float64:
+    """Return the basis of the harmonic fit: 1, cos 2πkφ, sin 2πkφ for k = 1…harmonics.
 
-    φ is :func:`pear.times.year_phase`, continuous in time: 29 February needs no rule here.
+    φ is :func:`pear.times.year_phase`, which is continuous in time, so that 29 February needs no
+    rule.
+
+    Parameters
+    ----------
+    times
+        One or several times, UTC.
+    harmonics
+        Number of harmonics of the year.
 
     Returns
     -------
@@ -117,15 +146,15 @@ class HarmonicSums:
         (hour, term, …), Σ B x.
     """
 
-    hours: npt.NDArray[np.int64]
-    gram: Array
-    moment: Array
+    hours: Int64
+    gram: Float64
+    moment: Float64
 
     @classmethod
-    def of(
-        cls, times: Times, values: npt.ArrayLike, harmonics: int, hours: npt.NDArray[np.int64]
+    def from_samples(
+        cls, times: Times, values: npt.ArrayLike, harmonics: int, hours: Int64
     ) -> HarmonicSums:
-        """Sum one block of times: values (time, …) in physical units."""
+        """Return the sums of a block of times, values (time, …) in physical units."""
         basis = harmonic_basis(times, harmonics)
         x = np.asarray(values, dtype=np.float64)
         member = hour_of_day(times)[None] == hours[:, None]
@@ -134,16 +163,21 @@ class HarmonicSums:
         return cls(hours, gram, moment)
 
     def merge(self, other: HarmonicSums) -> HarmonicSums:
-        """Add two blocks; any order gives the same fit to rounding."""
+        """Return the sums of two blocks; the fit does not depend on the order but for rounding."""
         return HarmonicSums(self.hours, self.gram + other.gram, self.moment + other.moment)
 
-    def solve(self) -> Array:
-        """Coefficients of the fit, (hour, term, …).
+    def solve(self) -> Float64:
+        """Solve the normal equations.
+
+        Returns
+        -------
+        ndarray
+            Coefficients of the fit, (hour, term, …).
 
         Raises
         ------
         InputError
-            If the times do not cover the year well enough to tell the harmonics apart.
+            If the times do not cover the year well enough to determine the harmonics.
         """
         out = np.empty_like(self.moment)
         for index, (gram, moment) in enumerate(zip(self.gram, self.moment, strict=True)):
@@ -152,8 +186,8 @@ class HarmonicSums:
             if not condition < _MAX_CONDITION:
                 terms = gram.shape[0]
                 raise InputError(
-                    f"{int(count)} times at {self.hours[index]} UTC cannot tell "
-                    f"{(terms - 1) // 2} harmonics of the year apart",
+                    f"{int(count)} times at {self.hours[index]} UTC cannot determine "
+                    f"{(terms - 1) // 2} harmonics of the year",
                     field="times",
                     hint="use whole years of analyses or fewer harmonics",
                 )
@@ -177,19 +211,17 @@ class DaySums:
     """
 
     first: int
-    total: Array
-    count: npt.NDArray[np.int64]
+    total: Float64
+    count: Int64
 
     @classmethod
-    def of(
-        cls, slots: npt.NDArray[np.int64], values: npt.ArrayLike, first: int, last: int
-    ) -> DaySums:
-        """Sum samples (time, …) of the days from ``first`` to before ``last``."""
+    def from_samples(cls, slots: Int64, values: npt.ArrayLike, first: int, last: int) -> DaySums:
+        """Return the sums of samples (time, …) of the days from ``first`` to before ``last``."""
         x = np.asarray(values, dtype=np.float64)
         days = np.arange(first, last)
         total = np.stack([x[slots == day].sum(axis=0) for day in days])
         return cls(first, total, np.array([(slots == day).sum() for day in days]))
 
     def merge(self, other: DaySums) -> DaySums:
-        """Add two blocks of samples of the same days, in any order."""
+        """Return the sums of two blocks of samples of the same days, in any order."""
         return DaySums(self.first, self.total + other.total, self.count + other.count)

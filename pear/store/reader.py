@@ -28,6 +28,8 @@ _INTERNAL_ATTRIBUTES: Final = ("dggs", metadata.DIGEST)
 def open_analysis(path: StrPath, *, nside: int | None = None, chunks: Chunks = None) -> xr.Dataset:
     """Open an analysis store lazily.
 
+    A path that is not such a store is an :class:`~pear.errors.InputError`.
+
     Parameters
     ----------
     path
@@ -41,11 +43,6 @@ def open_analysis(path: StrPath, *, nside: int | None = None, chunks: Chunks = N
     -------
     xarray.Dataset
         (time, level, cell), HEALPix cells in nested order, canonical names and units.
-
-    Raises
-    ------
-    InputError
-        If there is no store, it breaks the schema or holds forecasts.
     """
     return _require_kind(open_store(path, chunks, nside), "analysis", str(path))
 
@@ -241,7 +238,9 @@ def describe(path: StrPath) -> dict[str, Any]:
         },
         "times": describe_times(dataset["time"].values),
         "levels": list(layout.levels),
-        "variables": {name: _describe_variable(group[name]) for name in layout.names},
+        "variables": {
+            name: _describe_variable(schema.get_array(group, name)) for name in layout.names
+        },
         "bytes": sum(file.stat().st_size for file in files),
         "files": len(files),
         "attributes": {k: v for k, v in dataset.attrs.items() if k not in _INTERNAL_ATTRIBUTES},
@@ -343,15 +342,20 @@ def read_completeness(
         ``variable`` or ``variable@level``.
     """
     group = schema.open_group(root)
-    array = group[schema.COMPLETE]
-    names: list[str] = list(array.attrs["channels"])
+    array = schema.get_array(group, schema.COMPLETE)
+    names = _channel_names(array)
     flags = np.asarray(array[:])
-    times = np.asarray(group["time"][:]).astype("datetime64[s]")
+    times = np.asarray(schema.get_array(group, "time")[:]).astype("datetime64[s]")
     if not all_channels:
         present = set(group.array_keys())
         kept = [i for i, name in enumerate(names) if name.split("@")[0] in present]
         flags, names = flags[:, kept], [names[i] for i in kept]
     return times, flags, tuple(names)
+
+
+def _channel_names(array: zarr.Array[Any]) -> list[str]:
+    attributes: dict[str, Any] = dict(array.attrs)
+    return list(attributes["channels"])
 
 
 def stored_layout(path: StrPath) -> tuple[str, Layout, int]:
@@ -388,10 +392,10 @@ def stored_layout(path: StrPath) -> tuple[str, Layout, int]:
     return kind, make_layout(names, present), nside
 
 
-def _levels(group: Any) -> list[int]:
+def _levels(group: zarr.Group) -> list[int]:
     """Read the levels in hPa; from the completeness if their own array is damaged."""
     try:
-        return [int(level) for level in np.asarray(group["level"][:])]
+        return [int(level) for level in np.asarray(schema.get_array(group, "level")[:])]
     except (OSError, ValueError, RuntimeError):
-        channels = group[schema.COMPLETE].attrs["channels"]
+        channels = _channel_names(schema.get_array(group, schema.COMPLETE))
         return sorted({int(name.split("@")[1]) for name in channels if "@" in name})

@@ -251,6 +251,32 @@ def check_overviews(coarser: Sequence[int], nside: int) -> None:
             )
 
 
-def open_group(path: StrPath) -> Any:
+def open_group(path: StrPath) -> zarr.Group:
     """Open the root group of a store read-only, by its consolidated metadata."""
     return zarr.open_group(LocalStore(Path(path), read_only=True), mode="r")
+
+
+def get_array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """Return an array of a group.
+
+    Parameters
+    ----------
+    group
+        Group of a store.
+    name
+        Path of the array below it.
+
+    Returns
+    -------
+    zarr.Array
+        The array.
+
+    Raises
+    ------
+    TypeError
+        If there is a group of this name; if there is nothing, a KeyError.
+    """
+    array = group[name]
+    if not isinstance(array, zarr.Array):
+        raise TypeError(f"{name} is a group, not an array")
+    return array

@@ -25,9 +25,7 @@ LAND: Final = "land_sea_mask"
 def stored_names(store: Path) -> list[str]:
     """Return the names of the static fields that a store has."""
     group = schema.open_group(store)
-    if GROUP not in group:
-        return []
-    return sorted(set(group[GROUP].array_keys()) & {GROUND, LAND})
+    return [name for name in (GROUND, LAND) if f"{GROUP}/{name}" in group]
 
 
 def read_static_fields(store: Path | None, nside: int) -> dict[str, Float64]:
@@ -56,7 +54,7 @@ def _stored_fields(store: Path, nside: int) -> dict[str, Float64]:
     """Return the static fields that a store has on cells as fine as wanted."""
     group, fields = schema.open_group(store), {}
     for name in stored_names(store):
-        values = np.asarray(group[f"{GROUP}/{name}"][:], dtype=np.float64)
+        values = np.asarray(schema.get_array(group, f"{GROUP}/{name}")[:], dtype=np.float64)
         if nside <= nside_from_cells(values.size):
             values = coarsen(values, nside)
             if name == GROUND:

@@ -185,7 +185,7 @@ def _harmonic(
     chunked = field.chunk({"time": block, **dict.fromkeys(field.dims[1:], -1)})
     edges = np.cumsum([0, *chunked.data.chunks[0]])
     parts = [
-        delayed(HarmonicSums.of)(times[a:b], values, harmonics, hours)
+        delayed(HarmonicSums.from_samples)(times[a:b], values, harmonics, hours)
         for a, b, values in zip(edges, edges[1:], chunked.data.to_delayed().ravel(), strict=False)
     ]
     sums: HarmonicSums = _merged(parts, client)
@@ -257,7 +257,9 @@ def _sum_days(
     block = -(-member.size // _BLOCKS_A_READ)
     chunked = field.isel(time=member).chunk({"time": block, **dict.fromkeys(field.dims[1:], -1)})
     parts = [
-        delayed(DaySums.of)(slots[member[i * block : (i + 1) * block]], values, first, last)
+        delayed(DaySums.from_samples)(
+            slots[member[i * block : (i + 1) * block]], values, first, last
+        )
         for i, values in enumerate(chunked.data.to_delayed().ravel())
     ]
     sums: DaySums = _merged(parts, client)

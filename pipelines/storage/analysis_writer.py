@@ -269,7 +269,8 @@ class AnalysisWriter:
         self.times, self.complete, self.channels = read_completeness(self._root, all_channels=True)
         group = schema.open_group(self._root)
         self.overviews = schema.overviews(group)
-        self.shard_times = int(group[self.stored.names[0]].shards[0])
+        shards = schema.get_array(group, self.stored.names[0]).shards
+        self.shard_times = int(shards[0]) if shards else 1
         self._stage_variables()
 
     def _close(self) -> None:

@@ -127,7 +127,7 @@ def check_store(path: Path | str, progress: ProgressCallback | None = None) -> S
     flags = None
     if report.kind == "analysis":
         try:
-            flags = np.asarray(_array(group, schema.COMPLETE)[:])
+            flags = np.asarray(schema.get_array(group, schema.COMPLETE)[:])
         except DAMAGE as error:
             detail = f"cannot be read: {error}"
             finding = Finding("completeness", schema.COMPLETE, detail, "derive from the fields")
@@ -189,13 +189,6 @@ def levels_of(name: str, layout: Layout) -> tuple[int | None, ...]:
     return schema.level_order(layout) if BY_NAME[name].kind == "upper" else (None,)
 
 
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = group[name]
-    if not isinstance(array, zarr.Array):
-        raise TypeError(f"{name} is a group, not an array")
-    return array
-
-
 def _group(root: zarr.Group, nside: int) -> zarr.Group:
     group = root[schema.overview_name(nside)]
     if not isinstance(group, zarr.Group):
@@ -232,7 +225,7 @@ def _check_coordinates(
 ) -> Iterator[Finding]:
     for name, wanted in schema.fixed_coordinates(layout, nside).items():
         try:
-            good = np.array_equal(_array(group, name)[...], wanted.values)
+            good = np.array_equal(schema.get_array(group, name)[...], wanted.values)
         except DAMAGE:
             good = False
         if not good:
@@ -261,7 +254,7 @@ def _check_times(grids: dict[int, zarr.Group]) -> Iterator[Finding]:
     for number, group in enumerate(grids.values()):
         where = f"{group.path}/time".lstrip("/")
         try:
-            times = np.asarray(_array(group, "time")[:])
+            times = np.asarray(schema.get_array(group, "time")[:])
         except DAMAGE as error:
             yield Finding("time", where, f"cannot be read: {error}", "copy, if one is left")
             continue
@@ -286,7 +279,7 @@ class _FieldCheck:
         forecast: bool,
     ) -> None:
         self._group, self._name, self.forecast = group, name, forecast
-        self.array = _array(group, name)
+        self.array = schema.get_array(group, name)
         self.count = self.array.shape[1 if forecast else 0]
         self._levels = levels_of(name, layout)
         self._flags: npt.NDArray[np.uint8] | None = None
@@ -327,7 +320,7 @@ class _FieldCheck:
     ) -> Iterator[Finding]:
         """Compare the overviews with the means of the fields."""
         for nside in overviews:
-            coarse = _array(_group(self._group, nside), self._name)
+            coarse = schema.get_array(_group(self._group, nside), self._name)
             means, damage = read_fields(coarse, position, forecast=self.forecast)
             if damage or not np.array_equal(means, coarsen(values, nside), equal_nan=True):
                 detail = damage or "is not the mean of the fields"
@@ -336,9 +329,9 @@ class _FieldCheck:
     def _when(self, position: int) -> str:
         try:
             if self.forecast:
-                leads = _array(self._group, "prediction_timedelta")
+                leads = schema.get_array(self._group, "prediction_timedelta")
                 return f"at {int(np.asarray(leads[position])) // 3600} h"
-            seconds = int(np.asarray(_array(self._group, "time")[position]))
+            seconds = int(np.asarray(schema.get_array(self._group, "time")[position]))
             return f"at {to_iso(np.datetime64(seconds, 's'))}"
         except DAMAGE:
             return f"number {position}"

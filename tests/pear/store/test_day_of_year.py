@@ -75,7 +75,7 @@ def test_harmonics_find_the_wave_that_was_put_in() -> None:
         + true[3] * np.cos(2 * phase)
         + true[4] * np.sin(2 * phase)
     )
-    fit = HarmonicSums.of(times, values, 2, MIDNIGHT).solve()
+    fit = HarmonicSums.from_samples(times, values, 2, MIDNIGHT).solve()
     np.testing.assert_allclose(fit[0], true, rtol=1e-10, atol=1e-8)
     np.testing.assert_allclose(harmonic_basis(times, 2) @ fit[0], values, rtol=1e-12)
 
@@ -85,7 +85,10 @@ def test_blocks_merge_in_any_order(order: list[int]) -> None:
     times = days("2001-01-01", "2003-01-01")
     values = np.random.default_rng(0).normal(size=(len(times), 3))
     blocks = np.array_split(np.arange(len(times)), 5)
-    parts = [HarmonicSums.of(times[b], values[b], 3, MIDNIGHT) for b in (blocks[i] for i in order)]
+    parts = [
+        HarmonicSums.from_samples(times[b], values[b], 3, MIDNIGHT)
+        for b in (blocks[i] for i in order)
+    ]
     merged = parts[0]
     for part in parts[1:]:
         merged = merged.merge(part)
@@ -100,9 +103,9 @@ def test_day_sums_merge_in_any_order(order: list[int]) -> None:
     values = np.random.default_rng(0).normal(size=(slots.size, 3))
     mixed = np.random.default_rng(1).permutation(slots.size)
     blocks = np.array_split(mixed, 5)
-    merged = DaySums.of(slots[:0], values[:0], 50, 70)
+    merged = DaySums.from_samples(slots[:0], values[:0], 50, 70)
     for block in (blocks[i] for i in order):
-        merged = merged.merge(DaySums.of(slots[block], values[block], 50, 70))
+        merged = merged.merge(DaySums.from_samples(slots[block], values[block], 50, 70))
     assert merged.count.tolist() == [4] * 9 + [1] + [4] * 10  # one 29 February
     for slot in range(50, 70):
         want = values[slots == slot].sum(axis=0)
@@ -113,15 +116,15 @@ def test_hours_of_the_day_are_fitted_apart() -> None:
     midnight = days("2001-01-01", "2002-01-01")
     times = np.sort(np.concatenate([midnight, midnight + np.timedelta64(43_200, "s")]))
     values = np.where(hour_of_day(times) == 12, 10.0, 2.0)[:, None]
-    fit = HarmonicSums.of(times, values, 1, np.array([0, 12])).solve()
+    fit = HarmonicSums.from_samples(times, values, 1, np.array([0, 12])).solve()
     np.testing.assert_allclose(fit[:, 0, 0], [2.0, 10.0], rtol=1e-12)
 
 
 def test_a_season_cannot_tell_harmonics_apart() -> None:
     times = days("2001-03-01", "2001-05-01")
-    sums = HarmonicSums.of(times, np.ones((len(times), 1)), 3, MIDNIGHT)
-    with pytest.raises(InputError, match="61 times at 0 UTC cannot tell 3 harmonics"):
+    sums = HarmonicSums.from_samples(times, np.ones((len(times), 1)), 3, MIDNIGHT)
+    with pytest.raises(InputError, match="61 times at 0 UTC cannot determine 3 harmonics"):
         sums.solve()
-    empty = HarmonicSums.of(times[:0], np.ones((0, 1)), 1, MIDNIGHT)
+    empty = HarmonicSums.from_samples(times[:0], np.ones((0, 1)), 1, MIDNIGHT)
     with pytest.raises(InputError, match="0 times"):
         empty.solve()

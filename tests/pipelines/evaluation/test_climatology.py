@@ -166,7 +166,7 @@ def test_what_it_refuses_and_leaves_as_it_was(
     shutil.copytree(built["harmonic"], out)
     before = {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
     short = write_analysis(tmp_path / "short.zarr", days("2001-01-01", 60))
-    with pytest.raises(InputError, match="60 times at 0 UTC cannot tell 3 harmonics"):
+    with pytest.raises(InputError, match="60 times at 0 UTC cannot determine 3 harmonics"):
         build(short, out)
     with pytest.raises(InputError, match=r"no analysis near 03-02|no analysis near 04-"):
         build(short, out, "daily")

@@ -11,6 +11,7 @@ import xarray as xr
 
 from pear.datasets.base import ScanOptions
 from pear.errors import InputError
+from pear.rollout import check_physical
 from pear.sphere.healpix import centres
 from pear.state import State
 from pear.store.reader import describe, open_store
@@ -44,7 +45,7 @@ def gfs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_gfs_forecast_file_is_a_complete_state(gfs: Path) -> None:
     state = State.from_store(gfs, "2011-01-15T12:00")
     assert state.layout == Layout.default()
-    state.check_range()
+    check_physical(state, "GFS", margin=0.0)
     told = describe(gfs)
     assert told["completeness"]["complete"] is True
     assert told["levels"] == list(Layout.default().levels)
