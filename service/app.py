@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from pear import __version__
 from pipelines.catalog import Catalog
-from pipelines.engine.engine import Engine
+from pipelines.engine.engine import Engine, EngineConfig
 from pipelines.storage.data_folder import DataFolder
 from service.api import (
     downloads,
@@ -186,13 +186,12 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _start_engine(settings: Settings, folder: DataFolder) -> Engine:
-    return Engine(
-        folder,
-        catalog_url=settings.catalog,
+    config = EngineConfig(
         workers=settings.workers,
         scheduler=settings.scheduler,
-        max_queue=settings.queue_limit,
-        schedules=settings.schedules,
         device=settings.device,
         batch=settings.batch,
-    ).start()
+        max_queue=settings.queue_limit,
+        run_schedules=settings.schedules,
+    )
+    return Engine(folder, config, catalog_url=settings.catalog).start()

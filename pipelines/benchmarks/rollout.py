@@ -8,14 +8,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pear.errors import InputError
-from pipelines.engine.cluster import default_threads
+from pipelines.engine.config import EngineConfig, default_threads
 from pipelines.engine.engine import Engine
 from pipelines.storage.data_folder import DataFolder
 
@@ -215,17 +215,21 @@ def _time_engines(
     data: DataFolder, steps: int, runs: int, rounds: int, report: Callable[[str], None]
 ) -> tuple[float, list[float], list[float]]:
     """Return seconds to the first step, and of batches on one and on two workers."""
+    config = EngineConfig(threads=1, max_queue=None, recover_orphans=False)
     with (
-        Engine(data, workers=1, threads=1, max_queue=None, adopt=False) as one,
-        Engine(data, workers=2, threads=1, max_queue=None, adopt=False) as two,
+        Engine(data, replace(config, workers=1)) as one,
+        Engine(data, replace(config, workers=2)) as two,
     ):
         hours, wish = one.catalog.models.get().step_hours, itertools.count(1)
 
         def ask(engine: Engine, count: int, length: int) -> list[str]:
             # Without noise the seed changes nothing but the run's identity.
             return [
-                engine.submit_forecast(None, _START, hours * length, options={"seed": next(wish)})
+                submission.run.id
                 for _ in range(count)
+                for submission in engine.submit_forecasts(
+                    _START, hours * length, options={"seed": next(wish)}
+                )
             ]
 
         def batch(engine: Engine, count: int, length: int) -> float:

@@ -1,0 +1,1 @@
+"""The forecast engine: dispatcher, cluster and the tasks of workers."""

@@ -1,49 +1,52 @@
-"""The cluster behind the engine: a local one by default, an existing scheduler by address."""
+"""The dask cluster behind the engine: a local one, or an existing scheduler by address."""
 
 from __future__ import annotations
 
 import importlib
 import logging
-import os
-from typing import Any
+from typing import Final
 
 import dask
 from distributed import Client, Future, LocalCluster, fire_and_forget
 
 from pear.errors import InputError
+from pipelines.engine.config import EngineConfig
+from pipelines.engine.dispatcher import FutureLike
 from pipelines.logging import configure_from_environment
 
-_CONNECT_SECONDS = 10
+_CONNECT_SECONDS: Final = 10
 
 
-def call(path: str, *arguments: Any) -> Any:
+def call(path: str, *arguments: object) -> object:
     """Import ``package.module:function`` in the worker and call it.
 
-    The process that submits work names it only; it never imports what the work needs.
-    """
-    module, _, name = path.partition(":")
-    configure_from_environment()  # a worker of somebody else's cluster was not preloaded
-    return getattr(importlib.import_module(module), name)(*arguments)
-
-
-def default_threads(workers: int) -> int:
-    """Threads a worker computes with, so that all together leave one core to everything else."""
-    return max(1, ((os.cpu_count() or 1) - 1) // workers)
-
-
-class Cluster:
-    """A dask client, with the local cluster it owns, if it owns one.
+    The submitting process only names the function and never imports what it needs.
 
     Parameters
     ----------
-    workers
-        Worker processes of a local cluster; each works on one job at a time.
-    threads
-        Threads of torch in each worker.
-    scheduler
-        Address of an existing scheduler (``tcp://host:8786``), whose workers are used as they are.
-    device
-        Where own workers compute; None: what ``PEAR_DEVICE`` says, as for other workers.
+    path
+        Module and function.
+    *arguments
+        Arguments of the function.
+
+    Returns
+    -------
+    object
+        Its result.
+    """
+    module, _, name = path.partition(":")
+    configure_from_environment()  # workers of an existing scheduler are not preloaded
+    result: object = getattr(importlib.import_module(module), name)(*arguments)
+    return result
+
+
+class Cluster:
+    """A dask client, with its own local cluster unless the configuration names a scheduler.
+
+    Parameters
+    ----------
+    config
+        ``workers``, ``threads``, ``scheduler`` and ``device`` apply.
 
     Raises
     ------
@@ -51,56 +54,91 @@ class Cluster:
         If no scheduler answers at the address.
     """
 
-    def __init__(
-        self, workers: int, threads: int, scheduler: str | None, device: str | None = None
-    ) -> None:
+    def __init__(self, config: EngineConfig) -> None:
         self._local: LocalCluster | None = None
+        self._client: Client | None = None
         settings = {
-            # We count attempts ourselves, by progress: an unlucky run that gets on is not given up.
+            # The catalog counts attempts, by progress: a run that advances is never given up.
             "distributed.scheduler.allowed-failures": 1_000_000,
-            # Every worker runs what is most urgent; nothing queues up behind a busy one.
+            # Every worker takes the most urgent task; none waits behind a busy worker.
             "distributed.scheduler.worker-saturation": 1.0,
         }
         with dask.config.set(settings):
-            if scheduler is None:
-                self._local = _local_cluster(workers, threads, device)
+            if config.scheduler is None:
+                self._local = _local_cluster(config)
             try:
-                self.client = Client(  # type: ignore[no-untyped-call]
-                    self._local or scheduler, timeout=_CONNECT_SECONDS, set_as_default=False
+                self._client = Client(  # type: ignore[no-untyped-call]
+                    self._local or config.scheduler,
+                    timeout=_CONNECT_SECONDS,
+                    set_as_default=False,
                 )
             except (OSError, ValueError) as error:
                 self.close()
                 raise InputError(
-                    f"no scheduler answers at {scheduler}",
+                    f"no scheduler answers at {config.scheduler}",
                     field="scheduler",
                     hint="start one with `dask scheduler`, or leave the address out",
                 ) from error
 
     @property
+    def client(self) -> Client:
+        """The dask client.
+
+        Raises
+        ------
+        RuntimeError
+            If the cluster is closed.
+        """
+        if self._client is None:
+            raise RuntimeError("the cluster is closed")
+        return self._client
+
+    @property
     def alive(self) -> bool:
-        """Whether the scheduler can be reached."""
+        """True if the scheduler can be reached."""
         return bool(self.client.status == "running")
 
     @property
     def workers(self) -> list[str]:
-        """Addresses of the workers that are there now."""
+        """Addresses of the present workers."""
         return list(self.client.scheduler_info(n_workers=-1)["workers"]) if self.alive else []
 
     @property
-    def places(self) -> int:
-        """Tasks that can run at the same time."""
-        found = self.client.scheduler_info(n_workers=-1)["workers"] if self.alive else {}
-        return sum(int(worker["nthreads"]) for worker in found.values())
+    def slots(self) -> int:
+        """Number of tasks that run at the same time."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"] if self.alive else {}
+        return sum(int(worker["nthreads"]) for worker in workers.values())
 
-    def restart_worker_of(self, future: Future[Any]) -> None:
-        """Restart the worker that computes a future; what it computed goes to another."""
+    def submit(self, path: str, *arguments: object, key: str, priority: int) -> Future[object]:
+        """Submit ``package.module:function``; see :func:`call`.
+
+        Parameters
+        ----------
+        path
+            Module and function.
+        *arguments
+            Arguments of the function.
+        key
+            Unique name of the task.
+        priority
+            Tasks with a higher priority run first.
+
+        Returns
+        -------
+        distributed.Future
+            Of the function's result.
+        """
+        return self.client.submit(call, path, *arguments, pure=False, key=key, priority=priority)
+
+    def restart_worker_of(self, future: FutureLike) -> None:
+        """Restart the worker that computes a future; its tasks move to another worker."""
         busy = self.client.processing()  # type: ignore[no-untyped-call]
         found = [worker for worker, keys in busy.items() if future.key in keys]
         if found:
             self.client.restart_workers(found, timeout=60, raise_for_error=False)
 
-    def warm(self, path: str) -> None:
-        """Let every worker import ``package.module:function`` and call it, without waiting."""
+    def warm_up(self, path: str) -> None:
+        """Call ``package.module:function`` on every worker, without waiting."""
         tasks = [
             self.client.submit(call, path, workers=[worker], pure=False, priority=1_000)
             for worker in self.workers
@@ -108,24 +146,27 @@ class Cluster:
         fire_and_forget(tasks)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """Leave the scheduler, and stop the local cluster if it is ours."""
-        if hasattr(self, "client"):
-            self.client.close(timeout=5)  # type: ignore[no-untyped-call]
+        """Disconnect, and stop the local cluster if there is one."""
+        if self._client is not None:
+            self._client.close(timeout=5)  # type: ignore[no-untyped-call]
         if self._local is not None:
             self._local.close(timeout=10)
 
 
-def _local_cluster(workers: int, threads: int, device: str | None) -> LocalCluster:
-    settings = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    settings |= {} if device is None else {"PEAR_DEVICE": device}
+def _local_cluster(config: EngineConfig) -> LocalCluster:
+    threads = str(config.worker_threads)
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PEAR_THREADS"), threads)
+    # OpenBLAS serves numpy and scipy, which have no long loops in a worker.
+    environment["OPENBLAS_NUM_THREADS"] = "1"
+    if config.device is not None:
+        environment["PEAR_DEVICE"] = config.device
     return LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=workers,
+        n_workers=config.workers,
         threads_per_worker=1,
         processes=True,
-        # No dashboard, and no argument about its port when several clusters share a machine.
+        # Without the dashboard, whose port several clusters on one machine would compete for.
         scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         silence_logs=logging.ERROR,
         preload=["pipelines.engine.tasks"],
-        # OpenBLAS serves numpy and scipy only, which hold no long loops in a worker.
-        env={**settings, "OPENBLAS_NUM_THREADS": "1", "PEAR_THREADS": str(threads)},
+        env=environment,
     )

@@ -1,7 +1,8 @@
-"""The thread that keeps the catalog and the cluster together.
+"""The dispatcher: brings the jobs of the catalog and the tasks of the cluster into agreement.
 
-It hands queued jobs to the cluster, looks what became of them, connects again when the scheduler
-was away, and every few seconds compares what is owed with what is being worked on.
+One thread takes a snapshot of both, lets the pure function :func:`reconcile` decide what to do,
+and does it: submit queued jobs, record errors, restart hung workers. It reconnects after the
+scheduler was lost.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Any, Final
-
-from distributed import Future
+from typing import Any, Final, Literal, Protocol, TypedDict
 
 from pear.errors import InputError
 from pipelines.catalog import (
@@ -24,38 +24,270 @@ from pipelines.catalog import (
     NotOwnerError,
     Priority,
     Run,
+    Status,
 )
-from pipelines.engine.cluster import Cluster, call
+from pipelines.engine.config import EngineConfig
 from pipelines.logging import logger
 
-_TASKS: Final = {
-    "run": "pipelines.forecasting.forecast:run_forecasts",
-    "evaluation": "pipelines.engine.tasks:run_evaluation",
-}
-_FIRE: Final = "pipelines.engine.tasks:fire_schedule"
-_WARM: Final = "pipelines.forecasting.forecast:configure_process"
-_BEAT: Final = 0.5
-_START_SECONDS: Final = 120.0
-"""How long a worker that was restarted may take to take its job up again."""
-_PATIENCE: Final = timedelta(seconds=10)
-"""How long a job may be silent before an engine that does not know it looks after it."""
+_RUN: Final = "pipelines.forecasting.forecast:run_forecasts"
+_EVALUATE: Final = "pipelines.engine.tasks:run_evaluation"
+_SCHEDULE: Final = "pipelines.engine.tasks:run_schedule"
+_WARM_UP: Final = "pipelines.forecasting.forecast:configure_process"
+_POLL_SECONDS: Final = 0.5
+_RECONCILE_SECONDS: Final = 5.0
+_START: Final = timedelta(seconds=120)
+"""Time that a restarted worker has to claim its job again."""
+_SILENCE: Final = timedelta(seconds=10)
+"""Time without news of a job after which an engine that has no task for it submits it."""
+
+TaskState = Literal["pending", "finished", "error", "lost"]
 
 
-class Supervisor:
-    """Keeps the jobs of one catalog moving on one cluster.
+class FutureLike(Protocol):
+    """Future of a task, as :class:`distributed.Future` implements it."""
+
+    @property
+    def key(self) -> object:
+        """Name of the task."""
+        ...
+
+    @property
+    def status(self) -> str | None:
+        """``pending``, ``finished``, ``error``, ``cancelled`` or ``lost``."""
+        ...
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return the exception of a task that failed."""
+        ...
+
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        """Call a function with the future when the task has ended."""
+        ...
+
+
+class ClusterLike(Protocol):
+    """Cluster, as :class:`pipelines.engine.cluster.Cluster` implements it."""
+
+    @property
+    def alive(self) -> bool:
+        """True if the scheduler can be reached."""
+        ...
+
+    @property
+    def workers(self) -> Sequence[str]:
+        """Addresses of the present workers."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """Number of tasks that run at the same time."""
+        ...
+
+    def submit(self, path: str, *arguments: object, key: str, priority: int) -> FutureLike:
+        """Submit ``package.module:function``."""
+        ...
+
+    def restart_worker_of(self, future: FutureLike) -> None:
+        """Restart the worker that computes a future."""
+        ...
+
+    def warm_up(self, path: str) -> None:
+        """Call ``package.module:function`` on every worker."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task on the cluster.
+
+    Attributes
+    ----------
+    jobs
+        Ids of its jobs.
+    state
+        ``finished``: the function returned; ``error``: it raised; ``lost``: the cluster forgot it.
+    error
+        The exception, if it raised.
+    """
+
+    jobs: tuple[str, ...]
+    state: TaskState = "pending"
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What :func:`reconcile` decides from.
+
+    Attributes
+    ----------
+    now
+        Current time.
+    jobs
+        Unfinished jobs of the catalog, in the order of execution.
+    tasks
+        Tasks that were submitted and not forgotten.
+    slots
+        Number of tasks that run at the same time.
+    requested
+        Ids of jobs to submit without waiting for silence.
+    owned
+        Ids of jobs that this engine submits even if it does not recover orphans.
+    restarted
+        Job id → when its worker was last restarted.
+    """
+
+    now: datetime
+    jobs: Sequence[Run | Evaluation]
+    tasks: Sequence[Task]
+    slots: int
+    requested: frozenset[str] = frozenset()
+    owned: frozenset[str] = frozenset()
+    restarted: Mapping[str, datetime] | None = None
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Drop a task that has ended."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Record the error of a task that ended before its worker could."""
+
+    job_id: str
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class RestartWorker:
+    """Restart the worker of a task because a job has had no step for longer than ``limit``."""
+
+    task: Task
+    job_id: str
+    limit: timedelta
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Submit jobs as one task."""
+
+    jobs: tuple[Run | Evaluation, ...]
+
+
+Action = Forget | Fail | RestartWorker | Submit
+
+
+def reconcile(snapshot: Snapshot, config: EngineConfig) -> list[Action]:
+    """Decide what brings the catalog and the cluster into agreement; no side effects.
+
+    Parameters
+    ----------
+    snapshot
+        State of both.
+    config
+        ``batch``, ``recover_orphans`` and ``step_limit`` apply.
+
+    Returns
+    -------
+    list of Action
+        In the order in which they are to be done.
+    """
+    actions: list[Action] = []
+    requested, failed = set(snapshot.requested), set[str]()
+    running: dict[str, Task] = {}
+    for task in snapshot.tasks:
+        if task.state == "pending":
+            running |= dict.fromkeys(task.jobs, task)
+            continue
+        actions.append(Forget(task))
+        if task.state == "lost":
+            requested |= set(task.jobs)
+        if task.state == "error" and task.error is not None:
+            failed |= set(task.jobs)
+            actions += [Fail(job_id, task.error) for job_id in task.jobs]
+    waiting = []
+    for job in snapshot.jobs:
+        if job.id in running:
+            limit = _hung_after(job, snapshot, config)
+            if limit is not None:
+                actions.append(RestartWorker(running[job.id], job.id, limit))
+        elif job.id not in failed and _is_due(job, snapshot, requested, config):
+            waiting.append(job)
+    free = snapshot.slots - sum(task.state == "pending" for task in snapshot.tasks)
+    while free > 0 and waiting:
+        group = _next_group(waiting, config.batch)
+        waiting = [job for job in waiting if job not in group]
+        actions.append(Submit(tuple(group)))
+        free -= 1
+    return actions
+
+
+def _is_due(job: Job, snapshot: Snapshot, requested: set[str], config: EngineConfig) -> bool:
+    """Return whether to submit a job without a task: requested, or silent and ours to run."""
+    if job.id in requested:
+        return True
+    ours = config.recover_orphans or job.id in snapshot.owned
+    return ours and snapshot.now - job.updated_at > _SILENCE
+
+
+def _hung_after(job: Job, snapshot: Snapshot, config: EngineConfig) -> timedelta | None:
+    """Return the limit that a running job without a step has exceeded, if any."""
+    pace = job.progress.seconds_per_step or 0.0
+    limit = max(timedelta(seconds=config.step_limit), timedelta(seconds=50 * pace))
+    if job.status is not Status.RUNNING or snapshot.now - job.updated_at < limit:
+        return None
+    # Until its new worker claims it, the job stays silent: it is given time to start.
+    last = (snapshot.restarted or {}).get(job.id)
+    if last is not None and snapshot.now - last < max(limit, _START):
+        return None
+    return limit
+
+
+def _next_group(waiting: Sequence[Run | Evaluation], batch: int) -> list[Run | Evaluation]:
+    """Return the most urgent job with others that can be computed in the same task."""
+    first = waiting[0]
+    if isinstance(first, Evaluation):
+        return [first]
+    return [job for job in waiting if _is_alike(first, job)][:batch]
+
+
+def _is_alike(one: Run, other: Run | Evaluation) -> bool:
+    """Return whether two jobs are runs of one model with the same options."""
+    return (
+        isinstance(other, Run)
+        and one.model == other.model
+        and {**one.options, "analysis": None} == {**other.options, "analysis": None}
+    )
+
+
+class DispatcherStatus(TypedDict):
+    """State of the cluster."""
+
+    alive: bool
+    workers: int
+    jobs: int
+
+
+class Dispatcher:
+    """Keeps the jobs of one catalog running on one cluster.
 
     Parameters
     ----------
     root, catalog, catalog_url
-        The data folder, its catalog, and how workers open it.
-    workers, threads, scheduler, device
-        As in :class:`pipelines.engine.cluster.Cluster`.
-    batch
-        Runs that may be computed side by side in one task.
-    adopt
-        Whether to look after jobs that nobody works on.
-    step_limit
-        How long a step may take before its worker counts as hung.
+        The data folder, its catalog, and the URL with which workers open it.
+    config
+        Settings of the engine.
+    connect
+        Returns a connected cluster, or raises InputError if its address is wrong.
+    clock
+        Returns the current time (aware); for tests.
     """
 
     def __init__(
@@ -63,251 +295,238 @@ class Supervisor:
         root: str,
         catalog: Catalog,
         catalog_url: str,
-        workers: int,
-        threads: int,
-        scheduler: str | None,
-        batch: int,
-        adopt: bool,
-        step_limit: timedelta,
-        device: str | None,
+        config: EngineConfig,
+        connect: Callable[[EngineConfig], ClusterLike],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._root, self._catalog, self._url = root, catalog, catalog_url
-        self._cluster_of = partial(Cluster, workers, threads, scheduler, device)
-        self._own = scheduler is None
-        self._batch, self._adopt, self._step_limit = batch, adopt, step_limit
-        self._cluster: Cluster | None = None
-        self._futures: dict[str, Future[Any]] = {}
-        self._todo: dict[str, tuple[int, int]] = {}
-        self._mine: set[str] = set()
-        self._restarted: dict[str, float] = {}
-        self._fires: dict[str, Future[Any]] = {}
-        self._lock = threading.Lock()
-        self._wake, self._stop, self._up, self._fired = (threading.Event() for _ in range(4))
-        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._config, self._connect, self._clock = config, connect, clock
+        self._cluster: ClusterLike | None = None
+        self._tasks: dict[tuple[str, ...], FutureLike] = {}
+        self._schedules: dict[str, FutureLike] = {}
+        self._restarted: dict[str, datetime] = {}
+        self._requested, self._owned = set[str](), set[str]()
+        self._lock = threading.Lock()  # of the two sets, which other threads fill
+        self._wake, self._stop, self._connected = (threading.Event() for _ in range(3))
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._refused: InputError | None = None
-        self._places, self._keys = itertools.count(), itertools.count()
+        self._schedule_ended = False
+        self._keys = itertools.count()
         self._log = logger(root=root)
 
-    # --- from any thread -----------------------------------------------------------------------
+    # --- from any thread ---------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin; starting twice is starting once."""
+        """Start the thread, unless it was started or closed before."""
         if not self._thread.is_alive() and not self._stop.is_set():
             self._thread.start()
 
-    def enqueue(self, job: Job) -> None:
-        """Hand a job over; one that waits already takes its new priority, no second place."""
+    def request(self, *job_ids: str) -> None:
+        """Submit jobs as soon as there is a free slot."""
         with self._lock:
-            _, place = self._todo.get(job.id, (0, next(self._places)))
-            self._todo[job.id] = (-job.priority, place)
-            self._mine.add(job.id)
-        self.wake()
+            self._requested |= set(job_ids)
+            self._owned |= set(job_ids)
+        self._wake.set()
 
     def wake(self) -> None:
-        """Look at once, instead of at the next beat."""
+        """Reconcile now, not at the next poll."""
         self._wake.set()
 
     def ready(self, timeout: float | None) -> bool:
-        """Whether the cluster can take work; InputError if its address is wrong."""
-        self._up.wait(timeout)
+        """Return whether the cluster takes tasks; raise InputError if its address is wrong.
+
+        Parameters
+        ----------
+        timeout
+            Longest time to wait for the first connection, seconds.
+
+        Returns
+        -------
+        bool
+            True if tasks can be submitted.
+        """
+        self._connected.wait(timeout)
         if self._refused is not None:
             raise self._refused
         return self._cluster is not None and self._cluster.alive
 
-    def fire(self, schedule: str) -> None:
-        """Have a worker fire a schedule; once at a time, and only if there are workers."""
-        with self._lock:
-            known = self._fires.get(schedule)
-            if self._cluster is None or (known is not None and known.status == "pending"):
-                return
-            future = self._cluster.client.submit(
-                call,
-                _FIRE,
-                self._root,
-                schedule,
-                self._url,
-                pure=False,
-                key=f"fire-{schedule}-{next(self._keys)}",
-                priority=Priority.INTERACTIVE + 1,
-            )
-            self._fires[schedule] = future
-        future.add_done_callback(self._end_of_fire)  # type: ignore[no-untyped-call]
+    def run_schedule(self, name: str) -> None:
+        """Have a worker run a schedule, unless a worker is doing so or there is no cluster."""
+        known, cluster = self._schedules.get(name), self._cluster
+        if cluster is None or (known is not None and known.status == "pending"):
+            return
+        future = cluster.submit(
+            _SCHEDULE,
+            self._root,
+            name,
+            self._url,
+            key=f"schedule-{name}-{next(self._keys)}",
+            priority=Priority.INTERACTIVE + 1,
+        )
+        self._schedules[name] = future
+        future.add_done_callback(self._on_schedule_end)
 
-    def _end_of_fire(self, _: Future[Any]) -> None:
-        self._fired.set()
-        self.wake()
-
-    def status(self) -> dict[str, Any]:
-        """Say whether the cluster is alive, how many workers it has and jobs we gave it."""
-        cluster = self._cluster
-        workers = cluster.workers if cluster is not None else []
-        return {"alive": bool(workers), "workers": len(workers), "jobs": len(self._futures)}
+    def status(self) -> DispatcherStatus:
+        """Return whether the cluster is alive, its workers, and the jobs submitted to it."""
+        workers = len(self._cluster.workers) if self._cluster is not None else 0
+        jobs = sum(map(len, list(self._tasks)))  # a copy: the thread changes it
+        return {"alive": workers > 0, "workers": workers, "jobs": jobs}
 
     def join(self) -> None:
-        """Wait until the supervisor is closed, or for an interrupt."""
+        """Wait until the dispatcher is closed, or for an interrupt."""
         while self._thread.is_alive():
             self._thread.join(1)
 
     def close(self) -> None:
-        """Stop; with a cluster of our own, its jobs go back into the queue with their steps."""
+        """Stop; the running jobs of a local cluster return to the queue with their steps."""
         self._stop.set()
-        self.wake()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(30)
         if self._cluster is not None:
             self._cluster.close()
-            if self._own:
-                self._give_back()
+            if self._config.scheduler is None:
+                self._release_jobs()
 
-    # --- in the thread -------------------------------------------------------------------------
+    # --- in the thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
-        looked = time.monotonic()
+        last = -_RECONCILE_SECONDS
         while not self._stop.is_set():
             try:
-                self._connect()
-                self._reap()
-                self._hand_out()
-                if self._fired.is_set():
-                    self._fired.clear()
-                    self._look_after(timedelta(0))
-                if time.monotonic() - looked > _PATIENCE.total_seconds() / 2:
-                    looked = time.monotonic()
-                    self._look_after(_PATIENCE)
-            except Exception as error:  # this thread must outlive a scheduler that is away
-                self._log.warning("engine in trouble", error=f"{type(error).__name__}: {error}")
-                # A command gives up on a wrong address; a service waits for its scheduler to come.
-                if isinstance(error, InputError) and not (self._adopt or self._up.is_set()):
+                self.ensure_connected()
+                if self._has_news() or time.monotonic() - last > _RECONCILE_SECONDS:
+                    last = time.monotonic()
+                    self.reconcile()
+            except Exception as error:  # the thread must survive the loss of scheduler or catalog
+                self._log.warning("dispatcher failed", error=f"{type(error).__name__}: {error}")
+                # A command gives up on a wrong address; a service waits for its scheduler.
+                waits = self._config.recover_orphans or self._connected.is_set()
+                if isinstance(error, InputError) and not waits:
                     self._refused = error
-                    self._up.set()
+                    self._connected.set()
                     return
-            self._wake.wait(_BEAT)
+            self._wake.wait(_POLL_SECONDS)
             self._wake.clear()
 
-    def _connect(self) -> None:
+    def _has_news(self) -> bool:
+        pending = sum(future.status == "pending" for future in self._tasks.values())
+        if pending < len(self._tasks) or self._schedule_ended:
+            return True
+        return bool(self._requested) and self._cluster is not None and self._cluster.slots > pending
+
+    def ensure_connected(self) -> None:
+        """Connect to the cluster; after a loss, request the jobs of its tasks again."""
         if self._cluster is not None and self._cluster.alive:
             return
         if self._cluster is not None:
-            self._log.warning("lost the scheduler", jobs=len(self._futures))
+            self._log.warning("lost the scheduler", tasks=len(self._tasks))
             self._cluster.close()
             self._cluster = None
-        self._cluster = self._cluster_of()
-        self._up.set()
-        if self._own:
-            self._cluster.warm(_WARM)
-        lost, self._futures = list(self._futures), {}
-        for job_id in lost:
-            self.enqueue(self._catalog.find_job(job_id))
+        self._cluster = self._connect(self._config)
+        self._connected.set()
+        if self._config.scheduler is None:
+            self._cluster.warm_up(_WARM_UP)
+        lost = [job_id for jobs in self._tasks for job_id in jobs]
+        self._tasks.clear()
+        self.request(*lost)
 
-    def _reap(self) -> None:
-        for job_id, future in list(self._futures.items()):
-            if future.status == "pending":
-                continue
-            del self._futures[job_id]
-            if future.status == "error":
-                self._failed(job_id, future)
-            # What ended as queued met something that may pass, as a full disk: it is looked after
-            # when it has been silent for a while.
+    def reconcile(self) -> None:
+        """Take a snapshot, decide with :func:`reconcile`, and act."""
+        if self._cluster is None:
+            return
+        with self._lock:
+            requested, owned = frozenset(self._requested), frozenset(self._owned)
+        jobs = self._catalog.active_jobs()
+        if self._schedule_ended:  # the jobs that it queued need not fall silent first
+            self._schedule_ended = False
+            if self._config.recover_orphans:
+                requested |= {job.id for job in jobs if job.status is Status.QUEUED}
+        tasks = [_view(jobs_, future) for jobs_, future in self._tasks.items()]
+        snapshot = Snapshot(
+            now=self._clock(),
+            jobs=jobs,
+            tasks=tasks,
+            slots=self._cluster.slots,
+            requested=requested,
+            owned=owned,
+            restarted=self._restarted,
+        )
+        for action in reconcile(snapshot, self._config):
+            self._do(action)
+        waiting = {job.id for job in jobs}.difference(*self._tasks)
+        with self._lock:
+            self._requested -= requested - waiting
 
-    def _failed(self, job_id: str, future: Future[Any]) -> None:
-        """Note an error that the worker could not note itself: it never got to the job."""
-        error = future.exception(timeout=5)  # type: ignore[no-untyped-call]
+    def _do(self, action: Action) -> None:
+        match action:
+            case Forget(task):
+                del self._tasks[task.jobs]
+                if task.state == "lost":
+                    self.request(*task.jobs)
+            case Fail(job_id, error):
+                self._fail(job_id, error)
+            case RestartWorker(task, job_id, limit):
+                self._restart_worker(task, job_id, limit)
+            case Submit(jobs):
+                self._submit(jobs)
+
+    def _submit(self, jobs: Sequence[Run | Evaluation]) -> None:
+        if self._cluster is None:
+            return
+        ids = tuple(job.id for job in jobs)
+        is_run = isinstance(jobs[0], Run)
+        future: FutureLike = self._cluster.submit(
+            _RUN if is_run else _EVALUATE,
+            self._root,
+            list(ids) if is_run else ids[0],
+            self._url,
+            key=f"{ids[0]}-{next(self._keys)}",
+            priority=jobs[0].priority,
+        )
+        self._tasks[ids] = future
+        with self._lock:
+            self._requested -= set(ids)
+        future.add_done_callback(lambda _: self._wake.set())
+
+    def _fail(self, job_id: str, error: BaseException) -> None:
+        job = self._catalog.find_job(job_id)
         try:
-            job = self._catalog.find_job(job_id)
             self._catalog.jobs(job).fail(job_id, str(error), kind=type(error).__name__)
         except FinishedError:
-            self._log.info("task ended after its job", run_id=job_id)
+            self._log.info("task failed after its job had ended", run_id=job_id)
 
-    def _hand_out(self) -> None:
-        """Give the cluster as many tasks as it has places, the most urgent first.
-
-        What waits, waits here: a place that becomes free goes to what is most urgent then.
-        """
+    def _restart_worker(self, task: Task, job_id: str, limit: timedelta) -> None:
         if self._cluster is None:
             return
-        free = self._cluster.places - len(set(map(id, self._futures.values())))
-        while free > 0 and (group := self._next()):
-            self._submit(group)
-            free -= 1
+        self._restarted[job_id] = self._clock()
+        self._log.warning("worker hangs, restarting it", run_id=job_id)
+        job = self._catalog.find_job(job_id)
+        message = f"no step for {limit}, its worker is restarted"
+        self._catalog.jobs(job).log(job_id, message, level="warning")
+        self._cluster.restart_worker_of(self._tasks[task.jobs])
 
-    def _next(self) -> list[Job]:
-        """Take the most urgent job from the queue, with others that can go along in one batch."""
-        group: list[Job] = []
-        with self._lock:
-            for job_id in sorted(self._todo, key=self._todo.__getitem__):
-                job = self._catalog.find_job(job_id)
-                if job_id in self._futures or not job.status.is_active:
-                    del self._todo[job_id]
-                elif not group or _together(group[0], job):
-                    group.append(job)
-                    del self._todo[job_id]
-                if group and (len(group) >= self._batch or isinstance(group[0], Evaluation)):
-                    break
-        return group
+    def _on_schedule_end(self, _: object) -> None:
+        self._schedule_ended = True
+        self._wake.set()
 
-    def _submit(self, group: list[Job]) -> None:
-        if self._cluster is None:
-            return
-        evaluation = isinstance(group[0], Evaluation)
-        ids = [job.id for job in group]
-        future = self._cluster.client.submit(
-            call,
-            _TASKS["evaluation" if evaluation else "run"],
-            self._root,
-            ids[0] if evaluation else ids,
-            self._url,
-            pure=False,
-            key=f"{ids[0]}-{next(self._keys)}",
-            priority=group[0].priority,
-        )
-        self._futures |= dict.fromkeys(ids, future)
-        future.add_done_callback(  # type: ignore[no-untyped-call]
-            lambda _: self.wake()
-        )
-
-    def _look_after(self, patience: timedelta) -> None:
-        """Take up jobs that are owed and have been silent for too long."""
-        silent = datetime.now(UTC) - patience
-        for job in self._catalog.active_jobs():
-            if job.id in self._futures and job.status == "running":
-                self._restart_if_hung(job)
-            ours = self._adopt or job.id in self._mine
-            if ours and job.id not in self._futures and job.updated_at < silent:
-                self.enqueue(job)
-
-    def _restart_if_hung(self, job: Job) -> None:
-        """Restart the worker of a job that has not come a step further for far too long."""
-        usual = job.progress.seconds_per_step or 0.0
-        limit = max(self._step_limit, timedelta(seconds=50 * usual))
-        if self._cluster is None or datetime.now(UTC) - job.updated_at < limit:
-            return
-        # Until the job is taken up again it stays silent: its new worker is given time to start.
-        now, grace = time.monotonic(), max(limit.total_seconds(), _START_SECONDS)
-        if now - self._restarted.get(job.id, -grace) < grace:
-            return
-        self._restarted[job.id] = now
-        self._log.warning("worker hangs, restarting it", run_id=job.id, silent_since=job.updated_at)
-        self._catalog.jobs(job).log(
-            job.id, f"no step for {limit}, its worker is restarted", level="warning"
-        )
-        self._cluster.restart_worker_of(self._futures[job.id])
-
-    def _give_back(self) -> None:
-        for job_id in self._futures:
+    def _release_jobs(self) -> None:
+        for job_id in (job_id for jobs in self._tasks for job_id in jobs):
             job = self._catalog.find_job(job_id)
-            if job.status != "running":
+            if job.status is not Status.RUNNING:
                 continue
             try:
                 self._catalog.jobs(job).release(job_id, "the engine was stopped", owner=job.owner)
             except NotOwnerError:
-                self._log.info("job went on elsewhere", run_id=job_id)
+                self._log.info("job was taken over by another worker", run_id=job_id)
 
 
-def _together(one: Job, other: Job) -> bool:
-    """Whether two jobs can be computed side by side as one batch."""
-    if not isinstance(one, Run) or not isinstance(other, Run):
-        return False
-    same = {name: value for name, value in one.options.items() if name != "analysis"}
-    return one.model == other.model and same == {
-        name: value for name, value in other.options.items() if name != "analysis"
-    }
+def _view(jobs: tuple[str, ...], future: FutureLike) -> Task:
+    match future.status:
+        case "pending":
+            return Task(jobs)
+        case "finished":
+            return Task(jobs, "finished")
+        case "error":
+            return Task(jobs, "error", future.exception(timeout=5))
+    return Task(jobs, "lost")  # cancelled by the scheduler, or forgotten with it

@@ -1,7 +1,7 @@
-"""The work engine: jobs of the catalog, worked on by dask, lost by nobody.
+"""Forecast engine: runs the catalog's jobs on a dask cluster; jobs survive crashes of any process.
 
-The catalog owns the truth; dask only computes. Nothing in this module loads a tensor: workers
-import what they need by name.
+The catalog holds the state, dask only computes. This module does not import torch: workers import
+what they need by name.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
 
+from pear.times import as_utc
+from pear.typing import StrPath, TimesLike
 from pipelines.catalog import (
     RESUBMITTABLE,
     Catalog,
@@ -23,262 +25,224 @@ from pipelines.catalog import (
     Status,
 )
 from pipelines.catalog.scan import refresh
-from pipelines.engine.cluster import default_threads
-from pipelines.engine.dispatcher import Supervisor
+from pipelines.engine.cluster import Cluster
+from pipelines.engine.config import EngineConfig
+from pipelines.engine.dispatcher import Dispatcher, DispatcherStatus
 from pipelines.engine.metrics import EngineCollector
-from pipelines.forecasting.request import ForecastRequest, resolve_request
-from pipelines.schedules import ActionResult, Scheduler, following, trigger, validate_action
+from pipelines.forecasting.options import ForecastOptions
+from pipelines.forecasting.request import resolve_request
+from pipelines.schedules import ActionResult, Scheduler, parse_cron, validate_action
 from pipelines.storage.data_folder import DataFolder
 
-__all__ = ["ActionResult", "Engine", "EngineCollector", "QueueFullError", "following"]
+__all__ = [
+    "ActionResult",
+    "Engine",
+    "EngineCollector",
+    "EngineConfig",
+    "QueueFullError",
+    "Submission",
+]
+
+_POLL_SECONDS: Final = 0.1
+_RETRY_SECONDS: Final = 30
 
 
 class QueueFullError(RuntimeError):
-    """No more jobs can be accepted now.
+    """The queue is full.
 
-    Attributes
+    Parameters
     ----------
+    waiting
+        Number of queued jobs.
     retry_after
-        Seconds after which it makes sense to ask again.
+        Seconds after which to try again.
     """
 
-    def __init__(self, waiting: int, retry_after: int) -> None:
-        super().__init__(f"{waiting} jobs are waiting already; try again in {retry_after} s")
+    def __init__(self, waiting: int, retry_after: int = _RETRY_SECONDS) -> None:
+        super().__init__(f"the queue is full: {waiting} jobs wait; try again in {retry_after} s")
         self.retry_after = retry_after
 
 
+class Submission(NamedTuple):
+    """A submitted forecast.
+
+    Attributes
+    ----------
+    run
+        The run.
+    created
+        True if it has to be computed; False if it was queued, running or succeeded already.
+    """
+
+    run: Run
+    created: bool
+
+
+class EngineStatus(DispatcherStatus):
+    """State of the cluster, and the number of jobs by state."""
+
+    runs: dict[Status, int]
+    evaluations: dict[Status, int]
+
+
 class Engine:
-    """Works on the forecasts and evaluations of one data folder.
+    """Runs the forecasts, evaluations and schedules of one data folder.
 
     Parameters
     ----------
     data
-        The folder.
+        The data folder or its path.
+    config
+        Settings (default: one local worker).
     catalog_url
-        Path or URL of its catalog; that of the folder by default.
-    workers, threads
-        Worker processes of the local cluster, and torch threads in each.
-    scheduler
-        Address of an existing scheduler to use instead of a local cluster.
-    max_queue
-        Jobs that may wait; more are refused with :class:`QueueFullError`. None: no bound.
-    batch
-        Runs of one model that may be computed side by side in one task. Above 1 an accelerator
-        is used better, and a run's last bits depend on its company.
-    adopt
-        Whether to take up jobs that nobody works on: those a dead process left, and those that
-        other processes queued. A one-off command leaves them to the service.
-    schedules
-        Whether to fire the catalog's schedules; the work is done by the workers.
-    device
-        Where own workers compute, as in :func:`pear.device.choose_device`; workers of an existing
-        scheduler follow their own ``PEAR_DEVICE``.
-    step_limit
-        Seconds that a step may take before its worker counts as hung and is restarted.
+        Path or URL of the catalog (default: that of the folder).
     """
 
     def __init__(
         self,
-        data: DataFolder,
+        data: DataFolder | StrPath,
+        config: EngineConfig | None = None,
         *,
         catalog_url: str | None = None,
-        workers: int = 1,
-        threads: int | None = None,
-        scheduler: str | None = None,
-        max_queue: int | None = 64,
-        batch: int = 1,
-        adopt: bool = True,
-        schedules: bool = False,
-        device: str | None = None,
-        step_limit: float = 900.0,
     ) -> None:
-        self.data = data
-        url = catalog_url or data.catalog_url
+        self.data = data if isinstance(data, DataFolder) else DataFolder.open(Path(data))
+        self.config = config or EngineConfig()
+        url = catalog_url or self.data.catalog_url
         self.catalog = Catalog(url)
-        self._max_queue, self._adopt = max_queue, adopt
-        self._gate = threading.Lock()  # from counting what waits to adding to it
-        self._supervisor = Supervisor(
-            str(data.root),
-            self.catalog,
-            url,
-            workers,
-            threads or default_threads(workers),
-            scheduler,
-            batch,
-            adopt,
-            timedelta(seconds=step_limit),
-            device,
+        self._gate = threading.Lock()  # held from counting the queue to adding to it
+        self._dispatcher = Dispatcher(
+            str(self.data.root), self.catalog, url, self.config, connect=Cluster
         )
-
-        self._clockwork = Scheduler(data, self.catalog) if schedules else None
+        self._scheduler: Scheduler | None = None
+        if self.config.run_schedules:
+            self._scheduler = Scheduler(self.data, self.catalog)
 
     # --- life --------------------------------------------------------------------------------
 
-    def start(self) -> Engine:
-        """Start the cluster in the background and, if so asked, take up what is owed."""
+    def start(self) -> Self:
+        """Start the cluster in the background; requeue unfinished jobs if so configured."""
         refresh(self.data, self.catalog)
-        if self._adopt:
+        if self.config.recover_orphans:
             self.recover()
-        self._supervisor.start()
-        if self._clockwork is not None:
-            self._clockwork.start(self._supervisor.fire)
+        self._dispatcher.start()
+        if self._scheduler is not None:
+            self._scheduler.start(self._dispatcher.run_schedule)
         return self
 
     def ready(self, timeout: float | None = 0) -> bool:
-        """Whether the cluster can take work; waits up to ``timeout`` seconds for it.
-
-        Raises
-        ------
-        InputError
-            If it never can: no scheduler answers at the address given.
-        """
-        return self._supervisor.ready(timeout)
+        """Return whether the cluster takes tasks; see :meth:`Dispatcher.ready`."""
+        return self._dispatcher.ready(timeout)
 
     def close(self) -> None:
-        """Stop; jobs that were being worked on go back into the queue with the steps they have."""
-        if self._clockwork is not None:
-            self._clockwork.stop()
-        self._supervisor.close()
+        """Stop; jobs that are running return to the queue with their completed steps."""
+        if self._scheduler is not None:
+            self._scheduler.stop()
+        self._dispatcher.close()
         self.catalog.close()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- work ------------------------------------------------------------------------------
+    def run_forever(self) -> None:
+        """Let the engine work until this process is interrupted."""
+        self._dispatcher.join()
 
-    def request_forecast(self, init_time: Any, lead_hours: int, **rest: Any) -> tuple[Run, bool]:
-        """Ask for one forecast, as :meth:`request_forecasts`."""
-        return self.request_forecasts([init_time], lead_hours, **rest)[0]
+    # --- jobs --------------------------------------------------------------------------------
 
-    def request_forecasts(
+    def submit_forecasts(
         self,
-        init_times: Iterable[Any],
-        lead_hours: int,
+        init_times: TimesLike,
+        lead_hours: int = 240,
         *,
         model: str | None = None,
-        analysis: str | None = None,
-        options: Mapping[str, Any] | None = None,
+        options: ForecastOptions | Mapping[str, Any] | None = None,
         priority: int = Priority.INTERACTIVE,
-    ) -> list[tuple[Run, bool]]:
-        """Ask for forecasts; each comes with whether it now has to be computed.
+    ) -> list[Submission]:
+        """Submit forecasts, all of them or none.
 
         Parameters
         ----------
         init_times
-            UTC; each must be in the analysis store.
+            One or several, UTC; an analysis must hold each.
         lead_hours
-            A multiple of the model's step.
+            Forecast length, a multiple of the model step.
         model
-            Identity or name; the newest by default.
-        analysis
-            Name of the store with the initial states; by default the first that holds them.
+            Id or name (default: newest model).
         options
-            What else determines the result.
+            See :class:`pipelines.forecasting.options.ForecastOptions`.
+        priority
+            Priority in the queue.
 
-        Raises
-        ------
-        InputError
-            If the model, a store or a state is not there or does not fit. Nothing is queued.
-        QueueFullError
-            If not all of them fit into the queue. Nothing is queued.
+        Returns
+        -------
+        list of Submission
+            One for each init time. InputError names a model, store or state that is missing or
+            does not fit; QueueFullError tells that the queue cannot take all of them.
         """
         refresh(self.data, self.catalog)
-        asked = [
-            resolve_request(
-                self.data,
-                self.catalog,
-                time,
-                lead_hours,
-                model=model,
-                options={"analysis": analysis, **(options or {})},
-            )
-            for time in init_times
+        requests = [
+            resolve_request(self.data, self.catalog, time, lead_hours, model=model, options=options)
+            for time in as_utc(init_times)
         ]
         with self._gate:
-            known = [request.find(self.catalog) for request in asked]
-            self._check_room(sum(run is None or run.status in RESUBMITTABLE for run in known))
-            return [self._submit(request, priority) for request in asked]
+            known = [request.find(self.catalog) for request in requests]
+            self._check_queue(sum(run is None or run.status in RESUBMITTABLE for run in known))
+            submitted = [
+                Submission(*request.submit(self.catalog, priority)) for request in requests
+            ]
+        self._request([submission.run for submission in submitted])
+        return submitted
 
-    def _submit(self, request: ForecastRequest, priority: int) -> tuple[Run, bool]:
-        run, created = request.submit(self.catalog, priority)
-        if run.status.is_active:
-            self._supervisor.enqueue(run)
-        return run, created
-
-    def submit_forecast(
-        self, model: str | None, init_time: Any, lead_hours: int, **rest: Any
-    ) -> str:
-        """Ask for a forecast as :meth:`request_forecast`; returns the identity of the run."""
-        return self.request_forecast(init_time, lead_hours, model=model, **rest)[0].id
-
-    def request_evaluation(
+    def submit_evaluation(
         self,
         model: str | None,
-        request: dict[str, Any],
+        request: Mapping[str, Any],
         *,
         priority: int = Priority.BATCH,
         total: int = 1,
     ) -> tuple[Evaluation, bool]:
-        """Ask for an evaluation; the keys of ``request`` are those of
-        :func:`pipelines.engine.tasks.run_evaluation`."""
-        chosen = self.catalog.models.get(model).id
-        with self._gate:
-            self._check_room()
-            job, created = self.catalog.evaluations.submit(
-                chosen, request, priority=priority, total=total
-            )
-        if job.status.is_active:
-            self._supervisor.enqueue(job)
-        return job, created
-
-    def add_schedule(self, name: str, cron: str, action: Mapping[str, Any]) -> Schedule:
-        """Enter a schedule, or change the one of this name, after checking all of it.
+        """Submit an evaluation.
 
         Parameters
         ----------
-        cron
-            Five fields in UTC.
-        action
-            Parts ``ingest``, ``forecast``, ``evaluate``, ``expire`` with the settings of
-            :mod:`pipelines.schedules.actions`.
+        model
+            Id or name (default: newest model).
+        request
+            Entries of :func:`pipelines.engine.tasks.run_evaluation`.
+        priority
+            Priority in the queue.
+        total
+            Number of init times.
 
-        Raises
-        ------
-        InputError
-            If the name, the cron line or the action makes no sense.
+        Returns
+        -------
+        (evaluation, created)
+            ``created`` as in :class:`Submission`; QueueFullError if the queue is full.
         """
-        trigger(cron)
-        self.data.analysis(name)  # refuses what is no name
-        return self.catalog.schedules.add(name, cron, validate_action(action).to_dict())
-
-    def run_schedule(self, name: str) -> ActionResult:
-        """Do what a schedule wants now, due or not, and take its jobs up; see also :meth:`wait`.
-
-        Raises
-        ------
-        InputError
-            If there is none, it is being run, or its action fails.
-        """
-        done = Scheduler(self.data, self.catalog).run(name)
-        for job_id in (*done.runs, *done.evaluations):
-            self._supervisor.enqueue(self.catalog.find_job(job_id))
-        return done
+        refresh(self.data, self.catalog)
+        found = self.catalog.models.get(model).id
+        with self._gate:
+            self._check_queue(1)
+            job, created = self.catalog.evaluations.submit(
+                found, request, priority=priority, total=total
+            )
+        self._request([job])
+        return job, created
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a job: a queued one at once, a running one before its next step."""
+        """Cancel a queued job at once, a running one before its next step."""
         job = self.catalog.jobs(self.catalog.find_job(job_id)).cancel(job_id)
-        self._supervisor.wake()
+        self._dispatcher.wake()
         return job
 
     def recover(self) -> list[str]:
-        """Take up every job that is owed; returns their identities, most urgent first."""
-        owed = self.catalog.active_jobs()
-        for job in owed:
-            self._supervisor.enqueue(job)
-        return [job.id for job in owed]
+        """Requeue all unfinished jobs and return their ids, highest priority first."""
+        ids = [job.id for job in self.catalog.active_jobs()]
+        self._dispatcher.request(*ids)
+        return ids
 
     def wait(
         self,
@@ -286,43 +250,93 @@ class Engine:
         timeout: float | None = None,
         watch: Callable[[Job], None] | None = None,
     ) -> list[Job]:
-        """Wait until jobs have ended, or the timeout; returns them as they are then.
+        """Wait until jobs have ended.
 
         Parameters
         ----------
+        job_ids
+            Ids of runs and evaluations.
+        timeout
+            Longest time to wait, seconds.
         watch
-            Called with a job whenever it has got further.
+            Called with a job whenever its state or step has changed.
+
+        Returns
+        -------
+        list of Job
+            As they are at the end.
         """
-        ids, seen = list(job_ids), dict[str, tuple[Any, ...]]()
-        until = None if timeout is None else time.monotonic() + timeout
+        ids, seen = list(job_ids), dict[str, tuple[Status, int]]()
+        end = None if timeout is None else time.monotonic() + timeout
         while True:
             self.ready()
             jobs: list[Job] = [self.catalog.find_job(job_id) for job_id in ids]
             for job in jobs:
-                mark = (job.status, job.progress.step)
-                if watch is not None and seen.get(job.id) != mark:
+                state = (job.status, job.progress.step)
+                if watch is not None and seen.get(job.id) != state:
                     watch(job)
-                seen[job.id] = mark
-            if not any(job.status.is_active for job in jobs) or (
-                until and time.monotonic() > until
-            ):
+                seen[job.id] = state
+            ended = not any(job.status.is_active for job in jobs)
+            if ended or (end is not None and time.monotonic() > end):
                 return jobs
-            time.sleep(0.1)
+            time.sleep(_POLL_SECONDS)
 
-    def sleep(self) -> None:
-        """Let the engine work until this process is interrupted."""
-        self._supervisor.join()
-
-    def status(self) -> dict[str, Any]:
-        """What the engine does now, as JSON: alive, workers, jobs in the cluster, counts."""
-        counts = {
+    def status(self) -> EngineStatus:
+        """Return the state of the cluster and the number of jobs by state, as JSON."""
+        return {
+            **self._dispatcher.status(),
             "runs": self.catalog.runs.counts(),
             "evaluations": self.catalog.evaluations.counts(),
         }
-        return {**self._supervisor.status(), **counts}
 
-    def _check_room(self, more: int = 1) -> None:
-        repositories = self.catalog.runs, self.catalog.evaluations
-        waiting = sum(jobs.counts()[Status.QUEUED] for jobs in repositories)
-        if more and self._max_queue is not None and waiting + more > self._max_queue:
-            raise QueueFullError(waiting, retry_after=30)
+    # --- schedules ---------------------------------------------------------------------------
+
+    def add_schedule(self, name: str, cron: str, action: Mapping[str, Any]) -> Schedule:
+        """Add a schedule, or replace the one of this name, after validating all of it.
+
+        Parameters
+        ----------
+        name
+            Name of the schedule.
+        cron
+            Five fields, UTC.
+        action
+            Parts ``ingest``, ``forecast``, ``evaluate`` and ``expire`` with the settings of
+            :mod:`pipelines.schedules.actions`.
+
+        Returns
+        -------
+        Schedule
+            As stored; InputError names what is invalid.
+        """
+        parse_cron(cron)
+        self.data.analysis(name)  # refuses invalid names
+        return self.catalog.schedules.add(name, cron, validate_action(action).to_dict())
+
+    def run_schedule(self, name: str) -> ActionResult:
+        """Run a schedule now, due or not, in this process, and submit the jobs it queues.
+
+        Parameters
+        ----------
+        name
+            Name of the schedule.
+
+        Returns
+        -------
+        ActionResult
+            What was done; InputError if there is no such schedule, another process is running
+            it, or its action fails.
+        """
+        result = Scheduler(self.data, self.catalog).run(name)
+        self._dispatcher.request(*result.runs, *result.evaluations)
+        return result
+
+    def _request(self, jobs: Iterable[Job]) -> None:
+        self._dispatcher.request(*(job.id for job in jobs if job.status.is_active))
+
+    def _check_queue(self, more: int) -> None:
+        jobs = (self.catalog.runs, self.catalog.evaluations)
+        waiting = sum(each.counts()[Status.QUEUED] for each in jobs)
+        limit = self.config.max_queue
+        if more and limit is not None and waiting + more > limit:
+            raise QueueFullError(waiting)

@@ -1,4 +1,4 @@
-"""What the engine tells Prometheus, read from the catalog when somebody asks."""
+"""Prometheus metrics of the engine, read from the catalog at each scrape."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from prometheus_client.registry import Collector
 from pipelines.catalog import Catalog, Status
 
 _BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-_RUNS_LOOKED_AT: Final = 1000
+_NEWEST_RUNS: Final = 1000
 
 
 class EngineCollector(Collector):
-    """Queue depth, pace, failures by reason and age of the newest forecast.
+    """Queue depth, seconds per step, failures by reason and age of the newest forecast.
 
-    The catalog is the one place that all processes of the engine write to, so that every process
-    that serves it tells the same, and nothing is lost with a worker.
+    All processes of an engine write to the catalog, so every process that serves it reports the
+    same metrics, and a worker that dies loses none.
 
     Parameters
     ----------
     catalog
-        What to read.
+        Catalog to read.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -39,18 +39,18 @@ class EngineCollector(Collector):
         yield from self._age()
 
     def _queue(self) -> Metric:
-        family = GaugeMetricFamily("pear_queue_depth", "Jobs that wait.", labels=["kind"])
+        family = GaugeMetricFamily("pear_queue_depth", "Number of queued jobs.", labels=["kind"])
         family.add_metric(["runs"], self._catalog.runs.counts()[Status.QUEUED])
         family.add_metric(["evaluations"], self._catalog.evaluations.counts()[Status.QUEUED])
         return family
 
     def _pace(self) -> Metric:
-        runs = self._catalog.runs.page(status=("running", "succeeded"), limit=_RUNS_LOOKED_AT).items
+        runs = self._catalog.runs.page(status=("running", "succeeded"), limit=_NEWEST_RUNS).items
         paces = [run.progress.seconds_per_step for run in runs]
         known = np.array([pace for pace in paces if pace is not None])
         family = HistogramMetricFamily(
             "pear_step_seconds",
-            f"Seconds a step, mean of each of the newest {_RUNS_LOOKED_AT} runs.",
+            f"Seconds per step, mean of each of the newest {_NEWEST_RUNS} runs.",
         )
         counts = [(str(edge), float((known <= edge).sum())) for edge in _BUCKETS]
         family.add_metric(
@@ -59,7 +59,9 @@ class EngineCollector(Collector):
         return family
 
     def _failures(self) -> Metric:
-        family = GaugeMetricFamily("pear_failed", "Failed jobs by reason.", labels=["reason"])
+        family = GaugeMetricFamily(
+            "pear_failed", "Number of failed jobs by reason.", labels=["reason"]
+        )
         for reason, number in self._catalog.failures().items():
             family.add_metric([reason], number)
         return family
@@ -69,7 +71,8 @@ class EngineCollector(Collector):
             "pear_newest_forecast_age_seconds", "Time since the newest forecast was finished."
         )
         init = GaugeMetricFamily(
-            "pear_newest_forecast_init_timestamp_seconds", "Newest init time that was forecast."
+            "pear_newest_forecast_init_timestamp_seconds",
+            "Newest init time of a finished forecast.",
         )
         latest = self._catalog.runs.latest()
         if latest is not None and latest.finished_at is not None:

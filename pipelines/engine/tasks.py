@@ -1,4 +1,4 @@
-"""Tasks of the engine that are thin: they bring a job of the catalog to the room that does it."""
+"""Entry points of the workers that import neither the service nor the submitting process."""
 
 from __future__ import annotations
 
@@ -6,88 +6,118 @@ import atexit
 import os
 import signal
 from dataclasses import replace
-from typing import Any
+from typing import Final
 
 import numpy as np
+from distributed import Worker
 
 from pear.errors import InputError, did_you_mean
+from pear.rollout import PearForecaster
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.times import as_utc
-from pipelines.catalog import Evaluation
+from pipelines.catalog import Evaluation, Model
 from pipelines.catalog.lease import JobLease, Outcome, open_catalog, run_job
 from pipelines.evaluation.evaluate import EvaluationOptions, evaluate
 from pipelines.evaluation.inputs import climatology_path, resolve_name
+from pipelines.forecasting.ensemble import Group, averaging_group, build_ensemble
 from pipelines.forecasting.forecast import load_forecaster
+from pipelines.forecasting.options import ForecastOptions
 from pipelines.logging import configure_from_environment
 from pipelines.schedules import Scheduler
 from pipelines.storage.data_folder import DataFolder
 
-_KNOWN = ("analysis", "climatology", "init_times", "lead_hours", "model")
+_ENTRIES: Final = ("analysis", "climatology", "init_times", "lead_hours", "model", "options")
 
 
 def run_evaluation(root: str, evaluation_id: str, catalog_url: str) -> Outcome:
-    """Work on one evaluation of the catalog.
+    """Compute one evaluation of the catalog and write its folder.
 
-    Its request may name ``analysis`` and ``climatology``, ``init_times`` (ISO texts; by default
-    every time that can be verified) and ``lead_hours`` (by default 240). The result is the
-    evaluation's folder.
+    Parameters
+    ----------
+    root
+        The data folder.
+    evaluation_id
+        Id of the evaluation. Its request may name ``analysis``, ``climatology``, ``init_times``
+        (ISO 8601; default: all that can be verified), ``lead_hours`` (default: 240) and the
+        ``options`` of the forecasts.
+    catalog_url
+        Path or URL of the catalog.
+
+    Returns
+    -------
+    Outcome
+        How the attempt ended.
     """
     return run_job(root, evaluation_id, catalog_url, _evaluate)
 
 
-def fire_schedule(root: str, name: str, catalog_url: str) -> str | None:
-    """Fire a schedule if it is due; returns one line on what came of it, None if it did not."""
-    clockwork = Scheduler(DataFolder.open(root), open_catalog(catalog_url))
-    done = clockwork.fire_if_due(name)
-    return None if done is None else done.summary
+def run_schedule(root: str, name: str, catalog_url: str) -> str | None:
+    """Run a schedule if it is due; returns a summary, or None if it was not due."""
+    scheduler = Scheduler(DataFolder.open(root), open_catalog(catalog_url))
+    result = scheduler.run_if_due(name)
+    return None if result is None else result.summary
 
 
-def _evaluate(work: JobLease) -> None:
-    job = work.job
+def _evaluate(lease: JobLease) -> None:
+    job = lease.job
     if not isinstance(job, Evaluation):
-        raise TypeError(f"{job.id} is no evaluation")
+        raise TypeError(f"job {job.id} is not an evaluation")
     request = dict(job.request)
     for name in request:
-        if name not in _KNOWN:
-            raise InputError(f"unknown entry {name!r}", field=name, hint=did_you_mean(name, _KNOWN))
-    forecaster = load_forecaster(work.data, work.catalog.models.get(job.model))
+        if name not in _ENTRIES:
+            hint = did_you_mean(name, _ENTRIES)
+            raise InputError(f"unknown entry {name!r}", field=name, hint=hint)
+    data, models = lease.data, lease.catalog.models
+    options = ForecastOptions.from_dict(request.get("options") or {})
+
+    def load(model: Model, group: Group) -> PearForecaster:
+        return load_forecaster(data, model, options.precision, group)
+
+    model = models.get(job.model)
+    forecaster = load(model, averaging_group(options))
     lead_hours = int(request.get("lead_hours", 240))
-    name = resolve_name(work.data.root / "analyses", request.get("analysis"), "analysis", ".zarr")
-    truth = Analysis(work.data.analysis(name), forecaster.layout, forecaster.nside)
-    usual = Climatology.open(
-        climatology_path(work.data, request.get("climatology"), name),
+    name = resolve_name(data.root / "analyses", request.get("analysis"), "analysis", ".zarr")
+    store = data.analysis(name)
+    analysis = Analysis(store, forecaster.layout, forecaster.nside)
+    climatology = Climatology.open(
+        climatology_path(data, request.get("climatology"), name),
         forecaster.layout,
         forecaster.nside,
     )
+    ensemble = None
+    if options.is_ensemble:
+        members = [model, *(models.get(other) for other in options.models)]
+        ensemble = build_ensemble(options, members, load, store)
     given = request.get("init_times")
-    steps = np.timedelta64(lead_hours, "h").astype("timedelta64[s]")
-    inits = truth.inits(steps, forecaster.time_step) if given is None else as_utc(given)
+    longest = np.timedelta64(lead_hours, "h").astype("timedelta64[s]")
+    inits = analysis.inits(longest, forecaster.time_step) if given is None else as_utc(given)
     done = 0.0
 
     def tick(advance: float = 1, note: str = "") -> None:
         nonlocal done
         done += advance
-        work.progress(int(done), len(inits))
+        lease.progress(int(done), len(inits))
 
-    work.progress(0, len(inits))
-    found = evaluate(
+    lease.progress(0, len(inits))
+    evaluation = evaluate(
         forecaster,
-        truth,
-        usual,
-        EvaluationOptions(model=job.model, inits=inits, lead_hours=lead_hours),
+        analysis,
+        climatology,
+        EvaluationOptions(model=job.model, inits=inits, lead_hours=lead_hours, forecast=options),
+        ensemble=ensemble,
         progress=lambda total: tick,
     )
-    replace(found, id=job.id).write(work.data.evaluation(job.id))
+    replace(evaluation, id=job.id).write(data.evaluation(job.id))
 
 
-def dask_setup(worker: Any) -> None:
-    """Follow the parent's log level, leave interrupts to the parent, and be quick to leave."""
+def dask_setup(worker: Worker) -> None:
+    """Set up a local worker (a dask preload): log level, interrupts, and a fast exit."""
     configure_from_environment()
     if isinstance(worker.name, int):
-        os.environ["PEAR_WORKER"] = str(worker.name)  # deals several accelerators out
-    # Ctrl-C reaches every process of the terminal; the parent decides what becomes of us.
+        os.environ["PEAR_WORKER"] = str(worker.name)  # spreads workers over accelerators
+    # Ctrl-C reaches every process of the terminal; the parent decides when workers stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Taking torch and its friends down in order takes seconds, and a worker has nothing to lose:
-    # what is done is on disk. Registered after theirs, this runs before them.
+    # Orderly shutdown of torch takes seconds, and everything that is done is on disk. Registered
+    # after the handlers of other modules, this one runs before them.
     atexit.register(os._exit, 0)

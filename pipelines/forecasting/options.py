@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, NoReturn, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -37,6 +37,7 @@ MIN_PAST_TIMES: Final = 20
 """Analysis times before the init time that random field perturbations need."""
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, order=True)
@@ -129,9 +130,9 @@ class Threshold:
 
 def _number_only(value: object) -> object:
     """Refuse text and booleans, which pydantic would convert."""
-    if isinstance(value, str | bool):
-        raise ValueError(f"{value!r} is not a number")
-    return value
+    if not isinstance(value, str | bool):
+        return value
+    raise ValueError(f"{value!r} is not a number")
 
 
 def _as_threshold(value: object) -> Threshold:
@@ -250,7 +251,7 @@ class ForecastOptions(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _translate(cls, given: Any) -> Any:
+    def _translate(cls, given: object) -> object:
         """Refuse former names and read None as the default."""
         if not isinstance(given, Mapping):
             return given
@@ -308,10 +309,7 @@ class ForecastOptions(BaseModel):
         renamed = {RENAMED_OPTIONS.get(name, name): value for name, value in given.items()}
         if renamed.get("ensemble") == "orbit":
             renamed["ensemble"] = "symmetry"
-        try:
-            return cls.model_validate(renamed)
-        except ValidationError as error:
-            _raise_input_error(error, cls.model_fields)
+        return validate(cls, renamed, what="option")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options that differ from their defaults, as JSON can hold them."""
@@ -417,16 +415,41 @@ def _check_known(option: str, names: Iterable[str], full: Layout) -> None:
             )
 
 
-def _raise_input_error(error: ValidationError, known: Iterable[str]) -> NoReturn:
-    """Raise the first fault that pydantic found as an InputError."""
-    fault = error.errors(include_url=False)[0]
-    cause = fault.get("ctx", {}).get("error")
-    name = str(fault["loc"][0]) if fault["loc"] else "options"
-    if isinstance(cause, InputError):
-        field = name if fault["loc"] else cause.field
-        raise InputError(cause.message, field=field, hint=cause.hint) from error
-    if fault["type"] == "extra_forbidden":
-        hint = did_you_mean(name, known)
-        raise InputError(f"unknown option {name!r}", field=name, hint=hint) from error
-    message = fault["msg"].removeprefix("Value error, ")
-    raise InputError(f"invalid {name} {fault['input']!r}: {message}", field=name) from error
+def validate(kind: type[M], given: Mapping[str, Any], *, what: str) -> M:
+    """Validate settings by a pydantic model.
+
+    Parameters
+    ----------
+    kind
+        The model.
+    given
+        Names and values.
+    what
+        What a setting is called in messages, such as ``option``.
+
+    Returns
+    -------
+    pydantic.BaseModel
+        An instance of ``kind``.
+
+    Raises
+    ------
+    InputError
+        Naming the first setting that is unknown, missing or invalid.
+    """
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        cause = fault.get("ctx", {}).get("error")
+        name = str(fault["loc"][0]) if fault["loc"] else what
+        if isinstance(cause, InputError):
+            field = name if fault["loc"] else cause.field
+            raise InputError(cause.message, field=field, hint=cause.hint) from error
+        if fault["type"] == "extra_forbidden":
+            hint = did_you_mean(name, kind.model_fields)
+            raise InputError(f"unknown {what} {name!r}", field=name, hint=hint) from error
+        if fault["type"] == "missing":
+            raise InputError(f"{what} {name!r} is missing", field=name) from error
+        message = fault["msg"].removeprefix("Value error, ")
+        raise InputError(f"invalid {name} {fault['input']!r}: {message}", field=name) from error

@@ -1,4 +1,4 @@
-"""Schedules: what is wanted again and again, fired by a clock that loses nothing."""
+"""Schedules: actions that are repeated by the clock, none lost."""
 
 from pipelines.schedules.actions import (
     Action,
@@ -6,9 +6,10 @@ from pipelines.schedules.actions import (
     ForecastAction,
     IngestAction,
     RetentionAction,
+    validate_action,
 )
-from pipelines.schedules.cron import due, following, trigger
-from pipelines.schedules.run_action import ActionResult, run_action, validate_action
+from pipelines.schedules.cron import last_due, next_due, parse_cron
+from pipelines.schedules.run_action import ActionResult, run_action
 from pipelines.schedules.scheduler import Scheduler
 
 __all__ = [
@@ -19,9 +20,9 @@ __all__ = [
     "IngestAction",
     "RetentionAction",
     "Scheduler",
-    "due",
-    "following",
+    "last_due",
+    "next_due",
+    "parse_cron",
     "run_action",
-    "trigger",
     "validate_action",
 ]

@@ -1,160 +1,137 @@
-"""What a schedule does: bring in what is new, forecast it, verify it, clear away what is old.
+"""Actions of a schedule: ingest new data, forecast, evaluate, and remove old runs.
 
-Every part compares what is wanted with what there is and does the difference, so that doing it
-twice is doing it once, and doing it late is doing it all.
+Each part compares what is wanted with what exists and does the difference, so repeating it has no
+effect, and doing it late makes up for everything that was missed.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from pear.errors import InputError, did_you_mean
+from pipelines.forecasting.options import ForecastOptions, validate
 
-PARTS: Final = ("ingest", "forecast", "evaluate", "expire")
-
-
-@dataclass(frozen=True)
-class IngestAction:
-    """Ingest what a folder or source has and the store has not.
-
-    Attributes
-    ----------
-    sources
-        Files, folders of files, or addresses.
-    store
-        Name of the analysis.
-    nside
-        Resolution of a store that is to be made.
-    """
-
-    sources: tuple[str, ...]
-    store: str
-    nside: int | None = None
+_RENAMED: Final = {"unread_hours": "grace_hours"}
+"""Former names of settings, which stored schedules may still hold."""
 
 
-@dataclass(frozen=True)
-class ForecastAction:
-    """Forecast from the newest states, and from all that have come since the last forecast.
-
-    Attributes
-    ----------
-    lead_hours
-        Length of the forecasts.
-    model, analysis
-        Names; the newest model and the first analysis that fits by default.
-    newest
-        How many of the newest init times are wanted even if nothing was forecast before.
-    every_hours
-        Only init times at whole multiples of this from 00 UTC.
-    options
-        As in :class:`pipelines.forecasting.options.ForecastOptions`.
-    """
-
-    lead_hours: int = 240
-    model: str | None = None
-    analysis: str | None = None
-    newest: int = 1
-    every_hours: int = 24
-    options: Mapping[str, Any] | None = None
+def _as_options(given: Mapping[str, Any] | ForecastOptions) -> ForecastOptions:
+    return given if isinstance(given, ForecastOptions) else ForecastOptions.from_dict(given)
 
 
-@dataclass(frozen=True)
-class EvaluateAction:
-    """Evaluate all init times of runs whose whole length can be verified by now.
-
-    Attributes
-    ----------
-    lead_hours, model, analysis, climatology
-        As for ``pear evaluate``.
-    """
-
-    lead_hours: int = 240
-    model: str | None = None
-    analysis: str | None = None
-    climatology: str | None = None
+Options = Annotated[
+    ForecastOptions,
+    BeforeValidator(_as_options),
+    PlainSerializer(ForecastOptions.to_dict, return_type=dict),
+]
 
 
-@dataclass(frozen=True)
-class RetentionAction:
-    """Remove runs that are old; never the newest ones, never what was read a while ago.
-
-    Attributes
-    ----------
-    keep_days
-        Age in days, since the run ended, up to which runs are kept.
-    keep_latest
-        How many of the newest runs, by init time, are kept whatever their age.
-    unread_hours
-        How long nobody may have read a run that is removed.
-    """
-
-    keep_days: float = 30.0
-    keep_latest: int = 10
-    unread_hours: float = 1.0
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-@dataclass(frozen=True)
-class Action:
-    """The parts of a schedule's action, done in this order."""
+class IngestAction(_Part):
+    """Ingest what the sources hold and the store lacks."""
+
+    sources: tuple[str, ...] = Field(description="Files, folders of files, or addresses.")
+    store: str = Field(description="Name of the analysis.")
+    nside: int | None = Field(default=None, ge=1, description="Resolution of a new store.")
+
+
+class ForecastAction(_Part):
+    """Forecast from the newest states, and from all that came after the last forecast."""
+
+    lead_hours: int = Field(default=240, ge=1, description="Forecast length, hours.")
+    model: str | None = Field(default=None, description="Id or name (default: newest model).")
+    analysis: str | None = Field(default=None, description="Analysis (default: first that fits).")
+    newest: int = Field(
+        default=1, ge=1, description="Newest init times wanted even without an earlier forecast."
+    )
+    every_hours: int = Field(
+        default=24, ge=1, description="Only init times at multiples of this from 00 UTC."
+    )
+    options: Options | None = Field(default=None, description="Options of the forecasts.")
+
+
+class EvaluateAction(_Part):
+    """Evaluate all init times of runs that can be verified over their whole length."""
+
+    lead_hours: int = Field(default=240, ge=1, description="Longest lead time, hours.")
+    model: str | None = Field(default=None, description="Id or name (default: newest model).")
+    analysis: str | None = Field(default=None, description="Analysis (default: first that fits).")
+    climatology: str | None = Field(default=None, description="Climatology (default: its own).")
+    options: Options | None = Field(default=None, description="Options of the forecasts.")
+
+
+class RetentionAction(_Part):
+    """Remove old runs, but neither the newest ones nor those read recently."""
+
+    keep_days: float = Field(default=30.0, ge=0, description="Days since its end a run is kept.")
+    keep_latest: int = Field(
+        default=10, ge=0, description="Newest runs by init time, kept whatever their age."
+    )
+    grace_hours: float = Field(
+        default=1.0,
+        ge=0.25,
+        description="Hours since it was last read that a run is kept; the service records reads "
+        "every ten minutes.",
+    )
+
+
+_PARTS: Final[dict[str, type[_Part]]] = {
+    "ingest": IngestAction,
+    "forecast": ForecastAction,
+    "evaluate": EvaluateAction,
+    "expire": RetentionAction,
+}
+
+
+class Action(_Part):
+    """The parts of a schedule's action, run in this order."""
 
     ingest: IngestAction | None = None
     forecast: ForecastAction | None = None
     evaluate: EvaluateAction | None = None
     expire: RetentionAction | None = None
 
-    @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Action:
-        """Read an action as the catalog holds it.
-
-        Raises
-        ------
-        InputError
-            If there is no part, a part or entry is unknown, or a value makes no sense.
-        """
-        kinds = {
-            "ingest": IngestAction,
-            "forecast": ForecastAction,
-            "evaluate": EvaluateAction,
-            "expire": RetentionAction,
-        }
-        if not given:
-            raise InputError(
-                "the schedule does nothing", field="action", hint="parts: " + ", ".join(PARTS)
-            )
-        parts = {}
-        for name, values in given.items():
-            if name not in kinds:
-                raise InputError(
-                    f"unknown action {name!r}", field="action", hint=did_you_mean(name, PARTS)
-                )
-            parts[name] = _read(kinds[name], name, values)
-        return cls(**parts)
-
     def to_dict(self) -> dict[str, Any]:
         """Return the action as JSON can hold it."""
-        return {
-            item.name: dataclasses.asdict(part)
-            for item in dataclasses.fields(self)
-            if (part := getattr(self, item.name)) is not None
-        }
+        return self.model_dump(mode="json", exclude_none=True)
 
 
-def _read(kind: type[Any], name: str, values: Any) -> Any:
-    if not isinstance(values, Mapping):
-        raise InputError(f"{name} must be an object with settings", field=name)
-    known = {item.name for item in dataclasses.fields(kind)}
-    for key, value in values.items():
-        if key not in known:
+def validate_action(given: Mapping[str, Any]) -> Action:
+    """Read an action as the catalog, the command line and HTTP hold it.
+
+    Parameters
+    ----------
+    given
+        Settings by part.
+
+    Returns
+    -------
+    Action
+        With the defaults filled in.
+
+    Raises
+    ------
+    InputError
+        If there is no part, a part or setting is unknown, or a value is invalid.
+    """
+    if not given:
+        raise InputError(
+            "the action has no parts", field="action", hint="parts: " + ", ".join(_PARTS)
+        )
+    parts = {}
+    for name, values in given.items():
+        if name not in _PARTS:
             raise InputError(
-                f"{name} has no setting {key!r}", field=key, hint=did_you_mean(key, known)
+                f"unknown action {name!r}", field="action", hint=did_you_mean(name, _PARTS)
             )
-        if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
-            raise InputError(f"{name}: {key} {value} is negative", field=key)
-    chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    try:
-        return kind(**chosen)
-    except TypeError as error:
-        raise InputError(f"{name}: {error}", field=name) from error
+        if not isinstance(values, Mapping):
+            raise InputError(f"{name} must be an object with settings", field=name)
+        present = {_RENAMED.get(key, str(key)): value for key, value in values.items()}
+        parts[name] = validate(_PARTS[name], present, what=f"{name} setting")
+    return Action.model_validate(parts)

@@ -1,21 +1,20 @@
-"""Carrying out a schedule's action against a data folder and its catalog."""
+"""Run the action of a schedule against a data folder and its catalog."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pear.errors import InputError
 from pear.store.reader import read_completeness
 from pear.times import to_iso
 from pear.typing import Times
 from pipelines.catalog import BeingReadError, Catalog, Priority, Status
 from pipelines.catalog.retention import remove_leftovers, remove_run
 from pipelines.catalog.scan import refresh
+from pipelines.forecasting.options import ForecastOptions
 from pipelines.forecasting.request import choose_analysis, resolve_request
 from pipelines.schedules.actions import (
     Action,
@@ -26,21 +25,19 @@ from pipelines.schedules.actions import (
 )
 from pipelines.storage.data_folder import DataFolder
 
-LEAST_UNREAD_HOURS = 0.25
-
 
 @dataclass
 class ActionResult:
-    """What carrying out an action came to.
+    """Result of an action.
 
     Attributes
     ----------
     ingested
-        Times that are new in the store.
+        Number of times added to the store.
     runs, evaluations
-        Identities of what was asked for and is now queued or running.
+        Ids of the jobs that were queued.
     expired
-        Identities of runs that were removed.
+        Ids of the runs that were removed.
     """
 
     ingested: int = 0
@@ -50,139 +47,132 @@ class ActionResult:
 
     @property
     def summary(self) -> str:
-        """One line."""
+        """Description in one line."""
         return (
             f"{self.ingested} times ingested, {len(self.runs)} forecasts and "
-            f"{len(self.evaluations)} evaluations asked for, {len(self.expired)} runs expired"
+            f"{len(self.evaluations)} evaluations queued, {len(self.expired)} runs expired"
         )
 
 
 def run_action(data: DataFolder, catalog: Catalog, action: Action, now: datetime) -> ActionResult:
-    """Do what an action wants and is not there yet; jobs are queued in the catalog, not awaited.
+    """Do what an action wants and does not exist yet; jobs are queued, not awaited.
 
-    Raises
-    ------
-    InputError
-        If something named is not there or does not fit.
+    Parameters
+    ----------
+    data
+        The data folder.
+    catalog
+        Its catalog.
+    action
+        The parts to run.
+    now
+        Current time (aware), for retention.
+
+    Returns
+    -------
+    ActionResult
+        What was done; InputError names what is missing or does not fit.
     """
-    done = ActionResult()
+    result = ActionResult()
     if action.ingest is not None:
-        done.ingested = _ingest(data, action.ingest)
+        result.ingested = _ingest(data, action.ingest)
     refresh(data, catalog)
     if action.forecast is not None:
-        done.runs = _forecast(data, catalog, action.forecast)
+        result.runs = _forecast(data, catalog, action.forecast)
     if action.evaluate is not None:
-        done.evaluations = _evaluate(data, catalog, action.evaluate)
+        result.evaluations = _evaluate(data, catalog, action.evaluate)
     if action.expire is not None:
-        done.expired = _expire(data, catalog, action.expire, now)
-    return done
+        result.expired = _expire(data, catalog, action.expire, now)
+    return result
 
 
-def _ingest(data: DataFolder, wanted: IngestAction) -> int:
-    from pipelines.ingestion.ingest import (
-        ingest,
-    )  # brings readers of every format: only where it is used
+def _ingest(data: DataFolder, action: IngestAction) -> int:
+    from pipelines.ingestion.ingest import ingest  # imports readers of every format
 
     sources: list[str | Path] = []
-    for source in wanted.sources:
+    for source in action.sources:
         folder = Path(source)
-        store = any((folder / name).exists() for name in ("zarr.json", ".zgroup"))
-        if folder.is_dir() and not store:
+        is_store = any((folder / name).exists() for name in ("zarr.json", ".zgroup"))
+        if folder.is_dir() and not is_store:
             sources += sorted(path for path in folder.iterdir() if path.is_file())
         else:
             sources.append(source)
     if not sources:
-        return 0  # an empty folder has nothing new
-    path = data.analysis(wanted.store)
+        return 0  # an empty folder
+    path = data.analysis(action.store)
     before = read_completeness(path)[0].size if path.exists() else 0
-    ingest(sources, path, wanted.nside)
+    ingest(sources, path, action.nside)
     return int(read_completeness(path)[0].size - before)
 
 
-def _forecast(data: DataFolder, catalog: Catalog, wanted: ForecastAction) -> list[str]:
-    """Ask for the init times that are wanted and not there, newest first."""
-    model = catalog.models.get(wanted.model)
-    options = {**(wanted.options or {}), "analysis": wanted.analysis}
-    asked = []
-    for time in _wanted_times(data, catalog, wanted, model.id)[::-1]:
+def _forecast(data: DataFolder, catalog: Catalog, action: ForecastAction) -> list[str]:
+    """Submit the init times that are wanted and have no run, newest first."""
+    model = catalog.models.get(action.model)
+    options = action.options or ForecastOptions()
+    if action.analysis is not None:
+        options = options.model_copy(update={"analysis": action.analysis})
+    name = choose_analysis(data, model, options.analysis)
+    submitted = []
+    for time in _wanted_times(data, catalog, action, model.id, name)[::-1]:
         request = resolve_request(
-            data, catalog, time, wanted.lead_hours, model=model.id, options=options
+            data, catalog, time, action.lead_hours, model=model.id, options=options
         )
-        if request.find(catalog) is not None:
-            continue  # what failed, was cancelled or expired is a person's business
-        run, created = request.submit(catalog, Priority.BATCH)
-        if created:
-            asked.append(run.id)
-    return asked
+        # A person decides about runs that failed, were cancelled or have expired.
+        if request.find(catalog) is None:
+            run, created = request.submit(catalog, Priority.BATCH)
+            submitted += [run.id] if created else []
+    return submitted
 
 
 def _wanted_times(
-    data: DataFolder, catalog: Catalog, wanted: ForecastAction, model: str
+    data: DataFolder, catalog: Catalog, action: ForecastAction, model: str, analysis: str
 ) -> list[np.datetime64]:
-    name = choose_analysis(data, catalog.models.get(model), wanted.analysis)
-    times, complete, _ = read_completeness(data.analysis(name))
+    times, complete, _ = read_completeness(data.analysis(analysis))
     whole: Times = times[(complete == 1).all(axis=1)]
     hours = (whole - whole.astype("datetime64[D]")) // np.timedelta64(3600, "s")
-    on_time = whole[(hours % wanted.every_hours == 0) & (whole == whole.astype("datetime64[h]"))]
-    newest = set(on_time[on_time.size - min(wanted.newest, on_time.size) :].tolist())
-    last = catalog.runs.latest_init(model, wanted.lead_hours)
+    on_time = whole[(hours % action.every_hours == 0) & (whole == whole.astype("datetime64[h]"))]
+    newest = set(on_time[on_time.size - min(action.newest, on_time.size) :].tolist())
+    last = catalog.runs.latest_init(model, action.lead_hours)
     since = set() if last is None else set(on_time[on_time > last].tolist())
     return [np.datetime64(time, "s") for time in sorted(newest | since)]
 
 
-def _evaluate(data: DataFolder, catalog: Catalog, wanted: EvaluateAction) -> list[str]:
-    """Ask for one evaluation of every init time that can be verified, if that is new."""
-    model = catalog.models.get(wanted.model)
-    name = choose_analysis(data, model, wanted.analysis)
+def _evaluate(data: DataFolder, catalog: Catalog, action: EvaluateAction) -> list[str]:
+    """Submit one evaluation of all init times that can be verified, if it is new."""
+    model = catalog.models.get(action.model)
+    name = choose_analysis(data, model, action.analysis)
     times = read_completeness(data.analysis(name))[0]
-    lead = np.timedelta64(wanted.lead_hours, "h")
+    lead = np.timedelta64(action.lead_hours, "h")
     runs = catalog.runs.iterate(status=Status.SUCCEEDED, model=model.id) if times.size else ()
-    able = (run for run in runs if run.lead_hours >= wanted.lead_hours)
-    inits = sorted({run.init_time for run in able if run.init_time + lead <= times[-1]})
+    long_enough = (run for run in runs if run.lead_hours >= action.lead_hours)
+    inits = sorted({run.init_time for run in long_enough if run.init_time + lead <= times[-1]})
     if not inits:
         return []
     request = {
         "analysis": name,
-        "climatology": wanted.climatology,
-        "lead_hours": wanted.lead_hours,
+        "climatology": action.climatology,
+        "lead_hours": action.lead_hours,
         "init_times": [to_iso(time) for time in inits],
+        "options": (action.options and action.options.to_dict()) or None,
     }
     job, created = catalog.evaluations.submit(model.id, request, total=len(inits))
     return [job.id] if created else []
 
 
 def _expire(
-    data: DataFolder, catalog: Catalog, wanted: RetentionAction, now: datetime
+    data: DataFolder, catalog: Catalog, action: RetentionAction, now: datetime
 ) -> list[str]:
     runs = list(catalog.runs.iterate(status=Status.SUCCEEDED))
     runs.sort(key=lambda run: (run.init_time, run.id), reverse=True)
-    gone = []
-    for run in runs[wanted.keep_latest :]:
+    removed = []
+    for run in runs[action.keep_latest :]:
         ended = run.finished_at or run.updated_at
-        if now - ended > timedelta(days=wanted.keep_days):
+        if now - ended > timedelta(days=action.keep_days):
+            since = now - timedelta(hours=action.grace_hours)
             try:
-                since = now - timedelta(hours=wanted.unread_hours)
                 remove_run(data, catalog, run.id, unread_since=since)
             except BeingReadError:
                 continue
-            gone.append(run.id)
+            removed.append(run.id)
     remove_leftovers(data, catalog)
-    return gone
-
-
-def validate_action(action: Any) -> Action:
-    """Read an action, and refuse one whose options of forecasts make no sense."""
-    from pipelines.forecasting.options import ForecastOptions
-
-    made = Action.of(action)
-    if made.forecast is not None:
-        ForecastOptions.from_dict(made.forecast.options or {})
-        if made.forecast.newest < 1 or made.forecast.every_hours < 1:
-            raise InputError("newest and every_hours must be at least 1", field="forecast")
-    if made.expire is not None and made.expire.unread_hours < LEAST_UNREAD_HOURS:
-        raise InputError(
-            f"unread_hours must be at least {LEAST_UNREAD_HOURS}",
-            field="unread_hours",
-            hint="who reads says so every ten minutes",
-        )
-    return made
+    return removed

@@ -1,10 +1,12 @@
-"""Firing schedules: each fire once, whoever is awake, and nothing that was missed is lost."""
+"""Run schedules when they are due: each due time once, on one of many processes, none lost."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
@@ -12,168 +14,183 @@ from apscheduler.triggers.interval import IntervalTrigger
 from pear.errors import InputError
 from pipelines.catalog import Catalog, Schedule, Status
 from pipelines.logging import logger
-from pipelines.schedules.cron import due, trigger
-from pipelines.schedules.run_action import ActionResult, run_action, validate_action
+from pipelines.schedules.actions import validate_action
+from pipelines.schedules.cron import last_due, parse_cron
+from pipelines.schedules.run_action import ActionResult, run_action
 from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder
 
-_LOOK_SECONDS = 10
+_POLL_SECONDS: Final = 10
 
 
 def utc_now() -> datetime:
-    """Wall-clock time."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 class Scheduler:
-    """Fires the schedules of one catalog.
+    """Runs the schedules of one catalog.
 
     Parameters
     ----------
     data, catalog
-        The folder and its catalog.
+        The data folder and its catalog.
     clock
-        Tells the time; for tests.
+        Returns the current time (aware); for tests.
     """
 
     def __init__(
         self, data: DataFolder, catalog: Catalog, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._data, self._catalog, self._clock = data, catalog, clock
-        self._scheduler: BackgroundScheduler | None = None
-        self._elsewhere: Callable[[str], object] = self.fire_if_due
+        self._background: BackgroundScheduler | None = None
+        self._dispatch: Callable[[str], object] = self.run_if_due
         self._log = logger(root=str(data.root))
 
-    def tick(self) -> dict[str, ActionResult]:
-        """Fire everything that is due now; returns what each schedule that fired came to."""
-        done = {}
+    def run_due(self) -> dict[str, ActionResult]:
+        """Run every schedule that is due now; returns the results by name."""
+        results = {}
         for schedule in self._catalog.schedules.all():
-            found = self.fire_if_due(schedule.name)
-            if found is not None:
-                done[schedule.name] = found
-        return done
+            result = self.run_if_due(schedule.name)
+            if result is not None:
+                results[schedule.name] = result
+        return results
 
-    def fire_if_due(self, name: str) -> ActionResult | None:
-        """Fire one schedule if it is due and nobody else has taken this fire.
+    def run_if_due(self, name: str) -> ActionResult | None:
+        """Run one schedule if it is due and no other process has claimed this due time.
 
-        A fire whose process died is taken up again: its lock is free and its end was not noted.
+        A run whose process died is repeated: its lock is free and its end is not recorded.
+
+        Parameters
+        ----------
+        name
+            Name of the schedule.
+
+        Returns
+        -------
+        ActionResult or None
+            None if it was not due or its action failed.
         """
         schedule = self._catalog.schedules.get(name)
         if schedule.paused:
             return None
-        now = self._clock()
-        fire = due(schedule.cron, schedule.last_run_at or schedule.created_at, now)
-        with try_lock(self._data.scratch / f"schedule.{name}.lock") as held:
-            if not held:
+        now, due = self._clock(), self._last_due(schedule)
+        with try_lock(self._lock_file(name)) as locked:
+            if not locked:
                 return None
-            if fire is not None and self._catalog.schedules.claim_trigger(name, fire):
-                return self._fire(schedule, now, fire)
-            if self._catalog.schedules.get(name).last_status == "running":
-                self._log.warning("fire taken up again", schedule=name)
-                return self._fire(schedule, now, schedule.last_run_at)
+            if due is not None and self._catalog.schedules.claim_trigger(name, due):
+                return self._run(schedule, now, due)
+            if self._catalog.schedules.get(name).last_status == Status.RUNNING:
+                self._log.warning("interrupted schedule is run again", schedule=name)
+                return self._run(schedule, now, schedule.last_run_at)
         return None
 
-    def pending(self, schedule: Schedule) -> bool:
-        """Whether a schedule is due, or a fire of it was begun and its end not noted."""
+    def is_due(self, schedule: Schedule) -> bool:
+        """Return whether a schedule is due, or a run of it was claimed and has not ended."""
         if schedule.paused:
             return False
-        after = schedule.last_run_at or schedule.created_at
-        return (
-            schedule.last_status == "running"
-            or due(schedule.cron, after, self._clock()) is not None
-        )
+        return schedule.last_status == Status.RUNNING or self._last_due(schedule) is not None
 
     def run(self, name: str) -> ActionResult:
-        """Fire a schedule now, due or not; doing so twice does nothing the second time.
+        """Run a schedule now, due or not; running it again right away does nothing.
+
+        Parameters
+        ----------
+        name
+            Name of the schedule.
+
+        Returns
+        -------
+        ActionResult
+            What was done.
 
         Raises
         ------
         InputError
-            If there is no such schedule, another process is at it, or its action fails.
+            If there is no such schedule, another process is running it, or its action fails.
         """
         schedule = self._catalog.schedules.get(name)
-        with try_lock(self._data.scratch / f"schedule.{name}.lock") as held:
-            if not held:
-                raise InputError(f"schedule {name} is being run by another process", field="name")
-            done = self._fire(schedule, self._clock(), None)
-        if done is None:
-            raise InputError(
-                f"schedule {name} failed: {self._catalog.schedules.get(name).last_reason}",
-                field="name",
-            )
-        return done
+        with try_lock(self._lock_file(name)) as locked:
+            if not locked:
+                raise InputError(f"another process is running schedule {name!r}", field="name")
+            result = self._run(schedule, self._clock(), None)
+        if result is None:
+            reason = self._catalog.schedules.get(name).last_reason
+            raise InputError(f"schedule {name!r} failed: {reason}", field="name")
+        return result
 
-    def start(self, elsewhere: Callable[[str], object] | None = None) -> None:
-        """Fire schedules in the background until :meth:`stop`, catching up what was missed.
+    def start(self, dispatch: Callable[[str], object] | None = None) -> None:
+        """Run schedules in the background until :meth:`stop`, including those missed before.
 
         Parameters
         ----------
-        elsewhere
-            Has :meth:`fire_if_due` called for a schedule in a process that may work hard; by
-            default this process does it itself.
+        dispatch
+            Calls :meth:`run_if_due` for a schedule in another process (default: in this one).
         """
-        self._elsewhere = elsewhere or self.fire_if_due
-        # One thread: fires of one process do not overlap. Nothing is dropped for being late,
-        # since each job looks for itself what is due.
-        self._scheduler = BackgroundScheduler(
+        self._dispatch = dispatch or self.run_if_due
+        # One thread: the schedules of one process do not overlap. No run is dropped for being
+        # late, since each checks by itself whether it is due.
+        self._background = BackgroundScheduler(
             timezone=UTC,
             executors={"default": {"type": "threadpool", "max_workers": 1}},
             job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
         )
-        # A look that finds the one before still at work is no news.
+        # APScheduler warns of every poll that is skipped while the previous one runs.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
-        look = IntervalTrigger(seconds=_LOOK_SECONDS, timezone=UTC)
-        self._scheduler.add_job(self._look, look, next_run_time=utc_now(), id="look")
-        self._scheduler.start()
+        interval = IntervalTrigger(seconds=_POLL_SECONDS, timezone=UTC)
+        self._background.add_job(self._poll, interval, next_run_time=utc_now(), id="poll")
+        self._background.start()
 
     def stop(self) -> None:
-        """Stop; a fire that is being carried out is waited for."""
-        if self._scheduler is not None:
-            self._scheduler.shutdown(wait=True)
-            self._scheduler = None
+        """Stop, after the schedule that is running has ended."""
+        if self._background is not None:
+            self._background.shutdown(wait=True)
+            self._background = None
 
-    def _look(self) -> None:
-        """Keep one job per schedule, and fire what was missed."""
-        if self._scheduler is None:
+    def _last_due(self, schedule: Schedule) -> datetime | None:
+        after = schedule.last_run_at or schedule.created_at
+        return last_due(schedule.cron, after, self._clock())
+
+    def _lock_file(self, name: str) -> Path:
+        return self._data.scratch / f"schedule.{name}.lock"
+
+    def _poll(self) -> None:
+        """Keep one background job per schedule, and run what was missed."""
+        if self._background is None:
             return
         try:
-            wanted = {f"fire {s.name} {s.cron}": s for s in self._catalog.schedules.all()}
-            present = {job.id for job in self._scheduler.get_jobs()} - {"look"}
+            wanted = {f"run {s.name} {s.cron}": s for s in self._catalog.schedules.all()}
+            present = {job.id for job in self._background.get_jobs()} - {"poll"}
             for job_id in present - wanted.keys():
-                self._scheduler.remove_job(job_id)
+                self._background.remove_job(job_id)
             for job_id in wanted.keys() - present:
                 schedule = wanted[job_id]
-                self._scheduler.add_job(
-                    self._guarded, trigger(schedule.cron), args=[schedule.name], id=job_id
+                self._background.add_job(
+                    self._try_dispatch, parse_cron(schedule.cron), args=[schedule.name], id=job_id
                 )
             for schedule in wanted.values():
-                if self.pending(schedule):
-                    self._guarded(schedule.name)
-        except Exception as error:  # the clock must outlive a database that is away
-            self._log.warning("schedules in trouble", error=f"{type(error).__name__}: {error}")
+                if self.is_due(schedule):
+                    self._try_dispatch(schedule.name)
+        except Exception as error:  # the scheduler must survive the loss of the database
+            self._log.warning("scheduler failed", error=f"{type(error).__name__}: {error}")
 
-    def _guarded(self, name: str) -> None:
+    def _try_dispatch(self, name: str) -> None:
         try:
-            self._elsewhere(name)
+            self._dispatch(name)
         except Exception as error:
-            self._log.warning("schedule in trouble", schedule=name, error=str(error))
+            self._log.warning("schedule cannot be run", schedule=name, error=str(error))
 
-    def _fire(
-        self, schedule: Schedule, now: datetime, due_at: datetime | None
-    ) -> ActionResult | None:
+    def _run(self, schedule: Schedule, now: datetime, due: datetime | None) -> ActionResult | None:
+        name = schedule.name
         try:
-            done = run_action(self._data, self._catalog, validate_action(schedule.action), now)
+            result = run_action(self._data, self._catalog, validate_action(schedule.action), now)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            self._catalog.schedules.finish_trigger(schedule.name, Status.FAILED, reason)
-            self._log.warning("schedule failed", schedule=schedule.name, reason=reason)
+            self._catalog.schedules.finish_trigger(name, Status.FAILED, reason)
+            self._log.warning("schedule failed", schedule=name, reason=reason)
             return None
-        self._catalog.schedules.finish_trigger(schedule.name, Status.SUCCEEDED, done.summary)
+        self._catalog.schedules.finish_trigger(name, Status.SUCCEEDED, result.summary)
         self._log.info(
-            "schedule fired",
-            schedule=schedule.name,
-            due=due_at,
-            summary=done.summary,
-            runs=done.runs,
+            "schedule run", schedule=name, due=due, summary=result.summary, runs=result.runs
         )
-        return done
+        return result

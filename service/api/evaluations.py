@@ -104,7 +104,7 @@ def submit_evaluation(body: EvaluationRequest, services: ServicesDep) -> Respons
     if body.init_times:
         request["init_times"] = sorted({to_iso(to_model_time(time)) for time in body.init_times})
     total = len(request.get("init_times", [])) or 1
-    job, _ = services.engine.request_evaluation(body.model, request, total=total)
+    job, _ = services.engine.submit_evaluation(body.model, request, total=total)
     headers, status = {"Location": f"/v1/evaluations/{job.id}"}, 200
     if job.status.is_active:
         headers["Retry-After"], status = "10", 202

@@ -98,13 +98,10 @@ async def submit_forecast(
 
 
 def _submit(services: Services, body: ForecastRequest) -> Run:
-    run, _ = services.engine.request_forecast(
-        to_model_time(body.init_time),
-        body.lead_hours,
-        model=body.model,
-        options=body.to_dict(),
+    (submission,) = services.engine.submit_forecasts(
+        to_model_time(body.init_time), body.lead_hours, model=body.model, options=body.to_dict()
     )
-    return run
+    return submission.run
 
 
 def _parse_wait(prefer: str | None) -> int:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pear.errors import InputError
 from pipelines.catalog import Schedule
-from pipelines.engine.engine import following
+from pipelines.schedules import next_due
 from service.api.forecasts import describe_run
 from service.api.schemas import RunOut, format_utc
 from service.dependencies import ServicesDep
@@ -65,7 +65,7 @@ class ScheduleOut(BaseModel):
     @classmethod
     def from_schedule(cls, schedule: Schedule) -> ScheduleOut:
         """Describe a schedule of the catalog."""
-        due = None if schedule.paused else following(schedule.cron, datetime.now(UTC))
+        due = None if schedule.paused else next_due(schedule.cron, datetime.now(UTC))
         return cls(
             name=schedule.name,
             cron=schedule.cron,

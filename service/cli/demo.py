@@ -210,13 +210,15 @@ def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
 
 def _forecast(folder: DataFolder, model: str, inits: Times) -> list[str]:
     """Compute some of the forecasts through the engine, so that they can be served."""
-    from pipelines.engine.engine import Engine
+    from pipelines.engine.engine import Engine, EngineConfig
     from service.cli.forecast import watch
 
     chosen = inits[np.linspace(0, len(inits) - 1, min(SERVED_RUNS, len(inits))).astype(int)]
-    with Engine(folder, adopt=False) as engine:
-        asked = engine.request_forecasts(chosen, LEAD_HOURS, model=model, analysis=ANALYSIS)
-        runs = watch(engine, [run for run, _ in asked])
+    with Engine(folder, EngineConfig(recover_orphans=False)) as engine:
+        submitted = engine.submit_forecasts(
+            chosen, LEAD_HOURS, model=model, options={"analysis": ANALYSIS}
+        )
+        runs = watch(engine, [submission.run for submission in submitted])
     for run in runs:
         if run.status != "succeeded":
             raise RuntimeError(f"run {run.id} {run.status}: {run.reason}")

@@ -189,9 +189,10 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client | None]:
     if workers == 1 and scheduler is None:
         yield None
         return
-    from pipelines.engine.cluster import Cluster, default_threads
+    from pipelines.engine.cluster import Cluster
+    from pipelines.engine.config import EngineConfig
 
-    with closing(Cluster(workers, default_threads(workers), scheduler)) as cluster:
+    with closing(Cluster(EngineConfig(workers=workers, scheduler=scheduler))) as cluster:
         yield cluster.client
 
 

@@ -157,11 +157,12 @@ def forecast(
 
     A run that exists is not computed again; an interrupted one continues from its last step.
     """
-    from pipelines.engine.engine import Engine
+    from pipelines.engine.engine import Engine, EngineConfig
     from pipelines.storage.data_folder import DataFolder
 
     first, others = (model[0], model[1:]) if model else (None, [])
     options = {
+        "analysis": analysis,
         "variables": variables,
         "levels": levels,
         "leads": None if leads is None else leads.hours,
@@ -179,21 +180,19 @@ def forecast(
         "keep_members": keep_members,
     }
     folder = DataFolder.open(data)
-    engine = Engine(
-        folder,
+    config = EngineConfig(
         workers=workers,
         threads=threads or max(1, (os.cpu_count() or 1) // workers),
         scheduler=scheduler,
-        max_queue=None,
-        batch=batch,
-        adopt=False,
         device=device,
+        batch=batch,
+        max_queue=None,
+        recover_orphans=False,
     )
+    engine = Engine(folder, config)
     try:
-        asked = engine.request_forecasts(
-            init, lead.hours, model=first, analysis=analysis, options=options
-        )
-        runs: list[Job] = [run for run, _ in asked]
+        submitted = engine.submit_forecasts(init, lead.hours, model=first, options=options)
+        runs: list[Job] = [submission.run for submission in submitted]
         if any(run.status.is_active for run in runs):
             engine.start()
             runs = watch(engine, runs)

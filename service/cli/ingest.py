@@ -324,9 +324,10 @@ def _start_client(
     if address is None and wanted == 1:
         return None
     from pipelines.engine.cluster import Cluster  # imports distributed, which takes a second
+    from pipelines.engine.config import EngineConfig
 
-    client: Client = stack.enter_context(contextlib.closing(Cluster(wanted, 1, address))).client
-    return client
+    config = EngineConfig(workers=wanted, threads=1, scheduler=address)
+    return stack.enter_context(contextlib.closing(Cluster(config))).client
 
 
 def _register_store(folder: DataFolder) -> None:

@@ -96,7 +96,7 @@ def add(
     ] = 10,
 ) -> None:
     """Add a schedule, or replace the one of this name."""
-    from pipelines.schedules import trigger, validate_action
+    from pipelines.schedules import parse_cron, validate_action
 
     action: dict[str, object] = {}
     if ingest:
@@ -117,7 +117,7 @@ def add(
         action["evaluate"] = {**which, "lead_hours": evaluate.hours}
     if keep_days is not None:
         action["expire"] = {"keep_days": keep_days, "keep_latest": keep_latest}
-    trigger(cron)
+    parse_cron(cron)
     with open_catalog(data) as (folder, catalog):
         folder.analysis(name)  # refuses an invalid name
         _show(
@@ -190,7 +190,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run all schedules by cron until interrupted, or one of them now."""
-    from pipelines.engine.engine import Engine
+    from pipelines.engine.engine import Engine, EngineConfig
     from pipelines.storage.data_folder import DataFolder
 
     folder = DataFolder.open(data)
@@ -202,21 +202,21 @@ def run(
             field="--once",
             hint=f"run `pear schedule run {name} --once` to run it now",
         )
+    config = EngineConfig(
+        workers=workers,
+        scheduler=scheduler,
+        max_queue=None,
+        recover_orphans=name is None,
+        run_schedules=name is None,
+    )
     with (
         interruptible("completed steps are kept; run the same command again to continue"),
-        Engine(
-            folder,
-            workers=workers,
-            scheduler=scheduler,
-            max_queue=None,
-            adopt=name is None,
-            schedules=name is None,
-        ) as engine,
+        Engine(folder, config) as engine,
     ):
         if name is None:
             engine.ready(60)
             console.print("running schedules; stop with Ctrl-C")
-            engine.sleep()
+            engine.run_forever()
         else:
             _run_once(engine, folder, name, as_json=as_json)
 
@@ -268,9 +268,9 @@ def _show(schedules: list[Schedule], *, as_json: bool) -> None:
 def _resource(schedule: Schedule) -> dict[str, object]:
     from datetime import UTC, datetime
 
-    from pipelines.schedules import following
+    from pipelines.schedules import next_due
 
-    coming = None if schedule.paused else following(schedule.cron, datetime.now(UTC))
+    coming = None if schedule.paused else next_due(schedule.cron, datetime.now(UTC))
     return {
         "name": schedule.name,
         "cron": schedule.cron,

@@ -53,7 +53,7 @@ def status(*, data: Data, as_json: Json = False) -> None:
 
 def summarise(folder: DataFolder, catalog: Catalog) -> dict[str, Any]:
     """Return the stores, models, runs and schedules of a data folder as JSON values."""
-    from pipelines.schedules import following
+    from pipelines.schedules import next_due
 
     now = datetime.now(UTC)
     latest = catalog.runs.latest()
@@ -87,7 +87,7 @@ def summarise(folder: DataFolder, catalog: Catalog) -> dict[str, Any]:
                 "name": schedule.name,
                 "cron": schedule.cron,
                 "paused": schedule.paused,
-                "next": None if schedule.paused else _minute(following(schedule.cron, now)),
+                "next": None if schedule.paused else _minute(next_due(schedule.cron, now)),
                 "last_status": schedule.last_status,
             }
             for schedule in catalog.schedules.all()

@@ -1,4 +1,4 @@
-"""The engine over a real cluster of processes: requests, refusals, deaths, recovery."""
+"""The engine: submissions, the limit of the queue, and a real cluster whose processes die."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pear.errors import InputError
-from pear.variables import Layout
 from pipelines.catalog import Catalog, Priority
 from pipelines.catalog.scan import refresh
-from pipelines.engine.engine import Engine, QueueFullError
+from pipelines.engine.engine import Engine, EngineConfig, QueueFullError
 from pipelines.forecasting.forecast import run_forecast
 from pipelines.storage.data_folder import DataFolder
-from tests.fixtures.engine import DAY, LAYOUT, START, make_world, read_fields, write_days
+from tests.fixtures.engine import DAY, START, make_world, read_fields
 
 WAIT = 400
 
@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
 
 @pytest.fixture(scope="module")
 def engine(data: DataFolder) -> Iterator[Engine]:
-    with Engine(data, workers=2, threads=1) as running:
+    with Engine(data, EngineConfig(workers=2, threads=1)) as running:
         assert running.ready(WAIT)
         yield running
 
@@ -49,9 +49,14 @@ def engine(data: DataFolder) -> Iterator[Engine]:
 @pytest.fixture
 def idle(tmp_path: Path) -> Iterator[Engine]:
     """An engine that was not started: what it accepts stays queued."""
-    made = Engine(make_world(tmp_path / "data"), max_queue=3)
+    made = Engine(make_world(tmp_path / "data"), EngineConfig(max_queue=3))
     yield made
     made.close()
+
+
+def submit(engine: Engine, init: np.datetime64, lead: int, **options: Any) -> str:
+    ((run, _),) = engine.submit_forecasts(init, lead, options=options)
+    return run.id
 
 
 def twin(tmp_path: Path, init: np.datetime64, lead: int, days: int) -> dict[str, np.ndarray]:
@@ -74,13 +79,14 @@ def test_the_submitting_process_loads_no_tensors(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_a_batch_runs_on_two_workers_and_each_run_once(engine: Engine, data: DataFolder) -> None:
+@pytest.mark.slow
+def test_runs_are_computed_on_two_workers_once_each(engine: Engine, data: DataFolder) -> None:
     times = START + DAY * np.arange(4)
-    asked = engine.request_forecasts(times, 48, priority=Priority.BATCH)
+    asked = engine.submit_forecasts(times, 48, priority=Priority.BATCH)
     assert all(created for _, created in asked)
     ended = engine.wait([run.id for run, _ in asked], WAIT)
     assert [run.status for run in ended] == ["succeeded"] * 4
-    again = engine.request_forecasts(times, 48)
+    again = engine.submit_forecasts(times, 48)
     assert [(run.id, created) for run, created in again] == [(run.id, False) for run in ended]
     for run in ended:
         ends = [
@@ -89,9 +95,10 @@ def test_a_batch_runs_on_two_workers_and_each_run_once(engine: Engine, data: Dat
         assert len(ends) == 2
 
 
-def test_progress_is_told_step_by_step(engine: Engine) -> None:
+@pytest.mark.slow
+def test_progress_is_reported_step_by_step(engine: Engine) -> None:
     steps: list[int] = []
-    run_id = engine.submit_forecast("tiny", START + 4 * DAY, 240)
+    run_id = submit(engine, START + 4 * DAY, 240)
     (run,) = engine.wait([run_id], WAIT, lambda job: steps.append(job.progress.step))
     assert run.status == "succeeded"
     assert steps == sorted(steps)
@@ -99,43 +106,51 @@ def test_progress_is_told_step_by_step(engine: Engine) -> None:
     assert run.progress.seconds_per_step is not None
 
 
-def test_what_cannot_be_forecast_is_refused_before_anything_is_queued(idle: Engine) -> None:
-    data = idle.data
-    partial = Layout(LAYOUT.surface[:1], (), ())
-    write_days(data, "partial", layout=partial)
-    cases = [
-        ({"init_time": START + 99 * DAY}, "not in analysis"),
-        ({"init_time": START, "analysis": "partial"}, "lacks 10m_v_component_of_wind, geopot"),
-        ({"init_time": START, "analysis": "demos"}, "did you mean demo"),
-        ({"init_time": START, "analysis": "../demo"}, "invalid name"),
-        ({"init_time": START, "model": "tini"}, "did you mean tiny"),
-        ({"init_time": START, "lead_hours": 30}, "no multiple"),
-        ({"init_time": START, "lead_hours": 24 * 5000}, "longer than 1000 steps"),
-    ]
-    for changes, words in cases:
-        with pytest.raises(InputError, match=words):
-            idle.request_forecast(**{"lead_hours": 48, **changes})  # type: ignore[arg-type]
-    mixed = [START, START + 99 * DAY]
-    with pytest.raises(InputError):
-        idle.request_forecasts(mixed, 48)
+def test_forecasts_are_submitted_all_or_none(idle: Engine) -> None:
+    with pytest.raises(InputError, match="not in analysis"):
+        idle.submit_forecasts([START, START + 99 * DAY], 48)
+    with pytest.raises(InputError, match="invalid name"):
+        idle.submit_forecasts(START, 48, options={"analysis": "../demo"})
+    with pytest.raises(InputError, match="did you mean tiny"):
+        idle.submit_forecasts(START, 48, model="tini")
+    with pytest.raises(QueueFullError):
+        idle.submit_forecasts(START + DAY * np.arange(4), 24)
     assert idle.catalog.runs.page().items == ()
 
 
-def test_a_full_queue_refuses_with_a_time_to_come_back(idle: Engine) -> None:
-    idle.request_forecasts(START + DAY * np.arange(3), 24)
+def test_evaluations_count_in_the_queue(idle: Engine) -> None:
+    one, created = idle.submit_evaluation(None, {"analysis": "demo"})
+    assert created
+    assert idle.submit_evaluation("tiny", {"analysis": "demo"}) == (one, False)
+    idle.submit_forecasts(START + DAY * np.arange(2), 24)
+    with pytest.raises(QueueFullError):
+        idle.submit_evaluation(None, {"analysis": "other"})
+    assert idle.status()["evaluations"]["queued"] == 1
+
+
+def test_a_data_folder_is_accepted_by_path(tmp_path: Path) -> None:
+    data = make_world(tmp_path / "data")
+    for given in (data, data.root, str(data.root)):
+        engine = Engine(given)
+        assert engine.data == data
+        engine.close()
+
+
+def test_a_full_queue_says_when_to_try_again(idle: Engine) -> None:
+    idle.submit_forecasts(START + DAY * np.arange(3), 24)
     with pytest.raises(QueueFullError) as refusal:
-        idle.request_forecast(START, 48)
+        idle.submit_forecasts(START, 48)
     assert refusal.value.retry_after > 0
-    run, created = idle.request_forecast(START, 24)
+    ((run, created),) = idle.submit_forecasts(START, 24)
     assert (run.status, created) == ("queued", False)
     idle.cancel(run.id)
-    assert idle.request_forecast(START, 48)[1]
+    assert idle.submit_forecasts(START, 48)[0].created
 
 
-def test_the_bound_of_the_queue_holds_for_many_at_once(idle: Engine) -> None:
+def test_the_limit_of_the_queue_holds_for_concurrent_requests(idle: Engine) -> None:
     def ask(number: int) -> bool:
         try:
-            return idle.request_forecast(START, 24, options={"seed": number + 1})[1]
+            return idle.submit_forecasts(START, 24, options={"seed": number + 1})[0].created
         except QueueFullError:
             return False
 
@@ -144,11 +159,10 @@ def test_the_bound_of_the_queue_holds_for_many_at_once(idle: Engine) -> None:
     assert sum(accepted) == idle.catalog.runs.counts()["queued"] == 3
 
 
-def test_a_worker_that_is_killed_costs_no_step(
-    engine: Engine, data: DataFolder, tmp_path: Path
-) -> None:
+@pytest.mark.slow
+def test_a_killed_worker_costs_no_step(engine: Engine, data: DataFolder, tmp_path: Path) -> None:
     init, lead = START + 5 * DAY, 24 * 60
-    run_id = engine.submit_forecast(None, init, lead)
+    run_id = submit(engine, init, lead)
     until(lambda: engine.catalog.runs.get(run_id).progress.step >= 5)
     os.kill(worker_of(engine, run_id), signal.SIGKILL)
     step = engine.catalog.runs.get(run_id).progress.step
@@ -171,21 +185,11 @@ def worker_of(engine: Engine, run_id: str) -> int:
     pytest.fail(f"nobody holds {lock}")
 
 
-def test_urgent_runs_go_before_a_batch(engine: Engine) -> None:
-    batch = engine.request_forecasts(START + DAY * np.arange(6), 24 * 30, priority=Priority.BATCH)
-    urgent = engine.submit_forecast(None, START + 8 * DAY, 24)
-    ended = engine.wait([urgent, *[run.id for run, _ in batch]], WAIT)
-    assert {run.status for run in ended} == {"succeeded"}
-    started = [run.started_at for run in ended]
-    assert None not in started
-    # Two may have been running already; all that waited came later.
-    assert sum(other < started[0] for other in started[1:]) <= 2  # type: ignore[operator]
-
-
-def test_a_worker_that_hangs_is_restarted_and_its_run_goes_on(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_hung_worker_is_restarted_and_its_run_resumes(tmp_path: Path) -> None:
     data = make_world(tmp_path / "data")
-    with Engine(data, threads=1, step_limit=3) as engine:
-        run_id = engine.submit_forecast(None, START, 24 * 300)
+    with Engine(data, EngineConfig(threads=1, step_limit=3)) as engine:
+        run_id = submit(engine, START, 24 * 300)
         until(lambda: engine.catalog.runs.get(run_id).progress.step >= 2)
         os.kill(worker_of(engine, run_id), signal.SIGSTOP)
         (run,) = engine.wait([run_id], WAIT)
@@ -195,35 +199,19 @@ def test_a_worker_that_hangs_is_restarted_and_its_run_goes_on(tmp_path: Path) ->
         )
 
 
-def test_cancelling_a_running_run_stops_it(engine: Engine, data: DataFolder) -> None:
-    run_id = engine.submit_forecast(None, START + 6 * DAY, 24 * 900)
-    until(lambda: engine.catalog.runs.get(run_id).progress.step >= 2)
-    engine.cancel(run_id)
-    (run,) = engine.wait([run_id], WAIT)
-    assert run.status == "cancelled"
-    assert not data.forecast(run_id).exists()
-
-
-def test_a_run_that_another_process_queued_is_adopted(engine: Engine, data: DataFolder) -> None:
-    with Catalog(data.catalog) as other:
-        run, _ = other.runs.submit("tiny", START + 7 * DAY, 24, options={"analysis": "demo"})
-    (ended,) = engine.wait([run.id], WAIT)
-    assert ended.status == "succeeded"
-
-
 SERVICE = """
 import sys
-from pipelines.storage.data_folder import DataFolder
-from pipelines.engine.engine import Engine
+from pipelines.engine.engine import Engine, EngineConfig
 if __name__ == "__main__":
-    with Engine(DataFolder.open(sys.argv[1]), threads=1) as engine:
+    with Engine(sys.argv[1], EngineConfig(threads=1)) as engine:
         for day in range(int(sys.argv[2])):
-            engine.submit_forecast(None, f"2001-03-{day + 1:02d}", 24 * 40)
+            engine.submit_forecasts(f"2001-03-{day + 1:02d}", 24 * 40)
         engine.wait([job.id for job in engine.catalog.active_jobs()])
 """
 
 
-def test_what_a_killed_service_owed_is_taken_up_at_the_next_start(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_jobs_of_a_killed_service_are_recovered_at_the_next_start(tmp_path: Path) -> None:
     data, script = make_world(tmp_path / "data"), tmp_path / "service.py"
     script.write_text(SERVICE)
     service = subprocess.Popen([sys.executable, str(script), str(data.root), "3"])
@@ -233,7 +221,7 @@ def test_what_a_killed_service_owed_is_taken_up_at_the_next_start(tmp_path: Path
         service.wait()
         owed = [job.id for job in catalog.active_jobs()]
         assert owed
-    with Engine(data, threads=1) as engine:
+    with Engine(data, EngineConfig(threads=1)) as engine:
         ended = engine.wait(owed, WAIT)
         assert [run.status for run in ended] == ["succeeded"] * len(owed)
         assert engine.catalog.runs.counts()["succeeded"] == 3
@@ -244,24 +232,15 @@ def test_what_a_killed_service_owed_is_taken_up_at_the_next_start(tmp_path: Path
     assert same(read_fields(data.forecast(first)), expected)
 
 
-def test_an_engine_that_is_closed_gives_its_runs_back(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_closed_engine_releases_its_runs(tmp_path: Path) -> None:
     data = make_world(tmp_path / "data")
-    engine = Engine(data, threads=1).start()
+    engine = Engine(data, EngineConfig(threads=1)).start()
     # Half a minute's work: a machine however busy closes the engine before it is done.
-    run_id = engine.submit_forecast(None, START, 24 * 900, options={"members": 16})
+    run_id = submit(engine, START, 24 * 900, members=16)
     until(lambda: engine.catalog.runs.get(run_id).progress.step >= 2)
     engine.close()
     with Catalog(data.catalog) as catalog:
         run = catalog.runs.get(run_id)
         assert (run.status, run.reason) == ("queued", "the engine was stopped")
         assert run.progress.step >= 2
-
-
-def test_an_address_without_a_scheduler_is_a_clear_error(tmp_path: Path) -> None:
-    data = make_world(tmp_path / "data")
-    engine = Engine(data, scheduler="tcp://127.0.0.1:9", adopt=False).start()
-    try:
-        with pytest.raises(InputError, match="no scheduler answers"):
-            engine.ready(WAIT)
-    finally:
-        engine.close()

@@ -26,6 +26,7 @@ from pear.errors import InputError
 from pear.sphere.latlon import global_grid
 from pear.store.reader import open_store
 from pipelines.engine.cluster import Cluster
+from pipelines.engine.config import EngineConfig
 from pipelines.ingestion import executor
 from pipelines.ingestion.executor import (
     StoreContents,
@@ -335,7 +336,7 @@ def test_a_cluster_of_two_workers_writes_the_bytes_of_one_process(tmp_path: Path
     (tmp_path / "dask").mkdir()
     with (
         cluster(tmp_path / "dask", 2) as address,
-        closing(Cluster(1, 1, address)) as found,
+        closing(Cluster(EngineConfig(scheduler=address))) as found,
     ):
         found.client.wait_for_workers(2, timeout=60)
 
@@ -363,7 +364,9 @@ def test_two_workers_are_nearly_twice_as_fast(tmp_path: Path) -> None:
             folder = tmp_path / f"dask{workers}"
             folder.mkdir()
             address = stack.enter_context(cluster(folder, workers))
-            clients[workers] = stack.enter_context(closing(Cluster(1, 1, address))).client
+            clients[workers] = stack.enter_context(
+                closing(Cluster(EngineConfig(scheduler=address)))
+            ).client
             clients[workers].wait_for_workers(workers, timeout=60)
         for turn in range(TURNS):
             for workers, client in clients.items():

@@ -234,7 +234,7 @@ def test_a_schedule_from_adding_to_removing(pear: Any, tmp_path: Path) -> None:
     for words, said in (
         (["run", "daily", "--once"], "no schedule 'daily'"),
         (["add", "x", "--cron", "1 2 3", "--forecast", "1d"], "has 3 fields"),
-        (["add", "x", "--cron", "1 2 * * *"], "does nothing"),
+        (["add", "x", "--cron", "1 2 * * *"], "the action has no parts"),
         (["add", "../x", "--cron", "1 2 * * *", "--forecast", "1d"], "invalid name"),
         (["add", "x", "--cron", "1 2 * * *", "--ingest", "in"], "--ingest needs --analysis"),
         (["run", "x"], "all schedules run by cron"),

@@ -1,0 +1,53 @@
+"""The cluster: addresses, and the environment of local workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from pear.errors import InputError
+from pipelines.engine.cluster import Cluster, call
+from pipelines.engine.config import EngineConfig, default_threads
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with closing(Cluster(EngineConfig(workers=1, threads=3, device="cpu"))) as made:
+        yield made
+
+
+def test_a_function_is_called_by_its_path() -> None:
+    assert call("math:gcd", 12, 18) == 6
+
+
+@pytest.mark.slow
+def test_an_address_without_a_scheduler_is_refused() -> None:
+    with pytest.raises(InputError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
+        Cluster(EngineConfig(scheduler="tcp://127.0.0.1:9"))
+
+
+def test_local_workers_have_threads_and_device_of_the_configuration(cluster: Cluster) -> None:
+    assert cluster.alive
+    assert cluster.slots == len(cluster.workers) == 1
+    futures = [
+        cluster.submit("os:getenv", name, key=name, priority=0)
+        for name in ("OMP_NUM_THREADS", "PEAR_THREADS", "PEAR_DEVICE", "PEAR_WORKER")
+    ]
+    assert [future.result(timeout=60) for future in futures] == ["3", "3", "cpu", "0"]
+
+
+def test_an_error_of_a_task_keeps_its_kind(cluster: Cluster) -> None:
+    future = cluster.submit("pear.variables:variable", "rain", key="rain", priority=0)
+    error = future.exception(timeout=60)
+    assert isinstance(error, InputError)
+    assert "unknown variable 'rain'" in error.message
+
+
+def test_threads_leave_one_core_free() -> None:
+    cores = os.cpu_count() or 1
+    assert default_threads(1) == max(1, cores - 1)
+    assert default_threads(10_000) == 1
+    assert EngineConfig(workers=2).worker_threads == default_threads(2)

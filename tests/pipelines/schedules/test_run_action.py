@@ -1,0 +1,113 @@
+"""Actions: forecasts, evaluations and retention, each done once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pear.errors import InputError
+from pear.times import to_iso
+from pipelines.catalog import Catalog, FinishedError
+from pipelines.schedules import run_action, validate_action
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.storage.atomic import shared_lock
+from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.engine import DAY, LAYOUT, NSIDE, START, fields
+from tests.fixtures.schedules import Clock, add_day, compute_queued
+
+
+def test_runs_that_can_be_verified_are_evaluated_once(
+    data: DataFolder, catalog: Catalog, clock: Clock
+) -> None:
+    action = validate_action(
+        {"forecast": {"lead_hours": 48, "newest": 4}, "evaluate": {"lead_hours": 48}}
+    )
+    assert run_action(data, catalog, action, clock()).evaluations == []
+    compute_queued(data, catalog)
+    done = run_action(data, catalog, action, clock())
+    request = catalog.evaluations.get(done.evaluations[0]).request
+    assert [time[:10] for time in request["init_times"]] == ["2001-03-01", "2001-03-02"]
+    assert run_action(data, catalog, action, clock()).evaluations == []
+    add_day(data, 4)
+    newer = run_action(data, catalog, action, clock())
+    assert len(catalog.evaluations.get(newer.evaluations[0]).request["init_times"]) == 3
+
+
+def test_retention_removes_runs_that_are_old_and_unread(
+    data: DataFolder, catalog: Catalog, clock: Clock
+) -> None:
+    forecast = validate_action(
+        {"forecast": {"lead_hours": 24, "newest": 4, "options": {"members": 2}}}
+    )
+    run_action(data, catalog, forecast, clock())
+    runs = sorted(compute_queued(data, catalog))
+    expire = validate_action({"expire": {"keep_days": 10, "keep_latest": 1, "grace_hours": 2}})
+    clock.now = datetime.now(UTC) + timedelta(days=5)
+    assert run_action(data, catalog, expire, clock()).expired == []
+    clock.now += timedelta(days=6)
+    catalog.runs.touch(runs[1])
+    gone = run_action(data, catalog, expire, clock()).expired
+    assert gone == [runs[2], runs[0]]  # not the newest, not the one that is being read
+    for run in runs:
+        kept = run not in gone
+        assert data.forecast(run).exists() == kept
+        assert data.forecast(f"{run}.spread").exists() == kept
+        assert catalog.runs.get(run).status == ("succeeded" if kept else "expired")
+    assert not list(data.scratch.glob("removed.*"))
+    with pytest.raises(FinishedError):
+        catalog.runs.expire(gone[0])
+    clock.now += timedelta(hours=3)
+    with shared_lock(data.forecast(f"{runs[1]}.spread")), shared_lock(data.forecast(runs[1])):
+        assert run_action(data, catalog, expire, clock()).expired == []
+    assert catalog.runs.get(runs[1]).status == "succeeded"
+    catalog.runs.expire(runs[1])  # and then its process died
+    assert run_action(data, catalog, expire, clock()).expired == []
+    assert not list((data.root / "forecasts").glob(f"{runs[1]}*"))
+    with pytest.raises(InputError, match="no store at"), shared_lock(data.forecast(runs[1])):
+        pass
+    # An expired run is not forecast again by a schedule, only on request.
+    assert run_action(data, catalog, forecast, clock()).runs == []
+
+
+def test_only_complete_states_of_the_hours_wanted_are_forecast(
+    data: DataFolder, catalog: Catalog, clock: Clock
+) -> None:
+    with AnalysisWriter(data.analysis("demo"), LAYOUT, NSIDE) as writer:
+        six = np.timedelta64(6, "h")
+        writer.append([START + 3 * DAY + six, START + 4 * DAY], *fields(2))
+    run_action(
+        data, catalog, validate_action({"forecast": {"lead_hours": 24, "newest": 2}}), clock()
+    )
+    found = sorted(to_iso(run.init_time)[5:13] for run in catalog.runs.page().items)
+    assert found == ["03-04T00", "03-05T00"]
+
+
+def test_options_of_the_evaluation_are_those_of_the_forecasts(
+    data: DataFolder, catalog: Catalog, clock: Clock
+) -> None:
+    options = {"members": 2, "seed": 3}
+    action = validate_action(
+        {
+            "forecast": {"lead_hours": 24, "newest": 2, "options": options},
+            "evaluate": {"lead_hours": 24, "options": options},
+        }
+    )
+    first, _ = run_action(data, catalog, action, clock()).runs
+    assert catalog.runs.get(first).options == {"analysis": "demo", **options}
+    compute_queued(data, catalog)
+    (evaluation,) = run_action(data, catalog, action, clock()).evaluations
+    assert catalog.evaluations.get(evaluation).request["options"] == options
+
+
+def test_an_empty_folder_has_nothing_to_ingest(
+    data: DataFolder, catalog: Catalog, clock: Clock, tmp_path: Path
+) -> None:
+    (tmp_path / "inbox").mkdir()
+    ingest = {"sources": [str(tmp_path / "inbox")], "store": "demo"}
+    result = run_action(data, catalog, validate_action({"ingest": ingest}), clock())
+    assert result.summary == (
+        "0 times ingested, 0 forecasts and 0 evaluations queued, 0 runs expired"
+    )
