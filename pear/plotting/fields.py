@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, Literal, TypedDict, Unpack
 
 import matplotlib.path
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from cartopy.mpl.geoaxes import GeoAxes
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -21,6 +19,9 @@ from pear.sphere.healpix import nside_from_cells
 from pear.times import HOUR, as_duration, as_utc, to_iso
 from pear.typing import DurationLike, TimeLike
 from pear.variables import Variable, parse_field
+
+if TYPE_CHECKING:
+    from cartopy.mpl.geoaxes import GeoAxes
 
 _PIXELS: Final = 1000
 
@@ -122,6 +123,8 @@ def plot(
 def _map_axes(view: View, ax: GeoAxes | None) -> GeoAxes:
     crs = projection(view)
     if ax is None:
+        import matplotlib.pyplot as plt  # the service draws maps without it
+
         ax = plt.figure(figsize=(9, 5.5), layout="constrained").add_subplot(projection=crs)
     elif getattr(ax, "projection", None) != crs:
         raise InputError(

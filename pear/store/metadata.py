@@ -32,9 +32,9 @@ def read(folder: Path) -> dict[str, Any]:
         If the file does not contain a JSON object. A missing file raises OSError.
     """
     document = json.loads((folder / META).read_text())
-    if not isinstance(document, dict):
-        raise ValueError(f"{folder / META} does not contain a JSON object")
-    return document
+    if isinstance(document, dict):
+        return document
+    raise ValueError(f"{folder / META} does not contain a JSON object")
 
 
 def nodes(root: dict[str, Any]) -> dict[str, Any]:
