@@ -1,7 +1,7 @@
-"""Structured logs: one JSON object a line, on standard error, with the run it is about.
+"""Structured logs on standard error: one JSON object per line, with the id of the run.
 
-Nothing is written below a warning until :func:`configure` is called, so that a command's own
-output stays its own.
+Until :func:`configure` is called only warnings and errors are written, so that the output of a
+command is not mixed with logs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Any
 
 import structlog
 
@@ -20,9 +19,9 @@ _NAME = "pear"
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def logger(**context: Any) -> Any:
-    """Return a logger whose lines carry this context, such as ``run_id``."""
-    bound = structlog.wrap_logger(
+def logger(**context: object) -> structlog.stdlib.BoundLogger:
+    """Return a logger whose lines have this context, such as ``run_id``."""
+    bound: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         logging.getLogger(_NAME),
         processors=[
             structlog.stdlib.filter_by_level,
@@ -40,14 +39,19 @@ def logger(**context: Any) -> Any:
 def configure(level: str) -> None:
     """Write this process's log to standard error from this level on.
 
+    Parameters
+    ----------
+    level
+        One of :data:`LEVELS`.
+
     Raises
     ------
     InputError
-        If the level is none of :data:`LEVELS`.
+        If the level is unknown.
     """
     if level not in LEVELS:
         raise InputError(
-            f"log level {level!r} is unknown", field="log", hint="known: " + ", ".join(LEVELS)
+            f"unknown log level {level!r}", field="log", hint="known: " + ", ".join(LEVELS)
         )
     root = logging.getLogger(_NAME)
     root.setLevel(level.upper())
@@ -56,7 +60,7 @@ def configure(level: str) -> None:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))
         root.addHandler(handler)
-    os.environ["PEAR_LOG_LEVEL"] = level  # worker processes started from here follow
+    os.environ["PEAR_LOG_LEVEL"] = level  # for the worker processes started from here
 
 
 def configure_from_environment() -> None:

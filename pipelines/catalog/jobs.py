@@ -85,6 +85,7 @@ class Jobs(Generic[J]):
         *,
         status: str | Iterable[str] | None = None,
         model: str | None = None,
+        init_time: str | np.datetime64 | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page[J]:
@@ -96,6 +97,8 @@ class Jobs(Generic[J]):
             Only jobs in one of these states.
         model
             Only jobs of the model with this id.
+        init_time
+            Only runs from this init time, UTC.
         limit
             Largest number of jobs on the page, at least 1.
         cursor
@@ -105,8 +108,32 @@ class Jobs(Generic[J]):
         -------
         Page
             The jobs and the cursor of the following page.
+
+        Raises
+        ------
+        InputError
+            If the limit is below 1; also for an unknown status or an invalid cursor.
         """
-        return self._page({"model": model}, status, limit, cursor)
+        columns = self._table.c
+        query = sa.select(self._table).order_by(columns.created_at.desc(), columns.id.desc())
+        if status is not None:
+            query = query.where(columns.status.in_(_as_statuses(status)))
+        if model is not None:
+            query = query.where(columns.model == model)
+        if init_time is not None:
+            query = query.where(columns.init_time == as_utc(init_time)[0])
+        if cursor is not None:
+            created, job_id = _decode(cursor)
+            older = sa.and_(columns.created_at == created, columns.id < job_id)
+            query = query.where(sa.or_(columns.created_at < created, older))
+        if limit < 1:
+            raise InputError(f"limit {limit} must be at least 1", field="limit")
+        with self._db.read() as connection:
+            rows = connection.execute(query.limit(limit + 1)).mappings()
+            found = [self._record(row) for row in rows]
+        more = len(found) > limit
+        items = tuple(found[:limit])
+        return Page(items, _encode(items[-1].created_at, items[-1].id) if more else None)
 
     def iterate(
         self, *, status: str | Iterable[str] | None = None, model: str | None = None
@@ -114,7 +141,7 @@ class Jobs(Generic[J]):
         """Yield all jobs that match, newest first."""
         cursor: str | None = None
         while True:
-            page = self._page({"model": model}, status, _PAGE, cursor)
+            page = self.page(status=status, model=model, limit=_PAGE, cursor=cursor)
             yield from page.items
             cursor = page.next
             if cursor is None:
@@ -369,33 +396,6 @@ class Jobs(Generic[J]):
                 self._update(connection, job_id, {"priority": highest, "cancel_requested": False})
             return self._get(connection, job_id), False
 
-    def _page(
-        self,
-        equal: Mapping[str, object],
-        status: str | Iterable[str] | None,
-        limit: int,
-        cursor: str | None,
-    ) -> Page[J]:
-        columns = self._table.c
-        query = sa.select(self._table).order_by(columns.created_at.desc(), columns.id.desc())
-        if status is not None:
-            query = query.where(columns.status.in_(_as_statuses(status)))
-        for name, value in equal.items():
-            if value is not None:
-                query = query.where(columns[name] == value)
-        if cursor is not None:
-            created, job_id = _decode(cursor)
-            older = sa.and_(columns.created_at == created, columns.id < job_id)
-            query = query.where(sa.or_(columns.created_at < created, older))
-        if limit < 1:
-            raise InputError(f"limit {limit} must be at least 1", field="limit")
-        with self._db.read() as connection:
-            rows = connection.execute(query.limit(limit + 1)).mappings()
-            found = [self._record(row) for row in rows]
-        more = len(found) > limit
-        items = tuple(found[:limit])
-        return Page(items, _encode(items[-1].created_at, items[-1].id) if more else None)
-
     def _find(
         self, connection: Connection, job_id: str, *, lock: bool = False
     ) -> RowMapping | None:
@@ -572,19 +572,6 @@ class Runs(Jobs[Run]):
         with self._db.read() as connection:
             row = self._find(connection, job_id)
         return None if row is None else self._record(row)
-
-    def page(
-        self,
-        *,
-        status: str | Iterable[str] | None = None,
-        model: str | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-        init_time: str | np.datetime64 | None = None,
-    ) -> Page[Run]:
-        """Return one page of runs, newest first, optionally of one init time (UTC) only."""
-        time = None if init_time is None else as_utc(init_time)[0]
-        return self._page({"model": model, "init_time": time}, status, limit, cursor)
 
     def latest(self, model: str | None = None) -> Run | None:
         """Return the succeeded run (of a model id) with the newest init time, or None."""

@@ -116,14 +116,25 @@ def check_store(path: Path | str, progress: ProgressCallback | None = None) -> S
     report.findings += _check_metadata(path)
     if any(finding.where == metadata.META for finding in report.findings):
         return report
-    report.kind, layout, nside = stored_layout(path)
+    try:
+        report.kind, layout, nside = stored_layout(path)
+    except InputError as error:
+        report.findings.append(Finding("grid", "level", error.message, "copy, if one is left"))
+        return report
+    if report.kind not in ("analysis", "forecast"):
+        raise InputError(
+            f"{path} is a {report.kind} store; only analyses and forecasts can be checked",
+            field="store",
+        )
     group = schema.open_group(path)
     grids = {nside: group} | {n: _group(group, n) for n in schema.overviews(group)}
     for size, inner in grids.items():
         prefix = "" if size == nside else f"{schema.overview_name(size)}/"
         report.findings += _check_coordinates(inner, prefix, layout, size)
         report.findings += _check_attributes(inner, prefix, layout, size)
-    report.findings += _check_times(grids)
+    axes = ("time", "prediction_timedelta") if report.kind == "forecast" else ("time",)
+    for axis in axes:
+        report.findings += _check_axis(grids, axis)
     flags = None
     if report.kind == "analysis":
         try:
@@ -248,13 +259,13 @@ def _check_attributes(
             yield Finding("attribute", f"{prefix}{name}", detail, "rewrite")
 
 
-def _check_times(grids: dict[int, zarr.Group]) -> Iterator[Finding]:
-    """Check the time axis, and that those of the overviews are equal to it."""
+def _check_axis(grids: dict[int, zarr.Group], name: str) -> Iterator[Finding]:
+    """Check the times or lead times, and that those of the overviews are equal to them."""
     own: npt.NDArray[Any] | None = None
     for number, group in enumerate(grids.values()):
-        where = f"{group.path}/time".lstrip("/")
+        where = f"{group.path}/{name}".lstrip("/")
         try:
-            times = np.asarray(schema.get_array(group, "time")[:])
+            times = np.asarray(schema.get_array(group, name)[:])
         except DAMAGE as error:
             yield Finding("time", where, f"cannot be read: {error}", "copy, if one is left")
             continue
@@ -263,7 +274,7 @@ def _check_times(grids: dict[int, zarr.Group]) -> Iterator[Finding]:
         elif number == 0:
             own = times
         elif own is not None and not np.array_equal(times, own):
-            yield Finding("time", where, "differs from the time axis of the store", "copy")
+            yield Finding("time", where, "differs from that of the store", "copy")
 
 
 class _FieldCheck:

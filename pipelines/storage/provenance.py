@@ -1,4 +1,4 @@
-"""Who made this: versions of the libraries and of this code, for checkpoints and stores."""
+"""Provenance of checkpoints and stores: versions of the libraries and of this code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIBRARIES = ("torch", "numpy", "scipy", "xarray", "zarr", "healpy")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, PEAR and the libraries whose numbers end up in results."""
+    """Return the versions of Python, PEAR and the libraries that affect results."""
     found = {"python": platform.python_version(), "pear": __version__}
     for name in LIBRARIES:
         try:
@@ -24,7 +24,7 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Commit of the source tree this code runs from, ``+changes`` if edited; None outside git."""
+    """Return the commit of the source tree, ``+changes`` if it is edited; None outside git."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

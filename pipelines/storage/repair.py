@@ -102,8 +102,8 @@ class _DamagedStore:
             if document["node_type"] == "array"
         }
         self._names = [name for name in self._arrays if name in BY_NAME]
-        if not self._names:
-            raise InputError(f"{path} has no variable that can be read", field="store")
+        if not self._names or "time" not in self._arrays:
+            raise InputError(f"{path} is not an analysis or forecast store", field="store")
         first = self._arrays[self._names[0]]
         self._nside = nside_from_cells(first.shape[-1])
         found = (re.fullmatch(r"nside(\d+)/cell", name) for name in self._arrays)

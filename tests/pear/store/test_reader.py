@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -15,10 +16,12 @@ import xarray as xr
 from pear.errors import InputError
 from pear.store.dataset import dataset_layout
 from pear.store.reader import (
+    describe,
     describe_times,
     open_analysis,
     open_climatology,
     open_forecast,
+    open_store,
     read_completeness,
     stored_layout,
 )
@@ -112,3 +115,35 @@ def test_completeness_names_the_channels(folder: Path) -> None:
 def test_time_axes(days: list[int], gaps: int, step: float | None) -> None:
     told = describe_times(START + DAY * np.array(days, dtype=int))
     assert (told["count"], len(told["gaps"]), told["step_hours"]) == (len(days), gaps, step)
+
+
+def test_a_description_holds_grid_times_and_variables(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    random = np.random.default_rng(4)
+    surface, upper = random.normal(size=(4, 1, CELLS)), random.normal(size=(4, 1, 2, CELLS))
+    with AnalysisWriter(path, LAYOUT, 8) as writer:
+        writer.append(START + np.array([0, 1, 2, 5]) * DAY / 4, surface, upper)
+    told = describe(path)
+    assert told["grid"]["nside"] == 8
+    assert told["times"]["count"] == 4
+    assert told["times"]["step_hours"] == 6
+    assert told["times"]["gaps"] == [
+        {"after": "2019-01-01T12:00:00Z", "before": "2019-01-02T06:00:00Z", "missing": 2}
+    ]
+    assert told["levels"] == [850, 500]
+    assert told["variables"]["geopotential"]["units"] == "m2 s-2"
+    assert told["completeness"]["complete"] is True
+    json.dumps(told, allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "foreign"])
+def test_a_path_that_is_not_a_store_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.zarr"
+    if kind == "empty":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind == "foreign":
+        xr.Dataset({"a": ("x", np.zeros(3))}).to_zarr(path, consolidated=False)
+    with pytest.raises(InputError, match=r"no store at|not a store"):
+        open_store(path)

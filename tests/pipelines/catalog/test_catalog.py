@@ -20,6 +20,7 @@ from pipelines.catalog import (
     NotFoundError,
     NotOwnerError,
     Priority,
+    Status,
     tables,
 )
 from pipelines.catalog.tables import VERSION, version
@@ -280,6 +281,24 @@ def test_one_fire_of_a_schedule_is_taken_once(catalog: Catalog) -> None:
     catalog.schedules.remove("daily")
     with pytest.raises(NotFoundError):
         catalog.schedules.get("daily")
+
+
+def test_the_last_run_of_a_schedule_is_read_from_catalogs_written_before(url: str) -> None:
+    """Its column has an older name, ``last_fire``; states and priorities are plain values."""
+    at = datetime(2026, 1, 2, 6, tzinfo=UTC)
+    with Catalog(url) as made:
+        made.models.add(SHA, "models/x", nside=8, step_hours=24, name="small")
+        run, _ = made.runs.submit("small", DAY, 48, priority=Priority.INTERACTIVE)
+        made.schedules.add("daily", "0 6 * * *", {})
+        assert made.schedules.claim_trigger("daily", at)
+        made.schedules.finish_trigger("daily", Status.SUCCEEDED, "done")
+        schedule = made.schedules.get("daily")
+        with made._db.read() as connection:
+            query = sa.text("SELECT last_fire, last_status FROM schedules")
+            assert connection.execute(query).one()[1] == "succeeded"
+            query = sa.text("SELECT status, priority FROM runs WHERE id = :id")
+            assert connection.execute(query, {"id": run.id}).one() == ("queued", 10)
+    assert (schedule.last_run_at, schedule.last_status) == (at, Status.SUCCEEDED)
 
 
 def test_a_newer_catalog_is_refused_and_left_as_it_was(url: str) -> None:

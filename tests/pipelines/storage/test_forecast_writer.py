@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
+import xdggs
 import zarr
 from zarr.storage import LocalStore
 
@@ -140,3 +142,66 @@ def test_kills_of_a_rollout_lose_nothing(tmp_path: Path) -> None:
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"kills": KILLS, "lost": 0, "damaged": 0, "not_equal": 0}
+
+
+def test_overviews_are_means_and_open_like_stores(tmp_path: Path) -> None:
+    path = tmp_path / "run.zarr"
+    made = ForecastWriter(path, LAYOUT, NSIDE, START, LEADS, overviews=(2, 1))
+    for index in range(4):
+        made.write_step(index, *step(index))
+    made.publish()
+    upper = np.stack([step(index)[1][0] for index in range(4)])
+    for nside in (2, 1):
+        data = open_store(path, nside=nside).isel(time=0)
+        want = upper.reshape(4, 3, 12 * nside**2, -1).mean(-1)
+        got = data["temperature"].sel(level=list(LAYOUT.levels))
+        np.testing.assert_allclose(got, want, atol=1e-6)
+        assert xdggs.decode(xr.open_zarr(path, group=f"nside{nside}")).dggs.grid_info.nside == nside
+    assert check_store(path).is_healthy
+
+
+def test_a_run_is_resumed_and_published_once(tmp_path: Path) -> None:
+    first = writer(tmp_path)
+    for index in (0, 1):
+        first.write_step(index, *step(index))
+    with pytest.raises(InputError, match="lacks 2 of 4 steps"):
+        first.publish()
+    again = writer(tmp_path)
+    assert again.steps_done() == [0, 1]
+    assert np.array_equal(again.read_step(1)[1], step(1)[1])
+    for index in (2, 3):
+        again.write_step(index, *step(index))
+    assert not (tmp_path / "run.zarr").exists()
+    again.publish()
+    check(tmp_path)
+    data = open_store(tmp_path / "run.zarr")
+    assert data["temperature"].dims == ("time", "prediction_timedelta", "level", "cell")
+    assert data["prediction_timedelta"].values.tolist() == LEADS.tolist()
+    third = writer(tmp_path)
+    assert third.published
+    assert third.steps_done() == [0, 1, 2, 3]
+    assert np.array_equal(third.read_step(3)[1], step(3)[1])
+    assert third.publish() == tmp_path / "run.zarr"
+
+
+def test_steps_of_another_run_are_discarded(tmp_path: Path) -> None:
+    writer(tmp_path).write_step(0, *step(0))
+    later = START + np.timedelta64(1, "D")
+    other = ForecastWriter(tmp_path / "run.zarr", LAYOUT, NSIDE, later, LEADS)
+    assert other.steps_done() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "word"),
+    [("index", "is not in 0..3"), ("shape", "has shapes"), ("nan", "is not finite")],
+)
+def test_an_invalid_step_is_refused(tmp_path: Path, fault: str, word: str) -> None:
+    surface, upper = step(0)
+    if fault == "shape":
+        upper = upper[:, :1]
+    if fault == "nan":
+        surface[0, 0] = np.nan
+    made = writer(tmp_path)
+    with pytest.raises(InputError, match=word):
+        made.write_step(4 if fault == "index" else 0, surface, upper)
+    assert made.steps_done() == []

@@ -1,26 +1,22 @@
-"""The store contract: what is written is what every tool reads, and only whole times are seen."""
+"""Analysis stores: what is written is read back, and only committed times are visible."""
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from pathlib import Path
 
-import healpy
 import numpy as np
 import pytest
 import xarray as xr
 import xdggs
 
 from pear.errors import InputError
-from pear.sphere.healpix import centres
-from pear.store.reader import describe, open_store
-from pear.store.schema import open_group
+from pear.store.reader import describe, open_store, read_completeness
 from pear.variables import Layout
 from pipelines.storage import staging
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.atomic import writer_lock
 from pipelines.storage.check import check_store
-from pipelines.storage.forecast_writer import ForecastWriter
 
 NSIDE = 8
 CELLS = 12 * NSIDE**2
@@ -45,7 +41,11 @@ def write(path: Path, times: int = 6, shard_times: int = 4) -> tuple[np.ndarray,
     return surface, upper
 
 
-def test_analysis_is_read_as_it_was_written(tmp_path: Path) -> None:
+def contents(path: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def test_values_are_read_as_written(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     surface, upper = write(path)
     data = open_store(path)
@@ -57,7 +57,7 @@ def test_analysis_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert set(data.data_vars) == set(LAYOUT.names)
 
 
-def test_appending_over_a_shard_boundary_gives_the_bytes_of_one_run(tmp_path: Path) -> None:
+def test_appends_write_the_same_bytes_as_one_append(tmp_path: Path) -> None:
     surface, upper = fields(10)
     times = T0 + np.arange(10) * H6
     for name, cuts in {"whole": [10], "parts": [3, 5, 9, 10]}.items():
@@ -73,7 +73,7 @@ def test_appending_over_a_shard_boundary_gives_the_bytes_of_one_run(tmp_path: Pa
     assert contents(tmp_path / "whole") == contents(tmp_path / "one writer")
 
 
-def test_a_writer_may_use_its_own_order_and_fewer_channels(tmp_path: Path) -> None:
+def test_a_writer_may_have_another_order_and_fewer_channels(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     write(path, times=2)
     other = Layout((), ("temperature", "geopotential"), (500,))
@@ -88,59 +88,7 @@ def test_a_writer_may_use_its_own_order_and_fewer_channels(tmp_path: Path) -> No
     assert missing == {"2m_temperature", "temperature@850", "geopotential@850"}
 
 
-def contents(path: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
-
-
-def test_xdggs_and_healpy_read_the_cell_of_stockholm(tmp_path: Path) -> None:
-    path = tmp_path / "a.zarr"
-    surface, _ = write(path)
-    cell = healpy.ang2pix(NSIDE, 18.1, 59.3, nest=True, lonlat=True)
-    want = float(surface[2, 0, cell])
-    for convention in ("xdggs", "cf", "zarr"):
-        raw = xr.open_zarr(path, decode_timedelta=True)
-        name = {"cf": "cell", "zarr": "cell_ids", "xdggs": "cell_ids"}[convention]
-        dataset = xdggs.decode(raw, convention=convention, name=name)
-        assert dataset.dggs.grid_info.level == 3
-        assert dataset.dggs.grid_info.indexing_scheme == "nested"
-        found = dataset["2m_temperature"].isel(time=2).dggs.sel_latlon([59.3], [18.1])
-        assert float(found.squeeze()) == want
-        np.testing.assert_allclose(
-            dataset.dggs.cell_centers()["latitude"].values, centres(NSIDE)[0], atol=1e-9
-        )
-
-
-def test_attributes_are_those_of_the_contract(tmp_path: Path) -> None:
-    path = tmp_path / "a.zarr"
-    write(path)
-    group = open_group(path)
-    assert dict(group["cell"].attrs) == {"standard_name": "healpix_index", "units": "1"}
-    assert dict(group["cell_ids"].attrs) == {
-        "grid_name": "healpix",
-        "level": 3,
-        "indexing_scheme": "nested",
-    }
-    assert dict(group["crs"].attrs) == {
-        "grid_mapping_name": "healpix",
-        "refinement_level": 3,
-        "indexing_scheme": "nested",
-    }
-    assert group["crs"].dtype == np.int32
-    assert group["time"].dtype == np.int64
-    assert group["time"].attrs["units"] == "seconds since 1970-01-01"
-    assert dict(group["level"].attrs) == {
-        "standard_name": "air_pressure",
-        "units": "hPa",
-        "positive": "down",
-    }
-    t2m = dict(group["2m_temperature"].attrs)
-    assert t2m["units"] == "K"
-    assert t2m["grid_mapping"] == "crs"
-    assert json.loads(t2m["ek_grid_spec"]) == {"grid": "H8", "order": "nested"}
-    assert dict(group.attrs)["Conventions"] == "CF-1.13"
-
-
-def test_coarser_levels_are_means_and_open_on_their_own(tmp_path: Path) -> None:
+def test_overviews_are_means_and_open_like_stores(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     surface, upper = fields(6)
     for cut in (slice(0, 3), slice(3, 6)):
@@ -162,24 +110,8 @@ def test_coarser_levels_are_means_and_open_on_their_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, surface[0, 0].reshape(48, -1).mean(-1), atol=1e-6)
 
 
-def test_coarser_levels_of_a_forecast(tmp_path: Path) -> None:
-    path = tmp_path / "f.zarr"
-    surface, upper = fields(2)
-    writer = ForecastWriter(path, LAYOUT, NSIDE, T0, np.arange(2) * H6, overviews=(4, 2))
-    for index in range(2):
-        writer.write_step(index, surface[index], upper[index])
-    writer.publish()
-    for nside in (4, 2):
-        data = open_store(path, nside=nside).isel(time=0)
-        want = upper[:, 1].reshape(2, 2, 12 * nside**2, -1).mean(-1)
-        np.testing.assert_allclose(data["temperature"].sel(level=[850, 500]), want, atol=1e-6)
-        assert xdggs.decode(xr.open_zarr(path, group=f"nside{nside}")).dggs.grid_info.nside == nside
-    assert describe(path)["grid"]["coarser"] == [4, 2]
-    assert check_store(path).is_healthy
-
-
 @pytest.mark.parametrize("coarser", [(8,), (3,), (0,), (16,)])
-def test_a_level_that_is_not_coarser_is_refused(tmp_path: Path, coarser: tuple[int]) -> None:
+def test_an_overview_that_is_not_coarser_is_refused(tmp_path: Path, coarser: tuple[int]) -> None:
     with (
         pytest.raises(InputError, match="is not a power of two below"),
         AnalysisWriter(tmp_path / "a.zarr", LAYOUT, NSIDE, overviews=coarser),
@@ -188,7 +120,7 @@ def test_a_level_that_is_not_coarser_is_refused(tmp_path: Path, coarser: tuple[i
     assert not list(tmp_path.glob("*.zarr"))
 
 
-def test_times_must_follow(tmp_path: Path) -> None:
+def test_times_must_increase(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     write(path)
     before = contents(path)
@@ -231,9 +163,7 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
         (LAYOUT, 16, "nside 8, not an analysis at nside 16"),
     ],
 )
-def test_an_existing_store_must_agree(
-    tmp_path: Path, layout: Layout, nside: int, word: str
-) -> None:
+def test_an_existing_store_must_fit(tmp_path: Path, layout: Layout, nside: int, word: str) -> None:
     write(tmp_path / "a.zarr")
     with (
         pytest.raises(InputError, match=word),
@@ -242,7 +172,7 @@ def test_an_existing_store_must_agree(
         pass
 
 
-def test_until_the_commit_a_reader_sees_the_old_times(
+def test_readers_see_the_old_times_until_the_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.zarr"
@@ -266,7 +196,7 @@ def test_until_the_commit_a_reader_sees_the_old_times(
     assert np.array_equal(data["temperature"].sel(level=850)[6:], upper[:, 1, 0])
 
 
-def test_bit_rot_is_noticed(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     write(path)
     chunk = path / "2m_temperature" / "c" / "0" / "0"
@@ -277,88 +207,86 @@ def test_bit_rot_is_noticed(tmp_path: Path) -> None:
         open_store(path)["2m_temperature"].load()
 
 
-def test_description(tmp_path: Path) -> None:
-    path = tmp_path / "a.zarr"
-    surface, upper = fields(4)
+def temperatures(times: int) -> np.ndarray:
+    """(time, level, cell) in the order of stores, within the valid range."""
+    random = np.random.default_rng(5)
+    return random.uniform(250, 280, size=(times, 2, CELLS)).astype("f4")
+
+
+def test_missing_fields_of_a_transaction_are_flagged(tmp_path: Path) -> None:
+    path, values = tmp_path / "a.zarr", temperatures(3)
+    values[1, 0] = np.nan
+    values[2, 1, 5] = np.nan
     with AnalysisWriter(path, LAYOUT, NSIDE) as writer:
-        writer.append(T0 + np.array([0, 1, 2, 5]) * H6, surface, upper)
-    told = describe(path)
-    assert told["grid"]["nside"] == 8
-    assert told["times"]["count"] == 4
-    assert told["times"]["step_hours"] == 6
-    assert told["times"]["gaps"] == [
-        {"after": "2001-01-01T12:00:00Z", "before": "2001-01-02T06:00:00Z", "missing": 2}
-    ]
-    assert told["levels"] == [850, 500]
-    assert told["variables"]["geopotential"]["units"] == "m2 s-2"
-    assert told["completeness"]["complete"] is True
-    json.dumps(told, allow_nan=False)
+        with writer.transaction(T0 + np.arange(3) * H6) as changes:
+            changes.write("temperature", values)
+            assert not path.exists(), "a new store appears with its first times"
+        assert writer.times.size == 3
+        assert path.exists()
+    _, flags, names = read_completeness(path)
+    found = flags[:, [names.index("temperature@500"), names.index("temperature@850")]]
+    assert found.tolist() == [[1, 1], [0, 1], [1, 0]]
+    assert not flags[:, names.index("2m_temperature")].any()
+    np.testing.assert_array_equal(open_store(path)["temperature"], values)
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty", "text", "foreign"])
-def test_what_is_no_store_is_refused(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "x.zarr"
-    if kind == "empty":
-        path.mkdir()
-    elif kind == "text":
-        path.write_text("hello")
-    elif kind == "foreign":
-        xr.Dataset({"a": ("x", np.zeros(3))}).to_zarr(path, consolidated=False)
-    with pytest.raises(InputError, match=r"no store at|not a store"):
-        open_store(path)
+def test_a_transaction_fills_fields_that_were_missing(tmp_path: Path) -> None:
+    """Fields of committed times come from other processes, through the staging folder."""
+    path, values = tmp_path / "a.zarr", temperatures(6)
+    gap = values.copy()
+    gap[1] = np.nan
+    with AnalysisWriter(path, LAYOUT, NSIDE, shard_times=4) as writer:
+        with writer.transaction(T0 + np.arange(6) * H6) as changes:
+            changes.write("temperature", gap)
+        array = staging.staged_array(writer.path, writer.staging, "temperature", 1, 2)
+        array[1:2] = values[1:2]
+        assert np.isnan(open_store(path)["temperature"][1]).all()
+        with writer.transaction() as changes:
+            changes.mark("temperature", 1, np.array([[True, True]]))
+    _, flags, names = read_completeness(path)
+    assert flags[:, names.index("temperature@500")].tolist() == [1] * 6
+    np.testing.assert_array_equal(open_store(path)["temperature"], values)
 
 
-def test_forecast_round_trip_and_resumption(tmp_path: Path) -> None:
-    path = tmp_path / "f.zarr"
-    surface, upper = fields(5)
-    leads = np.arange(5) * H6
-
-    def writer() -> ForecastWriter:
-        return ForecastWriter(path, LAYOUT, NSIDE, T0, leads, {"title": "a run"})
-
-    first = writer()
-    for index in (0, 1, 2):
-        first.write_step(index, surface[index], upper[index])
-    with pytest.raises(InputError, match="lacks 2 of 5 steps"):
-        first.publish()
-    again = writer()
-    assert again.steps_done() == [0, 1, 2]
-    assert np.array_equal(again.read_step(2)[1], upper[2])
-    for index in (3, 4):
-        again.write_step(index, surface[index], upper[index])
-    assert not path.exists()
-    again.publish()
-    assert [p.name for p in tmp_path.iterdir()] == ["f.zarr"]
+def test_an_exception_discards_the_changes_of_its_transaction(tmp_path: Path) -> None:
+    path, values = tmp_path / "a.zarr", temperatures(4)
+    with AnalysisWriter(path, LAYOUT, NSIDE) as writer:
+        with suppress(ZeroDivisionError), writer.transaction(T0 + np.arange(3) * H6) as changes:
+            changes.write("temperature", values[1:])
+            raise ZeroDivisionError
+        assert not path.exists()
+        with writer.transaction([T0]) as changes:
+            changes.write("geopotential", values[:1])
+        with writer.transaction(T0 + np.arange(1, 3) * H6) as changes:
+            changes.write("geopotential", values[1:3])
     data = open_store(path)
-    assert data["temperature"].dims == ("time", "prediction_timedelta", "level", "cell")
-    assert np.array_equal(data["temperature"].sel(level=[850, 500])[0], upper[:, 1])
-    assert data["prediction_timedelta"].values.tolist() == leads.astype("m8[s]").tolist()
-    assert data.attrs["title"] == "a run"
-    third = writer()
-    assert third.steps_done() == [0, 1, 2, 3, 4]
-    assert np.array_equal(third.read_step(4)[1], upper[4])
-    assert describe(path)["lead_hours"] == [0, 6, 12, 18, 24]
+    assert data.sizes["time"] == 3
+    assert np.isnan(data["temperature"]).all()
+    np.testing.assert_array_equal(data["geopotential"], values[:3])
 
 
-def test_another_run_does_not_take_over_old_steps(tmp_path: Path) -> None:
-    surface, upper = fields(1)
-    first = ForecastWriter(tmp_path / "f.zarr", LAYOUT, NSIDE, T0, [H6])
-    first.write_step(0, surface[0], upper[0])
-    other = ForecastWriter(tmp_path / "f.zarr", LAYOUT, NSIDE, T0 + H6, [H6])
-    assert other.steps_done() == []
+def test_a_new_variable_is_missing_at_the_times_before(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    write(path, times=3)
+    before = open_store(path).load()
+    extra = Layout(("mean_sea_level_pressure",), (), ())
+    with AnalysisWriter(path, extra, NSIDE) as writer:
+        assert "mean_sea_level_pressure" not in open_store(path)
+        writer.append([T0 + 3 * H6], np.full((1, 1, CELLS), 1e5), np.zeros((1, 0, 0, CELLS)))
+    data = open_store(path)
+    assert np.isnan(data["mean_sea_level_pressure"][:3]).all()
+    assert (data["mean_sea_level_pressure"][3] == 1e5).all()
+    for name in before.data_vars:
+        np.testing.assert_array_equal(data[name][:3], before[name])
+    assert [finding.kind for finding in check_store(path).findings if finding.kind != "field"] == []
 
 
-@pytest.mark.parametrize("fault", ["index", "shape", "nan"])
-def test_a_bad_step_is_refused(tmp_path: Path, fault: str) -> None:
-    surface, upper = fields(1)
-    writer = ForecastWriter(tmp_path / "f.zarr", LAYOUT, NSIDE, T0, [H6])
-    index, s, u = 0, surface[0], upper[0]
-    if fault == "index":
-        index = 1
-    elif fault == "shape":
-        u = u[:, :1]
-    else:
-        s[0, 0] = np.nan
-    with pytest.raises(InputError):
-        writer.write_step(index, s, u)
-    assert writer.steps_done() == []
+def test_a_transaction_without_changes_writes_nothing(tmp_path: Path) -> None:
+    with AnalysisWriter(tmp_path / "new.zarr", LAYOUT, NSIDE):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "a.zarr")
+    before = contents(tmp_path)
+    with AnalysisWriter(tmp_path / "a.zarr", LAYOUT, NSIDE) as writer, writer.transaction():
+        pass
+    assert contents(tmp_path) == before
