@@ -1,9 +1,9 @@
-"""The equivariant layer core.
+"""Equivariant layers on tokens of the nested HEALPix grid.
 
-Layers on tokens of the nested HEALPix grid that keep the group they name, exactly: window attention
-with shifts as one gather, linear maps and norms on plain and on mirror-regular features, patches,
-blocks. :mod:`~pear.equivariant.contract` says what that means and measures it;
-:mod:`~pear.equivariant.general` holds the map that all layers are instances of;
-:mod:`~pear.equivariant.symmetrise` averages any network over the group. Networks in
-:mod:`pear.models` are assembled from these alone.
+Each layer keeps the group it names, exactly: window attention with shifts as one gather, linear
+maps and norms on plain and on mirror-regular features, patches, blocks. The networks of
+:mod:`pear.models` are assembled from them. :mod:`~pear.equivariant.contract` defines and measures
+equivariance; :mod:`~pear.equivariant.general` has the general map of which all layers are
+instances; :mod:`~pear.equivariant.symmetrise` averages any network over the group;
+:mod:`~pear.equivariant.kernels` computes the same faster.
 """

@@ -8,7 +8,6 @@ the instance ω = softmax_{g′}(…)·W_V (g⁻¹f)(g′) of the general equiva
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -17,7 +16,7 @@ from torch.nn.functional import normalize, scaled_dot_product_attention
 from torch.overrides import handle_torch_function, has_torch_function
 
 from pear.equivariant.linear import INIT_STD, Symmetry, butterfly, linear
-from pear.equivariant.window_shift import WindowShift
+from pear.equivariant.window_shift import Masks, WindowShift
 from pear.sphere.windows import TokenGrid
 
 _MAX_LOGIT_SCALE: Final = math.log(100.0)
@@ -28,8 +27,7 @@ def window_attention(
     key: Tensor,
     value: Tensor,
     bias: Tensor,
-    masks: Tensor | None = None,
-    runs: Sequence[int] = (),
+    masks: Masks | None = None,
     *,
     scale: float | None = None,
     dropout: float = 0.0,
@@ -45,9 +43,7 @@ def window_attention(
     bias
         (head, query slot, key slot), shared by all windows.
     masks
-        (mask, query slot, key slot), added to the logits of all heads; None without masks.
-    runs
-        Number of consecutive windows that use each mask; they are the last ``sum(runs)`` windows.
+        Masks of the last windows, added to the logits of all heads; None without masks.
     scale
         Factor of the products; 1/√d if None.
     dropout
@@ -67,11 +63,11 @@ def window_attention(
     qkv = query, key, value
     if has_torch_function(qkv):
         return handle_torch_function(
-            window_attention, qkv, *qkv, bias, masks, runs, scale=scale, dropout=dropout
+            window_attention, qkv, *qkv, bias, masks, scale=scale, dropout=dropout
         )
     _, windows, heads, slots, width = query.shape
-    lengths = [windows - sum(runs), *runs]
-    biases = [bias] if masks is None else [bias, *(bias + mask for mask in masks)]
+    values, runs = (bias.new_empty(0), []) if masks is None else masks
+    lengths, biases = [windows - sum(runs), *runs], [bias, *(bias + mask for mask in values)]
     mixed = []
     for q, k, v, added in zip(*(torch.split(x, lengths, dim=1) for x in qkv), biases, strict=True):
         flat = [x.flatten(0, 1) for x in (q, k, v)]
@@ -148,10 +144,10 @@ class WindowAttention(nn.Module):
             (batch, window, slot, heads·d).
         """
         query, key, value = self.split_heads(qkv, len(bias))
-        masks, runs = (None, ()) if self.shift is None else (self.shift.masks, self.shift.runs)
+        masks = None if self.shift is None else self.shift.masks
         scale = None if self.logit_scale is None else 1.0
         dropout = self.dropout if self.training else 0.0
-        return window_attention(query, key, value, bias, masks, runs, scale=scale, dropout=dropout)
+        return window_attention(query, key, value, bias, masks, scale=scale, dropout=dropout)
 
     def split_heads(self, qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return query, key and value, (batch, window, head, slot, d); unit vectors if cosine."""

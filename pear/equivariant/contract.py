@@ -1,17 +1,17 @@
-"""What it means that a layer keeps a symmetry, and how far it is from doing so.
+"""Equivariance of layers: its definition and a measure of the error.
 
 A layer Φ with input representation ρ and output representation σ keeps the group G when
 Φ(ρ(g)x) = σ(g)Φ(x) for every g in G. Representations here move cells or tokens and change signs,
-so they are orthogonal, and gradients transform like the things they belong to.
+so they are orthogonal, and gradients transform like the quantities they belong to.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,15 @@ from pear.sphere.symmetry import C4, C4H, Element, permutation
 from pear.sphere.windows import TokenGrid
 
 GROUPS: dict[str, tuple[Element, ...]] = {"r": C4, "c4h": C4H}
-"""The group that each symmetry of the layers keeps."""
+"""The group that each symmetry keeps."""
+
+
+Layer = Callable[..., Tensor | Sequence[Tensor]]
+"""A module or function that maps tensors to one tensor or several."""
 
 
 class Representation(Protocol):
-    """How the group acts on a tensor."""
+    """Action of the group on a tensor."""
 
     def act(self, element: Element, x: Tensor) -> Tensor:
         """Return g·x; shape kept."""
@@ -37,8 +41,8 @@ class EquivariantLayer(Protocol):
 
     symmetry: Symmetry
 
-    def __call__(self, *inputs: Tensor) -> Any:
-        """Map tensors to a tensor or several."""
+    def __call__(self, *inputs: Tensor) -> Tensor | Sequence[Tensor]:
+        """Map tensors to one tensor or several."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Tokens:
 
 
 def equivariance_error(
-    layer: Any,
+    layer: Layer,
     element: Element,
     inputs: Sequence[Tensor] | Tensor,
     source: Sequence[Representation] | Representation,
@@ -104,7 +108,7 @@ def equivariance_error(
     *,
     gradients: bool = False,
 ) -> float:
-    """Largest |Φ(ρ(g)x) − σ(g)Φ(x)| over the largest |Φ(x)|, in float64.
+    """Return the largest |Φ(ρ(g)x) − σ(g)Φ(x)| over the largest |Φ(x)|, in float64.
 
     Parameters
     ----------
@@ -117,13 +121,22 @@ def equivariance_error(
     source, target
         Representations of the inputs and outputs; one is used for all.
     gradients
-        Also compare the gradients of ⟨c, Φ⟩, c random: with respect to the inputs they transform
-        like them, with respect to the weights they do not change.
+        Also compare the gradients of ⟨c, Φ⟩, c random: those of the inputs transform like the
+        inputs, those of the weights do not change.
 
     Returns
     -------
     float
-        The error, relative; with ``gradients`` the largest of all.
+        The relative error; with ``gradients`` the largest of all.
+
+    Examples
+    --------
+    >>> from pear.equivariant.linear import Dense
+    >>> from pear.sphere.symmetry import R
+    >>> grid = TokenGrid(nside=2, depths=2)
+    >>> x = torch.randn(1, grid.windows, grid.slots, 4)
+    >>> equivariance_error(Dense(4, 4), R, x, Tokens(grid), Tokens(grid)) < 1e-15
+    True
     """
     xs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     xs = [x.detach().double() for x in xs]
@@ -158,9 +171,9 @@ def _cotangents(outputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _run(
-    layer: Any, xs: Sequence[Tensor], cotangents: Sequence[Tensor] | None
+    layer: Layer, xs: Sequence[Tensor], cotangents: Sequence[Tensor] | None
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Outputs and, if wanted, gradients with respect to inputs, then weights."""
+    """Return outputs and, with cotangents, the gradients of inputs, then weights."""
     if cotangents is None:
         with torch.no_grad():
             out = layer(*xs)
@@ -179,7 +192,7 @@ def _run(
 
 
 def _relative(got: Sequence[Tensor], want: Sequence[Tensor]) -> float:
-    """Largest difference over the largest value, each pair by its own scale."""
+    """Return the largest difference over the largest value, each pair by its own scale."""
     worst = 0.0
     for a, b in zip(got, want, strict=True):
         scale = float(b.abs().max()) if b.numel() else 0.0

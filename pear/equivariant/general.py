@@ -99,7 +99,7 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         if Element() not in group:
-            raise ValueError("a group holds the unit element")
+            raise ValueError("the group lacks the unit element")
         self.unit = list(group).index(Element())
         self.query = nn.Linear(inputs, width, bias=False)
         self.key = nn.Linear(inputs, width, bias=False)
@@ -116,6 +116,21 @@ class Attention(nn.Module):
 
 
 def translate(f: Tensor, element: Element, group: Sequence[Element] = C4H) -> Tensor:
-    """Left action on signals, (h·f)(g) = f(h⁻¹g): (batch, element, feature), shape kept."""
+    """Apply the left action on signals, (h·f)(g) = f(h⁻¹g).
+
+    Parameters
+    ----------
+    f
+        (batch, element, feature).
+    element
+        The element h.
+    group
+        The elements, in the order of the element axis.
+
+    Returns
+    -------
+    Tensor
+        Same shape.
+    """
     order = list(group)
     return f[:, [order.index(element.inverse * g) for g in order]]

@@ -1,4 +1,4 @@
-"""From cells to tokens and back: embed, merge, expand, recover."""
+"""Layers between cells and tokens, and between resolutions of tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pear.sphere.windows import TokenGrid
 
 
 def mirror_basis(signs: Sequence[int], levels: int, cells: int) -> tuple[Tensor, Tensor]:
-    """Orthonormal even and odd combinations of a patch's numbers under the mirror.
+    """Return orthonormal even and odd combinations of a patch's numbers under the mirror.
 
     Parameters
     ----------
@@ -26,10 +26,9 @@ def mirror_basis(signs: Sequence[int], levels: int, cells: int) -> tuple[Tensor,
 
     Returns
     -------
-    (even, odd)
-        (even combinations, channels·levels·cells) and (odd combinations, the same), float64. A
-        pair of exchanged cells gives one of each; a fixed cell gives an even one if its channel is
-        even, else an odd one.
+    even, odd
+        (combinations, channels·levels·cells) each, float64. A pair of exchanged cells gives one of
+        each; a fixed cell gives an even one if its channel is even, else an odd one.
     """
     sigma = block_mirror(cells)
     even: list[Tensor] = []
@@ -82,6 +81,7 @@ class PatchEmbed(nn.Module):
         levels: int,
         cells: int,
         features: int,
+        *,
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class PatchEmbed(nn.Module):
         else:
             self.weight = nn.Parameter(torch.empty(width, inputs))
         for parameter in self.parameters():
-            # Inputs have unit variance: keep it.
+            # Keeps the unit variance of the inputs.
             nn.init.trunc_normal_(parameter, std=inputs**-0.5)
         self.bias = nn.Parameter(torch.zeros(width)) if bias else None
 
@@ -118,8 +118,15 @@ class PatchRecover(nn.Module):
     """Linear map of the features of a token to the numbers of its patch.
 
     (batch, depth, token, feature), or (2, batch, depth, token, feature/2), to
-    (batch, channel, depth·levels, cell). The dense bias is one number per channel; the mirror's is
-    one per even combination, since only those may have one.
+    (batch, channel, depth·levels, cell). The plain bias has one number per channel; the
+    mirror-equivariant one has one per even combination.
+
+    Parameters
+    ----------
+    symmetry, signs, levels, cells
+        As in :class:`PatchEmbed`.
+    features
+        Width.
     """
 
     even: Tensor
@@ -146,13 +153,13 @@ class PatchRecover(nn.Module):
         self.bias = nn.Parameter(torch.zeros(biases))
 
     def zero(self) -> None:
-        """Set weights and bias to zero: a residual network then starts at persistence."""
+        """Set weights and bias to zero, so that a residual network starts as persistence."""
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Recover (batch, channel, depth·levels, cell)."""
-        # Never in half precision: it would round what all layers before have said.
+        # Never in half precision, which would round the output of all layers before.
         with torch.autocast(x.device.type, enabled=False):
             return self._recover(x.to(self.bias.dtype))
 
@@ -172,11 +179,11 @@ class PatchRecover(nn.Module):
 
 
 def mirrored_children(x: Tensor) -> Tensor:
-    """Give b the children in the order in which M leaves them: 0 and 3 change places.
+    """Order the children of b as the mirror does: 0 and 3 change places.
 
-    A regular feature of a token that is made of its children's needs this to be one, and to be
-    children's again it needs the same. With a and b = (e ± o)/√2, and a as it is, it says of the
-    even parts e′₀, e′₃ = (e₀ + e₃)/2 ± (o₀ − o₃)/2, and the same of the odd ones.
+    Concatenated features of children are a regular feature of their token only in this order. With
+    a, b = (e ± o)/√2 and a unchanged, the even parts become e′₀, e′₃ = (e₀ + e₃)/2 ± (o₀ − o₃)/2,
+    and likewise the odd ones.
 
     Parameters
     ----------
@@ -199,9 +206,18 @@ def mirrored_children(x: Tensor) -> Tensor:
 
 
 class PatchMerge(nn.Module):
-    """Four neighbouring tokens become one: concatenate, norm, linear to ``outputs`` features.
+    """Merge four neighbouring tokens: concatenate, norm, linear to ``outputs`` features.
 
-    Window order of ``grid`` to window order of ``grid.coarser()``.
+    Maps window order of ``grid`` to window order of ``grid.coarser()``.
+
+    Parameters
+    ----------
+    symmetry
+        Symmetry of the features.
+    grid
+        Tokens and windows before merging.
+    features, outputs
+        Widths before and after.
     """
 
     def __init__(self, symmetry: Symmetry, grid: TokenGrid, features: int, outputs: int) -> None:
@@ -220,9 +236,18 @@ class PatchMerge(nn.Module):
 
 
 class PatchExpand(nn.Module):
-    """One token becomes four: linear, split into children, norm, linear.
+    """Split tokens into four: linear, split into children, norm, linear.
 
-    Window order of ``grid.coarser()`` to window order of ``grid``.
+    Maps window order of ``grid.coarser()`` to window order of ``grid``.
+
+    Parameters
+    ----------
+    symmetry
+        Symmetry of the features.
+    grid
+        Tokens and windows after splitting.
+    features, outputs
+        Widths before and after.
     """
 
     def __init__(self, symmetry: Symmetry, grid: TokenGrid, features: int, outputs: int) -> None:

@@ -1,22 +1,21 @@
-"""Average any network over the group: an equivariant map out of one that is not."""
+"""Group averages, which make any network equivariant."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from pear.equivariant.contract import Representation
+from pear.equivariant.contract import Layer, Representation
 from pear.sphere.symmetry import C4H, Element
 
 
 class Symmetrised(nn.Module):
     """Group average Φ̄(x) = 1/|G| Σ_g σ(g)⁻¹ Φ(ρ(g) x), equivariant for any Φ.
 
-    What an infinite ensemble trained with the group as augmentation gives in the mean (Gerken and
-    Kessel, arXiv 2403.03103), at |G| times the cost of one step.
+    It equals the mean of an infinite ensemble that was trained with the group as augmentation
+    (Gerken and Kessel, arXiv 2403.03103), at |G| times the cost of one step.
 
     Parameters
     ----------
@@ -35,7 +34,7 @@ class Symmetrised(nn.Module):
 
     def __init__(
         self,
-        network: Callable[..., Any],
+        network: Layer,
         source: Sequence[Representation],
         target: Sequence[Representation],
         group: Sequence[Element] = C4H,
@@ -48,7 +47,7 @@ class Symmetrised(nn.Module):
         self.source, self.target, self.group = tuple(source), tuple(target), tuple(group)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Average over the group; inputs and outputs as those of the network."""
+        """Average over the group; inputs and outputs are those of the network."""
         total: list[Tensor] = []
         single = False
         for element in self.group:
@@ -59,29 +58,40 @@ class Symmetrised(nn.Module):
 
 
 def spread(
-    network: Callable[..., Any],
+    network: Layer,
     inputs: Sequence[Tensor],
     source: Sequence[Representation],
     target: Sequence[Representation],
     group: Sequence[Element] = C4H,
 ) -> list[Tensor]:
-    """Return the members σ(g)⁻¹ Φ(ρ(g) x) of the average, stacked along a new first axis.
+    """Return the members σ(g)⁻¹ Φ(ρ(g) x) of the average.
 
-    Their spread says how far the network is from equivariant at this input; each output of the
-    network gives (element, …).
+    They differ by as much as the network is not equivariant at this input.
+
+    Parameters
+    ----------
+    network, source, target, group
+        As in :class:`Symmetrised`.
+    inputs
+        Tensors to pass to the network.
+
+    Returns
+    -------
+    list of Tensor
+        (element, …) for each output of the network.
     """
     members = [_member(network, inputs, source, target, element)[0] for element in group]
     return [torch.stack(parts) for parts in zip(*members, strict=True)]
 
 
 def _member(
-    network: Callable[..., Any],
+    network: Layer,
     inputs: Sequence[Tensor],
     source: Sequence[Representation],
     target: Sequence[Representation],
     element: Element,
 ) -> tuple[list[Tensor], bool]:
-    """σ(g)⁻¹ Φ(ρ(g) x) as a list, and whether the network returns a bare tensor."""
+    """Return σ(g)⁻¹ Φ(ρ(g) x) as a list, and whether the network returns a single tensor."""
     out = network(*(rep.act(element, x) for rep, x in zip(source, inputs, strict=True)))
     single = isinstance(out, Tensor)
     outs = [out] if isinstance(out, Tensor) else list(out)

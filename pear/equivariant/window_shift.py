@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from collections.abc import Sequence
+from typing import Final, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from pear.equivariant.autograd import Context
 from pear.sphere.shifts import Shift
 from pear.sphere.windows import TokenGrid, WindowTable, shifted_windows
 
@@ -28,36 +30,57 @@ def from_windows(x: Tensor, grid: TokenGrid) -> Tensor:
     return x.transpose(-4, -3).reshape(*lead, grid.depths, grid.tokens, x.shape[-1])
 
 
+class Masks(NamedTuple):
+    """Masks of the last windows; a few masks serve them all.
+
+    Attributes
+    ----------
+    values
+        (mask, query slot, key slot), added to the logits.
+    runs
+        Number of consecutive windows that use each mask.
+    """
+
+    values: Tensor
+    runs: Sequence[int]
+
+
 class WindowShift(nn.Module):
     """Shifted windows as buffers; see :func:`pear.sphere.windows.shifted_windows`.
 
-    Only the last windows need a mask, and a few masks serve them all.
+    Parameters
+    ----------
+    grid
+        Tokens and windows.
+    table
+        The shift.
 
     Attributes
     ----------
     gather, scatter
         (windows·slots,), inverse to each other.
-    masks
-        (mask, slot, slot), added to the logits of the last windows.
-    runs
-        Number of consecutive windows that use each mask.
     """
 
     gather: Tensor
     scatter: Tensor
-    masks: Tensor
+    _masks: Tensor
 
     def __init__(self, grid: TokenGrid, table: WindowTable) -> None:
         super().__init__()
         self.grid = grid
         self.register_buffer("gather", torch.from_numpy(table.gather), persistent=False)
         self.register_buffer("scatter", torch.from_numpy(table.scatter), persistent=False)
-        labels, self.runs = torch.from_numpy(table.labels), list[int]()
+        labels, self._runs = torch.from_numpy(table.labels), list[int]()
         if len(labels):
             labels, counts = torch.unique_consecutive(labels, dim=0, return_counts=True)
-            self.runs = counts.tolist()
+            self._runs = counts.tolist()
         differs = labels[:, :, None] != labels[:, None, :]
-        self.register_buffer("masks", MASKED * differs.float(), persistent=False)
+        self.register_buffer("_masks", MASKED * differs.float(), persistent=False)
+
+    @property
+    def masks(self) -> Masks:
+        """Masks of the shifted windows."""
+        return Masks(self._masks, self._runs)
 
     @classmethod
     def from_name(cls, grid: TokenGrid, shift: Shift, *, depth_shift: bool = True) -> WindowShift:
@@ -112,12 +135,12 @@ def permute_slots(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
 
 class _Permute(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(index, inverse)
         return x.index_select(1, index)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Context, *grads: Tensor) -> tuple[Tensor, None, None]:
         index, inverse = ctx.saved_tensors
         # Calls itself, so that second derivatives exist.
         grad = cast(Tensor, _Permute.apply(grads[0], inverse, index))  # type: ignore[no-untyped-call]

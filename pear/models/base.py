@@ -1,9 +1,9 @@
-"""What every network of one step shares: the fields that drive it, and the scale of its step."""
+"""Base class of networks that advance a state by one step."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from pear.equivariant.patch import PatchEmbed, PatchRecover
 from pear.models.config import FORCINGS, LEVELS_IN_PATCH
 from pear.normaliser import Normaliser
 from pear.times import as_utc, year_phase
+from pear.typing import TimesLike
 from pear.variables import Layout
 
 STATIC: Final = ("orography", "land_fraction")
@@ -22,7 +23,7 @@ _METRES_PER_UNIT: Final = 1000.0
 
 
 class NetworkConfig(Protocol):
-    """Settings that the training and the roll-out need of any network."""
+    """Settings that training and rollout need of any network."""
 
     @property
     def layout(self) -> Layout:
@@ -41,7 +42,7 @@ class NetworkConfig(Protocol):
 
 
 class StepNetwork(nn.Module):
-    """A network of one step on points of any grid, called as (surface, upper, forcing).
+    """A network that advances fields on points of any grid, called as (surface, upper, forcing).
 
     Attributes
     ----------
@@ -63,20 +64,20 @@ class StepNetwork(nn.Module):
         width: int,
         masks: int = 0,
     ) -> None:
-        """Make what lies between fields and tokens: embeddings, recoveries, the forcing's door.
+        """Create the patch embeddings and recoveries for state and forcing fields.
 
         Parameters
         ----------
         symmetry
-            That the doors keep.
+            Symmetry of the features.
         surface, upper
             Sign of each channel under the mirror.
         points
-            Of a patch.
+            Points in a patch.
         width
             Features of a token; the recoveries take twice as many.
         masks
-            Surface channels that are embedded behind those of the layout.
+            Constant surface channels, embedded after those of the layout.
         """
         levels = LEVELS_IN_PATCH
         self.embed_surface = PatchEmbed(symmetry, (*surface, *[1] * masks), 1, points, width)
@@ -89,9 +90,14 @@ class StepNetwork(nn.Module):
         )
 
     def build_fields(self, lat: npt.NDArray[np.float64]) -> None:
-        """Register the fields that ``config`` names, at points of these latitudes in degrees.
+        """Register the fields that ``config`` names; call after :meth:`build_embeddings`.
 
-        A residual network begins as persistence: its recoveries, which are there by now, are zero.
+        The recoveries of a residual network are set to zero, so that it starts as persistence.
+
+        Parameters
+        ----------
+        lat
+            (point,) latitudes in degrees.
         """
         config = self.config
         sine = np.sin(np.radians(lat))
@@ -108,7 +114,12 @@ class StepNetwork(nn.Module):
             self.recover_upper.zero()
 
     def check_forcing(self, forcing: Tensor | None) -> None:
-        """Raise unless the forcing that the network needs is there.
+        """Raise if the network needs a forcing and has none.
+
+        Parameters
+        ----------
+        forcing
+            Forcing given to the network.
 
         Raises
         ------
@@ -119,7 +130,7 @@ class StepNetwork(nn.Module):
             raise ValueError(f"the model needs forcing {self.config.forcings}; see its forcing()")
 
     def forced(self, tokens: Tensor, forcing: Tensor | None) -> Tensor:
-        """Add the forcing (batch, forcing, point), points by patch, to tokens, in place."""
+        """Add the embedded forcing (batch, forcing, point), points by patch, to tokens in place."""
         if self.embed_forcing is not None and forcing is not None:
             tokens += self.embed_forcing(forcing[:, :, None])
         return tokens
@@ -127,9 +138,19 @@ class StepNetwork(nn.Module):
     def apply_increment(
         self, surface: Tensor, upper: Tensor, new_surface: Tensor, new_upper: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return what the network said as the next state.
+        """Return the next state from the output of the last layer.
 
-        For a residual network that is the state plus ``step_scale`` times what it said.
+        Parameters
+        ----------
+        surface, upper
+            Standardised state.
+        new_surface, new_upper
+            Output of the last layer.
+
+        Returns
+        -------
+        surface, upper
+            The output; for a residual network the state plus ``step_scale`` times the output.
         """
         if not self.config.residual:
             return new_surface, new_upper
@@ -138,7 +159,7 @@ class StepNetwork(nn.Module):
             torch.addcmul(upper, new_upper, self.upper_step_scale[..., None]),
         )
 
-    def forcing(self, valid_time: Any) -> Tensor | None:
+    def forcing(self, valid_time: TimesLike) -> Tensor | None:
         """Build the forcing at the times of the input states, or None if the model has none.
 
         Parameters
@@ -148,7 +169,7 @@ class StepNetwork(nn.Module):
 
         Returns
         -------
-        Tensor
+        Tensor or None
             (batch, forcing, cell) in the order of ``config.forcings``: sine of latitude, orography
             in km, land fraction, cosine and sine of the phase of the year.
 
@@ -176,8 +197,13 @@ class StepNetwork(nn.Module):
             rows.append(field.expand(shape))
         return torch.stack(rows, dim=1)
 
-    def set_static(self, **fields: Any) -> None:
+    def set_static(self, **fields: npt.ArrayLike) -> None:
         """Set static fields: ``orography`` in metres, ``land_fraction`` in [0, 1], each (cell,).
+
+        Parameters
+        ----------
+        fields
+            Values by name.
 
         Raises
         ------
@@ -199,9 +225,14 @@ class StepNetwork(nn.Module):
             buffer.copy_(field / _METRES_PER_UNIT if name == "orography" else field)
 
     def set_step_scale(self, normaliser: Normaliser) -> None:
-        """Scale a residual model's output by the spread of the change over one step.
+        """Scale a residual model's output by the standard deviation of the change over one step.
 
         ``step_scale`` = standard deviation of the change / standard deviation, by channel.
+
+        Parameters
+        ----------
+        normaliser
+            Statistics.
 
         Raises
         ------

@@ -128,11 +128,10 @@ def save(
     Checkpoint or PanguCheckpoint
         What :func:`load` or :func:`load_pangu` returns for the folder.
 
-    Raises
-    ------
-    InputError
-        If a weight is not finite (in this storage), the layouts of model and normaliser differ, or
-        a mirror-equivariant model has a normaliser that the mirror does not keep.
+    Notes
+    -----
+    An ``InputError`` is raised if a weight is not finite (in this storage), the layouts of model
+    and normaliser differ, or the mirror does not keep the normaliser of a mirror-equivariant model.
     """
     _check_pair(model, normaliser)
     dtype = {"float32": torch.float32, "float16": torch.float16}[storage]
@@ -173,11 +172,10 @@ def load(folder: str | Path) -> Checkpoint:
     Checkpoint
         The network, in evaluation mode, with its statistics and provenance.
 
-    Raises
-    ------
-    InputError
-        If a file is missing or damaged, the digest differs, tensors do not fit the settings, a
-        weight is not finite, or the network is of another kind.
+    Notes
+    -----
+    An ``InputError`` is raised if a file is missing or damaged, the digest differs, tensors do not
+    fit the settings, a weight is not finite, or the network is of another kind.
     """
     stored = _read(Path(folder), "pear")
     model = Pear(PearConfig.from_dict(stored.config))
@@ -197,10 +195,9 @@ def load_pangu(folder: str | Path) -> PanguCheckpoint:
     PanguCheckpoint
         The network, in evaluation mode, with its statistics and provenance.
 
-    Raises
-    ------
-    InputError
-        As in :func:`load`.
+    Notes
+    -----
+    An ``InputError`` is raised as by :func:`load`.
     """
     folder = Path(folder)
     legacy = (folder / LEGACY_PANGU[1]).is_file() and not (folder / DOCUMENT).exists()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from pear.equivariant.block import Block
 from pear.equivariant.kernels.fused_block import FusedBlock
 from pear.equivariant.kernels.overrides import FastFunctions
 
 Network = TypeVar("Network", bound=nn.Module)
+Output = TypeVar("Output")
 
 
 def compile_model(model: Network) -> Network:
@@ -49,7 +51,7 @@ def compile_model(model: Network) -> Network:
     return fast
 
 
-def _call(forward: Any, *inputs: Any) -> Any:
+def _call(forward: Callable[..., Output], *inputs: Tensor | None) -> Output:
     with FastFunctions():
         return forward(*inputs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
@@ -22,16 +23,76 @@ FORCINGS: Final[dict[str, int]] = {
     "cos_year": -1,
     "sin_year": -1,
 }
-"""Fields that drive a model from outside, with their sign under the mirror.
+"""Forcing fields with their sign under the mirror.
 
-The sine of latitude is its own mirror image with the sign changed, and the mirror exchanges the
-seasons: these cost no symmetry. Orography and land move along with the state.
+The sine of latitude changes its sign under the mirror and the mirror exchanges the seasons, so that
+these fields keep the symmetry. Orography and land move with the state.
 """
 LEVELS_IN_PATCH: Final = 2
 
 
+class UShapedConfig(Config):
+    """Base of the settings of networks with four stages, the inner two of twice the width."""
+
+    layout: Layout
+    embed: int
+    heads: tuple[int, ...]
+
+    @property
+    def upper_depths(self) -> int:
+        """Pairs of levels: an odd number, which the surface makes even."""
+        pairs = -(-len(self.layout.levels) // LEVELS_IN_PATCH)
+        return pairs + 1 - pairs % 2
+
+    def width(self, stage: int) -> int:
+        """Return the features of a stage 0…3."""
+        return self.embed * (2 if stage in (1, 2) else 1)
+
+
+def check_heads(heads: Sequence[int], widths: Sequence[int]) -> None:
+    """Check that the heads of each stage divide its features.
+
+    Parameters
+    ----------
+    heads, widths
+        Heads and features of each stage.
+
+    Raises
+    ------
+    InputError
+        Naming the stage.
+    """
+    for stage, (count, width) in enumerate(zip(heads, widths, strict=True)):
+        if count < 1 or width % count:
+            raise InputError(
+                f"heads[{stage}] = {count} does not divide the {width} features of its stage",
+                field="heads",
+            )
+
+
+def check_power(name: str, value: int, base: int) -> None:
+    """Check that a setting is a power of ``base``.
+
+    Parameters
+    ----------
+    name
+        The setting.
+    value
+        Its value.
+    base
+        2 or 4.
+
+    Raises
+    ------
+    InputError
+        Naming the setting and its value.
+    """
+    if value < 1 or base ** round(math.log(value, base)) != value:
+        raise InputError(f"{name} must be a power of {base}, got {value}", field=name)
+
+
 @dataclass(frozen=True)
-class PearConfig(Config):
+class PearConfig(UShapedConfig):
     """Settings that determine a PEAR network but for its weights.
 
     Attributes
@@ -64,22 +125,21 @@ class PearConfig(Config):
         Where the levels are padded to pairs: ``published`` pads below the ground and crops at the
         top; ``top`` does both at the top.
     residual
-        The output is the state plus ``step_scale`` times what the network says, instead of what it
-        says.
+        The network predicts the change over a step in units of ``step_scale``, not the state.
     forcings
         Names from :data:`FORCINGS`, in the order of the forcing's channels.
     mirror
-        ``signed``: northward winds change sign under the mirror, as they do. ``unsigned``: they do
-        not, which is wrong and serves as a control in comparisons.
+        ``signed``: northward winds change sign under the mirror. ``unsigned``: they do not, which
+        is wrong and serves as a control in comparisons.
     depth_embedding
-        Add a learnt vector for each depth, so that the network knows the level.
+        Add a learned vector for each depth, so that the network knows the level.
     step_hours
         Length of a step in hours.
 
     Raises
     ------
     InputError
-        If the settings do not fit together; the message names the rule.
+        If the settings are inconsistent.
     """
 
     nside: int = 64
@@ -107,8 +167,26 @@ class PearConfig(Config):
         self._check_symmetry()
 
     @classmethod
-    def published(cls, nside: int = 64, **changes: Any) -> Self:
-        """Build the published PEAR (arXiv 2505.17720): 4 279 881 parameters at nside ≥ 32."""
+    def published(cls, nside: int = 64, **changes: object) -> Self:
+        """Return the published PEAR (arXiv 2505.17720): 4 279 881 parameters at nside ≥ 32.
+
+        Parameters
+        ----------
+        nside
+            Resolution.
+        changes
+            Settings that differ.
+
+        Returns
+        -------
+        PearConfig
+            The settings.
+
+        Examples
+        --------
+        >>> PearConfig.published().shift
+        'ring_roll'
+        """
         settings: dict[str, Any] = {
             "nside": nside,
             "shift": "ring_roll",
@@ -117,11 +195,11 @@ class PearConfig(Config):
             "depth_embedding": False,
             "joined_windows": True,
         }
-        return cls(**{**settings, **changes})
+        return cls.from_dict({**settings, **changes})
 
     @classmethod
-    def small(cls, nside: int = 16, **changes: Any) -> Self:
-        """Build a network for coarse grids and two processor cores."""
+    def small(cls, nside: int = 16, **changes: object) -> Self:
+        """Return settings for coarse grids and two processor cores; see :meth:`published`."""
         settings: dict[str, Any] = {
             "nside": nside,
             "embed": 96,
@@ -129,24 +207,18 @@ class PearConfig(Config):
             "heads": (4, 6, 6, 4),
             "forcings": tuple(FORCINGS),
         }
-        return cls(**{**settings, **changes})
+        return cls.from_dict({**settings, **changes})
 
     @classmethod
-    def base(cls, nside: int = 64, **changes: Any) -> Self:
-        """Build our own network of the published size: wide heads, exact rotation, residual."""
+    def base(cls, nside: int = 64, **changes: object) -> Self:
+        """Return PEAR's own network of the published size; see :meth:`published`."""
         settings: dict[str, Any] = {
             "nside": nside,
             "embed": 72,
             "heads": (3, 6, 6, 3),
             "forcings": tuple(FORCINGS),
         }
-        return cls(**{**settings, **changes})
-
-    @property
-    def upper_depths(self) -> int:
-        """Pairs of levels, an odd number so that the surface makes it even."""
-        pairs = -(-len(self.layout.levels) // LEVELS_IN_PATCH)
-        return pairs + 1 - pairs % 2
+        return cls.from_dict({**settings, **changes})
 
     @property
     def padded_levels(self) -> int:
@@ -160,7 +232,7 @@ class PearConfig(Config):
         return TokenGrid(nside, 1 + self.upper_depths, self.window, joined=self.joined_windows)
 
     def signs(self, kind: Kind) -> tuple[int, ...]:
-        """Sign of each channel under the mirror that the network keeps."""
+        """Return the sign of each channel under the mirror that the network keeps."""
         signs = self.layout.mirror_signs(kind)
         return signs if self.mirror == "signed" else (1,) * len(signs)
 
@@ -171,32 +243,20 @@ class PearConfig(Config):
             raise InputError(f"forcings repeats an entry: {self.forcings}", field="forcings")
 
     def _check_sizes(self) -> None:
-        for name, count in (
-            ("surface", self.layout.surface),
-            ("upper", self.layout.upper),
-            ("levels", self.layout.levels),
-        ):
-            if not count:
+        for name in ("surface", "upper", "levels"):
+            if not getattr(self.layout, name):
                 raise InputError(f"a model needs at least one entry in {name}", field="layout")
         for name in ("nside", "embed", "mlp_ratio", "patch", "window", "step_hours"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a positive integer, got {value!r}", field=name)
-        for name in ("nside", "patch", "window"):
-            value, base = getattr(self, name), 2 if name == "nside" else 4
-            if base ** round(math.log(value, base)) != value:
-                raise InputError(f"{name} must be a power of {base}, got {value}", field=name)
+        for name, base in (("nside", 2), ("patch", 4), ("window", 4)):
+            check_power(name, getattr(self, name), base)
         for name, least in (("depths", 0), ("heads", 1)):
             values = getattr(self, name)
             if len(values) != 4 or any(not isinstance(v, int) or v < least for v in values):
                 raise InputError(f"{name} must be 4 integers ≥ {least}, got {values}", field=name)
-        for stage, heads in enumerate(self.heads):
-            if self.width(stage) % heads:
-                raise InputError(
-                    f"heads[{stage}] = {heads} does not divide the {self.width(stage)} features "
-                    "of its stage",
-                    field="heads",
-                )
+        check_heads(self.heads, [self.width(stage) for stage in range(4)])
         least_nside = 2 * math.isqrt(self.patch)
         if self.nside < least_nside:
             raise InputError(
@@ -226,7 +286,3 @@ class PearConfig(Config):
                 f"{self.heads} must be even",
                 field="heads",
             )
-
-    def width(self, stage: int) -> int:
-        """Features of a stage 0…3."""
-        return self.embed * (2 if stage in (1, 2) else 1)

@@ -1,10 +1,9 @@
-"""How exactly a PEAR model keeps the symmetries of the grid, inputs and outputs as fields."""
+"""Equivariance errors of PEAR networks under the symmetries of the grid."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from pear.models.pear import Pear
 from pear.normaliser import Normaliser
 from pear.sphere.symmetry import IDENTITY, Element, M, R
 from pear.times import as_utc
+from pear.typing import TimesLike
 
 DEFAULT_ELEMENTS = (R, M, R * M)
 
@@ -25,20 +25,20 @@ DEFAULT_ELEMENTS = (R, M, R * M)
 def equivariance_errors(
     model: Pear, elements: Sequence[Element] = DEFAULT_ELEMENTS, seed: int = 0
 ) -> dict[str, float]:
-    """Relative equivariance error of a model under each element, in float64 on random fields.
+    """Return the relative equivariance error under each element, in float64 on random fields.
 
-    The state and the forcing both move: scalars and eastward wind with their cells, northward wind,
-    the sine of latitude and the seasons with changed sign under the mirror. For residual models the
-    error is relative to the change over the step.
+    State and forcing both move: scalars and eastward wind with their cells; northward wind, the
+    sine of latitude and the seasons change sign under the mirror. For residual models the error is
+    relative to the change over the step.
 
     Parameters
     ----------
     model
         Not changed.
     elements
-        Elements of the group; R, M and RM if not given.
+        Elements of the group; default: R, M and RM.
     seed
-        Of the random fields.
+        Seed of the random fields.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def equivariance_errors(
 
 
 class _Change(nn.Module):
-    """The change over one step: what a residual model adds to the state."""
+    """The change over one step, which a residual model adds to the state."""
 
     def __init__(self, model: Pear) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _Change(nn.Module):
 
 
 class PhysicalStep(nn.Module):
-    """A model's step in physical units, forcing given: what can be averaged over the group.
+    """A model's step in physical units with a given forcing, for averages over the group.
 
     Parameters
     ----------
@@ -99,12 +99,12 @@ def orbit_errors(
     model: Pear,
     normaliser: Normaliser,
     fields: tuple[Tensor, Tensor],
-    times: Any,
+    times: TimesLike,
     steps: int,
     elements: Sequence[Element] = DEFAULT_ELEMENTS,
     group: Sequence[Element] = (IDENTITY,),
 ) -> dict[str, list[float]]:
-    """How far a forecast of a moved state is from the moved forecast, after each step, float64.
+    """Return the difference of forecasts of moved states from moved forecasts, step by step.
 
     Parameters
     ----------
@@ -117,9 +117,10 @@ def orbit_errors(
     steps
         Length of the forecasts.
     elements
-        What the state, and the forcing with it, is moved by.
+        Elements by which state and forcing are moved.
     group
-        Each step is averaged over it (:class:`pear.equivariant.symmetrise.Symmetrised`).
+        Group over which each step is averaged
+        (:class:`pear.equivariant.symmetrise.Symmetrised`).
 
     Returns
     -------
@@ -158,7 +159,7 @@ def _rms(parts: Sequence[Tensor]) -> float:
 
 
 def representations(config: PearConfig) -> list[Fields]:
-    """How the group acts on a model's surface and upper fields and, if it has any, its forcing."""
+    """Return the group's action on surface fields, upper fields and, if there is any, forcing."""
     nside, layout = config.nside, config.layout
     signs = [layout.mirror_signs("surface"), layout.mirror_signs("upper")]
     if config.forcings:
@@ -167,10 +168,20 @@ def representations(config: PearConfig) -> list[Fields]:
 
 
 def mirror_symmetric(normaliser: Normaliser) -> Normaliser:
-    """Make statistics that the mirror keeps: mean 0 for channels that change sign under it.
+    """Return statistics that the mirror keeps: mean 0 for channels that change sign under it.
 
-    Standardising by a mean would otherwise break the symmetry before the model sees the state. The
-    deviations of these channels become root mean squares, so that nothing changes in scale.
+    Standardising by another mean would break the symmetry. The standard deviations of these
+    channels become root mean squares, which keeps the scale of the fields.
+
+    Parameters
+    ----------
+    normaliser
+        Not changed.
+
+    Returns
+    -------
+    Normaliser
+        New statistics.
     """
     given = {name: value.clone() for name, value in normaliser.named_buffers()}
     for kind in ("surface", "upper"):
@@ -182,12 +193,17 @@ def mirror_symmetric(normaliser: Normaliser) -> Normaliser:
 
 
 def check_normaliser(normaliser: Normaliser) -> None:
-    """Raise unless the mirror keeps the statistics.
+    """Check that the mirror keeps the statistics.
+
+    Parameters
+    ----------
+    normaliser
+        Statistics.
 
     Raises
     ------
     InputError
-        Naming a channel that changes sign under the mirror and has a mean.
+        If a channel that changes sign under the mirror has a mean.
     """
     layout = normaliser.layout
     for names, mean in (

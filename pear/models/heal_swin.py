@@ -1,15 +1,15 @@
 """HEAL-SWIN: a U-Net of window attention for spherical images (CVPR 2024, arXiv 2307.07313).
 
-A second network on the layer core: PEAR's blocks without depths, with relative position bias and
-cosine attention, four resolutions and skips between them. It labels or regresses every cell of the
-sphere, or of its first base pixels, as hemispheric cameras see them.
+It has the blocks of PEAR without depths, with relative position bias and cosine attention, at four
+resolutions with skip connections. It classifies or regresses every cell of the sphere, or of its
+first base pixels, as for images of hemispheric cameras.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Self, cast
+from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from pear.equivariant.linear import linear, norm
 from pear.equivariant.patch import PatchEmbed, PatchExpand, PatchMerge
 from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
 from pear.errors import InputError
+from pear.models.config import check_heads, check_power
 from pear.sphere.healpix import BASE_PIXELS
 from pear.sphere.windows import TokenGrid, shifted_windows
 
@@ -30,14 +31,14 @@ Position = Literal["relative", "free"]
 
 @dataclass(frozen=True)
 class HealSwinConfig(Config):
-    """Everything that determines a HEAL-SWIN but its weights.
+    """Settings that determine a HEAL-SWIN network but for its weights.
 
     Attributes
     ----------
     inputs, outputs
         Channels of the image, and classes or regressed fields.
     nside, base_pixels
-        Resolution, and how many base pixels there are: the first ones in nested order.
+        Resolution, and number of base pixels covered, the first ones in nested order.
     patch, window
         Consecutive nested cells in a token, and tokens in a window: powers of four.
     embed
@@ -52,14 +53,14 @@ class HealSwinConfig(Config):
     position
         Position bias: ``relative``, from differences in the Morton coordinates, or ``free``.
     cosine, post_norm
-        Cosine attention, and norms behind each branch instead of before it ("version 2").
+        Cosine attention, and norms after each branch instead of before it ("version 2").
     dropout, attention_dropout, drop_path
-        Probabilities in training; drop-path grows with depth up to the number given.
+        Probabilities in training; drop-path grows with depth up to its value.
 
     Raises
     ------
     InputError
-        If the settings do not fit together; the message names the rule.
+        If the settings are inconsistent.
     """
 
     inputs: int = 3
@@ -86,14 +87,44 @@ class HealSwinConfig(Config):
         self._check_grids()
 
     @classmethod
-    def driving(cls, inputs: int = 3, outputs: int = 10, **changes: Any) -> Self:
-        """Build the paper's network for driving images: nside 256, 8 base pixels, 41 M numbers."""
-        return cls(inputs, outputs, **changes)
+    def driving(cls, inputs: int = 3, outputs: int = 10, **changes: object) -> Self:
+        """Return the paper's settings for driving images: nside 256, 8 base pixels, 41 M numbers.
+
+        Parameters
+        ----------
+        inputs, outputs
+            Channels and classes.
+        changes
+            Settings that differ.
+
+        Returns
+        -------
+        HealSwinConfig
+            The settings.
+        """
+        return cls.from_dict({"inputs": inputs, "outputs": outputs, **changes})
 
     @classmethod
-    def small(cls, inputs: int = 3, outputs: int = 14, nside: int = 64, **changes: Any) -> Self:
-        """Build a network of 1.7 M numbers for full spheres: windows of 16, shifted by 2."""
-        settings: dict[str, Any] = {
+    def small(cls, inputs: int = 3, outputs: int = 14, nside: int = 64, **changes: object) -> Self:
+        """Return settings of 1.7 M parameters for full spheres: windows of 16, shifted by 2.
+
+        Parameters
+        ----------
+        inputs, outputs
+            Channels and classes.
+        nside
+            Resolution.
+        changes
+            Settings that differ.
+
+        Returns
+        -------
+        HealSwinConfig
+            The settings.
+        """
+        settings: dict[str, object] = {
+            "inputs": inputs,
+            "outputs": outputs,
             "nside": nside,
             "base_pixels": BASE_PIXELS,
             "window": 16,
@@ -102,7 +133,7 @@ class HealSwinConfig(Config):
             "heads": (1, 2, 4, 8),
             "shift": "ring_rotation",
         }
-        return cls(inputs, outputs, **{**settings, **changes})
+        return cls.from_dict({**settings, **changes})
 
     @property
     def cells(self) -> int:
@@ -127,19 +158,11 @@ class HealSwinConfig(Config):
                 f"depths {self.depths} and heads {self.heads} must name the same stages",
                 field="depths",
             )
-        for stage, heads in enumerate(self.heads):
-            if heads < 1 or self.width(stage) % heads:
-                raise InputError(
-                    f"heads[{stage}] = {heads} does not divide the {self.width(stage)} features "
-                    "of its stage",
-                    field="heads",
-                )
+        check_heads(self.heads, [self.width(stage) for stage in range(len(self.heads))])
 
     def _check_grids(self) -> None:
-        for name, base in (("nside", 2), ("patch", 4)):
-            value = getattr(self, name)
-            if value < 1 or base ** round(math.log(value, base)) != value:
-                raise InputError(f"{name} {value} is no power of {base}", field=name)
+        check_power("nside", self.nside, 2)
+        check_power("patch", self.patch, 4)
         least = math.isqrt(self.patch) << (len(self.depths) - 1)
         if self.nside < least:
             raise InputError(
@@ -154,7 +177,7 @@ class HealSwinConfig(Config):
             raise InputError(str(error), field="window") from error
 
     def width(self, stage: int) -> int:
-        """Features of a stage."""
+        """Return the features of a stage."""
         return self.embed << stage
 
 
@@ -195,7 +218,7 @@ class HealSwin(nn.Module):
         self.head = linear("r", widths[0], config.outputs)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Label or regress every cell.
+        """Classify or regress every cell.
 
         Parameters
         ----------
@@ -210,7 +233,7 @@ class HealSwin(nn.Module):
         Raises
         ------
         ValueError
-            If the shape does not fit the settings.
+            If the shape differs from the settings.
         """
         config, grid = self.config, self.config.grids[0]
         if image.dim() != 3 or tuple(image.shape[1:]) != (config.inputs, config.cells):
@@ -240,7 +263,7 @@ def _shift(grid: TokenGrid, name: Shift) -> WindowShift:
 
 
 def _stage(config: HealSwinConfig, stage: int, shift: WindowShift, rates: Tensor) -> nn.Sequential:
-    """Blocks of one stage, every second one shifted."""
+    """Build the blocks of one stage, every second one shifted."""
     width, heads = config.width(stage), config.heads[stage]
     bias = RelativeBias if config.position == "relative" else EarthBias
     blocks = []

@@ -1,4 +1,4 @@
-"""The lat-lon peer: Pangu-Weather's network from the same core, on a regular grid.
+"""Pangu-Weather's network on a regular grid, from the same layers.
 
 Bi et al. (2022, arXiv 2211.02556) as the published comparison with PEAR uses it (arXiv 2505.17720):
 patches of (2, 4, 4), windows of (2, 6, 12) tokens shifted by half, periodic in longitude and masked
@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pear.config import Config
 from pear.equivariant.block import Block
 from pear.equivariant.linear import linear, norm
 from pear.errors import InputError
 from pear.models.base import StepNetwork
-from pear.models.config import LEVELS_IN_PATCH
+from pear.models.config import LEVELS_IN_PATCH, UShapedConfig, check_heads
 from pear.models.pangu_layers import LatLonAttention, LatLonWindows
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.variables import Layout
@@ -29,20 +28,19 @@ PATCH_SIDE = 4
 
 
 @dataclass(frozen=True)
-class PanguConfig(Config):
-    """Everything that determines a peer but its weights.
+class PanguConfig(UShapedConfig):
+    """Settings that determine a Pangu network but for its weights.
 
     Attributes
     ----------
     rows, columns
-        Of the grid, from pole to pole and once round.
+        Size of the grid, from pole to pole and around the globe.
     layout
         Variables and levels, in order.
     embed, depths, heads, mlp_ratio
         As in :class:`pear.models.config.PearConfig`.
     masks
-        Constant surface channels; zeros in the published comparison, where they count as
-        parameters only.
+        Constant surface channels; zeros, as in the published comparison.
     drop_path
         Probability of dropping the last block's branches in training; it rises from 0.
     residual, forcings, step_hours
@@ -74,45 +72,47 @@ class PanguConfig(Config):
                 f"a grid of {self.rows} x {self.columns} is too small for patches of 4 x 4",
                 field="rows",
             )
-        for stage, heads in enumerate(self.heads):
-            if self.width(stage) % heads:
-                raise InputError(
-                    f"heads[{stage}] = {heads} does not divide {self.width(stage)} features",
-                    field="heads",
-                )
+        check_heads(self.heads, [self.width(stage) for stage in range(4)])
 
     @classmethod
-    def like(cls, nside: int, **changes: Any) -> Self:
-        """Build the peer of a HEALPix resolution: as many points as 12·nside² cells.
+    def like(cls, nside: int, **changes: object) -> Self:
+        """Return settings for a grid with about as many points as a HEALPix grid has cells.
 
         ERA5's 721 x 1440 points are thinned by the same factor in both directions.
+
+        Parameters
+        ----------
+        nside
+            Resolution of the HEALPix grid.
+        changes
+            Settings that differ.
+
+        Returns
+        -------
+        PanguConfig
+            The settings.
         """
         thin = math.sqrt(1440 * 721 / (12 * nside**2))
         settings = {"rows": math.ceil(721 / thin), "columns": math.ceil(1440 / thin)}
-        return cls(**{**settings, **changes})
+        return cls.from_dict({**settings, **changes})
 
     @property
     def grid(self) -> LatLonGrid:
-        """The points, north first; the columns go evenly round."""
+        """Points of the grid, north first."""
         return global_grid(self.rows, self.columns)
-
-    @property
-    def upper_depths(self) -> int:
-        """Pairs of levels, an odd number so that the surface makes it even."""
-        pairs = -(-len(self.layout.levels) // LEVELS_IN_PATCH)
-        return pairs + 1 - pairs % 2
-
-    def width(self, stage: int) -> int:
-        """Features of a stage 0…3."""
-        return self.embed * (2 if stage in (1, 2) else 1)
 
 
 class Pangu(StepNetwork):
     """One step on a regular grid: standardised fields in, standardised fields out.
 
     Fields are (batch, variable, point) and (batch, variable, level, point), points by row from
-    the north. Built with the default settings it has the 11 385 993 parameters of the published
+    the north. With the default settings it has the 11 385 993 parameters of the published
     comparison, with ``embed=192`` 33 696 777.
+
+    Parameters
+    ----------
+    config
+        The settings.
     """
 
     config: PanguConfig
@@ -154,7 +154,7 @@ class Pangu(StepNetwork):
         self.build_fields(north)
 
     def _build_patches(self, config: PanguConfig, tokens: tuple[int, int]) -> None:
-        """Tables that bring the points of a patch side by side; what the patches lack is zero."""
+        """Register the order of points by patch, with the index past the last for missing ones."""
         rows, columns = config.rows, config.columns
         index = np.full((tokens[0] * PATCH_SIDE, tokens[1] * PATCH_SIDE), rows * columns)
         top = (index.shape[0] - rows) // 2
@@ -174,10 +174,17 @@ class Pangu(StepNetwork):
     ) -> tuple[Tensor, Tensor]:
         """Advance standardised fields by one step; shapes kept.
 
-        Raises
-        ------
-        ValueError
-            If a forcing is missing.
+        Parameters
+        ----------
+        surface, upper
+            (batch, variable, point) and (batch, variable, level, point).
+        forcing
+            (batch, forcing, point) from :meth:`forcing`; ValueError if the network needs it.
+
+        Returns
+        -------
+        surface, upper
+            Same shapes.
         """
         self.check_forcing(forcing)
         x = self._embed(surface, upper, forcing)
@@ -199,11 +206,11 @@ class Pangu(StepNetwork):
         return self.forced(x, None if forcing is None else self._patched(forcing))
 
     def _patched(self, fields: Tensor) -> Tensor:
-        """Points in the order of patches, zeros where a patch reaches over the edge."""
+        """Return points in the order of patches, zeros where a patch exceeds the grid."""
         return nn.functional.pad(fields, (0, 1))[..., self.order]
 
     def _down(self, x: Tensor) -> Tensor:
-        """Four neighbouring tokens become one of twice the width."""
+        """Merge four neighbouring tokens into one of twice the width."""
         coarse = self.coarse
         x = nn.functional.pad(
             x, (0, 0, 0, 2 * coarse.columns - x.shape[3], 0, 2 * coarse.rows - x.shape[2])
@@ -214,7 +221,7 @@ class Pangu(StepNetwork):
         return out
 
     def _up(self, x: Tensor) -> Tensor:
-        """One token becomes four of half the width."""
+        """Split each token into four of half the width."""
         x = self.expand(x).reshape(*x.shape[:4], 2, 2, -1).permute(0, 1, 2, 4, 3, 5, 6)
         x = x.flatten(4, 5).flatten(2, 3)[:, :, : self.fine.rows, : self.fine.columns]
         out: Tensor = self.mix(self.expand_norm(x))

@@ -41,7 +41,7 @@ class LatLonWindows:
 
     @property
     def types(self) -> int:
-        """Kinds of windows: one for each row and level of windows."""
+        """Number of window types: one for each row and level of windows."""
         return self.counts[0] * self.counts[1]
 
     @property
@@ -61,7 +61,7 @@ class LatLonWindows:
         return x.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(len(x), d * h, w, self.slots, x.shape[-1])
 
     def join(self, x: Tensor, *, shifted: bool) -> Tensor:
-        """Undo :meth:`cut`."""
+        """Join windows to (batch, depth, row, column, feature); inverts :meth:`cut`."""
         d, h, w = self.counts
         x = x.view(x.shape[0], d, h, w, *WINDOW, -1).permute(0, 1, 4, 2, 5, 3, 6, 7)
         x = x.reshape(len(x), d * WINDOW[0], h * WINDOW[1], w * WINDOW[2], x.shape[-1])
@@ -70,10 +70,15 @@ class LatLonWindows:
         return x[:, : self.depths, : self.rows, : self.columns]
 
     def mask(self) -> Tensor:
-        """What is added to the logits of shifted windows, (type, slot, slot).
+        """Return what is added to the logits of shifted windows.
 
-        Tokens that the shift brought over a pole or from the top to the ground must not meet; in
-        longitude the world goes round.
+        It separates tokens that the shift moves across a pole or from the top to the ground;
+        longitude is periodic.
+
+        Returns
+        -------
+        Tensor
+            (type, slot, slot).
         """
         labels = np.zeros([n * w for n, w in zip(self.counts[:2], WINDOW[:2], strict=True)])
         number = 0
@@ -92,9 +97,16 @@ def _thirds(axis: int) -> tuple[slice, slice, slice]:
 
 
 class EarthSpecificBias(nn.Module):
-    """A number for each pair of depths and rows and each distance in columns, by type of window.
+    """Position bias by type of window: (type, heads, slot, slot).
 
-    Returns (type, heads, slot, slot).
+    It has a number for each pair of depths, pair of rows and distance in columns.
+
+    Parameters
+    ----------
+    windows
+        Tokens and windows.
+    heads
+        Number of heads.
     """
 
     index: Tensor

@@ -16,10 +16,10 @@ from pear.sphere.windows import TokenGrid
 
 
 class Pear(StepNetwork):
-    """One step of the weather: standardised fields in, standardised fields out.
+    """Network that advances standardised fields on HEALPix cells by one step.
 
     Linear embedding of patches, a stage of blocks, merging, two stages of twice the width,
-    expanding, a stage, the skip connection and the linear recovery. Built as
+    expanding, a stage, the skip connection and the linear recovery. With
     ``PearConfig.published()`` it is the network of arXiv 2505.17720, number for number.
 
     Parameters
@@ -73,13 +73,12 @@ class Pear(StepNetwork):
 
         Returns
         -------
-        (surface, upper)
+        surface, upper
             Same shapes.
 
-        Raises
-        ------
-        ValueError
-            If a shape does not fit the settings, or a forcing is missing or not asked for.
+        Notes
+        -----
+        A ``ValueError`` names a wrong shape or a missing forcing.
         """
         self._check(surface, upper, forcing)
         x = to_windows(self._embed(surface, upper, forcing), self.grid)
@@ -96,7 +95,7 @@ class Pear(StepNetwork):
         before = padded if self.config.padding == "published" else 0
         upper = nn.functional.pad(upper, (0, 0, before, padded - before))
         x = torch.cat([self.embed_surface(surface[:, :, None]), self.embed_upper(upper)], dim=-3)
-        # In place from here on, as exactly as the parameters are.
+        # In the type of the parameters, since it is changed in place from here on.
         x = self.forced(x.to(self.recover_surface.bias.dtype), forcing)
         if self.depth_vector is not None:
             even = x if self.config.symmetry == "r" else x[0]
@@ -120,7 +119,7 @@ class Pear(StepNetwork):
 
 
 def _stage(config: PearConfig, stage: int, grid: TokenGrid, shift: WindowShift) -> nn.Sequential:
-    """Blocks of one stage, every second one shifted."""
+    """Build the blocks of one stage, every second one shifted."""
     blocks: list[Block] = [
         earth_block(
             config.symmetry,

@@ -1,4 +1,4 @@
-"""Weights trained with the authors' public code (repository hlinander/PEAR-Weather)."""
+"""Weights of the authors' public code (repository hlinander/PEAR-Weather)."""
 
 from __future__ import annotations
 
@@ -24,20 +24,18 @@ def load_published(path: str | Path, nside: int = 64) -> Pear:
     Parameters
     ----------
     path
-        File written by ``torch.save``; read without executing anything in it.
+        File written by ``torch.save``; no code in it is executed.
     nside
-        Resolution of the cells the model shall run on.
+        Resolution of the cells.
 
     Returns
     -------
     Pear
         In evaluation mode.
 
-    Raises
-    ------
-    InputError
-        If the file is no such state dict; names what is missing, unknown, not finite or of the
-        wrong shape.
+    Notes
+    -----
+    An ``InputError`` is raised as by :func:`read_state_dict` and :func:`translate`.
     """
     model = Pear(PearConfig.published(nside=nside))
     model.load_state_dict(translate(read_state_dict(path), model))
@@ -47,10 +45,20 @@ def load_published(path: str | Path, nside: int = 64) -> Pear:
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a saved state dict, without mask buffers and wrappers.
 
+    Parameters
+    ----------
+    path
+        File written by ``torch.save``.
+
+    Returns
+    -------
+    dict
+        Tensors by name.
+
     Raises
     ------
     InputError
-        If the file is missing or holds something else than tensors by name.
+        If the file is missing or does not hold tensors by name.
     """
     path = Path(path)
     if not path.is_file():
@@ -60,7 +68,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(
-            f"{path} is no state dict that can be read safely: {reason}",
+            f"{path} is not a state dict that can be read safely: {reason}",
             field="path",
             hint="save it with torch.save(model.state_dict(), path)",
         ) from error
@@ -70,19 +78,31 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
     ):
-        raise InputError(f"{path} holds no tensors by name", field="path")
+        raise InputError(f"{path} does not hold tensors by name", field="path")
     tensors = {name.removeprefix("module."): value for name, value in loaded.items()}
     # Masks are recomputed, so that a model runs on any grid.
     return {name: value for name, value in tensors.items() if not name.endswith(_MASK)}
 
 
 def translate(published: Mapping[str, Tensor], model: Pear) -> dict[str, Tensor]:
-    """Rename and reshape published tensors to the state dict of our model.
+    """Rename and reshape published tensors to the state dict of a network of this package.
+
+    Parameters
+    ----------
+    published
+        Tensors by their published names.
+    model
+        Network with the published settings.
+
+    Returns
+    -------
+    dict
+        State dict of ``model``.
 
     Raises
     ------
     InputError
-        Naming every tensor that is missing, unknown, of the wrong shape or not finite.
+        Naming the tensors that are missing, unknown, of the wrong shape or not finite.
     """
     names = {_published_name(name): name for name in model.state_dict()}
     shapes = {
@@ -101,7 +121,7 @@ def translate(published: Mapping[str, Tensor], model: Pear) -> dict[str, Tensor]
     if wrong:
         rest = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise InputError(
-            f"not the published PEAR's weights: {'; '.join(wrong[:5])}{rest}", field="path"
+            f"not the weights of the published PEAR: {'; '.join(wrong[:5])}{rest}", field="path"
         )
     return {ours: _ours(ours, published[theirs]) for theirs, ours in names.items()}
 
@@ -139,7 +159,7 @@ def _replaced(name: str, prefixes: Mapping[str, str]) -> str:
 
 
 def _published_shape(name: str, ours: Tensor, model: Pear) -> tuple[int, ...]:
-    """Shape of the published tensor that becomes ours: convolutions instead of linear maps."""
+    """Return the shape of the published tensor, a convolution's instead of a linear map's."""
     if name.endswith("attention.bias.table"):
         return (1, *ours.shape)
     if not (name.startswith(("embed", "recover")) and name.endswith("weight")):

@@ -1,8 +1,8 @@
-"""How equivariant a network is: exactly under the grid's symmetries, and between them.
+"""Equivariance errors of networks under the grid's symmetries and under other rotations.
 
 The grid maps onto itself under rotations by 90° about the pole and under the mirror at the equator,
-and there the error of an exact network is rounding. Rotations by other angles move cells between
-cells; the field is interpolated, and the error measures how much the network sees of the grid.
+where the error of an exact network is rounding. Rotations by other angles move cells between cells:
+fields are interpolated, and the error measures how far the network depends on the grid.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WAVES: Final = 6
 
 @dataclass(frozen=True)
 class EquivarianceReport:
-    """The outcome of :func:`measure_equivariance`.
+    """Result of :func:`measure_equivariance`.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class EquivarianceReport:
         Model to the error at each angle, the same with root mean squares, smooth fields as input,
         interpolated on the way in and on the way out.
     interpolation
-        At each angle, the error of interpolating there and back alone: what cannot be told from a
-        network's error.
+        At each angle, the error of interpolating there and back alone, which bounds what can be
+        measured.
     """
 
     nside: int
@@ -59,12 +59,25 @@ class EquivarianceReport:
     interpolation: list[float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON can hold it."""
+        """Return the report as JSON-serialisable values."""
         return dict(vars(self))
 
 
 def random_models(nside: int, seed: int = 0) -> dict[str, Pear]:
-    """Build the published network, our own and our own with the mirror, all with random weights."""
+    """Build the published network and PEAR's own, without and with the mirror, at random.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    seed
+        Seed of the weights.
+
+    Returns
+    -------
+    dict
+        Networks by name.
+    """
     published = Pear(PearConfig.published(nside=nside))
     state = random_state(seed, scale=0.05, nside=nside)
     published.load_state_dict(translate(state, published))
@@ -91,15 +104,22 @@ def measure_equivariance(
     step
         Degrees between the rotations about the pole.
     seed
-        Of the random fields.
+        Seed of the random fields.
+    tick
+        Called after each angle.
+
+    Returns
+    -------
+    EquivarianceReport
+        The errors.
 
     Raises
     ------
     InputError
-        If the models differ in resolution, or the step is no positive number below 360.
+        If the models differ in resolution, or the step is not between 0 and 360.
     """
     if not 0 < step < 360:
-        raise InputError(f"step {step} must lie between 0 and 360 degrees", field="step")
+        raise InputError(f"step {step} must be between 0 and 360 degrees", field="step")
     sides = {model.config.nside for model in models.values()}
     if len(sides) != 1:
         raise InputError(f"the models need one resolution, got nside {sorted(sides)}")
@@ -183,7 +203,7 @@ def _smooth_inputs(model: Pear, seed: int) -> tuple[Tensor, ...]:
 
 
 def _change(model: Pear, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What the network itself says: for a residual model the change, not the state."""
+    """Return the output of the network: for a residual model the change, not the state."""
     outputs: tuple[Tensor, Tensor] = model(*inputs)
     if not model.config.residual:
         return outputs
@@ -201,7 +221,7 @@ def draw(report: EquivarianceReport, path: Path) -> None:
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    floor = 1e-17  # an error of exactly zero has no place on a logarithmic axis
+    floor = 1e-17  # zero cannot be drawn on a logarithmic axis
     for name, errors in report.rotated.items():
         axes.semilogy(report.angles, np.maximum(errors, floor), marker=".", label=name)
     axes.semilogy(

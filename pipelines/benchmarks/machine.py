@@ -1,4 +1,4 @@
-"""What this machine can do: its best matrix-product rate, and how much memory a process took."""
+"""The machine's best rate of matrix products, and the memory of a process."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 SHAPES = ((24576, 96, 384), (6144, 384, 96), (2048, 2048, 2048))
-"""(rows, inputs, outputs) that are tried: two of a transformer, one that suits any library."""
+"""(rows, inputs, outputs) to measure: two of a transformer, and one that suits any library."""
 
 
 def best_matmul_rates(seconds: float = 0.5) -> dict[str, float]:
-    """Measure the best rate of each way to a matrix product, in FLOP/s.
+    """Measure the best rate of matrix products by each library, in FLOP/s.
 
     Parameters
     ----------
     seconds
-        Time given to each way and shape.
+        Time for each library and shape.
 
     Returns
     -------

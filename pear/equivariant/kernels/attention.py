@@ -9,13 +9,15 @@ from queries and keys in the same way. Where a compiler is available, the forwar
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from pear.equivariant import attention
+from pear.equivariant.autograd import Context
 from pear.equivariant.kernels import compiled
+from pear.equivariant.window_shift import Masks
 
 _CACHE_BYTES: Final = 4 * 2**20
 """Size of the logits of a group; they fit the caches of two cores beside the operands."""
@@ -28,8 +30,7 @@ def window_attention(
     key: Tensor,
     value: Tensor,
     bias: Tensor,
-    masks: Tensor | None = None,
-    runs: Sequence[int] = (),
+    masks: Masks | None = None,
     *,
     scale: float | None = None,
     dropout: float = 0.0,
@@ -38,7 +39,7 @@ def window_attention(
 
     Parameters
     ----------
-    query, key, value, bias, masks, runs, scale, dropout
+    query, key, value, bias, masks, scale, dropout
         As there; any strides.
 
     Returns
@@ -53,19 +54,43 @@ def window_attention(
     """
     if query.device.type != "cpu" or dropout:
         return attention.window_attention(
-            query, key, value, bias, masks, runs, scale=scale, dropout=dropout
+            query, key, value, bias, masks, scale=scale, dropout=dropout
         )
     batch, windows, _, slots, width = query.shape
-    masks = query.new_empty(0, slots, slots) if masks is None else masks.to(query.dtype)
-    if len(runs) != len(masks) or sum(runs) > windows:
-        raise ValueError(f"{len(masks)} masks in runs of {list(runs)} do not fit {windows} windows")
+    values, runs = (bias.new_empty(0, slots, slots), []) if masks is None else masks
+    if len(runs) != len(values) or sum(runs) > windows:
+        raise ValueError(
+            f"{len(values)} masks in runs of {list(runs)} do not fit {windows} windows"
+        )
     qkv = (x.flatten(0, 1) for x in (query, key, value))
-    lengths, factor = [windows - sum(runs), *runs], width**-0.5 if scale is None else scale
-    out = _Attention.apply(*qkv, bias, masks, lengths, factor)  # type: ignore[no-untyped-call]
+    logits = _Logits(
+        values.to(query.dtype),
+        [windows - sum(runs), *runs],
+        width**-0.5 if scale is None else scale,
+    )
+    out = _Attention.apply(*qkv, bias, logits)  # type: ignore[no-untyped-call]
     return cast(Tensor, out).reshape(batch, windows, slots, -1)
 
 
-def _groups(windows: int, lengths: list[int], size: int) -> Iterator[tuple[int, slice]]:
+class _Logits(NamedTuple):
+    """How logits are made of products.
+
+    Attributes
+    ----------
+    masks
+        (mask, slot, slot), in the type of the operands.
+    lengths
+        Number of windows without a mask, then of those with each mask.
+    scale
+        Factor of the products.
+    """
+
+    masks: Tensor
+    lengths: Sequence[int]
+    scale: float
+
+
+def _groups(windows: int, lengths: Sequence[int], size: int) -> Iterator[tuple[int, slice]]:
     """Yield (mask number or -1, windows) of groups of at most ``size``."""
     start = 0
     while start < windows:
@@ -80,18 +105,18 @@ def _groups(windows: int, lengths: list[int], size: int) -> Iterator[tuple[int, 
 class _Softmax:
     """Compute softmax(q·kᵀ·scale + bias + mask) of one head of some windows in one workspace."""
 
-    def __init__(self, q: Tensor, bias: Tensor, masks: Tensor, scale: float, buffers: int) -> None:
+    def __init__(self, q: Tensor, bias: Tensor, logits: _Logits, buffers: int) -> None:
         windows, _, slots, _ = q.shape
-        self.bias, self.masks, self.scale = bias.to(q.dtype), masks, scale
+        self.bias, self.logits = bias.to(q.dtype), logits
         self.size = max(1, _CACHE_BYTES // (buffers * slots * slots * q.element_size()))
         self.work = q.new_empty(min(windows, self.size), slots, slots)
 
     def __call__(self, q: Tensor, k: Tensor, head: int, mask: int) -> Tensor:
         """Return (window, slot, slot); valid until the next call."""
         p = self.work[: len(q)]
-        added = self.bias[head] if mask < 0 else self.bias[head] + self.masks[mask]
+        added = self.bias[head] if mask < 0 else self.bias[head] + self.logits.masks[mask]
         p.copy_(added.expand_as(p))
-        torch.baddbmm(p, q, k.mT, alpha=self.scale, out=p)
+        torch.baddbmm(p, q, k.mT, alpha=self.logits.scale, out=p)
         return torch.softmax(p, -1, out=p)
 
 
@@ -103,21 +128,24 @@ def _product(weights: Tensor, values: Tensor, out: Tensor) -> None:
         torch.bmm(weights, values, out=out)
 
 
-def _forward(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, masks: Tensor, lengths: list[int], scale: float
-) -> Tensor:
+def _forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, logits: _Logits) -> Tensor:
     """Map (window, head, slot, d) to (window, slot, head, d)."""
     windows, heads, slots, d = q.shape
     if compiled.has_kernel(q.dtype, slots=slots, width=d):
-        numbers = compiled.mask_numbers(tuple(lengths), windows)
-        return compiled.window_attention([(q, k, v)], bias, masks, numbers, scale)[0]
-    softmax = _Softmax(q, bias, masks, scale, 1)
+        numbers = compiled.mask_numbers(tuple(logits.lengths), windows)
+        operands = [(q, k, v)]
+        return compiled.window_attention(operands, bias, logits.masks, numbers, logits.scale)[0]
+    softmax = _Softmax(q, bias, logits, buffers=1)
     out = q.new_empty(windows, slots, heads, d)
-    for mask, here in _groups(windows, lengths, softmax.size):
+    for mask, here in _groups(windows, logits.lengths, softmax.size):
         for head in range(heads):
             p = softmax(q[here, head], k[here, head], head, mask)
             _product(p, v[here, head], out[here, :, head])
     return out
+
+
+class _Context(Context, Protocol):
+    logits: _Logits
 
 
 class _Attention(torch.autograd.Function):
@@ -128,22 +156,25 @@ class _Attention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        *tensors, ctx.lengths, ctx.scale = inputs
-        ctx.save_for_backward(*tensors)
-        return _forward(*inputs)
+    def forward(
+        ctx: _Context, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, logits: _Logits
+    ) -> Tensor:
+        ctx.save_for_backward(q, k, v, bias)
+        ctx.logits = logits
+        return _forward(q, k, v, bias, logits)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, bias, masks = ctx.saved_tensors
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, bias = ctx.saved_tensors
+        logits = ctx.logits
         windows, heads, slots, d = q.shape
-        softmax = _Softmax(q, bias, masks, ctx.scale, 2)
+        softmax = _Softmax(q, bias, logits, buffers=2)
         work = torch.empty_like(softmax.work)
         dqkv = q.new_empty(windows, slots, 3, heads, d)
         # Sums over many windows need more digits than half precision has.
         dbias = torch.zeros_like(bias, dtype=torch.promote_types(bias.dtype, torch.float32))
-        for mask, here in _groups(windows, ctx.lengths, softmax.size):
+        for mask, here in _groups(windows, logits.lengths, softmax.size):
             for head in range(heads):
                 one_q, one_k, one_v = q[here, head], k[here, head], v[here, head]
                 dout = grad[here, :, head]
@@ -155,6 +186,6 @@ class _Attention(torch.autograd.Function):
                 dbias[head] += ds.sum(0)
                 _product(ds, one_k, one_dq)
                 _product(ds.mT, one_q, one_dk)
-        dqkv[:, :, :2] *= ctx.scale
+        dqkv[:, :, :2] *= logits.scale
         dq, dk, dv = dqkv.permute(2, 0, 3, 1, 4).unbind(0)
-        return dq, dk, dv, dbias.to(bias.dtype), None, None, None
+        return dq, dk, dv, dbias.to(bias.dtype), None

@@ -1,10 +1,10 @@
-"""The compiled functions of ``native/``: optional, found or built at first use.
+"""The compiled functions of ``native/``, found or built at first use.
 
-They need a C++ compiler and nothing else; the result is kept in the user's cache under a name that
-changes with sources, compiler and processor. Where there is no compiler, or the build fails, a note
-is logged and :mod:`pear.equivariant.kernels.attention` computes the same in torch. Linux only,
-where torch
-and the compiler share one OpenMP.
+They are optional and need a C++ compiler only: calling them by ctypes, rather than as operators of
+torch, keeps compilation under ten seconds and the library independent of torch's headers and
+binary interface. The library is kept in the user's cache under a name that changes with sources,
+compiler and processor. Where there is no compiler, or the build fails, a note is logged and the
+layers run in torch alone. Linux only, where torch and the compiler share one OpenMP.
 
 Environment: ``PEAR_NATIVE_KERNELS=0`` turns them off, ``PEAR_CACHE`` names another folder to keep
 them in, ``CXX`` another compiler.
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """Load the compiled functions, building them if need be; None where that is not possible."""
+    """Load the compiled functions, building them first if needed; None where that is impossible."""
     check_environment()
     if os.environ.get("PEAR_NATIVE_KERNELS", "1") == "0" or sys.platform != "linux":
         return None
@@ -54,7 +54,7 @@ def library() -> ctypes.CDLL | None:
         return ctypes.CDLL(str(_built()))
     except (OSError, subprocess.SubprocessError) as error:
         details = getattr(error, "stderr", None) or error
-        _log.warning("blocks run in torch alone; their kernels could not be compiled: %s", details)
+        _log.warning("kernels could not be compiled, blocks run in torch alone: %s", details)
         return None
 
 
@@ -77,7 +77,7 @@ def require_library() -> ctypes.CDLL:
 
 
 def _built() -> Path:
-    """Return the shared library, compiled now if there is none for this source and machine."""
+    """Return the shared library for these sources and this machine, compiled if it is missing."""
     names = (os.environ.get("CXX"), "c++", "g++", "clang++")
     compiler = next((found for name in names if name and (found := shutil.which(name))), None)
     if compiler is None:
@@ -88,7 +88,7 @@ def _built() -> Path:
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     target = _cache() / f"kernels-{key}.so"
     if not target.exists():
-        # Built under another name and moved: processes that start together do not see halves.
+        # Built elsewhere and moved, so that other processes never load a partial file.
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             fresh = Path(folder) / target.name
             _run([compiler, *_FLAGS, "-o", str(fresh), *(str(_FOLDER / name) for name in _SOURCES)])
@@ -97,19 +97,19 @@ def _built() -> Path:
 
 
 def _cache() -> Path:
-    """Return the folder of built libraries, which nobody else may write to."""
+    """Return the folder of built libraries, which other users must not be able to write to."""
     named = os.environ.get("PEAR_CACHE")
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     folder = Path(named) if named else Path(home) / "pear"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.stat()
     if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise OSError(f"{folder} can be written to by others; nothing is loaded from there")
+        raise OSError(f"{folder} is writable by others; no library is loaded from it")
     return folder
 
 
 def _processor() -> str:
-    """Return what the processor can do, since ``-march=native`` builds for just that."""
+    """Return the features of the processor, for which ``-march=native`` builds."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     wanted = ("flags", "Features", "model name", "CPU part")
     return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))

@@ -59,8 +59,7 @@ class FusedBlock(Block):
         bias: Tensor = attention.bias()
         if isinstance(attention, MirrorAttention):
             bias = torch.cat([bias, attention.mirrored(bias)])
-        masks = bias.new_empty(0, *bias.shape[1:]) if shift is None else shift.masks
-        runs = [] if shift is None else shift.runs
+        masks, runs = (bias.new_empty(0, *bias.shape[1:]), []) if shift is None else shift.masks
         numbers = compiled.mask_numbers((windows - sum(runs), *runs), windows)
         logits = bias.contiguous(), masks, numbers
         x = x.float().contiguous()  # the sums of the branches are as exact as the weights

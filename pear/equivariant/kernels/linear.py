@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from pear.equivariant.autograd import Context
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -96,13 +98,13 @@ class _Linear(torch.autograd.Function):
     """A linear map of rows whose gradients are oneDNN's products as well."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Context, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         return product(x, weight, bias)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         dx = product(grad, weight.T) if ctx.needs_input_grad[0] else None
         dweight = None
@@ -117,7 +119,7 @@ class _Butterfly(torch.autograd.Function):
     """The butterfly, which is its own gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor) -> Tensor:
         out, root = torch.empty_like(x), math.sqrt(0.5)
         first = x[0] * root
         torch.add(first, x[1], alpha=root, out=out[0])
@@ -125,5 +127,5 @@ class _Butterfly(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Context, grad: Tensor) -> Tensor:
         return butterfly(grad)

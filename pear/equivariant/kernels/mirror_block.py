@@ -111,10 +111,8 @@ def _linear(layer: MirrorLinear, panels: Tensor) -> _Linear:
 
 
 def _panels(weight: Tensor) -> Tensor:
-    """Order weights (part, output, input) as products read them: (part, panel, input, output).
-
-    A panel has the outputs of three or of two vectors, whichever leaves less space unused.
-    """
+    # Weights (part, output, input) in the order in which products read them: (part, panel, input,
+    # output). A panel has the outputs of three or of two vectors, whichever leaves less unused.
     parts, outputs, inputs = weight.shape
     size = min((wide * _lanes() for wide in (3, 2)), key=lambda size: -outputs % size)
     table = functional.pad(weight, (0, 0, 0, -outputs % size))

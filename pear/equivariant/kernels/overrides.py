@@ -38,6 +38,6 @@ class FastFunctions(TorchFunctionMode):
         types: Sequence[type],
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    ) -> object:
         """Run the fast form of ``func``, or ``func`` itself if it has none."""
         return _FAST.get(func, func)(*args, **(kwargs or {}))

@@ -1,11 +1,11 @@
 // A whole block on mirrored features, window by window: attention, norm, MLP, norm.
 //
-// The GELU and the softmax stand in another basis than the products around them, so no library
-// takes them along with one of them; here a window's features, queries, keys, values and hidden
-// features never leave the second-level cache.
+// The GELU and the softmax act in another basis than the products around them, so that no library
+// fuses them. A window's features, queries, keys, values and hidden features stay in the
+// second-level cache.
 //
-// Compiled on first use by pear/equivariant/mirror_block.py, which holds the same signature; the
-// same from layer to layer is block.py, which is what the tests compare this one with.
+// Called by pear/equivariant/kernels/mirror_block.py, which has the same signature. The tests compare
+// it with pear/equivariant/block.py.
 
 #include <vector>
 
@@ -51,15 +51,15 @@ struct Block {
 
 namespace {
 
-// What a thread works in, for one window.
+// Workspace of a thread, for one window.
 template <int SLOTS>
-struct Room {
+struct Scratch {
   Workspace<SLOTS, float> attention;
   std::vector<float> all;
   float *x[2], *qkv[2], *mixed[2], *y[2], *hidden[2];
   int width, qkv_pitch, y_pitch, hidden_pitch;
 
-  explicit Room(const Block &a)
+  explicit Scratch(const Block &a)
       : width(static_cast<int>(a.proj.inputs)),
         qkv_pitch(padded(a.qkv.part(0))),
         y_pitch(std::max(padded(a.proj.part(0)), padded(a.narrow.part(0)))),
@@ -77,7 +77,7 @@ struct Room {
 };
 
 template <int SLOTS>
-void attention(Room<SLOTS> &r, const Block &a, const float *masks, std::int64_t window) {
+void attention(Scratch<SLOTS> &r, const Block &a, const float *masks, std::int64_t window) {
   const int heads = static_cast<int>(a.heads), d = r.width / heads;
   for (int p = 0; p < 2; ++p)
     product(r.x[p], r.width, a.qkv.part(p), r.qkv[p], r.qkv_pitch, SLOTS);
@@ -95,7 +95,7 @@ void attention(Room<SLOTS> &r, const Block &a, const float *masks, std::int64_t 
 
 // x + norm(y) of some rows of the window, to rows that `to` tells.
 template <int SLOTS, class To>
-void add(Room<SLOTS> &r, const Block &a, int which, int first, int rows, const To &to) {
+void add(Scratch<SLOTS> &r, const Block &a, int which, int first, int rows, const To &to) {
   const Scales &s = a.norms[which];
   const Norm norm = {{s.weight[0], s.weight[1]}, s.bias, r.width, 2, a.epsilon};
   for (int i = 0; i < rows; ++i) {
@@ -107,7 +107,7 @@ void add(Room<SLOTS> &r, const Block &a, int which, int first, int rows, const T
 }
 
 template <int SLOTS>
-void perceptron(Room<SLOTS> &r, const Block &a, int first, int rows) {
+void perceptron(Scratch<SLOTS> &r, const Block &a, int first, int rows) {
   const auto from = [&](int p) { return r.x[p] + first * r.width; };
   for (int p = 0; p < 2; ++p)
     product(from(p), r.width, a.widen.part(p), r.hidden[p], r.hidden_pitch, rows);
@@ -125,7 +125,7 @@ template <int SLOTS>
 void every_window(const Block &a, const float *masks) {
 #pragma omp parallel num_threads(static_cast<int>(a.threads))
   {
-    Room<SLOTS> r(a);
+    Scratch<SLOTS> r(a);
 #pragma omp for schedule(static)
     for (std::int64_t n = 0; n < a.batch * a.windows; ++n) {
       const std::int64_t window = n % a.windows, start = (n - window) * SLOTS;

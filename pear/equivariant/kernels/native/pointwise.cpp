@@ -1,6 +1,6 @@
-// What stands between the products of a block, each in one pass over the features.
+// The operations between the products of a block, each in one pass over the features.
 //
-// Compiled on first use by pear/equivariant/compiled.py, which holds the same signatures.
+// Called by pear/equivariant/kernels/compiled.py, which has the same signatures.
 
 #include "norm.h"
 

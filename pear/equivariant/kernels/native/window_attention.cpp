@@ -1,7 +1,7 @@
-// Window attention of all windows: attention.h says how.
+// Window attention of all windows; see attention.h.
 //
-// Compiled on first use by pear/equivariant/compiled.py, which holds the same signature; kernels.py
-// holds the same function in torch, which is what the tests compare this one with.
+// Called by pear/equivariant/kernels/compiled.py, which has the same signature. The tests compare it
+// with pear/equivariant/attention.py.
 
 #include "attention.h"
 

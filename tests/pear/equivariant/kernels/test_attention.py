@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pear.equivariant import attention as layers
 from pear.equivariant.kernels import attention
+from pear.equivariant.window_shift import Masks
 
 WINDOWS = 5
 RUNS: list[list[int]] = [[], [2], [1, 3]]
@@ -47,7 +48,7 @@ def test_window_attention_and_its_gradients_equal_the_plain_line(
 ) -> None:
     monkeypatch.setattr(attention, "_CACHE_BYTES", cache)
     ours, theirs = operands(runs), operands(runs)
-    a = attention.window_attention(*ours, runs, scale=0.7)
+    a = attention.window_attention(*ours[:4], Masks(ours[4], runs), scale=0.7)
     b = plain(*theirs, runs, 0.7)
     torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
     weight = torch.randn(a.shape, dtype=a.dtype, generator=torch.Generator().manual_seed(4))
@@ -60,14 +61,14 @@ def test_window_attention_and_its_gradients_equal_the_plain_line(
 
 def test_the_default_scale_is_the_root_of_the_width() -> None:
     *tensors, masks = operands([2])
-    a = attention.window_attention(*tensors, masks, [2])
+    a = attention.window_attention(*tensors, Masks(masks, [2]))
     torch.testing.assert_close(a, plain(*tensors, masks, [2], WIDTH**-0.5))
 
 
 @pytest.mark.parametrize("runs", RUNS)
 def test_the_layers_function_equals_the_plain_line(runs: list[int]) -> None:
     tensors = operands(runs)
-    got = layers.window_attention(*tensors, runs, scale=0.7)
+    got = layers.window_attention(*tensors[:4], Masks(tensors[4], runs), scale=0.7)
     torch.testing.assert_close(got, plain(*tensors, runs, 0.7))
 
 
@@ -75,4 +76,4 @@ def test_the_layers_function_equals_the_plain_line(runs: list[int]) -> None:
 def test_window_attention_refuses_runs_that_do_not_fit(runs: list[int]) -> None:
     q, k, v, bias, masks = operands([5])
     with pytest.raises(ValueError, match="do not fit 5 windows"):
-        attention.window_attention(q, k, v, bias, masks, runs)
+        attention.window_attention(q, k, v, bias, Masks(masks, runs))

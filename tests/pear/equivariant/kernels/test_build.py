@@ -51,5 +51,5 @@ def test_nothing_is_loaded_from_a_folder_others_may_write_to(
     folder.mkdir()
     folder.chmod(0o777)
     monkeypatch.setenv("PEAR_CACHE", str(folder))
-    with pytest.raises(OSError, match="written to by others"):
+    with pytest.raises(OSError, match="writable by others"):
         build._cache()

@@ -11,6 +11,7 @@ from torch import Tensor
 from pear.equivariant.kernels import attention, compiled
 from pear.equivariant.kernels.build import library as native
 from pear.equivariant.linear import MirrorNorm, Norm
+from pear.equivariant.window_shift import Masks
 
 
 @pytest.fixture
@@ -32,7 +33,9 @@ def operands(slots: int, heads: int, d: int, windows: int = 5) -> tuple[Tensor, 
 def in_torch(*tensors: Tensor, runs: list[int], scale: float) -> Tensor:
     """The Python path in double precision, (window, slot, head, d)."""
     q, k, v, bias, masks = (t.double() for t in tensors)
-    y = attention.window_attention(q[None], k[None], v[None], bias, masks, runs[1:], scale=scale)
+    y = attention.window_attention(
+        q[None], k[None], v[None], bias, Masks(masks, runs[1:]), scale=scale
+    )
     return y[0].reshape(len(q), q.shape[2], q.shape[1], q.shape[3])
 
 
@@ -109,7 +112,7 @@ def test_shapes_without_a_kernel_are_computed_in_torch() -> None:
     assert not compiled.has_kernel(torch.float32, slots=48, width=64)
     assert not compiled.has_kernel(torch.float32, slots=16, width=65)
     odd = operands(48, 1, 8)
-    y = attention.window_attention(*(t[None] for t in odd[:3]), *odd[3:], [1, 2])
+    y = attention.window_attention(*(t[None] for t in odd[:3]), odd[3], Masks(odd[4], [1, 2]))
     assert y.shape == (1, 5, 48, 8)
 
 
