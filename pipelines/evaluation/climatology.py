@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 import zarr
 from dask import delayed  # type: ignore[attr-defined]  # the package does not say so
+from dask.delayed import Delayed
+from distributed import Client
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pear.errors import InputError
@@ -33,16 +35,46 @@ from pear.store.day_of_year import (
 )
 from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
-from pear.typing import Times
+from pear.typing import Array, Float64, Int64, TimeLike, Times
 from pear.variables import BY_NAME
 from pipelines.storage import create
 from pipelines.storage.atomic import publish
 
 _BLOCK_BYTES = 64 * 2**20
-_DAYS_A_WRITE = 16
-_BLOCKS_A_READ = 4
-DaySum = tuple[npt.NDArray[np.float64], int]
+_DAYS_PER_WRITE: Final = 16
+_BLOCKS_PER_READ: Final = 4
+DaySum = tuple[Float64, int]
 """Sum of the fields of one calendar day, and their number."""
+_Sums = TypeVar("_Sums", HarmonicSums, DaySums)
+
+
+@dataclass(frozen=True)
+class HarmonicFit:
+    """Settings of the harmonic kind.
+
+    Attributes
+    ----------
+    harmonics
+        Number of harmonics of the year.
+    packed
+        Store coefficients as int16 with one scale and offset per field (error below 1/65 000 of
+        the field's range): 3 harmonics of 69 fields at nside 16 take less than 3 MB.
+
+    Raises
+    ------
+    InputError
+        If there is no harmonic.
+    """
+
+    harmonics: int = 3
+    packed: bool = True
+
+    def __post_init__(self) -> None:
+        if self.harmonics < 1:
+            raise InputError(
+                f"invalid number of harmonics {self.harmonics}: must be at least 1",
+                field="harmonics",
+            )
 
 
 def build_climatology(
@@ -50,60 +82,61 @@ def build_climatology(
     out: Path | str,
     kind: Kind = "harmonic",
     *,
-    harmonics: int = 3,
-    period: tuple[Any, Any] | None = None,
-    packed: bool = True,
+    fit: HarmonicFit = HarmonicFit(),
+    period: tuple[TimeLike, TimeLike] | None = None,
     tick: ProgressCallback | None = None,
-    client: Any = None,
+    client: Client | None = None,
 ) -> Climatology:
     """Build a climatology of every variable of an analysis store.
 
-    Every analysis time is read once, by dask in blocks whose sums merge in any order; the sums
-    live in memory for one variable at a time.
+    Every analysis time is read once, by dask in blocks whose sums merge in any order. Only the
+    sums of one variable are in memory at a time.
 
     Parameters
     ----------
     analysis
         Analysis store (time, [level,] cell); use training years only.
     out
-        Path of the climatology store; replaced if it is one already.
+        Path of the climatology store; an existing climatology is replaced.
     kind
         ``harmonic``, ``daily`` or ``smoothed``.
-    harmonics
-        Number of harmonics of the year of the harmonic kind.
+    fit
+        Settings of the harmonic kind.
     period
-        First and last time to use; all times if not given.
-    packed
-        Keep harmonics as int16 with one scale and offset per field (error below 1/65 000 of the
-        field's range): 3 harmonics of 69 fields at nside 16 take under 3 MB.
+        First and last time to use; default: all times.
     tick
         Called once per variable.
     client
-        A dask client; None: threads of this process.
+        Dask client; default: threads of this process.
+
+    Returns
+    -------
+    Climatology
+        The store that was written.
 
     Raises
     ------
     InputError
-        If the kind is unknown, the store is no analysis, has missing values, or does not cover
-        the year. ``out`` is then left as it was.
+        If the kind is unknown, the store is not an analysis, has missing values, or does not
+        cover the year. ``out`` is then left unchanged.
     """
     if kind not in KINDS:
-        raise InputError(f"no climatology kind {kind!r}", field="kind", hint=f"one of {KINDS}")
-    if harmonics < 1:
-        raise InputError(f"{harmonics} harmonics are too few", field="harmonics", hint="use 2 or 3")
-    data = _analysis(Path(analysis), period)
+        hint = f"use one of {', '.join(KINDS)}"
+        raise InputError(f"unknown climatology kind {kind!r}", field="kind", hint=hint)
+    data = _read_analysis(Path(analysis), period)
     times = as_utc(data["time"].values)
     target = Path(out)
     scratch = target.with_name(f".{target.name}.building")
     shutil.rmtree(scratch, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        root = _create(scratch, data, kind, Path(analysis).stem, harmonics)
+        root = _create(scratch, data, kind, Path(analysis).stem, fit.harmonics)
         for name in data.data_vars:
             if kind == "harmonic":
-                _harmonic(root, data[name], times, (harmonics, packed), client)
+                _write_harmonics(root, data[name], times, fit, client)
             else:
-                _days(root, data[name], times, WINDOW if kind == "smoothed" else 1, client)
+                window = WINDOW if kind == "smoothed" else 1
+                _write_days(root, data[name], times, window, client)
             if tick is not None:
                 tick(1, str(name))
         _publish(scratch, target)
@@ -112,11 +145,12 @@ def build_climatology(
     return Climatology.open(target)
 
 
-def _analysis(path: Path, period: tuple[Any, Any] | None) -> xr.Dataset:
+def _read_analysis(path: Path, period: tuple[TimeLike, TimeLike] | None) -> xr.Dataset:
+    """Open the fields of an analysis store in a period, levels increasing."""
     data = open_store(path)
     if "prediction_timedelta" in data.sizes or "time" not in data.sizes:
         raise InputError(
-            f"{path} is no analysis store", field="analysis", hint="forecasts have no climatology"
+            f"{path} is a forecast store; a climatology needs an analysis store", field="analysis"
         )
     data = data[[name for name in BY_NAME if name in data]]
     if "level" in data.sizes:
@@ -132,7 +166,7 @@ def _analysis(path: Path, period: tuple[Any, Any] | None) -> xr.Dataset:
 
 
 def _create(path: Path, data: xr.Dataset, kind: str, analysis: str, harmonics: int) -> zarr.Group:
-    """Write axes, grid and attributes; fields follow one by one."""
+    """Create the store with its axes, grid and attributes."""
     times = as_utc(data["time"].values)
     about = {
         "title": f"{kind} climatology of {analysis}",
@@ -161,38 +195,41 @@ def _create(path: Path, data: xr.Dataset, kind: str, analysis: str, harmonics: i
     return zarr.open_group(path, mode="r+")
 
 
-def _merged(parts: list[Any], client: Any) -> Any:
-    """Merge sums of blocks in pairs and compute the result."""
+def _merge(kind: type[_Sums], parts: list[Delayed], client: Client | None) -> _Sums:
+    """Merge delayed sums of blocks in pairs and compute the result."""
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-        parts = [delayed(_pair)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+        parts = [delayed(_merge_pair)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
     if client is None:
-        return parts[0].compute(scheduler="threads")
-    return client.compute(parts[0]).result()
+        merged = parts[0].compute(scheduler="threads")  # type: ignore[no-untyped-call]
+    else:
+        merged = client.compute(parts[0]).result()  # type: ignore[no-untyped-call]
+    if not isinstance(merged, kind):
+        raise TypeError(f"expected {kind.__name__}, got {type(merged).__name__}")
+    return merged
 
 
-def _pair(one: Any, other: Any) -> Any:
+def _merge_pair(one: _Sums, other: _Sums) -> _Sums:
     return one.merge(other)
 
 
-def _harmonic(
-    root: zarr.Group, field: xr.DataArray, times: Times, how: tuple[int, bool], client: Any
+def _write_harmonics(
+    root: zarr.Group, field: xr.DataArray, times: Times, fit: HarmonicFit, client: Client | None
 ) -> None:
-    """Fit one variable: partial normal equations per block of times."""
-    harmonics, packed = how
+    """Fit one variable from the normal equations of blocks of times."""
     hours = np.unique(hour_of_day(times))
-    block = max(1, _BLOCK_BYTES // max(1, field[0].size * 8 * (1 + 2 * harmonics)))
+    block = max(1, _BLOCK_BYTES // max(1, field[0].size * 8 * (1 + 2 * fit.harmonics)))
     chunked = field.chunk({"time": block, **dict.fromkeys(field.dims[1:], -1)})
     edges = np.cumsum([0, *chunked.data.chunks[0]])
     parts = [
-        delayed(HarmonicSums.from_samples)(times[a:b], values, harmonics, hours)
+        delayed(HarmonicSums.from_samples)(times[a:b], values, fit.harmonics, hours)
         for a, b, values in zip(edges, edges[1:], chunked.data.to_delayed().ravel(), strict=False)
     ]
-    sums: HarmonicSums = _merged(parts, client)
+    sums = _merge(HarmonicSums, parts, client)
     _check_finite(sums.moment, field)
     coefficients = sums.solve().astype(np.float32)
     dims = ("hour", "term", *field.dims[1:])
-    if not packed:
+    if not fit.packed:
         _write(root, field, dims, coefficients)
         return
     low, high = coefficients.min(axis=-1), coefficients.max(axis=-1)
@@ -204,8 +241,10 @@ def _harmonic(
         _write(root, field, dims[:-1], values, f"{field.name}_{part}")
 
 
-def _days(root: zarr.Group, field: xr.DataArray, times: Times, window: int, client: Any) -> None:
-    """Average one variable over calendar days, writing each day as soon as it is known."""
+def _write_days(
+    root: zarr.Group, field: xr.DataArray, times: Times, window: int, client: Client | None
+) -> None:
+    """Average one variable over calendar days and write the days as they are computed."""
     hours, weights = np.unique(hour_of_day(times)), day_weights(window)
     shape = (len(hours), DAYS, *field.shape[1:])
     dims = ("hour", "day", *field.dims[1:])
@@ -213,15 +252,15 @@ def _days(root: zarr.Group, field: xr.DataArray, times: Times, window: int, clie
     for index, hour in enumerate(hours):
         at_hour = hour_of_day(times) == hour
         means = _day_means(field, np.where(at_hour, calendar_slot(times), -1), weights, client)
-        for start in range(0, DAYS, _DAYS_A_WRITE):
-            block = np.stack(list(islice(means, _DAYS_A_WRITE))).astype(np.float32)
+        for start in range(0, DAYS, _DAYS_PER_WRITE):
+            block = np.stack(list(islice(means, _DAYS_PER_WRITE))).astype(np.float32)
             array[index, start : start + len(block)] = block
 
 
 def _day_means(
-    field: xr.DataArray, slots: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], client: Any
-) -> Iterator[npt.NDArray[np.float64]]:
-    """Weighted mean of the samples around each calendar day; holds little more than a window."""
+    field: xr.DataArray, slots: Int64, weights: Float64, client: Client | None
+) -> Iterator[Float64]:
+    """Yield the weighted mean around each calendar day; little more than a window is in memory."""
     last_use = DAYS - 1 - np.argmax(weights[::-1] > 0, axis=0)
     held: dict[int, DaySum] = {}
     for day in range(DAYS):
@@ -244,9 +283,9 @@ def _day_means(
 
 
 def _sum_days(
-    field: xr.DataArray, slots: npt.NDArray[np.int64], wanted: range, client: Any
+    field: xr.DataArray, slots: Int64, wanted: range, client: Client | None
 ) -> dict[int, DaySum]:
-    """Sum the samples of the first calendar days wanted: as many as one read may bring."""
+    """Sum the samples of the first calendar days wanted, as many as one read may bring."""
     per_day = field[0].size * 4 * max(1, int(np.bincount(slots[slots >= 0]).max(initial=1)))
     first = wanted.start
     last = min(first + max(1, _BLOCK_BYTES // per_day), wanted.stop)
@@ -254,7 +293,7 @@ def _sum_days(
     if member.size == 0:
         nothing = np.zeros(field.shape[1:])
         return dict.fromkeys(range(first, last), (nothing, 0))
-    block = -(-member.size // _BLOCKS_A_READ)
+    block = -(-member.size // _BLOCKS_PER_READ)
     chunked = field.isel(time=member).chunk({"time": block, **dict.fromkeys(field.dims[1:], -1)})
     parts = [
         delayed(DaySums.from_samples)(
@@ -262,25 +301,25 @@ def _sum_days(
         )
         for i, values in enumerate(chunked.data.to_delayed().ravel())
     ]
-    sums: DaySums = _merged(parts, client)
+    sums = _merge(DaySums, parts, client)
     _check_finite(sums.total, field)
     return {first + i: (sums.total[i], int(n)) for i, n in enumerate(sums.count)}
 
 
-def _check_finite(values: npt.NDArray[np.float64], field: xr.DataArray) -> None:
+def _check_finite(values: Float64, field: xr.DataArray) -> None:
     if not np.isfinite(values).all():
         raise InputError(
             f"{field.name} has missing values in the analysis",
             field="analysis",
-            hint="`pear inspect` tells where; use complete times",
+            hint="`pear inspect` shows where; use complete times",
         )
 
 
 def _write(
     root: zarr.Group,
     field: xr.DataArray,
-    dims: tuple[Any, ...],
-    values: npt.NDArray[Any],
+    dims: tuple[Hashable, ...],
+    values: Array,
     name: str | None = None,
 ) -> None:
     array = _array(root, field, dims, values.shape, values.shape, values.dtype, name)
@@ -290,12 +329,12 @@ def _write(
 def _array(
     root: zarr.Group,
     field: xr.DataArray,
-    dims: tuple[Any, ...],
+    dims: tuple[Hashable, ...],
     shape: tuple[int, ...],
     chunks: tuple[int, ...],
     dtype: np.dtype[Any],
     name: str | None = None,
-) -> Any:
+) -> zarr.Array[Any]:
     nside = nside_from_cells(field.sizes["cell"])
     return root.create_array(
         name or str(field.name),
@@ -312,7 +351,7 @@ def _array(
 
 
 def _publish(scratch: Path, target: Path) -> None:
-    """Put the finished store in place of an older climatology, never of anything else."""
+    """Publish the finished store, in place of an older climatology but of nothing else."""
     if target.exists():
         Climatology.open(target)
         old = target.with_name(f".{target.name}.old")

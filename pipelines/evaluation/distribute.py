@@ -102,12 +102,15 @@ def _checkpoint(folder: Path) -> Checkpoint:
     return checkpoint.load(folder)
 
 
-def with_baselines(forecaster: Forecaster, climatology: Climatology) -> list[Forecaster]:
-    """Return a forecaster and the baselines that its scores are shown beside."""
+def with_baselines(
+    forecaster: Forecaster, climatology: Climatology, ensemble: Ensemble | None = None
+) -> list[Forecaster]:
+    """Return a forecaster, the baselines that its scores are shown beside, and its ensemble."""
     return [
         forecaster,
         Persistence(forecaster.layout, forecaster.nside, forecaster.time_step),
         ClimatologyForecaster(climatology, forecaster.time_step),
+        *([] if ensemble is None else [ensemble]),
     ]
 
 
@@ -122,6 +125,29 @@ def verify_distributed(
     """Verify as :func:`pipelines.evaluation.verify.verify` does, on the workers of a client.
 
     Parts are merged in the order in which workers finish; the order does not change the sums.
+
+    Parameters
+    ----------
+    client
+        Its workers can read the sources.
+    sources
+        What to verify.
+    design
+        Axes of the sums.
+    batch
+        Number of forecasts that run side by side on a worker.
+    tick
+        Receives the number of init times done.
+
+    Returns
+    -------
+    dict
+        Sums of each forecaster, by name.
+
+    Raises
+    ------
+    RuntimeError
+        If the design has no init times.
     """
     inits, threads = design.inits, max(1, sum(client.nthreads().values()))  # type: ignore[no-untyped-call]
     size = max(1, min(_BATCHES_PER_TASK * batch, -(-len(inits) // threads)))
@@ -150,10 +176,9 @@ def verify_part(
     forecaster, analysis, climatology = _open(sources)
     return verify(
         design,
-        with_baselines(forecaster, climatology),
+        with_baselines(forecaster, climatology, sources.ensemble()),
         analysis,
         climatology,
-        ensemble=sources.ensemble(),
         inits=inits,
         batch=batch,
     )

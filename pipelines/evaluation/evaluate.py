@@ -249,7 +249,7 @@ def evaluate(
         options.regions,
         land_fraction=read_static_fields(analysis.path, forecaster.nside)["land_fraction"],
     )
-    forecasters = with_baselines(forecaster, climatology)
+    forecasters = with_baselines(forecaster, climatology, ensemble)
     check_inputs(design, forecasters, analysis, climatology, design.inits)
     tick = None if progress is None else progress(len(design.inits))
     if distribute is not None:
@@ -260,7 +260,6 @@ def evaluate(
             forecasters,
             analysis,
             climatology,
-            ensemble=ensemble,
             batch=options.batch,
             tick=tick,
         )

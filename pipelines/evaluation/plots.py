@@ -68,6 +68,19 @@ def curves(data: xr.Dataset, metric: str, title: str) -> Figure:
     """Draw a score by lead time, one panel per channel and one line per forecaster.
 
     The 95 % interval of the first forecaster is shaded.
+
+    Parameters
+    ----------
+    data
+        Scores of one region.
+    metric
+        Name of the score.
+    title
+        Second line of the title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     heading = f"{metric.upper()} by lead time, {data['region'].item()}"
     if metric == "acc":
@@ -120,6 +133,17 @@ def scorecard(data: xr.Dataset, title: str) -> Figure:
     """Draw the RMSE of the first forecaster relative to each other, all channels and lead times.
 
     Green is better. A dot marks where the 95 % interval of the difference includes zero.
+
+    Parameters
+    ----------
+    data
+        Scores of one region.
+    title
+        Second line of the title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     first, others = str(data["forecaster"].values[0]), data["forecaster"].values[1:]
     heading = f"Scorecard: RMSE of {first} against …, {data['region'].item()}"

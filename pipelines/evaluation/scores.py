@@ -62,12 +62,8 @@ def evaluation_dataset(sums: Accumulators, about: Mapping[str, Any]) -> xr.Datas
         ``error_map``, ``squared_error_map``
             Mean maps, (forecaster, plotted_lead, plotted_channel, cell).
 
-        Intervals need at least :data:`MIN_INITS` init times.
-
-    Raises
-    ------
-    ValueError
-        If a score that cannot be 0/0 is not finite.
+        Intervals need at least :data:`MIN_INITS` init times. A score that is not finite and
+        cannot be 0/0 is a ValueError.
     """
     tables = {name: one.scores for name, one in sums.items()}
     ensembles = any(has_score(table, "crps") for table in tables.values())
@@ -166,12 +162,13 @@ def read_scores(path: Path, *, scores_only: bool = False) -> xr.Dataset:
 
 def describe(data: xr.Dataset) -> dict[str, Any]:
     """Return what was evaluated, as JSON can hold it."""
-    about = {str(name): _plain(value) for name, value in data.attrs.items()}
+    about = {str(name): _to_plain(value) for name, value in data.attrs.items()}
     inits = [to_iso(time) for time in data["time"].values.astype("datetime64[s]")]
     return {**about, "inits": inits, "regions": [str(name) for name in data["region"].values]}
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: object) -> object:
+    """Convert an attribute, which netCDF returns as NumPy types, to what JSON can hold."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     return list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""Finished forecast stores as a forecaster: what was forecast then is scored, nothing is run."""
+"""Finished forecast stores as a forecaster, to score them without running a model."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from pear.variables import Layout
 
 
 class StoredForecasts:
-    """Answers the forecast protocol from forecast stores, one per init time.
+    """Forecaster that reads forecast stores, one per init time.
 
     Parameters
     ----------
     paths
         Forecast stores of one model: one layout, grid and set of leads.
     name
-        The word under which scores are filed.
+        Label of the scores.
 
     Raises
     ------
     InputError
-        If there are none, one is no forecast store, they differ in layout, grid, model or step,
-        or an init time comes twice.
+        If there are none, one is not a forecast store, they differ in layout, grid, model or
+        step, or two have the same init time.
     """
 
     def __init__(self, paths: Sequence[Path], name: str = "pear") -> None:
@@ -59,7 +59,7 @@ class StoredForecasts:
         for one in leads:
             if not np.array_equal(one, self.time_step * np.arange(1, len(one) + 1)):
                 raise InputError(
-                    "the runs' leads are not whole steps from the first", field="--runs"
+                    "the runs' lead times are not multiples of the first", field="--runs"
                 )
 
     @property
@@ -73,6 +73,17 @@ class StoredForecasts:
 
     def iterate(self, initial: State, steps: int) -> Iterator[State]:
         """Yield the stored states after each of the initial state's valid times.
+
+        Parameters
+        ----------
+        initial
+            Only its valid times are used.
+        steps
+            Number of states.
+
+        Returns
+        -------
+        iterator of State
 
         Raises
         ------
@@ -114,6 +125,6 @@ class StoredForecasts:
 def _about(path: Path) -> tuple[str, Layout, int]:
     kind, layout, nside = stored_layout(path)
     if kind != "forecast":
-        raise InputError(f"{path.stem} is no forecast", field="--runs")
+        raise InputError(f"{path.stem} is not a forecast store", field="--runs")
     with open_store(path) as data:
         return str(data.attrs.get("model", "unknown")), layout, nside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -27,7 +28,6 @@ def verify(
     analysis: Analysis,
     climatology: Climatology,
     *,
-    ensemble: Ensemble | None = None,
     inits: Times | None = None,
     batch: int = 4,
     tick: ProgressCallback | None = None,
@@ -42,13 +42,12 @@ def verify(
     design
         Axes of the sums.
     forecasters
-        All of one layout, grid and step; their names are the keys of the result.
+        All of one layout, grid and step; their names are the keys of the result. The mean of an
+        ensemble is verified as a forecast, and its members by CRPS and spread.
     analysis
         Source of the initial states and of the fields to compare with.
     climatology
         Reference of the anomalies at the valid time; same layout and grid.
-    ensemble
-        Verified as well: its mean as a forecast, CRPS and spread of its members.
     inits
         The init times to process; default: all of the design.
     batch
@@ -63,27 +62,29 @@ def verify(
     """
     times = design.inits if inits is None else as_utc(inits)
     check_inputs(design, forecasters, analysis, climatology, times)
-    sums = {f.name: EvaluationAccumulators.empty(design, times) for f in forecasters}
-    if ensemble is not None:
-        sums[ensemble.name] = EvaluationAccumulators.empty(design, times, ensemble=True)
+    sums = {
+        f.name: EvaluationAccumulators.empty(design, times, ensemble=isinstance(f, Ensemble))
+        for f in forecasters
+    }
+    ensembles = [f for f in forecasters if isinstance(f, Ensemble)]
+    single = [f for f in forecasters if not isinstance(f, Ensemble)]
     references = ReferenceReader(design, analysis, climatology)
     for start in range(0, len(times), batch):
         group = times[start : start + batch]
         references.forget_before(group[0])
         initial = references.initial_states(group)
-        streams = [(sums[f.name], f.iterate(initial, len(design.leads))) for f in forecasters]
+        streams = [(sums[f.name], f.iterate(initial, len(design.leads))) for f in single]
         for lead in design.leads:
             valid = [references.at(init, lead) for init in group]
             for table, stream in streams:
                 fields = next(stream).to_channels()
                 for init, forecast, reference in zip(group, fields, valid, strict=True):
                     table.add(init, lead, forecast, reference)
-        if ensemble is not None:
-            for init in group:
-                members = ensemble.iterate(references.initial_states([init]), len(design.leads))
-                for lead, state in zip(design.leads, members, strict=True):
-                    reference = references.at(init, lead)
-                    sums[ensemble.name].add(init, lead, state.to_channels(), reference)
+        for ensemble, init in product(ensembles, group):
+            members = ensemble.iterate(references.initial_states([init]), len(design.leads))
+            for lead, state in zip(design.leads, members, strict=True):
+                reference = references.at(init, lead)
+                sums[ensemble.name].add(init, lead, state.to_channels(), reference)
         if tick is not None:
             tick(len(group), f"init {to_iso(group[-1])[:10]}")
     return sums

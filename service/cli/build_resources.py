@@ -33,6 +33,7 @@ from pear.models import checkpoint
 from pear.store.static_fields import GROUND, LAND
 from pear.times import DAY, as_utc
 from pear.typing import Float32
+from pipelines.evaluation.climatology import HarmonicFit
 from pipelines.evaluation.climatology import build_climatology as climatology
 from pipelines.simulation import files, run
 
@@ -111,7 +112,7 @@ def build_sample(
 def build_climatology(store: Path, out: Path) -> Path:
     """Fit the harmonics of the training years."""
     target = out / "climatology.zarr"
-    climatology(store, target, harmonics=HARMONICS, period=TRAINING)
+    climatology(store, target, fit=HarmonicFit(HARMONICS), period=TRAINING)
     return target
 
 

@@ -233,7 +233,7 @@ def climatology(
     as_json: Json = False,
 ) -> None:
     """Build a day-of-year climatology from an analysis."""
-    from pipelines.evaluation.climatology import build_climatology
+    from pipelines.evaluation.climatology import HarmonicFit, build_climatology
     from pipelines.evaluation.inputs import resolve_name
     from pipelines.storage.data_folder import DataFolder
 
@@ -249,7 +249,7 @@ def climatology(
             folder.analysis(source),
             target,
             kind,
-            harmonics=harmonics,
+            fit=HarmonicFit(harmonics),
             period=period,
             tick=tick,
             client=client,

@@ -75,6 +75,17 @@ class ScoreBoard:
     def get(self, evaluation: str | None, model: str | None = None) -> Scores:
         """Return one evaluation, by default the newest (of the model).
 
+        Parameters
+        ----------
+        evaluation
+            Evaluation id.
+        model
+            Model id.
+
+        Returns
+        -------
+        Scores
+
         Raises
         ------
         ProblemError
@@ -170,6 +181,10 @@ def select(
         Keep only these.
     baseline
         Leave out the other baseline.
+
+    Returns
+    -------
+    xarray.Dataset
     """
     kept = {
         "channel": ("variable", variable),

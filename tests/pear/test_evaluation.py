@@ -17,7 +17,7 @@ from pear.state import State
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pipelines.evaluation.accumulators import EvaluationDesign
-from pipelines.evaluation.climatology import build_climatology
+from pipelines.evaluation.climatology import HarmonicFit, build_climatology
 from pipelines.evaluation.verify import verify
 from tests.fixtures.evaluation import (
     CELLS,
@@ -39,7 +39,7 @@ METRICS = ("rmse", "acc", "mae", "bias", "activity", "acc_per_init")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("scores")
     train = write_analysis(folder / "train.zarr", TRAIN, usual(TRAIN))
-    build_climatology(train, folder / "climatology.zarr", harmonics=2)
+    build_climatology(train, folder / "climatology.zarr", fit=HarmonicFit(2))
     return write_analysis(folder / "test.zarr", TEST), folder / "climatology.zarr"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
-from pipelines.evaluation.climatology import build_climatology
+from pipelines.evaluation.climatology import HarmonicFit, build_climatology
 from pipelines.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate
 from tests.fixtures.evaluation import LAYOUT, NSIDE, TEST, TRAIN, Fading, usual, write_analysis
 
@@ -18,7 +18,9 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Paths of a test analysis and of a climatology of the true seasonal cycle."""
     folder = tmp_path_factory.mktemp("evaluation")
     write_analysis(folder / "train.zarr", TRAIN, usual(TRAIN))
-    build_climatology(folder / "train.zarr", folder / "usual.zarr", harmonics=1, packed=False)
+    build_climatology(
+        folder / "train.zarr", folder / "usual.zarr", fit=HarmonicFit(1, packed=False)
+    )
     return write_analysis(folder / "test.zarr", TEST), folder / "usual.zarr"
 
 

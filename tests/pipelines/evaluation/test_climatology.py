@@ -17,6 +17,7 @@ from pear.errors import InputError
 from pear.store.climatology import Climatology
 from pear.store.day_of_year import calendar_slot, day_weights, harmonic_basis
 from pear.variables import Layout
+from pipelines.evaluation.climatology import HarmonicFit
 from pipelines.evaluation.climatology import build_climatology as build
 from tests.fixtures.evaluation import CELLS, LAYOUT, MEAN, days, usual, weather, write_analysis
 
@@ -51,7 +52,7 @@ def flat(climatology: Climatology, times: np.ndarray) -> np.ndarray:
 def test_harmonics_equal_least_squares_on_the_whole_record(
     analysis: Path, tmp_path: Path, packed: bool
 ) -> None:
-    made = build(analysis, tmp_path / "c.zarr", harmonics=2, packed=packed)
+    made = build(analysis, tmp_path / "c.zarr", fit=HarmonicFit(2, packed=packed))
     basis = harmonic_basis(TIMES, 2)
     slow = np.linalg.lstsq(basis, FIELDS.reshape(len(TIMES), -1), rcond=None)[0]
     want = (harmonic_basis(PROBES, 2) @ slow).reshape(len(PROBES), len(MEAN), CELLS)
@@ -170,7 +171,7 @@ def test_what_it_refuses_and_leaves_as_it_was(
         build(short, out)
     with pytest.raises(InputError, match=r"no analysis near 03-02|no analysis near 04-"):
         build(short, out, "daily")
-    with pytest.raises(InputError, match="no climatology kind 'weekly'"):
+    with pytest.raises(InputError, match="unknown climatology kind 'weekly'"):
         build(analysis, out, "weekly")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"no times in 1990"):
         build(analysis, out, period=("1990-01-01", "1991-01-01"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pear.variables import Layout
-from pipelines.evaluation.climatology import build_climatology
+from pipelines.evaluation.climatology import HarmonicFit, build_climatology
 from pipelines.storage.analysis_writer import AnalysisWriter
 
 NSIDE = 8
@@ -28,7 +28,7 @@ def study_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     fields = np.array([280.0, 1.0, 14_000.0, 55_000.0])[:, None] + fields * SIZES
     with AnalysisWriter(folder / "a.zarr", LAYOUT, NSIDE) as writer:
         writer.append(times, fields[:, :2], fields[:, 2:].reshape(days, 1, 2, -1))
-    build_climatology(folder / "a.zarr", folder / "c.zarr", harmonics=1)
+    build_climatology(folder / "a.zarr", folder / "c.zarr", fit=HarmonicFit(1))
     return {
         "store": folder / "a.zarr",
         "climatology": folder / "c.zarr",

@@ -15,7 +15,7 @@ from pear.errors import InputError
 from pear.models import checkpoint
 from pear.state import State
 from pear.variables import Layout
-from pipelines.evaluation.climatology import build_climatology
+from pipelines.evaluation.climatology import HarmonicFit, build_climatology
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
 from pipelines.studies.pangu import PanguStudy
@@ -56,7 +56,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> PanguStudy:
     folder = tmp_path_factory.mktemp("pangu")
     weather().to_netcdf(folder / "w.nc")
     ingest([folder / "w.nc"], folder / "a.zarr", NSIDE, options=IngestOptions(levels=(850, 500)))
-    build_climatology(folder / "a.zarr", folder / "c.zarr", harmonics=1)
+    build_climatology(folder / "a.zarr", folder / "c.zarr", fit=HarmonicFit(1))
     return PanguStudy(
         folder=folder / "study",
         store=folder / "a.zarr",
