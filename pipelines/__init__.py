@@ -1,0 +1,1 @@
+"""Bulk work: ingestion, simulation, forecasting, evaluation, training and their engine."""

@@ -55,13 +55,7 @@ def interruptible(kept: str) -> Iterator[None]:
 
 
 def emit_json(document: JsonDocument) -> None:
-    """Write one JSON document to standard output.
-
-    Raises
-    ------
-    ValueError
-        If the document contains NaN or infinity.
-    """
+    """Write one JSON document to standard output, or raise ValueError if it contains NaN."""
     sys.stdout.write(json.dumps(document, allow_nan=False, indent=2, default=str) + "\n")
     sys.stdout.flush()
 

@@ -17,7 +17,9 @@ from service.cli.demo_train import Training, side_by_side, timed, train_own
 from service.cli.options import Json, examples
 
 if TYPE_CHECKING:
-    from pear.typing import Times
+    import xarray as xr
+
+    from pear.typing import Float32, Times
     from pipelines.catalog import Model
     from pipelines.evaluation.evaluate import Evaluation
     from pipelines.storage.data_folder import DataFolder
@@ -136,12 +138,17 @@ def _scores(evaluation: Evaluation) -> list[dict[str, Any]]:
 def fill(out: Path, training: Training | None = None) -> Summary:
     """Fill a data folder from the package data: analysis, climatology, model, runs, scores, maps.
 
-    With ``training`` also simulate an atmosphere, train a model on it, and score that model.
+    Parameters
+    ----------
+    out
+        The data folder; what it holds already is kept.
+    training
+        Also simulate an atmosphere, train a model on it, and score that model.
 
-    Raises
-    ------
-    InputError
-        If the folder holds another analysis of the same name.
+    Returns
+    -------
+    Summary
+        What was made, and the seconds it took.
     """
     from pear import resources
     from pipelines.catalog import Catalog
@@ -271,8 +278,9 @@ def draw(folder: DataFolder, analysis: str, run: str) -> list[str]:
     return drawn
 
 
-def _values(source: Any, name: str, level: int | None) -> Any:
-    return (source[name] if level is None else source[name].sel(level=level)).values
+def _values(source: xr.Dataset, name: str, level: int | None) -> Float32:
+    field = source[name] if level is None else source[name].sel(level=level)
+    return np.asarray(field.values, dtype=np.float32)
 
 
 def _pair(

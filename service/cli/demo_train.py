@@ -83,11 +83,6 @@ def train_own(folder: Path, plan: Training, began: float, seconds: dict[str, flo
     -------
     Path
         Checkpoint folder.
-
-    Raises
-    ------
-    InputError
-        If the extra ``[simulate]`` is not installed.
     """
     from pipelines.training.train import CHECKPOINT
 

@@ -55,13 +55,7 @@ class Scale:
 
 
 def parse_scale(text: str) -> Scale:
-    """Read one scale such as ``0.1``, or one for each variable such as ``t2m=0.2,z=0.1``.
-
-    Raises
-    ------
-    InputError
-        If the text has another form.
-    """
+    """Read a scale such as ``0.1`` or ``t2m=0.2,z=0.1``, or raise InputError."""
     try:
         if "=" not in text:
             return Scale(float(text))

@@ -79,34 +79,12 @@ class Period(tuple[np.datetime64, np.datetime64]):
 
 
 def parse_duration(text: str) -> Duration:
-    """Read a duration such as ``10d`` or ``240h``.
-
-    Raises
-    ------
-    InputError
-        If the text is not a positive number of hours or days.
-
-    Examples
-    --------
-    >>> parse_duration("10d").hours
-    240
-    """
+    """Read a duration such as ``10d`` or ``240h``; raise InputError for anything else."""
     return Duration(int(as_duration(text) / HOUR))
 
 
 def parse_time(text: str) -> np.datetime64:
-    """Read one ISO 8601 time in UTC; a trailing ``Z`` is allowed.
-
-    Raises
-    ------
-    InputError
-        If the text is not a time.
-
-    Examples
-    --------
-    >>> str(parse_time("2001-03-01T06:00Z"))
-    '2001-03-01T06:00:00'
-    """
+    """Read one ISO 8601 time in UTC, with or without ``Z``, or raise InputError."""
     try:
         time: np.datetime64 = as_utc(text.strip().removesuffix("Z"))[0]
     except ValueError:
@@ -117,23 +95,7 @@ def parse_time(text: str) -> np.datetime64:
 
 
 def parse_times(text: str) -> Times:
-    """Read one time, a comma list, or a range ``2001-03-01..2001-03-31/1d`` with both ends.
-
-    Returns
-    -------
-    Times
-        The times in the order written, daily if a range gives no step.
-
-    Raises
-    ------
-    InputError
-        If a part is not a time, or the range ends before it starts.
-
-    Examples
-    --------
-    >>> len(parse_times("2001-02-27..2001-03-02"))
-    4
-    """
+    """Read one time, a comma list, or ``A..B/6h`` with both ends, or raise InputError."""
     if ".." not in text:
         return np.array([parse_time(part) for part in text.split(",")])
     ends, _, step = text.partition("/")
@@ -143,13 +105,7 @@ def parse_times(text: str) -> Times:
 
 
 def parse_period(text: str) -> Period:
-    """Read a period ``2000-01-01..2004-12-31``, both ends included.
-
-    Raises
-    ------
-    InputError
-        If the text is not two times, or the second lies before the first.
-    """
+    """Read a period ``A..B``, or raise InputError."""
     first, dots, last = text.partition("..")
     if not dots:
         raise InputError(f"invalid period {text!r}: expected e.g. 2000-01-01..2004-12-31")
@@ -160,13 +116,7 @@ def parse_period(text: str) -> Period:
 
 
 def parse_list(text: str) -> CommaList:
-    """Read a comma list such as ``t2m,z500``.
-
-    Raises
-    ------
-    InputError
-        If a part is empty.
-    """
+    """Read a comma list such as ``t2m,z500``, or raise InputError."""
     parts = CommaList(part.strip() for part in text.split(","))
     if not all(parts):
         raise InputError(f"invalid list {text!r}: expected values separated by commas")
@@ -174,13 +124,7 @@ def parse_list(text: str) -> CommaList:
 
 
 def parse_numbers(text: str) -> Numbers:
-    """Read a comma list of whole numbers such as ``500,850``.
-
-    Raises
-    ------
-    InputError
-        If a part is not a whole number.
-    """
+    """Read a comma list of whole numbers such as ``500,850``, or raise InputError."""
     try:
         return Numbers(int(part) for part in text.split(","))
     except ValueError:
@@ -188,13 +132,7 @@ def parse_numbers(text: str) -> Numbers:
 
 
 def parse_durations(text: str) -> Durations:
-    """Read a comma list of durations such as ``1d,5d,10d``.
-
-    Raises
-    ------
-    InputError
-        If a part is not a duration.
-    """
+    """Read a comma list of durations such as ``1d,5d,10d``, or raise InputError."""
     return Durations(parse_duration(part) for part in text.split(","))
 
 

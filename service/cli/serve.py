@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -65,14 +65,8 @@ def serve_command(
     serve(data, host=host, port=port, workers=workers, scheduler=scheduler, device=device)
 
 
-def serve(data: Path | None, **options: Any) -> None:
-    """Serve a data folder until interrupted; options that are None come from the environment.
-
-    Raises
-    ------
-    InputError
-        If the data folder does not exist, a setting is invalid, or the address is in use.
-    """
+def serve(data: Path | None, **options: str | int | None) -> None:
+    """Serve a data folder until interrupted; options that are None come from the environment."""
     from service.settings import Settings
 
     settings = Settings.read(data, **options)
@@ -102,11 +96,9 @@ def serve(data: Path | None, **options: Any) -> None:
 
 
 def server_kind(app: FastAPI) -> type[uvicorn.Server]:
-    """Return a server that reports not ready and ends its event streams when it is told to stop.
-
-    uvicorn then closes its sockets, lets requests finish for some seconds and shuts the
-    application down, which returns running jobs to the queue with their completed steps.
-    """
+    """Return a server class that reports not ready, and ends event streams, when it must stop."""
+    # uvicorn then closes its sockets, lets requests finish for some seconds and shuts the
+    # application down, which returns running jobs to the queue with their completed steps.
     import uvicorn
 
     class Draining(uvicorn.Server):
@@ -120,13 +112,7 @@ def server_kind(app: FastAPI) -> type[uvicorn.Server]:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise unless the address can be bound.
-
-    Raises
-    ------
-    InputError
-        If the address is in use or does not belong to this machine.
-    """
+    """Raise InputError unless the address can be bound."""
     _listen(host, port).close()
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.console import console, emit_json, interruptible, progress
 from service.cli.options import PERIOD, Json, Period, examples
+
+if TYPE_CHECKING:
+    from pear.training import TrainingConfig
 
 _length = partial(typer.Option, rich_help_panel="Length and data")
 _optimiser = partial(typer.Option, rich_help_panel="Optimisation")
@@ -144,7 +147,7 @@ def _settings(
     return dataclasses.replace(model, nside=nside or held), given
 
 
-def _loop(given: dict[str, Any], asked: dict[str, Any]) -> Any:
+def _loop(given: dict[str, Any], asked: dict[str, Any]) -> TrainingConfig:
     """Return the training settings: those of the file, overridden by the options."""
     from pear.training import TrainingConfig
 
