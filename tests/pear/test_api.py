@@ -126,6 +126,7 @@ def foreign(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_script_with_a_foreign_netcdf_file(tmp_path: Path) -> None:
     path = foreign(tmp_path / "other_centre.nc")
     script = f"""
