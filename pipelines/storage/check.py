@@ -132,25 +132,12 @@ def check_store(path: Path | str, progress: ProgressCallback | None = None) -> S
         prefix = "" if size == nside else f"{schema.overview_name(size)}/"
         report.findings += _check_coordinates(inner, prefix, layout, size)
         report.findings += _check_attributes(inner, prefix, layout, size)
-    axes = ("time", "prediction_timedelta") if report.kind == "forecast" else ("time",)
-    for axis in axes:
+    for axis in ("time", "prediction_timedelta")[: 2 if report.kind == "forecast" else 1]:
         report.findings += _check_axis(grids, axis)
-    flags = None
-    if report.kind == "analysis":
-        try:
-            flags = np.asarray(schema.get_array(group, schema.COMPLETE)[:])
-        except DAMAGE as error:
-            detail = f"cannot be read: {error}"
-            finding = Finding("completeness", schema.COMPLETE, detail, "derive from the fields")
-            report.findings.append(finding)
+    flags = _read_flags(group, report) if report.kind == "analysis" else None
     for name in layout.names:
         check = _FieldCheck(group, name, layout, flags, forecast=report.kind == "forecast")
-        for position in range(check.count):
-            values, damage = read_fields(check.array, position, forecast=check.forecast)
-            report.fields += len(values)
-            report.findings += check.compare(position, values, damage)
-            if not damage and np.isfinite(values).any():
-                report.findings += check.compare_means(position, values, list(grids)[1:])
+        check.run(report, list(grids)[1:])
         if progress is not None:
             progress()
     return report
@@ -277,6 +264,17 @@ def _check_axis(grids: dict[int, zarr.Group], name: str) -> Iterator[Finding]:
             yield Finding("time", where, "differs from that of the store", "copy")
 
 
+def _read_flags(group: zarr.Group, report: StoreReport) -> npt.NDArray[np.uint8] | None:
+    """Return the completeness, (time, channel); None if it is damaged."""
+    try:
+        return np.asarray(schema.get_array(group, schema.COMPLETE)[:])
+    except DAMAGE as error:
+        detail = f"cannot be read: {error}"
+        finding = Finding("completeness", schema.COMPLETE, detail, "derive from the fields")
+        report.findings.append(finding)
+        return None
+
+
 class _FieldCheck:
     """Check of the fields of one variable."""
 
@@ -289,9 +287,8 @@ class _FieldCheck:
         *,
         forecast: bool,
     ) -> None:
-        self._group, self._name, self.forecast = group, name, forecast
-        self.array = schema.get_array(group, name)
-        self.count = self.array.shape[1 if forecast else 0]
+        self._group, self._name, self._forecast = group, name, forecast
+        self._array = schema.get_array(group, name)
         self._levels = levels_of(name, layout)
         self._flags: npt.NDArray[np.uint8] | None = None
         if flags is not None:
@@ -299,15 +296,24 @@ class _FieldCheck:
             names = [name if level is None else f"{name}@{level}" for level in self._levels]
             self._flags = flags[:, [channels.index(each) for each in names]]
 
-    def compare(self, position: int, values: Float32, damage: str) -> Iterator[Finding]:
+    def run(self, report: StoreReport, overviews: list[int]) -> None:
+        """Check the fields at all times, and their means in the overviews."""
+        for position in range(self._array.shape[1 if self._forecast else 0]):
+            values, damage = read_fields(self._array, position, forecast=self._forecast)
+            report.fields += len(values)
+            report.findings += self._compare(position, values, damage)
+            if not damage and np.isfinite(values).any():
+                report.findings += self._compare_means(position, values, overviews)
+
+    def _compare(self, position: int, values: Float32, damage: str) -> Iterator[Finding]:
         """Compare the fields at one time with their flags and their range."""
         for row, level in enumerate(self._levels):
             finite = np.isfinite(values[row])
-            valid = self.forecast or is_valid(values[row], self._name, level)
-            claimed = self.forecast or bool(finite.all())
+            valid = self._forecast or is_valid(values[row], self._name, level)
+            claimed = self._forecast or bool(finite.all())
             if self._flags is not None:
                 claimed = bool(self._flags[position, row])
-            remedy = "" if self.forecast else _INGEST
+            remedy = "" if self._forecast else _INGEST
             if damage and claimed:
                 problem = f"cannot be read: {damage}"
             elif claimed and not finite.all():
@@ -326,20 +332,20 @@ class _FieldCheck:
             detail = f"{label} {self._when(position)} {problem}"
             yield Finding("field", self._name, detail, remedy, position, level)
 
-    def compare_means(
+    def _compare_means(
         self, position: int, values: Float32, overviews: list[int]
     ) -> Iterator[Finding]:
         """Compare the overviews with the means of the fields."""
         for nside in overviews:
             coarse = schema.get_array(_group(self._group, nside), self._name)
-            means, damage = read_fields(coarse, position, forecast=self.forecast)
+            means, damage = read_fields(coarse, position, forecast=self._forecast)
             if damage or not np.array_equal(means, coarsen(values, nside), equal_nan=True):
                 detail = damage or "is not the mean of the fields"
                 yield Finding("mean", coarse.path, detail, "compute again", position)
 
     def _when(self, position: int) -> str:
         try:
-            if self.forecast:
+            if self._forecast:
                 leads = schema.get_array(self._group, "prediction_timedelta")
                 return f"at {int(np.asarray(leads[position])) // 3600} h"
             seconds = int(np.asarray(schema.get_array(self._group, "time")[position]))

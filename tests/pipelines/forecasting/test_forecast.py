@@ -306,7 +306,7 @@ def test_a_cancelled_run_does_not_affect_others_beside_it(
 
     def write(self: ForecastWriter, index: int, surface: Any, upper: Any) -> None:
         whole(self, index, surface, upper)
-        if index == 1 and runs[1].id in self.final.name:
+        if index == 1 and runs[1].id in self.path.name:
             catalog.runs.cancel(runs[1].id)
 
     monkeypatch.setattr(ForecastWriter, "write_step", write)
