@@ -10,7 +10,7 @@ COPY service service
 RUN python -m venv /opt/pear \
  && /opt/pear/bin/pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu \
       -c deploy/constraints.txt torch \
- && /opt/pear/bin/pip install --no-cache-dir -c deploy/constraints.txt '.[grib]'
+ && /opt/pear/bin/pip install --no-cache-dir -c deploy/constraints.txt '.[all,postgres]'
 
 FROM python:3.11-slim
 # The attention kernels are compiled at first use, for the processor that is there.
