@@ -95,7 +95,7 @@ def _check_finite(data: xr.Dataset) -> None:
     for name in METRICS:
         if name not in CORRELATIONS and not np.isfinite(data[name]).all():
             where = data[name].where(~np.isfinite(data[name]), drop=True)
-            at = {str(dim): where[dim].values[0] for dim in DIMS}
+            at = ", ".join(f"{dim} {where[dim].values[0]}" for dim in DIMS)
             raise ValueError(f"{name} is not finite for {at}")
 
 

@@ -37,8 +37,7 @@ from pipelines.studies.comparison import (
 )
 from pipelines.studies.pangu_forecaster import (
     PanguForecaster,
-    score_on_cells,
-    score_on_points,
+    score_on_both_grids,
     train_pangu,
 )
 from pipelines.studies.study import (
@@ -189,12 +188,8 @@ class PanguStudy(TrainingStudy):
         pangu = PanguForecaster(trained.model, trained.normaliser, self.states, nside)
         analysis = Analysis(self.store, layout, nside)
         climatology = Climatology.open(self.climatology, layout, nside)
-        given = (pangu, pear, analysis, climatology, self.inits(analysis.times), self.leads)
-        rows = {
-            (grid, network): sums
-            for grid, score in zip(GRIDS, (score_on_cells, score_on_points), strict=True)
-            for network, sums in score(*given).items()
-        }
+        inits = self.inits(analysis.times)
+        rows = score_on_both_grids(pangu, pear, analysis, climatology, inits, self.leads)
         labels: dict[str, list[object]] = {
             "grid": [grid for grid, _ in rows],
             "network": [network for _, network in rows],

@@ -151,47 +151,43 @@ class PanguForecaster:
             yield State.from_channels(cells, initial.valid_time + number * self.time_step, layout)
 
 
-def score_on_cells(
+def score_on_both_grids(
     pangu: PanguForecaster,
     pear: PearForecaster,
     analysis: Analysis,
     climatology: Climatology,
     inits: Times,
     leads: Leads,
-) -> dict[str, ScoreAccumulator]:
-    """Return the sums of both networks over HEALPix cells, by name."""
+) -> dict[tuple[str, str], ScoreAccumulator]:
+    """Verify both networks on HEALPix cells, and on Pangu's grid weighted by exact areas.
+
+    Returns
+    -------
+    dict
+        Sums by grid (``cells`` or ``points``) and name of the network.
+    """
     design = EvaluationDesign.build(pear.layout, pear.nside, inits, leads, ("global",))
-    sums = verify(design.without_plots(), [pangu, pear], analysis, climatology)
-    return {name: one.scores for name, one in sums.items()}
-
-
-def score_on_points(
-    pangu: PanguForecaster,
-    pear: PearForecaster,
-    analysis: Analysis,
-    climatology: Climatology,
-    inits: Times,
-    leads: Leads,
-) -> dict[str, ScoreAccumulator]:
-    """Return the sums of both networks over Pangu's grid, weighted by exact areas, by name."""
+    cells = verify(design.without_plots(), [pangu, pear], analysis, climatology)
+    sums = {("cells", name): one.scores for name, one in cells.items()}
     grid, states = pangu.states.grid, pangu.states
     axes = (inits, leads, pangu.layout.channels)
-    sums = {name: ScoreAccumulator(*axes) for name in (pangu.name, pear.name)}
+    sums |= {("points", name): ScoreAccumulator(*axes) for name in (pangu.name, pear.name)}
     to_points = healpix_to_latlon_bilinear(pear.nside, grid)
     areas = point_areas(grid.lat, grid.columns)[None]
     read_climatology = climatology_reader(climatology)
     for init in inits:
         initial = State.from_channels(analysis.read(init)[None], [init], pear.layout)
-        forecasts = zip(
-            pangu.iterate_native([init], leads.size), pear.iterate(initial, leads.size), strict=True
+        native, healpix = (
+            pangu.iterate_native([init], leads.size),
+            pear.iterate(initial, leads.size),
         )
-        for lead, (points, cells) in zip(leads, forecasts, strict=True):
+        for lead, own, state in zip(leads, native, healpix, strict=True):
             at = int(np.searchsorted(states.times, init + lead))
             truth = np.asarray(states.fields[at])
             reference = apply(to_points, read_climatology(init + lead))
-            regridded = apply(to_points, cells.to_channels()[0])
-            for name, forecast in ((pangu.name, points[0]), (pear.name, regridded)):
-                sums[name].add(init, lead, forecast, truth, reference, areas)
+            regridded = apply(to_points, state.to_channels()[0])
+            for name, forecast in ((pangu.name, own[0]), (pear.name, regridded)):
+                sums["points", name].add(init, lead, forecast, truth, reference, areas)
     return sums
 
 

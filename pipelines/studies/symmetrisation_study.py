@@ -168,7 +168,7 @@ class SymmetrisationStudy(TrainingStudy):
             gram = gram.dropna("other", how="all")
             errors.append(_errors(gram).expand_dims(models=[kind]))
             kept = part["exact"].sel(way=["single", "averaged"]).reset_coords(drop=True)
-            exact.append(kept.rename(day="exact_day").expand_dims(models=[kind]))
+            exact.append(kept.rename(day="exact_day").expand_dims(models=[kind]).to_dataset())
             (single,) = select_sums(results, models=kind, way="single").values()
             # The mean of a single member is the member itself.
             for way in WAYS if gram.sizes["member"] > 1 else WAYS[:2]:
@@ -180,7 +180,7 @@ class SymmetrisationStudy(TrainingStudy):
         self.write_table(falls, "symmetrisation-errors")
         _draw(table, falls, self.folder / f"{self.name}.png")
         falls = falls.rename(low="low_error", high="high_error")
-        return xr.merge([table, falls, *exact], join="outer", compat="no_conflicts")
+        return combine([table, falls, *exact], models=kinds, way=WAYS)
 
 
 def _errors(gram: xr.DataArray) -> xr.Dataset:

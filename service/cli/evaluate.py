@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -12,6 +13,7 @@ from pear.typing import Times
 from pear.variables import parse_field
 from service.cli.console import announced, console, emit_json, interruptible, progress
 from service.cli.options import (
+    COMPUTING,
     DURATION,
     LIST,
     PERIOD,
@@ -33,13 +35,14 @@ if TYPE_CHECKING:
     from pipelines.storage.data_folder import DataFolder
 
 EnsembleKind = Literal["noise", "random_field", "symmetry"]
-_ENSEMBLE = "Ensemble"
-_WORK = "Computation"
 _LEAD = Duration(240)
 _FIELDS = CommaList(("z500", "t850", "msl", "t2m", "u10", "q700"))
 _REGIONS = CommaList(("global", "northern_extratropics", "tropics", "southern_extratropics"))
 
 app = typer.Typer(add_completion=False)
+_ensemble, _computing = (
+    partial(typer.Option, rich_help_panel=name) for name in ("Ensemble", COMPUTING)
+)
 
 
 @app.command(
@@ -96,45 +99,22 @@ def evaluate(
     ] = _FIELDS,
     as_json: Json = False,
     members: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Score an ensemble of N members too.",
-            rich_help_panel=_ENSEMBLE,
-        ),
+        int, _ensemble(min=0, metavar="N", help="Score an ensemble of N members too.")
     ] = 0,
-    ensemble: Annotated[
-        EnsembleKind, typer.Option(help="Origin of the members.", rich_help_panel=_ENSEMBLE)
-    ] = "noise",
+    ensemble: Annotated[EnsembleKind, _ensemble(help="Origin of the members.")] = "noise",
     perturbation_scale: Annotated[
         float,
-        typer.Option(
+        _ensemble(
             metavar="X",
             help="Scale over the change of a step (noise) or the climatological spread.",
-            rich_help_panel=_ENSEMBLE,
         ),
     ] = 0.1,
     perturb_steps: Annotated[
-        bool,
-        typer.Option(
-            "--perturb-steps",
-            help="Perturb the members before every step.",
-            rich_help_panel=_ENSEMBLE,
-        ),
+        bool, _ensemble("--perturb-steps", help="Perturb the members before every step.")
     ] = False,
-    seed: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Random seed of the perturbations.", rich_help_panel=_ENSEMBLE
-        ),
-    ] = 0,
-    batch: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Forecasts side by side.", rich_help_panel=_WORK)
-    ] = 4,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="Device, cpu or cuda.", rich_help_panel=_WORK)
-    ] = "cpu",
+    seed: Annotated[int, _ensemble(metavar="N", help="Random seed of the perturbations.")] = 0,
+    batch: Annotated[int, _computing(min=1, metavar="N", help="Forecasts side by side.")] = 4,
+    device: Annotated[str, _computing(metavar="DEVICE", help="Device, cpu or cuda.")] = "cpu",
     workers: Workers = 1,
     scheduler: Scheduler = None,
 ) -> None:

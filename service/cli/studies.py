@@ -357,33 +357,27 @@ def _scores_table(frame: pd.DataFrame, score: str, labels: Sequence[str]) -> Tab
 
 def _equivariance_tables(report: xr.Dataset) -> tuple[Table, Table]:
     """Return the errors in float64, and those of the mean of some members."""
-    exact = Table(title="Equivariance error in float64, largest of days", title_justify="left")
-    elements = report["element"].values.tolist()
-    for heading in ("", "", *elements):
-        exact.add_column(heading)
-    means = Table(title="Error of the mean of n members, day 1", title_justify="left")
-    for heading in ("", "n", "error", "of subsets", "one member's / √n", "in common"):
-        means.add_column(heading)
-    for name in report["models"].values:
-        for way in ("single", "averaged"):
-            worst = report["exact"].sel(models=name, way=way).max("exact_day")
-            exact.add_row(name, way, *(f"{value:.1e}" for value in worst.values))
-        one = report.sel(models=name, day=1)
-        for n in one["error"].dropna("members")["members"].values:
-            error, low, high, expected = (
-                one[key].sel(members=n).item()
-                for key in ("error", "low_error", "high_error", "expected")
-            )
-            common = one["common"].item()
-            means.add_row(
-                name,
-                str(n),
-                f"{error:.4f}",
-                f"{low:.4f}…{high:.4f}",
-                f"{expected:.4f}",
-                "" if np.isnan(common) else f"{common:.4f}",
-            )
-    return exact, means
+    exact = report["exact"].max("exact_day").sel(way=["single", "averaged"])
+    by_element = exact.to_series().unstack("element").reset_index()
+    names = ["error", "low_error", "high_error", "expected", "common"]
+    means = report[names].sel(day=1).to_dataframe().dropna(subset=["error"]).reset_index()
+    return (
+        _frame_table(by_element, "Equivariance error in float64, largest of days", ".1e"),
+        _frame_table(
+            means[["models", "members", *names]],
+            "Error of the mean of n members on day 1, its range over subsets, one / √n, in common",
+            ".4f",
+        ),
+    )
+
+
+def _frame_table(frame: pd.DataFrame, title: str, digits: str) -> Table:
+    table = Table(*map(str, frame.columns), title=title, title_justify="left")
+    for row in frame.to_dict("records"):
+        table.add_row(
+            *(f"{cell:{digits}}" if isinstance(cell, float) else str(cell) for cell in row.values())
+        )
+    return table
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, object]]:
