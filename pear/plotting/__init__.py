@@ -4,8 +4,15 @@ Images are sums of cells, coastlines come with the package: nothing is interpola
 and nothing is downloaded.
 """
 
-from pear.plotting.fields import plot
-from pear.plotting.projections import PROJECTIONS, View
-from pear.plotting.styles import Style, style_of
+try:
+    from pear.plotting.fields import plot
+    from pear.plotting.projections import PROJECTIONS, View
+    from pear.plotting.styles import Style, style_of
+except ModuleNotFoundError as error:
+    if str(error.name).partition(".")[0] == "pear":
+        raise
+    raise ModuleNotFoundError(
+        f"plotting needs {error.name}; pip install 'pear-weather[plot]'", name=error.name
+    ) from error
 
 __all__ = ["PROJECTIONS", "Style", "View", "plot", "style_of"]
