@@ -167,7 +167,7 @@ app = typer.Typer(
 )
 
 
-def _show_version(value: bool) -> None:
+def _show_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
     if value:
         typer.echo(__version__)
         raise typer.Exit
