@@ -249,22 +249,15 @@ class DataStore:
         """Turn errors of the client into errors of one line."""
         try:
             yield
-        except ProcessingFailedError as error:
-            self._id_path(request).unlink(missing_ok=True)  # the next run submits it again
-            details = "; ".join(str(error).splitlines())
-            raise InputError(
-                f"the Climate Data Store failed the request for {request.dataset}: {details}",
-                field="--source",
-            ) from error
-        except requests.HTTPError as error:
-            code = error.response.status_code
+        except (ProcessingFailedError, requests.HTTPError) as error:
+            code = error.response.status_code if isinstance(error, requests.HTTPError) else 400
             if code >= 500 or code in (408, 429):
                 raise OSError(f"the Climate Data Store does not respond ({code})") from error
             if code in (400, 404):  # failed or expired: the next run submits it again
                 self._id_path(request).unlink(missing_ok=True)
             raise InputError(
-                f"the Climate Data Store refused the request for {request.dataset} ({code}): "
-                f"{_details(error.response)}",
+                f"the Climate Data Store refused the request for {request.dataset}: "
+                + " ".join(str(error).split()),
                 field="--source",
             ) from error
         except requests.RequestException as error:
@@ -300,13 +293,3 @@ def _require_secure(address: str, store: str) -> None:
         raise InputError(
             f"the Climate Data Store refers to the insecure address {address}", field="--source"
         )
-
-
-def _details(response: requests.Response) -> str:
-    """Return the reason given in a response, often that a licence must be accepted."""
-    try:
-        document = response.json()
-        parts = [str(document[key]) for key in ("title", "detail") if key in document]
-    except (ValueError, TypeError):
-        parts = []
-    return " ".join(("; ".join(parts) or response.reason).split())

@@ -235,10 +235,10 @@ def test_an_interrupted_run_repeats_neither_requests_nor_downloads(
 def test_refusals(server: FakeDataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = month_requests(2000, 2, [1], [0], (500,), "netcdf")
     server.refuse = "accept the licence at https://cds…"
-    with pytest.raises(InputError, match=r"\(403\): required licences not accepted; accept the"):
+    with pytest.raises(InputError, match=r"403.*required licences not accepted accept the"):
         list(client(server, tmp_path / "a").fetch(requests))
     server.refuse = ""
-    with pytest.raises(InputError, match=r"\(401\): operation not allowed") as caught:
+    with pytest.raises(InputError, match=r"401.*operation not allowed") as caught:
         list(client(server, tmp_path / "b", key="wrong-key").fetch(requests))
     assert "wrong-key" not in str(caught.value)
     server.fail = "MARS has no data"
