@@ -72,7 +72,7 @@ def slow(layer: WindowAttention, grid: TokenGrid, shift: np.ndarray | None, x: T
 
 @pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_slow_twin(shifted: bool, batch: int) -> None:
+def test_equals_attention_window_by_window(shifted: bool, batch: int) -> None:
     shift = WindowShift.from_name(GRID, "ring_roll") if shifted else None
     layer = randomise(WindowAttention(6, 3, EarthBias(GRID, 3), shift)).double()
     assert isinstance(layer, WindowAttention)
@@ -94,7 +94,7 @@ def test_mirror_attention_is_dense_attention_on_a_and_b() -> None:
     assert isinstance(layer, MirrorAttention)
     sigma = torch.from_numpy(GRID.mirrored_slots())
 
-    def twin(x: Tensor) -> Tensor:
+    def reference(x: Tensor) -> Tensor:
         parts = butterfly(layer.qkv(x))
         halves = []
         for half, qkv in enumerate(parts):
@@ -107,7 +107,7 @@ def test_mirror_attention_is_dense_attention_on_a_and_b() -> None:
         return layer.proj(butterfly(torch.stack(halves)))
 
     weights = [layer.qkv.weight, layer.proj.weight, layer.proj.bias, layer.bias.table]
-    assert_same(layer, twin, [noise(2, 1, GRID.windows, GRID.slots, 4)], weights)
+    assert_same(layer, reference, [noise(2, 1, GRID.windows, GRID.slots, 4)], weights)
 
 
 def test_cosine_attention() -> None:
@@ -116,7 +116,7 @@ def test_cosine_attention() -> None:
     assert layer.logit_scale is not None
     layer.logit_scale.data = torch.tensor([0.5, math.log(10), 7.0], dtype=torch.float64)
 
-    def twin(x: Tensor) -> Tensor:
+    def reference(x: Tensor) -> Tensor:
         q, k, v = layer.qkv(x).unflatten(-1, (3, 3, 2)).permute(3, 0, 1, 4, 2, 5)
         cosine = (q @ k.mT) / (q.norm(dim=-1)[..., None] * k.norm(dim=-1)[..., None, :])
         factor = layer.logit_scale.exp().clamp(max=100)[:, None, None]
@@ -124,7 +124,7 @@ def test_cosine_attention() -> None:
         return layer.proj((weights @ v).transpose(2, 3).flatten(3))
 
     x = noise(1, GRID.windows, GRID.slots, 6)
-    assert_same(layer, twin, [x], [layer.qkv.weight, layer.logit_scale], tolerance=1e-10)
+    assert_same(layer, reference, [x], [layer.qkv.weight, layer.logit_scale], tolerance=1e-10)
 
 
 @pytest.mark.parametrize("shift", [None, "none", "ring_rotation"])

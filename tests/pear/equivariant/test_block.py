@@ -27,7 +27,7 @@ def build(pre_norm: bool) -> Block:
 def test_where_the_norms_are(pre_norm: bool) -> None:
     block = build(pre_norm)
 
-    def twin(x: Tensor) -> Tensor:
+    def reference(x: Tensor) -> Tensor:
         if pre_norm:
             x = x + block.attention(block.attention_norm(x))
             return x + block.mlp(block.mlp_norm(x))
@@ -35,7 +35,7 @@ def test_where_the_norms_are(pre_norm: bool) -> None:
         return x + block.mlp_norm(block.mlp(x))
 
     x = noise(1, GRID.windows, GRID.slots, 8)
-    assert_same(block, twin, [x], list(block.parameters()))
+    assert_same(block, reference, [x], list(block.parameters()))
 
 
 @pytest.mark.parametrize("shift", [None, "ring_rotation"])

@@ -55,7 +55,7 @@ def test_convolution_is_the_sum_over_the_group() -> None:
     layer = randomise(EquivariantMap(Convolution(3, 2))).double()
     kernel = layer.omega.kernel
 
-    def twin(f: Tensor) -> Tensor:
+    def reference(f: Tensor) -> Tensor:
         # [κ ⋆ f](g) = Σ_h κ(g⁻¹h) f(h)
         rows = []
         for g in GROUP:
@@ -63,20 +63,20 @@ def test_convolution_is_the_sum_over_the_group() -> None:
             rows.append(sum(terms[1:], terms[0]))
         return torch.stack(rows, 1)
 
-    assert_same(layer, twin, [noise(2, 8, 3)], list(layer.parameters()))
+    assert_same(layer, reference, [noise(2, 8, 3)], list(layer.parameters()))
 
 
 def test_attention_is_self_attention_with_a_relative_bias() -> None:
     layer = randomise(EquivariantMap(Attention(3, 2, 4))).double()
     omega = layer.omega
 
-    def twin(f: Tensor) -> Tensor:
+    def reference(f: Tensor) -> Tensor:
         q, k, v = (linear(f) for linear in (omega.query, omega.key, omega.value))
         index = torch.tensor([[GROUP.index(g.inverse * h) for h in GROUP] for g in GROUP])
         logits = q @ k.mT / math.sqrt(4) + omega.bias[index]
         return torch.softmax(logits, -1) @ v
 
-    assert_same(layer, twin, [noise(2, 8, 3)], list(layer.parameters()))
+    assert_same(layer, reference, [noise(2, 8, 3)], list(layer.parameters()))
 
 
 def test_a_group_holds_the_unit() -> None:

@@ -1,4 +1,4 @@
-"""Linear maps, norms and pointwise functions: exact symmetry and dense twins."""
+"""Linear maps, norms and pointwise functions: exact symmetry and dense references."""
 
 from __future__ import annotations
 
@@ -59,21 +59,21 @@ def test_mirror_mlp_acts_on_a_and_b() -> None:
     layer = randomise(MLP("c4h", 6)).double()
     first, second = (m for m in layer.modules() if isinstance(m, MirrorLinear))
 
-    def twin(x: Tensor) -> Tensor:
+    def reference(x: Tensor) -> Tensor:
         return second(butterfly(functional.gelu(butterfly(first(x)))))
 
-    assert_same(layer, twin, [noise(2, 5, 3)], list(layer.parameters()))
+    assert_same(layer, reference, [noise(2, 5, 3)], list(layer.parameters()))
 
 
 def test_dense_mlp() -> None:
     layer = randomise(MLP("r", 6)).double()
     first, second = (m for m in layer.modules() if isinstance(m, nn.Linear))
 
-    def twin(x: Tensor) -> Tensor:
+    def reference(x: Tensor) -> Tensor:
         hidden = functional.gelu(x @ first.weight.T + first.bias)
         return hidden @ second.weight.T + second.bias
 
-    assert_same(layer, twin, [noise(5, 6)], list(layer.parameters()))
+    assert_same(layer, reference, [noise(5, 6)], list(layer.parameters()))
 
 
 @pytest.mark.parametrize("symmetry", ["r", "c4h"])

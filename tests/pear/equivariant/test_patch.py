@@ -1,4 +1,4 @@
-"""Embed, merge, expand, recover: convolutions and loops over tokens as twins, exact symmetry."""
+"""Patch layers: exact symmetry, and convolutions and loops over tokens as references."""
 
 from __future__ import annotations
 
@@ -52,29 +52,29 @@ def test_mirror_basis_is_orthonormal_and_of_the_right_parity(
 def test_dense_embed_is_a_strided_convolution() -> None:
     layer = randomise(PatchEmbed("r", SIGNS, 2, 16, 5)).double()
 
-    def twin(x: Tensor) -> Tensor:
+    def reference(x: Tensor) -> Tensor:
         kernel = layer.weight.view(5, 3, 2, 16)
         return functional.conv2d(x, kernel, layer.bias, stride=(2, 16)).permute(0, 2, 3, 1)
 
-    assert_same(layer, twin, [noise(2, 3, 4, 12 * 64)], list(layer.parameters()))
+    assert_same(layer, reference, [noise(2, 3, 4, 12 * 64)], list(layer.parameters()))
 
 
 def test_dense_recover_is_a_transposed_convolution() -> None:
     layer = randomise(PatchRecover("r", SIGNS, 2, 16, 5)).double()
 
-    def twin(x: Tensor) -> Tensor:
+    def reference(x: Tensor) -> Tensor:
         kernel = layer.weight.T.reshape(5, 3, 2, 16)
         return functional.conv_transpose2d(
             x.permute(0, 3, 1, 2), kernel, layer.bias, stride=(2, 16)
         )
 
-    assert_same(layer, twin, [noise(2, 2, 48, 5)], list(layer.parameters()))
+    assert_same(layer, reference, [noise(2, 2, 48, 5)], list(layer.parameters()))
 
 
 def test_mirror_embed_sums_pairs_of_cells() -> None:
     layer = randomise(PatchEmbed("c4h", (1, -1), 1, 4, 6)).double()
 
-    def twin(x: Tensor) -> Tensor:
+    def reference(x: Tensor) -> Tensor:
         # Cells 0 and 3 of a 2 × 2 patch change places, 1 and 2 stay.
         p = x[:, :, 0].unflatten(-1, (-1, 4))
         root = 0.5**0.5
@@ -85,7 +85,7 @@ def test_mirror_embed_sums_pairs_of_cells() -> None:
         e = torch.stack(even, -1) @ layer.weight_even.T + layer.bias
         return torch.stack([e, torch.stack(odd, -1) @ layer.weight_odd.T])[:, :, None]
 
-    assert_same(layer, twin, [noise(2, 2, 1, 48)], list(layer.parameters()))
+    assert_same(layer, reference, [noise(2, 2, 1, 48)], list(layer.parameters()))
 
 
 def test_mirror_recover_is_the_transpose_of_embed() -> None:
@@ -129,7 +129,7 @@ FINE = TokenGrid(4, 4, 16)
 def test_merge_token_by_token() -> None:
     layer = randomise(PatchMerge("r", FINE, 3, 5)).double()
 
-    def twin(x: Tensor) -> Tensor:
+    def reference(x: Tensor) -> Tensor:
         out = x.new_zeros(1, FINE.depths, FINE.tokens // 4, 5)
         for depth, token in itertools.product(range(FINE.depths), range(FINE.tokens // 4)):
             four = torch.cat([x[0, depth, 4 * token + child] for child in range(4)])
@@ -141,13 +141,13 @@ def test_merge_token_by_token() -> None:
         return from_windows(layer(to_windows(x, FINE)), layer.coarse)
 
     x = noise(1, FINE.depths, FINE.tokens, 3)
-    assert_same(fast, twin, [x], list(layer.parameters()))
+    assert_same(fast, reference, [x], list(layer.parameters()))
 
 
 def test_expand_token_by_token() -> None:
     layer = randomise(PatchExpand("r", FINE, 5, 3)).double()
 
-    def twin(x: Tensor) -> Tensor:
+    def reference(x: Tensor) -> Tensor:
         out = x.new_zeros(1, FINE.depths, FINE.tokens, 3)
         for depth, token in itertools.product(range(FINE.depths), range(FINE.tokens // 4)):
             wide = layer.expand.weight @ x[0, depth, token]
@@ -161,20 +161,20 @@ def test_expand_token_by_token() -> None:
         return from_windows(layer(to_windows(x, layer.coarse)), FINE)
 
     x = noise(1, FINE.depths, FINE.tokens // 4, 5)
-    assert_same(fast, twin, [x], list(layer.parameters()))
+    assert_same(fast, reference, [x], list(layer.parameters()))
 
 
 def test_mirror_merge_takes_the_children_of_b_in_mirrored_order() -> None:
     layer = randomise(PatchMerge("c4h", FINE, 4, 6)).double()
 
-    def twin(x: Tensor) -> Tensor:
+    def reference(x: Tensor) -> Tensor:
         a, b = butterfly(from_windows(x, FINE)).unflatten(-2, (-1, 4)).unbind(0)
         b = torch.stack([b[..., child, :] for child in (3, 1, 2, 0)], -2)
         both = butterfly(torch.stack([a.flatten(-2), b.flatten(-2)]))
         return to_windows(layer.reduction(layer.norm(both)), layer.coarse)
 
     x = noise(2, 1, FINE.windows, FINE.slots, 2)
-    assert_same(layer, twin, [x], list(layer.parameters()))
+    assert_same(layer, reference, [x], list(layer.parameters()))
 
 
 @pytest.mark.parametrize("symmetry", ["r", "c4h"])
