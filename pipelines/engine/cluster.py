@@ -11,7 +11,6 @@ from distributed import Client, Future, LocalCluster, fire_and_forget
 
 from pear.errors import InputError
 from pipelines.engine.config import EngineConfig
-from pipelines.engine.dispatcher import FutureLike
 from pipelines.logging import configure_from_environment
 
 _CONNECT_SECONDS: Final = 10
@@ -130,7 +129,7 @@ class Cluster:
         """
         return self.client.submit(call, path, *arguments, pure=False, key=key, priority=priority)
 
-    def restart_worker_of(self, future: FutureLike) -> None:
+    def restart_worker_of(self, future: Future[object]) -> None:
         """Restart the worker that computes a future; its tasks move to another worker."""
         busy = self.client.processing()  # type: ignore[no-untyped-call]
         found = [worker for worker, keys in busy.items() if future.key in keys]

@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, Protocol, TypedDict
+from typing import Final, Literal, TypedDict
+
+from distributed import Future
 
 from pear.errors import InputError
 from pipelines.catalog import (
@@ -26,6 +28,7 @@ from pipelines.catalog import (
     Run,
     Status,
 )
+from pipelines.engine.cluster import Cluster
 from pipelines.engine.config import EngineConfig
 from pipelines.logging import logger
 
@@ -41,63 +44,6 @@ _SILENCE: Final = timedelta(seconds=10)
 """Time without news of a job after which an engine that has no task for it submits it."""
 
 TaskState = Literal["pending", "finished", "error", "lost"]
-
-
-class FutureLike(Protocol):
-    """Future of a task, as :class:`distributed.Future` implements it."""
-
-    @property
-    def key(self) -> object:
-        """Name of the task."""
-        ...
-
-    @property
-    def status(self) -> str | None:
-        """``pending``, ``finished``, ``error``, ``cancelled`` or ``lost``."""
-        ...
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return the exception of a task that failed."""
-        ...
-
-    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
-        """Call a function with the future when the task has ended."""
-        ...
-
-
-class ClusterLike(Protocol):
-    """Cluster, as :class:`pipelines.engine.cluster.Cluster` implements it."""
-
-    @property
-    def alive(self) -> bool:
-        """True if the scheduler can be reached."""
-        ...
-
-    @property
-    def workers(self) -> Sequence[str]:
-        """Addresses of the present workers."""
-        ...
-
-    @property
-    def slots(self) -> int:
-        """Number of tasks that run at the same time."""
-        ...
-
-    def submit(self, path: str, *arguments: object, key: str, priority: int) -> FutureLike:
-        """Submit ``package.module:function``."""
-        ...
-
-    def restart_worker_of(self, future: FutureLike) -> None:
-        """Restart the worker that computes a future."""
-        ...
-
-    def warm_up(self, path: str) -> None:
-        """Call ``package.module:function`` on every worker."""
-        ...
-
-    def close(self) -> None:
-        """Disconnect."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -296,14 +242,14 @@ class Dispatcher:
         catalog: Catalog,
         catalog_url: str,
         config: EngineConfig,
-        connect: Callable[[EngineConfig], ClusterLike],
+        connect: Callable[[EngineConfig], Cluster] = Cluster,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._root, self._catalog, self._url = root, catalog, catalog_url
         self._config, self._connect, self._clock = config, connect, clock
-        self._cluster: ClusterLike | None = None
-        self._tasks: dict[tuple[str, ...], FutureLike] = {}
-        self._schedules: dict[str, FutureLike] = {}
+        self._cluster: Cluster | None = None
+        self._tasks: dict[tuple[str, ...], Future[object]] = {}
+        self._schedules: dict[str, Future[object]] = {}
         self._restarted: dict[str, datetime] = {}
         self._requested, self._owned = set[str](), set[str]()
         self._lock = threading.Lock()  # of the two sets, which other threads fill
@@ -364,7 +310,7 @@ class Dispatcher:
             priority=Priority.INTERACTIVE + 1,
         )
         self._schedules[name] = future
-        future.add_done_callback(self._on_schedule_end)
+        future.add_done_callback(self._on_schedule_end)  # type: ignore[no-untyped-call]
 
     def status(self) -> DispatcherStatus:
         """Return whether the cluster is alive, its workers, and the jobs submitted to it."""
@@ -435,13 +381,16 @@ class Dispatcher:
         """Take a snapshot, decide with :func:`reconcile`, and act."""
         if self._cluster is None:
             return
-        with self._lock:
-            requested, owned = frozenset(self._requested), frozenset(self._owned)
-        jobs = self._catalog.active_jobs()
         if self._schedule_ended:  # the jobs that it queued need not fall silent first
             self._schedule_ended = False
             if self._config.recover_orphans:
-                requested |= {job.id for job in jobs if job.status is Status.QUEUED}
+                queued = (
+                    job.id for job in self._catalog.active_jobs() if job.status is Status.QUEUED
+                )
+                self.request(*queued)
+        with self._lock:
+            requested, owned = frozenset(self._requested), frozenset(self._owned)
+        jobs = self._catalog.active_jobs()
         tasks = [_view(jobs_, future) for jobs_, future in self._tasks.items()]
         snapshot = Snapshot(
             now=self._clock(),
@@ -476,7 +425,7 @@ class Dispatcher:
             return
         ids = tuple(job.id for job in jobs)
         is_run = isinstance(jobs[0], Run)
-        future: FutureLike = self._cluster.submit(
+        future: Future[object] = self._cluster.submit(
             _RUN if is_run else _EVALUATE,
             self._root,
             list(ids) if is_run else ids[0],
@@ -487,7 +436,9 @@ class Dispatcher:
         self._tasks[ids] = future
         with self._lock:
             self._requested -= set(ids)
-        future.add_done_callback(lambda _: self._wake.set())
+        future.add_done_callback(  # type: ignore[no-untyped-call]
+            lambda _: self._wake.set()
+        )
 
     def _fail(self, job_id: str, error: BaseException) -> None:
         job = self._catalog.find_job(job_id)
@@ -521,12 +472,13 @@ class Dispatcher:
                 self._log.info("job was taken over by another worker", run_id=job_id)
 
 
-def _view(jobs: tuple[str, ...], future: FutureLike) -> Task:
+def _view(jobs: tuple[str, ...], future: Future[object]) -> Task:
     match future.status:
         case "pending":
             return Task(jobs)
         case "finished":
             return Task(jobs, "finished")
         case "error":
-            return Task(jobs, "error", future.exception(timeout=5))
+            error = future.exception(timeout=5)  # type: ignore[no-untyped-call]
+            return Task(jobs, "error", error)
     return Task(jobs, "lost")  # cancelled by the scheduler, or forgotten with it

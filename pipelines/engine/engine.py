@@ -25,7 +25,6 @@ from pipelines.catalog import (
     Status,
 )
 from pipelines.catalog.scan import refresh
-from pipelines.engine.cluster import Cluster
 from pipelines.engine.config import EngineConfig
 from pipelines.engine.dispatcher import Dispatcher, DispatcherStatus
 from pipelines.engine.metrics import EngineCollector
@@ -110,9 +109,7 @@ class Engine:
         url = catalog_url or self.data.catalog_url
         self.catalog = Catalog(url)
         self._gate = threading.Lock()  # held from counting the queue to adding to it
-        self._dispatcher = Dispatcher(
-            str(self.data.root), self.catalog, url, self.config, connect=Cluster
-        )
+        self._dispatcher = Dispatcher(str(self.data.root), self.catalog, url, self.config)
         self._scheduler: Scheduler | None = None
         if self.config.run_schedules:
             self._scheduler = Scheduler(self.data, self.catalog)

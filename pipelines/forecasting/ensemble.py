@@ -79,14 +79,15 @@ def _perturbation(
 ) -> Perturbation | None:
     if options.members is None:
         return None
-    if options.ensemble == "random_field":
+    scale = options.perturbation_scale
+    if options.ensemble == "random_field" and not isinstance(scale, dict):
         past = Analysis(analysis, forecaster.layout, forecaster.nside)
         return RandomFieldPerturbation(
-            past, forecaster.time_step, options.scale_of(""), options.seed, MIN_PAST_TIMES
+            past, forecaster.time_step, scale, options.seed, MIN_PAST_TIMES
         )
     return Noise.from_normaliser(
         forecaster.checkpoint.normaliser,
-        {name: options.scale_of(name) for name in forecaster.layout.names},
+        scale,
         length_km=options.length_km,
         seed=options.seed,
     )

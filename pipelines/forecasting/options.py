@@ -317,11 +317,6 @@ class ForecastOptions(BaseModel):
             mode="json", exclude_defaults=True, include=set(ForecastOptions.model_fields)
         )
 
-    def scale_of(self, name: str) -> float:
-        """Return the scale of the noise of a variable; 0 if it is not perturbed."""
-        scale = self.perturbation_scale
-        return scale.get(name, 0.0) if isinstance(scale, dict) else scale
-
     def check_fits(self, full: Layout, total: int, step_hours: int) -> None:
         """Check that a model has the channels and lead times of the options, else InputError.
 

@@ -19,14 +19,14 @@ from pear.state import State
 from pear.store.climatology import Climatology
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
-from tests.fixtures.engine import DAY, LAYOUT, NSIDE, START, make_world, perform, submit
+from tests.fixtures.engine import DAY, LAYOUT, NSIDE, START, make_data_folder, perform, submit
 
 RUN_ATTRIBUTES = ("run_id", "initial_state", "options", "pear_digest")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
-    return make_world(tmp_path_factory.mktemp("api"), days=5)
+    return make_data_folder(tmp_path_factory.mktemp("api"), days=5)
 
 
 @pytest.fixture(scope="module")

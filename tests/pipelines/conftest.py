@@ -10,12 +10,12 @@ import pytest
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
 from pipelines.storage.data_folder import DataFolder
-from tests.fixtures.engine import make_world
+from tests.fixtures.engine import make_data_folder
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> DataFolder:
-    return make_world(tmp_path / "data")
+    return make_data_folder(tmp_path / "data")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("whole") / "data"
     env = dict(os.environ)
     make = "import pathlib, sys; from tests.fixtures import engine; "
-    make += "engine.make_world(pathlib.Path(sys.argv[1]))"
+    make += "engine.make_data_folder(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", make, str(folder)], check=True, env=env, timeout=120)
     script = [sys.executable, "-m", "tests.fixtures.end_to_end", str(folder)]
     done = subprocess.run(script, check=True, env=env, timeout=300, stdout=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""The roll-out generator, its guards, and the two baselines."""
+"""The rollout, its checks, and the two baselines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Steady:
         return surface.astype(np.float32), upper.astype(np.float32)
 
 
-def test_states_come_one_by_one_with_their_valid_times() -> None:
+def test_states_are_yielded_one_by_one_with_their_valid_times() -> None:
     calls = []
 
     def warmer(x: State) -> State:
@@ -68,7 +68,7 @@ def test_states_come_one_by_one_with_their_valid_times() -> None:
         (900.0, "step 3 of 5.*2m_temperature reaches 900 K.*unstable"),
     ],
 )
-def test_a_bad_step_stops_the_rollout_and_is_named(value: float, words: str) -> None:
+def test_an_unphysical_step_stops_the_rollout_and_is_named(value: float, words: str) -> None:
     def step(x: State) -> State:
         surface = x.surface.clone()
         if x.valid_time[0] == TIMES[0] + 2 * DAY:
@@ -81,7 +81,7 @@ def test_a_bad_step_stops_the_rollout_and_is_named(value: float, words: str) -> 
         next(states)
 
 
-def test_slightly_negative_humidity_is_a_poor_forecast_not_a_broken_one() -> None:
+def test_slightly_negative_humidity_is_accepted() -> None:
     def dry(x: State) -> State:
         return x.advanced(x.surface, x.upper * 0 - 1e-3, DAY)
 
@@ -116,7 +116,7 @@ def test_persistence_keeps_the_fields_and_moves_the_time() -> None:
         np.testing.assert_array_equal(x.valid_time, TIMES + index * DAY)
 
 
-def test_climatology_is_taken_at_the_valid_time() -> None:
+def test_climatology_is_that_of_the_valid_time() -> None:
     forecaster: Forecaster = ClimatologyForecaster(Steady())
     *_, last = forecaster.iterate(state(), 3)
     # 2 March 2000 is day 61 of its leap year, 3 January 2001 is day 2: across both jumps.
@@ -125,7 +125,7 @@ def test_climatology_is_taken_at_the_valid_time() -> None:
     assert last.surface.dtype == torch.float32
 
 
-def test_forecasters_name_what_they_cannot_read() -> None:
+def test_states_of_another_grid_or_layout_are_refused() -> None:
     with pytest.raises(InputError, match=r"nside 4, the state is at nside 2"):
         next(Persistence(LAYOUT, 4).iterate(state(), 1))
     with pytest.raises(InputError, match=r"persistence reads .*2m_temperature"):

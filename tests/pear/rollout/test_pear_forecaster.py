@@ -1,4 +1,4 @@
-"""A checkpoint as a forecaster: units, forcing times, steps, and what it refuses."""
+"""A checkpoint as a forecaster: units, forcing times, steps, and refused states."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_each_step_is_the_model_on_standardised_fields(checkpoint: Checkpoint) -
     np.testing.assert_array_equal(second.valid_time, START + np.timedelta64(2, "D"))
 
 
-def test_the_season_is_that_of_the_time_a_step_starts_from(checkpoint: Checkpoint) -> None:
+def test_the_forcing_is_that_of_the_start_of_a_step(checkpoint: Checkpoint) -> None:
     winter = start()
     summer = State(winter.surface, winter.upper, START + np.timedelta64(182, "D"), LAYOUT)
     forecaster = PearForecaster(checkpoint)
@@ -89,7 +89,7 @@ def test_batches_and_single_states_agree(checkpoint: Checkpoint) -> None:
     torch.testing.assert_close(a.upper[1:], b.upper, rtol=1e-5, atol=1e-2)
 
 
-def test_foreign_states_are_refused(checkpoint: Checkpoint) -> None:
+def test_states_that_do_not_fit_the_model_are_refused(checkpoint: Checkpoint) -> None:
     forecaster = PearForecaster(checkpoint)
     coarse = State(start().surface[..., :192], start().upper[..., :192], START, LAYOUT)
     with pytest.raises(InputError, match=rf"model {checkpoint.id} works at nside 8.*nside 4"):

@@ -21,7 +21,7 @@ from pipelines.catalog.scan import refresh
 from pipelines.engine.engine import Engine, EngineConfig, QueueFullError
 from pipelines.forecasting.forecast import run_forecast
 from pipelines.storage.data_folder import DataFolder
-from tests.fixtures.engine import DAY, START, make_world, read_fields
+from tests.fixtures.engine import DAY, START, make_data_folder, read_fields
 
 WAIT = 400
 
@@ -36,7 +36,7 @@ def until(true: Callable[[], bool], seconds: float = WAIT) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
-    return make_world(tmp_path_factory.mktemp("engine") / "data", days=12)
+    return make_data_folder(tmp_path_factory.mktemp("engine") / "data", days=12)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def engine(data: DataFolder) -> Iterator[Engine]:
 @pytest.fixture
 def idle(tmp_path: Path) -> Iterator[Engine]:
     """An engine that was not started: what it accepts stays queued."""
-    made = Engine(make_world(tmp_path / "data"), EngineConfig(max_queue=3))
+    made = Engine(make_data_folder(tmp_path / "data"), EngineConfig(max_queue=3))
     yield made
     made.close()
 
@@ -61,7 +61,7 @@ def submit(engine: Engine, init: np.datetime64, lead: int, **options: Any) -> st
 
 def twin(tmp_path: Path, init: np.datetime64, lead: int, days: int) -> dict[str, np.ndarray]:
     """The same run, undisturbed, in this process."""
-    data = make_world(tmp_path / "twin", days=days)
+    data = make_data_folder(tmp_path / "twin", days=days)
     with Catalog(data.catalog) as catalog:
         refresh(data, catalog)
         run, _ = catalog.runs.submit("tiny", init, lead, options={"analysis": "demo"})
@@ -129,7 +129,7 @@ def test_evaluations_count_in_the_queue(idle: Engine) -> None:
 
 
 def test_a_data_folder_is_accepted_by_path(tmp_path: Path) -> None:
-    data = make_world(tmp_path / "data")
+    data = make_data_folder(tmp_path / "data")
     for given in (data, data.root, str(data.root)):
         engine = Engine(given)
         assert engine.data == data
@@ -187,7 +187,7 @@ def worker_of(engine: Engine, run_id: str) -> int:
 
 @pytest.mark.slow
 def test_a_hung_worker_is_restarted_and_its_run_resumes(tmp_path: Path) -> None:
-    data = make_world(tmp_path / "data")
+    data = make_data_folder(tmp_path / "data")
     with Engine(data, EngineConfig(threads=1, step_limit=3)) as engine:
         run_id = submit(engine, START, 24 * 300)
         until(lambda: engine.catalog.runs.get(run_id).progress.step >= 2)
@@ -212,7 +212,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_jobs_of_a_killed_service_are_recovered_at_the_next_start(tmp_path: Path) -> None:
-    data, script = make_world(tmp_path / "data"), tmp_path / "service.py"
+    data, script = make_data_folder(tmp_path / "data"), tmp_path / "service.py"
     script.write_text(SERVICE)
     service = subprocess.Popen([sys.executable, str(script), str(data.root), "3"])
     with Catalog(data.catalog) as catalog:
@@ -234,7 +234,7 @@ def test_jobs_of_a_killed_service_are_recovered_at_the_next_start(tmp_path: Path
 
 @pytest.mark.slow
 def test_a_closed_engine_releases_its_runs(tmp_path: Path) -> None:
-    data = make_world(tmp_path / "data")
+    data = make_data_folder(tmp_path / "data")
     engine = Engine(data, EngineConfig(threads=1)).start()
     # Half a minute's work: a machine however busy closes the engine before it is done.
     run_id = submit(engine, START, 24 * 900, members=16)

@@ -1,6 +1,6 @@
-"""Whatever is killed, every run ends succeeded, bit for bit, once.
+"""Whichever process is killed, every run succeeds once, bit for bit.
 
-The long one prints its table: ``pytest -m nightly tests/pipelines/test_execute_kills.py
+The nightly tests log their table: ``pytest -m nightly tests/pipelines/engine/test_kills.py
 --log-cli-level INFO``.
 """
 
@@ -24,8 +24,8 @@ from pipelines.catalog.scan import add_model, refresh
 from pipelines.forecasting.forecast import run_forecasts
 from pipelines.ingestion.ingest import ingest
 from pipelines.storage.data_folder import DataFolder
-from tests.fixtures.engine import make_world, read_fields
-from tests.fixtures.kills import House
+from tests.fixtures.engine import make_data_folder, read_fields
+from tests.fixtures.kills import Deployment
 from tests.fixtures.postgres import database, server
 
 WAIT = 900
@@ -35,7 +35,7 @@ _LOG = logging.getLogger("pear.tests.kills")
 
 @dataclass
 class Table:
-    """What was killed, and what became of the runs."""
+    """Processes killed, and how the runs ended."""
 
     killed: Counter[str]
     runs: int
@@ -44,16 +44,16 @@ class Table:
     equal_bit_for_bit: int = 0
     ended_more_than_once: int = 0
     lost: int = 0
-    strangers: int = 0
-    taken_up_again: int = 0
+    unknown_stores: int = 0
+    resumed: int = 0
 
 
 def small(folder: Path) -> DataFolder:
-    return make_world(folder, days=12)
+    return make_data_folder(folder, days=12)
 
 
-def shipped_world(folder: Path) -> DataFolder:
-    """The model and the states that ship, nside 16."""
+def shipped(folder: Path) -> DataFolder:
+    """Return a folder with the shipped model and sample, nside 16."""
     data = DataFolder.create(folder)
     ingest(sorted(resources.path("sample").glob("*.nc")), data.analysis("simulated"), nside=16)
     with Catalog(data.catalog) as catalog:
@@ -62,7 +62,7 @@ def shipped_world(folder: Path) -> DataFolder:
 
 
 def submit(data: DataFolder, catalog: Catalog, runs: int) -> list[Run]:
-    """Ask for so many different runs; those that are there already are the same runs."""
+    """Submit this many different runs; equal requests are the same runs."""
     refresh(data, catalog)
     (analysis,) = catalog.stores.all("analysis")
     with open_store(data.root / analysis.path) as states:
@@ -81,7 +81,7 @@ def submit(data: DataFolder, catalog: Catalog, runs: int) -> list[Run]:
 
 
 def undisturbed(data: DataFolder, runs: list[Run]) -> DataFolder:
-    """The same runs in another folder, one after the other, in this process."""
+    """Compute the same runs in another folder, one by one, in this process."""
     with Catalog(data.catalog) as catalog:
         for run in submit(data, catalog, len(runs)):
             run_forecasts(str(data.root), [run.id], str(data.catalog))
@@ -95,55 +95,60 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 def count(
     table: Table, data: DataFolder, catalog: Catalog, runs: list[Run], expected: DataFolder
 ) -> Table:
-    for asked in runs:
-        run, events = catalog.runs.get(asked.id), [e.message for e in catalog.runs.events(asked.id)]
+    for each in runs:
+        run = catalog.runs.get(each.id)
+        events = [event.message for event in catalog.runs.events(each.id)]
         table.succeeded += run.status == "succeeded"
         table.lost += run.status != "succeeded" or not data.forecast(run.id).exists()
         table.ended_more_than_once += events.count("succeeded") > 1
-        table.taken_up_again += events.count("taken over") + events.count("released")
+        table.resumed += events.count("taken over") + events.count("released")
         if data.forecast(run.id).exists():
-            found, wanted = (read_fields(each.forecast(run.id)) for each in (data, expected))
+            found, wanted = (read_fields(folder.forecast(run.id)) for folder in (data, expected))
             table.equal_bit_for_bit += same(found, wanted)
     known = {f"{run.id}.zarr" for run in runs}
-    table.strangers = len({path.name for path in (data.root / "forecasts").iterdir()} ^ known)
+    table.unknown_stores = len({path.name for path in (data.root / "forecasts").iterdir()} ^ known)
     return table
 
 
 def disturb(
     tmp_path: Path,
-    world: Callable[[Path], DataFolder],
+    make_folder: Callable[[Path], DataFolder],
     kills: int,
     runs: int,
     pause: tuple[float, float],
 ) -> Table:
-    data, house_folder = world(tmp_path / "data"), tmp_path / "house"
-    house_folder.mkdir()
+    data, logs = make_folder(tmp_path / "data"), tmp_path / "logs"
+    logs.mkdir()
     with Catalog(data.catalog_url) as catalog:
-        asked = submit(data, catalog, runs)
-        with House(data, house_folder) as house:
+        submitted = submit(data, catalog, runs)
+        with Deployment(data, logs) as deployment:
             deadline = time.monotonic() + WAIT + 60 * kills
 
-            def breathe(seconds: float) -> None:
-                assert time.monotonic() < deadline, (house_folder / "log").read_text()[-3000:]
-                house.mend()
+            def wait(seconds: float) -> None:
+                assert time.monotonic() < deadline, (logs / "log").read_text()[-3000:]
+                deployment.restart_dead()
                 time.sleep(seconds)
 
-            # One of each kind, then at random, each in the midst of work: since the last kill
-            # somebody has come a step further. When a batch is through, a further one is asked for.
+            # One of each kind, then at random, each after a step since the last kill. When all
+            # runs have ended, further ones are submitted.
             seen = 0
             for kind in ["worker0", "scheduler", "service", *[None] * (kills - 3)]:
                 while steps_done(catalog) <= seen:
                     if not catalog.active_jobs():
-                        asked = submit(data, catalog, len(asked) + runs)
-                    breathe(0.05)
-                house.rest(*pause)
+                        submitted = submit(data, catalog, len(submitted) + runs)
+                    wait(0.05)
+                deployment.pause(*pause)
                 seen = steps_done(catalog)
-                house.kill(kind)
-                _LOG.info("kill %d: %s", len(house.kills), house.kills[-1])
+                deployment.kill(kind)
+                _LOG.info("kill %d: %s", len(deployment.kills), deployment.kills[-1])
             while catalog.active_jobs():
-                breathe(0.2)
-        table = Table(Counter(house.kills), len(asked), sum(r.progress.total for r in asked))
-        return count(table, data, catalog, asked, undisturbed(world(tmp_path / "twin"), asked))
+                wait(0.2)
+        table = Table(
+            Counter(deployment.kills), len(submitted), sum(r.progress.total for r in submitted)
+        )
+        return count(
+            table, data, catalog, submitted, undisturbed(make_folder(tmp_path / "twin"), submitted)
+        )
 
 
 def steps_done(catalog: Catalog) -> int:
@@ -151,14 +156,14 @@ def steps_done(catalog: Catalog) -> int:
 
 
 def check(table: Table) -> None:
-    """Every run ended succeeded, as it would have ended in peace; none twice, none lost."""
+    """Check that every run succeeded once, equal to an undisturbed one."""
     _LOG.info("kill table: %s", vars(table))
     assert table.succeeded == table.equal_bit_for_bit == table.runs
-    assert table.ended_more_than_once == table.lost == table.strangers == 0
+    assert table.ended_more_than_once == table.lost == table.unknown_stores == 0
 
 
 @pytest.mark.slow
-def test_a_worker_a_scheduler_and_a_service_are_killed_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_nothing_is_lost_when_worker_scheduler_and_service_are_killed(tmp_path: Path) -> None:
     table = disturb(tmp_path, small, 3, 3, (0.1, 1.0))
     assert table.killed == {"worker": 1, "scheduler": 1, "service": 1}
     check(table)
@@ -170,15 +175,15 @@ def test_twenty_kills_with_the_catalog_in_postgresql(
 ) -> None:
     for address in server():
         monkeypatch.setenv("PEAR_CATALOG", database(address, "kills"))
-        check(disturb(tmp_path, shipped_world, 20, 4, (0.05, 3.0)))
+        check(disturb(tmp_path, shipped, 20, 4, (0.05, 3.0)))
 
 
 @pytest.mark.nightly
-def test_sixty_kills_at_random_moments_over_batches_of_the_model_that_ships(
+def test_sixty_random_kills_over_batches_of_the_shipped_model(
     tmp_path: Path,
 ) -> None:
-    table = disturb(tmp_path, shipped_world, 60, 8, (0.05, 3.0))
+    table = disturb(tmp_path, shipped, 60, 8, (0.05, 3.0))
     assert table.killed.total() == 60
     assert set(table.killed) == {"worker", "scheduler", "service"}
-    assert table.taken_up_again > 0
+    assert table.resumed > 0
     check(table)

@@ -1,9 +1,7 @@
-"""What the engine tells Prometheus, and its log lines."""
+"""Prometheus metrics of the engine."""
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +11,6 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pear.errors import InputError
-from pipelines import logging as logs
 from pipelines.catalog import Catalog
 from pipelines.engine.metrics import EngineCollector
 
@@ -80,41 +76,3 @@ def test_the_age_grows(tmp_path: Path) -> None:
         catalog.runs.succeed(run.id, owner="w")
         age = samples(catalog)["pear_newest_forecast_age_seconds", ""]
     assert age == pytest.approx(5 * 3600, abs=60)
-
-
-@pytest.fixture
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
-    """The logger of PEAR as it was before, afterwards."""
-    monkeypatch.delenv("PEAR_LOG_LEVEL", raising=False)
-    root = logging.getLogger("pear")
-    level, handlers, propagate = root.level, list(root.handlers), root.propagate
-    root.handlers.clear()
-    yield root
-    root.setLevel(level)
-    root.handlers[:], root.propagate = handlers, propagate
-    monkeypatch.delenv("PEAR_LOG_LEVEL", raising=False)
-
-
-def test_log_lines_are_json_with_the_run_they_are_about(
-    quiet: logging.Logger, capsys: pytest.CaptureFixture[str]
-) -> None:
-    logs.configure("info")
-    log = logs.logger(run_id="run-1")
-    log.info("job started", attempt=2)
-    log.debug("not shown")
-    line = json.loads(capsys.readouterr().err)
-    assert (line["event"], line["run_id"], line["attempt"]) == ("job started", "run-1", 2)
-    assert line["level"] == "info"
-    assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
-
-
-def test_a_worker_follows_the_level_of_its_parent(
-    quiet: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logs.configure_from_environment()
-    assert not quiet.handlers
-    monkeypatch.setenv("PEAR_LOG_LEVEL", "debug")
-    logs.configure_from_environment()
-    assert quiet.level == logging.DEBUG
-    with pytest.raises(InputError, match="log level"):
-        logs.configure("loud")

@@ -28,7 +28,7 @@ from tests.fixtures.engine import (
     NSIDE,
     START,
     die_after,
-    make_world,
+    make_data_folder,
     perform,
     read_fields,
     submit,
@@ -91,7 +91,7 @@ def test_a_killed_ensemble_resumes_to_the_same_bits(
     data: DataFolder, catalog: Catalog, tmp_path: Path, perturb_steps: bool
 ) -> None:
     options = {"members": 3, "seed": 1, "perturb_steps": perturb_steps}
-    other = make_world(tmp_path / "twin")
+    other = make_data_folder(tmp_path / "twin")
     with Catalog(other.catalog) as twin:
         refresh(other, twin)
         expected = perform(other, twin, submit(other, twin, **options))
@@ -167,7 +167,7 @@ def test_several_models_are_members_of_one_ensemble(data: DataFolder, catalog: C
 def test_members_of_an_evaluation_equal_those_of_a_served_forecast(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    data = make_world(tmp_path, days=25)
+    data = make_data_folder(tmp_path, days=25)
     init = START + 21 * DAY
     with Catalog(data.catalog) as catalog:
         refresh(data, catalog)

@@ -23,7 +23,7 @@ from tests.fixtures.engine import (
     LAYOUT,
     START,
     fields,
-    make_world,
+    make_data_folder,
     normaliser,
     read_fields,
     tiny_model,
@@ -272,7 +272,7 @@ def test_bfloat16_is_close_and_its_initial_state_is_exact(
 def test_runs_side_by_side_equal_runs_alone(
     data: DataFolder, catalog: Catalog, tmp_path: Path
 ) -> None:
-    other = make_world(tmp_path / "twin")
+    other = make_data_folder(tmp_path / "twin")
     with Catalog(other.catalog) as twin:
         refresh(other, twin)
         alone = [compute(other, twin, queue(other, twin, START + day * DAY)) for day in range(3)]

@@ -18,7 +18,7 @@ import pytest
 from pear.times import to_iso
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
-from tests.fixtures.engine import DAY, START, make_world
+from tests.fixtures.engine import DAY, START, make_data_folder
 from tests.fixtures.postgres import database, server
 from tests.fixtures.schedules import add_day, compute_queued
 
@@ -104,7 +104,7 @@ def test_two_schedulers_run_each_due_time_once(
     schedulers: Callable[[DataFolder, Clock], list[Path]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    data, clock = make_world(tmp_path / "data", days=1), Clock(tmp_path / "now")
+    data, clock = make_data_folder(tmp_path / "data", days=1), Clock(tmp_path / "now")
     monkeypatch.setenv("PEAR_LOG_LEVEL", "warning")
     with Catalog(data.catalog_url, clock=clock) as catalog:
         hourly = {

@@ -15,12 +15,12 @@ from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
 from pipelines.storage.data_folder import DataFolder
 from service.cli.app import main
-from tests.fixtures.engine import START, make_world, normaliser, read_fields, tiny_model
+from tests.fixtures.engine import START, make_data_folder, normaliser, read_fields, tiny_model
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
-    return make_world(tmp_path_factory.mktemp("cli") / "data", days=4)
+    return make_data_folder(tmp_path_factory.mktemp("cli") / "data", days=4)
 
 
 class Answer:
@@ -181,7 +181,7 @@ def test_no_data_folder_is_said(pear: Any, tmp_path: Path) -> None:
 
 def test_a_field_with_holes_fails_the_run_with_one_line(pear: Any, tmp_path: Path) -> None:
     """The store says a state is complete, its chunk was lost since: fill values, silently."""
-    data = make_world(tmp_path / "data", days=1)
+    data = make_data_folder(tmp_path / "data", days=1)
     for shard in (data.analysis("demo") / "2m_temperature" / "c").rglob("*"):
         if shard.is_file():
             shard.unlink()
@@ -207,7 +207,7 @@ def test_models_are_added_once_and_listed(pear: Any, data: DataFolder, tmp_path:
 
 
 def test_a_schedule_from_adding_to_removing(pear: Any, tmp_path: Path) -> None:
-    data = make_world(tmp_path / "data", days=3)
+    data = make_data_folder(tmp_path / "data", days=3)
     with Catalog(data.catalog) as catalog:
         refresh(data, catalog)
 
