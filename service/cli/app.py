@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Annotated, Final, cast
 
 import typer
@@ -28,21 +27,15 @@ _UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a subcommand lives, and how the list of commands describes it."""
+    """Module of a subcommand, and how the list of commands describes it."""
 
     module: str
     help: str
     panel: str
-    attribute: str = "app"
 
 
-_START, _DATA, _FORECASTS, _MODELS, _ADMIN = (
-    "Get started",
-    "Data",
-    "Forecasts and scores",
-    "Models and research",
-    "Administration",
-)
+_START, _DATA, _FORECASTS = "Get started", "Data", "Forecasts and scores"
+_MODELS, _ADMIN = "Models and research", "Administration"
 COMMANDS: Final[dict[str, Entry]] = {
     "demo": Entry("demo", "Run the whole system once on an embedded atmosphere.", _START),
     "status": Entry("status", "Summarise a data folder: stores, models, runs.", _START),
@@ -62,7 +55,6 @@ COMMANDS: Final[dict[str, Entry]] = {
     "bench": Entry("bench", "Measure PEAR's speed on this machine.", _MODELS),
     "keys": Entry("keys", "Create, list and remove API keys.", _ADMIN),
 }
-_HIDDEN: Final = {"build-resources"}
 
 # Earlier spellings, and what is written today. A key without an option is a whole command.
 RENAMED: Final[dict[tuple[str, ...], str]] = {
@@ -72,32 +64,42 @@ RENAMED: Final[dict[tuple[str, ...], str]] = {
     ("bench", "peer"): "pear study pangu",
     ("bench", "orbit"): "pear study symmetrisation",
     ("bench", "stability"): "pear study stability",
-    ("bench", "--checkpoint"): "--model",
-    ("bench", "--out"): "--output",
-    ("demo", "--out"): "--output",
+    ("study", "peer"): "pear study pangu",
+    ("study", "orbit"): "pear study symmetrisation",
+    **{
+        (command, "--out"): "--output"
+        for command in (
+            "bench",
+            "demo",
+            "ingest",
+            "inspect",
+            "models",
+            "simulate",
+            "study",
+            "train",
+        )
+    },
+    **{(command, "--store"): "--analysis" for command in ("schedule", "study", "train")},
+    **{(command, "--dask"): "--scheduler" for command in ("climatology", "evaluate", "ingest")},
+    **{(command, "--amplitude"): "--perturbation-scale" for command in ("evaluate", "forecast")},
+    **{(command, "--checkpoint"): "--model" for command in ("bench", "study")},
     ("evaluate", "--inits"): "--init",
-    ("evaluate", "--dask"): "--scheduler",
-    ("climatology", "--dask"): "--scheduler",
+    ("forecast", "--exceed"): "--threshold",
+    ("forecast", "--keep"): "--leads",
+    ("forecast", "--orbit"): "--ensemble symmetry",
+    ("forecast", "--with-models"): "--model, once for each model",
     ("ingest", "--coarser"): "--overviews",
-    ("ingest", "--dask"): "--scheduler",
     ("ingest", "--end"): "--period FIRST..LAST",
     ("ingest", "--every"): "--step",
     ("ingest", "--name"): "--analysis",
-    ("ingest", "--out"): "--output",
     ("ingest", "--start"): "--period FIRST..LAST",
-    ("inspect", "--out"): "--output",
     ("inspect", "--beside"): "--source",
-    ("simulate", "--out"): "--output",
-    ("forecast", "--keep"): "--leads",
-    ("forecast", "--exceed"): "--threshold",
-    ("forecast", "--orbit"): "--ensemble symmetry",
-    ("forecast", "--with-models"): "--model, once for each model",
-    ("forecast", "--amplitude"): "--perturbation-scale",
     ("schedule", "--every"): "--step",
-    ("schedule", "--store"): "--analysis",
     ("schedule", "--expire-days"): "--keep-days",
-    ("train", "--store"): "--analysis",
-    ("train", "--out"): "--output",
+    ("study", "--days"): "--lead",
+    ("study", "--every"): "--init FIRST..LAST/5d",
+    ("study", "--plan"): "--dry-run",
+    ("study", "--test"): "--init FIRST..LAST/5d",
 }
 
 
@@ -118,16 +120,15 @@ class LazyGroup(TyperGroup):
         if entry is None:
             return None
         if self._listing:
-            return TyperCommand(
-                cmd_name, help=entry.help, rich_help_panel=entry.panel, hidden=cmd_name in _HIDDEN
-            )
+            return TyperCommand(cmd_name, help=entry.help, rich_help_panel=entry.panel)
         module = importlib.import_module(f"service.cli.{entry.module}")
-        subcommand = getattr(module, entry.attribute, None) or _registered(module, cmd_name)
-        command = cast("TyperCommand | TyperGroup", typer.main.get_command(subcommand))
-        named: dict[str, TyperCommand | TyperGroup] = getattr(command, "commands", {})
-        command = named.get(cmd_name, command)
-        command.name = cmd_name
-        _reflow_help(command)
+        group = getattr(module, "app", None)
+        if group is None:
+            group = typer.Typer(add_completion=False)
+            group.command(cmd_name)(getattr(module, cmd_name))
+        command = cast("TyperCommand | TyperGroup", typer.main.get_command(group))
+        command.name, command.help = cmd_name, command.help or entry.help
+        _format_help(command)
         return command
 
     def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
@@ -139,21 +140,17 @@ class LazyGroup(TyperGroup):
             self._listing = False
 
 
-def _registered(module: ModuleType, name: str) -> typer.Typer:
-    """Build the command of a module that still registers itself."""
-    made = typer.Typer(add_completion=False)
-    made.callback()(lambda: None)
-    module.register(made)
-    return made
-
-
-def _reflow_help(command: TyperCommand | TyperGroup) -> None:
-    """Join the lines of each paragraph, so that help is wrapped at the terminal's width."""
-    if command.help:
-        paragraphs = command.help.split("\n\n")
-        command.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
+def _format_help(command: TyperCommand | TyperGroup) -> None:
+    """Let paragraphs wrap at the terminal's width, and end the help with the examples."""
+    text, _, examples = (command.help or "").partition("\n\nExamples\n--------\n")
+    command.help = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+    if examples:
+        command.epilog = f"Examples:\n{examples.rstrip()}"
+    for option in command.params:
+        if getattr(option, "is_flag", False):
+            option.metavar = " "  # typer writes <bool>
     for each in getattr(command, "commands", {}).values():
-        _reflow_help(each)
+        _format_help(each)
 
 
 app = typer.Typer(
@@ -167,7 +164,7 @@ app = typer.Typer(
 )
 
 
-def _show_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+def _show_version(value: object) -> None:
     if value:
         typer.echo(__version__)
         raise typer.Exit

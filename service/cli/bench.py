@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
 
 from pear.errors import InputError
-from service.cli.console import console, emit_json, progress
-from service.cli.options import Data, Json, examples
-
-if TYPE_CHECKING:
-    from pipelines.benchmarks.equivariance import EquivarianceReport
-    from pipelines.benchmarks.step import ModelReport
-
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    help="Measure PEAR on this machine: speed, memory, symmetry.",
+from pear.models.checkpoint import load
+from pipelines.benchmarks.equivariance import (
+    EquivarianceReport,
+    draw,
+    measure_equivariance,
+    random_models,
 )
+from pipelines.benchmarks.http import STAGES, measure_service
+from pipelines.benchmarks.regridding import forty_years, measure_ingestion, measure_regrid
+from pipelines.benchmarks.rollout import measure_rollout
+from pipelines.benchmarks.step import ModelReport, Task, measure_model
+from pipelines.storage.data_folder import DataFolder
+from service.cli.console import console, emit_json, make_table, progress
+from service.cli.options import Data, Json, Nside, Picture, Threads, count_option, parse_json
 
-Nside = Annotated[int, typer.Option("--nside", metavar="N", help="HEALPix resolution.")]
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+Repetitions = Annotated[int, count_option(help="Repetitions; the best one counts.")]
+_PICTURE = Path("equivariance.png")
 
 
-@app.command(
-    "model",
-    epilog=examples("pear bench model", "pear bench model --config small --nside 16 --train"),
-)
+@app.command("model")
 def model(
     *,
     config: Annotated[
@@ -44,22 +44,22 @@ def model(
     dtype: Annotated[
         Literal["float32", "bfloat16"], typer.Option(help="Number format of the network.")
     ] = "float32",
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads (default: torch's choice).")
-    ] = None,
+    threads: Threads = None,
     train: Annotated[bool, typer.Option("--train", help="Measure a training step.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
-    repetitions: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Steps measured; the best one counts.")
-    ] = 5,
+    repetitions: Repetitions = 5,
     as_json: Json = False,
 ) -> None:
-    """Time one step of a network beside the published reference and the machine's best rate."""
-    from pipelines.benchmarks.step import Task, measure_model
+    """Time one step of a network beside the published reference and the machine's best rate.
 
+    Examples
+    --------
+    $ pear bench model
+    $ pear bench model --config small --nside 16 --train
+    """
     task = Task(
         config=config,
-        changes=_settings(changes),
+        changes=parse_json(changes, "--set"),
         nside=nside,
         dtype=dtype,
         threads=threads,
@@ -75,10 +75,7 @@ def model(
         console.print(_model_table(report))
 
 
-@app.command(
-    "serve",
-    epilog=examples("pear bench serve --data pear-data", "pear bench serve --data d --seconds 30"),
-)
+@app.command("serve")
 def serve(
     *,
     data: Data,
@@ -90,26 +87,27 @@ def serve(
     """Time the service's responses beside an empty handler, also while a forecast runs.
 
     The data folder needs a finished forecast, as `pear demo --once` makes one.
-    """
-    from pipelines.benchmarks.http import STAGES, measure_service
-    from pipelines.storage.data_folder import DataFolder
 
+    Examples
+    --------
+    $ pear bench serve --data pear-data
+    $ pear bench serve --data d --seconds 30
+    """
     folder = DataFolder.open(data)
     with progress("loads", total=STAGES) as tick:
         report = measure_service(folder.root, seconds, tick)
     if as_json:
         emit_json(report.to_dict())
         return
-    rows = Table("", "requests/s", "p50 ms", "p99 ms", "errors")
-    for name, load in (
-        ("empty handler", report.empty),
-        ("cached point", report.point),
-        ("cached point, half rate, rollout", report.steady),
-    ):
-        rows.add_row(
-            name, f"{load.rate:.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}", str(load.errors)
+    rows = [
+        (name, f"{rate.rate:.0f}", f"{rate.p50_ms:.2f}", f"{rate.p99_ms:.2f}", rate.errors)
+        for name, rate in (
+            ("empty handler", report.empty),
+            ("cached point", report.point),
+            ("cached point, half rate, rollout", report.steady),
         )
-    console.print(rows)
+    ]
+    console.print(make_table(("", "requests/s", "p50 ms", "p99 ms", "errors"), rows))
     console.print(
         f"cached point / empty handler {report.ratio:.2f}; rollout running: {report.rollout}; "
         f"healthz p99 {report.health_p99_ms:.1f} ms\nfield {report.field_ms:.1f} ms, again "
@@ -119,29 +117,26 @@ def serve(
     )
 
 
-@app.command(
-    "regrid",
-    epilog=examples("pear bench regrid", "pear bench regrid --rows 181 --columns 360 --nside 16"),
-)
+@app.command("regrid")
 def regrid(
     *,
     rows: Annotated[
         int, typer.Option(min=3, metavar="N", help="Rows of a field, from pole to pole.")
     ] = 721,
     columns: Annotated[int, typer.Option(min=4, metavar="N", help="Columns of a field.")] = 1440,
-    fields: Annotated[int, typer.Option(min=1, metavar="N", help="Fields to regrid.")] = 65,
+    fields: Annotated[int, count_option(help="Fields to regrid.")] = 65,
     nside: Nside = 64,
-    repetitions: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Turns; the best of each counts.")
-    ] = 3,
-    times: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Times of the ingestion measured.")
-    ] = 8,
+    repetitions: Repetitions = 3,
+    times: Annotated[int, count_option(help="Times of the ingestion measured.")] = 8,
     as_json: Json = False,
 ) -> None:
-    """Time regridding beside xarray.interp, and a whole ingestion beside reading alone."""
-    from pipelines.benchmarks.regridding import forty_years, measure_ingestion, measure_regrid
+    """Time regridding beside xarray.interp, and a whole ingestion beside reading alone.
 
+    Examples
+    --------
+    $ pear bench regrid
+    $ pear bench regrid --rows 181 --columns 360 --nside 16
+    """
     with progress("turns", total=2 * repetitions) as tick:
         one = measure_regrid((rows, columns), fields, nside, repetitions, tick=tick)
         two = measure_ingestion((rows, columns), times, nside, repetitions, tick=tick)
@@ -163,52 +158,41 @@ def regrid(
     )
 
 
-@app.command(
-    "rollout",
-    epilog=examples("pear bench rollout", "pear bench rollout --nside 16 --steps 5 --json"),
-)
+@app.command("rollout")
 def rollout(
     *,
     nside: Nside = 64,
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of a rollout.")] = 10,
-    rounds: Annotated[
-        int, typer.Option(min=1, max=20, metavar="N", help="Turns; the best of each counts.")
-    ] = 3,
+    steps: Annotated[int, count_option(help="Steps of a rollout.")] = 10,
+    rounds: Annotated[int, count_option(max=20, help="Repetitions; the best one counts.")] = 3,
     runs: Annotated[int, typer.Option(min=2, metavar="N", help="Runs of the batch.")] = 4,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Threads of the single process (default: an engine's)."
-        ),
-    ] = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Time forecasts of a network of the published size, with everything written, and workers."""
-    from pipelines.benchmarks.rollout import measure_rollout
+    """Time forecasts of a network of the published size, with everything written, and workers.
 
+    Examples
+    --------
+    $ pear bench rollout
+    $ pear bench rollout --nside 16 --steps 5 --json
+    """
     with console.status("measuring") as status:
         report = measure_rollout(nside, steps, rounds, threads, runs, status.update)
     if as_json:
         emit_json(report.to_dict())
         return
-    table = Table("", "", title=f"rollout of {steps} steps at nside {nside}")
-    table.add_row("bare model steps", f"{report.bare_seconds:.2f} s")
-    table.add_row("the same, everything written", f"{report.written_seconds:.2f} s")
-    table.add_row("written / bare", f"{report.ratio:.3f}")
-    table.add_row("request to first step, warm", f"{report.first_step_seconds:.2f} s")
-    table.add_row("one worker, one thread", f"{report.one_worker_rate:.2f} steps/s")
-    table.add_row("two workers, one thread each", f"{report.two_workers_rate:.2f} steps/s")
-    table.add_row("two / one", f"{report.speed_up:.2f}")
-    console.print(table)
+    rows = (
+        ("bare model steps, s", f"{report.bare_seconds:.2f}"),
+        ("the same, everything written, s", f"{report.written_seconds:.2f}"),
+        ("written / bare", f"{report.ratio:.2f}"),
+        ("request to first step, warm, s", f"{report.first_step_seconds:.2f}"),
+        ("one worker, one thread, steps/s", f"{report.one_worker_rate:.2f}"),
+        ("two workers, one thread each, steps/s", f"{report.two_workers_rate:.2f}"),
+        ("two / one", f"{report.speed_up:.2f}"),
+    )
+    console.print(make_table(("", ""), rows, f"rollout of {steps} steps at nside {nside}"))
 
 
-@app.command(
-    "equivariance",
-    epilog=examples(
-        "pear bench equivariance --nside 16 --step 15",
-        "pear bench equivariance --model runs/a/checkpoint --model runs/b/checkpoint -o e.png",
-    ),
-)
+@app.command("equivariance")
 def equivariance(
     *,
     nside: Nside = 32,
@@ -218,24 +202,22 @@ def equivariance(
     models: Annotated[
         list[Path] | None,
         typer.Option(
-            "--model", metavar="DIR", help="Measure this model (default: random networks)."
+            "--model", metavar="DIR", help="Model to measure (default: random); repeat for several."
         ),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Plot to write.")
-    ] = Path("equivariance.png"),
+    output: Picture = _PICTURE,
     as_json: Json = False,
 ) -> None:
-    """Show the error of the published network and of PEAR under the symmetries of the grid."""
-    from pear.models.checkpoint import load
-    from pipelines.benchmarks.equivariance import draw, measure_equivariance, random_models
+    """Show the error of the published network and of PEAR under the symmetries of the grid.
 
+    Examples
+    --------
+    $ pear bench equivariance --nside 16 --step 15
+    $ pear bench equivariance --model runs/a/checkpoint --model runs/b/checkpoint -o e.png
+    """
     if not output.parent.is_dir():
         raise InputError(f"no such folder: {output.parent}", field="--output")
-    if models:
-        networks = {folder.name: load(folder).model for folder in models}
-    else:
-        networks = random_models(nside)
+    networks = {path.name: load(path).model for path in models or ()} or random_models(nside)
     with progress("rotations", total=round(360 / step) if step > 0 else None) as tick:
         report = measure_equivariance(networks, step, tick=tick)
     draw(report, output)
@@ -246,47 +228,29 @@ def equivariance(
 
 
 def _equivariance_table(report: EquivarianceReport) -> Table:
-    table = Table(title=f"Equivariance error, nside {report.nside}")
-    for heading in ("", "R", "M", "RM", "at 90°", "other angles, median", "largest"):
-        table.add_column(heading, justify="right" if heading else "left")
     between = [abs(angle % 90) > 1e-6 for angle in report.angles]
-    rows = {**report.rotated, "interpolation alone": report.interpolation}
-    for name, errors in rows.items():
+    rows = []
+    for name, errors in {**report.rotated, "interpolation alone": report.interpolation}.items():
         exact = report.exact.get(name, {})
         quarter = [e for e, other in zip(errors, between, strict=True) if not other]
         others = [e for e, other in zip(errors, between, strict=True) if other]
-        table.add_row(
-            name,
-            *(f"{exact[g]:.1e}" if g in exact else "" for g in ("R", "M", "RM")),
-            f"{max(quarter):.1e}" if quarter else "",
-            f"{statistics.median(others):.3f}" if others else "",
-            f"{max(others):.3f}" if others else "",
+        rows.append(
+            (
+                name,
+                *(f"{exact[g]:.1e}" if g in exact else "" for g in ("R", "M", "RM")),
+                f"{max(quarter):.1e}" if quarter else "",
+                f"{statistics.median(others):.3f}" if others else "",
+                f"{max(others):.3f}" if others else "",
+            )
         )
-    return table
-
-
-def _settings(text: str) -> dict[str, Any]:
-    try:
-        settings = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--set is not JSON: {error}", field="--set") from error
-    if not isinstance(settings, dict):
-        raise InputError(
-            f"--set must be a JSON object, got {text!r}",
-            field="--set",
-            hint="""write --set '{"embed": 96}'""",
-        )
-    return settings
+    columns = ("", "R", "M", "RM", "at 90°", "median elsewhere", "largest")
+    return make_table(columns, rows, f"Equivariance error, nside {report.nside}")
 
 
 def _model_table(report: ModelReport) -> Table:
     task = report.task
-    kind = "training step" if task.train else "step"
-    table = Table(title=f"{task.config}, nside {task.nside}: one {kind}")
-    for heading in ("", "seconds", "GFLOP", "GFLOP/s", "parameters", "peak MiB", "above start"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for name, run in report.runs.items():
-        table.add_row(
+    rows = [
+        (
             name,
             f"{run['seconds']:.3f}",
             f"{run['flop'] / 1e9:.1f}",
@@ -295,9 +259,17 @@ def _model_table(report: ModelReport) -> Table:
             f"{run['peak_memory_bytes'] / 2**20:.0f}",
             f"{run['peak_memory_of_steps_bytes'] / 2**20:.0f}",
         )
-    for name, rate in report.machine.items():
-        table.add_row(f"machine, {name}", "", "", f"{rate / 1e9:.0f}", "", "", "")
+        for name, run in report.runs.items()
+    ]
+    rows += [
+        (f"machine, {name}", "", "", f"{rate / 1e9:.0f}", "", "", "")
+        for name, rate in report.machine.items()
+    ]
     lines = [f"{name} {value:.3g}" for name, value in report.ratios.items()]
     lines += [f"differs from {name} by {value:.1e}" for name, value in report.differences.items()]
-    table.caption = " · ".join(lines)
-    return table
+    return make_table(
+        ("", "seconds", "GFLOP", "GFLOP/s", "parameters", "peak MiB", "above start"),
+        rows,
+        f"{task.config}, nside {task.nside}: one {'training step' if task.train else 'step'}",
+        " · ".join(lines),
+    )

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from pipelines.storage.check import StoreReport, check_store
+from pipelines.storage.repair import repair_store
 from service.cli.console import emit_json, emit_line, progress
-from service.cli.options import Json, examples
+from service.cli.options import Json, Store
 
-if TYPE_CHECKING:
-    from pipelines.storage.check import StoreReport
-
-app = typer.Typer(add_completion=False)
 _SHOWN = 50
 
 
-@app.command(
-    epilog=examples(
-        "pear check pear-data/analyses/era5.zarr",
-        "pear check pear-data/analyses/era5.zarr --repair",
-    )
-)
 def check(
-    store: Annotated[Path, typer.Argument(help="Analysis or forecast store.")],
+    store: Store,
     *,
     repair: Annotated[
         bool,
@@ -35,10 +26,12 @@ def check(
     """Verify checksums, completeness, metadata and grid of a store.
 
     Exit status 1 if problems are found.
-    """
-    from pipelines.storage.check import check_store
-    from pipelines.storage.repair import repair_store
 
+    Examples
+    --------
+    $ pear check pear-data/analyses/era5.zarr
+    $ pear check pear-data/analyses/era5.zarr --repair
+    """
     with progress("check", None) as tick:
         before = check_store(store, tick)
     after = repair_store(store) if repair and not before.is_healthy else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from rich import box
@@ -66,29 +67,79 @@ def emit_line(text: str) -> None:
     sys.stdout.flush()
 
 
-def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table to standard output: framed on a terminal, aligned plain text when piped.
+def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table to standard output: ruled on a terminal, aligned plain text when piped.
 
     Parameters
     ----------
     columns
         Names of the columns.
     rows
-        One sequence of cells a row.
+        One sequence of cells a row; None is shown as ``-``, and columns of numbers to the right.
     """
     if sys.stdout.isatty():
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        Console(file=sys.stdout).print(table)
+        Console(file=sys.stdout).print(make_table(columns, rows))
         return
-    lines = [[column.upper() for column in columns], *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        emit_line("  ".join(cells).rstrip())
+    lines = [[column.upper() for column in columns], *([_text(cell) for cell in r] for r in rows)]
+    aligned = []
+    for first, *cells in zip(*lines, strict=True):
+        width = max(map(len, (first, *cells)))
+        justify = str.rjust if _are_numbers(cells) else str.ljust
+        aligned.append([justify(cell, width) for cell in (first, *cells)])
+    for line in zip(*aligned, strict=True):
+        emit_line("  ".join(line).rstrip())
+
+
+def emit_records(
+    records: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, as_json: bool
+) -> None:
+    """Write records as JSON, or some of their values as a table.
+
+    Parameters
+    ----------
+    records
+        The records, of equal keys.
+    columns
+        Heading of a column: key of its values.
+    as_json
+        Write everything as JSON instead.
+    """
+    if as_json:
+        emit_json(records)
+    else:
+        emit_table(list(columns), [[row[key] for key in columns.values()] for row in records])
+
+
+def make_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", caption: str = ""
+) -> Table:
+    """Return a table for a terminal, with columns of numbers aligned to the right."""
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        caption=caption or None,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    texts = [[_text(cell) for cell in row] for row in rows]
+    for index, column in enumerate(columns):
+        numbers = _are_numbers([row[index] for row in texts])
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in texts:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    return "-" if cell is None else str(cell)
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Return whether all cells that are not empty are numbers."""
+    return all(re.fullmatch(r"|-|[-+]?[\d,./]+(e[-+]\d+)?|nan", cell) for cell in cells)
 
 
 class _Rate(ProgressColumn):

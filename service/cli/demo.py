@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
+import xarray as xr
 
+from pear import resources
+from pear.store.reader import open_store
+from pear.times import as_utc, to_iso
+from pear.typing import Float32, Times
+from pipelines.catalog import Catalog, Model
+from pipelines.catalog.scan import add_model, refresh
+from pipelines.engine.engine import Engine, EngineConfig
+from pipelines.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_model
+from pipelines.storage.data_folder import DataFolder
 from service.cli.console import announced, console, emit_json, interruptible, progress
-from service.cli.demo_train import Training, side_by_side, timed, train_own
-from service.cli.options import Json, examples
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from pear.typing import Float32, Times
-    from pipelines.catalog import Model
-    from pipelines.evaluation.evaluate import Evaluation
-    from pipelines.storage.data_folder import DataFolder
-
+from service.cli.demo_train import Training, ingest_files, side_by_side, timed, train_own
+from service.cli.evaluate import show
+from service.cli.forecast import watch
+from service.cli.options import Json, Output
+from service.cli.serve import check_port, run_server
+from service.maps import MapOptions, MapTitle, limits_for, render_map, style_of
 
 ANALYSIS: Final = "simulated"
 LEAD_HOURS: Final = 240
@@ -35,20 +39,13 @@ MAPPED: Final[tuple[tuple[str, int | None], ...]] = (
     ("2m_temperature", None),
 )
 LEADS: Final = (24, 120, 240)
+_FOLDER: Final = Path("pear-data")
 SUMMARY_KEYS: Final = ("forecaster", "variable", "level", "lead_days", "acc", "rmse", "mae", "bias")
 
 
-app = typer.Typer(add_completion=False)
-
-
-@app.command(
-    epilog=examples("pear demo", "pear demo --once --output DIR --json", "pear demo --train")
-)
 def demo(
     *,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Data folder to fill.")
-    ] = Path("pear-data"),
+    output: Output = _FOLDER,
     once: Annotated[bool, typer.Option("--once", help="Stop when done; do not serve.")] = False,
     train: Annotated[
         bool, typer.Option("--train", help="Also simulate, train a model, and compare the two.")
@@ -71,22 +68,23 @@ def demo(
     """Ingest, forecast 10 days, score, draw and serve the embedded simulated atmosphere.
 
     Needs no network and no account. What the folder already holds is not computed again.
+
+    Examples
+    --------
+    $ pear demo
+    $ pear demo --once --output DIR --json
+    $ pear demo --train
     """
     if not once:
-        from service.cli.serve import check_port
-
         check_port(host, port)  # before minutes of work, not after
-    with interruptible(
-        f"finished steps are kept in {output}; run the same command again to continue"
-    ):
+    kept = f"finished steps are kept in {output}; run the same command again to continue"
+    with interruptible(kept):
         summary = fill(output, Training(days, minutes=minutes) if train else None)
     _show(summary, output)
     if as_json:
         emit_json(summary.document())
     if not once:
-        from service.cli.serve import serve
-
-        serve(data=output, host=host, port=port)
+        run_server(output, host=host, port=port)
 
 
 @dataclass
@@ -103,8 +101,6 @@ class Summary:
 
     def document(self) -> dict[str, Any]:
         """Return the machine-readable summary."""
-        from pear.times import to_iso
-
         return {
             "atmosphere": "simulated",
             "model": {"id": self.model.id, "sha256": self.model.sha256, "nside": self.model.nside},
@@ -150,18 +146,13 @@ def fill(out: Path, training: Training | None = None) -> Summary:
     Summary
         What was made, and the seconds it took.
     """
-    from pear import resources
-    from pipelines.catalog import Catalog
-    from pipelines.catalog.scan import add_model, refresh
-    from pipelines.storage.data_folder import DataFolder
-
     began, seconds = time.perf_counter(), dict[str, float]()
     folder = DataFolder.create(out)
     catalog = Catalog(folder.catalog_url)
     with timed(seconds, "model"):
         model = add_model(folder, catalog, resources.path("checkpoint"), name="pear-simulated")
     with timed(seconds, "ingest"):
-        _ingest(folder, model.nside)
+        ingest_files(resources.path("sample").glob("*.nc"), folder.analysis(ANALYSIS), model.nside)
         if not folder.climatology(ANALYSIS).exists():
             _copy(resources.path("climatology"), folder.climatology(ANALYSIS))
         refresh(folder, catalog)
@@ -180,16 +171,6 @@ def fill(out: Path, training: Training | None = None) -> Summary:
     return summary
 
 
-def _ingest(folder: DataFolder, nside: int) -> None:
-    """Regrid the shipped latitude-longitude sample as any other file."""
-    from pear import resources
-    from pipelines.ingestion.ingest import ingest
-
-    sources = sorted(resources.path("sample").glob("*.nc"))
-    with announced("ingest") as announce:
-        ingest(sources, folder.analysis(ANALYSIS), nside=nside, progress=announce)
-
-
 def _copy(source: Path, target: Path) -> None:
     """Copy a folder atomically."""
     hidden = target.with_name(f".{target.name}.new")
@@ -199,10 +180,6 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
-    from pear.store.reader import open_store
-    from pear.times import as_utc
-    from pipelines.evaluation.evaluate import EvaluationOptions, evaluate_model
-
     lead = np.timedelta64(LEAD_HOURS, "h")
     with open_store(folder.analysis(ANALYSIS)) as analysis:
         times = as_utc(analysis["time"].values)
@@ -217,9 +194,6 @@ def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
 
 def _forecast(folder: DataFolder, model: str, inits: Times) -> list[str]:
     """Compute some of the forecasts through the engine, so that they can be served."""
-    from pipelines.engine.engine import Engine, EngineConfig
-    from service.cli.forecast import watch
-
     chosen = inits[np.linspace(0, len(inits) - 1, min(SERVED_RUNS, len(inits))).astype(int)]
     with Engine(folder, EngineConfig(recover_orphans=False)) as engine:
         submitted = engine.submit_forecasts(
@@ -233,9 +207,7 @@ def _forecast(folder: DataFolder, model: str, inits: Times) -> list[str]:
 
 
 def _show(summary: Summary, out: Path) -> None:
-    from service.cli.evaluate import show
-
-    wanted: Sequence[tuple[str, int | None]] = (*MAPPED, ("10m_u_component_of_wind", None))
+    wanted = (*MAPPED, ("10m_u_component_of_wind", None))
     if summary.own is None:
         show(summary.evaluation.records, wanted)
     else:
@@ -256,8 +228,6 @@ def draw(folder: DataFolder, analysis: str, run: str) -> list[str]:
     list of str
         Paths of the PNGs, two for each field and lead.
     """
-    from pear.store.reader import open_store
-
     target = folder.root / "maps"
     target.mkdir(exist_ok=True)
     drawn: list[str] = []
@@ -286,8 +256,6 @@ def _values(source: xr.Dataset, name: str, level: int | None) -> Float32:
 def _pair(
     target: Path, pair: list[Any], name: str, level: int | None, init: np.datetime64, lead: int
 ) -> list[str]:
-    from service.maps import MapOptions, MapTitle, limits_for, render_map, style_of
-
     style = style_of(name)
     low, high = limits_for(style, np.concatenate([style.shown(values) for values in pair]))
     label = name if level is None else f"{name}_{level}hPa"

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from pear import resources
+from pear.device import keep_memory
 from pear.errors import InputError
+from pear.models.config import PearConfig
+from pear.training import TrainingConfig
+from pear.training.run_log import RunLog
+from pipelines.ingestion.ingest import ingest
+from pipelines.simulation import run
+from pipelines.training import train as training
 from service.cli.console import announced, console, progress
-
-if TYPE_CHECKING:
-    from pear.models.config import PearConfig
-    from pear.training import TrainingConfig
+from service.cli.evaluate import show
 
 START: Final = "2000-01-01"
 SEED: Final = 7
@@ -84,40 +90,29 @@ def train_own(folder: Path, plan: Training, began: float, seconds: dict[str, flo
     Path
         Checkpoint folder.
     """
-    from pipelines.training.train import CHECKPOINT
-
     out = folder / "model"
-    if (out / CHECKPOINT / "checkpoint.json").exists():
-        return out / CHECKPOINT
+    if (out / training.CHECKPOINT / "checkpoint.json").exists():
+        return out / training.CHECKPOINT
     model, settings = _recipe()
     store = folder / f"nside{model.nside}.zarr"
     with timed(seconds, "simulate"):
         _simulate(folder / "simulated", plan)
     with timed(seconds, "ingest own"):
-        _ingest(folder / "simulated", store, model.nside)
+        ingest_files((folder / "simulated").glob("simulated_*.nc"), store, model.nside)
     left = plan.minutes - (time.perf_counter() - began + _AFTER) / 60.0
     with timed(seconds, "train"):
         _train(store, out, model, replace(settings, minutes=max(left, LEAST_MINUTES)))
-    return out / CHECKPOINT
+    return out / training.CHECKPOINT
 
 
 def _recipe() -> tuple[PearConfig, TrainingConfig]:
     """Return the shipped model's settings of network and training."""
-    from pear import resources
-    from pear.models.config import PearConfig
-    from pear.training import TrainingConfig
-    from pipelines.training.train import read_settings
-
-    model, loop = read_settings(str(resources.path("recipe.json")))
+    model, loop = training.read_settings(str(resources.path("recipe.json")))
     settings = TrainingConfig.from_dict({**loop, "minutes": LEAST_MINUTES, "validate_every": None})
     return model or PearConfig.small(), settings
 
 
 def _simulate(out: Path, plan: Training) -> None:
-    import importlib.util
-
-    from pipelines.simulation import run
-
     if importlib.util.find_spec("dinosaur") is None:
         raise InputError(
             "making an atmosphere needs the extra simulate",
@@ -129,40 +124,28 @@ def _simulate(out: Path, plan: Training) -> None:
         run.simulate(out, wanted, plan.days, announce)
 
 
-def _ingest(simulated: Path, store: Path, nside: int) -> None:
-    from pipelines.ingestion.ingest import ingest
-
-    files = sorted(simulated.glob("simulated_*.nc"))
+def ingest_files(files: Iterable[Path], store: Path, nside: int) -> None:
+    """Regrid files into a store, as ``pear ingest`` does."""
     with announced("ingest") as announce:
-        ingest(files, store, nside=nside, progress=announce)
+        ingest(sorted(files), store, nside=nside, progress=announce)
 
 
 def _train(store: Path, out: Path, model: PearConfig, settings: TrainingConfig) -> None:
-    from pear.device import keep_memory
-    from pear.training.run_log import RunLog
-    from pipelines.training import train as training
-
     keep_memory()
     resume = (out / "resume.pt").exists()
     if resume:  # the length of the training is part of what is resumed
         settings = type(settings).from_dict(RunLog(out).load()["config"])
+    job = training.TrainingJob(
+        store, model, settings, storage="float16", command="pear demo --train"
+    )
     with progress("train", 1.0) as tick:
-        training.train(
-            training.TrainingJob(
-                store, model, settings, storage="float16", command="pear demo --train"
-            ),
-            out,
-            resume=resume,
-            progress=tick,
-        )
+        training.train(job, out, resume=resume, progress=tick)
 
 
 def side_by_side(
     shipped: Sequence[Any], own: Sequence[Any], wanted: Sequence[tuple[str, int | None]]
 ) -> list[dict[str, Any]]:
     """Print the scores of both models beside the baselines; return the records that were shown."""
-    from service.cli.evaluate import show
-
     names = {"pear": "shipped"}
     rows = [
         {**row, "forecaster": names.get(row["forecaster"], row["forecaster"])} for row in shipped

@@ -2,135 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from os import environ
+from typing import Annotated, Any, Literal
 
 import typer
+from distributed import Client
+from rich.table import Table
 
+from pear.device import choose_device
 from pear.typing import Times
-from pear.variables import parse_field
-from service.cli.console import announced, console, emit_json, interruptible, progress
+from pear.variables import BY_NAME, channel_label, parse_field
+from pipelines.catalog import Catalog
+from pipelines.catalog.scan import refresh
+from pipelines.engine.cluster import Cluster
+from pipelines.engine.config import EngineConfig
+from pipelines.evaluation.climatology import HarmonicFit, build_climatology
+from pipelines.evaluation.evaluate import EvaluationOptions, evaluate_model
+from pipelines.evaluation.inputs import resolve_name
+from pipelines.forecasting.options import ForecastOptions
+from pipelines.storage.data_folder import DataFolder
+from service.cli.console import announced, console, emit_json, interruptible, make_table, progress
+from service.cli.models import model_id
 from service.cli.options import (
-    COMPUTING,
-    DURATION,
-    LIST,
-    PERIOD,
-    TIMES,
+    TIMES_HELP,
+    TRAINING_PERIOD,
+    Analysis,
+    Batch,
     CommaList,
     Data,
+    Device,
     Duration,
+    EnsembleKind,
     Json,
+    Lead,
+    LengthKm,
+    Members,
+    Model,
     Period,
+    PerturbationScale,
+    PerturbationSeed,
+    PerturbSteps,
+    Scale,
     Scheduler,
     Workers,
-    examples,
+    count_option,
+    init_option,
+    list_option,
 )
 
-if TYPE_CHECKING:
-    from distributed import Client
-    from rich.table import Table
-
-    from pipelines.storage.data_folder import DataFolder
-
-EnsembleKind = Literal["noise", "random_field", "symmetry"]
-_LEAD = Duration(240)
+_KEPT = "nothing was written; run the same command again"
+_LEAD, _SCALE = Duration(240), Scale(0.1)
 _FIELDS = CommaList(("z500", "t850", "msl", "t2m", "u10", "q700"))
 _REGIONS = CommaList(("global", "northern_extratropics", "tropics", "southern_extratropics"))
 
-app = typer.Typer(add_completion=False)
-_ensemble, _computing = (
-    partial(typer.Option, rich_help_panel=name) for name in ("Ensemble", COMPUTING)
-)
 
-
-@app.command(
-    "evaluate",
-    epilog=examples(
-        "pear evaluate --data pear-data --init 2019-01-01..2019-12-21/5d",
-        "pear evaluate --data pear-data --runs all --lead 5d --regions global,europe",
-    ),
-)
 def evaluate(
     *,
     data: Data,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Model id or name (default: the only one).")
-    ] = None,
+    init: Annotated[Times | None, init_option(help=f"{TIMES_HELP} (default: all).")] = None,
+    lead: Lead = _LEAD,
+    model: Model = None,
     runs: Annotated[
         CommaList | None,
-        typer.Option(
-            parser=LIST, metavar="RUNS", help="Score these finished runs instead; `all` for all."
-        ),
+        list_option(help="Score these finished runs instead: ids, prefixes, latest, or all."),
     ] = None,
-    analysis: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Analysis to verify against (default: the only one)."),
-    ] = None,
+    analysis: Analysis = None,
     climatology: Annotated[
         str | None, typer.Option(metavar="NAME", help="Climatology (default: the analysis's own).")
     ] = None,
-    init: Annotated[
-        Times | None,
-        typer.Option(
-            parser=TIMES,
-            metavar="TIMES",
-            help="Init times (UTC), e.g. 2019-01-01..2019-12-21/5d (default: all).",
-        ),
-    ] = None,
-    lead: Annotated[
-        Duration,
-        typer.Option(
-            parser=DURATION, metavar="DURATION", help="Longest lead time, e.g. 10d or 240h."
-        ),
-    ] = _LEAD,
     regions: Annotated[
         CommaList,
-        typer.Option(
-            parser=LIST,
-            metavar="LIST",
+        list_option(
             help="Regions, also land, europe, band:-60:-30, box:35:75:-12:42 or "
-            "polygon:LAT:LON:LAT:LON:….",
+            "polygon:LAT:LON:LAT:LON:…."
         ),
     ] = _REGIONS,
-    fields: Annotated[
-        CommaList, typer.Option(parser=LIST, metavar="LIST", help="Fields of the printed table.")
-    ] = _FIELDS,
+    fields: Annotated[CommaList, list_option(help="Fields of the printed table.")] = _FIELDS,
     as_json: Json = False,
-    members: Annotated[
-        int, _ensemble(min=0, metavar="N", help="Score an ensemble of N members too.")
-    ] = 0,
-    ensemble: Annotated[EnsembleKind, _ensemble(help="Origin of the members.")] = "noise",
-    perturbation_scale: Annotated[
-        float,
-        _ensemble(
-            metavar="X",
-            help="Scale over the change of a step (noise) or the climatological spread.",
-        ),
-    ] = 0.1,
-    perturb_steps: Annotated[
-        bool, _ensemble("--perturb-steps", help="Perturb the members before every step.")
-    ] = False,
-    seed: Annotated[int, _ensemble(metavar="N", help="Random seed of the perturbations.")] = 0,
-    batch: Annotated[int, _computing(min=1, metavar="N", help="Forecasts side by side.")] = 4,
-    device: Annotated[str, _computing(metavar="DEVICE", help="Device, cpu or cuda.")] = "cpu",
+    members: Members = None,
+    ensemble: EnsembleKind = "noise",
+    perturbation_scale: PerturbationScale = _SCALE,
+    perturb_steps: PerturbSteps = False,
+    length_km: LengthKm = 1000.0,
+    seed: PerturbationSeed = 0,
+    batch: Batch = 4,
     workers: Workers = 1,
+    device: Device = None,
     scheduler: Scheduler = None,
 ) -> None:
     """Score a model beside persistence and climatology.
 
     Writes evaluations/ID in the data folder: all scores with intervals as a netCDF file and as
     a table, and plots.
-    """
-    from pipelines.evaluation.evaluate import EvaluationOptions, evaluate_model
-    from pipelines.forecasting.options import ForecastOptions
-    from pipelines.storage.data_folder import DataFolder
 
+    Examples
+    --------
+    $ pear evaluate --data pear-data --init 2019-01-01..2019-12-21/5d
+    $ pear evaluate --data pear-data --runs all --lead 5d --regions global,europe
+    """
     channels = [(v.name, level) for v, level in map(parse_field, fields)]
     folder = DataFolder.open(data)
     options = EvaluationOptions(
-        model=model,
+        model=_model(folder, model),
         analysis=analysis,
         climatology=climatology,
         runs=_runs(folder, runs),
@@ -138,19 +114,20 @@ def evaluate(
         lead_hours=lead.hours,
         regions=regions,
         batch=batch,
-        device=device,
+        device=str(choose_device(device or environ.get("PEAR_DEVICE"))),
         forecast=ForecastOptions.from_dict(
             {
-                "members": members or None,
+                "members": members,
                 "ensemble": ensemble,
-                "perturbation_scale": perturbation_scale,
+                "perturbation_scale": perturbation_scale.value,
                 "perturb_steps": perturb_steps,
+                "length_km": length_km,
                 "seed": seed,
             }
         ),
     )
     with (
-        interruptible("nothing was written; run it again"),
+        interruptible(_KEPT),
         announced("evaluate") as announce,
         _client(workers, scheduler) as client,
     ):
@@ -169,59 +146,62 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client | None]:
     if workers == 1 and scheduler is None:
         yield None
         return
-    from pipelines.engine.cluster import Cluster
-    from pipelines.engine.config import EngineConfig
-
     with closing(Cluster(EngineConfig(workers=workers, scheduler=scheduler))) as cluster:
         yield cluster.client
 
 
+def _model(folder: DataFolder, reference: str | None) -> str | None:
+    """Return the model to score; default: the newest."""
+    if reference is not None:
+        return model_id(folder, reference)
+    with Catalog(folder.catalog_url) as catalog:
+        refresh(folder, catalog)
+        return next((model.id for model in catalog.models.all()), None)
+
+
 def _runs(folder: DataFolder, names: CommaList | None) -> tuple[str, ...]:
+    """Return ids of finished runs: by id, unique prefix, ``latest``, or ``all``."""
+    stored = sorted(path.stem for path in (folder.root / "forecasts").glob("[!.]*.zarr"))
     if names == ("all",):
-        return tuple(sorted(p.stem for p in (folder.root / "forecasts").glob("[!.]*.zarr")))
-    return names or ()
+        return tuple(stored)
+    with Catalog(folder.catalog_url) as catalog:
+        known = set(stored)
+        return tuple(n if n in known else catalog.runs.resolve(n).id for n in names or ())
 
 
-@app.command(
-    "climatology",
-    epilog=examples(
-        "pear climatology --data pear-data --period 2007-01-01..2017-12-31",
-        "pear climatology --data pear-data --analysis era5 --kind smoothed",
-    ),
-)
 def climatology(
     *,
     data: Data,
-    analysis: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Analysis to read (default: the only one).")
-    ] = None,
+    analysis: Analysis = None,
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Name of the climatology (default: the analysis's)."),
     ] = None,
     kind: Annotated[
-        Literal["harmonic", "daily", "smoothed"], typer.Option(help="Fit of the seasonal cycle.")
-    ] = "harmonic",
-    harmonics: Annotated[int, typer.Option(min=1, metavar="N", help="Harmonics of the year.")] = 3,
-    period: Annotated[
-        Period | None,
+        Literal["harmonic", "daily", "smoothed"],
         typer.Option(
-            parser=PERIOD, metavar="A..B", help="Period to use; take training years only."
+            metavar="KIND", help="Fit of the seasonal cycle: harmonic, daily or smoothed."
         ),
-    ] = None,
+    ] = "harmonic",
+    harmonics: Annotated[int, count_option(help="Harmonics of the year.")] = 3,
+    period: Annotated[Period | None, TRAINING_PERIOD] = None,
     scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
-    """Build a day-of-year climatology from an analysis."""
-    from pipelines.evaluation.climatology import HarmonicFit, build_climatology
-    from pipelines.evaluation.inputs import resolve_name
-    from pipelines.storage.data_folder import DataFolder
+    """Build a day-of-year climatology from an analysis.
 
+    Give --period, so that no time of a verification enters it.
+
+    Examples
+    --------
+    $ pear climatology --data pear-data --period 2007-01-01..2017-12-31
+    $ pear climatology --data pear-data --analysis era5 --kind smoothed
+    """
     folder = DataFolder.open(data)
     source = resolve_name(folder.root / "analyses", analysis, "analysis", ".zarr")
     target = folder.climatology(name or source)
     with (
-        interruptible("nothing was written; run it again"),
+        interruptible(_KEPT),
         progress("climatology", None) as tick,
         _client(1, scheduler) as client,
     ):
@@ -237,17 +217,10 @@ def climatology(
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     console.print(f"{built.kind} climatology {built.name}, {size / 1e6:.1f} MB, {built.period}")
     if as_json:
-        emit_json(
-            {
-                "name": built.name,
-                "kind": built.kind,
-                "path": str(target),
-                "bytes": size,
-                "period": list(built.period),
-                "nside": built.nside,
-                "hours": list(built.hours),
-            }
-        )
+        fields = {name: getattr(built, name) for name in ("name", "kind", "nside")}
+        where = {"path": str(target), "bytes": size}
+        lists = {"period": list(built.period), "hours": list(built.hours)}
+        emit_json({**fields, **where, **lists})
 
 
 def show(
@@ -269,59 +242,49 @@ def show(
         Name of the region.
     """
     here = [record for record in records if record["region"] == region]
-    console.print(_table(f"ACC by lead, days ({region})", here, channels, _acc))
-    console.print(_table(f"RMSE by lead, days ({region})", here, channels, _rmse, units=True))
+    titles = {"acc": f"ACC by lead, days ({region})", "rmse": f"RMSE by lead, days ({region})"}
     if any(record.get("crps") is not None for record in here):
-        title = f"CRPS by lead, days ({region}); MAE of single forecasts"
-        console.print(_table(title, here, channels, _crps, units=True))
-
-
-def _acc(record: Mapping[str, Any]) -> str:
-    return "-" if record.get("note") else f"{record['acc']:.3f}"
-
-
-def _rmse(record: Mapping[str, Any]) -> str:
-    return f"{record['rmse']:.4g}"
-
-
-def _crps(record: Mapping[str, Any]) -> str:
-    crps = record.get("crps")
-    return f"{record['mae'] if crps is None else crps:.4g}"
+        titles["crps"] = f"CRPS by lead, days ({region}); MAE of single forecasts"
+    for score, title in titles.items():
+        console.print(_table(title, here, channels, score))
 
 
 def _table(
     title: str,
     records: Sequence[Mapping[str, Any]],
     channels: Sequence[tuple[str, int | None]],
-    text: Callable[[Mapping[str, Any]], str],
-    *,
-    units: bool = False,
+    score: str,
 ) -> Table:
     """Return a table of one score by lead time, fields and forecasters down."""
-    from rich import box
-    from rich.table import Table
-
-    from pear.variables import BY_NAME, channel_label
-
     leads = sorted({r["lead_days"] for r in records})
     shown = [d for d in leads if d in (1, 2, 3, 5, 7, 10)] or leads[:8]
-    table = Table(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,  # for eighty columns
-    )
-    words = ("field", *(("unit",) if units else ()), "forecaster")
-    for column in (*words, *(str(day) for day in shown)):
-        justify: Literal["left", "right"] = "left" if column in words else "right"
-        table.add_column(column, justify=justify, no_wrap=True)
-    for name, level in channels:
-        rows = [r for r in records if (r["variable"], r["level"]) == (name, level)]
-        unit = (BY_NAME[name].units,) if units else ()
-        for forecaster in dict.fromkeys(r["forecaster"] for r in rows):
-            at = {r["lead_days"]: r for r in rows if r["forecaster"] == forecaster}
-            cells = [text(at[day]) for day in shown if day in at]
-            table.add_row(channel_label((name, level)), *unit, forecaster, *cells)
-        table.add_section()
-    return table
+    with_units = score != "acc"
+    rows: list[tuple[str, ...]] = []
+    for channel in channels:
+        mine = [r for r in records if (r["variable"], r["level"]) == channel]
+        values = {(r["forecaster"], r["lead_days"]): _value(r, score) for r in mine}
+        digits = 3 if score == "acc" else _decimals(values.values())
+        unit = (BY_NAME[channel[0]].units,) if with_units else ()
+        for who in dict.fromkeys(r["forecaster"] for r in mine):
+            cells = (_format(values.get((who, day)), digits) for day in shown)
+            rows.append((channel_label(channel), *unit, who, *cells))
+    columns = ("field", *(("unit",) if with_units else ()), "forecaster", *map(str, shown))
+    return make_table(columns, rows, title)
+
+
+def _value(record: Mapping[str, Any], score: str) -> float | None:
+    """Return a score; the CRPS of a single forecast is its MAE, a noted ACC has no value."""
+    if score == "acc" and record.get("note"):
+        return None
+    value: float | None = record.get(score)
+    return record["mae"] if score == "crps" and value is None else value
+
+
+def _decimals(values: Iterable[float | None]) -> int:
+    """Return the decimals that show the largest of some values with four digits."""
+    largest = max((abs(value) for value in values if value), default=1.0)
+    return max(0, 3 - math.floor(math.log10(largest)))
+
+
+def _format(value: float | None, decimals: int) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"

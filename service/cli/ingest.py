@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from pear.datasets.base import ScanOptions
 from pear.errors import InputError
@@ -19,57 +19,33 @@ from pipelines.ingestion.ingest import ingest as ingest_sources
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.report import IngestReport
 from pipelines.storage.data_folder import DataFolder
-from service.cli.console import announced, console, emit_json, interruptible
+from service.cli.console import announced, console, emit_json, interruptible, make_table
 from service.cli.options import (
-    COMPUTING,
     DURATION,
     NUMBERS,
     PERIOD,
+    RANGES,
     Duration,
     Json,
     Numbers,
+    OptionalData,
     Period,
     Scheduler,
-    examples,
     option_parser,
     parse_numbers,
+    parse_ranges,
 )
 
 if TYPE_CHECKING:
     from distributed import Client
 
+__all__ = ["ingest", "parse_ranges"]
 _PARALLEL_FIELDS = 1000  # with fewer, starting worker processes takes longer than it saves
-_STORE, _SELECTION, _CDS = "Store", "Selection", "Climate Data Store"
-
-app = typer.Typer(add_completion=False)
-
-
-def parse_ranges(text: str) -> Numbers:
-    """Read whole numbers and ranges such as ``1990..1999`` or ``0,6,12,18``.
-
-    Returns
-    -------
-    Numbers
-        Increasing.
-
-    Raises
-    ------
-    InputError
-        If a part is neither a number nor a range.
-
-    Examples
-    --------
-    >>> parse_ranges("1..3,7")
-    (1, 2, 3, 7)
-    """
-    numbers: set[int] = set()
-    try:
-        for part in text.split(","):
-            first, dots, last = part.partition("..")
-            numbers |= set(range(int(first), int(last if dots else first) + 1))
-    except ValueError:
-        raise InputError(f"invalid numbers {text!r}: expected e.g. 1990..1999 or 0,6,12") from None
-    return Numbers(sorted(numbers))
+_ALL_MONTHS, _SYNOPTIC_HOURS = Numbers(range(1, 13)), Numbers((0, 6, 12, 18))
+_store, _selection, _cds, _computing = (
+    partial(typer.Option, rich_help_panel=name)
+    for name in ("Store", "Selection", "Climate Data Store", "Computing")
+)
 
 
 def parse_overviews(text: str) -> Numbers:
@@ -77,27 +53,13 @@ def parse_overviews(text: str) -> Numbers:
     return Numbers() if text == "none" else parse_numbers(text)
 
 
-RANGES = option_parser(parse_ranges)
-
-
-@app.command(
-    epilog=examples(
-        "pear ingest era5/*.nc --data DATA",
-        "pear ingest --source cds --years 2000..2019 --data DATA",
-    )
-)
 def ingest(
     sources: Annotated[
         list[str] | None,
         typer.Argument(help="NetCDF, GRIB or zip files; Zarr folders or fsspec addresses."),
     ] = None,
     *,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", envvar="PEAR_DATA", help="Data folder to ingest into.", metavar="DIR"
-        ),
-    ] = None,
+    data: OptionalData = None,
     analysis: Annotated[
         str, typer.Option(metavar="NAME", help="Name of the analysis in the data folder.")
     ] = "era5",
@@ -105,111 +67,68 @@ def ingest(
         Path | None,
         typer.Option("--output", "-o", metavar="STORE", help="Path of the store to write instead."),
     ] = None,
-    nside: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="HEALPix resolution, a power of two.", rich_help_panel=_STORE
-        ),
-    ] = 64,
+    nside: Annotated[int, _store(metavar="N", help="HEALPix resolution, a power of two.")] = 64,
     method: Annotated[
         Literal["bilinear", "conservative"],
-        typer.Option(help="Regridding method.", rich_help_panel=_STORE),
+        _store(metavar="METHOD", help="Regridding: bilinear or conservative."),
     ] = "bilinear",
     overviews: Annotated[
         Numbers | None,
-        typer.Option(
+        _store(
             parser=option_parser(parse_overviews),
             metavar="LIST",
             help="Resolutions of the means kept in a new store, e.g. 16,8, or none "
             "(default: a quarter of the resolution).",
-            rich_help_panel=_STORE,
         ),
     ] = None,
     levels: Annotated[
         Numbers | None,
-        typer.Option(
-            parser=NUMBERS,
-            metavar="LIST",
-            help="Pressure levels to keep, hPa (default: the published 13).",
-            rich_help_panel=_SELECTION,
+        _selection(
+            parser=NUMBERS, metavar="LIST", help="Levels to keep, hPa (default: 13 of PEAR)."
         ),
     ] = None,
     period: Annotated[
-        Period | None,
-        typer.Option(
-            parser=PERIOD,
-            metavar="PERIOD",
-            help="Valid times to keep (UTC), e.g. 2000-01-01..2004-12-31.",
-            rich_help_panel=_SELECTION,
-        ),
+        Period | None, _selection(parser=PERIOD, metavar="A..B", help="Valid times to keep (UTC).")
     ] = None,
     step: Annotated[
         Duration | None,
-        typer.Option(
+        _selection(
             parser=DURATION,
             metavar="DURATION",
             help="Keep times whose hour of the day is a multiple of this, e.g. 6h.",
-            rich_help_panel=_SELECTION,
         ),
     ] = None,
-    member: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Ensemble member to read.", rich_help_panel=_SELECTION),
-    ] = None,
+    member: Annotated[int | None, _selection(metavar="N", help="Ensemble member to read.")] = None,
     on_error: Annotated[
         Literal["raise", "skip"],
-        typer.Option(
-            help="Stop at the first fault, or mark faulty data as missing.",
-            rich_help_panel=_SELECTION,
-        ),
+        _selection(help="Stop at the first fault, or mark faulty data as missing."),
     ] = "raise",
     source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="cds",
-            help="cds: download ERA5 with your own key.",
-            rich_help_panel=_CDS,
-        ),
+        str | None, _cds(metavar="cds", help="cds: download ERA5 with your own key.")
     ] = None,
     years: Annotated[
-        Numbers | None,
-        typer.Option(
-            parser=RANGES, metavar="RANGE", help="Years, e.g. 1990..1999.", rich_help_panel=_CDS
-        ),
+        Numbers | None, _cds(parser=RANGES, metavar="RANGE", help="Years, e.g. 1990..1999.")
     ] = None,
     months: Annotated[
         Numbers,
-        typer.Option(
-            parser=RANGES,
-            metavar="RANGE",
-            help="Months of the year.",
-            show_default="1..12",
-            rich_help_panel=_CDS,
-        ),
-    ] = Numbers(range(1, 13)),  # noqa: B008 - immutable
+        _cds(parser=RANGES, metavar="RANGE", help="Months of the year.", show_default="1..12"),
+    ] = _ALL_MONTHS,
     hours: Annotated[
-        Numbers,
-        typer.Option(
-            parser=RANGES,
-            metavar="LIST",
-            help="Hours of the day, UTC.",
-            show_default="0,6,12,18",
-            rich_help_panel=_CDS,
-        ),
-    ] = Numbers((0, 6, 12, 18)),  # noqa: B008 - immutable
+        Numbers, _cds(parser=RANGES, metavar="LIST", help="Hours of the day, UTC.")
+    ] = _SYNOPTIC_HOURS,
     workers: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Number of worker processes (default: by amount of work).",
-            rich_help_panel=COMPUTING,
-        ),
+        int, _computing(min=0, metavar="N", help="Number of worker processes (default: by work).")
     ] = 0,
     scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
-    """Ingest ERA5-like files into a HEALPix store; data already present are not written again."""
+    """Ingest ERA5-like files into a HEALPix store; data already present are not written again.
+
+    Examples
+    --------
+    $ pear ingest era5/*.nc --data DATA
+    $ pear ingest --source cds --years 2000..2019 --data DATA
+    """
     _check_source(source, sources, years, months, hours)
     folder, store = _find_target(data, analysis, output)
     options = IngestOptions(
@@ -223,14 +142,13 @@ def ingest(
         every_hours=step.hours if step else None,
         scan=ScanOptions(member),
     )
-    reports: list[IngestReport] = []
     kept = "committed times are kept; run the command again to continue"
-    with interruptible(kept), contextlib.ExitStack() as stack:
+    with interruptible(kept), ExitStack() as stack:
 
         def client_for(total: int) -> Client | None:
             return _start_client(stack, total, workers, scheduler)
 
-        progress = stack.enter_context(announced("ingest"))
+        tick = stack.enter_context(announced("ingest"))
         if source == "cds" and years is not None:
             try:
                 from pipelines.ingestion.cds import Account, DataStore
@@ -242,26 +160,31 @@ def ingest(
                     hint='pip install "pear-weather[cds]"',
                 ) from error
 
-            client = DataStore(
+            months_of_years = [(year, month) for year in years for month in months]
+            account, folder_of_jobs = (
                 Account.from_environment(),
                 store.parent / f".{store.name}.cds",
-                log=lambda text: console.print(f"[dim]{text}[/dim]"),
             )
-            reports += ingest_from_cds(
-                client,
-                store,
-                [(year, month) for year in years for month in months],
-                hours,
-                options=options,
-                client_for=client_for,
-                progress=progress,
+            client = DataStore(
+                account, folder_of_jobs, log=lambda text: console.print(f"[dim]{text}[/dim]")
             )
-        else:
-            reports.append(
-                ingest_sources(
-                    sources or [], store, options=options, client_for=client_for, progress=progress
+            reports = list(
+                ingest_from_cds(
+                    client,
+                    store,
+                    months_of_years,
+                    hours,
+                    options=options,
+                    client_for=client_for,
+                    progress=tick,
                 )
             )
+        else:
+            reports = [
+                ingest_sources(
+                    sources or [], store, options=options, client_for=client_for, progress=tick
+                )
+            ]
     if folder is not None:
         _register_store(folder)
     if as_json:
@@ -316,9 +239,7 @@ def _find_target(
     )
 
 
-def _start_client(
-    stack: contextlib.ExitStack, total: int, workers: int, address: str | None
-) -> Client | None:
+def _start_client(stack: ExitStack, total: int, workers: int, address: str | None) -> Client | None:
     """Return a dask client for this many fields, or None to work in this process."""
     wanted = workers or (min(os.cpu_count() or 1, 8) if total >= _PARALLEL_FIELDS else 1)
     if address is None and wanted == 1:
@@ -327,30 +248,25 @@ def _start_client(
     from pipelines.engine.config import EngineConfig
 
     config = EngineConfig(workers=wanted, threads=1, scheduler=address)
-    return stack.enter_context(contextlib.closing(Cluster(config))).client
+    return stack.enter_context(closing(Cluster(config))).client
 
 
 def _register_store(folder: DataFolder) -> None:
     """Create the data folder if necessary and enter its stores into the catalog."""
     DataFolder.create(folder.root)
-    with contextlib.closing(Catalog(folder.catalog_url)) as catalog:
+    with closing(Catalog(folder.catalog_url)) as catalog:
         refresh(folder, catalog)
 
 
 def show(report: IngestReport) -> None:
     """Print a report: a table of sources, refused fields and a summary."""
-    table = Table("source", "status", "times", "fields", "remarks", box=None, pad_edge=False)
+    rows = []
     for source in report.sources:
         remarks = [source.reason, *source.converted, *source.notes, _list_ignored(source.ignored)]
         fields = " ".join(dict.fromkeys(source.fields))
-        table.add_row(
-            Path(source.source).name,
-            source.status,
-            str(source.times),
-            fields,
-            "; ".join(filter(None, remarks)),
-        )
-    console.print(table)
+        text = "; ".join(filter(None, remarks))
+        rows.append((Path(source.source).name, source.status, source.times, fields, text))
+    console.print(make_table(("source", "status", "times", "fields", "remarks"), rows))
     for text in report.duplicates[:5]:
         console.print(f"duplicate: {text}")
     for refusal in report.refused[:5]:

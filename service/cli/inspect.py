@@ -2,63 +2,58 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from pear.datasets.base import ScanOptions
 from pear.errors import InputError
+from pear.sphere.latlon import LatLonGrid
+from pear.store.reader import describe, open_store
+from pear.times import to_iso
+from pear.typing import Float64
+from pear.variables import parse_field
+from pipelines.ingestion.readers import scan_source
 from service.cli.console import emit_json, emit_line, emit_table
-from service.cli.options import TIME, Json, examples
+from service.cli.options import Json, Picture, Store, time_option
+from service.maps import render_comparison
 
-if TYPE_CHECKING:
-    from pear.sphere.latlon import LatLonGrid
-
-
-app = typer.Typer(add_completion=False)
+_PICTURE = Path("map.png")
 
 
-@app.command(
-    epilog=examples(
-        "pear inspect pear-data/analyses/era5.zarr",
-        "pear inspect pear-data/analyses/era5.zarr --map t850 -o t850.png",
-    )
-)
 def inspect(
-    store: Annotated[Path, typer.Argument(help="Analysis or forecast store.")],
+    store: Store,
     *,
     map_of: Annotated[
         str | None, typer.Option("--map", metavar="FIELD", help="Draw a field, e.g. t850 or t2m.")
     ] = None,
     time: Annotated[
-        np.datetime64 | None,
-        typer.Option(parser=TIME, metavar="TIME", help="Time of the map (default: first)."),
+        np.datetime64 | None, time_option(help="Time of the map (default: first).")
     ] = None,
     source: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Source file to draw beside it, with the difference."),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="PNG file of the map.")
-    ] = Path("map.png"),
+    output: Picture = _PICTURE,
     as_json: Json = False,
 ) -> None:
-    """Describe the grid, times, variables and completeness of a store, or draw one field."""
-    from pear.store.reader import describe
+    """Describe the grid, times, variables and completeness of a store, or draw one field.
 
-    if map_of is not None:
-        drawn = draw(store, map_of, time, source, output)
-        if as_json:
-            emit_json(drawn)
-        else:
-            emit_line(f"map: {output}")
-        return
-    found = describe(store)
+    Examples
+    --------
+    $ pear inspect pear-data/analyses/era5.zarr
+    $ pear inspect pear-data/analyses/era5.zarr --map t850 -o t850.png
+    """
+    found = describe(store) if map_of is None else draw(store, map_of, time, source, output)
     if as_json:
         emit_json(found)
-    else:
+    elif map_of is None:
         _show(found)
+    else:
+        emit_line(f"map: {output}")
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -114,11 +109,6 @@ def draw(
     InputError
         If the store or the file lacks the field, level or time.
     """
-    from pear.store.reader import open_store
-    from pear.times import to_iso
-    from pear.variables import parse_field
-    from service.maps import render_comparison
-
     row, level = parse_field(text)
     if row.kind == "upper" and level is None:
         raise InputError(f"--map {text} needs a level", field="--map", hint=f"write {text}500")
@@ -148,14 +138,8 @@ def draw(
 
 def _source(
     path: Path, name: str, level: int | None, time: np.datetime64
-) -> tuple[LatLonGrid, Any]:
+) -> tuple[LatLonGrid, Float64]:
     """Return the grid and the field of a source file, in the units of the store."""
-    import tempfile
-
-    from pear.datasets.base import ScanOptions
-    from pear.times import to_iso
-    from pipelines.ingestion.readers import scan_source
-
     with tempfile.TemporaryDirectory() as folder:
         for scan in scan_source(path, ScanOptions(), lambda: Path(folder)):
             for variable in scan.variables:

@@ -2,145 +2,131 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from service.cli.console import console, emit_json, emit_table
-from service.cli.options import Data, Json, examples
+from pipelines.catalog import Model
+from pipelines.catalog.scan import add_model, refresh
+from pipelines.storage.data_folder import DataFolder
+from service.cli.console import console, emit_json, emit_records
+from service.cli.options import Data, Json, Nside, Output, path_option
+from service.cli.runs import open_catalog
 
-if TYPE_CHECKING:
-    from pipelines.catalog import Model
-
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, add and import models.")
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
-@app.command(
-    "list",
-    epilog=examples(
-        "pear models list --data pear-data", "pear models list --data pear-data --json"
-    ),
-)
+@app.command("list")
 def list_models(*, data: Data, as_json: Json = False) -> None:
-    """List models, newest first; the first is the default."""
-    from pipelines.catalog import Catalog
-    from pipelines.catalog.scan import refresh
-    from pipelines.storage.data_folder import DataFolder
+    """List models, newest first; the first is the default.
 
-    folder = DataFolder.open(data)
-    with Catalog(folder.catalog_url) as catalog:
+    Examples
+    --------
+    $ pear models list --data pear-data
+    $ pear models list --data pear-data --json
+    """
+    with open_catalog(data) as (folder, catalog):
         refresh(folder, catalog)
-        models = catalog.models.all()
-    if as_json:
-        emit_json([_resource(model) for model in models])
-        return
-    _show(models)
+        _emit([_resource(model) for model in catalog.models.all()], as_json=as_json)
 
 
-@app.command(
-    "add",
-    epilog=examples(
-        "pear models add runs/first/checkpoint --data pear-data",
-        "pear models add runs/first/checkpoint --name winter --data pear-data",
-    ),
-)
+@app.command("add")
 def add(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
     *,
     data: Data,
-    name: Annotated[str | None, typer.Option(help="Name to refer to the model by.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name to refer to the model by.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Verify a checkpoint and copy it into the data folder.
 
     Adding the same checkpoint again changes nothing.
+
+    Examples
+    --------
+    $ pear models add runs/first/checkpoint --data pear-data
+    $ pear models add runs/first/checkpoint --name winter --data pear-data
     """
-    from pipelines.catalog import Catalog
-    from pipelines.catalog.scan import add_model
-    from pipelines.storage.data_folder import DataFolder
-
-    folder = DataFolder.open(data)
-    with Catalog(folder.catalog_url) as catalog:
-        model = add_model(folder, catalog, checkpoint, name)
+    with open_catalog(data) as (folder, catalog):
+        model = _resource(add_model(folder, catalog, checkpoint, name))
     if as_json:
-        emit_json(_resource(model))
-        return
-    _show([model])
+        emit_json(model)
+    else:
+        _emit([model], as_json=False)
 
 
-@app.command(
-    "import",
-    epilog=examples(
-        "pear models import pear.pt --output imported",
-        "pear models import pear.pt --statistics runs/first/checkpoint -o imported",
-    ),
-)
+@app.command("import")
 def import_published(
     file: Annotated[Path, typer.Argument(help="State dict of the authors' public code (.pt).")],
     *,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the new checkpoint.", metavar="DIR")
-    ],
-    nside: Annotated[int, typer.Option(metavar="N", help="Resolution of the model's cells.")] = 64,
+    output: Output,
+    nside: Nside = 64,
     statistics: Annotated[
         Path | None,
-        typer.Option(
-            help="Checkpoint with the means and standard deviations of the training data."
-        ),
+        path_option(help="Checkpoint with the means and standard deviations of the training data."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Import weights trained with the public PEAR code (arXiv 2505.17720)."""
-    from pear.models import checkpoint
+    """Import weights trained with the public PEAR code (arXiv 2505.17720).
+
+    Examples
+    --------
+    $ pear models import pear.pt --output imported
+    $ pear models import pear.pt --statistics runs/first/checkpoint -o imported
+    """
+    from pear.models import checkpoint  # these import torch, which a list does not need
     from pear.models.published import load_published
     from pear.normaliser import Normaliser
 
     model = load_published(file, nside=nside)
+    standardised = statistics is None
     if statistics is None:
         normaliser = Normaliser.identity(model.config.layout)
-        console.print(
-            "without --statistics the checkpoint reads and writes standardised fields",
-            style="yellow",
-        )
+        warning = "without --statistics the checkpoint reads and writes standardised fields"
+        console.print(warning, style="yellow")
     else:
         normaliser = checkpoint.load(statistics).normaliser
     provenance = {
         "source": "published PEAR state dict",
         "file": file.name,
         "paper": "arXiv 2505.17720",
-        "standardised": statistics is None,
+        "standardised": standardised,
     }
     written = checkpoint.save(output, model, normaliser, provenance)
-    parameters = sum(parameter.numel() for parameter in written.model.parameters())
-    console.print(f"model {written.id}: {parameters} parameters, nside {nside}, in {output}")
-    if as_json:
-        emit_json(
-            {
-                "id": written.id,
-                "sha256": written.sha256,
-                "parameters": parameters,
-                "nside": nside,
-                "folder": str(output),
-                "standardised": statistics is None,
-            }
-        )
-
-
-def _show(models: list[Model]) -> None:
-    emit_table(
-        ("model", "name", "nside", "step", "added"),
-        [
-            (
-                model.id,
-                model.name or "-",
-                str(model.nside),
-                f"{model.step_hours}h",
-                f"{model.created_at:%Y-%m-%d}",
-            )
-            for model in models
-        ],
+    found = {
+        "id": written.id,
+        "sha256": written.sha256,
+        "parameters": sum(parameter.numel() for parameter in written.model.parameters()),
+        "nside": nside,
+        "folder": str(output),
+        "standardised": standardised,
+    }
+    console.print(
+        f"model {written.id}: {found['parameters']} parameters, nside {nside}, in {output}"
     )
+    if as_json:
+        emit_json(found)
+
+
+def model_id(folder: DataFolder, reference: str | None) -> str | None:
+    """Return an id or name of a model as it is; a checkpoint folder is added to the data folder."""
+    manifest = Path(reference or "") / "checkpoint.json"
+    if reference is None or not manifest.is_file():
+        return reference
+    known = folder.model(str(json.loads(manifest.read_text()).get("sha256"))[:12])
+    if known.is_dir():
+        return known.name
+    with open_catalog(folder.root) as (_, catalog):
+        return add_model(folder, catalog, manifest.parent).id
+
+
+def _emit(models: list[dict[str, object]], *, as_json: bool) -> None:
+    columns = {"model": "id", "name": "name", "nside": "nside", "step h": "step_hours"}
+    emit_records(models, {**columns, "added": "created_at"}, as_json=as_json)
 
 
 def _resource(model: Model) -> dict[str, object]:

@@ -8,17 +8,19 @@ times     ``A``, ``A,B``, ``A..B/6h``      one, several, or a range with its end
 period    ``A..B``                         from A to B, both included
 duration  ``10d``, ``240h``                days or hours
 list      ``t2m,z500``                     values separated by commas
-model     id, unique prefix, or name       repeat the option for several
+model     id, name, or checkpoint folder   repeat the option for several
 run       id, unique prefix, ``latest``    ``latest`` is the newest finished run
 ========  ===============================  ====================================
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import numpy as np
 import typer
@@ -28,9 +30,6 @@ from pear.times import HOUR, as_duration, as_utc, to_iso
 from pear.typing import Times
 
 T = TypeVar("T")
-
-COMPUTING: Final = "Computing"
-"""Group of the options that say where and how fast something is computed."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,16 @@ class Durations(tuple[Duration, ...]):
     def hours(self) -> list[int]:
         """Hours of each."""
         return [each.hours for each in self]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Size of the perturbations: one number, or one for each variable."""
+
+    value: float | dict[str, float]
+
+    def __str__(self) -> str:
+        return str(self.value)
 
 
 class Period(tuple[np.datetime64, np.datetime64]):
@@ -136,6 +145,56 @@ def parse_durations(text: str) -> Durations:
     return Durations(parse_duration(part) for part in text.split(","))
 
 
+def parse_ranges(text: str) -> Numbers:
+    """Read whole numbers and ranges such as ``1990..1999`` or ``0,6,12,18``.
+
+    Returns
+    -------
+    Numbers
+        Increasing.
+
+    Raises
+    ------
+    InputError
+        If a part is neither a number nor a range.
+
+    Examples
+    --------
+    >>> parse_ranges("1..3,7")
+    (1, 2, 3, 7)
+    """
+    numbers: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, dots, last = part.partition("..")
+            numbers |= set(range(int(first), int(last if dots else first) + 1))
+    except ValueError:
+        raise InputError(f"invalid numbers {text!r}: expected e.g. 1990..1999 or 0,6,12") from None
+    return Numbers(sorted(numbers))
+
+
+def parse_scale(text: str) -> Scale:
+    """Read a scale such as ``0.1`` or ``t2m=0.2,z=0.1``, or raise InputError."""
+    try:
+        if "=" not in text:
+            return Scale(float(text))
+        pairs = (part.split("=") for part in text.split(","))
+        return Scale({name.strip(): float(size) for name, size in pairs})
+    except ValueError:
+        raise InputError(f"invalid scale {text!r}: expected 0.1 or t2m=0.2,z=0.1") from None
+
+
+def parse_json(text: str, option: str) -> dict[str, object]:
+    """Read the JSON object given to an option, or raise InputError."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{option} {text!r} is not JSON: {error}", field=option) from error
+    if not isinstance(found, dict):
+        raise InputError(f"{option} {text!r} is not a JSON object", field=option)
+    return found
+
+
 def option_parser(parse: Callable[[str], T]) -> Callable[[str | T], T]:
     """Let an option use ``parse``: its errors name the option, its defaults pass unparsed."""
 
@@ -150,73 +209,99 @@ def option_parser(parse: Callable[[str], T]) -> Callable[[str | T], T]:
     return parser
 
 
-def examples(*lines: str) -> str:
-    """Format example command lines for the end of a command's help."""
-    return "\n".join(
-        ["Examples:", *(line if line.startswith(" ") else f"$ {line}" for line in lines)]
-    )
-
-
 DURATION: Final = option_parser(parse_duration)
-DURATIONS: Final = option_parser(parse_durations)
-TIME: Final = option_parser(parse_time)
-TIMES: Final = option_parser(parse_times)
-PERIOD: Final = option_parser(parse_period)
-LIST: Final = option_parser(parse_list)
 NUMBERS: Final = option_parser(parse_numbers)
+PERIOD: Final = option_parser(parse_period)
+TIMES: Final = option_parser(parse_times)
+RANGES: Final = option_parser(parse_ranges)
 
-Data = Annotated[
-    Path, typer.Option("--data", envvar="PEAR_DATA", help="Data folder.", metavar="DIR")
+# Kinds of options: each is typer.Option with the parser and the placeholder of its kind.
+count_option = partial(typer.Option, min=1, metavar="N")
+duration_option = partial(typer.Option, parser=DURATION, metavar="DURATION")
+list_option = partial(typer.Option, parser=option_parser(parse_list), metavar="LIST")
+numbers_option = partial(typer.Option, parser=NUMBERS, metavar="LIST")
+path_option = partial(typer.Option, metavar="DIR")
+period_option = partial(typer.Option, parser=PERIOD, metavar="A..B")
+time_option = partial(typer.Option, parser=option_parser(parse_time), metavar="TIME")
+_ensemble = partial(typer.Option, rich_help_panel="Ensemble")
+_computing = partial(typer.Option, rich_help_panel="Computing")
+
+# Where something is read from and written to.
+Data = Annotated[Path, path_option("--data", envvar="PEAR_DATA", help="Data folder.")]
+OptionalData = Annotated[
+    Path | None, path_option("--data", help="Data folder (default: $PEAR_DATA).")
 ]
+Store = Annotated[Path, typer.Argument(help="Analysis or forecast store, a path.")]
+AnalysisStore = Annotated[
+    Path, typer.Option("--analysis", metavar="STORE", help="Analysis store, a path.")
+]
+Output = Annotated[Path, path_option("--output", "-o", help="Folder to write.")]
+Picture = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="PNG file to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
-InitTimes = Annotated[
-    Times,
-    typer.Option(
-        "--init",
-        parser=TIMES,
-        metavar="TIMES",
-        help="Init times (UTC): 2001-03-01, a comma list, or a range A..B/1d.",
-    ),
-]
-Lead = Annotated[
-    Duration,
-    typer.Option(
-        "--lead", parser=DURATION, metavar="DURATION", help="Forecast length, e.g. 10d or 240h."
-    ),
-]
+
+# What is computed.
 Model = Annotated[
-    str | None, typer.Option("--model", metavar="MODEL", help="Model id or name (default: newest).")
+    str | None,
+    typer.Option(
+        "--model", metavar="MODEL", help="Model id, name or checkpoint folder (default: newest)."
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="Model id, name or checkpoint folder (default: newest); repeat for several.",
+    ),
 ]
 Analysis = Annotated[
     str | None,
-    typer.Option("--analysis", metavar="NAME", help="Analysis (default: the only or first one)."),
+    typer.Option("--analysis", metavar="NAME", help="Name of the analysis, if there are several."),
 ]
-Workers = Annotated[
-    int,
-    typer.Option(
-        "--workers",
-        min=1,
-        metavar="N",
-        help="Number of worker processes.",
-        rich_help_panel=COMPUTING,
+TIMES_HELP: Final = "Init times (UTC): 2001-03-01, a comma list, or a range A..B/1d"
+init_option = partial(typer.Option, "--init", parser=TIMES, metavar="TIMES")
+Init = Annotated[Times, init_option(help=f"{TIMES_HELP}.")]
+Lead = Annotated[Duration, duration_option("--lead", help="Forecast length, e.g. 10d or 240h.")]
+Nside = Annotated[int, typer.Option(metavar="N", help="HEALPix resolution, a power of two.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Random seed.")]
+TRAINING_PERIOD: Final = period_option("--period", help="Training period, both ends included.")
+
+# The members of an ensemble.
+Members = Annotated[
+    int | None, _ensemble(min=1, metavar="N", help="Number of members (default: one forecast).")
+]
+EnsembleKind = Annotated[
+    Literal["noise", "random_field", "symmetry"],
+    _ensemble(
+        metavar="KIND",
+        help="noise, random_field (scaled differences of analyses), or symmetry (of the grid).",
     ),
 ]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="Existing dask scheduler, e.g. tcp://host:8786.",
-        rich_help_panel=COMPUTING,
+PerturbationScale = Annotated[
+    Scale,
+    _ensemble(
+        parser=option_parser(parse_scale),
+        metavar="X",
+        help="Size of the perturbations, e.g. 0.1, or t2m=0.2,z=0.1.",
     ),
+]
+PerturbSteps = Annotated[bool, _ensemble("--perturb-steps", help="Perturb every step.")]
+LengthKm = Annotated[float, _ensemble(metavar="KM", help="Correlation length of the noise.")]
+PerturbationSeed = Annotated[
+    int, _ensemble("--seed", metavar="N", help="Random seed of the perturbations.")
+]
+
+# Where and how fast it is computed.
+Batch = Annotated[int, _computing(min=1, metavar="N", help="Forecasts to compute side by side.")]
+Workers = Annotated[int, _computing(min=1, metavar="N", help="Number of worker processes.")]
+Threads = Annotated[
+    int | None, _computing(min=1, metavar="N", help="Threads per process (default: all cores).")
 ]
 Device = Annotated[
     str | None,
-    typer.Option(
-        "--device",
-        metavar="DEVICE",
-        help="auto, cpu, cuda or cuda:1 (default: $PEAR_DEVICE).",
-        rich_help_panel=COMPUTING,
-    ),
+    _computing(metavar="DEVICE", help="auto, cpu, cuda or cuda:1 (default: $PEAR_DEVICE)."),
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]
+Scheduler = Annotated[
+    str | None, _computing(metavar="ADDRESS", help="Existing dask scheduler, e.g. tcp://host:8786.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate the duration, and stop.")]

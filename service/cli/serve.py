@@ -5,35 +5,22 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
+import uvicorn
+from fastapi import FastAPI
 
 from pear.errors import InputError
 from service.cli.console import console
-from service.cli.options import Device, Scheduler, examples
-
-if TYPE_CHECKING:
-    import uvicorn
-    from fastapi import FastAPI
+from service.cli.options import Device, OptionalData, Scheduler
 
 _DRAIN_SECONDS = 20
 
 
-app = typer.Typer(add_completion=False)
-
-
-@app.command(
-    epilog=examples(
-        "pear serve --data pear-data",
-        "pear serve --data pear-data --host 0.0.0.0 --port 80 --workers 2",
-    )
-)
-def serve_command(
+def serve(
     *,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Data folder (default: $PEAR_DATA).")
-    ] = None,
+    data: OptionalData = None,
     port: Annotated[
         int | None,
         typer.Option(
@@ -51,28 +38,31 @@ def serve_command(
     scheduler: Scheduler = None,
     log: Annotated[
         Literal["debug", "info", "warning"] | None,
-        typer.Option(help="Log JSON lines to standard error at this level."),
+        typer.Option(metavar="LEVEL", help="Log JSON lines at this level: debug, info or warning."),
     ] = None,
 ) -> None:
     """Serve forecasts, maps, scores and the dashboard until interrupted.
 
     Each option can also be set in the environment, e.g. PEAR_PORT, PEAR_HOST, PEAR_WORKERS.
+
+    Examples
+    --------
+    $ pear serve --data pear-data
+    $ pear serve --data pear-data --host 0.0.0.0 --port 80 --workers 2
     """
     if log is not None:
         from pipelines.logging import configure
 
         configure(log)
-    serve(data, host=host, port=port, workers=workers, scheduler=scheduler, device=device)
+    run_server(data, host=host, port=port, workers=workers, scheduler=scheduler, device=device)
 
 
-def serve(data: Path | None, **options: str | int | None) -> None:
+def run_server(data: Path | None, **options: str | int | None) -> None:
     """Serve a data folder until interrupted; options that are None come from the environment."""
     from service.settings import Settings
 
     settings = Settings.read(data, **options)
     listener = _listen(settings.host, settings.port)
-    import uvicorn
-
     from service.app import create_app
     from service.http.protocol import TimeoutHttpToolsProtocol
 
@@ -99,7 +89,6 @@ def server_kind(app: FastAPI) -> type[uvicorn.Server]:
     """Return a server class that reports not ready, and ends event streams, when it must stop."""
     # uvicorn then closes its sockets, lets requests finish for some seconds and shuts the
     # application down, which returns running jobs to the queue with their completed steps.
-    import uvicorn
 
     class Draining(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -8,28 +8,19 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
+from pear import resources
+from pipelines.simulation import run
 from service.cli.console import announced, console, emit_json, interruptible, progress
-from service.cli.options import TIME, Json, Seed, examples
+from service.cli.options import Json, Output, Seed, count_option, time_option
 
-app = typer.Typer(add_completion=False)
 _START = np.datetime64("2000-01-01", "s")
 
 
-@app.command(
-    epilog=examples(
-        "pear simulate --days 2557 --output sim",
-        "pear simulate --days 365 --shipped-restart --output sim --report",
-    )
-)
 def simulate(
     *,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the monthly files.", metavar="DIR")
-    ],
-    start: Annotated[
-        np.datetime64, typer.Option(parser=TIME, metavar="TIME", help="First day.")
-    ] = _START,
-    days: Annotated[int, typer.Option(min=1, metavar="N", help="Number of days.")] = 365,
+    output: Output,
+    start: Annotated[np.datetime64, time_option(help="First day.")] = _START,
+    days: Annotated[int, count_option(help="Number of days.")] = 365,
     grid: Annotated[float, typer.Option(metavar="X", help="Grid spacing in degrees.")] = 3.75,
     seed: Seed = 0,
     truncation: Annotated[
@@ -47,9 +38,7 @@ def simulate(
     ] = False,
     twins: Annotated[
         int,
-        typer.Option(
-            min=0, metavar="N", help="With --report: identical-twin pairs that time error growth."
-        ),
+        typer.Option(min=0, metavar="N", help="With --report: pairs of runs to time error growth."),
     ] = 3,
     as_json: Json = False,
 ) -> None:
@@ -57,24 +46,27 @@ def simulate(
 
     The result is simulated, not observed, and every file says so. An interrupted simulation
     continues from its last complete month.
-    """
-    from pear import resources
-    from pipelines.simulation import run
 
+    Examples
+    --------
+    $ pear simulate --days 2557 --output sim
+    $ pear simulate --days 365 --shipped-restart --output sim --report
+    """
     plan = run.SimulationConfig(str(start.astype("datetime64[D]")), grid, seed, truncation)
     if shipped_restart:
         restart = resources.path("restart.npz")
     kept = f"complete months are kept in {output}; run the same command again to continue"
-    with interruptible(kept), announced("simulate") as announce:
-        files = run.simulate(output, plan, days, announce, restart)
-    console.print(f"{days} simulated days in {len(files)} files in {output}")
-    summary: dict[str, object] = {"simulated": True, "days": days, "files": [str(f) for f in files]}
-    if report:
-        from pipelines.simulation.climate_report import write_report
+    with interruptible(kept):
+        with announced("simulate") as announce:
+            files = run.simulate(output, plan, days, announce, restart)
+        console.print(f"{days} simulated days in {len(files)} files in {output}")
+        summary: dict[str, object] = {"simulated": True, "days": days, "files": [*map(str, files)]}
+        if report:
+            from pipelines.simulation.climate_report import write_report
 
-        starts = sorted(output.glob("restart_*-01-01.npz"))[:twins]
-        with progress("report", len(files) + len(starts)) as tick:
-            summary["climate"] = write_report(files, output / "report", tick, starts)
-        console.print(f"climate report in {output / 'report'}")
+            starts = sorted(output.glob("restart_*-01-01.npz"))[:twins]
+            with progress("report", len(files) + len(starts)) as tick:
+                summary["climate"] = write_report(files, output / "report", tick, starts)
+            console.print(f"climate report in {output / 'report'}")
     if as_json:
         emit_json(summary)

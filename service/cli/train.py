@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from pear.device import keep_memory
+from pear.models import checkpoint
+from pear.models.config import PearConfig
+from pear.store.reader import stored_layout
+from pear.training import TrainingConfig
+from pipelines.training import train as training
 from service.cli.console import console, emit_json, interruptible, progress
-from service.cli.options import PERIOD, Json, Period, examples
+from service.cli.options import (
+    TRAINING_PERIOD,
+    AnalysisStore,
+    Json,
+    Output,
+    Period,
+    path_option,
+    period_option,
+)
 
-if TYPE_CHECKING:
-    from pear.training import TrainingConfig
-
-_length = partial(typer.Option, rich_help_panel="Length and data")
+_length = partial(typer.Option, rich_help_panel="Length")
 _optimiser = partial(typer.Option, rich_help_panel="Optimisation")
 
 
-app = typer.Typer(add_completion=False)
-
-
-@app.command(
-    epilog=examples(
-        "pear train --analysis era5.zarr --minutes 30 --output runs/first",
-        "pear train --analysis era5.zarr --period 2000-01-01..2016-12-31 -o runs/b",
-        "pear train --analysis era5.zarr --initial runs/b/checkpoint -o runs/c",
-    )
-)
 def train(
     *,
-    analysis: Annotated[Path, typer.Option(metavar="STORE", help="Analysis store to train on.")],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder of checkpoint, log and loss curve."
-        ),
-    ],
+    analysis: AnalysisStore,
+    output: Output,
+    period: Annotated[Period | None, TRAINING_PERIOD] = None,
+    validation: Annotated[Period | None, period_option(help="Validation period.")] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -45,25 +44,17 @@ def train(
             help="small, base, published, or a JSON file {model: ..., training: ...}.",
         ),
     ] = None,
-    initial: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Checkpoint to fine-tune.")
-    ] = None,
+    initial: Annotated[Path | None, path_option(help="Checkpoint to fine-tune.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted training in --output.")
     ] = False,
     nside: Annotated[
-        int | None, typer.Option(metavar="N", help="Model resolution (default: the store's).")
+        int | None, typer.Option(metavar="N", help="HEALPix resolution (default: the store's).")
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
     as_json: Json = False,
     minutes: Annotated[float | None, _length(metavar="N", help="Wall-clock minutes.")] = None,
     steps: Annotated[int | None, _length(metavar="N", help="Optimiser steps.")] = None,
-    period: Annotated[
-        Period | None, _length(parser=PERIOD, metavar="A..B", help="Training period.")
-    ] = None,
-    validation: Annotated[
-        Period | None, _length(parser=PERIOD, metavar="A..B", help="Validation period.")
-    ] = None,
     rollout: Annotated[
         int | None, _optimiser(min=1, metavar="N", help="Model steps per sample.")
     ] = None,
@@ -73,72 +64,59 @@ def train(
         int | None, _optimiser(metavar="N", help="Random seed of weights, order and augmentation.")
     ] = None,
 ) -> None:
-    """Train a model on an analysis store and write its checkpoint.
+    """Train a model on an analysis store and write checkpoint, log and loss curve.
 
     Without --minutes and --steps it trains for ten minutes.
-    """
-    from pear.device import keep_memory
-    from pipelines.training import train as training
-    from pipelines.training.train import plot_losses
 
+    Examples
+    --------
+    $ pear train --analysis era5.zarr --minutes 30 --output runs/first
+    $ pear train --analysis era5.zarr --initial runs/b/checkpoint -o runs/c
+    """
     keep_memory()
     model, given = _settings(analysis, config, initial, nside)
-    asked = {
-        "minutes": minutes,
-        "steps": steps,
-        "rollout": rollout,
-        "learning_rate": rate,
-        "batch": batch,
-        "seed": seed,
-    }
-    kept = "the last checkpoint is kept; add --resume to continue"
+    length = {"minutes": minutes, "steps": steps}
+    rest = {"rollout": rollout, "learning_rate": rate, "batch": batch, "seed": seed}
     job = training.TrainingJob(
         analysis,
         model,
-        _loop(given, asked),
+        _loop(given, {**length, **rest}),
         _ends(period),
         _ends(validation),
         initial,
         "float16" if half else "float32",
         "pear " + " ".join(sys.argv[1:]),
     )
+    kept = "the last checkpoint is kept; add --resume to continue"
     with interruptible(kept), progress("train", 1.0) as tick:
         done = training.train(job, output, resume=resume, progress=tick)
     if not done.checkpoint.sha256:  # a process other than the first of torchrun
         return
-    curve = plot_losses(output)
+    curve = training.plot_losses(output)
     found = done.result
     console.print(
         f"model {done.checkpoint.id}: {found.step} steps in {found.seconds:.0f} s, "
         f"loss {found.train_loss:.4f}, validation {found.validation_loss}, in {output}"
     )
     if as_json:
-        emit_json(
-            {
-                "id": done.checkpoint.id,
-                "checkpoint": str(output / training.CHECKPOINT),
-                "steps": found.step,
-                "train_loss": found.train_loss,
-                "validation_loss": found.validation_loss,
-                "seconds": found.seconds,
-                "stopped": found.stopped,
-                "loss_curve": str(curve),
-            }
-        )
+        document = {
+            "id": done.checkpoint.id,
+            "checkpoint": str(output / training.CHECKPOINT),
+            "steps": found.step,
+            "train_loss": found.train_loss,
+            "validation_loss": found.validation_loss,
+            "seconds": found.seconds,
+            "stopped": found.stopped,
+            "loss_curve": str(curve),
+        }
+        emit_json(document)
 
 
 def _settings(
     store: Path, config: str | None, initial: Path | None, nside: int | None
 ) -> tuple[Any, dict[str, Any]]:
     """Return the model settings: given ones, else the initial checkpoint's, else small ones."""
-    import dataclasses
-
-    from pear.models import checkpoint
-    from pear.models.config import PearConfig
-    from pear.store.reader import stored_layout
-    from pipelines.training.train import read_settings
-
-    model, given = read_settings(config)
+    model, given = training.read_settings(config)
     if initial is not None and model is None:
         return checkpoint.load(initial).config, given
     if model is None:
@@ -149,8 +127,6 @@ def _settings(
 
 def _loop(given: dict[str, Any], asked: dict[str, Any]) -> TrainingConfig:
     """Return the training settings: those of the file, overridden by the options."""
-    from pear.training import TrainingConfig
-
     wanted = {name: value for name, value in asked.items() if value is not None}
     if "minutes" in wanted or "steps" in wanted:
         given = {k: v for k, v in given.items() if k not in ("minutes", "steps")}

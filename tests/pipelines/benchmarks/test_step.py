@@ -66,7 +66,7 @@ def test_the_command_prints_json_with_every_ratio(nside: str, parameters: int) -
     [
         (["--config", "bsae"], "did you mean base"),
         (["--dtype", "float16"], "use float32 or bfloat16"),
-        (["--set", "{"], "--set is no JSON"),
+        (["--set", "{"], "'{' is not JSON"),
         (["--set", "3"], "JSON object"),
         (["--repetitions", "0"], "must be positive"),
     ],
