@@ -216,6 +216,16 @@ class FieldAccumulator:
     ------
     ValueError
         If the totals do not fit the axes.
+
+    Examples
+    --------
+    >>> from pear.metrics import FieldAccumulator
+    >>> channels = (("temperature", 850),)
+    >>> means = FieldAccumulator(np.timedelta64(1, "D"), channels, ("error",), size=2)
+    >>> means.add(means.leads[0], {"error": [[1.0, 2.0]]})
+    >>> means.add(means.leads[0], {"error": [[3.0, 2.0]]})
+    >>> means.mean("error")
+    array([[[2., 2.]]])
     """
 
     leads: npt.NDArray[np.timedelta64]

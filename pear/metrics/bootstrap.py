@@ -28,7 +28,14 @@ from pear.typing import Bool, Float64
 
 @dataclass(frozen=True)
 class Interval:
-    """Bounds of a score or of a difference of scores, each (lead, channel, region)."""
+    """Bounds of a score or of a difference of scores, each (lead, channel, region).
+
+    Examples
+    --------
+    >>> from pear.metrics import Interval
+    >>> Interval(np.array([-1.0, 0.5]), np.array([1.0, 2.0])).excludes_zero
+    array([False,  True])
+    """
 
     low: Float64
     high: Float64
@@ -62,6 +69,13 @@ def draw_counts(inits: int, block: int, replicates: int, seed: int = 0) -> Float
     ------
     ValueError
         If the block is not between 1 and the number of init times.
+
+    Examples
+    --------
+    >>> from pear.metrics.bootstrap import draw_counts
+    >>> counts = draw_counts(inits=20, block=5, replicates=100)
+    >>> counts.shape, np.unique(counts.sum(axis=1))
+    ((100, 20), array([20.]))
     """
     if not 1 <= block <= inits:
         raise ValueError(f"block must lie in 1…{inits}, the number of init times, got {block}")
@@ -75,7 +89,21 @@ def draw_counts(inits: int, block: int, replicates: int, seed: int = 0) -> Float
 
 
 def default_block(sums: ScoreAccumulator) -> int:
-    """Return the number of init times in ten days, after which errors are independent."""
+    """Return the number of init times in ten days, after which errors are independent.
+
+    Returns
+    -------
+    int
+        At least 1, at most a quarter of the init times.
+
+    Examples
+    --------
+    >>> from pear.metrics.bootstrap import default_block
+    >>> from pear.metrics import ScoreAccumulator
+    >>> inits = np.arange("2019-01-01", "2020-01-01", 5, dtype="datetime64[D]")
+    >>> default_block(ScoreAccumulator(inits, np.timedelta64(1, "D"), (("temperature", 850),)))
+    2
+    """
     if sums.inits.size < 2:
         return 1
     apart = float(np.median(np.diff(sums.inits)) / DAY)
@@ -119,6 +147,18 @@ def bootstrap(
     -------
     Interval
         NaN where a score is undefined.
+
+    Examples
+    --------
+    >>> from pear.metrics import ScoreAccumulator, bootstrap
+    >>> inits = np.arange("2019-01-01", "2019-03-01", dtype="datetime64[D]")
+    >>> sums = ScoreAccumulator(inits, np.timedelta64(1, "D"), (("temperature", 850),))
+    >>> rng, lead = np.random.default_rng(0), np.timedelta64(1, "D")
+    >>> for init in inits:
+    ...     sums.add(init, lead, rng.normal(size=(1, 48)), np.zeros((1, 48)), np.zeros((1, 48)))
+    >>> interval = bootstrap(sums, "rmse", replicates=200)
+    >>> bool(interval.low < 1.0 < interval.high)
+    True
     """
     if reference is not None:
         check_same_axes(sums, reference)
@@ -189,6 +229,20 @@ def bootstrap_seeds(
     ------
     ValueError
         If tables differ in number, or the score is averaged over init times.
+
+    Examples
+    --------
+    >>> from pear.metrics.bootstrap import bootstrap_seeds
+    >>> from pear.metrics import ScoreAccumulator
+    >>> inits = np.arange("2019-01-01", "2019-02-01", dtype="datetime64[D]")
+    >>> lead, channels = np.timedelta64(1, "D"), (("temperature", 850),)
+    >>> seeds = [ScoreAccumulator(inits, lead, channels) for _ in range(2)]
+    >>> for table, error in zip(seeds, (1.0, 3.0), strict=True):
+    ...     for init in inits:
+    ...         table.add(init, lead, np.full((1, 48), error), *np.zeros((2, 1, 48)))
+    >>> found, interval = bootstrap_seeds(seeds, "mae", replicates=100)
+    >>> found.item(), interval.low.item(), interval.high.item()
+    (2.0, 1.0, 3.0)
     """
     if formula_of(name)[1]:
         raise ValueError(f"{name!r} is averaged over init times and cannot be pooled over seeds")

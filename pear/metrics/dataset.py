@@ -114,6 +114,17 @@ def sums_to_dataset(sums: Mapping[str, ScoreAccumulator]) -> xr.Dataset:
         ``sums`` (forecaster, statistic, time, prediction_timedelta, channel, region), float64,
         where ``time`` is the init time; NaN where a table lacks a statistic. Divide by the
         statistic ``weight`` for means. Inverse: :func:`sums_from_dataset`.
+
+    Examples
+    --------
+    >>> from pear.metrics.dataset import sums_to_dataset
+    >>> from pear.metrics import ScoreAccumulator
+    >>> lead = np.timedelta64(1, "D")
+    >>> table = ScoreAccumulator(np.datetime64("2019-01-01"), lead, (("temperature", 850),))
+    >>> table.add(table.inits[0], lead, *np.ones((3, 1, 48)))
+    >>> data = sums_to_dataset({"pear": table})
+    >>> data.sums.dims, float(data.sums.sel(statistic="weight").item())
+    (('forecaster', 'statistic', 'time', 'prediction_timedelta', 'channel', 'region'), 48.0)
     """
     first = next(iter(sums.values()))
     statistics = list(dict.fromkeys(name for table in sums.values() for name in table.names))
@@ -128,7 +139,24 @@ def sums_to_dataset(sums: Mapping[str, ScoreAccumulator]) -> xr.Dataset:
 
 
 def sums_from_dataset(data: xr.Dataset) -> dict[str, ScoreAccumulator]:
-    """Return the tables of sums of :func:`sums_to_dataset`, by forecaster."""
+    """Return the tables of sums of :func:`sums_to_dataset`, by forecaster.
+
+    Returns
+    -------
+    dict of str to ScoreAccumulator
+        Tables without the statistics that are NaN.
+
+    Examples
+    --------
+    >>> from pear.metrics.dataset import sums_from_dataset
+    >>> from pear.metrics import ScoreAccumulator
+    >>> from pear.metrics.dataset import sums_to_dataset
+    >>> lead = np.timedelta64(1, "D")
+    >>> table = ScoreAccumulator(np.datetime64("2019-01-01"), lead, (("temperature", 850),))
+    >>> found = sums_from_dataset(sums_to_dataset({"pear": table}))["pear"]
+    >>> found.channels, bool((found.values == table.values).all())
+    ((('temperature', 850),), True)
+    """
     names = [str(name) for name in data["statistic"].values]
     found = {}
     for forecaster in data["forecaster"].values:
@@ -160,6 +188,18 @@ def scores_to_frame(data: xr.Dataset) -> pd.DataFrame:
         :data:`KEYS`, ``init_times`` (their number), ``model`` and ``climatology`` where the
         attributes name them, and one column per score. A correlation that is 0/0, as that of the
         climatology itself, is 0 and has a ``note``.
+
+    Examples
+    --------
+    >>> from pear.metrics.dataset import scores_to_frame
+    >>> from pear.metrics import ScoreAccumulator
+    >>> from pear.metrics.dataset import scores_to_dataset
+    >>> lead = np.timedelta64(1, "D")
+    >>> table = ScoreAccumulator(np.datetime64("2019-01-01"), lead, (("temperature", 850),))
+    >>> table.add(table.inits[0], lead, *np.ones((3, 1, 48)))
+    >>> frame = scores_to_frame(scores_to_dataset({"pear": table}, ["rmse"]))
+    >>> frame.loc[0, ["forecaster", "variable", "level", "rmse"]].astype(str).tolist()
+    ['pear', 'temperature', '850', '0.0']
     """
     names = [str(name) for name, array in data.data_vars.items() if set(array.dims) == set(DIMS)]
     order = [DIMS[k] for k in (0, 3, 2, 1)]
@@ -178,7 +218,25 @@ def scores_to_frame(data: xr.Dataset) -> pd.DataFrame:
 
 
 def scores_to_records(data: xr.Dataset) -> list[dict[str, Any]]:
-    """Return the rows of :func:`scores_to_frame` as JSON can hold them; None where undefined."""
+    """Return the rows of :func:`scores_to_frame` as JSON can hold them; None where undefined.
+
+    Returns
+    -------
+    list of dict
+        One per forecaster, channel, lead time and region.
+
+    Examples
+    --------
+    >>> from pear.metrics.dataset import scores_to_records
+    >>> from pear.metrics import ScoreAccumulator
+    >>> from pear.metrics.dataset import scores_to_dataset
+    >>> lead = np.timedelta64(1, "D")
+    >>> table = ScoreAccumulator(np.datetime64("2019-01-01"), lead, (("2m_temperature", None),))
+    >>> table.add(table.inits[0], lead, *np.ones((3, 1, 48)))
+    >>> (record,) = scores_to_records(scores_to_dataset({"pear": table}, ["rmse"]))
+    >>> record["variable"], record["level"], record["rmse"]
+    ('2m_temperature', None, 0.0)
+    """
     frame = scores_to_frame(data).astype(object)
     return [
         {str(name): value for name, value in row.items()}
@@ -187,7 +245,21 @@ def scores_to_records(data: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def channels_of_dataset(data: xr.Dataset) -> tuple[Channel, ...]:
-    """Return (variable, level) along the channel dimension; the level is None at the surface."""
+    """Return (variable, level) along the channel dimension; the level is None at the surface.
+
+    Returns
+    -------
+    tuple of (str, int or None)
+        Canonical names and levels in hPa.
+
+    Examples
+    --------
+    >>> from pear.metrics.dataset import channels_of_dataset
+    >>> import xarray as xr
+    >>> coords = {"variable": ("channel", ["2m_temperature", "temperature"])}
+    >>> channels_of_dataset(xr.Dataset(coords=coords | {"level": ("channel", [np.nan, 850.0])}))
+    (('2m_temperature', None), ('temperature', 850))
+    """
     pairs = zip(data["variable"].values, data["level"].values, strict=True)
     return tuple((str(name), None if np.isnan(level) else int(level)) for name, level in pairs)
 

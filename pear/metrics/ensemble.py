@@ -78,6 +78,12 @@ def adjusted_variance(members: npt.ArrayLike) -> Float64:
     ------
     ValueError
         If there are fewer than two members.
+
+    Examples
+    --------
+    >>> from pear.metrics.ensemble import adjusted_variance
+    >>> adjusted_variance([[-1.0], [1.0]])  # 2 · (2 + 1) / 2
+    array([3.])
     """
     x = np.asarray(members, dtype=np.float64)
     if x.shape[0] < 2:
@@ -103,6 +109,14 @@ def ensemble_sums(
     -------
     numpy.ndarray
         (statistic, channel, region); statistics in the order of :data:`ENSEMBLE_NAMES`.
+
+    Examples
+    --------
+    >>> from pear.metrics import ENSEMBLE_NAMES, ensemble_sums
+    >>> members = np.array([[[-1.0] * 48], [[1.0] * 48]])
+    >>> sums = ensemble_sums(members, np.zeros((1, 48)), np.ones((1, 48)))
+    >>> dict(zip(ENSEMBLE_NAMES, sums.ravel().tolist(), strict=True))
+    {'weight': 48.0, 'crps': 0.0, 'adjusted_variance': 144.0, 'squared_error_of_mean': 0.0}
     """
     x, y = np.asarray(members), np.asarray(analysis, dtype=np.float64)
     columns = np.ascontiguousarray(np.asarray(weights, dtype=np.float64).T)

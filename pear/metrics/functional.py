@@ -36,14 +36,38 @@ def rmse(
 def mae(
     forecast: npt.ArrayLike, analysis: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> float:
-    """Return the mean absolute error, called "RMSE" in the published PEAR code and tables."""
+    """Return the mean absolute error, called "RMSE" in the published PEAR code and tables.
+
+    Returns
+    -------
+    float
+        In the unit of the fields.
+
+    Examples
+    --------
+    >>> from pear.metrics import mae
+    >>> mae([1.0, 3.0], [1.0, 1.0])
+    1.0
+    """
     return _mean(np.abs(_difference(forecast, analysis)), weights)
 
 
 def bias(
     forecast: npt.ArrayLike, analysis: npt.ArrayLike, weights: npt.ArrayLike | None = None
 ) -> float:
-    """Return the mean error, forecast minus analysis."""
+    """Return the mean error, forecast minus analysis.
+
+    Returns
+    -------
+    float
+        In the unit of the fields.
+
+    Examples
+    --------
+    >>> from pear.metrics import bias
+    >>> bias([1.0, 3.0], [1.0, 1.0]), bias([1.0, 3.0], [3.0, 1.0])
+    (1.0, 0.0)
+    """
     return _mean(_difference(forecast, analysis), weights)
 
 

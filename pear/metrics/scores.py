@@ -20,14 +20,42 @@ Means = dict[str, Float64]
 
 
 def check_same_axes(one: ScoreAccumulator, other: ScoreAccumulator) -> None:
-    """Raise ValueError unless two tables have the same axes, entry by entry."""
+    """Raise ValueError unless two tables have the same axes, entry by entry.
+
+    Raises
+    ------
+    ValueError
+        Naming the axis that differs.
+
+    Examples
+    --------
+    >>> from pear.metrics.scores import check_same_axes
+    >>> from pear.metrics import ScoreAccumulator
+    >>> lead, channels = np.timedelta64(1, "D"), (("temperature", 850),)
+    >>> one = ScoreAccumulator(np.datetime64("2019-01-01"), lead, channels)
+    >>> check_same_axes(one, ScoreAccumulator(np.datetime64("2019-01-02"), lead, channels))
+    Traceback (most recent call last):
+    ValueError: tables with different inits cannot be compared
+    """
     for label in ("inits", "leads", "channels", "regions"):
         if not np.array_equal(np.asarray(getattr(one, label)), np.asarray(getattr(other, label))):
             raise ValueError(f"tables with different {label} cannot be compared")
 
 
 def ratio(numerator: Float64, denominator: Float64) -> Float64:
-    """Divide; the result is NaN, without a warning, where the denominator is not positive."""
+    """Divide; the result is NaN, without a warning, where the denominator is not positive.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the broadcast shape.
+
+    Examples
+    --------
+    >>> from pear.metrics.scores import ratio
+    >>> ratio(np.array([1.0, 1.0]), np.array([2.0, 0.0]))
+    array([0.5, nan])
+    """
     out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
     np.divide(numerator, denominator, out=out, where=denominator > 0)
     return out
@@ -94,19 +122,59 @@ def means(sums: ScoreAccumulator, *, per_init: bool = False) -> Means:
     -------
     dict
         Statistic → ([init,] lead, channel, region); NaN where nothing was added.
+
+    Examples
+    --------
+    >>> from pear.metrics.scores import means
+    >>> from pear.metrics import ScoreAccumulator
+    >>> init, lead = np.datetime64("2019-01-01"), np.timedelta64(1, "D")
+    >>> sums = ScoreAccumulator(init, lead, (("geopotential", 500),))
+    >>> sums.add(init, lead, np.full((1, 48), 3.0), *np.ones((2, 1, 48)))
+    >>> means(sums)["squared_error"].item()
+    4.0
     """
     values = sums.values if per_init else sums.values.sum(axis=1)
     return means_of(values, sums.names)
 
 
 def means_of(values: Float64, names: Sequence[str]) -> Means:
-    """Divide sums (statistic, …) by their weight; returns statistic → (…)."""
+    """Divide sums (statistic, …) by their weight; returns statistic → (…).
+
+    Returns
+    -------
+    dict
+        Statistic to its mean (…), NaN where the weight is 0.
+
+    Examples
+    --------
+    >>> from pear.metrics.scores import means_of
+    >>> found = means_of(np.array([[2.0, 4.0], [1.0, 1.0]]), ["weight", "error"])
+    >>> found["error"]
+    array([0.5 , 0.25])
+    """
     weight = values[names.index(WEIGHT)]
     return {name: ratio(values[i], weight) for i, name in enumerate(names) if name != WEIGHT}
 
 
 def per_init(sums: ScoreAccumulator, name: str) -> Float64:
-    """Return a score of every init time: (init, lead, channel, region)."""
+    """Return a score of every init time: (init, lead, channel, region).
+
+    Returns
+    -------
+    numpy.ndarray
+        (init, lead, channel, region), NaN where nothing was added.
+
+    Examples
+    --------
+    >>> from pear.metrics.scores import per_init
+    >>> from pear.metrics import ScoreAccumulator
+    >>> inits = np.array(["2019-01-01", "2019-01-02"], dtype="datetime64[s]")
+    >>> sums = ScoreAccumulator(inits, np.timedelta64(1, "D"), (("temperature", 850),))
+    >>> for init, value in zip(inits, (1.0, 3.0), strict=True):
+    ...     sums.add(init, sums.leads[0], np.full((1, 48), value), *np.zeros((2, 1, 48)))
+    >>> per_init(sums, "rmse").ravel()
+    array([1., 3.])
+    """
     return FORMULAS[formula_of(name)[0]](means(sums, per_init=True))
 
 
@@ -130,6 +198,15 @@ def score(sums: ScoreAccumulator, name: str) -> Float64:
     ------
     ValueError
         If the score is unknown or the table lacks its statistics.
+
+    Examples
+    --------
+    >>> from pear.metrics import ScoreAccumulator, score
+    >>> init, lead = np.datetime64("2019-01-01"), np.timedelta64(1, "D")
+    >>> sums = ScoreAccumulator(init, lead, (("geopotential", 500),))
+    >>> sums.add(init, lead, np.full((1, 48), 3.0), *np.ones((2, 1, 48)))
+    >>> score(sums, "rmse").shape, score(sums, "rmse").item(), score(sums, "bias").item()
+    ((1, 1, 1), 2.0, 2.0)
     """
     formula, averaged = formula_of(name)
     if not has_score(sums, name):
@@ -142,7 +219,22 @@ def score(sums: ScoreAccumulator, name: str) -> Float64:
 
 
 def has_score(sums: ScoreAccumulator, name: str) -> bool:
-    """Return whether a table holds the statistics that a score is made of."""
+    """Return whether a table holds the statistics that a score is made of.
+
+    Returns
+    -------
+    bool
+        False for the scores of ensembles on a table of single forecasts, and the reverse.
+
+    Examples
+    --------
+    >>> from pear.metrics.scores import has_score
+    >>> from pear.metrics import ScoreAccumulator
+    >>> init, lead = np.datetime64("2019-01-01"), np.timedelta64(1, "D")
+    >>> sums = ScoreAccumulator(init, lead, (("geopotential", 500),))
+    >>> has_score(sums, "rmse"), has_score(sums, "crps")
+    (True, False)
+    """
     return ("crps" if name in ENSEMBLE_SCORES else "error") in sums.names
 
 
@@ -165,6 +257,12 @@ def formula_of(name: str) -> tuple[str, bool]:
     ------
     ValueError
         If the score is unknown.
+
+    Examples
+    --------
+    >>> from pear.metrics.scores import formula_of
+    >>> formula_of("acc"), formula_of("acc_per_init")
+    (('acc', False), ('acc', True))
     """
     if name not in SCORES:
         raise ValueError(f"unknown score {name!r}; known: {', '.join(SCORES)}")

@@ -61,6 +61,14 @@ def weighted_sums(
     ------
     ValueError
         If the shapes do not fit together.
+
+    Examples
+    --------
+    >>> from pear.metrics.statistics import NAMES, weighted_sums
+    >>> forecast, analysis = np.full((1, 48), 3.0), np.ones((1, 48))
+    >>> sums = weighted_sums(forecast, analysis, analysis, np.ones((1, 48)))
+    >>> sums.shape, float(sums[NAMES.index("squared_error"), 0, 0])  # 48 · 2²
+    ((9, 1, 1), 192.0)
     """
     f, o, c = (np.asarray(values) for values in (forecast, analysis, climatology))
     w = np.asarray(weights, dtype=np.float64)

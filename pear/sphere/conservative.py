@@ -38,6 +38,14 @@ def overlap_areas(lat_edges: Float64, lon_edges: Float64, nside: int) -> sparse.
     -------
     scipy.sparse.csr_array
         (cell, row x column), area of each overlap in units of one HEALPix cell.
+
+    Examples
+    --------
+    >>> from pear.sphere.conservative import overlap_areas
+    >>> lat, lon = np.linspace(90, -90, 5), np.linspace(0, 360, 9)
+    >>> areas = overlap_areas(lat, lon, nside=2)
+    >>> areas.shape, bool(np.allclose(areas.sum(axis=1), 1.0))
+    ((48, 32), True)
     """
     rows, cols, areas = [], [], []
     for source, corners in _quadrilaterals(lat_edges, lon_edges):

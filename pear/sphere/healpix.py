@@ -42,6 +42,12 @@ def check_nside(nside: int) -> int:
     ------
     ValueError
         If it is not a power of two.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import check_nside
+    >>> check_nside(64)
+    64
     """
     if nside < 1 or nside & (nside - 1):
         raise ValueError(f"nside {nside} is not a power of two; nested grids need 1, 2, 4, 8, …")
@@ -80,7 +86,19 @@ def nside_from_cells(cells: int) -> int:
 
 
 def cells_of_nside(nside: int) -> int:
-    """Return the number of cells of the full grid, 12 nside²."""
+    """Return the number of cells of the full grid, 12 nside².
+
+    Returns
+    -------
+    int
+        12 nside².
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import cells_of_nside
+    >>> cells_of_nside(64)
+    49152
+    """
     return BASE_PIXELS * check_nside(nside) ** 2
 
 
@@ -154,6 +172,13 @@ def interpolation_weights(
     -------
     index, weight : numpy.ndarray
         (4, point) each: value = Σ weight · field[index]; the weights sum to 1.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import interpolation_weights
+    >>> index, weight = interpolation_weights([57.7, -34.6], [12.0, 301.6], nside=16)
+    >>> index.shape, weight.sum(axis=0).round(12).tolist()
+    ((4, 2), [1.0, 1.0])
     """
     latitude, longitude = _points(latitude, longitude)
     index, weight = healpy.get_interp_weights(
@@ -175,6 +200,13 @@ def neighbours(nside: int) -> Int64:
     numpy.ndarray
         (cell, 8) in the order SW, W, NW, N, NE, E, SE, S; -1 where a cell has no such neighbour
         (at the 8 corners where three base pixels meet).
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import neighbours
+    >>> found = neighbours(4)
+    >>> found.shape, int((found < 0).sum())  # 24 cells lie at a corner of three base pixels
+    ((192, 8), 24)
     """
     cells = np.arange(cells_of_nside(nside))
     return np.ascontiguousarray(healpy.get_all_neighbours(nside, cells, nest=True).T, np.int64)
@@ -182,18 +214,56 @@ def neighbours(nside: int) -> Int64:
 
 @lru_cache(maxsize=_CACHED_GRIDS)
 def ring_of_nest(nside: int) -> Int64:
-    """Return the ring index of every nested cell, read-only: ``x_nest = x_ring[index]``."""
+    """Return the ring index of every nested cell, read-only: ``x_nest = x_ring[index]``.
+
+    Returns
+    -------
+    numpy.ndarray
+        (cell,).
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import nest_of_ring, ring_of_nest
+    >>> field = np.arange(48)
+    >>> ring = field[nest_of_ring(2)]
+    >>> bool((ring[ring_of_nest(2)] == field).all())
+    True
+    """
     return _frozen(healpy.nest2ring(nside, np.arange(cells_of_nside(nside))).astype(np.int64))
 
 
 @lru_cache(maxsize=_CACHED_GRIDS)
 def nest_of_ring(nside: int) -> Int64:
-    """Return the nested index of every ring cell, read-only: ``x_ring = x_nest[index]``."""
+    """Return the nested index of every ring cell, read-only: ``x_ring = x_nest[index]``.
+
+    Returns
+    -------
+    numpy.ndarray
+        (cell,).
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import nest_of_ring
+    >>> nest_of_ring(2)[:8]
+    array([ 3,  7, 11, 15,  2,  1,  6,  5])
+    """
     return _frozen(healpy.ring2nest(nside, np.arange(cells_of_nside(nside))).astype(np.int64))
 
 
 def ring_starts(nside: int) -> Int64:
-    """Return the first ring index of each of the 4 nside - 1 circles, then the cell count."""
+    """Return the first ring index of each of the 4 nside - 1 circles, then the cell count.
+
+    Returns
+    -------
+    numpy.ndarray
+        (4 nside,), increasing.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import ring_starts
+    >>> ring_starts(2)
+    array([ 0,  4, 12, 20, 28, 36, 44, 48])
+    """
     circles = 4 * check_nside(nside) - 1
     index = np.arange(1, circles + 1)
     length = 4 * np.minimum(np.minimum(index, 4 * nside - index), nside)
@@ -201,7 +271,20 @@ def ring_starts(nside: int) -> Int64:
 
 
 def xy_of_nest(nside: int) -> tuple[Int64, Int64, Int64]:
-    """Return the coordinates (x, y, face) of every nested cell, (cell,) each."""
+    """Return the coordinates (x, y, face) of every nested cell, (cell,) each.
+
+    Returns
+    -------
+    x, y, face : numpy.ndarray
+        (cell,) each; x and y in 0…nside - 1, the base pixel in 0…11.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import xy_of_nest
+    >>> x, y, face = xy_of_nest(2)
+    >>> x[:4], y[:4], face[:4]
+    (array([0, 1, 0, 1]), array([0, 0, 1, 1]), array([0, 0, 0, 0]))
+    """
     x, y, face = healpy.pix2xyf(nside, np.arange(cells_of_nside(nside)), nest=True)
     return x, y, face
 
@@ -227,6 +310,13 @@ def nest_of_xy(x: npt.ArrayLike, y: npt.ArrayLike, face: npt.ArrayLike, nside: i
     ------
     ValueError
         If a coordinate lies outside the base pixel or the base pixel outside 0…11.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import nest_of_xy, xy_of_nest
+    >>> cells = nest_of_xy(*xy_of_nest(8), nside=8)
+    >>> bool((cells == np.arange(768)).all())
+    True
     """
     size = check_nside(nside)
     for name, value, limit in (("x", x, size), ("y", y, size), ("face", face, BASE_PIXELS)):
@@ -291,6 +381,13 @@ def refine(values: Array, nside_out: int) -> Array:
     ------
     ValueError
         If ``nside_out`` is coarser than the values.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import coarsen, refine
+    >>> field = np.arange(12.0)
+    >>> refine(field, 4).shape, bool((coarsen(refine(field, 4), 1) == field).all())
+    ((192,), True)
     """
     nside = nside_from_cells(values.shape[-1])
     if check_nside(nside_out) < nside:
@@ -320,6 +417,13 @@ def angular_power(values: Array, lmax: int | None = None) -> Float64:
     ------
     ValueError
         If a value is not finite or ``lmax`` exceeds 3 nside - 1.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import angular_power, centres
+    >>> zonal = np.sin(np.deg2rad(centres(16)[0]))  # only degree 1
+    >>> angular_power(zonal).shape, int(angular_power(zonal).argmax())
+    ((33,), 1)
     """
     nside = nside_from_cells(values.shape[-1])
     lmax = 2 * nside if lmax is None else lmax
@@ -362,6 +466,14 @@ def gaussian_fields(
     ------
     ValueError
         If the power is negative, not finite, or exceeds the degrees of the grid.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import gaussian_fields
+    >>> power = np.full(9, 4 * np.pi / 81)  # Σ (2l + 1) C_l / 4π = 1
+    >>> fields = gaussian_fields(power, nside=8, count=100, random=np.random.default_rng(0))
+    >>> fields.shape, round(float(fields.var()), 1)
+    ((100, 768), 1.0)
     """
     spectrum = np.asarray(power, dtype=np.float64)
     lmax = spectrum.size - 1

@@ -138,6 +138,12 @@ def global_grid(rows: int, columns: int, *, poles: bool = True) -> LatLonGrid:
     -------
     LatLonGrid
         The grid.
+
+    Examples
+    --------
+    >>> from pear.sphere.latlon import global_grid
+    >>> str(global_grid(121, 240))
+    '121 x 240 points, 1.5 x 1.5 degrees, latitude 90 to -90, longitude 0 to 358.5'
     """
     half = 0.0 if poles else 90.0 / rows
     return LatLonGrid(

@@ -34,6 +34,14 @@ def correlated_power(length_km: float, nside: int) -> Float64:
     ------
     ValueError
         If the length is not positive.
+
+    Examples
+    --------
+    >>> from pear.sphere.random_fields import correlated_power
+    >>> power = correlated_power(1000.0, nside=8)
+    >>> degree = np.arange(power.size)
+    >>> round(float(((2 * degree + 1) * power).sum() / (4 * np.pi)), 12)
+    1.0
     """
     if not length_km > 0:
         raise ValueError(f"correlation length must be positive, got {length_km} km")

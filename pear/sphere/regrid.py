@@ -58,7 +58,21 @@ def bilinear_to_healpix(grid: LatLonGrid, nside: int, *, vector: bool = False) -
 def bilinear_between(
     grid: LatLonGrid, other: LatLonGrid, *, vector: bool = False
 ) -> sparse.csr_array:
-    """Return the weights of interpolation to another grid, as :func:`bilinear_to_healpix`."""
+    """Return the weights of interpolation to another grid, as :func:`bilinear_to_healpix`.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        (row x column of ``other``, row x column of ``grid``), float64; rows sum to 1.
+
+    Examples
+    --------
+    >>> from pear.sphere.regrid import bilinear_between
+    >>> from pear.sphere.latlon import global_grid
+    >>> weights = bilinear_between(global_grid(19, 36), global_grid(37, 72))
+    >>> weights.shape, bool(np.allclose(weights.sum(axis=1), 1.0))
+    ((2664, 684), True)
+    """
     north, east = np.meshgrid(other.lat, other.lon, indexing="ij")
     return _bilinear(grid, north.ravel(), east.ravel(), vector=vector)
 
@@ -101,6 +115,14 @@ def healpix_to_latlon_bilinear(nside: int, grid: LatLonGrid) -> sparse.csr_array
     -------
     scipy.sparse.csr_array
         (row x column, cell), float64; cells and weights are HEALPix's own.
+
+    Examples
+    --------
+    >>> from pear.sphere.regrid import healpix_to_latlon_bilinear
+    >>> from pear.sphere.latlon import global_grid
+    >>> weights = healpix_to_latlon_bilinear(4, global_grid(19, 36))
+    >>> weights.shape, bool(np.allclose(weights.sum(axis=1), 1.0))
+    ((684, 192), True)
     """
     lat, lon = np.meshgrid(np.clip(grid.lat, -90.0, 90.0), grid.lon, indexing="ij")
     index, weight = healpix.interpolation_weights(lat.ravel(), lon.ravel(), nside)
@@ -128,6 +150,18 @@ def conservative_to_healpix(grid: LatLonGrid, nside: int) -> sparse.csr_array:
     -------
     scipy.sparse.csr_array
         (cell, row x column), float64.
+
+    Examples
+    --------
+    >>> from pear.sphere.regrid import conservative_to_healpix
+    >>> from pear.sphere.latlon import global_grid
+    >>> grid = global_grid(19, 36, poles=False)
+    >>> field = np.random.default_rng(0).random(grid.shape)
+    >>> edges = np.sin(np.deg2rad(np.linspace(90, -90, 20)))
+    >>> area = np.repeat(-np.diff(edges)[:, None] / 72, 36, axis=1)  # sums to 1
+    >>> cells = apply(conservative_to_healpix(grid, 4), field.ravel())
+    >>> bool(np.isclose(cells.mean(), (area * field).sum()))
+    True
     """
     return _rows_to_one(_all_columns(_overlap(grid.require_global(), nside), grid))
 
@@ -147,6 +181,14 @@ def healpix_to_latlon_conservative(nside: int, grid: LatLonGrid) -> sparse.csr_a
     -------
     scipy.sparse.csr_array
         (row x column, HEALPix cell), float64.
+
+    Examples
+    --------
+    >>> from pear.sphere.regrid import healpix_to_latlon_conservative
+    >>> from pear.sphere.latlon import global_grid
+    >>> weights = healpix_to_latlon_conservative(4, global_grid(19, 36))
+    >>> weights.shape, bool(np.allclose(weights.sum(axis=1), 1.0))
+    ((684, 192), True)
     """
     matrix = sparse.csr_array(_rows_to_one(_overlap(grid, nside).T.tocsr()))
     if grid.closed:
@@ -205,6 +247,16 @@ def apply(weights: sparse.csr_array, fields: Array) -> Array:
     ------
     ValueError
         If the last axis does not fit the weights.
+
+    Examples
+    --------
+    >>> from pear.sphere.regrid import apply
+    >>> from pear.sphere.latlon import global_grid
+    >>> from pear.sphere.regrid import bilinear_to_healpix
+    >>> fields = np.full((2, 3, 19 * 36), 280.0, dtype=np.float32)
+    >>> out = apply(bilinear_to_healpix(global_grid(19, 36), nside=4), fields)
+    >>> out.shape, out.dtype, float(out.min())
+    ((2, 3, 192), dtype('float32'), 280.0)
     """
     if fields.shape[-1] != weights.shape[1]:
         raise ValueError(

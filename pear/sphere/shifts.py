@@ -30,12 +30,37 @@ Permutation: TypeAlias = tuple[Int64, Int64]
 
 
 def shift_size(window: int) -> int:
-    """Return the number of tokens to shift by: half the side of a window, 4 for 64 tokens."""
+    """Return the number of tokens to shift by: half the side of a window, 4 for 64 tokens.
+
+    Returns
+    -------
+    int
+        Tokens.
+
+    Examples
+    --------
+    >>> from pear.sphere.shifts import shift_size
+    >>> shift_size(64)
+    4
+    """
     return math.isqrt(window) // 2
 
 
 def no_shift(nside: int, window: int) -> Permutation:
-    """Leave every token in its place, without labels."""
+    """Leave every token in its place, without labels.
+
+    Returns
+    -------
+    gather, labels : numpy.ndarray
+        (token,) each; all labels are 0.
+
+    Examples
+    --------
+    >>> from pear.sphere.shifts import no_shift
+    >>> gather, labels = no_shift(nside=2, window=4)
+    >>> bool((gather == np.arange(48)).all()), int(labels.max())
+    (True, 0)
+    """
     tokens = np.arange(cells_of_nside(nside))
     return tokens, np.zeros_like(tokens)
 
@@ -55,6 +80,13 @@ def ring_roll(nside: int, window: int) -> Permutation:
     gather, labels : numpy.ndarray
         (token,) each. The labels separate the regions that the roll brings together, the north
         pole behind the south pole; their ranges are those of the published code.
+
+    Examples
+    --------
+    >>> from pear.sphere.shifts import ring_roll
+    >>> gather, labels = ring_roll(nside=4, window=16)
+    >>> gather.shape, np.unique(gather).size, np.unique(labels).tolist()
+    ((192,), 192, [0, 1, 2])
     """
     ring, nest, size = ring_of_nest(nside), nest_of_ring(nside), shift_size(window)
     labels = np.digitize(ring, [ring.size - window, ring.size - size])
@@ -79,6 +111,15 @@ def ring_rotation(nside: int, window: int) -> Permutation:
     -------
     gather, labels : numpy.ndarray
         (token,) each; all labels are 0.
+
+    Examples
+    --------
+    >>> from pear.sphere.shifts import ring_rotation
+    >>> from pear.sphere.symmetry import R, permutation
+    >>> gather, labels = ring_rotation(nside=8, window=16)
+    >>> turned = permutation(R, 8)
+    >>> bool((gather[turned] == turned[gather]).all()), int(labels.max())
+    (True, 0)
     """
     starts, ring = ring_starts(nside), ring_of_nest(nside)
     circle = np.searchsorted(starts, ring, side="right") - 1
@@ -105,6 +146,13 @@ def nest_roll(nside: int, window: int) -> Permutation:
     -------
     gather, labels : numpy.ndarray
         (token,) each.
+
+    Examples
+    --------
+    >>> from pear.sphere.shifts import nest_roll
+    >>> gather, labels = nest_roll(nside=2, window=4)
+    >>> gather[:4], int(labels.sum())
+    (array([2, 3, 4, 5]), 2)
     """
     count, half = cells_of_nside(nside), window // 2
     token = np.arange(count)
@@ -131,6 +179,13 @@ def nest_grid(nside: int, window: int) -> Permutation:
     -------
     gather, labels : numpy.ndarray
         (token,) each; label 1 marks the masked tokens.
+
+    Examples
+    --------
+    >>> from pear.sphere.shifts import nest_grid
+    >>> gather, labels = nest_grid(nside=4, window=4)
+    >>> np.unique(gather).size, int(labels.sum())  # a permutation, with masked tokens
+    (192, 32)
     """
     size = shift_size(window)
     x, y, face = xy_of_nest(nside)

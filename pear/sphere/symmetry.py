@@ -122,6 +122,13 @@ def block_mirror(cells: int) -> Int64:
     ------
     ValueError
         If ``cells`` is not a power of four.
+
+    Examples
+    --------
+    >>> from pear.sphere.symmetry import block_mirror
+    >>> mirror = block_mirror(16)
+    >>> mirror[:4], bool((mirror[mirror] == np.arange(16)).all())
+    (array([15, 13, 14, 12]), True)
     """
     side = round(cells**0.5)
     if cells < 1 or side * side != cells or side & (side - 1):

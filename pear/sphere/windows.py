@@ -203,6 +203,13 @@ class WindowTable:
     labels
         (masked windows, slots); in the last ``len(labels)`` windows, slots attend to each other
         only if their labels are equal. Equal rows are adjacent, the most frequent ones first.
+
+    Examples
+    --------
+    >>> from pear.sphere.windows import TokenGrid, WindowTable, shifted_windows
+    >>> table = shifted_windows(TokenGrid(nside=4, depths=2, window=16), "ring_rotation")
+    >>> bool((table.gather[table.scatter] == np.arange(384)).all()), table.labels.shape
+    (True, (12, 32))
     """
 
     gather: Int64
@@ -231,6 +238,14 @@ def shifted_windows(grid: TokenGrid, shift: Shift, *, depth_shift: bool = True) 
     -------
     WindowTable
         Gather and masks of the shifted windows.
+
+    Examples
+    --------
+    >>> from pear.sphere.windows import TokenGrid, shifted_windows
+    >>> grid = TokenGrid(nside=4, depths=4, window=16)
+    >>> table = shifted_windows(grid, "ring_rotation")
+    >>> table.gather.shape, table.labels.shape, grid.windows
+    ((768,), (12, 32), 24)
     """
     gather, labels = shift_tokens(shift, grid.nside, grid.window_cells, grid.base_pixels)
     roll = grid.window_depth // 2 if depth_shift else 0
