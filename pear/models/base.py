@@ -48,6 +48,16 @@ class StepNetwork(nn.Module):
     ----------
     config
         The settings.
+
+    Examples
+    --------
+    >>> from pear.models.base import StepNetwork
+    >>> from pear.models.config import PearConfig
+    >>> from pear.models.pear import Pear
+    >>> sizes = {"embed": 8, "depths": (1,) * 4, "heads": (1,) * 4, "patch": 4}
+    >>> model = Pear(PearConfig(nside=4, forcings=("sin_year",), **sizes))
+    >>> isinstance(model, StepNetwork), tuple(model.forcing(["2001-01-01", "2001-07-01"]).shape)
+    (True, (2, 1, 192))
     """
 
     config: NetworkConfig

@@ -64,6 +64,15 @@ class Checkpoint(_Stored):
     ----------
     model
         In evaluation mode, float32.
+
+    Examples
+    --------
+    >>> from pear.models.checkpoint import Checkpoint
+    >>> config = PearConfig(nside=4, embed=8, depths=(1,) * 4, heads=(1,) * 4, patch=4)
+    >>> normaliser = Normaliser.identity(config.layout)
+    >>> found = Checkpoint(normaliser, {}, "0123456789abcdef", Pear(config))
+    >>> found.id, found.config.nside
+    ('0123456789ab', 4)
     """
 
     model: Pear
@@ -82,6 +91,15 @@ class PanguCheckpoint(_Stored):
     ----------
     model
         In evaluation mode, float32.
+
+    Examples
+    --------
+    >>> from pear.models.checkpoint import PanguCheckpoint
+    >>> config = PanguConfig(rows=9, columns=16, embed=8, depths=(1,) * 4, heads=(1,) * 4)
+    >>> normaliser = Normaliser.identity(config.layout)
+    >>> found = PanguCheckpoint(normaliser, {}, "0123456789abcdef", Pangu(config))
+    >>> found.id, found.model.config.columns
+    ('0123456789ab', 16)
     """
 
     model: Pangu

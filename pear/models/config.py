@@ -32,7 +32,17 @@ LEVELS_IN_PATCH: Final = 2
 
 
 class UShapedConfig(Config):
-    """Base of the settings of networks with four stages, the inner two of twice the width."""
+    """Base of the settings of networks with four stages, the inner two of twice the width.
+
+    Examples
+    --------
+    >>> from pear.models.config import PearConfig, UShapedConfig
+    >>> config = PearConfig()
+    >>> isinstance(config, UShapedConfig)
+    True
+    >>> config.upper_depths, [config.width(stage) for stage in range(4)]
+    (7, [48, 96, 96, 48])
+    """
 
     layout: Layout
     embed: int
@@ -61,6 +71,14 @@ def check_heads(heads: Sequence[int], widths: Sequence[int]) -> None:
     ------
     InputError
         Naming the stage.
+
+    Examples
+    --------
+    >>> from pear.models.config import check_heads
+    >>> check_heads((3, 6), widths=(48, 96))
+    >>> check_heads((5, 6), widths=(48, 96))
+    Traceback (most recent call last):
+    pear.errors.InputError: heads[0] = 5 does not divide the 48 features of its stage
     """
     for stage, (count, width) in enumerate(zip(heads, widths, strict=True)):
         if count < 1 or width % count:
@@ -86,6 +104,14 @@ def check_power(name: str, value: int, base: int) -> None:
     ------
     InputError
         Naming the setting and its value.
+
+    Examples
+    --------
+    >>> from pear.models.config import check_power
+    >>> check_power("window", 64, base=4)
+    >>> check_power("window", 32, base=4)
+    Traceback (most recent call last):
+    pear.errors.InputError: window must be a power of 4, got 32
     """
     if value < 1 or base ** round(math.log(value, base)) != value:
         raise InputError(f"{name} must be a power of {base}, got {value}", field=name)

@@ -44,6 +44,14 @@ def equivariance_errors(
     -------
     dict
         Element name to max|Φ(g·x) − g·Φ(x)| / max|Φ(x)|.
+
+    Examples
+    --------
+    >>> from pear.models.diagnostics import equivariance_errors
+    >>> sizes = {"embed": 8, "depths": (1,) * 4, "heads": (2,) * 4, "patch": 4}
+    >>> model = Pear(PearConfig(nside=4, symmetry="c4h", residual=False, **sizes))
+    >>> {name: error < 1e-10 for name, error in equivariance_errors(model).items()}
+    {'R': True, 'M': True, 'RM': True}
     """
     config = model.config
     layout, nside = config.layout, config.nside
@@ -82,6 +90,15 @@ class PhysicalStep(nn.Module):
     ----------
     model, normaliser
         Not changed.
+
+    Examples
+    --------
+    >>> from pear.models.diagnostics import PhysicalStep
+    >>> config = PearConfig(nside=4, embed=8, depths=(1,) * 4, heads=(1,) * 4, patch=4)
+    >>> step = PhysicalStep(Pear(config), Normaliser.identity(config.layout))
+    >>> surface, upper = torch.randn(1, 4, 192), torch.randn(1, 5, 13, 192)
+    >>> torch.allclose(step(surface, upper)[1], upper)  # persistence before training
+    True
     """
 
     def __init__(self, model: Pear, normaliser: Normaliser) -> None:
@@ -127,6 +144,17 @@ def orbit_errors(
     dict
         Element name to the root mean square over all channels and cells at each step, in units of
         each channel's standard deviation of the change over one step.
+
+    Examples
+    --------
+    >>> from pear.models.diagnostics import orbit_errors
+    >>> sizes = {"embed": 8, "depths": (1,) * 4, "heads": (1,) * 4, "patch": 4}
+    >>> config = PearConfig(nside=4, residual=False, **sizes)
+    >>> model, normaliser = Pear(config), Normaliser.identity(config.layout)
+    >>> fields = torch.randn(1, 4, 192), torch.randn(1, 5, 13, 192)
+    >>> errors = orbit_errors(model, normaliser, fields, "2001-01-01", steps=2, elements=[R])
+    >>> len(errors["R"]), max(errors["R"]) < 1e-10
+    (2, True)
     """
     config, times = model.config, as_utc(times)
     model, normaliser = copy.deepcopy(model).double().eval(), copy.deepcopy(normaliser).double()
@@ -159,7 +187,21 @@ def _rms(parts: Sequence[Tensor]) -> float:
 
 
 def representations(config: PearConfig) -> list[Fields]:
-    """Return the group's action on surface fields, upper fields and, if there is any, forcing."""
+    """Return the group's action on surface fields, upper fields and, if there is any, forcing.
+
+    Returns
+    -------
+    list of Fields
+        Two, or three with forcings.
+
+    Examples
+    --------
+    >>> from pear.models.diagnostics import representations
+    >>> surface, upper = representations(PearConfig(nside=4, patch=4))
+    >>> x = torch.randn(1, 4, 192)
+    >>> torch.equal(surface.act(M, surface.act(M, x)), x)
+    True
+    """
     nside, layout = config.nside, config.layout
     signs = [layout.mirror_signs("surface"), layout.mirror_signs("upper")]
     if config.forcings:
@@ -182,6 +224,16 @@ def mirror_symmetric(normaliser: Normaliser) -> Normaliser:
     -------
     Normaliser
         New statistics.
+
+    Examples
+    --------
+    >>> from pear.models.diagnostics import mirror_symmetric
+    >>> from pear.variables import Layout
+    >>> layout = Layout(("10m_v_component_of_wind",), (), ())
+    >>> one, none = torch.ones(1), torch.ones(0, 0)
+    >>> found = mirror_symmetric(Normaliser(layout, 3 * one, 4 * one, none, none))
+    >>> found.surface_mean.item(), found.surface_std.item()  # √(3² + 4²)
+    (0.0, 5.0)
     """
     given = {name: value.clone() for name, value in normaliser.named_buffers()}
     for kind in ("surface", "upper"):
@@ -204,6 +256,17 @@ def check_normaliser(normaliser: Normaliser) -> None:
     ------
     InputError
         If a channel that changes sign under the mirror has a mean.
+
+    Examples
+    --------
+    >>> from pear.models.diagnostics import check_normaliser
+    >>> from pear.variables import Layout
+    >>> layout = Layout(("10m_v_component_of_wind",), (), ())
+    >>> check_normaliser(Normaliser.identity(layout))
+    >>> one, none = torch.ones(1), torch.ones(0, 0)
+    >>> check_normaliser(Normaliser(layout, one, one, none, none))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    pear.errors.InputError: a model with symmetry 'c4h' needs mean 0 for ...
     """
     layout = normaliser.layout
     for names, mean in (

@@ -61,6 +61,13 @@ class HealSwinConfig(Config):
     ------
     InputError
         If the settings are inconsistent.
+
+    Examples
+    --------
+    >>> from pear.models.heal_swin import HealSwinConfig
+    >>> config = HealSwinConfig.small(nside=64)
+    >>> config.cells, [config.width(stage) for stage in range(4)]
+    (49152, [24, 48, 96, 192])
     """
 
     inputs: int = 3
@@ -190,6 +197,14 @@ class HealSwin(nn.Module):
     ----------
     config
         The settings.
+
+    Examples
+    --------
+    >>> from pear.models.heal_swin import HealSwin
+    >>> config = HealSwinConfig.small(nside=16, depths=(1, 1), heads=(1, 2), embed=8)
+    >>> model = HealSwin(config)
+    >>> tuple(model(torch.zeros(2, config.inputs, config.cells)).shape)
+    (2, 14, 3072)
     """
 
     def __init__(self, config: HealSwinConfig) -> None:

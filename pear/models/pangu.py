@@ -50,6 +50,13 @@ class PanguConfig(UShapedConfig):
     ------
     InputError
         If the grid is too small or the heads do not divide the features.
+
+    Examples
+    --------
+    >>> from pear.models.pangu import PanguConfig
+    >>> config = PanguConfig.like(nside=64)
+    >>> config.rows, config.columns, config.grid.shape
+    (157, 314, (157, 314))
     """
 
     rows: int = 157
@@ -113,6 +120,14 @@ class Pangu(StepNetwork):
     ----------
     config
         The settings.
+
+    Examples
+    --------
+    >>> from pear.models.pangu import Pangu
+    >>> config = PanguConfig(rows=9, columns=16, embed=8, depths=(1,) * 4, heads=(1,) * 4)
+    >>> surface, upper = Pangu(config)(torch.zeros(1, 4, 144), torch.zeros(1, 5, 13, 144))
+    >>> tuple(surface.shape), tuple(upper.shape)
+    ((1, 4, 144), (1, 5, 13, 144))
     """
 
     config: PanguConfig

@@ -27,6 +27,15 @@ class LatLonWindows:
     ----------
     depths, rows, columns
         Tokens along each axis.
+
+    Examples
+    --------
+    >>> from pear.models.pangu_layers import LatLonWindows
+    >>> windows = LatLonWindows(depths=4, rows=10, columns=20)
+    >>> x = torch.randn(1, 4, 10, 20, 3)
+    >>> parts = windows.cut(x, shifted=True)
+    >>> tuple(parts.shape), torch.equal(windows.join(parts, shifted=True), x)
+    ((1, 4, 2, 144, 3), True)
     """
 
     depths: int
@@ -107,6 +116,13 @@ class EarthSpecificBias(nn.Module):
         Tokens and windows.
     heads
         Number of heads.
+
+    Examples
+    --------
+    >>> from pear.models.pangu_layers import EarthSpecificBias, LatLonWindows
+    >>> bias = EarthSpecificBias(LatLonWindows(depths=4, rows=12, columns=24), heads=2)
+    >>> tuple(bias().shape)  # 2 levels x 2 rows of windows
+    (4, 2, 144, 144)
     """
 
     index: Tensor
@@ -139,6 +155,16 @@ class LatLonAttention(WindowAttention):
         Width, and number of heads it is split into.
     shifted
         Whether the windows are shifted by half their size.
+
+    Examples
+    --------
+    >>> from pear.models.pangu_layers import LatLonAttention, LatLonWindows
+    >>> windows = LatLonWindows(depths=2, rows=6, columns=24)
+    >>> attention = LatLonAttention(windows, features=8, heads=2, shifted=True).eval()
+    >>> x = torch.randn(1, 2, 6, 24, 8)
+    >>> turned = attention(x.roll(12, dims=3))  # by a whole window along the circle
+    >>> torch.allclose(turned, attention(x).roll(12, dims=3), atol=1e-5)
+    True
     """
 
     latitude_mask: Tensor

@@ -26,6 +26,14 @@ class Pear(StepNetwork):
     ----------
     config
         The settings.
+
+    Examples
+    --------
+    >>> from pear.models.pear import Pear
+    >>> config = PearConfig(nside=4, embed=8, depths=(1,) * 4, heads=(1,) * 4, patch=4)
+    >>> surface, upper = Pear(config)(torch.zeros(2, 4, 192), torch.zeros(2, 5, 13, 192))
+    >>> tuple(surface.shape), tuple(upper.shape)
+    ((2, 4, 192), (2, 5, 13, 192))
     """
 
     config: PearConfig

@@ -103,6 +103,14 @@ def translate(published: Mapping[str, Tensor], model: Pear) -> dict[str, Tensor]
     ------
     InputError
         Naming the tensors that are missing, unknown, of the wrong shape or not finite.
+
+    Examples
+    --------
+    >>> from pear.models.published import translate
+    >>> model = Pear(PearConfig.published(nside=8, embed=12, heads=(1,) * 4, depths=(1,) * 4))
+    >>> translate({}, model)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    pear.errors.InputError: not the weights of the published PEAR: ...
     """
     names = {_published_name(name): name for name in model.state_dict()}
     shapes = {

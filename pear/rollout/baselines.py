@@ -77,6 +77,18 @@ class ClimatologyForecaster(OneStepForecaster):
         Mean fields by valid time.
     time_step
         Time between two yielded states.
+
+    Examples
+    --------
+    >>> import pear
+    >>> from pear.rollout import ClimatologyForecaster
+    >>> from pear import resources
+    >>> climatology = pear.open_climatology(resources.path("climatology"), nside=4)
+    >>> initial = pear.State.from_xarray(climatology.to_xarray("2006-11-01"), "2006-11-01")
+    >>> following = next(ClimatologyForecaster(climatology).iterate(initial, steps=1))
+    >>> expected, _ = climatology.at("2006-11-02")
+    >>> bool((following.surface.numpy() == expected).all())
+    True
     """
 
     name = "climatology"

@@ -33,6 +33,19 @@ class DatasetForecaster(ABC):
         Channels and grid of the states.
     time_step
         Time between two states.
+
+    Examples
+    --------
+    >>> import pear
+    >>> from pear.rollout.dataset import DatasetForecaster
+    >>> analysis = pear.sample_analysis(nside=4)
+    >>> layout = pear.Layout(("2m_temperature",), (), ())
+    >>> persistence = pear.Persistence(layout, nside=4)
+    >>> isinstance(persistence, DatasetForecaster)
+    True
+    >>> forecast = persistence.forecast(analysis, init="2006-11-01", lead="2d")
+    >>> dict(forecast["2m_temperature"].sizes)
+    {'time': 1, 'prediction_timedelta': 3, 'cell': 192}
     """
 
     name: str

@@ -34,6 +34,14 @@ class MemberGroup:
         Number of members; the first is the control.
     perturbation
         Makes the members differ; None: all members are the control.
+
+    Examples
+    --------
+    >>> from pear.rollout import Ensemble, MemberGroup, Persistence
+    >>> from pear.variables import Layout
+    >>> persistence = Persistence(Layout.default(), nside=2)
+    >>> Ensemble([MemberGroup(persistence, members=2), MemberGroup(persistence)]).size
+    3
     """
 
     forecaster: OneStepForecaster
@@ -206,6 +214,19 @@ def step_together(inputs: Sequence[tuple[OneStepForecaster, State]]) -> list[Sta
     -------
     list of State
         One step later, in the order of the inputs.
+
+    Examples
+    --------
+    >>> from pear.rollout import Persistence, concat_states, step_together
+    >>> from pear.variables import Layout
+    >>> layout = Layout(("2m_temperature",), (), ())
+    >>> surface, upper = torch.full((1, 1, 12), 280.0), torch.zeros(1, 0, 0, 12)
+    >>> state = State(surface, upper, np.datetime64("2001-01-01"), layout)
+    >>> persistence = Persistence(layout, nside=1)
+    >>> both = concat_states([state, state])
+    >>> stepped = step_together([(persistence, state), (persistence, both)])
+    >>> [(state.batch, str(state.valid_time[0])) for state in stepped]
+    [(1, '2001-01-02T00:00:00'), (2, '2001-01-02T00:00:00')]
     """
     following: dict[int, State] = {}
 
@@ -276,6 +297,18 @@ def split_state(state: State, sizes: Sequence[int]) -> list[State]:
     ------
     ValueError
         If the sizes do not add up to the batch.
+
+    Examples
+    --------
+    >>> from pear.rollout import concat_states, split_state
+    >>> from pear.variables import Layout
+    >>> layout = Layout(("2m_temperature",), (), ())
+    >>> surface = torch.arange(3.0)[:, None, None].expand(3, 1, 12)
+    >>> times = np.repeat(np.datetime64("2001-01-01"), 3)
+    >>> members = State(surface, torch.zeros(3, 0, 0, 12), times, layout)
+    >>> parts = split_state(members, [1, 2])
+    >>> [part.batch for part in parts], bool((concat_states(parts).surface == surface).all())
+    ([1, 2], True)
     """
     if sum(sizes) != state.batch:
         raise ValueError(f"pieces of sizes {list(sizes)} do not add up to a batch of {state.batch}")
@@ -287,7 +320,25 @@ def split_state(state: State, sizes: Sequence[int]) -> list[State]:
 
 
 def ensemble_mean(members: State) -> State:
-    """Return the mean of the members, batch 1, accumulated in float64."""
+    """Return the mean of the members, batch 1, accumulated in float64.
+
+    Returns
+    -------
+    State
+        In the dtype of the members.
+
+    Examples
+    --------
+    >>> from pear.rollout import ensemble_mean
+    >>> from pear.variables import Layout
+    >>> layout = Layout(("2m_temperature",), ("temperature",), (850,))
+    >>> surface = torch.tensor([281.0, 283.0])[:, None, None].expand(2, 1, 12)
+    >>> times = np.repeat(np.datetime64("2001-01-01"), 2)
+    >>> members = State(surface, surface[:, :, None], times, layout)
+    >>> mean = ensemble_mean(members)
+    >>> tuple(mean.surface.shape), float(mean.surface[0, 0, 0])
+    ((1, 1, 12), 282.0)
+    """
     return _reduce(members, lambda x: x.double().mean(dim=0, keepdim=True))
 
 
@@ -298,6 +349,17 @@ def ensemble_spread(members: State) -> State:
     -------
     State
         With M − 1 in the denominator; 0 for a single member.
+
+    Examples
+    --------
+    >>> from pear.rollout import ensemble_spread
+    >>> from pear.variables import Layout
+    >>> layout = Layout(("2m_temperature",), ("temperature",), (850,))
+    >>> surface = torch.tensor([280.0, 282.0, 284.0])[:, None, None].expand(3, 1, 12)
+    >>> times = np.repeat(np.datetime64("2001-01-01"), 3)
+    >>> members = State(surface, surface[:, :, None], times, layout)
+    >>> float(ensemble_spread(members).surface[0, 0, 0])
+    2.0
     """
     if members.batch == 1:
         return _reduce(members, torch.zeros_like)
@@ -323,6 +385,17 @@ def ensemble_quantile(members: State, percent: float) -> State:
     ------
     ValueError
         If the quantile is outside 0 to 100 %.
+
+    Examples
+    --------
+    >>> from pear.rollout import ensemble_quantile
+    >>> from pear.variables import Layout
+    >>> layout = Layout(("2m_temperature",), ("temperature",), (850,))
+    >>> surface = torch.tensor([280.0, 282.0, 284.0])[:, None, None].expand(3, 1, 12)
+    >>> times = np.repeat(np.datetime64("2001-01-01"), 3)
+    >>> members = State(surface, surface[:, :, None], times, layout)
+    >>> float(ensemble_quantile(members, 75.0).surface[0, 0, 0])
+    283.0
     """
     if not 0 <= percent <= 100:
         raise ValueError(f"quantile {percent} % is outside 0 to 100 %")

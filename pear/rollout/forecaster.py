@@ -138,6 +138,20 @@ def check_fits(state: State, forecaster: Forecaster) -> None:
     ------
     InputError
         Naming the layout or nside expected and that of the state.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pear.rollout.forecaster import check_fits
+    >>> from pear.rollout import Persistence
+    >>> from pear.variables import Layout
+    >>> layout = Layout(("2m_temperature",), (), ())
+    >>> surface, upper = torch.full((1, 1, 12), 280.0), torch.zeros(1, 0, 0, 12)
+    >>> state = State(surface, upper, np.datetime64("2001-01-01"), layout)
+    >>> check_fits(state, Persistence(layout, nside=1))
+    >>> check_fits(state, Persistence(layout, nside=2))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    pear.errors.InputError: persistence works at nside 2, the state is at ...
     """
     who = getattr(forecaster, "context", forecaster.name)
     layout = forecaster.layout
@@ -255,6 +269,20 @@ def check_physical(state: State, context: str, margin: float = MARGIN) -> State:
     ------
     InputError
         If a value is not finite, or outside its variable's range by more than the margin.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pear.rollout import check_physical
+    >>> from pear.variables import Layout
+    >>> layout = Layout(("2m_temperature",), (), ())
+    >>> surface, upper = torch.full((1, 1, 12), 280.0), torch.zeros(1, 0, 0, 12)
+    >>> state = State(surface, upper, np.datetime64("2001-01-01"), layout)
+    >>> check_physical(state, "step 1") is state
+    True
+    >>> check_physical(state.map(lambda values: values * 10), "step 1")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    pear.errors.InputError: step 1: 2m_temperature reaches 2800 K, far ...
     """
     for name, level, least, most in state.extremes():
         low, high = BY_NAME[name].valid_range

@@ -36,6 +36,21 @@ class PearForecaster(OneStepForecaster):
     group
         Symmetries over which each step is averaged: g⁻¹ Φ(g x). All of C4h makes any network
         equivariant; a single element gives one member of a symmetry ensemble.
+
+    Examples
+    --------
+    >>> from pear.rollout import PearForecaster
+    >>> from pear.models.checkpoint import Checkpoint
+    >>> from pear.models.config import PearConfig
+    >>> from pear.models.pear import Pear
+    >>> from pear.normaliser import Normaliser
+    >>> config = PearConfig(nside=4, embed=8, depths=(1,) * 4, heads=(1,) * 4, patch=4)
+    >>> checkpoint = Checkpoint(Normaliser.identity(config.layout), {}, "0" * 64, Pear(config))
+    >>> surface, upper = torch.randn(1, 4, 192), torch.randn(1, 5, 13, 192)
+    >>> initial = State(surface, upper, np.datetime64("2001-01-01"), config.layout)
+    >>> following = PearForecaster(checkpoint).step(initial)
+    >>> torch.allclose(following.upper, upper)  # persistence before training
+    True
     """
 
     name = "pear"

@@ -166,6 +166,20 @@ class RandomFieldPerturbation:
         Random seed; the same valid time, member and init time give the same perturbation.
     min_past_times
         Number of past times that must be there to draw from.
+
+    Examples
+    --------
+    >>> import pear
+    >>> from pear.rollout import RandomFieldPerturbation, concat_states
+    >>> from pear.store.analysis import Analysis
+    >>> layout = pear.Layout(("2m_temperature",), (), ())
+    >>> analysis = Analysis(pear.sample_analysis(nside=2), layout)
+    >>> time = analysis.times[22]
+    >>> initial = State.from_channels(analysis.read(time)[None], time, layout)
+    >>> method = RandomFieldPerturbation(analysis, np.timedelta64(1, "D"), scale=0.2)
+    >>> control, plus, minus = method.perturb(concat_states([initial] * 3)).surface
+    >>> bool(torch.allclose((plus + minus) / 2, control)), bool((plus == control).all())
+    (True, False)
     """
 
     analysis: StateReader

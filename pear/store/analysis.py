@@ -42,6 +42,14 @@ class Analysis:
     ------
     InputError
         If there is no such store, or it holds forecasts.
+
+    Examples
+    --------
+    >>> import pear
+    >>> from pear.store.analysis import Analysis
+    >>> analysis = Analysis(pear.sample_analysis(nside=4))
+    >>> analysis.times.size, analysis.read(analysis.times[0]).shape
+    (25, (69, 192))
     """
 
     def __init__(
@@ -133,6 +141,15 @@ def read_fields(
     InputError
         If a time, a variable or a level is not in the dataset, a value is not finite, the
         dataset is coarser than wanted or holds forecasts.
+
+    Examples
+    --------
+    >>> import pear
+    >>> from pear.store.analysis import read_fields
+    >>> layout = pear.Layout(("2m_temperature",), ("geopotential",), (500, 850))
+    >>> surface, upper = read_fields(pear.sample_analysis(nside=4), "2006-11-01", layout)
+    >>> surface.shape, upper.shape
+    ((1, 1, 192), (1, 1, 2, 192))
     """
     _require_analysis(dataset, name)
     times = as_utc(times)

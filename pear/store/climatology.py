@@ -42,6 +42,15 @@ class Climatology:
         Hours of the day that are covered.
     period
         First and last time of the analyses that it was built from.
+
+    Examples
+    --------
+    >>> import pear
+    >>> from pear import resources
+    >>> climatology = pear.Climatology.open(resources.path("climatology"), nside=4)
+    >>> surface, upper = climatology.at(["2006-02-01", "2006-08-01"])
+    >>> climatology.kind, surface.shape, upper.shape
+    ('harmonic', (2, 4, 192), (2, 5, 13, 192))
     """
 
     name: str

@@ -41,6 +41,14 @@ def build_dataset(
     -------
     xarray.Dataset
         (time, [prediction_timedelta, [number,]] level, cell).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pear.store.dataset import build_dataset
+    >>> data = build_dataset({"temperature": np.zeros((1, 2, 48))}, [500, 850], "2019-01-01")
+    >>> data["temperature"].dims, data["temperature"].units, data.attrs["pear_kind"]
+    (('time', 'level', 'cell'), 'K', 'analysis')
     """
     kind = "analysis" if leads is None else "forecast"
     name, first = next(iter(fields.items()))
@@ -84,6 +92,15 @@ def arrange_fields(surface: Float32, upper: Float32, layout: Layout) -> dict[str
     -------
     dict
         (…, cell) and (…, level, cell); views where the levels are in order already.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pear.store.dataset import arrange_fields
+    >>> layout = Layout(("2m_temperature",), ("temperature",), (850, 500))
+    >>> fields = arrange_fields(np.zeros((1, 48)), np.arange(2.0)[None, :, None], layout)
+    >>> fields["2m_temperature"].shape, fields["temperature"].ravel()  # 500 hPa comes first
+    ((48,), array([1., 0.]))
     """
     order = [layout.levels.index(level) for level in schema.level_order(layout)]
     where = slice(None) if order == sorted(order) else order
@@ -105,13 +122,32 @@ def dataset_layout(dataset: xr.Dataset) -> Layout:
     -------
     Layout
         Variables in the order of :data:`pear.VARIABLES`, levels in published order.
+
+    Examples
+    --------
+    >>> import pear
+    >>> from pear.store.dataset import dataset_layout
+    >>> dataset_layout(pear.sample_analysis(nside=2)) == pear.Layout.default()
+    True
     """
     levels = [int(level) for level in dataset["level"].values] if "level" in dataset else []
     return make_layout({str(name) for name in dataset.data_vars}, levels)
 
 
 def make_layout(names: Container[str], levels: Sequence[int]) -> Layout:
-    """Return the layout of these variables and levels, in published order."""
+    """Return the layout of these variables and levels, in published order.
+
+    Returns
+    -------
+    Layout
+        Levels from the ground up.
+
+    Examples
+    --------
+    >>> from pear.store.dataset import make_layout
+    >>> make_layout({"temperature", "2m_temperature"}, [500, 850])
+    Layout(surface=('2m_temperature',), upper=('temperature',), levels=(850, 500))
+    """
     held = [row for row in VARIABLES if row.name in names]
     order = [level for level in LEVELS if level in levels]
     order += sorted((level for level in levels if level not in LEVELS), reverse=True)

@@ -69,6 +69,12 @@ def hour_of_day(times: TimesLike) -> Int64:
     ------
     InputError
         If a time is not on the hour.
+
+    Examples
+    --------
+    >>> from pear.store.day_of_year import hour_of_day
+    >>> hour_of_day(["2019-01-01T06:00", "2020-02-29T18:00"])
+    array([ 6, 18])
     """
     t = as_utc(times)
     seconds = (t - t.astype("datetime64[D]")).astype("timedelta64[s]").astype(np.int64)
@@ -98,6 +104,13 @@ def day_weights(window: int = WINDOW, sigma: float = SIGMA) -> Float64:
     ------
     InputError
         If the window is even, not positive or longer than a year.
+
+    Examples
+    --------
+    >>> from pear.store.day_of_year import day_weights
+    >>> weights = day_weights()
+    >>> weights.shape, bool((weights == weights.T).all()), int((weights[0] > 0).sum())
+    ((366, 366), True, 61)
     """
     if window < 1 or window % 2 == 0 or window > DAYS - 1:
         raise InputError(f"window of {window} days must be odd, 1 to 365", field="window")
@@ -126,6 +139,13 @@ def harmonic_basis(times: TimesLike, harmonics: int) -> Float64:
     -------
     ndarray
         (time, 1 + 2·harmonics).
+
+    Examples
+    --------
+    >>> from pear.store.day_of_year import harmonic_basis
+    >>> harmonic_basis(["2019-01-01", "2019-07-02T12:00"], harmonics=1).round(2)
+    array([[ 1.  ,  1.  ,  0.01],
+           [ 1.  , -1.  , -0.  ]])
     """
     angle = 2 * np.pi * year_phase(times)[:, None] * np.arange(1, harmonics + 1)
     waves = np.stack([np.cos(angle), np.sin(angle)], axis=-1).reshape(len(angle), 2 * harmonics)
@@ -144,6 +164,15 @@ class HarmonicSums:
         (hour, term, term), Σ B Bᵀ.
     moment
         (hour, term, …), Σ B x.
+
+    Examples
+    --------
+    >>> from pear.store.day_of_year import HarmonicSums
+    >>> times = as_utc(np.arange("2001-01-01", "2003-01-01", dtype="datetime64[D]"))
+    >>> cosine = harmonic_basis(times, 1)[:, 1]
+    >>> sums = HarmonicSums.from_samples(times, 280.0 + 3.0 * cosine, 1, np.array([0]))
+    >>> sums.solve().round(6) + 0.0
+    array([[280.,   3.,   0.]])
     """
 
     hours: Int64
@@ -208,6 +237,14 @@ class DaySums:
         (day, …), Σ x.
     count
         (day,) number of samples.
+
+    Examples
+    --------
+    >>> from pear.store.day_of_year import DaySums
+    >>> one = DaySums.from_samples(np.array([0, 1, 1]), [1.0, 2.0, 4.0], first=0, last=2)
+    >>> both = one.merge(one)
+    >>> both.total, both.count
+    (array([ 2., 12.]), array([2, 4]))
     """
 
     first: int

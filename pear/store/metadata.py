@@ -38,24 +38,78 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def nodes(root: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata of all groups and arrays below the root, by path."""
+    """Return the metadata of all groups and arrays below the root, by path.
+
+    Returns
+    -------
+    dict
+        Path to metadata document.
+
+    Examples
+    --------
+    >>> from pear.store.metadata import nodes
+    >>> nodes({"consolidated_metadata": {"metadata": {"time": {"node_type": "array"}}}})
+    {'time': {'node_type': 'array'}}
+    """
     return dict(root["consolidated_metadata"]["metadata"])
 
 
 def digest(document: dict[str, Any]) -> str:
-    """Return the SHA-256 of a document without the digest in it."""
+    """Return the SHA-256 of a document without the digest in it.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits, independent of the order of keys.
+
+    Examples
+    --------
+    >>> from pear.store.metadata import digest
+    >>> document = {"attributes": {"title": "PEAR analysis"}}
+    >>> signed = {"attributes": document["attributes"] | {DIGEST: digest(document)}}
+    >>> digest(signed) == digest(document)
+    True
+    """
     attributes = {k: v for k, v in document.get("attributes", {}).items() if k != DIGEST}
     plain = json.dumps(document | {"attributes": attributes}, sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def is_intact(document: dict[str, Any]) -> bool:
-    """Return whether the metadata of a group agree with their digest."""
+    """Return whether the metadata of a group agree with their digest.
+
+    Returns
+    -------
+    bool
+        False also where there is no digest.
+
+    Examples
+    --------
+    >>> from pear.store.metadata import DIGEST, digest, is_intact
+    >>> document = {"attributes": {"title": "PEAR analysis"}}
+    >>> document["attributes"][DIGEST] = digest(document)
+    >>> is_intact(document), is_intact(document | {"zarr_format": 2})
+    (True, False)
+    """
     return bool(document.get("attributes", {}).get(DIGEST) == digest(document))
 
 
 def child_documents(root: dict[str, Any]) -> dict[str, Any]:
-    """Return the documents that the groups and arrays below the root should have, by path."""
+    """Return the documents that the groups and arrays below the root should have, by path.
+
+    Returns
+    -------
+    dict
+        Path to metadata document; that of a group includes the metadata of its own nodes.
+
+    Examples
+    --------
+    >>> from pear.store.metadata import child_documents
+    >>> found = {"nside4": {"node_type": "group"}, "nside4/time": {"node_type": "array"}}
+    >>> documents = child_documents({"consolidated_metadata": {"metadata": found}})
+    >>> documents["nside4"]["consolidated_metadata"]["metadata"]
+    {'time': {'node_type': 'array'}}
+    """
     found = nodes(root)
     out = {}
     for name, metadata in found.items():

@@ -95,6 +95,14 @@ def open_climatology(path: StrPath, *, nside: int | None = None) -> Climatology:
     -------
     Climatology
         Expected fields by valid time.
+
+    Examples
+    --------
+    >>> import pear
+    >>> from pear import resources
+    >>> climatology = pear.open_climatology(resources.path("climatology"), nside=4)
+    >>> climatology.nside, climatology.hours
+    (4, (0,))
     """
     return Climatology.open(path, nside=nside)
 

@@ -44,7 +44,14 @@ _DGGS_CONVENTION: Final = {
 
 
 class Coordinate(NamedTuple):
-    """One coordinate of a store or Dataset: dimensions, values and attributes."""
+    """One coordinate of a store or Dataset: dimensions, values and attributes.
+
+    Examples
+    --------
+    >>> from pear.store.schema import Coordinate
+    >>> Coordinate(("cell",), np.arange(12), {"units": "1"}).values.size
+    12
+    """
 
     dims: tuple[str, ...]
     values: Array
@@ -63,6 +70,13 @@ def grid_coordinates(nside: int) -> dict[str, Coordinate]:
     -------
     dict
         ``cell``, ``cell_ids`` and ``crs``.
+
+    Examples
+    --------
+    >>> from pear.store.schema import grid_coordinates
+    >>> coordinates = grid_coordinates(2)
+    >>> coordinates["cell"].values.size, coordinates["crs"].attributes["refinement_level"]
+    (48, 1)
     """
     cells, k = np.arange(cells_of_nside(nside), dtype=np.int64), refinement_level(nside)
     ids = {"grid_name": "healpix", "level": k, "indexing_scheme": "nested"}
@@ -75,19 +89,56 @@ def grid_coordinates(nside: int) -> dict[str, Coordinate]:
 
 
 def level_coordinate(levels: Sequence[int]) -> Coordinate:
-    """Return pressure levels in hPa, from the top down."""
+    """Return pressure levels in hPa, from the top down.
+
+    Returns
+    -------
+    Coordinate
+        (level,).
+
+    Examples
+    --------
+    >>> from pear.store.schema import level_coordinate
+    >>> level_coordinate([500, 850]).attributes["standard_name"]
+    'air_pressure'
+    """
     attributes = {"standard_name": "air_pressure", "units": "hPa", "positive": "down"}
     return Coordinate(("level",), np.array(levels, dtype=np.int64), attributes)
 
 
 def fixed_coordinates(layout: Layout, nside: int) -> dict[str, Coordinate]:
-    """Return the coordinates that follow from layout and resolution: grid and levels."""
+    """Return the coordinates that follow from layout and resolution: grid and levels.
+
+    Returns
+    -------
+    dict
+        ``cell``, ``cell_ids``, ``crs``, and ``level`` if the layout has upper-air variables.
+
+    Examples
+    --------
+    >>> from pear.store.schema import fixed_coordinates
+    >>> coordinates = fixed_coordinates(Layout.default(), nside=2)
+    >>> list(coordinates), coordinates["level"].values[:3]
+    (['cell', 'cell_ids', 'crs', 'level'], array([ 50, 100, 150]))
+    """
     levels = {"level": level_coordinate(level_order(layout))} if layout.upper else {}
     return grid_coordinates(nside) | levels
 
 
 def time_coordinate(kind: str, times: TimesLike) -> Coordinate:
-    """Return the valid times of an analysis or the init times of forecasts, ``datetime64[s]``."""
+    """Return the valid times of an analysis or the init times of forecasts, ``datetime64[s]``.
+
+    Returns
+    -------
+    Coordinate
+        (time,).
+
+    Examples
+    --------
+    >>> from pear.store.schema import time_coordinate
+    >>> time_coordinate("forecast", "2019-01-01").attributes["standard_name"]
+    'forecast_reference_time'
+    """
     name, long_name = {
         "analysis": ("time", "valid time"),
         "forecast": ("forecast_reference_time", "initial time of the forecast"),
@@ -97,30 +148,90 @@ def time_coordinate(kind: str, times: TimesLike) -> Coordinate:
 
 
 def lead_coordinate(leads: npt.ArrayLike) -> Coordinate:
-    """Return the lead times of forecasts, ``timedelta64[s]``."""
+    """Return the lead times of forecasts, ``timedelta64[s]``.
+
+    Returns
+    -------
+    Coordinate
+        (prediction_timedelta,).
+
+    Examples
+    --------
+    >>> from pear.store.schema import lead_coordinate
+    >>> lead_coordinate(np.arange(3) * np.timedelta64(1, "D")).values
+    array([     0,  86400, 172800], dtype='timedelta64[s]')
+    """
     attributes = {"standard_name": "forecast_period", "long_name": "time since the initial time"}
     values = np.atleast_1d(np.asarray(leads)).astype("timedelta64[s]")
     return Coordinate(("prediction_timedelta",), values, attributes)
 
 
 def member_coordinate(members: int) -> Coordinate:
-    """Return the numbers of ensemble members, 0 being the control."""
+    """Return the numbers of ensemble members, 0 being the control.
+
+    Returns
+    -------
+    Coordinate
+        (number,).
+
+    Examples
+    --------
+    >>> from pear.store.schema import member_coordinate
+    >>> member_coordinate(3).values
+    array([0, 1, 2])
+    """
     attributes = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
     return Coordinate(("number",), np.arange(members, dtype=np.int64), attributes)
 
 
 def refinement_level(nside: int) -> int:
-    """Return the HEALPix refinement level k of nside = 2^k."""
+    """Return the HEALPix refinement level k of nside = 2^k.
+
+    Returns
+    -------
+    int
+        k.
+
+    Examples
+    --------
+    >>> from pear.store.schema import refinement_level
+    >>> refinement_level(64)
+    6
+    """
     return nside.bit_length() - 1
 
 
 def level_order(layout: Layout) -> tuple[int, ...]:
-    """Return the levels in the order of all stores: from the top (50 hPa) down."""
+    """Return the levels in the order of all stores: from the top (50 hPa) down.
+
+    Returns
+    -------
+    tuple of int
+        hPa; empty without upper-air variables.
+
+    Examples
+    --------
+    >>> from pear.store.schema import level_order
+    >>> level_order(Layout.default())[:3]
+    (50, 100, 150)
+    """
     return tuple(sorted(layout.levels)) if layout.upper else ()
 
 
 def channels(layout: Layout) -> tuple[str, ...]:
-    """Return the names of the channels of a layout: ``variable`` or ``variable@level``."""
+    """Return the names of the channels of a layout: ``variable`` or ``variable@level``.
+
+    Returns
+    -------
+    tuple of str
+        Surface first, then each upper-air variable from the top down.
+
+    Examples
+    --------
+    >>> from pear.store.schema import channels
+    >>> channels(Layout(("2m_temperature",), ("temperature",), (850, 500)))
+    ('2m_temperature', 'temperature@500', 'temperature@850')
+    """
     return tuple(layout.surface) + tuple(
         f"{name}@{level}" for name in layout.upper for level in level_order(layout)
     )
@@ -139,6 +250,13 @@ def all_channels(levels: Sequence[int]) -> tuple[str, ...]:
     tuple of str
         ``variable`` or ``variable@level``, for every variable of the schema, present or not:
         adding a variable to a store does not change the shape of the array.
+
+    Examples
+    --------
+    >>> from pear.store.schema import all_channels
+    >>> names = all_channels([500, 850])
+    >>> len(names), names[0], names[-1]
+    (14, 'mean_sea_level_pressure', 'v_component_of_wind@850')
     """
     return tuple(row.name for row in VARIABLES if row.kind == "surface") + tuple(
         f"{row.name}@{level}" for row in VARIABLES if row.kind == "upper" for level in levels
@@ -146,7 +264,19 @@ def all_channels(levels: Sequence[int]) -> tuple[str, ...]:
 
 
 def times_per_shard(layout: Layout, nside: int) -> int:
-    """Return the times per shard of an analysis that make the largest shard about 100 MB."""
+    """Return the times per shard of an analysis that make the largest shard about 100 MB.
+
+    Returns
+    -------
+    int
+        1 to 256.
+
+    Examples
+    --------
+    >>> from pear.store.schema import times_per_shard
+    >>> times_per_shard(Layout.default(), nside=64)
+    39
+    """
     per_time = 4 * cells_of_nside(nside) * max(len(level_order(layout)), 1)
     return int(np.clip(round(_SHARD_BYTES / per_time), 1, _MOST_SHARD_TIMES))
 
@@ -167,6 +297,13 @@ def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[st
     -------
     dict
         Independent of the clock: a repeated run writes the same bytes.
+
+    Examples
+    --------
+    >>> from pear.store.schema import group_attributes
+    >>> attributes = group_attributes("analysis", 64, {"title": "ERA5"})
+    >>> attributes["title"], attributes["dggs"]["refinement_level"]
+    ('ERA5', 6)
     """
     return {
         "Conventions": "CF-1.13",
@@ -206,6 +343,13 @@ def variable_attributes(name: str, nside: int, probability: str | None = None) -
     -------
     dict
         JSON-serialisable values.
+
+    Examples
+    --------
+    >>> from pear.store.schema import variable_attributes
+    >>> attributes = variable_attributes("geopotential", nside=64)
+    >>> attributes["units"], attributes["ek_grid_spec"]
+    ('m2 s-2', '{"grid": "H64", "order": "nested"}')
     """
     row = BY_NAME[name]
     about = {"standard_name": row.standard_name, "long_name": row.long_name, "units": row.units}
@@ -220,18 +364,56 @@ def variable_attributes(name: str, nside: int, probability: str | None = None) -
 
 
 def overview_name(nside: int) -> str:
-    """Return the name of the group with means over coarser cells."""
+    """Return the name of the group with means over coarser cells.
+
+    Returns
+    -------
+    str
+        Name in the root group.
+
+    Examples
+    --------
+    >>> from pear.store.schema import overview_name
+    >>> overview_name(16)
+    'nside16'
+    """
     return f"nside{nside}"
 
 
 def overviews(root: zarr.Group) -> tuple[int, ...]:
-    """Return the resolutions of the overviews of a store, finest first."""
+    """Return the resolutions of the overviews of a store, finest first.
+
+    Returns
+    -------
+    tuple of int
+        nside of each.
+
+    Examples
+    --------
+    >>> from pear.store.schema import overviews
+    >>> root = zarr.group()
+    >>> _ = [root.create_group(name) for name in ("nside4", "nside16", "static")]
+    >>> overviews(root)
+    (16, 4)
+    """
     found = (re.fullmatch(r"nside(\d+)", name) for name in root.group_keys())
     return tuple(sorted((int(match[1]) for match in found if match), reverse=True))
 
 
 def default_overviews(nside: int) -> tuple[int, ...]:
-    """Return the default resolutions of the overviews: a quarter of nside, if that is 8 or more."""
+    """Return the default resolutions of the overviews: a quarter of nside, if that is 8 or more.
+
+    Returns
+    -------
+    tuple of int
+        One resolution or none.
+
+    Examples
+    --------
+    >>> from pear.store.schema import default_overviews
+    >>> default_overviews(64), default_overviews(16)
+    ((16,), ())
+    """
     return (nside // 4,) if nside >= 32 else ()
 
 
@@ -242,6 +424,14 @@ def check_overviews(coarser: Sequence[int], nside: int) -> None:
     ------
     InputError
         Naming the first that is not.
+
+    Examples
+    --------
+    >>> from pear.store.schema import check_overviews
+    >>> check_overviews([16, 4], nside=64)
+    >>> check_overviews([24], nside=64)
+    Traceback (most recent call last):
+    pear.errors.InputError: overview nside 24 is not a power of two below nside 64
     """
     for one in coarser:
         if one < 1 or one & (one - 1) or one >= nside:
@@ -252,7 +442,20 @@ def check_overviews(coarser: Sequence[int], nside: int) -> None:
 
 
 def open_group(path: StrPath) -> zarr.Group:
-    """Open the root group of a store read-only, by its consolidated metadata."""
+    """Open the root group of a store read-only, by its consolidated metadata.
+
+    Returns
+    -------
+    zarr.Group
+        Read-only.
+
+    Examples
+    --------
+    >>> from pear.store.schema import open_group
+    >>> from pear import resources
+    >>> open_group(resources.path("climatology")).attrs["climatology_kind"]
+    'harmonic'
+    """
     return zarr.open_group(LocalStore(Path(path), read_only=True), mode="r")
 
 
@@ -275,6 +478,14 @@ def get_array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     ------
     TypeError
         If there is a group of this name; if there is nothing, a KeyError.
+
+    Examples
+    --------
+    >>> from pear.store.schema import get_array
+    >>> root = zarr.group()
+    >>> _ = root.create_array("time", shape=(3,), dtype="int64")
+    >>> get_array(root, "time").shape
+    (3,)
     """
     array = group[name]
     if not isinstance(array, zarr.Array):

@@ -45,6 +45,13 @@ def read_static_fields(store: Path | None, nside: int) -> dict[str, Float64]:
     -------
     dict
         ``orography`` in metres and ``land_fraction`` in [0, 1], (cell,) means over each cell.
+
+    Examples
+    --------
+    >>> from pear.store.static_fields import read_static_fields
+    >>> fields = read_static_fields(None, nside=16)
+    >>> sorted(fields), round(float(fields["land_fraction"].mean()), 2)
+    (['land_fraction', 'orography'], 0.29)
     """
     fields = _stored_fields(store, nside) if store is not None else {}
     return fields if len(fields) == 2 else idealised_surface(nside) | fields

@@ -26,6 +26,14 @@ class Batch:
         (batch, step, surface, cell) and (batch, step, upper, level, cell); step 0 is the input.
     forcing
         (batch, step, forcing, cell) at the times of the states, or None.
+
+    Examples
+    --------
+    >>> from pear.training.dataloader import Batch
+    >>> batch = Batch(torch.zeros(2, 3, 4, 192), torch.zeros(2, 3, 5, 13, 192), forcing=None)
+    >>> surface, upper = batch.at(0)  # step 0 of two steps
+    >>> tuple(surface.shape), tuple(upper.shape)
+    ((2, 4, 192), (2, 5, 13, 192))
     """
 
     surface: Tensor
@@ -46,6 +54,19 @@ class BatchBuilder:
         Network whose forcing is added.
     normaliser
         Statistics to standardise with.
+
+    Examples
+    --------
+    >>> from pear.training.dataloader import BatchBuilder
+    >>> from pear.models.pear import Pear
+    >>> config = PearConfig(nside=4, embed=8, depths=(1,) * 4, heads=(1,) * 4, patch=4)
+    >>> builder = BatchBuilder(Pear(config), Normaliser.identity(config.layout))
+    >>> times = np.array([["2001-01-01", "2001-01-02"]], dtype="datetime64[s]")
+    >>> fields = np.ones((1, 2, 4, 192), "f4"), np.ones((1, 2, 5, 13, 192), "f4")
+    >>> batch = builder.build(*fields, times)
+    >>> moved = builder.augment(batch, seed=0, number=0)
+    >>> moved.upper.shape == batch.upper.shape
+    True
     """
 
     def __init__(self, model: StepNetwork, normaliser: Normaliser) -> None:

@@ -26,6 +26,13 @@ class ProcessGroup:
         Number of this process.
     size
         Number of processes.
+
+    Examples
+    --------
+    >>> from pear.training.distributed import ProcessGroup
+    >>> processes = ProcessGroup()  # without torchrun
+    >>> processes.size, processes.is_main, processes.mean(2.0)
+    (1, True, 2.0)
     """
 
     def __init__(self) -> None:

@@ -23,6 +23,17 @@ class StepLoss(nn.Module):
         Name of the loss and its surface weight.
     normaliser
         Statistics of the fields.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pear.training.losses import StepLoss
+    >>> from pear.variables import Layout
+    >>> layout = Layout(("2m_temperature",), ("temperature",), (850,))
+    >>> loss = StepLoss(TrainingConfig(loss="published", steps=1), Normaliser.identity(layout))
+    >>> target = torch.zeros(1, 1, 12), torch.zeros(1, 1, 1, 12)
+    >>> loss(target, target).item(), loss((target[0] + 1, target[1] + 1), target).item()
+    (0.0, 1.25)
     """
 
     surface_scale: Tensor

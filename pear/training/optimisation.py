@@ -59,6 +59,16 @@ def averaged_model(model: nn.Module, decay: float) -> AveragedModel:
     -------
     torch.optim.swa_utils.AveragedModel
         Updated by ``update_parameters(model)``; its ``module`` holds the averaged weights.
+
+    Examples
+    --------
+    >>> from pear.training.optimisation import averaged_model
+    >>> model = nn.Linear(1, 1, bias=False)
+    >>> average = averaged_model(model, decay=0.0)
+    >>> _ = nn.init.ones_(model.weight)
+    >>> average.update_parameters(model)
+    >>> average.module.weight.item()
+    1.0
     """
 
     @torch.no_grad()

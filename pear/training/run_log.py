@@ -57,6 +57,15 @@ class RunLog:
         Folder; made if missing.
     active
         False in processes that must not write.
+
+    Examples
+    --------
+    >>> from pear.training.run_log import RunLog
+    >>> from pathlib import Path
+    >>> log = RunLog(Path("run"), active=False)  # as in all processes but the first
+    >>> log.write("step", step=1, loss=0.5)  # nothing is written
+    >>> log.path.name, log.state_path.name
+    ('train.jsonl', 'resume.pt')
     """
 
     def __init__(self, folder: Path, *, active: bool = True) -> None:

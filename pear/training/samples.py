@@ -42,6 +42,16 @@ class ArraySource:
         As in :class:`StateSource`.
     surface, upper
         (time, surface, cell) and (time, upper, level, cell), physical units.
+
+    Examples
+    --------
+    >>> from pear.training import ArraySource
+    >>> times = np.arange("2001-01-01", "2001-01-05", dtype="datetime64[D]")
+    >>> layout = Layout(("2m_temperature",), (), ())
+    >>> fields = np.zeros((4, 1, 12), "f4"), np.zeros((4, 0, 0, 12), "f4")
+    >>> source = ArraySource(layout, times, *fields)
+    >>> [part.shape for part in source.read(np.array([0, 2]))]
+    [(2, 1, 12), (2, 0, 0, 12)]
     """
 
     layout: Layout
@@ -66,6 +76,17 @@ class Samples:
         (sample,) indices of the initial states, increasing.
     rollout
         Number of following states in a sample.
+
+    Examples
+    --------
+    >>> from pear.training import ArraySource, Samples
+    >>> times = as_utc(["2001-01-01", "2001-01-02", "2001-01-03", "2001-01-05"])
+    >>> layout = Layout(("2m_temperature",), (), ())
+    >>> fields = np.zeros((4, 1, 12), "f4"), np.zeros((4, 0, 0, 12), "f4")
+    >>> source = ArraySource(layout, times, *fields)
+    >>> samples = Samples.from_source(source, rollout=1)
+    >>> samples.starts, samples.read(np.array([0]))[0].shape  # no sample spans the gap
+    (array([0, 1]), (1, 2, 1, 12))
     """
 
     source: StateSource
@@ -180,6 +201,14 @@ def shuffled_batches(
     ------
     InputError
         If there are fewer samples than one batch of all ranks needs.
+
+    Examples
+    --------
+    >>> from pear.training.samples import shuffled_batches
+    >>> from itertools import islice
+    >>> order = shuffled_batches(samples=6, batch=2, seed=0)
+    >>> sorted(np.concatenate(list(islice(order, 3))).tolist())  # one epoch
+    [0, 1, 2, 3, 4, 5]
     """
     whole = batch * world
     each = samples // whole

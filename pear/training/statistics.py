@@ -32,6 +32,14 @@ class Moments:
         Number of values of each channel.
     mean, square
         (channel…), mean and summed squared deviation from it.
+
+    Examples
+    --------
+    >>> from pear.training.statistics import Moments
+    >>> values = np.random.default_rng(0).normal(size=(4, 2, 12))  # (sample, channel, cell)
+    >>> parts = Moments.from_values(values[:1]).merge(Moments.from_values(values[1:]))
+    >>> parts.count, bool(np.allclose(parts.mean, values.mean(axis=(0, 2))))
+    (48, True)
     """
 
     count: int
@@ -75,6 +83,19 @@ def fit_normaliser(samples: Samples) -> Normaliser:
     -------
     Normaliser
         float32; the step's standard deviation is taken about the mean change.
+
+    Examples
+    --------
+    >>> from pear.training.statistics import fit_normaliser
+    >>> from pear.training import ArraySource
+    >>> from pear.variables import Layout
+    >>> times = np.arange("2001-01-01", "2001-01-11", dtype="datetime64[D]")
+    >>> layout = Layout(("2m_temperature",), ("temperature",), (850,))
+    >>> surface = np.random.default_rng(0).normal(280.0, 5.0, (10, 1, 48)).astype("f4")
+    >>> samples = Samples.from_source(ArraySource(layout, times, surface, surface[:, :, None]))
+    >>> normaliser = fit_normaliser(samples)
+    >>> bool(np.isclose(normaliser.surface_mean.item(), surface[:9].mean()))
+    True
     """
     found: list[Moments] = []
     for first in range(0, samples.starts.size, _BLOCK):

@@ -46,6 +46,13 @@ class TrainingResult:
         Wall-clock seconds, accumulated over resumed runs.
     stopped
         ``"done"`` or ``"early"``.
+
+    Examples
+    --------
+    >>> from pear.training import TrainingResult
+    >>> result = TrainingResult(100, 0.5, validation_loss=None, seconds=60.0, stopped="done")
+    >>> result.step, result.train_loss
+    (100, 0.5)
     """
 
     step: int
