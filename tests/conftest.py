@@ -1,12 +1,14 @@
-"""Fixtures for every room: one thread, fixed examples, and real files where they are at hand."""
+"""Settings of all tests: threads, examples, time limits, and real files where they are present."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# One thread: pytest-xdist fills the cores, and sums do not depend on the machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Processes that tests start import this tree and tests.fixtures, wherever they run.
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -16,6 +18,10 @@ from hypothesis import settings  # noqa: E402
 
 from pipelines.ingestion.readers import eccodes  # noqa: E402
 
+SHARED = Path(os.environ.get("PEAR_SHARED", ROOT.parent / "shared"))
+NO_SHARED = f"no real files at {SHARED}; set PEAR_SHARED to run this test"
+TIMEOUTS = {"nightly": 7200, "slow": 900}  # seconds; pyproject.toml has that of other tests
+
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("fixed")
 with suppress(ImportError, RuntimeError):  # before a test imports it by itself
@@ -24,18 +30,30 @@ with suppress(ImportError, RuntimeError):  # before a test imports it by itself
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real atmospheric files and reference numbers; tests that need them skip without them."""
-    folder = Path(os.environ.get("PEAR_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-    if not (folder / "data" / "README.md").is_file():
-        pytest.skip(f"no real files at {folder}; set PEAR_SHARED to run this test")
-    return folder
+    """Return the folder of real atmospheric files; tests that need them skip without them."""
+    if not (SHARED / "data" / "README.md").is_file():
+        pytest.skip(NO_SHARED)
+    return SHARED
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave nightly tests out unless they are asked for with ``-m nightly``."""
-    if "nightly" in (config.option.markexpr or ""):
-        return
-    nightly = [item for item in items if item.get_closest_marker("nightly")]
-    if nightly:
-        config.hook.pytest_deselected(items=nightly)
-        items[:] = [item for item in items if item not in nightly]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that need real files, and let marked tests run longer."""
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared")
+        kind = next((kind for kind in TIMEOUTS if item.get_closest_marker(kind)), None)
+        if kind and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(TIMEOUTS[kind]))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Count the tests that were skipped because real files are missing."""
+    yield
+    skipped = [
+        report
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and report.longrepr[2].endswith(NO_SHARED)
+    ]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests skipped: {NO_SHARED}", yellow=True)
