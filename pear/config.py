@@ -115,6 +115,14 @@ def check_choice(name: str, value: object, known: Iterable[str]) -> None:
     ------
     InputError
         Naming the setting, its value and the closest known one.
+
+    Examples
+    --------
+    >>> from pear.config import check_choice
+    >>> check_choice("shift", "ring_roll", ["none", "ring_roll"])
+    >>> check_choice("shift", "ring_rol", ["none", "ring_roll"])
+    Traceback (most recent call last):
+    pear.errors.InputError: shift 'ring_rol' is unknown; did you mean ring_roll?
     """
     known = list(known)
     if value not in known:

@@ -60,6 +60,12 @@ def set_threads(threads: int | None) -> int:
     ------
     InputError
         If the number is not positive.
+
+    Examples
+    --------
+    >>> from pear.device import set_threads
+    >>> set_threads(None) == torch.get_num_threads()
+    True
     """
     if threads is not None:
         if threads < 1:

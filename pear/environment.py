@@ -23,6 +23,11 @@ def check_environment() -> None:
     ------
     InputError
         If one has; names the new variable.
+
+    Examples
+    --------
+    >>> from pear.environment import check_environment
+    >>> check_environment()  # no variable has an old name
     """
     for old, new in RENAMED.items():
         if old in os.environ:

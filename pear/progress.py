@@ -20,4 +20,10 @@ class ProgressFactory(Protocol):
 
 
 def no_progress(advance: float = 1, note: str = "") -> None:
-    """Ignore progress."""
+    """Ignore progress.
+
+    Examples
+    --------
+    >>> from pear.progress import no_progress
+    >>> no_progress(1, "step 1 of 10")
+    """

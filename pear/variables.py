@@ -39,6 +39,13 @@ class Variable:
         Factor of the field under the reflection at the equator: -1 for northward components.
     aliases
         Other names accepted on input.
+
+    Examples
+    --------
+    >>> from pear.variables import Variable, variable
+    >>> wind = variable("v10")
+    >>> wind.name, wind.units, wind.mirror_sign
+    ('10m_v_component_of_wind', 'm s-1', -1)
     """
 
     name: str
@@ -358,6 +365,18 @@ class Layout:
 
 
 def channel_label(channel: Channel) -> str:
-    """Return short name and level of a channel, such as ``z500`` or ``msl``."""
+    """Return short name and level of a channel, such as ``z500`` or ``msl``.
+
+    Returns
+    -------
+    str
+        Without level for surface variables.
+
+    Examples
+    --------
+    >>> from pear.variables import channel_label
+    >>> channel_label(("geopotential", 500)), channel_label(("mean_sea_level_pressure", None))
+    ('z500', 'msl')
+    """
     name, level = channel
     return BY_NAME[name].short_name + ("" if level is None else str(level))

@@ -43,7 +43,20 @@ class SkippedVariableError(Exception):
 
 
 def is_level(name: Hashable, coordinate: xr.DataArray) -> bool:
-    """Return whether a coordinate is a pressure level, by its name or standard name."""
+    """Return whether a coordinate is a pressure level, by its name or standard name.
+
+    Returns
+    -------
+    bool
+        True also for levels in other units than hPa.
+
+    Examples
+    --------
+    >>> from pear.datasets.axes import is_level
+    >>> level = xr.DataArray([500.0, 850.0], dims="plev", attrs={"units": "hPa"})
+    >>> is_level("plev", level), is_level("height", level)
+    (True, False)
+    """
     return name in LEVEL or coordinate.attrs.get("standard_name") == "air_pressure"
 
 
@@ -72,6 +85,14 @@ def find_horizontal(
     ------
     InputError
         If there is none, or the grid is curvilinear.
+
+    Examples
+    --------
+    >>> from pear.datasets.axes import find_horizontal
+    >>> coords = {"lat": [90.0, 0.0, -90.0], "lon": [0.0, 120.0, 240.0]}
+    >>> array = xr.DataArray(np.zeros((3, 3)), coords, name="t2m")
+    >>> find_horizontal(array, LAT, "latitude", "the dataset").values
+    array([ 90.,   0., -90.])
     """
     hint = "PEAR needs global data on a regular latitude-longitude grid"
     coordinate: xr.DataArray
@@ -104,6 +125,14 @@ def find_levels(array: xr.DataArray, quantity: Quantity) -> tuple[tuple[int, ...
         In hPa; empty if there are none.
     dimension : hashable or None
         Dimension of the levels, if they have one.
+
+    Examples
+    --------
+    >>> from pear.datasets.axes import find_levels
+    >>> plev = xr.DataArray([50000.0, 85000.0], dims="plev", attrs={"units": "Pa"})
+    >>> array = xr.DataArray([1.0, 2.0], {"plev": plev})
+    >>> find_levels(array, Quantity("temperature"))
+    ((500, 850), 'plev')
     """
     for name, coordinate in array.coords.items():
         if is_level(name, coordinate):
@@ -152,6 +181,15 @@ def find_valid_times(array: xr.DataArray, scan: Scan) -> tuple[Times, Hashable |
     InputError
         If there is no time, if it is not a date of the Gregorian calendar, or if the variable is
         a climatology.
+
+    Examples
+    --------
+    >>> from pear.datasets.axes import find_valid_times
+    >>> times = np.array(["2001-01-01", "2001-01-02"], "datetime64[ns]")
+    >>> array = xr.DataArray([1.0, 2.0], {"time": times}, name="t2m")
+    >>> find_valid_times(array, Scan("the dataset", "memory"))
+    (array(['2001-01-01T00:00:00', '2001-01-02T00:00:00'],
+          dtype='datetime64[s]'), 'time')
     """
     source = scan.source
     for name in _TIME:
@@ -216,6 +254,14 @@ def require_instants(array: xr.DataArray) -> None:
     ------
     SkippedVariableError
         If its step type or cell methods say so.
+
+    Examples
+    --------
+    >>> from pear.datasets.axes import require_instants
+    >>> require_instants(xr.DataArray(0.0, attrs={"cell_methods": "area: point"}))
+    >>> require_instants(xr.DataArray(0.0, attrs={"cell_methods": "time: mean"}))
+    Traceback (most recent call last):
+    pear.datasets.axes.SkippedVariableError: mean over a period, not a state
     """
     found = re.search(
         r"\btime\d?:\s*(mean|sum|max\w*|min\w*)\b(?!\s+over)",
@@ -240,7 +286,16 @@ def _lead_times(array: xr.DataArray) -> npt.NDArray[np.timedelta64]:
 
 
 def note_leads(name: str, seconds: Sequence[int], scan: Scan) -> None:
-    """Note that fields are forecasts, which are stored at their valid times."""
+    """Note that fields are forecasts, which are stored at their valid times.
+
+    Examples
+    --------
+    >>> from pear.datasets.axes import note_leads
+    >>> scan = Scan("forecast.nc", "NetCDF")
+    >>> note_leads("t2m", [0, 21600], scan)
+    >>> scan.notes
+    ['t2m: forecasts of 0, 6 h, stored at their valid times']
+    """
     hours = sorted({second / 3600 for second in seconds})
     if hours != [0.0]:
         listed = ", ".join(f"{hour:g}" for hour in hours[:6]) + (" …" if len(hours) > 6 else "")
@@ -274,6 +329,13 @@ def fix_other_dimensions(
     ------
     InputError
         If a dimension has several positions of which none was chosen.
+
+    Examples
+    --------
+    >>> from pear.datasets.axes import fix_other_dimensions
+    >>> array = xr.DataArray(np.zeros((2, 1)), {"number": [0, 3]}, ["number", "height"])
+    >>> fix_other_dimensions(array, set(), Scan("the dataset", "memory"), ScanOptions(member=3))
+    ((('number', 1), ('height', 0)), None)
     """
     fixed: list[tuple[Hashable, int]] = []
     expver = None
@@ -303,7 +365,16 @@ def fix_other_dimensions(
 
 
 def note_versions(name: str, versions: Sequence[str], scan: Scan) -> None:
-    """Note preliminary reanalysis (ERA5T)."""
+    """Note preliminary reanalysis (ERA5T).
+
+    Examples
+    --------
+    >>> from pear.datasets.axes import note_versions
+    >>> scan = Scan("era5.nc", "NetCDF")
+    >>> note_versions("t2m", ["1", "5"], scan)
+    >>> scan.notes
+    ['t2m: some times are preliminary (expver 5, ERA5T)']
+    """
     if "5" in {version.lstrip("0") for version in versions}:
         scan.note(f"{name}: some times are preliminary (expver 5, ERA5T)")
 
@@ -326,6 +397,14 @@ def sort_times(times: Times, name: str, scan: Scan) -> tuple[list[int], Times]:
         Positions of the sorted times.
     times : (time,) array
         Increasing.
+
+    Examples
+    --------
+    >>> from pear.datasets.axes import sort_times
+    >>> times = np.array(["2001-01-02", "2001-01-01"], "datetime64[s]")
+    >>> positions, sorted_times = sort_times(times, "t2m", Scan("the dataset", "memory"))
+    >>> positions, bool((times[positions] == sorted_times).all())
+    ([1, 0], True)
     """
     unique, first = np.unique(times, return_index=True)
     if unique.size < times.size:

@@ -54,6 +54,21 @@ class SourceVariable:
         Reads the fields.
     centre : str
         GRIB name of the originating centre, if known.
+
+    Examples
+    --------
+    >>> from pear.datasets.base import SourceVariable
+    >>> import xarray as xr
+    >>> from pear.datasets.xarray import InMemory, scan_dataset
+    >>> from pear.sphere.latlon import global_grid
+    >>> grid = global_grid(19, 36)
+    >>> times = np.array(["2001-01-01"], "datetime64[ns]")
+    >>> coords = {"time": times, "lat": grid.lat, "lon": grid.lon}
+    >>> celsius = xr.DataArray(np.full((1, 19, 36), 15.0), coords, attrs={"units": "degC"})
+    >>> scan = scan_dataset(InMemory(celsius.to_dataset(name="t2m")), "memory", "Dataset")
+    >>> found = scan.variables[0]
+    >>> isinstance(found, SourceVariable), found.rows, round(float(found.read(0, 0).max()), 2)
+    (True, 1, 288.15)
     """
 
     source: str
@@ -110,7 +125,16 @@ class SourceVariable:
 
 @dataclass(frozen=True)
 class RowSubset:
-    """Reader of some rows of another reader."""
+    """Reader of some rows of another reader.
+
+    Examples
+    --------
+    >>> from pear.datasets.base import RowSubset
+    >>> from types import SimpleNamespace
+    >>> inner = SimpleNamespace(read=lambda position, row: np.full(4, row, dtype=np.float32))
+    >>> RowSubset(inner, rows=(2, 5)).read(0, 1)
+    array([5., 5., 5., 5.], dtype=float32)
+    """
 
     inner: FieldReader
     rows: tuple[int, ...]
@@ -146,6 +170,15 @@ class Scan:
         Institution and title stated by the source.
     simulated : bool
         Whether the source states that its data are simulated.
+
+    Examples
+    --------
+    >>> from pear.datasets.base import Scan
+    >>> scan = Scan("era5.nc", "NetCDF")
+    >>> scan.note("times were not in order")
+    >>> scan.note("times were not in order")
+    >>> scan.notes, scan.variables
+    (['times were not in order'], [])
     """
 
     source: str
@@ -177,6 +210,12 @@ class ScanOptions:
     ----------
     member : int, optional
         Ensemble member to read from a source with several.
+
+    Examples
+    --------
+    >>> from pear.datasets.base import ScanOptions
+    >>> ScanOptions(member=3).member
+    3
     """
 
     member: int | None = None
@@ -203,6 +242,14 @@ def choose_member(members: Sequence[int], options: ScanOptions, source: str) -> 
     ------
     InputError
         If there are several and none was chosen, or if the chosen one does not exist.
+
+    Examples
+    --------
+    >>> from pear.datasets.base import choose_member
+    >>> choose_member([0, 1, 2], ScanOptions(member=2), "ensemble.nc")
+    2
+    >>> choose_member([7], ScanOptions(), "single.nc")
+    7
     """
     names = ", ".join(map(str, sorted(members)))
     if options.member is None:
@@ -241,6 +288,13 @@ def require_global_grid(lat: npt.ArrayLike, lon: npt.ArrayLike, source: str) -> 
     ------
     InputError
         If it is not regular or does not cover the globe.
+
+    Examples
+    --------
+    >>> from pear.datasets.base import require_global_grid
+    >>> grid = require_global_grid(np.linspace(90, -90, 19), np.arange(0, 360, 10), "era5.nc")
+    >>> grid.shape, grid.is_global
+    ((19, 36), True)
     """
     try:
         return LatLonGrid(np.asarray(lat), np.asarray(lon)).require_global()

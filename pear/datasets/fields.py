@@ -31,6 +31,21 @@ class FieldSource:
         The fields, or the relative humidity from which they are computed.
     temperature : tuple of SourceVariable
         For relative humidity: temperature on the same grid.
+
+    Examples
+    --------
+    >>> from pear.datasets.fields import FieldSource
+    >>> import xarray as xr
+    >>> from pear.datasets.xarray import InMemory, scan_dataset
+    >>> from pear.sphere.latlon import global_grid
+    >>> grid = global_grid(19, 36)
+    >>> times = np.array(["2001-01-01"], "datetime64[ns]")
+    >>> coords = {"time": times, "lat": grid.lat, "lon": grid.lon}
+    >>> celsius = xr.DataArray(np.full((1, 19, 36), 15.0), coords, attrs={"units": "degC"})
+    >>> scan = scan_dataset(InMemory(celsius.to_dataset(name="t2m")), "memory", "Dataset")
+    >>> source = FieldSource(scan.variables[0])
+    >>> round(float(source.convert(source.read(0, 0), None).max()), 2)  # K
+    288.15
     """
 
     variable: SourceVariable
@@ -131,6 +146,15 @@ def regrid_field(
     -------
     ndarray
         (…, cell), float32.
+
+    Examples
+    --------
+    >>> from pear.datasets.fields import regrid_field
+    >>> from pear.sphere.latlon import global_grid
+    >>> values = np.full((2, 19 * 36), 280.0, dtype=np.float32)
+    >>> cells = regrid_field(values, global_grid(19, 36), 4, "conservative", "2m_temperature")
+    >>> cells.shape, bool(np.allclose(cells, 280.0))
+    ((2, 192), True)
     """
     wind = name in BY_NAME and BY_NAME[name].standard_name.endswith("ward_wind")
     out: Float32 = apply(regridding_weights(grid, nside, method, wind=wind), values)
@@ -157,6 +181,14 @@ def regridding_weights(
     -------
     sparse array
         (cell, point), cached.
+
+    Examples
+    --------
+    >>> from pear.datasets.fields import regridding_weights
+    >>> from pear.sphere.latlon import global_grid
+    >>> weights = regridding_weights(global_grid(19, 36), 4, "bilinear")
+    >>> weights.shape, bool(np.allclose(weights.sum(axis=1), 1.0))
+    ((192, 684), True)
     """
     if method == "conservative":
         return conservative_to_healpix(grid, nside)

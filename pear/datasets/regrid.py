@@ -28,7 +28,20 @@ _NAME: Final = "the dataset"
 
 
 def is_healpix(dataset: xr.Dataset) -> bool:
-    """Return whether a Dataset lies on HEALPix cells in the schema of the stores."""
+    """Return whether a Dataset lies on HEALPix cells in the schema of the stores.
+
+    Returns
+    -------
+    bool
+        Whether there is a dimension ``cell``.
+
+    Examples
+    --------
+    >>> from pear.datasets.regrid import is_healpix
+    >>> cells = xr.Dataset({"2m_temperature": ("cell", np.full(48, 280.0))})
+    >>> is_healpix(cells), is_healpix(cells.rename(cell="points"))
+    (True, False)
+    """
     return "cell" in dataset.dims
 
 

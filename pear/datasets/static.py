@@ -49,6 +49,15 @@ class StaticField:
         Regular grid of the values.
     read : callable
         Returns the values, (point,).
+
+    Examples
+    --------
+    >>> from pear.datasets.static import StaticField
+    >>> from pear.sphere.latlon import global_grid
+    >>> grid = global_grid(19, 36)
+    >>> field = StaticField(LAND, "lsm.nc", "%", grid, lambda: np.full(grid.size, 30.0))
+    >>> field.values().shape, field.values().max()
+    ((684,), np.float64(0.3))
     """
 
     name: str
@@ -89,6 +98,18 @@ class StaticField:
 
 
 def static_name(name: str) -> str | None:
-    """Return the static field denoted by the name of a field without level, or None."""
+    """Return the static field denoted by the name of a field without level, or None.
+
+    Returns
+    -------
+    str or None
+        ``geopotential_at_surface``, ``land_sea_mask`` or None.
+
+    Examples
+    --------
+    >>> from pear.datasets.static import static_name
+    >>> static_name("lsm"), static_name("orog"), static_name("t2m")
+    ('land_sea_mask', 'geopotential_at_surface', None)
+    """
     plain = name.strip().lower()
     return next((known for known, aliases in _ALIASES.items() if plain in aliases), None)

@@ -80,6 +80,13 @@ class Quantity:
         Canonical name of a variable, or ``relative_humidity``.
     level : int or None
         Pressure level in hPa that is part of the name in the source (``z500``).
+
+    Examples
+    --------
+    >>> from pear.datasets.units import Quantity
+    >>> quantity = Quantity("temperature", level=850)
+    >>> quantity.upper, quantity.units, quantity.limits(850)
+    (True, 'K', (150.0, 345.0))
     """
 
     name: str
@@ -114,6 +121,13 @@ class Conversion:
         Units stated by the source; empty if it states none.
     target : str
         Canonical units.
+
+    Examples
+    --------
+    >>> from pear.datasets.units import Conversion
+    >>> how = Conversion(100.0, 0.0, "hPa", "Pa")
+    >>> str(how), how.changes
+    ('hPa to Pa (x 100)', True)
     """
 
     factor: float
@@ -194,6 +208,13 @@ def conversion(quantity: Quantity, stated: object, name: str, source: str) -> Co
     ------
     InputError
         If the units are unknown for this quantity.
+
+    Examples
+    --------
+    >>> from pear.datasets.units import conversion
+    >>> how = conversion(Quantity("2m_temperature"), "degC", "t2m", "era5.nc")
+    >>> how.factor, how.offset, how.target
+    (1.0, 273.15, 'K')
     """
     text = "" if stated is None else str(stated).strip()
     known = _UNITS[quantity.units]
@@ -232,6 +253,16 @@ def check_values(
     -------
     str or None
         What is wrong; None if nothing is.
+
+    Examples
+    --------
+    >>> from pear.datasets.units import check_values
+    >>> quantity = Quantity("2m_temperature")
+    >>> how = conversion(quantity, "K", "t2m", "era5.nc")
+    >>> check_values(np.array([280.0]), quantity, None, how) is None
+    True
+    >>> check_values(np.array([np.nan, 280.0]), quantity, None, how)
+    '1 of 2 values missing or not finite'
     """
     low, high = np.min(values), np.max(values)
     if not (np.isfinite(low) and np.isfinite(high)):

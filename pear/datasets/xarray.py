@@ -54,7 +54,20 @@ class Opener(Protocol):
 
 
 def open_cached(opener: Opener) -> xr.Dataset:
-    """Open a dataset, once per process; the last few stay open until :func:`close_datasets`."""
+    """Open a dataset, once per process; the last few stay open until :func:`close_datasets`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Lazy.
+
+    Examples
+    --------
+    >>> from pear.datasets.xarray import open_cached
+    >>> dataset = xr.Dataset({"t2m": ("time", [280.0])})
+    >>> open_cached(InMemory(dataset)) is dataset
+    True
+    """
     if isinstance(opener, InMemory):
         return opener.dataset
     with _LOCK:
@@ -76,7 +89,15 @@ def close_datasets() -> None:
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """Opener of a dataset in memory."""
+    """Opener of a dataset in memory.
+
+    Examples
+    --------
+    >>> from pear.datasets.xarray import InMemory
+    >>> dataset = xr.Dataset({"t2m": ("time", [280.0])})
+    >>> InMemory(dataset).open() is dataset
+    True
+    """
 
     dataset: xr.Dataset
 
@@ -95,6 +116,13 @@ class Axes:
         Names of the dimensions.
     fixed : tuple of (dimension, position)
         Other dimensions, of which one position is read.
+
+    Examples
+    --------
+    >>> from pear.datasets.xarray import Axes
+    >>> axes = Axes("lat", "lon", "time", level=None, expver=None)
+    >>> axes.time, axes.level, axes.fixed
+    ('time', None, ())
     """
 
     lat: Hashable
@@ -119,6 +147,15 @@ class ArrayReader:
         Dimensions of the variable.
     positions, levels : tuple of int
         Positions of the times and levels along their dimensions.
+
+    Examples
+    --------
+    >>> from pear.datasets.xarray import ArrayReader
+    >>> array = xr.DataArray(np.arange(12.0).reshape(1, 3, 4), dims=("time", "lat", "lon"))
+    >>> opener = InMemory(array.to_dataset(name="t2m"))
+    >>> axes = Axes("lat", "lon", "time", level=None, expver=None)
+    >>> ArrayReader(opener, "memory", "t2m", axes, positions=(0,), levels=()).read(0, 0)[:3]
+    array([0., 1., 2.], dtype=float32)
     """
 
     opener: Opener
@@ -211,6 +248,18 @@ def scan_dataset(
     ------
     InputError
         If the dataset is on HEALPix.
+
+    Examples
+    --------
+    >>> from pear.datasets.xarray import scan_dataset
+    >>> from pear.sphere.latlon import global_grid
+    >>> grid = global_grid(19, 36)
+    >>> times = np.array(["2001-01-01"], "datetime64[ns]")
+    >>> coords = {"time": times, "lat": grid.lat, "lon": grid.lon}
+    >>> celsius = xr.DataArray(np.full((1, 19, 36), 15.0), coords, attrs={"units": "degC"})
+    >>> scan = scan_dataset(InMemory(celsius.to_dataset(name="t2m")), "memory", "Dataset")
+    >>> [(found.quantity.name, round(float(found.read(0, 0).max()), 2)) for found in scan.variables]
+    [('2m_temperature', 288.15)]
     """
     dataset = open_cached(opener)
     scan = Scan(source, kind)

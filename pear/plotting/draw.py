@@ -72,6 +72,12 @@ def heading(name: str, level: int | None, kind: Kind = "field") -> str:
     -------
     str
         Such as ``Geopotential height at 500 hPa``.
+
+    Examples
+    --------
+    >>> from pear.plotting.draw import heading
+    >>> heading("z", 500), heading("t2m", None, "difference")
+    ('Geopotential height at 500 hPa', 'Difference of air temperature at 2 m')
     """
     long_name = style_of(name).label or variable(name).long_name
     where = long_name if level is None else f"{long_name} at {level} hPa"

@@ -46,6 +46,12 @@ class View:
     ------
     InputError
         If the projection is unknown.
+
+    Examples
+    --------
+    >>> from pear.plotting import View
+    >>> View("orthographic", longitude=10.0, latitude=55.0).latitude
+    55.0
     """
 
     name: str = "robinson"
@@ -75,6 +81,14 @@ class IndexImage:
         Cells and weights (4, point): pixel = Σ weight · field[index].
     extent
         Left, right, bottom and top edge in projection units, metres or degrees.
+
+    Examples
+    --------
+    >>> from pear.plotting.projections import IndexImage
+    >>> table = index_image(View(), width=40, nside=4)
+    >>> image = table.image(np.ones(192))
+    >>> image.shape == table.shape, bool(np.allclose(image[~np.isnan(image)], 1.0))
+    (True, True)
     """
 
     shape: tuple[int, int]
@@ -93,7 +107,19 @@ class IndexImage:
 
 @lru_cache(maxsize=32)
 def projection(view: View) -> ccrs.Projection:
-    """Return the cartopy projection of a view, on a sphere."""
+    """Return the cartopy projection of a view, on a sphere.
+
+    Returns
+    -------
+    cartopy.crs.Projection
+        Cached.
+
+    Examples
+    --------
+    >>> from pear.plotting.projections import projection
+    >>> type(projection(View("north_polar"))).__name__
+    'NorthPolarStereo'
+    """
     match view.name:
         case "robinson":
             return ccrs.Robinson(central_longitude=view.longitude)
@@ -109,7 +135,20 @@ def projection(view: View) -> ccrs.Projection:
 
 @lru_cache(maxsize=32)
 def boundary(view: View) -> Float64:
-    """Return the outline of the map, (point, 2) in projection units."""
+    """Return the outline of the map, (point, 2) in projection units.
+
+    Returns
+    -------
+    numpy.ndarray
+        Closed: the last point is the first.
+
+    Examples
+    --------
+    >>> from pear.plotting.projections import boundary
+    >>> edge = boundary(View("south_polar"))
+    >>> edge.shape, bool(np.allclose(edge[0], edge[-1]))
+    ((361, 2), True)
+    """
     if view.name.endswith("polar"):
         return _circle(_polar_radius(view))
     edge = np.asarray(projection(view).boundary.coords)[:, :2]
@@ -125,7 +164,20 @@ def _circle(radius: float) -> Float64:
 
 @lru_cache(maxsize=8)
 def index_image(view: View, width: int, nside: int) -> IndexImage:
-    """Return the index image of a view at a width in pixels."""
+    """Return the index image of a view at a width in pixels.
+
+    Returns
+    -------
+    IndexImage
+        Cached.
+
+    Examples
+    --------
+    >>> from pear.plotting.projections import index_image
+    >>> table = index_image(View("plate_carree"), width=40, nside=4)
+    >>> table.shape, table.extent
+    ((20, 40), (-180.0, 180.0, -90.0, 90.0))
+    """
     outline = boundary(view)
     (left, bottom), (right, top) = outline.min(axis=0), outline.max(axis=0)
     height = max(1, round(width * (top - bottom) / (right - left)))
@@ -145,7 +197,22 @@ def index_image(view: View, width: int, nside: int) -> IndexImage:
 
 
 def locate(view: View, x: Array, y: Array) -> tuple[Float64, Float64, Bool]:
-    """Return longitude and latitude of points in projection units, and which are on the map."""
+    """Return longitude and latitude of points in projection units, and which are on the map.
+
+    Returns
+    -------
+    longitude, latitude : numpy.ndarray
+        Degrees; 0 outside the map.
+    inside : numpy.ndarray of bool
+        Points on the map.
+
+    Examples
+    --------
+    >>> from pear.plotting.projections import locate
+    >>> lon, lat, inside = locate(View("plate_carree"), np.array([30.0]), np.array([60.0]))
+    >>> lon, lat, inside
+    (array([30.]), array([60.]), array([ True]))
+    """
     points = _PLATE.transform_points(projection(view), x, y)
     lon, lat = points[..., 0], points[..., 1]
     inside = np.isfinite(lon) & np.isfinite(lat) & _inside(view, x, y)
@@ -153,14 +220,41 @@ def locate(view: View, x: Array, y: Array) -> tuple[Float64, Float64, Bool]:
 
 
 def project(view: View, lon: Array, lat: Array) -> tuple[Float64, Float64]:
-    """Return points given in degrees in projection units; not finite outside the map."""
+    """Return points given in degrees in projection units; not finite outside the map.
+
+    Returns
+    -------
+    x, y : numpy.ndarray
+        Projection units.
+
+    Examples
+    --------
+    >>> from pear.plotting.projections import project
+    >>> view = View("orthographic")
+    >>> lon, lat, _ = locate(view, *project(view, np.array([30.0]), np.array([60.0])))
+    >>> lon.round(6), lat.round(6)
+    (array([30.]), array([60.]))
+    """
     points = projection(view).transform_points(_PLATE, lon, lat)
     return points[..., 0], points[..., 1]
 
 
 @lru_cache(maxsize=16)
 def outlines(view: View, resolution: Resolution) -> list[Float64]:
-    """Return coastlines in projection units, cut where they leave the map or cross its edge."""
+    """Return coastlines in projection units, cut where they leave the map or cross its edge.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        (point, 2) each.
+
+    Examples
+    --------
+    >>> from pear.plotting.projections import outlines
+    >>> lines = outlines(View("plate_carree"), "110m")
+    >>> len(lines), {line.shape[1] for line in lines}
+    (128, {2})
+    """
     edge = boundary(view)
     jump = 0.3 * float(np.ptp(edge[:, 0]))
     parts: list[Float64] = []

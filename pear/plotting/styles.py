@@ -44,6 +44,13 @@ class Style:
         Name of the shown quantity, if it differs from the stored one.
     limits_at
         Limits by pressure level, hPa.
+
+    Examples
+    --------
+    >>> from pear.plotting import Style
+    >>> style = Style("°C", 1.0, -273.15, "RdYlBu_r")
+    >>> float(style.shown(np.array([273.15], dtype=np.float32))[0])
+    0.0
     """
 
     units: str
@@ -139,6 +146,12 @@ def style_of(name: str, kind: Kind = "field") -> Style:
     -------
     Style
         Differences and spreads have the scale of the variable and no offset.
+
+    Examples
+    --------
+    >>> from pear.plotting import style_of
+    >>> style_of("t2m").units, style_of("t2m", "difference").offset
+    ('°C', 0.0)
     """
     style = STYLES[variable(name).name]
     if kind == "field":
@@ -158,6 +171,14 @@ def check_colours(name: str) -> None:
     ------
     InputError
         If the colour map is unknown.
+
+    Examples
+    --------
+    >>> from pear.plotting.styles import check_colours
+    >>> check_colours("viridis")
+    >>> check_colours("rainbow")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    pear.errors.InputError: unknown colour map 'rainbow'; known: BrBG_r, ...
     """
     if name not in COLOUR_MAPS:
         raise InputError(
@@ -166,7 +187,21 @@ def check_colours(name: str) -> None:
 
 
 def limits_for(style: Style, shown: Array, level: int | None = None) -> tuple[float, float]:
-    """Return the limits of the colour bar: those of the style, or rounded percentiles."""
+    """Return the limits of the colour bar: those of the style, or rounded percentiles.
+
+    Returns
+    -------
+    low, high : float
+        Shown units.
+
+    Examples
+    --------
+    >>> from pear.plotting.styles import limits_for
+    >>> from pear.plotting import style_of
+    >>> low, high = limits_for(style_of("t2m", "difference"), np.linspace(-2.0, 3.0, 100))
+    >>> bool(low == -high), float(high)
+    (True, 3.0)
+    """
     given = style.limits if level is None else style.limits_at.get(level)
     if given is not None:
         return given

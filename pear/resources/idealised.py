@@ -70,6 +70,13 @@ def idealised_surface(nside: int) -> dict[str, Float64]:
     -------
     dict
         ``orography`` in metres and ``land_fraction`` in [0, 1], (cell,) means over each cell.
+
+    Examples
+    --------
+    >>> from pear.resources.idealised import idealised_surface
+    >>> surface = idealised_surface(nside=8)
+    >>> surface["orography"].shape, round(float(surface["land_fraction"].mean()), 1)
+    ((768,), 0.3)
     """
     latitude, longitude = centres(max(nside, _FINEST))
     rows, columns, fraction = land_fraction()

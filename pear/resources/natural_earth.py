@@ -110,6 +110,18 @@ def decode_topology(topology: dict[str, Any]) -> Iterator[list[Float64]]:
     ------
     InputError
         If the document has no such object.
+
+    Examples
+    --------
+    >>> from pear.resources.natural_earth import decode_topology
+    >>> topology = {
+    ...     "type": "Topology",
+    ...     "transform": {"scale": [1.0, 1.0], "translate": [10.0, 20.0]},
+    ...     "arcs": [[[0, 0], [2, 0], [0, 2], [-2, -2]]],
+    ...     "objects": {"land": {"type": "Polygon", "arcs": [[0]]}},
+    ... }
+    >>> [[ring.tolist() for ring in polygon] for polygon in decode_topology(topology)]
+    [[[[10.0, 20.0], [12.0, 20.0], [12.0, 22.0], [10.0, 20.0]]]]
     """
     if topology.get("type") != "Topology" or "land" not in topology.get("objects", {}):
         raise InputError("not a TopoJSON document with land", field="source", hint="land-50m.json")
@@ -130,12 +142,40 @@ def decode_topology(topology: dict[str, Any]) -> Iterator[list[Float64]]:
 
 
 def unwrap(ring: Float64) -> Float64:
-    """Return the ring with continuous longitudes, possibly beyond ±180°."""
+    """Return the ring with continuous longitudes, possibly beyond ±180°.
+
+    Returns
+    -------
+    numpy.ndarray
+        (point, 2).
+
+    Examples
+    --------
+    >>> from pear.resources.natural_earth import unwrap
+    >>> unwrap(np.array([[170.0, 0.0], [-170.0, 0.0]]))
+    array([[170.,   0.],
+           [190.,   0.]])
+    """
     return np.stack([np.unwrap(ring[:, 0], period=360.0), ring[:, 1]], axis=1)
 
 
 def close_at_pole(ring: Float64) -> Float64:
-    """Close an unwrapped ring that runs once around a pole along that pole; leave others."""
+    """Close an unwrapped ring that runs once around a pole along that pole; leave others.
+
+    Returns
+    -------
+    numpy.ndarray
+        (point, 2), degrees.
+
+    Examples
+    --------
+    >>> from pear.resources.natural_earth import close_at_pole
+    >>> ring = np.array([[-180.0, -70.0], [0.0, -70.0], [180.0, -70.0]])
+    >>> close_at_pole(ring)[3:]
+    array([[ 180.,  -90.],
+           [-180.,  -90.],
+           [-180.,  -70.]])
+    """
     if abs(ring[-1, 0] - ring[0, 0]) < 180.0:
         return ring
     pole = 90.0 if ring[:, 1].mean() > 0 else -90.0
@@ -144,7 +184,20 @@ def close_at_pole(ring: Float64) -> Float64:
 
 
 def cut(geometry: BaseGeometry) -> Iterator[BaseGeometry]:
-    """Yield the parts of an unwrapped geometry, each moved into [-180°, 180°]."""
+    """Yield the parts of an unwrapped geometry, each moved into [-180°, 180°].
+
+    Yields
+    ------
+    shapely.Geometry
+        Within ±180°.
+
+    Examples
+    --------
+    >>> from pear.resources.natural_earth import cut
+    >>> import shapely
+    >>> [part.bounds for part in cut(shapely.box(170.0, 0.0, 190.0, 10.0))]
+    [(170.0, 0.0, 180.0, 10.0), (-180.0, 0.0, -170.0, 10.0)]
+    """
     from shapely import affinity, box
 
     world = box(-180.0, -90.0, 180.0, 90.0)
@@ -156,7 +209,26 @@ def cut(geometry: BaseGeometry) -> Iterator[BaseGeometry]:
 
 
 def polygons_and_lines(topology: dict[str, Any]) -> tuple[list[Polygon], list[LineString]]:
-    """Return the land's polygons and its coastlines, both cut at ±180°."""
+    """Return the land's polygons and its coastlines, both cut at ±180°.
+
+    Returns
+    -------
+    polygons, lines : list
+        Within ±180°, degrees.
+
+    Examples
+    --------
+    >>> from pear.resources.natural_earth import polygons_and_lines
+    >>> topology = {
+    ...     "type": "Topology",
+    ...     "transform": {"scale": [1.0, 1.0], "translate": [170.0, 20.0]},
+    ...     "arcs": [[[0, 0], [20, 0], [0, 10], [-20, 0], [0, -10]]],
+    ...     "objects": {"land": {"type": "Polygon", "arcs": [[0]]}},
+    ... }
+    >>> polygons, lines = polygons_and_lines(topology)
+    >>> sorted(polygon.bounds for polygon in polygons)
+    [(-180.0, 20.0, -170.0, 30.0), (170.0, 20.0, 180.0, 30.0)]
+    """
     import shapely
 
     polygons: list[Polygon] = []
@@ -198,6 +270,14 @@ def rasterise(polygons: list[Polygon], samples: int = 4) -> Float64:
     -------
     numpy.ndarray
         (180, 360), latitude ascending from -90°, longitude from 0°, in [0, 1].
+
+    Examples
+    --------
+    >>> from pear.resources.natural_earth import rasterise
+    >>> import shapely
+    >>> fraction = rasterise([shapely.box(0.0, 0.0, 10.0, 10.0)])
+    >>> fraction.shape, fraction[90:100, :10].min(), fraction.sum()
+    ((180, 360), np.float64(1.0), np.float64(100.0))
     """
     import shapely
 
