@@ -98,6 +98,14 @@ class WindowAttention(nn.Module):
     ------
     ValueError
         If the heads do not divide the features.
+
+    Examples
+    --------
+    >>> from pear.equivariant.attention import EarthBias, WindowAttention
+    >>> grid = TokenGrid(nside=4, depths=2, window=16)
+    >>> attention = WindowAttention(8, 2, EarthBias(grid, 2))
+    >>> tuple(attention(torch.randn(1, grid.windows, grid.slots, 8)).shape)
+    (1, 12, 32, 8)
     """
 
     symmetry: Symmetry = "r"
@@ -178,6 +186,17 @@ class MirrorAttention(WindowAttention):
     ------
     ValueError
         If the number of heads is odd or does not divide the features.
+
+    Examples
+    --------
+    >>> from pear.equivariant.attention import EarthBias, MirrorAttention
+    >>> from pear.equivariant.contract import Tokens, equivariance_error
+    >>> from pear.sphere.symmetry import M
+    >>> grid = TokenGrid(nside=4, depths=2, window=16)
+    >>> tokens, x = Tokens(grid, "c4h"), torch.randn(2, 1, grid.windows, grid.slots, 4)
+    >>> attention = MirrorAttention(grid, 8, 2, EarthBias(grid, 1))
+    >>> equivariance_error(attention, M, x, tokens, tokens) < 1e-12
+    True
     """
 
     symmetry: Symmetry = "c4h"
@@ -213,7 +232,14 @@ class MirrorAttention(WindowAttention):
 
 
 class EarthBias(nn.Module):
-    """Position bias with a free number for every head and pair of slots: (heads, slots, slots)."""
+    """Position bias with a free number for every head and pair of slots: (heads, slots, slots).
+
+    Examples
+    --------
+    >>> from pear.equivariant.attention import EarthBias
+    >>> tuple(EarthBias(TokenGrid(nside=4, depths=2, window=16), heads=2)().shape)
+    (2, 32, 32)
+    """
 
     def __init__(self, grid: TokenGrid, heads: int) -> None:
         super().__init__()
@@ -230,6 +256,13 @@ class RelativeBias(nn.Module):
 
     Positions are the depth and the coordinates x, y of the nested (Morton) order, so the table has
     (2·depths − 1)·(2·side − 1)² rows (Liu et al., arXiv 2103.14030; HEAL-SWIN, arXiv 2307.07313).
+
+    Examples
+    --------
+    >>> from pear.equivariant.attention import RelativeBias
+    >>> bias = RelativeBias(TokenGrid(nside=4, depths=2, window=16), heads=2)
+    >>> tuple(bias().shape), tuple(bias.table.shape)  # 3 · 7 · 7 differences
+    ((2, 32, 32), (147, 2))
     """
 
     index: Tensor

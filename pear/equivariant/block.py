@@ -25,6 +25,12 @@ class MLP(nn.Module):
         Width of the hidden features over ``features``.
     dropout
         Probability in training.
+
+    Examples
+    --------
+    >>> from pear.equivariant.block import MLP
+    >>> tuple(MLP("c4h", 8)(torch.randn(2, 1, 12, 32, 4)).shape)
+    (2, 1, 12, 32, 4)
     """
 
     def __init__(
@@ -57,6 +63,14 @@ class DropPath(nn.Module):
     ------
     ValueError
         If the probability is outside of [0, 1).
+
+    Examples
+    --------
+    >>> from pear.equivariant.block import DropPath
+    >>> x = torch.ones(1000, 2)
+    >>> kept = DropPath(0.5, batch_axis=0)(x)
+    >>> kept.unique().tolist(), torch.equal(DropPath(0.5, batch_axis=0).eval()(x), x)
+    ([0.0, 2.0], True)
     """
 
     def __init__(self, probability: float, batch_axis: int) -> None:
@@ -93,6 +107,14 @@ class Block(nn.Module):
         Normalise before each branch instead of after it.
     dropout, drop_path
         Probabilities in training.
+
+    Examples
+    --------
+    >>> from pear.equivariant.block import Block
+    >>> grid = TokenGrid(nside=4, depths=2, window=16)
+    >>> block = Block(WindowAttention(8, 2, EarthBias(grid, 2)), 8)
+    >>> tuple(block(torch.randn(1, grid.windows, grid.slots, 8)).shape)
+    (1, 12, 32, 8)
     """
 
     def __init__(

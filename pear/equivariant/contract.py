@@ -57,6 +57,15 @@ class Fields:
         Sign of each channel under the mirror: 1 for scalars, -1 for northward components.
     channel_axis
         Axis of the channels.
+
+    Examples
+    --------
+    >>> from pear.equivariant.contract import Fields
+    >>> from pear.sphere.symmetry import M
+    >>> wind = Fields(nside=2, signs=(1, -1))  # eastward and northward
+    >>> x = torch.ones(2, 48)
+    >>> wind.act(M, x).mean(dim=1).tolist(), torch.equal(wind.act(M, wind.act(M, x)), x)
+    ([1.0, -1.0], True)
     """
 
     nside: int
@@ -85,6 +94,15 @@ class Tokens:
     symmetry
         ``"r"``: features move with their token. ``"c4h"``: they are (2, …, window, slot,
         feature/2), and the odd part, index 1 of the first axis, changes sign under the mirror.
+
+    Examples
+    --------
+    >>> from pear.equivariant.contract import Tokens
+    >>> from pear.sphere.symmetry import R
+    >>> tokens = Tokens(TokenGrid(nside=2, depths=2))
+    >>> x = torch.randn(1, tokens.grid.windows, tokens.grid.slots, 4)
+    >>> torch.equal(tokens.act(R.inverse, tokens.act(R, x)), x)
+    True
     """
 
     grid: TokenGrid

@@ -35,6 +35,14 @@ class EquivariantMap(nn.Module):
         The function ω; any module or function of the shifted signal.
     group
         The elements, in the order of the element axis.
+
+    Examples
+    --------
+    >>> from pear.equivariant.general import Convolution, EquivariantMap, translate
+    >>> from pear.sphere.symmetry import R
+    >>> layer, f = EquivariantMap(Convolution(3, 2)), torch.randn(1, 8, 3)
+    >>> torch.allclose(layer(translate(f, R)), translate(layer(f), R), atol=1e-5)
+    True
     """
 
     left: Tensor
@@ -62,6 +70,12 @@ class Convolution(nn.Module):
         Features.
     order
         Number of elements of the group.
+
+    Examples
+    --------
+    >>> from pear.equivariant.general import Convolution
+    >>> tuple(Convolution(3, 2)(torch.randn(1, 8, 3)).shape)
+    (1, 8, 2)
     """
 
     def __init__(self, inputs: int, outputs: int, order: int = len(C4H)) -> None:
@@ -92,6 +106,14 @@ class Attention(nn.Module):
     ------
     ValueError
         If the group lacks the unit element.
+
+    Examples
+    --------
+    >>> from pear.equivariant.general import Attention, EquivariantMap, translate
+    >>> from pear.sphere.symmetry import M
+    >>> layer, f = EquivariantMap(Attention(3, 2, width=4)), torch.randn(1, 8, 3)
+    >>> torch.allclose(layer(translate(f, M)), translate(layer(f), M), atol=1e-5)
+    True
     """
 
     def __init__(
@@ -131,6 +153,14 @@ def translate(f: Tensor, element: Element, group: Sequence[Element] = C4H) -> Te
     -------
     Tensor
         Same shape.
+
+    Examples
+    --------
+    >>> from pear.equivariant.general import translate
+    >>> from pear.sphere.symmetry import R
+    >>> f = torch.randn(1, 8, 3)
+    >>> torch.equal(translate(translate(f, R), R.inverse), f)
+    True
     """
     order = list(group)
     return f[:, [order.index(element.inverse * g) for g in order]]

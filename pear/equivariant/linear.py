@@ -52,6 +52,12 @@ def check_features(symmetry: Symmetry, features: int) -> int:
     ------
     ValueError
         If the symmetry is unknown, the width is not positive, or it is odd for ``"c4h"``.
+
+    Examples
+    --------
+    >>> from pear.equivariant.linear import check_features
+    >>> check_features("c4h", 8), check_features("r", 7)
+    (8, 7)
     """
     if symmetry not in SYMMETRIES:
         raise ValueError(f"unknown symmetry {symmetry!r}; known: {', '.join(SYMMETRIES)}")
@@ -103,6 +109,13 @@ def norm(symmetry: Symmetry, features: int) -> Norm | MirrorNorm:
     -------
     Norm or MirrorNorm
         The layer.
+
+    Examples
+    --------
+    >>> from pear.equivariant.linear import norm
+    >>> y = norm("r", 8)(torch.randn(1, 12, 32, 8))
+    >>> tuple(y.shape), bool(y.mean(dim=-1).abs().max() < 1e-5)
+    ((1, 12, 32, 8), True)
     """
     check_features(symmetry, features)
     return (MirrorNorm if symmetry == "c4h" else Norm)(features)
@@ -151,12 +164,28 @@ def pointwise(symmetry: Symmetry, function: Callable[[Tensor], Tensor], x: Tenso
     -------
     Tensor
         Same shape.
+
+    Examples
+    --------
+    >>> from pear.equivariant.linear import pointwise
+    >>> x = torch.randn(2, 5, 4)  # even and odd part
+    >>> y = pointwise("c4h", functional.gelu, x)
+    >>> mirrored = pointwise("c4h", functional.gelu, torch.stack([x[0], -x[1]]))
+    >>> torch.allclose(mirrored, torch.stack([y[0], -y[1]]), atol=1e-6)
+    True
     """
     return function(x) if symmetry == "r" else butterfly(function(butterfly(x)))
 
 
 class Dense(nn.Linear):
-    """Linear map of plain features, (…, inputs) to (…, outputs)."""
+    """Linear map of plain features, (…, inputs) to (…, outputs).
+
+    Examples
+    --------
+    >>> from pear.equivariant.linear import Dense
+    >>> tuple(Dense(8, 4)(torch.zeros(1, 12, 32, 8)).shape)
+    (1, 12, 32, 4)
+    """
 
     symmetry: Symmetry = "r"
 
@@ -168,7 +197,14 @@ class Dense(nn.Linear):
 
 
 class Norm(nn.LayerNorm):
-    """Layer norm of plain features over the last axis."""
+    """Layer norm of plain features over the last axis.
+
+    Examples
+    --------
+    >>> from pear.equivariant.linear import Norm
+    >>> bool(Norm(8)(torch.randn(5, 8)).mean(dim=-1).abs().max() < 1e-5)
+    True
+    """
 
     symmetry: Symmetry = "r"
 
@@ -181,6 +217,14 @@ class MirrorLinear(nn.Module):
 
     (2, …, inputs/2) to (2, …, outputs/2), with half the parameters and half the products of the
     dense map. All linear maps that commute with M are of this form (Schur's lemma).
+
+    Examples
+    --------
+    >>> from pear.equivariant.linear import MirrorLinear
+    >>> layer, x = MirrorLinear(8, 4), torch.randn(2, 5, 4)
+    >>> y, mirrored = layer(x), layer(torch.stack([x[0], -x[1]]))
+    >>> tuple(y.shape), torch.allclose(mirrored, torch.stack([y[0], -y[1]]))
+    ((2, 5, 2), True)
     """
 
     symmetry: Symmetry = "c4h"
@@ -204,6 +248,14 @@ class MirrorNorm(nn.Module):
 
     The mean is that of e alone, since the mean of o changes sign under M; the variance is
     (mean((e − mean e)²) + mean(o²)) / 2. Both parts are scaled, the offset acts on e.
+
+    Examples
+    --------
+    >>> from pear.equivariant.linear import MirrorNorm
+    >>> layer, x = MirrorNorm(8), torch.randn(2, 5, 4)
+    >>> y, mirrored = layer(x), layer(torch.stack([x[0], -x[1]]))
+    >>> torch.allclose(mirrored, torch.stack([y[0], -y[1]]))
+    True
     """
 
     symmetry: Symmetry = "c4h"

@@ -29,6 +29,14 @@ def mirror_basis(signs: Sequence[int], levels: int, cells: int) -> tuple[Tensor,
     even, odd
         (combinations, channels·levels·cells) each, float64. A pair of exchanged cells gives one of
         each; a fixed cell gives an even one if its channel is even, else an odd one.
+
+    Examples
+    --------
+    >>> from pear.equivariant.patch import mirror_basis
+    >>> even, odd = mirror_basis((1, -1), levels=1, cells=4)
+    >>> basis = torch.cat([even, odd])
+    >>> tuple(even.shape), tuple(odd.shape), torch.allclose(basis @ basis.T, torch.eye(8).double())
+    ((4, 8), (4, 8), True)
     """
     sigma = block_mirror(cells)
     even: list[Tensor] = []
@@ -69,6 +77,13 @@ class PatchEmbed(nn.Module):
         Width.
     bias
         Whether a bias is added.
+
+    Examples
+    --------
+    >>> from pear.equivariant.patch import PatchEmbed
+    >>> embed = PatchEmbed("r", (1, -1), levels=2, cells=4, features=8)
+    >>> tuple(embed(torch.randn(1, 2, 4, 48)).shape)
+    (1, 2, 12, 8)
     """
 
     even: Tensor
@@ -127,6 +142,13 @@ class PatchRecover(nn.Module):
         As in :class:`PatchEmbed`.
     features
         Width.
+
+    Examples
+    --------
+    >>> from pear.equivariant.patch import PatchRecover
+    >>> recover = PatchRecover("r", (1, -1), levels=2, cells=4, features=8)
+    >>> tuple(recover(torch.randn(1, 2, 12, 8)).shape)
+    (1, 2, 4, 48)
     """
 
     even: Tensor
@@ -194,6 +216,13 @@ def mirrored_children(x: Tensor) -> Tensor:
     -------
     Tensor
         Same shape; the map is orthogonal and its own inverse.
+
+    Examples
+    --------
+    >>> from pear.equivariant.patch import mirrored_children
+    >>> x = torch.randn(2, 3, 4, 5)
+    >>> torch.allclose(mirrored_children(mirrored_children(x)), x, atol=1e-6)
+    True
     """
     first, last = x[..., 0, :], x[..., 3, :]
     mean, half = (first + last) * 0.5, (first - last) * 0.5
@@ -218,6 +247,14 @@ class PatchMerge(nn.Module):
         Tokens and windows before merging.
     features, outputs
         Widths before and after.
+
+    Examples
+    --------
+    >>> from pear.equivariant.patch import PatchMerge
+    >>> grid = TokenGrid(nside=4, depths=2, window=16)
+    >>> merged = PatchMerge("r", grid, 8, 16)(torch.randn(1, grid.windows, grid.slots, 8))
+    >>> tuple(merged.shape) == (1, grid.coarser().windows, grid.coarser().slots, 16)
+    True
     """
 
     def __init__(self, symmetry: Symmetry, grid: TokenGrid, features: int, outputs: int) -> None:
@@ -248,6 +285,15 @@ class PatchExpand(nn.Module):
         Tokens and windows after splitting.
     features, outputs
         Widths before and after.
+
+    Examples
+    --------
+    >>> from pear.equivariant.patch import PatchExpand
+    >>> grid = TokenGrid(nside=4, depths=2, window=16)
+    >>> coarse = grid.coarser()
+    >>> expanded = PatchExpand("r", grid, 16, 8)(torch.randn(1, coarse.windows, coarse.slots, 16))
+    >>> tuple(expanded.shape) == (1, grid.windows, grid.slots, 8)
+    True
     """
 
     def __init__(self, symmetry: Symmetry, grid: TokenGrid, features: int, outputs: int) -> None:

@@ -30,6 +30,17 @@ class Symmetrised(nn.Module):
     ------
     ValueError
         If the elements do not form a group.
+
+    Examples
+    --------
+    >>> from pear.equivariant.symmetrise import Symmetrised
+    >>> from pear.equivariant.contract import Fields, equivariance_error
+    >>> from pear.sphere.symmetry import M
+    >>> cells, network = Fields(nside=1), nn.Linear(12, 12)
+    >>> average = Symmetrised(network, [cells], [cells])
+    >>> x = torch.randn(1, 12)
+    >>> equivariance_error(average, M, x, cells, cells) < 1e-12
+    True
     """
 
     def __init__(
@@ -79,6 +90,16 @@ def spread(
     -------
     list of Tensor
         (element, …) for each output of the network.
+
+    Examples
+    --------
+    >>> from pear.equivariant.symmetrise import spread
+    >>> from pear.equivariant.contract import Fields
+    >>> from pear.equivariant.symmetrise import Symmetrised
+    >>> cells, network, x = Fields(nside=1), nn.Linear(12, 12), torch.randn(1, 12)
+    >>> (members,) = spread(network, [x], [cells], [cells])
+    >>> torch.allclose(members.mean(dim=0), Symmetrised(network, [cells], [cells])(x), atol=1e-5)
+    True
     """
     members = [_member(network, inputs, source, target, element)[0] for element in group]
     return [torch.stack(parts) for parts in zip(*members, strict=True)]

@@ -17,14 +17,41 @@ MASKED: Final = -100.0
 
 
 def to_windows(x: Tensor, grid: TokenGrid) -> Tensor:
-    """Cut (…, depth, token, feature) into (…, window, slot, feature)."""
+    """Cut (…, depth, token, feature) into (…, window, slot, feature).
+
+    Returns
+    -------
+    Tensor
+        (…, window, slot, feature).
+
+    Examples
+    --------
+    >>> from pear.equivariant.window_shift import from_windows, to_windows
+    >>> grid = TokenGrid(nside=4, depths=4, window=16)
+    >>> x = torch.randn(1, 4, 192, 3)
+    >>> tuple(to_windows(x, grid).shape), torch.equal(from_windows(to_windows(x, grid), grid), x)
+    ((1, 24, 32, 3), True)
+    """
     lead, pairs = x.shape[:-3], grid.depths // grid.window_depth
     x = x.reshape(*lead, pairs, grid.window_depth, -1, grid.window_cells, x.shape[-1])
     return x.transpose(-4, -3).reshape(*lead, grid.windows, grid.slots, x.shape[-1])
 
 
 def from_windows(x: Tensor, grid: TokenGrid) -> Tensor:
-    """Join (…, window, slot, feature) to (…, depth, token, feature); inverts :func:`to_windows`."""
+    """Join (…, window, slot, feature) to (…, depth, token, feature); inverts :func:`to_windows`.
+
+    Returns
+    -------
+    Tensor
+        (…, depth, token, feature).
+
+    Examples
+    --------
+    >>> from pear.equivariant.window_shift import from_windows
+    >>> grid = TokenGrid(nside=4, depths=4, window=16)
+    >>> tuple(from_windows(torch.zeros(1, grid.windows, grid.slots, 3), grid).shape)
+    (1, 4, 192, 3)
+    """
     lead, pairs = x.shape[:-3], grid.depths // grid.window_depth
     x = x.reshape(*lead, pairs, -1, grid.window_depth, grid.window_cells, x.shape[-1])
     return x.transpose(-4, -3).reshape(*lead, grid.depths, grid.tokens, x.shape[-1])
@@ -39,6 +66,13 @@ class Masks(NamedTuple):
         (mask, query slot, key slot), added to the logits.
     runs
         Number of consecutive windows that use each mask.
+
+    Examples
+    --------
+    >>> from pear.equivariant.window_shift import Masks, WindowShift
+    >>> shift = WindowShift.from_name(TokenGrid(nside=4, depths=4, window=16), "ring_rotation")
+    >>> isinstance(shift.masks, Masks), sum(shift.masks.runs)
+    (True, 12)
     """
 
     values: Tensor
@@ -59,6 +93,15 @@ class WindowShift(nn.Module):
     ----------
     gather, scatter
         (windows·slots,), inverse to each other.
+
+    Examples
+    --------
+    >>> from pear.equivariant.window_shift import WindowShift
+    >>> grid = TokenGrid(nside=4, depths=4, window=16)
+    >>> shift = WindowShift.from_name(grid, "ring_rotation")
+    >>> x = torch.randn(1, grid.windows, grid.slots, 3)
+    >>> torch.equal(shift.inverse(shift(x)), x)
+    True
     """
 
     gather: Tensor
@@ -128,6 +171,15 @@ def permute_slots(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
     -------
     Tensor
         Same shape.
+
+    Examples
+    --------
+    >>> from pear.equivariant.window_shift import permute_slots
+    >>> index = torch.randperm(24)
+    >>> x = torch.randn(1, 2, 12, 3)
+    >>> moved = permute_slots(x, index, index.argsort())
+    >>> torch.equal(permute_slots(moved, index.argsort(), index), x)
+    True
     """
     flat = x.flatten(0, -4).flatten(-3, -2)
     return cast(Tensor, _Permute.apply(flat, index, inverse)).view(x.shape)  # type: ignore[no-untyped-call]
