@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Final
 
 import numpy as np
@@ -77,6 +78,10 @@ def as_duration(value: DurationLike) -> np.timedelta64:
         if match is None or int(match[1]) == 0:
             raise InputError(f"invalid duration {value!r}: expected e.g. 10d or 240h", field="lead")
         return np.timedelta64(int(match[1]) * (86_400 if match[2] == "d" else 3_600), "s")
+    if not isinstance(value, timedelta | np.timedelta64):
+        raise InputError(
+            f"duration {value!r} has no unit: expected e.g. '10d' or '240h'", field="lead"
+        )
     duration = np.timedelta64(value, "s")
     if not duration > np.timedelta64(0, "s"):
         raise InputError(f"duration {value} is not positive", field="lead")

@@ -278,7 +278,9 @@ def check_values(
     raw = (low - how.offset) / how.factor, (high - how.offset) / how.factor
     for unit, (factor, offset) in _UNITS[quantity.units].items():
         if least <= raw[0] * factor + offset and raw[1] * factor + offset <= most:
-            return f"{text}; they would fit if the source meant {unit} and not {how.stated!r}"
+            return (
+                f"{text}; they fit units of {unit!r}: is the attribute units={how.stated!r} wrong?"
+            )
     return f"{text}; the variable is mislabelled or damaged"
 
 

@@ -159,6 +159,7 @@ def count_steps(lead: DurationLike, time_step: np.timedelta64) -> int:
             f"lead time {duration / HOUR:g} h is not a multiple of the {time_step / HOUR:g} h "
             "model step",
             field="lead",
+            hint=f"use e.g. {max(1, int(steps)) * time_step / HOUR:g}h",
         )
     return int(steps)
 

@@ -69,7 +69,7 @@ class DataFolder:
             raise InputError(
                 f"no data folder at {root}",
                 field="--data",
-                hint="make one with `pear demo --once --out DIR` or `pear ingest … --data DIR`",
+                hint="make one with `pear demo --once --output DIR` or `pear ingest … --data DIR`",
             )
         if not (folder / "analyses").is_dir():
             raise InputError(

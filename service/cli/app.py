@@ -237,7 +237,9 @@ def _exit_usage(error: Exception) -> None:
     context: typer.Context | None = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
         sys.exit(2)  # the help has been written
-    message = getattr(error, "format_message", error.__str__)().rstrip(".")
+    message = (
+        getattr(error, "format_message", error.__str__)().rstrip(".").replace("Value error, ", "")
+    )
     path = "pear" if context is None else context.command_path
     word = message.rpartition("'")[0].rpartition("'")[2]
     if message.startswith("No such command") and path == "pear":

@@ -13,6 +13,7 @@ import typer
 import xarray as xr
 
 from pear import resources
+from pear.device import set_threads
 from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, Times
@@ -77,7 +78,9 @@ def demo(
     """
     if not once:
         check_port(host, port)  # before minutes of work, not after
-    kept = f"finished steps are kept in {output}; run the same command again to continue"
+    if not train:
+        set_threads(1)  # at nside 16 more threads wait for one another longer than they compute
+    kept = f"finished stages are kept in {output}; run the same command again to continue"
     with interruptible(kept):
         summary = fill(output, Training(days, minutes=minutes) if train else None)
     _show(summary, output)

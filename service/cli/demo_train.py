@@ -65,7 +65,9 @@ class Training:
 
 @contextmanager
 def timed(seconds: dict[str, float], part: str) -> Iterator[None]:
-    """Record the seconds that the block takes under ``part``."""
+    """Announce a part where no bar moves, and record the seconds that the block takes."""
+    if not console.is_terminal:
+        console.print(f"{part} …")
     began = time.perf_counter()
     yield
     seconds[part] = time.perf_counter() - began

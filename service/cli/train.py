@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +18,7 @@ from pear.models.config import PearConfig
 from pear.store.reader import stored_layout
 from pear.training import TrainingConfig
 from pipelines.training import train as training
-from service.cli.console import console, emit_json, interruptible, progress
+from service.cli.console import Interrupted, console, emit_json, progress
 from service.cli.options import (
     TRAINING_PERIOD,
     AnalysisStore,
@@ -87,8 +89,7 @@ def train(
         "float16" if half else "float32",
         "pear " + " ".join(sys.argv[1:]),
     )
-    kept = "the last checkpoint is kept; add --resume to continue"
-    with interruptible(kept), progress("train", 1.0) as tick:
+    with _interruptible(output), progress("train", 1.0) as tick:
         done = training.train(job, output, resume=resume, progress=tick)
     if not done.checkpoint.sha256:  # a process other than the first of torchrun
         return
@@ -134,6 +135,17 @@ def _loop(given: dict[str, Any], asked: dict[str, Any]) -> TrainingConfig:
     if "minutes" not in settings and "steps" not in settings:
         settings["minutes"] = 10.0
     return TrainingConfig.from_dict(settings)
+
+
+@contextmanager
+def _interruptible(output: Path) -> Iterator[None]:
+    """Say after an interrupt whether there is a state to resume from."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if any(output.glob("resume*")):
+            raise Interrupted("the last saved state is kept; add --resume to continue") from error
+        raise Interrupted("no state was saved yet; run the command again") from error
 
 
 def _ends(period: Period | None) -> tuple[str, str] | None:
