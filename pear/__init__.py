@@ -55,7 +55,18 @@ _EXPORTS = {
     "variable": "pear.variables",
 }
 """Public name to its module, ``module:name`` where they differ."""
-_MODULES = ("equivariant", "metrics", "models", "plotting", "rollout", "sphere", "training")
+_MODULES = (
+    "datasets",
+    "equivariant",
+    "metrics",
+    "models",
+    "plotting",
+    "resources",
+    "rollout",
+    "sphere",
+    "store",
+    "training",
+)
 
 try:
     __version__ = version("pear-weather")
