@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from pear.errors import InputError
 from pear.models.pear import Pear
@@ -20,7 +16,6 @@ from pipelines.benchmarks.equivariance import (
     random_models,
     smooth_fields,
 )
-from service.cli.app import app
 
 
 def test_a_quarter_turn_is_the_permutation() -> None:
@@ -63,21 +58,7 @@ def test_the_published_shift_fails_and_ours_is_at_rounding(models: dict[str, Pea
     assert max(report.interpolation) < 1e-12
 
 
-def test_the_command_draws_the_picture(tmp_path: Path) -> None:
-    out = tmp_path / "e.png"
-    result = CliRunner().invoke(
-        app,
-        ["bench", "equivariance", "--nside", "8", "--step", "120", "--output", str(out), "--json"],
-    )
-    assert result.exit_code == 0, result.output
-    report = json.loads(result.stdout)
-    assert len(report["rotated"]["own, C4h"]) == 3
-    assert out.read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--step", "0"], ["--step", "400"], ["--output", "/nowhere/e.png"]]
-)
-def test_bad_requests_are_named(arguments: list[str]) -> None:
-    result = CliRunner().invoke(app, ["bench", "equivariance", "--nside", "8", *arguments])
-    assert isinstance(result.exception, InputError) or result.exit_code == 2
+@pytest.mark.parametrize("step", [0.0, 400.0])
+def test_steps_beyond_a_turn_are_refused(models: dict[str, Pear], step: float) -> None:
+    with pytest.raises(InputError, match="step"):
+        measure_equivariance(models, step=step)

@@ -23,8 +23,8 @@ def test_a_function_is_called_by_its_path() -> None:
     assert call("math:gcd", 12, 18) == 6
 
 
-@pytest.mark.slow
-def test_an_address_without_a_scheduler_is_refused() -> None:
+def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.engine.cluster._CONNECT_SECONDS", 0.2)
     with pytest.raises(InputError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
         Cluster(EngineConfig(scheduler="tcp://127.0.0.1:9"))
 

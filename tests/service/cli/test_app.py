@@ -8,13 +8,8 @@ import sys
 import pytest
 import typer
 
-from service.cli.app import COMMANDS, RENAMED, app, main
-
-
-def run(*words: str) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(words)
-    return int(end.value.code or 0)
+from service.cli.app import COMMANDS, RENAMED, app
+from tests.fixtures.command_line import CommandLine
 
 
 def test_help_lists_every_command_and_imports_none_of_them() -> None:
@@ -32,17 +27,16 @@ def test_help_lists_every_command_and_imports_none_of_them() -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_help_of_at_most_80_columns(
-    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    pear: CommandLine, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert run(name, "--help") == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = pear(name, "--help").out.splitlines()
     assert lines
     assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("simulat",), "No such command 'simulat'; did you mean simulate?"),
         (("keys", "add"), "Missing argument 'name'; see `pear keys add --help`"),
@@ -51,22 +45,20 @@ def test_every_command_has_help_of_at_most_80_columns(
     ],
 )
 def test_wrong_words_are_one_line_and_status_2(
-    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+    pear: CommandLine, words: tuple[str, ...], message: str
 ) -> None:
-    assert run(*words) == 2
-    written = capsys.readouterr()
-    assert written.out == ""
-    assert written.err.count("\n") == 1
-    assert written.err.startswith("pear: ")
-    assert said in written.err
+    answer = pear(*words)
+    answer.refused(message)
+    assert answer.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(("old", "new"), sorted(RENAMED.items()), ids=str)
 def test_an_old_spelling_names_the_new_one(
-    old: tuple[str, ...], new: str, capsys: pytest.CaptureFixture[str]
+    pear: CommandLine, old: tuple[str, ...], new: str
 ) -> None:
-    assert run(*old, *(("x",) if old[-1].startswith("--") else ())) == 2
-    assert f"use {new}" in capsys.readouterr().err.replace("`", "")
+    answer = pear(*old, *(("x",) if old[-1].startswith("--") else ()))
+    assert answer.status == 2
+    assert f"use {new}" in answer.err.replace("`", "")
 
 
 def test_a_renamed_option_names_one_that_exists() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +24,7 @@ from pipelines.evaluation.evaluate import Evaluation, EvaluationOptions, evaluat
 from pipelines.evaluation.scores import METRICS, read_scores
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
-from service.cli.app import main
+from tests.fixtures.command_line import CommandLine
 from tests.fixtures.evaluation import LAYOUT, NSIDE, days, usual, write_analysis
 
 Z500 = ("geopotential", 500)
@@ -53,28 +52,24 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
     return folder
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr("sys.argv", ["pear", *words])
-    monkeypatch.setenv("COLUMNS", "120")
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
+@pytest.fixture
+def climatology(pear: CommandLine, data: DataFolder) -> None:
+    """Build the climatology that evaluations are compared with."""
+    if not data.climatology("train").exists():
+        pear("climatology", "--analysis", "train", data=data)
 
 
 def test_climatology_then_scores(
-    data: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pear: CommandLine, data: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("climatology", "--data", str(data.root), "--analysis", "train", "--harmonics", "1")
-    assert run(monkeypatch, *words, "--json") == 0
-    made = json.loads(capsys.readouterr().out)
+    monkeypatch.setenv("COLUMNS", "120")
+    words = ("climatology", "--analysis", "train", "--harmonics", "1", "--json")
+    made = pear(*words, data=data).json
     assert (made["name"], made["kind"], made["nside"]) == ("train", "harmonic", NSIDE)
 
-    words = ("evaluate", "--data", str(data.root), "--analysis", "test", "--lead", "3d")
-    assert run(monkeypatch, *words, "--fields", "z500,t2m", "--json") == 0
-    out, err = capsys.readouterr()
-    document = json.loads(out)
+    words = ("evaluate", "--analysis", "test", "--lead", "3d", "--fields", "z500,t2m", "--json")
+    answer = pear(*words, data=data)
+    document, err = answer.json, answer.err
     assert document["climatology"] == "train"
     assert len(document["inits"]) == 9
     by = {
@@ -101,18 +96,18 @@ def test_climatology_then_scores(
         assert word in err
 
 
+@pytest.mark.usefixtures("climatology")
 def test_an_ensemble_s_crps_is_shown_beside_the_mae(
-    data: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pear: CommandLine, data: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not data.climatology("train").exists():
-        run(monkeypatch, "climatology", "--data", str(data.root), "--analysis", "train")
-    words = ("evaluate", "--data", str(data.root), "--analysis", "train", "--lead", "2d")
-    inits = ("--init", "2001-06-01..2001-06-03/1d", "--members", "4", "--fields", "z500")
-    assert run(monkeypatch, *words, *inits, "--json") == 0
-    out, err = capsys.readouterr()
+    monkeypatch.setenv("COLUMNS", "120")
+    words = ("evaluate", "--analysis", "train", "--lead", "2d", "--fields", "z500", "--json")
+    inits = ("--init", "2001-06-01..2001-06-03/1d", "--members", "4")
+    answer = pear(*words, *inits, data=data)
+    err = answer.err
     scores = [
         r
-        for r in json.loads(out)["scores"]
+        for r in answer.json["scores"]
         if (r["variable"], r["level"], r["region"], r["lead_days"])
         == ("geopotential", 500, "global", 1)
     ]
@@ -123,16 +118,13 @@ def test_an_ensemble_s_crps_is_shown_beside_the_mae(
         assert float(row[4]) == pytest.approx(by[name][which], rel=1e-3)
 
 
+@pytest.mark.usefixtures("climatology")
 def test_workers_and_finished_forecasts_give_the_same_scores(
-    data: DataFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pear: CommandLine, data: DataFolder, scheduler: str
 ) -> None:
-    if not data.climatology("train").exists():
-        run(monkeypatch, "climatology", "--data", str(data.root), "--analysis", "train")
     options = EvaluationOptions(analysis="test", lead_hours=72)
     alone = evaluate_model(data, options, plots=False)
-    with Client(
-        processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
-    ) as client:
+    with Client(scheduler) as client:
         shared = evaluate_model(data, replace(options, batch=1), plots=False, client=client)
     assert shared.id == alone.id
     close(shared.records, alone.records)
@@ -148,18 +140,15 @@ def test_workers_and_finished_forecasts_give_the_same_scores(
         for index, step in enumerate([state, *forecaster.iterate(state, 4)]):
             writer.write_step(index, step.surface[0].numpy(), step.upper[0].numpy())
         writer.publish()
-    capsys.readouterr()
-    words = ("--data", str(data.root), "--analysis", "test", "--lead", "3d", "--runs", "all")
-    assert run(monkeypatch, "evaluate", *words, "--json") == 0
-    stored = json.loads(capsys.readouterr().out)
+    words = ("evaluate", "--analysis", "test", "--lead", "3d", "--runs", "all")
+    stored = pear(*words, "--json", data=data).json
     assert [t[:10] for t in stored["inits"]] == ["2002-06-01", "2002-06-04", "2002-06-05"]
     assert (stored["forecasts"], stored["model"]) == ("stored", alone.about["model"])
     times = np.array([t.removesuffix("Z") for t in stored["inits"]], dtype="datetime64[s]")
     rolled = evaluate_model(data, replace(options, inits=times), plots=False)
     close(stored["scores"], rolled.records)
     for extra, message in ((("--runs", "run9"), "no run 'run9'"), (("--lead", "5d"), "4 steps")):
-        assert run(monkeypatch, "evaluate", *words, *extra) == 2
-        assert message in capsys.readouterr().err
+        pear(*words, *extra, data=data).refused(message)
 
 
 def close(found: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> None:
@@ -183,20 +172,10 @@ def close(found: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]
         (("--analysis", "test", "--climatology", "none"), "no climatology 'none'"),
     ],
 )
+@pytest.mark.usefixtures("climatology")
 def test_bad_input_is_one_line_and_status_2(
-    data: DataFolder,
-    words: tuple[str, ...],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    pear: CommandLine, data: DataFolder, words: tuple[str, ...], message: str
 ) -> None:
-    if not data.climatology("train").exists():
-        run(monkeypatch, "climatology", "--data", str(data.root), "--analysis", "train")
-        capsys.readouterr()
     before = sorted(p for p in (data.root / "evaluations").rglob("*"))
-    assert run(monkeypatch, "evaluate", "--data", str(data.root), "--lead", "3d", *words) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    (line,) = [text for text in err.splitlines() if text.startswith("pear: ")]
-    assert message in line
+    pear("evaluate", "--lead", "3d", *words, data=data).refused(message)
     assert sorted(p for p in (data.root / "evaluations").rglob("*")) == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +11,19 @@ from pear.models import checkpoint
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
-from service.cli.app import main
+from tests.fixtures.command_line import CommandLine
 from tests.fixtures.evaluation import LAYOUT, NSIDE, days, write_analysis
 
 
-def run(*words: str) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(words)
-    return int(end.value.code or 0)
-
-
-def test_studies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("study", "list", "--json") == 0
-    names = [study["name"] for study in json.loads(capsys.readouterr().out)]
+def test_studies_are_listed(pear: CommandLine) -> None:
+    names = [study["name"] for study in pear("study", "list", "--json").json]
     assert names == ["ablation", "pangu", "symmetrisation", "stability"]
-    assert run("study", "list") == 0
-    assert "stability" in capsys.readouterr().out
+    assert "stability" in pear("study", "list").out
     for name in names:
-        assert run("study", name, "--help") == 0
-        assert "Examples:" in capsys.readouterr().out
+        assert "Examples:" in pear("study", name, "--help").out
 
 
-def test_an_untrained_residual_model_is_stable(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_untrained_residual_model_is_stable(pear: CommandLine, tmp_path: Path) -> None:
     store = write_analysis(tmp_path / "a.zarr", days("2001-01-01", 12))
     config = PearConfig(
         nside=NSIDE,
@@ -51,15 +39,14 @@ def test_an_untrained_residual_model_is_stable(
     checkpoint.save(model, network, Normaliser.identity(LAYOUT), {})
     words = ["study", "stability", "--model", str(model), "--analysis", str(store)]
     words += ["--init", "2001-01-01,2001-01-03", "--lead", "5d", "-o", str(tmp_path / "s")]
-    assert run(*words, "--json") == 0
-    out, err = capsys.readouterr()
-    found = json.loads(out)
+    answer = pear(*words, "--json")
+    found = answer.json
     assert found["stable"]
     assert {(row["field"], row["day"]) for row in found["rows"]} == {
         (field, day) for field in ("z500", "u850", "t2m") for day in (1, 5)
     }
     assert np.allclose([row["spread"] for row in found["rows"]], 1.0, atol=0.1)
-    assert "stable" in err
+    assert "stable" in answer.err
     assert (tmp_path / "s/stability.csv").is_file()
 
 
@@ -74,10 +61,8 @@ def test_an_untrained_residual_model_is_stable(
     ],
 )
 def test_wrong_options_are_one_line_and_status_2(
-    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pear: CommandLine, words: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     common = ("--analysis", "a.zarr", "--climatology", "c.zarr", "-o", str(tmp_path / "s"))
-    assert run("study", "ablation", *common, *words) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
+    pear("study", "ablation", *common, *words).refused(message)
     assert not (tmp_path / "s").exists()

@@ -1,0 +1,30 @@
+"""``pear models``: add and list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pear.models import checkpoint
+from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.command_line import CommandLine
+from tests.fixtures.engine import normaliser, tiny_model
+
+
+def test_a_model_is_added_once(pear: CommandLine, data: DataFolder, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    saved = checkpoint.save(new, tiny_model(seed=5), normaliser(), {"name": "five"})
+    added = pear("models", "add", str(new), "--name", "other", "--json", data=data).json
+    assert added["id"] == saved.id
+    assert pear("models", "add", str(new), "--json", data=data).json["id"] == saved.id
+    listed = pear("models", "list", "--json", data=data).json
+    assert [model["id"] for model in listed].count(saved.id) == 1
+
+
+def test_a_damaged_or_missing_checkpoint_is_refused(
+    pear: CommandLine, data: DataFolder, tmp_path: Path
+) -> None:
+    new = tmp_path / "new"
+    checkpoint.save(new, tiny_model(seed=5), normaliser(), {"name": "five"})
+    (new / "model.safetensors").write_bytes(b"damaged")
+    assert pear("models", "add", str(new), data=data).status == 2
+    pear("models", "add", str(tmp_path / "missing"), data=data).refused("no checkpoint")
