@@ -67,7 +67,7 @@ from pear.device import keep_memory
 torch.set_num_threads(1)
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20): torch.ones(10_000_000)
+    for _ in range(40): torch.ones(10_000_000)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 torch.ones(10_000_000)
 print(faults(), keep_memory(), faults())
