@@ -234,6 +234,7 @@ REFUSED = (
 )
 
 
+@pytest.mark.slow
 def test_every_file_is_read_whole_or_refused_in_one_line(data: Path, tmp_path: Path) -> None:
     refused: dict[Path, str] = {}
     files = sorted(p for p in data.rglob("*") if p.is_file())
