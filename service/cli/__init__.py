@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line, or name the extra that an installation of the library alone lacks."""
+    # Interrupted workers leave semaphores, which Python removes, and would warn of afterwards.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     try:
         from service.cli.app import main as run
     except ModuleNotFoundError as error:

@@ -6,6 +6,7 @@ error names it and the remedy); 130 interrupted.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import sys
@@ -211,7 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         refuse_old_spelling(given)
         check_environment()
         status = typer.main.get_command(app).main(given, prog_name="pear", standalone_mode=False)
-        sys.exit(status or 0)
+        if status != 130:
+            sys.exit(status or 0)
+        _exit_interrupted()  # typer turns an interrupt outside of interruptible() into 130
     except _UsageError as error:
         _exit_usage(error)
     except InputError as error:
@@ -222,14 +225,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if str(error.name).split(".")[0] in ("pear", "pipelines", "service"):
             raise
         _fail(f"this command needs {error.name}; pip install 'pear-weather[all]'", 1)
-    except Interrupted as error:
-        _fail(f"interrupted: {error}", 130)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", 130)
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
+        _exit_interrupted(str(error) if isinstance(error, Interrupted) else "")
     except OSError as error:
         if os.environ.get("PEAR_DEBUG"):
             raise
         _fail(f"{type(error).__name__}: {error}", 1)
+
+
+def _exit_interrupted(kept: str = "") -> None:
+    """Say what is kept, and mute what libraries write later about half-started clusters."""
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
+    _fail(f"interrupted: {kept}" if kept else "interrupted", 130)
 
 
 def _exit_usage(error: Exception) -> None:

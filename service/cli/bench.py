@@ -23,11 +23,11 @@ from pipelines.benchmarks.regridding import forty_years, measure_ingestion, meas
 from pipelines.benchmarks.rollout import measure_rollout
 from pipelines.benchmarks.step import ModelReport, Task, measure_model
 from pipelines.storage.data_folder import DataFolder
+from service.cli import options as opt
 from service.cli.console import console, emit_json, make_table, progress
-from service.cli.options import Data, Json, Nside, Picture, Threads, count_option, parse_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
-Repetitions = Annotated[int, count_option(help="Repetitions; the best one counts.")]
+Repetitions = Annotated[int, opt.count_option(help="Repetitions; the best one counts.")]
 _PICTURE = Path("equivariance.png")
 
 
@@ -40,15 +40,15 @@ def model(
     changes: Annotated[
         str, typer.Option("--set", metavar="JSON", help="Changed settings, a JSON object.")
     ] = "{}",
-    nside: Nside = 64,
+    nside: opt.Nside = 64,
     dtype: Annotated[
         Literal["float32", "bfloat16"], typer.Option(help="Number format of the network.")
     ] = "float32",
-    threads: Threads = None,
+    threads: opt.Threads = None,
     train: Annotated[bool, typer.Option("--train", help="Measure a training step.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
     repetitions: Repetitions = 5,
-    as_json: Json = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Time one step of a network beside the published reference and the machine's best rate.
 
@@ -59,7 +59,7 @@ def model(
     """
     task = Task(
         config=config,
-        changes=parse_json(changes, "--set"),
+        changes=opt.parse_json(changes, "--set"),
         nside=nside,
         dtype=dtype,
         threads=threads,
@@ -78,11 +78,11 @@ def model(
 @app.command("serve")
 def serve(
     *,
-    data: Data,
+    data: opt.Data,
     seconds: Annotated[
         float, typer.Option(min=0.5, max=600, metavar="N", help="Length of each load.")
     ] = 5.0,
-    as_json: Json = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Time the service's responses beside an empty handler, also while a forecast runs.
 
@@ -124,11 +124,11 @@ def regrid(
         int, typer.Option(min=3, metavar="N", help="Rows of a field, from pole to pole.")
     ] = 721,
     columns: Annotated[int, typer.Option(min=4, metavar="N", help="Columns of a field.")] = 1440,
-    fields: Annotated[int, count_option(help="Fields to regrid.")] = 65,
-    nside: Nside = 64,
+    fields: Annotated[int, opt.count_option(help="Fields to regrid.")] = 65,
+    nside: opt.Nside = 64,
     repetitions: Repetitions = 3,
-    times: Annotated[int, count_option(help="Times of the ingestion measured.")] = 8,
-    as_json: Json = False,
+    times: Annotated[int, opt.count_option(help="Times of the ingestion measured.")] = 8,
+    as_json: opt.Json = False,
 ) -> None:
     """Time regridding beside xarray.interp, and a whole ingestion beside reading alone.
 
@@ -161,12 +161,12 @@ def regrid(
 @app.command("rollout")
 def rollout(
     *,
-    nside: Nside = 64,
-    steps: Annotated[int, count_option(help="Steps of a rollout.")] = 10,
-    rounds: Annotated[int, count_option(max=20, help="Repetitions; the best one counts.")] = 3,
+    nside: opt.Nside = 64,
+    steps: Annotated[int, opt.count_option(help="Steps of a rollout.")] = 10,
+    rounds: Annotated[int, opt.count_option(max=20, help="Repetitions; the best one counts.")] = 3,
     runs: Annotated[int, typer.Option(min=2, metavar="N", help="Runs of the batch.")] = 4,
-    threads: Threads = None,
-    as_json: Json = False,
+    threads: opt.Threads = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Time forecasts of a network of the published size, with everything written, and workers.
 
@@ -195,7 +195,7 @@ def rollout(
 @app.command("equivariance")
 def equivariance(
     *,
-    nside: Nside = 32,
+    nside: opt.Nside = 32,
     step: Annotated[
         float, typer.Option(metavar="X", help="Degrees between the rotations about the pole.")
     ] = 3.0,
@@ -205,8 +205,8 @@ def equivariance(
             "--model", metavar="DIR", help="Model to measure (default: random); repeat for several."
         ),
     ] = None,
-    output: Picture = _PICTURE,
-    as_json: Json = False,
+    output: opt.Picture = _PICTURE,
+    as_json: opt.Json = False,
 ) -> None:
     """Show the error of the published network and of PEAR under the symmetries of the grid.
 

@@ -24,74 +24,51 @@ from pipelines.evaluation.evaluate import EvaluationOptions, evaluate_model
 from pipelines.evaluation.inputs import resolve_name
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
+from service.cli import options as opt
 from service.cli.console import announced, console, emit_json, interruptible, make_table, progress
 from service.cli.models import model_id
-from service.cli.options import (
-    TIMES_HELP,
-    TRAINING_PERIOD,
-    Analysis,
-    Batch,
-    CommaList,
-    Data,
-    Device,
-    Duration,
-    EnsembleKind,
-    Json,
-    Lead,
-    LengthKm,
-    Members,
-    Model,
-    Period,
-    PerturbationScale,
-    PerturbationSeed,
-    PerturbSteps,
-    Scale,
-    Scheduler,
-    Workers,
-    count_option,
-    init_option,
-    list_option,
-)
 
 _KEPT = "nothing was written; run the same command again"
-_LEAD, _SCALE = Duration(240), Scale(0.1)
-_FIELDS = CommaList(("z500", "t850", "msl", "t2m", "u10", "q700"))
-_REGIONS = CommaList(("global", "northern_extratropics", "tropics", "southern_extratropics"))
+_LEAD, _SCALE = opt.Duration(240), opt.Scale(0.1)
+_FIELDS = opt.CommaList(("z500", "t850", "msl", "t2m", "u10", "q700"))
+_REGIONS = opt.CommaList(("global", "northern_extratropics", "tropics", "southern_extratropics"))
 
 
 def evaluate(
     *,
-    data: Data,
-    init: Annotated[Times | None, init_option(help=f"{TIMES_HELP} (default: all).")] = None,
-    lead: Lead = _LEAD,
-    model: Model = None,
+    data: opt.Data,
+    init: Annotated[Times | None, opt.init_option(help=f"{opt.TIMES_HELP} (default: all).")] = None,
+    lead: opt.Lead = _LEAD,
+    model: opt.Model = None,
     runs: Annotated[
-        CommaList | None,
-        list_option(help="Score these finished runs instead: ids, prefixes, latest, or all."),
+        opt.CommaList | None,
+        opt.list_option(help="Score these finished runs instead: ids, prefixes, latest, or all."),
     ] = None,
-    analysis: Analysis = None,
+    analysis: opt.Analysis = None,
     climatology: Annotated[
         str | None, typer.Option(metavar="NAME", help="Climatology (default: the analysis's own).")
     ] = None,
     regions: Annotated[
-        CommaList,
-        list_option(
+        opt.CommaList,
+        opt.list_option(
             help="Regions, also land, europe, band:-60:-30, box:35:75:-12:42 or "
             "polygon:LAT:LON:LAT:LON:…."
         ),
     ] = _REGIONS,
-    fields: Annotated[CommaList, list_option(help="Fields of the printed table.")] = _FIELDS,
-    as_json: Json = False,
-    members: Members = None,
-    ensemble: EnsembleKind = "noise",
-    perturbation_scale: PerturbationScale = _SCALE,
-    perturb_steps: PerturbSteps = False,
-    length_km: LengthKm = 1000.0,
-    seed: PerturbationSeed = 0,
-    batch: Batch = 4,
-    workers: Workers = 1,
-    device: Device = None,
-    scheduler: Scheduler = None,
+    fields: Annotated[
+        opt.CommaList, opt.list_option(help="Fields of the printed table.")
+    ] = _FIELDS,
+    as_json: opt.Json = False,
+    members: opt.Members = None,
+    ensemble: opt.EnsembleKind = "noise",
+    perturbation_scale: opt.PerturbationScale = _SCALE,
+    perturb_steps: opt.PerturbSteps = False,
+    length_km: opt.LengthKm = 1000.0,
+    seed: opt.PerturbationSeed = 0,
+    batch: opt.Batch = 4,
+    workers: opt.Workers = 1,
+    device: opt.Device = None,
+    scheduler: opt.Scheduler = None,
 ) -> None:
     """Score a model beside persistence and climatology.
 
@@ -159,7 +136,7 @@ def _model(folder: DataFolder, reference: str | None) -> str | None:
         return next((model.id for model in catalog.models.all()), None)
 
 
-def _runs(folder: DataFolder, names: CommaList | None) -> tuple[str, ...]:
+def _runs(folder: DataFolder, names: opt.CommaList | None) -> tuple[str, ...]:
     """Return ids of finished runs: by id, unique prefix, ``latest``, or ``all``."""
     stored = sorted(path.stem for path in (folder.root / "forecasts").glob("[!.]*.zarr"))
     if names == ("all",):
@@ -171,8 +148,8 @@ def _runs(folder: DataFolder, names: CommaList | None) -> tuple[str, ...]:
 
 def climatology(
     *,
-    data: Data,
-    analysis: Analysis = None,
+    data: opt.Data,
+    analysis: opt.Analysis = None,
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Name of the climatology (default: the analysis's)."),
@@ -183,10 +160,10 @@ def climatology(
             metavar="KIND", help="Fit of the seasonal cycle: harmonic, daily or smoothed."
         ),
     ] = "harmonic",
-    harmonics: Annotated[int, count_option(help="Harmonics of the year.")] = 3,
-    period: Annotated[Period | None, TRAINING_PERIOD] = None,
-    scheduler: Scheduler = None,
-    as_json: Json = False,
+    harmonics: Annotated[int, opt.count_option(help="Harmonics of the year.")] = 3,
+    period: Annotated[opt.Period | None, opt.TRAINING_PERIOD] = None,
+    scheduler: opt.Scheduler = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Build a day-of-year climatology from an analysis.
 

@@ -13,72 +13,45 @@ from pear.errors import InputError
 from pipelines.catalog import Job, Run
 from pipelines.engine.engine import Engine, EngineConfig
 from pipelines.storage.data_folder import DataFolder
+from service.cli import options as opt
 from service.cli.console import console, emit_json, interruptible, progress
 from service.cli.models import model_id
-from service.cli.options import (
-    NUMBERS,
-    Analysis,
-    Batch,
-    CommaList,
-    Data,
-    Device,
-    Duration,
-    Durations,
-    EnsembleKind,
-    Init,
-    Json,
-    Lead,
-    LengthKm,
-    Members,
-    Models,
-    Numbers,
-    PerturbationScale,
-    PerturbationSeed,
-    PerturbSteps,
-    Scale,
-    Scheduler,
-    Threads,
-    Workers,
-    list_option,
-    option_parser,
-    parse_durations,
-)
 from service.cli.runs import resource
 
 _output, _ensemble, _computing = (
     partial(typer.Option, rich_help_panel=name) for name in ("Output", "Ensemble", "Computing")
 )
-_DURATIONS = option_parser(parse_durations)
-_LEAD, _SCALE = Duration(240), Scale(0.1)
+_DURATIONS = opt.option_parser(opt.parse_durations)
+_LEAD, _SCALE = opt.Duration(240), opt.Scale(0.1)
 
 
 def forecast(
     *,
-    data: Data,
-    init: Init,
-    lead: Lead = _LEAD,
-    model: Models = None,
-    analysis: Analysis = None,
-    as_json: Json = False,
+    data: opt.Data,
+    init: opt.Init,
+    lead: opt.Lead = _LEAD,
+    model: opt.Models = None,
+    analysis: opt.Analysis = None,
+    as_json: opt.Json = False,
     variables: Annotated[
-        CommaList | None, list_option(rich_help_panel="Output", help="Variables to keep.")
+        opt.CommaList | None, opt.list_option(rich_help_panel="Output", help="Variables to keep.")
     ] = None,
     levels: Annotated[
-        Numbers | None, _output(parser=NUMBERS, metavar="LIST", help="Levels to keep, hPa.")
+        opt.Numbers | None, _output(parser=opt.NUMBERS, metavar="LIST", help="Levels to keep, hPa.")
     ] = None,
     leads: Annotated[
-        Durations | None,
+        opt.Durations | None,
         _output(parser=_DURATIONS, metavar="LIST", help="Lead times to keep, e.g. 1d,5d,10d."),
     ] = None,
-    members: Members = None,
-    ensemble: EnsembleKind = "noise",
-    perturbation_scale: PerturbationScale = _SCALE,
-    perturb_steps: PerturbSteps = False,
-    length_km: LengthKm = 1000.0,
-    seed: PerturbationSeed = 0,
+    members: opt.Members = None,
+    ensemble: opt.EnsembleKind = "noise",
+    perturbation_scale: opt.PerturbationScale = _SCALE,
+    perturb_steps: opt.PerturbSteps = False,
+    length_km: opt.LengthKm = 1000.0,
+    seed: opt.PerturbationSeed = 0,
     quantiles: Annotated[
-        Numbers | None,
-        _ensemble(parser=NUMBERS, metavar="LIST", help="Quantiles to keep, per cent."),
+        opt.Numbers | None,
+        _ensemble(parser=opt.NUMBERS, metavar="LIST", help="Quantiles to keep, per cent."),
     ] = None,
     threshold: Annotated[
         list[str] | None,
@@ -94,11 +67,11 @@ def forecast(
     symmetrise: Annotated[
         bool, _computing("--symmetrise", help="Average each step over the grid's symmetries.")
     ] = False,
-    batch: Batch = 1,
-    workers: Workers = 1,
-    threads: Threads = None,
-    device: Device = None,
-    scheduler: Scheduler = None,
+    batch: opt.Batch = 1,
+    workers: opt.Workers = 1,
+    threads: opt.Threads = None,
+    device: opt.Device = None,
+    scheduler: opt.Scheduler = None,
 ) -> None:
     r"""Compute forecasts from analyses of the data folder.
 

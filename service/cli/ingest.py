@@ -19,38 +19,25 @@ from pipelines.ingestion.ingest import ingest as ingest_sources
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.report import IngestReport
 from pipelines.storage.data_folder import DataFolder
+from service.cli import options as opt
 from service.cli.console import announced, console, emit_json, interruptible, make_table
-from service.cli.options import (
-    DURATION,
-    NUMBERS,
-    PERIOD,
-    RANGES,
-    Duration,
-    Json,
-    Numbers,
-    OptionalData,
-    Period,
-    Scheduler,
-    option_parser,
-    parse_numbers,
-    parse_ranges,
-)
+from service.cli.options import parse_ranges
 
 if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["ingest", "parse_ranges"]
 _PARALLEL_FIELDS = 1000  # with fewer, starting worker processes takes longer than it saves
-_ALL_MONTHS, _SYNOPTIC_HOURS = Numbers(range(1, 13)), Numbers((0, 6, 12, 18))
+_ALL_MONTHS, _SYNOPTIC_HOURS = opt.Numbers(range(1, 13)), opt.Numbers((0, 6, 12, 18))
 _store, _selection, _cds, _computing = (
     partial(typer.Option, rich_help_panel=name)
     for name in ("Store", "Selection", "Climate Data Store", "Computing")
 )
 
 
-def parse_overviews(text: str) -> Numbers:
+def parse_overviews(text: str) -> opt.Numbers:
     """Return resolutions such as ``16,8``, or nothing for ``none``."""
-    return Numbers() if text == "none" else parse_numbers(text)
+    return opt.Numbers() if text == "none" else opt.parse_numbers(text)
 
 
 def ingest(
@@ -59,7 +46,7 @@ def ingest(
         typer.Argument(help="NetCDF, GRIB or zip files; Zarr folders or fsspec addresses."),
     ] = None,
     *,
-    data: OptionalData = None,
+    data: opt.OptionalData = None,
     analysis: Annotated[
         str, typer.Option(metavar="NAME", help="Name of the analysis in the data folder.")
     ] = "era5",
@@ -73,27 +60,28 @@ def ingest(
         _store(metavar="METHOD", help="Regridding: bilinear or conservative."),
     ] = "bilinear",
     overviews: Annotated[
-        Numbers | None,
+        opt.Numbers | None,
         _store(
-            parser=option_parser(parse_overviews),
+            parser=opt.option_parser(parse_overviews),
             metavar="LIST",
             help="Resolutions of the means kept in a new store, e.g. 16,8, or none "
             "(default: a quarter of the resolution).",
         ),
     ] = None,
     levels: Annotated[
-        Numbers | None,
+        opt.Numbers | None,
         _selection(
-            parser=NUMBERS, metavar="LIST", help="Levels to keep, hPa (default: 13 of PEAR)."
+            parser=opt.NUMBERS, metavar="LIST", help="Levels to keep, hPa (default: 13 of PEAR)."
         ),
     ] = None,
     period: Annotated[
-        Period | None, _selection(parser=PERIOD, metavar="A..B", help="Valid times to keep (UTC).")
+        opt.Period | None,
+        _selection(parser=opt.PERIOD, metavar="A..B", help="Valid times to keep (UTC)."),
     ] = None,
     step: Annotated[
-        Duration | None,
+        opt.Duration | None,
         _selection(
-            parser=DURATION,
+            parser=opt.DURATION,
             metavar="DURATION",
             help="Keep times whose hour of the day is a multiple of this, e.g. 6h.",
         ),
@@ -107,20 +95,20 @@ def ingest(
         str | None, _cds(metavar="cds", help="cds: download ERA5 with your own key.")
     ] = None,
     years: Annotated[
-        Numbers | None, _cds(parser=RANGES, metavar="RANGE", help="Years, e.g. 1990..1999.")
+        opt.Numbers | None, _cds(parser=opt.RANGES, metavar="RANGE", help="Years, e.g. 1990..1999.")
     ] = None,
     months: Annotated[
-        Numbers,
-        _cds(parser=RANGES, metavar="RANGE", help="Months of the year.", show_default="1..12"),
+        opt.Numbers,
+        _cds(parser=opt.RANGES, metavar="RANGE", help="Months of the year.", show_default="1..12"),
     ] = _ALL_MONTHS,
     hours: Annotated[
-        Numbers, _cds(parser=RANGES, metavar="LIST", help="Hours of the day, UTC.")
+        opt.Numbers, _cds(parser=opt.RANGES, metavar="LIST", help="Hours of the day, UTC.")
     ] = _SYNOPTIC_HOURS,
     workers: Annotated[
         int, _computing(min=0, metavar="N", help="Number of worker processes (default: by work).")
     ] = 0,
-    scheduler: Scheduler = None,
-    as_json: Json = False,
+    scheduler: opt.Scheduler = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Ingest ERA5-like files into a HEALPix store; data already present are not written again.
 
@@ -197,9 +185,9 @@ def ingest(
 def _check_source(
     source: str | None,
     sources: list[str] | None,
-    years: Numbers | None,
-    months: Numbers,
-    hours: Numbers,
+    years: opt.Numbers | None,
+    months: opt.Numbers,
+    hours: opt.Numbers,
 ) -> None:
     if source is None:
         return

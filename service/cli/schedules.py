@@ -15,24 +15,13 @@ from pipelines.engine.engine import Engine, EngineConfig
 from pipelines.schedules import Scheduler as ScheduleRunner
 from pipelines.schedules import next_due, parse_cron, validate_action
 from pipelines.storage.data_folder import DataFolder
+from service.cli import options as opt
 from service.cli.console import console, emit_json, emit_records, interruptible
 from service.cli.models import model_id
-from service.cli.options import (
-    Analysis,
-    Data,
-    Duration,
-    Json,
-    Model,
-    Scheduler,
-    Workers,
-    count_option,
-    duration_option,
-    parse_json,
-)
 from service.cli.runs import open_catalog
 
 Name = Annotated[str, typer.Argument(help="Name of the schedule.")]
-_DAY = Duration(24)
+_DAY = opt.Duration(24)
 _ingest, _forecast, _expire = (
     partial(typer.Option, rich_help_panel=name) for name in ("Ingest", "Forecast", "Expire")
 )
@@ -44,30 +33,30 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 def add(
     name: Name,
     *,
-    data: Data,
+    data: opt.Data,
     cron: Annotated[
         str, typer.Option(metavar="LINE", help="Five cron fields in UTC, e.g. '30 6 * * *'.")
     ],
-    model: Model = None,
-    analysis: Analysis = None,
-    as_json: Json = False,
+    model: opt.Model = None,
+    analysis: opt.Analysis = None,
+    as_json: opt.Json = False,
     ingest: Annotated[
         list[str] | None,
         _ingest(metavar="SOURCE", help="Ingest what is new in this folder; repeat for several."),
     ] = None,
     nside: Annotated[int | None, _ingest(metavar="N", help="Resolution of a new analysis.")] = None,
     forecast: Annotated[
-        Duration | None,
-        duration_option(
+        opt.Duration | None,
+        opt.duration_option(
             rich_help_panel="Forecast", help="Forecast this far from the newest analyses."
         ),
     ] = None,
     newest: Annotated[
-        int, count_option(rich_help_panel="Forecast", help="Number of newest init times.")
+        int, opt.count_option(rich_help_panel="Forecast", help="Number of newest init times.")
     ] = 1,
     step: Annotated[
-        Duration,
-        duration_option(
+        opt.Duration,
+        opt.duration_option(
             rich_help_panel="Forecast", help="Only init times at multiples of this interval."
         ),
     ] = _DAY,
@@ -75,8 +64,8 @@ def add(
         str | None, _forecast(metavar="JSON", help="Forecast options, e.g. '{\"members\": 10}'.")
     ] = None,
     evaluate: Annotated[
-        Duration | None,
-        duration_option(
+        opt.Duration | None,
+        opt.duration_option(
             rich_help_panel="Evaluate", help="Evaluate forecasts of this length once verifiable."
         ),
     ] = None,
@@ -109,7 +98,7 @@ def add(
                 "lead_hours": forecast.hours,
                 "newest": newest,
                 "every_hours": step.hours,
-                "options": parse_json(options or "{}", "--options"),
+                "options": opt.parse_json(options or "{}", "--options"),
             }
         if evaluate is not None:
             action["evaluate"] = {**which, "lead_hours": evaluate.hours}
@@ -122,7 +111,7 @@ def add(
 
 
 @app.command("list")
-def list_schedules(*, data: Data, as_json: Json = False) -> None:
+def list_schedules(*, data: opt.Data, as_json: opt.Json = False) -> None:
     """List schedules with their last outcome and next time.
 
     Examples
@@ -138,9 +127,9 @@ def list_schedules(*, data: Data, as_json: Json = False) -> None:
 def pause(
     name: Name,
     *,
-    data: Data,
+    data: opt.Data,
     resume: Annotated[bool, typer.Option("--resume", help="Resume it instead.")] = False,
-    as_json: Json = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Pause a schedule, or resume it.
 
@@ -154,7 +143,7 @@ def pause(
 
 
 @app.command("remove")
-def remove(name: Name, *, data: Data) -> None:
+def remove(name: Name, *, data: opt.Data) -> None:
     """Remove a schedule; its runs and analyses stay.
 
     Examples
@@ -173,13 +162,13 @@ def run(
         str | None, typer.Argument(help="Schedule to run with --once (default: all, by cron).")
     ] = None,
     *,
-    data: Data,
+    data: opt.Data,
     once: Annotated[
         bool, typer.Option("--once", help="Run it now, wait for its jobs, and exit.")
     ] = False,
-    workers: Workers = 1,
-    scheduler: Scheduler = None,
-    as_json: Json = False,
+    workers: opt.Workers = 1,
+    scheduler: opt.Scheduler = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Run all schedules by cron until interrupted, or one of them now.
 

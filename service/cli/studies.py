@@ -23,6 +23,7 @@ from pipelines.studies.pangu import PanguStudy
 from pipelines.studies.stability import BANDS, StabilityStudy
 from pipelines.studies.study import TrainingStudy
 from pipelines.studies.symmetrisation_study import SymmetrisationStudy
+from service.cli import options as opt
 from service.cli.console import (
     console,
     emit_json,
@@ -31,26 +32,6 @@ from service.cli.console import (
     make_table,
     progress,
 )
-from service.cli.options import (
-    TIMES_HELP,
-    TRAINING_PERIOD,
-    AnalysisStore,
-    CommaList,
-    DryRun,
-    Duration,
-    Init,
-    Json,
-    Lead,
-    Numbers,
-    Output,
-    Period,
-    init_option,
-    list_option,
-    numbers_option,
-    parse_period,
-    parse_times,
-    path_option,
-)
 
 _STUDIES = {
     "ablation": "Change one design choice at a time, at equal time and equal size.",
@@ -58,29 +39,29 @@ _STUDIES = {
     "symmetrisation": "Average over the symmetry group and over augmented members.",
     "stability": "Compare the variability of long forecasts with the analyses.",
 }
-_PERIOD = parse_period("2000-01-01..2004-12-31")
+_PERIOD = opt.parse_period("2000-01-01..2004-12-31")
 _INIT, _SPARSE_INIT = "2006-01-01..2006-12-20/5d", "2006-01-01..2006-12-20/10d"
-_WEEK, _TEN_DAYS, _MONTH = Duration(168), Duration(240), Duration(720)
-_SEEDS, _MANY_SEEDS = Numbers(range(3)), Numbers(range(8))
-_AXES, _BUDGETS = CommaList(("time", "parameters")), CommaList(("time", "steps"))
+_WEEK, _TEN_DAYS, _MONTH = opt.Duration(168), opt.Duration(240), opt.Duration(720)
+_SEEDS, _MANY_SEEDS = opt.Numbers(range(3)), opt.Numbers(range(8))
+_AXES, _BUDGETS = opt.CommaList(("time", "parameters")), opt.CommaList(("time", "steps"))
 _KEPT = "finished trials are kept; run the same command again to continue"
 
 ClimatologyStore = Annotated[
     Path, typer.Option("--climatology", metavar="STORE", help="Climatology of the training years.")
 ]
-TrainingPeriod = Annotated[Period, TRAINING_PERIOD]
+TrainingPeriod = Annotated[opt.Period, opt.TRAINING_PERIOD]
 TestInit = Annotated[
-    Times | None, init_option(help=f"{TIMES_HELP} (default: every 5 or 10 days of 2006).")
+    Times | None, opt.init_option(help=f"{opt.TIMES_HELP} (default: every 5 or 10 days of 2006).")
 ]
 Minutes = Annotated[float, typer.Option(min=0.01, metavar="N", help="Minutes of each training.")]
-Seeds = Annotated[Numbers, numbers_option(help="Random seeds; more may be added later.")]
+Seeds = Annotated[opt.Numbers, opt.numbers_option(help="Random seeds; more may be added later.")]
 Embed = Annotated[int, typer.Option(min=32, metavar="N", help="Width of the networks.")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
 @app.command("list")
-def list_studies(*, as_json: Json = False) -> None:
+def list_studies(*, as_json: opt.Json = False) -> None:
     """List the studies.
 
     Examples
@@ -95,21 +76,21 @@ def list_studies(*, as_json: Json = False) -> None:
 @app.command("ablation")
 def ablation(
     *,
-    analysis: AnalysisStore,
+    analysis: opt.AnalysisStore,
     climatology: ClimatologyStore,
-    output: Output,
+    output: opt.Output,
     period: TrainingPeriod = _PERIOD,
     init: TestInit = None,
-    lead: Lead = _WEEK,
+    lead: opt.Lead = _WEEK,
     minutes: Minutes = 5.0,
     seeds: Seeds = _SEEDS,
     embed: Embed = 128,
     arms: Annotated[
-        CommaList | None, list_option(help="Arms, e.g. c4h,patch4 (default: all).")
+        opt.CommaList | None, opt.list_option(help="Arms, e.g. c4h,patch4 (default: all).")
     ] = None,
-    axes: Annotated[CommaList, list_option(help="time, parameters, or both.")] = _AXES,
-    dry_run: DryRun = False,
-    as_json: Json = False,
+    axes: Annotated[opt.CommaList, opt.list_option(help="time, parameters, or both.")] = _AXES,
+    dry_run: opt.DryRun = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Change one design choice at a time, at equal time and at equal parameters.
 
@@ -130,18 +111,20 @@ def ablation(
 def pangu(
     sources: Annotated[list[Path], typer.Argument(help="Files that the store was made from.")],
     *,
-    analysis: AnalysisStore,
+    analysis: opt.AnalysisStore,
     climatology: ClimatologyStore,
-    output: Output,
+    output: opt.Output,
     period: TrainingPeriod = _PERIOD,
     init: TestInit = None,
-    lead: Lead = _TEN_DAYS,
+    lead: opt.Lead = _TEN_DAYS,
     minutes: Minutes = 5.0,
     seeds: Seeds = _SEEDS,
     embed: Embed = 128,
-    budgets: Annotated[CommaList, list_option(help="Equal time, steps, or both.")] = _BUDGETS,
-    dry_run: DryRun = False,
-    as_json: Json = False,
+    budgets: Annotated[
+        opt.CommaList, opt.list_option(help="Equal time, steps, or both.")
+    ] = _BUDGETS,
+    dry_run: opt.DryRun = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Compare PEAR with Pangu on a regular grid, trained alike.
 
@@ -161,20 +144,21 @@ def pangu(
 @app.command("symmetrisation")
 def symmetrisation(
     *,
-    analysis: AnalysisStore,
+    analysis: opt.AnalysisStore,
     climatology: ClimatologyStore,
-    output: Output,
+    output: opt.Output,
     model: Annotated[
-        Path | None, path_option(help="Checkpoint folder of a trained model to measure as well.")
+        Path | None,
+        opt.path_option(help="Checkpoint folder of a trained model to measure as well."),
     ] = None,
     period: TrainingPeriod = _PERIOD,
     init: TestInit = None,
-    lead: Lead = _WEEK,
+    lead: opt.Lead = _WEEK,
     minutes: Minutes = 1.0,
     seeds: Seeds = _MANY_SEEDS,
     embed: Embed = 64,
-    dry_run: DryRun = False,
-    as_json: Json = False,
+    dry_run: opt.DryRun = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Average over the symmetry group and over augmented members.
 
@@ -186,7 +170,7 @@ def symmetrisation(
     $ pear study symmetrisation --analysis era5.zarr --climatology c.zarr -o sym
     $ pear study symmetrisation --analysis era5.zarr --climatology c.zarr -o s --model m
     """
-    init = parse_times(_SPARSE_INIT) if init is None else init
+    init = opt.parse_times(_SPARSE_INIT) if init is None else init
     common = _common(analysis, climatology, output, period, init, lead, minutes, seeds, embed)
     study = SymmetrisationStudy(**common, model=model)
     report = _run(study, ("models", "way"), dry_run=dry_run, as_json=as_json)
@@ -197,15 +181,15 @@ def symmetrisation(
 @app.command("stability")
 def stability(
     *,
-    model: Annotated[Path, path_option(help="Checkpoint folder of the model.")],
-    analysis: AnalysisStore,
-    init: Init,
-    lead: Lead = _MONTH,
+    model: Annotated[Path, opt.path_option(help="Checkpoint folder of the model.")],
+    analysis: opt.AnalysisStore,
+    init: opt.Init,
+    lead: opt.Lead = _MONTH,
     output: Annotated[
         Path | None,
-        path_option("--output", "-o", help="Folder to write (default: nothing is kept)."),
+        opt.path_option("--output", "-o", help="Folder to write (default: nothing is kept)."),
     ] = None,
-    as_json: Json = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Compare the variability of long forecasts with that of the analyses.
 
@@ -245,15 +229,15 @@ def _common(
     analysis: Path,
     climatology: Path,
     output: Path,
-    period: Period,
+    period: opt.Period,
     init: Times | None,
-    lead: Duration,
+    lead: opt.Duration,
     minutes: float,
-    seeds: Numbers,
+    seeds: opt.Numbers,
     embed: int,
 ) -> dict[str, Any]:
     """Return the attributes that all training studies have."""
-    init = parse_times(_INIT) if init is None else init
+    init = opt.parse_times(_INIT) if init is None else init
     if init.size < 2:
         raise InputError("a study needs a range of init times", field="--init", hint="write A..B")
     return {
@@ -275,15 +259,16 @@ def _run(
 ) -> xr.Dataset | None:
     """Run a study, or only estimate it; print the scores of z500."""
     keep_memory()
-    trials = study.design()
-    left = sum(not trial.is_done(study.folder) for trial in trials)
-    hours = study.seconds_left() / 3600
-    console.print(f"{left} trials left, trainings of {hours:.2f} hours in one process")
-    if dry_run:
-        report = study.report(study.results())
-    else:
-        with interruptible(_KEPT), progress(study.name, len(trials)) as tick:
-            report = study.run(tick)
+    with interruptible(_KEPT):
+        trials = study.design()
+        left = sum(not trial.is_done(study.folder) for trial in trials)
+        hours = study.seconds_left() / 3600
+        console.print(f"{left} trials left, trainings of {hours:.2f} hours in one process")
+        if dry_run:
+            report = study.report(study.results())
+        else:
+            with progress(study.name, len(trials)) as tick:
+                report = study.run(tick)
     if report.sizes:
         names = ("value", "reference", "difference", "low", "high")
         facts = [name for name in ("parameters", "steps") if name in report]

@@ -18,16 +18,8 @@ from pear.models.config import PearConfig
 from pear.store.reader import stored_layout
 from pear.training import TrainingConfig
 from pipelines.training import train as training
+from service.cli import options as opt
 from service.cli.console import Interrupted, console, emit_json, progress
-from service.cli.options import (
-    TRAINING_PERIOD,
-    AnalysisStore,
-    Json,
-    Output,
-    Period,
-    path_option,
-    period_option,
-)
 
 _length = partial(typer.Option, rich_help_panel="Length")
 _optimiser = partial(typer.Option, rich_help_panel="Optimisation")
@@ -35,10 +27,10 @@ _optimiser = partial(typer.Option, rich_help_panel="Optimisation")
 
 def train(
     *,
-    analysis: AnalysisStore,
-    output: Output,
-    period: Annotated[Period | None, TRAINING_PERIOD] = None,
-    validation: Annotated[Period | None, period_option(help="Validation period.")] = None,
+    analysis: opt.AnalysisStore,
+    output: opt.Output,
+    period: Annotated[opt.Period | None, opt.TRAINING_PERIOD] = None,
+    validation: Annotated[opt.Period | None, opt.period_option(help="Validation period.")] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +38,7 @@ def train(
             help="small, base, published, or a JSON file {model: ..., training: ...}.",
         ),
     ] = None,
-    initial: Annotated[Path | None, path_option(help="Checkpoint to fine-tune.")] = None,
+    initial: Annotated[Path | None, opt.path_option(help="Checkpoint to fine-tune.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted training in --output.")
     ] = False,
@@ -54,7 +46,7 @@ def train(
         int | None, typer.Option(metavar="N", help="HEALPix resolution (default: the store's).")
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
-    as_json: Json = False,
+    as_json: opt.Json = False,
     minutes: Annotated[float | None, _length(metavar="N", help="Wall-clock minutes.")] = None,
     steps: Annotated[int | None, _length(metavar="N", help="Optimiser steps.")] = None,
     rollout: Annotated[
@@ -148,6 +140,6 @@ def _interruptible(output: Path) -> Iterator[None]:
         raise Interrupted("no state was saved yet; run the command again") from error
 
 
-def _ends(period: Period | None) -> tuple[str, str] | None:
+def _ends(period: opt.Period | None) -> tuple[str, str] | None:
     """Return both ends of a period as ISO 8601 text."""
     return None if period is None else (str(period[0]), str(period[1]))
