@@ -225,7 +225,7 @@ BAD = {
     ),
     "Celsius called K": (
         changed(lambda d: d.assign(t=(d["t"] - 273.15).assign_attrs(units="K"))),
-        "would fit if the source meant",
+        "they fit units of 'c': is the attribute units='K' wrong",
     ),
     "unknown unit": (
         changed(lambda d: d.assign(t=d["t"].assign_attrs(units="furlong"))),
@@ -233,7 +233,7 @@ BAD = {
     ),
     "height called geopotential": (
         changed(lambda d: d.assign(z=xr.full_like(d["t"], 5500.0).assign_attrs(units="m2 s-2"))),
-        "meant gpm",
+        "they fit units of 'gpm'",
     ),
     "mislabelled": (changed(lambda d: d.rename(t="u")), r"has units 'K', which are unknown for u_"),
     "several members": (

@@ -65,7 +65,7 @@ def test_interrupted_runs_return_to_the_queue(data: DataFolder) -> None:
     ("words", "begun", "said"),
     [
         (["ingest", str(SAMPLE), "--nside", "128", "-o", "s.zarr"], "*s.zarr*", "committed times"),
-        (["demo", "--once", "-o", "demo"], "demo/analyses/*", "finished steps are kept"),
+        (["demo", "--once", "-o", "demo"], "demo/analyses/*", "finished stages are kept"),
     ],
     ids=("ingest", "demo"),
 )
