@@ -225,7 +225,9 @@ def _named(forecast: Forecasts) -> dict[str, Sequence[xr.Dataset]]:
         many = [forecast] if isinstance(forecast, xr.Dataset) else list(forecast)
         found = {"pear" if "model" in many[0].attrs else "forecast": many} if many else {}
     if not found:
-        raise InputError("there are no forecasts", field="forecast")
+        raise InputError(
+            "there are no forecasts", field="forecast", hint="give one Dataset or several"
+        )
     return dict(found)
 
 

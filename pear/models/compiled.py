@@ -58,11 +58,11 @@ def _call(forward: Callable[..., Output], *inputs: Tensor | None) -> Output:
 
 def _fused(module: Network) -> Network:
     """Copy a module with other blocks inside; parameters and buffers are shared."""
-    twin: nn.Module
+    compiled: nn.Module
     if isinstance(module, Block) and not isinstance(module, FusedBlock):
-        twin = FusedBlock(module)
+        compiled = FusedBlock(module)
     else:
-        twin = copy.copy(module)
+        compiled = copy.copy(module)
     children = {k: None if v is None else _fused(v) for k, v in module._modules.items()}
-    object.__setattr__(twin, "_modules", children)
-    return cast(Network, twin)
+    object.__setattr__(compiled, "_modules", children)
+    return cast(Network, compiled)

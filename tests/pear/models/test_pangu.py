@@ -1,4 +1,4 @@
-"""The lat-lon peer: its published size, the world going round, and the poles that do not meet."""
+"""Pangu: published size, periodic longitudes, and poles across which nothing is attended."""
 
 from __future__ import annotations
 

@@ -219,11 +219,11 @@ def test_jobs_of_a_killed_service_are_recovered_at_the_next_start(tmp_path: Path
         until(lambda: any(run.progress.step >= 3 for run in catalog.runs.page().items))
         service.send_signal(signal.SIGKILL)
         service.wait()
-        owed = [job.id for job in catalog.active_jobs()]
-        assert owed
+        unfinished = [job.id for job in catalog.active_jobs()]
+        assert unfinished
     with Engine(data, EngineConfig(threads=1)) as engine:
-        ended = engine.wait(owed, WAIT)
-        assert [run.status for run in ended] == ["succeeded"] * len(owed)
+        ended = engine.wait(unfinished, WAIT)
+        assert [run.status for run in ended] == ["succeeded"] * len(unfinished)
         assert engine.catalog.runs.counts()["succeeded"] == 3
     for run in ended:
         assert np.isfinite(read_fields(data.forecast(run.id))["geopotential"]).all()

@@ -10,7 +10,7 @@ from tests.fixtures.training import LAYOUT, NSIDE, source
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty days of the small world as an analysis store."""
+    """Return an analysis store of forty days."""
     path = tmp_path_factory.mktemp("training") / "small.zarr"
     data = source(40)
     with AnalysisWriter(path, LAYOUT, NSIDE) as writer:
