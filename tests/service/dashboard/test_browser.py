@@ -214,9 +214,16 @@ def test_a_forecast_is_submitted_and_cancelled(
     watched.close("submitted")
 
 
+@pytest.fixture
+def schedule(client: httpx.Client) -> Iterator[None]:
+    body = {"name": "daily", "cron": "30 6 * * *", "action": {"forecast": {"lead_hours": 240}}}
+    assert client.post("/v1/schedules", json=body).status_code == 201
+    yield
+    client.delete("/v1/schedules/daily")
+
+
+@pytest.mark.usefixtures("schedule")
 def test_a_schedule_is_paused_and_run(browser: Browser, base: str, client: httpx.Client) -> None:
-    schedule = {"name": "daily", "cron": "30 6 * * *", "action": {"forecast": {"lead_hours": 240}}}
-    client.post("/v1/schedules", json=schedule)
     watched = Watched(browser, base)
     page = watched.open("/schedules")
     page.click("button.run")
@@ -225,4 +232,3 @@ def test_a_schedule_is_paused_and_run(browser: Browser, base: str, client: httpx
     until(page, "document.querySelector('tr[data-name=daily]').dataset.paused === 'yes'")
     assert client.get("/v1/schedules/daily").json()["paused"]
     watched.close("schedule")
-    client.delete("/v1/schedules/daily")
