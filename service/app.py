@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -37,7 +37,8 @@ from service.http.middleware import AccessLog, HostPolicy, Limits
 from service.http.permissions import routes_without_policy
 from service.http.problems import add_problem_handlers, problem_responses
 from service.http.response_cache import ResponseCache, ResponseCacheMiddleware
-from service.http.security import AccessControl, KeyFile, authorise
+from service.http.routing import unguarded_routes
+from service.http.security import AccessControl, KeyFile
 from service.readers.forecasts import ForecastReader
 from service.readers.initial_conditions import InitialConditions
 from service.readers.scores import ScoreBoard
@@ -91,7 +92,7 @@ def create_app(
     Raises
     ------
     RuntimeError
-        If a route has no access policy.
+        If a route has no access policy, or does not apply it.
     """
     folder = DataFolder.open(settings.data)
     metrics, cache = Metrics(), RunCache()
@@ -136,6 +137,7 @@ def create_app(
         description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
@@ -145,14 +147,14 @@ def create_app(
     app.openapi = lambda: describe(app, keys_required=settings.keys_required)  # type: ignore[method-assign]
     add_problem_handlers(app)
     for router in ROUTERS:
-        app.include_router(
-            router,
-            dependencies=[Depends(authorise)],
-            responses=problem_responses(*_COMMON_PROBLEMS),
-        )
-    missing = routes_without_policy(route for router in ROUTERS for route in router.routes)
+        app.include_router(router, responses=problem_responses(*_COMMON_PROBLEMS))
+    routes = [route for router in ROUTERS for route in router.routes]
+    missing = routes_without_policy(routes)
     if missing:
         raise RuntimeError(f"routes without an entry in ROUTE_POLICIES: {missing}")
+    open_to_all = unguarded_routes(routes)
+    if open_to_all:
+        raise RuntimeError(f"routes that are not of class GuardedRoute: {open_to_all}")
     return app
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from cachetools import LRUCache, TTLCache
 from fastapi import Depends, Path, Query, Request
 
+from pear.errors import InputError
 from pipelines.catalog import UNAVAILABLE, Catalog, Run, Status
 from pipelines.engine.engine import Engine
 from pipelines.storage.data_folder import DataFolder
@@ -72,6 +73,14 @@ class Services:
                 "this idempotency key was used with another request body",
                 field="Idempotency-Key",
                 hint="use a new key for a new request",
+            )
+
+    def check_lead_hours(self, lead_hours: int, field: str = "lead_hours") -> None:
+        """Check a lead time against the limit of this service, else InputError."""
+        limit = self.settings.max_lead_hours
+        if lead_hours > limit:
+            raise InputError(
+                f"lead time {lead_hours} h is longer than the limit of {limit} h", field=field
             )
 
     def touch_run(self, run: str) -> None:

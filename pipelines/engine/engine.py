@@ -30,7 +30,7 @@ from pipelines.engine.dispatcher import Dispatcher, DispatcherStatus
 from pipelines.engine.metrics import EngineCollector
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.forecasting.request import resolve_request
-from pipelines.schedules import ActionResult, Scheduler, parse_cron, validate_action
+from pipelines.schedules import ActionResult, Scheduler, add_schedule
 from pipelines.storage.data_folder import DataFolder
 
 __all__ = [
@@ -306,9 +306,7 @@ class Engine:
         Schedule
             As stored; InputError names what is invalid.
         """
-        parse_cron(cron)
-        self.data.analysis(name)  # refuses invalid names
-        return self.catalog.schedules.add(name, cron, validate_action(action).to_dict())
+        return add_schedule(self.data, self.catalog, name, cron, action)
 
     def run_schedule(self, name: str) -> ActionResult:
         """Run a schedule now, due or not, in this process, and submit the jobs it queues.

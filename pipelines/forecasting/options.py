@@ -14,14 +14,10 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
     StrictBool,
-    ValidationError,
     WithJsonSchema,
     model_validator,
 )
@@ -29,6 +25,7 @@ from pydantic import (
 from pear.errors import InputError, did_you_mean
 from pear.variables import BY_NAME, Layout, parse_field, variable
 from pipelines.catalog.identity import RENAMED_OPTIONS
+from pipelines.settings import Name, Number, StoreName, StrictModel, Whole, shorten, validate
 
 MAX_MEMBERS: Final = 100
 MAX_STEPS: Final = 1000
@@ -36,8 +33,9 @@ MAX_STEPS: Final = 1000
 MIN_PAST_TIMES: Final = 20
 """Analysis times before the init time that random field perturbations need."""
 
+_MAX_THRESHOLD: Final = 64
+
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, order=True)
@@ -128,15 +126,12 @@ class Threshold:
         return Layout((self.variable,), (), ())
 
 
-def _number_only(value: object) -> object:
-    """Refuse text and booleans, which pydantic would convert."""
-    if not isinstance(value, str | bool):
-        return value
-    raise ValueError(f"{value!r} is not a number")
-
-
 def _as_threshold(value: object) -> Threshold:
-    return value if isinstance(value, Threshold) else Threshold.from_text(str(value)[:64])
+    if isinstance(value, Threshold):
+        return value
+    if not isinstance(value, str) or len(value) > _MAX_THRESHOLD:
+        raise ValueError(f"{shorten(value)} is not text of up to {_MAX_THRESHOLD} letters")
+    return Threshold.from_text(value)
 
 
 def _sorted_unique(values: Iterable[T]) -> tuple[T, ...]:
@@ -155,14 +150,14 @@ def _several(members: int | None) -> int | None:
 def _canonical_scale(
     scale: float | Mapping[str, float],
 ) -> float | dict[str, float]:
-    if isinstance(scale, Mapping):
+    if not isinstance(scale, Mapping):
+        return scale
+    try:
         return {variable(name).name: size for name, size in sorted(scale.items())}
-    return scale
+    except InputError as error:
+        raise InputError(error.message, field="perturbation_scale", hint=error.hint) from error
 
 
-Whole = Annotated[int, BeforeValidator(_number_only)]
-Number = Annotated[float, BeforeValidator(_number_only)]
-Name = Annotated[str, Field(min_length=1, max_length=128)]
 Precision = Literal["float32", "bfloat16"]
 EnsembleKind = Literal["noise", "random_field", "symmetry"]
 Scale = Annotated[Number, Field(gt=0, le=10, allow_inf_nan=False)]
@@ -170,20 +165,18 @@ ThresholdText = Annotated[
     Threshold,
     PlainValidator(_as_threshold),
     PlainSerializer(lambda threshold: threshold.text, return_type=str),
-    WithJsonSchema({"type": "string", "maxLength": 64, "examples": ["t2m>303.15"]}),
+    WithJsonSchema({"type": "string", "maxLength": _MAX_THRESHOLD, "examples": ["t2m>303.15"]}),
 ]
 
 
-class ForecastOptions(BaseModel):
+class ForecastOptions(StrictModel):
     """Options of a forecast, validated and in canonical form."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    analysis: Name | None = Field(
+    analysis: StoreName | None = Field(
         default=None,
         description="Analysis store of the initial state (default: first that holds it).",
     )
-    variables: Annotated[tuple[str, ...], AfterValidator(_canonical_names)] | None = Field(
+    variables: Annotated[tuple[Name, ...], AfterValidator(_canonical_names)] | None = Field(
         default=None,
         min_length=1,
         max_length=64,
@@ -224,7 +217,7 @@ class ForecastOptions(BaseModel):
         default=0, ge=0, le=2**53 - 1, description="Random seed of the perturbations."
     )
     perturbation_scale: Annotated[
-        Scale | Annotated[dict[str, Scale], Field(min_length=1, max_length=64)],
+        Scale | Annotated[dict[Name, Scale], Field(min_length=1, max_length=64)],
         AfterValidator(_canonical_scale),
     ] = Field(
         default=0.1,
@@ -306,10 +299,15 @@ class ForecastOptions(BaseModel):
         ForecastOptions
             In canonical form; InputError names an unknown option or an invalid value.
         """
+        return validate(cls, cls.rename(given))
+
+    @staticmethod
+    def rename(given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options by their present names, as stored runs may hold former ones."""
         renamed = {RENAMED_OPTIONS.get(name, name): value for name, value in given.items()}
         if renamed.get("ensemble") == "orbit":
             renamed["ensemble"] = "symmetry"
-        return validate(cls, renamed, what="option")
+        return renamed
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options that differ from their defaults, as JSON can hold them."""
@@ -408,43 +406,3 @@ def _check_known(option: str, names: Iterable[str], full: Layout) -> None:
                 field=option,
                 hint=did_you_mean(name, full.names),
             )
-
-
-def validate(kind: type[M], given: Mapping[str, Any], *, what: str) -> M:
-    """Validate settings by a pydantic model.
-
-    Parameters
-    ----------
-    kind
-        The model.
-    given
-        Names and values.
-    what
-        What a setting is called in messages, such as ``option``.
-
-    Returns
-    -------
-    pydantic.BaseModel
-        An instance of ``kind``.
-
-    Raises
-    ------
-    InputError
-        Naming the first setting that is unknown, missing or invalid.
-    """
-    try:
-        return kind.model_validate(given)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        cause = fault.get("ctx", {}).get("error")
-        name = str(fault["loc"][0]) if fault["loc"] else what
-        if isinstance(cause, InputError):
-            field = name if fault["loc"] else cause.field
-            raise InputError(cause.message, field=field, hint=cause.hint) from error
-        if fault["type"] == "extra_forbidden":
-            hint = did_you_mean(name, kind.model_fields)
-            raise InputError(f"unknown {what} {name!r}", field=name, hint=hint) from error
-        if fault["type"] == "missing":
-            raise InputError(f"{what} {name!r} is missing", field=name) from error
-        message = fault["msg"].removeprefix("Value error, ")
-        raise InputError(f"invalid {name} {fault['input']!r}: {message}", field=name) from error

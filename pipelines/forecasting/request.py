@@ -98,14 +98,48 @@ def resolve_request(
     Returns
     -------
     ForecastRequest
-        With the ids of the models and the name of the analysis.
+        With the ids of the models and the name of the analysis; InputError names what is missing
+        or does not fit, and what is available instead.
+    """
+    if not isinstance(options, ForecastOptions):
+        options = ForecastOptions.from_dict(options or {})
+    time = as_utc(init_time)[0]
+    found, others = check_request(catalog, model, lead_hours, options)
+    analysis = choose_analysis(data, found, options.analysis, time)
+    if options.ensemble == "random_field":
+        _check_past(data.analysis(analysis), analysis, time)
+    models = tuple(other.id for other in others)
+    resolved = options.model_copy(update={"analysis": analysis, "models": models})
+    return ForecastRequest(found, time, lead_hours, resolved.to_dict())
+
+
+def check_request(
+    catalog: Catalog, model: str | None, lead_hours: int, options: ForecastOptions
+) -> tuple[Model, list[Model]]:
+    """Check length and options of a forecast against its models, whatever its init time.
+
+    Parameters
+    ----------
+    catalog
+        The catalog.
+    model
+        Id or name (default: newest model).
+    lead_hours
+        Forecast length, a multiple of the model step.
+    options
+        Options of the forecast.
+
+    Returns
+    -------
+    (model, others)
+        The model, and the further ones that the options name.
 
     Raises
     ------
     InputError
-        Naming what is missing or does not fit, and what is available instead.
+        Naming what is missing or does not fit.
     """
-    time, found = as_utc(init_time)[0], catalog.models.get(model)
+    found = catalog.models.get(model)
     if lead_hours <= 0 or lead_hours % found.step_hours:
         raise InputError(
             f"lead time {lead_hours} h is not a multiple of the {found.step_hours} h model step",
@@ -116,17 +150,13 @@ def resolve_request(
         raise InputError(
             f"lead time {lead_hours} h is longer than {MAX_STEPS} steps", field="lead_hours"
         )
-    if not isinstance(options, ForecastOptions):
-        options = ForecastOptions.from_dict(options or {})
     options.check_fits(model_layout(found), steps, found.step_hours)
-    others = [catalog.models.get(name) for name in options.models]
+    try:
+        others = [catalog.models.get(name) for name in options.models]
+    except InputError as error:
+        raise InputError(error.message, field="models", hint=error.hint) from error
     _check_alike(found, others)
-    analysis = choose_analysis(data, found, options.analysis, time)
-    if options.ensemble == "random_field":
-        _check_past(data.analysis(analysis), analysis, time)
-    models = tuple(other.id for other in others)
-    resolved = options.model_copy(update={"analysis": analysis, "models": models})
-    return ForecastRequest(found, time, lead_hours, resolved.to_dict())
+    return found, others
 
 
 def model_layout(model: Model) -> Layout:

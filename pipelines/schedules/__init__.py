@@ -6,11 +6,12 @@ from pipelines.schedules.actions import (
     ForecastAction,
     IngestAction,
     RetentionAction,
+    check_action,
     validate_action,
 )
 from pipelines.schedules.cron import last_due, next_due, parse_cron
 from pipelines.schedules.run_action import ActionResult, run_action
-from pipelines.schedules.scheduler import Scheduler
+from pipelines.schedules.scheduler import Scheduler, add_schedule
 
 __all__ = [
     "Action",
@@ -20,6 +21,8 @@ __all__ = [
     "IngestAction",
     "RetentionAction",
     "Scheduler",
+    "add_schedule",
+    "check_action",
     "last_due",
     "next_due",
     "parse_cron",

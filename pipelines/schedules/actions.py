@@ -7,19 +7,35 @@ effect, and doing it late makes up for everything that was missed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from pear.errors import InputError, did_you_mean
-from pipelines.forecasting.options import ForecastOptions, validate
+from pear.errors import InputError
+from pipelines.catalog import Catalog
+from pipelines.forecasting.options import ForecastOptions
+from pipelines.forecasting.request import check_request
+from pipelines.settings import (
+    MAX_LEAD_HOURS,
+    LeadHours,
+    Name,
+    Number,
+    StoreName,
+    StrictModel,
+    Whole,
+    validate,
+)
 
 _RENAMED: Final = {"unread_hours": "grace_hours"}
 """Former names of settings, which stored schedules may still hold."""
+_MAX_NEWEST: Final = 1000
+_MAX_SOURCES: Final = 1000
+_MAX_DAYS: Final = 36_525.0
 
 
-def _as_options(given: Mapping[str, Any] | ForecastOptions) -> ForecastOptions:
-    return given if isinstance(given, ForecastOptions) else ForecastOptions.from_dict(given)
+def _as_options(given: object) -> object:
+    """Read options by their former names too; anything but a mapping is left to pydantic."""
+    return ForecastOptions.rename(given) if isinstance(given, Mapping) else given
 
 
 Options = Annotated[
@@ -27,75 +43,103 @@ Options = Annotated[
     BeforeValidator(_as_options),
     PlainSerializer(ForecastOptions.to_dict, return_type=dict),
 ]
+ModelName = Annotated[
+    Name | None, Field(default=None, description="Id or name (default: newest model).")
+]
+AnalysisName = Annotated[
+    StoreName | None, Field(default=None, description="Analysis (default: first that fits).")
+]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class IngestAction(_Part):
+class IngestAction(StrictModel):
     """Ingest what the sources hold and the store lacks."""
 
-    sources: tuple[str, ...] = Field(description="Files, folders of files, or addresses.")
-    store: str = Field(description="Name of the analysis.")
-    nside: int | None = Field(default=None, ge=1, description="Resolution of a new store.")
+    sources: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...],
+        Field(min_length=1, max_length=_MAX_SOURCES),
+    ] = Field(description="Files, folders of files, or addresses.")
+    store: StoreName = Field(description="Name of the analysis.")
+    nside: Whole | None = Field(
+        default=None, ge=1, le=8192, description="Resolution of a new store."
+    )
 
 
-class ForecastAction(_Part):
+class ForecastAction(StrictModel):
     """Forecast from the newest states, and from all that came after the last forecast."""
 
-    lead_hours: int = Field(default=240, ge=1, description="Forecast length, hours.")
-    model: str | None = Field(default=None, description="Id or name (default: newest model).")
-    analysis: str | None = Field(default=None, description="Analysis (default: first that fits).")
-    newest: int = Field(
-        default=1, ge=1, description="Newest init times wanted even without an earlier forecast."
+    lead_hours: LeadHours = Field(default=240, description="Forecast length, hours.")
+    model: ModelName
+    analysis: AnalysisName
+    newest: Whole = Field(
+        default=1,
+        ge=1,
+        le=_MAX_NEWEST,
+        description="Newest init times wanted even without an earlier forecast.",
     )
-    every_hours: int = Field(
-        default=24, ge=1, description="Only init times at multiples of this from 00 UTC."
+    every_hours: Whole = Field(
+        default=24,
+        ge=1,
+        le=MAX_LEAD_HOURS,
+        description="Only init times at multiples of this from 00 UTC; above 24, from "
+        "1970-01-01T00:00:00Z.",
     )
     options: Options | None = Field(default=None, description="Options of the forecasts.")
 
 
-class EvaluateAction(_Part):
+class EvaluateAction(StrictModel):
     """Evaluate all init times of runs that can be verified over their whole length."""
 
-    lead_hours: int = Field(default=240, ge=1, description="Longest lead time, hours.")
-    model: str | None = Field(default=None, description="Id or name (default: newest model).")
-    analysis: str | None = Field(default=None, description="Analysis (default: first that fits).")
-    climatology: str | None = Field(default=None, description="Climatology (default: its own).")
+    lead_hours: LeadHours = Field(default=240, description="Longest lead time, hours.")
+    model: ModelName
+    analysis: AnalysisName
+    climatology: StoreName | None = Field(
+        default=None, description="Climatology (default: its own)."
+    )
     options: Options | None = Field(default=None, description="Options of the forecasts.")
 
 
-class RetentionAction(_Part):
+class RetentionAction(StrictModel):
     """Remove old runs, but neither the newest ones nor those read recently."""
 
-    keep_days: float = Field(default=30.0, ge=0, description="Days since its end a run is kept.")
-    keep_latest: int = Field(
-        default=10, ge=0, description="Newest runs by init time, kept whatever their age."
+    keep_days: Number = Field(
+        default=30.0, ge=0, le=_MAX_DAYS, description="Days since its end a run is kept."
     )
-    grace_hours: float = Field(
+    keep_latest: Whole = Field(
+        default=10,
+        ge=0,
+        le=1_000_000,
+        description="Newest runs by init time, kept whatever their age.",
+    )
+    grace_hours: Number = Field(
         default=1.0,
         ge=0.25,
+        le=24 * _MAX_DAYS,
         description="Hours since it was last read that a run is kept; the service records reads "
         "every ten minutes.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, given: object) -> object:
+        if not isinstance(given, Mapping):
+            return given
+        return {_RENAMED.get(name, name): value for name, value in given.items()}
 
-_PARTS: Final[dict[str, type[_Part]]] = {
-    "ingest": IngestAction,
-    "forecast": ForecastAction,
-    "evaluate": EvaluateAction,
-    "expire": RetentionAction,
-}
 
-
-class Action(_Part):
+class Action(StrictModel):
     """The parts of a schedule's action, run in this order."""
 
     ingest: IngestAction | None = None
     forecast: ForecastAction | None = None
     evaluate: EvaluateAction | None = None
     expire: RetentionAction | None = None
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            parts = ", ".join(type(self).model_fields)
+            raise InputError("the action has no parts", field="action", hint=f"parts: {parts}")
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Return the action as JSON can hold it."""
@@ -113,25 +157,36 @@ def validate_action(given: Mapping[str, Any]) -> Action:
     Returns
     -------
     Action
-        With the defaults filled in.
+        With the defaults filled in; InputError names the part or setting that is unknown or
+        invalid.
+    """
+    return validate(Action, given)
+
+
+def check_action(catalog: Catalog, action: Action) -> None:
+    """Check that the models of an action exist and can do what it asks for.
+
+    Analyses and climatologies may come later, and so may the first model.
+
+    Parameters
+    ----------
+    catalog
+        The catalog.
+    action
+        The action.
 
     Raises
     ------
     InputError
-        If there is no part, a part or setting is unknown, or a value is invalid.
+        Naming the setting that does not fit.
     """
-    if not given:
-        raise InputError(
-            "the action has no parts", field="action", hint="parts: " + ", ".join(_PARTS)
-        )
-    parts = {}
-    for name, values in given.items():
-        if name not in _PARTS:
-            raise InputError(
-                f"unknown action {name!r}", field="action", hint=did_you_mean(name, _PARTS)
-            )
-        if not isinstance(values, Mapping):
-            raise InputError(f"{name} must be an object with settings", field=name)
-        present = {_RENAMED.get(key, str(key)): value for key, value in values.items()}
-        parts[name] = validate(_PARTS[name], present, what=f"{name} setting")
-    return Action.model_validate(parts)
+    for name in ("forecast", "evaluate"):
+        part: ForecastAction | EvaluateAction | None = getattr(action, name)
+        if part is None or (part.model is None and not catalog.models.all()):
+            continue
+        try:
+            check_request(catalog, part.model, part.lead_hours, part.options or ForecastOptions())
+        except InputError as error:
+            within = "" if error.field in type(part).model_fields else "options."
+            field = f"{name}.{within}{error.field}"
+            raise InputError(error.message, field=field, hint=error.hint) from error

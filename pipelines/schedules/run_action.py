@@ -129,7 +129,9 @@ def _wanted_times(
 ) -> list[np.datetime64]:
     times, complete, _ = read_completeness(data.analysis(analysis))
     whole: Times = times[(complete == 1).all(axis=1)]
-    hours = (whole - whole.astype("datetime64[D]")) // np.timedelta64(3600, "s")
+    # Multiples of up to a day start anew at every 00 UTC.
+    origin = whole.astype("datetime64[D]") if action.every_hours <= 24 else np.datetime64(0, "s")
+    hours = (whole - origin) // np.timedelta64(3600, "s")
     on_time = whole[(hours % action.every_hours == 0) & (whole == whole.astype("datetime64[h]"))]
     newest = set(on_time[on_time.size - min(action.newest, on_time.size) :].tolist())
     last = catalog.runs.latest_init(model, action.lead_hours)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from pear.errors import InputError
 from pipelines.catalog import Catalog, Schedule, Status
+from pipelines.catalog.scan import refresh
 from pipelines.logging import logger
-from pipelines.schedules.actions import validate_action
+from pipelines.schedules.actions import check_action, validate_action
 from pipelines.schedules.cron import last_due, parse_cron
 from pipelines.schedules.run_action import ActionResult, run_action
 from pipelines.storage.atomic import try_lock
-from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.data_folder import DataFolder, check_name
 
 _POLL_SECONDS: Final = 10
 
@@ -26,6 +27,36 @@ _POLL_SECONDS: Final = 10
 def utc_now() -> datetime:
     """Return the current time."""
     return datetime.now(UTC)
+
+
+def add_schedule(
+    data: DataFolder, catalog: Catalog, name: str, cron: str, action: Mapping[str, Any]
+) -> Schedule:
+    """Add a schedule, or replace the one of this name, after checking all of it.
+
+    Parameters
+    ----------
+    data, catalog
+        The data folder and its catalog.
+    name
+        Name of the schedule.
+    cron
+        Five fields, UTC.
+    action
+        Parts ``ingest``, ``forecast``, ``evaluate`` and ``expire`` with the settings of
+        :mod:`pipelines.schedules.actions`.
+
+    Returns
+    -------
+    Schedule
+        As stored; InputError names what is invalid.
+    """
+    check_name(name)
+    parse_cron(cron)
+    checked = validate_action(action)
+    refresh(data, catalog)
+    check_action(catalog, checked)
+    return catalog.schedules.add(name, cron, checked.to_dict())
 
 
 class Scheduler:

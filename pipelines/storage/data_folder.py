@@ -96,29 +96,32 @@ class DataFolder:
 
     def analysis(self, name: str) -> Path:
         """Return the path of an analysis store."""
-        return self.root / "analyses" / f"{_checked(name)}.zarr"
+        return self.root / "analyses" / f"{check_name(name)}.zarr"
 
     def climatology(self, name: str) -> Path:
         """Return the path of a climatology store."""
-        return self.root / "climatology" / f"{_checked(name)}.zarr"
+        return self.root / "climatology" / f"{check_name(name)}.zarr"
 
     def model(self, model_id: str) -> Path:
         """Return the path of a checkpoint folder."""
-        return self.root / "models" / _checked(model_id)
+        return self.root / "models" / check_name(model_id)
 
     def forecast(self, run_id: str) -> Path:
         """Return the path of the forecast store of a run."""
-        return self.root / "forecasts" / f"{_checked(run_id)}.zarr"
+        return self.root / "forecasts" / f"{check_name(run_id)}.zarr"
 
     def evaluation(self, evaluation_id: str) -> Path:
         """Return the path of the folder of an evaluation."""
-        return self.root / "evaluations" / _checked(evaluation_id)
+        return self.root / "evaluations" / check_name(evaluation_id)
 
 
-def _checked(name: str) -> str:
-    """Return a name that cannot leave its folder; every name in a path passes here."""
+def check_name(name: str, field: str = "name") -> str:
+    """Return a name that cannot leave its folder, else InputError; names in paths pass here."""
     if not _NAME.fullmatch(name):
+        shown = name if len(name) <= 64 else name[:64] + "…"
         raise InputError(
-            f"invalid name {name!r}: use letters, digits, '-', '_' and '.' only", field="name"
+            f"invalid name {shown!r}",
+            field=field,
+            hint="use 1 to 128 letters, digits, '-', '_' and '.', a letter or digit among them",
         )
     return name

@@ -17,10 +17,11 @@ from starlette.types import Receive, Scope, Send
 from service.dependencies import RunDep, Services, ServicesDep, StoreDep
 from service.http.caching import IMMUTABLE, make_etag, not_modified
 from service.http.problems import ProblemError, problem_responses
+from service.http.routing import GuardedRoute
 from service.readers.export import MEDIA_TYPES, SUFFIXES, Format, Selection, extract, write
 from service.readers.forecasts import ForecastStore
 
-router = APIRouter(prefix="/v1/forecasts")
+router = APIRouter(prefix="/v1/forecasts", route_class=GuardedRoute)
 _WRITERS: Final = threading.BoundedSemaphore(2)
 """Limits the files written at the same time, since each holds its values in memory."""
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}

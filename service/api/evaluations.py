@@ -13,13 +13,14 @@ from pear.metrics.dataset import scores_to_frame, scores_to_records
 from pear.times import to_iso
 from pear.variables import parse_field
 from pipelines.catalog import Status
-from pipelines.forecasting.options import Name, Whole
+from pipelines.settings import LeadHours, Name, StoreName, StrictModel
 from service.api.schemas import EvaluationOut, UtcTime, to_model_time
 from service.dependencies import ServicesDep
 from service.http.problems import ProblemError, problem_responses
+from service.http.routing import GuardedRoute
 from service.readers.scores import scorecard, select
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 Metric = Literal["acc", "rmse", "mae", "bias"]
 Baseline = Literal["persistence", "climatology"]
 EvaluationId = Annotated[
@@ -28,25 +29,23 @@ EvaluationId = Annotated[
 ModelId = Annotated[str | None, Query(max_length=128, description="Model id.")]
 
 
-class EvaluationRequest(BaseModel):
+class EvaluationRequest(StrictModel):
     """Request of an evaluation."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"lead_hours": 240}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"lead_hours": 240}]})
 
     model: Name | None = Field(default=None, description="Model id or name (default: newest).")
-    analysis: Name | None = Field(
+    analysis: StoreName | None = Field(
         default=None, description="Analysis store with initial states and verification."
     )
-    climatology: Name | None = Field(default=None, description="Name of a climatology.")
+    climatology: StoreName | None = Field(default=None, description="Name of a climatology.")
     init_times: list[UtcTime] | None = Field(
         default=None,
         min_length=1,
         max_length=1000,
         description="Init times, UTC (default: all that can be verified).",
     )
-    lead_hours: Whole = Field(
-        default=240, ge=1, le=24 * 366, description="Longest lead time, hours."
-    )
+    lead_hours: LeadHours = Field(default=240, description="Longest lead time, hours.")
 
 
 class EvaluationList(BaseModel):
@@ -98,6 +97,7 @@ def submit_evaluation(body: EvaluationRequest, services: ServicesDep) -> Respons
     """Queue an evaluation, or return that of an equal earlier request."""
     if not services.accepting:
         raise ProblemError(503, "PEAR is stopping", headers={"Retry-After": "10"})
+    services.check_lead_hours(body.lead_hours)
     names = {"analysis": body.analysis, "climatology": body.climatology}
     request: dict[str, Any] = {name: value for name, value in names.items() if value}
     request["lead_hours"] = body.lead_hours

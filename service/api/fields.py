@@ -13,6 +13,7 @@ from service.api.schemas import FieldForecast, PointForecast, format_utc, inline
 from service.dependencies import RunDep, ServicesDep, StoreDep
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody, run_response
+from service.http.routing import GuardedRoute
 from service.readers.forecasts import pack_u16, resample
 from service.readers.points import Interpolation, locate, parse_numbers, read_series, select_series
 from service.readers.serialisers import (
@@ -24,7 +25,7 @@ from service.readers.serialisers import (
     to_numbers,
 )
 
-router = APIRouter(prefix="/v1/forecasts")
+router = APIRouter(prefix="/v1/forecasts", route_class=GuardedRoute)
 VariableName = Annotated[
     str,
     Path(

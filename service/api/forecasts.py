@@ -12,7 +12,6 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from pear.errors import InputError
 from pipelines.catalog import Run, Status
 from pipelines.catalog.retention import remove_run
 from service.api.schemas import (
@@ -27,8 +26,9 @@ from service.api.schemas import (
 )
 from service.dependencies import RunDep, Services, ServicesDep
 from service.http.problems import ProblemError, problem_responses
+from service.http.routing import GuardedRoute
 
-router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
+router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"], route_class=GuardedRoute)
 _POLL_SECONDS: Final = 0.5
 _PING_SECONDS: Final = 15.0
 _RETRY_SECONDS: Final = 2
@@ -74,14 +74,9 @@ async def submit_forecast(
     ] = None,
 ) -> Response:
     """Queue a forecast, or return the run of an equal request: 202 while it is active, else 200."""
-    limit = services.settings.max_lead_hours
     if not services.accepting:
         raise ProblemError(503, "PEAR is stopping", headers={"Retry-After": "10"})
-    if body.lead_hours > limit:
-        raise InputError(
-            f"forecast length {body.lead_hours} h is longer than the limit of {limit} h",
-            field="lead_hours",
-        )
+    services.check_lead_hours(body.lead_hours)
     if idempotency_key is not None:
         services.check_idempotency_key(idempotency_key, body.model_dump_json())
     run = await to_thread.run_sync(_submit, services, body)

@@ -13,8 +13,11 @@ from pear.times import to_iso
 from service.api.schemas import InitialConditionList, InitialConditionOut
 from service.dependencies import ServicesDep
 from service.http.problems import problem_responses
+from service.http.routing import GuardedRoute
 
-router = APIRouter(prefix="/v1/initial-conditions", tags=["initial conditions"])
+router = APIRouter(
+    prefix="/v1/initial-conditions", tags=["initial conditions"], route_class=GuardedRoute
+)
 
 
 @router.get(

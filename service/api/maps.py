@@ -24,6 +24,7 @@ from service.dependencies import (
 )
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody, run_response
+from service.http.routing import GuardedRoute
 from service.maps import MapOptions, MapTitle, render_map
 from service.readers.forecasts import (
     ANALYSIS,
@@ -33,7 +34,7 @@ from service.readers.forecasts import (
     read_other_run,
 )
 
-router = APIRouter(prefix="/v1/forecasts", tags=["maps"])
+router = APIRouter(prefix="/v1/forecasts", tags=["maps"], route_class=GuardedRoute)
 ProjectionName = Literal["robinson", "orthographic", "plate_carree", "north_polar", "south_polar"]
 
 

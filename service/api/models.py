@@ -11,8 +11,9 @@ from pipelines.catalog import Model
 from service.api.schemas import ModelList, ModelOut, SkillOut
 from service.dependencies import Services, ServicesDep
 from service.http.problems import problem_responses
+from service.http.routing import GuardedRoute
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=GuardedRoute)
 _HEADLINE: Final = ("geopotential", 500)
 
 

@@ -12,10 +12,11 @@ from service.api.schemas import OpenMeteoForecast, inline
 from service.dependencies import ServicesDep, get_run, get_store
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody, run_response
+from service.http.routing import GuardedRoute
 from service.readers.open_meteo import DEFAULT, parse_hourly, to_open_meteo
 from service.readers.points import Interpolation, locate, parse_numbers, read_series
 
-router = APIRouter(prefix="/v1/forecast", tags=["points"])
+router = APIRouter(prefix="/v1/forecast", tags=["points"], route_class=GuardedRoute)
 _ONE = inline(OpenMeteoForecast)
 _ONE_OR_MORE = {"anyOf": [_ONE, {"type": "array", "items": _ONE}]}
 
@@ -49,6 +50,10 @@ def get_open_meteo(
     wind_speed_unit: Annotated[Literal["kmh", "ms", "mph", "kn"], Query()] = "kmh",
     temperature_unit: Annotated[Literal["celsius", "fahrenheit"], Query()] = "celsius",
     timeformat: Annotated[Literal["iso8601", "unixtime"], Query()] = "iso8601",
+    timezone: Annotated[
+        Literal["GMT", "UTC"], Query(description="Times are UTC in every answer.")
+    ] = "GMT",
+    format: Annotated[Literal["json"], Query(description="Every answer is JSON.")] = "json",  # noqa: A002
 ) -> Response:
     """Return the newest forecast, or the one named by `run`, at one or several points."""
     chosen = get_run(services, run)

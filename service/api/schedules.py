@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pear.errors import InputError
-from pipelines.catalog import Schedule
-from pipelines.schedules import next_due
+from pipelines.catalog import NotFoundError, Schedule
+from pipelines.schedules import (
+    EvaluateAction,
+    ForecastAction,
+    RetentionAction,
+    next_due,
+    validate_action,
+)
+from pipelines.settings import StoreName, StrictModel
 from service.api.forecasts import describe_run
 from service.api.schemas import RunOut, format_utc
 from service.dependencies import ServicesDep
-from service.http.problems import problem_responses
+from service.http.problems import ProblemError, problem_responses
+from service.http.routing import GuardedRoute
 
-router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
+router = APIRouter(prefix="/v1/schedules", tags=["schedules"], route_class=GuardedRoute)
 ScheduleName = Annotated[
     str, Path(max_length=128, description="Name of the schedule.", examples=["daily"])
 ]
@@ -27,24 +36,42 @@ _EXAMPLE: Final[dict[str, Any]] = {
 }
 
 
-class ScheduleIn(BaseModel):
+class ScheduleAction(StrictModel):
+    """The parts of an action that may be set over HTTP, run in this order."""
+
+    forecast: ForecastAction | None = None
+    evaluate: EvaluateAction | None = None
+    expire: RetentionAction | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_sources(cls, given: object) -> object:
+        if isinstance(given, dict) and "ingest" in given:
+            # Only the operator may name files and addresses to read from.
+            raise InputError(
+                "data sources cannot be set over HTTP",
+                field="ingest",
+                hint="use `pear schedule add --ingest`",
+            )
+        return given
+
+
+class ScheduleIn(StrictModel):
     """A schedule to add or replace."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
-    name: str = Field(min_length=1, max_length=128, description="Letters, digits, '-', '_', '.'.")
-    cron: str = Field(min_length=9, max_length=100, description="Cron line of five fields, UTC.")
-    action: dict[str, Any] = Field(
-        min_length=1,
-        max_length=4,
-        description="Parts `forecast`, `evaluate`, `expire` with their settings.",
+    name: StoreName = Field(
+        min_length=1, max_length=128, description="Letters, digits, '-', '_', '.'."
     )
+    cron: str = Field(min_length=9, max_length=100, description="Cron line of five fields, UTC.")
+    action: ScheduleAction = Field(description="Parts with their settings, at least one.")
 
 
-class ScheduleChange(BaseModel):
+class ScheduleChange(StrictModel):
     """A change of a schedule."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"paused": True}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"paused": True}]})
 
     paused: bool = Field(strict=True, description="True to pause, false to resume.")
 
@@ -65,7 +92,9 @@ class ScheduleOut(BaseModel):
     @classmethod
     def from_schedule(cls, schedule: Schedule) -> ScheduleOut:
         """Describe a schedule of the catalog."""
-        due = None if schedule.paused else next_due(schedule.cron, datetime.now(UTC))
+        due = None
+        with suppress(InputError):  # a line that an earlier version accepted is never due
+            due = None if schedule.paused else next_due(schedule.cron, datetime.now(UTC))
         return cls(
             name=schedule.name,
             cron=schedule.cron,
@@ -110,14 +139,12 @@ def list_schedules(services: ServicesDep) -> ScheduleList:
 )
 def add_schedule(body: ScheduleIn, services: ServicesDep, response: Response) -> ScheduleOut:
     """Add a schedule, or replace the one of this name."""
-    if "ingest" in body.action:
-        # Only the operator may name files and addresses to read from.
-        raise InputError(
-            "data sources cannot be set over HTTP",
-            field="action",
-            hint="use `pear schedule add --ingest`",
-        )
-    schedule = services.engine.add_schedule(body.name, body.cron, body.action)
+    for part in ("forecast", "evaluate"):
+        wanted = getattr(body.action, part)
+        if wanted is not None:
+            services.check_lead_hours(wanted.lead_hours, f"action.{part}.lead_hours")
+    action = body.action.model_dump(mode="json", exclude_none=True)
+    schedule = services.engine.add_schedule(body.name, body.cron, action)
     response.headers["Location"] = f"/v1/schedules/{schedule.name}"
     return ScheduleOut.from_schedule(schedule)
 
@@ -174,7 +201,7 @@ def run_schedule(name: ScheduleName, services: ServicesDep) -> ScheduleRunOut:
 
 
 @router.get(
-    "/{name}/runs", summary="Runs of a schedule", responses=problem_responses(404, 422, 503)
+    "/{name}/runs", summary="Runs of a schedule", responses=problem_responses(404, 409, 422, 503)
 )
 def list_schedule_runs(
     name: ScheduleName,
@@ -182,10 +209,20 @@ def list_schedule_runs(
     limit: Annotated[int, Query(ge=1, le=500, description="Largest number of runs.")] = 50,
 ) -> list[RunOut]:
     """Return the newest runs with the model and length of the schedule's forecasts."""
-    wanted = services.catalog.schedules.get(name).action.get("forecast")
-    if not wanted:
+    try:
+        wanted = validate_action(services.catalog.schedules.get(name).action).forecast
+    except NotFoundError:
+        raise
+    except InputError as error:  # stored by an earlier version
+        raise ProblemError(
+            409,
+            f"the stored settings of schedule {name} are not valid: {error}",
+            field=error.field,
+            hint="add the schedule again with valid ones",
+        ) from error
+    if wanted is None:
         return []
-    model = services.catalog.models.get(wanted["model"]).id if wanted.get("model") else None
+    model = None if wanted.model is None else services.catalog.models.get(wanted.model).id
     runs = services.catalog.runs.page(model=model, limit=500).items
-    same = [run for run in runs if run.lead_hours == wanted.get("lead_hours")]
+    same = [run for run in runs if run.lead_hours == wanted.lead_hours]
     return [describe_run(services, run) for run in same[:limit]]

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pear.times import to_iso
 from pipelines.catalog import Evaluation, Job, Model, Run, Status
-from pipelines.forecasting.options import ForecastOptions, Name, Whole
+from pipelines.forecasting.options import ForecastOptions
+from pipelines.settings import LeadHours, Name
 from service.http.html import DISCLAIMER
 
 
@@ -54,10 +55,8 @@ class ForecastRequest(ForecastOptions):
     )
 
     init_time: UtcTime = Field(description="Init time, UTC.")
-    lead_hours: Whole = Field(
+    lead_hours: LeadHours = Field(
         default=240,
-        ge=1,
-        le=24 * 366,
         description="Forecast length, hours; a multiple of the model step.",
     )
     model: Name | None = Field(default=None, description="Model id or name (default: newest).")

@@ -14,8 +14,9 @@ from service.api.schemas import Info
 from service.dependencies import Services, ServicesDep, get_services
 from service.http.html import DISCLAIMER
 from service.http.problems import ProblemError, problem_responses
+from service.http.routing import GuardedRoute
 
-router = APIRouter(tags=["system"])
+router = APIRouter(tags=["system"], route_class=GuardedRoute)
 _RETRY: Final = {"Retry-After": "5"}
 
 
@@ -61,6 +62,12 @@ def _run_checks(services: Services) -> dict[str, str]:
 def metrics(services: ServicesDep) -> Response:
     """Return number and duration of requests, and runs and evaluations by status."""
     return Response(services.metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi(request: Request) -> JSONResponse:
+    """Return the OpenAPI document."""
+    return JSONResponse(request.app.openapi())
 
 
 @router.get("/v1/info", summary="Version and limits")

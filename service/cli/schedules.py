@@ -13,7 +13,7 @@ from pear.errors import InputError
 from pipelines.catalog import Schedule
 from pipelines.engine.engine import Engine, EngineConfig
 from pipelines.schedules import Scheduler as ScheduleRunner
-from pipelines.schedules import next_due, parse_cron, validate_action
+from pipelines.schedules import add_schedule, next_due
 from pipelines.storage.data_folder import DataFolder
 from service.cli import options as opt
 from service.cli.console import console, emit_json, emit_records, interruptible
@@ -104,10 +104,7 @@ def add(
             action["evaluate"] = {**which, "lead_hours": evaluate.hours}
         if keep_days is not None:
             action["expire"] = {"keep_days": keep_days, "keep_latest": keep_latest}
-        parse_cron(cron)
-        folder.analysis(name)  # refuses an invalid name
-        checked = validate_action(action).to_dict()
-        _emit([catalog.schedules.add(name, cron, checked)], as_json=as_json)
+        _emit([add_schedule(folder, catalog, name, cron, action)], as_json=as_json)
 
 
 @app.command("list")

@@ -8,10 +8,12 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from pear.errors import InputError
 from service.http.html import render
+from service.http.routing import FormRoute
 from service.http.security import COOKIE, AccessControl
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=FormRoute)
 _MONTH_SECONDS = 30 * 24 * 3600
 
 
@@ -23,7 +25,10 @@ def login_page(request: Request) -> Response:
 
 async def _read_key(request: Request) -> str:
     """Return the key in the form; the middleware limits the size of the body."""
-    fields = parse_qs((await request.body()).decode("utf-8", "replace"))
+    fields = parse_qs((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
+    for name, values in fields.items():
+        if name != "key" or len(values) > 1:
+            raise InputError("the form has one field: key", field=name[:64], hint="give it once")
     return fields.get("key", [""])[0].strip()
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
 
 from pear.times import to_iso
 from pear.variables import BY_NAME
@@ -20,10 +21,11 @@ from service.dependencies import RunDep, Services, ServicesDep
 from service.http.caching import not_modified
 from service.http.html import format_datetime, format_time, format_units, render
 from service.http.problems import ProblemError
+from service.http.routing import GuardedRoute
 from service.readers.forecasts import DISPLAY_NSIDE
 from service.readers.scores import Scores
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 _RECENT_RUNS: Final = 12
 _RUNS_PER_PAGE: Final = 50
 _MAX_INIT_TIMES: Final = 200
@@ -33,11 +35,39 @@ _COMMON_STATUSES: Final = {"401", "403", "408", "414", "421", "429", "503"}
 """Statuses that any operation may have; the API page names them once."""
 
 
+class ForecastView(BaseModel):
+    """What the forecast page shows; all but the run is read by its JavaScript."""
+
+    run: str | None = Field(default=None, max_length=128)
+    variable: str | None = Field(default=None, max_length=64)
+    level: str | None = Field(default=None, max_length=16)
+    lead: str | None = Field(default=None, max_length=16)
+    view: str | None = Field(default=None, max_length=16)
+    cells: str | None = Field(default=None, max_length=16)
+    lon: str | None = Field(default=None, max_length=32)
+    lat: str | None = Field(default=None, max_length=32)
+    plon: str | None = Field(default=None, max_length=32)
+    plat: str | None = Field(default=None, max_length=32)
+    painter: str | None = Field(default=None, max_length=16)
+
+
+class ScoresView(BaseModel):
+    """What the page of scores shows; read by its JavaScript."""
+
+    evaluation: str | None = Field(default=None, max_length=128)
+    field: str | None = Field(default=None, max_length=64)
+    region: str | None = Field(default=None, max_length=64)
+    metric: str | None = Field(default=None, max_length=16)
+    baseline: str | None = Field(default=None, max_length=16)
+
+
 @router.get("/")
-def forecast_page(request: Request, services: ServicesDep, run: str | None = None) -> Response:
+def forecast_page(
+    request: Request, services: ServicesDep, view: Annotated[ForecastView, Query()]
+) -> Response:
     """Show the newest forecast, or the one with this id."""
     runs = services.catalog.runs
-    chosen = runs.get(run) if run else runs.latest()
+    chosen = runs.get(view.run) if view.run else runs.latest()
     recent = [
         {
             "id": each.id,
@@ -110,7 +140,9 @@ def run_page(request: Request, services: ServicesDep, run: RunDep) -> Response:
 
 
 @router.get("/scores")
-def scores_page(request: Request, services: ServicesDep) -> Response:
+def scores_page(
+    request: Request, services: ServicesDep, view: Annotated[ScoresView, Query()]
+) -> Response:
     """Show scores by lead time beside those of the baselines, and the scorecard."""
     models = {model.id: model.name for model in services.catalog.models.all()}
     evaluations = [

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from pear.errors import InputError
 from pipelines.catalog import UNAVAILABLE, BeingReadError, FinishedError, NotFoundError
 from pipelines.engine.engine import QueueFullError
+from pipelines.settings import field_path
 from service.http.html import error_page
 from service.http.permissions import methods_at
 from service.http.request_state import RequestState
@@ -165,11 +166,12 @@ def to_problem(error: Exception) -> ProblemError:
 def _validation_problem(error: RequestValidationError) -> ProblemError:
     found = error.errors()
     cause = found[0].get("ctx", {}).get("error") if found else None
-    if isinstance(cause, InputError):  # a validator of the forecast options
-        return to_problem(cause)
+    if isinstance(cause, InputError):  # a validator of PEAR's own
+        field = field_path(found[0], 1) or cause.field
+        return ProblemError(422, cause.message, field=field, hint=cause.hint)
     faults = [
         FieldProblem(
-            field=_printable(".".join(str(part) for part in fault.get("loc", ())[1:]) or "body"),
+            field=_printable(field_path(fault, 1) or "body"),
             message=_printable(str(fault.get("msg", "invalid"))),
         )
         for fault in found[:20]

@@ -19,15 +19,13 @@ from pathlib import Path
 from typing import Final
 
 from cachetools import LRUCache
-from fastapi import Request
-from fastapi.dependencies.models import Dependant
 from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
 from pear.errors import InputError
-from service.http.permissions import ROUTE_POLICIES, SCOPES, RoutePolicy, Scope
+from service.http.permissions import SCOPES, RoutePolicy, Scope
 from service.http.problems import ProblemError
-from service.http.request_state import RawHeaders, RequestState, encode_headers
+from service.http.request_state import RawHeaders, encode_headers
 
 COOKIE: Final = "pear_key"
 _MAX_CLIENTS: Final = 10_000
@@ -254,33 +252,3 @@ def client_address(scope: AsgiScope) -> str:
     """Return the address of the client, which identifies it when it has no key."""
     client = scope.get("client")
     return str(client[0]) if client else ""
-
-
-async def authorise(request: Request) -> None:
-    """Apply the policy of the route that handles this request; a dependency of every route."""
-    access: AccessControl = request.app.state.access
-    method = "GET" if request.method == "HEAD" else request.method
-    policy = ROUTE_POLICIES[method, request.scope["route"].path]
-    limits = access.check(policy, request.headers, client_address(request.scope))
-    RequestState.from_scope(request.scope).headers += limits
-    _refuse_repeated_parameters(request)
-
-
-def _refuse_repeated_parameters(request: Request) -> None:
-    """Refuse a parameter that is given twice, since either value could be meant."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    if len(names) == len(set(names)):
-        return
-    for name in _query_names(request.scope["route"].dependant):
-        if names.count(name) > 1:
-            raise InputError(
-                f"parameter {name} is given {names.count(name)} times",
-                field=name,
-                hint="give it once; separate the items of a list by commas",
-            )
-
-
-def _query_names(dependant: Dependant) -> set[str]:
-    """Return the query parameters that a route and its dependencies read."""
-    own = {str(param.alias) for param in dependant.query_params}
-    return own.union(*(_query_names(each) for each in dependant.dependencies))

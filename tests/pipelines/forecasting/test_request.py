@@ -42,7 +42,7 @@ def test_a_request_names_its_model_and_analysis(data: DataFolder, catalog: Catal
         (START, 24, {"models": ["other"]}, "other"),
         (START, 24, {"models": ["tiny"]}, "named twice"),
         (START, 24, {"members": 2, "ensemble": "random_field"}, "need 20 times .* demo has 0"),
-        (START, 24, {"surprise": 1}, "unknown option 'surprise'"),
+        (START, 24, {"surprise": 1}, "unknown setting 'surprise'"),
     ],
 )
 def test_invalid_requests_are_refused(

@@ -7,28 +7,83 @@ from typing import Any
 import pytest
 
 from pear.errors import InputError
+from pipelines.catalog import Catalog
+from pipelines.schedules import add_schedule
 from pipelines.schedules.actions import validate_action
+from pipelines.storage.data_folder import DataFolder
 
 
 @pytest.mark.parametrize(
     ("action", "field", "words"),
     [
         ({}, "action", "has no parts; parts: ingest, forecast"),
-        ({"forcast": {}}, "action", "did you mean forecast"),
-        ({"forecast": {"lead": 24}}, "lead", "unknown forecast setting .* did you mean lead_hours"),
-        ({"forecast": []}, "forecast", "object"),
-        ({"forecast": {"options": {"members": 0}}}, "options", "invalid members 0"),
-        ({"forecast": {"newest": 0}}, "newest", "greater than or equal to 1"),
-        ({"forecast": {"every_hours": 0}}, "every_hours", "greater than or equal to 1"),
-        ({"ingest": {"store": "x"}}, "sources", "ingest setting 'sources' is missing"),
-        ({"expire": {"keep_days": -1}}, "keep_days", "greater than or equal to 0"),
-        ({"expire": {"grace_hours": 0}}, "grace_hours", "greater than or equal to 0.25"),
+        ({"forcast": {}}, "forcast", "did you mean forecast"),
+        ({"forecast": {"lead": 24}}, "forecast.lead", "did you mean lead_hours"),
+        ({"forecast": []}, "forecast", "valid dictionary"),
+        ({"forecast": None}, "action", "has no parts"),
+        ({"forecast": {"options": {"members": 0}}}, "forecast.options.members", "invalid .* 0"),
+        ({"forecast": {"options": {"member": 2}}}, "forecast.options.member", "mean members"),
+        ({"forecast": {"options": {"keep_members": True}}}, None, "needs an ensemble"),
+        ({"forecast": {"options": "a"}}, "forecast.options", "'a'"),
+        ({"forecast": {"options": [1]}}, "forecast.options", "dictionary"),
+        ({"forecast": {"newest": 0}}, "forecast.newest", "greater than or equal to 1"),
+        ({"forecast": {"newest": "a"}}, "forecast.newest", "'a' is not a number"),
+        ({"forecast": {"every_hours": 0}}, "forecast.every_hours", "greater than or equal to 1"),
+        ({"forecast": {"every_hours": "a"}}, "forecast.every_hours", "'a' is not a number"),
+        ({"forecast": {"model": 1}}, "forecast.model", "string"),
+        ({"forecast": {"model": ""}}, "forecast.model", "at least 1"),
+        ({"forecast": {"analysis": "../x"}}, "forecast.analysis", "use 1 to 128 letters"),
+        *(
+            ({"forecast": {"lead_hours": bad}}, "forecast.lead_hours", "lead_hours")
+            for bad in ("abc", None, [1], {"a": 1}, 1e308, 10**30, True, 24.5, "24", float("nan"))
+        ),
+        *(
+            ({"evaluate": {"climatology": bad}}, "evaluate.climatology", "climatology")
+            for bad in (1, "/etc/passwd", ["a"], "", "x" * 129, {"a": 1}, "..")
+        ),
+        ({"ingest": {"store": "x"}}, "ingest.sources", "setting 'ingest.sources' is missing"),
+        ({"ingest": {"store": "x", "sources": "a.nc"}}, "ingest.sources", "tuple"),
+        ({"ingest": {"store": "x", "sources": []}}, "ingest.sources", "at least 1"),
+        ({"ingest": {"store": "a/b", "sources": ["a"]}}, "ingest.store", "use 1 to 128"),
+        ({"expire": {"keep_days": -1}}, "expire.keep_days", "greater than or equal to 0"),
+        ({"expire": {"keep_days": float("nan")}}, "expire.keep_days", "not a finite number"),
+        ({"expire": {"keep_days": 1e300}}, "expire.keep_days", "less than or equal to 36525"),
+        ({"expire": {"keep_latest": "9"}}, "expire.keep_latest", "'9' is not a number"),
+        ({"expire": {"grace_hours": 0}}, "expire.grace_hours", "greater than or equal to 0.25"),
     ],
 )
-def test_invalid_actions_are_refused(action: dict[str, Any], field: str, words: str) -> None:
+def test_invalid_actions_are_refused(action: dict[str, Any], field: str | None, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         validate_action(action)
+    assert field is None or caught.value.field == field
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("action", "field", "words"),
+    [
+        ({"forecast": {"model": "nobody"}}, "forecast.model", "nobody"),
+        ({"forecast": {"lead_hours": 30}}, "forecast.lead_hours", "24 h model step"),
+        ({"evaluate": {"lead_hours": 30}}, "evaluate.lead_hours", "24 h model step"),
+        (
+            {"forecast": {"options": {"variables": ["msl"]}}},
+            "forecast.options.variables",
+            "no variable 'mean_sea_level_pressure'",
+        ),
+        (
+            {"forecast": {"options": {"models": ["nobody"]}}},
+            "forecast.options.models",
+            "nobody",
+        ),
+    ],
+)
+def test_actions_that_do_not_fit_the_models_are_refused(
+    data: DataFolder, catalog: Catalog, action: dict[str, Any], field: str, words: str
+) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        add_schedule(data, catalog, "daily", "30 6 * * *", action)
     assert caught.value.field == field
+    assert catalog.schedules.all() == []
 
 
 def test_actions_are_stored_with_their_defaults_and_read_back() -> None:
