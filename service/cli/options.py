@@ -3,7 +3,7 @@
 ========  ===============================  ====================================
 kind      written as                       means
 ========  ===============================  ====================================
-time      ``2001-03-01``, ``…T06:00Z``     one time, UTC
+time      ``2001-03-01``, ``…T06:00Z``     one time, UTC; ``20010301`` is read too
 times     ``A``, ``A,B``, ``A..B/6h``      one, several, or a range with its ends
 period    ``A..B``                         from A to B, both included
 duration  ``10d``, ``240h``                days or hours
@@ -26,7 +26,7 @@ import numpy as np
 import typer
 
 from pear.errors import InputError
-from pear.times import HOUR, as_duration, as_utc, to_iso
+from pear.times import HOUR, as_duration, parse_time, to_iso
 from pear.typing import Times
 
 T = TypeVar("T")
@@ -90,17 +90,6 @@ class Period(tuple[np.datetime64, np.datetime64]):
 def parse_duration(text: str) -> Duration:
     """Read a duration such as ``10d`` or ``240h``; raise InputError for anything else."""
     return Duration(int(as_duration(text) / HOUR))
-
-
-def parse_time(text: str) -> np.datetime64:
-    """Read one ISO 8601 time in UTC, with or without ``Z``, or raise InputError."""
-    try:
-        time: np.datetime64 = as_utc(text.strip().removesuffix("Z"))[0]
-    except ValueError:
-        time = np.datetime64("NaT", "s")
-    if np.isnat(time):
-        raise InputError(f"invalid time {text!r}: expected e.g. 2001-03-01 or 2001-03-01T06:00Z")
-    return time
 
 
 def parse_times(text: str) -> Times:
