@@ -17,7 +17,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -51,6 +51,7 @@ J = TypeVar("J", bound=Job)
 MAX_STALLED_ATTEMPTS = 4
 """Attempts in a row without a completed step after which a job fails."""
 _PAGE = 500
+_MOST = 1_000_000
 
 
 class Jobs(Generic[J]):
@@ -129,7 +130,7 @@ class Jobs(Generic[J]):
         if limit < 1:
             raise InputError(f"limit {limit} must be at least 1", field="limit")
         with self._db.read() as connection:
-            rows = connection.execute(query.limit(limit + 1)).mappings()
+            rows = connection.execute(query.limit(min(limit, _MOST) + 1)).mappings()
             found = [self._record(row) for row in rows]
         more = len(found) > limit
         items = tuple(found[:limit])
@@ -678,8 +679,8 @@ def _decode(cursor: str) -> tuple[datetime, str]:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         created, _, job_id = text.partition("|")
-        return datetime.fromisoformat(created), job_id
-    except (ValueError, binascii.Error) as error:
+        return datetime.fromisoformat(created).astimezone(UTC), job_id
+    except (ValueError, OverflowError, binascii.Error) as error:
         raise InputError(
-            f"invalid cursor {cursor!r}", field="cursor", hint="omit it to get the first page"
+            f"invalid cursor {cursor[:64]!r}", field="cursor", hint="omit it to get the first page"
         ) from error

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.types import TypeDecorator
 
 from pear.errors import InputError
-from pear.times import as_utc, to_iso
+from pear.times import to_iso
 from pipelines.catalog.records import Status
 
 
@@ -50,7 +50,7 @@ class ModelTime(TypeDecorator[np.datetime64]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> np.datetime64 | None:
         """Return as ``datetime64[s]``."""
-        return None if value is None else as_utc(value.removesuffix("Z"))[0]
+        return None if value is None else np.datetime64(value.removesuffix("Z"), "s")
 
 
 class Document(TypeDecorator[dict[str, Any]]):

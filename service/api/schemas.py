@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from pear.times import to_iso
+from pear.times import parse_time, to_iso
 from pipelines.catalog import Evaluation, Job, Model, Run, Status
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.settings import LeadHours, Name
 from service.http.html import DISCLAIMER
 
 
-def _to_utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-
-
-def _iso_only(value: object) -> object:
-    """Refuse numbers, since seconds and milliseconds are easily confused."""
-    if not isinstance(value, str) or not re.match(r"\d{4}-\d{2}-\d{2}", value):
-        raise ValueError("expected ISO 8601 in UTC, e.g. 2001-03-01T00:00:00Z")
-    return value
+def _read_time(value: object) -> datetime:
+    """Read text as the command line reads it; numbers could be seconds or milliseconds."""
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("expected ISO 8601 in UTC, e.g. 2001-03-01T00:00:00Z")  # noqa: TRY004
+    return datetime.fromisoformat(to_iso(parse_time(value)))
 
 
 UtcTime = Annotated[
     datetime,
-    BeforeValidator(_iso_only),
-    AfterValidator(_to_utc),
+    BeforeValidator(_read_time),
     Field(description="ISO 8601, UTC.", examples=["2001-03-01T00:00:00Z"]),
 ]
 

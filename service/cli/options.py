@@ -30,6 +30,8 @@ from pear.times import HOUR, as_duration, parse_time, to_iso
 from pear.typing import Times
 
 T = TypeVar("T")
+MAX_TIMES: Final = 100_000
+"""Most times in one range; more are likelier a typing error."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ def parse_times(text: str) -> Times:
     ends, _, step = text.partition("/")
     first, last = parse_period(ends)
     interval = np.timedelta64(parse_duration(step or "1d").hours, "h")
+    count = int((last - first) / interval) + 1
+    if count > MAX_TIMES:
+        raise InputError(f"range {text!r} has {count} times, limit {MAX_TIMES}")
     return np.arange(first, last + np.timedelta64(1, "s"), interval)
 
 

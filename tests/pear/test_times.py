@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pear.errors import InputError
 from pear.times import as_duration, as_utc, parse_time, to_iso
@@ -65,3 +68,24 @@ def test_aware_datetimes_are_converted() -> None:
 def test_a_duration_beyond_all_calendars_is_refused() -> None:
     with pytest.raises(InputError, match="longer than 1000 years"):
         as_duration("99999999999999999999d")
+
+
+OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timedelta(minutes=m)))
+
+
+@given(st.datetimes(timezones=OFFSETS))
+def test_any_time_of_the_calendar_is_read_or_refused(time: datetime) -> None:
+    time = time.replace(microsecond=0)
+    try:
+        expected = time.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:
+        with pytest.raises(InputError, match="invalid time"):
+            parse_time(time.isoformat())
+    else:
+        assert parse_time(time.isoformat()) == np.datetime64(expected, "s")
+
+
+@given(st.text(max_size=40))
+def test_no_text_ends_in_another_error(text: str) -> None:
+    with suppress(InputError):
+        parse_time(text)

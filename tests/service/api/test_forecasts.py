@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import httpx
@@ -139,3 +140,52 @@ def test_malformed_bodies_are_client_errors(client: httpx.Client, body: bytes) -
     assert answer.status_code in (400, 404, 422), answer.text
     document = problem(answer, answer.status_code)
     assert "99999999" not in json.dumps(document), "the input is echoed"
+
+
+EDGES = ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "0000-01-01", "now", "2001")
+
+
+@pytest.mark.parametrize("time", EDGES)
+def test_times_outside_the_calendar_are_refused_on_every_route(
+    client: httpx.Client, time: str
+) -> None:
+    answers = {
+        "init_time": client.post("/v1/forecasts", json={"init_time": time}),
+        "init_times.1": client.post(
+            "/v1/evaluations", json={"init_times": ["2001-03-01T00:00:00Z", time]}
+        ),
+    }
+    for field, answer in answers.items():
+        assert problem(answer, 422)["field"] == field
+    listed = client.get("/v1/forecasts", params={"init_time": time})
+    assert problem(listed, 422)["field"] == "init_time"
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_the_ends_of_the_calendar_are_times_without_runs(client: httpx.Client, time: str) -> None:
+    assert client.get("/v1/forecasts", params={"init_time": time}).json()["items"] == []
+
+
+@pytest.mark.parametrize("time", [0, 983_404_800, 1e300, True, None, ["2001-03-01"], {"a": 1}])
+def test_times_must_be_text(client: httpx.Client, time: object) -> None:
+    answer = client.post("/v1/forecasts", json={"init_time": time})
+    assert problem(answer, 422)["field"] == "init_time"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+23:59|x",
+        "9999-12-31T23:59:59-23:59|x",
+        "2001-03-01T00:00:00|x",
+        "|x",
+        "2001-03-01T00:00:00+00:00",
+        "\0|\0",
+    ],
+)
+def test_a_forged_cursor_is_refused_or_an_empty_page(client: httpx.Client, text: str) -> None:
+    cursor = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    for path in ("/v1/forecasts", "/v1/evaluations", "/forecasts"):
+        assert client.get(path, params={"cursor": cursor}).status_code in (200, 422)
+    for other in ("é", "=" * 99, "a", "\0"):
+        assert client.get("/v1/forecasts", params={"cursor": other}).status_code == 422

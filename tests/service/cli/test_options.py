@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from pear.errors import InputError
-from pear.times import to_iso, year_phase
+from pear.times import parse_time, to_iso, year_phase
 from service.cli import console
 from service.cli.console import emit_json
 from service.cli.options import (
@@ -21,7 +21,6 @@ from service.cli.options import (
     parse_list,
     parse_numbers,
     parse_period,
-    parse_time,
     parse_times,
 )
 
@@ -57,6 +56,11 @@ def test_time_ranges_include_both_ends() -> None:
 def test_invalid_times(text: str) -> None:
     with pytest.raises(InputError, match="invalid time"):
         parse_time(text)
+
+
+def test_a_range_of_very_many_times_is_refused() -> None:
+    with pytest.raises(InputError, match="limit 100000"):
+        parse_times("0001-01-01..9999-12-31/1h")
 
 
 @pytest.mark.parametrize("text", ["2001-03-02..2001-03-01", "2001-03-02..2001-03-01/6h"])
