@@ -2,7 +2,13 @@
 
 from pipelines.catalog.catalog import Catalog
 from pipelines.catalog.database import UNAVAILABLE
-from pipelines.catalog.errors import BeingReadError, FinishedError, NotFoundError, NotOwnerError
+from pipelines.catalog.errors import (
+    BeingReadError,
+    FinishedError,
+    NotFoundError,
+    NotOwnerError,
+    describe_error,
+)
 from pipelines.catalog.records import (
     ACTIVE,
     RESUBMITTABLE,
@@ -43,4 +49,5 @@ __all__ = [
     "Status",
     "Store",
     "StoreKind",
+    "describe_error",
 ]

@@ -24,6 +24,7 @@ from pipelines.catalog import (
     NotOwnerError,
     Run,
     Status,
+    describe_error,
 )
 from pipelines.logging import logger
 from pipelines.storage.atomic import try_lock
@@ -129,7 +130,7 @@ class JobLease:
         kind = type(error).__name__
         if isinstance(error, InputError):
             return jobs.fail(job_id, str(error), kind=kind, owner=owner)
-        reason = f"{kind}: {error}"
+        reason = describe_error(error)
         lines = "".join(traceback.format_exception(error))
         jobs.log(job_id, reason, level="error", traceback=lines)
         return jobs.release(job_id, reason, owner=owner)

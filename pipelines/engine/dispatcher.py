@@ -27,6 +27,7 @@ from pipelines.catalog import (
     Priority,
     Run,
     Status,
+    describe_error,
 )
 from pipelines.engine.cluster import Cluster
 from pipelines.engine.config import EngineConfig
@@ -345,7 +346,7 @@ class Dispatcher:
                     last = time.monotonic()
                     self.reconcile()
             except Exception as error:  # the thread must survive the loss of scheduler or catalog
-                self._log.warning("dispatcher failed", error=f"{type(error).__name__}: {error}")
+                self._log.warning("dispatcher failed", error=describe_error(error))
                 # A command gives up on a wrong address; a service waits for its scheduler.
                 waits = self._config.recover_orphans or self._connected.is_set()
                 if isinstance(error, InputError) and not waits:
@@ -443,7 +444,7 @@ class Dispatcher:
     def _fail(self, job_id: str, error: BaseException) -> None:
         job = self._catalog.find_job(job_id)
         try:
-            self._catalog.jobs(job).fail(job_id, str(error), kind=type(error).__name__)
+            self._catalog.jobs(job).fail(job_id, describe_error(error), kind=type(error).__name__)
         except FinishedError:
             self._log.info("task failed after its job had ended", run_id=job_id)
 

@@ -11,7 +11,7 @@ from pipelines.schedules.actions import (
 )
 from pipelines.schedules.cron import last_due, next_due, parse_cron
 from pipelines.schedules.run_action import ActionResult, run_action
-from pipelines.schedules.scheduler import Scheduler, add_schedule
+from pipelines.schedules.scheduler import Scheduler, add_schedule, next_run
 
 __all__ = [
     "Action",
@@ -25,6 +25,7 @@ __all__ = [
     "check_action",
     "last_due",
     "next_due",
+    "next_run",
     "parse_cron",
     "run_action",
     "validate_action",

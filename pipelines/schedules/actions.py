@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from pear.errors import InputError
 from pipelines.catalog import Catalog
@@ -38,6 +38,12 @@ def _as_options(given: object) -> object:
     return ForecastOptions.rename(given) if isinstance(given, Mapping) else given
 
 
+def _power_of_two(nside: int) -> int:
+    if nside & (nside - 1):
+        raise ValueError("not a power of two")
+    return nside
+
+
 Options = Annotated[
     ForecastOptions,
     BeforeValidator(_as_options),
@@ -59,7 +65,7 @@ class IngestAction(StrictModel):
         Field(min_length=1, max_length=_MAX_SOURCES),
     ] = Field(description="Files, folders of files, or addresses.")
     store: StoreName = Field(description="Name of the analysis.")
-    nside: Whole | None = Field(
+    nside: Annotated[Whole, AfterValidator(_power_of_two)] | None = Field(
         default=None, ge=1, le=8192, description="Resolution of a new store."
     )
 

@@ -1,34 +1,45 @@
-"""Cron lines, read as cron reads them, in UTC."""
+"""Cron lines, read as Debian's cron reads them, in UTC."""
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from apscheduler.triggers.cron import CronTrigger
+from cronsim import CronSim, CronSimError
 
 from pear.errors import InputError
 
-_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_WINDOWS: Final = tuple(timedelta(days=days) for days in (1 / 24, 1, 32, 400))
-_INSTANT: Final = timedelta(microseconds=1)
+_NAMED: Final = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+_HINT: Final = "write five fields, e.g. `30 6 * * *` for 06:30 UTC every day"
+_SECOND: Final = timedelta(seconds=1)
 
 
 @lru_cache(maxsize=256)
-def parse_cron(line: str) -> CronTrigger:
-    """Parse a cron line of five fields: minute, hour, day, month, day of week (0 and 7: Sunday).
+def parse_cron(line: str) -> str:
+    """Check a cron line of five fields: minute, hour, day, month, day of week (0 and 7: Sunday).
+
+    Fields are ``*``, numbers, names (``jan``, ``mon``), ranges, lists and steps; ``L`` is the last
+    day of the month. Where both the day of the month and the day of the week are restricted,
+    either suffices: ``0 0 13 * 5`` is every Friday and every 13th.
 
     Parameters
     ----------
     line
-        Such as ``30 6 * * *``, 06:30 UTC every day.
+        Such as ``30 6 * * *``, 06:30 UTC every day, or a name such as ``@daily``.
 
     Returns
     -------
-    CronTrigger
-        In UTC.
+    str
+        The line, with five fields.
 
     Raises
     ------
@@ -36,17 +47,26 @@ def parse_cron(line: str) -> CronTrigger:
         If the line is invalid or never due.
     """
     fields = line.split()
-    hint = "write five fields, e.g. `30 6 * * *` for 06:30 UTC every day"
+    wrong = f"invalid cron line {line[:64]!r}"
+    if len(fields) == 1 and line.strip().startswith("@"):
+        name = fields[0].lower()
+        if name not in _NAMED:
+            raise InputError(
+                f"{wrong}: {name[:32]} is not a time",
+                field="cron",
+                hint="names: " + ", ".join(_NAMED),
+            )
+        return _NAMED[name]
     if len(fields) != 5:
-        raise InputError(f"cron line {line!r} has {len(fields)} fields", field="cron", hint=hint)
+        raise InputError(f"{wrong}: {len(fields)} fields", field="cron", hint=_HINT)
     try:
-        # APScheduler counts days of the week from Monday, cron from Sunday.
-        trigger = CronTrigger.from_crontab(" ".join([*fields[:4], _weekdays(fields[4])]), UTC)
-    except ValueError as error:
-        raise InputError(f"invalid cron line {line!r}: {error}", field="cron", hint=hint) from error
-    if trigger.get_next_fire_time(None, datetime.now(UTC)) is None:
-        raise InputError(f"cron line {line!r} is never due", field="cron", hint=hint)
-    return trigger
+        next(CronSim(line, datetime.now(UTC)))
+    except StopIteration as error:
+        raise InputError(f"{wrong}: it is never due", field="cron", hint=_HINT) from error
+    except (CronSimError, AssertionError, ValueError, OverflowError) as error:
+        reason = str(error)[:1].lower() + str(error)[1:]
+        raise InputError(f"{wrong}: {reason or 'bad field'}", field="cron", hint=_HINT) from error
+    return " ".join(fields)
 
 
 def last_due(line: str, after: datetime, now: datetime) -> datetime | None:
@@ -57,44 +77,18 @@ def last_due(line: str, after: datetime, now: datetime) -> datetime | None:
     line
         Cron line.
     after, now
-        Interval; all due times in it count as one.
+        Interval of any length; all due times in it count as one.
 
     Returns
     -------
     datetime or None
         Aware, UTC.
     """
-    trigger = parse_cron(line)
-    for window in _WINDOWS:  # the latest is near, however long the interval
-        latest = None
-        start = max(after, now - window)
-        time = trigger.get_next_fire_time(None, start + _INSTANT)
-        while time is not None and time <= now:
-            latest = time
-            time = trigger.get_next_fire_time(time, time + _INSTANT)
-        if latest is not None or start == after:
-            return latest
-    return None
+    start = now.astimezone(UTC).replace(microsecond=0) + _SECOND
+    due = next(CronSim(parse_cron(line), start, reverse=True), None)
+    return due if due is not None and due > after else None
 
 
 def next_due(line: str, now: datetime) -> datetime | None:
-    """Return the next time at which a line is due, or None."""
-    time: datetime | None = parse_cron(line).get_next_fire_time(None, now)
-    return time
-
-
-def _weekdays(field: str) -> str:
-    """Return the days of the week by name, which cron and APScheduler number differently."""
-    if re.fullmatch(r"\*|[a-zA-Z,-]+", field):
-        return field.lower()
-    days: set[int] = set()
-    for part in field.split(","):
-        match = re.fullmatch(r"(?:\*|(\d)(?:-(\d))?)(?:/(\d))?", part)
-        if match is None:
-            raise ValueError(f"day of week {part!r}")
-        first = 0 if match[1] is None else int(match[1])
-        last = 6 if match[1] is None else int(match[2] or match[1])
-        if last < first or last > 7:
-            raise ValueError(f"day of week {part!r}")
-        days |= {day % 7 for day in range(first, last + 1, int(match[3] or 1))}
-    return ",".join(_DAYS[day] for day in sorted(days))
+    """Return the first time after ``now`` at which a line is due, or None."""
+    return next(CronSim(parse_cron(line), now.astimezone(UTC)), None)

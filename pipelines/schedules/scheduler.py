@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
+import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
-
 from pear.errors import InputError
-from pipelines.catalog import Catalog, Schedule, Status
+from pipelines.catalog import UNAVAILABLE, Catalog, Schedule, Status, describe_error
 from pipelines.catalog.scan import refresh
 from pipelines.logging import logger
 from pipelines.schedules.actions import check_action, validate_action
-from pipelines.schedules.cron import last_due, parse_cron
+from pipelines.schedules.cron import last_due, next_due, parse_cron
 from pipelines.schedules.run_action import ActionResult, run_action
 from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder, check_name
@@ -59,6 +58,13 @@ def add_schedule(
     return catalog.schedules.add(name, cron, checked.to_dict())
 
 
+def next_run(schedule: Schedule, now: datetime) -> datetime | None:
+    """Return when a schedule is due next, or None: paused, or a line of an earlier version."""
+    with suppress(InputError):
+        return None if schedule.paused else next_due(schedule.cron, now)
+    return None
+
+
 class Scheduler:
     """Runs the schedules of one catalog.
 
@@ -74,8 +80,9 @@ class Scheduler:
         self, data: DataFolder, catalog: Catalog, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._data, self._catalog, self._clock = data, catalog, clock
-        self._background: BackgroundScheduler | None = None
         self._dispatch: Callable[[str], object] = self.run_if_due
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         self._log = logger(root=str(data.root))
 
     def run_due(self) -> dict[str, ActionResult]:
@@ -159,24 +166,24 @@ class Scheduler:
             Calls :meth:`run_if_due` for a schedule in another process (default: in this one).
         """
         self._dispatch = dispatch or self.run_if_due
-        # One thread: the schedules of one process do not overlap. No run is dropped for being
-        # late, since each checks by itself whether it is due.
-        self._background = BackgroundScheduler(
-            timezone=UTC,
-            executors={"default": {"type": "threadpool", "max_workers": 1}},
-            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
-        )
-        # APScheduler warns of every poll that is skipped while the previous one runs.
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
-        interval = IntervalTrigger(seconds=_POLL_SECONDS, timezone=UTC)
-        self._background.add_job(self._poll, interval, next_run_time=utc_now(), id="poll")
-        self._background.start()
+        self._stop.clear()
+        # One thread: the schedules of one process do not overlap. Nothing is dropped for being
+        # late, since every poll looks for the latest due time since the last run.
+        self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop, after the schedule that is running has ended."""
-        if self._background is not None:
-            self._background.shutdown(wait=True)
-            self._background = None
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            self._poll()
+            # Cron lines are due at whole minutes.
+            self._stop.wait(min(_POLL_SECONDS, 60.0 - time.time() % 60.0))
 
     def _last_due(self, schedule: Schedule) -> datetime | None:
         after = schedule.last_run_at or schedule.created_at
@@ -186,37 +193,32 @@ class Scheduler:
         return self._data.scratch / f"schedule.{name}.lock"
 
     def _poll(self) -> None:
-        """Keep one background job per schedule, and run what was missed."""
-        if self._background is None:
-            return
+        """Run what is due, and what was missed."""
         try:
-            wanted = {f"run {s.name} {s.cron}": s for s in self._catalog.schedules.all()}
-            present = {job.id for job in self._background.get_jobs()} - {"poll"}
-            for job_id in present - wanted.keys():
-                self._background.remove_job(job_id)
-            for job_id in wanted.keys() - present:
-                schedule = wanted[job_id]
-                self._background.add_job(
-                    self._try_dispatch, parse_cron(schedule.cron), args=[schedule.name], id=job_id
-                )
-            for schedule in wanted.values():
-                if self.is_due(schedule):
-                    self._try_dispatch(schedule.name)
+            schedules = self._catalog.schedules.all()
         except Exception as error:  # the scheduler must survive the loss of the database
-            self._log.warning("scheduler failed", error=f"{type(error).__name__}: {error}")
+            self._log.warning("scheduler failed", error=describe_error(error))
+            return
+        for schedule in schedules:
+            self._try_dispatch(schedule)
 
-    def _try_dispatch(self, name: str) -> None:
+    def _try_dispatch(self, schedule: Schedule) -> None:
         try:
-            self._dispatch(name)
-        except Exception as error:
-            self._log.warning("schedule cannot be run", schedule=name, error=str(error))
+            if self.is_due(schedule):
+                self._dispatch(schedule.name)
+        except Exception as error:  # nor may one schedule stop the others
+            reason = describe_error(error)
+            self._log.warning("schedule cannot be run", schedule=schedule.name, error=reason)
+            if isinstance(error, InputError) and schedule.last_reason != reason:
+                with suppress(*UNAVAILABLE, InputError):
+                    self._catalog.schedules.finish_trigger(schedule.name, Status.FAILED, reason)
 
     def _run(self, schedule: Schedule, now: datetime, due: datetime | None) -> ActionResult | None:
         name = schedule.name
         try:
             result = run_action(self._data, self._catalog, validate_action(schedule.action), now)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = describe_error(error)
             self._catalog.schedules.finish_trigger(name, Status.FAILED, reason)
             self._log.warning("schedule failed", schedule=name, reason=reason)
             return None

@@ -21,7 +21,6 @@ from service.api.schemas import (
     RunList,
     RunOut,
     UtcTime,
-    format_utc,
     to_model_time,
 )
 from service.dependencies import RunDep, Services, ServicesDep
@@ -177,15 +176,7 @@ def delete_forecast(services: ServicesDep, run: RunDep) -> Response:
 @router.get("/{run_id}/log", summary="Log of a run", responses=problem_responses(404, 422, 503))
 def get_log(services: ServicesDep, run: RunDep) -> list[EventOut]:
     """Return the run's event log, oldest first."""
-    return [
-        EventOut(
-            at=str(format_utc(event.at)),
-            level=event.level,
-            message=event.message,
-            details=dict(event.details),
-        )
-        for event in services.catalog.runs.events(run.id)
-    ]
+    return [EventOut.from_event(event) for event in services.catalog.runs.events(run.id)]
 
 
 @router.post(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -15,7 +14,7 @@ from pipelines.schedules import (
     EvaluateAction,
     ForecastAction,
     RetentionAction,
-    next_due,
+    next_run,
     validate_action,
 )
 from pipelines.settings import StoreName, StrictModel
@@ -64,7 +63,11 @@ class ScheduleIn(StrictModel):
     name: StoreName = Field(
         min_length=1, max_length=128, description="Letters, digits, '-', '_', '.'."
     )
-    cron: str = Field(min_length=9, max_length=100, description="Cron line of five fields, UTC.")
+    cron: str = Field(
+        min_length=1,
+        max_length=100,
+        description="Cron line of five fields, UTC, or a name such as `@daily`.",
+    )
     action: ScheduleAction = Field(description="Parts with their settings, at least one.")
 
 
@@ -92,15 +95,12 @@ class ScheduleOut(BaseModel):
     @classmethod
     def from_schedule(cls, schedule: Schedule) -> ScheduleOut:
         """Describe a schedule of the catalog."""
-        due = None
-        with suppress(InputError):  # a line that an earlier version accepted is never due
-            due = None if schedule.paused else next_due(schedule.cron, datetime.now(UTC))
         return cls(
             name=schedule.name,
             cron=schedule.cron,
             action=dict(schedule.action),
             paused=schedule.paused,
-            next_run_at=format_utc(due),
+            next_run_at=format_utc(next_run(schedule, datetime.now(UTC))),
             last_run_at=format_utc(schedule.last_run_at),
             last_status=schedule.last_status,
             last_reason=schedule.last_reason,

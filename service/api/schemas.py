@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pear.times import parse_time, to_iso
-from pipelines.catalog import Evaluation, Job, Model, Run, Status
+from pipelines.catalog import Evaluation, Event, Job, Model, Run, Status
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.settings import LeadHours, Name
 from service.http.html import DISCLAIMER
@@ -146,6 +146,16 @@ class EventOut(BaseModel):
     level: str
     message: str
     details: dict[str, Any]
+
+    @classmethod
+    def from_event(cls, event: Event) -> EventOut:
+        """Describe an event, without the traceback that the operator finds in the catalog."""
+        return cls(
+            at=str(format_utc(event.at)),
+            level=event.level,
+            message=event.message,
+            details={name: v for name, v in event.details.items() if name != "traceback"},
+        )
 
 
 class SkillOut(BaseModel):

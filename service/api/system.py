@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from pear import __version__
+from pipelines.catalog import describe_error
 from service.api.schemas import Info
 from service.dependencies import Services, ServicesDep, get_services
 from service.http.html import DISCLAIMER
@@ -44,7 +45,7 @@ def _run_checks(services: Services) -> dict[str, str]:
         try:
             return "ok" if check() else "not available"
         except Exception as error:  # readiness reports any failure
-            return f"{type(error).__name__}: {error}"
+            return describe_error(error)
 
     return {
         "catalog": run(lambda: bool(services.catalog.runs.counts())),

@@ -13,7 +13,7 @@ from pear.errors import InputError
 from pipelines.catalog import Schedule
 from pipelines.engine.engine import Engine, EngineConfig
 from pipelines.schedules import Scheduler as ScheduleRunner
-from pipelines.schedules import add_schedule, next_due
+from pipelines.schedules import add_schedule, next_run
 from pipelines.storage.data_folder import DataFolder
 from service.cli import options as opt
 from service.cli.console import console, emit_json, emit_records, interruptible
@@ -35,7 +35,8 @@ def add(
     *,
     data: opt.Data,
     cron: Annotated[
-        str, typer.Option(metavar="LINE", help="Five cron fields in UTC, e.g. '30 6 * * *'.")
+        str,
+        typer.Option(metavar="LINE", help="Five cron fields in UTC, e.g. '30 6 * * *', or @daily."),
     ],
     model: opt.Model = None,
     analysis: opt.Analysis = None,
@@ -183,6 +184,9 @@ def run(
             field="--once",
             hint=f"run `pear schedule run {name} --once` to run it now",
         )
+    if name is not None:
+        with open_catalog(data) as (_, catalog):
+            catalog.schedules.get(name)  # a wrong name is refused before any worker starts
     config = EngineConfig(
         workers=workers,
         scheduler=scheduler,
@@ -226,7 +230,7 @@ def _emit(schedules: list[Schedule], *, as_json: bool) -> None:
 
 
 def _resource(schedule: Schedule) -> dict[str, object]:
-    due = None if schedule.paused else next_due(schedule.cron, datetime.now(UTC))
+    due = next_run(schedule, datetime.now(UTC))
     return {
         "name": schedule.name,
         "cron": schedule.cron,

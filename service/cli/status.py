@@ -12,7 +12,7 @@ import numpy as np
 from pear.times import to_iso
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
-from pipelines.schedules import next_due
+from pipelines.schedules import next_run
 from pipelines.storage.data_folder import DataFolder
 from service.cli.console import emit_json, emit_line, emit_records
 from service.cli.options import Data, Json
@@ -56,7 +56,7 @@ def summarise(folder: DataFolder, catalog: Catalog) -> dict[str, Any]:
     stores, schedules = catalog.stores.all(), catalog.schedules.all()
     first = [_iso(store.first_time) for store in stores]
     last = [_iso(store.last_time) for store in stores]
-    due = [None if each.paused else next_due(each.cron, now) for each in schedules]
+    due = [next_run(each, now) for each in schedules]
     upcoming = [None if moment is None else moment.isoformat(timespec="minutes") for moment in due]
     return {
         "path": str(folder.root),

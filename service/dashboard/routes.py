@@ -16,6 +16,7 @@ from pear.variables import BY_NAME
 from pipelines.catalog import Run, Status
 from service.api.models import get_model
 from service.api.schedules import list_schedules
+from service.api.schemas import EventOut
 from service.dashboard import assets
 from service.dependencies import RunDep, Services, ServicesDep
 from service.http.caching import not_modified
@@ -124,7 +125,7 @@ def run_page(request: Request, services: ServicesDep, run: RunDep) -> Response:
         {
             "at": format_datetime(event.at),
             "message": event.message,
-            "details": dict(event.details or {}),
+            "details": EventOut.from_event(event).details,
         }
         for event in services.catalog.runs.events(run.id)
     ]

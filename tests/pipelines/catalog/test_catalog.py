@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from pipelines.catalog import (
     NotOwnerError,
     Priority,
     Status,
+    describe_error,
     tables,
 )
 from pipelines.catalog.tables import VERSION, version
@@ -404,3 +406,11 @@ def test_many_processes_at_once_lose_nothing_and_finish_each_run_once(url: str) 
             ends = [event for event in catalog.runs.events(run.id) if event.message == "succeeded"]
             assert (run.status, len(ends)) == ("succeeded", 1)
         assert catalog.runs.counts()["succeeded"] == runs
+
+
+def test_an_error_of_the_database_is_described_without_its_statement(catalog: Catalog) -> None:
+    wrong = sa.exc.OperationalError("SELECT secret", {}, sqlite3.OperationalError("locked\nSELECT"))
+    assert describe_error(wrong) == "OperationalError: locked"
+    assert describe_error(ValueError("two\n  lines")) == "ValueError: two lines"
+    assert describe_error(KeyError()) == "KeyError"
+    assert len(describe_error(ValueError("x" * 9999))) < 600

@@ -210,7 +210,7 @@ def test_the_error_of_a_task_fails_its_jobs(
     dispatcher.reconcile()
     failed = catalog.runs.get(run.id)
     assert (failed.status, failed.error_kind) == (Status.FAILED, "ImportError")
-    assert failed.reason == "no module named pear"
+    assert failed.reason == "ImportError: no module named pear"
     assert len(cluster.submitted) == 1
 
 

@@ -44,6 +44,7 @@ from pipelines.storage.data_folder import DataFolder
         ({"ingest": {"store": "x"}}, "ingest.sources", "setting 'ingest.sources' is missing"),
         ({"ingest": {"store": "x", "sources": "a.nc"}}, "ingest.sources", "tuple"),
         ({"ingest": {"store": "x", "sources": []}}, "ingest.sources", "at least 1"),
+        ({"ingest": {"store": "x", "sources": ["a"], "nside": 12}}, "ingest.nside", "power of two"),
         ({"ingest": {"store": "a/b", "sources": ["a"]}}, "ingest.store", "use 1 to 128"),
         ({"expire": {"keep_days": -1}}, "expire.keep_days", "greater than or equal to 0"),
         ({"expire": {"keep_days": float("nan")}}, "expire.keep_days", "not a finite number"),

@@ -32,10 +32,26 @@ def test_a_schedule_from_adding_to_removing(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["add", "x", "--cron", "1 2 3", "--forecast", "1d"], "has 3 fields"),
+        (
+            ["add", "x", "--cron", "1 2 3", "--forecast", "1d"],
+            "line '1 2 3': 3 fields",
+        ),
         (["add", "x", "--cron", "1 2 * * *"], "the action has no parts"),
         (["add", "../x", "--cron", "1 2 * * *", "--forecast", "1d"], "invalid name"),
         (["add", "x", "--cron", "1 2 * * *", "--ingest", "in"], "--ingest needs --analysis"),
+        (["add", "x", "--cron", "@reboot", "--forecast", "1d"], "@reboot is not a time"),
+        (["add", "x", "--cron", "@daily", "--forecast", "30h"], "24 h model step"),
+        (["add", "x", "--cron", "@daily", "--forecast", "1000d"], "less than or equal to 8784"),
+        (["add", "x", "--cron", "@daily", "--keep-days", "nan"], "--keep-days"),
+        (["add", "x", "--cron", "@daily", "--forecast", "1d", "--options", "[1]"], "JSON object"),
+        (
+            ["add", "x", "--cron", "@daily", "--forecast", "1d", "--options", '{"members": "x"}'],
+            "'x' is not a number",
+        ),
+        (
+            ["add", "x", "--cron", "@daily", "--forecast", "1d", "--options", '{"member": 2}'],
+            "did you mean members?",
+        ),
         (["run", "x"], "all schedules run by cron"),
         (["run", "--once"], "needs the name"),
     ],
@@ -46,6 +62,8 @@ def test_invalid_schedules_are_refused(
     pear("schedule", *words, data=data).refused(message)
 
 
-def test_an_unknown_schedule_is_named(pear: CommandLine, data: DataFolder, scheduler: str) -> None:
-    words = ("schedule", "run", "none", "--once", "--scheduler", scheduler)
-    pear(*words, data=data).refused("no schedule 'none'")
+def test_an_unknown_schedule_is_refused_before_a_worker_starts(
+    pear: CommandLine, data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.cli.schedules.Engine", None)
+    pear("schedule", "run", "none", "--once", data=data).refused("no schedule 'none'")
