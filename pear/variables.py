@@ -154,6 +154,12 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     ),
 )
 
+WIND_PAIRS: Final = (
+    ("10m_u_component_of_wind", "10m_v_component_of_wind"),
+    ("u_component_of_wind", "v_component_of_wind"),
+)
+"""Canonical names of the components of each wind, eastward and northward."""
+
 BY_NAME: Final[dict[str, Variable]] = {variable.name: variable for variable in VARIABLES}
 _LOOKUP: Final[dict[str, Variable]] = {
     alias: variable
@@ -193,6 +199,51 @@ def variable(name: str) -> Variable:
             f"unknown variable {name!r}", field="variable", hint=did_you_mean(name, _LOOKUP)
         )
     return found
+
+
+def wind_pair(name: str) -> tuple[str, str] | None:
+    """Return the eastward and northward component of the wind that a variable is part of.
+
+    Parameters
+    ----------
+    name
+        Canonical name.
+
+    Returns
+    -------
+    tuple of str or None
+        None if the variable is not a component of a wind.
+
+    Examples
+    --------
+    >>> wind_pair("v_component_of_wind")
+    ('u_component_of_wind', 'v_component_of_wind')
+    >>> wind_pair("temperature") is None
+    True
+    """
+    return next((pair for pair in WIND_PAIRS if name in pair), None)
+
+
+def wind_partner(name: str) -> str | None:
+    """Return the other component of a wind; None if the variable is not a component of one.
+
+    Parameters
+    ----------
+    name
+        Canonical name.
+
+    Returns
+    -------
+    str or None
+        Canonical name.
+
+    Examples
+    --------
+    >>> wind_partner("10m_v_component_of_wind")
+    '10m_u_component_of_wind'
+    """
+    pair = wind_pair(name)
+    return None if pair is None else pair[1 - pair.index(name)]
 
 
 def valid_range(name: str, level: int | None = None) -> tuple[float, float]:

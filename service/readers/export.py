@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import xarray as xr
 
-from pear.datasets.regrid import to_latlon
+from pear.datasets.latlon import to_latlon
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pear.times import to_iso

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pear.datasets.regrid import is_healpix, regrid, to_latlon
+from pear.datasets.latlon import to_latlon
+from pear.datasets.regrid import is_healpix, regrid
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 
