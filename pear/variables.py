@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
@@ -160,6 +160,11 @@ WIND_PAIRS: Final = (
 )
 """Canonical names of the components of each wind, eastward and northward."""
 
+PROBABILITY: Final = "pear_probability_of"
+"""Attribute of a store whose fields are probabilities: the event they are probabilities of."""
+STATISTIC: Final = "pear_statistic"
+"""Attribute of a store with a statistic of an ensemble by component: its spread, a quantile."""
+
 BY_NAME: Final[dict[str, Variable]] = {variable.name: variable for variable in VARIABLES}
 _LOOKUP: Final[dict[str, Variable]] = {
     alias: variable
@@ -244,6 +249,29 @@ def wind_partner(name: str) -> str | None:
     """
     pair = wind_pair(name)
     return None if pair is None else pair[1 - pair.index(name)]
+
+
+def holds_vectors(attributes: Mapping[Hashable, object]) -> bool:
+    """Return whether the wind components of a store or Dataset are those of vectors.
+
+    Parameters
+    ----------
+    attributes
+        Its attributes.
+
+    Returns
+    -------
+    bool
+        False for the spread, the quantiles and the probabilities of an ensemble: the two
+        components of a wind are reduced one by one there, and do not make a wind.
+
+    Examples
+    --------
+    >>> from pear.variables import holds_vectors
+    >>> holds_vectors({"title": "PEAR forecast"}), holds_vectors({"pear_statistic": "spread"})
+    (True, False)
+    """
+    return STATISTIC not in attributes and PROBABILITY not in attributes
 
 
 def valid_range(name: str, level: int | None = None) -> tuple[float, float]:

@@ -23,9 +23,9 @@ from pear.sphere.regrid import (
     healpix_to_latlon_conservative,
 )
 from pear.sphere.vectors import cell_frames, grid_frames
-from pear.store.schema import COMPLETE, holds_vectors
+from pear.store.schema import COMPLETE
 from pear.typing import Float32
-from pear.variables import WIND_PAIRS, wind_partner
+from pear.variables import WIND_PAIRS, holds_vectors, wind_partner
 
 _OF_CELLS: Final = ("dggs", "zarr_conventions", "coordinates", "regridding_method")
 _DIMENSIONS: Final = ("latitude", "longitude")
@@ -153,7 +153,7 @@ def wind_pairs(dataset: xr.Dataset) -> list[tuple[str, str]]:
 def _weights(nside: int, grid: LatLonGrid, method: Method, *, vector: bool) -> sparse.csr_array:
     if method == "bilinear":
         return healpix_to_latlon_bilinear(nside, grid, vector=vector)
-    return healpix_to_latlon_conservative(nside, grid)
+    return healpix_to_latlon_conservative(nside, grid, vector=vector)
 
 
 def _options(grid: LatLonGrid, fields: int) -> dict[str, Any]:

@@ -174,10 +174,10 @@ def conservative_to_healpix(grid: LatLonGrid, nside: int) -> sparse.csr_array:
 
 
 @lru_cache(maxsize=_CACHED)
-def healpix_to_latlon_conservative(nside: int, grid: LatLonGrid) -> sparse.csr_array:
+def healpix_to_latlon_conservative(
+    nside: int, grid: LatLonGrid, *, vector: bool = False
+) -> sparse.csr_array:
     """Return the weights of area means over the cells of a grid.
-
-    A pole is one place, so that all points of a row on it have the mean of the cap around it.
 
     Parameters
     ----------
@@ -185,6 +185,9 @@ def healpix_to_latlon_conservative(nside: int, grid: LatLonGrid) -> sparse.csr_a
         Resolution of the fields.
     grid
         Grid of the result, global or regional.
+    vector
+        True for winds: a pole has one, so that all points of a row on it have the mean of the cap
+        around it. Scalars have the mean of the sector of each point there, as at ECMWF.
 
     Returns
     -------
@@ -200,8 +203,8 @@ def healpix_to_latlon_conservative(nside: int, grid: LatLonGrid) -> sparse.csr_a
     ((684, 192), True)
     """
     areas = sparse.csr_array(_overlap(grid, nside).T)
-    for row in np.flatnonzero(np.abs(grid.lat) > 90.0 - 1e-6):
-        areas = _shared_row(areas, row * grid.columns, grid.columns)
+    for row in np.flatnonzero(vector & (np.abs(grid.lat) > 90.0 - 1e-6)):
+        areas = _shared_row(areas, int(row) * grid.columns, grid.columns)
     matrix = _rows_to_one(areas)
     if grid.closed:
         index = [*range(grid.columns), 0]
@@ -328,16 +331,15 @@ def apply_wind(
     """
     if u.shape != v.shape:
         raise ValueError(f"u has shape {u.shape}, v {v.shape}")
-    fields = [part.reshape(-1, part.shape[-1]) for part in (u, v)]
-    shape = fields[0].shape[0], weights.shape[0]
-    dtype = np.result_type(u.dtype, v.dtype, "f4")
-    out = np.empty(shape, dtype=dtype), np.empty(shape, dtype=dtype)
-    for row, pair in enumerate(zip(*fields, strict=True)):
-        for part, values in zip(
-            out, carry(*pair, source, target, lambda xyz: apply(weights, xyz)), strict=True
-        ):
-            part[row] = values
-    east, north = (part.reshape(*u.shape[:-1], shape[1]) for part in out)
+    eastward, northward = (part.reshape(-1, part.shape[-1]) for part in (u, v))
+    out = np.empty((2, eastward.shape[0], weights.shape[0]), np.result_type(u.dtype, v.dtype, "f4"))
+
+    def interpolate(xyz: Float64) -> Array:
+        return apply(weights, xyz)
+
+    for row in range(eastward.shape[0]):  # one at a time: Cartesian components take much memory
+        out[:, row] = carry(eastward[row], northward[row], source, target, interpolate)
+    east, north = out.reshape(2, *u.shape[:-1], weights.shape[0])
     return east, north
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,13 +25,11 @@ from pear.sphere.healpix import cells_of_nside
 from pear.times import as_utc
 from pear.typing import Array, StrPath, TimesLike
 from pear.variables import BY_NAME, VARIABLES, Layout
+from pear.variables import PROBABILITY as PROBABILITY
+from pear.variables import STATISTIC as STATISTIC
 
 COMPLETE: Final = "complete"
 """Coordinate of an analysis that flags the fields it holds, (time, channel)."""
-PROBABILITY: Final = "pear_probability_of"
-"""Attribute of a store whose fields are probabilities: the event they are probabilities of."""
-STATISTIC: Final = "pear_statistic"
-"""Attribute of a store with a statistic of an ensemble by component: its spread, a quantile."""
 TIME_ENCODING: Final = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 LEAD_ENCODING: Final = {"units": "seconds", "dtype": "timedelta64[ns]"}
 _SHARD_BYTES: Final = 100_000_000
@@ -493,26 +491,3 @@ def get_array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{name} is a group, not an array")
     return array
-
-
-def holds_vectors(attributes: Mapping[Hashable, object]) -> bool:
-    """Return whether the wind components of a store or Dataset are those of vectors.
-
-    Parameters
-    ----------
-    attributes
-        Its attributes.
-
-    Returns
-    -------
-    bool
-        False for the spread, the quantiles and the probabilities of an ensemble: the two
-        components of a wind are reduced one by one there, and do not make a wind.
-
-    Examples
-    --------
-    >>> from pear.store.schema import holds_vectors
-    >>> holds_vectors({"title": "PEAR forecast"}), holds_vectors({"pear_statistic": "spread"})
-    (True, False)
-    """
-    return STATISTIC not in attributes and PROBABILITY not in attributes
