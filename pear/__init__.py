@@ -19,8 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pear.datasets.latlon import to_latlon
-    from pear.datasets.regrid import regrid
+    from pear.datasets.regrid import regrid, to_latlon
     from pear.datasets.sample import sample_analysis
     from pear.errors import InputError
     from pear.evaluation import evaluate
@@ -52,7 +51,7 @@ _EXPORTS = {
     "plot": "pear.plotting",
     "regrid": "pear.datasets.regrid",
     "sample_analysis": "pear.datasets.sample",
-    "to_latlon": "pear.datasets.latlon",
+    "to_latlon": "pear.datasets.regrid",
     "variable": "pear.variables",
 }
 """Public name to its module, ``module:name`` where they differ."""

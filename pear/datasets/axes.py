@@ -7,7 +7,6 @@ from collections.abc import Hashable, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from pear.datasets.base import Scan, ScanOptions, choose_member
@@ -28,10 +27,17 @@ LEVEL: Final = (
     "isobaricInPa",
     "isobaric",
 )
-_TIME: Final = ("valid_time", "time")
-_LEAD: Final = ("step", "prediction_timedelta", "lead_time", "leadtime", "forecast_period")
+_DEGREES: Final = {
+    "latitude": (
+        *("degrees_north", "degree_north", "degrees_n", "degree_n", "degreesn", "degreen"),
+        *("degrees north", "degree north"),
+    ),
+    "longitude": (
+        *("degrees_east", "degree_east", "degrees_e", "degree_e", "degreese", "degreee"),
+        *("degrees east", "degree east"),
+    ),
+}
 _MEMBER: Final = ("number", "member", "realization", "ensemble")
-_UNIT_SECONDS: Final = {"h": 3600, "m": 60, "s": 1, "d": 86400}
 # Levels accepted without units, besides multiples of ten: those of reanalyses, which numbered
 # model levels are not.
 _COMMON_LEVELS: Final = frozenset({1, 2, 3, 5, 7, 125, 175, 225, 775, 825, 875, 925, 975})
@@ -95,15 +101,22 @@ def find_horizontal(
     array([ 90.,   0., -90.])
     """
     hint = "PEAR needs global data on a regular latitude-longitude grid"
-    coordinate: xr.DataArray
+    units = _DEGREES[standard_name]
+    ranked: list[tuple[int, xr.DataArray]] = []
     for name, coordinate in array.coords.items():
-        if name in names or coordinate.attrs.get("standard_name") == standard_name:
-            if coordinate.ndim == 1:
-                return coordinate
-            if coordinate.ndim > 1:
-                raise InputError(
-                    f"{source}: {array.name} is on a curvilinear grid", field="grid", hint=hint
-                )
+        said = str(coordinate.attrs.get("standard_name", ""))
+        is_named = str(name).lower() in names[:2]
+        in_degrees = str(coordinate.attrs.get("units", "")).strip().lower() in units
+        if said == standard_name or is_named or in_degrees or name in names:
+            order = (said == standard_name, is_named, in_degrees, True).index(True)
+            ranked.append((order, coordinate))
+    for _, coordinate in sorted(ranked, key=lambda one: one[0]):
+        if coordinate.ndim == 1:
+            return coordinate
+        if coordinate.ndim > 1:
+            raise InputError(
+                f"{source}: {array.name} is on a curvilinear grid", field="grid", hint=hint
+            )
     raise InputError(f"{source}: {array.name} has no {standard_name}", field="grid", hint=hint)
 
 
@@ -159,89 +172,6 @@ def _factor_to_hpa(name: str, coordinate: xr.DataArray) -> float:
     return factor
 
 
-def find_valid_times(array: xr.DataArray, scan: Scan) -> tuple[Times, Hashable | None]:
-    """Find the valid times of a variable; forecasts are noted in the scan.
-
-    Parameters
-    ----------
-    array : DataArray
-        The variable.
-    scan : Scan
-        Scan of its source.
-
-    Returns
-    -------
-    times : (time,) array
-        Valid times, in the order of the source.
-    dimension : hashable or None
-        Dimension of the times, if they have one.
-
-    Raises
-    ------
-    InputError
-        If there is no time, if it is not a date of the Gregorian calendar, or if the variable is
-        a climatology.
-
-    Examples
-    --------
-    >>> from pear.datasets.axes import find_valid_times
-    >>> times = np.array(["2001-01-01", "2001-01-02"], "datetime64[ns]")
-    >>> array = xr.DataArray([1.0, 2.0], {"time": times}, name="t2m")
-    >>> find_valid_times(array, Scan("the dataset", "memory"))
-    (array(['2001-01-01T00:00:00', '2001-01-02T00:00:00'],
-          dtype='datetime64[s]'), 'time')
-    """
-    source = scan.source
-    for name in _TIME:
-        if name not in array.coords or array.coords[name].ndim > 1:
-            continue
-        coordinate = array.coords[name]
-        _require_dates(array, coordinate, source)
-        if "climatology" in coordinate.attrs or _is_mean_of_years(array):
-            raise InputError(f"{source}: {array.name} is a climatology, not states", field="time")
-        times = np.atleast_1d(coordinate.values)
-        leads = _lead_times(array)
-        if name == "time":
-            if leads.size > 1:
-                raise InputError(
-                    f"{source}: {array.name} has {leads.size} lead times",
-                    field="time",
-                    hint="PEAR ingests analyses, or forecasts of one lead time",
-                )
-            times = times + leads[0]
-        if np.isnat(times).any():
-            raise InputError(f"{source}: {array.name} has missing times", field="time")
-        note_leads(str(array.name), [int(lead) for lead in leads.astype(np.int64)], scan)
-        return times.astype("datetime64[s]"), coordinate.dims[0] if coordinate.ndim else None
-    raise InputError(
-        f"{source}: {array.name} has no time (its dimensions: {', '.join(map(str, array.dims))})",
-        field="time",
-        hint="PEAR needs dated fields",
-    )
-
-
-def _require_dates(array: xr.DataArray, coordinate: xr.DataArray, source: str) -> None:
-    if np.issubdtype(coordinate.dtype, np.datetime64):
-        return
-    if coordinate.dtype != object:
-        raise InputError(
-            f"{source}: the time of {array.name} is a number without units and reference date",
-            field="time",
-            hint="set its units, e.g. 'hours since 1900-01-01'",
-        )
-    calendar = coordinate.encoding.get("calendar", coordinate.dtype)
-    raise InputError(
-        f"{source}: the time of {array.name} has the calendar {calendar!s}",
-        field="time",
-        hint="PEAR needs dates of the Gregorian calendar",
-    )
-
-
-def _is_mean_of_years(array: xr.DataArray) -> bool:
-    about = " ".join(str(array.attrs.get(key, "")) for key in ("statistic", "cell_methods"))
-    return "long term mean" in about.lower() or "over years" in about.lower()
-
-
 def require_instants(array: xr.DataArray) -> None:
     """Skip a mean, sum or extreme over a period.
 
@@ -270,19 +200,6 @@ def require_instants(array: xr.DataArray) -> None:
     kind = found[1] if found else str(array.attrs.get("GRIB_stepType", "instant"))
     if kind not in ("instant", "unknown", ""):
         raise SkippedVariableError(f"{kind} over a period, not a state")
-
-
-def _lead_times(array: xr.DataArray) -> npt.NDArray[np.timedelta64]:
-    """Return the lead times, (lead,) timedelta64[s]; a single zero without such a coordinate."""
-    for name in _LEAD:
-        if name in array.coords:
-            lead = array.coords[name]
-            values = np.atleast_1d(lead.values).ravel()
-            if np.issubdtype(lead.dtype, np.timedelta64):
-                return values.astype("timedelta64[s]")
-            seconds = _UNIT_SECONDS[str(lead.attrs.get("units", "hours")).lower()[0]]
-            return np.rint(values.astype(np.float64) * seconds).astype("timedelta64[s]")
-    return np.zeros(1, dtype="timedelta64[s]")
 
 
 def note_leads(name: str, seconds: Sequence[int], scan: Scan) -> None:

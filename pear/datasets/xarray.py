@@ -18,9 +18,9 @@ from pear.datasets.axes import (
     SkippedVariableError,
     find_horizontal,
     find_levels,
-    find_valid_times,
     fix_other_dimensions,
     is_level,
+    note_leads,
     require_instants,
     sort_times,
 )
@@ -33,6 +33,7 @@ from pear.datasets.base import (
 )
 from pear.datasets.static import StaticField, static_name
 from pear.datasets.units import Quantity, conversion, recognise
+from pear.datasets.valid_times import find_valid_times, with_time_coordinates
 from pear.errors import InputError
 
 _BLOCK_BYTES: Final = 256_000_000
@@ -261,7 +262,7 @@ def scan_dataset(
     >>> [(found.quantity.name, round(float(found.read(0, 0).max()), 2)) for found in scan.variables]
     [('2m_temperature', 288.15)]
     """
-    dataset = open_cached(opener)
+    dataset = with_time_coordinates(open_cached(opener))
     scan = Scan(source, kind)
     _origin(dataset, scan)
     if "dggs" in dataset.attrs or "cell" in dataset.dims:
@@ -333,7 +334,8 @@ def _make_variable(
     if not quantity.upper and level_dim is not None:
         raise SkippedVariableError("a surface variable with levels")
     require_instants(array)
-    times, time_dim = find_valid_times(array, scan)
+    times, time_dim, leads = find_valid_times(array, scan)
+    note_leads(name, leads, scan)
     known = {lat.dims[0], lon.dims[0], time_dim, level_dim}
     fixed, expver = fix_other_dimensions(array, known, scan, options)
     order, times = sort_times(times, name, scan)

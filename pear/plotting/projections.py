@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 import cartopy.crs as ccrs
 import numpy as np
@@ -16,10 +16,8 @@ import numpy.typing as npt
 
 from pear.errors import InputError, did_you_mean
 from pear.resources.natural_earth import Resolution, coastline
-from pear.sphere.healpix import interpolation_weights, nside_from_cells
-from pear.sphere.vectors import Frames, carry, cell_frames
+from pear.sphere.healpix import interpolation_weights
 from pear.typing import Array, Bool, Float32, Float64, Int64
-from pear.variables import variable, wind_pair
 
 PROJECTIONS: Final = (
     "robinson",
@@ -83,8 +81,6 @@ class IndexImage:
         Cells and weights (4, point): pixel = Σ weight · field[index].
     extent
         Left, right, bottom and top edge in projection units, metres or degrees.
-    longitude, latitude
-        Degrees (point,), where the pixels are.
 
     Examples
     --------
@@ -100,65 +96,12 @@ class IndexImage:
     index: npt.NDArray[np.int32]
     weight: Float32
     extent: tuple[float, float, float, float]
-    longitude: Float32
-    latitude: Float32
 
     def image(self, values: Array) -> Float32:
         """Return a field (cell,) as an image (row, column), NaN outside the map."""
         out = np.full(self.shape[0] * self.shape[1], np.nan, dtype=np.float32)
         field = values.astype(np.float32, copy=False)
         out[self.pixels] = np.einsum("kp,kp->p", self.weight, field[self.index])
-        return out.reshape(self.shape)
-
-    def of_variable(self, values: Array, name: str, partner: Array | None) -> Float32:
-        """Return a variable as an image.
-
-        Parameters
-        ----------
-        values
-            (cell,).
-        name
-            Canonical name or alias.
-        partner
-            (cell,), the other component of a wind; None for a scalar.
-
-        Returns
-        -------
-        ndarray
-            (row, column), NaN outside the map.
-        """
-        pair = wind_pair(variable(name).name)
-        if pair is None or partner is None:
-            return self.image(values)
-        if variable(name).name == pair[0]:
-            return self.wind_component(values, partner, 0)
-        return self.wind_component(partner, values, 1)
-
-    def wind_component(self, u: Array, v: Array, which: Literal[0, 1]) -> Float32:
-        """Return one component of a wind as an image, the wind interpolated as a vector.
-
-        Parameters
-        ----------
-        u, v
-            (cell,), eastward and northward.
-        which
-            0 for the eastward component, 1 for the northward one.
-
-        Returns
-        -------
-        ndarray
-            (row, column), NaN outside the map.
-        """
-        cells, here = (
-            cell_frames(nside_from_cells(u.size)),
-            Frames.at(self.latitude, self.longitude),
-        )
-
-        def interpolate(xyz: Float64) -> Float64:
-            return np.stack([self.image(part).ravel()[self.pixels] for part in xyz])
-
-        out = np.full(self.shape[0] * self.shape[1], np.nan, dtype=np.float32)
-        out[self.pixels] = carry(u, v, cells, here, interpolate)[which]
         return out.reshape(self.shape)
 
 
@@ -250,8 +193,6 @@ def index_image(view: View, width: int, nside: int) -> IndexImage:
         index.astype(np.int32),
         weight.astype(np.float32),
         (float(left), float(right), float(bottom), float(top)),
-        lon[pixels].astype(np.float32),
-        lat[pixels].astype(np.float32),
     )
 
 

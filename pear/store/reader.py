@@ -294,7 +294,7 @@ def describe_times(times: TimesLike) -> TimeAxis:
     Returns
     -------
     dict
-        ``step_hours`` is the median step; gaps are steps longer than it.
+        ``step_hours`` is the median step; gaps are steps in which at least one time is missing.
 
     Examples
     --------
@@ -308,13 +308,14 @@ def describe_times(times: TimesLike) -> TimeAxis:
     if steps.size:
         step = np.median(steps.astype(np.int64)).astype("timedelta64[s]")
         hours = float(step / np.timedelta64(1, "h"))
+        missing = np.rint(steps / step).astype(np.int64) - 1
         gaps = [
             {
                 "after": to_iso(axis[i]),
                 "before": to_iso(axis[i + 1]),
-                "missing": round(float(steps[i] / step)) - 1,
+                "missing": int(missing[i]),
             }
-            for i in np.flatnonzero(steps > step)
+            for i in np.flatnonzero(missing > 0)
         ]
     first, last = to_iso(axis[0]), to_iso(axis[-1])
     return {"count": axis.size, "first": first, "last": last, "step_hours": hours, "gaps": gaps}

@@ -130,7 +130,6 @@ def render_map(
     level: int | None = None,
     options: MapOptions | None = None,
     wind: tuple[Array, Array] | None = None,
-    partner: Array | None = None,
 ) -> bytes:
     """Draw one field as a PNG with coastlines, colour bar, and init, valid and lead time.
 
@@ -148,9 +147,6 @@ def render_map(
         Options of the map (default: those of :class:`MapOptions`).
     wind
         Eastward and northward wind (cell,), m s⁻¹, drawn as arrows.
-    partner
-        If the field is a component of a wind: the other component (cell,), with which it is
-        interpolated as a vector.
 
     Returns
     -------
@@ -178,13 +174,7 @@ def render_map(
         raise InputError(f"vmin {low:g} must be below vmax {high:g}", field="vmin")
     lines, colours = title.lines(options.width), colormaps[options.colours or style.colours]
     figure, axes, bar = _figure(table, options.width, len(lines))
-    draw_image(
-        axes,
-        table,
-        style.shown(table.of_variable(values, name, partner)),
-        colours,
-        Normalize(low, high),
-    )
+    draw_image(axes, table, table.image(shown), colours, Normalize(low, high))
     if options.isolines and style.isolines is not None:
         draw_isolines(axes, table, shown, style.isolines)
     if wind is not None:

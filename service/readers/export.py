@@ -12,12 +12,12 @@ from typing import Any, Final, Literal
 import numpy as np
 import xarray as xr
 
-from pear.datasets.latlon import to_latlon
+from pear.datasets.regrid import to_latlon
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pear.times import to_iso
 from pear.typing import Bool, Float64
-from pear.variables import BY_NAME, parse_field, wind_pair
+from pear.variables import BY_NAME, parse_field
 from service.http.html import DISCLAIMER
 from service.readers.forecasts import ForecastStore
 from service.readers.points import parse_decimal, parse_numbers
@@ -174,18 +174,10 @@ def parse_box(text: str | None) -> Box | None:
 def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
     """Return the selected part of a run, on the selected grid."""
     leads = [store.lead_index(lead) for lead in chosen.lead_hours]
-    names = dict.fromkeys(chosen.variables)
-    if chosen.step is not None and store.has_vectors:
-        for name in chosen.variables:  # a wind is regridded as one vector
-            pair = wind_pair(name)
-            if pair is not None:
-                store.require_wind(f"{name} on a latitude-longitude grid", pair)
-                names |= dict.fromkeys(pair)
-    part = store.dataset[list(names)].isel(prediction_timedelta=leads)
+    part = store.dataset[list(chosen.variables)].isel(prediction_timedelta=leads)
     if "level" in part.dims:
         part = part.sel(level=[level for level in store.levels if level in chosen.levels])
-    if chosen.step is not None:
-        part = to_latlon(part, chosen.step)[list(chosen.variables)]
+    part = part if chosen.step is None else to_latlon(part, chosen.step)
     if chosen.box is not None:
         part = _cut(part, store.nside, chosen.box)
     part.attrs |= {

@@ -48,9 +48,7 @@ class NetcdfFile:
             with warnings.catch_warnings():
                 # xarray drops an odd _FillValue; bad values are found by the check of each field.
                 warnings.simplefilter("ignore", xr.SerializationWarning)
-                return xr.open_dataset(
-                    self.path, engine="netcdf4", decode_timedelta=False, cache=False
-                )
+                return xr.open_dataset(self.path, engine="netcdf4", decode_times=False, cache=False)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{self.label} is a damaged NetCDF file: {error}", field="file"
@@ -71,9 +69,7 @@ class ZarrStore:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # no consolidated metadata
-                dataset: xr.Dataset = xr.open_zarr(
-                    self.address, chunks=None, decode_timedelta=False
-                )
+                dataset: xr.Dataset = xr.open_zarr(self.address, chunks=None, decode_times=False)
                 return dataset
         except Exception as error:  # fsspec back ends raise errors of their own kinds
             raise InputError(

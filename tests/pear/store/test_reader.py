@@ -147,3 +147,8 @@ def test_a_path_that_is_not_a_store_is_refused(tmp_path: Path, kind: str) -> Non
         xr.Dataset({"a": ("x", np.zeros(3))}).to_zarr(path, consolidated=False)
     with pytest.raises(InputError, match=r"no store at|not a store"):
         open_store(path)
+
+
+def test_a_gap_misses_at_least_one_time() -> None:
+    uneven = np.datetime64("2001-01-01", "s") + np.array([0, 3600, 7200, 11_100, 14_400, 25_200])
+    assert [gap["missing"] for gap in describe_times(uneven)["gaps"]] == [2]
