@@ -42,6 +42,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "status": Entry("status", "Summarise a data folder: stores, models, runs.", _START),
     "serve": Entry("serve", "Serve forecasts, maps, scores and the dashboard.", _START),
     "ingest": Entry("ingest", "Regrid ERA5-style files into a HEALPix store.", _DATA),
+    "fetch": Entry("fetch", "Fetch today's analysis from ECMWF or NOAA.", _DATA),
     "inspect": Entry("inspect", "Describe a store, or draw one of its fields.", _DATA),
     "check": Entry("check", "Verify a store's checksums and metadata; repair it.", _DATA),
     "climatology": Entry("evaluate", "Build a climatology from an analysis.", _DATA),

@@ -7,11 +7,13 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Literal
 
 from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
@@ -19,6 +21,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Column, Table
 from rich.text import Text
@@ -156,7 +159,9 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress(title: str, total: float | None) -> Iterator[ProgressCallback]:
+def progress(
+    title: str, total: float | None, unit: Literal["fields", "bytes"] = "fields"
+) -> Iterator[ProgressCallback]:
     """Show a progress bar with rate and remaining time on standard error.
 
     Parameters
@@ -165,17 +170,21 @@ def progress(title: str, total: float | None) -> Iterator[ProgressCallback]:
         Text before the bar.
     total
         Number of units, or None if it is not known.
+    unit
+        What is counted; bytes are shown as kB and MB.
 
     Yields
     ------
     ProgressCallback
         Advances the bar.
     """
+    amount: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), _Rate())
+    if unit == "bytes":
+        amount = (DownloadColumn(), TransferSpeedColumn())
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        _Rate(),
+        *amount,
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -192,8 +201,15 @@ def progress(title: str, total: float | None) -> Iterator[ProgressCallback]:
 
 
 @contextmanager
-def announced(title: str) -> Iterator[ProgressFactory]:
+def announced(title: str, unit: Literal["fields", "bytes"] = "fields") -> Iterator[ProgressFactory]:
     """Show a progress bar for work whose size becomes known only while it runs.
+
+    Parameters
+    ----------
+    title
+        Text before the bar.
+    unit
+        What is counted.
 
     Yields
     ------
@@ -201,4 +217,4 @@ def announced(title: str) -> Iterator[ProgressFactory]:
         Starts the bar when called with the total.
     """
     with ExitStack() as stack:
-        yield lambda total: stack.enter_context(progress(title, total))
+        yield lambda total: stack.enter_context(progress(title, total, unit))

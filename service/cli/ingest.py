@@ -118,7 +118,7 @@ def ingest(
     $ pear ingest --source cds --years 2000..2019 --data DATA
     """
     _check_source(source, sources, years, months, hours)
-    folder, store = _find_target(data, analysis, output)
+    folder, store = find_target(data, analysis, output)
     options = IngestOptions(
         nside=nside,
         method=method,
@@ -174,7 +174,7 @@ def ingest(
                 )
             ]
     if folder is not None:
-        _register_store(folder)
+        register_store(folder)
     if as_json:
         documents = [report.to_dict() for report in reports]
         emit_json({"months": documents} if source == "cds" else documents[0])
@@ -211,10 +211,28 @@ def _check_source(
             raise InputError(f"{option} must be in {least}..{most}", field=option)
 
 
-def _find_target(
+def find_target(
     data: Path | None, analysis: str, output: Path | None
 ) -> tuple[DataFolder | None, Path]:
-    """Return the data folder, if the store belongs to one, and the path of the store."""
+    """Return the data folder, if the store belongs to one, and the path of the store.
+
+    Parameters
+    ----------
+    data, analysis
+        The data folder and the name of the analysis in it.
+    output
+        Path of a store outside a data folder.
+
+    Returns
+    -------
+    tuple
+        The data folder or None, and the path; neither need exist.
+
+    Raises
+    ------
+    InputError
+        If neither a data folder nor a path is given.
+    """
     if output is not None:
         return None, output
     if data is not None:
@@ -239,7 +257,7 @@ def _start_client(stack: ExitStack, total: int, workers: int, address: str | Non
     return stack.enter_context(closing(Cluster(config))).client
 
 
-def _register_store(folder: DataFolder) -> None:
+def register_store(folder: DataFolder) -> None:
     """Create the data folder if necessary and enter its stores into the catalog."""
     DataFolder.create(folder.root)
     with closing(Catalog(folder.catalog_url)) as catalog:

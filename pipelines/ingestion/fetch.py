@@ -1,0 +1,230 @@
+"""Fetch initial states of today or of the past into an analysis store."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from pear.errors import InputError, did_you_mean
+from pear.progress import ProgressFactory
+from pear.times import to_iso
+from pear.typing import Times
+from pipelines.ingestion.cds_months import is_complete
+from pipelines.ingestion.ingest import ClientFor, ingest
+from pipelines.ingestion.options import IngestOptions
+from pipelines.ingestion.report import IngestReport
+from pipelines.ingestion.sources import gfs
+from pipelines.ingestion.sources.base import Source, StateFile
+from pipelines.ingestion.sources.messages import check_messages
+from pipelines.ingestion.sources.transfer import Transfer
+from pipelines.storage.atomic import require_space
+
+SOURCES: Final = ("ifs", "aifs", "gfs")
+"""Names of the servers with today's analyses."""
+_MODELS: Final = {"ifs": "ifs", "aifs": "aifs-single"}
+
+
+@dataclass(frozen=True)
+class FetchedState:
+    """What became of one time.
+
+    Attributes
+    ----------
+    time
+        Valid time, UTC, as ISO 8601.
+    needed_bytes
+        Size of the messages of the state.
+    fetched_bytes
+        Bytes received in this run, indexes included; 0 if the store had the state already.
+    report
+        The ingestion, or None if the store had the state already.
+    """
+
+    time: str
+    needed_bytes: int
+    fetched_bytes: int
+    report: IngestReport | None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the values as JSON can hold them."""
+        document = asdict(replace(self, report=None))
+        return document | {"report": self.report.to_dict() if self.report else None}
+
+
+def open_source(name: str, transfer: Transfer, mirror: str | None = None) -> Source:
+    """Return a server with analyses by its name.
+
+    Parameters
+    ----------
+    name
+        One of :data:`SOURCES`.
+    transfer
+        The session.
+    mirror
+        Address of a replica, or for ECMWF one of its mirrors by name; default: the public server.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, or the client of the source is not installed.
+    """
+    if name == "gfs":
+        return gfs.Gfs(transfer, url=(mirror or gfs.URL).rstrip("/"))
+    if name not in _MODELS:
+        raise InputError(
+            f"unknown source {name!r}", field="--source", hint=did_you_mean(name, SOURCES)
+        )
+    try:
+        from pipelines.ingestion.sources.ifs import MIRRORS, OpenData
+    except ImportError as error:
+        raise InputError(
+            f"--source {name} needs ecmwf-opendata",
+            field="--source",
+            hint='pip install "pear-weather[live]"',
+        ) from error
+    if mirror is not None and mirror not in MIRRORS and "://" not in mirror:
+        raise InputError(
+            f"invalid mirror {mirror!r}", field="--mirror", hint=did_you_mean(mirror, MIRRORS)
+        )
+    return OpenData(transfer, _MODELS[name], (mirror or MIRRORS[0]).rstrip("/"))
+
+
+def fetch(
+    source: Source,
+    times: Times | None,
+    store: Path,
+    *,
+    options: IngestOptions,
+    transfer: Transfer,
+    client_for: ClientFor | None = None,
+    progress: Callable[[str], ProgressFactory] | None = None,
+) -> Iterator[FetchedState]:
+    """Download states, check every message, and ingest them.
+
+    What was downloaded is kept beside the store until it is ingested, so an interrupted fetch
+    continues where it stopped. A state that the store has is not downloaded again.
+
+    An InputError says that a time is not published, or that a source answers with something else
+    than was asked for; nothing of that state is stored. An OSError says that a server does not
+    respond, or that the disk is full.
+
+    Parameters
+    ----------
+    source
+        The server.
+    times
+        Valid times, UTC; None for the newest that is published.
+    store
+        The analysis store, which need not exist.
+    options
+        Options of the ingestion; the span of times is set by ``times``.
+    transfer
+        The session that ``source`` uses.
+    client_for
+        As in :func:`pipelines.ingestion.ingest.ingest`.
+    progress
+        Given a title, returns what :func:`pipelines.ingestion.ingest.ingest` takes; units of the
+        downloads are bytes.
+
+    Yields
+    ------
+    FetchedState
+        One for each time, in the order given.
+    """
+    now = np.datetime64("now", "s")
+    for time in [source.find_latest(now)] if times is None else list(times):
+        before = transfer.fetched
+        if is_complete(store, np.array([time]), options.levels):
+            yield FetchedState(to_iso(time), 0, 0, None)
+            continue
+        state = source.locate(time, options.levels)
+        folder = store.parent / f".{store.name}.fetch"
+        file = download_state(state, folder, transfer, progress)
+        span = replace(
+            options, start=time, end=time, attributes=_attributes(source) | dict(options.attributes)
+        )
+        report = ingest(
+            [file],
+            store,
+            options=span,
+            client_for=client_for,
+            progress=progress("ingest") if progress else None,
+        )
+        shutil.rmtree(folder)
+        yield FetchedState(to_iso(time), state.size, transfer.fetched - before, report)
+
+
+def _attributes(source: Source) -> dict[str, str]:
+    return {"source": source.title, "license": source.licence}
+
+
+def download_state(
+    state: StateFile,
+    folder: Path,
+    transfer: Transfer,
+    progress: Callable[[str], ProgressFactory] | None = None,
+) -> Path:
+    """Download a state into one GRIB file, and check its messages.
+
+    Parameters
+    ----------
+    state
+        Where it lies.
+    folder
+        For the parts and the file; parts of an earlier attempt are used.
+    transfer
+        The session.
+    progress
+        As in :func:`fetch`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If a message is damaged, missing or another than was asked for; the parts are deleted.
+    """
+    parent = folder.parent
+    while not parent.exists():
+        parent = parent.parent
+    require_space(parent, 2 * state.size)
+    parts_folder = folder / to_iso(state.time).replace(":", "").replace("-", "")
+    parts_folder.mkdir(parents=True, exist_ok=True)
+    parts = [parts_folder / f"{each.offset}-{each.length}.grib" for each in state.ranges]
+    tick = progress(state.label)(state.size) if progress else None
+    transfer.received = (lambda count: tick(count)) if tick else (lambda _: None)
+    if tick:
+        tick(sum(_size(part) for part in parts))
+    for each, part in zip(state.ranges, parts, strict=True):
+        transfer.fetch(each, part)
+    file = folder / f"{parts_folder.name}.grib"
+    with file.open("wb") as joined:
+        for part in parts:
+            with part.open("rb") as opened:
+                shutil.copyfileobj(opened, joined)
+    try:
+        check_messages(file, state.label, state.fields, state.time)
+    except InputError:
+        shutil.rmtree(folder)
+        raise
+    shutil.rmtree(parts_folder)
+    return file
+
+
+def _size(part: Path) -> int:
+    for path in (part, part.with_name(part.name + ".part")):
+        if path.exists():
+            return path.stat().st_size
+    return 0

@@ -1,0 +1,174 @@
+"""What a source of initial states offers: its newest time, and the bytes of a state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from pear.errors import InputError
+from pear.times import HOUR, to_iso
+from pipelines.ingestion.sources.messages import Field
+from pipelines.ingestion.sources.transfer import ByteRange
+
+NOT_FOUND_DAYS: Final = 3
+"""How far back :meth:`Source.find_latest` looks."""
+
+
+class NotPublishedError(InputError):
+    """A source does not offer this time, or not yet."""
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """Where the fields of one state lie on a server.
+
+    Attributes
+    ----------
+    label
+        Name of the state in messages.
+    time
+        Valid time, UTC.
+    fields
+        The fields that the ranges hold.
+    ranges
+        Byte ranges, in the order of the remote file; neighbours are joined.
+    """
+
+    label: str
+    time: np.datetime64
+    fields: tuple[Field, ...]
+    ranges: tuple[ByteRange, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of bytes of all ranges."""
+        return sum(each.length for each in self.ranges)
+
+
+class Source(Protocol):
+    """A server with analyses in GRIB and an index of their messages."""
+
+    @property
+    def name(self) -> str:
+        """Short name, as ``pear fetch --source`` takes it."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """Name in messages and in the attributes of a store."""
+        ...
+
+    @property
+    def licence(self) -> str:
+        """Terms of the data, for the attributes of a store."""
+        ...
+
+    def find_latest(self, now: np.datetime64) -> np.datetime64:
+        """Return the newest time whose state is published; raise NotPublishedError if none."""
+        ...
+
+    def locate(self, time: np.datetime64, levels: Sequence[int]) -> StateFile:
+        """Return where a state lies; raise NotPublishedError, InputError or OSError."""
+        ...
+
+
+def join_neighbours(ranges: Sequence[ByteRange]) -> tuple[ByteRange, ...]:
+    """Join ranges that follow each other without a gap.
+
+    Parameters
+    ----------
+    ranges
+        Ranges, in any order.
+
+    Returns
+    -------
+    tuple of ByteRange
+        In the order of address and offset; no byte more than before.
+    """
+    joined: list[ByteRange] = []
+    for each in sorted(ranges, key=lambda r: (r.url, r.offset)):
+        before = joined[-1] if joined else None
+        if before is not None and before.url == each.url and before.last + 1 == each.offset:
+            joined[-1] = ByteRange(each.url, before.offset, before.length + each.length)
+        else:
+            joined.append(each)
+    return tuple(joined)
+
+
+def cycles_before(now: np.datetime64, hours: int = 6) -> list[np.datetime64]:
+    """Return the cycles of the last days, the newest first."""
+    step = np.timedelta64(hours, "h")
+    newest = now.astype("datetime64[h]").astype(np.int64) // hours * hours
+    first = np.datetime64(int(newest), "h").astype("datetime64[s]")
+    return [first - count * step for count in range(NOT_FOUND_DAYS * 24 // hours)]
+
+
+def check_cycle(time: np.datetime64, title: str, now: np.datetime64, delay_hours: int) -> None:
+    """Refuse a time that is not an analysis time, or that lies in the future.
+
+    Parameters
+    ----------
+    time
+        The time asked for, UTC.
+    title
+        Name of the source in messages.
+    now
+        Present time, UTC.
+    delay_hours
+        Usual hours from the analysis time to its publication.
+
+    Raises
+    ------
+    InputError
+        If the time is not at 00, 06, 12 or 18 UTC.
+    NotPublishedError
+        If the time has not come yet.
+    """
+    hour = (time - time.astype("datetime64[D]")) / HOUR
+    if hour not in (0, 6, 12, 18):
+        raise InputError(
+            f"{title} has analyses at 00, 06, 12 and 18 UTC, not at {to_iso(time)}", field="--time"
+        )
+    if time > now:
+        raise NotPublishedError(
+            f"{title} of {to_iso(time)} lies in the future",
+            field="--time",
+            hint=f"expected at about {to_iso(time + delay_hours * HOUR)}",
+        )
+
+
+def explain_missing(
+    time: np.datetime64, title: str, now: np.datetime64, delay_hours: int, kept_days: int
+) -> str:
+    """Return the message for a state that a server does not have.
+
+    Parameters
+    ----------
+    time
+        The time asked for, UTC.
+    title
+        Name of the source in messages.
+    now
+        Present time, UTC.
+    delay_hours
+        Usual hours from the analysis time to its publication.
+    kept_days
+        Days that the server keeps its files.
+
+    Returns
+    -------
+    str
+        Whether the state is to come, and when, or gone.
+    """
+    expected = time + delay_hours * HOUR
+    if now < expected + 6 * HOUR:
+        text = f"is not published yet; expected at about {to_iso(expected)}"
+    else:
+        text = (
+            f"is not on the server, which keeps about {kept_days} days; "
+            "ask for a later --time, or another --mirror"
+        )
+    return f"{title} of {to_iso(time)} {text}"

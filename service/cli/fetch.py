@@ -1,0 +1,109 @@
+"""``pear fetch``: today's analysis, or one of the past, from a public server into a store."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pear.errors import InputError
+from pear.progress import ProgressFactory
+from pear.sphere.healpix import nside_from_cells
+from pear.store.reader import open_store
+from pear.variables import LEVELS
+from pipelines.ingestion.fetch import FetchedState, open_source
+from pipelines.ingestion.fetch import fetch as fetch_states
+from pipelines.ingestion.options import IngestOptions
+from pipelines.ingestion.sources.transfer import Transfer
+from service.cli import options as opt
+from service.cli.console import announced, console, emit_json, interruptible
+from service.cli.ingest import find_target, register_store, show
+
+_NSIDE = 16  # of the model that ships
+_source, _store = (partial(typer.Option, rich_help_panel=name) for name in ("Source", "Store"))
+
+
+def fetch(
+    *,
+    source: Annotated[
+        Literal["ifs", "aifs", "gfs"],
+        _source(metavar="NAME", help="ifs or aifs (ECMWF open data), or gfs (NOAA)."),
+    ],
+    time: Annotated[
+        str,
+        _source(metavar="TIMES", help="latest, or analysis times (UTC) such as 2026-11-25T00."),
+    ] = "latest",
+    mirror: Annotated[
+        str | None,
+        _source(
+            metavar="URL",
+            help="Address of a replica; for ECMWF also aws, azure or google.",
+            envvar="PEAR_FETCH_MIRROR",
+        ),
+    ] = None,
+    data: opt.OptionalData = None,
+    analysis: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the analysis (default: that of the source)."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="STORE", help="Path of the store to write instead."),
+    ] = None,
+    nside: Annotated[
+        int | None,
+        _store(
+            metavar="N",
+            help="HEALPix resolution of a new store.",
+            show_default=f"{_NSIDE}, that of the shipped model",
+        ),
+    ] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Fetch an initial state: only the fields that PEAR needs, checked message by message.
+
+    Examples
+    --------
+    $ pear fetch --source ifs --data DATA
+    $ pear fetch --source gfs --time 2026-11-25T00 --data DATA
+    """
+    folder, store = find_target(data, analysis or source, output)
+    options = IngestOptions(nside=nside or _nside_of(store), levels=LEVELS)
+    times = None if time == "latest" else opt.parse_times(time)
+    transfer = Transfer()
+    states: list[FetchedState] = []
+    kept = "what was downloaded is kept; run the command again to continue"
+    with interruptible(kept), ExitStack() as stack:
+
+        def start(title: str) -> ProgressFactory:
+            unit: Literal["fields", "bytes"] = "fields" if title == "ingest" else "bytes"
+            return stack.enter_context(announced(title, unit))
+
+        opened = open_source(source, transfer, mirror)
+        for state in fetch_states(
+            opened, times, store, options=options, transfer=transfer, progress=start
+        ):
+            stack.close()
+            states.append(state)
+            if state.report is None:
+                console.print(f"{state.time}: in {store} already")
+            else:
+                show(state.report)
+    if folder is not None:
+        register_store(folder)
+    if as_json:
+        emit_json({"states": [state.to_dict() for state in states]})
+
+
+def _nside_of(store: Path) -> int:
+    """Return the resolution of a store, or that of the shipped model if there is none."""
+    if not store.exists():
+        return _NSIDE
+    try:
+        with open_store(store) as dataset:
+            return nside_from_cells(dataset.sizes["cell"])
+    except InputError:
+        return _NSIDE  # the ingestion says what is wrong with it
