@@ -22,6 +22,7 @@ from pathlib import Path
 from pear.errors import InputError
 
 _PARTS = ("analyses", "climatology", "models", "forecasts", "evaluations", "scratch")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!$)")
 _NAME = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 
 
@@ -37,9 +38,13 @@ class DataFolder:
 
     root: Path
 
+    def __post_init__(self) -> None:
+        require_local(self.root, "--data")
+
     @classmethod
     def create(cls, root: Path | str) -> DataFolder:
         """Create the folder and its parts if they do not exist."""
+        require_local(root, "--data")
         folder = cls(Path(root).resolve())
         for part in _PARTS:
             (folder.root / part).mkdir(parents=True, exist_ok=True)
@@ -64,6 +69,7 @@ class DataFolder:
         InputError
             If the path is not a data folder.
         """
+        require_local(root, "--data")
         folder = Path(root).resolve()
         if not folder.is_dir():
             raise InputError(
@@ -113,6 +119,32 @@ class DataFolder:
     def evaluation(self, evaluation_id: str) -> Path:
         """Return the path of the folder of an evaluation."""
         return self.root / "evaluations" / check_name(evaluation_id)
+
+
+def require_local(path: Path | str, field: str) -> None:
+    """Refuse an address such as ``s3://bucket/x`` where a local path is expected.
+
+    As a path it would become a folder of that name in the working directory.
+
+    Parameters
+    ----------
+    path
+        The path.
+    field
+        Option that gave it.
+
+    Raises
+    ------
+    InputError
+        If it is an address.
+    """
+    if _ADDRESS.match(str(path)):
+        shown = re.sub(":/+", "://", str(path), count=1)  # as it was before it became a path
+        raise InputError(
+            f"{shown} is an address; {field} takes a local path",
+            field=field,
+            hint="write to a folder and copy it, or mount the address as a folder",
+        )
 
 
 def check_name(name: str, field: str = "name") -> str:

@@ -10,8 +10,9 @@ import atexit
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Final, cast
 
 import typer
@@ -20,6 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from pear import __version__
 from pear.environment import check_environment
 from pear.errors import InputError, did_you_mean
+from pipelines.storage.data_folder import require_local
 from service.cli.console import Interrupted
 
 DESCRIPTION: Final = "Weather forecasts on HEALPix: ingest, train, forecast, evaluate, serve."
@@ -131,6 +133,7 @@ class LazyGroup(TyperGroup):
         command = cast("TyperCommand | TyperGroup", typer.main.get_command(group))
         command.name, command.help = cmd_name, command.help or entry.help
         _format_help(command)
+        _require_local_paths(command)
         return command
 
     def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
@@ -153,6 +156,24 @@ def _format_help(command: TyperCommand | TyperGroup) -> None:
             option.metavar = " "  # typer writes <bool>
     for each in getattr(command, "commands", {}).values():
         _format_help(each)
+
+
+def _require_local_paths(command: TyperCommand | TyperGroup) -> None:
+    """Let every option and argument that is a path refuse an address."""
+    for parameter in command.params:
+        parameter.callback = _chain(parameter.callback, parameter.opts[0])
+    for each in getattr(command, "commands", {}).values():
+        _require_local_paths(each)
+
+
+def _chain(callback: Callable[..., object] | None, name: str) -> Callable[..., object]:
+    def check(ctx: typer.Context, param: object, value: object) -> object:
+        for path in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(path, Path):
+                require_local(path, name)
+        return callback(ctx, param, value) if callback else value
+
+    return check
 
 
 app = typer.Typer(

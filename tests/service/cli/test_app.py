@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -73,3 +74,30 @@ def test_a_renamed_option_names_one_that_exists() -> None:
         commands = [command, *getattr(command, "commands", {}).values()]
         options = {text for each in commands for p in each.params for text in p.opts}
         assert new.split()[0] in options, f"pear {name} has no {new}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "forecast --data s3://bucket/x --init 2001-01-01",
+        "inspect s3://bucket/x",
+        "demo --once --output s3://bucket/x",
+        "ingest a.nc --output s3://bucket/x",
+        "runs list --data s3://bucket/x",
+        "train --analysis s3://bucket/x --output y",
+        "serve --data s3://bucket/x",
+    ],
+)
+def test_an_address_is_not_a_folder(
+    words: str, pear: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pear(*words.split()).refused("s3://bucket/x is an address")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_data_folder_of_the_environment_is_not_an_address(
+    pear: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEAR_DATA", "gs://bucket/x")
+    pear("status").refused("gs://bucket/x is an address; --data takes a local path")
