@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from anyio import to_thread
@@ -13,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from pear import __version__
+from pear.plotting.projections import keep_tables
 from pipelines.catalog import Catalog
 from pipelines.engine.engine import Engine, EngineConfig
 from pipelines.storage.data_folder import DataFolder
@@ -39,10 +42,14 @@ from service.http.problems import add_problem_handlers, problem_responses
 from service.http.response_cache import ResponseCache, ResponseCacheMiddleware
 from service.http.routing import unguarded_routes
 from service.http.security import AccessControl, KeyFile
+from service.readers.download_folder import DownloadFolder
 from service.readers.forecasts import ForecastReader
 from service.readers.initial_conditions import InitialConditions
 from service.readers.scores import ScoreBoard
 from service.settings import Settings
+from service.workers.memory import release_memory
+from service.workers.pool import WorkerPool
+from service.workers.queue import HeavyQueue
 
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
     module.router
@@ -68,6 +75,7 @@ maps.
 Times are UTC: a forecast starts at its `init_time`; `valid_time` is `init_time` plus the lead time.
 Errors are `application/problem+json`. Finished runs never change.
 """
+_HOUSEKEEPING_SECONDS: Final = 30.0
 _COMMON_PROBLEMS: Final = (401, 403, 408, 414, 421, 429, 503)
 
 
@@ -121,11 +129,22 @@ def create_app(
             forecasts=ForecastReader(folder.forecast, cache, settings.cache_bytes),
             initial_conditions=InitialConditions(folder, own_catalog),
             scores=ScoreBoard(folder),
+            workers=WorkerPool(
+                settings.heavy_slots,
+                partial(keep_tables, settings.response_cache_bytes // settings.heavy_slots),
+            ),
+            heavy=HeavyQueue(settings.heavy_slots, settings.heavy_waiting),
+            downloads=DownloadFolder(folder.scratch),
         )
+        await to_thread.run_sync(services.downloads.sweep)
+        housekeeping = asyncio.create_task(_keep_house(services))
         try:
             yield
         finally:
             services.accepting = False
+            housekeeping.cancel()
+            await to_thread.run_sync(services.workers.close)
+            await to_thread.run_sync(services.downloads.remove)
             if engine is None:
                 await to_thread.run_sync(own_engine.close)
             if catalog is None:
@@ -158,6 +177,14 @@ def create_app(
     return app
 
 
+async def _keep_house(services: Services) -> None:
+    """End idle workers and give freed memory back, for as long as the application lives."""
+    while True:
+        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+        await to_thread.run_sync(services.workers.retire_idle)
+        await to_thread.run_sync(release_memory)
+
+
 def _middleware(
     settings: Settings, metrics: Metrics, cache: ResponseCache, access: AccessControl
 ) -> list[Middleware]:
@@ -177,6 +204,7 @@ def _middleware(
             max_body_bytes=settings.max_body_bytes,
             max_query_bytes=settings.max_query_bytes,
             max_concurrent=settings.max_concurrent_requests,
+            max_per_client=settings.max_requests_per_client,
         ),
         Middleware(HostPolicy, allowed_hosts=settings.hosts),
         Middleware(ResponseCacheMiddleware, cache=cache, access=access),

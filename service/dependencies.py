@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
+from anyio import CapacityLimiter
 from cachetools import LRUCache, TTLCache
 from fastapi import Depends, Path, Query, Request
 
@@ -15,13 +16,16 @@ from pipelines.catalog import UNAVAILABLE, Catalog, Run, Status
 from pipelines.engine.engine import Engine
 from pipelines.storage.data_folder import DataFolder
 from service.http.caching import RunCache
+from service.http.errors import ProblemError
 from service.http.metrics import Metrics
-from service.http.problems import ProblemError
 from service.http.response_cache import ResponseCache
+from service.readers.download_folder import DownloadFolder
 from service.readers.forecasts import ForecastReader, ForecastStore, statistics_of
 from service.readers.initial_conditions import InitialConditions
 from service.readers.scores import ScoreBoard
 from service.settings import Settings
+from service.workers.pool import WorkerPool
+from service.workers.queue import HeavyQueue
 
 _MAX_IDEMPOTENCY_KEYS: Final = 10_000
 _TOUCH_SECONDS: Final = 600.0
@@ -35,6 +39,12 @@ class Services:
     ----------
     cache
         Everything kept in memory of finished runs; ``cache.drop(run)`` removes all of a run.
+    workers, heavy
+        Processes for maps and downloads, and the queue of everything expensive.
+    downloads
+        Where downloads are written until they are sent.
+    probe_threads
+        Threads for readiness checks, which must not wait for those of other routes.
     accepting
         False once the service is stopping.
     """
@@ -49,6 +59,10 @@ class Services:
     forecasts: ForecastReader
     initial_conditions: InitialConditions
     scores: ScoreBoard
+    workers: WorkerPool
+    heavy: HeavyQueue
+    downloads: DownloadFolder
+    probe_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     accepting: bool = True
     _bodies: LRUCache[str, str] = field(default_factory=lambda: LRUCache(_MAX_IDEMPOTENCY_KEYS))
     _touched: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(10_000, _TOUCH_SECONDS))

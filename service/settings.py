@@ -60,11 +60,27 @@ class Settings(BaseSettings):
     max_concurrent_requests: int = Field(
         default=512, ge=8, description="Requests handled at the same time."
     )
+    max_requests_per_client: int = Field(
+        default=384, ge=4, description="Requests of one address handled at the same time."
+    )
     cache_bytes: int = Field(
         default=256 * 1024 * 1024, ge=1024 * 1024, description="Memory for fields read from stores."
     )
     response_cache_bytes: int = Field(
-        default=64 * 1024 * 1024, ge=1024 * 1024, description="Memory for responses and maps."
+        default=64 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Memory for responses, and as much for the pixel tables of maps.",
+    )
+    heavy_slots: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="Maps, downloads and other expensive responses made at the same time.",
+    )
+    heavy_waiting: int = Field(
+        default=16,
+        ge=0,
+        description="Expensive responses that may wait; more get 503 with Retry-After.",
     )
     cors_origins: tuple[str, ...] = Field(
         default=("*",),

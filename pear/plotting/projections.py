@@ -6,6 +6,8 @@ projection, width and nside only and are cached.
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -17,7 +19,7 @@ import numpy.typing as npt
 from pear.errors import InputError, did_you_mean
 from pear.resources.natural_earth import Resolution, coastline
 from pear.sphere.healpix import interpolation_weights
-from pear.typing import Array, Bool, Float32, Float64, Int64
+from pear.typing import Array, Bool, Float32, Float64
 
 PROJECTIONS: Final = (
     "robinson",
@@ -28,6 +30,8 @@ PROJECTIONS: Final = (
 )
 _POLAR_EDGE_DEGREES: Final = 30.0
 """Latitude at the edge of the polar stereographic maps."""
+_BLOCK_PIXELS: Final = 200_000
+"""Pixels located at once, in float64; a map of 2000 by 2000 pixels needs 0.6 GB at once."""
 _PLATE: Final = ccrs.PlateCarree()
 
 
@@ -92,7 +96,7 @@ class IndexImage:
     """
 
     shape: tuple[int, int]
-    pixels: Int64
+    pixels: npt.NDArray[np.int32]
     index: npt.NDArray[np.int32]
     weight: Float32
     extent: tuple[float, float, float, float]
@@ -101,8 +105,56 @@ class IndexImage:
         """Return a field (cell,) as an image (row, column), NaN outside the map."""
         out = np.full(self.shape[0] * self.shape[1], np.nan, dtype=np.float32)
         field = values.astype(np.float32, copy=False)
-        out[self.pixels] = np.einsum("kp,kp->p", self.weight, field[self.index])
+        total = np.zeros(self.pixels.size, dtype=np.float32)
+        for cells, weight in zip(self.index, self.weight, strict=True):
+            total += weight * field[cells]  # a quarter of the memory of all four at once
+        out[self.pixels] = total
         return out.reshape(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tables, bytes."""
+        return self.pixels.nbytes + self.index.nbytes + self.weight.nbytes
+
+
+class _Tables:
+    """Index images that were used last, within a bound of memory; one is made at a time."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._kept: OrderedDict[tuple[View, int, int], IndexImage] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, view: View, width: int, nside: int) -> IndexImage:
+        key = (view, width, nside)
+        with self._lock:
+            table = self._kept.pop(key, None)
+            if table is None:
+                table = _index_image(view, width, nside)
+            if table.nbytes <= self.max_bytes:
+                self._kept[key] = table
+            while sum(kept.nbytes for kept in self._kept.values()) > self.max_bytes:
+                self._kept.popitem(last=False)
+        return table
+
+
+_TABLES: Final = _Tables(64 * 1024**2)
+
+
+def keep_tables(max_bytes: int) -> None:
+    """Set the memory that this process keeps index images in.
+
+    Parameters
+    ----------
+    max_bytes
+        Upper bound of their summed size (default: 64 MiB); larger ones are not kept.
+
+    Examples
+    --------
+    >>> from pear.plotting.projections import keep_tables
+    >>> keep_tables(64 * 1024**2)
+    """
+    _TABLES.max_bytes = max_bytes
 
 
 @lru_cache(maxsize=32)
@@ -162,14 +214,13 @@ def _circle(radius: float) -> Float64:
     return np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1)
 
 
-@lru_cache(maxsize=8)
 def index_image(view: View, width: int, nside: int) -> IndexImage:
     """Return the index image of a view at a width in pixels.
 
     Returns
     -------
     IndexImage
-        Cached.
+        Kept in memory, see :func:`keep_tables`.
 
     Examples
     --------
@@ -178,20 +229,30 @@ def index_image(view: View, width: int, nside: int) -> IndexImage:
     >>> table.shape, table.extent
     ((20, 40), (-180.0, 180.0, -90.0, 90.0))
     """
+    return _TABLES.get(view, width, nside)
+
+
+def _index_image(view: View, width: int, nside: int) -> IndexImage:
     outline = boundary(view)
     (left, bottom), (right, top) = outline.min(axis=0), outline.max(axis=0)
     height = max(1, round(width * (top - bottom) / (right - left)))
     x = left + (np.arange(width) + 0.5) * (right - left) / width
     y = top - (np.arange(height) + 0.5) * (top - bottom) / height
-    grid_x, grid_y = np.meshgrid(x, y)
-    lon, lat, inside = locate(view, grid_x.ravel(), grid_y.ravel())
-    pixels = np.flatnonzero(inside)
-    index, weight = interpolation_weights(lat[pixels], lon[pixels], nside)
+    rows = max(1, _BLOCK_PIXELS // width)
+    pixels, index, weight = [], [], []
+    for start in range(0, height, rows):
+        grid_x, grid_y = np.meshgrid(x, y[start : start + rows])
+        lon, lat, inside = locate(view, grid_x.ravel(), grid_y.ravel())
+        found = np.flatnonzero(inside)
+        cells, weights = interpolation_weights(lat[found], lon[found], nside)
+        pixels.append((found + start * width).astype(np.int32))
+        index.append(cells.astype(np.int32))
+        weight.append(weights.astype(np.float32))
     return IndexImage(
         (height, width),
-        pixels,
-        index.astype(np.int32),
-        weight.astype(np.float32),
+        np.concatenate(pixels),
+        np.concatenate(index, axis=1),
+        np.concatenate(weight, axis=1),
         (float(left), float(right), float(bottom), float(top)),
     )
 

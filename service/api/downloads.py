@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import uuid
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,14 +14,22 @@ from starlette.types import Receive, Scope, Send
 
 from service.dependencies import RunDep, Services, ServicesDep, StoreDep
 from service.http.caching import IMMUTABLE, make_etag, not_modified
-from service.http.problems import ProblemError, problem_responses
+from service.http.errors import ProblemError
+from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
-from service.readers.export import MEDIA_TYPES, SUFFIXES, Format, Selection, extract, write
+from service.readers.disk import check_space, disk_problem
+from service.readers.export import (
+    MEDIA_TYPES,
+    SUFFIXES,
+    Format,
+    Selection,
+    export,
+    remove_export,
+)
 from service.readers.forecasts import ForecastStore
 
 router = APIRouter(prefix="/v1/forecasts", route_class=GuardedRoute)
-_WRITERS: Final = threading.BoundedSemaphore(2)
-"""Limits the files written at the same time, since each holds its values in memory."""
+_EXPORT_SECONDS: Final = 600.0
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _FILE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     206: {"description": "The requested ranges."},
@@ -56,10 +62,10 @@ class _TemporaryFileResponse(FileResponse):
             "content": dict.fromkeys(MEDIA_TYPES.values(), _BINARY),
         },
         **_FILE_RESPONSES,
-        **problem_responses(400, 404, 409, 410, 413, 422, 503),
+        **problem_responses(400, 404, 409, 410, 413, 422, 503, 507),
     },
 )
-def download(
+async def download(
     request: Request,
     services: ServicesDep,
     run: RunDep,
@@ -90,8 +96,15 @@ def download(
         )
     etag = make_etag("download", store.run, run.finished_at, selection, format)
     headers = {"ETag": etag, "Cache-Control": IMMUTABLE}
-    return not_modified(request, headers) or _TemporaryFileResponse(
-        _write(services, store, selection, run.model, format),
+    unchanged = not_modified(request, headers)
+    if unchanged is not None:
+        return unchanged
+
+    def make() -> Path:
+        return _write(services, store, selection, run.model, format)
+
+    return _TemporaryFileResponse(
+        await services.heavy.run(make),
         media_type=MEDIA_TYPES[format],
         filename=f"{store.run}.{SUFFIXES[format]}",
         headers=headers,
@@ -105,18 +118,17 @@ def _write(
     model: str,
     format: Format,  # noqa: A002
 ) -> Path:
-    if not _WRITERS.acquire(timeout=10):
-        raise ProblemError(
-            503, "too many downloads at the same time", headers={"Retry-After": "10"}
-        )
-    target = services.folder.scratch / f"download-{uuid.uuid4().hex}.{SUFFIXES[format]}"
     try:
-        write(extract(store, selection, model), target, format)
+        check_space(services.folder.root, selection.nbytes(store))
+        target = services.downloads.new_file(SUFFIXES[format])
+    except OSError as error:
+        raise (disk_problem(error, services.folder.scratch) or error) from error
+    path, about = services.folder.forecast(store.run), (store.run, model)
+    try:
+        services.workers.call(_EXPORT_SECONDS, export, path, selection, about, target, format)
     except BaseException:
-        target.unlink(missing_ok=True)
+        remove_export(target)  # of a worker that died
         raise
-    finally:
-        _WRITERS.release()
     return target
 
 

@@ -16,7 +16,8 @@ from pipelines.catalog import Status
 from pipelines.settings import LeadHours, Name, StoreName, StrictModel
 from service.api.schemas import EvaluationOut, UtcTime, to_model_time
 from service.dependencies import ServicesDep
-from service.http.problems import ProblemError, problem_responses
+from service.http.errors import ProblemError
+from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
 from service.readers.scores import scorecard, select
 

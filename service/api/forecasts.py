@@ -24,7 +24,8 @@ from service.api.schemas import (
     to_model_time,
 )
 from service.dependencies import RunDep, Services, ServicesDep
-from service.http.problems import ProblemError, problem_responses
+from service.http.errors import ProblemError
+from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"], route_class=GuardedRoute)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -23,9 +23,9 @@ from service.dependencies import (
     get_store,
 )
 from service.http.problems import problem_responses
-from service.http.response_cache import CachedBody, run_response
+from service.http.response_cache import CachedBody, heavy_response
 from service.http.routing import GuardedRoute
-from service.maps import MapOptions, MapTitle, render_map
+from service.maps import MapOptions, MapTitle, check_limits, render_map
 from service.readers.forecasts import (
     ANALYSIS,
     FieldAt,
@@ -35,6 +35,7 @@ from service.readers.forecasts import (
 )
 
 router = APIRouter(prefix="/v1/forecasts", tags=["maps"], route_class=GuardedRoute)
+_MAP_SECONDS: Final = 120.0
 ProjectionName = Literal["robinson", "orthographic", "plate_carree", "north_polar", "south_polar"]
 
 
@@ -51,7 +52,7 @@ ProjectionName = Literal["robinson", "orthographic", "plate_carree", "north_pola
         **problem_responses(404, 409, 410, 422, 503),
     },
 )
-def get_map(
+async def get_map(
     request: Request,
     services: ServicesDep,
     run: RunDep,
@@ -95,15 +96,25 @@ def get_map(
     view = View(projection, round(longitude) % 360, round(latitude))
     kind, heading = _kind(store, statistic, difference)
     options = MapOptions(view, width, vmin, vmax, cmap, kind, isolines)
+    check_limits(selected.name, at_level, options)
 
-    def make() -> CachedBody:
+    def draw() -> CachedBody:
         field = services.forecasts.field(store.run, selected.name, at_level, lead_time)
         if difference is not None:
             wanted = FieldAt(selected.name, at_level, valid_time, store.nside)
             field = field - _read_reference(services, run, difference, wanted)
         title = MapTitle(_name(run, statistic, difference), store.init_time, lead_time, heading)
         arrows = _read_wind(services, store, at_level, lead_time) if wind else None
-        png = render_map(field, selected.name, title, level=at_level, options=options, wind=arrows)
+        png = services.workers.call(
+            _MAP_SECONDS,
+            render_map,
+            field,
+            selected.name,
+            title,
+            level=at_level,
+            options=options,
+            wind=arrows,
+        )
         headers = {
             "PEAR-Run": run.id,
             "PEAR-Model": run.model,
@@ -114,7 +125,9 @@ def get_map(
         return CachedBody(png, "image/png", tuple(headers.items()))
 
     key = ("map", store.run, selected.name, at_level, lead_time, options, difference, wind)
-    return run_response(request, services.response_cache, run, key, make)
+    return await heavy_response(
+        request, services.response_cache, run, key, lambda: services.heavy.run(draw)
+    )
 
 
 def _kind(

@@ -21,7 +21,8 @@ from pipelines.settings import StoreName, StrictModel
 from service.api.forecasts import describe_run
 from service.api.schemas import RunOut, format_utc
 from service.dependencies import ServicesDep
-from service.http.problems import ProblemError, problem_responses
+from service.http.errors import ProblemError
+from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"], route_class=GuardedRoute)

@@ -12,7 +12,7 @@ from pear.times import parse_time, to_iso
 from pipelines.catalog import Evaluation, Event, Job, Model, Run, Status
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.settings import LeadHours, Name
-from service.http.html import DISCLAIMER
+from service.http.disclaimer import DISCLAIMER
 
 
 def _read_time(value: object) -> datetime:

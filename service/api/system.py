@@ -13,8 +13,9 @@ from pear import __version__
 from pipelines.catalog import describe_error
 from service.api.schemas import Info
 from service.dependencies import Services, ServicesDep, get_services
-from service.http.html import DISCLAIMER
-from service.http.problems import ProblemError, problem_responses
+from service.http.disclaimer import DISCLAIMER
+from service.http.errors import ProblemError
+from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
 
 router = APIRouter(tags=["system"], route_class=GuardedRoute)
@@ -33,7 +34,7 @@ async def readyz(request: Request) -> Response:
     services = get_services(request)
     if not services.accepting:
         raise ProblemError(503, "PEAR is stopping", headers=_RETRY)
-    checks = await to_thread.run_sync(_run_checks, services)
+    checks = await to_thread.run_sync(_run_checks, services, limiter=services.probe_threads)
     failing = [f"{name}: {state}" for name, state in checks.items() if state != "ok"]
     if failing:
         raise ProblemError(503, ", ".join(failing), headers=_RETRY)

@@ -60,7 +60,9 @@ def serve(
 def run_server(data: Path | None, **options: str | int | None) -> None:
     """Serve a data folder until interrupted; options that are None come from the environment."""
     from service.settings import Settings
+    from service.workers.memory import limit_arenas
 
+    limit_arenas()
     settings = Settings.read(data, **options)
     listener = _listen(settings.host, settings.port)
     from service.app import create_app

@@ -20,8 +20,8 @@ from service.api.schemas import EventOut
 from service.dashboard import assets
 from service.dependencies import RunDep, Services, ServicesDep
 from service.http.caching import not_modified
+from service.http.errors import ProblemError
 from service.http.html import format_datetime, format_time, format_units, render
-from service.http.problems import ProblemError
 from service.http.routing import GuardedRoute
 from service.readers.forecasts import DISPLAY_NSIDE
 from service.readers.scores import Scores

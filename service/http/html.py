@@ -14,11 +14,9 @@ from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
 
 from pear.times import to_iso
+from service.http.disclaimer import DISCLAIMER
 from service.http.request_state import RequestState
 
-DISCLAIMER: Final = (
-    "A research forecast, not an official warning; see your national weather service."
-)
 _TEMPLATES: Final = Jinja2Templates(Path(__file__).parents[1] / "dashboard" / "templates")
 _SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PAGES: Final = (

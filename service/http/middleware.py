@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections import Counter
 from typing import Final
 
 import anyio
@@ -18,11 +19,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.logging import logger
+from service.http.errors import ProblemError
 from service.http.metrics import Metrics
-from service.http.problems import ProblemError, problem_response, to_problem
+from service.http.problems import problem_response, to_problem
 from service.http.request_state import RequestState, encode_headers
+from service.http.security import client_address
 
 _BODY_SECONDS: Final = 30.0
+_PROBES: Final = frozenset({"/healthz", "/readyz"})
 _LOG = logger()
 _EMPTY_STYLE: Final = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 """Hash of the empty text: plotly creates an empty style element and fills it through the CSSOM."""
@@ -108,13 +112,23 @@ class Limits:
     max_body_bytes, max_query_bytes
         Largest request body and query string; larger ones get 413 and 414.
     max_concurrent
-        Requests handled at once; more get 503, except for ``/healthz``.
+        Requests handled at once; more get 503, except for ``/healthz`` and ``/readyz``.
+    max_per_client
+        Of these, requests from one address; more get 429.
     """
 
     def __init__(
-        self, app: ASGIApp, *, max_body_bytes: int, max_query_bytes: int, max_concurrent: int
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        max_query_bytes: int,
+        max_concurrent: int,
+        max_per_client: int,
     ) -> None:
         self._app = app
+        self._of_client: Counter[str] = Counter()
+        self._max_of_client = max_per_client
         self._max_body, self._max_query = max_body_bytes, max_query_bytes
         self._active, self._max_active = 0, max_concurrent
 
@@ -123,7 +137,9 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        client = client_address(scope)
         self._active += 1
+        self._of_client[client] += 1
         try:
             problem = self._find_problem(scope)
             if problem is None:
@@ -132,9 +148,19 @@ class Limits:
                 await problem_response(Request(scope), problem)(scope, receive, send)
         finally:
             self._active -= 1
+            self._of_client[client] -= 1
+            if not self._of_client[client]:
+                del self._of_client[client]
 
     def _find_problem(self, scope: Scope) -> ProblemError | None:
-        if self._active > self._max_active and scope["path"] != "/healthz":
+        probed = scope["path"] in _PROBES  # of whoever watches the service: always answered
+        if not probed and self._of_client[client_address(scope)] > self._max_of_client:
+            return ProblemError(
+                429,
+                f"the limit of {self._max_of_client} concurrent requests of one client is reached",
+                headers={"Retry-After": "1"},
+            )
+        if not probed and self._active > self._max_active:
             return ProblemError(
                 503,
                 f"the limit of {self._max_active} concurrent requests is reached",

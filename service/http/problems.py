@@ -20,6 +20,7 @@ from pear.errors import InputError
 from pipelines.catalog import UNAVAILABLE, BeingReadError, FinishedError, NotFoundError
 from pipelines.engine.engine import QueueFullError
 from pipelines.settings import field_path
+from service.http.errors import ProblemError
 from service.http.html import error_page
 from service.http.permissions import methods_at
 from service.http.request_state import RequestState
@@ -47,34 +48,6 @@ class Problem(BaseModel):
     hint: str | None = Field(default=None, description="What to do instead.")
     errors: list[FieldProblem] = Field(default=[], description="Every invalid field.")
     request_id: str = Field(description="As in X-Request-ID and in the log.")
-
-
-class ProblemError(Exception):
-    """An error response with a problem document.
-
-    Parameters
-    ----------
-    status
-        HTTP status.
-    detail, field, hint, errors
-        As in :class:`Problem`.
-    headers
-        Extra headers, such as ``Retry-After``.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        detail: str,
-        *,
-        field: str | None = None,
-        hint: str | None = None,
-        errors: list[FieldProblem] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.field, self.hint = status, detail, field, hint
-        self.errors, self.headers = errors or [], headers or {}
 
 
 def problem_response(request: Request, problem: ProblemError) -> Response:

@@ -1,13 +1,24 @@
-"""HTTP/1.1 protocol with a deadline and a size limit for the head of every request."""
+"""HTTP/1.1 protocol with deadlines for the head of every request, and for reading the response.
+
+A client that stops reading would keep its request, and the memory of its response, for ever.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import socket
+import struct
+import termios
+from contextlib import suppress
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_SECONDS: Final = 20.0
+STALL_SECONDS: Final = 30.0
+STALL_BYTES: Final = 32 * 1024
+"""A client that takes less than this in :data:`STALL_SECONDS`, about 1 kB/s, is cut off."""
 HEAD_BYTES: Final = 64 * 1024
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
@@ -16,13 +27,16 @@ _TOO_LARGE: Final = (
 
 
 class TimeoutHttpToolsProtocol(HttpToolsProtocol):
-    """uvicorn's protocol that closes connections whose request head is late or too large.
+    """uvicorn's protocol that closes connections whose client is too slow.
+
+    The head of a request must arrive in time and be small, and the response must be read.
 
     The bodies of requests are limited by :class:`service.http.middleware.Limits`.
     """
 
     _deadline: asyncio.TimerHandle | None = None
     _head = 0
+    _stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request."""
@@ -30,8 +44,9 @@ class TimeoutHttpToolsProtocol(HttpToolsProtocol):
         self._start_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the deadline."""
+        """Cancel the deadlines."""
         self._cancel_deadline()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -56,6 +71,50 @@ class TimeoutHttpToolsProtocol(HttpToolsProtocol):
         if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
             raise ValueError("request head is too large")  # uvicorn answers 400 and closes
         super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """Watch how the client reads, as there is more for it than fits into the buffers."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Stop watching: the client has read."""
+        super().resume_writing()
+        self._stop_watching()
+
+    def on_response_complete(self) -> None:
+        """Watch the rest of a response, which nobody waits for."""
+        super().on_response_complete()
+        if self._stall is None and self.transport.get_write_buffer_size():
+            self._watch()
+
+    def _watch(self) -> None:
+        self._stop_watching()
+        self._stall = self.loop.call_later(STALL_SECONDS, self._cut_off, self._unread())
+
+    def _stop_watching(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _cut_off(self, before: int) -> None:
+        """Abort the connection unless the client has read since; it may read on otherwise."""
+        self._stall = None
+        left = self._unread()
+        if left > before - STALL_BYTES and self.transport.get_write_buffer_size():
+            self.transport.abort()
+        elif left:
+            self._watch()
+
+    def _unread(self) -> int:
+        """Return the bytes that the client has not acknowledged, here and in the kernel."""
+        waiting = self.transport.get_write_buffer_size()
+        connection: socket.socket | None = self.transport.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):  # where the kernel does not tell
+                answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+                waiting += struct.unpack("i", answer)[0]
+        return waiting
 
     def _start_deadline(self) -> None:
         self._cancel_deadline()

@@ -7,8 +7,9 @@ after the access check. Entries expire after one minute, so deleted runs disappe
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,8 +26,9 @@ from service.http.caching import (
     make_etag,
     not_modified,
 )
+from service.http.errors import ProblemError
 from service.http.permissions import ROUTE_POLICIES, RoutePolicy
-from service.http.problems import ProblemError, problem_response
+from service.http.problems import problem_response
 from service.http.request_state import CacheableResponse, RequestState
 from service.http.security import AccessControl, client_address
 
@@ -68,6 +70,15 @@ class ResponseCache:
         self.entries: CacheSection[_Entry] = cache.add_section(
             max_bytes, lambda entry: len(entry.response.content) + 1024
         )
+        self._under_way: dict[Hashable, asyncio.Future[CachedBody]] = {}
+
+    async def share(self, key: Hashable, make: Callable[[], Awaitable[CachedBody]]) -> CachedBody:
+        """Await what ``make`` returns; equal requests at the same time share one."""
+        shared = self._under_way.get(key)
+        if shared is None:
+            shared = self._under_way[key] = asyncio.ensure_future(make())
+            shared.add_done_callback(lambda _: self._under_way.pop(key, None))
+        return await asyncio.shield(shared)
 
 
 class ResponseCacheMiddleware:
@@ -154,8 +165,53 @@ def run_response(
     Response
         With a strong ETag; immutable if pinned.
     """
-    whole = (run.id, str(run.finished_at), *key)
+    whole = _whole_key(run, key)
     body = cache.bodies.get_or_compute(run.id, whole, make)
+    return _respond(request, run, whole, body, pinned=pinned)
+
+
+async def heavy_response(
+    request: Request,
+    cache: ResponseCache,
+    run: Run,
+    key: tuple[Hashable, ...],
+    make: Callable[[], Awaitable[CachedBody]],
+    *,
+    pinned: bool | None = None,
+) -> Response:
+    """Return what :func:`run_response` does, made in the event loop's time, once for all who wait.
+
+    Parameters
+    ----------
+    request, cache, run, key, pinned
+        As in :func:`run_response`.
+    make
+        Awaits the response; equal requests at the same time share it.
+
+    Returns
+    -------
+    Response
+        With a strong ETag; immutable if pinned.
+    """
+    whole = _whole_key(run, key)
+    body = cache.bodies.get(whole)
+    if body is None:
+        body = cache.bodies.put(run.id, whole, await cache.share(whole, make))
+    return _respond(request, run, whole, body, pinned=pinned)
+
+
+def _whole_key(run: Run, key: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
+    return (run.id, str(run.finished_at), *key)
+
+
+def _respond(
+    request: Request,
+    run: Run,
+    whole: tuple[Hashable, ...],
+    body: CachedBody,
+    *,
+    pinned: bool | None,
+) -> Response:
     if pinned is None:
         pinned = request.path_params.get("run_id") != "latest"
     control = IMMUTABLE if pinned else "no-cache"

@@ -23,8 +23,8 @@ from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
 from pear.errors import InputError
+from service.http.errors import ProblemError
 from service.http.permissions import SCOPES, RoutePolicy, Scope
-from service.http.problems import ProblemError
 from service.http.request_state import RawHeaders, encode_headers
 
 COOKIE: Final = "pear_key"

@@ -166,12 +166,8 @@ def render_map(
         )
     style = style_of(name, options.kind)
     shown = style.shown(values)
+    low, high = _limits(options, limits_for(style, shown, level))
     table = index_image(options.view, options.width - 2 * _SIDE_PIXELS, _nside(values))
-    low, high = limits_for(style, shown, level)
-    low = low if options.vmin is None else options.vmin
-    high = high if options.vmax is None else options.vmax
-    if not low < high:
-        raise InputError(f"vmin {low:g} must be below vmax {high:g}", field="vmin")
     lines, colours = title.lines(options.width), colormaps[options.colours or style.colours]
     figure, axes, bar = _figure(table, options.width, len(lines))
     draw_image(axes, table, table.image(shown), colours, Normalize(low, high))
@@ -186,6 +182,22 @@ def render_map(
     _write(figure, [title.heading or heading(name, level, options.kind), *lines], options.width)
     _draw_bar(bar, style.units, colours, (low, high), options.width)
     return _png(figure)
+
+
+def check_limits(name: str, level: int | None, options: MapOptions) -> None:
+    """Check that the lower limit is below the upper one, where both are known without a field."""
+    style = style_of(name, options.kind)
+    given = style.limits if level is None else style.limits_at.get(level)
+    if given is not None:
+        _limits(options, given)
+
+
+def _limits(options: MapOptions, default: tuple[float, float]) -> tuple[float, float]:
+    low = default[0] if options.vmin is None else options.vmin
+    high = default[1] if options.vmax is None else options.vmax
+    if not low < high:
+        raise InputError(f"vmin {low:g} must be below vmax {high:g}", field="vmin")
+    return low, high
 
 
 def _nside(values: Array) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import dask
 import numpy as np
 import xarray as xr
 
@@ -16,10 +17,12 @@ from pear.datasets.regrid import to_latlon
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pear.times import to_iso
-from pear.typing import Bool, Float64
+from pear.typing import Bool, Float32, Float64
 from pear.variables import BY_NAME, parse_field
-from service.http.html import DISCLAIMER
-from service.readers.forecasts import ForecastStore
+from service.http.disclaimer import DISCLAIMER
+from service.http.errors import ProblemError
+from service.readers.disk import disk_problem
+from service.readers.forecasts import ForecastStore, unreadable
 from service.readers.points import parse_decimal, parse_numbers
 
 Format = Literal["netcdf", "zarr-zip"]
@@ -29,6 +32,10 @@ MEDIA_TYPES: Final[dict[str, str]] = {
 }
 SUFFIXES: Final[dict[str, str]] = {"netcdf": "nc", "zarr-zip": "zarr.zip"}
 _STEPS: Final = (0.25, 10.0)
+_TOLERANCE: Final = 1e-6
+_BLOCK_BYTES: Final = 32 * 1024**2
+"""Values in memory at once: a download is read, regridded and written in blocks."""
+_CHUNK_BYTES: Final = 1024**2
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,21 @@ class Box:
     def contains(self, latitude: Float64 | float, longitude: Float64) -> Bool:
         """Return which points (point,) are in the box."""
         width = (self.east - self.west) % 360 or 360.0
-        inside: Bool = np.mod(longitude - self.west, 360.0) <= width
+        inside: Bool = self._eastward(longitude) <= width + _TOLERANCE
         return inside & (latitude >= self.south) & (latitude <= self.north)
+
+    def unwrap(self, longitude: Float64) -> Float64:
+        """Return longitudes that increase from the western edge on, as -20 to 40 or 170 to 190."""
+        eastward = self._eastward(longitude)
+        start = self.west
+        if eastward.size and start + eastward.max() > 360.0 + _TOLERANCE:
+            start -= 360.0
+        return np.round(start + eastward, 9)
+
+    def _eastward(self, longitude: Float64) -> Float64:
+        """Return degrees east of the western edge; a point on the edge may lie 1e-6 beyond it."""
+        degrees: Float64 = np.mod(longitude - self.west + _TOLERANCE, 360.0) - _TOLERANCE
+        return degrees
 
 
 @dataclass(frozen=True)
@@ -84,11 +104,16 @@ class Selection:
             leads = tuple(store.lead_hours[store.lead_index(lead)] for lead in sorted(set(asked)))
         return cls(names, levels, leads, parse_grid(grid), parse_box(bbox))
 
+    @property
+    def points(self) -> int:
+        """Points of the latitude–longitude grid; 0 on HEALPix."""
+        if self.step is None:
+            return 0
+        return (round(180 / self.step) + 1) * round(360 / self.step)
+
     def nbytes(self, store: ForecastStore) -> int:
         """Return the size of the values before compression, bytes."""
-        points = 12 * store.nside**2
-        if self.step is not None:
-            points = (round(180 / self.step) + 1) * round(360 / self.step)
+        points = self.points or 12 * store.nside**2
         fields = sum(
             len(self.levels) if BY_NAME[name].kind == "upper" else 1 for name in self.variables
         )
@@ -172,11 +197,12 @@ def parse_box(text: str | None) -> Box | None:
 
 
 def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
-    """Return the selected part of a run, on the selected grid."""
+    """Return the selected part of a run, on the selected grid, to be computed in blocks."""
     leads = [store.lead_index(lead) for lead in chosen.lead_hours]
     part = store.dataset[list(chosen.variables)].isel(prediction_timedelta=leads)
     if "level" in part.dims:
         part = part.sel(level=[level for level in store.levels if level in chosen.levels])
+    part = _in_blocks(part, chosen)
     part = part if chosen.step is None else to_latlon(part, chosen.step)
     if chosen.box is not None:
         part = _cut(part, store.nside, chosen.box)
@@ -197,10 +223,98 @@ def _cut(part: xr.Dataset, nside: int, box: Box) -> xr.Dataset:
         rows = np.flatnonzero((part.latitude >= box.south) & (part.latitude <= box.north))
         columns = np.flatnonzero(box.contains(0.5 * (box.south + box.north), part.longitude.values))
         cells = rows if columns.size else columns
+        columns = columns[np.argsort(box.unwrap(part.longitude.values[columns]))]
         kept = part.isel(latitude=rows, longitude=columns)
+        east = box.unwrap(kept.longitude.values)
+        kept = kept.assign_coords(longitude=kept.longitude.copy(data=east))
     if cells.size == 0:
         raise InputError("bbox contains no grid point", field="bbox", hint="use a larger box")
     return kept
+
+
+def _in_blocks(part: xr.Dataset, chosen: Selection) -> xr.Dataset:
+    """Return the same with fields that are read block by block, each checked for missing values."""
+    points = max(part.sizes["cell"], chosen.points)
+    levels = part.sizes.get("level", 1)
+    leads = max(1, _BLOCK_BYTES // (4 * points * levels))
+    some = max(1, min(levels, _BLOCK_BYTES // (4 * points)))
+    sizes = {"prediction_timedelta": leads, "level": some}
+    part = part.chunk({dim: size for dim, size in sizes.items() if dim in part.dims})
+    return part.map(
+        lambda field: field.copy(data=field.data.map_blocks(_check_block, dtype=field.dtype)),
+        keep_attrs=True,
+    )
+
+
+def _check_block(block: Float32) -> Float32:
+    if not np.isfinite(block).all():
+        # Finished runs have no missing values, but a lost chunk reads as fill values.
+        raise _MissingError
+    return block
+
+
+class _MissingError(ValueError):
+    pass
+
+
+def export(
+    path: Path,
+    chosen: Selection,
+    about: tuple[str, str],
+    target: Path,
+    format: Format,  # noqa: A002
+) -> None:
+    """Write the selected part of a run as one file; nothing is left of it if that fails.
+
+    A full disk is answered with 507; a disk that cannot be written, or a store that cannot be read,
+    with 503.
+
+    Parameters
+    ----------
+    path
+        Store of the run.
+    chosen
+        What to write.
+    about
+        Name of the store, and of the model.
+    target
+        The file.
+    format
+        NetCDF-4, or a zipped Zarr store.
+    """
+    name, model = about
+    try:
+        part = extract(ForecastStore.open(name, path), chosen, model)
+        with dask.config.set(scheduler="synchronous"):
+            write(part, target, format)
+    except Exception as error:
+        problem = _explain(error, name, target.parent)
+        remove_export(target)
+        if problem is None:
+            raise
+        raise problem from error
+
+
+def _explain(error: Exception, name: str, folder: Path) -> ProblemError | None:
+    """Return the response to what a disk or a damaged store raised; None for any other fault."""
+    if isinstance(error, ProblemError | InputError):
+        return None
+    if isinstance(error, _MissingError):
+        return unreadable(f"the store of run {name}", "values are missing")
+    full = disk_problem(error, folder)
+    if full is None and isinstance(error, OSError | RuntimeError | KeyError | ValueError):
+        return unreadable(f"the store of run {name}", type(error).__name__)
+    return full
+
+
+def remove_export(target: Path) -> None:
+    """Remove a file and what was written beside it."""
+    target.unlink(missing_ok=True)
+    shutil.rmtree(_folder_beside(target), ignore_errors=True)
+
+
+def _folder_beside(target: Path) -> Path:
+    return target.with_suffix(".folder")
 
 
 def write(part: xr.Dataset, target: Path, format: Format) -> None:  # noqa: A002
@@ -215,12 +329,14 @@ def write(part: xr.Dataset, target: Path, format: Format) -> None:  # noqa: A002
         }
     if format == "netcdf":
         packing: dict[str, Any] = {"zlib": True, "complevel": 1, "shuffle": True}
-        plain.to_netcdf(
-            target, engine="netcdf4", encoding={name: dict(packing) for name in plain.data_vars}
-        )
+        encoding = {
+            name: {**packing, "chunksizes": _chunks(array)}
+            for name, array in plain.data_vars.items()
+        }
+        plain.to_netcdf(target, engine="netcdf4", encoding=encoding)
         return
     # A ZipStore cannot replace its metadata while it grows, so write a folder first.
-    folder = target.with_suffix(".folder")
+    folder = _folder_beside(target)
     try:
         plain.to_zarr(folder, zarr_format=3, consolidated=False)
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
@@ -229,6 +345,20 @@ def write(part: xr.Dataset, target: Path, format: Format) -> None:  # noqa: A002
                     archive.write(path, path.relative_to(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _chunks(array: xr.DataArray) -> tuple[int, ...]:
+    """Return chunks of about a megabyte that no two blocks share."""
+    blocks = dict(zip(array.dims, array.data.chunksize, strict=True)) if array.chunks else {}
+    shape, left = [], _CHUNK_BYTES // array.dtype.itemsize
+    for dim, size in reversed(list(array.sizes.items())):
+        horizontal = dim in ("cell", "latitude", "longitude")
+        length = size if horizontal else max(1, min(blocks.get(dim, size), left))
+        while not horizontal and blocks.get(dim, size) % length:
+            length -= 1
+        shape.append(length)
+        left //= length
+    return tuple(reversed(shape))
 
 
 def _to_attribute(value: object) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,12 @@ from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, Times
 from pear.variables import VARIABLES, Variable, parse_field
-from pipelines.catalog import Run
-from pipelines.storage.data_folder import DataFolder
-from service.http.caching import RunCache
-from service.http.problems import ProblemError
+from service.http.errors import ProblemError
+
+if TYPE_CHECKING:
+    from pipelines.catalog import Run
+    from pipelines.storage.data_folder import DataFolder
+    from service.http.caching import RunCache
 
 ANALYSIS: Final = "analysis"
 DISPLAY_NSIDE: Final = 64
@@ -172,7 +174,7 @@ class ForecastReader:
             try:
                 return ForecastStore.open(name, self._path_of(name))
             except (InputError, OSError, KeyError) as error:
-                raise _unreadable(f"the store of run {name}", type(error).__name__) from error
+                raise unreadable(f"the store of run {name}", type(error).__name__) from error
 
         return self._stores.get_or_compute(_run_of(name), name, open_)
 
@@ -209,15 +211,16 @@ def _read_field(store: ForecastStore, name: str, level: int | None, lead_hours: 
     try:
         values = np.ascontiguousarray(array.values, dtype=np.float32)
     except (OSError, ValueError, RuntimeError) as error:
-        raise _unreadable(what, type(error).__name__) from error
+        raise unreadable(what, type(error).__name__) from error
     if not np.isfinite(values).all():
         # Finished runs have no missing values, but a lost chunk reads as fill values.
-        raise _unreadable(what, "values are missing")
+        raise unreadable(what, "values are missing")
     values.flags.writeable = False
     return values
 
 
-def _unreadable(what: str, why: str) -> ProblemError:
+def unreadable(what: str, why: str) -> ProblemError:
+    """Return the response to a request for what cannot be read."""
     return ProblemError(
         503,
         f"{what} cannot be read: {why}",

@@ -13,7 +13,7 @@ from pear.errors import InputError, did_you_mean
 from pear.sphere.healpix import centres
 from pear.times import to_iso
 from pear.variables import STANDARD_GRAVITY
-from service.http.html import DISCLAIMER
+from service.http.disclaimer import DISCLAIMER
 from service.readers.forecasts import ForecastStore
 from service.readers.points import Points, Series
 from service.readers.serialisers import dump_json

@@ -18,7 +18,7 @@ from pear.metrics.dataset import DIMS, KEYS, UNDEFINED, scores_to_frame, scores_
 from pear.variables import channel_label
 from pipelines.evaluation.scores import FILE, describe, read_scores
 from pipelines.storage.data_folder import DataFolder
-from service.http.problems import ProblemError
+from service.http.errors import ProblemError
 
 Record = dict[str, Any]
 METRICS: Final = ("acc", "rmse", "mae", "bias")

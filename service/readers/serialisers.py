@@ -11,7 +11,7 @@ from typing import Any, Final
 from pear.sphere.healpix import centres
 from pear.times import to_iso
 from pear.typing import Array
-from service.http.html import DISCLAIMER
+from service.http.disclaimer import DISCLAIMER
 from service.readers.forecasts import ForecastStore
 from service.readers.points import Points, Series
 

@@ -17,4 +17,4 @@ def test_handlers_run_in_threads_unless_they_only_wait() -> None:
         for route in router.routes
         if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint)
     }
-    assert waiting == {"healthz", "readyz", "submit_forecast"}
+    assert waiting == {"healthz", "readyz", "submit_forecast", "download", "get_map"}

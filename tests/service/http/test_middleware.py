@@ -83,6 +83,26 @@ def test_more_concurrent_requests_than_the_limit_get_503(
         assert httpx.get(f"{base}/v1/models", timeout=5).status_code == 200
 
 
+def test_one_client_gets_only_its_share_and_probes_are_always_answered(
+    data: DataFolder, catalog: Catalog, engine: StubEngine
+) -> None:
+    limits = {"max_concurrent_requests": 8, "max_requests_per_client": 4}
+    app = create_app(Settings(data=data.root, **limits), catalog, engine)
+    waiting, _ = catalog.runs.submit(catalog.models.get().id, "2004-01-02", 24)
+    with served(app) as base, ThreadPoolExecutor(4) as pool:
+        stream = f"{base}/v1/forecasts/{waiting.id}/events"
+        watchers = [pool.submit(httpx.get, stream, timeout=30) for _ in range(4)]
+        time.sleep(1.5)
+        refused = httpx.get(f"{base}/v1/models", timeout=5)
+        assert problem(refused, 429)["detail"].startswith("the limit of 4 concurrent requests")
+        assert refused.headers["retry-after"]
+        for probe in ("/healthz", "/readyz"):
+            assert httpx.get(f"{base}{probe}", timeout=5).status_code == 200
+        catalog.runs.cancel(waiting.id)
+        assert [watcher.result().status_code for watcher in watchers] == [200] * 4
+        assert httpx.get(f"{base}/v1/models", timeout=5).status_code == 200
+
+
 def test_an_unexpected_error_is_a_problem_with_id_and_headers(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from fastapi import FastAPI, Response
+from starlette.responses import StreamingResponse
 
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
@@ -40,3 +45,61 @@ def test_slow_clients_are_closed_while_others_are_served(
         assert all(answer == b"" for answer in answers[::2]), "no head: closed"
         assert {answer[:12] for answer in answers[1::2]} == {b"HTTP/1.1 408"}
         assert httpx.get(f"{base}/v1/models", timeout=5).status_code == 200
+
+
+def big_app() -> FastAPI:
+    """An application with large responses, streamed and whole."""
+    app = FastAPI()
+
+    @app.get("/big")
+    async def big() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            for _ in range(320):
+                yield b"x" * 65_536
+
+        return StreamingResponse(parts())
+
+    @app.get("/whole")
+    async def whole() -> Response:
+        return Response(b"x" * 20_000_000)
+
+    return app
+
+
+def ask(base: str, path: str) -> socket.socket:
+    """Send a request over a connection with a small receive buffer."""
+    place = urlsplit(base)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((place.hostname, place.port))
+    connection.settimeout(20)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return connection
+
+
+@pytest.mark.parametrize("path", ["/big", "/whole"])
+def test_clients_that_do_not_read_are_cut_off(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.http.protocol.STALL_SECONDS", 0.5)
+    with served(big_app(), http=TimeoutHttpToolsProtocol) as base:
+        stalled = ask(base, path)
+        with stalled:
+            time.sleep(2.0)
+            got = 0
+            with suppress(ConnectionResetError):
+                while part := stalled.recv(65_536):
+                    got += len(part)
+            assert got < 20_000_000
+
+
+def test_a_slow_client_that_reads_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slower than the time limit altogether, but never without progress."""
+    monkeypatch.setattr("service.http.protocol.STALL_SECONDS", 0.5)
+    with served(big_app(), http=TimeoutHttpToolsProtocol) as base, ask(base, "/whole") as slow:
+        got, started = 0, time.monotonic()
+        while got < 20_000_000:
+            part = slow.recv(400_000)
+            assert part, "closed too early"
+            got += len(part)
+            due = started + 2.0 * got / 20_000_000
+            time.sleep(max(0.0, due - time.monotonic()))
+        assert time.monotonic() - started > 1.9

@@ -13,7 +13,7 @@ from pear.variables import Layout
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 from service.http.caching import RunCache
-from service.http.problems import ProblemError
+from service.http.errors import ProblemError
 from service.readers.forecasts import (
     FieldAt,
     ForecastReader,

@@ -16,7 +16,7 @@ from pear.metrics import ScoreAccumulator, verify_forecast
 from pear.metrics.dataset import scores_to_dataset, scores_to_frame, scores_to_records
 from pipelines.evaluation.scores import FILE, write_scores
 from pipelines.storage.data_folder import DataFolder
-from service.http.problems import ProblemError
+from service.http.errors import ProblemError
 from service.readers.scores import ScoreBoard, scorecard, select
 
 ABOUT = {"model": "m1", "climatology": "usual", "lead_hours": 48}
