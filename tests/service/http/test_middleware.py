@@ -86,8 +86,8 @@ def test_more_concurrent_requests_than_the_limit_get_503(
 def test_one_client_gets_only_its_share_and_probes_are_always_answered(
     data: DataFolder, catalog: Catalog, engine: StubEngine
 ) -> None:
-    limits = {"max_concurrent_requests": 8, "max_requests_per_client": 4}
-    app = create_app(Settings(data=data.root, **limits), catalog, engine)
+    settings = Settings(data=data.root, max_concurrent_requests=8, max_requests_per_client=4)
+    app = create_app(settings, catalog, engine)
     waiting, _ = catalog.runs.submit(catalog.models.get().id, "2004-01-02", 24)
     with served(app) as base, ThreadPoolExecutor(4) as pool:
         stream = f"{base}/v1/forecasts/{waiting.id}/events"
