@@ -12,6 +12,7 @@ import numpy as np
 
 from pear.errors import InputError, did_you_mean
 from pear.progress import ProgressFactory
+from pear.store.reader import stored_layout
 from pear.times import to_iso
 from pear.typing import Times
 from pipelines.ingestion.cds_months import is_complete
@@ -26,6 +27,8 @@ from pipelines.storage.atomic import require_space
 
 SOURCES: Final = ("ifs", "aifs", "gfs")
 """Names of the servers with today's analyses."""
+NSIDE: Final = 16
+"""Resolution of a new store: that of the model that ships."""
 _MODELS: Final = {"ifs": "ifs", "aifs": "aifs-single"}
 
 
@@ -96,6 +99,25 @@ def open_source(name: str, transfer: Transfer, mirror: str | None = None) -> Sou
             f"invalid mirror {mirror!r}", field="--mirror", hint=did_you_mean(mirror, MIRRORS)
         )
     return OpenData(transfer, _MODELS[name], (mirror or MIRRORS[0]).rstrip("/"))
+
+
+def options_for(store: Path, nside: int | None = None) -> IngestOptions:
+    """Return the options of an ingestion into a store that may not exist yet.
+
+    Parameters
+    ----------
+    store
+        Path of the store.
+    nside
+        Resolution; default: that of the store, or :data:`NSIDE` for a new one.
+
+    Returns
+    -------
+    IngestOptions
+    """
+    if nside is None:
+        nside = stored_layout(store)[2] if store.exists() else NSIDE
+    return IngestOptions(nside=nside)
 
 
 def fetch(

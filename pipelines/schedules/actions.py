@@ -1,4 +1,4 @@
-"""Actions of a schedule: ingest new data, forecast, evaluate, and remove old runs.
+"""Actions of a schedule: fetch and ingest new data, forecast, evaluate, and remove old runs.
 
 Each part compares what is wanted with what exists and does the difference, so repeating it has no
 effect, and doing it late makes up for everything that was missed.
@@ -7,7 +7,7 @@ effect, and doing it late makes up for everything that was missed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
@@ -30,6 +30,7 @@ _RENAMED: Final = {"unread_hours": "grace_hours"}
 """Former names of settings, which stored schedules may still hold."""
 _MAX_NEWEST: Final = 1000
 _MAX_SOURCES: Final = 1000
+_MAX_FETCHED: Final = 40  # cycles of ten days
 _MAX_DAYS: Final = 36_525.0
 
 
@@ -68,6 +69,29 @@ class IngestAction(StrictModel):
     nside: Annotated[Whole, AfterValidator(_power_of_two)] | None = Field(
         default=None, ge=1, le=8192, description="Resolution of a new store."
     )
+
+
+class FetchAction(StrictModel):
+    """Fetch the newest published analyses that the store lacks."""
+
+    source: Literal["ifs", "aifs", "gfs"] = Field(description="Server: ECMWF's or NOAA's.")
+    store: StoreName | None = Field(
+        default=None, description="Name of the analysis (default: that of the source)."
+    )
+    newest: Whole = Field(
+        default=1, ge=1, le=_MAX_FETCHED, description="Number of newest cycles wanted."
+    )
+    every_hours: Literal[6, 12, 24] = Field(
+        default=24, description="Only cycles at multiples of this from 00 UTC."
+    )
+    nside: Annotated[Whole, AfterValidator(_power_of_two)] | None = Field(
+        default=None, ge=1, le=8192, description="Resolution of a new store."
+    )
+
+    @property
+    def store_name(self) -> str:
+        """Name of the analysis."""
+        return self.store or self.source
 
 
 class ForecastAction(StrictModel):
@@ -135,6 +159,7 @@ class RetentionAction(StrictModel):
 class Action(StrictModel):
     """The parts of a schedule's action, run in this order."""
 
+    fetch: FetchAction | None = None
     ingest: IngestAction | None = None
     forecast: ForecastAction | None = None
     evaluate: EvaluateAction | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipelines.forecasting.request import choose_analysis, resolve_request
 from pipelines.schedules.actions import (
     Action,
     EvaluateAction,
+    FetchAction,
     ForecastAction,
     IngestAction,
     RetentionAction,
@@ -74,8 +76,10 @@ def run_action(data: DataFolder, catalog: Catalog, action: Action, now: datetime
         What was done; InputError names what is missing or does not fit.
     """
     result = ActionResult()
+    if action.fetch is not None:
+        result.ingested = _fetch(data, action.fetch, now)
     if action.ingest is not None:
-        result.ingested = _ingest(data, action.ingest)
+        result.ingested += _ingest(data, action.ingest)
     refresh(data, catalog)
     if action.forecast is not None:
         result.runs = _forecast(data, catalog, action.forecast)
@@ -84,6 +88,23 @@ def run_action(data: DataFolder, catalog: Catalog, action: Action, now: datetime
     if action.expire is not None:
         result.expired = _expire(data, catalog, action.expire, now)
     return result
+
+
+def _fetch(data: DataFolder, action: FetchAction, now: datetime) -> int:
+    """Fetch the newest cycles, oldest first, so that a fault leaves no gap behind."""
+    from pipelines.ingestion.fetch import fetch, open_source, options_for
+    from pipelines.ingestion.sources.transfer import Transfer
+
+    transfer = Transfer()
+    source = open_source(action.source, transfer, os.environ.get("PEAR_FETCH_MIRROR"))
+    path = data.analysis(action.store_name)
+    latest = source.find_latest(np.datetime64(now.replace(tzinfo=None), "s"))
+    step = np.timedelta64(action.every_hours, "h")
+    newest = latest - (latest - latest.astype("datetime64[D]")) % step
+    times = newest - np.arange(action.newest)[::-1] * step
+    options = options_for(path, action.nside)
+    states = list(fetch(source, times, path, options=options, transfer=transfer))
+    return sum(state.report is not None for state in states)
 
 
 def _ingest(data: DataFolder, action: IngestAction) -> int:

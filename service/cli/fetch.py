@@ -9,20 +9,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from pear.errors import InputError
 from pear.progress import ProgressFactory
-from pear.sphere.healpix import nside_from_cells
-from pear.store.reader import open_store
-from pear.variables import LEVELS
-from pipelines.ingestion.fetch import FetchedState, open_source
+from pipelines.ingestion.fetch import NSIDE, FetchedState, open_source, options_for
 from pipelines.ingestion.fetch import fetch as fetch_states
-from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.sources.transfer import Transfer
 from service.cli import options as opt
 from service.cli.console import announced, console, emit_json, interruptible
 from service.cli.ingest import find_target, register_store, show
 
-_NSIDE = 16  # of the model that ships
 _source, _store = (partial(typer.Option, rich_help_panel=name) for name in ("Source", "Store"))
 
 
@@ -58,7 +52,7 @@ def fetch(
         _store(
             metavar="N",
             help="HEALPix resolution of a new store.",
-            show_default=f"{_NSIDE}, that of the shipped model",
+            show_default=f"{NSIDE}, that of the shipped model",
         ),
     ] = None,
     as_json: opt.Json = False,
@@ -71,7 +65,7 @@ def fetch(
     $ pear fetch --source gfs --time 2026-11-25T00 --data DATA
     """
     folder, store = find_target(data, analysis or source, output)
-    options = IngestOptions(nside=nside or _nside_of(store), levels=LEVELS)
+    options = options_for(store, nside)
     times = None if time == "latest" else opt.parse_times(time)
     transfer = Transfer()
     states: list[FetchedState] = []
@@ -96,14 +90,3 @@ def fetch(
         register_store(folder)
     if as_json:
         emit_json({"states": [state.to_dict() for state in states]})
-
-
-def _nside_of(store: Path) -> int:
-    """Return the resolution of a store, or that of the shipped model if there is none."""
-    if not store.exists():
-        return _NSIDE
-    try:
-        with open_store(store) as dataset:
-            return nside_from_cells(dataset.sizes["cell"])
-    except InputError:
-        return _NSIDE  # the ingestion says what is wrong with it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -45,6 +45,10 @@ def add(
         list[str] | None,
         _ingest(metavar="SOURCE", help="Ingest what is new in this folder; repeat for several."),
     ] = None,
+    fetch: Annotated[
+        Literal["ifs", "aifs", "gfs"] | None,
+        _ingest(metavar="SOURCE", help="Fetch the newest analysis: ifs, aifs or gfs."),
+    ] = None,
     nside: Annotated[int | None, _ingest(metavar="N", help="Resolution of a new analysis.")] = None,
     forecast: Annotated[
         opt.Duration | None,
@@ -82,10 +86,15 @@ def add(
     Examples
     --------
     $ pear schedule add daily --cron '30 6 * * *' --forecast 10d --data DATA
+    $ pear schedule add today --cron '30 8 * * *' --fetch ifs --forecast 10d --data DATA
     $ pear schedule add all --cron '0 * * * *' --ingest incoming --analysis era5 \
         --forecast 10d --evaluate 10d --keep-days 30 --data DATA
     """
     action: dict[str, object] = {}
+    if fetch:
+        analysis = analysis or fetch
+        hours = step.hours if step.hours in (6, 12) else 24
+        action["fetch"] = {"source": fetch, "store": analysis, "every_hours": hours, "nside": nside}
     if ingest:
         if analysis is None:
             raise InputError("--ingest needs --analysis", field="--analysis")

@@ -16,7 +16,7 @@ from pipelines.storage.data_folder import DataFolder
 @pytest.mark.parametrize(
     ("action", "field", "words"),
     [
-        ({}, "action", "has no parts; parts: ingest, forecast"),
+        ({}, "action", "has no parts; parts: fetch, ingest"),
         ({"forcast": {}}, "forcast", "did you mean forecast"),
         ({"forecast": {"lead": 24}}, "forecast.lead", "did you mean lead_hours"),
         ({"forecast": []}, "forecast", "valid dictionary"),

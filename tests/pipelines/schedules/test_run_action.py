@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pear.errors import InputError
+from pear.store.reader import read_completeness
 from pear.times import to_iso
 from pipelines.catalog import Catalog, FinishedError
 from pipelines.schedules import run_action, validate_action
@@ -16,6 +17,7 @@ from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.atomic import shared_lock
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.engine import DAY, LAYOUT, NSIDE, START, fields
+from tests.fixtures.replica import serving
 from tests.fixtures.schedules import Clock, add_day, compute_queued
 
 
@@ -111,3 +113,27 @@ def test_an_empty_folder_has_nothing_to_ingest(
     assert result.summary == (
         "0 times ingested, 0 forecasts and 0 evaluations queued, 0 runs expired"
     )
+
+
+def test_the_newest_analyses_are_fetched_once(
+    data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = np.datetime64("2026-11-25T20:00", "s")
+    action = validate_action(
+        {"fetch": {"source": "gfs", "newest": 2, "every_hours": 12, "nside": 4}}
+    )
+    with serving() as replica:
+        monkeypatch.setenv("PEAR_FETCH_MIRROR", replica.url)
+        for hour in (0, 6, 12, 18):
+            replica.add_gfs(np.datetime64(f"2026-11-25T{hour:02d}", "s"))
+        moment = datetime.fromisoformat(f"{now}+00:00")
+        assert run_action(data, catalog, action, moment).ingested == 2
+        times = read_completeness(data.analysis("gfs"))[0]
+        assert [to_iso(time) for time in times] == ["2026-11-25T00:00:00Z", "2026-11-25T12:00:00Z"]
+        sent = replica.sent
+        assert run_action(data, catalog, action, moment).ingested == 0
+        assert replica.sent == sent
+        assert "gfs" in [store.name for store in catalog.stores.all()]
+        replica.files.clear()
+        with pytest.raises(InputError, match=r"no GFS cycle of the last days"):
+            run_action(data, catalog, action, moment)
