@@ -19,7 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pear.datasets.regrid import regrid, to_latlon
+    from pear.datasets.latlon import to_latlon
+    from pear.datasets.regrid import regrid
     from pear.datasets.sample import sample_analysis
     from pear.errors import InputError
     from pear.evaluation import evaluate
@@ -51,7 +52,7 @@ _EXPORTS = {
     "plot": "pear.plotting",
     "regrid": "pear.datasets.regrid",
     "sample_analysis": "pear.datasets.sample",
-    "to_latlon": "pear.datasets.regrid",
+    "to_latlon": "pear.datasets.latlon",
     "variable": "pear.variables",
 }
 """Public name to its module, ``module:name`` where they differ."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Literal, Unpack
 
-import numpy as np
 import xarray as xr
 
-from pear.datasets.regrid import is_healpix, to_latlon
+from pear.datasets.latlon import to_latlon
+from pear.datasets.points import PointMethod, select_point
+from pear.datasets.regrid import is_healpix
 from pear.errors import InputError
-from pear.sphere.healpix import cell_of, interpolation_weights, nside_from_cells
+from pear.sphere.healpix import nside_from_cells
 from pear.store.dataset import dataset_layout
 from pear.typing import StrPath, TimesLike
 from pear.variables import Layout
@@ -83,9 +84,7 @@ class PearAccessor:
 
         return plot(self._dataset, field, **options)
 
-    def sel_point(
-        self, lat: float, lon: float, *, method: Literal["nearest", "bilinear"] = "nearest"
-    ) -> xr.Dataset:
+    def sel_point(self, lat: float, lon: float, *, method: PointMethod = "nearest") -> xr.Dataset:
         """Return the fields at a point.
 
         Parameters
@@ -94,7 +93,8 @@ class PearAccessor:
             Degrees north and east, any turn of the circle.
         method
             ``nearest`` takes the cell that contains the point, ``bilinear`` interpolates between
-            the four nearest centres.
+            the four nearest centres. Winds are resolved into east and north at the point; by
+            ``bilinear`` both components are interpolated as one vector.
 
         Returns
         -------
@@ -104,7 +104,8 @@ class PearAccessor:
         Raises
         ------
         InputError
-            If the latitude is out of range or the method unknown.
+            If the latitude is out of range, the method unknown, or one component of a wind is
+            missing.
         """
         if not -90 <= lat <= 90:
             raise InputError(f"latitude {lat:g} is outside -90 to 90", field="lat")
@@ -112,18 +113,7 @@ class PearAccessor:
             raise InputError(
                 f"unknown method {method!r}", field="method", hint="use nearest or bilinear"
             )
-        at = np.array([lat]), np.array([lon])
-        place = {"latitude": lat, "longitude": lon}
-        if method == "nearest":
-            found = self._dataset.isel(cell=int(cell_of(*at, self.nside)[0]))
-            return found.drop_vars("crs", errors="ignore").assign_coords(place)
-        index, weight = interpolation_weights(*at, self.nside)
-        fields = self._dataset.isel(cell=index[:, 0]).drop_vars(
-            ["cell", "cell_ids", "crs"], errors="ignore"
-        )
-        weights = xr.DataArray(weight[:, 0].astype(np.float32), dims="cell")
-        found = fields.map(lambda field: field.dot(weights, dim="cell").assign_attrs(field.attrs))
-        return found.assign_attrs(self._dataset.attrs).assign_coords(place)
+        return select_point(self._dataset, lat, lon, method)
 
     def to_latlon(
         self, step: float = 1.0, *, method: Literal["bilinear", "conservative"] = "bilinear"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
@@ -154,6 +154,17 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     ),
 )
 
+WIND_PAIRS: Final = (
+    ("10m_u_component_of_wind", "10m_v_component_of_wind"),
+    ("u_component_of_wind", "v_component_of_wind"),
+)
+"""Canonical names of the components of each wind, eastward and northward."""
+
+PROBABILITY: Final = "pear_probability_of"
+"""Attribute of a store whose fields are probabilities: the event they are probabilities of."""
+STATISTIC: Final = "pear_statistic"
+"""Attribute of a store with a statistic of an ensemble by component: its spread, a quantile."""
+
 BY_NAME: Final[dict[str, Variable]] = {variable.name: variable for variable in VARIABLES}
 _LOOKUP: Final[dict[str, Variable]] = {
     alias: variable
@@ -193,6 +204,74 @@ def variable(name: str) -> Variable:
             f"unknown variable {name!r}", field="variable", hint=did_you_mean(name, _LOOKUP)
         )
     return found
+
+
+def wind_pair(name: str) -> tuple[str, str] | None:
+    """Return the eastward and northward component of the wind that a variable is part of.
+
+    Parameters
+    ----------
+    name
+        Canonical name.
+
+    Returns
+    -------
+    tuple of str or None
+        None if the variable is not a component of a wind.
+
+    Examples
+    --------
+    >>> wind_pair("v_component_of_wind")
+    ('u_component_of_wind', 'v_component_of_wind')
+    >>> wind_pair("temperature") is None
+    True
+    """
+    return next((pair for pair in WIND_PAIRS if name in pair), None)
+
+
+def wind_partner(name: str) -> str | None:
+    """Return the other component of a wind; None if the variable is not a component of one.
+
+    Parameters
+    ----------
+    name
+        Canonical name.
+
+    Returns
+    -------
+    str or None
+        Canonical name.
+
+    Examples
+    --------
+    >>> wind_partner("10m_v_component_of_wind")
+    '10m_u_component_of_wind'
+    """
+    pair = wind_pair(name)
+    return None if pair is None else pair[1 - pair.index(name)]
+
+
+def holds_vectors(attributes: Mapping[Hashable, object]) -> bool:
+    """Return whether the wind components of a store or Dataset are those of vectors.
+
+    Parameters
+    ----------
+    attributes
+        Its attributes.
+
+    Returns
+    -------
+    bool
+        False for the spread, the quantiles and the probabilities of an ensemble: the two
+        components of a wind are reduced one by one there, and do not make a wind.
+
+    Examples
+    --------
+    >>> from pear.variables import holds_vectors
+    >>> holds_vectors({"title": "PEAR forecast"}), holds_vectors({"pear_statistic": "spread"})
+    (True, False)
+    """
+    return STATISTIC not in attributes and PROBABILITY not in attributes
 
 
 def valid_range(name: str, level: int | None = None) -> tuple[float, float]:

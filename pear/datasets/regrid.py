@@ -1,8 +1,8 @@
-"""Regridding of Datasets between regular latitude-longitude grids and HEALPix."""
+"""Regridding of Datasets from regular latitude-longitude grids to HEALPix."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,9 +16,7 @@ from pear.datasets.fields import FieldSource, Method, regrid_field
 from pear.datasets.units import RELATIVE_HUMIDITY
 from pear.datasets.xarray import InMemory, scan_dataset
 from pear.errors import InputError
-from pear.sphere.healpix import cells_of_nside, check_nside, nside_from_cells
-from pear.sphere.latlon import global_grid
-from pear.sphere.regrid import apply, healpix_to_latlon_bilinear, healpix_to_latlon_conservative
+from pear.sphere.healpix import cells_of_nside, check_nside
 from pear.store.dataset import build_dataset
 from pear.times import to_iso
 from pear.typing import Float32, Times
@@ -216,81 +214,3 @@ class _RegriddedArray(BackendArray):
         except InputError as error:
             raise InputError(f"{where} at {time}: {error.message}", field=self.name) from error
         return regrid_field(values, source.variable.grid, self.nside, self.method, self.name)
-
-
-def to_latlon(dataset: xr.Dataset, step: float = 1.0, *, method: Method = "bilinear") -> xr.Dataset:
-    """Regrid a Dataset from HEALPix to a regular global latitude-longitude grid.
-
-    Parameters
-    ----------
-    dataset
-        On HEALPix cells in nested order, such as an analysis or a forecast.
-    step
-        Grid spacing in degrees; must divide 180.
-    method
-        ``bilinear`` interpolates between cell centres; ``conservative`` takes area means over the
-        boxes around the points.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dimension ``cell`` becomes ``latitude`` (from north to south, poles included) and
-        ``longitude`` (from 0). Computed at once, or lazily if the Dataset has dask arrays.
-
-    Raises
-    ------
-    InputError
-        If the Dataset is not on HEALPix or the step does not divide 180.
-
-    Examples
-    --------
-    >>> import pear
-    >>> analysis = pear.sample_analysis().isel(time=[0])[["2m_temperature"]]
-    >>> dict(to_latlon(analysis, step=10).sizes)
-    {'time': 1, 'latitude': 19, 'longitude': 36}
-    """
-    if not is_healpix(dataset):
-        raise InputError("the dataset has no dimension 'cell'", field="dataset")
-    rows = 180.0 / step if step > 0 else 0.0
-    if rows < 2 or abs(rows - round(rows)) > 1e-6:
-        raise InputError(f"a step of {step:g} degrees does not divide 180", field="step")
-    grid, nside = (
-        global_grid(round(rows) + 1, 2 * round(rows)),
-        nside_from_cells(dataset.sizes["cell"]),
-    )
-    weights = (
-        healpix_to_latlon_bilinear(nside, grid)
-        if method == "bilinear"
-        else healpix_to_latlon_conservative(nside, grid)
-    )
-    shape = grid.lat.size, grid.lon.size
-
-    def interpolate(values: Float32) -> Float32:
-        out: Float32 = apply(weights, values).reshape(*values.shape[:-1], *shape)
-        return out
-
-    dropped = [name for name, one in dataset.coords.items() if "cell" in one.dims or name == "crs"]
-    fields = dataset.drop_vars(dropped)
-    sizes = dict(zip(("latitude", "longitude"), shape, strict=True))
-    out: xr.Dataset = xr.apply_ufunc(
-        interpolate,
-        fields,
-        input_core_dims=[["cell"]],
-        output_core_dims=[list(sizes)],
-        keep_attrs=True,
-        dask="parallelized",
-        output_dtypes=[np.float32],
-        dask_gufunc_kwargs={"output_sizes": sizes, "allow_rechunk": True},
-    )
-    for array in out.data_vars.values():
-        for name in ("grid_mapping", "ek_grid_spec"):
-            array.attrs.pop(name, None)
-    out.attrs = {k: v for k, v in dataset.attrs.items() if k not in ("dggs", "zarr_conventions")}
-    return out.assign_coords(_axes(grid.lat, grid.lon))
-
-
-def _axes(lat: npt.NDArray[Any], lon: npt.NDArray[Any]) -> Mapping[str, Any]:
-    return {
-        "latitude": ("latitude", lat, {"standard_name": "latitude", "units": "degrees_north"}),
-        "longitude": ("longitude", lon, {"standard_name": "longitude", "units": "degrees_east"}),
-    }

@@ -18,7 +18,7 @@ from pear.plotting.styles import check_colours, limits_for, style_of
 from pear.sphere.healpix import nside_from_cells
 from pear.times import HOUR, as_duration, as_utc, to_iso
 from pear.typing import DurationLike, TimeLike
-from pear.variables import Variable, parse_field
+from pear.variables import BY_NAME, Variable, holds_vectors, parse_field, wind_partner
 
 if TYPE_CHECKING:
     from cartopy.mpl.geoaxes import GeoAxes
@@ -106,7 +106,9 @@ def plot(
     cmap = colormaps[name]
     axes = _map_axes(view, ax)
     table = index_image(view, _PIXELS, nside_from_cells(values.size))
-    draw_image(axes, table, table.image(shown), cmap, norm)
+    partner = _partner(dataset, row, level, time, lead, member)
+    image = style.shown(table.of_variable(values, row.name, partner))
+    draw_image(axes, table, image, cmap, norm)
     if style.isolines is not None:
         draw_isolines(axes, table, shown, style.isolines)
     draw_outlines(axes, view)
@@ -189,6 +191,21 @@ def _select(
     if not np.isfinite(values).all():
         raise InputError(f"{row.name} has values that are not finite", field="field")
     return values, ", ".join(when)
+
+
+def _partner(
+    dataset: xr.Dataset,
+    row: Variable,
+    level: int | None,
+    time: TimeLike | None,
+    lead: DurationLike | Literal[0] | None,
+    member: int | None,
+) -> np.typing.NDArray[np.float32] | None:
+    """Return the other component (cell,) if the field is one of a wind that the Dataset has."""
+    name = wind_partner(row.name)
+    if name is None or name not in dataset or not holds_vectors(dataset.attrs):
+        return None
+    return _select(dataset, BY_NAME[name], level, time, lead, member)[0]
 
 
 def _choose(

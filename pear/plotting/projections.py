@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final
+from functools import lru_cache, partial
+from typing import Final, Literal
 
 import cartopy.crs as ccrs
 import numpy as np
@@ -18,8 +18,10 @@ import numpy.typing as npt
 
 from pear.errors import InputError, did_you_mean
 from pear.resources.natural_earth import Resolution, coastline
-from pear.sphere.healpix import interpolation_weights
+from pear.sphere.healpix import interpolation_weights, nside_from_cells
+from pear.sphere.vectors import Frames, carry, cell_frames
 from pear.typing import Array, Bool, Float32, Float64
+from pear.variables import variable, wind_pair
 
 PROJECTIONS: Final = (
     "robinson",
@@ -85,6 +87,8 @@ class IndexImage:
         Cells and weights (4, point): pixel = Σ weight · field[index].
     extent
         Left, right, bottom and top edge in projection units, metres or degrees.
+    longitude, latitude
+        Degrees (point,), where the pixels are.
 
     Examples
     --------
@@ -100,6 +104,8 @@ class IndexImage:
     index: npt.NDArray[np.int32]
     weight: Float32
     extent: tuple[float, float, float, float]
+    longitude: Float32
+    latitude: Float32
 
     def image(self, values: Array) -> Float32:
         """Return a field (cell,) as an image (row, column), NaN outside the map."""
@@ -111,10 +117,62 @@ class IndexImage:
         out[self.pixels] = total
         return out.reshape(self.shape)
 
+    def of_variable(self, values: Array, name: str, partner: Array | None) -> Float32:
+        """Return a variable as an image.
+
+        Parameters
+        ----------
+        values
+            (cell,).
+        name
+            Canonical name or alias.
+        partner
+            (cell,), the other component of a wind; None for a scalar.
+
+        Returns
+        -------
+        ndarray
+            (row, column), NaN outside the map.
+        """
+        pair = wind_pair(variable(name).name)
+        if pair is None or partner is None:
+            return self.image(values)
+        if variable(name).name == pair[0]:
+            return self.wind_component(values, partner, 0)
+        return self.wind_component(partner, values, 1)
+
+    def wind_component(self, u: Array, v: Array, which: Literal[0, 1]) -> Float32:
+        """Return one component of a wind as an image, the wind interpolated as a vector.
+
+        Parameters
+        ----------
+        u, v
+            (cell,), eastward and northward.
+        which
+            0 for the eastward component, 1 for the northward one.
+
+        Returns
+        -------
+        ndarray
+            (row, column), NaN outside the map.
+        """
+        cells = cell_frames(nside_from_cells(u.size))
+        out = np.full(self.shape[0] * self.shape[1], np.nan, dtype=np.float32)
+        for start in range(0, self.pixels.size, _BLOCK_PIXELS):
+            part = slice(start, start + _BLOCK_PIXELS)
+            here = Frames.at(self.latitude[part], self.longitude[part])
+            out[self.pixels[part]] = carry(u, v, cells, here, partial(self._sum, part))[which]
+        return out.reshape(self.shape)
+
+    def _sum(self, part: slice, xyz: Float64) -> Float64:
+        """Return fields (3, cell) at some of the pixels."""
+        pairs = zip(self.index[:, part], self.weight[:, part], strict=True)
+        return np.asarray(sum(weight * xyz[:, cells] for cells, weight in pairs))
+
     @property
     def nbytes(self) -> int:
         """Memory of the tables, bytes."""
-        return self.pixels.nbytes + self.index.nbytes + self.weight.nbytes
+        return self.pixels.nbytes + self.index.nbytes + self.weight.nbytes + 8 * self.pixels.size
 
 
 class _Tables:
@@ -239,7 +297,7 @@ def _index_image(view: View, width: int, nside: int) -> IndexImage:
     x = left + (np.arange(width) + 0.5) * (right - left) / width
     y = top - (np.arange(height) + 0.5) * (top - bottom) / height
     rows = max(1, _BLOCK_PIXELS // width)
-    pixels, index, weight = [], [], []
+    pixels, index, weight, places = [], [], [], []
     for start in range(0, height, rows):
         grid_x, grid_y = np.meshgrid(x, y[start : start + rows])
         lon, lat, inside = locate(view, grid_x.ravel(), grid_y.ravel())
@@ -248,12 +306,14 @@ def _index_image(view: View, width: int, nside: int) -> IndexImage:
         pixels.append((found + start * width).astype(np.int32))
         index.append(cells.astype(np.int32))
         weight.append(weights.astype(np.float32))
+        places.append(np.stack([lon[found], lat[found]]).astype(np.float32))
     return IndexImage(
         (height, width),
         np.concatenate(pixels),
         np.concatenate(index, axis=1),
         np.concatenate(weight, axis=1),
         (float(left), float(right), float(bottom), float(top)),
+        *np.concatenate(places, axis=1),
     )
 
 

@@ -1,8 +1,9 @@
 """Regridding between regular latitude-longitude grids and nested HEALPix, as sparse weights.
 
-A matrix is built once per pair of grids (cached) and applied to all fields by :func:`apply`. Rows
-sum to one, so constants are preserved. Columns follow the order of the input: latitude may run
-either way and longitude may start anywhere; fields are never flipped or rolled.
+A matrix is built once per pair of grids (cached) and applied to all fields by :func:`apply`, to
+the two components of winds by :func:`apply_wind`. Rows sum to one, so constants are preserved.
+Columns follow the order of the input: latitude may run either way and longitude may start
+anywhere; fields are never flipped or rolled.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from scipy import sparse
 from pear.sphere import healpix
 from pear.sphere.conservative import overlap_areas
 from pear.sphere.latlon import LatLonGrid
+from pear.sphere.vectors import Frames, carry, wind_weights
 from pear.typing import Array, Float64, Int64
 
 _CACHED: Final = 12
@@ -101,7 +103,9 @@ def _bilinear(grid: LatLonGrid, lat: Float64, lon: Float64, *, vector: bool) -> 
 
 
 @lru_cache(maxsize=_CACHED)
-def healpix_to_latlon_bilinear(nside: int, grid: LatLonGrid) -> sparse.csr_array:
+def healpix_to_latlon_bilinear(
+    nside: int, grid: LatLonGrid, *, vector: bool = False
+) -> sparse.csr_array:
     """Return the weights of interpolation from the four cells around each point of a grid.
 
     Parameters
@@ -110,11 +114,13 @@ def healpix_to_latlon_bilinear(nside: int, grid: LatLonGrid) -> sparse.csr_array
         Resolution of the fields.
     grid
         Grid of the result, global or regional.
+    vector
+        True for winds, see :func:`pear.sphere.vectors.wind_weights`.
 
     Returns
     -------
     scipy.sparse.csr_array
-        (row x column, cell), float64; cells and weights are HEALPix's own.
+        (row x column, cell), float64; for scalars cells and weights are HEALPix's own.
 
     Examples
     --------
@@ -125,7 +131,8 @@ def healpix_to_latlon_bilinear(nside: int, grid: LatLonGrid) -> sparse.csr_array
     ((684, 192), True)
     """
     lat, lon = np.meshgrid(np.clip(grid.lat, -90.0, 90.0), grid.lon, indexing="ij")
-    index, weight = healpix.interpolation_weights(lat.ravel(), lon.ravel(), nside)
+    weights_at = wind_weights if vector else healpix.interpolation_weights
+    index, weight = weights_at(lat.ravel(), lon.ravel(), nside)
     points = np.broadcast_to(np.arange(grid.size), index.shape)
     shape = (grid.size, healpix.cells_of_nside(nside))
     return _matrix([points.ravel()], [index.ravel()], [weight.ravel()], shape)
@@ -167,7 +174,9 @@ def conservative_to_healpix(grid: LatLonGrid, nside: int) -> sparse.csr_array:
 
 
 @lru_cache(maxsize=_CACHED)
-def healpix_to_latlon_conservative(nside: int, grid: LatLonGrid) -> sparse.csr_array:
+def healpix_to_latlon_conservative(
+    nside: int, grid: LatLonGrid, *, vector: bool = False
+) -> sparse.csr_array:
     """Return the weights of area means over the cells of a grid.
 
     Parameters
@@ -176,6 +185,9 @@ def healpix_to_latlon_conservative(nside: int, grid: LatLonGrid) -> sparse.csr_a
         Resolution of the fields.
     grid
         Grid of the result, global or regional.
+    vector
+        True for winds: a pole has one, so that all points of a row on it have the mean of the cap
+        around it. Scalars have the mean of the sector of each point there, as at ECMWF.
 
     Returns
     -------
@@ -190,7 +202,10 @@ def healpix_to_latlon_conservative(nside: int, grid: LatLonGrid) -> sparse.csr_a
     >>> weights.shape, bool(np.allclose(weights.sum(axis=1), 1.0))
     ((684, 192), True)
     """
-    matrix = sparse.csr_array(_rows_to_one(_overlap(grid, nside).T.tocsr()))
+    areas = sparse.csr_array(_overlap(grid, nside).T)
+    for row in np.flatnonzero(vector & (np.abs(grid.lat) > 90.0 - 1e-6)):
+        areas = _shared_row(areas, int(row) * grid.columns, grid.columns)
+    matrix = _rows_to_one(areas)
     if grid.closed:
         index = [*range(grid.columns), 0]
         place = np.arange(grid.lat.size)[:, None] * grid.columns + np.array(index)
@@ -207,6 +222,13 @@ def _overlap(grid: LatLonGrid, nside: int) -> sparse.csr_array:
     lat = np.clip(np.concatenate([ends[:1], middle, ends[1:]]), -90.0, 90.0)
     lon = grid.lon[0] + grid.lon_step * (np.arange(grid.columns + 1) - 0.5)
     return overlap_areas(lat, lon, nside)
+
+
+def _shared_row(areas: sparse.csr_array, start: int, count: int) -> sparse.csr_array:
+    """Give all points of a row of the grid the sum of their areas."""
+    whole = sparse.csr_array(areas[start : start + count].sum(axis=0)[None])
+    parts = [areas[:start], *[whole] * count, areas[start + count :]]
+    return sparse.csr_array(sparse.vstack([part for part in parts if part.shape[0]], "csr"))
 
 
 def _all_columns(matrix: sparse.csr_array, grid: LatLonGrid) -> sparse.csr_array:
@@ -268,6 +290,57 @@ def apply(weights: sparse.csr_array, fields: Array) -> Array:
     for field, target in zip(flat, out, strict=True):
         target[:] = compact @ field[used].astype(np.float64)
     return out.reshape(*fields.shape[:-1], weights.shape[0])
+
+
+def apply_wind(
+    weights: sparse.csr_array, u: Array, v: Array, source: Frames, target: Frames
+) -> tuple[Array, Array]:
+    """Regrid winds as vectors.
+
+    Parameters
+    ----------
+    weights
+        (target point, source point), from a function of this module.
+    u, v
+        (…, source point), eastward and northward.
+    source, target
+        Frames at the points of both grids.
+
+    Returns
+    -------
+    u, v : numpy.ndarray
+        (…, target point) each, in the dtype of the fields, at least float32.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or the last axis does not fit the weights.
+
+    Examples
+    --------
+    >>> from pear.sphere.latlon import global_grid
+    >>> from pear.sphere.regrid import apply_wind, healpix_to_latlon_bilinear
+    >>> from pear.sphere.vectors import cell_frames, grid_frames
+    >>> grid = global_grid(19, 36)
+    >>> cells = cell_frames(16)
+    >>> u, v = cells.from_cartesian(np.array([10.0, 0.0, 0.0])[:, None])  # across both poles
+    >>> weights = healpix_to_latlon_bilinear(16, grid, vector=True)
+    >>> east, north = apply_wind(weights, u, v, cells, grid_frames(grid))
+    >>> np.hypot(east, north).reshape(grid.shape)[0, :3].round(1).tolist()
+    [10.0, 10.0, 10.0]
+    """
+    if u.shape != v.shape:
+        raise ValueError(f"u has shape {u.shape}, v {v.shape}")
+    eastward, northward = (part.reshape(-1, part.shape[-1]) for part in (u, v))
+    out = np.empty((2, eastward.shape[0], weights.shape[0]), np.result_type(u.dtype, v.dtype, "f4"))
+
+    def interpolate(xyz: Float64) -> Array:
+        return apply(weights, xyz)
+
+    for row in range(eastward.shape[0]):  # one at a time: Cartesian components take much memory
+        out[:, row] = carry(eastward[row], northward[row], source, target, interpolate)
+    east, north = out.reshape(2, *u.shape[:-1], weights.shape[0])
+    return east, north
 
 
 def _compact(weights: sparse.csr_array) -> tuple[Int64 | slice, sparse.csr_array]:

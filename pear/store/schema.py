@@ -25,11 +25,11 @@ from pear.sphere.healpix import cells_of_nside
 from pear.times import as_utc
 from pear.typing import Array, StrPath, TimesLike
 from pear.variables import BY_NAME, VARIABLES, Layout
+from pear.variables import PROBABILITY as PROBABILITY
+from pear.variables import STATISTIC as STATISTIC
 
 COMPLETE: Final = "complete"
 """Coordinate of an analysis that flags the fields it holds, (time, channel)."""
-PROBABILITY: Final = "pear_probability_of"
-"""Attribute of a store whose fields are probabilities: the event they are probabilities of."""
 TIME_ENCODING: Final = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 LEAD_ENCODING: Final = {"units": "seconds", "dtype": "timedelta64[ns]"}
 _SHARD_BYTES: Final = 100_000_000

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from pear.errors import InputError, did_you_mean
-from pear.variables import BY_NAME, Layout, parse_field, variable
+from pear.variables import BY_NAME, Layout, parse_field, variable, wind_partner
 from pipelines.catalog.identity import RENAMED_OPTIONS
 from pipelines.settings import Name, Number, StoreName, StrictModel, Whole, shorten, validate
 
@@ -345,7 +345,7 @@ class ForecastOptions(StrictModel):
         Returns
         -------
         Layout
-            Part of ``full``.
+            Part of ``full``. A wind is kept whole: one component alone could not be interpolated.
 
         Raises
         ------
@@ -360,7 +360,8 @@ class ForecastOptions(StrictModel):
                     field="levels",
                     hint="it has " + ", ".join(map(str, full.levels)),
                 )
-        wanted = self.variables or full.names
+        wanted = {*(self.variables or full.names)}
+        wanted |= {partner for name in wanted if (partner := wind_partner(name)) is not None}
         upper = tuple(name for name in full.upper if name in wanted)
         levels = tuple(level for level in full.levels if level in (self.levels or full.levels))
         surface = tuple(name for name in full.surface if name in wanted)

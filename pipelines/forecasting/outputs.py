@@ -19,7 +19,7 @@ from pear.rollout import (
     split_state,
 )
 from pear.state import State
-from pear.store.schema import PROBABILITY, default_overviews
+from pear.store.schema import PROBABILITY, STATISTIC, default_overviews
 from pear.typing import Float32
 from pear.variables import Layout
 from pipelines.catalog import Model, Run
@@ -45,12 +45,16 @@ class OutputSpec:
         Computes the state to keep, batch 1, from the members.
     threshold
         If given, the probability of exceeding it is kept instead, of its field alone.
+    statistic
+        Name of what is computed of each field by itself, so that the components of a wind are
+        those of a vector no longer; None for a state of the atmosphere.
     """
 
     suffix: str
     title: str
     reduce: Reduction
     threshold: Threshold | None = None
+    statistic: str | None = None
 
     def layout(self, full: Layout, chosen: Layout) -> Layout:
         """Return the channels of the store.
@@ -71,9 +75,12 @@ class OutputSpec:
 
     def attributes(self) -> dict[str, str]:
         """Return the attributes of the store."""
-        if self.threshold is None:
-            return {"title": self.title}
-        return {"title": self.title, PROBABILITY: self.threshold.description}
+        about = {"title": self.title}
+        if self.threshold is not None:
+            about[PROBABILITY] = self.threshold.description
+        elif self.statistic is not None:
+            about[STATISTIC] = self.statistic
+        return about
 
     def fields(self, members: State, layout: Layout) -> tuple[Float32, Float32]:
         """Compute the fields to keep.
@@ -117,12 +124,15 @@ def plan_outputs(options: ForecastOptions, members: int) -> list[OutputSpec]:
     if not options.is_ensemble:
         return [OutputSpec("", "PEAR forecast", _identity)]
     return [
-        OutputSpec(".spread", "PEAR ensemble, standard deviation", ensemble_spread),
+        OutputSpec(
+            ".spread", "PEAR ensemble, standard deviation", ensemble_spread, statistic="spread"
+        ),
         *(
             OutputSpec(
                 f".q{percent:02d}",
                 f"PEAR ensemble, {percent} % quantile",
                 partial(ensemble_quantile, percent=percent),
+                statistic=f"{percent} % quantile",
             )
             for percent in options.quantiles
         ),

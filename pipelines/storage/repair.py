@@ -257,6 +257,6 @@ def _readable_attributes(path: Path) -> dict[str, Any]:
         text = (path / metadata.META).read_text(errors="replace")
     except OSError:
         return {}
-    names = ("title", "source", "history", "licence", schema.PROBABILITY)
+    names = ("title", "source", "history", "licence", schema.PROBABILITY, schema.STATISTIC)
     found = {name: re.search(rf'"{name}": "([^"\\\ufffd]*)"', text) for name in names}
     return {name: match[1] for name, match in found.items() if match}

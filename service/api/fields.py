@@ -14,7 +14,7 @@ from service.dependencies import RunDep, ServicesDep, StoreDep
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody, run_response
 from service.http.routing import GuardedRoute
-from service.readers.forecasts import pack_u16, resample
+from service.readers.forecasts import pack_u16
 from service.readers.points import Interpolation, locate, parse_numbers, read_series, select_series
 from service.readers.serialisers import (
     dump_json,
@@ -165,8 +165,9 @@ def get_field(
     units = store.units(selected.name)
 
     def make() -> CachedBody:
-        field = services.forecasts.field(store.run, selected.name, at_level, lead_time)
-        field = resample(field, nside)
+        field = services.forecasts.display_field(
+            store.run, selected.name, at_level, lead_time, nside
+        )
         resolution = nside_from_cells(field.size)
         headers = {
             "PEAR-Run": run.id,

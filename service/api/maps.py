@@ -11,6 +11,7 @@ from pear.plotting.styles import Kind
 from pear.store.schema import PROBABILITY
 from pear.times import to_iso
 from pear.typing import Float32
+from pear.variables import WIND_PAIRS, wind_partner
 from pipelines.catalog import Run
 from service.api.fields import LeadTime, Level, VariableName
 from service.dependencies import (
@@ -99,10 +100,16 @@ async def get_map(
     check_limits(selected.name, at_level, options)
 
     def draw() -> CachedBody:
-        field = services.forecasts.field(store.run, selected.name, at_level, lead_time)
-        if difference is not None:
-            wanted = FieldAt(selected.name, at_level, valid_time, store.nside)
-            field = field - _read_reference(services, run, difference, wanted)
+        def read(name: str) -> Float32:
+            values = services.forecasts.field(store.run, name, at_level, lead_time)
+            if difference is None:
+                return values
+            wanted = FieldAt(name, at_level, valid_time, store.nside)
+            return values - _read_reference(services, run, difference, wanted)
+
+        field, partner = read(selected.name), None
+        if store.has_vectors and (other := wind_partner(selected.name)) in store.names:
+            partner = read(other)
         title = MapTitle(_name(run, statistic, difference), store.init_time, lead_time, heading)
         arrows = _read_wind(services, store, at_level, lead_time) if wind else None
         png = services.workers.call(
@@ -114,6 +121,7 @@ async def get_map(
             level=at_level,
             options=options,
             wind=arrows,
+            partner=partner,
         )
         headers = {
             "PEAR-Run": run.id,
@@ -158,9 +166,11 @@ def _read_wind(
     services: Services, store: ForecastStore, level: int | None, lead_hours: int
 ) -> tuple[Float32, Float32]:
     """Return both wind components at a level, or at 10 m."""
-    prefix = "10m_" if level is None else ""
+    surface, upper = WIND_PAIRS
+    pair = surface if level is None else upper
+    store.require_wind("wind arrows", pair)
     u, v = (
         services.forecasts.field(store.run, name, store.select(name, level)[1], lead_hours)
-        for name in (f"{prefix}u_component_of_wind", f"{prefix}v_component_of_wind")
+        for name in pair
     )
     return u, v

@@ -130,6 +130,7 @@ def render_map(
     level: int | None = None,
     options: MapOptions | None = None,
     wind: tuple[Array, Array] | None = None,
+    partner: Array | None = None,
 ) -> bytes:
     """Draw one field as a PNG with coastlines, colour bar, and init, valid and lead time.
 
@@ -147,6 +148,9 @@ def render_map(
         Options of the map (default: those of :class:`MapOptions`).
     wind
         Eastward and northward wind (cell,), m s⁻¹, drawn as arrows.
+    partner
+        If the field is a component of a wind: the other component (cell,), with which it is
+        interpolated as a vector.
 
     Returns
     -------
@@ -170,7 +174,13 @@ def render_map(
     table = index_image(options.view, options.width - 2 * _SIDE_PIXELS, _nside(values))
     lines, colours = title.lines(options.width), colormaps[options.colours or style.colours]
     figure, axes, bar = _figure(table, options.width, len(lines))
-    draw_image(axes, table, table.image(shown), colours, Normalize(low, high))
+    draw_image(
+        axes,
+        table,
+        style.shown(table.of_variable(values, name, partner)),
+        colours,
+        Normalize(low, high),
+    )
     if options.isolines and style.isolines is not None:
         draw_isolines(axes, table, shown, style.isolines)
     if wind is not None:

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pear.plotting.projections import IndexImage, View, locate, project
-from pear.sphere.healpix import interpolation_weights, nside_from_cells
+from pear.sphere.healpix import nside_from_cells
+from pear.sphere.vectors import Frames, carry, cell_frames, wind_weights
 from pear.typing import Array
 
 _PIXELS_APART: Final = 30
@@ -80,11 +81,18 @@ def arrows(view: View, table: IndexImage, wind: WindField) -> tuple[Array, Array
     y = top - np.arange(gap / 2, rows, gap) * (top - bottom) / rows
     grid_x, grid_y = (axis.ravel() for axis in np.meshgrid(x, y))
     longitude, latitude, inside = locate(view, grid_x, grid_y)
-    inside &= np.abs(latitude) < 85.0  # nearer the poles an eastward step is not straight
+    inside &= np.abs(latitude) < 90.0 - 2 * _STEP_DEGREES
     grid_x, grid_y = grid_x[inside], grid_y[inside]
     longitude, latitude = longitude[inside], latitude[inside]
-    index, weight = interpolation_weights(latitude, longitude, nside_from_cells(wind[0].size))
-    u, v = ((weight * field[index]).sum(axis=0) for field in wind)
+    nside = nside_from_cells(wind[0].size)
+    index, weight = wind_weights(latitude, longitude, nside)
+    u, v = carry(
+        wind[0][index],
+        wind[1][index],
+        cell_frames(nside).take(index),
+        Frames.at(latitude, longitude),
+        lambda xyz: (weight * xyz).sum(axis=1),
+    )
     speed = np.hypot(u, v)
     unit = _STEP_DEGREES / np.maximum(speed, 1e-6)
     step_x, step_y = project(

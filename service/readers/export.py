@@ -13,12 +13,12 @@ import dask
 import numpy as np
 import xarray as xr
 
-from pear.datasets.regrid import to_latlon
+from pear.datasets.latlon import to_latlon
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pear.times import to_iso
 from pear.typing import Bool, Float32, Float64
-from pear.variables import BY_NAME, parse_field
+from pear.variables import BY_NAME, parse_field, wind_pair
 from service.http.disclaimer import DISCLAIMER
 from service.http.errors import ProblemError
 from service.readers.disk import disk_problem
@@ -199,11 +199,19 @@ def parse_box(text: str | None) -> Box | None:
 def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
     """Return the selected part of a run, on the selected grid, to be computed in blocks."""
     leads = [store.lead_index(lead) for lead in chosen.lead_hours]
-    part = store.dataset[list(chosen.variables)].isel(prediction_timedelta=leads)
+    names = dict.fromkeys(chosen.variables)
+    if chosen.step is not None and store.has_vectors:
+        for name in chosen.variables:  # a wind is regridded as one vector
+            pair = wind_pair(name)
+            if pair is not None:
+                store.require_wind(f"{name} on a latitude-longitude grid", pair)
+                names |= dict.fromkeys(pair)
+    part = store.dataset[list(names)].isel(prediction_timedelta=leads)
     if "level" in part.dims:
         part = part.sel(level=[level for level in store.levels if level in chosen.levels])
     part = _in_blocks(part, chosen)
-    part = part if chosen.step is None else to_latlon(part, chosen.step)
+    if chosen.step is not None:
+        part = to_latlon(part, chosen.step)[list(chosen.variables)]
     if chosen.box is not None:
         part = _cut(part, store.nside, chosen.box)
     part.attrs |= {

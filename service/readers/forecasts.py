@@ -14,10 +14,11 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.sphere.healpix import centres, coarsen, interpolation_weights, nside_from_cells
+from pear.sphere.vectors import carry, cell_frames, coarsen_wind, wind_weights
 from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
-from pear.typing import Float32, Times
-from pear.variables import VARIABLES, Variable, parse_field
+from pear.typing import Float32, Float64, Times
+from pear.variables import VARIABLES, Variable, holds_vectors, parse_field, wind_pair
 from service.http.errors import ProblemError
 
 if TYPE_CHECKING:
@@ -82,6 +83,41 @@ class ForecastStore:
         """Valid times (lead,), UTC."""
         times: Times = self.init_time + np.array(self.lead_hours, "timedelta64[h]")
         return times.astype("datetime64[s]")
+
+    @property
+    def has_vectors(self) -> bool:
+        """False for a statistic by component, whose two components do not make a wind."""
+        return holds_vectors(self.dataset.attrs)
+
+    def require_wind(self, name: str, components: tuple[str, str]) -> None:
+        """Check that the components of a wind make a vector.
+
+        Parameters
+        ----------
+        name
+            What is made of them.
+        components
+            Canonical names.
+
+        Raises
+        ------
+        InputError
+            If the store lacks one of them, or they are a statistic by component.
+        """
+        for component in components:
+            if component not in self.names:
+                raise InputError(
+                    f"{name} needs {component}, which run {self.run} does not have: "
+                    "a wind is a vector",
+                    field="variables",
+                    hint="the component on its cells: /fields, or a download with grid=healpix",
+                )
+        if not self.has_vectors:
+            raise InputError(
+                f"{self.run} is a statistic of each component of the wind, and has no {name}",
+                field="variables",
+                hint="ask for the ensemble mean or a member, without statistic or with m00",
+            )
 
     def units(self, name: str) -> str:
         """Return the unit of a variable in this store, which is 1 for probabilities."""
@@ -185,6 +221,33 @@ class ForecastReader:
             _run_of(name), key, lambda: _read_field(self.store(name), variable, level, lead_hours)
         )
 
+    def display_field(
+        self, name: str, variable: str, level: int | None, lead_hours: int, nside: int | None
+    ) -> Float32:
+        """Return one field at another resolution; a component of a wind with its partner.
+
+        Parameters
+        ----------
+        name
+            Run id, followed by the name of a statistic if need be.
+        variable, level, lead_hours
+            Canonical name, pressure level in hPa or None, and lead time in hours.
+        nside
+            Resolution; None for that of the run.
+
+        Returns
+        -------
+        ndarray
+            (cell,), float32.
+        """
+        field, store = self.field(name, variable, level, lead_hours), self.store(name)
+        pair = wind_pair(variable) if store.has_vectors else None
+        if pair is None or nside in (None, store.nside):
+            return resample(field, nside)
+        store.require_wind(variable, pair)
+        u, v = (self.field(name, part, level, lead_hours) for part in pair)
+        return resample_wind(u, v, nside)[pair.index(variable)]
+
     def series(self, name: str, variable: str, level: int | None) -> Float32:
         """Return one variable at all lead times, (lead, cell)."""
         leads = self.store(name).lead_hours
@@ -239,32 +302,62 @@ def resample(field: Float32, nside: int | None) -> Float32:
     -------
     ndarray
         Float32 (cell,) at ``nside``; the field itself if that is None.
-
-    Raises
-    ------
-    InputError
-        If ``nside`` is not a power of two, or too fine.
     """
     own = nside_from_cells(field.shape[-1])
-    if nside is None or nside == own:
+    nside = _check_resolution(own, nside)
+    if nside == own:
         return field
-    finest = max(own, DISPLAY_NSIDE)
-    if nside < 1 or nside & (nside - 1) or nside > finest:
-        raise InputError(
-            f"nside {nside} is not available",
-            field="nside",
-            hint=f"use a power of two up to {finest}",
-        )
     if nside < own:
         return np.asarray(coarsen(field, nside), dtype=np.float32)
     index, weight = _refinement(own, nside)
     return np.asarray(np.einsum("kc,kc->c", weight, field[index]), dtype=np.float32)
 
 
+def resample_wind(u: Float32, v: Float32, nside: int | None) -> tuple[Float32, Float32]:
+    """Return both components (cell,) of a wind as :func:`resample`, but as one vector.
+
+    Returns
+    -------
+    ndarray, ndarray
+        Float32 (cell,) each, eastward and northward.
+    """
+    own = nside_from_cells(u.shape[-1])
+    nside = _check_resolution(own, nside)
+    if nside <= own:
+        return coarsen_wind(u, v, nside)
+    index, weight = _wind_refinement(own, nside)
+
+    def interpolate(xyz: Float64) -> Float64:
+        return np.asarray(np.einsum("kc,dkc->dc", weight, xyz[:, index]))
+
+    east, north = carry(u, v, cell_frames(own), cell_frames(nside), interpolate)
+    return east.astype(np.float32), north.astype(np.float32)
+
+
+def _check_resolution(own: int, nside: int | None) -> int:
+    finest = max(own, DISPLAY_NSIDE)
+    if nside is None:
+        return own
+    if nside < 1 or nside & (nside - 1) or nside > finest:
+        raise InputError(
+            f"nside {nside} is not available",
+            field="nside",
+            hint=f"use a power of two up to {finest}",
+        )
+    return nside
+
+
 @lru_cache(maxsize=4)
 def _refinement(nside: int, finer: int) -> tuple[npt.NDArray[np.int32], Float32]:
     """Return bilinear cells and weights (4, finer cell) at the centres of finer cells."""
     index, weight = interpolation_weights(*centres(finer), nside)
+    return index.astype(np.int32), weight.astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _wind_refinement(nside: int, finer: int) -> tuple[npt.NDArray[np.int32], Float32]:
+    """Return the same for winds."""
+    index, weight = wind_weights(*centres(finer), nside)
     return index.astype(np.int32), weight.astype(np.float32)
 
 
@@ -325,14 +418,18 @@ def read_analysis(folder: DataFolder, run: Run, wanted: FieldAt) -> Float32:
             field="difference",
             hint="choose a lead time whose valid time has been analysed",
         )
-    array = dataset[wanted.variable].isel(time=int(positions[0]))
+    at = dataset.isel(time=int(positions[0]))
     if wanted.level is not None:
-        array = array.sel(level=wanted.level)
-    values = np.asarray(array.values, dtype=np.float32)
+        at = at.sel(level=wanted.level)
+    values = np.asarray(at[wanted.variable].values, dtype=np.float32)
     if not np.isfinite(values).all():
         raise InputError(f"analysis {name!r} has missing values at {time}", field="difference")
     if nside_from_cells(values.size) < wanted.nside:
         raise InputError(f"analysis {name!r} is coarser than the forecast", field="difference")
+    pair = wind_pair(wanted.variable)
+    if pair is not None and all(part in dataset for part in pair):
+        u, v = (np.asarray(at[part].values, dtype=np.float32) for part in pair)
+        return coarsen_wind(u, v, wanted.nside)[pair.index(wanted.variable)]
     return np.asarray(coarsen(values, wanted.nside), dtype=np.float32)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.sphere.healpix import cell_of, interpolation_weights
+from pear.sphere.vectors import Frames, carry, cell_frames, keep_speed, wind_weights
 from pear.typing import Array, Float64, Int64
-from pear.variables import BY_NAME, parse_field
+from pear.variables import BY_NAME, parse_field, wind_pair
 from service.readers.forecasts import ForecastReader, ForecastStore
 
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -39,6 +40,8 @@ class Points:
         ``nearest`` or ``bilinear``.
     index, weight
         Cells and weights (k, point): value = Σ weight · field[index]; k is 1 for the nearest cell.
+    wind_weight
+        The same for the Cartesian components of winds.
     cell
         Nested index (point,) of the cell that contains each point.
     """
@@ -48,11 +51,38 @@ class Points:
     interpolation: Interpolation
     index: Int64
     weight: Float64
+    wind_weight: Float64
     cell: Int64
 
     def read(self, series: Array) -> Float64:
         """Interpolate fields (lead, cell) to values (lead, point)."""
         return np.asarray(np.einsum("kp,lkp->lp", self.weight, series[:, self.index]))
+
+    def read_wind(self, u: Array, v: Array, nside: int) -> tuple[Float64, Float64]:
+        """Interpolate winds as vectors.
+
+        Parameters
+        ----------
+        u, v
+            Components (lead, cell).
+        nside
+            Resolution of the cells.
+
+        Returns
+        -------
+        ndarray, ndarray
+            Components (lead, point), eastward and northward at the point itself.
+        """
+
+        def interpolate(xyz: Float64) -> Float64:
+            return np.asarray(np.einsum("kp,...kp->...p", self.wind_weight, xyz))
+
+        near = u[:, self.index], v[:, self.index]
+        cells = cell_frames(nside).take(self.index)
+        wind = carry(*near, cells, Frames.at(self.latitude, self.longitude), interpolate)
+        if self.interpolation == "nearest":
+            return keep_speed(wind, (near[0][:, 0], near[1][:, 0]))
+        return wind
 
 
 def locate(
@@ -83,9 +113,11 @@ def locate(
             )
     cell = cell_of(latitude, longitude, nside)
     if interpolation == "nearest":
-        return Points(latitude, longitude, interpolation, cell[None], np.ones((1, cell.size)), cell)
+        one = np.ones((1, cell.size))
+        return Points(latitude, longitude, interpolation, cell[None], one, one, cell)
     index, weight = interpolation_weights(latitude, longitude, nside)
-    return Points(latitude, longitude, interpolation, index, weight, cell)
+    _, wind_weight = wind_weights(latitude, longitude, nside)
+    return Points(latitude, longitude, interpolation, index, weight, wind_weight, cell)
 
 
 def parse_decimal(text: str) -> float:
@@ -198,20 +230,39 @@ def read_series(
     points: Points,
     pairs: list[tuple[str, int | None]],
 ) -> list[Series]:
-    """Return the time series of each (variable, level) pair at the points."""
+    """Return the time series of each (variable, level) pair at the points.
 
-    def read(name: str, level: int | None) -> Float64:
-        return points.read(reader.series(store.run, name, level))
+    Components of a wind, its speed and its direction are those of one vector at the point.
+
+    Returns
+    -------
+    list of Series
+        In the order of the pairs.
+    """
+    winds: dict[tuple[str, int | None], tuple[Float64, Float64]] = {}
+
+    def read_wind(components: tuple[str, str], level: int | None) -> tuple[Float64, Float64]:
+        key = components[0], level
+        if key not in winds:
+            u, v = (reader.series(store.run, name, level) for name in components)
+            winds[key] = points.read_wind(u, v, store.nside)
+        return winds[key]
 
     out = []
     for name, level in pairs:
-        if name not in DERIVED:
-            out.append(Series(name, level, store.units(name), read(name, level)))
+        components = DERIVED.get(name) or (wind_pair(name) if store.has_vectors else None)
+        if components is None:
+            values = points.read(reader.series(store.run, name, level))
+            out.append(Series(name, level, store.units(name), values))
             continue
-        u, v = (read(component, level) for component in DERIVED[name])
+        store.require_wind(name, components)
+        u, v = read_wind(components, level)
         if name.endswith("speed"):
             out.append(Series(name, level, "m s-1", np.hypot(u, v)))
-        else:
+        elif name.endswith("direction"):
             blows_from = np.mod(270.0 - np.degrees(np.arctan2(v, u)), 360.0)
             out.append(Series(name, level, "degree", blows_from))
+        else:
+            values = (u, v)[components.index(name)]
+            out.append(Series(name, level, store.units(name), values))
     return out

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pear.datasets.regrid import is_healpix, regrid, to_latlon
+from pear.datasets.latlon import to_latlon
+from pear.datasets.regrid import is_healpix, regrid
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 
@@ -35,6 +36,7 @@ def dataset(step: float = 3.0) -> xr.Dataset:
             "temperature": (upper, 250 + 5 * by_level * field, {"units": "K"}),
             "2m_temperature": (surface, 280 + 10 * scale * field, {"units": "K"}),
             "10m_u_component_of_wind": (surface, 3 * scale * field, {"units": "m s-1"}),
+            "10m_v_component_of_wind": (surface, 2 * scale * field, {"units": "m s-1"}),
         },
         coords,
     )
@@ -108,7 +110,9 @@ def test_indexing_of_lazy_fields(plain: xr.Dataset) -> None:
 
 
 def test_relative_humidity_becomes_specific() -> None:
-    data = dataset().drop_vars(["2m_temperature", "10m_u_component_of_wind"])
+    data = dataset().drop_vars(
+        ["2m_temperature", "10m_u_component_of_wind", "10m_v_component_of_wind"]
+    )
     wet = xr.full_like(data["temperature"], 50.0).assign_attrs(units="%")
     cells = regrid(data.assign(r=wet), 4)
     assert set(cells.data_vars) == {"temperature", "specific_humidity"}
