@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from pear.sphere.healpix import cells_of_nside, check_nside
 from pear.store.dataset import build_dataset
 from pear.times import to_iso
 from pear.typing import Float32, Times
-from pear.variables import BY_NAME, LEVELS
+from pear.variables import BY_NAME, LEVELS, wind_pair, wind_partner
 
 _NAME: Final = "the dataset"
 
@@ -105,6 +106,8 @@ def regrid(
     if scan.faults:
         raise scan.faults[0]
     sources = _group(scan, LEVELS if levels is None else levels)
+    if method == "conservative":
+        sources |= {name: _with_partner(sources, name) for name in sources if wind_pair(name)}
     everything = [source.variable for many in sources.values() for source in many]
     times = np.unique(np.concatenate([variable.times for variable in everything]))
     held = sorted({level for variable in everything for level in variable.levels})
@@ -146,6 +149,15 @@ def _group(scan: Scan, levels: Sequence[int]) -> dict[str, list[FieldSource]]:
             hint=f"known variables: {', '.join(BY_NAME)}",
         )
     return sources
+
+
+def _with_partner(sources: dict[str, list[FieldSource]], name: str) -> list[FieldSource]:
+    """Return the sources of a component with those of the other; a lone one fails when read."""
+    beside = tuple(one.variable for one in sources.get(str(wind_partner(name)), ()))
+    return [
+        replace(one, partner=tuple(other for other in beside if other.grid == one.variable.grid))
+        for one in sources[name]
+    ]
 
 
 class _RegriddedArray(BackendArray):
@@ -210,7 +222,10 @@ class _RegriddedArray(BackendArray):
             raise InputError(f"the dataset has no {where} at {time}", field=self.name)
         source, position, index = self.places[row, column]
         try:
-            values = source.convert(source.read(position, index), level)
+            raw = source.read(position, index)
+            values = source.convert(raw, level)
         except InputError as error:
             raise InputError(f"{where} at {time}: {error.message}", field=self.name) from error
-        return regrid_field(values, source.variable.grid, self.nside, self.method, self.name)
+        beside = None if source.partner is None else raw[1]
+        field = values, beside
+        return regrid_field(field, source.variable.grid, self.nside, self.method, self.name)

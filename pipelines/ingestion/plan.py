@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.datasets.base import SourceVariable
-from pear.datasets.fields import FieldSource
+from pear.datasets.fields import FieldSource, require_partner
 from pear.datasets.units import RELATIVE_HUMIDITY
 from pear.errors import InputError
 from pear.times import to_iso
 from pear.typing import Times
-from pear.variables import BY_NAME, Layout
+from pear.variables import BY_NAME, Layout, wind_pair
 from pipelines.ingestion.options import IngestOptions, OnError
 from pipelines.ingestion.report import IngestReport
 
@@ -116,6 +116,8 @@ def make_plan(
         name: _without_duplicates(name, many, options.on_error, report)
         for name, many in sources.items()
     }
+    if options.method == "conservative":
+        sources = _with_partners(sources, options.on_error, report)
     everything = [source.variable for many in sources.values() for source in many]
     offered = [variable.times[variable.present.any(axis=1)] for variable in everything]
     times = _select_times(np.unique(np.concatenate(offered)), options)
@@ -160,6 +162,26 @@ def _humidity_sources(
                 f"{relative.source}: {why}", field=relative.name, hint="ingest both together"
             )
         report.note(relative.source, why)
+    return out
+
+
+def _with_partners(
+    sources: dict[str, list[FieldSource]], on_error: OnError, report: IngestReport
+) -> dict[str, list[FieldSource]]:
+    """Give the components of each wind to each other: means over cells are those of vectors."""
+    out = {}
+    for name, many in sources.items():
+        if wind_pair(name) is None:
+            out[name] = many
+            continue
+        try:
+            out[name] = require_partner(sources, name)
+        except InputError as error:
+            if on_error == "raise":
+                raise
+            report.note(many[0].variable.source, error.message)
+    if not out:
+        raise InputError("nothing to ingest: every wind lacks one component", field="source")
     return out
 
 

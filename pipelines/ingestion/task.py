@@ -139,6 +139,13 @@ class DecodedField:
     raw: RawField | InputError
     seconds: float
 
+    @property
+    def partner(self) -> Fields | None:
+        """The other component of a wind that is regridded as a vector."""
+        if self.source.partner is None or isinstance(self.raw, InputError):
+            return None
+        return self.raw[1]
+
     def convert(self) -> Fields:
         """Return the field in canonical units, (point,); raise InputError if it is faulty."""
         if isinstance(self.raw, InputError):
@@ -181,7 +188,8 @@ def run_task(task: Task) -> TaskResult:
                 result.refused.append(_refuse(task, one, fault.message))
                 continue
             grid = one.source.variable.grid
-            out[one.index] = regrid_field(values, grid, target.nside, target.method, task.variable)
+            field = values, one.partner
+            out[one.index] = regrid_field(field, grid, target.nside, target.method, task.variable)
             result.stored[one.index] = True
     if result.stored.any():
         values = out if task.levels else out[:, 0]
