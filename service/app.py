@@ -35,13 +35,14 @@ from service.api.openapi import describe
 from service.dashboard import login, routes
 from service.dependencies import Services
 from service.http.caching import RunCache
+from service.http.keys import KeyFile
 from service.http.metrics import Metrics
 from service.http.middleware import AccessLog, HostPolicy, Limits
 from service.http.permissions import routes_without_policy
 from service.http.problems import add_problem_handlers, problem_responses
 from service.http.response_cache import ResponseCache, ResponseCacheMiddleware
 from service.http.routing import unguarded_routes
-from service.http.security import AccessControl, KeyFile
+from service.http.security import AccessControl
 from service.readers.download_folder import DownloadFolder
 from service.readers.forecasts import ForecastReader
 from service.readers.initial_conditions import InitialConditions
@@ -109,6 +110,7 @@ def create_app(
         KeyFile(settings.keys_file or folder.root / "keys.json"),
         keys_required=settings.keys_required,
         per_minute=settings.tokens_per_minute,
+        failures_per_minute=settings.failure_limit,
     )
 
     @asynccontextmanager

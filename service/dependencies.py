@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from anyio import CapacityLimiter
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 from fastapi import Depends, Path, Query, Request
 
 from pear.errors import InputError
@@ -17,6 +17,7 @@ from pipelines.engine.engine import Engine
 from pipelines.storage.data_folder import DataFolder
 from service.http.caching import RunCache
 from service.http.errors import ProblemError
+from service.http.idempotency import IdempotencyMemory
 from service.http.metrics import Metrics
 from service.http.response_cache import ResponseCache
 from service.readers.download_folder import DownloadFolder
@@ -27,7 +28,6 @@ from service.settings import Settings
 from service.workers.pool import WorkerPool
 from service.workers.queue import HeavyQueue
 
-_MAX_IDEMPOTENCY_KEYS: Final = 10_000
 _TOUCH_SECONDS: Final = 600.0
 
 
@@ -64,30 +64,9 @@ class Services:
     downloads: DownloadFolder
     probe_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     accepting: bool = True
-    _bodies: LRUCache[str, str] = field(default_factory=lambda: LRUCache(_MAX_IDEMPOTENCY_KEYS))
+    idempotency: IdempotencyMemory = field(default_factory=IdempotencyMemory)
     _touched: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(10_000, _TOUCH_SECONDS))
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def check_idempotency_key(self, key: str, body: str) -> None:
-        """Check that an idempotency key always comes with the same body.
-
-        Requests are idempotent by themselves (a run is addressed by what it computes), so only
-        recent keys are kept, in memory.
-
-        Raises
-        ------
-        ProblemError
-            422 if the key came with another body before.
-        """
-        with self._lock:
-            known = self._bodies.setdefault(key, body)
-        if known != body:
-            raise ProblemError(
-                422,
-                "this idempotency key was used with another request body",
-                field="Idempotency-Key",
-                hint="use a new key for a new request",
-            )
 
     def check_lead_hours(self, lead_hours: int, field: str = "lead_hours") -> None:
         """Check a lead time against the limit of this service, else InputError."""

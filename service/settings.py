@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pear.environment import check_environment
 from pear.errors import InputError
+
+
+def _split(given: object) -> object:
+    """Read a list as people write it in the environment: by commas, or as JSON."""
+    if not isinstance(given, str):
+        return given
+    if given.strip().startswith("["):
+        return json.loads(given)
+    return tuple(part.strip() for part in given.split(",") if part.strip())
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -82,11 +96,11 @@ class Settings(BaseSettings):
         ge=0,
         description="Expensive responses that may wait; more get 503 with Retry-After.",
     )
-    cors_origins: tuple[str, ...] = Field(
+    cors_origins: Texts = Field(
         default=("*",),
         description="Origins whose pages may read the API; other requests need the same origin.",
     )
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: Texts = Field(
         default=(),
         description="Host names of the service (default: any; on loopback, its own only).",
     )
@@ -98,9 +112,32 @@ class Settings(BaseSettings):
         ge=1,
         description="Tokens of each client per minute (default: 1200; no limit on loopback).",
     )
+    failure_limit: int = Field(
+        default=120,
+        ge=1,
+        description="Requests of one address without a valid key, per minute; more get 429. A "
+        "right key passes all the same.",
+    )
+    trusted_proxies: Texts = Field(
+        default=(),
+        description="Addresses and networks of the proxies whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed (default: none).",
+    )
     keys_file: Path | None = Field(
         default=None, description="File of API keys (default: keys.json in the data folder)."
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for each in given:
+            try:
+                ipaddress.ip_network(each)
+            except ValueError as error:
+                raise ValueError(
+                    f"{each!r} is not an address or network such as 10.0.0.0/8: {error}"
+                ) from error
+        return given
 
     @classmethod
     def read(cls, data: Path | None, **options: object) -> Settings:

@@ -79,6 +79,10 @@ class Catalog:
         both: list[Run | Evaluation] = [*self.runs.active(), *self.evaluations.active()]
         return sorted(both, key=lambda job: (-job.priority, job.queued_at, job.id))
 
+    def is_locked(self) -> bool:
+        """Return whether another process stays inside a transaction; see Database.is_locked."""
+        return self._db.is_locked()
+
     def queue_position(self, job_id: str) -> int | None:
         """Return the number of queued jobs before this one; None if it is not queued."""
         waiting = [job.id for job in self.active_jobs() if job.status is Status.QUEUED]

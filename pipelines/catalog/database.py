@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -15,7 +15,24 @@ from sqlalchemy.engine import Connection, Engine
 from pear.errors import InputError
 from pipelines.catalog.tables import migrate
 
+if TYPE_CHECKING:
+    import psycopg
+
 _BUSY_SECONDS = 30.0
+_PROBE_SECONDS = 2.0
+_IDLE_SESSIONS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'pear'
+      AND state LIKE 'idle in transaction%'
+      AND state_change < clock_timestamp() - interval '2 seconds'
+"""
+_POSTGRESQL: Final = {
+    "application_name": "pear",
+    "lock_timeout": "30s",
+    "statement_timeout": "120s",
+    # The server ends the transaction of a process that was frozen inside it.
+    "idle_in_transaction_session_timeout": "60s",
+}
 _MIGRATION_LOCK = 0x50454152  # "PEAR": the advisory lock that lets one process migrate at a time
 
 UNAVAILABLE: Final = (sa.exc.DatabaseError, sa.exc.InterfaceError, sa.exc.TimeoutError)
@@ -60,6 +77,8 @@ class Database:
         if self.sqlite:
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            sa.event.listen(self.engine, "connect", _prepare_postgresql)
         try:
             self._migrate()
         except BaseException as error:
@@ -87,6 +106,27 @@ class Database:
         """Open a transaction that is committed as a whole or not at all."""
         with self.engine.begin() as connection:
             yield connection
+
+    def is_locked(self) -> bool:
+        """Return whether a process stays inside a write transaction, which takes milliseconds.
+
+        Returns
+        -------
+        bool
+            SQLite: another process keeps the write lock for seconds. PostgreSQL: a session of PEAR
+            has been idle within its transaction for seconds.
+        """
+        if not self.sqlite:
+            with self.read() as connection:
+                return bool(connection.execute(sa.text(_IDLE_SESSIONS)).scalar_one())
+        path = str(self.engine.url.database)
+        with closing(sqlite3.connect(path, _PROBE_SECONDS, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            connection.execute("ROLLBACK")
+        return False
 
     def upsert(
         self,
@@ -133,6 +173,13 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _prepare_postgresql(connection: psycopg.Connection, _record: object) -> None:
+    connection.autocommit = True  # the settings outlive a transaction that is rolled back
+    for name, value in _POSTGRESQL.items():
+        connection.execute(f"SET {name} = '{value}'")
+    connection.autocommit = False
 
 
 def _write_ahead(cursor: sqlite3.Cursor) -> None:

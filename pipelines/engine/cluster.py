@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import time
 from typing import Final
 
 import dask
@@ -56,6 +57,7 @@ class Cluster:
     def __init__(self, config: EngineConfig) -> None:
         self._local: LocalCluster | None = None
         self._client: Client | None = None
+        self._heard: dict[str, tuple[float, float]] = {}
         settings = {
             # The catalog counts attempts, by progress: a run that advances is never given up.
             "distributed.scheduler.allowed-failures": 1_000_000,
@@ -129,12 +131,52 @@ class Cluster:
         """
         return self.client.submit(call, path, *arguments, pure=False, key=key, priority=priority)
 
-    def restart_worker_of(self, future: Future[object]) -> None:
-        """Restart the worker that computes a future; its tasks move to another worker."""
+    def restart_worker_of(self, future: Future[object]) -> bool:
+        """Restart the worker that computes a future; its tasks move to another worker.
+
+        Parameters
+        ----------
+        future
+            A submitted task.
+
+        Returns
+        -------
+        bool
+            False if no worker computes it.
+        """
         busy = self.client.processing()  # type: ignore[no-untyped-call]
         found = [worker for worker, keys in busy.items() if future.key in keys]
-        if found:
-            self.client.restart_workers(found, timeout=60, raise_for_error=False)
+        self.restart_workers(found)
+        return bool(found)
+
+    def silent_workers(self, seconds: float) -> list[str]:
+        """Return the workers of which the scheduler has heard nothing for some time.
+
+        Parameters
+        ----------
+        seconds
+            The time, by this process's clock and since an earlier call.
+
+        Returns
+        -------
+        list of str
+            Addresses. A worker that computes still sends its heartbeat, every second or so.
+        """
+        now = time.monotonic()
+        info = self.client.scheduler_info(n_workers=-1)["workers"] if self.alive else {}
+        heard = {address: float(worker["last_seen"]) for address, worker in info.items()}
+        self._heard = {
+            address: self._heard[address]
+            if self._heard.get(address, (None, now))[0] == last_seen
+            else (last_seen, now)
+            for address, last_seen in heard.items()
+        }
+        return [address for address, (_, since) in self._heard.items() if now - since > seconds]
+
+    def restart_workers(self, addresses: list[str]) -> None:
+        """Kill and start workers; their tasks move to other workers."""
+        if addresses:
+            self.client.restart_workers(addresses, timeout=60, raise_for_error=False)
 
     def warm_up(self, path: str) -> None:
         """Call ``package.module:function`` on every worker, without waiting."""

@@ -19,6 +19,7 @@ from distributed import Future
 
 from pear.errors import InputError
 from pipelines.catalog import (
+    UNAVAILABLE,
     Catalog,
     Evaluation,
     FinishedError,
@@ -41,6 +42,8 @@ _POLL_SECONDS: Final = 0.5
 _RECONCILE_SECONDS: Final = 5.0
 _START: Final = timedelta(seconds=120)
 """Time that a restarted worker has to claim its job again."""
+_FROZEN_SECONDS: Final = 15.0
+"""Time without a heartbeat after which a worker may be frozen."""
 _SILENCE: Final = timedelta(seconds=10)
 """Time without news of a job after which an engine that has no task for it submits it."""
 
@@ -59,11 +62,14 @@ class Task:
         ``finished``: the function returned; ``error``: it raised; ``lost``: the cluster forgot it.
     error
         The exception, if it raised.
+    submitted_at
+        When it was submitted.
     """
 
     jobs: tuple[str, ...]
     state: TaskState = "pending"
     error: BaseException | None = None
+    submitted_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,7 @@ def reconcile(snapshot: Snapshot, config: EngineConfig) -> list[Action]:
     waiting = []
     for job in snapshot.jobs:
         if job.id in running:
-            limit = _hung_after(job, snapshot, config)
+            limit = _hung_after(job, running[job.id], snapshot, config)
             if limit is not None:
                 actions.append(RestartWorker(running[job.id], job.id, limit))
         elif job.id not in failed and _is_due(job, snapshot, requested, config):
@@ -173,7 +179,8 @@ def reconcile(snapshot: Snapshot, config: EngineConfig) -> list[Action]:
         waiting = [job for job in waiting if job not in group]
         actions.append(Submit(tuple(group)))
         free -= 1
-    return actions
+    # First of all the workers that hang: they may hold a lock that the other actions need.
+    return sorted(actions, key=lambda action: not isinstance(action, RestartWorker))
 
 
 def _is_due(job: Job, snapshot: Snapshot, requested: set[str], config: EngineConfig) -> bool:
@@ -184,11 +191,15 @@ def _is_due(job: Job, snapshot: Snapshot, requested: set[str], config: EngineCon
     return ours and snapshot.now - job.updated_at > _SILENCE
 
 
-def _hung_after(job: Job, snapshot: Snapshot, config: EngineConfig) -> timedelta | None:
-    """Return the limit that a running job without a step has exceeded, if any."""
+def _hung_after(job: Job, task: Task, snapshot: Snapshot, config: EngineConfig) -> timedelta | None:
+    """Return the limit that a job without a step has exceeded on its worker, if any."""
     pace = job.progress.seconds_per_step or 0.0
     limit = max(timedelta(seconds=config.step_limit), timedelta(seconds=50 * pace))
-    if job.status is not Status.RUNNING or snapshot.now - job.updated_at < limit:
+    silent_since = job.updated_at
+    if job.status is not Status.RUNNING:  # not yet claimed by the worker that has its task
+        limit += _START
+        silent_since = max(silent_since, task.submitted_at or snapshot.now)
+    if snapshot.now - silent_since < limit:
         return None
     # Until its new worker claims it, the job stays silent: it is given time to start.
     last = (snapshot.restarted or {}).get(job.id)
@@ -250,6 +261,7 @@ class Dispatcher:
         self._config, self._connect, self._clock = config, connect, clock
         self._cluster: Cluster | None = None
         self._tasks: dict[tuple[str, ...], Future[object]] = {}
+        self._submitted: dict[tuple[str, ...], datetime] = {}
         self._schedules: dict[str, Future[object]] = {}
         self._restarted: dict[str, datetime] = {}
         self._requested, self._owned = set[str](), set[str]()
@@ -376,6 +388,7 @@ class Dispatcher:
             self._cluster.warm_up(_WARM_UP)
         lost = [job_id for jobs in self._tasks for job_id in jobs]
         self._tasks.clear()
+        self._submitted.clear()
         self.request(*lost)
 
     def reconcile(self) -> None:
@@ -391,8 +404,12 @@ class Dispatcher:
                 self.request(*queued)
         with self._lock:
             requested, owned = frozenset(self._requested), frozenset(self._owned)
+        self._restart_frozen_workers()
         jobs = self._catalog.active_jobs()
-        tasks = [_view(jobs_, future) for jobs_, future in self._tasks.items()]
+        tasks = [
+            _view(jobs_, future, self._submitted.get(jobs_))
+            for jobs_, future in self._tasks.items()
+        ]
         snapshot = Snapshot(
             now=self._clock(),
             jobs=jobs,
@@ -403,7 +420,10 @@ class Dispatcher:
             restarted=self._restarted,
         )
         for action in reconcile(snapshot, self._config):
-            self._do(action)
+            try:
+                self._do(action)
+            except UNAVAILABLE as error:  # the next one comes to the same decision
+                self._log.warning("catalog is unavailable", error=describe_error(error))
         waiting = {job.id for job in jobs}.difference(*self._tasks)
         with self._lock:
             self._requested -= requested - waiting
@@ -412,6 +432,7 @@ class Dispatcher:
         match action:
             case Forget(task):
                 del self._tasks[task.jobs]
+                self._submitted.pop(task.jobs, None)
                 if task.state == "lost":
                     self.request(*task.jobs)
             case Fail(job_id, error):
@@ -435,6 +456,7 @@ class Dispatcher:
             priority=jobs[0].priority,
         )
         self._tasks[ids] = future
+        self._submitted[ids] = self._clock()
         with self._lock:
             self._requested -= set(ids)
         future.add_done_callback(  # type: ignore[no-untyped-call]
@@ -453,10 +475,25 @@ class Dispatcher:
             return
         self._restarted[job_id] = self._clock()
         self._log.warning("worker hangs, restarting it", run_id=job_id)
+        # First the kill, then the log: a worker frozen in a transaction holds the catalog's lock.
+        if not self._cluster.restart_worker_of(self._tasks[task.jobs]):
+            return
         job = self._catalog.find_job(job_id)
-        message = f"no step for {limit}, its worker is restarted"
+        message = f"no step for {limit}, its worker was restarted"
         self._catalog.jobs(job).log(job_id, message, level="warning")
-        self._cluster.restart_worker_of(self._tasks[task.jobs])
+
+    def _restart_frozen_workers(self) -> None:
+        """Restart workers that are silent while the lock of the catalog is not to be had.
+
+        A process that is stopped inside a transaction (by SIGSTOP, or by its machine) would keep
+        the lock until its step limit, and nothing could be submitted meanwhile.
+        """
+        if self._cluster is None:
+            return
+        silent = self._cluster.silent_workers(_FROZEN_SECONDS)
+        if silent and self._catalog.is_locked():
+            self._log.warning("worker is frozen in a transaction, restarting it", workers=silent)
+            self._cluster.restart_workers(silent)
 
     def _on_schedule_end(self, _: object) -> None:
         self._schedule_ended = True
@@ -473,10 +510,10 @@ class Dispatcher:
                 self._log.info("job was taken over by another worker", run_id=job_id)
 
 
-def _view(jobs: tuple[str, ...], future: Future[object]) -> Task:
+def _view(jobs: tuple[str, ...], future: Future[object], submitted_at: datetime | None) -> Task:
     match future.status:
         case "pending":
-            return Task(jobs)
+            return Task(jobs, submitted_at=submitted_at)
         case "finished":
             return Task(jobs, "finished")
         case "error":

@@ -26,6 +26,7 @@ from service.api.schemas import (
 from service.dependencies import RunDep, Services, ServicesDep
 from service.http.errors import ProblemError
 from service.http.problems import problem_responses
+from service.http.request_state import RequestState
 from service.http.routing import GuardedRoute
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"], route_class=GuardedRoute)
@@ -60,11 +61,16 @@ def describe_run(services: Services, run: Run) -> RunOut:
     },
 )
 async def submit_forecast(
+    request: Request,
     body: ForecastRequest,
     services: ServicesDep,
     idempotency_key: Annotated[
         str | None,
-        Header(max_length=128, description="Refused if it was sent with another body before."),
+        Header(
+            min_length=1,
+            max_length=128,
+            description="Refused if it was sent with another body before.",
+        ),
     ] = None,
     prefer: Annotated[
         str | None,
@@ -77,9 +83,9 @@ async def submit_forecast(
     if not services.accepting:
         raise ProblemError(503, "PEAR is stopping", headers={"Retry-After": "10"})
     services.check_lead_hours(body.lead_hours)
-    if idempotency_key is not None:
-        services.check_idempotency_key(idempotency_key, body.model_dump_json())
-    run = await to_thread.run_sync(_submit, services, body)
+    client = RequestState.from_scope(request.scope).client
+    with services.idempotency.use(client, idempotency_key, body.model_dump_json()):
+        run = await to_thread.run_sync(_submit, services, body)
     headers = {"Location": f"/v1/forecasts/{run.id}", "Cache-Control": "no-store"}
     seconds = _parse_wait(prefer)
     if seconds and run.status.is_active:

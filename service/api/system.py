@@ -17,6 +17,7 @@ from service.http.disclaimer import DISCLAIMER
 from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
+from service.http.security import AccessControl
 
 router = APIRouter(tags=["system"], route_class=GuardedRoute)
 _RETRY: Final = {"Retry-After": "5"}
@@ -35,7 +36,12 @@ async def readyz(request: Request) -> Response:
     if not services.accepting:
         raise ProblemError(503, "PEAR is stopping", headers=_RETRY)
     checks = await to_thread.run_sync(_run_checks, services, limiter=services.probe_threads)
+    access: AccessControl = request.app.state.access
+    readable, state = access.keys.check()
     failing = [f"{name}: {state}" for name, state in checks.items() if state != "ok"]
+    if access.keys_required:
+        checks["keys"] = state
+        failing += [] if readable else [f"keys: {state}"]
     if failing:
         raise ProblemError(503, ", ".join(failing), headers=_RETRY)
     return JSONResponse({"status": "ready", "checks": checks})

@@ -11,7 +11,7 @@ import typer
 from pipelines.storage.data_folder import DataFolder
 from service.cli.console import console, emit_json, emit_line, emit_records
 from service.cli.options import Data, Json
-from service.http.security import KeyFile
+from service.http.keys import KeyFile
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the key's owner.")]

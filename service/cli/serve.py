@@ -36,6 +36,13 @@ def serve(
     ] = None,
     device: Device = None,
     scheduler: Scheduler = None,
+    trusted_proxies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Addresses and networks whose X-Forwarded-For is believed (default: none).",
+        ),
+    ] = None,
     log: Annotated[
         Literal["debug", "info", "warning"] | None,
         typer.Option(metavar="LEVEL", help="Log JSON lines at this level: debug, info or warning."),
@@ -54,7 +61,15 @@ def serve(
         from pipelines.logging import configure
 
         configure(log)
-    run_server(data, host=host, port=port, workers=workers, scheduler=scheduler, device=device)
+    run_server(
+        data,
+        host=host,
+        port=port,
+        workers=workers,
+        scheduler=scheduler,
+        device=device,
+        trusted_proxies=trusted_proxies,
+    )
 
 
 def run_server(data: Path | None, **options: str | int | None) -> None:
@@ -78,6 +93,8 @@ def run_server(data: Path | None, **options: str | int | None) -> None:
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         server_header=False,
         lifespan="on",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         http=TimeoutHttpToolsProtocol,
         backlog=512,
     )

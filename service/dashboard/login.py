@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 from pear.errors import InputError
 from service.http.html import render
 from service.http.routing import FormRoute
-from service.http.security import COOKIE, AccessControl
+from service.http.security import COOKIE, AccessControl, client_address
 
 router = APIRouter(include_in_schema=False, route_class=FormRoute)
 _MONTH_SECONDS = 30 * 24 * 3600
@@ -36,7 +36,7 @@ async def _read_key(request: Request) -> str:
 def login(request: Request, key: Annotated[str, Depends(_read_key)]) -> Response:
     """Check the key and set it as a cookie."""
     access: AccessControl = request.app.state.access
-    if access.keys.find(key) is None:
+    if access.find_key(key, client_address(request.scope)) is None:
         return render(request, "login.html", "/login", {"rejected": True}, 401)
     response = RedirectResponse("/", status_code=303)
     response.set_cookie(

@@ -48,6 +48,8 @@ class RequestState:
         Headers of the request, undecoded; the last one of equal names.
     headers
         Headers added to the response, whoever sends it.
+    client
+        Who sent the request: the hash of its key, or its address.
     route
         Path pattern of the route that answered, if it is not in the scope itself.
     cacheable
@@ -57,6 +59,7 @@ class RequestState:
     request_id: str
     request_headers: dict[bytes, bytes]
     headers: RawHeaders = field(default_factory=list)
+    client: str = ""
     route: str | None = None
     cacheable: CacheableResponse | None = None
 

@@ -120,7 +120,8 @@ class ResponseCacheMiddleware:
         if_none_match = state.request_headers.get(b"if-none-match")
         state.route = entry.route
         try:
-            state.headers += self._access.check(entry.policy, headers, client_address(scope))
+            granted = self._access.check(entry.policy, headers, client_address(scope))
+            state.headers += granted.headers
         except ProblemError as problem:
             await problem_response(Request(scope), problem)(scope, receive, send)
             return

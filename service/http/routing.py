@@ -87,8 +87,10 @@ def _authorise(request: Request) -> None:
     access: AccessControl = request.app.state.access
     method = "GET" if request.method == "HEAD" else request.method
     policy = ROUTE_POLICIES[method, request.scope["route"].path]
-    limits = access.check(policy, request.headers, client_address(request.scope))
-    RequestState.from_scope(request.scope).headers += limits
+    granted = access.check(policy, request.headers, client_address(request.scope))
+    state = RequestState.from_scope(request.scope)
+    state.client = granted.client
+    state.headers += granted.headers
 
 
 def _check_parameters(request: Request) -> None:

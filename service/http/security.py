@@ -1,133 +1,44 @@
-"""API keys, and the access control that applies the policy of each route.
+"""Access control: the policy of each route applied to keys, scopes and rates of requests.
 
-Keys are random, so only a plain SHA-256 digest of each is stored. On loopback no key is needed;
-elsewhere one is, unless the operator decides otherwise.
+On loopback no key is needed; elsewhere one is, unless the operator decides otherwise.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
-import os
-import secrets
-import tempfile
+import ipaddress
 import threading
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
 from cachetools import LRUCache
 from starlette.datastructures import Headers
 from starlette.types import Scope as AsgiScope
 
-from pear.errors import InputError
 from service.http.errors import ProblemError
-from service.http.permissions import SCOPES, RoutePolicy, Scope
+from service.http.keys import ApiKey, KeyFile
+from service.http.permissions import SCOPES, RoutePolicy
 from service.http.request_state import RawHeaders, encode_headers
 
 COOKIE: Final = "pear_key"
+FAILURES_PER_MINUTE: Final = 120
 _MAX_CLIENTS: Final = 10_000
 
 
 @dataclass(frozen=True)
-class ApiKey:
-    """One API key, without its secret."""
+class Access:
+    """Access that was granted.
 
-    name: str
-    scope: Scope
-    sha256: str
-    created_at: str
-
-
-class KeyFile:
-    """API keys of a data folder, in a JSON file that only its owner can read.
-
-    Parameters
+    Attributes
     ----------
-    path
-        The file; a missing one holds no keys.
+    client
+        The client: the hash of its key, or its address.
+    headers
+        Headers of the response that describe the rate limit.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._modified_at = -1
-        self._keys: dict[str, ApiKey] = {}
-
-    def all(self) -> list[ApiKey]:
-        """Return every key, in the order of creation."""
-        return list(self._load().values())
-
-    def find(self, secret: str) -> ApiKey | None:
-        """Return the key with this secret, or None."""
-        digest = _sha256(secret)
-        key = self._load().get(digest)
-        return key if key is not None and hmac.compare_digest(key.sha256, digest) else None
-
-    def add(self, name: str, scope: Scope, created_at: str) -> str:
-        """Create a key.
-
-        Returns
-        -------
-        str
-            The secret, which cannot be read again.
-
-        Raises
-        ------
-        InputError
-            If a key of this name exists.
-        """
-        keys = self.all()
-        if any(key.name == name for key in keys):
-            raise InputError(
-                f"an API key named {name!r} exists",
-                field="name",
-                hint="choose another name, or remove it first",
-            )
-        secret = "pear_" + secrets.token_urlsafe(32)
-        self._write([*keys, ApiKey(name, scope, _sha256(secret), created_at)])
-        return secret
-
-    def remove(self, name: str) -> None:
-        """Remove a key.
-
-        Raises
-        ------
-        InputError
-            If no key has this name.
-        """
-        keys = self.all()
-        kept = [key for key in keys if key.name != name]
-        if len(kept) == len(keys):
-            names = ", ".join(key.name for key in keys) or "none"
-            raise InputError(f"no API key named {name!r}", field="name", hint=f"keys: {names}")
-        self._write(kept)
-
-    def _load(self) -> dict[str, ApiKey]:
-        try:
-            modified_at = self._path.stat().st_mtime_ns
-        except OSError:
-            return {}
-        with self._lock:
-            if modified_at != self._modified_at:
-                keys = [ApiKey(**row) for row in json.loads(self._path.read_text())]
-                self._keys = {key.sha256: key for key in keys}
-                self._modified_at = modified_at
-            return self._keys
-
-    def _write(self, keys: list[ApiKey]) -> None:
-        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".keys")  # mode 0600
-        with os.fdopen(handle, "w") as file:
-            json.dump([asdict(key) for key in keys], file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(self._path)
-
-
-def _sha256(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+    client: str
+    headers: RawHeaders
 
 
 class RateLimiter:
@@ -137,10 +48,12 @@ class RateLimiter:
     ----------
     per_minute
         Tokens that a client gains each minute; None for no limit.
+    what
+        What a token is, for the message.
     """
 
-    def __init__(self, per_minute: int | None) -> None:
-        self._limit = per_minute
+    def __init__(self, per_minute: int | None, what: str = "tokens") -> None:
+        self._limit, self._what = per_minute, what
         self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(_MAX_CLIENTS)
         self._lock = threading.Lock()
 
@@ -176,7 +89,7 @@ class RateLimiter:
         if missing > 0:
             raise ProblemError(
                 429,
-                f"rate limit of {limit} tokens a minute exceeded; this request costs {cost}",
+                f"rate limit of {limit} {self._what} a minute exceeded; this request costs {cost}",
                 headers={**headers, "Retry-After": str(max(1, round(missing * 60 / limit)))},
             )
         return headers
@@ -193,29 +106,48 @@ class AccessControl:
         True if routes with a scope need a key.
     per_minute
         Rate limit of each client, tokens; None for no limit.
+    failures_per_minute
+        Requests of one address without a valid key that are looked at; further ones get 429.
     """
 
-    def __init__(self, keys: KeyFile, *, keys_required: bool, per_minute: int | None) -> None:
-        self.keys = keys
-        self._keys_required = keys_required
+    def __init__(
+        self,
+        keys: KeyFile,
+        *,
+        keys_required: bool,
+        per_minute: int | None,
+        failures_per_minute: int = FAILURES_PER_MINUTE,
+    ) -> None:
+        self.keys, self.keys_required = keys, keys_required
         self._limiter = RateLimiter(per_minute)
+        self._failures = RateLimiter(failures_per_minute, "requests without a valid key")
 
-    def check(self, policy: RoutePolicy, headers: Headers, client: str) -> RawHeaders:
+    def check(self, policy: RoutePolicy, headers: Headers, address: str) -> Access:
         """Check that a request may pass.
+
+        Parameters
+        ----------
+        policy
+            Policy of its route.
+        headers
+            Headers of the request.
+        address
+            Address of the client.
 
         Returns
         -------
-        list
-            Headers of the response that describe the rate limit.
+        Access
+            The client, and its rate limit.
 
         Raises
         ------
         ProblemError
             401 without a valid key where one is required, 403 if its scope does not suffice, 429
-            if the client exceeds its rate limit.
+            if the client exceeds its rate limit, or its address that of wrong keys.
         """
-        if self._keys_required and policy.scope is not None:
-            key = self._find_key(headers)
+        client = address
+        if self.keys_required and policy.scope is not None:
+            key = self._find_key(headers, address)
             if SCOPES.index(key.scope) < SCOPES.index(policy.scope):
                 raise ProblemError(
                     403,
@@ -224,13 +156,38 @@ class AccessControl:
                     field="X-API-Key",
                 )
             client = key.sha256
-        return encode_headers(self._limiter.take(client, policy.cost))
+        return Access(client, encode_headers(self._limiter.take(client, policy.cost)))
 
-    def _find_key(self, headers: Headers) -> ApiKey:
-        secret = headers.get("x-api-key") or _read_cookie(headers)
+    def find_key(self, secret: str | None, address: str) -> ApiKey | None:
+        """Return the key with this secret, or None; count a wrong one against the address.
+
+        A right key passes whatever others did from its address.
+
+        Parameters
+        ----------
+        secret
+            What the client sent.
+        address
+            Address of the client.
+
+        Returns
+        -------
+        ApiKey or None
+            The key; a 429 problem if too many wrong ones came from the address.
+        """
         key = None if secret is None else self.keys.find(secret)
+        if key is None:
+            self._failures.take(address, 1)
+        return key
+
+    def _find_key(self, headers: Headers, address: str) -> ApiKey:
+        secret = headers.get("x-api-key") or _read_cookie(headers)
+        key = self.find_key(secret, address)
         if key is not None:
             return key
+        readable, state = self.keys.check()
+        if not readable:
+            raise ProblemError(503, f"API keys cannot be checked: {state}", hint="see /readyz")
         raise ProblemError(
             401,
             "an API key is required" if secret is None else "the API key is not known",
@@ -249,6 +206,15 @@ def _read_cookie(headers: Headers) -> str | None:
 
 
 def client_address(scope: AsgiScope) -> str:
-    """Return the address of the client, which identifies it when it has no key."""
+    """Return the address that identifies a client without a key: of IPv6, the network of /64."""
     client = scope.get("client")
-    return str(client[0]) if client else ""
+    text = str(client[0]) if client else ""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return text  # a Unix socket
+    if address.version == 6:
+        mapped = address.ipv4_mapped
+        network = ipaddress.ip_network((int(address) >> 64 << 64, 64))
+        return str(mapped or network)
+    return text

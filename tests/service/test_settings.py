@@ -63,3 +63,25 @@ def test_on_loopback_only_its_own_names_are_allowed() -> None:
     assert Settings(data=".", host="10.0.0.1").hosts == frozenset()
     named = Settings(data=".", host="10.0.0.1", allowed_hosts=("pear.example",))
     assert named.hosts == {"pear.example"}
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("10.0.0.0/8, 192.0.2.7", ("10.0.0.0/8", "192.0.2.7")),
+        ('["10.0.0.0/8", "::1"]', ("10.0.0.0/8", "::1")),
+        ("", ()),
+    ],
+)
+def test_lists_are_written_with_commas_or_as_json(
+    monkeypatch: pytest.MonkeyPatch, text: str, read: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("PEAR_TRUSTED_PROXIES", text)
+    assert Settings.read(Path("data")).trusted_proxies == read
+
+
+@pytest.mark.parametrize("text", ["*", "proxy.example", "10.0.0.1/8", "[1", "256.1.1.1"])
+def test_wrong_proxies_are_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("PEAR_TRUSTED_PROXIES", text)
+    with pytest.raises(InputError, match="PEAR_TRUSTED_PROXIES"):
+        Settings.read(Path("data"))

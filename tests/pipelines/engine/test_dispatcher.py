@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,7 +50,7 @@ class FakeFuture:
 
     def __init__(self, key: str, path: str, jobs: list[str]) -> None:
         self.key, self.path, self.jobs = key, path, jobs
-        self.status = "pending"
+        self.status, self.computing = "pending", True
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[Any], object]] = []
 
@@ -71,6 +73,7 @@ class FakeCluster:
         self.slots, self.alive, self.workers = slots, True, ["worker"] * slots
         self.submitted: list[FakeFuture] = []
         self.restarted: list[object] = []
+        self.silent: list[str] = []
         self.priorities: list[int] = []
 
     def submit(self, path: str, *arguments: object, key: str, priority: int) -> FakeFuture:
@@ -80,8 +83,16 @@ class FakeCluster:
         self.priorities.append(priority)
         return future
 
-    def restart_worker_of(self, future: Any) -> None:
-        self.restarted.append(future.key)
+    def restart_worker_of(self, future: Any) -> bool:
+        if future.computing:
+            self.restarted.append(future.key)
+        return bool(future.computing)
+
+    def silent_workers(self, seconds: float) -> list[str]:
+        return self.silent
+
+    def restart_workers(self, addresses: list[str]) -> None:
+        self.restarted += addresses
 
     def warm_up(self, path: str) -> None:
         pass
@@ -113,7 +124,7 @@ def make(
 ) -> Iterator[Callable[..., Dispatcher]]:
     """Make connected dispatchers without starting their threads."""
 
-    def make(config: EngineConfig = CONFIG) -> Dispatcher:
+    def make(config: EngineConfig = CONFIG, catalog: Catalog = catalog) -> Dispatcher:
         dispatcher = Dispatcher(
             "data", catalog, "url", config, connect=lambda _: cluster, clock=clock
         )
@@ -302,8 +313,13 @@ def test_the_worker_of_a_hung_job_is_restarted_once_per_limit(
     dispatcher, run = make(EngineConfig(step_limit=200)), submit(catalog)
     dispatcher.request(run.id)
     dispatcher.reconcile()
+    cluster.submitted[0].computing = False
     clock.advance(1000)  # queued in the cluster: not hung, however long
     dispatcher.reconcile()
+    assert cluster.restarted == []
+    assert len(catalog.runs.events(run.id)) == 1
+    cluster.submitted[0].computing = True
+    clock.advance(1000)
     catalog.runs.claim(run.id, "w")
     clock.advance(199)
     dispatcher.reconcile()
@@ -312,11 +328,72 @@ def test_the_worker_of_a_hung_job_is_restarted_once_per_limit(
     dispatcher.reconcile()
     dispatcher.reconcile()
     assert cluster.restarted == [cluster.submitted[0].key]
-    assert "its worker is restarted" in catalog.runs.events(run.id)[-1].message
+    assert "its worker was restarted" in catalog.runs.events(run.id)[-1].message
     clock.advance(201)
     dispatcher.reconcile()
     assert len(cluster.restarted) == 2
     assert len(cluster.submitted) == 1
+
+
+def test_a_worker_that_never_claims_its_job_is_restarted(
+    make: Callable[..., Dispatcher], catalog: Catalog, cluster: FakeCluster, clock: Clock
+) -> None:
+    dispatcher, run = make(EngineConfig(step_limit=200)), submit(catalog)
+    clock.advance(1000)  # waiting for its turn does not count
+    dispatcher.request(run.id)
+    dispatcher.reconcile()
+    clock.advance(319)
+    dispatcher.reconcile()
+    assert cluster.restarted == []
+    clock.advance(2)
+    dispatcher.reconcile()
+    assert cluster.restarted == [cluster.submitted[0].key]
+
+
+@contextmanager
+def held_lock(path: Path) -> Iterator[None]:
+    """Hold the write lock of the catalog, as a process does that froze inside a transaction."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+def test_a_hung_worker_is_killed_before_anything_is_written(
+    make: Callable[..., Dispatcher],
+    catalog: Catalog,
+    cluster: FakeCluster,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipelines.catalog.database._BUSY_SECONDS", 0.1)
+    with Catalog(tmp_path / "catalog.sqlite", clock=clock) as impatient:
+        dispatcher, run = make(EngineConfig(step_limit=200), catalog=impatient), submit(catalog)
+        dispatcher.request(run.id)
+        dispatcher.reconcile()
+        catalog.runs.claim(run.id, "w")
+        clock.advance(201)
+        with held_lock(tmp_path / "catalog.sqlite"):
+            dispatcher.reconcile()  # cannot log it, and goes on
+            assert cluster.restarted == [cluster.submitted[0].key]
+
+
+@pytest.mark.parametrize(("silent", "locked"), [(True, True), (True, False), (False, True)])
+def test_a_silent_worker_is_restarted_if_the_catalog_is_locked(
+    make: Callable[..., Dispatcher],
+    catalog: Catalog,
+    cluster: FakeCluster,
+    tmp_path: Path,
+    silent: bool,
+    locked: bool,
+) -> None:
+    dispatcher, run = make(), submit(catalog)
+    dispatcher.request(run.id)
+    cluster.silent = ["frozen"] if silent else []
+    with held_lock(tmp_path / "catalog.sqlite") if locked else nullcontext():
+        dispatcher.reconcile()
+    assert cluster.restarted == (["frozen"] if silent and locked else [])
 
 
 def test_slow_steps_are_not_hung(

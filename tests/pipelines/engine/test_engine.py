@@ -194,7 +194,7 @@ def test_a_hung_worker_is_restarted_and_its_run_resumes(tmp_path: Path) -> None:
         os.kill(worker_of(engine, run_id), signal.SIGSTOP)
         (run,) = engine.wait([run_id], WAIT)
         assert run.status == "succeeded"
-        assert "its worker is restarted" in str(
+        assert "its worker was restarted" in str(
             [e.message for e in engine.catalog.runs.events(run_id)]
         )
 

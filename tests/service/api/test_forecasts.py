@@ -96,6 +96,14 @@ def test_idempotency_keys_and_prefer_wait(client: httpx.Client) -> None:
     client.post(f"{first.headers['location']}/cancel")
 
 
+def test_a_refused_request_does_not_use_its_idempotency_key_up(client: httpx.Client) -> None:
+    headers = {"Idempotency-Key": "two"}
+    body = {"init_time": "2003-01-02T00:00:00Z", "lead_hours": 24}
+    problem(client.post("/v1/forecasts", json={**body, "lead_hours": 25}, headers=headers), 422)
+    problem(client.post("/v1/forecasts", json={**body, "model": "none"}, headers=headers), 404)
+    assert client.post("/v1/forecasts", json=body, headers=headers).status_code == 202
+
+
 def test_a_run_that_is_being_read_is_not_removed(
     client: httpx.Client, catalog: Catalog, data: DataFolder
 ) -> None:

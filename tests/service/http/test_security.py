@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,10 +16,11 @@ from pear.errors import InputError
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 from service.app import create_app
+from service.http.keys import KeyFile
 from service.http.permissions import ROUTE_POLICIES, SCOPES
-from service.http.security import KeyFile
+from service.http.security import client_address
 from service.settings import Settings
-from tests.fixtures.service import StubEngine, served
+from tests.fixtures.service import StubEngine, in_process, problem, served
 
 NOW = "2001-03-01T00:00:00Z"
 
@@ -33,7 +36,9 @@ def guarded(
     data: DataFolder, catalog: Catalog, engine: StubEngine, keys: dict[str, str]
 ) -> Iterator[tuple[httpx.Client, FastAPI]]:
     """The service as an operator exposes it: a key is required."""
-    app = create_app(Settings(data=data.root, require_keys=True), catalog, engine)
+    # Every route is asked for without a key and with an unknown one: many failures at once.
+    settings = Settings(data=data.root, require_keys=True, failure_limit=10_000)
+    app = create_app(settings, catalog, engine)
     with served(app) as url, httpx.Client(base_url=url, timeout=30) as client:
         yield client, app
 
@@ -131,3 +136,90 @@ def test_rate_limit_headers_count_down(
         assert answers[0].headers["ratelimit"].startswith('"default";r=5')
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 10
         assert client.get("/healthz").status_code == 200
+
+
+@pytest.fixture
+def strict(data: DataFolder, catalog: Catalog, engine: StubEngine, keys: dict[str, str]) -> FastAPI:
+    """A service that looks at ten wrong keys of an address in a minute."""
+    settings = Settings(data=data.root, require_keys=True, failure_limit=10)
+    return create_app(settings, catalog, engine)
+
+
+def test_wrong_keys_are_throttled_and_right_ones_pass(
+    strict: FastAPI, keys: dict[str, str]
+) -> None:
+    with in_process(strict) as client:
+        wrong = [
+            client.get("/v1/models", headers={"X-API-Key": f"pear_{number}"})
+            for number in range(1000)
+        ]
+        statuses = Counter(answer.status_code for answer in wrong)
+        assert set(statuses) == {401, 429}
+        assert 10 <= statuses[401] <= 20
+        assert 1 <= int(wrong[-1].headers["retry-after"]) <= 60
+        assert problem(wrong[-1], 429)["detail"].startswith("rate limit of 10 requests without")
+        for _ in range(20):
+            right = client.get("/v1/models", headers={"X-API-Key": keys["read"]})
+            assert right.status_code == 200
+        assert client.post("/login", data={"key": "pear_x"}).status_code == 429
+        assert client.get("/v1/models").status_code == 429
+        assert client.post("/login", data={"key": keys["read"]}).status_code == 303
+        assert client.get("/healthz").status_code == 200
+
+
+def forwarded(number: int) -> dict[str, str]:
+    return {"X-API-Key": "pear_wrong", "X-Forwarded-For": f"198.51.100.{number}"}
+
+
+def test_a_forwarded_address_is_not_believed(strict: FastAPI) -> None:
+    with served(strict) as url, httpx.Client(base_url=url) as client:
+        statuses = [client.get("/v1/models", headers=forwarded(n)).status_code for n in range(40)]
+    assert statuses.count(401) < 20
+
+
+def test_a_forwarded_address_is_believed_of_a_trusted_proxy(strict: FastAPI) -> None:
+    trusted = {"proxy_headers": True, "forwarded_allow_ips": ["127.0.0.0/8"]}
+    with served(strict, **trusted) as url, httpx.Client(base_url=url) as client:
+        statuses = [client.get("/v1/models", headers=forwarded(n)).status_code for n in range(40)]
+        assert statuses == [401] * 40
+        again = [client.get("/v1/models", headers=forwarded(1)).status_code for _ in range(20)]
+        assert again.count(401) < 20
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("", ""),
+        ("/run/pear.sock", "/run/pear.sock"),
+    ],
+)
+def test_the_client_of_an_address(address: str, client: str) -> None:
+    assert client_address({"client": (address, 1)}) == client
+
+
+def test_readiness_says_that_keys_are_damaged_and_known_ones_still_pass(
+    data: DataFolder, catalog: Catalog, engine: StubEngine, tmp_path: Path
+) -> None:
+    path = tmp_path / "keys.json"
+    secret = KeyFile(path).add("one", "read", NOW)
+    app = create_app(Settings(data=data.root, require_keys=True, keys_file=path), catalog, engine)
+    with in_process(app) as client:
+        headers = {"X-API-Key": secret}
+        assert client.get("/readyz").json()["checks"]["keys"] == "ok"
+        assert client.get("/v1/models", headers=headers).status_code == 200
+        path.write_text("[{")
+        assert client.get("/v1/models", headers=headers).status_code == 200
+        assert client.get("/v1/models", headers={"X-API-Key": "x"}).status_code == 401
+        ready = client.get("/readyz")
+        assert ready.status_code == 200
+        assert "stay valid" in ready.json()["checks"]["keys"]
+    app = create_app(Settings(data=data.root, require_keys=True, keys_file=path), catalog, engine)
+    with in_process(app) as client:
+        assert "keys: keys.json cannot be read" in problem(client.get("/readyz"), 503)["detail"]
+        found = problem(client.get("/v1/models", headers=headers), 503)
+        assert "API keys cannot be checked" in found["detail"]
+        assert str(tmp_path) not in str(found)

@@ -1,0 +1,187 @@
+"""API keys of a service: a JSON file with names, scopes and hashes.
+
+Keys are random, so only a plain SHA-256 digest of each is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import tempfile
+import threading
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from pear.errors import InputError
+from pipelines.logging import logger
+from pipelines.storage.data_folder import check_name
+from service.http.permissions import Scope
+
+
+class ApiKey(BaseModel):
+    """One API key, without its secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    scope: Scope
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    created_at: str
+
+
+_ROWS: Final = TypeAdapter(Annotated[list[ApiKey], Field(strict=True)])
+
+
+class KeyFile:
+    """API keys of a data folder, in a JSON file that only its owner can read.
+
+    Parameters
+    ----------
+    path
+        The file; a missing one holds no keys.
+
+    Attributes
+    ----------
+    fault
+        Why the file cannot be read, if so; the keys that were read before stay valid.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._version: tuple[int, int, int] | None = None
+        self._keys: dict[str, ApiKey] = {}
+        self._known = False
+        self.fault: str | None = None
+
+    def all(self) -> list[ApiKey]:
+        """Return every key, in the order of creation.
+
+        Returns
+        -------
+        list of ApiKey
+            As the file holds them.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged or cannot be read.
+        """
+        try:
+            return _ROWS.validate_python(json.loads(self._path.read_bytes()))
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{self._path} cannot be read: {_describe(error)}",
+                field="keys",
+                hint="restore it, or remove it and add the keys again",
+            ) from error
+
+    def find(self, secret: str) -> ApiKey | None:
+        """Return the key with this secret, or None."""
+        digest = _sha256(secret)
+        key = self._current().get(digest)
+        return key if key is not None and hmac.compare_digest(key.sha256, digest) else None
+
+    def check(self) -> tuple[bool, str]:
+        """Return whether keys can be checked, and the state of the file in one line."""
+        self._current()
+        if self.fault is None:
+            return True, "ok"
+        if self._known:
+            return True, f"{self.fault}: the keys that were read before stay valid"
+        return False, self.fault
+
+    def add(self, name: str, scope: Scope, created_at: str) -> str:
+        """Create a key.
+
+        Returns
+        -------
+        str
+            The secret, which cannot be read again.
+
+        Raises
+        ------
+        InputError
+            If the name is invalid, or a key of this name exists.
+        """
+        check_name(name)
+        keys = self.all()
+        if any(key.name == name for key in keys):
+            raise InputError(
+                f"an API key named {name!r} exists",
+                field="name",
+                hint="choose another name, or remove it first",
+            )
+        secret = "pear_" + secrets.token_urlsafe(32)
+        made = ApiKey(name=name, scope=scope, sha256=_sha256(secret), created_at=created_at)
+        self._write([*keys, made])
+        return secret
+
+    def remove(self, name: str) -> None:
+        """Remove a key.
+
+        Raises
+        ------
+        InputError
+            If no key has this name.
+        """
+        keys = self.all()
+        kept = [key for key in keys if key.name != name]
+        if len(kept) == len(keys):
+            names = ", ".join(key.name for key in keys) or "none"
+            raise InputError(f"no API key named {name[:64]!r}", field="name", hint=f"keys: {names}")
+        self._write(kept)
+
+    def _current(self) -> dict[str, ApiKey]:
+        """Return the keys by hash: those of the file, or the last ones that could be read."""
+        try:
+            status = self._path.stat()
+            version = (status.st_mtime_ns, status.st_size, status.st_ino)
+        except FileNotFoundError:
+            version = (0, 0, 0)
+        except OSError as error:
+            self.fault = f"{self._path.name} cannot be read: {_describe(error)}"
+            return self._keys
+        with self._lock:
+            if version != self._version:
+                try:
+                    self._keys = {key.sha256: key for key in self.all()}
+                except InputError as error:
+                    self.fault = f"{self._path.name} cannot be read"
+                    logger().error("keys cannot be read", reason=str(error))
+                else:
+                    self.fault, self._known = None, True
+                self._version = version
+            return self._keys
+
+    def _write(self, keys: list[ApiKey]) -> None:
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".keys")  # mode 0600
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump([key.model_dump() for key in keys], file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        fault = error.errors(include_url=False, include_input=False)[0]
+        return f"entry {'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return " ".join(str(error).split())[:200]
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
