@@ -36,6 +36,11 @@ class NetworkConfig(Protocol):
         ...
 
     @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of a step of one state, by which threads are chosen."""
+        ...
+
+    @property
     def residual(self) -> bool:
         """Whether the output is the state plus a scaled step."""
         ...

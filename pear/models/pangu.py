@@ -20,7 +20,7 @@ from pear.equivariant.linear import linear, norm
 from pear.errors import InputError
 from pear.models.base import StepNetwork
 from pear.models.config import LEVELS_IN_PATCH, UShapedConfig, check_heads
-from pear.models.pangu_layers import LatLonAttention, LatLonWindows
+from pear.models.pangu_layers import WINDOW, LatLonAttention, LatLonWindows
 from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.variables import Layout
 
@@ -107,6 +107,15 @@ class PanguConfig(UShapedConfig):
     def grid(self) -> LatLonGrid:
         """Points of the grid, north first."""
         return global_grid(self.rows, self.columns)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of a step of one state, by which threads are chosen."""
+        rows, columns = (-(-size // PATCH_SIDE) for size in (self.rows, self.columns))
+        depths = 1 + self.upper_depths
+        fine, coarse = rows * columns * depths, -(-rows // 2) * -(-columns // 2) * depths
+        slots = math.prod(WINDOW)
+        return self.count_multiply_adds((fine, coarse, coarse, fine), (slots,) * 4)
 
 
 class Pangu(StepNetwork):

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from pear.datasets.regrid import is_healpix, regrid
+from pear.device import threads_for
 from pear.errors import InputError, did_you_mean
 from pear.progress import ProgressCallback, no_progress
 from pear.state import State
@@ -33,6 +34,8 @@ class DatasetForecaster(ABC):
         Channels and grid of the states.
     time_step
         Time between two states.
+    multiply_adds
+        Multiply-adds of a step of one state, by which threads are chosen.
 
     Examples
     --------
@@ -52,6 +55,7 @@ class DatasetForecaster(ABC):
     layout: Layout
     nside: int
     time_step: np.timedelta64
+    multiply_adds: int = 0
 
     @abstractmethod
     def iterate(self, initial: State, steps: int) -> Iterator[State]:
@@ -102,6 +106,17 @@ class DatasetForecaster(ABC):
             of the forecast stores: ``time`` is the init time, the first lead time is 0, and
             the members of an ensemble lie along ``number``.
         """
+        with threads_for(self.multiply_adds):
+            return self._forecast(initial, init, lead, variables, progress)
+
+    def _forecast(
+        self,
+        initial: xr.Dataset | State,
+        init: TimesLike | None,
+        lead: DurationLike,
+        variables: Sequence[str] | None,
+        progress: bool | ProgressCallback,  # noqa: FBT001 - of forecast, by name
+    ) -> xr.Dataset:
         steps = count_steps(lead, self.time_step)
         layout = select_variables(self.layout, variables)
         states = _initial_states(initial, init, self.layout, self.nside)

@@ -106,6 +106,7 @@ class Ensemble(DatasetForecaster):
             raise InputError("an ensemble needs at least 1 member of each model", field="members")
         first = self.groups[0].forecaster
         self.layout, self.nside, self.time_step = first.layout, first.nside, first.time_step
+        self.multiply_adds = max(group.forecaster.multiply_adds for group in self.groups)
         for group in self.groups[1:]:
             other = group.forecaster
             if (other.layout, other.nside, other.time_step) != (

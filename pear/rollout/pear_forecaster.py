@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pear.device import threads_for
 from pear.models.compiled import compile_model
 from pear.models.diagnostics import representations
 from pear.rollout.forecaster import OneStepForecaster
@@ -66,6 +67,7 @@ class PearForecaster(OneStepForecaster):
         self.layout = checkpoint.config.layout
         self.nside = checkpoint.config.nside
         self.time_step = np.timedelta64(checkpoint.config.step_hours * 3600, "s")
+        self.multiply_adds = checkpoint.config.multiply_adds
         self.device = torch.device(device)
         self._mixed = dtype is torch.bfloat16
         self.dtype = dtype = torch.float32 if self._mixed else dtype
@@ -101,7 +103,8 @@ class PearForecaster(OneStepForecaster):
         forcing = self._model.forcing(state.valid_time)
         if forcing is not None:
             forcing = forcing.to(state.surface)
-        parts = [self._moved(element, state, forcing) for element in self.group]
+        with threads_for(self.multiply_adds):
+            parts = [self._moved(element, state, forcing) for element in self.group]
         surface, upper = (_mean(each) for each in zip(*parts, strict=True))
         return state.advanced(surface, upper, self.time_step)
 

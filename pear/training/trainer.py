@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pear.device import threads_for
 from pear.errors import InputError
 from pear.models.base import StepNetwork
 from pear.models.compiled import compile_model
@@ -155,6 +156,12 @@ class Trainer:
         TrainingResult
             Losses, steps and time.
         """
+        # Forward, and backward with respect to fields and weights.
+        work = 3 * self.config.batch * self.model.config.multiply_adds
+        with threads_for(work):
+            return self._run(resume=resume)
+
+    def _run(self, *, resume: bool) -> TrainingResult:
         if resume:
             self._load(self.log.load())
         else:

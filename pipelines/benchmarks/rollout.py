@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from pear.environment import explicit_threads, shared_cores
 from pear.errors import InputError
-from pipelines.engine.config import EngineConfig, default_threads
+from pipelines.engine.config import EngineConfig
 from pipelines.engine.engine import Engine
 from pipelines.storage.data_folder import DataFolder
 
@@ -104,7 +105,7 @@ def measure_rollout(
             field="--rounds",
             hint=f"at least 1 step, 1 to {_MOST_ROUNDS} rounds, 2 runs",
         )
-    threads = threads or default_threads(1)
+    threads = threads or explicit_threads() or shared_cores()
     folder = Path(tempfile.mkdtemp(prefix="pear-bench-"))
     try:
         data = DataFolder.create(folder)

@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pear import device
+from pear.environment import explicit_threads, usable_cores
 from pear.errors import InputError
 from pear.models.compiled import compile_model
 from pear.progress import ProgressCallback, no_progress
@@ -41,7 +42,7 @@ class Task:
     config, changes
         Name of a configuration of :class:`pear.models.config.PearConfig`, and changes to it.
     nside, dtype, threads
-        Resolution, ``float32`` or ``bfloat16``, and threads (None: torch's default).
+        Resolution, ``float32`` or ``bfloat16``, and threads (None: all cores).
     train
         Measure a training step (loss, gradient, AdamW) instead of a forecast step.
     compiled
@@ -221,7 +222,7 @@ class Stepper:
     def __init__(self, task: Task) -> None:
         if task.keep_memory:
             device.keep_memory()
-        threads = device.set_threads(task.threads)
+        threads = device.set_threads(task.threads or explicit_threads() or usable_cores())
         self.task, (self.model, self.inputs) = task, task.build(task.nside)
         whole = partial(torch.compile, fullgraph=True) if task.compiled else compile_model
         self.run = whole(self.model) if task.network == "pear" else self.model

@@ -10,6 +10,7 @@ from typing import Final
 import dask
 from distributed import Client, Future, LocalCluster, fire_and_forget
 
+from pear.environment import prepare_process
 from pear.errors import InputError
 from pipelines.engine.config import EngineConfig
 from pipelines.logging import configure_from_environment
@@ -35,6 +36,7 @@ def call(path: str, *arguments: object) -> object:
         Its result.
     """
     module, _, name = path.partition(":")
+    prepare_process()  # before the module imports torch
     configure_from_environment()  # workers of an existing scheduler are not preloaded
     result: object = getattr(importlib.import_module(module), name)(*arguments)
     return result
@@ -195,12 +197,6 @@ class Cluster:
 
 
 def _local_cluster(config: EngineConfig) -> LocalCluster:
-    threads = str(config.worker_threads)
-    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PEAR_THREADS"), threads)
-    # OpenBLAS serves numpy and scipy, which have no long loops in a worker.
-    environment["OPENBLAS_NUM_THREADS"] = "1"
-    if config.device is not None:
-        environment["PEAR_DEVICE"] = config.device
     return LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=config.workers,
         threads_per_worker=1,
@@ -209,5 +205,5 @@ def _local_cluster(config: EngineConfig) -> LocalCluster:
         scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         silence_logs=logging.ERROR,
         preload=["pipelines.engine.tasks"],
-        env=environment,
+        env=config.worker_environment,
     )

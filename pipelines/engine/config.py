@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+
+from pear.environment import explicit_threads, shared_cores, thread_settings
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class EngineConfig:
     workers
         Worker processes of the local cluster; each computes one task at a time.
     threads
-        Threads of torch in each worker; default: all workers together leave one core free.
+        Threads of each worker; default: by the size of the work, and at most so many that all
+        workers together leave one core free (see :func:`pear.device.choose_threads`).
     scheduler
         Address of an existing dask scheduler (``tcp://host:8786``) to use instead of a local
         cluster; its workers are used as they are.
@@ -47,11 +49,12 @@ class EngineConfig:
     step_limit: float = 900.0
 
     @property
-    def worker_threads(self) -> int:
-        """Threads of torch in each worker."""
-        return self.threads or default_threads(self.workers)
-
-
-def default_threads(workers: int) -> int:
-    """Return the threads per worker with which all workers together leave one core free."""
-    return max(1, ((os.cpu_count() or 1) - 1) // workers)
+    def worker_environment(self) -> dict[str, str]:
+        """Environment of the local workers: threads and device."""
+        explicit = self.threads or explicit_threads()
+        environment = thread_settings(shared_cores(self.workers), explicit)
+        # OpenBLAS serves numpy and scipy, which have no long loops in a worker.
+        environment["OPENBLAS_NUM_THREADS"] = "1"
+        if self.device is not None:
+            environment["PEAR_DEVICE"] = self.device
+        return environment

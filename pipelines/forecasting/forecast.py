@@ -169,7 +169,7 @@ def configure_process() -> None:
     runtime.keep_memory()
     # So that the writer thread blocks the computing one for less than the default 5 ms.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    threads = os.environ.get("PEAR_THREADS")
-    runtime.set_threads(int(threads) if threads else None)
+    # Steps choose their own number; everything between them is small.
+    torch.set_num_threads(runtime.choose_threads(0))
     if choose_device().type == "cuda":
         torch.zeros(1, device=choose_device())  # starts the driver before the first step

@@ -11,6 +11,9 @@ def main() -> None:
     # Interrupted workers leave semaphores, which Python removes, and would warn of afterwards.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     try:
+        from pear.environment import prepare_process
+
+        prepare_process()  # before torch and numpy are imported
         from service.cli.app import main as run
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] in ("pear", "pipelines", "service"):

@@ -13,7 +13,6 @@ import typer
 import xarray as xr
 
 from pear import resources
-from pear.device import set_threads
 from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, Times
@@ -78,8 +77,6 @@ def demo(
     """
     if not once:
         check_port(host, port)  # before minutes of work, not after
-    if not train:
-        set_threads(1)  # at nside 16 more threads wait for one another longer than they compute
     kept = f"finished stages are kept in {output}; run the same command again to continue"
     with interruptible(kept):
         summary = fill(output, Training(days, minutes=minutes) if train else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Literal, cast
@@ -106,7 +105,7 @@ def forecast(
     }
     config = EngineConfig(
         workers=workers,
-        threads=threads or max(1, (os.cpu_count() or 1) // workers),
+        threads=threads,
         scheduler=scheduler,
         device=device,
         batch=batch,

@@ -289,7 +289,7 @@ PerturbationSeed = Annotated[
 Batch = Annotated[int, _computing(min=1, metavar="N", help="Forecasts to compute side by side.")]
 Workers = Annotated[int, _computing(min=1, metavar="N", help="Number of worker processes.")]
 Threads = Annotated[
-    int | None, _computing(min=1, metavar="N", help="Threads per process (default: all cores).")
+    int | None, _computing(min=1, metavar="N", help="Threads per process (default: by the work).")
 ]
 Device = Annotated[
     str | None,

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
-from pear.device import choose_device, set_threads
+from pear.datasets.sample import sample_analysis
+from pear.device import SMALL_STEP, choose_device, choose_threads, set_threads, threads_for
 from pear.errors import InputError
+from pear.models.config import PearConfig
+from pear.models.pear import Pear
+from pear.rollout import Persistence
+from pear.state import State
+from pear.variables import Layout
 
 
 @pytest.fixture
@@ -59,6 +68,55 @@ def test_threads_must_be_positive_and_none_changes_nothing() -> None:
     assert set_threads(None) == before
     with pytest.raises(InputError, match="threads must be positive, got 0"):
         set_threads(0)
+
+
+def test_threads_follow_the_size_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PEAR_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PEAR_MOST_THREADS", "7")
+    small, large = PearConfig.small(16).multiply_adds, PearConfig.published(64).multiply_adds
+    assert small <= SMALL_STEP < large
+    assert (choose_threads(small), choose_threads(large)) == (1, 7)
+    before = torch.get_num_threads()
+    with threads_for(large):
+        assert torch.get_num_threads() == 7
+    assert torch.get_num_threads() == before
+    monkeypatch.setenv("PEAR_THREADS", "3")
+    assert choose_threads(small) == choose_threads(large) == 3
+
+
+def test_small_forecasts_of_a_notebook_use_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's default threads spin at the barriers of small products."""
+    for name in ("PEAR_THREADS", "OMP_NUM_THREADS", "PEAR_MOST_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    used = []
+
+    class Counting(Persistence):
+        def iterate(self, initial: State, steps: int) -> Iterator[State]:
+            used.append(torch.get_num_threads())
+            return super().iterate(initial, steps)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        layout = Layout(("2m_temperature",), (), ())
+        Counting(layout, nside=4).forecast(sample_analysis(nside=4), "2006-11-01", lead="1d")
+        assert (used, torch.get_num_threads()) == ([1], 4)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "config", [PearConfig.small(16), PearConfig.published(32), PearConfig.base(32)]
+)
+def test_the_estimate_of_the_work_is_close_to_the_count(config: PearConfig) -> None:
+    model = Pear(config)
+    cells = 12 * config.nside**2
+    forcing = torch.zeros(1, len(config.forcings), cells) if config.forcings else None
+    counter = FlopCounterMode(display=False)
+    with FakeTensorMode(allow_non_fake_inputs=True), counter:
+        model(torch.zeros(1, 4, cells), torch.zeros(1, 5, 13, cells), forcing)
+    assert config.multiply_adds == pytest.approx(counter.get_total_flops() / 2, rel=0.15)
 
 
 _FAULTS = """

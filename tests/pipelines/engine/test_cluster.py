@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
+from pear.environment import shared_cores
 from pear.errors import InputError
 from pipelines.engine.cluster import Cluster, call
-from pipelines.engine.config import EngineConfig, default_threads
+from pipelines.engine.config import EngineConfig
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,18 @@ def test_an_error_of_a_task_keeps_its_kind(cluster: Cluster) -> None:
     assert "unknown variable 'rain'" in error.message
 
 
-def test_threads_leave_one_core_free() -> None:
-    cores = os.cpu_count() or 1
-    assert default_threads(1) == max(1, cores - 1)
-    assert default_threads(10_000) == 1
-    assert EngineConfig(workers=2).worker_threads == default_threads(2)
+def test_workers_choose_threads_by_the_work_and_never_spin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("PEAR_THREADS", raising=False)
+    found = EngineConfig(workers=2).worker_environment
+    assert found["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert (found["OMP_NUM_THREADS"], found["PEAR_MOST_THREADS"]) == ("1", str(shared_cores(2)))
+    assert "PEAR_THREADS" not in found
+
+
+def test_threads_that_a_person_chose_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert EngineConfig().worker_environment["PEAR_THREADS"] == "7"
+    assert EngineConfig(threads=2).worker_environment["PEAR_THREADS"] == "2"
