@@ -14,6 +14,7 @@ import xarray as xr
 from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable
 from pear.datasets.xarray import InMemory, open_cached, scan_dataset
 from pear.errors import InputError
+from pipelines.ingestion.readers.cut_short import find_grib_fault, require_whole
 from pipelines.ingestion.readers.grib import scan_grib
 
 __all__ = ["Fields", "Scan", "ScanOptions", "SourceVariable", "detect_format", "scan_source"]
@@ -122,9 +123,14 @@ def _scan_file(path: Path, label: str, options: ScanOptions) -> Scan:
     if kind == "Zarr":
         return scan_dataset(ZarrStore(str(path)), label, kind, options)
     if kind == "GRIB":
-        return scan_grib(path, label, options)
+        fault = find_grib_fault(path, label)
+        scan = scan_grib(path, label, options)
+        if fault is not None:
+            scan.faults.insert(0, fault)
+        return scan
     if kind == "zip":
         raise InputError(f"{label} is a zip inside a zip", field="file", hint="unpack it first")
+    require_whole(path, label)
     opener = NetcdfFile(str(path), path.stat().st_mtime_ns, label)
     try:
         return scan_dataset(opener, label, kind, options)

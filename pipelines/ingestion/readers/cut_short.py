@@ -1,0 +1,244 @@
+"""Files that are shorter than their own headers say.
+
+The NetCDF library answers zeros beyond the end of a classic file, which packed data turn into
+plausible weather; so the size is computed from the header before anything is read.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pear.errors import InputError
+
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+_TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
+_DIMENSIONS, _VARIABLES, _ATTRIBUTES = 10, 11, 12
+_MAX_ITEMS: Final = 1_000_000
+_GRIB1_LARGE: Final = 0x800000
+
+
+class _EndOfHeaderError(Exception):
+    """The file ends within its header, or the header is damaged."""
+
+
+def require_whole(path: Path, label: str) -> None:
+    """Refuse a NetCDF file that ends before its header says.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    label : str
+        Its name in messages.
+
+    Raises
+    ------
+    InputError
+        If it is cut short; with both sizes.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            head = file.read(8)
+            expected = _hdf5_size(file) if head == _HDF5 else _classic_size(file, head[3], size)
+        except (_EndOfHeaderError, struct.error, IndexError) as error:
+            raise InputError(
+                f"{label} is cut short or damaged: its header does not end within {size} bytes",
+                field="file",
+                hint="download it again",
+            ) from error
+    if size < expected:
+        raise InputError(
+            f"{label} is cut short: {size} of {expected} bytes",
+            field="file",
+            hint="download it again",
+        )
+
+
+def find_grib_fault(path: Path, label: str) -> InputError | None:
+    """Return what is wrong with the lengths of the messages of a GRIB file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    label : str
+        Its name in messages.
+
+    Returns
+    -------
+    InputError or None
+        None if each message ends where its first section says.
+    """
+    with path.open("rb") as file:
+        fault = _grib_fault(file, path.stat().st_size)
+    return InputError(f"{label} {fault}", field="file", hint="download it again") if fault else None
+
+
+def _hdf5_size(file: BinaryIO) -> int:
+    """Return the size stated in the superblock; 0 if its version is unknown."""
+    file.seek(8)
+    head = file.read(96)
+    version, start = head[0], {0: 16, 1: 20, 2: 4, 3: 4}.get(head[0])
+    width = head[1] if version >= 2 else head[5]
+    if start is None or width not in (4, 8):
+        return 0
+    # Base address, one more address, end of the file.
+    base, _, end = struct.unpack_from("<3Q" if width == 8 else "<3I", head, start)
+    return int(end) if base == 0 else 0
+
+
+@dataclass
+class _Header:
+    """Reads the header of a classic file: version 1, 2 (64-bit offsets) or 5 (64-bit sizes)."""
+
+    file: BinaryIO
+    version: int
+    size: int
+
+    def take(self, count: int) -> bytes:
+        """Return this many bytes, and skip to the next multiple of four."""
+        if not 0 <= count <= self.size:
+            raise _EndOfHeaderError
+        data = self.file.read(count + -count % 4)
+        if len(data) < count:
+            raise _EndOfHeaderError
+        return data[:count]
+
+    def integer(self) -> int:
+        """Return a number of 32 bits."""
+        return int(struct.unpack(">I", self.take(4))[0])
+
+    def count(self) -> int:
+        """Return a number of elements."""
+        return int(struct.unpack(">Q", self.take(8))[0]) if self.version == 5 else self.integer()
+
+    def offset(self) -> int:
+        """Return a place in the file."""
+        return self.integer() if self.version == 1 else int(struct.unpack(">Q", self.take(8))[0])
+
+    def items(self, tag: int, read: Callable[[], None]) -> None:
+        """Read a list of dimensions, attributes or variables."""
+        found, number = self.integer(), self.count()
+        if found not in (0, tag) or number > _MAX_ITEMS:
+            raise _EndOfHeaderError
+        for _ in range(number):
+            read()
+
+    def attribute(self) -> None:
+        """Read over one attribute."""
+        self.take(self.count())
+        kind = self.integer()
+        if kind not in _TYPE_BYTES:
+            raise _EndOfHeaderError
+        self.take(self.count() * _TYPE_BYTES[kind])
+
+
+def _classic_size(file: BinaryIO, version: int, size: int) -> int:
+    """Return where the last value of a classic file ends."""
+    file.seek(4)
+    header = _Header(file, version, size)
+    streaming = 2**64 - 1 if version == 5 else 2**32 - 1
+    records = header.count()
+    lengths: list[int] = []
+    variables: list[tuple[int, int, bool]] = []  # (begin, bytes, has records)
+
+    def dimension() -> None:
+        header.take(header.count())
+        lengths.append(header.count())
+
+    def variable() -> None:
+        header.take(header.count())
+        dims = [header.count() for _ in range(header.count())]
+        header.items(_ATTRIBUTES, header.attribute)
+        kind = header.integer()
+        header.count()  # its size, which is not reliable for large variables
+        if kind not in _TYPE_BYTES or any(dim >= len(lengths) for dim in dims):
+            raise _EndOfHeaderError
+        shape = [lengths[dim] for dim in dims]
+        has_records = bool(shape) and shape[0] == 0
+        n_bytes = _TYPE_BYTES[kind]
+        for length in shape[has_records:]:
+            n_bytes *= length
+        variables.append((header.offset(), n_bytes, has_records))
+
+    header.items(_DIMENSIONS, dimension)
+    header.items(_ATTRIBUTES, header.attribute)
+    header.items(_VARIABLES, variable)
+    ends = [begin + n for begin, n, has_records in variables if not has_records]
+    in_record = [(begin, n) for begin, n, has_records in variables if has_records]
+    if in_record and records not in (0, streaming):
+        # The records of one variable alone are not padded.
+        stride = sum(n + (-n % 4 if len(in_record) > 1 else 0) for _, n in in_record)
+        ends += [begin + (records - 1) * stride + n for begin, n in in_record]
+    return max([file.tell(), *ends])
+
+
+def _grib_fault(file: BinaryIO, size: int) -> str:
+    """Return what is wrong with the messages of a GRIB file; empty if nothing is."""
+    position, number = 0, 0
+    while True:
+        start = _find(file, b"GRIB", position)
+        gap = (size if start < 0 else start) - position
+        if gap >= 16 and 0 <= _find(file, b"7777", position) < position + gap:
+            return f"is damaged: bytes {position} to {position + gap} end a message without a start"
+        if start < 0:
+            return ""
+        length = _grib_length(file, start)
+        number += 1
+        if length is None:
+            return f"is damaged or cut short in the header of message {number} at byte {start}"
+        if start + length > size:
+            has = f"{size - start} of {length} bytes"
+            return f"is cut short: message {number} at byte {start} has {has}"
+        file.seek(start + length - 4)
+        if file.read(4) != b"7777":
+            return f"is damaged: message {number} at byte {start} does not end after {length} bytes"
+        position = start + length
+
+
+def _find(file: BinaryIO, word: bytes, position: int) -> int:
+    """Return where a word comes next; -1 if it does not."""
+    block = 1 << 16
+    while True:
+        file.seek(position)
+        data = file.read(block + len(word) - 1)
+        at = data.find(word)
+        if at >= 0:
+            return position + at
+        if len(data) < block:
+            return -1
+        position += block
+
+
+def _grib_length(file: BinaryIO, start: int) -> int | None:
+    """Return the length of a message as its first section states; None if there is none."""
+    file.seek(start)
+    head = file.read(16)
+    if len(head) < 16:
+        return None
+    if head[7] == 2:
+        return int.from_bytes(head[8:16], "big")
+    if head[7] != 1:
+        return None
+    length = int.from_bytes(head[4:7], "big")
+    if not length & _GRIB1_LARGE:
+        return length
+    # Longer than 8 MB (ECMWF): in units of 120 bytes, less what the data section states.
+    sections = start + 8
+    file.seek(sections)
+    product = file.read(8)
+    if len(product) < 8:
+        return None
+    flags, sections = product[7], sections + int.from_bytes(product[:3], "big")
+    for present in (0x80, 0x40):
+        if flags & present:
+            file.seek(sections)
+            sections += int.from_bytes(file.read(3), "big")
+    file.seek(sections)
+    excess = int.from_bytes(file.read(3), "big")
+    return (length & (_GRIB1_LARGE - 1)) * 120 - excess + 4 if excess < 120 else length
