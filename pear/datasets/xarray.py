@@ -176,10 +176,9 @@ class ArrayReader:
         level = self.levels[row] if self.levels else 0
         try:
             values = self._field(at, level)
-        except (OSError, RuntimeError, ValueError, IndexError) as error:
-            raise InputError(
-                f"{self.source}: {self.name} cannot be read: {error}", field="file"
-            ) from error
+        except Exception as error:  # each codec raises errors of its own kinds
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"cannot be read: {reason}", field="file") from error
         return np.ascontiguousarray(values.reshape(-1), dtype=np.float32)
 
     def _field(self, at: int, level: int) -> npt.NDArray[Any]:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import xarray as xr
+from zarr.storage import FsspecStore
 
 from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable
 from pear.datasets.xarray import InMemory, open_cached, scan_dataset
 from pear.errors import InputError
 from pipelines.ingestion.readers.cut_short import find_grib_fault, require_whole
 from pipelines.ingestion.readers.grib import scan_grib
+from pipelines.ingestion.readers.unzip import unpack
+from pipelines.ingestion.readers.zarr_chunks import WholeStore, refuse_missing_chunks
 
 __all__ = ["Fields", "Scan", "ScanOptions", "SourceVariable", "detect_format", "scan_source"]
 
 _HEAD_BYTES: Final = 4096
-_MAX_MEMBERS: Final = 64
-_MAX_UNPACKED_BYTES: Final = 200_000_000_000
 _NETCDF: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")
 
 
@@ -61,20 +63,31 @@ class ZarrStore:
     """Opener of a Zarr store in a folder or at an fsspec address.
 
     Credentials and other options of an address are taken from the configuration of fsspec.
+
+    Attributes
+    ----------
+    address : str
+        Folder or address.
+    label : str
+        Its name in messages.
     """
 
     address: str
+    label: str
 
     def open(self) -> xr.Dataset:
-        """Open the store lazily, decoded."""
+        """Open the store lazily, decoded; times stay numbers."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # no consolidated metadata
-                dataset: xr.Dataset = xr.open_zarr(self.address, chunks=None, decode_times=False)
+                warnings.simplefilter("ignore")  # no consolidated metadata, odd fill values
+                store: str | WholeStore = self.address
+                if "://" in self.address:
+                    store = WholeStore(FsspecStore.from_url(self.address, read_only=True))
+                dataset: xr.Dataset = xr.open_zarr(store, chunks=None, decode_times=False)
                 return dataset
         except Exception as error:  # fsspec back ends raise errors of their own kinds
             raise InputError(
-                f"{self.address} cannot be opened as Zarr: {error}", field="source"
+                f"{self.label} cannot be opened as Zarr: {error}", field="source"
             ) from error
 
 
@@ -102,26 +115,39 @@ def scan_source(
     if isinstance(source, xr.Dataset):
         yield scan_dataset(InMemory(source), "dataset in memory", "xarray", options)
         return
-    if "://" in str(source):
-        yield scan_dataset(ZarrStore(str(source)), str(source), "Zarr", options)
+    address = str(source)
+    if "://" in address and not address.startswith("file://"):
+        yield scan_dataset(ZarrStore(address, address), address, "Zarr", options)
         return
-    path = Path(source)
+    path = _path_of(address) if "://" in address else Path(source)
     if detect_format(path) != "zip":
         yield _scan_file(path, str(path), options)
         return
-    for name, member in _unpack(path, unpack_folder()):
-        label = f"{path}!{name}"
+    for name, member in unpack(path, unpack_folder()):
+        label = f"{path}!{name}" if name else str(path)
         try:
             yield _scan_file(member, label, options)
         except InputError as error:
             yield Scan(label, "", faults=[error])
 
 
+def _path_of(address: str) -> Path:
+    """Return the path of a file:// address on this machine."""
+    parts = urlsplit(address)
+    if parts.netloc not in ("", "localhost"):
+        raise InputError(
+            f"{address} is on the machine {parts.netloc!r}", field="source", hint="write a path"
+        )
+    return Path(url2pathname(parts.path))
+
+
 def _scan_file(path: Path, label: str, options: ScanOptions) -> Scan:
     """Scan one file; ``label`` is its name in messages."""
     kind = detect_format(path, label)
     if kind == "Zarr":
-        return scan_dataset(ZarrStore(str(path)), label, kind, options)
+        scan = scan_dataset(ZarrStore(str(path), label), label, kind, options)
+        refuse_missing_chunks(path, scan)
+        return scan
     if kind == "GRIB":
         fault = find_grib_fault(path, label)
         scan = scan_grib(path, label, options)
@@ -192,31 +218,3 @@ def _looks_like_text(head: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return all(c.isprintable() or c in "\r\n\t\f" for c in text)
-
-
-def _unpack(path: Path, folder: Path) -> list[tuple[str, Path]]:
-    """Unpack a zip of limited size to new file names; return (name in the zip, file)."""
-    out: list[tuple[str, Path]] = []
-    total = 0
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            if len(members) > _MAX_MEMBERS:
-                raise InputError(
-                    f"{path} has {len(members)} files, more than {_MAX_MEMBERS}", field="file"
-                )
-            if sum(member.file_size for member in members) > _MAX_UNPACKED_BYTES:
-                raise InputError(f"{path} unpacks to more than 200 GB", field="file")
-            for index, member in enumerate(members):
-                name = Path(member.filename).name
-                target = folder / f"{path.stem}-{index:02d}-{name}"
-                with archive.open(member) as packed, target.open("wb") as file:
-                    while block := packed.read(1 << 20):  # sizes in the directory may be false
-                        total += len(block)
-                        if total > _MAX_UNPACKED_BYTES:
-                            raise InputError(f"{path} unpacks to more than 200 GB", field="file")
-                        file.write(block)
-                out.append((name, target))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path} is a damaged zip: {error}", field="file") from error
-    return out

@@ -243,3 +243,36 @@ def test_the_store_names_the_origin_of_the_data(tmp_path: Path) -> None:
     assert found["history"].endswith("ingest, conservative regridding")
     assert "simulated" not in found
     json.dumps(found)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("folder", ["", "deep/era5.zarr/"])
+def test_a_zarr_store_in_a_zip(zarr_format: int, folder: str, tmp_path: Path) -> None:
+    temperature().to_zarr(tmp_path / "z", zarr_format=zarr_format, consolidated=False)  # type: ignore[call-overload]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in sorted((tmp_path / "z").rglob("*")):
+            if path.is_file():
+                archive.write(path, folder + str(path.relative_to(tmp_path / "z")))
+    report = ingest([tmp_path / "a.zip"], tmp_path / "s.zarr", NSIDE)
+    check_store(tmp_path / "s.zarr")
+    assert [source.source for source in report.sources] == [
+        f"{tmp_path}/a.zip" + ("!deep/era5.zarr" if folder else "")
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "s.zarr", "z"]
+
+
+def test_names_in_a_zip_that_lead_out_of_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("zarr.json", "{}")
+        archive.writestr("../../out.txt", "x")
+    with pytest.raises(InputError, match="outside of itself"):
+        ingest([tmp_path / "a.zip"], tmp_path / "s.zarr", NSIDE)
+
+
+def test_addresses_of_files_are_paths(tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    write_netcdf(temperature(), tmp_path / "a b" / "a.nc")
+    ingest([f"file://{tmp_path}/a%20b/a.nc"], tmp_path / "s.zarr", NSIDE)
+    check_store(tmp_path / "s.zarr")
+    with pytest.raises(InputError, match="is on the machine 'elsewhere'"):
+        ingest(["file://elsewhere/a.nc"], tmp_path / "t.zarr", NSIDE)

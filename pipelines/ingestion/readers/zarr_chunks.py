@@ -1,0 +1,187 @@
+"""Chunk files that a Zarr store lacks, for which the library answers the fill value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.abc.store import ByteRequest, Store
+from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
+from zarr.storage import WrapperStore
+
+from pear.datasets.base import Scan, SourceVariable
+from pear.datasets.static import static_name
+from pear.datasets.xarray import ArrayReader
+from pear.errors import InputError
+
+__all__ = ["WholeStore", "refuse_missing_chunks"]
+
+ZarrArray: TypeAlias = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Place: TypeAlias = tuple[int, ...]
+"""Position of a chunk along the axes of an array."""
+
+_METADATA: Final = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
+_EMPTY: Final = np.iinfo(np.uint64).max
+_HINT: Final = "copy the store again, with all its files"
+
+
+class WholeStore(WrapperStore[Store]):
+    """Store that raises OSError for a chunk of a field that is not there.
+
+    Axes and static fields may lack chunks: writers leave out those of zeros alone, which the
+    weather does not have.
+    """
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return the bytes of a key."""
+        found = await super().get(key, prototype, byte_range)
+        if found is None and _is_of_field(key):
+            raise OSError(f"its chunk file {key} is missing")
+        return found
+
+
+def _is_of_field(key: str) -> bool:
+    *folders, last = key.split("/")
+    if last in _METADATA or not folders:
+        return False
+    numbers = [part for part in (*folders, *last.split(".")) if part.isdigit()]
+    return len(numbers) > 1 and static_name(folders[0]) is None
+
+
+def refuse_missing_chunks(folder: Path, scan: Scan) -> None:
+    """Mark fields of which a chunk file is missing, and add the fault to the scan.
+
+    Parameters
+    ----------
+    folder : Path
+        The Zarr store.
+    scan : Scan
+        Its contents.
+    """
+    group = zarr.open_group(folder, mode="r")
+    for index, variable in enumerate(scan.variables):
+        array = group[variable.name]
+        if not (isinstance(variable.reader, ArrayReader) and isinstance(array, zarr.Array)):
+            continue
+        missing = list(_missing(folder / variable.name, array))
+        if not missing:
+            continue
+        first = array.metadata.encode_chunk_key(_file_of(array, missing[0]))
+        count = f"{len(missing)} of {math.prod(_grid(array))}"
+        fault = f"{variable.name} lacks {count} chunks (the first is {first})"
+        if _is_nan(array.fill_value):  # read as missing values, which are refused where wanted
+            scan.note(fault)
+            continue
+        scan.fault(InputError(f"{scan.source}: {fault}", field=variable.name, hint=_HINT))
+        scan.variables[index] = _without(variable, variable.reader, array, missing)
+    for name in _axes(scan, group):
+        axis = group[name]
+        # One value alone is left out by writers where it equals the fill value.
+        if isinstance(axis, zarr.Array) and min(axis.chunks[0], axis.shape[0]) > 1:
+            for _ in _missing(folder / name, axis):
+                text = f"{scan.source}: its axis {name} lacks chunks"
+                scan.fault(InputError(text, field=name, hint=_HINT))
+
+
+def _axes(scan: Scan, group: zarr.Group) -> set[str]:
+    """Return the names of the axes of all variables that are stored."""
+    names: set[str] = set()
+    for variable in scan.variables:
+        if isinstance(variable.reader, ArrayReader):
+            axes = variable.reader.axes
+            names |= {str(axis) for axis in (axes.lat, axes.lon, axes.time, axes.level)}
+    return {name for name in names if name in group and group[name].ndim == 1}  # type: ignore[union-attr]
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def _grid(array: ZarrArray) -> Place:
+    """Return the number of chunks along each axis."""
+    pairs = zip(array.shape, array.chunks, strict=True)
+    return tuple(-(-length // chunk) for length, chunk in pairs)
+
+
+def _file_of(array: ZarrArray, chunk: Place) -> Place:
+    """Return the position of the file that holds a chunk: its shard, or itself."""
+    shards = array.shards or array.chunks
+    return tuple(c * n // s for c, n, s in zip(chunk, array.chunks, shards, strict=True))
+
+
+def _missing(folder: Path, array: ZarrArray) -> Iterator[Place]:
+    """Yield the chunks of an array that are not in its folder."""
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    indices: dict[Place, Flags | None] = {}
+    for chunk in product(*map(range, _grid(array))):
+        place = _file_of(array, chunk)
+        key = array.metadata.encode_chunk_key(place)
+        if key not in files:
+            yield chunk
+        elif array.shards is not None:
+            if place not in indices:
+                indices = {place: _read_shard_index(folder / key, array)}
+            held = indices[place]
+            per_shard = [s // c for s, c in zip(array.shards, array.chunks, strict=True)]
+            inner = tuple(c % n for c, n in zip(chunk, per_shard, strict=True))
+            if held is not None and not held.reshape(per_shard)[inner]:
+                yield chunk
+
+
+def _read_shard_index(path: Path, array: ZarrArray) -> Flags | None:
+    """Return which chunks a shard holds; None if its index has an unusual encoding."""
+    codecs = getattr(array.metadata, "codecs", ())
+    codec = next((one for one in codecs if isinstance(one, ShardingCodec)), None)
+    if codec is None or array.shards is None:
+        return None
+    usual = all(isinstance(one, BytesCodec | Crc32cCodec) for one in codec.index_codecs)
+    count = math.prod(s // c for s, c in zip(array.shards, array.chunks, strict=True))
+    n_bytes = 16 * count
+    checksum = 4 * any(isinstance(one, Crc32cCodec) for one in codec.index_codecs)
+    size = path.stat().st_size
+    if not usual:
+        return None
+    if size < n_bytes + checksum:
+        return np.zeros(count, dtype=bool)
+    at_end = codec.index_location.value == "end"
+    with path.open("rb") as file:
+        file.seek(size - n_bytes - checksum if at_end else 0)
+        pairs = np.frombuffer(file.read(n_bytes), "<u8").reshape(count, 2)
+    return np.asarray(pairs[:, 0] != _EMPTY)
+
+
+def _without(
+    variable: SourceVariable, reader: ArrayReader, array: ZarrArray, missing: list[Place]
+) -> SourceVariable:
+    """Return a variable without the fields of which a chunk is missing."""
+    dims = list(_dimension_names(array))
+    present = variable.present.copy()
+    for chunk in missing:
+        rows = np.ones(present.shape, dtype=bool)
+        if reader.axes.time in dims:
+            axis = dims.index(reader.axes.time)
+            rows &= (np.array(reader.positions) // array.chunks[axis] == chunk[axis])[:, None]
+        if reader.axes.level in dims and reader.levels:
+            axis = dims.index(reader.axes.level)
+            rows &= np.array(reader.levels) // array.chunks[axis] == chunk[axis]
+        present &= ~rows
+    return replace(variable, present=present)
+
+
+def _dimension_names(array: ZarrArray) -> tuple[str | None, ...]:
+    names = getattr(array.metadata, "dimension_names", None)
+    if names is None:
+        names = array.attrs.get("_ARRAY_DIMENSIONS", ())
+    return tuple(names)  # type: ignore[arg-type]
