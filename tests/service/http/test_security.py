@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,20 +150,24 @@ def test_wrong_keys_are_throttled_and_right_ones_pass(
     strict: FastAPI, keys: dict[str, str]
 ) -> None:
     with in_process(strict) as client:
+        started = time.monotonic()
         wrong = [
             client.get("/v1/models", headers={"X-API-Key": f"pear_{number}"})
-            for number in range(1000)
+            for number in range(300)
         ]
+        minutes = (time.monotonic() - started) / 60
         statuses = Counter(answer.status_code for answer in wrong)
         assert set(statuses) == {401, 429}
-        assert 10 <= statuses[401] <= 20
-        assert 1 <= int(wrong[-1].headers["retry-after"]) <= 60
-        assert problem(wrong[-1], 429)["detail"].startswith("rate limit of 10 requests without")
+        assert 10 <= statuses[401] <= 11 + 10 * minutes
+        refused = next(answer for answer in wrong if answer.status_code == 429)
+        assert problem(refused, 429)["detail"].startswith("rate limit of 10 requests without")
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
         for _ in range(20):
             right = client.get("/v1/models", headers={"X-API-Key": keys["read"]})
             assert right.status_code == 200
-        assert client.post("/login", data={"key": "pear_x"}).status_code == 429
-        assert client.get("/v1/models").status_code == 429
+        logins = [client.post("/login", data={"key": "pear_x"}).status_code for _ in range(20)]
+        assert 429 in logins
+        assert 429 in [client.get("/v1/models").status_code for _ in range(20)]
         assert client.post("/login", data={"key": keys["read"]}).status_code == 303
         assert client.get("/healthz").status_code == 200
 
