@@ -16,6 +16,7 @@ from pipelines.engine.config import EngineConfig
 from pipelines.logging import configure_from_environment
 
 _CONNECT_SECONDS: Final = 10
+_LOST_WORKER: Final = "180s"
 
 
 def call(path: str, *arguments: object) -> object:
@@ -59,6 +60,7 @@ class Cluster:
     def __init__(self, config: EngineConfig) -> None:
         self._local: LocalCluster | None = None
         self._client: Client | None = None
+        self._wanted = config.workers
         self._heard: dict[str, tuple[float, float]] = {}
         settings = {
             # The catalog counts attempts, by progress: a run that advances is never given up.
@@ -66,6 +68,9 @@ class Cluster:
             # Every worker takes the most urgent task; none waits behind a busy worker.
             "distributed.scheduler.worker-saturation": 1.0,
         }
+        # Read whenever a worker is lost, so it is set for good. A local cluster gives up a worker
+        # that is not back by then, and on a busy machine one takes longer than the default of 15 s.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": _LOST_WORKER})
         with dask.config.set(settings):
             if config.scheduler is None:
                 self._local = _local_cluster(config)
@@ -174,6 +179,11 @@ class Cluster:
             for address, last_seen in heard.items()
         }
         return [address for address, (_, since) in self._heard.items() if now - since > seconds]
+
+    def restore_workers(self) -> None:
+        """Start again the workers of a local cluster that it has given up."""
+        if self._local is not None and len(self._local.workers) < self._wanted:
+            self._local.scale(self._wanted)  # type: ignore[no-untyped-call]
 
     def restart_workers(self, addresses: list[str]) -> None:
         """Kill and start workers; their tasks move to other workers."""

@@ -404,7 +404,7 @@ class Dispatcher:
                 self.request(*queued)
         with self._lock:
             requested, owned = frozenset(self._requested), frozenset(self._owned)
-        self._restart_frozen_workers()
+        self._revive_workers()
         jobs = self._catalog.active_jobs()
         tasks = [
             _view(jobs_, future, self._submitted.get(jobs_))
@@ -482,14 +482,15 @@ class Dispatcher:
         message = f"no step for {limit}, its worker was restarted"
         self._catalog.jobs(job).log(job_id, message, level="warning")
 
-    def _restart_frozen_workers(self) -> None:
-        """Restart workers that are silent while the lock of the catalog is not to be had.
+    def _revive_workers(self) -> None:
+        """Restart lost workers, and those that are silent while the catalog's lock is held.
 
         A process that is stopped inside a transaction (by SIGSTOP, or by its machine) would keep
         the lock until its step limit, and nothing could be submitted meanwhile.
         """
         if self._cluster is None:
             return
+        self._cluster.restore_workers()
         silent = self._cluster.silent_workers(_FROZEN_SECONDS)
         if silent and self._catalog.is_locked():
             self._log.warning("worker is frozen in a transaction, restarting it", workers=silent)

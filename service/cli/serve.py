@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
@@ -101,7 +102,9 @@ def run_server(data: Path | None, **options: str | int | None) -> None:
     console.print(
         f"serving {settings.data} at http://{shown}:{port}", highlight=False, soft_wrap=True
     )
-    server_kind(app)(config).run(sockets=[listener])
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again that it has handled
+        server_kind(app)(config).run(sockets=[listener])
+    console.print("stopped; running jobs are queued again with their completed steps")
 
 
 def server_kind(app: FastAPI) -> type[uvicorn.Server]:

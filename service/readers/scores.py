@@ -100,7 +100,7 @@ class ScoreBoard:
         raise ProblemError(
             404,
             f"no scores of {what}" if what else "no evaluation has finished yet",
-            field="evaluation" if evaluation else "model",
+            field=next((name for name, value in names.items() if value is not None), None),
             hint=did_you_mean(evaluation, [scores.id for scores in known])
             if evaluation and known
             else "make some with `pear evaluate`",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -61,3 +63,21 @@ def test_threads_that_a_person_chose_win(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert EngineConfig().worker_environment["PEAR_THREADS"] == "7"
     assert EngineConfig(threads=2).worker_environment["PEAR_THREADS"] == "2"
+
+
+@pytest.mark.slow
+def test_a_worker_that_the_cluster_gave_up_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipelines.engine.cluster._LOST_WORKER", "0s")
+    with closing(Cluster(EngineConfig(workers=1, threads=1))) as cluster:
+        (lost,) = cluster.workers
+        with suppress(Exception):  # the worker dies within the task
+            cluster.client.run(os._exit, 1, workers=[lost])
+        until = time.monotonic() + 300
+        while cluster.workers in ([], [lost]):
+            assert time.monotonic() < until
+            cluster.restore_workers()
+            time.sleep(0.5)
+        future = cluster.submit("os:getpid", key="pid", priority=0)
+        assert future.result(timeout=60)

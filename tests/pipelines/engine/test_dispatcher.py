@@ -91,6 +91,9 @@ class FakeCluster:
     def silent_workers(self, seconds: float) -> list[str]:
         return self.silent
 
+    def restore_workers(self) -> None:
+        pass
+
     def restart_workers(self, addresses: list[str]) -> None:
         self.restarted += addresses
 
