@@ -165,6 +165,11 @@ PROBABILITY: Final = "pear_probability_of"
 STATISTIC: Final = "pear_statistic"
 """Attribute of a store with a statistic of an ensemble by component: its spread, a quantile."""
 
+SIMULATED: Final = "simulated"
+"""Attribute of a store or Dataset of a simulated atmosphere, with the value ``true``."""
+MEMBERS: Final = "pear_members"
+"""Attribute of a store with the mean of an ensemble: the number of its members."""
+
 BY_NAME: Final[dict[str, Variable]] = {variable.name: variable for variable in VARIABLES}
 _LOOKUP: Final[dict[str, Variable]] = {
     alias: variable

@@ -56,6 +56,46 @@ def draw_outlines(axes: Axes, view: View, resolution: Resolution = "110m") -> No
     frame.set_clip_on(False)
 
 
+def exceeds(shown: Array, limits: tuple[float, float]) -> tuple[bool, bool]:
+    """Return whether values lie below and above the limits of a colour bar.
+
+    Parameters
+    ----------
+    shown
+        Values in shown units; missing ones do not count.
+    limits
+        Ends of the colour bar.
+
+    Returns
+    -------
+    below, above : bool
+        By more than rounding.
+
+    Examples
+    --------
+    >>> from pear.plotting.draw import exceeds
+    >>> exceeds(np.array([-1.0, 5.0]), (0.0, 5.0))
+    (True, False)
+    """
+    slack = 1e-6 * (limits[1] - limits[0])
+    low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
+    return low < limits[0] - slack, high > limits[1] + slack
+
+
+def draw_bar_ends(bar: Axes, colours: Colormap, limits: tuple[float, float], shown: Array) -> None:
+    """Draw a triangle at each end of a horizontal colour bar that values lie beyond."""
+    below, above = exceeds(shown, limits)
+    for drawn, x, tip, colour in (
+        (below, 0.0, -0.03, colours(0.0)),
+        (above, 1.0, 1.03, colours(1.0)),
+    ):
+        if drawn:
+            corners = [(x, 0.0), (tip, 0.5), (x, 1.0)]
+            end = Polygon(corners, fc=colour, ec="black", lw=0.8, transform=bar.transAxes)
+            end.set_clip_on(False)
+            bar.add_patch(end)
+
+
 def heading(name: str, level: int | None, kind: Kind = "field") -> str:
     """Return the title of a map: the variable, its level and what is shown of it.
 

@@ -12,18 +12,33 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from pear.errors import InputError
-from pear.plotting.draw import draw_image, draw_isolines, draw_outlines, heading
+from pear.plotting.draw import draw_image, draw_isolines, draw_outlines, exceeds, heading
 from pear.plotting.projections import View, boundary, index_image, projection
-from pear.plotting.styles import check_colours, limits_for, style_of
+from pear.plotting.styles import Kind, check_colours, limits_for, style_of
 from pear.sphere.healpix import nside_from_cells
 from pear.times import HOUR, as_duration, as_utc, to_iso
 from pear.typing import DurationLike, TimeLike
-from pear.variables import BY_NAME, Variable, holds_vectors, parse_field, wind_partner
+from pear.variables import (
+    BY_NAME,
+    MEMBERS,
+    SIMULATED,
+    STATISTIC,
+    Variable,
+    holds_vectors,
+    parse_field,
+    wind_partner,
+)
 
 if TYPE_CHECKING:
     from cartopy.mpl.geoaxes import GeoAxes
 
 _PIXELS: Final = 1000
+_EXTENDS: Final = {
+    (False, False): "neither",
+    (True, False): "min",
+    (False, True): "max",
+    (True, True): "both",
+}
 
 
 class ColourOptions(TypedDict, total=False):
@@ -113,13 +128,36 @@ def plot(
         draw_isolines(axes, table, shown, style.isolines)
     draw_outlines(axes, view)
     axes.set_aspect("equal")
-    axes.set_title(f"{heading(row.name, level)}\n{when}", fontsize="medium")
+    first = ", ".join([heading(row.name, level, _kind(dataset)), *_nature(dataset, member)])
+    axes.set_title(f"{first}\n{when}", fontsize="medium")
     figure = axes.figure
     bar = figure.colorbar(
-        ScalarMappable(norm, cmap), ax=axes, orientation="horizontal", shrink=0.6, pad=0.04
+        ScalarMappable(norm, cmap),
+        ax=axes,
+        orientation="horizontal",
+        shrink=0.6,
+        pad=0.04,
+        extend=_EXTENDS[exceeds(shown, (float(norm.vmin or 0.0), float(norm.vmax or 0.0)))],
     )
     bar.set_label(style.units)
     return axes
+
+
+def _kind(dataset: xr.Dataset) -> Kind:
+    return "spread" if dataset.attrs.get(STATISTIC) == "spread" else "field"
+
+
+def _nature(dataset: xr.Dataset, member: int | None) -> list[str]:
+    """Return what the fields are besides their times: a statistic, a simulated atmosphere."""
+    statistic, members = dataset.attrs.get(STATISTIC), dataset.attrs.get(MEMBERS)
+    words = []
+    if statistic is not None and statistic != "spread":
+        words.append(str(statistic))
+    elif statistic is None and members is not None and member is None:
+        words.append(f"mean of {members} members")
+    if SIMULATED in dataset.attrs:
+        words.append("simulated atmosphere")
+    return words
 
 
 def _map_axes(view: View, ax: GeoAxes | None) -> GeoAxes:
@@ -181,8 +219,9 @@ def _select(
         when = [f"init {when[0]}, lead {hours / HOUR:g} h, valid {valid} UTC"]
     if "number" in array.dims:
         if member is None:
+            members = array.sizes["number"]
             array = array.mean("number", dtype=np.float64)
-            when.append("ensemble mean")
+            when.append(f"mean of {members} members")
         else:
             texts = [str(one) for one in array["number"].values]
             array = _choose(array, "number", member, "member", texts)

@@ -19,9 +19,9 @@ from pear.rollout import (
     split_state,
 )
 from pear.state import State
-from pear.store.schema import PROBABILITY, STATISTIC, default_overviews
+from pear.store.schema import PROBABILITY, STATISTIC, default_overviews, open_group
 from pear.typing import Float32
-from pear.variables import Layout
+from pear.variables import MEMBERS, SIMULATED, Layout
 from pipelines.catalog import Model, Run
 from pipelines.forecasting.options import ForecastOptions, Threshold
 from pipelines.storage.data_folder import DataFolder
@@ -190,7 +190,9 @@ class OutputWriter:
         self._kept = options.kept_steps(total, model.step_hours)
         self._outputs = plan_outputs(options, members)
         step = np.timedelta64(model.step_hours * 3600, "s")
-        common = _attributes(run, model)
+        common = _attributes(run, model) | describe_source(data, run)
+        if options.is_ensemble:
+            common[MEMBERS] = members
         self._writers = [
             ForecastWriter(
                 data.forecast(run.id + output.suffix),
@@ -257,6 +259,25 @@ def _select(state: State, layout: Layout) -> tuple[Tensor, Tensor]:
 
 def _positions(wanted: Sequence[T], present: Sequence[T]) -> list[int]:
     return [present.index(item) for item in wanted]
+
+
+def describe_source(data: DataFolder, run: Run) -> dict[str, str]:
+    """Return what the store of a run takes over from the analysis that it starts from.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    run
+        The run.
+
+    Returns
+    -------
+    dict
+        Whether the atmosphere is simulated; empty if the analysis does not say so.
+    """
+    attributes = open_group(data.analysis(run.options["analysis"])).attrs
+    return {SIMULATED: "true"} if SIMULATED in attributes else {}
 
 
 def _attributes(run: Run, model: Model) -> dict[str, Any]:

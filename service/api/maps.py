@@ -34,6 +34,7 @@ from service.readers.forecasts import (
     read_analysis,
     read_other_run,
 )
+from service.readers.nature import Nature, nature_of
 
 router = APIRouter(prefix="/v1/forecasts", tags=["maps"], route_class=GuardedRoute)
 _MAP_SECONDS: Final = 120.0
@@ -99,6 +100,9 @@ async def get_map(
     options = MapOptions(view, width, vmin, vmax, cmap, kind, isolines)
     check_limits(selected.name, at_level, options)
 
+    nature = nature_of(services.folder, run)
+    note = nature.mean if kind != "probability" and statistic is None else ""
+
     def draw() -> CachedBody:
         def read(name: str) -> Float32:
             values = services.forecasts.field(store.run, name, at_level, lead_time)
@@ -110,7 +114,9 @@ async def get_map(
         field, partner = read(selected.name), None
         if store.has_vectors and (other := wind_partner(selected.name)) in store.names:
             partner = read(other)
-        title = MapTitle(_name(run, statistic, difference), store.init_time, lead_time, heading)
+        title = MapTitle(
+            _name(run, statistic, difference, nature), store.init_time, lead_time, heading, note
+        )
         arrows = _read_wind(services, store, at_level, lead_time) if wind else None
         png = services.workers.call(
             _MAP_SECONDS,
@@ -150,9 +156,10 @@ def _kind(
     return ("spread" if statistic == "spread" else "field"), None
 
 
-def _name(run: Run, statistic: str | None, difference: str | None) -> str:
+def _name(run: Run, statistic: str | None, difference: str | None, nature: Nature) -> str:
     name = f"PEAR {run.model}" + (f" {statistic}" if statistic else "")
-    return name if difference is None else f"{name} minus {difference}"
+    name = name if difference is None else f"{name} minus {difference}"
+    return f"{name}, {nature.atmosphere}" if nature.simulated else name
 
 
 def _read_reference(services: Services, run: Run, difference: str, wanted: FieldAt) -> Float32:

@@ -24,6 +24,7 @@ from service.http.errors import ProblemError
 from service.http.html import format_datetime, format_time, format_units, render
 from service.http.routing import GuardedRoute
 from service.readers.forecasts import DISPLAY_NSIDE
+from service.readers.nature import nature_of
 from service.readers.scores import Scores
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
@@ -31,6 +32,8 @@ _RECENT_RUNS: Final = 12
 _RUNS_PER_PAGE: Final = 50
 _MAX_INIT_TIMES: Final = 200
 _FORECAST_DAYS: Final = (1, 2, 3, 5, 7, 10, 15)
+_OLDEST_DAYS: Final = 60
+"""Age up to which a forecast is of the weather to come, so that its age matters."""
 _PLOTS: Final = ("spectra", "error_maps")
 _COMMON_STATUSES: Final = {"401", "403", "408", "414", "421", "429", "503"}
 """Statuses that any operation may have; the API page names them once."""
@@ -73,8 +76,10 @@ def forecast_page(
         {
             "id": each.id,
             "status": each.status,
+            "active": each.status.is_active,
             "lead": each.lead_hours,
             "init": format_time(each.init_time),
+            "nature": nature_of(services.folder, each).words,
         }
         for each in runs.page(limit=_RECENT_RUNS).items
     ]
@@ -91,6 +96,7 @@ def forecast_page(
         "runs": recent,
         "init": format_time(chosen.init_time),
         "model_name": services.catalog.models.get(chosen.model).name,
+        "nature": nature_of(services.folder, chosen).words,
     }
     return render(request, "forecast.html", "/", values)
 
@@ -277,6 +283,7 @@ def _describe_run(services: Services, run: Run) -> dict[str, Any]:
     """Return what the pages show of a run."""
     names = {model.id: model.name for model in services.catalog.models.all()}
     now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s")
+    nature = nature_of(services.folder, run)
     return {
         "id": run.id,
         "status": run.status,
@@ -290,17 +297,17 @@ def _describe_run(services: Services, run: Run) -> dict[str, Any]:
         "total": run.progress.total,
         "fraction": round(run.progress.fraction, 4),
         "created": format_datetime(run.created_at),
-        "age": _format_age(now - run.init_time),
+        "nature": nature.words,
+        "age": None if nature.simulated else _format_age(now - run.init_time),
     }
 
 
-def _format_age(age: np.timedelta64) -> str:
-    """Return an age in one unit: ``5 h``, ``12 days``, ``25 years``."""
+def _format_age(age: np.timedelta64) -> str | None:
+    """Return an age as ``5 h`` or ``12 days``; None for the distant past and the future."""
     hours = float(age / np.timedelta64(1, "h"))
-    if hours < 48:
-        return f"{hours:.0f} h"
-    days = hours / 24
-    return f"{days:.0f} days" if days < 730 else f"{days / 365.25:.0f} years"
+    if not 0 <= hours <= 24 * _OLDEST_DAYS:
+        return None
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
 
 
 def _shorten_time(text: str | None) -> str | None:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pear.errors import InputError
-from pear.plotting.draw import draw_image, draw_isolines, draw_outlines, heading
+from pear.plotting.draw import draw_bar_ends, draw_image, draw_isolines, draw_outlines, heading
 from pear.plotting.projections import IndexImage, View, index_image
 from pear.plotting.styles import Kind, check_colours, limits_for, style_of
 from pear.sphere.healpix import nside_from_cells
@@ -46,12 +46,19 @@ class MapTitle:
         Lead time, hours.
     heading
         First line (default: variable, level and kind of map).
+    note
+        What else the field is, at the end of the first line: ``mean of 8 members``.
     """
 
     model: str
     init_time: np.datetime64
     lead_hours: int
     heading: str | None = None
+    note: str = ""
+
+    def first_line(self, default: str) -> str:
+        """Return the heading, or a default one, with the note."""
+        return ", ".join(part for part in (self.heading or default, self.note) if part)
 
     @property
     def valid_time(self) -> np.datetime64:
@@ -184,13 +191,11 @@ def render_map(
     if options.isolines and style.isolines is not None:
         draw_isolines(axes, table, shown, style.isolines)
     if wind is not None:
-        full = draw_wind(axes, options.view, table, wind)
-        _write_line(
-            figure, full, options.width - _SIDE_PIXELS, 14 * _factor(options.width), "right"
-        )
+        draw_wind(axes, options.view, table, wind, _key_place(figure, options.width))
     draw_outlines(axes, options.view, "50m" if options.width > 1200 else "110m")
-    _write(figure, [title.heading or heading(name, level, options.kind), *lines], options.width)
+    _write(figure, [title.first_line(heading(name, level, options.kind)), *lines], options.width)
     _draw_bar(bar, style.units, colours, (low, high), options.width)
+    draw_bar_ends(bar, colours, (low, high), shown)
     return _png(figure)
 
 
@@ -274,7 +279,13 @@ def _draw_bar(
     bar.set_yticks([])
     bar.xaxis.set_major_locator(MaxNLocator(4 if width < 700 else 9, steps=[1, 2, 5, 10]))
     bar.tick_params(labelsize=size - 0.5, length=2.5, pad=1.5)
-    bar.text(1.02, 0.5, units, va="center", fontsize=size, transform=bar.transAxes)
+    bar.text(1.045, 0.5, units, va="center", fontsize=size, transform=bar.transAxes)
+
+
+def _key_place(figure: Figure, width: int) -> tuple[float, float]:
+    """Return where the key of the arrows goes, as shares of the figure."""
+    high = figure.get_figheight() * _DPI
+    return 1.0 - 86 * _factor(width) / width, 14 * _factor(width) / high
 
 
 def _png(figure: Figure) -> bytes:

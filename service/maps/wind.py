@@ -17,23 +17,36 @@ _PIXELS_APART: Final = 30
 _LONGEST: Final = 1.3
 """Length of the arrow that the key names, in distances between arrows."""
 _STEP_DEGREES: Final = 0.05
+_SPEEDS: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 160.0, 200.0)
+"""Speeds of the key, m s⁻¹."""
 WindField = tuple[Array, Array]
 """Eastward and northward wind (cell,), m s⁻¹."""
 
 
-def draw_wind(axes: Axes, view: View, table: IndexImage, wind: WindField) -> str:
-    """Draw wind arrows, scaled so that all but the fastest are about as long as their distance.
+def draw_wind(
+    axes: Axes, view: View, table: IndexImage, wind: WindField, key_at: tuple[float, float]
+) -> None:
+    """Draw wind arrows, their length in proportion to the speed, and an arrow of a round speed.
 
-    Returns
-    -------
-    str
-        Key to the length of the arrows.
+    The scale is such that all but the fastest winds are about as long as the distance of arrows;
+    the fastest are longer, never cut off.
+
+    Parameters
+    ----------
+    axes
+        Axes of the map.
+    view, table
+        Projection and pixels of the map.
+    wind
+        Eastward and northward wind.
+    key_at
+        Where the key is drawn, as shares of the figure.
     """
     x, y, east, north = arrows(view, table, wind)
     full = _full_speed(np.hypot(east, north))
     gap = _apart(table) * (table.extent[1] - table.extent[0]) / table.shape[1]
     scale = _LONGEST * gap / full
-    axes.quiver(
+    drawn = axes.quiver(
         x,
         y,
         east * scale,
@@ -50,7 +63,17 @@ def draw_wind(axes: Axes, view: View, table: IndexImage, wind: WindField) -> str
         pivot="mid",
         zorder=2.5,
     )
-    return f"longest arrows: {full:g} m s⁻¹"
+    key = axes.quiverkey(
+        drawn,
+        *key_at,
+        full * scale,
+        f"{full:g} m s⁻¹",
+        labelpos="E",
+        coordinates="figure",
+        labelsep=0.05,
+        fontproperties={"size": 7.5},
+    )
+    key.set_zorder(5)
 
 
 def _apart(table: IndexImage) -> float:
@@ -61,7 +84,7 @@ def _apart(table: IndexImage) -> float:
 def _full_speed(speed: Array) -> float:
     """Return a round speed that 98 % of the winds are below, m s⁻¹."""
     fast = float(np.percentile(speed, 98)) if speed.size else 0.0
-    return next((full for full in (5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0) if full >= fast), 80.0)
+    return next((full for full in _SPEEDS if full >= fast), _SPEEDS[-1])
 
 
 def arrows(view: View, table: IndexImage, wind: WindField) -> tuple[Array, Array, Array, Array]:

@@ -17,6 +17,24 @@ export async function send(method, url, body) {
 /** Return the JSON document at a URL. */
 export const json = (url) => send("GET", url);
 
+const FOLLOW_MS = 4000;
+const ENDED = ["succeeded", "failed", "cancelled", "expired"];
+
+/** Ask for a run every few seconds until it has ended; a run that was deleted is not asked again. */
+export async function followRun(id, show) {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, FOLLOW_MS));
+    if (document.hidden) continue;
+    try {
+      const run = await json(`/v1/forecasts/${id}`);
+      show(run);
+      if (ENDED.includes(run.status)) return;
+    } catch {
+      return;
+    }
+  }
+}
+
 async function problemText(response) {
   try {
     const problem = await response.json();

@@ -1,6 +1,6 @@
 // Forecast page: map, times, point forecast and skill; the state is kept in the URL.
 
-import { field, json, pointUrl, showMessage } from "./api.js";
+import { field, followRun, json, pointUrl, showMessage } from "./api.js";
 import { meteogram, scoreChart } from "./charts.js";
 import { glPainter } from "./gl.js";
 import { FieldMap, limitsOf, lookup, ticksOf, written } from "./map.js";
@@ -17,6 +17,8 @@ let map;
 let timer = null;
 let drawn = 0;
 let waiting = null;
+let asked = 0;
+let point = null;
 
 function readState() {
   const query = new URLSearchParams(location.search);
@@ -74,7 +76,8 @@ async function draw() {
     const key = `${state.variable}/${levelOf()}`;
     if (!limits.has(key)) limits.set(key, limitsOf(styles[state.variable], values.values, levelOf()));
     map.show(values, styles[state.variable], limits.get(key));
-    drawBar(limits.get(key));
+    drawBar(limits.get(key), values.values);
+    showValue().catch((error) => showMessage(error.message, true));
     $("map").dataset.shown = `${key}/${state.lead}`;
     showMessage("");
   } catch (error) {
@@ -100,7 +103,8 @@ function describe() {
   $("png").href = `/v1/forecasts/${page.run}/maps/${state.variable}.png?${query}`;
 }
 
-function drawBar(limits) {
+/** Draw the colour bar; triangles at its ends say that values lie beyond. */
+function drawBar(limits, values) {
   const style = styles[state.variable];
   const canvas = $("bar");
   const context = canvas.getContext("2d");
@@ -116,6 +120,25 @@ function drawBar(limits) {
     return tick;
   }));
   $("units").textContent = style.units;
+  const [low, high] = rangeOf(values).map((value) => value * style.scale + style.offset);
+  const slack = 1e-4 * (limits[1] - limits[0]);
+  const css = (pixel) => `rgb(${pixel & 255}, ${(pixel >> 8) & 255}, ${(pixel >> 16) & 255})`;
+  for (const [end, beyond, colour] of [
+    [$("under"), low < limits[0] - slack, style.table[0]],
+    [$("over"), high > limits[1] + slack, style.table[style.table.length - 1]],
+  ]) {
+    end.hidden = !beyond;
+    end.style.setProperty("background", css(colour));
+  }
+}
+
+function rangeOf(values) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
 }
 
 function setLead(index) {
@@ -147,23 +170,42 @@ async function showPoint() {
   map.draw();
   writeState();
   const { latitude, longitude } = state.point;
+  const request = ++asked;
   const name = `${Math.abs(latitude).toFixed(2)}° ${latitude < 0 ? "S" : "N"}, ${Math.abs(longitude).toFixed(2)}° ${longitude < 0 ? "W" : "E"}`;
   try {
     const found = await json(pointUrl(page.run, state.point, state.variable, levelOf()));
+    if (request !== asked) return;
     const series = found.points[0].series[0];
     const style = styles[state.variable];
     const shown = series.values.map((value) => (value === null ? null : value * style.scale + style.offset));
-    const at = found.lead_hours.indexOf(state.lead);
+    point = {
+      key: `${state.variable}/${levelOf()}`,
+      leads: found.lead_hours,
+      times: found.valid_times,
+      values: series.values,
+      shown,
+      name: nameOf(),
+      units: style.units,
+    };
     $("point").hidden = false;
     $("point-place").textContent = name;
-    const digits = Math.max(1, 2 - Math.floor(Math.log10(Math.max(Math.abs(shown[at]), 1e-9))));
-    $("point-value").textContent = `${written(shown[at], Math.min(digits, 6))} ${style.units}`;
-    $("point-value").dataset.value = series.values[at];
     $("point-csv").href = pointUrl(page.run, state.point, state.variable, levelOf(), "csv");
-    await meteogram($("meteogram"), found.valid_times, shown, at, nameOf(), style.units);
+    await showValue();
   } catch (error) {
     showMessage(error.message, true);
   }
+}
+
+/** Show the value at the lead time of the map, and mark it in the time series. */
+async function showValue() {
+  if (point === null || point.key !== `${state.variable}/${levelOf()}`) return;
+  const at = point.leads.indexOf(state.lead);
+  const value = point.shown[at];
+  const digits = Math.max(1, 2 - Math.floor(Math.log10(Math.max(Math.abs(value), 1e-9))));
+  $("point-value").textContent = `${written(value, Math.min(digits, 6))} ${point.units}`;
+  $("point-value").dataset.value = point.values[at];
+  $("point-value").dataset.lead = state.lead;
+  await meteogram($("meteogram"), point.times, point.shown, at, point.name, point.units);
 }
 
 function bindMap(canvas) {
@@ -253,8 +295,15 @@ function bindControls() {
     state.cells = $("cells").value;
     draw();
   });
-  $("slider").addEventListener("input", () => setLead(Number($("slider").value)).then(showPoint));
+  $("slider").addEventListener("input", () => setLead(Number($("slider").value)));
   $("play").addEventListener("click", play);
+  for (const row of document.querySelectorAll('[data-active="yes"]')) {
+    followRun(row.dataset.run, (run) => {
+      const status = row.querySelector(".status");
+      status.className = `status ${run.status}`;
+      status.textContent = run.status;
+    });
+  }
   let width = window.innerWidth;
   window.addEventListener("resize", () => {
     if (window.innerWidth === width) return;

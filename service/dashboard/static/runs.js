@@ -1,6 +1,6 @@
 // Pages of runs: submit a run, follow the active ones, cancel them.
 
-import { send, showMessage } from "./api.js";
+import { followRun, send, showMessage } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -21,6 +21,17 @@ $("submit-form")?.addEventListener("submit", async (event) => {
   }
 });
 
+const ACTIVE = ["queued", "running"];
+
+/** Load the page again: reason, log and actions of an ended run are written by the server. */
+function reload() {
+  setTimeout(() => location.reload(), 800);
+}
+// A page kept by the browser is of the time when it was left.
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
+
 function update(row, run) {
   const status = row.querySelector(".status");
   status.className = `status ${run.status}`;
@@ -39,14 +50,23 @@ for (const row of active.slice(0, 4)) {
   source.addEventListener("end", (event) => {
     update(row, JSON.parse(event.data));
     source.close();
-    setTimeout(() => location.reload(), 800);
+    reload();
+  });
+}
+// The others are asked for now and then.
+for (const row of active.slice(4)) {
+  followRun(row.dataset.run, (run) => {
+    update(row, run);
+    if (!ACTIVE.includes(run.status)) reload();
   });
 }
 for (const row of active) {
   row.querySelector(".cancel")?.addEventListener("click", async () => {
     try {
-      await send("POST", `/v1/forecasts/${row.dataset.run}/cancel`);
-      showMessage("Cancelled.");
+      const run = await send("POST", `/v1/forecasts/${row.dataset.run}/cancel`);
+      showMessage(run.status === "cancelled" ? "Cancelled." : "Asked the run to stop.");
+      update(row, run);
+      if (!ACTIVE.includes(run.status)) reload();
     } catch (error) {
       showMessage(error.message, true);
     }

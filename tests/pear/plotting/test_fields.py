@@ -61,7 +61,7 @@ def test_title_names_field_and_times(forecast: xr.Dataset) -> None:
         "Geopotential height at 500 hPa\n"
         "init 2019-01-01 00:00 UTC, lead 24 h, valid 2019-01-02 00:00 UTC, member 1"
     )
-    assert plot(forecast, "t2m", lead=0).get_title().endswith("ensemble mean")
+    assert plot(forecast, "t2m", lead=0).get_title().endswith("mean of 2 members")
 
 
 def test_warm_pixels_are_where_it_is_warm(forecast: xr.Dataset) -> None:

@@ -88,6 +88,21 @@ def test_forecast_page_draws_plays_and_answers_clicks(
     told = next(line for line in csv[1:] if line.split(",")[3] == str(now))
     assert shown == float(told.split(",")[-1])
 
+    # The value follows the map while it plays, and is that of the lead time shown.
+    told_at = {line.split(",")[3]: float(line.split(",")[-1]) for line in csv[1:]}
+    page.click("#play")
+    shown_lead = page.get_attribute("#point-value", "data-lead")
+    until(page, f"document.getElementById('point-value').dataset.lead !== {shown_lead!r}")
+    page.click("#play")
+    until(
+        page,
+        "document.getElementById('map').dataset.shown.endsWith("
+        "'/' + document.getElementById('point-value').dataset.lead)",
+    )
+    lead = str(page.get_attribute("#point-value", "data-lead"))
+    assert float(str(page.get_attribute("#point-value", "data-value"))) == told_at[lead]
+    assert f"+{lead} h" in str(page.text_content("#lead"))
+
     link = page.url
     again = Watched(browser, base, width, height)
     restored = again.open(link.removeprefix(base), True)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.quiver import Quiver, QuiverKey
 from PIL import Image
 
 from pear.errors import InputError
@@ -19,7 +21,7 @@ from pear.plotting.styles import COLOUR_MAPS, limits_for, style_of
 from pear.sphere.healpix import centres
 from pear.sphere.latlon import LatLonGrid
 from service.maps import MapOptions, MapTitle, render_comparison, render_map
-from service.maps.wind import arrows
+from service.maps.wind import arrows, draw_wind
 
 TITLE = MapTitle("pear-0123456789ab", np.datetime64("2001-03-01T00:00:00"), 72)
 NSIDE = 32
@@ -86,6 +88,44 @@ def test_title_names_init_valid_and_lead() -> None:
     assert TITLE.line() == (
         "pear-0123456789ab   init 2001-03-01 00:00 UTC   valid 2001-03-04 00:00 UTC   lead +72 h"
     )
+
+
+def test_title_says_what_else_the_field_is() -> None:
+    first = MapTitle("m", TITLE.init_time, 24, note="mean of 8 members").first_line("Temperature")
+    assert first == "Temperature, mean of 8 members"
+    assert MapTitle("m", TITLE.init_time, 24, "Given").first_line("Temperature") == "Given"
+
+
+def test_ends_of_the_colour_bar_say_that_values_lie_beyond() -> None:
+    """Right of the bar there is nothing, or a triangle in the colour of its end."""
+    options = MapOptions(View("plate_carree"), 600, vmin=0.0, vmax=10.0)
+    images = {
+        name: pixels(render_map(np.full(12, value), "u10", TITLE, options=options))
+        for name, value in (("inside", 5.0), ("above", 11.0), ("below", -1.0))
+    }
+    height = images["inside"].shape[0]
+    row = height - 40  # the middle of the bar
+    beyond = {"above": slice(483, 488), "below": slice(112, 117)}
+    for name, columns in beyond.items():
+        assert (images["inside"][row, columns] == 255).all()
+        assert (images[name][row, columns] < 200).any()
+    assert (images["above"][row, beyond["below"]] == 255).all()
+
+
+def test_arrows_of_a_map_have_a_key_with_a_round_speed() -> None:
+    """Winds faster than the key are longer arrows: nothing is cut off."""
+    lat, lon = centres(NSIDE)
+    speed = np.where((np.abs(lat) < 8) & (np.abs(lon - 100) < 8), 150.0, 9.0)
+    view = View("plate_carree")
+    table = index_image(view, 400, NSIDE)
+    axes = Figure().add_axes((0, 0, 1, 1))
+    draw_wind(axes, view, table, (speed, np.zeros_like(speed)), (0.9, 0.1))
+    (quiver,) = (each for each in axes.collections if isinstance(each, Quiver))
+    (key,) = (each for each in axes.get_children() if isinstance(each, QuiverKey))
+    assert key.text.get_text() == "10 m s⁻¹"
+    length = np.hypot(quiver.U, quiver.V)
+    assert length.max() / key.U > 5
+    assert np.median(length) / key.U == pytest.approx(0.9, abs=0.01)
 
 
 def test_a_colour_is_the_same_value_at_every_lead() -> None:

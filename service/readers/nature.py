@@ -1,0 +1,89 @@
+"""What a forecast is, besides its times: of a simulated atmosphere, the mean of an ensemble."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pear.errors import InputError
+from pear.store import metadata
+from pear.variables import MEMBERS, SIMULATED
+from pipelines.catalog import Run
+from pipelines.forecasting.options import ForecastOptions
+from pipelines.storage.data_folder import DataFolder
+
+
+@dataclass(frozen=True)
+class Nature:
+    """What a forecast is, besides its times.
+
+    Attributes
+    ----------
+    simulated
+        True if it started from a simulated atmosphere, whose dates are labels only.
+    members
+        Size of the ensemble whose mean it is; None for a single forecast, 0 if it is not known yet.
+    """
+
+    simulated: bool = False
+    members: int | None = None
+
+    @property
+    def mean(self) -> str:
+        """Return ``mean of 8 members``; empty for a single forecast."""
+        if self.members is None:
+            return ""
+        return f"mean of {self.members} members" if self.members else "ensemble mean"
+
+    @property
+    def atmosphere(self) -> str:
+        """Return ``simulated atmosphere``; empty for the observed one."""
+        return "simulated atmosphere" if self.simulated else ""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Everything that has to be said, in words."""
+        return tuple(part for part in (self.mean, self.atmosphere) if part)
+
+
+def nature_of(folder: DataFolder, run: Run) -> Nature:
+    """Return what a run is, from its store or, before that is there, from its options.
+
+    Returns
+    -------
+    Nature
+        Observed and single where nothing else is known.
+    """
+    own = _attributes(folder.forecast(run.id))
+    members = own.get(MEMBERS)
+    if members is None:
+        options = ForecastOptions.from_dict(run.options)
+        members = (options.members or 0) if options.is_ensemble else None
+    simulated = SIMULATED in own or _is_simulated_analysis(folder, run)
+    return Nature(simulated, None if members is None else int(str(members)))
+
+
+def _is_simulated_analysis(folder: DataFolder, run: Run) -> bool:
+    try:
+        return SIMULATED in _attributes(folder.analysis(str(run.options.get("analysis", ""))))
+    except InputError:
+        return False
+
+
+def _attributes(store: Path) -> dict[str, object]:
+    try:
+        changed = (store / metadata.META).stat().st_mtime_ns
+    except OSError:
+        return {}
+    return _read(store, changed)
+
+
+@lru_cache(maxsize=256)
+def _read(store: Path, changed: int) -> dict[str, object]:
+    """Return the attributes of a store as it was when it was changed last."""
+    try:
+        found = metadata.read(store).get("attributes", {})
+    except (InputError, OSError, ValueError):
+        return {}
+    return {name: found[name] for name in (MEMBERS, SIMULATED) if name in found}

@@ -1,0 +1,59 @@
+"""What a run is besides its times: simulated, the mean of an ensemble."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pear.variables import MEMBERS, SIMULATED, Layout
+from pipelines.catalog import Catalog, Run
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.forecast_writer import ForecastWriter
+from service.readers.nature import Nature, nature_of
+
+INIT = np.datetime64("2001-03-01T00:00:00", "s")
+LAYOUT = Layout(("2m_temperature",), (), ())
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
+    folder = DataFolder.create(tmp_path_factory.mktemp("data"))
+    for name, attributes in (("simulated", {SIMULATED: "true"}), ("observed", {})):
+        path = folder.analysis(name)
+        with AnalysisWriter(path, LAYOUT, 4, attributes=attributes) as writer:
+            writer.append(np.array([INIT]), np.full((1, 1, 192), 280.0), np.zeros((1, 0, 0, 192)))
+    return folder
+
+
+def submit(folder: DataFolder, **options: object) -> Run:
+    with Catalog(folder.catalog) as catalog:
+        catalog.models.add("ab12" * 16, "models/none", nside=4, step_hours=24, name="m")
+        return catalog.runs.submit("ab12" * 3, INIT, 24, options=options)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"analysis": "simulated"}, ("simulated atmosphere",)),
+        ({"analysis": "observed"}, ()),
+        ({"analysis": "gone"}, ()),
+        ({"analysis": "observed", "members": 8}, ("mean of 8 members",)),
+        ({"analysis": "simulated", "members": 3}, ("mean of 3 members", "simulated atmosphere")),
+        ({"analysis": "observed", "ensemble": "symmetry"}, ("ensemble mean",)),
+    ],
+)
+def test_runs_that_have_no_store_yet(
+    folder: DataFolder, options: dict[str, object], words: tuple[str, ...]
+) -> None:
+    assert nature_of(folder, submit(folder, **options)).words == words
+
+
+def test_the_store_knows_best_and_longest(folder: DataFolder) -> None:
+    run = submit(folder, analysis="gone", members=8)
+    about = {SIMULATED: "true", MEMBERS: 16}
+    leads = np.array([24], "timedelta64[h]")
+    writer = ForecastWriter(folder.forecast(run.id), LAYOUT, 4, INIT, leads, about)
+    writer.write_step(0, np.full((1, 192), 280.0), np.zeros((0, 0, 192)))
+    writer.publish()
+    assert nature_of(folder, run) == Nature(simulated=True, members=16)
