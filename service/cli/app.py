@@ -51,6 +51,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "simulate": Entry("simulate", "Simulate daily weather as ERA5-style files.", _DATA),
     "forecast": Entry("forecast", "Compute forecasts from a range of init times.", _FORECASTS),
     "runs": Entry("runs", "List, show, cancel and remove forecast runs.", _FORECASTS),
+    "publish": Entry("publish", "Copy runs and analyses to object storage.", _FORECASTS),
     "evaluate": Entry("evaluate", "Score a model beside the baselines.", _FORECASTS),
     "schedule": Entry("schedules", "Ingest, forecast, evaluate and expire by cron.", _FORECASTS),
     "train": Entry("train", "Train a model on an analysis store.", _MODELS),
