@@ -47,7 +47,7 @@ def _store_name(name: str) -> str:
 Whole = Annotated[int, BeforeValidator(_number_only)]
 Number = Annotated[float, BeforeValidator(_number_only)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
-StoreName = Annotated[str, AfterValidator(_store_name)]
+StoreName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_store_name)]
 LeadHours = Annotated[Whole, Field(ge=1, le=MAX_LEAD_HOURS)]
 
 

@@ -176,19 +176,34 @@ class ForecastOptions(StrictModel):
         default=None,
         description="Analysis store of the initial state (default: first that holds it).",
     )
-    variables: Annotated[tuple[Name, ...], AfterValidator(_canonical_names)] | None = Field(
+    variables: (
+        Annotated[
+            tuple[Name, ...],
+            Field(min_length=1, max_length=64),
+            AfterValidator(_canonical_names),
+        ]
+        | None
+    ) = Field(
         default=None,
-        min_length=1,
-        max_length=64,
         description="Variables to keep, names or aliases (default: all).",
     )
-    levels: Annotated[tuple[Whole, ...], AfterValidator(_sorted_unique)] | None = Field(
-        default=None, min_length=1, max_length=64, description="Levels to keep, hPa (default: all)."
-    )
-    leads: Annotated[tuple[Whole, ...], AfterValidator(_sorted_unique)] | None = Field(
+    levels: (
+        Annotated[
+            tuple[Whole, ...],
+            Field(min_length=1, max_length=64),
+            AfterValidator(_sorted_unique),
+        ]
+        | None
+    ) = Field(default=None, description="Levels to keep, hPa (default: all).")
+    leads: (
+        Annotated[
+            tuple[Whole, ...],
+            Field(min_length=1, max_length=MAX_STEPS + 1),
+            AfterValidator(_sorted_unique),
+        ]
+        | None
+    ) = Field(
         default=None,
-        min_length=1,
-        max_length=MAX_STEPS + 1,
         description="Lead times to keep, hours; 0 is the initial state (default: all).",
     )
     precision: Precision = Field(

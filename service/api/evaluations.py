@@ -40,10 +40,8 @@ class EvaluationRequest(StrictModel):
         default=None, description="Analysis store with initial states and verification."
     )
     climatology: StoreName | None = Field(default=None, description="Name of a climatology.")
-    init_times: list[UtcTime] | None = Field(
+    init_times: Annotated[list[UtcTime], Field(min_length=1, max_length=1000)] | None = Field(
         default=None,
-        min_length=1,
-        max_length=1000,
         description="Init times, UTC (default: all that can be verified).",
     )
     lead_hours: LeadHours = Field(default=240, description="Longest lead time, hours.")

@@ -14,20 +14,26 @@ from pipelines.forecasting.options import ForecastOptions
 from pipelines.settings import LeadHours, Name
 from service.http.disclaimer import DISCLAIMER
 
+_MAX_TIME: Final = 64
+
 
 def _read_time(value: object) -> datetime:
     """Read text as the command line reads it; numbers could be seconds or milliseconds."""
     if isinstance(value, datetime):
         return value
-    if not isinstance(value, str):
-        raise ValueError("expected ISO 8601 in UTC, e.g. 2001-03-01T00:00:00Z")  # noqa: TRY004
+    if not isinstance(value, str) or len(value) > _MAX_TIME:
+        raise ValueError("expected ISO 8601 in UTC, e.g. 2001-03-01T00:00:00Z")
     return datetime.fromisoformat(to_iso(parse_time(value)))
 
 
 UtcTime = Annotated[
     datetime,
     BeforeValidator(_read_time),
-    Field(description="ISO 8601, UTC.", examples=["2001-03-01T00:00:00Z"]),
+    Field(
+        description="ISO 8601, UTC.",
+        examples=["2001-03-01T00:00:00Z"],
+        json_schema_extra={"maxLength": _MAX_TIME},
+    ),
 ]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import httpx
 
 from tests.fixtures.service import PROBLEM
@@ -36,3 +39,55 @@ def test_the_api_page_lists_every_path(client: httpx.Client) -> None:
     page = client.get("/docs").text
     for path in client.get("/openapi.json").json()["paths"]:
         assert path in page
+
+
+def unbounded(schema: dict[str, Any], schemas: dict[str, Any], path: str) -> Iterator[str]:
+    """Yield the paths of texts and lists without a largest length."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        yield from unbounded(schemas[name], schemas, path)
+    for number, part in enumerate(schema.get("anyOf", ())):
+        yield from unbounded(part, schemas, f"{path}|{number}")
+    match schema.get("type"):
+        case "string" if "enum" not in schema and "const" not in schema:
+            if "maxLength" not in schema:
+                yield path
+        case "array":
+            if "maxItems" not in schema:
+                yield path
+            yield from unbounded(schema.get("items", {}), schemas, f"{path}[]")
+        case "object":
+            if "additionalProperties" in schema and schema["additionalProperties"] is not False:
+                if "maxProperties" not in schema:
+                    yield path
+                yield from unbounded(schema["additionalProperties"], schemas, f"{path}{{}}")
+            for name, part in schema.get("properties", {}).items():
+                yield from unbounded(part, schemas, f"{path}.{name}")
+
+
+def test_every_text_and_list_of_a_body_has_a_largest_length(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    found, bodies = [], 0
+    for path, verbs in document["paths"].items():
+        for verb, operation in verbs.items():
+            for kind in operation.get("requestBody", {}).get("content", {}).values():
+                bodies += 1
+                found += unbounded(kind["schema"], schemas, f"{verb} {path}")
+    assert bodies == 4
+    assert found == []
+
+
+def test_every_text_parameter_has_a_largest_length(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    found = [
+        f"{verb} {path} {parameter['name']}"
+        for path, verbs in document["paths"].items()
+        for verb, operation in verbs.items()
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] != "path"
+        for part in parameter["schema"].get("anyOf", [parameter["schema"]])
+        if part.get("type") == "string"
+        and not {"enum", "const", "maxLength", "pattern"} & set(part)
+    ]
+    assert found == []
