@@ -18,6 +18,10 @@ from pear.typing import Times
 Fields = npt.NDArray[np.float32]
 
 
+class SkippedVariableError(Exception):
+    """A variable that cannot be ingested, although nothing is wrong with the source."""
+
+
 class FieldReader(Protocol):
     """Reads the fields of one variable in any process; it can be pickled."""
 

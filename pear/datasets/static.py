@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pear.datasets.statements import is_unknown, statistic_in
+from pear.datasets.units import GEOPOTENTIAL_UNITS, SHARE_UNITS, unit_key
 from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
 from pear.store.static_fields import GROUND, LAND
-from pear.variables import STANDARD_GRAVITY
 
 _ALIASES: Final = {
     GROUND: (
@@ -30,7 +31,17 @@ _ALIASES: Final = {
     LAND: (LAND, "lsm", "land_binary_mask", "land_area_fraction"),
 }
 _RANGE: Final = {GROUND: (-6e3, 9e4), LAND: (0.0, 1.0)}
-_METRES: Final = ("m", "metre", "metres", "meter", "meters", "gpm")
+_UNITS: Final = {GROUND: GEOPOTENTIAL_UNITS, LAND: SHARE_UNITS}
+_STANDARD_NAMES: Final = {
+    GROUND: "surface_geopotential surface_altitude geopotential geopotential_height"
+    " geopotential_at_surface orography height_above_mean_sea_level altitude",
+    LAND: "land_area_fraction land_binary_mask land_sea_mask land_mask",
+}
+# Names that also denote a geopotential aloft, for which the values decide.
+_AMBIGUOUS: Final = ("z", "geopotential")
+_SEA: Final = 1000.0
+_LEAST_SEA: Final = 0.3
+_LEAST_MOUNTAIN: Final = 5000.0
 
 
 @dataclass(frozen=True)
@@ -77,13 +88,10 @@ class StaticField:
         Raises
         ------
         InputError
-            If the values are outside the valid range.
+            If the units are unknown, or the values are outside the valid range.
         """
         values = np.asarray(self.read(), dtype=np.float64).reshape(-1)
-        if self.name == GROUND and self.units.strip().lower() in _METRES:
-            values = values * STANDARD_GRAVITY
-        if self.name == LAND and self.units.strip() == "%":
-            values = values / 100.0
+        values = values * self._factor()
         low, high = _RANGE[self.name]
         slack = 1e-3 * (high - low)
         valid = low - slack <= values.min() <= values.max() <= high + slack  # False for NaN
@@ -95,6 +103,22 @@ class StaticField:
                 hint="omit the file, or give the field in m2 s-2, m, % or as a fraction",
             )
         return np.clip(values, low, high)
+
+    def require_units(self) -> None:
+        """Refuse a field of unknown units before it is read."""
+        self._factor()
+
+    def _factor(self) -> float:
+        """Return the factor to m² s⁻² or to a fraction."""
+        key, known = unit_key(self.units), _UNITS[self.name]
+        if key not in known:
+            found = f"has units {self.units!r}, which are unknown" if key else "has no units"
+            raise InputError(
+                f"{self.source}: {self.name} {found}",
+                field=self.name,
+                hint="give the field in m2 s-2 or m, a mask in 1 or %, or omit it",
+            )
+        return known[key][0]
 
 
 def static_name(name: str) -> str | None:
@@ -113,3 +137,88 @@ def static_name(name: str) -> str | None:
     """
     plain = name.strip().lower()
     return next((known for known, aliases in _ALIASES.items() if plain in aliases), None)
+
+
+def require_static(name: str, known: str, attributes: Mapping[str, Any], source: str) -> None:
+    """Refuse a static field of which the file says that it is something else.
+
+    Parameters
+    ----------
+    name, known : str
+        Name in the source, and the static field that it denotes.
+    attributes : mapping
+        What the file says of it.
+    source : str
+        Name of the source, for messages.
+
+    Raises
+    ------
+    InputError
+        If the standard name is another one, or a statistic is named.
+
+    Examples
+    --------
+    >>> from pear.datasets.static import require_static
+    >>> require_static("lsm", LAND, {"standard_name": "sea_area_fraction"}, "a.nc")
+    Traceback (most recent call last):
+    pear.errors.InputError: a.nc: lsm means land_sea_mask, but the file says standard_name ...
+    """
+    stated = str(attributes.get("standard_name", "")).strip().lower()
+    found = ""
+    if not is_unknown(stated) and stated not in _STANDARD_NAMES[known].split():
+        found = f"standard_name {stated!r}"
+    if statistic_in(attributes.get("long_name", "")):
+        found = f"long_name {str(attributes['long_name'])!r}"
+    if found:
+        raise InputError(
+            f"{source}: {name} means {known}, but the file says {found}",
+            field=name,
+            hint="rename the variable, or correct what the file says",
+        )
+
+
+def why_not_ground(
+    name: str, attributes: Mapping[str, Any], samples: Sequence[npt.NDArray[Any]]
+) -> str:
+    """Return why a geopotential without level is not that of the ground, or nothing.
+
+    The ground does not change with time. Under the names ``z`` and ``geopotential`` it must also
+    look like the Earth's: near 0 over the oceans, and higher than 500 m somewhere.
+
+    Parameters
+    ----------
+    name : str
+        Name in the source.
+    attributes : mapping
+        What the file says of it.
+    samples : sequence of (point,) array
+        The field at some times.
+
+    Returns
+    -------
+    str
+        The reason.
+
+    Examples
+    --------
+    >>> from pear.datasets.static import why_not_ground
+    >>> why_not_ground("z", {"units": "m2 s-2"}, [np.full(4, 54e3), np.full(4, 54e3)])
+    'its values of 54000 to 54000 m2 s-2 are nowhere near 0'
+    """
+    first = np.asarray(samples[0], dtype=np.float64)
+    if any(not np.array_equal(first, other, equal_nan=True) for other in samples[1:]):
+        return "it changes with time"
+    factor = GEOPOTENTIAL_UNITS.get(unit_key(str(attributes.get("units", ""))), (0.0, 0.0))[0]
+    about = str(attributes.get("long_name", "")).lower()
+    is_said = "surface" in about or "orography" in about or "ground" in about
+    is_said = is_said or str(attributes.get("GRIB_typeOfLevel", "")) == "surface"
+    is_said = is_said or str(attributes.get("standard_name", "")).startswith("surface_")
+    if name.strip().lower() not in _AMBIGUOUS or factor == 0.0 or is_said:
+        return ""
+    values = first * factor
+    low, high = np.nanmin(values), np.nanmax(values)
+    if np.mean(np.abs(values) < _SEA) < _LEAST_SEA:
+        return f"its values of {low:.0f} to {high:.0f} m2 s-2 are nowhere near 0"
+    if high < _LEAST_MOUNTAIN:
+        return f"its values of {low:.0f} to {high:.0f} m2 s-2 have no mountain"
+    return ""

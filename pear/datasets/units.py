@@ -23,6 +23,8 @@ UnitTable: TypeAlias = dict[str, tuple[float, float]]
 
 RELATIVE_HUMIDITY: Final = "relative_humidity"
 _RELATIVE_NAMES: Final = ("r", "rh", "relhum", "hur", RELATIVE_HUMIDITY)
+_SHARE: Final = 1.5
+_MOIST_LEVEL: Final = 100  # hPa
 _RELATIVE_RANGE: Final = (-30.0, 200.0)
 _HEIGHT_NAMES: Final = ("gh", "hgt", "zg", "geopotential_height")
 # ERA5 names winds at 100 m and 200 m like winds at 100 and 200 hPa.
@@ -49,10 +51,21 @@ PRESSURE_UNITS: Final = {
     **_units("mb", "mbar", "millibar", "millibars", factor=100.0),
     **_units("kpa", factor=1000.0),
 }
-_GEOPOTENTIAL: Final = {
+GEOPOTENTIAL_UNITS: Final = {
     **_units("m2 s-2", "m2/s2", "m2.s-2", "j kg-1", "j/kg"),
     **_units("gpm", "m", "meter", "metre", "meters", "metres", factor=STANDARD_GRAVITY),
-    **_units("dam", "gpdm", factor=10 * STANDARD_GRAVITY),
+    **_units("geopotential meter", "geopotential metre", factor=STANDARD_GRAVITY),
+    **_units("geopotential meters", "geopotential metres", factor=STANDARD_GRAVITY),
+    **_units("geopotential_meter", "geopotential_metre", factor=STANDARD_GRAVITY),
+    **_units("m above sea level", "m asl", "masl", factor=STANDARD_GRAVITY),
+    **_units("dam", "gpdm", "dagpm", factor=10 * STANDARD_GRAVITY),
+    **_units("km", "gpkm", factor=1000 * STANDARD_GRAVITY),
+    **_units("ft", "feet", "foot", factor=0.3048 * STANDARD_GRAVITY),
+}
+SHARE_UNITS: Final = {
+    **_units("", "1", "fraction", "dimensionless", "0 - 1", "0-1", "none", "unitless"),
+    **_units("proportion", "share", "binary"),
+    **_units("%", "percent", factor=0.01),
 }
 _MIXING_RATIO: Final = {
     **_units("kg kg-1", "kg/kg", "1"),
@@ -64,7 +77,7 @@ _UNITS: Final[dict[str, UnitTable]] = {
     "m s-1": _SPEED,
     "K": _TEMPERATURE,
     "Pa": PRESSURE_UNITS,
-    "m2 s-2": _GEOPOTENTIAL,
+    "m2 s-2": GEOPOTENTIAL_UNITS,
     "kg kg-1": _MIXING_RATIO,
     "%": _PERCENT,
 }
@@ -187,6 +200,24 @@ def recognise(name: str, attributes: Mapping[str, Any]) -> Quantity | None:
     return None
 
 
+def unit_key(text: str) -> str:
+    """Return a unit in the spelling of the tables of units.
+
+    Returns
+    -------
+    str
+        In lower case, without brackets and marks of powers.
+
+    Examples
+    --------
+    >>> from pear.datasets.units import unit_key
+    >>> unit_key("m**2 s**-2"), unit_key("(m)")
+    ('m2 s-2', 'm')
+    """
+    key = re.sub(r"\*\*|\^|(?<=[a-z])\s*\*\s*(?=[a-z])", "", text.lower())
+    return re.sub(r"\s+", " ", key.replace("(", "").replace(")", "")).strip(" .")
+
+
 def conversion(quantity: Quantity, stated: object, name: str, source: str) -> Conversion:
     """Return the conversion from the units stated by a source.
 
@@ -218,8 +249,7 @@ def conversion(quantity: Quantity, stated: object, name: str, source: str) -> Co
     """
     text = "" if stated is None else str(stated).strip()
     known = _UNITS[quantity.units]
-    key = re.sub(r"\*\*|\^|(?<=[a-z])\s*\*\s*(?=[a-z])", "", text.lower())
-    key = re.sub(r"\s+", " ", key.replace("(", "").replace(")", "")).strip()
+    key = unit_key(text)
     if key in ("", "unknown", "none"):
         default = STANDARD_GRAVITY if name.lower() in _HEIGHT_NAMES else 1.0
         return Conversion(default, 0.0, "", quantity.units)
@@ -269,6 +299,9 @@ def check_values(
         missing = int((~np.isfinite(values)).sum())
         return f"{missing} of {values.size} values missing or not finite"
     least, most = quantity.limits(level)
+    if _is_share(float(high), quantity, level, how):
+        stated = how.stated or "none"
+        return f"relative humidity up to {high:.3g} % looks like a share of 1; its units: {stated}"
     if least <= low and high <= most:
         return None
     text = (
@@ -282,6 +315,13 @@ def check_values(
                 f"{text}; they fit units of {unit!r}: is the attribute units={how.stated!r} wrong?"
             )
     return f"{text}; the variable is mislabelled or damaged"
+
+
+def _is_share(high: float, quantity: Quantity, level: int | None, how: Conversion) -> bool:
+    """Return whether relative humidity in % is so low everywhere that it must be a share of 1."""
+    is_percent = quantity.name == RELATIVE_HUMIDITY and how.factor == 1.0
+    # Higher up the air may be as dry as this everywhere.
+    return is_percent and high < _SHARE and (level is None or level >= _MOIST_LEVEL)
 
 
 _EPSILON: Final = 287.0597 / 461.5250  # gas constants of dry air and water vapour

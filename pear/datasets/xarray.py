@@ -12,29 +12,36 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pear.datasets.axes import (
-    LAT,
-    LON,
-    SkippedVariableError,
-    find_horizontal,
-    find_levels,
-    fix_other_dimensions,
-    is_level,
-    note_leads,
-    require_instants,
-    sort_times,
-)
+from pear.datasets.axes import fix_other_dimensions, note_leads, sort_times
 from pear.datasets.base import (
     Fields,
     Scan,
     ScanOptions,
+    SkippedVariableError,
     SourceVariable,
     require_global_grid,
 )
-from pear.datasets.static import StaticField, static_name
-from pear.datasets.units import Quantity, conversion, recognise
+from pear.datasets.healpix import is_healpix
+from pear.datasets.horizontal import (
+    LAT,
+    LON,
+    find_horizontal,
+    refuse_list_of_points,
+    require_rows_and_columns,
+)
+from pear.datasets.levels import find_levels, is_level, require_level
+from pear.datasets.naming import identify, require_place
+from pear.datasets.states import require_states
+from pear.datasets.static import (
+    StaticField,
+    require_static,
+    static_name,
+    why_not_ground,
+)
+from pear.datasets.units import Quantity, conversion
 from pear.datasets.valid_times import find_valid_times, with_time_coordinates
 from pear.errors import InputError
+from pear.store.static_fields import GROUND
 
 _BLOCK_BYTES: Final = 256_000_000
 _MAX_BLOCKS: Final = 2
@@ -264,27 +271,39 @@ def scan_dataset(
     dataset = with_time_coordinates(open_cached(opener))
     scan = Scan(source, kind)
     _origin(dataset, scan)
-    if "dggs" in dataset.attrs or "cell" in dataset.dims:
+    if is_healpix(dataset):
         raise InputError(
             f"{source} is already on HEALPix", field="grid", hint="use the store as it is"
         )
     for key, array in dataset.data_vars.items():
-        name = str(key)
-        if (static := _static(array, opener, source)) is not None:
-            scan.static_fields.append(static)
-            continue
-        quantity = recognise(name, array.attrs)
-        if quantity is None:
-            if array.ndim >= 2 and not name.endswith(("_bnds", "_bounds")):
-                scan.skipped[name] = "not a variable of PEAR"
-            continue
         try:
-            scan.variables.append(_make_variable(dataset, array, quantity, opener, scan, options))
+            _scan_variable(dataset, array, opener, scan, options)
         except SkippedVariableError as reason:
-            scan.skipped[name] = str(reason)
+            scan.skipped[str(key)] = str(reason)
         except InputError as error:
             scan.fault(error)
+    if not (scan.variables or scan.static_fields or scan.faults):
+        for array in dataset.data_vars.values():
+            try:
+                refuse_list_of_points(array, source)
+            except InputError as error:
+                scan.fault(error)
     return scan
+
+
+def _scan_variable(
+    dataset: xr.Dataset, array: xr.DataArray, opener: Opener, scan: Scan, options: ScanOptions
+) -> None:
+    """Add a variable to the scan, or its name to what is skipped."""
+    name = str(array.name)
+    if (static := _static(array, opener, scan.source)) is not None:
+        scan.static_fields.append(static)
+        return
+    quantity = identify(array, scan.source)
+    if quantity is not None:
+        scan.variables.append(_make_variable(dataset, array, quantity, opener, scan, options))
+    elif array.ndim >= 2 and not name.endswith(("_bnds", "_bounds")):
+        scan.skipped[name] = "not a variable of PEAR"
 
 
 def _origin(dataset: xr.Dataset, scan: Scan) -> None:
@@ -308,11 +327,25 @@ def _static(array: xr.DataArray, opener: Opener, source: str) -> StaticField | N
     except InputError:
         return None
 
-    def read() -> npt.NDArray[Any]:
+    def read(position: int = 0) -> npt.NDArray[Any]:
         field = open_cached(opener)[name].transpose(..., lat.dims[0], lon.dims[0])
-        return np.asarray(field[(0,) * (field.ndim - 2)].values)
+        first = (position, *([0] * (field.ndim - 3)))[: field.ndim - 2]
+        return np.asarray(field[first].values)
 
-    return StaticField(known, source, str(array.attrs.get("units", "")), grid, read)
+    require_static(name, known, array.attrs, source)
+    if known == GROUND:
+        times = array.sizes[array.dims[0]] if array.ndim > 2 else 1
+        positions = {0, min(1, times - 1), times // 2, times - 1}
+        samples = [read(position) for position in sorted(positions)]
+        if why := why_not_ground(name, array.attrs, samples):
+            raise InputError(
+                f"{source}: {name} has no level, and it is not the ground: {why}",
+                field=name,
+                hint="write the level into the file, as a coordinate 'level' in hPa",
+            )
+    field = StaticField(known, source, str(array.attrs.get("units", "")), grid, read)
+    field.require_units()
+    return field
 
 
 def _make_variable(
@@ -324,31 +357,27 @@ def _make_variable(
     options: ScanOptions,
 ) -> SourceVariable:
     name, source = str(array.name), scan.source
+    require_states(array, dataset, scan)
+    require_place(array, quantity, scan)
     lat = find_horizontal(array, LAT, "latitude", source)
     lon = find_horizontal(array, LON, "longitude", source)
+    require_rows_and_columns(array, lat, lon, dataset, source)
     grid = require_global_grid(lat.values, lon.values, f"{source}: {name}")
-    levels, level_dim = find_levels(array, quantity)
-    if quantity.upper and not levels:
-        raise SkippedVariableError("without pressure level")
-    if not quantity.upper and level_dim is not None:
+    levels = find_levels(array, quantity, scan)
+    if quantity.upper and not levels.hpa:
+        require_level(array, source)
+    if not quantity.upper and levels.dimension is not None:
         raise SkippedVariableError("a surface variable with levels")
-    require_instants(array)
     times, time_dim, leads = find_valid_times(array, scan)
     note_leads(name, leads, scan)
-    known = {lat.dims[0], lon.dims[0], time_dim, level_dim}
+    known = {lat.dims[0], lon.dims[0], time_dim, levels.dimension}
     fixed, expver = fix_other_dimensions(array, known, scan, options)
     order, times = sort_times(times, name, scan)
-    axes = Axes(lat.dims[0], lon.dims[0], time_dim, level_dim, expver, fixed)
+    axes = Axes(lat.dims[0], lon.dims[0], time_dim, levels.dimension, expver, fixed)
     how = conversion(quantity, array.attrs.get("units"), name, source)
-    reader = ArrayReader(
-        opener,
-        source,
-        name,
-        axes,
-        tuple(order),
-        tuple(range(len(levels))) if level_dim is not None else (),
-    )
-    rows = max(len(levels), 1) if quantity.upper else 1
+    positions = levels.positions if levels.dimension is not None else ()
+    reader = ArrayReader(opener, source, name, axes, tuple(order), positions)
+    rows = max(len(levels.hpa), 1) if quantity.upper else 1
     centre = str(array.attrs.get("GRIB_centre", dataset.attrs.get("GRIB_centre", "")))
     return SourceVariable(
         source,
@@ -356,7 +385,7 @@ def _make_variable(
         quantity,
         how,
         times,
-        levels if quantity.upper else (),
+        levels.hpa if quantity.upper else (),
         grid,
         np.ones((times.size, rows), dtype=bool),
         reader,

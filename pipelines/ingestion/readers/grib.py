@@ -18,11 +18,13 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pear.datasets import products
 from pear.datasets.axes import note_leads, note_versions
 from pear.datasets.base import (
     Fields,
     Scan,
     ScanOptions,
+    SkippedVariableError,
     SourceVariable,
     choose_member,
     require_global_grid,
@@ -33,6 +35,7 @@ from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
 from pear.typing import Times
 from pipelines.ingestion.readers.eccodes import load
+from pipelines.ingestion.readers.grib_places import require_increments, require_place
 
 GribValue: TypeAlias = str | int | float | None
 Location: TypeAlias = tuple[int, int]
@@ -53,6 +56,9 @@ _GRID_KEYS: Final = (
     "iScansNegatively",
     "jPointsAreConsecutive",
     "alternativeRowScanning",
+    "iDirectionIncrementInDegrees",
+    "jDirectionIncrementInDegrees",
+    "iDirectionIncrementGiven",
 )
 
 
@@ -250,17 +256,18 @@ def _add_message(
             scan.static_fields.append(StaticField(static, scan.source, units, message.grid, read))
         return
     quantity = recognise(name, {"GRIB_typeOfLevel": kind})
-    step = str(message.get("stepType") or "instant")
-    why = ""
     if quantity is None or name == "unknown":
-        why = "not a variable of PEAR"
-    elif quantity.upper != kind.startswith("isobaric"):
-        why = "not on pressure levels" if quantity.upper else "on pressure levels"
-    elif step != "instant":
-        why = f"{step} over a period, not a state"
-    if why or quantity is None:
-        scan.skipped[f"{name} ({kind})"] = why
+        scan.skipped[f"{name} ({kind})"] = "not a variable of PEAR"
         return
+    try:
+        require_place(message.get, quantity)
+        note = products.require_state(message.get)
+        note = note or products.require_ncep_state(message.get("productIdentifier"))
+    except SkippedVariableError as reason:
+        scan.skipped[f"{name} ({kind})"] = str(reason)
+        return
+    if note:
+        scan.note(f"{name}: {note}")
     grid, centre = message.grid, str(message.get("centre"))
     one = series.setdefault(
         (quantity.name, grid, units), _Series(name, units, centre, quantity, grid)
@@ -275,7 +282,7 @@ def _add_message(
 @lru_cache(maxsize=64)
 def _grid(keys: tuple[GribValue, ...], source: str) -> LatLonGrid:
     """Return the grid described by the values of the grid keys, in the order of the values."""
-    kind, ni, nj, north, west, south, east, westwards, columns, zigzag = keys
+    kind, ni, nj, north, west, south, east, westwards, columns, zigzag, *increments = keys
     if kind != "regular_ll":
         raise InputError(
             f"{source} is on a {kind} grid",
@@ -292,7 +299,10 @@ def _grid(keys: tuple[GribValue, ...], source: str) -> LatLonGrid:
     if abs(span - full) < 0.2 * 360.0 / n_lon:
         span = full  # GRIB 1 rounds to thousandths of a degree
     lat = np.linspace(float(north or 0), float(south or 0), n_lat)
-    return require_global_grid(lat, first + sign * np.linspace(0.0, span, n_lon), source)
+    lon = first + sign * np.linspace(0.0, span, n_lon)
+    if increments.pop():
+        require_increments(lon, lat, increments, source)
+    return require_global_grid(lat, lon, source)
 
 
 def _variables(

@@ -242,7 +242,13 @@ BAD = {
     ),
     "several leads": (changed(lambda d: d.expand_dims(step=np.arange(2) * H6)), "2 lead times"),
     "surface geopotential": (
-        changed(lambda d: units(d.isel(level=0, drop=True).rename(t="z"), "m2 s-2")),
+        changed(
+            lambda d: units(
+                d.isel(level=0, time=0, drop=True).rename(t="z"),
+                "m2 s-2",
+                long_name="Surface geopotential",
+            )
+        ),
         "has only static fields .geopotential_at_surface",
     ),
     "wind at 100 m": (

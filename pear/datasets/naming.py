@@ -1,0 +1,173 @@
+"""What a variable of a Dataset is, by its name and by what the file says of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from pear.datasets.base import Scan, SkippedVariableError
+from pear.datasets.statements import (
+    contradicts,
+    contradicts_standard_name,
+    fits_height,
+    heights,
+    is_unknown,
+    pressures,
+)
+from pear.datasets.units import Quantity, recognise
+from pear.errors import InputError
+
+_NEAR_SURFACE: Final = {
+    "temperature": "2m_temperature",
+    "u_component_of_wind": "10m_u_component_of_wind",
+    "v_component_of_wind": "10m_v_component_of_wind",
+}
+_HEIGHTS: Final = ("height", "heightAboveGround", "height_above_ground", "altitude", "z_height")
+_MAX_HEIGHT: Final = 10  # a number in a name up to this may be a height in m, as in t2 and q2
+_SURFACE_TYPES: Final = {
+    "mean_sea_level_pressure": ("meanSea", "surface", "heightAboveSea"),
+    "": ("heightAboveGround", "surface"),
+}
+
+
+def identify(array: xr.DataArray, source: str) -> Quantity | None:
+    """Return the quantity of a variable, or None if PEAR does not use it.
+
+    A number in a name, as in ``t2``, is a height if the file says so. A contradiction between the
+    name and what the file says raises InputError, an undecidable name SkippedVariableError.
+
+    Parameters
+    ----------
+    array : DataArray
+        The variable.
+    source : str
+        Name of the source, for messages.
+
+    Returns
+    -------
+    Quantity or None
+        What it is.
+
+    Examples
+    --------
+    >>> from pear.datasets.naming import identify
+    >>> t2 = xr.DataArray(0.0, name="t2", attrs={"long_name": "2-meter temperature"})
+    >>> identify(t2, "a.nc")
+    Quantity(name='2m_temperature', level=None)
+    """
+    name = str(array.name)
+    quantity = recognise(name, array.attrs)
+    if quantity is None:
+        return None
+    if quantity.upper and quantity.level is not None:
+        quantity = _resolve_number(array, quantity)
+        if quantity is None:
+            return None
+    for key, denies in (
+        ("standard_name", contradicts_standard_name),
+        ("long_name", contradicts),
+        ("GRIB_name", contradicts),
+        ("GRIB_cfName", contradicts_standard_name),
+    ):
+        stated = array.attrs.get(key, "")
+        if not is_unknown(stated) and denies(stated, quantity):
+            _refuse(array, quantity, f"{key} {str(stated)!r}", source)
+    short = str(array.attrs.get("GRIB_shortName", ""))
+    if not is_unknown(short) and short != "~":
+        told = recognise(short, array.attrs)
+        if told is None or told.name not in (quantity.name, _upper_name(quantity)):
+            _refuse(array, quantity, f"GRIB_shortName {short!r}", source)
+    return quantity
+
+
+def require_place(array: xr.DataArray, quantity: Quantity, scan: Scan) -> None:
+    """Compare the height and type of level that a file gives with those that the name means.
+
+    Another height raises InputError.
+
+    Parameters
+    ----------
+    array : DataArray
+        The variable.
+    quantity : Quantity
+        What it is by its name.
+    scan : Scan
+        Receives a note on a height beside pressure levels, which is left over from other fields.
+
+    Raises
+    ------
+    SkippedVariableError
+        If it is another type of level.
+
+    Examples
+    --------
+    >>> from pear.datasets.naming import require_place
+    >>> wind = xr.DataArray(0.0, {"height": 100.0}, name="u10")
+    >>> require_place(wind, Quantity("10m_u_component_of_wind"), Scan("a.nc", "NetCDF"))
+    Traceback (most recent call last):
+    pear.errors.InputError: a.nc: u10 means 10m_u_component_of_wind, but the file says height ...
+    """
+    kind = str(array.attrs.get("GRIB_typeOfLevel", ""))
+    if kind and kind != "unknown":
+        wanted: tuple[str, ...] = ("isobaricInhPa", "isobaricInPa")
+        if not quantity.upper:
+            wanted = _SURFACE_TYPES.get(quantity.name, _SURFACE_TYPES[""])
+        if kind not in wanted:
+            raise SkippedVariableError(f"on {kind} (GRIB_typeOfLevel), not on {wanted[0]}")
+    for name in array.coords:
+        metres = _height(array, str(name))
+        if metres is None:
+            continue
+        if quantity.upper:
+            scan.note(f"{array.name}: {name} {metres:g} m beside pressure levels is ignored")
+        elif not fits_height(quantity, metres):
+            _refuse(array, quantity, f"{name} {metres:g} m", scan.source)
+
+
+def _height(array: xr.DataArray, name: str) -> float | None:
+    """Return the height in m that a coordinate of one value gives, or None."""
+    coordinate = array.coords[name]
+    is_height = name in _HEIGHTS or coordinate.attrs.get("standard_name") == "height"
+    if not is_height or coordinate.size != 1 or not np.issubdtype(coordinate.dtype, np.number):
+        return None
+    if str(coordinate.attrs.get("units", "m")).strip() not in ("m", "meter", "metre", "meters"):
+        return None
+    return float(coordinate.values.item())
+
+
+def _resolve_number(array: xr.DataArray, quantity: Quantity) -> Quantity | None:
+    """Return what a number in a name means: a height near the ground, or a pressure."""
+    names = (array.attrs.get(key, "") for key in ("long_name", "standard_name"))
+    told = [one for name in names for one in heights(name)]
+    told += [one for name in array.coords if (one := _height(array, str(name))) is not None]
+    near = _NEAR_SURFACE.get(quantity.name)
+    if told and not pressures(array.attrs.get("long_name", "")):
+        if near is not None and fits_height(Quantity(near), told[0]):
+            return Quantity(near)
+        return None
+    if quantity.level is not None and quantity.level <= _MAX_HEIGHT and not _says_pressure(array):
+        raise SkippedVariableError(
+            f"{quantity.name} at {quantity.level} m or at {quantity.level} hPa? "
+            "say which in its long_name"
+        )
+    return quantity
+
+
+def _says_pressure(array: xr.DataArray) -> bool:
+    kind = str(array.attrs.get("GRIB_typeOfLevel", ""))
+    return kind.startswith("isobaric") or bool(pressures(array.attrs.get("long_name", "")))
+
+
+def _upper_name(quantity: Quantity) -> str:
+    """Return the name of the same quantity on pressure levels, which old GRIB files use."""
+    return next((upper for upper, near in _NEAR_SURFACE.items() if near == quantity.name), "")
+
+
+def _refuse(array: xr.DataArray, quantity: Quantity, stated: str, source: str) -> None:
+    raise InputError(
+        f"{source}: {array.name} means {quantity.name}, but the file says {stated}",
+        field=str(array.name),
+        hint="rename the variable, or correct what the file says",
+    )
