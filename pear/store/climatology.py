@@ -12,9 +12,12 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.sphere.healpix import coarsen, nside_from_cells
+from pear.store import metadata
 from pear.store.dataset import arrange_fields, build_dataset, dataset_layout
 from pear.store.day_of_year import calendar_slot, harmonic_basis, hour_of_day
+from pear.store.manifest import DamagedStoreError
 from pear.store.schema import level_order
+from pear.store.verified import VerifiedStore
 from pear.times import as_utc, to_iso
 from pear.typing import Array, Float32, StrPath, Times, TimesLike
 from pear.variables import BY_NAME, Layout
@@ -153,7 +156,13 @@ def _open(path: Path) -> xr.Dataset:
             hint="build one with `pear climatology`",
         )
     try:
-        data: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None, mask_and_scale=False)
+        metadata.require_root(path)
+        consolidated = "consolidated_metadata" in metadata.read_intact(path)
+        data: xr.Dataset = xr.open_zarr(
+            VerifiedStore(path), consolidated=consolidated, chunks=None, mask_and_scale=False
+        )
+    except DamagedStoreError:
+        raise
     except (ValueError, OSError, KeyError) as error:
         raise InputError(f"{path} is not a climatology: {error}", field="climatology") from error
     if data.attrs.get(KIND_ATTRIBUTE) not in KINDS or "cell" not in data.sizes:
@@ -162,6 +171,9 @@ def _open(path: Path) -> xr.Dataset:
             field="climatology",
             hint="build one with `pear climatology`",
         )
+    for axis in ("hour", "term", "day", "level"):
+        if axis in data and not (np.diff(data[axis].values) > 0).all():
+            raise DamagedStoreError(path, axis, "does not increase")
     return data
 
 

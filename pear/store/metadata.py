@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from pear.store.manifest import DamagedStoreError
+
 META: Final = "zarr.json"
 """Name of the metadata file of a group or array."""
 DIGEST: Final = "pear_digest"
@@ -26,15 +28,66 @@ def read(folder: Path) -> dict[str, Any]:
     dict
         The JSON document.
 
+    Notes
+    -----
+    A file without a JSON object raises ValueError, a missing one OSError.
+    """
+    return parse((folder / META).read_bytes(), folder)
+
+
+def parse(text: bytes, folder: Path) -> dict[str, Any]:
+    """Read the metadata of a group or array from the bytes of its file.
+
+    Parameters
+    ----------
+    text
+        The bytes.
+    folder
+        Folder of the group or array, for the message.
+
+    Returns
+    -------
+    dict
+        The JSON document.
+
     Raises
     ------
     ValueError
-        If the file does not contain a JSON object. A missing file raises OSError.
+        If it is not a JSON object.
     """
-    document = json.loads((folder / META).read_text())
+    document = json.loads(text)
     if isinstance(document, dict):
         return document
     raise ValueError(f"{folder / META} does not contain a JSON object")
+
+
+def read_intact(root: Path) -> dict[str, Any]:
+    """Read the metadata of a root group, which must agree with their digest if they have one.
+
+    Parameters
+    ----------
+    root
+        Folder of the store.
+
+    Returns
+    -------
+    dict
+        The JSON document.
+
+    Raises
+    ------
+    DamagedStoreError
+        If the file is missing or damaged.
+    """
+    try:
+        document = read(root)
+    except FileNotFoundError as error:
+        raise DamagedStoreError(root, META, "is missing") from error
+    except (OSError, ValueError) as error:
+        raise DamagedStoreError(root, META, "is damaged") from error
+    if not is_intact_or_unsigned(document):
+        raise DamagedStoreError(root, META, "differs from its digest")
+    return document
 
 
 def nodes(root: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +145,47 @@ def is_intact(document: dict[str, Any]) -> bool:
     (True, False)
     """
     return bool(document.get("attributes", {}).get(DIGEST) == digest(document))
+
+
+def require_root(path: Path) -> None:
+    """Raise unless a folder has the metadata of a root group.
+
+    Parameters
+    ----------
+    path
+        Folder of the store.
+
+    Raises
+    ------
+    DamagedStoreError
+        If it has only those of arrays: the root's are lost.
+    FileNotFoundError
+        If it has none.
+    """
+    if (path / META).is_file():
+        return
+    if any(path.glob(f"*/{META}")):
+        raise DamagedStoreError(path, META, "is missing")
+    raise FileNotFoundError(f"{path} has no {META}")
+
+
+def is_intact_or_unsigned(document: dict[str, Any]) -> bool:
+    """Return whether the metadata of a group agree with their digest or never had one.
+
+    Returns
+    -------
+    bool
+        True for metadata without a digest.
+
+    Examples
+    --------
+    >>> from pear.store.metadata import is_intact_or_unsigned
+    >>> is_intact_or_unsigned({"attributes": {}})
+    True
+    >>> is_intact_or_unsigned({"attributes": {DIGEST: "0"}})
+    False
+    """
+    return DIGEST not in document.get("attributes", {}) or is_intact(document)
 
 
 def child_documents(root: dict[str, Any]) -> dict[str, Any]:

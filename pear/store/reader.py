@@ -8,13 +8,14 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.storage import LocalStore
 
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside
-from pear.store import metadata, schema
+from pear.store import manifest, metadata, schema
 from pear.store.climatology import Climatology
 from pear.store.dataset import make_layout
+from pear.store.manifest import DamagedStoreError
+from pear.store.verified import VerifiedStore
 from pear.times import as_utc, to_iso
 from pear.typing import StrPath, Times, TimesLike
 from pear.variables import BY_NAME, Layout
@@ -119,7 +120,7 @@ def _require_kind(dataset: xr.Dataset, kind: str, name: str) -> xr.Dataset:
 
 
 def _open_zarr(
-    store: str | LocalStore, *, chunks: Chunks = None, group: str | None = None
+    store: str | VerifiedStore, *, chunks: Chunks = None, group: str | None = None
 ) -> xr.Dataset:
     dataset: xr.Dataset = xr.open_zarr(
         store,
@@ -155,21 +156,25 @@ def open_store(path: StrPath, chunks: Chunks = None, nside: int | None = None) -
     ------
     InputError
         If there is no store, or it breaks the schema.
+    DamagedStoreError
+        If a file of it is lost or damaged.
     """
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"no store at {path}", field="store", hint="make one with `pear ingest`")
     kind, _, own = stored_layout(path)
-    _require_intact(path)
     group = None if nside in (None, own) else schema.overview_name(int(nside or own))
     if group is not None and not (path / group).is_dir():
         raise InputError(
             f"{path} has no overview at nside {nside}", field="nside", hint=f"it is at nside {own}"
         )
     try:
-        dataset = _open_zarr(LocalStore(path, read_only=True), chunks=chunks, group=group)
+        dataset = _open_zarr(VerifiedStore(path), chunks=chunks, group=group)
+    except DamagedStoreError:
+        raise
     except (ValueError, KeyError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}", field="store") from error
+    dataset.attrs.pop(manifest.ATTRIBUTE, None)
     _check(dataset, kind, nside or own, path)
     if schema.COMPLETE in dataset.coords:
         names = dataset[schema.COMPLETE].attrs["channels"]
@@ -177,14 +182,6 @@ def open_store(path: StrPath, chunks: Chunks = None, nside: int | None = None) -
         dataset = dataset.isel(channel=present)
         dataset[schema.COMPLETE].attrs["channels"] = [names[i] for i in present]
     return dataset
-
-
-def _require_intact(path: Path) -> None:
-    document = metadata.read(path)
-    if metadata.DIGEST in document["attributes"] and not metadata.is_intact(document):
-        raise InputError(
-            f"{path}: the metadata are damaged", field="store", hint="run `pear check` on it"
-        )
 
 
 def _check(dataset: xr.Dataset, kind: str, nside: int, path: Path) -> None:
@@ -196,9 +193,10 @@ def _check(dataset: xr.Dataset, kind: str, nside: int, path: Path) -> None:
             f"{cells_of_nside(nside)}",
             field="store",
         )
-    times = dataset["time"].values
-    if times.size > 1 and not (np.diff(times) > np.timedelta64(0, "s")).all():
-        raise InputError(f"{path}: the times do not increase", field="store")
+    for axis in lead:
+        values = dataset[axis].values
+        if values.size > 1 and not (np.diff(values) > np.timedelta64(0, "s")).all():
+            raise DamagedStoreError(path, axis, "does not increase")
     for name, array in dataset.data_vars.items():
         row = BY_NAME.get(str(name))
         share = schema.PROBABILITY in dataset.attrs
@@ -384,14 +382,19 @@ def stored_layout(path: StrPath) -> tuple[str, Layout, int]:
     ------
     InputError
         If it is not a store written by PEAR.
+    DamagedStoreError
+        If a file of it is lost or damaged.
     """
     try:
+        metadata.require_root(Path(path))
         group = schema.open_group(path)
         attributes: dict[str, Any] = dict(group.attrs)
         kind = str(attributes["pear_kind"])
         nside = 2 ** int(attributes["dggs"]["refinement_level"])
         names = set(group.array_keys())
         present = _levels(group) if "level" in names else []
+    except DamagedStoreError:
+        raise
     except (KeyError, OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a store written by PEAR",
@@ -406,5 +409,7 @@ def _levels(group: zarr.Group) -> list[int]:
     try:
         return [int(level) for level in np.asarray(schema.get_array(group, "level")[:])]
     except (OSError, ValueError, RuntimeError):
+        if schema.COMPLETE not in group:
+            raise
         channels = _channel_names(schema.get_array(group, schema.COMPLETE))
         return sorted({int(name.split("@")[1]) for name in channels if "@" in name})

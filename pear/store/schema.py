@@ -17,11 +17,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.storage import LocalStore
 
 from pear import __version__
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside
+from pear.store.verified import VerifiedStore
 from pear.times import as_utc
 from pear.typing import Array, StrPath, TimesLike
 from pear.variables import BY_NAME, VARIABLES, Layout
@@ -442,7 +442,7 @@ def check_overviews(coarser: Sequence[int], nside: int) -> None:
 
 
 def open_group(path: StrPath) -> zarr.Group:
-    """Open the root group of a store read-only, by its consolidated metadata.
+    """Open the root group of a store read-only; files that are lost or damaged are refused.
 
     Returns
     -------
@@ -456,7 +456,7 @@ def open_group(path: StrPath) -> zarr.Group:
     >>> open_group(resources.path("climatology")).attrs["climatology_kind"]
     'harmonic'
     """
-    return zarr.open_group(LocalStore(Path(path), read_only=True), mode="r")
+    return zarr.open_group(VerifiedStore(Path(path)), mode="r")
 
 
 def get_array(group: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -16,6 +16,7 @@ from dask import delayed  # type: ignore[attr-defined]  # the package does not s
 from dask.delayed import Delayed
 from distributed import Client
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.storage import LocalStore
 
 from pear.errors import InputError
 from pear.progress import ProgressCallback
@@ -352,6 +353,7 @@ def _array(
 
 def _publish(scratch: Path, target: Path) -> None:
     """Publish the finished store, in place of an older climatology but of nothing else."""
+    create.consolidate(zarr.open_group(LocalStore(scratch), mode="r+"), sync=False)
     if target.exists():
         Climatology.open(target)
         old = target.with_name(f".{target.name}.old")

@@ -15,16 +15,20 @@ from pear.errors import InputError
 from pear.progress import ProgressCallback
 from pear.sphere.healpix import coarsen
 from pear.store import metadata, schema
+from pear.store.climatology import Climatology
+from pear.store.manifest import ATTRIBUTE, FILE, Manifest
 from pear.store.reader import stored_layout
 from pear.times import to_iso
 from pear.typing import Float32
 from pear.variables import BY_NAME, Layout, valid_range
 from pipelines.storage.atomic import PARTIAL
+from pipelines.storage.manifest import chunk_files
 from pipelines.storage.staging import staging_folder
 
 DAMAGE: Final = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 """Exceptions of Zarr when metadata or a chunk are damaged."""
 _INGEST = "mark as missing; ingest the files again"
+_BUILD = "build it again with `pear climatology`"
 
 
 @dataclass(frozen=True)
@@ -121,12 +125,32 @@ def check_store(path: Path | str, progress: ProgressCallback | None = None) -> S
     except InputError as error:
         report.findings.append(Finding("grid", "level", error.message, "copy, if one is left"))
         return report
+    if report.kind == "climatology":
+        report.findings += _check_files(path, report, remedy=_BUILD)
+        if report.is_healthy:
+            report.findings += _check_climatology(path, report)
+        return report
     if report.kind not in ("analysis", "forecast"):
         raise InputError(
-            f"{path} is a {report.kind} store; only analyses and forecasts can be checked",
+            f"{path} is a store of kind {report.kind}, which PEAR does not check",
             field="store",
+            hint="name an analysis, a forecast, a climatology, a model, an evaluation or a data "
+            "folder",
         )
     group = schema.open_group(path)
+    _check_contents(report, group, layout, nside, progress)
+    report.findings += _check_files(path, report, remedy="")
+    return report
+
+
+def _check_contents(
+    report: StoreReport,
+    group: zarr.Group,
+    layout: Layout,
+    nside: int,
+    progress: ProgressCallback | None,
+) -> None:
+    """Check coordinates, axes and fields of an analysis or forecast."""
     grids = {nside: group} | {n: _group(group, n) for n in schema.overviews(group)}
     for size, inner in grids.items():
         prefix = "" if size == nside else f"{schema.overview_name(size)}/"
@@ -140,7 +164,44 @@ def check_store(path: Path | str, progress: ProgressCallback | None = None) -> S
         check.run(report, list(grids)[1:])
         if progress is not None:
             progress()
-    return report
+
+
+def _check_files(path: Path, report: StoreReport, remedy: str) -> Iterator[Finding]:
+    """Compare all chunk files with the manifest, but for arrays known to be damaged."""
+    if ATTRIBUTE not in metadata.read(path)["attributes"]:
+        return
+    try:
+        found = Manifest.read(path)
+    except InputError as error:
+        yield Finding("file", FILE, error.message, "write again")
+        return
+    known = {finding.where for finding in report.findings}
+    for name in sorted({*found.files, *chunk_files(path)}):
+        array = name.removesuffix("/c").partition("/c/")[0]
+        if array in known:
+            continue
+        if not (path / name).exists():
+            if name in found.files:
+                yield Finding("file", array, f"{name} is missing", remedy)
+        elif not found.entries(name):
+            yield Finding("file", array, f"{name} is not a file of the store", "delete")
+        elif not found.fits(name, (path / name).read_bytes()):
+            yield Finding("file", array, f"{name} is not what was written", remedy)
+
+
+def _check_climatology(path: Path, report: StoreReport) -> Iterator[Finding]:
+    """Read every field at every hour of some days."""
+    try:
+        climatology = Climatology.open(path)
+        for month in range(1, 13):
+            for hour in climatology.hours:
+                parts = climatology.at(f"2004-{month:02d}-15T{hour:02d}")
+                report.fields += sum(part.size // part.shape[-1] for part in parts if part.size)
+                if not all(np.isfinite(part).all() for part in parts):
+                    yield Finding("field", path.name, "values are not finite", _BUILD)
+                    return
+    except DAMAGE as error:
+        yield Finding("field", path.name, f"cannot be read: {error}", _BUILD)
 
 
 def leftovers(path: Path) -> list[Path]:
@@ -198,6 +259,9 @@ def _check_metadata(path: Path) -> Iterator[Finding]:
     """Check the metadata files; if the finding is the root's, nothing else can be checked."""
     try:
         root = metadata.read(path)
+        kind = root["attributes"].get("pear_kind")
+        if kind == "climatology" and "consolidated_metadata" not in root:
+            return  # written before climatologies had a digest
         children = metadata.child_documents(root)
     except DAMAGE as error:
         yield Finding("metadata", metadata.META, f"cannot be read: {error}", "rebuild")

@@ -15,9 +15,11 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
 from pear.store import metadata, schema
+from pear.store.manifest import ATTRIBUTE, FILE
 from pear.store.schema import COMPLETE, PROBABILITY
 from pear.typing import Array, TimesLike
 from pear.variables import Layout
+from pipelines.storage.manifest import write_manifest
 from pipelines.storage.metadata import rewrite_child_metadata, write_group
 
 numcodecs.blosc.use_threads = False  # several threads would write the same data in varying order
@@ -50,7 +52,7 @@ def _with_axes(group: zarr.Group, layout: Layout, nside: int) -> zarr.Group:
 
 
 def consolidate(group: zarr.Group, *, sync: bool = True) -> None:
-    """Write the consolidated metadata of the root and their digest, which readers go by.
+    """Write manifest, consolidated metadata of the root and their digest, which readers go by.
 
     Parameters
     ----------
@@ -64,7 +66,10 @@ def consolidate(group: zarr.Group, *, sync: bool = True) -> None:
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(group.store)
     root = Path(group.store.root)  # type: ignore[attr-defined]  # a LocalStore
-    write_group(root, metadata.read(root), sync=sync)
+    write_manifest(root, sync=sync)
+    document = metadata.read(root)
+    document["attributes"] = dict(document["attributes"]) | {ATTRIBUTE: FILE}
+    write_group(root, document, sync=sync)
     rewrite_child_metadata(root, sync=sync)
 
 
@@ -104,6 +109,7 @@ def coordinate(
         fill_value=0,
         dimension_names=(name,) if dims is None else dims,
         attributes=dict(attributes),
+        config={"write_empty_chunks": True},  # other readers take a lost chunk for zeros
     )
     if values.size:
         array[...] = values

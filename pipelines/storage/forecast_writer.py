@@ -20,6 +20,7 @@ from zarr.storage import LocalStore
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.store import schema
+from pear.store.verified import VerifiedStore
 from pear.times import as_utc, to_iso
 from pear.variables import Layout
 from pipelines.storage import create
@@ -257,8 +258,11 @@ class ForecastWriter:
 
     def _array(self, path: str) -> zarr.Array[Any]:
         if path not in self._opened:
-            root = self.path if self.published else self._store
-            self._opened[path] = zarr.open_array(LocalStore(root), path=path, mode="r+")
+            self._opened[path] = (
+                zarr.open_array(VerifiedStore(self.path), path=path, mode="r")
+                if self.published
+                else zarr.open_array(LocalStore(self._store), path=path, mode="r+")
+            )
         return self._opened[path]
 
     def _names(self) -> Iterator[tuple[str, str, int]]:

@@ -20,6 +20,8 @@ from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
 from pear.store import metadata, schema
 from pear.store.dataset import make_layout
+from pear.store.manifest import ATTRIBUTE, FILE, Manifest
+from pear.store.verified import VerifiedStore
 from pear.times import as_utc
 from pear.typing import Float32, Int64, Times
 from pear.variables import BY_NAME
@@ -36,7 +38,8 @@ from pipelines.storage.check import (
     read_fields,
 )
 from pipelines.storage.forecast_writer import ForecastWriter
-from pipelines.storage.metadata import rewrite_child_metadata, write_document
+from pipelines.storage.manifest import write_manifest
+from pipelines.storage.metadata import rewrite_child_metadata, write_document, write_group
 
 
 def repair_store(path: Path | str) -> StoreReport:
@@ -62,6 +65,7 @@ def repair_store(path: Path | str) -> StoreReport:
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"no store at {path}", field="store")
+    _require_known_kind(path)
     with writer_lock(path):
         for left in leftovers(path):
             if left.is_dir():
@@ -74,19 +78,57 @@ def repair_store(path: Path | str) -> StoreReport:
             intact = False
         if intact:
             rewrite_child_metadata(path)
+            _repair_manifest(path)
             report = check_store(path)
-            if report.is_healthy:
+            if report.is_healthy or report.kind == "climatology":
                 return report
         folder = path.parent / f".{path.name}.repair"
         folder.mkdir()
         try:
             source = _DamagedStore(path, intact=intact)
             if source.copy(folder / "store.zarr"):
+                if not intact:
+                    _keep_old_root(path, folder / "store.zarr")
                 sync_filesystem(folder)
                 exchange(folder / "store.zarr", path)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return check_store(path)
+
+
+def _require_known_kind(path: Path) -> None:
+    """Raise if a store says that it is of a kind that is not repaired."""
+    try:
+        kind = metadata.read(path)["attributes"].get("pear_kind")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return  # damaged: the arrays below tell
+    if kind not in ("analysis", "forecast", "climatology"):
+        raise InputError(
+            f"{path} is a store of kind {kind}, which PEAR does not repair",
+            field="store",
+            hint="name an analysis, a forecast or a climatology written by PEAR",
+        )
+
+
+def _keep_old_root(old: Path, new: Path) -> None:
+    """Keep the damaged metadata of the root beside the manifest of the new store."""
+    if (old / metadata.META).is_file():
+        shutil.copyfile(old / metadata.META, new / FILE.replace("pear_files", "root_before_repair"))
+
+
+def _repair_manifest(path: Path) -> None:
+    """Write the manifest of a store anew if it cannot be read, or if the store has none."""
+    root = metadata.read(path)
+    if ATTRIBUTE in root["attributes"]:
+        try:
+            Manifest.read(path)
+        except InputError:
+            write_manifest(path)
+        return
+    if "consolidated_metadata" in root:
+        write_manifest(path)
+        root["attributes"] = dict(root["attributes"]) | {ATTRIBUTE: FILE}
+        write_group(path, root)
 
 
 class _DamagedStore:
@@ -95,9 +137,10 @@ class _DamagedStore:
     def __init__(self, path: Path, *, intact: bool) -> None:
         self._path = path
         root = metadata.read(path) if intact else {}
+        files = VerifiedStore(path) if intact else LocalStore(path, read_only=True)
         self._documents = metadata.nodes(root) if intact else _child_documents(path)
         self._arrays: dict[str, zarr.Array[Any]] = {
-            name: zarr.Array.from_dict(StorePath(LocalStore(path, read_only=True), name), document)
+            name: zarr.Array.from_dict(StorePath(files, name), document)
             for name, document in self._documents.items()
             if document["node_type"] == "array"
         }
@@ -114,7 +157,8 @@ class _DamagedStore:
         self._attributes = {
             name: value
             for name, value in (root.get("attributes") or _readable_attributes(path)).items()
-            if name in ("title", "source", "history") or name not in {*standard, metadata.DIGEST}
+            if name in ("title", "source", "history")
+            or name not in {*standard, metadata.DIGEST, ATTRIBUTE}
         }
 
     def copy(self, target: Path) -> bool:
@@ -190,10 +234,24 @@ class _DamagedStore:
             return
         for name in others:
             shutil.copytree(self._path / name, target / name)
+        for name in self._unreadable(others):  # ingesting the files again brings them back
+            shutil.rmtree(target / name)
+            del self._documents[name]
         for name, document in self._documents.items():
             if name.split("/")[0] in others and document["node_type"] == "array":
                 write_document(target / name, document)
         create.consolidate(zarr.open_group(LocalStore(target), mode="r+", use_consolidated=False))
+
+    def _unreadable(self, groups: list[str]) -> list[str]:
+        """Return the arrays of these groups that cannot be read."""
+        found = []
+        for name, array in self._arrays.items():
+            if name.split("/")[0] in groups:
+                try:
+                    array[...]
+                except DAMAGE:
+                    found.append(name)
+        return found
 
     def _valid_fields(self, name: str, position: int) -> Float32:
         """Return the fields of a variable at one time, (level, cell), NaN where not valid."""

@@ -18,7 +18,9 @@ import zarr
 from zarr.storage import LocalStore, StorePath
 
 from pear.store import metadata
+from pear.store.manifest import ATTRIBUTE, FILE
 from pipelines.storage.atomic import sync_filesystem, sync_folder
+from pipelines.storage.manifest import announce, settle
 from pipelines.storage.metadata import rewrite_child_metadata, write_group
 
 
@@ -74,11 +76,20 @@ def commit(
         Paths of new variables.
     """
     sync_filesystem(staging)
-    for name, start, stop in parts:
-        for index in _shards(_document(root, staging, name), start, stop):
-            _move(root, staging, staging / name / "c" / index)
+    moved = [
+        file
+        for name, start, stop in parts
+        for index in _shards(_document(root, staging, name), start, stop)
+        for file in _files(staging / name / "c" / index)
+    ]
+    names = [file.relative_to(staging).as_posix() for file in moved]
+    files = announce(root, staging, names)
+    for file, name in zip(moved, names, strict=True):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        file.replace(root / name)
     sync_filesystem(root)
     document = metadata.read(root)
+    document["attributes"] = dict(document["attributes"]) | {ATTRIBUTE: FILE}
     arrays = metadata.nodes(document)
     for name in added:
         arrays[name] = metadata.read(staging / name)
@@ -88,6 +99,7 @@ def commit(
     document["consolidated_metadata"]["metadata"] = arrays
     write_group(root, document)
     sync_folder(root)
+    settle(root, files)
     rewrite_child_metadata(root)
 
 
@@ -118,9 +130,7 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
 
 
-def _move(root: Path, staging: Path, chunk: Path) -> None:
-    for file in [chunk] if chunk.is_file() else sorted(chunk.rglob("*")):
-        if file.is_file():
-            target = root / file.relative_to(staging)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            file.replace(target)
+def _files(chunk: Path) -> list[Path]:
+    """Return the files of a chunk (a file, or folders down to one file)."""
+    found = [chunk] if chunk.is_file() else sorted(chunk.rglob("*"))
+    return [file for file in found if file.is_file()]

@@ -19,6 +19,7 @@ from pear.store.day_of_year import calendar_slot, day_weights, harmonic_basis
 from pear.variables import Layout
 from pipelines.evaluation.climatology import HarmonicFit
 from pipelines.evaluation.climatology import build_climatology as build
+from pipelines.storage import create
 from tests.fixtures.evaluation import CELLS, LAYOUT, MEAN, days, usual, weather, write_analysis
 
 
@@ -200,7 +201,9 @@ def test_missing_values_are_named(tmp_path: Path) -> None:
     import zarr
 
     path = write_analysis(tmp_path / "one.zarr", days("2001-01-01", 366))
-    zarr.open_group(path, mode="r+")["geopotential"][40, 1, 7] = np.nan
+    group = zarr.open_group(path, mode="r+")
+    group["geopotential"][40, 1, 7] = np.nan
+    create.consolidate(group)
     for kind in ("harmonic", "daily"):
         with pytest.raises(InputError, match="geopotential has missing values"):
             build(path, tmp_path / "c.zarr", kind)  # type: ignore[arg-type]
