@@ -358,6 +358,8 @@ class Dispatcher:
                     last = time.monotonic()
                     self.reconcile()
             except Exception as error:  # the thread must survive the loss of scheduler or catalog
+                if self._stop.is_set():  # the cluster was closed while it was still starting
+                    return
                 self._log.warning("dispatcher failed", error=describe_error(error))
                 # A command gives up on a wrong address; a service waits for its scheduler.
                 waits = self._config.recover_orphans or self._connected.is_set()

@@ -53,6 +53,11 @@ class Problem(BaseModel):
 def problem_response(request: Request, problem: ProblemError) -> Response:
     """Return the response to a failed request: a problem document, or a page for a browser."""
     detail, hint = _printable(problem.detail), problem.hint and _printable(problem.hint)
+    services = getattr(getattr(request.scope.get("app"), "state", None), "services", None)
+    if services is not None:  # where the data folder lies is not the client's business
+        root = str(services.folder.root)
+        detail = detail.replace(root, "the data folder")
+        hint = hint and hint.replace(root, "the data folder")
     if _wants_page(request):
         if problem.status == 401:
             return RedirectResponse("/login", status_code=303)

@@ -9,11 +9,12 @@ import httpx
 import numpy as np
 import pytest
 
+from pear.errors import InputError
 from pipelines.catalog import Catalog, Status
 from pipelines.catalog.retention import run_stores
 from pipelines.storage.atomic import shared_lock
 from pipelines.storage.data_folder import DataFolder
-from tests.fixtures.service import INIT, SHA, problem, write_run
+from tests.fixtures.service import INIT, SHA, StubEngine, problem, write_run
 
 REQUEST = {"init_time": "2002-01-01T00:00:00Z", "lead_hours": 240}
 
@@ -197,3 +198,15 @@ def test_a_forged_cursor_is_refused_or_an_empty_page(client: httpx.Client, text:
         assert client.get(path, params={"cursor": cursor}).status_code in (200, 422)
     for other in ("é", "=" * 99, "a", "\0"):
         assert client.get("/v1/forecasts", params={"cursor": other}).status_code == 422
+
+
+def test_no_answer_tells_where_the_data_folder_lies(
+    client: httpx.Client, data: DataFolder, monkeypatch: pytest.MonkeyPatch, engine: StubEngine
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError(f"no analysis 'x' in {data.root}", hint=f"look into {data.root}/analyses")
+
+    monkeypatch.setattr(engine, "submit_forecasts", refuse)
+    found = problem(client.post("/v1/forecasts", json=REQUEST), 422)
+    assert found["detail"] == "no analysis 'x' in the data folder"
+    assert found["hint"] == "look into the data folder/analyses"
