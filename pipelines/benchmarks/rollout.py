@@ -110,7 +110,7 @@ def measure_rollout(
     try:
         data = DataFolder.create(folder)
         report("making a model and states")
-        parameters = _make_inputs(data, nside, days=rounds)
+        parameters = make_inputs(data, nside, days=rounds)
         bare, written = _time_process(data, steps, rounds, threads, report)
         first, one, two = _time_engines(data, steps, runs, rounds, report)
     finally:
@@ -136,7 +136,7 @@ def _median(above: list[float], below: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
-def _make_inputs(data: DataFolder, nside: int, days: int) -> int:
+def make_inputs(data: DataFolder, nside: int, days: int) -> int:
     """Write a network and days of random states to a folder; return its parameters."""
     import torch
 

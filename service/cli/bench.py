@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pear.errors import InputError
 from pear.models.checkpoint import load
+from pipelines.benchmarks.busy import WORKS, measure_busy
 from pipelines.benchmarks.equivariance import (
     EquivarianceReport,
     draw,
@@ -190,6 +191,40 @@ def rollout(
         ("two / one", f"{report.speed_up:.2f}"),
     )
     console.print(make_table(("", ""), rows, f"rollout of {steps} steps at nside {nside}"))
+
+
+@app.command("busy")
+def busy(
+    *,
+    counts: Annotated[
+        opt.Numbers | None,
+        opt.numbers_option("--busy", help="Busy processes beside PEAR (default: 0,1,2,4)."),
+    ] = None,
+    works: Annotated[
+        opt.CommaList | None,
+        opt.list_option("--work", help="demo, rollout, service, training (default: all)."),
+    ] = None,
+    nside: opt.Nside = 64,
+    as_json: opt.Json = False,
+) -> None:
+    """Time PEAR beside busy processes, which it starts itself, and compare with the fair share.
+
+    Examples
+    --------
+    $ pear bench busy
+    $ pear bench busy --busy 2 --work rollout --nside 16
+    """
+    with console.status("measuring") as status:
+        rows = measure_busy(works or WORKS, counts or (0, 1, 2, 4), nside, status.update)
+    if as_json:
+        emit_json({"rows": [row.to_dict() for row in rows]})
+        return
+    columns = ("", "busy", "seconds", "slowdown", "fair share", "ratio")
+    shown = [
+        (r.work, r.busy, *(f"{x:.2f}" for x in (r.seconds, r.slowdown, r.fair, r.ratio)))
+        for r in rows
+    ]
+    console.print(make_table(columns, shown, "PEAR beside busy processes"))
 
 
 @app.command("equivariance")

@@ -73,3 +73,17 @@ def test_equivariance_draws_a_picture(pear: CommandLine, tmp_path: Path) -> None
 def test_the_folder_of_the_picture_must_exist(pear: CommandLine) -> None:
     words = ("bench", "equivariance", "--nside", "8", "--output", "/nowhere/e.png")
     pear(*words).refused("no such folder: /nowhere")
+
+
+@pytest.mark.slow
+def test_busy_compares_with_the_fair_share(pear: CommandLine) -> None:
+    rows = pear("bench", "busy", "--busy", "1", "--work", "rollout", "--nside", "8", "--json").json
+    alone, beside = rows["rows"]
+    assert (alone["busy"], alone["slowdown"], alone["fair"]) == (0, 1.0, 1.0)
+    assert beside["ratio"] == pytest.approx(
+        beside["seconds"] / alone["seconds"] / beside["fair"], rel=1e-6
+    )
+
+
+def test_busy_names_a_work_that_it_does_not_know(pear: CommandLine) -> None:
+    pear("bench", "busy", "--work", "sleep").refused("unknown work 'sleep'")
