@@ -15,8 +15,10 @@ from pear import resources
 from pear.device import choose_device
 from pear.errors import InputError
 from pear.models import checkpoint
+from pear.models.climate import analysis_atmosphere, training_atmosphere
 from pear.models.config import PearConfig
 from pear.models.diagnostics import DEFAULT_ELEMENTS, equivariance_errors
+from pear.models.ensemble_defaults import DEFAULT_PERTURB_STEPS, DEFAULT_SCALE
 from pear.models.published import load_published
 from pear.normaliser import Normaliser
 from pear.progress import ProgressCallback
@@ -36,6 +38,7 @@ def load_model(
     dtype: Precision = "float32",
     symmetrise: bool = False,
     statistics: StrPath | None = None,
+    allow_other_climate: bool = False,
 ) -> Model:
     """Load a trained model.
 
@@ -53,6 +56,9 @@ def load_model(
     statistics
         For a ``.pt`` file: checkpoint folder with the means and standard deviations of the
         training data, which such files lack.
+    allow_other_climate
+        Let the model forecast from observations although it was trained on a simulated atmosphere,
+        or the reverse; its forecasts say so in their attribute ``other_climate``.
 
     Returns
     -------
@@ -84,7 +90,9 @@ def load_model(
             hint='name a checkpoint folder, a published .pt file, or "shipped"',
         )
     group = C4H if symmetrise else (IDENTITY,)
-    return Model(found, choose_device(device), _DTYPES[dtype], group)
+    model = Model(found, choose_device(device), _DTYPES[dtype], group)
+    model.allow_other_climate = allow_other_climate
+    return model
 
 
 def _import_published(path: Path, statistics: StrPath | None) -> checkpoint.Checkpoint:
@@ -111,7 +119,11 @@ class Model(PearForecaster):
         Channels, grid and time step of the forecasts.
     checkpoint
         Network, statistics and provenance.
+    allow_other_climate
+        Whether it forecasts from another kind of atmosphere than it was trained on.
     """
+
+    allow_other_climate = False
 
     @property
     def id(self) -> str:
@@ -153,8 +165,8 @@ class Model(PearForecaster):
             Size of an ensemble, whose first member is the unperturbed control; default: a single
             forecast.
         perturbation
-            Makes the members differ; default: spatially correlated noise of the initial state, a
-            tenth of each channel's change over one step.
+            Makes the members differ; default: spatially correlated noise before every step, as
+            :mod:`pear.models.ensemble_defaults` describes. A given one perturbs the start alone.
 
         Returns
         -------
@@ -164,7 +176,8 @@ class Model(PearForecaster):
         Raises
         ------
         InputError
-            As the method of the base class, or if a perturbation is given without members.
+            As the method of the base class, if a perturbation is given without members, or if
+            ``initial`` is of another kind of atmosphere than the training data.
 
         Examples
         --------
@@ -175,6 +188,35 @@ class Model(PearForecaster):
         >>> dict(forecast.sizes)["prediction_timedelta"]
         3
         """
+        difference = self._other_climate(initial)
+        if difference is not None and not self.allow_other_climate:
+            raise InputError(
+                difference, field="initial", hint="load the model with allow_other_climate=True"
+            )
+        data = self._forecast_members(
+            initial, init, lead, variables, (members, perturbation), progress
+        )
+        return data if difference is None else data.assign_attrs(other_climate=difference)
+
+    def _other_climate(self, initial: xr.Dataset | State) -> str | None:
+        trained = training_atmosphere(self.provenance)
+        if trained is None or not isinstance(initial, xr.Dataset):
+            return None  # a state does not say where it comes from
+        given = analysis_atmosphere(initial.attrs)
+        if given == trained:
+            return None
+        return f"the model was trained on {trained} weather, and the analysis is {given}"
+
+    def _forecast_members(
+        self,
+        initial: xr.Dataset | State,
+        init: TimesLike | None,
+        lead: DurationLike,
+        variables: Sequence[str] | None,
+        ensemble_of: tuple[int | None, Perturbation | None],
+        progress: bool | ProgressCallback,  # noqa: FBT001 - of forecast, by name
+    ) -> xr.Dataset:
+        members, perturbation = ensemble_of
         if members is None:
             if perturbation is not None:
                 raise InputError(
@@ -183,8 +225,12 @@ class Model(PearForecaster):
             return super().forecast(
                 initial, init, lead=lead, variables=variables, progress=progress
             )
-        noise = perturbation or Noise.from_normaliser(self.checkpoint.normaliser)
-        ensemble = Ensemble([MemberGroup(self, members, noise)], name=self.name)
+        noise = perturbation or Noise.from_normaliser(self.checkpoint.normaliser, DEFAULT_SCALE)
+        ensemble = Ensemble(
+            [MemberGroup(self, members, noise)],
+            perturb_steps=perturbation is None and DEFAULT_PERTURB_STEPS,
+            name=self.name,
+        )
         data = ensemble.forecast(initial, init, lead=lead, variables=variables, progress=progress)
         return data.assign_attrs(self.attributes())
 

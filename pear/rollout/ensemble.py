@@ -402,6 +402,8 @@ def ensemble_quantile(members: State, percent: float) -> State:
         raise ValueError(f"quantile {percent} % is outside 0 to 100 %")
 
     def reduce(x: Tensor) -> Tensor:
+        if not x.numel():  # a layout without such variables
+            return x[:1]
         # In blocks: torch refuses to sort more than 16 million values at once.
         flat = torch.split(x.double().flatten(1), _ROWS, dim=1)
         parts = [torch.quantile(part, percent / 100, 0, keepdim=True) for part in flat]

@@ -65,7 +65,7 @@ def build_ensemble(
             )
             for forecaster in forecasters
         ],
-        perturb_steps=options.perturb_steps,
+        perturb_steps=bool(options.perturb_steps),
     )
 
 
@@ -77,9 +77,9 @@ def averaging_group(options: ForecastOptions) -> Group:
 def _perturbation(
     options: ForecastOptions, forecaster: PearForecaster, analysis: Path
 ) -> Perturbation | None:
-    if options.members is None:
-        return None
     scale = options.perturbation_scale
+    if options.members is None or scale is None:
+        return None
     if options.ensemble == "random_field" and not isinstance(scale, dict):
         past = Analysis(analysis, forecaster.layout, forecaster.nside)
         return RandomFieldPerturbation(

@@ -23,6 +23,11 @@ from pydantic import (
 )
 
 from pear.errors import InputError, did_you_mean
+from pear.models.ensemble_defaults import (
+    DEFAULT_FIELD_SCALE,
+    DEFAULT_PERTURB_STEPS,
+    DEFAULT_SCALE,
+)
 from pear.variables import BY_NAME, Layout, parse_field, variable, wind_partner
 from pipelines.catalog.identity import RENAMED_OPTIONS
 from pipelines.settings import Name, Number, StoreName, StrictModel, Whole, shorten, validate
@@ -210,6 +215,11 @@ class ForecastOptions(StrictModel):
         default="float32",
         description="Precision of the network's products; the state stays float32.",
     )
+    allow_other_climate: StrictBool = Field(
+        default=False,
+        description="Forecast from a state of another climate than that of the model's training "
+        "data, such as observations with a model of the simulated atmosphere; outputs say so.",
+    )
     symmetrise: StrictBool = Field(
         default=False, description="Average each step over the eight symmetries of the grid."
     )
@@ -231,20 +241,26 @@ class ForecastOptions(StrictModel):
     seed: Whole = Field(
         default=0, ge=0, le=2**53 - 1, description="Random seed of the perturbations."
     )
-    perturbation_scale: Annotated[
-        Scale | Annotated[dict[Name, Scale], Field(min_length=1, max_length=64)],
-        AfterValidator(_canonical_scale),
-    ] = Field(
-        default=0.1,
-        description="Standard deviation of the perturbations. Noise: in units of each channel's "
+    perturbation_scale: (
+        Annotated[
+            Scale | Annotated[dict[Name, Scale], Field(min_length=1, max_length=64)],
+            AfterValidator(_canonical_scale),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Standard deviation of the perturbations (default: 0.3 for noise, 0.1 for "
+        "random fields). Noise: in units of each channel's "
         "change over one step, one number or one for each variable to perturb. Random fields: in "
         "units of the climatological spread.",
     )
     length_km: Number = Field(
         default=1000.0, ge=100, le=20_000, description="Correlation length of the noise, km."
     )
-    perturb_steps: StrictBool = Field(
-        default=False, description="Perturb the members before every step, not at the start alone."
+    perturb_steps: StrictBool | None = Field(
+        default=None,
+        description="Perturb the members before every step, not at the start alone (default: "
+        "true for noise, which is nearly calibrated so).",
     )
     quantiles: Annotated[
         tuple[Annotated[Whole, Field(ge=1, le=99)], ...], AfterValidator(_sorted_unique)
@@ -293,7 +309,18 @@ class ForecastOptions(StrictModel):
                 raise InputError(
                     f"{name} needs an ensemble", field=name, hint="set members as well"
                 )
+        if self.members is not None:
+            self._fill_perturbation()
         return self
+
+    def _fill_perturbation(self) -> None:
+        """Write down the default perturbation, so that a stored run says which one it has."""
+        noise = self.ensemble == "noise"
+        if self.perturbation_scale is None:
+            scale = DEFAULT_SCALE if noise else DEFAULT_FIELD_SCALE
+            object.__setattr__(self, "perturbation_scale", scale)
+        if self.perturb_steps is None:
+            object.__setattr__(self, "perturb_steps", noise and DEFAULT_PERTURB_STEPS)
 
     @property
     def is_ensemble(self) -> bool:

@@ -23,6 +23,7 @@ from pear.store.schema import PROBABILITY, STATISTIC, default_overviews, open_gr
 from pear.typing import Float32
 from pear.variables import MEMBERS, SIMULATED, Layout
 from pipelines.catalog import Model, Run
+from pipelines.forecasting.climate import OTHER_CLIMATE, describe_difference
 from pipelines.forecasting.options import ForecastOptions, Threshold
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
@@ -193,6 +194,9 @@ class OutputWriter:
         common = _attributes(run, model) | describe_source(data, run)
         if options.is_ensemble:
             common[MEMBERS] = members
+        difference = describe_difference(data, model, full, run.options["analysis"], run.init_time)
+        if difference is not None:
+            common[OTHER_CLIMATE] = difference
         self._writers = [
             ForecastWriter(
                 data.forecast(run.id + output.suffix),

@@ -16,6 +16,7 @@ from pear.times import as_utc, to_iso
 from pear.typing import TimeLike
 from pear.variables import Layout
 from pipelines.catalog import Catalog, Model, Priority, Run
+from pipelines.forecasting.climate import check_climate
 from pipelines.forecasting.options import MAX_STEPS, MIN_PAST_TIMES, ForecastOptions
 from pipelines.storage.data_folder import DataFolder
 
@@ -106,6 +107,11 @@ def resolve_request(
     time = as_utc(init_time)[0]
     found, others = check_request(catalog, model, lead_hours, options)
     analysis = choose_analysis(data, found, options.analysis, time)
+    if not options.allow_other_climate:
+        for each in (found, *others):
+            check_climate(data, each, model_layout(each), analysis, time)
+    for each in (found, *others):
+        _check_symmetry(options, each)
     if options.ensemble == "random_field":
         _check_past(data.analysis(analysis), analysis, time)
     models = tuple(other.id for other in others)
@@ -283,6 +289,25 @@ def _check_state(path: Path, name: str, layout: Layout, time: np.datetime64) -> 
             f"analysis {name} is incomplete at {to_iso(time)}: {missing.size} of {wanted.sum()} "
             f"fields missing ({first}{' …' if missing.size > 3 else ''})",
             field="init_time",
+        )
+
+
+def _check_symmetry(options: ForecastOptions, model: Model) -> None:
+    """Refuse the symmetries of the grid for a model that neither keeps nor learnt the mirror."""
+    if not options.symmetrise and options.ensemble != "symmetry":
+        return
+    facts = model.attributes
+    training = (facts.get("provenance") or {}).get("training") or {}
+    if (facts.get("config") or {}).get("symmetry") == "c4h" or not training:
+        return
+    if training.get("augmentation", "none") == "none":
+        error = (facts.get("equivariance") or {}).get("M")
+        measured = "" if error is None else f" (measured error {error:.2g} of a step's change)"
+        raise InputError(
+            f"model {model.id} does not keep the mirror at the equator{measured} and was not "
+            "trained with mirrored states, so that the mirrored half of its forecasts is worse",
+            field="symmetrise" if options.symmetrise else "ensemble",
+            hint="use members with ensemble=noise, or a model trained with augmentation c4h",
         )
 
 

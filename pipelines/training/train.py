@@ -11,6 +11,7 @@ import torch
 
 from pear.errors import InputError
 from pear.models import checkpoint
+from pear.models.climate import analysis_atmosphere
 from pear.models.config import PearConfig
 from pear.models.diagnostics import mirror_symmetric
 from pear.models.pear import Pear
@@ -205,6 +206,7 @@ def _provenance(job: TrainingJob, samples: Samples, result: TrainingResult) -> d
             "store": job.store.name,
             "source": str(attributes.get("source", "")),
             "title": str(attributes.get("title", "")),
+            "simulated": analysis_atmosphere(attributes) == "simulated",
             "states": int(times.size),
             "period": [to_iso(times[0]), to_iso(times[-1])],
             "validation": list(job.validation) if job.validation else None,

@@ -29,7 +29,7 @@ from service.cli.console import announced, console, emit_json, interruptible, ma
 from service.cli.models import model_id
 
 _KEPT = "nothing was written; run the same command again"
-_LEAD, _SCALE = opt.Duration(240), opt.Scale(0.1)
+_LEAD = opt.Duration(240)
 _FIELDS = opt.CommaList(("z500", "t850", "msl", "t2m", "u10", "q700"))
 _REGIONS = opt.CommaList(("global", "northern_extratropics", "tropics", "southern_extratropics"))
 
@@ -61,8 +61,8 @@ def evaluate(
     as_json: opt.Json = False,
     members: opt.Members = None,
     ensemble: opt.EnsembleKind = "noise",
-    perturbation_scale: opt.PerturbationScale = _SCALE,
-    perturb_steps: opt.PerturbSteps = False,
+    perturbation_scale: opt.PerturbationScale = None,
+    perturb_steps: opt.PerturbSteps = None,
     length_km: opt.LengthKm = 1000.0,
     seed: opt.PerturbationSeed = 0,
     batch: opt.Batch = 4,
@@ -96,7 +96,7 @@ def evaluate(
             {
                 "members": members,
                 "ensemble": ensemble,
-                "perturbation_scale": perturbation_scale.value,
+                "perturbation_scale": perturbation_scale and perturbation_scale.value,
                 "perturb_steps": perturb_steps,
                 "length_km": length_km,
                 "seed": seed,

@@ -21,7 +21,7 @@ _output, _ensemble, _computing = (
     partial(typer.Option, rich_help_panel=name) for name in ("Output", "Ensemble", "Computing")
 )
 _DURATIONS = opt.option_parser(opt.parse_durations)
-_LEAD, _SCALE = opt.Duration(240), opt.Scale(0.1)
+_LEAD = opt.Duration(240)
 
 
 def forecast(
@@ -44,8 +44,8 @@ def forecast(
     ] = None,
     members: opt.Members = None,
     ensemble: opt.EnsembleKind = "noise",
-    perturbation_scale: opt.PerturbationScale = _SCALE,
-    perturb_steps: opt.PerturbSteps = False,
+    perturbation_scale: opt.PerturbationScale = None,
+    perturb_steps: opt.PerturbSteps = None,
     length_km: opt.LengthKm = 1000.0,
     seed: opt.PerturbationSeed = 0,
     quantiles: Annotated[
@@ -65,6 +65,10 @@ def forecast(
     ] = "float32",
     symmetrise: Annotated[
         bool, _computing("--symmetrise", help="Average each step over the grid's symmetries.")
+    ] = False,
+    allow_other_climate: Annotated[
+        bool,
+        _computing("--allow-other-climate", help="Accept states unlike the model's training data."),
     ] = False,
     batch: opt.Batch = 1,
     workers: opt.Workers = 1,
@@ -92,11 +96,12 @@ def forecast(
         "leads": leads and leads.hours,
         "precision": precision,
         "symmetrise": symmetrise,
+        "allow_other_climate": allow_other_climate,
         "members": members,
         "ensemble": ensemble,
         "models": others or None,
         "seed": seed,
-        "perturbation_scale": perturbation_scale.value,
+        "perturbation_scale": perturbation_scale and perturbation_scale.value,
         "length_km": length_km,
         "perturb_steps": perturb_steps,
         "thresholds": threshold,

@@ -272,14 +272,19 @@ EnsembleKind = Annotated[
     ),
 ]
 PerturbationScale = Annotated[
-    Scale,
+    Scale | None,
     _ensemble(
         parser=option_parser(parse_scale),
         metavar="X",
-        help="Size of the perturbations, e.g. 0.1, or t2m=0.2,z=0.1.",
+        help="Size of the perturbations, e.g. 0.1, or t2m=0.2,z=0.1 (default: 0.3 for noise).",
     ),
 ]
-PerturbSteps = Annotated[bool, _ensemble("--perturb-steps", help="Perturb every step.")]
+PerturbSteps = Annotated[
+    bool | None,
+    _ensemble(
+        "--perturb-steps/--perturb-start", help="Perturb every step (default for noise), or one."
+    ),
+]
 LengthKm = Annotated[float, _ensemble(metavar="KM", help="Correlation length of the noise.")]
 PerturbationSeed = Annotated[
     int, _ensemble("--seed", metavar="N", help="Random seed of the perturbations.")

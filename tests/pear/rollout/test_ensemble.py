@@ -179,3 +179,13 @@ def test_members_of_different_valid_times_have_no_mean() -> None:
 def test_exceedance_probability_is_the_fraction_of_members() -> None:
     members = torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [4.0, 0.0]])
     assert exceedance_probability(members, 2.0).tolist() == [0.5, 0.75]
+
+
+def test_quantiles_of_a_layout_without_upper_air() -> None:
+    layout = Layout(("2m_temperature",), (), ())
+    surface = torch.tensor([280.0, 282.0, 284.0])[:, None, None].expand(3, 1, 12)
+    times = np.repeat(np.datetime64("2001-01-01"), 3)
+    members = State(surface, torch.zeros(3, 0, 0, 12), times, layout)
+    found = ensemble_quantile(members, 50.0)
+    assert float(found.surface[0, 0, 0]) == 282.0
+    assert tuple(found.upper.shape) == (1, 0, 0, 12)

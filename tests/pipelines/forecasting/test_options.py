@@ -26,7 +26,23 @@ def test_equivalent_options_are_equal_and_defaults_are_omitted() -> None:
     assert one == other
     assert ForecastOptions.from_dict(one.to_dict()) == one
     scaled = ForecastOptions.from_dict({"members": 2, "perturbation_scale": {"t2m": 1}})
-    assert scaled.to_dict() == {"members": 2, "perturbation_scale": {"2m_temperature": 1.0}}
+    assert scaled.to_dict() == {
+        "members": 2,
+        "perturbation_scale": {"2m_temperature": 1.0},
+        "perturb_steps": True,
+    }
+
+
+def test_a_stored_ensemble_says_which_perturbation_it_has() -> None:
+    """So that another default later is another run, and old runs keep their meaning."""
+    noise = {"members": 4, "perturbation_scale": 0.3, "perturb_steps": True}
+    assert ForecastOptions.from_dict({"members": 4}).to_dict() == noise
+    assert ForecastOptions.from_dict(noise).to_dict() == noise
+    start = {"members": 4, "perturbation_scale": 0.1, "perturb_steps": False}
+    assert ForecastOptions.from_dict(start).to_dict() == start
+    fields = ForecastOptions.from_dict({"members": 4, "ensemble": "random_field"}).to_dict()
+    assert (fields["perturbation_scale"], fields["perturb_steps"]) == (0.1, False)
+    assert ForecastOptions.from_dict({}).to_dict() == {}
 
 
 @pytest.mark.parametrize(
@@ -38,14 +54,16 @@ def test_equivalent_options_are_equal_and_defaults_are_omitted() -> None:
             {
                 "members": 4,
                 "amplitude": {"2m_temperature": 0.2},
+                "perturb_steps": False,
                 "exceedance": ["2m_temperature>286"],
             },
             {
                 "members": 4,
                 "perturbation_scale": {"2m_temperature": 0.2},
+                "perturb_steps": False,
                 "thresholds": ["2m_temperature>286"],
             },
-            "2330c7b064c3",
+            "1353d791a0e0",
         ),
     ],
 )

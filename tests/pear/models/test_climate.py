@@ -1,0 +1,80 @@
+"""States of another climate than that of the training data."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import pear
+from pear import resources
+from pear.errors import InputError
+from pear.models.climate import climate_difference, training_atmosphere
+from pear.state import State
+
+
+def test_the_shipped_model_is_of_the_simulated_atmosphere() -> None:
+    document = json.loads((resources.path("checkpoint") / "checkpoint.json").read_text())
+    assert training_atmosphere(document["provenance"]) == "simulated"
+
+
+@pytest.mark.parametrize(
+    ("provenance", "kind"),
+    [
+        ({}, None),
+        ({"data": {"title": "Simulated states on HEALPix"}}, "simulated"),
+        ({"data": {"simulated": False, "title": "Simulated states"}}, "observed"),
+        ({"data": {"title": "Analyses"}}, None),
+        ({"simulated": True, "data": {"title": "Analyses"}}, "simulated"),
+    ],
+)
+def test_the_kind_of_the_training_data(provenance: dict[str, object], kind: str | None) -> None:
+    assert training_atmosphere(provenance) == kind
+
+
+def test_every_shipped_state_belongs_to_the_climate_of_the_shipped_model() -> None:
+    model = pear.load_model(device="cpu")
+    normaliser, layout = model.checkpoint.normaliser, model.layout
+    mean, std = (
+        np.concatenate([surface.numpy().ravel(), upper.numpy().ravel()]).astype(np.float64)
+        for surface, upper in (
+            (normaliser.surface_mean, normaliser.upper_mean),
+            (normaliser.surface_std, normaliser.upper_std),
+        )
+    )
+    names = [f"{name}{level}" for name, level in layout.channels]
+    analysis = pear.sample_analysis()
+    for time in analysis["time"].values[::6]:
+        state = State.from_xarray(analysis, time, layout, model.nside, name="analysis")
+        surface, upper = (part[0] for part in state.to_arrays())
+        fields = np.concatenate([surface, upper.reshape(-1, surface.shape[-1])])
+        found = climate_difference("simulated", "simulated", names, fields, mean, std)
+        assert found is None
+        warm = (
+            fields + np.where(np.array(names) == "temperature200", 2.2, 0)[:, None] * std[:, None]
+        )
+        found = climate_difference("simulated", "simulated", names, warm, mean, std)
+        assert "temperature200" in str(found)
+
+
+@pytest.mark.parametrize(("offset", "refused"), [(0.9, False), (1.1, True), (-1.1, True)])
+def test_a_global_mean_four_deviations_off_is_another_climate(offset: float, refused: bool) -> None:
+    fields = np.full((2, 12), 280.0, dtype=np.float32)
+    fields[1] += 10 * offset
+    mean, std = np.full(2, 280.0), np.full(2, 10.0)
+    found = climate_difference("observed", "observed", ["t850", "t500"], fields, mean, std)
+    assert (found is not None) == refused
+    assert not refused or "t500" in str(found)
+
+
+def test_observations_are_refused_and_the_forecast_of_allowed_ones_says_so() -> None:
+    analysis = pear.sample_analysis()
+    observed = analysis.assign_attrs(simulated="false")
+    model = pear.load_model(device="cpu")
+    with pytest.raises(InputError, match="simulated weather, and the analysis is observed"):
+        model.forecast(observed, "2006-11-01", lead="1d")
+    assert "other_climate" not in model.forecast(analysis, "2006-11-01", lead="1d").attrs
+    willing = pear.load_model(device="cpu", allow_other_climate=True)
+    forecast = willing.forecast(observed, "2006-11-01", lead="1d")
+    assert "observed" in forecast.attrs["other_climate"]
