@@ -10,6 +10,7 @@ from pear.errors import InputError
 from pear.store import metadata
 from pear.variables import MEMBERS, SIMULATED
 from pipelines.catalog import Run
+from pipelines.forecasting.climate import OTHER_CLIMATE
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
 
@@ -24,10 +25,13 @@ class Nature:
         True if it started from a simulated atmosphere, whose dates are labels only.
     members
         Size of the ensemble whose mean it is; None for a single forecast, 0 if it is not known yet.
+    other_climate
+        True if it started from a state of another climate than the model's training data.
     """
 
     simulated: bool = False
     members: int | None = None
+    other_climate: bool = False
 
     @property
     def mean(self) -> str:
@@ -42,9 +46,14 @@ class Nature:
         return "simulated atmosphere" if self.simulated else ""
 
     @property
+    def climate(self) -> str:
+        """Return a warning of another climate; empty where there is none."""
+        return "outside the model's training climate" if self.other_climate else ""
+
+    @property
     def words(self) -> tuple[str, ...]:
         """Everything that has to be said, in words."""
-        return tuple(part for part in (self.mean, self.atmosphere) if part)
+        return tuple(part for part in (self.mean, self.atmosphere, self.climate) if part)
 
 
 def nature_of(folder: DataFolder, run: Run) -> Nature:
@@ -61,7 +70,8 @@ def nature_of(folder: DataFolder, run: Run) -> Nature:
         options = ForecastOptions.from_dict(run.options)
         members = (options.members or 0) if options.is_ensemble else None
     simulated = SIMULATED in own or _is_simulated_analysis(folder, run)
-    return Nature(simulated, None if members is None else int(str(members)))
+    other = OTHER_CLIMATE in own
+    return Nature(simulated, None if members is None else int(str(members)), other)
 
 
 def _is_simulated_analysis(folder: DataFolder, run: Run) -> bool:
@@ -86,4 +96,4 @@ def _read(store: Path, changed: int) -> dict[str, object]:
         found = metadata.read(store).get("attributes", {})
     except (InputError, OSError, ValueError):
         return {}
-    return {name: found[name] for name in (MEMBERS, SIMULATED) if name in found}
+    return {name: found[name] for name in (MEMBERS, OTHER_CLIMATE, SIMULATED) if name in found}

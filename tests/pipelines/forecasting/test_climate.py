@@ -15,6 +15,7 @@ from pipelines.catalog.scan import refresh
 from pipelines.forecasting.climate import OTHER_CLIMATE
 from pipelines.forecasting.request import resolve_request
 from pipelines.storage.data_folder import DataFolder
+from service.readers.nature import nature_of
 from tests.fixtures.engine import (
     START,
     make_data_folder,
@@ -94,3 +95,13 @@ def test_symmetries_that_a_model_neither_keeps_nor_learnt_are_refused(
         pytest.raises(InputError, match="does not keep the mirror"),
     ):
         resolve_request(data, catalog, START, 24, model=model, options=options)
+
+
+def test_pages_and_pictures_say_that_the_climate_is_another(data: DataFolder, model: str) -> None:
+    with Catalog(data.catalog) as catalog:
+        options = {"allow_other_climate": True}
+        request = resolve_request(data, catalog, START, 24, model=model, options=options)
+        run, _ = request.submit(catalog)
+        assert not nature_of(data, run).climate
+        perform(data, catalog, run)
+    assert "outside the model's training climate" in nature_of(data, run).words
