@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Annotated, Final
 
 from anyio import CapacityLimiter
@@ -12,6 +12,7 @@ from cachetools import TTLCache
 from fastapi import Depends, Path, Query, Request
 
 from pear.errors import InputError
+from pear.times import to_iso
 from pipelines.catalog import UNAVAILABLE, Catalog, Run, Status
 from pipelines.engine.engine import Engine
 from pipelines.storage.data_folder import DataFolder
@@ -67,6 +68,8 @@ class Services:
     idempotency: IdempotencyMemory = field(default_factory=IdempotencyMemory)
     _touched: TTLCache[str, bool] = field(default_factory=lambda: TTLCache(10_000, _TOUCH_SECONDS))
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _reads: SimpleQueue[str] = field(default_factory=SimpleQueue)
+    _recorder: threading.Thread | None = None
 
     def check_lead_hours(self, lead_hours: int, field: str = "lead_hours") -> None:
         """Check a lead time against the limit of this service, else InputError."""
@@ -82,8 +85,21 @@ class Services:
             if run in self._touched:
                 return
             self._touched[run] = True
-        with suppress(*UNAVAILABLE):
-            self.catalog.runs.touch(run)
+        self._reads.put(run)
+        with self._lock:
+            if self._recorder is None:
+                self._recorder = threading.Thread(target=self._record_reads, daemon=True)
+                self._recorder.start()
+
+    def _record_reads(self) -> None:
+        # Reading a run must never wait for the catalog, which another process may have locked.
+        while True:
+            run = self._reads.get()
+            try:
+                self.catalog.runs.touch(run)
+            except (*UNAVAILABLE, InputError):
+                with self._lock:
+                    self._touched.pop(run, None)  # the next read is recorded
 
 
 def get_services(request: Request) -> Services:
@@ -159,7 +175,16 @@ def get_store(services: ServicesDep, run: RunDep, statistic: Statistic = None) -
         )
     services.touch_run(run.id)
     if statistic is None:
-        return services.forecasts.store(run.id)
+        store = services.forecasts.store(run.id)
+        if store.init_time != run.init_time:
+            raise ProblemError(
+                503,
+                f"the store of run {run.id} begins at {to_iso(store.init_time)}, the run at "
+                f"{to_iso(run.init_time)}",
+                hint="`pear check --repair` checks and repairs stores",
+                headers={"Retry-After": "30"},
+            )
+        return store
     statistics = statistics_of(services.folder, run.id)
     if statistic not in statistics:
         raise ProblemError(

@@ -33,6 +33,7 @@ _POSTGRESQL: Final = {
     # The server ends the transaction of a process that was frozen inside it.
     "idle_in_transaction_session_timeout": "60s",
 }
+_REBUILD: Final = "`pear catalog rebuild --data DIR` makes it anew from the stores"
 _MIGRATION_LOCK = 0x50454152  # "PEAR": the advisory lock that lets one process migrate at a time
 
 UNAVAILABLE: Final = (sa.exc.DatabaseError, sa.exc.InterfaceError, sa.exc.TimeoutError)
@@ -80,14 +81,29 @@ class Database:
         else:
             sa.event.listen(self.engine, "connect", _prepare_postgresql)
         try:
+            if self.sqlite:
+                self._require_sound()
             self._migrate()
         except BaseException as error:
             self.close()
-            if isinstance(error, sa.exc.OperationalError):
+            if isinstance(error, sa.exc.DatabaseError):
                 raise InputError(
-                    f"catalog {self.engine.url!r} cannot be opened: {error.orig}", field="catalog"
+                    f"catalog {self.engine.url!r} cannot be opened: {error.orig}",
+                    field="catalog",
+                    hint=_REBUILD if self.sqlite else None,
                 ) from error
             raise
+
+    def _require_sound(self) -> None:
+        """Raise unless the pages of a SQLite catalog fit together."""
+        with self.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if found != "ok":
+            raise InputError(
+                f"catalog {self.engine.url.database} is damaged: {found}",
+                field="catalog",
+                hint=_REBUILD,
+            )
 
     def _migrate(self) -> None:
         with self.write() as connection:
@@ -150,6 +166,23 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def is_sound(path: Path) -> bool:
+    """Return whether SQLite can read every page and index of a catalog.
+
+    Returns
+    -------
+    bool
+        False also for a file of another kind.
+    """
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            found = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            connection.execute("SELECT version FROM schema_version")
+    except sqlite3.Error:
+        return False
+    return bool(found == ("ok",))
 
 
 def _url(url: str | Path) -> str:

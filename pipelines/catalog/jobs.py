@@ -561,6 +561,33 @@ class Runs(Jobs[Run]):
         }
         return self._submit(run_id(found.sha256, time, lead_hours, chosen), values, priority)
 
+    def restore(
+        self,
+        model: str,
+        init_time: str | np.datetime64,
+        lead_hours: int,
+        options: Mapping[str, Any],
+    ) -> Run:
+        """Enter a finished run whose store is on disk, as succeeded.
+
+        Parameters
+        ----------
+        model, init_time, lead_hours, options
+            As in :meth:`submit`.
+
+        Returns
+        -------
+        Run
+            The run; one that has not finished otherwise is left as it is.
+        """
+        run, new = self.submit(model, init_time, lead_hours, options=options)
+        if not new:
+            return run
+        with self._db.write() as connection:
+            self._update(connection, run.id, {"step": self._table.c.total})
+            self._log(connection, run.id, "info", "restored from its store", {})
+            return self._end(connection, run.id, Status.SUCCEEDED, None)
+
     def find(
         self,
         model: Model,

@@ -37,7 +37,13 @@ from pipelines.evaluation.accumulators import REGIONS, Accumulators, EvaluationD
 from pipelines.evaluation.distribute import EvaluationSources, verify_distributed, with_baselines
 from pipelines.evaluation.inputs import climatology_path, model_path, resolve_name, run_path
 from pipelines.evaluation.plots import draw_plots
-from pipelines.evaluation.scores import FILE, describe, evaluation_dataset, write_scores
+from pipelines.evaluation.scores import (
+    FILE,
+    describe,
+    evaluation_dataset,
+    write_checksums,
+    write_scores,
+)
 from pipelines.evaluation.stored_forecasts import StoredForecasts
 from pipelines.evaluation.verify import check_inputs, verify
 from pipelines.forecasting.options import ForecastOptions
@@ -125,6 +131,7 @@ class Evaluation:
             scores_to_frame(self.scores).to_csv(scratch / "scores.csv", index=False)
             if plots:
                 draw_plots(self.scores, scratch, _title(self.about))
+            write_checksums(scratch)
             shutil.rmtree(folder, ignore_errors=True)
             publish(scratch, folder)
         finally:

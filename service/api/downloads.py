@@ -12,6 +12,8 @@ from fastapi import Path as PathParam
 from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
+from pear.errors import InputError
+from pear.store.manifest import Manifest
 from service.dependencies import RunDep, Services, ServicesDep, StoreDep
 from service.http.caching import IMMUTABLE, make_etag, not_modified
 from service.http.errors import ProblemError
@@ -161,15 +163,34 @@ def get_zarr_file(
 ) -> Response:
     """Return a file of the store, or a range of it: ``xarray.open_zarr("http://…/zarr")``."""
     # The key is looked up among the files of the store; it never becomes a path.
-    file = _list_files(services.folder.forecast(store.run), str(run.finished_at)).get(path)
-    if file is None:
+    root, version = services.folder.forecast(store.run), str(run.finished_at)
+    file = _list_files(root, version).get(path)
+    if file is None and path not in _list_chunks(root, version):
         raise ProblemError(404, f"the store of run {run.id} does not have this key", field="path")
+    if file is None or not file.is_file():
+        # A client would take 404 for a chunk that was never written, and read missing values.
+        raise ProblemError(
+            503,
+            f"{path} of run {run.id} is missing on disk",
+            field="path",
+            hint="`pear check` checks and repairs stores",
+            headers={"Retry-After": "30"},
+        )
     etag = make_etag("zarr", store.run, run.finished_at, path)
     headers = {"ETag": etag, "Cache-Control": IMMUTABLE}
     media_type = "application/json" if path.endswith(".json") else "application/octet-stream"
     return not_modified(request, headers) or FileResponse(
         file, media_type=media_type, headers=headers
     )
+
+
+@lru_cache(maxsize=64)
+def _list_chunks(root: Path, _version: str) -> frozenset[str]:
+    """Return the keys of the chunks that a store must have; none if it has no manifest."""
+    try:
+        return frozenset(Manifest.read(root).files)
+    except (InputError, OSError):
+        return frozenset()
 
 
 @lru_cache(maxsize=64)

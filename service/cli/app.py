@@ -58,6 +58,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "models": Entry("models", "List, add and import models.", _MODELS),
     "study": Entry("studies", "Compare networks in studies of minutes to days.", _MODELS),
     "bench": Entry("bench", "Measure PEAR's speed on this machine.", _MODELS),
+    "catalog": Entry("catalog", "Rebuild the catalog from the stores on disk.", _ADMIN),
     "keys": Entry("keys", "Create, list and remove API keys.", _ADMIN),
 }
 
@@ -250,10 +251,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"this command needs {error.name}; pip install 'pear-weather[all]'", 1)
     except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
         _exit_interrupted(str(error) if isinstance(error, Interrupted) else "")
-    except OSError as error:
-        if os.environ.get("PEAR_DEBUG"):
+    except Exception as error:
+        reason = _explain(error)
+        if reason is None or os.environ.get("PEAR_DEBUG"):
             raise
-        _fail(f"{type(error).__name__}: {error}", 1)
+        _fail(reason, 1)
+
+
+def _explain(error: Exception) -> str | None:
+    """Return one line about an error of the machine or the catalog; None for any other."""
+    if isinstance(error, OSError):
+        return f"{type(error).__name__}: {error}"
+    if type(error).__module__.startswith("sqlalchemy"):
+        cause = getattr(error, "orig", None) or type(error).__name__
+        return f"the catalog cannot be used: {cause}; `pear catalog rebuild` makes it anew"
+    return None
 
 
 def _exit_interrupted(kept: str = "") -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.evaluation.scores import CHECKSUMS, check_files
 from pipelines.storage.check import StoreReport, check_store
 from pipelines.storage.repair import repair_store
 from service.cli.console import emit_json, emit_line, progress
@@ -25,13 +26,22 @@ def check(
 ) -> None:
     """Verify checksums, completeness, metadata and grid of a store.
 
-    Exit status 1 if problems are found.
+    Evaluations and models are compared with their checksums. Exit status 1 if problems are found.
 
     Examples
     --------
     $ pear check pear-data/analyses/era5.zarr
     $ pear check pear-data/analyses/era5.zarr --repair
     """
+    if (store / CHECKSUMS).is_file():
+        check_files(store)
+        emit_line(f"{store}: evaluation, healthy")
+        return
+    if (store / "checkpoint.json").is_file():
+        from pear.models import checkpoint  # imports torch, which stores do not need
+
+        emit_line(f"{store}: model {checkpoint.load(store).id}, healthy")
+        return
     with progress("check", None) as tick:
         before = check_store(store, tick)
     after = repair_store(store) if repair and not before.is_healthy else None

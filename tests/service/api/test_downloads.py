@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import time
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,11 @@ import xarray as xr
 import zarr
 
 from pear.sphere.healpix import centres
-from tests.fixtures.service import LEADS, NSIDE, synthetic_field
+from pipelines.catalog import Catalog
+from pipelines.storage.data_folder import DataFolder
+from service.app import create_app
+from service.settings import Settings
+from tests.fixtures.service import LEADS, NSIDE, StubEngine, in_process, problem, synthetic_field
 
 
 def test_xarray_opens_the_run_over_http(url: str, run_id: str) -> None:
@@ -161,3 +167,36 @@ def test_temporary_files_are_removed(client: httpx.Client, run_id: str, data: An
     while list(data.scratch.glob("download-*")) and time.monotonic() < until:
         time.sleep(0.05)  # the file goes after the answer has gone out
     assert not list(data.scratch.glob("download-*"))
+
+
+def test_a_chunk_lost_on_disk_is_not_a_chunk_never_written(
+    client: httpx.Client, data: DataFolder, run_id: str
+) -> None:
+    """A client takes 404 for fill values."""
+    key = "geopotential/c/0/1/0/0"
+    file = data.forecast(run_id) / key
+    content = file.read_bytes()
+    try:
+        file.unlink()
+        answer = client.get(f"/v1/forecasts/{run_id}/zarr/{key}")
+    finally:
+        file.write_bytes(content)
+    assert problem(answer, 503)["detail"].startswith(key)
+
+
+def test_first_reads_do_not_wait_for_a_locked_catalog(
+    settings: Settings, catalog: Catalog, engine: StubEngine, data: DataFolder, run_id: str
+) -> None:
+    with (
+        in_process(create_app(settings, catalog, engine)) as fresh,
+        closing(sqlite3.connect(data.catalog, isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        try:
+            answer = fresh.get(f"/v1/forecasts/{run_id}/zarr/zarr.json")
+            waited = time.monotonic() - began
+        finally:
+            other.execute("ROLLBACK")
+    assert answer.status_code == 200
+    assert waited < 15  # the catalog waits 30 s for a lock

@@ -1,0 +1,130 @@
+"""Rebuilding of a catalog from what is in the data folder."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from pear.errors import InputError
+from pear.store import metadata
+from pear.store.climatology import Climatology
+from pear.store.reader import open_store
+from pear.times import as_utc
+from pipelines.catalog.catalog import Catalog
+from pipelines.catalog.database import is_sound
+from pipelines.catalog.errors import NotFoundError
+from pipelines.catalog.identity import run_id
+from pipelines.catalog.scan import refresh
+from pipelines.storage.data_folder import DataFolder
+
+_RUN = re.compile(r"\d{8}T\d{4}-(\d+)h-[0-9a-f]{12}")
+_SIDECARS = ("", "-wal", "-shm")
+
+
+def rebuild_catalog(data: DataFolder) -> tuple[Counter[str], list[str]]:
+    """Enter the analyses, models, climatologies and finished runs of a data folder.
+
+    A catalog that cannot be used is moved aside first; of one that can be used, all entries stay.
+    Schedules, and runs that had not finished, are in the catalog alone: they are kept only with it.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+
+    Returns
+    -------
+    entered, skipped
+        Number of new entries by kind; what could not be entered, and why.
+    """
+    moved = _move_aside(data)
+    skipped = [f"damaged catalog kept as {moved.name}"] if moved is not None else []
+    entered: Counter[str] = Counter()
+    with Catalog(data.catalog_url) as catalog:
+        before = len(catalog.stores.all("analysis")), len(catalog.models.all())
+        refresh(data, catalog)
+        entered["analyses"] = len(catalog.stores.all("analysis")) - before[0]
+        entered["models"] = len(catalog.models.all()) - before[1]
+        for kind, enter in (("climatologies", _enter_climatologies), ("runs", _enter_runs)):
+            for problem in enter(data, catalog):
+                if problem is None:
+                    entered[kind] += 1
+                else:
+                    skipped.append(problem)
+    return entered, skipped
+
+
+def _move_aside(data: DataFolder) -> Path | None:
+    """Rename a SQLite catalog that cannot be read; return its new path."""
+    if data.catalog_url != str(data.catalog) or not data.catalog.exists():
+        return None
+    if is_sound(data.catalog):
+        return None
+    number = 1
+    while (kept := data.catalog.with_name(f"catalog.damaged-{number}.sqlite")).exists():
+        number += 1
+    for suffix in _SIDECARS:
+        file = data.catalog.with_name(data.catalog.name + suffix)
+        if file.exists():
+            file.rename(kept.with_name(kept.name + suffix))
+    return kept
+
+
+def _enter_climatologies(data: DataFolder, catalog: Catalog) -> Iterator[str | None]:
+    known = {store.name for store in catalog.stores.all("climatology")}
+    for path in sorted((data.root / "climatology").glob("[!.]*.zarr")):
+        if path.stem in known:
+            continue
+        try:
+            found = Climatology.open(path)
+        except (InputError, OSError) as error:
+            yield f"climatology {path.stem}: {_text(error)}"
+            continue
+        attributes = {
+            "kind": found.kind,
+            "period": list(found.period),
+            "variables": list(found.layout.names),
+        }
+        catalog.stores.add(
+            path.stem,
+            f"climatology/{path.name}",
+            nside=found.nside,
+            kind="climatology",
+            attributes=attributes,
+        )
+        yield None
+
+
+def _enter_runs(data: DataFolder, catalog: Catalog) -> Iterator[str | None]:
+    for path in sorted((data.root / "forecasts").glob("[!.]*.zarr")):
+        name = path.stem
+        match = _RUN.fullmatch(name)
+        if match is None:  # a statistic or a member of a run
+            continue
+        try:
+            catalog.runs.get(name)
+        except NotFoundError:
+            pass
+        else:
+            continue
+        try:
+            attributes = metadata.read_intact(path)["attributes"]
+            init_time = as_utc(open_store(path)["time"].values)[0]
+            sha256, options = str(attributes["model_sha256"]), dict(attributes["options"])
+            lead_hours = int(match[1])
+            if run_id(sha256, init_time, lead_hours, options) != name:
+                yield f"run {name}: its attributes are those of another run"
+                continue
+            catalog.runs.restore(sha256, init_time, lead_hours, options)
+        except KeyError as error:
+            yield f"run {name}: its attributes lack {error}"
+        except (InputError, OSError) as error:
+            yield f"run {name}: {_text(error)}"
+        else:
+            yield None
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split())
