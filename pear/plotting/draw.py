@@ -82,6 +82,31 @@ def exceeds(shown: Array, limits: tuple[float, float]) -> tuple[bool, bool]:
     return low < limits[0] - slack, high > limits[1] + slack
 
 
+def exceeds_as_extend(shown: Array, limits: tuple[float, float]) -> str:
+    """Return matplotlib's ``extend`` for a colour bar: which ends values lie beyond.
+
+    Parameters
+    ----------
+    shown
+        Values in shown units; missing ones do not count.
+    limits
+        Ends of the colour bar.
+
+    Returns
+    -------
+    str
+        ``neither``, ``min``, ``max`` or ``both``.
+
+    Examples
+    --------
+    >>> from pear.plotting.draw import exceeds_as_extend
+    >>> exceeds_as_extend(np.array([-1.0, 5.0]), (0.0, 5.0))
+    'min'
+    """
+    below, above = exceeds(shown, limits)
+    return {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
+
+
 def draw_bar_ends(bar: Axes, colours: Colormap, limits: tuple[float, float], shown: Array) -> None:
     """Draw a triangle at each end of a horizontal colour bar that values lie beyond."""
     below, above = exceeds(shown, limits)

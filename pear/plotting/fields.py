@@ -12,7 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from pear.errors import InputError
-from pear.plotting.draw import draw_image, draw_isolines, draw_outlines, exceeds, heading
+from pear.plotting.draw import draw_image, draw_isolines, draw_outlines, exceeds_as_extend, heading
 from pear.plotting.projections import View, boundary, index_image, projection
 from pear.plotting.styles import Kind, check_colours, limits_for, style_of
 from pear.sphere.healpix import nside_from_cells
@@ -33,12 +33,6 @@ if TYPE_CHECKING:
     from cartopy.mpl.geoaxes import GeoAxes
 
 _PIXELS: Final = 1000
-_EXTENDS: Final = {
-    (False, False): "neither",
-    (True, False): "min",
-    (False, True): "max",
-    (True, True): "both",
-}
 
 
 class ColourOptions(TypedDict, total=False):
@@ -137,7 +131,7 @@ def plot(
         orientation="horizontal",
         shrink=0.6,
         pad=0.04,
-        extend=_EXTENDS[exceeds(shown, (float(norm.vmin or 0.0), float(norm.vmax or 0.0)))],
+        extend=exceeds_as_extend(shown, (float(norm.vmin or 0.0), float(norm.vmax or 0.0))),
     )
     bar.set_label(style.units)
     return axes

@@ -15,7 +15,7 @@ from pear.sphere.latlon import LatLonGrid
 from pear.store.reader import describe, open_store
 from pear.times import to_iso
 from pear.typing import Float64
-from pear.variables import parse_field
+from pear.variables import SIMULATED, holds_vectors, parse_field, wind_partner
 from pipelines.ingestion.readers import scan_source
 from service.cli.console import emit_json, emit_line, emit_table
 from service.cli.options import Json, Picture, Store, time_option
@@ -122,17 +122,21 @@ def draw(
             )
         if level is not None and level not in data["level"].values:
             raise InputError(f"{store} has no level {level} hPa", field="--map")
-        field = data[row.name].sel(time=chosen)
-        field = field if level is None else field.sel(level=level)
-        if "prediction_timedelta" in field.dims:
-            field = field.isel(prediction_timedelta=0)
-        cells = field.values.astype(np.float64)
+        at = data.sel(time=chosen)
+        at = at if level is None else at.sel(level=level)
+        if "prediction_timedelta" in at.dims:
+            at = at.isel(prediction_timedelta=0)
+        cells = at[row.name].values.astype(np.float64)
+        other = wind_partner(row.name) if holds_vectors(data.attrs) else None
+        partner = at[other].values.astype(np.float64) if other in data else None
+        simulated = SIMULATED in data.attrs
     if not np.isfinite(cells).any():
         raise InputError(f"{store} lacks {text} at {to_iso(chosen)}", field="--map")
     before = None if source is None else _source(source, row.name, level, chosen)
     where = "" if level is None else f"at {level} hPa, "
-    heading = f"{where}{to_iso(chosen)}: {store.name}"
-    out.write_bytes(render_comparison(cells, row.name, heading, before))
+    kind = " (simulated atmosphere)" if simulated else ""
+    heading = f"{where}{to_iso(chosen)}: {store.name}{kind}"
+    out.write_bytes(render_comparison(cells, row.name, heading, before, partner))
     return {"picture": str(out), "variable": row.name, "level": level, "time": to_iso(chosen)}
 
 

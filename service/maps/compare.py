@@ -12,13 +12,15 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from pear.plotting.draw import exceeds_as_extend
 from pear.plotting.styles import limits_for, style_of
 from pear.resources.natural_earth import coastline
 from pear.sphere.healpix import cell_of, nside_from_cells
 from pear.sphere.latlon import LatLonGrid
-from pear.sphere.regrid import apply, healpix_to_latlon_bilinear
+from pear.sphere.regrid import apply, apply_wind, healpix_to_latlon_bilinear
+from pear.sphere.vectors import cell_frames, grid_frames
 from pear.typing import Array, Float64, Int64
-from pear.variables import variable
+from pear.variables import variable, wind_pair
 
 _ROWS, _COLUMNS = 720, 1440
 _EXTENT: Final = (-180.0, 180.0, -90.0, 90.0)
@@ -29,6 +31,7 @@ def render_comparison(
     name: str,
     heading: str,
     before: tuple[LatLonGrid, Array] | None = None,
+    partner: Array | None = None,
 ) -> bytes:
     """Draw the cells of a store as a PNG, below the points that they were regridded from.
 
@@ -45,6 +48,9 @@ def render_comparison(
         Level, time and store, for the title.
     before
         Grid of the source, and its field (point,) in the same unit (default: the cells only).
+    partner
+        If the field is a component of a wind: the other component (cell,), with which it is
+        interpolated as a vector.
 
     Returns
     -------
@@ -63,13 +69,24 @@ def render_comparison(
         grid, field = before
         points = style.shown(field).reshape(grid.shape)
         panels.insert(0, (f"source: {grid}", points[_nearest(grid, lat, lon)]))
-        error = (apply(healpix_to_latlon_bilinear(nside, grid), cells) - field) * style.scale
+        error = (_at_points(cells, partner, name, grid) - field) * style.scale
         rms, largest = _error_size(grid, error)
         text = f"cells interpolated to the source minus source: rms {rms:.3g}, max {largest:.3g}"
         panels.append((text, error.reshape(grid.shape)[_nearest(grid, lat, lon)]))
         end = max(largest, 1e-9)
         norms, colours = [*norms, norms[0], Normalize(-end, end)], [*colours, *colours, "RdBu_r"]
     return _draw(panels, norms, colours, f"{variable(name).long_name} {heading}", style.units)
+
+
+def _at_points(cells: Array, partner: Array | None, name: str, grid: LatLonGrid) -> Array:
+    """Return the cells interpolated to the points of a grid (point,)."""
+    nside, pair = nside_from_cells(cells.shape[-1]), wind_pair(variable(name).name)
+    if pair is None or partner is None:
+        return apply(healpix_to_latlon_bilinear(nside, grid), cells)
+    which = pair.index(variable(name).name)
+    u, v = (cells, partner) if which == 0 else (partner, cells)
+    weights = healpix_to_latlon_bilinear(nside, grid, vector=True)
+    return apply_wind(weights, u, v, cell_frames(nside), grid_frames(grid))[which]
 
 
 def _pixels() -> tuple[Float64, Float64]:
@@ -109,7 +126,8 @@ def _draw(
         axes.add_collection(lines, autolim=False)
         axes.set(title=text, xticks=range(-180, 181, 60), yticks=range(-90, 91, 30))
         axes.title.set_fontsize(9)
-        figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.02, label=unit)
+        extend = exceeds_as_extend(image, (float(norm.vmin or 0.0), float(norm.vmax or 0.0)))
+        figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.02, label=unit, extend=extend)
     figure.suptitle(title, fontsize=11)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)

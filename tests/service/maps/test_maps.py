@@ -21,7 +21,9 @@ from pear.plotting.styles import COLOUR_MAPS, limits_for, style_of
 from pear.sphere.healpix import centres
 from pear.sphere.latlon import LatLonGrid
 from service.maps import MapOptions, MapTitle, render_comparison, render_map
+from service.maps.compare import _at_points
 from service.maps.wind import arrows, draw_wind
+from tests.fixtures.winds import rotation
 
 TITLE = MapTitle("pear-0123456789ab", np.datetime64("2001-03-01T00:00:00"), 72)
 NSIDE = 32
@@ -220,3 +222,15 @@ def test_before_and_after_regridding_show_the_same_place() -> None:
     assert abs(y1 - y2) < 8  # the title takes a little of the first third
     alone = pixels(render_comparison(cells, "temperature", "at 850 hPa"))
     assert alone.shape[0] < image.shape[0] / 2
+
+
+def test_comparison_of_a_wind_takes_it_as_a_vector() -> None:
+    """A rotation across the poles: cells and points agree, with the pole rows."""
+    grid = LatLonGrid(np.linspace(90, -90, 61), np.arange(120) * 3.0)
+    u, v = rotation((1.0, 0.0, 0.0), *centres(NSIDE))
+    for which, name in enumerate(("u10", "v10")):
+        cells, partner = (u, v)[which], (u, v)[1 - which]
+        truth = rotation((1.0, 0.0, 0.0), *np.meshgrid(grid.lat, grid.lon, indexing="ij"))[which]
+        error = _at_points(cells, partner, name, grid) - truth.ravel()
+        assert np.abs(error).max() < 0.01
+        assert np.abs(_at_points(cells, None, name, grid) - truth.ravel()).max() > 10
