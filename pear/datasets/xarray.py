@@ -21,7 +21,7 @@ from pear.datasets.base import (
     SourceVariable,
     require_global_grid,
 )
-from pear.datasets.healpix import is_healpix
+from pear.datasets.healpix import describe_healpix, is_healpix
 from pear.datasets.horizontal import (
     LAT,
     LON,
@@ -273,7 +273,11 @@ def scan_dataset(
     _origin(dataset, scan)
     if is_healpix(dataset):
         raise InputError(
-            f"{source} is already on HEALPix", field="grid", hint="use the store as it is"
+            f"{source} is already on HEALPix ({describe_healpix(dataset)}), and PEAR ingests grids "
+            "of latitude and longitude",
+            field="grid",
+            hint="use a store that PEAR made as it is; bring one of others to latitude and "
+            "longitude first",
         )
     for key, array in dataset.data_vars.items():
         try:

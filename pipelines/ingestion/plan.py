@@ -104,13 +104,17 @@ def make_plan(
         kept = variable.select_levels(options.levels)
         if kept is not None:
             by_name.setdefault(kept.quantity.name, []).append(kept)
+        else:
+            found = ", ".join(map(str, variable.levels))
+            report.set_aside(variable.source, variable.name, f"not at a level wanted: {found} hPa")
     sources = {name: [FieldSource(v) for v in by_name[name]] for name in BY_NAME if name in by_name}
     if _HUMIDITY not in sources and RELATIVE_HUMIDITY in by_name:
         humidity = _humidity_sources(by_name, options.on_error, report)
         if humidity:
             sources[_HUMIDITY] = humidity
     if not sources:
-        why = _explain_nothing(report, options.levels if variables else None)
+        held = sorted({level for variable in variables for level in variable.levels})
+        why = _explain_nothing(report, options.levels if variables else None, held)
         raise InputError(f"nothing to ingest: {why}", field="source")
     sources = {
         name: _without_duplicates(name, many, options.on_error, report)
@@ -130,9 +134,12 @@ def make_plan(
     return Plan(layout, times, sources)
 
 
-def _explain_nothing(report: IngestReport, levels: Sequence[int] | None) -> str:
+def _explain_nothing(
+    report: IngestReport, levels: Sequence[int] | None, found: Sequence[int]
+) -> str:
     if levels is not None:
-        return f"no source has any of the levels {', '.join(map(str, levels))} hPa"
+        wanted, listed = (", ".join(map(str, many)) for many in (levels, found))
+        return f"no source has any of the levels {wanted} hPa; the levels found: {listed} hPa"
     for source in report.sources:
         if source.ignored:
             return f"{source.source} has no variable of PEAR ({source.ignored_summary})"

@@ -164,6 +164,13 @@ class IngestReport:
             if one.source == source and text not in one.converted:
                 one.converted.append(text)
 
+    def set_aside(self, source: str, name: str, why: str) -> None:
+        """Move a name from what was read to what was not used."""
+        for one in self.sources:
+            if one.source == source and name in one.fields:
+                one.fields.remove(name)
+                one.ignored[name] = why
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
