@@ -117,8 +117,7 @@ def measure_service(
     -------
     ServeReport
     """
-    serve = [sys.executable, "-m", "service.cli", "serve", "--data", str(data), "--port"]
-    with _served(serve, "/readyz") as base:
+    with serve_folder(data) as (base, _):
         run = _json(f"{base}/v1/forecasts/latest")
         forecast = f"{base}/v1/forecasts/{run['id']}"
         point = f"{forecast}/point?latitude=59.3&longitude=18.1"
@@ -134,7 +133,7 @@ def measure_service(
         with tempfile.NamedTemporaryFile() as file:
             Path(file.name).write_bytes(body)
             command = [sys.executable, "-m", "pipelines.benchmarks.http", file.name]
-            with _served(command, "/") as other:
+            with _served(command, "/") as (other, _):
                 empty = run_load(f"{other}/", connections=CONNECTIONS, seconds=seconds)
         tick()
         running = _start_rollout(base)
@@ -274,7 +273,15 @@ def _json(url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _served(command: list[str], probe: str) -> Iterator[str]:
+def serve_folder(data: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Serve a data folder while the block runs; yields the address and the process."""
+    serve = [sys.executable, "-m", "service.cli", "serve", "--data", str(data), "--port"]
+    with _served(serve, "/readyz") as served:
+        yield served
+
+
+@contextmanager
+def _served(command: list[str], probe: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a server on a free port while the block runs."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -282,7 +289,7 @@ def _served(command: list[str], probe: str) -> Iterator[str]:
         base = f"http://127.0.0.1:{port}"
         try:
             _wait(process, base + probe)
-            yield base
+            yield base, process
         finally:
             process.terminate()
             process.wait(60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipelines.benchmarks.equivariance import (
 from pipelines.benchmarks.http import STAGES, measure_service
 from pipelines.benchmarks.regridding import forty_years, measure_ingestion, measure_regrid
 from pipelines.benchmarks.rollout import measure_rollout
+from pipelines.benchmarks.soak import SAMPLE_SECONDS, draw_soak, measure_soak
 from pipelines.benchmarks.step import ModelReport, Task, measure_model
 from pipelines.storage.data_folder import DataFolder
 from service.cli import options as opt
@@ -30,6 +32,7 @@ from service.cli.console import console, emit_json, make_table, progress
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Repetitions = Annotated[int, opt.count_option(help="Repetitions; the best one counts.")]
 _PICTURE = Path("equivariance.png")
+_SOAK_PICTURE = Path("soak.png")
 
 
 @app.command("model")
@@ -114,6 +117,53 @@ def serve(
         f"healthz p99 {report.health_p99_ms:.1f} ms\nfield {report.field_ms:.1f} ms, again "
         f"{report.field_cached_ms:.1f} ms; map {report.map_ms:.0f} ms, again "
         f"{report.map_cached_ms:.1f} ms; first page {report.page_ms:.0f} ms",
+        highlight=False,
+    )
+
+
+@app.command("soak")
+def soak(
+    *,
+    data: opt.Data,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, max=1440, metavar="N", help="Length of the load.")
+    ] = 120.0,
+    clients: Annotated[
+        int, typer.Option(min=1, max=256, metavar="N", help="Clients at the same time.")
+    ] = 8,
+    rollout: Annotated[
+        float, typer.Option(min=1, metavar="S", help="Seconds between two forecasts.")
+    ] = 20.0,
+    output: opt.Picture = _SOAK_PICTURE,
+    as_json: opt.Json = False,
+) -> None:
+    """Show the memory of the service over time under mixed load.
+
+    The data folder needs a finished forecast, as `pear demo --once` makes one; the forecasts of
+    the load stay in it. The samples are written as JSON beside the picture.
+
+    Examples
+    --------
+    $ pear bench soak --data pear-data --minutes 120
+    """
+    if not output.parent.is_dir():
+        raise InputError(f"no such folder: {output.parent}", field="--output")
+    folder = DataFolder.open(data)
+    with progress("samples", total=round(60 * minutes / SAMPLE_SECONDS)) as tick:
+        report = measure_soak(
+            folder.root, minutes, clients=clients, rollout_seconds=rollout, tick=tick
+        )
+    draw_soak(report, output)
+    output.with_suffix(".json").write_text(json.dumps(report.to_dict()))
+    if as_json:
+        emit_json({**report.to_dict(), "picture": str(output)})
+        return
+    rows = [(name, number) for name, number in report.answers.items()]
+    console.print(make_table(("responses", "number"), rows))
+    console.print(
+        f"service with its processes for maps and downloads: settled at "
+        f"{report.settled / 1e6:.0f} MB, at most {report.peak / 1e6:.0f} MB, growing by "
+        f"{report.growth / 1e6:+.0f} MB an hour; {report.errors} errors\nplot: {output}",
         highlight=False,
     )
 
