@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Annotated, Final
 
 from anyio import CapacityLimiter
 from cachetools import TTLCache
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from pear.errors import InputError
 from pear.times import to_iso
@@ -20,7 +22,12 @@ from service.http.caching import RunCache
 from service.http.errors import ProblemError
 from service.http.idempotency import IdempotencyMemory
 from service.http.metrics import Metrics
-from service.http.response_cache import ResponseCache
+from service.http.response_cache import (
+    CachedBody,
+    ResponseCache,
+    heavy_response,
+    run_response,
+)
 from service.readers.download_folder import DownloadFolder
 from service.readers.forecasts import ForecastReader, ForecastStore, statistics_of
 from service.readers.initial_conditions import InitialConditions
@@ -30,6 +37,24 @@ from service.workers.pool import WorkerPool
 from service.workers.queue import HeavyQueue
 
 _TOUCH_SECONDS: Final = 600.0
+LIGHT_BYTES: Final = 8 * 1024**2
+"""Forty threads, one for each small response, hold no more than forty times this."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What makes a response.
+
+    Attributes
+    ----------
+    make
+        Called in a thread.
+    nbytes
+        About what it reads or writes; :data:`LIGHT_BYTES` and less does not wait in the queue.
+    """
+
+    make: Callable[[], CachedBody]
+    nbytes: int
 
 
 @dataclass
@@ -100,6 +125,42 @@ class Services:
             except (*UNAVAILABLE, InputError):
                 with self._lock:
                     self._touched.pop(run, None)  # the next read is recorded
+
+    async def respond(
+        self,
+        request: Request,
+        run: Run,
+        key: tuple[Hashable, ...],
+        work: Work,
+        *,
+        pinned: bool | None = None,
+    ) -> Response:
+        """Return the cached response, or make it in a thread: small ones at once, others in turn.
+
+        Parameters
+        ----------
+        request, run, key, pinned
+            As in :func:`service.http.response_cache.run_response`.
+        work
+            Makes the response.
+
+        Returns
+        -------
+        Response
+            With a strong ETag; immutable if pinned.
+        """
+        if work.nbytes <= LIGHT_BYTES:
+            return await run_in_threadpool(
+                run_response, request, self.response_cache, run, key, work.make, pinned=pinned
+            )
+        return await heavy_response(
+            request,
+            self.response_cache,
+            run,
+            key,
+            lambda: self.heavy.run(work.make),
+            pinned=pinned,
+        )
 
 
 def get_services(request: Request) -> Services:

@@ -188,7 +188,7 @@ def get_plot(
     response_model=ScoreList,
     responses={200: {"content": {"text/csv": {}}}, **problem_responses(404, 422, 503)},
 )
-def get_scores(
+async def get_scores(
     services: ServicesDep,
     metric: Annotated[Metric | None, Query(description="One score (default: all).")] = None,
     variable: Annotated[
@@ -202,22 +202,28 @@ def get_scores(
     ] = None,
     evaluation: EvaluationId = None,
     format: Annotated[Literal["json", "csv"], Query()] = "json",  # noqa: A002
-) -> ScoreList | Response:
+) -> Response:
     """Return the scores of one evaluation, the model's beside those of the baselines."""
-    scores = services.scores.get(evaluation, model)
     name = None
     if variable is not None:
         row, named_level = parse_field(variable)
         if named_level is not None and level not in (None, named_level):
             raise InputError(f"{variable!r} names level {named_level}, not {level}", field="level")
         name, level = row.name, named_level if named_level is not None else level
-    data = select(
-        scores.data, metric=metric, variable=name, level=level, region=region, baseline=baseline
-    )
-    if format == "csv":
-        table = scores_to_frame(data).to_csv(index=False)
-        return Response(table, media_type="text/csv; charset=utf-8")
-    return ScoreList(evaluation=scores.id, about=scores.about, records=scores_to_records(data))
+
+    def make() -> Response:
+        scores = services.scores.get(evaluation, model)
+        data = select(
+            scores.data, metric=metric, variable=name, level=level, region=region, baseline=baseline
+        )
+        if format == "csv":
+            table = scores_to_frame(data).to_csv(index=False)
+            return Response(table, media_type="text/csv; charset=utf-8")
+        records = scores_to_records(data)
+        answer = ScoreList(evaluation=scores.id, about=scores.about, records=records)
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    return await services.heavy.run(make)
 
 
 @router.get(
@@ -226,7 +232,7 @@ def get_scores(
     summary="Model against baseline",
     responses=problem_responses(404, 422, 503),
 )
-def get_scorecard(
+async def get_scorecard(
     services: ServicesDep,
     metric: Annotated[Metric, Query()] = "rmse",
     baseline: Annotated[Baseline, Query()] = "climatology",
@@ -235,11 +241,15 @@ def get_scorecard(
     evaluation: EvaluationId = None,
 ) -> Scorecard:
     """Compare each variable and lead time of an evaluation with one baseline."""
-    scores = services.scores.get(evaluation, model)
-    return Scorecard(
-        evaluation=scores.id,
-        metric=metric,
-        baseline=baseline,
-        region=region,
-        cells=scorecard(scores.data, metric, baseline, region),
-    )
+
+    def make() -> Scorecard:
+        scores = services.scores.get(evaluation, model)
+        return Scorecard(
+            evaluation=scores.id,
+            metric=metric,
+            baseline=baseline,
+            region=region,
+            cells=scorecard(scores.data, metric, baseline, region),
+        )
+
+    return await services.heavy.run(make)

@@ -10,9 +10,9 @@ from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
 from pear.times import to_iso
 from service.api.schemas import FieldForecast, PointForecast, format_utc, inline
-from service.dependencies import RunDep, ServicesDep, StoreDep
+from service.dependencies import RunDep, ServicesDep, StoreDep, Work
 from service.http.problems import problem_responses
-from service.http.response_cache import CachedBody, run_response
+from service.http.response_cache import CachedBody
 from service.http.routing import GuardedRoute
 from service.readers.forecasts import pack_u16
 from service.readers.points import Interpolation, locate, parse_numbers, read_series, select_series
@@ -62,7 +62,7 @@ Longitudes = Annotated[
         **problem_responses(404, 409, 410, 422, 503),
     },
 )
-def get_point(
+async def get_point(
     request: Request,
     services: ServicesDep,
     run: RunDep,
@@ -91,6 +91,7 @@ def get_point(
 ) -> Response:
     """Return the forecast at points, as JSON, CSV (one value per line) or CoverageJSON."""
     settings = services.settings
+    pairs = select_series(store, variables, levels)
 
     def make() -> CachedBody:
         points = locate(
@@ -99,7 +100,6 @@ def get_point(
             store.nside,
             interpolation,
         )
-        pairs = select_series(store, variables, levels)
         count = points.cell.size * len(pairs) * len(store.lead_hours)
         if count > settings.max_values:
             raise InputError(
@@ -117,7 +117,8 @@ def get_point(
         return CachedBody(to_json(header, store, points, series), "application/json")
 
     key = ("point", store.run, latitude, longitude, variables, levels, interpolation, format)
-    return run_response(request, services.response_cache, run, key, make)
+    nbytes = 4 * 12 * store.nside**2 * len(pairs) * len(store.lead_hours)
+    return await services.respond(request, run, key, Work(make, nbytes))
 
 
 @router.get(
@@ -138,7 +139,7 @@ def get_point(
         **problem_responses(404, 409, 410, 422, 503),
     },
 )
-def get_field(
+async def get_field(
     request: Request,
     services: ServicesDep,
     run: RunDep,
@@ -202,4 +203,6 @@ def get_field(
         return CachedBody(body, "application/octet-stream", tuple(headers.items()))
 
     key = ("field", store.run, selected.name, at_level, lead_time, format, nside)
-    return run_response(request, services.response_cache, run, key, make)
+    bytes_per_cell = 40 if format == "json" else 4
+    nbytes = bytes_per_cell * 12 * max(store.nside, nside or 0) ** 2
+    return await services.respond(request, run, key, Work(make, nbytes))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from pear.times import to_iso
 from service.api.fields import Latitudes, Longitudes
 from service.api.schemas import OpenMeteoForecast, inline
-from service.dependencies import ServicesDep, get_run, get_store
+from service.dependencies import ServicesDep, Work, get_run, get_store
 from service.http.problems import problem_responses
-from service.http.response_cache import CachedBody, run_response
+from service.http.response_cache import CachedBody
 from service.http.routing import GuardedRoute
 from service.readers.open_meteo import DEFAULT, parse_hourly, to_open_meteo
 from service.readers.points import Interpolation, locate, parse_numbers, read_series
@@ -34,7 +35,7 @@ _ONE_OR_MORE = {"anyOf": [_ONE, {"type": "array", "items": _ONE}]}
         **problem_responses(404, 409, 410, 422, 503),
     },
 )
-def get_open_meteo(
+async def get_open_meteo(
     request: Request,
     services: ServicesDep,
     latitude: Latitudes,
@@ -56,8 +57,8 @@ def get_open_meteo(
     format: Annotated[Literal["json"], Query(description="Every answer is JSON.")] = "json",  # noqa: A002
 ) -> Response:
     """Return the newest forecast, or the one named by `run`, at one or several points."""
-    chosen = get_run(services, run)
-    store = get_store(services, chosen)
+    chosen = await run_in_threadpool(get_run, services, run)
+    store = await run_in_threadpool(get_store, services, chosen)
     columns = parse_hourly(hourly, store, wind_speed_unit, temperature_unit)
 
     def make() -> CachedBody:
@@ -81,4 +82,5 @@ def get_open_meteo(
 
     key = ("open-meteo", latitude, longitude, tuple(columns), interpolation, timeformat)
     pinned = run != "latest"
-    return run_response(request, services.response_cache, chosen, key, make, pinned=pinned)
+    nbytes = 4 * 12 * store.nside**2 * len(columns) * len(store.lead_hours)
+    return await services.respond(request, chosen, key, Work(make, nbytes), pinned=pinned)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import xarray as xr
+from cachetools import LRUCache
 
 from pear.errors import did_you_mean
 from pear.metrics.dataset import DIMS, KEYS, UNDEFINED, scores_to_frame, scores_to_records
@@ -23,6 +26,9 @@ from service.http.errors import ProblemError
 Record = dict[str, Any]
 METRICS: Final = ("acc", "rmse", "mae", "bias")
 BASELINES: Final = ("persistence", "climatology")
+_CACHE_BYTES: Final = 64 * 1024**2
+_RECORD_BYTES: Final = 1000
+"""Size of one record, a dict of about ten numbers and names."""
 _FORMER_FILE: Final = "scores.json"
 _FORMER_TEXTS: Final = (*KEYS, "init_times", "model", "climatology", "note")
 
@@ -45,6 +51,13 @@ class Scores:
     about: dict[str, Any]
     data: xr.Dataset = field(repr=False)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory, with the records; bytes."""
+        return int(self.data.nbytes) + _RECORD_BYTES * math.prod(
+            self.data.sizes.get(dim, 1) for dim in DIMS
+        )
+
     @cached_property
     def records(self) -> list[Record]:
         """One per forecaster, variable, level, lead time and region."""
@@ -56,8 +69,11 @@ class ScoreBoard:
 
     def __init__(self, folder: DataFolder) -> None:
         self._root = folder.root / "evaluations"
-        self._cache: dict[str, tuple[int, Scores]] = {}
+        self._cache: LRUCache[str, tuple[int, Scores]] = LRUCache(
+            _CACHE_BYTES, getsizeof=lambda kept: kept[1].nbytes
+        )
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
 
     def all(self) -> list[Scores]:
         """Return every evaluation with readable scores, newest first."""
@@ -113,18 +129,21 @@ class ScoreBoard:
 
     def _read(self, path: Path, stamp: int) -> Scores:
         name = path.parent.name
-        with self._lock:
-            cached = self._cache.get(name)
-        if cached is not None and cached[0] == stamp:
-            return cached[1]
-        if path.name == FILE:
-            data = read_scores(path.parent, scores_only=True)
-            scores = Scores(name, describe(data), data)
-        else:
-            scores = _read_former(path)
-        with self._lock:
-            self._cache[name] = stamp, scores
-        return scores
+        # HDF5 is not thread-safe, and this is the only place where the service opens one of its
+        # files; maps and downloads are made in processes of their own.
+        with self._reading:
+            with self._lock:
+                cached = self._cache.get(name)
+            if cached is not None and cached[0] == stamp:
+                return cached[1]
+            if path.name == FILE:
+                data = read_scores(path.parent, scores_only=True)
+                scores = Scores(name, describe(data), data)
+            else:
+                scores = _read_former(path)
+            with self._lock, suppress(ValueError):  # larger than the cache
+                self._cache[name] = stamp, scores
+            return scores
 
 
 def _read_former(path: Path) -> Scores:

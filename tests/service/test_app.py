@@ -17,4 +17,15 @@ def test_handlers_run_in_threads_unless_they_only_wait() -> None:
         for route in router.routes
         if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint)
     }
-    assert waiting == {"healthz", "readyz", "submit_forecast", "download", "get_map"}
+    assert waiting == {
+        "healthz",
+        "readyz",
+        "submit_forecast",
+        "download",
+        "get_map",
+        "get_point",
+        "get_field",
+        "get_open_meteo",
+        "get_scores",
+        "get_scorecard",
+    }
