@@ -16,6 +16,7 @@ from pear.resources.natural_earth import Resolution
 from pear.typing import Array, Float32
 from pear.variables import variable
 
+_BLOCK_ROWS: Final = 128
 _HALO: Final = (1.0, 1.0, 1.0, 0.45)
 
 
@@ -23,7 +24,10 @@ def draw_image(
     axes: Axes, table: IndexImage, image: Float32, colours: Colormap, norm: Normalize
 ) -> None:
     """Draw an image (row, column); pixels off the map, which are NaN, stay transparent."""
-    rgba = colours(norm(image), bytes=True)
+    rgba = np.empty((*image.shape, 4), dtype=np.uint8)
+    for start in range(0, image.shape[0], _BLOCK_ROWS):  # matplotlib's steps need much more memory
+        rows = slice(start, start + _BLOCK_ROWS)
+        rgba[rows] = colours(norm(image[rows]), bytes=True)
     rgba[~np.isfinite(image)] = 0
     axes.imshow(rgba, extent=table.extent, interpolation="nearest", aspect="auto", zorder=1)
 

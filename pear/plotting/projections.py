@@ -296,24 +296,29 @@ def _index_image(view: View, width: int, nside: int) -> IndexImage:
     height = max(1, round(width * (top - bottom) / (right - left)))
     x = left + (np.arange(width) + 0.5) * (right - left) / width
     y = top - (np.arange(height) + 0.5) * (top - bottom) / height
-    rows = max(1, _BLOCK_PIXELS // width)
-    pixels, index, weight, places = [], [], [], []
+    rows, count = max(1, _BLOCK_PIXELS // width), 0
+    # As large as the map could be; pages that are never written take no memory.
+    pixels = np.empty(width * height, dtype=np.int32)
+    index = np.empty((4, width * height), dtype=np.int32)
+    weight = np.empty((4, width * height), dtype=np.float32)
+    places = np.empty((2, width * height), dtype=np.float32)
     for start in range(0, height, rows):
         grid_x, grid_y = np.meshgrid(x, y[start : start + rows])
         lon, lat, inside = locate(view, grid_x.ravel(), grid_y.ravel())
         found = np.flatnonzero(inside)
-        cells, weights = interpolation_weights(lat[found], lon[found], nside)
-        pixels.append((found + start * width).astype(np.int32))
-        index.append(cells.astype(np.int32))
-        weight.append(weights.astype(np.float32))
-        places.append(np.stack([lon[found], lat[found]]).astype(np.float32))
+        part = slice(count, count + found.size)
+        pixels[part] = found + start * width
+        index[:, part], weight[:, part] = interpolation_weights(lat[found], lon[found], nside)
+        places[:, part] = lon[found], lat[found]
+        count += found.size
     return IndexImage(
         (height, width),
-        np.concatenate(pixels),
-        np.concatenate(index, axis=1),
-        np.concatenate(weight, axis=1),
+        pixels[:count],
+        index[:, :count],
+        weight[:, :count],
         (float(left), float(right), float(bottom), float(top)),
-        *np.concatenate(places, axis=1),
+        places[0, :count],
+        places[1, :count],
     )
 
 
