@@ -108,7 +108,7 @@ class WorkerPool:
         size: int,
         prepare: Callable[[], None] | None = None,
         *,
-        max_bytes: int = 400 * 1024**2,
+        max_bytes: int = 320 * 1024**2,
         idle_seconds: float = 600.0,
     ) -> None:
         self._prepare = prepare
