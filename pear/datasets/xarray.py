@@ -21,6 +21,7 @@ from pear.datasets.base import (
     SourceVariable,
     require_global_grid,
 )
+from pear.datasets.declared_gaps import find_declared_gap
 from pear.datasets.healpix import describe_healpix, is_healpix
 from pear.datasets.horizontal import (
     LAT,
@@ -186,7 +187,11 @@ class ArrayReader:
         except Exception as error:  # each codec raises errors of its own kinds
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"cannot be read: {reason}", field="file") from error
-        return np.ascontiguousarray(values.reshape(-1), dtype=np.float32)
+        fields = np.ascontiguousarray(values.reshape(-1), dtype=np.float32)
+        gap = find_declared_gap(fields, open_cached(self.opener)[self.name])
+        if gap is not None:
+            raise InputError(gap, field=self.name)
+        return fields
 
     def _field(self, at: int, level: int) -> npt.NDArray[Any]:
         """Decode one field; a chunk with several fields is decoded once and cached."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pear.datasets.base import Fields
 from pear.datasets.fields import FieldSource, RawField, regrid_field
+from pear.datasets.plausibility import find_implausible
 from pear.errors import InputError
 from pear.prefetch import prefetch
 from pear.sphere.healpix import cells_of_nside, coarsen
@@ -150,7 +151,14 @@ class DecodedField:
         """Return the field in canonical units, (point,); raise InputError if it is faulty."""
         if isinstance(self.raw, InputError):
             raise self.raw
-        return self.source.convert(self.raw, self.level)
+        converted = self.source.convert(self.raw, self.level)
+        variable = self.source.variable
+        fault = find_implausible(
+            self.raw[0], variable.grid, variable.quantity, self.level, variable.conversion
+        )
+        if fault is not None:
+            raise InputError(fault)
+        return converted
 
 
 def run_task(task: Task) -> TaskResult:

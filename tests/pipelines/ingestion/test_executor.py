@@ -42,7 +42,7 @@ from pipelines.ingestion.report import IngestReport
 from pipelines.ingestion.task import StoreTarget, Task, TaskResult, run_task
 from tests.fixtures.crashes import contents as file_contents
 from tests.fixtures.crashes import dataset
-from tests.fixtures.ingestion import H6, T0, source_variable
+from tests.fixtures.ingestion import H6, T0, nearly, source_variable
 
 T, U = "temperature", "u_component_of_wind"
 GRID = global_grid(19, 36)
@@ -58,7 +58,7 @@ class CountingReader:
     lock: Any = field(default_factory=threading.Lock)
 
     def read(self, position: int, row: int) -> Fields:
-        out = np.full(GRID.size, 250.0 + row, dtype=np.float32)
+        out = nearly(250.0 + row, (GRID.size,)).astype(np.float32)
         with self.lock:
             self.alive += 1
             self.most = max(self.most, self.alive)
@@ -262,7 +262,7 @@ class IndexedReader:
     table: np.ndarray
 
     def read(self, position: int, row: int) -> Fields:
-        return np.full(GRID.size, 250.0, dtype=np.float32)
+        return nearly(250.0, (GRID.size,)).astype(np.float32)
 
     def select(self, positions: Sequence[int]) -> IndexedReader:
         return IndexedReader(self.table[list(positions)])

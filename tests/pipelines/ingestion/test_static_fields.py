@@ -14,6 +14,7 @@ from pear.store.reader import open_store
 from pear.store.static_fields import read_static_fields
 from pipelines.ingestion.ingest import ingest
 from pipelines.storage.check import check_store
+from tests.fixtures.ingestion import nearly
 
 NSIDE = 16
 
@@ -27,7 +28,7 @@ def pressure(
     hill = 2000.0 * np.exp(-(((north - 40) / 20) ** 2) - ((east - 90) / 30) ** 2)
     day_axes, axes = ("time", "latitude", "longitude"), ("latitude", "longitude")
     fields = {
-        "msl": (day_axes, np.full((1, 37, 72), 101_325.0, "f4"), {"units": "Pa"}),
+        "msl": (day_axes, nearly(101_325.0, (1, 37, 72)).astype("f4"), {"units": "Pa"}),
         "z": (day_axes, (scale * hill)[None], {"units": units}),
     }
     if lsm:

@@ -25,6 +25,7 @@ from tests.fixtures.ingestion import (
     T0,
     analytic_temperature,
     check_store,
+    nearly,
     temperature_on_cells,
 )
 
@@ -147,8 +148,8 @@ def test_several_fields_in_one_message(tmp_path: Path) -> None:
 
 def test_level_types_are_distinguished(tmp_path: Path) -> None:
     """A name means something else at a height, on a model level or at the surface."""
-    warm = np.full((LAT.size, LON.size), 288.0)
-    wind = np.full((LAT.size, LON.size), 7.0)
+    warm = nearly(288.0, (LAT.size, LON.size))
+    wind = nearly(7.0, (LAT.size, LON.size))
     path = write(
         tmp_path / "a.grib2",
         *whole(),
@@ -168,7 +169,7 @@ def test_level_types_are_distinguished(tmp_path: Path) -> None:
 
 def test_final_before_preliminary(tmp_path: Path) -> None:
     """ERA5T (expver 5) is flagged, and left out where ERA5 has the field as well."""
-    wrong = np.full((LAT.size, LON.size), 240.0)
+    wrong = nearly(240.0, (LAT.size, LON.size))
     mars = {"edition": 1, "setLocalDefinition": 1, "localDefinitionNumber": 1}
     final = [{**keys, "expver": "0001"} for keys in whole(**mars)]
     early = [{**final[0], "values": wrong, "expver": "0005"}, *final]

@@ -1,0 +1,111 @@
+"""Fields that no weather has: constant, partly constant, or with a number for missing values.
+
+The commonest value of a real field covers little of the globe, or (where few digits are kept) not
+much more than the second commonest: at most 3.2 times as much in all real files that were measured,
+down to fields of eleven distinct values. Unwritten blocks and fill values stand out by hundreds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from pear.datasets.units import RELATIVE_HUMIDITY, Conversion, Quantity
+from pear.sphere.latlon import LatLonGrid
+from pear.typing import Float32, Float64
+
+_HUMIDITY: Final = ("specific_humidity", RELATIVE_HUMIDITY)
+_DRY_ABOVE: Final = 300  # hPa; stored with few digits, humidity is zero over wide areas there
+_SAMPLE: Final = 17  # one point in so many is enough to rule a plateau out
+# (area share, times the share of the second commonest value) that no weather reaches
+_PLATEAUS: Final = ((0.2, 8.0), (0.03, 20.0))
+_SENTINELS: Final = (-99.0, -99.9, -999.0, -999.9, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0)
+
+
+def find_implausible(
+    values: Float32, grid: LatLonGrid, quantity: Quantity, level: int | None, how: Conversion
+) -> str | None:
+    """Look for values in a field that cannot be weather.
+
+    Parameters
+    ----------
+    values
+        (point,), in the units of the quantity, without missing values.
+    grid
+        Grid of the points.
+    quantity
+        What the field is.
+    level
+        Pressure level in hPa, or None.
+    how
+        How the values were converted, so that numbers are quoted as the file has them.
+
+    Returns
+    -------
+    str or None
+        What is wrong; None if nothing is.
+
+    Examples
+    --------
+    >>> from pear.datasets.plausibility import find_implausible
+    >>> from pear.sphere.latlon import global_grid
+    >>> how = Conversion(1.0, 0.0, "K", "K")
+    >>> values = np.full(19 * 36, 270.0, dtype=np.float32)
+    >>> find_implausible(values, global_grid(19, 36), Quantity("2m_temperature"), None, how)
+    'one value everywhere (270): no data were written, or a fill value was taken for data'
+    """
+    low, high = values.min(), values.max()
+    if low == high:
+        return (
+            f"one value everywhere ({_raw(low, how)}): no data were written, or a fill value was "
+            "taken for data"
+        )
+    for extreme, sign in ((low, 1.0), (high, -1.0)):
+        fault = _lone_number(values, float(extreme), sign, how)
+        if fault:
+            return fault
+    if quantity.name in _HUMIDITY and (level is None or level <= _DRY_ABOVE):
+        return None
+    sample = values[::_SAMPLE]
+    if np.unique(sample, return_counts=True)[1].max() < 0.02 * sample.size and values.size > 20_000:
+        return None
+    found, index = np.unique(values, return_inverse=True)
+    shares = np.bincount(index, weights=_areas(grid))
+    commonest = int(shares.argmax())
+    first, second = shares[commonest], np.partition(shares, -2)[-2]
+    saturated = quantity.name == RELATIVE_HUMIDITY and found[commonest] in (0.0, 100.0)
+    if not saturated and any(first >= p and first >= ratio * second for p, ratio in _PLATEAUS):
+        return (
+            f"one value ({_raw(found[commonest], how)}) on {100 * first:.0f} % of the globe: parts "
+            "were not written, or a fill value was taken for data"
+        )
+    return None
+
+
+def _lone_number(values: Float32, extreme: float, sign: float, how: Conversion) -> str | None:
+    """Find an extreme that several points share, far from all other values."""
+    here = values == np.float32(extreme)
+    count = int(here.sum())
+    if count < 2:
+        return None
+    rest = values[~here]
+    gap = sign * (float(rest.min() if sign > 0 else rest.max()) - extreme)
+    spread = float(rest.max() - rest.min())
+    raw = float(_raw(extreme, how))
+    known = any(abs(raw - number) < 1e-3 for number in _SENTINELS)
+    if gap > spread > 0 or (known and gap > 0.05 * spread > 0):
+        return f"the value {raw:g} at {count} points, far from all others, stands for missing ones"
+    return None
+
+
+def _raw(value: float | np.floating, how: Conversion) -> str:
+    """Return a value as the file has it."""
+    return f"{(float(value) - how.offset) / how.factor:.6g}"
+
+
+def _areas(grid: LatLonGrid) -> Float64:
+    """Return the share of the globe of each point, (point,); none for the poles themselves."""
+    rows = np.clip(np.cos(np.deg2rad(grid.lat)), 1e-9, None)
+    areas = np.repeat(rows, grid.lon.size)
+    return np.asarray(areas / areas.sum())
