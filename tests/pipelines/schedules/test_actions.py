@@ -97,7 +97,12 @@ def test_actions_are_stored_with_their_defaults_and_read_back() -> None:
             "lead_hours": 240,
             "newest": 1,
             "every_hours": 24,
-            "options": {"members": 2, "variables": ["2m_temperature"]},
+            "options": {
+                "members": 2,
+                "variables": ["2m_temperature"],
+                "perturbation_scale": 0.3,
+                "perturb_steps": True,
+            },
         },
         "expire": {"keep_days": 9.0, "keep_latest": 10, "grace_hours": 1.0},
     }
