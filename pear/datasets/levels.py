@@ -38,11 +38,9 @@ _OTHER_LEVELS: Final = (
     "depth",
     "theta",
     "isentropic",
-    "altitude",
     "layer",
     "above ground",
     "vorticity",
-    "eta",
 )
 _ROUNDING: Final = 0.02  # hPa: levels in single precision
 # Coordinates that say where a field without pressure levels lies.
@@ -58,7 +56,6 @@ _PLACES: Final = (
     "potentialVorticity",
     "height",
     "depthBelowLand",
-    "altitude",
 )
 
 
