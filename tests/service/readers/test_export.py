@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pipelines.storage.data_folder import DataFolder
 from service.http.caching import RunCache
-from service.readers.export import Box, Selection, extract, parse_box, parse_grid, write
+from service.readers.export import Box, Format, Selection, extract, parse_box, parse_grid, write
 from service.readers.forecasts import ForecastReader, ForecastStore
 from tests.fixtures.service import LEADS, NSIDE
 
@@ -92,3 +93,33 @@ def test_nested_attributes_become_text(tmp_path: Path) -> None:
     write(dataset, tmp_path / "x.nc", "netcdf")
     with xr.open_dataset(tmp_path / "x.nc") as read:
         assert read.attrs == {"nested": "{'a': 1}", "plain": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("-20,30,40,75", -20, 40),
+        ("340,30,40,75", -20, 40),
+        ("170,-30,-170,30", 170, 190),
+        ("200,-30,300,30", 200, 300),
+        ("-180,-90,180,90", -180, 170),
+    ],
+)
+@pytest.mark.parametrize("kind", ["netcdf", "zarr-zip"])
+def test_longitudes_of_a_box_increase(
+    store: ForecastStore, text: str, first: int, last: int, kind: Format, tmp_path: Path
+) -> None:
+    """Also across Greenwich and the date line, and each value stays with its longitude."""
+    chosen = Selection.from_request(store, "t2m", "24", "latlon:10", text)
+    whole = extract(store, Selection.from_request(store, "t2m", "24", "latlon:10", None), "m")
+    target = tmp_path / "part"
+    write(extract(store, chosen, "m"), target, kind)
+    if kind == "netcdf":
+        part = xr.load_dataset(target)
+    else:
+        part = xr.open_zarr(zarr.storage.ZipStore(target, mode="r"), consolidated=False).load()
+    longitude = part["longitude"].values
+    assert (np.diff(longitude) > 0).all()
+    assert (longitude[0], longitude[-1]) == (first, last)
+    same = whole.sel(latitude=part.latitude, longitude=longitude % 360)
+    np.testing.assert_array_equal(part["2m_temperature"].values, same["2m_temperature"].values)
