@@ -224,7 +224,8 @@ def describe(path: StrPath) -> dict[str, Any]:
     -------
     dict
         kind, grid, times (count, first, last, step in hours, gaps), lead times, levels, variables,
-        completeness, bytes on disk and the root's attributes.
+        completeness, preliminary times (count, and periods from first to last), bytes on disk and
+        the root's attributes.
     """
     path = Path(path)
     dataset = open_store(path)
@@ -257,7 +258,40 @@ def describe(path: StrPath) -> dict[str, Any]:
         found["completeness"] = {"complete": True, "fraction": 1.0, "missing": []}
     else:
         found["completeness"] = _describe_completeness(path)
+        found["preliminary"] = describe_flagged(dataset["time"].values, read_preliminary(path))
     return found
+
+
+def describe_flagged(
+    times: TimesLike, flags: np.typing.NDArray[np.bool_]
+) -> dict[str, int | list[dict[str, Any]]]:
+    """Summarise the times that carry a flag: their number, and the runs of neighbours.
+
+    Parameters
+    ----------
+    times
+        (time,) increasing.
+    flags
+        (time,) True for those to summarise.
+
+    Returns
+    -------
+    dict
+        ``count``, and ``periods`` with ``first``, ``last`` and ``count`` of each run.
+
+    Examples
+    --------
+    >>> times = ["2019-01-01", "2019-01-02", "2019-01-03"]
+    >>> describe_flagged(times, np.array([False, True, True]))["periods"]
+    [{'first': '2019-01-02T00:00:00Z', 'last': '2019-01-03T00:00:00Z', 'count': 2}]
+    """
+    axis, marked = as_utc(times), np.flatnonzero(flags)
+    runs = np.split(marked, np.flatnonzero(np.diff(marked) > 1) + 1) if marked.size else []
+    periods = [
+        {"first": to_iso(axis[run[0]]), "last": to_iso(axis[run[-1]]), "count": int(run.size)}
+        for run in runs
+    ]
+    return {"count": int(marked.size), "periods": periods}
 
 
 def _describe_variable(array: zarr.Array[Any]) -> dict[str, Any]:
@@ -358,6 +392,38 @@ def read_completeness(
         kept = [i for i, name in enumerate(names) if name.split("@")[0] in present]
         flags, names = flags[:, kept], [names[i] for i in kept]
     return times, flags, tuple(names)
+
+
+def read_preliminary(root: StrPath) -> np.typing.NDArray[np.bool_]:
+    """Read which times of an analysis store are preliminary.
+
+    Parameters
+    ----------
+    root
+        Analysis store.
+
+    Returns
+    -------
+    ndarray
+        (time,) True where final data are still to come; all False in a store without the flags,
+        which earlier versions wrote.
+
+    Raises
+    ------
+    InputError
+        If the flags are damaged.
+    """
+    group = schema.open_group(root)
+    if schema.PRELIMINARY not in group:
+        return np.zeros(schema.get_array(group, "time").shape[0], dtype=bool)
+    flags = np.asarray(schema.get_array(group, schema.PRELIMINARY)[:])
+    if not np.isin(flags, (0, 1)).all():
+        raise InputError(
+            f"{root}: it is damaged which times are preliminary",
+            field="store",
+            hint="run `pear check --repair` on it",
+        )
+    return flags == 1
 
 
 def _channel_names(array: zarr.Array[Any]) -> list[str]:

@@ -30,6 +30,10 @@ from pear.variables import STATISTIC as STATISTIC
 
 COMPLETE: Final = "complete"
 """Coordinate of an analysis that flags the fields it holds, (time, channel)."""
+PRELIMINARY: Final = "preliminary"
+"""Coordinate of an analysis that flags the times that final data will replace, (time,)."""
+REPLACEMENTS: Final = "pear_replacements"
+"""Attribute of a store: how often times of it were replaced; absent until the first time."""
 TIME_ENCODING: Final = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 LEAD_ENCODING: Final = {"units": "seconds", "dtype": "timedelta64[ns]"}
 _SHARD_BYTES: Final = 100_000_000
@@ -311,7 +315,8 @@ def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[st
         "source": f"PEAR {__version__}",
         "history": f"written by PEAR {__version__}",
         "pear_kind": kind,
-        "coordinates": "cell_ids crs" + (f" {COMPLETE}" if kind == "analysis" else ""),
+        "coordinates": "cell_ids crs"
+        + (f" {COMPLETE} {PRELIMINARY}" if kind == "analysis" else ""),
         "libraries": {name: version(name) for name in ("numpy", "xarray", "zarr", "healpy")}
         | {"python": platform.python_version()},
         "zarr_conventions": [dict(_DGGS_CONVENTION)],

@@ -3,6 +3,9 @@
 The consolidated metadata of the root holds the number of times. New times are staged and moved
 beyond that length, where no reader looks; replacing the root's metadata is the commit. A writer
 that is killed leaves either the old length or the new one, and the next writer cleans up.
+
+Times that exist are replaced in a second folder of hard links, which then exchanges its name with
+the store: at any moment the store is the old one or the new one, of every time and variable.
 """
 
 from __future__ import annotations
@@ -22,12 +25,19 @@ from zarr.storage import LocalStore
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.store import schema
-from pear.store.reader import read_completeness, stored_layout
+from pear.store.reader import read_completeness, read_preliminary, stored_layout
 from pear.times import as_utc, to_iso
 from pear.typing import Times
 from pear.variables import BY_NAME, Layout
 from pipelines.storage import create, staging
-from pipelines.storage.atomic import publish, remove_partial_files, writer_lock
+from pipelines.storage.atomic import (
+    exchange,
+    link_tree,
+    publish,
+    remove_partial_files,
+    sync_filesystem,
+    writer_lock,
+)
 from pipelines.storage.metadata import rewrite_child_metadata
 
 Fields = npt.NDArray[np.float32]
@@ -63,6 +73,7 @@ def create_store(
     schema.check_overviews(overviews, nside)
     group = create.create_group(path, "analysis", layout, nside, attributes or {})
     create.completeness(group, layout)
+    create.preliminary(group)
     grids = {nside: group}
     for one in overviews:
         grids[one] = create.create_overview(group, "analysis", layout, one)
@@ -113,6 +124,8 @@ class AnalysisWriter:
         (time,) valid times that have been committed.
     complete
         (time, channel) 1 where the store has the field.
+    preliminary
+        (time,) True where the data are preliminary.
     channels
         Names on the channel axis: ``variable`` or ``variable@level``.
     shard_times
@@ -129,6 +142,7 @@ class AnalysisWriter:
     stored: Layout
     times: Times
     complete: npt.NDArray[np.uint8]
+    preliminary: Flags
     channels: tuple[str, ...]
     shard_times: int
     overviews: tuple[int, ...]
@@ -147,6 +161,9 @@ class AnalysisWriter:
         self.staging = staging.staging_folder(self.path)
         # Nothing of a new store is visible before its first times are complete.
         self._hidden = self.path.parent / f".{self.path.name}.new"
+        self._second = self.path.parent / f".{self.path.name}.replacing"
+        self._before = self.path.parent / f".{self.path.name}.before"
+        self._existed = False
         self._options = {
             "attributes": attributes,
             "shard_times": shard_times,
@@ -215,7 +232,9 @@ class AnalysisWriter:
             axis, surface, upper = axis[room:], surface[room:], upper[room:]
 
     @contextmanager
-    def transaction(self, times: npt.ArrayLike = ()) -> Iterator[Transaction]:
+    def transaction(
+        self, times: npt.ArrayLike = (), replaced: Sequence[int] = ()
+    ) -> Iterator[Transaction]:
         """Begin changes that readers will see together.
 
         Leaving the block commits them, and they are on disk then; an exception discards them. Times
@@ -225,6 +244,8 @@ class AnalysisWriter:
         ----------
         times
             (time,) new valid times after the last, UTC; may be empty.
+        replaced
+            Positions of times of the store whose fields are written again.
 
         Yields
         ------
@@ -233,13 +254,25 @@ class AnalysisWriter:
         """
         axis = as_utc(times)
         self._require_increasing(axis)
-        changes = Transaction(self, axis)
+        changes = Transaction(self, axis, replaced)
         try:
             yield changes
         except BaseException:
             self._stage_variables()
             raise
         self._commit(changes)
+
+    def keep_snapshot(self) -> None:
+        """Keep the present state of the store for :meth:`roll_back`, until the writer closes."""
+        if self.path.exists() and not self._before.exists():
+            link_tree(self.path, self._before)
+
+    def roll_back(self) -> None:
+        """Return to the store of the last snapshot; remove a store that this writer created."""
+        if not self._existed and self.path.exists():
+            self.path.rename(self._hidden)
+        elif self._before.exists():
+            exchange(self._before, self.path)
 
     def columns(self, name: str) -> list[int]:
         """Return the positions of a variable's fields on the channel axis."""
@@ -251,6 +284,11 @@ class AnalysisWriter:
         """Return path prefix and resolution of the fields and of the overviews."""
         return [("", self.nside)] + [(f"{schema.overview_name(n)}/", n) for n in self.overviews]
 
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Paths of arrays that readers do not see before the next commit."""
+        return tuple(self._added)
+
     # --- internals ---------------------------------------------------------------------------
 
     @property
@@ -258,8 +296,9 @@ class AnalysisWriter:
         return self.path if self.path.exists() else self._hidden
 
     def _open(self) -> None:
-        shutil.rmtree(self._hidden, ignore_errors=True)
-        if self.path.exists():
+        self._remove_hidden()
+        self._existed = self.path.exists()
+        if self._existed:
             remove_partial_files(self.path)
             self._require_fit()
             rewrite_child_metadata(self.path)
@@ -267,7 +306,9 @@ class AnalysisWriter:
             create_store(self._hidden, self.layout, self.nside, **self._options)  # type: ignore[arg-type]
             self.stored, self._visible = self.layout, ()
         self.times, self.complete, self.channels = read_completeness(self._root, all_channels=True)
+        self.preliminary = read_preliminary(self._root)
         group = schema.open_group(self._root)
+        self._flags_preliminary = schema.PRELIMINARY in group
         self.overviews = schema.overviews(group)
         shards = schema.get_array(group, self.stored.names[0]).shards
         self.shard_times = int(shards[0]) if shards else 1
@@ -275,8 +316,12 @@ class AnalysisWriter:
 
     def _close(self) -> None:
         staging.discard(self.staging)
-        shutil.rmtree(self._hidden, ignore_errors=True)
+        self._remove_hidden()
         self._exit.close()
+
+    def _remove_hidden(self) -> None:
+        for folder in (self._hidden, self._second, self._before):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _require_fit(self) -> None:
         kind, layout, nside = stored_layout(self.path)
@@ -319,7 +364,7 @@ class AnalysisWriter:
         )
         new = [name for name in self.stored.names if name not in self._visible]
         self._added = []
-        if not new:
+        if not new and self._flags_preliminary:
             return
         aside = zarr.open_group(LocalStore(self.staging), mode="a", zarr_format=3)
         for prefix, nside in self.grids():
@@ -327,6 +372,9 @@ class AnalysisWriter:
             for name in new:
                 _create_variable(group, name, self.stored, nside, self.times.size, self.shard_times)
             self._added += [f"{prefix}{name}" for name in new]
+        if not self._flags_preliminary:  # a store of an earlier version
+            create.preliminary(aside)
+            self._added.append(schema.PRELIMINARY)
 
     def _require_increasing(self, times: Times) -> None:
         axis = np.concatenate([self.times[-1:], times])
@@ -342,9 +390,13 @@ class AnalysisWriter:
 
     def _commit(self, changes: Transaction) -> None:
         start, stop = self.times.size, changes.stop
-        flags = changes.complete
-        changed = np.flatnonzero((flags[:start] != self.complete).any(axis=1))
-        if not (stop > start or changed.size or self._added):
+        flags, preliminary = changes.complete, changes.preliminary
+        touched = (flags[:start] != self.complete).any(axis=1)
+        touched |= preliminary[:start] != self.preliminary
+        touched[changes.replaced] = True
+        changed = np.flatnonzero(touched)
+        new_variables = [name for name in self._added if name != schema.PRELIMINARY]
+        if not (stop > start or changed.size or new_variables):
             return
         root = self._root
         first = int(changed[0]) if changed.size else start
@@ -357,15 +409,39 @@ class AnalysisWriter:
                 time = staging.staged_array(root, self.staging, f"{prefix}time", start, stop)
                 time[start:] = changes.times.astype(np.int64)
                 parts.append((f"{prefix}time", start, stop))
-        if last > first:
-            complete = staging.staged_array(root, self.staging, schema.COMPLETE, first, stop)
-            complete[first:] = flags[first:]
-            parts.append((schema.COMPLETE, first, stop))
-        staging.commit(root, self.staging, parts, stop, self._added)
+        attributes: dict[str, Any] = {}
+        if not self._flags_preliminary:
+            attributes["coordinates"] = schema.group_attributes("analysis", self.nside, {})[
+                "coordinates"
+            ]
+        for name, values in ((schema.COMPLETE, flags), (schema.PRELIMINARY, preliminary)):
+            begin = first if name == schema.COMPLETE or self._flags_preliminary else 0
+            if last > begin:
+                array = staging.staged_array(root, self.staging, name, begin, stop)
+                array[begin:] = values[begin:]
+                parts.append((name, begin, stop))
+        if changes.replaced:
+            self._exchange(parts, stop, attributes)
+        else:
+            staging.commit(root, self.staging, parts, stop, self._added, attributes)
         if root != self.path:
             publish(root, self.path)
         self.times = np.concatenate([self.times, changes.times]).astype("datetime64[s]")
         self.complete, self._added, self._visible = flags, [], self.stored.names
+        self.preliminary, self._flags_preliminary = preliminary, True
+
+    def _exchange(
+        self, parts: Sequence[tuple[str, int, int]], stop: int, attributes: Mapping[str, Any]
+    ) -> None:
+        """Commit to a second folder of the store, and let the two exchange their names."""
+        shutil.rmtree(self._second, ignore_errors=True)
+        link_tree(self.path, self._second)
+        count = int(schema.open_group(self.path).attrs.get(schema.REPLACEMENTS, 0)) + 1  # type: ignore[arg-type]
+        about = {**attributes, schema.REPLACEMENTS: count}
+        staging.commit(self._second, self.staging, parts, stop, self._added, about)
+        sync_filesystem(self._second)
+        exchange(self._second, self.path)
+        shutil.rmtree(self._second, ignore_errors=True)
 
 
 class Transaction:
@@ -377,22 +453,27 @@ class Transaction:
         Writer of the store.
     times
         (time,) new valid times.
+    replaced
+        Positions of the times that are replaced.
 
     Attributes
     ----------
-    times
+    times, replaced
         As given.
     start, stop
         Positions of the new times in the store.
     complete
         (time, channel) completeness of the store after the commit.
+    preliminary
+        (time,) True where the data are preliminary after the commit.
     """
 
-    def __init__(self, writer: AnalysisWriter, times: Times) -> None:
-        self._writer, self.times = writer, times
+    def __init__(self, writer: AnalysisWriter, times: Times, replaced: Sequence[int] = ()) -> None:
+        self._writer, self.times, self.replaced = writer, times, list(replaced)
         self.start, self.stop = writer.times.size, writer.times.size + times.size
         empty = np.zeros((times.size, len(writer.channels)), dtype=np.uint8)
         self.complete = np.concatenate([writer.complete, empty])
+        self.preliminary = np.concatenate([writer.preliminary, np.zeros(times.size, dtype=bool)])
 
     def write(self, name: str, values: Fields, levels: Sequence[int] | None = None) -> None:
         """Write a variable at the new times; fields with missing values are flagged missing.
@@ -434,3 +515,26 @@ class Transaction:
         """
         flags = present.reshape(len(present), -1).astype(np.uint8)
         self.complete[start : start + len(present), self._writer.columns(name)] |= flags
+
+    def restore(self, position: int) -> None:
+        """Give a time that was to be replaced its old fields back.
+
+        Parameters
+        ----------
+        position
+            Position of the time in the store.
+        """
+        writer = self._writer
+        group = schema.open_group(writer.path)
+        where = slice(position, position + 1)
+        for prefix, _ in writer.grids():
+            for name in writer.stored.names:
+                path = f"{prefix}{name}"
+                if path not in writer.added:
+                    array = staging.staged_array(
+                        writer.path, writer.staging, path, position, self.stop
+                    )
+                    array[where] = schema.get_array(group, path)[where]
+        self.complete[position] = writer.complete[position]
+        self.preliminary[position] = writer.preliminary[position]
+        self.replaced.remove(position)

@@ -92,6 +92,24 @@ def publish(hidden: Path, final: Path) -> None:
     sync_folder(final.parent)
 
 
+def link_tree(source: Path, target: Path) -> None:
+    """Make a second folder of the same files by hard links; it must not exist.
+
+    Every file of a store is replaced and never rewritten, so a change of one leaves the other as
+    it is.
+
+    Parameters
+    ----------
+    source
+        The folder.
+    target
+        The new folder, on the same file system.
+    """
+    shutil.copytree(
+        source, target, copy_function=os.link, ignore=shutil.ignore_patterns(f"*{PARTIAL}")
+    )
+
+
 def exchange(first: Path, second: Path) -> None:
     """Exchange the names of two folders of one parent, in one step where the system can (Linux).
 

@@ -27,6 +27,7 @@ from pipelines.storage.staging import staging_folder
 
 DAMAGE: Final = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 """Exceptions of Zarr when metadata or a chunk are damaged."""
+_HIDDEN: Final = ("new", "replacing", "before", "repair")
 _INGEST = "mark as missing; ingest the files again"
 _BUILD = "build it again with `pear climatology`"
 
@@ -159,6 +160,7 @@ def _check_contents(
     for axis in ("time", "prediction_timedelta")[: 2 if report.kind == "forecast" else 1]:
         report.findings += _check_axis(grids, axis)
     flags = _read_flags(group, report) if report.kind == "analysis" else None
+    report.findings += _check_preliminary(group)
     for name in layout.names:
         check = _FieldCheck(group, name, layout, flags, forecast=report.kind == "forecast")
         check.run(report, list(grids)[1:])
@@ -206,7 +208,7 @@ def _check_climatology(path: Path, report: StoreReport) -> Iterator[Finding]:
 
 def leftovers(path: Path) -> list[Path]:
     """Return files and folders that a killed writer left; with the writer's lock they may go."""
-    hidden = [path.parent / f".{path.name}.{what}" for what in ("new", "repair")]
+    hidden = [path.parent / f".{path.name}.{what}" for what in _HIDDEN]
     found = [folder for folder in (staging_folder(path), *hidden) if folder.exists()]
     return found + [file for file in path.rglob(f"*{PARTIAL}") if file.is_file()]
 
@@ -337,6 +339,20 @@ def _read_flags(group: zarr.Group, report: StoreReport) -> npt.NDArray[np.uint8]
         finding = Finding("completeness", schema.COMPLETE, detail, "derive from the fields")
         report.findings.append(finding)
         return None
+
+
+def _check_preliminary(group: zarr.Group) -> Iterator[Finding]:
+    """Check the flags of the times with preliminary data, which old stores do not have."""
+    if schema.PRELIMINARY not in group:
+        return
+    try:
+        damaged = not np.isin(schema.get_array(group, schema.PRELIMINARY)[:], (0, 1)).all()
+        detail = "is neither 0 nor 1 at some times"
+    except DAMAGE as error:
+        damaged, detail = True, f"cannot be read: {error}"
+    if damaged:
+        remedy = "call all times preliminary; ingest final data"
+        yield Finding("completeness", schema.PRELIMINARY, detail, remedy)
 
 
 class _FieldCheck:

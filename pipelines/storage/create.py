@@ -16,7 +16,7 @@ from zarr.storage import LocalStore
 
 from pear.store import metadata, schema
 from pear.store.manifest import ATTRIBUTE, FILE
-from pear.store.schema import COMPLETE, PROBABILITY
+from pear.store.schema import COMPLETE, PRELIMINARY, PROBABILITY
 from pear.typing import Array, TimesLike
 from pear.variables import Layout
 from pipelines.storage.manifest import write_manifest
@@ -81,6 +81,7 @@ def coordinate(
     dims: Sequence[str] | None = None,
     *,
     chunk: int | None = None,
+    fill: int = 0,
 ) -> None:
     """Write a small array as one chunk.
 
@@ -98,6 +99,8 @@ def coordinate(
         Names of its dimensions; default: its own name.
     chunk
         Length of a chunk along the first axis, for an array that will grow.
+    fill
+        What reads where a chunk is missing.
     """
     shape = tuple(max(n, 1) for n in values.shape)
     array = group.create_array(
@@ -106,7 +109,7 @@ def coordinate(
         dtype=values.dtype,
         chunks=shape if chunk is None else (chunk, *shape[1:]),
         compressors=_codecs(values.dtype.itemsize),
-        fill_value=0,
+        fill_value=fill,
         dimension_names=(name,) if dims is None else dims,
         attributes=dict(attributes),
         config={"write_empty_chunks": True},  # other readers take a lost chunk for zeros
@@ -141,6 +144,20 @@ def completeness(group: zarr.Group, layout: Layout) -> None:
     }
     empty = np.zeros((0, len(names)), dtype=np.uint8)
     coordinate(group, COMPLETE, empty, attributes, ("time", "channel"), chunk=_TIME_CHUNK)
+
+
+def preliminary(group: zarr.Group) -> None:
+    """Write the empty array of the times with preliminary data of an analysis, (time,).
+
+    A lost chunk reads as 255, which is neither of the two values.
+    """
+    attributes = {
+        "long_name": "1 where the data are preliminary, to be replaced by final data",
+        "flag_values": [0, 1],
+        "flag_meanings": "final preliminary",
+    }
+    empty = np.zeros(0, dtype=np.uint8)
+    coordinate(group, PRELIMINARY, empty, attributes, ("time",), chunk=_TIME_CHUNK, fill=255)
 
 
 def data_variable(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 from zarr.storage import LocalStore, StorePath
 
@@ -174,6 +175,7 @@ class _DamagedStore:
 
     def _copy_analysis(self, target: Path, times: Times) -> None:
         (length, *_) = self._arrays[self._names[0]].shards or (1,)
+        preliminary = self._preliminary(times.size)
         with AnalysisWriter(
             target,
             self._layout,
@@ -185,6 +187,7 @@ class _DamagedStore:
             for first in range(0, times.size, length):
                 positions = range(first, min(first + length, times.size))
                 with writer.transaction(times[first : first + length]) as changes:
+                    changes.preliminary[list(positions)] = preliminary[list(positions)]
                     for name in self._layout.names:
                         values = np.stack([self._valid_fields(name, each) for each in positions])
                         upper = BY_NAME[name].kind == "upper"
@@ -272,6 +275,15 @@ class _DamagedStore:
         if levels is None:
             raise InputError(f"the levels of {self._path} are damaged", field="store")
         return [int(level) for level in levels]
+
+    def _preliminary(self, count: int) -> npt.NDArray[np.bool_]:
+        """Read which times are preliminary, (time,); all of them if that is damaged."""
+        if schema.PRELIMINARY not in self._arrays:
+            return np.zeros(count, dtype=bool)
+        try:
+            return np.asarray(self._arrays[schema.PRELIMINARY][:count]) != 0
+        except DAMAGE:
+            return np.ones(count, dtype=bool)
 
     def _axis(self, name: str) -> Int64 | None:
         """Read an increasing axis, from an overview if that of the store is damaged."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def commit(
     parts: Iterable[tuple[str, int, int]],
     length: int,
     added: Iterable[str] = (),
+    attributes: Mapping[str, Any] | None = None,
 ) -> None:
     """Move shards into place, then set the number of times in one rename; all of it synced.
 
@@ -74,6 +75,8 @@ def commit(
         Number of times of the store from now on.
     added
         Paths of new variables.
+    attributes
+        New values of attributes of the root.
     """
     sync_filesystem(staging)
     moved = [
@@ -97,6 +100,7 @@ def commit(
         if node["node_type"] == "array" and node.get("dimension_names", [])[:1] == ["time"]:
             node["shape"][0] = length
     document["consolidated_metadata"]["metadata"] = arrays
+    document["attributes"] |= attributes or {}
     write_group(root, document)
     sync_folder(root)
     settle(root, files)
