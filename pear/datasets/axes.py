@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from pear.datasets.base import Scan, ScanOptions, choose_member
@@ -80,9 +82,7 @@ def fix_other_dimensions(
             expver = dim
             scan.note(f"{array.name}: {size} experiment versions merged, final first")
         elif dim in _MEMBER:
-            members = [int(v) for v in np.atleast_1d(array[dim].values)]
-            member = choose_member(members, options, f"{scan.source}: {array.name}")
-            fixed.append((dim, members.index(member)))
+            fixed.append((dim, _position_of_member(array, dim, scan, options)))
         elif size == 1:
             fixed.append((dim, 0))
         else:
@@ -92,6 +92,75 @@ def fix_other_dimensions(
                 hint="select one position of it first",
             )
     return tuple(fixed), expver
+
+
+def _position_of_member(
+    array: xr.DataArray, dim: Hashable, scan: Scan, options: ScanOptions
+) -> int:
+    """Return the position of the wanted member; members with names have no numbers."""
+    labels = np.atleast_1d(array[dim].values).tolist()
+    texts = [f"{v:g}" if isinstance(v, int | float) else str(v) for v in labels]
+    if not all(re.fullmatch("[0-9]+", text) for text in texts):
+        if len(texts) == 1 and options.member is None:
+            return 0
+        raise InputError(
+            f"{scan.source}: the members of {array.name} are named {', '.join(texts)}",
+            field="--member",
+            hint="PEAR chooses members by number: select one and write it to a file of its own",
+        )
+    members = [int(text) for text in texts]
+    return members.index(choose_member(members, options, f"{scan.source}: {array.name}"))
+
+
+def find_preliminary(
+    dataset: xr.Dataset, array: xr.DataArray, time_dim: Hashable | None, count: int
+) -> npt.NDArray[np.bool_]:
+    """Return at which times the data of a variable are preliminary (ERA5T, expver 5).
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Where ``expver`` may be a variable or coordinate.
+    array : DataArray
+        The variable, whose attributes may state it as well.
+    time_dim : hashable or None
+        Dimension of the times.
+    count : int
+        Number of times.
+
+    Returns
+    -------
+    (time,) array of bool
+        In the order of the source. Along an axis of versions, the times without a final field.
+
+    Examples
+    --------
+    >>> from pear.datasets.axes import find_preliminary
+    >>> data = xr.Dataset({"t2m": ("time", [1.0, 2.0]), "expver": ("time", ["0001", "0005"])})
+    >>> find_preliminary(data, data["t2m"], "time", 2)
+    array([False,  True])
+    """
+    stated = array.attrs.get("GRIB_expver", dataset.attrs.get("expver"))
+    found = array.coords.get("expver", dataset.get("expver"))
+    if found is None:
+        return np.full(count, stated is not None and _is_preliminary(stated))
+    flags = np.array([_is_preliminary(each) for each in np.ravel(found.values)], dtype=bool)
+    if found.ndim == 0 or (found.ndim == 1 and found.size == 1):
+        return np.full(count, bool(flags[0]))
+    if found.dims == (time_dim,):
+        return flags
+    if found.dims == ("expver",) and "expver" in array.dims and (~flags).any():
+        # The slots of final data are empty at preliminary times: one point tells.
+        final = array.isel(expver=int(np.flatnonzero(~flags)[0]))
+        point = final.isel({dim: 0 for dim in final.dims if dim != time_dim})
+        empty = np.isnan(np.atleast_1d(np.asarray(point.values, dtype=np.float64)))
+        return np.full(count, bool(empty[0])) if time_dim is None else empty
+    return np.full(count, bool(flags.any()))
+
+
+def _is_preliminary(version: object) -> bool:
+    text = version.decode() if isinstance(version, bytes) else str(version)
+    return text.strip().lstrip("0").removesuffix(".0") == "5"
 
 
 def note_versions(name: str, versions: Sequence[str], scan: Scan) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pear.datasets.decoding import ReasonedError, decoding
 from pear.datasets.static import StaticField
 from pear.datasets.units import Conversion, Quantity
 from pear.errors import InputError
@@ -18,7 +19,7 @@ from pear.typing import Times
 Fields = npt.NDArray[np.float32]
 
 
-class SkippedVariableError(Exception):
+class SkippedVariableError(ReasonedError):
     """A variable that cannot be ingested, although nothing is wrong with the source."""
 
 
@@ -58,6 +59,8 @@ class SourceVariable:
         Reads the fields.
     centre : str
         GRIB name of the originating centre, if known.
+    preliminary : (time,) array of bool, optional
+        Times of which the source has preliminary data; default: none.
 
     Examples
     --------
@@ -85,6 +88,14 @@ class SourceVariable:
     present: npt.NDArray[np.bool_]
     reader: FieldReader
     centre: str = ""
+    preliminary: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def is_preliminary(self) -> npt.NDArray[np.bool_]:
+        """(time,) True where the data are preliminary."""
+        if self.preliminary is None:
+            return np.zeros(self.times.size, dtype=bool)
+        return self.preliminary
 
     @property
     def rows(self) -> int:
@@ -101,7 +112,11 @@ class SourceVariable:
         if not at:
             return None
         return replace(
-            self, times=self.times[at], present=self.present[at], reader=self.reader.select(at)
+            self,
+            times=self.times[at],
+            present=self.present[at],
+            reader=self.reader.select(at),
+            preliminary=None if self.preliminary is None else self.preliminary[at],
         )
 
     def select_levels(self, levels: Sequence[int]) -> SourceVariable | None:
@@ -120,7 +135,8 @@ class SourceVariable:
 
     def read(self, position: int, row: int) -> Fields:
         """Return one field, (point,), in canonical units."""
-        values = self.reader.read(position, row)
+        with decoding(f"{self.source}: {self.name}"):
+            values = self.reader.read(position, row)
         how = self.conversion
         if (how.factor, how.offset) != (1.0, 0.0):
             values = (values.astype(np.float64) * how.factor + how.offset).astype(np.float32)

@@ -12,8 +12,8 @@ from pear.errors import InputError
 _OF_THE_MACHINE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 
 
-class SkippedVariableError(Exception):
-    """A variable that cannot be ingested, although nothing is wrong with the source."""
+class ReasonedError(Exception):
+    """A reason that PEAR gives itself, which passes :func:`decoding` unchanged."""
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def decoding(what: str) -> Iterator[None]:
     Raises
     ------
     InputError
-        If anything in the block fails.
+        If anything in the block fails; InputError and ReasonedError pass unchanged.
 
     Examples
     --------
@@ -43,9 +43,9 @@ def decoding(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (InputError, SkippedVariableError):
-        raise
     except Exception as error:
+        if isinstance(error, InputError | ReasonedError):
+            raise
         if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
             raise
         text = " ".join(str(error).split())[:300]

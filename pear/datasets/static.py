@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pear.datasets.decoding import decoding
 from pear.datasets.statements import is_unknown, statistic_in
 from pear.datasets.units import GEOPOTENTIAL_UNITS, SHARE_UNITS, unit_key
 from pear.errors import InputError
@@ -90,7 +91,8 @@ class StaticField:
         InputError
             If the units are unknown, or the values are outside the valid range.
         """
-        values = np.asarray(self.read(), dtype=np.float64).reshape(-1)
+        with decoding(f"{self.source}: {self.name}"):
+            values = np.asarray(self.read(), dtype=np.float64).reshape(-1)
         values = values * self._factor()
         low, high = _RANGE[self.name]
         slack = 1e-3 * (high - low)

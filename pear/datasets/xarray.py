@@ -12,7 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pear.datasets.axes import fix_other_dimensions, note_leads, sort_times
+from pear.datasets.axes import (
+    find_preliminary,
+    fix_other_dimensions,
+    note_leads,
+    sort_times,
+)
 from pear.datasets.base import (
     Fields,
     Scan,
@@ -22,6 +27,7 @@ from pear.datasets.base import (
     require_global_grid,
 )
 from pear.datasets.declared_gaps import find_declared_gap
+from pear.datasets.decoding import decoding
 from pear.datasets.healpix import describe_healpix, is_healpix
 from pear.datasets.horizontal import (
     LAT,
@@ -225,7 +231,8 @@ def _chunk(array: xr.DataArray, dim: Hashable) -> int:
 def _values(array: xr.DataArray, axes: Axes) -> npt.NDArray[Any]:
     """Return values, (…, latitude, longitude); experiment versions are merged, final first."""
     if axes.expver is not None:
-        order = np.argsort(array[axes.expver].values.astype(int))  # 1 is final, 5 preliminary
+        labels = [str(label).lstrip("0") for label in array[axes.expver].values.tolist()]
+        order = sorted(range(len(labels)), key=lambda i: (labels[i] == "5", i))  # 5: preliminary
         parts = [array.isel({axes.expver: int(i)}) for i in order]
         final, *others = (part.transpose(..., axes.lat, axes.lon).values for part in parts)
         for other in others:
@@ -286,7 +293,8 @@ def scan_dataset(
         )
     for key, array in dataset.data_vars.items():
         try:
-            _scan_variable(dataset, array, opener, scan, options)
+            with decoding(f"{source}: {key}"):
+                _scan_variable(dataset, array, opener, scan, options)
         except SkippedVariableError as reason:
             scan.skipped[str(key)] = str(reason)
         except InputError as error:
@@ -381,6 +389,13 @@ def _make_variable(
     note_leads(name, leads, scan)
     known = {lat.dims[0], lon.dims[0], time_dim, levels.dimension}
     fixed, expver = fix_other_dimensions(array, known, scan, options)
+    if not times.size:
+        raise InputError(
+            f"{source}: {name} has no times: its time axis is empty",
+            field="time",
+            hint="the file was not finished; make or download it again",
+        )
+    read = times.size
     order, times = sort_times(times, name, scan)
     axes = Axes(lat.dims[0], lon.dims[0], time_dim, levels.dimension, expver, fixed)
     how = conversion(quantity, array.attrs.get("units"), name, source)
@@ -399,4 +414,5 @@ def _make_variable(
         np.ones((times.size, rows), dtype=bool),
         reader,
         centre,
+        find_preliminary(dataset, array, time_dim, read)[order],
     )

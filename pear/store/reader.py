@@ -423,7 +423,8 @@ def read_preliminary(root: StrPath) -> np.typing.NDArray[np.bool_]:
             field="store",
             hint="run `pear check --repair` on it",
         )
-    return flags == 1
+    marked: np.typing.NDArray[np.bool_] = flags == 1
+    return marked
 
 
 def _channel_names(array: zarr.Array[Any]) -> list[str]:

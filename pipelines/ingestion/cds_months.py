@@ -11,7 +11,7 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.progress import ProgressFactory
-from pear.store.reader import read_completeness
+from pear.store.reader import read_completeness, read_preliminary
 from pear.typing import Times
 from pear.variables import Layout
 from pipelines.ingestion.cds import DataStore, Request, month_requests
@@ -43,11 +43,13 @@ def is_complete(store: Path, times: Times, levels: Sequence[int]) -> bool:
     Returns
     -------
     bool
-        False if there is no store.
+        False if there is no store, or if some of these times are preliminary.
     """
     if not store.is_dir():
         return False
     known, complete, channels = read_completeness(store)
+    if read_preliminary(store)[np.isin(known, times)].any():
+        return False
     layout = Layout.default()
     wanted = [*layout.surface, *(f"{v}@{p}" for v in layout.upper for p in levels)]
     if not set(wanted) <= set(channels) or not np.isin(times, known).all():

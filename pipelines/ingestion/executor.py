@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,6 +23,8 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 TaskMap: TypeAlias = Callable[[Iterable[Task]], Iterator[list[TaskResult]]]
 """Runs tasks and yields lists of their results, in the order of the tasks."""
 
+Span: TypeAlias = tuple[np.datetime64, np.datetime64]
+"""First and last time, both included."""
 _TASKS_PER_WORKER = 3
 
 
@@ -40,12 +42,15 @@ class StoreContents:
         Names on the channel axis: ``variable`` or ``variable@level``.
     levels : tuple of int
         Pressure levels in hPa, in the order of the store.
+    preliminary : (time,) array of bool, optional
+        Times with preliminary data; default: none.
     """
 
     times: Times
     complete: npt.NDArray[np.uint8]
     channels: tuple[str, ...]
     levels: tuple[int, ...]
+    preliminary: Mask | None = None
 
     def columns(self, name: str) -> list[int]:
         """Return the positions of a variable's fields on the channel axis."""
@@ -70,6 +75,10 @@ class Workload:
         Times of the plan that cannot be added because later ones are in the store.
     n_complete : int
         Number of times of the plan to which nothing is added.
+    replaced : tuple of int
+        Positions of the times of the store of which all fields are written again.
+    lacking : dict
+        Times that should be replaced, but of which the sources lack a field; and that field.
     """
 
     times: Times
@@ -77,6 +86,8 @@ class Workload:
     wanted: dict[str, Mask]
     too_early: Times
     n_complete: int
+    replaced: tuple[int, ...] = ()
+    lacking: dict[np.datetime64, str] = field(default_factory=dict)
 
     @property
     def n_added(self) -> int:
@@ -86,7 +97,7 @@ class Workload:
     @property
     def n_filled(self) -> int:
         """Number of times of the store that get fields they lack."""
-        return int(self._busy[: self.n_present].sum())
+        return int(self._busy[: self.n_present].sum()) - len(self.replaced)
 
     @property
     def _busy(self) -> Mask:
@@ -158,7 +169,7 @@ class FinishedBlock:
     results: list[TaskResult]
 
 
-def diff(plan: Plan, store: StoreContents) -> Workload:
+def diff(plan: Plan, store: StoreContents, replace: Span | None = None) -> Workload:
     """Compare a plan with a store.
 
     Parameters
@@ -167,6 +178,8 @@ def diff(plan: Plan, store: StoreContents) -> Workload:
         What the sources can give.
     store : StoreContents
         What is there already.
+    replace : tuple of numpy.datetime64, optional
+        First and last of the times to replace. Preliminary times are replaced by final data.
 
     Returns
     -------
@@ -180,11 +193,45 @@ def diff(plan: Plan, store: StoreContents) -> Workload:
     wanted: dict[str, Mask] = {}
     for name in plan.sources:
         wanted[name] = plan.offered(name, times, store.levels)
-        wanted[name][:n_present] &= store.complete[:, store.columns(name)] == 0
+    replaced, lacking = _find_replaced(plan, store, wanted, replace)
+    for name, mask in wanted.items():
+        again = replaced[:, None] & mask[:n_present]
+        mask[:n_present] &= store.complete[:, store.columns(name)] == 0
+        mask[:n_present] |= again
     shared = np.isin(store.times, plan.times)
     for mask in wanted.values():
         shared &= ~mask[:n_present].any(axis=1)
-    return Workload(times, n_present, wanted, new[~late], int(shared.sum()))
+    return Workload(
+        times,
+        n_present,
+        wanted,
+        new[~late],
+        int(shared.sum()),
+        tuple(int(position) for position in np.flatnonzero(replaced)),
+        lacking,
+    )
+
+
+def _find_replaced(
+    plan: Plan, store: StoreContents, offered: dict[str, Mask], span: Span | None
+) -> tuple[Mask, dict[np.datetime64, str]]:
+    """Find the times to replace: those of which the sources have every field of the store."""
+    times = store.times
+    wanted = np.zeros(times.size, dtype=bool)
+    if store.preliminary is not None:
+        wanted |= store.preliminary & ~plan.preliminary(times)
+    if span is not None:
+        wanted |= (times >= span[0]) & (times <= span[1])
+    wanted &= np.isin(times, plan.times)
+    missing = store.complete == 1
+    for name, mask in offered.items():
+        missing[:, store.columns(name)] &= ~mask[: times.size]
+    whole = ~missing.any(axis=1)
+    lacking = {
+        times[at]: store.channels[int(np.flatnonzero(missing[at])[0])]
+        for at in np.flatnonzero(wanted & ~whole)
+    }
+    return wanted & whole, lacking
 
 
 def make_tasks(

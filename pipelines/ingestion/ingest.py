@@ -14,6 +14,7 @@ import time as clock
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
@@ -44,8 +45,8 @@ from pipelines.ingestion.executor import (
 from pipelines.ingestion.options import IngestOptions, Method
 from pipelines.ingestion.plan import Plan, make_plan
 from pipelines.ingestion.readers import scan_source
-from pipelines.ingestion.report import IngestReport, SourceReport
-from pipelines.ingestion.static_fields import write_static_fields
+from pipelines.ingestion.report import IngestReport, Refusal, SourceReport
+from pipelines.ingestion.static_fields import read_static_fields, write_static_fields
 from pipelines.ingestion.task import StoreTarget
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.atomic import require_space, temporary_parents
@@ -77,7 +78,8 @@ def ingest(
 ) -> IngestReport:
     """Ingest sources into an analysis store; what it has already is not written again.
 
-    Times that were committed before a fault are kept. A full disk raises OSError.
+    A fault of the sources (InputError) leaves everything as it was before. What was committed
+    before an interrupt or a full disk (OSError) is kept.
 
     Parameters
     ----------
@@ -124,12 +126,18 @@ def ingest(
             plan = make_plan(variables, options, report)
             attributes = _provenance(report, options.method) | dict(options.attributes)
             options = replace(options, attributes=attributes)
+            refuse = partial(_refuse_static, report) if options.on_error == "skip" else None
+            static = read_static_fields(path, static_fields, options.nside, options.method, refuse)
             ingest_plan(plan, path, options, report, client_for, progress)
-            report.static = write_static_fields(path, static_fields, options.nside, options.method)
+            report.static = write_static_fields(path, static)
         finally:
             close_datasets()
     report.seconds = clock.perf_counter() - began
     return report
+
+
+def _refuse_static(report: IngestReport, one: StaticField, fault: InputError) -> None:
+    report.refuse([Refusal(one.source, one.name, None, "", fault.message)])
 
 
 class UnpackFolder:
@@ -259,6 +267,11 @@ def ingest_plan(
         Receives what was written and refused.
     client_for, progress : callable, optional
         As in :func:`ingest`.
+
+    Raises
+    ------
+    InputError
+        If a source is faulty or the store does not fit; the store is then as it was before.
     """
     with AnalysisWriter(
         path,
@@ -270,21 +283,31 @@ def ingest_plan(
     ) as writer:
         _require_same_kind(writer, options)
         levels = schema.level_order(writer.stored)
-        store = StoreContents(writer.times, writer.complete, writer.channels, levels)
-        workload = diff(plan, store)
+        store = StoreContents(
+            writer.times, writer.complete, writer.channels, levels, writer.preliminary
+        )
+        workload = diff(plan, store, options.replace)
         _report_workload(workload, path, options, report)
-        if workload.n_added or workload.n_filled:
+        if any(mask.any() for mask in workload.wanted.values()):
             blocks = workload.blocks(writer.shard_times)
             total = sum(block.n_fields for block in blocks)
             n_bytes = 4 * total * cells_of_nside(options.nside)
             require_space(path.parent, n_bytes, options.reserve_bytes)
+            if len(blocks) > 1:
+                writer.keep_snapshot()
             client = client_for(total) if client_for else None
             advance = progress(total) if progress else no_progress
-            for batch in _execute(writer, plan, store, blocks, options, client):
-                _commit(writer, workload, batch, report)
-                n_fields = sum(finished.block.n_fields for finished in batch)
-                advance(n_fields, to_iso(batch[-1].block.times[-1]))
+            try:
+                for batch in _execute(writer, plan, store, blocks, options, client):
+                    _commit(writer, workload, plan, batch, report)
+                    n_fields = sum(finished.block.n_fields for finished in batch)
+                    advance(n_fields, to_iso(batch[-1].block.times[-1]))
+                _require_something(report)
+            except InputError:
+                writer.roll_back()
+                raise
         report.variables, report.levels = list(writer.stored.names), list(writer.stored.levels)
+        report.times_preliminary = int(writer.preliminary.sum())
         report.gaps = describe_times(writer.times)["gaps"]
         columns = [column for name in writer.stored.names for column in store.columns(name)]
         report.fields_missing = int((writer.complete[:, columns] == 0).sum())
@@ -310,6 +333,7 @@ def _report_workload(
     """Report the numbers of times; refuse those before the end of the store."""
     report.times_added, report.times_filled = workload.n_added, workload.n_filled
     report.times_present = workload.n_complete
+    _report_kept(workload, path, options, report)
     early = workload.too_early
     if not early.size:
         return
@@ -325,6 +349,49 @@ def _report_workload(
         )
     report.sources.append(
         SourceReport(path.name, status="refused", reason=text, times=int(early.size))
+    )
+
+
+def _report_kept(
+    workload: Workload, path: Path, options: IngestOptions, report: IngestReport
+) -> None:
+    """Say which times are not replaced because the sources lack a field of them."""
+    if options.replace is not None:
+        first, last = options.replace
+        asked = workload.times[: workload.n_present]
+        asked = asked[(asked >= first) & (asked <= last)]
+        lacking = [time for time in workload.lacking if first <= time <= last]
+        found = [t for t in workload.replaced if first <= workload.times[t] <= last]
+        if not found and not lacking and options.on_error == "raise":
+            raise InputError(
+                f"{path} has {asked.size} times from {to_iso(first)} to {to_iso(last)}, of which "
+                "the sources have none",
+                field="--replace",
+                hint="give the sources of times that are in the store",
+            )
+        if lacking and options.on_error == "raise":
+            raise InputError(
+                f"{to_iso(lacking[0])} cannot be replaced: the sources lack "
+                f"{workload.lacking[lacking[0]]}, which {path} has at that time",
+                field="--replace",
+                hint="a time is replaced as a whole: give the sources of all its fields together",
+            )
+    for time, channel in workload.lacking.items():
+        report.kept.append(
+            f"{to_iso(time)} is not replaced: the sources lack {channel}; give the sources of all "
+            "its fields together"
+        )
+
+
+def _require_something(report: IngestReport) -> None:
+    """Refuse sources of which not a single field could be stored."""
+    if report.fields_written or not report.refused:
+        return
+    first = report.refused[0]
+    raise InputError(
+        f"nothing to ingest: all fields are refused ({first.variable} at {first.time}: "
+        f"{first.reason})",
+        field="source",
     )
 
 
@@ -353,23 +420,36 @@ def _execute(
 def _commit(
     writer: AnalysisWriter,
     workload: Workload,
+    plan: Plan,
     batch: list[FinishedBlock],
     report: IngestReport,
 ) -> None:
     """Commit finished blocks, in order of time."""
-    for finished in batch:
-        for result in finished.results:
-            report.refuse(result.refused)
-            report.reading_seconds += result.reading_seconds
-            report.fields_written += int(result.stored.sum())
-    if not writer.times.size and not report.fields_written:
-        first = report.refused[0]
-        raise InputError(
-            f"nothing to ingest: all fields of the first {batch[-1].block.times.size} times are "
-            f"refused ({first.variable} at {first.time}: {first.reason})",
-            field="source",
-        )
-    with writer.transaction(workload.times[writer.times.size : batch[-1].block.stop]) as changes:
+    first, stop = batch[0].block.start, batch[-1].block.stop
+    replaced = [position for position in workload.replaced if first <= position < stop]
+    new = workload.times[writer.times.size : stop]
+    with writer.transaction(new, replaced) as changes:
         for finished in batch:
+            block = finished.block
+            marked = plan.preliminary(block.times)
             for result in finished.results:
-                changes.mark(result.variable, finished.block.start, result.stored)
+                report.refuse(result.refused)
+                report.reading_seconds += result.reading_seconds
+                report.fields_written += int(result.stored.sum())
+                changes.mark(result.variable, block.start, result.stored)
+            for offset, position in enumerate(range(block.start, block.stop)):
+                stored = any(result.stored[offset].any() for result in finished.results)
+                if position in changes.replaced:
+                    changes.preliminary[position] = marked[offset]
+                    faulty = [
+                        result.variable
+                        for result in finished.results
+                        if (block.wanted[result.variable][offset] & ~result.stored[offset]).any()
+                    ]
+                    if faulty:  # with on_error="skip": the old fields stay, all of them
+                        changes.restore(position)
+                        when = to_iso(block.times[offset])
+                        report.kept.append(f"{when} is not replaced: {faulty[0]} is refused")
+                elif stored:
+                    changes.preliminary[position] |= marked[offset]
+        report.times_replaced += len(changes.replaced)

@@ -39,6 +39,8 @@ class IngestOptions:
     overviews : tuple of int, optional
         Resolutions at which a new store also keeps means; default: a quarter of its own
         resolution, if that is 8 or more.
+    replace : tuple of numpy.datetime64, optional
+        First and last valid time of those to replace in the store, each as a whole.
     reserve_bytes : int
         Free disk space to leave.
     scan : ScanOptions
@@ -56,6 +58,7 @@ class IngestOptions:
     every_hours: int | None = None
     shard_times: int | None = None
     overviews: tuple[int, ...] | None = None
+    replace: tuple[np.datetime64, np.datetime64] | None = None
     reserve_bytes: int = 1_000_000_000
     scan: ScanOptions = field(default_factory=ScanOptions)
     attributes: Mapping[str, str] = field(default_factory=dict)

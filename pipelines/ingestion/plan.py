@@ -71,6 +71,16 @@ class Plan:
                     out[at, column] |= variable.present[known, row]
         return out & chosen[:, None]
 
+    def preliminary(self, times: Times) -> npt.NDArray[np.bool_]:
+        """Return at which times, (time,), the sources have preliminary data of any field."""
+        out = np.zeros(times.size, dtype=bool)
+        for many in self.sources.values():
+            for source in many:
+                variable = source.variable
+                marked = variable.times[variable.is_preliminary & variable.present.any(axis=1)]
+                out |= np.isin(times, marked)
+        return out
+
 
 def make_plan(
     variables: Sequence[SourceVariable], options: IngestOptions, report: IngestReport
@@ -198,13 +208,13 @@ def _without_duplicates(
     """Take each field from the first source that has it."""
     if len(sources) == 1:
         return sources
+    sources = _final_first(sources)
     seen = np.zeros(0, dtype=np.int64)
     owners: list[tuple[npt.NDArray[np.int64], str]] = []
     out = []
     for source in sources:
         variable = source.variable
-        levels = np.array(variable.levels or (0,), dtype=np.int64)
-        codes = variable.times.astype(np.int64)[:, None] * 2048 + levels
+        levels, codes = variable.levels or (0,), _codes(variable)
         duplicate = np.isin(codes, seen) & variable.present
         if duplicate.any():
             time, row = np.argwhere(duplicate)[0]
@@ -223,6 +233,26 @@ def _without_duplicates(
         owners.append((codes[variable.present], variable.source))
         seen = np.concatenate([seen, codes[variable.present]])
         out.append(replace(source, variable=variable))
+    return out
+
+
+def _codes(variable: SourceVariable) -> npt.NDArray[np.int64]:
+    """Return a number for each field, (time, row), equal for equal time and level."""
+    levels = np.array(variable.levels or (0,), dtype=np.int64)
+    codes: npt.NDArray[np.int64] = variable.times.astype(np.int64)[:, None] * 2048 + levels
+    return codes
+
+
+def _final_first(sources: list[FieldSource]) -> list[FieldSource]:
+    """Drop preliminary fields of which another source has the final ones."""
+    variables = [source.variable for source in sources]
+    final = [_codes(v)[v.present & ~v.is_preliminary[:, None]] for v in variables]
+    known = np.concatenate(final)
+    out = []
+    for source in sources:
+        one = source.variable
+        replaced = one.is_preliminary[:, None] & np.isin(_codes(one), known)
+        out.append(replace(source, variable=replace(one, present=one.present & ~replaced)))
     return out
 
 

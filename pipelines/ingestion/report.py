@@ -112,6 +112,10 @@ class IngestReport:
         One report for each source or member of an archive.
     times_added, times_filled, times_present : int
         New times; times of the store that got fields they lacked; times that were complete.
+    times_replaced, times_preliminary : int
+        Times of the store that were replaced; times of it that are preliminary now.
+    kept : list of str
+        Times that were to be replaced and were not, with the reasons.
     fields_written, fields_missing : int
         Fields written now; fields that the store still lacks.
     static : list of str
@@ -137,6 +141,9 @@ class IngestReport:
     times_added: int = 0
     times_filled: int = 0
     times_present: int = 0
+    times_replaced: int = 0
+    times_preliminary: int = 0
+    kept: list[str] = field(default_factory=list)
     fields_written: int = 0
     fields_missing: int = 0
     static: list[str] = field(default_factory=list)
@@ -182,6 +189,8 @@ class IngestReport:
         return (
             f"{read} of {len(self.sources)} sources read, {self.times_added} times added, "
             f"{self.times_filled} filled, {self.times_present} already present, "
-            f"{self.fields_written} fields written, {self.refused_count} refused, "
+            + (f"{self.times_replaced} replaced, " if self.times_replaced else "")
+            + (f"{self.times_preliminary} preliminary, " if self.times_preliminary else "")
+            + f"{self.fields_written} fields written, {self.refused_count} refused, "
             f"{self.seconds:.1f} s"
         )

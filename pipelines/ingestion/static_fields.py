@@ -6,16 +6,19 @@ group ``static`` on the cells of the store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 from zarr.storage import LocalStore
 
 from pear.datasets.fields import regridding_weights
 from pear.datasets.static import StaticField
+from pear.errors import InputError
 from pear.sphere.regrid import apply
 from pear.store.static_fields import GROUND, GROUP, LAND, stored_names
 from pipelines.ingestion.options import Method
@@ -28,12 +31,31 @@ _ATTRIBUTES: Final = {
 }
 
 
-def write_static_fields(
-    store: Path, fields: Sequence[StaticField], nside: int, method: Method = "bilinear"
-) -> list[str]:
-    """Write the first of each static field that a store lacks.
+@dataclass(frozen=True)
+class StaticCells:
+    """A static field on the cells of a store.
 
-    A field with values outside its valid range raises InputError.
+    Attributes
+    ----------
+    name, source : str
+        Canonical name, and file or address.
+    cells : (cell,) array
+        The values.
+    """
+
+    name: str
+    source: str
+    cells: npt.NDArray[np.float32]
+
+
+def read_static_fields(
+    store: Path,
+    fields: Sequence[StaticField],
+    nside: int,
+    method: Method = "bilinear",
+    refuse: Callable[[StaticField, InputError], None] | None = None,
+) -> list[StaticCells]:
+    """Read the first usable of each static field that a store lacks.
 
     Parameters
     ----------
@@ -45,25 +67,62 @@ def write_static_fields(
         Resolution of the store.
     method : {"bilinear", "conservative"}
         Regridding method.
+    refuse : callable, optional
+        Receives a faulty field and its fault; default: the fault is raised.
+
+    Returns
+    -------
+    list of StaticCells
+        What :func:`write_static_fields` is to write.
+
+    Raises
+    ------
+    InputError
+        If a field cannot be read or has values outside its valid range.
+    """
+    known = set(stored_names(store)) if store.is_dir() else set()
+    out = []
+    for one in fields:
+        if one.name in known:
+            continue
+        try:
+            values = one.values().astype(np.float32)
+        except InputError as fault:
+            if refuse is None:
+                raise
+            refuse(one, fault)
+            continue
+        cells = apply(regridding_weights(one.grid, nside, method), values)
+        out.append(StaticCells(one.name, one.source, np.asarray(cells, "f4")))
+        known.add(one.name)
+    return out
+
+
+def write_static_fields(store: Path, fields: Sequence[StaticCells]) -> list[str]:
+    """Write static fields to a store.
+
+    Parameters
+    ----------
+    store : Path
+        An analysis store.
+    fields : sequence of StaticCells
+        Fields that it lacks.
 
     Returns
     -------
     list of str
         Names of the fields that were written.
     """
-    stored = set(stored_names(store))
-    missing = {one.name: one for one in reversed(fields) if one.name not in stored}
-    if not missing:
+    if not fields:
         return []
     with writer_lock(store):
         root = zarr.open_group(LocalStore(store), mode="r+", use_consolidated=False)
         group = root.require_group(GROUP)
-        for name, one in sorted(missing.items()):
-            weights = regridding_weights(one.grid, nside, method)
-            cells = apply(weights, one.values().astype(np.float32))
+        for one in sorted(fields, key=lambda each: each.name):
+            name = one.name
             if name in group:
                 del group[name]  # left by a writer that was killed before its commit
             attributes = {**_ATTRIBUTES[name], "grid_mapping": "crs", "source": one.source}
-            create.coordinate(group, name, np.asarray(cells, "f4"), attributes, ("cell",))
+            create.coordinate(group, name, one.cells, attributes, ("cell",))
         create.consolidate(root)
-    return sorted(missing)
+    return sorted(one.name for one in fields)

@@ -281,7 +281,7 @@ class _DamagedStore:
         if schema.PRELIMINARY not in self._arrays:
             return np.zeros(count, dtype=bool)
         try:
-            return np.asarray(self._arrays[schema.PRELIMINARY][:count]) != 0
+            return np.asarray(np.asarray(self._arrays[schema.PRELIMINARY][:count]) != 0)
         except DAMAGE:
             return np.ones(count, dtype=bool)
 

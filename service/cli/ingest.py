@@ -78,6 +78,15 @@ def ingest(
         opt.Period | None,
         _selection(parser=opt.PERIOD, metavar="A..B", help="Valid times to keep (UTC)."),
     ] = None,
+    replace: Annotated[
+        opt.Period | None,
+        _selection(
+            parser=opt.PERIOD,
+            metavar="A..B",
+            help="Times of the store to replace, each as a whole (preliminary ones are replaced "
+            "by final data without it).",
+        ),
+    ] = None,
     step: Annotated[
         opt.Duration | None,
         _selection(
@@ -127,6 +136,7 @@ def ingest(
         overviews=overviews,
         start=period[0] if period else None,
         end=period[1] if period else None,
+        replace=(replace[0], replace[1]) if replace else None,
         every_hours=step.hours if step else None,
         scan=ScanOptions(member),
     )
@@ -275,6 +285,8 @@ def show(report: IngestReport) -> None:
     console.print(make_table(("source", "status", "times", "fields", "remarks"), rows))
     for text in report.duplicates[:5]:
         console.print(f"duplicate: {text}")
+    for text in report.kept[:5]:
+        console.print(text)
     for refusal in report.refused[:5]:
         level = "" if refusal.level is None else f" {refusal.level} hPa"
         console.print(f"refused: {refusal.variable}{level} at {refusal.time}: {refusal.reason}")

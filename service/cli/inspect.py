@@ -68,6 +68,8 @@ def _show(found: dict[str, Any]) -> None:
     emit_line(f"times  {times['count']}, {times['first']} to {times['last']}{step}")
     for gap in times["gaps"][:5]:
         emit_line(f"       gap of {gap['missing']} after {gap['after']}")
+    for period in found.get("preliminary", {}).get("periods", ()):
+        emit_line(f"       preliminary: {period['count']}, {period['first']} to {period['last']}")
     if "lead_hours" in found:
         leads = found["lead_hours"]
         emit_line(f"leads  {len(leads)}, {leads[0]:g} to {leads[-1]:g} h")

@@ -14,6 +14,7 @@ import xarray as xr
 from zarr.storage import FsspecStore
 
 from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable
+from pear.datasets.decoding import decoding
 from pear.datasets.xarray import InMemory, open_cached, scan_dataset
 from pear.errors import InputError
 from pipelines.ingestion.readers.cut_short import find_grib_fault, require_whole
@@ -117,16 +118,24 @@ def scan_source(
         return
     address = str(source)
     if "://" in address and not address.startswith("file://"):
-        yield scan_dataset(ZarrStore(address, address), address, "Zarr", options)
+        with decoding(address):
+            scan = scan_dataset(ZarrStore(address, address), address, "Zarr", options)
+        yield scan
         return
     path = _path_of(address) if "://" in address else Path(source)
     if detect_format(path) != "zip":
-        yield _scan_file(path, str(path), options)
+        with decoding(str(path)):
+            scan = _scan_file(path, str(path), options)
+        yield scan
         return
-    for name, member in unpack(path, unpack_folder()):
+    with decoding(str(path)):
+        members = list(unpack(path, unpack_folder()))
+    for name, member in members:
         label = f"{path}!{name}" if name else str(path)
         try:
-            yield _scan_file(member, label, options)
+            with decoding(label):
+                scan = _scan_file(member, label, options)
+            yield scan
         except InputError as error:
             yield Scan(label, "", faults=[error])
 

@@ -29,6 +29,7 @@ from pear.datasets.base import (
     choose_member,
     require_global_grid,
 )
+from pear.datasets.decoding import decoding
 from pear.datasets.static import StaticField, static_name
 from pear.datasets.units import Quantity, conversion, recognise
 from pear.errors import InputError
@@ -195,7 +196,8 @@ def scan_grib(path: Path, label: str, options: ScanOptions) -> Scan:
         for message in _messages(path, label):
             count += 1
             try:
-                _add_message(message, series, scan)
+                with decoding(f"{label}: field {count}"):
+                    _add_message(message, path, series, scan)
             except InputError as error:
                 scan.fault(error)
     except _DamagedFileError as error:
@@ -205,7 +207,8 @@ def scan_grib(path: Path, label: str, options: ScanOptions) -> Scan:
     scan.origin = ", ".join(sorted({one.centre for one in series.values()}))
     for one in series.values():
         try:
-            scan.variables.extend(_variables(one, path, options, scan))
+            with decoding(f"{label}: {one.name}"):
+                scan.variables.extend(_variables(one, path, options, scan))
         except InputError as error:
             scan.fault(error)
     return scan
@@ -245,14 +248,14 @@ def _get(codes: ModuleType, handle: int, key: str) -> GribValue:
 
 
 def _add_message(
-    message: Message, series: dict[tuple[str, LatLonGrid, str], _Series], scan: Scan
+    message: Message, path: Path, series: dict[tuple[str, LatLonGrid, str], _Series], scan: Scan
 ) -> None:
     """Add a field to its series, or its name to what is skipped."""
     name, kind, units = message.name, message.level_type, str(message.get("units"))
     static = static_name(name) if kind == "surface" else None
     if static is not None:
         if static not in {one.name for one in scan.static_fields}:
-            read = partial(read_field, scan.source, *message.location)
+            read = partial(read_field, str(path), *message.location)
             scan.static_fields.append(StaticField(static, scan.source, units, message.grid, read))
         return
     quantity = recognise(name, {"GRIB_typeOfLevel": kind})
@@ -317,6 +320,12 @@ def _variables(
         for (time, level, m), entries in one.fields.items()
         if m == member
     }
+    # Where the final version of a field is there as well, it was chosen.
+    old = [
+        time
+        for (time, _, m), entries in one.fields.items()
+        if m == member and {version for _, version in entries} == {"5"}
+    ]
     note_leads(one.name, sorted(one.leads), scan)
     how = conversion(one.quantity, one.units, one.name, scan.source)
     for repetition in range(max(map(len, chosen.values()))):
@@ -340,6 +349,7 @@ def _variables(
             present,
             GribReader(str(path), table),
             one.centre,
+            np.isin(times.astype(np.int64), old),
         )
 
 
