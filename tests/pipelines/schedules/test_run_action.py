@@ -90,7 +90,7 @@ def test_only_complete_states_of_the_hours_wanted_are_forecast(
 def test_options_of_the_evaluation_are_those_of_the_forecasts(
     data: DataFolder, catalog: Catalog, clock: Clock
 ) -> None:
-    options = {"members": 2, "seed": 3}
+    options = {"members": 2, "seed": 3, "perturb_steps": True, "perturbation_scale": 0.3}
     action = validate_action(
         {
             "forecast": {"lead_hours": 24, "newest": 2, "options": options},
