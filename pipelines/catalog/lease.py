@@ -127,9 +127,8 @@ class JobLease:
             return jobs.mark_cancelled(job_id, owner=owner)
         if isinstance(error, NotOwnerError | NotFoundError):
             raise error
-        kind = type(error).__name__
-        if isinstance(error, InputError):
-            return jobs.fail(job_id, str(error), kind=kind, owner=owner)
+        if isinstance(error, InputError):  # or a kind of it: a person can mend it
+            return jobs.fail(job_id, str(error), kind=InputError.__name__, owner=owner)
         reason = describe_error(error)
         lines = "".join(traceback.format_exception(error))
         jobs.log(job_id, reason, level="error", traceback=lines)
