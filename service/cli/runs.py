@@ -15,6 +15,7 @@ from pipelines.catalog.retention import remove_run
 from pipelines.storage.data_folder import DataFolder
 from service.cli.console import console, emit_json, emit_line, emit_table
 from service.cli.options import Data, Json, count_option
+from service.readers.nature import notes_of
 
 RunReference = Annotated[
     str, typer.Argument(metavar="RUN", help="Run id, unique prefix of one, or latest.")
@@ -67,12 +68,14 @@ def show(run: RunReference, *, data: Data, as_json: Json = False) -> None:
     $ pear runs show 3f2a --data pear-data --json
     """
     with open_catalog(data) as (folder, catalog):
-        found = resource(folder, catalog.runs.resolve(run))
+        chosen = catalog.runs.resolve(run)
+        found, notes = resource(folder, chosen), notes_of(folder, chosen)
     if as_json:
         emit_json(found)
         return
     for key, value in found.items():
-        emit_line(f"{key:>12}  {'-' if value is None else value}")
+        shown = "; ".join(notes) if key == "notes" else value
+        emit_line(f"{key:>12}  {'-' if shown in (None, '') else shown}")
 
 
 @app.command("log")
@@ -155,6 +158,7 @@ def resource(folder: DataFolder, run: Run) -> dict[str, object]:
         "progress": {name: getattr(run.progress, name) for name in progress},
         "attempts": run.attempts,
         "reason": run.reason,
+        "notes": list(notes_of(folder, run)),
         **{name: moment and moment.isoformat() for name, moment in moments.items()},
     }
 

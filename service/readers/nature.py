@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from pear.errors import InputError
 from pear.store import metadata
@@ -13,6 +14,9 @@ from pipelines.catalog import Run
 from pipelines.forecasting.climate import OTHER_CLIMATE
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
+
+_NOTES: Final = (OTHER_CLIMATE,)
+"""Attributes of a forecast store that describe its initial state."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,18 @@ def nature_of(folder: DataFolder, run: Run) -> Nature:
     return Nature(simulated, None if members is None else int(str(members)), other)
 
 
+def notes_of(folder: DataFolder, run: Run) -> tuple[str, ...]:
+    """Return what has to be known of a forecast's initial state, in sentences.
+
+    Returns
+    -------
+    tuple of str
+        Empty before the run's store is there, and for an ordinary state.
+    """
+    own = _attributes(folder.forecast(run.id))
+    return tuple(str(own[name]) for name in _NOTES if name in own)
+
+
 def _is_simulated_analysis(folder: DataFolder, run: Run) -> bool:
     try:
         return SIMULATED in _attributes(folder.analysis(str(run.options.get("analysis", ""))))
@@ -96,4 +112,4 @@ def _read(store: Path, changed: int) -> dict[str, object]:
         found = metadata.read(store).get("attributes", {})
     except (InputError, OSError, ValueError):
         return {}
-    return {name: found[name] for name in (MEMBERS, OTHER_CLIMATE, SIMULATED) if name in found}
+    return {name: found[name] for name in (MEMBERS, SIMULATED, *_NOTES) if name in found}
