@@ -50,7 +50,9 @@ def find_declared_gap(values: Float32, array: xr.DataArray) -> str | None:
         count = f"{int(gone.sum())} of {values.size}"
         return f"{count} values missing ({', '.join(sorted(fills))})" if fills else None
     for name in _FILLS:
-        stated = array.attrs.get(name, array.encoding.get(name))
+        # Zarr's own fill_value stands for chunks that are not there, not for missing values.
+        kept = array.encoding.get(name) if name in _FILLS[:2] else None
+        stated = array.attrs.get(name, kept)
         for number in _unpacked(_numbers(stated), array, stated):
             same = np.isclose(values, number, rtol=1e-6, atol=0.0)
             if np.isfinite(number) and same.any():

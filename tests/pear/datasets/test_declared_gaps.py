@@ -80,3 +80,7 @@ def test_what_decoding_masked_is_named() -> None:
         "1 of 4 values missing (_FillValue 0)"
     )
     assert find_declared_gap(masked, variable({}, _FillValue=np.nan)) is None
+
+
+def test_the_fill_value_of_a_zarr_array_is_not_a_missing_value() -> None:
+    assert find_declared_gap(VALUES, variable({}, fill_value=0.0)) is None
