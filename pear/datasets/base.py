@@ -61,6 +61,8 @@ class SourceVariable:
         GRIB name of the originating centre, if known.
     preliminary : (time,) array of bool, optional
         Times of which the source has preliminary data; default: none.
+    leads : (time,) array of int, optional
+        Lead times in seconds; default: all are analyses.
 
     Examples
     --------
@@ -89,6 +91,7 @@ class SourceVariable:
     reader: FieldReader
     centre: str = ""
     preliminary: npt.NDArray[np.bool_] | None = None
+    leads: npt.NDArray[np.int64] | None = None
 
     @property
     def is_preliminary(self) -> npt.NDArray[np.bool_]:
@@ -117,6 +120,7 @@ class SourceVariable:
             present=self.present[at],
             reader=self.reader.select(at),
             preliminary=None if self.preliminary is None else self.preliminary[at],
+            leads=None if self.leads is None else self.leads[at],
         )
 
     def select_levels(self, levels: Sequence[int]) -> SourceVariable | None:

@@ -415,4 +415,5 @@ def _make_variable(
         reader,
         centre,
         find_preliminary(dataset, array, time_dim, read)[order],
+        np.broadcast_to(np.array(leads, dtype=np.int64), read)[order],
     )

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from pear.typing import Float32, Float64
 
 Atmosphere = Literal["simulated", "observed"]
+_DAY: Final = 86_400
 MOST_DEVIATIONS: Final = 4.0
 """Standard deviations by which a global mean may differ from that of the training data."""
 SHARE_OF_CHANNEL: Final = 0.25
@@ -45,6 +47,59 @@ def training_atmosphere(provenance: Mapping[str, Any]) -> Atmosphere | None:
         if said is None and str(data.get("title", "")).startswith("Simulated"):
             said = True
     return None if said is None else "simulated" if said else "observed"
+
+
+def training_hours(provenance: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Return the hours of day that a model saw in training; None if its checkpoint does not tell.
+
+    An older checkpoint tells number and period of its states alone, from which the hours follow
+    if the states have equal distances.
+
+    Returns
+    -------
+    tuple of float or None
+        Sorted.
+
+    Examples
+    --------
+    >>> period = ["2000-01-01T06:00:00Z", "2000-01-11T06:00:00Z"]
+    >>> training_hours({"data": {"states": 11, "period": period}})
+    (6.0,)
+    >>> training_hours({"data": {"hours": [0, 12]}}), training_hours({})
+    ((0.0, 12.0), None)
+    """
+    data = provenance.get("data")
+    if not isinstance(data, Mapping):
+        return None
+    if data.get("hours"):
+        return tuple(float(hour) for hour in data["hours"])
+    states, period = data.get("states"), data.get("period")
+    if not isinstance(states, int) or states < 2 or not period:
+        return None
+    first, last = (np.datetime64(str(time).removesuffix("Z"), "s") for time in period)
+    step, rest = divmod(int((last - first).astype(np.int64)), states - 1)
+    if rest or step == 0 or (step % _DAY and _DAY % step):
+        return None
+    seconds = first.astype(np.int64) + step * np.arange(max(1, _DAY // step))
+    return tuple(hours_of_day(seconds.astype("datetime64[s]")))
+
+
+def hours_of_day(times: npt.NDArray[np.datetime64]) -> list[float]:
+    """Return the different hours of day of times.
+
+    Returns
+    -------
+    list of float
+        Sorted, 0 to below 24.
+
+    Examples
+    --------
+    >>> hours_of_day(np.array(["2001-01-01T12", "2001-01-02T12"], "datetime64[s]"))
+    [12.0]
+    """
+    seconds = times.astype("datetime64[s]").astype(np.int64) % _DAY
+    found: list[float] = (np.unique(seconds) / 3600).tolist()
+    return found
 
 
 def analysis_atmosphere(attributes: Mapping[str, Any]) -> Atmosphere:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
@@ -425,6 +426,35 @@ def read_preliminary(root: StrPath) -> np.typing.NDArray[np.bool_]:
         )
     marked: np.typing.NDArray[np.bool_] = flags == 1
     return marked
+
+
+def read_lead_hours(root: StrPath) -> dict[str, float]:
+    """Read which times of an analysis store are forecasts.
+
+    Parameters
+    ----------
+    root
+        Analysis store.
+
+    Returns
+    -------
+    dict
+        Lead time in hours by valid time, ISO 8601; empty for analyses.
+
+    Raises
+    ------
+    InputError
+        If the attribute is damaged.
+    """
+    stated = schema.open_group(root).attrs.get(schema.LEAD_HOURS, "{}")
+    try:
+        return {str(time): float(hours) for time, hours in json.loads(str(stated)).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{root}: its attribute {schema.LEAD_HOURS} is not JSON of lead times",
+            field="store",
+            hint="ingest the data again",
+        ) from error
 
 
 def _channel_names(array: zarr.Array[Any]) -> list[str]:

@@ -32,6 +32,8 @@ COMPLETE: Final = "complete"
 """Coordinate of an analysis that flags the fields it holds, (time, channel)."""
 PRELIMINARY: Final = "preliminary"
 """Coordinate of an analysis that flags the times that final data will replace, (time,)."""
+LEAD_HOURS: Final = "pear_lead_hours"
+"""Attribute of an analysis: lead time in hours of each valid time that is a forecast, as JSON."""
 REPLACEMENTS: Final = "pear_replacements"
 """Attribute of a store: how often times of it were replaced; absent until the first time."""
 TIME_ENCODING: Final = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}

@@ -432,6 +432,7 @@ def _commit(
         for finished in batch:
             block = finished.block
             marked = plan.preliminary(block.times)
+            leads = plan.leads(block.times)
             for result in finished.results:
                 report.refuse(result.refused)
                 report.reading_seconds += result.reading_seconds
@@ -450,6 +451,10 @@ def _commit(
                         changes.restore(position)
                         when = to_iso(block.times[offset])
                         report.kept.append(f"{when} is not replaced: {faulty[0]} is refused")
+                    else:
+                        changes.leads[position] = int(leads[offset])
                 elif stored:
                     changes.preliminary[position] |= marked[offset]
+                    if leads[offset]:
+                        changes.leads[position] = int(leads[offset])
         report.times_replaced += len(changes.replaced)

@@ -81,6 +81,18 @@ class Plan:
                 out |= np.isin(times, marked)
         return out
 
+    def leads(self, times: Times) -> npt.NDArray[np.int64]:
+        """Return the longest lead time in seconds of any field, (time,); 0 for analyses."""
+        out = np.zeros(times.size, dtype=np.int64)
+        for many in self.sources.values():
+            for source in many:
+                variable = source.variable
+                if variable.leads is not None:
+                    known = variable.present.any(axis=1) & np.isin(variable.times, times)
+                    at = np.searchsorted(times, variable.times[known])
+                    np.maximum.at(out, at, variable.leads[known])
+        return out
+
 
 def make_plan(
     variables: Sequence[SourceVariable], options: IngestOptions, report: IngestReport

@@ -10,6 +10,7 @@ the store: at any moment the store is the old one or the new one, of every time 
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,12 @@ from zarr.storage import LocalStore
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.store import schema
-from pear.store.reader import read_completeness, read_preliminary, stored_layout
+from pear.store.reader import (
+    read_completeness,
+    read_lead_hours,
+    read_preliminary,
+    stored_layout,
+)
 from pear.times import as_utc, to_iso
 from pear.typing import Times
 from pear.variables import BY_NAME, Layout
@@ -414,6 +420,7 @@ class AnalysisWriter:
             attributes["coordinates"] = schema.group_attributes("analysis", self.nside, {})[
                 "coordinates"
             ]
+        attributes |= self._lead_hours(root, changes)
         for name, values in ((schema.COMPLETE, flags), (schema.PRELIMINARY, preliminary)):
             begin = first if name == schema.COMPLETE or self._flags_preliminary else 0
             if last > begin:
@@ -429,6 +436,16 @@ class AnalysisWriter:
         self.times = np.concatenate([self.times, changes.times]).astype("datetime64[s]")
         self.complete, self._added, self._visible = flags, [], self.stored.names
         self.preliminary, self._flags_preliminary = preliminary, True
+
+    def _lead_hours(self, root: Path, changes: Transaction) -> dict[str, str]:
+        """Return the attribute of the times that are forecasts, if it changes."""
+        if not changes.leads:
+            return {}
+        times = np.concatenate([self.times, changes.times])
+        hours = read_lead_hours(root)
+        for position, seconds in changes.leads.items():
+            hours[to_iso(times[position])] = seconds / 3600
+        return {schema.LEAD_HOURS: json.dumps({time: h for time, h in hours.items() if h})}
 
     def _exchange(
         self, parts: Sequence[tuple[str, int, int]], stop: int, attributes: Mapping[str, Any]
@@ -466,6 +483,8 @@ class Transaction:
         (time, channel) completeness of the store after the commit.
     preliminary
         (time,) True where the data are preliminary after the commit.
+    leads
+        Lead times in seconds by position, of times that are forecasts; 0 where they no longer are.
     """
 
     def __init__(self, writer: AnalysisWriter, times: Times, replaced: Sequence[int] = ()) -> None:
@@ -474,6 +493,7 @@ class Transaction:
         empty = np.zeros((times.size, len(writer.channels)), dtype=np.uint8)
         self.complete = np.concatenate([writer.complete, empty])
         self.preliminary = np.concatenate([writer.preliminary, np.zeros(times.size, dtype=bool)])
+        self.leads: dict[int, int] = {}
 
     def write(self, name: str, values: Fields, levels: Sequence[int] | None = None) -> None:
         """Write a variable at the new times; fields with missing values are flagged missing.

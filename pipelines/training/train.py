@@ -11,7 +11,7 @@ import torch
 
 from pear.errors import InputError
 from pear.models import checkpoint
-from pear.models.climate import analysis_atmosphere
+from pear.models.climate import analysis_atmosphere, hours_of_day
 from pear.models.config import PearConfig
 from pear.models.diagnostics import mirror_symmetric
 from pear.models.pear import Pear
@@ -208,6 +208,7 @@ def _provenance(job: TrainingJob, samples: Samples, result: TrainingResult) -> d
             "title": str(attributes.get("title", "")),
             "simulated": analysis_atmosphere(attributes) == "simulated",
             "states": int(times.size),
+            "hours": hours_of_day(times),
             "period": [to_iso(times[0]), to_iso(times[-1])],
             "validation": list(job.validation) if job.validation else None,
             "static": stored_names(job.store),

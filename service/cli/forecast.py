@@ -16,6 +16,7 @@ from service.cli import options as opt
 from service.cli.console import console, emit_json, interruptible, progress
 from service.cli.models import model_id
 from service.cli.runs import resource
+from service.readers.nature import notes_of
 
 _output, _ensemble, _computing = (
     partial(typer.Option, rich_help_panel=name) for name in ("Output", "Ensemble", "Computing")
@@ -149,6 +150,8 @@ def _report(folder: DataFolder, runs: Sequence[Job], *, as_json: bool) -> None:
     for run in runs:
         where = folder.forecast(run.id) if run.status == "succeeded" else run.reason or ""
         console.print(f"{run.id} {run.status} {where}", soft_wrap=True, highlight=False)
+        for note in notes_of(folder, cast("Run", run)):
+            console.print(f"note: {note}", soft_wrap=True, highlight=False)
     if as_json:
         emit_json({"runs": [resource(folder, cast("Run", run)) for run in runs]})
     failed = [run for run in runs if run.status != "succeeded"]

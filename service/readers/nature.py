@@ -11,11 +11,11 @@ from pear.errors import InputError
 from pear.store import metadata
 from pear.variables import MEMBERS, SIMULATED
 from pipelines.catalog import Run
-from pipelines.forecasting.climate import OTHER_CLIMATE
+from pipelines.forecasting.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
 
-_NOTES: Final = (OTHER_CLIMATE,)
+_NOTES: Final = (OTHER_CLIMATE, INITIAL_STATE_NOTE)
 """Attributes of a forecast store that describe its initial state."""
 
 

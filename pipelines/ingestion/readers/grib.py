@@ -139,7 +139,7 @@ class _Series:
     grid: LatLonGrid
     # (time, level, member) -> [(location, version), ...]: more than one entry is a duplicate
     fields: dict[tuple[int, int, int], list[tuple[Location, str]]] = field(default_factory=dict)
-    leads: set[int] = field(default_factory=set)
+    leads: dict[int, int] = field(default_factory=dict)  # valid time -> longest lead time
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ def _add_message(
     key = valid, message.level if quantity.upper else 0, int(message.get("number") or 0)
     version = str(message.get("expver") or "").lstrip("0")
     one.fields.setdefault(key, []).append((message.location, version))
-    one.leads.add(valid - message.time("data"))
+    one.leads[valid] = max(one.leads.get(valid, 0), valid - message.time("data"))
 
 
 @lru_cache(maxsize=64)
@@ -326,7 +326,7 @@ def _variables(
         for (time, _, m), entries in one.fields.items()
         if m == member and {version for _, version in entries} == {"5"}
     ]
-    note_leads(one.name, sorted(one.leads), scan)
+    note_leads(one.name, sorted(set(one.leads.values())), scan)
     how = conversion(one.quantity, one.units, one.name, scan.source)
     for repetition in range(max(map(len, chosen.values()))):
         fields = {key: many[repetition] for key, many in chosen.items() if len(many) > repetition}
@@ -350,6 +350,7 @@ def _variables(
             GribReader(str(path), table),
             one.centre,
             np.isin(times.astype(np.int64), old),
+            np.array([one.leads[time] for time in times.astype(np.int64).tolist()], dtype=np.int64),
         )
 
 

@@ -8,12 +8,17 @@ import pytest
 
 from pear import resources
 from pear.store.reader import open_store
-from pipelines.forecasting.climate import OTHER_CLIMATE
+from pipelines.forecasting.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.command_line import CommandLine
 
 GFS = "data/multilevel/gfs.t12z.pgrbf120.2p5deg.grib2"
 WANTED = "the model was trained on a simulated atmosphere, and the state is observed"
+
+NOTE = (
+    "the initial state is itself a forecast of 120 h; "
+    "the model was trained at 00:00 UTC, and the state is at 12:00 UTC"
+)
 
 
 @pytest.mark.slow
@@ -30,7 +35,8 @@ def test_a_real_state_is_refused_by_the_shipped_model_or_named(
     assert "(--allow-other-climate)" in refused.err
     assert not list((data.root / "forecasts").glob("*.zarr"))
     (run,) = pear(*words, "--allow-other-climate", "--json", data=data).json["runs"]
-    assert WANTED in run["notes"]
+    assert run["notes"] == [WANTED, NOTE]
     with open_store(run["store"]) as forecast:
         assert forecast.attrs[OTHER_CLIMATE] == WANTED
+        assert forecast.attrs[INITIAL_STATE_NOTE] == NOTE
     assert WANTED in pear("runs", "show", run["id"], data=data).out

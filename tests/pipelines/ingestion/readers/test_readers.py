@@ -17,7 +17,8 @@ import xarray as xr
 
 from pear import resources
 from pear.errors import InputError
-from pear.store.reader import open_store
+from pear.store.reader import open_store, read_lead_hours
+from pear.times import to_iso
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
 from tests.fixtures.ingestion import (
@@ -177,6 +178,14 @@ def test_forecasts_are_stored_at_their_valid_times_and_noted(tmp_path: Path) -> 
     report = ingest([write_netcdf(lead, tmp_path / "a.nc")], tmp_path / "s.zarr", NSIDE)
     assert report.sources[0].notes == ["t: forecasts of 24 h, stored at their valid times"]
     assert open_store(tmp_path / "s.zarr")["time"].values[0] == T0 + np.timedelta64(24, "h")
+    hours = read_lead_hours(tmp_path / "s.zarr")
+    assert hours[to_iso(T0 + np.timedelta64(24, "h"))] == 24
+    assert set(hours.values()) == {24.0}
+
+
+def test_analyses_have_no_lead_times(tmp_path: Path) -> None:
+    ingest([write_netcdf(temperature(), tmp_path / "a.nc")], tmp_path / "s.zarr", NSIDE)
+    assert read_lead_hours(tmp_path / "s.zarr") == {}
 
 
 # ------------------------------------------------------------------------------- whence they come
