@@ -197,8 +197,12 @@ class WorkerPool:
         with self._lock:
             if self._closed:
                 raise WorkerError("the service is stopping")
-            if self._idle:  # the one used last has the fullest caches
-                return self._idle.pop()
+            while self._idle:  # the one used last has the fullest caches
+                worker = self._idle.pop()
+                if worker.process.poll() is None:
+                    return worker
+                self._all.discard(worker)  # it died of no job, so it counts as no attempt
+                worker.close()
             worker = _Worker()
             self._all.add(worker)
             return worker

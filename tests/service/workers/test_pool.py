@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -79,6 +80,21 @@ def test_a_worker_that_grew_or_was_idle_ends() -> None:
         pool.call(60, os.getpid)
         pool.retire_idle()
         assert pool.pids == []
+    finally:
+        pool.close()
+
+
+def test_idle_workers_that_were_killed_cost_no_attempt() -> None:
+    pool = WorkerPool(3)
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            for job in [threads.submit(pool.call, 60, time.sleep, 2) for _ in range(3)]:
+                job.result()
+        assert len(pool.pids) == 3
+        for pid in pool.pids:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+        assert pool.call(60, math.sqrt, 9.0) == 3.0
     finally:
         pool.close()
 
