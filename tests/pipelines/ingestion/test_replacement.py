@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,4 +104,48 @@ def test_a_faulty_field_undoes_the_whole_ingestion(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing"):
         ingest([bad], store, options=options)
     assert (mean(store), mean(store, 1)) == old
+    assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
+
+
+@pytest.mark.slow
+def test_killed_replacements_leave_every_time_old_or_new(tmp_path: Path) -> None:
+    """Both variables of a time come from the same data, whenever the process was killed."""
+    store = tmp_path / "s.zarr"
+    span = (np.datetime64("2020-01-01", "s"), np.datetime64("2020-01-03", "s"))
+    options = IngestOptions(nside=8, shard_times=1, reserve_bytes=0, replace=span)
+
+    def pair(shift: float) -> xr.Dataset:
+        return data(shift, None, "t2m", "u10")
+
+    def shifts() -> list[tuple[float, float]]:
+        with open_store(store) as dataset:
+            t2m = dataset["2m_temperature"].mean("cell").values
+            u10 = dataset["10m_u_component_of_wind"].mean("cell").values * 10
+        return list(zip(t2m - first[0], u10 - first[1], strict=True))
+
+    first = (np.zeros(2), np.zeros(2))
+    ingest([pair(0)], store, options=replace(options, replace=None))
+    before = np.array(shifts()).T
+    first = (before[0], before[1])
+    began = time.monotonic()
+    ingest([pair(5)], store, options=options)
+    usual = time.monotonic() - began
+    rng = random.Random(1)
+    kills = 0
+    for attempt in range(200):
+        child = os.fork()
+        if child == 0:
+            ingest([pair(5 * (attempt % 2))], store, options=options)
+            os._exit(0)
+        time.sleep(rng.uniform(0, 1.2 * usual))
+        os.kill(child, signal.SIGKILL)
+        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
+        for warmer, windier in shifts():
+            assert warmer == pytest.approx(windier, abs=0.1)
+            assert min(abs(warmer), abs(warmer - 5)) < 0.1
+        if kills == 40:
+            break
+    assert kills == 40
+    ingest([pair(0)], store, options=options)
+    assert np.abs(shifts()).max() < 0.1
     assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
