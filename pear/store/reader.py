@@ -131,6 +131,7 @@ def _open_zarr(
         decode_times=xr.coders.CFDatetimeCoder(time_unit="s"),
         decode_timedelta=xr.coders.CFTimedeltaCoder(time_unit="s"),
     )
+    dataset.attrs.pop(manifest.ATTRIBUTE, None)  # of the files, not of the data
     return dataset
 
 
@@ -175,7 +176,6 @@ def open_store(path: StrPath, chunks: Chunks = None, nside: int | None = None) -
         raise
     except (ValueError, KeyError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}", field="store") from error
-    dataset.attrs.pop(manifest.ATTRIBUTE, None)
     _check(dataset, kind, nside or own, path)
     if schema.COMPLETE in dataset.coords:
         names = dataset[schema.COMPLETE].attrs["channels"]

@@ -109,7 +109,7 @@ def test_progress_is_reported_step_by_step(engine: Engine) -> None:
 def test_forecasts_are_submitted_all_or_none(idle: Engine) -> None:
     with pytest.raises(InputError, match="not in analysis"):
         idle.submit_forecasts([START, START + 99 * DAY], 48)
-    with pytest.raises(InputError, match="invalid name"):
+    with pytest.raises(InputError, match="invalid analysis"):
         idle.submit_forecasts(START, 48, options={"analysis": "../demo"})
     with pytest.raises(InputError, match="did you mean tiny"):
         idle.submit_forecasts(START, 48, model="tini")
