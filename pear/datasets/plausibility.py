@@ -17,6 +17,8 @@ from pear.typing import Float32, Float64
 
 _HUMIDITY: Final = ("specific_humidity", RELATIVE_HUMIDITY)
 _DRY_ABOVE: Final = 300  # hPa; stored with few digits, humidity is zero over wide areas there
+_POLE: Final = 90 - 1e-6
+_FLOOR: Final = 1e-5  # kg kg-1
 _SAMPLE: Final = 17  # one point in so many is enough to rule a plateau out
 # (area share, times the share of the second commonest value) that no weather reaches
 _PLATEAUS: Final = ((0.2, 8.0), (0.03, 20.0))
@@ -62,7 +64,7 @@ def find_implausible(
             "taken for data"
         )
     for extreme, sign in ((low, 1.0), (high, -1.0)):
-        fault = _lone_number(values, float(extreme), sign, how)
+        fault = _lone_number(values, grid, float(extreme), sign, how)
         if fault:
             return fault
     if quantity.name in _HUMIDITY and (level is None or level <= _DRY_ABOVE):
@@ -74,8 +76,10 @@ def find_implausible(
     shares = np.bincount(index, weights=_areas(grid))
     commonest = int(shares.argmax())
     first, second = shares[commonest], np.partition(shares, -2)[-2]
-    saturated = quantity.name == RELATIVE_HUMIDITY and found[commonest] in (0.0, 100.0)
-    if not saturated and any(first >= p and first >= ratio * second for p, ratio in _PLATEAUS):
+    bounded = quantity.name == RELATIVE_HUMIDITY and found[commonest] in (0.0, 100.0)
+    # Models keep specific humidity from becoming negative by a floor such as 1e-7.
+    bounded |= quantity.name == "specific_humidity" and 0.0 < low <= _FLOOR and commonest == 0
+    if not bounded and any(first >= p and first >= ratio * second for p, ratio in _PLATEAUS):
         return (
             f"one value ({_raw(found[commonest], how)}) on {100 * first:.0f} % of the globe: parts "
             "were not written, or a fill value was taken for data"
@@ -83,11 +87,14 @@ def find_implausible(
     return None
 
 
-def _lone_number(values: Float32, extreme: float, sign: float, how: Conversion) -> str | None:
+def _lone_number(
+    values: Float32, grid: LatLonGrid, extreme: float, sign: float, how: Conversion
+) -> str | None:
     """Find an extreme that several points share, far from all other values."""
     here = values == np.float32(extreme)
     count = int(here.sum())
-    if count < 2:
+    at_poles = np.repeat(np.abs(grid.lat) > _POLE, grid.lon.size)
+    if count < 2 or not (here & ~at_poles).any():  # a row on a pole is one point, many times
         return None
     rest = values[~here]
     gap = sign * (float(rest.min() if sign > 0 else rest.max()) - extreme)

@@ -109,7 +109,9 @@ def test_a_forecast_of_the_truth_is_perfect(stores: tuple[Path, Path]) -> None:
 
 
 def test_latlon_analyses_are_regridded(forecast: xr.Dataset, stores: tuple[Path, Path]) -> None:
-    grid = pear.to_latlon(pear.open_analysis(stores[0]), step=10)
+    # One component of a wind cannot be regridded; the world of these tests has no other.
+    grid = pear.to_latlon(pear.open_analysis(stores[0]).drop_vars("u_component_of_wind"), step=10)
+    forecast = forecast.drop_vars("u_component_of_wind")
     found = evaluate(forecast, grid, stores[1], baselines=False)
     assert np.isfinite(found["geopotential"].sel(metric="rmse")).all()
 

@@ -79,3 +79,15 @@ def test_numbers_are_quoted_as_the_file_has_them() -> None:
     values = np.where(LAT > 60, 174.15, T).astype(np.float32)
     text = find_implausible(values, GRID, Quantity("2m_temperature"), None, how)
     assert "-99" in str(text)
+
+
+def test_the_floor_of_a_model_s_humidity_is_weather() -> None:
+    q = 0.01 * np.cos(LA) ** 2 * (1.2 + np.cos(LO)) + 1e-4
+    assert fault(np.where(LAT < -45, 1e-7, q), "specific_humidity", 700) is None
+    assert "one value (0.001)" in str(fault(np.where(LAT < -45, 1e-3, q), "specific_humidity", 700))
+
+
+def test_a_row_on_a_pole_is_one_point() -> None:
+    assert fault(np.where(LAT > 89.9, T.max() + 2 * np.ptp(T), T)) is None
+    lone = np.where(LAT > 79, T.max() + 2 * np.ptp(T), T)
+    assert "far from all others" in str(fault(lone))

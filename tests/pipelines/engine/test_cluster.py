@@ -60,6 +60,7 @@ def test_workers_choose_threads_by_the_work_and_never_spin(
 
 
 def test_threads_that_a_person_chose_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PEAR_THREADS", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert EngineConfig().worker_environment["PEAR_THREADS"] == "7"
     assert EngineConfig(threads=2).worker_environment["PEAR_THREADS"] == "2"
