@@ -101,7 +101,7 @@ def plot(
     >>> matplotlib.use("Agg")
     >>> axes = plot(pear.sample_analysis(), "z500", time="2006-11-01")
     >>> axes.get_title().splitlines()[0]
-    'Geopotential height at 500 hPa'
+    'Geopotential height at 500 hPa, simulated atmosphere'
     """
     row, level = parse_field(field)
     values, when = _select(dataset, row, level, time, lead, member)
