@@ -28,7 +28,7 @@ def write(folder: Path, *, lacks: bool = False) -> dict[str, Path]:
     coords = {"time": TIMES, "level": [500, 850], "latitude": lat, "longitude": lon}
     paths = {}
     for which, name in enumerate(NAMES):
-        # About the poles v is zero everywhere, which ingestion takes for data that were not written.
+        # About the poles v is zero everywhere, which counts as data that were not written.
         noise = 1e-4 * np.random.default_rng(which).normal(size=fields[:, :, which].shape)
         values = (fields[:, :, which] + noise).astype("f4")
         array = xr.DataArray(values, coords, list(coords), attrs={"units": "m s-1"})
