@@ -238,7 +238,7 @@ def _parse_units(units: str, calendar: str, label: str) -> tuple[float, int, boo
     days = _day_number(year, month, day, julian=early, where=where)
     seconds = clock[0] * 3600 + clock[1] * 60 + clock[2]
     if clock[1] > 59 or clock[2] >= 60 or seconds > 86_400:
-        raise InputError(f"{where}: there is no such time of the day", field="time")
+        raise InputError(f"{where}: no such time of day", field="time")
     return factor, round(days * 86_400 + seconds) - offset, early
 
 
@@ -278,7 +278,7 @@ def _day_number(year: int, month: int, day: int, *, julian: bool, where: str) ->
     lengths = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
     leap = year % 4 == 0 and (julian or year % 100 != 0 or year % 400 == 0)
     if not 1 <= month <= 12 or not 1 <= day <= lengths[month - 1] - (month == 2 and not leap):
-        raise InputError(f"{where}: there is no such date", field="time")
+        raise InputError(f"{where}: no such date", field="time")
     # Years from March, so that a leap day is the last of its year.
     y, m = (year, month - 3) if month > 2 else (year - 1, month + 9)
     days = 365 * y + y // 4 + (153 * m + 2) // 5 + day - 1

@@ -166,7 +166,7 @@ def find_valid_times(
     Raises
     ------
     InputError
-        If there is no time, if times contradict each other, or if they have two dimensions.
+        If a variable has no time, if times contradict each other, or if they have two dimensions.
 
     Examples
     --------
@@ -242,7 +242,7 @@ def _resolve(clock: _Clock, array: xr.DataArray) -> tuple[xr.DataArray, xr.DataA
 
 
 def _has_no_lead(clock: _Clock, lead: xr.DataArray | None) -> bool:
-    """Return whether there is no lead time other than zero; refuse one that cannot be read."""
+    """Return whether every lead time is zero; refuse one that cannot be read."""
     if clock.unread_leads:
         raise clock.unread_leads[0]
     return lead is None or not lead.values.any()

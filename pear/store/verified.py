@@ -33,7 +33,7 @@ class VerifiedStore(LocalStore):
     root
         Folder of the store.
     read_only
-        As Zarr wants it; there is no other kind.
+        As Zarr asks for it; nothing else is supported.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class VerifiedStore(LocalStore):
 
     def _root_problem(self, found: Buffer | None) -> str | None:
         if found is None:
-            return None  # zarr says that there is no store
+            return None  # zarr says that the store is missing
         try:
             document = metadata.parse(found.to_bytes(), self.root)
         except ValueError:

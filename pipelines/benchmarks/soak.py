@@ -311,7 +311,9 @@ def draw_soak(report: SoakReport, path: Path) -> None:
         axes.plot(minutes, np.array(values) / 1e6, color=colour, lw=1.2, label=label)
     axes.axhline(SETTLED_BYTES / 1e6, color="tab:red", lw=0.8, ls="--", label="bound")
     axes.set(xlabel="minutes", ylabel="resident memory, MB", ylim=(0, None))
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(0, -0.15), ncols=2, fontsize="small", frameon=False
+    )
     axes.set_title(
         f"{report.clients} clients, a forecast every {report.rollout_seconds:g} s: "
         f"{sum(report.answers.values())} responses",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -104,6 +104,38 @@ def cycles_before(now: np.datetime64, hours: int = 6) -> list[np.datetime64]:
     newest = now.astype("datetime64[h]").astype(np.int64) // hours * hours
     first = np.datetime64(int(newest), "h").astype("datetime64[s]")
     return [first - count * step for count in range(NOT_FOUND_DAYS * 24 // hours)]
+
+
+def find_newest_cycle(
+    now: np.datetime64, is_published: Callable[[np.datetime64], bool], fault: str
+) -> np.datetime64:
+    """Return the newest cycle of the last three days that is published.
+
+    Parameters
+    ----------
+    now
+        Present time, UTC.
+    is_published
+        Tells whether a server has a cycle.
+    fault
+        Start of the message if it has none.
+
+    Returns
+    -------
+    numpy.datetime64
+        The cycle.
+
+    Raises
+    ------
+    NotPublishedError
+        If no cycle is published.
+    """
+    for time in cycles_before(now):
+        if is_published(time):
+            return time
+    raise NotPublishedError(
+        f"{fault} of the last days", field="--source", hint="check the address of --mirror"
+    )
 
 
 def check_cycle(time: np.datetime64, title: str, now: np.datetime64, delay_hours: int) -> None:

@@ -18,8 +18,8 @@ from pipelines.ingestion.sources.base import (
     NotPublishedError,
     StateFile,
     check_cycle,
-    cycles_before,
     explain_missing,
+    find_newest_cycle,
     join_neighbours,
 )
 from pipelines.ingestion.sources.messages import Field
@@ -67,30 +67,11 @@ class Gfs:
         return f"{self.url}/gfs.{day}/{hour}/atmos/gfs.t{hour}z.pgrb2.0p25.f000"
 
     def find_latest(self, now: np.datetime64) -> np.datetime64:
-        """Return the newest cycle whose index is published.
-
-        Parameters
-        ----------
-        now
-            Present time, UTC.
-
-        Returns
-        -------
-        numpy.datetime64
-            The cycle.
-
-        Raises
-        ------
-        NotPublishedError
-            If there is none in the last three days.
-        """
-        for time in cycles_before(now):
-            if self.transfer.exists(f"{self.address(time)}.idx"):
-                return time
-        raise NotPublishedError(
-            f"{self.url} has no GFS cycle of the last days",
-            field="--source",
-            hint="check the address of --mirror",
+        """Return the newest cycle whose index is published, as :func:`find_newest_cycle` does."""
+        return find_newest_cycle(
+            now,
+            lambda time: self.transfer.exists(f"{self.address(time)}.idx"),
+            f"{self.url} has no GFS cycle",
         )
 
     def locate(self, time: np.datetime64, levels: Sequence[int]) -> StateFile:

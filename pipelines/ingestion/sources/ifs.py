@@ -23,8 +23,8 @@ from pipelines.ingestion.sources.base import (
     NotPublishedError,
     StateFile,
     check_cycle,
-    cycles_before,
     explain_missing,
+    find_newest_cycle,
     join_neighbours,
 )
 from pipelines.ingestion.sources.messages import Field
@@ -90,30 +90,11 @@ class OpenData:
         return str(found.urls[0])
 
     def find_latest(self, now: np.datetime64) -> np.datetime64:
-        """Return the newest cycle whose index is published.
-
-        Parameters
-        ----------
-        now
-            Present time, UTC.
-
-        Returns
-        -------
-        numpy.datetime64
-            The cycle.
-
-        Raises
-        ------
-        NotPublishedError
-            If there is none in the last three days.
-        """
-        for time in cycles_before(now):
-            if self.transfer.exists(_index_of(self.address(time))):
-                return time
-        raise NotPublishedError(
-            f"{self.mirror} has no {self.name.upper()} cycle of the last days",
-            field="--source",
-            hint="check the address of --mirror",
+        """Return the newest cycle whose index is published, as :func:`find_newest_cycle` does."""
+        return find_newest_cycle(
+            now,
+            lambda time: self.transfer.exists(_index_of(self.address(time))),
+            f"{self.mirror} has no {self.name.upper()} cycle",
         )
 
     def locate(self, time: np.datetime64, levels: Sequence[int]) -> StateFile:

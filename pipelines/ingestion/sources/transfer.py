@@ -26,7 +26,7 @@ _RETRIED: Final = (408, 429, 500, 502, 503, 504)
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
-class MissingError(Exception):
+class MissingError(OSError):
     """A server has nothing at an address (404, or 403 from an object store)."""
 
 
