@@ -1,8 +1,11 @@
 """Equivariance of layers: its definition and a measure of the error.
 
 A layer Φ with input representation ρ and output representation σ keeps the group G when
-Φ(ρ(g)x) = σ(g)Φ(x) for every g in G. Representations here move cells or tokens and change signs,
-so they are orthogonal, and gradients transform like the quantities they belong to.
+Φ(ρ(g)x) = σ(g)Φ(x) for every g in G. What g is depends on the group: an isometry of the grid, an
+index into a finite group, a rotation of the sphere, or a gauge transformation. Representations here
+move cells or tokens, change signs and multiply by unitary matrices, so they are orthogonal, and
+gradients transform like the quantities they belong to. (A representation that is orthogonal only on
+a subspace says so; gradients are not compared for it.)
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +31,14 @@ Layer = Callable[..., Tensor | Sequence[Tensor]]
 """A module or function that maps tensors to one tensor or several."""
 
 
-class Representation(Protocol):
-    """Action of the group on a tensor."""
+G = TypeVar("G", contravariant=True)
+"""Kind of group element."""
 
-    def act(self, element: Element, x: Tensor) -> Tensor:
+
+class Representation(Protocol[G]):
+    """Action of a group on a tensor."""
+
+    def act(self, element: G, x: Tensor) -> Tensor:
         """Return g·x; shape kept."""
 
 
@@ -119,21 +126,24 @@ class Tokens:
 
 def equivariance_error(
     layer: Layer,
-    element: Element,
+    element: G,
     inputs: Sequence[Tensor] | Tensor,
-    source: Sequence[Representation] | Representation,
-    target: Sequence[Representation] | Representation,
+    source: Sequence[Representation[G]] | Representation[G],
+    target: Sequence[Representation[G]] | Representation[G],
     *,
     gradients: bool = False,
 ) -> float:
-    """Return the largest |Φ(ρ(g)x) − σ(g)Φ(x)| over the largest |Φ(x)|, in float64.
+    """Return the largest |Φ(ρ(g)x) − σ(g)Φ(x)| over the largest |Φ(x)|, in double precision.
+
+    Real inputs, parameters and buffers are widened to float64, complex ones to complex128, each by
+    its own kind.
 
     Parameters
     ----------
     layer
         A module or function; a module is copied, so it keeps its dtype.
     element
-        The element g.
+        The element g, of the kind that the representations act with.
     inputs
         One tensor or several.
     source, target
@@ -157,9 +167,9 @@ def equivariance_error(
     True
     """
     xs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    xs = [x.detach().double() for x in xs]
+    xs = [widen(x.detach()) for x in xs]
     if isinstance(layer, nn.Module):
-        layer = copy.deepcopy(layer).double()
+        layer = widen_module(copy.deepcopy(layer))
     moved = [rep.act(element, x) for rep, x in zip(_each(source, xs), xs, strict=True)]
     plain_out, _ = _run(layer, xs, None)
     reps = _each(target, plain_out)
@@ -177,9 +187,61 @@ def equivariance_error(
     return max(error, _relative(moved_grads, turned + plain_grads[len(xs) :]))
 
 
+def widen(x: Tensor) -> Tensor:
+    """Return a tensor in double precision of its own kind.
+
+    ``Tensor.double`` would drop imaginary parts.
+
+    Parameters
+    ----------
+    x
+        Real, complex or of integers.
+
+    Returns
+    -------
+    Tensor
+        float64 or complex128; integers and booleans unchanged.
+
+    Examples
+    --------
+    >>> widen(torch.ones(1)).dtype, widen(torch.ones(1, dtype=torch.complex64)).dtype
+    (torch.float64, torch.complex128)
+    """
+    if x.is_complex():
+        return x.to(torch.complex128)
+    return x.double() if x.is_floating_point() else x
+
+
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+def widen_module(module: _Module) -> _Module:
+    """Widen all parameters and buffers in place, see :func:`widen`.
+
+    ``Module.double`` leaves complex parameters as they are, and ``Module.to(torch.complex128)``
+    makes real ones complex.
+
+    Parameters
+    ----------
+    module
+        Any module.
+
+    Returns
+    -------
+    nn.Module
+        The same module.
+    """
+    for part in module.modules():
+        for parameter in part.parameters(recurse=False):
+            parameter.data = widen(parameter.data)
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            setattr(part, name, widen(buffer))
+    return module
+
+
 def _each(
-    given: Sequence[Representation] | Representation, tensors: Sequence[Tensor]
-) -> list[Representation]:
+    given: Sequence[Representation[G]] | Representation[G], tensors: Sequence[Tensor]
+) -> list[Representation[G]]:
     return list(given) if isinstance(given, Sequence) else [given] * len(tensors)
 
 

@@ -46,8 +46,8 @@ class Symmetrised(nn.Module):
     def __init__(
         self,
         network: Layer,
-        source: Sequence[Representation],
-        target: Sequence[Representation],
+        source: Sequence[Representation[Element]],
+        target: Sequence[Representation[Element]],
         group: Sequence[Element] = C4H,
     ) -> None:
         super().__init__()
@@ -71,8 +71,8 @@ class Symmetrised(nn.Module):
 def spread(
     network: Layer,
     inputs: Sequence[Tensor],
-    source: Sequence[Representation],
-    target: Sequence[Representation],
+    source: Sequence[Representation[Element]],
+    target: Sequence[Representation[Element]],
     group: Sequence[Element] = C4H,
 ) -> list[Tensor]:
     """Return the members σ(g)⁻¹ Φ(ρ(g) x) of the average.
@@ -108,8 +108,8 @@ def spread(
 def _member(
     network: Layer,
     inputs: Sequence[Tensor],
-    source: Sequence[Representation],
-    target: Sequence[Representation],
+    source: Sequence[Representation[Element]],
+    target: Sequence[Representation[Element]],
     element: Element,
 ) -> tuple[list[Tensor], bool]:
     """Return σ(g)⁻¹ Φ(ρ(g) x) as a list, and whether the network returns a single tensor."""

@@ -213,6 +213,31 @@ def neighbours(nside: int) -> Int64:
 
 
 @lru_cache(maxsize=_CACHED_GRIDS)
+def corners(nside: int) -> Float64:
+    """Return the four corners of every cell.
+
+    Parameters
+    ----------
+    nside
+        Resolution, a power of two.
+
+    Returns
+    -------
+    numpy.ndarray
+        (cell, 4, 3) unit vectors in the order N, W, S, E, read-only.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import corners
+    >>> corners(1)[0, 0]  # the north pole
+    array([0., 0., 1.])
+    """
+    cells = np.arange(cells_of_nside(nside))
+    found = healpy.boundaries(nside, cells, step=1, nest=True)
+    return _frozen(np.ascontiguousarray(np.moveaxis(found, 1, 2), np.float64))
+
+
+@lru_cache(maxsize=_CACHED_GRIDS)
 def ring_of_nest(nside: int) -> Int64:
     """Return the ring index of every nested cell, read-only: ``x_nest = x_ring[index]``.
 
