@@ -16,6 +16,12 @@ from pear.metrics import SCORES, ScoreAccumulator, ensemble_sums, region_weights
 from pear.metrics.dataset import LONG_NAMES, scores_to_dataset
 from pear.metrics.ensemble import ENSEMBLE_NAMES
 from pear.metrics.statistics import NAMES, weighted_sums
+from pear.models.climate import (
+    OTHER_CLIMATE,
+    Atmosphere,
+    analysis_atmosphere,
+    global_mean_difference,
+)
 from pear.sphere.healpix import centres, coarsen, nside_from_cells
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
@@ -23,7 +29,7 @@ from pear.store.dataset import dataset_layout
 from pear.store.static_fields import read_static_fields
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, Float64, StrPath
-from pear.variables import BY_NAME, Layout
+from pear.variables import BY_NAME, SIMULATED, Layout
 
 ACC_DEFINITION: Final = (
     "sum(f' o') / sqrt(sum(f'^2) sum(o'^2)) over cells and init times, not centred, with anomalies "
@@ -41,6 +47,7 @@ def evaluate(
     metrics: Sequence[str] = ("rmse", "acc", "mae", "bias"),
     regions: Sequence[str] = ("global",),
     baselines: bool = True,
+    allow_other_climate: bool = False,
 ) -> xr.Dataset:
     """Score forecasts against analyses, as ``pear evaluate`` does.
 
@@ -64,6 +71,10 @@ def evaluate(
         ``land``, ``band:-60:-30``, ``box:35:75:-12.5:42.5`` …
     baselines
         Also score persistence and the climatology.
+    allow_other_climate
+        Score forecasts although they started outside their model's training climate, or although
+        forecasts, analysis and climatology are of different kinds of atmosphere or have other
+        global means. The scores say so in their attribute ``other_climate``.
 
     Returns
     -------
@@ -76,8 +87,8 @@ def evaluate(
     Raises
     ------
     InputError
-        If a metric or region is unknown, the forecasts have different axes, or the analyses or
-        the climatology lack a time, variable or level.
+        If a metric or region is unknown, the forecasts have different axes, the analyses or the
+        climatology lack a time, variable or level, or are of another climate.
 
     Examples
     --------
@@ -89,11 +100,7 @@ def evaluate(
     >>> scores["geopotential"].dims
     ('metric', 'forecaster', 'region', 'prediction_timedelta', 'level')
     """
-    for name in metrics:
-        if name not in SCORES:
-            raise InputError(
-                f"unknown metric {name!r}", field="metrics", hint=did_you_mean(name, SCORES)
-            )
+    _check_metrics(metrics)
     forecasts = {
         name: _Forecast.from_datasets(name, many) for name, many in _named(forecast).items()
     }
@@ -102,6 +109,9 @@ def evaluate(
         other.require_same_axes(first, name)
     truth = _open_analysis(analysis, first.layout, first.nside)
     expected, source = _open_climatology(climatology, first.layout, first.nside)
+    climate = _describe_climate(forecasts, truth, expected, source)
+    if not allow_other_climate:
+        _require_one_climate(climate)
     land = read_static_fields(truth.path, first.nside)["land_fraction"]
     weights = region_weights(regions, *centres(first.nside), land_fraction=land)
     axes = first.inits, first.leads, first.layout.channels, tuple(regions)
@@ -132,8 +142,49 @@ def evaluate(
         "analysis": truth.name,
         "climatology": source,
         "init_times": [to_iso(init) for init in first.inits],
+        **climate,
     }
     return _arrange(scores_to_dataset(sums, metrics), first.layout).assign_attrs(about)
+
+
+def _check_metrics(metrics: Sequence[str]) -> None:
+    for name in metrics:
+        if name not in SCORES:
+            raise InputError(
+                f"unknown metric {name!r}", field="metrics", hint=did_you_mean(name, SCORES)
+            )
+
+
+def _describe_climate(
+    forecasts: Mapping[str, _Forecast], truth: Analysis, expected: Read, source: str
+) -> dict[str, str]:
+    """Return attributes that tell the kind of atmosphere, and a difference in climate."""
+    first = next(iter(forecasts.values()))
+    given = analysis_atmosphere(truth.attributes)
+    found = {SIMULATED: "true"} if given == "simulated" else {}
+    for name, each in forecasts.items():
+        stated = each.stated_difference(given)
+        if stated is not None:
+            return {**found, OTHER_CLIMATE: f"{name}: {stated}"}
+    time = first.inits[0] + first.leads[0]
+    usual = expected(time).astype(np.float64)
+    names = [f"{name}{level or ''}" for name, level in first.layout.channels]
+    statistics = usual.mean(axis=1), usual.std(axis=1)
+    difference = global_mean_difference(
+        names, truth.read(time), *statistics, f"climatology {source}"
+    )
+    if difference is None:
+        return found
+    return {**found, OTHER_CLIMATE: f"analysis {truth.name} at {to_iso(time)}: {difference}"}
+
+
+def _require_one_climate(described: Mapping[str, str]) -> None:
+    if OTHER_CLIMATE in described:
+        raise InputError(
+            described[OTHER_CLIMATE],
+            field="analysis",
+            hint="allow it with allow_other_climate=True",
+        )
 
 
 def _sums(forecast: Float32, observed: Float32, usual: Float32, weights: Float64) -> Float64:
@@ -187,6 +238,17 @@ class _Forecast:
     @property
     def inits(self) -> np.typing.NDArray[np.datetime64]:
         return np.array(list(self.by_init), dtype="datetime64[s]")
+
+    def stated_difference(self, given: Atmosphere) -> str | None:
+        """Return what a forecast says of its climate, if that is not the analysis's."""
+        for data in self.by_init.values():
+            if OTHER_CLIMATE in data.attrs:
+                return str(data.attrs[OTHER_CLIMATE])
+            own = analysis_atmosphere(data.attrs)
+            # Forecasts of other origin need not say that they are simulated.
+            if own != given and (own == "simulated" or "model" in data.attrs):
+                return f"the forecast is {own}, and the analysis is {given}"
+        return None
 
     def require_same_axes(self, other: _Forecast, name: str, *, inits: bool = True) -> None:
         for what, one, two in (

@@ -15,15 +15,15 @@ from pear import resources
 from pear.device import choose_device
 from pear.errors import InputError
 from pear.models import checkpoint
-from pear.models.climate import analysis_atmosphere, training_atmosphere
 from pear.models.config import PearConfig
 from pear.models.diagnostics import DEFAULT_ELEMENTS, equivariance_errors
 from pear.models.ensemble_defaults import DEFAULT_PERTURB_STEPS, DEFAULT_SCALE
 from pear.models.published import load_published
+from pear.models.symmetries import unlearnt_mirror
 from pear.normaliser import Normaliser
 from pear.progress import ProgressCallback
 from pear.rollout import Ensemble, MemberGroup, Noise, PearForecaster, Perturbation
-from pear.sphere.symmetry import C4H, IDENTITY, Element
+from pear.sphere.symmetry import C4H, IDENTITY, Element, M
 from pear.state import State
 from pear.typing import DurationLike, StrPath, TimesLike
 
@@ -52,13 +52,15 @@ def load_model(
     dtype
         ``bfloat16`` computes inside the network in it and keeps the state in float32.
     symmetrise
-        Average each step over the eight symmetries of the grid.
+        Average each step over the eight symmetries of the grid. Refused for a model that neither
+        keeps the mirror at the equator nor was trained with mirrored states.
     statistics
         For a ``.pt`` file: checkpoint folder with the means and standard deviations of the
         training data, which such files lack.
     allow_other_climate
-        Let the model forecast from observations although it was trained on a simulated atmosphere,
-        or the reverse; its forecasts say so in their attribute ``other_climate``.
+        Let the model forecast from states of another climate than its training data: observed
+        ones although it was trained on a simulated atmosphere, the reverse, or global means more
+        than 4 standard deviations off. Its forecasts say so in their attribute ``other_climate``.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def load_model(
     Raises
     ------
     InputError
-        If there is no such model, or it is damaged.
+        If there is no such model, it is damaged, or ``symmetrise`` would make it worse.
 
     Examples
     --------
@@ -90,9 +92,24 @@ def load_model(
             hint='name a checkpoint folder, a published .pt file, or "shipped"',
         )
     group = C4H if symmetrise else (IDENTITY,)
+    if symmetrise:
+        _check_mirror(found)
     model = Model(found, choose_device(device), _DTYPES[dtype], group)
     model.allow_other_climate = allow_other_climate
     return model
+
+
+def _check_mirror(found: checkpoint.Checkpoint) -> None:
+    """Refuse to average over the mirror for a model that neither keeps nor learnt it."""
+    config = vars(found.config)
+    if unlearnt_mirror(config, found.provenance) is None:
+        return
+    measured = equivariance_errors(found.model, (M,))
+    raise InputError(
+        f"model {found.id} {unlearnt_mirror(config, found.provenance, measured)}",
+        field="symmetrise",
+        hint="leave symmetrise out, or load a model trained with augmentation c4h",
+    )
 
 
 def _import_published(path: Path, statistics: StrPath | None) -> checkpoint.Checkpoint:
@@ -120,10 +137,8 @@ class Model(PearForecaster):
     checkpoint
         Network, statistics and provenance.
     allow_other_climate
-        Whether it forecasts from another kind of atmosphere than it was trained on.
+        Whether it forecasts from states of another climate than it was trained on.
     """
-
-    allow_other_climate = False
 
     @property
     def id(self) -> str:
@@ -173,11 +188,8 @@ class Model(PearForecaster):
         xarray.Dataset
             (time, prediction_timedelta, [number,] level, cell), float32, in memory.
 
-        Raises
-        ------
-        InputError
-            As the method of the base class, if a perturbation is given without members, or if
-            ``initial`` is of another kind of atmosphere than the training data.
+        An :class:`~pear.errors.InputError` as in the method of the base class, if a perturbation is
+        given without members, or if ``initial`` is of another climate than the training data.
 
         Examples
         --------
@@ -188,24 +200,9 @@ class Model(PearForecaster):
         >>> dict(forecast.sizes)["prediction_timedelta"]
         3
         """
-        difference = self._other_climate(initial)
-        if difference is not None and not self.allow_other_climate:
-            raise InputError(
-                difference, field="initial", hint="load the model with allow_other_climate=True"
-            )
-        data = self._forecast_members(
+        return self._forecast_members(
             initial, init, lead, variables, (members, perturbation), progress
         )
-        return data if difference is None else data.assign_attrs(other_climate=difference)
-
-    def _other_climate(self, initial: xr.Dataset | State) -> str | None:
-        trained = training_atmosphere(self.provenance)
-        if trained is None or not isinstance(initial, xr.Dataset):
-            return None  # a state does not say where it comes from
-        given = analysis_atmosphere(initial.attrs)
-        if given == trained:
-            return None
-        return f"the model was trained on {trained} weather, and the analysis is {given}"
 
     def _forecast_members(
         self,

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from pear.typing import Float32, Float64
+from pear.variables import SIMULATED, Layout
 
 Atmosphere = Literal["simulated", "observed"]
+OTHER_CLIMATE: Final = "other_climate"
+"""Attribute of forecasts and scores from another climate: how it differs."""
+INITIAL_STATE_NOTE: Final = "initial_state_note"
+"""Attribute of a forecast: what is unusual about its initial state."""
+OUTSIDE_CLIMATE: Final = "outside the model's training climate"
+"""What pages and pictures say of such forecasts and scores."""
 _DAY: Final = 86_400
 MOST_DEVIATIONS: Final = 4.0
 """Standard deviations by which a global mean may differ from that of the training data."""
@@ -115,13 +123,13 @@ def analysis_atmosphere(attributes: Mapping[str, Any]) -> Atmosphere:
     >>> analysis_atmosphere({"simulated": "true"}), analysis_atmosphere({"title": "ERA5"})
     ('simulated', 'observed')
     """
-    said = str(attributes.get("simulated", "")).lower() in ("true", "yes", "1")
+    said = str(attributes.get(SIMULATED, "")).lower() in ("true", "yes", "1")
     return "simulated" if said else "observed"
 
 
 def climate_difference(
     trained: Atmosphere | None,
-    given: Atmosphere,
+    given: Atmosphere | None,
     names: Sequence[str],
     fields: Float32,
     mean: Float64,
@@ -132,7 +140,7 @@ def climate_difference(
     Parameters
     ----------
     trained, given
-        Kinds of atmosphere of the training data and of the state.
+        Kinds of atmosphere of the training data and of the state; None if it does not say so.
     names
         Names of the channels.
     fields
@@ -155,15 +163,142 @@ def climate_difference(
     """
     if trained is None:
         return None
-    if trained != given:
+    if given is not None and trained != given:
         kind = f"a{'n' if trained == 'observed' else ''} {trained}"
         return f"the model was trained on {kind} atmosphere, and the state is {given}"
+    return global_mean_difference(names, fields, mean, std, "the training data")
+
+
+def global_mean_difference(
+    names: Sequence[str], fields: Float32, mean: Float64, std: Float64, reference: str
+) -> str | None:
+    """Describe the global mean that lies too far from that of a reference.
+
+    Parameters
+    ----------
+    names
+        Names of the channels.
+    fields
+        (channel, cell), physical units.
+    mean, std
+        (channel,) of the reference; a channel without any deviation is not compared.
+    reference
+        What it is, for the message.
+
+    Returns
+    -------
+    str or None
+        None if none is more than :data:`MOST_DEVIATIONS` off.
+
+    Examples
+    --------
+    >>> fields, mean, std = np.full((1, 12), 300.0, "f4"), np.array([280.0]), np.array([10.0])
+    >>> global_mean_difference(["t2m"], fields, mean, std, "the climatology")
+    'the global mean of t2m is 300, 8.0 standard deviations from 280 of the climatology'
+    """
     means = fields.mean(axis=1, dtype=np.float64)
-    off = np.abs(means - mean) / (SHARE_OF_CHANNEL * std)
+    width = SHARE_OF_CHANNEL * std
+    off = np.divide(np.abs(means - mean), width, out=np.zeros_like(means), where=width > 0)
     worst = int(off.argmax())
     if off[worst] <= MOST_DEVIATIONS:
         return None
     return (
         f"the global mean of {names[worst]} is {means[worst]:.6g}, {off[worst]:.1f} standard "
-        f"deviations from {mean[worst]:.6g} of the training data"
+        f"deviations from {mean[worst]:.6g} of {reference}"
     )
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingClimate:
+    """Climate of the data that a model was trained on: the one owner of every check of it.
+
+    Attributes
+    ----------
+    atmosphere
+        Kind of atmosphere; None if the checkpoint does not say so, and then no state is another's.
+    hours
+        Hours of day of the training data; None if they are not known.
+    channels
+        Names of the channels.
+    mean, std
+        (channel,), over cells and times of the training data, physical units.
+
+    Examples
+    --------
+    >>> layout = Layout(("2m_temperature",), (), ())
+    >>> statistics = np.array([280.0]), np.array([10.0])
+    >>> climate = TrainingClimate.build({"simulated": False}, layout, *statistics)
+    >>> climate.difference("observed", np.full((1, 12), 281.0, "f4")) is None
+    True
+    >>> climate.difference(None, np.full((1, 12), 300.0, "f4"))[:40]
+    'the global mean of 2m_temperature is 300'
+    """
+
+    atmosphere: Atmosphere | None
+    hours: tuple[float, ...] | None
+    channels: tuple[str, ...]
+    mean: Float64
+    std: Float64
+
+    @classmethod
+    def build(
+        cls, provenance: Mapping[str, Any], layout: Layout, mean: Float64, std: Float64
+    ) -> TrainingClimate:
+        """Read the climate from a checkpoint's provenance and statistics, (channel,) each.
+
+        Returns
+        -------
+        TrainingClimate
+            Channels named as in ``temperature850``.
+        """
+        channels = tuple(f"{name}{level or ''}" for name, level in layout.channels)
+        return cls(training_atmosphere(provenance), training_hours(provenance), channels, mean, std)
+
+    def difference(self, given: Atmosphere | None, fields: Float32) -> str | None:
+        """Describe how a state differs from this climate (:func:`climate_difference`).
+
+        Parameters
+        ----------
+        given
+            Kind of atmosphere of the state; None if it does not say so.
+        fields
+            (channel, cell), physical units.
+
+        Returns
+        -------
+        str or None
+            None if the state belongs to it.
+        """
+        return climate_difference(
+            self.atmosphere, given, self.channels, fields, self.mean, self.std
+        )
+
+    def note(self, time: np.datetime64, lead_hours: float = 0.0) -> str | None:
+        """Describe what is unusual about an initial state, though nothing is refused for it.
+
+        Parameters
+        ----------
+        time
+            Its valid time.
+        lead_hours
+            Its lead time, if it is itself a forecast.
+
+        Returns
+        -------
+        str or None
+            That it is a forecast, or at an hour of day that the model never saw in training.
+        """
+        found = []
+        if lead_hours:
+            found.append(f"the initial state is itself a forecast of {lead_hours:g} h")
+        (hour,) = hours_of_day(np.array([time]))
+        if self.hours is not None and hour not in self.hours:
+            seen = ", ".join(map(_clock, self.hours))
+            found.append(
+                f"the model was trained at {seen} UTC, and the state is at {_clock(hour)} UTC"
+            )
+        return "; ".join(found) or None
+
+
+def _clock(hour: float) -> str:
+    return f"{int(hour):02d}:{round(hour % 1 * 60):02d}"

@@ -14,13 +14,14 @@ import xarray as xr
 from pear.datasets.regrid import is_healpix, regrid
 from pear.device import threads_for
 from pear.errors import InputError, did_you_mean
+from pear.models.climate import analysis_atmosphere
 from pear.progress import ProgressCallback, no_progress
 from pear.state import State
 from pear.store.dataset import arrange_fields, build_dataset
 from pear.store.schema import level_order
 from pear.times import HOUR, as_duration, as_utc, to_iso
 from pear.typing import DurationLike, Float32, Times, TimesLike
-from pear.variables import Layout, variable
+from pear.variables import SIMULATED, Layout, variable
 
 
 class DatasetForecaster(ABC):
@@ -68,6 +69,26 @@ class DatasetForecaster(ABC):
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of the Datasets that :meth:`forecast` returns."""
         return {"title": f"Forecast by {self.name}"}
+
+    def describe_initial(
+        self, states: Sequence[State], source: xr.Dataset | None
+    ) -> dict[str, str]:
+        """Describe the initial states in attributes of the forecast, or refuse them.
+
+        Parameters
+        ----------
+        states
+            One (batch 1) for each init time.
+        source
+            Dataset they come from; None for given states, which do not say what they are.
+
+        Returns
+        -------
+        dict
+            Whether the atmosphere is simulated; models add what is unusual about the states.
+        """
+        simulated = source is not None and analysis_atmosphere(source.attrs) == "simulated"
+        return {SIMULATED: "true"} if simulated else {}
 
     def forecast(
         self,
@@ -120,6 +141,8 @@ class DatasetForecaster(ABC):
         steps = count_steps(lead, self.time_step)
         layout = select_variables(self.layout, variables)
         states = _initial_states(initial, init, self.layout, self.nside)
+        source = initial if isinstance(initial, xr.Dataset) else None
+        about = {**self.attributes(), **self.describe_initial(states, source)}
         tick = _progress_callback(len(states) * steps, progress=progress)
         fields: dict[str, Float32] = {}
         for row, state in enumerate(states):
@@ -136,7 +159,7 @@ class DatasetForecaster(ABC):
                     tick(1, f"init {to_iso(state.valid_time[0])}, step {step} of {steps}")
         inits = np.concatenate([state.valid_time for state in states])
         leads = np.arange(steps + 1) * self.time_step
-        return build_dataset(fields, level_order(layout), inits, leads, self.attributes())
+        return build_dataset(fields, level_order(layout), inits, leads, about)
 
     is_ensemble = False
     """Whether states have several members, so that forecasts get a dimension ``number``."""

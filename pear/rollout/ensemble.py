@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -9,6 +10,7 @@ from typing import Final
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from pear.errors import InputError
@@ -33,15 +35,15 @@ class MemberGroup:
     members
         Number of members; the first is the control.
     perturbation
-        Makes the members differ; None: all members are the control.
+        Makes the members differ; None for a single member.
 
     Examples
     --------
     >>> from pear.rollout import Ensemble, MemberGroup, Persistence
     >>> from pear.variables import Layout
-    >>> persistence = Persistence(Layout.default(), nside=2)
-    >>> Ensemble([MemberGroup(persistence, members=2), MemberGroup(persistence)]).size
-    3
+    >>> daily, hourly = (Persistence(Layout.default(), nside=2) for _ in range(2))
+    >>> Ensemble([MemberGroup(daily), MemberGroup(hourly)]).size
+    2
     """
 
     forecaster: OneStepForecaster
@@ -75,7 +77,8 @@ class Ensemble(DatasetForecaster):
     Raises
     ------
     InputError
-        If there are no members, or the forecasters differ in layout, grid or time step.
+        If there are no members, several without a perturbation, or the forecasters differ in
+        layout, grid or time step.
 
     Examples
     --------
@@ -104,6 +107,12 @@ class Ensemble(DatasetForecaster):
         self.size = sum(group.members for group in groups)
         if not groups or any(group.members < 1 for group in groups):
             raise InputError("an ensemble needs at least 1 member of each model", field="members")
+        if any(group.members > 1 and group.perturbation is None for group in groups):
+            raise InputError(
+                "members of one forecaster without a perturbation are copies of each other",
+                field="members",
+                hint="give a perturbation, or one member of each forecaster",
+            )
         first = self.groups[0].forecaster
         self.layout, self.nside, self.time_step = first.layout, first.nside, first.time_step
         self.multiply_adds = max(group.forecaster.multiply_adds for group in self.groups)
@@ -119,6 +128,14 @@ class Ensemble(DatasetForecaster):
                 )
 
     is_ensemble = True
+
+    def describe_initial(
+        self, states: Sequence[State], source: xr.Dataset | None
+    ) -> dict[str, str]:
+        """Return what the first forecaster says of the initial states; any of them may refuse."""
+        distinct = {id(group.forecaster): group.forecaster for group in self.groups}
+        found = [each.describe_initial(states, source) for each in distinct.values()]
+        return {name: text for each in reversed(found) for name, text in each.items()}
 
     def initial_members(self, initial: State) -> State:
         """Return the initial states of all members, (member, …)."""
@@ -140,7 +157,8 @@ class Ensemble(DatasetForecaster):
         Raises
         ------
         InputError
-            If the initial state is a batch of several or does not fit the forecasters.
+            If the initial state is a batch of several, does not fit the forecasters, or is not
+            changed by a perturbation.
         """
         if initial.batch != 1:
             raise InputError(
@@ -152,6 +170,7 @@ class Ensemble(DatasetForecaster):
             members = concat_states([initial] * group.members)
             if group.perturbation is not None:
                 members = group.perturbation.perturb(members)
+                _require_distinct(members)
             states.append(group.forecaster.prepare(members))
         return states
 
@@ -201,6 +220,22 @@ class Ensemble(DatasetForecaster):
             following = step_together(self.inputs(states, step))
             states = [check_physical(state, where) for state in following]
             yield concat_states(states)
+
+
+def _require_distinct(members: State) -> None:
+    """Refuse members that are copies: they count for nothing in a spread or a probability."""
+    seen: dict[bytes, int] = {}
+    for number, (surface, upper) in enumerate(zip(members.surface, members.upper, strict=True)):
+        digest = hashlib.sha256(surface.cpu().numpy().tobytes())
+        digest.update(upper.cpu().numpy().tobytes())
+        other = seen.setdefault(digest.digest(), number)
+        if other != number:
+            raise InputError(
+                f"members {other} and {number} are the same: the perturbation does not change the "
+                "state",
+                field="perturbation_scale",
+                hint="make it larger",
+            )
 
 
 def step_together(inputs: Sequence[tuple[OneStepForecaster, State]]) -> list[State]:

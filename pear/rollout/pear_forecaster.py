@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from pear.device import threads_for
+from pear.errors import InputError
+from pear.models.climate import (
+    INITIAL_STATE_NOTE,
+    OTHER_CLIMATE,
+    TrainingClimate,
+    analysis_atmosphere,
+)
 from pear.models.compiled import compile_model
 from pear.models.diagnostics import representations
+from pear.models.symmetries import distinct_elements
 from pear.rollout.forecaster import OneStepForecaster
-from pear.sphere.symmetry import IDENTITY, Element
+from pear.sphere.symmetry import C4H, IDENTITY, Element
 from pear.state import State
+from pear.times import to_iso
+from pear.variables import SIMULATED
 
 if TYPE_CHECKING:
     from pear.models.checkpoint import Checkpoint
@@ -36,7 +48,8 @@ class PearForecaster(OneStepForecaster):
         states and statistics stay float32, since bfloat16 resolves surface pressure to 512 Pa.
     group
         Symmetries over which each step is averaged: g⁻¹ Φ(g x). All of C4h makes any network
-        equivariant; a single element gives one member of a symmetry ensemble.
+        equivariant, and costs a step for each element whose forecast differs from the others; a
+        single element gives one member of a symmetry ensemble.
 
     Examples
     --------
@@ -55,6 +68,8 @@ class PearForecaster(OneStepForecaster):
     """
 
     name = "pear"
+    allow_other_climate = False
+    """Whether :meth:`forecast` takes states of another climate than that of the training data."""
 
     def __init__(
         self,
@@ -72,6 +87,8 @@ class PearForecaster(OneStepForecaster):
         self._mixed = dtype is torch.bfloat16
         self.dtype = dtype = torch.float32 if self._mixed else dtype
         self.group = tuple(group)
+        if set(group) == set(C4H):  # the others repeat these
+            self.group = distinct_elements(vars(checkpoint.config))
         self._moves = representations(checkpoint.config)
         model = checkpoint.model.to(device=self.device, dtype=dtype).eval()
         self._model = compile_model(model)
@@ -91,6 +108,66 @@ class PearForecaster(OneStepForecaster):
             "model": found.id,
             "model_sha256": found.sha256,
         }
+
+    @cached_property
+    def climate(self) -> TrainingClimate:
+        """Climate of the training data."""
+        parts = [
+            torch.cat(
+                [
+                    getattr(self.checkpoint.normaliser, f"{part}_{kind}").cpu().flatten()
+                    for part in ("surface", "upper")
+                ]
+            )
+            .double()
+            .numpy()
+            for kind in ("mean", "std")
+        ]
+        return TrainingClimate.build(self.checkpoint.provenance, self.layout, *parts)
+
+    def describe_initial(
+        self, states: Sequence[State], source: xr.Dataset | None
+    ) -> dict[str, str]:
+        """Describe the initial states, and refuse those of another climate unless allowed.
+
+        Parameters
+        ----------
+        states
+            One (batch 1) for each init time.
+        source
+            Dataset they come from; None for given states, whose kind of atmosphere is not known:
+            their global means are checked alone.
+
+        Returns
+        -------
+        dict
+            Attributes of the forecast: ``simulated``, ``other_climate``, ``initial_state_note``.
+
+        Raises
+        ------
+        InputError
+            Naming the init time and the difference.
+        """
+        given = None if source is None else analysis_atmosphere(source.attrs)
+        simulated = "simulated" in (given, self.climate.atmosphere if given is None else None)
+        about = {SIMULATED: "true"} if simulated else {}
+        notes: dict[str, list[str]] = {}
+        for state in states:
+            time = to_iso(state.valid_time[0])
+            fields = super().prepare(state).to_channels()[0]
+            difference = self.climate.difference(given, fields)
+            if difference is not None and not self.allow_other_climate:
+                raise InputError(
+                    f"the initial state at {time} is of another climate than {self.context}: "
+                    f"{difference}",
+                    field="initial",
+                    hint="load the model with allow_other_climate=True",
+                )
+            note = self.climate.note(state.valid_time[0])
+            for name, text in ((OTHER_CLIMATE, difference), (INITIAL_STATE_NOTE, note)):
+                if text is not None and text not in notes.setdefault(name, []):
+                    notes[name].append(text)
+        return about | {name: "; ".join(texts) for name, texts in notes.items()}
 
     def prepare(self, initial: State) -> State:
         """Return the initial state on the device and in the dtype of the model."""

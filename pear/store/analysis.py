@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -66,6 +68,11 @@ class Analysis:
         self.layout = dataset_layout(self._data) if layout is None else layout
         self.nside = nside_from_cells(self._data.sizes["cell"]) if nside is None else nside
         self.times: Times = as_utc(self._data["time"].values)
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Attributes of the store or Dataset."""
+        return self._data.attrs
 
     def read(self, time: np.datetime64) -> Float32:
         """Return the fields of one time; raises as :func:`read_fields`.

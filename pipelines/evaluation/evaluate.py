@@ -26,6 +26,7 @@ from distributed import Client
 
 from pear.errors import InputError
 from pear.metrics.dataset import scores_to_frame, scores_to_records
+from pear.models.climate import OTHER_CLIMATE, OUTSIDE_CLIMATE
 from pear.progress import ProgressFactory
 from pear.rollout import Ensemble, Forecaster
 from pear.store.analysis import Analysis
@@ -33,7 +34,9 @@ from pear.store.climatology import Climatology
 from pear.store.static_fields import read_static_fields
 from pear.times import as_utc, to_iso
 from pear.typing import Times
+from pear.variables import SIMULATED
 from pipelines.evaluation.accumulators import REGIONS, Accumulators, EvaluationDesign
+from pipelines.evaluation.climate import check_models
 from pipelines.evaluation.distribute import EvaluationSources, verify_distributed, with_baselines
 from pipelines.evaluation.inputs import climatology_path, model_path, resolve_name, run_path
 from pipelines.evaluation.plots import draw_plots
@@ -235,8 +238,8 @@ def evaluate(
     Raises
     ------
     InputError
-        If the lead time is not a multiple of the model's step, or a time is missing in the
-        analysis.
+        If the lead time is not a multiple of the model's step, a time is missing in the analysis,
+        or the analysis is of another climate than the model's training data.
     """
     steps = _steps(forecaster, options.lead_hours)
     inits = options.inits
@@ -258,6 +261,7 @@ def evaluate(
     )
     forecasters = with_baselines(forecaster, climatology, ensemble)
     check_inputs(design, forecasters, analysis, climatology, design.inits)
+    climate = check_models(forecaster, ensemble, analysis, design.inits, options.forecast)
     tick = None if progress is None else progress(len(design.inits))
     if distribute is not None:
         sums = distribute(design, tick=tick)
@@ -280,6 +284,7 @@ def evaluate(
         "inits": [to_iso(time) for time in design.inits],
         "lead_hours": options.lead_hours,
         "regions": list(options.regions),
+        **climate,
     }
     if ensemble is not None:
         about["members"] = ensemble.size
@@ -291,7 +296,11 @@ def evaluate(
 def _title(about: Mapping[str, Any]) -> str:
     first, last = about["inits"][0][:10], about["inits"][-1][:10]
     count = len(about["inits"])
-    return f"model {about['model']} on {about['analysis']}, {count} forecasts {first} to {last}"
+    parts = [f"model {about['model']} on {about['analysis']}", f"{count} forecasts"]
+    title = f"{', '.join(parts)} {first} to {last}"
+    if SIMULATED in about:
+        title += ", simulated atmosphere"
+    return title + (f"\n{OUTSIDE_CLIMATE}" if OTHER_CLIMATE in about else "")
 
 
 def _steps(forecaster: Forecaster, lead_hours: int) -> int:

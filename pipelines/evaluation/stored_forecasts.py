@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pear.errors import InputError
+from pear.models.climate import OTHER_CLIMATE, Atmosphere, analysis_atmosphere
 from pear.rollout import rollout
 from pear.state import State
 from pear.store.reader import open_store, stored_layout
@@ -66,6 +67,27 @@ class StoredForecasts:
     def inits(self) -> Times:
         """Init times of the stores, increasing."""
         return as_utc(sorted(self._stores))
+
+    def other_climate(self, given: Atmosphere) -> str | None:
+        """Describe how the forecasts differ from the climate of an analysis.
+
+        Parameters
+        ----------
+        given
+            Kind of atmosphere of the analysis.
+
+        Returns
+        -------
+        str or None
+            What a forecast says of itself, or that it is of another kind of atmosphere.
+        """
+        for data in self._stores.values():
+            if OTHER_CLIMATE in data.attrs:
+                return str(data.attrs[OTHER_CLIMATE])
+            own = analysis_atmosphere(data.attrs)
+            if own != given:
+                return f"the forecasts are of {own} weather, and the analysis is {given}"
+        return None
 
     def _leads(self, init: np.datetime64) -> np.ndarray[tuple[int], np.dtype[np.timedelta64]]:
         leads = self._stores[init]["prediction_timedelta"].values.astype("timedelta64[s]")

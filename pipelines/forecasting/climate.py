@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import safe_open
 
 from pear.errors import InputError
 from pear.models.climate import (
+    TrainingClimate,
     analysis_atmosphere,
-    climate_difference,
-    hours_of_day,
     training_atmosphere,
-    training_hours,
 )
 from pear.store import schema
 from pear.store.analysis import Analysis
@@ -23,11 +23,6 @@ from pear.typing import Float64
 from pear.variables import Layout
 from pipelines.catalog import Model
 from pipelines.storage.data_folder import DataFolder
-
-OTHER_CLIMATE = "other_climate"
-"""Attribute of a forecast from another climate: how it differs."""
-INITIAL_STATE_NOTE = "initial_state_note"
-"""Attribute of a forecast: what is unusual about its initial state."""
 
 
 def describe_difference(
@@ -53,19 +48,36 @@ def describe_difference(
     str or None
         None if the state belongs to it, or the checkpoint does not say what it was trained on.
     """
-    trained = training_atmosphere(model.attributes.get("provenance") or {})
-    if trained is None:
+    if training_atmosphere(_provenance(model)) is None:
         return None
     path = data.analysis(analysis)
     given = analysis_atmosphere(schema.open_group(path).attrs)
     fields = Analysis(path, layout, model.nside).read(time)
-    mean, std = _statistics(data.root / model.path)
-    names = [f"{name}{level or ''}" for name, level in layout.channels]
-    return climate_difference(trained, given, names, fields, mean, std)
+    return model_climate(data, model, layout).difference(given, fields)
+
+
+def model_climate(data: DataFolder, model: Model, layout: Layout) -> TrainingClimate:
+    """Return the climate that a model of the catalog was trained on.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    model
+        A model of its catalog.
+    layout
+        Channels of the model.
+
+    Returns
+    -------
+    TrainingClimate
+        From its provenance and its statistics.
+    """
+    return TrainingClimate.build(_provenance(model), layout, *_statistics(data.root / model.path))
 
 
 def describe_initial_state(
-    data: DataFolder, model: Model, analysis: str, time: np.datetime64
+    data: DataFolder, model: Model, layout: Layout, analysis: str, time: np.datetime64
 ) -> str | None:
     """Describe what is unusual about an initial state, though a forecast from it is not refused.
 
@@ -75,6 +87,8 @@ def describe_initial_state(
         The data folder.
     model
         A model of its catalog.
+    layout
+        Channels of the model.
     analysis
         Name of the analysis.
     time
@@ -85,20 +99,13 @@ def describe_initial_state(
     str or None
         That it is itself a forecast, or at an hour of day that the model never saw in training.
     """
-    found = []
-    lead = read_lead_hours(data.analysis(analysis)).get(to_iso(time))
-    if lead:
-        found.append(f"the initial state is itself a forecast of {lead:g} h")
-    hours = training_hours(model.attributes.get("provenance") or {})
-    (hour,) = hours_of_day(np.array([time]))
-    if hours is not None and hour not in hours:
-        seen = ", ".join(map(_clock, hours))
-        found.append(f"the model was trained at {seen} UTC, and the state is at {_clock(hour)} UTC")
-    return "; ".join(found) or None
+    lead = read_lead_hours(data.analysis(analysis)).get(to_iso(time), 0.0)
+    return model_climate(data, model, layout).note(time, lead)
 
 
-def _clock(hour: float) -> str:
-    return f"{int(hour):02d}:{round(hour % 1 * 60):02d}"
+def _provenance(model: Model) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = model.attributes.get("provenance") or {}
+    return found
 
 
 def check_climate(

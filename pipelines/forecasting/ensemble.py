@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import torch
 
+from pear.models.symmetries import distinct_elements
 from pear.rollout import (
     Ensemble,
     MemberGroup,
@@ -50,14 +51,10 @@ def build_ensemble(
     Returns
     -------
     Ensemble
-        Members in the order in which they are stored: model by model, element by element of the
-        symmetry group, control first.
+        Members in the order in which they are stored: model by model, control first. A symmetry
+        ensemble has those elements of the group whose forecasts differ.
     """
-    if options.ensemble == "symmetry":
-        groups: list[Group] = [(element,) for element in C4H]
-    else:
-        groups = [averaging_group(options)]
-    forecasters = [load(model, group) for model in models for group in groups]
+    forecasters = [each for model in models for each in _variants(options, model, load)]
     return Ensemble(
         [
             MemberGroup(
@@ -67,6 +64,17 @@ def build_ensemble(
         ],
         perturb_steps=bool(options.perturb_steps),
     )
+
+
+def _variants(
+    options: ForecastOptions, model: M, load: Callable[[M, Group], PearForecaster]
+) -> list[PearForecaster]:
+    """Return the forecasters of one model: for a symmetry ensemble those that differ."""
+    first = load(model, averaging_group(options))
+    if options.ensemble != "symmetry":
+        return [first]
+    _, *others = distinct_elements(vars(first.checkpoint.config))
+    return [first, *(load(model, (element,)) for element in others)]
 
 
 def averaging_group(options: ForecastOptions) -> Group:

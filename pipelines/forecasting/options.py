@@ -226,7 +226,7 @@ class ForecastOptions(StrictModel):
     ensemble: EnsembleKind = Field(
         default="noise",
         description="Origin of the ensemble members: correlated noise, random field perturbations "
-        "(differences of past states), or the eight symmetries of the grid.",
+        "(differences of past states), or the symmetries of the grid that the model does not keep.",
     )
     members: Annotated[
         Annotated[Whole, Field(ge=1, le=MAX_MEMBERS)] | None, AfterValidator(_several)
@@ -288,7 +288,7 @@ class ForecastOptions(StrictModel):
     def _check_ensemble(self) -> Self:
         if self.ensemble == "symmetry" and self.members is not None:
             raise InputError(
-                "a symmetry ensemble has the eight members of the group C4h",
+                "a symmetry ensemble has one member for each symmetry that its model does not keep",
                 field="members",
                 hint="leave members out with ensemble=symmetry",
             )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pear.models.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE
 from pear.rollout import (
     ensemble_mean,
     ensemble_quantile,
@@ -23,12 +24,7 @@ from pear.store.schema import PROBABILITY, STATISTIC, default_overviews, open_gr
 from pear.typing import Float32
 from pear.variables import MEMBERS, SIMULATED, Layout
 from pipelines.catalog import Model, Run
-from pipelines.forecasting.climate import (
-    INITIAL_STATE_NOTE,
-    OTHER_CLIMATE,
-    describe_difference,
-    describe_initial_state,
-)
+from pipelines.forecasting.climate import describe_difference, describe_initial_state
 from pipelines.forecasting.options import ForecastOptions, Threshold
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
@@ -202,7 +198,7 @@ class OutputWriter:
         difference = describe_difference(data, model, full, run.options["analysis"], run.init_time)
         if difference is not None:
             common[OTHER_CLIMATE] = difference
-        note = describe_initial_state(data, model, run.options["analysis"], run.init_time)
+        note = describe_initial_state(data, model, full, run.options["analysis"], run.init_time)
         if note is not None:
             common[INITIAL_STATE_NOTE] = note
         self._writers = [

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pear.errors import InputError, did_you_mean
+from pear.models.symmetries import distinct_elements, unlearnt_mirror
 from pear.store import schema
 from pear.store.reader import read_completeness, stored_layout
 from pear.times import as_utc, to_iso
@@ -292,23 +293,56 @@ def _check_state(path: Path, name: str, layout: Layout, time: np.datetime64) -> 
         )
 
 
-def _check_symmetry(options: ForecastOptions, model: Model) -> None:
-    """Refuse the symmetries of the grid for a model that neither keeps nor learnt the mirror."""
+def check_symmetry(
+    options: ForecastOptions,
+    name: str,
+    config: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    equivariance: Mapping[str, float] | None = None,
+) -> None:
+    """Check that the symmetries of the grid make a model's forecasts better, or its members differ.
+
+    Parameters
+    ----------
+    options
+        Options of a forecast.
+    name
+        Id of the model.
+    config, provenance, equivariance
+        Of its checkpoint: settings, origin and measured errors.
+
+    Raises
+    ------
+    InputError
+        If the model neither keeps nor learnt the mirror, or if all members would be the same.
+    """
     if not options.symmetrise and options.ensemble != "symmetry":
         return
-    facts = model.attributes
-    training = (facts.get("provenance") or {}).get("training") or {}
-    if (facts.get("config") or {}).get("symmetry") == "c4h" or not training:
-        return
-    if training.get("augmentation", "none") == "none":
-        error = (facts.get("equivariance") or {}).get("M")
-        measured = "" if error is None else f" (measured error {error:.2g} of a step's change)"
+    field = "symmetrise" if options.symmetrise else "ensemble"
+    problem = unlearnt_mirror(config, provenance, equivariance)
+    if problem is not None:
         raise InputError(
-            f"model {model.id} does not keep the mirror at the equator{measured} and was not "
-            "trained with mirrored states, so that the mirrored half of its forecasts is worse",
-            field="symmetrise" if options.symmetrise else "ensemble",
+            f"model {name} {problem}",
+            field=field,
             hint="use members with ensemble=noise, or a model trained with augmentation c4h",
         )
+    if options.ensemble == "symmetry" and len(distinct_elements(config)) == 1:
+        raise InputError(
+            f"model {name} keeps every symmetry of the grid, so that its eight forecasts are one",
+            field=field,
+            hint="use members with ensemble=noise",
+        )
+
+
+def _check_symmetry(options: ForecastOptions, model: Model) -> None:
+    facts = model.attributes
+    check_symmetry(
+        options,
+        model.id,
+        facts.get("config") or {},
+        facts.get("provenance") or {},
+        facts.get("equivariance"),
+    )
 
 
 def _check_past(path: Path, name: str, time: np.datetime64) -> None:

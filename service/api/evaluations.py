@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from pear.errors import InputError
 from pear.metrics.dataset import scores_to_frame, scores_to_records
@@ -45,6 +45,11 @@ class EvaluationRequest(StrictModel):
         description="Init times, UTC (default: all that can be verified).",
     )
     lead_hours: LeadHours = Field(default=240, description="Longest lead time, hours.")
+    allow_other_climate: StrictBool = Field(
+        default=False,
+        description="Evaluate on an analysis of another climate than that of the model's training "
+        "data; the scores say so.",
+    )
 
 
 class EvaluationList(BaseModel):
@@ -102,6 +107,8 @@ def submit_evaluation(body: EvaluationRequest, services: ServicesDep) -> Respons
     request["lead_hours"] = body.lead_hours
     if body.init_times:
         request["init_times"] = sorted({to_iso(to_model_time(time)) for time in body.init_times})
+    if body.allow_other_climate:
+        request["options"] = {"allow_other_climate": True}
     total = len(request.get("init_times", [])) or 1
     job, _ = services.engine.submit_evaluation(body.model, request, total=total)
     headers, status = {"Location": f"/v1/evaluations/{job.id}"}, 200

@@ -13,6 +13,7 @@ from distributed import Client
 from rich.table import Table
 
 from pear.device import choose_device
+from pear.models.climate import OTHER_CLIMATE
 from pear.typing import Times
 from pear.variables import BY_NAME, channel_label, parse_field
 from pipelines.catalog import Catalog
@@ -65,6 +66,12 @@ def evaluate(
     perturb_steps: opt.PerturbSteps = None,
     length_km: opt.LengthKm = 1000.0,
     seed: opt.PerturbationSeed = 0,
+    allow_other_climate: Annotated[
+        bool,
+        typer.Option(
+            "--allow-other-climate", help="Accept an analysis unlike the model's training data."
+        ),
+    ] = False,
     batch: opt.Batch = 4,
     workers: opt.Workers = 1,
     device: opt.Device = None,
@@ -100,6 +107,7 @@ def evaluate(
                 "perturb_steps": perturb_steps,
                 "length_km": length_km,
                 "seed": seed,
+                "allow_other_climate": allow_other_climate,
             }
         ),
     )
@@ -111,6 +119,8 @@ def evaluate(
         done = evaluate_model(folder, options, client=client, progress=announce)
     records = done.records
     show(records, channels, done.about["regions"][0])
+    if OTHER_CLIMATE in done.about:
+        console.print(f"note: {done.about[OTHER_CLIMATE]}", soft_wrap=True, highlight=False)
     console.print(f"{len(records)} scores in {folder.evaluation(done.id)}")
     if as_json:
         path = str(folder.evaluation(done.id))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from pear.errors import InputError
+from pear.models.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE, OUTSIDE_CLIMATE
 from pear.store import metadata
 from pear.variables import MEMBERS, SIMULATED
 from pipelines.catalog import Run
-from pipelines.forecasting.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
 
@@ -52,7 +52,7 @@ class Nature:
     @property
     def climate(self) -> str:
         """Return a warning of another climate; empty where there is none."""
-        return "outside the model's training climate" if self.other_climate else ""
+        return OUTSIDE_CLIMATE if self.other_climate else ""
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -165,3 +165,21 @@ def test_refusals(forecast: xr.Dataset, stores: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match=f"lacks nside {NSIDE}"):
         evaluate(forecast, data, coarse)
     assert forecast.sizes["cell"] == CELLS
+
+
+def test_another_climate_is_refused_and_where_allowed_the_scores_say_so(
+    stores: tuple[Path, Path], forecast: xr.Dataset
+) -> None:
+    analysis, climatology = pear.open_analysis(stores[0]), stores[1]
+    foreign = forecast.assign_attrs(simulated="true")
+    with pytest.raises(InputError, match=r"the forecast is simulated.*allow_other_climate=True"):
+        evaluate(foreign, analysis, climatology, metrics=["rmse"])
+    found = evaluate(foreign, analysis, climatology, metrics=["rmse"], allow_other_climate=True)
+    assert "the forecast is simulated" in found.attrs["other_climate"]
+    noted = forecast.assign_attrs(other_climate="the mean is off")
+    with pytest.raises(InputError, match="the mean is off"):
+        evaluate(noted, analysis, climatology, metrics=["rmse"])
+    high = analysis.assign(geopotential=analysis["geopotential"] + 20_000)
+    with pytest.raises(InputError, match=r"global mean of geopotential.* of climatology climato"):
+        evaluate(forecast, high, climatology, metrics=["rmse"])
+    assert "other_climate" not in evaluate(forecast, analysis, climatology).attrs

@@ -215,3 +215,8 @@ def test_compile_keeps_the_numbers(data: DataFolder) -> None:
     with torch.inference_mode():
         for got, want in zip(fast(surface, upper), network(surface, upper), strict=True):
             torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_is_not_averaged_over_a_mirror_that_it_never_learnt() -> None:
+    with pytest.raises(InputError, match=r"does not keep the mirror .*measured error [0-9.]+ of a"):
+        pear.load_model("shipped", device="cpu", symmetrise=True)

@@ -72,9 +72,38 @@ def test_observations_are_refused_and_the_forecast_of_allowed_ones_says_so() -> 
     analysis = pear.sample_analysis()
     observed = analysis.assign_attrs(simulated="false")
     model = pear.load_model(device="cpu")
-    with pytest.raises(InputError, match="simulated weather, and the analysis is observed"):
+    with pytest.raises(InputError, match="simulated atmosphere, and the state is observed"):
         model.forecast(observed, "2006-11-01", lead="1d")
-    assert "other_climate" not in model.forecast(analysis, "2006-11-01", lead="1d").attrs
+    usual = model.forecast(analysis, "2006-11-01", lead="1d")
+    assert "other_climate" not in usual.attrs
+    assert usual.attrs["simulated"] == "true"
     willing = pear.load_model(device="cpu", allow_other_climate=True)
     forecast = willing.forecast(observed, "2006-11-01", lead="1d")
     assert "observed" in forecast.attrs["other_climate"]
+
+
+@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("as_state", [False, True])
+def test_a_warm_state_is_refused_whatever_it_is_given_as(
+    members: int | None, as_state: bool
+) -> None:
+    model = pear.load_model(device="cpu")
+    analysis = pear.sample_analysis().isel(time=[3])
+    warm = analysis.assign(temperature=analysis["temperature"] + 15)
+    time = warm["time"].values[0]
+    initial = State.from_xarray(warm, time, model.layout, 16) if as_state else warm
+    with pytest.raises(InputError, match=r"mean of temperature.*allow_other_climate=True"):
+        model.forecast(initial, lead="1d", members=members)
+    model.allow_other_climate = True
+    about = model.forecast(initial, lead="1d", members=members, variables=["t2m"]).attrs
+    assert "the global mean of temperature" in about["other_climate"]
+    assert about["simulated"] == "true"
+
+
+def test_an_hour_that_the_model_never_saw_is_noted_not_refused() -> None:
+    model = pear.load_model(device="cpu")
+    analysis = pear.sample_analysis().isel(time=[3])
+    noon = analysis.assign_coords(time=analysis["time"] + np.timedelta64(12, "h"))
+    about = model.forecast(noon, lead="1d", variables=["t2m"]).attrs
+    assert "the model was trained at 00:00 UTC" in about["initial_state_note"]
+    assert "other_climate" not in about

@@ -10,6 +10,7 @@ from pear.errors import InputError
 from pear.rollout import (
     Ensemble,
     MemberGroup,
+    Noise,
     Persistence,
     concat_states,
     ensemble_mean,
@@ -77,11 +78,15 @@ def test_perturbations_of_every_step_add_up() -> None:
 
 def test_members_are_ordered_by_forecaster() -> None:
     ensemble = Ensemble(
-        [MemberGroup(persistence(), 2, Warmer()), MemberGroup(Warming()), MemberGroup(Warming(), 2)]
+        [
+            MemberGroup(persistence(), 2, Warmer()),
+            MemberGroup(Warming()),
+            MemberGroup(Warming(), 2, Warmer()),
+        ]
     )
     *_, last = ensemble.iterate(start(), 2)
     found = last.surface[:, 0, 0].tolist()
-    np.testing.assert_allclose(found, [280, 281, 280.2, 280.2, 280.2], rtol=1e-6)
+    np.testing.assert_allclose(found, [280, 281, 280.2, 280.2, 281.2], rtol=1e-6)
 
 
 def test_a_single_forecast_is_an_ensemble_of_one() -> None:
@@ -127,9 +132,18 @@ def test_invalid_ensembles_are_refused() -> None:
         Ensemble([MemberGroup(persistence(), 0)])
     with pytest.raises(InputError, match="differ in channels, grid"):
         Ensemble([MemberGroup(persistence()), MemberGroup(persistence(4))])
+    with pytest.raises(InputError, match="without a perturbation are copies of each other"):
+        Ensemble([MemberGroup(persistence(), 2)])
     ensemble = Ensemble([MemberGroup(persistence(), 2, Warmer())])
     with pytest.raises(InputError, match="starts from one state, got a batch of 2"):
         ensemble.iterate(start(2), 1)
+
+
+def test_a_perturbation_too_small_to_change_a_state_is_refused() -> None:
+    noise = Noise(torch.tensor([1e-9]), torch.zeros(1, 1), length_km=2000, seed=1)
+    ensemble = Ensemble([MemberGroup(persistence(), 3, noise)])
+    with pytest.raises(InputError, match="members 0 and 1 are the same"):
+        ensemble.iterate(start(), 1)
 
 
 def test_a_member_that_becomes_unstable_is_named() -> None:
@@ -138,7 +152,7 @@ def test_a_member_that_becomes_unstable_is_named() -> None:
             return state.advanced(state.surface * 10, state.upper, self.time_step)
 
     with pytest.raises(InputError, match="pear-ensemble: step 1 of 2: 2m_temperature reaches"):
-        list(Ensemble([MemberGroup(Hot(LAYOUT, 2), 2)]).iterate(start(), 2))
+        list(Ensemble([MemberGroup(Hot(LAYOUT, 2), 2, Warmer())]).iterate(start(), 2))
 
 
 def members_of(batch: int) -> State:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from pear.errors import InputError
+from pear.models.climate import OTHER_CLIMATE
 from pear.store import metadata
 from pear.store.reader import open_store
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
-from pipelines.forecasting.climate import OTHER_CLIMATE
 from pipelines.forecasting.request import resolve_request
 from pipelines.storage.data_folder import DataFolder
 from service.readers.nature import nature_of

@@ -94,7 +94,7 @@ def test_former_names_of_options_are_refused_with_the_present_ones() -> None:
         ({"members": True}, "members", "True is not a number"),
         ({"members": "4"}, "members", "'4' is not a number"),
         ({"members": 1000}, "members", "less than or equal to 100"),
-        ({"members": 4, "ensemble": "symmetry"}, "members", "eight members"),
+        ({"members": 4, "ensemble": "symmetry"}, "members", "does not keep"),
         ({"members": 4, "ensemble": "orbits"}, "ensemble", "'noise', 'random_field' or 'symmetry'"),
         ({"members": 4, "quantiles": [100]}, "quantiles.0", "less than or equal to 99"),
         ({"members": 4, "seed": -1}, "seed", "greater than or equal to 0"),

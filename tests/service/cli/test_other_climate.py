@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pear import resources
+from pear.models.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE
 from pear.store.reader import open_store
-from pipelines.forecasting.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.command_line import CommandLine
 

@@ -1,0 +1,104 @@
+"""Which symmetries of the grid a model keeps, and which it learnt, from its checkpoint alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pear.sphere.symmetry import C4, C4H, IDENTITY, Element
+
+
+def kept_group(config: Mapping[str, Any]) -> tuple[Element, ...]:
+    """Return the symmetries of the grid with which a network commutes exactly.
+
+    Parameters
+    ----------
+    config
+        Settings of the network, as a checkpoint holds them.
+
+    Returns
+    -------
+    tuple of Element
+        A group: all of C4h, the rotations, or the identity alone.
+
+    Examples
+    --------
+    >>> [len(kept_group({"symmetry": kind})) for kind in ("c4h", "r")]
+    [8, 4]
+    >>> len(kept_group({"symmetry": "r", "shift": "ring_roll"}))
+    1
+    """
+    if config.get("symmetry") == "c4h":
+        return C4H
+    rotations = config.get("symmetry") == "r" and config.get("shift") != "ring_roll"
+    return C4 if rotations and not config.get("joined_windows") else (IDENTITY,)
+
+
+def distinct_elements(config: Mapping[str, Any]) -> tuple[Element, ...]:
+    """Return one element of C4h for each forecast that differs from the others.
+
+    Two elements whose quotient the network keeps give the same forecast, g⁻¹ Φ(g x), and count
+    once.
+
+    Parameters
+    ----------
+    config
+        Settings of the network.
+
+    Returns
+    -------
+    tuple of Element
+        The identity first; the average over them is the average over C4h.
+
+    Examples
+    --------
+    >>> [element.name for element in distinct_elements({"symmetry": "r"})]
+    ['1', 'M']
+    >>> [element.name for element in distinct_elements({"symmetry": "c4h"})]
+    ['1']
+    """
+    kept, found = kept_group(config), list[Element]()
+    for element in C4H:
+        if not any(element * other.inverse in kept for other in found):
+            found.append(element)
+    return tuple(found)
+
+
+def unlearnt_mirror(
+    config: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    equivariance: Mapping[str, float] | None = None,
+) -> str | None:
+    """Describe why the mirrored forecasts of a model are worse than its plain ones.
+
+    Parameters
+    ----------
+    config, provenance
+        Of its checkpoint.
+    equivariance
+        Measured errors by name of the element, if there are any.
+
+    Returns
+    -------
+    str or None
+        None for a model that keeps the mirror, was trained with mirrored states, or does not say
+        how it was trained.
+
+    Examples
+    --------
+    >>> unlearnt_mirror({"symmetry": "r"}, {"training": {"augmentation": "c4h"}}) is None
+    True
+    >>> unlearnt_mirror({"symmetry": "r"}, {"training": {"seed": 1}}, {"M": 0.25})[:54]
+    'does not keep the mirror at the equator (measured erro'
+    """
+    training = provenance.get("training")
+    if config.get("symmetry") == "c4h" or not isinstance(training, Mapping) or not training:
+        return None
+    if training.get("augmentation", "none") != "none":
+        return None
+    error = (equivariance or {}).get("M")
+    measured = "" if error is None else f" (measured error {error:.2g} of a step's change)"
+    return (
+        f"does not keep the mirror at the equator{measured} and was not trained with mirrored "
+        "states, so that the mirrored half of its forecasts is worse"
+    )
