@@ -28,6 +28,7 @@ from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.request_state import RequestState
 from service.http.routing import GuardedRoute
+from service.readers.nature import notes_of
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"], route_class=GuardedRoute)
 _POLL_SECONDS: Final = 0.5
@@ -40,7 +41,7 @@ def describe_run(services: Services, run: Run) -> RunOut:
     """Return a run as the API shows it, with its place in the queue."""
     queued = run.status is Status.QUEUED
     position = services.catalog.queue_position(run.id) if queued else None
-    return RunOut.from_run(run, position)
+    return RunOut.from_run(run, position, notes_of(services.folder, run))
 
 
 @router.post(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -102,11 +103,16 @@ class RunOut(BaseModel):
     started_at: str | None = Field(description="Start of the last attempt, UTC.")
     finished_at: str | None = Field(description="End, UTC.")
     reason: str | None = Field(description="Why it failed or was cancelled.")
+    notes: list[str] = Field(
+        default=[],
+        description="What has to be known of the initial state: another climate than that of the "
+        "model's training data, an hour of day without any, or that it is itself a forecast.",
+    )
     note: str = Field(default=DISCLAIMER, description="Disclaimer.")
     links: dict[str, str] = Field(description="Related resources.")
 
     @classmethod
-    def from_run(cls, run: Run, position: int | None = None) -> RunOut:
+    def from_run(cls, run: Run, position: int | None = None, notes: Sequence[str] = ()) -> RunOut:
         """Describe a run of the catalog."""
         base = f"/v1/forecasts/{run.id}"
         links = {"self": base, "events": f"{base}/events", "log": f"{base}/log"}
@@ -133,6 +139,7 @@ class RunOut(BaseModel):
             started_at=format_utc(run.started_at),
             finished_at=format_utc(run.finished_at),
             reason=run.reason,
+            notes=list(notes),
             note=DISCLAIMER,
             links=links,
         )
