@@ -25,7 +25,8 @@ from pear.sphere.regrid import (
 from pear.sphere.vectors import cell_frames, grid_frames
 from pear.store.schema import COMPLETE
 from pear.typing import Float32
-from pear.variables import WIND_PAIRS, holds_vectors, wind_partner
+from pear.variables import holds_vectors, wind_partner
+from pear.variables import wind_pairs as known_winds
 
 _OF_CELLS: Final = ("dggs", "zarr_conventions", "coordinates", "regridding_method")
 _DIMENSIONS: Final = ("latitude", "longitude")
@@ -138,7 +139,7 @@ def wind_pairs(dataset: xr.Dataset) -> list[tuple[str, str]]:
     """
     if not holds_vectors(dataset.attrs):
         return []
-    held = [pair for pair in WIND_PAIRS if any(name in dataset for name in pair)]
+    held = [pair for pair in known_winds() if any(name in dataset for name in pair)]
     for pair in held:
         for name in pair:
             if name not in dataset:

@@ -16,20 +16,12 @@ from pear.datasets.statements import (
     is_unknown,
     pressures,
 )
-from pear.datasets.units import Quantity, recognise
+from pear.datasets.units import Quantity, level_types, recognise
 from pear.errors import InputError
+from pear.variables import BY_NAME, VARIABLES
 
-_NEAR_SURFACE: Final = {
-    "temperature": "2m_temperature",
-    "u_component_of_wind": "10m_u_component_of_wind",
-    "v_component_of_wind": "10m_v_component_of_wind",
-}
 _HEIGHTS: Final = ("height", "heightAboveGround", "height_above_ground", "altitude", "z_height")
 _MAX_HEIGHT: Final = 10  # a number in a name up to this may be a height in m, as in t2 and q2
-_SURFACE_TYPES: Final = {
-    "mean_sea_level_pressure": ("meanSea", "surface", "heightAboveSea"),
-    "": ("heightAboveGround", "surface"),
-}
 
 
 def identify(array: xr.DataArray, source: str) -> Quantity | None:
@@ -111,9 +103,7 @@ def require_place(array: xr.DataArray, quantity: Quantity, scan: Scan) -> None:
     """
     kind = str(array.attrs.get("GRIB_typeOfLevel", ""))
     if kind and kind != "unknown":
-        wanted: tuple[str, ...] = ("isobaricInhPa", "isobaricInPa")
-        if not quantity.upper:
-            wanted = _SURFACE_TYPES.get(quantity.name, _SURFACE_TYPES[""])
+        wanted = level_types(quantity)
         if kind not in wanted:
             raise SkippedVariableError(f"on {kind} (GRIB_typeOfLevel), not on {wanted[0]}")
     for name in array.coords:
@@ -142,11 +132,9 @@ def _resolve_number(array: xr.DataArray, quantity: Quantity) -> Quantity | None:
     names = (array.attrs.get(key, "") for key in ("long_name", "standard_name"))
     told = [one for name in names for one in heights(name)]
     told += [one for name in array.coords if (one := _height(array, str(name))) is not None]
-    near = _NEAR_SURFACE.get(quantity.name)
     if told and not pressures(array.attrs.get("long_name", "")):
-        if near is not None and fits_height(Quantity(near), told[0]):
-            return Quantity(near)
-        return None
+        near = [Quantity(row.name) for row in VARIABLES if row.aloft == quantity.name]
+        return next((one for one in near if fits_height(one, told[0])), None)
     if quantity.level is not None and quantity.level <= _MAX_HEIGHT and not _says_pressure(array):
         raise SkippedVariableError(
             f"{quantity.name} at {quantity.level} m or at {quantity.level} hPa? "
@@ -162,7 +150,8 @@ def _says_pressure(array: xr.DataArray) -> bool:
 
 def _upper_name(quantity: Quantity) -> str:
     """Return the name of the same quantity on pressure levels, which old GRIB files use."""
-    return next((upper for upper, near in _NEAR_SURFACE.items() if near == quantity.name), "")
+    row = BY_NAME.get(quantity.name)
+    return (row.aloft if row else None) or ""
 
 
 def _refuse(array: xr.DataArray, quantity: Quantity, stated: str, source: str) -> None:

@@ -7,10 +7,13 @@ variable means. Words that are not known say nothing; words of another quantity 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from pear.datasets.units import RELATIVE_HUMIDITY, Quantity, recognise
+from pear.variables import BY_NAME
 
 _UNKNOWN: Final = frozenset({"", "unknown", "undefined", "none", "undef", "n/a", "not_set"})
 
@@ -24,72 +27,33 @@ class _Meaning:
     denied_by: re.Pattern[str]
 
 
-def _meaning(standard_names: str, said_by: str, denied_by: str) -> _Meaning:
+def _meaning(standard_names: Iterable[str], said_by: str, denied_by: str) -> _Meaning:
     return _Meaning(
-        frozenset(standard_names.split()),
+        frozenset(standard_names),
         re.compile(rf"\b(?:{said_by})\b"),
         re.compile(rf"\b(?:{denied_by})\b"),
     )
 
 
-_NOT_AIR: Final = (
-    "soil|sea surface|sea water|water|ocean|ice|snow|lake|skin|canopy|sst"
-    "|ground (?:temperature|heat)"
+_RELATIVE: Final = _meaning(
+    ("relative_humidity",),
+    "relative humidity|relh?um|rh|humidity",
+    "specific humidity|absolute humidity|saturation deficit|soil|run ?off",
 )
-_TEMPERATURE: Final = _meaning(
-    "air_temperature temperature",
-    "temperatures?|temp|tmp",
-    rf"dew ?points?(?: temperature)?|wet ?bulb|potential temperature|theta|virtual|brightness"
-    rf"|equivalent|apparent|feels like|heat index|radiative|{_NOT_AIR}",
-)
-_WIND_DENIED: Final = (
-    "gusts?|stress|shear|direction|flux|momentum|vertical|upward|geostrophic|ageostrophic"
-    "|thermal wind|divergent|rotational|storm motion|currents?|neutral|stokes|drift|vorticity"
-    "|divergence|stream ?function|sea water|ice|ocean"
-)
-_EASTWARD: Final = _meaning(
-    "eastward_wind x_wind grid_eastward_wind",
-    r"eastward|zonal|u|u ?wind|x wind|u10|10u|ugrd|uwnd",
-    _WIND_DENIED,
-)
-_NORTHWARD: Final = _meaning(
-    "northward_wind y_wind grid_northward_wind",
-    r"northward|meridional|v|v ?wind|y wind|v10|10v|vgrd|vwnd",
-    _WIND_DENIED,
-)
-_SEA_LEVEL: Final = "sea ?level|msl|msl pressure|mslp|mslet|prmsl|psl|slp"
-_MEANINGS: Final = {
-    "mean_sea_level_pressure": _meaning(
-        "air_pressure_at_mean_sea_level air_pressure_at_sea_level mean_sea_level_pressure"
-        " pressure_at_mean_sea_level sea_level_pressure air_pressure_reduced_to_mean_sea_level",
-        rf"{_SEA_LEVEL}|pressure",
-        "(?:surface|station) (?:air )?pressure|pressure (?:at|of) (?:the )?(?:surface|ground)"
-        "|vapou?r|partial|tropopause|dynamic height|sea level height",
-    ),
-    "2m_temperature": _TEMPERATURE,
-    "temperature": _TEMPERATURE,
-    "10m_u_component_of_wind": _EASTWARD,
-    "u_component_of_wind": _EASTWARD,
-    "10m_v_component_of_wind": _NORTHWARD,
-    "v_component_of_wind": _NORTHWARD,
-    "geopotential": _meaning(
-        "geopotential geopotential_height",
-        r"geopotential(?: height)?|geop|gph|hgt|height",
-        r"thickness|surface geopotential|geopotential (?:height )?(?:at|of) (?:the )?(?:surface"
-        r"|ground|tropopause)|orography|altitude|boundary layer|freezing level|cloud",
-    ),
-    "specific_humidity": _meaning(
-        "specific_humidity",
-        "specific humidity|moisture|spfh",
-        "relative humidity|absolute humidity|saturation|saturated|cloud|liquid|ice|rain|snow|flux"
-        "|convergence|soil",
-    ),
-    RELATIVE_HUMIDITY: _meaning(
-        "relative_humidity",
-        "relative humidity|relh?um|rh|humidity",
-        "specific humidity|absolute humidity|saturation deficit|soil|run ?off",
-    ),
-}
+
+
+@cache
+def _meaning_of(name: str) -> _Meaning:
+    """Return what a file may say of a quantity, by the table of variables."""
+    if name == RELATIVE_HUMIDITY:
+        return _RELATIVE
+    row = BY_NAME[name]
+    like = row if row.aloft is None else BY_NAME[row.aloft]
+    names = (row.standard_name, like.standard_name, *row.standard_names, *like.standard_names)
+    said_by = row.said_by or like.said_by or re.escape(words(row.long_name))
+    return _meaning(names, said_by, row.denied_by or like.denied_by or "(?!)")
+
+
 # Words that contradict where those of the own quantity are lacking: other quantities.
 _OTHERS: Final = re.compile(
     r"\b(?:temperatures?|pressure|geopotential|(?:relative|specific) humidity|mixing ratio"
@@ -190,11 +154,11 @@ def fits_height(quantity: Quantity, metres: float) -> bool:
     >>> fits_height(Quantity("2m_temperature"), 1.5), fits_height(Quantity("temperature"), 2.0)
     (True, False)
     """
-    if quantity.name == "2m_temperature":
-        return 1.2 <= metres <= 2.0
-    if quantity.name.startswith("10m_"):
-        return metres == 10.0
-    return quantity.name == "mean_sea_level_pressure" and metres == 0.0
+    row = BY_NAME.get(quantity.name)
+    if row is None or row.height is None:
+        return False
+    low, high = row.height
+    return low <= metres <= high
 
 
 def statistic_in(text: object) -> str:
@@ -252,14 +216,14 @@ def contradicts_standard_name(standard_name: object, quantity: Quantity) -> bool
     """
     plain = words(standard_name)
     name = plain.replace(" ", "_")
-    if is_unknown(plain) or name in _MEANINGS[quantity.name].standard_names:
+    if is_unknown(plain) or name in _meaning_of(quantity.name).standard_names:
         return False
     known = recognise(name, {})
     if known is not None:
         return known.name != quantity.name
     if re.fullmatch(r"[a-z_]+", str(standard_name).strip()):  # a name of CF, and another one
         return True
-    return contradicts(plain, quantity) or not _MEANINGS[quantity.name].said_by.search(plain)
+    return contradicts(plain, quantity) or not _meaning_of(quantity.name).said_by.search(plain)
 
 
 def contradicts(text: object, quantity: Quantity) -> bool:
@@ -277,7 +241,7 @@ def contradicts(text: object, quantity: Quantity) -> bool:
     >>> contradicts("2 metre temperature", temperature), contradicts("Dew point", temperature)
     (False, True)
     """
-    plain, meaning = words(text), _MEANINGS[quantity.name]
+    plain, meaning = words(text), _meaning_of(quantity.name)
     if meaning.denied_by.search(plain):
         return True
     if any(not fits_height(quantity, one) for one in heights(plain)):

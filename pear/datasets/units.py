@@ -122,6 +122,25 @@ class Quantity:
         return valid_range(self.name, level)
 
 
+def level_types(quantity: Quantity) -> tuple[str, ...]:
+    """Return the types of level in GRIB on which a quantity may lie, the usual one first.
+
+    Returns
+    -------
+    tuple of str
+        Names of ecCodes.
+
+    Examples
+    --------
+    >>> from pear.datasets.units import level_types
+    >>> level_types(Quantity("temperature")), level_types(Quantity("2m_temperature"))
+    (('isobaricInhPa', 'isobaricInPa'), ('heightAboveGround', 'surface'))
+    """
+    if quantity.upper:
+        return ("isobaricInhPa", "isobaricInPa")
+    return BY_NAME[quantity.name].level_types or ("heightAboveGround", "surface")
+
+
 @dataclass(frozen=True)
 class Conversion:
     """Linear conversion of units: value x factor + offset.

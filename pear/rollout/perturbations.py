@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,6 +16,7 @@ from pear.sphere.random_fields import correlated_noise
 from pear.state import State
 from pear.times import year_phase
 from pear.typing import Float32, Times
+from pear.variables import BY_NAME
 
 LEVEL_CORRELATION: Final = 0.8
 """Correlation of the noise of a variable between neighbouring levels."""
@@ -128,7 +129,9 @@ class Noise:
             flat, deep = _unit_noise(members, self.length_km, np.random.default_rng(key))
             surface[member] += flat.to(surface) * self.surface_scale.to(surface)[:, None]
             upper[member] += deep.to(upper) * self.upper_scale.to(upper)[..., None]
-        return State(surface, _clip_humidity(upper, members), members.valid_time, members.layout)
+        surface = _clip(surface, members.surface, members.layout.surface)
+        upper = _clip(upper, members.upper, members.layout.upper)
+        return State(surface, upper, members.valid_time, members.layout)
 
 
 class StateReader(Protocol):
@@ -198,7 +201,9 @@ class RandomFieldPerturbation:
             for member, sign in zip(pair, (1.0, -1.0), strict=False):
                 surface[member] += sign * difference.surface[0].to(surface)
                 upper[member] += sign * difference.upper[0].to(upper)
-        return State(surface, _clip_humidity(upper, members), members.valid_time, members.layout)
+        surface = _clip(surface, members.surface, members.layout.surface)
+        upper = _clip(upper, members.upper, members.layout.upper)
+        return State(surface, upper, members.valid_time, members.layout)
 
     def past_times(self, init_time: np.datetime64) -> Times:
         """Return the times of the analysis before an init time.
@@ -252,10 +257,11 @@ def _unit_noise(
     return torch.from_numpy(surface), torch.from_numpy(upper)
 
 
-def _clip_humidity(upper: Tensor, before: State) -> Tensor:
-    """Raise humidity that the perturbation made negative to zero, or to its value before."""
-    if "specific_humidity" in before.layout.upper:
-        channel = before.layout.upper.index("specific_humidity")
-        floor = before.upper[:, channel].clamp(max=0)
-        upper[:, channel] = torch.maximum(upper[:, channel], floor)
-    return upper
+def _clip(fields: Tensor, before: Tensor, names: Sequence[str]) -> Tensor:
+    """Raise values that the perturbation put below their floor to it, or to those before."""
+    for channel, name in enumerate(names):
+        floor = BY_NAME[name].floor
+        if floor is not None:
+            least = before[:, channel].clamp(max=floor)
+            fields[:, channel] = torch.maximum(fields[:, channel], least)
+    return fields

@@ -28,7 +28,7 @@ from pear.times import as_utc
 from pear.training import Samples, Trainer, TrainingConfig
 from pear.training.statistics import fit_normaliser
 from pear.typing import Float32, Float64, Times
-from pear.variables import BY_NAME
+from pear.variables import wind_pair
 from pipelines.evaluation.accumulators import EvaluationDesign
 from pipelines.evaluation.verify import climatology_reader, verify
 from pipelines.training.latlon_dataset import LatLonStates
@@ -142,7 +142,7 @@ class PanguForecaster:
         plain, wind = (
             bilinear_to_healpix(self.states.grid, self.nside, vector=v) for v in (False, True)
         )
-        winds = [BY_NAME[name].standard_name.endswith("ward_wind") for name, _ in layout.channels]
+        winds = [wind_pair(name) is not None for name, _ in layout.channels]
         native = self.iterate_native(initial.valid_time, steps)
         for number, fields in enumerate(native, start=1):
             cells = np.empty((*fields.shape[:2], cells_of_nside(self.nside)), np.float32)

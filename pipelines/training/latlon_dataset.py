@@ -21,7 +21,7 @@ from pear.sphere.latlon import LatLonGrid, global_grid
 from pear.sphere.regrid import apply, bilinear_between
 from pear.times import as_utc, to_iso
 from pear.typing import Bool, Float32, Int64, Times
-from pear.variables import BY_NAME, Layout
+from pear.variables import Layout, wind_pair
 from pipelines.ingestion.readers import scan_source
 from pipelines.storage.atomic import write_atomically
 
@@ -181,7 +181,7 @@ def _fill(
     layout: Layout,
 ) -> None:
     """Regrid one variable into its channels."""
-    wind = BY_NAME[variable.quantity.name].standard_name.endswith("ward_wind")
+    wind = wind_pair(variable.quantity.name) is not None
     weights = bilinear_between(variable.grid, grid, vector=wind)
     rows = np.searchsorted(times, variable.times)
     for row in range(variable.rows):

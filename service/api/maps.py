@@ -11,7 +11,7 @@ from pear.plotting.styles import Kind
 from pear.store.schema import PROBABILITY
 from pear.times import to_iso
 from pear.typing import Float32
-from pear.variables import WIND_PAIRS, wind_partner
+from pear.variables import BY_NAME, wind_pairs, wind_partner
 from pipelines.catalog import Run
 from service.api.fields import LeadTime, Level, VariableName
 from service.dependencies import (
@@ -173,8 +173,9 @@ def _read_wind(
     services: Services, store: ForecastStore, level: int | None, lead_hours: int
 ) -> tuple[Float32, Float32]:
     """Return both wind components at a level, or at 10 m."""
-    surface, upper = WIND_PAIRS
-    pair = surface if level is None else upper
+    kind = "surface" if level is None else "upper"
+    pairs = [pair for pair in wind_pairs() if BY_NAME[pair[0]].kind == kind]
+    pair = next((pair for pair in pairs if pair[0] in store.names), pairs[0])
     store.require_wind("wind arrows", pair)
     u, v = (
         services.forecasts.field(store.run, name, store.select(name, level)[1], lead_hours)

@@ -33,6 +33,7 @@ from pear.models import checkpoint
 from pear.store.static_fields import GROUND, LAND
 from pear.times import DAY, as_utc
 from pear.typing import Float32
+from pear.variables import VARIABLES
 from pipelines.evaluation.climatology import HarmonicFit
 from pipelines.evaluation.climatology import build_climatology as climatology
 from pipelines.simulation import files, run
@@ -42,7 +43,6 @@ SAMPLE_START: Final = "2006-11-01"
 SAMPLE_DAYS: Final = 25
 HARMONICS: Final = 2
 MAX_BYTES: Final = 20_000_000
-_NAMES: Final = ("msl", "u10", "v10", "t2m", "z", "q", "t", "u", "v")
 
 
 def build_sample(
@@ -102,7 +102,7 @@ def build_sample(
             whole["longitude"].values,
             {name: field(name) for name in (GROUND, LAND) if name in whole},
         ),
-        {name: field(name) for name in _NAMES},
+        {name: field(name) for name in [row.short_name for row in VARIABLES if row.published]},
         {str(name): str(value) for name, value in whole.attrs.items()},
         files.COARSE,
     )

@@ -17,8 +17,8 @@ import numpy as np
 from matplotlib import colormaps
 
 from pear.errors import InputError
-from pear.plotting.styles import STYLES
 from pear.resources.natural_earth import coastline
+from pear.variables import VARIABLES
 from service.http.caching import make_etag
 
 _STATIC: Final = Path(__file__).parent / "static"
@@ -107,7 +107,6 @@ def _coastlines() -> bytes:
     return json.dumps(lines, separators=(",", ":")).encode()
 
 
-@cache
 def styles() -> dict[str, dict[str, Any]]:
     """Return the style of each variable, as on the PNG maps."""
     return {
@@ -121,13 +120,12 @@ def styles() -> dict[str, dict[str, Any]]:
             "limits_at": dict(style.limits_at),
             "label": style.label,
         }
-        for name, style in STYLES.items()
+        for name, style in ((row.name, row.style) for row in VARIABLES)
     }
 
 
-@cache
 def colours() -> dict[str, str]:
     """Return each colour map in use as 256 concatenated ``rrggbb`` colours."""
-    used = {style.colours for style in STYLES.values()}
+    used = {row.style.colours for row in VARIABLES}
     ramp = np.linspace(0, 1, 256)
     return {name: colormaps[name](ramp, bytes=True)[:, :3].tobytes().hex() for name in used}

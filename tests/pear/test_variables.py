@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import pytest
 
 from pear.errors import InputError
+from pear.plotting.styles import COLOUR_MAPS
 from pear.variables import BY_NAME, LEVELS, VARIABLES, Layout, parse_field, variable
+from pear.variables.definition import read_rows
 
 
 def test_published_layout_is_the_papers() -> None:
@@ -71,3 +74,42 @@ def test_input_errors_survive_a_worker_process() -> None:
     error = InputError("bad 'x'", field="variable", hint="say y")
     back = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert (str(back), back.field, back.hint) == ("bad 'x'; say y", "variable", "say y")
+
+
+def test_every_row_of_the_table_can_be_drawn_and_read() -> None:
+    for row in VARIABLES:
+        assert row.style.colours in COLOUR_MAPS, row.name
+        assert row.aloft is None or BY_NAME[row.aloft].kind == "upper"
+        if row.partner is not None:
+            other = BY_NAME[row.partner]
+            assert (other.partner, other.kind) == (row.name, row.kind)
+            assert other.mirror_sign == -row.mirror_sign
+        for words in filter(None, (row.said_by, row.denied_by)):
+            re.compile(words)
+        assert row.style.limits or row.kind == "upper" or row.style.limits_at, row.name
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"valid_range": [300, 200]}, "is reversed"),
+        ({"valid_range": [1]}, "a list of 2 numbers"),
+        ({"valid_range": [1, float("nan")]}, "a list of 2 numbers"),
+        ({"levels": "surface"}, 'write "single" or "pressure"'),
+        ({"unit": "K"}, "unknown key 'unit'; did you mean units?"),
+        ({"units": None}, "units is missing"),
+        ({"units": 5}, "units = 5 is not a text"),
+        ({"mirror_sign": 0}, "mirror_sign = 0"),
+        ({"aliases": {"grib": "2d"}}, "is not a list of texts"),
+        ({"map": {"colour": "viridis"}}, "did you mean colours?"),
+        ({"map": {"limits": [2, 1]}}, r"limits \[2, 1\] are reversed"),
+        ({"map": {"scale": 0}}, "scale = 0 shows nothing"),
+        ({"param_id": 1.5}, "1.5 is not a whole number"),
+        ({"range_by_level": "hight"}, "did you mean height?"),
+    ],
+)
+def test_a_faulty_row_is_named(changed: dict[str, object], message: str) -> None:
+    row = {"units": "K", "levels": "single", "valid_range": [200, 300]} | changed
+    given = {key: value for key, value in row.items() if value is not None}
+    with pytest.raises(InputError, match=f"mine.toml: skin_temperature.*{message}"):
+        read_rows({"skin_temperature": given}, "mine.toml")

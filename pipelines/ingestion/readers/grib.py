@@ -35,6 +35,7 @@ from pear.datasets.units import Quantity, conversion, recognise
 from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
 from pear.typing import Times
+from pear.variables import BY_NAME, VARIABLES
 from pipelines.ingestion.readers.eccodes import load
 from pipelines.ingestion.readers.grib_places import require_increments, require_place
 
@@ -44,8 +45,6 @@ Location: TypeAlias = tuple[int, int]
 
 _MISSING: Final = -1.0e34
 _LOCK: Final = threading.Lock()  # ecCodes is not built for threads everywhere
-# NCEP and old encoders use the upper-air name at a height above ground.
-_AT_HEIGHT: Final = {("u", 10): "10u", ("v", 10): "10v", ("t", 2): "2t"}
 _GRID_KEYS: Final = (
     "gridType",
     "Ni",
@@ -110,7 +109,7 @@ class Message:
         """Short name; that of a surface variable for upper-air names near the ground."""
         name = str(self.get("shortName"))
         if self.level_type == "heightAboveGround":
-            return _AT_HEIGHT.get((name, self.level), name)
+            return _name_at_height(name, self.level)
         return name
 
     @property
@@ -126,6 +125,17 @@ class Message:
         date, hhmm = f"{int(day):08d}", f"{int(clock):04d}"
         text = f"{date[:4]}-{date[4:6]}-{date[6:]}T{hhmm[:2]}:{hhmm[2:]}"
         return int(np.datetime64(text, "s").astype(np.int64))
+
+
+@lru_cache(maxsize=256)
+def _name_at_height(name: str, metres: int) -> str:
+    """Return the name near the ground: NCEP and old encoders use the one of the upper air."""
+    for row in VARIABLES:
+        if row.aloft is not None and row.height is not None:
+            low, high = row.height
+            if BY_NAME[row.aloft].grib_name == name and low <= metres <= high:
+                return row.grib_name
+    return name
 
 
 @dataclass

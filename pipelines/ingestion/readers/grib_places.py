@@ -10,12 +10,9 @@ import numpy.typing as npt
 
 from pear.datasets.base import SkippedVariableError
 from pear.datasets.statements import fits_height
-from pear.datasets.units import Quantity
+from pear.datasets.units import Quantity, level_types
 from pear.errors import InputError
 
-_PRESSURE: Final = ("isobaricInhPa", "isobaricInPa")
-_NEAR_SURFACE: Final = ("surface", "heightAboveGround")
-_SEA_LEVEL: Final = ("meanSea", "surface", "heightAboveSea")
 _STEP_ERROR: Final = 2e-3  # degrees: GRIB 1 rounds increments and corners to thousandths
 
 
@@ -34,13 +31,12 @@ def require_place(get: Callable[[str], str | int | float | None], quantity: Quan
     SkippedVariableError
         If it is not on a pressure level, or not at the height that the name means.
     """
-    kind = str(get("typeOfLevel"))
+    kind, wanted = str(get("typeOfLevel")), level_types(quantity)
     if quantity.upper:
-        if kind not in _PRESSURE:
+        if kind not in wanted:
             raise SkippedVariableError(f"not on pressure levels but on {kind}")
         _require_whole_level(get)
         return
-    wanted = _SEA_LEVEL if quantity.name == "mean_sea_level_pressure" else _NEAR_SURFACE
     if kind not in wanted:
         raise SkippedVariableError(f"on {kind}, not on {wanted[0]}")
     metres = float(get("level") or 0)

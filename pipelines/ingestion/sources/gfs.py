@@ -14,6 +14,7 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.times import to_iso
+from pear.variables import VARIABLES
 from pipelines.ingestion.sources.base import (
     NotPublishedError,
     StateFile,
@@ -30,12 +31,6 @@ DELAY_HOURS: Final = 4
 KEPT_DAYS: Final = 1800
 _UPPER: Final = {"HGT": "gh", "TMP": "t", "UGRD": "u", "VGRD": "v"}
 _HUMIDITY: Final = {"SPFH": "q", "RH": "r"}  # the first that is there at each level
-_SURFACE: Final = {
-    ("PRMSL", "mean sea level"): "prmsl",
-    ("TMP", "2 m above ground"): "2t",
-    ("UGRD", "10 m above ground"): "10u",
-    ("VGRD", "10 m above ground"): "10v",
-}
 
 
 @dataclass(frozen=True)
@@ -183,12 +178,14 @@ def _choose(rows: Sequence[IndexRow], levels: Sequence[int], label: str) -> dict
     known = {(row.variable, row.level): row for row in rows if row.forecast == "anl"}
     chosen: dict[Field, IndexRow] = {}
     missing = []
-    for (variable, level), name in _SURFACE.items():
-        row = known.get((variable, level))
-        if row is None:
-            missing.append(f"{variable} at {level}")
-        else:
-            chosen[Field(name)] = row
+    for each in VARIABLES:
+        if each.published and each.ncep is not None:
+            row = known.get(each.ncep)
+            if row is None:
+                missing.append(" at ".join(each.ncep))
+            else:
+                own = each.ncep[0].lower()  # ecCodes knows NCEP's own name of some variables
+                chosen[Field(own if own in each.aliases else each.grib_name)] = row
     for pressure in levels:
         for variable, name in _UPPER.items():
             row = known.get((variable, f"{pressure} mb"))

@@ -19,6 +19,7 @@ from ecmwf.opendata import Client
 
 from pear.errors import InputError
 from pear.times import to_iso
+from pear.variables import VARIABLES
 from pipelines.ingestion.sources.base import (
     NotPublishedError,
     StateFile,
@@ -33,8 +34,6 @@ from pipelines.ingestion.sources.transfer import ByteRange, MissingError, Transf
 MIRRORS: Final = ("ecmwf", "aws", "azure", "google")
 """Servers that the client knows by name; any address of a replica does as well."""
 KEPT_DAYS: Final = 4
-_SURFACE: Final = ("msl", "2t", "10u", "10v")
-_UPPER: Final = ("t", "u", "v", "q")
 _GEOPOTENTIAL: Final = ("gh", "z")  # IFS has the height, AIFS the geopotential
 
 
@@ -210,8 +209,11 @@ def _choose(
     geopotential = next(
         (name for name in _GEOPOTENTIAL if any(Field(name, p) in known for p in levels)), "gh"
     )
-    wanted = [Field(name) for name in _SURFACE]
-    wanted += [Field(name, p) for name in (geopotential, *_UPPER) for p in levels]
+    published = [each for each in VARIABLES if each.published]
+    wanted = [Field(each.grib_name) for each in published if each.kind == "surface"]
+    upper = [each.grib_name for each in published if each.kind == "upper"]
+    upper = [geopotential if name in _GEOPOTENTIAL else name for name in upper]
+    wanted += [Field(name, p) for name in upper for p in levels]
     missing = [str(each) for each in wanted if each not in known]
     if missing:
         more = f" and {len(missing) - 5} others" if len(missing) > 5 else ""
