@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
@@ -17,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from pear import __version__
 from pear.plotting.projections import keep_tables
 from pipelines.catalog import Catalog
+from pipelines.catalog.rebuild import open_catalog
 from pipelines.engine.engine import Engine, EngineConfig
 from pipelines.storage.data_folder import DataFolder
 from service.api import (
@@ -115,7 +118,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        own_catalog = catalog or Catalog(settings.catalog or folder.catalog_url)
+        own_catalog = catalog
+        if own_catalog is None:
+            own_catalog = await to_thread.run_sync(open_catalog, folder, settings.catalog)
         own_engine = engine
         if own_engine is None:
             own_engine = await to_thread.run_sync(_start_engine, settings, folder)
@@ -136,7 +141,7 @@ def create_app(
                 partial(keep_tables, settings.response_cache_bytes // settings.heavy_slots),
             ),
             heavy=HeavyQueue(settings.heavy_slots, settings.heavy_waiting),
-            downloads=DownloadFolder(folder.scratch),
+            downloads=DownloadFolder(_download_folder(folder)),
         )
         await to_thread.run_sync(services.downloads.sweep)
         housekeeping = asyncio.create_task(_keep_house(services))
@@ -185,6 +190,11 @@ async def _keep_house(services: Services) -> None:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         await to_thread.run_sync(services.workers.retire_idle)
         await to_thread.run_sync(release_memory)
+
+
+def _download_folder(folder: DataFolder) -> Path:
+    """Return where downloads are written: among partial results, if these can be written."""
+    return folder.scratch if folder.is_writable else Path(tempfile.gettempdir())
 
 
 def _middleware(

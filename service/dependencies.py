@@ -107,6 +107,8 @@ class Services:
     def touch_run(self, run: str) -> None:
         """Record in the catalog, every ten minutes, that a run is read: retention keeps it."""
         with self._lock:
+            if self.catalog.read_only:
+                return
             if run in self._touched:
                 return
             self._touched[run] = True

@@ -8,6 +8,7 @@ from pipelines.catalog.errors import (
     NotFoundError,
     NotOwnerError,
     describe_error,
+    find_disk_fault,
 )
 from pipelines.catalog.records import (
     ACTIVE,
@@ -50,4 +51,5 @@ __all__ = [
     "Store",
     "StoreKind",
     "describe_error",
+    "find_disk_fault",
 ]

@@ -38,6 +38,10 @@ class Catalog:
     ----------
     runs, evaluations, models, stores, schedules
         The repositories.
+    read_only
+        True if it cannot be written; each method that writes raises UnwritableError.
+    temporary
+        True if it was made empty outside its folder, which has none and cannot be written.
 
     Raises
     ------
@@ -47,6 +51,7 @@ class Catalog:
 
     def __init__(self, url: str | Path, clock: Callable[[], datetime] = _now) -> None:
         self._db = Database(url)
+        self.read_only, self.temporary = self._db.read_only, self._db.temporary
         self.models = Models(self._db, clock)
         self.stores = Stores(self._db, clock)
         self.schedules = Schedules(self._db, clock)

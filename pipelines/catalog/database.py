@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from pear.errors import InputError
-from pipelines.catalog.tables import migrate
+from pipelines.catalog.read_only import ReadOnlyFile, is_protected
+from pipelines.catalog.tables import VERSION, migrate, version
+from pipelines.storage.data_folder import UnwritableError
 
 if TYPE_CHECKING:
     import psycopg
@@ -46,10 +48,18 @@ class Database:
     A write transaction of SQLite takes the write lock when it begins. Otherwise one that reads
     first and then writes would fail immediately if another writer committed in between.
 
+    A SQLite file that may not be written, or lies on a read-only file system, is only read; where
+    there is none and none can be made, an empty one is made in a temporary folder.
+
     Parameters
     ----------
     url
         A path or ``sqlite:///PATH``, or ``postgresql://USER:PASSWORD@HOST/NAME``.
+
+    Attributes
+    ----------
+    read_only, temporary
+        As of :class:`pipelines.catalog.Catalog`.
 
     Raises
     ------
@@ -75,15 +85,22 @@ class Database:
                 hint="pip install 'pear-weather[postgres]'",
             ) from error
         self.sqlite = self.engine.dialect.name == "sqlite"
+        self.read_only = self.temporary = False
+        self._copy: ReadOnlyFile | None = None
         if self.sqlite:
-            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            self._open_protected()
+            prepare = _prepare_read_only if self.read_only else _prepare_sqlite
+            sa.event.listen(self.engine, "connect", prepare)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
         else:
             sa.event.listen(self.engine, "connect", _prepare_postgresql)
         try:
             if self.sqlite:
                 self._require_sound()
-            self._migrate()
+            if self.read_only:
+                self._require_version()
+            else:
+                self._migrate()
         except BaseException as error:
             self.close()
             if isinstance(error, sa.exc.DatabaseError):
@@ -93,6 +110,34 @@ class Database:
                     hint=_REBUILD if self.sqlite else None,
                 ) from error
             raise
+
+    def _open_protected(self) -> None:
+        """Replace the engine by one that only reads, if the file cannot be written."""
+        path = Path(str(self.engine.url.database))
+        if not self.engine.url.database or not is_protected(path):
+            return
+        self._copy = ReadOnlyFile(path)
+        if path.exists():
+            self.read_only = True
+            # Each transaction looks anew how the file can be read: another machine may write it.
+            self.engine = sa.create_engine(
+                self.url, creator=self._copy.connect, poolclass=sa.pool.NullPool
+            )
+        else:
+            self.temporary = True
+            self.engine = sa.create_engine(f"sqlite:///{self._copy.private}", pool_pre_ping=True)
+
+    def _require_version(self) -> None:
+        """Raise if a catalog that cannot be migrated has another version."""
+        with self.read() as connection:
+            found = connection.execute(sa.select(version.c.version)).scalar()
+        if found != VERSION:
+            raise InputError(
+                f"catalog {self.engine.url.database} has version {found}, this PEAR reads "
+                f"version {VERSION}, and the file cannot be written",
+                field="catalog",
+                hint="open it once where it can be written, or copy the folder",
+            )
 
     def _require_sound(self) -> None:
         """Raise unless the pages of a SQLite catalog fit together."""
@@ -120,6 +165,12 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that is committed as a whole or not at all."""
+        if self.read_only:
+            raise UnwritableError(
+                f"the catalog cannot be written: {self.engine.url.database} is read-only",
+                field="--data",
+                hint="what it holds can be read; submit work where it is writable",
+            )
         with self.engine.begin() as connection:
             yield connection
 
@@ -135,6 +186,8 @@ class Database:
         if not self.sqlite:
             with self.read() as connection:
                 return bool(connection.execute(sa.text(_IDLE_SESSIONS)).scalar_one())
+        if self.read_only:
+            return False
         path = str(self.engine.url.database)
         with closing(sqlite3.connect(path, _PROBE_SECONDS, isolation_level=None)) as connection:
             try:
@@ -166,6 +219,8 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self._copy is not None:
+            self._copy.close()
 
 
 def is_sound(path: Path) -> bool:
@@ -206,6 +261,11 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _prepare_read_only(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
 
 
 def _prepare_postgresql(connection: psycopg.Connection, _record: object) -> None:

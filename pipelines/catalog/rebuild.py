@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from pear.errors import InputError
 from pear.store import metadata
@@ -17,6 +18,7 @@ from pipelines.catalog.database import is_sound
 from pipelines.catalog.errors import NotFoundError
 from pipelines.catalog.identity import run_id
 from pipelines.catalog.scan import refresh
+from pipelines.logging import logger
 from pipelines.storage.data_folder import DataFolder
 
 _RUN = re.compile(r"\d{8}T\d{4}-(\d+)h-[0-9a-f]{12}")
@@ -39,20 +41,61 @@ def rebuild_catalog(data: DataFolder) -> tuple[Counter[str], list[str]]:
     entered, skipped
         Number of new entries by kind; what could not be entered, and why.
     """
+    data.require_writable()
     moved = _move_aside(data)
-    skipped = [f"damaged catalog kept as {moved.name}"] if moved is not None else []
-    entered: Counter[str] = Counter()
+    notes = [f"damaged catalog kept as {moved.name}"] if moved is not None else []
     with Catalog(data.catalog_url) as catalog:
-        before = len(catalog.stores.all("analysis")), len(catalog.models.all())
-        refresh(data, catalog)
-        entered["analyses"] = len(catalog.stores.all("analysis")) - before[0]
-        entered["models"] = len(catalog.models.all()) - before[1]
-        for kind, enter in (("climatologies", _enter_climatologies), ("runs", _enter_runs)):
-            for problem in enter(data, catalog):
-                if problem is None:
-                    entered[kind] += 1
-                else:
-                    skipped.append(problem)
+        entered, skipped = enter_all(data, catalog)
+    return entered, notes + skipped
+
+
+def open_catalog(data: DataFolder, url: str | None = None) -> Catalog:
+    """Open the catalog of a data folder; one that had to be made elsewhere lists what is found.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    url
+        URL of the catalog (default: that of the folder).
+
+    Returns
+    -------
+    Catalog
+        To be closed by the caller.
+    """
+    catalog = Catalog(url or data.catalog_url)
+    if catalog.temporary:
+        _, skipped = enter_all(data, catalog)
+        for problem in skipped:
+            logger(root=str(data.root)).warning("not listed", problem=problem)
+    return catalog
+
+
+def enter_all(data: DataFolder, catalog: Catalog) -> tuple[Counter[str], list[str]]:
+    """Enter what is found in a data folder and the catalog lacks.
+
+    Parameters
+    ----------
+    data, catalog
+        The data folder and its catalog.
+
+    Returns
+    -------
+    entered, skipped
+        Number of new entries by kind; what could not be entered, and why.
+    """
+    entered, skipped = Counter[str](), list[str]()
+    before = len(catalog.stores.all("analysis")), len(catalog.models.all())
+    refresh(data, catalog)
+    entered["analyses"] = len(catalog.stores.all("analysis")) - before[0]
+    entered["models"] = len(catalog.models.all()) - before[1]
+    for kind, enter in _KINDS:
+        for problem in enter(data, catalog):
+            if problem is None:
+                entered[kind] += 1
+            else:
+                skipped.append(problem)
     return entered, skipped
 
 
@@ -128,3 +171,6 @@ def _enter_runs(data: DataFolder, catalog: Catalog) -> Iterator[str | None]:
 
 def _text(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+_KINDS: Final = (("climatologies", _enter_climatologies), ("runs", _enter_runs))

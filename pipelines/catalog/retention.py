@@ -34,6 +34,7 @@ def remove_run(
     unread_since
         Keep the run if it was read after this time; None ignores reads that have ended.
     """
+    data.require_writable()
     with _locked(data, run_id) as stores:
         if catalog.runs.get(run_id).status is not Status.EXPIRED:
             catalog.runs.expire(run_id, unread_since=unread_since)

@@ -20,7 +20,8 @@ _EQUIVARIANCE = "equivariance.json"
 def refresh(data: DataFolder, catalog: Catalog) -> None:
     """Add the analyses and models of the folder that the catalog lacks; update grown analyses.
 
-    Folders that cannot be read are skipped; opening them by name reports what is wrong.
+    A catalog that cannot be written stays as it is. Folders that cannot be read are skipped;
+    opening them by name reports what is wrong.
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ def refresh(data: DataFolder, catalog: Catalog) -> None:
     catalog
         Its catalog.
     """
+    if catalog.read_only:
+        return
     stores = {store.name: store for store in catalog.stores.all("analysis")}
     for path in sorted((data.root / "analyses").glob("[!.]*.zarr")):
         try:

@@ -114,11 +114,18 @@ class Engine:
         if self.config.run_schedules:
             self._scheduler = Scheduler(self.data, self.catalog)
 
+    @property
+    def read_only(self) -> bool:
+        """True if the data folder or its catalog cannot be written: no work is accepted."""
+        return self.catalog.read_only or self.catalog.temporary or not self.data.is_writable
+
     # --- life --------------------------------------------------------------------------------
 
     def start(self) -> Self:
         """Start the cluster in the background; requeue unfinished jobs if so configured."""
         refresh(self.data, self.catalog)
+        if self.read_only:  # no result could be written
+            return self
         if self.config.recover_orphans:
             self.recover()
         self._dispatcher.start()
@@ -177,7 +184,8 @@ class Engine:
         -------
         list of Submission
             One for each init time. InputError names a model, store or state that is missing or
-            does not fit; QueueFullError tells that the queue cannot take all of them.
+            does not fit, UnwritableError a disk that cannot take the result; QueueFullError tells
+            that the queue cannot take all of them.
         """
         refresh(self.data, self.catalog)
         requests = [
@@ -186,7 +194,15 @@ class Engine:
         ]
         with self._gate:
             known = [request.find(self.catalog) for request in requests]
-            self._check_queue(sum(run is None or run.status in RESUBMITTABLE for run in known))
+            needed = [
+                request
+                for request, run in zip(requests, known, strict=True)
+                if run is None or run.status in RESUBMITTABLE
+            ]
+            if not needed:  # also where nothing can be written
+                return [Submission(run, created=False) for run in known if run is not None]
+            self.data.require_room(sum(request.nbytes for request in needed))
+            self._check_queue(len(needed))
             submitted = [
                 Submission(*request.submit(self.catalog, priority)) for request in requests
             ]
@@ -217,10 +233,12 @@ class Engine:
         Returns
         -------
         (evaluation, created)
-            ``created`` as in :class:`Submission`; QueueFullError if the queue is full.
+            ``created`` as in :class:`Submission`; QueueFullError if the queue is full,
+            UnwritableError if the disk cannot take the result.
         """
         refresh(self.data, self.catalog)
         found = self.catalog.models.get(model).id
+        self.data.require_room(0)
         with self._gate:
             self._check_queue(1)
             job, created = self.catalog.evaluations.submit(
@@ -322,6 +340,7 @@ class Engine:
             What was done; InputError if there is no such schedule, another process is running
             it, or its action fails.
         """
+        self.data.require_writable()
         result = Scheduler(self.data, self.catalog).run(name)
         self._dispatcher.request(*result.runs, *result.evaluations)
         return result

@@ -11,6 +11,7 @@ import numpy as np
 
 from pear.errors import InputError, did_you_mean
 from pear.models.symmetries import distinct_elements, unlearnt_mirror
+from pear.sphere.healpix import cells_of_nside
 from pear.store import schema
 from pear.store.reader import read_completeness, stored_layout
 from pear.times import as_utc, to_iso
@@ -42,6 +43,21 @@ class ForecastRequest:
     init_time: np.datetime64
     lead_hours: int
     options: Mapping[str, Any]
+
+    @property
+    def nbytes(self) -> int:
+        """About the size of the result in bytes: float32, not compressed, without overviews."""
+        options, step_hours = ForecastOptions.from_dict(self.options), self.model.step_hours
+        steps = len(options.kept_steps(self.lead_hours // step_hours, step_hours))
+        channels = len(options.layout(model_layout(self.model)).channels)
+        stores = 1
+        if options.is_ensemble:  # the spread beside the mean
+            stores += 1 + len(options.quantiles)
+        if options.keep_members:
+            each = 8 if options.ensemble == "symmetry" else options.members or 1
+            stores += each * (1 + len(options.models))
+        fields = steps * (channels * stores + len(options.thresholds))
+        return 4 * fields * cells_of_nside(self.model.nside)
 
     def find(self, catalog: Catalog) -> Run | None:
         """Return the run of this request, or None if it was never submitted."""

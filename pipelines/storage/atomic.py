@@ -133,6 +133,23 @@ def exchange(first: Path, second: Path) -> None:
     sync_folder(second.parent)
 
 
+def is_writable(path: Path) -> bool:
+    """Return whether this process may write a file, or into a folder.
+
+    Parameters
+    ----------
+    path
+        An existing file or folder.
+
+    Returns
+    -------
+    bool
+        False on a read-only file system too, whoever asks.
+    """
+    mode = os.W_OK | (os.X_OK if path.is_dir() else 0)
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
 def require_space(folder: Path, needed: int, reserve: int = _RESERVE_BYTES) -> None:
     """Raise unless twice the needed bytes and a reserve are free.
 

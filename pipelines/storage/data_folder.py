@@ -20,10 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pear.errors import InputError
+from pipelines.storage.atomic import is_writable, require_space
 
 _PARTS = ("analyses", "climatology", "models", "forecasts", "evaluations", "scratch")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!$)")
 _NAME = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
+
+
+class UnwritableError(InputError):
+    """The data folder or its catalog cannot be written, whatever the request."""
+
+
+class FullDiskError(UnwritableError):
+    """The disk of the data folder has no room for what is asked for."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ class DataFolder:
         Returns
         -------
         DataFolder
-            The folder, with all its parts.
+            The folder, with all its parts if it can be written.
 
         Raises
         ------
@@ -83,7 +92,42 @@ class DataFolder:
                 field="--data",
                 hint="name a folder made by `pear demo` or `pear ingest`",
             )
-        return cls.create(root)
+        return cls.create(root) if is_writable(folder) else cls(folder)
+
+    @property
+    def is_writable(self) -> bool:
+        """True if this process may write into the folder and its parts."""
+        parts = (self.root, *(self.root / part for part in _PARTS))
+        return all(is_writable(path) for path in parts if path.exists())
+
+    def require_room(self, nbytes: int) -> None:
+        """Check, before work is accepted, that its result can be written.
+
+        Parameters
+        ----------
+        nbytes
+            About what will be written.
+
+        Raises
+        ------
+        FullDiskError
+            If the disk has no room for twice the bytes and a reserve; UnwritableError if the folder
+            cannot be written.
+        """
+        self.require_writable()
+        try:
+            require_space(self.root, nbytes)
+        except OSError as error:
+            raise FullDiskError(error.strerror or str(error), hint="make room") from error
+
+    def require_writable(self) -> None:
+        """Raise UnwritableError if the folder cannot be written."""
+        if not self.is_writable:
+            raise UnwritableError(
+                f"{self.root} cannot be written: it is read-only",
+                field="--data",
+                hint="what it holds can be read; submit work where it is writable",
+            )
 
     @property
     def catalog(self) -> Path:

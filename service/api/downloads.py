@@ -121,10 +121,10 @@ def _write(
     format: Format,  # noqa: A002
 ) -> Path:
     try:
-        check_space(services.folder.root, selection.nbytes(store))
+        check_space(services.downloads.scratch, selection.nbytes(store))
         target = services.downloads.new_file(SUFFIXES[format])
     except OSError as error:
-        raise (disk_problem(error, services.folder.scratch) or error) from error
+        raise (disk_problem(error, services.downloads.scratch) or error) from error
     path, about = services.folder.forecast(store.run), (store.run, model)
     try:
         services.workers.call(_EXPORT_SECONDS, export, path, selection, about, target, format)

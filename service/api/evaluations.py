@@ -94,7 +94,7 @@ class Scorecard(BaseModel):
     responses={
         200: {"model": EvaluationOut, "description": "The evaluation has ended."},
         202: {"model": EvaluationOut, "description": "Accepted."},
-        **problem_responses(400, 404, 413, 422, 429, 503),
+        **problem_responses(400, 404, 413, 422, 429, 503, 507),
     },
 )
 def submit_evaluation(body: EvaluationRequest, services: ServicesDep) -> Response:
@@ -153,7 +153,7 @@ def get_evaluation(evaluation_id: str, services: ServicesDep) -> EvaluationOut:
     "/evaluations/{evaluation_id}/cancel",
     tags=["evaluations"],
     summary="Cancel an evaluation",
-    responses=problem_responses(404, 409, 422, 503),
+    responses=problem_responses(404, 409, 422, 503, 507),
 )
 def cancel_evaluation(evaluation_id: str, services: ServicesDep) -> EvaluationOut:
     """Cancel a queued evaluation at once, a running one soon; 409 if it has ended."""

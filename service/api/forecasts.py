@@ -25,6 +25,7 @@ from service.api.schemas import (
 )
 from service.dependencies import RunDep, Services, ServicesDep
 from service.http.errors import ProblemError
+from service.http.paths import hide_paths
 from service.http.problems import problem_responses
 from service.http.request_state import RequestState
 from service.http.routing import GuardedRoute
@@ -58,7 +59,7 @@ def describe_run(services: Services, run: Run) -> RunOut:
                 "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}},
             },
         },
-        **problem_responses(400, 404, 413, 422, 429, 503),
+        **problem_responses(400, 404, 413, 422, 429, 503, 507),
     },
 )
 async def submit_forecast(
@@ -168,7 +169,7 @@ def get_forecast(response: Response, services: ServicesDep, run: RunDep) -> RunO
     response_class=Response,
     responses={
         204: {"description": "Removed; the run is `expired`."},
-        **problem_responses(404, 409, 422, 503),
+        **problem_responses(404, 409, 422, 503, 507),
     },
 )
 def delete_forecast(services: ServicesDep, run: RunDep) -> Response:
@@ -188,7 +189,7 @@ def get_log(services: ServicesDep, run: RunDep) -> list[EventOut]:
 
 
 @router.post(
-    "/{run_id}/cancel", summary="Cancel a run", responses=problem_responses(404, 409, 422, 503)
+    "/{run_id}/cancel", summary="Cancel a run", responses=problem_responses(404, 409, 422, 503, 507)
 )
 def cancel_forecast(services: ServicesDep, run: RunDep) -> RunOut:
     """Cancel a queued run at once, a running one before its next step; 409 if it has ended."""
@@ -222,7 +223,7 @@ async def _generate_events(services: Services, run_id: str) -> AsyncIterator[str
             document = {
                 "id": run.id,
                 "status": run.status,
-                "reason": run.reason,
+                "reason": run.reason and hide_paths(run.reason),
                 "progress": ProgressOut.from_job(run).model_dump(),
             }
             kind = "progress" if run.status.is_active else "end"

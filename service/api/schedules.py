@@ -22,6 +22,7 @@ from service.api.forecasts import describe_run
 from service.api.schemas import RunOut, format_utc
 from service.dependencies import ServicesDep
 from service.http.errors import ProblemError
+from service.http.paths import hide_paths
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
 
@@ -104,7 +105,7 @@ class ScheduleOut(BaseModel):
             next_run_at=format_utc(next_run(schedule, datetime.now(UTC))),
             last_run_at=format_utc(schedule.last_run_at),
             last_status=schedule.last_status,
-            last_reason=schedule.last_reason,
+            last_reason=schedule.last_reason and hide_paths(schedule.last_reason),
             created_at=str(format_utc(schedule.created_at)),
         )
 
@@ -136,7 +137,7 @@ def list_schedules(services: ServicesDep) -> ScheduleList:
     "",
     summary="Add a schedule",
     status_code=201,
-    responses=problem_responses(400, 404, 413, 422, 503),
+    responses=problem_responses(400, 404, 413, 422, 503, 507),
 )
 def add_schedule(body: ScheduleIn, services: ServicesDep, response: Response) -> ScheduleOut:
     """Add a schedule, or replace the one of this name."""
@@ -159,7 +160,7 @@ def get_schedule(name: ScheduleName, services: ServicesDep) -> ScheduleOut:
 @router.patch(
     "/{name}",
     summary="Pause or resume a schedule",
-    responses=problem_responses(400, 404, 413, 422, 503),
+    responses=problem_responses(400, 404, 413, 422, 503, 507),
 )
 def change_schedule(name: ScheduleName, body: ScheduleChange, services: ServicesDep) -> ScheduleOut:
     """Pause a schedule, or resume it."""
@@ -174,7 +175,7 @@ def change_schedule(name: ScheduleName, body: ScheduleChange, services: Services
     response_class=Response,
     responses={
         204: {"description": "Removed; its runs are kept."},
-        **problem_responses(404, 422, 503),
+        **problem_responses(404, 422, 503, 507),
     },
 )
 def remove_schedule(name: ScheduleName, services: ServicesDep) -> Response:
@@ -186,7 +187,7 @@ def remove_schedule(name: ScheduleName, services: ServicesDep) -> Response:
 @router.post(
     "/{name}/run",
     summary="Run a schedule now",
-    responses=problem_responses(404, 409, 422, 429, 503),
+    responses=problem_responses(404, 409, 422, 429, 503, 507),
 )
 def run_schedule(name: ScheduleName, services: ServicesDep) -> ScheduleRunOut:
     """Run the action now, whether due or not; results that exist are not computed again."""

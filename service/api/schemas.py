@@ -14,6 +14,7 @@ from pipelines.catalog import Evaluation, Event, Job, Model, Run, Status
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.settings import LeadHours, Name
 from service.http.disclaimer import DISCLAIMER
+from service.http.paths import hide_paths, hide_paths_in
 
 _MAX_TIME: Final = 64
 
@@ -138,7 +139,7 @@ class RunOut(BaseModel):
             created_at=str(format_utc(run.created_at)),
             started_at=format_utc(run.started_at),
             finished_at=format_utc(run.finished_at),
-            reason=run.reason,
+            reason=run.reason and hide_paths(run.reason),
             notes=list(notes),
             note=DISCLAIMER,
             links=links,
@@ -166,8 +167,12 @@ class EventOut(BaseModel):
         return cls(
             at=str(format_utc(event.at)),
             level=event.level,
-            message=event.message,
-            details={name: v for name, v in event.details.items() if name != "traceback"},
+            message=hide_paths(event.message),
+            details={
+                name: hide_paths_in(value)
+                for name, value in event.details.items()
+                if name != "traceback"
+            },
         )
 
 
@@ -225,7 +230,7 @@ class ModelOut(BaseModel):
             variables=variables,
             skill=skill,
             equivariance_error=attributes.pop("equivariance", None),
-            attributes=attributes,
+            attributes=hide_paths_in(attributes),
             created_at=str(format_utc(model.created_at)),
         )
 
@@ -277,7 +282,7 @@ class EvaluationOut(BaseModel):
             request=dict(job.request),
             created_at=str(format_utc(job.created_at)),
             finished_at=format_utc(job.finished_at),
-            reason=job.reason,
+            reason=job.reason and hide_paths(job.reason),
             links={"self": f"/v1/evaluations/{job.id}", "scores": "/v1/scores"},
         )
 

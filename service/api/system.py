@@ -20,6 +20,7 @@ from service.http.routing import GuardedRoute
 from service.http.security import AccessControl
 
 router = APIRouter(tags=["system"], route_class=GuardedRoute)
+_READ_ONLY: Final = "off: the data folder cannot be written"
 _RETRY: Final = {"Retry-After": "5"}
 
 
@@ -38,7 +39,8 @@ async def readyz(request: Request) -> Response:
     checks = await to_thread.run_sync(_run_checks, services, limiter=services.probe_threads)
     access: AccessControl = request.app.state.access
     readable, state = access.keys.check()
-    failing = [f"{name}: {state}" for name, state in checks.items() if state != "ok"]
+    states = ("ok", _READ_ONLY)
+    failing = [f"{name}: {state}" for name, state in checks.items() if state not in states]
     if access.keys_required:
         checks["keys"] = state
         failing += [] if readable else [f"keys: {state}"]
@@ -57,7 +59,7 @@ def _run_checks(services: Services) -> dict[str, str]:
     return {
         "catalog": run(lambda: bool(services.catalog.runs.counts())),
         "data": run(services.folder.root.is_dir),
-        "engine": run(services.engine.ready),
+        "engine": _READ_ONLY if services.engine.read_only else run(services.engine.ready),
     }
 
 

@@ -89,6 +89,7 @@ def evaluate(
     """
     channels = [(v.name, level) for v, level in map(parse_field, fields)]
     folder = DataFolder.open(data)
+    folder.require_writable()
     options = EvaluationOptions(
         model=_model(folder, model),
         analysis=analysis,
@@ -185,6 +186,7 @@ def climatology(
     $ pear climatology --data pear-data --analysis era5 --kind smoothed
     """
     folder = DataFolder.open(data)
+    folder.require_writable()
     source = resolve_name(folder.root / "analyses", analysis, "analysis", ".zarr")
     target = folder.climatology(name or source)
     with (

@@ -35,7 +35,7 @@ def add(
     $ pear keys add dashboard --data pear-data
     $ pear keys add operator --scope admin --data pear-data
     """
-    secret = _file(data).add(name, scope, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    secret = _file(data, write=True).add(name, scope, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     if as_json:
         emit_json({"name": name, "scope": scope, "key": secret})
         return
@@ -67,9 +67,12 @@ def remove(name: Name, *, data: Data) -> None:
     $ pear keys remove dashboard --data pear-data
     $ PEAR_DATA=pear-data pear keys remove dashboard
     """
-    _file(data).remove(name)
+    _file(data, write=True).remove(name)
     console.print(f"removed the key of {name}")
 
 
-def _file(data: Path) -> KeyFile:
-    return KeyFile(DataFolder.open(data).root / "keys.json")
+def _file(data: Path, *, write: bool = False) -> KeyFile:
+    folder = DataFolder.open(data)
+    if write:
+        folder.require_writable()
+    return KeyFile(folder.root / "keys.json")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pear.times import to_iso
-from pipelines.catalog import Catalog, Run
+from pipelines.catalog import Catalog, Run, rebuild
 from pipelines.catalog.retention import remove_run
 from pipelines.storage.data_folder import DataFolder
 from service.cli.console import console, emit_json, emit_line, emit_table
@@ -167,5 +167,5 @@ def resource(folder: DataFolder, run: Run) -> dict[str, object]:
 def open_catalog(data: Path) -> Iterator[tuple[DataFolder, Catalog]]:
     """Open a data folder and its catalog for the duration of the block."""
     folder = DataFolder.open(data)
-    with Catalog(folder.catalog_url) as catalog:
+    with rebuild.open_catalog(folder) as catalog:
         yield folder, catalog

@@ -22,6 +22,7 @@ from service.dependencies import RunDep, Services, ServicesDep
 from service.http.caching import not_modified
 from service.http.errors import ProblemError
 from service.http.html import format_datetime, format_time, format_units, render
+from service.http.paths import hide_paths
 from service.http.routing import GuardedRoute
 from service.readers.forecasts import DISPLAY_NSIDE
 from service.readers.nature import nature_of, notes_of
@@ -271,7 +272,7 @@ def _map_data(services: Services, run: Run) -> dict[str, Any]:
 def _explain_missing(run: Run | None) -> str:
     if run is None:
         return "No forecast has finished in this data folder."
-    return f"Run {run.id} is {run.status}" + (f": {run.reason}" if run.reason else ".")
+    return f"Run {run.id} is {run.status}" + (f": {hide_paths(run.reason)}" if run.reason else ".")
 
 
 def _example_init_time(services: Services) -> str:
@@ -289,7 +290,7 @@ def _describe_run(services: Services, run: Run) -> dict[str, Any]:
         "id": run.id,
         "status": run.status,
         "active": run.status.is_active,
-        "reason": run.reason,
+        "reason": run.reason and hide_paths(run.reason),
         "init": format_time(run.init_time),
         "lead": run.lead_hours,
         "model": run.model,

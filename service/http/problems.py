@@ -17,16 +17,32 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from pear.errors import InputError
-from pipelines.catalog import UNAVAILABLE, BeingReadError, FinishedError, NotFoundError
+from pipelines.catalog import (
+    UNAVAILABLE,
+    BeingReadError,
+    FinishedError,
+    NotFoundError,
+    find_disk_fault,
+)
 from pipelines.engine.engine import QueueFullError
 from pipelines.settings import field_path
+from pipelines.storage.data_folder import FullDiskError, UnwritableError
 from service.http.errors import ProblemError
 from service.http.html import error_page
+from service.http.paths import hide_paths
 from service.http.permissions import methods_at
 from service.http.request_state import RequestState
 
 PROBLEM: Final = "application/problem+json"
 _LOG = logging.getLogger("pear.service")
+_STATUS: Final = {
+    NotFoundError: 404,
+    FinishedError: 409,
+    BeingReadError: 409,
+    FullDiskError: 507,
+    UnwritableError: 503,
+}
+_RETRY_LATER: Final = {"Retry-After": "60"}
 
 
 class FieldProblem(BaseModel):
@@ -58,6 +74,9 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
         root = str(services.folder.root)
         detail = detail.replace(root, "the data folder")
         hint = hint and hint.replace(root, "the data folder")
+    if problem.status != 404:  # which may repeat the path of the request
+        detail = hide_paths(detail)
+    hint = hint and hide_paths(hint)
     if _wants_page(request):
         if problem.status == 401:
             return RedirectResponse("/login", status_code=303)
@@ -123,8 +142,10 @@ def to_problem(error: Exception) -> ProblemError:
         case ProblemError():
             return error
         case InputError():
-            kinds = {NotFoundError: 404, FinishedError: 409, BeingReadError: 409}
-            status = next((kinds[kind] for kind in kinds if isinstance(error, kind)), 422)
+            status = next((_STATUS[kind] for kind in _STATUS if isinstance(error, kind)), 422)
+            if status >= 500:  # not the fault of the request
+                _LOG.error("request refused: %s", error)
+                return ProblemError(status, error.message, hint=error.hint, headers=_RETRY_LATER)
             return ProblemError(status, error.message, field=error.field, hint=error.hint)
         case QueueFullError():
             wait = {"Retry-After": str(error.retry_after)}
@@ -136,6 +157,11 @@ def to_problem(error: Exception) -> ProblemError:
             return ProblemError(error.status_code, str(error.detail), headers=headers)
     if isinstance(error, UNAVAILABLE):
         _LOG.error("catalog is unavailable: %s", error)
+        reason = find_disk_fault(error)
+        if reason is not None:
+            status = 507 if "full" in reason else 503
+            detail = f"the catalog cannot be written: {reason}"
+            return ProblemError(status, detail, headers=_RETRY_LATER)
         return ProblemError(503, "catalog is unavailable", headers={"Retry-After": "5"})
     _LOG.error("request failed", exc_info=error)
     return ProblemError(500, f"internal {type(error).__name__}; see the log for details")

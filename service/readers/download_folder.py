@@ -27,10 +27,15 @@ class DownloadFolder:
     ----------
     scratch
         Folder in which it is made when the first file is.
+
+    Attributes
+    ----------
+    scratch
+        As given.
     """
 
     def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
+        self.scratch = scratch
         self._path: Path | None = None
         self._lock_file: int | None = None
         self._lock = threading.Lock()
@@ -47,10 +52,10 @@ class DownloadFolder:
 
     def sweep(self) -> None:
         """Remove what services left that live no more."""
-        for path in self._scratch.glob(_FORMER):  # of earlier versions
+        for path in self.scratch.glob(_FORMER):  # of earlier versions
             with suppress(OSError):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for path in self._scratch.glob(f"{_PREFIX}*"):
+        for path in self.scratch.glob(f"{_PREFIX}*"):
             with suppress(OSError):
                 held = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
                 try:
@@ -68,8 +73,8 @@ class DownloadFolder:
 
     def _make(self) -> None:
         self._release()
-        path = self._scratch / f"{_PREFIX}{uuid.uuid4().hex[:12]}"
-        aside = self._scratch / f".{path.name}"
+        path = self.scratch / f"{_PREFIX}{uuid.uuid4().hex[:12]}"
+        aside = self.scratch / f".{path.name}"
         aside.mkdir(parents=True)
         try:
             self._lock_file = os.open(aside / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
