@@ -14,6 +14,7 @@ from pear.datasets.static import StaticField
 from pear.datasets.units import Conversion, Quantity
 from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
+from pear.sphere.source_grids import SourceGrid
 from pear.typing import Times
 
 Fields = npt.NDArray[np.float32]
@@ -51,8 +52,8 @@ class SourceVariable:
         Valid times, increasing.
     levels : tuple of int
         Pressure levels in hPa, one for each row; empty for a surface variable, which has one row.
-    grid : LatLonGrid
-        Regular grid of all fields.
+    grid : SourceGrid
+        Grid of all fields.
     present : (time, row) array of bool
         Fields that the source has.
     reader : FieldReader
@@ -86,7 +87,7 @@ class SourceVariable:
     conversion: Conversion
     times: Times
     levels: tuple[int, ...]
-    grid: LatLonGrid
+    grid: SourceGrid
     present: npt.NDArray[np.bool_]
     reader: FieldReader
     centre: str = ""

@@ -1,10 +1,9 @@
-"""Fields of latitude-longitude datasets: read, converted, checked and regridded."""
+"""Fields of sources on any grid: read, converted, checked and regridded to HEALPix cells."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,10 +12,13 @@ from scipy import sparse
 from pear.datasets.base import SourceVariable
 from pear.datasets.units import RELATIVE_HUMIDITY, check_values, specific_humidity
 from pear.errors import InputError
+from pear.sphere.between_cells import interpolation_between, mean_over_cells
+from pear.sphere.healpix import coarsen
 from pear.sphere.latlon import LatLonGrid
 from pear.sphere.pole_rows import mend_pole_rows
 from pear.sphere.regrid import apply, apply_wind, bilinear_to_healpix, conservative_to_healpix
-from pear.sphere.vectors import Frames, cell_frames, grid_frames
+from pear.sphere.source_grids import HealpixGrid, SourceGrid, frames_of
+from pear.sphere.vectors import cell_frames, coarsen_wind
 from pear.typing import Float32, Times
 from pear.variables import BY_NAME, wind_pair, wind_partner
 
@@ -151,8 +153,46 @@ def _read_beside(
     raise InputError(missing)
 
 
-def require_partner(sources: Mapping[str, Sequence[FieldSource]], name: str) -> list[FieldSource]:
-    """Give each component of a wind the sources of the other one, to be averaged as a vector.
+def needs_partner(name: str, grid: SourceGrid, nside: int, method: Method) -> bool:
+    """Return whether a field can only be regridded together with another one.
+
+    Means of winds are those of vectors, from whichever grid; between HEALPix grids interpolation is
+    as well, as the cells around a pole see east in four directions.
+
+    Parameters
+    ----------
+    name
+        Canonical name.
+    grid
+        Grid of the source.
+    nside
+        Resolution of the result.
+    method
+        ``bilinear`` or ``conservative``.
+
+    Returns
+    -------
+    bool
+        True for some components of winds.
+
+    Examples
+    --------
+    >>> from pear.datasets.fields import needs_partner
+    >>> name = "u_component_of_wind"
+    >>> [needs_partner(name, HealpixGrid(8), nside, "bilinear") for nside in (4, 8, 16)]
+    [True, False, True]
+    """
+    if wind_pair(name) is None:
+        return False
+    if isinstance(grid, HealpixGrid):
+        return grid.nside != nside
+    return method == "conservative"
+
+
+def with_partner(
+    sources: Mapping[str, Sequence[FieldSource]], name: str, nside: int, method: Method
+) -> list[FieldSource]:
+    """Return the sources of a component with those of the other one, where winds are vectors.
 
     Parameters
     ----------
@@ -160,11 +200,45 @@ def require_partner(sources: Mapping[str, Sequence[FieldSource]], name: str) -> 
         Sources of each canonical variable.
     name
         Canonical name of the component.
+    nside
+        Resolution to which they are regridded.
+    method
+        Regridding method.
 
     Returns
     -------
     list of FieldSource
-        Those of ``name``, with their partners.
+        A lone component has no partner on its grid, and fails when it is read.
+
+    Examples
+    --------
+    >>> from pear.datasets.fields import with_partner
+    >>> with_partner({"u_component_of_wind": []}, "u_component_of_wind", 8, "conservative")
+    []
+    """
+    beside = [one.variable for one in sources.get(str(wind_partner(name)), ())]
+    return [
+        replace(one, partner=tuple(each for each in beside if each.grid == one.variable.grid))
+        if needs_partner(name, one.variable.grid, nside, method)
+        else one
+        for one in sources[name]
+    ]
+
+
+def require_partner(
+    sources: Mapping[str, Sequence[FieldSource]], name: str, nside: int, method: Method
+) -> list[FieldSource]:
+    """Return the same as :func:`with_partner`, and refuse a lone component.
+
+    Parameters
+    ----------
+    sources, name, nside, method
+        As there.
+
+    Returns
+    -------
+    list of FieldSource
+        Those of ``name``, with their partners where they need them.
 
     Raises
     ------
@@ -174,37 +248,42 @@ def require_partner(sources: Mapping[str, Sequence[FieldSource]], name: str) -> 
     Examples
     --------
     >>> from pear.datasets.fields import require_partner
-    >>> require_partner({"u_component_of_wind": []}, "u_component_of_wind")
+    >>> require_partner({"u_component_of_wind": []}, "u_component_of_wind", 8, "conservative")
     []
     """
-    other = wind_partner(name)
-    beside = [] if other is None else [one.variable for one in sources.get(other, ())]
-    out = []
-    for source in sources[name]:
-        partner = tuple(one for one in beside if one.grid == source.variable.grid)
-        if not partner:
-            raise InputError(
-                f"{source.variable.source}: {source.variable.name} comes without {other} on its "
-                "grid, and the mean of a wind over a cell needs both components",
-                field=source.variable.name,
-                hint="add the other component, or use the method bilinear",
-            )
-        out.append(replace(source, partner=partner))
-    return out
+    found = with_partner(sources, name, nside, method)
+    for variable in (one.variable for one in found if one.partner == ()):
+        why, hint = "the mean of a wind over a cell needs both components", ""
+        if isinstance(variable.grid, HealpixGrid):
+            why = f"a wind needs both to be taken from nside {variable.grid.nside} to {nside}"
+        else:
+            hint = ", or use the method bilinear"
+        raise InputError(
+            f"{variable.source}: {variable.name} comes without {wind_partner(name)} on its grid, "
+            f"and {why}",
+            field=variable.name,
+            hint=f"add the other component{hint}",
+        )
+    return found
 
 
-def regrid_field(raw: RawField, grid: LatLonGrid, nside: int, method: Method, name: str) -> Float32:
-    """Regrid a field of a canonical variable to HEALPix cells.
+def regrid_field(raw: RawField, grid: SourceGrid, nside: int, method: Method, name: str) -> Float32:
+    """Regrid a field of a canonical variable to HEALPix cells: the one place where it is done.
 
-    Means over cells are those of wind vectors. Between points of a grid a component is interpolated
-    by itself: neighbours in a row see east in directions that differ as little as the wind does.
-    What is special are the poles, where a row holds one wind, see
-    :func:`pear.sphere.pole_rows.mend_pole_rows`.
+    From latitude and longitude, means over cells are those of wind vectors. Between points of a
+    grid a component is interpolated by itself: neighbours in a row see east in directions that
+    differ as little as the wind does. What is special are the poles, where a row holds one wind,
+    see :func:`pear.sphere.pole_rows.mend_pole_rows`.
+
+    From HEALPix cells, fields of a finer grid are averaged over the coarser cells, by either
+    method; those of a coarser grid are interpolated, or have with ``conservative`` the mean over
+    each cell of the piecewise constant field.
 
     Parameters
     ----------
     raw
-        The field (…, point) in canonical units; for a mean of winds with the other component.
+        The field (…, point) in canonical units; where it is regridded as a vector
+        (:func:`needs_partner`) with the other component.
     grid
         Grid of the points.
     nside
@@ -235,27 +314,34 @@ def regrid_field(raw: RawField, grid: LatLonGrid, nside: int, method: Method, na
     """
     values, partner = raw
     pair = wind_pair(name)
-    weights = regridding_weights(grid, nside, method, wind=pair is not None)
-    if pair is not None:
+    if isinstance(grid, HealpixGrid) and grid.nside == nside and grid.order == "nested":
+        return values
+    if isinstance(grid, LatLonGrid) and pair is not None:
         values = mend_pole_rows(values, grid)
-    if pair is None or method == "bilinear":
-        return np.asarray(apply(weights, values))
+        partner = None if partner is None else mend_pole_rows(partner, grid)
+    if pair is None or not needs_partner(name, grid, nside, method):
+        if _is_nested_mean(grid, nside):
+            return coarsen(values, nside)
+        return np.asarray(
+            apply(regridding_weights(grid, nside, method, wind=pair is not None), values)
+        )
     if partner is None:
         raise ValueError(f"{name} needs its other component to be averaged")
     which = pair.index(name)
-    components = [values, mend_pole_rows(partner, grid)]
-    u, v = components if which == 0 else components[::-1]
-    winds = apply_wind(weights, u, v, _grid_frames(grid), cell_frames(nside))
-    return winds[which]
+    u, v = (values, partner) if which == 0 else (partner, values)
+    if _is_nested_mean(grid, nside):
+        return coarsen_wind(u, v, nside)[which]
+    weights = regridding_weights(grid, nside, method, wind=True)
+    return apply_wind(weights, u, v, frames_of(grid), cell_frames(nside))[which]
 
 
-@lru_cache(maxsize=2)
-def _grid_frames(grid: LatLonGrid) -> Frames:
-    return grid_frames(grid)
+def _is_nested_mean(grid: SourceGrid, nside: int) -> bool:
+    """Return whether cells nest in coarser ones: means are over neighbours in memory."""
+    return isinstance(grid, HealpixGrid) and grid.order == "nested" and grid.nside > nside
 
 
 def regridding_weights(
-    grid: LatLonGrid, nside: int, method: Method, *, wind: bool = False
+    grid: SourceGrid, nside: int, method: Method, *, wind: bool = False
 ) -> sparse.csr_array:
     """Return the weights that take fields from a grid to HEALPix cells.
 
@@ -283,6 +369,10 @@ def regridding_weights(
     >>> weights.shape, bool(np.allclose(weights.sum(axis=1), 1.0))
     ((192, 684), True)
     """
+    if isinstance(grid, HealpixGrid):
+        if method == "conservative" or grid.nside >= nside:
+            return mean_over_cells(grid, nside)
+        return interpolation_between(grid, nside, vector=wind)
     if method == "conservative":
         return conservative_to_healpix(grid, nside)
     # Components differ from scalars only poleward of the last latitude ring.

@@ -1,18 +1,24 @@
-"""Latitude and longitude of a variable, and points that are not on a regular grid."""
+"""Grid of a variable: latitude and longitude, HEALPix cells, or points that PEAR does not read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import xarray as xr
 
+from pear.datasets.base import require_global_grid
+from pear.datasets.cell_numbers import CellOrder
+from pear.datasets.healpix import find_cells, nside_of
+from pear.datasets.point_lists import describe_faces, describe_points
 from pear.errors import InputError
+from pear.sphere.source_grids import SourceGrid
 
 LAT: Final = ("latitude", "lat", "y")
 LON: Final = ("longitude", "lon", "x")
-_HINT: Final = "PEAR needs global data on a regular latitude-longitude grid"
+_HINT: Final = "PEAR needs global data on a regular latitude-longitude grid or on HEALPix"
 _LIST_AXES: Final = re.compile(
     "n?cells?|values|nodes?|points?|stations?|ncol|locations?|nface|nod2|horizontal"
 )
@@ -27,42 +33,85 @@ _UNIT_OF_AXIS: Final = {
 }
 
 
-def find_horizontal(
-    array: xr.DataArray, names: Sequence[str], standard_name: str, source: str
-) -> xr.DataArray:
-    """Return the latitude or longitude of a variable.
+@dataclass(frozen=True)
+class Horizontal:
+    """Horizontal grid of a variable.
+
+    Attributes
+    ----------
+    grid
+        The grid.
+    dims
+        Dimensions of its points: rows and columns, or cells.
+    order
+        For HEALPix: how to bring cells to the order of the grid.
+
+    Examples
+    --------
+    >>> from pear.datasets.horizontal import Horizontal
+    >>> from pear.sphere.latlon import global_grid
+    >>> Horizontal(global_grid(19, 36), ("lat", "lon")).order is None
+    True
+    """
+
+    grid: SourceGrid
+    dims: tuple[Hashable, ...]
+    order: CellOrder | None = None
+
+
+def find_grid(dataset: xr.Dataset, array: xr.DataArray, source: str) -> Horizontal:
+    """Return the horizontal grid of a variable, whichever it is.
 
     Parameters
     ----------
-    array : DataArray
-        The variable.
-    names : sequence of str
-        Names that the coordinate may have, in any case.
-    standard_name : {"latitude", "longitude"}
-        Its CF standard name.
-    source : str
+    dataset
+        The Dataset.
+    array
+        A variable of it.
+    source
         Name of the source, for messages.
 
     Returns
     -------
-    (row,) or (column,) DataArray
-        The coordinate.
+    Horizontal
+        Latitude and longitude, or all cells of HEALPix.
 
     Raises
     ------
     InputError
-        If there is none, the grid is curvilinear or a list of points, or what the coordinate says
-        of itself is something else.
+        If it is on another grid or a region, or what is stated contradicts itself.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from pear.datasets.horizontal import find_horizontal
-    >>> coords = {"lat": [90.0, 0.0, -90.0], "lon": [0.0, 120.0, 240.0]}
-    >>> array = xr.DataArray(np.zeros((3, 3)), coords, name="t2m")
-    >>> find_horizontal(array, LAT, "latitude", "the dataset").values
-    array([ 90.,   0., -90.])
+    >>> from pear.datasets.horizontal import find_grid
+    >>> data = xr.Dataset(
+    ...     {"t2m": ("cell", np.zeros(48))}, attrs={"healpix_nside": 2, "healpix_order": "nest"}
+    ... )
+    >>> found = find_grid(data, data["t2m"], "a.nc")
+    >>> str(found.grid), found.dims
+    ('HEALPix, nside 2, 48 cells', ('cell',))
     """
+    cells = find_cells(dataset, array, source)
+    if cells is not None:
+        return Horizontal(cells.grid, (cells.dim,), cells.order)
+    faces = describe_faces(array)
+    if faces is not None:
+        raise InputError(f"{source}: {array.name} is on {faces}", field="grid", hint=_HINT)
+    refuse_list_of_points(array, dataset, source)
+    lat = _find_axis(array, LAT, "latitude", source)
+    lon = _find_axis(array, LON, "longitude", source)
+    if lat.dims == lon.dims:
+        _refuse_points(array, dataset, lat.dims[0], source)
+    _require_latlon_mapping(array, dataset, source)
+    grid = require_global_grid(lat.values, lon.values, f"{source}: {array.name}")
+    return Horizontal(grid, (lat.dims[0], lon.dims[0]))
+
+
+def _find_axis(
+    array: xr.DataArray, names: Sequence[str], standard_name: str, source: str
+) -> xr.DataArray:
+    """Return the latitude or longitude of a variable, (row,) or (column,)."""
     ranked: list[tuple[int, xr.DataArray]] = []
     for name, coordinate in array.coords.items():
         says_so = str(coordinate.attrs.get("standard_name", "")) == standard_name
@@ -79,41 +128,11 @@ def find_horizontal(
         if coordinate.ndim == 1:
             _require_statements(coordinate, standard_name, f"{source}: {array.name}")
             return coordinate
-    refuse_list_of_points(array, source)
     raise InputError(f"{source}: {array.name} has no {standard_name}", field="grid", hint=_HINT)
 
 
-def require_rows_and_columns(
-    array: xr.DataArray, lat: xr.DataArray, lon: xr.DataArray, dataset: xr.Dataset, source: str
-) -> None:
-    """Refuse latitude and longitude that do not span a grid, or that are of a rotated pole.
-
-    Parameters
-    ----------
-    array, lat, lon : DataArray
-        The variable and its coordinates.
-    dataset : Dataset
-        Its Dataset, for the grid mapping.
-    source : str
-        Name of the source, for messages.
-
-    Raises
-    ------
-    InputError
-        If they do not.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from pear.datasets.horizontal import require_rows_and_columns
-    >>> points = {"lat": ("cell", [0.0, 1.0]), "lon": ("cell", [0.0, 1.0])}
-    >>> array = xr.DataArray(np.zeros(2), points, ["cell"], name="t2m")
-    >>> require_rows_and_columns(array, array["lat"], array["lon"], xr.Dataset(), "a.nc")
-    Traceback (most recent call last):
-    pear.errors.InputError: a.nc: t2m is on a list of points (dimension 'cell' of 2), which is ...
-    """
-    if lat.dims == lon.dims:
-        _refuse_points(array, str(lat.dims[0]), source)
+def _require_latlon_mapping(array: xr.DataArray, dataset: xr.Dataset, source: str) -> None:
+    """Refuse a rotated pole and other grids that a grid mapping names."""
     mapping = str(array.attrs.get("grid_mapping", array.encoding.get("grid_mapping", "")))
     if mapping in dataset.variables:
         kind = str(dataset[mapping].attrs.get("grid_mapping_name", "latitude_longitude"))
@@ -125,27 +144,30 @@ def require_rows_and_columns(
             )
 
 
-def refuse_list_of_points(array: xr.DataArray, source: str) -> None:
+def refuse_list_of_points(array: xr.DataArray, dataset: xr.Dataset, source: str) -> None:
     """Refuse a variable on a list of points, such as an unstructured or a reduced grid.
 
     Such a variable raises InputError.
 
     Parameters
     ----------
-    array : DataArray
+    array
         The variable.
-    source : str
+    dataset
+        Its Dataset.
+    source
         Name of the source, for messages.
 
     Examples
     --------
     >>> import numpy as np
     >>> from pear.datasets.horizontal import refuse_list_of_points
-    >>> refuse_list_of_points(xr.DataArray(np.zeros((3, 3)), dims=("lat", "lon"), name="t2m"), "a")
+    >>> rows = xr.Dataset({"t2m": (("lat", "lon"), np.zeros((3, 3)))})
+    >>> refuse_list_of_points(rows["t2m"], rows, "a.nc")
     """
     for dim in array.dims:
         if _LIST_AXES.fullmatch(str(dim).lower()):
-            _refuse_points(array, str(dim), source)
+            _refuse_points(array, dataset, dim, source)
 
 
 def _require_statements(coordinate: xr.DataArray, standard_name: str, where: str) -> None:
@@ -173,10 +195,17 @@ def _require_statements(coordinate: xr.DataArray, standard_name: str, where: str
         )
 
 
-def _refuse_points(array: xr.DataArray, dim: str, source: str) -> None:
+def _refuse_points(array: xr.DataArray, dataset: xr.Dataset, dim: Hashable, source: str) -> None:
+    count = array.sizes[dim]
+    kind = describe_points(array, dataset, dim)
+    like = nside_of(count)
+    why = "which is neither a regular grid nor HEALPix"
+    hint = "interpolate it to a regular latitude-longitude grid first"
+    if like is not None and like > 1 and kind == "a list of points":
+        why = f"as many as HEALPix of nside {like} has, but nothing says that it is HEALPix"
+        hint = "if it is, add a grid mapping with refinement_level and indexing_scheme"
     raise InputError(
-        f"{source}: {array.name} is on a list of points (dimension {dim!r} of {array.sizes[dim]}), "
-        "which is neither a regular grid nor HEALPix with its order stated",
+        f"{source}: {array.name} is on {kind} (dimension {str(dim)!r} of {count}), {why}",
         field="grid",
-        hint="interpolate it to a regular latitude-longitude grid first",
+        hint=hint,
     )

@@ -70,7 +70,11 @@ def to_latlon(dataset: xr.Dataset, step: float = 1.0, *, method: Method = "bilin
     {'time': 1, 'latitude': 19, 'longitude': 36}
     """
     if not is_healpix(dataset):
-        raise InputError("the dataset has no dimension 'cell'", field="dataset")
+        raise InputError(
+            "the dataset is not on nested HEALPix cells along a dimension 'cell'",
+            field="dataset",
+            hint="bring data of others there with pear.datasets.regrid.regrid",
+        )
     rows = 180.0 / step if step > 0 else 0.0
     if rows < 2 or abs(rows - round(rows)) > 1e-6:
         raise InputError(f"a step of {step:g} degrees does not divide 180", field="step")

@@ -12,12 +12,11 @@ from typing import Final
 import numpy as np
 
 from pear.datasets.units import RELATIVE_HUMIDITY, Conversion, Quantity
-from pear.sphere.latlon import LatLonGrid
-from pear.typing import Float32, Float64
+from pear.sphere.source_grids import SourceGrid, area_shares, on_poles
+from pear.typing import Float32
 
 _HUMIDITY: Final = ("specific_humidity", RELATIVE_HUMIDITY)
 _DRY_ABOVE: Final = 300  # hPa; stored with few digits, humidity is zero over wide areas there
-_POLE: Final = 90 - 1e-6
 _FLOOR: Final = 1e-5  # kg kg-1
 _SAMPLE: Final = 17  # one point in so many is enough to rule a plateau out
 # (area share, times the share of the second commonest value) that no weather reaches
@@ -26,7 +25,7 @@ _SENTINELS: Final = (-99.0, -99.9, -999.0, -999.9, -9999.0, -99999.0, 99.0, 999.
 
 
 def find_implausible(
-    values: Float32, grid: LatLonGrid, quantity: Quantity, level: int | None, how: Conversion
+    values: Float32, grid: SourceGrid, quantity: Quantity, level: int | None, how: Conversion
 ) -> str | None:
     """Look for values in a field that cannot be weather.
 
@@ -73,7 +72,7 @@ def find_implausible(
     if np.unique(sample, return_counts=True)[1].max() < 0.02 * sample.size and values.size > 20_000:
         return None
     found, index = np.unique(values, return_inverse=True)
-    shares = np.bincount(index, weights=_areas(grid))
+    shares = np.bincount(index, weights=area_shares(grid))
     commonest = int(shares.argmax())
     first, second = shares[commonest], np.partition(shares, -2)[-2]
     bounded = quantity.name == RELATIVE_HUMIDITY and found[commonest] in (0.0, 100.0)
@@ -88,13 +87,12 @@ def find_implausible(
 
 
 def _lone_number(
-    values: Float32, grid: LatLonGrid, extreme: float, sign: float, how: Conversion
+    values: Float32, grid: SourceGrid, extreme: float, sign: float, how: Conversion
 ) -> str | None:
     """Find an extreme that several points share, far from all other values."""
     here = values == np.float32(extreme)
     count = int(here.sum())
-    at_poles = np.repeat(np.abs(grid.lat) > _POLE, grid.lon.size)
-    if count < 2 or not (here & ~at_poles).any():  # a row on a pole is one point, many times
+    if count < 2 or not (here & ~on_poles(grid)).any():  # a row on a pole is one point, many times
         return None
     rest = values[~here]
     gap = sign * (float(rest.min() if sign > 0 else rest.max()) - extreme)
@@ -109,10 +107,3 @@ def _lone_number(
 def _raw(value: float | np.floating, how: Conversion) -> str:
     """Return a value as the file has it."""
     return f"{(float(value) - how.offset) / how.factor:.6g}"
-
-
-def _areas(grid: LatLonGrid) -> Float64:
-    """Return the share of the globe of each point, (point,); none for the poles themselves."""
-    rows = np.clip(np.cos(np.deg2rad(grid.lat)), 1e-9, None)
-    areas = np.repeat(rows, grid.lon.size)
-    return np.asarray(areas / areas.sum())

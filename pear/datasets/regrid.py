@@ -1,9 +1,8 @@
-"""Regridding of Datasets from regular latitude-longitude grids to HEALPix."""
+"""Regridding of Datasets from any grid that PEAR reads to nested HEALPix cells."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +12,8 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from pear.datasets.base import Scan, ScanOptions, SourceVariable
-from pear.datasets.fields import FieldSource, Method, regrid_field
+from pear.datasets.fields import FieldSource, Method, regrid_field, with_partner
+from pear.datasets.healpix import find_cells
 from pear.datasets.units import RELATIVE_HUMIDITY
 from pear.datasets.xarray import InMemory, scan_dataset
 from pear.errors import InputError
@@ -21,7 +21,7 @@ from pear.sphere.healpix import cells_of_nside, check_nside
 from pear.store.dataset import build_dataset
 from pear.times import to_iso
 from pear.typing import Float32, Times
-from pear.variables import BY_NAME, LEVELS, wind_pair, wind_partner
+from pear.variables import BY_NAME, LEVELS, wind_pair
 
 _NAME: Final = "the dataset"
 
@@ -29,10 +29,13 @@ _NAME: Final = "the dataset"
 def is_healpix(dataset: xr.Dataset) -> bool:
     """Return whether a Dataset lies on HEALPix cells in the schema of the stores.
 
+    HEALPix data of others are not: their cells may come in another order, their variables under
+    other names or in other units; :func:`regrid` brings them to the schema.
+
     Returns
     -------
     bool
-        Whether there is a dimension ``cell``.
+        Whether there is a dimension ``cell`` in nested order, with canonical names and units.
 
     Examples
     --------
@@ -40,8 +43,27 @@ def is_healpix(dataset: xr.Dataset) -> bool:
     >>> cells = xr.Dataset({"2m_temperature": ("cell", np.full(48, 280.0))})
     >>> is_healpix(cells), is_healpix(cells.rename(cell="points"))
     (True, False)
+    >>> ring = {"healpix_nside": 2, "healpix_order": "ring"}
+    >>> is_healpix(cells.assign_attrs(ring)), is_healpix(cells.rename({"2m_temperature": "tas"}))
+    (False, False)
     """
-    return "cell" in dataset.dims
+    if "cell" not in dataset.dims:
+        return False
+    if "pear_kind" in dataset.attrs:
+        index = dataset.indexes.get("cell")
+        return index is None or np.array_equal(index, np.arange(dataset.sizes["cell"]))
+    fields = [array for array in dataset.data_vars.values() if "cell" in array.dims]
+    if not fields or not any(array.name in BY_NAME for array in fields):
+        return not fields
+    for array in fields:
+        known = BY_NAME.get(str(array.name))
+        if known is not None and array.attrs.get("units", known.units) != known.units:
+            return False
+    try:
+        found = find_cells(dataset, fields[0], _NAME)
+    except InputError:
+        return False
+    return found is None or found.order.permutation(dataset, _NAME) is None
 
 
 def regrid(
@@ -52,21 +74,29 @@ def regrid(
     levels: Sequence[int] | None = None,
     member: int | None = None,
 ) -> xr.Dataset:
-    """Regrid analyses from a global latitude-longitude grid to HEALPix.
+    """Regrid analyses from any grid that PEAR reads to nested HEALPix cells.
+
+    Grids are global: of latitude and longitude, or HEALPix of any resolution, in nested or ring
+    order, whose cells are reordered, averaged or interpolated.
 
     Variables are recognised by name and units, as an ingestion does it: WeatherBench2, ECMWF, CDS
     and NCEP names, levels in hPa or Pa, any order of axes, longitudes from 0 or -180 degrees,
     °C, gpm, g/kg and so on. Specific humidity is computed from relative humidity if need be. Other
     variables are dropped.
 
+    An :class:`~pear.errors.InputError` is raised if there is no usable variable, the grid is none
+    of those or not global, units are unknown, or two variables give the same field; when a field is
+    used, if it is missing or out of range.
+
     Parameters
     ----------
     dataset
-        Dated fields on a regular global grid.
+        Dated fields on a global grid.
     nside
         HEALPix resolution, a power of two.
     method
-        ``bilinear`` interpolates point values; ``conservative`` takes area means.
+        ``bilinear`` interpolates point values; ``conservative`` takes area means. From finer
+        HEALPix cells both take the mean.
     levels
         Pressure levels to keep in hPa; default: those of the published layout.
     member
@@ -77,13 +107,6 @@ def regrid(
     xarray.Dataset
         (time, level, cell) in the schema of the analysis stores, lazy: a field is read, checked
         and regridded when it is used.
-
-    Raises
-    ------
-    InputError
-        If there is no usable variable, the grid is not regular or not global, units are unknown,
-        or two variables give the same field. A field that is missing or out of range raises it
-        when it is used.
 
     Examples
     --------
@@ -100,14 +123,13 @@ def regrid(
     288.15
     """
     check_nside(nside)
-    if is_healpix(dataset):
-        raise InputError("the dataset is on HEALPix already", field="dataset")
     scan = scan_dataset(InMemory(dataset), _NAME, "xarray", ScanOptions(member))
     if scan.faults:
         raise scan.faults[0]
     sources = _group(scan, LEVELS if levels is None else levels)
-    if method == "conservative":
-        sources |= {name: _with_partner(sources, name) for name in sources if wind_pair(name)}
+    sources |= {
+        name: with_partner(sources, name, nside, method) for name in sources if wind_pair(name)
+    }
     everything = [source.variable for many in sources.values() for source in many]
     times = np.unique(np.concatenate([variable.times for variable in everything]))
     held = sorted({level for variable in everything for level in variable.levels})
@@ -149,15 +171,6 @@ def _group(scan: Scan, levels: Sequence[int]) -> dict[str, list[FieldSource]]:
             hint=f"known variables: {', '.join(BY_NAME)}",
         )
     return sources
-
-
-def _with_partner(sources: dict[str, list[FieldSource]], name: str) -> list[FieldSource]:
-    """Return the sources of a component with those of the other; a lone one fails when read."""
-    beside = tuple(one.variable for one in sources.get(str(wind_partner(name)), ()))
-    return [
-        replace(one, partner=tuple(other for other in beside if other.grid == one.variable.grid))
-        for one in sources[name]
-    ]
 
 
 class _RegriddedArray(BackendArray):

@@ -13,7 +13,7 @@ from pear.datasets.decoding import decoding
 from pear.datasets.statements import is_unknown, statistic_in
 from pear.datasets.units import GEOPOTENTIAL_UNITS, SHARE_UNITS, unit_key
 from pear.errors import InputError
-from pear.sphere.latlon import LatLonGrid
+from pear.sphere.source_grids import SourceGrid
 from pear.store.static_fields import GROUND, LAND
 
 _ALIASES: Final = {
@@ -57,8 +57,8 @@ class StaticField:
         File or address, for messages.
     units : str
         Units stated by the source.
-    grid : LatLonGrid
-        Regular grid of the values.
+    grid : SourceGrid
+        Grid of the values.
     read : callable
         Returns the values, (point,).
 
@@ -75,7 +75,7 @@ class StaticField:
     name: str
     source: str
     units: str
-    grid: LatLonGrid
+    grid: SourceGrid
     read: Callable[[], npt.NDArray[Any]]
 
     def values(self) -> npt.NDArray[np.float64]:

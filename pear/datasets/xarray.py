@@ -1,4 +1,4 @@
-"""Scan of a Dataset on a regular latitude-longitude grid, and the reader of its fields."""
+"""Scan of a Dataset on any grid that PEAR reads, and the reader of its fields."""
 
 from __future__ import annotations
 
@@ -24,18 +24,11 @@ from pear.datasets.base import (
     ScanOptions,
     SkippedVariableError,
     SourceVariable,
-    require_global_grid,
 )
+from pear.datasets.cell_numbers import CellOrder
 from pear.datasets.declared_gaps import find_declared_gap
 from pear.datasets.decoding import decoding
-from pear.datasets.healpix import describe_healpix, is_healpix
-from pear.datasets.horizontal import (
-    LAT,
-    LON,
-    find_horizontal,
-    refuse_list_of_points,
-    require_rows_and_columns,
-)
+from pear.datasets.horizontal import find_grid, refuse_list_of_points
 from pear.datasets.levels import find_levels, is_level, require_level
 from pear.datasets.naming import identify, require_place
 from pear.datasets.states import require_states
@@ -54,6 +47,7 @@ _BLOCK_BYTES: Final = 256_000_000
 _MAX_BLOCKS: Final = 2
 # Decoded chunks that contain several fields. Fields are read in order of time: two are enough.
 _BLOCKS: OrderedDict[Any, npt.NDArray[Any]] = OrderedDict()
+_ORDERS: OrderedDict[Any, npt.NDArray[np.int64] | None] = OrderedDict()
 _MAX_OPEN: Final = 8
 _OPEN: OrderedDict[Any, xr.Dataset] = OrderedDict()
 _LOCK: Final = threading.RLock()
@@ -100,6 +94,7 @@ def close_datasets() -> None:
         while _OPEN:
             _OPEN.popitem()[1].close()
         _BLOCKS.clear()
+        _ORDERS.clear()
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +122,9 @@ class Axes:
 
     Attributes
     ----------
-    lat, lon, time, level, expver : hashable or None
+    points : tuple of hashable
+        Dimensions of the points of the grid: rows and columns, or cells.
+    time, level, expver : hashable or None
         Names of the dimensions.
     fixed : tuple of (dimension, position)
         Other dimensions, of which one position is read.
@@ -135,13 +132,12 @@ class Axes:
     Examples
     --------
     >>> from pear.datasets.xarray import Axes
-    >>> axes = Axes("lat", "lon", "time", level=None, expver=None)
+    >>> axes = Axes(("lat", "lon"), "time", level=None, expver=None)
     >>> axes.time, axes.level, axes.fixed
     ('time', None, ())
     """
 
-    lat: Hashable
-    lon: Hashable
+    points: tuple[Hashable, ...]
     time: Hashable | None
     level: Hashable | None
     expver: Hashable | None
@@ -162,13 +158,15 @@ class ArrayReader:
         Dimensions of the variable.
     positions, levels : tuple of int
         Positions of the times and levels along their dimensions.
+    order : CellOrder, optional
+        For HEALPix: the order in which cells come; they are returned in that of the grid.
 
     Examples
     --------
     >>> from pear.datasets.xarray import ArrayReader
     >>> array = xr.DataArray(np.arange(12.0).reshape(1, 3, 4), dims=("time", "lat", "lon"))
     >>> opener = InMemory(array.to_dataset(name="t2m"))
-    >>> axes = Axes("lat", "lon", "time", level=None, expver=None)
+    >>> axes = Axes(("lat", "lon"), "time", level=None, expver=None)
     >>> ArrayReader(opener, "memory", "t2m", axes, positions=(0,), levels=()).read(0, 0)[:3]
     array([0., 1., 2.], dtype=float32)
     """
@@ -179,6 +177,7 @@ class ArrayReader:
     axes: Axes
     positions: tuple[int, ...]
     levels: tuple[int, ...]
+    order: CellOrder | None = None
 
     def select(self, positions: Sequence[int]) -> ArrayReader:
         """Return the reader of these times only."""
@@ -197,7 +196,8 @@ class ArrayReader:
         gap = find_declared_gap(fields, open_cached(self.opener)[self.name])
         if gap is not None:
             raise InputError(gap, field=self.name)
-        return fields
+        moved = None if self.order is None else _permutation(self.opener, self.order)
+        return fields if moved is None else fields[moved]
 
     def _field(self, at: int, level: int) -> npt.NDArray[Any]:
         """Decode one field; a chunk with several fields is decoded once and cached."""
@@ -206,8 +206,8 @@ class ArrayReader:
             array = array.isel(dict(self.axes.fixed))
         places = {self.axes.time: at, self.axes.level: level}
         sizes = {dim: _chunk(array, dim) for dim in places if dim is not None}
-        shared = int(np.prod(list(sizes.values()))) * array.sizes[self.axes.lat]
-        shared *= array.sizes[self.axes.lon] * array.dtype.itemsize
+        points = [array.sizes[dim] for dim in self.axes.points]
+        shared = int(np.prod([*sizes.values(), *points])) * array.dtype.itemsize
         if all(size == 1 for size in sizes.values()) or shared > _BLOCK_BYTES:
             return _values(array.isel({dim: places[dim] for dim in sizes}), self.axes)
         first = {dim: places[dim] // size * size for dim, size in sizes.items()}
@@ -222,6 +222,18 @@ class ArrayReader:
         return np.asarray(block[tuple(places[dim] - first[dim] for dim in sizes)])
 
 
+def _permutation(opener: Opener, order: CellOrder) -> npt.NDArray[np.int64] | None:
+    """Return where in a dataset the cells of a grid are, computed once per process."""
+    key = (opener, order)
+    with _LOCK:
+        if key not in _ORDERS:
+            while len(_ORDERS) >= _MAX_BLOCKS:
+                _ORDERS.popitem(last=False)
+            _ORDERS[key] = order.permutation(open_cached(opener), str(order.ids))
+        _ORDERS.move_to_end(key)
+        return _ORDERS[key]
+
+
 def _chunk(array: xr.DataArray, dim: Hashable) -> int:
     """Return the chunk length along a dimension as stored; 1 if the storage is contiguous."""
     preferred: Mapping[Hashable, int] = array.encoding.get("preferred_chunks") or {}
@@ -229,16 +241,16 @@ def _chunk(array: xr.DataArray, dim: Hashable) -> int:
 
 
 def _values(array: xr.DataArray, axes: Axes) -> npt.NDArray[Any]:
-    """Return values, (…, latitude, longitude); experiment versions are merged, final first."""
+    """Return values, (…, *points); experiment versions are merged, final first."""
     if axes.expver is not None:
         labels = [str(label).lstrip("0") for label in array[axes.expver].values.tolist()]
         order = sorted(range(len(labels)), key=lambda i: (labels[i] == "5", i))  # 5: preliminary
         parts = [array.isel({axes.expver: int(i)}) for i in order]
-        final, *others = (part.transpose(..., axes.lat, axes.lon).values for part in parts)
+        final, *others = (part.transpose(..., *axes.points).values for part in parts)
         for other in others:
             final = np.where(np.isnan(final), other, final)
         return np.asarray(final)
-    return np.asarray(array.transpose(..., axes.lat, axes.lon).values)
+    return np.asarray(array.transpose(..., *axes.points).values)
 
 
 def scan_dataset(
@@ -263,11 +275,6 @@ def scan_dataset(
     Scan
         Variables, and what was skipped or is faulty.
 
-    Raises
-    ------
-    InputError
-        If the dataset is on HEALPix.
-
     Examples
     --------
     >>> from pear.datasets.xarray import scan_dataset
@@ -283,14 +290,6 @@ def scan_dataset(
     dataset = with_time_coordinates(open_cached(opener))
     scan = Scan(source, kind)
     _origin(dataset, scan)
-    if is_healpix(dataset):
-        raise InputError(
-            f"{source} is already on HEALPix ({describe_healpix(dataset)}), and PEAR ingests grids "
-            "of latitude and longitude",
-            field="grid",
-            hint="use a store that PEAR made as it is; bring one of others to latitude and "
-            "longitude first",
-        )
     for key, array in dataset.data_vars.items():
         try:
             with decoding(f"{source}: {key}"):
@@ -302,7 +301,7 @@ def scan_dataset(
     if not (scan.variables or scan.static_fields or scan.faults):
         for array in dataset.data_vars.values():
             try:
-                refuse_list_of_points(array, source)
+                refuse_list_of_points(array, dataset, source)
             except InputError as error:
                 scan.fault(error)
     return scan
@@ -313,7 +312,7 @@ def _scan_variable(
 ) -> None:
     """Add a variable to the scan, or its name to what is skipped."""
     name = str(array.name)
-    if (static := _static(array, opener, scan.source)) is not None:
+    if (static := _static(dataset, array, opener, scan.source)) is not None:
         scan.static_fields.append(static)
         return
     quantity = identify(array, scan.source)
@@ -330,7 +329,9 @@ def _origin(dataset: xr.Dataset, scan: Scan) -> None:
     scan.simulated = str(dataset.attrs.get("simulated", "")).lower() in ("true", "yes", "1")
 
 
-def _static(array: xr.DataArray, opener: Opener, source: str) -> StaticField | None:
+def _static(
+    dataset: xr.Dataset, array: xr.DataArray, opener: Opener, source: str
+) -> StaticField | None:
     """Return a static field at its first time; None for other arrays and other grids."""
     name = str(array.name)
     has_level = any(is_level(key, coordinate) for key, coordinate in array.coords.items())
@@ -338,20 +339,21 @@ def _static(array: xr.DataArray, opener: Opener, source: str) -> StaticField | N
     if known is None:
         return None
     try:
-        lat = find_horizontal(array, LAT, "latitude", source)
-        lon = find_horizontal(array, LON, "longitude", source)
-        grid = require_global_grid(lat.values, lon.values, source)
+        found = find_grid(dataset, array, source)
     except InputError:
         return None
+    others = array.ndim - len(found.dims)
 
     def read(position: int = 0) -> npt.NDArray[Any]:
-        field = open_cached(opener)[name].transpose(..., lat.dims[0], lon.dims[0])
-        first = (position, *([0] * (field.ndim - 3)))[: field.ndim - 2]
-        return np.asarray(field[first].values)
+        field = open_cached(opener)[name].transpose(..., *found.dims)
+        first = (position, *([0] * (others - 1)))[:others]
+        values = np.asarray(field[first].values)
+        moved = None if found.order is None else _permutation(opener, found.order)
+        return values if moved is None else values[moved]
 
     require_static(name, known, array.attrs, source)
     if known == GROUND:
-        times = array.sizes[array.dims[0]] if array.ndim > 2 else 1
+        times = array.sizes[array.dims[0]] if others else 1
         positions = {0, min(1, times - 1), times // 2, times - 1}
         samples = [read(position) for position in sorted(positions)]
         if why := why_not_ground(name, array.attrs, samples):
@@ -360,7 +362,7 @@ def _static(array: xr.DataArray, opener: Opener, source: str) -> StaticField | N
                 field=name,
                 hint="write the level into the file, as a coordinate 'level' in hPa",
             )
-    field = StaticField(known, source, str(array.attrs.get("units", "")), grid, read)
+    field = StaticField(known, source, str(array.attrs.get("units", "")), found.grid, read)
     field.require_units()
     return field
 
@@ -376,10 +378,9 @@ def _make_variable(
     name, source = str(array.name), scan.source
     require_states(array, dataset, scan)
     require_place(array, quantity, scan)
-    lat = find_horizontal(array, LAT, "latitude", source)
-    lon = find_horizontal(array, LON, "longitude", source)
-    require_rows_and_columns(array, lat, lon, dataset, source)
-    grid = require_global_grid(lat.values, lon.values, f"{source}: {name}")
+    horizontal = find_grid(dataset, array, source)
+    if horizontal.order is not None:
+        scan.note(horizontal.order.description)
     levels = find_levels(array, quantity, scan)
     if quantity.upper and not levels.hpa:
         require_level(array, source)
@@ -387,7 +388,7 @@ def _make_variable(
         raise SkippedVariableError("a surface variable with levels")
     times, time_dim, leads = find_valid_times(array, scan)
     note_leads(name, leads, scan)
-    known = {lat.dims[0], lon.dims[0], time_dim, levels.dimension}
+    known = {*horizontal.dims, time_dim, levels.dimension}
     fixed, expver = fix_other_dimensions(array, known, scan, options)
     if not times.size:
         raise InputError(
@@ -397,10 +398,10 @@ def _make_variable(
         )
     read = times.size
     order, times = sort_times(times, name, scan)
-    axes = Axes(lat.dims[0], lon.dims[0], time_dim, levels.dimension, expver, fixed)
+    axes = Axes(horizontal.dims, time_dim, levels.dimension, expver, fixed)
     how = conversion(quantity, array.attrs.get("units"), name, source)
     positions = levels.positions if levels.dimension is not None else ()
-    reader = ArrayReader(opener, source, name, axes, tuple(order), positions)
+    reader = ArrayReader(opener, source, name, axes, tuple(order), positions, horizontal.order)
     rows = max(len(levels.hpa), 1) if quantity.upper else 1
     centre = str(array.attrs.get("GRIB_centre", dataset.attrs.get("GRIB_centre", "")))
     return SourceVariable(
@@ -410,7 +411,7 @@ def _make_variable(
         how,
         times,
         levels.hpa if quantity.upper else (),
-        grid,
+        horizontal.grid,
         np.ones((times.size, rows), dtype=bool),
         reader,
         centre,

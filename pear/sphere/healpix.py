@@ -314,6 +314,75 @@ def xy_of_nest(nside: int) -> tuple[Int64, Int64, Int64]:
     return x, y, face
 
 
+def ring_centres(nside: int) -> tuple[Float64, Float64]:
+    """Return latitudes and longitudes of cell centres in ring order, for any nside.
+
+    The ring order, unlike the nested one, does not need a power of two.
+
+    Returns
+    -------
+    latitude, longitude : numpy.ndarray
+        (cell,), degrees north and degrees east in [0, 360).
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import ring_centres
+    >>> latitude, longitude = ring_centres(3)
+    >>> latitude.size, longitude[:4]
+    (108, array([ 45., 135., 225., 315.]))
+    """
+    longitude, latitude = healpy.pix2ang(nside, np.arange(BASE_PIXELS * nside**2), lonlat=True)
+    return latitude, np.mod(longitude, 360.0)
+
+
+def ring_interpolation_weights(
+    latitude: npt.ArrayLike, longitude: npt.ArrayLike, nside: int
+) -> tuple[Int64, Float64]:
+    """Return the four cells around each point and their weights, in ring order, for any nside.
+
+    Parameters
+    ----------
+    latitude, longitude
+        (point,), degrees north and degrees east.
+    nside
+        Resolution, any positive number.
+
+    Returns
+    -------
+    index, weight : numpy.ndarray
+        (4, point) each, as :func:`interpolation_weights`.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import ring_interpolation_weights
+    >>> index, weight = ring_interpolation_weights([57.7, -34.6], [12.0, 301.6], nside=3)
+    >>> index.shape, weight.sum(axis=0).round(12).tolist()
+    ((4, 2), [1.0, 1.0])
+    """
+    latitude, longitude = _points(latitude, longitude)
+    index, weight = healpy.get_interp_weights(nside, longitude, latitude, lonlat=True)
+    return np.asarray(index, dtype=np.int64), np.asarray(weight, dtype=np.float64)
+
+
+def xy_of_ring(nside: int) -> tuple[Int64, Int64, Int64]:
+    """Return the coordinates (x, y, face) of every ring cell, (cell,) each, for any nside.
+
+    Returns
+    -------
+    x, y, face : numpy.ndarray
+        (cell,) each; x and y in 0…nside - 1, the base pixel in 0…11.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import xy_of_ring
+    >>> x, y, face = xy_of_ring(3)
+    >>> x[:4], y[:4], face[:4]  # the four cells around the north pole
+    (array([2, 2, 2, 2]), array([2, 2, 2, 2]), array([0, 1, 2, 3]))
+    """
+    x, y, face = healpy.pix2xyf(nside, np.arange(BASE_PIXELS * nside**2), nest=False)
+    return x, y, face
+
+
 def nest_of_xy(x: npt.ArrayLike, y: npt.ArrayLike, face: npt.ArrayLike, nside: int) -> Int64:
     """Return the nested cell at coordinates x, y of a base pixel.
 

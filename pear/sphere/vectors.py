@@ -213,6 +213,30 @@ def wind_weights(
     """
     index, weight = healpix.interpolation_weights(latitude, longitude, nside)
     place, cells = Frames.at(latitude, longitude), cell_frames(nside).take(index)
+    return index, exact_for_linear(weight, place, cells)
+
+
+def exact_for_linear(weight: Float64, place: Frames, cells: Frames) -> Float64:
+    """Change weights by as little as makes them exact for what is linear around each point.
+
+    Parameters
+    ----------
+    weight
+        (4, point), which sum to 1.
+    place, cells
+        Frames at the points, (point,), and at the cells around them, (4, point).
+
+    Returns
+    -------
+    ndarray
+        (4, point), which sum to 1.
+
+    Examples
+    --------
+    >>> cells = cell_frames(16).take(healpix.interpolation_weights([80.0], [10.0], 16)[0])
+    >>> exact_for_linear(np.full((4, 1), 0.25), Frames.at([80.0], [10.0]), cells).sum().round(12)
+    np.float64(1.0)
+    """
     east, north = place.from_cartesian(cells.positions())  # of the cells, in the tangent plane
     off_east, off_north = (weight * east).sum(axis=0), (weight * north).sum(axis=0)
     east, north = east - east.mean(axis=0), north - north.mean(axis=0)
@@ -220,7 +244,7 @@ def wind_weights(
     scale = 1.0 / (aa * bb - ab**2)
     along_east = (ab * off_north - bb * off_east) * scale
     along_north = (ab * off_east - aa * off_north) * scale
-    return index, weight + along_east * east + along_north * north
+    return np.asarray(weight + along_east * east + along_north * north)
 
 
 @lru_cache(maxsize=_CACHED)

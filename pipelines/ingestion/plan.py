@@ -142,8 +142,7 @@ def make_plan(
         name: _without_duplicates(name, many, options.on_error, report)
         for name, many in sources.items()
     }
-    if options.method == "conservative":
-        sources = _with_partners(sources, options.on_error, report)
+    sources = _with_partners(sources, options, report)
     everything = [source.variable for many in sources.values() for source in many]
     offered = [variable.times[variable.present.any(axis=1)] for variable in everything]
     times = _select_times(np.unique(np.concatenate(offered)), options)
@@ -195,18 +194,18 @@ def _humidity_sources(
 
 
 def _with_partners(
-    sources: dict[str, list[FieldSource]], on_error: OnError, report: IngestReport
+    sources: dict[str, list[FieldSource]], options: IngestOptions, report: IngestReport
 ) -> dict[str, list[FieldSource]]:
-    """Give the components of each wind to each other: means over cells are those of vectors."""
+    """Give the components of winds to each other where they are regridded as vectors."""
     out = {}
     for name, many in sources.items():
         if wind_pair(name) is None:
             out[name] = many
             continue
         try:
-            out[name] = require_partner(sources, name)
+            out[name] = require_partner(sources, name, options.nside, options.method)
         except InputError as error:
-            if on_error == "raise":
+            if options.on_error == "raise":
                 raise
             report.note(many[0].variable.source, error.message)
     if not out:

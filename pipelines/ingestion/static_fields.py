@@ -16,10 +16,9 @@ import numpy.typing as npt
 import zarr
 from zarr.storage import LocalStore
 
-from pear.datasets.fields import regridding_weights
+from pear.datasets.fields import regrid_field
 from pear.datasets.static import StaticField
 from pear.errors import InputError
-from pear.sphere.regrid import apply
 from pear.store.static_fields import GROUND, GROUP, LAND, stored_names
 from pipelines.ingestion.options import Method
 from pipelines.storage import create
@@ -92,8 +91,8 @@ def read_static_fields(
                 raise
             refuse(one, fault)
             continue
-        cells = apply(regridding_weights(one.grid, nside, method), values)
-        out.append(StaticCells(one.name, one.source, np.asarray(cells, "f4")))
+        cells = regrid_field((values, None), one.grid, nside, method, one.name)
+        out.append(StaticCells(one.name, one.source, cells))
         known.add(one.name)
     return out
 

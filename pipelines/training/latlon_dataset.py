@@ -181,6 +181,13 @@ def _fill(
     layout: Layout,
 ) -> None:
     """Regrid one variable into its channels."""
+    if not isinstance(variable.grid, LatLonGrid):
+        raise InputError(
+            f"{variable.source}: {variable.name} is on {variable.grid}, and these states are made "
+            "from grids of latitude and longitude",
+            field="source",
+            hint="name files on such a grid",
+        )
     wind = wind_pair(variable.quantity.name) is not None
     weights = bilinear_between(variable.grid, grid, vector=wind)
     rows = np.searchsorted(times, variable.times)

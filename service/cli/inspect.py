@@ -11,7 +11,7 @@ import typer
 
 from pear.datasets.base import ScanOptions
 from pear.errors import InputError
-from pear.sphere.latlon import LatLonGrid
+from pear.sphere.source_grids import HealpixGrid, SourceGrid
 from pear.store.reader import describe, open_store
 from pear.times import to_iso
 from pear.typing import Float64
@@ -144,7 +144,7 @@ def draw(
 
 def _source(
     path: Path, name: str, level: int | None, time: np.datetime64
-) -> tuple[LatLonGrid, Float64]:
+) -> tuple[SourceGrid, Float64]:
     """Return the grid and the field of a source file, in the units of the store."""
     with tempfile.TemporaryDirectory() as folder:
         for scan in scan_source(path, ScanOptions(), lambda: Path(folder)):
@@ -152,6 +152,17 @@ def _source(
                 at = np.flatnonzero(variable.times == time)
                 rows = [0] if level is None else np.flatnonzero(np.array(variable.levels) == level)
                 if variable.quantity.name == name and len(at) and len(rows):
+                    _require_drawable(variable.grid, path)
                     return variable.grid, variable.read(int(at[0]), int(rows[0])).astype(np.float64)
     label = name if level is None else f"{name} at {level} hPa"
     raise InputError(f"{path} has no {label} at {to_iso(time)}", field="--source")
+
+
+def _require_drawable(grid: SourceGrid, path: Path) -> None:
+    """Refuse HEALPix without nested order, to which the cells of a store cannot be taken back."""
+    if isinstance(grid, HealpixGrid) and grid.order != "nested":
+        raise InputError(
+            f"{path} is on {grid}, and only powers of two can be compared",
+            field="--source",
+            hint="draw the store alone",
+        )

@@ -12,12 +12,13 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from pear.datasets.fields import regrid_field
 from pear.plotting.draw import exceeds_as_extend
 from pear.plotting.styles import limits_for, style_of
 from pear.resources.natural_earth import coastline
 from pear.sphere.healpix import cell_of, nside_from_cells
-from pear.sphere.latlon import LatLonGrid
 from pear.sphere.regrid import apply, apply_wind, healpix_to_latlon_bilinear
+from pear.sphere.source_grids import HealpixGrid, SourceGrid, area_shares
 from pear.sphere.vectors import cell_frames, grid_frames
 from pear.typing import Array, Float64, Int64
 from pear.variables import variable, wind_pair
@@ -30,7 +31,7 @@ def render_comparison(
     cells: Array,
     name: str,
     heading: str,
-    before: tuple[LatLonGrid, Array] | None = None,
+    before: tuple[SourceGrid, Array] | None = None,
     partner: Array | None = None,
 ) -> bytes:
     """Draw the cells of a store as a PNG, below the points that they were regridded from.
@@ -67,20 +68,23 @@ def render_comparison(
     norms, colours = [Normalize(low, high)], [style.colours]
     if before is not None:
         grid, field = before
-        points = style.shown(field).reshape(grid.shape)
-        panels.insert(0, (f"source: {grid}", points[_nearest(grid, lat, lon)]))
+        nearest = _nearest(grid, lat, lon)
+        panels.insert(0, (f"source: {grid}", style.shown(field)[nearest]))
         error = (_at_points(cells, partner, name, grid) - field) * style.scale
         rms, largest = _error_size(grid, error)
         text = f"cells interpolated to the source minus source: rms {rms:.3g}, max {largest:.3g}"
-        panels.append((text, error.reshape(grid.shape)[_nearest(grid, lat, lon)]))
+        panels.append((text, error[nearest]))
         end = max(largest, 1e-9)
         norms, colours = [*norms, norms[0], Normalize(-end, end)], [*colours, *colours, "RdBu_r"]
     return _draw(panels, norms, colours, f"{variable(name).long_name} {heading}", style.units)
 
 
-def _at_points(cells: Array, partner: Array | None, name: str, grid: LatLonGrid) -> Array:
+def _at_points(cells: Array, partner: Array | None, name: str, grid: SourceGrid) -> Array:
     """Return the cells interpolated to the points of a grid (point,)."""
     nside, pair = nside_from_cells(cells.shape[-1]), wind_pair(variable(name).name)
+    if isinstance(grid, HealpixGrid):
+        field = cells, partner
+        return regrid_field(field, HealpixGrid(nside), grid.nside, "bilinear", variable(name).name)
     if pair is None or partner is None:
         return apply(healpix_to_latlon_bilinear(nside, grid), cells)
     which = pair.index(variable(name).name)
@@ -97,17 +101,18 @@ def _pixels() -> tuple[Float64, Float64]:
     return a, b
 
 
-def _nearest(grid: LatLonGrid, lat: Float64, lon: Float64) -> tuple[Int64, Int64]:
-    """Return row and column of the nearest point of a grid."""
+def _nearest(grid: SourceGrid, lat: Float64, lon: Float64) -> Int64:
+    """Return the nearest point of a grid, or the cell that holds each pixel."""
+    if isinstance(grid, HealpixGrid):
+        return cell_of(lat, lon, grid.nside)
     row = np.rint((lat - grid.lat[0]) / grid.lat_step).astype(np.int64)
     column = np.rint((lon - grid.lon[0]) / grid.lon_step).astype(np.int64) % grid.columns
-    return np.clip(row, 0, grid.lat.size - 1), column
+    return np.asarray(np.clip(row, 0, grid.lat.size - 1) * grid.lon.size + column)
 
 
-def _error_size(grid: LatLonGrid, error: Array) -> tuple[float, float]:
+def _error_size(grid: SourceGrid, error: Array) -> tuple[float, float]:
     """Return the area-weighted root mean square and the largest absolute value."""
-    area = np.repeat(np.cos(np.deg2rad(grid.lat)), grid.lon.size)
-    return float(np.sqrt((area * error**2).sum() / area.sum())), float(np.abs(error).max())
+    return float(np.sqrt((area_shares(grid) * error**2).sum())), float(np.abs(error).max())
 
 
 def _draw(

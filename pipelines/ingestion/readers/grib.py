@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
 from pear.datasets import products
 from pear.datasets.axes import note_leads, note_versions
@@ -29,11 +30,13 @@ from pear.datasets.base import (
     choose_member,
     require_global_grid,
 )
+from pear.datasets.cell_numbers import CellOrder
 from pear.datasets.decoding import decoding
 from pear.datasets.static import StaticField, static_name
 from pear.datasets.units import Quantity, conversion, recognise
 from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
+from pear.sphere.source_grids import HealpixGrid, SourceGrid
 from pear.typing import Times
 from pear.variables import BY_NAME, VARIABLES
 from pipelines.ingestion.readers.eccodes import load
@@ -43,6 +46,9 @@ GribValue: TypeAlias = str | int | float | None
 Location: TypeAlias = tuple[int, int]
 """Offset of a message in the file, and position of the field within the message."""
 
+_SeriesKey: TypeAlias = tuple[str, SourceGrid, CellOrder | None, str]
+
+_NO_NUMBERS: Final = xr.Dataset()  # cells of GRIB are not numbered
 _MISSING: Final = -1.0e34
 _LOCK: Final = threading.Lock()  # ecCodes is not built for threads everywhere
 _GRID_KEYS: Final = (
@@ -60,6 +66,13 @@ _GRID_KEYS: Final = (
     "jDirectionIncrementInDegrees",
     "iDirectionIncrementGiven",
 )
+_CELL_KEYS: Final = ("Nside", "orderingConvention", "longitudeOfFirstGridPointInDegrees")
+_KINDS: Final = {
+    "reduced_gg": "a reduced Gaussian grid",
+    "regular_gg": "a regular Gaussian grid",
+    "unstructured_grid": "an unstructured grid, as of ICON",
+    "sh": "spherical harmonics",
+}
 
 
 @lru_cache(maxsize=1)
@@ -113,9 +126,13 @@ class Message:
         return name
 
     @property
-    def grid(self) -> LatLonGrid:
-        """Grid of the values."""
-        return _grid(tuple(self.get(key) for key in _GRID_KEYS), f"{self.source}: {self.name}")
+    def grid(self) -> tuple[SourceGrid, CellOrder | None]:
+        """Grid of the values, and for HEALPix the order of its cells."""
+        where = f"{self.source}: {self.name}"
+        if self.get("gridType") != "healpix":
+            return _grid(tuple(self.get(key) for key in _GRID_KEYS), where), None
+        order = _cells(tuple(self.get(key) for key in _CELL_KEYS), where)
+        return HealpixGrid(order.nside), order
 
     def time(self, kind: str) -> int:
         """Return the ``data`` (initial) or ``validity`` time in seconds since 1970."""
@@ -146,7 +163,8 @@ class _Series:
     units: str
     centre: str
     quantity: Quantity
-    grid: LatLonGrid
+    grid: SourceGrid
+    order: CellOrder | None = None
     # (time, level, member) -> [(location, version), ...]: more than one entry is a duplicate
     fields: dict[tuple[int, int, int], list[tuple[Location, str]]] = field(default_factory=dict)
     leads: dict[int, int] = field(default_factory=dict)  # valid time -> longest lead time
@@ -162,19 +180,22 @@ class GribReader:
         The file.
     table : (time, row, 2) array of int
         Offset and part of each field.
+    order : CellOrder, optional
+        For HEALPix: the order in which cells come; they are returned in that of the grid.
     """
 
     path: str
     table: npt.NDArray[np.int64]
+    order: CellOrder | None = None
 
     def read(self, position: int, row: int) -> Fields:
         """Return one field."""
         offset, part = self.table[position, row]
-        return read_field(self.path, int(offset), int(part))
+        return _read_ordered(self.path, int(offset), int(part), self.order)
 
     def select(self, positions: Sequence[int]) -> GribReader:
         """Return the reader of these times only."""
-        return GribReader(self.path, self.table[list(positions)])
+        return GribReader(self.path, self.table[list(positions)], self.order)
 
 
 def scan_grib(path: Path, label: str, options: ScanOptions) -> Scan:
@@ -200,7 +221,7 @@ def scan_grib(path: Path, label: str, options: ScanOptions) -> Scan:
         If the file has no GRIB message.
     """
     scan = Scan(label, "GRIB")
-    series: dict[tuple[str, LatLonGrid, str], _Series] = {}
+    series: dict[_SeriesKey, _Series] = {}
     count = 0
     try:
         for message in _messages(path, label):
@@ -258,15 +279,16 @@ def _get(codes: ModuleType, handle: int, key: str) -> GribValue:
 
 
 def _add_message(
-    message: Message, path: Path, series: dict[tuple[str, LatLonGrid, str], _Series], scan: Scan
+    message: Message, path: Path, series: dict[_SeriesKey, _Series], scan: Scan
 ) -> None:
     """Add a field to its series, or its name to what is skipped."""
     name, kind, units = message.name, message.level_type, str(message.get("units"))
     static = static_name(name) if kind == "surface" else None
     if static is not None:
         if static not in {one.name for one in scan.static_fields}:
-            read = partial(read_field, str(path), *message.location)
-            scan.static_fields.append(StaticField(static, scan.source, units, message.grid, read))
+            grid, order = message.grid
+            read = partial(_read_ordered, str(path), *message.location, order)
+            scan.static_fields.append(StaticField(static, scan.source, units, grid, read))
         return
     quantity = recognise(name, {"GRIB_typeOfLevel": kind})
     if quantity is None or name == "unknown":
@@ -281,9 +303,11 @@ def _add_message(
         return
     if note:
         scan.note(f"{name}: {note}")
-    grid, centre = message.grid, str(message.get("centre"))
+    (grid, order), centre = message.grid, str(message.get("centre"))
+    if order is not None:
+        scan.note(order.description)
     one = series.setdefault(
-        (quantity.name, grid, units), _Series(name, units, centre, quantity, grid)
+        (quantity.name, grid, order, units), _Series(name, units, centre, quantity, grid, order)
     )
     valid = message.time("validity")
     key = valid, message.level if quantity.upper else 0, int(message.get("number") or 0)
@@ -298,9 +322,9 @@ def _grid(keys: tuple[GribValue, ...], source: str) -> LatLonGrid:
     kind, ni, nj, north, west, south, east, westwards, columns, zigzag, *increments = keys
     if kind != "regular_ll":
         raise InputError(
-            f"{source} is on a {kind} grid",
+            f"{source} is on {_KINDS.get(str(kind), f'a {kind} grid')} ({kind})",
             field="grid",
-            hint="PEAR needs global data on a regular latitude-longitude grid",
+            hint="PEAR needs global data on a regular latitude-longitude grid or on HEALPix",
         )
     if columns or zigzag:
         raise InputError(f"{source} has an unsupported scanning order of points", field="grid")
@@ -316,6 +340,52 @@ def _grid(keys: tuple[GribValue, ...], source: str) -> LatLonGrid:
     if increments.pop():
         require_increments(lon, lat, increments, source)
     return require_global_grid(lat, lon, source)
+
+
+def _cells(keys: tuple[GribValue, ...], source: str) -> CellOrder:
+    """Return the order of the cells described by the values of the cell keys."""
+    nside, ordering, first = keys
+    word = str(ordering).strip().lower()
+    scheme = {"nest": "nested"}.get(word, word)
+    if scheme not in ("nested", "ring"):
+        raise InputError(
+            f"{source} is on HEALPix with orderingConvention {ordering!r}, which is unknown",
+            field="grid",
+            hint="PEAR reads ring and nested",
+        )
+    if first is not None and abs((float(first) - 45.0) % 360.0) > 1e-3:
+        raise InputError(
+            f"{source} is on HEALPix turned about the poles: its first cell is at longitude "
+            f"{float(first):g}, where that of HEALPix is at 45",
+            field="grid",
+        )
+    try:
+        grid = HealpixGrid(int(nside or 0))
+    except ValueError as error:
+        raise InputError(f"{source} is on HEALPix, but {error}", field="grid") from error
+    if grid.order == "ring" and scheme == "nested":
+        raise InputError(
+            f"{source}: orderingConvention is 'nested', but Nside is {nside}, and only powers of "
+            "two have a nested order",
+            field="grid",
+        )
+    return CellOrder(grid.nside, scheme)
+
+
+def _read_ordered(path: str, offset: int, part: int, order: CellOrder | None) -> Fields:
+    """Decode one field, HEALPix cells in the order of their grid."""
+    values = read_field(path, offset, part)
+    if order is None:
+        return values
+    size = HealpixGrid(order.nside).size
+    if values.size != size:
+        raise InputError(
+            f"{path}: the message at byte {offset} has {values.size} of the {size} cells of "
+            f"HEALPix with nside {order.nside}: a region, or a damaged header",
+            field="grid",
+        )
+    moved = order.permutation(_NO_NUMBERS, path)
+    return values if moved is None else values[moved]
 
 
 def _variables(
@@ -357,7 +427,7 @@ def _variables(
             tuple(levels) if one.quantity.upper else (),
             one.grid,
             present,
-            GribReader(str(path), table),
+            GribReader(str(path), table, one.order),
             one.centre,
             np.isin(times.astype(np.int64), old),
             np.array([one.leads[time] for time in times.astype(np.int64).tolist()], dtype=np.int64),

@@ -101,7 +101,9 @@ def _axes(scan: Scan, group: zarr.Group) -> set[str]:
     for variable in scan.variables:
         if isinstance(variable.reader, ArrayReader):
             axes = variable.reader.axes
-            names |= {str(axis) for axis in (axes.lat, axes.lon, axes.time, axes.level)}
+            names |= {str(axis) for axis in (*axes.points, axes.time, axes.level)}
+            order = variable.reader.order
+            names |= set() if order is None else {str(order.ids)}
     return {name for name in names if name in group and group[name].ndim == 1}  # type: ignore[union-attr]
 
 
