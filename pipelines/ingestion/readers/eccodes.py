@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import importlib.util
 from types import ModuleType
+from typing import BinaryIO
 
 
 def load() -> ModuleType:
@@ -38,3 +39,27 @@ def load_before_cfgrib() -> None:
     """Load ecCodes if cfgrib is installed, which xarray imports whatever file it opens."""
     if importlib.util.find_spec("cfgrib") is not None:
         load()
+
+
+def next_field(codes: ModuleType, file: BinaryIO) -> int | None:
+    """Return a handle of the next field of a GRIB file, also within a message of several fields.
+
+    NCEP writes both components of a wind into one message, which ecCodes unfolds by a switch of
+    the whole process. cfgrib turns the switch off, at its import (by any ``xarray.open_dataset``)
+    and after each of its reads; the second component would then be passed over in silence.
+
+    Parameters
+    ----------
+    codes
+        The module of :func:`load`.
+    file
+        An open file, unbuffered where its position matters.
+
+    Returns
+    -------
+    int or None
+        The handle, to be released by the caller; None at the end of the file.
+    """
+    codes.codes_grib_multi_support_on()
+    handle: int | None = codes.codes_grib_new_from_file(file)
+    return handle

@@ -39,7 +39,7 @@ from pear.sphere.latlon import LatLonGrid
 from pear.sphere.source_grids import HealpixGrid, SourceGrid
 from pear.typing import Times
 from pear.variables import BY_NAME, VARIABLES
-from pipelines.ingestion.readers.eccodes import load
+from pipelines.ingestion.readers.eccodes import load, next_field
 from pipelines.ingestion.readers.grib_places import require_increments, require_place
 
 GribValue: TypeAlias = str | int | float | None
@@ -83,7 +83,6 @@ def _load_eccodes() -> ModuleType:
         raise InputError(
             "GRIB files need ecCodes", field="grib", hint='pip install "pear-weather[grib]"'
         ) from error
-    eccodes.codes_grib_multi_support_on()
     return eccodes
 
 
@@ -256,7 +255,7 @@ def _messages(path: Path, label: str) -> Iterator[Message]:
     with path.open("rb", buffering=0) as file:
         while True:
             try:
-                handle = codes.codes_grib_new_from_file(file)
+                handle = next_field(codes, file)
             except codes.CodesInternalError as error:
                 raise _DamagedFileError(str(error)) from error
             if handle is None:
@@ -449,14 +448,21 @@ def _open_message(path: str, offset: int, part: int) -> Iterator[tuple[ModuleTyp
     codes = _load_eccodes()
     with Path(path).open("rb", buffering=0) as file:
         file.seek(offset)
-        handle = codes.codes_grib_new_from_file(file)
+        handle = next_field(codes, file)
         for _ in range(part):
             if handle is not None:
                 codes.codes_release(handle)
-            handle = codes.codes_grib_new_from_file(file)
+            handle = next_field(codes, file)
         if handle is None:
             raise InputError(f"{path} no longer has a message at byte {offset}", field="file")
         try:
+            if part and (found := int(codes.codes_get(handle, "offset"))) != offset:
+                raise InputError(
+                    f"{path} has no field {part} in its message at byte {offset}, but a message "
+                    f"at byte {found}",
+                    field="file",
+                    hint="another program reads GRIB in this process; try again",
+                )
             yield codes, handle
         finally:
             codes.codes_release(handle)

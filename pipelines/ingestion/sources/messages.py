@@ -12,7 +12,7 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.times import to_iso
-from pipelines.ingestion.readers.eccodes import load
+from pipelines.ingestion.readers.eccodes import load, next_field
 
 _REMEDY: Final = "try again, or use another --mirror"
 
@@ -77,11 +77,10 @@ def check_messages(path: Path, label: str, wanted: Sequence[Field], time: np.dat
 def _read_fields(path: Path, label: str, time: np.datetime64) -> list[Field]:
     check_framing(path.read_bytes(), label)
     codes = load()
-    codes.codes_grib_multi_support_on()  # both components of a wind may share a message
     fields = []
     with path.open("rb") as file:
         try:
-            while (handle := codes.codes_grib_new_from_file(file)) is not None:
+            while (handle := next_field(codes, file)) is not None:
                 try:
                     fields.append(_describe(codes, handle, label, time))
                 finally:
