@@ -11,7 +11,7 @@ import fcntl
 import shutil
 import tempfile
 import time as clock
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import xarray as xr
 
 from pear import __version__
+from pear.addresses import without_secrets
 from pear.datasets.base import Scan, SourceVariable
 from pear.datasets.static import StaticField
 from pear.datasets.xarray import close_datasets
@@ -45,6 +46,7 @@ from pipelines.ingestion.executor import (
 from pipelines.ingestion.options import IngestOptions, Method
 from pipelines.ingestion.plan import Plan, make_plan
 from pipelines.ingestion.readers import scan_source
+from pipelines.ingestion.remote_files import FileCache
 from pipelines.ingestion.report import IngestReport, Refusal, SourceReport
 from pipelines.ingestion.static_fields import read_static_fields, write_static_fields
 from pipelines.ingestion.task import StoreTarget
@@ -84,7 +86,7 @@ def ingest(
     Parameters
     ----------
     sources : sequence
-        Files (NetCDF, GRIB, zip), Zarr folders, fsspec addresses of Zarr stores, or datasets.
+        Files (NetCDF, GRIB, zip, references), Zarr folders, their addresses, or datasets.
     store : path
         Path of the store. A new store appears when its first times are complete.
     nside : int, optional
@@ -120,9 +122,12 @@ def ingest(
     if not sources:
         raise InputError("no sources to ingest", field="source", hint="name files to ingest")
     report = IngestReport(str(path), options.nside, options.method)
-    with UnpackFolder(path) as unpacked:
+    with UnpackFolder(path) as unpacked, FileCache.from_environment() as files:
         try:
-            variables, static_fields = _scan_all(sources, options, unpacked, report)
+            scan = partial(
+                scan_source, options=options.scan, unpack_folder=unpacked.path, files=files
+            )
+            variables, static_fields = _scan_all(sources, options, scan, report)
             plan = make_plan(variables, options, report)
             attributes = _provenance(report, options.method) | dict(options.attributes)
             options = replace(options, attributes=attributes)
@@ -185,14 +190,18 @@ class UnpackFolder:
 
 
 def _scan_all(
-    sources: Sequence[Source], options: IngestOptions, unpacked: UnpackFolder, report: IngestReport
+    sources: Sequence[Source],
+    options: IngestOptions,
+    scan_one: Callable[[Source], Iterator[Scan]],
+    report: IngestReport,
 ) -> tuple[list[SourceVariable], list[StaticField]]:
     variables: list[SourceVariable] = []
     static_fields: list[StaticField] = []
     for source in sources:
         name = "dataset in memory" if isinstance(source, xr.Dataset) else str(source)
+        name = without_secrets(name)
         try:
-            scans = list(scan_source(source, options.scan, unpacked.path))
+            scans = list(scan_one(source))
             if options.on_error == "raise":
                 _require_usable(scans)
         except InputError as error:

@@ -43,7 +43,7 @@ def parse_overviews(text: str) -> opt.Numbers:
 def ingest(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(help="NetCDF, GRIB or zip files; Zarr folders or fsspec addresses."),
+        typer.Argument(help="NetCDF, GRIB or zip files, Zarr folders, or their addresses."),
     ] = None,
     *,
     data: opt.OptionalData = None,

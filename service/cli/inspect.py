@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from pear.addresses import without_secrets
 from pear.datasets.base import ScanOptions
 from pear.errors import InputError
 from pear.sphere.source_grids import HealpixGrid, SourceGrid
@@ -17,6 +18,7 @@ from pear.times import to_iso
 from pear.typing import Float64
 from pear.variables import SIMULATED, holds_vectors, parse_field, wind_partner
 from pipelines.ingestion.readers import scan_source
+from pipelines.ingestion.remote_files import FileCache
 from service.cli.console import emit_json, emit_line, emit_table
 from service.cli.options import Json, Picture, Store, time_option
 from service.maps import render_comparison
@@ -34,8 +36,10 @@ def inspect(
         np.datetime64 | None, time_option(help="Time of the map (default: first).")
     ] = None,
     source: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Source file to draw beside it, with the difference."),
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Source file or address to draw beside it, with the difference."
+        ),
     ] = None,
     output: Picture = _PICTURE,
     as_json: Json = False,
@@ -92,7 +96,7 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def draw(
-    store: Path, text: str, time: np.datetime64 | None, source: Path | None, out: Path
+    store: Path, text: str, time: np.datetime64 | None, source: str | None, out: Path
 ) -> dict[str, Any]:
     """Draw a field of a store as PNG and return what was drawn.
 
@@ -143,11 +147,11 @@ def draw(
 
 
 def _source(
-    path: Path, name: str, level: int | None, time: np.datetime64
+    path: str, name: str, level: int | None, time: np.datetime64
 ) -> tuple[SourceGrid, Float64]:
     """Return the grid and the field of a source file, in the units of the store."""
-    with tempfile.TemporaryDirectory() as folder:
-        for scan in scan_source(path, ScanOptions(), lambda: Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, FileCache.from_environment() as files:
+        for scan in scan_source(path, ScanOptions(), lambda: Path(folder), files):
             for variable in scan.variables:
                 at = np.flatnonzero(variable.times == time)
                 rows = [0] if level is None else np.flatnonzero(np.array(variable.levels) == level)
@@ -155,14 +159,14 @@ def _source(
                     _require_drawable(variable.grid, path)
                     return variable.grid, variable.read(int(at[0]), int(rows[0])).astype(np.float64)
     label = name if level is None else f"{name} at {level} hPa"
-    raise InputError(f"{path} has no {label} at {to_iso(time)}", field="--source")
+    raise InputError(f"{without_secrets(path)} has no {label} at {to_iso(time)}", field="--source")
 
 
-def _require_drawable(grid: SourceGrid, path: Path) -> None:
+def _require_drawable(grid: SourceGrid, path: str) -> None:
     """Refuse HEALPix without nested order, to which the cells of a store cannot be taken back."""
     if isinstance(grid, HealpixGrid) and grid.order != "nested":
         raise InputError(
-            f"{path} is on {grid}, and only powers of two can be compared",
+            f"{without_secrets(path)} is on {grid}, and only powers of two can be compared",
             field="--source",
             hint="draw the store alone",
         )

@@ -11,16 +11,23 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import xarray as xr
-from zarr.storage import FsspecStore
 
+from pear.addresses import is_address, without_secrets
 from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable
 from pear.datasets.decoding import decoding
 from pear.datasets.xarray import InMemory, open_cached, scan_dataset
 from pear.errors import InputError
 from pipelines.ingestion.readers.cut_short import find_grib_fault, require_whole
 from pipelines.ingestion.readers.grib import scan_grib
+from pipelines.ingestion.readers.remote import (
+    Icechunk,
+    References,
+    find_store,
+    is_icechunk,
+)
 from pipelines.ingestion.readers.unzip import unpack
-from pipelines.ingestion.readers.zarr_chunks import WholeStore, refuse_missing_chunks
+from pipelines.ingestion.readers.zarr_chunks import refuse_missing_chunks
+from pipelines.ingestion.remote_files import FileCache
 
 __all__ = ["Fields", "Scan", "ScanOptions", "SourceVariable", "detect_format", "scan_source"]
 
@@ -61,19 +68,17 @@ class NetcdfFile:
 
 @dataclass(frozen=True)
 class ZarrStore:
-    """Opener of a Zarr store in a folder or at an fsspec address.
-
-    Credentials and other options of an address are taken from the configuration of fsspec.
+    """Opener of a Zarr store in a folder.
 
     Attributes
     ----------
-    address : str
-        Folder or address.
+    path : str
+        The folder.
     label : str
         Its name in messages.
     """
 
-    address: str
+    path: str
     label: str
 
     def open(self) -> xr.Dataset:
@@ -81,32 +86,34 @@ class ZarrStore:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # no consolidated metadata, odd fill values
-                store: str | WholeStore = self.address
-                if "://" in self.address:
-                    store = WholeStore(FsspecStore.from_url(self.address, read_only=True))
-                dataset: xr.Dataset = xr.open_zarr(store, chunks=None, decode_times=False)
+                dataset: xr.Dataset = xr.open_zarr(self.path, chunks=None, decode_times=False)
                 return dataset
-        except Exception as error:  # fsspec back ends raise errors of their own kinds
+        except Exception as error:  # each codec raises errors of its own kinds
             raise InputError(
                 f"{self.label} cannot be opened as Zarr: {error}", field="source"
             ) from error
 
 
 def scan_source(
-    source: str | Path | xr.Dataset, options: ScanOptions, unpack_folder: Callable[[], Path]
+    source: str | Path | xr.Dataset,
+    options: ScanOptions,
+    unpack_folder: Callable[[], Path],
+    files: FileCache | None = None,
 ) -> Iterator[Scan]:
     """Scan a source; an archive gives one scan for each member.
 
-    A source that cannot be used raises InputError.
+    A source that cannot be used raises InputError, a server that fails OSError.
 
     Parameters
     ----------
     source : str, Path or Dataset
-        A file, a Zarr folder, an fsspec address of a Zarr store, or a dataset in memory.
+        A file, a Zarr folder, their address, or a dataset in memory.
     options : ScanOptions
         Options of the readers.
     unpack_folder : callable
         Returns the folder for members of archives, which must exist while they are read.
+    files : FileCache, optional
+        Folder for files of servers, open while they are read; default: that of the environment.
 
     Yields
     ------
@@ -117,27 +124,33 @@ def scan_source(
         yield scan_dataset(InMemory(source), "dataset in memory", "xarray", options)
         return
     address = str(source)
-    if "://" in address and not address.startswith("file://"):
-        with decoding(address):
-            scan = scan_dataset(ZarrStore(address, address), address, "Zarr", options)
+    label = without_secrets(address)
+    if is_address(address) and not address.startswith("file://"):
+        store = find_store(address)
+        if store is not None:
+            with decoding(label):
+                scan = scan_dataset(store, label, "Zarr", options)
+            yield scan
+            return
+        path = (FileCache.from_environment() if files is None else files).fetch(address)
+    else:
+        path = _path_of(address) if is_address(address) else Path(source)
+        label = address = str(path)
+    if detect_format(path, label) != "zip":
+        with decoding(label):
+            scan = _scan_file(path, label, options, address)
         yield scan
         return
-    path = _path_of(address) if "://" in address else Path(source)
-    if detect_format(path) != "zip":
-        with decoding(str(path)):
-            scan = _scan_file(path, str(path), options)
-        yield scan
-        return
-    with decoding(str(path)):
+    with decoding(label):
         members = list(unpack(path, unpack_folder()))
     for name, member in members:
-        label = f"{path}!{name}" if name else str(path)
+        inner = f"{label}!{name}" if name else label
         try:
-            with decoding(label):
-                scan = _scan_file(member, label, options)
+            with decoding(inner):
+                scan = _scan_file(member, inner, options, str(member))
             yield scan
         except InputError as error:
-            yield Scan(label, "", faults=[error])
+            yield Scan(inner, "", faults=[error])
 
 
 def _path_of(address: str) -> Path:
@@ -150,9 +163,14 @@ def _path_of(address: str) -> Path:
     return Path(url2pathname(parts.path))
 
 
-def _scan_file(path: Path, label: str, options: ScanOptions) -> Scan:
-    """Scan one file; ``label`` is its name in messages."""
+def _scan_file(path: Path, label: str, options: ScanOptions, origin: str) -> Scan:
+    """Scan one file; ``label`` is its name in messages, ``origin`` where it came from."""
     kind = detect_format(path, label)
+    if kind == "Icechunk":
+        return scan_dataset(Icechunk(str(path)), label, kind, options)
+    if kind == "references":
+        references = References(str(path), origin, path.stat().st_mtime_ns)
+        return scan_dataset(references, label, kind, options)
     if kind == "Zarr":
         scan = scan_dataset(ZarrStore(str(path), label), label, kind, options)
         refuse_missing_chunks(path, scan)
@@ -185,7 +203,7 @@ def detect_format(path: Path, label: str = "") -> str:
 
     Returns
     -------
-    {"NetCDF", "GRIB", "zip", "Zarr"}
+    {"NetCDF", "GRIB", "zip", "Zarr", "Icechunk", "references"}
         The format.
 
     Raises
@@ -195,9 +213,7 @@ def detect_format(path: Path, label: str = "") -> str:
     """
     label = label or str(path)
     if path.is_dir():
-        if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
-            return "Zarr"
-        raise InputError(f"{label} is a folder, but not a Zarr store", field="file")
+        return _detect_store(path, label)
     if not path.is_file():
         raise InputError(f"no such file: {label}", field="file")
     with path.open("rb") as file:
@@ -209,6 +225,8 @@ def detect_format(path: Path, label: str = "") -> str:
     is_text = _looks_like_text(head)
     if b"GRIB" in head and not is_text:
         return "GRIB"
+    if head.lstrip().startswith(b"{") and path.suffix != ".geojson":
+        return "references"
     if not head:
         raise InputError(f"{label} is empty", field="file")
     if b"<html" in head.lower() or b"<!doctype" in head.lower():
@@ -219,6 +237,14 @@ def detect_format(path: Path, label: str = "") -> str:
         )
     found = "is text, not data" if is_text else "has an unknown format"
     raise InputError(f"{label} {found}", field="file", hint="PEAR reads NetCDF, GRIB, zip and Zarr")
+
+
+def _detect_store(path: Path, label: str) -> str:
+    if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
+        return "Zarr"
+    if is_icechunk(path):
+        return "Icechunk"
+    raise InputError(f"{label} is a folder, but not a Zarr store", field="file")
 
 
 def _looks_like_text(head: bytes) -> bool:

@@ -221,7 +221,7 @@ def test_credentials_of_an_address_come_from_the_fsspec_configuration(
     web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for address in (web, web.replace("era5", "none")):
-        with pytest.raises(InputError, match=r"cannot be opened as Zarr"):
+        with pytest.raises(InputError, match=r"refuses access \(403\)"):
             ingest([address], tmp_path / "t.zarr", NSIDE)
     monkeypatch.setitem(fsspec.config.conf, "http", {"headers": {"X-Key": "secret"}})
     ingest([web], tmp_path / "s.zarr", NSIDE)
