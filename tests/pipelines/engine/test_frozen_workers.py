@@ -74,7 +74,7 @@ def test_fifty_workers_frozen_inside_a_transaction(
 
 
 @pytest.mark.parametrize(
-    "times", [pytest.param(3, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.nightly)]
+    "times", [pytest.param(2, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.nightly)]
 )
 def test_workers_frozen_with_row_locks_of_postgresql(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int

@@ -25,7 +25,7 @@ from pipelines.storage.forecast_writer import ForecastWriter
 LAYOUT = Layout(("2m_temperature",), ("temperature", "geopotential"), (1000, 850, 500))
 NSIDE, LEADS = 4, np.arange(4) * np.timedelta64(86_400, "s")
 START = np.datetime64("2001-03-01", "s")
-KILLS = int(os.environ.get("PEAR_TEST_KILLS", "10"))
+KILLS = int(os.environ.get("PEAR_TEST_KILLS", "6"))
 
 
 def step(index: int) -> tuple[np.ndarray, np.ndarray]:

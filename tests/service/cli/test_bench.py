@@ -9,8 +9,13 @@ import pytest
 from tests.fixtures.command_line import CommandLine
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("nside", "parameters"), [("16", 2_068_041), ("32", 4_279_881)])
+@pytest.mark.parametrize(
+    ("nside", "parameters"),
+    [
+        pytest.param("16", 2_068_041, marks=pytest.mark.slow),
+        pytest.param("32", 4_279_881, marks=pytest.mark.nightly),
+    ],
+)
 def test_model_reports_every_ratio(pear: CommandLine, nside: str, parameters: int) -> None:
     words = ("--nside", nside, "--repetitions", "1", "--threads", "1", "--json")
     report = pear("bench", "model", *words).json
@@ -36,7 +41,7 @@ def test_wrong_options_of_model_are_named(
     pear("bench", "model", "--nside", "32", *words).refused(message)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_rollout_measures_forecasts_and_workers(pear: CommandLine) -> None:
     words = "bench rollout --nside 8 --steps 2 --rounds 1 --runs 2 --threads 1 --json"
     found = pear(*words.split()).json
@@ -75,7 +80,7 @@ def test_the_folder_of_the_picture_must_exist(pear: CommandLine) -> None:
     pear(*words).refused("no such folder: /nowhere")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_busy_compares_with_the_fair_share(pear: CommandLine) -> None:
     rows = pear("bench", "busy", "--busy", "1", "--work", "rollout", "--nside", "8", "--json").json
     alone, beside = rows["rows"]
