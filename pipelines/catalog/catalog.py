@@ -84,6 +84,10 @@ class Catalog:
         both: list[Run | Evaluation] = [*self.runs.active(), *self.evaluations.active()]
         return sorted(both, key=lambda job: (-job.priority, job.queued_at, job.id))
 
+    def find_damage(self) -> list[str]:
+        """Return what is wrong with the pages and indices of a SQLite catalog, at most 20 lines."""
+        return self._db.find_damage()
+
     def is_locked(self) -> bool:
         """Return whether another process stays inside a transaction; see Database.is_locked."""
         return self._db.is_locked()

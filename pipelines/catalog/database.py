@@ -174,6 +174,14 @@ class Database:
         with self.engine.begin() as connection:
             yield connection
 
+    def find_damage(self) -> list[str]:
+        """Return what is wrong with a SQLite file; nothing for PostgreSQL."""
+        if not self.sqlite:
+            return []
+        with self.read() as connection:
+            rows = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars()
+            return [str(row) for row in rows if row != "ok"]
+
     def is_locked(self) -> bool:
         """Return whether a process stays inside a write transaction, which takes milliseconds.
 

@@ -358,6 +358,12 @@ class Jobs(Generic[J]):
 
     # --- inside one transaction --------------------------------------------------------------
 
+    def _restored(self, job_id: str) -> J:
+        with self._db.write() as connection:
+            self._update(connection, job_id, {"step": self._table.c.total})
+            self._log(connection, job_id, "info", "restored from its files", {})
+            return self._end(connection, job_id, Status.SUCCEEDED, None)
+
     def _submit(self, job_id: str, values: Mapping[str, Any], priority: int) -> tuple[J, bool]:
         # A queued job that is submitted again with a higher priority moves up, and a requested
         # cancellation is withdrawn.
@@ -583,10 +589,7 @@ class Runs(Jobs[Run]):
         run, new = self.submit(model, init_time, lead_hours, options=options)
         if not new:
             return run
-        with self._db.write() as connection:
-            self._update(connection, run.id, {"step": self._table.c.total})
-            self._log(connection, run.id, "info", "restored from its store", {})
-            return self._end(connection, run.id, Status.SUCCEEDED, None)
+        return self._restored(run.id)
 
     def find(
         self,
@@ -685,6 +688,29 @@ class Evaluations(Jobs[Evaluation]):
         wanted = drop_none({**request, "model": found.id})
         values = {"model": found.id, "request": wanted, "total": total}
         return self._submit(evaluation_id(wanted), values, priority)
+
+    def restore(self, name: str, model: str, request: Mapping[str, Any], total: int) -> Evaluation:
+        """Enter a finished evaluation whose files are on disk, as succeeded.
+
+        Parameters
+        ----------
+        name
+            Name of its folder.
+        model
+            Model id; the model may have been removed since.
+        request
+            What was evaluated.
+        total
+            Number of init times.
+
+        Returns
+        -------
+        Evaluation
+            The evaluation; one that has not finished otherwise is left as it is.
+        """
+        values = {"model": model, "request": drop_none(request), "total": total}
+        job, new = self._submit(name, values, Priority.BATCH)
+        return self._restored(name) if new else job
 
 
 def _as_statuses(given: str | Iterable[str]) -> tuple[Status, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import xarray as xr
 
 from pear.errors import InputError
 from pear.store import metadata
@@ -19,6 +22,7 @@ from pipelines.catalog.errors import NotFoundError
 from pipelines.catalog.identity import run_id
 from pipelines.catalog.scan import refresh
 from pipelines.logging import logger
+from pipelines.storage.checksums import find_damage
 from pipelines.storage.data_folder import DataFolder
 
 _RUN = re.compile(r"\d{8}T\d{4}-(\d+)h-[0-9a-f]{12}")
@@ -26,7 +30,7 @@ _SIDECARS = ("", "-wal", "-shm")
 
 
 def rebuild_catalog(data: DataFolder) -> tuple[Counter[str], list[str]]:
-    """Enter the analyses, models, climatologies and finished runs of a data folder.
+    """Enter the analyses, models, climatologies, finished runs and evaluations of a data folder.
 
     A catalog that cannot be used is moved aside first; of one that can be used, all entries stay.
     Schedules, and runs that had not finished, are in the catalog alone: they are kept only with it.
@@ -173,4 +177,53 @@ def _text(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-_KINDS: Final = (("climatologies", _enter_climatologies), ("runs", _enter_runs))
+def _enter_evaluations(data: DataFolder, catalog: Catalog) -> Iterator[str | None]:
+    for path in sorted((data.root / "evaluations").glob("[!.]*")):
+        name = path.name
+        if not path.is_dir() or not any(path.iterdir()):
+            continue
+        try:
+            catalog.evaluations.get(name)
+        except NotFoundError:
+            pass
+        else:
+            continue
+        damage = [f"{file} {problem}" for file, problem in find_damage(path)]
+        if damage:
+            yield f"evaluation {name} is damaged: {damage[0]}"
+            continue
+        try:
+            about, total = _read_about(path)
+            catalog.evaluations.restore(name, str(about["model"])[:64], about, total)
+        except FileNotFoundError:
+            yield f"evaluation {name} is damaged: scores are missing"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield f"evaluation {name} is damaged: {_text(error)}"
+        else:
+            yield None
+
+
+def _read_about(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the request of an evaluation, or what it says of itself, and its init times."""
+    if not (path / "scores.nc").is_file():  # of an earlier version
+        about = json.loads((path / "scores.json").read_text())
+        return {name: about[name] for name in ("model", "climatology")}, 1
+    with xr.open_dataset(path / "scores.nc", engine="netcdf4", decode_timedelta=True) as scores:
+        total = max(1, int(scores.sizes.get("time", 1)))
+        if "request" in scores.attrs:
+            request = dict(json.loads(scores.attrs["request"]))
+            return request | {"model": scores.attrs["model"]}, total
+        names = ("model", "analysis", "climatology", "lead_hours", "options")
+        kept = {name: scores.attrs[name] for name in names if name in scores.attrs}
+    if "lead_hours" in kept:
+        kept["lead_hours"] = int(kept["lead_hours"])
+    if "options" in kept:
+        kept["options"] = json.loads(kept["options"])
+    return kept, total
+
+
+_KINDS: Final = (
+    ("climatologies", _enter_climatologies),
+    ("runs", _enter_runs),
+    ("evaluations", _enter_evaluations),
+)

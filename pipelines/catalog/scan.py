@@ -12,6 +12,7 @@ from pear.errors import InputError
 from pear.store.reader import read_completeness, stored_layout
 from pipelines.catalog import Catalog, Model
 from pipelines.storage.atomic import publish, sync_folder
+from pipelines.storage.checksums import find_damage, write_checksums
 from pipelines.storage.data_folder import DataFolder
 
 _EQUIVARIANCE = "equivariance.json"
@@ -89,6 +90,7 @@ def add_model(data: DataFolder, catalog: Catalog, source: Path, name: str | None
         shutil.rmtree(hidden, ignore_errors=True)
         shutil.copytree(source, hidden)
         (hidden / _EQUIVARIANCE).write_text(json.dumps(equivariance_errors(found.model)))
+        write_checksums(hidden)
         publish(hidden, target)
         sync_folder(target.parent)
     return _add_entry(catalog, target, name)
@@ -101,6 +103,10 @@ def _add_entry(catalog: Catalog, folder: Path, name: str | None = None) -> Model
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} is not a checkpoint of PEAR", field="model") from error
     attributes = {"layout": config["layout"], "config": config, "provenance": provenance}
+    changed = dict(find_damage(folder))
+    if _EQUIVARIANCE in changed:
+        detail = f"{_EQUIVARIANCE} {changed[_EQUIVARIANCE]}"
+        raise InputError(f"{folder}: {detail}", field="model", hint="copy the model again")
     with suppress(OSError, ValueError):  # not measured: the folder was copied by hand
         attributes["equivariance"] = json.loads((folder / _EQUIVARIANCE).read_text())
     return catalog.models.add(

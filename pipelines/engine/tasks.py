@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import signal
 from dataclasses import replace
@@ -108,7 +109,9 @@ def _evaluate(lease: JobLease) -> None:
         ensemble=ensemble,
         progress=lambda total: tick,
     )
-    replace(evaluation, id=job.id).write(data.evaluation(job.id))
+    text = json.dumps(request, sort_keys=True)  # with which a lost catalog is made anew
+    scores = evaluation.scores.assign_attrs(request=text)
+    replace(evaluation, id=job.id, scores=scores).write(data.evaluation(job.id))
 
 
 def dask_setup(worker: Worker) -> None:

@@ -44,13 +44,13 @@ from pipelines.evaluation.scores import (
     FILE,
     describe,
     evaluation_dataset,
-    write_checksums,
     write_scores,
 )
 from pipelines.evaluation.stored_forecasts import StoredForecasts
 from pipelines.evaluation.verify import check_inputs, verify
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.atomic import publish, shared_lock
+from pipelines.storage.checksums import write_checksums
 from pipelines.storage.data_folder import DataFolder
 
 

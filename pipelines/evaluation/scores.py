@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ from pear.metrics.scores import has_score
 from pear.times import to_iso
 from pear.variables import channel_label
 from pipelines.evaluation.accumulators import Accumulators
+from pipelines.storage.checksums import check_files
 
 METRICS: Final = (
     "acc",
@@ -33,8 +33,6 @@ MIN_INITS: Final = 8
 """Fewer init times say too little about other init times: no interval is computed."""
 REPLICATES: Final = 500
 FILE: Final = "scores.nc"
-CHECKSUMS: Final = "SHA256SUMS"
-"""File with the SHA-256 of the other files of an evaluation."""
 _LARGE: Final = ("sums", "power", "power_of_analysis", "error_map", "squared_error_map")
 
 
@@ -162,41 +160,6 @@ def read_scores(path: Path, *, scores_only: bool = False) -> xr.Dataset:
     check_files(Path(path))
     omitted = _LARGE if scores_only else ()
     return xr.load_dataset(file, engine="netcdf4", decode_timedelta=True, drop_variables=omitted)
-
-
-def write_checksums(folder: Path) -> None:
-    """Write the SHA-256 of each file of an evaluation, as ``sha256sum`` reads them."""
-    names = sorted(file.name for file in folder.iterdir() if file.is_file())
-    lines = [f"{_sha256(folder / name)}  {name}\n" for name in names]
-    (folder / CHECKSUMS).write_text("".join(lines))
-
-
-def check_files(folder: Path) -> None:
-    """Compare the files of an evaluation with their checksums, if it has any.
-
-    Raises
-    ------
-    InputError
-        If a file is lost or changed.
-    """
-    try:
-        lines = (folder / CHECKSUMS).read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        digest, _, name = line.partition("  ")
-        file = folder / Path(name).name
-        problem = "is missing" if not file.is_file() else "does not agree with its checksum"
-        if not file.is_file() or _sha256(file) != digest:
-            raise InputError(
-                f"{folder.name}: {name} {problem}",
-                field="evaluation",
-                hint="evaluate again with `pear evaluate`",
-            )
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def describe(data: xr.Dataset) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def _group() -> None:
 
 @app.command("rebuild")
 def rebuild(*, data: Data, as_json: Json = False) -> None:
-    """Enter the analyses, models, climatologies and finished runs found on disk.
+    """Enter the analyses, models, climatologies, finished runs and evaluations found on disk.
 
     A damaged catalog is kept under another name. Stop the service first.
 

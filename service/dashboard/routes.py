@@ -167,7 +167,8 @@ def scores_page(
         for name, row in BY_NAME.items()
     }
     page = {"evaluations": evaluations, "names": names, "style_guard": assets.style_guard()}
-    return render(request, "scores.html", "/scores", {"page": page})
+    damaged = {name: hide_paths(text) for name, text in services.scores.damaged().items()}
+    return render(request, "scores.html", "/scores", {"page": page, "damaged": damaged})
 
 
 @router.get("/schedules")

@@ -16,10 +16,12 @@ import pandas as pd
 import xarray as xr
 from cachetools import LRUCache
 
-from pear.errors import did_you_mean
+from pear.errors import InputError, did_you_mean
 from pear.metrics.dataset import DIMS, KEYS, UNDEFINED, scores_to_frame, scores_to_records
 from pear.variables import channel_label
+from pipelines.catalog import describe_error
 from pipelines.evaluation.scores import FILE, describe, read_scores
+from pipelines.logging import logger
 from pipelines.storage.data_folder import DataFolder
 from service.http.errors import ProblemError
 
@@ -74,19 +76,44 @@ class ScoreBoard:
         )
         self._lock = threading.Lock()
         self._reading = threading.Lock()
+        self._logged: dict[str, str] = {}
 
     def all(self) -> list[Scores]:
-        """Return every evaluation with readable scores, newest first."""
+        """Return every evaluation with readable scores, newest first; log damaged ones."""
+        return self._sorted()[0]
+
+    def damaged(self) -> dict[str, str]:
+        """Return what is wrong with each evaluation that cannot be read, by id."""
+        return self._sorted()[1]
+
+    def _sorted(self) -> tuple[list[Scores], dict[str, str]]:
         found: dict[str, tuple[int, Scores]] = {}
-        for name in (_FORMER_FILE, FILE):
-            for path in self._root.glob(f"[!.]*/{name}"):
-                try:
-                    stamp = path.stat().st_mtime_ns
-                    found[path.parent.name] = stamp, self._read(path, stamp)
-                except (OSError, ValueError, KeyError, TypeError):
-                    continue  # damaged or incomplete
+        damaged: dict[str, str] = {}
+        for folder in sorted(self._root.glob("[!.]*")):
+            name = folder.name
+            try:
+                if not folder.is_dir() or not any(folder.iterdir()):
+                    continue
+                path = folder / (FILE if (folder / FILE).exists() else _FORMER_FILE)
+                stamp = path.stat().st_mtime_ns
+                found[name] = stamp, self._read(path, stamp)
+            except FileNotFoundError:
+                if folder.is_dir():  # it was not removed meanwhile
+                    damaged[name] = "its scores are missing"
+            except InputError as error:
+                damaged[name] = error.message
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                damaged[name] = describe_error(error)
+        self._log_once(damaged)
         by_age = sorted(found.values(), key=lambda each: each[0], reverse=True)
-        return [scores for _, scores in by_age]
+        return [scores for _, scores in by_age], damaged
+
+    def _log_once(self, damaged: dict[str, str]) -> None:
+        with self._lock:
+            new = {name: text for name, text in damaged.items() if self._logged.get(name) != text}
+            self._logged = damaged
+        for name, reason in new.items():
+            logger().error("evaluation is damaged", evaluation=name, reason=reason)
 
     def get(self, evaluation: str | None, model: str | None = None) -> Scores:
         """Return one evaluation, by default the newest (of the model).
@@ -105,9 +132,17 @@ class ScoreBoard:
         Raises
         ------
         ProblemError
-            404 if there is none.
+            404 if there is none, 503 if it is damaged.
         """
-        known = self.all()
+        known, damaged = self._sorted()
+        if evaluation in damaged:
+            raise ProblemError(
+                503,
+                f"evaluation {evaluation} is damaged: {damaged[evaluation]}",
+                field="evaluation",
+                hint="evaluate again",
+                headers={"Retry-After": "60"},
+            )
         for scores in known:
             if evaluation in (None, scores.id) and model in (None, scores.about.get("model")):
                 return scores

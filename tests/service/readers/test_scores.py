@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,25 @@ def test_gains_are_shares_of_the_error_and_differences_of_correlations(scores: x
     ours = scores["acc"].sel(forecaster="pear", region="global")
     found = [cell["gain"] for cell in scorecard(scores, "acc", "climatology", "global")]
     np.testing.assert_allclose(found, ours.transpose("channel", ...).values.ravel())
+
+
+@pytest.mark.parametrize("damage", ["cut", "lost"])
+def test_a_damaged_evaluation_is_named(
+    data: DataFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    folder = DataFolder.create(tmp_path)
+    target = folder.evaluation("evaluation-0123456789ab")
+    shutil.copytree(data.evaluation(target.name), target)
+    board = ScoreBoard(folder)
+    assert [scores.id for scores in board.all()] == [target.name]
+    (target / "scores.csv").write_text("")
+    if damage == "cut":
+        (target / "scores.json").write_text('{"scores": [')
+    else:
+        (target / "scores.json").unlink()
+    assert board.all() == []
+    assert list(board.damaged()) == [target.name]
+    assert caplog.text.count("evaluation is damaged") == 1  # not at every request
+    with pytest.raises(ProblemError, match="is damaged") as refused:
+        board.get(target.name)
+    assert refused.value.status == 503
