@@ -247,6 +247,14 @@ def get_store(services: ServicesDep, run: RunDep, statistic: Statistic = None) -
                 hint="`pear check --repair` checks and repairs stores",
                 headers={"Retry-After": "30"},
             )
+        last, wanted = store.lead_hours[-1], max(run.options.get("leads") or (run.lead_hours,))
+        if last != wanted:
+            raise ProblemError(
+                503,
+                f"the store of run {run.id} ends at {last} h, the run at {wanted} h",
+                hint="`pear check --repair` checks and repairs stores",
+                headers={"Retry-After": "30"},
+            )
         return store
     statistics = statistics_of(services.folder, run.id)
     if statistic not in statistics:

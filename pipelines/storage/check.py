@@ -124,7 +124,8 @@ def check_store(path: Path | str, progress: ProgressCallback | None = None) -> S
     try:
         report.kind, layout, nside = stored_layout(path)
     except InputError as error:
-        report.findings.append(Finding("grid", "level", error.message, "copy, if one is left"))
+        remedy = "derive from the attributes, or copy, if one is left"
+        report.findings.append(Finding("grid", "level", error.message, remedy))
         return report
     if report.kind == "climatology":
         report.findings += _check_files(path, report, remedy=_BUILD)
@@ -315,15 +316,16 @@ def _check_attributes(
 def _check_axis(grids: dict[int, zarr.Group], name: str) -> Iterator[Finding]:
     """Check the times or lead times, and that those of the overviews are equal to them."""
     own: npt.NDArray[Any] | None = None
+    remedy = "derive from the attributes of a forecast, or copy, if one is left"
     for number, group in enumerate(grids.values()):
         where = f"{group.path}/{name}".lstrip("/")
         try:
             times = np.asarray(schema.get_array(group, name)[:])
         except DAMAGE as error:
-            yield Finding("time", where, f"cannot be read: {error}", "copy, if one is left")
+            yield Finding("time", where, f"cannot be read: {error}", remedy)
             continue
         if not (np.diff(times) > 0).all():
-            yield Finding("time", where, "does not increase", "copy, if one is left")
+            yield Finding("time", where, "does not increase", remedy)
         elif number == 0:
             own = times
         elif own is not None and not np.array_equal(times, own):

@@ -38,6 +38,7 @@ from pipelines.storage.check import (
     levels_of,
     read_fields,
 )
+from pipelines.storage.coordinates import restore_coordinates
 from pipelines.storage.forecast_writer import ForecastWriter
 from pipelines.storage.manifest import write_manifest
 from pipelines.storage.metadata import rewrite_child_metadata, write_document, write_group
@@ -79,6 +80,7 @@ def repair_store(path: Path | str) -> StoreReport:
             intact = False
         if intact:
             rewrite_child_metadata(path)
+            restore_coordinates(path)
             _repair_manifest(path)
             report = check_store(path)
             if report.is_healthy or report.kind == "climatology":
