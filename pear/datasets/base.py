@@ -217,8 +217,8 @@ class Scan:
     simulated: bool = False
 
     def note(self, text: str) -> None:
-        """Add a note, once."""
-        if text not in self.notes:
+        """Add a note, once; an empty one is none."""
+        if text and text not in self.notes:
             self.notes.append(text)
 
     def fault(self, error: InputError) -> None:
@@ -235,6 +235,8 @@ class ScanOptions:
     ----------
     member : int, optional
         Ensemble member to read from a source with several.
+    nside : int, optional
+        Resolution that is wanted, by which a level of a hierarchy is chosen.
 
     Examples
     --------
@@ -244,6 +246,7 @@ class ScanOptions:
     """
 
     member: int | None = None
+    nside: int | None = None
 
 
 def choose_member(members: Sequence[int], options: ScanOptions, source: str) -> int:

@@ -124,9 +124,8 @@ def ingest(
     report = IngestReport(str(path), options.nside, options.method)
     with UnpackFolder(path) as unpacked, FileCache.from_environment() as files:
         try:
-            scan = partial(
-                scan_source, options=options.scan, unpack_folder=unpacked.path, files=files
-            )
+            wanted = replace(options.scan, nside=options.nside)
+            scan = partial(scan_source, options=wanted, unpack_folder=unpacked.path, files=files)
             variables, static_fields = _scan_all(sources, options, scan, report)
             plan = make_plan(variables, options, report)
             attributes = _provenance(report, options.method) | dict(options.attributes)

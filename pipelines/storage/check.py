@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -113,6 +114,7 @@ def check_store(path: Path | str, progress: ProgressCallback | None = None) -> S
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"no store at {path}", field="store")
+    _require_own(path)
     report = StoreReport(str(path))
     report.findings += [
         Finding("leftover", left.name, "of a writer that is active or was killed", "delete")
@@ -143,6 +145,25 @@ def check_store(path: Path | str, progress: ProgressCallback | None = None) -> S
     _check_contents(report, group, layout, nside, progress)
     report.findings += _check_files(path, report, remedy="")
     return report
+
+
+def _require_own(path: Path) -> None:
+    """Refuse a Zarr store of others, whose metadata are whole and name nothing of PEAR's."""
+    for name in (metadata.META, ".zgroup"):
+        file = path / name
+        if not file.is_file() or (path / FILE).is_file():
+            continue
+        try:
+            attributes = json.loads(file.read_text(errors="replace")).get("attributes", {})
+        except (ValueError, AttributeError):
+            return
+        if not any(str(key).startswith("pear") for key in attributes):
+            raise InputError(
+                f"{path} is a Zarr store of others, which PEAR does not check",
+                field="store",
+                hint="make an analysis of it with `pear ingest`",
+            )
+        return
 
 
 def _check_contents(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import netCDF4
 import xarray as xr
 
 from pear.addresses import is_address, without_secrets
@@ -19,9 +20,11 @@ from pear.datasets.xarray import InMemory, open_cached, scan_dataset
 from pear.errors import InputError
 from pipelines.ingestion.readers.cut_short import find_grib_fault, require_whole
 from pipelines.ingestion.readers.grib import scan_grib
+from pipelines.ingestion.readers.hierarchy import choose_group, inherit, list_groups
 from pipelines.ingestion.readers.remote import (
     Icechunk,
     References,
+    RemoteZarr,
     find_store,
     is_icechunk,
 )
@@ -47,11 +50,23 @@ class NetcdfFile:
         Time of its last change, so that a changed file is opened again.
     label : str
         Its name in messages.
+    group : str
+        Path of a group in it; empty for the root.
     """
 
     path: str
     stamp: int
     label: str
+    group: str = ""
+
+    def in_group(self, group: str) -> NetcdfFile:
+        """Return the opener of a group."""
+        return replace(self, group=group)
+
+    def groups(self) -> list[str]:
+        """Return the paths of all groups below the root."""
+        with netCDF4.Dataset(self.path) as file:
+            return list(_walk(file))
 
     def open(self) -> xr.Dataset:
         """Open the file lazily, decoded."""
@@ -59,11 +74,24 @@ class NetcdfFile:
             with warnings.catch_warnings():
                 # xarray drops an odd _FillValue; bad values are found by the check of each field.
                 warnings.simplefilter("ignore", xr.SerializationWarning)
-                return xr.open_dataset(self.path, engine="netcdf4", decode_times=False, cache=False)
+                root = self._open("")
+                return inherit(self._open(self.group), root) if self.group else root
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{self.label} is a damaged NetCDF file: {error}", field="file"
             ) from error
+
+    def _open(self, group: str) -> xr.Dataset:
+        return xr.open_dataset(
+            self.path, engine="netcdf4", decode_times=False, cache=False, group=group or None
+        )
+
+
+def _walk(group: netCDF4.Dataset) -> Iterator[str]:
+    """Yield the paths of the groups below a group of a NetCDF file."""
+    for child in group.groups.values():
+        yield child.path.lstrip("/")
+        yield from _walk(child)
 
 
 @dataclass(frozen=True)
@@ -76,22 +104,39 @@ class ZarrStore:
         The folder.
     label : str
         Its name in messages.
+    group : str
+        Path of a group in it; empty for the root.
     """
 
     path: str
     label: str
+    group: str = ""
+
+    def in_group(self, group: str) -> ZarrStore:
+        """Return the opener of a group."""
+        return replace(self, group=group)
+
+    def groups(self) -> list[str]:
+        """Return the paths of all groups below the root."""
+        return list_groups(self.path)
 
     def open(self) -> xr.Dataset:
         """Open the store lazily, decoded; times stay numbers."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # no consolidated metadata, odd fill values
-                dataset: xr.Dataset = xr.open_zarr(self.path, chunks=None, decode_times=False)
-                return dataset
+                root = self._open("")
+                return inherit(self._open(self.group), root) if self.group else root
         except Exception as error:  # each codec raises errors of its own kinds
             raise InputError(
                 f"{self.label} cannot be opened as Zarr: {error}", field="source"
             ) from error
+
+    def _open(self, group: str) -> xr.Dataset:
+        found: xr.Dataset = xr.open_zarr(
+            self.path, chunks=None, decode_times=False, group=group or None
+        )
+        return found
 
 
 def scan_source(
@@ -129,7 +174,11 @@ def scan_source(
         store = find_store(address)
         if store is not None:
             with decoding(label):
-                scan = scan_dataset(store, label, "Zarr", options)
+                opener, note = store, ""
+                if isinstance(store, RemoteZarr):
+                    opener, note = choose_group(store, options.nside)
+                scan = scan_dataset(opener, label, "Zarr", options)
+                scan.note(note)
             yield scan
             return
         path = (FileCache.from_environment() if files is None else files).fetch(address)
@@ -172,8 +221,10 @@ def _scan_file(path: Path, label: str, options: ScanOptions, origin: str) -> Sca
         references = References(str(path), origin, path.stat().st_mtime_ns)
         return scan_dataset(references, label, kind, options)
     if kind == "Zarr":
-        scan = scan_dataset(ZarrStore(str(path), label), label, kind, options)
-        refuse_missing_chunks(path, scan)
+        store, note = choose_group(ZarrStore(str(path), label), options.nside)
+        scan = scan_dataset(store, label, kind, options)
+        scan.note(note)
+        refuse_missing_chunks(path / store.group, scan)
         return scan
     if kind == "GRIB":
         fault = find_grib_fault(path, label)
@@ -184,9 +235,12 @@ def _scan_file(path: Path, label: str, options: ScanOptions, origin: str) -> Sca
     if kind == "zip":
         raise InputError(f"{label} is a zip inside a zip", field="file", hint="unpack it first")
     require_whole(path, label)
-    opener = NetcdfFile(str(path), path.stat().st_mtime_ns, label)
+    root = NetcdfFile(str(path), path.stat().st_mtime_ns, label)
+    opener, note = choose_group(root, options.nside)
     try:
-        return scan_dataset(opener, label, kind, options)
+        scan = scan_dataset(opener, label, kind, options)
+        scan.note(note)
+        return scan
     finally:
         open_cached(opener).close()  # thousands of files are scanned; reading opens them again
 

@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NoReturn
@@ -32,6 +32,7 @@ from pear.addresses import (
     without_secrets,
 )
 from pear.errors import InputError
+from pipelines.ingestion.readers.hierarchy import inherit, list_groups
 from pipelines.ingestion.readers.zarr_chunks import WholeStore
 from pipelines.ingestion.remote_files import TRIES, backoff_seconds, retry
 
@@ -90,17 +91,39 @@ class RemoteZarr:
         The address.
     anonymous
         Whether to ask without credentials.
+    group
+        Path of a group in it; empty for the root.
     """
 
     address: str
     anonymous: bool = False
+    group: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name of the store in messages."""
+        return without_secrets(self.address)
+
+    def in_group(self, group: str) -> RemoteZarr:
+        """Return the opener of a group."""
+        return replace(self, group=group)
+
+    def groups(self) -> list[str]:
+        """Return the paths of all groups below the root."""
+        with reading(self.address):
+            return list_groups(self._store(lambda _: None))
 
     def open(self, received: Callable[[int], object] = lambda _: None) -> xr.Dataset:
         """Open the store lazily, decoded; times stay numbers."""
         with reading(self.address):
-            options = storage_options(self.address, anonymous=self.anonymous)
-            store = FsspecStore.from_url(self.address, storage_options=options, read_only=True)
-            return _open(PatientStore(store, received))
+            store = self._store(received)
+            root = _open(store)
+            return inherit(_open(store, self.group), root) if self.group else root
+
+    def _store(self, received: Callable[[int], object]) -> PatientStore:
+        options = storage_options(self.address, anonymous=self.anonymous)
+        store = FsspecStore.from_url(self.address, storage_options=options, read_only=True)
+        return PatientStore(store, received)
 
 
 @dataclass(frozen=True)
@@ -202,10 +225,12 @@ class References:
             return _open(PatientStore(FsspecStore(files, read_only=True, path="")))
 
 
-def _open(store: Store) -> xr.Dataset:
+def _open(store: Store, group: str = "") -> xr.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # no consolidated metadata, odd fill values
-        dataset: xr.Dataset = xr.open_zarr(WholeStore(store), chunks=None, decode_times=False)
+        dataset: xr.Dataset = xr.open_zarr(
+            WholeStore(store), chunks=None, decode_times=False, group=group or None
+        )
         return dataset
 
 

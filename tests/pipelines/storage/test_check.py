@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from pear.errors import InputError
 from pipelines.storage.check import check_store
@@ -68,3 +69,11 @@ def unnoticed(store: Path, healthy: Path, count: int, seed: int) -> list[str]:
 def test_a_path_without_a_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no store at"):
         check_store(tmp_path / "none")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_store_of_others_is_not_called_damaged(zarr_format: int, tmp_path: Path) -> None:
+    data = xr.Dataset({"tas": ("cell", np.arange(12.0))})
+    data.to_zarr(tmp_path / "s.zarr", zarr_format=zarr_format, consolidated=False)
+    with pytest.raises(InputError, match=r"is a Zarr store of others.*pear ingest"):
+        check_store(tmp_path / "s.zarr")
