@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from pear.errors import InputError
 from pear.typing import TensorPair
-from pear.variables import Layout
+from pear.variables import Layout, variable
 
 
 class Normaliser(nn.Module):
     """Maps fields in physical units to zero mean and unit variance, and back.
 
     ``(x - mean) / std`` with statistics over training time and cells, as in the published PEAR
-    (arXiv 2505.17720, section 3). The statistics are buffers and are saved with a checkpoint.
+    (arXiv 2505.17720, section 3). The statistics are buffers and are saved with a checkpoint. A
+    variable with a transform, such as the log1p of rain, is transformed first; its statistics are
+    those of the transformed values.
 
     Parameters
     ----------
@@ -96,6 +100,8 @@ class Normaliser(nn.Module):
 
     def forward(self, surface: Tensor, upper: Tensor) -> TensorPair:
         """Standardise (batch, surface, cell) and (batch, upper, level, cell) fields."""
+        surface = transformed(surface, self.layout.surface)
+        upper = transformed(upper, self.layout.upper)
         return (
             (surface - self.surface_mean[:, None]) / self.surface_std[:, None],
             (upper - self.upper_mean[..., None]) / self.upper_std[..., None],
@@ -103,7 +109,99 @@ class Normaliser(nn.Module):
 
     def inverse(self, surface: Tensor, upper: Tensor) -> TensorPair:
         """Convert standardised fields to physical units; same shapes as :meth:`forward`."""
+        surface = surface * self.surface_std[:, None] + self.surface_mean[:, None]
+        upper = upper * self.upper_std[..., None] + self.upper_mean[..., None]
         return (
-            surface * self.surface_std[:, None] + self.surface_mean[:, None],
-            upper * self.upper_std[..., None] + self.upper_mean[..., None],
+            restored(surface, self.layout.surface),
+            restored(upper, self.layout.upper),
         )
+
+
+def transformed(fields: Tensor, names: Sequence[str]) -> Tensor:
+    """Return fields as networks see them: log(1 + value / scale) where the table says ``log1p``.
+
+    Parameters
+    ----------
+    fields
+        (batch, variable, …), physical units.
+    names
+        Canonical names of the variables.
+
+    Returns
+    -------
+    Tensor
+        The same fields if no variable has a transform.
+
+    Examples
+    --------
+    >>> from pear.normaliser import restored, transformed
+    >>> rain = torch.tensor([[[0.0, 1e-3]]])
+    >>> seen = transformed(rain, ["total_precipitation_6hr"])
+    >>> round(seen[0, 0, 1].item(), 3), bool(torch.allclose(restored(seen, ["tp"]), rain))
+    (4.615, True)
+    """
+    for channel, row in enumerate(map(variable, names)):
+        if row.transform is not None:
+            seen = torch.log1p(fields[:, channel].clamp(min=0) / row.transform_scale)
+            fields = _replaced(fields, channel, seen)
+    return fields
+
+
+def restored(fields: Tensor, names: Sequence[str]) -> Tensor:
+    """Return fields in physical units: the inverse of :func:`transformed`.
+
+    Parameters
+    ----------
+    fields
+        (batch, variable, …), as networks see them.
+    names
+        Canonical names of the variables.
+
+    Returns
+    -------
+    Tensor
+        Values below the floor of a variable that is not published are raised to it.
+    """
+    for channel, row in enumerate(map(variable, names)):
+        if row.published or (row.transform is None and row.floor is None):
+            continue
+        values = fields[:, channel]
+        if row.transform is not None:
+            values = torch.expm1(values) * row.transform_scale
+        if row.floor is not None:
+            values = values.clamp(min=row.floor)
+        fields = _replaced(fields, channel, values)
+    return fields
+
+
+def keep_forcings(fields: Tensor, before: Tensor, names: Sequence[str]) -> Tensor:
+    """Return predicted fields with those of the variables that a model only reads, as before.
+
+    Parameters
+    ----------
+    fields, before
+        (batch, variable, …) after and before a step.
+    names
+        Canonical names of the variables.
+
+    Returns
+    -------
+    Tensor
+        The predicted fields themselves if all variables are predicted.
+
+    Examples
+    --------
+    >>> from pear.normaliser import keep_forcings
+    >>> keep_forcings(torch.ones(1, 2, 1), torch.zeros(1, 2, 1), ["t2m", "sst"]).ravel().tolist()
+    [1.0, 0.0]
+    """
+    kept = [variable(name).forcing for name in names]
+    if not any(kept):
+        return fields
+    mask = torch.tensor(kept, device=fields.device).view(-1, *[1] * (fields.ndim - 2))
+    return torch.where(mask, before, fields)
+
+
+def _replaced(fields: Tensor, channel: int, values: Tensor) -> Tensor:
+    """Return fields with other values of one variable; the tensor given is not changed."""
+    return torch.cat([fields[:, :channel], values[:, None], fields[:, channel + 1 :]], dim=1)

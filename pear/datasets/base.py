@@ -16,6 +16,7 @@ from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
 from pear.sphere.source_grids import SourceGrid
 from pear.typing import Times
+from pear.variables import BY_NAME
 
 Fields = npt.NDArray[np.float32]
 
@@ -237,16 +238,25 @@ class ScanOptions:
         Ensemble member to read from a source with several.
     nside : int, optional
         Resolution that is wanted, by which a level of a hierarchy is chosen.
+    also : tuple of str
+        Canonical names of variables to take beside those that are taken by themselves.
 
     Examples
     --------
     >>> from pear.datasets.base import ScanOptions
     >>> ScanOptions(member=3).member
     3
+    >>> ScanOptions(also=("surface_pressure",)).takes("surface_pressure")
+    True
     """
 
     member: int | None = None
     nside: int | None = None
+    also: tuple[str, ...] = ()
+
+    def takes(self, name: str) -> bool:
+        """Return whether a variable is wanted; relative humidity stands for the specific one."""
+        return name not in BY_NAME or name in self.also or BY_NAME.is_used(name)
 
 
 def choose_member(members: Sequence[int], options: ScanOptions, source: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -19,10 +20,11 @@ from pear.sphere.pole_rows import mend_pole_rows
 from pear.sphere.regrid import apply, apply_wind, bilinear_to_healpix, conservative_to_healpix
 from pear.sphere.source_grids import HealpixGrid, SourceGrid, frames_of
 from pear.sphere.vectors import cell_frames, coarsen_wind
-from pear.typing import Float32, Times
+from pear.typing import Float32, Int64, Times
 from pear.variables import BY_NAME, wind_pair, wind_partner
 
 Method = Literal["bilinear", "conservative"]
+_MOST_MISSING = 0.8
 RawField: TypeAlias = tuple[Float32, Float32 | None]
 """A field (point,) as its source has it, and the one that belongs to it: the temperature beside
 relative humidity, the other component beside one of a wind."""
@@ -116,6 +118,9 @@ class FieldSource:
             With the reason as its message, if a value is missing or out of range.
         """
         values, beside = raw
+        row = BY_NAME.get(self.variable.quantity.name)
+        if row is not None and row.missing == "nearest":
+            values = fill_nearest(values, self.variable.grid)
         fault = check_values(values, self.variable.quantity, level, self.variable.conversion)
         if fault is not None:
             raise InputError(fault)
@@ -126,6 +131,50 @@ class FieldSource:
         if not (low <= values.min() and values.max() <= high):
             raise InputError(f"specific humidity up to {values.max():.3g} kg kg-1")
         return values
+
+
+def fill_nearest(values: Float32, grid: SourceGrid) -> Float32:
+    """Give points without a value that of the nearest point with one.
+
+    Parameters
+    ----------
+    values
+        (point,) with NaN where there is none, such as on land.
+    grid
+        Grid of the points.
+
+    Returns
+    -------
+    ndarray
+        (point,); the same values if none or most of them are missing, which is a fault.
+
+    Examples
+    --------
+    >>> from pear.datasets.fields import fill_nearest
+    >>> from pear.sphere.latlon import global_grid
+    >>> values = np.full(19 * 36, 280.0, dtype=np.float32)
+    >>> values[100:200] = np.nan
+    >>> bool((fill_nearest(values, global_grid(19, 36)) == 280.0).all())
+    True
+    """
+    gone = np.isnan(values)
+    if not gone.any() or gone.mean() > _MOST_MISSING:
+        return values
+    filled = values.copy()
+    filled[gone] = values[_nearest(gone.tobytes(), grid)]
+    return filled
+
+
+@lru_cache(maxsize=4)
+def _nearest(gone: bytes, grid: SourceGrid) -> Int64:
+    """Return for each missing point the index of the nearest point that is there."""
+    from scipy.spatial import cKDTree  # takes a tenth of a second
+
+    at, mask = frames_of(grid), np.frombuffer(gone, dtype=bool)
+    parts = (at.cos_lat * at.cos_lon, at.cos_lat * at.sin_lon, at.sin_lat)
+    points = np.stack([np.broadcast_to(part, mask.shape) for part in parts], axis=-1)
+    there = np.flatnonzero(~mask)
+    return np.asarray(there[cKDTree(points[there]).query(points[mask])[1]], dtype=np.int64)
 
 
 def _select(variables: Sequence[SourceVariable], times: Times) -> tuple[SourceVariable, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from pear.datasets.units import RELATIVE_HUMIDITY, Conversion, Quantity
 from pear.sphere.source_grids import SourceGrid, area_shares, on_poles
 from pear.typing import Float32
+from pear.variables import BY_NAME
 
 _HUMIDITY: Final = ("specific_humidity", RELATIVE_HUMIDITY)
 _DRY_ABOVE: Final = 300  # hPa; stored with few digits, humidity is zero over wide areas there
@@ -62,11 +63,17 @@ def find_implausible(
             f"one value everywhere ({_raw(low, how)}): no data were written, or a fill value was "
             "taken for data"
         )
+    row = BY_NAME.get(quantity.name)
+    common = () if row is None else row.common_values
     for extreme, sign in ((low, 1.0), (high, -1.0)):
+        if np.isclose(extreme, common, rtol=0, atol=1e-6).any():
+            continue
         fault = _lone_number(values, grid, float(extreme), sign, how)
         if fault:
             return fault
     if quantity.name in _HUMIDITY and (level is None or level <= _DRY_ABOVE):
+        return None
+    if row is not None and row.missing is not None:  # water under ice, and gaps that were filled
         return None
     sample = values[::_SAMPLE]
     if np.unique(sample, return_counts=True)[1].max() < 0.02 * sample.size and values.size > 20_000:
@@ -76,6 +83,7 @@ def find_implausible(
     commonest = int(shares.argmax())
     first, second = shares[commonest], np.partition(shares, -2)[-2]
     bounded = quantity.name == RELATIVE_HUMIDITY and found[commonest] in (0.0, 100.0)
+    bounded |= bool(np.isclose(found[commonest], common, rtol=0, atol=1e-6).any())
     # Models keep specific humidity from becoming negative by a floor such as 1e-7.
     bounded |= quantity.name == "specific_humidity" and 0.0 < low <= _FLOOR and commonest == 0
     if not bounded and any(first >= p and first >= ratio * second for p, ratio in _PLATEAUS):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from pear.datasets.base import SkippedVariableError
+from pear.variables import Variable
 
 Get: TypeAlias = Callable[[str], str | int | float | None]
 """Returns the value of a GRIB key, or None if it is not stated."""
@@ -108,13 +109,28 @@ _VALUES: Final = {
 }
 
 
-def require_state(get: Get) -> str:
+def _require_period(get: Get, row: Variable) -> None:
+    """Refuse a field that is not summed over the hours of its variable."""
+    wanted = row.accumulated_hours
+    step = _text(get("stepType"))
+    if step != "accum":
+        raise SkippedVariableError(f"{step or 'instant'}, not summed over {wanted} h")
+    first, _, last = _text(get("stepRange")).partition("-")
+    hours = int(last) - int(first) if first.isdigit() and last.isdigit() else None
+    if hours != wanted:
+        over = "a period that is not stated" if hours is None else f"{hours} h"
+        raise SkippedVariableError(f"summed over {over}, and {row.name} over {wanted} h")
+
+
+def require_state(get: Get, row: Variable | None = None) -> str:
     """Refuse GRIB products that are not states; an ensemble mean is one, with a note.
 
     Parameters
     ----------
     get : callable
         Returns the value of a GRIB key.
+    row : Variable, optional
+        What the field is; one that is summed over a period is no state, and must have this period.
 
     Returns
     -------
@@ -135,8 +151,11 @@ def require_state(get: Get) -> str:
     Traceback (most recent call last):
     pear.datasets.base.SkippedVariableError: spread of an ensemble (derivedForecast 4), not a state
     """
+    is_sum = row is not None and row.accumulated_hours is not None
+    if row is not None and is_sum and (_text(get("stepType")) or _text(get("stepRange"))):
+        _require_period(get, row)
     step = _text(get("stepType"))
-    if step not in ("", "instant", "unknown"):
+    if not is_sum and step not in ("", "instant", "unknown"):
         raise SkippedVariableError(f"{step} over a period, not a state")
     kind = _text(get("dataType")) or _text(get("marsType"))
     if kind not in _PLAIN | _RARE.keys() | _NOT_STATED | {"em"}:
@@ -144,9 +163,11 @@ def require_state(get: Get) -> str:
     stream = _text(get("stream"))
     if _MEAN_STREAMS.fullmatch(stream):
         _refuse("mean of many times", "stream", stream)
-    template = _require_template(get)
+    template = None if is_sum else _require_template(get)
     for key, what in _VALUES.items():
         value = get(key)
+        if is_sum and key == "typeOfStatisticalProcessing":
+            continue
         if _text(value) not in _NOT_STATED - {"0"}:
             _refuse(what, key, value)
     if note := _require_derived(get, template):

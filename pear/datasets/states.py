@@ -16,9 +16,11 @@ import xarray as xr
 
 from pear.datasets import products
 from pear.datasets.base import Scan, SkippedVariableError
-from pear.datasets.statements import says_ensemble_mean, statistic_in
+from pear.datasets.statements import says_ensemble_mean, statistic_in, words
+from pear.datasets.units import recognise
 from pear.datasets.valid_times import find_role
 from pear.errors import InputError
+from pear.variables import BY_NAME, Variable
 
 _AREA: Final = re.compile(
     "area|cells?|ncells|ncol|values|(?:grid_)?(?:latitude|longitude)|r?(?:lat|lon)|[xyij]|nlat|nlon"
@@ -65,6 +67,9 @@ _TITLE: Final = re.compile(
     r"|\bclimatolog(?:y|ical)\b|\banomal(?:y|ies)\b|\bensemble[ _-](?:spread|std\w*)\b",
     re.IGNORECASE,
 )
+
+
+_HOURS: Final = re.compile(r"(\d+(?:\.\d+)?) ?(?:h|hr|hrs|hours?)\b")
 
 
 class CellMethod(NamedTuple):
@@ -127,8 +132,13 @@ def require_states(array: xr.DataArray, dataset: xr.Dataset, scan: Scan) -> None
     Traceback (most recent call last):
     pear.datasets.base.SkippedVariableError: standard_deviation over time (cell_methods ...
     """
-    is_instant = _check_cell_methods(array, scan)
     attributes = array.attrs
+    quantity = recognise(str(array.name), attributes)
+    row = None if quantity is None else BY_NAME.get(quantity.name)
+    if row is not None and row.accumulated_hours is not None:
+        _require_sum(array, dataset, row)
+        return
+    is_instant = _check_cell_methods(array, scan)
     note = products.require_state(lambda key: attributes.get(f"GRIB_{key}"))
     if note:
         scan.note(f"{array.name}: {note}")
@@ -137,6 +147,39 @@ def require_states(array: xr.DataArray, dataset: xr.Dataset, scan: Scan) -> None
     _check_coordinates(array)
     _check_bounds(array, dataset, scan, is_instant=is_instant)
     _check_history(array, dataset, scan.source, is_instant=is_instant)
+
+
+def _require_sum(array: xr.DataArray, dataset: xr.Dataset, row: Variable) -> None:
+    """Set a field aside that is not stated to be summed over the hours of its variable.
+
+    The hours stand in the name, in the cell methods, in the bounds of the time axis or in GRIB's
+    range of steps. ERA5 has sums over 1 h under the same short name.
+
+    Raises
+    ------
+    SkippedVariableError
+        If it is a sum over another period.
+    """
+    attributes = array.attrs
+    if "GRIB_stepRange" in attributes:
+        products.require_state(lambda key: attributes.get(f"GRIB_{key}"), row)
+        return
+    for _, method in parse_cell_methods(attributes.get("cell_methods", "")):
+        if method not in ("sum", "mean") or (method == "mean" and "area" not in str(attributes)):
+            raise SkippedVariableError(f"{method} over time, not summed over the period")
+    stated = [str(array.name), *(str(attributes.get(k, "")) for k in ("long_name", "cell_methods"))]
+    hours = {float(n) for text in stated for n in _HOURS.findall(words(text))}
+    for name, time in array.coords.items():
+        bounds = str(time.attrs.get("bounds", time.encoding.get("bounds", "")))
+        if find_role(name, time) in ("valid", "time") and bounds in dataset:
+            width = _width(dataset[bounds], time)
+            hours |= {float(n) for n in _HOURS.findall(width)}
+    if hours != {float(row.accumulated_hours or 0)}:
+        over = " and ".join(f"{n:g} h" for n in sorted(hours)) or "a period that is not stated"
+        raise SkippedVariableError(
+            f"summed over {over}, and {row.name} over {row.accumulated_hours} h: say it in the "
+            f"long_name, or sum it and name it {row.name}"
+        )
 
 
 def _check_cell_methods(array: xr.DataArray, scan: Scan) -> bool:

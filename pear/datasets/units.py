@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from pear.errors import InputError, did_you_mean
 from pear.typing import Float32, Float64
-from pear.variables import BY_NAME, STANDARD_GRAVITY, parse_field, valid_range
+from pear.variables import BY_NAME, STANDARD_GRAVITY, VARIABLES, parse_field, valid_range
+from pear.variables.units import linear_conversion
 
 UnitTable: TypeAlias = dict[str, tuple[float, float]]
 """Factor and offset to the canonical unit, by the lower-case name of a unit."""
@@ -28,7 +29,7 @@ _MOIST_LEVEL: Final = 100  # hPa
 _RELATIVE_RANGE: Final = (-30.0, 200.0)
 _HEIGHT_NAMES: Final = ("gh", "hgt", "zg", "geopotential_height")
 # ERA5 names winds at 100 m and 200 m like winds at 100 and 200 hPa.
-_METRES_NOT_HPA: Final = frozenset({"u100", "v100", "u200", "v200", "100u", "100v", "200u", "200v"})
+_METRES_NOT_HPA: Final = frozenset({"u200", "v200", "200u", "200v"})
 
 
 def _units(*names: str, factor: float = 1.0, offset: float = 0.0) -> UnitTable:
@@ -80,6 +81,9 @@ _UNITS: Final[dict[str, UnitTable]] = {
     "m2 s-2": GEOPOTENTIAL_UNITS,
     "kg kg-1": _MIXING_RATIO,
     "%": _PERCENT,
+    "1": SHARE_UNITS,
+    "Pa s-1": _units("pa s-1", "pa/s"),
+    "m": _units("m", "metre", "meter", "metres", "meters"),
 }
 
 
@@ -202,8 +206,11 @@ def recognise(name: str, attributes: Mapping[str, Any]) -> Quantity | None:
     """
     short = str(attributes.get("GRIB_shortName", "")).lower()
     on_pressure = str(attributes.get("GRIB_typeOfLevel", "")).startswith("isobaric")
-    if {name.lower(), short} & _METRES_NOT_HPA and not on_pressure:
-        return None
+    if not on_pressure:
+        if {name.lower(), short} & _METRES_NOT_HPA:
+            return None
+        if (found := _by_file_name(name.lower(), short)) is not None:
+            return Quantity(found)
     for candidate in (name, name.lower(), short):
         if candidate in _RELATIVE_NAMES:
             return Quantity(RELATIVE_HUMIDITY)
@@ -217,6 +224,32 @@ def recognise(name: str, attributes: Mapping[str, Any]) -> Quantity | None:
                 continue
             return Quantity(row.name, level)
     return None
+
+
+def _by_file_name(*names: str) -> str | None:
+    """Return the variable that a file means by a name which elsewhere means another one."""
+    return next((row.name for row in VARIABLES if set(row.file_names) & set(names)), None)
+
+
+def units_of(quantity: Quantity) -> UnitTable:
+    """Return the units of a quantity that files may state, by their lower-case names.
+
+    Returns
+    -------
+    dict
+        Factor and offset to the canonical unit.
+
+    Examples
+    --------
+    >>> from pear.datasets.units import units_of
+    >>> units_of(Quantity("total_precipitation_6hr"))["mm"]
+    (0.001, 0.0)
+    """
+    found = dict(_UNITS.get(quantity.units) or _units(unit_key(quantity.units), quantity.units))
+    if quantity.name != RELATIVE_HUMIDITY:
+        accepted = BY_NAME[quantity.name].accepted_units
+        found |= {unit_key(unit): (factor, 0.0) for unit, factor in accepted.items()}
+    return found
 
 
 def unit_key(text: str) -> str:
@@ -267,11 +300,13 @@ def conversion(quantity: Quantity, stated: object, name: str, source: str) -> Co
     (1.0, 273.15, 'K')
     """
     text = "" if stated is None else str(stated).strip()
-    known = _UNITS[quantity.units]
-    key = unit_key(text)
+    known, key = units_of(quantity), unit_key(text)
     if key in ("", "unknown", "none"):
         default = STANDARD_GRAVITY if name.lower() in _HEIGHT_NAMES else 1.0
         return Conversion(default, 0.0, "", quantity.units)
+    if key not in known and not _is_published(quantity):
+        how = linear_conversion(text, quantity.units)  # pint knows more than the tables here
+        known |= {} if how is None else {key: how}
     if key not in known:
         raise InputError(
             f"{source}: {name} has units {text!r}, which are unknown for {quantity.name}",
@@ -280,6 +315,10 @@ def conversion(quantity: Quantity, stated: object, name: str, source: str) -> Co
         )
     factor, offset = known[key]
     return Conversion(factor, offset, text, quantity.units)
+
+
+def _is_published(quantity: Quantity) -> bool:
+    return quantity.name == RELATIVE_HUMIDITY or BY_NAME[quantity.name].published
 
 
 def check_values(
@@ -328,7 +367,7 @@ def check_values(
         f"[{least:g}, {most:g}]"
     )
     raw = (low - how.offset) / how.factor, (high - how.offset) / how.factor
-    for unit, (factor, offset) in _UNITS[quantity.units].items():
+    for unit, (factor, offset) in units_of(quantity).items():
         if least <= raw[0] * factor + offset and raw[1] * factor + offset <= most:
             return (
                 f"{text}; they fit units of {unit!r}: is the attribute units={how.stated!r} wrong?"

@@ -38,10 +38,11 @@ from pear.datasets.static import (
     static_name,
     why_not_ground,
 )
-from pear.datasets.units import Quantity, conversion
+from pear.datasets.units import Quantity, conversion, recognise
 from pear.datasets.valid_times import find_valid_times, with_time_coordinates
 from pear.errors import InputError
 from pear.store.static_fields import GROUND
+from pear.variables import BY_NAME
 
 _BLOCK_BYTES: Final = 256_000_000
 _MAX_BLOCKS: Final = 2
@@ -160,6 +161,8 @@ class ArrayReader:
         Positions of the times and levels along their dimensions.
     order : CellOrder, optional
         For HEALPix: the order in which cells come; they are returned in that of the grid.
+    may_lack : bool
+        True if the field may have no values in places, such as on land.
 
     Examples
     --------
@@ -178,6 +181,7 @@ class ArrayReader:
     positions: tuple[int, ...]
     levels: tuple[int, ...]
     order: CellOrder | None = None
+    may_lack: bool = False
 
     def select(self, positions: Sequence[int]) -> ArrayReader:
         """Return the reader of these times only."""
@@ -194,7 +198,8 @@ class ArrayReader:
             raise InputError(f"cannot be read: {reason}", field="file") from error
         fields = np.ascontiguousarray(values.reshape(-1), dtype=np.float32)
         gap = find_declared_gap(fields, open_cached(self.opener)[self.name])
-        if gap is not None:
+        # Gaps that are NaN already are filled later; numbers that stand for them are a fault.
+        if gap is not None and not (self.may_lack and np.isnan(fields).any()):
             raise InputError(gap, field=self.name)
         moved = None if self.order is None else _permutation(self.opener, self.order)
         return fields if moved is None else fields[moved]
@@ -315,6 +320,10 @@ def _scan_variable(
     if (static := _static(dataset, array, opener, scan.source)) is not None:
         scan.static_fields.append(static)
         return
+    known = recognise(name, array.attrs)
+    if known is not None and not options.takes(known.name):
+        scan.skipped[name] = f"{known.name} is not asked for"
+        return
     quantity = identify(array, scan.source)
     if quantity is not None:
         scan.variables.append(_make_variable(dataset, array, quantity, opener, scan, options))
@@ -401,7 +410,11 @@ def _make_variable(
     axes = Axes(horizontal.dims, time_dim, levels.dimension, expver, fixed)
     how = conversion(quantity, array.attrs.get("units"), name, source)
     positions = levels.positions if levels.dimension is not None else ()
-    reader = ArrayReader(opener, source, name, axes, tuple(order), positions, horizontal.order)
+    row = BY_NAME.get(quantity.name)
+    may_lack = row is not None and row.missing is not None
+    reader = ArrayReader(
+        opener, source, name, axes, tuple(order), positions, horizontal.order, may_lack
+    )
     rows = max(len(levels.hpa), 1) if quantity.upper else 1
     centre = str(array.attrs.get("GRIB_centre", dataset.attrs.get("GRIB_centre", "")))
     return SourceVariable(

@@ -22,6 +22,7 @@ from pear.models.diagnostics import check_normaliser
 from pear.models.pangu import Pangu, PanguConfig
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
+from pear.variables.own import DEFINITIONS, adopt_definitions, definitions
 
 FORMAT: Final = 1
 TENSORS: Final = "model.safetensors"
@@ -172,6 +173,8 @@ def save(
         "storage": storage,
         "provenance": dict(provenance),
     }
+    if (defined := definitions(model.config.layout.names)) is not None:
+        document[DEFINITIONS] = defined
     document["sha256"] = _digest(payload, document)
     _publish(Path(folder), payload, document)
     return load(folder) if isinstance(model, Pear) else load_pangu(folder)
@@ -250,6 +253,7 @@ def _read(folder: Path, network: str) -> _Files:
         raise InputError(
             f"checkpoint {folder} has a {held} network, expected {network}", field="checkpoint"
         )
+    adopt_definitions(document, f"checkpoint {folder}")
     tensors = _parse_tensors(folder / TENSORS, payload)
     return _Files(folder, tensors, document["config"], document["provenance"], digest)
 

@@ -22,6 +22,7 @@ from pear.models.climate import (
 from pear.models.compiled import compile_model
 from pear.models.diagnostics import representations
 from pear.models.symmetries import distinct_elements
+from pear.normaliser import keep_forcings
 from pear.rollout.forecaster import OneStepForecaster
 from pear.sphere.symmetry import C4H, IDENTITY, Element
 from pear.state import State
@@ -183,6 +184,8 @@ class PearForecaster(OneStepForecaster):
         with threads_for(self.multiply_adds):
             parts = [self._moved(element, state, forcing) for element in self.group]
         surface, upper = (_mean(each) for each in zip(*parts, strict=True))
+        surface = keep_forcings(surface, state.surface, self.layout.surface)
+        upper = keep_forcings(upper, state.upper, self.layout.upper)
         return state.advanced(surface, upper, self.time_step)
 
     def _moved(

@@ -110,7 +110,15 @@ class Noise:
         layout = normaliser.layout
         surface, upper = (
             torch.tensor(
-                [scale.get(n, 0.0) if isinstance(scale, Mapping) else scale for n in names]
+                [
+                    # Steps of a transformed variable are not in its units; a forcing is given.
+                    0.0
+                    if BY_NAME[n].transform or BY_NAME[n].forcing
+                    else scale.get(n, 0.0)
+                    if isinstance(scale, Mapping)
+                    else scale
+                    for n in names
+                ]
             )
             for names in (layout.surface, layout.upper)
         )

@@ -12,6 +12,7 @@ from pear.sphere.healpix import nside_from_cells
 from pear.store import schema
 from pear.typing import Float32, TimesLike
 from pear.variables import BY_NAME, LEVELS, VARIABLES, Layout
+from pear.variables.own import DEFINITIONS, adopt_definitions, definitions
 
 
 def build_dataset(
@@ -73,6 +74,8 @@ def build_dataset(
     }
     about = schema.group_attributes(kind, nside, attributes or {})
     del about["coordinates"]  # xarray resolves it on opening
+    if (defined := definitions(fields)) is not None:
+        about[DEFINITIONS] = defined
     return xr.Dataset(data, {name: tuple(each) for name, each in coordinates.items()}, about)
 
 
@@ -130,6 +133,7 @@ def dataset_layout(dataset: xr.Dataset) -> Layout:
     >>> dataset_layout(pear.sample_analysis(nside=2)) == pear.Layout.default()
     True
     """
+    adopt_definitions({str(k): v for k, v in dataset.attrs.items()}, "the dataset")
     levels = [int(level) for level in dataset["level"].values] if "level" in dataset else []
     return make_layout({str(name) for name in dataset.data_vars}, levels)
 

@@ -20,6 +20,7 @@ from pear.store.verified import VerifiedStore
 from pear.times import as_utc, to_iso
 from pear.typing import StrPath, Times, TimesLike
 from pear.variables import BY_NAME, Layout
+from pear.variables.own import adopt_definitions
 
 Chunks: TypeAlias = int | dict[str, int] | Literal["auto"] | None
 """As ``chunks`` of :func:`xarray.open_zarr`: None for lazy reads without dask."""
@@ -490,7 +491,8 @@ def stored_layout(path: StrPath) -> tuple[str, Layout, int]:
         nside = 2 ** int(attributes["dggs"]["refinement_level"])
         names = set(group.array_keys())
         present = _levels(group) if "level" in names else []
-    except DamagedStoreError:
+        adopt_definitions(attributes, str(path))
+    except (DamagedStoreError, InputError):
         raise
     except (KeyError, OSError, ValueError, TypeError) as error:
         raise InputError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -243,19 +243,21 @@ def channels(layout: Layout) -> tuple[str, ...]:
     )
 
 
-def all_channels(levels: Sequence[int]) -> tuple[str, ...]:
+def all_channels(levels: Sequence[int], names: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the names along the channel axis of the completeness array.
 
     Parameters
     ----------
     levels
         Pressure levels in hPa.
+    names
+        Variables of the store; those that are not published follow the published ones.
 
     Returns
     -------
     tuple of str
-        ``variable`` or ``variable@level``, for every variable of the schema, present or not:
-        adding a variable to a store does not change the shape of the array.
+        ``variable`` or ``variable@level``, for every published variable, present or not:
+        adding a published variable to a store does not change the shape of the array.
 
     Examples
     --------
@@ -263,9 +265,17 @@ def all_channels(levels: Sequence[int]) -> tuple[str, ...]:
     >>> names = all_channels([500, 850])
     >>> len(names), names[0], names[-1]
     (14, 'mean_sea_level_pressure', 'v_component_of_wind@850')
+    >>> all_channels([500], ["vertical_velocity"])[-1]
+    'vertical_velocity@500'
     """
-    return tuple(row.name for row in VARIABLES if row.kind == "surface") + tuple(
-        f"{row.name}@{level}" for row in VARIABLES if row.kind == "upper" for level in levels
+    published = [row for row in VARIABLES if row.published]
+    rows = [row for row in published if row.kind == "surface"]
+    rows += [row for row in published if row.kind == "upper"]
+    rows += [BY_NAME[name] for name in names if not BY_NAME[name].published]
+    return tuple(
+        row.name if level is None else f"{row.name}@{level}"
+        for row in rows
+        for level in ((None,) if row.kind == "surface" else levels)
     )
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from pear.normaliser import Normaliser
 from pear.training.config import TrainingConfig
 from pear.typing import TensorPair
+from pear.variables import BY_NAME
 
 
 class StepLoss(nn.Module):
@@ -42,6 +43,10 @@ class StepLoss(nn.Module):
     def __init__(self, config: TrainingConfig, normaliser: Normaliser) -> None:
         super().__init__()
         self.name = config.loss
+        self.read_only = [
+            [place for place, name in enumerate(names) if BY_NAME[name].forcing]
+            for names in (normaliser.layout.surface, normaliser.layout.upper)
+        ]
         surface, channels = len(normaliser.layout.surface), len(normaliser.layout.channels)
         if config.loss == "published":
             weight = 0.25 if config.surface_weight is None else config.surface_weight
@@ -60,6 +65,10 @@ class StepLoss(nn.Module):
     def forward(self, predicted: TensorPair, target: TensorPair) -> Tensor:
         """Return the loss of (batch, surface, cell) and (batch, upper, level, cell) fields."""
         differences = [p.float() - t for p, t in zip(predicted, target, strict=True)]
+        for place, read_only in enumerate(self.read_only):
+            if read_only:  # forcings are not predicted
+                differences[place] = differences[place].clone()
+                differences[place][:, read_only] = 0.0
         if self.name == "published":
             parts = [difference.abs().mean() for difference in differences]
         else:

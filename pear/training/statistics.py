@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pear.normaliser import Normaliser
+from pear.normaliser import Normaliser, transformed
 from pear.training.samples import Samples
 from pear.typing import Float64
 
@@ -102,7 +102,9 @@ def fit_normaliser(samples: Samples) -> Normaliser:
         starts = samples.starts[first : first + _BLOCK]
         read = samples.source.read(np.stack([starts, starts + 1], axis=1).ravel())
         parts: list[Moments] = []
-        for values in read:
+        names = samples.source.layout.surface, samples.source.layout.upper
+        for raw, held in zip(read, names, strict=True):
+            values = transformed(torch.from_numpy(raw), held).numpy()
             pairs = values.reshape(starts.size, 2, *values.shape[1:])
             now, later = pairs[:, 0], pairs[:, 1]
             parts += [Moments.from_values(now), Moments.from_values(later - now)]

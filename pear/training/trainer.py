@@ -18,7 +18,7 @@ from pear.device import threads_for
 from pear.errors import InputError
 from pear.models.base import StepNetwork
 from pear.models.compiled import compile_model
-from pear.normaliser import Normaliser
+from pear.normaliser import Normaliser, keep_forcings
 from pear.prefetch import prefetch
 from pear.progress import ProgressCallback, no_progress
 from pear.training.config import TrainingConfig
@@ -238,7 +238,11 @@ class Trainer:
             forcing = None if batch.forcing is None else batch.forcing[:, step]
             with torch.autocast(device.type, torch.bfloat16, enabled=self.config.autocast):
                 surface, upper = model(*fields, forcing)
-            fields = surface.float(), upper.float()
+            layout = self.normaliser.layout
+            fields = (
+                keep_forcings(surface.float(), fields[0], layout.surface),
+                keep_forcings(upper.float(), fields[1], layout.upper),
+            )
             total = total + self.loss(fields, batch.at(step + 1))
         return total / self.train.rollout
 

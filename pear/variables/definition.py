@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Final, Literal
 
 import numpy as np
@@ -104,6 +104,21 @@ class Variable:
         Other standard names that fit; words that say or deny the quantity, regular expressions.
     style
         How it is drawn.
+    accepted_units
+        Factors to ``units`` of other units that files may state.
+    file_names
+        Names that only files use for it, because elsewhere they mean something else.
+    accumulated_hours
+        Hours before the valid time over which the field is summed; None for an instant.
+    transform, transform_scale
+        ``log1p``: networks see log(1 + value / scale); None for the value itself.
+    common_values
+        Values that large parts of the globe may share, such as 0 for rain.
+    missing
+        ``nearest``: where a file has no value, such as on land, stands that of the nearest point
+        that has one. None: missing values are a fault.
+    forcing
+        True if models read the field and do not predict it: forecasts keep the initial one.
 
     Examples
     --------
@@ -136,6 +151,14 @@ class Variable:
     said_by: str | None = None
     denied_by: str | None = None
     style: Style = field(default_factory=lambda: Style(""))
+    accepted_units: Mapping[str, float] = field(default_factory=dict)
+    file_names: tuple[str, ...] = ()
+    accumulated_hours: int | None = None
+    transform: Literal["log1p"] | None = None
+    transform_scale: float = 1.0
+    common_values: tuple[float, ...] = ()
+    missing: Literal["nearest"] | None = None
+    forcing: bool = False
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -198,17 +221,8 @@ class _Row:
             raise self._error(
                 f"valid_range = {self._table['valid_range']} is reversed", "write [lowest, highest]"
             )
-        rule = self._text("range_by_level", "") or None
-        if rule is not None and rule not in _RULES:
-            raise self._error(f"range_by_level = {rule!r}", did_you_mean(rule, _RULES))
-        sign = self._table.get("mirror_sign", 1)
-        if sign not in (1, -1):
-            raise self._error(f"mirror_sign = {sign!r}", "write 1 or -1")
         units = self._text("units")
         code = self._numbers("discipline_category_number", 3) if self._has(_CODE) else None
-        ncep = self._texts("ncep")
-        if len(ncep) not in (0, 2):
-            raise self._error(f"ncep = {list(ncep)}", 'write name and level: ["TMP", "surface"]')
         heights = self._numbers("height", 2) if self._has("height") else None
         return Variable(
             name=self._name,
@@ -219,22 +233,60 @@ class _Row:
             kind=_KINDS[levels],
             valid_range=(low, high),
             published=self._flag("published"),
-            mirror_sign=-1 if sign == -1 else 1,
+            mirror_sign=self._sign(),
             partner=self._text("partner", "") or None,
             height=None if heights is None else (heights[0], heights[1]),
             aloft=self._text("aloft", "") or None,
             level_types=self._texts("level_types"),
-            range_by_level=rule,
+            range_by_level=self._choice("range_by_level", *_RULES),
             floor=self._number("floor"),
             dialects=self._dialects(),
             param_id=self._integer("param_id"),
             discipline_category_number=None if code is None else (*map(int, code),),  # type: ignore[arg-type]
-            ncep=(ncep[0], ncep[1]) if ncep else None,
+            ncep=self._ncep(),
             standard_names=self._texts("standard_names"),
             said_by=self._text("said_by", "") or None,
             denied_by=self._text("denied_by", "") or None,
             style=self._style(units),
+            accepted_units=self._factors(),
+            file_names=self._texts("file_names"),
+            accumulated_hours=self._positive("accumulated_hours"),
+            transform="log1p" if self._choice("transform", "log1p") else None,
+            transform_scale=self._positive_number("transform_scale", 1.0),
+            common_values=tuple(self._any_numbers("common_values")),
+            missing="nearest" if self._choice("missing", "nearest") else None,
+            forcing=self._flag("forcing"),
         )
+
+    def _choice(self, key: str, *allowed: str) -> str | None:
+        value = self._text(key, "") or None
+        if value is not None and value not in allowed:
+            raise self._error(f"{key} = {value!r}", did_you_mean(value, allowed))
+        return value
+
+    def _sign(self) -> Literal[1, -1]:
+        sign = self._table.get("mirror_sign", 1)
+        if sign not in (1, -1):
+            raise self._error(f"mirror_sign = {sign!r}", "write 1 or -1")
+        return -1 if sign == -1 else 1
+
+    def _ncep(self) -> tuple[str, str] | None:
+        ncep = self._texts("ncep")
+        if len(ncep) not in (0, 2):
+            raise self._error(f"ncep = {list(ncep)}", 'write name and level: ["TMP", "surface"]')
+        return (ncep[0], ncep[1]) if ncep else None
+
+    def _positive(self, key: str) -> int | None:
+        value = self._integer(key)
+        if value is not None and value < 1:
+            raise self._error(f"{key} = {value}", "write a positive number, or leave it out")
+        return value
+
+    def _positive_number(self, key: str, default: float) -> float:
+        value = self._number(key)
+        if value is not None and not value > 0:
+            raise self._error(f"{key} = {value:g}", "write a positive number, or leave it out")
+        return default if value is None else value
 
     def _error(self, what: str, hint: str) -> InputError:
         return InputError(f"{self._source}: {self._name}: {what}", field="variables", hint=hint)
@@ -276,6 +328,20 @@ class _Row:
             raise self._error(f"{key} is missing", f"add {key} = [{', '.join('…' * count)}]")
         value = self._table[key]
         return self._floats(value if count > 1 else [value], key, count)
+
+    def _any_numbers(self, key: str) -> list[float]:
+        given = self._table.get(key, [])
+        return self._floats(given, key, len(given) if isinstance(given, list) else 1)
+
+    def _factors(self) -> dict[str, float]:
+        given = self._table.get("accepted_units", {})
+        if not isinstance(given, dict):
+            raise self._error(f"accepted_units = {given!r}", 'write { "mm" = 0.001 }')
+        found = {unit: self._floats([one], "accepted_units", 1)[0] for unit, one in given.items()}
+        for unit, factor in found.items():
+            if not factor > 0:
+                raise self._error(f"accepted_units: {unit} = {factor:g}", "a factor is positive")
+        return found
 
     def _floats(self, value: object, key: str, count: int) -> list[float]:
         listed = value if isinstance(value, list) else []
@@ -332,3 +398,74 @@ _KEYS: Final = tuple(
     each.name for each in fields(Variable) if each.name not in ("name", "kind", "dialects", "style")
 )
 _MAP_KEYS: Final = tuple(each.name for each in fields(Style))
+
+
+def to_document(row: Variable) -> dict[str, object]:
+    """Return a row as :func:`read_rows` reads it, without what is left at its default.
+
+    Returns
+    -------
+    dict
+        JSON-serialisable values.
+
+    Examples
+    --------
+    >>> from pear.variables import variable
+    >>> from pear.variables.definition import to_document
+    >>> row = to_document(variable("msl"))
+    >>> row["levels"], read_rows({"mean_sea_level_pressure": row}, "x") == [variable("msl")]
+    ('single', True)
+    """
+    found: dict[str, object] = {
+        "levels": next(text for text, kind in _KINDS.items() if kind == row.kind)
+    }
+    for each in fields(Variable):
+        value = getattr(row, each.name)
+        default = each.default_factory() if each.default_factory is not MISSING else each.default
+        if each.name in ("name", "kind", "dialects", "style") or value == default:
+            continue
+        found[each.name] = _plain(value)
+    if row.dialects:
+        found["aliases"] = _plain(row.dialects)
+    style = {
+        each.name: _plain(value)
+        for each in fields(Style)
+        if each.name != "limits_at" and (value := getattr(row.style, each.name)) is not None
+    }
+    style["limits_at"] = [[level, *limits] for level, limits in row.style.limits_at.items()]
+    return found | {"map": style}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def contradiction(old: Variable, new: Variable) -> str | None:
+    """Return the first property of the values in which two rows of one name differ.
+
+    Returns
+    -------
+    str or None
+        Such as ``units "mm" and "m"``; None if values of both mean the same.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from pear.variables import variable
+    >>> from pear.variables.definition import contradiction
+    >>> contradiction(variable("msl"), replace(variable("msl"), units="hPa"))
+    "units 'Pa' and 'hPa'"
+    """
+    for name in _PROPERTIES:
+        one, other = getattr(old, name), getattr(new, name)
+        if one != other:
+            return f"{name} {one!r} and {other!r}"
+    return None
+
+
+_PROPERTIES: Final = (
+    *("units", "kind", "mirror_sign", "partner", "accumulated_hours"),
+    *("transform", "transform_scale", "forcing"),
+)

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
+from threading import RLock
 from typing import Final, overload
 
 from pear.errors import InputError, did_you_mean
-from pear.variables.definition import Variable, read_rows
+from pear.variables.checks import check_distinct, check_row
+from pear.variables.definition import Variable, contradiction, read_rows
 
 STANDARD_GRAVITY: Final = 9.80665
 """Standard acceleration of gravity, m s⁻²: geopotential over geopotential height."""
+VARIABLE: Final = "PEAR_VARIABLES"
+"""Environment variable that names a file of variables of one's own."""
 
 
 class Table(Mapping[str, Variable]):
-    """Variables by canonical name, in the order of channels; read when it is first used."""
+    """Variables by canonical name, in the order of channels; read when it is first used.
+
+    It begins with ``variables.toml`` and the file that ``PEAR_VARIABLES`` names. Files of users,
+    stores and checkpoints add the variables that they define.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[str, Variable] = {}
         self._names: dict[str, Variable] = {}
+        self._sources: dict[str, str] = {}
+        self._used: set[str] = set()
+        self._lock = RLock()
 
     def __getitem__(self, name: str) -> Variable:
         return self._read()[name]
@@ -36,17 +48,120 @@ class Table(Mapping[str, Variable]):
         self._read()
         return self._names
 
-    def _read(self) -> dict[str, Variable]:
-        if not self._rows:
-            import tomllib  # takes longer than `import pear` may
+    def is_used(self, name: str) -> bool:
+        """Return whether ingestions take a variable that nobody asks for.
 
-            text = resources.files(__package__).joinpath("variables.toml").read_text("utf-8")
-            for row in read_rows(tomllib.loads(text), "variables.toml"):
-                self._add(row)
+        Returns
+        -------
+        bool
+            True for the published ones, those of a user's file, and those that its ``use`` lists.
+        """
+        self._read()
+        return name in self._used
+
+    def define(self, rows: Sequence[Variable], source: str) -> None:
+        """Add the variables of a user's file; those that are the same already are kept.
+
+        Parameters
+        ----------
+        rows
+            The variables.
+        source
+            Name of the file, for messages.
+
+        Raises
+        ------
+        InputError
+            If a name or alias means another variable already, or a partner or unit is wrong.
+        """
+        self._read()
+        with self._lock:
+            new = [row for row in rows if self._rows.get(row.name) != row]
+            known, own = self._names, {row.name: row for row in new}
+            for row in new:
+                if row.name in self._rows:
+                    raise InputError(
+                        f"{source}: {row.name} is defined already, by {self._sources[row.name]}",
+                        field="variables",
+                        hint="use another name",
+                    )
+                for name in (row.name, row.short_name, *row.aliases):
+                    other = known.get(name, own.get(name, row))
+                    if other.name != row.name:
+                        raise InputError(
+                            f"{source}: {row.name}: {name!r} means {other.name} already",
+                            field="variables",
+                            hint="remove or change it",
+                        )
+                check_row(row, {**self._rows, **own}, source)
+            check_distinct(new, source)
+            for row in new:
+                self._add(row, source)
+            self._used |= {row.name for row in rows}
+
+    def use(self, names: Sequence[str], source: str) -> None:
+        """Let ingestions take variables that PEAR knows and does not take by itself."""
+        try:
+            self._used |= {variable(name).name for name in names}
+        except InputError as error:
+            raise InputError(
+                f"{source}: use: {error.message}", field="variables", hint=error.hint
+            ) from error
+
+    def adopt(self, rows: Sequence[Variable], source: str) -> None:
+        """Add the variables that a store or checkpoint defines.
+
+        Parameters
+        ----------
+        rows
+            The variables; one that is known is kept as it is.
+        source
+            The store or checkpoint, for messages.
+
+        Raises
+        ------
+        InputError
+            If a variable is known with another unit, kind or meaning of its values.
+        """
+        self._read()
+        with self._lock:
+            for row in rows:
+                known = self._rows.get(row.name)
+                if known is None:
+                    self._add(row, source)
+                elif (what := contradiction(known, row)) is not None:
+                    raise InputError(
+                        f"{source} defines {row.name} otherwise than {self._sources[row.name]}: "
+                        f"{what}",
+                        field="variables",
+                        hint="rename the variable in your own file",
+                    )
+
+    def _read(self) -> dict[str, Variable]:
+        if self._rows:
+            return self._rows
+        with self._lock:
+            if not self._rows:
+                import tomllib  # takes longer than `import pear` may
+
+                text = resources.files(__package__).joinpath("variables.toml").read_text("utf-8")
+                for row in read_rows(tomllib.loads(text), "variables.toml"):
+                    self._add(row, "PEAR")
+                self._used = {row.name for row in self._rows.values() if row.published}
+                try:
+                    if path := os.environ.get(VARIABLE):
+                        from pear.variables.files import read_own
+
+                        rows, used = read_own(path)
+                        self.define(rows, path)
+                        self.use(used, path)
+                except InputError:
+                    self._rows, self._names, self._sources = {}, {}, {}
+                    raise
         return self._rows
 
-    def _add(self, row: Variable) -> None:
-        self._rows[row.name] = row
+    def _add(self, row: Variable, source: str) -> None:
+        self._rows[row.name], self._sources[row.name] = row, source
         for name in (row.name, row.short_name, *row.aliases):
             self._names.setdefault(name, row)
 

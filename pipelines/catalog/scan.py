@@ -10,6 +10,7 @@ from typing import Any
 
 from pear.errors import InputError
 from pear.store.reader import read_completeness, stored_layout
+from pear.variables.own import DEFINITIONS
 from pipelines.catalog import Catalog, Model
 from pipelines.storage.atomic import publish, sync_folder
 from pipelines.storage.checksums import find_damage, write_checksums
@@ -107,6 +108,8 @@ def _add_entry(catalog: Catalog, folder: Path, name: str | None = None) -> Model
     if _EQUIVARIANCE in changed:
         detail = f"{_EQUIVARIANCE} {changed[_EQUIVARIANCE]}"
         raise InputError(f"{folder}: {detail}", field="model", hint="copy the model again")
+    if DEFINITIONS in facts:
+        attributes[DEFINITIONS] = facts[DEFINITIONS]
     with suppress(OSError, ValueError):  # not measured: the folder was copied by hand
         attributes["equivariance"] = json.loads((folder / _EQUIVARIANCE).read_text())
     return catalog.models.add(

@@ -17,6 +17,7 @@ from pear.store.reader import read_completeness, stored_layout
 from pear.times import as_utc, to_iso
 from pear.typing import TimeLike
 from pear.variables import Layout
+from pear.variables.own import adopt_definitions
 from pipelines.catalog import Catalog, Model, Priority, Run
 from pipelines.forecasting.climate import check_climate
 from pipelines.forecasting.options import MAX_STEPS, MIN_PAST_TIMES, ForecastOptions
@@ -184,6 +185,7 @@ def check_request(
 
 def model_layout(model: Model) -> Layout:
     """Return the channels of a model, as its entry in the catalog lists them."""
+    adopt_definitions(model.attributes, f"model {model.id}")
     stored = model.attributes.get("layout")
     return Layout.default() if stored is None else Layout.from_dict(stored)
 

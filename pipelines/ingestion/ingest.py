@@ -30,7 +30,7 @@ from pear.errors import InputError
 from pear.progress import ProgressFactory, no_progress
 from pear.sphere.healpix import cells_of_nside, check_nside
 from pear.store import schema
-from pear.store.reader import describe_times
+from pear.store.reader import describe_times, stored_layout
 from pear.times import to_iso
 from pipelines.ingestion.executor import (
     Block,
@@ -119,6 +119,10 @@ def ingest(
         raise InputError(str(error), field="--nside") from error
     began = clock.perf_counter()
     path = Path(store).absolute()
+    if path.is_dir():  # what the store has goes on being ingested
+        held = stored_layout(path)[1].names
+        also = tuple(dict.fromkeys((*options.scan.also, *held)))
+        options = replace(options, scan=replace(options.scan, also=also))
     if not sources:
         raise InputError("no sources to ingest", field="source", hint="name files to ingest")
     report = IngestReport(str(path), options.nside, options.method)

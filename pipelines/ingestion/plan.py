@@ -148,8 +148,8 @@ def make_plan(
     times = _select_times(np.unique(np.concatenate(offered)), options)
     present = {level for variable in everything for level in variable.levels}
     layout = Layout(
-        tuple(name for name in Layout.default().surface if name in sources),
-        tuple(name for name in Layout.default().upper if name in sources),
+        tuple(name for name in BY_NAME if name in sources and BY_NAME[name].kind == "surface"),
+        tuple(name for name in BY_NAME if name in sources and BY_NAME[name].kind == "upper"),
         tuple(level for level in options.levels if level in present),
     )
     return Plan(layout, times, sources)

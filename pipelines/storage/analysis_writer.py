@@ -25,7 +25,8 @@ from zarr.storage import LocalStore
 
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen
-from pear.store import schema
+from pear.store import metadata, schema
+from pear.store.dataset import make_layout
 from pear.store.reader import (
     read_completeness,
     read_lead_hours,
@@ -35,6 +36,7 @@ from pear.store.reader import (
 from pear.times import as_utc, to_iso
 from pear.typing import Times
 from pear.variables import BY_NAME, Layout
+from pear.variables.own import DEFINITIONS, definitions
 from pipelines.storage import create, staging
 from pipelines.storage.atomic import (
     exchange,
@@ -312,6 +314,7 @@ class AnalysisWriter:
             create_store(self._hidden, self.layout, self.nside, **self._options)  # type: ignore[arg-type]
             self.stored, self._visible = self.layout, ()
         self.times, self.complete, self.channels = read_completeness(self._root, all_channels=True)
+        self._committed_channels = len(self.channels)
         self.preliminary = read_preliminary(self._root)
         group = schema.open_group(self._root)
         self._flags_preliminary = schema.PRELIMINARY in group
@@ -362,14 +365,10 @@ class AnalysisWriter:
         """
         staging.discard(self.staging)
         known = {*self.stored.names, *self.layout.names}
-        base = Layout()
-        self.stored = Layout(
-            tuple(name for name in base.surface if name in known),
-            tuple(name for name in base.upper if name in known),
-            self.stored.levels,
-        )
+        self.stored = make_layout(known, self.stored.levels)
         new = [name for name in self.stored.names if name not in self._visible]
         self._added = []
+        self._lengthen_channels()
         if not new and self._flags_preliminary:
             return
         aside = zarr.open_group(LocalStore(self.staging), mode="a", zarr_format=3)
@@ -381,6 +380,22 @@ class AnalysisWriter:
         if not self._flags_preliminary:  # a store of an earlier version
             create.preliminary(aside)
             self._added.append(schema.PRELIMINARY)
+
+    def _lengthen_channels(self) -> None:
+        """Stage a longer channel axis if the store gets variables that are not published."""
+        wanted = schema.all_channels(schema.level_order(self.stored), self.stored.names)
+        self.channels += tuple(name for name in wanted if name not in self.channels)
+        if len(self.channels) == self._committed_channels:
+            return
+        more = len(self.channels) - self.complete.shape[1]
+        self.complete = np.pad(self.complete, ((0, 0), (0, more)))
+        document = metadata.read(self._root / schema.COMPLETE)
+        document["shape"][1] = len(self.channels)
+        document["attributes"] = {**document["attributes"], "channels": list(self.channels)}
+        folder = self.staging / schema.COMPLETE
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / metadata.META).write_text(json.dumps(document), encoding="utf-8")
+        self._added.append(schema.COMPLETE)
 
     def _require_increasing(self, times: Times) -> None:
         axis = np.concatenate([self.times[-1:], times])
@@ -401,7 +416,8 @@ class AnalysisWriter:
         touched |= preliminary[:start] != self.preliminary
         touched[changes.replaced] = True
         changed = np.flatnonzero(touched)
-        new_variables = [name for name in self._added if name != schema.PRELIMINARY]
+        flag_arrays = (schema.PRELIMINARY, schema.COMPLETE)
+        new_variables = [name for name in self._added if name not in flag_arrays]
         if not (stop > start or changed.size or new_variables):
             return
         root = self._root
@@ -415,15 +431,10 @@ class AnalysisWriter:
                 time = staging.staged_array(root, self.staging, f"{prefix}time", start, stop)
                 time[start:] = changes.times.astype(np.int64)
                 parts.append((f"{prefix}time", start, stop))
-        attributes: dict[str, Any] = {}
-        if not self._flags_preliminary:
-            attributes["coordinates"] = schema.group_attributes("analysis", self.nside, {})[
-                "coordinates"
-            ]
-        attributes |= self._lead_hours(root, changes)
+        attributes = self._attributes(root, changes, added=bool(new_variables))
         for name, values in ((schema.COMPLETE, flags), (schema.PRELIMINARY, preliminary)):
-            begin = first if name == schema.COMPLETE or self._flags_preliminary else 0
-            if last > begin:
+            begin = 0 if name in self._added else first
+            if (stop if name in self._added else last) > begin:
                 array = staging.staged_array(root, self.staging, name, begin, stop)
                 array[begin:] = values[begin:]
                 parts.append((name, begin, stop))
@@ -435,7 +446,19 @@ class AnalysisWriter:
             publish(root, self.path)
         self.times = np.concatenate([self.times, changes.times]).astype("datetime64[s]")
         self.complete, self._added, self._visible = flags, [], self.stored.names
+        self._committed_channels = len(self.channels)
         self.preliminary, self._flags_preliminary = preliminary, True
+
+    def _attributes(self, root: Path, changes: Transaction, *, added: bool) -> dict[str, Any]:
+        """Return the attributes of the root group that a commit changes."""
+        attributes: dict[str, Any] = {}
+        if not self._flags_preliminary:
+            attributes["coordinates"] = schema.group_attributes("analysis", self.nside, {})[
+                "coordinates"
+            ]
+        if added and (defined := definitions(self.stored.names)) is not None:
+            attributes[DEFINITIONS] = defined
+        return attributes | self._lead_hours(root, changes)
 
     def _lead_hours(self, root: Path, changes: Transaction) -> dict[str, str]:
         """Return the attribute of the times that are forecasts, if it changes."""

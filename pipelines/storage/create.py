@@ -19,6 +19,7 @@ from pear.store.manifest import ATTRIBUTE, FILE
 from pear.store.schema import COMPLETE, PRELIMINARY, PROBABILITY
 from pear.typing import Array, TimesLike
 from pear.variables import Layout
+from pear.variables.own import DEFINITIONS, definitions
 from pipelines.storage.manifest import write_manifest
 from pipelines.storage.metadata import rewrite_child_metadata, write_group
 
@@ -31,6 +32,8 @@ def create_group(
 ) -> zarr.Group:
     """Create the root group with the coordinates of the grid and the levels."""
     wanted = schema.group_attributes(kind, nside, attributes)
+    if (defined := definitions(layout.names)) is not None:
+        wanted[DEFINITIONS] = defined
     group = zarr.create_group(LocalStore(path), zarr_format=3, attributes=wanted)
     return _with_axes(group, layout, nside)
 
@@ -135,7 +138,7 @@ def lead_coordinate(group: zarr.Group, leads: npt.NDArray[np.timedelta64]) -> No
 
 def completeness(group: zarr.Group, layout: Layout) -> None:
     """Write the empty completeness array of an analysis, (time, channel)."""
-    names = schema.all_channels(schema.level_order(layout))
+    names = schema.all_channels(schema.level_order(layout), layout.names)
     attributes = {
         "long_name": "1 where the field is present and has passed all checks",
         "flag_values": [0, 1],

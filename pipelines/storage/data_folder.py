@@ -10,6 +10,7 @@
       forecasts/RUN_ID.zarr     finished forecasts, never changed
       evaluations/ID/           scores and plots
       scratch/                  partial results; may be deleted while nothing runs
+      variables.toml            variables of one's own, if there are any
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pear.errors import InputError
+from pear.variables.own import FILE, load_variables
 from pipelines.storage.atomic import is_writable, require_space
 
 _PARTS = ("analyses", "climatology", "models", "forecasts", "evaluations", "scratch")
@@ -49,6 +51,8 @@ class DataFolder:
 
     def __post_init__(self) -> None:
         require_local(self.root, "--data")
+        if (path := self.root / FILE).is_file():
+            load_variables(path)
 
     @classmethod
     def create(cls, root: Path | str) -> DataFolder:

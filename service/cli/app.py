@@ -178,6 +178,41 @@ def _chain(callback: Callable[..., object] | None, name: str) -> Callable[..., o
     return check
 
 
+def _load_variables(path: Path) -> None:
+    """Add the variables of a file to this process and to those that it starts."""
+    from pear.variables.own import load_variables
+    from pear.variables.table import VARIABLE
+
+    load_variables(path)
+    os.environ[VARIABLE] = str(path.absolute())
+
+
+def lift_variables(arguments: Sequence[str]) -> list[str]:
+    """Move ``--variables FILE`` before the command; ``pear forecast`` has an option of that name.
+
+    Returns
+    -------
+    list of str
+        The arguments in the order in which the command line reads them.
+
+    Examples
+    --------
+    >>> from service.cli.app import lift_variables
+    >>> lift_variables(["ingest", "a.nc", "--variables", "mine.toml"])
+    ['--variables', 'mine.toml', 'ingest', 'a.nc']
+    """
+    given = list(arguments)
+    command = next((word for word in given if word in COMMANDS), None)
+    if command is None or command == "forecast":
+        return given
+    for place, word in enumerate(given):
+        if word == "--variables" and place + 1 < len(given):
+            return [*given[place : place + 2], *given[:place], *given[place + 2 :]]
+        if word.startswith("--variables="):
+            return [word, *given[:place], *given[place + 1 :]]
+    return given
+
+
 app = typer.Typer(
     name="pear",
     cls=LazyGroup,
@@ -204,8 +239,14 @@ def _root(
             "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
+    variables: Annotated[
+        Path | None,
+        typer.Option("--variables", metavar="FILE", help="File of variables of your own (TOML)."),
+    ] = None,
 ) -> None:
     """Weather forecasts on HEALPix: ingest, train, forecast, evaluate, serve."""
+    if variables is not None:
+        _load_variables(variables)
 
 
 def refuse_old_spelling(arguments: Sequence[str]) -> None:
@@ -235,6 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         refuse_old_spelling(given)
         check_environment()
+        given = lift_variables(given)
         status = typer.main.get_command(app).main(given, prog_name="pear", standalone_mode=False)
         if status != 130:
             sys.exit(status or 0)

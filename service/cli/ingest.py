@@ -12,7 +12,7 @@ import typer
 
 from pear.datasets.base import ScanOptions
 from pear.errors import InputError
-from pear.variables import LEVELS
+from pear.variables import LEVELS, variable
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
 from pipelines.ingestion.ingest import ingest as ingest_sources
@@ -95,6 +95,14 @@ def ingest(
             help="Keep times whose hour of the day is a multiple of this, e.g. 6h.",
         ),
     ] = None,
+    also: Annotated[
+        opt.CommaList | None,
+        _selection(
+            parser=opt.LIST,
+            metavar="LIST",
+            help="Variables to take beside the nine of PEAR and your own, e.g. tp06,d2m.",
+        ),
+    ] = None,
     member: Annotated[int | None, _selection(metavar="N", help="Ensemble member to read.")] = None,
     on_error: Annotated[
         Literal["raise", "skip"],
@@ -138,7 +146,7 @@ def ingest(
         end=period[1] if period else None,
         replace=(replace[0], replace[1]) if replace else None,
         every_hours=step.hours if step else None,
-        scan=ScanOptions(member),
+        scan=ScanOptions(member, also=tuple(variable(name).name for name in also or ())),
     )
     kept = "committed times are kept; run the command again to continue"
     with interruptible(kept), ExitStack() as stack:

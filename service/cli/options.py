@@ -207,6 +207,7 @@ DURATION: Final = option_parser(parse_duration)
 NUMBERS: Final = option_parser(parse_numbers)
 PERIOD: Final = option_parser(parse_period)
 TIMES: Final = option_parser(parse_times)
+LIST: Final = option_parser(parse_list)
 RANGES: Final = option_parser(parse_ranges)
 
 # Kinds of options: each is typer.Option with the parser and the placeholder of its kind.

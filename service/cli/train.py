@@ -15,8 +15,10 @@ import typer
 from pear.device import keep_memory
 from pear.models import checkpoint
 from pear.models.config import PearConfig
+from pear.store.dataset import make_layout
 from pear.store.reader import stored_layout
 from pear.training import TrainingConfig
+from pear.variables import BY_NAME
 from pipelines.training import train as training
 from service.cli import options as opt
 from service.cli.console import Interrupted, console, emit_json, progress
@@ -112,9 +114,12 @@ def _settings(
     model, given = training.read_settings(config)
     if initial is not None and model is None:
         return checkpoint.load(initial).config, given
+    _, layout, held = stored_layout(store)
     if model is None:
         model = PearConfig.small()
-    _, _, held = stored_layout(store)
+        more = {name for name in layout.names if not BY_NAME[name].published}
+        wanted = make_layout({*model.layout.names, *more}, model.layout.levels)
+        model = dataclasses.replace(model, layout=wanted)
     return dataclasses.replace(model, nside=nside or held), given
 
 

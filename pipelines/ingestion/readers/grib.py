@@ -33,7 +33,7 @@ from pear.datasets.base import (
 from pear.datasets.cell_numbers import CellOrder
 from pear.datasets.decoding import decoding
 from pear.datasets.static import StaticField, static_name
-from pear.datasets.units import Quantity, conversion, recognise
+from pear.datasets.units import Quantity, conversion, level_types, recognise
 from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
 from pear.sphere.source_grids import HealpixGrid, SourceGrid
@@ -227,7 +227,7 @@ def scan_grib(path: Path, label: str, options: ScanOptions) -> Scan:
             count += 1
             try:
                 with decoding(f"{label}: field {count}"):
-                    _add_message(message, path, series, scan)
+                    _add_message(message, path, series, scan, options)
             except InputError as error:
                 scan.fault(error)
     except _DamagedFileError as error:
@@ -278,7 +278,11 @@ def _get(codes: ModuleType, handle: int, key: str) -> GribValue:
 
 
 def _add_message(
-    message: Message, path: Path, series: dict[_SeriesKey, _Series], scan: Scan
+    message: Message,
+    path: Path,
+    series: dict[_SeriesKey, _Series],
+    scan: Scan,
+    options: ScanOptions,
 ) -> None:
     """Add a field to its series, or its name to what is skipped."""
     name, kind, units = message.name, message.level_type, str(message.get("units"))
@@ -290,12 +294,17 @@ def _add_message(
             scan.static_fields.append(StaticField(static, scan.source, units, grid, read))
         return
     quantity = recognise(name, {"GRIB_typeOfLevel": kind})
-    if quantity is None or name == "unknown":
+    if name in ("unknown", "~"):
+        quantity = _by_number(message)
+    if quantity is None:
         scan.skipped[f"{name} ({kind})"] = "not a variable of PEAR"
+        return
+    if not options.takes(quantity.name):
+        scan.skipped[f"{name} ({kind})"] = f"{quantity.name} is not asked for"
         return
     try:
         require_place(message.get, quantity)
-        note = products.require_state(message.get)
+        note = products.require_state(message.get, BY_NAME.get(quantity.name))
         note = note or products.require_ncep_state(message.get("productIdentifier"))
     except SkippedVariableError as reason:
         scan.skipped[f"{name} ({kind})"] = str(reason)
@@ -313,6 +322,18 @@ def _add_message(
     version = str(message.get("expver") or "").lstrip("0")
     one.fields.setdefault(key, []).append((message.location, version))
     one.leads[valid] = max(one.leads.get(valid, 0), valid - message.time("data"))
+
+
+def _by_number(message: Message) -> Quantity | None:
+    """Return the variable of a message whose short name ecCodes does not know, by its numbers."""
+    numbers = tuple(message.get(k) for k in ("discipline", "parameterCategory", "parameterNumber"))
+    for row in VARIABLES:
+        own = row.param_id is not None and row.param_id == message.get("paramId")
+        if not row.published and (own or row.discipline_category_number == numbers):
+            quantity = Quantity(row.name)
+            if message.level_type in level_types(quantity):
+                return quantity
+    return None
 
 
 @lru_cache(maxsize=64)
