@@ -13,6 +13,7 @@ from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, coarsen, nside_from_cells
 from pear.store.dataset import dataset_layout
 from pear.store.reader import open_store
+from pear.store.replacement import read_consistent
 from pear.store.schema import overview_name
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, StrPath, Times, TimesLike
@@ -173,12 +174,16 @@ def read_fields(
     cells = cells_of_nside(target)
     surface = np.empty((times.size, len(layout.surface), cells), dtype=np.float32)
     upper = np.empty((times.size, len(layout.upper), len(layout.levels), cells), dtype=np.float32)
-    for place, variable in enumerate(layout.surface):
-        surface[:, place] = coarsen(dataset[variable].isel(time=index).values, target)
-    for place, variable in enumerate(layout.upper):
-        # Chunks hold all levels, so the levels are selected in memory.
-        array = dataset[variable].isel(time=index).load().sel(level=list(layout.levels))
-        upper[:, place] = coarsen(array.values, target)
+
+    def read() -> None:
+        for place, variable in enumerate(layout.surface):
+            surface[:, place] = coarsen(dataset[variable].isel(time=index).values, target)
+        for place, variable in enumerate(layout.upper):
+            # Chunks hold all levels, so the levels are selected in memory.
+            array = dataset[variable].isel(time=index).load().sel(level=list(layout.levels))
+            upper[:, place] = coarsen(array.values, target)
+
+    read_consistent(dataset, read)
     _require_finite(surface, upper, layout, times, name)
     return surface, upper
 

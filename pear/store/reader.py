@@ -16,6 +16,7 @@ from pear.store import manifest, metadata, schema
 from pear.store.climatology import Climatology
 from pear.store.dataset import make_layout
 from pear.store.manifest import DamagedStoreError
+from pear.store.replacement import SOURCE
 from pear.store.verified import VerifiedStore
 from pear.times import as_utc, to_iso
 from pear.typing import StrPath, Times, TimesLike
@@ -177,6 +178,7 @@ def open_store(path: StrPath, chunks: Chunks = None, nside: int | None = None) -
         raise
     except (ValueError, KeyError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}", field="store") from error
+    dataset.encoding[SOURCE] = str(path.resolve())
     _check(dataset, kind, nside or own, path)
     if schema.COMPLETE in dataset.coords:
         names = dataset[schema.COMPLETE].attrs["channels"]

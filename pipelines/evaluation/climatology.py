@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from pear.store.day_of_year import (
     hour_of_day,
 )
 from pear.store.reader import open_store
+from pear.store.replacement import replacement_count
 from pear.times import as_utc, to_iso
 from pear.typing import Array, Float64, Int64, TimeLike, Times
 from pear.variables import BY_NAME
@@ -120,10 +122,13 @@ def build_climatology(
     InputError
         If the kind is unknown, the store is not an analysis, has missing values, or does not
         cover the year. ``out`` is then left unchanged.
+    OSError
+        If times of the store were replaced meanwhile; ``out`` is left unchanged.
     """
     if kind not in KINDS:
         hint = f"use one of {', '.join(KINDS)}"
         raise InputError(f"unknown climatology kind {kind!r}", field="kind", hint=hint)
+    before = replacement_count(Path(analysis))
     data = _read_analysis(Path(analysis), period)
     times = as_utc(data["time"].values)
     target = Path(out)
@@ -140,6 +145,10 @@ def build_climatology(
                 _write_days(root, data[name], times, window, client)
             if tick is not None:
                 tick(1, str(name))
+        if replacement_count(Path(analysis)) != before:
+            raise OSError(
+                errno.EAGAIN, "times were replaced while it was read; run it again", str(analysis)
+            )
         _publish(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

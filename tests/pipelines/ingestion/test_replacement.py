@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -14,6 +15,8 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
+from pear.sphere.healpix import coarsen
+from pear.store.analysis import Analysis
 from pear.store.reader import describe, open_store, read_preliminary
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
@@ -105,6 +108,40 @@ def test_a_faulty_field_undoes_the_whole_ingestion(tmp_path: Path) -> None:
         ingest([bad], store, options=options)
     assert (mean(store), mean(store, 1)) == old
     assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
+
+
+def test_a_state_is_never_of_two_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer replaces the times after the first variable of a state was read."""
+    store = tmp_path / "s.zarr"
+    span = (np.datetime64("2020-01-01", "s"), np.datetime64("2020-01-03", "s"))
+    options = IngestOptions(nside=8, reserve_bytes=0)
+    ingest([data(0, None, "t2m", "u10")], store, options=options)
+    state = Analysis(store)
+    old = state.read(state.times[0])
+    pending = [5.0]
+
+    def coarsen_and_replace(values: np.ndarray, nside: int) -> np.ndarray:
+        if pending:
+            new = data(pending.pop(), None, "t2m", "u10")
+            ingest([new], store, options=replace(options, replace=span))
+        return coarsen(values, nside)
+
+    monkeypatch.setattr("pear.store.analysis.coarsen", coarsen_and_replace)
+    read = state.read(state.times[0])
+    change = dict(zip(state.layout.names, (read - old).mean(axis=-1), strict=True))
+    assert change["2m_temperature"] == pytest.approx(5, abs=1e-3)
+    assert change["10m_u_component_of_wind"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_store_that_is_written_all_the_time_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest([data(0, None)], tmp_path / "s.zarr", 8)
+    state = Analysis(tmp_path / "s.zarr")
+    stamps = itertools.count()
+    monkeypatch.setattr("pear.store.replacement.stamp_of", lambda _: next(stamps))
+    with pytest.raises(OSError, match="faster than it can be read"):
+        state.read(state.times[0])
 
 
 @pytest.mark.slow
