@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from pear.addresses import is_address
 from pear.errors import InputError, did_you_mean
 from pear.progress import ProgressFactory
 from pear.store.reader import stored_layout
 from pear.times import to_iso
 from pear.typing import Times
+from pear.variables import Layout
 from pipelines.ingestion.cds_months import is_complete
-from pipelines.ingestion.ingest import ClientFor, ingest
+from pipelines.ingestion.ingest import Source as IngestSource
+from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
+from pipelines.ingestion.plan import make_plan
+from pipelines.ingestion.readers import scan_source
+from pipelines.ingestion.remote_files import FileCache
 from pipelines.ingestion.report import IngestReport
 from pipelines.ingestion.sources import gfs
+from pipelines.ingestion.sources.archives import (
+    Address,
+    Archive,
+    Reanalysis,
+    arco,
+    weatherbench2,
+)
 from pipelines.ingestion.sources.base import Source, StateFile
 from pipelines.ingestion.sources.messages import check_messages
 from pipelines.ingestion.sources.transfer import Transfer
-from pipelines.storage.atomic import require_space
+from pipelines.storage.atomic import require_space, temporary_parents
 
-SOURCES: Final = ("ifs", "aifs", "gfs")
-"""Names of the servers with today's analyses."""
+SOURCES: Final = ("ifs", "aifs", "gfs", "era5", "arco", "wb2")
+"""Names of the sources: servers with today's analyses, and archives of ERA5."""
 NSIDE: Final = 16
 """Resolution of a new store: that of the model that ships."""
 _MODELS: Final = {"ifs": "ifs", "aifs": "aifs-single"}
@@ -59,13 +76,13 @@ class FetchedState:
         return document | {"report": self.report.to_dict() if self.report else None}
 
 
-def open_source(name: str, transfer: Transfer, mirror: str | None = None) -> Source:
+def open_source(name: str, transfer: Transfer, mirror: str | None = None) -> Source | Archive:
     """Return a server with analyses by its name.
 
     Parameters
     ----------
     name
-        One of :data:`SOURCES`.
+        One of :data:`SOURCES`, or an address.
     transfer
         The session.
     mirror
@@ -73,28 +90,44 @@ def open_source(name: str, transfer: Transfer, mirror: str | None = None) -> Sou
 
     Returns
     -------
-    Source
+    Source or Archive
 
     Raises
     ------
     InputError
         If the name is unknown, or the client of the source is not installed.
     """
-    if name == "gfs":
-        return gfs.Gfs(transfer, url=(mirror or gfs.URL).rstrip("/"))
-    if name not in _MODELS:
+    if is_address(name):
+        return Address(name)
+    if name not in SOURCES:
         raise InputError(
             f"unknown source {name!r}", field="--source", hint=did_you_mean(name, SOURCES)
         )
-    try:
-        from pipelines.ingestion.sources.ifs import MIRRORS, OpenData
-    except ImportError as error:
+    if mirror is not None and name not in _MODELS and not is_address(mirror):
         raise InputError(
-            f"--source {name} needs ecmwf-opendata",
+            f"invalid mirror {mirror!r}", field="--mirror", hint="write an address, https://…"
+        )
+    if name == "arco":
+        return arco(mirror)
+    if name == "wb2":
+        return weatherbench2(mirror)
+    if name == "gfs":
+        return gfs.Gfs(transfer, url=(mirror or gfs.URL).rstrip("/"))
+    package, extra = ("ecmwf.datastores", "cds") if name == "era5" else ("ecmwf.opendata", "live")
+    try:
+        import_module(package)
+    except ImportError as error:
+        client = "ecmwf-datastores-client" if name == "era5" else "ecmwf-opendata"
+        raise InputError(
+            f"--source {name} needs {client}",
             field="--source",
-            hint='pip install "pear-weather[live]"',
+            hint=f'pip install "pear-weather[{extra}]"',
         ) from error
-    if mirror is not None and mirror not in MIRRORS and "://" not in mirror:
+    if name == "era5":
+        return Reanalysis(mirror and mirror.rstrip("/"))
+    from pipelines.ingestion.sources.ifs import MIRRORS, OpenData
+
+    if mirror is not None and mirror not in MIRRORS and not is_address(mirror):
         raise InputError(
             f"invalid mirror {mirror!r}", field="--mirror", hint=did_you_mean(mirror, MIRRORS)
         )
@@ -121,13 +154,13 @@ def options_for(store: Path, nside: int | None = None) -> IngestOptions:
 
 
 def fetch(
-    source: Source,
+    source: Source | Archive,
     times: Times | None,
     store: Path,
     *,
     options: IngestOptions,
     transfer: Transfer,
-    client_for: ClientFor | None = None,
+    replace_times: bool = False,
     progress: Callable[[str], ProgressFactory] | None = None,
 ) -> Iterator[FetchedState]:
     """Download states, check every message, and ingest them.
@@ -151,8 +184,8 @@ def fetch(
         Options of the ingestion; the span of times is set by ``times``.
     transfer
         The session that ``source`` uses.
-    client_for
-        As in :func:`pipelines.ingestion.ingest.ingest`.
+    replace_times
+        Whether states that the store has already are fetched and replaced.
     progress
         Given a title, returns what :func:`pipelines.ingestion.ingest.ingest` takes; units of the
         downloads are bytes.
@@ -165,28 +198,73 @@ def fetch(
     now = np.datetime64("now", "s")
     for time in [source.find_latest(now)] if times is None else list(times):
         before = transfer.fetched
-        if is_complete(store, np.array([time]), options.levels):
+        present = is_complete(store, np.array([time]), options.levels)
+        if present and not replace_times:
             yield FetchedState(to_iso(time), 0, 0, None)
             continue
-        state = source.locate(time, options.levels)
         folder = store.parent / f".{store.name}.fetch"
-        file = download_state(state, folder, transfer, progress)
         span = replace(
-            options, start=time, end=time, attributes=_attributes(source) | dict(options.attributes)
+            options,
+            start=time,
+            end=time,
+            replace=(time, time) if present else options.replace,
+            attributes=_attributes(source) | dict(options.attributes),
         )
-        report = ingest(
-            [file],
-            store,
+        run = partial(
+            ingest,
+            store=store,
             options=span,
-            client_for=client_for,
             progress=progress("ingest") if progress else None,
         )
-        shutil.rmtree(folder)
-        yield FetchedState(to_iso(time), state.size, transfer.fetched - before, report)
+        if isinstance(source, Archive):
+            with temporary_parents(folder), source.provide(time, options.levels, folder) as given:
+                _require_whole(given.sources, span, time, source.title)
+                report = run(given.sources)
+            with suppress(OSError):  # it was there before, and nothing is left in it
+                folder.rmdir()
+            needed, fetched = given.needed, given.received
+        else:
+            state = source.locate(time, options.levels)
+            file = download_state(state, folder, transfer, progress)
+            report = run([file])
+            shutil.rmtree(folder)
+            needed, fetched = state.size, transfer.fetched - before
+        yield FetchedState(to_iso(time), needed, fetched, report)
 
 
-def _attributes(source: Source) -> dict[str, str]:
-    return {"source": source.title, "license": source.licence}
+def _require_whole(
+    sources: Sequence[IngestSource], options: IngestOptions, time: np.datetime64, title: str
+) -> None:
+    """Refuse sources that lack a variable or level of a time, and name it."""
+    variables, report = [], IngestReport("", options.nside, options.method)
+    with (
+        tempfile.TemporaryDirectory() as unpacked,
+        FileCache.from_environment() as files,
+    ):
+        for source in sources:
+            for scan in scan_source(source, options.scan, lambda: Path(unpacked), files):
+                if scan.faults:
+                    raise scan.faults[0]
+                variables += scan.variables
+    plan, axis = make_plan(variables, options, report), np.array([time])
+    layout = Layout.default()
+    missing = [name for name in layout.surface if not plan.offered(name, axis, ()).any()]
+    for name in layout.upper:
+        there = plan.offered(name, axis, options.levels)[0]
+        lacking = [str(level) for level in np.array(options.levels)[~there]]
+        if lacking:
+            missing.append(f"{name} at {', '.join(lacking)} hPa" if there.any() else name)
+    if missing:
+        raise InputError(
+            f"{title} has no {'; '.join(missing)} at {to_iso(time)}",
+            field="--source",
+            hint="`pear ingest` takes what is there",
+        )
+
+
+def _attributes(source: Source | Archive) -> dict[str, str]:
+    licence = {"license": source.licence} if source.licence else {}
+    return {"source": source.title, **licence}
 
 
 def download_state(

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import xarray as xr
 
 from pear import __version__
-from pear.addresses import without_secrets
 from pear.datasets.base import Scan, SourceVariable
 from pear.datasets.static import StaticField
 from pear.datasets.xarray import close_datasets
@@ -45,7 +44,7 @@ from pipelines.ingestion.executor import (
 )
 from pipelines.ingestion.options import IngestOptions, Method
 from pipelines.ingestion.plan import Plan, make_plan
-from pipelines.ingestion.readers import scan_source
+from pipelines.ingestion.readers import name_of, scan_source
 from pipelines.ingestion.remote_files import FileCache
 from pipelines.ingestion.report import IngestReport, Refusal, SourceReport
 from pipelines.ingestion.static_fields import read_static_fields, write_static_fields
@@ -201,8 +200,7 @@ def _scan_all(
     variables: list[SourceVariable] = []
     static_fields: list[StaticField] = []
     for source in sources:
-        name = "dataset in memory" if isinstance(source, xr.Dataset) else str(source)
-        name = without_secrets(name)
+        name = name_of(source)
         try:
             scans = list(scan_one(source))
             if options.on_error == "raise":

@@ -74,7 +74,9 @@ class IngestAction(StrictModel):
 class FetchAction(StrictModel):
     """Fetch the newest published analyses that the store lacks."""
 
-    source: Literal["ifs", "aifs", "gfs"] = Field(description="Server: ECMWF's or NOAA's.")
+    source: Literal["ifs", "aifs", "gfs", "era5", "arco", "wb2"] = Field(
+        description="Server: ECMWF's or NOAA's, or an archive of ERA5."
+    )
     store: StoreName | None = Field(
         default=None, description="Name of the analysis (default: that of the source)."
     )

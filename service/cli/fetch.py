@@ -23,8 +23,12 @@ _source, _store = (partial(typer.Option, rich_help_panel=name) for name in ("Sou
 def fetch(
     *,
     source: Annotated[
-        Literal["ifs", "aifs", "gfs"],
-        _source(metavar="NAME", help="ifs or aifs (ECMWF open data), or gfs (NOAA)."),
+        str,
+        _source(
+            metavar="NAME",
+            help="ifs or aifs (ECMWF open data), gfs (NOAA), era5 (Climate Data Store), arco or "
+            "wb2 (ERA5 as Zarr), or an address.",
+        ),
     ],
     time: Annotated[
         str,
@@ -47,6 +51,9 @@ def fetch(
         Path | None,
         typer.Option("--output", "-o", metavar="STORE", help="Path of the store to write instead."),
     ] = None,
+    replace: Annotated[
+        bool, _store("--replace", help="Replace states that the store has already.")
+    ] = False,
     nside: Annotated[
         int | None,
         _store(
@@ -63,11 +70,13 @@ def fetch(
     --------
     $ pear fetch --source ifs --data DATA
     $ pear fetch --source gfs --time 2026-11-25T00 --data DATA
+    $ pear fetch --source arco --time 2019-01-01T00..2019-01-02T18/6h --data DATA
     """
-    folder, store = find_target(data, analysis or source, output)
+    transfer = Transfer()
+    opened = open_source(source, transfer, mirror)
+    folder, store = find_target(data, analysis or opened.name, output)
     options = options_for(store, nside)
     times = None if time == "latest" else opt.parse_times(time)
-    transfer = Transfer()
     states: list[FetchedState] = []
     kept = "what was downloaded is kept; run the command again to continue"
     with interruptible(kept), ExitStack() as stack:
@@ -76,9 +85,14 @@ def fetch(
             unit: Literal["fields", "bytes"] = "fields" if title == "ingest" else "bytes"
             return stack.enter_context(announced(title, unit))
 
-        opened = open_source(source, transfer, mirror)
         for state in fetch_states(
-            opened, times, store, options=options, transfer=transfer, progress=start
+            opened,
+            times,
+            store,
+            options=options,
+            transfer=transfer,
+            replace_times=replace,
+            progress=start,
         ):
             stack.close()
             states.append(state)

@@ -46,8 +46,8 @@ def add(
         _ingest(metavar="SOURCE", help="Ingest what is new in this folder; repeat for several."),
     ] = None,
     fetch: Annotated[
-        Literal["ifs", "aifs", "gfs"] | None,
-        _ingest(metavar="SOURCE", help="Fetch the newest analysis: ifs, aifs or gfs."),
+        Literal["ifs", "aifs", "gfs", "era5", "arco", "wb2"] | None,
+        _ingest(metavar="SOURCE", help="Fetch the newest analysis: ifs, gfs, era5, arco, …"),
     ] = None,
     nside: Annotated[int | None, _ingest(metavar="N", help="Resolution of a new analysis.")] = None,
     forecast: Annotated[

@@ -166,7 +166,8 @@ def scan_source(
         Contents.
     """
     if isinstance(source, xr.Dataset):
-        yield scan_dataset(InMemory(source), "dataset in memory", "xarray", options)
+        label = name_of(source)
+        yield scan_dataset(InMemory(source), label, "xarray", options)
         return
     address = str(source)
     label = without_secrets(address)
@@ -200,6 +201,13 @@ def scan_source(
             yield scan
         except InputError as error:
             yield Scan(inner, "", faults=[error])
+
+
+def name_of(source: str | Path | xr.Dataset) -> str:
+    """Return the name of a source in messages, without secrets; of a dataset where it is from."""
+    if isinstance(source, xr.Dataset):
+        return without_secrets(str(source.encoding.get("source") or "dataset in memory"))
+    return without_secrets(str(source))
 
 
 def _path_of(address: str) -> Path:

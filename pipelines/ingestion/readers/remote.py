@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 import fsspec
@@ -44,6 +44,9 @@ _FILES: Final = (
 )
 _MOST_REFERENCES_BYTES: Final = 500_000_000
 
+Received: TypeAlias = Callable[[str, int], object]
+"""Called with the key and the number of bytes of a value that arrives."""
+
 
 class PatientStore(WrapperStore[Store]):
     """Store that asks again after a fault that may pass, and counts the bytes that arrive.
@@ -53,10 +56,10 @@ class PatientStore(WrapperStore[Store]):
     store
         The store.
     received
-        Called with the number of bytes of each value.
+        Called with the key and the number of bytes of each value.
     """
 
-    def __init__(self, store: Store, received: Callable[[int], object] = lambda _: None) -> None:
+    def __init__(self, store: Store, received: Received = lambda *_: None) -> None:
         super().__init__(store)
         self._received = received
 
@@ -76,7 +79,7 @@ class PatientStore(WrapperStore[Store]):
                 await asyncio.sleep(backoff_seconds() * 2**attempt)
             else:
                 if found is not None:
-                    self._received(len(found))
+                    self._received(key, len(found))
                 return found
         raise AssertionError  # the last attempt returns or raises
 
@@ -111,16 +114,16 @@ class RemoteZarr:
     def groups(self) -> list[str]:
         """Return the paths of all groups below the root."""
         with reading(self.address):
-            return list_groups(self._store(lambda _: None))
+            return list_groups(self._store(lambda *_: None))
 
-    def open(self, received: Callable[[int], object] = lambda _: None) -> xr.Dataset:
+    def open(self, received: Received = lambda *_: None) -> xr.Dataset:
         """Open the store lazily, decoded; times stay numbers."""
         with reading(self.address):
             store = self._store(received)
             root = _open(store)
             return inherit(_open(store, self.group), root) if self.group else root
 
-    def _store(self, received: Callable[[int], object]) -> PatientStore:
+    def _store(self, received: Received) -> PatientStore:
         options = storage_options(self.address, anonymous=self.anonymous)
         store = FsspecStore.from_url(self.address, storage_options=options, read_only=True)
         return PatientStore(store, received)

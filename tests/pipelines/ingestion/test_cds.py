@@ -21,8 +21,10 @@ from pear.store.reader import describe, open_store
 from pear.variables import BY_NAME, Layout, valid_range
 from pipelines.ingestion.cds import Account, DataStore, Session, month_requests
 from pipelines.ingestion.cds_months import ingest_from_cds, month_times
+from pipelines.ingestion.fetch import fetch, open_source
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.report import IngestReport
+from pipelines.ingestion.sources.transfer import Transfer
 from tests.fixtures.ingestion import nearly
 
 KEY = "0123-secret"
@@ -282,3 +284,29 @@ def test_insecure_addresses_are_refused(
             list(
                 client(server, tmp_path).fetch(month_requests(2000, 2, [1], [0], (500,), "netcdf"))
             )
+
+
+def test_era5_is_a_source_of_initial_states(
+    server: FakeDataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed after submitting finds its requests again."""
+    monkeypatch.setenv("CDSAPI_KEY", KEY)
+    monkeypatch.setenv("CDSAPI_RC", str(tmp_path / "none"))
+    source = open_source("era5", Transfer(), server.url)
+    store, first = tmp_path / "era5.zarr", np.array(["2000-02-01T06"], "datetime64[s]")
+    options = IngestOptions(nside=2, reserve_bytes=0)
+    server.fail = "the machine is off"
+    with pytest.raises(InputError, match="the machine is off"):
+        list(fetch(source, first, store, options=options, transfer=Transfer()))
+    assert not store.exists()
+    assert server.seen["submitted"] == 2
+    server.fail, server.truncated = "", 1
+    (state,) = fetch(source, first, store, options=options, transfer=Transfer())
+    assert server.seen["submitted"] == 3  # the second request waited at the data store
+    assert state.needed_bytes == sum(p.stat().st_size for p in server.folder.glob("job-[12]"))
+    assert describe(store)["completeness"]["complete"] is True
+    assert not list(tmp_path.glob(".*"))
+    future = np.array(["2999-01-01"], "datetime64[s]")
+    with pytest.raises(InputError, match="lies in the future; expected at about 2999-01-07"):
+        list(fetch(source, future, store, options=options, transfer=Transfer()))
+    assert source.find_latest(np.datetime64("2026-11-25T20", "s")) == np.datetime64("2026-11-19")
