@@ -140,9 +140,29 @@ class SourceVariable:
         )
 
     def read(self, position: int, row: int) -> Fields:
-        """Return one field, (point,), in canonical units."""
+        """Return one field, (point,), in canonical units.
+
+        Parameters
+        ----------
+        position, row : int
+            Index of the time and of the level.
+
+        Returns
+        -------
+        (point,) array
+            The field.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, or has another number of values than the grid has points.
+        """
         with decoding(f"{self.source}: {self.name}"):
             values = self.reader.read(position, row)
+        if values.shape != (self.grid.size,):
+            raise InputError(
+                f"has {values.size} values on a grid of {self.grid.size} points", field=self.name
+            )
         how = self.conversion
         if (how.factor, how.offset) != (1.0, 0.0):
             values = (values.astype(np.float64) * how.factor + how.offset).astype(np.float32)

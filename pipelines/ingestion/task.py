@@ -20,7 +20,7 @@ from pear.prefetch import prefetch
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.store import schema
 from pear.times import to_iso
-from pear.typing import Times
+from pear.typing import Float32, Times
 from pipelines.ingestion.options import Method, OnError
 from pipelines.ingestion.report import Refusal
 from pipelines.storage.staging import staged_array
@@ -185,6 +185,33 @@ def run_task(task: Task) -> TaskResult:
         out = np.full(shape, np.nan, dtype=np.float32)
     else:
         out = np.asarray(array[where]).reshape(shape)
+    result = compute_fields(task, out)
+    if result.stored.any():
+        values = out if task.levels else out[:, 0]
+        array[where] = values
+        for nside in target.overviews:
+            name = f"{schema.overview_name(nside)}/{task.variable}"
+            means = staged_array(target.root, target.staging, name, where.start, where.stop)
+            means[where] = coarsen(values, nside)
+    return result
+
+
+def compute_fields(task: Task, out: Float32) -> TaskResult:
+    """Compute the fields of a task without writing them.
+
+    Parameters
+    ----------
+    task : Task
+        What to compute. With ``on_error="raise"`` its first faulty field raises InputError.
+    out : (time, level, cell) array
+        Receives the fields.
+
+    Returns
+    -------
+    TaskResult
+        Which fields were computed and which refused.
+    """
+    target = task.target
     result = TaskResult(task.variable, np.zeros(task.wanted.shape, dtype=bool))
     decoded = _read_fields(task)
     with closing(prefetch(decoded, _PREFETCHED_FIELDS) if target.prefetch else decoded) as fields:
@@ -199,13 +226,6 @@ def run_task(task: Task) -> TaskResult:
             field = values, one.partner
             out[one.index] = regrid_field(field, grid, target.nside, target.method, task.variable)
             result.stored[one.index] = True
-    if result.stored.any():
-        values = out if task.levels else out[:, 0]
-        array[where] = values
-        for nside in target.overviews:
-            name = f"{schema.overview_name(nside)}/{task.variable}"
-            means = staged_array(target.root, target.staging, name, where.start, where.stop)
-            means[where] = coarsen(values, nside)
     return result
 
 

@@ -18,8 +18,10 @@ from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable
 from pear.datasets.decoding import decoding
 from pear.datasets.xarray import InMemory, open_cached, scan_dataset
 from pear.errors import InputError
-from pipelines.ingestion.readers.cut_short import find_grib_fault, require_whole
+from pipelines.ingestion.readers.cut_short import require_whole
 from pipelines.ingestion.readers.grib import scan_grib
+from pipelines.ingestion.readers.grib_sections import find_messages
+from pipelines.ingestion.readers.hdf5_probe import PROBER
 from pipelines.ingestion.readers.hierarchy import choose_group, inherit, list_groups
 from pipelines.ingestion.readers.remote import (
     Icechunk,
@@ -35,7 +37,8 @@ from pipelines.ingestion.remote_files import FileCache
 __all__ = ["Fields", "Scan", "ScanOptions", "SourceVariable", "detect_format", "scan_source"]
 
 _HEAD_BYTES: Final = 4096
-_NETCDF: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+_NETCDF: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05", _HDF5)
 
 
 @dataclass(frozen=True)
@@ -235,14 +238,16 @@ def _scan_file(path: Path, label: str, options: ScanOptions, origin: str) -> Sca
         refuse_missing_chunks(path / store.group, scan)
         return scan
     if kind == "GRIB":
-        fault = find_grib_fault(path, label)
-        scan = scan_grib(path, label, options)
-        if fault is not None:
-            scan.faults.insert(0, fault)
-        return scan
+        return _scan_grib_file(path, label, options)
     if kind == "zip":
         raise InputError(f"{label} is a zip inside a zip", field="file", hint="unpack it first")
     require_whole(path, label)
+    with path.open("rb") as file:
+        is_hdf5 = file.read(len(_HDF5)) == _HDF5
+    if is_hdf5 and (fault := PROBER.find_fault(path)):
+        raise InputError(
+            f"{label} is a damaged NetCDF file: {fault}", field="file", hint="download it again"
+        )
     root = NetcdfFile(str(path), path.stat().st_mtime_ns, label)
     opener, note = choose_group(root, options.nside)
     try:
@@ -251,6 +256,20 @@ def _scan_file(path: Path, label: str, options: ScanOptions, origin: str) -> Sca
         return scan
     finally:
         open_cached(opener).close()  # thousands of files are scanned; reading opens them again
+
+
+def _scan_grib_file(path: Path, label: str, options: ScanOptions) -> Scan:
+    """Scan the messages of a GRIB file that are whole; the others are its faults."""
+    found = find_messages(path)
+    faults = [
+        InputError(f"{label} {fault}", field="file", hint="download it again")
+        for fault in found.faults
+    ]
+    if not found.whole:
+        raise faults[0] if faults else InputError(f"{label} has no GRIB message", field="file")
+    scan = scan_grib(path, label, options, found.whole)
+    scan.faults[:0] = faults
+    return scan
 
 
 def detect_format(path: Path, label: str = "") -> str:

@@ -18,7 +18,6 @@ _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 _DIMENSIONS, _VARIABLES, _ATTRIBUTES = 10, 11, 12
 _MAX_ITEMS: Final = 1_000_000
-_GRIB1_LARGE: Final = 0x800000
 
 
 class _EndOfHeaderError(Exception):
@@ -57,26 +56,6 @@ def require_whole(path: Path, label: str) -> None:
             field="file",
             hint="download it again",
         )
-
-
-def find_grib_fault(path: Path, label: str) -> InputError | None:
-    """Return what is wrong with the lengths of the messages of a GRIB file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    label : str
-        Its name in messages.
-
-    Returns
-    -------
-    InputError or None
-        None if each message ends where its first section says.
-    """
-    with path.open("rb") as file:
-        fault = _grib_fault(file, path.stat().st_size)
-    return InputError(f"{label} {fault}", field="file", hint="download it again") if fault else None
 
 
 def _hdf5_size(file: BinaryIO) -> int:
@@ -176,69 +155,3 @@ def _classic_size(file: BinaryIO, version: int, size: int) -> int:
         stride = sum(n + (-n % 4 if len(in_record) > 1 else 0) for _, n in in_record)
         ends += [begin + (records - 1) * stride + n for begin, n in in_record]
     return max([file.tell(), *ends])
-
-
-def _grib_fault(file: BinaryIO, size: int) -> str:
-    """Return what is wrong with the messages of a GRIB file; empty if nothing is."""
-    position, number = 0, 0
-    while True:
-        start = _find(file, b"GRIB", position)
-        gap = (size if start < 0 else start) - position
-        if gap >= 16 and 0 <= _find(file, b"7777", position) < position + gap:
-            return f"is damaged: bytes {position} to {position + gap} end a message without a start"
-        if start < 0:
-            return ""
-        length = _grib_length(file, start)
-        number += 1
-        if length is None:
-            return f"is damaged or cut short in the header of message {number} at byte {start}"
-        if start + length > size:
-            has = f"{size - start} of {length} bytes"
-            return f"is cut short: message {number} at byte {start} has {has}"
-        file.seek(start + length - 4)
-        if file.read(4) != b"7777":
-            return f"is damaged: message {number} at byte {start} does not end after {length} bytes"
-        position = start + length
-
-
-def _find(file: BinaryIO, word: bytes, position: int) -> int:
-    """Return where a word comes next; -1 if it does not."""
-    block = 1 << 16
-    while True:
-        file.seek(position)
-        data = file.read(block + len(word) - 1)
-        at = data.find(word)
-        if at >= 0:
-            return position + at
-        if len(data) < block:
-            return -1
-        position += block
-
-
-def _grib_length(file: BinaryIO, start: int) -> int | None:
-    """Return the length of a message as its first section states; None if there is none."""
-    file.seek(start)
-    head = file.read(16)
-    if len(head) < 16:
-        return None
-    if head[7] == 2:
-        return int.from_bytes(head[8:16], "big")
-    if head[7] != 1:
-        return None
-    length = int.from_bytes(head[4:7], "big")
-    if not length & _GRIB1_LARGE:
-        return length
-    # Longer than 8 MB (ECMWF): in units of 120 bytes, less what the data section states.
-    sections = start + 8
-    file.seek(sections)
-    product = file.read(8)
-    if len(product) < 8:
-        return None
-    flags, sections = product[7], sections + int.from_bytes(product[:3], "big")
-    for present in (0x80, 0x40):
-        if flags & present:
-            file.seek(sections)
-            sections += int.from_bytes(file.read(3), "big")
-    file.seek(sections)
-    excess = int.from_bytes(file.read(3), "big")
-    return (length & (_GRIB1_LARGE - 1)) * 120 - excess + 4 if excess < 120 else length

@@ -41,6 +41,7 @@ from pear.typing import Times
 from pear.variables import BY_NAME, VARIABLES
 from pipelines.ingestion.readers.eccodes import load, next_field
 from pipelines.ingestion.readers.grib_places import require_increments, require_place
+from pipelines.ingestion.readers.grib_sections import Envelope
 
 GribValue: TypeAlias = str | int | float | None
 Location: TypeAlias = tuple[int, int]
@@ -197,7 +198,7 @@ class GribReader:
         return GribReader(self.path, self.table[list(positions)], self.order)
 
 
-def scan_grib(path: Path, label: str, options: ScanOptions) -> Scan:
+def scan_grib(path: Path, label: str, options: ScanOptions, messages: Sequence[Envelope]) -> Scan:
     """Return the contents of a GRIB file.
 
     Parameters
@@ -208,32 +209,22 @@ def scan_grib(path: Path, label: str, options: ScanOptions) -> Scan:
         Its name in messages.
     options : ScanOptions
         Ensemble member to read.
+    messages : sequence of Envelope
+        Its messages that are whole, see :func:`find_messages`.
 
     Returns
     -------
     Scan
         Variables, and what was skipped or is damaged.
-
-    Raises
-    ------
-    InputError
-        If the file has no GRIB message.
     """
     scan = Scan(label, "GRIB")
     series: dict[_SeriesKey, _Series] = {}
-    count = 0
-    try:
-        for message in _messages(path, label):
-            count += 1
-            try:
-                with decoding(f"{label}: field {count}"):
-                    _add_message(message, path, series, scan, options)
-            except InputError as error:
-                scan.fault(error)
-    except _DamagedFileError as error:
-        scan.fault(InputError(f"{label} is damaged after {count} fields: {error}", field="file"))
-    if count == 0:
-        raise InputError(f"{label} has no GRIB message", field="file")
+    for message in _messages(path, label, messages, scan):
+        try:
+            with decoding(f"{label}: the message at byte {message.location[0]}"):
+                _add_message(message, path, series, scan, options)
+        except InputError as error:
+            scan.fault(error)
     scan.origin = ", ".join(sorted({one.centre for one in series.values()}))
     for one in series.values():
         try:
@@ -244,29 +235,33 @@ def scan_grib(path: Path, label: str, options: ScanOptions) -> Scan:
     return scan
 
 
-class _DamagedFileError(Exception):
-    """The rest of a file cannot be decoded."""
-
-
-def _messages(path: Path, label: str) -> Iterator[Message]:
+def _messages(
+    path: Path, label: str, messages: Sequence[Envelope], scan: Scan
+) -> Iterator[Message]:
     """Yield the headers of all fields of a file; each is valid until the next."""
     codes = _load_eccodes()
-    last, part = -1, 0
-    with path.open("rb", buffering=0) as file:
-        while True:
-            try:
-                handle = next_field(codes, file)
-            except codes.CodesInternalError as error:
-                raise _DamagedFileError(str(error)) from error
-            if handle is None:
-                return
-            try:
-                offset = int(codes.codes_get(handle, "offset"))
-                part = part + 1 if offset == last else 0
-                last = offset
-                yield Message(partial(_get, codes, handle), (offset, part), label)
-            finally:
-                codes.codes_release(handle)
+    for message in messages:
+        with path.open("rb", buffering=0) as file:
+            file.seek(message.start)
+            for part in range(message.fields):
+                try:
+                    handle = next_field(codes, file)
+                except codes.CodesInternalError as error:
+                    handle, why = None, f": {error}"
+                else:
+                    why = ""
+                if handle is None:
+                    text = f"{label}: field {part + 1} of the message at byte {message.start}"
+                    hint = "download it again"
+                    scan.fault(
+                        InputError(f"{text} cannot be decoded{why}", field="file", hint=hint)
+                    )
+                    break
+                try:
+                    yield Message(partial(_get, codes, handle), (message.start, part), label)
+                finally:
+                    codes.codes_release(handle)
+            codes.codes_grib_multi_support_reset_file(file)
 
 
 def _get(codes: ModuleType, handle: int, key: str) -> GribValue:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pear.errors import InputError
-from pipelines.ingestion.readers.cut_short import find_grib_fault, require_whole
+from pipelines.ingestion.readers.cut_short import require_whole
 
 Form: TypeAlias = Literal[
     "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA", "NETCDF4"
@@ -77,50 +77,9 @@ def test_files_without_records_or_variables(form: Form, tmp_path: Path) -> None:
     require_whole(tmp_path / "b.nc", "b.nc")
 
 
-def message(n_bytes: int, edition: int = 2) -> bytes:
-    head = b"GRIB" + (
-        n_bytes.to_bytes(3, "big") + b"\x01"
-        if edition == 1
-        else b"\0\0\0\x02" + n_bytes.to_bytes(8, "big")
-    )
-    return head + b"\x05" * (n_bytes - len(head) - 4) + b"7777"
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (message(100) + message(80, 1), ""),
-        (b"\r\r\n001\r\r\nHTXA50 ECMF\r\r\n" + message(100) + b"\r\r\n\003" + message(100), ""),
-        (message(100) + b"\0" * 500 + message(100), ""),
-        (message(100) + message(100)[:60], "message 2 at byte 100 has 60 of 100 bytes"),
-        (message(100) + message(100, 1)[:10], "in the header of message 2"),
-        (message(100)[:96] + b"777X" + message(90), "message 1 at byte 0 does not end after 100"),
-        (
-            message(100) + b"GRIX" + message(100)[4:],
-            "bytes 100 to 200 end a message without a start",
-        ),
-        (message(100)[30:] + message(100), "bytes 0 to 70 end a message without a start"),
-    ],
-)
-def test_messages_end_where_they_say(data: bytes, words: str, tmp_path: Path) -> None:
-    (tmp_path / "a.grib").write_bytes(data)
-    fault = find_grib_fault(tmp_path / "a.grib", "a.grib")
-    if not words:
-        assert fault is None
-    else:
-        assert words in str(fault)
-
-
 def test_real_files_are_whole(shared: Path) -> None:
-    files = [
-        path for path in (shared / "data").rglob("*") if path.suffix in (".nc", ".grib", ".grib2")
-    ]
-    assert len(files) > 50
-    cut = []
+    files = [path for path in (shared / "data").rglob("*") if path.suffix == ".nc"]
+    assert len(files) > 10
     for path in files:
-        head = path.read_bytes()[:8]
-        if head[:3] == b"CDF" or head[1:4] == b"HDF":
+        if path.read_bytes()[:8].startswith((b"CDF", b"\x89HDF")):
             require_whole(path, path.name)
-        elif head[:4] == b"GRIB" and find_grib_fault(path, path.name) is not None:
-            cut.append(path.name)
-    assert cut == []
