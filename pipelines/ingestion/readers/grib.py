@@ -51,6 +51,7 @@ _SeriesKey: TypeAlias = tuple[str, SourceGrid, CellOrder | None, str]
 
 _NO_NUMBERS: Final = xr.Dataset()  # cells of GRIB are not numbered
 _MISSING: Final = -1.0e34
+_MOST_POINTS: Final = 100_000  # along an axis; more is a damaged header
 _LOCK: Final = threading.Lock()  # ecCodes is not built for threads everywhere
 _GRID_KEYS: Final = (
     "gridType",
@@ -344,6 +345,12 @@ def _grid(keys: tuple[GribValue, ...], source: str) -> LatLonGrid:
     if columns or zigzag:
         raise InputError(f"{source} has an unsupported scanning order of points", field="grid")
     n_lon, n_lat = int(ni or 0), int(nj or 0)
+    if not (0 < n_lon <= _MOST_POINTS and 0 < n_lat <= _MOST_POINTS):
+        raise InputError(
+            f"{source} is on {n_lat} x {n_lon} points by its header",
+            field="grid",
+            hint="the header is damaged; download it again",
+        )
     first, last = float(west or 0), float(east or 0)
     sign = -1.0 if westwards else 1.0
     span = (sign * (last - first)) % 360.0 or 360.0  # 0: the first column is repeated at the end

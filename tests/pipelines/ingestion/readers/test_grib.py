@@ -241,3 +241,14 @@ def test_a_damaged_message(tmp_path: Path) -> None:
     got = open_store(tmp_path / "s.zarr")["temperature"].isel(time=0)
     for level in (500, 850):
         assert np.abs(got.sel(level=level).values - temperature_on_cells(0, level)).max() < 0.1
+
+
+def test_a_header_of_billions_of_points_is_damaged(tmp_path: Path) -> None:
+    data = bytearray(write(tmp_path / "a.grib", whole()[0]).read_bytes())
+    (at,) = [
+        at for at in range(len(data)) if data[at : at + 8] == bytes([0, 0, 0, 72, 0, 0, 0, 37])
+    ]
+    data[at] = 127
+    (tmp_path / "a.grib").write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"on 37 x 21\d+ points by its header"):
+        run(tmp_path / "a.grib", tmp_path / "s.zarr")
