@@ -1,4 +1,7 @@
-"""``pear study``: comparisons that train or run several networks for minutes to days."""
+"""``pear study``: comparisons that train or run several networks for minutes to days.
+
+The studies of published claims are in :mod:`service.cli.claims`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import json
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -23,21 +27,22 @@ from pipelines.studies.pangu import PanguStudy
 from pipelines.studies.stability import BANDS, StabilityStudy
 from pipelines.studies.study import TrainingStudy
 from pipelines.studies.symmetrisation_study import SymmetrisationStudy
+from service.cli import claims
 from service.cli import options as opt
 from service.cli.console import (
     console,
     emit_json,
-    emit_records,
+    emit_table,
     interruptible,
     make_table,
     progress,
 )
 
 _STUDIES = {
-    "ablation": "Change one design choice at a time, at equal time and equal size.",
-    "pangu": "Compare PEAR with Pangu on a regular grid, trained alike.",
-    "symmetrisation": "Average over the symmetry group and over augmented members.",
-    "stability": "Compare the variability of long forecasts with the analyses.",
+    "ablation": ("Change one design choice at a time, at equal time and equal size.", "hours"),
+    "pangu": ("Compare PEAR with Pangu on a regular grid, trained alike.", "hours"),
+    "symmetrisation": ("Average over the symmetry group and over augmented members.", "hours"),
+    "stability": ("Compare the variability of long forecasts with the analyses.", "minutes"),
 }
 _PERIOD = opt.parse_period("2000-01-01..2004-12-31")
 _INIT, _SPARSE_INIT = "2006-01-01..2006-12-20/5d", "2006-01-01..2006-12-20/10d"
@@ -58,19 +63,47 @@ Seeds = Annotated[opt.Numbers, opt.numbers_option(help="Random seeds; more may b
 Embed = Annotated[int, typer.Option(min=32, metavar="N", help="Width of the networks.")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+app.add_typer(claims.app)
 
 
 @app.command("list")
 def list_studies(*, as_json: opt.Json = False) -> None:
-    """List the studies.
+    """List the studies, how long they take, and how many published claims they check.
+
+    The JSON has the claims themselves: text, source, published value and tolerance.
 
     Examples
     --------
     $ pear study list
     $ pear study list --json
     """
-    records = [{"name": name, "help": text} for name, text in _STUDIES.items()]
-    emit_records(records, {"study": "name", "description": "help"}, as_json=as_json)
+    records: list[dict[str, object]] = [
+        {"name": name, "help": text, "usual_time": time, "claims": []}
+        for name, (text, time) in _STUDIES.items()
+    ]
+    for name in claims.CLAIM_STUDIES:
+        study = claims.study_class(name)
+        records.append(
+            {
+                "name": name,
+                "help": study.help,
+                "usual_time": study.usual_time,
+                "claims": [asdict(claim) for claim in study.claims],
+            }
+        )
+    if as_json:
+        emit_json(records)
+        return
+    rows = [
+        (
+            record["name"],
+            record["usual_time"],
+            len(cast("list[object]", record["claims"])),
+            record["help"],
+        )
+        for record in records
+    ]
+    emit_table(("study", "usual time", "claims", "description"), rows)
 
 
 @app.command("ablation")

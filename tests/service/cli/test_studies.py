@@ -11,13 +11,19 @@ from pear.models import checkpoint
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
+from service.cli.claims import CLAIM_STUDIES
 from tests.fixtures.command_line import CommandLine
 from tests.fixtures.evaluation import LAYOUT, NSIDE, days, write_analysis
 
 
 def test_studies_are_listed(pear: CommandLine) -> None:
-    names = [study["name"] for study in pear("study", "list", "--json").json]
-    assert names == ["ablation", "pangu", "symmetrisation", "stability"]
+    studies = pear("study", "list", "--json").json
+    names = [study["name"] for study in studies]
+    assert names[:4] == ["ablation", "pangu", "symmetrisation", "stability"]
+    assert set(names[4:]) == set(CLAIM_STUDIES)
+    for study in studies[4:]:
+        assert study["claims"]
+        assert all(claim["text"] and claim["source"] for claim in study["claims"])
     assert "stability" in pear("study", "list").out
     for name in names:
         assert "Examples:" in pear("study", name, "--help").out
