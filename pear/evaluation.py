@@ -22,9 +22,10 @@ from pear.models.climate import (
     analysis_atmosphere,
     global_mean_difference,
 )
-from pear.sphere.healpix import centres, coarsen, nside_from_cells
+from pear.sphere.healpix import centres, nside_from_cells
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
+from pear.store.coarse import coarsen_channels
 from pear.store.dataset import dataset_layout
 from pear.store.static_fields import read_static_fields
 from pear.times import as_utc, to_iso
@@ -317,7 +318,7 @@ def _open_climatology(
     def read(time: np.datetime64) -> Float32:
         surface, upper = climatology.at(time)
         fields = np.concatenate([surface[0], upper[0].reshape(-1, upper.shape[-1])])[rows]
-        return coarsen(fields, nside)
+        return np.asarray(coarsen_channels(fields, layout, nside))
 
     return read, climatology.name
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,15 @@ import numpy as np
 import xarray as xr
 
 from pear.errors import InputError
-from pear.sphere.healpix import cells_of_nside, coarsen, nside_from_cells
+from pear.sphere.healpix import cells_of_nside, nside_from_cells
+from pear.store.coarse import coarsen_field
 from pear.store.dataset import dataset_layout
 from pear.store.reader import open_store
 from pear.store.replacement import read_consistent
 from pear.store.schema import overview_name
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, StrPath, Times, TimesLike
-from pear.variables import Layout
+from pear.variables import BY_NAME, Layout, wind_partner
 
 
 class Analysis:
@@ -30,7 +31,8 @@ class Analysis:
     layout
         Channels to read; default: all.
     nside
-        Grid to read on, a finer source is averaged over its cells; default: that of the source.
+        Grid to read on, a finer source is averaged over its cells, winds as vectors; default: that
+        of the source.
     name
         Name for messages; default: that of the store.
 
@@ -134,7 +136,8 @@ def read_fields(
     layout
         Channels, in the order wanted.
     nside
-        Resolution; a finer dataset is averaged to it. Default: that of the dataset.
+        Resolution; a finer dataset is averaged to it, winds as vectors. Default: that of the
+        dataset.
     name
         Name of the dataset, for messages.
 
@@ -176,16 +179,45 @@ def read_fields(
     upper = np.empty((times.size, len(layout.upper), len(layout.levels), cells), dtype=np.float32)
 
     def read() -> None:
+        reader = _FieldReader(dataset, index, layout, target)
         for place, variable in enumerate(layout.surface):
-            surface[:, place] = coarsen(dataset[variable].isel(time=index).values, target)
+            surface[:, place] = reader.read(variable)
         for place, variable in enumerate(layout.upper):
-            # Chunks hold all levels, so the levels are selected in memory.
-            array = dataset[variable].isel(time=index).load().sel(level=list(layout.levels))
-            upper[:, place] = coarsen(array.values, target)
+            upper[:, place] = reader.read(variable)
 
     read_consistent(dataset, read)
     _require_finite(surface, upper, layout, times, name)
     return surface, upper
+
+
+class _FieldReader:
+    """Reads variables at some times; both components of a wind, of which the mean is one."""
+
+    def __init__(
+        self, dataset: xr.Dataset, index: Sequence[int], layout: Layout, nside: int
+    ) -> None:
+        self._dataset, self._index, self._layout = dataset, list(index), layout
+        self._nside = nside
+        self._coarse = nside != nside_from_cells(dataset.sizes["cell"])
+        self._winds: dict[str, Float32] = {}
+
+    def read(self, name: str) -> Float32:
+        """Return a variable (time, [level,] cell) at the resolution."""
+        partner = wind_partner(name)
+        if not self._coarse or partner is None or partner not in self._dataset:
+            return np.asarray(coarsen_field(name, self._own(name), self._nside))
+        for each in (name, partner):
+            if each not in self._winds:
+                self._winds[each] = self._own(each)
+        u_or_v, other = self._winds[name], self._winds[partner]
+        return np.asarray(coarsen_field(name, u_or_v, self._nside, other))
+
+    def _own(self, name: str) -> Float32:
+        array = self._dataset[name].isel(time=self._index)
+        if BY_NAME[name].kind == "upper":
+            # Chunks hold all levels, so the levels are selected in memory.
+            array = array.load().sel(level=list(self._layout.levels))
+        return np.asarray(array.values)
 
 
 def _require_analysis(dataset: xr.Dataset, name: str) -> None:

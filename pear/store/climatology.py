@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from pear.errors import InputError
-from pear.sphere.healpix import coarsen, nside_from_cells
+from pear.sphere.healpix import nside_from_cells
 from pear.store import metadata
+from pear.store.coarse import coarsen_field
 from pear.store.dataset import arrange_fields, build_dataset, dataset_layout
 from pear.store.day_of_year import calendar_slot, harmonic_basis, hour_of_day
 from pear.store.manifest import DamagedStoreError
@@ -20,7 +21,7 @@ from pear.store.schema import level_order
 from pear.store.verified import VerifiedStore
 from pear.times import as_utc, to_iso
 from pear.typing import Array, Float32, StrPath, Times, TimesLike
-from pear.variables import BY_NAME, Layout
+from pear.variables import BY_NAME, Layout, wind_partner
 
 Kind = Literal["harmonic", "daily", "smoothed"]
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
@@ -203,6 +204,17 @@ def _array(data: xr.Dataset, name: str, layout: Layout, **where: int) -> Float32
     return values.astype(np.float32, copy=False)
 
 
+def _on_grid(
+    data: xr.Dataset, name: str, layout: Layout, nside: int, where: Mapping[str, int]
+) -> Float32:
+    """Read one variable at a resolution; a mean wind is a vector, and so is each harmonic of it."""
+    values, partner = _array(data, name, layout, **where), wind_partner(name)
+    if nside == nside_from_cells(values.shape[-1]) or partner is None or partner not in data:
+        return np.asarray(coarsen_field(name, values, nside))
+    beside = _array(data, partner, layout, **where)
+    return np.asarray(coarsen_field(name, values, nside, beside))
+
+
 def _stack(data: xr.Dataset, layout: Layout, nside: int, **where: int) -> Fields:
     """Read every channel: (…, surface, cell) and (…, upper, level, cell)."""
 
@@ -211,7 +223,7 @@ def _stack(data: xr.Dataset, layout: Layout, nside: int, **where: int) -> Fields
             lead = data.isel(where).sizes
             kept = [lead[d] for d in ("hour", "term", "day") if d in lead]
             return np.empty((*kept, *empty), dtype=np.float32)
-        read = [coarsen(_array(data, name, layout, **where), nside) for name in names]
+        read = [_on_grid(data, name, layout, nside, where) for name in names]
         return np.stack(read, axis=axis).astype(np.float32, copy=False)
 
     cells = 12 * nside * nside

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Container
 from typing import Final
 
 PROBABILITY: Final = "pear_probability_of"
@@ -16,7 +16,7 @@ MEMBERS: Final = "pear_members"
 """Attribute of a store with the mean of an ensemble: the number of its members."""
 
 
-def holds_vectors(attributes: Mapping[Hashable, object]) -> bool:
+def holds_vectors(attributes: Container[object]) -> bool:
     """Return whether the wind components of a store or Dataset are those of vectors.
 
     Parameters

@@ -24,8 +24,9 @@ import zarr
 from zarr.storage import LocalStore
 
 from pear.errors import InputError
-from pear.sphere.healpix import cells_of_nside, coarsen
+from pear.sphere.healpix import cells_of_nside
 from pear.store import metadata, schema
+from pear.store.coarse import coarsen_field, coarsen_fields
 from pear.store.dataset import make_layout
 from pear.store.reader import (
     read_completeness,
@@ -35,7 +36,7 @@ from pear.store.reader import (
 )
 from pear.times import as_utc, to_iso
 from pear.typing import Times
-from pear.variables import BY_NAME, Layout
+from pear.variables import BY_NAME, Layout, wind_pair
 from pear.variables.own import DEFINITIONS, definitions
 from pipelines.storage import create, staging
 from pipelines.storage.atomic import (
@@ -421,6 +422,7 @@ class AnalysisWriter:
         if not (stop > start or changed.size or new_variables):
             return
         root = self._root
+        self._average_winds(root, changes)
         first = int(changed[0]) if changed.size else start
         last = stop if stop > start else (int(changed[-1]) + 1 if changed.size else first)
         parts = []
@@ -459,6 +461,43 @@ class AnalysisWriter:
         if added and (defined := definitions(self.stored.names)) is not None:
             attributes[DEFINITIONS] = defined
         return attributes | self._lead_hours(root, changes)
+
+    def _average_winds(self, root: Path, changes: Transaction) -> None:
+        """Write the winds of the overviews, which are means of vectors: both components at once."""
+        start = self.times.size
+        found = {pair for name in self.stored.names if (pair := wind_pair(name)) is not None}
+        for pair in sorted(found) if self.overviews else ():
+            if not set(pair) <= set(self.stored.names):
+                continue
+            columns = [column for name in pair for column in self.columns(name)]
+            old = (changes.complete[:start, columns] != self.complete[:, columns]).any(axis=1)
+            old[changes.replaced] = True
+            rows = np.concatenate([np.flatnonzero(old), np.arange(start, changes.stop)])
+            for shard in np.unique(rows // self.shard_times):
+                at = rows[rows // self.shard_times == shard].tolist()
+                self._average_wind(root, pair, at, changes.stop)
+
+    def _average_wind(self, root: Path, pair: tuple[str, str], at: list[int], stop: int) -> None:
+        """Write a wind of the overviews at times of one file."""
+        begin, end = at[0], at[-1] + 1
+
+        def staged(prefix: str) -> dict[str, zarr.Array[Any]]:
+            names = {name: f"{prefix}{name}" for name in pair}
+            return {
+                name: staging.staged_array(root, self.staging, path, begin, stop)
+                for name, path in names.items()
+            }
+
+        fields = staged("")
+        for prefix, nside in self.grids()[1:]:
+            targets = staged(prefix)
+            means = {name: np.asarray(array[begin:end]) for name, array in targets.items()}
+            for position in at:
+                wind = {name: np.asarray(array[position]) for name, array in fields.items()}
+                for name, values in coarsen_fields(wind, nside).items():
+                    means[name][position - begin] = values
+            for name, array in targets.items():
+                array[begin:end] = means[name]
 
     def _lead_hours(self, root: Path, changes: Transaction) -> dict[str, str]:
         """Return the attribute of the times that are forecasts, if it changes."""
@@ -541,7 +580,7 @@ class Transaction:
             array = staging.staged_array(
                 writer.path, writer.staging, f"{prefix}{name}", self.start, self.stop
             )
-            array[where] = coarsen(values, nside)
+            array[where] = coarsen_field(name, values, nside)
         self.mark(name, self.start, np.asarray(np.isfinite(values).all(axis=-1)))
 
     def mark(self, name: str, start: int, present: Flags) -> None:

@@ -14,14 +14,14 @@ import zarr
 
 from pear.errors import InputError
 from pear.progress import ProgressCallback
-from pear.sphere.healpix import coarsen
 from pear.store import metadata, schema
 from pear.store.climatology import Climatology
+from pear.store.coarse import coarsen_field
 from pear.store.manifest import ATTRIBUTE, FILE, Manifest
 from pear.store.reader import stored_layout
 from pear.times import to_iso
 from pear.typing import Float32
-from pear.variables import BY_NAME, Layout, valid_range
+from pear.variables import BY_NAME, Layout, holds_vectors, valid_range, wind_partner
 from pipelines.storage.atomic import PARTIAL
 from pipelines.storage.manifest import chunk_files
 from pipelines.storage.staging import staging_folder
@@ -439,12 +439,23 @@ class _FieldCheck:
         self, position: int, values: Float32, overviews: list[int]
     ) -> Iterator[Finding]:
         """Compare the overviews with the means of the fields."""
+        beside = self._partner(position) if overviews else None
         for nside in overviews:
             coarse = schema.get_array(_group(self._group, nside), self._name)
             means, damage = read_fields(coarse, position, forecast=self._forecast)
-            if damage or not np.array_equal(means, coarsen(values, nside), equal_nan=True):
+            wanted = coarsen_field(self._name, values, nside, beside)
+            if damage or not np.array_equal(means, wanted, equal_nan=True):
                 detail = damage or "is not the mean of the fields"
                 yield Finding("mean", coarse.path, detail, "compute again", position)
+
+    def _partner(self, position: int) -> Float32 | None:
+        """Read the other component of a wind, (level, cell), of which the mean is one vector."""
+        partner = wind_partner(self._name)
+        if partner is None or partner not in self._group or not holds_vectors(self._group.attrs):
+            return None
+        array = schema.get_array(self._group, partner)
+        values, damage = read_fields(array, position, forecast=self._forecast)
+        return None if damage else values
 
     def _when(self, position: int) -> str:
         try:

@@ -18,11 +18,12 @@ import zarr
 from zarr.storage import LocalStore
 
 from pear.errors import InputError
-from pear.sphere.healpix import cells_of_nside, coarsen
+from pear.sphere.healpix import cells_of_nside
 from pear.store import schema
+from pear.store.coarse import coarsen_field
 from pear.store.verified import VerifiedStore
 from pear.times import as_utc, to_iso
-from pear.variables import Layout
+from pear.variables import Layout, holds_vectors, wind_partner
 from pipelines.storage import create
 from pipelines.storage.atomic import (
     publish,
@@ -84,6 +85,7 @@ class ForecastWriter:
         self.init_time = as_utc(init_time)[0]
         self.leads = np.atleast_1d(np.asarray(leads, dtype="timedelta64[s]"))
         self.attributes = dict(attributes or {})
+        self._vectors = holds_vectors(self.attributes)
         if self.leads.size == 0 or np.any(np.diff(self.leads) <= np.timedelta64(0, "s")):
             raise InputError("the lead times of a forecast must increase", field="leads")
         self.scratch = self.path.parent / f".{self.path.name}.steps"
@@ -136,7 +138,8 @@ class ForecastWriter:
             if not np.isfinite(values.sum()):  # physical values do not overflow the sum
                 raise InputError(f"step {index}: {name} is not finite", field=name)
         for path, name, nside in self._names():
-            self._array(path)[0, index] = coarsen(fields[name], nside)
+            beside = fields.get(str(wind_partner(name))) if self._vectors else None
+            self._array(path)[0, index] = coarsen_field(name, fields[name], nside, beside)
         self._done.add(index)
         self._unchecked.discard(index)
 

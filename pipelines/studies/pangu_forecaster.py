@@ -18,7 +18,14 @@ from pear.models.pangu import Pangu, PanguConfig
 from pear.normaliser import Normaliser
 from pear.rollout import PearForecaster
 from pear.sphere.healpix import cells_of_nside
-from pear.sphere.regrid import apply, bilinear_to_healpix, healpix_to_latlon_bilinear
+from pear.sphere.latlon import LatLonGrid
+from pear.sphere.regrid import (
+    apply,
+    apply_wind,
+    bilinear_to_healpix,
+    healpix_to_latlon_bilinear,
+)
+from pear.sphere.vectors import cell_frames, grid_frames
 from pear.state import State
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
@@ -28,7 +35,7 @@ from pear.times import as_utc
 from pear.training import Samples, Trainer, TrainingConfig
 from pear.training.statistics import fit_normaliser
 from pear.typing import Float32, Float64, Times
-from pear.variables import wind_pair
+from pear.variables import Layout, wind_pair, wind_partner
 from pipelines.evaluation.accumulators import EvaluationDesign
 from pipelines.evaluation.verify import climatology_reader, verify
 from pipelines.training.latlon_dataset import LatLonStates
@@ -172,7 +179,7 @@ def score_on_both_grids(
     grid, states = pangu.states.grid, pangu.states
     axes = (inits, leads, pangu.layout.channels)
     sums |= {("points", name): ScoreAccumulator(*axes) for name in (pangu.name, pear.name)}
-    to_points = healpix_to_latlon_bilinear(pear.nside, grid)
+    to_points = _Points(pear.nside, grid)
     areas = point_areas(grid.lat, grid.columns)[None]
     read_climatology = climatology_reader(climatology)
     for init in inits:
@@ -184,11 +191,31 @@ def score_on_both_grids(
         for lead, own, state in zip(leads, native, healpix, strict=True):
             at = int(np.searchsorted(states.times, init + lead))
             truth = np.asarray(states.fields[at])
-            reference = apply(to_points, read_climatology(init + lead))
-            regridded = apply(to_points, state.to_channels()[0])
+            reference = to_points(read_climatology(init + lead), pear.layout)
+            regridded = to_points(state.to_channels()[0], pear.layout)
             for name, forecast in ((pangu.name, own[0]), (pear.name, regridded)):
                 sums["points", name].add(init, lead, forecast, truth, reference, areas)
     return sums
+
+
+class _Points:
+    """Takes the channels of a state from cells to the points of a grid, winds as vectors."""
+
+    def __init__(self, nside: int, grid: LatLonGrid) -> None:
+        self._plain, self._wind = (
+            healpix_to_latlon_bilinear(nside, grid, vector=vector) for vector in (False, True)
+        )
+        self._frames = cell_frames(nside), grid_frames(grid)
+
+    def __call__(self, fields: Float32, layout: Layout) -> Float32:
+        """Return (channel, point) of (channel, cell)."""
+        out = np.asarray(apply(self._plain, fields))
+        rows = {channel: row for row, channel in enumerate(layout.channels)}
+        for (name, level), u in rows.items():
+            v = rows.get((str(wind_partner(name)), level))
+            if v is not None and wind_pair(name) == (name, wind_partner(name)):
+                out[u], out[v] = apply_wind(self._wind, fields[u], fields[v], *self._frames)
+        return out
 
 
 def point_areas(lat: Float64, columns: int) -> Float64:
