@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from pear.datasets.units import RELATIVE_HUMIDITY, Conversion, Quantity
+from pear.sphere.latlon import LatLonGrid
 from pear.sphere.source_grids import SourceGrid, area_shares, on_poles
 from pear.typing import Float32
 from pear.variables import BY_NAME
@@ -22,6 +23,7 @@ _FLOOR: Final = 1e-5  # kg kg-1
 _SAMPLE: Final = 17  # one point in so many is enough to rule a plateau out
 # (area share, times the share of the second commonest value) that no weather reaches
 _PLATEAUS: Final = ((0.2, 8.0), (0.03, 20.0))
+_SEAM: Final = 0.01  # of the range of values; packing and regridding leave less
 _SENTINELS: Final = (-99.0, -99.9, -999.0, -999.9, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0)
 
 
@@ -63,6 +65,8 @@ def find_implausible(
             f"one value everywhere ({_raw(low, how)}): no data were written, or a fill value was "
             "taken for data"
         )
+    if fault := _open_seam(values, grid, how):
+        return fault
     row = BY_NAME.get(quantity.name)
     common = () if row is None else row.common_values
     for extreme, sign in ((low, 1.0), (high, -1.0)):
@@ -92,6 +96,20 @@ def find_implausible(
             "were not written, or a fill value was taken for data"
         )
     return None
+
+
+def _open_seam(values: Float32, grid: SourceGrid, how: Conversion) -> str | None:
+    """Find a last column that is to repeat the first, 360 degrees east of it, and does not."""
+    if not (isinstance(grid, LatLonGrid) and grid.closed):
+        return None
+    columns = values.reshape(grid.shape)
+    apart = float(np.abs(columns[:, -1] - columns[:, 0]).max())
+    if apart <= _SEAM * float(values.max() - values.min()):
+        return None
+    return (
+        f"the column at {grid.lon[-1]:g} degrees east is that at {grid.lon[0]:g} degrees, but "
+        f"differs from it by up to {apart / abs(how.factor):.3g}"
+    )
 
 
 def _lone_number(

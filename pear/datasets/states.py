@@ -25,6 +25,9 @@ from pear.variables import BY_NAME, Variable
 _AREA: Final = re.compile(
     "area|cells?|ncells|ncol|values|(?:grid_)?(?:latitude|longitude)|r?(?:lat|lon)|[xyij]|nlat|nlon"
 )
+_ONE_AXIS: Final = re.compile(
+    "(?:(?:grid_)?latitude|r?lat|[yj]|nlat)+|(?:(?:grid_)?longitude|r?lon|[xi]|nlon)+"
+)
 _MEMBERS: Final = re.compile("reali[sz]ation|number|members?|ensemble|ens|ensemble_member")
 _POINT: Final = frozenset(["point", "instantaneous", "instant", "inst", "snapshot", "none"])
 _METHOD: Final = re.compile(r"(?P<axes>(?:[\w.-]+\s*:\s*)+)(?P<method>[a-z_]+)", re.IGNORECASE)
@@ -190,8 +193,8 @@ def _check_cell_methods(array: xr.DataArray, scan: Scan) -> bool:
         for axes, method in parse_cell_methods(stated):
             if method in _POINT:
                 is_instant = is_instant or not _all(axes, _AREA)
-            elif _all(axes, _AREA) and method == "mean":
-                continue
+            elif _all(axes, _AREA) and method == "mean" and not _ONE_AXIS.fullmatch("".join(axes)):
+                continue  # over the area of a cell; over one axis alone it is a zonal mean
             elif _all(axes, _MEMBERS) and method in ("mean", "average"):
                 scan.note(f"{array.name}: mean of an ensemble ({key} {stated!r})")
             else:

@@ -287,6 +287,9 @@ def _day_number(year: int, month: int, day: int, *, julian: bool, where: str) ->
     return days - y // 100 + y // 400 - 719_468
 
 
+_NOT_A_TIME: Final = np.iinfo(np.int64).min
+
+
 def _rounded(
     values: npt.NDArray[np.generic],
     stored: np.dtype[np.generic],
@@ -298,6 +301,12 @@ def _rounded(
     numbers = values.astype(np.float64)
     missing = ~np.isfinite(numbers)
     seconds = np.where(missing, 0.0, numbers) * factor
+    if values.dtype == np.int64 and bool(np.any(values.astype(np.int64) == _NOT_A_TIME)):
+        raise InputError(
+            f"{label} has values that are not a time ({_first(values)})",
+            field="time",
+            hint="drop the fields without a time",
+        )
     if np.abs(seconds).max(initial=0.0) > 4e11:
         raise InputError(f"{label} lies beyond the year 9999 ({_first(values)})", field="time")
     if values.dtype.kind in "iu" and factor >= 1:

@@ -45,6 +45,8 @@ _TEMPERATURE: Final = {
     **_units("k", "kelvin", "degk"),
     **_units("c", "degc", "°c", "celsius", "degrees_celsius", offset=273.15),
     **_units("deg_c", "degree_celsius", offset=273.15),
+    **_units("f", "degf", "deg_f", "°f", "fahrenheit", factor=5 / 9, offset=459.67 * 5 / 9),
+    **_units("degree_fahrenheit", "degrees_fahrenheit", factor=5 / 9, offset=459.67 * 5 / 9),
 }
 PRESSURE_UNITS: Final = {
     **_units("pa", "pascal", "pascals"),

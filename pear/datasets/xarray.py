@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -42,6 +42,8 @@ from pear.datasets.units import Quantity, conversion, recognise
 from pear.datasets.valid_times import find_valid_times, with_time_coordinates
 from pear.errors import InputError
 from pear.store.static_fields import GROUND
+from pear.times import to_iso
+from pear.typing import Times
 from pear.variables import BY_NAME
 
 _BLOCK_BYTES: Final = 256_000_000
@@ -376,6 +378,23 @@ def _static(
     return field
 
 
+def _find_unequal_repetitions(reader: ArrayReader, times: Times, rows: int) -> Iterator[InputError]:
+    """Yield times that come twice with other values: either could be the right one."""
+    unique, counts = np.unique(times, return_counts=True)
+    for time in unique[counts > 1]:
+        first, *others = np.flatnonzero(times == time).tolist()
+        for row in range(rows):
+            kept = reader.read(first, row)
+            for other in others:
+                if not np.array_equal(kept, reader.read(other, row), equal_nan=True):
+                    yield InputError(
+                        f"{reader.source}: {reader.name} has {to_iso(time)} twice, at positions "
+                        f"{first} and {other} of its times, with different values",
+                        field="time",
+                        hint="keep one of them, or the first with --on-error skip",
+                    )
+
+
 def _make_variable(
     dataset: xr.Dataset,
     array: xr.DataArray,
@@ -405,7 +424,7 @@ def _make_variable(
             field="time",
             hint="the file was not finished; make or download it again",
         )
-    read = times.size
+    read, stated = times.size, times
     order, times = sort_times(times, name, scan)
     axes = Axes(horizontal.dims, time_dim, levels.dimension, expver, fixed)
     how = conversion(quantity, array.attrs.get("units"), name, source)
@@ -416,6 +435,10 @@ def _make_variable(
         opener, source, name, axes, tuple(order), positions, horizontal.order, may_lack
     )
     rows = max(len(levels.hpa), 1) if quantity.upper else 1
+    if times.size < read:
+        every = replace(reader, positions=tuple(range(read)))
+        for fault in _find_unequal_repetitions(every, stated, rows):
+            scan.fault(fault)
     centre = str(array.attrs.get("GRIB_centre", dataset.attrs.get("GRIB_centre", "")))
     return SourceVariable(
         source,

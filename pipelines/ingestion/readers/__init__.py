@@ -41,6 +41,16 @@ _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _NETCDF: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05", _HDF5)
 
 
+_PACKED: Final = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x1f\x9d": "compress",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+}
+
+
 @dataclass(frozen=True)
 class NetcdfFile:
     """Opener of a NetCDF file.
@@ -251,6 +261,8 @@ def _scan_file(path: Path, label: str, options: ScanOptions, origin: str) -> Sca
     root = NetcdfFile(str(path), path.stat().st_mtime_ns, label)
     opener, note = choose_group(root, options.nside)
     try:
+        if not open_cached(opener).data_vars:
+            _refuse_groups(path, label)
         scan = scan_dataset(opener, label, kind, options)
         scan.note(note)
         return scan
@@ -270,6 +282,18 @@ def _scan_grib_file(path: Path, label: str, options: ScanOptions) -> Scan:
     scan = scan_grib(path, label, options, found.whole)
     scan.faults[:0] = faults
     return scan
+
+
+def _refuse_groups(path: Path, label: str) -> None:
+    """Refuse a file whose variables lie in groups, which an empty root would not tell."""
+    with netCDF4.Dataset(path) as file:
+        groups = list(file.groups)
+    if groups:
+        raise InputError(
+            f"{label} has no variables but groups: {', '.join(groups[:5])}",
+            field="file",
+            hint=f"write one into a file of its own: ncks -G : -g {groups[0]} IN OUT",
+        )
 
 
 def detect_format(path: Path, label: str = "") -> str:
@@ -316,8 +340,21 @@ def detect_format(path: Path, label: str = "") -> str:
             field="file",
             hint="the download failed; download the file again",
         )
+    _refuse_wrapped(head, label)
     found = "is text, not data" if is_text else "has an unknown format"
     raise InputError(f"{label} {found}", field="file", hint="PEAR reads NetCDF, GRIB, zip and Zarr")
+
+
+def _refuse_wrapped(head: bytes, label: str) -> None:
+    """Refuse a compressed file or an archive that is not a zip."""
+    if what := next((what for magic, what in _PACKED.items() if head.startswith(magic)), None):
+        raise InputError(
+            f"{label} is compressed by {what}", field="file", hint="uncompress it first"
+        )
+    if head[257:262] == b"ustar":
+        raise InputError(
+            f"{label} is a tar archive", field="file", hint="extract its files, or make a zip of it"
+        )
 
 
 def _detect_store(path: Path, label: str) -> str:

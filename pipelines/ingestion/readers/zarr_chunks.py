@@ -92,7 +92,8 @@ def refuse_missing_chunks(folder: Path, scan: Scan) -> None:
         if isinstance(axis, zarr.Array) and min(axis.chunks[0], axis.shape[0]) > 1:
             for _ in _missing(folder / name, axis):
                 text = f"{scan.source}: its axis {name} lacks chunks"
-                scan.fault(InputError(text, field=name, hint=_HINT))
+                # First, since fields at a time that comes twice only follow from it.
+                scan.faults.insert(0, InputError(text, field=name, hint=_HINT))
 
 
 def _axes(scan: Scan, group: zarr.Group) -> set[str]:

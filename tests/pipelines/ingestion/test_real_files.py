@@ -177,8 +177,8 @@ def test_pressure_in_hpa(data: Path, tmp_path: Path) -> None:
     ("file", "word"),
     [
         ("formats/cds_new_netcdf_u10v10_hourly_germany_20251104.nc", "does not cover the globe"),
-        ("formats/reduced_gg.grib", "on a reduced_gg grid"),
-        ("formats/regular_gg_pl.grib", "on a regular_gg grid"),
+        ("formats/reduced_gg.grib", "on a reduced Gaussian grid \\(reduced_gg\\)"),
+        ("formats/regular_gg_pl.grib", "on a regular Gaussian grid \\(regular_gg\\)"),
         ("formats/regular_ll_sfc.grib", "no variable of PEAR.*skt"),
         ("formats/fields_with_missing_values.grib", "10808 of 16380 values missing"),
         ("multilevel/eraint_uvz.nc", "has no time.*month"),
