@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from pear.addresses import without_secrets
 from pear.errors import InputError, did_you_mean
 from pipelines.storage.data_folder import check_name
 
@@ -128,8 +129,8 @@ def field_path(fault: Mapping[str, Any], skip: int = 0) -> str | None:
 
 
 def shorten(value: object) -> str:
-    """Return a value as it is written in Python, shortened for a message."""
+    """Return a value as it is written in Python, without secrets, shortened for a message."""
     if isinstance(value, Mapping | Sequence) and not isinstance(value, str) and len(value) > 8:
         return f"{type(value).__name__} of {len(value)} values"
-    text = repr(value)
+    text = without_secrets(repr(value))
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -17,6 +17,7 @@ from pear.progress import ProgressFactory, no_progress
 from pipelines.publishing.catalogue import describe_store, write_catalogues
 from pipelines.publishing.remote import Remote, md5_of
 from pipelines.storage.atomic import shared_lock
+from pipelines.storage.data_folder import DataFolder
 
 _ROOT: Final = "zarr.json"
 
@@ -86,6 +87,11 @@ def publish(
     if item is not None:
         write_catalogues(remote, item)
     return published
+
+
+def stores_of_run(data: DataFolder, run: str) -> list[Path]:
+    """Return the stores of a finished run: its forecast, and statistics such as the spread."""
+    return sorted((data.root / "forecasts").glob(f"{run}*.zarr"))
 
 
 def _mirror(source: Path, name: str, remote: Remote, progress: ProgressFactory) -> Publication:

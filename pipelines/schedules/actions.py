@@ -1,4 +1,4 @@
-"""Actions of a schedule: fetch and ingest new data, forecast, evaluate, and remove old runs.
+"""Actions of a schedule: fetch, ingest, forecast, evaluate, publish, and remove old runs.
 
 Each part compares what is wanted with what exists and does the difference, so repeating it has no
 effect, and doing it late makes up for everything that was missed.
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
+from pear.addresses import without_secrets
 from pear.errors import InputError
 from pipelines.catalog import Catalog
 from pipelines.forecasting.options import ForecastOptions
@@ -45,6 +46,15 @@ def _power_of_two(nside: int) -> int:
     return nside
 
 
+def _without_credentials(text: str) -> str:
+    """Refuse what would be kept in the catalog and shown by the API."""
+    if without_secrets(text) != text:
+        raise ValueError(
+            "holds credentials: set them in the environment or in ~/.config/fsspec/conf.json"
+        )
+    return text
+
+
 Options = Annotated[
     ForecastOptions,
     BeforeValidator(_as_options),
@@ -62,7 +72,12 @@ class IngestAction(StrictModel):
     """Ingest what the sources hold and the store lacks."""
 
     sources: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...],
+        tuple[
+            Annotated[
+                str, Field(min_length=1, max_length=4096), AfterValidator(_without_credentials)
+            ],
+            ...,
+        ],
         Field(min_length=1, max_length=_MAX_SOURCES),
     ] = Field(description="Files, folders of files, or addresses.")
     store: StoreName = Field(description="Name of the analysis.")
@@ -130,6 +145,23 @@ class EvaluateAction(StrictModel):
     options: Options | None = Field(default=None, description="Options of the forecasts.")
 
 
+class PublishAction(StrictModel):
+    """Publish the newest finished runs and what else is named; what is there is not sent again."""
+
+    to: Annotated[
+        str, Field(min_length=1, max_length=1024), AfterValidator(_without_credentials)
+    ] = Field(description="Address such as s3://bucket/prefix, or a name of PEAR_DESTINATIONS.")
+    newest: Whole = Field(
+        default=1, ge=0, le=_MAX_NEWEST, description="Number of newest runs, by init time."
+    )
+    evaluations: Whole = Field(
+        default=0, ge=0, le=_MAX_NEWEST, description="Number of newest evaluations."
+    )
+    analyses: tuple[StoreName, ...] = Field(
+        default=(), max_length=_MAX_SOURCES, description="Names of analyses."
+    )
+
+
 class RetentionAction(StrictModel):
     """Remove old runs, but neither the newest ones nor those read recently."""
 
@@ -165,6 +197,7 @@ class Action(StrictModel):
     ingest: IngestAction | None = None
     forecast: ForecastAction | None = None
     evaluate: EvaluateAction | None = None
+    publish: PublishAction | None = None
     expire: RetentionAction | None = None
 
     @model_validator(mode="after")

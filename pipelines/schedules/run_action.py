@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from pipelines.schedules.actions import (
     FetchAction,
     ForecastAction,
     IngestAction,
+    PublishAction,
     RetentionAction,
 )
 from pipelines.storage.data_folder import DataFolder
@@ -38,6 +40,8 @@ class ActionResult:
         Number of times added to the store.
     runs, evaluations
         Ids of the jobs that were queued.
+    published
+        Names of the stores of which something was sent.
     expired
         Ids of the runs that were removed.
     """
@@ -45,6 +49,7 @@ class ActionResult:
     ingested: int = 0
     runs: list[str] = field(default_factory=list)
     evaluations: list[str] = field(default_factory=list)
+    published: list[str] = field(default_factory=list)
     expired: list[str] = field(default_factory=list)
 
     @property
@@ -53,7 +58,7 @@ class ActionResult:
         return (
             f"{self.ingested} times ingested, {len(self.runs)} forecasts and "
             f"{len(self.evaluations)} evaluations queued, {len(self.expired)} runs expired"
-        )
+        ) + (f", {len(self.published)} stores published" if self.published else "")
 
 
 def run_action(data: DataFolder, catalog: Catalog, action: Action, now: datetime) -> ActionResult:
@@ -85,6 +90,8 @@ def run_action(data: DataFolder, catalog: Catalog, action: Action, now: datetime
         result.runs = _forecast(data, catalog, action.forecast)
     if action.evaluate is not None:
         result.evaluations = _evaluate(data, catalog, action.evaluate)
+    if action.publish is not None:
+        result.published = _publish(data, catalog, action.publish)
     if action.expire is not None:
         result.expired = _expire(data, catalog, action.expire, now)
     return result
@@ -180,6 +187,26 @@ def _evaluate(data: DataFolder, catalog: Catalog, action: EvaluateAction) -> lis
     }
     job, created = catalog.evaluations.submit(model.id, request, total=len(inits))
     return [job.id] if created else []
+
+
+def _publish(data: DataFolder, catalog: Catalog, action: PublishAction) -> list[str]:
+    """Send what a destination lacks; the store that is named first is sent first."""
+    from pipelines.publishing.destinations import resolve_destination
+    from pipelines.publishing.publish import publish, stores_of_run
+    from pipelines.publishing.remote import Remote
+
+    remote = Remote.open(resolve_destination(action.to))
+    runs = sorted(
+        catalog.runs.iterate(status=Status.SUCCEEDED),
+        key=lambda run: (run.init_time, run.id),
+        reverse=True,
+    )
+    stores = [path for run in runs[: action.newest] for path in stores_of_run(data, run.id)]
+    evaluations = islice(catalog.evaluations.iterate(status=Status.SUCCEEDED), action.evaluations)
+    stores += [data.evaluation(job.id) for job in evaluations]
+    stores += [data.analysis(name) for name in action.analyses]
+    done = (publish(path, path.relative_to(data.root).as_posix(), remote) for path in stores)
+    return [each.name for each in done if each.sent_files]
 
 
 def _expire(

@@ -6,13 +6,17 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pear.addresses import is_address
 from pear.errors import InputError
 from pipelines.catalog import NotFoundError, Schedule
+from pipelines.publishing.destinations import resolve_destination
 from pipelines.schedules import (
     EvaluateAction,
+    FetchAction,
     ForecastAction,
+    PublishAction,
     RetentionAction,
     next_run,
     validate_action,
@@ -40,8 +44,10 @@ _EXAMPLE: Final[dict[str, Any]] = {
 class ScheduleAction(StrictModel):
     """The parts of an action that may be set over HTTP, run in this order."""
 
+    fetch: FetchAction | None = None
     forecast: ForecastAction | None = None
     evaluate: EvaluateAction | None = None
+    publish: PublishAction | None = None
     expire: RetentionAction | None = None
 
     @model_validator(mode="before")
@@ -54,6 +60,16 @@ class ScheduleAction(StrictModel):
                 field="ingest",
                 hint="use `pear schedule add --ingest`",
             )
+        return given
+
+    @field_validator("publish")
+    @classmethod
+    def _refuse_addresses(cls, given: PublishAction | None) -> PublishAction | None:
+        """Accept names alone, which the operator has given to addresses."""
+        if given is not None:
+            if is_address(given.to):
+                raise ValueError("addresses cannot be set over HTTP: name a destination")
+            resolve_destination(given.to)
         return given
 
 
@@ -123,6 +139,7 @@ class ScheduleRunOut(BaseModel):
     ingested: int = Field(description="Number of times added to the analysis store.")
     runs: list[str]
     evaluations: list[str]
+    published: list[str] = Field(description="Stores of which something was sent.")
     expired: list[str]
 
 
@@ -198,6 +215,7 @@ def run_schedule(name: ScheduleName, services: ServicesDep) -> ScheduleRunOut:
         ingested=result.ingested,
         runs=result.runs,
         evaluations=result.evaluations,
+        published=result.published,
         expired=result.expired,
     )
 

@@ -11,9 +11,12 @@ import typer
 from pear.errors import InputError
 from pipelines.catalog import Job, Run
 from pipelines.engine.engine import Engine, EngineConfig
+from pipelines.publishing.destinations import resolve_destination
+from pipelines.publishing.publish import Publication, publish, stores_of_run
+from pipelines.publishing.remote import Remote
 from pipelines.storage.data_folder import DataFolder
 from service.cli import options as opt
-from service.cli.console import console, emit_json, interruptible, progress
+from service.cli.console import announced, console, emit_json, interruptible, progress
 from service.cli.models import model_id
 from service.cli.runs import resource
 from service.readers.nature import notes_of
@@ -71,6 +74,15 @@ def forecast(
         bool,
         _computing("--allow-other-climate", help="Accept states unlike the model's training data."),
     ] = False,
+    output: Annotated[
+        str | None,
+        _output(
+            "--output",
+            "-o",
+            metavar="ADDRESS",
+            help="Publish the finished runs there too, e.g. s3://bucket/prefix, or a name.",
+        ),
+    ] = None,
     batch: opt.Batch = 1,
     workers: opt.Workers = 1,
     threads: opt.Threads = None,
@@ -89,6 +101,7 @@ def forecast(
         --threshold 't2m>303.15' --threshold 'z500>57000'
     """
     folder = DataFolder.open(data)
+    remote = output and Remote.open(resolve_destination(output))
     first, *others = [model_id(folder, each) for each in model] if model else [None]
     options = {
         "analysis": analysis,
@@ -129,7 +142,18 @@ def forecast(
                 runs = watch(engine, runs)
         finally:
             engine.close()
-    _report(folder, runs, as_json=as_json)
+        published = _publish(folder, runs, remote) if remote else None
+    _report(folder, runs, as_json=as_json, published=published)
+
+
+def _publish(folder: DataFolder, runs: Sequence[Job], remote: Remote) -> list[Publication]:
+    """Copy the stores of the runs that succeeded; a reader there finds each whole, or not."""
+    done = []
+    for run in runs:
+        for store in stores_of_run(folder, run.id) if run.status == "succeeded" else ():
+            with announced("publish", "bytes") as tick:
+                done.append(publish(store, store.relative_to(folder.root).as_posix(), remote, tick))
+    return done
 
 
 def watch(engine: Engine, runs: Sequence[Job]) -> list[Job]:
@@ -145,15 +169,26 @@ def watch(engine: Engine, runs: Sequence[Job]) -> list[Job]:
         return engine.wait([run.id for run in runs], watch=update)
 
 
-def _report(folder: DataFolder, runs: Sequence[Job], *, as_json: bool) -> None:
+def _report(
+    folder: DataFolder,
+    runs: Sequence[Job],
+    *,
+    as_json: bool,
+    published: Sequence[Publication] | None = None,
+) -> None:
     """List the runs, and raise if one did not succeed."""
     for run in runs:
         where = folder.forecast(run.id) if run.status == "succeeded" else run.reason or ""
         console.print(f"{run.id} {run.status} {where}", soft_wrap=True, highlight=False)
         for note in notes_of(folder, cast("Run", run)):
             console.print(f"note: {note}", soft_wrap=True, highlight=False)
+    for each in published or ():
+        console.print(f"published {each.address}", soft_wrap=True, highlight=False)
     if as_json:
-        emit_json({"runs": [resource(folder, cast("Run", run)) for run in runs]})
+        document = {"runs": [resource(folder, cast("Run", run)) for run in runs]}
+        if published is not None:
+            document["published"] = [each.to_dict() for each in published]
+        emit_json(document)
     failed = [run for run in runs if run.status != "succeeded"]
     if failed:
         reason = f"{len(failed)} of {len(runs)} runs did not succeed: {failed[0].reason}"

@@ -9,7 +9,9 @@ import typer
 
 from pear.errors import InputError
 from pipelines.catalog import Catalog
+from pipelines.publishing.destinations import resolve_destination
 from pipelines.publishing.publish import publish as publish_store
+from pipelines.publishing.publish import stores_of_run
 from pipelines.publishing.remote import Remote
 from pipelines.storage.data_folder import DataFolder
 from service.cli import options as opt
@@ -27,7 +29,9 @@ def publish(
             help="Run id, prefix or latest; analyses/NAME; evaluations/ID.",
         ),
     ],
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Such as s3://bucket/prefix.")],
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="Such as s3://bucket/prefix, or a name.")
+    ],
     *,
     data: opt.Data,
     as_json: opt.Json = False,
@@ -43,7 +47,7 @@ def publish(
     $ pear publish analyses/era5 s3://bucket/pear --data DATA
     """
     kept = "what has arrived is kept; run the command again to continue"
-    remote = Remote.open(address)
+    remote = Remote.open(resolve_destination(address))
     done = []
     with open_catalog(data) as (folder, catalog), interruptible(kept):
         for store in find_stores(folder, catalog, what):
@@ -106,4 +110,4 @@ def find_stores(folder: DataFolder, catalog: Catalog, what: str) -> list[Path]:
         raise InputError(
             f"run {run.id} is {run.status}", field="WHAT", hint="publish it when it has succeeded"
         )
-    return sorted((folder.root / "forecasts").glob(f"{run.id}*.zarr"))
+    return stores_of_run(folder, run.id)

@@ -12,6 +12,7 @@ import typer
 from pear.errors import InputError
 from pipelines.catalog import Schedule
 from pipelines.engine.engine import Engine, EngineConfig
+from pipelines.publishing.destinations import resolve_destination
 from pipelines.schedules import Scheduler as ScheduleRunner
 from pipelines.schedules import add_schedule, next_run
 from pipelines.storage.data_folder import DataFolder
@@ -74,6 +75,14 @@ def add(
             rich_help_panel="Evaluate", help="Evaluate forecasts of this length once verifiable."
         ),
     ] = None,
+    publish: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Publish the newest finished runs there, e.g. s3://bucket/prefix, or a name.",
+            rich_help_panel="Publish",
+        ),
+    ] = None,
     keep_days: Annotated[
         float | None, _expire(min=0, metavar="N", help="Remove runs older than N days.")
     ] = None,
@@ -87,6 +96,7 @@ def add(
     --------
     $ pear schedule add daily --cron '30 6 * * *' --forecast 10d --data DATA
     $ pear schedule add today --cron '30 8 * * *' --fetch ifs --forecast 10d --data DATA
+    $ pear schedule add out --cron '0 10 * * *' --publish s3://bucket/pear --data DATA
     $ pear schedule add all --cron '0 * * * *' --ingest incoming --analysis era5 \
         --forecast 10d --evaluate 10d --keep-days 30 --data DATA
     """
@@ -112,6 +122,9 @@ def add(
             }
         if evaluate is not None:
             action["evaluate"] = {**which, "lead_hours": evaluate.hours}
+        if publish is not None:
+            resolve_destination(publish)  # a wrong name is refused now
+            action["publish"] = {"to": publish, "newest": newest}
         if keep_days is not None:
             action["expire"] = {"keep_days": keep_days, "keep_latest": keep_latest}
         _emit([add_schedule(folder, catalog, name, cron, action)], as_json=as_json)
@@ -219,7 +232,7 @@ def _run_once(engine: Engine, folder: DataFolder, name: str, *, as_json: bool) -
     console.print(f"{name}: {done.summary}")
     ended = {job.id: job.status for job in engine.wait(engine.recover())}
     if as_json:
-        parts = ("ingested", "runs", "evaluations", "expired")
+        parts = ("ingested", "runs", "evaluations", "published", "expired")
         emit_json({"schedule": name, **{p: getattr(done, p) for p in parts}, "jobs": ended})
     bad = [job_id for job_id, status in ended.items() if status == "failed"]
     if bad:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from pear.errors import InputError
 from pear.store.reader import read_completeness
 from pear.times import to_iso
 from pipelines.catalog import Catalog, FinishedError
+from pipelines.publishing.destinations import resolve_destination
 from pipelines.schedules import run_action, validate_action
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.atomic import shared_lock
@@ -137,3 +140,58 @@ def test_the_newest_analyses_are_fetched_once(
         replica.files.clear()
         with pytest.raises(InputError, match=r"no GFS cycle of the last days"):
             run_action(data, catalog, action, moment)
+
+
+def test_finished_runs_are_published_once(
+    data: DataFolder,
+    catalog: Catalog,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PEAR_DESTINATIONS", f"public=file://{tmp_path}/out other=s3://bucket/x")
+    action = validate_action(
+        {
+            "forecast": {"lead_hours": 24, "newest": 2},
+            "publish": {"to": "public", "newest": 1, "analyses": ["demo"]},
+        }
+    )
+    assert run_action(data, catalog, action, clock()).published == ["analyses/demo.zarr"]
+    newest = max(compute_queued(data, catalog), key=lambda run: catalog.runs.get(run).init_time)
+    done = run_action(data, catalog, action, clock())
+    assert done.published == [f"forecasts/{newest}.zarr"]
+    assert done.summary.endswith(", 1 stores published")
+    listed = json.loads((tmp_path / "out" / "catalog.json").read_text())["links"]
+    assert len([link for link in listed if link["rel"] == "item"]) == 2
+    assert run_action(data, catalog, action, clock()).published == []
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"publish": {"to": "s3://key:word@bucket/x"}}, "holds credentials"),
+        ({"publish": {"to": "s3://bucket/x?sig=word"}}, "holds credentials"),
+        ({"publish": {"to": ""}}, "to"),
+        ({"ingest": {"sources": ["https://me:word@host/a.nc"], "store": "x"}}, "credentials"),
+        ({"fetch": {"source": "https://host/a.zarr"}}, "fetch.source"),
+    ],
+)
+def test_credentials_and_addresses_that_do_not_belong_into_a_catalog(
+    part: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        validate_action(part)
+    assert "word" not in str(caught.value)
+
+
+def test_a_destination_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"'public' is not an address.* PEAR_DESTINATIONS"):
+        resolve_destination("public")
+    monkeypatch.setenv("PEAR_DESTINATIONS", "public=s3://bucket/x")
+    assert resolve_destination("public") == "s3://bucket/x"
+    with pytest.raises(InputError, match=r"did you mean public\?"):
+        resolve_destination("publik")
+    monkeypatch.setenv("PEAR_DESTINATIONS", "public=s3://me:word@bucket/x")
+    with pytest.raises(InputError, match="PEAR_DESTINATIONS has") as caught:
+        resolve_destination("public")
+    assert "word" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -38,12 +39,29 @@ def test_add_pause_run_and_remove_a_schedule(client: httpx.Client) -> None:
         {"action": {"dance": {}}},
         {"action": {"forecast": {"lead": 3}}},
         {"action": {"ingest": {"sources": ["http://169.254.169.254/"], "store": "x"}}},
+        {"action": {"fetch": {"source": "http://169.254.169.254/"}}},
+        {"action": {"fetch": {"source": "ifs", "mirror": "http://169.254.169.254/"}}},
+        {"action": {"publish": {"to": "s3://bucket/x"}}},
+        {"action": {"publish": {"to": "http://169.254.169.254/"}}},
+        {"action": {"publish": {"to": "nowhere"}}},
     ],
 )
 def test_invalid_schedules_are_refused(client: httpx.Client, change: dict[str, Any]) -> None:
     body = {"name": "odd", "cron": "0 6 * * *", "action": {"forecast": {}}, **change}
     problem(client.post("/v1/schedules", json=body), 422)
     assert client.get("/v1/schedules").json()["items"] == []
+
+
+def test_sources_and_destinations_go_by_the_names_of_the_operator(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PEAR_DESTINATIONS", f"public=file://{tmp_path}/out")
+    action = {"fetch": {"source": "arco"}, "publish": {"to": "public"}}
+    body = {"name": "live", "cron": "30 8 * * *", "action": action}
+    made = client.post("/v1/schedules", json=body)
+    assert made.status_code == 201, made.text
+    assert made.json()["action"]["publish"]["to"] == "public"
+    assert client.delete("/v1/schedules/live").status_code == 204
 
 
 ODD: tuple[Any, ...] = ("a", [1], {"a": 1}, True, 1e308, 10**30, -1, "", "/etc/passwd", ["a"])

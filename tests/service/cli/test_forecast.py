@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import xarray as xr
 
 from pipelines.engine import cluster
 from pipelines.storage.data_folder import DataFolder
@@ -15,7 +16,7 @@ RANGE = ("forecast", "--init", "2001-03-01..2001-03-03/1d", "--lead", "2d", "--j
 
 
 def test_forecasts_of_a_range_are_computed_once(
-    pear: CommandLine, data: DataFolder, scheduler: str
+    pear: CommandLine, data: DataFolder, scheduler: str, tmp_path: Path
 ) -> None:
     runs = pear(*RANGE, "--scheduler", scheduler, data=data).json["runs"]
     assert [run["init_time"][:10] for run in runs] == ["2001-03-01", "2001-03-02", "2001-03-03"]
@@ -23,6 +24,16 @@ def test_forecasts_of_a_range_are_computed_once(
         assert run["status"] == "succeeded"
         assert run["store"] == str(data.forecast(run["id"]))
         assert read_fields(Path(run["store"]))["2m_temperature"].shape[1] == 3
+    out = tmp_path / "out"
+    words = (*RANGE, "--scheduler", scheduler, "--output", f"file://{out}")
+    for sent in (True, False):  # the second time everything is there
+        published = pear(*words, data=data).json["published"]
+        assert [each["name"] for each in published] == [
+            f"forecasts/{run['id']}.zarr" for run in runs
+        ]
+        assert all((each["sent_files"] > 0) == sent for each in published)
+    with xr.open_zarr(out / published[0]["name"], chunks=None) as copy:
+        assert copy["2m_temperature"].shape[:2] == (1, 3)
     again = pear(*RANGE, "--scheduler", scheduler, data=data).json["runs"]
     assert [run["finished_at"] for run in again] == [run["finished_at"] for run in runs]
 
@@ -55,6 +66,8 @@ def test_outputs_of_an_ensemble_are_chosen(
         (["--init", "2001-03-01", "--lead", "30h"], "not a multiple of the 24 h model step"),
         (["--init", "2001-03-01", "--model", "none"], "no model 'none'"),
         (["--init", "2001-03-01", "--levels", "high"], "expected whole numbers"),
+        (["--init", "2001-03-01", "--output", "out.zarr"], "'out.zarr' is not an address"),
+        (["--init", "2001-03-01", "--output", "s3://a:b@c/d"], "s3://c/d holds credentials"),
         (["--init", "2001-03-01", "--variables", "rain"], "unknown variable"),
     ],
 )
