@@ -23,6 +23,12 @@ from pear.rollout.forecaster import (
     check_physical,
     rollout,
 )
+from pear.rollout.installed import (
+    ForecasterFactory,
+    InstalledForecaster,
+    list_installed,
+    load_installed,
+)
 from pear.rollout.pear_forecaster import PearForecaster
 from pear.rollout.perturbations import Noise, Perturbation, RandomFieldPerturbation
 
@@ -31,6 +37,8 @@ __all__ = [
     "ClimatologyLike",
     "Ensemble",
     "Forecaster",
+    "ForecasterFactory",
+    "InstalledForecaster",
     "MemberGroup",
     "Noise",
     "OneStepForecaster",
@@ -44,6 +52,8 @@ __all__ = [
     "ensemble_quantile",
     "ensemble_spread",
     "exceedance_probability",
+    "list_installed",
+    "load_installed",
     "rollout",
     "split_state",
     "step_together",

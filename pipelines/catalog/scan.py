@@ -12,6 +12,7 @@ from pear.errors import InputError
 from pear.store.reader import read_completeness, stored_layout
 from pear.variables.own import DEFINITIONS
 from pipelines.catalog import Catalog, Model
+from pipelines.catalog.installed_models import add_installed_entry, is_installed
 from pipelines.storage.atomic import publish, sync_folder
 from pipelines.storage.checksums import find_damage, write_checksums
 from pipelines.storage.data_folder import DataFolder
@@ -54,8 +55,13 @@ def refresh(data: DataFolder, catalog: Catalog) -> None:
         )
     known_models = {model.id for model in catalog.models.all()}
     for folder in sorted((data.root / "models").glob("[!.]*")):
-        if folder.name not in known_models and (folder / "checkpoint.json").is_file():
+        if folder.name in known_models:
+            continue
+        if (folder / "checkpoint.json").is_file():
             _add_entry(catalog, folder)
+        elif is_installed(folder):
+            with suppress(InputError):  # opening it by name reports what is wrong
+                add_installed_entry(catalog, folder)
 
 
 def add_model(data: DataFolder, catalog: Catalog, source: Path, name: str | None = None) -> Model:

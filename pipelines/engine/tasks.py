@@ -13,7 +13,7 @@ import numpy as np
 from distributed import Worker
 
 from pear.errors import InputError, did_you_mean
-from pear.rollout import PearForecaster
+from pear.rollout import OneStepForecaster
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.times import as_utc
@@ -72,7 +72,7 @@ def _evaluate(lease: JobLease) -> None:
     data, models = lease.data, lease.catalog.models
     options = ForecastOptions.from_dict(request.get("options") or {})
 
-    def load(model: Model, group: Group) -> PearForecaster:
+    def load(model: Model, group: Group) -> OneStepForecaster:
         return load_forecaster(data, model, options.precision, group)
 
     model = models.get(job.model)

@@ -14,6 +14,8 @@ from pear.progress import ProgressCallback
 from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
 from pipelines.catalog import Catalog, Run, Status
+from pipelines.catalog.installed_models import FILE as INSTALLED
+from pipelines.catalog.installed_models import is_installed, read_installed
 from pipelines.evaluation.scores import FILE, read_scores
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.check import DAMAGE, Finding, StoreReport, check_store
@@ -48,7 +50,7 @@ def check_path(path: Path, progress: ProgressCallback | None = None) -> StoreRep
     StoreReport
         The problems that were found; InputError if there is nothing that PEAR knows.
     """
-    if any((path / name).is_file() for name in _CHECKPOINTS):
+    if any((path / name).is_file() for name in (*_CHECKPOINTS, INSTALLED)):
         return check_model(path)
     if any((path / name).is_file() for name in (FILE, FORMER_FILE, CHECKSUMS, "scores.csv")):
         return check_evaluation(path)
@@ -71,6 +73,12 @@ def check_model(path: Path) -> StoreReport:
     from pear.models import checkpoint  # imports torch, which stores do not need
 
     report = StoreReport(str(path), "model")
+    if is_installed(path):
+        try:
+            read_installed(path)
+        except InputError as error:
+            report.findings.append(Finding("file", INSTALLED, error.message, _COPY))
+        return report
     report.findings += _changed_files(path, _COPY)
     if report.findings:
         return report

@@ -12,14 +12,28 @@ from pear.errors import InputError
 from pear.models import checkpoint
 from pear.models.checkpoint import Checkpoint
 from pear.progress import ProgressCallback
-from pear.rollout import ClimatologyForecaster, Ensemble, Forecaster, PearForecaster, Persistence
+from pear.rollout import (
+    ClimatologyForecaster,
+    Ensemble,
+    Forecaster,
+    OneStepForecaster,
+    PearForecaster,
+    Persistence,
+)
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.typing import Times
+from pipelines.catalog.installed_models import is_installed
 from pipelines.evaluation.accumulators import Accumulators, EvaluationDesign, merge_accumulators
 from pipelines.evaluation.stored_forecasts import StoredForecasts
 from pipelines.evaluation.verify import verify
-from pipelines.forecasting.ensemble import DTYPES, Group, averaging_group, build_ensemble
+from pipelines.forecasting.ensemble import (
+    DTYPES,
+    Group,
+    averaging_group,
+    build_ensemble,
+    open_without_symmetries,
+)
 from pipelines.forecasting.options import ForecastOptions
 
 _BATCHES_PER_TASK = 4
@@ -88,7 +102,9 @@ class EvaluationSources:
             return StoredForecasts(self.runs)
         return self._load(self.model, averaging_group(self.options))
 
-    def _load(self, model: Path, group: Group) -> PearForecaster:
+    def _load(self, model: Path, group: Group) -> OneStepForecaster:
+        if is_installed(model):
+            return open_without_symmetries(model, self.device, group)
         return PearForecaster(
             _checkpoint(model),
             device=self.device,

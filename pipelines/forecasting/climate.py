@@ -73,6 +73,9 @@ def model_climate(data: DataFolder, model: Model, layout: Layout) -> TrainingCli
     TrainingClimate
         From its provenance and its statistics.
     """
+    if "forecaster" in model.attributes:  # of another package, which tells no statistics
+        none = np.zeros(len(layout.channels))
+        return TrainingClimate.build({}, layout, none, none)
     return TrainingClimate.build(_provenance(model), layout, *_statistics(data.root / model.path))
 
 

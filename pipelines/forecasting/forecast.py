@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -17,11 +18,12 @@ import torch
 from pear import device as runtime
 from pear.errors import InputError
 from pear.models import checkpoint
-from pear.rollout import PearForecaster, step_together
+from pear.rollout import OneStepForecaster, PearForecaster, step_together
 from pear.sphere.symmetry import IDENTITY
 from pipelines.catalog import Model
+from pipelines.catalog.installed_models import is_installed
 from pipelines.catalog.lease import JobLease, Outcome, acquire_lease
-from pipelines.forecasting.ensemble import DTYPES, Group
+from pipelines.forecasting.ensemble import DTYPES, Group, open_without_symmetries
 from pipelines.forecasting.options import Precision
 from pipelines.forecasting.run import ForecastRun
 from pipelines.storage.data_folder import DataFolder
@@ -112,7 +114,7 @@ def load_forecaster(
     model: Model,
     precision: Precision = "float32",
     group: Group = (IDENTITY,),
-) -> PearForecaster:
+) -> OneStepForecaster:
     """Return the forecaster of a model of the catalog, loaded once per process.
 
     Parameters
@@ -128,7 +130,7 @@ def load_forecaster(
 
     Returns
     -------
-    PearForecaster
+    OneStepForecaster
         The same object for equal arguments; InputError if the checkpoint is missing, damaged or
         not the one that the catalog lists.
     """
@@ -136,7 +138,10 @@ def load_forecaster(
 
 
 @lru_cache(maxsize=_CACHED_MODELS)
-def _forecaster(folder: str, sha256: str, precision: Precision, group: Group) -> PearForecaster:
+def _forecaster(folder: str, sha256: str, precision: Precision, group: Group) -> OneStepForecaster:
+    if is_installed(Path(folder)):
+        configure_process()
+        return open_without_symmetries(Path(folder), str(choose_device()), group)
     return PearForecaster(
         _load(folder, sha256), device=choose_device(), dtype=DTYPES[precision], group=group
     )

@@ -288,9 +288,16 @@ def describe_source(data: DataFolder, run: Run) -> dict[str, str]:
     return {SIMULATED: "true"} if SIMULATED in attributes else {}
 
 
+def _origin(model: Model) -> str:
+    """Return what computed the forecast."""
+    if "forecaster" in model.attributes:
+        return f"{model.attributes['forecaster']} of {model.attributes['provenance']['package']}"
+    return f"PEAR model {model.id}, checkpoint sha256 {model.sha256}"
+
+
 def _attributes(run: Run, model: Model) -> dict[str, Any]:
     return {
-        "source": f"PEAR model {model.id}, checkpoint sha256 {model.sha256}",
+        "source": _origin(model),
         "model": model.id,
         "model_sha256": model.sha256,
         "run_id": run.id,

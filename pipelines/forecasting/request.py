@@ -354,6 +354,9 @@ def check_symmetry(
 
 def _check_symmetry(options: ForecastOptions, model: Model) -> None:
     facts = model.attributes
+    if "forecaster" in facts:
+        _check_other(options, str(facts["forecaster"]))
+        return
     check_symmetry(
         options,
         model.id,
@@ -361,6 +364,21 @@ def _check_symmetry(options: ForecastOptions, model: Model) -> None:
         facts.get("provenance") or {},
         facts.get("equivariance"),
     )
+
+
+def _check_other(options: ForecastOptions, name: str) -> None:
+    """Refuse what only PEAR's own models have: symmetries, and statistics by which noise scales."""
+    what = None
+    if options.symmetrise or options.ensemble == "symmetry":
+        what = "symmetries of the grid"
+    elif options.members is not None and options.ensemble == "noise":
+        what = "statistics by which noise is scaled"
+    if what is not None:
+        raise InputError(
+            f"forecaster {name} is not of PEAR, and has no {what}",
+            field="symmetrise" if options.symmetrise else "ensemble",
+            hint="make members with ensemble=random_field",
+        )
 
 
 def _check_past(path: Path, name: str, time: np.datetime64) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from pear.rollout import OneStepForecaster, PearForecaster, check_physical, concat_states
+from pear.rollout import OneStepForecaster, check_physical, concat_states
 from pear.state import State
 from pipelines.catalog import Model, Run
 from pipelines.catalog.lease import JobLease
@@ -17,7 +17,7 @@ from pipelines.forecasting.ensemble import Group, build_ensemble
 from pipelines.forecasting.options import ForecastOptions, Precision
 from pipelines.forecasting.outputs import OutputWriter
 
-ForecasterLoader = Callable[[Model, Precision, Group], PearForecaster]
+ForecasterLoader = Callable[[Model, Precision, Group], OneStepForecaster]
 """Returns the forecaster of a model, a precision and a group; the same object for equal ones."""
 
 

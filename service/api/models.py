@@ -39,7 +39,8 @@ def _skill(model: Model, services: Services) -> SkillOut | None:
     scores = next(
         (each for each in services.scores.all() if each.about.get("model") == model.id), None
     )
-    rows = [row for row in scores.records if row["forecaster"] == "pear"] if scores else []
+    own = model.attributes.get("forecaster", "pear")
+    rows = [row for row in scores.records if row["forecaster"] == own] if scores else []
     if scores is None or not rows:
         return None
     chosen = next((row for row in rows if (row["variable"], row["level"]) == _HEADLINE), rows[0])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipelines.catalog import Model
+from pipelines.catalog.installed_models import FORECASTERS, add_installed
 from pipelines.catalog.scan import add_model, refresh
 from pipelines.storage.data_folder import DataFolder
 from service.cli.console import console, emit_json, emit_records
@@ -29,12 +31,24 @@ def list_models(*, data: Data, as_json: Json = False) -> None:
     """
     with open_catalog(data) as (folder, catalog):
         refresh(folder, catalog)
-        _emit([_resource(model) for model in catalog.models.all()], as_json=as_json)
+        models = catalog.models.all()
+        _emit([_resource(model) for model in models], as_json=as_json)
+    known = {model.name for model in models}
+    others = [each for each in list_installed_forecasters() if each.partition(" ")[0] not in known]
+    if others and not as_json:
+        console.print(
+            f"installed, not in this folder: {', '.join(others)}; add one with `pear models add "
+            f"NAME --data {data}`",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 @app.command("add")
 def add(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="Checkpoint folder, or name of an installed forecaster.")
+    ],
     *,
     data: Data,
     name: Annotated[
@@ -44,7 +58,8 @@ def add(
 ) -> None:
     """Verify a checkpoint and copy it into the data folder.
 
-    Adding the same checkpoint again changes nothing.
+    Adding the same checkpoint again changes nothing. A forecaster of another package (an entry
+    point of the group pear.forecasters) is added by its name.
 
     Examples
     --------
@@ -52,7 +67,10 @@ def add(
     $ pear models add runs/first/checkpoint --name winter --data pear-data
     """
     with open_catalog(data) as (folder, catalog):
-        model = _resource(add_model(folder, catalog, checkpoint, name))
+        if not Path(checkpoint).exists() and _is_installed(checkpoint):
+            model = _resource(add_installed(folder, catalog, checkpoint))
+        else:
+            model = _resource(add_model(folder, catalog, Path(checkpoint), name))
     if as_json:
         emit_json(model)
     else:
@@ -116,12 +134,30 @@ def model_id(folder: DataFolder, reference: str | None) -> str | None:
     """Return an id or name of a model as it is; a checkpoint folder is added to the data folder."""
     manifest = Path(reference or "") / "checkpoint.json"
     if reference is None or not manifest.is_file():
+        if reference is not None and _is_installed(reference):
+            with open_catalog(folder.root) as (_, catalog):
+                known_names = {model.name for model in catalog.models.all()}
+                if reference not in known_names:
+                    return add_installed(folder, catalog, reference).id
         return reference
     known = folder.model(str(json.loads(manifest.read_text()).get("sha256"))[:12])
     if known.is_dir():
         return known.name
     with open_catalog(folder.root) as (_, catalog):
         return add_model(folder, catalog, manifest.parent).id
+
+
+def list_installed_forecasters() -> list[str]:
+    """Return the forecasters of other packages, by their metadata: name (package version)."""
+    found = entry_points(group=FORECASTERS)
+    return sorted(
+        f"{point.name} ({point.dist.name} {point.dist.version})" if point.dist else point.name
+        for point in found
+    )
+
+
+def _is_installed(name: str) -> bool:
+    return name in {point.name for point in entry_points(group=FORECASTERS)}
 
 
 def _emit(models: list[dict[str, object]], *, as_json: bool) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from pear.models import checkpoint
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.command_line import CommandLine
 from tests.fixtures.engine import normaliser, tiny_model
+from tests.fixtures.other_models import install
 
 
 def test_a_model_is_added_once(pear: CommandLine, data: DataFolder, tmp_path: Path) -> None:
@@ -28,3 +31,15 @@ def test_a_damaged_or_missing_checkpoint_is_refused(
     (new / "model.safetensors").write_bytes(b"damaged")
     assert pear("models", "add", str(new), data=data).status == 2
     pear("models", "add", str(tmp_path / "missing"), data=data).refused("no checkpoint")
+
+
+def test_a_forecaster_of_another_package_is_a_model(
+    pear: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "site", monkeypatch)
+    data = DataFolder.create(tmp_path / "data")
+    assert "warming (warm-models 1.0)" in pear("models", "list", data=data).err
+    added = pear("models", "add", "warming", "--json", data=data).json
+    assert (added["name"], added["nside"]) == ("warming", 4)
+    assert "warming (warm" not in pear("models", "list", data=data).err
+    pear("models", "add", "broken", data=data).refused("no weights at /models")
