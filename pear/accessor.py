@@ -10,6 +10,7 @@ import xarray as xr
 from pear.datasets.latlon import to_latlon
 from pear.datasets.points import PointMethod, select_point
 from pear.datasets.regrid import is_healpix
+from pear.derived import derive
 from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
 from pear.store.dataset import dataset_layout
@@ -83,6 +84,22 @@ class PearAccessor:
         from pear.plotting import plot  # cartopy and matplotlib are an extra
 
         return plot(self._dataset, field, **options)
+
+    def derive(self, field: str) -> xr.DataArray:
+        """Compute a quantity, such as ``ws10``, ``vo850`` or ``thickness_1000_500``.
+
+        Parameters
+        ----------
+        field
+            Name and level: wind speed and direction, relative humidity, dew point, potential
+            temperature, vorticity, divergence, thickness of two levels, or a stored variable.
+
+        Returns
+        -------
+        xarray.DataArray
+            (…, cell).
+        """
+        return derive(self._dataset, field)
 
     def sel_point(self, lat: float, lon: float, *, method: PointMethod = "nearest") -> xr.Dataset:
         """Return the fields at a point.

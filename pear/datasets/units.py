@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pear.derived.formulas import EPSILON, TRIPLE_POINT, saturation_pressure
 from pear.errors import InputError, did_you_mean
 from pear.typing import Float32, Float64
 from pear.variables import BY_NAME, STANDARD_GRAVITY, VARIABLES, parse_field, valid_range
@@ -384,10 +385,6 @@ def _is_share(high: float, quantity: Quantity, level: int | None, how: Conversio
     return is_percent and high < _SHARE and (level is None or level >= _MOIST_LEVEL)
 
 
-_EPSILON: Final = 287.0597 / 461.5250  # gas constants of dry air and water vapour
-_TRIPLE_POINT: Final = 273.16
-
-
 def specific_humidity(
     relative: npt.NDArray[np.floating],
     temperature: npt.NDArray[np.floating],
@@ -422,20 +419,11 @@ def specific_humidity(
     0.0223
     """
     t = np.asarray(temperature, dtype=np.float64)
-    saturation = _saturation_ncep(t) if centre == "kwbc" else _saturation_ifs(t)
+    saturation = _saturation_ncep(t) if centre == "kwbc" else saturation_pressure(t)
     e = np.maximum(np.asarray(relative, dtype=np.float64), 0.0) / 100.0 * saturation
     pressure = 100.0 * level
     e = np.minimum(e, pressure)
-    return np.asarray(_EPSILON * e / (pressure - (1.0 - _EPSILON) * e), dtype=np.float32)
-
-
-def _saturation_ifs(t: Float64) -> Float64:
-    """Return the saturation vapour pressure in Pa over water, ice and a mixture (-23 to 0 °C)."""
-    # IFS Documentation Cy47r3, part IV, section 7.4 (Teten's formula; Buck 1981, AERKi 1996).
-    water = 611.21 * np.exp(17.502 * (t - _TRIPLE_POINT) / (t - 32.19))
-    ice = 611.21 * np.exp(22.587 * (t - _TRIPLE_POINT) / (t + 0.7))
-    share = np.clip((t - 250.16) / (_TRIPLE_POINT - 250.16), 0.0, 1.0) ** 2
-    return np.asarray(share * water + (1.0 - share) * ice)
+    return np.asarray(EPSILON * e / (pressure - (1.0 - EPSILON) * e), dtype=np.float32)
 
 
 def _saturation_ncep(t: Float64) -> Float64:
@@ -443,13 +431,13 @@ def _saturation_ncep(t: Float64) -> Float64:
     # Integrated Clausius-Clapeyron equation with constant heat capacities (NCEPLIBS-fv, funcphys).
     vapour, liquid, solid, gas = 1846.0, 4185.5, 2106.0, 461.5
     evaporation, fusion = 2.5e6, 3.3358e5
-    ratio = _TRIPLE_POINT / t
+    ratio = TRIPLE_POINT / t
 
     def curve(capacity: float, heat: float) -> Float64:
         a = -(vapour - capacity) / gas
-        b = a + heat / (gas * _TRIPLE_POINT)
+        b = a + heat / (gas * TRIPLE_POINT)
         return np.asarray(610.78 * ratio**a * np.exp(b * (1.0 - ratio)))
 
-    share = np.clip((t - (_TRIPLE_POINT - 20.0)) / 20.0, 0.0, 1.0)
+    share = np.clip((t - (TRIPLE_POINT - 20.0)) / 20.0, 0.0, 1.0)
     water, ice = curve(liquid, evaporation), curve(solid, evaporation + fusion)
     return np.asarray(share * water + (1.0 - share) * ice)

@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
+from pear.derived import find_derived, parse_quantity, require_derivable
 from pear.errors import InputError
 from pear.plotting.draw import draw_image, draw_isolines, draw_outlines, exceeds_as_extend, heading
 from pear.plotting.projections import View, boundary, index_image, projection
@@ -25,7 +26,6 @@ from pear.variables import (
     STATISTIC,
     Variable,
     holds_vectors,
-    parse_field,
     wind_partner,
 )
 
@@ -103,8 +103,8 @@ def plot(
     >>> axes.get_title().splitlines()[0]
     'Geopotential height at 500 hPa, simulated atmosphere'
     """
-    row, level = parse_field(field)
-    values, when = _select(dataset, row, level, time, lead, member)
+    row, level = parse_quantity(field)
+    values, when = _values(dataset, row, level, time, lead, member)
     view = View(projection) if isinstance(projection, str) else projection
     style = style_of(row.name)
     name = colours.get("cmap", style.colours)
@@ -135,6 +135,28 @@ def plot(
     )
     bar.set_label(style.units)
     return axes
+
+
+def _values(
+    dataset: xr.Dataset,
+    row: Variable,
+    level: int | None,
+    time: TimeLike | None,
+    lead: DurationLike | Literal[0] | None,
+    member: int | None,
+) -> tuple[np.typing.NDArray[np.float32], str]:
+    """Return a stored or derived field (cell,) and a line that names its times."""
+    found = find_derived(row.name)
+    if found is None:
+        return _select(dataset, row, level, time, lead, member)
+    require_derivable(found, [str(name) for name in dataset.data_vars], "the dataset")
+    if not holds_vectors(dataset.attrs):
+        raise InputError(
+            f"a statistic of an ensemble has no {row.name}", field="field", hint="use a member"
+        )
+    channels = found.channels(level)
+    parts = [_select(dataset, BY_NAME[n], one, time, lead, member) for n, one in channels]
+    return found.of([values for values, _ in parts], level).astype(np.float32), parts[0][1]
 
 
 def _kind(dataset: xr.Dataset) -> Kind:

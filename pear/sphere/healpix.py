@@ -602,3 +602,54 @@ def _frozen(array: Array) -> Array:
     array = np.ascontiguousarray(array)
     array.flags.writeable = False
     return array
+
+
+def curl_and_divergence(east: Array, north: Array) -> tuple[Float64, Float64]:
+    """Return curl and divergence of vectors on the unit sphere, by spin-1 spherical harmonics.
+
+    The transform to coefficients is refined by six Jacobi iterations, which bring its error for
+    smooth flows below 1e-5, at the poles too. Divided by the radius the results are vorticity and
+    divergence of a wind.
+
+    Parameters
+    ----------
+    east, north
+        Components, (…, cell), nested, finite.
+
+    Returns
+    -------
+    curl, divergence : ndarray
+        (…, cell), float64.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+
+    Examples
+    --------
+    >>> from pear.sphere.healpix import centres, curl_and_divergence
+    >>> lat = np.deg2rad(centres(8)[0])
+    >>> curl, divergence = curl_and_divergence(np.cos(lat), 0 * lat)  # solid-body rotation
+    >>> bool(np.allclose(curl, 2 * np.sin(lat), atol=1e-5)), bool(np.abs(divergence).max() < 1e-5)
+    (True, True)
+    """
+    nside = nside_from_cells(east.shape[-1])
+    if not (np.isfinite(east).all() and np.isfinite(north).all()):
+        raise ValueError("curl_and_divergence needs finite values everywhere")
+    lmax, cells = 2 * nside, east.shape[-1]
+    degree = healpy.Alm.getlm(lmax)[0]
+    factor = -np.sqrt(degree * (degree + 1.0))
+    order, back = nest_of_ring(nside), ring_of_nest(nside)
+    found = []
+    flat = (np.asarray(one, dtype=np.float64).reshape(-1, cells) for one in (east, north))
+    for u, v in zip(*flat, strict=True):
+        field = [-v[order], u[order]]  # healpy's vectors point south and east
+        coefficients = np.stack(healpy.map2alm_spin(field, 1, lmax=lmax))
+        for _ in range(6):
+            missed = field - np.stack(healpy.alm2map_spin(list(coefficients), nside, 1, lmax))
+            coefficients += np.stack(healpy.map2alm_spin(list(missed), 1, lmax=lmax))
+        gradient, curl = (healpy.alm2map(one * factor, nside, lmax=lmax) for one in coefficients)
+        found.append((curl[back], gradient[back]))
+    both = np.stack(found).reshape(*east.shape[:-1], 2, cells)
+    return np.asarray(both[..., 0, :]), np.asarray(both[..., 1, :])

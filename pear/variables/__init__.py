@@ -12,6 +12,7 @@ from pear.variables.attributes import (
     holds_vectors,
 )
 from pear.variables.definition import Kind, Style, Variable
+from pear.variables.derived import derived_rows
 from pear.variables.layout import LEVELS, Layout, channel_label
 from pear.variables.table import (
     BY_NAME,
@@ -39,6 +40,7 @@ __all__ = [
     "Style",
     "Variable",
     "channel_label",
+    "derived_rows",
     "holds_vectors",
     "parse_field",
     "valid_range",

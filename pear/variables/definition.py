@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from importlib import resources
 from typing import Final, Literal
 
 import numpy as np
@@ -195,6 +196,31 @@ def read_rows(document: Mapping[str, object], source: str) -> list[Variable]:
     pear.errors.InputError: mine.toml: surface_pressure: valid_range = [110, 90] is reversed; ...
     """
     return [_Row(name, table, source).read() for name, table in document.items()]
+
+
+def read_file(name: str) -> list[Variable]:
+    """Read a table that comes with PEAR.
+
+    Parameters
+    ----------
+    name
+        Name of a file in this package.
+
+    Returns
+    -------
+    list of Variable
+        In the order of the file.
+
+    Examples
+    --------
+    >>> from pear.variables.definition import read_file
+    >>> read_file("variables.toml")[0].name
+    'mean_sea_level_pressure'
+    """
+    import tomllib  # takes longer than `import pear` may
+
+    text = resources.files(__package__).joinpath(name).read_text("utf-8")
+    return read_rows(tomllib.loads(text), name)
 
 
 class _Row:

@@ -6,13 +6,13 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from threading import RLock
 from typing import Final, overload
 
 from pear.errors import InputError, did_you_mean
 from pear.variables.checks import check_distinct, check_row
-from pear.variables.definition import Variable, contradiction, read_rows
+from pear.variables.definition import Variable, contradiction, read_file
+from pear.variables.derived import find_row
 
 STANDARD_GRAVITY: Final = 9.80665
 """Standard acceleration of gravity, m s⁻²: geopotential over geopotential height."""
@@ -36,6 +36,9 @@ class Table(Mapping[str, Variable]):
 
     def __getitem__(self, name: str) -> Variable:
         return self._read()[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._read()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._read())
@@ -102,7 +105,7 @@ class Table(Mapping[str, Variable]):
     def use(self, names: Sequence[str], source: str) -> None:
         """Let ingestions take variables that PEAR knows and does not take by itself."""
         try:
-            self._used |= {variable(name).name for name in names}
+            self._used |= {_stored(name).name for name in names}
         except InputError as error:
             raise InputError(
                 f"{source}: use: {error.message}", field="variables", hint=error.hint
@@ -142,10 +145,7 @@ class Table(Mapping[str, Variable]):
             return self._rows
         with self._lock:
             if not self._rows:
-                import tomllib  # takes longer than `import pear` may
-
-                text = resources.files(__package__).joinpath("variables.toml").read_text("utf-8")
-                for row in read_rows(tomllib.loads(text), "variables.toml"):
+                for row in read_file("variables.toml"):
                     self._add(row, "PEAR")
                 self._used = {row.name for row in self._rows.values() if row.published}
                 try:
@@ -192,8 +192,21 @@ VARIABLES: Final[Sequence[Variable]] = _Rows(BY_NAME)
 """All variables in the order of channels."""
 
 
+def _stored(name: str) -> Variable:
+    """Return a variable that stores can hold, or raise InputError with the closest name."""
+    names = BY_NAME.names()
+    found = names.get(name) or names.get(name.strip().lower())
+    if found is None:
+        raise InputError(
+            f"unknown variable {name!r}", field="variable", hint=did_you_mean(name, names)
+        )
+    return found
+
+
 def variable(name: str) -> Variable:
-    """Look up a variable by its canonical name or any alias.
+    """Look up a variable, stored or derived, by its canonical name or any alias.
+
+    An unknown name is an InputError, whose hint names the closest one.
 
     Parameters
     ----------
@@ -205,23 +218,15 @@ def variable(name: str) -> Variable:
     Variable
         Row of the table.
 
-    Raises
-    ------
-    InputError
-        If the name is unknown; the hint names the closest one.
-
     Examples
     --------
     >>> variable("t2m").units
     'K'
+    >>> variable("vorticity").units
+    's-1'
     """
     names = BY_NAME.names()
-    found = names.get(name) or names.get(name.strip().lower())
-    if found is None:
-        raise InputError(
-            f"unknown variable {name!r}", field="variable", hint=did_you_mean(name, names)
-        )
-    return found
+    return names.get(name) or find_row(name) or _stored(name)
 
 
 def wind_pairs() -> list[tuple[str, str]]:
@@ -369,7 +374,7 @@ def parse_field(text: str) -> tuple[Variable, int | None]:
         return names[text], None
     match = re.fullmatch(r"(?P<name>.*?[a-z])[_:@ ]?(?P<level>\d{1,4})(?:hPa)?", text.strip())
     if match is None or match["name"] not in names:
-        return variable(text), None
+        return _stored(text), None
     found = names[match["name"]]
     if found.kind == "surface":
         raise InputError(

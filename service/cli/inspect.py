@@ -11,12 +11,13 @@ import typer
 
 from pear.addresses import without_secrets
 from pear.datasets.base import ScanOptions
+from pear.derived import derive, find_derived, parse_quantity
 from pear.errors import InputError
 from pear.sphere.source_grids import HealpixGrid, SourceGrid
 from pear.store.reader import describe, open_store
 from pear.times import to_iso
 from pear.typing import Float64
-from pear.variables import SIMULATED, holds_vectors, parse_field, wind_partner
+from pear.variables import SIMULATED, holds_vectors, wind_partner
 from pipelines.ingestion.readers import scan_source
 from pipelines.ingestion.remote_files import FileCache
 from service.cli.console import emit_json, emit_line, emit_table
@@ -115,24 +116,26 @@ def draw(
     InputError
         If the store or the file lacks the field, level or time.
     """
-    row, level = parse_field(text)
+    row, level = parse_quantity(text)
     if row.kind == "upper" and level is None:
         raise InputError(f"--map {text} needs a level", field="--map", hint=f"write {text}500")
     with open_store(store) as data:
         times = data["time"].values
         chosen = times[0] if time is None else time
-        if row.name not in data or chosen not in times:
-            what = f"no {row.name}" if row.name not in data else f"no time {to_iso(chosen)}"
+        found = find_derived(row.name)
+        lacking = [n for n in ((row.name,) if found is None else found.needs) if n not in data]
+        if lacking or chosen not in times:
+            what = f"no {lacking[0]}" if lacking else f"no time {to_iso(chosen)}"
             raise InputError(
                 f"{store} has {what}", field="--map", hint="run `pear inspect` to list its contents"
             )
         if level is not None and level not in data["level"].values:
             raise InputError(f"{store} has no level {level} hPa", field="--map")
         at = data.sel(time=chosen)
-        at = at if level is None else at.sel(level=level)
         if "prediction_timedelta" in at.dims:
             at = at.isel(prediction_timedelta=0)
-        cells = at[row.name].values.astype(np.float64)
+        cells = derive(at, text).values.astype(np.float64)
+        at = at if level is None else at.sel(level=level)
         other = wind_partner(row.name) if holds_vectors(data.attrs) else None
         partner = at[other].values.astype(np.float64) if other in data else None
         simulated = SIMULATED in data.attrs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -14,11 +15,13 @@ import numpy as np
 import xarray as xr
 
 from pear.datasets.latlon import to_latlon
+from pear.derived import Derived, find_derived, parse_quantity
+from pear.derived.dataset import compute
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pear.times import to_iso
 from pear.typing import Bool, Float32, Float64
-from pear.variables import BY_NAME, parse_field, wind_pair
+from pear.variables import variable, wind_pair
 from service.http.disclaimer import DISCLAIMER
 from service.http.errors import ProblemError
 from service.readers.disk import disk_problem
@@ -115,7 +118,7 @@ class Selection:
         """Return the size of the values before compression, bytes."""
         points = self.points or 12 * store.nside**2
         fields = sum(
-            len(self.levels) if BY_NAME[name].kind == "upper" else 1 for name in self.variables
+            len(self.levels) if variable(name).kind == "upper" else 1 for name in self.variables
         )
         return 4 * points * fields * len(self.lead_hours)
 
@@ -129,10 +132,10 @@ def _variables(
     names: dict[str, None] = {}
     levels: dict[int, None] = {}
     for part in variables.split(","):
-        variable, level = parse_field(part.strip())
-        any_level = store.levels[0] if variable.kind == "upper" and store.levels else None
-        store.select(variable.name, any_level if level is None else level)
-        names[variable.name] = None
+        row, level = parse_quantity(part.strip())
+        any_level = store.levels[0] if row.kind == "upper" and store.levels else None
+        store.select(row.name, any_level if level is None else level)
+        names[row.name] = None
         if level is not None:
             levels[level] = None
     return tuple(names), tuple(levels) or store.levels
@@ -199,19 +202,27 @@ def parse_box(text: str | None) -> Box | None:
 def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
     """Return the selected part of a run, on the selected grid, to be computed in blocks."""
     leads = [store.lead_index(lead) for lead in chosen.lead_hours]
-    names = dict.fromkeys(chosen.variables)
+    derived = {name: found for name in chosen.variables if (found := find_derived(name))}
+    names = dict.fromkeys(name for name in chosen.variables if name not in derived)
+    names |= dict.fromkeys(one for found in derived.values() for one in found.needs)
     if chosen.step is not None and store.has_vectors:
-        for name in chosen.variables:  # a wind is regridded as one vector
+        for name in list(names):  # a wind is regridded as one vector
             pair = wind_pair(name)
             if pair is not None:
                 store.require_wind(f"{name} on a latitude-longitude grid", pair)
                 names |= dict.fromkeys(pair)
     part = store.dataset[list(names)].isel(prediction_timedelta=leads)
     if "level" in part.dims:
-        part = part.sel(level=[level for level in store.levels if level in chosen.levels])
+        wanted = {*chosen.levels, *(one for found in derived.values() for one in found.levels)}
+        part = part.sel(level=[level for level in store.levels if level in wanted])
     part = _in_blocks(part, chosen)
+    part = _with_derived(part, {n: one for n, one in derived.items() if one.is_global})
     if chosen.step is not None:
-        part = to_latlon(part, chosen.step)[list(chosen.variables)]
+        part = to_latlon(part, chosen.step)
+    part = _with_derived(part, {n: one for n, one in derived.items() if not one.is_global})
+    part = part[list(chosen.variables)]
+    if "level" in part.dims:
+        part = part.sel(level=[level for level in store.levels if level in chosen.levels])
     if chosen.box is not None:
         part = _cut(part, store.nside, chosen.box)
     part.attrs |= {
@@ -221,6 +232,18 @@ def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
         "comment": DISCLAIMER,
     }
     return part
+
+
+def _with_derived(part: xr.Dataset, derived: Mapping[str, Derived]) -> xr.Dataset:
+    """Add derived quantities, computed block by block."""
+    added = {}
+    for name, found in derived.items():
+        if found.levels:
+            fields = [part[found.needs[0]].sel(level=one, drop=True) for one in found.levels]
+        else:
+            fields = [part[one] for one in found.needs]
+        added[name] = compute(found, fields).astype(np.float32)
+    return part.assign(added)
 
 
 def _cut(part: xr.Dataset, nside: int, box: Box) -> xr.Dataset:
@@ -329,10 +352,10 @@ def write(part: xr.Dataset, target: Path, format: Format) -> None:  # noqa: A002
     """Write a dataset as one file."""
     plain = part.copy()
     plain.attrs = {name: _to_attribute(value) for name, value in part.attrs.items()}
-    for variable in plain.variables.values():
-        variable.encoding = {
+    for each in plain.variables.values():
+        each.encoding = {
             key: value
-            for key, value in variable.encoding.items()
+            for key, value in each.encoding.items()
             if key in ("units", "calendar", "_FillValue")
         }
     if format == "netcdf":

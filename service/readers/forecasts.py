@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pear.derived import Derived, find_derived, parse_quantity, require_derivable
 from pear.errors import InputError
 from pear.sphere.healpix import centres, coarsen, interpolation_weights, nside_from_cells
 from pear.sphere.vectors import carry, cell_frames, coarsen_wind, wind_weights
 from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, Float64, Times
-from pear.variables import VARIABLES, Variable, holds_vectors, parse_field, wind_pair
+from pear.variables import VARIABLES, Variable, holds_vectors, wind_pair
 from service.http.errors import ProblemError
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ class ForecastStore:
 
     def units(self, name: str) -> str:
         """Return the unit of a variable in this store, which is 1 for probabilities."""
-        return str(self.dataset[name].attrs["units"])
+        found = find_derived(name)
+        return found.row.units if found else str(self.dataset[name].attrs["units"])
 
     def select(self, text: str, level: int | None) -> tuple[Variable, int | None]:
         """Return the variable and level that a request names (``t2m``, ``z500``).
@@ -136,11 +138,14 @@ class ForecastStore:
         InputError
             If the run does not have the variable or level, or they do not fit together.
         """
-        variable, named_level = parse_field(text)
+        variable, named_level = parse_quantity(text)
         if named_level is not None and level is not None and named_level != level:
             raise InputError(f"{text!r} names level {named_level}, not {level}", field="level")
         level = named_level if named_level is not None else level
-        if variable.name not in self.names:
+        found = find_derived(variable.name)
+        if found is not None:
+            self._require_derivable(found)
+        elif variable.name not in self.names:
             raise InputError(
                 f"run {self.run} does not have {variable.name}",
                 field="variable",
@@ -162,6 +167,23 @@ class ForecastStore:
                 hint="levels: " + ", ".join(str(each) for each in sorted(self.levels)),
             )
         return variable, level
+
+    def _require_derivable(self, found: Derived) -> None:
+        require_derivable(found, self.names, f"run {self.run}")
+        missing = [level for level in found.levels if level not in self.levels]
+        if missing:
+            raise InputError(
+                f"{found.row.name} needs {missing[0]} hPa, which run {self.run} does not have",
+                field="variable",
+                hint="levels: " + ", ".join(str(each) for each in sorted(self.levels)),
+            )
+        if not self.has_vectors:
+            raise InputError(
+                f"{self.run} is a statistic of each component by itself, and has no "
+                f"{found.row.name}",
+                field="variable",
+                hint="ask for the ensemble mean or a member, without statistic or with m00",
+            )
 
     def lead_index(self, lead_hours: int) -> int:
         """Return the position of a lead time.
@@ -216,10 +238,15 @@ class ForecastReader:
 
     def field(self, name: str, variable: str, level: int | None, lead_hours: int) -> Float32:
         """Return one field (cell,), read-only; 503 if it cannot be read or is damaged."""
-        key = (name, variable, level, lead_hours)
-        return self._fields.get_or_compute(
-            _run_of(name), key, lambda: _read_field(self.store(name), variable, level, lead_hours)
-        )
+        found, key = find_derived(variable), (name, variable, level, lead_hours)
+
+        def make() -> Float32:
+            if found is None:
+                return _read_field(self.store(name), variable, level, lead_hours)
+            parts = [self.field(name, one, at, lead_hours) for one, at in found.channels(level)]
+            return _frozen(found.of(parts, level))
+
+        return self._fields.get_or_compute(_run_of(name), key, make)
 
     def display_field(
         self, name: str, variable: str, level: int | None, lead_hours: int, nside: int | None
@@ -240,7 +267,12 @@ class ForecastReader:
         ndarray
             (cell,), float32.
         """
-        field, store = self.field(name, variable, level, lead_hours), self.store(name)
+        store, found = self.store(name), find_derived(variable)
+        if found is not None and nside not in (None, store.nside):
+            channels = found.channels(level)
+            parts = [self.display_field(name, n, at, lead_hours, nside) for n, at in channels]
+            return found.of(parts, level).astype(np.float32)
+        field = self.field(name, variable, level, lead_hours)
         pair = wind_pair(variable) if store.has_vectors else None
         if pair is None or nside in (None, store.nside):
             return resample(field, nside)
@@ -280,6 +312,12 @@ def _read_field(store: ForecastStore, name: str, level: int | None, lead_hours: 
         raise unreadable(what, "values are missing")
     values.flags.writeable = False
     return values
+
+
+def _frozen(values: Float64) -> Float32:
+    field = values.astype(np.float32)
+    field.flags.writeable = False
+    return field
 
 
 def unreadable(what: str, why: str) -> ProblemError:
@@ -409,6 +447,14 @@ def read_analysis(folder: DataFolder, run: Run, wanted: FieldAt) -> Float32:
     InputError
         If the store does not hold that field at that time.
     """
+    found = find_derived(wanted.variable)
+    if found is not None:
+        channels = found.channels(wanted.level)
+        parts = [
+            read_analysis(folder, run, replace(wanted, variable=one, level=at))
+            for one, at in channels
+        ]
+        return found.of(parts, wanted.level).astype(np.float32)
     name = str(run.options.get("analysis", ""))
     dataset, time = open_store(folder.analysis(name)), to_iso(wanted.valid_time)
     positions = np.flatnonzero(as_utc(dataset["time"].values) == wanted.valid_time)

@@ -20,6 +20,10 @@ from service.readers.serialisers import dump_json
 
 _SURFACE: Final = {
     "temperature_2m": "2m_temperature",
+    "dew_point_2m": "2m_dewpoint_temperature",
+    "relative_humidity_2m": "2m_relative_humidity",
+    "wind_speed_100m": "100m_wind_speed",
+    "wind_direction_100m": "100m_wind_direction",
     "pressure_msl": "mean_sea_level_pressure",
     "wind_speed_10m": "10m_wind_speed",
     "wind_direction_10m": "10m_wind_direction",
@@ -30,6 +34,8 @@ _UPPER: Final = {
     "temperature": "temperature",
     "geopotential_height": "geopotential",
     "specific_humidity": "specific_humidity",
+    "relative_humidity": "relative_humidity",
+    "dew_point": "dewpoint_temperature",
     "wind_speed": "wind_speed",
     "wind_direction": "wind_direction",
     "wind_u_component": "u_component_of_wind",
@@ -96,10 +102,7 @@ def _column(name: str, store: ForecastStore, speed: str, temperature: str) -> Co
             "unknown variable in hourly", field="hourly", hint=did_you_mean(name, known)
         )
     level = int(match[2]) if match else None
-    base = variable.replace("wind_speed", "u_component_of_wind").replace(
-        "wind_direction", "u_component_of_wind"
-    )
-    store.select(base, level)
+    store.select(variable, level)
     return Column(name, variable, level, *_units(variable, speed, temperature))
 
 
@@ -112,6 +115,8 @@ def _units(variable: str, speed: str, temperature: str) -> tuple[str, float, flo
         return "m", 1 / STANDARD_GRAVITY, 0.0
     if variable == "specific_humidity":
         return "g/kg", 1000.0, 0.0
+    if variable.endswith("humidity"):
+        return "%", 1.0, 0.0
     if variable.endswith("direction"):
         return "°", 1.0, 0.0
     units, scale = _SPEEDS[speed]

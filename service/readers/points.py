@@ -9,23 +9,16 @@ from typing import Final, Literal
 
 import numpy as np
 
+from pear.derived import find_derived, parse_quantity
 from pear.errors import InputError
 from pear.sphere.healpix import cell_of, interpolation_weights
 from pear.sphere.vectors import Frames, carry, cell_frames, keep_speed, wind_weights
 from pear.typing import Array, Float64, Int64
-from pear.variables import BY_NAME, parse_field, wind_pair
+from pear.variables import BY_NAME, wind_pair
 from service.readers.forecasts import ForecastReader, ForecastStore
 
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 Interpolation = Literal["nearest", "bilinear"]
-
-DERIVED: Final[dict[str, tuple[str, str]]] = {
-    "10m_wind_speed": ("10m_u_component_of_wind", "10m_v_component_of_wind"),
-    "10m_wind_direction": ("10m_u_component_of_wind", "10m_v_component_of_wind"),
-    "wind_speed": ("u_component_of_wind", "v_component_of_wind"),
-    "wind_direction": ("u_component_of_wind", "v_component_of_wind"),
-}
-"""Variables computed from two wind components: speed, and the direction it blows from."""
 
 
 @dataclass(frozen=True)
@@ -215,13 +208,11 @@ def select_series(
 def _expand(
     store: ForecastStore, name: str, levels: list[int] | None
 ) -> list[tuple[str, int | None]]:
-    base = DERIVED[name][0] if name in DERIVED else name
-    variable, named_level = parse_field(base)
-    label = name if name in DERIVED else variable.name
-    if variable.kind == "surface" or named_level is not None:
-        return [(label, store.select(base, None)[1])]
+    row, named_level = parse_quantity(name)
+    if row.kind == "surface" or named_level is not None:
+        return [(row.name, store.select(name, None)[1])]
     every: Sequence[int | None] = levels or sorted(store.levels, reverse=True) or [None]
-    return [(label, store.select(variable.name, level)[1]) for level in every]
+    return [(row.name, store.select(row.name, level)[1]) for level in every]
 
 
 def read_series(
@@ -241,28 +232,24 @@ def read_series(
     """
     winds: dict[tuple[str, int | None], tuple[Float64, Float64]] = {}
 
-    def read_wind(components: tuple[str, str], level: int | None) -> tuple[Float64, Float64]:
-        key = components[0], level
+    def read(name: str, level: int | None) -> Float64:
+        pair = wind_pair(name) if store.has_vectors else None
+        if pair is None:
+            return points.read(reader.series(store.run, name, level))
+        store.require_wind(name, pair)
+        key = pair[0], level
         if key not in winds:
-            u, v = (reader.series(store.run, name, level) for name in components)
+            u, v = (reader.series(store.run, part, level) for part in pair)
             winds[key] = points.read_wind(u, v, store.nside)
-        return winds[key]
+        return winds[key][pair.index(name)]
 
     out = []
     for name, level in pairs:
-        components = DERIVED.get(name) or (wind_pair(name) if store.has_vectors else None)
-        if components is None:
-            values = points.read(reader.series(store.run, name, level))
-            out.append(Series(name, level, store.units(name), values))
-            continue
-        store.require_wind(name, components)
-        u, v = read_wind(components, level)
-        if name.endswith("speed"):
-            out.append(Series(name, level, "m s-1", np.hypot(u, v)))
-        elif name.endswith("direction"):
-            blows_from = np.mod(270.0 - np.degrees(np.arctan2(v, u)), 360.0)
-            out.append(Series(name, level, "degree", blows_from))
+        found = find_derived(name)
+        if found is None or found.is_global:
+            values = read(name, level)
         else:
-            values = (u, v)[components.index(name)]
-            out.append(Series(name, level, store.units(name), values))
+            parts = [read(one, at) for one, at in found.channels(level)]
+            values = found.of(parts, level)
+        out.append(Series(name, level, store.units(name), values))
     return out

@@ -123,3 +123,18 @@ def test_longitudes_of_a_box_increase(
     assert (longitude[0], longitude[-1]) == (first, last)
     same = whole.sel(latitude=part.latitude, longitude=longitude % 360)
     np.testing.assert_array_equal(part["2m_temperature"].values, same["2m_temperature"].values)
+
+
+@pytest.mark.parametrize("grid", ["healpix", "latlon:10"])
+def test_derived_quantities_are_exported(store: ForecastStore, grid: str) -> None:
+    wanted = "wind_speed,r850,vorticity,thickness_1000_500,u850,v"
+    chosen = Selection.from_request(store, wanted, str(LEADS[0]), grid, None)
+    part = extract(store, chosen, "m").compute()
+    names = ["wind_speed", "relative_humidity", "vorticity", "thickness_1000_500"]
+    assert list(part.data_vars) == [*names, "u_component_of_wind", "v_component_of_wind"]
+    assert part["level"].values.tolist() == [850]
+    speed = np.hypot(part["u_component_of_wind"], part["v_component_of_wind"])
+    np.testing.assert_allclose(part["wind_speed"], speed, rtol=1e-5)
+    assert "level" not in part["thickness_1000_500"].dims
+    assert part["vorticity"].attrs["units"] == "s-1"
+    assert all(np.isfinite(part[name]).all() for name in names)

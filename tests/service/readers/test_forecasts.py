@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pear.derived import derive
 from pear.errors import InputError
 from pear.sphere.healpix import coarsen
 from pear.variables import Layout
@@ -185,3 +187,32 @@ def test_another_run_is_read_at_the_same_valid_time(
         read_other_run(reader, other, FieldAt("2m_temperature", None, store.valid_times[-1], NSIDE))
     with pytest.raises(InputError, match="nside 8, not 4"):
         read_other_run(reader, other, FieldAt("2m_temperature", None, store.valid_times[0], 4))
+
+
+def test_derived_fields_are_those_of_the_library(
+    reader: ForecastReader, store: ForecastStore
+) -> None:
+    data = store.dataset.isel(time=0, prediction_timedelta=1)
+    for text in ("ws10", "r700", "vo850", "thickness_1000_500"):
+        row, level = store.select(text, None)
+        found = reader.field(store.run, row.name, level, LEADS[1])
+        expected = derive(data, text).values
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+        assert store.units(row.name) == row.units
+        coarse = reader.display_field(store.run, row.name, level, LEADS[1], NSIDE // 2)
+        assert coarse.shape == (3 * NSIDE**2,)
+
+
+def test_what_a_run_cannot_derive_is_named(store: ForecastStore) -> None:
+    with pytest.raises(InputError, match=r"needs 2m_dewpoint_temperature, which run"):
+        store.select("2m_relative_humidity", None)
+    with pytest.raises(InputError, match="thickness_1000_10 needs 10 hPa"):
+        store.select("thickness_1000_10", None)
+    with pytest.raises(InputError, match="vorticity needs a level"):
+        store.select("vorticity", None)
+
+
+def test_a_statistic_has_no_derived_fields(store: ForecastStore) -> None:
+    spread = replace(store, dataset=store.dataset.assign_attrs(pear_statistic="spread"))
+    with pytest.raises(InputError, match="is a statistic of each component"):
+        spread.select("r700", None)

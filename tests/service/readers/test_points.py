@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pear.derived.formulas import relative_humidity
 from pear.errors import InputError
 from pear.sphere.healpix import cell_of, centres
 from pipelines.storage.data_folder import DataFolder
@@ -104,3 +105,17 @@ def test_wind_blows_from_its_direction(reader: ForecastReader, run_id: str) -> N
     assert (speed.units, direction.units) == ("m s-1", "degree")
     blows_to = np.radians(direction.values + 180)
     np.testing.assert_allclose(speed.values * np.sin(blows_to), u.values, atol=1e-4)
+
+
+def test_derived_series_are_those_of_the_values_at_the_point(
+    reader: ForecastReader, run_id: str
+) -> None:
+    store = reader.store(run_id)
+    points = locate(np.array([48.2]), np.array([16.4]), NSIDE, "bilinear")
+    pairs = select_series(store, "r850,pt850,t850,q850,vo850,thickness_1000_500", None)
+    assert pairs[-1] == ("thickness_1000_500", None)
+    r, theta, t, q, vo, thickness = read_series(reader, store, points, pairs)
+    np.testing.assert_allclose(r.values, relative_humidity(q.values, t.values, 85_000.0))
+    np.testing.assert_allclose(theta.values, t.values * (1000 / 850) ** (2 / 7))
+    assert (vo.units, thickness.units) == ("s-1", "m")
+    assert vo.values.shape == t.values.shape
