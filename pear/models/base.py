@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pear.equivariant.linear import Symmetry
 from pear.equivariant.patch import PatchEmbed, PatchRecover
-from pear.models.config import FORCINGS, LEVELS_IN_PATCH
+from pear.models.config import FORCINGS, HOURLY, LEVELS_IN_PATCH
 from pear.normaliser import Normaliser
 from pear.times import as_utc, year_phase
 from pear.typing import TimesLike
@@ -67,6 +67,7 @@ class StepNetwork(nn.Module):
 
     config: NetworkConfig
     sin_latitude: Tensor
+    longitude: Tensor
     surface_step_scale: Tensor
     upper_step_scale: Tensor
 
@@ -104,19 +105,22 @@ class StepNetwork(nn.Module):
             PatchEmbed(symmetry, signs, 1, points, width, bias=False) if signs else None
         )
 
-    def build_fields(self, lat: npt.NDArray[np.float64]) -> None:
+    def build_fields(self, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]) -> None:
         """Register the fields that ``config`` names; call after :meth:`build_embeddings`.
 
         The recoveries of a residual network are set to zero, so that it starts as persistence.
 
         Parameters
         ----------
-        lat
-            (point,) latitudes in degrees.
+        lat, lon
+            (point,) latitudes and longitudes in degrees.
         """
         config = self.config
         sine = np.sin(np.radians(lat))
         self.register_buffer("sin_latitude", torch.from_numpy(sine).float(), persistent=False)
+        if set(HOURLY) & set(config.forcings):
+            turn = torch.from_numpy(np.radians(lon))
+            self.register_buffer("longitude", turn, persistent=False)
         for name in STATIC:
             if name in config.forcings:
                 self.register_buffer(name, torch.full((lat.size,), torch.nan))
@@ -186,7 +190,8 @@ class StepNetwork(nn.Module):
         -------
         Tensor or None
             (batch, forcing, cell) in the order of ``config.forcings``: sine of latitude, orography
-            in km, land fraction, cosine and sine of the phase of the year.
+            in km, land fraction, cosine and sine of the phase of the year and of the local mean
+            solar time.
 
         Raises
         ------
@@ -201,16 +206,33 @@ class StepNetwork(nn.Module):
             "cos_year": angle.cos().to(self.sin_latitude),
             "sin_year": angle.sin().to(self.sin_latitude),
         }
+        hours = self._hours(valid_time)
         rows = []
         for name in self.config.forcings:
             if name in seasons:
                 rows.append(seasons[name][:, None].expand(shape))
+                continue
+            if name in hours:
+                rows.append(hours[name])
                 continue
             field: Tensor = getattr(self, name)
             if not bool(torch.isfinite(field).all()):
                 raise ValueError(f"static field {name} is not set; call set_static({name}=…)")
             rows.append(field.expand(shape))
         return torch.stack(rows, dim=1)
+
+    def _hours(self, valid_time: TimesLike) -> dict[str, Tensor]:
+        """Return cosine and sine of the local mean solar time, (batch, cell), 0 at midnight."""
+        if not set(HOURLY) & set(self.config.forcings):
+            return {}
+        times = as_utc(valid_time)
+        day = (times - times.astype("datetime64[D]")) / np.timedelta64(86_400, "s")
+        utc = torch.from_numpy(2 * np.pi * np.asarray(day, dtype=np.float64))
+        phase = utc.to(self.longitude)[:, None] + self.longitude
+        return {
+            "cos_hour": phase.cos().to(self.sin_latitude),
+            "sin_hour": phase.sin().to(self.sin_latitude),
+        }
 
     def set_static(self, **fields: npt.ArrayLike) -> None:
         """Set static fields: ``orography`` in metres, ``land_fraction`` in [0, 1], each (cell,).

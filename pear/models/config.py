@@ -22,12 +22,18 @@ FORCINGS: Final[dict[str, int]] = {
     "land_fraction": 1,
     "cos_year": -1,
     "sin_year": -1,
+    "cos_hour": 1,
+    "sin_hour": 1,
 }
 """Forcing fields with their sign under the mirror.
 
 The sine of latitude changes its sign under the mirror and the mirror exchanges the seasons, so that
-these fields keep the symmetry. Orography and land move with the state.
+these fields keep the symmetry. Orography and land move with the state, and so does the local solar
+time, of which ``cos_hour`` and ``sin_hour`` are the phase: noon moves with the cells.
 """
+HOURLY: Final = ("cos_hour", "sin_hour")
+DAILY: Final = tuple(name for name in FORCINGS if name not in HOURLY)
+"""Forcings of a model with steps of whole days, which always starts at the same local time."""
 LEVELS_IN_PATCH: Final = 2
 
 
@@ -253,7 +259,7 @@ class PearConfig(UShapedConfig):
             "embed": 96,
             "depths": (2, 2, 2, 2),
             "heads": (4, 6, 6, 4),
-            "forcings": tuple(FORCINGS),
+            "forcings": DAILY,
         }
         return cls.from_dict({**settings, **changes})
 
@@ -264,7 +270,7 @@ class PearConfig(UShapedConfig):
             "nside": nside,
             "embed": 72,
             "heads": (3, 6, 6, 3),
-            "forcings": tuple(FORCINGS),
+            "forcings": DAILY,
         }
         return cls.from_dict({**settings, **changes})
 

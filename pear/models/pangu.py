@@ -175,7 +175,8 @@ class Pangu(StepNetwork):
         self.expand = linear("r", inner, 4 * outer, bias=False)
         self.expand_norm, self.mix = norm("r", outer), linear("r", outer, outer, bias=False)
         north = np.repeat(config.grid.lat, config.columns)
-        self.build_fields(north)
+        east = np.tile(np.arange(config.columns) * 360.0 / config.columns, config.rows)
+        self.build_fields(north, east)
 
     def _build_patches(self, config: PanguConfig, tokens: tuple[int, int]) -> None:
         """Register the order of points by patch, with the index past the last for missing ones."""

@@ -45,7 +45,7 @@ class Pear(StepNetwork):
         self.build_embeddings(config.symmetry, *signs, config.patch, config.embed)
         self._build_depth_vector(config)
         self._build_trunk(config)
-        self.build_fields(centres(config.nside)[0])
+        self.build_fields(*centres(config.nside))
 
     def _build_depth_vector(self, config: PearConfig) -> None:
         self.depth_vector: nn.Parameter | None = None

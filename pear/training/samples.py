@@ -76,6 +76,8 @@ class Samples:
         (sample,) indices of the initial states, increasing.
     rollout
         Number of following states in a sample.
+    step
+        Time between a state and the next; the source may have times in between.
 
     Examples
     --------
@@ -92,6 +94,7 @@ class Samples:
     source: StateSource
     starts: Int64
     rollout: int
+    step: np.timedelta64 = DAY
 
     @classmethod
     def from_source(
@@ -126,23 +129,24 @@ class Samples:
         """
         times = as_utc(source.times)
         first, last = as_utc(period) if period is not None else (times[0], times[-1])
-        due = times + rollout * step
-        at = np.searchsorted(times, due)
-        complete = np.zeros(times.size, dtype=bool)
-        inside = at < times.size
-        # With strictly increasing times, rollout entries between t and t + rollout·step that are
-        # each one step apart are exactly those with an index difference of rollout.
-        complete[inside] = (times[at[inside]] == due[inside]) & (
-            at[inside] - np.flatnonzero(inside) == rollout
-        )
-        starts = np.flatnonzero(complete & (times >= first) & (due <= last))
+        complete = (times >= first) & (times + rollout * step <= last)
+        for number in range(1, rollout + 1):
+            complete &= np.isin(times + number * step, times)
+        starts = np.flatnonzero(complete)
         if starts.size == 0:
             raise InputError(
-                f"no {rollout + 1} consecutive states between {to_iso(first)} and {to_iso(last)}",
+                f"no {rollout + 1} states {step / np.timedelta64(1, 'h'):g} h apart between "
+                f"{to_iso(first)} and {to_iso(last)}",
                 field="period",
-                hint="give a longer period or fewer rollout steps",
+                hint="give a longer period, fewer rollout steps, or another step of the model",
             )
-        return cls(source, starts.astype(np.int64), rollout)
+        return cls(source, starts.astype(np.int64), rollout, step)
+
+    def indices(self, which: Int64) -> Int64:
+        """Return the positions of the states of samples in the source, (sample, 1 + rollout)."""
+        times = as_utc(self.source.times)
+        due = times[self.starts[which]][:, None] + np.arange(self.rollout + 1) * self.step
+        return np.searchsorted(times, due).astype(np.int64)
 
     def read(self, which: Int64) -> tuple[Float32, Float32, Times]:
         """Read samples, with a step axis after the sample axis.
@@ -158,7 +162,7 @@ class Samples:
             (sample, 1 + rollout, surface, cell), (sample, 1 + rollout, upper, level, cell) and
             (sample, 1 + rollout).
         """
-        indices = self.starts[which][:, None] + np.arange(self.rollout + 1)
+        indices = self.indices(which)
         surface, upper = self.source.read(indices.ravel())
         return (
             surface.reshape(*indices.shape, *surface.shape[1:]),

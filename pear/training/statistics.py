@@ -100,7 +100,8 @@ def fit_normaliser(samples: Samples) -> Normaliser:
     found: list[Moments] = []
     for first in range(0, samples.starts.size, _BLOCK):
         starts = samples.starts[first : first + _BLOCK]
-        read = samples.source.read(np.stack([starts, starts + 1], axis=1).ravel())
+        which = np.arange(first, first + starts.size)
+        read = samples.source.read(samples.indices(which)[:, :2].ravel())
         parts: list[Moments] = []
         names = samples.source.layout.surface, samples.source.layout.upper
         for raw, held in zip(read, names, strict=True):

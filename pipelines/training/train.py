@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from pear.errors import InputError
@@ -138,10 +139,11 @@ def train(
         )
     torch.manual_seed(job.settings.seed)
     rollout = job.settings.rollout
-    samples = Samples.from_source(job.open(job.period), rollout)
+    step = np.timedelta64(job.model.step_hours * 3600, "s")
+    samples = Samples.from_source(job.open(job.period), rollout, step=step)
     validation = None
     if job.validation is not None:
-        validation = Samples.from_source(job.open(job.validation), rollout)
+        validation = Samples.from_source(job.open(job.validation), rollout, step=step)
     if job.initial is not None:
         network, normaliser = _initial_network(job.initial, job.model)
     else:

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from pear.device import keep_memory
+from pear.errors import InputError
 from pear.models import checkpoint
-from pear.models.config import PearConfig
+from pear.models.config import HOURLY, PearConfig
 from pear.store.dataset import make_layout
 from pear.store.reader import stored_layout
 from pear.training import TrainingConfig
@@ -47,6 +48,14 @@ def train(
     nside: Annotated[
         int | None, typer.Option(metavar="N", help="HEALPix resolution (default: the store's).")
     ] = None,
+    step: Annotated[
+        opt.Duration | None,
+        typer.Option(
+            parser=opt.DURATION,
+            metavar="DURATION",
+            help="Length of a step of the model, e.g. 6h (default: 1d).",
+        ),
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
     as_json: opt.Json = False,
     minutes: Annotated[float | None, _length(metavar="N", help="Wall-clock minutes.")] = None,
@@ -70,7 +79,7 @@ def train(
     $ pear train --analysis era5.zarr --initial runs/b/checkpoint -o runs/c
     """
     keep_memory()
-    model, given = _settings(analysis, config, initial, nside)
+    model, given = _settings(analysis, config, initial, nside, step)
     length = {"minutes": minutes, "steps": steps}
     rest = {"rollout": rollout, "learning_rate": rate, "batch": batch, "seed": seed}
     job = training.TrainingJob(
@@ -108,18 +117,33 @@ def train(
 
 
 def _settings(
-    store: Path, config: str | None, initial: Path | None, nside: int | None
+    store: Path,
+    config: str | None,
+    initial: Path | None,
+    nside: int | None,
+    step: opt.Duration | None,
 ) -> tuple[Any, dict[str, Any]]:
     """Return the model settings: given ones, else the initial checkpoint's, else small ones."""
     model, given = training.read_settings(config)
     if initial is not None and model is None:
-        return checkpoint.load(initial).config, given
+        held_config = checkpoint.load(initial).config
+        if step is not None and step.hours != held_config.step_hours:
+            raise InputError(
+                f"{initial} has steps of {held_config.step_hours} h, not {step.hours} h",
+                field="--step",
+                hint="omit --initial to train a new model",
+            )
+        return held_config, given
     _, layout, held = stored_layout(store)
     if model is None:
         model = PearConfig.small()
         more = {name for name in layout.names if not BY_NAME[name].published}
         wanted = make_layout({*model.layout.names, *more}, model.layout.levels)
         model = dataclasses.replace(model, layout=wanted)
+    if step is not None:
+        hourly = HOURLY if step.hours % 24 else ()  # the sun moves on between two steps
+        forcings = tuple(dict.fromkeys((*model.forcings, *hourly))) if model.forcings else ()
+        model = dataclasses.replace(model, step_hours=step.hours, forcings=forcings)
     return dataclasses.replace(model, nside=nside or held), given
 
 

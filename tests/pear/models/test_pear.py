@@ -16,11 +16,10 @@ from pear.models.pear import Pear
 from pear.models.published import load_published
 from pear.sphere.healpix import centres
 from pear.sphere.symmetry import C4H, IDENTITY
-from pear.variables import LEVELS, VARIABLES, Layout
+from pear.variables import LEVELS, Layout
 from tests.fixtures.models import TINY, built, fields, normaliser, tiny
 
-SURFACE = tuple(v.name for v in VARIABLES if v.kind == "surface")
-UPPER = tuple(v.name for v in VARIABLES if v.kind == "upper")
+SURFACE, UPPER = Layout.default().surface, Layout.default().upper
 
 
 def test_reference_numbers_of_the_public_code(shared: Path) -> None:
@@ -247,3 +246,15 @@ def test_depths_are_told_apart() -> None:
             torch.allclose(out[:, :, 2 * a], out[:, :, 2 * b]) for a, b in combinations(range(3), 2)
         ]
         assert same == [not embedding] * 3
+
+
+def test_the_forcing_of_the_hour_is_local_solar_time() -> None:
+    model = built(tiny(forcings=("cos_hour", "sin_hour")))
+    times = np.array(["2001-01-01T00", "2001-06-01T18"], "datetime64[s]")
+    found = model.forcing(times)
+    assert found is not None
+    lon = np.radians(centres(8)[1])
+    for row, hour in enumerate((0.0, 18.0)):
+        phase = 2 * np.pi * hour / 24 + lon
+        np.testing.assert_allclose(found[row, 0].numpy(), np.cos(phase), atol=1e-6)
+        np.testing.assert_allclose(found[row, 1].numpy(), np.sin(phase), atol=1e-6)

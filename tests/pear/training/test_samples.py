@@ -43,5 +43,22 @@ def test_samples_lie_inside_their_period_and_skip_gaps() -> None:
     surface, _, times = samples.read(np.array([8]))
     assert times[0].tolist() == whole.times[12:15].tolist()
     np.testing.assert_array_equal(surface[0], whole.surface[12:15])
-    with pytest.raises(InputError, match="no 9 consecutive states"):
+    with pytest.raises(InputError, match="no 9 states 24 h apart"):
         Samples.from_source(whole, 8, ("2001-01-01", "2001-01-06"))
+
+
+@pytest.mark.parametrize(("hours", "count"), [(6, 38), (12, 36), (24, 32)])
+def test_six_hourly_states_make_samples_of_any_step(hours: int, count: int) -> None:
+    whole = source(40)
+    times = whole.times[0] + np.arange(40) * np.timedelta64(6 * 3600, "s")
+    data = type(whole)(whole.layout, times, whole.surface, whole.upper)
+    samples = Samples.from_source(data, 2, step=np.timedelta64(hours * 3600, "s"))
+    assert samples.starts.size == count  # every hour of the day starts one
+    surface, _, found = samples.read(np.array([3]))
+    stride = hours // 6
+    assert found[0].tolist() == times[[3, 3 + stride, 3 + 2 * stride]].tolist()
+    np.testing.assert_array_equal(surface[0], whole.surface[[3, 3 + stride, 3 + 2 * stride]])
+    missing = np.delete(np.arange(40), 10)
+    holed = type(whole)(whole.layout, times[missing], whole.surface[missing], whole.upper[missing])
+    fewer = Samples.from_source(holed, 2, step=np.timedelta64(hours * 3600, "s"))
+    assert fewer.starts.size == count - 3

@@ -12,10 +12,13 @@ import pytest
 from pear.errors import InputError
 from pear.models import checkpoint
 from pear.models.config import PearConfig
+from pear.rollout import PearForecaster
+from pear.state import State
 from pear.store.static_fields import read_static_fields
 from pear.training import TrainingConfig
+from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.training.train import CHECKPOINT, TrainingJob, plot_losses, read_settings, train
-from tests.fixtures.training import CONFIG, NSIDE
+from tests.fixtures.training import CONFIG, LAYOUT, NSIDE, source
 
 PERIODS = (("2001-01-01", "2001-01-30"), ("2001-02-01", "2001-02-09"))
 
@@ -117,3 +120,26 @@ def test_settings_that_cannot_be_read(tmp_path: Path, text: str | None, message:
 
 def test_the_loss_curve_is_a_picture(trained: Path) -> None:
     assert plot_losses(trained).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_six_hourly_model_learns_steps_of_six_hours(tmp_path: Path) -> None:
+    data = source(60)
+    times = data.times[0] + np.arange(60) * np.timedelta64(6 * 3600, "s")
+    store = tmp_path / "six.zarr"
+    with AnalysisWriter(store, LAYOUT, NSIDE) as writer:
+        writer.append(times, data.surface, data.upper)
+    forcings = ("sin_latitude", "cos_year", "cos_hour", "sin_hour")
+    settings = TrainingConfig(steps=2, batch=2, autocast=False, validation_samples=2)
+    found = {}
+    for hours in (6, 24):
+        model = replace(CONFIG, step_hours=hours, forcings=forcings)
+        one = TrainingJob(store, model, settings, ("2001-01-01", "2001-01-12"))
+        found[hours] = train(one, tmp_path / str(hours)).checkpoint
+        assert checkpoint.load(tmp_path / str(hours) / CHECKPOINT).config.step_hours == hours
+    # The waves move by their whole change of "a day" in six hours of this store.
+    assert found[6].normaliser.upper_step_std.min() > 0
+    assert not np.allclose(found[6].normaliser.upper_step_std, found[24].normaliser.upper_step_std)
+    initial = State.from_store(store, times[1], LAYOUT)
+    after = PearForecaster(found[6]).step(initial)
+    assert after.valid_time[0] - times[1] == np.timedelta64(6, "h")
+    assert found[6].provenance["data"]["hours"] == [0, 6, 12, 18]
