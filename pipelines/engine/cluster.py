@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 import time
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 import dask
@@ -180,6 +182,24 @@ class Cluster:
         }
         return [address for address, (_, since) in self._heard.items() if now - since > seconds]
 
+    def stopped_workers(self, addresses: Iterable[str]) -> list[str]:
+        """Return which workers of a local cluster are stopped, as by SIGSTOP.
+
+        Parameters
+        ----------
+        addresses
+            Workers to look at.
+
+        Returns
+        -------
+        list of str
+            Addresses. A worker that is slow, or waits for a disk, is not among them.
+        """
+        if self._local is None:
+            return []
+        pids = {nanny.worker_address: nanny.pid for nanny in self._local.workers.values()}
+        return [each for each in addresses if _is_stopped(pids.get(each))]
+
     def restore_workers(self) -> None:
         """Start again the workers of a local cluster that it has given up."""
         if self._local is not None and len(self._local.workers) < self._wanted:
@@ -204,6 +224,15 @@ class Cluster:
             self._client.close(timeout=5)  # type: ignore[no-untyped-call]
         if self._local is not None:
             self._local.close(timeout=10)
+
+
+def _is_stopped(pid: int | None) -> bool:
+    """Return whether the kernel says that a process is stopped; False where it cannot be asked."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[:1] == ["T"]  # the name in brackets may be anything
 
 
 def _local_cluster(config: EngineConfig) -> LocalCluster:

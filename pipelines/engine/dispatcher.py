@@ -485,16 +485,21 @@ class Dispatcher:
         self._catalog.jobs(job).log(job_id, message, level="warning")
 
     def _revive_workers(self) -> None:
-        """Restart lost workers, and those that are silent while the catalog's lock is held.
+        """Restart lost workers, stopped ones, and silent ones while the catalog's lock is held.
 
-        A process that is stopped inside a transaction (by SIGSTOP, or by its machine) would keep
-        the lock until its step limit, and nothing could be submitted meanwhile.
+        A process that is stopped (by SIGSTOP, or by its machine) would keep its job, and inside a
+        transaction the lock of the catalog, until its step limit. A worker that is only slow sends
+        its heartbeat, or is at least not stopped.
         """
         if self._cluster is None:
             return
         self._cluster.restore_workers()
         silent = self._cluster.silent_workers(_FROZEN_SECONDS)
-        if silent and self._catalog.is_locked():
+        stopped = self._cluster.stopped_workers(silent)
+        if stopped:
+            self._log.warning("worker is stopped, restarting it", workers=stopped)
+            self._cluster.restart_workers(stopped)
+        elif silent and self._catalog.is_locked():
             self._log.warning("worker is frozen in a transaction, restarting it", workers=silent)
             self._cluster.restart_workers(silent)
 

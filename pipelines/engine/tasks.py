@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import os
 import signal
 from dataclasses import replace
@@ -117,6 +118,7 @@ def _evaluate(lease: JobLease) -> None:
 def dask_setup(worker: Worker) -> None:
     """Set up a local worker (a dask preload): log level, interrupts, and a fast exit."""
     configure_from_environment()
+    logging.getLogger("distributed.worker").addFilter(_is_not_heartbeat)
     if isinstance(worker.name, int):
         os.environ["PEAR_WORKER"] = str(worker.name)  # spreads workers over accelerators
     # Ctrl-C reaches every process of the terminal; the parent decides when workers stop.
@@ -124,3 +126,10 @@ def dask_setup(worker: Worker) -> None:
     # Orderly shutdown of torch takes seconds, and everything that is done is on disk. Registered
     # after the handlers of other modules, this one runs before them.
     atexit.register(os._exit, 0)
+
+
+def _is_not_heartbeat(record: logging.LogRecord) -> bool:
+    # A heartbeat that is under way when the cluster closes fails, and dask writes its traceback to
+    # standard error. A connection that is really lost is reported by the worker itself, and by the
+    # dispatcher.
+    return not record.getMessage().startswith("Failed to communicate with scheduler during heart")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pear import resources
 from pipelines.catalog import Model
 from pipelines.catalog.installed_models import FORECASTERS, add_installed
 from pipelines.catalog.scan import add_model, refresh
@@ -47,7 +48,11 @@ def list_models(*, data: Data, as_json: Json = False) -> None:
 @app.command("add")
 def add(
     checkpoint: Annotated[
-        str, typer.Argument(help="Checkpoint folder, or name of an installed forecaster.")
+        str,
+        typer.Argument(
+            help="Checkpoint folder, shipped for the model of the package, or name of an installed "
+            "forecaster."
+        ),
     ],
     *,
     data: Data,
@@ -65,7 +70,10 @@ def add(
     --------
     $ pear models add runs/first/checkpoint --data pear-data
     $ pear models add runs/first/checkpoint --name winter --data pear-data
+    $ pear models add shipped --data pear-data
     """
+    if checkpoint == "shipped" and not Path(checkpoint).exists():
+        checkpoint = str(resources.path("checkpoint"))
     with open_catalog(data) as (folder, catalog):
         if not Path(checkpoint).exists() and _is_installed(checkpoint):
             model = _resource(add_installed(folder, catalog, checkpoint))

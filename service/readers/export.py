@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -369,7 +370,9 @@ def write(part: xr.Dataset, target: Path, format: Format) -> None:  # noqa: A002
     # A ZipStore cannot replace its metadata while it grows, so write a folder first.
     folder = _folder_beside(target)
     try:
-        plain.to_zarr(folder, zarr_format=3, consolidated=False)
+        with warnings.catch_warnings():  # as in PEAR's stores: readers find all arrays at once
+            warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+            plain.to_zarr(folder, zarr_format=3, consolidated=True)
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             for path in sorted(folder.rglob("*")):
                 if path.is_file():

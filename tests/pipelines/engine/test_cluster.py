@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -11,7 +13,7 @@ import pytest
 
 from pear.environment import shared_cores
 from pear.errors import InputError
-from pipelines.engine.cluster import Cluster, call
+from pipelines.engine.cluster import Cluster, _is_stopped, call
 from pipelines.engine.config import EngineConfig
 
 
@@ -57,6 +59,21 @@ def test_workers_choose_threads_by_the_work_and_never_spin(
     assert found["OMP_WAIT_POLICY"] == "PASSIVE"
     assert (found["OMP_NUM_THREADS"], found["PEAR_MOST_THREADS"]) == ("1", str(shared_cores(2)))
     assert "PEAR_THREADS" not in found
+
+
+def test_a_stopped_process_is_told_from_a_slow_one() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            assert not _is_stopped(process.pid)
+            process.send_signal(signal.SIGSTOP)
+            until = time.monotonic() + 10
+            while not _is_stopped(process.pid):
+                assert time.monotonic() < until
+                time.sleep(0.01)
+        finally:
+            process.kill()
+    assert not _is_stopped(process.pid)
+    assert not _is_stopped(None)
 
 
 def test_threads_that_a_person_chose_win(monkeypatch: pytest.MonkeyPatch) -> None:

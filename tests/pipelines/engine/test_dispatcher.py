@@ -74,6 +74,7 @@ class FakeCluster:
         self.submitted: list[FakeFuture] = []
         self.restarted: list[object] = []
         self.silent: list[str] = []
+        self.stopped: list[str] = []
         self.priorities: list[int] = []
 
     def submit(self, path: str, *arguments: object, key: str, priority: int) -> FakeFuture:
@@ -90,6 +91,9 @@ class FakeCluster:
 
     def silent_workers(self, seconds: float) -> list[str]:
         return self.silent
+
+    def stopped_workers(self, addresses: list[str]) -> list[str]:
+        return [each for each in addresses if each in self.stopped]
 
     def restore_workers(self) -> None:
         pass
@@ -380,6 +384,17 @@ def test_a_hung_worker_is_killed_before_anything_is_written(
         with held_lock(tmp_path / "catalog.sqlite"):
             dispatcher.reconcile()  # cannot log it, and goes on
             assert cluster.restarted == [cluster.submitted[0].key]
+
+
+@pytest.mark.parametrize(("silent", "stopped"), [(True, True), (True, False), (False, True)])
+def test_a_silent_worker_is_restarted_if_it_is_stopped(
+    make: Callable[..., Dispatcher], cluster: FakeCluster, silent: bool, stopped: bool
+) -> None:
+    """A worker that is silent and not stopped is slow: it goes on."""
+    cluster.silent = ["frozen"] if silent else []
+    cluster.stopped = ["frozen"] if stopped else []
+    make().reconcile()
+    assert cluster.restarted == (["frozen"] if silent and stopped else [])
 
 
 @pytest.mark.parametrize(("silent", "locked"), [(True, True), (True, False), (False, True)])

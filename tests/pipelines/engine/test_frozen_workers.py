@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +66,26 @@ def test_a_run_goes_on_after_its_worker_froze_inside_a_transaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freeze_often(make_data_folder(tmp_path / "data"), 3, monkeypatch)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_after_its_worker_froze_between_two_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "_FROZEN_SECONDS", 3.0)
+    data = make_data_folder(tmp_path / "data")
+    with Engine(data, EngineConfig(threads=1)) as engine:
+        assert engine.ready(WAIT)
+        ((run, _),) = engine.submit_forecasts(START, 24 * STEPS)
+        until(lambda: engine.catalog.runs.get(run.id).progress.step > 2, "the run does not begin")
+        cluster = engine._dispatcher._cluster
+        assert cluster is not None
+        (pid,) = cluster.client.run(os.getpid).values()
+        stopped = time.monotonic()
+        os.kill(pid, signal.SIGSTOP)
+        (ended,) = engine.wait([run.id], WAIT)
+        assert ended.status == "succeeded"
+        assert time.monotonic() - stopped < WAIT / 2  # not the step limit of 900 s
 
 
 @pytest.mark.nightly

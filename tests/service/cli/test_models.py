@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pear import resources
 from pear.models import checkpoint
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.command_line import CommandLine
@@ -21,6 +22,14 @@ def test_a_model_is_added_once(pear: CommandLine, data: DataFolder, tmp_path: Pa
     assert pear("models", "add", str(new), "--json", data=data).json["id"] == saved.id
     listed = pear("models", "list", "--json", data=data).json
     assert [model["id"] for model in listed].count(saved.id) == 1
+
+
+def test_the_model_of_the_package_is_added_by_name(
+    pear: CommandLine, data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pear.models.diagnostics.equivariance_errors", lambda _: {"R": 0.0})
+    added = pear("models", "add", "shipped", "--json", data=data).json
+    assert added["id"] == checkpoint.load(resources.path("checkpoint")).id
 
 
 def test_a_damaged_or_missing_checkpoint_is_refused(

@@ -117,7 +117,7 @@ def test_longitudes_of_a_box_increase(
     if kind == "netcdf":
         part = xr.load_dataset(target)
     else:
-        part = xr.open_zarr(zarr.storage.ZipStore(target, mode="r"), consolidated=False).load()
+        part = xr.open_zarr(zarr.storage.ZipStore(target, mode="r"), consolidated=True).load()
     longitude = part["longitude"].values
     assert (np.diff(longitude) > 0).all()
     assert (longitude[0], longitude[-1]) == (first, last)
