@@ -14,6 +14,7 @@ from collections import Counter
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -128,6 +129,7 @@ class Limits:
     ) -> None:
         self._app = app
         self._of_client: Counter[str] = Counter()
+        self._turn = anyio.Lock()
         self._max_of_client = max_per_client
         self._max_body, self._max_query = max_body_bytes, max_query_bytes
         self._active, self._max_active = 0, max_concurrent
@@ -141,6 +143,8 @@ class Limits:
         self._active += 1
         self._of_client[client] += 1
         try:
+            if scope["path"] not in _PROBES:
+                await self._wait_for_turn()
             problem = self._find_problem(scope)
             if problem is None:
                 await self._app(scope, self._limit_body(receive), send)
@@ -151,6 +155,15 @@ class Limits:
             self._of_client[client] -= 1
             if not self._of_client[client]:
                 del self._of_client[client]
+
+    async def _wait_for_turn(self) -> None:
+        """Begin one request at each turn of the event loop.
+
+        A burst of hundreds would otherwise be begun in one turn of several seconds, in which not
+        even a health check is read from its socket.
+        """
+        async with self._turn:
+            await anyio.lowlevel.checkpoint()
 
     def _find_problem(self, scope: Scope) -> ProblemError | None:
         probed = scope["path"] in _PROBES  # of whoever watches the service: always answered

@@ -8,12 +8,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 from service.app import create_app
+from service.http.middleware import Limits
+from service.http.request_state import RequestState
 from service.settings import Settings
 from tests.fixtures.service import StubEngine, problem, served
 
@@ -128,3 +132,39 @@ def test_each_request_is_logged_once(
     assert line["event"] == "request"
     assert (line["route"], line["path"]) == ("/v1/models/{model_id}", "/v1/models/made-up")
     assert line["status"] == 200
+
+
+async def _probe_in_a_burst() -> int:
+    """Begin 200 requests and one health check; return how many had begun before its answer."""
+    begun: list[str] = []
+    answered: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/healthz":
+            answered.append(len(begun))
+        else:
+            begun.append(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_: Message) -> None:
+        return
+
+    limits = Limits(
+        app, max_body_bytes=10, max_query_bytes=10, max_concurrent=500, max_per_client=500
+    )
+    async with anyio.create_task_group() as tasks:
+        for number in range(201):
+            path = "/healthz" if number == 200 else f"/{number}"
+            scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+            RequestState.attach(scope)
+            tasks.start_soon(limits, scope, receive, send)
+    assert len(begun) == 200
+    return answered[0]
+
+
+def test_a_health_check_does_not_wait_for_a_burst() -> None:
+    """Requests begin one by one, with a turn of the event loop between any two."""
+    assert anyio.run(_probe_in_a_burst) < 10
