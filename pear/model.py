@@ -19,6 +19,7 @@ from pear.models.config import PearConfig
 from pear.models.diagnostics import DEFAULT_ELEMENTS, equivariance_errors
 from pear.models.ensemble_defaults import DEFAULT_PERTURB_STEPS, DEFAULT_SCALE
 from pear.models.published import load_published
+from pear.models.spread_skill import ATTRIBUTE, UNKNOWN, SpreadSkill, read_spread_skill
 from pear.models.symmetries import unlearnt_mirror
 from pear.normaliser import Normaliser
 from pear.progress import ProgressCallback
@@ -28,6 +29,10 @@ from pear.state import State
 from pear.typing import DurationLike, StrPath, TimesLike
 
 Precision = Literal["float32", "bfloat16"]
+_DEFAULT_MEMBERS: Final = {
+    "perturbation_scale": DEFAULT_SCALE,
+    "perturb_steps": DEFAULT_PERTURB_STEPS,
+}
 _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -96,6 +101,8 @@ def load_model(
         _check_mirror(found)
     model = Model(found, choose_device(device), _DTYPES[dtype], group)
     model.allow_other_climate = allow_other_climate
+    if path.is_dir() and not symmetrise:
+        model.spread_skill = read_spread_skill(path, _DEFAULT_MEMBERS)
     return model
 
 
@@ -138,7 +145,11 @@ class Model(PearForecaster):
         Network, statistics and provenance.
     allow_other_climate
         Whether it forecasts from states of another climate than it was trained on.
+    spread_skill
+        Measured spread over skill of its default members; None if it was not measured.
     """
+
+    spread_skill: SpreadSkill | None = None
 
     @property
     def id(self) -> str:
@@ -229,7 +240,10 @@ class Model(PearForecaster):
             name=self.name,
         )
         data = ensemble.forecast(initial, init, lead=lead, variables=variables, progress=progress)
-        return data.assign_attrs(self.attributes())
+        about = self.attributes()
+        if perturbation is None:
+            about[ATTRIBUTE] = UNKNOWN if self.spread_skill is None else self.spread_skill.text
+        return data.assign_attrs(about)
 
     def equivariance_error(self, *elements: Element) -> dict[str, float]:
         """Return the relative equivariance error of the network under symmetries of the grid.

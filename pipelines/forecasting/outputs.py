@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from pear.models.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE
+from pear.models.spread_skill import ATTRIBUTE as SPREAD_SKILL
+from pear.models.spread_skill import UNKNOWN, read_spread_skill
 from pear.rollout import (
     ensemble_mean,
     ensemble_quantile,
@@ -195,6 +197,8 @@ class OutputWriter:
         common = _attributes(run, model) | describe_source(data, run)
         if options.is_ensemble:
             common[MEMBERS] = members
+            measured = read_spread_skill(data.root / model.path, run.options)
+            common[SPREAD_SKILL] = UNKNOWN if measured is None else measured.text
         difference = describe_difference(data, model, full, run.options["analysis"], run.init_time)
         if difference is not None:
             common[OTHER_CLIMATE] = difference

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Annotated, Final
 
 import anyio
@@ -15,6 +16,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pipelines.catalog import Run, Status
 from pipelines.catalog.retention import remove_run
 from service.api.schemas import (
+    EnsembleOut,
     EventOut,
     ForecastRequest,
     ProgressOut,
@@ -29,7 +31,12 @@ from service.http.paths import hide_paths
 from service.http.problems import problem_responses
 from service.http.request_state import RequestState
 from service.http.routing import GuardedRoute
-from service.readers.nature import notes_of
+from service.readers.nature import (
+    describe_members,
+    nature_of,
+    notes_of,
+    spread_skill_of,
+)
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"], route_class=GuardedRoute)
 _POLL_SECONDS: Final = 0.5
@@ -42,7 +49,16 @@ def describe_run(services: Services, run: Run) -> RunOut:
     """Return a run as the API shows it, with its place in the queue."""
     queued = run.status is Status.QUEUED
     position = services.catalog.queue_position(run.id) if queued else None
-    return RunOut.from_run(run, position, notes_of(services.folder, run))
+    folder, members = services.folder, nature_of(services.folder, run).members
+    ensemble = None
+    if members is not None:
+        measured = spread_skill_of(folder, run)
+        ensemble = EnsembleOut(
+            members=members or None,
+            note=describe_members(folder, run),
+            spread_skill=None if measured is None else asdict(measured),
+        )
+    return RunOut.from_run(run, position, notes_of(folder, run), ensemble)
 
 
 @router.post(

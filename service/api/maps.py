@@ -11,7 +11,7 @@ from pear.plotting.styles import Kind
 from pear.store.schema import PROBABILITY
 from pear.times import to_iso
 from pear.typing import Float32
-from pear.variables import BY_NAME, wind_pairs, wind_partner
+from pear.variables import BY_NAME, channel_label, wind_pairs, wind_partner
 from pipelines.catalog import Run
 from service.api.fields import LeadTime, Level, VariableName
 from service.dependencies import (
@@ -34,7 +34,7 @@ from service.readers.forecasts import (
     read_analysis,
     read_other_run,
 )
-from service.readers.nature import Nature, nature_of
+from service.readers.nature import Nature, nature_of, spread_skill_of
 
 router = APIRouter(prefix="/v1/forecasts", tags=["maps"], route_class=GuardedRoute)
 _MAP_SECONDS: Final = 120.0
@@ -102,6 +102,10 @@ async def get_map(
 
     nature = nature_of(services.folder, run)
     note = nature.mean if kind != "probability" and statistic is None else ""
+    measured = spread_skill_of(services.folder, run)
+    if measured is not None and kind in ("spread", "probability"):
+        ratio = measured.at(channel_label((selected.name, at_level)), lead_time)
+        note = "" if ratio is None else f"spread/skill {ratio:.2f}"
 
     def draw() -> CachedBody:
         def read(name: str) -> Float32:

@@ -86,6 +86,17 @@ class ProgressOut(BaseModel):
         )
 
 
+class EnsembleOut(BaseModel):
+    """Members of a run."""
+
+    members: int | None = Field(description="Number of different members; null before it is known.")
+    note: str = Field(description="Measured ratio of spread and error, in words.")
+    spread_skill: dict[str, Any] | None = Field(
+        description="`lead_hours`, and the spread over the error of the mean at each by channel "
+        "(`ratios`), with what it was measured on; 1 is reliable. Null if it was not measured."
+    )
+
+
 class RunOut(BaseModel):
     """One forecast run."""
 
@@ -109,11 +120,18 @@ class RunOut(BaseModel):
         description="What has to be known of the initial state: another climate than that of the "
         "model's training data, an hour of day without any, or that it is itself a forecast.",
     )
+    ensemble: EnsembleOut | None = Field(default=None, description="Null for a single forecast.")
     note: str = Field(default=DISCLAIMER, description="Disclaimer.")
     links: dict[str, str] = Field(description="Related resources.")
 
     @classmethod
-    def from_run(cls, run: Run, position: int | None = None, notes: Sequence[str] = ()) -> RunOut:
+    def from_run(
+        cls,
+        run: Run,
+        position: int | None = None,
+        notes: Sequence[str] = (),
+        ensemble: EnsembleOut | None = None,
+    ) -> RunOut:
         """Describe a run of the catalog."""
         base = f"/v1/forecasts/{run.id}"
         links = {"self": base, "events": f"{base}/events", "log": f"{base}/log"}
@@ -141,6 +159,7 @@ class RunOut(BaseModel):
             finished_at=format_utc(run.finished_at),
             reason=run.reason and hide_paths(run.reason),
             notes=list(notes),
+            ensemble=ensemble,
             note=DISCLAIMER,
             links=links,
         )

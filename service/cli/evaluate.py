@@ -13,16 +13,19 @@ from distributed import Client
 from rich.table import Table
 
 from pear.device import choose_device
+from pear.errors import InputError
 from pear.models.climate import OTHER_CLIMATE
+from pear.models.spread_skill import record_spread_skill
 from pear.typing import Times
 from pear.variables import BY_NAME, channel_label, parse_field
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
 from pipelines.engine.cluster import Cluster
 from pipelines.engine.config import EngineConfig
+from pipelines.evaluation.calibration import measured_spread_skill
 from pipelines.evaluation.climatology import HarmonicFit, build_climatology
 from pipelines.evaluation.evaluate import EvaluationOptions, evaluate_model
-from pipelines.evaluation.inputs import resolve_name
+from pipelines.evaluation.inputs import model_path, resolve_name
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
 from service.cli import options as opt
@@ -72,6 +75,13 @@ def evaluate(
             "--allow-other-climate", help="Accept an analysis unlike the model's training data."
         ),
     ] = False,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record",
+            help="Keep the spread/skill of the members with the model, for its forecasts.",
+        ),
+    ] = False,
     batch: opt.Batch = 4,
     workers: opt.Workers = 1,
     device: opt.Device = None,
@@ -86,8 +96,13 @@ def evaluate(
     --------
     $ pear evaluate --data pear-data --init 2019-01-01..2019-12-21/5d
     $ pear evaluate --data pear-data --runs all --lead 5d --regions global,europe
+    $ pear evaluate --data pear-data --init 2019-01-01..2019-12-21/10d --members 8 --record
     """
     channels = [(v.name, level) for v, level in map(parse_field, fields)]
+    if record and (members is None or members < 2 or runs):
+        raise InputError(
+            "--record needs an ensemble of a model", field="--record", hint="give --members"
+        )
     folder = DataFolder.open(data)
     folder.require_writable()
     options = EvaluationOptions(
@@ -120,6 +135,10 @@ def evaluate(
         done = evaluate_model(folder, options, client=client, progress=announce)
     records = done.records
     show(records, channels, done.about["regions"][0])
+    if record:
+        measured = measured_spread_skill(done, options.forecast)
+        record_spread_skill(model_path(folder, str(done.about["model"])), measured)
+        console.print(f"{measured.text}, kept with the model", soft_wrap=True, highlight=False)
     if OTHER_CLIMATE in done.about:
         console.print(f"note: {done.about[OTHER_CLIMATE]}", soft_wrap=True, highlight=False)
     console.print(f"{len(records)} scores in {folder.evaluation(done.id)}")
@@ -234,6 +253,7 @@ def show(
     titles = {"acc": f"ACC by lead, days ({region})", "rmse": f"RMSE by lead, days ({region})"}
     if any(record.get("crps") is not None for record in here):
         titles["crps"] = f"CRPS by lead, days ({region}); MAE of single forecasts"
+        titles["spread_skill"] = f"Spread/skill by lead, days ({region}); 1 is reliable"
     for score, title in titles.items():
         console.print(_table(title, here, channels, score))
 
@@ -247,14 +267,18 @@ def _table(
     """Return a table of one score by lead time, fields and forecasters down."""
     leads = sorted({r["lead_days"] for r in records})
     shown = [d for d in leads if d in (1, 2, 3, 5, 7, 10)] or leads[:8]
-    with_units = score != "acc"
+    with_units = score not in ("acc", "spread_skill")
     rows: list[tuple[str, ...]] = []
     for channel in channels:
         mine = [r for r in records if (r["variable"], r["level"]) == channel]
         values = {(r["forecaster"], r["lead_days"]): _value(r, score) for r in mine}
-        digits = 3 if score == "acc" else _decimals(values.values())
+        if score == "spread_skill":
+            values = {key: value for key, value in values.items() if value is not None}
+        digits = _decimals(values.values()) if with_units else 3
         unit = (BY_NAME[channel[0]].units,) if with_units else ()
-        for who in dict.fromkeys(r["forecaster"] for r in mine):
+        for who in dict.fromkeys(
+            r["forecaster"] for r in mine if score != "spread_skill" or r.get(score) is not None
+        ):
             cells = (_format(values.get((who, day)), digits) for day in shown)
             rows.append((channel_label(channel), *unit, who, *cells))
     columns = ("field", *(("unit",) if with_units else ()), "forecaster", *map(str, shown))

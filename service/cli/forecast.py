@@ -19,7 +19,7 @@ from service.cli import options as opt
 from service.cli.console import announced, console, emit_json, interruptible, progress
 from service.cli.models import model_id
 from service.cli.runs import resource
-from service.readers.nature import notes_of
+from service.readers.nature import describe_members, notes_of
 
 _output, _ensemble, _computing = (
     partial(typer.Option, rich_help_panel=name) for name in ("Output", "Ensemble", "Computing")
@@ -182,6 +182,9 @@ def _report(
         console.print(f"{run.id} {run.status} {where}", soft_wrap=True, highlight=False)
         for note in notes_of(folder, cast("Run", run)):
             console.print(f"note: {note}", soft_wrap=True, highlight=False)
+    for text in dict.fromkeys(describe_members(folder, cast("Run", run)) for run in runs):
+        if text:
+            console.print(text, soft_wrap=True, highlight=False)
     for each in published or ():
         console.print(f"published {each.address}", soft_wrap=True, highlight=False)
     if as_json:

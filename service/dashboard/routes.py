@@ -25,7 +25,7 @@ from service.http.html import format_datetime, format_time, format_units, render
 from service.http.paths import hide_paths
 from service.http.routing import GuardedRoute
 from service.readers.forecasts import DISPLAY_NSIDE
-from service.readers.nature import nature_of, notes_of
+from service.readers.nature import describe_members, nature_of, notes_of
 from service.readers.scores import Scores
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
@@ -141,6 +141,7 @@ def run_page(request: Request, services: ServicesDep, run: RunDep) -> Response:
         "log": log,
         "options": dict(run.options),
         "notes": notes_of(services.folder, run),
+        "members": describe_members(services.folder, run),
         "valid_until": format_time(run.init_time + np.timedelta64(run.lead_hours, "h")),
         "base": str(request.base_url).rstrip("/"),
         "finished": format_datetime(run.finished_at),

@@ -9,6 +9,7 @@ from typing import Final
 
 from pear.errors import InputError
 from pear.models.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE, OUTSIDE_CLIMATE
+from pear.models.spread_skill import UNKNOWN, SpreadSkill, read_spread_skill
 from pear.store import metadata
 from pear.variables import MEMBERS, SIMULATED
 from pipelines.catalog import Run
@@ -88,6 +89,33 @@ def notes_of(folder: DataFolder, run: Run) -> tuple[str, ...]:
     """
     own = _attributes(folder.forecast(run.id))
     return tuple(str(own[name]) for name in _NOTES if name in own)
+
+
+def spread_skill_of(folder: DataFolder, run: Run) -> SpreadSkill | None:
+    """Return the measured spread over skill of a run's members.
+
+    Returns
+    -------
+    SpreadSkill or None
+        None for a single forecast, and where the model's members were not measured.
+    """
+    if not ForecastOptions.from_dict(run.options).is_ensemble:
+        return None
+    return read_spread_skill(folder.model(run.model), run.options)
+
+
+def describe_members(folder: DataFolder, run: Run) -> str:
+    """Return what is known of the spread of a run's members, in a sentence.
+
+    Returns
+    -------
+    str
+        Empty for a single forecast.
+    """
+    if not ForecastOptions.from_dict(run.options).is_ensemble:
+        return ""
+    measured = spread_skill_of(folder, run)
+    return UNKNOWN if measured is None else measured.text
 
 
 def _is_simulated_analysis(folder: DataFolder, run: Run) -> bool:

@@ -17,11 +17,13 @@ from pear.metrics.dataset import KEYS
 from pear.models.checkpoint import load, save
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
+from pear.models.spread_skill import read_spread_skill
 from pear.normaliser import Normaliser
 from pear.rollout import PearForecaster
 from pear.state import State
 from pipelines.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_model
 from pipelines.evaluation.scores import METRICS, read_scores
+from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
 from tests.fixtures.command_line import CommandLine
@@ -102,7 +104,7 @@ def test_an_ensemble_s_crps_is_shown_beside_the_mae(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     words = ("evaluate", "--analysis", "train", "--lead", "2d", "--fields", "z500", "--json")
-    inits = ("--init", "2001-06-01..2001-06-03/1d", "--members", "4")
+    inits = ("--init", "2001-06-01..2001-06-03/1d", "--members", "4", "--record")
     answer = pear(*words, *inits, data=data)
     err = answer.err
     scores = [
@@ -112,7 +114,15 @@ def test_an_ensemble_s_crps_is_shown_beside_the_mae(
         == ("geopotential", 500, "global", 1)
     ]
     by = {r["forecaster"]: r for r in scores}
-    table = err[err.index("CRPS by lead") :].splitlines()
+    crps, ratios = err[err.index("CRPS by lead") :].split("Spread/skill by lead")
+    table = crps.splitlines()
+    (row,) = (line.split() for line in ratios.splitlines() if "pear-ensemble" in line)
+    assert float(row[2]) == pytest.approx(by["pear-ensemble"]["spread_skill"], abs=1e-3)
+    (folder,) = data.model("x").parent.iterdir()
+    kept = read_spread_skill(folder, ForecastOptions(members=9).to_dict())
+    assert kept is not None
+    assert kept.at("z500", 24) == pytest.approx(by["pear-ensemble"]["spread_skill"], abs=1e-3)
+    assert f"{kept.text}, kept with the model" in err
     for name, which in (("pear", "mae"), ("pear-ensemble", "crps"), ("persistence", "mae")):
         (row,) = (line.split() for line in table if name in line.split())
         assert float(row[4]) == pytest.approx(by[name][which], rel=1e-3)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pear.models.spread_skill import (
+    UNKNOWN,
+    SpreadSkill,
+    ensemble_options,
+    record_spread_skill,
+)
 from pear.variables import MEMBERS, SIMULATED, Layout
 from pipelines.catalog import Catalog, Run
+from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
-from service.readers.nature import Nature, nature_of
+from service.readers.nature import Nature, describe_members, nature_of
 
 INIT = np.datetime64("2001-03-01T00:00:00", "s")
 LAYOUT = Layout(("2m_temperature",), (), ())
@@ -57,3 +64,18 @@ def test_the_store_knows_best_and_longest(folder: DataFolder) -> None:
     writer.write_step(0, np.full((1, 192), 280.0), np.zeros((0, 0, 192)))
     writer.publish()
     assert nature_of(folder, run) == Nature(simulated=True, members=16)
+
+
+def test_members_say_their_spread_over_skill(folder: DataFolder) -> None:
+    run = submit(folder, **{**ForecastOptions(members=8).to_dict(), "analysis": "observed"})
+    assert describe_members(folder, run) == UNKNOWN
+    folder.model(run.model).mkdir()
+    times = "2007-01-01T00:00:00Z", "2007-12-01T00:00:00Z"
+    options = ensemble_options(run.options)
+    ratios = {"t2m": (0.9, 1.1)}
+    measured = SpreadSkill(options, "sim", *times, 12, "global", 6, (24, 240), ratios)
+    record_spread_skill(folder.model(run.model), measured)
+    assert describe_members(folder, run) == (
+        "spread/skill at days 1 and 10: t2m 0.90, 1.10 (12 init times of sim)"
+    )
+    assert describe_members(folder, submit(folder, analysis="observed")) == ""
