@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pear import resources
 from pear.errors import InputError
+from pear.models.ensemble_defaults import DEFAULT_PERTURB_STEPS, DEFAULT_SCALE
 from pear.models.spread_skill import (
     FILE,
     SpreadSkill,
+    ensemble_options,
     read_spread_skill,
     record_spread_skill,
 )
@@ -48,3 +51,19 @@ def test_a_damaged_file_is_no_measurement(tmp_path: Path) -> None:
         assert read_spread_skill(tmp_path, {}) is None
     with pytest.raises(InputError, match="no model at"):
         record_spread_skill(tmp_path / "none", MEASURED)
+
+
+def test_the_default_members_of_the_shipped_model_are_measured() -> None:
+    options = ForecastOptions(members=20).to_dict()
+    assert ensemble_options(options) == {
+        "perturbation_scale": DEFAULT_SCALE,
+        "perturb_steps": DEFAULT_PERTURB_STEPS,
+    }
+    found = read_spread_skill(resources.path("checkpoint"), options)
+    assert found is not None
+    assert len(found.ratios) == 69
+    for name in ("z500", "t850", "q700"):
+        for hours in found.lead_hours:
+            ratio = found.at(name, hours)
+            assert ratio is not None
+            assert 0.5 < ratio < 2, "nearly calibrated"
