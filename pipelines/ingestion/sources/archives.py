@@ -266,8 +266,19 @@ class Address:
     def provide(
         self, time: np.datetime64, levels: Sequence[int], folder: Path
     ) -> Iterator[Provided]:
-        """Give the address, of which the ingestion reads one time."""
-        yield Provided([self.address])
+        """Give the address, of which the ingestion reads one time; a file is downloaded before."""
+        provided = Provided([self.address])
+
+        def count(length: int) -> None:
+            provided.received += length
+
+        if self.address.startswith("file://") or find_store(self.address) is not None:
+            yield provided
+            return
+        with FileCache.from_environment() as files:
+            files.received = count
+            provided.needed = files.fetch(self.address).stat().st_size
+            yield provided
 
 
 def _no_archive() -> Path:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from pear.errors import InputError
 from pear.store.reader import open_store, read_preliminary
@@ -19,65 +17,17 @@ from pipelines.ingestion.fetch import FetchedState, fetch, open_source
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.sources.archives import Archive, ZarrArchive
 from pipelines.ingestion.sources.transfer import Transfer
+from tests.fixtures.archives import DAY, SHORT, era5, make_copies
 from tests.fixtures.file_server import FileServer, serving_files
-from tests.fixtures.replica import LAT, LON, analytic_field
+from tests.fixtures.replica import analytic_field
 
-DAY = np.datetime64("2026-11-17T00", "s")
 NOW = np.datetime64("2026-11-25T20", "s")
 OPTIONS = IngestOptions(nside=4, reserve_bytes=0)
-_SHORT = {
-    "2m_temperature": "2t",
-    "10m_u_component_of_wind": "10u",
-    "10m_v_component_of_wind": "10v",
-    "mean_sea_level_pressure": "msl",
-    "geopotential": "z",
-    "specific_humidity": "q",
-    "temperature": "t",
-    "u_component_of_wind": "u",
-    "v_component_of_wind": "v",
-}
-
-
-def era5(times: np.ndarray, levels: tuple[int, ...], *, south_first: bool = False) -> xr.Dataset:
-    """Return all fields of the default layout, as both archives name them."""
-    stacks = {}
-    for name in Layout.default().names:
-        upper = name in Layout.default().upper
-        rows = [
-            np.stack([analytic_field(_SHORT[name], level, hour) for level in levels])
-            if upper
-            else analytic_field(_SHORT[name], 0, hour)
-            for hour in range(times.size)
-        ]
-        dims = ("time", "level", "latitude", "longitude") if upper else ()
-        stacks[name] = (dims or ("time", "latitude", "longitude"), np.stack(rows).astype("f4"))
-    data = xr.Dataset(
-        stacks,
-        {
-            "time": times.astype("datetime64[ns]"),
-            "level": ("level", np.array(levels, np.int64)),  # without units, as WeatherBench2's
-            "latitude": LAT,
-            "longitude": LON,
-        },
-    )
-    return data.isel(latitude=slice(None, None, -1)) if south_first else data
 
 
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("copies")
-    hourly = DAY + np.arange(60) * HOUR
-    arco = era5(hourly, tuple(sorted((*LEVELS, 2, 775))))
-    arco = arco.where(arco["time"] < hourly[48])  # the axis goes on, without data
-    arco.attrs = {"valid_time_stop": "2026-11-17", "valid_time_stop_era5t": "2026-11-18"}
-    arco = arco.assign(total_cloud_cover=arco["2m_temperature"] / 400)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # consolidated metadata are not in the specification yet
-        arco.chunk(time=1).to_zarr(folder / "arco", zarr_format=3, consolidated=True)
-    wb2 = era5(DAY + np.arange(8) * 6 * HOUR, tuple(sorted(LEVELS)), south_first=True)
-    wb2 = wb2.transpose("time", "level", "longitude", "latitude")
-    wb2.chunk(time=1).to_zarr(folder / "wb2", zarr_format=2, consolidated=True)
-    return {name: folder / name for name in ("arco", "wb2")}
+    return make_copies(tmp_path_factory.mktemp("copies"))
 
 
 @pytest.fixture
@@ -114,7 +64,7 @@ def test_one_time_costs_its_chunks_alone(name: str, web: FileServer, tmp_path: P
     (state,) = run(opened(web, name), [time], tmp_path / "s.zarr")
     assert state.report is not None
     assert state.report.fields_missing == 0
-    chunks = {path: n for path, n in web.sent.items() if n and path.split("/")[2] in _SHORT}
+    chunks = {path: n for path, n in web.sent.items() if n and path.split("/")[2] in SHORT}
     data = {
         path: n for path, n in chunks.items() if not path.endswith((".json", ".zarray", ".zattrs"))
     }
@@ -127,7 +77,7 @@ def test_one_time_costs_its_chunks_alone(name: str, web: FileServer, tmp_path: P
     for variable, level in (("geopotential", 500), ("specific_humidity", 1000)):
         field = store[variable].sel(level=level).values
         hour = 6 if name == "arco" else 1
-        expected = analytic_field(_SHORT[variable], level, hour)
+        expected = analytic_field(SHORT[variable], level, hour)
         assert expected.min() <= field.min()
         assert field.max() <= expected.max()
         assert np.ptp(field) > 0.8 * np.ptp(expected)

@@ -2,175 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from pear.errors import InputError
 from pear.store.reader import describe, open_store
-from pear.variables import BY_NAME, Layout, valid_range
+from pear.variables import Layout
 from pipelines.ingestion.cds import Account, DataStore, Session, month_requests
-from pipelines.ingestion.cds_months import ingest_from_cds, month_times
+from pipelines.ingestion.cds_months import ingest_from_cds
 from pipelines.ingestion.fetch import fetch, open_source
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.report import IngestReport
 from pipelines.ingestion.sources.transfer import Transfer
-from tests.fixtures.ingestion import nearly
-
-KEY = "0123-secret"
-
-
-def write_era5(inputs: dict[str, Any], path: Path) -> None:
-    """Write the NetCDF file of a request, with almost one value for each variable and level."""
-    hours = [int(text[:2]) for text in inputs["time"]]
-    times = month_times(int(inputs["year"][0]), int(inputs["month"][0]), hours)
-    coords = {
-        "valid_time": times[: len(inputs["day"]) * len(hours)],
-        "latitude": np.linspace(90, -90, 13),
-        "longitude": np.arange(24) * 15.0,
-    }
-    levels = [int(level) for level in inputs.get("pressure_level", [])]
-    out = xr.Dataset(coords=coords)
-    for name in inputs["variable"]:
-        row = BY_NAME[name]
-        limits = np.array([valid_range(name, level) for level in levels or [None]])
-        values = limits[:, 1] / 3 if name == "specific_humidity" else limits.mean(axis=1)
-        field = xr.DataArray(
-            values, {"pressure_level": levels} if levels else None, "pressure_level"
-        )
-        if levels:
-            field["pressure_level"].attrs["units"] = "hPa"
-        else:
-            field = field[0]
-        fields = field.broadcast_like(out).transpose("valid_time", ...)
-        ramp = xr.DataArray(nearly(1.0, (13, 24)) - 1.0, dims=("latitude", "longitude"))
-        fields = (fields + ramp * float(np.ptp(limits))).astype("f4")
-        out[row.short_name] = fields.assign_attrs(units=row.units)
-    out.to_netcdf(path)
-
-
-@dataclass
-class FakeDataStore:
-    """State of the server, and the faults it is to produce."""
-
-    folder: Path
-    url: str = ""
-    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    seen: Counter[str] = field(default_factory=Counter)
-    tokens: set[str | None] = field(default_factory=set)
-    download_tokens: set[str | None] = field(default_factory=set)
-    busy: int = 0  # number of submissions answered with 503
-    truncated: int = 0  # number of downloads that break off halfway
-    fail: str = ""
-    refuse: str = ""
-    href: str = ""  # address of the results instead of the true one
-
-
-class Handler(BaseHTTPRequestHandler):
-    state: FakeDataStore
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
-
-    def reply(self, code: int, document: object) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self) -> None:
-        state = self.state
-        token = self.headers["PRIVATE-TOKEN"]
-        state.tokens.add(token)
-        inputs = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["inputs"]
-        if state.busy:
-            state.busy -= 1
-            self.reply(503, {"title": "busy"})
-        elif token != KEY:
-            self.reply(401, {"title": "operation not allowed"})
-        elif state.refuse:
-            self.reply(403, {"title": "required licences not accepted", "detail": state.refuse})
-        else:
-            state.seen["submitted"] += 1
-            name = f"job-{len(state.jobs)}"
-            write_era5(inputs, state.folder / name)
-            dataset = self.path.split("/")[5]
-            state.jobs[name] = {"dataset": dataset, "inputs": inputs, "polls": 0}
-            self.reply(201, self.job(name, "accepted", "monitor"))
-
-    def job(self, name: str, status: str, rel: str) -> dict[str, Any]:
-        href = f"{self.state.url}/retrieve/v1/jobs/{name}"
-        return {"jobID": name, "status": status, "links": [{"rel": rel, "href": href}]}
-
-    def do_GET(self) -> None:
-        state = self.state
-        path = self.path.partition("?")[0].removeprefix("/api/retrieve/v1/")
-        kind, name, *rest = [*path.split("/"), ""]
-        if self.path.startswith("/files/"):
-            self.download(self.path.rpartition("/")[2])
-            return
-        state.tokens.add(self.headers["PRIVATE-TOKEN"])
-        if kind == "processes":
-            self.reply(200, {"id": name})
-        elif kind != "jobs":  # news of the data store
-            self.reply(404, {"title": "not found"})
-        elif rest[0] != "results":
-            state.jobs[name]["polls"] += 1
-            statuses = ("accepted", "running", "failed" if state.fail else "successful")
-            self.reply(200, self.job(name, statuses[min(state.jobs[name]["polls"], 3) - 1], "self"))
-        elif state.fail:
-            self.reply(400, {"title": "the job has failed", "detail": state.fail})
-        else:
-            href = state.href or f"{state.url.replace('127.0.0.1', 'localhost')[:-4]}/files/{name}"
-            size = (state.folder / name).stat().st_size
-            value = {"href": href, "file:size": size, "type": "application/netcdf"}
-            self.reply(200, {"asset": {"value": value}})
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def download(self, name: str) -> None:
-        state = self.state
-        data = (state.folder / name).read_bytes()
-        state.download_tokens.add(self.headers["PRIVATE-TOKEN"])
-        start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(data) - start))
-        self.send_header("Accept-Ranges", "bytes")
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        state.seen["resumed" if start else "downloads"] += 1
-        stop = len(data)
-        if state.truncated:
-            state.truncated -= 1
-            stop = (start + stop) // 2
-        self.wfile.write(data[start:stop])
+from tests.fixtures.data_store import KEY, FakeDataStore, serving_data_store
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDataStore]:
     monkeypatch.setattr(time, "sleep", lambda _: None)
     (tmp_path / "server").mkdir()
-    state = FakeDataStore(tmp_path / "server")
-    http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"state": state}))
-    state.url = f"http://127.0.0.1:{http.server_port}/api"
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    yield state
-    http.shutdown()
-    http.server_close()
-    thread.join()
+    with serving_data_store(tmp_path / "server") as state:
+        yield state
 
 
 def client(server: FakeDataStore, folder: Path, key: str = KEY) -> DataStore:
