@@ -13,7 +13,7 @@ from pear.errors import InputError
 from pear.progress import ProgressCallback
 from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
-from pipelines.catalog import Catalog, Run, Status
+from pipelines.catalog import Catalog, Run, Status, installed_models
 from pipelines.catalog.installed_models import FILE as INSTALLED
 from pipelines.catalog.installed_models import is_installed, read_installed
 from pipelines.evaluation.scores import FILE, read_scores
@@ -27,7 +27,13 @@ FORMER_FILE: Final = "scores.json"
 _REBUILD: Final = "run `pear catalog rebuild`"
 _EVALUATE: Final = "evaluate again with `pear evaluate`"
 _COPY: Final = "copy or train it again"
-_CHECKPOINTS: Final = ("checkpoint.json", "pangu.json", "model.safetensors", "pangu.safetensors")
+_CHECKPOINTS: Final = (
+    "checkpoint.json",
+    "pangu.json",
+    "model.safetensors",
+    "pangu.safetensors",
+    installed_models.FILE,
+)
 
 
 def is_data_folder(path: Path) -> bool:
@@ -60,6 +66,8 @@ def check_path(path: Path, progress: ProgressCallback | None = None) -> StoreRep
 def check_model(path: Path) -> StoreReport:
     """Load a checkpoint and compare all files beside it with their checksums.
 
+    Of a forecaster of another package, the file that names it is compared with its digest.
+
     Parameters
     ----------
     path
@@ -73,6 +81,12 @@ def check_model(path: Path) -> StoreReport:
     from pear.models import checkpoint  # imports torch, which stores do not need
 
     report = StoreReport(str(path), "model")
+    if installed_models.is_installed(path):
+        try:
+            installed_models.read_installed(path)
+        except InputError as error:
+            report.findings.append(Finding("file", installed_models.FILE, error.message, _COPY))
+        return report
     if is_installed(path):
         try:
             read_installed(path)

@@ -204,6 +204,22 @@ class Atmosphere:
         )
 
 
+def finished(state: Spectral) -> Spectral:
+    """Return a state once it has been computed.
+
+    Parameters
+    ----------
+    state
+        As :attr:`Atmosphere.run_day` returns it, at once.
+
+    Returns
+    -------
+    Spectral
+        The same state.
+    """
+    return cast("Spectral", jax.block_until_ready(state))  # type: ignore[no-untyped-call]
+
+
 def pack(state: Spectral) -> dict[str, Float32]:
     """Convert a spectral state to the arrays of a restart file."""
     return {

@@ -254,7 +254,8 @@ class _Run:
     def _next(
         self, state: Spectral, today: np.datetime64, note: str
     ) -> tuple[Spectral, np.datetime64]:
-        state = self.atmosphere.run_day(state, day_of_year(today))
+        # Waits for each day: many would otherwise be queued, and an interrupt wait for all of them.
+        state = self.dynamics.finished(self.atmosphere.run_day(state, day_of_year(today)))
         self.advance(1, f"{today} {note}")
         return state, today + DAY
 

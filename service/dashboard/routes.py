@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from pear.times import to_iso
-from pear.variables import BY_NAME
+from pear.variables import BY_NAME, SIMULATED
 from pipelines.catalog import Run, Status
 from service.api.models import get_model
 from service.api.schedules import list_schedules
@@ -25,7 +25,7 @@ from service.http.html import format_datetime, format_time, format_units, render
 from service.http.paths import hide_paths
 from service.http.routing import GuardedRoute
 from service.readers.forecasts import DISPLAY_NSIDE
-from service.readers.nature import describe_members, nature_of, notes_of
+from service.readers.nature import describe_members, is_simulated, nature_of, notes_of
 from service.readers.scores import Scores
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
@@ -158,7 +158,8 @@ def scores_page(
     evaluations = [
         {
             "id": scores.id,
-            "label": _evaluation_label(scores, models),
+            "label": _evaluation_label(scores, models, simulated=_is_simulated(services, scores)),
+            "simulated": _is_simulated(services, scores),
             "plots": [name for name in _PLOTS if name in services.scores.plots(scores.id)],
         }
         for scores in services.scores.all()
@@ -176,7 +177,10 @@ def scores_page(
 def schedules_page(request: Request, services: ServicesDep) -> Response:
     """Show all schedules with their last and next run; pause, resume or run them."""
     values = {
-        "schedules": [(row, _action_items(row.action)) for row in list_schedules(services).items],
+        "schedules": [
+            (row, _action_items(row.action), _uses_simulated(services, row.action))
+            for row in list_schedules(services).items
+        ],
         "shorten": _shorten_time,
         "runs_schedules": services.settings.schedules,
     }
@@ -319,15 +323,36 @@ def _shorten_time(text: str | None) -> str | None:
     return text and text[:16].replace("T", " ") + " UTC"
 
 
-def _evaluation_label(scores: Scores, models: Mapping[str, str]) -> str:
+def _is_simulated(services: Services, scores: Scores) -> bool:
+    analysis = scores.about.get("analysis")
+    known = analysis is not None and is_simulated(services.folder, str(analysis))
+    return known or SIMULATED in scores.about
+
+
+def _evaluation_label(scores: Scores, models: Mapping[str, str], *, simulated: bool) -> str:
     """Return model, analysis and number of init times, or the id if the number is unknown."""
     about = scores.about
     model = str(about.get("model", ""))
     inits = about.get("inits")
     count = f"{len(inits)} init times" if isinstance(inits, list) else scores.id
-    return ", ".join(
-        str(part) for part in (models.get(model) or model, about.get("analysis"), count) if part
-    )
+    analysis = about.get("analysis")
+    if simulated:
+        analysis = f"{analysis} (simulated atmosphere)"
+    return ", ".join(str(part) for part in (models.get(model) or model, analysis, count) if part)
+
+
+def _uses_simulated(services: Services, action: Mapping[str, object]) -> bool:
+    """Return whether a schedule forecasts or evaluates a simulated atmosphere."""
+    for part in ("forecast", "evaluate"):
+        settings = action.get(part)
+        if isinstance(settings, Mapping):
+            options = settings.get("options")
+            named = settings.get("analysis")
+            if named is None and isinstance(options, Mapping):
+                named = options.get("analysis")
+            if is_simulated(services.folder, None if named is None else str(named)):
+                return True
+    return False
 
 
 def _action_items(action: Mapping[str, object]) -> list[tuple[str, str]]:

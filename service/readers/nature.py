@@ -74,7 +74,7 @@ def nature_of(folder: DataFolder, run: Run) -> Nature:
     if members is None:
         options = ForecastOptions.from_dict(run.options)
         members = (options.members or 0) if options.is_ensemble else None
-    simulated = SIMULATED in own or _is_simulated_analysis(folder, run)
+    simulated = SIMULATED in own or is_simulated(folder, str(run.options.get("analysis", "")))
     other = OTHER_CLIMATE in own
     return Nature(simulated, None if members is None else int(str(members)), other)
 
@@ -118,9 +118,26 @@ def describe_members(folder: DataFolder, run: Run) -> str:
     return UNKNOWN if measured is None else measured.text
 
 
-def _is_simulated_analysis(folder: DataFolder, run: Run) -> bool:
+def is_simulated(folder: DataFolder, analysis: str | None) -> bool:
+    """Return whether an analysis holds a simulated atmosphere.
+
+    Parameters
+    ----------
+    folder
+        The data folder.
+    analysis
+        Name; None asks whether every analysis of the folder does, and so the one that is chosen.
+
+    Returns
+    -------
+    bool
+        False if it is not known.
+    """
+    if analysis is None:
+        stores = sorted((folder.root / "analyses").glob("[!.]*.zarr"))
+        return bool(stores) and all(SIMULATED in _attributes(store) for store in stores)
     try:
-        return SIMULATED in _attributes(folder.analysis(str(run.options.get("analysis", ""))))
+        return SIMULATED in _attributes(folder.analysis(analysis))
     except InputError:
         return False
 

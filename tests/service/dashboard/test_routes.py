@@ -7,8 +7,12 @@ import gzip
 import httpx
 import numpy as np
 import pytest
+import xarray as xr
 
-from service.dashboard.routes import _action_items, _format_age
+from pipelines.catalog import Catalog
+from pipelines.storage.data_folder import DataFolder
+from service.dashboard.routes import _action_items, _evaluation_label, _format_age
+from service.readers.scores import Scores
 
 HTML = {"Accept": "text/html"}
 
@@ -34,6 +38,29 @@ def test_pages(client: httpx.Client, run_id: str, path: str, text: str) -> None:
     assert text.replace("{{", "{").replace("}}", "}") in answer.text
     assert answer.text.count("<h1") == 1
     assert "not an official warning" in answer.text
+
+
+def test_pages_say_what_is_simulated(
+    client: httpx.Client, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    def simulated(_: DataFolder, analysis: str | None) -> bool:
+        asked.append(analysis)
+        return True
+
+    settings = {"lead_hours": 48, "options": {"analysis": "named"}}
+    catalog.schedules.add("x", "0 0 * * *", {"forecast": settings})
+    try:
+        assert "simulated atmosphere" not in client.get("/schedules", headers=HTML).text
+        monkeypatch.setattr("service.dashboard.routes.is_simulated", simulated)
+        assert "simulated atmosphere" in client.get("/schedules", headers=HTML).text
+        assert asked == ["named"]
+        scores = Scores("e", {"model": "m", "analysis": "a", "inits": ["t"]}, xr.Dataset())
+        label = _evaluation_label(scores, {}, simulated=True)
+        assert label == "m, a (simulated atmosphere), 1 init times"
+    finally:
+        catalog.schedules.remove("x")
 
 
 def test_an_unfinished_run_has_a_page_that_says_so(client: httpx.Client) -> None:

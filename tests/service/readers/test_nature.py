@@ -17,7 +17,7 @@ from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
-from service.readers.nature import Nature, describe_members, nature_of
+from service.readers.nature import Nature, describe_members, is_simulated, nature_of
 
 INIT = np.datetime64("2001-03-01T00:00:00", "s")
 LAYOUT = Layout(("2m_temperature",), (), ())
@@ -79,3 +79,10 @@ def test_members_say_their_spread_over_skill(folder: DataFolder) -> None:
         "spread/skill at days 1 and 10: t2m 0.90, 1.10 (12 init times of sim)"
     )
     assert describe_members(folder, submit(folder, analysis="observed")) == ""
+
+
+def test_a_folder_of_simulated_analyses_only(folder: DataFolder) -> None:
+    names = ("simulated", "observed", "gone", None)
+    assert [is_simulated(folder, name) for name in names] == [True, False, False, False]
+    folder.analysis("observed").rename(folder.scratch / "aside")
+    assert is_simulated(folder, None)
