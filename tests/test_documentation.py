@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from service.cli.app import app, refuse_old_spelling
+from service.cli.app import app, lift_variables, refuse_old_spelling
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -55,8 +55,9 @@ def parse(words: list[str]) -> None:
     """Parse a command line without running it."""
     refuse_old_spelling(words)
     root = typer.main.get_command(app)
-    context = root.make_context("pear", list(words))
-    name, *rest = words
+    lifted = lift_variables(words)
+    context = root.make_context("pear", list(lifted))
+    name, *rest = lifted[2:] if lifted[0] == "--variables" else lifted
     command = root.get_command(context, name)  # type: ignore[attr-defined]
     assert command is not None, f"no command {name}"
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):

@@ -9,13 +9,23 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.abc.store import Store
 
+from pear.addresses import (
+    RemoteError,
+    is_address,
+    reading,
+    storage_options,
+    with_access,
+    without_secrets,
+)
 from pear.errors import InputError
-from pear.sphere.healpix import cells_of_nside
+from pear.sphere.healpix import cells_of_nside, nside_from_cells
 from pear.store import manifest, metadata, schema
 from pear.store.climatology import Climatology
 from pear.store.dataset import make_layout
 from pear.store.manifest import DamagedStoreError
+from pear.store.ranged import RangedStore
 from pear.store.replacement import SOURCE
 from pear.store.verified import VerifiedStore
 from pear.times import as_utc, to_iso
@@ -37,7 +47,8 @@ def open_analysis(path: StrPath, *, nside: int | None = None, chunks: Chunks = N
     Parameters
     ----------
     path
-        Folder of the store, as ``pear ingest`` writes it.
+        Folder of the store, as ``pear ingest`` writes it, or the address of a published copy,
+        ``s3://bucket/analyses/era5.zarr``.
     nside
         Resolution of an overview that the store keeps; default: that of the store.
     chunks
@@ -48,16 +59,22 @@ def open_analysis(path: StrPath, *, nside: int | None = None, chunks: Chunks = N
     xarray.Dataset
         (time, level, cell), HEALPix cells in nested order, canonical names and units.
     """
-    return _require_kind(open_store(path, chunks, nside), "analysis", str(path))
+    text = str(path)
+    if is_address(text):
+        return _open_remote(text, "analysis", chunks, nside)
+    return _require_kind(open_store(path, chunks, nside), "analysis", text)
 
 
 def open_forecast(path_or_url: StrPath, *, chunks: Chunks = None) -> xr.Dataset:
-    """Open a forecast store lazily, on disk or from a running service.
+    """Open a forecast store lazily, on disk, from a running service or from object storage.
+
+    What is not a forecast store is an :class:`~pear.errors.InputError`.
 
     Parameters
     ----------
     path_or_url
-        Folder of the store, or its address, ``http://HOST/v1/forecasts/ID/zarr``.
+        Folder of the store, or its address, ``http://HOST/v1/forecasts/ID/zarr`` or
+        ``s3://bucket/forecasts/ID.zarr``.
     chunks
         None for lazy reads without dask; ``{}`` or sizes for dask arrays.
 
@@ -65,24 +82,41 @@ def open_forecast(path_or_url: StrPath, *, chunks: Chunks = None) -> xr.Dataset:
     -------
     xarray.Dataset
         (time, prediction_timedelta, level, cell), where ``time`` is the init time.
-
-    Raises
-    ------
-    InputError
-        If there is no store, it breaks the schema or holds analyses.
     """
     text = str(path_or_url)
-    if "://" not in text:
-        return _require_kind(open_store(path_or_url, chunks), "forecast", text)
+    if is_address(text):
+        return _open_remote(text, "forecast", chunks)
+    return _require_kind(open_store(path_or_url, chunks), "forecast", text)
+
+
+def _open_remote(
+    address: str, kind: str, chunks: Chunks = None, nside: int | None = None
+) -> xr.Dataset:
+    """Open a store at an address, with the user's credentials or without any."""
+    from zarr.storage import FsspecStore
+
+    def ask(*, anonymous: bool) -> xr.Dataset:
+        options = storage_options(address, anonymous=anonymous)
+        store = FsspecStore.from_url(address, storage_options=options, read_only=True)
+        return _open_zarr(RangedStore(store), chunks=chunks)
+
+    shown = without_secrets(address)
     try:
-        dataset = _open_zarr(text, chunks=chunks)
-    except (ValueError, KeyError, OSError) as error:
+        with reading(address):
+            dataset, anonymous = with_access(address, ask)
+            _require_kind(dataset, kind, shown)
+            if nside not in (None, nside_from_cells(dataset.sizes["cell"])):
+                options = storage_options(address, anonymous=anonymous)
+                store = FsspecStore.from_url(address, storage_options=options, read_only=True)
+                group = schema.overview_name(int(nside or 0))
+                dataset = _open_zarr(RangedStore(store), chunks=chunks, group=group)
+    except (RemoteError, OSError) as error:
         raise InputError(
-            f"{text} cannot be opened: {error}",
+            f"{shown} cannot be opened: {error}",
             field="url",
-            hint="expected http://HOST/v1/forecasts/ID/zarr of a run that has succeeded",
+            hint="give the address of a published store, or http://HOST/v1/forecasts/ID/zarr",
         ) from error
-    return _require_kind(dataset, "forecast", text)
+    return dataset
 
 
 def open_climatology(path: StrPath, *, nside: int | None = None) -> Climatology:
@@ -122,9 +156,7 @@ def _require_kind(dataset: xr.Dataset, kind: str, name: str) -> xr.Dataset:
     return dataset
 
 
-def _open_zarr(
-    store: str | VerifiedStore, *, chunks: Chunks = None, group: str | None = None
-) -> xr.Dataset:
+def _open_zarr(store: Store, *, chunks: Chunks = None, group: str | None = None) -> xr.Dataset:
     dataset: xr.Dataset = xr.open_zarr(
         store,
         group=group,

@@ -19,7 +19,7 @@ from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.reference import ReferenceFileSystem
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import FsspecStore, WrapperStore
+from zarr.storage import FsspecStore
 
 from pear.addresses import (
     RemoteError,
@@ -32,6 +32,7 @@ from pear.addresses import (
     without_secrets,
 )
 from pear.errors import InputError
+from pear.store.ranged import RangedStore
 from pipelines.ingestion.readers.hierarchy import inherit, list_groups
 from pipelines.ingestion.readers.zarr_chunks import WholeStore
 from pipelines.ingestion.remote_files import TRIES, backoff_seconds, retry
@@ -48,7 +49,7 @@ Received: TypeAlias = Callable[[str, int], object]
 """Called with the key and the number of bytes of a value that arrives."""
 
 
-class PatientStore(WrapperStore[Store]):
+class PatientStore(RangedStore):
     """Store that asks again after a fault that may pass, and counts the bytes that arrive.
 
     Parameters

@@ -93,6 +93,13 @@ def test_forecasts_open_from_a_url(folder: Path, address: str) -> None:
     xr.testing.assert_identical(remote.load(), open_forecast(folder / "f.zarr").load())
     with pytest.raises(InputError, match="cannot be opened"):
         open_forecast(f"{address}/none.zarr")
+    analysis = open_analysis(f"{address}/a.zarr", nside=4)
+    xr.testing.assert_identical(analysis.load(), open_analysis(folder / "a.zarr", nside=4).load())
+    for wrong in (f"{address}/f.zarr", "odd://me:word@host/x.zarr"):
+        with pytest.raises(InputError) as caught:
+            open_analysis(wrong)
+        assert "\n" not in str(caught.value)
+        assert "word" not in str(caught.value)
     with pytest.raises(InputError, match="kind 'analysis'"):
         open_forecast(f"{address}/a.zarr")
 
