@@ -124,6 +124,7 @@ def _settings(
     step: opt.Duration | None,
 ) -> tuple[Any, dict[str, Any]]:
     """Return the model settings: given ones, else the initial checkpoint's, else small ones."""
+    _, layout, held = stored_layout(store)  # with the variables that the store defines
     model, given = training.read_settings(config)
     if initial is not None and model is None:
         held_config = checkpoint.load(initial).config
@@ -134,7 +135,6 @@ def _settings(
                 hint="omit --initial to train a new model",
             )
         return held_config, given
-    _, layout, held = stored_layout(store)
     if model is None:
         model = PearConfig.small()
         more = {name for name in layout.names if not BY_NAME[name].published}
