@@ -12,6 +12,7 @@ from urllib.request import url2pathname
 
 import netCDF4
 import xarray as xr
+from zarr.storage import LocalStore
 
 from pear.addresses import is_address, without_secrets
 from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable
@@ -31,7 +32,7 @@ from pipelines.ingestion.readers.remote import (
     is_icechunk,
 )
 from pipelines.ingestion.readers.unzip import unpack
-from pipelines.ingestion.readers.zarr_chunks import refuse_missing_chunks
+from pipelines.ingestion.readers.zarr_chunks import SoundStore, refuse_missing_chunks
 from pipelines.ingestion.remote_files import FileCache
 
 __all__ = ["Fields", "Scan", "ScanOptions", "SourceVariable", "detect_format", "scan_source"]
@@ -146,8 +147,9 @@ class ZarrStore:
             ) from error
 
     def _open(self, group: str) -> xr.Dataset:
+        store = SoundStore(LocalStore(self.path, read_only=True))
         found: xr.Dataset = xr.open_zarr(
-            self.path, chunks=None, decode_times=False, group=group or None
+            store, chunks=None, decode_times=False, group=group or None
         )
         return found
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,7 @@ from pear.datasets.static import static_name
 from pear.datasets.xarray import ArrayReader
 from pear.errors import InputError
 
-__all__ = ["WholeStore", "refuse_missing_chunks"]
+__all__ = ["SoundStore", "WholeStore", "refuse_missing_chunks"]
 
 ZarrArray: TypeAlias = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -31,11 +33,72 @@ Place: TypeAlias = tuple[int, ...]
 """Position of a chunk along the axes of an array."""
 
 _METADATA: Final = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
+_BLOSC_HEADER: Final = 16
 _EMPTY: Final = np.iinfo(np.uint64).max
 _HINT: Final = "copy the store again, with all its files"
 
 
-class WholeStore(WrapperStore[Store]):
+class SoundStore(WrapperStore[Store]):
+    """Store that raises OSError for a chunk that Blosc wrote and that was cut short.
+
+    The library reads on behind its end, and gives what lies there.
+
+    Parameters
+    ----------
+    store
+        The store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._blosc: dict[str, bool] = {}
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return the bytes of a key."""
+        found = await super().get(key, prototype, byte_range)
+        if found is None:
+            return None
+        folder, _, last = key.rpartition("/")
+        if last in _METADATA:
+            self._note(folder, last, found.to_bytes())
+        elif byte_range is None and self._is_blosc(key):
+            head = found[:_BLOSC_HEADER].to_bytes()
+            stated = int.from_bytes(head[12:16], "little")
+            if len(head) < _BLOSC_HEADER or len(found) < stated:
+                raise OSError(f"its chunk file {key} is cut short: {len(found)} of {stated} bytes")
+        return found
+
+    def _note(self, folder: str, last: str, content: bytes) -> None:
+        """Remember which arrays are compressed by Blosc last."""
+        with suppress(ValueError, AttributeError, TypeError):
+            document = json.loads(content)
+            if last == ".zmetadata":
+                for name, inner in document["metadata"].items():
+                    if name.endswith(".zarray"):
+                        place = "/".join(filter(None, (folder, name.removesuffix("/.zarray"))))
+                        self._blosc[place] = _ends_with_blosc(inner)
+                return
+            self._blosc[folder] = _ends_with_blosc(document)
+            inside = (document.get("consolidated_metadata") or {}).get("metadata", {})
+            for name, inner in inside.items():
+                self._blosc["/".join(filter(None, (folder, name)))] = _ends_with_blosc(inner)
+
+    def _is_blosc(self, key: str) -> bool:
+        parts = key.split("/")[:-1]
+        folders = ["/".join(parts[:length]) for length in range(len(parts), 0, -1)]
+        return next((self._blosc[name] for name in folders if name in self._blosc), False)
+
+
+def _ends_with_blosc(document: Mapping[str, Any]) -> bool:
+    """Return whether the bytes of an array's chunks are what Blosc wrote."""
+    compressor = document.get("compressor") or {}
+    codecs = document.get("codecs") or []
+    return "blosc" in (compressor.get("id"), codecs[-1].get("name") if codecs else None)
+
+
+class WholeStore(SoundStore):
     """Store that raises OSError for a chunk of a field that is not there.
 
     Axes and static fields may lack chunks: writers leave out those of zeros alone, which the

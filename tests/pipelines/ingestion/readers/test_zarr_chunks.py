@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,7 +10,8 @@ from threading import Thread
 
 import pytest
 import zarr
-from numcodecs import get_codec
+from numcodecs import Blosc, get_codec
+from zarr.codecs import BloscCodec
 
 from pear.errors import InputError
 from pear.store.reader import open_store
@@ -95,3 +97,33 @@ def test_damaged_chunks_are_one_line(codec: str, damage: str, tmp_path: Path) ->
         ingest([path], tmp_path / "s.zarr", NSIDE)
     assert str(caught.value).count("a.zarr") == 1
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("consolidated", [True, False])
+def test_a_chunk_of_blosc_that_is_cut_short(
+    zarr_format: int, tmp_path: Path, *, consolidated: bool
+) -> None:
+    """The library gives whatever lies behind the end of the file, without a word."""
+    blosc = BloscCodec() if zarr_format == 3 else Blosc()
+    encoding = {"chunks": CHUNKS, "compressors": blosc}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # consolidated metadata are not in the specification yet
+        temperature().to_zarr(
+            tmp_path / "a.zarr",
+            zarr_format=zarr_format,  # type: ignore[arg-type]
+            consolidated=consolidated,
+            encoding={"t": encoding},
+        )
+    ingest([tmp_path / "a.zarr"], tmp_path / "whole.zarr", NSIDE)
+    key = "2.0.0.0" if zarr_format == 2 else "c/2/0/0/0"
+    chunk = tmp_path / "a.zarr" / "t" / key
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    for options in (IngestOptions(), IngestOptions(on_error="skip")):
+        if options.on_error == "raise":
+            with pytest.raises(InputError, match=rf"{key} is cut short: \d+ of \d+ bytes"):
+                ingest([tmp_path / "a.zarr"], tmp_path / "s.zarr", NSIDE, options=options)
+            assert not (tmp_path / "s.zarr").exists()
+        else:
+            report = ingest([tmp_path / "a.zarr"], tmp_path / "s.zarr", NSIDE, options=options)
+            assert len(report.refused) == 2
