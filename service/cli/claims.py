@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from pear.errors import InputError
 from service.cli import options as opt
 from service.cli.console import console, emit_json, emit_table, interruptible, progress
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 CLAIM_STUDIES: Final = {
     "kernel": ("kernel", "KernelStudy"),
+    "chern": ("chern", "ChernStudy"),
+    "determinant": ("determinant", "DeterminantStudy"),
 }
 """Module and class of each study."""
-_DAYS = opt.Numbers((25, 50, 100, 200))
+_DAYS, _BANDS = opt.Numbers((25, 50, 100, 200)), opt.Numbers((4,))
 _KEPT: Final = "finished parts are kept; run the same command again to continue"
 
 StudyOutput = Annotated[
@@ -83,6 +86,86 @@ def kernel(
             days=tuple(days),
             nside=nside,
         ),
+        output,
+        threads,
+        check=check,
+        as_json=as_json,
+    )
+
+
+@app.command("chern")
+def chern(
+    *,
+    bands: Annotated[
+        opt.Numbers, opt.numbers_option(help="Numbers of bands to train, 4 to 8.")
+    ] = _BANDS,
+    trivial: Annotated[
+        bool, typer.Option(help="Also train on Chern number 0 alone, 4 bands.")
+    ] = True,
+    baselines: Annotated[
+        bool, typer.Option(help="Also train DeepSpec and TrMLP, 4 bands.")
+    ] = False,
+    norm: Annotated[str, typer.Option(metavar="NAME", help="TrNorm: mean, abs or none.")] = "mean",
+    output: StudyOutput = None,
+    minutes: Minutes = None,
+    seed: opt.Seed = 0,
+    threads: opt.Threads = 1,
+    check: Check = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Learn Chern numbers of lattice gauge fields by a gauge-equivariant network.
+
+    Trains on 2x2 lattices in the diagonal gauge, tests on larger ones (arXiv 2502.15376). Five and
+    more bands need more steps: give --minutes.
+
+    Examples
+    --------
+    $ pear study chern --check
+    $ pear study chern --bands 4,5,6,7 --minutes 60 -o chern
+    """
+    if not all(4 <= number <= 8 for number in bands):
+        raise InputError(f"bands are 4 to 8, got {','.join(map(str, bands))}", field="--bands")
+    if norm not in ("mean", "abs", "none"):
+        raise InputError(f"unknown norm {norm!r}: use mean, abs or none", field="--norm")
+    _run(
+        lambda folder: study_class("chern")(
+            folder=folder,
+            seed=seed,
+            minutes=minutes,
+            bands=tuple(bands),  # type: ignore[call-arg]
+            trivial=trivial,
+            baselines=baselines,
+            norm=norm,
+        ),
+        output,
+        threads,
+        check=check,
+        as_json=as_json,
+    )
+
+
+@app.command("determinant")
+def determinant(
+    *,
+    output: StudyOutput = None,
+    minutes: Minutes = None,
+    seed: opt.Seed = 0,
+    threads: opt.Threads = 1,
+    check: Check = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Learn determinants of 4x4 matrices by bilinear layers and by a residual MLP.
+
+    Products of features make polynomials exactly, which an MLP can only approximate
+    (arXiv 2502.15376).
+
+    Examples
+    --------
+    $ pear study determinant --check
+    $ pear study determinant -o determinant --json
+    """
+    _run(
+        lambda folder: study_class("determinant")(folder=folder, seed=seed, minutes=minutes),
         output,
         threads,
         check=check,
