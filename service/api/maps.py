@@ -12,6 +12,7 @@ from pear.store.schema import PROBABILITY
 from pear.times import to_iso
 from pear.typing import Float32
 from pear.variables import BY_NAME, channel_label, wind_pairs, wind_partner
+from pear.variables.own import DEFINITIONS
 from pipelines.catalog import Run
 from service.api.fields import LeadTime, Level, VariableName
 from service.dependencies import (
@@ -97,7 +98,8 @@ async def get_map(
     # Whole degrees suffice, and keep the number of index images small.
     view = View(projection, round(longitude) % 360, round(latitude))
     kind, heading = _kind(store, statistic, difference)
-    options = MapOptions(view, width, vmin, vmax, cmap, kind, isolines)
+    defined = store.dataset.attrs.get(DEFINITIONS)
+    options = MapOptions(view, width, vmin, vmax, cmap, kind, isolines, defined)
     check_limits(selected.name, at_level, options)
 
     nature = nature_of(services.folder, run)

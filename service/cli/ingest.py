@@ -13,6 +13,8 @@ import typer
 from pear.datasets.base import ScanOptions
 from pear.errors import InputError
 from pear.variables import LEVELS, variable
+from pear.variables.own import FILE
+from pear.variables.table import VARIABLE
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
 from pipelines.ingestion.ingest import ingest as ingest_sources
@@ -193,6 +195,7 @@ def ingest(
             ]
     if folder is not None:
         register_store(folder)
+        keep_variables(folder)
     if as_json:
         documents = [report.to_dict() for report in reports]
         emit_json({"months": documents} if source == "cds" else documents[0])
@@ -273,6 +276,14 @@ def _start_client(stack: ExitStack, total: int, workers: int, address: str | Non
 
     config = EngineConfig(workers=wanted, threads=1, scheduler=address)
     return stack.enter_context(closing(Cluster(config))).client
+
+
+def keep_variables(folder: DataFolder) -> None:
+    """Keep the file of variables that this process uses in a data folder that has none."""
+    given, kept = os.environ.get(VARIABLE), folder.root / FILE
+    if given and not kept.exists():
+        kept.write_bytes(Path(given).read_bytes())
+        console.print(f"variables: {given} is kept as {kept}")
 
 
 def register_store(folder: DataFolder) -> None:

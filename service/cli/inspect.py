@@ -14,7 +14,7 @@ from pear.datasets.base import ScanOptions
 from pear.derived import derive, find_derived, parse_quantity
 from pear.errors import InputError
 from pear.sphere.source_grids import HealpixGrid, SourceGrid
-from pear.store.reader import describe, open_store
+from pear.store.reader import describe, open_store, stored_layout
 from pear.times import to_iso
 from pear.typing import Float64
 from pear.variables import SIMULATED, holds_vectors, wind_partner
@@ -116,6 +116,7 @@ def draw(
     InputError
         If the store or the file lacks the field, level or time.
     """
+    stored_layout(store)  # the store may define variables of its own
     row, level = parse_quantity(text)
     if row.kind == "upper" and level is None:
         raise InputError(f"--map {text} needs a level", field="--map", hint=f"write {text}500")

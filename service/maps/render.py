@@ -21,6 +21,7 @@ from pear.plotting.styles import Kind, check_colours, limits_for, style_of
 from pear.sphere.healpix import nside_from_cells
 from pear.times import as_utc, to_iso
 from pear.typing import Array
+from pear.variables.own import DEFINITIONS, adopt_definitions
 from service.maps.wind import draw_wind
 
 _DPI: Final = 100
@@ -103,6 +104,8 @@ class MapOptions:
         from zero; ``probability``, per cent.
     isolines
         Draw isolines if the variable has a spacing of them.
+    defined
+        Definitions of variables that the store carries, for a process that has not opened it.
 
     Raises
     ------
@@ -117,6 +120,7 @@ class MapOptions:
     colours: str | None = None
     kind: Kind = "field"
     isolines: bool = True
+    defined: str | None = None
 
     def __post_init__(self) -> None:
         if not WIDTHS[0] <= self.width <= WIDTHS[1]:
@@ -170,6 +174,7 @@ def render_map(
         If a value is not finite, or the limits are reversed.
     """
     options = options or MapOptions()
+    adopt_definitions({DEFINITIONS: options.defined}, "the run")
     if not np.isfinite(values).all():
         raise InputError(
             f"{name} has {np.count_nonzero(~np.isfinite(values))} non-finite values",
