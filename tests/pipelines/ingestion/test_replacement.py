@@ -126,7 +126,7 @@ def test_a_state_is_never_of_two_versions(tmp_path: Path, monkeypatch: pytest.Mo
             ingest([new], store, options=replace(options, replace=span))
         return coarsen(values, nside)
 
-    monkeypatch.setattr("pear.store.analysis.coarsen", coarsen_and_replace)
+    monkeypatch.setattr("pear.store.coarse.coarsen", coarsen_and_replace)
     read = state.read(state.times[0])
     change = dict(zip(state.layout.names, (read - old).mean(axis=-1), strict=True))
     assert change["2m_temperature"] == pytest.approx(5, abs=1e-3)
