@@ -26,7 +26,8 @@ from pear.normaliser import keep_forcings
 from pear.rollout.forecaster import OneStepForecaster
 from pear.sphere.symmetry import C4H, IDENTITY, Element
 from pear.state import State
-from pear.times import to_iso
+from pear.store.schema import LEAD_TIME
+from pear.times import HOUR, as_utc, to_iso
 from pear.variables import SIMULATED
 
 if TYPE_CHECKING:
@@ -164,7 +165,8 @@ class PearForecaster(OneStepForecaster):
                     field="initial",
                     hint="load the model with allow_other_climate=True",
                 )
-            note = self.climate.note(state.valid_time[0])
+            lead = _lead_hours(source, state.valid_time[0])
+            note = self.climate.note(state.valid_time[0], lead)
             for name, text in ((OTHER_CLIMATE, difference), (INITIAL_STATE_NOTE, note)):
                 if text is not None and text not in notes.setdefault(name, []):
                     notes[name].append(text)
@@ -210,3 +212,12 @@ class PearForecaster(OneStepForecaster):
 
 def _mean(members: Sequence[Tensor]) -> Tensor:
     return members[0] if len(members) == 1 else torch.stack(list(members)).mean(dim=0)
+
+
+def _lead_hours(source: xr.Dataset | None, time: np.datetime64) -> float:
+    """Return the lead time of a state that is itself a forecast, hours; 0 if it does not say so."""
+    if source is None or LEAD_TIME not in source.coords:
+        return 0.0
+    at = np.flatnonzero(as_utc(source["time"].values) == time)
+    leads = source[LEAD_TIME].values
+    return float(leads.ravel()[at[0]] / HOUR) if at.size else 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
@@ -29,7 +28,7 @@ from pear.store.ranged import RangedStore
 from pear.store.replacement import SOURCE
 from pear.store.verified import VerifiedStore
 from pear.times import as_utc, to_iso
-from pear.typing import StrPath, Times, TimesLike
+from pear.typing import Int64, StrPath, Times, TimesLike
 from pear.variables import BY_NAME, Layout
 from pear.variables.own import adopt_definitions
 
@@ -463,8 +462,39 @@ def read_preliminary(root: StrPath) -> np.typing.NDArray[np.bool_]:
     return marked
 
 
+def read_lead_times(root: StrPath) -> Int64:
+    """Read the lead times of the states of an analysis store.
+
+    Parameters
+    ----------
+    root
+        Analysis store.
+
+    Returns
+    -------
+    ndarray
+        (time,) seconds: 0 for analyses, and everywhere in a store without lead times.
+
+    Raises
+    ------
+    InputError
+        If they are damaged.
+    """
+    group = schema.open_group(root)
+    if schema.LEAD_TIME not in group:
+        return np.zeros(schema.get_array(group, "time").shape[0], dtype=np.int64)
+    seconds: Int64 = np.asarray(schema.get_array(group, schema.LEAD_TIME)[:], dtype=np.int64)
+    if (seconds < 0).any():
+        raise InputError(
+            f"{root}: its lead times are damaged",
+            field="store",
+            hint="run `pear check --repair` on it",
+        )
+    return seconds
+
+
 def read_lead_hours(root: StrPath) -> dict[str, float]:
-    """Read which times of an analysis store are forecasts.
+    """Read which times of an analysis store are forecasts; raises as :func:`read_lead_times`.
 
     Parameters
     ----------
@@ -475,21 +505,11 @@ def read_lead_hours(root: StrPath) -> dict[str, float]:
     -------
     dict
         Lead time in hours by valid time, ISO 8601; empty for analyses.
-
-    Raises
-    ------
-    InputError
-        If the attribute is damaged.
     """
-    stated = schema.open_group(root).attrs.get(schema.LEAD_HOURS, "{}")
-    try:
-        return {str(time): float(hours) for time, hours in json.loads(str(stated)).items()}
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{root}: its attribute {schema.LEAD_HOURS} is not JSON of lead times",
-            field="store",
-            hint="ingest the data again",
-        ) from error
+    seconds = read_lead_times(root)
+    group = schema.open_group(root)
+    times = np.asarray(schema.get_array(group, "time")[:]).astype("datetime64[s]")
+    return {to_iso(times[row]): float(seconds[row] / 3600) for row in np.flatnonzero(seconds)}
 
 
 def _channel_names(array: zarr.Array[Any]) -> list[str]:

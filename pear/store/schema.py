@@ -32,8 +32,8 @@ COMPLETE: Final = "complete"
 """Coordinate of an analysis that flags the fields it holds, (time, channel)."""
 PRELIMINARY: Final = "preliminary"
 """Coordinate of an analysis that flags the times that final data will replace, (time,)."""
-LEAD_HOURS: Final = "pear_lead_hours"
-"""Attribute of an analysis: lead time in hours of each valid time that is a forecast, as JSON."""
+LEAD_TIME: Final = "lead_time"
+"""Coordinate of an analysis: lead time of the states that are forecasts, 0 of analyses, (time,)."""
 REPLACEMENTS: Final = "pear_replacements"
 """Attribute of a store: how often times of it were replaced; absent until the first time."""
 TIME_ENCODING: Final = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
@@ -328,7 +328,7 @@ def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[st
         "history": f"written by PEAR {__version__}",
         "pear_kind": kind,
         "coordinates": "cell_ids crs"
-        + (f" {COMPLETE} {PRELIMINARY}" if kind == "analysis" else ""),
+        + (f" {COMPLETE} {PRELIMINARY} {LEAD_TIME}" if kind == "analysis" else ""),
         "libraries": {name: version(name) for name in ("numpy", "xarray", "zarr", "healpy")}
         | {"python": platform.python_version()},
         "zarr_conventions": [dict(_DGGS_CONVENTION)],

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +30,12 @@ from pear.store.coarse import coarsen_field, coarsen_fields
 from pear.store.dataset import make_layout
 from pear.store.reader import (
     read_completeness,
-    read_lead_hours,
+    read_lead_times,
     read_preliminary,
     stored_layout,
 )
 from pear.times import as_utc, to_iso
-from pear.typing import Times
+from pear.typing import Int64, Times
 from pear.variables import BY_NAME, Layout, wind_pair
 from pear.variables.own import DEFINITIONS, definitions
 from pipelines.storage import create, staging
@@ -51,6 +51,13 @@ from pipelines.storage.metadata import rewrite_child_metadata
 
 Fields = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
+
+
+_OF_TIMES: Final[dict[str, Callable[[zarr.Group], None]]] = {
+    schema.PRELIMINARY: create.preliminary,
+    schema.LEAD_TIME: create.lead_time,
+}
+"""Arrays along time beside the fields and their completeness, and what creates them empty."""
 
 
 def create_store(
@@ -83,6 +90,7 @@ def create_store(
     group = create.create_group(path, "analysis", layout, nside, attributes or {})
     create.completeness(group, layout)
     create.preliminary(group)
+    create.lead_time(group)
     grids = {nside: group}
     for one in overviews:
         grids[one] = create.create_overview(group, "analysis", layout, one)
@@ -135,6 +143,8 @@ class AnalysisWriter:
         (time, channel) 1 where the store has the field.
     preliminary
         (time,) True where the data are preliminary.
+    leads
+        (time,) lead times of states that are forecasts, seconds; 0 of analyses.
     channels
         Names on the channel axis: ``variable`` or ``variable@level``.
     shard_times
@@ -152,6 +162,7 @@ class AnalysisWriter:
     times: Times
     complete: npt.NDArray[np.uint8]
     preliminary: Flags
+    leads: Int64
     channels: tuple[str, ...]
     shard_times: int
     overviews: tuple[int, ...]
@@ -318,7 +329,8 @@ class AnalysisWriter:
         self._committed_channels = len(self.channels)
         self.preliminary = read_preliminary(self._root)
         group = schema.open_group(self._root)
-        self._flags_preliminary = schema.PRELIMINARY in group
+        self.leads = read_lead_times(self._root)
+        self._lacking = [name for name in _OF_TIMES if name not in group]
         self.overviews = schema.overviews(group)
         shards = schema.get_array(group, self.stored.names[0]).shards
         self.shard_times = int(shards[0]) if shards else 1
@@ -370,7 +382,7 @@ class AnalysisWriter:
         new = [name for name in self.stored.names if name not in self._visible]
         self._added = []
         self._lengthen_channels()
-        if not new and self._flags_preliminary:
+        if not new and not self._lacking:
             return
         aside = zarr.open_group(LocalStore(self.staging), mode="a", zarr_format=3)
         for prefix, nside in self.grids():
@@ -378,9 +390,9 @@ class AnalysisWriter:
             for name in new:
                 _create_variable(group, name, self.stored, nside, self.times.size, self.shard_times)
             self._added += [f"{prefix}{name}" for name in new]
-        if not self._flags_preliminary:  # a store of an earlier version
-            create.preliminary(aside)
-            self._added.append(schema.PRELIMINARY)
+        for name in self._lacking:  # of a store of an earlier version
+            _OF_TIMES[name](aside)
+            self._added.append(name)
 
     def _lengthen_channels(self) -> None:
         """Stage a longer channel axis if the store gets variables that are not published."""
@@ -415,10 +427,10 @@ class AnalysisWriter:
         flags, preliminary = changes.complete, changes.preliminary
         touched = (flags[:start] != self.complete).any(axis=1)
         touched |= preliminary[:start] != self.preliminary
+        touched |= changes.leads[:start] != self.leads
         touched[changes.replaced] = True
         changed = np.flatnonzero(touched)
-        flag_arrays = (schema.PRELIMINARY, schema.COMPLETE)
-        new_variables = [name for name in self._added if name not in flag_arrays]
+        new_variables = [name for name in self._added if name not in (schema.COMPLETE, *_OF_TIMES)]
         if not (stop > start or changed.size or new_variables):
             return
         root = self._root
@@ -433,8 +445,13 @@ class AnalysisWriter:
                 time = staging.staged_array(root, self.staging, f"{prefix}time", start, stop)
                 time[start:] = changes.times.astype(np.int64)
                 parts.append((f"{prefix}time", start, stop))
-        attributes = self._attributes(root, changes, added=bool(new_variables))
-        for name, values in ((schema.COMPLETE, flags), (schema.PRELIMINARY, preliminary)):
+        attributes = self._attributes(added=bool(new_variables))
+        of_times: dict[str, npt.NDArray[np.generic]] = {
+            schema.COMPLETE: flags,
+            schema.PRELIMINARY: preliminary,
+            schema.LEAD_TIME: changes.leads,
+        }
+        for name, values in of_times.items():
             begin = 0 if name in self._added else first
             if (stop if name in self._added else last) > begin:
                 array = staging.staged_array(root, self.staging, name, begin, stop)
@@ -449,18 +466,18 @@ class AnalysisWriter:
         self.times = np.concatenate([self.times, changes.times]).astype("datetime64[s]")
         self.complete, self._added, self._visible = flags, [], self.stored.names
         self._committed_channels = len(self.channels)
-        self.preliminary, self._flags_preliminary = preliminary, True
+        self.preliminary, self.leads, self._lacking = preliminary, changes.leads, []
 
-    def _attributes(self, root: Path, changes: Transaction, *, added: bool) -> dict[str, Any]:
+    def _attributes(self, *, added: bool) -> dict[str, Any]:
         """Return the attributes of the root group that a commit changes."""
         attributes: dict[str, Any] = {}
-        if not self._flags_preliminary:
+        if self._lacking:
             attributes["coordinates"] = schema.group_attributes("analysis", self.nside, {})[
                 "coordinates"
             ]
         if added and (defined := definitions(self.stored.names)) is not None:
             attributes[DEFINITIONS] = defined
-        return attributes | self._lead_hours(root, changes)
+        return attributes
 
     def _average_winds(self, root: Path, changes: Transaction) -> None:
         """Write the winds of the overviews, which are means of vectors: both components at once."""
@@ -499,16 +516,6 @@ class AnalysisWriter:
             for name, array in targets.items():
                 array[begin:end] = means[name]
 
-    def _lead_hours(self, root: Path, changes: Transaction) -> dict[str, str]:
-        """Return the attribute of the times that are forecasts, if it changes."""
-        if not changes.leads:
-            return {}
-        times = np.concatenate([self.times, changes.times])
-        hours = read_lead_hours(root)
-        for position, seconds in changes.leads.items():
-            hours[to_iso(times[position])] = seconds / 3600
-        return {schema.LEAD_HOURS: json.dumps({time: h for time, h in hours.items() if h})}
-
     def _exchange(
         self, parts: Sequence[tuple[str, int, int]], stop: int, attributes: Mapping[str, Any]
     ) -> None:
@@ -546,7 +553,7 @@ class Transaction:
     preliminary
         (time,) True where the data are preliminary after the commit.
     leads
-        Lead times in seconds by position, of times that are forecasts; 0 where they no longer are.
+        (time,) lead times of states that are forecasts after the commit, seconds; 0 of analyses.
     """
 
     def __init__(self, writer: AnalysisWriter, times: Times, replaced: Sequence[int] = ()) -> None:
@@ -555,7 +562,7 @@ class Transaction:
         empty = np.zeros((times.size, len(writer.channels)), dtype=np.uint8)
         self.complete = np.concatenate([writer.complete, empty])
         self.preliminary = np.concatenate([writer.preliminary, np.zeros(times.size, dtype=bool)])
-        self.leads: dict[int, int] = {}
+        self.leads = np.concatenate([writer.leads, np.zeros(times.size, dtype=np.int64)])
 
     def write(self, name: str, values: Fields, levels: Sequence[int] | None = None) -> None:
         """Write a variable at the new times; fields with missing values are flagged missing.
@@ -619,4 +626,5 @@ class Transaction:
                     array[where] = schema.get_array(group, path)[where]
         self.complete[position] = writer.complete[position]
         self.preliminary[position] = writer.preliminary[position]
+        self.leads[position] = writer.leads[position]
         self.replaced.remove(position)

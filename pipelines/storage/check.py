@@ -183,6 +183,7 @@ def _check_contents(
         report.findings += _check_axis(grids, axis)
     flags = _read_flags(group, report) if report.kind == "analysis" else None
     report.findings += _check_preliminary(group)
+    report.findings += _check_lead_times(group)
     for name in layout.names:
         check = _FieldCheck(group, name, layout, flags, forecast=report.kind == "forecast")
         check.run(report, list(grids)[1:])
@@ -376,6 +377,19 @@ def _check_preliminary(group: zarr.Group) -> Iterator[Finding]:
     if damaged:
         remedy = "call all times preliminary; ingest final data"
         yield Finding("completeness", schema.PRELIMINARY, detail, remedy)
+
+
+def _check_lead_times(group: zarr.Group) -> Iterator[Finding]:
+    """Check the lead times of states that are forecasts, which old stores do not have."""
+    if schema.LEAD_TIME not in group:
+        return
+    try:
+        damaged = bool((np.asarray(schema.get_array(group, schema.LEAD_TIME)[:]) < 0).any())
+        detail = "is not known at some times"
+    except DAMAGE as error:
+        damaged, detail = True, f"cannot be read: {error}"
+    if damaged:
+        yield Finding("completeness", schema.LEAD_TIME, detail, "call these times analyses")
 
 
 class _FieldCheck:

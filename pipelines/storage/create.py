@@ -16,7 +16,7 @@ from zarr.storage import LocalStore
 
 from pear.store import metadata, schema
 from pear.store.manifest import ATTRIBUTE, FILE
-from pear.store.schema import COMPLETE, PRELIMINARY, PROBABILITY
+from pear.store.schema import COMPLETE, LEAD_TIME, PRELIMINARY, PROBABILITY
 from pear.typing import Array, TimesLike
 from pear.variables import Layout
 from pear.variables.own import DEFINITIONS, definitions
@@ -161,6 +161,20 @@ def preliminary(group: zarr.Group) -> None:
     }
     empty = np.zeros(0, dtype=np.uint8)
     coordinate(group, PRELIMINARY, empty, attributes, ("time",), chunk=_TIME_CHUNK, fill=255)
+
+
+def lead_time(group: zarr.Group) -> None:
+    """Write the empty array of the lead times of the states of an analysis, (time,), in seconds.
+
+    A lost chunk reads as -1, which is not a lead time.
+    """
+    attributes = {
+        "standard_name": "forecast_period",
+        "long_name": "lead time of a state that is itself a forecast; 0 for an analysis",
+        **schema.LEAD_ENCODING,
+    }
+    empty = np.zeros(0, dtype=np.int64)
+    coordinate(group, LEAD_TIME, empty, attributes, ("time",), chunk=_TIME_CHUNK, fill=-1)
 
 
 def data_variable(

@@ -177,7 +177,7 @@ class _DamagedStore:
 
     def _copy_analysis(self, target: Path, times: Times) -> None:
         (length, *_) = self._arrays[self._names[0]].shards or (1,)
-        preliminary = self._preliminary(times.size)
+        preliminary, leads = self._preliminary(times.size), self._lead_times(times.size)
         with AnalysisWriter(
             target,
             self._layout,
@@ -190,6 +190,7 @@ class _DamagedStore:
                 positions = range(first, min(first + length, times.size))
                 with writer.transaction(times[first : first + length]) as changes:
                     changes.preliminary[list(positions)] = preliminary[list(positions)]
+                    changes.leads[list(positions)] = leads[list(positions)]
                     for name in self._layout.names:
                         values = np.stack([self._valid_fields(name, each) for each in positions])
                         upper = BY_NAME[name].kind == "upper"
@@ -286,6 +287,16 @@ class _DamagedStore:
             return np.asarray(np.asarray(self._arrays[schema.PRELIMINARY][:count]) != 0)
         except DAMAGE:
             return np.ones(count, dtype=bool)
+
+    def _lead_times(self, count: int) -> Int64:
+        """Read the lead times, (time,) seconds; 0 where they are damaged."""
+        if schema.LEAD_TIME not in self._arrays:
+            return np.zeros(count, dtype=np.int64)
+        try:
+            seconds = np.asarray(self._arrays[schema.LEAD_TIME][:count], dtype=np.int64)
+            return np.where(seconds < 0, np.int64(0), seconds)
+        except DAMAGE:
+            return np.zeros(count, dtype=np.int64)
 
     def _axis(self, name: str) -> Int64 | None:
         """Read an increasing axis, from an overview if that of the store is damaged."""

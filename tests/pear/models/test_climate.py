@@ -107,3 +107,15 @@ def test_an_hour_that_the_model_never_saw_is_noted_not_refused() -> None:
     about = model.forecast(noon, lead="1d", variables=["t2m"]).attrs
     assert "the model was trained at 00:00 UTC" in about["initial_state_note"]
     assert "other_climate" not in about
+
+
+def test_a_state_that_is_itself_a_forecast_is_noted() -> None:
+    model = pear.load_model(device="cpu")
+    analysis = pear.sample_analysis().isel(time=[3, 4])
+    leads = np.array([0, 120], dtype="timedelta64[h]")
+    stated = analysis.assign_coords(lead_time=("time", leads))
+    time = stated["time"].values[1]
+    about = model.forecast(stated, time, lead="1d", variables=["t2m"]).attrs
+    assert about["initial_state_note"] == "the initial state is itself a forecast of 120 h"
+    one = model.forecast(stated.isel(time=[0]), lead="1d", variables=["t2m"])
+    assert "initial_state_note" not in one.attrs
