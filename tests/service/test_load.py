@@ -7,12 +7,13 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -161,6 +162,27 @@ def test_stalled_clients_leave_room_for_probes(server: tuple[str, int], run_id: 
                 assert (probe, reply) == (probe, 200)
                 assert time.monotonic() - started < 1.0
     assert httpx.get(f"{base}/v1/models", timeout=10).status_code == 200
+
+
+def test_forty_reads_while_the_catalog_is_locked(server: tuple[str, int], data: DataFolder) -> None:
+    """As many as there are threads; none may wait for the lock of another process."""
+    base, _ = server
+    runs = [run["id"] for run in httpx.get(f"{base}/v1/forecasts", timeout=30).json()["items"]]
+
+    def read(number: int) -> tuple[int, float]:
+        target = f"{base}/v1/forecasts/{runs[number % len(runs)]}/point"
+        started = time.monotonic()
+        place = {"latitude": 4 * number - 80, "longitude": 9 * number}
+        answer = httpx.get(target, params=place, timeout=60)
+        return answer.status_code, time.monotonic() - started
+
+    with closing(sqlite3.connect(data.catalog, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(40) as pool:
+            answers = list(pool.map(read, range(40)))
+        writer.execute("ROLLBACK")
+    assert {status for status, _ in answers} == {200}
+    assert max(seconds for _, seconds in answers) < 25.0, "whoever waits for the lock takes 30 s"
 
 
 def _workers(pid: int) -> list[int]:

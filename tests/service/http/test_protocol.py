@@ -6,12 +6,13 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from fastapi import FastAPI, Response
-from starlette.responses import StreamingResponse
+from starlette.responses import FileResponse, StreamingResponse
 
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
@@ -19,6 +20,9 @@ from service.app import create_app
 from service.http.protocol import TimeoutHttpToolsProtocol
 from service.settings import Settings
 from tests.fixtures.service import StubEngine, served
+
+SHARD = Path()
+"""File that the application below sends."""
 
 
 def test_slow_clients_are_closed_while_others_are_served(
@@ -63,6 +67,10 @@ def big_app() -> FastAPI:
     async def whole() -> Response:
         return Response(b"x" * 20_000_000)
 
+    @app.get("/shard")
+    async def shard() -> FileResponse:
+        return FileResponse(SHARD)
+
     return app
 
 
@@ -77,12 +85,17 @@ def ask(base: str, path: str) -> socket.socket:
     return connection
 
 
-@pytest.mark.parametrize("path", ["/big", "/whole"])
-def test_clients_that_do_not_read_are_cut_off(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["/big", "/whole", "/shard"])
+def test_clients_that_do_not_read_are_cut_off(
+    path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "0").write_bytes(b"x" * 20_000_000)  # as a shard of a Zarr store at nside 64
+    monkeypatch.setattr(f"{__name__}.SHARD", tmp_path / "0")
     monkeypatch.setattr("service.http.protocol.STALL_SECONDS", 0.5)
     with served(big_app(), http=TimeoutHttpToolsProtocol) as base:
         stalled = ask(base, path)
         with stalled:
+            stalled.recv(1, socket.MSG_PEEK)  # the response has begun
             time.sleep(2.0)
             got = 0
             with suppress(ConnectionResetError):
