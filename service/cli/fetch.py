@@ -100,6 +100,12 @@ def fetch(
                 console.print(f"{state.time}: in {store} already")
             else:
                 show(state.report)
+                if state.needed_bytes:
+                    console.print(
+                        f"{state.time}: fetched {state.fetched_bytes / 1e6:.1f} MB, of which the "
+                        f"state's fields {state.needed_bytes / 1e6:.1f} MB",
+                        highlight=False,
+                    )
     if folder is not None:
         register_store(folder)
     if as_json:

@@ -360,6 +360,12 @@ def _refuse_wrapped(head: bytes, label: str) -> None:
 
 
 def _detect_store(path: Path, label: str) -> str:
+    if next(path.glob("*/refs.*.parq"), None) is not None:
+        raise InputError(
+            f"{label} holds references in Parquet",
+            field="file",
+            hint="write them as JSON, which PEAR reads",
+        )
     if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
         return "Zarr"
     if is_icechunk(path):

@@ -228,6 +228,11 @@ def test_references_that_are_refused(web: FileServer, raw_bytes: bytes, tmp_path
         web.files[f"/{name}.json"] = text.encode()
         with pytest.raises(InputError, match=words):
             ingest([f"{web.url}/{name}.json"], tmp_path / "s.zarr", NSIDE)
+    (tmp_path / "lazy" / "t").mkdir(parents=True)
+    (tmp_path / "lazy" / ".zmetadata").write_text("{}")
+    (tmp_path / "lazy" / "t" / "refs.0.parq").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="references in Parquet; write them as JSON"):
+        ingest([tmp_path / "lazy"], tmp_path / "s.zarr", NSIDE)
     lost = references_to(f"{web.url}/none.bin", raw_bytes)
     (tmp_path / "lost.json").write_text(json.dumps(lost))
     with pytest.raises(InputError, match=r"none\.bin"):
