@@ -12,6 +12,7 @@ import xarray as xr
 
 from pear.datasets.base import Scan, ScanOptions, choose_member
 from pear.errors import InputError
+from pear.store.schema import PRELIMINARY
 from pear.typing import Times
 
 _MEMBER: Final = ("number", "member", "realization", "ensemble")
@@ -140,6 +141,9 @@ def find_preliminary(
     >>> find_preliminary(data, data["t2m"], "time", 2)
     array([False,  True])
     """
+    own = dataset.variables.get(PRELIMINARY)
+    if own is not None and own.dims == (time_dim,) and "pear_kind" in dataset.attrs:
+        return np.asarray(own.values).astype(bool)
     stated = array.attrs.get("GRIB_expver", dataset.attrs.get("expver"))
     found = array.coords.get("expver", dataset.get("expver"))
     if found is None:

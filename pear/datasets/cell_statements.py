@@ -88,17 +88,18 @@ def find_numbers(dataset: xr.Dataset, array: xr.DataArray, where: str) -> Hashab
     'cell_ids'
     """
     found: list[tuple[int, Hashable]] = []
+    stated = read_json(dataset.attrs.get("dggs")).get("coordinate")
     for name, coordinate in dataset.variables.items():
         if coordinate.ndim != 1 or coordinate.dims[0] not in array.dims or name == array.name:
             continue
         plain, is_axis = str(name).lower(), name == coordinate.dims[0]
         rank = (
-            _names_healpix(coordinate.attrs),
+            _names_healpix(_attributes(dataset, name)) or name == stated,
             _PLAIN_NAMES.fullmatch(plain) is not None,
             is_axis and CELL_AXES.fullmatch(plain) is not None,
             True,
         ).index(True)
-        other = str(coordinate.attrs.get("grid_name", "healpix")).lower() != "healpix"
+        other = str(_attributes(dataset, name).get("grid_name", "healpix")).lower() != "healpix"
         if rank < 3 and coordinate.dtype.kind in "iuf" and not other:
             found.append((rank, name))
     found.sort(key=lambda one: one[0])
@@ -145,10 +146,10 @@ def read_statements(
     for name, coordinate in dataset.variables.items():
         if coordinate.ndim != 1 or coordinate.dims[0] not in array.dims or name == array.name:
             continue
-        if _names_healpix(coordinate.attrs):
+        if _names_healpix(_attributes(dataset, name)):
             yield Statement("name", "healpix", f"{name} says healpix")
-        if _names_healpix(coordinate.attrs) or name == ids:
-            yield from _read(coordinate.attrs, str(name))
+        if _names_healpix(_attributes(dataset, name)) or name == ids:
+            yield from _read(_attributes(dataset, name), str(name))
     stated = read_json(dataset.attrs.get("dggs"))
     if str(stated.get("name", "")).lower() == "healpix":
         yield Statement("name", "healpix", "the attribute dggs says healpix")
@@ -169,6 +170,15 @@ def _of_attributes(attributes: Mapping[Any, Any], where: str) -> Iterator[Statem
     for key in _GRID_SPECS:
         if key in attributes:
             yield from _read_grid_spec(attributes[key], f"{where} says {key}")
+
+
+def _attributes(dataset: xr.Dataset, name: Hashable) -> Mapping[Any, Any]:
+    """Return the attributes of a coordinate; xdggs keeps those that it decodes in its index."""
+    found = dict(dataset.variables[name].attrs)
+    grid = getattr(dataset.xindexes.get(name), "grid_info", None)
+    if grid is not None and hasattr(grid, "to_dict"):
+        found |= grid.to_dict()
+    return found
 
 
 def _grid_mappings(dataset: xr.Dataset, array: xr.DataArray) -> Iterator[Hashable]:

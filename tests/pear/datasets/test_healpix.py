@@ -214,3 +214,22 @@ def test_models_forecast_from_data_of_others() -> None:
     found = persistence.forecast(easygems(8, "ring"), init="2020-01-01", lead="1d")
     want = healpy.ud_grade(warmth(*places(8, "nested")), 4, order_in="NESTED", order_out="NESTED")
     np.testing.assert_allclose(found[T2M][0, 1], want, rtol=2e-7)
+
+
+def test_what_xdggs_decoded_is_in_its_index() -> None:
+    xdggs_package = pytest.importorskip("xdggs")
+    decoded = xdggs_package.decode(xdggs(8, "nested"))
+    assert not decoded["cell_ids"].attrs
+    found = regrid(decoded, 8)[T2M].isel(time=0)
+    np.testing.assert_array_equal(found, warmth(*places(8, "nested")).astype("f4"))
+
+
+def test_numbers_of_a_name_that_the_group_states() -> None:
+    order = np.random.default_rng(1).permutation(768)
+    about = {"name": "healpix", "refinement_level": 3, "indexing_scheme": "ring"}
+    data = cells(8, "ring", "zone").isel(zone=order).assign_coords(zone_number=("zone", order))
+    data = data.assign_attrs(
+        dggs=about | {"spatial_dimension": "zone", "coordinate": "zone_number"}
+    )
+    found = regrid(data, 8)[T2M].isel(time=0)
+    np.testing.assert_array_equal(found, warmth(*places(8, "nested")).astype("f4"))

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from pear.errors import InputError
+from pear.sphere.symmetry import C4H, IDENTITY
 from pipelines.catalog import Catalog, Run
 from pipelines.catalog.installed_models import FILE, add_installed, open_installed
 from pipelines.catalog.scan import refresh
 from pipelines.evaluation.check import check_path
+from pipelines.forecasting.ensemble import open_without_symmetries
 from pipelines.forecasting.request import resolve_request
 from pipelines.storage.data_folder import DataFolder
-from tests.fixtures.engine import START, perform
+from tests.fixtures.engine import LAYOUT, START, perform
 from tests.fixtures.other_models import install
 
 
@@ -69,3 +71,11 @@ def test_another_version_and_a_changed_file_are_named(
     with pytest.raises(InputError, match="is damaged: its digest is"):
         open_installed(folder)
     assert not check_path(folder).is_healthy
+
+
+def test_evaluations_open_it_and_refuse_symmetries(data: DataFolder, catalog: Catalog) -> None:
+    folder = data.root / add_installed(data, catalog, "warming").path
+    found = open_without_symmetries(folder, "cpu", (IDENTITY,))
+    assert (found.name, found.layout) == ("warming", LAYOUT)
+    with pytest.raises(InputError, match="no symmetries of the grid"):
+        open_without_symmetries(folder, "cpu", C4H)

@@ -64,6 +64,16 @@ def test_final_data_replace_preliminary_ones(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
 
 
+def test_times_stay_preliminary_at_another_resolution(tmp_path: Path) -> None:
+    ingest([data(0, "0005")], tmp_path / "fine.zarr", nside=8)
+    report = ingest([tmp_path / "fine.zarr"], tmp_path / "coarse.zarr", nside=4)
+    assert report.times_preliminary == 2
+    np.testing.assert_allclose(
+        open_store(tmp_path / "coarse.zarr")["2m_temperature"],
+        coarsen(open_store(tmp_path / "fine.zarr")["2m_temperature"].values, 4),
+    )
+
+
 def test_final_before_preliminary_within_one_ingestion(tmp_path: Path) -> None:
     report = ingest([data(5, "0005"), data(0, "0001")], tmp_path / "s.zarr", 8)
     ingest([data(0, "0001")], tmp_path / "final.zarr", 8)
