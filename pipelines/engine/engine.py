@@ -199,8 +199,9 @@ class Engine:
                 for request, run in zip(requests, known, strict=True)
                 if run is None or run.status in RESUBMITTABLE
             ]
-            if not needed:  # also where nothing can be written
-                return [Submission(run, created=False) for run in known if run is not None]
+            ended = [run for run in known if run is not None and run.status is Status.SUCCEEDED]
+            if len(ended) == len(requests):  # also where nothing can be written
+                return [Submission(run, created=False) for run in ended]
             self.data.require_room(sum(request.nbytes for request in needed))
             self._check_queue(len(needed))
             submitted = [
