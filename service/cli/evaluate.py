@@ -98,12 +98,12 @@ def evaluate(
     $ pear evaluate --data pear-data --runs all --lead 5d --regions global,europe
     $ pear evaluate --data pear-data --init 2019-01-01..2019-12-21/10d --members 8 --record
     """
+    folder = DataFolder.open(data)  # which may have variables of its own
     channels = [(v.name, level) for v, level in map(parse_field, fields)]
     if record and (members is None or members < 2 or runs):
         raise InputError(
             "--record needs an ensemble of a model", field="--record", hint="give --members"
         )
-    folder = DataFolder.open(data)
     folder.require_writable()
     options = EvaluationOptions(
         model=_model(folder, model),
