@@ -247,10 +247,15 @@ def _provenance(report: IngestReport, method: Method) -> dict[str, str]:
     origins = sorted({source.origin for source in used if source.origin})
     if len(origins) > _LISTED_ORIGINS:
         origins = [*origins[:_LISTED_ORIGINS], f"and {len(origins) - _LISTED_ORIGINS} others"]
+    cells = sorted({source.grid for source in used if source.grid.startswith("HEALPix")})
+    how = f"{method} regridding"
+    if cells:  # which are averaged or interpolated, see pear.datasets.fields.regrid_field
+        others = any(source.grid and source.grid not in cells for source in used)
+        how = f"from {', '.join(cells)}" + (f"; else {how}" if others else "")
     attributes = {
         "title": f"{'Simulated states' if simulated else 'Analyses'} on HEALPix, ingested by PEAR",
         "source": " | ".join(origins) or "files without a statement of origin",
-        "history": f"{software} ingest, {method} regridding",
+        "history": f"{software} ingest, {how}",
     }
     return attributes | ({"simulated": "true"} if simulated else {})
 

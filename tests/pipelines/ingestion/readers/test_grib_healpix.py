@@ -45,7 +45,9 @@ def test_cells_come_in_nested_order(scheme: str, tmp_path: Path) -> None:
     source = write(tmp_path / "t.grib", 8, scheme)
     report = ingest([source], tmp_path / "s.zarr", nside=8)
     assert f"in {scheme} order" in report.sources[0].notes[0]
-    found = open_store(tmp_path / "s.zarr")["2m_temperature"][0]
+    data = open_store(tmp_path / "s.zarr")
+    assert data.attrs["history"].endswith("ingest, from HEALPix, nside 8, 768 cells")
+    found = data["2m_temperature"][0]
     np.testing.assert_array_equal(found, warmth(*places(8, "nested")).astype("f4"))
 
 
