@@ -65,6 +65,8 @@ class SourceVariable:
         Times of which the source has preliminary data; default: none.
     leads : (time,) array of int, optional
         Lead times in seconds; default: all are analyses.
+    idealised : bool
+        Whether the source states that its fields are idealised, such as a wind of exactly zero.
 
     Examples
     --------
@@ -94,6 +96,7 @@ class SourceVariable:
     centre: str = ""
     preliminary: npt.NDArray[np.bool_] | None = None
     leads: npt.NDArray[np.int64] | None = None
+    idealised: bool = False
 
     @property
     def is_preliminary(self) -> npt.NDArray[np.bool_]:

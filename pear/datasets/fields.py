@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from pear.datasets.base import SourceVariable
+from pear.datasets.plausibility import find_implausible
 from pear.datasets.units import RELATIVE_HUMIDITY, check_values, specific_humidity
 from pear.errors import InputError
 from pear.sphere.between_cells import interpolation_between, mean_over_cells
@@ -97,7 +98,7 @@ class FieldSource:
         why = "no temperature at this level and time to compute specific humidity"
         return values, _read_beside(self.temperature, time, level, "its temperature", why)
 
-    def convert(self, raw: RawField, level: int | None) -> Float32:
+    def convert(self, raw: RawField, level: int | None, *, may_rest: bool = False) -> Float32:
         """Check a field and convert it to the canonical variable.
 
         Parameters
@@ -106,6 +107,8 @@ class FieldSource:
             As returned by :meth:`read`.
         level
             Pressure level in hPa, or None.
+        may_rest
+            Whether winds may be exactly zero, as those of idealised flows.
 
         Returns
         -------
@@ -115,13 +118,19 @@ class FieldSource:
         Raises
         ------
         InputError
-            With the reason as its message, if a value is missing or out of range.
+            With the reason as its message, if a value is missing or out of range, or if the field
+            cannot be weather.
         """
         values, beside = raw
         row = BY_NAME.get(self.variable.quantity.name)
         if row is not None and row.missing == "nearest":
             values = fill_nearest(values, self.variable.grid)
         fault = check_values(values, self.variable.quantity, level, self.variable.conversion)
+        if fault is None and not self.variable.idealised:
+            one = self.variable
+            fault = find_implausible(
+                values, one.grid, one.quantity, level, one.conversion, may_rest=may_rest
+            )
         if fault is not None:
             raise InputError(fault)
         if beside is None or level is None or self.partner is not None:

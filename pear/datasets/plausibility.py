@@ -15,7 +15,7 @@ from pear.datasets.units import RELATIVE_HUMIDITY, Conversion, Quantity
 from pear.sphere.latlon import LatLonGrid
 from pear.sphere.source_grids import SourceGrid, area_shares, on_poles
 from pear.typing import Float32
-from pear.variables import BY_NAME
+from pear.variables import BY_NAME, wind_pair
 
 _HUMIDITY: Final = ("specific_humidity", RELATIVE_HUMIDITY)
 _DRY_ABOVE: Final = 300  # hPa; stored with few digits, humidity is zero over wide areas there
@@ -28,7 +28,13 @@ _SENTINELS: Final = (-99.0, -99.9, -999.0, -999.9, -9999.0, -99999.0, 99.0, 999.
 
 
 def find_implausible(
-    values: Float32, grid: SourceGrid, quantity: Quantity, level: int | None, how: Conversion
+    values: Float32,
+    grid: SourceGrid,
+    quantity: Quantity,
+    level: int | None,
+    how: Conversion,
+    *,
+    may_rest: bool = False,
 ) -> str | None:
     """Look for values in a field that cannot be weather.
 
@@ -44,6 +50,8 @@ def find_implausible(
         Pressure level in hPa, or None.
     how
         How the values were converted, so that numbers are quoted as the file has them.
+    may_rest
+        Whether winds may be given by formulas, such as exactly zero in part or everywhere.
 
     Returns
     -------
@@ -60,7 +68,8 @@ def find_implausible(
     'one value everywhere (270): no data were written, or a fill value was taken for data'
     """
     low, high = values.min(), values.max()
-    if low == high:
+    is_at_rest = may_rest and wind_pair(quantity.name) is not None
+    if low == high and not (is_at_rest and low == 0.0):
         return (
             f"one value everywhere ({_raw(low, how)}): no data were written, or a fill value was "
             "taken for data"
@@ -69,6 +78,8 @@ def find_implausible(
         return fault
     row = BY_NAME.get(quantity.name)
     common = () if row is None else row.common_values
+    if is_at_rest:  # formulas also have one value along lines and circles
+        return None
     for extreme, sign in ((low, 1.0), (high, -1.0)):
         if np.isclose(extreme, common, rtol=0, atol=1e-6).any():
             continue

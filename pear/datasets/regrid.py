@@ -14,6 +14,7 @@ from xarray.core import indexing
 from pear.datasets.base import Scan, ScanOptions, SourceVariable
 from pear.datasets.fields import FieldSource, Method, regrid_field, with_partner
 from pear.datasets.healpix import find_cells
+from pear.datasets.repetition import FieldRegister, Place, digest
 from pear.datasets.units import RELATIVE_HUMIDITY
 from pear.datasets.xarray import InMemory, scan_dataset
 from pear.errors import InputError
@@ -133,9 +134,10 @@ def regrid(
     everything = [source.variable for many in sources.values() for source in many]
     times = np.unique(np.concatenate([variable.times for variable in everything]))
     held = sorted({level for variable in everything for level in variable.levels})
+    register = FieldRegister()
     fields = {
         name: indexing.LazilyIndexedArray(
-            _RegriddedArray(name, sources[name], times, held, nside, method)
+            _RegriddedArray(name, sources[name], times, held, nside, method, register)
         )
         for name in BY_NAME
         if name in sources
@@ -184,8 +186,9 @@ class _RegriddedArray(BackendArray):
         levels: Sequence[int],
         nside: int,
         method: Method,
+        register: FieldRegister,
     ) -> None:
-        self.name, self.nside, self.method = name, nside, method
+        self.name, self.nside, self.method, self.register = name, nside, method, register
         upper, cells = BY_NAME[name].kind == "upper", cells_of_nside(nside)
         self.times = times
         self.levels: list[int | None] = list(levels) if upper else [None]
@@ -236,9 +239,20 @@ class _RegriddedArray(BackendArray):
         source, position, index = self.places[row, column]
         try:
             raw = source.read(position, index)
-            values = source.convert(raw, level)
+            values = source.convert(raw, level, may_rest=True)
         except InputError as error:
             raise InputError(f"{where} at {time}: {error.message}", field=self.name) from error
         beside = None if source.partner is None else raw[1]
         field = values, beside
-        return regrid_field(field, source.variable.grid, self.nside, self.method, self.name)
+        cells = regrid_field(field, source.variable.grid, self.nside, self.method, self.name)
+        if not source.variable.idealised:
+            place = Place(self.name, level, self.times[row])
+            other = self.register.find_equal(digest(cells, self.name), place)
+            if other is not None:
+                raise InputError(
+                    f"{where} at {time} is equal bit for bit to {other}",
+                    field=self.name,
+                    hint="one of the two is labelled wrongly; an idealised state says so by the "
+                    "attribute idealised = 'true' of the dataset",
+                )
+        return cells

@@ -337,7 +337,14 @@ def _origin(dataset: xr.Dataset, scan: Scan) -> None:
     """Set the origin of the data as stated by the source."""
     stated = [str(dataset.attrs.get(name, "")).strip() for name in ("institution", "title")]
     scan.origin = "; ".join(text for text in stated if text)
-    scan.simulated = str(dataset.attrs.get("simulated", "")).lower() in ("true", "yes", "1")
+    scan.simulated = _is_true(dataset, "simulated")
+    if _is_true(dataset, "idealised"):
+        scan.note("idealised by its own attribute: constant and repeated fields are taken")
+
+
+def _is_true(dataset: xr.Dataset, name: str) -> bool:
+    """Return whether an attribute of a dataset says yes."""
+    return str(dataset.attrs.get(name, "")).lower() in ("true", "yes", "1")
 
 
 def _static(
@@ -453,4 +460,5 @@ def _make_variable(
         centre,
         find_preliminary(dataset, array, time_dim, read)[order],
         np.broadcast_to(np.array(leads, dtype=np.int64), read)[order],
+        _is_true(dataset, "idealised"),
     )

@@ -46,6 +46,7 @@ from pipelines.ingestion.options import IngestOptions, Method
 from pipelines.ingestion.plan import Plan, make_plan
 from pipelines.ingestion.readers import name_of, scan_source
 from pipelines.ingestion.remote_files import FileCache
+from pipelines.ingestion.repetitions import refuse_repetitions, register_stored
 from pipelines.ingestion.report import IngestReport, Refusal, SourceReport
 from pipelines.ingestion.static_fields import read_static_fields, write_static_fields
 from pipelines.ingestion.task import StoreTarget
@@ -312,8 +313,12 @@ def ingest_plan(
                 writer.keep_snapshot()
             client = client_for(total) if client_for else None
             advance = progress(total) if progress else no_progress
+            register = register_stored(writer, store, blocks)
+            skipping = writer if options.on_error == "skip" else None
             try:
                 for batch in _execute(writer, plan, store, blocks, options, client):
+                    for finished in batch:
+                        refuse_repetitions(register, finished, plan, levels, skipping)
                     _commit(writer, workload, plan, batch, report)
                     n_fields = sum(finished.block.n_fields for finished in batch)
                     advance(n_fields, to_iso(batch[-1].block.times[-1]))

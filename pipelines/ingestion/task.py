@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pear.datasets.base import Fields
 from pear.datasets.fields import FieldSource, RawField, regrid_field
-from pear.datasets.plausibility import find_implausible
+from pear.datasets.repetition import NO_DIGEST, digest
 from pear.errors import InputError
 from pear.prefetch import prefetch
 from pear.sphere.healpix import cells_of_nside, coarsen
@@ -105,12 +105,15 @@ class TaskResult:
         Fields that were not, with the reasons.
     reading_seconds : float
         Time spent reading.
+    digests : (time, level) array of uint64, optional
+        Of the fields that were written, see :mod:`pear.datasets.repetition`.
     """
 
     variable: str
     stored: npt.NDArray[np.bool_]
     refused: list[Refusal] = field(default_factory=list)
     reading_seconds: float = 0.0
+    digests: npt.NDArray[np.uint64] | None = None
 
 
 @dataclass(frozen=True)
@@ -151,14 +154,7 @@ class DecodedField:
         """Return the field in canonical units, (point,); raise InputError if it is faulty."""
         if isinstance(self.raw, InputError):
             raise self.raw
-        converted = self.source.convert(self.raw, self.level)
-        variable = self.source.variable
-        fault = find_implausible(
-            self.raw[0], variable.grid, variable.quantity, self.level, variable.conversion
-        )
-        if fault is not None:
-            raise InputError(fault)
-        return converted
+        return self.source.convert(self.raw, self.level)
 
 
 def run_task(task: Task) -> TaskResult:
@@ -212,7 +208,9 @@ def compute_fields(task: Task, out: Float32) -> TaskResult:
         Which fields were computed and which refused.
     """
     target = task.target
-    result = TaskResult(task.variable, np.zeros(task.wanted.shape, dtype=bool))
+    shape = task.wanted.shape
+    digests = np.full(shape, NO_DIGEST, dtype=np.uint64)
+    result = TaskResult(task.variable, np.zeros(shape, dtype=bool), digests=digests)
     decoded = _read_fields(task)
     with closing(prefetch(decoded, _PREFETCHED_FIELDS) if target.prefetch else decoded) as fields:
         for one in fields:
@@ -226,6 +224,8 @@ def compute_fields(task: Task, out: Float32) -> TaskResult:
             field = values, one.partner
             out[one.index] = regrid_field(field, grid, target.nside, target.method, task.variable)
             result.stored[one.index] = True
+            if not one.source.variable.idealised:
+                digests[one.index] = digest(out[one.index], task.variable)
     return result
 
 

@@ -18,10 +18,15 @@ _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 _DIMENSIONS, _VARIABLES, _ATTRIBUTES = 10, 11, 12
 _MAX_ITEMS: Final = 1_000_000
+_LOOKED_AT: Final = 1 << 20
 
 
 class _EndOfHeaderError(Exception):
     """The file ends within its header, or the header is damaged."""
+
+
+class _MovedError(Exception):
+    """Bytes were inserted or lost, so the variables are not where the header says."""
 
 
 def require_whole(path: Path, label: str) -> None:
@@ -43,7 +48,16 @@ def require_whole(path: Path, label: str) -> None:
     with path.open("rb") as file:
         try:
             head = file.read(8)
-            expected = _hdf5_size(file) if head == _HDF5 else _classic_size(file, head[3], size)
+            is_hdf5 = head == _HDF5
+            expected = _hdf5_size(file) if is_hdf5 else _classic_size(file, head[3], size)
+            if not is_hdf5 and size > expected:
+                _require_padding(file, expected + -expected % 4)
+        except _MovedError as error:
+            raise InputError(
+                f"{label} is damaged: {error}",
+                field="file",
+                hint="download it again, in binary mode",
+            ) from error
         except (_EndOfHeaderError, struct.error, IndexError) as error:
             raise InputError(
                 f"{label} is cut short or damaged: its header does not end within {size} bytes",
@@ -56,6 +70,14 @@ def require_whole(path: Path, label: str) -> None:
             field="file",
             hint="download it again",
         )
+
+
+def _require_padding(file: BinaryIO, end: int) -> None:
+    """Refuse bytes after the last value other than padding: some were inserted before it."""
+    file.seek(end)
+    rest = file.read(_LOOKED_AT)
+    if rest.strip(b"\0\r\n\x1a "):
+        raise _MovedError(f"it goes on after its last value, which its header places at {end}")
 
 
 def _hdf5_size(file: BinaryIO) -> int:
@@ -148,9 +170,20 @@ def _classic_size(file: BinaryIO, version: int, size: int) -> int:
     header.items(_DIMENSIONS, dimension)
     header.items(_ATTRIBUTES, header.attribute)
     header.items(_VARIABLES, variable)
+    spans = sorted((begin, begin + n) for begin, n, _ in variables if n)
+    last = file.tell()
+    for begin, end in spans:
+        if begin < last:
+            raise _MovedError(
+                f"its header places a variable at byte {begin}, before the end of what precedes "
+                f"it at {last}"
+            )
+        last = end
     ends = [begin + n for begin, n, has_records in variables if not has_records]
     in_record = [(begin, n) for begin, n, has_records in variables if has_records]
-    if in_record and records not in (0, streaming):
+    if in_record and records in (0, streaming):
+        return max([file.tell(), size, *ends])  # the number of records is not known
+    if in_record:
         # The records of one variable alone are not padded.
         stride = sum(n + (-n % 4 if len(in_record) > 1 else 0) for _, n in in_record)
         ends += [begin + (records - 1) * stride + n for begin, n in in_record]

@@ -27,7 +27,7 @@ def dataset(step: float = 3.0) -> xr.Dataset:
     lat, lon = np.arange(90, -90 - step / 2, -step), np.arange(0, 360, step)
     field = smooth(*np.meshgrid(lat, lon, indexing="ij"))
     scale = np.arange(1, 3)[:, None, None]  # differs by time
-    by_level = scale[:, None] + np.arange(2)[:, None, None]
+    by_level = scale[:, None] + 0.5 * np.arange(2)[:, None, None]
     coords = {"time": TIMES, "level": LEVELS, "latitude": lat, "longitude": lon}
     upper = ("time", "level", "latitude", "longitude")
     surface = ("time", "latitude", "longitude")
@@ -113,7 +113,7 @@ def test_relative_humidity_becomes_specific() -> None:
     data = dataset().drop_vars(
         ["2m_temperature", "10m_u_component_of_wind", "10m_v_component_of_wind"]
     )
-    wet = xr.full_like(data["temperature"], 50.0).assign_attrs(units="%")
+    wet = (50 + 0.1 * (data["temperature"] - 250)).assign_attrs(units="%")
     cells = regrid(data.assign(r=wet), 4)
     assert set(cells.data_vars) == {"temperature", "specific_humidity"}
     q = cells["specific_humidity"].values

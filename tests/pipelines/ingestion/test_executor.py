@@ -81,9 +81,8 @@ def run(plan: Plan, store: Path, shard_times: int) -> IngestReport:
 
 
 def plan_of(times: int, reader: FieldReader) -> Plan:
-    return make_plan(
-        [source_variable("temperature", times, reader=reader)], IngestOptions(), IngestReport("", 2)
-    )
+    variable = replace(source_variable("temperature", times, reader=reader), idealised=True)
+    return make_plan([variable], IngestOptions(), IngestReport("", 2))
 
 
 def plan_of_variables(*variables: SourceVariable) -> Plan:

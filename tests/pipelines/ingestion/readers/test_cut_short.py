@@ -77,6 +77,31 @@ def test_files_without_records_or_variables(form: Form, tmp_path: Path) -> None:
     require_whole(tmp_path / "b.nc", "b.nc")
 
 
+@pytest.mark.parametrize("form", FORMS[:3])
+@pytest.mark.parametrize("unlimited", [True, False])
+def test_inserted_bytes_are_noticed(form: Form, unlimited: bool, tmp_path: Path) -> None:
+    path = netcdf(tmp_path / "a.nc", form, unlimited=unlimited, kind="i4")
+    data = path.read_bytes()
+    path.write_bytes(data + bytes(500))  # padding
+    require_whole(path, "a.nc")
+    for at in range(len(data) - 60, len(data)):
+        path.write_bytes(data[:at] + b"\r" + data[at:])
+        with pytest.raises(InputError, match="goes on after its last value"):
+            require_whole(path, "a.nc")
+
+
+@pytest.mark.parametrize("shift", [-8, -4, 4])
+def test_variables_that_overlap_are_damage(shift: int, tmp_path: Path) -> None:
+    path = netcdf(tmp_path / "a.nc", "NETCDF3_CLASSIC", unlimited=False, kind="i4")
+    data = path.read_bytes()
+    first = (np.arange(15) / 0.5).astype(">i4").tobytes()
+    begin = data.index(first).to_bytes(4, "big")  # of v0, which v1 follows
+    moved = (int.from_bytes(begin, "big") + shift).to_bytes(4, "big")
+    path.write_bytes(data.replace(begin, moved, 1))
+    with pytest.raises(InputError, match="before the end of what precedes it"):
+        require_whole(path, "a.nc")
+
+
 def test_real_files_are_whole(shared: Path) -> None:
     files = [path for path in (shared / "data").rglob("*") if path.suffix == ".nc"]
     assert len(files) > 10

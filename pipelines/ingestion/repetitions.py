@@ -1,0 +1,146 @@
+"""Comparison of the fields of an ingestion with each other and with those of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from pear.datasets.repetition import NO_DIGEST, FieldRegister, Place, digest
+from pear.errors import InputError
+from pear.store import schema
+from pear.times import to_iso
+from pear.variables import BY_NAME
+from pipelines.ingestion.executor import Block, FinishedBlock, StoreContents
+from pipelines.ingestion.plan import Plan
+from pipelines.ingestion.report import Refusal
+from pipelines.ingestion.task import TaskResult
+from pipelines.storage.analysis_writer import AnalysisWriter
+from pipelines.storage.staging import staged_array
+
+_HINT = (
+    "no weather repeats itself in every bit, so one of the two is labelled wrongly: omit the wrong "
+    "one; fields of an idealised state say so by the attribute idealised = 'true' of their file"
+)
+
+
+def register_stored(
+    writer: AnalysisWriter, store: StoreContents, blocks: Iterable[Block]
+) -> FieldRegister:
+    """Return a register with the fields of the store beside which blocks are written.
+
+    Parameters
+    ----------
+    writer : AnalysisWriter
+        Writer of the store.
+    store : StoreContents
+        The store before the ingestion.
+    blocks : iterable of Block
+        What will be written.
+
+    Returns
+    -------
+    FieldRegister
+        Of each block the time before it, or its first time if the store has it already.
+    """
+    register, n_present = FieldRegister(), store.times.size
+    positions = {
+        block.start if block.start < n_present else block.start - 1
+        for block in blocks
+        if 0 < block.start <= n_present or block.start < n_present
+    }
+    if not positions:
+        return register
+    group = schema.open_group(writer.path)
+    written = {(block.start, name) for block in blocks for name in block.wanted}
+    for position in sorted(positions):
+        for name in writer.stored.names:
+            if (position, name) in written or name not in group:
+                continue
+            values = np.asarray(schema.get_array(group, name)[position])
+            columns = store.columns(name)
+            for row, column in enumerate(columns):
+                if store.complete[position, column]:
+                    field = values[row] if values.ndim == 2 else values
+                    level = store.levels[row] if values.ndim == 2 else None
+                    place = Place(name, level, store.times[position])
+                    register.find_equal(digest(field, name), place)
+    return register
+
+
+def refuse_repetitions(
+    register: FieldRegister,
+    finished: FinishedBlock,
+    plan: Plan,
+    levels: tuple[int, ...],
+    writer: AnalysisWriter | None,
+) -> None:
+    """Refuse fields of a block that are equal bit for bit to others.
+
+    Parameters
+    ----------
+    register : FieldRegister
+        Fields so far; receives those of the block.
+    finished : FinishedBlock
+        The block before its commit.
+    plan : Plan
+        Names the sources of its fields.
+    levels : tuple of int
+        Pressure levels of the store in hPa.
+    writer : AnalysisWriter or None
+        With a writer such fields are blanked in what it has staged and marked as refused;
+        without, the first is an error.
+
+    Raises
+    ------
+    InputError
+        If there is one, and no writer.
+    """
+    for result in finished.results:
+        for (offset, row), place, number in _places(finished.block, result, levels):
+            other = register.find_equal(number, place)
+            if other is None:
+                continue
+            source, name = _source_of(plan, place)
+            reason = f"equal bit for bit to {other}"
+            if writer is None:
+                raise InputError(f"{source}: {name} ({place}) is {reason}", field=name, hint=_HINT)
+            result.refused.append(
+                Refusal(source, place.name, place.level, to_iso(place.time), reason)
+            )
+            result.stored[offset, row] = False
+            _blank(writer, finished.block, result, offset, row)
+
+
+def _places(
+    block: Block, result: TaskResult, levels: tuple[int, ...]
+) -> Iterator[tuple[tuple[int, int], Place, int]]:
+    """Yield (time, level) position, place and digest of the fields that were written."""
+    is_upper = BY_NAME[result.variable].kind == "upper"
+    if result.digests is None:
+        return
+    for offset, row in np.argwhere(result.stored & (result.digests != NO_DIGEST)):
+        level, number = levels[row] if is_upper else None, int(result.digests[offset, row])
+        yield (int(offset), int(row)), Place(result.variable, level, block.times[offset]), number
+
+
+def _source_of(plan: Plan, place: Place) -> tuple[str, str]:
+    """Return the source of a field, and its name there."""
+    for one in plan.sources[place.name]:
+        variable = one.variable
+        at = np.flatnonzero(variable.times == place.time)
+        rows = [row for row in range(variable.rows) if variable.level(row) == place.level]
+        if at.size and rows and variable.present[at[0], rows[0]]:
+            return variable.source, variable.name
+    return "the sources", place.name
+
+
+def _blank(writer: AnalysisWriter, block: Block, result: TaskResult, offset: int, row: int) -> None:
+    names = [f"{schema.overview_name(nside)}/{result.variable}" for nside in writer.overviews]
+    for name in (result.variable, *names):
+        array = staged_array(writer.path, writer.staging, name, block.start, block.stop)
+        position = block.start + offset
+        if array.ndim == 3:
+            array[position, row] = np.nan
+        else:
+            array[position] = np.nan
