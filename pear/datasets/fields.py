@@ -54,7 +54,8 @@ class FieldSource:
     >>> grid = global_grid(19, 36)
     >>> times = np.array(["2001-01-01"], "datetime64[ns]")
     >>> coords = {"time": times, "lat": grid.lat, "lon": grid.lon}
-    >>> celsius = xr.DataArray(np.full((1, 19, 36), 15.0), coords, attrs={"units": "degC"})
+    >>> warm = np.linspace(14.0, 15.0, 19 * 36).reshape(1, 19, 36)
+    >>> celsius = xr.DataArray(warm, coords, attrs={"units": "degC"})
     >>> scan = scan_dataset(InMemory(celsius.to_dataset(name="t2m")), "memory", "Dataset")
     >>> source = FieldSource(scan.variables[0])
     >>> round(float(source.convert(source.read(0, 0), None).max()), 2)  # K

@@ -114,14 +114,14 @@ def regrid(
     >>> import numpy as np, xarray as xr
     >>> lat, lon = np.linspace(90, -90, 19), np.arange(0, 360, 10)
     >>> celsius = xr.DataArray(
-    ...     np.full((1, 19, 36), 15.0, "f4"),
+    ...     15.0 + np.sin(np.arange(19 * 36)).reshape(1, 19, 36),
     ...     {"time": [np.datetime64("2019-01-01", "s")], "latitude": lat, "longitude": lon},
     ...     ["time", "latitude", "longitude"],
     ...     attrs={"units": "degC"},
     ... )
     >>> cells = regrid(xr.Dataset({"t2m": celsius}), nside=4)
-    >>> round(float(cells["2m_temperature"].mean()), 2)
-    288.15
+    >>> round(float(cells["2m_temperature"].mean()))
+    288
     """
     check_nside(nside)
     scan = scan_dataset(InMemory(dataset), _NAME, "xarray", ScanOptions(member))

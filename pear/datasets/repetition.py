@@ -59,7 +59,7 @@ def digest(values: Float32, name: str) -> int:
         middle = np.partition(values, values.size // 2)[values.size // 2]
         if np.mean(values == middle) > _DRY:
             return NO_DIGEST
-    data = np.ascontiguousarray(values, dtype=np.float32)
+    data = np.ascontiguousarray(values, dtype=np.float32).tobytes()
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") or 1
 
 

@@ -40,6 +40,7 @@ _STANDARD_NAMES: Final = {
 }
 # Names that also denote a geopotential aloft, for which the values decide.
 _AMBIGUOUS: Final = ("z", "geopotential")
+_FULL: Final = 100.0
 _SEA: Final = 1000.0
 _LEAST_SEA: Final = 0.3
 _LEAST_MOUNTAIN: Final = 5000.0
@@ -94,6 +95,8 @@ class StaticField:
         with decoding(f"{self.source}: {self.name}"):
             values = np.asarray(self.read(), dtype=np.float64).reshape(-1)
         values = values * self._factor()
+        if self._is_percent(values):
+            values = values / 100.0
         low, high = _RANGE[self.name]
         slack = 1e-3 * (high - low)
         valid = low - slack <= values.min() <= values.max() <= high + slack  # False for NaN
@@ -105,6 +108,12 @@ class StaticField:
                 hint="omit the file, or give the field in m2 s-2, m, % or as a fraction",
             )
         return np.clip(values, low, high)
+
+    def _is_percent(self, values: npt.NDArray[np.float64]) -> bool:
+        """Return whether a mask of dimensionless numbers is one of percent."""
+        # A share of 1 never exceeds 1; a mask in percent does so wherever there is land.
+        is_share = self.name == LAND and self._factor() == 1.0
+        return is_share and bool(values.min() >= -0.1 and _FULL / 2 < values.max() <= _FULL + 0.1)
 
     def require_units(self) -> None:
         """Refuse a field of unknown units before it is read."""

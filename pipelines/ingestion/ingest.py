@@ -19,11 +19,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
+import numpy as np
 import xarray as xr
 
 from pear import __version__
 from pear.datasets.base import Scan, SourceVariable
-from pear.datasets.static import StaticField
+from pear.datasets.static import StaticField, static_name
 from pear.datasets.xarray import close_datasets
 from pear.errors import InputError
 from pear.progress import ProgressFactory, no_progress
@@ -146,6 +147,7 @@ def ingest(
 
 def _refuse_static(report: IngestReport, one: StaticField, fault: InputError) -> None:
     report.refuse([Refusal(one.source, one.name, None, "", fault.message)])
+    report.set_aside(one.source, one.name, fault.message)
 
 
 class UnpackFolder:
@@ -326,11 +328,38 @@ def ingest_plan(
             except InputError:
                 writer.roll_back()
                 raise
+        _list_stored(plan, writer, store, report)
         report.variables, report.levels = list(writer.stored.names), list(writer.stored.levels)
         report.times_preliminary = int(writer.preliminary.sum())
         report.gaps = describe_times(writer.times)["gaps"]
         columns = [column for name in writer.stored.names for column in store.columns(name)]
         report.fields_missing = int((writer.complete[:, columns] == 0).sum())
+
+
+def _list_stored(
+    plan: Plan, writer: AnalysisWriter, store: StoreContents, report: IngestReport
+) -> None:
+    """List as read only what the store holds: from this ingestion, or from an earlier one."""
+    planned, held = set(), set()
+    for name, many in plan.sources.items():
+        columns = store.columns(name)
+        for variable in (source.variable for source in many):
+            planned.add((variable.source, variable.name))
+            rows = [store.levels.index(one) for one in variable.levels if one in store.levels]
+            chosen = [columns[row] for row in rows] if variable.levels else columns
+            times = np.isin(writer.times, variable.times)
+            if writer.complete[times][:, chosen].any():
+                held.add((variable.source, variable.name))
+    refused = {(one.source, one.variable) for one in report.refused}
+    for source in report.sources:
+        for name in [one for one in source.fields if static_name(one) != one]:
+            key = source.source, name
+            if key not in planned:
+                report.set_aside(*key, "not needed beside the others")
+            elif key not in held:
+                is_refused = any(where == source.source for where, _ in refused)
+                why = "all its fields are refused" if is_refused else "none of its times is kept"
+                report.set_aside(*key, why)
 
 
 def _require_same_kind(writer: AnalysisWriter, options: IngestOptions) -> None:

@@ -15,6 +15,7 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.state import State
+from pear.store import schema
 from pear.store.reader import describe, open_store
 from pear.variables import Layout
 from pipelines.ingestion.ingest import ingest
@@ -504,3 +505,28 @@ def test_bad_options(
     bad = pear(capsys, monkeypatch, "ingest", "--data", tmp_path, *options)
     assert bad.status == 2
     assert message in bad.err.replace("\n", " ")
+
+
+def test_the_report_lists_what_is_stored(tmp_path: Path) -> None:
+    """Names of fields that are all refused, or not needed, are not listed as read."""
+    data = temperature(2)
+    data["u"] = (data["t"] * 0 + 3).assign_attrs(units="m s-1")
+    data["r"] = (data["t"] * 0.1 + 20).assign_attrs(units="%")
+    data["q"] = (data["t"] * 1e-5).assign_attrs(units="kg kg-1")
+    options = IngestOptions(nside=2, reserve_bytes=0, on_error="skip")
+    (source,) = ingest([data], tmp_path / "s.zarr", options=options).sources
+    assert source.fields == ["t", "q"]
+    assert source.ignored == {
+        "u": "all its fields are refused",
+        "r": "not needed beside the others",
+    }
+
+
+def test_a_mask_in_percent_without_saying_so(tmp_path: Path) -> None:
+    data = temperature(1)
+    share = np.clip(np.cos(np.radians(3 * data["longitude"])), 0, 1) + 0 * data["latitude"]
+    data["lsm"] = (100 * share).transpose("latitude", "longitude").assign_attrs(units="1")
+    report = ingest([data], tmp_path / "s.zarr", options=IngestOptions(nside=8, reserve_bytes=0))
+    assert report.static == ["land_sea_mask"]
+    mask = np.asarray(schema.open_group(tmp_path / "s.zarr")["static/land_sea_mask"])
+    assert 0.9 < mask.max() <= 1.0
