@@ -90,6 +90,13 @@ def find_implausible(
         return None
     if row is not None and row.missing is not None:  # water under ice, and gaps that were filled
         return None
+    return _plateau(values, grid, quantity, how)
+
+
+def _plateau(values: Float32, grid: SourceGrid, quantity: Quantity, how: Conversion) -> str | None:
+    """Find one value on a large part of the globe."""
+    row = BY_NAME.get(quantity.name)
+    common = () if row is None else row.common_values
     sample = values[::_SAMPLE]
     if np.unique(sample, return_counts=True)[1].max() < 0.02 * sample.size and values.size > 20_000:
         return None
@@ -100,7 +107,9 @@ def find_implausible(
     bounded = quantity.name == RELATIVE_HUMIDITY and found[commonest] in (0.0, 100.0)
     bounded |= bool(np.isclose(found[commonest], common, rtol=0, atol=1e-6).any())
     # Models keep specific humidity from becoming negative by a floor such as 1e-7.
-    bounded |= quantity.name == "specific_humidity" and 0.0 < low <= _FLOOR and commonest == 0
+    bounded |= (
+        quantity.name == "specific_humidity" and 0.0 < values.min() <= _FLOOR and commonest == 0
+    )
     if not bounded and any(first >= p and first >= ratio * second for p, ratio in _PLATEAUS):
         return (
             f"one value ({_raw(found[commonest], how)}) on {100 * first:.0f} % of the globe: parts "

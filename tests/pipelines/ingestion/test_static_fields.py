@@ -28,7 +28,7 @@ def pressure(
     hill = 2000.0 * np.exp(-(((north - 40) / 20) ** 2) - ((east - 90) / 30) ** 2)
     day_axes, axes = ("time", "latitude", "longitude"), ("latitude", "longitude")
     fields = {
-        "msl": (day_axes, nearly(101_325.0, (1, 37, 72)).astype("f4"), {"units": "Pa"}),
+        "msl": (day_axes, nearly(101_300.0 + scale, (1, 37, 72)).astype("f4"), {"units": "Pa"}),
         "z": (day_axes, (scale * hill)[None], {"units": units}),
     }
     if lsm:
