@@ -22,6 +22,7 @@ CLAIM_STUDIES: Final = {
     "kernel": ("kernel", "KernelStudy"),
     "chern": ("chern", "ChernStudy"),
     "determinant": ("determinant", "DeterminantStudy"),
+    "polynomial": ("polynomial", "PolynomialStudy"),
 }
 """Module and class of each study."""
 _DAYS, _BANDS = opt.Numbers((25, 50, 100, 200)), opt.Numbers((4,))
@@ -166,6 +167,34 @@ def determinant(
     """
     _run(
         lambda folder: study_class("determinant")(folder=folder, seed=seed, minutes=minutes),
+        output,
+        threads,
+        check=check,
+        as_json=as_json,
+    )
+
+
+@app.command("polynomial")
+def polynomial(
+    *,
+    output: StudyOutput = None,
+    seed: opt.Seed = 0,
+    threads: opt.Threads = 1,
+    check: Check = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Count the dimensions of polynomial group-convolution networks.
+
+    A network of L layers on a group G has L(|G| - 1) + 1 of them, whatever its power and the
+    structure of the group (arXiv 2603.29566).
+
+    Examples
+    --------
+    $ pear study polynomial --check
+    $ pear study polynomial --json
+    """
+    _run(
+        lambda folder: study_class("polynomial")(folder=folder, seed=seed),
         output,
         threads,
         check=check,
