@@ -202,7 +202,8 @@ class Engine:
             ended = [run for run in known if run is not None and run.status is Status.SUCCEEDED]
             if len(ended) == len(requests):  # also where nothing can be written
                 return [Submission(run, created=False) for run in ended]
-            self.data.require_room(sum(request.nbytes for request in needed))
+            if needed:
+                self.data.require_room(sum(request.nbytes for request in needed))
             self._check_queue(len(needed))
             submitted = [
                 Submission(*request.submit(self.catalog, priority)) for request in requests
