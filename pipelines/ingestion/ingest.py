@@ -46,6 +46,7 @@ from pipelines.ingestion.executor import (
 from pipelines.ingestion.options import IngestOptions, Method
 from pipelines.ingestion.plan import Plan, make_plan
 from pipelines.ingestion.readers import name_of, scan_source
+from pipelines.ingestion.readers.remote import expand
 from pipelines.ingestion.remote_files import FileCache
 from pipelines.ingestion.repetitions import refuse_repetitions, register_stored
 from pipelines.ingestion.report import IngestReport, Refusal, SourceReport
@@ -131,7 +132,8 @@ def ingest(
         try:
             wanted = replace(options.scan, nside=options.nside)
             scan = partial(scan_source, options=wanted, unpack_folder=unpacked.path, files=files)
-            variables, static_fields = _scan_all(sources, options, scan, report)
+            named = [one for source in sources for one in _expand(source)]
+            variables, static_fields = _scan_all(named, options, scan, report)
             plan = make_plan(variables, options, report)
             attributes = _provenance(report, options.method) | dict(options.attributes)
             options = replace(options, attributes=attributes)
@@ -143,6 +145,10 @@ def ingest(
             close_datasets()
     report.seconds = clock.perf_counter() - began
     return report
+
+
+def _expand(source: Source) -> Sequence[Source]:
+    return expand(source) if isinstance(source, str) else [source]
 
 
 def _refuse_static(report: IngestReport, one: StaticField, fault: InputError) -> None:

@@ -84,7 +84,7 @@ class RemoteFile:
                 raise RemoteError(
                     f"{without_secrets(address)} is a folder, but not a Zarr store",
                     field="source",
-                    hint="name one of its files",
+                    hint="name one of its files, or all of them by *",
                 )
             stamp = next((str(found[name]) for name in _STAMPS if found.get(name)), "")
             return cls(filesystem, path, found.get("size"), stamp)

@@ -243,6 +243,40 @@ def _look(address: str, *, anonymous: bool) -> None:
     retry(lambda: filesystem.info(path))
 
 
+def expand(address: str) -> list[str]:
+    """Return the addresses that a pattern such as ``s3://bucket/2026/*.nc`` stands for.
+
+    Parameters
+    ----------
+    address
+        Address, or anything else, which is returned as it is.
+
+    Returns
+    -------
+    list of str
+        In the order of their names.
+
+    Raises
+    ------
+    RemoteError
+        If no file fits.
+    """
+    parts = urlsplit(address)
+    if not is_address(address) or parts.scheme in ("http", "https", "file") or "*" not in address:
+        return [address]
+
+    def ask(*, anonymous: bool) -> list[str]:
+        filesystem, path = open_filesystem(address, anonymous=anonymous)
+        found = retry(partial(filesystem.glob, path))
+        return [f"{parts.scheme}://{name}" for name in sorted(found)]
+
+    with reading(address):
+        names, _ = with_access(address, ask)
+    if not names:
+        raise RemoteError(f"no file fits {without_secrets(address)}", field="source")
+    return names
+
+
 def find_store(address: str) -> RemoteZarr | Icechunk | None:
     """Return the opener of a Zarr store at an address, or None if it is not one.
 

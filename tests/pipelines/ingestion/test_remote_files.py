@@ -19,7 +19,7 @@ from pipelines.ingestion.remote_files import FileCache
 from tests.fixtures import ingestion
 from tests.fixtures.file_server import FileServer, serving_files
 from tests.fixtures.ingestion import NSIDE, write_netcdf
-from tests.fixtures.object_storage import make_bucket, s3_server
+from tests.fixtures.object_storage import close_clients, make_bucket, s3_server
 from tests.fixtures.replica import encode
 
 pytestmark = pytest.mark.filterwarnings(  # of file systems that a test makes forget their keys
@@ -131,10 +131,15 @@ def test_s3_with_and_without_credentials(
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-        fsspec.filesystem("s3").clear_instance_cache()
+        close_clients()
     ingest([f"{s3}/{name}"], tmp_path / "s.zarr", NSIDE)
     check_store(tmp_path / "s.zarr")
-    fsspec.filesystem("s3").clear_instance_cache()
+    if name == "a.nc":
+        report = ingest([f"{s3}/a*.nc"], tmp_path / "t.zarr", NSIDE)
+        assert [source.source for source in report.sources] == [f"{s3}/a.nc"]
+        with pytest.raises(InputError, match=r"no file fits s3://.*/b\*\.nc"):
+            ingest([f"{s3}/b*.nc"], tmp_path / "u.zarr", NSIDE)
+    close_clients()
 
 
 @pytest.mark.slow
