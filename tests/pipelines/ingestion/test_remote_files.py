@@ -11,6 +11,7 @@ import fsspec
 import numpy as np
 import pytest
 import xarray as xr
+from zarr.core.sync import sync
 
 from pear.addresses import RemoteError, is_transient, without_secrets
 from pear.errors import InputError
@@ -149,13 +150,17 @@ def test_google_storage_without_credentials(
 ) -> None:
     monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # before the import
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", web.url)
-    pytest.importorskip("gcsfs")
+    gcsfs = pytest.importorskip("gcsfs")
     monkeypatch.setenv("HOME", str(tmp_path))
     web.files = {f"/bucket{path}": data for path, data in web.files.items()}
     ingest([f"gs://bucket/{name}"], tmp_path / "s.zarr", NSIDE)
     check_store(tmp_path / "s.zarr")
     with pytest.raises(InputError, match=r"gs://bucket/none\.nc: no such file"):
         ingest(["gs://bucket/none.nc"], tmp_path / "t.zarr", NSIDE)
+    for client in list(gcsfs.GCSFileSystem._cache.values()):
+        if client.asynchronous and client._session is not None:  # opened by zarr, in its loop
+            sync(client._session.close())
+    gcsfs.GCSFileSystem.clear_instance_cache()
 
 
 # ------------------------------------------------------------------------ references, Icechunk
