@@ -14,7 +14,7 @@ import numpy as np
 
 from pear.times import to_iso
 from pear.typing import Float32
-from pear.variables import BY_NAME
+from pear.variables import BY_NAME, wind_partner
 
 NO_DIGEST: Final = 0
 _REMEMBERED: Final = 200_000  # fields; some 30 MB
@@ -100,7 +100,7 @@ class FieldRegister:
         -------
         Place or None
             None if there is none, or if it may be equal: the sea, ice, rain and clouds may be the
-            same at two times.
+            same at two times, and the two components of one wind.
         """
         if number == NO_DIGEST:
             return None
@@ -108,6 +108,9 @@ class FieldRegister:
         if len(self._places) > self._limit:
             self._places.popitem(last=False)
         if other == place:
+            return None
+        is_pair = wind_partner(place.name) == other.name and other[1:] == place[1:]
+        if is_pair:  # wind from the south-west everywhere, as formulas give it
             return None
         is_time_alone = (other.name, other.level) == (place.name, place.level)
         return None if is_time_alone and _may_persist(place.name) else other

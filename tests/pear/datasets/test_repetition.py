@@ -42,6 +42,13 @@ def test_the_sea_and_dry_hours_may_persist(name: str) -> None:
     assert found(first, Place("2m_temperature", None, NOON)) == first
 
 
+def test_the_components_of_one_wind_may_be_equal() -> None:
+    u = Place("u_component_of_wind", 500, NOON)
+    assert found(u, Place("v_component_of_wind", 500, NOON)) is None
+    assert found(u, Place("v_component_of_wind", 850, NOON)) == u
+    assert found(u, Place("v_component_of_wind", 500, EVENING)) == u
+
+
 def test_dry_air_says_nothing() -> None:
     dry = np.where(np.arange(48) < 45, 0, 1e-6).astype(np.float32)
     assert digest(dry, "specific_humidity") == NO_DIGEST
