@@ -281,7 +281,8 @@ def measure_ingestion(
 def write_sample(path: Path, rows: int, columns: int, time_index: int) -> Path:
     """Write one time of temperature and eastward wind as the Climate Data Store does."""
     grid = global_grid(rows, columns)
-    wave = waves(grid, len(_LEVELS))[None]
+    # The waves travel eastwards: two times with the same fields would be refused.
+    wave = np.roll(waves(grid, len(_LEVELS))[None], time_index, axis=-1)
     axes = ("valid_time", "pressure_level", "latitude", "longitude")
     dataset = xr.Dataset(
         {"t": (axes, 250 + wave, {"units": "K"}), "u": (axes, 10 * wave, {"units": "m s**-1"})},
