@@ -95,14 +95,14 @@ def test_both_archives_give_the_same_fields(web: FileServer, tmp_path: Path) -> 
 def test_era5t_is_preliminary_and_replaced(web: FileServer, tmp_path: Path) -> None:
     source, store = opened(web, "arco"), tmp_path / "s.zarr"
     assert source.find_latest(NOW) == DAY + 42 * HOUR
-    run(source, [DAY + 12 * HOUR, DAY + 36 * HOUR], store)
+    run(source, [DAY + 12 * HOUR, DAY + 31 * HOUR], store)
     assert read_preliminary(store).tolist() == [False, True]
     (again,) = run(source, [DAY + 12 * HOUR], store)
     assert again.report is None
     root = json.loads(web.files["/arco.zarr/zarr.json"])
     root["attributes"]["valid_time_stop"] = "2026-11-18"
     web.files["/arco.zarr/zarr.json"] = json.dumps(root).encode()
-    run(source, [DAY + 36 * HOUR], store)
+    run(source, [DAY + 31 * HOUR], store)
     assert read_preliminary(store).tolist() == [False, False]
 
 
