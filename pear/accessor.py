@@ -9,7 +9,7 @@ import xarray as xr
 
 from pear.datasets.latlon import to_latlon
 from pear.datasets.points import PointMethod, select_point
-from pear.datasets.regrid import is_healpix
+from pear.datasets.regrid import has_nested_cells
 from pear.derived import derive
 from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
@@ -48,7 +48,7 @@ class PearAccessor:
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
-        if not is_healpix(dataset):
+        if not has_nested_cells(dataset):
             raise InputError(
                 "the accessor 'pear' needs a Dataset on HEALPix (dimension 'cell')",
                 field="dataset",

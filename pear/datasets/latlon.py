@@ -12,7 +12,7 @@ import xarray as xr
 from scipy import sparse
 
 from pear.datasets.fields import Method
-from pear.datasets.regrid import is_healpix
+from pear.datasets.regrid import has_nested_cells
 from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
 from pear.sphere.latlon import LatLonGrid, global_grid
@@ -69,7 +69,7 @@ def to_latlon(dataset: xr.Dataset, step: float = 1.0, *, method: Method = "bilin
     >>> dict(to_latlon(analysis, step=10).sizes)
     {'time': 1, 'latitude': 19, 'longitude': 36}
     """
-    if not is_healpix(dataset):
+    if not has_nested_cells(dataset):
         raise InputError(
             "the dataset is not on nested HEALPix cells along a dimension 'cell'",
             field="dataset",

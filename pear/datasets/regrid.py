@@ -48,18 +48,42 @@ def is_healpix(dataset: xr.Dataset) -> bool:
     >>> is_healpix(cells.assign_attrs(ring)), is_healpix(cells.rename({"2m_temperature": "tas"}))
     (False, False)
     """
+    if not has_nested_cells(dataset):
+        return False
+    fields = [array for array in dataset.data_vars.values() if "cell" in array.dims]
+    if "pear_kind" in dataset.attrs or not fields:
+        return True
+    known = [array for array in fields if array.name in BY_NAME]
+    return bool(known) and all(
+        array.attrs.get("units", BY_NAME[str(array.name)].units) == BY_NAME[str(array.name)].units
+        for array in known
+    )
+
+
+def has_nested_cells(dataset: xr.Dataset) -> bool:
+    """Return whether a Dataset lies on HEALPix cells in nested order, whatever its variables are.
+
+    Returns
+    -------
+    bool
+        Whether there is a dimension ``cell``, and nothing in the Dataset says another order.
+
+    Examples
+    --------
+    >>> from pear.datasets.regrid import has_nested_cells
+    >>> cells = xr.Dataset({"speed": ("cell", np.ones(48))})
+    >>> ring = {"healpix_nside": 2, "healpix_order": "ring"}
+    >>> has_nested_cells(cells), has_nested_cells(cells.assign_attrs(ring))
+    (True, False)
+    """
     if "cell" not in dataset.dims:
         return False
     if "pear_kind" in dataset.attrs:
         index = dataset.indexes.get("cell")
         return index is None or np.array_equal(index, np.arange(dataset.sizes["cell"]))
     fields = [array for array in dataset.data_vars.values() if "cell" in array.dims]
-    if not fields or not any(array.name in BY_NAME for array in fields):
-        return not fields
-    for array in fields:
-        known = BY_NAME.get(str(array.name))
-        if known is not None and array.attrs.get("units", known.units) != known.units:
-            return False
+    if not fields:
+        return True
     try:
         found = find_cells(dataset, fields[0], _NAME)
     except InputError:
