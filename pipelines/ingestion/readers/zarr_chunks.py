@@ -80,6 +80,8 @@ class SoundStore(WrapperStore[Store]):
                         place = "/".join(filter(None, (folder, name.removesuffix("/.zarray"))))
                         self._blosc[place] = _ends_with_blosc(inner)
                 return
+            if last not in (".zarray", "zarr.json"):
+                return  # attributes, read beside .zarray, say nothing of codecs
             self._blosc[folder] = _ends_with_blosc(document)
             inside = (document.get("consolidated_metadata") or {}).get("metadata", {})
             for name, inner in inside.items():
