@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 # One thread: pytest-xdist fills the cores, and sums do not depend on the machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 import pytest  # noqa: E402
+from filelock import FileLock  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 from pipelines.ingestion.readers import eccodes  # noqa: E402
@@ -50,6 +55,24 @@ def scheduler() -> Iterator[str]:
         scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
     ) as cluster:
         yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Run ``pear demo --once``, once for all processes of pytest; its data folder and its JSON."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    data, summary = shared / "demo" / "pear-data", shared / "demo" / "summary.json"
+    with FileLock(shared / "demo.lock"):
+        if not summary.exists():
+            command = [sys.executable, "-m", "service.cli", "demo", "--once", "--json"]
+            done = subprocess.run(
+                [*command, "--output", str(data)], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr[-3000:]
+            summary.write_text(done.stdout)
+    return data, json.loads(summary.read_text())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

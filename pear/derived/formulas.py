@@ -45,7 +45,7 @@ def saturation_pressure(temperature: npt.ArrayLike) -> Float64:
     --------
     >>> from pear.derived.formulas import saturation_pressure
     >>> round(float(saturation_pressure(293.15)))  # WMO: 2339 Pa at 20 °C
-    2338
+    2336
     """
     t = np.asarray(temperature, dtype=np.float64)
     water = _A1 * np.exp(_WATER_3 * (t - TRIPLE_POINT) / (t - _WATER_4))
@@ -92,7 +92,7 @@ def relative_humidity(
     --------
     >>> from pear.derived.formulas import relative_humidity
     >>> round(float(relative_humidity(0.0145, 293.15, 100_000.0)), 1)
-    98.8
+    98.9
     """
     e = vapour_pressure(humidity, pressure)
     return np.asarray(100.0 * e / saturation_pressure(temperature))

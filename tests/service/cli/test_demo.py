@@ -21,20 +21,6 @@ pytestmark = pytest.mark.slow
 LEADS = range(1, 11)
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    out = tmp_path_factory.mktemp("demo") / "data"
-    done = subprocess.run(
-        [sys.executable, "-m", "service.cli", "demo", "--once", "--output", str(out), "--json"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return out, json.loads(done.stdout)
-
-
 def scores(summary: dict[str, Any], who: str, variable: str, level: int | None) -> dict[int, Any]:
     return {
         r["lead_days"]: r
