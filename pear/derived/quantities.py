@@ -19,6 +19,7 @@ from pear.variables import (
     Variable,
     derived_rows,
     parse_field,
+    variable,
     wind_partner,
 )
 from pear.variables.derived import find_row, thickness_levels
@@ -212,6 +213,7 @@ def parse_quantity(text: str) -> tuple[Variable, int | None]:
         match = _LEVEL.fullmatch(text.strip())
         row = None if match is None else find_row(match["name"])
         if row is None or match is None:
+            variable(text if match is None else match["name"])  # the closest name, derived or not
             raise
         if row.kind == "surface":
             raise InputError(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import RLock
 from typing import Final, overload
 
 from pear.errors import InputError, did_you_mean
 from pear.variables.checks import check_distinct, check_row
 from pear.variables.definition import Variable, contradiction, read_file
-from pear.variables.derived import find_row
+from pear.variables.derived import derived_rows, find_row
 
 STANDARD_GRAVITY: Final = 9.80665
 """Standard acceleration of gravity, m s⁻²: geopotential over geopotential height."""
@@ -195,12 +195,15 @@ VARIABLES: Final[Sequence[Variable]] = _Rows(BY_NAME)
 def _stored(name: str) -> Variable:
     """Return a variable that stores can hold, or raise InputError with the closest name."""
     names = BY_NAME.names()
-    found = names.get(name) or names.get(name.strip().lower())
-    if found is None:
+    return _found(names.get(name) or names.get(name.strip().lower()), name, names)
+
+
+def _found(row: Variable | None, name: str, known: Iterable[str]) -> Variable:
+    if row is None:
         raise InputError(
-            f"unknown variable {name!r}", field="variable", hint=did_you_mean(name, names)
+            f"unknown variable {name!r}", field="variable", hint=did_you_mean(name, known)
         )
-    return found
+    return row
 
 
 def variable(name: str) -> Variable:
@@ -226,7 +229,8 @@ def variable(name: str) -> Variable:
     's-1'
     """
     names = BY_NAME.names()
-    return names.get(name) or find_row(name) or _stored(name)
+    row = names.get(name) or names.get(name.strip().lower()) or find_row(name)
+    return _found(row, name, [*names, *derived_rows()])
 
 
 def wind_pairs() -> list[tuple[str, str]]:

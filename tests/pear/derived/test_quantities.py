@@ -141,3 +141,11 @@ def test_maps_draw_derived_quantities() -> None:
     mpl.use("Agg")
     axes = pear.plot(pear.sample_analysis(nside=4), "ws250", time="2006-11-01")
     assert axes.get_title().startswith("Wind speed at 250 hPa")
+
+
+@pytest.mark.parametrize(
+    ("text", "closest"), [("vortcity500", "vorticity"), ("wnd_speed250", "wind_speed")]
+)
+def test_an_unknown_name_gets_the_closest_derived_one(text: str, closest: str) -> None:
+    with pytest.raises(InputError, match=rf"unknown variable .*did you mean {closest}\?"):
+        parse_quantity(text)
