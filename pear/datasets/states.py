@@ -28,6 +28,8 @@ _AREA: Final = re.compile(
 _ONE_AXIS: Final = re.compile(
     "(?:(?:grid_)?latitude|r?lat|[yj]|nlat)+|(?:(?:grid_)?longitude|r?lon|[xi]|nlon)+"
 )
+# Attributes that every file of CMIP5, CMIP6 or CORDEX has.
+_CMIP: Final = ("mip_era", "table_id", "activity_id", "project_id", "cmor_version")
 _MEMBERS: Final = re.compile("reali[sz]ation|number|members?|ensemble|ens|ensemble_member")
 _POINT: Final = frozenset(["point", "instantaneous", "instant", "inst", "snapshot", "none"])
 _METHOD: Final = re.compile(r"(?P<axes>(?:[\w.-]+\s*:\s*)+)(?P<method>[a-z_]+)", re.IGNORECASE)
@@ -146,6 +148,7 @@ def require_states(array: xr.DataArray, dataset: xr.Dataset, scan: Scan) -> None
     if note:
         scan.note(f"{array.name}: {note}")
     _check_attributes(attributes)
+    _check_frequency(dataset.attrs, is_instant=is_instant)
     _check_names(array, scan)
     _check_coordinates(array)
     _check_bounds(array, dataset, scan, is_instant=is_instant)
@@ -203,6 +206,14 @@ def _check_cell_methods(array: xr.DataArray, scan: Scan) -> bool:
                 over = f" over {', '.join(axes)}" if axes else ""
                 raise SkippedVariableError(f"{method}{over} ({key} {stated!r}), not a state")
     return is_instant
+
+
+def _check_frequency(about: Mapping[Any, Any], *, is_instant: bool) -> None:
+    """Set the means of CMIP aside: its frequencies without "Pt" (point) are means by definition."""
+    frequency = str(about.get("frequency", "")).strip().lower()
+    is_mean = frequency not in ("", "fx", "ofx", "subhr") and not frequency.endswith("pt")
+    if is_mean and not is_instant and any(key in about for key in _CMIP):
+        raise SkippedVariableError(f"mean over a period (frequency {frequency!r}), not a state")
 
 
 def _all(axes: tuple[str, ...], kind: re.Pattern[str]) -> bool:

@@ -49,6 +49,10 @@ def wind(data: xr.Dataset) -> xr.Dataset:
         in_fahrenheit,
         said(cell_methods="area: mean"),
         said(cell_methods="lat: lon: mean"),
+        lambda data: data.assign_attrs(mip_era="CMIP6", frequency="6hrPt"),
+        lambda data: said(cell_methods="area: mean time: point")(data).assign_attrs(
+            mip_era="CMIP6", frequency="6hr"
+        ),
     ],
 )
 def test_what_agrees_is_read(change: Change, tmp_path: Path) -> None:
@@ -69,6 +73,10 @@ def test_what_agrees_is_read(change: Change, tmp_path: Path) -> None:
         ),
         (said(cell_methods="longitude: mean"), "mean over longitude"),
         (said(cell_methods="lat: mean"), "mean over lat"),
+        (
+            lambda data: data.assign_attrs(mip_era="CMIP6", frequency="day"),
+            "mean over a period \\(frequency 'day'\\)",
+        ),
         (wind, "long_name 'westward wind'"),
     ],
 )
