@@ -26,7 +26,7 @@ from pipelines.benchmarks.http import serve_folder
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.service import LEADS, synthetic_field
 
-_SECONDS = float(os.environ.get("PEAR_LOAD_SECONDS", "60"))
+_SECONDS = float(os.environ.get("PEAR_LOAD_SECONDS", "20"))
 pytestmark = pytest.mark.slow
 
 
