@@ -160,14 +160,15 @@ def test_stalled_clients_leave_room_for_probes(server: tuple[str, int], run_id: 
                 started = time.monotonic()
                 reply = httpx.get(f"{base}{probe}", timeout=5).status_code
                 assert (probe, reply) == (probe, 200)
-                assert time.monotonic() - started < 1.0
+                assert time.monotonic() - started < 4.0, "whoever waits for the others takes 30 s"
     assert httpx.get(f"{base}/v1/models", timeout=10).status_code == 200
 
 
 def test_forty_reads_while_the_catalog_is_locked(server: tuple[str, int], data: DataFolder) -> None:
     """As many as there are threads; none may wait for the lock of another process."""
     base, _ = server
-    runs = [run["id"] for run in httpx.get(f"{base}/v1/forecasts", timeout=30).json()["items"]]
+    finished = f"{base}/v1/forecasts?status=succeeded"
+    runs = [run["id"] for run in httpx.get(finished, timeout=30).json()["items"]]
 
     def read(number: int) -> tuple[int, float]:
         target = f"{base}/v1/forecasts/{runs[number % len(runs)]}/point"

@@ -80,7 +80,7 @@ def test_an_interrupt_while_nothing_is_written_yet_is_said_too(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.cli.runs.Catalog", stop)
+    monkeypatch.setattr("service.cli.runs.open_catalog", stop)
     monkeypatch.setattr("service.cli.app.atexit.register", lambda _: None)
     with pytest.raises(SystemExit) as end:
         main(["runs", "list", "--data", str(data.root)])
