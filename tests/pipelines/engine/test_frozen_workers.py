@@ -65,7 +65,7 @@ def freeze_often(data: DataFolder, times: int, monkeypatch: pytest.MonkeyPatch) 
 def test_a_run_goes_on_after_its_worker_froze_inside_a_transaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    freeze_often(make_data_folder(tmp_path / "data"), 3, monkeypatch)
+    freeze_often(make_data_folder(tmp_path / "data"), 2, monkeypatch)
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def memory(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-KILLS = int(os.environ.get("PEAR_TEST_KILLS", "10"))
+KILLS = int(os.environ.get("PEAR_TEST_KILLS", "6"))
 
 
 def run_trial(folder: Path, *arguments: object) -> dict[str, int]:

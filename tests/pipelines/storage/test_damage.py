@@ -134,7 +134,14 @@ def equal(first: Values, second: Values) -> bool:
     )
 
 
-@pytest.fixture(scope="module", params=KINDS)
+# The largest store, whose layout the others share, takes more than a minute.
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(kind, marks=pytest.mark.nightly) if kind == "analysis" else kind
+        for kind in KINDS
+    ],
+)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound store of each kind."""
     return KINDS[request.param][0](tmp_path_factory.mktemp(request.param))
