@@ -75,7 +75,7 @@ def load_model(
     Raises
     ------
     InputError
-        If there is no such model, it is damaged, or ``symmetrise`` would make it worse.
+        If the model is not found or damaged, or ``symmetrise`` would make it worse.
 
     Examples
     --------

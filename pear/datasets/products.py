@@ -130,7 +130,7 @@ def require_state(get: Get, row: Variable | None = None) -> str:
     get : callable
         Returns the value of a GRIB key.
     row : Variable, optional
-        What the field is; one that is summed over a period is no state, and must have this period.
+        What the field is; one that is summed over a period is not a state, and must have it.
 
     Returns
     -------

@@ -109,7 +109,7 @@ def regrid(
     °C, gpm, g/kg and so on. Specific humidity is computed from relative humidity if need be. Other
     variables are dropped.
 
-    An :class:`~pear.errors.InputError` is raised if there is no usable variable, the grid is none
+    An :class:`~pear.errors.InputError` is raised if no variable can be used, the grid is none
     of those or not global, units are unknown, or two variables give the same field; when a field is
     used, if it is missing or out of range.
 

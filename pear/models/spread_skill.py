@@ -154,7 +154,7 @@ def record_spread_skill(folder: Path, measured: SpreadSkill) -> None:
     Raises
     ------
     InputError
-        If there is no such folder.
+        If the folder does not exist.
     """
     if not folder.is_dir():
         raise InputError(f"no model at {folder}", field="model")

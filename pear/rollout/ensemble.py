@@ -77,7 +77,7 @@ class Ensemble(DatasetForecaster):
     Raises
     ------
     InputError
-        If there are no members, several without a perturbation, or the forecasters differ in
+        If members are lacking, several come without a perturbation, or the forecasters differ in
         layout, grid or time step.
 
     Examples

@@ -131,7 +131,7 @@ def load_installed(name: str, device: str = "cpu") -> OneStepForecaster:
     Raises
     ------
     InputError
-        If there is no such entry point, it cannot be loaded, or does not give a forecaster.
+        If the entry point does not exist, cannot be loaded, or does not give a forecaster.
 
     Examples
     --------
