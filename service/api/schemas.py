@@ -388,6 +388,14 @@ class OpenMeteoForecast(BaseModel):
     model: str = Field(description="Model id.")
     init_time: str = Field(description="Init time, UTC.")
     lead_hours: list[int] = Field(description="Lead times, hours.")
+    accumulation_hours: dict[str, int] = Field(
+        default={}, description="Hours before its time that each column of sums covers."
+    )
+    time_interpolation: dict[str, Any] | None = Field(
+        default=None,
+        description="Where and how values between the model's steps are interpolated; absent if "
+        "none are: `note`, `model_lead_hours`, `is_interpolated` by time, `method` by column.",
+    )
     hourly_units: dict[str, str] = Field(description="Unit of each column.")
     hourly: dict[str, list[Any]] = Field(description="Columns: time, and one per variable.")
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from pear.derived import parse_quantity
 from pear.errors import InputError, did_you_mean
 from pear.sphere.healpix import centres
 from pear.times import to_iso
@@ -17,6 +18,7 @@ from service.http.disclaimer import DISCLAIMER
 from service.readers.forecasts import ForecastStore
 from service.readers.points import Points, Series
 from service.readers.serialisers import dump_json
+from service.readers.timeline import Timeline
 
 _SURFACE: Final = {
     "temperature_2m": "2m_temperature",
@@ -25,6 +27,10 @@ _SURFACE: Final = {
     "wind_speed_100m": "100m_wind_speed",
     "wind_direction_100m": "100m_wind_direction",
     "pressure_msl": "mean_sea_level_pressure",
+    "surface_pressure": "surface_pressure",
+    "cloud_cover": "total_cloud_cover",
+    "precipitation": "total_precipitation_6hr",
+    "sea_surface_temperature": "sea_surface_temperature",
     "wind_speed_10m": "10m_wind_speed",
     "wind_direction_10m": "10m_wind_direction",
     "wind_u_component_10m": "10m_u_component_of_wind",
@@ -109,8 +115,12 @@ def _column(name: str, store: ForecastStore, speed: str, temperature: str) -> Co
 def _units(variable: str, speed: str, temperature: str) -> tuple[str, float, float]:
     if variable.endswith("temperature"):
         return ("°F", 1.8, -459.67) if temperature == "fahrenheit" else ("°C", 1.0, -273.15)
-    if variable == "mean_sea_level_pressure":
+    if variable in ("mean_sea_level_pressure", "surface_pressure"):
         return "hPa", 0.01, 0.0
+    if variable == "total_precipitation_6hr":
+        return "mm", 1000.0, 0.0
+    if variable == "total_cloud_cover":
+        return "%", 100.0, 0.0
     if variable == "geopotential":
         return "m", 1 / STANDARD_GRAVITY, 0.0
     if variable == "specific_humidity":
@@ -123,12 +133,35 @@ def _units(variable: str, speed: str, temperature: str) -> tuple[str, float, flo
     return units, scale, 0.0
 
 
+def _describe_time(columns: list[Column], timeline: Timeline) -> dict[str, object]:
+    """Return what an answer says about hours that sums cover, and about interpolated values."""
+    label: dict[str, object] = {}
+    sums = {
+        column.name: timeline.every_hours or hours
+        for column in columns
+        if (hours := parse_quantity(column.variable)[0].accumulated_hours) is not None
+    }
+    if sums:
+        label["accumulation_hours"] = sums
+    divided = any(timeline.is_divided(hours) for hours in _sum_hours(columns))
+    if timeline.is_interpolated or divided:
+        each = [(column.name, column.variable, column.level) for column in columns]
+        label["time_interpolation"] = timeline.describe(each)
+    return label
+
+
+def _sum_hours(columns: list[Column]) -> list[int]:
+    hours = (parse_quantity(column.variable)[0].accumulated_hours for column in columns)
+    return [each for each in hours if each is not None]
+
+
 def to_open_meteo(
     store: ForecastStore,
     points: Points,
     columns: list[Column],
     series: list[Series],
     header: dict[str, str],
+    timeline: Timeline,
     *,
     unix_time: bool,
 ) -> bytes:
@@ -144,6 +177,8 @@ def to_open_meteo(
         The columns, and the values of each.
     header
         Entries about the run.
+    timeline
+        Lead times of the values; ``time_interpolation`` says where and how they are interpolated.
     unix_time
         Write times as seconds since 1970 instead of ISO 8601.
 
@@ -153,11 +188,13 @@ def to_open_meteo(
         JSON: one object for one point, a list for several.
     """
     latitude, longitude = centres(store.nside)
-    times: list[str] | list[int] = [to_iso(time)[:16] for time in store.valid_times]
+    valid = timeline.valid_times(store.init_time)
+    times: list[str] | list[int] = [to_iso(time)[:16] for time in valid]
     if unix_time:
-        times = [int(seconds) for seconds in store.valid_times.astype(np.int64)]
+        times = [int(seconds) for seconds in valid.astype(np.int64)]
     units = {"time": "unixtime" if unix_time else "iso8601"}
     units |= {column.name: column.units for column in columns}
+    label = _describe_time(columns, timeline)
     documents = []
     for p, cell in enumerate(points.cell):
         hourly: dict[str, object] = {"time": times}
@@ -175,7 +212,8 @@ def to_open_meteo(
                 "elevation": None,
                 **header,
                 "note": DISCLAIMER,
-                "lead_hours": list(store.lead_hours),
+                "lead_hours": list(timeline.leads),
+                **label,
                 "hourly_units": units,
                 "hourly": hourly,
             }

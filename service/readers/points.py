@@ -16,6 +16,7 @@ from pear.sphere.vectors import Frames, carry, cell_frames, keep_speed, wind_wei
 from pear.typing import Array, Float64, Int64
 from pear.variables import BY_NAME, wind_pair
 from service.readers.forecasts import ForecastReader, ForecastStore
+from service.readers.timeline import Timeline
 
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 Interpolation = Literal["nearest", "bilinear"]
@@ -220,10 +221,23 @@ def read_series(
     store: ForecastStore,
     points: Points,
     pairs: list[tuple[str, int | None]],
+    timeline: Timeline | None = None,
 ) -> list[Series]:
     """Return the time series of each (variable, level) pair at the points.
 
     Components of a wind, its speed and its direction are those of one vector at the point.
+
+    Parameters
+    ----------
+    reader, store
+        The reader, and the forecast.
+    points
+        The points.
+    pairs
+        Canonical name and level in hPa or None.
+    timeline
+        Lead times of the answer (default: those of the run). What is derived is derived from
+        interpolated channels.
 
     Returns
     -------
@@ -233,6 +247,10 @@ def read_series(
     winds: dict[tuple[str, int | None], tuple[Float64, Float64]] = {}
 
     def read(name: str, level: int | None) -> Float64:
+        values = read_steps(name, level)
+        return values if timeline is None else timeline.interpolate(name, values)
+
+    def read_steps(name: str, level: int | None) -> Float64:
         pair = wind_pair(name) if store.has_vectors else None
         if pair is None:
             return points.read(reader.series(store.run, name, level))
