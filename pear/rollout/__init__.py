@@ -23,6 +23,7 @@ from pear.rollout.forecaster import (
     check_physical,
     rollout,
 )
+from pear.rollout.gradients import differentiable_rollout
 from pear.rollout.installed import (
     ForecasterFactory,
     InstalledForecaster,
@@ -48,6 +49,7 @@ __all__ = [
     "RandomFieldPerturbation",
     "check_physical",
     "concat_states",
+    "differentiable_rollout",
     "ensemble_mean",
     "ensemble_quantile",
     "ensemble_spread",

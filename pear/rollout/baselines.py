@@ -67,6 +67,10 @@ class Persistence(OneStepForecaster):
         """Return the same fields one step later (views of the same memory)."""
         return state.advanced(state.surface, state.upper, self.time_step)
 
+    def differentiable_step(self, state: State) -> State:
+        """Return the same fields one step later."""
+        return self.step(state)
+
 
 class ClimatologyForecaster(OneStepForecaster):
     """Forecast the climatology of each valid time, whatever the initial state.

@@ -87,6 +87,25 @@ class OneStepForecaster(DatasetForecaster):
     def step(self, state: State) -> State:
         """Return the state one step later, unchecked; batch entries advance side by side."""
 
+    def differentiable_step(self, state: State) -> State:
+        """Return the state of :meth:`step` with gradients by the state given, not by parameters.
+
+        Parameters
+        ----------
+        state
+            (batch, …), physical units.
+
+        Raises
+        ------
+        InputError
+            If the forecaster has no gradients, which is the default.
+        """
+        raise InputError(
+            f"forecaster {self.name} has no gradients by its initial state",
+            field="model",
+            hint="use a model of PEAR",
+        )
+
     def prepare(self, initial: State) -> State:
         """Return the initial state as :meth:`step` expects it.
 

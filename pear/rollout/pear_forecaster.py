@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, nn
 
 from pear.device import threads_for
 from pear.errors import InputError
@@ -180,6 +181,14 @@ class PearForecaster(OneStepForecaster):
     @torch.inference_mode()
     def step(self, state: State) -> State:
         """Return the state one step later, unchecked; batch entries advance side by side."""
+        return self._advance(state)
+
+    def differentiable_step(self, state: State) -> State:
+        """Return the state of :meth:`step` with gradients by the state given, not by parameters."""
+        with _frozen(self._model):
+            return self._advance(state)
+
+    def _advance(self, state: State) -> State:
         forcing = self._model.forcing(state.valid_time)
         if forcing is not None:
             forcing = forcing.to(state.surface)
@@ -208,6 +217,19 @@ class PearForecaster(OneStepForecaster):
             return surface, upper
         back = element.inverse
         return move_surface.act(back, surface), move_upper.act(back, upper)
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Compute without gradients by the parameters, whoever trains them elsewhere."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)  # noqa: FBT003
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)  # noqa: FBT003
 
 
 def _mean(members: Sequence[Tensor]) -> Tensor:
