@@ -57,18 +57,20 @@ class Regular:
 
 @dataclass(frozen=True)
 class Image:
-    """Square images (…, y, x) under the quarter turns C_n, n ∈ {1, 2, 4}, or the group D_n.
+    """Square images (…, y, x) under the quarter turns in C_n or D_n.
 
     The element is an index r + n·s of :func:`~pear.sphere.groups.cyclic` or
-    :func:`~pear.sphere.groups.dihedral`: reverse x if s = 1, then turn r times by 360°/n.
-    With ``group_axis`` the image has values on the group too, which move by left translation.
+    :func:`~pear.sphere.groups.dihedral`: reverse x if s = 1, then turn r times by 360°/n. Of finer
+    groups than D_4 only the elements whose turn is a multiple of 90° move pixels to pixels; others
+    raise ``ValueError``. With ``group_axis`` the image has values on the group too, which move by
+    left translation.
 
     Attributes
     ----------
     group
         ``cyclic(n)`` or ``dihedral(n)``.
     n
-        Number of rotations, a divisor of 4.
+        Number of rotations.
     group_axis
         Axis of the group's elements; None for plain images.
 
@@ -89,7 +91,9 @@ class Image:
         turns, reflected = element % self.n, element >= self.n
         if reflected:
             x = x.flip(-1)
-        x = torch.rot90(x, turns * (4 // self.n), (-2, -1))
+        if 4 * turns % self.n:
+            raise ValueError(f"a turn by {turns}/{self.n} does not move pixels to pixels")
+        x = torch.rot90(x, 4 * turns // self.n, (-2, -1))
         if self.group_axis is not None:
             x = Regular(self.group, self.group_axis).act(element, x)
         return x
