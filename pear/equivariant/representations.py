@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 from scipy.linalg import block_diag
 from torch import Tensor
 
 from pear.sphere.groups import FiniteGroup
 from pear.sphere.harmonics import Rotation, analysis, real_wigner, synthesis, wigner
+from pear.sphere.healpix import neighbours
 from pear.sphere.symmetry import Element, permutation
 
 
@@ -205,6 +207,27 @@ class Frames:
         if not self.winding:
             return x
         return x * torch.polar(torch.ones_like(element), self.winding * element).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class CellLinks:
+    """Links (8, cell) from each neighbour to each cell, g_pq → e^{iφ_p} g_pq e^{−iφ_q}.
+
+    The element is the angle φ of each cell's frame, (cell,).
+
+    Attributes
+    ----------
+    nside
+        Resolution.
+    """
+
+    nside: int
+
+    def act(self, element: Tensor, x: Tensor) -> Tensor:
+        """Turn the frames at both ends of every link."""
+        around = torch.from_numpy(np.maximum(neighbours(self.nside), 0).T.copy()).to(x.device)
+        angle = element - element[around]
+        return x * torch.polar(torch.ones_like(angle), angle).to(x.dtype)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,330 @@
+"""Layers on scalars and winds that do not depend on the choice of a frame in each cell.
+
+A wind is one complex number w = u + iv per cell and channel, in the frame of that cell; turning the
+frame by φ turns it to e^{iφ}w. Winds of neighbours are carried along the links of
+:mod:`pear.sphere.transport` before they are added, and directions are bearings, which turn with the
+frame like winds: a layer from these keeps every rotation of every frame (Cohen et al., Gauge
+equivariant convolutional networks, arXiv 1902.04615; Favoni et al., arXiv 2012.12901).
+
+Weights belong to the eight neighbours by their place in the stencil, which the rotation R of the
+grid keeps. The mirror M exchanges north and south, conjugates winds, links and bearings, and
+changes the sign of some scalars (vorticity is one); it is kept by weights of neighbours k and σ(k)
+that are conjugates of each other up to the signs. In particular all real, symmetric ones.
+
+Scalars are (…, scalar, cell), real; winds (…, wind, cell), complex.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pear.equivariant.linear import SYMMETRIES, Symmetry
+from pear.sphere.healpix import neighbours
+from pear.sphere.transport import bearings, links
+
+MIRRORED: Final = (2, 1, 0, 7, 6, 5, 4, 3)
+"""Neighbour that the mirror exchanges with each of SW, W, NW, N, NE, E, SE, S."""
+_NEIGHBOURS: Final = len(MIRRORED)
+_SMALL: Final = 1e-12
+
+
+@dataclass(frozen=True)
+class TangentChannels:
+    """Channels on each side of a layer.
+
+    Attributes
+    ----------
+    signs
+        Sign of each scalar under the mirror: 1, or -1 as for vorticity.
+    winds
+        Number of winds.
+
+    Raises
+    ------
+    ValueError
+        If a sign is not ±1, or the number of winds is negative.
+    """
+
+    signs: tuple[int, ...] = ()
+    winds: int = 0
+
+    def __post_init__(self) -> None:
+        if any(sign not in (1, -1) for sign in self.signs):
+            raise ValueError(f"signs of scalars must be 1 or -1, got {self.signs}")
+        if self.winds < 0:
+            raise ValueError(f"the number of winds must not be negative, got {self.winds}")
+
+    @property
+    def scalars(self) -> int:
+        """Number of scalars."""
+        return len(self.signs)
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """Neighbours of each cell with their links and bearings.
+
+    Attributes
+    ----------
+    cells
+        (8, cell), index of each neighbour; any where there is none.
+    links, bearings
+        (8, cell) complex, 0 where there is no neighbour, see :mod:`pear.sphere.transport`.
+    """
+
+    cells: Tensor
+    links: Tensor
+    bearings: Tensor
+
+    @classmethod
+    def of(cls, nside: int) -> Surroundings:
+        """Return those of the geographic frames.
+
+        Parameters
+        ----------
+        nside
+            Resolution, a power of two.
+
+        Returns
+        -------
+        Surroundings
+            In double precision.
+        """
+        around = np.ascontiguousarray(np.maximum(neighbours(nside), 0).T)
+        tables = (torch.from_numpy(table.T.copy()) for table in (links(nside), bearings(nside)))
+        return cls(torch.from_numpy(around), *tables)
+
+
+class TangentConv(nn.Module):
+    """Linear map of scalars and winds of a cell and its neighbours.
+
+    With q the neighbour k of cell p, g the link from q to p and β the bearing of q from p,
+
+    w′_p = a w_p + Σ_k [a_k g w_q + c_k β² conj(g w_q) + b_k β s_q],
+    s′_p = d s_p + Σ_k [d_k s_q + Re(e_k conj(β) g w_q)] + bias.
+
+    The terms e include divergence (e real) and vorticity (e imaginary), b gradients of scalars.
+
+    Parameters
+    ----------
+    nside
+        Resolution, a power of two.
+    source, target
+        Channels before and after.
+    symmetry
+        ``"c4h"`` ties the weights of mirrored neighbours; ``"r"`` leaves all free, which keeps the
+        rotation alone.
+
+    Attributes
+    ----------
+    wind_wind, flipped, wind_scalar
+        a (target wind, source wind, 9, 2), c and b (target wind, source, 8, 2): real and imaginary
+        parts; the ninth place is the cell itself.
+    scalar_scalar, scalar_wind
+        d (target scalar, source scalar, 9), e (target scalar, source wind, 8, 2).
+    bias
+        Of each target scalar of sign 1; with ``"r"`` of each.
+
+    Raises
+    ------
+    ValueError
+        If the symmetry is unknown.
+
+    Examples
+    --------
+    >>> from pear.equivariant.tangent import TangentChannels, TangentConv
+    >>> layer = TangentConv(4, TangentChannels((1,), winds=2), TangentChannels((1, -1), winds=3))
+    >>> scalars, winds = layer(torch.randn(5, 1, 192), torch.randn(5, 2, 192) + 0j)
+    >>> tuple(scalars.shape), tuple(winds.shape), winds.is_complex()
+    ((5, 2, 192), (5, 3, 192), True)
+    """
+
+    around: Tensor
+    links: Tensor
+    bearings: Tensor
+    biased: Tensor
+
+    def __init__(
+        self,
+        nside: int,
+        source: TangentChannels,
+        target: TangentChannels,
+        symmetry: Symmetry = "c4h",
+    ) -> None:
+        super().__init__()
+        if symmetry not in SYMMETRIES:
+            raise ValueError(f"unknown symmetry {symmetry!r}; known: {', '.join(SYMMETRIES)}")
+        self.source, self.target, self.symmetry = source, target, symmetry
+        near = Surroundings.of(nside)
+        self.register_buffer("around", near.cells, persistent=False)
+        for name, table in (("links", near.links), ("bearings", near.bearings)):
+            self.register_buffer(name, torch.view_as_real(table), persistent=False)
+        places, pair = _NEIGHBOURS + 1, _NEIGHBOURS
+        self.wind_wind = nn.Parameter(torch.empty(target.winds, source.winds, places, 2))
+        self.flipped = nn.Parameter(torch.empty(target.winds, source.winds, pair, 2))
+        self.wind_scalar = nn.Parameter(torch.empty(target.winds, source.scalars, pair, 2))
+        self.scalar_scalar = nn.Parameter(torch.empty(target.scalars, source.scalars, places))
+        self.scalar_wind = nn.Parameter(torch.empty(target.scalars, source.winds, pair, 2))
+        fan = places * (source.scalars + 2 * source.winds)
+        for parameter in self.parameters():
+            # Keeps the unit variance of the inputs.
+            nn.init.normal_(parameter, std=fan**-0.5 if fan else 0.0)
+        biased = [sign > 0 or symmetry == "r" for sign in target.signs]
+        self.bias = nn.Parameter(torch.zeros(sum(biased)))
+        self.register_buffer("biased", torch.tensor(biased, dtype=torch.bool), persistent=False)
+
+    def forward(
+        self,
+        scalars: Tensor,
+        winds: Tensor,
+        links: Tensor | None = None,
+        bearings: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Map scalars (…, scalar, cell) and winds (…, wind, cell).
+
+        Parameters
+        ----------
+        scalars, winds
+            Real and complex.
+        links, bearings
+            (8, cell) complex, of other frames; default: of the geographic ones.
+
+        Returns
+        -------
+        scalars, winds : Tensor
+            Target channels.
+        """
+        link = self._table(self.links, winds) if links is None else links
+        bearing = self._table(self.bearings, winds) if bearings is None else bearings
+        exists = (bearing != 0).to(scalars.dtype)
+        carried = link * winds[..., self.around]  # (…, wind, 8, cell)
+        beside = scalars[..., self.around] * exists
+        return (
+            self._to_scalars(scalars, beside, bearing.conj() * carried),
+            self._to_winds(winds, carried, bearing, beside),
+        )
+
+    def _to_scalars(self, scalars: Tensor, beside: Tensor, seen: Tensor) -> Tensor:
+        signs, ours = self.target.signs, self.source.signs
+        plain = self._tied(self.scalar_scalar, signs, ours)
+        taps = torch.cat([scalars[..., None, :], beside], -2)
+        out = plain.flatten(1) @ taps.flatten(-3, -2)
+        # Re(e z) of winds that are seen along the bearing: both numbers turn with no frame.
+        weight = self._tied(self.scalar_wind, signs, (1,) * self.source.winds)
+        real, imaginary = weight.flatten(1, 2).unbind(-1)
+        z = seen.flatten(-3, -2)
+        out = out + real @ z.real - imaginary @ z.imag
+        if self.bias.numel():
+            bias = self.bias.new_zeros(self.target.scalars).masked_scatter(self.biased, self.bias)
+            out = out + bias[:, None]
+        return out
+
+    def _to_winds(self, winds: Tensor, carried: Tensor, bearing: Tensor, beside: Tensor) -> Tensor:
+        ones = (1,) * self.target.winds
+        weights = [
+            self._tied(self.wind_wind, ones, (1,) * self.source.winds),
+            self._tied(self.flipped, ones, (1,) * self.source.winds),
+            self._tied(self.wind_scalar, ones, self.source.signs),
+        ]
+        taps = [
+            torch.cat([winds[..., None, :], carried], -2),
+            bearing**2 * carried.conj(),
+            bearing * beside,
+        ]
+        weight = torch.cat([torch.view_as_complex(each).flatten(1) for each in weights], -1)
+        return weight @ torch.cat([tap.flatten(-3, -2) for tap in taps], -2)
+
+    def _tied(self, weight: Tensor, target: Sequence[int], source: Sequence[int]) -> Tensor:
+        """Return the part of weights (target, source, place[, 2]) that keeps the symmetry."""
+        if self.symmetry == "r":
+            return weight.contiguous()
+        places = [*([0] if weight.shape[2] > _NEIGHBOURS else [])]
+        places += [len(places) + k for k in MIRRORED]
+        mirrored = weight[:, :, places]
+        if weight.dim() == 4:
+            mirrored = mirrored * mirrored.new_tensor([1.0, -1.0])
+        signs = weight.new_tensor(target)[:, None] * weight.new_tensor(source)
+        return 0.5 * (weight + mirrored * signs.view(*signs.shape, *[1] * (weight.dim() - 2)))
+
+    def _table(self, table: Tensor, winds: Tensor) -> Tensor:
+        return torch.view_as_complex(table.contiguous()).to(winds.dtype)
+
+
+class TangentGate(nn.Module):
+    """Non-linearity: invariants gate what is not one, GELU acts on scalars of sign 1.
+
+    Invariants are the scalars of sign 1 and the speeds |w|. Winds become w tanh|w|/|w| times a
+    gate, the sigmoid of a linear map of the invariants; scalars of sign -1 are multiplied by
+    another gate.
+
+    Parameters
+    ----------
+    channels
+        Channels, kept.
+
+    Examples
+    --------
+    >>> from pear.equivariant.tangent import TangentChannels, TangentGate
+    >>> gate = TangentGate(TangentChannels((1, -1), winds=1))
+    >>> scalars, winds = gate(torch.ones(2, 48), torch.full((1, 48), 3 + 4j))
+    >>> bool(winds.abs().max() < 1), bool(torch.allclose(winds.angle(), torch.tensor(0.9273)))
+    (True, True)
+    """
+
+    even: Tensor
+    odd: Tensor
+
+    def __init__(self, channels: TangentChannels) -> None:
+        super().__init__()
+        signs = torch.tensor(channels.signs, dtype=torch.int64)
+        self.register_buffer("even", torch.nonzero(signs > 0)[:, 0], persistent=False)
+        self.register_buffer("odd", torch.nonzero(signs < 0)[:, 0], persistent=False)
+        gates = channels.winds + len(self.odd)
+        self.linear = nn.Linear(len(self.even) + channels.winds, gates)
+
+    def forward(self, scalars: Tensor, winds: Tensor) -> tuple[Tensor, Tensor]:
+        """Map scalars and winds, shapes kept."""
+        size = speed(winds)
+        even = scalars[..., self.even, :]
+        invariants = torch.cat([even, size], -2)
+        gates = torch.sigmoid(self.linear(invariants.mT)).mT
+        count = winds.shape[-2]
+        kept = torch.empty_like(scalars)
+        kept[..., self.even, :] = functional.gelu(even)
+        kept[..., self.odd, :] = scalars[..., self.odd, :] * gates[..., count:, :]
+        return kept, winds * (gates[..., :count, :] * torch.tanh(size) / size)
+
+
+class TangentNorm(nn.Module):
+    """Division of all winds of a cell by the root mean square of their speeds; scalars are kept.
+
+    A norm of the components u and v would depend on the frame.
+    """
+
+    def forward(self, scalars: Tensor, winds: Tensor) -> tuple[Tensor, Tensor]:
+        """Map scalars and winds, shapes kept."""
+        square = (winds.real**2 + winds.imag**2).mean(-2, keepdim=True)
+        return scalars, winds * torch.rsqrt(square + _SMALL)
+
+
+def speed(winds: Tensor) -> Tensor:
+    """Return |w|, smooth where there is no wind.
+
+    Parameters
+    ----------
+    winds
+        Complex.
+
+    Returns
+    -------
+    Tensor
+        Real, positive.
+    """
+    return torch.sqrt(winds.real**2 + winds.imag**2 + _SMALL)
