@@ -21,6 +21,7 @@ from pear.models.config import PearConfig
 from pear.models.diagnostics import check_normaliser
 from pear.models.pangu import Pangu, PanguConfig
 from pear.models.pear import Pear
+from pear.models.wind_statistics import check_isotropic
 from pear.normaliser import Normaliser
 from pear.variables.own import DEFINITIONS, adopt_definitions, definitions
 
@@ -150,7 +151,7 @@ def save(
     Notes
     -----
     An ``InputError`` is raised if a weight is not finite (in this storage), the layouts of model
-    and normaliser differ, or the mirror does not keep the normaliser of a mirror-equivariant model.
+    and normaliser differ, or the model's symmetry or frames of winds do not fit the normaliser.
     """
     _check_pair(model, normaliser)
     dtype = {"float32": torch.float32, "float16": torch.float16}[storage]
@@ -284,6 +285,8 @@ def _check_pair(model: Pear | Pangu, normaliser: Normaliser) -> None:
         raise InputError("model and normaliser have different layouts", field="layout")
     if isinstance(model, Pear) and model.config.symmetry == "c4h":
         check_normaliser(normaliser)
+    if isinstance(model, Pear) and model.config.wind != "geographic":
+        check_isotropic(normaliser)
 
 
 def _check_finite(tensors: Mapping[str, Tensor], folder: str | Path) -> None:

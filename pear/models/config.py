@@ -11,11 +11,12 @@ from pear.config import Config, check_choice
 from pear.equivariant.linear import Symmetry
 from pear.errors import InputError
 from pear.sphere.windows import TokenGrid
-from pear.variables import Kind, Layout
+from pear.variables import Kind, Layout, wind_pair, wind_partner
 
 Shift = Literal["none", "ring_roll", "ring_rotation"]
 Padding = Literal["published", "top"]
 Mirror = Literal["signed", "unsigned"]
+Wind = Literal["geographic", "face"]
 FORCINGS: Final[dict[str, int]] = {
     "sin_latitude": -1,
     "orography": 1,
@@ -187,6 +188,12 @@ class PearConfig(UShapedConfig):
         is wrong and serves as a control in comparisons.
     depth_embedding
         Add a learned vector for each depth, so that the network knows the level.
+    wind
+        Frames of the winds inside the network: ``geographic``, east and north; ``face``, those of
+        the base pixels, in which a flow across a pole is smooth, see
+        :class:`pear.equivariant.wind_frames.FaceFrames`. All but ``geographic`` need statistics
+        without means of winds, equal for both components, see
+        :func:`pear.models.wind_statistics.isotropic`.
     step_hours
         Length of a step in hours.
 
@@ -212,6 +219,7 @@ class PearConfig(UShapedConfig):
     forcings: tuple[str, ...] = ()
     depth_embedding: bool = True
     mirror: Mirror = "signed"
+    wind: Wind = "geographic"
     step_hours: int = 24
 
     def __post_init__(self) -> None:
@@ -219,6 +227,7 @@ class PearConfig(UShapedConfig):
         self._check_forcings()
         self._check_sizes()
         self._check_symmetry()
+        self._check_wind()
 
     @classmethod
     def published(cls, nside: int = 64, **changes: object) -> Self:
@@ -300,6 +309,40 @@ class PearConfig(UShapedConfig):
         """Return the sign of each channel under the mirror that the network keeps."""
         signs = self.layout.mirror_signs(kind)
         return signs if self.mirror == "signed" else (1,) * len(signs)
+
+    def winds(self, kind: Kind) -> list[tuple[int, int]]:
+        """Return the channels of the eastward and northward component of each wind of a kind."""
+        names = self.layout.surface if kind == "surface" else self.layout.upper
+        pairs = (wind_pair(name) for name in names)
+        return [
+            (names.index(east), names.index(north))
+            for east, north in dict.fromkeys(pair for pair in pairs if pair is not None)
+            if east in names and north in names
+        ]
+
+    def _check_wind(self) -> None:
+        if self.wind == "geographic":
+            return
+        if self.mirror == "unsigned":
+            raise InputError(
+                f"wind {self.wind!r} turns winds, which mirror 'unsigned' takes for scalars",
+                field="mirror",
+                hint="use mirror 'signed', or wind 'geographic'",
+            )
+        for name in self.layout.names:
+            partner = wind_partner(name)
+            if partner is not None and partner not in self.layout.names:
+                raise InputError(
+                    f"wind {self.wind!r} needs both components of a wind: {name} has no {partner}",
+                    field="wind",
+                    hint=f"add {partner} to the layout, or use wind 'geographic'",
+                )
+        if not self.winds("surface") and not self.winds("upper"):
+            raise InputError(
+                f"wind {self.wind!r} needs a wind in the layout, which has none",
+                field="wind",
+                hint="use wind 'geographic'",
+            )
 
     def _check_forcings(self) -> None:
         for name in self.forcings:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from pear.equivariant.block import Block, earth_block
 from pear.equivariant.linear import norm
 from pear.equivariant.patch import PatchExpand, PatchMerge
+from pear.equivariant.wind_frames import FaceFrames
 from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
 from pear.models.base import StepNetwork
 from pear.models.config import PearConfig
@@ -37,6 +40,8 @@ class Pear(StepNetwork):
     """
 
     config: PearConfig
+    surface_frames: FaceFrames | None
+    upper_frames: FaceFrames | None
 
     def __init__(self, config: PearConfig) -> None:
         super().__init__()
@@ -45,6 +50,10 @@ class Pear(StepNetwork):
         self.build_embeddings(config.symmetry, *signs, config.patch, config.embed)
         self._build_depth_vector(config)
         self._build_trunk(config)
+        self.surface_frames = self.upper_frames = None
+        if config.wind == "face":
+            self.surface_frames = FaceFrames(config.nside, config.winds("surface"))
+            self.upper_frames = FaceFrames(config.nside, config.winds("upper"))
         self.build_fields(*centres(config.nside))
 
     def _build_depth_vector(self, config: PearConfig) -> None:
@@ -89,14 +98,23 @@ class Pear(StepNetwork):
         A ``ValueError`` names a wrong shape or a missing forcing.
         """
         self._check(surface, upper, forcing)
-        x = to_windows(self._embed(surface, upper, forcing), self.grid)
+        x = self._embed(*self._in_frames(surface, upper, "face"), forcing)
+        x = to_windows(x, self.grid)
         x = skip = self.stages[0](x)
         x = self.stages[2](self.stages[1](self.merge(x)))
         x = self.stages[3](self.expand(self.norm(x)))
         x = from_windows(torch.cat([skip, x], dim=-1), self.grid)
         new_surface = self.recover_surface(x[..., :1, :, :])[:, :, 0]
         new_upper = self.recover_upper(x[..., 1:, :, :])[:, :, : upper.shape[2]]
+        new_surface, new_upper = self._in_frames(new_surface, new_upper, "geographic")
         return self.apply_increment(surface, upper, new_surface, new_upper)
+
+    def _in_frames(
+        self, surface: Tensor, upper: Tensor, frames: Literal["face", "geographic"]
+    ) -> tuple[Tensor, Tensor]:
+        if self.surface_frames is None or self.upper_frames is None:
+            return surface, upper
+        return self.surface_frames(surface, frames), self.upper_frames(upper, frames)
 
     def _embed(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> Tensor:
         padded = self.config.padded_levels

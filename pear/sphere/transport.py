@@ -169,6 +169,53 @@ def dual_faces(nside: int) -> Int64:
     return table
 
 
+@lru_cache(maxsize=_CACHED)
+def ancestor_links(nside: int, coarse: int) -> Complex128:
+    """Return the link to each cell from the centre of the coarse cell that contains it.
+
+    Multiplied by its conjugate, the winds of all cells of a coarse cell are in one frame, carried
+    along great circles from its centre, and smooth where the wind is, even at a pole. ``coarse=1``
+    gives the frames of the base pixels.
+
+    Parameters
+    ----------
+    nside
+        Resolution of the cells, a power of two.
+    coarse
+        That of the coarse cells, a power of two of at most ``nside``.
+
+    Returns
+    -------
+    ndarray
+        (cell,) complex, read-only, modulus 1. Cells that a rotation by 90° about the axis moves
+        onto each other have the same number.
+
+    Raises
+    ------
+    ValueError
+        If the coarse cells are finer than the cells.
+
+    Examples
+    --------
+    >>> from pear.sphere.transport import ancestor_links
+    >>> ancestor_links(4, 1).shape, ancestor_links(4, 4).real.min()
+    ((192,), np.float64(1.0))
+    """
+    if coarse > nside:
+        raise ValueError(f"cells of nside {nside} lie in no cell of nside {coarse}")
+    quarter = 12 * nside**2 // 4
+    if coarse == nside:
+        table = np.ones(4 * quarter, dtype=np.complex128)
+    else:
+        cells, inside = np.arange(4 * quarter), (nside // coarse) ** 2
+        # One base pixel of each row of four; the others have the same numbers.
+        row = cells[cells // nside**2 % 4 == 0].reshape(3, 1, nside**2)
+        found = links_between(_frames(nside).take(row), _frames(coarse).take(row // inside))
+        table = np.repeat(found, 4, axis=1).reshape(-1)
+    table.flags.writeable = False
+    return table
+
+
 def face_holonomies(nside: int) -> Complex128:
     """Return the product of links around each face, once around against the frames' choice.
 

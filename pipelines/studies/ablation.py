@@ -73,6 +73,7 @@ ARMS: Final[dict[str, Arm]] = {
         {"symmetry": "c4h", "mirror": "unsigned"},
         {},
     ),
+    "face_frames": Arm("winds in the frames of base pixels", {"wind": "face"}, {}),
     "augmented": Arm("C4h by augmentation instead", {}, {"augmentation": "c4h"}),
     "patch4": Arm("patches of 4 cells", {"patch": 4}, {}),
     "head8": Arm("heads of 8 features, as published", {}, {}, head=8),

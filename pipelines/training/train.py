@@ -16,6 +16,7 @@ from pear.models.climate import analysis_atmosphere, hours_of_day
 from pear.models.config import PearConfig
 from pear.models.diagnostics import mirror_symmetric
 from pear.models.pear import Pear
+from pear.models.wind_statistics import isotropic
 from pear.normaliser import Normaliser
 from pear.progress import ProgressCallback
 from pear.store.static_fields import read_static_fields, stored_names
@@ -179,6 +180,8 @@ def build_network(config: PearConfig, samples: Samples, store: Path) -> tuple[Pe
     normaliser = fit_normaliser(samples)
     if config.symmetry == "c4h":
         normaliser = mirror_symmetric(normaliser)
+    if config.wind != "geographic":
+        normaliser = isotropic(normaliser)
     network = Pear(config)
     fields = read_static_fields(store, config.nside)
     network.set_static(**{name: fields[name] for name in fields if name in config.forcings})

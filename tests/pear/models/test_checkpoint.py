@@ -14,8 +14,9 @@ from pear.errors import InputError
 from pear.models import checkpoint
 from pear.models.diagnostics import mirror_symmetric
 from pear.models.pangu import Pangu, PanguConfig
+from pear.models.wind_statistics import isotropic
 from pear.normaliser import Normaliser
-from tests.fixtures.models import TINY, built, fields, normaliser, tiny
+from tests.fixtures.models import TINY, WINDY, built, fields, normaliser, tiny
 
 PROVENANCE = {"data": "somewhere", "period": ["2000-01-01", "2001-01-01"], "score": 0.5}
 
@@ -40,6 +41,20 @@ def test_there_and_back(tmp_path: Path, symmetry: str) -> None:
     time = np.datetime64("2001-05-06")
     torch.testing.assert_close(read.model.forcing(time), model.forcing(time))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+@pytest.mark.parametrize("wind", ["face"])
+def test_winds_in_other_frames_there_and_back(tmp_path: Path, wind: str) -> None:
+    config, statistics = tiny(layout=WINDY, wind=wind), normaliser(WINDY)
+    model = built(config)
+    with pytest.raises(InputError, match="mean 0 for 10m_u_component_of_wind and"):
+        checkpoint.save(tmp_path / "model", model, statistics, {})
+    checkpoint.save(tmp_path / "model", model, isotropic(statistics), {})
+    read = checkpoint.load(tmp_path / "model")
+    assert read.config == config
+    x = fields(config)
+    for got, want in zip(read.model(*x), model(*x), strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=0)
 
 
 def test_float16_halves_the_file_and_keeps_statistics(tmp_path: Path) -> None:

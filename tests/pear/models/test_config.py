@@ -11,7 +11,9 @@ from pear.errors import InputError
 from pear.models.config import PearConfig
 from pear.models.pear import Pear
 from pear.variables import LEVELS, Layout
-from tests.fixtures.models import TINY, tiny
+from tests.fixtures.models import TINY, WINDY, tiny
+
+CALM = Layout(("2m_temperature",), ("temperature",), LEVELS)
 
 
 def parameters(config: PearConfig) -> int:
@@ -41,7 +43,13 @@ def test_our_own_is_at_least_as_large_as_the_published() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [PearConfig.published(), PearConfig.small(), PearConfig.base(), tiny(symmetry="c4h")]
+    "config",
+    [
+        PearConfig.published(),
+        PearConfig.small(),
+        PearConfig.base(wind="face"),
+        tiny(symmetry="c4h"),
+    ],
 )
 def test_there_and_back_through_json(config: PearConfig) -> None:
     assert PearConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
@@ -69,6 +77,10 @@ def test_levels_fill_an_odd_number_of_pairs(levels: int, upper_depths: int, padd
         ({"depths": (2, 2, -1, 2)}, "depths must be 4 integers"),
         ({"shift": "ring_rol"}, "did you mean ring_roll"),
         ({"symmetry": "c4"}, "did you mean c4h"),
+        ({"wind": "faces"}, "wind 'faces' is unknown; did you mean face"),
+        ({"wind": "face"}, "10m_v_component_of_wind has no 10m_u_component_of_wind; add"),
+        ({"wind": "face", "layout": CALM}, "needs a wind in the layout, which has none"),
+        ({"wind": "face", "layout": WINDY, "mirror": "unsigned"}, "use mirror 'signed'"),
         ({"padding": "both"}, "padding 'both' is unknown"),
         ({"forcings": ("orografy",)}, "did you mean orography"),
         ({"forcings": ("orography", "orography")}, "repeats an entry"),

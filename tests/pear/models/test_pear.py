@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pear.equivariant.wind_frames import FaceFrames
 from pear.models.config import PearConfig
 from pear.models.diagnostics import equivariance_errors
 from pear.models.pear import Pear
@@ -17,7 +18,7 @@ from pear.models.published import load_published
 from pear.sphere.healpix import centres
 from pear.sphere.symmetry import C4H, IDENTITY
 from pear.variables import LEVELS, Layout
-from tests.fixtures.models import TINY, built, fields, normaliser, tiny
+from tests.fixtures.models import TINY, WINDY, built, fields, normaliser, tiny
 
 SURFACE, UPPER = Layout.default().surface, Layout.default().upper
 
@@ -90,6 +91,30 @@ def test_symmetry_of_the_full_layout() -> None:
     errors = equivariance_errors(built(PearConfig.small(8, symmetry="c4h")))
     assert errors.pop("R") == 0
     assert max(errors.values()) <= 1e-12
+
+
+@pytest.mark.parametrize("wind", ["face"])
+@pytest.mark.parametrize("symmetry", ["r", "c4h"])
+def test_symmetry_with_winds_in_other_frames(wind: str, symmetry: str) -> None:
+    config = tiny(layout=WINDY, symmetry=symmetry, patch=4, wind=wind)
+    errors = equivariance_errors(built(config))
+    assert errors.pop("R") == 0
+    if symmetry == "c4h":
+        assert max(errors.values()) <= 1e-12
+    else:
+        assert errors["M"] > 0.1
+
+
+def test_a_network_in_face_frames_sees_the_winds_of_its_base_pixels() -> None:
+    """The same weights on fields turned beforehand, and turned back afterwards."""
+    config = tiny(layout=WINDY, wind="face")
+    model, plain = built(config), built(tiny(layout=WINDY))
+    surface, upper, forcing = fields(config, batch=2)
+    frames = FaceFrames(8, [(0, 1)]), FaceFrames(8, [(0, 2)])
+    seen = plain(frames[0](surface, "face"), frames[1](upper, "face"), forcing)
+    for turn, got, want in zip(frames, model(surface, upper, forcing), seen, strict=True):
+        torch.testing.assert_close(got, turn(want, "geographic"), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(model(surface, upper, forcing)[0], plain(surface, upper, forcing)[0])
 
 
 def test_the_published_shift_breaks_the_rotation() -> None:

@@ -8,6 +8,7 @@ import pytest
 from pear.sphere.healpix import centres, corners, neighbours
 from pear.sphere.symmetry import M, R, permutation
 from pear.sphere.transport import (
+    ancestor_links,
     bearings,
     chern_number,
     dual_faces,
@@ -70,6 +71,40 @@ def test_bearings_point_to_the_neighbours() -> None:
         (longitude[row] - longitude[cell] + 180) % 360 - 180 + 1j * (latitude[row] - latitude[cell])
     )
     np.testing.assert_allclose(seen, step / np.abs(step), atol=0.01)
+
+
+def test_frames_of_a_coarse_cell_carry_its_direction_and_follow_the_symmetries() -> None:
+    nside, coarse = 8, 2
+    table = ancestor_links(nside, coarse)
+    parents = np.arange(len(table)) // (nside // coarse) ** 2
+    here, there = Frames.at(*centres(nside)), Frames.at(*centres(coarse)).take(parents)
+    np.testing.assert_allclose(table, links_between(here, there), atol=1e-14)
+    np.testing.assert_array_equal(table[permutation(R, nside)], table)
+    np.testing.assert_allclose(table[permutation(M, nside)], table.conj(), atol=1e-14)
+    np.testing.assert_array_equal(ancestor_links(2, 2), 1)
+    with pytest.raises(ValueError, match="nside 2 lie in no cell of nside 4"):
+        ancestor_links(2, 4)
+
+
+@pytest.mark.parametrize(("nside", "largest"), [(16, 0.1), (32, 0.055)])
+def test_winds_across_the_poles_are_smooth_inside_a_base_pixel(nside: int, largest: float) -> None:
+    """Solid rotation about an axis in the equator, largest speed 1."""
+    flow = polar_flow(nside)
+    around, pixel = neighbours(nside), np.arange(12 * nside**2) // nside**2
+    inside = (around >= 0) & (pixel[around] == pixel[:, None])
+
+    def jump(winds: np.ndarray) -> float:
+        return float(np.abs(winds[around] - winds[:, None])[inside].max())
+
+    assert jump(flow) > 0.7
+    assert jump(flow * ancestor_links(nside, 1).conj()) < largest
+
+
+def polar_flow(nside: int) -> np.ndarray:
+    frames = Frames.at(*centres(nside))
+    x, _, z = frames.positions()
+    u, v = frames.from_cartesian(np.stack([z, np.zeros_like(x), -x]))
+    return u + 1j * v
 
 
 def test_points_without_a_great_circle_are_refused() -> None:

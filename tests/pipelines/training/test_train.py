@@ -96,8 +96,11 @@ def test_settings_come_from_a_name_or_a_file(tmp_path: Path) -> None:
     assert read_settings("small") == (PearConfig.small(), {})
     assert read_settings("published") == (PearConfig.published(), {"loss": "published"})
     path = tmp_path / "recipe.json"
-    path.write_text(json.dumps({"model": {"embed": 48}, "training": {"batch": 2}}))
-    assert read_settings(str(path)) == (replace(PearConfig.small(), embed=48), {"batch": 2})
+    path.write_text(json.dumps({"model": {"embed": 48, "wind": "face"}, "training": {"batch": 2}}))
+    assert read_settings(str(path)) == (
+        replace(PearConfig.small(), embed=48, wind="face"),
+        {"batch": 2},
+    )
     path.write_text(json.dumps({"model": "base"}))
     assert read_settings(str(path)) == (PearConfig.base(), {})
 
