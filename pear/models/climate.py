@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.typing import Float32, Float64
-from pear.variables import SIMULATED, Layout
+from pear.variables import BY_NAME, SIMULATED, Layout
 
 Atmosphere = Literal["simulated", "observed"]
 OTHER_CLIMATE: Final = "other_climate"
@@ -19,6 +19,9 @@ INITIAL_STATE_NOTE: Final = "initial_state_note"
 """Attribute of a forecast: what is unusual about its initial state."""
 OUTSIDE_CLIMATE: Final = "outside the model's training climate"
 """What pages and pictures say of such forecasts and scores."""
+STATISTICS: Final = "statistics"
+"""Entry of a checkpoint's ``data``: mean and std of each channel, where they are others than those
+that its network standardises with."""
 _DAY: Final = 86_400
 MOST_DEVIATIONS: Final = 4.0
 """Standard deviations by which a global mean may differ from that of the training data."""
@@ -221,7 +224,10 @@ class TrainingClimate:
     channels
         Names of the channels.
     mean, std
-        (channel,), over cells and times of the training data, physical units.
+        (channel,), over cells and times of the training data; of a variable with a transform those
+        of the transformed values.
+    transforms
+        Scale of each channel's log1p; 0 for a channel without a transform.
 
     Examples
     --------
@@ -239,6 +245,7 @@ class TrainingClimate:
     channels: tuple[str, ...]
     mean: Float64
     std: Float64
+    transforms: Float64
 
     @classmethod
     def build(
@@ -246,13 +253,23 @@ class TrainingClimate:
     ) -> TrainingClimate:
         """Read the climate from a checkpoint's provenance and statistics, (channel,) each.
 
+        A model that was fine-tuned standardises fields as the one before; what it was trained on
+        last then stands in the provenance, in the entry :data:`STATISTICS` of its data.
+
         Returns
         -------
         TrainingClimate
             Channels named as in ``temperature850``.
         """
         channels = tuple(f"{name}{level or ''}" for name, level in layout.channels)
-        return cls(training_atmosphere(provenance), training_hours(provenance), channels, mean, std)
+        data = provenance.get("data")
+        own = data.get(STATISTICS) if isinstance(data, Mapping) else None
+        if own is not None:
+            mean, std = (np.asarray(own[kind], dtype=np.float64) for kind in ("mean", "std"))
+        rows = [BY_NAME[name] for name, _ in layout.channels]
+        scales = np.array([row.transform_scale if row.transform else 0.0 for row in rows])
+        seen = training_atmosphere(provenance), training_hours(provenance)
+        return cls(*seen, channels, mean, std, scales)
 
     def difference(self, given: Atmosphere | None, fields: Float32) -> str | None:
         """Describe how a state differs from this climate (:func:`climate_difference`).
@@ -269,9 +286,14 @@ class TrainingClimate:
         str or None
             None if the state belongs to it.
         """
-        return climate_difference(
-            self.atmosphere, given, self.channels, fields, self.mean, self.std
-        )
+        for row in np.flatnonzero(self.transforms):
+            seen = np.log1p(np.maximum(fields[row], 0) / np.float32(self.transforms[row]))
+            fields = np.concatenate([fields[:row], seen[None], fields[row + 1 :]])
+        names = [
+            f"log(1 + {name} / {scale:g})" if scale else name
+            for name, scale in zip(self.channels, self.transforms, strict=True)
+        ]
+        return climate_difference(self.atmosphere, given, names, fields, self.mean, self.std)
 
     def note(self, time: np.datetime64, lead_hours: float = 0.0) -> str | None:
         """Describe what is unusual about an initial state, though nothing is refused for it.

@@ -332,7 +332,7 @@ def describe_flagged(
 def _describe_variable(array: zarr.Array[Any]) -> dict[str, Any]:
     return {
         "units": array.attrs["units"],
-        "standard_name": array.attrs["standard_name"],
+        "standard_name": array.attrs.get("standard_name", ""),  # a probability has none
         "dims": list(getattr(array.metadata, "dimension_names", None) or ()),
         "shape": list(array.shape),
         "chunks": list(array.chunks),

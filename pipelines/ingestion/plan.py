@@ -90,7 +90,11 @@ class Plan:
                 if variable.leads is not None:
                     known = variable.present.any(axis=1) & np.isin(variable.times, times)
                     at = np.searchsorted(times, variable.times[known])
-                    np.maximum.at(out, at, variable.leads[known])
+                    # A sum comes from a forecast that began with its hours: that alone does not
+                    # make the state at their end a forecast.
+                    row = BY_NAME.get(variable.quantity.name)
+                    hours = 0 if row is None else row.accumulated_hours or 0
+                    np.maximum.at(out, at, variable.leads[known] - 3600 * hours)
         return out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +12,10 @@ import torch
 
 from pear.errors import InputError
 from pear.models import checkpoint
-from pear.models.climate import analysis_atmosphere, hours_of_day
+from pear.models.climate import STATISTICS, analysis_atmosphere, hours_of_day
 from pear.models.config import PearConfig
 from pear.models.diagnostics import mirror_symmetric
+from pear.models.extension import extend, extend_normaliser, new_channels
 from pear.models.pear import Pear
 from pear.models.wind_statistics import isotropic
 from pear.normaliser import Normaliser
@@ -23,6 +24,7 @@ from pear.store.static_fields import read_static_fields, stored_names
 from pear.times import as_utc, to_iso
 from pear.training import Samples, StateSource, Trainer, TrainingConfig, TrainingResult
 from pear.training.statistics import fit_normaliser
+from pear.variables import channel_label
 from pipelines.storage import provenance
 from pipelines.training.dataset import MEMORY_LIMIT, open_source
 
@@ -46,7 +48,8 @@ class TrainingJob:
     validation
         First and last valid time of validation; default: no validation.
     initial
-        Checkpoint folder to start from (fine-tuning); its settings and statistics are kept.
+        Checkpoint folder to start from (fine-tuning); its settings and statistics are kept. Where
+        ``model`` has further channels, these are new (:func:`pear.models.extension.extend`).
     storage
         Number format of the checkpoint's weights.
     command
@@ -145,15 +148,22 @@ def train(
     validation = None
     if job.validation is not None:
         validation = Samples.from_source(job.open(job.validation), rollout, step=step)
+    start: dict[str, Any] = {}
     if job.initial is not None:
-        network, normaliser = _initial_network(job.initial, job.model)
+        fitted = fit_normaliser(samples)
+        network, normaliser, start = _initial_network(job.initial, job.model, fitted)
     else:
         network, normaliser = build_network(job.model, samples, job.store)
     trainer = Trainer(network, normaliser, samples, validation, job.settings, out, progress)
+    if job.initial is not None and not resume:
+        trainer.log.write("initial", **start)
     result = trainer.run(resume=resume)
     if not trainer.processes.is_main:
         return TrainedModel(checkpoint.Checkpoint(normaliser, {}, "", network), result)
     history = _provenance(job, samples, result)
+    if job.initial is not None:
+        history["channels"] = start
+        history["data"][STATISTICS] = _statistics(fitted)
     saved = checkpoint.save(out / CHECKPOINT, network, normaliser, history, job.storage)
     return TrainedModel(saved, result)
 
@@ -190,16 +200,38 @@ def build_network(config: PearConfig, samples: Samples, store: Path) -> tuple[Pe
     return network, normaliser
 
 
-def _initial_network(initial: Path, config: PearConfig) -> tuple[Pear, Normaliser]:
-    """Load the network to fine-tune."""
+def _initial_network(
+    initial: Path, config: PearConfig, fitted: Normaliser
+) -> tuple[Pear, Normaliser, dict[str, Any]]:
+    """Load the network to fine-tune, its statistics, its id and the channels known and new."""
     loaded = checkpoint.load(initial)
-    if loaded.config != config:
+    if replace(config, layout=loaded.config.layout) != loaded.config:
         raise InputError(
             f"{initial} has other model settings than requested",
             field="--initial",
             hint="omit --config to keep the checkpoint's",
         )
-    return loaded.model.train(), loaded.normaliser
+    fresh = new_channels(loaded.config.layout, config.layout)
+    start = {
+        "id": loaded.id,
+        "carried": [channel_label(channel) for channel in loaded.config.layout.channels],
+        "new": [channel_label(channel) for channel in fresh],
+    }
+    network, normaliser = loaded.model, loaded.normaliser
+    if config.layout != loaded.config.layout:
+        normaliser = extend_normaliser(loaded.normaliser, fitted, config)
+        network = extend(loaded.model, config.layout, normaliser)
+    return network.train(), normaliser, start
+
+
+def _statistics(fitted: Normaliser) -> dict[str, list[float]]:
+    """Return mean and standard deviation of each channel, as JSON can hold them."""
+    return {
+        kind: torch.cat(
+            [getattr(fitted, f"{part}_{kind}").flatten() for part in ("surface", "upper")]
+        ).tolist()
+        for kind in ("mean", "std")
+    }
 
 
 def _provenance(job: TrainingJob, samples: Samples, result: TrainingResult) -> dict[str, Any]:

@@ -12,14 +12,16 @@ from typing import Annotated, Any
 
 import typer
 
+from pear import resources
 from pear.device import keep_memory
 from pear.errors import InputError
 from pear.models import checkpoint
 from pear.models.config import HOURLY, PearConfig
+from pear.models.extension import extended_layout
 from pear.store.dataset import make_layout
 from pear.store.reader import stored_layout
 from pear.training import TrainingConfig
-from pear.variables import BY_NAME
+from pear.variables import BY_NAME, Layout, variable
 from pipelines.training import train as training
 from service.cli import options as opt
 from service.cli.console import Interrupted, console, emit_json, progress
@@ -41,7 +43,19 @@ def train(
             help="small, base, published, or a JSON file {model: ..., training: ...}.",
         ),
     ] = None,
-    initial: Annotated[Path | None, opt.path_option(help="Checkpoint to fine-tune.")] = None,
+    initial: Annotated[
+        Path | None,
+        opt.path_option(help="Checkpoint to fine-tune, or shipped for the model of the package."),
+    ] = None,
+    also: Annotated[
+        opt.CommaList | None,
+        typer.Option(
+            parser=opt.LIST,
+            metavar="LIST",
+            help="Variables of the store to learn beside the nine of PEAR and those of --initial, "
+            "e.g. tp06,d2m, or none (default: all that the store has).",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted training in --output.")
     ] = False,
@@ -77,9 +91,12 @@ def train(
     --------
     $ pear train --analysis era5.zarr --minutes 30 --output runs/first
     $ pear train --analysis era5.zarr --initial runs/b/checkpoint -o runs/c
+    $ pear train --analysis era5.zarr --initial shipped --also tp06,d2m -o runs/d
     """
     keep_memory()
-    model, given = _settings(analysis, config, initial, nside, step)
+    if initial is not None and str(initial) == "shipped" and not initial.exists():
+        initial = resources.path("checkpoint")
+    model, given = _settings(analysis, config, initial, _Changes(nside, step, also))
     length = {"minutes": minutes, "steps": steps}
     rest = {"rollout": rollout, "learning_rate": rate, "batch": batch, "seed": seed}
     job = training.TrainingJob(
@@ -102,8 +119,17 @@ def train(
         f"model {done.checkpoint.id}: {found.step} steps in {found.seconds:.0f} s, "
         f"loss {found.train_loss:.4f}, validation {found.validation_loss}, in {output}"
     )
+    start = done.checkpoint.provenance.get("channels")
+    if start is not None:
+        new = ", ".join(start["new"]) or "none"
+        console.print(
+            f"from model {start['id']}: {len(start['carried'])} channels carried over, new: {new}",
+            soft_wrap=True,
+            highlight=False,
+        )
     if as_json:
         document = {
+            "channels": start,
             "id": done.checkpoint.id,
             "checkpoint": str(output / training.CHECKPOINT),
             "steps": found.step,
@@ -116,35 +142,73 @@ def train(
         emit_json(document)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Changes:
+    """Settings of the model that options change."""
+
+    nside: int | None
+    step: opt.Duration | None
+    also: opt.CommaList | None
+
+
 def _settings(
-    store: Path,
-    config: str | None,
-    initial: Path | None,
-    nside: int | None,
-    step: opt.Duration | None,
-) -> tuple[Any, dict[str, Any]]:
+    store: Path, config: str | None, initial: Path | None, asked: _Changes
+) -> tuple[PearConfig, dict[str, Any]]:
     """Return the model settings: given ones, else the initial checkpoint's, else small ones."""
     _, layout, held = stored_layout(store)  # with the variables that the store defines
     model, given = training.read_settings(config)
+    more = _more(layout, asked.also, store)
     if initial is not None and model is None:
-        held_config = checkpoint.load(initial).config
-        if step is not None and step.hours != held_config.step_hours:
-            raise InputError(
-                f"{initial} has steps of {held_config.step_hours} h, not {step.hours} h",
-                field="--step",
-                hint="omit --initial to train a new model",
-            )
-        return held_config, given
+        return _initial_settings(initial, layout, more, asked), given
+    if model is not None and asked.also is not None:
+        raise InputError(
+            "--also and the model settings of --config both say what to learn",
+            field="--also",
+            hint="omit --also, or name the channels in the file of settings",
+        )
     if model is None:
         model = PearConfig.small()
-        more = {name for name in layout.names if not BY_NAME[name].published}
         wanted = make_layout({*model.layout.names, *more}, model.layout.levels)
         model = dataclasses.replace(model, layout=wanted)
-    if step is not None:
-        hourly = HOURLY if step.hours % 24 else ()  # the sun moves on between two steps
+    if asked.step is not None:
+        hourly = HOURLY if asked.step.hours % 24 else ()  # the sun moves on between two steps
         forcings = tuple(dict.fromkeys((*model.forcings, *hourly))) if model.forcings else ()
-        model = dataclasses.replace(model, step_hours=step.hours, forcings=forcings)
-    return dataclasses.replace(model, nside=nside or held), given
+        model = dataclasses.replace(model, step_hours=asked.step.hours, forcings=forcings)
+    return dataclasses.replace(model, nside=asked.nside or held), given
+
+
+def _more(layout: Layout, also: opt.CommaList | None, store: Path) -> tuple[str, ...]:
+    """Return the variables of a store to learn beside the published ones."""
+    more = tuple(name for name in layout.names if not BY_NAME[name].published)
+    if also is None:
+        return more
+    asked = [] if also == ("none",) else [variable(name).name for name in also]
+    for name in asked:
+        if name not in layout.names:
+            raise InputError(
+                f"{store} has no {name}",
+                field="--also",
+                hint=f"beside the nine it has {', '.join(more) or 'nothing'}",
+            )
+    return tuple(name for name in more if name in asked)
+
+
+def _initial_settings(
+    initial: Path, layout: Layout, more: tuple[str, ...], asked: _Changes
+) -> PearConfig:
+    """Return the settings of the checkpoint to fine-tune, with more channels."""
+    config = checkpoint.load(initial).config
+    for option, given, kept, unit in (
+        ("--step", asked.step and asked.step.hours, config.step_hours, " h"),
+        ("--nside", asked.nside, config.nside, ""),
+    ):
+        if given is not None and given != kept:
+            raise InputError(
+                f"{initial} has {option[2:]} {kept}{unit}, not {given}{unit}",
+                field=option,
+                hint="omit --initial to train a new model",
+            )
+    return dataclasses.replace(config, layout=extended_layout(config.layout, more, layout))
 
 
 def _loop(given: dict[str, Any], asked: dict[str, Any]) -> TrainingConfig:

@@ -10,8 +10,14 @@ import pytest
 import pear
 from pear import resources
 from pear.errors import InputError
-from pear.models.climate import climate_difference, training_atmosphere
+from pear.models.climate import (
+    STATISTICS,
+    TrainingClimate,
+    climate_difference,
+    training_atmosphere,
+)
 from pear.state import State
+from pear.variables import Layout
 
 
 def test_the_shipped_model_is_of_the_simulated_atmosphere() -> None:
@@ -119,3 +125,22 @@ def test_a_state_that_is_itself_a_forecast_is_noted() -> None:
     assert about["initial_state_note"] == "the initial state is itself a forecast of 120 h"
     one = model.forecast(stated.isel(time=[0]), lead="1d", variables=["t2m"])
     assert "initial_state_note" not in one.attrs
+
+
+def test_rain_is_compared_as_networks_see_it() -> None:
+    layout = Layout(("total_precipitation_6hr",), (), ())
+    mean, std = np.array([2.0]), np.array([2.0])  # of log(1 + rain / 1e-5)
+    climate = TrainingClimate.build({"simulated": False}, layout, mean, std)
+    usual = np.full((1, 12), 1e-5 * np.expm1(2.5), np.float32)
+    assert climate.difference("observed", usual) is None
+    found = climate.difference("observed", usual * 1e3)
+    assert found is not None
+    assert "global mean of log(1 + total_precipitation_6hr / 1e-05) is 9.3" in found
+
+
+def test_a_fine_tuned_model_has_the_climate_of_its_last_data() -> None:
+    layout = Layout(("2m_temperature",), (), ())
+    data = {"simulated": False, STATISTICS: {"mean": [250.0], "std": [5.0]}}
+    climate = TrainingClimate.build({"data": data}, layout, np.array([290.0]), np.array([5.0]))
+    assert climate.difference("observed", np.full((1, 12), 251.0, np.float32)) is None
+    assert climate.difference("observed", np.full((1, 12), 289.0, np.float32)) is not None

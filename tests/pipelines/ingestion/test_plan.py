@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pear.datasets.base import SourceVariable
 from pear.errors import InputError
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.plan import make_plan
@@ -88,3 +89,15 @@ def test_nothing_to_ingest() -> None:
     report.sources[0].ignored["skt"] = "not a variable of PEAR"
     with pytest.raises(InputError, match=r"temperature\.nc has no variable of PEAR \(skt: not a"):
         make_plan([], IngestOptions(), report)
+
+
+def test_a_sum_that_ends_at_a_time_makes_no_forecast_of_its_state() -> None:
+    def variable(name: str, lead: int) -> SourceVariable:
+        one = source_variable("2m_temperature", 2, ())
+        leads = np.array([3600 * lead] * 2)
+        return replace(one, quantity=replace(one.quantity, name=name), leads=leads)
+
+    rain, warm = variable("total_precipitation_6hr", 6), variable("2m_temperature", 0)
+    for fields, hours in (((rain, warm), 0), ((replace(rain, leads=rain.leads * 2), warm), 6)):
+        plan = make_plan(fields, IngestOptions(), report_on())
+        assert plan.leads(plan.times).tolist() == [3600 * hours] * 2
