@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -106,6 +106,27 @@ class Workload:
         for mask in self.wanted.values():
             busy |= mask.any(axis=1)
         return busy
+
+    def without(self, times: Times, done: int) -> Workload:
+        """Return what remains to be written if some new times are left out.
+
+        Parameters
+        ----------
+        times : (time,) array
+            New times.
+        done : int
+            Position before which everything is written.
+
+        Returns
+        -------
+        Workload
+            Of the same store; the positions of later times are smaller.
+        """
+        keep = ~np.isin(self.times, times)
+        wanted = {name: mask[keep] for name, mask in self.wanted.items()}
+        for mask in wanted.values():
+            mask[:done] = False
+        return replace(self, times=self.times[keep], wanted=wanted)
 
     def blocks(self, shard_times: int) -> list[Block]:
         """Split the work at the borders of the store's files.

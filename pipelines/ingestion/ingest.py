@@ -32,26 +32,16 @@ from pear.sphere.healpix import cells_of_nside, check_nside
 from pear.store import schema
 from pear.store.reader import describe_times, stored_layout
 from pear.times import to_iso
-from pipelines.ingestion.executor import (
-    Block,
-    FinishedBlock,
-    StoreContents,
-    Workload,
-    diff,
-    execute,
-    make_tasks,
-    run_here,
-    run_on,
-)
+from pipelines.ingestion.block_writer import BlockWriter
+from pipelines.ingestion.executor import StoreContents, Workload, diff
 from pipelines.ingestion.options import IngestOptions, Method
 from pipelines.ingestion.plan import Plan, make_plan
 from pipelines.ingestion.readers import name_of, scan_source
 from pipelines.ingestion.readers.remote import expand
 from pipelines.ingestion.remote_files import FileCache
-from pipelines.ingestion.repetitions import refuse_repetitions, register_stored
+from pipelines.ingestion.repetitions import register_stored
 from pipelines.ingestion.report import IngestReport, Refusal, SourceReport
 from pipelines.ingestion.static_fields import read_static_fields, write_static_fields
-from pipelines.ingestion.task import StoreTarget
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.atomic import require_space, temporary_parents
 from pipelines.storage.provenance import git_revision
@@ -319,17 +309,19 @@ def ingest_plan(
             require_space(path.parent, n_bytes, options.reserve_bytes)
             if len(blocks) > 1:
                 writer.keep_snapshot()
-            client = client_for(total) if client_for else None
-            advance = progress(total) if progress else no_progress
-            register = register_stored(writer, store, blocks)
-            skipping = writer if options.on_error == "skip" else None
+            blockwise = BlockWriter(
+                writer,
+                plan,
+                options,
+                report,
+                register=register_stored(writer, store, blocks),
+                client=client_for(total) if client_for else None,
+                advance=progress(total) if progress else no_progress,
+            )
             try:
-                for batch in _execute(writer, plan, store, blocks, options, client):
-                    for finished in batch:
-                        refuse_repetitions(register, finished, plan, levels, skipping)
-                    _commit(writer, workload, plan, batch, report)
-                    n_fields = sum(finished.block.n_fields for finished in batch)
-                    advance(n_fields, to_iso(batch[-1].block.times[-1]))
+                if options.on_error == "raise":
+                    blockwise.check_samples(workload, store)
+                blockwise.write(workload, store)
                 _require_something(report)
             except InputError:
                 writer.roll_back()
@@ -448,68 +440,3 @@ def _require_something(report: IngestReport) -> None:
         f"{first.reason})",
         field="source",
     )
-
-
-def _execute(
-    writer: AnalysisWriter,
-    plan: Plan,
-    store: StoreContents,
-    blocks: Sequence[Block],
-    options: IngestOptions,
-    client: Client | None,
-) -> Iterator[list[FinishedBlock]]:
-    """Compute all blocks, here or on the cluster."""
-    target = StoreTarget(
-        writer.path,
-        writer.staging,
-        options.nside,
-        writer.overviews,
-        options.method,
-        options.on_error,
-        prefetch=client is None,  # workers of a cluster have one core each
-    )
-    tasks = make_tasks(blocks, plan, store, target)
-    return execute(blocks, tasks, run_here if client is None else run_on(client))
-
-
-def _commit(
-    writer: AnalysisWriter,
-    workload: Workload,
-    plan: Plan,
-    batch: list[FinishedBlock],
-    report: IngestReport,
-) -> None:
-    """Commit finished blocks, in order of time."""
-    first, stop = batch[0].block.start, batch[-1].block.stop
-    replaced = [position for position in workload.replaced if first <= position < stop]
-    new = workload.times[writer.times.size : stop]
-    with writer.transaction(new, replaced) as changes:
-        for finished in batch:
-            block = finished.block
-            marked = plan.preliminary(block.times)
-            leads = plan.leads(block.times)
-            for result in finished.results:
-                report.refuse(result.refused)
-                report.reading_seconds += result.reading_seconds
-                report.fields_written += int(result.stored.sum())
-                changes.mark(result.variable, block.start, result.stored)
-            for offset, position in enumerate(range(block.start, block.stop)):
-                stored = any(result.stored[offset].any() for result in finished.results)
-                if position in changes.replaced:
-                    changes.preliminary[position] = marked[offset]
-                    faulty = [
-                        result.variable
-                        for result in finished.results
-                        if (block.wanted[result.variable][offset] & ~result.stored[offset]).any()
-                    ]
-                    if faulty:  # with on_error="skip": the old fields stay, all of them
-                        changes.restore(position)
-                        when = to_iso(block.times[offset])
-                        report.kept.append(f"{when} is not replaced: {faulty[0]} is refused")
-                    else:
-                        changes.leads[position] = int(leads[offset])
-                elif stored:
-                    changes.preliminary[position] |= marked[offset]
-                    if leads[offset]:
-                        changes.leads[position] = int(leads[offset])
-        report.times_replaced += len(changes.replaced)

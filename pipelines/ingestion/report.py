@@ -116,6 +116,10 @@ class IngestReport:
         Times of the store that were replaced; times of it that are preliminary now.
     kept : list of str
         Times that were to be replaced and were not, with the reasons.
+    left_out : list of str
+        New times that were not added because all their fields are refused; at most 200.
+    times_left_out : int
+        Number of all such times.
     fields_written, fields_missing : int
         Fields written now; fields that the store still lacks.
     static : list of str
@@ -144,6 +148,8 @@ class IngestReport:
     times_replaced: int = 0
     times_preliminary: int = 0
     kept: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    times_left_out: int = 0
     fields_written: int = 0
     fields_missing: int = 0
     static: list[str] = field(default_factory=list)
@@ -158,6 +164,12 @@ class IngestReport:
         """Add fields that were not stored."""
         self.refused_count += len(refusals)
         self.refused.extend(refusals[: max(0, _LISTED_REFUSALS - len(self.refused))])
+
+    def leave_out(self, times: list[str]) -> None:
+        """Take times of which all fields are refused off those that are added."""
+        self.times_added -= len(times)
+        self.times_left_out += len(times)
+        self.left_out.extend(times[: max(0, _LISTED_REFUSALS - len(self.left_out))])
 
     def note(self, source: str, text: str) -> None:
         """Add a remark on a source, once."""
@@ -189,6 +201,7 @@ class IngestReport:
         return (
             f"{read} of {len(self.sources)} sources read, {self.times_added} times added, "
             f"{self.times_filled} filled, {self.times_present} already present, "
+            + (f"{self.times_left_out} left out, " if self.times_left_out else "")
             + (f"{self.times_replaced} replaced, " if self.times_replaced else "")
             + (f"{self.times_preliminary} preliminary, " if self.times_preliminary else "")
             + f"{self.fields_written} fields written, {self.refused_count} refused, "

@@ -229,6 +229,23 @@ def compute_fields(task: Task, out: Float32) -> TaskResult:
     return result
 
 
+def check_fields(task: Task) -> None:
+    """Read, convert and check the fields of a task, and do nothing with them.
+
+    The first field that is missing, damaged or out of range raises InputError.
+
+    Parameters
+    ----------
+    task : Task
+        What to check.
+    """
+    for one in _read_fields(task):
+        try:
+            one.convert()
+        except InputError as fault:
+            _refuse(task, one, fault.message)
+
+
 def _read_fields(task: Task) -> Generator[DecodedField]:
     """Read every wanted field, source by source in order of time."""
     for source in task.sources:

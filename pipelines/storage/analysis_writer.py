@@ -282,6 +282,10 @@ class AnalysisWriter:
             raise
         self._commit(changes)
 
+    def discard(self) -> None:
+        """Forget what has been staged and not committed."""
+        self._stage_variables()
+
     def keep_snapshot(self) -> None:
         """Keep the present state of the store for :meth:`roll_back`, until the writer closes."""
         if self.path.exists() and not self._before.exists():

@@ -306,6 +306,8 @@ def show(report: IngestReport) -> None:
         console.print(f"duplicate: {text}")
     for text in report.kept[:5]:
         console.print(text)
+    for time in report.left_out[:5]:
+        console.print(f"{time} is left out: all its fields are refused")
     for refusal in report.refused[:5]:
         level = "" if refusal.level is None else f" {refusal.level} hPa"
         console.print(f"refused: {refusal.variable}{level} at {refusal.time}: {refusal.reason}")
