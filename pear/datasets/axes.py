@@ -15,7 +15,7 @@ from pear.errors import InputError
 from pear.store.schema import PRELIMINARY
 from pear.typing import Times
 
-_MEMBER: Final = ("number", "member", "realization", "ensemble")
+MEMBERS: Final = re.compile("reali[sz]ation|number|members?|ensemble|ens|ensemble_member")
 
 
 def note_leads(name: str, seconds: Sequence[int], scan: Scan) -> None:
@@ -82,7 +82,7 @@ def fix_other_dimensions(
         if dim == "expver" and size > 1:
             expver = dim
             scan.note(f"{array.name}: {size} experiment versions merged, final first")
-        elif dim in _MEMBER:
+        elif MEMBERS.fullmatch(str(dim).lower()):
             fixed.append((dim, _position_of_member(array, dim, scan, options)))
         elif size == 1:
             fixed.append((dim, 0))
@@ -98,19 +98,16 @@ def fix_other_dimensions(
 def _position_of_member(
     array: xr.DataArray, dim: Hashable, scan: Scan, options: ScanOptions
 ) -> int:
-    """Return the position of the wanted member; members with names have no numbers."""
-    labels = np.atleast_1d(array[dim].values).tolist()
-    texts = [f"{v:g}" if isinstance(v, int | float) else str(v) for v in labels]
-    if not all(re.fullmatch("[0-9]+", text) for text in texts):
-        if len(texts) == 1 and options.member is None:
-            return 0
-        raise InputError(
-            f"{scan.source}: the members of {array.name} are named {', '.join(texts)}",
-            field="--member",
-            hint="PEAR chooses members by number: select one and write it to a file of its own",
-        )
-    members = [int(text) for text in texts]
-    return members.index(choose_member(members, options, f"{scan.source}: {array.name}"))
+    """Return the position of the wanted member, by its number or name."""
+    labels = [_label(label) for label in np.atleast_1d(array[dim].values).tolist()]
+    return choose_member(labels, options, f"{scan.source}: {array.name}")
+
+
+def _label(label: object) -> str:
+    """Return the number or the name of a member as text."""
+    if isinstance(label, bytes):
+        return label.decode(errors="replace").rstrip("\0 ")
+    return f"{label:g}" if isinstance(label, int | float) else str(label)
 
 
 def find_preliminary(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from pear.typing import Times
 from pear.variables import BY_NAME
 
 Fields = npt.NDArray[np.float32]
+_LISTED_MEMBERS: Final = 60
 
 
 class SkippedVariableError(ReasonedError):
@@ -257,8 +258,8 @@ class ScanOptions:
 
     Attributes
     ----------
-    member : int, optional
-        Ensemble member to read from a source with several.
+    member : int or str, optional
+        Number or name of the ensemble member to read from a source with several.
     nside : int, optional
         Resolution that is wanted, by which a level of a hierarchy is chosen.
     also : tuple of str
@@ -273,7 +274,7 @@ class ScanOptions:
     True
     """
 
-    member: int | None = None
+    member: int | str | None = None
     nside: int | None = None
     also: tuple[str, ...] = ()
 
@@ -282,52 +283,70 @@ class ScanOptions:
         return name not in BY_NAME or name in self.also or BY_NAME.is_used(name)
 
 
-def choose_member(members: Sequence[int], options: ScanOptions, source: str) -> int:
-    """Return the ensemble member to read.
+def choose_member(members: Sequence[int | str], options: ScanOptions, source: str) -> int:
+    """Return the position of the ensemble member to read.
 
     Parameters
     ----------
-    members : sequence of int
-        Members of the source.
+    members : sequence of int or str
+        Numbers or names of the members of the source.
     options : ScanOptions
-        The member chosen by the user, if any.
+        The member chosen by the user, if any; its number or its name, as the source has it.
     source : str
         Name of the source, for messages.
 
     Returns
     -------
     int
-        The chosen member, or the only one.
+        Position of the chosen member, or of the only one.
 
     Raises
     ------
     InputError
-        If there are several and none was chosen, or if the chosen one does not exist.
+        If there are several and none was chosen, or if the chosen one does not exist or comes
+        twice.
 
     Examples
     --------
     >>> from pear.datasets.base import choose_member
-    >>> choose_member([0, 1, 2], ScanOptions(member=2), "ensemble.nc")
-    2
+    >>> choose_member([1, 2, 3], ScanOptions(member=2), "ensemble.nc")
+    1
+    >>> choose_member(["cf", "pf1"], ScanOptions(member="cf"), "ensemble.nc")
+    0
     >>> choose_member([7], ScanOptions(), "single.nc")
-    7
+    0
     """
-    names = ", ".join(map(str, sorted(members)))
+    names = ", ".join(map(str, members[:_LISTED_MEMBERS]))
+    names += " …" if len(members) > _LISTED_MEMBERS else ""
     if options.member is None:
         if len(members) == 1:
-            return members[0]
+            return 0
         raise InputError(
             f"{source} has {len(members)} ensemble members ({names})",
             field="--member",
             hint="choose one with --member",
         )
-    if options.member not in members:
+    wanted = _member_key(options.member)
+    at = [position for position, member in enumerate(members) if _member_key(member) == wanted]
+    if not at:
         raise InputError(
             f"{source} does not have ensemble member {options.member}",
             field="--member",
             hint=f"available members: {names}",
         )
-    return options.member
+    if len(at) > 1:
+        raise InputError(
+            f"{source} has ensemble member {options.member} {len(at)} times ({names})",
+            field="--member",
+            hint="select one and write it to a file of its own",
+        )
+    return at[0]
+
+
+def _member_key(member: int | str) -> int | str:
+    """Return what equal members share: 1, ``1`` and ``01`` are one."""
+    text = str(member).strip()
+    return int(text) if text.isascii() and text.isdigit() else text.lower()
 
 
 def require_global_grid(lat: npt.ArrayLike, lon: npt.ArrayLike, source: str) -> LatLonGrid:

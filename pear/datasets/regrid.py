@@ -97,7 +97,7 @@ def regrid(
     *,
     method: Method = "bilinear",
     levels: Sequence[int] | None = None,
-    member: int | None = None,
+    member: int | str | None = None,
 ) -> xr.Dataset:
     """Regrid analyses from any grid that PEAR reads to nested HEALPix cells.
 
@@ -125,7 +125,7 @@ def regrid(
     levels
         Pressure levels to keep in hPa; default: those of the published layout.
     member
-        Ensemble member to take, if the Dataset has several.
+        Number or name of the ensemble member to take, if the Dataset has several.
 
     Returns
     -------

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from pear.datasets import products
+from pear.datasets.axes import MEMBERS
 from pear.datasets.base import Scan, SkippedVariableError
 from pear.datasets.statements import says_ensemble_mean, statistic_in, words
 from pear.datasets.units import recognise
@@ -30,7 +31,6 @@ _ONE_AXIS: Final = re.compile(
 )
 # Attributes that every file of CMIP5, CMIP6 or CORDEX has.
 _CMIP: Final = ("mip_era", "table_id", "activity_id", "project_id", "cmor_version")
-_MEMBERS: Final = re.compile("reali[sz]ation|number|members?|ensemble|ens|ensemble_member")
 _POINT: Final = frozenset(["point", "instantaneous", "instant", "inst", "snapshot", "none"])
 _METHOD: Final = re.compile(r"(?P<axes>(?:[\w.-]+\s*:\s*)+)(?P<method>[a-z_]+)", re.IGNORECASE)
 _QUALIFIER: Final = re.compile(r"\(.*?\)|\b(?:within|over|where)\s+\w+", re.IGNORECASE)
@@ -198,7 +198,7 @@ def _check_cell_methods(array: xr.DataArray, scan: Scan) -> bool:
                 is_instant = is_instant or not _all(axes, _AREA)
             elif _all(axes, _AREA) and method == "mean" and not _ONE_AXIS.fullmatch("".join(axes)):
                 continue  # over the area of a cell; over one axis alone it is a zonal mean
-            elif _all(axes, _MEMBERS) and method in ("mean", "average"):
+            elif _all(axes, MEMBERS) and method in ("mean", "average"):
                 scan.note(f"{array.name}: mean of an ensemble ({key} {stated!r})")
             else:
                 if "over years" in str(stated).lower():

@@ -105,7 +105,9 @@ def ingest(
             help="Variables to take beside the nine of PEAR and your own, e.g. tp06,d2m.",
         ),
     ] = None,
-    member: Annotated[int | None, _selection(metavar="N", help="Ensemble member to read.")] = None,
+    member: Annotated[
+        str | None, _selection(metavar="MEMBER", help="Ensemble member to read: number or name.")
+    ] = None,
     on_error: Annotated[
         Literal["raise", "skip"],
         _selection(help="Stop at the first fault, or mark faulty data as missing."),

@@ -414,9 +414,8 @@ def _variables(
     one: _Series, path: Path, options: ScanOptions, scan: Scan
 ) -> Iterator[SourceVariable]:
     """Turn a series into variables: one, and one more for each repetition of a field."""
-    member = choose_member(
-        sorted({m for _, _, m in one.fields}), options, f"{scan.source}: {one.name}"
-    )
+    members = sorted({m for _, _, m in one.fields})
+    member = members[choose_member(members, options, f"{scan.source}: {one.name}")]
     chosen = {
         (time, level): _final_version(entries, one.name, scan)
         for (time, level, m), entries in one.fields.items()

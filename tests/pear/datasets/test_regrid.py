@@ -136,6 +136,33 @@ def test_levels_and_members_are_chosen() -> None:
     np.testing.assert_allclose(warmer, 5, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("dim", "names", "member"),
+    [
+        ("member", ["cf", "pf1"], "PF1"),
+        ("realisation", [b"r1i1p1f1", b"r2i1p1f1"], "r2i1p1f1"),
+        ("number", [0.0, np.nan], "nan"),
+        ("ens", ["00", "01"], 1),
+        ("ensemble", [10, 30], "30"),
+    ],
+)
+def test_members_have_names(dim: str, names: list[object], member: int | str) -> None:
+    many = dataset()[["2m_temperature"]].expand_dims({dim: names}).copy(deep=True)
+    many["2m_temperature"][1] += 5
+    first = regrid(many.isel({dim: [0]}), 4)["2m_temperature"]
+    np.testing.assert_allclose(
+        regrid(many, 4, member=member)["2m_temperature"] - first, 5, atol=1e-3
+    )
+    with pytest.raises(InputError, match="does not have ensemble member 7; available members: "):
+        regrid(many, 4, member="7")
+
+
+def test_a_member_that_comes_twice_is_not_chosen() -> None:
+    many = dataset().expand_dims(number=["cf", "cf", "pf1"])
+    with pytest.raises(InputError, match=r"has ensemble member cf 2 times \(cf, cf, pf1\)"):
+        regrid(many, 4, member="cf")
+
+
 def test_conservative_keeps_the_global_mean() -> None:
     data = dataset()
     weight = np.cos(np.radians(data["latitude"]))
