@@ -10,10 +10,12 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from pear.datasets.units import RELATIVE_HUMIDITY, Conversion, Quantity
 from pear.sphere.latlon import LatLonGrid
 from pear.sphere.source_grids import SourceGrid, area_shares, on_poles
+from pear.store.static_fields import GROUND, LAND
 from pear.typing import Float32
 from pear.variables import BY_NAME, wind_pair
 
@@ -24,6 +26,11 @@ _SAMPLE: Final = 17  # one point in so many is enough to rule a plateau out
 # (area share, times the share of the second commonest value) that no weather reaches
 _PLATEAUS: Final = ((0.2, 8.0), (0.03, 20.0))
 _SEAM: Final = 0.01  # of the range of values; packing and regridding leave less
+# Values of static fields on sea and land; packing moves them by a little.
+_COMMON_STATIC: Final[dict[str, tuple[tuple[float, ...], float]]] = {
+    GROUND: ((0.0,), 500.0),
+    LAND: ((0.0, 1.0), 0.01),
+}
 _SENTINELS: Final = (-99.0, -99.9, -999.0, -999.9, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0)
 
 
@@ -77,11 +84,10 @@ def find_implausible(
     if fault := _open_seam(values, grid, how):
         return fault
     row = BY_NAME.get(quantity.name)
-    common = () if row is None else row.common_values
     if is_at_rest:  # formulas also have one value along lines and circles
         return None
     for extreme, sign in ((low, 1.0), (high, -1.0)):
-        if np.isclose(extreme, common, rtol=0, atol=1e-6).any():
+        if _are_common(np.array([extreme]), quantity.name).all():
             continue
         fault = _lone_number(values, grid, float(extreme), sign, how)
         if fault:
@@ -93,19 +99,27 @@ def find_implausible(
     return _plateau(values, grid, quantity, how)
 
 
+def _are_common(values: Float32, name: str) -> npt.NDArray[np.bool_]:
+    """Return which values, (value,), may cover much of the globe, such as no rain and the sea."""
+    row = BY_NAME.get(name)
+    common, tolerance = _COMMON_STATIC.get(name, (() if row is None else row.common_values, 1e-6))
+    near = np.isclose(values[:, None], np.array(common)[None], rtol=0, atol=tolerance)
+    return np.asarray(near.any(axis=1))
+
+
 def _plateau(values: Float32, grid: SourceGrid, quantity: Quantity, how: Conversion) -> str | None:
     """Find one value on a large part of the globe."""
-    row = BY_NAME.get(quantity.name)
-    common = () if row is None else row.common_values
     sample = values[::_SAMPLE]
     if np.unique(sample, return_counts=True)[1].max() < 0.02 * sample.size and values.size > 20_000:
         return None
     found, index = np.unique(values, return_inverse=True)
     shares = np.bincount(index, weights=area_shares(grid))
+    if quantity.name in _COMMON_STATIC:  # sea and land apart, a plateau still stands out
+        shares[_are_common(found, quantity.name)] = 0.0
     commonest = int(shares.argmax())
     first, second = shares[commonest], np.partition(shares, -2)[-2]
     bounded = quantity.name == RELATIVE_HUMIDITY and found[commonest] in (0.0, 100.0)
-    bounded |= bool(np.isclose(found[commonest], common, rtol=0, atol=1e-6).any())
+    bounded |= bool(_are_common(found[[commonest]], quantity.name).all())
     # Models keep specific humidity from becoming negative by a floor such as 1e-7.
     bounded |= (
         quantity.name == "specific_humidity" and 0.0 < values.min() <= _FLOOR and commonest == 0

@@ -10,8 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.datasets.decoding import decoding
+from pear.datasets.plausibility import find_implausible
 from pear.datasets.statements import is_unknown, statistic_in
-from pear.datasets.units import GEOPOTENTIAL_UNITS, SHARE_UNITS, unit_key
+from pear.datasets.units import (
+    GEOPOTENTIAL_UNITS,
+    SHARE_UNITS,
+    Conversion,
+    Quantity,
+    unit_key,
+)
 from pear.errors import InputError
 from pear.sphere.source_grids import SourceGrid
 from pear.store.static_fields import GROUND, LAND
@@ -62,13 +69,15 @@ class StaticField:
         Grid of the values.
     read : callable
         Returns the values, (point,).
+    idealised : bool
+        Whether the source states that its fields are idealised, such as a globe without land.
 
     Examples
     --------
     >>> from pear.datasets.static import StaticField
     >>> from pear.sphere.latlon import global_grid
     >>> grid = global_grid(19, 36)
-    >>> field = StaticField(LAND, "lsm.nc", "%", grid, lambda: np.full(grid.size, 30.0))
+    >>> field = StaticField(LAND, "lsm.nc", "%", grid, lambda: np.linspace(0.0, 30.0, grid.size))
     >>> field.values().shape, field.values().max()
     ((684,), np.float64(0.3))
     """
@@ -78,6 +87,7 @@ class StaticField:
     units: str
     grid: SourceGrid
     read: Callable[[], npt.NDArray[Any]]
+    idealised: bool = False
 
     def values(self) -> npt.NDArray[np.float64]:
         """Return the field in m² s⁻², or as a fraction.
@@ -90,13 +100,15 @@ class StaticField:
         Raises
         ------
         InputError
-            If the units are unknown, or the values are outside the valid range.
+            If the units are unknown, the values are outside the valid range, or the field cannot
+            be one of the Earth.
         """
         with decoding(f"{self.source}: {self.name}"):
             values = np.asarray(self.read(), dtype=np.float64).reshape(-1)
-        values = values * self._factor()
-        if self._is_percent(values):
-            values = values / 100.0
+        factor = self._factor()
+        if self._is_percent(values * factor):
+            factor /= 100.0
+        values = values * factor
         low, high = _RANGE[self.name]
         slack = 1e-3 * (high - low)
         valid = low - slack <= values.min() <= values.max() <= high + slack  # False for NaN
@@ -106,6 +118,16 @@ class StaticField:
                 f"{values.max():g}, outside the valid range [{low:g}, {high:g}]",
                 field=self.name,
                 hint="omit the file, or give the field in m2 s-2, m, % or as a fraction",
+            )
+        how = Conversion(factor, 0.0, self.units, "")
+        fields = values.astype(np.float32)
+        fault = find_implausible(fields, self.grid, Quantity(self.name), None, how)
+        if fault is not None and not self.idealised:
+            raise InputError(
+                f"{self.source}: {self.name} has {fault}",
+                field=self.name,
+                hint="omit the file; a globe without land says so by the attribute idealised = "
+                "'true' of its file",
             )
         return np.clip(values, low, high)
 

@@ -366,6 +366,9 @@ def _static(
         field = open_cached(opener)[name].transpose(..., *found.dims)
         first = (position, *([0] * (others - 1)))[:others]
         values = np.asarray(field[first].values)
+        gap = find_declared_gap(values.reshape(-1).astype(np.float32), field)
+        if gap is not None:
+            raise InputError(f"{source}: {name} has {gap}", field=name)
         moved = None if found.order is None else _permutation(opener, found.order)
         return values if moved is None else values[moved]
 
@@ -380,7 +383,8 @@ def _static(
                 field=name,
                 hint="write the level into the file, as a coordinate 'level' in hPa",
             )
-    field = StaticField(known, source, str(array.attrs.get("units", "")), found.grid, read)
+    units, idealised = str(array.attrs.get("units", "")), _is_true(dataset, "idealised")
+    field = StaticField(known, source, units, found.grid, read, idealised)
     field.require_units()
     return field
 

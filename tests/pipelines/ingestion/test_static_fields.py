@@ -82,6 +82,49 @@ def test_impossible_values_are_refused(tmp_path: Path) -> None:
         ingest([pressure("2001-01-01", scale=1e3)], tmp_path / "a.zarr", NSIDE)
 
 
+def changed(name: str, values: np.ndarray | float, **attributes: str) -> xr.Dataset:
+    """Return the day of pressure with other values of a static field."""
+    data = pressure("2001-01-01", scale=9.80665)
+    data["z"].attrs["long_name"] = "surface geopotential"
+    field = data[name]
+    return data.assign({name: (field * 0 + values).assign_attrs(field.attrs | attributes)})
+
+
+RAMP = np.linspace(-10.0, 40_000.0, 72)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("lsm", 1.0, r"land_sea_mask has one value everywhere \(1\)"),
+        ("lsm", 0.0, r"land_sea_mask has one value everywhere \(0\)"),
+        ("lsm", np.where(np.arange(72) < 30, 0.37, 1.0), r"one value \(0.37\) on 42 % of"),
+        ("z", np.where(np.arange(72) < 30, 777.0, RAMP), r"one value \(777\) on 42 % of the"),
+        ("z", np.where(np.arange(72) < 2, 90_000.0, RAMP), r"90000 at 74 points, far from all"),
+    ],
+)
+def test_fields_that_the_earth_does_not_have(
+    name: str, values: np.ndarray | float, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        ingest([changed(name, values)], tmp_path / "a.zarr", NSIDE)
+    assert list(tmp_path.iterdir()) == []
+    idealised = changed(name, values).assign_attrs(idealised="true")
+    ingest([idealised], tmp_path / "a.zarr", NSIDE)
+
+
+def test_declared_gaps_of_a_mask(tmp_path: Path) -> None:
+    data = changed("lsm", np.where(np.arange(72) < 30, 0.25, np.linspace(0, 1, 72)))
+    data["lsm"].attrs["missing_value"] = "0.25"
+    with pytest.raises(InputError, match=r"lsm has 1110 of 2664 values missing \(missing_value"):
+        ingest([data], tmp_path / "a.zarr", NSIDE)
+
+
+def test_a_sea_that_packing_moved_is_sea(tmp_path: Path) -> None:
+    hills = np.where(np.arange(72) < 50, 6.2, np.linspace(100.0, 30_000.0, 72))
+    assert "geopotential_at_surface" in ingest([changed("z", hills)], tmp_path / "a", NSIDE).static
+
+
 def test_real_surface_geopotential(shared: Path, tmp_path: Path) -> None:
     real = shared / "data/static/eraint_geopotential_sfc_0p75.nc"
     store = tmp_path / "a.zarr"
