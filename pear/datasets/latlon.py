@@ -23,12 +23,14 @@ from pear.sphere.regrid import (
     healpix_to_latlon_conservative,
 )
 from pear.sphere.vectors import cell_frames, grid_frames
-from pear.store.schema import COMPLETE
+from pear.store.schema import COMPLETE, LATITUDE, LONGITUDE
 from pear.typing import Float32
 from pear.variables import holds_vectors, wind_partner
 from pear.variables import wind_pairs as known_winds
 
 _OF_CELLS: Final = ("dggs", "zarr_conventions", "coordinates", "regridding_method")
+_SPHERE: Final = {"grid_mapping_name": "latitude_longitude", "earth_radius": 6_371_229.0}
+"""The grid mapping; the radius is that of ECMWF's models, the sphere of ERA5."""
 _DIMENSIONS: Final = ("latitude", "longitude")
 
 
@@ -92,8 +94,9 @@ def to_latlon(dataset: xr.Dataset, step: float = 1.0, *, method: Method = "bilin
         out = out.assign(_regrid_wind(fields, pair, weights, grid))
     out = out[[name for name in dataset.data_vars if name in out]]
     for array in out.data_vars.values():
-        for name in ("grid_mapping", "ek_grid_spec"):
-            array.attrs.pop(name, None)
+        array.attrs.pop("ek_grid_spec", None)
+        array.encoding.pop("coordinates", None)
+        array.attrs["grid_mapping"] = "crs"
     out.attrs = _attributes(dataset.attrs, step, method)
     return out.assign_coords(_axes(grid.lat, grid.lon))
 
@@ -204,6 +207,7 @@ def _regrid_wind(
 
 def _axes(lat: npt.NDArray[Any], lon: npt.NDArray[Any]) -> Mapping[str, Any]:
     return {
-        "latitude": ("latitude", lat, {"standard_name": "latitude", "units": "degrees_north"}),
-        "longitude": ("longitude", lon, {"standard_name": "longitude", "units": "degrees_east"}),
+        "latitude": ("latitude", lat, {**LATITUDE, "axis": "Y"}),
+        "longitude": ("longitude", lon, {**LONGITUDE, "axis": "X"}),
+        "crs": ((), np.int32(0), dict(_SPHERE)),
     }

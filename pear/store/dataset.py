@@ -59,21 +59,28 @@ def build_dataset(
     if leads is not None:
         dims = (*dims, "prediction_timedelta")
         coordinates["prediction_timedelta"] = schema.lead_coordinate(leads)
+        coordinates[schema.VALID_TIME] = schema.valid_time_coordinate(
+            coordinates["time"].values, coordinates["prediction_timedelta"].values
+        )
     if first.ndim == len(dims) + upper + 2:
         coordinates["number"] = schema.member_coordinate(first.shape[len(dims)])
         dims = (*dims, "number")
     if any(BY_NAME[name].kind == "upper" for name in fields):
         coordinates["level"] = schema.level_coordinate(levels)
+    about = schema.group_attributes(kind, nside, attributes or {})
+    del about["coordinates"]  # xarray resolves it on opening, and that of each variable
     data = {
         name: (
             (*dims, "level", "cell") if BY_NAME[name].kind == "upper" else (*dims, "cell"),
             values,
-            schema.variable_attributes(name, nside),
+            {
+                key: value
+                for key, value in schema.variable_attributes(name, nside, about).items()
+                if key != "coordinates"
+            },
         )
         for name, values in fields.items()
     }
-    about = schema.group_attributes(kind, nside, attributes or {})
-    del about["coordinates"]  # xarray resolves it on opening
     if (defined := definitions(fields)) is not None:
         about[DEFINITIONS] = defined
     return xr.Dataset(data, {name: tuple(each) for name, each in coordinates.items()}, about)

@@ -7,12 +7,18 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from pear.store import manifest
 from pear.store.manifest import DamagedStoreError
 
 META: Final = "zarr.json"
 """Name of the metadata file of a group or array."""
 DIGEST: Final = "pear_digest"
-"""Attribute of a group: SHA-256 of its metadata without this attribute."""
+"""Beside the consolidated metadata of a group: SHA-256 of its metadata without this entry.
+
+Stores of the first version have it among the attributes, which other programs copy into their
+files; so do copies of such stores.
+"""
+INSIDE: Final = "consolidated_metadata"
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -85,7 +91,7 @@ def read_intact(root: Path) -> dict[str, Any]:
         raise DamagedStoreError(root, META, "is missing") from error
     except (OSError, ValueError) as error:
         raise DamagedStoreError(root, META, "is damaged") from error
-    if not is_intact_or_unsigned(document):
+    if not is_intact_or_unsigned(document) and not is_copy(root, document):
         raise DamagedStoreError(root, META, "differs from its digest")
     return document
 
@@ -123,8 +129,12 @@ def digest(document: dict[str, Any]) -> str:
     >>> digest(signed) == digest(document)
     True
     """
-    attributes = {k: v for k, v in document.get("attributes", {}).items() if k != DIGEST}
-    plain = json.dumps(document | {"attributes": attributes}, sort_keys=True)
+    unsigned = dict(document)
+    for part in ("attributes", INSIDE):
+        found = document.get(part)
+        if found is not None:
+            unsigned[part] = {key: value for key, value in found.items() if key != DIGEST}
+    plain = json.dumps(unsigned, sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
@@ -140,11 +150,135 @@ def is_intact(document: dict[str, Any]) -> bool:
     --------
     >>> from pear.store.metadata import DIGEST, digest, is_intact
     >>> document = {"attributes": {"title": "PEAR analysis"}}
-    >>> document["attributes"][DIGEST] = digest(document)
+    >>> document["attributes"][DIGEST] = digest(document)  # as the first version wrote it
     >>> is_intact(document), is_intact(document | {"zarr_format": 2})
     (True, False)
     """
-    return bool(document.get("attributes", {}).get(DIGEST) == digest(document))
+    return signature(document) == digest(document)
+
+
+def signature(document: dict[str, Any]) -> str | None:
+    """Return the digest that stands in the metadata of a group.
+
+    Returns
+    -------
+    str or None
+        None if there is none.
+
+    Examples
+    --------
+    >>> from pear.store.metadata import signature
+    >>> signature({"attributes": {}, "consolidated_metadata": {"pear_digest": "0"}})
+    '0'
+    """
+    return _entry(document, DIGEST)
+
+
+def sign(document: dict[str, Any]) -> None:
+    """Put the digest of the metadata of a group into them.
+
+    Parameters
+    ----------
+    document
+        The metadata; changed in place.
+
+    Examples
+    --------
+    >>> from pear.store.metadata import is_intact, sign
+    >>> document = {"attributes": {}, "consolidated_metadata": {"metadata": {}}}
+    >>> sign(document)
+    >>> is_intact(document), document["attributes"]
+    (True, {})
+    """
+    attributes = dict(document.get("attributes", {}))
+    attributes.pop(DIGEST, None)
+    document["attributes"] = attributes
+    if INSIDE in document:
+        document[INSIDE] = {**document[INSIDE], DIGEST: digest(document)}
+    else:
+        document["attributes"] = {**attributes, DIGEST: digest(document)}
+
+
+def manifest_of(document: dict[str, Any]) -> str | None:
+    """Return the name of the manifest of a store by the metadata of its root.
+
+    Returns
+    -------
+    str or None
+        None if the store has none.
+
+    Examples
+    --------
+    >>> from pear.store.metadata import manifest_of
+    >>> manifest_of({"attributes": {"pear_files": "crs/pear_files.json"}})
+    'crs/pear_files.json'
+    """
+    return _entry(document, manifest.ATTRIBUTE)
+
+
+def name_manifest(document: dict[str, Any]) -> None:
+    """Say in the metadata of a root group that its store has a manifest.
+
+    Parameters
+    ----------
+    document
+        The metadata; changed in place.
+
+    Examples
+    --------
+    >>> from pear.store.metadata import manifest_of, name_manifest
+    >>> document = {"attributes": {}, "consolidated_metadata": {"metadata": {}}}
+    >>> name_manifest(document)
+    >>> manifest_of(document)
+    'crs/pear_files.json'
+    """
+    attributes = dict(document.get("attributes", {}))
+    attributes.pop(manifest.ATTRIBUTE, None)
+    document["attributes"] = attributes
+    document[INSIDE] = {**document[INSIDE], manifest.ATTRIBUTE: manifest.FILE}
+
+
+def is_copy(root: Path, document: dict[str, Any]) -> bool:
+    """Return whether another program wrote a store, as xarray does with a Dataset that it opened.
+
+    Parameters
+    ----------
+    root
+        Folder of the store.
+    document
+        The metadata of its root group.
+
+    Returns
+    -------
+    bool
+        True without digest and manifest. A copy of a store of the first version has both among its
+        attributes, but the digest is that of the original, and the manifest was not copied.
+
+    Examples
+    --------
+    >>> from pear.store.metadata import is_copy, sign
+    >>> document = {"attributes": {"pear_kind": "forecast"}, "consolidated_metadata": {}}
+    >>> copied = is_copy(Path("forecast.zarr"), document)
+    >>> sign(document)
+    >>> copied, is_copy(Path("forecast.zarr"), document)
+    (True, False)
+    """
+    if signature(document) is None:
+        return manifest_of(document) is None
+    attributes = document.get("attributes", {})
+    return (
+        {DIGEST, manifest.ATTRIBUTE} <= set(attributes)
+        and not (root / manifest.FILE).exists()
+        and not is_intact(document)
+    )
+
+
+def _entry(document: dict[str, Any], name: str) -> str | None:
+    for part in (INSIDE, "attributes"):
+        found = (document.get(part) or {}).get(name)
+        if found is not None:
+            return str(found)
+    return None
 
 
 def require_root(path: Path) -> None:
@@ -185,7 +319,7 @@ def is_intact_or_unsigned(document: dict[str, Any]) -> bool:
     >>> is_intact_or_unsigned({"attributes": {DIGEST: "0"}})
     False
     """
-    return DIGEST not in document.get("attributes", {}) or is_intact(document)
+    return signature(document) is None or is_intact(document)
 
 
 def child_documents(root: dict[str, Any]) -> dict[str, Any]:

@@ -155,16 +155,23 @@ def _require_kind(dataset: xr.Dataset, kind: str, name: str) -> xr.Dataset:
     return dataset
 
 
-def _open_zarr(store: Store, *, chunks: Chunks = None, group: str | None = None) -> xr.Dataset:
+def _open_zarr(
+    store: Store,
+    *,
+    chunks: Chunks = None,
+    group: str | None = None,
+    consolidated: bool = True,
+) -> xr.Dataset:
     dataset: xr.Dataset = xr.open_zarr(
         store,
         group=group,
         chunks=chunks,
-        consolidated=True,
+        consolidated=consolidated,
         decode_times=xr.coders.CFDatetimeCoder(time_unit="s"),
         decode_timedelta=xr.coders.CFTimedeltaCoder(time_unit="s"),
     )
-    dataset.attrs.pop(manifest.ATTRIBUTE, None)  # of the files, not of the data
+    for name in (manifest.ATTRIBUTE, metadata.DIGEST):  # of the files, not of the data
+        dataset.attrs.pop(name, None)
     return dataset
 
 
@@ -204,7 +211,9 @@ def open_store(path: StrPath, chunks: Chunks = None, nside: int | None = None) -
             f"{path} has no overview at nside {nside}", field="nside", hint=f"it is at nside {own}"
         )
     try:
-        dataset = _open_zarr(VerifiedStore(path), chunks=chunks, group=group)
+        # A copy that xarray wrote need not have consolidated metadata.
+        whole = bool(metadata.read(path).get(metadata.INSIDE))
+        dataset = _open_zarr(VerifiedStore(path), chunks=chunks, group=group, consolidated=whole)
     except DamagedStoreError:
         raise
     except (ValueError, KeyError, OSError) as error:

@@ -20,10 +20,10 @@ import zarr
 
 from pear import __version__
 from pear.errors import InputError
-from pear.sphere.healpix import cells_of_nside
+from pear.sphere.healpix import cells_of_nside, centres
 from pear.store.verified import VerifiedStore
 from pear.times import as_utc
-from pear.typing import Array, StrPath, TimesLike
+from pear.typing import Array, StrPath, Times, TimesLike
 from pear.variables import BY_NAME, VARIABLES, Layout
 from pear.variables import PROBABILITY as PROBABILITY
 from pear.variables import STATISTIC as STATISTIC
@@ -36,6 +36,24 @@ LEAD_TIME: Final = "lead_time"
 """Coordinate of an analysis: lead time of the states that are forecasts, 0 of analyses, (time,)."""
 REPLACEMENTS: Final = "pear_replacements"
 """Attribute of a store: how often times of it were replaced; absent until the first time."""
+VERSION: Final = "pear_schema"
+"""Attribute of a store: version of this schema; absent in stores of the first one."""
+CURRENT: Final = 2
+"""Version of stores that are written now: with latitude, longitude and valid time of each value."""
+LATITUDE: Final = {
+    "standard_name": "latitude",
+    "long_name": "latitude",
+    "units": "degrees_north",
+}
+LONGITUDE: Final = {
+    "standard_name": "longitude",
+    "long_name": "longitude",
+    "units": "degrees_east",
+}
+CELL_METHODS: Final = "pear_cell_methods"
+"""Attribute of a store: ``cell_methods`` of all its fields, such as ``realization: mean``."""
+VALID_TIME: Final = "valid_time"
+"""Coordinate of a forecast: the times that its values are of, (time, prediction_timedelta)."""
 TIME_ENCODING: Final = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 LEAD_ENCODING: Final = {"units": "seconds", "dtype": "timedelta64[ns]"}
 _SHARD_BYTES: Final = 100_000_000
@@ -64,18 +82,21 @@ class Coordinate(NamedTuple):
     attributes: dict[str, Any]
 
 
-def grid_coordinates(nside: int) -> dict[str, Coordinate]:
+def grid_coordinates(nside: int, version: int = CURRENT) -> dict[str, Coordinate]:
     """Return the coordinates of the grid, with the attributes that other tools look for.
 
     Parameters
     ----------
     nside
         HEALPix resolution.
+    version
+        Version of the schema.
 
     Returns
     -------
     dict
-        ``cell``, ``cell_ids`` and ``crs``.
+        ``cell``, ``cell_ids`` and ``crs``; from version 2 on ``latitude`` and ``longitude`` of the
+        centres of the cells, degrees, longitudes from 0 to 360.
 
     Examples
     --------
@@ -87,14 +108,21 @@ def grid_coordinates(nside: int) -> dict[str, Coordinate]:
     cells, k = np.arange(cells_of_nside(nside), dtype=np.int64), refinement_level(nside)
     ids = {"grid_name": "healpix", "level": k, "indexing_scheme": "nested"}
     crs = {"grid_mapping_name": "healpix", "refinement_level": k, "indexing_scheme": "nested"}
-    return {
+    found = {
         "cell": Coordinate(("cell",), cells, {"standard_name": "healpix_index", "units": "1"}),
         "cell_ids": Coordinate(("cell",), cells, ids),
         "crs": Coordinate((), np.array(0, dtype=np.int32), crs),
     }
+    if version < 2:
+        return found
+    latitude, longitude = centres(nside)
+    return found | {
+        "latitude": Coordinate(("cell",), latitude, dict(LATITUDE)),
+        "longitude": Coordinate(("cell",), longitude, dict(LONGITUDE)),
+    }
 
 
-def level_coordinate(levels: Sequence[int]) -> Coordinate:
+def level_coordinate(levels: Sequence[int], version: int = CURRENT) -> Coordinate:
     """Return pressure levels in hPa, from the top down.
 
     Returns
@@ -109,26 +137,28 @@ def level_coordinate(levels: Sequence[int]) -> Coordinate:
     'air_pressure'
     """
     attributes = {"standard_name": "air_pressure", "units": "hPa", "positive": "down"}
+    if version >= 2:
+        attributes |= {"long_name": "pressure level", "axis": "Z"}
     return Coordinate(("level",), np.array(levels, dtype=np.int64), attributes)
 
 
-def fixed_coordinates(layout: Layout, nside: int) -> dict[str, Coordinate]:
+def fixed_coordinates(layout: Layout, nside: int, version: int = CURRENT) -> dict[str, Coordinate]:
     """Return the coordinates that follow from layout and resolution: grid and levels.
 
     Returns
     -------
     dict
-        ``cell``, ``cell_ids``, ``crs``, and ``level`` if the layout has upper-air variables.
+        Those of :func:`grid_coordinates`, and ``level`` if the layout has upper-air variables.
 
     Examples
     --------
     >>> from pear.store.schema import fixed_coordinates
     >>> coordinates = fixed_coordinates(Layout.default(), nside=2)
     >>> list(coordinates), coordinates["level"].values[:3]
-    (['cell', 'cell_ids', 'crs', 'level'], array([ 50, 100, 150]))
+    (['cell', 'cell_ids', 'crs', 'latitude', 'longitude', 'level'], array([ 50, 100, 150]))
     """
-    levels = {"level": level_coordinate(level_order(layout))} if layout.upper else {}
-    return grid_coordinates(nside) | levels
+    levels = {"level": level_coordinate(level_order(layout), version)} if layout.upper else {}
+    return grid_coordinates(nside, version) | levels
 
 
 def time_coordinate(kind: str, times: TimesLike) -> Coordinate:
@@ -149,8 +179,35 @@ def time_coordinate(kind: str, times: TimesLike) -> Coordinate:
         "analysis": ("time", "valid time"),
         "forecast": ("forecast_reference_time", "initial time of the forecast"),
     }[kind]
-    attributes = {"standard_name": name, "long_name": long_name}
+    attributes = {"standard_name": name, "long_name": long_name, "axis": "T"}
     return Coordinate(("time",), as_utc(times), attributes)
+
+
+def valid_time_coordinate(times: Times, leads: npt.NDArray[np.timedelta64]) -> Coordinate:
+    """Return the times that the values of forecasts are of, ``datetime64[s]``.
+
+    Parameters
+    ----------
+    times
+        (time,) init times.
+    leads
+        (prediction_timedelta,) lead times.
+
+    Returns
+    -------
+    Coordinate
+        (time, prediction_timedelta).
+
+    Examples
+    --------
+    >>> from pear.store.schema import valid_time_coordinate
+    >>> init, lead = np.array(["2019-01-01"], "datetime64[s]"), np.array([6], "timedelta64[h]")
+    >>> valid_time_coordinate(init, lead).values
+    array([['2019-01-01T06:00:00']], dtype='datetime64[s]')
+    """
+    valid = as_utc(times)[:, None] + np.atleast_1d(leads).astype("timedelta64[s]")[None]
+    attributes = {"standard_name": "time", "long_name": "valid time"}
+    return Coordinate(("time", "prediction_timedelta"), valid, attributes)
 
 
 def lead_coordinate(leads: npt.ArrayLike) -> Coordinate:
@@ -186,7 +243,12 @@ def member_coordinate(members: int) -> Coordinate:
     >>> member_coordinate(3).values
     array([0, 1, 2])
     """
-    attributes = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
+    attributes = {
+        "standard_name": "realization",
+        "long_name": "ensemble member",
+        "units": "1",
+        "axis": "E",
+    }
     return Coordinate(("number",), np.arange(members, dtype=np.int64), attributes)
 
 
@@ -327,6 +389,7 @@ def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[st
         "source": f"PEAR {__version__}",
         "history": f"written by PEAR {__version__}",
         "pear_kind": kind,
+        VERSION: CURRENT,
         "coordinates": "cell_ids crs"
         + (f" {COMPLETE} {PRELIMINARY} {LEAD_TIME}" if kind == "analysis" else ""),
         "libraries": {name: version(name) for name in ("numpy", "xarray", "zarr", "healpy")}
@@ -344,7 +407,26 @@ def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[st
     }
 
 
-def variable_attributes(name: str, nside: int, probability: str | None = None) -> dict[str, Any]:
+def version_of(attributes: Mapping[str, Any]) -> int:
+    """Return the version of the schema of a store by the attributes of its group.
+
+    Returns
+    -------
+    int
+        1 for stores that do not tell.
+
+    Examples
+    --------
+    >>> from pear.store.schema import version_of
+    >>> version_of({}), version_of({"pear_schema": 2})
+    (1, 2)
+    """
+    return int(attributes.get(VERSION, 1))
+
+
+def variable_attributes(
+    name: str, nside: int, group: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the attributes of a data variable.
 
     Parameters
@@ -353,8 +435,9 @@ def variable_attributes(name: str, nside: int, probability: str | None = None) -
         Canonical name.
     nside
         HEALPix resolution.
-    probability
-        If the values are probabilities: the event.
+    group
+        Attributes of its group, which tell a forecast from an analysis, what statistic of an
+        ensemble the values are, and the version of the schema; default: an analysis of today.
 
     Returns
     -------
@@ -367,17 +450,38 @@ def variable_attributes(name: str, nside: int, probability: str | None = None) -
     >>> attributes = variable_attributes("geopotential", nside=64)
     >>> attributes["units"], attributes["ek_grid_spec"]
     ('m2 s-2', '{"grid": "H64", "order": "nested"}')
+    >>> variable_attributes("geopotential", 64, {PROBABILITY: "more than 5000 m2 s-2"})["units"]
+    '1'
     """
-    row = BY_NAME[name]
+    group = {VERSION: CURRENT} if group is None else group
+    row, probability = BY_NAME[name], group.get(PROBABILITY)
     about = {"standard_name": row.standard_name, "long_name": row.long_name, "units": row.units}
-    if probability is not None:
+    if probability is not None:  # no standard name is one of a probability of exceedance
         about = {"long_name": f"Probability of {probability}", "units": "1"}
+    if version_of(group) >= 2:
+        about |= _descriptions(row.units, group)
     return {
         **about,
         "short_name": row.short_name,
         "grid_mapping": "crs",
         "ek_grid_spec": json.dumps({"grid": f"H{nside}", "order": "nested"}),
     }
+
+
+def _descriptions(units: str, group: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the conventions of netCDF add: coordinates, statistic, kind of temperature."""
+    is_forecast = group.get("pear_kind") == "forecast"
+    found = {"coordinates": "latitude longitude" + (f" {VALID_TIME}" if is_forecast else "")}
+    methods = group.get(CELL_METHODS)
+    if methods is not None:
+        found["cell_methods"] = str(methods)
+    statistic = group.get(STATISTIC)
+    if statistic is not None:
+        found["comment"] = f"{statistic} of the ensemble"
+    if units == "K" and group.get(PROBABILITY) is None:
+        is_difference = "standard_deviation" in str(methods)
+        found["units_metadata"] = f"temperature: {'difference' if is_difference else 'on_scale'}"
+    return found
 
 
 def overview_name(nside: int) -> str:

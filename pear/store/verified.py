@@ -17,8 +17,10 @@ from pear.store.manifest import DamagedStoreError, Entry, Manifest
 _TRIES: Final = 4
 _PAUSE_SECONDS: Final = 0.02
 _DIFFERS: Final = "is damaged: its checksum differs"
-_MAY_BE_ZERO: Final = ("crs", "hour", "number")
+_MAY_BE_ZERO: Final = ("crs", "hour", "number", "prediction_timedelta")
 """Arrays of one value of stores without a manifest that hold zero, which was not written then."""
+_MAY_BE_ALL_ZERO: Final = ("complete", "preliminary", "lead_time")
+"""Arrays that may be zero everywhere, which other programs do not write."""
 
 
 class VerifiedStore(LocalStore):
@@ -112,12 +114,14 @@ class VerifiedStore(LocalStore):
             document = metadata.parse(found.to_bytes(), self.root)
         except ValueError:
             return "is damaged"
-        return None if metadata.is_intact_or_unsigned(document) else "differs from its digest"
+        whole = metadata.is_intact_or_unsigned(document) or metadata.is_copy(self.root, document)
+        return None if whole else "differs from its digest"
 
     def _read_known(self) -> tuple[dict[str, Any], Manifest | None]:
         if self._known is None:
             root = metadata.read_intact(self.root)
-            named = manifest.ATTRIBUTE in root.get("attributes", {})
+            named = metadata.manifest_of(root) is not None
+            named = named and not metadata.is_copy(self.root, root)
             self._known = root, Manifest.read(self.root) if named else None
         return self._known
 
@@ -153,7 +157,10 @@ def _may_be_absent(path: Path, root: dict[str, Any], key: str) -> bool:
     document = _array_metadata(path, root, key)
     if document.get("fill_value") == "NaN":
         return True  # missing values are NaN, which no reader passes over
-    return key.split("/")[0] in _MAY_BE_ZERO and document.get("shape") in ([], [1])
+    name = key.split("/")[0]
+    if name in _MAY_BE_ALL_ZERO and metadata.is_copy(path, root):
+        return True
+    return name in _MAY_BE_ZERO and document.get("shape") in ([], [1])
 
 
 def _is_sound(path: Path, root: dict[str, Any], key: str, content: bytes) -> bool:

@@ -22,7 +22,13 @@ from pear.rollout import (
     split_state,
 )
 from pear.state import State
-from pear.store.schema import PROBABILITY, STATISTIC, default_overviews, open_group
+from pear.store.schema import (
+    CELL_METHODS,
+    PROBABILITY,
+    STATISTIC,
+    default_overviews,
+    open_group,
+)
 from pear.typing import Float32
 from pear.variables import MEMBERS, SIMULATED, Layout
 from pipelines.catalog import Model, Run
@@ -52,6 +58,8 @@ class OutputSpec:
     statistic
         Name of what is computed of each field by itself, so that the components of a wind are
         those of a vector no longer; None for a state of the atmosphere.
+    cell_methods
+        What the conventions of netCDF call the statistic, where they have a word for it.
     """
 
     suffix: str
@@ -59,6 +67,7 @@ class OutputSpec:
     reduce: Reduction
     threshold: Threshold | None = None
     statistic: str | None = None
+    cell_methods: str | None = None
 
     def layout(self, full: Layout, chosen: Layout) -> Layout:
         """Return the channels of the store.
@@ -84,6 +93,8 @@ class OutputSpec:
             about[PROBABILITY] = self.threshold.description
         elif self.statistic is not None:
             about[STATISTIC] = self.statistic
+        if self.cell_methods is not None:
+            about[CELL_METHODS] = self.cell_methods
         return about
 
     def fields(self, members: State, layout: Layout) -> tuple[Float32, Float32]:
@@ -129,7 +140,11 @@ def plan_outputs(options: ForecastOptions, members: int) -> list[OutputSpec]:
         return [OutputSpec("", "PEAR forecast", _identity)]
     return [
         OutputSpec(
-            ".spread", "PEAR ensemble, standard deviation", ensemble_spread, statistic="spread"
+            ".spread",
+            "PEAR ensemble, standard deviation",
+            ensemble_spread,
+            statistic="spread",
+            cell_methods="realization: standard_deviation",
         ),
         *(
             OutputSpec(
@@ -137,6 +152,7 @@ def plan_outputs(options: ForecastOptions, members: int) -> list[OutputSpec]:
                 f"PEAR ensemble, {percent} % quantile",
                 partial(ensemble_quantile, percent=percent),
                 statistic=f"{percent} % quantile",
+                cell_methods="realization: median" if percent == 50 else None,
             )
             for percent in options.quantiles
         ),
@@ -152,7 +168,12 @@ def plan_outputs(options: ForecastOptions, members: int) -> list[OutputSpec]:
             )
             for member in range(members if options.keep_members else 0)
         ),
-        OutputSpec("", f"PEAR ensemble, mean of {members}", ensemble_mean),
+        OutputSpec(
+            "",
+            f"PEAR ensemble, mean of {members}",
+            ensemble_mean,
+            cell_methods="realization: mean",
+        ),
     ]
 
 
@@ -286,10 +307,13 @@ def describe_source(data: DataFolder, run: Run) -> dict[str, str]:
     Returns
     -------
     dict
-        Whether the atmosphere is simulated; empty if the analysis does not say so.
+        Whether the atmosphere is simulated, and the source and the licence of the analysis; what
+        it does not say is left out.
     """
     attributes = open_group(data.analysis(run.options["analysis"])).attrs
-    return {SIMULATED: "true"} if SIMULATED in attributes else {}
+    kept = {"source": "initial_state_source", "license": "license"}
+    found = {new: str(attributes[old]) for old, new in kept.items() if old in attributes}
+    return found | ({SIMULATED: "true"} if SIMULATED in attributes else {})
 
 
 def _origin(model: Model) -> str:

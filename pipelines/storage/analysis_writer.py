@@ -389,8 +389,10 @@ class AnalysisWriter:
         if not new and not self._lacking:
             return
         aside = zarr.open_group(LocalStore(self.staging), mode="a", zarr_format=3)
+        version = schema.version_of(schema.open_group(self._root).attrs)
         for prefix, nside in self.grids():
             group = aside.require_group(prefix) if prefix else aside
+            group.attrs[schema.VERSION] = version  # new variables have the attributes of the others
             for name in new:
                 _create_variable(group, name, self.stored, nside, self.times.size, self.shard_times)
             self._added += [f"{prefix}{name}" for name in new]

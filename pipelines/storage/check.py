@@ -17,7 +17,7 @@ from pear.progress import ProgressCallback
 from pear.store import metadata, schema
 from pear.store.climatology import Climatology
 from pear.store.coarse import coarsen_field
-from pear.store.manifest import ATTRIBUTE, FILE, Manifest
+from pear.store.manifest import FILE, Manifest
 from pear.store.reader import stored_layout
 from pear.times import to_iso
 from pear.typing import Float32
@@ -29,6 +29,10 @@ from pipelines.storage.staging import staging_folder
 DAMAGE: Final = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 """Exceptions of Zarr when metadata or a chunk are damaged."""
 _HIDDEN: Final = ("new", "replacing", "before", "repair")
+_OF_CODEC: Final = ("_FillValue",)
+"""Attributes by which xarray, which wrote a copy of a store, reads missing values."""
+_DEGREES: Final = 1e-9
+"""Difference of latitudes and longitudes that another library for sines may make."""
 _INGEST = "mark as missing; ingest the files again"
 _BUILD = "build it again with `pear climatology`"
 
@@ -181,6 +185,8 @@ def _check_contents(
         report.findings += _check_attributes(inner, prefix, layout, size)
     for axis in ("time", "prediction_timedelta")[: 2 if report.kind == "forecast" else 1]:
         report.findings += _check_axis(grids, axis)
+    if report.kind == "forecast":
+        report.findings += _check_valid_times(grids)
     flags = _read_flags(group, report) if report.kind == "analysis" else None
     report.findings += _check_preliminary(group)
     report.findings += _check_lead_times(group)
@@ -193,7 +199,8 @@ def _check_contents(
 
 def _check_files(path: Path, report: StoreReport, remedy: str) -> Iterator[Finding]:
     """Compare all chunk files with the manifest, but for arrays known to be damaged."""
-    if ATTRIBUTE not in metadata.read(path)["attributes"]:
+    root = metadata.read(path)
+    if metadata.manifest_of(root) is None or metadata.is_copy(path, root):
         return
     try:
         found = Manifest.read(path)
@@ -287,6 +294,8 @@ def _check_metadata(path: Path) -> Iterator[Finding]:
         kind = root["attributes"].get("pear_kind")
         if kind == "climatology" and "consolidated_metadata" not in root:
             return  # written before climatologies had a digest
+        if metadata.is_copy(path, root):
+            return
         children = metadata.child_documents(root)
     except DAMAGE as error:
         yield Finding("metadata", metadata.META, f"cannot be read: {error}", "rebuild")
@@ -310,9 +319,13 @@ def _check_metadata(path: Path) -> Iterator[Finding]:
 def _check_coordinates(
     group: zarr.Group, prefix: str, layout: Layout, nside: int
 ) -> Iterator[Finding]:
-    for name, wanted in schema.fixed_coordinates(layout, nside).items():
+    version = schema.version_of(group.attrs)
+    for name, wanted in schema.fixed_coordinates(layout, nside, version).items():
         try:
-            good = np.array_equal(schema.get_array(group, name)[...], wanted.values)
+            found = np.asarray(schema.get_array(group, name)[...])
+            good = found.shape == wanted.values.shape and np.allclose(
+                found, wanted.values, rtol=0.0, atol=_DEGREES if found.dtype.kind == "f" else 0.0
+            )
         except DAMAGE:
             good = False
         if not good:
@@ -322,13 +335,12 @@ def _check_coordinates(
 def _check_attributes(
     group: zarr.Group, prefix: str, layout: Layout, nside: int
 ) -> Iterator[Finding]:
-    probability = group.attrs.get(schema.PROBABILITY)
-    event = None if probability is None else str(probability)
-    coordinates = schema.fixed_coordinates(layout, nside)
+    attributes = dict(group.attrs)
+    coordinates = schema.fixed_coordinates(layout, nside, schema.version_of(attributes))
     wanted = {name: each.attributes for name, each in coordinates.items()}
-    wanted |= {name: schema.variable_attributes(name, nside, event) for name in layout.names}
+    wanted |= {name: schema.variable_attributes(name, nside, attributes) for name in layout.names}
     for name, expected in wanted.items():
-        got = dict(group[name].attrs)
+        got = {k: v for k, v in group[name].attrs.items() if k not in _OF_CODEC}
         differ = sorted(k for k in {*got, *expected} if got.get(k) != expected.get(k))
         if differ:
             detail = f"attributes differ from the schema: {', '.join(differ)}"
@@ -352,6 +364,24 @@ def _check_axis(grids: dict[int, zarr.Group], name: str) -> Iterator[Finding]:
             own = times
         elif own is not None and not np.array_equal(times, own):
             yield Finding("time", where, "differs from that of the store", "copy")
+
+
+def _check_valid_times(grids: dict[int, zarr.Group]) -> Iterator[Finding]:
+    """Check that valid times are the sums of init time and lead times, which are checked before."""
+    for group in grids.values():
+        if schema.version_of(group.attrs) < 2:
+            continue
+        where = f"{group.path}/{schema.VALID_TIME}".lstrip("/")
+        try:
+            times, leads, valid = (
+                np.asarray(schema.get_array(group, name)[...])
+                for name in ("time", "prediction_timedelta", schema.VALID_TIME)
+            )
+        except DAMAGE as error:
+            yield Finding("time", where, f"cannot be read: {error}", "compute again")
+            continue
+        if not np.array_equal(valid, times[:, None] + leads[None]):
+            yield Finding("time", where, "is not init time plus lead time", "compute again")
 
 
 def _read_flags(group: zarr.Group, report: StoreReport) -> npt.NDArray[np.uint8] | None:

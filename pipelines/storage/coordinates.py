@@ -15,7 +15,7 @@ from zarr.storage import LocalStore, StorePath
 
 from pear.errors import InputError
 from pear.store import metadata, schema
-from pear.store.manifest import ATTRIBUTE, Manifest, has_own_checksum
+from pear.store.manifest import Manifest, has_own_checksum
 from pear.typing import Int64
 from pear.variables import Layout
 from pipelines.storage.atomic import write_atomically
@@ -45,7 +45,7 @@ def restore_coordinates(path: Path) -> list[str]:
     if attributes.get("pear_kind") != "forecast":
         return []
     manifest = None
-    if ATTRIBUTE in attributes:
+    if metadata.manifest_of(root) is not None:
         with suppress(InputError):  # a damaged one is written anew
             manifest = Manifest.read(path)
     written = []

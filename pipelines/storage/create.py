@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numcodecs.blosc
 import numpy as np
@@ -15,10 +15,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
 from pear.store import metadata, schema
-from pear.store.manifest import ATTRIBUTE, FILE
-from pear.store.schema import COMPLETE, LEAD_TIME, PRELIMINARY, PROBABILITY
-from pear.typing import Array, TimesLike
-from pear.variables import Layout
+from pear.store.schema import COMPLETE, LEAD_TIME, PRELIMINARY
+from pear.typing import Array, Times, TimesLike
+from pear.variables import PROBABILITY, STATISTIC, Layout
 from pear.variables.own import DEFINITIONS, definitions
 from pipelines.storage.manifest import write_manifest
 from pipelines.storage.metadata import rewrite_child_metadata, write_group
@@ -41,7 +40,9 @@ def create_group(
 def create_overview(root: zarr.Group, kind: str, layout: Layout, nside: int) -> zarr.Group:
     """Create a group for means over coarser cells; it opens like a store of its own."""
     title = f"{root.attrs['title']}: means over the cells of nside {nside}"
-    attributes = schema.group_attributes(kind, nside, {"title": title})
+    kept = ("source", "history", "license", PROBABILITY, STATISTIC, schema.CELL_METHODS)
+    inherited = {name: root.attrs[name] for name in kept if name in root.attrs}
+    attributes = schema.group_attributes(kind, nside, {**inherited, "title": title})
     if kind == "analysis":
         attributes["coordinates"] = "cell_ids crs"
     group = root.create_group(schema.overview_name(nside), attributes=attributes)
@@ -50,7 +51,8 @@ def create_overview(root: zarr.Group, kind: str, layout: Layout, nside: int) -> 
 
 def _with_axes(group: zarr.Group, layout: Layout, nside: int) -> zarr.Group:
     for name, (dims, values, attributes) in schema.fixed_coordinates(layout, nside).items():
-        coordinate(group, name, values, attributes, dims)
+        fill = float("nan") if values.dtype.kind == "f" else 0
+        coordinate(group, name, values, attributes, dims, fill=fill)
     return group
 
 
@@ -71,7 +73,7 @@ def consolidate(group: zarr.Group, *, sync: bool = True) -> None:
     root = Path(group.store.root)  # type: ignore[attr-defined]  # a LocalStore
     write_manifest(root, sync=sync)
     document = metadata.read(root)
-    document["attributes"] = dict(document["attributes"]) | {ATTRIBUTE: FILE}
+    metadata.name_manifest(document)
     write_group(root, document, sync=sync)
     rewrite_child_metadata(root, sync=sync)
 
@@ -84,7 +86,7 @@ def coordinate(
     dims: Sequence[str] | None = None,
     *,
     chunk: int | None = None,
-    fill: int = 0,
+    fill: float = 0,
 ) -> None:
     """Write a small array as one chunk.
 
@@ -111,7 +113,7 @@ def coordinate(
         shape=values.shape,
         dtype=values.dtype,
         chunks=shape if chunk is None else (chunk, *shape[1:]),
-        compressors=_codecs(values.dtype.itemsize),
+        compressors=_codecs(values.dtype.itemsize, "zstd" if values.dtype.kind == "f" else "lz4"),
         fill_value=fill,
         dimension_names=(name,) if dims is None else dims,
         attributes=dict(attributes),
@@ -134,6 +136,15 @@ def lead_coordinate(group: zarr.Group, leads: npt.NDArray[np.timedelta64]) -> No
     dims, values, attributes = schema.lead_coordinate(leads)
     encoded, attributes = values.astype(np.int64), attributes | schema.LEAD_ENCODING
     coordinate(group, "prediction_timedelta", encoded, attributes, dims)
+
+
+def valid_time_coordinate(
+    group: zarr.Group, times: Times, leads: npt.NDArray[np.timedelta64]
+) -> None:
+    """Write the valid times of a forecast as integer seconds since 1970."""
+    dims, values, attributes = schema.valid_time_coordinate(times, leads)
+    encoded, attributes = values.astype(np.int64), attributes | schema.TIME_ENCODING
+    coordinate(group, schema.VALID_TIME, encoded, attributes, dims)
 
 
 def completeness(group: zarr.Group, layout: Layout) -> None:
@@ -187,7 +198,6 @@ def data_variable(
     dims: tuple[str, ...],
 ) -> None:
     """Create a float32 data variable; what is not written reads as NaN."""
-    probability = group.attrs.get(PROBABILITY)
     group.create_array(
         name,
         shape=shape,
@@ -197,13 +207,13 @@ def data_variable(
         compressors=_codecs(4),
         fill_value=float("nan"),
         dimension_names=dims,
-        attributes=schema.variable_attributes(
-            name, nside, None if probability is None else str(probability)
-        ),
+        attributes=schema.variable_attributes(name, nside, dict(group.attrs)),
     )
 
 
-def _codecs(itemsize: int) -> list[BloscCodec | Crc32cCodec]:
-    """Return shuffle and LZ4 (smaller and 4 times faster than zstd here), and a checksum."""
-    blosc = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=itemsize)
+def _codecs(itemsize: int, name: Literal["lz4", "zstd"] = "lz4") -> list[BloscCodec | Crc32cCodec]:
+    """Return shuffle and compression (fields: LZ4, see the comment), and a checksum."""
+    # Of fields LZ4 is smaller and 4 times faster than zstd; latitudes and longitudes, which repeat
+    # themselves, are half as large with zstd.
+    blosc = BloscCodec(cname=name, clevel=5, shuffle="shuffle", typesize=itemsize)
     return [blosc, Crc32cCodec()]

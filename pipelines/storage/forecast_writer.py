@@ -33,7 +33,7 @@ from pipelines.storage.atomic import (
 )
 
 Fields = npt.NDArray[np.float32]
-_FORMAT = 3
+_FORMAT = 4
 """Format of the folder of steps; steps of other formats are discarded."""
 _DAMAGE = (OSError, ValueError, RuntimeError, KeyError)
 
@@ -250,6 +250,7 @@ class ForecastWriter:
     def _create_arrays(self, group: zarr.Group, nside: int) -> None:
         create.time_coordinate(group, "forecast", self.init_time[None].astype(np.int64))
         create.lead_coordinate(group, self.leads)
+        create.valid_time_coordinate(group, self.init_time[None], self.leads)
         leads, cells, levels = self.leads.size, cells_of_nside(nside), len(self.layout.levels)
         for name in self.layout.names:
             upper = name in self.layout.upper

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pear.store import metadata
 from pear.store.manifest import (
-    ATTRIBUTE,
     FILE,
     Entry,
     Manifest,
@@ -95,7 +94,7 @@ def chunk_files(root: Path) -> list[str]:
 
 
 def _has_manifest(root: Path) -> bool:
-    return ATTRIBUTE in metadata.read(root).get("attributes", {})
+    return metadata.manifest_of(metadata.read(root)) is not None
 
 
 def _entry(root: Path, name: str, known: Mapping[str, Entry]) -> Entry:

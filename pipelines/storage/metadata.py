@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pear.store.metadata import DIGEST, META, child_documents, digest, read
+from pear.store.metadata import META, child_documents, read, sign
 from pipelines.storage.atomic import write_atomically
 
 
@@ -26,7 +26,7 @@ def write_group(folder: Path, document: dict[str, Any], *, sync: bool = True) ->
     if inside is not None:
         # Zarr recognises the members of a group only if they stand side by side.
         inside["metadata"] = dict(sorted(inside["metadata"].items()))
-    document["attributes"] = dict(document["attributes"]) | {DIGEST: digest(document)}
+    sign(document)
     write_document(folder, document, sync=sync)
 
 

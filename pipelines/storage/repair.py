@@ -69,6 +69,8 @@ def repair_store(path: Path | str) -> StoreReport:
         raise InputError(f"no store at {path}", field="store")
     _require_known_kind(path)
     with writer_lock(path):
+        if _is_copy(path):
+            return _require_healthy(path)
         for left in leftovers(path):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
@@ -99,6 +101,28 @@ def repair_store(path: Path | str) -> StoreReport:
         return check_store(path)
 
 
+def _is_copy(path: Path) -> bool:
+    """Return whether another program wrote a store of PEAR's again."""
+    try:
+        root = metadata.read(path)
+        return schema.VERSION in root["attributes"] and metadata.is_copy(path, root)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _require_healthy(path: Path) -> StoreReport:
+    """Return the report on a copy that another program wrote; it is not repaired."""
+    report = check_store(path)
+    if report.is_healthy:
+        return report
+    raise InputError(
+        f"{path}: {report.findings[0].where} {report.findings[0].detail}, and another program than "
+        "PEAR wrote it",
+        field="store",
+        hint="write the copy again from the original",
+    )
+
+
 def _require_known_kind(path: Path) -> None:
     """Raise if a store says that it is of a kind that is not repaired."""
     try:
@@ -122,7 +146,7 @@ def _keep_old_root(old: Path, new: Path) -> None:
 def _repair_manifest(path: Path) -> None:
     """Write the manifest of a store anew if it cannot be read, or if the store has none."""
     root = metadata.read(path)
-    if ATTRIBUTE in root["attributes"]:
+    if metadata.manifest_of(root) is not None:
         try:
             Manifest.read(path)
         except InputError:
@@ -130,7 +154,7 @@ def _repair_manifest(path: Path) -> None:
         return
     if "consolidated_metadata" in root:
         write_manifest(path)
-        root["attributes"] = dict(root["attributes"]) | {ATTRIBUTE: FILE}
+        metadata.name_manifest(root)
         write_group(path, root)
 
 

@@ -18,7 +18,6 @@ import zarr
 from zarr.storage import LocalStore, StorePath
 
 from pear.store import metadata
-from pear.store.manifest import ATTRIBUTE, FILE
 from pipelines.storage.atomic import sync_filesystem, sync_folder
 from pipelines.storage.manifest import announce, settle
 from pipelines.storage.metadata import rewrite_child_metadata, write_group
@@ -92,7 +91,7 @@ def commit(
         file.replace(root / name)
     sync_filesystem(root)
     document = metadata.read(root)
-    document["attributes"] = dict(document["attributes"]) | {ATTRIBUTE: FILE}
+    metadata.name_manifest(document)
     arrays = metadata.nodes(document)
     for name in added:
         arrays[name] = metadata.read(staging / name)

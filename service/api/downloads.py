@@ -25,6 +25,7 @@ from service.readers.export import (
     SUFFIXES,
     Format,
     Selection,
+    TimeAxis,
     export,
     remove_export,
 )
@@ -85,9 +86,12 @@ async def download(
     bbox: Annotated[
         str | None, Query(max_length=100, description="west,south,east,north in degrees.")
     ] = None,
+    time_axis: Annotated[
+        TimeAxis, Query(description="`lead`: init and lead time; `valid`: one axis of valid times.")
+    ] = "lead",
 ) -> Response:
     """Return one file with the selected variables, lead times and region."""
-    selection = Selection.from_request(store, variables, lead_times, grid, bbox)
+    selection = Selection.from_request(store, variables, lead_times, grid, bbox, time_axis)
     size, limit = selection.nbytes(store), services.settings.max_download_bytes
     if size > limit:
         raise ProblemError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import warnings
@@ -20,6 +21,7 @@ from pear.derived import Derived, find_derived, parse_quantity
 from pear.derived.dataset import compute
 from pear.errors import InputError
 from pear.sphere.healpix import centres
+from pear.store.schema import VALID_TIME
 from pear.times import to_iso
 from pear.typing import Bool, Float32, Float64
 from pear.variables import variable, wind_pair
@@ -30,6 +32,7 @@ from service.readers.forecasts import ForecastStore, unreadable
 from service.readers.points import parse_decimal, parse_numbers
 
 Format = Literal["netcdf", "zarr-zip"]
+TimeAxis = Literal["lead", "valid"]
 MEDIA_TYPES: Final[dict[str, str]] = {
     "netcdf": "application/x-netcdf",
     "zarr-zip": "application/zip",
@@ -83,6 +86,9 @@ class Selection:
         Spacing of the latitude–longitude grid in degrees; None for the HEALPix grid.
     box
         Region; None for the whole sphere.
+    time_axis
+        ``lead`` for init time and lead time as in the stores; ``valid`` for one axis of valid
+        times, which CDO, Panoply and GIS expect, with the init time beside it.
     """
 
     variables: tuple[str, ...]
@@ -90,6 +96,7 @@ class Selection:
     lead_hours: tuple[int, ...]
     step: float | None
     box: Box | None
+    time_axis: TimeAxis = "lead"
 
     @classmethod
     def from_request(
@@ -99,6 +106,7 @@ class Selection:
         lead_times: str | None,
         grid: str,
         bbox: str | None,
+        time_axis: TimeAxis = "lead",
     ) -> Selection:
         """Parse the query parameters of a request."""
         names, levels = _variables(store, variables)
@@ -106,7 +114,7 @@ class Selection:
         if lead_times is not None:
             asked = [int(each) for each in parse_numbers(lead_times, "lead_times", 1000)]
             leads = tuple(store.lead_hours[store.lead_index(lead)] for lead in sorted(set(asked)))
-        return cls(names, levels, leads, parse_grid(grid), parse_box(bbox))
+        return cls(names, levels, leads, parse_grid(grid), parse_box(bbox), time_axis)
 
     @property
     def points(self) -> int:
@@ -226,6 +234,8 @@ def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
         part = part.sel(level=[level for level in store.levels if level in chosen.levels])
     if chosen.box is not None:
         part = _cut(part, store.nside, chosen.box)
+    if chosen.time_axis == "valid":
+        part = _along_valid_time(part)
     part.attrs |= {
         "pear_run": store.run,
         "pear_model": model,
@@ -233,6 +243,16 @@ def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
         "comment": DISCLAIMER,
     }
     return part
+
+
+def _along_valid_time(part: xr.Dataset) -> xr.Dataset:
+    """Return a run along its valid times, with the init time as ``forecast_reference_time``."""
+    one = part.isel(time=0).rename(time="forecast_reference_time", prediction_timedelta="time")
+    lead = one["time"].rename("prediction_timedelta").variable
+    valid = one[VALID_TIME].variable.copy()
+    valid.attrs["axis"] = "T"
+    del one["forecast_reference_time"].attrs["axis"]
+    return one.drop_vars(VALID_TIME).assign_coords(time=valid, prediction_timedelta=lead)
 
 
 def _with_derived(part: xr.Dataset, derived: Mapping[str, Derived]) -> xr.Dataset:
@@ -271,7 +291,9 @@ def _in_blocks(part: xr.Dataset, chosen: Selection) -> xr.Dataset:
     leads = max(1, _BLOCK_BYTES // (4 * points * levels))
     some = max(1, min(levels, _BLOCK_BYTES // (4 * points)))
     sizes = {"prediction_timedelta": leads, "level": some}
+    whole = {name: each.load() for name, each in part.coords.items() if name not in part.dims}
     part = part.chunk({dim: size for dim, size in sizes.items() if dim in part.dims})
+    part = part.assign_coords(whole)
     return part.map(
         lambda field: field.copy(data=field.data.map_blocks(_check_block, dtype=field.dtype)),
         keep_attrs=True,
@@ -353,12 +375,24 @@ def write(part: xr.Dataset, target: Path, format: Format) -> None:  # noqa: A002
     """Write a dataset as one file."""
     plain = part.copy()
     plain.attrs = {name: _to_attribute(value) for name, value in part.attrs.items()}
-    for each in plain.variables.values():
-        each.encoding = {
-            key: value
-            for key, value in each.encoding.items()
-            if key in ("units", "calendar", "_FillValue")
-        }
+    for name, each in plain.variables.items():
+        kept = ("units", "calendar", *(["_FillValue"] if name in plain.data_vars else []))
+        each.encoding = {key: value for key, value in each.encoding.items() if key in kept}
+        if name not in plain.data_vars:
+            each.encoding["_FillValue"] = None  # coordinates have no missing values
+    auxiliary = [
+        name
+        for name in (
+            "latitude",
+            "longitude",
+            VALID_TIME,
+            "prediction_timedelta",
+            "forecast_reference_time",
+        )
+        if name in plain.coords and name not in plain.dims
+    ]
+    for array in plain.data_vars.values():
+        array.encoding["coordinates"] = " ".join(auxiliary)
     if format == "netcdf":
         packing: dict[str, Any] = {"zlib": True, "complevel": 1, "shuffle": True}
         encoding = {
@@ -397,4 +431,4 @@ def _chunks(array: xr.DataArray) -> tuple[int, ...]:
 
 def _to_attribute(value: object) -> object:
     """Return an attribute that NetCDF can hold: nested ones become text."""
-    return str(value) if isinstance(value, dict | list | tuple) else value
+    return json.dumps(value) if isinstance(value, dict | list | tuple) else value

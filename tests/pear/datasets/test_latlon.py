@@ -68,7 +68,9 @@ def test_title_and_coordinates_are_those_of_the_grid() -> None:
     names = ["2m_temperature"]
     held = analysis.assign_coords(complete=(("time", "channel"), [[1]]), channel=names)
     grid = pear.to_latlon(held, step=10)
-    assert set(grid.coords) == {"time", "latitude", "longitude"}
+    assert set(grid.coords) == {"time", "latitude", "longitude", "crs"}
+    assert grid["2m_temperature"].attrs["grid_mapping"] == "crs"
+    assert grid["crs"].attrs["grid_mapping_name"] == "latitude_longitude"
     assert "HEALPix" not in grid.attrs["title"]
     assert grid.attrs["title"].endswith("on a latitude-longitude grid of 10 degrees")
     assert grid.attrs["history"].endswith(

@@ -67,6 +67,8 @@ def test_attributes_are_those_that_other_tools_look_for(path: Path) -> None:
         "standard_name": "air_pressure",
         "units": "hPa",
         "positive": "down",
+        "long_name": "pressure level",
+        "axis": "Z",
     }
     t2m = dict(group["2m_temperature"].attrs)
     assert t2m["units"] == "K"

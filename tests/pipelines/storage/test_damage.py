@@ -189,7 +189,7 @@ def test_a_store_without_manifest_stays_readable_and_refuses_lost_coordinates(
     path = make_forecast(tmp_path)
     before = read_store(path)
     root = metadata.read(path)
-    del root["attributes"][ATTRIBUTE]
+    del root[metadata.INSIDE][ATTRIBUTE]
     write_group(path, root)
     (path / FILE).unlink()
     assert equal(before, read_store(path))

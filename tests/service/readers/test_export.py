@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_nested_attributes_become_text(tmp_path: Path) -> None:
     dataset = xr.Dataset({"t": ("x", [1.0])}, attrs={"nested": {"a": 1}, "plain": 2})
     write(dataset, tmp_path / "x.nc", "netcdf")
     with xr.open_dataset(tmp_path / "x.nc") as read:
-        assert read.attrs == {"nested": "{'a': 1}", "plain": 2}
+        assert read.attrs == {"nested": '{"a": 1}', "plain": 2}
 
 
 @pytest.mark.parametrize(
@@ -138,3 +139,42 @@ def test_derived_quantities_are_exported(store: ForecastStore, grid: str) -> Non
     assert "level" not in part["thickness_1000_500"].dims
     assert part["vorticity"].attrs["units"] == "s-1"
     assert all(np.isfinite(part[name]).all() for name in names)
+
+
+def test_gdal_reads_boxes_across_greenwich_and_the_date_line(
+    store: ForecastStore, tmp_path: Path
+) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    for name, box, edges in (
+        ("greenwich", "-20,30,40,70", (-25, 25, 45, 75)),
+        ("date-line", "150,-30,-150,30", (145, -35, 215, 35)),
+    ):
+        chosen = Selection.from_request(store, "t2m", "24", "latlon:10", box)
+        part, file = extract(store, chosen, "m"), tmp_path / f"{name}.nc"
+        write(part, file, "netcdf")
+        with rasterio.open(f"netcdf:{file}:2m_temperature") as opened:
+            assert tuple(opened.bounds) == edges
+            assert opened.crs.is_geographic
+            np.testing.assert_array_equal(opened.read(1), part["2m_temperature"].values[0, 0])
+
+
+def test_the_checker_of_cf_finds_no_errors(store: ForecastStore, tmp_path: Path) -> None:
+    runner = pytest.importorskip("compliance_checker.runner")
+    chosen = Selection.from_request(store, "t2m,z500", "24,48", "latlon:10", None, "valid")
+    file, report = tmp_path / "a.nc", tmp_path / "report.json"
+    write(extract(store, chosen, "m"), file, "netcdf")
+    runner.CheckSuite.load_all_available_checkers()
+    runner.ComplianceChecker.run_checker(
+        str(file), ["cf:1.11"], 0, "normal", output_filename=str(report), output_format="json"
+    )
+    found = json.loads(report.read_text())["cf:1.11"]["high_priorities"]
+    assert found
+    assert [each["msgs"] for each in found if each["msgs"]] == []
+    with xr.open_dataset(file) as opened:
+        assert opened["2m_temperature"].dims == ("time", "latitude", "longitude")
+        np.testing.assert_array_equal(
+            opened["time"] - opened["forecast_reference_time"],
+            np.array([24, 48], "timedelta64[h]"),
+        )
+        assert "_FillValue" not in {*opened["latitude"].encoding, *opened["time"].attrs}
+        assert json.loads(opened.attrs["libraries"])["python"]
