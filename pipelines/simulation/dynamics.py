@@ -49,11 +49,13 @@ class Atmosphere:
     ----------
     truncation
         ``T21``, ``T31`` or ``T42``.
+    diurnal
+        Let the sun warm the ground by day (see :meth:`run_hours`).
     """
 
-    def __init__(self, truncation: str = "T31") -> None:
+    def __init__(self, truncation: str = "T31", *, diurnal: bool = False) -> None:
         size = parameters.resolution(truncation)
-        self.truncation = truncation
+        self.truncation, self.diurnal = truncation, diurnal
         self.size = size
         self.grid = spherical_harmonic.Grid.construct(size.wavenumber, size.gaussian_nodes)
         vertical = sigma_coordinates.SigmaCoordinates(np.array(parameters.INTERFACES))
@@ -71,6 +73,7 @@ class Atmosphere:
         self._mass = float((self._rest_pressure[0] * weight).sum() / weight.sum())
         self._step = self._stepper()
         self.run_day = jax.jit(self._run_day)
+        self._run_part = jax.jit(self._run_steps, static_argnames="count")
 
     def _damping(self, strength: float) -> Float64:
         _, total = self.grid.modal_axes
@@ -112,7 +115,55 @@ class Atmosphere:
             time_integration.step_with_filters(step, [diffuse]),
         )
 
-    def _apply_physics(self, state: Spectral, season: jax.Array) -> Spectral:
+    def run_hours(self, state: Spectral, day_of_year: float, first: int, hours: int) -> Spectral:
+        """Run a part of a day, with the sun's daily course if the atmosphere has one.
+
+        Parameters
+        ----------
+        state
+            State at ``first`` o'clock UTC.
+        day_of_year
+            Day of the year at 00 UTC, from 1.
+        first
+            Hour of the day.
+        hours
+            Length, a multiple of the time step.
+
+        Returns
+        -------
+        Spectral
+            State ``hours`` later; with ``hours=24`` and no diurnal cycle, that of :attr:`run_day`.
+        """
+        per_day = self.size.steps_per_day
+        begin, count = first * per_day / 24, hours * per_day // 24
+        out: Spectral = self._run_part(state, day_of_year, begin, count=count)
+        return out
+
+    def _run_steps(
+        self, state: Spectral, day_of_year: jax.Array, begin: jax.Array, *, count: int
+    ) -> Spectral:
+        def step(carry: Spectral, index: jax.Array) -> tuple[Spectral, None]:
+            part = (begin + index) / self.size.steps_per_day
+            day = day_of_year + part
+            angle = 2.0 * jnp.pi * (day - parameters.SOLSTICE_DAY) / parameters.YEAR_DAYS
+            warming = self._warm_by_sun(day, part) if self.diurnal else None
+            return self._apply_physics(self._step(carry), jnp.cos(angle), warming), None
+
+        state, _ = jax.lax.scan(step, state, jnp.arange(count))
+        return self._conserve_mass(state)
+
+    def _warm_by_sun(self, day: jax.Array, part: jax.Array) -> jax.Array:
+        """Return the warming by the daily course of the sun in one step, (layer, lon, lat) K."""
+        sun = 2.0 * jnp.pi * (day - parameters.SUN_DAY) / parameters.YEAR_DAYS
+        declination = np.radians(parameters.OBLIQUITY) * jnp.cos(sun)
+        hour_angle = 2.0 * jnp.pi * (part - 0.5) + np.radians(self.lon)
+        _, growth = physics.sunshine(self.lat, declination, hour_angle)
+        swing = parameters.diurnal_swing(self.sigma[:, None, None], self.surface.land)
+        return jnp.asarray(swing * growth * (2.0 * np.pi * self.dt / parameters.DAY_SECONDS))
+
+    def _apply_physics(
+        self, state: Spectral, season: jax.Array, warming: jax.Array | None = None
+    ) -> Spectral:
         """Apply one implicit step of drag, heating and moisture."""
         sigma = self.sigma[:, None, None]
         pressure = sigma * 1e5 * jnp.exp(self.grid.to_nodal(state.log_surface_pressure))
@@ -120,8 +171,10 @@ class Atmosphere:
             parameters.REFERENCE_TEMPERATURE + self.grid.to_nodal(state.temperature_variation),
             self.grid.to_nodal(state.tracers[HUMIDITY]),
         )
+        warmed = before[0] if warming is None else before[0] + warming
         after = physics.moist_step(
-            *before,
+            warmed,
+            before[1],
             physics.equilibrium(pressure, sigma, self.surface, season),
             pressure,
             self.dt,

@@ -54,6 +54,18 @@ YEAR_DAYS: Final = YEAR_SECONDS / DAY_SECONDS
 SOLSTICE_DAY: Final = 185.0
 """Day of the year of the warmest northern equilibrium, some days after the solstice."""
 
+SUN_DAY: Final = 172.0
+"""Day of the year on which the sun stands highest in the north."""
+OBLIQUITY: Final = 23.44
+"""Inclination of the Earth's axis, degrees."""
+DIURNAL_LAND: Final = 18.0
+"""Swing of the lowest layer over land, K, for each unit of the sun's first harmonic: under the sun
+of an equinox at the equator, 5.5 K up and down."""
+DIURNAL_SEA: Final = 0.9
+"""The same over the sea, whose heat capacity leaves it a twentieth."""
+DIURNAL_SECONDS: Final = 3.0 * 3600.0
+"""Time in which the air near the ground returns to its daily mean; the warmest hour is 14:30."""
+
 
 @dataclass(frozen=True)
 class Resolution:
@@ -187,3 +199,10 @@ def moistening_rate(sigma: Float64) -> Float64:
     return np.asarray(
         1.0 / (DAY_SECONDS * np.interp(sigma, (0.0, 0.5, 0.85, 1.0), (15.0, 8.0, 2.0, 0.6)))
     )
+
+
+def diurnal_swing(sigma: Float64, land: Float64) -> Float64:
+    """Return the swing by sunshine in K: that of the ground, fading out at sigma 0.75."""
+    # Linear in sigma: a shallower layer of warm air would overturn, which is not resolved.
+    shallow = np.clip((sigma - 0.75) / (0.97 - 0.75), 0.0, 1.0)
+    return np.asarray(shallow * (DIURNAL_SEA + (DIURNAL_LAND - DIURNAL_SEA) * land))

@@ -83,6 +83,49 @@ def equilibrium(
     return jnp.maximum(parameters.stratosphere(surface.lat) + night * season, column)
 
 
+def sunshine(
+    latitude: Float64, declination: ArrayLike, hour_angle: ArrayLike
+) -> tuple[jax.Array, jax.Array]:
+    """Return what the sun's height does to air near the ground: its anomaly and that one's growth.
+
+    The cosine of the zenith angle, zero at night, is expanded in harmonics of the hour angle
+    (e.g. Hartmann, Global Physical Climatology, 2016, section 2.7). Its mean over the day belongs
+    to the season and is left out; the first two harmonics drive air that returns to its daily mean
+    in :data:`pipelines.simulation.parameters.DIURNAL_SECONDS`.
+
+    Parameters
+    ----------
+    latitude
+        Degrees north.
+    declination
+        Latitude over which the sun stands, radians.
+    hour_angle
+        Radians from local noon, of a shape that broadcasts with the latitude.
+
+    Returns
+    -------
+    anomaly, growth : jax.Array
+        The anomaly, and its derivative by the hour angle, per kelvin of
+        :func:`pipelines.simulation.parameters.diurnal_swing`; both have a daily mean of zero.
+    """
+    rise = np.sin(np.radians(latitude)) * jnp.sin(declination)
+    swing = np.cos(np.radians(latitude)) * jnp.cos(declination)
+    # Polar day and polar night are the ends of the range.
+    sunset = jnp.arccos(jnp.clip(-rise / jnp.maximum(swing, 1e-6), -1.0, 1.0))
+    once, twice, thrice = (jnp.sin(n * sunset) for n in (1, 2, 3))
+    first = 2.0 / jnp.pi * (rise * once + swing * (0.5 * sunset + 0.25 * twice))
+    second = 2.0 / jnp.pi * (0.5 * rise * twice + 0.5 * swing * (once + thrice / 3.0))
+    damping = parameters.DAY_SECONDS / (2.0 * np.pi * parameters.DIURNAL_SECONDS)
+    anomaly, growth = jnp.zeros(()), jnp.zeros(())
+    for n, part in ((1, first), (2, second)):
+        # The real part of part exp(i n h) / (damping + i n), and its derivative.
+        scale = part / (damping**2 + n**2)
+        cosine, sine = jnp.cos(n * hour_angle), jnp.sin(n * hour_angle)
+        anomaly = anomaly + scale * (damping * cosine + n * sine)
+        growth = growth + scale * n * (n * cosine - damping * sine)
+    return anomaly, growth
+
+
 def moist_step(
     temperature: ArrayLike,
     humidity: ArrayLike,

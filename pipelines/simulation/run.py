@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pipelines.simulation.dynamics import Spectral
 
 SPIN_UP_DAYS: Final = 184
+STEPS: Final = (24, 12, 6, 3)
+"""Hours from one written state to the next."""
+_LATER: Final[dict[str, object]] = {"step_hours": 24, "diurnal": False}
+"""Settings that plans of earlier versions lack, with the values that they had."""
 LABEL: Final = "PEAR embedded atmosphere: SIMULATED weather, not observations"
 
 
@@ -40,11 +44,15 @@ class SimulationConfig:
         ``T21``, ``T31`` or ``T42``.
     spin_up
         Days run from rest before the first day.
+    step_hours
+        Hours from one state to the next in the files: 24, 12, 6 or 3, from 00 UTC.
+    diurnal
+        Let the sun warm the ground by day.
 
     Raises
     ------
     InputError
-        If the spacing does not fit the sphere or the truncation is unknown.
+        If the spacing does not fit the sphere, or the truncation or the step is unknown.
     """
 
     start: str
@@ -52,8 +60,18 @@ class SimulationConfig:
     seed: int = 0
     truncation: str = "T31"
     spin_up: int = SPIN_UP_DAYS
+    step_hours: int = 24
+    diurnal: bool = False
 
     def __post_init__(self) -> None:
+        if self.step_hours not in STEPS:
+            raise InputError(
+                f"--step {self.step_hours}h: states are written every "
+                + ", ".join(f"{each}" for each in STEPS[:-1])
+                + f" or {STEPS[-1]} h",
+                field="--step",
+                hint="use 6h for training models of six hours",
+            )
         rows = 180.0 / self.spacing if self.spacing > 0 else 0.0
         if rows < 8 or abs(rows - round(rows)) > 1e-6 or round(rows) % 2:
             raise InputError(
@@ -67,6 +85,15 @@ class SimulationConfig:
     def first(self) -> np.datetime64:
         """First day as a date."""
         return np.datetime64(self.start, "D")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON can hold them; what daily simulations lack is left out."""
+        values = asdict(self)
+        return {name: value for name, value in values.items() if not _is_implied(name, value)}
+
+
+def _is_implied(name: str, value: object) -> bool:
+    return name in _LATER and value == _LATER[name]
 
 
 def months(first: np.datetime64, days: int) -> Iterator[Times]:
@@ -111,7 +138,7 @@ def simulate(
     progress: ProgressFactory | None = None,
     restart: Path | None = None,
 ) -> list[Path]:
-    """Simulate daily states and write them as monthly ERA5-style files; existing files are kept.
+    """Simulate states and write them as monthly ERA5-style files; existing files are kept.
 
     A folder that has another simulation is an InputError.
 
@@ -154,7 +181,7 @@ def _claim(out: Path, config: SimulationConfig) -> None:
     note = out / "plan.json"
     if note.exists():
         held = json.loads(note.read_text())
-        if held != asdict(config):
+        if held != config.to_dict():
             raise InputError(
                 f"{out} has another simulation ({held})",
                 field="--output",
@@ -162,7 +189,7 @@ def _claim(out: Path, config: SimulationConfig) -> None:
             )
         return
     scratch = note.with_suffix(".tmp")
-    scratch.write_text(json.dumps(asdict(config), indent=2) + "\n")
+    scratch.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
     scratch.replace(note)
 
 
@@ -219,7 +246,7 @@ class _Run:
         self.out, self.config = out, config
         self.progress = progress or (lambda _: no_progress)
         self.dynamics = dynamics
-        self.atmosphere = dynamics.Atmosphere(config.truncation)
+        self.atmosphere = dynamics.Atmosphere(config.truncation, diurnal=config.diurnal)
         self.diagnostics = diagnostics.PressureLevelDiagnostics(self.atmosphere, config.spacing)
         self.names = (diagnostics.SURFACE, diagnostics.UPPER)
         self.grid = files.Grid(self.diagnostics.lat, self.diagnostics.lon, self.diagnostics.static)
@@ -254,22 +281,39 @@ class _Run:
     def _next(
         self, state: Spectral, today: np.datetime64, note: str
     ) -> tuple[Spectral, np.datetime64]:
-        # Waits for each day: many would otherwise be queued, and an interrupt wait for all of them.
-        state = self.dynamics.finished(self.atmosphere.run_day(state, day_of_year(today)))
+        for hour in self._hours():
+            state = self._run_step(state, today, hour)
         self.advance(1, f"{today} {note}")
         return state, today + DAY
+
+    def _hours(self) -> range:
+        return range(0, 24, self.config.step_hours)
+
+    def _run_step(self, state: Spectral, today: np.datetime64, hour: int) -> Spectral:
+        """Run from one written state to the next."""
+        config, day = self.config, day_of_year(today)
+        # Waits for each step: many would otherwise be queued, and an interrupt wait for all of
+        # them.
+        if config.step_hours == 24 and not config.diurnal:
+            return self.dynamics.finished(self.atmosphere.run_day(state, day))
+        return self.dynamics.finished(
+            self.atmosphere.run_hours(state, day, hour, config.step_hours)
+        )
 
     def _month(self, state: Spectral, month: Times) -> tuple[Spectral, np.datetime64]:
         """Write one month, its restart state first, so that it can always be repeated."""
         write_restart(self._restart(month[0]), month[0], self.dynamics.pack(state))
         surface, upper, today = [], [], month[0]
         for day in month:
-            fields = [np.asarray(part) for part in self.diagnostics.fields(state)]
-            if not all(np.isfinite(part).all() for part in fields):
-                raise FloatingPointError(f"the simulated atmosphere is not finite on {day}")
-            surface.append(fields[0])
-            upper.append(fields[1])
-            state, today = self._next(state, today, "")
+            for hour in self._hours():
+                fields = [np.asarray(part) for part in self.diagnostics.fields(state)]
+                if not all(np.isfinite(part).all() for part in fields):
+                    raise FloatingPointError(f"the simulated atmosphere is not finite on {day}")
+                surface.append(fields[0])
+                upper.append(fields[1])
+                state = self._run_step(state, today, hour)
+            self.advance(1, f"{today} ")
+            today = today + DAY
         if today.astype("datetime64[M]").astype("datetime64[D]") == today:
             write_restart(self._restart(today), today, self.dynamics.pack(state))
         stacked = (np.stack(surface), np.stack(upper))
@@ -280,7 +324,7 @@ class _Run:
         }
         files.write(
             self.out / _name(month),
-            month.astype("datetime64[s]"),
+            (month.astype("datetime64[s]")[:, None] + np.array(self._hours(), "m8[h]")).ravel(),
             self.grid,
             named,
             self._attributes(),
@@ -301,11 +345,14 @@ class _Run:
         import dinosaur
         import jax
 
-        settings = json.dumps(asdict(self.config))
+        config = self.config
+        settings = json.dumps(config.to_dict())
+        every = "daily 00 UTC" if config.step_hours == 24 else f"every {config.step_hours} h"
+        sun = ", with a diurnal cycle" if config.diurnal else ""
         return {
             "Conventions": "CF-1.7",
             "institution": LABEL,
-            "title": f"Simulated atmosphere {self.config.truncation}, daily 00 UTC",
+            "title": f"Simulated atmosphere {config.truncation}, {every}{sun}",
             "history": f"pear simulate {settings}; dinosaur "
             f"{getattr(dinosaur, '__version__', 'unknown')}, jax {jax.__version__}",
             "simulated": "true",

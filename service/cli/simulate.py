@@ -11,8 +11,17 @@ import typer
 from pear import resources
 from pipelines.simulation import run
 from service.cli.console import announced, console, emit_json, interruptible, progress
-from service.cli.options import Json, Output, Seed, count_option, time_option
+from service.cli.options import (
+    Duration,
+    Json,
+    Output,
+    Seed,
+    count_option,
+    duration_option,
+    time_option,
+)
 
+_DAY = Duration(24)
 _START = np.datetime64("2000-01-01", "s")
 
 
@@ -23,6 +32,17 @@ def simulate(
     days: Annotated[int, count_option(help="Number of days.")] = 365,
     grid: Annotated[float, typer.Option(metavar="X", help="Grid spacing in degrees.")] = 3.75,
     seed: Seed = 0,
+    step: Annotated[
+        Duration,
+        duration_option(help="Interval of the states: 24h at 00 UTC, 12h, 6h or 3h."),
+    ] = _DAY,
+    diurnal: Annotated[
+        bool | None,
+        typer.Option(
+            "--diurnal/--no-diurnal",
+            help="Warm the ground by day (default: with a --step below 24h).",
+        ),
+    ] = None,
     truncation: Annotated[
         Literal["T21", "T31", "T42"], typer.Option(help="Spectral truncation.")
     ] = "T31",
@@ -42,7 +62,7 @@ def simulate(
     ] = 3,
     as_json: Json = False,
 ) -> None:
-    """Simulate daily weather with seasons and mountains as ERA5-style files.
+    """Simulate weather with seasons and mountains as ERA5-style files.
 
     The result is simulated, not observed, and every file says so. An interrupted simulation
     continues from its last complete month.
@@ -51,8 +71,16 @@ def simulate(
     --------
     $ pear simulate --days 2557 --output sim
     $ pear simulate --days 365 --shipped-restart --output sim --report
+    $ pear simulate --days 365 --shipped-restart --step 6h --output sim6
     """
-    plan = run.SimulationConfig(str(start.astype("datetime64[D]")), grid, seed, truncation)
+    plan = run.SimulationConfig(
+        str(start.astype("datetime64[D]")),
+        grid,
+        seed,
+        truncation,
+        step_hours=step.hours,
+        diurnal=step.hours < 24 if diurnal is None else diurnal,
+    )
     if shipped_restart:
         restart = resources.path("restart.npz")
     kept = f"complete months are kept in {output}; run the same command again to continue"

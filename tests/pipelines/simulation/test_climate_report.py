@@ -71,6 +71,16 @@ def test_a_year_has_its_jet_waves_and_annual_cycle(months: list[Path], tmp_path:
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_course_of_the_day_is_told_by_hour(tmp_path: Path) -> None:
+    made = fields(6)
+    made["t2m"] = np.stack([np.full((LAT.size, LON.size), kelvin) for kelvin in (288.0, 297.5)])
+    path, start = tmp_path / "simulated.nc", np.datetime64("2001-06-01", "s")
+    files.write(path, start + np.arange(2) * 43_200, GRID, made, {})
+    found = write_report([path], tmp_path / "report")
+    assert (found["days"], found["hours"]) == (1, [0, 12])
+    assert found["t2m_diurnal_range_land_K"] == pytest.approx(9.5, abs=0.01)
+
+
 def test_part_of_a_year_is_reported_without_plots(months: list[Path], tmp_path: Path) -> None:
     found = write_report(months[3:6], tmp_path)
     assert "t2m_global_K" not in found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +145,46 @@ def test_a_store_of_simulated_files_has_the_simulated_surface(tmp_path: Path) ->
     idealised = read_static_fields(None, 8)
     for name, field in fields.items():
         assert 0.8 < np.corrcoef(field, idealised[name])[0, 1] < 1.0 - 1e-6
+
+
+def test_the_sun_warms_by_day_and_leaves_the_mean(atmosphere: dynamics.Atmosphere) -> None:
+    hour = np.linspace(0.0, 2.0 * np.pi, 240, endpoint=False) - np.pi
+    lat = np.array([[-80.0], [-30.0], [0.0], [45.0], [80.0]])
+    summer = np.radians(parameters.OBLIQUITY)
+    anomaly, growth = (np.asarray(part) for part in physics.sunshine(lat, summer, hour))
+    np.testing.assert_allclose(anomaly.mean(axis=1), 0.0, atol=1e-6)
+    np.testing.assert_allclose(growth, np.gradient(anomaly, hour, axis=1), atol=5e-3)
+    warmest = 12.0 + hour[anomaly.argmax(axis=1)] * 12.0 / np.pi
+    assert ((warmest[1:4] > 13.5) & (warmest[1:4] < 15.5)).all()
+    swing = np.ptp(anomaly, axis=1)
+    assert swing[0] < 1e-6, "polar night"
+    assert swing[3] > 2.0 * swing[4], "under the sun of midnight the day is flat"
+
+
+@pytest.mark.nightly
+def test_parts_of_a_day_are_the_day(atmosphere: dynamics.Atmosphere) -> None:
+    start = atmosphere.rest(0, 80.0)
+    whole = atmosphere.run_day(start, 80.0)
+    state = start
+    for hour in (0, 6, 12, 18):
+        state = atmosphere.run_hours(state, 80.0, hour, 6)
+    for name, values in dynamics.pack(whole).items():
+        np.testing.assert_allclose(dynamics.pack(state)[name], values, rtol=1e-4, atol=2e-3)
+
+
+def test_six_hourly_files_have_a_course_of_the_day_on_land(tmp_path: Path) -> None:
+    daily = run.SimulationConfig("2000-03-20", 7.5, truncation="T21", spin_up=1)
+    sixth = replace(daily, step_hours=6, diurnal=True)
+    (path,) = run.simulate(tmp_path / "six", sixth, 2)
+    with xr.open_dataset(path) as found:
+        times = found["valid_time"].values
+        assert (np.diff(times) == np.timedelta64(6, "h")).all()
+        assert times.size == 8
+        assert "every 6 h, with a diurnal cycle" in found.attrs["title"]
+        static = found["land_sea_mask"].values
+        swing = np.ptp(found["t2m"].values[4:], axis=0)
+    tropics = np.abs(np.linspace(90, -90, swing.shape[0]))[:, None] < 25
+    land, sea = swing[tropics & (static > 0.9)], swing[tropics & (static < 0.05)]
+    assert 5.0 < land.mean() < 14.0
+    # From rest the air of the sea is still adjusting; later it swings by less than 1 K.
+    assert sea.mean() < 0.5 * land.mean()

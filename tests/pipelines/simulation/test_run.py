@@ -51,6 +51,24 @@ def test_a_folder_keeps_to_its_settings(tmp_path: Path) -> None:
         run.simulate(tmp_path, run.SimulationConfig("2000-01-01"), 0)
 
 
+def test_plans_and_labels_of_daily_simulations_are_those_of_earlier_versions(
+    tmp_path: Path,
+) -> None:
+    plan = {"start": "2000-01-01", "spacing": 3.75, "seed": 0, "truncation": "T31", "spin_up": 184}
+    assert run.SimulationConfig("2000-01-01").to_dict() == plan
+    sixth = run.SimulationConfig("2000-01-01", step_hours=6, diurnal=True)
+    assert sixth.to_dict() == {**plan, "step_hours": 6, "diurnal": True}
+    run._claim(tmp_path, run.SimulationConfig("2000-01-01"))
+    with pytest.raises(InputError, match="has another simulation"):
+        run._claim(tmp_path, sixth)
+
+
+@pytest.mark.parametrize("hours", [0, 1, 5, 8, 48])
+def test_steps_that_do_not_divide_a_day_of_the_model_are_refused(hours: int) -> None:
+    with pytest.raises(InputError, match="states are written every 24, 12, 6 or 3 h"):
+        run.SimulationConfig("2000-01-01", step_hours=hours)
+
+
 def test_restart_states_survive_and_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "restart_2000-01-01.npz"
     arrays = {"vorticity": np.arange(6, dtype=np.float32).reshape(2, 3)}
