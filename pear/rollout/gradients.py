@@ -7,14 +7,16 @@ Chen et al. 2016, arXiv 1604.06174).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import FunctionCtx
 
 from pear.errors import InputError
 from pear.rollout.forecaster import OneStepForecaster, rollout
 from pear.state import State
+from pear.typing import TensorPair
 
 
 def differentiable_rollout(
@@ -63,16 +65,44 @@ def differentiable_rollout(
 
 
 def _checkpointed(forecaster: OneStepForecaster, state: State) -> State:
-    """Return the next state; reentrant, so that the forward pass runs without gradients."""
+    """Return the next state, with gradients by recomputation."""
+    if not (state.surface.requires_grad or state.upper.requires_grad):
+        raise InputError("no tensor of the state requires a gradient", field="initial")
 
-    def step(surface: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    def step(surface: Tensor, upper: Tensor) -> TensorPair:
         given = State(surface, upper, state.valid_time, state.layout)
         following = forecaster.differentiable_step(given)
         return following.surface, following.upper
 
-    if not (state.surface.requires_grad or state.upper.requires_grad):
-        raise InputError("no tensor of the state requires a gradient", field="initial")
-    surface, upper = checkpoint(
-        step, state.surface, state.upper, use_reentrant=True, preserve_rng_state=False
-    )
+    surface, upper = _Recomputed.apply(step, state.surface, state.upper)  # type: ignore[no-untyped-call]
     return state.advanced(surface, upper, forecaster.time_step)
+
+
+class _Recomputed(torch.autograd.Function):
+    """A step that keeps its input alone and is computed again for its gradient.
+
+    As ``torch.utils.checkpoint`` with ``use_reentrant=True``, whose first use takes seconds to
+    import the compiler of torch.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, step: Callable[[Tensor, Tensor], TensorPair], *state: Tensor
+    ) -> TensorPair:
+        """Return the next fields, without a graph."""
+        ctx.save_for_backward(*state)
+        ctx.step = step  # type: ignore[attr-defined]
+        surface, upper = step(*state)
+        return surface.view_as(surface), upper.view_as(upper)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients by the fields given."""
+        needed = [tensor.detach().requires_grad_() for tensor in ctx.saved_tensors]  # type: ignore[attr-defined]
+        with torch.enable_grad():
+            found = ctx.step(*needed)  # type: ignore[attr-defined]
+            kept = [
+                (out, by) for out, by in zip(found, gradients, strict=True) if out.requires_grad
+            ]
+        outputs, by = zip(*kept, strict=True)
+        return None, *torch.autograd.grad(outputs, needed, by, allow_unused=True)
