@@ -44,6 +44,7 @@ def load_model(
     symmetrise: bool = False,
     statistics: StrPath | None = None,
     allow_other_climate: bool = False,
+    correct: bool = True,
 ) -> Model:
     """Load a trained model.
 
@@ -66,6 +67,9 @@ def load_model(
         Let the model forecast from states of another climate than its training data: observed
         ones although it was trained on a simulated atmosphere, the reverse, or global means more
         than 4 standard deviations off. Its forecasts say so in their attribute ``other_climate``.
+    correct
+        Apply the correction stored with the checkpoint after each step (:mod:`pear.models
+        .correction`): filter, bias and floor. False runs the network alone.
 
     Returns
     -------
@@ -99,9 +103,9 @@ def load_model(
     group = C4H if symmetrise else (IDENTITY,)
     if symmetrise:
         _check_mirror(found)
-    model = Model(found, choose_device(device), _DTYPES[dtype], group)
+    model = Model(found, choose_device(device), _DTYPES[dtype], group, correct=correct)
     model.allow_other_climate = allow_other_climate
-    if path.is_dir() and not symmetrise:
+    if path.is_dir() and not symmetrise and model.correction is found.correction:
         model.spread_skill = read_spread_skill(path, _DEFAULT_MEMBERS)
     return model
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pear.errors import InputError
 from pear.models.config import PearConfig
+from pear.models.correction import Correction
 from pear.models.diagnostics import check_normaliser
 from pear.models.pangu import Pangu, PanguConfig
 from pear.models.pear import Pear
@@ -26,11 +27,13 @@ from pear.normaliser import Normaliser
 from pear.variables.own import DEFINITIONS, adopt_definitions, definitions
 
 FORMAT: Final = 1
+CORRECTED: Final = 2
+"""Format of a checkpoint with a correction, which readers of format 1 would leave out."""
 TENSORS: Final = "model.safetensors"
 DOCUMENT: Final = "checkpoint.json"
 LEGACY_PANGU: Final = ("pangu.safetensors", "pangu.json")
 """Tensors and document of Pangu networks saved before they shared this format."""
-_MODEL, _NORMALISER = "model.", "normaliser."
+_MODEL, _NORMALISER, _CORRECTION = "model.", "normaliser.", "correction."
 Storage = Literal["float32", "float16"]
 
 
@@ -66,6 +69,8 @@ class Checkpoint(_Stored):
     ----------
     model
         In evaluation mode, float32.
+    correction
+        Applied after each step of the network; None if the checkpoint has none.
 
     Examples
     --------
@@ -78,6 +83,7 @@ class Checkpoint(_Stored):
     """
 
     model: Pear
+    correction: Correction | None = None
 
     @property
     def config(self) -> PearConfig:
@@ -114,6 +120,7 @@ def save(
     normaliser: Normaliser,
     provenance: Mapping[str, Any],
     storage: Storage = "float32",
+    correction: Correction | None = None,
 ) -> Checkpoint: ...
 @overload
 def save(
@@ -129,6 +136,7 @@ def save(
     normaliser: Normaliser,
     provenance: Mapping[str, Any],
     storage: Storage = "float32",
+    correction: Correction | None = None,
 ) -> Checkpoint | PanguCheckpoint:
     """Write a checkpoint; an existing folder is replaced when the new one is complete.
 
@@ -142,6 +150,8 @@ def save(
         Data, period, training settings and scores; JSON.
     storage
         ``"float16"`` halves the file; statistics stay in float32, and reading gives float32.
+    correction
+        Applied after each step of a PEAR network; its coefficients are stored in float16.
 
     Returns
     -------
@@ -163,10 +173,15 @@ def save(
         _NORMALISER + name: value.detach().cpu().contiguous()
         for name, value in normaliser.state_dict().items()
     }
+    if correction is not None:
+        tensors |= {
+            _CORRECTION + name: value.detach().cpu().to(_correction_dtype(name)).contiguous()
+            for name, value in correction.state_dict().items()
+        }
     _check_finite(tensors, folder)
     payload = save_tensors(tensors)
     document: dict[str, Any] = {
-        "format": FORMAT,
+        "format": FORMAT if correction is None else CORRECTED,
         "kind": "pear",
         "network": "pear" if isinstance(model, Pear) else "pangu",
         "config": model.config.to_dict(),
@@ -176,6 +191,8 @@ def save(
     }
     if (defined := definitions(model.config.layout.names)) is not None:
         document[DEFINITIONS] = defined
+    if correction is not None:
+        document["correction"] = correction.document()
     document["sha256"] = _digest(payload, document)
     _publish(Path(folder), payload, document)
     return load(folder) if isinstance(model, Pear) else load_pangu(folder)
@@ -201,7 +218,14 @@ def load(folder: str | Path) -> Checkpoint:
     """
     stored = _read(Path(folder), "pear")
     model = Pear(PearConfig.from_dict(stored.config))
-    return Checkpoint(*_filled(stored, model), model=model)
+    parts = _filled(stored, model)
+    correction = None
+    if stored.correction is not None:
+        correction = Correction.from_document(
+            stored.correction, model.config.layout, model.config.nside
+        )
+        _fill(correction, stored.tensors, _CORRECTION, stored.folder)
+    return Checkpoint(*parts, model=model, correction=correction)
 
 
 def load_pangu(folder: str | Path) -> PanguCheckpoint:
@@ -237,6 +261,7 @@ class _Files:
     config: dict[str, Any]
     provenance: dict[str, Any]
     sha256: str
+    correction: object = None
 
 
 def _read(folder: Path, network: str) -> _Files:
@@ -256,7 +281,8 @@ def _read(folder: Path, network: str) -> _Files:
         )
     adopt_definitions(document, f"checkpoint {folder}")
     tensors = _parse_tensors(folder / TENSORS, payload)
-    return _Files(folder, tensors, document["config"], document["provenance"], digest)
+    correction = document.get("correction")
+    return _Files(folder, tensors, document["config"], document["provenance"], digest, correction)
 
 
 def _read_legacy(folder: Path) -> _Files:
@@ -287,6 +313,11 @@ def _check_pair(model: Pear | Pangu, normaliser: Normaliser) -> None:
         check_normaliser(normaliser)
     if isinstance(model, Pear) and model.config.wind != "geographic":
         check_isotropic(normaliser)
+
+
+def _correction_dtype(name: str) -> torch.dtype:
+    """Return how a tensor of a correction is stored: its units exactly, the rest to 3 digits."""
+    return torch.float32 if name == "scale" else torch.float16
 
 
 def _check_finite(tensors: Mapping[str, Tensor], folder: str | Path) -> None:
@@ -358,9 +389,10 @@ def _read_document(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not valid JSON: {error}", field="checkpoint") from error
     if not isinstance(document, dict) or document.get("kind") != "pear":
         raise InputError(f"{path} does not describe a PEAR checkpoint", field="checkpoint")
-    if document.get("format") != FORMAT:
+    if document.get("format") not in (FORMAT, CORRECTED):
         raise InputError(
-            f"{path} has format {document.get('format')}, this version reads {FORMAT}",
+            f"{path} has format {document.get('format')}, this version reads {FORMAT} and "
+            f"{CORRECTED}",
             field="checkpoint",
         )
     return document

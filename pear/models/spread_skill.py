@@ -30,6 +30,7 @@ _OPTIONS: Final = (
     "length_km",
     "symmetrise",
     "models",
+    "correction",
 )
 
 

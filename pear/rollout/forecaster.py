@@ -83,6 +83,11 @@ class OneStepForecaster(DatasetForecaster):
         """Label of the forecaster in error messages (default: its name)."""
         return self.name
 
+    @property
+    def correction_text(self) -> str:
+        """What is done to the fields after each step of the model, in words."""
+        return "none"
+
     @abstractmethod
     def step(self, state: State) -> State:
         """Return the state one step later, unchecked; batch entries advance side by side."""

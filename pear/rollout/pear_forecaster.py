@@ -21,6 +21,7 @@ from pear.models.climate import (
     analysis_atmosphere,
 )
 from pear.models.compiled import compile_model
+from pear.models.correction import CORRECTION, describe_correction
 from pear.models.diagnostics import representations
 from pear.models.symmetries import distinct_elements
 from pear.normaliser import keep_forcings
@@ -53,6 +54,13 @@ class PearForecaster(OneStepForecaster):
         Symmetries over which each step is averaged: g⁻¹ Φ(g x). All of C4h makes any network
         equivariant, and costs a step for each element whose forecast differs from the others; a
         single element gives one member of a symmetry ensemble.
+    correct
+        Apply the checkpoint's correction after each step, if it has one.
+
+    Attributes
+    ----------
+    correction
+        What is applied after each step; None for the network alone.
 
     Examples
     --------
@@ -80,6 +88,8 @@ class PearForecaster(OneStepForecaster):
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         group: Sequence[Element] = (IDENTITY,),
+        *,
+        correct: bool = True,
     ) -> None:
         self.checkpoint = checkpoint
         self.layout = checkpoint.config.layout
@@ -96,6 +106,9 @@ class PearForecaster(OneStepForecaster):
         model = checkpoint.model.to(device=self.device, dtype=dtype).eval()
         self._model = compile_model(model)
         self._normaliser = checkpoint.normaliser.to(device=self.device, dtype=dtype)
+        self.correction = checkpoint.correction if correct else None
+        if self.correction is not None:
+            self.correction = self.correction.to(device=self.device, dtype=dtype)
 
     @property
     def context(self) -> str:
@@ -110,7 +123,13 @@ class PearForecaster(OneStepForecaster):
             "source": f"PEAR model {found.id}, checkpoint sha256 {found.sha256}",
             "model": found.id,
             "model_sha256": found.sha256,
+            CORRECTION: self.correction_text,
         }
+
+    @property
+    def correction_text(self) -> str:
+        """What is done to the fields after each step of the network, in words."""
+        return describe_correction(self.checkpoint.correction, applied=self.correction is not None)
 
     @cached_property
     def climate(self) -> TrainingClimate:
@@ -195,6 +214,8 @@ class PearForecaster(OneStepForecaster):
         with threads_for(self.multiply_adds):
             parts = [self._moved(element, state, forcing) for element in self.group]
         surface, upper = (_mean(each) for each in zip(*parts, strict=True))
+        if self.correction is not None:
+            surface, upper = self.correction(surface, upper, state.valid_time + self.time_step)
         surface = keep_forcings(surface, state.surface, self.layout.surface)
         upper = keep_forcings(upper, state.upper, self.layout.upper)
         return state.advanced(surface, upper, self.time_step)

@@ -86,17 +86,19 @@ def real_harmonics(xyz: npt.ArrayLike, lmax: int) -> Float64:
     """
     x, y, z = np.asarray(xyz, dtype=np.float64).T
     colatitude, longitude = np.arctan2(np.hypot(x, y), z), np.arctan2(y, x)
+    # Points lie on rings: the Legendre functions of a ring are computed once.
+    _, first, ring = np.unique(colatitude.round(12), return_index=True, return_inverse=True)
+    legendre = np.asarray(scipy.special.sph_legendre_p_all(lmax, lmax, colatitude[first]))
+    legendre = legendre.reshape(lmax + 1, 2 * lmax + 1, -1)
+    order = np.arange(1, lmax + 1)
+    turn = 2**0.5 * (-1.0) ** order * np.exp(1j * longitude[:, None] * order)
     table = np.empty((len(x), (lmax + 1) ** 2))
     for degree in range(lmax + 1):
-        for order in range(degree + 1):
-            values = scipy.special.sph_harm_y(degree, order, colatitude, longitude)
-            middle = degree * degree + degree
-            if order == 0:
-                table[:, middle] = values.real
-            else:
-                scale = 2**0.5 * (-1) ** order
-                table[:, middle + order] = scale * values.real
-                table[:, middle - order] = scale * values.imag
+        middle, m = degree * degree + degree, order[:degree]
+        values = legendre[degree, : degree + 1][:, ring].T
+        table[:, middle] = values[:, 0]
+        table[:, middle + m] = values[:, 1:] * turn.real[:, :degree]
+        table[:, middle - m] = values[:, 1:] * turn.imag[:, :degree]
     return table
 
 
@@ -149,7 +151,17 @@ def analysis(nside: int, lmax: int) -> Float64:
     ndarray
         ((lmax + 1)², cell), read-only.
     """
-    table = np.asarray(scipy.linalg.pinv(synthesis(nside, lmax)), dtype=np.float64)
+    table = np.empty(((lmax + 1) ** 2, 12 * nside**2))
+    degree = np.floor(np.sqrt(np.arange(len(table)))).astype(int)
+    order = np.arange(len(table)) - degree * (degree + 1)
+    # Quarter turns and mirrors of the grid keep these classes of harmonics orthogonal: S^T S has
+    # one block for each, and S⁺ = (S^T S)^-1 S^T.
+    turns = np.where(order % 2, 1, order % 4)
+    classes = 4 * turns + 2 * (order < 0) + (degree + order) % 2
+    for each in np.unique(classes):
+        rows = classes == each
+        part = synthesis(nside, lmax)[:, rows]
+        table[rows] = scipy.linalg.solve(part.T @ part, part.T, assume_a="pos")
     table.flags.writeable = False
     return table
 

@@ -114,6 +114,8 @@ def _add_entry(catalog: Catalog, folder: Path, name: str | None = None) -> Model
     if _EQUIVARIANCE in changed:
         detail = f"{_EQUIVARIANCE} {changed[_EQUIVARIANCE]}"
         raise InputError(f"{folder}: {detail}", field="model", hint="copy the model again")
+    if "correction" in facts:
+        attributes["correction"] = facts["correction"]
     if DEFINITIONS in facts:
         attributes[DEFINITIONS] = facts[DEFINITIONS]
     with suppress(OSError, ValueError):  # not measured: the folder was copied by hand

@@ -74,7 +74,7 @@ def _evaluate(lease: JobLease) -> None:
     options = ForecastOptions.from_dict(request.get("options") or {})
 
     def load(model: Model, group: Group) -> OneStepForecaster:
-        return load_forecaster(data, model, options.precision, group)
+        return load_forecaster(data, model, options, group)
 
     model = models.get(job.model)
     forecaster = load(model, averaging_group(options))

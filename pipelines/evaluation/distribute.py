@@ -110,6 +110,7 @@ class EvaluationSources:
             device=self.device,
             dtype=DTYPES[self.options.precision],
             group=group,
+            correct=self.options.correction,
         )
 
 

@@ -24,12 +24,13 @@ from pipelines.catalog import Model
 from pipelines.catalog.installed_models import is_installed
 from pipelines.catalog.lease import JobLease, Outcome, acquire_lease
 from pipelines.forecasting.ensemble import DTYPES, Group, open_without_symmetries
-from pipelines.forecasting.options import Precision
+from pipelines.forecasting.options import ForecastOptions, Precision
 from pipelines.forecasting.run import ForecastRun
 from pipelines.storage.data_folder import DataFolder
 
 _CACHED_MODELS: Final = 12
 _SWITCH_SECONDS: Final = 5e-4
+_DEFAULT: Final = ForecastOptions()
 
 
 def run_forecast(root: str, run_id: str, catalog_url: str) -> Outcome:
@@ -112,7 +113,7 @@ def _step(runs: list[ForecastRun], outcomes: dict[str, Outcome]) -> list[Forecas
 def load_forecaster(
     data: DataFolder,
     model: Model,
-    precision: Precision = "float32",
+    options: ForecastOptions = _DEFAULT,
     group: Group = (IDENTITY,),
 ) -> OneStepForecaster:
     """Return the forecaster of a model of the catalog, loaded once per process.
@@ -123,8 +124,8 @@ def load_forecaster(
         The data folder.
     model
         A model of its catalog.
-    precision
-        Precision of the network's products.
+    options
+        Of the forecast: the precision, and whether steps are corrected.
     group
         Symmetries over which each step is averaged.
 
@@ -134,16 +135,24 @@ def load_forecaster(
         The same object for equal arguments; InputError if the checkpoint is missing, damaged or
         not the one that the catalog lists.
     """
-    return _forecaster(str(data.root / model.path), model.sha256, precision, group)
+    how = options.precision, options.correction
+    return _forecaster(str(data.root / model.path), model.sha256, how, group)
 
 
 @lru_cache(maxsize=_CACHED_MODELS)
-def _forecaster(folder: str, sha256: str, precision: Precision, group: Group) -> OneStepForecaster:
+def _forecaster(
+    folder: str, sha256: str, how: tuple[Precision, bool], group: Group
+) -> OneStepForecaster:
     if is_installed(Path(folder)):
         configure_process()
         return open_without_symmetries(Path(folder), str(choose_device()), group)
+    precision, correct = how
     return PearForecaster(
-        _load(folder, sha256), device=choose_device(), dtype=DTYPES[precision], group=group
+        _load(folder, sha256),
+        device=choose_device(),
+        dtype=DTYPES[precision],
+        group=group,
+        correct=correct,
     )
 
 

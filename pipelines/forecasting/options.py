@@ -223,6 +223,11 @@ class ForecastOptions(StrictModel):
     symmetrise: StrictBool = Field(
         default=False, description="Average each step over the eight symmetries of the grid."
     )
+    correction: StrictBool = Field(
+        default=True,
+        description="Apply the correction stored with the model after each step (filter of the "
+        "smallest scales, mean error, humidity at or above 0); false runs the network alone.",
+    )
     ensemble: EnsembleKind = Field(
         default="noise",
         description="Origin of the ensemble members: correlated noise, random field perturbations "

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from pear.models.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE
+from pear.models.correction import CORRECTION
 from pear.models.spread_skill import ATTRIBUTE as SPREAD_SKILL
 from pear.models.spread_skill import UNKNOWN, read_spread_skill
 from pear.rollout import (
+    Ensemble,
     ensemble_mean,
     ensemble_quantile,
     ensemble_spread,
@@ -194,10 +196,8 @@ class OutputWriter:
         The data folder.
     run, model
         The run and its model.
-    full
-        Channels of the states.
-    members
-        Size of the ensemble.
+    ensemble
+        Whose members are written.
     total
         Steps of the run.
 
@@ -208,14 +208,17 @@ class OutputWriter:
     """
 
     def __init__(
-        self, data: DataFolder, run: Run, model: Model, full: Layout, members: int, total: int
+        self, data: DataFolder, run: Run, model: Model, ensemble: Ensemble, total: int
     ) -> None:
         options = ForecastOptions.from_dict(run.options)
+        full, members = ensemble.layout, ensemble.size
         chosen = options.layout(full)
         self._kept = options.kept_steps(total, model.step_hours)
         self._outputs = plan_outputs(options, members)
         step = np.timedelta64(model.step_hours * 3600, "s")
         common = _attributes(run, model) | describe_source(data, run)
+        texts = dict.fromkeys(group.forecaster.correction_text for group in ensemble.groups)
+        common[CORRECTION] = " | ".join(texts)
         if options.is_ensemble:
             common[MEMBERS] = members
             measured = read_spread_skill(data.root / model.path, run.options)

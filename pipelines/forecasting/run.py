@@ -14,11 +14,11 @@ from pipelines.catalog import Model, Run
 from pipelines.catalog.lease import JobLease
 from pipelines.forecasting import restart
 from pipelines.forecasting.ensemble import Group, build_ensemble
-from pipelines.forecasting.options import ForecastOptions, Precision
+from pipelines.forecasting.options import ForecastOptions
 from pipelines.forecasting.outputs import OutputWriter
 
-ForecasterLoader = Callable[[Model, Precision, Group], OneStepForecaster]
-"""Returns the forecaster of a model, a precision and a group; the same object for equal ones."""
+ForecasterLoader = Callable[[Model, ForecastOptions, Group], OneStepForecaster]
+"""Returns the forecaster of a model, options and a group; the same object for equal ones."""
 
 
 class ForecastRun:
@@ -59,12 +59,10 @@ class ForecastRun:
         self._ensemble = build_ensemble(
             options,
             [model, *others],
-            lambda each, group: load(each, options.precision, group),
+            lambda each, group: load(each, options, group),
             analysis,
         )
-        self._outputs = OutputWriter(
-            lease.data, run, model, self._ensemble.layout, self._ensemble.size, self.total
-        )
+        self._outputs = OutputWriter(lease.data, run, model, self._ensemble, self.total)
         self._thread = ThreadPoolExecutor(1, "writer")
         self._pending: Future[None] | None = None
         self.step = 0

@@ -13,6 +13,7 @@ from pear.metrics.dataset import scores_to_frame, scores_to_records
 from pear.times import to_iso
 from pear.variables import parse_field
 from pipelines.catalog import Status
+from pipelines.forecasting.options import ForecastOptions
 from pipelines.settings import LeadHours, Name, StoreName, StrictModel
 from service.api.schemas import EvaluationOut, UtcTime, to_model_time
 from service.dependencies import ServicesDep
@@ -45,6 +46,11 @@ class EvaluationRequest(StrictModel):
         description="Init times, UTC (default: all that can be verified).",
     )
     lead_hours: LeadHours = Field(default=240, description="Longest lead time, hours.")
+    correction: StrictBool = Field(
+        default=True,
+        description="Apply the correction stored with the model after each step; false scores the "
+        "network alone.",
+    )
     allow_other_climate: StrictBool = Field(
         default=False,
         description="Evaluate on an analysis of another climate than that of the model's training "
@@ -107,8 +113,9 @@ def submit_evaluation(body: EvaluationRequest, services: ServicesDep) -> Respons
     request["lead_hours"] = body.lead_hours
     if body.init_times:
         request["init_times"] = sorted({to_iso(to_model_time(time)) for time in body.init_times})
-    if body.allow_other_climate:
-        request["options"] = {"allow_other_climate": True}
+    asked = {"allow_other_climate": body.allow_other_climate, "correction": body.correction}
+    if options := ForecastOptions.from_dict(asked).to_dict():
+        request["options"] = options
     total = len(request.get("init_times", [])) or 1
     job, _ = services.engine.submit_evaluation(body.model, request, total=total)
     headers, status = {"Location": f"/v1/evaluations/{job.id}"}, 200

@@ -121,7 +121,7 @@ def build_checkpoint(trained: Path, out: Path) -> Path:
     model = checkpoint.load(trained)
     target = out / "checkpoint"
     about = {"atmosphere": run.LABEL, "simulated": True, **_impersonal(model.provenance)}
-    checkpoint.save(target, model.model, model.normaliser, about, "float16")
+    checkpoint.save(target, model.model, model.normaliser, about, "float16", model.correction)
     return target
 
 

@@ -69,6 +69,7 @@ def evaluate(
     perturb_steps: opt.PerturbSteps = None,
     length_km: opt.LengthKm = 1000.0,
     seed: opt.PerturbationSeed = 0,
+    no_correction: opt.NoCorrection = False,
     allow_other_climate: Annotated[
         bool,
         typer.Option(
@@ -123,6 +124,7 @@ def evaluate(
                 "perturb_steps": perturb_steps,
                 "length_km": length_km,
                 "seed": seed,
+                "correction": not no_correction,
                 "allow_other_climate": allow_other_climate,
             }
         ),

@@ -70,6 +70,7 @@ def forecast(
     symmetrise: Annotated[
         bool, _computing("--symmetrise", help="Average each step over the grid's symmetries.")
     ] = False,
+    no_correction: opt.NoCorrection = False,
     allow_other_climate: Annotated[
         bool,
         _computing("--allow-other-climate", help="Accept states unlike the model's training data."),
@@ -110,6 +111,7 @@ def forecast(
         "leads": leads and leads.hours,
         "precision": precision,
         "symmetrise": symmetrise,
+        "correction": not no_correction,
         "allow_other_climate": allow_other_climate,
         "members": members,
         "ensemble": ensemble,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +15,11 @@ from pipelines.catalog import Model
 from pipelines.catalog.installed_models import FORECASTERS, add_installed
 from pipelines.catalog.scan import add_model, refresh
 from pipelines.storage.data_folder import DataFolder
-from service.cli.console import console, emit_json, emit_records
-from service.cli.options import Data, Json, Nside, Output, path_option
+from service.cli.console import console, emit_json, emit_records, progress
+from service.cli.options import Data, Json, Nside, Output, Period, path_option, period_option
 from service.cli.runs import open_catalog
+
+_filter, _bias = (partial(typer.Option, rich_help_panel=name) for name in ("Filter", "Mean error"))
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -136,6 +139,70 @@ def import_published(
     )
     if as_json:
         emit_json(found)
+
+
+@app.command("correct")
+def correct(
+    source: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    *,
+    output: Output,
+    analysis: Annotated[
+        Path | None,
+        path_option(help="Analysis store of whole years on which the mean error is fitted."),
+    ] = None,
+    period: Annotated[
+        Period | None, period_option(help="Period of the fit (default: all of the store).")
+    ] = None,
+    degree: Annotated[
+        int | None, _filter(min=1, metavar="L", help="Highest degree kept (default: 2 nside).")
+    ] = None,
+    strength: Annotated[
+        float, _filter(min=0, metavar="S", help="exp(-S) is left of degree L after a step.")
+    ] = 0.7,
+    order: Annotated[int, _filter(min=1, metavar="P", help="Power of the Laplacian.")] = 4,
+    bias: Annotated[
+        bool, _bias("--bias/--no-bias", help="Remove the seasonal mean error of a step.")
+    ] = True,
+    bias_degree: Annotated[
+        int | None, _bias(min=0, metavar="L", help="Highest degree of the mean (default: --degree)")
+    ] = None,
+    harmonics: Annotated[int, _bias(min=0, metavar="N", help="Harmonics of the year.")] = 2,
+    seasonal_degree: Annotated[
+        int, _bias(min=0, metavar="L", help="Highest degree of these harmonics.")
+    ] = 10,
+    as_json: Json = False,
+) -> None:
+    """Give a checkpoint a correction, applied after each step of its forecasts.
+
+    The smallest scales are damped, the seasonal mean error of one step is removed, and humidity
+    is kept at or above 0. Fit the error on years that the model is not tested on. The result is a
+    new checkpoint with an id of its own.
+
+    Examples
+    --------
+    $ pear models correct runs/first/checkpoint --analysis sim.zarr -o runs/first/corrected
+    $ pear models correct runs/first/checkpoint --no-bias -o runs/first/filtered
+    """
+    from pear.models import checkpoint  # these import torch, which a list does not need
+    from pear.models.correction import CorrectionConfig, describe_correction
+    from pipelines.training.correction import correct_checkpoint
+
+    most = degree or 2 * checkpoint.load(source).config.nside
+    config = CorrectionConfig(
+        degree=most,
+        strength=strength,
+        order=order,
+        bias_degree=min(most, bias_degree or most) if bias else None,
+        harmonics=harmonics,
+        seasonal_degree=min(most, seasonal_degree),
+    )
+    ends = None if period is None else (str(period[0]), str(period[1]))
+    with progress("correct", None) as tick:
+        made = correct_checkpoint(source, output, config, analysis, ends, tick)
+    text = describe_correction(made.correction, applied=True)
+    console.print(f"model {made.id}: {text}, in {output}", soft_wrap=True, highlight=False)
+    if as_json:
+        emit_json({"id": made.id, "sha256": made.sha256, "folder": str(output), "correction": text})
 
 
 def model_id(folder: DataFolder, reference: str | None) -> str | None:

@@ -291,6 +291,14 @@ PerturbationSeed = Annotated[
     int, _ensemble("--seed", metavar="N", help="Random seed of the perturbations.")
 ]
 
+NoCorrection = Annotated[
+    bool,
+    typer.Option(
+        "--no-correction",
+        help="Leave out the correction stored with the model (filter, mean error, floor).",
+    ),
+]
+
 # Where and how fast it is computed.
 Batch = Annotated[int, _computing(min=1, metavar="N", help="Forecasts to compute side by side.")]
 Workers = Annotated[int, _computing(min=1, metavar="N", help="Number of worker processes.")]

@@ -1,0 +1,245 @@
+"""The correction of a trained model, fitted on analyses: what a rollout gets after each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from pear.errors import InputError
+from pear.models import checkpoint
+from pear.models.correction import Correction, CorrectionConfig
+from pear.progress import ProgressCallback, no_progress
+from pear.rollout import PearForecaster
+from pear.state import State
+from pear.store.analysis import Analysis
+from pear.store.day_of_year import harmonic_basis
+from pear.times import as_utc, to_iso
+from pear.typing import Float64, Times
+
+BATCH: Final = 8
+_MAX_CONDITION: Final = 10.0
+
+
+def correct_checkpoint(
+    source: Path,
+    target: Path,
+    config: CorrectionConfig,
+    analysis: Path | None = None,
+    period: tuple[str, str] | None = None,
+    tick: ProgressCallback = no_progress,
+) -> checkpoint.Checkpoint:
+    """Write a checkpoint with a correction; one that the source has is replaced.
+
+    Parameters
+    ----------
+    source
+        Checkpoint folder of a PEAR network.
+    target
+        Folder of the new checkpoint.
+    config
+        Settings of the correction.
+    analysis
+        Store on which the bias is fitted: years that the model is not tested on.
+    period
+        First and last valid time used; default: all.
+    tick
+        Receives the number of steps done.
+
+    Returns
+    -------
+    Checkpoint
+        As loaded from the target; its id differs from that of the source.
+
+    Raises
+    ------
+    InputError
+        If the bias has no analysis to be fitted on, the times do not cover the year, or the filter
+        does not fit the grid.
+    """
+    found = checkpoint.load(source)
+    network = found.model.config
+    correction = Correction(config, network.layout, network.nside)
+    if config.bias_degree is not None:
+        if analysis is None:
+            raise InputError(
+                "a bias is fitted on analyses",
+                field="--analysis",
+                hint="name a store of years that the model is not tested on, or --no-bias",
+            )
+        correction = fit_bias(found, correction, analysis, period, tick)
+    storage: checkpoint.Storage = "float32"
+    if all(_is_float16(value) for value in found.model.state_dict().values()):
+        storage = "float16"
+    return checkpoint.save(
+        target, found.model, found.normaliser, found.provenance, storage, correction
+    )
+
+
+def fit_bias(
+    found: checkpoint.Checkpoint,
+    correction: Correction,
+    store: Path,
+    period: tuple[str, str] | None = None,
+    tick: ProgressCallback = no_progress,
+) -> Correction:
+    """Return a correction with the seasonal mean error of one filtered step.
+
+    Parameters
+    ----------
+    found
+        Model.
+    correction
+        Settings; it is not changed.
+    store
+        Analyses one step apart.
+    period
+        First and last valid time used; default: all.
+    tick
+        Receives the number of steps done.
+
+    Returns
+    -------
+    Correction
+        Its provenance names the store and the period; InputError if the store has no two states a
+        step apart in the period, or they do not cover the year.
+    """
+    forecaster = PearForecaster(found, correct=False)
+    analysis = Analysis(store, forecaster.layout, forecaster.nside)
+    times = _start_times(analysis, forecaster.time_step, period)
+    filtered = Correction(correction.config, correction.layout, correction.nside)
+    sums = _ErrorSums.empty(correction)
+    for first in range(0, times.size, BATCH):
+        some = times[first : first + BATCH]
+        states = [
+            State.from_channels(
+                np.stack([analysis.read(time) for time in at]), at, forecaster.layout
+            )
+            for at in (some, some + forecaster.time_step)
+        ]
+        stepped = forecaster.step(states[0])
+        with torch.inference_mode():
+            error = filtered.error(
+                (stepped.surface, stepped.upper), (states[1].surface, states[1].upper)
+            )
+        sums.add(harmonic_basis(states[1].valid_time, correction.config.harmonics), error.numpy())
+        tick(some.size, to_iso(some[-1]))
+    about = {
+        "analysis": analysis.name,
+        "period": [to_iso(times[0]), to_iso(times[-1] + forecaster.time_step)],
+        "steps": int(times.size),
+        "model": found.id,
+    }
+    return _with_bias(correction, sums.solve(), about)
+
+
+def _start_times(analysis: Analysis, step: np.timedelta64, period: tuple[str, str] | None) -> Times:
+    """Return the times from which one step can be compared."""
+    first, last = as_utc(period) if period else (analysis.times[0], analysis.times[-1])
+    held = analysis.times[(analysis.times >= first) & (analysis.times <= last)]
+    times = as_utc(held[np.isin(held + step, held)])
+    if times.size == 0:
+        raise InputError(
+            f"analysis {analysis.name} has no two times {step / np.timedelta64(1, 'h'):g} h apart "
+            f"from {to_iso(first)} to {to_iso(last)}",
+            field="--period",
+            hint="use whole years of analyses",
+        )
+    return times
+
+
+@dataclass
+class _ErrorSums:
+    """Normal equations of the fit of one-step errors by harmonics of the year.
+
+    Attributes
+    ----------
+    gram
+        (term, term), Σ B Bᵀ.
+    moment
+        (term, field, coefficient), Σ B e.
+    square
+        (field, coefficient), Σ e².
+    """
+
+    gram: Float64
+    moment: Float64
+    square: Float64
+    count: int = field(default=0)
+
+    @classmethod
+    def empty(cls, correction: Correction) -> _ErrorSums:
+        config = correction.config
+        terms = 1 + 2 * config.harmonics
+        shape = terms, len(correction.scale), (config.degree + 1) ** 2
+        return cls(np.zeros((terms, terms)), np.zeros(shape), np.zeros(shape[1:]))
+
+    def add(self, basis: Float64, error: np.typing.NDArray[np.floating[Any]]) -> None:
+        """Add errors (time, field, coefficient) at times with a basis (time, term)."""
+        self.gram += basis.T @ basis
+        self.moment += np.tensordot(basis.T, error.astype(np.float64), axes=1)
+        self.square += np.square(error, dtype=np.float64).sum(axis=0)
+        self.count += len(basis)
+
+    def solve(self) -> Float64:
+        """Return the coefficients of the fit, (term, field, coefficient), shrunk by their noise.
+
+        A mean over some hundred steps is mostly noise at many degrees. Each term of each field and
+        degree is multiplied by max(0, 1 − noise / power): James and Stein's estimate (1961), with
+        the noise from the scatter of the errors about the fit.
+
+        Returns
+        -------
+        ndarray
+            Physical units.
+
+        Raises
+        ------
+        InputError
+            If the times do not cover the year.
+        """
+        if not np.linalg.cond(self.gram / self.count) < _MAX_CONDITION:
+            terms = len(self.gram)
+            raise InputError(
+                f"{self.count} steps cannot determine the mean and {(terms - 1) // 2} harmonics "
+                "of the year",
+                field="--period",
+                hint="use whole years of analyses or fewer harmonics",
+            )
+        flat = self.moment.reshape(len(self.moment), -1)
+        fit = np.asarray(np.linalg.solve(self.gram, flat)).reshape(self.moment.shape)
+        left = np.maximum(self.square - (fit * self.moment).sum(axis=0), 0.0)
+        variance = left / max(self.count - len(self.gram), 1)
+        noise = np.diag(np.linalg.inv(self.gram))[:, None, None] * variance
+        degree = np.floor(np.sqrt(np.arange(self.moment.shape[2]))).astype(int)
+        first = np.flatnonzero(np.diff(degree, prepend=-1))
+        power = np.add.reduceat(fit**2, first, axis=-1)
+        expected = np.add.reduceat(noise, first, axis=-1)
+        kept = np.where(power > expected, 1.0 - expected / np.where(power > 0, power, 1.0), 0.0)
+        return np.asarray(fit * kept[..., degree])
+
+
+def _with_bias(correction: Correction, fit: Float64, about: dict[str, object]) -> Correction:
+    """Return the correction with the low degrees of a fit (term, field, coefficient)."""
+    config = correction.config
+    out = Correction(config, correction.layout, correction.nside, about)
+    kept = (((config.bias_degree or 0) + 1) ** 2, (config.seasonal_degree + 1) ** 2)
+    mean, season = fit[0, :, : kept[0]], fit[1:, :, : kept[1]]
+    scale = np.maximum(abs(mean).max(axis=1), abs(season).max(axis=(0, 2), initial=0.0))
+    scale = np.where(scale > 0, scale, 1.0).astype(np.float32)
+    tensors = {
+        "scale": scale,
+        "mean": (mean / scale[:, None]).astype(np.float16),
+        "season": (season / scale[:, None]).astype(np.float16),
+    }
+    state = {name: torch.from_numpy(values).float() for name, values in tensors.items()}
+    out.load_state_dict(state)
+    return out
+
+
+def _is_float16(values: torch.Tensor) -> bool:
+    """Return whether values are kept by float16, as those of a checkpoint in that format are."""
+    return not values.is_floating_point() or bool((values.half().float() == values).all())
