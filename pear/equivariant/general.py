@@ -10,17 +10,18 @@ stabiliser h is empty). The layers of this package are instances on the tokens o
 maps, norms and patches are group convolutions over {1, M} and the translations between tokens that
 share weights, window attention is the attention below with keys limited to a window.
 
-Signals are tensors (batch, element, feature) with the elements in the order of the group given.
+Signals are tensors (batch, element, feature), elements in the order of a
+:class:`~pear.sphere.groups.FiniteGroup`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from pear.sphere.symmetry import C4H, Element
+from pear.sphere.groups import FiniteGroup, c4h
 
 Omega = Callable[[Tensor], Tensor]
 """ω: signals (batch, element, feature) to (batch, element, output feature)."""
@@ -34,30 +35,32 @@ class EquivariantMap(nn.Module):
     omega
         The function ω; any module or function of the shifted signal.
     group
-        The elements, in the order of the element axis.
+        The group; C4h if None.
 
     Examples
     --------
-    >>> from pear.equivariant.general import Convolution, EquivariantMap, translate
-    >>> from pear.sphere.symmetry import R
-    >>> layer, f = EquivariantMap(Convolution(3, 2)), torch.randn(1, 8, 3)
-    >>> torch.allclose(layer(translate(f, R)), translate(layer(f), R), atol=1e-5)
+    >>> from pear.equivariant.general import Convolution, EquivariantMap
+    >>> from pear.equivariant.representations import Regular
+    >>> from pear.sphere.groups import dihedral
+    >>> d3 = dihedral(3)
+    >>> layer, f = EquivariantMap(Convolution(3, 2, order=6), d3), torch.randn(1, 6, 3)
+    >>> turn = Regular(d3, axis=1).act
+    >>> torch.allclose(layer(turn(4, f)), turn(4, layer(f)), atol=1e-5)
     True
     """
 
-    left: Tensor
+    product: Tensor
 
-    def __init__(self, omega: Omega, group: Sequence[Element] = C4H) -> None:
+    def __init__(self, omega: Omega, group: FiniteGroup | None = None) -> None:
         super().__init__()
-        self.omega, self.group = omega, tuple(group)
-        index = {element: position for position, element in enumerate(self.group)}
-        products = [[index[g * other] for other in self.group] for g in self.group]
-        self.register_buffer("left", torch.tensor(products), persistent=False)
+        self.omega, self.group = omega, group or c4h()
+        product = torch.from_numpy(self.group.product.copy())
+        self.register_buffer("product", product, persistent=False)
 
     def forward(self, f: Tensor) -> Tensor:
         """Apply Φ."""
         batch, order, features = f.shape
-        shifted = f[:, self.left].reshape(batch * order, order, features)
+        shifted = f[:, self.product].reshape(batch * order, order, features)
         return self.omega(shifted).sum(dim=1).view(batch, order, -1)
 
 
@@ -78,7 +81,7 @@ class Convolution(nn.Module):
     (1, 8, 2)
     """
 
-    def __init__(self, inputs: int, outputs: int, order: int = len(C4H)) -> None:
+    def __init__(self, inputs: int, outputs: int, order: int = 8) -> None:
         super().__init__()
         self.kernel = nn.Parameter(torch.randn(order, outputs, inputs) / (order * inputs) ** 0.5)
 
@@ -100,33 +103,29 @@ class Attention(nn.Module):
     width
         Width d of queries and keys.
     group
-        The elements, in the order of the element axis.
-
-    Raises
-    ------
-    ValueError
-        If the group lacks the unit element.
+        The group; C4h if None.
 
     Examples
     --------
-    >>> from pear.equivariant.general import Attention, EquivariantMap, translate
-    >>> from pear.sphere.symmetry import M
+    >>> from pear.equivariant.general import Attention, EquivariantMap
+    >>> from pear.equivariant.representations import Regular
+    >>> from pear.sphere.groups import c4h
     >>> layer, f = EquivariantMap(Attention(3, 2, width=4)), torch.randn(1, 8, 3)
-    >>> torch.allclose(layer(translate(f, M)), translate(layer(f), M), atol=1e-5)
+    >>> turn = Regular(c4h(), axis=1).act
+    >>> torch.allclose(layer(turn(5, f)), turn(5, layer(f)), atol=1e-5)
     True
     """
 
     def __init__(
-        self, inputs: int, outputs: int, width: int, group: Sequence[Element] = C4H
+        self, inputs: int, outputs: int, width: int, group: FiniteGroup | None = None
     ) -> None:
         super().__init__()
-        if Element() not in group:
-            raise ValueError("the group lacks the unit element")
-        self.unit = list(group).index(Element())
+        group = group or c4h()
+        self.unit = group.unit
         self.query = nn.Linear(inputs, width, bias=False)
         self.key = nn.Linear(inputs, width, bias=False)
         self.value = nn.Linear(inputs, outputs, bias=False)
-        self.bias = nn.Parameter(torch.randn(len(group)))
+        self.bias = nn.Parameter(torch.randn(group.order))
 
     def forward(self, f: Tensor) -> Tensor:
         """Map (batch, element, feature) to (batch, element, output feature)."""
@@ -137,30 +136,38 @@ class Attention(nn.Module):
         return weights[..., None] * value
 
 
-def translate(f: Tensor, element: Element, group: Sequence[Element] = C4H) -> Tensor:
-    """Apply the left action on signals, (h·f)(g) = f(h⁻¹g).
+def omega_of(function: Callable[[Tensor], Tensor], group: FiniteGroup | None = None) -> Omega:
+    """Return an ω whose map is a given equivariant function Φ: every one has such a form.
+
+    ω(f, g′) is [Φf](1) at g′ = 1 and 0 elsewhere, since [Φf](g) = [g⁻¹(Φf)](1) = [Φ(g⁻¹f)](1). For
+    a function that is not equivariant the map is another one, which agrees with it at g = 1 alone.
 
     Parameters
     ----------
-    f
-        (batch, element, feature).
-    element
-        The element h.
+    function
+        Φ: signals (batch, element, feature) to (batch, element, output feature).
     group
-        The elements, in the order of the element axis.
+        The group; C4h if None.
 
     Returns
     -------
-    Tensor
-        Same shape.
+    Omega
+        For :class:`EquivariantMap`.
 
     Examples
     --------
-    >>> from pear.equivariant.general import translate
-    >>> from pear.sphere.symmetry import R
-    >>> f = torch.randn(1, 8, 3)
-    >>> torch.equal(translate(translate(f, R), R.inverse), f)
+    >>> from pear.equivariant.general import EquivariantMap, omega_of
+    >>> from pear.sphere.groups import cyclic
+    >>> f = torch.randn(2, 3, 1)
+    >>> torch.equal(EquivariantMap(omega_of(torch.sin, cyclic(3)), cyclic(3))(f), torch.sin(f))
     True
     """
-    order = list(group)
-    return f[:, [order.index(element.inverse * g) for g in order]]
+    unit = (group or c4h()).unit
+
+    def omega(f: Tensor) -> Tensor:
+        out = function(f)
+        kept = torch.zeros_like(out)
+        kept[:, unit] = out[:, unit]
+        return kept
+
+    return omega

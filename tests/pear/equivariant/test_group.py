@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from pear.equivariant.contract import equivariance_error
-from pear.equivariant.general import Convolution, EquivariantMap
 from pear.equivariant.group import GroupConv, GroupPool, Lifting
 from pear.equivariant.representations import Invariant, Regular
 from pear.sphere.groups import FiniteGroup, c4h, dihedral
@@ -96,16 +95,6 @@ def test_layers_against_their_definition() -> None:
         return torch.stack(rows, -1)
 
     assert_same(lifting, lift, [noise(2, 2, 3)], list(lifting.parameters()))
-
-
-def test_convolution_is_the_general_map_with_its_omega() -> None:
-    conv = randomise(GroupConv(c4h(), 3, 2)).double()
-    with torch.no_grad():
-        conv.bias.zero_()
-    general = EquivariantMap(Convolution(3, 2)).double()
-    general.omega.kernel = conv.kernel
-    f = noise(2, 8, 3)
-    torch.testing.assert_close(general(f), conv(f.mT).mT)
 
 
 def test_points_that_are_not_permuted_are_refused() -> None:
