@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from pear.equivariant.attention import EarthBias, MirrorAttention, WindowAttention
 from pear.equivariant.linear import Symmetry, linear, norm, pointwise
+from pear.equivariant.stencil import StencilConv
 from pear.equivariant.window_shift import WindowShift
 from pear.sphere.windows import TokenGrid
 
@@ -145,6 +146,45 @@ class Block(nn.Module):
             x = x + self.drop_path(self.attention_norm(self.attention(x)))
             x = x + self.drop_path(self.mlp_norm(self.mlp(x)))
         return x
+
+
+class MixingBlock(nn.Module):
+    """Any mixing of tokens and an MLP with residual connections, post-norm; shape kept.
+
+    x ← x + norm(mix(x)), x ← x + norm(MLP(x)).
+
+    Parameters
+    ----------
+    mix
+        Layer on features in window order, shape kept; its symmetry is the block's.
+    features
+        Width.
+    mlp_ratio
+        Width of the MLP over ``features``.
+
+    Examples
+    --------
+    >>> from pear.equivariant.block import MixingBlock
+    >>> from pear.equivariant.stencil import DepthwiseStencil
+    >>> grid = TokenGrid(nside=4, depths=2, window=16)
+    >>> block = MixingBlock(DepthwiseStencil("r", grid, 8), 8)
+    >>> tuple(block(torch.randn(1, grid.windows, grid.slots, 8)).shape)
+    (1, 12, 32, 8)
+    """
+
+    def __init__(self, mix: StencilConv, features: int, mlp_ratio: int = 4) -> None:
+        super().__init__()
+        self.symmetry = symmetry = mix.symmetry
+        self.mix = mix
+        self.mix_norm = norm(symmetry, features)
+        self.mlp = MLP(symmetry, features, mlp_ratio)
+        self.mlp_norm = norm(symmetry, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to features in window order; shape kept."""
+        x = x + self.mix_norm(self.mix(x))
+        out: Tensor = x + self.mlp_norm(self.mlp(x))
+        return out
 
 
 def earth_block(

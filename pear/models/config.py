@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self
 from pear.config import Config, check_choice
 from pear.equivariant.linear import Symmetry
 from pear.errors import InputError
+from pear.models.mixing import Mixing, block_kinds, mixing_multiply_adds, parse_mixing
 from pear.sphere.windows import TokenGrid
 from pear.variables import Kind, Layout, wind_pair, wind_partner
 
@@ -196,6 +197,9 @@ class PearConfig(UShapedConfig):
         :func:`pear.models.wind_statistics.isotropic`.
     step_hours
         Length of a step in hours.
+    mixing
+        How blocks mix tokens, see :data:`pear.models.mixing.Mixing`: a name for all stages, or four
+        of them. Shifts, windows and heads concern attention alone.
 
     Raises
     ------
@@ -221,9 +225,11 @@ class PearConfig(UShapedConfig):
     mirror: Mirror = "signed"
     wind: Wind = "geographic"
     step_hours: int = 24
+    mixing: Mixing | tuple[Mixing, ...] = "attention"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "mixing", parse_mixing(self.mixing, stages=4))
         self._check_forcings()
         self._check_sizes()
         self._check_symmetry()
@@ -297,13 +303,20 @@ class PearConfig(UShapedConfig):
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of a step of one state, by which threads are chosen."""
-        fine = self.grid
-        coarse = fine.coarser()
-        grids = (fine, coarse, coarse, fine)
-        total = self.count_multiply_adds(
-            [grid.tokens * grid.depths for grid in grids], [grid.slots for grid in grids]
-        )
-        return total // 2 if self.symmetry == "c4h" else total
+        fine, regular = self.grid, self.symmetry == "c4h"
+        coarse, total = fine.coarser(), 0
+        for stage, grid in enumerate((fine, coarse, coarse, fine)):
+            width = self.width(stage)
+            mlp = 2 * self.mlp_ratio * width**2 // (2 if regular else 1)
+            for kind in self.blocks(stage):
+                mixing = mixing_multiply_adds(kind, width, grid.slots, regular=regular)
+                total += grid.tokens * grid.depths * (mixing + mlp)
+        return total
+
+    def blocks(self, stage: int) -> tuple[str, ...]:
+        """Return what each block of a stage mixes by, as ``pear.models.mixing.block_kinds``."""
+        mixing = self.mixing if isinstance(self.mixing, str) else self.mixing[stage]
+        return block_kinds(mixing, self.depths[stage])
 
     def signs(self, kind: Kind) -> tuple[int, ...]:
         """Return the sign of each channel under the mirror that the network keeps."""

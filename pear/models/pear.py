@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pear.equivariant.block import Block, earth_block
+from pear.equivariant.block import Block, MixingBlock, earth_block
 from pear.equivariant.linear import norm
 from pear.equivariant.patch import PatchExpand, PatchMerge
+from pear.equivariant.stencil import DepthwiseStencil, StencilConv
 from pear.equivariant.wind_frames import FaceFrames
 from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
 from pear.models.base import StepNetwork
@@ -145,16 +146,18 @@ class Pear(StepNetwork):
 
 
 def _stage(config: PearConfig, stage: int, grid: TokenGrid, shift: WindowShift) -> nn.Sequential:
-    """Build the blocks of one stage, every second one shifted."""
-    blocks: list[Block] = [
-        earth_block(
-            config.symmetry,
-            grid,
-            config.width(stage),
-            config.heads[stage],
-            shift if index % 2 else None,
-            config.mlp_ratio,
-        )
-        for index in range(config.depths[stage])
-    ]
+    """Build the blocks of one stage, every second one with attention shifted."""
+    symmetry, width, ratio = config.symmetry, config.width(stage), config.mlp_ratio
+    blocks: list[Block | MixingBlock] = []
+    attending = 0
+    for kind in config.blocks(stage):
+        if kind == "attention":
+            moved = shift if attending % 2 else None
+            attending += 1
+            heads = config.heads[stage]
+            blocks.append(earth_block(symmetry, grid, width, heads, moved, ratio))
+        elif kind == "stencil":
+            blocks.append(MixingBlock(DepthwiseStencil(symmetry, grid, width), width, ratio))
+        else:
+            blocks.append(MixingBlock(StencilConv(symmetry, grid, width, width), width, ratio))
     return nn.Sequential(*blocks)

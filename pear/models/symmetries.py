@@ -27,11 +27,15 @@ def kept_group(config: Mapping[str, Any]) -> tuple[Element, ...]:
     [8, 4]
     >>> len(kept_group({"symmetry": "r", "shift": "ring_roll"}))
     1
+    >>> len(kept_group({"symmetry": "r", "shift": "ring_roll", "mixing": "stencil"}))
+    4
     """
     if config.get("symmetry") == "c4h":
         return C4H
-    rotations = config.get("symmetry") == "r" and config.get("shift") != "ring_roll"
-    return C4 if rotations and not config.get("joined_windows") else (IDENTITY,)
+    mixing = config.get("mixing", "attention")
+    attends = any("attention" in name for name in ([mixing] if isinstance(mixing, str) else mixing))
+    breaking = attends and (config.get("shift") == "ring_roll" or config.get("joined_windows"))
+    return C4 if config.get("symmetry") == "r" and not breaking else (IDENTITY,)
 
 
 def distinct_elements(config: Mapping[str, Any]) -> tuple[Element, ...]:

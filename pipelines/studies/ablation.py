@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
+import torch
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -76,6 +77,9 @@ ARMS: Final[dict[str, Arm]] = {
     "face_frames": Arm("winds in the frames of base pixels", {"wind": "face"}, {}),
     "augmented": Arm("C4h by augmentation instead", {}, {"augmentation": "c4h"}),
     "patch4": Arm("patches of 4 cells", {"patch": 4}, {}),
+    "stencil": Arm("neighbours by features instead of attention", {"mixing": "stencil"}, {}),
+    "full_stencil": Arm("neighbours by matrices", {"mixing": "full_stencil"}, {}),
+    "stencil_attention": Arm("stencils and attention in turn", {"mixing": "stencil+attention"}, {}),
     "head8": Arm("heads of 8 features, as published", {}, {}, head=8),
 }
 
@@ -270,7 +274,8 @@ def _heads(width: int, size: int, *, paired: bool) -> int:
 
 def count_parameters(config: PearConfig) -> int:
     """Return the number of learned parameters."""
-    return sum(p.numel() for p in Pear(config).parameters())
+    with torch.device("meta"):  # without drawing the weights
+        return sum(p.numel() for p in Pear(config).parameters())
 
 
 def matched_width(arm: str, nside: int, wanted: int, layout: Layout | None = None) -> int:

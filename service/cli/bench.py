@@ -21,6 +21,7 @@ from pipelines.benchmarks.equivariance import (
     random_models,
 )
 from pipelines.benchmarks.http import STAGES, measure_service
+from pipelines.benchmarks.mixing import KINDS, MixingTask, measure_mixing
 from pipelines.benchmarks.regridding import forty_years, measure_ingestion, measure_regrid
 from pipelines.benchmarks.rollout import measure_rollout
 from pipelines.benchmarks.soak import SAMPLE_SECONDS, draw_soak, measure_soak
@@ -77,6 +78,39 @@ def model(
         emit_json(report.to_dict())
     else:
         console.print(_model_table(report))
+
+
+@app.command("mixing")
+def mixing(
+    *,
+    nside: Annotated[int, typer.Option(min=1, metavar="N", help="Resolution of the tokens.")] = 4,
+    depths: Annotated[int, typer.Option(min=2, metavar="N", help="Tokens above each other.")] = 8,
+    features: Annotated[int, typer.Option(min=2, metavar="N", help="Width of the blocks.")] = 128,
+    symmetry: Annotated[Literal["r", "c4h"], typer.Option(help="Symmetry of the features.")] = "r",
+    repetitions: Repetitions = 10,
+    as_json: opt.Json = False,
+) -> None:
+    """Time a block by each way of mixing tokens: attention, stencils, and its MLP alone.
+
+    Milliseconds of one processor, for the output and with gradients.
+
+    Examples
+    --------
+    $ pear bench mixing
+    $ pear bench mixing --nside 8 --features 96 --symmetry c4h
+    """
+    task = MixingTask(nside, depths, features, symmetry)
+    with progress("blocks", total=len(KINDS)) as tick:
+        found = measure_mixing(task, repetitions, tick)
+    if as_json:
+        emit_json({**asdict(task), "blocks": [asdict(each) for each in found]})
+        return
+    rows = [
+        (each.kind, f"{each.forward_ms:.2f}", f"{each.training_ms:.2f}", f"{each.parameters:,}")
+        for each in found
+    ]
+    title = f"One block, {depths} depths of nside {nside}, {features} features, {symmetry}"
+    console.print(make_table(("", "forward ms", "with gradients ms", "parameters"), rows, title))
 
 
 @app.command("serve")

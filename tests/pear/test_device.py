@@ -107,7 +107,14 @@ def test_small_forecasts_of_a_notebook_use_one_thread(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "config", [PearConfig.small(16), PearConfig.published(32), PearConfig.base(32)]
+    "config",
+    [
+        PearConfig.small(16),
+        PearConfig.published(32),
+        PearConfig.base(32),
+        PearConfig.small(16, mixing="full_stencil", symmetry="c4h"),
+        PearConfig.small(16, mixing="stencil+attention"),
+    ],
 )
 def test_the_estimate_of_the_work_is_close_to_the_count(config: PearConfig) -> None:
     model = Pear(config)

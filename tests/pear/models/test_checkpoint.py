@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,18 @@ from tests.fixtures.models import TINY, WINDY, built, fields, normaliser, tiny
 PROVENANCE = {"data": "somewhere", "period": ["2000-01-01", "2001-01-01"], "score": 0.5}
 
 
-@pytest.mark.parametrize("symmetry", ["r", "c4h"])
-def test_there_and_back(tmp_path: Path, symmetry: str) -> None:
-    config = tiny(symmetry=symmetry)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"symmetry": "r"},
+        {"symmetry": "c4h"},
+        {"mixing": "stencil"},
+        {"mixing": ("full_stencil", "stencil", "stencil+attention", "attention")},
+    ],
+    ids=["r", "c4h", "stencil", "mixed"],
+)
+def test_there_and_back(tmp_path: Path, changes: dict[str, Any]) -> None:
+    config = tiny(**changes)
     model, statistics = built(config), normaliser(TINY)
     model.set_step_scale(statistics)
     written = checkpoint.save(tmp_path / "model", model, statistics, PROVENANCE)

@@ -17,8 +17,8 @@ from pear.models.pangu import Pangu, PanguConfig
 from tests.fixtures.models import TINY, built, fields, tiny
 
 
-def pear(symmetry: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    config = tiny(symmetry=symmetry, nside=16)
+def pear(symmetry: str, mixing: str = "attention") -> tuple[nn.Module, tuple[Tensor, ...]]:
+    config = tiny(symmetry=symmetry, nside=16, mixing=mixing)
     return built(config), fields(config, batch=2)
 
 
@@ -35,6 +35,7 @@ def heal_swin(**changes: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
 NETWORKS = {
     "pear r": lambda: pear("r"),
     "pear c4h": lambda: pear("c4h"),
+    "pear of stencils": lambda: pear("c4h", "stencil+attention"),
     "pangu": pangu,
     "heal-swin": heal_swin,
     "heal-swin, free bias": lambda: heal_swin(position="free", cosine=False, shift="spiral"),

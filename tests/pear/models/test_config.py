@@ -49,6 +49,7 @@ def test_our_own_is_at_least_as_large_as_the_published() -> None:
         PearConfig.small(),
         PearConfig.base(wind="face"),
         tiny(symmetry="c4h"),
+        tiny(mixing=("stencil", "attention", "full_stencil", "stencil+attention")),
     ],
 )
 def test_there_and_back_through_json(config: PearConfig) -> None:
@@ -82,6 +83,13 @@ def test_levels_fill_an_odd_number_of_pairs(levels: int, upper_depths: int, padd
         ({"wind": "face", "layout": CALM}, "needs a wind in the layout, which has none"),
         ({"wind": "face", "layout": WINDY, "mirror": "unsigned"}, "use mirror 'signed'"),
         ({"padding": "both"}, "padding 'both' is unknown"),
+        ({"mixing": "stencils"}, "mixing 'stencils' is unknown; did you mean stencil"),
+        (
+            {"mixing": ("stencil", "attention")},
+            r"a name or 4 of them, got .*known names: attention",
+        ),
+        ({"mixing": ["stencil", "attention", "stencil", 1]}, "mixing 1 is unknown"),
+        ({"mixing": None}, "a name or 4 of them, got None"),
         ({"forcings": ("orografy",)}, "did you mean orography"),
         ({"forcings": ("orography", "orography")}, "repeats an entry"),
         ({"symmetry": "c4h", "shift": "ring_roll"}, "use ring_rotation"),

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from pear.equivariant import stencil
+from pear.equivariant.block import MixingBlock
 from pear.equivariant.wind_frames import FaceFrames
 from pear.models.config import PearConfig
 from pear.models.diagnostics import equivariance_errors
 from pear.models.pear import Pear
 from pear.models.published import load_published
+from pear.models.symmetries import kept_group
 from pear.sphere.healpix import centres
 from pear.sphere.symmetry import C4H, IDENTITY
 from pear.variables import LEVELS, Layout
@@ -85,6 +88,66 @@ def test_symmetry_of_the_whole_network(symmetry: str, nside: int) -> None:
             assert error <= 1e-12, element.name
         else:
             assert error > 0.1, element.name
+
+
+@pytest.mark.parametrize("symmetry", ["r", "c4h"])
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        "stencil",
+        "full_stencil",
+        ("stencil+attention", "stencil+attention", "full_stencil", "stencil"),
+    ],
+    ids=["stencil", "full", "each stage its own"],
+)
+def test_symmetry_of_networks_of_stencils(symmetry: str, mixing: Any) -> None:
+    # The published shift breaks the rotation in attention alone.
+    shift = "ring_roll" if symmetry == "r" and isinstance(mixing, str) else "ring_rotation"
+    config = tiny(symmetry=symmetry, mixing=mixing, shift=shift, patch=4)
+    errors = equivariance_errors(built(config), C4H)
+    kept = kept_group(config.to_dict())
+    assert len(kept) == (8 if symmetry == "c4h" else 4)
+    for element in C4H:
+        error = errors[element.name]
+        assert error <= 1e-12 if element in kept else error > 0.05, (element.name, error)
+
+
+def test_a_network_of_stencils_without_the_mirrored_labels_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = built(tiny(symmetry="c4h", mixing="stencil"))
+    monkeypatch.setattr(stencil, "mirrored_kernel", lambda kernel: kernel)
+    errors = equivariance_errors(model)
+    assert errors["R"] <= 1e-12
+    assert errors["M"] > 0.01
+
+
+@pytest.mark.parametrize("mixing", ["attention", "stencil", "full_stencil"])
+def test_the_surface_hears_the_top(mixing: Any) -> None:
+    """No way of mixing keeps the depths apart."""
+    config = tiny(mixing=mixing, forcings=())
+    model, (surface, upper) = built(config), fields(config)
+    upper.requires_grad_()
+    (grad,) = torch.autograd.grad(model(surface, upper)[0].sum(), upper)
+    assert all(bool(grad[:, :, level].any()) for level in range(grad.shape[2]))
+
+
+def test_only_attention_is_shifted_and_every_second_time() -> None:
+    config = tiny(mixing="stencil+attention", depths=(4, 5, 0, 1))
+    shifts = [
+        [None if isinstance(block, MixingBlock) else block.attention.shift for block in stage]
+        for stage in Pear(config).stages
+    ]
+    assert [config.blocks(stage)[:2] for stage in (0, 3)] == [
+        ("stencil", "attention"),
+        ("stencil",),
+    ]
+    assert [[shift is not None for shift in stage] for stage in shifts] == [
+        [False, False, False, True],
+        [False, False, False, True, False],
+        [],
+        [False],
+    ]
 
 
 def test_symmetry_of_the_full_layout() -> None:

@@ -28,7 +28,7 @@ def test_arms_differ_in_one_choice_and_parameters_can_be_matched(
     assert base == PearConfig.small(16, embed=128, heads=(4, 8, 8, 4))
     for embed in (64, 128):
         wanted = count_parameters(config_of(BASE, 16, embed))
-        for name in ("c4h", "head8", "patch4"):
+        for name in ("c4h", "head8", "patch4", "stencil"):
             other = config_of(name, 16, matched_width(name, 16, wanted))
             assert count_parameters(other) == pytest.approx(wanted, rel=0.1)
             assert other.embed / other.heads[0] == pytest.approx(ARMS[name].head, rel=0.35)
