@@ -28,6 +28,7 @@ from torch.nn import functional
 from pear.equivariant.linear import SYMMETRIES, Symmetry
 from pear.sphere.healpix import neighbours
 from pear.sphere.transport import bearings, links
+from pear.sphere.vectors import cell_frames
 
 MIRRORED: Final = (2, 1, 0, 7, 6, 5, 4, 3)
 """Neighbour that the mirror exchanges with each of SW, W, NW, N, NE, E, SE, S."""
@@ -77,11 +78,14 @@ class Surroundings:
         (8, cell), index of each neighbour; any where there is none.
     links, bearings
         (8, cell) complex, 0 where there is no neighbour, see :mod:`pear.sphere.transport`.
+    nearness
+        (8, cell), √(area of a cell) / distance; 0 where there is no neighbour.
     """
 
     cells: Tensor
     links: Tensor
     bearings: Tensor
+    nearness: Tensor
 
     @classmethod
     def of(cls, nside: int) -> Surroundings:
@@ -97,9 +101,14 @@ class Surroundings:
         Surroundings
             In double precision.
         """
-        around = np.ascontiguousarray(np.maximum(neighbours(nside), 0).T)
-        tables = (torch.from_numpy(table.T.copy()) for table in (links(nside), bearings(nside)))
-        return cls(torch.from_numpy(around), *tables)
+        around = neighbours(nside)
+        cells = np.ascontiguousarray(np.maximum(around, 0).T)
+        xyz = cell_frames(nside).positions()
+        chord = np.linalg.norm(xyz[:, None] - xyz[:, cells], axis=0)
+        distance = 2 * np.arcsin(np.where(around.T >= 0, chord / 2, 1.0))
+        near = np.where(around.T >= 0, np.sqrt(np.pi / 3) / nside / distance, 0.0)
+        tables = (links(nside).T.copy(), bearings(nside).T.copy(), near)
+        return cls(torch.from_numpy(cells), *map(torch.from_numpy, tables))
 
 
 class TangentConv(nn.Module):
@@ -107,10 +116,12 @@ class TangentConv(nn.Module):
 
     With q the neighbour k of cell p, g the link from q to p and β the bearing of q from p,
 
-    w′_p = a w_p + Σ_k [a_k g w_q + c_k β² conj(g w_q) + b_k β s_q],
-    s′_p = d s_p + Σ_k [d_k s_q + Re(e_k conj(β) g w_q)] + bias.
+    w′_p = a w_p + Σ_k [a_k g w_q + c_k β² conj(g w_q) + β (b_k s_q + b°_k s_p)],
+    s′_p = d s_p + Σ_k [d_k s_q + Re(conj(β) (e_k g w_q + e°_k w_p))] + bias.
 
-    The terms e include divergence (e real) and vorticity (e imaginary), b gradients of scalars.
+    The terms e include divergence (real e) and vorticity (imaginary e), the terms b gradients of
+    scalars: with e° = −e and b° = −b they are differences, without which a uniform wind would
+    diverge wherever the cells around are not a regular lattice.
 
     Parameters
     ----------
@@ -121,14 +132,16 @@ class TangentConv(nn.Module):
     symmetry
         ``"c4h"`` ties the weights of mirrored neighbours; ``"r"`` leaves all free, which keeps the
         rotation alone.
+    falloff
+        Neighbours count as (typical distance / distance) to this power.
 
     Attributes
     ----------
     wind_wind, flipped, wind_scalar
-        a (target wind, source wind, 9, 2), c and b (target wind, source, 8, 2): real and imaginary
-        parts; the ninth place is the cell itself.
+        a (target wind, source wind, 9, 2), the cell itself first; c (…, 8, 2); b, then b°
+        (target wind, source scalar, 16, 2): real and imaginary parts.
     scalar_scalar, scalar_wind
-        d (target scalar, source scalar, 9), e (target scalar, source wind, 8, 2).
+        d (target scalar, source scalar, 9); e, then e° (target scalar, source wind, 16, 2).
     bias
         Of each target scalar of sign 1; with ``"r"`` of each.
 
@@ -150,6 +163,7 @@ class TangentConv(nn.Module):
     links: Tensor
     bearings: Tensor
     biased: Tensor
+    nearness: Tensor
 
     def __init__(
         self,
@@ -157,6 +171,7 @@ class TangentConv(nn.Module):
         source: TangentChannels,
         target: TangentChannels,
         symmetry: Symmetry = "c4h",
+        falloff: float = 0.0,
     ) -> None:
         super().__init__()
         if symmetry not in SYMMETRIES:
@@ -166,9 +181,12 @@ class TangentConv(nn.Module):
         self.register_buffer("around", near.cells, persistent=False)
         for name, table in (("links", near.links), ("bearings", near.bearings)):
             self.register_buffer(name, torch.view_as_real(table), persistent=False)
-        places, pair = _NEIGHBOURS + 1, _NEIGHBOURS
+        # Zero to the power of 0 would count neighbours that do not exist.
+        near_enough = torch.where(near.nearness > 0, near.nearness**falloff, 0.0)
+        self.register_buffer("nearness", near_enough, persistent=False)
+        places, pair = _NEIGHBOURS + 1, 2 * _NEIGHBOURS
         self.wind_wind = nn.Parameter(torch.empty(target.winds, source.winds, places, 2))
-        self.flipped = nn.Parameter(torch.empty(target.winds, source.winds, pair, 2))
+        self.flipped = nn.Parameter(torch.empty(target.winds, source.winds, _NEIGHBOURS, 2))
         self.wind_scalar = nn.Parameter(torch.empty(target.winds, source.scalars, pair, 2))
         self.scalar_scalar = nn.Parameter(torch.empty(target.scalars, source.scalars, places))
         self.scalar_wind = nn.Parameter(torch.empty(target.scalars, source.winds, pair, 2))
@@ -203,12 +221,15 @@ class TangentConv(nn.Module):
         """
         link = self._table(self.links, winds) if links is None else links
         bearing = self._table(self.bearings, winds) if bearings is None else bearings
-        exists = (bearing != 0).to(scalars.dtype)
-        carried = link * winds[..., self.around]  # (…, wind, 8, cell)
-        beside = scalars[..., self.around] * exists
+        near = self.nearness.to(scalars.dtype)
+        carried = near * link * winds[..., self.around]  # (…, wind, 8, cell)
+        own = near * winds[..., None, :]
+        beside = near * scalars[..., self.around]
+        seen = torch.cat([bearing.conj() * carried, bearing.conj() * own], -2)
+        steps = torch.cat([bearing * beside, bearing * near * scalars[..., None, :]], -2)
         return (
-            self._to_scalars(scalars, beside, bearing.conj() * carried),
-            self._to_winds(winds, carried, bearing, beside),
+            self._to_scalars(scalars, beside, seen),
+            self._to_winds(winds, carried, bearing, steps),
         )
 
     def _to_scalars(self, scalars: Tensor, beside: Tensor, seen: Tensor) -> Tensor:
@@ -226,7 +247,7 @@ class TangentConv(nn.Module):
             out = out + bias[:, None]
         return out
 
-    def _to_winds(self, winds: Tensor, carried: Tensor, bearing: Tensor, beside: Tensor) -> Tensor:
+    def _to_winds(self, winds: Tensor, carried: Tensor, bearing: Tensor, steps: Tensor) -> Tensor:
         ones = (1,) * self.target.winds
         weights = [
             self._tied(self.wind_wind, ones, (1,) * self.source.winds),
@@ -236,7 +257,7 @@ class TangentConv(nn.Module):
         taps = [
             torch.cat([winds[..., None, :], carried], -2),
             bearing**2 * carried.conj(),
-            bearing * beside,
+            steps,
         ]
         weight = torch.cat([torch.view_as_complex(each).flatten(1) for each in weights], -1)
         return weight @ torch.cat([tap.flatten(-3, -2) for tap in taps], -2)
@@ -245,9 +266,9 @@ class TangentConv(nn.Module):
         """Return the part of weights (target, source, place[, 2]) that keeps the symmetry."""
         if self.symmetry == "r":
             return weight.contiguous()
-        places = [*([0] if weight.shape[2] > _NEIGHBOURS else [])]
-        places += [len(places) + k for k in MIRRORED]
-        mirrored = weight[:, :, places]
+        first = weight.shape[2] % _NEIGHBOURS  # 1 where the cell itself comes first
+        blocks = range(first, weight.shape[2], _NEIGHBOURS)
+        mirrored = weight[:, :, [*range(first), *(start + k for start in blocks for k in MIRRORED)]]
         if weight.dim() == 4:
             mirrored = mirrored * mirrored.new_tensor([1.0, -1.0])
         signs = weight.new_tensor(target)[:, None] * weight.new_tensor(source)

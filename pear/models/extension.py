@@ -14,6 +14,7 @@ from pear.errors import InputError
 from pear.models.config import LEVELS_IN_PATCH, PearConfig
 from pear.models.diagnostics import mirror_symmetric
 from pear.models.pear import Pear
+from pear.models.wind_statistics import isotropic
 from pear.normaliser import Normaliser
 from pear.typing import Channel
 from pear.variables import Kind, Layout
@@ -129,7 +130,7 @@ def extend_normaliser(known: Normaliser, fitted: Normaliser, config: PearConfig)
     Returns
     -------
     Normaliser
-        Statistics that the mirror keeps, if the network does.
+        Statistics that the mirror keeps, if the network does, and that fit its frames of winds.
 
     Examples
     --------
@@ -144,6 +145,8 @@ def extend_normaliser(known: Normaliser, fitted: Normaliser, config: PearConfig)
     """
     if config.symmetry == "c4h":
         fitted = mirror_symmetric(fitted)
+    if config.wind != "geographic":
+        fitted = isotropic(fitted)
     values = {name: value.clone() for name, value in fitted.named_buffers()}
     for name, value in known.named_buffers():
         kind: Kind = "surface" if name.startswith("surface") else "upper"

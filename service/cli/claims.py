@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
@@ -23,6 +24,7 @@ CLAIM_STUDIES: Final = {
     "chern": ("chern", "ChernStudy"),
     "determinant": ("determinant", "DeterminantStudy"),
     "polynomial": ("polynomial", "PolynomialStudy"),
+    "wind": ("wind", "WindStudy"),
 }
 """Module and class of each study."""
 _DAYS, _BANDS = opt.Numbers((25, 50, 100, 200)), opt.Numbers((4,))
@@ -40,6 +42,9 @@ Check = Annotated[bool, typer.Option("--check", help="Exit with 1 if a claim is 
 
 app = typer.Typer(add_completion=False)
 
+Own: TypeAlias = Callable[..., Mapping[str, object]]
+"""Maps the options that a study has to itself to its settings."""
+
 
 def study_class(name: str) -> type[ClaimStudy]:
     """Import the class of a study."""
@@ -50,7 +55,41 @@ def study_class(name: str) -> type[ClaimStudy]:
     return found
 
 
-@app.command("kernel")
+def _command(own: Own) -> Own:
+    """Register a function as the command of its name, with the options of all studies as well."""
+
+    def run(
+        *,
+        output: StudyOutput = None,
+        minutes: Minutes = None,
+        seed: opt.Seed = 0,
+        threads: opt.Threads = 1,
+        check: Check = False,
+        as_json: opt.Json = False,
+        **options: object,
+    ) -> None:
+        settings = {"seed": seed, "minutes": minutes, **own(**options)}
+        make: Callable[..., ClaimStudy] = study_class(own.__name__)
+        _run(
+            lambda folder: make(folder=folder, **settings),
+            output,
+            threads,
+            check=check,
+            as_json=as_json,
+        )
+
+    shared = inspect.signature(run, eval_str=True).parameters.values()
+    first = inspect.signature(own, eval_str=True).parameters.values()
+    options = [*first, *(each for each in shared if each.kind is each.KEYWORD_ONLY)]
+    # What Typer reads: the study's own options, then those of all.
+    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in options}
+    run.__doc__ = own.__doc__
+    app.command(own.__name__)(run)
+    return own
+
+
+@_command
 def kernel(
     *,
     analysis: Annotated[
@@ -61,13 +100,7 @@ def kernel(
         opt.Numbers, opt.numbers_option(help="Training days of the regression.")
     ] = _DAYS,
     nside: Annotated[int, typer.Option(min=1, metavar="N", help="Its resolution.")] = 8,
-    output: StudyOutput = None,
-    minutes: Minutes = None,
-    seed: opt.Seed = 0,
-    threads: opt.Threads = 1,
-    check: Check = False,
-    as_json: opt.Json = False,
-) -> None:
+) -> Mapping[str, object]:
     """Compare augmentation with built-in symmetry by kernels of infinitely wide networks.
 
     The kernel of the equivariant network is the group average of the plain one, so both ways give
@@ -78,23 +111,10 @@ def kernel(
     $ pear study kernel --check
     $ pear study kernel --analysis era5.zarr -o kernel
     """
-    _run(
-        lambda folder: study_class("kernel")(
-            folder=folder,
-            seed=seed,
-            minutes=minutes,
-            analysis=analysis,  # type: ignore[call-arg]
-            days=tuple(days),
-            nside=nside,
-        ),
-        output,
-        threads,
-        check=check,
-        as_json=as_json,
-    )
+    return {"analysis": analysis, "days": tuple(days), "nside": nside}
 
 
-@app.command("chern")
+@_command
 def chern(
     *,
     bands: Annotated[
@@ -107,13 +127,7 @@ def chern(
         bool, typer.Option(help="Also train DeepSpec and TrMLP, 4 bands.")
     ] = False,
     norm: Annotated[str, typer.Option(metavar="NAME", help="TrNorm: mean, abs or none.")] = "mean",
-    output: StudyOutput = None,
-    minutes: Minutes = None,
-    seed: opt.Seed = 0,
-    threads: opt.Threads = 1,
-    check: Check = False,
-    as_json: opt.Json = False,
-) -> None:
+) -> Mapping[str, object]:
     """Learn Chern numbers of lattice gauge fields by a gauge-equivariant network.
 
     Trains on 2x2 lattices in the diagonal gauge, tests on larger ones (arXiv 2502.15376). Five and
@@ -128,33 +142,11 @@ def chern(
         raise InputError(f"bands are 4 to 8, got {','.join(map(str, bands))}", field="--bands")
     if norm not in ("mean", "abs", "none"):
         raise InputError(f"unknown norm {norm!r}: use mean, abs or none", field="--norm")
-    _run(
-        lambda folder: study_class("chern")(
-            folder=folder,
-            seed=seed,
-            minutes=minutes,
-            bands=tuple(bands),  # type: ignore[call-arg]
-            trivial=trivial,
-            baselines=baselines,
-            norm=norm,
-        ),
-        output,
-        threads,
-        check=check,
-        as_json=as_json,
-    )
+    return {"bands": tuple(bands), "trivial": trivial, "baselines": baselines, "norm": norm}
 
 
-@app.command("determinant")
-def determinant(
-    *,
-    output: StudyOutput = None,
-    minutes: Minutes = None,
-    seed: opt.Seed = 0,
-    threads: opt.Threads = 1,
-    check: Check = False,
-    as_json: opt.Json = False,
-) -> None:
+@_command
+def determinant() -> Mapping[str, object]:
     """Learn determinants of 4x4 matrices by bilinear layers and by a residual MLP.
 
     Products of features make polynomials exactly, which an MLP can only approximate
@@ -165,24 +157,11 @@ def determinant(
     $ pear study determinant --check
     $ pear study determinant -o determinant --json
     """
-    _run(
-        lambda folder: study_class("determinant")(folder=folder, seed=seed, minutes=minutes),
-        output,
-        threads,
-        check=check,
-        as_json=as_json,
-    )
+    return {}
 
 
-@app.command("polynomial")
-def polynomial(
-    *,
-    output: StudyOutput = None,
-    seed: opt.Seed = 0,
-    threads: opt.Threads = 1,
-    check: Check = False,
-    as_json: opt.Json = False,
-) -> None:
+@_command
+def polynomial() -> Mapping[str, object]:
     """Count the dimensions of polynomial group-convolution networks.
 
     A network of L layers on a group G has L(|G| - 1) + 1 of them, whatever its power and the
@@ -193,13 +172,22 @@ def polynomial(
     $ pear study polynomial --check
     $ pear study polynomial --json
     """
-    _run(
-        lambda folder: study_class("polynomial")(folder=folder, seed=seed),
-        output,
-        threads,
-        check=check,
-        as_json=as_json,
-    )
+    return {}
+
+
+@_command
+def wind() -> Mapping[str, object]:
+    """Carry winds between cells along great circles, or take their components for scalars.
+
+    Measures the tangent bundle of the grid, a flow across the poles, and divergence and vorticity
+    by fitted layers.
+
+    Examples
+    --------
+    $ pear study wind --check
+    $ pear study wind -o wind
+    """
+    return {}
 
 
 def _run(
