@@ -24,7 +24,8 @@ from pipelines.storage.data_folder import DataFolder
 
 WORKS: Final = ("demo", "rollout", "service", "training")
 _COMMAND: Final = (sys.executable, "-m", "service.cli")
-_BUSY: Final = "while True: pass"
+# Ends with the process that started it, also where that one is killed.
+BUSY: Final = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
 _FIRST: Final = np.datetime64("2001-03-01")
 _STEPS: Final = {"rollout": 3, "training": 10}
 _REQUESTS: Final = 300
@@ -96,6 +97,7 @@ def measure_busy(
     counts: Sequence[int] = (0, 1, 2, 4),
     nside: int = 64,
     report: Callable[[str], None] = lambda _: None,
+    measured: Callable[[BusyRow], None] = lambda _: None,
 ) -> list[BusyRow]:
     """Time commands of PEAR beside busy processes, which this function starts and ends.
 
@@ -109,6 +111,8 @@ def measure_busy(
         Resolution of the rollout.
     report
         Receives the name of each stage.
+    measured
+        Receives each row when it is there.
 
     Returns
     -------
@@ -135,22 +139,36 @@ def measure_busy(
             used, alone = 1.0, 1.0
             for index, busy in enumerate(numbers):
                 report(f"{work} beside {busy} busy processes")
-                with _busy_processes(busy):
+                with busy_processes(busy):
                     seconds, cpu = commands[work](index)
                 if not busy:
                     used, alone = max(0.1, cpu / seconds), seconds
                 fair = fair_slowdown(used, busy, usable_cores())
                 rows.append(BusyRow(work, busy, seconds, seconds / alone, fair))
+                measured(rows[-1])
         return rows
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _busy_processes(count: int) -> Iterator[None]:
-    processes = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(count)]  # noqa: S603
+def busy_processes(count: int) -> Iterator[list[int]]:
+    """Keep processes busy beside the block; they end with it and with this process.
+
+    Parameters
+    ----------
+    count
+        Number of processes, of one thread each.
+
+    Yields
+    ------
+    list of int
+        Their process numbers.
+    """
+    command = [sys.executable, "-c", BUSY, str(os.getpid())]
+    processes = [subprocess.Popen(command) for _ in range(count)]  # noqa: S603
     try:
-        yield
+        yield [process.pid for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pear.errors import InputError
 from pear.models.checkpoint import load
-from pipelines.benchmarks.busy import WORKS, measure_busy
+from pipelines.benchmarks.busy import WORKS, BusyRow, measure_busy
 from pipelines.benchmarks.equivariance import (
     EquivarianceReport,
     draw,
@@ -298,8 +298,13 @@ def busy(
     $ pear bench busy
     $ pear bench busy --busy 2 --work rollout --nside 16
     """
+
+    def show(row: BusyRow) -> None:
+        # What is measured stays readable when a later row is interrupted.
+        console.print(f"{row.work} beside {row.busy}: {row.seconds:.1f} s, ratio {row.ratio:.2f}")
+
     with console.status("measuring") as status:
-        rows = measure_busy(works or WORKS, counts or (0, 1, 2, 4), nside, status.update)
+        rows = measure_busy(works or WORKS, counts or (0, 1, 2, 4), nside, status.update, show)
     if as_json:
         emit_json({"rows": [row.to_dict() for row in rows]})
         return
