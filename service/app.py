@@ -35,7 +35,7 @@ from service.api import (
     system,
 )
 from service.api.openapi import describe
-from service.dashboard import login, routes
+from service.dashboard import handbook, login, routes
 from service.dependencies import Services
 from service.http.caching import RunCache
 from service.http.keys import KeyFile
@@ -69,6 +69,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         evaluations,
         schedules,
         routes,
+        handbook,
         login,
     )
 )

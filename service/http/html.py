@@ -17,7 +17,10 @@ from pear.times import to_iso
 from service.http.disclaimer import DISCLAIMER
 from service.http.request_state import RequestState
 
-_TEMPLATES: Final = Jinja2Templates(Path(__file__).parents[1] / "dashboard" / "templates")
+_DASHBOARD: Final = Path(__file__).parents[1] / "dashboard"
+_TEMPLATES: Final = Jinja2Templates(_DASHBOARD / "templates")
+HANDBOOK_SITE: Final = _DASHBOARD / "site"
+HANDBOOK: Final = "/handbook/index.html"
 _SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PAGES: Final = (
     ("/", "Forecast"),
@@ -37,7 +40,9 @@ def render(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Render a template; ``here`` is the path of the page, marked in the navigation."""
-    context = {"pages": PAGES, "here": here, "note": DISCLAIMER, **values}
+    # A source tree has no handbook until it is built.
+    handbook = ((HANDBOOK, "Handbook"),) if (HANDBOOK_SITE / "index.html").exists() else ()
+    context = {"pages": (*PAGES, *handbook), "here": here, "note": DISCLAIMER, **values}
     return _TEMPLATES.TemplateResponse(
         request,
         template,

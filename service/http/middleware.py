@@ -77,7 +77,9 @@ class AccessLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *state.headers]
+                own = {name for name, _ in message["headers"]}
+                added = (pair for pair in state.headers if pair[0] not in own)
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         try:

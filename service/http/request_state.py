@@ -47,7 +47,7 @@ class RequestState:
     request_headers
         Headers of the request, undecoded; the last one of equal names.
     headers
-        Headers added to the response, whoever sends it.
+        Headers added to the response, whoever sends it, unless it has them itself.
     client
         Who sent the request: the hash of its key, or its address.
     route
