@@ -2,7 +2,7 @@
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
-COPY deploy/constraints.txt deploy/constraints.txt
+COPY deploy/constraints.txt deploy/requirements.lock deploy/
 COPY pear pear
 COPY pipelines pipelines
 COPY service service
@@ -10,7 +10,9 @@ COPY service service
 RUN python -m venv /opt/pear \
  && /opt/pear/bin/pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu \
       -c deploy/constraints.txt torch \
- && /opt/pear/bin/pip install --no-cache-dir -c deploy/constraints.txt '.[all,postgres]'
+ && /opt/pear/bin/pip install --no-cache-dir --no-deps --require-hashes -r deploy/requirements.lock \
+ && /opt/pear/bin/pip install --no-cache-dir --no-deps . \
+ && /opt/pear/bin/pip check
 
 FROM python:3.11-slim
 # The attention kernels are compiled at first use, for the processor that is there.
