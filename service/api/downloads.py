@@ -73,7 +73,7 @@ async def download(
     services: ServicesDep,
     run: RunDep,
     store: StoreDep,
-    format: Annotated[Format, Query(description="NetCDF-4, or a zipped Zarr v3 store.")] = "netcdf",  # noqa: A002
+    format: Annotated[Format, Query(description="NetCDF-4, zipped Zarr v3, or GRIB 2.")] = "netcdf",  # noqa: A002
     grid: Annotated[
         str, Query(max_length=20, description="`healpix`, or `latlon:1.5` (degrees).")
     ] = "healpix",
@@ -92,6 +92,7 @@ async def download(
 ) -> Response:
     """Return one file with the selected variables, lead times and region."""
     selection = Selection.from_request(store, variables, lead_times, grid, bbox, time_axis)
+    selection.require(format)
     size, limit = selection.nbytes(store), services.settings.max_download_bytes
     if size > limit:
         raise ProblemError(

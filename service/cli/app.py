@@ -188,7 +188,7 @@ def _load_variables(path: Path) -> None:
 
 
 def lift_variables(arguments: Sequence[str]) -> list[str]:
-    """Move ``--variables FILE`` before the command; ``pear forecast`` has an option of that name.
+    """Move ``--variables FILE`` before the command, unless the command has an option of that name.
 
     Returns
     -------
@@ -203,7 +203,8 @@ def lift_variables(arguments: Sequence[str]) -> list[str]:
     """
     given = list(arguments)
     command = next((word for word in given if word in COMMANDS), None)
-    if command is None or command == "forecast":
+    follows = given[given.index(command) + 1 :][:1] if command is not None else []
+    if command in (None, "forecast") or (command == "runs" and follows == ["export"]):
         return given
     for place, word in enumerate(given):
         if word == "--variables" and place + 1 < len(given):

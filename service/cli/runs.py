@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
+from pear.errors import InputError
 from pear.times import to_iso
 from pipelines.catalog import Catalog, Run, rebuild
 from pipelines.catalog.retention import remove_run
 from pipelines.storage.data_folder import DataFolder
 from service.cli.console import console, emit_json, emit_line, emit_table
 from service.cli.options import Data, Json, count_option
+from service.readers.export import Format, Selection, extract, write
+from service.readers.forecasts import ForecastStore
 from service.readers.nature import notes_of
 
 RunReference = Annotated[
@@ -114,6 +117,81 @@ def cancel(run: RunReference, *, data: Data, as_json: Json = False) -> None:
         emit_json(resource(folder, job))
         return
     console.print(job.id, "stops before its next step" if job.status.is_active else job.status)
+
+
+@app.command("export")
+def export_run(
+    run: RunReference,
+    *,
+    data: Data,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="A new file: .nc, .grib2 or .zarr.zip."
+        ),
+    ],
+    variables: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Such as t2m,z500; default: all.")
+    ] = None,
+    lead_times: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Hours, such as 24,48; default: all.")
+    ] = None,
+    grid: Annotated[
+        str, typer.Option(metavar="GRID", help="healpix, or latlon:1.5 for degrees.")
+    ] = "healpix",
+    bbox: Annotated[
+        str | None, typer.Option(metavar="W,S,E,N", help="Region, degrees; default: the globe.")
+    ] = None,
+    statistic: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of an ensemble: spread, q90, p00, m03; default: mean."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run, or part of it, as one file; by the ending NetCDF, GRIB 2 or zipped Zarr.
+
+    Examples
+    --------
+    $ pear runs export latest -o run.grib2 --data pear-data
+    $ pear runs export latest -o europe.nc --grid latlon:1 --bbox=-20,30,40,70 --data pear-data
+    """
+    format_ = format_of(output)
+    with open_catalog(data) as (folder, catalog):
+        chosen = catalog.runs.resolve(run)
+    name = chosen.id if statistic is None else f"{chosen.id}.{statistic}"
+    store = ForecastStore.open(name, folder.forecast(name))
+    selection = Selection.from_request(store, variables, lead_times, grid, bbox)
+    selection.require(format_)
+    hidden = output.with_name(f".{output.name}.part")
+    try:
+        write(extract(store, selection, chosen.model), hidden, format_)
+        hidden.replace(output)
+    finally:
+        hidden.unlink(missing_ok=True)
+    if as_json:
+        emit_json({"run": name, "file": str(output), "bytes": output.stat().st_size})
+        return
+    console.print(f"{output} {output.stat().st_size} bytes", soft_wrap=True, highlight=False)
+
+
+def format_of(file: Path) -> Format:
+    """Return the format of a file to write, by its ending."""
+    endings: dict[str, Format] = {
+        ".nc": "netcdf",
+        ".grib2": "grib",
+        ".grb2": "grib",
+        ".grib": "grib",
+        ".zip": "zarr-zip",
+    }
+    if file.suffix not in endings:
+        raise InputError(
+            f"{file} has no ending of a format that PEAR writes",
+            field="output",
+            hint=f"use one of {', '.join(endings)}",
+        )
+    if not file.parent.is_dir():
+        raise InputError(f"{file.parent} is not a folder", field="output")
+    return endings[file.suffix]
 
 
 @app.command("rm")

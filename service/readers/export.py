@@ -1,4 +1,4 @@
-"""Export of a run, or of part of it, as one NetCDF file or one zipped Zarr store."""
+"""Export of a run, or of part of it, as one file: NetCDF, a zipped Zarr store or GRIB 2."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ from service.http.disclaimer import DISCLAIMER
 from service.http.errors import ProblemError
 from service.readers.disk import disk_problem
 from service.readers.forecasts import ForecastStore, unreadable
+from service.readers.grib import require_encodable, write_grib
 from service.readers.points import parse_decimal, parse_numbers
 
-Format = Literal["netcdf", "zarr-zip"]
+Format = Literal["netcdf", "zarr-zip", "grib"]
 TimeAxis = Literal["lead", "valid"]
 MEDIA_TYPES: Final[dict[str, str]] = {
     "netcdf": "application/x-netcdf",
     "zarr-zip": "application/zip",
+    "grib": "application/wmo-GRIB2",
 }
-SUFFIXES: Final[dict[str, str]] = {"netcdf": "nc", "zarr-zip": "zarr.zip"}
+SUFFIXES: Final[dict[str, str]] = {"netcdf": "nc", "zarr-zip": "zarr.zip", "grib": "grib2"}
 _STEPS: Final = (0.25, 10.0)
 _TOLERANCE: Final = 1e-6
 _BLOCK_BYTES: Final = 32 * 1024**2
@@ -115,6 +117,18 @@ class Selection:
             asked = [int(each) for each in parse_numbers(lead_times, "lead_times", 1000)]
             leads = tuple(store.lead_hours[store.lead_index(lead)] for lead in sorted(set(asked)))
         return cls(names, levels, leads, parse_grid(grid), parse_box(bbox), time_axis)
+
+    def require(self, format: Format) -> None:  # noqa: A002
+        """Raise if a format cannot hold the selection, before anything is read."""
+        if format == "grib":
+            in_part = self.step is None and self.box is not None
+            require_encodable(self.variables, has_part_of_cells=in_part)
+            if self.time_axis == "valid":
+                raise InputError(
+                    "a GRIB message has init time and lead time",
+                    field="time_axis",
+                    hint="leave out time_axis",
+                )
 
     @property
     def points(self) -> int:
@@ -334,7 +348,7 @@ def export(
     target
         The file.
     format
-        NetCDF-4, or a zipped Zarr store.
+        NetCDF-4, a zipped Zarr store, or GRIB 2.
     """
     name, model = about
     try:
@@ -373,6 +387,9 @@ def _folder_beside(target: Path) -> Path:
 
 def write(part: xr.Dataset, target: Path, format: Format) -> None:  # noqa: A002
     """Write a dataset as one file."""
+    if format == "grib":
+        write_grib(part, target)
+        return
     plain = part.copy()
     plain.attrs = {name: _to_attribute(value) for name, value in part.attrs.items()}
     for name, each in plain.variables.items():

@@ -18,6 +18,7 @@ import zarr
 
 from pear.sphere.healpix import centres
 from pipelines.catalog import Catalog
+from pipelines.ingestion.readers import eccodes
 from pipelines.storage.data_folder import DataFolder
 from service.app import create_app
 from service.settings import Settings
@@ -46,6 +47,27 @@ def test_zarr_files_have_ranges_etags_and_cors(client: httpx.Client, run_id: str
     assert client.get(url, headers={"Range": "bytes=999999999-"}).status_code == 416
     assert client.head(url).headers["content-length"] == str(len(whole.content))
     assert client.get(url, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+
+
+def test_grib_of_a_region_and_of_a_probability(
+    client: httpx.Client, run_id: str, tmp_path: Path
+) -> None:
+    codes, url = eccodes.load(), f"/v1/forecasts/{run_id}/download"
+    for query, keys in (
+        ({"variables": "z500", "grid": "latlon:10", "bbox": "-20,30,40,70"}, {"Ni": 7, "Nj": 5}),
+        ({"statistic": "p00"}, {"probabilityType": 3, "lowerLimit": 286.0, "Nside": NSIDE}),
+    ):
+        answer = client.get(url, params={"format": "grib", "lead_times": "48", **query})
+        assert answer.headers["content-type"] == "application/wmo-GRIB2"
+        assert answer.headers["content-disposition"].endswith('.grib2"')
+        (tmp_path / "a.grib2").write_bytes(answer.content)
+        with (tmp_path / "a.grib2").open("rb") as file:
+            message = codes.codes_grib_new_from_file(file)
+            assert {key: codes.codes_get(message, key) for key in keys} == keys
+            assert codes.codes_get(message, "step") == 48
+            codes.codes_release(message)
+    refused = client.get(url, params={"format": "grib", "bbox": "0,30,40,70"})
+    assert problem(refused, 422)["field"] == "bbox"
 
 
 @pytest.mark.parametrize(

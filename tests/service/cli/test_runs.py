@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from pipelines.catalog import Catalog
+from pipelines.ingestion.readers import eccodes
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.command_line import CommandLine
 from tests.fixtures.engine import DAY, START, perform, submit
@@ -52,6 +55,28 @@ def test_latest_and_unique_prefixes_name_a_run(
     assert show(latest["id"][:short]) == latest
     assert pear("runs", "show", latest["id"][:2], data=data).status == 2
     pear("runs", "show", "nothing", data=data).refused("no run 'nothing'")
+
+
+def test_a_run_is_exported_as_grib_or_netcdf(
+    pear: CommandLine, data: DataFolder, runs: list[str], tmp_path: Path
+) -> None:
+    codes = eccodes.load()
+    file = tmp_path / "run.grib2"
+    done = pear(
+        "runs", "export", runs[0], "-o", str(file), "--variables", "t2m", "--json", data=data
+    )
+    assert done.json == {"run": runs[0], "file": str(file), "bytes": file.stat().st_size}
+    with xr.open_zarr(data.forecast(runs[0])) as dataset, file.open("rb") as opened:
+        for lead in range(dataset.sizes["prediction_timedelta"]):
+            message = codes.codes_grib_new_from_file(opened)
+            values = codes.codes_get_values(message)
+            np.testing.assert_array_equal(values, dataset["2m_temperature"][0, lead])
+            codes.codes_release(message)
+    refused = pear("runs", "export", runs[0], "-o", str(tmp_path / "run.txt"), data=data)
+    refused.refused("no ending of a format that PEAR writes")
+    box = ("--bbox", "0,30,40,70")
+    pear("runs", "export", runs[0], "-o", str(file), *box, data=data).refused("whole HEALPix grids")
+    assert [each.name for each in tmp_path.iterdir()] == ["run.grib2"]
 
 
 def test_a_finished_run_cannot_be_cancelled(
