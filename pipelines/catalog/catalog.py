@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from pipelines.catalog.database import Database
 from pipelines.catalog.errors import NotFoundError
-from pipelines.catalog.jobs import Evaluations, Runs
+from pipelines.catalog.jobs import Evaluations, Runs, ScheduleRuns
 from pipelines.catalog.models import Models
-from pipelines.catalog.records import Evaluation, Job, Run, Status
+from pipelines.catalog.records import AnyJob, Evaluation, Job, Run, Status
 from pipelines.catalog.schedules import Schedules
 from pipelines.catalog.stores import Stores
 
@@ -36,7 +37,7 @@ class Catalog:
 
     Attributes
     ----------
-    runs, evaluations, models, stores, schedules
+    runs, evaluations, schedule_runs, models, stores, schedules
         The repositories.
     read_only
         True if it cannot be written; each method that writes raises UnwritableError.
@@ -57,6 +58,7 @@ class Catalog:
         self.schedules = Schedules(self._db, clock)
         self.runs = Runs(self._db, self.models, clock)
         self.evaluations = Evaluations(self._db, self.models, clock)
+        self.schedule_runs = ScheduleRuns(self._db, self.models, clock)
 
     def close(self) -> None:
         """Close all connections."""
@@ -68,21 +70,27 @@ class Catalog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def find_job(self, job_id: str) -> Run | Evaluation:
-        """Return the run or the evaluation with this id, or raise NotFoundError."""
-        try:
-            return self.runs.get(job_id)
-        except NotFoundError:
-            return self.evaluations.get(job_id)
+    def find_job(self, job_id: str) -> AnyJob:
+        """Return the job with this id, or raise NotFoundError."""
+        for kind in (self.runs, self.schedule_runs):
+            with suppress(NotFoundError):
+                return kind.get(job_id)
+        return self.evaluations.get(job_id)
 
-    def jobs(self, job: Job) -> Runs | Evaluations:
+    def jobs(self, job: Job) -> Runs | Evaluations | ScheduleRuns:
         """Return the repository of a job."""
-        return self.runs if isinstance(job, Run) else self.evaluations
+        if isinstance(job, Run):
+            return self.runs
+        return self.evaluations if isinstance(job, Evaluation) else self.schedule_runs
 
-    def active_jobs(self) -> list[Run | Evaluation]:
-        """Return the queued and running jobs of both kinds, in the order of execution."""
-        both: list[Run | Evaluation] = [*self.runs.active(), *self.evaluations.active()]
-        return sorted(both, key=lambda job: (-job.priority, job.queued_at, job.id))
+    def active_jobs(self) -> list[AnyJob]:
+        """Return the queued and running jobs of all kinds, in the order of execution."""
+        every: list[AnyJob] = [
+            *self.runs.active(),
+            *self.evaluations.active(),
+            *self.schedule_runs.active(),
+        ]
+        return sorted(every, key=lambda job: (-job.priority, job.queued_at, job.id))
 
     def find_damage(self) -> list[str]:
         """Return what is wrong with the pages and indices of a SQLite catalog, at most 20 lines."""
@@ -98,6 +106,7 @@ class Catalog:
         return waiting.index(job_id) if job_id in waiting else None
 
     def failures(self) -> dict[str, int]:
-        """Return the number of failed jobs of both kinds by the exception's class name."""
-        total = Counter(self.runs.failures()) + Counter(self.evaluations.failures())
+        """Return the number of failed jobs of all kinds by the exception's class name."""
+        kinds = (self.runs, self.evaluations, self.schedule_runs)
+        total = sum((Counter(kind.failures()) for kind in kinds), Counter())
         return dict(sorted(total.items()))

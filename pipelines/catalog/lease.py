@@ -17,12 +17,11 @@ from typing import Literal
 
 from pear.errors import InputError
 from pipelines.catalog import (
+    AnyJob,
     Catalog,
-    Evaluation,
     FinishedError,
     NotFoundError,
     NotOwnerError,
-    Run,
     Status,
     describe_error,
 )
@@ -60,7 +59,7 @@ class JobLease:
         As given.
     """
 
-    def __init__(self, data: DataFolder, catalog: Catalog, job: Run | Evaluation) -> None:
+    def __init__(self, data: DataFolder, catalog: Catalog, job: AnyJob) -> None:
         self.data, self.catalog, self.job = data, catalog, job
         self._jobs = catalog.jobs(job)
         self._first: tuple[float, int] | None = None
@@ -119,7 +118,7 @@ class JobLease:
         self._log.info("job ended", status=ended.status, reason=ended.reason)
         return ended.status
 
-    def _record_end(self, error: Exception | None) -> Run | Evaluation:
+    def _record_end(self, error: Exception | None) -> AnyJob:
         jobs, job_id, owner = self._jobs, self.job.id, self.job.owner
         if error is None:
             return jobs.succeed(job_id, owner=owner)
@@ -144,7 +143,7 @@ def acquire_lease(root: str, job_id: str, catalog_url: str) -> Iterator[JobLease
     root
         The data folder.
     job_id
-        Id of a run or an evaluation.
+        Id of a job.
     catalog_url
         Path or URL of the catalog.
 
@@ -176,7 +175,7 @@ def run_job(root: str, job_id: str, catalog_url: str, body: Callable[[JobLease],
     root
         The data folder.
     job_id
-        Id of a run or an evaluation.
+        Id of a job.
     catalog_url
         Path or URL of the catalog.
     body

@@ -149,6 +149,39 @@ class Evaluation(Job):
 
 
 @dataclass(frozen=True)
+class ScheduleRun(Job):
+    """The action of a schedule, or a part of it, run by a worker.
+
+    Attributes
+    ----------
+    schedule
+        Name of the schedule.
+    request
+        ``action``, its parts; ``after``, ids of the jobs whose end it waits for.
+    result
+        What was done, once it has succeeded.
+    """
+
+    schedule: str
+    request: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+    @property
+    def action(self) -> Mapping[str, Any]:
+        """Parts of the action."""
+        return dict(self.request["action"])
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Ids of the jobs that must have ended before this one is run."""
+        return tuple(self.request.get("after", ()))
+
+
+AnyJob = Run | Evaluation | ScheduleRun
+"""A job of any kind."""
+
+
+@dataclass(frozen=True)
 class Schedule:
     """A cron line with an action, and the outcome of its last run."""
 

@@ -153,6 +153,15 @@ evaluations = sa.Table(
     "evaluations", metadata, *_job_columns(), sa.Column("request", Document, nullable=False)
 )
 
+schedule_runs = sa.Table(
+    "schedule_runs",
+    metadata,
+    *_job_columns(),
+    sa.Column("schedule", sa.String(128), nullable=False, index=True),
+    sa.Column("request", Document, nullable=False),
+    sa.Column("result", Document, nullable=False),
+)
+
 schedules = sa.Table(
     "schedules",
     metadata,
@@ -183,7 +192,11 @@ def _first(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=True)
 
 
-MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_first,)
+def _second(connection: Connection) -> None:
+    schedule_runs.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_first, _second)
 """Migration n brings a catalog from version n to n + 1; a released one is never edited."""
 
 VERSION: Final = len(MIGRATIONS)

@@ -20,13 +20,14 @@ from distributed import Future
 from pear.errors import InputError
 from pipelines.catalog import (
     UNAVAILABLE,
+    AnyJob,
     Catalog,
-    Evaluation,
     FinishedError,
     Job,
     NotOwnerError,
     Priority,
     Run,
+    ScheduleRun,
     Status,
     describe_error,
 )
@@ -36,6 +37,7 @@ from pipelines.logging import logger
 
 _RUN: Final = "pipelines.forecasting.forecast:run_forecasts"
 _EVALUATE: Final = "pipelines.engine.tasks:run_evaluation"
+_ACTION: Final = "pipelines.engine.tasks:run_schedule_job"
 _SCHEDULE: Final = "pipelines.engine.tasks:run_schedule"
 _WARM_UP: Final = "pipelines.forecasting.forecast:configure_process"
 _POLL_SECONDS: Final = 0.5
@@ -95,7 +97,7 @@ class Snapshot:
     """
 
     now: datetime
-    jobs: Sequence[Run | Evaluation]
+    jobs: Sequence[AnyJob]
     tasks: Sequence[Task]
     slots: int
     requested: frozenset[str] = frozenset()
@@ -131,7 +133,7 @@ class RestartWorker:
 class Submit:
     """Submit jobs as one task."""
 
-    jobs: tuple[Run | Evaluation, ...]
+    jobs: tuple[AnyJob, ...]
 
 
 Action = Forget | Fail | RestartWorker | Submit
@@ -185,6 +187,8 @@ def reconcile(snapshot: Snapshot, config: EngineConfig) -> list[Action]:
 
 def _is_due(job: Job, snapshot: Snapshot, requested: set[str], config: EngineConfig) -> bool:
     """Return whether to submit a job without a task: requested, or silent and ours to run."""
+    if isinstance(job, ScheduleRun) and {each.id for each in snapshot.jobs} & {*job.after}:
+        return False  # it waits for the end of these
     if job.id in requested:
         return True
     ours = config.recover_orphans or job.id in snapshot.owned
@@ -208,15 +212,15 @@ def _hung_after(job: Job, task: Task, snapshot: Snapshot, config: EngineConfig) 
     return limit
 
 
-def _next_group(waiting: Sequence[Run | Evaluation], batch: int) -> list[Run | Evaluation]:
+def _next_group(waiting: Sequence[AnyJob], batch: int) -> list[AnyJob]:
     """Return the most urgent job with others that can be computed in the same task."""
     first = waiting[0]
-    if isinstance(first, Evaluation):
+    if not isinstance(first, Run):
         return [first]
     return [job for job in waiting if _is_alike(first, job)][:batch]
 
 
-def _is_alike(one: Run, other: Run | Evaluation) -> bool:
+def _is_alike(one: Run, other: AnyJob) -> bool:
     """Return whether two jobs are runs of one model with the same options."""
     return (
         isinstance(other, Run)
@@ -444,26 +448,26 @@ class Dispatcher:
             case Submit(jobs):
                 self._submit(jobs)
 
-    def _submit(self, jobs: Sequence[Run | Evaluation]) -> None:
+    def _submit(self, jobs: Sequence[AnyJob]) -> None:
         if self._cluster is None:
             return
         ids = tuple(job.id for job in jobs)
-        is_run = isinstance(jobs[0], Run)
+        first = jobs[0]
+        is_run, is_schedule = isinstance(first, Run), isinstance(first, ScheduleRun)
         future: Future[object] = self._cluster.submit(
-            _RUN if is_run else _EVALUATE,
+            _RUN if is_run else _ACTION if is_schedule else _EVALUATE,
             self._root,
             list(ids) if is_run else ids[0],
             self._url,
             key=f"{ids[0]}-{next(self._keys)}",
-            priority=jobs[0].priority,
+            priority=first.priority,
         )
         self._tasks[ids] = future
         self._submitted[ids] = self._clock()
         with self._lock:
             self._requested -= set(ids)
-        future.add_done_callback(  # type: ignore[no-untyped-call]
-            lambda _: self._wake.set()
-        )
+        ended = self._on_schedule_end if is_schedule else self._on_end
+        future.add_done_callback(ended)  # type: ignore[no-untyped-call]
 
     def _fail(self, job_id: str, error: BaseException) -> None:
         job = self._catalog.find_job(job_id)
@@ -502,6 +506,9 @@ class Dispatcher:
         elif silent and self._catalog.is_locked():
             self._log.warning("worker is frozen in a transaction, restarting it", workers=silent)
             self._cluster.restart_workers(silent)
+
+    def _on_end(self, _: object) -> None:
+        self._wake.set()
 
     def _on_schedule_end(self, _: object) -> None:
         self._schedule_ended = True

@@ -22,6 +22,7 @@ from pipelines.catalog import (
     Priority,
     Run,
     Schedule,
+    ScheduleRun,
     Status,
 )
 from pipelines.catalog.scan import refresh
@@ -30,11 +31,10 @@ from pipelines.engine.dispatcher import Dispatcher, DispatcherStatus
 from pipelines.engine.metrics import EngineCollector
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.forecasting.request import resolve_request
-from pipelines.schedules import ActionResult, Scheduler, add_schedule
+from pipelines.schedules import Scheduler, add_schedule, validate_action
 from pipelines.storage.data_folder import DataFolder
 
 __all__ = [
-    "ActionResult",
     "Engine",
     "EngineCollector",
     "EngineConfig",
@@ -272,7 +272,7 @@ class Engine:
         Parameters
         ----------
         job_ids
-            Ids of runs and evaluations.
+            Ids of jobs.
         timeout
             Longest time to wait, seconds.
         watch
@@ -328,8 +328,8 @@ class Engine:
         """
         return add_schedule(self.data, self.catalog, name, cron, action)
 
-    def run_schedule(self, name: str) -> ActionResult:
-        """Run a schedule now, due or not, in this process, and submit the jobs it queues.
+    def run_schedule(self, name: str) -> ScheduleRun:
+        """Have a worker run a schedule now, due or not.
 
         Parameters
         ----------
@@ -338,20 +338,25 @@ class Engine:
 
         Returns
         -------
-        ActionResult
-            What was done; InputError if there is no such schedule, another process is running
-            it, or its action fails.
+        ScheduleRun
+            The job, which may have been queued before; InputError if there is no such schedule
+            or its action is not valid, QueueFullError if the queue is full, UnwritableError if
+            nothing can be stored.
         """
         self.data.require_writable()
-        result = Scheduler(self.data, self.catalog).run(name)
-        self._dispatcher.request(*result.runs, *result.evaluations)
-        return result
+        action = validate_action(self.catalog.schedules.get(name).action).to_dict()
+        with self._gate:
+            running = any(job.schedule == name for job in self.catalog.schedule_runs.active())
+            self._check_queue(0 if running else 1)
+            job, _ = self.catalog.schedule_runs.submit(name, action)
+        self._request([job])
+        return job
 
     def _request(self, jobs: Iterable[Job]) -> None:
         self._dispatcher.request(*(job.id for job in jobs if job.status.is_active))
 
     def _check_queue(self, more: int) -> None:
-        jobs = (self.catalog.runs, self.catalog.evaluations)
+        jobs = (self.catalog.runs, self.catalog.evaluations, self.catalog.schedule_runs)
         waiting = sum(each.counts()[Status.QUEUED] for each in jobs)
         limit = self.config.max_queue
         if more and limit is not None and waiting + more > limit:

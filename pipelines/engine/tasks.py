@@ -7,7 +7,9 @@ import json
 import logging
 import os
 import signal
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -18,7 +20,7 @@ from pear.rollout import OneStepForecaster
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.times import as_utc
-from pipelines.catalog import Evaluation, Model
+from pipelines.catalog import Evaluation, Model, NotFoundError, ScheduleRun, Status, describe_error
 from pipelines.catalog.lease import JobLease, Outcome, open_catalog, run_job
 from pipelines.evaluation.evaluate import EvaluationOptions, evaluate
 from pipelines.evaluation.inputs import climatology_path, resolve_name
@@ -26,7 +28,7 @@ from pipelines.forecasting.ensemble import Group, averaging_group, build_ensembl
 from pipelines.forecasting.forecast import load_forecaster
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.logging import configure_from_environment
-from pipelines.schedules import Scheduler
+from pipelines.schedules import Scheduler, run_action, validate_action
 from pipelines.storage.data_folder import DataFolder
 
 _ENTRIES: Final = ("analysis", "climatology", "init_times", "lead_hours", "model", "options")
@@ -59,6 +61,46 @@ def run_schedule(root: str, name: str, catalog_url: str) -> str | None:
     scheduler = Scheduler(DataFolder.open(root), open_catalog(catalog_url))
     result = scheduler.run_if_due(name)
     return None if result is None else result.summary
+
+
+def run_schedule_job(root: str, job_id: str, catalog_url: str) -> Outcome:
+    """Run the action of a schedule that was asked for, or what was left for its jobs' end.
+
+    Parameters
+    ----------
+    root
+        The data folder.
+    job_id
+        Id of the run of the schedule.
+    catalog_url
+        Path or URL of the catalog.
+
+    Returns
+    -------
+    Outcome
+        How the attempt ended.
+    """
+    return run_job(root, job_id, catalog_url, _run_action)
+
+
+def _run_action(lease: JobLease) -> None:
+    job, catalog = lease.job, lease.catalog
+    if not isinstance(job, ScheduleRun):
+        raise TypeError(f"job {job.id} is not a run of a schedule")
+    if not job.after:
+        result = Scheduler(lease.data, catalog).run(job.schedule, lease.progress)
+    else:
+        action = validate_action(job.action)
+        try:
+            result = run_action(lease.data, catalog, action, datetime.now(UTC), lease.progress)
+        except InputError as error:
+            with suppress(NotFoundError):  # the schedule may have been removed
+                reason = describe_error(error)
+                catalog.schedules.finish_trigger(job.schedule, Status.FAILED, reason)
+            raise
+    catalog.schedule_runs.set_result(
+        job.id, asdict(result) | {"summary": result.summary}, owner=job.owner
+    )
 
 
 def _evaluate(lease: JobLease) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import time as clock
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
+from pear.progress import ProgressCallback, ProgressFactory
 from pear.store.reader import read_completeness
 from pear.times import to_iso
 from pear.typing import Times
@@ -44,6 +48,8 @@ class ActionResult:
         Names of the stores of which something was sent.
     expired
         Ids of the runs that were removed.
+    follow_up
+        Id of the job that publishes the queued jobs when they have ended, or None.
     """
 
     ingested: int = 0
@@ -51,6 +57,7 @@ class ActionResult:
     evaluations: list[str] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
     expired: list[str] = field(default_factory=list)
+    follow_up: str | None = None
 
     @property
     def summary(self) -> str:
@@ -61,8 +68,58 @@ class ActionResult:
         ) + (f", {len(self.published)} stores published" if self.published else "")
 
 
-def run_action(data: DataFolder, catalog: Catalog, action: Action, now: datetime) -> ActionResult:
+Record = Callable[[int, int], object]
+"""Records how many of how many steps are done; may raise to stop the action."""
+_HUNDRED: Final = 100
+_RECORD_SECONDS: Final = 1.0
+
+
+@dataclass
+class _Progress:
+    """Progress of an action in hundredths of its parts."""
+
+    record: Record
+    parts: int
+    done: int = 0
+    recorded_at: float = 0.0
+
+    def finish_part(self) -> None:
+        """Record that one more part is done."""
+        self.done += 1
+        self.record(_HUNDRED * self.done, _HUNDRED * self.parts)
+
+    def within_part(self, _title: str = "") -> ProgressFactory:
+        """Return what shows the progress of the current part, recorded once a second."""
+
+        def start(total: float) -> ProgressCallback:
+            seen = 0.0
+
+            def tick(advance: float = 1, note: str = "") -> None:
+                nonlocal seen
+                seen += advance
+                if clock.monotonic() - self.recorded_at < _RECORD_SECONDS:
+                    return
+                self.recorded_at = clock.monotonic()
+                share = int((_HUNDRED - 1) * min(seen / max(total, 1), 1.0))
+                self.record(_HUNDRED * self.done + share, _HUNDRED * self.parts)
+
+            return tick
+
+        return start
+
+
+def run_action(
+    data: DataFolder,
+    catalog: Catalog,
+    action: Action,
+    now: datetime,
+    record: Record | None = None,
+    *,
+    schedule: str | None = None,
+) -> ActionResult:
     """Do what an action wants and does not exist yet; jobs are queued, not awaited.
+
+    What is to be published of the queued jobs is left to a job that waits for their end.
 
     Parameters
     ----------
@@ -74,6 +131,10 @@ def run_action(data: DataFolder, catalog: Catalog, action: Action, now: datetime
         The parts to run.
     now
         Current time (aware), for retention.
+    record
+        Called with the steps done and all steps.
+    schedule
+        Name of the schedule; without one nothing is left for the end of the jobs.
 
     Returns
     -------
@@ -81,23 +142,46 @@ def run_action(data: DataFolder, catalog: Catalog, action: Action, now: datetime
         What was done; InputError names what is missing or does not fit.
     """
     result = ActionResult()
+    parts = len(action.model_dump(exclude_none=True))
+    progress = _Progress(record or (lambda _done, _all: None), parts)
     if action.fetch is not None:
-        result.ingested = _fetch(data, action.fetch, now)
+        result.ingested = _fetch(data, action.fetch, now, progress)
+        progress.finish_part()
     if action.ingest is not None:
         result.ingested += _ingest(data, action.ingest)
+        progress.finish_part()
     refresh(data, catalog)
     if action.forecast is not None:
         result.runs = _forecast(data, catalog, action.forecast)
+        progress.finish_part()
     if action.evaluate is not None:
         result.evaluations = _evaluate(data, catalog, action.evaluate)
+        progress.finish_part()
     if action.publish is not None:
-        result.published = _publish(data, catalog, action.publish)
+        result.published = _publish(data, catalog, action.publish, progress)
+        progress.finish_part()
+        result.follow_up = _publish_later(catalog, action.publish, result, schedule)
     if action.expire is not None:
         result.expired = _expire(data, catalog, action.expire, now)
+        progress.finish_part()
     return result
 
 
-def _fetch(data: DataFolder, action: FetchAction, now: datetime) -> int:
+def _publish_later(
+    catalog: Catalog, action: PublishAction, result: ActionResult, schedule: str | None
+) -> str | None:
+    """Leave a job that publishes the jobs that were queued when they have ended."""
+    queued = [*result.runs, *result.evaluations]
+    if schedule is None or not queued:
+        return None
+    parts = Action(publish=action).to_dict()
+    job, _ = catalog.schedule_runs.submit(
+        schedule, parts, after=queued, priority=Priority.INTERACTIVE
+    )
+    return job.id
+
+
+def _fetch(data: DataFolder, action: FetchAction, now: datetime, progress: _Progress) -> int:
     """Fetch the newest cycles, oldest first, so that a fault leaves no gap behind."""
     from pipelines.ingestion.fetch import fetch, open_source, options_for
     from pipelines.ingestion.sources.transfer import Transfer
@@ -110,7 +194,16 @@ def _fetch(data: DataFolder, action: FetchAction, now: datetime) -> int:
     newest = latest - (latest - latest.astype("datetime64[D]")) % step
     times = newest - np.arange(action.newest)[::-1] * step
     options = options_for(path, action.nside)
-    states = list(fetch(source, times, path, options=options, transfer=transfer))
+    states = list(
+        fetch(
+            source,
+            times,
+            path,
+            options=options,
+            transfer=transfer,
+            progress=progress.within_part,
+        )
+    )
     return sum(state.report is not None for state in states)
 
 
@@ -189,7 +282,9 @@ def _evaluate(data: DataFolder, catalog: Catalog, action: EvaluateAction) -> lis
     return [job.id] if created else []
 
 
-def _publish(data: DataFolder, catalog: Catalog, action: PublishAction) -> list[str]:
+def _publish(
+    data: DataFolder, catalog: Catalog, action: PublishAction, progress: _Progress
+) -> list[str]:
     """Send what a destination lacks; the store that is named first is sent first."""
     from pipelines.publishing.destinations import resolve_destination
     from pipelines.publishing.publish import publish, stores_of_run
@@ -205,7 +300,10 @@ def _publish(data: DataFolder, catalog: Catalog, action: PublishAction) -> list[
     evaluations = islice(catalog.evaluations.iterate(status=Status.SUCCEEDED), action.evaluations)
     stores += [data.evaluation(job.id) for job in evaluations]
     stores += [data.analysis(name) for name in action.analyses]
-    done = (publish(path, path.relative_to(data.root).as_posix(), remote) for path in stores)
+    done = (
+        publish(path, path.relative_to(data.root).as_posix(), remote, progress.within_part())
+        for path in stores
+    )
     return [each.name for each in done if each.sent_files]
 
 

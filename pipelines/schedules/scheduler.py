@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from pear.errors import InputError
-from pipelines.catalog import UNAVAILABLE, Catalog, Schedule, Status, describe_error
+from pipelines.catalog import (
+    UNAVAILABLE,
+    Catalog,
+    NotOwnerError,
+    Schedule,
+    Status,
+    describe_error,
+)
+from pipelines.catalog.lease import JobCancelled
 from pipelines.catalog.scan import refresh
 from pipelines.logging import logger
 from pipelines.schedules.actions import check_action, validate_action
 from pipelines.schedules.cron import last_due, next_due, parse_cron
-from pipelines.schedules.run_action import ActionResult, run_action
+from pipelines.schedules.run_action import ActionResult, Record, run_action
 from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder, check_name
 
@@ -129,13 +137,15 @@ class Scheduler:
             return False
         return schedule.last_status == Status.RUNNING or self._last_due(schedule) is not None
 
-    def run(self, name: str) -> ActionResult:
+    def run(self, name: str, record: Record | None = None) -> ActionResult:
         """Run a schedule now, due or not; running it again right away does nothing.
 
         Parameters
         ----------
         name
             Name of the schedule.
+        record
+            Called with the steps done and all steps; what it raises stops the action.
 
         Returns
         -------
@@ -151,7 +161,7 @@ class Scheduler:
         with try_lock(self._lock_file(name)) as locked:
             if not locked:
                 raise InputError(f"another process is running schedule {name!r}", field="name")
-            result = self._run(schedule, self._clock(), None)
+            result = self._run(schedule, self._clock(), None, record)
         if result is None:
             reason = self._catalog.schedules.get(name).last_reason
             raise InputError(f"schedule {name!r} failed: {reason}", field="name")
@@ -213,10 +223,24 @@ class Scheduler:
                 with suppress(*UNAVAILABLE, InputError):
                     self._catalog.schedules.finish_trigger(schedule.name, Status.FAILED, reason)
 
-    def _run(self, schedule: Schedule, now: datetime, due: datetime | None) -> ActionResult | None:
+    def _run(
+        self,
+        schedule: Schedule,
+        now: datetime,
+        due: datetime | None,
+        record: Record | None = None,
+    ) -> ActionResult | None:
         name = schedule.name
         try:
-            result = run_action(self._data, self._catalog, validate_action(schedule.action), now)
+            action = validate_action(schedule.action)
+            result = run_action(
+                self._data, self._catalog, action, now, record, schedule=schedule.name
+            )
+        except NotOwnerError:  # another worker has taken over, and records the end
+            raise
+        except JobCancelled:
+            self._catalog.schedules.finish_trigger(name, Status.CANCELLED, "cancelled on request")
+            raise
         except Exception as error:
             reason = describe_error(error)
             self._catalog.schedules.finish_trigger(name, Status.FAILED, reason)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pear.addresses import is_address
 from pear.errors import InputError
-from pipelines.catalog import NotFoundError, Schedule
+from pipelines.catalog import NotFoundError, Schedule, ScheduleRun, Status
 from pipelines.publishing.destinations import resolve_destination
 from pipelines.schedules import (
     EvaluateAction,
@@ -23,8 +23,8 @@ from pipelines.schedules import (
 )
 from pipelines.settings import StoreName, StrictModel
 from service.api.forecasts import describe_run
-from service.api.schemas import RunOut, format_utc
-from service.dependencies import ServicesDep
+from service.api.schemas import ProgressOut, RunOut, format_utc
+from service.dependencies import Services, ServicesDep
 from service.http.errors import ProblemError
 from service.http.paths import hide_paths
 from service.http.problems import problem_responses
@@ -33,6 +33,9 @@ from service.http.routing import GuardedRoute
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"], route_class=GuardedRoute)
 ScheduleName = Annotated[
     str, Path(max_length=128, description="Name of the schedule.", examples=["daily"])
+]
+JobId = Annotated[
+    str, Path(max_length=64, description="Id of the job.", examples=["schedule-0123456789ab"])
 ]
 _EXAMPLE: Final[dict[str, Any]] = {
     "name": "daily",
@@ -132,15 +135,53 @@ class ScheduleList(BaseModel):
     items: list[ScheduleOut]
 
 
-class ScheduleRunOut(BaseModel):
-    """Outcome of one run of a schedule."""
+class ScheduleResultOut(BaseModel):
+    """What one run of a schedule has done."""
 
     summary: str
     ingested: int = Field(description="Number of times added to the analysis store.")
-    runs: list[str]
-    evaluations: list[str]
+    runs: list[str] = Field(description="Ids of the forecasts that were queued.")
+    evaluations: list[str] = Field(description="Ids of the evaluations that were queued.")
     published: list[str] = Field(description="Stores of which something was sent.")
     expired: list[str]
+    follow_up: str | None = Field(
+        default=None,
+        description="Id of the job that publishes the queued jobs when they have ended.",
+    )
+
+
+class ScheduleJobOut(BaseModel):
+    """One run of a schedule's action by a worker."""
+
+    id: str
+    schedule: str
+    status: Status
+    progress: ProgressOut
+    waits_for: list[str] = Field(description="Ids of the jobs whose end it waits for.")
+    reason: str | None = Field(description="Why it failed or was cancelled.")
+    result: ScheduleResultOut | None = Field(description="What was done; null before its end.")
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    links: dict[str, str]
+
+    @classmethod
+    def from_job(cls, job: ScheduleRun) -> ScheduleJobOut:
+        """Describe a job of the catalog."""
+        path = f"/v1/schedules/{job.schedule}/jobs/{job.id}"
+        return cls(
+            id=job.id,
+            schedule=job.schedule,
+            status=job.status,
+            progress=ProgressOut.from_job(job),
+            waits_for=list(job.after),
+            reason=job.reason and hide_paths(job.reason),
+            result=ScheduleResultOut.model_validate(job.result) if job.result else None,
+            created_at=str(format_utc(job.created_at)),
+            started_at=format_utc(job.started_at),
+            finished_at=format_utc(job.finished_at),
+            links={"self": path, "cancel": f"{path}/cancel"},
+        )
 
 
 @router.get("", summary="All schedules", responses=problem_responses(503))
@@ -204,20 +245,71 @@ def remove_schedule(name: ScheduleName, services: ServicesDep) -> Response:
 @router.post(
     "/{name}/run",
     summary="Run a schedule now",
-    responses=problem_responses(404, 409, 422, 429, 503, 507),
+    status_code=202,
+    responses={
+        202: {
+            "description": "Accepted: follow `Location`.",
+            "headers": {
+                "Location": {"description": "The job.", "schema": {"type": "string"}},
+                "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}},
+            },
+        },
+        **problem_responses(404, 409, 422, 429, 503, 507),
+    },
 )
-def run_schedule(name: ScheduleName, services: ServicesDep) -> ScheduleRunOut:
-    """Run the action now, whether due or not; results that exist are not computed again."""
+def run_schedule(name: ScheduleName, services: ServicesDep, response: Response) -> ScheduleJobOut:
+    """Have a worker run the action now, due or not; a job that has not ended is returned."""
+    if not services.accepting:
+        raise ProblemError(503, "PEAR is stopping", headers={"Retry-After": "10"})
+    job = ScheduleJobOut.from_job(services.engine.run_schedule(name))
+    response.headers["Location"] = job.links["self"]
+    response.headers["Retry-After"] = "2"
+    return job
+
+
+@router.get(
+    "/{name}/jobs", summary="Jobs of a schedule", responses=problem_responses(404, 422, 503)
+)
+def list_schedule_jobs(
+    name: ScheduleName,
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=500, description="Largest number of jobs.")] = 50,
+) -> list[ScheduleJobOut]:
+    """Return the newest runs of the action that were asked for, and what waits for their jobs."""
     services.catalog.schedules.get(name)
-    result = services.engine.run_schedule(name)
-    return ScheduleRunOut(
-        summary=result.summary,
-        ingested=result.ingested,
-        runs=result.runs,
-        evaluations=result.evaluations,
-        published=result.published,
-        expired=result.expired,
-    )
+    jobs = services.catalog.schedule_runs.of(name, limit)
+    return [ScheduleJobOut.from_job(job) for job in jobs]
+
+
+@router.get(
+    "/{name}/jobs/{job_id}",
+    summary="One job of a schedule",
+    responses=problem_responses(404, 422, 503),
+)
+def get_schedule_job(
+    name: ScheduleName, job_id: JobId, services: ServicesDep, response: Response
+) -> ScheduleJobOut:
+    """Return status, progress and result of one run of the action."""
+    response.headers["Cache-Control"] = "no-cache"
+    return ScheduleJobOut.from_job(_find_job(services, name, job_id))
+
+
+@router.post(
+    "/{name}/jobs/{job_id}/cancel",
+    summary="Cancel a job of a schedule",
+    responses=problem_responses(404, 409, 422, 503, 507),
+)
+def cancel_schedule_job(name: ScheduleName, job_id: JobId, services: ServicesDep) -> ScheduleJobOut:
+    """Cancel a queued job at once, a running one at its next step; what it has done stays."""
+    services.engine.cancel(_find_job(services, name, job_id).id)
+    return ScheduleJobOut.from_job(services.catalog.schedule_runs.get(job_id))
+
+
+def _find_job(services: Services, name: str, job_id: str) -> ScheduleRun:
+    job = services.catalog.schedule_runs.get(job_id)
+    if job.schedule != name:
+        raise NotFoundError(f"schedule {name!r} has no job {job_id!r}", field="job_id")
+    return job
 
 
 @router.get(

@@ -405,6 +405,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     "model_id": "pear-simulated",
     "evaluation_id": "evaluation-0123456789ab",
     "name": "daily",
+    "job_id": "schedule-0123456789ab",
     "variable": "2m_temperature",
     "path": "zarr.json",
     "latitude": "59.3",

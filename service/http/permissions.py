@@ -84,6 +84,9 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("PATCH", "/v1/schedules/{name}"): _ADMIN,
     ("DELETE", "/v1/schedules/{name}"): _ADMIN,
     ("POST", "/v1/schedules/{name}/run"): _ADMIN,
+    ("GET", "/v1/schedules/{name}/jobs"): _READ,
+    ("GET", "/v1/schedules/{name}/jobs/{job_id}"): _READ,
+    ("POST", "/v1/schedules/{name}/jobs/{job_id}/cancel"): _ADMIN,
     ("GET", "/v1/schedules/{name}/runs"): _READ,
 }
 

@@ -16,6 +16,15 @@ for (const row of document.querySelectorAll("tr[data-name]")) {
     location.reload();
     return "";
   });
-  onClick(".run", async () => (await send("POST", `${url}/run`)).summary);
+  onClick(".run", async () => {
+    let job = await send("POST", `${url}/run`);
+    while (job.status === "queued" || job.status === "running") {
+      showMessage(`${job.status}, ${Math.round(100 * job.progress.fraction)} %`);
+      await new Promise((wake) => setTimeout(wake, 1000));
+      job = await send("GET", job.links.self);
+    }
+    if (job.status !== "succeeded") throw new Error(job.reason ?? job.status);
+    return job.result.summary;
+  });
 }
 document.body.dataset.ready = "yes";

@@ -449,6 +449,29 @@ def test_jobs_that_a_schedule_queued_on_a_worker_need_no_silence(
     assert len(cluster.submitted) == 3
 
 
+def test_what_waits_for_jobs_is_submitted_when_they_have_ended(
+    make: Callable[..., Dispatcher], catalog: Catalog, cluster: FakeCluster
+) -> None:
+    dispatcher, first, second = make(), submit(catalog), submit(catalog, 1)
+    action = {"publish": {"to": "public"}}
+    later, created = catalog.schedule_runs.submit("daily", action, after=[first.id, second.id])
+    assert created
+    assert catalog.schedule_runs.submit("daily", action, after=[first.id, second.id])[1] is False
+    cluster.slots = 3
+    dispatcher.request(first.id, second.id, later.id)
+    dispatcher.reconcile()
+    assert [future.jobs for future in cluster.submitted] == [[first.id], [second.id]]
+    for job in (first, second):
+        catalog.runs.claim(job.id, "w")
+    catalog.runs.fail(first.id, "broken", owner="w")
+    dispatcher.reconcile()
+    assert len(cluster.submitted) == 2
+    catalog.runs.succeed(second.id, owner="w")
+    dispatcher.reconcile()
+    assert cluster.submitted[2].path.endswith(":run_schedule_job")
+    assert cluster.submitted[2].jobs == [later.id]
+
+
 @pytest.mark.parametrize("scheduler", [None, "tcp://elsewhere:8786"])
 def test_closing_releases_the_running_jobs_of_a_local_cluster_only(
     make: Callable[..., Dispatcher], catalog: Catalog, cluster: FakeCluster, scheduler: str | None

@@ -21,7 +21,16 @@ def test_add_pause_run_and_remove_a_schedule(client: httpx.Client) -> None:
     assert made.json()["action"]["forecast"]["lead_hours"] == 240
     paused = client.patch("/v1/schedules/daily", json={"paused": True}).json()
     assert (paused["paused"], paused["next_run_at"]) == (True, None)
-    assert client.post("/v1/schedules/daily/run").json()["runs"]
+    started = client.post("/v1/schedules/daily/run")
+    assert started.status_code == 202
+    where, job = started.headers["location"], started.json()
+    assert (job["status"], job["result"], job["waits_for"]) == ("queued", None, [])
+    assert client.post("/v1/schedules/daily/run").json()["id"] == job["id"], "it has not ended"
+    assert client.get(where).json() == job
+    assert [each["id"] for each in client.get("/v1/schedules/daily/jobs").json()] == [job["id"]]
+    problem(client.get(where.replace("/daily/", "/other/")), 404)
+    assert client.post(f"{where}/cancel").json()["status"] == "cancelled"
+    problem(client.post(f"{where}/cancel"), 409)
     assert len(client.get("/v1/schedules/daily/runs").json()) >= 2
     assert [each["name"] for each in client.get("/v1/schedules").json()["items"]] == ["daily"]
     assert client.delete("/v1/schedules/daily").status_code == 204
