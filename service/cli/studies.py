@@ -24,7 +24,7 @@ from pear.errors import InputError
 from pear.typing import Times
 from pipelines.studies.ablation import ARMS, Ablation
 from pipelines.studies.pangu import PanguStudy
-from pipelines.studies.stability import BANDS, StabilityStudy
+from pipelines.studies.stability import BANDS, BOUNDS, StabilityStudy
 from pipelines.studies.study import TrainingStudy
 from pipelines.studies.symmetrisation_study import SymmetrisationStudy
 from service.cli import claims
@@ -218,31 +218,47 @@ def stability(
     analysis: opt.AnalysisStore,
     init: opt.Init,
     lead: opt.Lead = _MONTH,
+    every: Annotated[int | None, opt.count_option(help="Days between those compared.")] = None,
+    no_correction: opt.NoCorrection = False,
     output: Annotated[
         Path | None,
         opt.path_option("--output", "-o", help="Folder to write (default: nothing is kept)."),
     ] = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Compare the variability of long forecasts with that of the analyses.
+    """Compare long forecasts with the analyses: variability, drift, mass, energy and balance.
 
-    Exit status 1 if a ratio leaves its bounds.
+    The analysis holds the compared days of every forecast. Exit status 1 if a number leaves its
+    bounds, or a forecast does not reach the end.
 
     Examples
     --------
     $ pear study stability --model m --analysis era5.zarr --init 2019-01-01..2019-12-01/30d
-    $ pear study stability --model m --analysis era5.zarr --init 2019-01-01 --lead 60d
+    $ pear study stability --model m --analysis era5.zarr --init 2018-01-01 --lead 365d
     """
+    length = lead.hours // 24
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         study = StabilityStudy(
-            folder=folder, store=analysis, inits=init, model=model, days=lead.hours // 24
+            folder=folder,
+            store=analysis,
+            inits=init,
+            model=model,
+            days=length,
+            every=every or (5 if length <= 60 else 30),
+            correct=not no_correction,
         )
         stack.enter_context(interruptible(_KEPT if output else "nothing is kept"))
         report = study.run(stack.enter_context(progress("stability", len(init))))
-    stable = bool(report["stable"].all())
+    reached = int(report["reached"])
+    sound = "sound" not in report or bool(report["sound"].all())
+    stable = bool(report["stable"].all()) and sound and reached == length
     if as_json:
-        emit_json({"stable": stable, "rows": _rows(report.to_dataframe().reset_index())})
+        frame = report[["spread", "power", "stable"]].to_dataframe().reset_index()
+        checks = []
+        if "sound" in report:
+            checks = _rows(report[["departure", "bound", "sound"]].to_dataframe().reset_index())
+        emit_json({"stable": stable, "reached": reached, "rows": _rows(frame), "soundness": checks})
     rows = []
     for field in report["field"].values:
         for day in report["day"].values:
@@ -253,9 +269,29 @@ def stability(
             rows.append((field, day, f"{part['spread'].item():.3f}", *powers, mark))
     title = f"forecast / analysis, {len(init)} forecasts"
     console.print(make_table(("field", "day", "spread", *BANDS, ""), rows, title))
+    if "sound" in report:
+        console.print(_soundness_table(report))
+    if reached < length:
+        console.print(f"a forecast left the physical range after day {reached} of {length}")
     console.print("stable" if stable else "not stable")
     if not stable:
         raise typer.Exit(1)
+
+
+def _soundness_table(report: xr.Dataset) -> Table:
+    """Return the departures of forecasts from analyses, days across."""
+    days = report["day"].values
+    rows = []
+    for name in report["quantity"].values:
+        part = report.sel(quantity=name)
+        kind, bound = BOUNDS.get(str(name), ("ratio", float("nan")))
+        cells = [
+            f"{value:.3g}{'' if sound else ' !'}"
+            for value, sound in zip(part["departure"].values, part["sound"].values, strict=True)
+        ]
+        rows.append((name, kind, "" if bound != bound else f"{bound:g}", *cells))
+    title = "forecast against analysis; ! out of bounds"
+    return make_table(("quantity", "as", "bound", *(f"day {day}" for day in days)), rows, title)
 
 
 def _common(

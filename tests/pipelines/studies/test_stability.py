@@ -12,8 +12,13 @@ from pear.rollout import Persistence
 from pear.state import State
 from pear.store.analysis import Analysis
 from pipelines.studies.comparison import read_results
-from pipelines.studies.stability import StabilityStudy, compare_variability, measure
-from tests.fixtures.evaluation import LAYOUT, NSIDE, days, write_analysis
+from pipelines.studies.stability import (
+    StabilityStudy,
+    compare_soundness,
+    compare_variability,
+    measure,
+)
+from tests.fixtures.evaluation import LAYOUT, NSIDE, days, write_steady_analysis
 
 
 class Scaling(Persistence):
@@ -34,7 +39,7 @@ class Scaling(Persistence):
 @pytest.fixture(scope="module")
 def analysis(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
     path = tmp_path_factory.mktemp("stability") / "a.zarr"
-    return Analysis(write_analysis(path, days("2001-01-01", 40)), LAYOUT, NSIDE)
+    return Analysis(write_steady_analysis(path, days("2001-01-01", 45)), LAYOUT, NSIDE)
 
 
 @pytest.mark.parametrize(("factor", "passes"), [(1.0, True), (0.97, False), (1.05, False)])
@@ -64,7 +69,39 @@ def test_each_init_time_is_a_trial(
     report = study.run()
     assert report["day"].values.tolist() == [1, 5, 10]
     assert report["stable"].all()
+    assert report["sound"].all()
+    assert report["reached"] == 10
     names = {"2001-01-01.nc", "2001-01-05.nc"}
     assert {path.name for path in tmp_path.glob("*.nc")} == names
     assert read_results(sorted(tmp_path.glob("*.nc"))).sizes["forecaster"] == 2
     assert (tmp_path / "stability.csv").read_text().startswith("day,field,band,")
+    assert (tmp_path / "soundness.csv").read_text().startswith("quantity,day,departure,bound,sound")
+
+
+class Warming(Persistence):
+    """Every field grows by a share of itself each day."""
+
+    share = 0.0
+
+    def step(self, state: State) -> State:
+        grown = state.map(lambda values: values * (1 + self.share))
+        return state.advanced(grown.surface, grown.upper, self.time_step)
+
+
+def test_a_drift_is_out_of_bounds_from_a_month_on(analysis: Analysis) -> None:
+    model = Warming(LAYOUT, NSIDE)
+    model.share = 1e-4  # 1.4 K in 50 days, and far less in spread
+    report = compare_soundness(measure(model, analysis, days("2001-01-01", 1)[0], [10, 35]))
+    drift = report["departure"].sel(quantity="mean_t2m")
+    assert drift.values.tolist() == pytest.approx([0.285, 1.0], abs=0.06)
+    assert report["sound"].sel(quantity="mean_t2m").values.tolist() == [True, False]
+
+
+def test_a_forecast_that_leaves_the_physical_range_fails_and_says_when(analysis: Analysis) -> None:
+    model = Warming(LAYOUT, NSIDE)
+    model.share = 0.05
+    found = measure(model, analysis, days("2001-01-01", 1)[0], [1, 20])
+    assert 1 < found["reached"].item() < 10
+    assert "far outside the valid range" in found["stopped"].item()
+    assert compare_variability(found)["stable"].sel(day=20).any().item() is False
+    assert compare_soundness(found)["sound"].sel(day=20, quantity="mean_t2m").item() is False

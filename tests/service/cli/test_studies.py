@@ -13,7 +13,7 @@ from pear.models.pear import Pear
 from pear.normaliser import Normaliser
 from service.cli.claims import CLAIM_STUDIES
 from tests.fixtures.command_line import CommandLine
-from tests.fixtures.evaluation import LAYOUT, NSIDE, days, write_analysis
+from tests.fixtures.evaluation import LAYOUT, NSIDE, days, write_steady_analysis
 
 
 def test_studies_are_listed(pear: CommandLine) -> None:
@@ -30,7 +30,7 @@ def test_studies_are_listed(pear: CommandLine) -> None:
 
 
 def test_an_untrained_residual_model_is_stable(pear: CommandLine, tmp_path: Path) -> None:
-    store = write_analysis(tmp_path / "a.zarr", days("2001-01-01", 12))
+    store = write_steady_analysis(tmp_path / "a.zarr", days("2001-01-01", 12))
     config = PearConfig(
         nside=NSIDE,
         layout=LAYOUT,
@@ -48,6 +48,8 @@ def test_an_untrained_residual_model_is_stable(pear: CommandLine, tmp_path: Path
     answer = pear(*words, "--json")
     found = answer.json
     assert found["stable"]
+    assert found["reached"] == 5
+    assert {row["quantity"] for row in found["soundness"]} == {"imprint", "mean_t2m", "mean_z500"}
     assert {(row["field"], row["day"]) for row in found["rows"]} == {
         (field, day) for field in ("z500", "u850", "t2m") for day in (1, 5)
     }
