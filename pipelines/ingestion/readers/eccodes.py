@@ -1,8 +1,11 @@
-"""Loading of ecCodes without exposing its PROJ to other packages.
+"""Loading of ecCodes without exposing its PROJ to other packages, and without its lines on stderr.
 
 The wheels of ecCodes bring their own PROJ, and ``findlibs`` loads all their libraries with global
 symbols. A pyproj (and so a cartopy) that is loaded later would call that PROJ instead of its own,
 find no database and crash at exit. Loaded with local symbols, both work in any order.
+
+What ecCodes finds wrong with a message it prints by itself, beside the error that it returns. The
+error is what is reported; the lines go to the log, at the level of debugging.
 """
 
 from __future__ import annotations
@@ -10,12 +13,24 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
+import logging
 from types import ModuleType
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+def _log(context: int | None, level: int, message: bytes | None) -> None:
+    """Take a line of ecCodes."""
+    _LOGGER.debug("ecCodes: %s", (message or b"").decode(errors="replace").rstrip())
+
+
+# Kept as long as the process: ecCodes calls it at any time.
+_LOG: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p)(_log)
 
 
 def load() -> ModuleType:
-    """Import ``eccodes``, its shared libraries loaded with local symbols.
+    """Import ``eccodes``, its shared libraries loaded with local symbols, its lines to the log.
 
     ImportError or RuntimeError is raised if ecCodes or its library is not installed.
 
@@ -24,6 +39,14 @@ def load() -> ModuleType:
     module
         The module ``eccodes``.
     """
+    codes = _import()
+    bindings = importlib.import_module("gribapi.bindings")
+    library = ctypes.CDLL(bindings.library_path)  # the one that is loaded already
+    library.grib_context_set_logging_proc(None, _LOG)  # None: the only context there is
+    return codes
+
+
+def _import() -> ModuleType:
     if importlib.util.find_spec("findlibs") is None:  # no wheel that it could find
         return importlib.import_module("eccodes")
     findlibs = importlib.import_module("findlibs")

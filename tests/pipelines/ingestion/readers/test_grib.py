@@ -252,3 +252,18 @@ def test_a_header_of_billions_of_points_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.grib").write_bytes(bytes(data))
     with pytest.raises(InputError, match=r"on 37 x 21\d+ points by its header"):
         run(tmp_path / "a.grib", tmp_path / "s.zarr")
+
+
+def test_the_library_says_nothing_by_itself(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What ecCodes prints about damaged messages goes to the log, not beside the one line."""
+    with message(0, 500, edition=1) as handle:
+        data = bytearray(eccodes.codes_get_message(handle))
+    grid = 8 + int.from_bytes(data[8:11], "big")  # the second section follows the first
+    data[grid + 5] = 233  # a kind of grid that does not exist
+    (tmp_path / "a.grib").write_bytes(data)
+    with caplog.at_level("DEBUG"), pytest.raises(InputError):
+        ingest([tmp_path / "a.grib"], tmp_path / "s.zarr", NSIDE)
+    assert capfd.readouterr().err == ""
+    assert "ecCodes: Unable to find template dataRepresentation" in caplog.text
