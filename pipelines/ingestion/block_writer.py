@@ -132,7 +132,9 @@ class BlockWriter:
             if rest:
                 continue
             for finished in batch:
-                refuse_repetitions(self.register, finished, self.plan, levels, skipping)
+                self.report.duplicates += refuse_repetitions(
+                    self.register, finished, self.plan, levels, skipping
+                )
             empty = [time for each in batch for time in _find_empty(each, workload.n_present)]
             if empty:
                 self._leave_out(batch, np.array(empty))

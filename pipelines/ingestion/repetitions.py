@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import zarr
 
 from pear.datasets.repetition import NO_DIGEST, FieldRegister, Place, digest
 from pear.errors import InputError
@@ -22,6 +23,7 @@ _HINT = (
     "no weather repeats itself in every bit, so one of the two is labelled wrongly: omit the wrong "
     "one; fields of an idealised state say so by the attribute idealised = 'true' of their file"
 )
+_VARY = ", while other times differ"
 
 
 def register_stored(
@@ -41,30 +43,30 @@ def register_stored(
     Returns
     -------
     FieldRegister
-        Of each block the time before it, or its first time if the store has it already.
+        Of each block the time before it, or its first time if the store has it already; and of
+        what it writes two times before and two after it.
     """
     register, n_present = FieldRegister(), store.times.size
-    positions = {
-        block.start if block.start < n_present else block.start - 1
-        for block in blocks
-        if 0 < block.start <= n_present or block.start < n_present
-    }
-    if not positions:
-        return register
-    group = schema.open_group(writer.path)
-    written = {(block.start, name) for block in blocks for name in block.wanted}
-    for position in sorted(positions):
-        for name in writer.stored.names:
-            if (position, name) in written or name not in group:
-                continue
-            values = np.asarray(schema.get_array(group, name)[position])
-            columns = store.columns(name)
-            for row, column in enumerate(columns):
-                if store.complete[position, column]:
-                    field = values[row] if values.ndim == 2 else values
-                    level = store.levels[row] if values.ndim == 2 else None
-                    place = Place(name, level, store.times[position])
-                    register.find_equal(digest(field, name), place)
+    blocks = list(blocks)
+    written = {(at, name) for b in blocks for name in b.wanted for at in range(b.start, b.stop)}
+    wanted: set[tuple[int, str]] = set()
+    for block in blocks:
+        nearest = block.start if block.start < n_present else block.start - 1
+        wanted |= {(nearest, name) for name in writer.stored.names}
+        around = (block.start - 2, block.start - 1, block.stop, block.stop + 1)
+        wanted |= {(at, name) for at in around for name in block.wanted}
+    group: zarr.Group | None = None
+    for position, name in sorted(wanted - written):
+        columns = store.columns(name)
+        if not 0 <= position < n_present or not store.complete[position, columns].any():
+            continue
+        group = schema.open_group(writer.path) if group is None else group
+        values = np.asarray(schema.get_array(group, name)[position])
+        for row, column in enumerate(columns):
+            if store.complete[position, column]:
+                field = values[row] if values.ndim == 2 else values
+                level = store.levels[row] if values.ndim == 2 else None
+                register.add(digest(field, name), Place(name, level, store.times[position]))
     return register
 
 
@@ -74,7 +76,7 @@ def refuse_repetitions(
     plan: Plan,
     levels: tuple[int, ...],
     writer: AnalysisWriter | None,
-) -> None:
+) -> list[str]:
     """Refuse fields of a block that are equal bit for bit to others.
 
     Parameters
@@ -91,18 +93,34 @@ def refuse_repetitions(
         With a writer such fields are blanked in what it has staged and marked as refused;
         without, the first is an error.
 
+    Returns
+    -------
+    list of str
+        With a writer: fields of earlier blocks that turn out to be copies of another time.
+
     Raises
     ------
     InputError
         If there is one, and no writer.
     """
     for result in finished.results:
+        for _, place, number in _places(finished.block, result, levels):
+            register.add(number, place)
+    late = [
+        f"{place} is equal bit for bit to {other}{_VARY}" for place, other in register.pop_late()
+    ]
+    if late and writer is None:
+        raise InputError(late[0], hint=_HINT)
+    for result in finished.results:
         for (offset, row), place, number in _places(finished.block, result, levels):
             other = register.find_equal(number, place)
+            reason = f"equal bit for bit to {other}"
+            if other is None:
+                other = register.find_earlier(number, place)
+                reason = f"equal bit for bit to {other}{_VARY}"
             if other is None:
                 continue
             source, name = _source_of(plan, place)
-            reason = f"equal bit for bit to {other}"
             if writer is None:
                 raise InputError(f"{source}: {name} ({place}) is {reason}", field=name, hint=_HINT)
             result.refused.append(
@@ -110,6 +128,7 @@ def refuse_repetitions(
             )
             result.stored[offset, row] = False
             _blank(writer, finished.block, result, offset, row)
+    return late
 
 
 def _places(
