@@ -210,7 +210,7 @@ class TangentConv(nn.Module):
         Parameters
         ----------
         scalars, winds
-            Real and complex.
+            Real and complex, the same leading axes; either may have no channels.
         links, bearings
             (8, cell) complex, of other frames; default: of the geographic ones.
 
@@ -234,6 +234,8 @@ class TangentConv(nn.Module):
 
     def _to_scalars(self, scalars: Tensor, beside: Tensor, seen: Tensor) -> Tensor:
         signs, ours = self.target.signs, self.source.signs
+        if not signs:
+            return scalars[..., :0, :]
         plain = self._tied(self.scalar_scalar, signs, ours)
         taps = torch.cat([scalars[..., None, :], beside], -2)
         out = plain.flatten(1) @ taps.flatten(-3, -2)
@@ -248,6 +250,8 @@ class TangentConv(nn.Module):
         return out
 
     def _to_winds(self, winds: Tensor, carried: Tensor, bearing: Tensor, steps: Tensor) -> Tensor:
+        if not self.target.winds:
+            return winds[..., :0, :]
         ones = (1,) * self.target.winds
         weights = [
             self._tied(self.wind_wind, ones, (1,) * self.source.winds),

@@ -17,7 +17,7 @@ from pear.variables import Kind, Layout, wind_pair, wind_partner
 Shift = Literal["none", "ring_roll", "ring_rotation"]
 Padding = Literal["published", "top"]
 Mirror = Literal["signed", "unsigned"]
-Wind = Literal["geographic", "face"]
+Wind = Literal["geographic", "face", "gauge"]
 FORCINGS: Final[dict[str, int]] = {
     "sin_latitude": -1,
     "orography": 1,
@@ -192,8 +192,9 @@ class PearConfig(UShapedConfig):
     wind
         Frames of the winds inside the network: ``geographic``, east and north; ``face``, those of
         the base pixels, in which a flow across a pole is smooth, see
-        :class:`pear.equivariant.wind_frames.FaceFrames`. All but ``geographic`` need statistics
-        without means of winds, equal for both components, see
+        :class:`pear.equivariant.wind_frames.FaceFrames`; ``gauge``, none: winds are tokens of their
+        own that turn with their frames, see :mod:`pear.equivariant.wind_tokens`. The last two need
+        statistics without means of winds, equal for both components, see
         :func:`pear.models.wind_statistics.isotropic`.
     step_hours
         Length of a step in hours.
@@ -326,12 +327,25 @@ class PearConfig(UShapedConfig):
     def winds(self, kind: Kind) -> list[tuple[int, int]]:
         """Return the channels of the eastward and northward component of each wind of a kind."""
         names = self.layout.surface if kind == "surface" else self.layout.upper
-        pairs = (wind_pair(name) for name in names)
+        pairs = ((channel, wind_pair(name)) for channel, name in enumerate(names))
         return [
-            (names.index(east), names.index(north))
-            for east, north in dict.fromkeys(pair for pair in pairs if pair is not None)
-            if east in names and north in names
+            (channel, names.index(pair[1]))
+            for channel, pair in pairs
+            if pair is not None and pair[0] == names[channel] and pair[1] in names
         ]
+
+    def scalar_signs(self, kind: Kind) -> tuple[int, ...]:
+        """Return the sign of each channel that is embedded as a scalar; winds are not by gauge."""
+        signs = self.signs(kind)
+        if self.wind != "gauge":
+            return signs
+        return tuple(signs[channel] for channel in self.scalars(kind))
+
+    def scalars(self, kind: Kind) -> list[int]:
+        """Return the channels of a kind that are not part of a wind of :meth:`winds`."""
+        count = len(self.layout.surface if kind == "surface" else self.layout.upper)
+        taken = {channel for pair in self.winds(kind) for channel in pair}
+        return [channel for channel in range(count) if channel not in taken]
 
     def _check_wind(self) -> None:
         if self.wind == "geographic":
@@ -349,6 +363,13 @@ class PearConfig(UShapedConfig):
                     f"wind {self.wind!r} needs both components of a wind: {name} has no {partner}",
                     field="wind",
                     hint=f"add {partner} to the layout, or use wind 'geographic'",
+                )
+        for kind in ("surface", "upper") if self.wind == "gauge" else ():
+            if not self.scalars(kind):
+                raise InputError(
+                    f"wind 'gauge' needs a {kind} variable that is not a wind",
+                    field="wind",
+                    hint="use wind 'face'",
                 )
         if not self.winds("surface") and not self.winds("upper"):
             raise InputError(

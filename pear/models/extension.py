@@ -184,7 +184,16 @@ def _moved(known: Layout, config: PearConfig) -> Iterator[tuple[str, tuple[int, 
         places = _places(known, config.layout, kind)
         yield f"{kind}_step_scale", (0, places)
         levels = 1 if kind == "surface" else LEVELS_IN_PATCH
-        signs = config.signs(kind)
+        signs = config.scalar_signs(kind)
+        if config.wind == "gauge":
+            scalars = config.scalars(kind)
+            winds = [east for east, _ in config.winds(kind)]
+            known_winds = [winds.index(channel) for channel in places.tolist() if channel in winds]
+            rows = torch.tensor(known_winds, dtype=torch.long)
+            for way in ("embed", "recover"):
+                yield f"wind_channels.tokens.{way}_{kind}.weight", (1, rows)
+            held = [scalars.index(channel) for channel in places.tolist() if channel in scalars]
+            places = torch.tensor(held, dtype=torch.long)
         if config.symmetry == "c4h":
             bases = [mirror_basis((sign,), levels, config.patch) for sign in signs]
             sizes = {

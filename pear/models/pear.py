@@ -15,6 +15,7 @@ from pear.equivariant.wind_frames import FaceFrames
 from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
 from pear.models.base import StepNetwork
 from pear.models.config import PearConfig
+from pear.models.wind_channels import WindChannels
 from pear.sphere.healpix import centres
 from pear.sphere.windows import TokenGrid
 
@@ -43,19 +44,23 @@ class Pear(StepNetwork):
     config: PearConfig
     surface_frames: FaceFrames | None
     upper_frames: FaceFrames | None
+    wind_channels: WindChannels | None
 
     def __init__(self, config: PearConfig) -> None:
         super().__init__()
         self.config, self.grid = config, config.grid
-        signs = config.signs("surface"), config.signs("upper")
-        self.build_embeddings(config.symmetry, *signs, config.patch, config.embed)
+        surface, upper = config.scalar_signs("surface"), config.scalar_signs("upper")
+        self.build_embeddings(config.symmetry, surface, upper, config.patch, config.embed)
         self._build_depth_vector(config)
         self._build_trunk(config)
         self.surface_frames = self.upper_frames = None
         if config.wind == "face":
             self.surface_frames = FaceFrames(config.nside, config.winds("surface"))
             self.upper_frames = FaceFrames(config.nside, config.winds("upper"))
+        self.wind_channels = WindChannels(config) if config.wind == "gauge" else None
         self.build_fields(*centres(config.nside))
+        if self.wind_channels is not None and config.residual:
+            self.wind_channels.tokens.zero()
 
     def _build_depth_vector(self, config: PearConfig) -> None:
         self.depth_vector: nn.Parameter | None = None
@@ -99,14 +104,17 @@ class Pear(StepNetwork):
         A ``ValueError`` names a wrong shape or a missing forcing.
         """
         self._check(surface, upper, forcing)
-        x = self._embed(*self._in_frames(surface, upper, "face"), forcing)
+        x, winds = self._embed(*self._in_frames(surface, upper, "face"), forcing)
         x = to_windows(x, self.grid)
         x = skip = self.stages[0](x)
         x = self.stages[2](self.stages[1](self.merge(x)))
         x = self.stages[3](self.expand(self.norm(x)))
         x = from_windows(torch.cat([skip, x], dim=-1), self.grid)
         new_surface = self.recover_surface(x[..., :1, :, :])[:, :, 0]
-        new_upper = self.recover_upper(x[..., 1:, :, :])[:, :, : upper.shape[2]]
+        new_upper = self.recover_upper(x[..., 1:, :, :])
+        if self.wind_channels is not None and winds is not None:
+            new_surface, new_upper = self.wind_channels.join(new_surface, new_upper, x, winds)
+        new_upper = new_upper[:, :, : upper.shape[2]]
         new_surface, new_upper = self._in_frames(new_surface, new_upper, "geographic")
         return self.apply_increment(surface, upper, new_surface, new_upper)
 
@@ -117,17 +125,25 @@ class Pear(StepNetwork):
             return surface, upper
         return self.surface_frames(surface, frames), self.upper_frames(upper, frames)
 
-    def _embed(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> Tensor:
+    def _embed(
+        self, surface: Tensor, upper: Tensor, forcing: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the tokens, and their winds where these are no part of them."""
         padded = self.config.padded_levels
         before = padded if self.config.padding == "published" else 0
         upper = nn.functional.pad(upper, (0, 0, before, padded - before))
+        winds = None
+        if self.wind_channels is not None:
+            surface, upper, winds = self.wind_channels.split(surface, upper)
         x = torch.cat([self.embed_surface(surface[:, :, None]), self.embed_upper(upper)], dim=-3)
         # In the type of the parameters, since it is changed in place from here on.
         x = self.forced(x.to(self.recover_surface.bias.dtype), forcing)
+        if self.wind_channels is not None and winds is not None:
+            x += self.wind_channels.tokens.features(winds)
         if self.depth_vector is not None:
             even = x if self.config.symmetry == "r" else x[0]
             even += self.depth_vector
-        return x
+        return x, winds
 
     def _check(self, surface: Tensor, upper: Tensor, forcing: Tensor | None) -> None:
         layout, cells, batch = self.config.layout, self.sin_latitude.numel(), surface.shape[0]

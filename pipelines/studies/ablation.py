@@ -75,6 +75,7 @@ ARMS: Final[dict[str, Arm]] = {
         {},
     ),
     "face_frames": Arm("winds in the frames of base pixels", {"wind": "face"}, {}),
+    "tangent": Arm("winds as tokens that turn with their frames", {"wind": "gauge"}, {}),
     "augmented": Arm("C4h by augmentation instead", {}, {"augmentation": "c4h"}),
     "patch4": Arm("patches of 4 cells", {"patch": 4}, {}),
     "stencil": Arm("neighbours by features instead of attention", {"mixing": "stencil"}, {}),

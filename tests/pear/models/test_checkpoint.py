@@ -53,7 +53,7 @@ def test_there_and_back(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
 
-@pytest.mark.parametrize("wind", ["face"])
+@pytest.mark.parametrize("wind", ["face", "gauge"])
 def test_winds_in_other_frames_there_and_back(tmp_path: Path, wind: str) -> None:
     config, statistics = tiny(layout=WINDY, wind=wind), normaliser(WINDY)
     model = built(config)

@@ -13,6 +13,7 @@ from pear.models.pear import Pear
 from pear.variables import LEVELS, Layout
 from tests.fixtures.models import TINY, WINDY, tiny
 
+WINDS = Layout(WINDY.surface[:2], WINDY.upper, LEVELS)
 CALM = Layout(("2m_temperature",), ("temperature",), LEVELS)
 
 
@@ -48,7 +49,7 @@ def test_our_own_is_at_least_as_large_as_the_published() -> None:
         PearConfig.published(),
         PearConfig.small(),
         PearConfig.base(wind="face"),
-        tiny(symmetry="c4h"),
+        tiny(symmetry="c4h", layout=WINDY, wind="gauge"),
         tiny(mixing=("stencil", "attention", "full_stencil", "stencil+attention")),
     ],
 )
@@ -80,6 +81,7 @@ def test_levels_fill_an_odd_number_of_pairs(levels: int, upper_depths: int, padd
         ({"symmetry": "c4"}, "did you mean c4h"),
         ({"wind": "faces"}, "wind 'faces' is unknown; did you mean face"),
         ({"wind": "face"}, "10m_v_component_of_wind has no 10m_u_component_of_wind; add"),
+        ({"wind": "gauge", "layout": WINDS}, "needs a surface variable that is not a wind"),
         ({"wind": "face", "layout": CALM}, "needs a wind in the layout, which has none"),
         ({"wind": "face", "layout": WINDY, "mirror": "unsigned"}, "use mirror 'signed'"),
         ({"padding": "both"}, "padding 'both' is unknown"),

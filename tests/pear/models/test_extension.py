@@ -9,9 +9,10 @@ import torch
 
 from pear.errors import InputError
 from pear.models.extension import extend, extend_normaliser, extended_layout
+from pear.models.wind_statistics import check_isotropic, isotropic
 from pear.normaliser import Normaliser
 from pear.variables import Layout
-from tests.fixtures.models import TINY, built, fields, normaliser, tiny
+from tests.fixtures.models import TINY, WINDY, built, fields, normaliser, tiny
 
 # A new variable before, between and after the known ones; an odd one under the mirror.
 MORE = Layout(
@@ -49,6 +50,26 @@ def test_known_channels_forecast_as_before(symmetry: str, residual: bool) -> Non
     assert torch.equal(after[0][:, new], start[:, new])
     assert torch.equal(statistics.surface_mean[at], known.surface_mean)
     assert torch.equal(statistics.upper_step_std[above], known.upper_step_std)
+
+
+@pytest.mark.parametrize("wind", ["face", "gauge"])
+def test_networks_in_other_frames_learn_further_winds(wind: str) -> None:
+    names = ("100m_v_component_of_wind", "surface_pressure", *WINDY.surface[::-1])
+    more = Layout((*names, "100m_u_component_of_wind"), ("vertical_velocity", *WINDY.upper), (850,))
+    known = replace(WINDY, levels=(850,))
+    config = tiny(layout=known, wind=wind, symmetry="c4h")
+    model, large = built(config), replace(config, layout=more)
+    statistics = isotropic(normaliser(known))
+    check_isotropic(extend_normaliser(statistics, normaliser(more, odd_means=True), large))
+    found = extend(model, more, Normaliser.identity(more)).eval()
+    surface, upper, forcing = fields(large)
+    at = [more.surface.index(name) for name in known.surface]
+    before = model(surface[:, at], upper[:, 1:], forcing)
+    after = found(surface, upper, forcing)
+    torch.testing.assert_close(after[0][:, at], before[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(after[1][:, 1:], before[1], rtol=1e-4, atol=1e-4)
+    new = [row for row in range(len(more.surface)) if row not in at]
+    torch.testing.assert_close(after[0][:, new], surface[:, new])
 
 
 def test_new_weights_have_gradients_at_once() -> None:
