@@ -237,10 +237,15 @@ def scores_to_records(data: xr.Dataset) -> list[dict[str, Any]]:
     >>> record["variable"], record["level"], record["rmse"]
     ('2m_temperature', None, 0.0)
     """
-    frame = scores_to_frame(data).astype(object)
+    return to_records(scores_to_frame(data))
+
+
+def to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as JSON can hold them; None where a value is missing."""
+    plain = frame.astype(object)
     return [
         {str(name): value for name, value in row.items()}
-        for row in frame.where(frame.notna(), None).to_dict("records")
+        for row in plain.where(plain.notna(), None).to_dict("records")
     ]
 
 

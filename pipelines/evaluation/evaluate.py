@@ -5,6 +5,7 @@ The result is a folder that appears in one rename::
     evaluations/ID/
       scores.nc    everything: attributes, scores, intervals, sums by init time, spectra, maps
       scores.csv   the scores as a table
+      scores_by_hour.csv   the same for each hour of the day, if forecasts start at several
       acc.png rmse.png scorecard.png ensemble.png spectra.png error_maps.png
 """
 
@@ -26,6 +27,7 @@ from distributed import Client
 
 from pear.errors import InputError
 from pear.metrics.dataset import scores_to_frame, scores_to_records
+from pear.metrics.hours import hourly_records, scores_by_hour
 from pear.models.climate import OTHER_CLIMATE, OUTSIDE_CLIMATE
 from pear.progress import ProgressFactory
 from pear.rollout import Ensemble, Forecaster
@@ -116,6 +118,11 @@ class Evaluation:
         """One dictionary per forecaster, variable, level, lead time and region."""
         return scores_to_records(self.scores)
 
+    @property
+    def hourly_records(self) -> list[dict[str, Any]]:
+        """The same by hour of the init and the valid time; empty if all start at one hour."""
+        return hourly_records(self.scores)
+
     def write(self, folder: Path, *, plots: bool = True) -> None:
         """Write the folder of the evaluation; replaces an older result of the same name.
 
@@ -132,6 +139,9 @@ class Evaluation:
         try:
             write_scores(self.scores, scratch / FILE)
             scores_to_frame(self.scores).to_csv(scratch / "scores.csv", index=False)
+            by_hour = scores_by_hour(self.scores)
+            if by_hour is not None:
+                by_hour.to_csv(scratch / "scores_by_hour.csv", index=False)
             if plots:
                 draw_plots(self.scores, scratch, _title(self.about))
             write_checksums(scratch)

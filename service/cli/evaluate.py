@@ -137,6 +137,8 @@ def evaluate(
         done = evaluate_model(folder, options, client=client, progress=announce)
     records = done.records
     show(records, channels, done.about["regions"][0])
+    by_hour = done.hourly_records
+    show_hours(by_hour, channels, done.about["regions"][0])
     if record:
         measured = measured_spread_skill(done, options.forecast)
         record_spread_skill(model_path(folder, str(done.about["model"])), measured)
@@ -146,7 +148,8 @@ def evaluate(
     console.print(f"{len(records)} scores in {folder.evaluation(done.id)}")
     if as_json:
         path = str(folder.evaluation(done.id))
-        emit_json({"id": done.id, **done.about, "scores": records, "folder": path})
+        more = {"scores_by_hour": by_hour} if by_hour else {}
+        emit_json({"id": done.id, **done.about, "scores": records, **more, "folder": path})
 
 
 @contextmanager
@@ -258,6 +261,30 @@ def show(
         titles["spread_skill"] = f"Spread/skill by lead, days ({region}); 1 is reliable"
     for score, title in titles.items():
         console.print(_table(title, here, channels, score))
+
+
+def show_hours(
+    records: Sequence[Mapping[str, Any]],
+    channels: Sequence[tuple[str, int | None]],
+    region: str = "global",
+) -> None:
+    """Print RMSE and bias of one region by init hour, if there are several.
+
+    Parameters
+    ----------
+    records
+        Rows by hour of day.
+    channels
+        Variables and levels to print.
+    region
+        Name of the region.
+    """
+    here = [record for record in records if record["region"] == region]
+    for score in ("rmse", "bias"):
+        for hour in sorted({record["init_hour"] for record in here}):
+            rows = [record for record in here if record["init_hour"] == hour]
+            title = f"{score.upper()} from {hour:02d} UTC by lead, days ({region})"
+            console.print(_table(title, rows, channels, score))
 
 
 def _table(
