@@ -208,7 +208,7 @@ def _middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "HEAD"),
-            allow_headers=("Range", "X-API-Key", "If-None-Match"),
+            allow_headers=("Range", "X-API-Key", "Authorization", "If-None-Match"),
             expose_headers=("*",),
             max_age=86_400,
         ),

@@ -18,6 +18,12 @@ _SCHEME: Final = {
     "description": "Created by `pear keys add` with scope read, submit or admin.",
 }
 
+_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The same key, as `Authorization: Bearer`.",
+}
+
 
 def describe(app: FastAPI, *, keys_required: bool) -> dict[str, Any]:
     """Return the OpenAPI document of the application."""
@@ -31,7 +37,8 @@ def describe(app: FastAPI, *, keys_required: bool) -> dict[str, Any]:
                 _add_examples(operation)
                 _drop_plain_errors(operation)
         if keys_required:
-            document.setdefault("components", {})["securitySchemes"] = {"key": _SCHEME}
+            schemes = {"key": _SCHEME, "bearer": _BEARER}
+            document.setdefault("components", {})["securitySchemes"] = schemes
         app.openapi_schema = document
     return app.openapi_schema
 
@@ -42,7 +49,7 @@ def _describe_access(
     policy = ROUTE_POLICIES.get((method, path))
     policy = policy or ROUTE_POLICIES[method, path.replace("{path}", "{path:path}")]
     if keys_required and policy.scope is not None:
-        operation["security"] = [{"key": []}]
+        operation["security"] = [{"key": []}, {"bearer": []}]
         operation["x-pear-scope"] = policy.scope
     else:
         operation["responses"].pop("401", None)

@@ -36,6 +36,8 @@ PUBLIC: Final = RoutePolicy(None, 0)
 _READ, _HEAVY, _DOWNLOAD = RoutePolicy("read"), RoutePolicy("read", 5), RoutePolicy("read", 50)
 _SUBMIT, _ADMIN = RoutePolicy("submit", 10), RoutePolicy("admin", 10)
 
+KEY_IN_QUERY: Final = "/v1/forecast"
+"""Route whose clients, those of open-meteo, send their key as parameter ``apikey``."""
 ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,

@@ -30,7 +30,7 @@ from pipelines.storage.data_folder import FullDiskError, UnwritableError
 from service.http.errors import ProblemError
 from service.http.html import error_page
 from service.http.paths import hide_paths
-from service.http.permissions import methods_at
+from service.http.permissions import KEY_IN_QUERY, methods_at
 from service.http.request_state import RequestState
 
 PROBLEM: Final = "application/problem+json"
@@ -91,9 +91,14 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
         errors=problem.errors,
         request_id=RequestState.from_scope(request.scope).request_id,
     )
+    body, status = document.model_dump(exclude_none=True), problem.status
+    if request.url.path == KEY_IN_QUERY:  # what clients of open-meteo look for
+        body |= {"error": True, "reason": f"{detail}; {hint}" if hint else detail}
+        if status == 422 and request.query_params.get("format") == "flatbuffers":
+            status = 400  # its official clients read no other
     return JSONResponse(
-        document.model_dump(exclude_none=True),
-        problem.status,
+        body,
+        status,
         headers=problem.headers,
         media_type=PROBLEM,
     )

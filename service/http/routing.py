@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args, get_origin
 
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from pear.errors import InputError, did_you_mean
-from service.http.permissions import ROUTE_POLICIES
+from service.http.permissions import KEY_IN_QUERY, ROUTE_POLICIES
 from service.http.request_state import RequestState
 from service.http.security import AccessControl, client_address
 
@@ -87,7 +87,9 @@ def _authorise(request: Request) -> None:
     access: AccessControl = request.app.state.access
     method = "GET" if request.method == "HEAD" else request.method
     policy = ROUTE_POLICIES[method, request.scope["route"].path]
-    granted = access.check(policy, request.headers, client_address(request.scope))
+    takes_key = request.scope["route"].path == KEY_IN_QUERY
+    secret = request.query_params.get("apikey") if takes_key else None
+    granted = access.check(policy, request.headers, client_address(request.scope), secret)
     state = RequestState.from_scope(request.scope)
     state.client = granted.client
     state.headers += granted.headers
@@ -98,12 +100,12 @@ def _check_parameters(request: Request) -> None:
     names = [name for name, _ in request.query_params.multi_items()]
     if not names:
         return
-    known = _query_names(request.scope["route"].dependant)
+    known, lists = _query_names(request.scope["route"].dependant)
     for name in names:
         if name not in known:
             hint = did_you_mean(name[:64], known) if known else "this request takes none"
             raise InputError(f"unknown parameter {name[:64]!r}", field=name[:64], hint=hint)
-        if names.count(name) > 1:
+        if names.count(name) > 1 and name not in lists:
             raise InputError(
                 f"parameter {name} is given {names.count(name)} times",
                 field=name,
@@ -111,16 +113,27 @@ def _check_parameters(request: Request) -> None:
             )
 
 
-def _query_names(dependant: Dependant) -> set[str]:
-    """Return the query parameters that a route and its dependencies read."""
+def _query_names(dependant: Dependant) -> tuple[set[str], set[str]]:
+    """Return the query parameters that a route and its dependencies read, and those of lists."""
     own: set[str] = set()
+    lists: set[str] = set()
     for parameter in dependant.query_params:
         kind = parameter.field_info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             own |= {field.alias or name for name, field in kind.model_fields.items()}
         else:
             own.add(str(parameter.alias))
-    return own.union(*(_query_names(each) for each in dependant.dependencies))
+            if _is_list(kind):
+                lists.add(str(parameter.alias))
+    for each in dependant.dependencies:
+        more, more_lists = _query_names(each)
+        own, lists = own | more, lists | more_lists
+    return own, lists
+
+
+def _is_list(kind: object) -> bool:
+    """Return whether a parameter of this type may be given several times."""
+    return get_origin(kind) is list or any(get_origin(each) is list for each in get_args(kind))
 
 
 def _announces_body(request: Request) -> bool:

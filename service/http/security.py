@@ -122,7 +122,9 @@ class AccessControl:
         self._limiter = RateLimiter(per_minute)
         self._failures = RateLimiter(failures_per_minute, "requests without a valid key")
 
-    def check(self, policy: RoutePolicy, headers: Headers, address: str) -> Access:
+    def check(
+        self, policy: RoutePolicy, headers: Headers, address: str, secret: str | None = None
+    ) -> Access:
         """Check that a request may pass.
 
         Parameters
@@ -133,6 +135,8 @@ class AccessControl:
             Headers of the request.
         address
             Address of the client.
+        secret
+            Key that came in another way than by a header.
 
         Returns
         -------
@@ -147,7 +151,7 @@ class AccessControl:
         """
         client = address
         if self.keys_required and policy.scope is not None:
-            key = self._find_key(headers, address)
+            key = self._find_key(headers, address, secret)
             if SCOPES.index(key.scope) < SCOPES.index(policy.scope):
                 raise ProblemError(
                     403,
@@ -180,8 +184,10 @@ class AccessControl:
             self._failures.take(address, 1)
         return key
 
-    def _find_key(self, headers: Headers, address: str) -> ApiKey:
-        secret = headers.get("x-api-key") or _read_cookie(headers)
+    def _find_key(self, headers: Headers, address: str, secret: str | None) -> ApiKey:
+        secret = (
+            headers.get("x-api-key") or _read_bearer(headers) or secret or _read_cookie(headers)
+        )
         key = self.find_key(secret, address)
         if key is not None:
             return key
@@ -192,9 +198,16 @@ class AccessControl:
             401,
             "an API key is required" if secret is None else "the API key is not known",
             field="X-API-Key",
-            hint="send X-API-Key, or open /login in a browser; `pear keys add` creates keys",
-            headers={"WWW-Authenticate": "X-API-Key"},
+            hint="send X-API-Key or Authorization: Bearer, or open /login in a browser; "
+            "`pear keys add` creates keys",
+            headers={"WWW-Authenticate": 'X-API-Key, Bearer realm="PEAR"'},
         )
+
+
+def _read_bearer(headers: Headers) -> str | None:
+    """Return the key of ``Authorization: Bearer``, as Prometheus and others send it."""
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    return (secret.strip() or None) if scheme.lower() == "bearer" else None
 
 
 def _read_cookie(headers: Headers) -> str | None:

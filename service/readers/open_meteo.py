@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-
-import numpy as np
 
 from pear.derived import parse_quantity
 from pear.errors import InputError, did_you_mean
 from pear.sphere.healpix import centres
-from pear.times import to_iso
+from pear.typing import Float64
 from pear.variables import STANDARD_GRAVITY
 from service.http.disclaimer import DISCLAIMER
 from service.readers.forecasts import ForecastStore
+from service.readers.open_meteo_answer import Place
 from service.readers.points import Points, Series
-from service.readers.serialisers import dump_json
 from service.readers.timeline import Timeline
 
 _SURFACE: Final = {
@@ -53,6 +51,9 @@ _SPEEDS: Final = {
     "mph": ("mp/h", 2.236936),
     "kn": ("kn", 1.943844),
 }
+_MOST_COLUMNS: Final = 64
+_OF_DAYS: Final = ("max", "min", "mean", "sum")
+_EXAMPLES: Final = ("pressure_msl_mean", "wind_speed_10m_max", "precipitation_sum")
 DEFAULT: Final = "temperature_2m,pressure_msl,wind_speed_10m,wind_direction_10m"
 
 
@@ -80,45 +81,102 @@ class Column:
     offset: float
 
 
-def parse_hourly(text: str, store: ForecastStore, speed: str, temperature: str) -> list[Column]:
-    """Parse the parameter ``hourly``.
+@dataclass(frozen=True)
+class Units:
+    """Units of an answer, by open-meteo's names.
+
+    Attributes
+    ----------
+    speed
+        ``kmh``, ``ms``, ``mph`` or ``kn``.
+    temperature
+        ``celsius`` or ``fahrenheit``.
+    precipitation
+        ``mm`` or ``inch``.
+    """
+
+    speed: str = "kmh"
+    temperature: str = "celsius"
+    precipitation: str = "mm"
+
+
+def parse_columns(text: str, store: ForecastStore, units: Units, field: str) -> list[Column]:
+    """Parse the parameter ``hourly`` or ``current``.
 
     Returns
     -------
     list of Column
-        In the order of the request, without duplicates.
+        In the order of the request, without duplicates; none of an empty text.
 
     Raises
     ------
     InputError
         If the list is too long or has an unknown name.
     """
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) > 64:
-        raise InputError(f"{len(parts)} variables in hourly, limit 64", field="hourly")
-    return [_column(part, store, speed, temperature) for part in dict.fromkeys(parts)]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if len(parts) > _MOST_COLUMNS:
+        raise InputError(f"{len(parts)} variables in {field}, limit {_MOST_COLUMNS}", field=field)
+    return [_column(part, store, units, field) for part in dict.fromkeys(parts)]
 
 
-def _column(name: str, store: ForecastStore, speed: str, temperature: str) -> Column:
+def parse_daily(text: str, store: ForecastStore, units: Units) -> list[tuple[Column, str]]:
+    """Parse the parameter ``daily``: such as ``temperature_2m_max`` or ``precipitation_sum``.
+
+    Returns
+    -------
+    list of tuple
+        The column, and ``max``, ``min``, ``mean`` or ``sum``.
+
+    Raises
+    ------
+    InputError
+        If the list is too long, or a name is unknown or has no such value of a day.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if len(parts) > _MOST_COLUMNS:
+        raise InputError(f"{len(parts)} variables in daily, limit {_MOST_COLUMNS}", field="daily")
+    found = []
+    for part in dict.fromkeys(parts):
+        name, _, how = part.rpartition("_")
+        if how not in _OF_DAYS or name.startswith("wind_direction"):
+            raise InputError(
+                "unknown variable in daily",
+                field="daily",
+                hint=did_you_mean(part, ["temperature_2m_max", "temperature_2m_min", *_EXAMPLES]),
+            )
+        column = _column(name, store, units, "daily")
+        is_sum = parse_quantity(column.variable)[0].accumulated_hours is not None
+        if is_sum != (how == "sum"):
+            raise InputError(
+                f"{name} has no {how} of a day",
+                field="daily",
+                hint="sums have sum; other variables have max, min and mean",
+            )
+        found.append((column, how))
+    return found
+
+
+def _column(name: str, store: ForecastStore, units: Units, field: str) -> Column:
     match = re.fullmatch(r"([a-z_]+)_(\d{1,4})hPa", name)
     variable = _UPPER.get(match[1]) if match else _SURFACE.get(name)
     if variable is None:
         known = [*_SURFACE, *(f"{each}_500hPa" for each in _UPPER)]
         raise InputError(
-            "unknown variable in hourly", field="hourly", hint=did_you_mean(name, known)
+            f"unknown variable in {field}", field=field, hint=did_you_mean(name, known)
         )
     level = int(match[2]) if match else None
     store.select(variable, level)
-    return Column(name, variable, level, *_units(variable, speed, temperature))
+    return Column(name, variable, level, *_units(variable, units))
 
 
-def _units(variable: str, speed: str, temperature: str) -> tuple[str, float, float]:
+def _units(variable: str, wanted: Units) -> tuple[str, float, float]:
     if variable.endswith("temperature"):
-        return ("°F", 1.8, -459.67) if temperature == "fahrenheit" else ("°C", 1.0, -273.15)
+        is_fahrenheit = wanted.temperature == "fahrenheit"
+        return ("°F", 1.8, -459.67) if is_fahrenheit else ("°C", 1.0, -273.15)
     if variable in ("mean_sea_level_pressure", "surface_pressure"):
         return "hPa", 0.01, 0.0
     if variable == "total_precipitation_6hr":
-        return "mm", 1000.0, 0.0
+        return ("inch", 1000 / 25.4, 0.0) if wanted.precipitation == "inch" else ("mm", 1000.0, 0.0)
     if variable == "total_cloud_cover":
         return "%", 100.0, 0.0
     if variable == "geopotential":
@@ -129,7 +187,7 @@ def _units(variable: str, speed: str, temperature: str) -> tuple[str, float, flo
         return "%", 1.0, 0.0
     if variable.endswith("direction"):
         return "°", 1.0, 0.0
-    units, scale = _SPEEDS[speed]
+    units, scale = _SPEEDS[wanted.speed]
     return units, scale, 0.0
 
 
@@ -155,67 +213,42 @@ def _sum_hours(columns: list[Column]) -> list[int]:
     return [each for each in hours if each is not None]
 
 
-def to_open_meteo(
-    store: ForecastStore,
-    points: Points,
-    columns: list[Column],
-    series: list[Series],
-    header: dict[str, str],
-    timeline: Timeline,
-    *,
-    unix_time: bool,
-) -> bytes:
-    """Serialise time series in open-meteo's format.
+def show(column: Column, series: Series) -> Float64:
+    """Return the values of a column (time, point) in its unit."""
+    values: Float64 = series.values * column.scale + column.offset
+    return values
+
+
+def places_of(store: ForecastStore, points: Points) -> list[Place]:
+    """Return the centres of the cells of some points, longitudes from -180 to 180."""
+    latitude, longitude = centres(store.nside)
+    return [
+        Place(
+            round(float(latitude[cell]), 4),
+            round(float((longitude[cell] + 180) % 360 - 180), 4),
+        )
+        for cell in points.cell
+    ]
+
+
+def describe(
+    columns: list[Column], timeline: Timeline, header: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the entries of an answer about its run, and about interpolated values.
 
     Parameters
     ----------
-    store
-        The forecast.
-    points
-        The points.
-    columns, series
-        The columns, and the values of each.
+    columns
+        Those of ``hourly``.
+    timeline
+        Lead times of them; ``time_interpolation`` says where and how they are interpolated.
     header
         Entries about the run.
-    timeline
-        Lead times of the values; ``time_interpolation`` says where and how they are interpolated.
-    unix_time
-        Write times as seconds since 1970 instead of ISO 8601.
 
     Returns
     -------
-    bytes
-        JSON: one object for one point, a list for several.
+    dict
+        JSON values.
     """
-    latitude, longitude = centres(store.nside)
-    valid = timeline.valid_times(store.init_time)
-    times: list[str] | list[int] = [to_iso(time)[:16] for time in valid]
-    if unix_time:
-        times = [int(seconds) for seconds in valid.astype(np.int64)]
-    units = {"time": "unixtime" if unix_time else "iso8601"}
-    units |= {column.name: column.units for column in columns}
-    label = _describe_time(columns, timeline)
-    documents = []
-    for p, cell in enumerate(points.cell):
-        hourly: dict[str, object] = {"time": times}
-        for column, each in zip(columns, series, strict=True):
-            shown = (each.values[:, p] * column.scale + column.offset).tolist()
-            hourly[column.name] = [round(v, 3) if math.isfinite(v) else None for v in shown]
-        documents.append(
-            {
-                "latitude": round(float(latitude[cell]), 4),
-                "longitude": round(float((longitude[cell] + 180) % 360 - 180), 4),
-                "generationtime_ms": 0.0,
-                "utc_offset_seconds": 0,
-                "timezone": "GMT",
-                "timezone_abbreviation": "GMT",
-                "elevation": None,
-                **header,
-                "note": DISCLAIMER,
-                "lead_hours": list(timeline.leads),
-                **label,
-                "hourly_units": units,
-                "hourly": hourly,
-            }
-        )
-    return dump_json(documents[0] if len(documents) == 1 else documents)
+    label = _describe_time(columns, timeline) if columns else {}
+    return {**header, "note": DISCLAIMER, "lead_hours": list(timeline.leads), **label}

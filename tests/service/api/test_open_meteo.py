@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import io
 from typing import Any
 
 import httpx
 import numpy as np
+import openmeteo_requests
 import pytest
+import requests
+from openmeteo_requests.Client import OpenMeteoRequestsError
+from openmeteo_sdk.Aggregation import Aggregation
+from openmeteo_sdk.Unit import Unit
+from openmeteo_sdk.Variable import Variable
+from openmeteo_sdk.WeatherApiResponse import WeatherApiResponse
 
 from pear.sphere.healpix import cell_of
-from tests.fixtures.service import NSIDE, synthetic_field
+from service.readers.open_meteo_answer import Block, Place, Zone, to_flatbuffers
+from tests.fixtures.service import NSIDE, problem, synthetic_field
 
 
 def test_units_columns_and_caching(client: httpx.Client, run_id: str) -> None:
@@ -74,3 +84,130 @@ def test_hours_between_the_steps_are_interpolated_and_labelled(
     assert len(hourly["time"]) == 24 * 9 + 1
     refused = client.get("/v1/forecast", params={**params, "temporal_resolution": "daily"})
     assert refused.status_code == 422
+
+
+PLACES: dict[str, Any] = {"latitude": [59.3, -33.9], "longitude": [18.1, 151.2]}
+
+
+class Adapter(requests.adapters.BaseAdapter):
+    """Sends the requests of the official client to the service in this process."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        super().__init__()
+        self._client = client
+
+    def send(self, request: Any, **_: Any) -> requests.Response:
+        got = self._client.get(request.path_url)
+        answer = requests.Response()
+        answer.status_code, answer.raw = got.status_code, io.BytesIO(got.content)
+        answer.headers.update(got.headers)
+        return answer
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def official(client: httpx.Client) -> Any:
+    session = requests.Session()
+    session.mount("http://pear", Adapter(client))
+    return openmeteo_requests.Client(session)
+
+
+URL = "http://pear/v1/forecast"
+
+
+def test_the_official_client_reads_points_hours_and_units(
+    client: httpx.Client, official: Any
+) -> None:
+    hourly = ["temperature_2m", "wind_speed_10m", "geopotential_height_500hPa"]
+    asked = {**PLACES, "hourly": hourly, "timezone": "Europe/Stockholm"}
+    plain = client.get("/v1/forecast", params=asked).json()
+    answers = official.weather_api(URL, params=dict(asked))
+    assert len(answers) == 2
+    for answer, document in zip(answers, plain, strict=True):
+        assert answer.Latitude() == pytest.approx(document["latitude"], abs=1e-4)
+        assert (answer.Timezone(), answer.UtcOffsetSeconds()) == (b"Europe/Stockholm", 3600)
+        block = answer.Hourly()
+        assert (block.Interval(), block.VariablesLength()) == (86400, 3)
+        assert block.TimeEnd() - block.Time() == 10 * 86400
+        for index, name in enumerate(hourly):
+            values = block.Variables(index).ValuesAsNumpy()
+            np.testing.assert_allclose(values, document["hourly"][name], atol=1e-2)
+    column = answers[0].Hourly().Variables(0)
+    assert (column.Variable(), column.Unit()) == (Variable.temperature, Unit.celsius)
+    assert column.Altitude() == 2
+    assert answers[0].Hourly().Variables(2).PressureLevel() == 500
+    assert plain[0]["hourly"]["time"][0] == "2001-03-02T01:00"
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"hourly": "temperatur_2m"}, "unknown variable in hourly; did you mean"),
+        ({"timezone": "auto"}, "needs a map of time zones"),
+        ({"timezone": "Europe/Nowhere"}, "unknown time zone"),
+        ({"daily": "temperature_2m_max"}, "steps of 24 h has no highest"),
+        ({"daily": "temperature_2m_median"}, "unknown variable in daily"),
+        ({"current": "temperature_2m"}, "not the present"),
+        ({"start_date": "2020-01-01"}, "has no times from 2020-01-01"),
+        ({"start_date": "yesterday"}, "not a date"),
+        ({"models": "icon_global"}, "not of icon_global"),
+        ({"elevation": "3"}, "unknown parameter 'elevation'"),
+        ({"past_days": 2}, "past_days"),
+    ],
+)
+def test_errors_are_those_of_open_meteo(
+    client: httpx.Client, official: Any, changed: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(OpenMeteoRequestsError) as caught:
+        official.weather_api(URL, params={**PLACES, **changed})
+    (document,) = caught.value.args
+    assert document["error"] is True
+    assert reason in document["reason"]
+    answer = client.get("/v1/forecast", params={**PLACES, **changed})
+    assert problem(answer, 422)["reason"] == document["reason"]
+
+
+def test_dates_units_and_models(client: httpx.Client, run_id: str) -> None:
+    place = {"latitude": 59.3, "longitude": 18.1, "hourly": "temperature_2m"}
+    model = client.get(f"/v1/forecasts/{run_id}").json()["model"]
+    asked = {**place, "start_date": "2001-03-03", "end_date": "2001-03-05", "models": model}
+    document = client.get("/v1/forecast", params=asked).json()
+    assert document["hourly"]["time"] == [f"2001-03-0{day}T00:00" for day in (3, 4, 5)]
+    assert document["lead_hours"] == [48, 72, 96]
+    two = client.get("/v1/forecast", params={**place, "forecast_days": 2}).json()
+    assert len(two["hourly"]["time"]) == 2
+    cold = client.get("/v1/forecast", params={**place, "temperature_unit": "fahrenheit"}).json()
+    celsius = document["hourly"]["temperature_2m"][0]
+    assert cold["hourly"]["temperature_2m"][1] == pytest.approx(celsius * 1.8 + 32, abs=1e-2)
+
+
+def test_flatbuffers_of_the_present_and_of_days() -> None:
+    times = np.datetime64("2026-03-01", "s") + np.arange(2) * np.timedelta64(1, "D")
+    one, two = np.ones((1, 1)), np.array([[3.0], [4.0]])
+    blocks = [
+        Block("current", times[:1], 3600, [("wind_speed_10m", "km/h", one)]),
+        Block("daily", times, 86400, [("temperature_2m_max", "°C", two)]),
+    ]
+    message = to_flatbuffers([Place(1.5, -2.5)], blocks, Zone())
+    assert int.from_bytes(message[:4], "little") == len(message) - 4
+    found = WeatherApiResponse.GetRootAs(message, 4)
+    assert (found.Latitude(), found.Longitude(), found.Hourly()) == (1.5, -2.5, None)
+    assert found.Current().Variables(0).Value() == 1.0
+    column = found.Daily().Variables(0)
+    assert (column.Aggregation(), column.Altitude()) == (Aggregation.maximum, 2)
+    assert column.ValuesAsNumpy().tolist() == [3.0, 4.0]
+
+
+def test_the_present_hour(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = dt.datetime(2001, 3, 2, 6, 40, tzinfo=dt.UTC)
+    monkeypatch.setattr("service.api.open_meteo._now", lambda: moment)
+    place = {"latitude": 59.3, "longitude": 18.1}
+    now = client.get("/v1/forecast", params={**place, "current": "temperature_2m"}).json()
+    assert "hourly" not in now
+    assert (now["current"]["time"], now["current"]["interval"]) == ("2001-03-02T06:00", 3600)
+    asked = {**place, "hourly": "temperature_2m", "temporal_resolution": "hourly"}
+    hourly = client.get("/v1/forecast", params=asked).json()["hourly"]
+    expected = hourly["temperature_2m"][hourly["time"].index("2001-03-02T06:00")]
+    assert now["current"]["temperature_2m"] == expected

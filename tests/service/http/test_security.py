@@ -76,6 +76,31 @@ def test_every_route_follows_its_policy_for_each_key(
     assert wrong == []
 
 
+def test_a_key_comes_as_bearer_too_and_to_open_meteo_as_a_parameter(
+    guarded: tuple[httpx.Client, FastAPI], keys: dict[str, str]
+) -> None:
+    client, _ = guarded
+    secret = keys["read"]
+    for text, status in (
+        (f"Bearer {secret}", 200),
+        (f"bearer  {secret}", 200),
+        ("Bearer pear_wrong", 401),
+        ("Bearer", 401),
+        (f"Basic {secret}", 401),
+    ):
+        answer = client.get("/v1/models", headers={"Authorization": text})
+        assert answer.status_code == status, text
+    place = {"latitude": "1", "longitude": "2"}
+    asked = client.get("/v1/forecast", params={**place, "apikey": secret})
+    assert asked.status_code == 200
+    wrong = client.get("/v1/forecast", params={**place, "apikey": "pear_wrong"})
+    assert (wrong.status_code, wrong.json()["error"]) == (401, True)
+    assert client.get("/v1/models", params={"apikey": secret}).status_code == 401
+    document = client.get("/openapi.json").json()
+    assert set(document["components"]["securitySchemes"]) == {"key", "bearer"}
+    assert {"bearer": []} in document["paths"]["/v1/models"]["get"]["security"]
+
+
 def test_public_routes_need_no_key(guarded: tuple[httpx.Client, FastAPI]) -> None:
     client, _ = guarded
     for path in ("/healthz", "/readyz", "/openapi.json", "/login", "/static/style.css", "/v1/info"):

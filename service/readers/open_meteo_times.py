@@ -1,0 +1,191 @@
+"""Times of an answer in open-meteo's format: zone, dates, days and the present."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+
+from pear.errors import InputError
+from pear.times import to_iso
+from pear.typing import Array, Times
+from service.readers.open_meteo_answer import Zone
+
+DAY: Final = 86_400
+_MOST_STEP_HOURS: Final = 6
+"""Longest step of a run whose days have a highest and a lowest value."""
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+@dataclass(frozen=True)
+class Period:
+    """Dates of an answer in its time zone; None where nothing was asked for."""
+
+    start: str | None = None
+    end: str | None = None
+    days: int | None = None
+
+    def choose(self, times: Times, zone: Zone) -> Array:
+        """Return which times (time,) are in the period.
+
+        Parameters
+        ----------
+        times
+            (time,) UTC.
+        zone
+            Time zone of the dates.
+
+        Returns
+        -------
+        ndarray
+            (time,) bool.
+
+        Raises
+        ------
+        InputError
+            If a date is not one, or no time is in the period.
+        """
+        dates = local_dates(times, zone)
+        first = dates[0] if self.start is None else _parse_date(self.start, "start_date")
+        last = dates[-1] if self.end is None else _parse_date(self.end, "end_date")
+        if self.days is not None:
+            last = first + np.timedelta64(self.days - 1, "D")
+        chosen: Array = (dates >= first) & (dates <= last)
+        if not chosen.any():
+            raise InputError(
+                f"the run has no times from {first} to {last}",
+                field="start_date",
+                hint=f"it covers {dates[0]} to {dates[-1]}",
+            )
+        return chosen
+
+
+def _parse_date(text: str, field: str) -> np.datetime64:
+    try:
+        if _DATE.fullmatch(text):
+            return np.datetime64(dt.date.fromisoformat(text), "D")
+    except ValueError:
+        pass
+    raise InputError("this is not a date", field=field, hint="write it as 2026-03-01")
+
+
+def local_dates(times: Times, zone: Zone) -> Array:
+    """Return the dates (time,) of UTC times in a zone."""
+    local = times.astype("datetime64[s]") + np.timedelta64(zone.seconds, "s")
+    dates: Array = local.astype("datetime64[D]")
+    return dates
+
+
+def parse_zone(name: str, first: np.datetime64) -> Zone:
+    """Return a time zone by its name, with its offset at the first time of an answer.
+
+    Parameters
+    ----------
+    name
+        Name of the IANA database, or ``GMT``.
+    first
+        First valid time, UTC.
+
+    Returns
+    -------
+    Zone
+        With a fixed offset, as open-meteo has it.
+
+    Raises
+    ------
+    InputError
+        If the zone is unknown, or ``auto``, which needs a map of time zones.
+
+    Examples
+    --------
+    >>> parse_zone("Europe/Berlin", np.datetime64("2026-07-01")).seconds
+    7200
+    """
+    if name == "auto":
+        raise InputError(
+            "timezone=auto needs a map of time zones, which PEAR does not have",
+            field="timezone",
+            hint="name the zone, as in timezone=Europe/Berlin",
+        )
+    if name in ("GMT", "UTC"):
+        return Zone(name, name)
+    try:
+        zone = ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InputError(
+            "unknown time zone", field="timezone", hint="use a name such as Europe/Berlin, or GMT"
+        ) from None
+    moment = dt.datetime.fromisoformat(to_iso(first)).astimezone(zone)
+    offset = moment.utcoffset() or dt.timedelta(0)
+    return Zone(name, moment.tzname() or name, int(offset.total_seconds()))
+
+
+def require_daily(leads: tuple[int, ...]) -> int:
+    """Return the step of a run in hours, which must be short enough for values of days.
+
+    Parameters
+    ----------
+    leads
+        Lead times of the run, hours.
+
+    Returns
+    -------
+    int
+        Hours.
+
+    Raises
+    ------
+    InputError
+        If the steps are too long or differ: a day's extremes would be those of one or two instants.
+    """
+    steps = set(np.diff(leads).tolist())
+    if len(steps) == 1 and max(steps) <= _MOST_STEP_HOURS:
+        return int(steps.pop())
+    step = max(steps, default=0)
+    raise InputError(
+        f"a run with steps of {step} h has no highest, lowest or mean values of days",
+        field="daily",
+        hint=f"use a model with steps of at most {_MOST_STEP_HOURS} h, or ask for hourly",
+    )
+
+
+def aggregate(values: Array, days: Array, per_day: int, how: str) -> Array:
+    """Return one value of each day, NaN of days that are not whole.
+
+    Parameters
+    ----------
+    values
+        (time, point).
+    days
+        (time,) dates.
+    per_day
+        Times of a whole day.
+    how
+        ``max``, ``min``, ``mean`` or ``sum``.
+
+    Returns
+    -------
+    ndarray
+        (day, point).
+
+    Examples
+    --------
+    >>> days = np.array(["2026-01-01", "2026-01-01", "2026-01-02"], "datetime64[D]")
+    >>> aggregate(np.array([[1.0], [3.0], [5.0]]), days, 2, "max")
+    array([[ 3.],
+           [nan]])
+    """
+    methods: dict[str, Callable[..., Array]]
+    methods = {"max": np.max, "min": np.min, "mean": np.mean, "sum": np.sum}
+    reduce = methods[how]
+    rows = []
+    for day in np.unique(days):
+        part = values[days == day]
+        whole = len(part) == per_day
+        rows.append(reduce(part, axis=0) if whole else np.full(values.shape[1:], np.nan))
+    return np.stack(rows)
