@@ -34,6 +34,7 @@ from pipelines.studies.chern_training import (
     rescale,
 )
 from pipelines.studies.claims import Claim, ClaimStudy, Part, Values
+from pipelines.studies.figure import panels
 
 PAPER: Final = "arXiv 2502.15376"
 STEPS: Final = 6500
@@ -235,21 +236,17 @@ class ChernStudy(ClaimStudy):
         curves = {name: values for name, values in results.items() if "steps" in values}
         if not curves:
             return False
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        axes = figure.subplots()
-        for name, values in curves.items():
-            (line,) = axes.plot(values["steps"], values["accuracies"], marker="o", label=name)
-            bands = int(name.removeprefix("bands-")) if name.startswith("bands-") else 0
-            if bands in PUBLISHED:
-                axes.axhline(PUBLISHED[bands], color=line.get_color(), linestyle=":")
-        axes.set_xlabel("optimiser steps of 64 lattices of 2x2")
-        axes.set_ylabel("accuracy on 5x5 lattices")
-        axes.set_title("dotted: published, 160 000 steps", fontsize="medium")
-        axes.set_ylim(0, 1)
-        axes.legend()
-        figure.savefig(path, dpi=150)
+        with panels(path, width=6) as (axes,):
+            for name, values in curves.items():
+                (line,) = axes.plot(values["steps"], values["accuracies"], marker="o", label=name)
+                bands = int(name.removeprefix("bands-")) if name.startswith("bands-") else 0
+                if bands in PUBLISHED:
+                    axes.axhline(PUBLISHED[bands], color=line.get_color(), linestyle=":")
+            axes.set_xlabel("optimiser steps of 64 lattices of 2x2")
+            axes.set_ylabel("accuracy on 5x5 lattices")
+            axes.set_title("dotted: published, 160 000 steps", fontsize="medium")
+            axes.set_ylim(0, 1)
+            axes.legend()
         return True
 
 

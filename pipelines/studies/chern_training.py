@@ -141,7 +141,8 @@ class Training:
     steps
         Optimiser steps; None with ``minutes``.
     minutes
-        Length on this machine as it is now; a few steps are timed first.
+        Length on this machine if nothing else runs on it; a few steps are timed first, by the
+        time of the processor, so that a loaded machine takes longer and not fewer steps.
     path
         File of the state.
     seed
@@ -206,9 +207,9 @@ class Training:
         optimiser = torch.optim.Adam(self.network.parameters(), LEARNING_RATE)
         generator, times = torch.Generator().manual_seed(0), []
         for _ in range(_TIMED_STEPS):
-            started = time.perf_counter()
+            started = time.process_time()
             self._step(optimiser, generator)
-            times.append(time.perf_counter() - started)
+            times.append((time.process_time() - started) / torch.get_num_threads())
         self.network.load_state_dict(kept)
         return max(round(60 * self.minutes / float(np.median(times))), 1)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pear.progress import ProgressCallback
 from pipelines.studies.chern_training import one_cycle
 from pipelines.studies.claims import Claim, ClaimStudy, Part, Values
+from pipelines.studies.figure import panels
 
 PAPER: Final = "arXiv 2502.15376"
 STEPS: Final = 3000
@@ -183,16 +184,12 @@ class DeterminantStudy(ClaimStudy):
         bool
             True.
         """
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(5, 4), layout="constrained")
-        axes = figure.subplots()
-        for kind in HIDDEN:
-            axes.semilogy(results[kind]["steps"], results[kind]["errors"], label=kind)
-        axes.set_xlabel("optimiser steps")
-        axes.set_ylabel("median relative error")
-        axes.legend()
-        figure.savefig(path, dpi=150)
+        with panels(path) as (axes,):
+            for kind in HIDDEN:
+                axes.semilogy(results[kind]["steps"], results[kind]["errors"], label=kind)
+            axes.set_xlabel("optimiser steps")
+            axes.set_ylabel("median relative error")
+            axes.legend()
         return True
 
 

@@ -31,6 +31,7 @@ from pear.progress import ProgressCallback
 from pear.sphere.groups import c4h
 from pear.sphere.symmetry import C4H
 from pipelines.studies.claims import Claim, ClaimStudy, Part, Values
+from pipelines.studies.figure import panels
 from pipelines.studies.kernel_regression import regress, select_days
 
 PAPER: Final = "arXiv 2406.06504"
@@ -242,22 +243,17 @@ class KernelStudy(ClaimStudy):
         bool
             True.
         """
-        from matplotlib.figure import Figure
-
-        weather = results.get("weather")
-        figure = Figure(figsize=(9 if weather else 4.5, 4), layout="constrained")
-        axes = figure.subplots(1, 2 if weather else 1, squeeze=False)[0]
-        finite = results["finite"]
-        axes[0].loglog(finite["widths"], finite["deviations"], marker="o")
-        axes[0].set_xlabel("width")
-        axes[0].set_ylabel("rms deviation of one network's kernel")
-        if weather:
-            for name in ("plain", "equivariant"):
-                axes[1].semilogx(weather["train_days"], weather[name], marker="o", label=name)
-            axes[1].set_xlabel("training days")
-            axes[1].set_ylabel("skill of the next day's z500 change")
-            axes[1].legend()
-        figure.savefig(path, dpi=150)
+        weather, finite = results.get("weather"), results["finite"]
+        with panels(path, 2 if weather else 1, width=4.5) as axes:
+            axes[0].loglog(finite["widths"], finite["deviations"], marker="o")
+            axes[0].set_xlabel("width")
+            axes[0].set_ylabel("rms deviation of one network's kernel")
+            if weather:
+                for name in ("plain", "equivariant"):
+                    axes[1].semilogx(weather["train_days"], weather[name], marker="o", label=name)
+                axes[1].set_xlabel("training days")
+                axes[1].set_ylabel("skill of the next day's z500 change")
+                axes[1].legend()
         return True
 
 

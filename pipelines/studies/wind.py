@@ -29,6 +29,7 @@ from pear.sphere.transport import (
 from pear.sphere.vectors import cell_frames
 from pear.typing import Float64
 from pipelines.studies.claims import Claim, ClaimStudy, Part, Rule, Values
+from pipelines.studies.figure import panels
 
 GEOMETRY: Final = "geometry of the sphere"
 MESHES: Final = (1, 2, 4, 8, 16, 32)
@@ -136,31 +137,30 @@ class WindStudy(ClaimStudy):
         bool
             True.
         """
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(10, 4), layout="constrained")
-        left, right = figure.subplots(1, 2)
         polar, fitted = results["polar"], results["fitted"]
-        for key, label in (("components", "components as scalars"), ("transported", "transported")):
-            left.loglog(polar["nside"], polar[key], marker="o", label=label)
-        left.set_xticks(FLOWS, [str(n) for n in FLOWS])
-        left.minorticks_off()
-        left.set_xlabel("nside")
-        left.set_ylabel("largest error, of the largest speed")
-        left.set_title("mean of the neighbours, flow across a pole", fontsize="medium")
-        middle = [(a + b) / 2 for a, b in pairwise(BANDS)]
-        for quantity, line in (("divergence", "-"), ("vorticity", "--")):
-            for name, colour in (("stencil", "C0"), ("layer", "C1")):
-                label = f"{quantity}, {'components' if name == 'stencil' else 'tangent layer'}"
-                values = fitted[f"{name}_{quantity}_bands"]
-                right.semilogy(middle, values, line, color=colour, marker="o", label=label)
-        right.set_xlabel("distance from the equator in degrees")
-        right.set_ylabel("rms error over rms value")
-        right.set_title(f"fitted derivatives, nside {FITTED}", fontsize="medium")
-        for axes in (left, right):
-            axes.legend(fontsize="small")
-            axes.grid(alpha=0.3)
-        figure.savefig(path, dpi=150)
+        with panels(path, 2) as (left, right):
+            for key, label in (
+                ("components", "components as scalars"),
+                ("transported", "transported"),
+            ):
+                left.loglog(polar["nside"], polar[key], marker="o", label=label)
+            left.set_xticks(FLOWS, [str(n) for n in FLOWS])
+            left.minorticks_off()
+            left.set_xlabel("nside")
+            left.set_ylabel("largest error, of the largest speed")
+            left.set_title("mean of the neighbours, flow across a pole", fontsize="medium")
+            middle = [(a + b) / 2 for a, b in pairwise(BANDS)]
+            for quantity, line in (("divergence", "-"), ("vorticity", "--")):
+                for name, colour in (("stencil", "C0"), ("layer", "C1")):
+                    label = f"{quantity}, {'components' if name == 'stencil' else 'tangent layer'}"
+                    values = fitted[f"{name}_{quantity}_bands"]
+                    right.semilogy(middle, values, line, color=colour, marker="o", label=label)
+            right.set_xlabel("distance from the equator in degrees")
+            right.set_ylabel("rms error over rms value")
+            right.set_title(f"fitted derivatives, nside {FITTED}", fontsize="medium")
+            for axes in (left, right):
+                axes.legend(fontsize="small")
+                axes.grid(alpha=0.3)
         return True
 
 

@@ -36,7 +36,11 @@ StudyOutput = Annotated[
 ]
 Minutes = Annotated[
     float | None,
-    typer.Option(min=0.001, metavar="N", help="Minutes of each training (default: as checked)."),
+    typer.Option(
+        min=0.001,
+        metavar="N",
+        help="Minutes of each training, on a free core (default: as checked).",
+    ),
 ]
 Check = Annotated[bool, typer.Option("--check", help="Exit with 1 if a claim is not met.")]
 

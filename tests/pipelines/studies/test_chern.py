@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,19 @@ def test_a_training_in_minutes_times_its_steps(tmp_path: Path) -> None:
     steps, curve = training.run(lambda _: 0.25, no_progress)
     assert steps[-1] >= 1
     assert set(curve) == {0.25}
+
+
+def test_a_busy_machine_does_not_shorten_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes one second of a core, and by the clock as long as it may."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(time, "process_time", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(100 * next(clock)))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    training = Training(GEBLNet((2,)), draw(64, 2, 2, seed=1), tmp_path / "t.pt", 0, minutes=0.1)
+    steps, _ = training.run(lambda _: 0.25, no_progress)
+    assert steps[-1] == 12  # 6 s at 1 s of two threads each
 
 
 def test_learning_rate_rises_and_falls() -> None:
