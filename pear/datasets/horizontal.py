@@ -11,6 +11,7 @@ import xarray as xr
 
 from pear.datasets.base import require_global_grid
 from pear.datasets.cell_numbers import CellOrder
+from pear.datasets.grib_statements import require_same_grid
 from pear.datasets.healpix import find_cells, nside_of
 from pear.datasets.point_lists import describe_faces, describe_points
 from pear.errors import InputError
@@ -105,6 +106,7 @@ def find_grid(dataset: xr.Dataset, array: xr.DataArray, source: str) -> Horizont
         _refuse_points(array, dataset, lat.dims[0], source)
     _require_latlon_mapping(array, dataset, source)
     grid = require_global_grid(lat.values, lon.values, f"{source}: {array.name}")
+    require_same_grid(array, lat.values, lon.values, source)
     return Horizontal(grid, (lat.dims[0], lon.dims[0]))
 
 

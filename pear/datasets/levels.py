@@ -102,10 +102,13 @@ def is_level(name: Hashable, coordinate: xr.DataArray) -> bool:
     return name in LEVEL or coordinate.attrs.get("standard_name") == "air_pressure"
 
 
-def find_levels(array: xr.DataArray, quantity: Quantity, scan: Scan) -> LevelAxis:
+def find_levels(
+    array: xr.DataArray, quantity: Quantity, scan: Scan, dataset: xr.Dataset | None = None
+) -> LevelAxis:
     """Find the pressure levels of a variable.
 
-    A level coordinate that is not of pressure raises SkippedVariableError.
+    A level coordinate that is not of pressure, or has bounds that span layers, raises
+    SkippedVariableError.
 
     Parameters
     ----------
@@ -115,6 +118,8 @@ def find_levels(array: xr.DataArray, quantity: Quantity, scan: Scan) -> LevelAxi
         What it is; its name may include the level.
     scan : Scan
         Receives a note on levels between those of PEAR.
+    dataset : Dataset, optional
+        Its Dataset, for bounds of the levels.
 
     Returns
     -------
@@ -139,6 +144,8 @@ def find_levels(array: xr.DataArray, quantity: Quantity, scan: Scan) -> LevelAxi
             continue
         where = f"{scan.source}: {name} of {array.name}"
         values = _level_values(coordinate, where)
+        if dataset is not None:
+            _refuse_layers(array, name, dataset)
         hpa = values * _factor_to_hpa(str(name), coordinate, values)
         _require_levels(hpa, where)
         whole = np.abs(hpa - np.rint(hpa)) <= _ROUNDING
@@ -212,6 +219,25 @@ def _level_values(coordinate: xr.DataArray, where: str) -> Float64:
             f"{where} has levels that are missing or not finite: {_listed(values)}", field="level"
         )
     return values
+
+
+def _refuse_layers(array: xr.DataArray, name: Hashable, dataset: xr.Dataset) -> None:
+    """Set aside means over layers: levels with bounds that lie apart, unless they are points."""
+    coordinate = array.coords[name]
+    stated = str(coordinate.attrs.get("bounds", coordinate.encoding.get("bounds", "")))
+    bounds = next((one for one in (stated, f"{name}_bnds", f"{name}_bounds") if one in dataset), "")
+    said = str(array.attrs.get("cell_methods", "")).lower()
+    if not bounds or f"{str(name).lower()}: point" in said:
+        return
+    edges = np.asarray(dataset[bounds].values)
+    if edges.dtype.kind not in "iuf" or edges.shape[-1:] != (2,):
+        return
+    spans = np.abs(edges[..., 1] - edges[..., 0]).reshape(-1)
+    if spans.size and (widest := float(np.nanmax(spans))) > 0:
+        units = str(coordinate.attrs.get("units", ""))
+        raise SkippedVariableError(
+            f"means over layers: {bounds} is up to {widest:g} {units} wide, while levels are points"
+        )
 
 
 def _factor_to_hpa(name: str, coordinate: xr.DataArray, values: Float64) -> float:

@@ -255,9 +255,23 @@ def _values(array: xr.DataArray, axes: Axes) -> npt.NDArray[Any]:
         parts = [array.isel({axes.expver: int(i)}) for i in order]
         final, *others = (part.transpose(..., *axes.points).values for part in parts)
         for other in others:
+            _require_one_version(final, other, len(axes.points))
             final = np.where(np.isnan(final), other, final)
         return np.asarray(final)
     return np.asarray(array.transpose(..., *axes.points).values)
+
+
+def _require_one_version(final: npt.NDArray[Any], other: npt.NDArray[Any], n_axes: int) -> None:
+    """Refuse fields of which a part is final and the rest is of another experiment version."""
+    axes = tuple(range(-n_axes, 0))
+    gone = np.isnan(final)
+    filled = (gone & ~np.isnan(other)).sum(axis=axes)
+    kept = (~gone).sum(axis=axes)
+    if (mixed := (filled > 0) & (kept > 0)).any():
+        parts = f"{int(kept[mixed].flat[0])} values of the final version and "
+        raise InputError(
+            f"{parts}{int(filled[mixed].flat[0])} of another one in one field (expver)"
+        )
 
 
 def scan_dataset(
@@ -420,7 +434,7 @@ def _make_variable(
     horizontal = find_grid(dataset, array, source)
     if horizontal.order is not None:
         scan.note(horizontal.order.description)
-    levels = find_levels(array, quantity, scan)
+    levels = find_levels(array, quantity, scan, dataset)
     if quantity.upper and not levels.hpa:
         require_level(array, source)
     if not quantity.upper and levels.dimension is not None:
