@@ -8,6 +8,7 @@ linear normalising flow whose inverse metric is the climatological covariance (a
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pear.counterfactual.chart_file import FILE, damaged, read_about
 from pear.errors import InputError
 from pear.progress import ProgressCallback, no_progress
 from pear.sphere.healpix import cells_of_nside, nside_from_cells
@@ -30,8 +32,6 @@ from pear.times import as_utc, to_iso
 from pear.typing import Float32, Float64, Times, TimesLike
 from pear.variables import Layout
 
-FILE: Final = "chart.safetensors"
-"""File in the folder of a checkpoint."""
 SAMPLES_A_DIRECTION: Final = 10
 """States that each direction needs; with fewer it is noise."""
 LEAST_DIRECTIONS: Final = 10
@@ -178,6 +178,14 @@ class Chart:
         )
 
     @property
+    def id(self) -> str:
+        """Twelve hex digits of the SHA-256 of its numbers."""
+        digest = hashlib.sha256()
+        for name in _TENSORS:
+            digest.update(getattr(self, name).contiguous().numpy())
+        return digest.hexdigest()[:12]
+
+    @property
     def size(self) -> int:
         """Number of directions."""
         return int(self.directions.shape[0])
@@ -247,6 +255,7 @@ class Chart:
             "source": self.source,
         }
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        about["id"] = self.id
         hidden = folder / f".{FILE}.new"
         save_file(tensors, hidden, {"about": json.dumps(about)})
         return hidden.replace(folder / FILE)
@@ -267,19 +276,12 @@ class Chart:
 
         Raises
         ------
-        InputError
-            If there is none, or it is damaged.
+        damaged
+            An :class:`~pear.errors.InputError`, as where there is none.
         """
-        path = folder / FILE
-        if not path.is_file():
-            raise InputError(
-                f"model {folder.name} has no chart of its climate, along which changes are sought",
-                field="counterfactual",
-                hint=f"fit one: pear models chart {folder.name} --data DATA --analysis NAME",
-            )
+        about = read_about(folder)
         try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})["about"])
+            with safe_open(folder / FILE, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in _TENSORS}
             layout = Layout(tuple(about["surface"]), tuple(about["upper"]), tuple(about["levels"]))
             found = cls(
@@ -294,11 +296,7 @@ class Chart:
             )
             found._check()
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise InputError(
-                f"chart {path} is damaged: {' '.join(str(error).split())}",
-                field="counterfactual",
-                hint="fit it again with `pear models chart`",
-            ) from error
+            raise damaged(folder / FILE, error) from error
         return found
 
     def _check(self) -> None:

@@ -23,7 +23,7 @@ from typing import Final, Literal
 
 from pear.errors import InputError
 from pear.metrics.regions import BANDS, BOXES
-from pear.variables import BY_NAME, parse_field
+from pear.variables import BY_NAME, Layout, parse_field
 
 Kind = Literal["point", "mean", "wind", "pressure", "blocking"]
 EXAMPLE: Final = "write e.g. 't2m>305 at 59.3,18.1 day 3' or 'mean:t850@45..60N,0..40E>+2sd day 3'"
@@ -122,6 +122,35 @@ class Event:
             whole = self.lead_hours % 24 == 0
             lead = f" day {self.lead_hours // 24}" if whole else f" hour {self.lead_hours}"
         return f"{what}{region}{self.threshold.text}{point}{lead}"
+
+    @property
+    def channels(self) -> tuple[tuple[str, int | None], ...]:
+        """The fields that it looks at, with their levels."""
+        match self.kind:
+            case "wind":
+                parts = ("10m_u_component_of_wind", "10m_v_component_of_wind")
+                if self.level is not None:
+                    parts = ("u_component_of_wind", "v_component_of_wind")
+                return tuple((part, self.level) for part in parts)
+            case "pressure":
+                return (("mean_sea_level_pressure", None),)
+            case "blocking":
+                return (("geopotential", 500),)
+        return ((str(self.variable), self.level),)
+
+    def check_fits(self, layout: Layout) -> Event:
+        """Return the event, or raise InputError if a model lacks one of its fields."""
+        for name, level in self.channels:
+            if (name, level) in layout.channels:
+                continue
+            where = "" if level is None else f" at {level} hPa"
+            levels = f" on {', '.join(map(str, layout.levels))} hPa" if layout.levels else ""
+            raise InputError(
+                f"the model has no {name}{where}, which event {self.text!r} needs",
+                field=_FIELD,
+                hint=f"it has {', '.join(layout.names)}{levels}",
+            )
+        return self
 
     @property
     def units(self) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from math import inf
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,17 +15,13 @@ from pear.counterfactual.chart import Chart
 from pear.counterfactual.event import Event
 from pear.counterfactual.figures import Coordinates, Figures, measure_change
 from pear.counterfactual.quantity import Quantity
-from pear.counterfactual.search import MOST_ITERATIONS, find_smallest
+from pear.counterfactual.search import LARGEST, find_smallest
 from pear.device import threads_for
-from pear.errors import InputError
 from pear.rollout import OneStepForecaster, differentiable_rollout
 from pear.state import State
 from pear.times import HOUR, as_utc, to_iso
 from pear.typing import TimesLike
 from pear.variables import BY_NAME, Layout
-
-LARGEST: Final = 6.0
-"""|z| above which the event lies outside what chart and model have seen."""
 
 
 class HasLayout(Protocol):
@@ -103,6 +100,9 @@ def find_counterfactual(
 ) -> Counterfactual:
     """Find the smallest change of an initial state that brings an event.
 
+    An :class:`~pear.errors.InputError` says that the event does not fit the model or the forecast,
+    happens in the factual forecast, is not reached, or needs |z| above 6.
+
     Parameters
     ----------
     forecaster
@@ -125,12 +125,6 @@ def find_counterfactual(
     Counterfactual
         The event happens in the forecast from its ``initial``. Humidity and other amounts are not
         made negative.
-
-    Raises
-    ------
-    InputError
-        If the event does not fit the model or the forecast, happens in the factual forecast, is
-        not reached, or needs |z| above 6.
     """
     chart.check_fits(forecaster.layout, forecaster.nside)
     step_hours = int(forecaster.time_step / HOUR)
@@ -156,16 +150,8 @@ def find_counterfactual(
             metric.size,
             sign * threshold,
             dtype=start.surface.dtype,
-            iterations=MOST_ITERATIONS,
+            largest=LARGEST if coordinates == "chart" else inf,
             tick=tick,
-        )
-    if found.length > LARGEST and coordinates == "chart":
-        raise InputError(
-            f"the smallest change that brings the event has |z| = {found.length:.2f}, above "
-            f"{LARGEST:g}: it lies outside what the chart's climate and the model have seen, and "
-            "a change would be extrapolation",
-            field="counterfactual",
-            hint="ask for a lower threshold",
         )
     with torch.no_grad():
         change = metric.change(found.z)
@@ -192,6 +178,7 @@ def find_counterfactual(
         raised=raised,
         **measure_change(change.cpu(), chart, quantity.cells),
         chart={
+            "id": chart.id,
             "analysis": chart.source,
             "states": chart.states,
             "directions": chart.size,

@@ -77,8 +77,9 @@ class Quantity:
         >>> float(quantity.measure(state)), int(quantity.cells.sum())
         (288.0, 1)
         """
+        channels = [_channel(layout, *channel) for channel in event.check_fits(layout).channels]
         if event.kind == "blocking":
-            return _blocking(event, layout, nside)
+            return _blocking(event, channels[0], nside)
         weights = _weights(event, nside)
         index = torch.from_numpy(np.flatnonzero(weights))
         share = torch.from_numpy(weights[weights > 0] / weights.sum())
@@ -87,22 +88,17 @@ class Quantity:
             return (values[index.to(values.device)] * share.to(values)).sum()
 
         if event.kind == "wind":
-            names = "u_component_of_wind", "v_component_of_wind"
-            if event.level is None:
-                names = "10m_u_component_of_wind", "10m_v_component_of_wind"
-            u, v = (_channel(layout, name, event.level, event) for name in names)
+            u, v = channels
             return cls(weights > 0, lambda state: mean(_speed(u(state), v(state))))
         if event.kind == "pressure":
-            pressure = _channel(layout, "mean_sea_level_pressure", None, event)
             soft = SOFTNESS["pressure"]
 
             def least(state: State) -> Tensor:
-                values = pressure(state) / _PASCAL
+                values = channels[0](state) / _PASCAL
                 return soft_minimum(values[index.to(values.device)], soft)
 
             return cls(weights > 0, least)
-        field = _channel(layout, str(event.variable), event.level, event)
-        return cls(weights > 0, lambda state: mean(field(state)))
+        return cls(weights > 0, lambda state: mean(channels[0](state)))
 
 
 def soft_minimum(values: Tensor, width: float) -> Tensor:
@@ -123,11 +119,10 @@ def soft_minimum(values: Tensor, width: float) -> Tensor:
     return (values * torch.softmax(-values / width, dim=0)).sum()
 
 
-def _blocking(event: Event, layout: Layout, nside: int) -> Quantity:
+def _blocking(event: Event, field: Callable[[State], Tensor], nside: int) -> Quantity:
     """Return the index of a blocking: z500 rises towards 60° N and falls sharply behind it."""
     # The lesser of GHGS = (z60 - z40) / 20° and -10 - GHGN, GHGN = (z80 - z60) / 20°, m per degree:
     # above 0 where a blocking is (Tibaldi and Molteni 1990), with boxes for the three latitudes.
-    field = _channel(layout, "geopotential", 500, event)
     east, high = float(event.longitude or 0.0), _HALF_BOX
     boxes = []
     for latitude in _LATITUDES:
@@ -146,19 +141,8 @@ def _blocking(event: Event, layout: Layout, nside: int) -> Quantity:
     return Quantity(np.any(np.stack(boxes) > 0, axis=0), index)
 
 
-def _channel(
-    layout: Layout, name: str, level: int | None, event: Event
-) -> Callable[[State], Tensor]:
+def _channel(layout: Layout, name: str, level: int | None) -> Callable[[State], Tensor]:
     """Return a function that gives one field (cell,) of a state."""
-    if (name, level) not in layout.channels:
-        where = "" if level is None else f" at {level} hPa"
-        raise InputError(
-            f"the model has no {name}{where}, which event {event.text!r} needs",
-            field="counterfactual",
-            hint="it has "
-            + ", ".join(layout.names)
-            + (f" on {', '.join(map(str, layout.levels))} hPa" if layout.levels else ""),
-        )
     if level is None:
         place = layout.surface.index(name)
         return lambda state: state.surface[0, place]

@@ -23,7 +23,10 @@ TOLERANCE: Final = 0.02
 """Of the way from the present value to the goal."""
 ALIGNED: Final = 0.98
 """Least cosine of z and the gradient: at the smallest |z| they are parallel."""
+LARGEST: Final = 6.0
+"""|z| above which an event lies outside what the chart's climate and the model have seen."""
 _MOST_HALVINGS: Final = 6
+_FAR: Final = 1.5
 _OVERSHOOT: Final = 1e-4
 _MOST_CORRECTIONS: Final = 4
 
@@ -102,7 +105,7 @@ def find_smallest(
     goal: float | Callable[[float], float],
     *,
     dtype: torch.dtype = torch.float32,
-    iterations: int = MOST_ITERATIONS,
+    largest: float = math.inf,
     tick: Callable[[], None] = lambda: None,
 ) -> SearchResult:
     """Find the smallest coordinates at which a function is at least the goal.
@@ -117,8 +120,8 @@ def find_smallest(
         The value to reach, above that at 0.
     dtype
         Of the coordinates.
-    iterations
-        Most gradients to compute.
+    largest
+        |z| above which a result is refused as extrapolation.
     tick
         Called before each value is computed.
 
@@ -130,8 +133,8 @@ def find_smallest(
     Raises
     ------
     InputError
-        If the value at 0 reaches the goal already or does not depend on the coordinates, or the
-        goal is not reached.
+        If the value at 0 reaches the goal already or does not depend on the coordinates, the goal
+        is not reached, or needs larger coordinates than those allowed.
 
     Examples
     --------
@@ -170,23 +173,18 @@ def find_smallest(
         cosine = float(torch.cosine_similarity(at, gradient, dim=0))
         if abs(value.item() - goal) < TOLERANCE * reach and cosine > ALIGNED:
             break
-        if counted.gradients >= iterations:
+        if counted.gradients >= MOST_ITERATIONS or float(at.norm()) > _FAR * largest:
             break
         following = _line_search(counted, at, value.item(), goal, gradient, best)
         if following is None:
             break
         z, value = following
-    converged = cosine > ALIGNED and abs(value.item() - goal) < TOLERANCE * reach
-    _correct(counted, z.detach(), value.item(), goal, gradient, best)
-    if best.point is None:
-        raise InputError(
-            f"no change was found that brings the event: {best.nearest:.6g} of {goal:.6g} after "
-            f"{counted.gradients} gradients",
-            field="counterfactual",
-            hint="ask for a lower threshold or an earlier day",
-        )
+    if float(z.detach().norm()) <= largest:
+        _correct(counted, z.detach(), value.item(), goal, gradient, best)
+    z, reached = best.require(z.detach(), largest, counted.gradients)
+    converged = cosine > ALIGNED and abs(reached - goal) < TOLERANCE * reach
     return SearchResult(
-        *best.point, start, goal, counted.gradients, counted.evaluations, cosine, converged
+        z, reached, start, goal, counted.gradients, counted.evaluations, cosine, converged
     )
 
 
@@ -197,6 +195,27 @@ class _Best:
         self._goal = goal
         self.point: tuple[Tensor, float] | None = None
         self.nearest = -math.inf
+
+    def require(self, last: Tensor, largest: float, gradients: int) -> tuple[Tensor, float]:
+        """Return the point and its value; InputError if there is none, or it is too far."""
+        point = self.point
+        length = float((last if point is None else point[0]).norm())
+        if length > largest:
+            raise InputError(
+                f"the smallest change that brings the event has |z| = {length:.2f}, above "
+                f"{largest:g}: it lies outside what the chart's climate and the model have seen, "
+                "and a change would be extrapolation",
+                field="counterfactual",
+                hint="ask for a lower threshold",
+            )
+        if point is None:
+            raise InputError(
+                f"no change was found that brings the event: {self.nearest:.6g} of "
+                f"{self._goal:.6g} after {gradients} gradients",
+                field="counterfactual",
+                hint="ask for a lower threshold or an earlier day",
+            )
+        return point
 
     def note(self, z: Tensor, value: float) -> None:
         if abs(value - self._goal) < abs(self.nearest - self._goal):

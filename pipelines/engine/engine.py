@@ -183,15 +183,18 @@ class Engine:
         Returns
         -------
         list of Submission
-            One for each init time. InputError names a model, store or state that is missing or
+            One for each init time; a counterfactual follows its factual forecast. InputError
+            names a model, store or state that is missing or
             does not fit, UnwritableError a disk that cannot take the result; QueueFullError tells
             that the queue cannot take all of them.
         """
         refresh(self.data, self.catalog)
-        requests = [
+        resolved = [
             resolve_request(self.data, self.catalog, time, lead_hours, model=model, options=options)
             for time in as_utc(init_times)
         ]
+        pairs = [(request.factual, request) for request in resolved]
+        requests = [each for pair in pairs for each in pair if each is not None]
         with self._gate:
             known = [request.find(self.catalog) for request in requests]
             needed = [

@@ -115,6 +115,13 @@ def _evaluate(lease: JobLease) -> None:
     data, models = lease.data, lease.catalog.models
     options = ForecastOptions.from_dict(request.get("options") or {})
 
+    if options.counterfactual is not None:
+        raise InputError(
+            "a counterfactual is not verified: it did not happen",
+            field="options",
+            hint="evaluate forecasts without it",
+        )
+
     def load(model: Model, group: Group) -> OneStepForecaster:
         return load_forecaster(data, model, options, group)
 

@@ -7,7 +7,6 @@ that equivalent requests map to the same run id.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
@@ -22,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from pear.counterfactual.event import MAX_LENGTH, Event, parse_event, split_condition
 from pear.errors import InputError, did_you_mean
 from pear.models.ensemble_defaults import (
     DEFAULT_FIELD_SCALE,
@@ -75,18 +75,19 @@ class Threshold:
         InputError
             If the text has another form, or an upper-air variable lacks its level.
         """
-        name, sign, number = text.partition(">")
         hint = "write e.g. t2m>303.15 or z500>54000, in the units of the variable"
         try:
-            value = float(number)
-        except ValueError:
-            value = math.nan
-        if not sign or not math.isfinite(value):
+            name, given = split_condition(text)
+        except InputError as error:
+            raise InputError(
+                f"invalid threshold {text!r}", field="thresholds", hint=hint
+            ) from error
+        if given.deviations or not given.above:
             raise InputError(f"invalid threshold {text!r}", field="thresholds", hint=hint)
-        found, level = parse_field(name.strip())
+        found, level = parse_field(name)
         if found.kind == "upper" and level is None:
             raise InputError(f"threshold {text!r} lacks a level", field="thresholds", hint=hint)
-        return cls(found.name, level or 0, value)
+        return cls(found.name, level or 0, given.value)
 
     @property
     def text(self) -> str:
@@ -139,6 +140,14 @@ def _as_threshold(value: object) -> Threshold:
     return Threshold.from_text(value)
 
 
+def _as_event(value: object) -> Event:
+    if isinstance(value, Event):
+        return value
+    if isinstance(value, str):
+        return parse_event(value)
+    raise ValueError(f"{shorten(value)} is not text")
+
+
 def _sorted_unique(values: Iterable[T]) -> tuple[T, ...]:
     return tuple(sorted(set(values)))  # type: ignore[type-var]
 
@@ -171,6 +180,16 @@ ThresholdText = Annotated[
     PlainValidator(_as_threshold),
     PlainSerializer(lambda threshold: threshold.text, return_type=str),
     WithJsonSchema({"type": "string", "maxLength": _MAX_THRESHOLD, "examples": ["t2m>303.15"]}),
+]
+
+
+EventText = Annotated[
+    Event,
+    PlainValidator(_as_event),
+    PlainSerializer(lambda event: event.text, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "maxLength": MAX_LENGTH, "examples": ["t2m>305 at 59.3,18.1 day 3"]}
+    ),
 ]
 
 
@@ -277,6 +296,15 @@ class ForecastOptions(StrictModel):
         "as `p00`, `p01`, ….",
     )
     keep_members: StrictBool = Field(default=False, description="Keep the forecast of each member.")
+    counterfactual: EventText | None = Field(
+        default=None,
+        description="Forecast from the smallest change of the initial state, along the chart of "
+        "the model's climate, that brings this event, such as `t2m>305 at 59.3,18.1 day 3`; the "
+        "forecast from the state itself is made too.",
+    )
+    chart: Annotated[str, Field(pattern="^[0-9a-f]{12}$")] | None = Field(
+        default=None, description="Id of that chart (default: the model's)."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -297,6 +325,7 @@ class ForecastOptions(StrictModel):
                 field="members",
                 hint="leave members out with ensemble=symmetry",
             )
+        self._check_counterfactual()
         needs = "perturb_steps" if self.perturb_steps else None
         if self.ensemble == "random_field":
             needs = "ensemble=random_field"
@@ -317,6 +346,22 @@ class ForecastOptions(StrictModel):
         if self.members is not None:
             self._fill_perturbation()
         return self
+
+    def _check_counterfactual(self) -> None:
+        if self.counterfactual is None:
+            if self.chart is not None:
+                raise InputError("a chart needs a counterfactual", field="chart")
+            return
+        for name, unfit in (
+            ("members", self.is_ensemble),
+            ("precision", self.precision != "float32"),
+        ):
+            if unfit:
+                raise InputError(
+                    "a counterfactual is of a single forecast in float32",
+                    field=name,
+                    hint="leave out members, models, ensemble and precision",
+                )
 
     def _fill_perturbation(self) -> None:
         """Write down the default perturbation, so that a stored run says which one it has."""
@@ -378,6 +423,8 @@ class ForecastOptions(StrictModel):
         self.kept_steps(total, step_hours)
         for threshold in self.thresholds:
             threshold.layout(full)
+        if self.counterfactual is not None:
+            self.counterfactual.check_fits(full).lead(total * step_hours, step_hours)
         if isinstance(self.perturbation_scale, dict):
             _check_known("perturbation_scale", self.perturbation_scale, full)
 

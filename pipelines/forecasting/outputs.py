@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -139,7 +139,10 @@ def plan_outputs(options: ForecastOptions, members: int) -> list[OutputSpec]:
         The run's own store last: once it is published, all are.
     """
     if not options.is_ensemble:
-        return [OutputSpec("", "PEAR forecast", _identity)]
+        title = (
+            "PEAR forecast" if options.counterfactual is None else "PEAR counterfactual forecast"
+        )
+        return [OutputSpec("", title, _identity)]
     return [
         OutputSpec(
             ".spread",
@@ -200,6 +203,8 @@ class OutputWriter:
         Whose members are written.
     total
         Steps of the run.
+    about
+        Further attributes of the stores.
 
     Attributes
     ----------
@@ -208,7 +213,13 @@ class OutputWriter:
     """
 
     def __init__(
-        self, data: DataFolder, run: Run, model: Model, ensemble: Ensemble, total: int
+        self,
+        data: DataFolder,
+        run: Run,
+        model: Model,
+        ensemble: Ensemble,
+        total: int,
+        about: Mapping[str, Any],
     ) -> None:
         options = ForecastOptions.from_dict(run.options)
         full, members = ensemble.layout, ensemble.size
@@ -216,7 +227,7 @@ class OutputWriter:
         self._kept = options.kept_steps(total, model.step_hours)
         self._outputs = plan_outputs(options, members)
         step = np.timedelta64(model.step_hours * 3600, "s")
-        common = _attributes(run, model) | describe_source(data, run)
+        common = _attributes(run, model) | describe_source(data, run) | dict(about)
         texts = dict.fromkeys(group.forecaster.correction_text for group in ensemble.groups)
         common[CORRECTION] = " | ".join(texts)
         if options.is_ensemble:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from pear.counterfactual.chart_file import read_about
 from pear.errors import InputError, did_you_mean
 from pear.models.symmetries import distinct_elements, unlearnt_mirror
 from pear.sphere.healpix import cells_of_nside
@@ -18,10 +19,12 @@ from pear.times import as_utc, to_iso
 from pear.typing import TimeLike
 from pear.variables import Layout
 from pear.variables.own import adopt_definitions
-from pipelines.catalog import Catalog, Model, Priority, Run
+from pipelines.catalog import Catalog, Model, NotFoundError, Priority, Run
 from pipelines.forecasting.climate import check_climate
 from pipelines.forecasting.options import MAX_STEPS, MIN_PAST_TIMES, ForecastOptions
 from pipelines.storage.data_folder import DataFolder
+
+_MOST_LISTED: Final = 200
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,13 @@ class ForecastRequest:
         fields = steps * (channels * stores + len(options.thresholds))
         return 4 * fields * cells_of_nside(self.model.nside)
 
+    @property
+    def factual(self) -> ForecastRequest | None:
+        """For a counterfactual: the same request without it; else None."""
+        if "counterfactual" not in self.options:
+            return None
+        return replace(self, options=without_counterfactual(self.options))
+
     def find(self, catalog: Catalog) -> Run | None:
         """Return the run of this request, or None if it was never submitted."""
         return catalog.runs.find(self.model, self.init_time, self.lead_hours, self.options)
@@ -86,6 +96,37 @@ class ForecastRequest:
             options=self.options,
             priority=priority,
         )
+
+
+def without_counterfactual(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the factual forecast."""
+    return {k: value for k, value in options.items() if k not in ("counterfactual", "chart")}
+
+
+def factual_of(catalog: Catalog, run: Run) -> Run | None:
+    """Return the factual forecast of a counterfactual; None for other runs, or if it is unknown."""
+    if "counterfactual" not in run.options:
+        return None
+    options = without_counterfactual(run.options)
+    try:
+        model = catalog.models.get(run.model)
+    except NotFoundError:
+        return None
+    return catalog.runs.find(model, run.init_time, run.lead_hours, options)
+
+
+def counterfactuals_of(catalog: Catalog, run: Run) -> list[Run]:
+    """Return the counterfactuals of a forecast, newest first."""
+    if "counterfactual" in run.options:
+        return []
+    page = catalog.runs.page(model=run.model, init_time=run.init_time, limit=_MOST_LISTED)
+    return [
+        each
+        for each in page.items
+        if "counterfactual" in each.options
+        and each.lead_hours == run.lead_hours
+        and without_counterfactual(each.options) == dict(run.options)
+    ]
 
 
 def resolve_request(
@@ -133,8 +174,29 @@ def resolve_request(
     if options.ensemble == "random_field":
         _check_past(data.analysis(analysis), analysis, time)
     models = tuple(other.id for other in others)
-    resolved = options.model_copy(update={"analysis": analysis, "models": models})
+    update: dict[str, Any] = {"analysis": analysis, "models": models}
+    if options.counterfactual is not None:
+        update["chart"] = _chart_id(data, found, options)
+    resolved = options.model_copy(update=update)
     return ForecastRequest(found, time, lead_hours, resolved.to_dict())
+
+
+def _chart_id(data: DataFolder, model: Model, options: ForecastOptions) -> str:
+    """Return the id of a model's chart, which is part of what a counterfactual is."""
+    if "forecaster" in model.attributes:
+        raise InputError(
+            f"forecaster {model.attributes['forecaster']} is not of PEAR, and has no gradients",
+            field="counterfactual",
+            hint="use a model of PEAR",
+        )
+    found = str(read_about(data.root / model.path)["id"])
+    if options.chart not in (None, found):
+        raise InputError(
+            f"model {model.id} has chart {found}, not {options.chart}",
+            field="chart",
+            hint="leave the chart out",
+        )
+    return found
 
 
 def check_request(

@@ -12,7 +12,7 @@ from pear.rollout import OneStepForecaster, check_physical, concat_states
 from pear.state import State
 from pipelines.catalog import Model, Run
 from pipelines.catalog.lease import JobLease
-from pipelines.forecasting import restart
+from pipelines.forecasting import counterfactual, restart
 from pipelines.forecasting.ensemble import Group, build_ensemble
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.forecasting.outputs import OutputWriter
@@ -62,14 +62,22 @@ class ForecastRun:
             lambda each, group: load(each, options, group),
             analysis,
         )
-        self._outputs = OutputWriter(lease.data, run, model, self._ensemble, self.total)
+        initial, about = None, {}
+        if options.counterfactual is not None and not lease.data.forecast(run.id).exists():
+            layout, nside = self._ensemble.layout, self._ensemble.nside
+            factual = State.from_store(analysis, run.init_time, layout, nside)
+            forecaster = self._ensemble.groups[0].forecaster
+            initial, figures = counterfactual.change_initial(lease, forecaster, model, factual)
+            about = {counterfactual.ATTRIBUTE: figures}
+        self._outputs = OutputWriter(lease.data, run, model, self._ensemble, self.total, about)
         self._thread = ThreadPoolExecutor(1, "writer")
         self._pending: Future[None] | None = None
         self.step = 0
         self.states: list[State] = []
         if not self._outputs.published and not self._resume():
-            nside = self._ensemble.nside
-            initial = State.from_store(analysis, run.init_time, self._ensemble.layout, nside)
+            if initial is None:
+                layout, nside = self._ensemble.layout, self._ensemble.nside
+                initial = State.from_store(analysis, run.init_time, layout, nside)
             self.states = self._ensemble.start(initial)
             self._start_writing()
 
@@ -100,6 +108,7 @@ class ForecastRun:
         """Publish the stores of the run."""
         self._finish_writing()
         self._outputs.publish()
+        counterfactual.forget(self.lease)
 
     def close(self) -> None:
         """Wait until nothing of this run is being written."""

@@ -31,6 +31,7 @@ from service.http.paths import hide_paths
 from service.http.problems import problem_responses
 from service.http.request_state import RequestState
 from service.http.routing import GuardedRoute
+from service.readers.counterfactuals import pair_of
 from service.readers.nature import (
     describe_members,
     nature_of,
@@ -45,8 +46,8 @@ _RETRY_SECONDS: Final = 2
 _MAX_WAIT_SECONDS: Final = 60
 
 
-def describe_run(services: Services, run: Run) -> RunOut:
-    """Return a run as the API shows it, with its place in the queue."""
+def describe_run(services: Services, run: Run, *, listed: bool = False) -> RunOut:
+    """Return a run as the API shows it, with its place in the queue; in lists without others."""
     queued = run.status is Status.QUEUED
     position = services.catalog.queue_position(run.id) if queued else None
     folder, members = services.folder, nature_of(services.folder, run).members
@@ -58,7 +59,8 @@ def describe_run(services: Services, run: Run) -> RunOut:
             note=describe_members(folder, run),
             spread_skill=None if measured is None else asdict(measured),
         )
-    return RunOut.from_run(run, position, notes_of(folder, run), ensemble)
+    pair = pair_of(folder, services.catalog, run, listed=listed)
+    return RunOut.from_run(run, position, notes_of(folder, run), ensemble, pair)
 
 
 @router.post(
@@ -117,7 +119,7 @@ async def submit_forecast(
 
 
 def _submit(services: Services, body: ForecastRequest) -> Run:
-    (submission,) = services.engine.submit_forecasts(
+    *_, submission = services.engine.submit_forecasts(
         to_model_time(body.init_time), body.lead_hours, model=body.model, options=body.to_dict()
     )
     return submission.run
@@ -166,7 +168,8 @@ def list_forecasts(
     if page.next is not None:
         link = request.url.include_query_params(cursor=page.next)
         response.headers["Link"] = f'<{link.path}?{link.query}>; rel="next"'
-    return RunList(items=[describe_run(services, run) for run in page.items], next=page.next)
+    items = [describe_run(services, run, listed=True) for run in page.items]
+    return RunList(items=items, next=page.next)
 
 
 @router.get("/{run_id}", summary="One run", responses=problem_responses(404, 422, 503))

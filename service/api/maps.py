@@ -165,7 +165,8 @@ def _kind(
 def _name(run: Run, statistic: str | None, difference: str | None, nature: Nature) -> str:
     name = f"PEAR {run.model}" + (f" {statistic}" if statistic else "")
     name = name if difference is None else f"{name} minus {difference}"
-    return ", ".join(part for part in (name, nature.atmosphere, nature.climate) if part)
+    changed = "counterfactual" if nature.counterfactual else ""
+    return ", ".join(part for part in (name, changed, nature.atmosphere, nature.climate) if part)
 
 
 def _read_reference(services: Services, run: Run, difference: str, wanted: FieldAt) -> Float32:

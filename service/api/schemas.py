@@ -15,6 +15,7 @@ from pipelines.forecasting.options import ForecastOptions
 from pipelines.settings import LeadHours, Name
 from service.http.disclaimer import DISCLAIMER
 from service.http.paths import hide_paths, hide_paths_in
+from service.readers.counterfactuals import Pair
 
 _MAX_TIME: Final = 64
 
@@ -121,6 +122,20 @@ class RunOut(BaseModel):
         "model's training data, an hour of day without any, or that it is itself a forecast.",
     )
     ensemble: EnsembleOut | None = Field(default=None, description="Null for a single forecast.")
+    kind: str = Field(default="forecast", description="forecast or counterfactual.")
+    factual: str | None = Field(
+        default=None, description="Of a counterfactual: the run from the unchanged initial state."
+    )
+    counterfactuals: list[str] = Field(
+        default=[], description="Counterfactuals of this forecast, newest first; not in lists."
+    )
+    counterfactual: dict[str, Any] | None = Field(
+        default=None,
+        description="Figures of a finished counterfactual: `event`, `threshold`, values of both "
+        "forecasts, `length` |z| and `probability` under the climate, `size` over that of an "
+        "anomaly, `near`: share within 4000 km, `largest` channels, `chart`, `notes`. It is a "
+        "model's sensitivity, not a cause.",
+    )
     note: str = Field(default=DISCLAIMER, description="Disclaimer.")
     links: dict[str, str] = Field(description="Related resources.")
 
@@ -131,10 +146,14 @@ class RunOut(BaseModel):
         position: int | None = None,
         notes: Sequence[str] = (),
         ensemble: EnsembleOut | None = None,
+        pair: Pair | None = None,
     ) -> RunOut:
         """Describe a run of the catalog."""
         base = f"/v1/forecasts/{run.id}"
         links = {"self": base, "events": f"{base}/events", "log": f"{base}/log"}
+        pair = pair or Pair()
+        if pair.factual is not None:
+            links["factual"] = f"/v1/forecasts/{pair.factual}"
         if run.status.is_active:
             links["cancel"] = f"{base}/cancel"
         if run.status == "succeeded":
@@ -160,6 +179,10 @@ class RunOut(BaseModel):
             reason=run.reason and hide_paths(run.reason),
             notes=list(notes),
             ensemble=ensemble,
+            kind="counterfactual" if "counterfactual" in run.options else "forecast",
+            factual=pair.factual,
+            counterfactuals=list(pair.counterfactuals),
+            counterfactual=pair.figures,
             note=DISCLAIMER,
             links=links,
         )

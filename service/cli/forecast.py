@@ -19,6 +19,7 @@ from service.cli import options as opt
 from service.cli.console import announced, console, emit_json, interruptible, progress
 from service.cli.models import model_id
 from service.cli.runs import resource
+from service.readers.counterfactuals import describe_counterfactual
 from service.readers.nature import describe_members, notes_of
 
 _output, _ensemble, _computing = (
@@ -63,6 +64,14 @@ def forecast(
         ),
     ] = None,
     keep_members: Annotated[bool, _ensemble("--keep-members", help="Keep each member.")] = False,
+    counterfactual: Annotated[
+        str | None,
+        _output(
+            metavar="EVENT",
+            help="Also forecast from the smallest plausible change of the initial state that "
+            "brings an event, e.g. 't2m>305 at 59.3,18.1 day 3'.",
+        ),
+    ] = None,
     precision: Annotated[
         Literal["float32", "bfloat16"],
         _computing(metavar="TYPE", help="Number format of the network: float32 or bfloat16."),
@@ -100,6 +109,8 @@ def forecast(
     $ pear forecast --data DATA --init 2019-01-01..2019-01-31/1d --lead 10d
     $ pear forecast --data DATA --init 2019-01-01 --members 20 \
         --threshold 't2m>303.15' --threshold 'z500>57000'
+    $ pear forecast --data DATA --init 2019-01-01 --lead 3d \
+        --counterfactual 'mean:t850@45..60N,0..40E>+2sd day 3'
     """
     folder = DataFolder.open(data)
     remote = output and Remote.open(resolve_destination(output))
@@ -123,6 +134,7 @@ def forecast(
         "thresholds": threshold,
         "quantiles": quantiles,
         "keep_members": keep_members,
+        "counterfactual": counterfactual,
     }
     config = EngineConfig(
         workers=workers,
@@ -182,6 +194,8 @@ def _report(
     for run in runs:
         where = folder.forecast(run.id) if run.status == "succeeded" else run.reason or ""
         console.print(f"{run.id} {run.status} {where}", soft_wrap=True, highlight=False)
+        for line in describe_counterfactual(folder, cast("Run", run)):
+            console.print(line, soft_wrap=True, highlight=False)
         for note in notes_of(folder, cast("Run", run)):
             console.print(f"note: {note}", soft_wrap=True, highlight=False)
     for text in dict.fromkeys(describe_members(folder, cast("Run", run)) for run in runs):

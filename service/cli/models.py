@@ -16,7 +16,16 @@ from pipelines.catalog.installed_models import FORECASTERS, add_installed
 from pipelines.catalog.scan import add_model, refresh
 from pipelines.storage.data_folder import DataFolder
 from service.cli.console import console, emit_json, emit_records, progress
-from service.cli.options import Data, Json, Nside, Output, Period, path_option, period_option
+from service.cli.options import (
+    Data,
+    Json,
+    Nside,
+    Output,
+    Period,
+    count_option,
+    path_option,
+    period_option,
+)
 from service.cli.runs import open_catalog
 
 _filter, _bias = (partial(typer.Option, rich_help_panel=name) for name in ("Filter", "Mean error"))
@@ -86,6 +95,70 @@ def add(
         emit_json(model)
     else:
         _emit([model], as_json=False)
+
+
+@app.command("chart")
+def fit_chart(
+    model: Annotated[
+        str | None, typer.Argument(help="Id or name of the model (default: the newest).")
+    ] = None,
+    *,
+    data: Data,
+    analysis: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Analysis of its training years (default: the only)."),
+    ] = None,
+    directions: Annotated[
+        int | None,
+        count_option(help="Directions (default: one for ten states, at most 120)."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit the chart of a model's climate, along which counterfactuals are sought.
+
+    Needs states of a whole year; 1800 and more give local patterns. Leave out the years of the
+    forecasts. The chart is kept with the model, in place of an earlier one.
+
+    Examples
+    --------
+    $ pear models chart --data pear-data --analysis era5
+    $ pear models chart winter --data pear-data --analysis era5 --directions 60
+    """
+    from pear.counterfactual.chart import fit_chart as fit  # torch, which a list does not need
+    from pear.store.analysis import Analysis
+    from pipelines.evaluation.inputs import resolve_name
+    from pipelines.forecasting.request import model_layout
+
+    with open_catalog(data) as (folder, catalog):
+        refresh(folder, catalog)
+        found = catalog.models.get(model)
+        folder.require_writable()
+        name = resolve_name(folder.root / "analyses", analysis, "analysis", ".zarr")
+        states = Analysis(folder.analysis(name), model_layout(found), found.nside)
+        with progress("states", states.times.size) as tick:
+            chart = fit(states, directions, tick)
+        chart.save(folder.root / found.path)
+    about = {
+        "model": found.id,
+        "id": chart.id,
+        "analysis": chart.source,
+        "states": chart.states,
+        "period": list(chart.period),
+        "directions": chart.size,
+        "share": chart.share,
+        "warning": chart.warning,
+    }
+    if as_json:
+        emit_json(about)
+        return
+    console.print(
+        f"chart {chart.id} of model {found.id}: {chart.size} directions of {chart.states} states "
+        f"hold {chart.share:.0%} of the variance",
+        soft_wrap=True,
+        highlight=False,
+    )
+    if chart.warning:
+        console.print(f"note: {chart.warning}", soft_wrap=True, highlight=False)
 
 
 @app.command("import")

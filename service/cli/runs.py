@@ -16,6 +16,7 @@ from pipelines.catalog.retention import remove_run
 from pipelines.storage.data_folder import DataFolder
 from service.cli.console import console, emit_json, emit_line, emit_table
 from service.cli.options import Data, Json, count_option
+from service.readers.counterfactuals import counterfactual_of, describe_counterfactual
 from service.readers.export import Format, Selection, extract, write
 from service.readers.forecasts import ForecastStore
 from service.readers.nature import notes_of
@@ -78,6 +79,8 @@ def show(run: RunReference, *, data: Data, as_json: Json = False) -> None:
         return
     for key, value in found.items():
         shown = "; ".join(notes) if key == "notes" else value
+        if key == "counterfactual":
+            shown = "; ".join(describe_counterfactual(folder, chosen))
         emit_line(f"{key:>12}  {'-' if shown in (None, '') else shown}")
 
 
@@ -237,6 +240,7 @@ def resource(folder: DataFolder, run: Run) -> dict[str, object]:
         "attempts": run.attempts,
         "reason": run.reason,
         "notes": list(notes_of(folder, run)),
+        "counterfactual": counterfactual_of(folder, run),
         **{name: moment and moment.isoformat() for name, moment in moments.items()},
     }
 

@@ -16,6 +16,8 @@ from pipelines.catalog import Run
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
 
+FIGURES: Final = "counterfactual"
+"""Attribute of the store of a counterfactual forecast: its figures."""
 _NOTES: Final = (OTHER_CLIMATE, INITIAL_STATE_NOTE)
 """Attributes of a forecast store that describe its initial state."""
 
@@ -32,11 +34,14 @@ class Nature:
         Size of the ensemble whose mean it is; None for a single forecast, 0 if it is not known yet.
     other_climate
         True if it started from a state of another climate than the model's training data.
+    counterfactual
+        True if it started from a changed state.
     """
 
     simulated: bool = False
     members: int | None = None
     other_climate: bool = False
+    counterfactual: bool = False
 
     @property
     def mean(self) -> str:
@@ -58,7 +63,8 @@ class Nature:
     @property
     def words(self) -> tuple[str, ...]:
         """Everything that has to be said, in words."""
-        return tuple(part for part in (self.mean, self.atmosphere, self.climate) if part)
+        changed = "counterfactual" if self.counterfactual else ""
+        return tuple(part for part in (changed, self.mean, self.atmosphere, self.climate) if part)
 
 
 def nature_of(folder: DataFolder, run: Run) -> Nature:
@@ -69,14 +75,15 @@ def nature_of(folder: DataFolder, run: Run) -> Nature:
     Nature
         Observed and single where nothing else is known.
     """
-    own = _attributes(folder.forecast(run.id))
+    own = attributes_of(folder.forecast(run.id))
     members = own.get(MEMBERS)
     if members is None:
         options = ForecastOptions.from_dict(run.options)
         members = (options.members or 0) if options.is_ensemble else None
     simulated = SIMULATED in own or is_simulated(folder, str(run.options.get("analysis", "")))
     other = OTHER_CLIMATE in own
-    return Nature(simulated, None if members is None else int(str(members)), other)
+    size = None if members is None else int(str(members))
+    return Nature(simulated, size, other, "counterfactual" in run.options)
 
 
 def notes_of(folder: DataFolder, run: Run) -> tuple[str, ...]:
@@ -87,7 +94,7 @@ def notes_of(folder: DataFolder, run: Run) -> tuple[str, ...]:
     tuple of str
         Empty before the run's store is there, and for an ordinary state.
     """
-    own = _attributes(folder.forecast(run.id))
+    own = attributes_of(folder.forecast(run.id))
     return tuple(str(own[name]) for name in _NOTES if name in own)
 
 
@@ -135,14 +142,15 @@ def is_simulated(folder: DataFolder, analysis: str | None) -> bool:
     """
     if analysis is None:
         stores = sorted((folder.root / "analyses").glob("[!.]*.zarr"))
-        return bool(stores) and all(SIMULATED in _attributes(store) for store in stores)
+        return bool(stores) and all(SIMULATED in attributes_of(store) for store in stores)
     try:
-        return SIMULATED in _attributes(folder.analysis(analysis))
+        return SIMULATED in attributes_of(folder.analysis(analysis))
     except InputError:
         return False
 
 
-def _attributes(store: Path) -> dict[str, object]:
+def attributes_of(store: Path) -> dict[str, object]:
+    """Return the attributes of a forecast store that say what it is; empty if it is not there."""
     try:
         changed = (store / metadata.META).stat().st_mtime_ns
     except OSError:
@@ -157,4 +165,4 @@ def _read(store: Path, changed: int) -> dict[str, object]:
         found = metadata.read(store).get("attributes", {})
     except (InputError, OSError, ValueError):
         return {}
-    return {name: found[name] for name in (MEMBERS, SIMULATED, *_NOTES) if name in found}
+    return {name: found[name] for name in (MEMBERS, SIMULATED, FIGURES, *_NOTES) if name in found}
