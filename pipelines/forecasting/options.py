@@ -302,7 +302,7 @@ class ForecastOptions(StrictModel):
         "the model's climate, that brings this event, such as `t2m>305 at 59.3,18.1 day 3`; the "
         "forecast from the state itself is made too.",
     )
-    chart: Annotated[str, Field(pattern="^[0-9a-f]{12}$")] | None = Field(
+    chart: Annotated[str, Field(max_length=12, pattern="^[0-9a-f]{12}$")] | None = Field(
         default=None, description="Id of that chart (default: the model's)."
     )
 

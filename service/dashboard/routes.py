@@ -18,12 +18,14 @@ from service.api.models import get_model
 from service.api.schedules import list_schedules
 from service.api.schemas import EventOut
 from service.dashboard import assets
+from service.dashboard.counterfactual import show_counterfactual
 from service.dependencies import RunDep, Services, ServicesDep
 from service.http.caching import not_modified
 from service.http.errors import ProblemError
 from service.http.html import format_datetime, format_time, format_units, render
 from service.http.paths import hide_paths
 from service.http.routing import GuardedRoute
+from service.readers.counterfactuals import pair_of
 from service.readers.forecasts import DISPLAY_NSIDE
 from service.readers.nature import describe_members, is_simulated, nature_of, notes_of
 from service.readers.scores import Scores
@@ -128,6 +130,7 @@ def runs_page(
 @router.get("/forecasts/{run_id}")
 def run_page(request: Request, services: ServicesDep, run: RunDep) -> Response:
     """Show one run: options, progress, log, and ways to read it."""
+    pair = pair_of(services.folder, services.catalog, run)
     log = [
         {
             "at": format_datetime(event.at),
@@ -141,6 +144,8 @@ def run_page(request: Request, services: ServicesDep, run: RunDep) -> Response:
         "log": log,
         "options": dict(run.options),
         "notes": notes_of(services.folder, run),
+        "pair": pair,
+        "counterfactual": None if pair.figures is None else show_counterfactual(run, pair),
         "members": describe_members(services.folder, run),
         "valid_until": format_time(run.init_time + np.timedelta64(run.lead_hours, "h")),
         "base": str(request.base_url).rstrip("/"),
