@@ -25,6 +25,7 @@ CLAIM_STUDIES: Final = {
     "determinant": ("determinant", "DeterminantStudy"),
     "polynomial": ("polynomial", "PolynomialStudy"),
     "wind": ("wind", "WindStudy"),
+    "counterfactual": ("counterfactual", "CounterfactualStudy"),
 }
 """Module and class of each study."""
 _DAYS, _BANDS = opt.Numbers((25, 50, 100, 200)), opt.Numbers((4,))
@@ -192,6 +193,30 @@ def wind() -> Mapping[str, object]:
     $ pear study wind -o wind
     """
     return {}
+
+
+@_command
+def counterfactual(
+    *,
+    analysis: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE", help="Analysis store of a year or more: also seek changes of weather."
+        ),
+    ] = None,
+    inits: Annotated[int, typer.Option(min=1, metavar="N", help="Init times.")] = 10,
+) -> Mapping[str, object]:
+    """Seek the smallest changes that bring an event, along the data and cell by cell.
+
+    The chart is fitted on the states of the store; the init times are those of the shipped days
+    (arXiv 2206.05075).
+
+    Examples
+    --------
+    $ pear study counterfactual --check
+    $ pear study counterfactual --analysis simulated.zarr -o counterfactual
+    """
+    return {"analysis": analysis, "inits": inits}
 
 
 def _run(
