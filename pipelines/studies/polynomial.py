@@ -18,6 +18,7 @@ from torch.func import jacrev
 from pear.progress import ProgressCallback
 from pear.sphere.groups import FiniteGroup, c4h, cyclic, dihedral
 from pipelines.studies.claims import Claim, ClaimStudy, Part, Values
+from pipelines.studies.figure import panels
 
 PAPER: Final = "arXiv 2603.29566"
 INPUTS: Final = 60
@@ -92,25 +93,21 @@ class PolynomialStudy(ClaimStudy):
         bool
             True.
         """
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(5, 4), layout="constrained")
-        axes = figure.subplots()
-        axes.plot([0, 24], [0, 24], color="0.7", linewidth=0.8, label="one for each parameter")
-        curves = results["dimension"]
-        # Groups of the same order lie on each other: markers of falling size show them all.
-        for place, name in enumerate(("C3", "D3", "C4h", "D4", "C4")):
-            axes.plot(
-                curves[f"{name}_parameters"],
-                curves[name],
-                marker="os^Dv"[place],
-                markersize=9 - place,
-                fillstyle="none",
-                label=name,
-            )
-        axes.set(xlabel="parameters, one to three layers", ylabel="dimension of the functions")
-        axes.legend()
-        figure.savefig(path, dpi=150)
+        with panels(path) as (axes,):
+            axes.plot([0, 24], [0, 24], color="0.7", linewidth=0.8, label="one for each parameter")
+            curves = results["dimension"]
+            # Groups of the same order lie on each other: markers of falling size show them all.
+            for place, name in enumerate(("C3", "D3", "C4h", "D4", "C4")):
+                axes.plot(
+                    curves[f"{name}_parameters"],
+                    curves[name],
+                    marker="os^Dv"[place],
+                    markersize=9 - place,
+                    fillstyle="none",
+                    label=name,
+                )
+            axes.set(xlabel="parameters, one to three layers", ylabel="dimension of the functions")
+            axes.legend()
         return True
 
 

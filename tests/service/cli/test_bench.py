@@ -41,6 +41,15 @@ def test_wrong_options_of_model_are_named(
     pear("bench", "model", "--nside", "32", *words).refused(message)
 
 
+def test_mixing_times_every_block(pear: CommandLine) -> None:
+    words = ("--nside", "2", "--depths", "2", "--features", "8", "--repetitions", "1")
+    found = pear("bench", "mixing", *words, "--symmetry", "c4h", "--json").json
+    kinds = [block["kind"] for block in found["blocks"]]
+    assert kinds == ["attention", "stencil", "full_stencil", "mlp"]
+    assert found["symmetry"] == "c4h"
+    pear("bench", "mixing", *words[:2], "--depths", "3").refused("3 depths cannot be cut")
+
+
 @pytest.mark.nightly
 def test_rollout_measures_forecasts_and_workers(pear: CommandLine) -> None:
     words = "bench rollout --nside 8 --steps 2 --rounds 1 --runs 2 --threads 1 --json"

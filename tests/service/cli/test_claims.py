@@ -52,6 +52,7 @@ def test_table_json_and_check(pear: CommandLine, fast: dict[str, float], tmp_pat
         (("chern", "--bands", "3"), "bands are 4 to 8, got 3"),
         (("chern", "--norm", "max"), "unknown norm 'max'"),
         (("kernel", "--minutes", "0"), "--minutes"),
+        (("group", "--minutes", "0"), "--minutes"),
         (("kernel", "--analysis", "absent.zarr"), "absent.zarr"),
     ],
 )
