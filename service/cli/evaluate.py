@@ -255,9 +255,12 @@ def show(
         Name of the region.
     """
     here = [record for record in records if record["region"] == region]
-    titles = {"acc": f"ACC by lead, days ({region})", "rmse": f"RMSE by lead, days ({region})"}
+    titles = {
+        "acc": f"ACC by lead, days ({region}); uncentred, pooled",
+        "rmse": f"RMSE by lead, days ({region})",
+    }
     if any(record.get("crps") is not None for record in here):
-        titles["crps"] = f"CRPS by lead, days ({region}); MAE of single forecasts"
+        titles["crps"] = f"Fair CRPS by lead, days ({region}); MAE of single forecasts"
         titles["spread_skill"] = f"Spread/skill by lead, days ({region}); 1 is reliable"
     for score, title in titles.items():
         console.print(_table(title, here, channels, score))

@@ -216,7 +216,7 @@ def import_published(
 
 @app.command("correct")
 def correct(
-    source: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    source: Annotated[Path, typer.Argument(help="Checkpoint folder, or shipped.")],
     *,
     output: Output,
     analysis: Annotated[
@@ -254,12 +254,14 @@ def correct(
     Examples
     --------
     $ pear models correct runs/first/checkpoint --analysis sim.zarr -o runs/first/corrected
-    $ pear models correct runs/first/checkpoint --no-bias -o runs/first/filtered
+    $ pear models correct shipped --no-bias -o filtered
     """
     from pear.models import checkpoint  # these import torch, which a list does not need
     from pear.models.correction import CorrectionConfig, describe_correction
     from pipelines.training.correction import correct_checkpoint
 
+    if str(source) == "shipped" and not source.exists():
+        source = resources.path("checkpoint")
     most = degree or 2 * checkpoint.load(source).config.nside
     config = CorrectionConfig(
         degree=most,
