@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from pear.errors import InputError
 from pear.store.manifest import Manifest
 from service.dependencies import RunDep, Services, ServicesDep, StoreDep
-from service.http.caching import IMMUTABLE, make_etag, not_modified
+from service.http.caching import IMMUTABLE, last_modified, make_etag, not_modified
 from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
@@ -102,7 +102,7 @@ async def download(
             hint="select fewer variables or lead times, a coarser grid, or open the Zarr store",
         )
     etag = make_etag("download", store.run, run.finished_at, selection, format)
-    headers = {"ETag": etag, "Cache-Control": IMMUTABLE}
+    headers = {"ETag": etag, "Cache-Control": IMMUTABLE} | last_modified(run.finished_at)
     unchanged = not_modified(request, headers)
     if unchanged is not None:
         return unchanged
@@ -182,7 +182,7 @@ def get_zarr_file(
             headers={"Retry-After": "30"},
         )
     etag = make_etag("zarr", store.run, run.finished_at, path)
-    headers = {"ETag": etag, "Cache-Control": IMMUTABLE}
+    headers = {"ETag": etag, "Cache-Control": IMMUTABLE} | last_modified(run.finished_at)
     media_type = "application/json" if path.endswith(".json") else "application/octet-stream"
     return not_modified(request, headers) or FileResponse(
         file, media_type=media_type, headers=headers

@@ -26,6 +26,7 @@ from service.api.schemas import (
     to_model_time,
 )
 from service.dependencies import RunDep, Services, ServicesDep
+from service.http.caching import last_modified
 from service.http.errors import ProblemError
 from service.http.paths import hide_paths
 from service.http.problems import problem_responses
@@ -177,7 +178,7 @@ def get_forecast(response: Response, services: ServicesDep, run: RunDep) -> RunO
     """Return status, progress, times and links of a run; `latest` is the newest finished one."""
     response.headers["Cache-Control"] = "no-cache"
     if run.finished_at is not None:
-        response.headers["Last-Modified"] = run.finished_at.strftime("%a, %d %b %Y %H:%M:%S GMT")
+        response.headers.update(last_modified(run.finished_at))
     return describe_run(services, run)
 
 

@@ -18,6 +18,7 @@ from pear.typing import Times
 from pipelines.catalog import Run
 from service.api.schemas import OpenMeteoForecast, inline
 from service.dependencies import Services, ServicesDep, Work, get_run, get_store
+from service.http.caching import last_modified
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody
 from service.http.routing import GuardedRoute
@@ -152,15 +153,17 @@ async def get_open_meteo(
         _require_few(services, parts, points)
         blocks = parts.read(services, store, points, now)
         places = places_of(store, points)
+        # The present of the same run is another one an hour later.
+        dated = {} if now is None else last_modified(_now().replace(minute=0, second=0))
+        headers = tuple(dated.items())
         if format == "flatbuffers":
-            return CachedBody(
-                to_flatbuffers(places, blocks, parts.zone), "application/octet-stream"
-            )
+            content = to_flatbuffers(places, blocks, parts.zone)
+            return CachedBody(content, "application/octet-stream", headers)
         header = {"run": chosen.id, "model": chosen.model, "init_time": to_iso(store.init_time)}
         about = describe(parts.hourly, parts.shown(store), header)
         unix_time = timeformat == "unixtime"
         body = to_json(places, blocks, parts.zone, about, unix_time=unix_time)
-        return CachedBody(body, "application/json")
+        return CachedBody(body, "application/json", headers)
 
     key = ("open-meteo", where, parts.key, interpolation, timeformat, format, now)
     columns = len(parts.hourly) + len(parts.daily) + len(parts.current)

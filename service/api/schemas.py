@@ -161,6 +161,9 @@ class RunOut(BaseModel):
                 "point": f"{base}/point{{?latitude,longitude,variables,levels,format}}",
                 "fields": f"{base}/fields/{{variable}}{{?lead_time,level,format,nside}}",
                 "maps": f"{base}/maps/{{variable}}.png{{?lead_time,level,projection,width}}",
+                "zarr": f"{base}/zarr",
+                "download": f"{base}/download"
+                "{?format,grid,variables,lead_times,bbox,statistic,time_axis}",
                 "page": f"/?run={run.id}",
             }
         return cls(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Hashable
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any, Final, Generic, TypeVar
 
 from cachetools import LRUCache
@@ -101,8 +103,25 @@ def etag_matches(if_none_match: str | None, etag: str) -> bool:
     return etag in tags or tags == ["*"]
 
 
+def last_modified(moment: datetime | None) -> dict[str, str]:
+    """Return the header ``Last-Modified`` of what was finished at a moment; none without one."""
+    if moment is None:
+        return {}
+    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return {"Last-Modified": format_datetime(utc, usegmt=True)}
+
+
+def date_matches(if_modified_since: str | None, modified: str | None) -> bool:
+    """Return whether ``If-Modified-Since`` names exactly this date."""
+    # Not a later one: when a run is removed, `latest` is one that was finished before.
+    return modified is not None and if_modified_since == modified
+
+
 def not_modified(request: Request, headers: dict[str, str]) -> Response | None:
     """Return a 304 response if the client already has the one with these headers, or None."""
-    if not etag_matches(request.headers.get("if-none-match"), headers["ETag"]):
+    if_none_match = request.headers.get("if-none-match")
+    since, modified = request.headers.get("if-modified-since"), headers.get("Last-Modified")
+    same_date = if_none_match is None and date_matches(since, modified)  # ETags go first
+    if not (same_date or etag_matches(if_none_match, headers["ETag"])):
         return None
     return Response(status_code=304, headers=headers)

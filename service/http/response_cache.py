@@ -22,7 +22,9 @@ from service.http.caching import (
     IMMUTABLE,
     CacheSection,
     RunCache,
+    date_matches,
     etag_matches,
+    last_modified,
     make_etag,
     not_modified,
 )
@@ -30,7 +32,7 @@ from service.http.errors import ProblemError
 from service.http.permissions import ROUTE_POLICIES, RoutePolicy
 from service.http.problems import problem_response
 from service.http.request_state import CacheableResponse, RequestState
-from service.http.security import AccessControl, client_address
+from service.http.security import AccessControl, client_address, key_in_query
 
 _LIFETIME_SECONDS: Final = 60.0
 
@@ -120,14 +122,20 @@ class ResponseCacheMiddleware:
         if_none_match = state.request_headers.get(b"if-none-match")
         state.route = entry.route
         try:
-            granted = self._access.check(entry.policy, headers, client_address(scope))
+            secret = key_in_query(entry.route, scope["query_string"])
+            granted = self._access.check(entry.policy, headers, client_address(scope), secret)
             state.headers += granted.headers
         except ProblemError as problem:
             await problem_response(Request(scope), problem)(scope, receive, send)
             return
         response, status = entry.response, 200
         raw, content = response.headers, response.content
-        if if_none_match and etag_matches(if_none_match.decode("latin-1"), response.etag):
+        same_date = if_none_match is None and date_matches(
+            headers.get("if-modified-since"), Headers(raw=raw).get("last-modified")
+        )
+        if same_date or (
+            if_none_match and etag_matches(if_none_match.decode("latin-1"), response.etag)
+        ):
             status, content = 304, b""
             raw = [(name, value) for name, value in raw if not name.startswith(b"content-")]
         await send({"type": "http.response.start", "status": status, "headers": raw})
@@ -216,7 +224,8 @@ def _respond(
     if pinned is None:
         pinned = request.path_params.get("run_id") != "latest"
     control = IMMUTABLE if pinned else "no-cache"
-    headers = {"ETag": make_etag(*whole), "Cache-Control": control, **dict(body.headers)}
+    headers = {"ETag": make_etag(*whole), "Cache-Control": control}
+    headers |= {**last_modified(run.finished_at), **dict(body.headers)}
     response = Response(body.content, media_type=body.media_type, headers=headers)
     if pinned:
         RequestState.from_scope(request.scope).cacheable = CacheableResponse(

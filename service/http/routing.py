@@ -19,9 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from pear.errors import InputError, did_you_mean
-from service.http.permissions import KEY_IN_QUERY, ROUTE_POLICIES
+from service.http.permissions import ROUTE_POLICIES
 from service.http.request_state import RequestState
-from service.http.security import AccessControl, client_address
+from service.http.security import AccessControl, client_address, key_in_query
 
 _STATIC: Final = "/static/{name:path}"
 """Its files never depend on parameters, and pages may add one to get round caches."""
@@ -87,8 +87,7 @@ def _authorise(request: Request) -> None:
     access: AccessControl = request.app.state.access
     method = "GET" if request.method == "HEAD" else request.method
     policy = ROUTE_POLICIES[method, request.scope["route"].path]
-    takes_key = request.scope["route"].path == KEY_IN_QUERY
-    secret = request.query_params.get("apikey") if takes_key else None
+    secret = key_in_query(request.scope["route"].path, request.scope["query_string"])
     granted = access.check(policy, request.headers, client_address(request.scope), secret)
     state = RequestState.from_scope(request.scope)
     state.client = granted.client

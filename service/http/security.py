@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from cachetools import LRUCache
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.types import Scope as AsgiScope
 
 from service.http.errors import ProblemError
 from service.http.keys import ApiKey, KeyFile
-from service.http.permissions import SCOPES, RoutePolicy
+from service.http.permissions import KEY_IN_QUERY, SCOPES, RoutePolicy
 from service.http.request_state import RawHeaders, encode_headers
 
 COOKIE: Final = "pear_key"
@@ -202,6 +202,13 @@ class AccessControl:
             "`pear keys add` creates keys",
             headers={"WWW-Authenticate": 'X-API-Key, Bearer realm="PEAR"'},
         )
+
+
+def key_in_query(route: str, query: bytes) -> str | None:
+    """Return the key in the query string of the route that takes one there."""
+    if route != KEY_IN_QUERY or b"apikey" not in query:
+        return None
+    return QueryParams(query).get("apikey")
 
 
 def _read_bearer(headers: Headers) -> str | None:

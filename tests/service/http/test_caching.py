@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import httpx
 import pytest
 
 from service.http.caching import CacheSection, RunCache, etag_matches, make_etag
@@ -76,3 +77,27 @@ def test_etags_differ_where_the_parts_differ() -> None:
     assert make_etag("a", "b") == make_etag("a", "b")
     assert make_etag("a", "b") != make_etag("ab", "")
     assert make_etag(1, None) != make_etag(1, 0)
+
+
+@pytest.mark.parametrize("run", ["latest", "id"])
+def test_a_date_or_an_etag_tells_that_nothing_has_changed(
+    client: httpx.Client, run_id: str, run: str
+) -> None:
+    name = run_id if run == "id" else run
+    url = f"/v1/forecasts/{name}/point?latitude=3&longitude=4&variables=t2m"
+    first = client.get(url)
+    date, etag = first.headers["last-modified"], first.headers["etag"]
+    assert date.endswith(" GMT")
+    for headers, status in (
+        ({"If-Modified-Since": date}, 304),
+        ({"If-Modified-Since": "Mon, 01 Jan 2035 00:00:00 GMT"}, 200),
+        ({"If-Modified-Since": date, "If-None-Match": '"other"'}, 200),
+        ({"If-Modified-Since": "nonsense", "If-None-Match": etag}, 304),
+    ):
+        assert client.get(url, headers=headers).status_code == status, headers
+
+
+def test_a_run_links_to_its_store_and_downloads(client: httpx.Client, run_id: str) -> None:
+    links = client.get(f"/v1/forecasts/{run_id}").json()["links"]
+    assert client.get(f"{links['zarr']}/zarr.json").json()["node_type"] == "group"
+    assert links["download"].startswith(f"/v1/forecasts/{run_id}/download{{?")
