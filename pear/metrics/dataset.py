@@ -23,7 +23,7 @@ from pear.metrics.ensemble import ENSEMBLE_NAMES
 from pear.metrics.scores import has_score, score
 from pear.metrics.statistics import NAMES
 from pear.typing import Channel
-from pear.variables import BY_NAME, channel_label
+from pear.variables import channel_label, variable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -279,5 +279,5 @@ def _coordinates(table: ScoreAccumulator) -> dict[str, object]:
         "channel": [channel_label(channel) for channel in table.channels],
         "variable": ("channel", names),
         "level": ("channel", levels, {"units": "hPa"}),
-        "units": ("channel", [BY_NAME[name].units for name in names]),
+        "units": ("channel", [variable(name).units for name in names]),
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -20,7 +21,7 @@ from pear.store.manifest import DamagedStoreError
 from pear.store.schema import level_order
 from pear.store.verified import VerifiedStore
 from pear.times import as_utc, to_iso
-from pear.typing import Array, Float32, StrPath, Times, TimesLike
+from pear.typing import Array, Channel, Float32, StrPath, Times, TimesLike
 from pear.variables import BY_NAME, Layout, wind_partner
 
 Kind = Literal["harmonic", "daily", "smoothed"]
@@ -46,6 +47,8 @@ class Climatology:
         Hours of the day that are covered.
     period
         First and last time of the analyses that it was built from.
+    derived
+        Derived quantities that :meth:`derived_at` returns.
 
     Examples
     --------
@@ -64,6 +67,26 @@ class Climatology:
     hours: tuple[int, ...]
     period: tuple[str, str]
     _read: Callable[[Times], Fields]
+    derived: tuple[Channel, ...] = ()
+    _read_derived: Callable[[Times], Float32] | None = None
+
+    def derived_at(self, valid_time: TimesLike) -> Float32:
+        """Return the means of derived quantities, which are not those of the mean fields.
+
+        Parameters
+        ----------
+        valid_time
+            One or several times, UTC.
+
+        Returns
+        -------
+        ndarray
+            (time, derived quantity, cell), in the order of :attr:`derived`.
+        """
+        times = self._covered(valid_time)
+        if self._read_derived is None:
+            return np.empty((times.size, 0, 12 * self.nside**2), dtype=np.float32)
+        return self._read_derived(times)
 
     def at(self, valid_time: TimesLike) -> Fields:
         """Return the expected fields at each valid time.
@@ -79,11 +102,17 @@ class Climatology:
             (time, surface variable, cell) and (time, upper variable, level, cell), float32,
             physical units, channels in the order of :attr:`layout`.
 
-        Raises
-        ------
-        InputError
-            If a time falls on an hour of the day that is not covered.
+        Notes
+        -----
+        An ``InputError`` is raised if a time falls on an hour of the day that is not covered.
         """
+        surface, upper = self._read(self._covered(valid_time))
+        _raise_to_floor(surface, self.layout.surface)
+        _raise_to_floor(upper, self.layout.upper)
+        return surface, upper
+
+    def _covered(self, valid_time: TimesLike) -> Times:
+        """Return the times, or raise InputError for an hour of the day that is not covered."""
         times = as_utc(valid_time)
         unknown = ~np.isin(hour_of_day(times), self.hours)
         if unknown.any():
@@ -93,7 +122,7 @@ class Climatology:
                 field="climatology",
                 hint="build one from analyses at that hour",
             )
-        return self._read(times)
+        return times
 
     def to_xarray(self, valid_time: TimesLike) -> xr.Dataset:
         """Return the expected fields at each valid time as a Dataset (time, level, cell)."""
@@ -103,7 +132,11 @@ class Climatology:
 
     @classmethod
     def open(
-        cls, path: StrPath, layout: Layout | None = None, nside: int | None = None
+        cls,
+        path: StrPath,
+        layout: Layout | None = None,
+        nside: int | None = None,
+        derived: Sequence[Channel] = (),
     ) -> Climatology:
         """Open a climatology store.
 
@@ -115,6 +148,8 @@ class Climatology:
             Channels of the fields; default: all that are stored.
         nside
             Grid of the fields, not finer than the stored one; default: the stored one.
+        derived
+            Derived quantities to read as well, on the stored grid.
 
         Returns
         -------
@@ -137,7 +172,9 @@ class Climatology:
             )
         wanted = dataset_layout(data) if layout is None else layout
         _check_holds(data, wanted, Path(path))
-        reader = _read_harmonics if data.attrs[KIND_ATTRIBUTE] == "harmonic" else _read_days
+        _check_derived(data, derived, Path(path), is_coarser=target != stored)
+        is_harmonic = data.attrs[KIND_ATTRIBUTE] == "harmonic"
+        reader = _read_harmonics if is_harmonic else _read_days
         return cls(
             name=Path(path).stem,
             kind=str(data.attrs[KIND_ATTRIBUTE]),
@@ -146,7 +183,17 @@ class Climatology:
             hours=tuple(int(h) for h in data["hour"].values),
             period=(str(data.attrs["period_start"]), str(data.attrs["period_end"])),
             _read=reader(data, wanted, target),
+            derived=tuple(derived),
+            _read_derived=partial(_read_quantities, data, tuple(derived)) if derived else None,
         )
+
+
+def _raise_to_floor(fields: Float32, names: tuple[str, ...]) -> None:
+    """Raise values below the floor of a variable in place: harmonics of rain reach below zero."""
+    for place, name in enumerate(names):
+        row = BY_NAME[name]
+        if row.floor is not None and not row.published:
+            np.maximum(fields[:, place], row.floor, out=fields[:, place])
 
 
 def _open(path: Path) -> xr.Dataset:
@@ -249,6 +296,50 @@ def _read_harmonics(data: xr.Dataset, layout: Layout, nside: int) -> Callable[[T
         )
 
     return read
+
+
+def _check_derived(
+    data: xr.Dataset, derived: Sequence[Channel], path: Path, *, is_coarser: bool
+) -> None:
+    for name, level in derived:
+        if name not in data:
+            raise InputError(
+                f"climatology {path.stem} has no {name}, whose mean is not that of mean fields",
+                field="climatology",
+                hint=f"build it with `pear climatology --also {name}`",
+            )
+        if level is not None and level not in data["level"].values:
+            raise InputError(f"climatology {path.stem} lacks {level} hPa", field="climatology")
+        if is_coarser:
+            raise InputError(
+                f"climatology {path.stem} has {name} on a finer grid than the model's",
+                field="climatology",
+                hint="build one from an analysis at the nside of the model",
+            )
+
+
+def _read_quantities(data: xr.Dataset, derived: tuple[Channel, ...], times: Times) -> Float32:
+    """Read derived quantities at some times, (time, quantity, cell)."""
+    index = np.searchsorted(data["hour"].values, hour_of_day(times))
+    out = np.empty((times.size, len(derived), data.sizes["cell"]), dtype=np.float32)
+    for place, (name, level) in enumerate(derived):
+        at = {} if level is None else {"level": level}
+        for row, (hour, time) in enumerate(zip(index, times, strict=True)):
+            picked = data[name].sel(at).isel(hour=int(hour))
+            if "term" not in picked.dims:
+                out[row, place] = picked.isel(day=int(calendar_slot(times[row : row + 1])[0]))
+                continue
+            values = picked.values.astype(np.float32)
+            if f"{name}_scale" in data:
+                scale, offset = (
+                    data[f"{name}_{part}"].sel(at).isel(hour=int(hour)).values
+                    for part in ("scale", "offset")
+                )
+                values = values * scale[..., None] + offset[..., None]
+            harmonics = (data.sizes["term"] - 1) // 2
+            basis = harmonic_basis(as_utc(time), harmonics).astype(np.float32)[0]
+            out[row, place] = np.tensordot(basis, values, axes=1)
+    return out
 
 
 def _read_days(data: xr.Dataset, layout: Layout, nside: int) -> Callable[[Times], Fields]:

@@ -24,7 +24,7 @@ from pear.sphere.healpix import cells_of_nside, centres
 from pear.store.verified import VerifiedStore
 from pear.times import as_utc
 from pear.typing import Array, StrPath, Times, TimesLike
-from pear.variables import BY_NAME, VARIABLES, Layout
+from pear.variables import BY_NAME, VARIABLES, Layout, variable
 from pear.variables import PROBABILITY as PROBABILITY
 from pear.variables import STATISTIC as STATISTIC
 
@@ -454,7 +454,7 @@ def variable_attributes(
     '1'
     """
     group = {VERSION: CURRENT} if group is None else group
-    row, probability = BY_NAME[name], group.get(PROBABILITY)
+    row, probability = variable(name), group.get(PROBABILITY)  # of a climatology it may be derived
     about = {"standard_name": row.standard_name, "long_name": row.long_name, "units": row.units}
     if probability is not None:  # no standard name is one of a probability of exceedance
         about = {"long_name": f"Probability of {probability}", "units": "1"}

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from pear.errors import InputError, did_you_mean
 from pear.typing import Channel
 from pear.variables.definition import Kind
-from pear.variables.table import BY_NAME, VARIABLES
+from pear.variables.table import BY_NAME, VARIABLES, variable
 
 LEVELS: Final[tuple[int, ...]] = (1000, 925, 850, 700, 600, 500, 400, 300, 250, 200, 150, 100, 50)
 """The published pressure levels in hPa, in the published order: from the ground up."""
@@ -117,4 +117,4 @@ def channel_label(channel: Channel) -> str:
     ('z500', 'msl')
     """
     name, level = channel
-    return BY_NAME[name].short_name + ("" if level is None else str(level))
+    return variable(name).short_name + ("" if level is None else str(level))

@@ -55,6 +55,8 @@ class EvaluationDesign:
         Channels with spectra and error maps.
     plotted_leads
         Lead times with spectra and error maps.
+    derived
+        Quantities that are computed from the channels and scored beside them.
     """
 
     layout: Layout
@@ -65,6 +67,7 @@ class EvaluationDesign:
     weights: Float64 = field(repr=False)
     plotted: tuple[Channel, ...]
     plotted_leads: npt.NDArray[np.timedelta64]
+    derived: tuple[Channel, ...] = ()
 
     @classmethod
     def build(
@@ -76,6 +79,7 @@ class EvaluationDesign:
         regions: Sequence[str] = REGIONS,
         *,
         land_fraction: npt.ArrayLike | None = None,
+        derived: Sequence[Channel] = (),
     ) -> EvaluationDesign:
         """Return the design with the weights of the regions and the channels to plot.
 
@@ -87,6 +91,8 @@ class EvaluationDesign:
             Names as in :func:`pear.metrics.region_weights`.
         land_fraction
             (cell,) in [0, 1]; needed by the regions ``land`` and ``sea``.
+        derived
+            See the class.
 
         Returns
         -------
@@ -102,7 +108,13 @@ class EvaluationDesign:
             region_weights(regions, *centres(nside), land_fraction=land_fraction),
             tuple(channel for channel in PLOTTED if channel in layout.channels),
             leads[np.isin(leads, days)].astype("timedelta64[s]"),
+            tuple(derived),
         )
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Channels of the layout, then the derived quantities."""
+        return self.layout.channels + self.derived
 
     def without_plots(self) -> EvaluationDesign:
         """Return the same design without spectra and error maps."""
@@ -150,9 +162,7 @@ class EvaluationAccumulators:
         names = NAMES + ENSEMBLE_NAMES[1:] if ensemble else NAMES
         return cls(
             design,
-            ScoreAccumulator(
-                inits, design.leads, design.layout.channels, design.regions, names=names
-            ),
+            ScoreAccumulator(inits, design.leads, design.channels, design.regions, names=names),
             FieldAccumulator(*axes, ("forecast", "analysis"), 2 * design.nside + 1),
             FieldAccumulator(*axes, ("error", "squared_error"), cells_of_nside(design.nside)),
         )
@@ -201,11 +211,19 @@ class References:
         (channel, cell), physical units.
     spectrum
         Power of the analysis (plotted channel, degree), where the forecast's is wanted too.
+    channels
+        Number of channels before the derived quantities.
     """
 
     analysis: Float32
     climatology: Float32
     spectrum: Float64 | None = None
+    channels: int | None = None
+
+    @property
+    def derived_climatology(self) -> Float32:
+        """(derived quantity, cell)."""
+        return self.climatology[len(self.climatology) if self.channels is None else self.channels :]
 
 
 Accumulators = Mapping[str, EvaluationAccumulators]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,9 @@ from distributed import Client
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
+from pear.derived import parse_quantity
+from pear.derived.dataset import compute, derive
+from pear.derived.quantities import require_derivable
 from pear.errors import InputError
 from pear.progress import ProgressCallback
 from pear.sphere.healpix import nside_from_cells
@@ -40,6 +43,7 @@ from pear.store.replacement import replacement_count
 from pear.times import as_utc, to_iso
 from pear.typing import Array, Float64, Int64, TimeLike, Times
 from pear.variables import BY_NAME
+from pipelines.evaluation.derived import require_mean
 from pipelines.storage import create
 from pipelines.storage.atomic import publish
 
@@ -80,13 +84,14 @@ class HarmonicFit:
             )
 
 
-def build_climatology(
+def build_climatology(  # noqa: PLR0913 — each is a choice of its own
     analysis: Path | str,
     out: Path | str,
     kind: Kind = "harmonic",
     *,
     fit: HarmonicFit = HarmonicFit(),
     period: tuple[TimeLike, TimeLike] | None = None,
+    derived: Sequence[str] = (),
     tick: ProgressCallback | None = None,
     client: Client | None = None,
 ) -> Climatology:
@@ -107,6 +112,8 @@ def build_climatology(
         Settings of the harmonic kind.
     period
         First and last time to use; default: all times.
+    derived
+        Derived quantities to average as well, at all levels, such as ``wind_speed``.
     tick
         Called once per variable.
     client
@@ -137,14 +144,15 @@ def build_climatology(
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         root = _create(scratch, data, kind, Path(analysis).stem, fit.harmonics)
-        for name in data.data_vars:
+        quantities = [_derived_field(data, name) for name in derived]
+        for field in [*(data[name] for name in data.data_vars), *quantities]:
             if kind == "harmonic":
-                _write_harmonics(root, data[name], times, fit, client)
+                _write_harmonics(root, field, times, fit, client)
             else:
                 window = WINDOW if kind == "smoothed" else 1
-                _write_days(root, data[name], times, window, client)
+                _write_days(root, field, times, window, client)
             if tick is not None:
-                tick(1, str(name))
+                tick(1, str(field.name))
         if replacement_count(Path(analysis)) != before:
             raise OSError(
                 errno.EAGAIN, "times were replaced while it was read; run it again", str(analysis)
@@ -153,6 +161,16 @@ def build_climatology(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Climatology.open(target)
+
+
+def _derived_field(data: xr.Dataset, text: str) -> xr.DataArray:
+    """Return a derived quantity at all times and levels, computed when it is read."""
+    found = require_mean(parse_quantity(text)[0].name)
+    require_derivable(found, [str(name) for name in data.data_vars], "the analysis")
+    lazy = data[list(found.needs)].chunk({"time": 8})
+    if found.row.kind == "surface":
+        return derive(lazy, found.row.name)
+    return compute(found, [lazy[name] for name in found.needs])
 
 
 def _read_analysis(path: Path, period: tuple[TimeLike, TimeLike] | None) -> xr.Dataset:

@@ -22,9 +22,10 @@ from pear.rollout import (
 )
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
-from pear.typing import Times
+from pear.typing import Channel, Times
 from pipelines.catalog.installed_models import is_installed
 from pipelines.evaluation.accumulators import Accumulators, EvaluationDesign, merge_accumulators
+from pipelines.evaluation.derived import check_derivable
 from pipelines.evaluation.stored_forecasts import StoredForecasts
 from pipelines.evaluation.verify import verify
 from pipelines.forecasting.ensemble import (
@@ -58,6 +59,8 @@ class EvaluationSources:
         Options of the forecasts; if they describe an ensemble, it is verified as well.
     models
         Checkpoint folders of the further models that the options name.
+    derived
+        Quantities that are computed from the channels.
     """
 
     analysis: Path
@@ -67,6 +70,7 @@ class EvaluationSources:
     device: str = "cpu"
     options: ForecastOptions = field(default=ForecastOptions(), hash=False)
     models: tuple[Path, ...] = ()
+    derived: tuple[Channel, ...] = ()
 
     def ensemble(self) -> Ensemble | None:
         """Build the ensemble to verify as well, with the constructor of served forecasts.
@@ -91,10 +95,11 @@ class EvaluationSources:
         """Open the forecaster and, on its channels and grid, the analysis and the climatology."""
         forecaster = self._forecaster()
         like = (forecaster.layout, forecaster.nside)
+        check_derivable(self.derived, forecaster.layout)
         return (
             forecaster,
             Analysis(self.analysis, *like),
-            Climatology.open(self.climatology, *like),
+            Climatology.open(self.climatology, *like, derived=self.derived),
         )
 
     def _forecaster(self) -> Forecaster:

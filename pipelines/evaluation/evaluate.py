@@ -35,8 +35,8 @@ from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.store.static_fields import read_static_fields
 from pear.times import as_utc, to_iso
-from pear.typing import Times
-from pear.variables import SIMULATED
+from pear.typing import Channel, Times
+from pear.variables import SIMULATED, channel_label
 from pipelines.evaluation.accumulators import REGIONS, Accumulators, EvaluationDesign
 from pipelines.evaluation.climate import check_models
 from pipelines.evaluation.distribute import EvaluationSources, verify_distributed, with_baselines
@@ -79,6 +79,8 @@ class EvaluationOptions:
         Device of the model.
     forecast
         Options of the forecasts, as of a forecast run; an ensemble is verified beside its control.
+    derived
+        Quantities that are computed from the channels, to score beside them.
     """
 
     model: str | None = None
@@ -91,6 +93,7 @@ class EvaluationOptions:
     batch: int = 4
     device: str = "cpu"
     forecast: ForecastOptions = field(default=ForecastOptions())
+    derived: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,7 @@ def evaluate_model(
         device=options.device,
         options=options.forecast,
         models=tuple(model_path(data, name) for name in options.forecast.models),
+        derived=options.derived,
     )
     with ExitStack() as locks:
         for store in sources.runs:
@@ -268,6 +272,7 @@ def evaluate(
         forecaster.time_step * np.arange(1, steps + 1),
         options.regions,
         land_fraction=read_static_fields(analysis.path, forecaster.nside)["land_fraction"],
+        derived=options.derived,
     )
     forecasters = with_baselines(forecaster, climatology, ensemble)
     check_inputs(design, forecasters, analysis, climatology, design.inits)
@@ -296,6 +301,8 @@ def evaluate(
         "regions": list(options.regions),
         **climate,
     }
+    if options.derived:
+        about["derived"] = [channel_label(channel) for channel in options.derived]
     if ensemble is not None:
         about["members"] = ensemble.size
     if given := options.forecast.to_dict():

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pear.errors import InputError
 from pear.progress import ProgressCallback
-from pear.rollout import Ensemble, Forecaster
+from pear.rollout import ClimatologyForecaster, Ensemble, Forecaster
 from pear.sphere.healpix import angular_power
 from pear.state import State
 from pear.store.analysis import Analysis
@@ -20,6 +20,7 @@ from pear.store.climatology import Climatology
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, Times
 from pipelines.evaluation.accumulators import EvaluationAccumulators, EvaluationDesign, References
+from pipelines.evaluation.derived import with_derived
 
 
 def verify(
@@ -73,18 +74,22 @@ def verify(
         group = times[start : start + batch]
         references.forget_before(group[0])
         initial = references.initial_states(group)
-        streams = [(sums[f.name], f.iterate(initial, len(design.leads))) for f in single]
+        streams = [(f, f.iterate(initial, len(design.leads))) for f in single]
         for lead in design.leads:
             valid = [references.at(init, lead) for init in group]
-            for table, stream in streams:
-                fields = next(stream).to_channels()
+            for forecaster, stream in streams:
+                fields = with_derived(next(stream).to_channels(), design.layout, design.derived)
                 for init, forecast, reference in zip(group, fields, valid, strict=True):
-                    table.add(init, lead, forecast, reference)
+                    if isinstance(forecaster, ClimatologyForecaster):
+                        # Its derived quantities are means of them, not those of mean fields.
+                        forecast[len(design.layout.channels) :] = reference.derived_climatology
+                    sums[forecaster.name].add(init, lead, forecast, reference)
         for ensemble, init in product(ensembles, group):
             members = ensemble.iterate(references.initial_states([init]), len(design.leads))
             for lead, state in zip(design.leads, members, strict=True):
                 reference = references.at(init, lead)
-                sums[ensemble.name].add(init, lead, state.to_channels(), reference)
+                fields = with_derived(state.to_channels(), design.layout, design.derived)
+                sums[ensemble.name].add(init, lead, fields, reference)
         if tick is not None:
             tick(len(group), f"init {to_iso(group[-1])[:10]}")
     return sums
@@ -186,6 +191,11 @@ class ReferenceReader:
         rows = design.plotted_rows
         self._design = design
         self._analysis = TimeCache(analysis.read)
+        self._truth = self._analysis
+        if design.derived:
+            self._truth = TimeCache(
+                lambda time: with_derived(self._analysis(time), design.layout, design.derived)
+            )
         self._climatology = TimeCache(climatology_reader(climatology))
         self._spectrum = TimeCache(lambda time: angular_power(self._analysis(time)[rows]))
 
@@ -194,7 +204,8 @@ class ReferenceReader:
         design, valid = self._design, init + lead
         plotted = lead in design.plotted_leads and init in design.spectral_inits
         spectrum = self._spectrum(valid) if plotted and design.plotted else None
-        return References(self._analysis(valid), self._climatology(valid), spectrum)
+        count = len(design.layout.channels)
+        return References(self._truth(valid), self._climatology(valid), spectrum, count)
 
     def initial_states(self, inits: Sequence[np.datetime64] | Times) -> State:
         """Return the analyses of some init times as one batch."""
@@ -203,15 +214,29 @@ class ReferenceReader:
 
     def forget_before(self, time: np.datetime64) -> None:
         """Drop all times before this one."""
-        for cache in (self._analysis, self._climatology, self._spectrum):
+        for cache in (self._analysis, self._truth, self._climatology, self._spectrum):
             cache.forget_before(time)
 
 
 def climatology_reader(climatology: Climatology) -> Callable[[np.datetime64], Float32]:
-    """Return a function that reads a climatology at one valid time, (channel, cell)."""
+    """Return a function that reads a climatology at one valid time, (channel, cell).
+
+    Parameters
+    ----------
+    climatology
+        Channels and derived quantities to read.
+
+    Returns
+    -------
+    callable
+        Rows of the layout, then those of the derived quantities.
+    """
 
     def read(time: np.datetime64) -> Float32:
         surface, upper = climatology.at(time)
-        return np.concatenate([surface[0], upper[0].reshape(-1, upper.shape[-1])])
+        parts = [surface[0], upper[0].reshape(-1, upper.shape[-1])]
+        if climatology.derived:
+            parts.append(climatology.derived_at(time)[0])
+        return np.concatenate(parts)
 
     return read

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from pear.derived import parse_quantity
 from pear.errors import InputError
 from pear.metrics.dataset import scores_to_frame, scores_to_records
 from pear.times import to_iso
-from pear.variables import parse_field
 from pipelines.catalog import Status
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.settings import LeadHours, Name, StoreName, StrictModel
@@ -220,7 +220,7 @@ async def get_scores(
     """Return the scores of one evaluation, the model's beside those of the baselines."""
     name = None
     if variable is not None:
-        row, named_level = parse_field(variable)
+        row, named_level = parse_quantity(variable)
         if named_level is not None and level not in (None, named_level):
             raise InputError(f"{variable!r} names level {named_level}, not {level}", field="level")
         name, level = row.name, named_level if named_level is not None else level

@@ -16,14 +16,16 @@ from pear.device import choose_device
 from pear.errors import InputError
 from pear.models.climate import OTHER_CLIMATE
 from pear.models.spread_skill import record_spread_skill
+from pear.store.reader import stored_layout
 from pear.typing import Times
-from pear.variables import BY_NAME, channel_label, parse_field
+from pear.variables import channel_label, variable
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
 from pipelines.engine.cluster import Cluster
 from pipelines.engine.config import EngineConfig
 from pipelines.evaluation.calibration import measured_spread_skill
 from pipelines.evaluation.climatology import HarmonicFit, build_climatology
+from pipelines.evaluation.derived import parse_channels
 from pipelines.evaluation.evaluate import EvaluationOptions, evaluate_model
 from pipelines.evaluation.inputs import model_path, resolve_name
 from pipelines.forecasting.options import ForecastOptions
@@ -60,7 +62,10 @@ def evaluate(
         ),
     ] = _REGIONS,
     fields: Annotated[
-        opt.CommaList, opt.list_option(help="Fields of the printed table.")
+        opt.CommaList,
+        opt.list_option(
+            help="Fields of the printed table; derived ones such as ws850 or rh700 are scored too."
+        ),
     ] = _FIELDS,
     as_json: opt.Json = False,
     members: opt.Members = None,
@@ -100,13 +105,16 @@ def evaluate(
     $ pear evaluate --data pear-data --init 2019-01-01..2019-12-21/10d --members 8 --record
     """
     folder = DataFolder.open(data)  # which may have variables of its own
-    channels = [(v.name, level) for v, level in map(parse_field, fields)]
     if record and (members is None or members < 2 or runs):
         raise InputError(
             "--record needs an ensemble of a model", field="--record", hint="give --members"
         )
     folder.require_writable()
+    source = resolve_name(folder.root / "analyses", analysis, "analysis", ".zarr")
+    stored_layout(folder.analysis(source))  # which may define variables of its own
+    channels, derived = parse_channels(fields)
     options = EvaluationOptions(
+        derived=derived,
         model=_model(folder, model),
         analysis=analysis,
         climatology=climatology,
@@ -197,6 +205,10 @@ def climatology(
     ] = "harmonic",
     harmonics: Annotated[int, opt.count_option(help="Harmonics of the year.")] = 3,
     period: Annotated[opt.Period | None, opt.TRAINING_PERIOD] = None,
+    also: Annotated[
+        opt.CommaList | None,
+        opt.list_option(help="Derived quantities to average too, e.g. wind_speed,ws10."),
+    ] = None,
     scheduler: opt.Scheduler = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -208,6 +220,7 @@ def climatology(
     --------
     $ pear climatology --data pear-data --period 2007-01-01..2017-12-31
     $ pear climatology --data pear-data --analysis era5 --kind smoothed
+    $ pear climatology --data pear-data --also wind_speed,relative_humidity
     """
     folder = DataFolder.open(data)
     folder.require_writable()
@@ -224,6 +237,7 @@ def climatology(
             kind,
             fit=HarmonicFit(harmonics),
             period=period,
+            derived=also or (),
             tick=tick,
             client=client,
         )
@@ -307,7 +321,7 @@ def _table(
         if score == "spread_skill":
             values = {key: value for key, value in values.items() if value is not None}
         digits = _decimals(values.values()) if with_units else 3
-        unit = (BY_NAME[channel[0]].units,) if with_units else ()
+        unit = (variable(channel[0]).units,) if with_units else ()
         for who in dict.fromkeys(
             r["forecaster"] for r in mine if score != "spread_skill" or r.get(score) is not None
         ):

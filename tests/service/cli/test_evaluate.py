@@ -21,13 +21,17 @@ from pear.models.spread_skill import read_spread_skill
 from pear.normaliser import Normaliser
 from pear.rollout import PearForecaster
 from pear.state import State
+from pear.variables import Layout
+from pear.variables.own import load_variables
 from pipelines.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_model
 from pipelines.evaluation.scores import METRICS, read_scores
 from pipelines.forecasting.options import ForecastOptions
+from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
 from tests.fixtures.command_line import CommandLine
 from tests.fixtures.evaluation import LAYOUT, NSIDE, days, usual, write_analysis
+from tests.fixtures.own_variables import forgetting, write
 
 Z500 = ("geopotential", 500)
 
@@ -178,7 +182,7 @@ def close(found: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]
         (("--analysis", "test", "--init", "2002-06-11"), "choose fewer init times"),
         (("--analysis", "test", "--init", "june"), "invalid time 'june'"),
         (("--analysis", "test", "--lead", "ten"), "invalid duration 'ten'"),
-        (("--analysis", "test", "--fields", "zz500"), "unknown variable 'zz500'"),
+        (("--analysis", "test", "--fields", "zz500"), "unknown variable 'zz'"),
         (("--analysis", "test", "--climatology", "none"), "no climatology 'none'"),
     ],
 )
@@ -189,3 +193,16 @@ def test_bad_input_is_one_line_and_status_2(
     before = sorted(p for p in (data.root / "evaluations").rglob("*"))
     pear("evaluate", "--lead", "3d", *words, data=data).refused(message)
     assert sorted(p for p in (data.root / "evaluations").rglob("*")) == before
+
+
+def test_fields_that_a_store_defines_are_known_without_the_users_file(
+    pear: CommandLine, tmp_path: Path
+) -> None:
+    data = DataFolder.create(tmp_path / "own")
+    with forgetting():
+        load_variables(write(tmp_path))
+        with AnalysisWriter(data.analysis("own"), Layout(("skin_temperature",), (), ()), 2) as one:
+            one.append(days("2001-01-01", 2), np.full((2, 1, 48), 280.0), np.zeros((2, 0, 0, 48)))
+    with forgetting():
+        pear("evaluate", "--fields", "skt", data=data).refused("which model? there is none")
+        pear("evaluate", "--fields", "skn", data=data).refused("unknown variable 'skn'")
