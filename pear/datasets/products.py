@@ -119,7 +119,10 @@ def _require_period(get: Get, row: Variable) -> None:
     hours = int(last) - int(first) if first.isdigit() and last.isdigit() else None
     if hours != wanted:
         over = "a period that is not stated" if hours is None else f"{hours} h"
-        raise SkippedVariableError(f"summed over {over}, and {row.name} over {wanted} h")
+        raise SkippedVariableError(
+            f"summed over {over}, and {row.name} over {wanted} h: add up {wanted} h, or take "
+            f"fields whose stepRange is {wanted} h long"
+        )
 
 
 def require_state(get: Get, row: Variable | None = None) -> str:

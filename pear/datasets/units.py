@@ -18,7 +18,7 @@ from pear.derived.formulas import EPSILON, TRIPLE_POINT, saturation_pressure
 from pear.errors import InputError, did_you_mean
 from pear.typing import Float32, Float64
 from pear.variables import BY_NAME, STANDARD_GRAVITY, VARIABLES, parse_field, valid_range
-from pear.variables.units import linear_conversion
+from pear.variables.units import linear_conversion, temperature_unit
 
 UnitTable: TypeAlias = dict[str, tuple[float, float]]
 """Factor and offset to the canonical unit, by the lower-case name of a unit."""
@@ -266,11 +266,12 @@ def unit_key(text: str) -> str:
     Examples
     --------
     >>> from pear.datasets.units import unit_key
-    >>> unit_key("m**2 s**-2"), unit_key("(m)")
-    ('m2 s-2', 'm')
+    >>> unit_key("m**2 s**-2"), unit_key("(m)"), unit_key("deg. C")
+    ('m2 s-2', 'm', 'degc')
     """
     key = re.sub(r"\*\*|\^|(?<=[a-z])\s*\*\s*(?=[a-z])", "", text.lower())
-    return re.sub(r"\s+", " ", key.replace("(", "").replace(")", "")).strip(" .")
+    key = re.sub(r"\s+", " ", key.replace("(", "").replace(")", "")).strip(" .")
+    return (temperature_unit(key) or key).lower()
 
 
 def conversion(quantity: Quantity, stated: object, name: str, source: str) -> Conversion:

@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 from pear.errors import InputError
 from pear.typing import StrPath
 from pear.variables.definition import Variable, read_rows
 from pear.variables.units import check_units
+
+
+def _check_effect(row: Variable, table: Mapping[str, object], source: str) -> None:
+    """Raise InputError for a setting that would change nothing."""
+    style = table.get("map")
+    without = {
+        "published": ("published" in table, "it marks the channels of the published model"),
+        "transform_scale": (
+            "transform_scale" in table and row.transform is None,
+            'it is the scale of transform = "log1p"',
+        ),
+        "height": (
+            "height" in table and row.kind == "upper",
+            'it is the height above the ground of a field with levels = "single"',
+        ),
+        "range_by_level": (
+            "range_by_level" in table and row.kind == "surface",
+            'it narrows the range of a field with levels = "pressure"',
+        ),
+        "map.limits_at": (
+            isinstance(style, Mapping) and "limits_at" in style and row.kind == "surface",
+            "write limits = [lowest, highest]",
+        ),
+    }
+    for key, (is_idle, why) in without.items():
+        if is_idle:
+            raise InputError(
+                f"{source}: {row.name}: {key} has no effect here: {why}",
+                field="variables",
+                hint="remove it",
+            )
 
 
 def read_own(path: StrPath) -> tuple[list[Variable], list[str]]:
@@ -53,7 +84,8 @@ def read_own(path: StrPath) -> tuple[list[Variable], list[str]]:
             field="variables",
             hint='write use = ["total_precipitation_6hr"]',
         )
-    rows = [replace(row, published=False) for row in read_rows(document, source)]
+    rows = read_rows(document, source)
     for row in rows:
         check_units(row, source)
+        _check_effect(row, document[row.name], source)
     return rows, used

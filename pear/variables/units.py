@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pear.errors import InputError
 from pear.variables.definition import Variable
 
 if TYPE_CHECKING:
     from pint import UnitRegistry
+
+
+_DEGREES: Final = re.compile(
+    r"(?:deg|degree|degrees)[ ._]*(?P<scale>c|celsius|centigrade|f|fahrenheit|k|kelvin)"
+)
 
 
 @cache
@@ -29,8 +34,28 @@ def _registry() -> UnitRegistry[Any]:
     return registry
 
 
+def temperature_unit(text: str) -> str | None:
+    """Return the unit of a temperature whose degrees are spelled out, or None for other units.
+
+    Returns
+    -------
+    str or None
+        ``degC``, ``degF`` or ``K``.
+
+    Examples
+    --------
+    >>> from pear.variables.units import temperature_unit
+    >>> temperature_unit("deg C"), temperature_unit("degrees Kelvin"), temperature_unit("deg")
+    ('degC', 'K', None)
+    """
+    match = _DEGREES.fullmatch(text.strip().lower())
+    return None if match is None else {"c": "degC", "f": "degF", "k": "K"}[match["scale"][0]]
+
+
 def _pint_text(text: str) -> str:
     """Return a unit of UDUNITS, such as ``kg m-2 s-1``, as pint writes it."""
+    if (degrees := temperature_unit(text)) is not None:
+        return degrees  # pint takes the degree of an angle
     plain = re.sub(r"\*\*|\^", "", text.strip())
     if plain.startswith("(0 - 1)") or plain in ("", "1", "fraction"):
         return "dimensionless"

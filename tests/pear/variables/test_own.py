@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pear.datasets.units import Quantity, conversion
 from pear.errors import InputError
 from pear.variables import BY_NAME, Layout, variable
+from pear.variables.files import read_own
 from pear.variables.own import DEFINITIONS, adopt_definitions, definitions, load_variables
+from pear.variables.units import linear_conversion
 from tests.fixtures.own_variables import SKIN, forgetting, write
 
 
@@ -101,3 +104,25 @@ def test_definitions_are_adopted_and_contradictions_refused(tmp_path: Path) -> N
         adopt_definitions({DEFINITIONS: other}, "b.zarr")
     with pytest.raises(InputError, match="is not JSON"):
         adopt_definitions({DEFINITIONS: "{"}, "c.zarr")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("published = true", "skin_temperature: published has no effect here: it marks"),
+        ("transform_scale = 2", "transform_scale has no effect here: it is the scale of"),
+        ('range_by_level = "height"', "range_by_level has no effect here"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    text = SKIN.replace("levels =", f"{line}\nlevels =")
+    with pytest.raises(InputError, match=message):
+        read_own(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", ["deg C", "deg. C", "degrees C", "degree Celsius", "DEG_C"])
+def test_spellings_of_degrees_are_temperatures(text: str) -> None:
+    assert linear_conversion(text, "K") == (1.0, 273.15)
+    assert linear_conversion("deg K", "K") == (1.0, 0.0)  # never the degree of an angle
+    sst = conversion(Quantity("sea_surface_temperature"), text, "sst", "a.grib")
+    assert (sst.factor, sst.offset) == (1.0, 273.15)
