@@ -22,7 +22,8 @@ Kind = Literal["field", "difference", "spread", "probability"]
 
 _PROBABILITY: Final = Style("%", 100.0, 0.0, "YlGnBu", limits=(0.0, 100.0))
 COLOUR_MAPS: Final = (
-    *("BrBG_r", "PuOr_r", "RdBu_r", "RdYlBu_r", "YlGnBu", "cividis", "gray", "viridis"),
+    *("BrBG_r", "PuOr_r", "RdBu_r", "RdYlBu_r", "YlGnBu"),
+    *("cividis", "gray", "twilight", "viridis"),
 )
 """Colour maps that may be asked for, and that a variable may have."""
 
@@ -98,7 +99,7 @@ def limits_for(style: Style, shown: Array, level: int | None = None) -> tuple[fl
     >>> bool(low == -high), float(high)
     (True, 3.0)
     """
-    given = style.limits if level is None else style.limits_at.get(level)
+    given = style.limits if level is None else style.limits_at.get(level, style.limits)
     if given is not None:
         return given
     low, high = (float(value) for value in np.nanpercentile(shown, (0.5, 99.5)))

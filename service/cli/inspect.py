@@ -143,10 +143,10 @@ def draw(
     if not np.isfinite(cells).any():
         raise InputError(f"{store} lacks {text} at {to_iso(chosen)}", field="--map")
     before = None if source is None else _source(source, row.name, level, chosen)
-    where = "" if level is None else f"at {level} hPa, "
+    where = ", " if level is None else f" at {level} hPa, "
     kind = " (simulated atmosphere)" if simulated else ""
     heading = f"{where}{to_iso(chosen)}: {store.name}{kind}"
-    out.write_bytes(render_comparison(cells, row.name, heading, before, partner))
+    out.write_bytes(render_comparison(cells, row.name, heading, before, partner, level))
     return {"picture": str(out), "variable": row.name, "level": level, "time": to_iso(chosen)}
 
 

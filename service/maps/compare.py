@@ -33,6 +33,7 @@ def render_comparison(
     heading: str,
     before: tuple[SourceGrid, Array] | None = None,
     partner: Array | None = None,
+    level: int | None = None,
 ) -> bytes:
     """Draw the cells of a store as a PNG, below the points that they were regridded from.
 
@@ -46,12 +47,14 @@ def render_comparison(
     name
         Canonical name or alias of the variable.
     heading
-        Level, time and store, for the title.
+        Level, time and store, which follow the name in the title.
     before
         Grid of the source, and its field (point,) in the same unit (default: the cells only).
     partner
         If the field is a component of a wind: the other component (cell,), with which it is
         interpolated as a vector.
+    level
+        Pressure level in hPa, for the limits of the colour bar (default: those of the field).
 
     Returns
     -------
@@ -64,7 +67,7 @@ def render_comparison(
     panels: list[tuple[str, Array]] = [
         (f"HEALPix nside {nside}", style.shown(cells)[cell_of(lat, lon, nside)])
     ]
-    low, high = limits_for(style, style.shown(cells)[np.isfinite(cells)])
+    low, high = limits_for(style, style.shown(cells)[np.isfinite(cells)], level)
     norms, colours = [Normalize(low, high)], [style.colours]
     if before is not None:
         grid, field = before
@@ -76,7 +79,7 @@ def render_comparison(
         panels.append((text, error[nearest]))
         end = max(largest, 1e-9)
         norms, colours = [*norms, norms[0], Normalize(-end, end)], [*colours, *colours, "RdBu_r"]
-    return _draw(panels, norms, colours, f"{variable(name).long_name} {heading}", style.units)
+    return _draw(panels, norms, colours, f"{variable(name).long_name}{heading}", style.units)
 
 
 def _at_points(cells: Array, partner: Array | None, name: str, grid: SourceGrid) -> Array:

@@ -207,7 +207,7 @@ def render_map(
 def check_limits(name: str, level: int | None, options: MapOptions) -> None:
     """Check that the lower limit is below the upper one, where both are known without a field."""
     style = style_of(name, options.kind)
-    given = style.limits if level is None else style.limits_at.get(level)
+    given = style.limits if level is None else style.limits_at.get(level, style.limits)
     if given is not None:
         _limits(options, given)
 

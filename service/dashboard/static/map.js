@@ -25,7 +25,7 @@ export function decode(buffer, headers) {
 
 /** Return the limits of the colour bar: those of the style, or rounded percentiles. */
 export function limitsOf(style, values, level) {
-  const given = level === null ? style.limits : style.limits_at[level];
+  const given = level === null ? style.limits : (style.limits_at[level] ?? style.limits);
   if (given) return given;
   const sorted = Float32Array.from(values).filter(Number.isFinite).sort();
   const at = (share) => sorted[Math.round(share * (sorted.length - 1))] * style.scale + style.offset;

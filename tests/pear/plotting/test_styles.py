@@ -29,3 +29,10 @@ def test_spread_starts_at_zero() -> None:
     low, high = limits_for(style, style.shown(np.linspace(20.0, 300.0, 50)))
     assert low == 0
     assert high >= 2.9
+
+
+def test_limits_hold_at_every_level_that_has_none_of_its_own() -> None:
+    shown = np.linspace(80.0, 260.0, 50)
+    assert limits_for(style_of("relative_humidity"), shown, 700) == (0, 100)
+    assert limits_for(style_of("wind_speed"), shown, 250) == (0, 80)
+    assert style_of("wind_direction").colours == "twilight"  # 0 and 360 are one direction

@@ -211,7 +211,7 @@ def test_before_and_after_regridding_show_the_same_place() -> None:
     grid = LatLonGrid(np.linspace(-88, 88, 89), np.arange(180) * 2.0 + 45)
     field = hot(*np.meshgrid(grid.lat, grid.lon, indexing="ij")).ravel().astype("f8")
     cells = hot(*centres(64)).astype("f8")
-    image = pixels(render_comparison(cells, "temperature", "at 850 hPa", (grid, field)))
+    image = pixels(render_comparison(cells, "temperature", " at 850 hPa", (grid, field)))
     red = (image[..., 0] > 140) & (image[..., 1] < 60) & (image[..., 2] < 80)
     red = red[:, : int(image.shape[1] * 0.85)]  # without the colour bars
     third = image.shape[0] // 3
@@ -220,7 +220,7 @@ def test_before_and_after_regridding_show_the_same_place() -> None:
     )
     assert abs(x1 - x2) < 3
     assert abs(y1 - y2) < 8  # the title takes a little of the first third
-    alone = pixels(render_comparison(cells, "temperature", "at 850 hPa"))
+    alone = pixels(render_comparison(cells, "temperature", " at 850 hPa"))
     assert alone.shape[0] < image.shape[0] / 2
 
 
