@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from pear.counterfactual.event import MAX_LENGTH, Event, parse_event, split_condition
+from pear.derived import find_derived, parse_quantity
 from pear.errors import InputError, did_you_mean
 from pear.models.ensemble_defaults import (
     DEFAULT_FIELD_SCALE,
@@ -84,7 +85,18 @@ class Threshold:
             ) from error
         if given.deviations or not given.above:
             raise InputError(f"invalid threshold {text!r}", field="thresholds", hint=hint)
-        found, level = parse_field(name)
+        try:
+            found, level = parse_field(name)
+        except InputError:
+            row, _ = parse_quantity(name)
+            if find_derived(row.name) is None:
+                raise
+            raise InputError(
+                f"threshold {text!r}: {row.name} is derived, and probabilities are kept of "
+                "forecast variables alone",
+                field="thresholds",
+                hint="keep the members (keep_members) and derive it from each",
+            ) from None
         if found.kind == "upper" and level is None:
             raise InputError(f"threshold {text!r} lacks a level", field="thresholds", hint=hint)
         return cls(found.name, level or 0, given.value)

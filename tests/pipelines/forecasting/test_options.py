@@ -112,6 +112,7 @@ def test_former_names_of_options_are_refused_with_the_present_ones() -> None:
         ({"members": 4, "thresholds": ["t2m<300"]}, "thresholds.0", "invalid threshold 't2m<300'"),
         ({"members": 4, "thresholds": ["z>300"]}, "thresholds.0", "lacks a level"),
         ({"members": 4, "thresholds": ["rain>1"]}, "thresholds.0", "unknown variable"),
+        ({"members": 4, "thresholds": ["ws850>20"]}, "thresholds.0", "wind_speed is derived"),
         ({"members": 4, "thresholds": ["t2m>1"] * 21}, "thresholds", "at most 20"),
         ({"members": 4, "perturbation_scale": -1.0}, "perturbation_scale", "greater than 0"),
         (
