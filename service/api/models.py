@@ -31,7 +31,7 @@ def get_model(model_id: str, services: ServicesDep) -> ModelOut:
 
 def _describe(model: Model, services: Services) -> ModelOut:
     longest, skill = services.settings.max_lead_hours, _skill(model, services)
-    return ModelOut.from_model(model, longest, _variables(model), skill)
+    return ModelOut.from_model(model, longest, describe_variables(model), skill)
 
 
 def _skill(model: Model, services: Services) -> SkillOut | None:
@@ -58,7 +58,7 @@ def _skill(model: Model, services: Services) -> SkillOut | None:
     )
 
 
-def _variables(model: Model) -> list[dict[str, Any]]:
+def describe_variables(model: Model) -> list[dict[str, Any]]:
     """Return the variables of the model's layout (default: the published one)."""
     default = Layout.default()
     layout = model.attributes.get("layout") or {}
