@@ -40,7 +40,7 @@ _ANONYMOUS: Final[Mapping[str, dict[str, object]]] = {
     "abfss": {"anon": True},
 }
 _GOOGLE_KEYS: Final = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "GOOGLE_API_KEY")
-_USER: Final = re.compile(r"(?<=://)[^/\s'\"@]*@")
+_USER: Final = re.compile(r"([a-z0-9+.-]*)://([^/\s'\"@]*)@", re.IGNORECASE)
 _QUERY: Final = re.compile(r"(://[^\s?'\"]*)\?[^\s'\")]*")
 _SILENCE_SECONDS: Final = 60.0
 _Answer = TypeVar("_Answer", covariant=True)
@@ -79,7 +79,15 @@ def without_secrets(text: str) -> str:
     >>> without_secrets("403 at https://me:word@host/x.nc?X-Amz-Signature=6f")
     '403 at https://host/x.nc'
     """
-    return _QUERY.sub(r"\1", _USER.sub("", text))
+    return _QUERY.sub(r"\1", _USER.sub(_without_user, text))
+
+
+def _without_user(found: re.Match[str]) -> str:
+    scheme, user = found[1], found[2]
+    # What stands there in an address of Azure is a container: abfss://container@account/path.
+    if scheme.lower() in ("abfs", "abfss") and ":" not in user:
+        return found[0]
+    return f"{scheme}://"
 
 
 def storage_options(address: str, *, anonymous: bool = False) -> dict[str, Any]:

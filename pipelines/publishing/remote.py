@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from fsspec.core import url_to_fs
 
+from pear.addresses import EXTRAS, without_secrets
 from pear.errors import InputError
 
-_EXTRAS: Final = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
 _BLOCK: Final = 1 << 20
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -73,7 +73,7 @@ class Remote:
             raise InputError(
                 f"{address!r} is not an address", field="address", hint="e.g. s3://bucket/prefix"
             )
-        if "@" in parts.netloc or parts.query:
+        if without_secrets(address) != address:
             raise InputError(
                 f"the {parts.scheme} address holds credentials",
                 field="address",
@@ -83,7 +83,7 @@ class Remote:
             local = {"auto_mkdir": True} if parts.scheme in ("file", "local") else {}
             filesystem, root = url_to_fs(address, use_listings_cache=False, **local)
         except ImportError as error:
-            extra = _EXTRAS.get(parts.scheme, "")
+            extra = EXTRAS.get(parts.scheme, "")
             raise InputError(
                 f"{parts.scheme}:// needs a package that is not installed: {error.name or error}",
                 field="address",
