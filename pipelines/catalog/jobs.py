@@ -313,7 +313,7 @@ class Jobs(Generic[J]):
             return self._end(connection, job_id, Status.CANCELLED, "cancelled on request")
 
     def expire(self, job_id: str, *, unread_since: datetime | None = None) -> J:
-        """Mark a succeeded job expired, before its result is removed.
+        """Mark a job that has ended expired, before what it wrote is removed.
 
         Parameters
         ----------
@@ -332,19 +332,20 @@ class Jobs(Generic[J]):
         BeingReadError
             If the result was read after ``unread_since``.
         FinishedError
-            If the job has not succeeded.
+            If the job has not ended, or has expired already.
         """
         with self._db.write() as connection:
             row = self._lock(connection, job_id)
             read = row["read_at"]
             if unread_since is not None and read is not None and read > unread_since:
                 raise BeingReadError(f"{self._noun} {job_id} was read at {read}", field="id")
-            if row["status"] != Status.SUCCEEDED:
+            if row["status"] in (*ACTIVE, Status.EXPIRED):
                 raise FinishedError(
-                    f"{self._noun} {job_id} is {row['status']}; only a succeeded one can expire",
+                    f"{self._noun} {job_id} is {row['status']}; only one that has ended can expire",
                     field="id",
                 )
-            return self._end(connection, job_id, Status.EXPIRED, "result removed")
+            what = "result" if row["status"] == Status.SUCCEEDED else "what it had written is"
+            return self._end(connection, job_id, Status.EXPIRED, f"{what} removed")
 
     def touch(self, job_id: str) -> None:
         """Record that the result is being read, so that retention keeps it for a while."""

@@ -16,10 +16,11 @@ from pipelines.storage.data_folder import DataFolder
 def remove_run(
     data: DataFolder, catalog: Catalog, run_id: str, *, unread_since: datetime | None = None
 ) -> None:
-    """Mark a succeeded run expired and remove its stores, unless somebody reads them.
+    """Mark a run that has ended expired and remove its stores, unless somebody reads them.
 
     Each store disappears in one rename. Of an expired run, stores are removed that an interrupted
-    removal left. A run that has neither succeeded nor expired raises FinishedError. BeingReadError
+    removal left; of a failed or cancelled one, what it had written. An active run raises
+    FinishedError. BeingReadError
     is raised, and nothing removed, if a reader holds a lock on one of the stores
     (:func:`pipelines.storage.atomic.shared_lock`) or the run was read after ``unread_since``.
 

@@ -193,11 +193,10 @@ def get_forecast(response: Response, services: ServicesDep, run: RunDep) -> RunO
     },
 )
 def delete_forecast(services: ServicesDep, run: RunDep) -> Response:
-    """Remove the stores of a finished run; 409 while it is active or being read."""
+    """Remove what a run that has ended wrote; 409 while it is active or being read."""
     if run.status.is_active:
         raise ProblemError(409, f"run {run.id} is {run.status}", hint="cancel it first")
-    if run.status in (Status.SUCCEEDED, Status.EXPIRED):
-        remove_run(services.folder, services.catalog, run.id)
+    remove_run(services.folder, services.catalog, run.id)
     services.cache.drop(run.id)
     return Response(status_code=204)
 

@@ -69,9 +69,9 @@ def test_a_run_that_was_read_lately_is_kept(data: DataFolder, catalog: Catalog, 
     assert run_stores(data, run.id) == []
 
 
-def test_a_run_that_has_not_succeeded_is_not_removed(data: DataFolder, catalog: Catalog) -> None:
+def test_an_active_run_is_not_removed(data: DataFolder, catalog: Catalog) -> None:
     queued, _ = catalog.runs.submit(SHA, np.datetime64("2001-03-02"), 72)
-    with pytest.raises(FinishedError, match="only a succeeded one can expire"):
+    with pytest.raises(FinishedError, match="only one that has ended can expire"):
         remove_run(data, catalog, queued.id)
 
 

@@ -125,6 +125,24 @@ def test_a_run_that_is_being_read_is_not_removed(
     assert client.delete(f"/v1/forecasts/{run.id}").status_code == 204
 
 
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_a_run_without_a_result_is_removed_too(
+    client: httpx.Client, catalog: Catalog, data: DataFolder, end: str
+) -> None:
+    init = INIT - np.timedelta64(21 if end == "failed" else 22, "D")
+    run, _ = catalog.runs.submit(SHA[:12], init, 240, options={"analysis": "made-up"})
+    catalog.runs.claim(run.id, "test")
+    assert problem(client.delete(f"/v1/forecasts/{run.id}"), 409)["detail"]
+    write_run(data, run)
+    if end == "failed":
+        catalog.runs.fail(run.id, "the disk is full", kind="OSError", owner="test")
+    else:
+        catalog.runs.mark_cancelled(run.id, owner="test")
+    assert client.delete(f"/v1/forecasts/{run.id}").status_code == 204
+    assert client.get(f"/v1/forecasts/{run.id}").json()["status"] == "expired"
+    assert run_stores(data, run.id) == []
+
+
 @pytest.mark.parametrize(
     "body",
     [
