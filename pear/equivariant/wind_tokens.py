@@ -69,9 +69,10 @@ class WindPatches(nn.Module):
 
     def embed(self, winds: Tensor) -> Tensor:
         """Map winds of cells (batch, wind, depth·level, cell) to (batch, depth, feature, token)."""
-        batch, count, _, cells = winds.shape
+        batch, count, heights, cells = winds.shape
+        sizes = heights // self.levels, self.levels, cells // self.cells, self.cells
         tokens = winds * self._carry(winds).conj()
-        tokens = tokens.reshape(batch, count, -1, self.levels, cells // self.cells, self.cells)
+        tokens = tokens.reshape(batch, count, *sizes)
         out: Tensor = torch.einsum("fwlc,bwdltc->bdft", self._weight(), tokens)
         return out
 

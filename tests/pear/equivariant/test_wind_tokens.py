@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pear.equivariant.contract import equivariance_error
 from pear.equivariant.representations import Tangent
-from pear.equivariant.wind_tokens import WindPatches
+from pear.equivariant.wind_tokens import WindPatches, WindTokens
 from pear.sphere.symmetry import C4, C4H, M
 from pear.sphere.vectors import cell_frames
 
@@ -44,6 +44,16 @@ def test_patches_keep_the_grids_symmetries(symmetry: str, kind: type[Embedding])
         assert equivariance_error(layer, element, x, *ends, gradients=True) < 1e-12, element.name
     if symmetry == "r":
         assert equivariance_error(layer, M, x, *ends) > 0.1
+
+
+def test_a_network_without_winds_at_one_end_has_none_there() -> None:
+    tokens = WindTokens("r", NSIDE, CELLS, surface=1, upper=0, levels=2, width=8)
+    none = WINDS[:, :0]
+    found = tokens.embed(WINDS[:, :, :1], none)
+    assert found.shape == (2, 2, 2, 48)
+    assert not found[:, 1].any()
+    surface, upper = tokens.recover(torch.randn(2, 2, 48, 16), found)
+    assert (surface.shape, upper.shape) == ((2, 1, 1, 192), none.shape)
 
 
 def test_a_token_has_the_wind_of_its_cells() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ import pytest
 import torch
 
 from pear.errors import InputError
-from tests.fixtures.training import trainer
+from pear.models import checkpoint
+from pear.models.diagnostics import equivariance_errors
+from pear.models.pear import Pear
+from pear.models.wind_statistics import isotropic
+from pear.training import ArraySource, Samples, Trainer, TrainingConfig
+from pear.training.statistics import fit_normaliser
+from tests.fixtures.training import CONFIG, LAYOUT, source, trainer
 
 
 def weights(run: object) -> torch.Tensor:
@@ -28,6 +35,31 @@ def test_training_beats_persistence_by_far(tmp_path: Path) -> None:
     assert outcome.validation_loss is not None
     assert outcome.validation_loss < 0.2
     assert outcome.train_loss < 0.2
+
+
+def test_a_network_with_winds_in_no_frame_learns(tmp_path: Path) -> None:
+    """With autocast, the average of weights, and half precision on disk."""
+    states = source(20)
+    layout = replace(LAYOUT, surface=(*LAYOUT.surface, "10m_u_component_of_wind"))
+    more = np.concatenate([states.surface, 2 + 3 * states.surface[:, 1:]], axis=1)
+    samples = Samples.from_source(ArraySource(layout, states.times, more, states.upper))
+    normaliser = isotropic(fit_normaliser(samples))
+    torch.manual_seed(0)
+    config = replace(
+        CONFIG, layout=layout, wind="gauge", forcings=(), symmetry="c4h", heads=(2,) * 4
+    )
+    model = Pear(config)
+    model.set_step_scale(normaliser)
+    settings = TrainingConfig(
+        steps=6, batch=2, autocast=True, ema=0.5, augmentation="c4h", validation_samples=4
+    )
+    run = Trainer(model, normaliser, samples, samples, settings, tmp_path / "run")
+    begun, result = run.evaluate(), run.run()
+    assert result.validation_loss is not None
+    assert result.validation_loss < begun
+    saved = checkpoint.save(tmp_path / "model", model, normaliser, {}, "float16")
+    assert saved.config == config
+    assert max(equivariance_errors(saved.model).values()) <= 1e-12
 
 
 def test_resume_after_a_kill_equals_an_unbroken_run(tmp_path: Path) -> None:
