@@ -40,6 +40,8 @@ EVENT: Final = "mean:t850@45..60N,0..40E>+2sd day 3"
 LEAD: Final = 72
 _DAYS: Final = LEAD // 24
 _FIRST_INIT, _LAST_INIT = 2, 20
+_KELVIN: Final = 0.1
+"""Step of the differences, in the event's units: large beside float32, small beside the weather."""
 _SHOWN: Final = ("size", "near", "small_scales", "off_chart")
 
 
@@ -167,18 +169,19 @@ class CounterfactualStudy(ClaimStudy):
         quantity.measure(graded[-1]).backward()  # type: ignore[no-untyped-call]
         if leaf.upper.grad is None:
             raise RuntimeError("the rollout has no gradient")
-        direction = leaf.upper.grad / leaf.upper.grad.norm()
-        size = 0.5 / float(leaf.upper.grad.norm())  # half a kelvin
+        # In standard deviations, so that the step is small for every variable.
+        square = forecaster.checkpoint.normaliser.upper_std[..., None].square()
+        direction = leaf.upper.grad * square
+        expected = float((leaf.upper.grad * direction).sum())
+        size = _KELVIN / expected
 
         def moved(step: float) -> float:
-            there = State(
-                state.surface, state.upper + step * direction, state.valid_time, state.layout
-            )
+            upper = state.upper + step * direction
+            there = State(state.surface, upper, state.valid_time, state.layout)
             *_, last = forecaster.iterate(there, _DAYS)
             return float(quantity.measure(last))
 
         slope = (moved(size) - moved(-size)) / (2 * size)
-        expected = float(leaf.upper.grad.norm())
         return {"forecaster": difference, "slope": abs(slope - expected) / expected}
 
     def _weather(self, place: int, tick: ProgressCallback) -> Values:
