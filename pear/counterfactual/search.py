@@ -33,6 +33,10 @@ _MOST_CORRECTIONS: Final = 4
 Function = Callable[[Tensor], Tensor]
 
 
+class HappensAlreadyError(InputError):
+    """The event happens in the factual forecast, so that there is nothing to seek."""
+
+
 @dataclass(frozen=True)
 class SearchResult:
     """Result of a search.
@@ -132,9 +136,11 @@ def find_smallest(
 
     Raises
     ------
+    HappensAlreadyError
+        If the value at 0 reaches the goal already.
     InputError
-        If the value at 0 reaches the goal already or does not depend on the coordinates, the goal
-        is not reached, or needs larger coordinates than those allowed.
+        If the value does not depend on the coordinates, the goal is not reached, or needs larger
+        coordinates than those allowed.
 
     Examples
     --------
@@ -152,7 +158,7 @@ def find_smallest(
     start = value.item()
     goal = goal(start) if callable(goal) else goal
     if start >= goal:
-        raise InputError(
+        raise HappensAlreadyError(
             f"the event happens already: {start:.6g}, where {goal:.6g} is asked for",
             field="counterfactual",
             hint="ask for a higher threshold, or for the opposite",

@@ -24,7 +24,7 @@ from pear.counterfactual.event import parse_event
 from pear.counterfactual.figures import Coordinates, small_scale_share
 from pear.counterfactual.find import Counterfactual, find_counterfactual
 from pear.counterfactual.quantity import Quantity
-from pear.counterfactual.search import MOST_ITERATIONS, find_smallest
+from pear.counterfactual.search import MOST_ITERATIONS, HappensAlreadyError, find_smallest
 from pear.datasets.sample import sample_analysis
 from pear.errors import InputError
 from pear.models import checkpoint
@@ -116,7 +116,11 @@ class CounterfactualStudy(ClaimStudy):
 
     def measured(self, results: Mapping[str, Values]) -> dict[str, float]:
         """Return the value of each claim: over the init times medians, and the most gradients."""
-        weather = [values for name, values in results.items() if name.startswith("weather")]
+        weather = [
+            values
+            for name, values in results.items()
+            if name.startswith("weather") and values["asked"]  # it does not happen anyway
+        ]
         rest = {name: each for name, each in results.items() if not name.startswith("weather")}
         found = super().measured(rest)
         if not weather:
@@ -188,10 +192,13 @@ class CounterfactualStudy(ClaimStudy):
         initial = self._initial(place)
         try:
             chart, cells = (self._find(initial, kind) for kind in ("chart", "cells"))
+        except HappensAlreadyError:
+            return {"asked": 0.0, "reached": 0.0}
         except InputError as error:
-            return {"reached": 0.0, "reason": str(error)}
+            return {"asked": 1.0, "reached": 0.0, "reason": str(error)}
         figures, noise = chart.figures, cells.figures
         values = {
+            "asked": 1.0,
             "reached": 1.0,
             "length": figures.length,
             "gradients": float(figures.gradients),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pear.counterfactual.search import MOST_ITERATIONS, find_smallest
+from pear.counterfactual.search import MOST_ITERATIONS, HappensAlreadyError, find_smallest
 from pear.errors import InputError
 
 SLOPE = torch.tensor([3.0, 4.0, 0.0], dtype=torch.float64)
@@ -60,7 +60,7 @@ def test_points_that_are_refused_are_stepped_over() -> None:
 
 
 def test_what_cannot_be_sought_is_named() -> None:
-    with pytest.raises(InputError, match="the event happens already: -1, where -2"):
+    with pytest.raises(HappensAlreadyError, match="the event happens already: -1, where -2"):
         find_smallest(linear, 3, -2.0, dtype=torch.float64)
     with pytest.raises(InputError, match="does not depend on the initial state"):
         find_smallest(lambda z: 0 * z.sum(), 3, 1.0, dtype=torch.float64)

@@ -11,6 +11,7 @@ from pear.errors import InputError
 from pipelines.studies.counterfactual import CounterfactualStudy
 
 ROW = {
+    "asked": 1.0,
     "reached": 1.0,
     "length": 1.3,
     "gradients": 5.0,
@@ -45,7 +46,8 @@ def test_weather_is_summed_up_by_medians_of_what_was_reached(tmp_path: Path) -> 
         "weather02": ROW,
         "weather08": {**ROW, "size": 0.4, "gradients": 9.0},
         "weather14": {**ROW, "size": 0.3},
-        "weather20": {"reached": 0.0, "reason": "|z| = 7"},
+        "weather17": {"asked": 0.0, "reached": 0.0},
+        "weather20": {"asked": 1.0, "reached": 0.0, "reason": "|z| = 7"},
     }
     found = study.measured(results)
     assert (found["reached"], found["size"], found["gradients"]) == (0.75, 0.3, 9.0)
