@@ -21,7 +21,7 @@ from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.engine import DAY, LAYOUT, NSIDE, START, make_data_folder, perform, submit
 
-RUN_ATTRIBUTES = ("run_id", "initial_state", "options", "pear_digest")
+RUN_ATTRIBUTES = ("run_id", "initial_state", "initial_state_source", "options", "pear_digest")
 
 
 @pytest.fixture(scope="module")
