@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 
 from pear.variables import BY_NAME, Layout
+from pear.variables.own import adopt_definitions
 from pipelines.catalog import Model
 from service.api.schemas import ModelList, ModelOut, SkillOut
 from service.dependencies import Services, ServicesDep
@@ -60,6 +61,7 @@ def _skill(model: Model, services: Services) -> SkillOut | None:
 
 def describe_variables(model: Model) -> list[dict[str, Any]]:
     """Return the variables of the model's layout (default: the published one)."""
+    adopt_definitions(model.attributes, f"model {model.id}")  # of variables of one's own
     default = Layout.default()
     layout = model.attributes.get("layout") or {}
     levels = list(layout.get("levels", default.levels))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from unittest.mock import Mock
+
 import httpx
 import numpy as np
 
+from pear.variables.own import DEFINITIONS, definitions, load_variables
+from service.api.models import describe_variables
+from tests.fixtures.own_variables import forgetting, write
 from tests.fixtures.service import NSIDE
 
 
@@ -19,3 +25,15 @@ def test_a_model_lists_variables_and_skill(client: httpx.Client) -> None:
     assert (skill["variable"], skill["level"], skill["region"]) == ("geopotential", 500, "global")
     assert skill["lead_days"] == list(range(1, 11))
     np.testing.assert_allclose(skill["acc"], 0.97 ** np.arange(1, 11))
+
+
+def test_variables_that_a_checkpoint_defines_are_listed_without_the_users_file(
+    tmp_path: Path,
+) -> None:
+    layout = {"surface": ["skin_temperature"], "upper": [], "levels": []}
+    with forgetting():
+        load_variables(write(tmp_path))
+        attributes = {"layout": layout, DEFINITIONS: definitions(["skin_temperature"])}
+    with forgetting():
+        (row,) = describe_variables(Mock(id="m", attributes=attributes))
+    assert (row["short_name"], row["units"]) == ("skt", "K")
