@@ -49,6 +49,7 @@ def test_forecast_is_identical_to_the_engines_store(
         perform(data, catalog, run)
     stored = pear.open_forecast(data.forecast(run.id)).load()
     ours = model.forecast(analysis, init=START + DAY, lead="72h")
+    assert stored.attrs.pop("initial_state_source") == analysis.attrs["source"]
     for name in RUN_ATTRIBUTES:
         stored.attrs.pop(name, None)
     xr.testing.assert_identical(ours, stored)
