@@ -6,6 +6,7 @@ import xarray as xr
 
 from pear import resources
 from pear.datasets.regrid import regrid
+from pear.grib_library import import_before_xarray
 
 NSIDE = 16
 """Resolution of the shipped model."""
@@ -34,4 +35,5 @@ def sample_analysis(nside: int = NSIDE) -> xr.Dataset:
     {'time': 25, 'cell': 3072, 'level': 13}
     """
     (file,) = resources.path("sample").glob("*.nc")
+    import_before_xarray()
     return regrid(xr.open_dataset(file, decode_timedelta=False), nside)

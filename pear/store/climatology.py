@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from pear.errors import InputError
+from pear.grib_library import import_before_xarray
 from pear.sphere.healpix import nside_from_cells
 from pear.store import metadata
 from pear.store.coarse import coarsen_field
@@ -206,6 +207,7 @@ def _open(path: Path) -> xr.Dataset:
     try:
         metadata.require_root(path)
         consolidated = "consolidated_metadata" in metadata.read_intact(path)
+        import_before_xarray()
         data: xr.Dataset = xr.open_zarr(
             VerifiedStore(path), consolidated=consolidated, chunks=None, mask_and_scale=False
         )

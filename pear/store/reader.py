@@ -19,6 +19,7 @@ from pear.addresses import (
     without_secrets,
 )
 from pear.errors import InputError
+from pear.grib_library import import_before_xarray
 from pear.sphere.healpix import cells_of_nside, nside_from_cells
 from pear.store import manifest, metadata, schema
 from pear.store.climatology import Climatology
@@ -162,6 +163,7 @@ def _open_zarr(
     group: str | None = None,
     consolidated: bool = True,
 ) -> xr.Dataset:
+    import_before_xarray()
     dataset: xr.Dataset = xr.open_zarr(
         store,
         group=group,

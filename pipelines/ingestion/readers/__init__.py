@@ -19,6 +19,7 @@ from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable
 from pear.datasets.decoding import decoding
 from pear.datasets.xarray import InMemory, open_cached, scan_dataset
 from pear.errors import InputError
+from pear.grib_library import import_before_xarray
 from pipelines.ingestion.readers.cut_short import require_whole
 from pipelines.ingestion.readers.grib import scan_grib
 from pipelines.ingestion.readers.grib_sections import find_messages
@@ -96,6 +97,7 @@ class NetcdfFile:
             ) from error
 
     def _open(self, group: str) -> xr.Dataset:
+        import_before_xarray()
         return xr.open_dataset(
             self.path, engine="netcdf4", decode_times=False, cache=False, group=group or None
         )
@@ -147,6 +149,7 @@ class ZarrStore:
             ) from error
 
     def _open(self, group: str) -> xr.Dataset:
+        import_before_xarray()
         store = SoundStore(LocalStore(self.path, read_only=True))
         found: xr.Dataset = xr.open_zarr(
             store, chunks=None, decode_times=False, group=group or None

@@ -1,8 +1,4 @@
-"""Loading of ecCodes without exposing its PROJ to other packages, and without its lines on stderr.
-
-The wheels of ecCodes bring their own PROJ, and ``findlibs`` loads all their libraries with global
-symbols. A pyproj (and so a cartopy) that is loaded later would call that PROJ instead of its own,
-find no database and crash at exit. Loaded with local symbols, both work in any order.
+"""ecCodes as the readers use it: loaded without harm, quiet, and field by field.
 
 What ecCodes finds wrong with a message it prints by itself, beside the error that it returns. The
 error is what is reported; the lines go to the log, at the level of debugging.
@@ -12,10 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import importlib.util
 import logging
 from types import ModuleType
 from typing import BinaryIO, Final
+
+from pear.grib_library import import_eccodes
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -39,29 +36,11 @@ def load() -> ModuleType:
     module
         The module ``eccodes``.
     """
-    codes = _import()
+    codes = import_eccodes()
     bindings = importlib.import_module("gribapi.bindings")
     library = ctypes.CDLL(bindings.library_path)  # the one that is loaded already
     library.grib_context_set_logging_proc(None, _LOG)  # None: the only context there is
     return codes
-
-
-def _import() -> ModuleType:
-    if importlib.util.find_spec("findlibs") is None:  # no wheel that it could find
-        return importlib.import_module("eccodes")
-    findlibs = importlib.import_module("findlibs")
-    load_globally = getattr(findlibs, "_load_globally", None)  # since version 0.1
-    findlibs._load_globally = ctypes.CDLL  # type: ignore[attr-defined]
-    try:
-        return importlib.import_module("eccodes")
-    finally:
-        findlibs._load_globally = load_globally  # type: ignore[attr-defined]
-
-
-def load_before_cfgrib() -> None:
-    """Load ecCodes if cfgrib is installed, which xarray imports whatever file it opens."""
-    if importlib.util.find_spec("cfgrib") is not None:
-        load()
 
 
 def next_field(codes: ModuleType, file: BinaryIO) -> int | None:

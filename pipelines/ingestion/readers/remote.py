@@ -32,6 +32,7 @@ from pear.addresses import (
     without_secrets,
 )
 from pear.errors import InputError
+from pear.grib_library import import_before_xarray
 from pear.store.ranged import RangedStore
 from pipelines.ingestion.readers.hierarchy import inherit, list_groups
 from pipelines.ingestion.readers.zarr_chunks import WholeStore
@@ -232,6 +233,7 @@ class References:
 def _open(store: Store, group: str = "") -> xr.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # no consolidated metadata, odd fill values
+        import_before_xarray()
         dataset: xr.Dataset = xr.open_zarr(
             WholeStore(store), chunks=None, decode_times=False, group=group or None
         )
