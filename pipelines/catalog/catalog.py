@@ -11,9 +11,11 @@ from typing import Self
 
 from pipelines.catalog.database import Database
 from pipelines.catalog.errors import NotFoundError
-from pipelines.catalog.jobs import Evaluations, Runs, ScheduleRuns
+from pipelines.catalog.evaluations import Evaluations
 from pipelines.catalog.models import Models
 from pipelines.catalog.records import AnyJob, Evaluation, Job, Run, Status
+from pipelines.catalog.runs import Runs
+from pipelines.catalog.schedule_runs import ScheduleRuns
 from pipelines.catalog.schedules import Schedules
 from pipelines.catalog.stores import Stores
 

@@ -1,4 +1,4 @@
-"""Runs and evaluations: each change of state is one transaction and one line of the job's log.
+"""Jobs: each change of state is one transaction and one line of the job's log.
 
 ::
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -30,21 +29,16 @@ from pear.times import as_utc
 from pipelines.catalog import tables
 from pipelines.catalog.database import Database
 from pipelines.catalog.errors import BeingReadError, FinishedError, NotFoundError, NotOwnerError
-from pipelines.catalog.identity import drop_none, evaluation_id, run_id
+from pipelines.catalog.identity import drop_none
 from pipelines.catalog.models import Models
 from pipelines.catalog.records import (
     ACTIVE,
     RESUBMITTABLE,
-    Evaluation,
     Event,
     Job,
     LogLevel,
-    Model,
     Page,
-    Priority,
     Progress,
-    Run,
-    ScheduleRun,
     Status,
 )
 
@@ -507,266 +501,6 @@ class Jobs(Generic[J]):
     ) -> None:
         line = {"subject": job_id, "at": self._clock(), "level": level, "message": message}
         connection.execute(tables.events.insert().values(**line, details=details))
-
-
-class Runs(Jobs[Run]):
-    """Forecast runs."""
-
-    _table, _record_type, _noun = tables.runs, Run, "run"
-
-    def submit(
-        self,
-        model: str,
-        init_time: str | np.datetime64,
-        lead_hours: int,
-        *,
-        options: Mapping[str, Any] | None = None,
-        priority: int = Priority.BATCH,
-        total: int | None = None,
-    ) -> tuple[Run, bool]:
-        """Submit a forecast; equal requests are the same run.
-
-        Parameters
-        ----------
-        model
-            Id, SHA-256 or name of a model in the catalog.
-        init_time
-            Init time, UTC.
-        lead_hours
-            Forecast length in hours, a multiple of the model's step.
-        options
-            Other options that determine the result (``analysis``, ``variables``, ``members`` …).
-        priority
-            Priority in the queue.
-        total
-            Number of steps; default: ``lead_hours`` divided by the model's step.
-
-        Returns
-        -------
-        (run, queued)
-            ``queued`` is True if the run is new, or was queued again after it had failed, been
-            cancelled or expired; False if it is queued, running or succeeded already.
-
-        Raises
-        ------
-        InputError
-            If the model is unknown or the lead time is not a multiple of its step.
-        """
-        found = self._models.get(model)
-        if lead_hours <= 0 or lead_hours % found.step_hours:
-            raise InputError(
-                f"lead time {lead_hours} h is not a multiple of the {found.step_hours} h model "
-                "step",
-                field="lead_hours",
-                hint=f"use {found.step_hours}, {2 * found.step_hours}, …",
-            )
-        chosen, time = drop_none(options or {}), as_utc(init_time)[0]
-        values = {
-            "model": found.id,
-            "init_time": time,
-            "lead_hours": lead_hours,
-            "options": chosen,
-            "total": total or lead_hours // found.step_hours,
-        }
-        return self._submit(run_id(found.sha256, time, lead_hours, chosen), values, priority)
-
-    def restore(
-        self,
-        model: str,
-        init_time: str | np.datetime64,
-        lead_hours: int,
-        options: Mapping[str, Any],
-    ) -> Run:
-        """Enter a finished run whose store is on disk, as succeeded.
-
-        Parameters
-        ----------
-        model, init_time, lead_hours, options
-            As in :meth:`submit`.
-
-        Returns
-        -------
-        Run
-            The run; one that has not finished otherwise is left as it is.
-        """
-        run, new = self.submit(model, init_time, lead_hours, options=options)
-        if not new:
-            return run
-        return self._restored(run.id)
-
-    def find(
-        self,
-        model: Model,
-        init_time: str | np.datetime64,
-        lead_hours: int,
-        options: Mapping[str, Any],
-    ) -> Run | None:
-        """Return the run of exactly this request, or None if it was never submitted."""
-        job_id = run_id(model.sha256, as_utc(init_time)[0], lead_hours, drop_none(options))
-        with self._db.read() as connection:
-            row = self._find(connection, job_id)
-        return None if row is None else self._record(row)
-
-    def latest(self, model: str | None = None) -> Run | None:
-        """Return the succeeded run (of a model id) with the newest init time, or None."""
-        columns = self._table.c
-        query = sa.select(self._table).where(columns.status == Status.SUCCEEDED)
-        if model is not None:
-            query = query.where(columns.model == model)
-        query = query.order_by(columns.init_time.desc(), columns.created_at.desc()).limit(1)
-        with self._db.read() as connection:
-            row = connection.execute(query).mappings().first()
-        return None if row is None else self._record(row)
-
-    def resolve(self, reference: str) -> Run:
-        """Return a run by id, unique prefix of an id, or ``"latest"`` (newest succeeded).
-
-        Parameters
-        ----------
-        reference
-            Id, unique prefix of an id, or ``"latest"``.
-
-        Returns
-        -------
-        Run
-            The run.
-
-        Raises
-        ------
-        NotFoundError
-            If no run, or more than one, is meant.
-        """
-        if reference == "latest":
-            newest = self.latest()
-            if newest is None:
-                raise NotFoundError("no run has succeeded yet", field="run")
-            return newest
-        columns = self._table.c
-        query = sa.select(self._table).where(columns.id.startswith(reference, autoescape=True))
-        with self._db.read() as connection:
-            exact = self._find(connection, reference)
-            rows = connection.execute(query.order_by(columns.id).limit(4)).mappings().all()
-        if exact is not None:
-            return self._record(exact)
-        if reference and len(rows) == 1:
-            return self._record(rows[0])
-        if reference and rows:
-            some = ", ".join(row["id"] for row in rows[:3])
-            raise NotFoundError(
-                f"{reference!r} is the beginning of several runs: {some}{' …' * (len(rows) > 3)}",
-                field="run",
-                hint="write more of the id",
-            )
-        raise NotFoundError(
-            f"no run {reference!r} in the catalog",
-            field="run",
-            hint="`pear runs list` shows the ids; `latest` is the newest finished run",
-        )
-
-    def latest_init(self, model: str, lead_hours: int) -> np.datetime64 | None:
-        """Return the newest init time of any run of a model id and length, or None."""
-        columns = self._table.c
-        newest = sa.func.max(columns.init_time, type_=columns.init_time.type)
-        query = sa.select(newest).where(columns.model == model, columns.lead_hours == lead_hours)
-        with self._db.read() as connection:
-            found: np.datetime64 | None = connection.execute(query).scalar()
-        return found
-
-
-class Evaluations(Jobs[Evaluation]):
-    """Evaluations of models."""
-
-    _table, _record_type, _noun = tables.evaluations, Evaluation, "evaluation"
-
-    def submit(
-        self,
-        model: str,
-        request: Mapping[str, Any],
-        *,
-        priority: int = Priority.BATCH,
-        total: int = 1,
-    ) -> tuple[Evaluation, bool]:
-        """Submit an evaluation; equal requests are the same evaluation, as for runs."""
-        found = self._models.get(model)
-        wanted = drop_none({**request, "model": found.id})
-        values = {"model": found.id, "request": wanted, "total": total}
-        return self._submit(evaluation_id(wanted), values, priority)
-
-    def restore(self, name: str, model: str, request: Mapping[str, Any], total: int) -> Evaluation:
-        """Enter a finished evaluation whose files are on disk, as succeeded.
-
-        Parameters
-        ----------
-        name
-            Name of its folder.
-        model
-            Model id; the model may have been removed since.
-        request
-            What was evaluated.
-        total
-            Number of init times.
-
-        Returns
-        -------
-        Evaluation
-            The evaluation; one that has not finished otherwise is left as it is.
-        """
-        values = {"model": model, "request": drop_none(request), "total": total}
-        job, new = self._submit(name, values, Priority.BATCH)
-        return self._restored(name) if new else job
-
-
-class ScheduleRuns(Jobs[ScheduleRun]):
-    """Runs of schedules on request, and what they leave to be done when their jobs have ended."""
-
-    _table, _record_type, _noun = tables.schedule_runs, ScheduleRun, "run of a schedule"
-
-    def submit(
-        self,
-        schedule: str,
-        action: Mapping[str, Any],
-        *,
-        after: Iterable[str] = (),
-        priority: int = Priority.INTERACTIVE,
-    ) -> tuple[ScheduleRun, bool]:
-        """Submit the action of a schedule.
-
-        Parameters
-        ----------
-        schedule
-            Name of the schedule.
-        action
-            Parts to run.
-        after
-            Ids of the jobs that must have ended before.
-        priority
-            Priority in the queue.
-
-        Returns
-        -------
-        (run, created)
-            ``created`` is False if an equal request is queued or running already.
-        """
-        request = {"action": dict(action), "after": list(after)}
-        for job in self.active():
-            if job.schedule == schedule and job.request == request:
-                return job, False
-        values = {"model": "", "schedule": schedule, "request": request, "result": {}, "total": 1}
-        return self._submit(f"schedule-{uuid.uuid4().hex[:12]}", values, priority)
-
-    def of(self, schedule: str, limit: int = 50) -> list[ScheduleRun]:
-        """Return the newest runs of a schedule, newest first."""
-        columns = self._table.c
-        query = sa.select(self._table).where(columns.schedule == schedule)
-        query = query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit)
-        with self._db.read() as connection:
-            return [self._record(row) for row in connection.execute(query).mappings()]
-
-    def set_result(self, job_id: str, result: Mapping[str, Any], *, owner: str | None) -> None:
-        """Record what a running job has done; NotOwnerError if another worker holds it."""
-        with self._db.write() as connection:
-            self._lock_owned(connection, job_id, owner)
-            self._update(connection, job_id, {"result": dict(result)})
 
 
 def _as_statuses(given: str | Iterable[str]) -> tuple[Status, ...]:

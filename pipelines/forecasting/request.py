@@ -87,7 +87,7 @@ class ForecastRequest:
         Returns
         -------
         (run, created)
-            As :meth:`pipelines.catalog.jobs.Runs.submit`.
+            As :meth:`pipelines.catalog.runs.Runs.submit`.
         """
         return catalog.runs.submit(
             self.model.id,
