@@ -49,8 +49,9 @@ router = APIRouter(prefix="/v1/forecast", tags=["points"], route_class=GuardedRo
 _ONE = inline(OpenMeteoForecast)
 _ONE_OR_MORE = {"anyOf": [_ONE, {"type": "array", "items": _ONE}]}
 _HOUR: Final = 3600
-_MOST_ITEMS: Final = 1000
-_Item = Annotated[str, StringConstraints(max_length=4000)]
+# Together below the 64 KB that a request line may have at all.
+_MOST_ITEMS: Final = 100
+_Item = Annotated[str, StringConstraints(max_length=600)]
 _Names = Annotated[
     list[_Item], Query(max_length=64, description="Names, by commas or repeated parameters.")
 ]
@@ -108,7 +109,7 @@ async def get_open_meteo(
         int | None, Query(ge=1, le=366, description="Days from the first date of the run.")
     ] = None,
     past_days: Annotated[
-        Literal[0], Query(description="A run has no days before it begins: 0 alone.")
+        int, Query(ge=0, le=0, description="A run has no days before it begins: 0 alone.")
     ] = 0,
     wind_speed_unit: Annotated[Literal["kmh", "ms", "mph", "kn"], Query()] = "kmh",
     temperature_unit: Annotated[Literal["celsius", "fahrenheit"], Query()] = "celsius",

@@ -1,4 +1,4 @@
-"""ecCodes beside PROJ: maps are drawn after xarray has imported cfgrib, and the process ends well."""
+"""ecCodes beside PROJ: maps are drawn after xarray has imported cfgrib."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fixtures.api_contract import check_contract
 
-CASES = int(os.environ.get("PEAR_CONTRACT_EXAMPLES", "30"))
+CASES = int(os.environ.get("PEAR_CONTRACT_EXAMPLES", "15"))
 """Examples per operation and phase; 200 makes more than 5 000 cases in all."""
 
 

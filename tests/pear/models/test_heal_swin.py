@@ -121,7 +121,7 @@ def scenes(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return as_tensor[0], as_tensor[1], as_tensor[2]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_land_and_height_are_seen_better_than_cell_by_cell() -> None:
     def loss(out: Tensor, land: Tensor, height: Tensor) -> Tensor:
         mask = nn.functional.binary_cross_entropy_with_logits(out[:, 0], land)

@@ -29,7 +29,7 @@ def weather(days: int = 366) -> xr.Dataset:
     """Waves that travel east over a gradient, on 10 degrees."""
     lat, lon = np.linspace(90, -90, 19), np.arange(36) * 10.0
     day = np.arange(days)[:, None, None]
-    wave = np.cos(np.radians(lat))[:, None] * np.cos(np.radians(2 * lon - 30.0 * day))
+    wave = np.cos(np.radians(lat))[:, None] * np.cos(np.radians(2 * lon - 29.3 * day))
     t2m = 280.0 + 20.0 * np.cos(np.radians(lat))[:, None] + 5.0 * wave
     z = np.stack([14_000.0 + 500.0 * wave, 54_000.0 + 900.0 * wave], axis=1)
     times = np.datetime64("2001-01-01", "ns") + day[:, 0, 0] * np.timedelta64(1, "D")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from service.readers.open_meteo import Column, parse_hourly, to_open_meteo
+from service.readers.open_meteo import Units, parse_columns
 from service.readers.points import Points, Series, locate
 from service.readers.serialisers import (
     dump_json,
@@ -91,26 +91,6 @@ def test_coverage_json(points: Points) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unix_time", "times"),
-    [(False, ["2001-03-02T00:00", "2001-03-03T00:00"]), (True, [983_491_200, 983_577_600])],
-)
-def test_open_meteo(points: Points, unix_time: bool, times: list[object]) -> None:
-    columns = [
-        Column("temperature_2m", "2m_temperature", None, "°C", 1.0, -273.15),
-        Column("geopotential_height_500hPa", "geopotential", 500, "m", 0.1, 0.0),
-    ]
-    body = to_open_meteo(STORE, points, columns, SERIES, {"run": "run-1"}, unix_time=unix_time)
-    first, second = json.loads(body)
-    assert first["hourly"]["time"] == times
-    assert first["hourly"]["temperature_2m"] == [6.85, None]
-    assert first["hourly_units"]["geopotential_height_500hPa"] == "m"
-    assert -180 <= second["longitude"] < 180
-    one = locate(np.array([10.0]), np.array([30.0]), 8, "nearest")
-    alone = to_open_meteo(STORE, one, columns, SERIES, {}, unix_time=unix_time)
-    assert isinstance(json.loads(alone), dict)
-
-
-@pytest.mark.parametrize(
     ("name", "units", "stored", "shown"),
     [
         ("temperature_2m", "°F", 273.15, 32.0),
@@ -123,6 +103,6 @@ def test_open_meteo(points: Points, unix_time: bool, times: list[object]) -> Non
 )
 def test_open_meteo_units(name: str, units: str, stored: float, shown: float) -> None:
     store = SimpleNamespace(select=lambda *_: None)
-    (column,) = parse_hourly(name, store, "kn", "fahrenheit")
+    (column,) = parse_columns(name, store, Units("kn", "fahrenheit"), "hourly")
     assert column.units == units
     assert stored * column.scale + column.offset == pytest.approx(shown)
