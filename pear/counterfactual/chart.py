@@ -277,7 +277,7 @@ class Chart:
         Raises
         ------
         damaged
-            An :class:`~pear.errors.InputError`, as where there is none.
+            An :class:`~pear.errors.InputError`, if the chart is missing or cannot be read.
         """
         about = read_about(folder)
         try:

@@ -30,7 +30,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If there is no chart.
+        If the model has no chart.
     damaged
         Likewise, if it cannot be read.
     """

@@ -308,7 +308,7 @@ def split_condition(text: str, whole: str | None = None) -> tuple[str, Threshold
     Raises
     ------
     _wrong
-        An :class:`~pear.errors.InputError`, if there is no sign or no number.
+        An :class:`~pear.errors.InputError`, if the sign or the number is missing.
 
     Examples
     --------

@@ -75,11 +75,11 @@ class Surroundings:
     Attributes
     ----------
     cells
-        (8, cell), index of each neighbour; any where there is none.
+        (8, cell), index of each neighbour; any cell for a missing one.
     links, bearings
-        (8, cell) complex, 0 where there is no neighbour, see :mod:`pear.sphere.transport`.
+        (8, cell) complex, 0 for a missing neighbour, see :mod:`pear.sphere.transport`.
     nearness
-        (8, cell), √(area of a cell) / distance; 0 where there is no neighbour.
+        (8, cell), √(area of a cell) / distance; 0 for a missing neighbour.
     """
 
     cells: Tensor
@@ -340,7 +340,7 @@ class TangentNorm(nn.Module):
 
 
 def speed(winds: Tensor) -> Tensor:
-    """Return |w|, smooth where there is no wind.
+    """Return |w|, smooth where the wind is zero.
 
     Parameters
     ----------

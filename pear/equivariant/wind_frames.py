@@ -62,7 +62,7 @@ class FaceFrames(nn.Module):
         Returns
         -------
         Tensor
-            Same shape; the input itself if there are no winds.
+            Same shape; the input itself if the layout has no winds.
         """
         if not self.east:
             return x
