@@ -151,12 +151,22 @@ def find_preliminary(
     if found.dims == (time_dim,):
         return flags
     if found.dims == ("expver",) and "expver" in array.dims and (~flags).any():
-        # The slots of final data are empty at preliminary times: one point tells.
         final = array.isel(expver=int(np.flatnonzero(~flags)[0]))
-        point = final.isel({dim: 0 for dim in final.dims if dim != time_dim})
-        empty = np.isnan(np.atleast_1d(np.asarray(point.values, dtype=np.float64)))
-        return np.full(count, bool(empty[0])) if time_dim is None else empty
+        if time_dim is None:
+            return np.full(count, _is_empty(final))
+        return np.array([_is_empty(final.isel({time_dim: at})) for at in range(count)], dtype=bool)
     return np.full(count, bool(flags.any()))
+
+
+def _is_empty(slot: xr.DataArray) -> bool:
+    """Return whether a slot of final data is empty, as it is at preliminary times.
+
+    A field may have gaps of its own (sea temperature over land), so one point does not tell. One
+    row does in most fields; the whole is read only where that row is missing too.
+    """
+    if slot.ndim and not np.isnan(np.asarray(slot[slot.shape[0] // 2].values)).all():
+        return False
+    return bool(np.isnan(np.asarray(slot.values)).all())
 
 
 def _is_preliminary(version: object) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.catalog import tables
+from pipelines.catalog.errors import NotFoundError
 from pipelines.catalog.identity import drop_none, evaluation_id
 from pipelines.catalog.jobs import Jobs
 from pipelines.catalog.records import (
@@ -28,10 +29,32 @@ class Evaluations(Jobs[Evaluation]):
         total: int = 1,
     ) -> tuple[Evaluation, bool]:
         """Submit an evaluation; equal requests are the same evaluation, as for runs."""
-        found = self._models.get(model)
-        wanted = drop_none({**request, "model": found.id})
-        values = {"model": found.id, "request": wanted, "total": total}
+        wanted = self._complete(model, request)
+        values = {"model": wanted["model"], "request": wanted, "total": total}
         return self._submit(evaluation_id(wanted), values, priority)
+
+    def find(self, model: str, request: Mapping[str, Any]) -> Evaluation | None:
+        """Return the evaluation of an equal earlier request, which is only read.
+
+        Parameters
+        ----------
+        model
+            Id or name.
+        request
+            As in :meth:`submit`.
+
+        Returns
+        -------
+        Evaluation or None
+            None if there was no such request.
+        """
+        try:
+            return self.get(evaluation_id(self._complete(model, request)))
+        except NotFoundError:
+            return None
+
+    def _complete(self, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        return drop_none({**request, "model": self._models.get(model).id})
 
     def restore(self, name: str, model: str, request: Mapping[str, Any], total: int) -> Evaluation:
         """Enter a finished evaluation whose files are on disk, as succeeded.

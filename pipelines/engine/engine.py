@@ -243,6 +243,9 @@ class Engine:
         """
         refresh(self.data, self.catalog)
         found = self.catalog.models.get(model).id
+        known = self.catalog.evaluations.find(found, request)
+        if known is not None and known.status is Status.SUCCEEDED:
+            return known, False  # also where nothing can be written
         self.data.require_room(0)
         with self._gate:
             self._check_queue(1)

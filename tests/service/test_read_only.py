@@ -11,6 +11,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from pipelines.catalog import Catalog
 from pipelines.storage import data_folder
 from pipelines.storage.data_folder import DataFolder
 from service.app import create_app
@@ -53,6 +54,21 @@ def test_an_equal_request_has_its_run(reader: httpx.Client) -> None:
     wanted = {"init_time": run["init_time"], "lead_hours": 240, "analysis": "made-up"}
     answer = reader.post("/v1/forecasts", json=wanted)
     assert (answer.status_code, answer.json()["id"]) == (200, run["id"])
+
+
+def test_an_equal_request_has_its_evaluation(data: DataFolder, tmp_path: Path) -> None:
+    shutil.copytree(data.root, tmp_path / "data")
+    catalog = Catalog(DataFolder(tmp_path / "data").catalog_url)
+    done, _ = catalog.evaluations.submit(catalog.models.get(None).id, {"lead_hours": 48})
+    catalog.evaluations.claim(done.id, "a test")
+    catalog.evaluations.succeed(done.id)
+    catalog.close()
+    with (
+        read_only(tmp_path / "data"),
+        in_process(create_app(Settings(data=tmp_path / "data"))) as client,
+    ):
+        answer = client.post("/v1/evaluations", json={"lead_hours": 48})
+    assert (answer.status_code, answer.json()["id"]) == (200, done.id), answer.text
 
 
 @pytest.mark.parametrize(

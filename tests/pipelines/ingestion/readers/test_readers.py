@@ -16,6 +16,7 @@ import pytest
 import xarray as xr
 
 from pear import resources
+from pear.datasets.axes import find_preliminary
 from pear.errors import InputError
 from pear.store.reader import open_store, read_lead_hours
 from pear.times import to_iso
@@ -171,6 +172,20 @@ def test_the_final_version_comes_first_in_any_order(order: list[int], tmp_path: 
     want = open_store(tmp_path / "final.zarr")["temperature"]
     off = np.abs(got - want).max(["level", "cell"]).values
     np.testing.assert_allclose(off, [0, 0, 3, 3], atol=1e-3)
+
+
+def test_a_final_field_with_gaps_of_its_own_is_final() -> None:
+    """The first cell, the middle row, or both, may be missing in a field over the sea."""
+    values = np.ones((2, 2, 5, 4))
+    values[0, 1] = np.nan  # final data of the second time: not yet there
+    values[0, 0, 0, 0] = values[0, 0, 2] = np.nan
+    data = xr.DataArray(
+        values, dims=("expver", "time", "latitude", "longitude"), coords={"expver": [1, 5]}
+    )
+    found = find_preliminary(data.to_dataset(name="sst"), data, "time", 2)
+    assert found.tolist() == [False, True]
+    alone = data.isel(time=0).to_dataset(name="sst")
+    assert find_preliminary(alone, alone["sst"], None, 3).tolist() == [False] * 3
 
 
 def test_forecasts_are_stored_at_their_valid_times_and_noted(tmp_path: Path) -> None:
