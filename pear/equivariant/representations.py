@@ -136,10 +136,40 @@ class BandLimited:
 
 
 @dataclass(frozen=True)
+class SphereCoefficients:
+    """Coefficients (…, (lmax + 1)²) of fields on the sphere, f_l → D^l(g) f_l.
+
+    Complex values are coefficients of the complex harmonics, real ones of the real harmonics.
+
+    Attributes
+    ----------
+    lmax
+        Largest degree.
+
+    Examples
+    --------
+    >>> from pear.equivariant.representations import SphereCoefficients
+    >>> from pear.sphere.harmonics import Rotation
+    >>> x = torch.tensor([1.0, 0.0, 2.0, 0.0])  # a constant, and 2 sin(latitude)
+    >>> SphereCoefficients(1).act(Rotation(beta=torch.pi), x)[[0, 2]].tolist()
+    [1.0, -2.0]
+    """
+
+    lmax: int
+
+    def act(self, element: Rotation, x: Tensor) -> Tensor:
+        """Multiply each degree from the left."""
+        parts = torch.split(x, [2 * degree + 1 for degree in range(self.lmax + 1)], -1)
+        turned = [part @ _turn(element, degree, x).mT for degree, part in enumerate(parts)]
+        return torch.cat(turned, -1)
+
+
+@dataclass(frozen=True)
 class SO3Coefficients:
     """Coefficients of signals on SO(3), F^l → D^l(g) F^l, packed degree by degree.
 
-    Values are (…, Σ(2l + 1)²) complex, degree l as a (2l + 1) × (2l + 1) matrix.
+    Values are (…, Σ(2l + 1)²), degree l as a (2l + 1) × (2l + 1) matrix; real values are those of
+    the real D^l (:mod:`pear.sphere.rotations`).
 
     Attributes
     ----------
@@ -155,8 +185,7 @@ class SO3Coefficients:
         for degree in range(self.lmax + 1):
             size = 2 * degree + 1
             part = x[..., start : start + size * size].reshape(*x.shape[:-1], size, size)
-            matrix = torch.from_numpy(wigner(element, degree)).to(x.device, x.dtype)
-            parts.append((matrix @ part).flatten(-2))
+            parts.append((_turn(element, degree, x) @ part).flatten(-2))
             start += size * size
         return torch.cat(parts, -1)
 
@@ -255,6 +284,12 @@ class Links:
         omega = element.to(x.dtype)
         ahead = [omega.roll(-1, axis) for axis in range(omega.dim() - 2)]
         return omega.mH[..., None, :, :] @ x @ torch.stack(ahead, dim=-3)
+
+
+def _turn(element: Rotation, degree: int, like: Tensor) -> Tensor:
+    """Return D^l(g), complex or real as the coefficients that it multiplies."""
+    matrix = (wigner if like.is_complex() else real_wigner)(element, degree)
+    return torch.from_numpy(matrix).to(like.device, like.dtype)
 
 
 @lru_cache(maxsize=16)

@@ -189,12 +189,12 @@ def real_wigner(rotation: Rotation, degree: int) -> Float64:
     ndarray
         (2l + 1, 2l + 1), orthogonal.
     """
-    change = _real_of_complex(degree)
+    change = real_of_complex(degree)
     return np.asarray((change @ wigner(rotation, degree) @ change.conj().T).real)
 
 
-def _real_of_complex(degree: int) -> npt.NDArray[np.complex128]:
-    """Return the unitary matrix from complex to real coefficients."""
+def real_of_complex(degree: int) -> npt.NDArray[np.complex128]:
+    """Return the unitary matrix from complex to real coefficients, (2l + 1, 2l + 1)."""
     matrix = np.zeros((2 * degree + 1, 2 * degree + 1), dtype=np.complex128)
     matrix[degree, degree] = 1.0
     for m in range(1, degree + 1):
