@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from pear.errors import InputError
-from pear.sphere import harmonics
+from pear.models.harmonic_transform import HarmonicTransform
 from pear.sphere.vectors import cell_frames
 from pear.times import year_phase
 from pear.typing import Float64, TensorPair, Times
@@ -164,8 +164,6 @@ class Correction(nn.Module):
     scale: Tensor
     mean: Tensor
     season: Tensor
-    _synthesis: Tensor
-    _analysis: Tensor
     _damping: Tensor
     _frames: Tensor
 
@@ -195,16 +193,10 @@ class Correction(nn.Module):
         self.register_buffer("scale", torch.ones(count))
         self.register_buffer("mean", torch.zeros(count, mean))
         self.register_buffer("season", torch.zeros(waves, count, (config.seasonal_degree + 1) ** 2))
-        tables = {
-            "_synthesis": harmonics.synthesis(nside, config.degree).T,
-            "_analysis": harmonics.analysis(nside, config.degree).T,
-            "_damping": config.damping(),
-        }
+        self._transform = HarmonicTransform(nside, config.degree)
         frames = cell_frames(nside)
-        tables["_frames"] = np.stack(
-            [frames.sin_lat, frames.cos_lat, frames.sin_lon, frames.cos_lon]
-        )
-        for name, table in tables.items():
+        directions = np.stack([frames.sin_lat, frames.cos_lat, frames.sin_lon, frames.cos_lon])
+        for name, table in (("_damping", config.damping()), ("_frames", directions)):
             self.register_buffer(name, torch.tensor(table, dtype=torch.float32), persistent=False)
 
     @property
@@ -244,10 +236,10 @@ class Correction(nn.Module):
         # The mean of a field stays as it is, but for the bias: rounding it at each step would add
         # up to a drift.
         centre = fields.mean(dim=-1, keepdim=True)
-        coefficients = ((fields - centre) @ self._analysis) * self._damping
+        coefficients = self._transform.analyse(fields - centre) * self._damping
         if self.mean.shape[1]:
             coefficients = coefficients - self.bias(valid_time)
-        surface, upper = self.from_fields(centre + coefficients @ self._synthesis)
+        surface, upper = self.from_fields(centre + self._transform.synthesise(coefficients))
         return (
             _raise_to_floor(surface, self.layout.surface),
             _raise_to_floor(upper, self.layout.upper),
@@ -270,7 +262,7 @@ class Correction(nn.Module):
         """
         before, wanted = self.to_fields(*forecast), self.to_fields(*truth)
         centre = wanted.mean(dim=-1, keepdim=True)  # so that small errors are not rounded off
-        before, wanted = ((fields - centre) @ self._analysis for fields in (before, wanted))
+        before, wanted = (self._transform.analyse(fields - centre) for fields in (before, wanted))
         return before * self._damping - wanted
 
     def bias(self, valid_time: Times) -> Tensor:
