@@ -32,6 +32,7 @@ from service.api import (
     models,
     open_meteo,
     schedules,
+    stores,
     system,
 )
 from service.api.openapi import describe
@@ -65,6 +66,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         fields,
         maps,
         downloads,
+        stores,
         open_meteo,
         evaluations,
         schedules,

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi import Path as PathParam
 from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
-from pear.errors import InputError
-from pear.store.manifest import Manifest
-from service.dependencies import RunDep, Services, ServicesDep, StoreDep
+from service.api.stores import BINARY, FILE_RESPONSES, ZARR_RESPONSES, Key, finished_file
+from service.dependencies import RunDep, Services, ServicesDep, Statistic, StoreDep
 from service.http.caching import IMMUTABLE, last_modified, make_etag, not_modified
 from service.http.errors import ProblemError
 from service.http.problems import problem_responses
@@ -33,12 +29,6 @@ from service.readers.forecasts import ForecastStore
 
 router = APIRouter(prefix="/v1/forecasts", route_class=GuardedRoute)
 _EXPORT_SECONDS: Final = 600.0
-_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-_FILE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    206: {"description": "The requested ranges."},
-    304: {"description": "Not modified: finished runs never change."},
-    416: {"description": "The range is outside the file."},
-}
 
 
 class _TemporaryFileResponse(FileResponse):
@@ -62,9 +52,9 @@ class _TemporaryFileResponse(FileResponse):
     responses={
         200: {
             "description": "The file.",
-            "content": dict.fromkeys(MEDIA_TYPES.values(), _BINARY),
+            "content": dict.fromkeys(MEDIA_TYPES.values(), BINARY),
         },
-        **_FILE_RESPONSES,
+        **FILE_RESPONSES,
         **problem_responses(400, 404, 409, 410, 413, 422, 503, 507),
     },
 )
@@ -142,69 +132,18 @@ def _write(
 @router.head("/{run_id}/zarr/{path:path}", include_in_schema=False)
 @router.get(
     "/{run_id}/zarr/{path:path}",
-    tags=["zarr"],
+    tags=["stores"],
     summary="One file of the run's Zarr store",
     response_class=Response,
-    responses={
-        200: {
-            "description": "The file.",
-            "content": {
-                "application/octet-stream": _BINARY,
-                "application/json": {"schema": {"type": "object"}},
-            },
-        },
-        **_FILE_RESPONSES,
-        **problem_responses(400, 404, 409, 410, 422, 503),
-    },
+    responses=ZARR_RESPONSES,
 )
 def get_zarr_file(
     request: Request,
     services: ServicesDep,
     run: RunDep,
-    store: StoreDep,
-    path: Annotated[
-        str, PathParam(description="Key in the store.", max_length=512, examples=["zarr.json"])
-    ],
+    _store: StoreDep,
+    path: Key,
+    statistic: Statistic = None,
 ) -> Response:
     """Return a file of the store, or a range of it: ``xarray.open_zarr("http://…/zarr")``."""
-    # The key is looked up among the files of the store; it never becomes a path.
-    root, version = services.folder.forecast(store.run), str(run.finished_at)
-    file = _list_files(root, version).get(path)
-    if file is None and path not in _list_chunks(root, version):
-        raise ProblemError(404, f"the store of run {run.id} does not have this key", field="path")
-    if file is None or not file.is_file():
-        # A client would take 404 for a chunk that was never written, and read missing values.
-        raise ProblemError(
-            503,
-            f"{path} of run {run.id} is missing on disk",
-            field="path",
-            hint="`pear check` checks and repairs stores",
-            headers={"Retry-After": "30"},
-        )
-    etag = make_etag("zarr", store.run, run.finished_at, path)
-    headers = {"ETag": etag, "Cache-Control": IMMUTABLE} | last_modified(run.finished_at)
-    media_type = "application/json" if path.endswith(".json") else "application/octet-stream"
-    return not_modified(request, headers) or FileResponse(
-        file, media_type=media_type, headers=headers
-    )
-
-
-@lru_cache(maxsize=64)
-def _list_chunks(root: Path, _version: str) -> frozenset[str]:
-    """Return the keys of the chunks that a store must have; none if it has no manifest."""
-    try:
-        return frozenset(Manifest.read(root).files)
-    except (InputError, OSError):
-        return frozenset()
-
-
-@lru_cache(maxsize=64)
-def _list_files(root: Path, _version: str) -> dict[str, Path]:
-    """Return the regular files of a store by key; symbolic links are left out."""
-    files = {}
-    for folder, _, names in os.walk(root):
-        for name in names:
-            path = Path(folder) / name
-            if not path.is_symlink():
-                files[path.relative_to(root).as_posix()] = path
-    return files
+    return finished_file(request, services, run, statistic, path)

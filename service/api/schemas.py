@@ -16,6 +16,7 @@ from pipelines.settings import LeadHours, Name
 from service.http.disclaimer import DISCLAIMER
 from service.http.paths import hide_paths, hide_paths_in
 from service.readers.counterfactuals import Pair
+from service.readers.store_files import StoreKind
 
 _MAX_TIME: Final = 64
 
@@ -332,6 +333,41 @@ class EvaluationOut(BaseModel):
         )
 
 
+class StoreOut(BaseModel):
+    """One Zarr store that is served."""
+
+    name: str = Field(description="Name; of a forecast the run id, and the statistic if any.")
+    kind: StoreKind = Field(description="Kind of store.")
+    statistic: str | None = Field(
+        description="Of an ensemble: `mean`, `spread`, a quantile `q90`, a probability `p00` or a "
+        "member `m03`; null for other stores."
+    )
+    url: str = Field(description="Address for `xarray.open_zarr(url)`.")
+    title: str = Field(description="Title of the store.")
+    nside: int = Field(description="HEALPix resolution: 12 nside² cells in nested order.")
+    variables: list[str] = Field(description="Canonical names of its variables.")
+    times: int | None = Field(
+        description="Number of valid times of an analysis, of init times of a forecast; null for "
+        "a climatology."
+    )
+    first_time: str | None = Field(
+        description="First valid time of an analysis, init time of a forecast, begin of the years "
+        "of a climatology, UTC."
+    )
+    last_time: str | None = Field(description="Last valid time, or end of the years, UTC.")
+    lead_hours: int | None = Field(description="Length of a forecast, hours; otherwise null.")
+    nbytes: int = Field(description="Size of its files, bytes.")
+    updated_at: str = Field(description="When it was changed last, UTC.")
+    links: dict[str, str] = Field(description="Related resources.")
+
+
+class StoreList(BaseModel):
+    """One page of stores: analyses, climatologies, then runs, newest first."""
+
+    items: list[StoreOut]
+    next: str | None = Field(description="Cursor of the next page; null at the end.")
+
+
 class Info(BaseModel):
     """Name, version and limits of the service."""
 
@@ -429,6 +465,7 @@ class OpenMeteoForecast(BaseModel):
 EXAMPLES: Final[dict[str, Any]] = {
     "run_id": "latest",
     "model_id": "pear-simulated",
+    "kind": "analysis",
     "evaluation_id": "evaluation-0123456789ab",
     "name": "daily",
     "job_id": "schedule-0123456789ab",

@@ -73,6 +73,9 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/v1/forecasts/{run_id}/maps/{variable}.png"): _HEAVY,
     ("GET", "/v1/forecasts/{run_id}/download"): _DOWNLOAD,
     ("GET", "/v1/forecasts/{run_id}/zarr/{path:path}"): _READ,
+    ("GET", "/v1/stores"): _READ,
+    ("GET", "/v1/stores/{kind}/{name}"): _READ,
+    ("GET", "/v1/stores/{kind}/{name}.zarr/{path:path}"): _READ,
     ("POST", "/v1/evaluations"): _SUBMIT,
     ("GET", "/v1/evaluations"): _READ,
     ("GET", "/v1/evaluations/{evaluation_id}"): _READ,
@@ -112,4 +115,4 @@ def _patterns() -> list[tuple[str, re.Pattern[str]]]:
 def methods_at(path: str) -> list[str]:
     """Return the methods that a route answers at this path."""
     methods = {method for method, pattern in _patterns() if pattern.match(path)}
-    return sorted(methods | ({"HEAD"} if "/zarr/" in path else set()))
+    return sorted(methods | ({"HEAD"} if "/zarr/" in path or ".zarr/" in path else set()))
