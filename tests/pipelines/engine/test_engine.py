@@ -189,7 +189,7 @@ def worker_of(engine: Engine, run_id: str) -> int:
 def test_a_hung_worker_is_restarted_and_its_run_resumes(tmp_path: Path) -> None:
     data = make_data_folder(tmp_path / "data")
     with Engine(data, EngineConfig(threads=1, step_limit=3)) as engine:
-        run_id = submit(engine, START, 24 * 300)
+        run_id = submit(engine, START, 24 * 100)
         until(lambda: engine.catalog.runs.get(run_id).progress.step >= 2)
         os.kill(worker_of(engine, run_id), signal.SIGSTOP)
         (run,) = engine.wait([run_id], WAIT)

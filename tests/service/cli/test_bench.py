@@ -12,7 +12,8 @@ from tests.fixtures.command_line import CommandLine
 @pytest.mark.parametrize(
     ("nside", "parameters"),
     [
-        pytest.param("16", 2_068_041, marks=pytest.mark.slow),
+        pytest.param("8", 1_561_161, marks=pytest.mark.slow),
+        pytest.param("16", 2_068_041, marks=pytest.mark.nightly),
         pytest.param("32", 4_279_881, marks=pytest.mark.nightly),
     ],
 )
