@@ -103,7 +103,7 @@ class Remote:
 
     def list_files(self, folder: str) -> dict[str, RemoteFile]:
         """Return the files below a folder by their path relative to it."""
-        base = self.path(folder)
+        base = self.path(folder).rstrip("/")
         with explained(self.address):
             try:
                 found = self.filesystem.find(base, detail=True)
