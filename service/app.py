@@ -28,6 +28,7 @@ from service.api import (
     fields,
     forecasts,
     initial_conditions,
+    links,
     maps,
     models,
     open_meteo,
@@ -40,6 +41,7 @@ from service.dashboard import handbook, login, routes
 from service.dependencies import Services
 from service.http.caching import RunCache
 from service.http.keys import KeyFile
+from service.http.links import SECRET_FILE, LinkSigner, SignedLinks
 from service.http.metrics import Metrics
 from service.http.middleware import AccessLog, HostPolicy, Limits
 from service.http.permissions import routes_without_policy
@@ -67,6 +69,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         maps,
         downloads,
         stores,
+        links,
         open_meteo,
         evaluations,
         schedules,
@@ -117,6 +120,11 @@ def create_app(
         keys_required=settings.keys_required,
         per_minute=settings.tokens_per_minute,
         failures_per_minute=settings.failure_limit,
+    )
+
+    secret = settings.link_secret
+    signer = LinkSigner(
+        folder.root / SECRET_FILE, None if secret is None else secret.get_secret_value()
     )
 
     @asynccontextmanager
@@ -170,9 +178,9 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
-        middleware=_middleware(settings, metrics, response_cache, access),
+        middleware=_middleware(settings, metrics, response_cache, access, signer),
     )
-    app.state.access = access
+    app.state.access, app.state.signer = access, signer
     app.openapi = lambda: describe(app, keys_required=settings.keys_required)  # type: ignore[method-assign]
     add_problem_handlers(app)
     for router in ROUTERS:
@@ -201,7 +209,11 @@ def _download_folder(folder: DataFolder) -> Path:
 
 
 def _middleware(
-    settings: Settings, metrics: Metrics, cache: ResponseCache, access: AccessControl
+    settings: Settings,
+    metrics: Metrics,
+    cache: ResponseCache,
+    access: AccessControl,
+    signer: LinkSigner,
 ) -> list[Middleware]:
     """Return the layers around the application, the outermost first."""
     return [
@@ -222,6 +234,7 @@ def _middleware(
             max_per_client=settings.max_requests_per_client,
         ),
         Middleware(HostPolicy, allowed_hosts=settings.hosts),
+        Middleware(SignedLinks, signer=signer, access=access),
         Middleware(ResponseCacheMiddleware, cache=cache, access=access),
     ]
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pear.environment import check_environment
@@ -125,6 +125,18 @@ class Settings(BaseSettings):
     )
     keys_file: Path | None = Field(
         default=None, description="File of API keys (default: keys.json in the data folder)."
+    )
+
+    link_secret: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Secret that signs links (default: the file links.secret in the data folder).",
+    )
+    max_link_seconds: int = Field(
+        default=30 * 86_400,
+        ge=0,
+        le=366 * 86_400,
+        description="Longest lifetime of a signed link, seconds; 0: no links are signed.",
     )
 
     @field_validator("trusted_proxies")

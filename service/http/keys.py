@@ -89,6 +89,11 @@ class KeyFile:
         key = self._current().get(digest)
         return key if key is not None and hmac.compare_digest(key.sha256, digest) else None
 
+    def find_by_id(self, beginning: str) -> ApiKey | None:
+        """Return the key whose hash begins so, or None."""
+        found = (key for digest, key in self._current().items() if digest.startswith(beginning))
+        return next(found, None)
+
     def check(self) -> tuple[bool, str]:
         """Return whether keys can be checked, and the state of the file in one line."""
         self._current()

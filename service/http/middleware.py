@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.logging import logger
 from service.http.errors import ProblemError
+from service.http.links import hide_token
 from service.http.metrics import Metrics
 from service.http.problems import problem_response, to_problem
 from service.http.request_state import RequestState, encode_headers
@@ -97,7 +98,7 @@ class AccessLog:
                 _LOG.info(
                     "request",
                     method=scope["method"],
-                    path=scope["path"],
+                    path=hide_token(scope["path"]),
                     route=route,
                     status=status or 500,
                     ms=round(seconds * 1e3, 1),

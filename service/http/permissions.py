@@ -76,6 +76,7 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/v1/stores"): _READ,
     ("GET", "/v1/stores/{kind}/{name}"): _READ,
     ("GET", "/v1/stores/{kind}/{name}.zarr/{path:path}"): _READ,
+    ("POST", "/v1/links"): RoutePolicy("read", 10),
     ("POST", "/v1/evaluations"): _SUBMIT,
     ("GET", "/v1/evaluations"): _READ,
     ("GET", "/v1/evaluations/{evaluation_id}"): _READ,

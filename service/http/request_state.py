@@ -48,6 +48,8 @@ class RequestState:
         Headers of the request, undecoded; the last one of equal names.
     headers
         Headers added to the response, whoever sends it, unless it has them itself.
+    link_client
+        Who a signed link counts as, which gives access without a key; None without such a link.
     client
         Who sent the request: the hash of its key, or its address.
     route
@@ -59,6 +61,7 @@ class RequestState:
     request_id: str
     request_headers: dict[bytes, bytes]
     headers: RawHeaders = field(default_factory=list)
+    link_client: str | None = None
     client: str = ""
     route: str | None = None
     cacheable: CacheableResponse | None = None

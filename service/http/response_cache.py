@@ -122,8 +122,11 @@ class ResponseCacheMiddleware:
         if_none_match = state.request_headers.get(b"if-none-match")
         state.route = entry.route
         try:
-            secret = key_in_query(entry.route, scope["query_string"])
-            granted = self._access.check(entry.policy, headers, client_address(scope), secret)
+            if state.link_client is not None:
+                granted = self._access.check_link(entry.policy, state.link_client)
+            else:
+                secret = key_in_query(entry.route, scope["query_string"])
+                granted = self._access.check(entry.policy, headers, client_address(scope), secret)
             state.headers += granted.headers
         except ProblemError as problem:
             await problem_response(Request(scope), problem)(scope, receive, send)

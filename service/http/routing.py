@@ -87,9 +87,12 @@ def _authorise(request: Request) -> None:
     access: AccessControl = request.app.state.access
     method = "GET" if request.method == "HEAD" else request.method
     policy = ROUTE_POLICIES[method, request.scope["route"].path]
-    secret = key_in_query(request.scope["route"].path, request.scope["query_string"])
-    granted = access.check(policy, request.headers, client_address(request.scope), secret)
     state = RequestState.from_scope(request.scope)
+    if state.link_client is not None:
+        granted = access.check_link(policy, state.link_client)
+    else:
+        secret = key_in_query(request.scope["route"].path, request.scope["query_string"])
+        granted = access.check(policy, request.headers, client_address(request.scope), secret)
     state.client = granted.client
     state.headers += granted.headers
 

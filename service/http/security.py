@@ -162,6 +162,35 @@ class AccessControl:
             client = key.sha256
         return Access(client, encode_headers(self._limiter.take(client, policy.cost)))
 
+    def check_link(self, policy: RoutePolicy, client: str) -> Access:
+        """Check that a request with a signed link may pass.
+
+        Parameters
+        ----------
+        policy
+            Policy of its route.
+        client
+            Who the link counts as.
+
+        Returns
+        -------
+        Access
+            The client, and its rate limit.
+
+        Raises
+        ------
+        ProblemError
+            403 if the route needs more than the scope of reading, 429 if the client exceeds its
+            rate limit.
+        """
+        if policy.scope not in (None, "read"):
+            raise ProblemError(403, "a signed link reads, and changes nothing")
+        return Access(client, encode_headers(self._limiter.take(client, policy.cost)))
+
+    def count_failure(self, address: str) -> None:
+        """Count a wrong link against an address; a 429 problem if there were too many."""
+        self._failures.take(address, 1)
+
     def find_key(self, secret: str | None, address: str) -> ApiKey | None:
         """Return the key with this secret, or None; count a wrong one against the address.
 
