@@ -26,6 +26,7 @@ CLAIM_STUDIES: Final = {
     "group": ("group", "GroupStudy"),
     "polynomial": ("polynomial", "PolynomialStudy"),
     "wind": ("wind", "WindStudy"),
+    "sphere": ("sphere", "SphereStudy"),
     "counterfactual": ("counterfactual", "CounterfactualStudy"),
 }
 """Module and class of each study."""
@@ -209,6 +210,26 @@ def wind() -> Mapping[str, object]:
     $ pear study wind -o wind
     """
     return {}
+
+
+@_command
+def sphere(
+    *,
+    large: Annotated[
+        bool, typer.Option("--large", help="Also train a large plain network, five times as long.")
+    ] = False,
+) -> Mapping[str, object]:
+    """Read digits turned on the sphere, by zonal convolutions and by augmentation.
+
+    The equivariant network is trained on digits as they are, plain ones on rotated copies
+    (arXiv 2202.03990). Needs scikit-learn: pip install 'pear-weather[study]'.
+
+    Examples
+    --------
+    $ pear study sphere --check -o sphere
+    $ pear study sphere --minutes 0.1 --json
+    """
+    return {"large": large}
 
 
 @_command
