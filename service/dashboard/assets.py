@@ -9,20 +9,22 @@ import mimetypes
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 from matplotlib import colormaps
 
 from pear.errors import InputError
-from pear.resources.natural_earth import coastline
+from pear.resources.natural_earth import Resolution, coastline
 from pear.variables import VARIABLES
 from service.http.caching import make_etag
 
 _STATIC: Final = Path(__file__).parent / "static"
 PLOTLY: Final = "vendor/plotly.min.js"
+COLOUR_CHOICE: Final = ("viridis", "cividis", "gray")
+"""Colour maps of even steps of lightness, which every reader can tell apart, for any variable."""
 _HOUR: Final = "public, max-age=3600"
 
 
@@ -72,7 +74,8 @@ def _makers() -> dict[str, Callable[[], bytes]]:
     makers: dict[str, Callable[[], bytes]] = {
         path.name: path.read_bytes for path in _STATIC.iterdir() if path.is_file()
     }
-    makers["coastlines-110m.json"] = _coastlines
+    for resolution in get_args(Resolution):
+        makers[f"coastlines-{resolution}.json"] = partial(_coastlines, resolution)
     makers[PLOTLY] = _plotly
     return makers
 
@@ -101,9 +104,9 @@ def style_guard() -> str | None:
     return match[1].decode() if match else None
 
 
-def _coastlines() -> bytes:
+def _coastlines(resolution: Resolution) -> bytes:
     """Return coastlines as flat lists of longitude and latitude in hundredths of a degree."""
-    lines = [np.rint(line * 100).astype(int).ravel().tolist() for line in coastline("110m")]
+    lines = [np.rint(line * 100).astype(int).ravel().tolist() for line in coastline(resolution)]
     return json.dumps(lines, separators=(",", ":")).encode()
 
 
@@ -117,6 +120,8 @@ def styles() -> dict[str, dict[str, Any]]:
             "colours": style.colours,
             "limits": style.limits,
             "symmetric": style.symmetric,
+            "from_zero": style.from_zero,
+            "isolines": style.isolines,
             "limits_at": dict(style.limits_at),
             "label": style.label,
         }
@@ -125,7 +130,7 @@ def styles() -> dict[str, dict[str, Any]]:
 
 
 def colours() -> dict[str, str]:
-    """Return each colour map in use as 256 concatenated ``rrggbb`` colours."""
-    used = {row.style.colours for row in VARIABLES}
+    """Return each colour map in use or on choice as 256 concatenated ``rrggbb`` colours."""
+    used = {*(row.style.colours for row in VARIABLES), *COLOUR_CHOICE}
     ramp = np.linspace(0, 1, 256)
     return {name: colormaps[name](ramp, bytes=True)[:, :3].tobytes().hex() for name in used}

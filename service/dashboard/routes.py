@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from pear.times import to_iso
-from pear.variables import BY_NAME, SIMULATED
+from pear.variables import BY_NAME, SIMULATED, wind_pair, wind_pairs
 from pipelines.catalog import Run, Status
 from service.api.models import get_model
 from service.api.schedules import list_schedules
@@ -26,7 +26,7 @@ from service.http.html import format_datetime, format_time, format_units, render
 from service.http.paths import hide_paths
 from service.http.routing import GuardedRoute
 from service.readers.counterfactuals import pair_of
-from service.readers.forecasts import DISPLAY_NSIDE
+from service.readers.forecasts import DISPLAY_NSIDE, ForecastStore
 from service.readers.nature import describe_members, is_simulated, nature_of, notes_of
 from service.readers.scores import Scores
 
@@ -37,6 +37,7 @@ _MAX_INIT_TIMES: Final = 200
 _FORECAST_DAYS: Final = (1, 2, 3, 5, 7, 10, 15)
 _OLDEST_DAYS: Final = 60
 """Age up to which a forecast is of the weather to come, so that its age matters."""
+_OVERLAY_LEVELS: Final = (1000, 850, 700, 500, 300, 200)
 _PLOTS: Final = ("spectra", "error_maps")
 _COMMON_STATUSES: Final = {"401", "403", "408", "414", "421", "429", "503"}
 """Statuses that any operation may have; the API page names them once."""
@@ -55,6 +56,11 @@ class ForecastView(BaseModel):
     lat: str | None = Field(default=None, max_length=32)
     plon: str | None = Field(default=None, max_length=32)
     plat: str | None = Field(default=None, max_length=32)
+    zoom: str | None = Field(default=None, max_length=16)
+    isolines: str | None = Field(default=None, max_length=64)
+    wind: str | None = Field(default=None, max_length=16)
+    colours: str | None = Field(default=None, max_length=32)
+    speed: str | None = Field(default=None, max_length=16)
     painter: str | None = Field(default=None, max_length=16)
 
 
@@ -271,13 +277,47 @@ def _map_data(services: Services, run: Run) -> dict[str, Any]:
                 "long_name": BY_NAME[name].long_name,
                 "units": format_units(BY_NAME[name].units),
                 "levels": BY_NAME[name].kind == "upper",
+                "vector": store.has_vectors and wind_pair(name) is not None,
             }
             for name in store.names
         ],
+        "winds": {kind: _wind_of(store, kind) for kind in ("surface", "upper")},
+        "isolines": _isolines_of(store),
+        "colour_choice": assets.COLOUR_CHOICE,
         "styles": {name: assets.styles()[name] for name in store.names},
         "colours": assets.colours(),
         "style_guard": assets.style_guard(),
     }
+
+
+def _wind_of(store: ForecastStore, kind: str) -> tuple[str, str] | None:
+    """Return the components of the wind at a level or near the ground, if the run has them."""
+    pairs = (pair for pair in wind_pairs() if BY_NAME[pair[0]].kind == kind)
+    return next((p for p in pairs if store.has_vectors and set(p) <= set(store.names)), None)
+
+
+def _isolines_of(store: ForecastStore) -> list[dict[str, Any]]:
+    """Return the fields whose isolines may lie over another field."""
+    found: list[dict[str, Any]] = []
+    for name in store.names:
+        row = BY_NAME[name]
+        if row.style.isolines is None:
+            continue
+        title = row.style.label or row.long_name
+        if row.kind != "upper":
+            found.append({"key": name, "variable": name, "level": None, "name": title})
+            continue
+        found += [
+            {
+                "key": f"{name}:{level}",
+                "variable": name,
+                "level": level,
+                "name": f"{title} at {level} hPa",
+            }
+            for level in sorted(store.levels, reverse=True)
+            if level in _OVERLAY_LEVELS
+        ]
+    return found
 
 
 def _explain_missing(run: Run | None) -> str:

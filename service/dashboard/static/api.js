@@ -1,12 +1,16 @@
+// @ts-check
 // Requests to the API, with a bounded cache of fields.
 
-import { decode } from "./map.js";
+import { decode } from "./field.js";
 
-const MAX_FIELDS = 120;
+const MAX_FIELDS = 240;
+/** @type {Map<string, Promise<import("./field.js").Field>>} */
 const fields = new Map();
 
-/** Send a request; return the JSON body, or null if there is none. Throws the problem's text. */
+/** Send a request; return the JSON body, or null if there is none. Throws the problem's text.
+ * @param {string} method @param {string} url @param {unknown} [body] @returns {Promise<any>} */
 export async function send(method, url, body) {
+  /** @type {Record<string, string>} */
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const response = await fetch(url, { method, headers, body: JSON.stringify(body) });
@@ -14,13 +18,15 @@ export async function send(method, url, body) {
   return response.status === 204 ? null : response.json();
 }
 
-/** Return the JSON document at a URL. */
+/** Return the JSON document at a URL.
+ * @param {string} url */
 export const json = (url) => send("GET", url);
 
 const FOLLOW_MS = 4000;
 const ENDED = ["succeeded", "failed", "cancelled", "expired"];
 
-/** Ask for a run every few seconds until it has ended; a run that was deleted is not asked again. */
+/** Ask for a run every few seconds until it has ended; a run that was deleted is not asked again.
+ * @param {string} id @param {(run: any) => void} show */
 export async function followRun(id, show) {
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, FOLLOW_MS));
@@ -35,6 +41,7 @@ export async function followRun(id, show) {
   }
 }
 
+/** @param {Response} response */
 async function problemText(response) {
   try {
     const problem = await response.json();
@@ -44,7 +51,8 @@ async function problemText(response) {
   }
 }
 
-/** Show a message, or an error, in the page's status line. */
+/** Show a message, or an error, in the page's status line.
+ * @param {string} text @param {boolean} isError */
 export function showMessage(text, isError = false) {
   const element = document.getElementById("message");
   if (!element) return;
@@ -52,31 +60,36 @@ export function showMessage(text, isError = false) {
   element.classList.toggle("bad", isError);
 }
 
-export function fieldUrl(run, variable, level, lead, nside) {
-  const query = new URLSearchParams({ lead_time: lead, format: "u16", nside });
-  if (level !== null) query.set("level", level);
-  return `/v1/forecasts/${run}/fields/${variable}?${query}`;
-}
+/** What is read of a run: a field at a level, of the forecast or of a statistic of its ensemble.
+ * @typedef {{ variable: string, level: number | null, statistic: string }} Wanted */
 
-/** Return a promise of one field; repeated calls share it. */
-export function field(run, variable, level, lead, nside) {
-  const url = fieldUrl(run, variable, level, lead, nside);
-  if (!fields.has(url)) {
-    const promise = fetch(url).then(async (response) => {
+/** Return a promise of one field; repeated calls share it, failed ones are asked again.
+ * @param {string} run @param {Wanted} wanted @param {number} lead @param {number} nside */
+export function field(run, { variable, level, statistic }, lead, nside) {
+  const query = new URLSearchParams({ lead_time: String(lead), format: "u16", nside: String(nside) });
+  if (level !== null) query.set("level", String(level));
+  if (statistic) query.set("statistic", statistic);
+  const url = `/v1/forecasts/${run}/fields/${variable}?${query}`;
+  let promise = fields.get(url);
+  if (!promise) {
+    promise = fetch(url).then(async (response) => {
       if (!response.ok) throw new Error(await problemText(response));
       return decode(await response.arrayBuffer(), response.headers);
     });
     promise.catch(() => fields.delete(url));
     fields.set(url, promise);
-    if (fields.size > MAX_FIELDS) fields.delete(fields.keys().next().value);
+    if (fields.size > MAX_FIELDS) fields.delete(/** @type {string} */ (fields.keys().next().value));
   }
-  return fields.get(url);
+  return promise;
 }
 
-export function pointUrl(run, place, variable, level, format = "json") {
+/** @param {string} run @param {{ latitude: number, longitude: number }} place
+ * @param {string} variables @param {number | null} level @param {string} [format] @param {string} [statistic] */
+export function pointUrl(run, place, variables, level, format = "json", statistic = "") {
   const query = new URLSearchParams({
-    latitude: place.latitude.toFixed(3), longitude: place.longitude.toFixed(3), variables: variable, format,
+    latitude: place.latitude.toFixed(3), longitude: place.longitude.toFixed(3), variables, format,
   });
-  if (level !== null) query.set("levels", level);
+  if (level !== null) query.set("levels", String(level));
+  if (statistic) query.set("statistic", statistic);
   return `/v1/forecasts/${run}/point?${query}`;
 }

@@ -1,93 +1,152 @@
+// @ts-check
 // Forecast page: map, times, point forecast and skill; the state is kept in the URL.
 
-import { field, followRun, json, pointUrl, showMessage } from "./api.js";
-import { meteogram, scoreChart } from "./charts.js";
+import { field, followRun, json, showMessage } from "./api.js";
+import { scoreChart } from "./charts.js";
+import { decimalsFor, limitsOf, lookup, nice, placeText, rangeOf, ticksOf, written } from "./field.js";
+import { bindGestures, zoomAt } from "./gestures.js";
 import { glPainter } from "./gl.js";
-import { FieldMap, limitsOf, lookup, ticksOf, written } from "./map.js";
+import { linesOf } from "./lines.js";
+import { FieldMap } from "./map.js";
+import { Player } from "./player.js";
+import { showPoint, showValue } from "./point.js";
+import { defaultLatitude, readState, writeState } from "./state.js";
+import { Particles, Wind } from "./wind.js";
 
-const page = JSON.parse(document.getElementById("page-data").textContent);
+/** @typedef {import("./field.js").Field} Field */
+/** @typedef {import("./field.js").Style} Style */
+
+/** @param {string} id @returns {any} */
 const $ = (id) => document.getElementById(id);
-const styles = page.styles;
-for (const style of Object.values(styles)) style.table = lookup(page.colours[style.colours]);
+const page = JSON.parse($("page-data").textContent);
+/** @type {Record<string, Uint32Array>} */
+const tables = Object.fromEntries(Object.entries(page.colours).map(([name, text]) => [name, lookup(text)]));
+const LOADING_MS = 250;
 
-const FRAME_MS = 650;
+/** @type {Map<string, [number, number]>} */
 const limits = new Map();
-const state = readState();
+const state = readState(location.search, page, page.isolines.map((/** @type {any} */ each) => each.key));
+/** @type {FieldMap} */
 let map;
-let timer = null;
+/** @type {Particles} */
+let particles;
+/** @type {Wind | null} */
+let wind = null;
 let drawn = 0;
-let waiting = null;
-let asked = 0;
-let point = null;
 
-function readState() {
-  const query = new URLSearchParams(location.search);
-  const pick = (name, allowed, fallback) =>
-    (allowed.map(String).includes(query.get(name)) ? query.get(name) : String(fallback));
-  const number = (name, low, high, fallback) => {
-    const value = Number.parseFloat(query.get(name));
-    return value >= low && value <= high ? value : fallback;
-  };
-  const names = page.variables.map((each) => each.name);
-  const found = {
-    variable: pick("variable", names, names[0]),
-    level: Number(pick("level", page.levels, page.levels.includes(500) ? 500 : page.levels[0] ?? 0)),
-    lead: Number(pick("lead", page.leads, page.leads.find((lead) => lead > 0) ?? page.leads[0])),
-    view: pick("view", ["globe", "flat"], "globe"),
-    cells: pick("cells", ["smooth", "whole"], "smooth"),
-    longitude: number("lon", -180, 180, 10),
-    latitude: number("lat", -90, 90, 35),
-    point: null,
-  };
-  const [plat, plon] = [number("plat", -90, 90, null), number("plon", -180, 180, null)];
-  if (plat !== null && plon !== null) found.point = { latitude: plat, longitude: plon };
-  return found;
-}
-
-function writeState() {
-  const query = new URLSearchParams({ run: page.run, variable: state.variable });
-  if (levelOf() !== null) query.set("level", state.level);
-  query.set("lead", state.lead);
-  query.set("view", state.view);
-  query.set("cells", state.cells);
-  query.set("lon", state.longitude.toFixed(1));
-  if (state.view === "globe") query.set("lat", state.latitude.toFixed(1));
-  if (state.point) {
-    query.set("plat", state.point.latitude.toFixed(3));
-    query.set("plon", state.point.longitude.toFixed(3));
-  }
-  history.replaceState(null, "", `?${query}`);
-}
-
-const row = () => page.variables.find((each) => each.name === state.variable);
+/** @param {string} name */
+const rowOf = (name) => page.variables.find((/** @type {any} */ each) => each.name === name);
+const row = () => rowOf(state.variable);
 const levelOf = () => (row().levels ? state.level : null);
-const nsideOf = () => (state.cells === "smooth" ? Math.max(page.nside, page.display_nside) : page.nside);
-const nameOf = () => styles[state.variable].label ?? row().long_name;
-const fieldAt = (lead) => field(page.run, state.variable, levelOf(), lead, nsideOf());
+const styleOf = () => {
+  /** @type {Style} */
+  const style = page.styles[state.variable];
+  return { ...style, table: tables[state.colours === "default" ? style.colours : state.colours] };
+};
+const nameOf = () => page.styles[state.variable].label ?? row().long_name;
+/** A component of the wind is interpolated as a vector, which the server does.
+ * @param {string} variable */
+const nsideOf = (variable) => (state.cells === "smooth" && rowOf(variable).vector ? Math.max(page.nside, page.display_nside) : page.nside);
+/** @param {string} variable @param {number | null} level @param {number} lead */
+const read = (variable, level, lead, nside = nsideOf(variable)) => field(page.run, { variable, level, statistic: "" }, lead, nside);
+/** @param {number} lead */
+const fieldAt = (lead) => read(state.variable, levelOf(), lead);
+/** @param {Date} time */
 const utc = (time) => `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 
+function keepState() {
+  ({ longitude: state.longitude, latitude: state.latitude, zoom: state.zoom } = map.view);
+  history.replaceState(null, "", writeState(page.run, state, levelOf() !== null));
+}
+
+/** Draw the state; return whether it is drawn, or was overtaken by another.
+ * @returns {Promise<boolean>} */
 async function draw() {
   const request = ++drawn;
   describe();
-  writeState();
+  keepState();
+  const late = setTimeout(() => request === drawn && setStage("loading"), LOADING_MS);
   try {
-    const values = await fieldAt(state.lead);
-    if (request !== drawn) return;
+    const [found, contours, winds] = await Promise.all([fieldAt(state.lead), contoursAt(state.lead), windAt(state.lead)]);
+    if (request !== drawn) return true;
+    const style = styleOf();
     const key = `${state.variable}/${levelOf()}`;
-    if (!limits.has(key)) limits.set(key, limitsOf(styles[state.variable], values.values, levelOf()));
-    map.show(values, styles[state.variable], limits.get(key));
-    drawBar(limits.get(key), values.values);
-    showValue().catch((error) => showMessage(error.message, true));
+    const range = limits.get(key) ?? limitsOf(style, found.values, levelOf());
+    limits.set(key, range);
+    map.scene = { field: found, next: null, share: 0, style, limits: range, smooth: state.cells === "smooth" };
+    map.contours = contours;
+    wind = winds;
+    map.barbs = state.wind === "barbs" ? winds : null;
+    map.draw();
+    drift();
+    drawBar(style, range, found.values);
+    setStage("ready");
+    void showValue(state.variable, levelOf(), state.lead);
     $("map").dataset.shown = `${key}/${state.lead}`;
-    showMessage("");
+    return true;
   } catch (error) {
-    showMessage(error.message, true);
+    if (request !== drawn) return true;
+    // A map of another time than the page says would mislead.
+    map.scene = null;
+    map.context.clearRect(0, 0, map.canvas.width, map.canvas.height);
+    particles.stop();
+    delete $("map").dataset.shown;
+    setStage("error", /** @type {Error} */ (error).message);
+    return false;
+  } finally {
+    clearTimeout(late);
   }
+}
+
+/** @param {"loading" | "error" | "ready"} name @param {string} [text] */
+function setStage(name, text = "") {
+  $("stage").dataset.state = name;
+  $("state").hidden = name === "ready";
+  $("state-text").textContent = name === "error" ? `This map did not load: ${text}` : "Loading…";
+  $("retry").hidden = name !== "error";
+}
+
+/** Return the isolines that are wanted, or null.
+ * @param {number} lead @returns {Promise<import("./map.js").Contours | null>} */
+async function contoursAt(lead) {
+  const own = page.styles[state.variable];
+  if (state.isolines === "none" || (state.isolines === "auto" && own.isolines === null)) return null;
+  const other = page.isolines.find((/** @type {any} */ each) => each.key === state.isolines);
+  const [variable, level] = other ? [other.variable, other.level] : [state.variable, levelOf()];
+  const style = page.styles[variable];
+  const found = await read(variable, level, lead);
+  const [low, high] = rangeOf(found.values);
+  const spacing = style.isolines ?? nice((style.scale * (high - low)) / 12);
+  return { field: found, scale: style.scale, offset: style.offset, spacing, centres: style.isolines !== null };
+}
+
+/** @param {number} lead */
+async function windAt(lead) {
+  const pair = page.winds[levelOf() === null ? "surface" : "upper"];
+  if (state.wind === "none" || pair === null) return null;
+  const level = rowOf(pair[0]).levels ? state.level : null;
+  const [east, north] = await Promise.all(pair.map((/** @type {string} */ name) => read(name, level, lead, page.nside)));
+  return new Wind(east, north);
+}
+
+/** Let particles drift where the wind is drawn by them. */
+function drift() {
+  const canvas = $("flow");
+  canvas.hidden = state.wind !== "particles" || wind === null;
+  if (canvas.hidden) {
+    particles.stop();
+    return;
+  }
+  [canvas.width, canvas.height] = [map.canvas.width, map.canvas.height];
+  particles.start(() => (wind === null ? null : {
+    wind, projection: map.projection, zoom: map.view.zoom, ratio: map.ratio, moving: map.moving,
+  }));
 }
 
 function describe() {
   const valid = new Date(Date.parse(page.init) + state.lead * 3600e3);
   $("valid").textContent = utc(valid);
+  $("valid-local").textContent = localTime(valid);
   $("slider-text").textContent = `+${state.lead} h`;
   $("lead").textContent = `+${state.lead} h (day ${+(state.lead / 24).toFixed(2)})`;
   const level = levelOf();
@@ -98,22 +157,35 @@ function describe() {
   $("slider").setAttribute("aria-valuetext", `lead ${state.lead} hours, valid ${utc(valid)}`);
   $("level").disabled = level === null;
   $("level").closest("label").classList.toggle("off", level === null);
-  const query = new URLSearchParams({ lead_time: state.lead });
-  if (level !== null) query.set("level", level);
+  const query = new URLSearchParams({ lead_time: String(state.lead) });
+  if (level !== null) query.set("level", String(level));
+  const projection = { globe: "orthographic", flat: "robinson", north: "north_polar", south: "south_polar" }[state.view];
+  query.set("projection", projection ?? "robinson");
+  query.set("longitude", state.longitude.toFixed(0));
+  if (state.view === "globe") query.set("latitude", state.latitude.toFixed(0));
+  if (state.isolines === "none") query.set("isolines", "false");
+  if (state.wind !== "none") query.set("wind", "true");
+  if (state.colours !== "default") query.set("cmap", state.colours);
   $("png").href = `/v1/forecasts/${page.run}/maps/${state.variable}.png?${query}`;
 }
 
-/** Draw the colour bar; triangles at its ends say that values lie beyond. */
-function drawBar(limits, values) {
-  const style = styles[state.variable];
+/** Return a time in the reader's zone, or nothing where that is UTC.
+ * @param {Date} time */
+function localTime(time) {
+  if (time.getTimezoneOffset() === 0) return "";
+  return time.toLocaleString(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+}
+
+/** Draw the colour bar; triangles at its ends say that values lie beyond.
+ * @param {Style} style @param {[number, number]} range @param {Float32Array} values */
+function drawBar(style, range, values) {
   const canvas = $("bar");
   const context = canvas.getContext("2d");
-  const image = context.createImageData(256, 1);
+  [canvas.width, canvas.height] = [style.table.length, 1];
+  const image = context.createImageData(canvas.width, 1);
   new Uint32Array(image.data.buffer).set(style.table);
-  canvas.width = 256;
-  canvas.height = 1;
   context.putImageData(image, 0, 0);
-  $("ticks").replaceChildren(...ticksOf(limits, canvas.clientWidth < 500 ? 6 : 9).map(({ at, text }) => {
+  $("ticks").replaceChildren(...ticksOf(range, canvas.clientWidth < 500 ? 6 : 9).map(({ at, text }) => {
     const tick = document.createElement("span");
     tick.textContent = text;
     tick.style.setProperty("left", `${100 * at}%`);
@@ -121,144 +193,59 @@ function drawBar(limits, values) {
   }));
   $("units").textContent = style.units;
   const [low, high] = rangeOf(values).map((value) => value * style.scale + style.offset);
-  const slack = 1e-4 * (limits[1] - limits[0]);
+  const slack = 1e-4 * (range[1] - range[0]);
+  /** @param {number} pixel */
   const css = (pixel) => `rgb(${pixel & 255}, ${(pixel >> 8) & 255}, ${(pixel >> 16) & 255})`;
   for (const [end, beyond, colour] of [
-    [$("under"), low < limits[0] - slack, style.table[0]],
-    [$("over"), high > limits[1] + slack, style.table[style.table.length - 1]],
+    [$("under"), low < range[0] - slack, style.table[0]],
+    [$("over"), high > range[1] + slack, style.table[style.table.length - 1]],
   ]) {
     end.hidden = !beyond;
     end.style.setProperty("background", css(colour));
   }
 }
 
-function rangeOf(values) {
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
-  }
-  return [low, high];
-}
-
+/** @param {number} index */
 function setLead(index) {
   state.lead = page.leads[Math.max(0, Math.min(page.leads.length - 1, index))];
   return draw();
 }
 
-function play() {
-  if (timer !== null) {
-    clearTimeout(timer);
-    timer = null;
-    $("play").setAttribute("aria-pressed", "false");
-    $("play").textContent = "Play";
-    return;
-  }
-  $("play").setAttribute("aria-pressed", "true");
-  $("play").textContent = "Pause";
-  for (const lead of page.leads) fieldAt(lead).catch(() => {});
-  const step = async () => {
-    await setLead((page.leads.indexOf(state.lead) + 1) % page.leads.length);
-    if (timer !== null) timer = setTimeout(step, FRAME_MS);
-  };
-  timer = setTimeout(step, 0);
-}
-
-async function showPoint() {
-  if (!state.point) return;
-  map.mark = state.point;
-  map.draw();
-  writeState();
-  const { latitude, longitude } = state.point;
-  const request = ++asked;
-  const name = `${Math.abs(latitude).toFixed(2)}° ${latitude < 0 ? "S" : "N"}, ${Math.abs(longitude).toFixed(2)}° ${longitude < 0 ? "W" : "E"}`;
-  try {
-    const found = await json(pointUrl(page.run, state.point, state.variable, levelOf()));
-    if (request !== asked) return;
-    const series = found.points[0].series[0];
-    const style = styles[state.variable];
-    const shown = series.values.map((value) => (value === null ? null : value * style.scale + style.offset));
-    point = {
-      key: `${state.variable}/${levelOf()}`,
-      leads: found.lead_hours,
-      times: found.valid_times,
-      values: series.values,
-      shown,
-      name: nameOf(),
-      units: style.units,
-    };
-    $("point").hidden = false;
-    $("point-place").textContent = name;
-    $("point-csv").href = pointUrl(page.run, state.point, state.variable, levelOf(), "csv");
-    await showValue();
-  } catch (error) {
-    showMessage(error.message, true);
-  }
-}
-
-/** Show the value at the lead time of the map, and mark it in the time series. */
-async function showValue() {
-  if (point === null || point.key !== `${state.variable}/${levelOf()}`) return;
-  const at = point.leads.indexOf(state.lead);
-  const value = point.shown[at];
-  const digits = Math.max(1, 2 - Math.floor(Math.log10(Math.max(Math.abs(value), 1e-9))));
-  $("point-value").textContent = `${written(value, Math.min(digits, 6))} ${point.units}`;
-  $("point-value").dataset.value = point.values[at];
-  $("point-value").dataset.lead = state.lead;
-  await meteogram($("meteogram"), point.times, point.shown, at, point.name, point.units);
-}
-
-function bindMap(canvas) {
-  let from = null;
-  canvas.addEventListener("pointerdown", (event) => {
-    from = { x: event.clientX, y: event.clientY, moved: false, ...state };
-    canvas.setPointerCapture(event.pointerId);
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    if (from === null) return;
-    const [dx, dy] = [event.clientX - from.x, event.clientY - from.y];
-    if (Math.abs(dx) + Math.abs(dy) > 4) from.moved = true;
-    if (!from.moved) return;
-    const turn = state.view === "globe" ? 110 / (map.projection.unit / map.ratio) : 360 / canvas.clientWidth;
-    turnTo(from.longitude - dx * turn * 0.6, from.latitude + dy * turn * 0.6);
-  });
-  canvas.addEventListener("pointerup", (event) => {
-    const clicked = from !== null && !from.moved;
-    from = null;
-    writeState();
-    const place = clicked ? map.placeAt(event.clientX, event.clientY) : null;
-    if (place) {
-      state.point = place;
-      showPoint();
-    }
-  });
-  canvas.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") {
-      state.point = { latitude: state.view === "globe" ? state.latitude : 0, longitude: state.longitude };
-      showPoint();
-      return;
-    }
-    const step = { ArrowLeft: [-10, 0], ArrowRight: [10, 0], ArrowUp: [0, 10], ArrowDown: [0, -10] }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    turnTo(state.longitude + step[0], state.latitude + step[1]);
-    writeState();
-  });
-}
-
-function turnTo(longitude, latitude) {
-  state.longitude = ((longitude % 360) + 540) % 360 - 180;
-  state.latitude = Math.max(-90, Math.min(90, latitude));
-  map.setView({ longitude: state.longitude, latitude: state.latitude });
-  waiting ??= requestAnimationFrame(() => {
-    waiting = null;
+const player = new Player({
+  leads: page.leads,
+  now: () => state.lead,
+  speed: () => Number(state.speed),
+  load: fieldAt,
+  fade(next, share) {
+    if (map.scene === null) return;
+    map.scene.next = next;
+    map.scene.share = share;
     map.draw();
-  });
+  },
+  show: (lead) => setLead(page.leads.indexOf(lead)),
+  changed(playing) {
+    $("play").setAttribute("aria-pressed", String(playing));
+    $("play").textContent = playing ? "Pause" : "Play";
+    if (!playing && map.scene?.share) {
+      map.scene.share = 0;
+      map.draw();
+    }
+    if (playing) for (const lead of page.leads) fieldAt(lead).catch(() => {});
+  },
+});
+
+function pointChanged() {
+  map.mark = state.point;
+  map.drawSoon();
+  keepState();
+  if (state.point === null) return Promise.resolve();
+  const what = { variable: state.variable, level: levelOf(), name: nameOf(), style: styleOf() };
+  return showPoint(page.run, state.point, what, () => state.lead);
 }
 
 async function showScores() {
   const query = new URLSearchParams({ variable: state.variable, region: "global" });
-  if (levelOf() !== null) query.set("level", state.level);
+  if (levelOf() !== null) query.set("level", String(state.level));
   const metric = $("metric").value;
   try {
     const found = await json(`/v1/scores?${query}`);
@@ -267,39 +254,53 @@ async function showScores() {
     if (found.records.length) await scoreChart($("scores"), found.records, metric, row().units);
   } catch (error) {
     $("no-scores").hidden = false;
-    $("no-scores").textContent = error.message;
+    $("no-scores").textContent = /** @type {Error} */ (error).message;
   }
 }
 
 function bindControls() {
-  $("variable").value = state.variable;
-  $("level").value = String(state.level);
-  $("view").value = state.view;
-  $("cells").value = state.cells;
+  for (const name of ["variable", "level", "view", "cells", "isolines", "wind", "colours", "speed"]) {
+    $(name).value = String(state[/** @type {keyof typeof state} */ (name)]);
+  }
   const changed = () => {
     state.variable = $("variable").value;
     state.level = Number($("level").value);
-    draw();
-    showPoint();
-    showScores();
+    void draw();
+    void pointChanged();
+    void showScores();
   };
   $("variable").addEventListener("change", changed);
   $("level").addEventListener("change", changed);
   $("metric").addEventListener("change", showScores);
   $("view").addEventListener("change", () => {
     state.view = $("view").value;
-    map.setView({ kind: state.view });
-    draw();
+    map.setView({ kind: state.view, latitude: defaultLatitude(state.view), zoom: 1 });
+    void draw();
   });
-  $("cells").addEventListener("change", () => {
-    state.cells = $("cells").value;
-    draw();
+  for (const name of /** @type {const} */ (["cells", "isolines", "wind", "colours"])) {
+    $(name).addEventListener("change", () => {
+      state[name] = $(name).value;
+      void draw();
+    });
+  }
+  $("speed").addEventListener("change", () => {
+    state.speed = $("speed").value;
+    keepState();
   });
   $("slider").addEventListener("input", () => setLead(Number($("slider").value)));
-  $("play").addEventListener("click", play);
-  for (const row of document.querySelectorAll('[data-active="yes"]')) {
-    followRun(row.dataset.run, (run) => {
-      const status = row.querySelector(".status");
+  $("play").addEventListener("click", () => player.toggle());
+  $("retry").addEventListener("click", draw);
+  for (const [id, factor] of /** @type {[string, number][]} */ ([["zoom-in", 1.5], ["zoom-out", 1 / 1.5], ["zoom-none", 0]])) {
+    $(id).addEventListener("click", () => {
+      const box = map.canvas.getBoundingClientRect();
+      if (factor) zoomAt(map, factor, box.left + box.width / 2, box.top + box.height / 2);
+      else map.moveTo({ zoom: 1, latitude: defaultLatitude(state.view) });
+      keepState();
+    });
+  }
+  for (const item of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-active="yes"]'))) {
+    void followRun(/** @type {string} */ (item.dataset.run), (run) => {
+      const status = /** @type {HTMLElement} */ (item.querySelector(".status"));
       status.className = `status ${run.status}`;
       status.textContent = run.status;
     });
@@ -310,26 +311,50 @@ function bindControls() {
     width = window.innerWidth;
     map.resize();
     map.draw();
+    drift();
   });
+}
+
+/** @param {{ longitude: number, latitude: number } | null} place */
+function hover(place) {
+  const value = place === null ? NaN : map.valueAt(place);
+  $("hover").hidden = place === null || !Number.isFinite(value);
+  if (place === null || $("hover").hidden) return;
+  const { style, limits: range } = /** @type {import("./painter.js").Scene} */ (map.scene);
+  const shown = written(value * style.scale + style.offset, decimalsFor(range));
+  $("hover").textContent = `${placeText(place, 1)}: ${shown} ${style.units}`;
 }
 
 async function start() {
   // ?painter=canvas avoids WebGL2, which some graphics drivers implement incorrectly.
   const wanted = new URLSearchParams(location.search).get("painter");
-  map = new FieldMap($("map"), [], wanted === "canvas" ? null : glPainter(wanted === "webgl"));
-  map.view = { kind: state.view, longitude: state.longitude, latitude: state.latitude };
+  map = new FieldMap($("map"), wanted === "canvas" ? null : glPainter(wanted === "webgl"));
+  map.view = { kind: state.view, longitude: state.longitude, latitude: state.latitude, zoom: state.zoom };
+  map.mark = state.point;
   map.resize();
+  particles = new Particles($("flow"));
   bindControls();
-  bindMap($("map"));
-  const lines = json("/static/coastlines-110m.json").then((coastlines) => {
-    map.coastlines = coastlines;
-    map.draw();
+  bindGestures($("map"), map, {
+    pick(place) {
+      state.point = place;
+      void pointChanged();
+    },
+    hover,
+    moved: () => { describe(); keepState(); },
   });
-  await Promise.all([draw(), lines]);
+  const lines = json("/static/coastlines-110m.json").then((coastlines) => { map.coast.coarse = linesOf(coastlines); });
+  map.wantFine = () => {
+    map.wantFine = null;
+    json("/static/coastlines-50m.json").then((coastlines) => {
+      map.coast.fine = linesOf(coastlines);
+      map.drawSoon();
+    }, () => {});
+  };
+  await Promise.all([draw(), lines.then(() => map.draw(), (error) => showMessage(error.message, true))]);
   document.body.dataset.ready = "yes";
   performance.mark("first map");
-  await Promise.all([showPoint(), showScores()]);
+  await Promise.all([pointChanged(), showScores()]);
   document.body.dataset.charts = "yes";
 }
 
-start();
+void start();

@@ -1,123 +1,55 @@
-// Map of one field on the HEALPix grid: a globe or a flat map, with coastlines.
+// @ts-check
+// Map of one field on the HEALPix grid, with coastlines, isolines, wind and pressure centres.
 
-import { indexImage } from "./healpix.js";
-import { FLAT_ASPECT, flat, globe } from "./projections.js";
+import { isolines } from "./contours.js";
+import { centresOf } from "./extrema.js";
+import { written } from "./field.js";
+import { cellOfUnit, sample } from "./healpix.js";
+import { capOf, graticule, linesOf, trace } from "./lines.js";
+import { TablePainter } from "./painter.js";
+import { FLAT_ASPECT, bounded, project } from "./projections.js";
+import { drawBarbs } from "./wind.js";
 
-const MISSING = 0xffc8c8c8;
+/** @typedef {import("./field.js").Field} Field */
+/** @typedef {import("./painter.js").Scene} Scene */
+/** @typedef {import("./projections.js").View} View */
+/** Isolines of a field: in shown units, `shown = scale * value + offset`.
+ * @typedef {{ field: Field, scale: number, offset: number, spacing: number, centres: boolean }} Contours */
 
-/** Meridians and parallels every 30 degrees, in hundredths of a degree like the coastlines. */
-const GRATICULE = [
-  ...Array.from({ length: 12 }, (_, k) => Array.from({ length: 33 }, (__, i) => [3000 * k, 500 * (i - 16)]).flat()),
-  ...Array.from({ length: 5 }, (_, k) => Array.from({ length: 73 }, (__, i) => [500 * i, 3000 * (k - 2)]).flat()),
-];
-
-/** Decode a field packed into 16-bit numbers. */
-export function decode(buffer, headers) {
-  const scale = Number(headers.get("PEAR-Scale"));
-  const offset = Number(headers.get("PEAR-Offset"));
-  const packed = new Uint16Array(buffer);
-  const values = new Float32Array(packed.length);
-  for (let i = 0; i < packed.length; i++) {
-    values[i] = packed[i] === 65535 ? NaN : offset + scale * packed[i];
-  }
-  return { values, packed, scale, offset, nside: Math.round(Math.sqrt(packed.length / 12)) };
-}
-
-/** Return the limits of the colour bar: those of the style, or rounded percentiles. */
-export function limitsOf(style, values, level) {
-  const given = level === null ? style.limits : (style.limits_at[level] ?? style.limits);
-  if (given) return given;
-  const sorted = Float32Array.from(values).filter(Number.isFinite).sort();
-  const at = (share) => sorted[Math.round(share * (sorted.length - 1))] * style.scale + style.offset;
-  let [low, high] = [at(0.005), at(0.995)];
-  if (style.symmetric) {
-    high = Math.max(Math.abs(low), Math.abs(high));
-    low = -high;
-  }
-  const step = nice((high - low) / 10);
-  return [Math.floor(low / step) * step, Math.ceil(high / step) * step];
-}
-
-/** Return round values for at most `most` ticks of a colour bar. */
-export function ticksOf([low, high], most) {
-  const step = nice((high - low) / (most - 1));
-  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  const ticks = [];
-  for (let k = Math.ceil(low / step - 1e-6); k * step <= high + 1e-6 * step; k++) {
-    ticks.push({ at: (k * step - low) / (high - low), text: written(k * step, digits) });
-  }
-  return ticks;
-}
-
-/** Format a number with a minus sign instead of a hyphen. */
-export function written(value, digits) {
-  const text = value.toFixed(digits);
-  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
-}
-
-function nice(span) {
-  if (!(span > 0)) return 1;
-  const power = 10 ** Math.floor(Math.log10(span));
-  return power * [1, 2, 5, 10].find((factor) => factor * power >= span * 0.999);
-}
-
-/** Return 32-bit pixels from the "rrggbb…" text of a colour map. */
-export function lookup(text) {
-  const table = new Uint32Array(text.length / 6);
-  for (let i = 0; i < table.length; i++) {
-    const rgb = parseInt(text.slice(6 * i, 6 * i + 6), 16);
-    table[i] = 0xff000000 | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16);
-  }
-  return table;
-}
-
-/** Painter without a GPU: keeps a table of the cell of each pixel. */
-class TablePainter {
-  constructor() {
-    this.kind = "canvas2d";
-    this.canvas = document.createElement("canvas");
-    this.context = this.canvas.getContext("2d");
-    this.projection = null;
-  }
-
-  paint(width, height, view, projection, field, style, limits) {
-    if (this.projection !== projection || this.nside !== field.nside) {
-      this.cells = indexImage(field.nside, width, height, (x, y, out) => projection.lonlat(x, y, out));
-      [this.projection, this.nside] = [projection, field.nside];
-      [this.canvas.width, this.canvas.height] = [width, height];
-    }
-    const colours = colourCells(field, style, limits);
-    const image = this.context.createImageData(width, height);
-    const pixels = new Uint32Array(image.data.buffer);
-    const { cells } = this;
-    for (let i = 0; i < pixels.length; i++) if (cells[i] >= 0) pixels[i] = colours[cells[i]];
-    this.context.putImageData(image, 0, 0);
-    return this.canvas;
-  }
-}
-
-function colourCells({ packed, scale, offset }, style, [low, high]) {
-  const { table } = style;
-  const top = table.length - 1;
-  const factor = (style.scale * scale * top) / (high - low);
-  const shift = ((style.scale * offset + style.offset - low) * top) / (high - low);
-  const out = new Uint32Array(packed.length);
-  for (let i = 0; i < packed.length; i++) {
-    const position = packed[i] * factor + shift;
-    out[i] = packed[i] === 65535 ? MISSING : table[position < 0 ? 0 : position > top ? top : position | 0];
-  }
-  return out;
-}
+const SETTLE_MS = 140;
+const DARK = "rgba(10, 14, 20, 0.9)";
+const LEAST_CENTRE = 0.6; // spacings of isolines
 
 export class FieldMap {
-  constructor(canvas, coastlines, painter = null) {
+  /** @param {HTMLCanvasElement} canvas @param {{ kind: string, canvas: HTMLCanvasElement, paint: Function } | null} painter */
+  constructor(canvas, painter = null) {
     this.canvas = canvas;
-    this.context = canvas.getContext("2d");
-    this.coastlines = coastlines;
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     this.painter = painter ?? new TablePainter();
-    this.view = { kind: "globe", longitude: 0, latitude: 30 };
-    this.field = null;
+    /** @type {View} */
+    this.view = { kind: "globe", longitude: 0, latitude: 30, zoom: 1 };
+    this.projection = project(1, 1, this.view);
+    this.ratio = 1;
+    /** @type {Scene | null} */
+    this.scene = null;
+    /** @type {Contours | null} */
+    this.contours = null;
+    /** @type {import("./wind.js").Wind | null} */
+    this.barbs = null;
+    /** @type {{ longitude: number, latitude: number } | null} */
     this.mark = null;
+    /** Coastlines, coarse and fine; the fine ones are asked for when they are needed.
+     * @type {{ coarse: import("./lines.js").Line[], fine: import("./lines.js").Line[] | null }} */
+    this.coast = { coarse: [], fine: null };
+    /** @type {(() => void) | null} */
+    this.wantFine = null;
+    /** @type {Map<number, import("./lines.js").Line[]>} */
+    this.graticules = new Map();
+    /** @type {{ of: Float32Array, found: import("./extrema.js").Centre[] } | null} */
+    this.centres = null;
+    this.moving = false;
+    this.waiting = 0;
+    this.settle = 0;
     canvas.dataset.painter = this.painter.kind;
   }
 
@@ -131,84 +63,165 @@ export class FieldMap {
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(height * ratio);
     this.ratio = ratio;
-    this.locate();
+    this.setView({});
   }
 
+  /** @param {Partial<View>} view */
   setView(view) {
     const turned = view.kind !== undefined && view.kind !== this.view.kind;
-    this.view = { ...this.view, ...view };
+    this.view = bounded({ ...this.view, ...view });
     if (turned) this.resize();
-    else this.locate();
+    else this.projection = project(this.canvas.width, this.canvas.height, this.view);
   }
 
-  /** Update the projection. */
-  locate() {
-    const { width, height } = this.canvas;
-    const { kind, longitude, latitude } = this.view;
-    this.projection = kind === "flat"
-      ? flat(width, height, longitude)
-      : globe(width, height, longitude, latitude);
+  /** Set the view while it is being moved: drawn with the next frame, coarsely until it rests.
+   * @param {Partial<View>} view */
+  moveTo(view) {
+    this.setView(view);
+    this.moving = true;
+    clearTimeout(this.settle);
+    this.settle = window.setTimeout(() => {
+      this.moving = false;
+      this.drawSoon();
+    }, SETTLE_MS);
+    this.drawSoon();
   }
 
-  show(field, style, limits) {
-    this.field = field;
-    this.style = style;
-    this.limits = limits;
-    this.draw();
+  drawSoon() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => {
+      this.waiting = 0;
+      this.draw();
+    });
   }
 
   draw() {
     const { width, height } = this.canvas;
-    if (this.field === null || width === 0) return;
-    const painted = this.painter.paint(
-      width, height, this.view, this.projection, this.field, this.style, this.limits,
-    );
-    this.context.clearRect(0, 0, width, height);
-    this.context.drawImage(painted, 0, 0);
+    if (this.scene === null || width === 0) return;
+    // Without a GPU a map that moves is painted coarsely, and never finer than the screen's units.
+    const step = this.painter.kind === "webgl2" ? 1 : Math.round(this.moving ? 3 * this.ratio : this.ratio);
+    const painted = this.painter.paint(width, height, this.view, this.projection, this.scene, step);
+    const { context } = this;
+    context.clearRect(0, 0, width, height);
+    context.save();
+    this.projection.outline(context);
+    context.clip();
+    context.imageSmoothingEnabled = this.scene.smooth;
+    context.drawImage(painted, 0, 0, painted.width * step, painted.height * step);
+    context.lineJoin = "round";
     this.drawLines();
+    if (this.contours) this.drawContours(this.contours);
+    context.restore();
+    this.projection.outline(context);
+    context.lineWidth = 1.2 * this.ratio;
+    context.strokeStyle = "rgba(90, 100, 112, 0.9)";
+    context.stroke();
+    if (this.barbs) drawBarbs(context, this.projection, this.barbs, this.ratio);
+    if (this.contours?.centres) this.drawCentres(this.contours);
+    if (this.mark) this.drawMark(this.mark);
   }
 
   drawLines() {
     const { context, projection } = this;
-    context.save();
-    context.lineJoin = "round";
-    this.trace(GRATICULE);
+    const { zoom } = this.view;
+    const cap = capOf(projection, this.canvas.width, this.canvas.height);
+    const spacing = zoom < 3 ? 30 : zoom < 8 ? 10 : 5;
+    let grid = this.graticules.get(spacing);
+    if (!grid) this.graticules.set(spacing, (grid = linesOf(graticule(spacing))));
+    trace(context, projection, grid, cap);
     context.lineWidth = 0.6 * this.ratio;
     context.strokeStyle = "rgba(10, 14, 20, 0.22)";
     context.stroke();
-    this.trace(this.coastlines);
+    const sharp = zoom > 1.6 && !this.moving;
+    if (sharp && this.coast.fine === null) this.wantFine?.();
+    trace(context, projection, (sharp && this.coast.fine) || this.coast.coarse, cap);
     // A light line below the dark one keeps it visible on dark colours.
-    for (const [width, colour] of [[2.2, "rgba(255, 255, 255, 0.4)"], [0.9, "rgba(10, 14, 20, 0.9)"]]) {
+    for (const [width, colour] of /** @type {[number, string][]} */ ([[2.2, "rgba(255, 255, 255, 0.4)"], [0.9, DARK]])) {
       context.lineWidth = width * this.ratio;
       context.strokeStyle = colour;
       context.stroke();
     }
-    projection.outline(context);
-    context.lineWidth = 1.2 * this.ratio;
-    context.strokeStyle = "rgba(10, 14, 20, 0.6)";
-    context.stroke();
-    if (this.mark) this.drawMark();
-    context.restore();
   }
 
-  /** Begin a path along lines in hundredths of a degree, without the far side of the globe. */
-  trace(lines) {
-    const { context, projection } = this;
-    context.beginPath();
-    for (const line of lines) {
-      let before = null;
-      for (let i = 0; i < line.length; i += 2) {
-        const now = projection.pixel(line[i] / 100, line[i + 1] / 100);
-        const joined = now && before && Math.abs(now[0] - before[0]) < projection.jump;
-        if (joined) context.lineTo(now[0], now[1]);
-        else if (now) context.moveTo(now[0], now[1]);
-        before = now;
+  /** @param {Contours} contours */
+  drawContours({ field, scale, offset, spacing }) {
+    const { context, projection, ratio } = this;
+    const step = (this.moving ? 8 : 5) * ratio;
+    const [columns, rows] = [Math.ceil(this.canvas.width / step) + 1, Math.ceil(this.canvas.height / step) + 1];
+    const values = new Float32Array(columns * rows).fill(NaN);
+    const place = { longitude: 0, z: 0, cos: 0 };
+    for (let row = 0, i = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++, i++) {
+        if (!projection.lonlat(column * step, row * step, place)) continue;
+        values[i] = scale * sample(field.ring, field.nside, place.longitude, place.z, place.cos) + offset;
       }
+    }
+    context.strokeStyle = DARK;
+    context.font = `${10.5 * ratio}px system-ui, sans-serif`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    /** @type {{ x: number, y: number, angle: number, text: string }[]} */
+    const labels = [];
+    for (const { level, points } of isolines(values, columns, spacing)) {
+      const fifth = Math.round(level / spacing) % 5 === 0;
+      context.lineWidth = (fifth ? 1.4 : 0.8) * ratio;
+      context.beginPath();
+      for (const [x, y] of points) context.lineTo(x * step, y * step);
+      context.stroke();
+      if (points.length > 24 && !this.moving) labels.push(labelOf(points, step, written(level, spacing < 1 ? 1 : 0)));
+    }
+    /** @type {{ x: number, y: number }[]} */
+    const put = [];
+    for (const label of labels) {
+      if (put.some((other) => Math.hypot(other.x - label.x, other.y - label.y) < 48 * ratio)) continue;
+      put.push(label);
+      context.save();
+      context.translate(label.x, label.y);
+      context.rotate(label.angle);
+      this.halo(label.text, 0, 0);
+      context.restore();
     }
   }
 
-  drawMark() {
-    const at = this.projection.pixel(this.mark.longitude, this.mark.latitude);
+  /** Write text on a light edge.
+   * @param {string} text @param {number} x @param {number} y */
+  halo(text, x, y) {
+    const { context } = this;
+    context.lineWidth = 3 * this.ratio;
+    context.strokeStyle = "rgba(255, 255, 255, 0.85)";
+    context.strokeText(text, x, y);
+    context.fillStyle = "#10161d";
+    context.fillText(text, x, y);
+  }
+
+  /** @param {Contours} contours */
+  drawCentres({ field, scale, offset, spacing }) {
+    if (this.moving) return;
+    if (this.centres?.of !== field.ring) {
+      this.centres = { of: field.ring, found: centresOf(field.ring, (LEAST_CENTRE * spacing) / scale) };
+    }
+    const { context, ratio } = this;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    const place = { longitude: 0, z: 0, cos: 0 };
+    /** @type {[number, number][]} */
+    const put = [];
+    for (const { high, longitude, latitude, value } of this.centres.found) {
+      const at = this.projection.pixel(longitude, latitude);
+      if (!at || put.some((other) => Math.hypot(other[0] - at[0], other[1] - at[1]) < 48 * ratio)) continue;
+      if (!this.projection.lonlat(at[0], at[1] + 20 * ratio, place) || !this.projection.lonlat(at[0], at[1] - 10 * ratio, place)) continue;
+      put.push(at);
+      context.font = `700 ${17 * ratio}px system-ui, sans-serif`;
+      this.halo(high ? "H" : "L", at[0], at[1]);
+      context.font = `600 ${10.5 * ratio}px system-ui, sans-serif`;
+      this.halo(written(scale * value + offset, 0), at[0], at[1] + 14 * ratio);
+    }
+    this.canvas.dataset.centres = String(put.length);
+  }
+
+  /** @param {{ longitude: number, latitude: number }} mark */
+  drawMark(mark) {
+    const at = this.projection.pixel(mark.longitude, mark.latitude);
     if (!at) return;
     const { context, ratio } = this;
     context.beginPath();
@@ -220,14 +233,36 @@ export class FieldMap {
     context.stroke();
   }
 
-  /** Return longitude and latitude at a position on the page, or null outside the map. */
+  /** Return longitude and latitude at a position on the page, or null outside the map.
+   * @param {number} clientX @param {number} clientY */
   placeAt(clientX, clientY) {
     const box = this.canvas.getBoundingClientRect();
     const out = { longitude: 0, z: 0, cos: 0 };
     const x = ((clientX - box.left) / box.width) * this.canvas.width;
     const y = ((clientY - box.top) / box.height) * this.canvas.height;
     if (!this.projection.lonlat(x, y, out)) return null;
-    const longitude = ((out.longitude % 360) + 540) % 360 - 180;
+    const longitude = ((((out.longitude + 180) % 360) + 360) % 360) - 180;
     return { longitude, latitude: (Math.atan2(out.z, out.cos) * 180) / Math.PI };
   }
+
+  /** Return the value that the map shows at a place, in the unit of the field.
+   * @param {{ longitude: number, latitude: number }} place */
+  valueAt({ longitude, latitude }) {
+    if (!this.scene) return NaN;
+    const { field, smooth } = this.scene;
+    const phi = (latitude * Math.PI) / 180;
+    const [z, cos] = [Math.sin(phi), Math.cos(phi)];
+    return smooth ? sample(field.ring, field.nside, longitude, z, cos)
+      : field.values[cellOfUnit(field.nside, longitude, z, cos)];
+  }
+}
+
+/** Return where a line is labelled: in its middle, along its direction, upright.
+ * @param {[number, number][]} points @param {number} step @param {string} text */
+function labelOf(points, step, text) {
+  const middle = points.length >> 1;
+  const [before, after] = [points[Math.max(0, middle - 3)], points[Math.min(points.length - 1, middle + 3)]];
+  let angle = Math.atan2(after[1] - before[1], after[0] - before[0]);
+  if (Math.abs(angle) > Math.PI / 2) angle -= Math.sign(angle) * Math.PI;
+  return { x: points[middle][0] * step, y: points[middle][1] * step, angle, text };
 }

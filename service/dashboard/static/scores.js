@@ -2,7 +2,7 @@
 
 import { json } from "./api.js";
 import { scoreChart } from "./charts.js";
-import { written } from "./map.js";
+import { written } from "./field.js";
 
 const page = JSON.parse(document.getElementById("page-data").textContent);
 const $ = (id) => document.getElementById(id);

@@ -8,10 +8,14 @@ from collections.abc import Iterator
 import httpx
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import Normalize
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from pear.sphere.healpix import cell_of
+from pear.plotting import style_of
+from pear.sphere.healpix import cell_of, interpolation_weights
 from tests.fixtures.browser import CHROMIUM, FLAGS, Watched, colours, until
+from tests.fixtures.service import NSIDE
 
 pytestmark = [
     pytest.mark.slow,
@@ -128,30 +132,129 @@ def test_every_variable_level_and_view_is_drawn(browser: Browser, base: str, run
     watched.close("flat")
 
 
-@pytest.mark.parametrize("view", ["globe", "flat"])
-def test_both_painters_draw_the_same(playwright: Playwright, base: str, view: str) -> None:
-    """WebGL2 (in software here) and the plain canvas, pixel by pixel."""
-    flags = [*FLAGS, "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
-    path = f"/?view={view}&lon=77&lat=-35&variable=geopotential&level=500&painter="
-    images, kinds = [], []
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-    for painter in ("webgl", "canvas"):
-        watched = Watched(browser, base, 500, 500)
-        page = watched.open(path + painter)
-        kinds.append(page.get_attribute("#map", "data-painter"))
-        data = page.evaluate(
-            "() => { const c = document.getElementById('map'); return Array.from("
-            "c.getContext('2d').getImageData(0, 0, c.width, c.height).data)"
-            ".filter((_, i) => (i >> 2) % 13 === 0); }"
-        )
-        images.append(np.array(data, dtype=int).reshape(-1, 4))
-        watched.close(f"painter-{view}-{painter}")
+_PAINT = """async ([view, name, variable, level]) => {
+  const { glPainter } = await import("/static/gl.js");
+  const { TablePainter } = await import("/static/painter.js");
+  const { project } = await import("/static/projections.js");
+  const { limitsOf, lookup } = await import("/static/field.js");
+  const { field } = await import("/static/api.js");
+  const page = JSON.parse(document.getElementById("page-data").textContent);
+  const style = { ...page.styles[variable] };
+  style.table = lookup(page.colours[style.colours]);
+  const at = project(300, 300, view);
+  const shown = await field(page.run, { variable, level, statistic: "" }, 24, page.nside);
+  const limits = limitsOf(style, shown.values, level);
+  const painter = name === "webgl" ? glPainter(true) : new TablePainter();
+  if (painter === null) return null;
+  const scene = { field: shown, next: null, share: 0, style, limits, smooth: true };
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 300;
+  const context = canvas.getContext("2d");
+  context.drawImage(painter.paint(300, 300, view, at, scene, 1), 0, 0);
+  const { data } = context.getImageData(0, 0, 300, 300);
+  const points = [], place = { longitude: 0, z: 0, cos: 0 };
+  for (let i = 151; i < 90000; i += 317) {
+    if (!at.lonlat(i % 300 + 0.5, Math.floor(i / 300) + 0.5, place)) continue;
+    const latitude = Math.atan2(place.z, place.cos) * 180 / Math.PI;
+    points.push([place.longitude, latitude, ...data.slice(4 * i, 4 * i + 3)]);
+  }
+  return { points, limits };
+}"""
+_SOFTWARE = ["--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
+
+
+def test_both_painters_draw_the_colours_of_the_server(
+    playwright: Playwright, base: str, client: httpx.Client, run_id: str
+) -> None:
+    """WebGL2 (in software here) and the plain canvas against the maps' own interpolation."""
+    name, level = "geopotential", 500
+    body = client.get(f"/v1/forecasts/{run_id}/fields/{name}?lead_time=24&level={level}").content
+    values = np.frombuffer(body, "<f4")
+    style = style_of(name)
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *_SOFTWARE])
+    watched = Watched(browser, base, 500, 500)
+    page = watched.open("/?painter=canvas")
+    for kind, latitude, zoom in (
+        ("globe", -35, 1),
+        ("globe", 88, 5),
+        ("flat", 0, 1),
+        ("flat", 40, 6),
+        ("north", 90, 1),
+        ("south", -70, 4),
+    ):
+        view = {"kind": kind, "longitude": 77, "latitude": latitude, "zoom": zoom}
+        for painter in ("webgl", "canvas"):
+            found = page.evaluate(_PAINT, [view, painter, name, level])
+            if found is None:
+                continue  # this chromium has no WebGL2, not even in software
+            lon, lat, *rgb = np.array(found["points"]).T
+            index, weight = interpolation_weights(lat, lon, NSIDE)
+            shown = style.shown((weight * values[index]).sum(axis=0))
+            norm = Normalize(*found["limits"])
+            wanted = colormaps[style.colours](norm(shown), bytes=True)[:, :3]
+            assert lon.size > 100
+            assert np.abs(np.stack(rgb, axis=1) - wanted).max() <= 2, (kind, painter)
+    watched.close("painters")
     browser.close()
-    if kinds[0] != "webgl2":
-        pytest.skip("this chromium has no WebGL2, not even in software")
-    assert kinds[1] == "canvas2d"
-    differs = np.abs(images[0] - images[1]).max(axis=1) > 8
-    assert differs.mean() < 0.01, "more than rounding at the edges of cells"
+
+
+def test_map_zooms_reads_and_recovers(browser: Browser, base: str, run_id: str) -> None:
+    """Wheel at a place, buttons, read-out, layers, a failed field, and the finer coastlines."""
+    watched = Watched(browser, base, 900, 900)
+    page = watched.page
+    fine: list[str] = []
+    page.on("request", lambda r: fine.append(r.url) if "coastlines-50m" in r.url else None)
+    page.emulate_media(color_scheme="dark")
+    watched.open(f"/?run={run_id}&variable=mean_sea_level_pressure&lat=20&lon=0")
+    paper = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert paper == "rgb(16, 22, 28)", "dark where the reader wants it"
+    assert fine == []
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    x = round(box["x"] + 0.6 * box["width"])
+    y = round(box["y"] + 0.4 * box["height"])
+    page.mouse.move(x, y)
+    before = str(page.text_content("#hover"))
+    assert before.endswith("hPa")
+    page.mouse.wheel(0, -700)
+    until(page, "location.search.includes('zoom=2.8')")
+    page.mouse.move(x + 1, y)
+    page.mouse.move(x, y)
+    assert page.text_content("#hover") == before, "the place below the wheel moved"
+    until(
+        page, "performance.getEntriesByName(location.origin + '/static/coastlines-50m.json').length"
+    )
+    page.click("#zoom-out")
+    until(page, "location.search.includes('zoom=1.9')")
+    page.click("#zoom-none")
+    until(page, "!location.search.includes('zoom=')")
+    assert page.get_attribute("#map", "data-centres") == "0", "a wave of the globe has no centres"
+
+    page.click(".layers summary")
+    page.select_option("#wind", "barbs")
+    page.select_option("#isolines", "geopotential:500")
+    page.select_option("#view", "south")
+    page.select_option("#colours", "cividis")
+    until(page, "location.search.includes('wind=barbs') && location.search.includes('cividis')")
+    png = str(page.get_attribute("#png", "href"))
+    for part in ("projection=south_polar", "wind=true", "cmap=cividis"):
+        assert part in png
+    page.select_option("#wind", "particles")
+    page.wait_for_selector("#flow:not([hidden])")
+    drawn = "document.getElementById('flow').getContext('2d').getImageData(0,0,900,900).data"
+    until(page, f"{drawn}.some(v => v > 0)")
+
+    page.route("**/fields/2m_temperature**", lambda route: route.abort())
+    page.select_option("#variable", "2m_temperature")
+    page.wait_for_selector("#retry")
+    assert colours(page) == 1, "the map of another variable stays behind"
+    page.unroute("**/fields/2m_temperature**")
+    page.click("#retry")
+    until(page, "document.getElementById('map').dataset.shown === '2m_temperature/null/24'")
+    assert page.is_hidden("#state")
+    watched.faults = [each for each in watched.faults if "2m_temperature" not in each]
+    watched.faults = [each for each in watched.faults if "ERR_FAILED" not in each]
+    watched.close("layers")
 
 
 def test_map_turns_by_keyboard(browser: Browser, base: str) -> None:

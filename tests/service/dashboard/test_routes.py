@@ -127,4 +127,4 @@ def test_gzip_is_reproducible(client: httpx.Client) -> None:
     with client.stream("GET", "/static/map.js", headers={"Accept-Encoding": "gzip"}) as answer:
         raw = b"".join(answer.iter_raw())
     assert raw[4:8] == bytes(4), "no time of compression"
-    assert gzip.decompress(raw).startswith(b"// Map of one field")
+    assert gzip.decompress(raw).startswith(b"// @ts-check\n// Map of one field")
