@@ -24,6 +24,7 @@ from pipelines.engine.engine import Engine, EngineConfig
 from pipelines.storage.data_folder import DataFolder
 from service.api import (
     downloads,
+    edr,
     evaluations,
     fields,
     forecasts,
@@ -31,6 +32,7 @@ from service.api import (
     links,
     maps,
     models,
+    ogc,
     open_meteo,
     schedules,
     stores,
@@ -71,6 +73,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         stores,
         links,
         open_meteo,
+        ogc,
+        edr,
         evaluations,
         schedules,
         routes,

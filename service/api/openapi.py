@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service.api.schemas import EXAMPLES
 from service.http.permissions import ROUTE_POLICIES
-from service.http.problems import PROBLEM
+from service.http.problems import OGC, PROBLEM
 
 _SCHEME: Final = {
     "type": "apiKey",
@@ -36,6 +36,8 @@ def describe(app: FastAPI, *, keys_required: bool) -> dict[str, Any]:
                 _describe_access(operation, method.upper(), path, keys_required=keys_required)
                 _add_examples(operation)
                 _drop_plain_errors(operation)
+                if path.startswith(OGC):
+                    operation["responses"].pop("422", None)  # 400 there
         if keys_required:
             schemes = {"key": _SCHEME, "bearer": _BEARER}
             document.setdefault("components", {})["securitySchemes"] = schemes

@@ -464,6 +464,8 @@ class OpenMeteoForecast(BaseModel):
 
 EXAMPLES: Final[dict[str, Any]] = {
     "run_id": "latest",
+    "collection_id": "pear-simulated",
+    "instance_id": "20061120T0000-240h-0123456789ab",
     "model_id": "pear-simulated",
     "kind": "analysis",
     "evaluation_id": "evaluation-0123456789ab",

@@ -77,6 +77,18 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/v1/stores/{kind}/{name}"): _READ,
     ("GET", "/v1/stores/{kind}/{name}.zarr/{path:path}"): _READ,
     ("POST", "/v1/links"): RoutePolicy("read", 10),
+    ("GET", "/ogc"): PUBLIC,
+    ("GET", "/ogc/"): PUBLIC,
+    ("GET", "/ogc/conformance"): PUBLIC,
+    ("GET", "/ogc/collections"): _READ,
+    ("GET", "/ogc/collections/{collection_id}"): _READ,
+    ("GET", "/ogc/collections/{collection_id}/instances"): _READ,
+    ("GET", "/ogc/collections/{collection_id}/instances/{instance_id}"): _READ,
+    **{
+        ("GET", f"/ogc/collections/{{collection_id}}{instance}/{query}"): _READ
+        for instance in ("", "/instances/{instance_id}")
+        for query in ("position", "radius", "area", "cube", "trajectory")
+    },
     ("POST", "/v1/evaluations"): _SUBMIT,
     ("GET", "/v1/evaluations"): _READ,
     ("GET", "/v1/evaluations/{evaluation_id}"): _READ,

@@ -42,6 +42,14 @@ _STATUS: Final = {
     FullDiskError: 507,
     UnwritableError: 503,
 }
+OGC: Final = "/ogc"
+_OGC_FIELDS: Final = {
+    "variable": "parameter-name",
+    "variables": "parameter-name",
+    "level": "z",
+    "lead_time": "datetime",
+}
+"""Names of parameters there, by those of the other routes."""
 _RETRY_LATER: Final = {"Retry-After": "60"}
 
 
@@ -92,7 +100,14 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
         request_id=RequestState.from_scope(request.scope).request_id,
     )
     body, status = document.model_dump(exclude_none=True), problem.status
-    if request.url.path == KEY_IN_QUERY:  # what clients of open-meteo look for
+    if _is_ogc(request):
+        document.field = _OGC_FIELDS.get(document.field or "", document.field)
+        status = document.status = 400 if status == 422 else status
+        document.title = HTTPStatus(status).phrase
+        words = f"{detail}; {hint}" if hint else detail
+        body = document.model_dump(exclude_none=True)
+        body |= {"code": document.title.replace(" ", ""), "description": words}
+    elif request.url.path == KEY_IN_QUERY:  # what clients of open-meteo look for
         body |= {"error": True, "reason": f"{detail}; {hint}" if hint else detail}
         if status == 422 and request.query_params.get("format") == "flatbuffers":
             status = 400  # its official clients read no other
@@ -106,9 +121,15 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
 
 def _wants_page(request: Request) -> bool:
     """Return whether a browser asks for a page of the dashboard."""
-    if request.method != "GET" or request.url.path.startswith(("/v1/", "/static/")):
+    data = request.url.path.startswith(("/v1/", "/static/")) or _is_ogc(request)
+    if request.method != "GET" or data:
         return False
     return "text/html" in request.headers.get("accept", "")
+
+
+def _is_ogc(request: Request) -> bool:
+    """Return whether a request is of an OGC interface, where errors have a code, and 422 is 400."""
+    return request.url.path == OGC or request.url.path.startswith(f"{OGC}/")
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -180,13 +201,20 @@ def _validation_problem(error: RequestValidationError) -> ProblemError:
         return ProblemError(422, cause.message, field=field, hint=cause.hint)
     faults = [
         FieldProblem(
-            field=_printable(field_path(fault, 1) or "body"),
+            field=_printable(_field_of(fault)),
             message=_printable(str(fault.get("msg", "invalid"))),
         )
         for fault in found[:20]
     ] or [FieldProblem(field="body", message="invalid")]
     first = faults[0]
     return ProblemError(422, f"{first.field}: {first.message}", field=first.field, errors=faults)
+
+
+def _field_of(fault: dict[str, Any]) -> str:
+    where = fault["loc"]
+    if where[0] == "query" and "-" in str(where[1:2]):  # a name such as within-units
+        return str(where[1])
+    return field_path(fault, 1) or "body"
 
 
 def _printable(text: str) -> str:

@@ -280,9 +280,11 @@ class ForecastReader:
         u, v = (self.field(name, part, level, lead_hours) for part in pair)
         return resample_wind(u, v, nside)[pair.index(variable)]
 
-    def series(self, name: str, variable: str, level: int | None) -> Float32:
-        """Return one variable at all lead times, (lead, cell)."""
-        leads = self.store(name).lead_hours
+    def series(
+        self, name: str, variable: str, level: int | None, leads: tuple[int, ...] | None = None
+    ) -> Float32:
+        """Return one variable at some lead times (default: all), (lead, cell)."""
+        leads = self.store(name).lead_hours if leads is None else leads
         return np.stack([self.field(name, variable, level, lead) for lead in leads])
 
 

@@ -222,6 +222,7 @@ def read_series(
     points: Points,
     pairs: list[tuple[str, int | None]],
     timeline: Timeline | None = None,
+    leads: tuple[int, ...] | None = None,
 ) -> list[Series]:
     """Return the time series of each (variable, level) pair at the points.
 
@@ -238,6 +239,8 @@ def read_series(
     timeline
         Lead times of the answer (default: those of the run). What is derived is derived from
         interpolated channels.
+    leads
+        Lead times of the run that are read, without a timeline (default: all).
 
     Returns
     -------
@@ -253,11 +256,11 @@ def read_series(
     def read_steps(name: str, level: int | None) -> Float64:
         pair = wind_pair(name) if store.has_vectors else None
         if pair is None:
-            return points.read(reader.series(store.run, name, level))
+            return points.read(reader.series(store.run, name, level, leads))
         store.require_wind(name, pair)
         key = pair[0], level
         if key not in winds:
-            u, v = (reader.series(store.run, part, level) for part in pair)
+            u, v = (reader.series(store.run, part, level, leads) for part in pair)
             winds[key] = points.read_wind(u, v, store.nside)
         return winds[key][pair.index(name)]
 

@@ -26,6 +26,11 @@ def test_handlers_run_in_threads_unless_they_only_wait() -> None:
         "get_point",
         "get_field",
         "get_open_meteo",
+        "edr_position",
+        "edr_radius",
+        "edr_area",
+        "edr_cube",
+        "edr_trajectory",
         "get_scores",
         "get_scorecard",
     }

@@ -165,6 +165,28 @@ def test_open_meteo(
         assert largest_error(found, truth) < (BOUND + 1e-4 if interpolation == "bilinear" else 0.06)
 
 
+def test_edr(runs: tuple[httpx.Client, str, str]) -> None:
+    """Points on and around the poles, a grid with them, and cells."""
+    client, run, _ = runs
+    base = f"/ogc/collections/{SHA[:12]}/instances/{run}"
+    points = ",".join(f"({lon} {lat})" for lat, lon in PLACES)
+    for query, asked, bound in (
+        ("position", {"coords": f"MULTIPOINT({points})", "interpolation": "bilinear"}, BOUND),
+        ("position", {"coords": f"MULTIPOINT({points})"}, 0.06),
+        ("cube", {"bbox": "-180,60,180,90"}, BOUND),
+        ("radius", {"coords": "POINT(0 -90)", "within": "2000"}, 1e-6),
+    ):
+        params = {**asked, "parameter-name": "u10,v10", "f": "NetCDF"}
+        answer = client.get(f"{base}/{query}", params=params)
+        assert answer.status_code == 200, answer.text
+        with xr.open_dataset(io.BytesIO(answer.content), engine="scipy") as file:
+            place = file["latitude"].values, file["longitude"].values
+            grid = np.meshgrid(*place, indexing="ij") if query == "cube" else place
+            for index, axis in enumerate(AXES):
+                found = [file[name].values[index] for name in WIND]
+                assert largest_error(found, rotation(axis, *grid)) < bound
+
+
 @pytest.mark.parametrize(("nside", "bound"), [(4, 0.1), (8, 0.03), (64, BOUND)])
 def test_fields_at_other_resolutions(
     runs: tuple[httpx.Client, str, str], nside: int, bound: float

@@ -1,0 +1,249 @@
+"""Landing page, conformance and collections of the OGC interfaces."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import Query, Request
+from fastapi.responses import JSONResponse
+
+from pear.times import to_iso
+from service.api.edr import QUERIES
+from service.api.ogc_runs import (
+    PREFIX,
+    Target,
+    describe_nature,
+    find_model,
+    finished,
+    get_target,
+    make_router,
+    newest,
+    title_of,
+)
+from service.dependencies import ServicesDep
+from service.http.caching import last_modified
+from service.http.disclaimer import DISCLAIMER
+from service.http.errors import ProblemError
+from service.http.problems import problem_responses
+from service.readers.ogc.coverages import describe_parameter
+from service.readers.ogc.formats import MEDIA_TYPES
+from service.readers.ogc.places import WITHIN_UNITS
+from service.readers.ogc.selection import CRS84, parameters_of
+
+router = make_router("OGC API")
+_MOST_INSTANCES: Final = 32
+_CONFORMANCE: Final = (
+    "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/core",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/collections",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/json",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/geojson",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/covjson",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/queries",
+)
+_WKT: Final = (
+    'GEOGCRS["WGS 84 (CRS84)",DATUM["World Geodetic System 1984",'
+    'ELLIPSOID["WGS 84",6378137,298.257223563]],CS[ellipsoidal,2],AXIS["longitude",east],'
+    'AXIS["latitude",north],ANGLEUNIT["degree",0.0174532925199433],ID["OGC","CRS84"]]'
+)
+_PRESSURE: Final = (
+    'PARAMETRICCRS["Pressure",PDATUM["Mean sea level"],CS[parametric,1],'
+    'AXIS["pressure (P)",down],PARAMETRICUNIT["hectopascal",100]]'
+)
+_TIME: Final = (
+    'TIMECRS["DateTime",TDATUM["Gregorian Calendar"],CS[TemporalDateTime,1],'
+    'AXIS["Time (T)",future]]'
+)
+_JSON: Final = "application/json"
+_OK: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {_JSON: {"schema": {"type": "object"}}}},
+}
+_FAULTS: Final = problem_responses(400, 404, 409, 410, 422, 503)
+
+
+@router.get("", summary="Landing page", responses=_OK)
+@router.get("/", include_in_schema=False)
+def ogc_landing_page(request: Request) -> JSONResponse:
+    """Return links to conformance, collections and the description of the API."""
+    link = _Links(request)
+    return JSONResponse(
+        {
+            "title": "PEAR",
+            "description": f"Weather forecasts on the HEALPix grid. {DISCLAIMER}",
+            "keywords": ["weather", "forecast", "HEALPix"],
+            "links": [
+                link.to(PREFIX, "self", "This document"),
+                link.to(
+                    "/openapi.json",
+                    "service-desc",
+                    "The API",
+                    "application/vnd.oai.openapi+json;version=3.1",
+                ),
+                link.to("/docs", "service-doc", "The API, for people", "text/html"),
+                link.to(f"{PREFIX}/conformance", "conformance", "Standards"),
+                link.to(f"{PREFIX}/collections", "data", "Models and their runs"),
+            ],
+        }
+    )
+
+
+@router.get("/conformance", summary="Standards that are followed", responses=_OK)
+def ogc_conformance() -> JSONResponse:
+    """Return the conformance classes of OGC API - Common and EDR."""
+    return JSONResponse({"conformsTo": list(_CONFORMANCE)})
+
+
+@router.get("/collections", summary="Collections", responses={**_OK, **_FAULTS})
+def ogc_collections(request: Request, services: ServicesDep) -> JSONResponse:
+    """Return one collection for each model that has a finished run."""
+    found = []
+    for model in services.catalog.models.all():
+        try:
+            target = newest(services, model)
+        except ProblemError:
+            continue  # a damaged store does not hide the others; its own address says why
+        if target is not None:
+            found.append(_collection(request, target))
+    link = _Links(request)
+    own = [link.to(f"{PREFIX}/collections", "self", "This document")]
+    return JSONResponse({"links": own, "collections": found})
+
+
+@router.get("/collections/{collection_id}", summary="One collection", responses={**_OK, **_FAULTS})
+def ogc_collection(request: Request, services: ServicesDep, collection_id: str) -> JSONResponse:
+    """Return extent, parameters and queries of the newest run of a model."""
+    del collection_id  # read from the path by get_target
+    target = get_target(request, services)
+    headers = {"Cache-Control": "no-cache", **last_modified(target.run.finished_at)}
+    return JSONResponse(_collection(request, target), headers=headers)
+
+
+@router.get(
+    "/collections/{collection_id}/instances",
+    summary="Runs of a collection",
+    responses={**_OK, **_FAULTS},
+)
+def ogc_instances(
+    request: Request,
+    services: ServicesDep,
+    collection_id: str,
+    limit: Annotated[int, Query(ge=1, le=_MOST_INSTANCES, description="Runs per page.")] = 10,
+    cursor: Annotated[
+        str | None, Query(max_length=256, description="`cursor` of the link `next`.")
+    ] = None,
+) -> JSONResponse:
+    """Return the finished runs of a model, newest first."""
+    model = find_model(services, collection_id)
+    targets, after = finished(services, model, limit, cursor)
+    link = _Links(request)
+    path = f"{PREFIX}/collections/{model.id}/instances"
+    links = [link.to(path, "self", "This document")]
+    if after is not None:
+        links.append(link.to(f"{path}?limit={limit}&cursor={after}", "next", "Older runs"))
+    instances = [_instance(request, target) for target in targets]
+    return JSONResponse({"links": links, "instances": instances})
+
+
+@router.get(
+    "/collections/{collection_id}/instances/{instance_id}",
+    summary="One run of a collection",
+    responses={**_OK, **_FAULTS},
+)
+def ogc_instance(
+    request: Request, services: ServicesDep, collection_id: str, instance_id: str
+) -> JSONResponse:
+    """Return extent, parameters and queries of one run."""
+    del collection_id, instance_id
+    target = get_target(request, services)
+    return JSONResponse(_instance(request, target), headers=last_modified(target.run.finished_at))
+
+
+class _Links:
+    """Links with the address by which the service was asked."""
+
+    def __init__(self, request: Request) -> None:
+        self._base = str(request.base_url).rstrip("/")
+
+    def to(self, path: str, rel: str, title: str, kind: str = _JSON) -> dict[str, Any]:
+        return {"href": self._base + path, "rel": rel, "type": kind, "title": title}
+
+
+def _collection(request: Request, target: Target) -> dict[str, Any]:
+    path = f"{PREFIX}/collections/{target.model.id}"
+    link = _Links(request)
+    listing = link.to(f"{path}/instances", "data", "Finished runs")
+    instances = {**listing, "variables": {"title": "Runs", "query_type": "instances"}}
+    document = _describe(request, target, path)
+    queries = {**document["data_queries"], "instances": {"link": instances}}
+    more = [listing, link.to(f"/v1/models/{target.model.id}", "describedby", "The model")]
+    return {
+        **document,
+        "id": target.model.id,
+        "title": title_of(target.model, target.nature),
+        "links": [*document["links"], *more],
+        "data_queries": queries,
+    }
+
+
+def _instance(request: Request, target: Target) -> dict[str, Any]:
+    document = _describe(request, target, target.path)
+    run = _Links(request).to(f"/v1/forecasts/{target.run.id}", "describedby", "The run")
+    return {
+        **document,
+        "id": target.run.id,
+        "title": target.title,
+        "links": [*document["links"], run],
+    }
+
+
+def _describe(request: Request, target: Target, path: str) -> dict[str, Any]:
+    """Return what collections and instances share."""
+    store, link = target.store, _Links(request)
+    queries = {}
+    for name in QUERIES:
+        variables: dict[str, Any] = {
+            "title": name.capitalize(),
+            "query_type": name,
+            "output_formats": list(MEDIA_TYPES),
+            "default_output_format": "CoverageJSON",
+            "crs_details": [{"crs": "CRS84", "wkt": _WKT}],
+        }
+        if name == "radius":
+            variables["within_units"] = list(WITHIN_UNITS)
+        if name == "cube":
+            variables["height_units"] = ["hPa"]
+        href = link.to(f"{path}/{name}", "data", name.capitalize(), MEDIA_TYPES["CoverageJSON"])
+        queries[name] = {"link": {**href, "templated": False, "variables": variables}}
+    words = f"Run {target.run.id}. {describe_nature(target.nature)}"
+    return {
+        "description": words,
+        "keywords": ["weather", "forecast", *target.nature.words],
+        "links": [link.to(path, "self", "This document")],
+        "extent": _extent(target),
+        "data_queries": queries,
+        "crs": ["CRS84"],
+        "output_formats": list(MEDIA_TYPES),
+        "distanceunits": list(WITHIN_UNITS),
+        "parameter_names": {
+            name: {"id": name, "data-type": "float", **describe_parameter(store, name, str)}
+            for name in parameters_of(store)
+        },
+    }
+
+
+def _extent(target: Target) -> dict[str, Any]:
+    store = target.store
+    times = [to_iso(time) for time in store.valid_times]
+    extent: dict[str, Any] = {
+        "spatial": {"bbox": [[-180.0, -90.0, 180.0, 90.0]], "crs": CRS84},
+        "temporal": {"interval": [[times[0], times[-1]]], "values": times, "trs": _TIME},
+    }
+    if store.levels:
+        levels = [str(level) for level in sorted(store.levels, reverse=True)]
+        extent["vertical"] = {
+            "interval": [[levels[0], levels[-1]]],
+            "values": levels,
+            "vrs": _PRESSURE,
+        }
+    return extent

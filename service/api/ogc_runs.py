@@ -1,0 +1,223 @@
+"""Collections of the OGC interfaces: each is a model, and its instances are finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from pear.times import to_iso
+from pipelines.catalog import Model, NotFoundError, Run, Status
+from service.api.schemas import format_utc
+from service.dependencies import Services, ServicesDep, get_store
+from service.http.disclaimer import DISCLAIMER
+from service.http.errors import ProblemError
+from service.http.problems import problem_responses
+from service.http.routing import GuardedRoute
+from service.readers.forecasts import ForecastStore
+from service.readers.nature import Nature, nature_of
+from service.readers.serialisers import run_header
+
+PREFIX: Final = "/ogc"
+_MOST_TEXT: Final = 128
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Target:
+    """The run that a request is about.
+
+    Attributes
+    ----------
+    model, run, store
+        Model, run and its store.
+    nature
+        What the run is, besides its times.
+    pinned
+        True if the request names the run, False for the newest one of the model.
+    """
+
+    model: Model
+    run: Run
+    store: ForecastStore
+    nature: Nature
+    pinned: bool
+
+    @property
+    def title(self) -> str:
+        """Model, init time, and whether it is of a simulated atmosphere."""
+        init = to_iso(self.run.init_time)[:16].replace("T", " ")
+        words = f"PEAR forecast by {self.model.name} from {init} UTC"
+        return ", ".join((words, *self.nature.words))
+
+    @property
+    def path(self) -> str:
+        """Path of the run as an instance of its collection."""
+        return f"{PREFIX}/collections/{self.model.id}/instances/{self.run.id}"
+
+    def header(self) -> dict[str, Any]:
+        """Return what every answer says of the run."""
+        about = run_header(self.store, self.run.model, str(format_utc(self.run.created_at)))
+        simulated = {"atmosphere": self.nature.atmosphere} if self.nature.simulated else {}
+        return {"title": self.title, **about, **simulated}
+
+
+def title_of(model: Model, nature: Nature) -> str:
+    """Return the title of a collection."""
+    words = f"PEAR forecasts by {model.name}"
+    return f"{words}, {nature.atmosphere}" if nature.simulated else words
+
+
+def describe_nature(nature: Nature) -> str:
+    """Return what has to be known of a run, in sentences."""
+    simulated = (
+        "The atmosphere is simulated, not observed; its dates are labels only. "
+        if nature.simulated
+        else ""
+    )
+    return simulated + DISCLAIMER
+
+
+def find_model(services: Services, collection: str) -> Model:
+    """Return the model of a collection, by id or name; 404 if there is none."""
+    try:
+        return services.catalog.models.get(collection[:_MOST_TEXT])
+    except NotFoundError as error:
+        raise ProblemError(
+            404, f"no collection {collection[:64]!r}", field="collection_id", hint=error.hint
+        ) from error
+
+
+def make_target(services: Services, model: Model, run: Run, *, pinned: bool) -> Target:
+    """Return a run with its store; 409, 410 or 503 if it has none that can be read."""
+    store = get_store(services, run)
+    return Target(model, run, store, nature_of(services.folder, run), pinned)
+
+
+def newest(services: Services, model: Model) -> Target | None:
+    """Return the newest finished run of a model, or None."""
+    run = services.catalog.runs.latest(model.id)
+    return None if run is None else make_target(services, model, run, pinned=False)
+
+
+def get_target(request: Request, services: ServicesDep) -> Target:
+    """Return the instance that the path names, or the newest one of the collection.
+
+    Returns
+    -------
+    Target
+        A finished run.
+
+    Raises
+    ------
+    ProblemError
+        404 if there is no such collection or instance, or the collection is empty.
+    """
+    model = find_model(services, request.path_params["collection_id"])
+    instance = request.path_params.get("instance_id")
+    if instance is None:
+        found = newest(services, model)
+        if found is None:
+            raise ProblemError(404, f"collection {model.id} has no finished run yet")
+        return found
+    run = services.catalog.runs.get(instance[:_MOST_TEXT])
+    if run.model != model.id:
+        raise ProblemError(
+            404, f"run {run.id} is not of collection {model.id}", field="instance_id"
+        )
+    return make_target(services, model, run, pinned=True)
+
+
+TargetDep = Annotated[Target, Depends(get_target)]
+
+
+def finished(
+    services: Services, model: Model, limit: int, cursor: str | None
+) -> tuple[list[Target], str | None]:
+    """Return one page of the finished runs of a model, newest first, and the next cursor."""
+    page = services.catalog.runs.page(
+        status=Status.SUCCEEDED, model=model.id, limit=limit, cursor=cursor
+    )
+    found = []
+    for run in page.items:
+        try:
+            found.append(make_target(services, model, run, pinned=True))
+        except ProblemError:
+            continue  # a damaged store does not hide the others; its own address says why
+    return found, page.next
+
+
+_COLLECTION: Final = {
+    "name": "collection_id",
+    "in": "path",
+    "required": True,
+    "description": "Id or name of a model.",
+    "schema": {"type": "string", "maxLength": _MOST_TEXT, "examples": ["pear-simulated"]},
+}
+_INSTANCE: Final = {
+    "name": "instance_id",
+    "in": "path",
+    "required": True,
+    "description": "Id of a finished run.",
+    "schema": {
+        "type": "string",
+        "maxLength": _MOST_TEXT,
+        "examples": ["20061120T0000-240h-0123456789ab"],
+    },
+}
+
+
+def add_to_both(
+    router: APIRouter, path: str, summary: str, responses: dict[int | str, dict[str, Any]]
+) -> Callable[[Handler], Handler]:
+    """Return a decorator that adds an operation to collections and to instances.
+
+    Parameters
+    ----------
+    router
+        Gets the operation.
+    path
+        Path below a collection or an instance.
+    summary
+        Of the operation; for a collection it answers with the newest run.
+    responses
+        Those of success.
+
+    Returns
+    -------
+    Callable
+        The decorator.
+    """
+
+    def register(handler: Handler) -> Handler:
+        base = "/collections/{collection_id}"
+        places = (
+            (base, "", f"{summary}, newest run", [_COLLECTION]),
+            (f"{base}/instances/{{instance_id}}", "_of_run", summary, [_COLLECTION, _INSTANCE]),
+        )
+        name: str = handler.__name__
+        for stem, suffix, words, parameters in places:
+            router.add_api_route(
+                stem + path,
+                handler,
+                methods=["GET"],
+                name=name + suffix,
+                summary=words,
+                response_class=Response,
+                responses={
+                    **responses,
+                    304: {"description": "Not modified: finished runs never change."},
+                    **problem_responses(400, 404, 409, 410, 422, 503),
+                },
+                openapi_extra={"parameters": parameters},
+            )
+        return handler
+
+    return register
+
+
+def make_router(tag: str) -> APIRouter:
+    """Return a router below :data:`PREFIX`."""
+    return APIRouter(prefix=PREFIX, tags=[tag], route_class=GuardedRoute)

@@ -1,0 +1,1 @@
+"""What the OGC interfaces read: places and selections of a query, coverages, tiles and maps."""

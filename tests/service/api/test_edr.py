@@ -1,0 +1,297 @@
+"""OGC API - EDR: validated by the models of others, equal to the points and cells of the run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import xarray as xr
+from covjson_pydantic.coverage import CoverageCollection
+from edr_pydantic.capabilities import ConformanceModel, LandingPageModel
+from edr_pydantic.collections import Collection, Collections, Instance, Instances
+from owslib.ogcapi.edr import EnvironmentalDataRetrieval
+from shapely.geometry import shape
+
+from pear.sphere.healpix import centres
+from tests.fixtures.ogc import COLLECTION, WORDS, simulated_service
+from tests.fixtures.service import LEADS, NSIDE, problem, synthetic_field
+
+BASE = f"/ogc/collections/{COLLECTION}"
+PLACE = "POINT(18.1 59.3)"
+DATELINE = "POLYGON((160 -20,200 -20,200 25,160 25,160 -20))"
+QUERIES = {
+    "position": {"coords": "MULTIPOINT((18.1 59.3),(-170 -33))"},
+    "radius": {"coords": PLACE, "within": "1500"},
+    "area": {"coords": DATELINE},
+    "cube": {"bbox": "160,-20,-160,25"},
+    "trajectory": {"coords": "LINESTRING(18.1 59.3,10.7 59.9,4.9 52.4)"},
+}
+
+
+def ask(client: httpx.Client, query: str, **params: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in params.items()}
+    answer = client.get(f"{BASE}/{query}", params={**QUERIES[query], **named})
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def series_at(client: httpx.Client, latitude: str, longitude: str, **more: str) -> list[Any]:
+    query = {"latitude": latitude, "longitude": longitude, **more}
+    document = client.get("/v1/forecasts/latest/point", params=query).json()
+    return [[each["values"] for each in point["series"]] for point in document["points"]]
+
+
+def test_the_metadata_are_those_of_the_standard(client: httpx.Client, run_id: str) -> None:
+    landing = LandingPageModel.model_validate(client.get("/ogc").json())
+    assert {link.rel for link in landing.links} >= {"self", "service-desc", "conformance", "data"}
+    for link in landing.links:
+        assert client.get(link.href.replace("http://localhost", "")).status_code == 200
+    classes = ConformanceModel.model_validate(client.get("/ogc/conformance").json()).conformsTo
+    assert "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/covjson" in classes
+    collections = Collections.model_validate_json(client.get("/ogc/collections").content)
+    (one,) = collections.collections
+    assert one == Collection.model_validate_json(client.get(BASE).content)
+    assert one.id == COLLECTION
+    instances = Instances.model_validate_json(client.get(f"{BASE}/instances").content).instances
+    assert instances[0].id == run_id
+    assert len(instances) == 2
+    instance = Instance.model_validate_json(client.get(f"{BASE}/instances/{run_id}").content)
+    for each in (one, instance):
+        assert each.extent.temporal is not None
+        assert len(each.extent.temporal.values) == len(LEADS)
+        assert each.extent.vertical is not None
+        assert each.extent.vertical.values[0] == "1000"
+        parameter = each.parameter_names.root["2m_temperature"]
+        assert parameter.unit is not None
+        assert parameter.unit.symbol == "K"
+        assert str(parameter.observedProperty.id).endswith("/air_temperature/")
+        assert "wind_speed" in each.parameter_names.root
+        assert each.data_queries is not None
+        for name in QUERIES:
+            query = getattr(each.data_queries, name)
+            path = query.link.href.replace("http://localhost", "")
+            asked = {**QUERIES[name], "parameter-name": "2m_temperature"}
+            assert client.get(path, params=asked).status_code == 200
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_coverages_are_valid(client: httpx.Client, query: str) -> None:
+    answer = ask(client, query, parameter_name="t2m,10m_wind_speed,t,u", z="500,850")
+    assert answer.headers["content-type"] == "application/prs.coverage+json"
+    document = CoverageCollection.model_validate_json(answer.content)
+    assert document.parameters is not None
+    names = ["2m_temperature", "10m_wind_speed", "temperature", "u_component_of_wind"]
+    assert list(document.parameters.root) == names
+    assert "not an official warning" in answer.json()["pear:run"]["note"]
+    values = [
+        value
+        for coverage in document.coverages
+        for array in coverage.ranges.values()
+        for value in array.values
+    ]
+    assert None not in values
+    assert np.isfinite(np.array(values, float)).all()
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_positions_have_the_values_of_points(client: httpx.Client, interpolation: str) -> None:
+    asked = {"parameter_name": "t2m,10m_wind_speed", "interpolation": interpolation}
+    coverages = ask(client, "position", **asked).json()["coverages"]
+    truth = series_at(
+        client,
+        "59.3,-33",
+        "18.1,-170",
+        variables="t2m,10m_wind_speed",
+        interpolation=interpolation,
+    )
+    found = [[each["values"] for each in one["ranges"].values()] for one in coverages]
+    assert found == truth
+    whole = ask(client, "position", parameter_name="temperature", z="850,500").json()["coverages"]
+    levels = [one["domain"]["axes"]["z"]["values"][0] for one in whole]
+    assert levels == [850, 500, 850, 500]
+    other = series_at(client, "59.3", "18.1", variables="t850,t500")
+    assert [one["ranges"]["temperature"]["values"] for one in whole[:2]] == other[0]
+
+
+def test_areas_and_circles_have_the_values_of_their_cells(client: httpx.Client) -> None:
+    lat, lon = centres(NSIDE)
+    inside = (lon >= 160) & (lon <= 200) & (lat >= -20) & (lat <= 25)
+    far = np.radians((*centres(NSIDE), 59.3, 18.1)[2:])
+    cosine = np.sin(np.radians(lat)) * np.sin(far[0]) + np.cos(np.radians(lat)) * np.cos(
+        far[0]
+    ) * np.cos(np.radians(lon) - far[1])
+    near = np.arccos(cosine) * 6371.229 <= 1500
+    for query, cells in (("area", inside), ("radius", near)):
+        time = "2001-03-03T00:00:00Z"
+        (one,) = ask(client, query, parameter_name="t2m", datetime=time).json()["coverages"]
+        places = np.array(one["domain"]["axes"]["composite"]["values"])
+        np.testing.assert_allclose(places[:, 0] % 360, lon[cells], atol=1e-6)
+        np.testing.assert_allclose(places[:, 1], lat[cells], atol=1e-6)
+        truth = synthetic_field("2m_temperature", None, 48)[cells]
+        np.testing.assert_allclose(one["ranges"]["2m_temperature"]["values"], truth, rtol=1e-6)
+    west = DATELINE.replace("160", "-200").replace("(200", "(-160").replace(",200", ",-160")
+    other = client.get(f"{BASE}/area", params={"coords": west, "parameter-name": "t2m"}).json()
+    first = ask(client, "area", parameter_name="t2m").json()
+    assert other["coverages"] == first["coverages"]
+
+
+def test_cubes_are_interpolated_to_a_grid(client: httpx.Client) -> None:
+    whole = ask(client, "cube", parameter_name="t,10m_u_component_of_wind", z="1000,50").json()
+    flat, upper = whole["coverages"]
+    axes = upper["domain"]["axes"]
+    assert axes["z"]["values"] == [1000, 50]
+    x, y = axes["x"]["values"], axes["y"]["values"]
+    assert (x[0], x[-1], y[0], y[-1]) == (162, 198, -18, 24)
+    array = upper["ranges"]["temperature"]
+    assert array["axisNames"] == ["t", "z", "y", "x"]
+    field = np.reshape(array["values"], array["shape"])
+    wind = flat["ranges"]["10m_u_component_of_wind"]
+    wind = np.reshape(wind["values"], wind["shape"])
+    for row, column in ((0, 0), (3, 4), (7, 6)):
+        place = str(y[row]), str(x[column])
+        points = series_at(client, *place, variables="t1000,t50,u10", interpolation="bilinear")
+        np.testing.assert_allclose(field[:, 0, row, column], points[0][0], rtol=1e-6)
+        np.testing.assert_allclose(field[:, 1, row, column], points[0][1], rtol=1e-6)
+        np.testing.assert_allclose(wind[:, row, column], points[0][2], rtol=1e-5)
+    box = {"bbox": "160,-20,100,-160,25,700", "parameter-name": "t"}
+    between = client.get(f"{BASE}/cube", params=box).json()["coverages"][0]
+    assert between["domain"]["axes"]["z"]["values"] == [700, 600, 500, 400, 300, 250, 200, 150, 100]
+    globe = {"bbox": "-180,-90,180,90", "parameter-name": "t2m", "datetime": "2001-03-02"}
+    x = client.get(f"{BASE}/cube", params=globe).json()["coverages"][0]["domain"]["axes"]["x"]
+    assert len(x["values"]) == 60
+
+
+def test_paths_with_times_are_interpolated_between_steps(client: httpx.Client) -> None:
+    day = 983_491_200 + 86_400  # 2001-03-03
+    line = f"LINESTRINGM(18.1 59.3 {day},10 50 {day + 6 * 3600})"
+    params = {"coords": line, "parameter-name": "t2m,10m_u_component_of_wind"}
+    (one,) = client.get(f"{BASE}/trajectory", params=params).json()["coverages"]
+    tuples = one["domain"]["axes"]["composite"]["values"]
+    assert [each[0] for each in tuples] == ["2001-03-03T00:00:00Z", "2001-03-03T06:00:00Z"]
+    for position, name in enumerate(("2m_temperature", "10m_u_component_of_wind")):
+        (first,) = series_at(client, "59.3", "18.1", variables=name, interpolation="bilinear")
+        (other,) = series_at(client, "50", "10", variables=name, interpolation="bilinear")
+        truth = [first[0][1], 0.75 * other[0][1] + 0.25 * other[0][2]]
+        np.testing.assert_allclose(one["ranges"][name]["values"], truth, rtol=1e-5)
+        assert list(one["ranges"])[position] == name
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_netcdf_and_geojson_hold_the_same_values(client: httpx.Client, query: str) -> None:
+    asked = {"parameter_name": "t2m,t", "z": "500"}
+    whole = ask(client, query, **asked).json()["coverages"]
+    truth = np.sort(
+        [value for one in whole for array in one["ranges"].values() for value in array["values"]]
+    )
+    answer = ask(client, query, **asked, f="NetCDF")
+    with xr.open_dataset(io.BytesIO(answer.content), engine="scipy") as file:
+        assert file.attrs["Conventions"] == "CF-1.11"
+        assert file["temperature"].attrs["units"] == "K"
+        assert file["temperature"].attrs["standard_name"] == "air_temperature"
+        assert file["time"].dtype.kind == "M"
+        values = np.concatenate([each.values.ravel() for each in file.data_vars.values()])
+    np.testing.assert_allclose(np.sort(values), truth, rtol=1e-6)
+    features = ask(client, query, **asked, f="GeoJSON").json()["features"]
+    names = ("2m_temperature", "temperature")
+    values = np.concatenate([one["properties"].get(name, []) for one in features for name in names])
+    np.testing.assert_allclose(np.sort(values), truth)
+    assert all(shape(one["geometry"]).is_valid for one in features)
+
+
+@pytest.mark.parametrize(
+    ("query", "params", "field"),
+    [
+        ("position", {"coords": "POINT(18.1"}, "coords"),
+        ("position", {"coords": "POINT(59.3 118.1)"}, "coords"),
+        ("position", {"coords": "POINT(nan 1)"}, "coords"),
+        ("position", {"coords": "POINT EMPTY"}, "coords"),
+        ("position", {"coords": "POINT Z(18 59 500)"}, "coords"),
+        ("position", {"coords": "POLYGON((0 0,1 0,1 1,0 0))"}, "coords"),
+        ("position", {"parameter-name": "nothing"}, "parameter-name"),
+        ("position", {"parameter-name": "z500"}, "parameter-name"),
+        ("position", {"z": "501"}, "z"),
+        ("position", {"z": "1/2"}, "z"),
+        ("position", {"z": "R2/500"}, "z"),
+        ("position", {"datetime": "now"}, "datetime"),
+        ("position", {"datetime": "2001-03-02T01:00:00Z"}, "datetime"),
+        ("position", {"datetime": "2009-01-01/.."}, "datetime"),
+        ("position", {"crs": "EPSG:3857"}, "crs"),
+        ("position", {"f": "csv"}, "f"),
+        ("position", {"interpolate": "nearest"}, "interpolate"),
+        ("radius", {"within": "-3"}, "within"),
+        ("radius", {"within": "20"}, "within"),
+        ("radius", {"within-units": "feet"}, "within-units"),
+        ("area", {"coords": "POLYGON((0 0,10 10,0 10,10 0,0 0))"}, "coords"),
+        ("area", {"coords": "POLYGON((0 0,.1 0,.1 .1,0 0))"}, "coords"),
+        (
+            "area",
+            {"coords": "POLYGON((-180 -90,180 -90,180 90,-180 90,-180 -90))"},
+            "parameter-name",
+        ),
+        ("cube", {"bbox": "1,2,3"}, "bbox"),
+        ("cube", {"bbox": "1,1,2,2"}, "bbox"),
+        ("cube", {"bbox": "0,0,100,20,20,500", "z": "500"}, "z"),
+        ("trajectory", {"coords": "LINESTRINGM(0 0 0,1 1 3600)"}, "coords"),
+        ("trajectory", {"coords": "LINESTRINGM(0 0 983577601,1 1 983577602)"}, "coords"),
+    ],
+)
+def test_errors_have_a_code_and_a_description(
+    client: httpx.Client, query: str, params: dict[str, str], field: str
+) -> None:
+    answer = client.get(f"{BASE}/{query}", params={**QUERIES[query], **params})
+    document = problem(answer, 400)
+    assert document["field"] == field
+    assert document["code"] == "BadRequest"
+    assert document["detail"] in document["description"]
+
+
+def test_unknown_collections_and_runs_are_not_found(client: httpx.Client, run_id: str) -> None:
+    for path in ("nothing", f"{COLLECTION}/instances/nothing", f"{COLLECTION}/items"):
+        document = problem(client.get(f"/ogc/collections/{path}"), 404)
+        assert document["code"] == "NotFound"
+    pinned = client.get(f"{BASE}/instances/{run_id}/position", params=QUERIES["position"])
+    assert "immutable" in pinned.headers["cache-control"]
+    newest = ask(client, "position")
+    assert newest.headers["cache-control"] == "no-cache"
+    assert newest.content == pinned.content
+    etag = {"If-None-Match": newest.headers["etag"]}
+    again = client.get(f"{BASE}/position", params=QUERIES["position"], headers=etag)
+    assert again.status_code == 304
+
+
+def test_a_simulated_atmosphere_is_named_everywhere(tmp_path: Path) -> None:
+    with simulated_service(tmp_path / "data") as client:
+        for path in ("", "/instances"):
+            document = client.get(BASE + path).json()
+            document = document.get("instances", [document])[0]
+            assert WORDS in document["title"]
+            assert "simulated, not observed" in document["description"]
+            assert WORDS in document["keywords"]
+        document = ask(client, "position").json()
+        assert document["pear:run"]["atmosphere"] == WORDS
+        file = ask(client, "position", f="NetCDF").content
+        with xr.open_dataset(io.BytesIO(file), engine="scipy") as opened:
+            assert WORDS in opened.attrs["title"]
+
+
+def test_owslib_asks_unchanged(url: str) -> None:
+    edr = EnvironmentalDataRetrieval(f"{url}/ogc")
+    assert "conformsTo" in edr.conformance()
+    assert edr.data() == [COLLECTION]
+    assert edr.collection(COLLECTION)["id"] == COLLECTION
+    found = edr.query_data(
+        COLLECTION,
+        "position",
+        coords=PLACE,
+        parameter_names=["2m_temperature"],
+        datetime_="2001-03-02T00:00:00Z",
+    )
+    assert list(found["parameters"]) == ["2m_temperature"]
+    cube = edr.query_data(
+        COLLECTION, "cube", bbox=[0, 40, 30, 60], parameter_names=["temperature"], z="500"
+    )
+    assert cube["domainType"] == "Grid"
