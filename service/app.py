@@ -33,10 +33,12 @@ from service.api import (
     maps,
     models,
     ogc,
+    ogc_tiles,
     open_meteo,
     schedules,
     stores,
     system,
+    tiles,
 )
 from service.api.openapi import describe
 from service.dashboard import handbook, login, routes
@@ -54,6 +56,7 @@ from service.http.security import AccessControl
 from service.readers.download_folder import DownloadFolder
 from service.readers.forecasts import ForecastReader
 from service.readers.initial_conditions import InitialConditions
+from service.readers.ogc.pixels import PixelTables
 from service.readers.scores import ScoreBoard
 from service.settings import Settings
 from service.workers.memory import release_memory
@@ -69,12 +72,14 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         forecasts,
         fields,
         maps,
+        tiles,
         downloads,
         stores,
         links,
         open_meteo,
         ogc,
         edr,
+        ogc_tiles,
         evaluations,
         schedules,
         routes,
@@ -157,6 +162,7 @@ def create_app(
             ),
             heavy=HeavyQueue(settings.heavy_slots, settings.heavy_waiting),
             downloads=DownloadFolder(_download_folder(folder)),
+            pixels=PixelTables(settings.response_cache_bytes),
         )
         await to_thread.run_sync(services.downloads.sweep)
         housekeeping = asyncio.create_task(_keep_house(services))

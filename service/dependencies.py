@@ -31,6 +31,7 @@ from service.http.response_cache import (
 from service.readers.download_folder import DownloadFolder
 from service.readers.forecasts import ForecastReader, ForecastStore, statistics_of
 from service.readers.initial_conditions import InitialConditions
+from service.readers.ogc.pixels import PixelTables
 from service.readers.scores import ScoreBoard
 from service.settings import Settings
 from service.workers.pool import WorkerPool
@@ -69,6 +70,8 @@ class Services:
         Processes for maps and downloads, and the queue of everything expensive.
     downloads
         Where downloads are written until they are sent.
+    pixels
+        Tables of the pixels of tiles.
     probe_threads
         Threads for readiness checks, which must not wait for those of other routes.
     accepting
@@ -88,6 +91,7 @@ class Services:
     workers: WorkerPool
     heavy: HeavyQueue
     downloads: DownloadFolder
+    pixels: PixelTables
     probe_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     accepting: bool = True
     idempotency: IdempotencyMemory = field(default_factory=IdempotencyMemory)

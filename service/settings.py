@@ -83,7 +83,8 @@ class Settings(BaseSettings):
     response_cache_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1024 * 1024,
-        description="Memory for responses, and as much for the pixel tables of maps.",
+        description="Memory for responses, as much for the pixel tables of maps, and as much "
+        "for those of tiles.",
     )
     heavy_slots: int = Field(
         default=2,

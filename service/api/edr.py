@@ -58,7 +58,7 @@ class Asked:
             str | None,
             Query(
                 alias="parameter-name",
-                max_length=2000,
+                max_length=1000,
                 description="Comma-separated names or aliases without levels (default: all that "
                 "the run holds).",
                 examples=["2m_temperature,geopotential"],
@@ -66,12 +66,12 @@ class Asked:
         ] = None,
         parameter_names: Annotated[
             str | None,
-            Query(max_length=2000, description="The same, as owslib spells it.", deprecated=True),
+            Query(max_length=1000, description="The same, as owslib spells it.", deprecated=True),
         ] = None,
         datetime: Annotated[
             str | None,
             Query(
-                max_length=4000,
+                max_length=1000,
                 description="Valid time, list of times, or interval `start/end`, `start/..`, "
                 "`../end`, UTC (default: all).",
                 examples=["2006-11-21T00:00:00Z/.."],
@@ -80,7 +80,7 @@ class Asked:
         z: Annotated[
             str | None,
             Query(
-                max_length=400,
+                max_length=200,
                 description="Levels in hPa: `500`, `850,500`, `100/500` (between), `R3/300/100` "
                 "(number, first, step) (default: all).",
                 examples=["500"],
@@ -169,7 +169,7 @@ async def edr_area(
     coords: Annotated[
         str,
         Query(
-            max_length=7000,
+            max_length=4000,
             description="POLYGON or MULTIPOLYGON, longitude first; across the date line "
             "longitudes go on beyond 180.",
             examples=["POLYGON((5 55,25 55,25 65,5 65,5 55))"],
@@ -223,7 +223,7 @@ async def edr_trajectory(
     coords: Annotated[
         str,
         Query(
-            max_length=7000,
+            max_length=4000,
             description="LINESTRING, or LINESTRINGM with seconds since 1970 (whole hours) as M; "
             "longitude first.",
             examples=["LINESTRING(18.1 59.3,10.7 59.9,4.9 52.4)"],

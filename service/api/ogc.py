@@ -10,7 +10,9 @@ from fastapi.responses import JSONResponse
 from pear.times import to_iso
 from service.api.edr import QUERIES
 from service.api.ogc_runs import (
+    JSON,
     PREFIX,
+    Links,
     Target,
     describe_nature,
     find_model,
@@ -32,6 +34,7 @@ from service.readers.ogc.selection import CRS84, parameters_of
 
 router = make_router("OGC API")
 _MOST_INSTANCES: Final = 32
+_TILES: Final = "http://www.opengis.net/def/rel/ogc/1.0/tilesets"
 _CONFORMANCE: Final = (
     "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",
@@ -41,6 +44,11 @@ _CONFORMANCE: Final = (
     "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/geojson",
     "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/covjson",
     "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/queries",
+    "http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/tileset",
+    "http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/tilesets-list",
+    "http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/geodata-tilesets",
+    "http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/png",
 )
 _WKT: Final = (
     'GEOGCRS["WGS 84 (CRS84)",DATUM["World Geodetic System 1984",'
@@ -55,9 +63,8 @@ _TIME: Final = (
     'TIMECRS["DateTime",TDATUM["Gregorian Calendar"],CS[TemporalDateTime,1],'
     'AXIS["Time (T)",future]]'
 )
-_JSON: Final = "application/json"
 _OK: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {_JSON: {"schema": {"type": "object"}}}},
+    200: {"content": {JSON: {"schema": {"type": "object"}}}},
 }
 _FAULTS: Final = problem_responses(400, 404, 409, 410, 422, 503)
 
@@ -66,7 +73,7 @@ _FAULTS: Final = problem_responses(400, 404, 409, 410, 422, 503)
 @router.get("/", include_in_schema=False)
 def ogc_landing_page(request: Request) -> JSONResponse:
     """Return links to conformance, collections and the description of the API."""
-    link = _Links(request)
+    link = Links(request)
     return JSONResponse(
         {
             "title": "PEAR",
@@ -83,6 +90,11 @@ def ogc_landing_page(request: Request) -> JSONResponse:
                 link.to("/docs", "service-doc", "The API, for people", "text/html"),
                 link.to(f"{PREFIX}/conformance", "conformance", "Standards"),
                 link.to(f"{PREFIX}/collections", "data", "Models and their runs"),
+                link.to(
+                    f"{PREFIX}/tileMatrixSets",
+                    "http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes",
+                    "Tile matrix sets",
+                ),
             ],
         }
     )
@@ -90,7 +102,7 @@ def ogc_landing_page(request: Request) -> JSONResponse:
 
 @router.get("/conformance", summary="Standards that are followed", responses=_OK)
 def ogc_conformance() -> JSONResponse:
-    """Return the conformance classes of OGC API - Common and EDR."""
+    """Return the conformance classes of OGC API - Common, EDR and Tiles."""
     return JSONResponse({"conformsTo": list(_CONFORMANCE)})
 
 
@@ -105,7 +117,7 @@ def ogc_collections(request: Request, services: ServicesDep) -> JSONResponse:
             continue  # a damaged store does not hide the others; its own address says why
         if target is not None:
             found.append(_collection(request, target))
-    link = _Links(request)
+    link = Links(request)
     own = [link.to(f"{PREFIX}/collections", "self", "This document")]
     return JSONResponse({"links": own, "collections": found})
 
@@ -136,7 +148,7 @@ def ogc_instances(
     """Return the finished runs of a model, newest first."""
     model = find_model(services, collection_id)
     targets, after = finished(services, model, limit, cursor)
-    link = _Links(request)
+    link = Links(request)
     path = f"{PREFIX}/collections/{model.id}/instances"
     links = [link.to(path, "self", "This document")]
     if after is not None:
@@ -159,19 +171,9 @@ def ogc_instance(
     return JSONResponse(_instance(request, target), headers=last_modified(target.run.finished_at))
 
 
-class _Links:
-    """Links with the address by which the service was asked."""
-
-    def __init__(self, request: Request) -> None:
-        self._base = str(request.base_url).rstrip("/")
-
-    def to(self, path: str, rel: str, title: str, kind: str = _JSON) -> dict[str, Any]:
-        return {"href": self._base + path, "rel": rel, "type": kind, "title": title}
-
-
 def _collection(request: Request, target: Target) -> dict[str, Any]:
     path = f"{PREFIX}/collections/{target.model.id}"
-    link = _Links(request)
+    link = Links(request)
     listing = link.to(f"{path}/instances", "data", "Finished runs")
     instances = {**listing, "variables": {"title": "Runs", "query_type": "instances"}}
     document = _describe(request, target, path)
@@ -188,7 +190,7 @@ def _collection(request: Request, target: Target) -> dict[str, Any]:
 
 def _instance(request: Request, target: Target) -> dict[str, Any]:
     document = _describe(request, target, target.path)
-    run = _Links(request).to(f"/v1/forecasts/{target.run.id}", "describedby", "The run")
+    run = Links(request).to(f"/v1/forecasts/{target.run.id}", "describedby", "The run")
     return {
         **document,
         "id": target.run.id,
@@ -199,7 +201,7 @@ def _instance(request: Request, target: Target) -> dict[str, Any]:
 
 def _describe(request: Request, target: Target, path: str) -> dict[str, Any]:
     """Return what collections and instances share."""
-    store, link = target.store, _Links(request)
+    store, link = target.store, Links(request)
     queries = {}
     for name in QUERIES:
         variables: dict[str, Any] = {
@@ -219,7 +221,11 @@ def _describe(request: Request, target: Target, path: str) -> dict[str, Any]:
     return {
         "description": words,
         "keywords": ["weather", "forecast", *target.nature.words],
-        "links": [link.to(path, "self", "This document")],
+        "links": [
+            link.to(path, "self", "This document"),
+            link.to(f"{path}/map/tiles", f"{_TILES}-map", "Map tiles"),
+            link.to(f"{path}/coverage/tiles", f"{_TILES}-coverage", "Tiles with values"),
+        ],
         "extent": _extent(target),
         "data_queries": queries,
         "crs": ["CRS84"],

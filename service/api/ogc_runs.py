@@ -21,6 +21,7 @@ from service.readers.nature import Nature, nature_of
 from service.readers.serialisers import run_header
 
 PREFIX: Final = "/ogc"
+JSON: Final = "application/json"
 _MOST_TEXT: Final = 128
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -147,6 +148,21 @@ def finished(
         except ProblemError:
             continue  # a damaged store does not hide the others; its own address says why
     return found, page.next
+
+
+class Links:
+    """Links with the address by which the service was asked."""
+
+    def __init__(self, request: Request) -> None:
+        self._base = str(request.base_url).rstrip("/")
+
+    def address(self, path: str) -> str:
+        """Return the address of a path."""
+        return self._base + path
+
+    def to(self, path: str, rel: str, title: str, kind: str = JSON) -> dict[str, Any]:
+        """Return a link to a path."""
+        return {"href": self._base + path, "rel": rel, "type": kind, "title": title}
 
 
 _COLLECTION: Final = {

@@ -162,6 +162,8 @@ class RunOut(BaseModel):
                 "point": f"{base}/point{{?latitude,longitude,variables,levels,format}}",
                 "fields": f"{base}/fields/{{variable}}{{?lead_time,level,format,nside}}",
                 "maps": f"{base}/maps/{{variable}}.png{{?lead_time,level,projection,width}}",
+                "tiles": f"{base}/tiles/{{variable}}/{{z}}/{{x}}/{{y}}.png"
+                "{?lead_time,level,encoding}",
                 "zarr": f"{base}/zarr",
                 "download": f"{base}/download"
                 "{?format,grid,variables,lead_times,bbox,statistic,time_axis}",

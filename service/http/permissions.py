@@ -71,6 +71,8 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/v1/forecast"): _READ,
     ("GET", "/v1/forecasts/{run_id}/fields/{variable}"): _READ,
     ("GET", "/v1/forecasts/{run_id}/maps/{variable}.png"): _HEAVY,
+    ("GET", "/v1/forecasts/{run_id}/tiles/{variable}.json"): _READ,
+    ("GET", "/v1/forecasts/{run_id}/tiles/{variable}/{z}/{x}/{y}.png"): _READ,
     ("GET", "/v1/forecasts/{run_id}/download"): _DOWNLOAD,
     ("GET", "/v1/forecasts/{run_id}/zarr/{path:path}"): _READ,
     ("GET", "/v1/stores"): _READ,
@@ -80,6 +82,8 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/ogc"): PUBLIC,
     ("GET", "/ogc/"): PUBLIC,
     ("GET", "/ogc/conformance"): PUBLIC,
+    ("GET", "/ogc/tileMatrixSets"): PUBLIC,
+    ("GET", "/ogc/tileMatrixSets/{tile_matrix_set}"): PUBLIC,
     ("GET", "/ogc/collections"): _READ,
     ("GET", "/ogc/collections/{collection_id}"): _READ,
     ("GET", "/ogc/collections/{collection_id}/instances"): _READ,
@@ -87,7 +91,12 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     **{
         ("GET", f"/ogc/collections/{{collection_id}}{instance}/{query}"): _READ
         for instance in ("", "/instances/{instance_id}")
-        for query in ("position", "radius", "area", "cube", "trajectory")
+        for query in (
+            *("position", "radius", "area", "cube", "trajectory"),
+            "{data_type}/tiles",
+            "{data_type}/tiles/{tile_matrix_set}",
+            "{data_type}/tiles/{tile_matrix_set}/{tile_matrix}/{tile_row}/{tile_col}",
+        )
     },
     ("POST", "/v1/evaluations"): _SUBMIT,
     ("GET", "/v1/evaluations"): _READ,

@@ -29,6 +29,21 @@ _MOST_TIMES: Final = 1000
 
 
 @dataclass(frozen=True)
+class Layer:
+    """One field of a run.
+
+    Attributes
+    ----------
+    variable, level, lead_hours
+        Canonical name, pressure level in hPa or None, and lead time in hours.
+    """
+
+    variable: str
+    level: int | None
+    lead_hours: int
+
+
+@dataclass(frozen=True)
 class Selection:
     """Parameters, levels and times of an answer.
 
@@ -51,6 +66,49 @@ class Selection:
     def fields(self) -> int:
         """Number of fields at each time."""
         return len(self.surface) + len(self.upper) * len(self.levels)
+
+
+def select_layer(
+    store: ForecastStore, parameter: str | None, z: str | None, datetime: str | None
+) -> Layer:
+    """Read the one field that a tile or a map shows.
+
+    Parameters
+    ----------
+    store
+        The run.
+    parameter
+        Name or alias without level (default: 2 m temperature, or what comes first).
+    z
+        Level in hPa (default: 500, or the first).
+    datetime
+        Valid time (default: the first).
+
+    Returns
+    -------
+    Layer
+        The field.
+
+    Raises
+    ------
+    InputError
+        If the run does not have it, or it is not one field.
+    """
+    default = "2m_temperature" if "2m_temperature" in store.names else store.names[0]
+    name = default if parameter is None else parameter
+    if parse_quantity(name)[0].kind == "upper" and z is None and store.levels:
+        z = str(500 if 500 in store.levels else store.levels[0])
+    moment = to_iso(store.valid_times[0]) if datetime is None else datetime
+    chosen = select(store, name, z, moment)
+    levels: tuple[int | None, ...] = chosen.levels or (None,)
+    for what, found in (
+        ("parameter-name", (*chosen.surface, *chosen.upper)),
+        ("z", levels),
+        ("datetime", chosen.lead_hours),
+    ):
+        if len(found) != 1:
+            raise InputError(f"{what} names {len(found)}, and a map shows one", field=what)
+    return Layer((*chosen.surface, *chosen.upper)[0], levels[0], chosen.lead_hours[0])
 
 
 def parameters_of(store: ForecastStore) -> list[str]:
