@@ -28,6 +28,7 @@ CLAIM_STUDIES: Final = {
     "wind": ("wind", "WindStudy"),
     "sphere": ("sphere", "SphereStudy"),
     "counterfactual": ("counterfactual", "CounterfactualStudy"),
+    "width": ("width", "WidthStudy"),
 }
 """Module and class of each study."""
 _DAYS, _BANDS = opt.Numbers((25, 50, 100, 200)), opt.Numbers((4,))
@@ -254,6 +255,21 @@ def counterfactual(
     $ pear study counterfactual --analysis simulated.zarr -o counterfactual
     """
     return {"analysis": analysis, "inits": inits}
+
+
+@_command
+def width() -> Mapping[str, object]:
+    """Correct the kernels of infinitely wide networks for their width, by Feynman diagrams.
+
+    A recursion gives the mean kernels to order 1/width; drawn networks are within their error of
+    it (arXiv 2508.11522).
+
+    Examples
+    --------
+    $ pear study width --check
+    $ pear study width -o width --json
+    """
+    return {}
 
 
 def _run(
