@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import mimetypes
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -16,16 +14,13 @@ from typing import Any, Final, get_args
 import numpy as np
 from matplotlib import colormaps
 
-from pear.errors import InputError
 from pear.resources.natural_earth import Resolution, coastline
 from pear.variables import VARIABLES
 from service.http.caching import make_etag
 
 _STATIC: Final = Path(__file__).parent / "static"
-PLOTLY: Final = "vendor/plotly.min.js"
 COLOUR_CHOICE: Final = ("viridis", "cividis", "gray")
 """Colour maps of even steps of lightness, which every reader can tell apart, for any variable."""
-_HOUR: Final = "public, max-age=3600"
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class Asset:
     ----------
     body, compressed
         Content, and the same by gzip (None if that saves little).
-    media_type, etag, cache_control
+    media_type, etag
         Headers.
     """
 
@@ -44,7 +39,6 @@ class Asset:
     compressed: bytes | None
     media_type: str
     etag: str
-    cache_control: str
 
 
 def names() -> frozenset[str]:
@@ -65,7 +59,6 @@ def asset(name: str) -> Asset:
         compressed if len(compressed) < 0.9 * len(body) else None,
         media_type,
         make_etag(name, body),
-        _HOUR if name == PLOTLY else "no-cache",
     )
 
 
@@ -76,32 +69,7 @@ def _makers() -> dict[str, Callable[[], bytes]]:
     }
     for resolution in get_args(Resolution):
         makers[f"coastlines-{resolution}.json"] = partial(_coastlines, resolution)
-    makers[PLOTLY] = _plotly
     return makers
-
-
-def _plotly() -> bytes:
-    """Return plotly.js from the Python package, which is located without importing it."""
-    spec = importlib.util.find_spec("plotly")
-    if spec is None or spec.origin is None:
-        raise InputError("plotly is not installed", hint="pip install plotly")
-    return (Path(spec.origin).parent / "package_data" / "plotly.min.js").read_bytes()
-
-
-@cache
-def style_guard() -> str | None:
-    """Return the id of the style element that the map library inside plotly.js would add.
-
-    The library, which PEAR does not use, adds no element if one with this id exists. The content
-    security policy would forbid it.
-
-    Returns
-    -------
-    str or None
-        None if plotly.js no longer has the element.
-    """
-    match = re.search(rb'getElementById\("([0-9a-f]{40,})"\)', _plotly())
-    return match[1].decode() if match else None
 
 
 def _coastlines(resolution: Resolution) -> bytes:

@@ -179,7 +179,7 @@ def scores_page(
         name: {"long_name": row.long_name, "units": format_units(row.units)}
         for name, row in BY_NAME.items()
     }
-    page = {"evaluations": evaluations, "names": names, "style_guard": assets.style_guard()}
+    page = {"evaluations": evaluations, "names": names}
     damaged = {name: hide_paths(text) for name, text in services.scores.damaged().items()}
     return render(request, "scores.html", "/scores", {"page": page, "damaged": damaged})
 
@@ -248,7 +248,7 @@ def static_file(name: str, request: Request) -> Response:
     asset = assets.asset(name)
     headers = {
         "ETag": asset.etag,
-        "Cache-Control": asset.cache_control,
+        "Cache-Control": "no-cache",
         "Vary": "Accept-Encoding",
     }
     unchanged = not_modified(request, headers)
@@ -286,7 +286,6 @@ def _map_data(services: Services, run: Run) -> dict[str, Any]:
         "colour_choice": assets.COLOUR_CHOICE,
         "styles": {name: assets.styles()[name] for name in store.names},
         "colours": assets.colours(),
-        "style_guard": assets.style_guard(),
     }
 
 

@@ -30,12 +30,9 @@ from service.http.security import client_address
 _BODY_SECONDS: Final = 30.0
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
 _LOG = logger()
-_EMPTY_STYLE: Final = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
-"""Hash of the empty text: plotly creates an empty style element and fills it through the CSSOM."""
 CONTENT_POLICY: Final = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
-    "frame-ancestors 'none'; form-action 'self'; script-src 'self'; "
-    f"style-src 'self' {_EMPTY_STYLE}"
+    "frame-ancestors 'none'; form-action 'self'; script-src 'self'; style-src 'self'"
 )
 SECURITY_HEADERS: Final = encode_headers(
     {

@@ -127,7 +127,7 @@ def test_the_map_is_drawn_played_and_answers_clicks(
     assert box is not None
     page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.4)
     page.wait_for_selector("#point:not([hidden])")
-    page.wait_for_selector("#meteogram .main-svg")
+    page.wait_for_selector("#meteogram svg .line")
     shown = float(str(page.get_attribute("#point-value", "data-value")))
     now = run["lead_hours"] // 10 * int(page.input_value("#slider"))
     csv = httpx.get(base + str(page.get_attribute("#point-csv", "href"))).text.splitlines()

@@ -1,99 +1,251 @@
-// Charts by plotly.js, which the server reads from the installed Python package.
+// @ts-check
+// Line charts as SVG, drawn to the size of their element and in the colours of the page.
 
-const COLOURS = { pear: "#0b6e4f", persistence: "#b8570b", climatology: "#5b5f97" };
+import { figures, ticksOf } from "./field.js";
+
+/** A line; `colour` is a colour of the style sheet, such as "--pear".
+ * @typedef {{ name: string, colour: string, x: number[], y: (number | null)[], dash?: string,
+ *   thin?: boolean, points?: boolean, hidden?: boolean }} Series */
+/** An area between two lines.
+ * @typedef {{ name: string, colour: string, x: number[], low: (number | null)[], high: (number | null)[],
+ *   faint?: boolean }} Band */
+/** @typedef {{ label: string, time?: boolean, xTitle?: string, yTitle?: string,
+ *   range?: [number, number], zero?: boolean, mark?: number, series: Series[], bands?: Band[],
+ *   legend?: boolean, arrows?: { x: number[], u: (number | null)[], v: (number | null)[] } }} Chart */
+
+const SVG = "http://www.w3.org/2000/svg";
 const NAMES = { pear: "PEAR", persistence: "Persistence", climatology: "Climatology" };
-const DASH = { pear: "solid", persistence: "dash", climatology: "dot" };
-let loading = null;
+const DASHES = { pear: "", persistence: "7 4", climatology: "2 3" };
+const HOUR = 3600e3;
+const TIME_STEPS = [1, 3, 6, 12, 24, 48, 72, 120, 240, 720, 2160, 8760].map((hours) => hours * HOUR);
+/** @type {WeakMap<Element, Chart>} */
+const charts = new WeakMap();
+/** @type {ResizeObserver | null} */
+let observer = null;
 
-/** Load plotly once, on first use. */
-export function plotly() {
-  loading ??= new Promise((resolve, reject) => {
-    const guard = JSON.parse(document.getElementById("page-data").textContent).style_guard;
-    if (guard) {
-      // Prevents the map library inside plotly from adding a style element.
-      const inert = document.createElement("template");
-      inert.id = guard;
-      document.head.append(inert);
-    }
-    const script = document.createElement("script");
-    script.src = "/static/vendor/plotly.min.js";
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error("the chart library did not load"));
-    document.head.append(script);
-  });
-  return loading;
-}
-
-const LAYOUT = {
-  margin: { l: 56, r: 12, t: 34, b: 44 },
-  separators: ".\u2009",
-  font: { family: "system-ui, sans-serif", size: 12, color: "#1d2733" },
-  paper_bgcolor: "rgba(0,0,0,0)",
-  plot_bgcolor: "rgba(0,0,0,0)",
-  legend: { orientation: "h", y: 1.02, x: 0, yanchor: "bottom" },
-  hovermode: "x unified",
-};
-const CONFIG = { displayModeBar: false, responsive: true };
-const DATES = [
-  { dtickrange: [null, 86_400_000 - 1], value: "%H:%M\n%d %b" },
-  { dtickrange: [86_400_000, null], value: "%d %b" },
-];
-const GRID = { gridcolor: "#e3e8ee", zerolinecolor: "#b6c0cc" };
-
-/** Draw a score by lead time for model and baselines. */
-export async function scoreChart(element, records, metric, units) {
-  const Plotly = await plotly();
-  const traces = ["pear", "persistence", "climatology"].flatMap((forecaster) => {
+/** Draw a score by lead time for model and baselines, with its confidence interval if it has one.
+ * @param {HTMLElement} element @param {any[]} records @param {string} metric @param {string} units */
+export function scoreChart(element, records, metric, units) {
+  /** @type {Series[]} */
+  const series = [];
+  /** @type {Band[]} */
+  const bands = [];
+  for (const forecaster of /** @type {const} */ (["pear", "persistence", "climatology"])) {
     const rows = records
       .filter((record) => record.forecaster === forecaster)
       .sort((a, b) => a.lead_days - b.lead_days);
-    return [...band(rows, metric, COLOURS[forecaster]), {
-      x: rows.map((row) => row.lead_days),
-      y: rows.map((row) => row[metric]),
-      name: NAMES[forecaster],
-      mode: "lines+markers",
-      line: { color: COLOURS[forecaster], dash: DASH[forecaster], width: 2.5 },
-      marker: { size: 6 },
-    }];
-  });
+    if (!rows.length) continue;
+    const x = rows.map((row) => row.lead_days);
+    const colour = `--${forecaster}`;
+    series.push({ name: NAMES[forecaster], colour, x, y: rows.map((row) => row[metric]), dash: DASHES[forecaster], points: true });
+    const [low, high] = [`${metric}_low`, `${metric}_high`];
+    if (low in rows[0]) bands.push({ name: "", colour, x, low: rows.map((row) => row[low]), high: rows.map((row) => row[high]) });
+  }
   const title = metric === "acc" ? "Anomaly correlation" : `${metric.toUpperCase()} (${units})`;
-  const layout = {
-    ...LAYOUT,
-    xaxis: { ...GRID, title: { text: "Lead time (days)" }, dtick: 1 },
-    yaxis: { ...GRID, title: { text: title }, range: metric === "acc" ? [-0.1, 1.02] : undefined, rangemode: "tozero" },
-  };
-  await Plotly.react(element, traces, layout, CONFIG);
+  drawChart(element, {
+    label: `${title} by lead time`, xTitle: "Lead time (days)", yTitle: title, series, bands, legend: true,
+    range: metric === "acc" ? [-0.1, 1.02] : undefined, zero: true,
+  });
 }
 
-/** Return the confidence interval of a score as a band, if the evaluation has one. */
-function band(rows, metric, colour) {
-  const [low, high] = [`${metric}_low`, `${metric}_high`];
-  if (!rows.length || !(low in rows[0])) return [];
-  const days = rows.map((row) => row.lead_days);
-  return [{
-    x: [...days, ...days.toReversed()],
-    y: [...rows.map((row) => row[high]), ...rows.map((row) => row[low]).toReversed()],
-    fill: "toself", fillcolor: `${colour}22`, line: { width: 0 }, hoverinfo: "skip", showlegend: false,
-  }];
+/** Draw a chart, and again whenever its element changes its size.
+ * @param {HTMLElement} element @param {Chart} chart */
+export function drawChart(element, chart) {
+  charts.set(element, chart);
+  observer ??= new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const known = charts.get(target);
+      const drawn = target.querySelector("svg");
+      if (known && drawn?.getAttribute("width") !== String(target.clientWidth)) render(/** @type {HTMLElement} */ (target), known);
+    }
+  });
+  observer.observe(element);
+  render(element, chart);
 }
 
-/** Draw the time series at a point; a line marks the valid time of the map. */
-export async function meteogram(element, times, values, now, label, units) {
-  const Plotly = await plotly();
-  const trace = {
-    x: times, y: values, mode: "lines+markers", name: label,
-    line: { color: COLOURS.pear, width: 2.5 }, marker: { size: 6 },
+/** @param {Element} parent @param {string} name @param {Record<string, string | number>} attributes @param {string} [text] */
+function add(parent, name, attributes, text) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  if (text !== undefined) made.textContent = text;
+  parent.append(made);
+  return made;
+}
+
+/** @param {Element} element @param {string} property @param {string} colour */
+function paint(element, property, colour) {
+  /** @type {SVGElement} */ (element).style.setProperty(property, `var(${colour})`);
+}
+
+/** Return the lowest and highest of numbers, without those missing.
+ * @param {(number | null)[]} values @returns {[number, number]} */
+function extent(values) {
+  const known = /** @type {number[]} */ (values.filter((value) => value !== null && Number.isFinite(value)));
+  return known.length ? [Math.min(...known), Math.max(...known)] : [0, 1];
+}
+
+/** Return the range of the vertical axis, with some room.
+ * @param {Chart} chart @returns {[number, number]} */
+export function rangeOf({ series, bands = [], range, zero }) {
+  if (range) return range;
+  let [low, high] = extent([...series.flatMap(({ y }) => y), ...bands.flatMap((band) => [...band.low, ...band.high])]);
+  if (zero) [low, high] = [Math.min(0, low), Math.max(0, high)];
+  const room = high > low ? 0.06 * (high - low) : Math.max(Math.abs(high) * 0.01, 1e-6);
+  return [zero && low === 0 ? 0 : low - room, zero && high === 0 ? 0 : high + room];
+}
+
+/** Return the ticks of a time axis, UTC: at most `most`, at whole hours or days.
+ * @param {[number, number]} range milliseconds @param {number} most */
+export function timeTicks([first, last], most) {
+  const step = TIME_STEPS.find((each) => (last - first) / each < most) ?? TIME_STEPS[TIME_STEPS.length - 1];
+  const ticks = [];
+  for (let at = Math.ceil(first / step) * step; at <= last; at += step) {
+    const iso = new Date(at).toISOString();
+    const day = new Date(at).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+    ticks.push({ value: at, text: step < 24 * HOUR && iso.slice(11, 16) !== "00:00" ? iso.slice(11, 16) : day });
+  }
+  return ticks;
+}
+
+/** Return the path of a line; it breaks where a value is missing.
+ * @param {number[]} x @param {(number | null)[]} y @param {(value: number) => number} toX @param {(value: number) => number} toY */
+export function pathOf(x, y, toX, toY) {
+  let [path, pen] = ["", false];
+  for (let i = 0; i < x.length; i++) {
+    const value = y[i];
+    if (value === null || !Number.isFinite(value)) {
+      pen = false;
+      continue;
+    }
+    path += `${pen ? "L" : "M"}${toX(x[i]).toFixed(1)} ${toY(value).toFixed(1)}`;
+    pen = true;
+  }
+  return path;
+}
+
+/** @param {HTMLElement} element @param {Chart} chart */
+function render(element, chart) {
+  const [width, height] = [element.clientWidth, element.clientHeight];
+  if (width < 80 || height < 60) return;
+  const { series, bands = [], time = false } = chart;
+  const svg = document.createElementNS(SVG, "svg");
+  for (const [name, value] of Object.entries({ width, height, role: "img", tabindex: "0", "aria-label": chart.label })) svg.setAttribute(name, String(value));
+  const top = chart.legend ? 26 : 8;
+  const [left, right, bottom] = [chart.yTitle ? 56 : 42, width - 10, height - (chart.xTitle ? 40 : 24) - (chart.arrows ? 18 : 0)];
+  const xs = extent([...series.flatMap(({ x }) => x), ...bands.flatMap(({ x }) => x)]);
+  const ys = rangeOf(chart);
+  const pad = time ? 0 : 0.04 * (xs[1] - xs[0] || 1);
+  /** @param {number} value */
+  const toX = (value) => left + ((value - xs[0] + pad) / (xs[1] - xs[0] + 2 * pad || 1)) * (right - left);
+  /** @param {number} value */
+  const toY = (value) => bottom - ((value - ys[0]) / (ys[1] - ys[0])) * (bottom - top);
+
+  for (const { value, text } of ticksOf(ys, Math.max(3, Math.floor((bottom - top) / 34)))) {
+    add(svg, "line", { class: "grid", x1: left, x2: right, y1: toY(value), y2: toY(value) });
+    add(svg, "text", { x: left - 6, y: toY(value) + 4, "text-anchor": "end" }, text);
+  }
+  const room = Math.max(3, Math.floor((right - left) / (time ? 64 : 44)));
+  const ticks = time ? timeTicks(xs, room) : ticksOf(xs, Math.min(room, 12));
+  for (const { value, text } of ticks) {
+    add(svg, "line", { class: "grid", x1: toX(value), x2: toX(value), y1: top, y2: bottom });
+    add(svg, "text", { x: toX(value), y: bottom + 16 + (chart.arrows ? 18 : 0), "text-anchor": "middle" }, text);
+  }
+  if (chart.xTitle) add(svg, "text", { class: "title", x: (left + right) / 2, y: height - 6, "text-anchor": "middle" }, chart.xTitle);
+  if (chart.yTitle) {
+    add(svg, "text", { class: "title", x: 0, y: 0, transform: `translate(13 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, chart.yTitle);
+  }
+  for (const band of bands) {
+    const low = [...band.low].reverse();
+    const path = pathOf(band.x, band.high, toX, toY) + pathOf([...band.x].reverse(), low, toX, toY).replace("M", "L");
+    paint(add(svg, "path", { class: band.faint ? "band faint" : "band", d: `${path}Z` }), "fill", band.colour);
+  }
+  for (const each of series) {
+    const line = add(svg, "path", { class: each.thin ? "line thin" : "line", d: pathOf(each.x, each.y, toX, toY), "stroke-dasharray": each.dash ?? "" });
+    paint(line, "stroke", each.colour);
+    if (!each.points) continue;
+    each.x.forEach((x, i) => {
+      const y = each.y[i];
+      if (y !== null && Number.isFinite(y)) paint(add(svg, "circle", { cx: toX(x), cy: toY(y), r: 2.8 }), "fill", each.colour);
+    });
+  }
+  if (chart.arrows) drawArrows(svg, chart.arrows, toX, bottom + 12);
+  if (chart.mark !== undefined) add(svg, "line", { class: "now", x1: toX(chart.mark), x2: toX(chart.mark), y1: top, y2: bottom });
+  if (chart.legend) drawLegend(svg, chart, left);
+  bindReader(svg, chart, { left, right, top, bottom, toX, toY });
+  element.replaceChildren(svg);
+}
+
+/** Draw arrows in the direction that a wind blows, north up.
+ * @param {Element} svg @param {NonNullable<Chart["arrows"]>} arrows @param {(value: number) => number} toX @param {number} y */
+function drawArrows(svg, { x, u, v }, toX, y) {
+  let last = -Infinity;
+  for (let i = 0; i < x.length; i++) {
+    const [east, north, at] = [u[i], v[i], toX(x[i])];
+    if (east === null || north === null || at - last < 15) continue;
+    last = at;
+    const angle = (Math.atan2(east, north) * 180) / Math.PI;
+    add(svg, "path", { class: "arrow", d: "M0 7V-7M-3 -3L0 -7L3 -3", transform: `translate(${at.toFixed(1)} ${y}) rotate(${angle.toFixed(0)})` });
+  }
+}
+
+/** @param {Element} svg @param {Chart} chart @param {number} left */
+function drawLegend(svg, { series, bands = [] }, left) {
+  let x = left;
+  const entries = [...series.filter(({ hidden }) => !hidden), ...bands.filter(({ name }) => name)];
+  for (const each of entries) {
+    if ("low" in each) paint(add(svg, "rect", { class: each.faint ? "band faint" : "band", x, y: 5, width: 22, height: 10 }), "fill", each.colour);
+    else paint(add(svg, "line", { class: "line", x1: x, x2: x + 22, y1: 10, y2: 10, "stroke-dasharray": each.dash ?? "" }), "stroke", each.colour);
+    add(svg, "text", { x: x + 27, y: 14 }, each.name);
+    x += 40 + 6.6 * each.name.length;
+  }
+}
+
+/** Tell the values at the place that is pointed at, or that the arrow keys choose.
+ * @param {SVGSVGElement} svg @param {Chart} chart
+ * @param {{ left: number, right: number, top: number, bottom: number, toX: (value: number) => number, toY: (value: number) => number }} frame */
+function bindReader(svg, { series, time, label }, { left, right, top, bottom, toX, toY }) {
+  const shown = series.filter(({ hidden }) => !hidden);
+  const all = [...new Set(shown.flatMap(({ x }) => x))].sort((a, b) => a - b);
+  if (!all.length) return;
+  const group = add(svg, "g", { class: "reader", visibility: "hidden" });
+  let at = -1;
+  /** @param {number} index */
+  const tell = (index) => {
+    at = index;
+    const x = all[at];
+    group.replaceChildren();
+    group.setAttribute("visibility", "visible");
+    add(group, "line", { class: "now", x1: toX(x), x2: toX(x), y1: top, y2: bottom });
+    const head = time ? `${new Date(x).toISOString().slice(0, 16).replace("T", " ")} UTC` : String(x);
+    const lines = [head];
+    for (const each of shown) {
+      const y = each.y[each.x.indexOf(x)];
+      if (y === undefined || y === null || !Number.isFinite(y)) continue;
+      paint(add(group, "circle", { cx: toX(x), cy: toY(y), r: 4 }), "fill", each.colour);
+      lines.push(`${each.name}: ${figures(y)}`);
+    }
+    const wide = 12 + 6.8 * Math.max(...lines.map((line) => line.length));
+    const from = Math.max(0, Math.min(right - wide, toX(x) > (left + right) / 2 ? toX(x) - wide - 8 : toX(x) + 8));
+    add(group, "rect", { x: from, y: top + 2, width: wide, height: 6 + 15 * lines.length, rx: 4 });
+    lines.forEach((line, i) => add(group, "text", { x: from + 6, y: top + 16 + 15 * i }, line));
+    svg.setAttribute("aria-label", `${label}. ${lines.join(", ")}`);
   };
-  const layout = {
-    ...LAYOUT,
-    margin: { ...LAYOUT.margin, t: 10 },
-    showlegend: false,
-    shapes: [{
-      type: "line", x0: times[now], x1: times[now], y0: 0, y1: 1, yref: "paper",
-      line: { color: "#1d2733", width: 1.5, dash: "dot" },
-    }],
-    xaxis: { ...GRID, title: { text: "Valid time (UTC)" }, type: "date", hoverformat: "%Y-%m-%d %H:%M", tickformatstops: DATES, nticks: element.clientWidth < 420 ? 4 : 6 },
-    yaxis: { ...GRID, title: { text: units } },
+  const hide = () => {
+    group.setAttribute("visibility", "hidden");
+    svg.setAttribute("aria-label", label);
   };
-  await Plotly.react(element, [trace], layout, CONFIG);
+  svg.addEventListener("pointermove", (event) => {
+    const x = event.clientX - svg.getBoundingClientRect().left;
+    let best = 0;
+    all.forEach((value, i) => { if (Math.abs(toX(value) - x) < Math.abs(toX(all[best]) - x)) best = i; });
+    tell(best);
+  });
+  svg.addEventListener("pointerleave", hide);
+  svg.addEventListener("blur", hide);
+  svg.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    tell(Math.max(0, Math.min(all.length - 1, at + step)));
+  });
 }

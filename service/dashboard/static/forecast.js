@@ -81,7 +81,7 @@ async function draw() {
     drift();
     drawBar(style, range, found.values);
     setStage("ready");
-    void showValue(state.variable, levelOf(), state.lead);
+    showValue(state.variable, levelOf(), state.lead);
     $("map").dataset.shown = `${key}/${state.lead}`;
     return true;
   } catch (error) {
@@ -251,7 +251,7 @@ async function showScores() {
     const found = await json(`/v1/scores?${query}`);
     $("no-scores").hidden = found.records.length > 0;
     $("scores").hidden = found.records.length === 0;
-    if (found.records.length) await scoreChart($("scores"), found.records, metric, row().units);
+    if (found.records.length) scoreChart($("scores"), found.records, metric, row().units);
   } catch (error) {
     $("no-scores").hidden = false;
     $("no-scores").textContent = /** @type {Error} */ (error).message;

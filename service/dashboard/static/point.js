@@ -2,7 +2,7 @@
 // The forecast at a point of the map.
 
 import { json, pointUrl, showMessage } from "./api.js";
-import { meteogram } from "./charts.js";
+import { drawChart } from "./charts.js";
 import { figures, placeText } from "./field.js";
 
 /** @param {string} id */
@@ -32,7 +32,7 @@ export async function showPoint(run, place, { variable, level, name, style }, le
     $("point").hidden = false;
     $("point-place").textContent = placeText(place);
     /** @type {HTMLAnchorElement} */ ($("point-csv")).href = pointUrl(run, place, variable, level, "csv");
-    await showValue(variable, level, lead());
+    showValue(variable, level, lead());
   } catch (error) {
     showMessage(/** @type {Error} */ (error).message, true);
   }
@@ -40,12 +40,16 @@ export async function showPoint(run, place, { variable, level, name, style }, le
 
 /** Show the value at the lead time of the map, and mark it in the time series.
  * @param {string} variable @param {number | null} level @param {number} lead */
-export async function showValue(variable, level, lead) {
+export function showValue(variable, level, lead) {
   if (point === null || point.variable !== variable || point.level !== level) return;
   const at = point.leads.indexOf(lead);
   const value = point.shown[at];
   $("point-value").textContent = value === null ? "missing" : `${figures(value)} ${point.units}`;
   $("point-value").dataset.value = point.values[at];
   $("point-value").dataset.lead = String(lead);
-  await meteogram($("meteogram"), point.times, point.shown, at, point.name, point.units);
+  const x = point.times.map(Date.parse);
+  drawChart($("meteogram"), {
+    label: `${point.name} at ${$("point-place").textContent}`, time: true, xTitle: "Valid time (UTC)", yTitle: point.units,
+    mark: x[at], series: [{ name: point.name, colour: "--pear", x, y: point.shown, points: true }],
+  });
 }

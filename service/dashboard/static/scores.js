@@ -39,7 +39,7 @@ async function draw(found) {
   const [field, region, metric] = [$("field").value, $("region").value, $("metric").value];
   const [variable, level] = field.split(":");
   const records = found.records.filter((r) => fieldName(r) === field && (r.region ?? "global") === region);
-  await scoreChart($("scores"), records, metric, page.names[variable].units);
+  scoreChart($("scores"), records, metric, page.names[variable].units);
   const state = new URLSearchParams({ evaluation: found.evaluation, field, region, metric, baseline: $("baseline").value });
   history.replaceState(null, "", `?${state}`);
   const csv = new URLSearchParams({ evaluation: found.evaluation, variable, region, format: "csv" });

@@ -84,7 +84,7 @@ def test_forecast_page_draws_plays_and_answers_clicks(
     assert box is not None
     page.mouse.click(box["x"] + box["width"] * 0.55, box["y"] + box["height"] * 0.45)
     page.wait_for_selector("#point:not([hidden])")
-    page.wait_for_selector("#meteogram .main-svg")
+    page.wait_for_selector("#meteogram svg .line")
     shown = float(str(page.get_attribute("#point-value", "data-value")))
     csv = client.get(str(page.get_attribute("#point-csv", "href"))).text.splitlines()
     leads = [24 * (1 + index) for index in range(10)]
@@ -296,7 +296,7 @@ def test_scorecard_and_curves_follow_the_choice(browser: Browser, base: str) -> 
     watched = Watched(browser, base)
     page = watched.open("/scores?metric=rmse&baseline=persistence")
     assert page.input_value("#metric") == "rmse"
-    page.wait_for_selector("#scores .main-svg")
+    page.wait_for_selector("#scores svg .line")
     assert page.locator("#card caption").all_text_contents() == [
         "Surface",
         "Geopotential, by level and day",
