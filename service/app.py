@@ -26,6 +26,7 @@ from service.api import (
     downloads,
     edr,
     evaluations,
+    events,
     fields,
     forecasts,
     initial_conditions,
@@ -44,6 +45,7 @@ from service.api.openapi import describe
 from service.dashboard import handbook, login, routes
 from service.dependencies import Services
 from service.http.caching import RunCache
+from service.http.compression import Compression
 from service.http.keys import KeyFile
 from service.http.links import SECRET_FILE, LinkSigner, SignedLinks
 from service.http.metrics import Metrics
@@ -57,6 +59,7 @@ from service.readers.download_folder import DownloadFolder
 from service.readers.forecasts import ForecastReader
 from service.readers.initial_conditions import InitialConditions
 from service.readers.ogc.pixels import PixelTables
+from service.readers.run_feed import RunFeed
 from service.readers.scores import ScoreBoard
 from service.settings import Settings
 from service.workers.memory import release_memory
@@ -70,6 +73,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         models,
         initial_conditions,
         forecasts,
+        events,
         fields,
         maps,
         tiles,
@@ -156,6 +160,7 @@ def create_app(
             forecasts=ForecastReader(folder.forecast, cache, settings.cache_bytes),
             initial_conditions=InitialConditions(folder, own_catalog),
             scores=ScoreBoard(folder),
+            run_feed=RunFeed(own_catalog.runs, settings.max_listeners),
             workers=WorkerPool(
                 settings.heavy_slots,
                 partial(keep_tables, settings.response_cache_bytes // settings.heavy_slots),
@@ -244,6 +249,7 @@ def _middleware(
             max_per_client=settings.max_requests_per_client,
         ),
         Middleware(HostPolicy, allowed_hosts=settings.hosts),
+        Middleware(Compression),
         Middleware(SignedLinks, signer=signer, access=access),
         Middleware(ResponseCacheMiddleware, cache=cache, access=access),
     ]

@@ -32,6 +32,7 @@ from service.readers.download_folder import DownloadFolder
 from service.readers.forecasts import ForecastReader, ForecastStore, statistics_of
 from service.readers.initial_conditions import InitialConditions
 from service.readers.ogc.pixels import PixelTables
+from service.readers.run_feed import RunFeed
 from service.readers.scores import ScoreBoard
 from service.settings import Settings
 from service.workers.pool import WorkerPool
@@ -88,6 +89,7 @@ class Services:
     forecasts: ForecastReader
     initial_conditions: InitialConditions
     scores: ScoreBoard
+    run_feed: RunFeed
     workers: WorkerPool
     heavy: HeavyQueue
     downloads: DownloadFolder

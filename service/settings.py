@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     max_requests_per_client: int = Field(
         default=384, ge=4, description="Requests of one address handled at the same time."
     )
+    max_listeners: int = Field(
+        default=64, ge=1, description="Clients of /v1/events at the same time; more get 503."
+    )
     cache_bytes: int = Field(
         default=256 * 1024 * 1024, ge=1024 * 1024, description="Memory for fields read from stores."
     )

@@ -83,6 +83,7 @@ class Jobs(Generic[J]):
         status: str | Iterable[str] | None = None,
         model: str | None = None,
         init_time: str | np.datetime64 | None = None,
+        since: datetime | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page[J]:
@@ -96,6 +97,8 @@ class Jobs(Generic[J]):
             Only jobs of the model with this id.
         init_time
             Only runs from this init time, UTC.
+        since
+            Only jobs that were submitted, changed or ended at this time (aware) or later.
         limit
             Largest number of jobs on the page, at least 1.
         cursor
@@ -119,6 +122,8 @@ class Jobs(Generic[J]):
             query = query.where(columns.model == model)
         if init_time is not None:
             query = query.where(columns.init_time == as_utc(init_time)[0])
+        if since is not None:
+            query = query.where(columns.updated_at >= since)
         if cursor is not None:
             created, job_id = _decode(cursor)
             older = sa.and_(columns.created_at == created, columns.id < job_id)

@@ -206,6 +206,29 @@ class Event:
     details: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class RunEvent:
+    """One line of the log of all jobs, with the run whose state it changed.
+
+    Attributes
+    ----------
+    number
+        Position in the log, increasing.
+    at
+        When it was written.
+    kind
+        ``queued``, ``started``, ``succeeded``, ``failed``, ``cancelled`` or ``expired``; empty for
+        every other line.
+    run
+        The run as it is now; None for lines of other kinds and of other jobs.
+    """
+
+    number: int
+    at: datetime
+    kind: str
+    run: Run | None
+
+
 R = TypeVar("R")
 
 

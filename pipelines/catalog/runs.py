@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 import numpy as np
 import sqlalchemy as sa
@@ -18,8 +19,14 @@ from pipelines.catalog.records import (
     Model,
     Priority,
     Run,
+    RunEvent,
     Status,
 )
+
+_KINDS: Final = {"queued": "queued", "queued again": "queued", "started": "started"} | {
+    str(status): str(status) for status in Status if not status.is_active
+}
+"""Lines of the log that change the state of a run."""
 
 
 class Runs(Jobs[Run]):
@@ -175,6 +182,60 @@ class Runs(Jobs[Run]):
             field="run",
             hint="`pear runs list` shows the ids; `latest` is the newest finished run",
         )
+
+    def span(self, model: str) -> tuple[np.datetime64, np.datetime64] | None:
+        """Return first init and last valid time of a model's finished runs; None without one."""
+        columns = self._table.c
+        query = sa.select(columns.init_time, sa.func.max(columns.lead_hours))
+        query = query.where(columns.model == model, columns.status == Status.SUCCEEDED)
+        with self._db.read() as connection:
+            rows = connection.execute(query.group_by(columns.init_time)).all()
+        if not rows:
+            return None
+        ends = [init + np.timedelta64(int(hours), "h") for init, hours in rows]
+        return min(init for init, _ in rows), max(ends)
+
+    def last_change(self) -> datetime | None:
+        """Return when any run was changed last, or None without a run."""
+        column = self._table.c.updated_at
+        query = sa.select(sa.func.max(column, type_=column.type))
+        with self._db.read() as connection:
+            found: datetime | None = connection.execute(query).scalar()
+        return found
+
+    def last_log_number(self) -> int:
+        """Return the number of the last line of the log of all jobs; 0 without one."""
+        with self._db.read() as connection:
+            return int(
+                connection.execute(sa.select(sa.func.max(tables.events.c.number))).scalar() or 0
+            )
+
+    def log_after(self, number: int, limit: int) -> list[RunEvent]:
+        """Return lines of the log of all jobs, oldest first.
+
+        Parameters
+        ----------
+        number
+            Only lines with a larger number.
+        limit
+            Largest number of lines.
+
+        Returns
+        -------
+        list of RunEvent
+            Lines of other jobs than runs have no run.
+        """
+        columns = tables.events.c
+        query = sa.select(columns.number, columns.at, columns.subject, columns.message)
+        query = query.where(columns.number > number).order_by(columns.number).limit(limit)
+        events = []
+        with self._db.read() as connection:
+            for row in connection.execute(query).all():
+                kind = _KINDS.get(row.message, "")
+                found = self._find(connection, row.subject) if kind else None
+                run = None if found is None else self._record(found)
+                events.append(RunEvent(int(row.number), row.at, kind if run else "", run))
+        return events
 
     def latest_init(self, model: str, lead_hours: int) -> np.datetime64 | None:
         """Return the newest init time of any run of a model id and length, or None."""

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import anyio
@@ -45,6 +46,7 @@ _POLL_SECONDS: Final = 0.5
 _PING_SECONDS: Final = 15.0
 _RETRY_SECONDS: Final = 2
 _MAX_WAIT_SECONDS: Final = 60
+_SETTLED_SECONDS: Final = 2
 
 
 def describe_run(services: Services, run: Run, *, listed: bool = False) -> RunOut:
@@ -153,6 +155,10 @@ def list_forecasts(
     init_time: Annotated[
         UtcTime | None, Query(description="Only runs from this init time, UTC.")
     ] = None,
+    since: Annotated[
+        UtcTime | None,
+        Query(description="Only runs that were submitted, changed or ended at this time or later."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="Runs per page.")] = 50,
     cursor: Annotated[
         str | None, Query(max_length=256, description="`next` of the previous page.")
@@ -165,21 +171,35 @@ def list_forecasts(
         limit=limit,
         cursor=cursor,
         init_time=None if init_time is None else to_model_time(init_time),
+        since=since,
     )
     if page.next is not None:
         link = request.url.include_query_params(cursor=page.next)
         response.headers["Link"] = f'<{link.path}?{link.query}>; rel="next"'
+    if not any(
+        run.status.is_active for run in page.items
+    ):  # progress and queue go on by the second
+        response.headers.update(_last_change(services))
     items = [describe_run(services, run, listed=True) for run in page.items]
     return RunList(items=items, next=page.next)
+
+
+def _last_change(services: Services) -> dict[str, str]:
+    """Return `Last-Modified` of lists; none within seconds of a change, when more may follow."""
+    changed = services.catalog.runs.last_change()
+    if changed is None or (datetime.now(UTC) - changed).total_seconds() < _SETTLED_SECONDS:
+        return {}
+    return last_modified(changed)
 
 
 @router.get("/{run_id}", summary="One run", responses=problem_responses(404, 422, 503))
 def get_forecast(response: Response, services: ServicesDep, run: RunDep) -> RunOut:
     """Return status, progress, times and links of a run; `latest` is the newest finished one."""
     response.headers["Cache-Control"] = "no-cache"
-    if run.finished_at is not None:
+    document = describe_run(services, run)
+    if run.finished_at is not None and not document.counterfactuals:  # which come later
         response.headers.update(last_modified(run.finished_at))
-    return describe_run(services, run)
+    return document
 
 
 @router.delete(

@@ -99,7 +99,8 @@ def etag_matches(if_none_match: str | None, etag: str) -> bool:
     """Return whether an ``If-None-Match`` header names this ETag."""
     if if_none_match is None:
         return False
-    tags = [tag.strip() for tag in if_none_match.split(",")]
+    # Compressed responses have weak tags; If-None-Match compares weakly (RFC 9110, 13.1.2).
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return etag in tags or tags == ["*"]
 
 
@@ -115,6 +116,39 @@ def date_matches(if_modified_since: str | None, modified: str | None) -> bool:
     """Return whether ``If-Modified-Since`` names exactly this date."""
     # Not a later one: when a run is removed, `latest` is one that was finished before.
     return modified is not None and if_modified_since == modified
+
+
+def with_validators(request: Request, response: Response) -> Response:
+    """Return a JSON response with an ETag of its content, or 304 if the client has that already.
+
+    Parameters
+    ----------
+    request
+        The request.
+    response
+        Its response; one that has an ETag, is not to be stored or is not JSON stays as it is.
+
+    Returns
+    -------
+    Response
+        With ``Cache-Control: no-cache`` unless the handler set another.
+    """
+    headers = response.headers
+    if (
+        request.method != "GET"
+        or response.status_code != 200
+        or "etag" in headers
+        or "no-store" in headers.get("cache-control", "")
+        or not headers.get("content-type", "").startswith("application/json")
+        or not isinstance(body := getattr(response, "body", None), bytes)
+    ):
+        return response
+    headers["ETag"] = make_etag(hashlib.sha256(body).hexdigest())
+    headers.setdefault("Cache-Control", "no-cache")
+    kept = ("ETag", "Cache-Control", "Last-Modified", "Link", "Vary")
+    return (
+        not_modified(request, {name: headers[name] for name in kept if name in headers}) or response
+    )
 
 
 def not_modified(request: Request, headers: dict[str, str]) -> Response | None:

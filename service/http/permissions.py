@@ -75,6 +75,7 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/v1/forecasts/{run_id}/tiles/{variable}/{z}/{x}/{y}.png"): _READ,
     ("GET", "/v1/forecasts/{run_id}/download"): _DOWNLOAD,
     ("GET", "/v1/forecasts/{run_id}/zarr/{path:path}"): _READ,
+    ("GET", "/v1/events"): _READ,
     ("GET", "/v1/stores"): _READ,
     ("GET", "/v1/stores/{kind}/{name}"): _READ,
     ("GET", "/v1/stores/{kind}/{name}.zarr/{path:path}"): _READ,

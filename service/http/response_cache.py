@@ -141,7 +141,8 @@ class ResponseCacheMiddleware:
         ):
             status, content = 304, b""
             raw = [(name, value) for name, value in raw if not name.startswith(b"content-")]
-        await send({"type": "http.response.start", "status": status, "headers": raw})
+        # A copy: layers around this one add headers to the list that they get.
+        await send({"type": "http.response.start", "status": status, "headers": list(raw)})
         await send({"type": "http.response.body", "body": content})
 
 
@@ -232,6 +233,6 @@ def _respond(
     response = Response(body.content, media_type=body.media_type, headers=headers)
     if pinned:
         RequestState.from_scope(request.scope).cacheable = CacheableResponse(
-            run.id, body.content, response.raw_headers, headers["ETag"]
+            run.id, body.content, list(response.raw_headers), headers["ETag"]
         )
     return not_modified(request, headers) or response

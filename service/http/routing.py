@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from pear.errors import InputError, did_you_mean
+from service.http.caching import with_validators
 from service.http.permissions import ROUTE_POLICIES
 from service.http.request_state import RequestState
 from service.http.security import AccessControl, client_address, key_in_query
@@ -47,7 +48,7 @@ class GuardedRoute(APIRoute):
             if request.scope["route"].path != _STATIC:
                 _check_parameters(request)
             await self._check_body(request)
-            return await handle(request)
+            return with_validators(request, await handle(request))
 
         return guarded
 

@@ -35,4 +35,5 @@ def test_handlers_run_in_threads_unless_they_only_wait() -> None:
         "edr_trajectory",
         "get_scores",
         "get_scorecard",
+        "stream_run_events",
     }

@@ -67,7 +67,15 @@ def test_threads_never_exceed_the_bound() -> None:
 
 @pytest.mark.parametrize(
     ("header", "matches"),
-    [(None, False), ('"a"', True), ('"b"', False), ('"b", "a"', True), ("*", True), ("", False)],
+    [
+        (None, False),
+        ('"a"', True),
+        ('W/"a"', True),
+        ('"b"', False),
+        ('"b", "a"', True),
+        ("*", True),
+        ("", False),
+    ],
 )
 def test_if_none_match(header: str | None, matches: bool) -> None:
     assert etag_matches(header, '"a"') is matches
@@ -101,3 +109,16 @@ def test_a_run_links_to_its_store_and_downloads(client: httpx.Client, run_id: st
     links = client.get(f"/v1/forecasts/{run_id}").json()["links"]
     assert client.get(f"{links['zarr']}/zarr.json").json()["node_type"] == "group"
     assert links["download"].startswith(f"/v1/forecasts/{run_id}/download{{?")
+
+
+def test_answers_about_runs_are_not_sent_twice(client: httpx.Client, run_id: str) -> None:
+    for path in (f"/v1/forecasts/{run_id}", "/v1/forecasts/latest", "/v1/forecasts", "/v1/stores"):
+        whole = client.get(path)
+        tag = whole.headers["etag"]
+        assert whole.headers["cache-control"] == "no-cache"
+        again = client.get(path, headers={"If-None-Match": tag})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        assert client.get(path, headers={"If-None-Match": '"other"'}).content == whole.content
+    date = client.get("/v1/forecasts/latest").headers["last-modified"]
+    same = client.get("/v1/forecasts/latest", headers={"If-Modified-Since": date})
+    assert same.status_code == 304
