@@ -251,14 +251,15 @@ class CounterfactualStudy(ClaimStudy):
 
     @cached_property
     def _forecaster(self) -> PearForecaster:
-        return PearForecaster(checkpoint.load(resources.path("checkpoint")))
+        """The shipped network without its correction: the figures are those of a network."""
+        return PearForecaster(checkpoint.load(resources.path("checkpoint")), correct=False)
 
     @cached_property
     def _mirrored(self) -> PearForecaster:
         """The shipped network in a symmetry that it does not keep: another one, trained alike."""
         found = self._forecaster.checkpoint
         element = distinct_elements(vars(found.config))[-1]
-        return PearForecaster(found, group=(element,))
+        return PearForecaster(found, group=(element,), correct=False)
 
     @cached_property
     def _chart(self) -> Chart:

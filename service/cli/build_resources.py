@@ -9,10 +9,15 @@ From scratch (half an hour to simulate, three hours to train)::
     pear train --analysis SIM/nside16.zarr -o TUNE --config pear/resources/finetune.json \
         --initial TRAIN/checkpoint --steps 800 --period 2000-01-01..2004-12-31 \
         --validation 2005-01-01..2005-12-31
+    pear simulate --start 2007-01-01 --days 365 --shipped-restart --output SIM7
+    pear ingest SIM7/*.nc --output SIM7/nside16.zarr --nside 16
+    pear models correct TUNE/checkpoint --analysis SIM7/nside16.zarr -o CORRECTED
     python -m service.cli.build_resources --simulated SIM --store SIM/nside16.zarr \
-        --model TUNE/checkpoint
+        --model CORRECTED
 
-2000-2004 is for training, 2005 for selection, 2006 for tests and the sample.
+2000-2004 is for training, 2005 for selection, 2006 for tests and the sample; 2007 for the mean error
+of a step, 2008 for the choice of its filter, later years for tests. ``pear evaluate --members 6
+--record`` then measures the members (the handbook's page on skill).
 """
 
 from __future__ import annotations
