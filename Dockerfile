@@ -15,17 +15,23 @@ RUN python -m venv /opt/pear \
  && /opt/pear/bin/pip check
 
 FROM python:3.11-slim
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="PEAR" \
+      org.opencontainers.image.description="Weather forecasts on HEALPix" \
+      org.opencontainers.image.licenses="GPL-2.0-or-later" \
+      org.opencontainers.image.revision="$REVISION"
 # The attention kernels are compiled at first use, for the processor that is there.
+# hadolint ignore=DL3008 # any g++ of this Debian will do, and old ones leave its archive
 RUN apt-get update && apt-get install --yes --no-install-recommends g++ \
  && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 10001 pear && mkdir /data && chown pear:pear /data
 COPY --from=build /opt/pear /opt/pear
-ENV PATH=/opt/pear/bin:$PATH PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib
-USER pear
+ENV PATH=/opt/pear/bin:$PATH PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp/matplotlib PEAR_CACHE=/tmp/kernels
+USER 10001
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \
-  python -c "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"
+  ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 # An empty volume is filled by `pear demo --once --output /data` or `pear ingest … --data /data`.
 ENTRYPOINT ["pear"]
 CMD ["serve", "--data", "/data", "--host", "0.0.0.0", "--port", "8000"]

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     A request that exceeds a limit gets a 4xx problem that names the limit.
     """
 
-    model_config = SettingsConfigDict(env_prefix="PEAR_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PEAR_", env_ignore_empty=True, extra="ignore")
 
     data: Path = Field(description="Data folder.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
