@@ -40,6 +40,7 @@ from service.api import (
     stores,
     system,
     tiles,
+    wms,
 )
 from service.api.openapi import describe
 from service.dashboard import handbook, login, routes
@@ -84,6 +85,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         ogc,
         edr,
         ogc_tiles,
+        wms,
         evaluations,
         schedules,
         routes,

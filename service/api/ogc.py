@@ -26,6 +26,7 @@ from service.dependencies import ServicesDep
 from service.http.caching import last_modified
 from service.http.disclaimer import DISCLAIMER
 from service.http.errors import ProblemError
+from service.http.ogc_errors import XML
 from service.http.problems import problem_responses
 from service.readers.ogc.coverages import describe_parameter
 from service.readers.ogc.formats import MEDIA_TYPES
@@ -178,7 +179,8 @@ def _collection(request: Request, target: Target) -> dict[str, Any]:
     instances = {**listing, "variables": {"title": "Runs", "query_type": "instances"}}
     document = _describe(request, target, path)
     queries = {**document["data_queries"], "instances": {"link": instances}}
-    more = [listing, link.to(f"/v1/models/{target.model.id}", "describedby", "The model")]
+    wms = link.to(f"{path}/wms?service=WMS&request=GetCapabilities", "wms", "WMS 1.3.0", XML)
+    more = [listing, wms, link.to(f"/v1/models/{target.model.id}", "describedby", "The model")]
     return {
         **document,
         "id": target.model.id,

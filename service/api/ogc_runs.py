@@ -234,6 +234,6 @@ def add_to_both(
     return register
 
 
-def make_router(tag: str) -> APIRouter:
+def make_router(tag: str, route_class: type[GuardedRoute] = GuardedRoute) -> APIRouter:
     """Return a router below :data:`PREFIX`."""
-    return APIRouter(prefix=PREFIX, tags=[tag], route_class=GuardedRoute)
+    return APIRouter(prefix=PREFIX, tags=[tag], route_class=route_class)

@@ -8,8 +8,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.api.schemas import EXAMPLES
+from service.http.ogc_errors import XML, is_ogc, is_wms
 from service.http.permissions import ROUTE_POLICIES
-from service.http.problems import OGC, PROBLEM
+from service.http.problems import PROBLEM
 
 _SCHEME: Final = {
     "type": "apiKey",
@@ -36,8 +37,10 @@ def describe(app: FastAPI, *, keys_required: bool) -> dict[str, Any]:
                 _describe_access(operation, method.upper(), path, keys_required=keys_required)
                 _add_examples(operation)
                 _drop_plain_errors(operation)
-                if path.startswith(OGC):
+                if is_ogc(path):
                     operation["responses"].pop("422", None)  # 400 there
+                if is_wms(path):
+                    _describe_reports(operation)
         if keys_required:
             schemes = {"key": _SCHEME, "bearer": _BEARER}
             document.setdefault("components", {})["securitySchemes"] = schemes
@@ -74,3 +77,10 @@ def _drop_plain_errors(operation: dict[str, Any]) -> None:
     for status, answer in operation["responses"].items():
         if int(status) >= 400 and PROBLEM in answer.get("content", {}):
             answer["content"] = {PROBLEM: answer["content"][PROBLEM]}
+
+
+def _describe_reports(operation: dict[str, Any]) -> None:
+    """Say of a web map service that its errors are XML."""
+    for status, answer in operation["responses"].items():
+        if int(status) >= 400:
+            answer["content"] = {XML: {"schema": {"type": "string"}}}

@@ -130,7 +130,7 @@ def get_tile_description(
     }
     layer = Layer(selected.name, at_level, lead_time)
     if encoding == "colour":
-        colours = _colours(services, store, layer)
+        colours = field_colours(services, store, layer)
         document["legend"] = {
             "colours": colours.name,
             "limits": [colours.low, colours.high],
@@ -154,7 +154,8 @@ def attribution_of(model: str, nature: Nature) -> str:
     return ", ".join((f"PEAR {model}", *nature.words))
 
 
-def _colours(services: Services, store: ForecastStore, layer: Layer) -> Colours:
+def field_colours(services: Services, store: ForecastStore, layer: Layer) -> Colours:
+    """Return the colours of a field of a run."""
     field = services.forecasts.field(store.run, layer.variable, layer.level, layer.lead_hours)
     return Colours.of(field, layer.variable, layer.level, kind_of(store))
 
@@ -209,7 +210,7 @@ async def draw_tile(
         if nature_of(services.folder, run).simulated:
             headers["PEAR-Atmosphere"] = "simulated"
         if shown[0] == "colour":
-            png = draw_colours(values, _colours(services, store, layer))
+            png = draw_colours(values, field_colours(services, store, layer))
         else:
             code = Encoding.of(row_of(layer.variable), kind_of(store))
             headers |= {

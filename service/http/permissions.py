@@ -87,6 +87,7 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/ogc/tileMatrixSets/{tile_matrix_set}"): PUBLIC,
     ("GET", "/ogc/collections"): _READ,
     ("GET", "/ogc/collections/{collection_id}"): _READ,
+    ("GET", "/ogc/collections/{collection_id}/wms"): _READ,
     ("GET", "/ogc/collections/{collection_id}/instances"): _READ,
     ("GET", "/ogc/collections/{collection_id}/instances/{instance_id}"): _READ,
     **{

@@ -29,6 +29,15 @@ from pipelines.settings import field_path
 from pipelines.storage.data_folder import FullDiskError, UnwritableError
 from service.http.errors import ProblemError
 from service.http.html import error_page
+from service.http.ogc_errors import (
+    XML,
+    is_ogc,
+    is_wms,
+    ogc_field,
+    ogc_members,
+    ogc_status,
+    wms_report,
+)
 from service.http.paths import hide_paths
 from service.http.permissions import KEY_IN_QUERY, methods_at
 from service.http.request_state import RequestState
@@ -42,14 +51,6 @@ _STATUS: Final = {
     FullDiskError: 507,
     UnwritableError: 503,
 }
-OGC: Final = "/ogc"
-_OGC_FIELDS: Final = {
-    "variable": "parameter-name",
-    "variables": "parameter-name",
-    "level": "z",
-    "lead_time": "datetime",
-}
-"""Names of parameters there, by those of the other routes."""
 _RETRY_LATER: Final = {"Retry-After": "60"}
 
 
@@ -100,13 +101,14 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
         request_id=RequestState.from_scope(request.scope).request_id,
     )
     body, status = document.model_dump(exclude_none=True), problem.status
-    if _is_ogc(request):
-        document.field = _OGC_FIELDS.get(document.field or "", document.field)
-        status = document.status = 400 if status == 422 else status
+    if is_wms(request.url.path):
+        report = wms_report(detail, hint, problem.field and _printable(problem.field))
+        return Response(report, ogc_status(status), headers=problem.headers, media_type=XML)
+    if is_ogc(request.url.path):
+        status = document.status = ogc_status(status)
         document.title = HTTPStatus(status).phrase
-        words = f"{detail}; {hint}" if hint else detail
-        body = document.model_dump(exclude_none=True)
-        body |= {"code": document.title.replace(" ", ""), "description": words}
+        document.field = ogc_field(document.field)
+        body = document.model_dump(exclude_none=True) | ogc_members(status, detail, hint)
     elif request.url.path == KEY_IN_QUERY:  # what clients of open-meteo look for
         body |= {"error": True, "reason": f"{detail}; {hint}" if hint else detail}
         if status == 422 and request.query_params.get("format") == "flatbuffers":
@@ -121,15 +123,10 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
 
 def _wants_page(request: Request) -> bool:
     """Return whether a browser asks for a page of the dashboard."""
-    data = request.url.path.startswith(("/v1/", "/static/")) or _is_ogc(request)
+    data = request.url.path.startswith(("/v1/", "/static/")) or is_ogc(request.url.path)
     if request.method != "GET" or data:
         return False
     return "text/html" in request.headers.get("accept", "")
-
-
-def _is_ogc(request: Request) -> bool:
-    """Return whether a request is of an OGC interface, where errors have a code, and 422 is 400."""
-    return request.url.path == OGC or request.url.path.startswith(f"{OGC}/")
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -35,9 +35,12 @@ class GuardedRoute(APIRoute):
     ----------
     reads_body
         True if the route reads a body that FastAPI does not know of, such as a form.
+    takes_any_parameter
+        True if the route checks its parameters itself, by the rules of another standard.
     """
 
     reads_body: ClassVar[bool] = False
+    takes_any_parameter: ClassVar[bool] = False
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind the checks."""
@@ -45,7 +48,7 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             _authorise(request)
-            if request.scope["route"].path != _STATIC:
+            if not self.takes_any_parameter and request.scope["route"].path != _STATIC:
                 _check_parameters(request)
             await self._check_body(request)
             return with_validators(request, await handle(request))
@@ -72,6 +75,12 @@ class FormRoute(GuardedRoute):
     """A route that reads a form by itself."""
 
     reads_body = True
+
+
+class LenientRoute(GuardedRoute):
+    """A route whose standard has names in any case, and lets pass those that it does not know."""
+
+    takes_any_parameter = True
 
 
 def unguarded_routes(routes: Iterable[object]) -> list[str]:

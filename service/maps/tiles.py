@@ -60,7 +60,10 @@ def palette(name: str) -> npt.NDArray[np.uint8]:
 
 
 def draw_colours(
-    values: Float64, colours: Colours, inside: npt.NDArray[np.bool_] | None = None
+    values: Float64,
+    colours: Colours,
+    inside: npt.NDArray[np.bool_] | None = None,
+    background: tuple[int, int, int] | None = None,
 ) -> bytes:
     """Draw values (row, column) by a colour map.
 
@@ -71,7 +74,9 @@ def draw_colours(
     colours
         The colours.
     inside
-        Pixels that are drawn; others are transparent (default: all).
+        Pixels that are drawn (default: all).
+    background
+        Colour of the others (default: transparent).
 
     Returns
     -------
@@ -82,10 +87,13 @@ def draw_colours(
     part = (shown - colours.low) / (colours.high - colours.low)
     index = np.clip(part * _LEVELS, 0, _LEVELS - 1).astype(np.uint8)
     table = palette(colours.name)
-    if inside is None:
+    if inside is None or inside.all():
         image = Image.fromarray(index)
         image.putpalette(table.tobytes())
         return _png(image)
+    if background is not None:
+        colour = np.array(background, dtype=np.uint8)
+        return _png(Image.fromarray(np.where(inside[..., None], table[index], colour)))
     alpha = np.where(inside, 255, 0).astype(np.uint8)
     return _png(Image.fromarray(np.dstack([table[index], alpha])))
 

@@ -28,6 +28,7 @@ def test_handlers_run_in_threads_unless_they_only_wait() -> None:
         "get_open_meteo",
         "get_tile",
         "ogc_tile",
+        "get_wms",
         "edr_position",
         "edr_radius",
         "edr_area",

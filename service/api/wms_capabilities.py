@@ -1,0 +1,150 @@
+"""Capabilities document of WMS 1.3.0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from pear.plotting.styles import style_of
+from pear.times import to_iso
+from service.api.ogc_runs import Target, describe_nature, title_of
+from service.api.tiles import attribution_of
+from service.readers.ogc.coverages import row_of
+from service.readers.ogc.selection import parameters_of
+from service.readers.ogc.wms import CRS_NAMES, MOST_PIXELS, VERSION, WORLD
+
+INFO_FORMATS: Final = ("application/json", "text/plain")
+_XLINK: Final = "http://www.w3.org/1999/xlink"
+_BOXES: Final = (
+    ("CRS:84", -180.0, -90.0, 180.0, 90.0),
+    ("EPSG:4326", -90.0, -180.0, 90.0, 180.0),
+    ("EPSG:3857", -WORLD, -WORLD, WORLD, WORLD),
+)
+_FORMATS: Final = (
+    ("GetCapabilities", ("text/xml",)),
+    ("GetMap", ("image/png",)),
+    ("GetFeatureInfo", INFO_FORMATS),
+)
+
+
+def default_level(target: Target) -> int:
+    """Return the level of a map without ELEVATION, hPa."""
+    levels = target.store.levels
+    return 500 if 500 in levels else levels[0]
+
+
+def write_capabilities(target: Target, runs: Sequence[Target], address: str) -> bytes:
+    """Return the capabilities of the web map service of a model.
+
+    Parameters
+    ----------
+    target
+        Newest run, whose layers and default times these are.
+    runs
+        Newest runs, one for each init time that is listed.
+    address
+        Address of the service, without parameters.
+
+    Returns
+    -------
+    bytes
+        XML.
+    """
+    root = ET.Element(
+        "WMS_Capabilities",
+        {
+            "version": VERSION,
+            "xmlns": "http://www.opengis.net/wms",
+            "xmlns:xlink": _XLINK,
+        },
+    )
+    title = title_of(target.model, target.nature)
+    service = _add(root, "Service")
+    _add(service, "Name", "WMS")
+    _add(service, "Title", title)
+    _add(service, "Abstract", describe_nature(target.nature))
+    _online(service, address)
+    _add(service, "Fees", "none")
+    _add(service, "AccessConstraints", "none")
+    _add(service, "LayerLimit", "1")
+    _add(service, "MaxWidth", str(MOST_PIXELS))
+    _add(service, "MaxHeight", str(MOST_PIXELS))
+    capability = _add(root, "Capability")
+    requests = _add(capability, "Request")
+    for name, formats in _FORMATS:
+        operation = _add(requests, name)
+        for each in formats:
+            _add(operation, "Format", each)
+        get = _add(_add(_add(operation, "DCPType"), "HTTP"), "Get")
+        _online(get, f"{address}?")
+    _add(_add(capability, "Exception"), "Format", "XML")
+    top = _add(capability, "Layer")
+    _add(top, "Title", title)
+    _add(top, "Abstract", describe_nature(target.nature))
+    for crs in CRS_NAMES:
+        _add(top, "CRS", crs)
+    globe = _add(top, "EX_GeographicBoundingBox")
+    for name, value in (
+        ("westBoundLongitude", "-180"),
+        ("eastBoundLongitude", "180"),
+        ("southBoundLatitude", "-90"),
+        ("northBoundLatitude", "90"),
+    ):
+        _add(globe, name, value)
+    for crs, *edges in _BOXES:
+        names = ("minx", "miny", "maxx", "maxy")
+        box = {name: repr(edge) for name, edge in zip(names, edges, strict=True)}
+        _add(top, "BoundingBox", None, {"CRS": crs, **box})
+    attribution = _add(top, "Attribution")
+    _add(attribution, "Title", attribution_of(target.model.name, target.nature))
+    for name in parameters_of(target.store):
+        _layer(top, target, runs, name, address)
+    ET.indent(root, " ")
+    return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _add(
+    parent: ET.Element, name: str, text: str | None = None, marks: dict[str, str] | None = None
+) -> ET.Element:
+    child = ET.SubElement(parent, name, marks or {})
+    child.text = text
+    return child
+
+
+def _online(parent: ET.Element, address: str) -> None:
+    _add(parent, "OnlineResource", None, {"xlink:type": "simple", "xlink:href": address})
+
+
+def _layer(
+    parent: ET.Element, target: Target, runs: Sequence[Target], name: str, address: str
+) -> None:
+    row = row_of(name)
+    layer = _add(parent, "Layer", None, {"queryable": "1"})
+    _add(layer, "Name", name)
+    words = (f"{row.long_name} ({style_of(name).units})", *target.nature.words)
+    _add(layer, "Title", ", ".join(words))
+    times = sorted({to_iso(time) for each in runs for time in each.store.valid_times})
+    _dimension(layer, "time", "ISO8601", to_iso(target.store.valid_times[0]), times)
+    if row.kind == "upper":
+        levels = [str(level) for level in sorted(target.store.levels, reverse=True)]
+        _dimension(layer, "elevation", "hPa", str(default_level(target)), levels)
+    starts = sorted({to_iso(each.run.init_time) for each in runs})
+    start = to_iso(target.run.init_time)
+    _dimension(layer, "reference_time", "ISO8601", start, starts)
+    style = _add(layer, "Style")
+    _add(style, "Name", "default")
+    _add(style, "Title", f"Colours of the maps of PEAR: {style_of(name).colours}")
+    legend = _add(style, "LegendURL", None, {"width": "160", "height": "260"})
+    _add(legend, "Format", "image/png")
+    query = f"service=WMS&version={VERSION}&request=GetLegendGraphic&format=image/png&layer={name}"
+    _online(legend, f"{address}?{query}")
+
+
+def _dimension(
+    layer: ET.Element, name: str, units: str, default: str, values: Sequence[str]
+) -> None:
+    marks = {"name": name, "units": units, "default": default, "nearestValue": "0"}
+    if units == "hPa":
+        marks["unitSymbol"] = "hPa"
+    _add(layer, "Dimension", ",".join(values), marks)

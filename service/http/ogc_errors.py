@@ -1,0 +1,99 @@
+"""Errors in the form of the OGC interfaces: a code and a description, or XML for WMS."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+from xml.sax.saxutils import escape, quoteattr
+
+OGC: Final = "/ogc"
+"""Path of the OGC interfaces, where bad parameters are 400 and not 422."""
+XML: Final = "text/xml"
+_FIELDS: Final = {
+    "variable": "parameter-name",
+    "variables": "parameter-name",
+    "level": "z",
+    "lead_time": "datetime",
+}
+_WMS_FIELDS: Final = {
+    "parameter-name": "layers",
+    "variable": "layers",
+    "variables": "layers",
+    "z": "elevation",
+    "level": "elevation",
+    "datetime": "time",
+}
+_WMS_CODES: Final = {
+    "layers": "LayerNotDefined",
+    "layer": "LayerNotDefined",
+    "query_layers": "LayerNotDefined",
+    "styles": "StyleNotDefined",
+    "style": "StyleNotDefined",
+    "crs": "InvalidCRS",
+    "format": "InvalidFormat",
+    "info_format": "InvalidFormat",
+    "i": "InvalidPoint",
+    "j": "InvalidPoint",
+    "time": "InvalidDimensionValue",
+    "elevation": "InvalidDimensionValue",
+    "dim_reference_time": "InvalidDimensionValue",
+    "request": "OperationNotSupported",
+}
+
+
+def is_ogc(path: str) -> bool:
+    """Return whether a path is of an OGC interface."""
+    return path == OGC or path.startswith(f"{OGC}/")
+
+
+def is_wms(path: str) -> bool:
+    """Return whether a path is that of a web map service."""
+    return path.startswith(f"{OGC}/") and path.endswith("/wms")
+
+
+def ogc_status(status: int) -> int:
+    """Return the status that the standards have for a fault."""
+    return 400 if status == 422 else status
+
+
+def ogc_field(field: str | None) -> str | None:
+    """Return what the OGC interfaces call a parameter of the other routes."""
+    return _FIELDS.get(field or "", field)
+
+
+def ogc_members(status: int, detail: str, hint: str | None) -> dict[str, str]:
+    """Return the members that the standard's exception adds to a problem document."""
+    words = f"{detail}; {hint}" if hint else detail
+    code = HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+    return {"code": code, "description": words}
+
+
+def wms_report(detail: str, hint: str | None, field: str | None) -> str:
+    """Return a ServiceExceptionReport of WMS 1.3.0.
+
+    Parameters
+    ----------
+    detail, hint
+        What is wrong, and what to do.
+    field
+        Parameter at fault, which decides the code.
+
+    Returns
+    -------
+    str
+        XML.
+    """
+    words = f"{detail}; {hint}" if hint else detail
+    field = _WMS_FIELDS.get(field or "", field)
+    code = _WMS_CODES.get(field or "")
+    marks = f" code={quoteattr(code)}" if code else ""
+    marks += f" locator={quoteattr(field)}" if field else ""
+    clean = "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in words
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<ServiceExceptionReport version="1.3.0" xmlns="http://www.opengis.net/ogc">'
+        f"<ServiceException{marks}>{escape(clean)}</ServiceException>"
+        "</ServiceExceptionReport>"
+    )
