@@ -14,6 +14,7 @@ from typing import Any, Final, get_args
 import numpy as np
 from matplotlib import colormaps
 
+from pear.plotting.styles import style_of
 from pear.resources.natural_earth import Resolution, coastline
 from pear.variables import VARIABLES
 from service.http.caching import make_etag
@@ -100,5 +101,6 @@ def styles() -> dict[str, dict[str, Any]]:
 def colours() -> dict[str, str]:
     """Return each colour map in use or on choice as 256 concatenated ``rrggbb`` colours."""
     used = {*(row.style.colours for row in VARIABLES), *COLOUR_CHOICE}
+    used |= {style_of(VARIABLES[0].name, kind).colours for kind in ("spread", "probability")}
     ramp = np.linspace(0, 1, 256)
     return {name: colormaps[name](ramp, bytes=True)[:, :3].tobytes().hex() for name in used}

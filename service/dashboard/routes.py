@@ -19,6 +19,7 @@ from service.api.schedules import list_schedules
 from service.api.schemas import EventOut
 from service.dashboard import assets
 from service.dashboard.counterfactual import show_counterfactual
+from service.dashboard.ensemble import describe_ensemble
 from service.dependencies import RunDep, Services, ServicesDep
 from service.http.caching import not_modified
 from service.http.errors import ProblemError
@@ -61,6 +62,8 @@ class ForecastView(BaseModel):
     wind: str | None = Field(default=None, max_length=16)
     colours: str | None = Field(default=None, max_length=32)
     speed: str | None = Field(default=None, max_length=16)
+    statistic: str | None = Field(default=None, max_length=16)
+    value: str | None = Field(default=None, max_length=16)
     painter: str | None = Field(default=None, max_length=16)
 
 
@@ -262,7 +265,7 @@ def static_file(name: str, request: Request) -> Response:
 
 def _map_data(services: Services, run: Run) -> dict[str, Any]:
     """Return what the JavaScript of the forecast page needs to know about the run."""
-    store = services.forecasts.store(run.id)
+    store, nature = services.forecasts.store(run.id), nature_of(services.folder, run)
     return {
         "run": run.id,
         "model": run.model,
@@ -284,6 +287,8 @@ def _map_data(services: Services, run: Run) -> dict[str, Any]:
         "winds": {kind: _wind_of(store, kind) for kind in ("surface", "upper")},
         "isolines": _isolines_of(store),
         "colour_choice": assets.COLOUR_CHOICE,
+        "ensemble": describe_ensemble(services, run),
+        "nature": [word for word in nature.words if word != nature.mean],
         "styles": {name: assets.styles()[name] for name in store.names},
         "colours": assets.colours(),
     }

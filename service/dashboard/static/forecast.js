@@ -4,6 +4,7 @@
 import { field, followRun, json, showMessage } from "./api.js";
 import { scoreChart } from "./charts.js";
 import { decimalsFor, limitsOf, lookup, nice, placeText, rangeOf, ticksOf, written } from "./field.js";
+import { TYPED, choicesOf, statisticField, styleFor, wordsOf } from "./ensemble.js";
 import { bindGestures, zoomAt } from "./gestures.js";
 import { glPainter } from "./gl.js";
 import { linesOf } from "./lines.js";
@@ -25,7 +26,12 @@ const LOADING_MS = 250;
 
 /** @type {Map<string, [number, number]>} */
 const limits = new Map();
-const state = readState(location.search, page, page.isolines.map((/** @type {any} */ each) => each.key));
+/** @type {import("./ensemble.js").Ensemble | null} */
+const ensemble = page.ensemble;
+const choices = ensemble ? choicesOf(ensemble) : [];
+const state = readState(
+  location.search, page, page.isolines.map((/** @type {any} */ each) => each.key), ["", ...choices.map(([name]) => name)],
+);
 /** @type {FieldMap} */
 let map;
 /** @type {Particles} */
@@ -38,19 +44,27 @@ let drawn = 0;
 const rowOf = (name) => page.variables.find((/** @type {any} */ each) => each.name === name);
 const row = () => rowOf(state.variable);
 const levelOf = () => (row().levels ? state.level : null);
+/** @returns {Style} */
+const baseStyle = () => page.styles[state.variable];
 const styleOf = () => {
-  /** @type {Style} */
-  const style = page.styles[state.variable];
-  return { ...style, table: tables[state.colours === "default" ? style.colours : state.colours] };
+  const style = styleFor({ ...baseStyle(), table: tables[baseStyle().colours] }, state.statistic, tables);
+  return state.colours === "default" ? style : { ...style, table: tables[state.colours] };
 };
 const nameOf = () => page.styles[state.variable].label ?? row().long_name;
 /** A component of the wind is interpolated as a vector, which the server does.
  * @param {string} variable */
 const nsideOf = (variable) => (state.cells === "smooth" && rowOf(variable).vector ? Math.max(page.nside, page.display_nside) : page.nside);
+/** Isolines and wind are those of the member that is shown, else of the mean. */
+const ofMember = () => (/^m\d/.test(state.statistic) ? state.statistic : "");
 /** @param {string} variable @param {number | null} level @param {number} lead */
-const read = (variable, level, lead, nside = nsideOf(variable)) => field(page.run, { variable, level, statistic: "" }, lead, nside);
+const read = (variable, level, lead, nside = nsideOf(variable)) => field(page.run, { variable, level, statistic: ofMember() }, lead, nside);
+/** The typed value in the unit of the field: a threshold, or per cent. */
+const typedValue = () => (state.statistic === "above" ? (state.value - baseStyle().offset) / baseStyle().scale : state.value);
 /** @param {number} lead */
-const fieldAt = (lead) => read(state.variable, levelOf(), lead);
+const fieldAt = (lead) => {
+  const nside = state.statistic === ofMember() ? nsideOf(state.variable) : page.nside;
+  return statisticField(page.run, ensemble, { variable: state.variable, level: levelOf(), statistic: state.statistic, value: typedValue() }, lead, nside);
+};
 /** @param {Date} time */
 const utc = (time) => `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 
@@ -71,8 +85,9 @@ async function draw() {
     if (request !== drawn) return true;
     const style = styleOf();
     const key = `${state.variable}/${levelOf()}`;
-    const range = limits.get(key) ?? limitsOf(style, found.values, levelOf());
-    limits.set(key, range);
+    const kind = ofMember() ? "" : state.statistic;
+    const range = limits.get(`${key}/${kind}`) ?? limitsOf(style, found.values, levelOf());
+    limits.set(`${key}/${kind}`, range);
     map.scene = { field: found, next: null, share: 0, style, limits: range, smooth: state.cells === "smooth" };
     map.contours = contours;
     wind = winds;
@@ -83,6 +98,7 @@ async function draw() {
     setStage("ready");
     showValue(state.variable, levelOf(), state.lead);
     $("map").dataset.shown = `${key}/${state.lead}`;
+    $("map").dataset.statistic = state.statistic;
     return true;
   } catch (error) {
     if (request !== drawn) return true;
@@ -109,7 +125,7 @@ function setStage(name, text = "") {
 /** Return the isolines that are wanted, or null.
  * @param {number} lead @returns {Promise<import("./map.js").Contours | null>} */
 async function contoursAt(lead) {
-  const own = page.styles[state.variable];
+  const own = baseStyle();
   if (state.isolines === "none" || (state.isolines === "auto" && own.isolines === null)) return null;
   const other = page.isolines.find((/** @type {any} */ each) => each.key === state.isolines);
   const [variable, level] = other ? [other.variable, other.level] : [state.variable, levelOf()];
@@ -152,7 +168,9 @@ function describe() {
   const level = levelOf();
   const title = nameOf() + (level === null ? "" : ` at ${level} hPa`);
   $("field-title").textContent = title;
-  $("map").setAttribute("aria-label", `Map of ${title}, valid ${utc(valid)}`);
+  const nature = [...(ensemble ? [wordsOf(ensemble, state.statistic, state.value, baseStyle().units)] : []), ...page.nature].join(", ");
+  $("nature").textContent = nature.slice(0, 1).toUpperCase() + nature.slice(1);
+  $("map").setAttribute("aria-label", `Map of ${title}${nature && `, ${nature}`}, valid ${utc(valid)}`);
   $("slider").value = String(page.leads.indexOf(state.lead));
   $("slider").setAttribute("aria-valuetext", `lead ${state.lead} hours, valid ${utc(valid)}`);
   $("level").disabled = level === null;
@@ -166,6 +184,9 @@ function describe() {
   if (state.isolines === "none") query.set("isolines", "false");
   if (state.wind !== "none") query.set("wind", "true");
   if (state.colours !== "default") query.set("cmap", state.colours);
+  if (state.statistic) query.set("statistic", state.statistic);
+  // The server draws what a run keeps; what is computed here from the members it does not have.
+  $("png").hidden = TYPED.includes(state.statistic);
   $("png").href = `/v1/forecasts/${page.run}/maps/${state.variable}.png?${query}`;
 }
 
@@ -239,8 +260,8 @@ function pointChanged() {
   map.drawSoon();
   keepState();
   if (state.point === null) return Promise.resolve();
-  const what = { variable: state.variable, level: levelOf(), name: nameOf(), style: styleOf() };
-  return showPoint(page.run, state.point, what, () => state.lead);
+  const what = { variable: state.variable, level: levelOf(), name: nameOf(), style: baseStyle() };
+  return showPoint(page.run, state.point, what, ensemble, () => state.lead);
 }
 
 async function showScores() {
@@ -258,6 +279,65 @@ async function showScores() {
   }
 }
 
+/** Offer the value that a statistic needs, with a first one. */
+function offerValue() {
+  if (!ensemble) return;
+  const typed = TYPED.includes(state.statistic);
+  $("value-label").hidden = !typed;
+  if (!typed) {
+    state.value = NaN;
+    return;
+  }
+  const above = state.statistic === "above";
+  $("value-text").textContent = above ? `Above (${baseStyle().units})` : "Quantile (%)";
+  $("value").min = above ? "" : "0";
+  $("value").max = above ? "" : "100";
+  if (!Number.isFinite(state.value)) {
+    const [low, high] = limits.get(`${state.variable}/${levelOf()}/`)
+      ?? baseStyle().limits ?? baseStyle().limits_at[levelOf() ?? 0] ?? [0, 0];
+    state.value = above ? Math.round((low + high) / 2) : 90;
+  }
+  $("value").value = String(state.value);
+}
+
+function bindStatistic() {
+  if (!ensemble) return;
+  $("statistic").replaceChildren(...choices.map(([name, text]) => new Option(text, name)));
+  $("statistic").value = state.statistic;
+  $("statistic").addEventListener("change", () => {
+    state.statistic = $("statistic").value;
+    state.value = NaN;
+    const kept = ensemble.probabilities.find(({ name }) => name === state.statistic);
+    if (kept) {
+      state.variable = $("variable").value = kept.variable;
+      if (kept.level !== null) state.level = Number(($("level").value = String(kept.level)));
+      void pointChanged();
+    }
+    offerValue();
+    void draw();
+  });
+  $("value").addEventListener("change", () => {
+    const value = $("value").valueAsNumber;
+    const above = state.statistic === "above";
+    if (!Number.isFinite(value) || (!above && (value < 0 || value > 100))) {
+      showMessage(above ? "The threshold is not a number." : "A quantile is between 0 and 100 %.", true);
+      return;
+    }
+    showMessage("");
+    state.value = value;
+    void draw();
+  });
+  offerValue();
+}
+
+/** A kept probability is of one field only: with another one the mean is shown. */
+function fitStatistic() {
+  const kept = ensemble?.probabilities.find(({ name }) => name === state.statistic);
+  if (kept && (kept.variable !== state.variable || kept.level !== levelOf())) state.statistic = $("statistic").value = "";
+  if (state.statistic === "above") state.value = NaN;
+  offerValue();
+}
+
 function bindControls() {
   for (const name of ["variable", "level", "view", "cells", "isolines", "wind", "colours", "speed"]) {
     $(name).value = String(state[/** @type {keyof typeof state} */ (name)]);
@@ -265,6 +345,7 @@ function bindControls() {
   const changed = () => {
     state.variable = $("variable").value;
     state.level = Number($("level").value);
+    fitStatistic();
     void draw();
     void pointChanged();
     void showScores();
@@ -334,6 +415,7 @@ async function start() {
   map.resize();
   particles = new Particles($("flow"));
   bindControls();
+  bindStatistic();
   bindGestures($("map"), map, {
     pick(place) {
       state.point = place;

@@ -14,12 +14,24 @@ $("submit-form")?.addEventListener("submit", async (event) => {
       analysis: init.selectedOptions[0].dataset.analysis,
       lead_hours: Number($("submit-lead").value),
       model: $("submit-model").value,
+      ...ensembleOf(),
     });
     location.assign(`/forecasts/${run.id}`);
   } catch (error) {
     showMessage(error.message, true);
   }
 });
+
+/** Return the options of an ensemble, those given; the server says what does not fit. */
+function ensembleOf() {
+  const list = (id) => $(id).value.split(",").map((part) => part.trim()).filter(Boolean);
+  const [thresholds, quantiles, options] = [list("submit-thresholds"), list("submit-quantiles"), {}];
+  if ($("submit-members").value) options.members = Number($("submit-members").value);
+  if (thresholds.length) options.thresholds = thresholds;
+  if (quantiles.length) options.quantiles = quantiles.map((text) => (Number.isFinite(Number(text)) ? Number(text) : text));
+  if ($("submit-keep").checked) options.keep_members = true;
+  return options;
+}
 
 const ACTIVE = ["queued", "running"];
 

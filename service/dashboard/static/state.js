@@ -5,13 +5,14 @@ import { KINDS, MAX_ZOOM } from "./projections.js";
 
 /** @typedef {{ variable: string, level: number, lead: number, view: string, cells: string,
  *   longitude: number, latitude: number, zoom: number, isolines: string, wind: string,
- *   colours: string, speed: string, point: { latitude: number, longitude: number } | null }} State */
+ *   colours: string, speed: string, statistic: string, value: number, point: { latitude: number, longitude: number } | null }} State */
 
 /** Return the state that an address holds; what is not possible there becomes the default.
  * @param {string} search
  * @param {{ variables: { name: string }[], levels: number[], leads: number[], colours: Record<string, string> }} page
- * @param {string[]} isolines what isolines may be drawn of @returns {State} */
-export function readState(search, page, isolines) {
+ * @param {string[]} isolines what isolines may be drawn of
+ * @param {string[]} statistics of the ensemble @returns {State} */
+export function readState(search, page, isolines, statistics = [""]) {
   const query = new URLSearchParams(search);
   /** @param {string} name @param {(string | number)[]} allowed @param {string | number} fallback */
   const pick = (name, allowed, fallback) => {
@@ -38,6 +39,8 @@ export function readState(search, page, isolines) {
     isolines: pick("isolines", ["auto", "none", "own", ...isolines], "auto"),
     wind: pick("wind", ["none", "barbs", "particles"], "none"),
     colours: pick("colours", ["default", ...Object.keys(page.colours)], "default"),
+    statistic: pick("statistic", statistics, ""),
+    value: number("value", -1e6, 1e6, NaN),
     speed: pick("speed", ["0.5", "1", "2", "4"], "1"),
     point: plat !== null && plon !== null ? { latitude: plat, longitude: plon } : null,
   };
@@ -65,6 +68,8 @@ export function writeState(run, state, levelled) {
   ])) {
     if (state[name] !== plain) query.set(name, String(state[name]));
   }
+  if (state.statistic) query.set("statistic", state.statistic);
+  if (Number.isFinite(state.value)) query.set("value", String(state.value));
   if (state.point) {
     query.set("plat", state.point.latitude.toFixed(3));
     query.set("plon", state.point.longitude.toFixed(3));
