@@ -65,6 +65,13 @@ class EvaluationList(BaseModel):
     next: str | None = Field(description="Cursor of the next page; null at the end.")
 
 
+class ScoredField(BaseModel):
+    """A field that was evaluated."""
+
+    variable: str = Field(description="Canonical name.")
+    level: int | None = Field(description="Pressure level, hPa; null at the surface.")
+
+
 class ScoreList(BaseModel):
     """Scores of one evaluation."""
 
@@ -72,6 +79,10 @@ class ScoreList(BaseModel):
     about: dict[str, Any] = Field(
         description="Model, climatology, init times and other settings of the evaluation."
     )
+    fields: list[ScoredField] = Field(
+        description="Every field of the evaluation, whatever was selected."
+    )
+    regions: list[str] = Field(description="Every region of the evaluation.")
     records: list[dict[str, Any]] = Field(
         description="forecaster, variable, level (hPa), lead_days, region; acc is a ratio; rmse, "
         "mae and bias are in the unit of the variable."
@@ -234,7 +245,13 @@ async def get_scores(
             table = scores_to_frame(data).to_csv(index=False)
             return Response(table, media_type="text/csv; charset=utf-8")
         records = scores_to_records(data)
-        answer = ScoreList(evaluation=scores.id, about=scores.about, records=records)
+        answer = ScoreList(
+            evaluation=scores.id,
+            about=scores.about,
+            fields=[ScoredField(variable=name, level=at) for name, at in scores.fields],
+            regions=scores.regions,
+            records=records,
+        )
         return Response(answer.model_dump_json(), media_type="application/json")
 
     return await services.heavy.run(make)

@@ -165,6 +165,8 @@ class RunOut(BaseModel):
                 "tiles": f"{base}/tiles/{{variable}}/{{z}}/{{x}}/{{y}}.png"
                 "{?lead_time,level,encoding}",
                 "zarr": f"{base}/zarr",
+                "store": f"/v1/stores/forecast/{run.id}.zarr",
+                "stac": f"/v1/stac/collections/forecasts-{run.model}/items/{run.id}",
                 "download": f"{base}/download"
                 "{?format,grid,variables,lead_times,bbox,statistic,time_axis}",
                 "page": f"/?run={run.id}",

@@ -60,6 +60,21 @@ class Scores:
             self.data.sizes.get(dim, 1) for dim in DIMS
         )
 
+    @property
+    def fields(self) -> list[tuple[str, int | None]]:
+        """Variable and level of each evaluated field, in the order of the file."""
+        levels = np.asarray(self.data["level"].values, dtype=float)
+        names = self.data["variable"].values
+        return [
+            (str(name), None if np.isnan(level) else int(level))
+            for name, level in zip(names, levels, strict=True)
+        ]
+
+    @property
+    def regions(self) -> list[str]:
+        """Names of the regions."""
+        return [str(name) for name in np.atleast_1d(self.data["region"].values)]
+
     @cached_property
     def records(self) -> list[Record]:
         """One per forecaster, variable, level, lead time and region."""

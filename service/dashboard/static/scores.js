@@ -19,13 +19,20 @@ function fill(select, options, chosen) {
   select.replaceChildren(...options.map(([value, text]) => new Option(text, value, false, value === chosen)));
 }
 
+/** Ask for the scores of one field in one region: all of them are megabytes. */
+function ask(field, region) {
+  const [variable, level] = field.split(":");
+  const query = new URLSearchParams({ evaluation: $("evaluation").value, variable, region });
+  if (level) query.set("level", level);
+  return json(`/v1/scores?${query}`);
+}
+
 async function load() {
-  const found = await json(`/v1/scores?evaluation=${encodeURIComponent($("evaluation").value)}`);
-  const fields = [...new Set(found.records.map(fieldName))];
-  const regions = [...new Set(found.records.map((record) => record.region ?? "global"))];
   const wanted = query.get("field") ?? "geopotential:500";
+  const found = await ask(wanted, query.get("region") ?? "global");
+  const fields = found.fields.map(fieldName);
   fill($("field"), fields.map((name) => [name, label(name)]), fields.includes(wanted) ? wanted : fields[0]);
-  fill($("region"), regions.map((name) => [name, name.replaceAll("_", " ")]), query.get("region") ?? "global");
+  fill($("region"), found.regions.map((name) => [name, name.replaceAll("_", " ")]), query.get("region") ?? "global");
   const about = Object.entries(found.about)
     .filter(([, value]) => typeof value === "string" || typeof value === "number")
     .map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`);
@@ -38,7 +45,8 @@ async function load() {
 async function draw(found) {
   const [field, region, metric] = [$("field").value, $("region").value, $("metric").value];
   const [variable, level] = field.split(":");
-  const records = found.records.filter((r) => fieldName(r) === field && (r.region ?? "global") === region);
+  const { records } = await ask(field, region);
+  if (field !== $("field").value || region !== $("region").value) return; // chosen anew meanwhile
   scoreChart($("scores"), records, metric, page.names[variable].units);
   const state = new URLSearchParams({ evaluation: found.evaluation, field, region, metric, baseline: $("baseline").value });
   history.replaceState(null, "", `?${state}`);

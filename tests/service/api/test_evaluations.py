@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import shutil
 
 import httpx
 import pytest
 
-from tests.fixtures.service import problem
+from pear.variables import Layout
+from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.service import SHA, problem
 
 
 def test_submit_and_cancel_an_evaluation(client: httpx.Client) -> None:
@@ -37,6 +41,53 @@ def test_scores_include_those_of_the_baselines(client: httpx.Client) -> None:
     assert len(records) == 30
     assert {record["forecaster"] for record in records} == {"pear", "persistence", "climatology"}
     assert all("acc" in record and "rmse" not in record for record in records)
+    assert answer.json()["fields"] == [
+        {"variable": "mean_sea_level_pressure", "level": None},
+        {"variable": "geopotential", "level": 500},
+    ]
+    assert answer.json()["regions"] == ["global"]
     text = client.get("/v1/scores", params={"format": "csv", "baseline": "climatology"}).text
     rows = list(csv.DictReader(io.StringIO(text)))
     assert {row["forecaster"] for row in rows} == {"pear", "climatology"}
+
+
+def test_no_answer_of_the_page_of_scores_is_large(client: httpx.Client, data: DataFolder) -> None:
+    """An evaluation of every channel, ten days and eight regions, whose scores are megabytes."""
+    folder = data.evaluation("evaluation-large")
+    channels: list[tuple[str, int | None]] = [
+        (name, level) for name in Layout.default().upper for level in Layout.default().levels
+    ]
+    channels += [(name, None) for name in Layout.default().surface]
+    scores = dict.fromkeys(("acc", "rmse", "mae", "bias", "acc_low", "acc_high"), 0.123456789)
+    records = [
+        {
+            **{"forecaster": forecaster, "variable": name, "level": level, "lead_days": day},
+            **{"region": region, "init_times": 36, **scores},
+        }
+        for forecaster in ("pear", "persistence", "climatology")
+        for name, level in channels
+        for day in range(1, 11)
+        for region in ("global", *(f"region-{number}" for number in range(7)))
+    ]
+    folder.mkdir()
+    document = {"model": SHA[:12], "climatology": "demo", "scores": records}
+    (folder / "scores.json").write_text(json.dumps(document))
+    base = {"evaluation": folder.name}
+    field = {**base, "variable": "geopotential", "level": 500, "region": "global"}
+    try:
+        whole = client.get("/v1/scores", params=base)
+        selected = client.get("/v1/scores", params=field)
+        asked = [
+            selected,
+            client.get("/v1/scorecard", params={**base, "region": "region-3"}),
+            client.get("/scores"),
+        ]
+    finally:
+        shutil.rmtree(folder)
+    assert len(whole.json()["records"]) == len(records)
+    assert len(whole.content) > 1_000_000
+    assert len(selected.json()["records"]) == 30
+    assert len(selected.json()["fields"]) == len(channels)
+    assert len(selected.json()["regions"]) == 8
+    assert [answer.status_code for answer in asked] == [200] * 3
+    assert max(len(answer.content) for answer in asked) < 300_000
