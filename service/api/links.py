@@ -72,7 +72,7 @@ class SignedLink(BaseModel):
     "",
     summary="Sign a link",
     status_code=201,
-    responses=problem_responses(404, 409, 410, 413, 422, 503),
+    responses=problem_responses(400, 404, 409, 410, 413, 422, 503),
 )
 def sign_link(
     request: Request, response: Response, services: ServicesDep, body: LinkRequest
