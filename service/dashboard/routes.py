@@ -62,6 +62,7 @@ class ForecastView(BaseModel):
     wind: str | None = Field(default=None, max_length=16)
     colours: str | None = Field(default=None, max_length=32)
     speed: str | None = Field(default=None, max_length=16)
+    units: str | None = Field(default=None, max_length=16)
     statistic: str | None = Field(default=None, max_length=16)
     value: str | None = Field(default=None, max_length=16)
     painter: str | None = Field(default=None, max_length=16)

@@ -140,7 +140,7 @@ function render(element, chart) {
   /** @param {number} value */
   const toY = (value) => bottom - ((value - ys[0]) / (ys[1] - ys[0])) * (bottom - top);
 
-  for (const { value, text } of ticksOf(ys, Math.max(3, Math.floor((bottom - top) / 34)))) {
+  for (const { value, text } of ticksOf(ys, Math.max(4, Math.floor((bottom - top) / 34)))) {
     add(svg, "line", { class: "grid", x1: left, x2: right, y1: toY(value), y2: toY(value) });
     add(svg, "text", { x: left - 6, y: toY(value) + 4, "text-anchor": "end" }, text);
   }

@@ -12,6 +12,7 @@ import { FieldMap } from "./map.js";
 import { Player } from "./player.js";
 import { showPoint, showValue } from "./point.js";
 import { defaultLatitude, readState, writeState } from "./state.js";
+import { inUnits } from "./units.js";
 import { Particles, Wind } from "./wind.js";
 
 /** @typedef {import("./field.js").Field} Field */
@@ -45,7 +46,7 @@ const rowOf = (name) => page.variables.find((/** @type {any} */ each) => each.na
 const row = () => rowOf(state.variable);
 const levelOf = () => (row().levels ? state.level : null);
 /** @returns {Style} */
-const baseStyle = () => page.styles[state.variable];
+const baseStyle = () => inUnits(page.styles[state.variable], state.units);
 const styleOf = () => {
   const style = styleFor({ ...baseStyle(), table: tables[baseStyle().colours] }, state.statistic, tables);
   return state.colours === "default" ? style : { ...style, table: tables[state.colours] };
@@ -71,6 +72,7 @@ const utc = (time) => `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`
 function keepState() {
   ({ longitude: state.longitude, latitude: state.latitude, zoom: state.zoom } = map.view);
   history.replaceState(null, "", writeState(page.run, state, levelOf() !== null));
+  $("permalink").href = location.href;
 }
 
 /** Draw the state; return whether it is drawn, or was overtaken by another.
@@ -86,8 +88,8 @@ async function draw() {
     const style = styleOf();
     const key = `${state.variable}/${levelOf()}`;
     const kind = ofMember() ? "" : state.statistic;
-    const range = limits.get(`${key}/${kind}`) ?? limitsOf(style, found.values, levelOf());
-    limits.set(`${key}/${kind}`, range);
+    const range = limits.get(`${key}/${kind}/${state.units}`) ?? limitsOf(style, found.values, levelOf());
+    limits.set(`${key}/${kind}/${state.units}`, range);
     map.scene = { field: found, next: null, share: 0, style, limits: range, smooth: state.cells === "smooth" };
     map.contours = contours;
     wind = winds;
@@ -125,7 +127,7 @@ function setStage(name, text = "") {
 /** Return the isolines that are wanted, or null.
  * @param {number} lead @returns {Promise<import("./map.js").Contours | null>} */
 async function contoursAt(lead) {
-  const own = baseStyle();
+  const own = page.styles[state.variable];
   if (state.isolines === "none" || (state.isolines === "auto" && own.isolines === null)) return null;
   const other = page.isolines.find((/** @type {any} */ each) => each.key === state.isolines);
   const [variable, level] = other ? [other.variable, other.level] : [state.variable, levelOf()];
@@ -260,7 +262,14 @@ function pointChanged() {
   map.drawSoon();
   keepState();
   if (state.point === null) return Promise.resolve();
-  const what = { variable: state.variable, level: levelOf(), name: nameOf(), style: baseStyle() };
+  const level = levelOf();
+  const what = {
+    variable: state.variable, level, name: nameOf() + (level === null ? "" : ` at ${level} hPa`), style: baseStyle(),
+    units: state.units, wind: page.winds.surface,
+    others: page.variables.filter((/** @type {any} */ each) => !each.levels && !each.vector).map((/** @type {any} */ each) => ({
+      name: each.name, long_name: page.styles[each.name].label ?? each.long_name, style: inUnits(page.styles[each.name], state.units),
+    })),
+  };
   return showPoint(page.run, state.point, what, ensemble, () => state.lead);
 }
 
@@ -293,7 +302,7 @@ function offerValue() {
   $("value").min = above ? "" : "0";
   $("value").max = above ? "" : "100";
   if (!Number.isFinite(state.value)) {
-    const [low, high] = limits.get(`${state.variable}/${levelOf()}/`)
+    const [low, high] = limits.get(`${state.variable}/${levelOf()}//${state.units}`)
       ?? baseStyle().limits ?? baseStyle().limits_at[levelOf() ?? 0] ?? [0, 0];
     state.value = above ? Math.round((low + high) / 2) : 90;
   }
@@ -339,7 +348,7 @@ function fitStatistic() {
 }
 
 function bindControls() {
-  for (const name of ["variable", "level", "view", "cells", "isolines", "wind", "colours", "speed"]) {
+  for (const name of ["variable", "level", "view", "cells", "isolines", "wind", "colours", "speed", "units"]) {
     $(name).value = String(state[/** @type {keyof typeof state} */ (name)]);
   }
   const changed = () => {
@@ -364,6 +373,13 @@ function bindControls() {
       void draw();
     });
   }
+  $("units").addEventListener("change", () => {
+    state.units = $("units").value;
+    state.value = NaN;
+    offerValue();
+    void draw();
+    void pointChanged();
+  });
   $("speed").addEventListener("change", () => {
     state.speed = $("speed").value;
     keepState();

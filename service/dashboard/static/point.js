@@ -1,109 +1,186 @@
 // @ts-check
-// The forecast at a point of the map.
+// The forecast at a point of the map: time series with its plume, the weather near the ground, a
+// table, and downloads.
 
 import { json, pointUrl, showMessage } from "./api.js";
 import { drawChart } from "./charts.js";
 import { quantileOf } from "./ensemble.js";
 import { figures, placeText } from "./field.js";
+import { inUnits } from "./units.js";
 
 /** @typedef {import("./ensemble.js").Ensemble} Ensemble */
+/** @typedef {import("./field.js").Style} Style */
 /** @typedef {{ latitude: number, longitude: number }} Place */
+/** @typedef {(number | null)[]} Values */
+/** @typedef {{ name: string, low: Values, high: Values, faint?: boolean }} Limits */
+/** @typedef {{ members: Values[], bands: (mean: Values) => Limits[] }} Plume */
+/** A time series as it is shown.
+ * @typedef {{ name: string, units: string, y: Values }} Shown */
+/** @typedef {{ variable: string, level: number | null, name: string, style: Style, units: string,
+ *   others: { name: string, long_name: string, style: Style }[], wind: [string, string] | null }} What */
 
 const MOST_MEMBERS = 60;
+const MOST_STRIPS = 4;
 
-/** @param {string} id */
-const $ = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+/** @param {string} id @returns {any} */
+const $ = (id) => document.getElementById(id);
 
-/** @type {any} */
+/** @type {{ what: What, leads: number[], times: string[], x: number[], values: Values, main: Shown,
+ *   plume: Plume | null, strips: Shown[], wind: { u: Values, v: Values, speed: Shown } | null } | null} */
 let point = null;
 let asked = 0;
 
-/** Show the time series of a variable at a place.
- * @param {string} run @param {{ latitude: number, longitude: number }} place
- * @param {{ variable: string, level: number | null, name: string, style: import("./field.js").Style }} what
- * @param {Ensemble | null} ensemble
+/** @param {Values} values @param {{ scale: number, offset: number }} style @returns {Values} */
+const convert = (values, style) => values.map((value) => (value === null ? null : value * style.scale + style.offset));
+
+/** Show the forecast at a place.
+ * @param {string} run @param {Place} place @param {What} what @param {Ensemble | null} ensemble
  * @param {() => number} lead the lead time that the map shows */
-export async function showPoint(run, place, { variable, level, name, style }, ensemble, lead) {
+export async function showPoint(run, place, what, ensemble, lead) {
   const request = ++asked;
+  const { variable, level, style } = what;
+  const others = what.others.filter(({ name }) => name !== variable).slice(0, MOST_STRIPS);
+  const names = [variable, ...others.map(({ name }) => name), ...(what.wind ?? [])];
+  const unique = [...new Set(names)].join(",");
   try {
-    const shownOf = (/** @type {(number | null)[]} */ values) => values.map((value) => (value === null ? null : value * style.scale + style.offset));
     const [found, plume] = await Promise.all([
-      json(pointUrl(run, place, variable, level)),
-      ensemble ? plumeAt(run, place, variable, level, ensemble, shownOf, style.scale) : null,
+      json(pointUrl(run, place, unique, level)),
+      ensemble ? plumeAt(run, place, what, ensemble) : null,
     ]);
     if (request !== asked) return;
-    const { values } = found.points[0].series[0];
+    /** @param {string} name @returns {Values} */
+    const seriesOf = (name) => found.points[0].series.find((/** @type {any} */ each) => each.variable === name).values;
     point = {
-      variable, level, name, values,
-      leads: found.lead_hours,
-      times: found.valid_times,
-      shown: shownOf(values),
-      plume,
-      units: style.units,
+      what, plume,
+      leads: found.lead_hours, times: found.valid_times, x: found.valid_times.map(Date.parse),
+      values: seriesOf(variable),
+      main: { name: what.name, units: style.units, y: convert(seriesOf(variable), style) },
+      strips: others.map((each) => ({ name: each.long_name, units: each.style.units, y: convert(seriesOf(each.name), each.style) })),
+      wind: what.wind ? windOf(seriesOf(what.wind[0]), seriesOf(what.wind[1]), what.units) : null,
     };
     $("point").hidden = false;
     $("point-what").textContent = !ensemble ? "" : ensemble.size ? `mean of ${ensemble.size} members` : "mean of the members";
     $("point-place").textContent = placeText(place);
-    /** @type {HTMLAnchorElement} */ ($("point-csv")).href = pointUrl(run, place, variable, level, "csv");
+    $("point-csv").href = pointUrl(run, place, unique, level, "csv");
+    $("point-json").href = pointUrl(run, place, unique, level, "json");
+    $("point-coverage").href = pointUrl(run, place, unique, level, "covjson");
+    showTable();
     showValue(variable, level, lead());
   } catch (error) {
     showMessage(/** @type {Error} */ (error).message, true);
   }
 }
 
+/** @param {Values} u @param {Values} v @param {string} units */
+function windOf(u, v, units) {
+  const { scale, units: unit } = inUnits({ units: "m s⁻¹", scale: 1, offset: 0, limits: null, limits_at: {} }, units);
+  const y = u.map((east, i) => {
+    const north = v[i];
+    return east === null || north === null ? null : scale * Math.hypot(east, north);
+  });
+  return { u, v, speed: { name: "Wind speed at 10 m", units: unit, y } };
+}
+
 /** Show the value at the lead time of the map, and mark it in the time series.
  * @param {string} variable @param {number | null} level @param {number} lead */
 export function showValue(variable, level, lead) {
-  if (point === null || point.variable !== variable || point.level !== level) return;
-  const at = point.leads.indexOf(lead);
-  const value = point.shown[at];
-  $("point-value").textContent = value === null ? "missing" : `${figures(value)} ${point.units}`;
+  if (point === null || point.what.variable !== variable || point.what.level !== level) return;
+  const { main, plume, x, leads, strips, wind } = point;
+  const at = leads.indexOf(lead);
+  const value = main.y[at];
+  $("point-value").textContent = value === null ? "missing" : `${figures(value)} ${main.units}`;
   $("point-value").dataset.value = point.values[at];
   $("point-value").dataset.lead = String(lead);
-  const x = point.times.map(Date.parse);
-  const { plume } = point;
+  const where = $("point-place").textContent;
+  const mark = x[at];
   drawChart($("meteogram"), {
-    label: `${point.name} at ${$("point-place").textContent}`, time: true, xTitle: "Valid time (UTC)", yTitle: point.units,
-    mark: x[at], legend: plume !== null,
-    bands: plume === null ? [] : plume.bands(point.shown).map((/** @type {any} */ band) => ({ ...band, x, colour: "--pear" })),
+    label: `${main.name} at ${where}`, time: true, xTitle: "Valid time (UTC)", yTitle: main.units,
+    mark, legend: plume !== null,
+    bands: plume === null ? [] : plume.bands(main.y).map((band) => ({ ...band, x, colour: "--pear" })),
     series: [
-      ...(plume === null ? [] : plume.members.map((/** @type {any} */ y) => ({ name: "member", hidden: true, thin: true, colour: "--pear", x, y }))),
-      { name: plume === null ? point.name : "Mean", colour: "--pear", x, y: point.shown, points: true },
+      ...(plume === null ? [] : plume.members.map((y) => ({ name: "member", hidden: true, thin: true, colour: "--pear", x, y }))),
+      { name: plume === null ? main.name : "Mean", colour: "--pear", x, y: main.y, points: true },
     ],
   });
+  const panels = [...(wind ? [wind.speed] : []), ...strips];
+  while ($("strips").childElementCount > 2 * panels.length) $("strips").lastChild.remove();
+  while ($("strips").childElementCount < 2 * panels.length) {
+    const chart = document.createElement("div");
+    chart.className = "chart strip";
+    $("strips").append(document.createElement("h3"), chart);
+  }
+  panels.forEach((panel, i) => {
+    $("strips").children[2 * i].textContent = `${panel.name} (${panel.units})`;
+    drawChart($("strips").children[2 * i + 1], {
+      label: `${panel.name} at ${where}`, time: true, mark, zero: wind !== null && panel === wind.speed,
+      series: [{ name: panel.units, colour: "--pear", x, y: panel.y }],
+      arrows: wind !== null && panel === wind.speed ? { x, u: wind.u, v: wind.v } : undefined,
+    });
+  });
+}
+
+/** Write the time series as a table; the wind with the direction that it comes from. */
+function showTable() {
+  if (point === null) return;
+  const { times, leads, main, strips, wind } = point;
+  const columns = [main, ...strips, ...(wind ? [wind.speed] : [])];
+  const head = ["Valid time (UTC)", "Lead (h)", ...columns.map(({ name, units }) => `${name} (${units})`), ...(wind ? ["Wind from (°)"] : [])];
+  const rows = times.map((time, i) => [
+    time.slice(0, 16).replace("T", " "), String(leads[i]),
+    ...columns.map(({ y }) => (y[i] === null ? "–" : figures(/** @type {number} */ (y[i])))),
+    ...(wind ? [directionText(wind.u[i], wind.v[i])] : []),
+  ]);
+  const table = $("point-table");
+  table.tHead.rows[0].replaceChildren(...head.map((text) => cell("th", text)));
+  table.tBodies[0].replaceChildren(...rows.map((row) => {
+    const line = document.createElement("tr");
+    line.append(...row.map((text, i) => cell(i === 0 ? "th" : "td", text)));
+    return line;
+  }));
+}
+
+/** @param {string} kind @param {string} text */
+function cell(kind, text) {
+  const made = document.createElement(kind);
+  made.textContent = text;
+  return made;
+}
+
+/** Return the direction that a wind comes from, degrees clockwise from north.
+ * @param {number | null} u @param {number | null} v */
+export function directionText(u, v) {
+  if (u === null || v === null || (u === 0 && v === 0)) return "–";
+  return String(Math.round((Math.atan2(-u, -v) * 180) / Math.PI + 360) % 360);
 }
 
 /** Return what surrounds the mean: members and bands of their quantiles; without members, a band of
  * kept quantiles, or the mean and its spread.
- * @param {string} run @param {Place} place @param {string} variable @param {number | null} level
- * @param {Ensemble} ensemble @param {(values: (number | null)[]) => (number | null)[]} shownOf @param {number} scale */
-async function plumeAt(run, place, variable, level, ensemble, shownOf, scale) {
-  const read = async (/** @type {string} */ statistic) => {
+ * @param {string} run @param {Place} place @param {What} what @param {Ensemble} ensemble
+ * @returns {Promise<Plume | null>} */
+async function plumeAt(run, place, { variable, level, style }, ensemble) {
+  /** @param {string} statistic @returns {Promise<Values>} */
+  const read = async (statistic) => {
     const found = await json(pointUrl(run, place, variable, level, "json", statistic));
-    return /** @type {(number | null)[]} */ (found.points[0].series[0].values);
+    return found.points[0].series[0].values;
   };
   if (ensemble.members.length) {
-    const members = (await Promise.all(ensemble.members.slice(0, MOST_MEMBERS).map(read))).map(shownOf);
-    const at = (/** @type {number} */ share) => members[0].map((_, i) => quantileOf(members.map((y) => y[i] ?? NaN), share));
-    return {
-      members,
-      bands: () => [
-        { name: "10–90 %", faint: true, low: at(0.1), high: at(0.9) },
-        { name: "25–75 %", low: at(0.25), high: at(0.75) },
-      ],
-    };
+    const members = (await Promise.all(ensemble.members.slice(0, MOST_MEMBERS).map(read))).map((values) => convert(values, style));
+    /** @param {number} share */
+    const at = (share) => members[0].map((_, i) => quantileOf(members.map((y) => y[i] ?? NaN), share));
+    const [wide, narrow] = [{ low: at(0.1), high: at(0.9) }, { low: at(0.25), high: at(0.75) }];
+    return { members, bands: () => [{ name: "10–90 %", faint: true, ...wide }, { name: "25–75 %", ...narrow }] };
   }
   if (ensemble.quantiles.length > 1) {
     const [first, last] = [ensemble.quantiles[0], ensemble.quantiles[ensemble.quantiles.length - 1]];
-    const [low, high] = (await Promise.all([read(first), read(last)])).map(shownOf);
+    const [low, high] = (await Promise.all([read(first), read(last)])).map((values) => convert(values, style));
     return { members: [], bands: () => [{ name: `${Number(first.slice(1))}–${Number(last.slice(1))} %`, low, high }] };
   }
   if (!ensemble.spread) return null;
-  const spread = await read("spread");
-  const around = (/** @type {(number | null)[]} */ mean, /** @type {number} */ sign) => mean.map((value, i) => (
-    value === null || spread[i] === null ? null : value + sign * scale * /** @type {number} */ (spread[i])));
-  return {
-    members: [],
-    bands: (/** @type {(number | null)[]} */ mean) => [{ name: "mean ± spread", low: around(mean, -1), high: around(mean, 1) }],
-  };
+  const spread = convert(await read("spread"), { scale: style.scale, offset: 0 });
+  /** @param {Values} mean @param {number} sign @returns {Values} */
+  const beside = (mean, sign) => mean.map((value, i) => {
+    const size = spread[i];
+    return value === null || size === null ? null : value + sign * size;
+  });
+  return { members: [], bands: (mean) => [{ name: "mean ± spread", low: beside(mean, -1), high: beside(mean, 1) }] };
 }

@@ -2,10 +2,11 @@
 // What the forecast page shows, kept in its address: a link shows the same to others.
 
 import { KINDS, MAX_ZOOM } from "./projections.js";
+import { UNITS } from "./units.js";
 
 /** @typedef {{ variable: string, level: number, lead: number, view: string, cells: string,
  *   longitude: number, latitude: number, zoom: number, isolines: string, wind: string,
- *   colours: string, speed: string, statistic: string, value: number, point: { latitude: number, longitude: number } | null }} State */
+ *   colours: string, speed: string, units: string, statistic: string, value: number, point: { latitude: number, longitude: number } | null }} State */
 
 /** Return the state that an address holds; what is not possible there becomes the default.
  * @param {string} search
@@ -39,6 +40,7 @@ export function readState(search, page, isolines, statistics = [""]) {
     isolines: pick("isolines", ["auto", "none", "own", ...isolines], "auto"),
     wind: pick("wind", ["none", "barbs", "particles"], "none"),
     colours: pick("colours", ["default", ...Object.keys(page.colours)], "default"),
+    units: pick("units", UNITS, "metric"),
     statistic: pick("statistic", statistics, ""),
     value: number("value", -1e6, 1e6, NaN),
     speed: pick("speed", ["0.5", "1", "2", "4"], "1"),
@@ -64,7 +66,7 @@ export function writeState(run, state, levelled) {
   if (state.view === "globe" || state.zoom > 1) query.set("lat", state.latitude.toFixed(1));
   if (state.zoom > 1) query.set("zoom", state.zoom.toFixed(2));
   for (const [name, plain] of /** @type {[keyof State, string][]} */ ([
-    ["isolines", "auto"], ["wind", "none"], ["colours", "default"], ["speed", "1"],
+    ["isolines", "auto"], ["wind", "none"], ["colours", "default"], ["speed", "1"], ["units", "metric"],
   ])) {
     if (state[name] !== plain) query.set(name, String(state[name]));
   }

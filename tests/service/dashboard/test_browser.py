@@ -86,7 +86,11 @@ def test_forecast_page_draws_plays_and_answers_clicks(
     page.wait_for_selector("#point:not([hidden])")
     page.wait_for_selector("#meteogram svg .line")
     shown = float(str(page.get_attribute("#point-value", "data-value")))
-    csv = client.get(str(page.get_attribute("#point-csv", "href"))).text.splitlines()
+    whole = client.get(str(page.get_attribute("#point-csv", "href"))).text.splitlines()
+    csv = [whole[0], *(line for line in whole if "mean_sea_level_pressure" in line)]
+    assert page.locator("#strips .arrow").count() > 3, "the wind has no direction"
+    assert page.locator("#point-table tbody tr").count() == 10
+    assert page.locator("#point-table thead th").count() == 6
     leads = [24 * (1 + index) for index in range(10)]
     now = leads[int(page.input_value("#slider"))]
     told = next(line for line in csv[1:] if line.split(",")[3] == str(now))
