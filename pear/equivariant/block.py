@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from pear.equivariant.attention import EarthBias, MirrorAttention, WindowAttention
 from pear.equivariant.linear import Symmetry, linear, norm, pointwise
+from pear.equivariant.spectral import SpectralConv
 from pear.equivariant.stencil import StencilConv
 from pear.equivariant.window_shift import WindowShift
 from pear.sphere.windows import TokenGrid
@@ -172,7 +173,7 @@ class MixingBlock(nn.Module):
     (1, 12, 32, 8)
     """
 
-    def __init__(self, mix: StencilConv, features: int, mlp_ratio: int = 4) -> None:
+    def __init__(self, mix: StencilConv | SpectralConv, features: int, mlp_ratio: int = 4) -> None:
         super().__init__()
         self.symmetry = symmetry = mix.symmetry
         self.mix = mix

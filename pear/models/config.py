@@ -11,6 +11,7 @@ from pear.config import Config, check_choice
 from pear.equivariant.linear import Symmetry
 from pear.errors import InputError
 from pear.models.mixing import Mixing, block_kinds, mixing_multiply_adds, parse_mixing
+from pear.sphere.harmonics import LARGEST_DEGREE
 from pear.sphere.windows import TokenGrid
 from pear.variables import Kind, Layout, wind_pair, wind_partner
 
@@ -233,6 +234,7 @@ class PearConfig(UShapedConfig):
         object.__setattr__(self, "mixing", parse_mixing(self.mixing, stages=4))
         self._check_forcings()
         self._check_sizes()
+        self._check_harmonics()
         self._check_symmetry()
         self._check_wind()
 
@@ -310,7 +312,7 @@ class PearConfig(UShapedConfig):
             width = self.width(stage)
             mlp = 2 * self.mlp_ratio * width**2 // (2 if regular else 1)
             for kind in self.blocks(stage):
-                mixing = mixing_multiply_adds(kind, width, grid.slots, regular=regular)
+                mixing = mixing_multiply_adds(kind, width, grid, regular=regular)
                 total += grid.tokens * grid.depths * (mixing + mlp)
         return total
 
@@ -406,6 +408,16 @@ class PearConfig(UShapedConfig):
                 "needs at least 4 tokens in each base pixel",
                 field="nside",
                 hint=f"use nside ≥ {least_nside} or smaller patches",
+            )
+
+    def _check_harmonics(self) -> None:
+        kinds = {kind for stage in range(4) for kind in self.blocks(stage)}
+        if self.grid.nside > LARGEST_DEGREE and kinds & {"spectral", "full_spectral"}:
+            raise InputError(
+                f"mixing 'spectral' transforms tokens of nside {LARGEST_DEGREE} at most; nside "
+                f"{self.nside} in patches of {self.patch} cells gives nside {self.grid.nside}",
+                field="mixing",
+                hint="use larger patches, or another mixing",
             )
 
     def _check_symmetry(self) -> None:

@@ -1,4 +1,4 @@
-"""How the blocks of a network mix tokens: attention in windows, stencils, or both in turn."""
+"""How the blocks of a network mix tokens: attention, stencils, zonal filters, or two in turn."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from typing import Final, Literal, cast, get_args
 
 from pear.config import check_choice
 from pear.errors import InputError
+from pear.sphere.harmonics import filtered_degree
+from pear.sphere.windows import TokenGrid
 
-Mixing = Literal["attention", "stencil", "full_stencil", "stencil+attention"]
+Mixing = Literal[
+    "attention",
+    "stencil",
+    "full_stencil",
+    "spectral",
+    "full_spectral",
+    "stencil+attention",
+    "spectral+attention",
+]
 """``attention`` in windows; ``stencil``, a number for each neighbour and feature; ``full_stencil``,
-a matrix for each neighbour; ``stencil+attention``, the two in turn, the stencil first."""
+a matrix for each neighbour; ``spectral``, a number for each degree of spherical harmonics and
+feature; ``full_spectral``, a matrix for each degree; two with a ``+`` in turn, the first first."""
 MIXINGS: Final[tuple[str, ...]] = get_args(Mixing)
 _STENCIL_TAPS: Final = 9
 _VERTICAL_TAPS: Final = 2
@@ -69,7 +80,8 @@ def block_kinds(mixing: Mixing, depth: int) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        ``attention``, ``stencil`` or ``full_stencil`` for each block.
+        ``attention``, ``stencil``, ``full_stencil``, ``spectral`` or ``full_spectral`` for each
+        block.
 
     Examples
     --------
@@ -81,7 +93,7 @@ def block_kinds(mixing: Mixing, depth: int) -> tuple[str, ...]:
     return tuple(turn[index % len(turn)] for index in range(depth))
 
 
-def mixing_multiply_adds(kind: str, width: int, slots: int, *, regular: bool) -> int:
+def mixing_multiply_adds(kind: str, width: int, grid: TokenGrid, *, regular: bool) -> int:
     """Count the multiply-adds of mixing a token in one block, without its MLP.
 
     Parameters
@@ -90,8 +102,8 @@ def mixing_multiply_adds(kind: str, width: int, slots: int, *, regular: bool) ->
         As of :func:`block_kinds`.
     width
         Features.
-    slots
-        Tokens in a window.
+    grid
+        Tokens and windows.
     regular
         Whether features are regular under the mirror.
 
@@ -103,13 +115,20 @@ def mixing_multiply_adds(kind: str, width: int, slots: int, *, regular: bool) ->
     Examples
     --------
     >>> from pear.models.mixing import mixing_multiply_adds
-    >>> kinds = ("attention", "stencil", "full_stencil")
-    >>> [mixing_multiply_adds(kind, 96, 128, regular=False) for kind in kinds]
-    [61440, 1056, 101376]
+    >>> kinds = ("attention", "stencil", "full_stencil", "spectral")
+    >>> grid = TokenGrid(nside=8, depths=8)
+    >>> [mixing_multiply_adds(kind, 96, grid, regular=False) for kind in kinds]
+    [61440, 1056, 101376, 55776]
     """
     parts = 2 if regular else 1
     if kind == "attention":
-        return (4 * width**2 + 2 * slots * width) // parts
+        return (4 * width**2 + 2 * grid.slots * width) // parts
+    if kind in ("spectral", "full_spectral"):
+        harmonics = (filtered_degree(grid.nside) + 1) ** 2
+        if kind == "spectral":
+            return (2 * harmonics + 1 + _VERTICAL_TAPS) * width
+        maps = (1 + _VERTICAL_TAPS) * width**2 + harmonics * width**2 // grid.tokens
+        return 2 * harmonics * width + maps // parts
     # Regular features go through an even and an odd kernel.
     if kind == "stencil":
         return (_STENCIL_TAPS * parts + _VERTICAL_TAPS) * width

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from pear.equivariant.block import Block, MixingBlock, earth_block
-from pear.equivariant.linear import norm
+from pear.equivariant.linear import Symmetry, norm
 from pear.equivariant.patch import PatchExpand, PatchMerge
+from pear.equivariant.spectral import DepthwiseSpectral, SpectralConv
 from pear.equivariant.stencil import DepthwiseStencil, StencilConv
 from pear.equivariant.wind_frames import FaceFrames
 from pear.equivariant.window_shift import WindowShift, from_windows, to_windows
@@ -172,8 +173,19 @@ def _stage(config: PearConfig, stage: int, grid: TokenGrid, shift: WindowShift) 
             attending += 1
             heads = config.heads[stage]
             blocks.append(earth_block(symmetry, grid, width, heads, moved, ratio))
-        elif kind == "stencil":
-            blocks.append(MixingBlock(DepthwiseStencil(symmetry, grid, width), width, ratio))
         else:
-            blocks.append(MixingBlock(StencilConv(symmetry, grid, width, width), width, ratio))
+            blocks.append(MixingBlock(_mixing_layer(kind, symmetry, grid, width), width, ratio))
     return nn.Sequential(*blocks)
+
+
+def _mixing_layer(
+    kind: str, symmetry: Symmetry, grid: TokenGrid, width: int
+) -> StencilConv | SpectralConv:
+    """Build what a block mixes tokens by, other than attention."""
+    if kind == "stencil":
+        return DepthwiseStencil(symmetry, grid, width)
+    if kind == "full_stencil":
+        return StencilConv(symmetry, grid, width, width)
+    if kind == "spectral":
+        return DepthwiseSpectral(symmetry, grid, width)
+    return SpectralConv(symmetry, grid, width, width)

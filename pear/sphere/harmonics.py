@@ -24,6 +24,8 @@ from pear.sphere.healpix import centres
 from pear.sphere.vectors import Frames
 from pear.typing import Float64
 
+LARGEST_DEGREE: Final = 32
+"""Of filters on tokens; their tables have (degree + 1)² · 12 nside² numbers."""
 _CACHED: Final = 8
 
 
@@ -164,6 +166,28 @@ def analysis(nside: int, lmax: int) -> Float64:
         table[rows] = scipy.linalg.solve(part.T @ part, part.T, assume_a="pos")
     table.flags.writeable = False
     return table
+
+
+def filtered_degree(nside: int) -> int:
+    """Return the largest degree that is filtered on a grid of tokens.
+
+    Parameters
+    ----------
+    nside
+        Resolution of the tokens.
+
+    Returns
+    -------
+    int
+        All that the grid resolves, 2 nside, but at most :data:`LARGEST_DEGREE`.
+
+    Examples
+    --------
+    >>> from pear.sphere.harmonics import filtered_degree
+    >>> filtered_degree(4), filtered_degree(32)
+    (8, 32)
+    """
+    return min(2 * nside, LARGEST_DEGREE)
 
 
 def wigner(rotation: Rotation, degree: int) -> npt.NDArray[np.complex128]:

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from pear.equivariant.block import MLP, MixingBlock, earth_block
 from pear.equivariant.linear import Symmetry
+from pear.equivariant.spectral import DepthwiseSpectral, SpectralConv
 from pear.equivariant.stencil import DepthwiseStencil, StencilConv
 from pear.errors import InputError
 from pear.progress import ProgressCallback, no_progress
 from pear.sphere.windows import TokenGrid
 
-KINDS: Final = ("attention", "stencil", "full_stencil", "mlp")
+KINDS: Final = ("attention", "stencil", "full_stencil", "spectral", "full_spectral", "mlp")
 """Blocks, with their MLP, by what they mix by; and the MLP alone."""
 
 
@@ -48,6 +49,8 @@ class MixingTask:
             "attention": lambda: earth_block(symmetry, grid, width, heads, None),
             "stencil": lambda: MixingBlock(DepthwiseStencil(symmetry, grid, width), width),
             "full_stencil": lambda: MixingBlock(StencilConv(symmetry, grid, width, width), width),
+            "spectral": lambda: MixingBlock(DepthwiseSpectral(symmetry, grid, width), width),
+            "full_spectral": lambda: MixingBlock(SpectralConv(symmetry, grid, width, width), width),
             "mlp": lambda: MLP(symmetry, width),
         }
         try:

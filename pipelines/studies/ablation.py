@@ -80,6 +80,8 @@ ARMS: Final[dict[str, Arm]] = {
     "patch4": Arm("patches of 4 cells", {"patch": 4}, {}),
     "stencil": Arm("neighbours by features instead of attention", {"mixing": "stencil"}, {}),
     "full_stencil": Arm("neighbours by matrices", {"mixing": "full_stencil"}, {}),
+    "spectral": Arm("filters of harmonics by features", {"mixing": "spectral"}, {}),
+    "full_spectral": Arm("filters of harmonics by matrices", {"mixing": "full_spectral"}, {}),
     "stencil_attention": Arm("stencils and attention in turn", {"mixing": "stencil+attention"}, {}),
     "head8": Arm("heads of 8 features, as published", {}, {}, head=8),
 }
@@ -250,6 +252,15 @@ class Ablation(TrainingStudy):
             self.write_table(report)
             _draw(report, self.folder / f"{self.name}.png")
         return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixingStudy(Ablation):
+    """What blocks mix tokens by: attention, which is the base, and what may replace it."""
+
+    arms: tuple[str, ...] = (BASE, "stencil", "spectral", "stencil_attention")
+
+    name: ClassVar[str] = "mixing"
 
 
 def _axis(axis: str, arm: str) -> str:

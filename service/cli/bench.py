@@ -90,7 +90,9 @@ def mixing(
     repetitions: Repetitions = 10,
     as_json: opt.Json = False,
 ) -> None:
-    """Time a block by each way of mixing tokens: attention, stencils, and its MLP alone.
+    """Time a block by each way of mixing tokens, and its MLP alone.
+
+    Attention in windows, stencils of neighbours, filters of spherical harmonics.
 
     Milliseconds of one processor, for the output and with gradients.
 

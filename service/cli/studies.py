@@ -22,7 +22,7 @@ from rich.table import Table
 from pear.device import keep_memory
 from pear.errors import InputError
 from pear.typing import Times
-from pipelines.studies.ablation import ARMS, Ablation
+from pipelines.studies.ablation import ARMS, Ablation, MixingStudy
 from pipelines.studies.pangu import PanguStudy
 from pipelines.studies.stability import BANDS, BOUNDS, StabilityStudy
 from pipelines.studies.study import TrainingStudy
@@ -40,6 +40,7 @@ from service.cli.console import (
 
 _STUDIES = {
     "ablation": ("Change one design choice at a time, at equal time and equal size.", "hours"),
+    "mixing": ("Mix tokens by attention, stencils, harmonics, or two in turn.", "hours"),
     "pangu": ("Compare PEAR with Pangu on a regular grid, trained alike.", "hours"),
     "symmetrisation": ("Average over the symmetry group and over augmented members.", "hours"),
     "stability": ("Compare the variability of long forecasts with the analyses.", "minutes"),
@@ -137,6 +138,37 @@ def ablation(
     """
     common = _common(analysis, climatology, output, period, init, lead, minutes, seeds, embed)
     study = Ablation(**common, arms=tuple(arms or ARMS), axes=tuple(axes))
+    _run(study, ("axis", "arm", "parameters", "steps"), dry_run=dry_run, as_json=as_json)
+
+
+@app.command("mixing")
+def mixing(
+    *,
+    analysis: opt.AnalysisStore,
+    climatology: ClimatologyStore,
+    output: opt.Output,
+    period: TrainingPeriod = _PERIOD,
+    init: TestInit = None,
+    lead: opt.Lead = _WEEK,
+    minutes: Minutes = 5.0,
+    seeds: Seeds = _SEEDS,
+    embed: Embed = 128,
+    axes: Annotated[opt.CommaList, opt.list_option(help="time, parameters, or both.")] = _AXES,
+    dry_run: opt.DryRun = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Mix tokens by attention, stencils, harmonics, or two in turn, at equal cost.
+
+    The arms of the ablation that differ in this alone, at equal time and at equal parameters.
+    Writes mixing.csv and mixing.png with intervals.
+
+    Examples
+    --------
+    $ pear study mixing --analysis era5.zarr --climatology c.zarr -o mixing
+    $ pear study mixing --analysis era5.zarr --climatology c.zarr -o m --minutes 1
+    """
+    common = _common(analysis, climatology, output, period, init, lead, minutes, seeds, embed)
+    study = MixingStudy(**common, axes=tuple(axes))
     _run(study, ("axis", "arm", "parameters", "steps"), dry_run=dry_run, as_json=as_json)
 
 

@@ -114,6 +114,8 @@ def test_small_forecasts_of_a_notebook_use_one_thread(monkeypatch: pytest.Monkey
         PearConfig.base(32),
         PearConfig.small(16, mixing="full_stencil", symmetry="c4h"),
         PearConfig.small(16, mixing="stencil+attention"),
+        PearConfig.small(16, mixing="spectral"),
+        PearConfig.small(16, mixing="full_spectral", symmetry="c4h"),
     ],
 )
 def test_the_estimate_of_the_work_is_close_to_the_count(config: PearConfig) -> None:

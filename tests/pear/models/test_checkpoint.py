@@ -29,8 +29,9 @@ PROVENANCE = {"data": "somewhere", "period": ["2000-01-01", "2001-01-01"], "scor
         {"symmetry": "c4h"},
         {"mixing": "stencil"},
         {"mixing": ("full_stencil", "stencil", "stencil+attention", "attention")},
+        {"mixing": ("spectral", "full_spectral", "spectral+attention", "attention")},
     ],
-    ids=["r", "c4h", "stencil", "mixed"],
+    ids=["r", "c4h", "stencil", "mixed", "spectral"],
 )
 def test_there_and_back(tmp_path: Path, changes: dict[str, Any]) -> None:
     config = tiny(**changes)

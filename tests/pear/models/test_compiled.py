@@ -36,6 +36,7 @@ NETWORKS = {
     "pear r": lambda: pear("r"),
     "pear c4h": lambda: pear("c4h"),
     "pear of stencils": lambda: pear("c4h", "stencil+attention"),
+    "pear of filters": lambda: pear("r", "spectral+attention"),
     "pangu": pangu,
     "heal-swin": heal_swin,
     "heal-swin, free bias": lambda: heal_swin(position="free", cosine=False, shift="spiral"),

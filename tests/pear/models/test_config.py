@@ -51,6 +51,7 @@ def test_our_own_is_at_least_as_large_as_the_published() -> None:
         PearConfig.base(wind="face"),
         tiny(symmetry="c4h", layout=WINDY, wind="gauge"),
         tiny(mixing=("stencil", "attention", "full_stencil", "stencil+attention")),
+        tiny(mixing=("spectral", "spectral+attention", "full_spectral", "attention")),
     ],
 )
 def test_there_and_back_through_json(config: PearConfig) -> None:
@@ -91,6 +92,10 @@ def test_levels_fill_an_odd_number_of_pairs(levels: int, upper_depths: int, padd
             r"a name or 4 of them, got .*known names: attention",
         ),
         ({"mixing": ["stencil", "attention", "stencil", 1]}, "mixing 1 is unknown"),
+        (
+            {"mixing": "spectral+attention", "nside": 256, "patch": 4},
+            "nside 32 at most; nside 256 in patches of 4 cells gives nside 128.*larger patches",
+        ),
         ({"mixing": None}, "a name or 4 of them, got None"),
         ({"forcings": ("orografy",)}, "did you mean orography"),
         ({"forcings": ("orography", "orography")}, "repeats an entry"),

@@ -99,10 +99,12 @@ def test_symmetry_of_the_whole_network(symmetry: str, nside: int) -> None:
         "stencil",
         "full_stencil",
         ("stencil+attention", "stencil+attention", "full_stencil", "stencil"),
+        "spectral",
+        ("spectral+attention", "full_spectral", "spectral", "stencil"),
     ],
-    ids=["stencil", "full", "each stage its own"],
+    ids=["stencil", "full", "each stage its own", "spectral", "full and spectral"],
 )
-def test_symmetry_of_networks_of_stencils(symmetry: str, mixing: Any) -> None:
+def test_symmetry_of_networks_that_mix_otherwise(symmetry: str, mixing: Any) -> None:
     # The published shift breaks the rotation in attention alone.
     shift = "ring_roll" if symmetry == "r" and isinstance(mixing, str) else "ring_rotation"
     config = tiny(symmetry=symmetry, mixing=mixing, shift=shift, patch=4)
@@ -124,7 +126,9 @@ def test_a_network_of_stencils_without_the_mirrored_labels_is_caught(
     assert errors["M"] > 0.01
 
 
-@pytest.mark.parametrize("mixing", ["attention", "stencil", "full_stencil"])
+@pytest.mark.parametrize(
+    "mixing", ["attention", "stencil", "full_stencil", "spectral", "full_spectral"]
+)
 def test_the_surface_hears_the_top(mixing: Any) -> None:
     """No way of mixing keeps the depths apart."""
     config = tiny(mixing=mixing, forcings=())

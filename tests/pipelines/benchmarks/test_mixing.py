@@ -20,6 +20,7 @@ def test_every_way_of_mixing_is_measured(symmetry: str) -> None:
     assert all(min(each.forward_ms, each.training_ms) >= 0 for each in found)
     sizes = {each.kind: each.parameters for each in found}
     assert sizes["mlp"] < sizes["stencil"] < sizes["full_stencil"]
+    assert sizes["mlp"] < sizes["spectral"] < sizes["full_spectral"]
     assert {name for mixing in MIXINGS for name in mixing.split("+")} == set(KINDS) - {"mlp"}
 
 

@@ -15,6 +15,7 @@ from pipelines.studies.ablation import (
     ARMS,
     BASE,
     Ablation,
+    MixingStudy,
     config_of,
     count_parameters,
     matched_width,
@@ -28,7 +29,7 @@ def test_arms_differ_in_one_choice_and_parameters_can_be_matched(
     assert base == PearConfig.small(16, embed=128, heads=(4, 8, 8, 4))
     for embed in (64, 128):
         wanted = count_parameters(config_of(BASE, 16, embed))
-        for name in ("c4h", "head8", "patch4", "stencil"):
+        for name in ("c4h", "head8", "patch4", "stencil", "spectral"):
             other = config_of(name, 16, matched_width(name, 16, wanted))
             assert count_parameters(other) == pytest.approx(wanted, rel=0.1)
             assert other.embed / other.heads[0] == pytest.approx(ARMS[name].head, rel=0.35)
@@ -78,3 +79,16 @@ def test_trials_are_done_once_and_continued(study_data: dict[str, Any], tmp_path
         dataclasses.replace(study, arms=("patch4",)).design()
     with pytest.raises(InputError, match="another study"):
         dataclasses.replace(study, days=1).plan()
+
+
+@pytest.mark.slow
+def test_every_way_of_mixing_trains_and_forecasts(
+    study_data: dict[str, Any], tmp_path: Path
+) -> None:
+    data = {**study_data, "every": 3, "seeds": (0,), "embed": 32}
+    report = MixingStudy(folder=tmp_path / "mixing", **data, axes=("time",)).run()
+    found = report.sel(axis="time", day=1, field="z500", score="acc", drop=True)
+    arms = ["ring_rotation", "stencil", "spectral", "stencil_attention"]
+    assert bool(found["difference"].sel(arm=arms).notnull().all())
+    assert (tmp_path / "mixing" / "mixing.csv").is_file()
+    assert (tmp_path / "mixing" / "mixing.png").stat().st_size > 5000

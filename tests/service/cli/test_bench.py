@@ -46,7 +46,7 @@ def test_mixing_times_every_block(pear: CommandLine) -> None:
     words = ("--nside", "2", "--depths", "2", "--features", "8", "--repetitions", "1")
     found = pear("bench", "mixing", *words, "--symmetry", "c4h", "--json").json
     kinds = [block["kind"] for block in found["blocks"]]
-    assert kinds == ["attention", "stencil", "full_stencil", "mlp"]
+    assert kinds == ["attention", "stencil", "full_stencil", "spectral", "full_spectral", "mlp"]
     assert found["symmetry"] == "c4h"
     pear("bench", "mixing", *words[:2], "--depths", "3").refused("3 depths cannot be cut")
 
