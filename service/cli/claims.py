@@ -228,7 +228,7 @@ def sphere(
     Examples
     --------
     $ pear study sphere --check -o sphere
-    $ pear study sphere --minutes 0.1 --json
+    $ pear study sphere --minutes 0.01 --json
     """
     return {"large": large}
 

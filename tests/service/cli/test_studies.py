@@ -19,9 +19,9 @@ from tests.fixtures.evaluation import LAYOUT, NSIDE, days, write_steady_analysis
 def test_studies_are_listed(pear: CommandLine) -> None:
     studies = pear("study", "list", "--json").json
     names = [study["name"] for study in studies]
-    assert names[:4] == ["ablation", "pangu", "symmetrisation", "stability"]
-    assert set(names[4:]) == set(CLAIM_STUDIES)
-    for study in studies[4:]:
+    assert names[:5] == ["ablation", "mixing", "pangu", "symmetrisation", "stability"]
+    assert set(names[5:]) == set(CLAIM_STUDIES)
+    for study in studies[5:]:
         assert study["claims"]
         assert all(claim["text"] and claim["source"] for claim in study["claims"])
     assert "stability" in pear("study", "list").out
