@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pear.client import AsyncClient, Client, connect, connect_async
     from pear.datasets.latlon import to_latlon
     from pear.datasets.regrid import regrid
     from pear.datasets.sample import sample_analysis
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pear.variables import VARIABLES, Layout, variable
 
 _EXPORTS = {
+    "AsyncClient": "pear.client",
+    "Client": "pear.client",
     "Climatology": "pear.store.climatology",
     "ClimatologyForecaster": "pear.rollout",
     "Ensemble": "pear.rollout",
@@ -44,6 +47,8 @@ _EXPORTS = {
     "State": "pear.state",
     "VARIABLES": "pear.variables",
     "compile": "pear.models.compiled:compile_model",
+    "connect": "pear.client",
+    "connect_async": "pear.client",
     "evaluate": "pear.evaluation",
     "load_model": "pear.model",
     "open_analysis": "pear.store.reader",
@@ -57,6 +62,7 @@ _EXPORTS = {
 }
 """Public name to its module, ``module:name`` where they differ."""
 _MODULES = (
+    "client",
     "datasets",
     "equivariant",
     "metrics",
@@ -76,6 +82,8 @@ except PackageNotFoundError:  # a source tree that was never installed
 
 __all__ = [
     "VARIABLES",
+    "AsyncClient",
+    "Client",
     "Climatology",
     "ClimatologyForecaster",
     "Ensemble",
@@ -86,6 +94,8 @@ __all__ = [
     "State",
     "__version__",
     "compile",
+    "connect",
+    "connect_async",
     "evaluate",
     "load_model",
     "open_analysis",

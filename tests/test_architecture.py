@@ -49,7 +49,7 @@ def test_the_http_process_never_imports_torch() -> None:
 
 
 def test_importing_pear_loads_no_library() -> None:
-    heavy = {"torch", "numpy", "xarray", "zarr", "scipy", "healpy", "matplotlib"}
+    heavy = {"torch", "numpy", "xarray", "zarr", "scipy", "healpy", "matplotlib", "httpx"}
     assert not heavy & loaded_by("import pear")
 
 

@@ -8,13 +8,18 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from pipelines.engine.engine import Engine
+from service.app import create_app
 from service.cli.app import app, lift_variables, refuse_old_spelling
+from service.settings import Settings
+from tests.fixtures.service import served
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -93,13 +98,27 @@ def demo_folder(tmp_path: Path, demo: tuple[Path, dict[str, Any]]) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def address(demo_folder: Path) -> Iterator[str]:
+    """Serve what ``pear demo`` made, without workers: every run that a page asks for is there."""
+    folder = demo_folder / "pear-data"
+    with closing(Engine(folder)) as engine:
+        application = create_app(Settings(data=folder), engine.catalog, engine)
+        with served(application) as url:
+            yield url
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "text"), [pair for pair in blocks("python") if "era5.nc" not in pair[1]]
 )
-def test_every_python_block_runs(page: str, text: str, demo_folder: Path) -> None:
+def test_every_python_block_runs(
+    page: str, text: str, demo_folder: Path, request: pytest.FixtureRequest
+) -> None:
     if "earth2studio" in text:
         pytest.importorskip("earth2studio")  # an extra of its own, with a torch for GPUs
+    if re.search(served_at := r"http://(localhost|127\.0\.0\.1):8000", text):
+        text = re.sub(served_at, request.getfixturevalue("address"), text)
     env = {**os.environ, "MPLBACKEND": "Agg"}
     done = subprocess.run(
         [sys.executable, "-c", text],

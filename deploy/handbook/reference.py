@@ -75,6 +75,7 @@ def _python() -> Iterator[str]:
         ("pear.sphere", "The sphere"),
         ("pear.metrics", "Scores"),
         ("pear.rollout", "Rollouts"),
+        ("pear.client", "A service as a client"),
     ):
         module = import_module(package)
         yield f"\n## {title}\n\n{inspect.cleandoc(module.__doc__ or '')}\n"

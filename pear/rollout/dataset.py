@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -15,7 +14,7 @@ from pear.datasets.regrid import is_healpix, regrid
 from pear.device import threads_for
 from pear.errors import InputError, did_you_mean
 from pear.models.climate import analysis_atmosphere
-from pear.progress import ProgressCallback, no_progress
+from pear.progress import ProgressCallback, progress_callback
 from pear.state import State
 from pear.store.dataset import arrange_fields, build_dataset
 from pear.store.schema import level_order
@@ -143,7 +142,7 @@ class DatasetForecaster(ABC):
         states = _initial_states(initial, init, self.layout, self.nside)
         source = initial if isinstance(initial, xr.Dataset) else None
         about = {**self.attributes(), **self.describe_initial(states, source)}
-        tick = _progress_callback(len(states) * steps, progress=progress)
+        tick = progress_callback(len(states) * steps, progress=progress)
         fields: dict[str, Float32] = {}
         for row, state in enumerate(states):
             stream = chain([self.initial_members(state)], self.iterate(state, steps))
@@ -284,20 +283,3 @@ def _parse_inits(init: TimesLike) -> Times:
     if times.size == 0 or np.isnat(times).any():
         raise InputError(f"invalid init times {init!r}", field="init")
     return times
-
-
-def _progress_callback(total: int, *, progress: bool | ProgressCallback) -> ProgressCallback:
-    if not isinstance(progress, bool):
-        return progress
-    if not progress:
-        return no_progress
-    done = 0.0
-
-    def show(advance: float = 1, note: str = "") -> None:
-        nonlocal done
-        done += advance
-        end = "\n" if done >= total else ""
-        sys.stderr.write(f"\r{done / total:4.0%} {note}{end}")
-        sys.stderr.flush()
-
-    return show

@@ -119,6 +119,32 @@ def _open_remote(
     return dataset
 
 
+def open_served(
+    store: Store, kind: Literal["analysis", "forecast"], name: str, chunks: Chunks = None
+) -> xr.Dataset:
+    """Open a store whose files a client of a service reads.
+
+    Parameters
+    ----------
+    store
+        Files of the store.
+    kind
+        What it must be.
+    name
+        Address of the store, for messages.
+    chunks
+        None for lazy reads without dask; ``{}`` or sizes for dask arrays.
+
+    Returns
+    -------
+    xarray.Dataset
+        As :func:`open_forecast` and :func:`open_analysis` open it from disk.
+    """
+    dataset = _require_kind(_open_zarr(store, chunks=chunks), kind, name)
+    adopt_definitions({str(key): value for key, value in dataset.attrs.items()}, name)
+    return _present_channels(dataset)
+
+
 def open_climatology(path: StrPath, *, nside: int | None = None) -> Climatology:
     """Open a climatology store.
 
@@ -222,6 +248,11 @@ def open_store(path: StrPath, chunks: Chunks = None, nside: int | None = None) -
         raise InputError(f"{path} cannot be read: {error}", field="store") from error
     dataset.encoding[SOURCE] = str(path.resolve())
     _check(dataset, kind, nside or own, path)
+    return _present_channels(dataset)
+
+
+def _present_channels(dataset: xr.Dataset) -> xr.Dataset:
+    """Leave out of the completeness of an analysis the variables that it does not have."""
     if schema.COMPLETE in dataset.coords:
         names = dataset[schema.COMPLETE].attrs["channels"]
         present = [i for i, name in enumerate(names) if name.split("@")[0] in dataset.data_vars]

@@ -3,54 +3,38 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import StringConstraints
 
 from pear.errors import InputError
 from pear.times import to_iso
-from pear.typing import Times
-from pipelines.catalog import Run
+from pear.typing import Float64
+from service.api.open_meteo_runs import choose_runs, sources_of
+from service.api.open_meteo_series import Asked, Part, lead_now, merge
 from service.api.schemas import OpenMeteoForecast, inline
-from service.dependencies import Services, ServicesDep, Work, get_run, get_store
+from service.dependencies import Services, ServicesDep, Work
 from service.http.caching import last_modified
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody
 from service.http.routing import GuardedRoute
-from service.readers.forecasts import ForecastStore
-from service.readers.open_meteo import (
-    DEFAULT,
-    Column,
-    Units,
-    describe,
-    parse_columns,
-    parse_daily,
-    places_of,
-    show,
-)
-from service.readers.open_meteo_answer import Block, Zone, to_flatbuffers, to_json
-from service.readers.open_meteo_times import (
-    DAY,
-    Period,
-    aggregate,
-    local_dates,
-    parse_zone,
-    require_daily,
-)
-from service.readers.points import Interpolation, Points, locate, parse_numbers, read_series
-from service.readers.timeline import TemporalResolution, Timeline
+from service.readers.open_meteo import DEFAULT, Units, describe, places_of
+from service.readers.open_meteo_answer import Zone, to_documents, to_flatbuffers
+from service.readers.open_meteo_places import find_zones, parse_box
+from service.readers.open_meteo_times import Period, parse_zone
+from service.readers.points import Interpolation, locate, parse_numbers
+from service.readers.serialisers import dump_json
+from service.readers.timeline import TemporalResolution
 
-router = APIRouter(prefix="/v1/forecast", tags=["points"], route_class=GuardedRoute)
+router = APIRouter(prefix="/v1", tags=["points"], route_class=GuardedRoute)
 _ONE = inline(OpenMeteoForecast)
 _ONE_OR_MORE = {"anyOf": [_ONE, {"type": "array", "items": _ONE}]}
-_HOUR: Final = 3600
 # Together below the 64 KB that a request line may have at all.
 _MOST_ITEMS: Final = 100
+_AUTO: Final = "auto"
 _Item = Annotated[str, StringConstraints(max_length=600)]
 _Names = Annotated[
     list[_Item], Query(max_length=64, description="Names, by commas or repeated parameters.")
@@ -58,249 +42,268 @@ _Names = Annotated[
 _Date = Annotated[
     str | None, Query(max_length=10, description="Date in the time zone, 2026-03-01.")
 ]
-
-
-@router.get(
-    "",
-    summary="Forecast in open-meteo's format",
-    response_class=Response,
-    responses={
-        200: {
-            "description": "One object, or a list; `hourly` has the steps of the model, or what "
-            "`temporal_resolution` asks for. As FlatBuffers: one message for each point.",
-            "content": {
-                "application/json": {"schema": _ONE_OR_MORE},
-                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            },
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "One object, or a list; `hourly` has the steps of the model, or what "
+        "`temporal_resolution` asks for. As FlatBuffers: one message for each point and model.",
+        "content": {
+            "application/json": {"schema": _ONE_OR_MORE},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
-        304: {"description": "Not modified."},
-        **problem_responses(400, 404, 409, 410, 422, 503),
     },
-)
-async def get_open_meteo(
-    request: Request,
-    services: ServicesDep,
-    latitude: Annotated[
-        list[_Item],
-        Query(description="Degrees north.", max_length=_MOST_ITEMS, examples=[["59.3"]]),
-    ],
-    longitude: Annotated[
-        list[_Item],
-        Query(description="Degrees east.", max_length=_MOST_ITEMS, examples=[["18.1"]]),
-    ],
-    hourly: _Names = [],  # noqa: B006 - FastAPI copies it
-    daily: _Names = [],  # noqa: B006
-    current: _Names = [],  # noqa: B006
-    models: _Names = [],  # noqa: B006
-    run: Annotated[
-        str, Query(max_length=128, description="Run id (default: the newest).")
-    ] = "latest",
-    interpolation: Annotated[Interpolation, Query()] = "nearest",
-    temporal_resolution: Annotated[
-        TemporalResolution,
-        Query(
-            description="Steps of the model, or every 1, 3 or 6 hours: what lies between its steps "
-            "is interpolated, and `time_interpolation` says so."
-        ),
-    ] = "native",
-    start_date: _Date = None,
-    end_date: _Date = None,
-    forecast_days: Annotated[
-        int | None, Query(ge=1, le=366, description="Days from the first date of the run.")
-    ] = None,
-    past_days: Annotated[
-        int, Query(ge=0, le=0, description="A run has no days before it begins: 0 alone.")
-    ] = 0,
-    wind_speed_unit: Annotated[Literal["kmh", "ms", "mph", "kn"], Query()] = "kmh",
-    temperature_unit: Annotated[Literal["celsius", "fahrenheit"], Query()] = "celsius",
-    precipitation_unit: Annotated[Literal["mm", "inch"], Query()] = "mm",
-    timeformat: Annotated[Literal["iso8601", "unixtime"], Query()] = "iso8601",
-    timezone: Annotated[
-        str, Query(max_length=64, description="Name such as Europe/Berlin, for all points.")
-    ] = "GMT",
-    format: Annotated[  # noqa: A002
-        Literal["json", "flatbuffers"], Query(description="As open-meteo's official clients read.")
-    ] = "json",
-    apikey: Annotated[
-        str | None, Query(max_length=256, description="The API key, for clients without headers.")
-    ] = None,
-) -> Response:
-    """Return the newest forecast, or the one named by `run`, at one or several points."""
-    del apikey, past_days  # the one was checked before, the other is 0
-    chosen = await run_in_threadpool(_choose_run, services, run, models)
-    store = await run_in_threadpool(get_store, services, chosen)
-    units = Units(wind_speed_unit, temperature_unit, precipitation_unit)
-    asked = hourly or ([] if daily or current else [DEFAULT])
-    period = Period(start_date, end_date, forecast_days)
-    parts = _Parts(
-        parse_columns(",".join(asked), store, units, "hourly"),
-        parse_daily(",".join(daily), store, units),
-        parse_columns(",".join(current), store, units, "current"),
-        Timeline.choose(store.lead_hours, temporal_resolution),
-        parse_zone(timezone, store.valid_times[0]),
-        period,
-    )
-    now = _lead_now(store) if current else None
-    where = ",".join(latitude), ",".join(longitude)
-
-    def make() -> CachedBody:
-        most = services.settings.max_points
-        points = locate(
-            parse_numbers(where[0], "latitude", most),
-            parse_numbers(where[1], "longitude", most),
-            store.nside,
-            interpolation,
-        )
-        _require_few(services, parts, points)
-        blocks = parts.read(services, store, points, now)
-        places = places_of(store, points)
-        # The present of the same run is another one an hour later.
-        dated = {} if now is None else last_modified(_now().replace(minute=0, second=0))
-        headers = tuple(dated.items())
-        if format == "flatbuffers":
-            content = to_flatbuffers(places, blocks, parts.zone)
-            return CachedBody(content, "application/octet-stream", headers)
-        header = {"run": chosen.id, "model": chosen.model, "init_time": to_iso(store.init_time)}
-        about = describe(parts.hourly, parts.shown(store), header)
-        unix_time = timeformat == "unixtime"
-        body = to_json(places, blocks, parts.zone, about, unix_time=unix_time)
-        return CachedBody(body, "application/json", headers)
-
-    key = ("open-meteo", where, parts.key, interpolation, timeformat, format, now)
-    columns = len(parts.hourly) + len(parts.daily) + len(parts.current)
-    nbytes = 4 * 12 * store.nside**2 * columns * len(store.lead_hours)
-    pinned = run != "latest" and not current
-    return await services.respond(request, chosen, key, Work(make, nbytes), pinned=pinned)
+    304: {"description": "Not modified."},
+    **problem_responses(400, 404, 409, 410, 422, 503),
+}
 
 
-class _Parts:
-    """What a request asks for: its columns, their lead times, the zone and the dates."""
+class OpenMeteoQuery:
+    """Parameters of a request in open-meteo's format."""
 
     def __init__(
         self,
-        hourly: list[Column],
-        daily: list[tuple[Column, str]],
-        current: list[Column],
-        timeline: Timeline,
-        zone: Zone,
-        period: Period,
+        latitude: Annotated[
+            list[_Item],
+            Query(description="Degrees north.", max_length=_MOST_ITEMS, examples=[["59.3"]]),
+        ] = [],  # noqa: B006
+        longitude: Annotated[
+            list[_Item],
+            Query(description="Degrees east.", max_length=_MOST_ITEMS, examples=[["18.1"]]),
+        ] = [],  # noqa: B006
+        bounding_box: Annotated[
+            str | None,
+            Query(
+                max_length=100,
+                description="south,west,north,east in degrees, instead of points: every cell whose "
+                "centre is inside.",
+            ),
+        ] = None,
+        hourly: _Names = [],  # noqa: B006 - FastAPI copies it
+        daily: _Names = [],  # noqa: B006
+        current: _Names = [],  # noqa: B006
+        models: _Names = [],  # noqa: B006
+        run: Annotated[
+            str, Query(max_length=128, description="Run id (default: the newest).")
+        ] = "latest",
+        interpolation: Annotated[Interpolation, Query()] = "nearest",
+        temporal_resolution: Annotated[
+            TemporalResolution,
+            Query(
+                description="Steps of the model, or every 1, 3 or 6 hours: what lies between "
+                "its steps is interpolated, and `time_interpolation` says so."
+            ),
+        ] = "native",
+        start_date: _Date = None,
+        end_date: _Date = None,
+        forecast_days: Annotated[
+            int | None, Query(ge=1, le=366, description="Days from the first date of the run.")
+        ] = None,
+        past_days: Annotated[
+            int, Query(ge=0, le=92, description="A run has no days before it begins: 0 alone.")
+        ] = 0,
+        wind_speed_unit: Annotated[Literal["kmh", "ms", "mph", "kn"], Query()] = "kmh",
+        temperature_unit: Annotated[Literal["celsius", "fahrenheit"], Query()] = "celsius",
+        precipitation_unit: Annotated[Literal["mm", "inch"], Query()] = "mm",
+        timeformat: Annotated[Literal["iso8601", "unixtime"], Query()] = "iso8601",
+        timezone: Annotated[
+            str,
+            Query(
+                max_length=64,
+                description="Name such as Europe/Berlin, for all points; "
+                "`auto`: that of each point.",
+            ),
+        ] = "GMT",
+        format: Annotated[  # noqa: A002
+            Literal["json", "flatbuffers"],
+            Query(description="As open-meteo's official clients read."),
+        ] = "json",
+        apikey: Annotated[
+            str | None,
+            Query(max_length=256, description="The API key, for clients without headers."),
+        ] = None,
     ) -> None:
-        self.hourly, self.daily, self.current = hourly, daily, current
-        self.timeline, self.zone, self.period = timeline, zone, period
-        self.key = (tuple(hourly), tuple(daily), tuple(current), timeline, zone, period)
+        del apikey  # checked before
+        if past_days:
+            raise InputError(
+                f"past_days={past_days}: a run has no days before it begins",
+                field="past_days",
+                hint="name an earlier run by run=; /v1/forecasts?init_time= lists them",
+            )
+        self.where = ",".join(latitude), ",".join(longitude), bounding_box
+        given = bool(latitude), bool(longitude)
+        if any(given) if bounding_box is not None else not all(given):
+            raise InputError(
+                "give latitude and longitude, or a bounding_box",
+                field="latitude",
+                hint="for example latitude=59.3&longitude=18.1",
+            )
+        units = Units(wind_speed_unit, temperature_unit, precipitation_unit)
+        period = Period(start_date, end_date, forecast_days)
+        names = hourly or ([] if daily or current else [DEFAULT])
+        texts = [",".join(each) for each in (names, daily, current)]
+        self.asked = Asked(texts[0], texts[1], texts[2], units, temporal_resolution, period)
+        self.run, self.models, self.has_current = run, models, bool(current)
+        self.interpolation: Interpolation = interpolation
+        self.unix_time, self.timezone = timeformat == "unixtime", timezone
+        self.is_binary = format == "flatbuffers"
 
-    def shown(self, store: ForecastStore) -> Timeline:
-        """Return the timeline of the dates that were asked for."""
-        valid = self.timeline.valid_times(store.init_time)
-        rows = np.flatnonzero(self.period.choose(valid, self.zone))
-        leads = tuple(self.timeline.leads[row] for row in rows)
-        return replace(self.timeline, leads=leads)
-
-    def read(
-        self, services: Services, store: ForecastStore, points: Points, now: int | None
-    ) -> list[Block]:
-        """Read the blocks of an answer."""
-        valid = self.timeline.valid_times(store.init_time)
-        kept = self.period.choose(valid, self.zone)
-        blocks = []
-        if now is not None:
-            here = Timeline(store.lead_hours, (now,), 1)
-            times = here.valid_times(store.init_time)
-            columns = _read(services, store, points, self.current, here)
-            blocks.append(Block("current", times, _HOUR, columns))
-        if self.hourly:
-            found = _read(services, store, points, self.hourly, self.timeline)
-            columns = [(name, unit, values[kept]) for name, unit, values in found]
-            blocks.append(Block("hourly", valid[kept], _step(valid), columns))
-        if self.daily:
-            blocks.append(self._read_days(services, store, points))
-        return blocks
-
-    def _read_days(self, services: Services, store: ForecastStore, points: Points) -> Block:
-        hours = require_daily(store.lead_hours)
-        native = Timeline.choose(store.lead_hours, "native")
-        valid = native.valid_times(store.init_time)
-        columns = list(dict.fromkeys(column for column, _ in self.daily))
-        found = _read(services, store, points, columns, native)
-        values = {name: series for name, _, series in found}
-        rows = np.flatnonzero(self.period.choose(valid, self.zone))
-        # A sum belongs to the day in which its hours lie, the last of which ends at its time.
-        ends = local_dates(valid - np.timedelta64(1, "s"), self.zone)
-        dates, shown = local_dates(valid, self.zone), []
-        for column, how in self.daily:
-            days = ends if how == "sum" else dates
-            each = aggregate(values[column.name], days, 24 // hours, how)
-            of_day = dict(zip(np.unique(days).tolist(), each, strict=True))
-            nothing = np.full(points.cell.size, np.nan)
-            wanted = [of_day.get(day, nothing) for day in np.unique(dates[rows]).tolist()]
-            shown.append((f"{column.name}_{how}", column.units, np.stack(wanted)))
-        offset = np.timedelta64(self.zone.seconds, "s")
-        midnights: Times = np.unique(dates[rows]).astype("datetime64[s]")
-        return Block("daily", np.subtract(midnights, offset), DAY, shown)
-
-
-def _read(
-    services: Services,
-    store: ForecastStore,
-    points: Points,
-    columns: Sequence[Column],
-    timeline: Timeline,
-) -> list[tuple[str, str, np.typing.NDArray[np.float64]]]:
-    pairs = [(column.variable, column.level) for column in columns]
-    series = read_series(services.forecasts, store, points, pairs, timeline)
-    return [
-        (column.name, column.units, show(column, each))
-        for column, each in zip(columns, series, strict=True)
-    ]
-
-
-def _step(times: np.typing.NDArray[np.datetime64]) -> int:
-    seconds = np.diff(times.astype("datetime64[s]").astype(np.int64))
-    return int(seconds[0]) if seconds.size else _HOUR
-
-
-def _choose_run(services: Services, run: str, models: Sequence[str]) -> Run:
-    """Return the run that a request names, which must be of the model that it names."""
-    names = [name for part in models for name in part.split(",") if name]
-    if len(names) > 1:
-        raise InputError(
-            "one model at a time", field="models", hint="send one request for each model"
+    def places(self, nside: int, most: int) -> tuple[Float64, Float64]:
+        """Return latitudes and longitudes (point,) of a request."""
+        latitude, longitude, box = self.where
+        if box is not None:
+            return parse_box(box, nside, most)
+        return (
+            parse_numbers(latitude, "latitude", most),
+            parse_numbers(longitude, "longitude", most),
         )
-    found = get_run(services, run)
-    if names and names[0] not in (found.model, "best_match"):
-        raise InputError(
-            f"run {found.id} is of model {found.model}, not of {names[0][:64]}",
-            field="models",
-            hint="name a run of that model by run=; /v1/forecasts?model= lists them",
+
+
+_Query = Annotated[OpenMeteoQuery, Depends()]
+
+
+@router.get(
+    "/forecast",
+    summary="Forecast in open-meteo's format",
+    response_class=Response,
+    responses=_RESPONSES,
+)
+async def get_open_meteo(request: Request, services: ServicesDep, query: _Query) -> Response:
+    """Return the newest run (or `run`) at points or in a box, of one model or several."""
+    return await _respond(request, services, query, ensemble=False)
+
+
+@router.get(
+    "/ensemble",
+    summary="Members of an ensemble in open-meteo's format",
+    response_class=Response,
+    responses=_RESPONSES,
+)
+async def get_open_meteo_ensemble(
+    request: Request, services: ServicesDep, query: _Query
+) -> Response:
+    """Return every member: `temperature_2m` is the control, `temperature_2m_member01` the next."""
+    return await _respond(request, services, query, ensemble=True)
+
+
+async def _respond(
+    request: Request, services: Services, query: OpenMeteoQuery, *, ensemble: bool
+) -> Response:
+    answer = await run_in_threadpool(_Answer, services, query, ensemble=ensemble)
+    first = answer.parts[0].source
+    key = ("open-meteo", *answer.key)
+    nbytes = sum(
+        4 * 12 * part.source.store.nside**2 * part.columns * len(part.source.store.lead_hours)
+        for part in answer.parts
+    )
+    pinned = query.run != "latest" and not query.has_current
+    work = Work(answer.make, nbytes)
+    return await services.respond(request, first.run, key, work, pinned=pinned)
+
+
+class _Answer:
+    """The answer to a request: what it comes from, and how it is made."""
+
+    def __init__(self, services: Services, query: OpenMeteoQuery, *, ensemble: bool) -> None:
+        chosen = choose_runs(services, query.run, query.models, ensemble=ensemble)
+        sources = sources_of(services, chosen, ensemble=ensemble)
+        self._services, self._query = services, query
+        self.parts = [Part(source, query.asked) for source in sources]
+        self._models = len(chosen)
+        resolutions = {part.source.store.nside for part in self.parts}
+        if query.where[2] is not None and len(resolutions) > 1:
+            raise InputError(
+                "the models have different grids, and so other cells in a box",
+                field="bounding_box",
+                hint="ask for each model by itself",
+            )
+        now, stores = _now(), [part.source.store for part in self.parts]
+        self._now = [lead_now(store, now) if query.has_current else None for store in stores]
+        self._hour = now.replace(minute=0, second=0, microsecond=0)
+        if query.timezone != _AUTO:
+            parse_zone(query.timezone, stores[0].valid_times[0])
+        self.key = (
+            ensemble,
+            query.where,
+            *(part.key for part in self.parts),
+            query.asked.period,
+            query.timezone,
+            query.interpolation,
+            query.unix_time,
+            query.is_binary,
+            *self._now,
         )
-    return found
+
+    def make(self) -> CachedBody:
+        """Make the body of the response."""
+        query, most = self._query, self._services.settings.max_points
+        latitude, longitude = query.places(self.parts[0].source.store.nside, most)
+        if latitude.shape == longitude.shape:  # or else it is refused below
+            self._require_few(latitude.size)
+        zones = np.full(latitude.shape, query.timezone, dtype=object)
+        if query.timezone == _AUTO:
+            locate(latitude, longitude, 1, "nearest")  # refuses what is not on the globe
+            zones[:] = find_zones(latitude, longitude)
+        answers: dict[int, Any] = {}
+        for name in dict.fromkeys(zones.tolist()):
+            rows = np.flatnonzero(zones == name)
+            where = (latitude, longitude)
+            if latitude.shape == longitude.shape:
+                where = latitude[rows], longitude[rows]
+            answers |= zip(rows.tolist(), self._at(*where, name), strict=False)
+        ordered = [answers[row] for row in sorted(answers)]
+        # The present of the same run is another one an hour later.
+        headers = tuple(last_modified(self._hour).items()) if query.has_current else ()
+        if query.is_binary:
+            return CachedBody(b"".join(ordered), "application/octet-stream", headers)
+        body = dump_json(ordered[0] if len(ordered) == 1 else ordered)
+        return CachedBody(body, "application/json", headers)
+
+    def _at(self, latitude: Float64, longitude: Float64, name: str) -> list[Any]:
+        """Return the answers at points of one time zone: bytes, or objects of JSON."""
+        query, services = self._query, self._services
+        store = self.parts[0].source.store
+        zone = parse_zone(name, store.valid_times[0])
+        by_part = []
+        for part, now in zip(self.parts, self._now, strict=True):
+            nside = part.source.store.nside
+            points = locate(latitude, longitude, nside, query.interpolation)
+            by_part.append(part.read(services, points, zone, now))
+        places = places_of(store, locate(latitude, longitude, store.nside, query.interpolation))
+        if query.is_binary:
+            of_model = len(by_part) // self._models
+            messages = []
+            for model in range(self._models):
+                own = slice(model * of_model, (model + 1) * of_model)
+                endings = [part.source.model_suffix for part in self.parts[own]]
+                blocks = merge(
+                    [
+                        [block.without(ending) for block in each]
+                        for each, ending in zip(by_part[own], endings, strict=True)
+                    ]
+                )
+                messages.append(to_flatbuffers(places, blocks, zone))
+            return [b"".join(each) for each in zip(*messages, strict=True)]
+        about = self._about(self.parts[0], zone)
+        if self._models > 1:
+            about["models"] = [
+                {"name": part.source.suffix[1:], **self._about(part, zone)} for part in self.parts
+            ]
+        return list(to_documents(places, merge(by_part), zone, about, unix_time=query.unix_time))
+
+    def _about(self, part: Part, zone: Zone) -> dict[str, object]:
+        run, store = part.source.run, part.source.store
+        header = {"run": run.id, "model": run.model, "init_time": to_iso(store.init_time)}
+        return describe(part.hourly, part.shown(zone), header)
+
+    def _require_few(self, points: int) -> None:
+        count = points * sum(len(part.hourly) * len(part.timeline.leads) for part in self.parts)
+        most = self._services.settings.max_values
+        if count > most:
+            raise InputError(
+                f"the request has {count} values, limit {most}",
+                field="hourly",
+                hint="request fewer points, variables or models, or a coarser temporal_resolution",
+            )
 
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
-
-
-def _lead_now(store: ForecastStore) -> int:
-    """Return the lead time of the hour that it is now; a run that does not cover it is refused."""
-    moment = np.datetime64(_now().replace(tzinfo=None), "h")
-    lead = int((moment - store.init_time.astype("datetime64[h]")) / np.timedelta64(1, "h"))
-    first, last = store.lead_hours[0], store.lead_hours[-1]
-    if not first <= lead <= last:
-        begin, end = (to_iso(store.valid_times[at]) for at in (0, -1))
-        raise InputError(
-            f"run {store.run} covers {begin} to {end}, not the present",
-            field="current",
-            hint="ask for hourly",
-        )
-    return lead
-
-
-def _require_few(services: Services, parts: _Parts, points: Points) -> None:
-    count = points.cell.size * len(parts.hourly) * len(parts.timeline.leads)
-    most = services.settings.max_values
-    if count > most:
-        raise InputError(
-            f"the request has {count} values, limit {most}",
-            field="hourly",
-            hint="request fewer points or variables, or a coarser temporal_resolution",
-        )

@@ -36,8 +36,8 @@ PUBLIC: Final = RoutePolicy(None, 0)
 _READ, _HEAVY, _DOWNLOAD = RoutePolicy("read"), RoutePolicy("read", 5), RoutePolicy("read", 50)
 _SUBMIT, _ADMIN = RoutePolicy("submit", 10), RoutePolicy("admin", 10)
 
-KEY_IN_QUERY: Final = "/v1/forecast"
-"""Route whose clients, those of open-meteo, send their key as parameter ``apikey``."""
+KEY_IN_QUERY: Final = ("/v1/forecast", "/v1/ensemble")
+"""Routes whose clients, those of open-meteo, send their key as parameter ``apikey``."""
 ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
@@ -69,6 +69,7 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("POST", "/v1/forecasts/{run_id}/cancel"): _SUBMIT,
     ("GET", "/v1/forecasts/{run_id}/point"): _READ,
     ("GET", "/v1/forecast"): _READ,
+    ("GET", "/v1/ensemble"): _READ,
     ("GET", "/v1/forecasts/{run_id}/fields/{variable}"): _READ,
     ("GET", "/v1/forecasts/{run_id}/maps/{variable}.png"): _HEAVY,
     ("GET", "/v1/forecasts/{run_id}/tiles/{variable}.json"): _READ,

@@ -109,7 +109,7 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
         document.title = HTTPStatus(status).phrase
         document.field = ogc_field(document.field)
         body = document.model_dump(exclude_none=True) | ogc_members(status, detail, hint)
-    elif request.url.path == KEY_IN_QUERY:  # what clients of open-meteo look for
+    elif request.url.path in KEY_IN_QUERY:  # what clients of open-meteo look for
         body |= {"error": True, "reason": f"{detail}; {hint}" if hint else detail}
         if status == 422 and request.query_params.get("format") == "flatbuffers":
             status = 400  # its official clients read no other

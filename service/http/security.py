@@ -234,8 +234,8 @@ class AccessControl:
 
 
 def key_in_query(route: str, query: bytes) -> str | None:
-    """Return the key in the query string of the route that takes one there."""
-    if route != KEY_IN_QUERY or b"apikey" not in query:
+    """Return the key in the query string of a route that takes one there."""
+    if route not in KEY_IN_QUERY or b"apikey" not in query:
         return None
     return QueryParams(query).get("apikey")
 

@@ -51,6 +51,9 @@ _SPEEDS: Final = {
     "mph": ("mp/h", 2.236936),
     "kn": ("kn", 1.943844),
 }
+_PROBABILITY: Final = "precipitation_probability"
+_WET_MM: Final = 0.1
+"""Precipitation above which open-meteo counts an interval as wet, mm."""
 _MOST_COLUMNS: Final = 64
 _OF_DAYS: Final = ("max", "min", "mean", "sum")
 _EXAMPLES: Final = ("pressure_msl_mean", "wind_speed_10m_max", "precipitation_sum")
@@ -71,6 +74,8 @@ class Column:
         Unit of the shown values.
     scale, offset
         Conversion from the stored unit.
+    threshold
+        Of a probability: the value that members must exceed, after the conversion; else None.
     """
 
     name: str
@@ -79,6 +84,12 @@ class Column:
     units: str
     scale: float
     offset: float
+    threshold: float | None = None
+
+    @property
+    def is_probability(self) -> bool:
+        """True if the values are shares of members, per cent."""
+        return self.threshold is not None
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,10 @@ def parse_daily(text: str, store: ForecastStore, units: Units) -> list[tuple[Col
                 hint=did_you_mean(part, ["temperature_2m_max", "temperature_2m_min", *_EXAMPLES]),
             )
         column = _column(name, store, units, "daily")
-        is_sum = parse_quantity(column.variable)[0].accumulated_hours is not None
+        is_sum = (
+            parse_quantity(column.variable)[0].accumulated_hours is not None
+            and not column.is_probability
+        )
         if is_sum != (how == "sum"):
             raise InputError(
                 f"{name} has no {how} of a day",
@@ -157,10 +171,13 @@ def parse_daily(text: str, store: ForecastStore, units: Units) -> list[tuple[Col
 
 
 def _column(name: str, store: ForecastStore, units: Units, field: str) -> Column:
+    if name == _PROBABILITY:
+        store.select("total_precipitation_6hr", None)
+        return Column(name, "total_precipitation_6hr", None, "%", 1000.0, 0.0, _WET_MM)
     match = re.fullmatch(r"([a-z_]+)_(\d{1,4})hPa", name)
     variable = _UPPER.get(match[1]) if match else _SURFACE.get(name)
     if variable is None:
-        known = [*_SURFACE, *(f"{each}_500hPa" for each in _UPPER)]
+        known = [*_SURFACE, _PROBABILITY, *(f"{each}_500hPa" for each in _UPPER)]
         raise InputError(
             f"unknown variable in {field}", field=field, hint=did_you_mean(name, known)
         )

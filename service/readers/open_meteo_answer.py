@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +13,6 @@ import numpy as np
 from pear.errors import InputError
 from pear.times import to_iso
 from pear.typing import Array, Times
-from service.readers.serialisers import dump_json
 
 _UNITS: Final = {
     "°C": "celsius",
@@ -30,6 +29,7 @@ _UNITS: Final = {
     "mm": "millimetre",
     "inch": "inch",
 }
+_MEMBER: Final = re.compile(r"_member(\d\d)$")
 _AGGREGATIONS: Final = {"max": "maximum", "min": "minimum", "mean": "mean", "sum": "sum"}
 
 
@@ -71,6 +71,11 @@ class Block:
     interval: int
     columns: Sequence[tuple[str, str, Array]]
 
+    def without(self, ending: str) -> Block:
+        """Return the block with names of columns that lack an ending."""
+        columns = [(name.removesuffix(ending), unit, each) for name, unit, each in self.columns]
+        return replace(self, columns=columns)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -80,15 +85,15 @@ class Place:
     longitude: float
 
 
-def to_json(
+def to_documents(
     places: Sequence[Place],
     blocks: Sequence[Block],
     zone: Zone,
     about: Mapping[str, object],
     *,
     unix_time: bool,
-) -> bytes:
-    """Write an answer as JSON: one object for one place, a list for several.
+) -> list[dict[str, object]]:
+    """Return an answer as JSON objects, one for each place.
 
     Parameters
     ----------
@@ -105,8 +110,8 @@ def to_json(
 
     Returns
     -------
-    bytes
-        The document.
+    list of dict
+        One for each place.
     """
     documents = []
     for index, place in enumerate(places):
@@ -132,7 +137,7 @@ def to_json(
                 values["interval"] = block.interval
             document[f"{block.name}_units"], document[block.name] = units, values
         documents.append(document)
-    return dump_json(documents[0] if len(documents) == 1 else documents)
+    return documents
 
 
 def _shown(value: float) -> float | None:
@@ -145,18 +150,18 @@ def _show(time: np.datetime64, zone: Zone, block: str, *, unix_time: bool) -> st
     return to_iso(time + np.timedelta64(zone.seconds, "s"))[: 10 if block == "daily" else 16]
 
 
-def to_flatbuffers(places: Sequence[Place], blocks: Sequence[Block], zone: Zone) -> bytes:
-    """Write an answer as one FlatBuffers message for each place, each preceded by its size.
+def to_flatbuffers(places: Sequence[Place], blocks: Sequence[Block], zone: Zone) -> list[bytes]:
+    """Return an answer as one FlatBuffers message for each place, each preceded by its size.
 
     Parameters
     ----------
     places, blocks, zone
-        As in :func:`to_json`.
+        As in :func:`to_documents`.
 
     Returns
     -------
-    bytes
-        As open-meteo's official clients read them.
+    list of bytes
+        As open-meteo's official clients read them, one after the other.
 
     Raises
     ------
@@ -170,7 +175,7 @@ def to_flatbuffers(places: Sequence[Place], blocks: Sequence[Block], zone: Zone)
                 field="format",
                 hint="ask for JSON, or for temporal_resolution=hourly",
             )
-    return b"".join(_message(index, one, blocks, zone) for index, one in enumerate(places))
+    return [_message(index, one, blocks, zone) for index, one in enumerate(places)]
 
 
 # Slots of the tables in the order of open-meteo's schema, whose Python package has readers only:
@@ -222,6 +227,8 @@ def _column(builder: Any, name: str, unit: str, values: Array, *, is_current: bo
     from openmeteo_sdk.Unit import Unit
     from openmeteo_sdk.Variable import Variable
 
+    found = _MEMBER.search(name)
+    name = name if found is None else name[: found.start()]
     base, _, last = name.rpartition("_")
     statistic = _AGGREGATIONS.get(last)
     plain = base if statistic else name
@@ -238,4 +245,5 @@ def _column(builder: Any, name: str, unit: str, values: Array, *, is_current: bo
     builder.PrependInt16Slot(5, int(height[1]) if height else 0, 0)
     builder.PrependUint8Slot(6, getattr(Aggregation, statistic) if statistic else 0, 0)
     builder.PrependInt16Slot(7, int(level[1]) if level else 0, 0)
+    builder.PrependInt16Slot(10, int(found[1]) if found else 0, 0)
     return int(builder.EndObject())

@@ -99,19 +99,13 @@ def parse_zone(name: str, first: np.datetime64) -> Zone:
     Raises
     ------
     InputError
-        If the zone is unknown, or ``auto``, which needs a map of time zones.
+        If the zone is unknown.
 
     Examples
     --------
     >>> parse_zone("Europe/Berlin", np.datetime64("2026-07-01")).seconds
     7200
     """
-    if name == "auto":
-        raise InputError(
-            "timezone=auto needs a map of time zones, which PEAR does not have",
-            field="timezone",
-            hint="name the zone, as in timezone=Europe/Berlin",
-        )
     if name in ("GMT", "UTC"):
         return Zone(name, name)
     try:
