@@ -97,7 +97,7 @@ def measure(
     gram = np.zeros((inits.size, days, len(models), len(models)))
     design = EvaluationDesign.build(*like, inits, leads, ("global",)).without_plots()
     references = ReferenceReader(design, analysis, climatology)
-    scale = _step_scale(models[0])
+    scale = step_scale(models[0])
     groups = ((IDENTITY,), (M,), average_group(first))
     forecasters = [[PearForecaster(m, group=group) for m in models] for group in groups]
     for start in range(0, inits.size, BATCH):
@@ -109,7 +109,7 @@ def measure(
             own, moved, averaged = (
                 np.stack([next(stream).to_channels() for stream in many]) for many in streams
             )
-            gram[start : start + BATCH, row] = _products((moved - own) / scale)
+            gram[start : start + BATCH, row] = error_products((moved - own) / scale)
             ways = {
                 "single": own,
                 "averaged": averaged,
@@ -126,7 +126,7 @@ def measure(
     return sums_to_dataset(sums).assign(gram=(dims, gram))
 
 
-def _step_scale(model: Checkpoint) -> Float32:
+def step_scale(model: Checkpoint) -> Float32:
     """Return the standard deviation of the change over one step, (channel, 1)."""
     statistics = model.normaliser
     both = [statistics.surface_step_std, statistics.upper_step_std.flatten()]
@@ -134,7 +134,7 @@ def _step_scale(model: Checkpoint) -> Float32:
     return scale
 
 
-def _products(error: Float32) -> Float64:
+def error_products(error: Float32) -> Float64:
     """Return mean products of errors (member, batch, channel, cell): (batch, member, member)."""
     flat = error.reshape(*error.shape[:2], -1).swapaxes(0, 1).astype(np.float64)
     products: Float64 = flat @ flat.swapaxes(1, 2) / flat.shape[-1]
