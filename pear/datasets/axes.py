@@ -159,11 +159,9 @@ def find_preliminary(
 
 
 def _is_empty(slot: xr.DataArray) -> bool:
-    """Return whether a slot of final data is empty, as it is at preliminary times.
-
-    A field may have gaps of its own (sea temperature over land), so one point does not tell. One
-    row does in most fields; the whole is read only where that row is missing too.
-    """
+    """Return whether a slot of final data is empty, as it is at preliminary times."""
+    # A field may have gaps of its own (sea temperature over land), so one point does not tell. One
+    # row does in most fields; the whole is read only where that row is missing too.
     if slot.ndim and not np.isnan(np.asarray(slot[slot.shape[0] // 2].values)).all():
         return False
     return bool(np.isnan(np.asarray(slot.values)).all())
