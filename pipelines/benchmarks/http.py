@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import socket
 import subprocess
@@ -80,6 +81,12 @@ class ServeReport:
         A field of 16-bit values and a map, new to the server and again.
     page_ms
         Everything that the first page needs for its first map, one after the other.
+    tiles_first, tiles
+        Map tiles a second of one core, the whole answer: new places, and other lead times of the
+        same places.
+    area_ms
+        An area of 40 by 30 degrees as CoverageJSON, all lead times of one variable, new to the
+        server.
     """
 
     empty: Load
@@ -93,6 +100,9 @@ class ServeReport:
     map_ms: float
     map_cached_ms: float
     page_ms: float
+    tiles_first: float
+    tiles: float
+    area_ms: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON can hold them."""
@@ -117,7 +127,7 @@ def measure_service(
     -------
     ServeReport
     """
-    with serve_folder(data) as (base, _):
+    with serve_folder(data) as (base, server):
         run = _json(f"{base}/v1/forecasts/latest")
         forecast = f"{base}/v1/forecasts/{run['id']}"
         point = f"{forecast}/point?latitude=59.3&longitude=18.1"
@@ -127,6 +137,8 @@ def measure_service(
         fields = _medians(f"{forecast}/fields/2m_temperature?format=u16&lead_time=", leads)
         maps = _medians(f"{forecast}/maps/2m_temperature.png?width=800&lead_time=", leads)
         page = _first_map(base, forecast)
+        tiles = _tile_rates(f"{forecast}/tiles/2m_temperature", leads, server.pid)
+        area = _area(f"{base}/ogc/collections/{run['model']}/instances/{run['id']}/area")
         tick()
         full = run_load(point, connections=CONNECTIONS, seconds=seconds)
         tick()
@@ -143,7 +155,17 @@ def measure_service(
         running = running and _json(f"{base}/v1/forecasts?status=running")["items"] != []
         tick()
     return ServeReport(
-        empty, full, full.rate / empty.rate, steady, health.p99_ms, running, *fields, *maps, page
+        empty,
+        full,
+        full.rate / empty.rate,
+        steady,
+        health.p99_ms,
+        running,
+        *fields,
+        *maps,
+        page,
+        *tiles,
+        area,
     )
 
 
@@ -233,6 +255,41 @@ def _first_map(base: str, forecast: str) -> float:
             more = dict.fromkeys(f"{base}/static/{name.decode()}" for name in names)
             urls.extend(other for other in more if other not in urls)
     return 1e3 * total
+
+
+def _tile_rates(stem: str, leads: list[int], pid: int) -> tuple[float, float]:
+    """Return tiles a processor second: of new places, and of the same at other times."""
+    places = [(zoom, x, y) for zoom in (2, 3) for x in range(4) for y in range(2)]
+    _get(f"{stem}/0/0/0.png?lead_time={leads[0]}")
+    rates = []
+    for some in (leads[:1], leads[1:] or leads[:1]):
+        before = _processor_seconds(pid)
+        for lead in some:
+            for zoom, x, y in places:
+                _get(f"{stem}/{zoom}/{x}/{y}.png?lead_time={lead}")
+        spent = _processor_seconds(pid) - before
+        rates.append(len(some) * len(places) / max(spent, 1e-2))
+    return rates[0], rates[1]
+
+
+def _processor_seconds(pid: int) -> float:
+    """Return what a process has used; the time of the day where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return time.perf_counter()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _area(stem: str) -> float:
+    """Return the median milliseconds of areas of one variable."""
+    times = []
+    for west in (0, 60, 120, 180):
+        east = west + 40
+        edges = ",".join(f"{x}%20{y}" for x, y in ((west, 30), (east, 30), (east, 60), (west, 60)))
+        coords = f"POLYGON(({edges},{west}%2030))"
+        times.append(_get(f"{stem}?parameter-name=2m_temperature&coords={coords}")[1])
+    return 1e3 * float(np.median(times))
 
 
 def _start_rollout(base: str) -> bool:

@@ -152,7 +152,9 @@ def serve(
         f"cached point / empty handler {report.ratio:.2f}; rollout running: {report.rollout}; "
         f"healthz p99 {report.health_p99_ms:.1f} ms\nfield {report.field_ms:.1f} ms, again "
         f"{report.field_cached_ms:.1f} ms; map {report.map_ms:.0f} ms, again "
-        f"{report.map_cached_ms:.1f} ms; first page {report.page_ms:.0f} ms",
+        f"{report.map_cached_ms:.1f} ms; first page {report.page_ms:.0f} ms\n"
+        f"tiles a second, one core: {report.tiles_first:.0f} of new places, {report.tiles:.0f} of "
+        f"the same at other times; EDR area {report.area_ms:.1f} ms",
         highlight=False,
     )
 
