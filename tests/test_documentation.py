@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from packaging.version import Version
 
 from pipelines.engine.engine import Engine
 from service.app import create_app
@@ -87,6 +89,26 @@ def test_every_link_leads_to_a_file() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert not missing
+
+
+def clients() -> list[tuple[str, str, str]]:
+    """Return package, version and test of each row of the table of clients."""
+    text = (ROOT / "deploy" / "docs" / "clients.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if "tests/" in line[:400]]
+    return [(row[1].strip(), row[2].strip(), row[-1].strip("` ")) for row in rows if len(row) == 5]
+
+
+def test_every_client_of_the_table_has_its_test_and_version() -> None:
+    assert len(clients()) > 20
+    for package, least, test in clients():
+        path, _, name = test.partition("::")
+        assert f"def {name}(" in (ROOT / path).read_text(), test
+        if package:
+            try:
+                installed = version(package)
+            except PackageNotFoundError:
+                continue  # of an extra
+            assert Version(installed) >= Version(least), package
 
 
 @pytest.fixture

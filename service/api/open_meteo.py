@@ -15,7 +15,7 @@ from pear.times import to_iso
 from pear.typing import Float64
 from service.api.open_meteo_runs import choose_runs, sources_of
 from service.api.open_meteo_series import Asked, Part, lead_now, merge
-from service.api.schemas import OpenMeteoForecast, inline
+from service.api.schemas import OpenMeteoForecast
 from service.dependencies import Services, ServicesDep, Work
 from service.http.caching import last_modified
 from service.http.problems import problem_responses
@@ -30,8 +30,6 @@ from service.readers.serialisers import dump_json
 from service.readers.timeline import TemporalResolution
 
 router = APIRouter(prefix="/v1", tags=["points"], route_class=GuardedRoute)
-_ONE = inline(OpenMeteoForecast)
-_ONE_OR_MORE = {"anyOf": [_ONE, {"type": "array", "items": _ONE}]}
 # Together below the 64 KB that a request line may have at all.
 _MOST_ITEMS: Final = 100
 _AUTO: Final = "auto"
@@ -44,12 +42,10 @@ _Date = Annotated[
 ]
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
+        "model": OpenMeteoForecast | list[OpenMeteoForecast],
         "description": "One object, or a list; `hourly` has the steps of the model, or what "
         "`temporal_resolution` asks for. As FlatBuffers: one message for each point and model.",
-        "content": {
-            "application/json": {"schema": _ONE_OR_MORE},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     },
     304: {"description": "Not modified."},
     **problem_responses(400, 404, 409, 410, 422, 503),

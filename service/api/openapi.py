@@ -37,6 +37,7 @@ def describe(app: FastAPI, *, keys_required: bool) -> dict[str, Any]:
                 _describe_access(operation, method.upper(), path, keys_required=keys_required)
                 _add_examples(operation)
                 _drop_plain_errors(operation)
+                _put_json_first(operation)
                 if is_ogc(path):
                     operation["responses"].pop("422", None)  # 400 there
                 if is_wms(path):
@@ -84,3 +85,11 @@ def _describe_reports(operation: dict[str, Any]) -> None:
     for status, answer in operation["responses"].items():
         if int(status) >= 400:
             answer["content"] = {XML: {"schema": {"type": "string"}}}
+
+
+def _put_json_first(operation: dict[str, Any]) -> None:
+    """Put JSON before other types of a response: generated clients read the first."""
+    for answer in operation["responses"].values():
+        content = answer.get("content", {})
+        if "application/json" in content:
+            answer["content"] = {"application/json": content["application/json"], **content}

@@ -449,8 +449,10 @@ class OpenMeteoForecast(BaseModel):
 
     latitude: float = Field(description="Centre of the cell, degrees north.")
     longitude: float = Field(description="Centre of the cell, degrees east.")
-    utc_offset_seconds: int = Field(description="Always 0: times are UTC.")
-    run: str = Field(description="Run id.")
+    utc_offset_seconds: int = Field(description="Seconds from UTC to the times of the answer.")
+    timezone: str = Field(description="Time zone of the times.")
+    timezone_abbreviation: str = Field(description="Its abbreviation.")
+    run: str = Field(description="Run id; with several models, that of the first.")
     model: str = Field(description="Model id.")
     init_time: str = Field(description="Init time, UTC.")
     lead_hours: list[int] = Field(description="Lead times, hours.")
@@ -462,8 +464,19 @@ class OpenMeteoForecast(BaseModel):
         description="Where and how values between the model's steps are interpolated; absent if "
         "none are: `note`, `model_lead_hours`, `is_interpolated` by time, `method` by column.",
     )
-    hourly_units: dict[str, str] = Field(description="Unit of each column.")
-    hourly: dict[str, list[Any]] = Field(description="Columns: time, and one per variable.")
+    models: list[dict[str, Any]] = Field(
+        default=[], description="Run, init time and lead times of each of several models."
+    )
+    current_units: dict[str, str] = Field(default={}, description="Unit of each value.")
+    current: dict[str, Any] = Field(default={}, description="Values of the present hour.")
+    hourly_units: dict[str, str] = Field(default={}, description="Unit of each column.")
+    hourly: dict[str, list[Any]] = Field(
+        default={}, description="Columns: time, and one per variable."
+    )
+    daily_units: dict[str, str] = Field(default={}, description="Unit of each column.")
+    daily: dict[str, list[Any]] = Field(
+        default={}, description="Columns: date, and one per variable and statistic of the day."
+    )
 
 
 EXAMPLES: Final[dict[str, Any]] = {
