@@ -104,8 +104,6 @@ RENAMED: Final[dict[tuple[str, ...], str]] = {
     ("inspect", "--beside"): "--source",
     ("schedule", "--every"): "--step",
     ("schedule", "--expire-days"): "--keep-days",
-    ("study", "--days"): "--lead",
-    ("study", "--every"): "--init FIRST..LAST/5d",
     ("study", "--plan"): "--dry-run",
     ("study", "--test"): "--init FIRST..LAST/5d",
 }

@@ -74,6 +74,7 @@ def test_a_renamed_option_names_one_that_exists() -> None:
         commands = [command, *getattr(command, "commands", {}).values()]
         options = {text for each in commands for p in each.params for text in p.opts}
         assert new.split()[0] in options, f"pear {name} has no {new}"
+        assert option[0] not in options, f"pear {name} has {option[0]}, which is refused"
 
 
 @pytest.mark.parametrize(
