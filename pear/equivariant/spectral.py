@@ -17,6 +17,7 @@ for regular features (``"c4h"``) the even and the odd part are filtered each by 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -145,8 +146,8 @@ class DepthwiseSpectral(SpectralConv):
     def __init__(self, symmetry: Symmetry, grid: TokenGrid, features: int) -> None:
         nn.Module.__init__(self)
         self._build(symmetry, grid, 1, features)
-        counts = 2 * torch.arange(self.degrees) + 1
-        degree = torch.arange(self.degrees).repeat_interleave(counts)
+        degrees = np.arange(self.degrees)
+        degree = torch.from_numpy(np.repeat(degrees, 2 * degrees + 1))
         self.register_buffer("degree", degree, persistent=False)
 
     def _by_degree(self, coefficients: Tensor, weight: Tensor) -> Tensor:

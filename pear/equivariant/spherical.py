@@ -190,4 +190,5 @@ class SampledActivation(nn.Module):
 def harmonic_tables(nside: int, lmax: int) -> tuple[Tensor, Tensor]:
     """Return synthesis (cell, (lmax + 1)²) and analysis ((lmax + 1)², cell), float64."""
     both = synthesis(nside, lmax), analysis(nside, lmax)
-    return torch.from_numpy(both[0].copy()), torch.from_numpy(both[1].copy())
+    with torch.inference_mode(mode=False):  # the tables may serve a training later
+        return torch.from_numpy(both[0].copy()), torch.from_numpy(both[1].copy())

@@ -19,6 +19,7 @@ from pear.equivariant.spherical import (
     SphereMixing,
     Synthesis,
     ZonalConv,
+    harmonic_tables,
 )
 from pear.sphere.harmonics import Rotation, synthesis
 from pear.sphere.symmetry import C4H
@@ -120,6 +121,15 @@ def test_aliasing_of_a_pointwise_function(nside: int, lmax: int, low: float, hig
     assert equivariance_error(layer, Rotation(np.pi / 2), x, turned, turned) < 1e-12
     errors = [equivariance_error(layer, rotation, x, turned, turned) for rotation in ROTATIONS]
     assert low < min(errors) <= max(errors) < high, errors
+
+
+def test_tables_made_for_inference_serve_trainings() -> None:
+    harmonic_tables.cache_clear()
+    with torch.inference_mode():
+        Synthesis(NSIDE, DEGREE)(noise(2, SIZE))
+    layer = nn.Sequential(ZonalConv(DEGREE, 3, 2), Synthesis(NSIDE, DEGREE)).double()
+    layer(noise(2, 3, SIZE)).sum().backward()
+    assert bool(layer[0].weight.grad.abs().sum() > 0)
 
 
 def test_more_samples_alias_less() -> None:
