@@ -49,6 +49,33 @@ def stencil(nside: int) -> Int64:
     return np.concatenate([cells[:, None], neighbours(nside)], axis=1)
 
 
+def face_halos(nside: int) -> Int64:
+    """Return the cells of each base pixel with one more row on each side.
+
+    Parameters
+    ----------
+    nside
+        Resolution, a power of two.
+
+    Returns
+    -------
+    numpy.ndarray
+        (base pixel, nside + 2, nside + 2), rows y and columns x; -1 where there is no such cell.
+
+    Examples
+    --------
+    >>> from pear.sphere.stencils import face_halos
+    >>> halos = face_halos(2)
+    >>> halos.shape, halos[0, 1:3, 1:3].tolist()
+    ((12, 4, 4), [[0, 1], [2, 3]])
+    """
+    x, y, face = xy_of_nest(nside)
+    cells = np.full((BASE_PIXELS, nside + 2, nside + 2), -1, dtype=np.int64)
+    for label, (dx, dy) in enumerate(OFFSETS):
+        cells[face, y + 1 + dy, x + 1 + dx] = stencil(nside)[:, label]
+    return cells
+
+
 @lru_cache(maxsize=16)
 def halo(grid: TokenGrid) -> tuple[Int64, Int64]:
     """Return where the base pixels with their halos are read from, and how to go back.
@@ -75,9 +102,7 @@ def halo(grid: TokenGrid) -> tuple[Int64, Int64]:
         raise ValueError(f"stencils need all 12 base pixels, got {grid.base_pixels}")
     side, order = grid.nside, grid.order()
     x, y, face = xy_of_nest(side)
-    cells = np.full((BASE_PIXELS, side + 2, side + 2), -1, dtype=np.int64)
-    for label, (dx, dy) in enumerate(OFFSETS):
-        cells[face, y + 1 + dy, x + 1 + dx] = stencil(side)[:, label]
+    cells = face_halos(side)
     slot = np.empty_like(order)
     slot[order] = np.arange(order.size)
     slots = slot.reshape(grid.depths, grid.tokens)[:, np.maximum(cells, 0)]

@@ -30,6 +30,8 @@ CLAIM_STUDIES: Final = {
     "counterfactual": ("counterfactual", "CounterfactualStudy"),
     "width": ("width", "WidthStudy"),
     "emergent": ("emergent", "EmergentStudy"),
+    "boltzmann": ("boltzmann", "BoltzmannStudy"),
+    "quantum": ("quantum", "QuantumStudy"),
 }
 """Module and class of each study."""
 _DAYS, _BANDS = opt.Numbers((25, 50, 100, 200)), opt.Numbers((4,))
@@ -294,6 +296,44 @@ def emergent(
     $ pear study emergent --analysis era5.zarr --members 8 -o emergent
     """
     return {"analysis": analysis, "members": members, "steps": steps}
+
+
+@_command
+def boltzmann(
+    *,
+    analysis: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE", help="Analysis store of a year or more: also learn z500 anomalies."
+        ),
+    ] = None,
+) -> Mapping[str, object]:
+    """Learn spins by Boltzmann machines, and renormalise them block by block.
+
+    Machines of one and two hidden layers are set beside sums over all states; on the sphere the
+    block is a nested parent cell (arXiv 1410.3831).
+
+    Examples
+    --------
+    $ pear study boltzmann --check
+    $ pear study boltzmann --analysis simulated.zarr -o boltzmann
+    """
+    return {"analysis": analysis}
+
+
+@_command
+def quantum() -> Mapping[str, object]:
+    """Find ground states of a ring of spins by Boltzmann machines, and measure entanglement.
+
+    Energies are set beside exact diagonalisation (arXiv 1606.02318), entropies beside the area
+    and the volume law (arXiv 1701.04844).
+
+    Examples
+    --------
+    $ pear study quantum --check
+    $ pear study quantum -o quantum --json
+    """
+    return {}
 
 
 def _run(
