@@ -266,7 +266,8 @@ class Client:
         Returns
         -------
         xarray.Dataset
-            (time, prediction_timedelta, [level,] [point]), float32 to seven digits.
+            (time, prediction_timedelta, level, point), float32 to seven digits; without an axis of
+            levels at the surface, and without one of points for a single one.
         """
         return self._run(self._operations.point(run, latitude, longitude, variables, selection))
 

@@ -32,7 +32,8 @@ def point_dataset(answer: Mapping[str, Any], *, several: bool) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        (time, prediction_timedelta, [level,] [point]), float32, NaN where the service has none.
+        (time, prediction_timedelta, level, point), float32, NaN where the service has none; without
+        an axis of levels at the surface, and without one of points for a single one.
 
     Raises
     ------
