@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from typing_extensions import TypedDict
 
 from pear.derived import parse_quantity
 from pear.errors import InputError
@@ -72,6 +73,33 @@ class ScoredField(BaseModel):
     level: int | None = Field(description="Pressure level, hPa; null at the surface.")
 
 
+class ScoreRecord(TypedDict, total=False):
+    """Scores of one forecaster, field, lead time and region; it has further ones."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    forecaster: Annotated[str, Field(description="pear, persistence, climatology …")]
+    variable: Annotated[str, Field(description="Canonical name.")]
+    level: Annotated[int | None, Field(description="Pressure level, hPa.")]
+    lead_days: Annotated[float, Field(description="Lead time, days.")]
+    region: Annotated[str, Field(description="Name of the region.")]
+    acc: Annotated[float | None, Field(description="Anomaly correlation coefficient.")]
+    rmse: Annotated[float | None, Field(description="In the unit of the variable.")]
+    mae: Annotated[float | None, Field(description="In the unit of the variable.")]
+    bias: Annotated[float | None, Field(description="In the unit of the variable.")]
+
+
+class ScoreCell(BaseModel):
+    """The model beside a baseline, for one field and lead time."""
+
+    variable: str = Field(description="Canonical name.")
+    level: int | None = Field(description="Pressure level, hPa; null at the surface.")
+    lead_days: float = Field(description="Lead time, days.")
+    model: float | None = Field(description="Score of the model.")
+    baseline: float | None = Field(description="Score of the baseline.")
+    gain: float | None = Field(description="Positive where the model is better.")
+
+
 class ScoreList(BaseModel):
     """Scores of one evaluation."""
 
@@ -83,7 +111,7 @@ class ScoreList(BaseModel):
         description="Every field of the evaluation, whatever was selected."
     )
     regions: list[str] = Field(description="Every region of the evaluation.")
-    records: list[dict[str, Any]] = Field(
+    records: list[ScoreRecord] = Field(
         description="forecaster, variable, level (hPa), lead_days, region; acc is a ratio; rmse, "
         "mae and bias are in the unit of the variable."
     )
@@ -96,7 +124,7 @@ class Scorecard(BaseModel):
     metric: str
     baseline: str
     region: str
-    cells: list[dict[str, Any]] = Field(
+    cells: list[ScoreCell] = Field(
         description="variable, level (hPa), lead_days, model, baseline and gain. The gain is "
         "positive where the model is better: a difference for acc and bias, the fraction of the "
         "baseline's error removed for rmse and mae."
@@ -143,7 +171,9 @@ def submit_evaluation(body: EvaluationRequest, services: ServicesDep) -> Respons
 )
 def list_evaluations(
     services: ServicesDep,
-    status: Annotated[Status | None, Query(description="Only those with this status.")] = None,
+    status: Annotated[
+        Status | None, Query(description="Only those with this status.", examples=["succeeded"])
+    ] = None,
     model: ModelId = None,
     limit: Annotated[int, Query(ge=1, le=500, description="Evaluations per page.")] = 50,
     cursor: Annotated[
@@ -211,7 +241,10 @@ def get_plot(
     tags=["scores"],
     summary="Scores by lead time",
     response_model=ScoreList,
-    responses={200: {"content": {"text/csv": {}}}, **problem_responses(404, 422, 503)},
+    responses={
+        200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        **problem_responses(404, 422, 503),
+    },
 )
 async def get_scores(
     services: ServicesDep,
@@ -250,7 +283,7 @@ async def get_scores(
             about=scores.about,
             fields=[ScoredField(variable=name, level=at) for name, at in scores.fields],
             regions=scores.regions,
-            records=records,
+            records=cast("list[ScoreRecord]", records),
         )
         return Response(answer.model_dump_json(), media_type="application/json")
 
@@ -265,7 +298,7 @@ async def get_scores(
 )
 async def get_scorecard(
     services: ServicesDep,
-    metric: Annotated[Metric, Query()] = "rmse",
+    metric: Annotated[Metric, Query(description="Score.", examples=["rmse"])] = "rmse",
     baseline: Annotated[Baseline, Query()] = "climatology",
     region: Annotated[str, Query(max_length=64, description="Name of a region.")] = "global",
     model: ModelId = None,
@@ -280,7 +313,7 @@ async def get_scorecard(
             metric=metric,
             baseline=baseline,
             region=region,
-            cells=scorecard(scores.data, metric, baseline, region),
+            cells=[ScoreCell(**cell) for cell in scorecard(scores.data, metric, baseline, region)],
         )
 
     return await services.heavy.run(make)

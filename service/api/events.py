@@ -56,6 +56,7 @@ async def stream_run_events(
         str | None,
         Header(
             max_length=_DIGITS,
+            examples=["1"],
             description="Number of the last event received: the stream resumes behind it.",
         ),
     ] = None,

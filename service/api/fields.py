@@ -54,7 +54,7 @@ Longitudes = Annotated[
             "description": "Each variable at every lead time, at each point.",
             "content": {
                 "application/json": {"schema": inline(PointForecast)},
-                "text/csv": {},
+                "text/csv": {"schema": {"type": "string"}},
                 "application/prs.coverage+json": {"schema": {"type": "object"}},
             },
         },

@@ -23,6 +23,7 @@ from service.api.schemas import (
     ProgressOut,
     RunList,
     RunOut,
+    SpreadSkillOut,
     UtcTime,
     to_model_time,
 )
@@ -60,7 +61,7 @@ def describe_run(services: Services, run: Run, *, listed: bool = False) -> RunOu
         ensemble = EnsembleOut(
             members=members or None,
             note=describe_members(folder, run),
-            spread_skill=None if measured is None else asdict(measured),
+            spread_skill=None if measured is None else SpreadSkillOut(**asdict(measured)),
         )
     pair = pair_of(folder, services.catalog, run, listed=listed)
     return RunOut.from_run(run, position, notes_of(folder, run), ensemble, pair)
@@ -93,6 +94,7 @@ async def submit_forecast(
             min_length=1,
             max_length=128,
             description="Refused if it was sent with another body before.",
+            examples=["daily-2006-11-20"],
         ),
     ] = None,
     prefer: Annotated[
@@ -241,7 +243,10 @@ def cancel_forecast(services: ServicesDep, run: RunDep) -> RunOut:
     summary="Progress of a run as server-sent events",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/event-stream": {}}, "description": "`progress` until `end`."},
+        200: {
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "description": "`progress` until `end`.",
+        },
         **problem_responses(404, 422, 503),
     },
 )

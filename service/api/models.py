@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter
 
 from pear.variables import BY_NAME, Layout
 from pear.variables.own import adopt_definitions
 from pipelines.catalog import Model
-from service.api.schemas import ModelList, ModelOut, SkillOut
+from service.api.schemas import ModelList, ModelOut, ModelVariable, SkillOut
 from service.dependencies import Services, ServicesDep
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
@@ -59,7 +59,7 @@ def _skill(model: Model, services: Services) -> SkillOut | None:
     )
 
 
-def describe_variables(model: Model) -> list[dict[str, Any]]:
+def describe_variables(model: Model) -> list[ModelVariable]:
     """Return the variables of the model's layout (default: the published one)."""
     adopt_definitions(model.attributes, f"model {model.id}")  # of variables of one's own
     default = Layout.default()
@@ -69,13 +69,13 @@ def describe_variables(model: Model) -> list[dict[str, Any]]:
     rows = [(name, None) for name in layout.get("surface", default.surface)]
     rows += [(name, levels) for name in layout.get("upper", default.upper)]
     return [
-        {
-            "name": name,
-            "short_name": BY_NAME[name].short_name,
-            "units": BY_NAME[name].units,
-            "long_name": BY_NAME[name].long_name,
-            "levels": at,
-        }
+        ModelVariable(
+            name=name,
+            short_name=BY_NAME[name].short_name,
+            units=BY_NAME[name].units,
+            long_name=BY_NAME[name].long_name,
+            levels=at,
+        )
         for name, at in rows
         if name in BY_NAME
     ]

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service.api.schemas import EXAMPLES
 from service.http.ogc_errors import XML, is_ogc, is_wms
-from service.http.permissions import ROUTE_POLICIES
+from service.http.permissions import KEY_IN_QUERY, ROUTE_POLICIES
 from service.http.problems import PROBLEM
 
 _SCHEME: Final = {
@@ -23,6 +23,13 @@ _BEARER: Final = {
     "type": "http",
     "scheme": "bearer",
     "description": "The same key, as `Authorization: Bearer`.",
+}
+
+_QUERY: Final = {
+    "type": "apiKey",
+    "in": "query",
+    "name": "apikey",
+    "description": "The same key, as clients of open-meteo send it.",
 }
 
 
@@ -43,7 +50,7 @@ def describe(app: FastAPI, *, keys_required: bool) -> dict[str, Any]:
                 if is_wms(path):
                     _describe_reports(operation)
         if keys_required:
-            schemes = {"key": _SCHEME, "bearer": _BEARER}
+            schemes = {"key": _SCHEME, "bearer": _BEARER, "query": _QUERY}
             document.setdefault("components", {})["securitySchemes"] = schemes
         app.openapi_schema = document
     return app.openapi_schema
@@ -56,6 +63,8 @@ def _describe_access(
     policy = policy or ROUTE_POLICIES[method, path.replace("{path}", "{path:path}")]
     if keys_required and policy.scope is not None:
         operation["security"] = [{"key": []}, {"bearer": []}]
+        if path in KEY_IN_QUERY:
+            operation["security"].append({"query": []})
         operation["x-pear-scope"] = policy.scope
     else:
         operation["responses"].pop("401", None)

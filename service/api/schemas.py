@@ -88,12 +88,26 @@ class ProgressOut(BaseModel):
         )
 
 
+class SpreadSkillOut(BaseModel):
+    """Spread of an ensemble over the error of its mean, as it was measured; 1 is reliable."""
+
+    options: dict[str, Any] = Field(description="What makes the members differ.")
+    analysis: str = Field(description="Analysis that it was measured on.")
+    first: str = Field(description="First init time, UTC.")
+    last: str = Field(description="Last init time, UTC.")
+    inits: int = Field(description="Number of init times.")
+    region: str = Field(description="Region.")
+    members: int = Field(description="Members of the measurement.")
+    lead_hours: list[int] = Field(description="Lead times, hours.")
+    ratios: dict[str, list[float]] = Field(description="By channel, one for each lead time.")
+
+
 class EnsembleOut(BaseModel):
     """Members of a run."""
 
     members: int | None = Field(description="Number of different members; null before it is known.")
     note: str = Field(description="Measured ratio of spread and error, in words.")
-    spread_skill: dict[str, Any] | None = Field(
+    spread_skill: SpreadSkillOut | None = Field(
         description="`lead_hours`, and the spread over the error of the mean at each by channel "
         "(`ratios`), with what it was measured on; 1 is reliable. Null if it was not measured."
     )
@@ -242,6 +256,16 @@ class SkillOut(BaseModel):
     )
 
 
+class ModelVariable(BaseModel):
+    """A variable that a model forecasts."""
+
+    name: str = Field(description="Canonical name.")
+    short_name: str = Field(description="Short name.")
+    units: str = Field(description="Unit.")
+    long_name: str = Field(description="Name in words.")
+    levels: list[int] | None = Field(description="Pressure levels, hPa; null at the surface.")
+
+
 class ModelOut(BaseModel):
     """One model: variables, grid, skill and provenance."""
 
@@ -252,7 +276,7 @@ class ModelOut(BaseModel):
     cells: int
     step_hours: int = Field(description="Length of one step, hours.")
     longest_lead_hours: int = Field(description="Longest lead time that can be requested, hours.")
-    variables: list[dict[str, Any]] = Field(
+    variables: list[ModelVariable] = Field(
         description="Name, unit and levels (hPa) of each variable."
     )
     skill: SkillOut | None = Field(description="Null before the first evaluation.")
@@ -265,7 +289,7 @@ class ModelOut(BaseModel):
 
     @classmethod
     def from_model(
-        cls, model: Model, longest: int, variables: list[dict[str, Any]], skill: SkillOut | None
+        cls, model: Model, longest: int, variables: list[ModelVariable], skill: SkillOut | None
     ) -> ModelOut:
         """Describe a model of the catalog."""
         attributes = dict(model.attributes)
@@ -370,6 +394,13 @@ class StoreList(BaseModel):
 
     items: list[StoreOut]
     next: str | None = Field(description="Cursor of the next page; null at the end.")
+
+
+class Readiness(BaseModel):
+    """State of the service."""
+
+    status: str = Field(description="ready.")
+    checks: dict[str, str] = Field(description="State of catalog, data, engine and keys.")
 
 
 class Info(BaseModel):
@@ -481,6 +512,7 @@ class OpenMeteoForecast(BaseModel):
 
 EXAMPLES: Final[dict[str, Any]] = {
     "run_id": "latest",
+    "limit": 10,
     "collection_id": "pear-simulated",
     "instance_id": "20061120T0000-240h-0123456789ab",
     "model_id": "pear-simulated",

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from pear import __version__
 from pipelines.catalog import describe_error
-from service.api.schemas import Info
+from service.api.schemas import Info, Readiness
 from service.dependencies import Services, ServicesDep, get_services
 from service.http.disclaimer import DISCLAIMER
 from service.http.errors import ProblemError
@@ -30,7 +30,9 @@ async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz", summary="Readiness", responses=problem_responses(503))
+@router.get(
+    "/readyz", summary="Readiness", response_model=Readiness, responses=problem_responses(503)
+)
 async def readyz(request: Request) -> Response:
     """Check catalog, data folder and engine; a 503 problem names those that fail."""
     services = get_services(request)
@@ -67,7 +69,7 @@ def _run_checks(services: Services) -> dict[str, str]:
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}}},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 def metrics(services: ServicesDep) -> Response:
     """Return number and duration of requests, and runs and evaluations by status."""

@@ -36,4 +36,4 @@ def test_variables_that_a_checkpoint_defines_are_listed_without_the_users_file(
         attributes = {"layout": layout, DEFINITIONS: definitions(["skin_temperature"])}
     with forgetting():
         (row,) = describe_variables(Mock(id="m", attributes=attributes))
-    assert (row["short_name"], row["units"]) == ("skt", "K")
+    assert (row.short_name, row.units) == ("skt", "K")

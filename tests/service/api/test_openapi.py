@@ -36,6 +36,42 @@ def test_every_operation_has_a_description_and_examples(client: httpx.Client) ->
     assert lacking == []
 
 
+def named(schema: dict[str, Any], schemas: dict[str, Any]) -> bool:
+    """Return whether a schema says what a document holds, in its parts or by a name."""
+    if "$ref" in schema:
+        return named(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    parts = schema.get("anyOf") or schema.get("oneOf")
+    if parts:
+        return all(named(part, schemas) for part in parts)
+    if schema.get("type") == "array":
+        return named(schema.get("items", {}), schemas)
+    return schema.get("type") != "object" or "properties" in schema
+
+
+def test_answers_of_the_api_are_typed(client: httpx.Client) -> None:
+    """Documents of other standards (OGC, Zarr, TileJSON) are defined by these."""
+    document = client.get("/openapi.json").json()
+    schemas, lacking = document["components"]["schemas"], []
+    for path, verbs in document["paths"].items():
+        for method, operation in verbs.items():
+            if operation.get("parameters") and not any(
+                "example" in each for each in operation["parameters"]
+            ):
+                lacking.append(f"{method} {path}: example of a parameter")
+            for status, answer in operation["responses"].items():
+                for media_type, content in answer.get("content", {}).items():
+                    where = f"{method} {path}: {status} {media_type}"
+                    if "schema" not in content or (
+                        media_type == "application/json"
+                        and path.startswith("/v1/")
+                        and "zarr/" not in path
+                        and "/tiles/" not in path
+                        and not named(content["schema"], schemas)
+                    ):
+                        lacking.append(where)
+    assert lacking == []
+
+
 def test_the_api_page_lists_every_path(client: httpx.Client) -> None:
     page = client.get("/docs").text
     for path in client.get("/openapi.json").json()["paths"]:

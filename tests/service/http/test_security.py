@@ -98,8 +98,10 @@ def test_a_key_comes_as_bearer_too_and_to_open_meteo_as_a_parameter(
     assert (wrong.status_code, wrong.json()["error"]) == (401, True)
     assert client.get("/v1/models", params={"apikey": secret}).status_code == 401
     document = client.get("/openapi.json").json()
-    assert set(document["components"]["securitySchemes"]) == {"key", "bearer"}
+    assert set(document["components"]["securitySchemes"]) == {"key", "bearer", "query"}
     assert {"bearer": []} in document["paths"]["/v1/models"]["get"]["security"]
+    assert {"query": []} in document["paths"]["/v1/forecast"]["get"]["security"]
+    assert {"query": []} not in document["paths"]["/v1/models"]["get"]["security"]
 
 
 def test_public_routes_need_no_key(guarded: tuple[httpx.Client, FastAPI]) -> None:
