@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
+from pear.errors import InputError
 from pear.plotting.projections import View
 from pear.plotting.styles import Kind
 from pear.store.schema import PROBABILITY
@@ -103,11 +104,13 @@ async def get_map(
     check_limits(selected.name, at_level, options)
 
     nature = nature_of(services.folder, run)
-    note = nature.mean if kind != "probability" and statistic is None else ""
+    note = nature.describe_statistic(statistic)
     measured = spread_skill_of(services.folder, run)
     if measured is not None and kind in ("spread", "probability"):
         ratio = measured.at(channel_label((selected.name, at_level)), lead_time)
-        note = "" if ratio is None else f"spread/skill {ratio:.2f}"
+        note += "" if ratio is None else f", spread/skill {ratio:.2f}"
+
+    model = _model_name(services, run)
 
     def draw() -> CachedBody:
         def read(name: str) -> Float32:
@@ -121,7 +124,7 @@ async def get_map(
         if store.has_vectors and (other := wind_partner(selected.name)) in store.names:
             partner = read(other)
         title = MapTitle(
-            _name(run, statistic, difference, nature), store.init_time, lead_time, heading, note
+            _name(model, difference, nature), store.init_time, lead_time, heading, note
         )
         arrows = _read_wind(services, store, at_level, lead_time) if wind else None
         png = services.workers.call(
@@ -144,7 +147,7 @@ async def get_map(
         }
         return CachedBody(png, "image/png", tuple(headers.items()))
 
-    key = ("map", store.run, selected.name, at_level, lead_time, options, difference, wind)
+    key = ("map", store.run, selected.name, at_level, lead_time, options, difference, wind, model)
     return await heavy_response(
         request, services.response_cache, run, key, lambda: services.heavy.run(draw)
     )
@@ -162,8 +165,16 @@ def _kind(
     return ("spread" if statistic == "spread" else "field"), None
 
 
-def _name(run: Run, statistic: str | None, difference: str | None, nature: Nature) -> str:
-    name = f"PEAR {run.model}" + (f" {statistic}" if statistic else "")
+def _model_name(services: Services, run: Run) -> str:
+    """Return the name of the model of a run, or its id where the model was removed."""
+    try:
+        return services.catalog.models.get(run.model).name
+    except InputError:
+        return run.model
+
+
+def _name(model: str, difference: str | None, nature: Nature) -> str:
+    name = f"PEAR {model}"
     name = name if difference is None else f"{name} minus {difference}"
     changed = "counterfactual" if nature.counterfactual else ""
     return ", ".join(part for part in (name, changed, nature.atmosphere, nature.climate) if part)

@@ -17,6 +17,7 @@ from matplotlib import colormaps
 from pear.plotting.styles import style_of
 from pear.resources.natural_earth import Resolution, coastline
 from pear.variables import VARIABLES
+from service.dashboard.places import places
 from service.http.caching import make_etag
 
 _STATIC: Final = Path(__file__).parent / "static"
@@ -70,6 +71,7 @@ def _makers() -> dict[str, Callable[[], bytes]]:
     }
     for resolution in get_args(Resolution):
         makers[f"coastlines-{resolution}.json"] = partial(_coastlines, resolution)
+    makers["places.json"] = places
     return makers
 
 

@@ -50,6 +50,31 @@ class Nature:
             return ""
         return f"mean of {self.members} members" if self.members else "ensemble mean"
 
+    def describe_statistic(self, statistic: str | None) -> str:
+        """Return what a statistic is of: ``mean of 8 members``, ``member 4 of 8``.
+
+        Parameters
+        ----------
+        statistic
+            As requests name it: ``spread``, ``q90``, ``p00``, ``m03``; None for the mean.
+
+        Returns
+        -------
+        str
+            Empty for a single forecast.
+        """
+        if statistic is None:
+            return self.mean
+        if self.members is None:
+            return ""
+        size = f"{self.members} members" if self.members else "the ensemble"
+        if statistic == "spread" or statistic.startswith("p"):
+            return size
+        number = int(statistic[1:])
+        if statistic.startswith("q"):
+            return f"{number} % quantile of {size}"
+        return f"member {number + 1} of {self.members}" if self.members else f"member {number + 1}"
+
     @property
     def atmosphere(self) -> str:
         """Return ``simulated atmosphere``; empty for the observed one."""

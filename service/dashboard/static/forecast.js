@@ -9,6 +9,7 @@ import { bindGestures, zoomAt } from "./gestures.js";
 import { glPainter } from "./gl.js";
 import { linesOf } from "./lines.js";
 import { FieldMap } from "./map.js";
+import { bindPlaces } from "./places.js";
 import { Player } from "./player.js";
 import { showPoint, showValue } from "./point.js";
 import { defaultLatitude, readState, writeState } from "./state.js";
@@ -440,6 +441,11 @@ async function start() {
     hover,
     moved: () => { describe(); keepState(); },
   });
+  bindPlaces($("place"), $("place-list"), () => json("/static/places.json"), (place) => {
+    state.point = place;
+    map.setView(place);
+    void pointChanged();
+  }, (text) => showMessage(text, text !== ""));
   const lines = json("/static/coastlines-110m.json").then((coastlines) => { map.coast.coarse = linesOf(coastlines); });
   map.wantFine = () => {
     map.wantFine = null;

@@ -234,6 +234,10 @@ def test_map_zooms_reads_and_recovers(browser: Browser, base: str, run_id: str) 
     until(page, "!location.search.includes('zoom=')")
     assert page.get_attribute("#map", "data-centres") == "0", "a wave of the globe has no centres"
 
+    page.fill("#place", "reykj")
+    page.press("#place", "Enter")
+    until(page, "document.getElementById('point-place').textContent === '64.14° N, 21.90° W'")
+
     page.click(".layers summary")
     page.select_option("#wind", "barbs")
     page.select_option("#isolines", "geopotential:500")

@@ -110,6 +110,13 @@ def test_coastlines_are_longitude_and_latitude(client: httpx.Client) -> None:
     assert len(points) > 1000
 
 
+def test_places_are_the_largest_towns(client: httpx.Client) -> None:
+    rows = client.get("/static/places.json").json()
+    assert len(rows) == 5000
+    found = {name: (lat / 100, lon / 100) for name, country, lat, lon in rows if country == "SE"}
+    assert found["Stockholm"] == pytest.approx((59.33, 18.07), abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("hours", "text"), [(5, "5 h"), (47, "47 h"), (72, "3 days"), (24 * 365 * 25, None)]
 )

@@ -86,3 +86,18 @@ def test_a_folder_of_simulated_analyses_only(folder: DataFolder) -> None:
     assert [is_simulated(folder, name) for name in names] == [True, False, False, False]
     folder.analysis("observed").rename(folder.scratch / "aside")
     assert is_simulated(folder, None)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "words"),
+    [
+        (None, "mean of 8 members"),
+        ("spread", "8 members"),
+        ("p00", "8 members"),
+        ("q90", "90 % quantile of 8 members"),
+        ("m03", "member 4 of 8"),
+    ],
+)
+def test_statistics_are_described(statistic: str | None, words: str) -> None:
+    assert Nature(members=8).describe_statistic(statistic) == words
+    assert Nature().describe_statistic(statistic) == ""
