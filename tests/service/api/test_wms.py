@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from owslib.util import ServiceException
 from owslib.wms import WebMapService
@@ -196,6 +196,7 @@ def test_pixels_off_the_map_and_unknown_collections(client: httpx.Client) -> Non
     assert exception(client.get(PATH, params={"request": "<&\x00>"})).text
 
 
+@settings(max_examples=20)
 @given(
     name=st.sampled_from(sorted({*MAP, *INFO, "time", "elevation", "bgcolor", "layer"})),
     value=st.text(max_size=20),
