@@ -3,7 +3,7 @@
 Of those measured with the shipped model, noise before every step is the best calibrated. Spread
 over skill (standard deviation of the members over the error of their mean) at days 1 and 10, of the
 default on 14 init times of the simulated year 2008 (:mod:`pear.models.spread_skill` keeps all
-channels and lead times) and of noise at the start alone (the network without its correction, 2007):
+channels and lead times) and of noise at the start alone (without the correction, in 2007):
 
 =================  ===================  ==================
 variable           noise, every step    noise, start alone

@@ -15,9 +15,9 @@ From scratch (half an hour to simulate, three hours to train)::
     python -m service.cli.build_resources --simulated SIM --store SIM/nside16.zarr \
         --model CORRECTED
 
-2000-2004 is for training, 2005 for selection, 2006 for tests and the sample; 2007 for the mean error
-of a step, 2008 for the choice of its filter, later years for tests. ``pear evaluate --members 6
---record`` then measures the members (the handbook's page on skill).
+2000-2004 is for training, 2005 for selection, 2006 for tests and the sample; 2007 for the mean
+error of a step, 2008 for the choice of its filter, later years for tests. ``pear evaluate
+--members 6 --record`` then measures the members (the handbook's page on skill).
 """
 
 from __future__ import annotations
