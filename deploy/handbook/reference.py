@@ -58,7 +58,29 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, make in makers.items():
         text = "\n".join(make()) + "\n"
         files.append(File.generated(config, f"reference/{name}.md", content=text))
+    for script in sorted((Path(config.docs_dir) / "examples").glob("*.py")):
+        files.append(
+            File.generated(
+                config, f"examples/{script.stem}.md", content="\n".join(_example(script)) + "\n"
+            )
+        )
     return files
+
+
+def _example(script: Path) -> Iterator[str]:
+    """Return the page of an example: its cells of text and code, and its kept picture."""
+    for cell in re.split(r"^# %%", script.read_text(), flags=re.MULTILINE)[1:]:
+        head, _, body = cell.partition("\n")
+        if "[markdown]" in head:
+            yield from (line.removeprefix("#").removeprefix(" ") for line in body.splitlines())
+        else:
+            yield f"```python\n{body.strip()}\n```\n"
+        if f'"{script.stem}.png"' in body:
+            yield f"![Picture of the example](../images/examples/{script.stem}.png)\n"
+    yield (
+        f"The script is `deploy/docs/examples/{script.name}`; jupytext opens it as a notebook, and "
+        "the tests run it."
+    )
 
 
 def _python() -> Iterator[str]:
