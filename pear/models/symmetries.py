@@ -68,6 +68,39 @@ def distinct_elements(config: Mapping[str, Any]) -> tuple[Element, ...]:
     return tuple(found)
 
 
+def describe_augmented(config: Mapping[str, Any] | None, models: int) -> str:
+    """Describe symmetry and cost of the mean of models that were trained with augmentation.
+
+    Parameters
+    ----------
+    config
+        Settings of their networks; None leaves out what symmetrise costs.
+    models
+        Their number.
+
+    Returns
+    -------
+    str
+        A sentence.
+
+    Examples
+    --------
+    >>> describe_augmented({"symmetry": "r"}, 4)[:65]
+    'the mean of 4 models trained with the symmetries of the grid has '
+    >>> describe_augmented({"symmetry": "r"}, 4)[65:]
+    'about 0.50 of the equivariance error of one, for 4 network steps a step; symmetrise has none,
+    for 2 with one model'
+    """
+    text = (
+        f"the mean of {models} models trained with the symmetries of the grid has about "
+        f"{models**-0.5:.2f} of the equivariance error of one, for {models} network steps a step"
+    )
+    if config is None:
+        return text
+    count = len(distinct_elements(config))
+    return f"{text}; symmetrise has none, for {count} with one model"
+
+
 def unlearnt_mirror(
     config: Mapping[str, Any],
     provenance: Mapping[str, Any],

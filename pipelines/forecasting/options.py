@@ -185,7 +185,7 @@ def _canonical_scale(
 
 
 Precision = Literal["float32", "bfloat16"]
-EnsembleKind = Literal["noise", "random_field", "symmetry"]
+EnsembleKind = Literal["noise", "random_field", "symmetry", "augmented"]
 Scale = Annotated[Number, Field(gt=0, le=10, allow_inf_nan=False)]
 ThresholdText = Annotated[
     Threshold,
@@ -262,7 +262,8 @@ class ForecastOptions(StrictModel):
     ensemble: EnsembleKind = Field(
         default="noise",
         description="Origin of the ensemble members: correlated noise, random field perturbations "
-        "(differences of past states), or the symmetries of the grid that the model does not keep.",
+        "(differences of past states), the symmetries of the grid that the model does not keep, or "
+        "models trained with these as augmentation, whose mean has them as members are added.",
     )
     members: Annotated[
         Annotated[Whole, Field(ge=1, le=MAX_MEMBERS)] | None, AfterValidator(_several)
@@ -337,6 +338,8 @@ class ForecastOptions(StrictModel):
                 field="members",
                 hint="leave members out with ensemble=symmetry",
             )
+        if self.ensemble == "augmented":
+            self._check_augmented()
         self._check_counterfactual()
         needs = "perturb_steps" if self.perturb_steps else None
         if self.ensemble == "random_field":
@@ -358,6 +361,20 @@ class ForecastOptions(StrictModel):
         if self.members is not None:
             self._fill_perturbation()
         return self
+
+    def _check_augmented(self) -> None:
+        if self.members is not None:
+            raise InputError(
+                "an ensemble of augmented models has one member for each model",
+                field="members",
+                hint="leave members out with ensemble=augmented",
+            )
+        if not self.models:
+            raise InputError(
+                "ensemble=augmented needs further models, trained with other seeds",
+                field="models",
+                hint="name them, or use symmetrise with one model",
+            )
 
     def _check_counterfactual(self) -> None:
         if self.counterfactual is None:

@@ -396,7 +396,7 @@ def check_symmetry(
     InputError
         If the model neither keeps nor learnt the mirror, or if all members would be the same.
     """
-    if not options.symmetrise and options.ensemble != "symmetry":
+    if not options.symmetrise and options.ensemble not in ("symmetry", "augmented"):
         return
     field = "symmetrise" if options.symmetrise else "ensemble"
     problem = unlearnt_mirror(config, provenance, equivariance)
@@ -406,9 +406,12 @@ def check_symmetry(
             field=field,
             hint="use members with ensemble=noise, or a model trained with augmentation c4h",
         )
-    if options.ensemble == "symmetry" and len(distinct_elements(config)) == 1:
+    if options.ensemble in ("symmetry", "augmented") and len(distinct_elements(config)) == 1:
+        what = "its eight forecasts are one"
+        if options.ensemble == "augmented":
+            what = "an ensemble adds none"
         raise InputError(
-            f"model {name} keeps every symmetry of the grid, so that its eight forecasts are one",
+            f"model {name} keeps every symmetry of the grid, so that {what}",
             field=field,
             hint="use members with ensemble=noise",
         )
@@ -431,7 +434,7 @@ def _check_symmetry(options: ForecastOptions, model: Model) -> None:
 def _check_other(options: ForecastOptions, name: str) -> None:
     """Refuse what only PEAR's own models have: symmetries, and statistics by which noise scales."""
     what = None
-    if options.symmetrise or options.ensemble == "symmetry":
+    if options.symmetrise or options.ensemble in ("symmetry", "augmented"):
         what = "symmetries of the grid"
     elif options.members is not None and options.ensemble == "noise":
         what = "statistics by which noise is scaled"

@@ -266,10 +266,11 @@ Members = Annotated[
     int | None, _ensemble(min=1, metavar="N", help="Number of members (default: one forecast).")
 ]
 EnsembleKind = Annotated[
-    Literal["noise", "random_field", "symmetry"],
+    Literal["noise", "random_field", "symmetry", "augmented"],
     _ensemble(
         metavar="KIND",
-        help="noise, random_field (scaled differences of analyses), or symmetry (of the grid).",
+        help="noise, random_field (scaled differences of analyses), symmetry (of the grid), or "
+        "augmented (several models trained with it).",
     ),
 ]
 PerturbationScale = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Final
 from pear.errors import InputError
 from pear.models.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE, OUTSIDE_CLIMATE
 from pear.models.spread_skill import UNKNOWN, SpreadSkill, read_spread_skill
+from pear.models.symmetries import describe_augmented
 from pear.store import metadata
 from pear.variables import MEMBERS, SIMULATED
 from pipelines.catalog import Run
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
 
+_CHECKPOINT: Final = "checkpoint.json"
+"""Document of a checkpoint; its module imports torch, which the HTTP process does without."""
 FIGURES: Final = "counterfactual"
 """Attribute of the store of a counterfactual forecast: its figures."""
 _NOTES: Final = (OTHER_CLIMATE, INITIAL_STATE_NOTE)
@@ -144,10 +148,23 @@ def describe_members(folder: DataFolder, run: Run) -> str:
     str
         Empty for a single forecast.
     """
-    if not ForecastOptions.from_dict(run.options).is_ensemble:
+    options = ForecastOptions.from_dict(run.options)
+    if not options.is_ensemble:
         return ""
     measured = spread_skill_of(folder, run)
-    return UNKNOWN if measured is None else measured.text
+    text = UNKNOWN if measured is None else measured.text
+    if options.ensemble == "augmented":
+        config = _config(folder.model(run.model))
+        text = f"{describe_augmented(config, 1 + len(options.models))}; {text}"
+    return text
+
+
+def _config(model: Path) -> dict[str, object] | None:
+    """Return the settings of a model's network; None if the model is no longer there."""
+    try:
+        return dict(json.loads((model / _CHECKPOINT).read_bytes())["config"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def is_simulated(folder: DataFolder, analysis: str | None) -> bool:

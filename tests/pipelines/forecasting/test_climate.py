@@ -85,11 +85,18 @@ def test_a_model_that_does_not_say_its_climate_forecasts_anything(data: DataFold
         assert resolve_request(data, catalog, START, 24, model=other).model.id == other
 
 
-@pytest.mark.parametrize("options", [{"symmetrise": True}, {"ensemble": "symmetry"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"symmetrise": True}, {"ensemble": "symmetry"}, {"ensemble": "augmented"}],
+)
 def test_symmetries_that_a_model_neither_keeps_nor_learnt_are_refused(
     data: DataFolder, model: str, options: dict[str, object]
 ) -> None:
     options = {"allow_other_climate": True, **options}
+    with Catalog(data.catalog) as catalog:
+        refresh(data, catalog)
+        if options.get("ensemble") == "augmented":
+            options["models"] = [each.id for each in catalog.models.all() if each.id != model]
     with (
         Catalog(data.catalog) as catalog,
         pytest.raises(InputError, match="does not keep the mirror"),
