@@ -176,7 +176,7 @@ def group() -> Mapping[str, object]:
     """Classify turned digits by group convolutions and by plain ones of the same size.
 
     What quarter turns do to the answer of an equivariant network is exactly nothing, and it needs
-    fewer images (arXiv 1602.07576). Needs scikit-learn: pip install 'pear-weather[study]'.
+    fewer images (arXiv 1602.07576). Needs scikit-learn, of the extra study.
 
     Examples
     --------
@@ -226,7 +226,7 @@ def sphere(
     """Read digits turned on the sphere, by zonal convolutions and by augmentation.
 
     The equivariant network is trained on digits as they are, plain ones on rotated copies
-    (arXiv 2202.03990). Needs scikit-learn: pip install 'pear-weather[study]'.
+    (arXiv 2202.03990). Needs scikit-learn, of the extra study.
 
     Examples
     --------
