@@ -142,8 +142,9 @@ class WorkerPool:
             If two workers died of the job, or it took too long.
         """
         with self._slots:
-            for _ in range(_ATTEMPTS):
-                answer = self._ask((function, args, kw), seconds)
+            for attempt in range(_ATTEMPTS):
+                # An idle worker may be dying for another reason; a new one is not.
+                answer = self._ask((function, args, kw), seconds, new=attempt > 0)
                 if answer is not None:
                     done, value = answer
                     if not done:
@@ -152,9 +153,9 @@ class WorkerPool:
                     return result
         raise WorkerError("its process ended unexpectedly, twice")
 
-    def _ask(self, job: _Job, seconds: float) -> tuple[bool, Any] | None:
-        """Let one worker do a job; None if it dies of it."""
-        worker = self._take()
+    def _ask(self, job: _Job, seconds: float, *, new: bool) -> tuple[bool, Any] | None:
+        """Let one worker, or a new one, do a job; None if it dies of it."""
+        worker = self._take(new=new)
         keep = False
         try:
             if worker.is_new and self._prepare is not None:
@@ -193,15 +194,15 @@ class WorkerPool:
         for worker in workers:
             worker.end()  # a thread that waits for an answer then closes the connection
 
-    def _take(self) -> _Worker:
+    def _take(self, *, new: bool) -> _Worker:
         with self._lock:
             if self._closed:
                 raise WorkerError("the service is stopping")
             while self._idle:  # the one used last has the fullest caches
                 worker = self._idle.pop()
-                if worker.process.poll() is None:
+                if worker.process.poll() is None and not new:
                     return worker
-                self._all.discard(worker)  # it died of no job, so it counts as no attempt
+                self._all.discard(worker)  # it died of no job, or those beside it just did
                 worker.close()
             worker = _Worker()
             self._all.add(worker)

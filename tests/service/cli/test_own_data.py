@@ -79,7 +79,7 @@ def test_each_command_of_the_handbook_works(
     assert trained.provenance["channels"]["new"] == ["d2m", "sp", "tp06"]
     assert "69 channels carried over" in done["train"].err
     with Catalog(DataFolder.open(data).catalog_url) as catalog:
-        listed = {r["name"]: r["units"] for r in describe_variables(catalog.models.get("gfs"))}
+        listed = {each.name: each.units for each in describe_variables(catalog.models.get("gfs"))}
     assert (listed[RAIN], listed[DEW]) == ("m", "K")
 
     stores = {path.name.split(".", 1)[1]: path for path in (data / "forecasts").glob("*.zarr")}

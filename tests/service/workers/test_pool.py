@@ -99,6 +99,23 @@ def test_idle_workers_that_were_killed_cost_no_attempt() -> None:
         pool.close()
 
 
+def test_workers_that_are_dying_cost_one_attempt() -> None:
+    """A process that writes its core dump still counts as alive: three of them are no reason."""
+    pool = WorkerPool(3)
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            for job in [threads.submit(pool.call, 60, time.sleep, 2) for _ in range(3)]:
+                job.result()
+        for worker in pool._idle:
+            os.kill(worker.process.pid, signal.SIGKILL)
+            worker.process.poll = lambda: None
+        time.sleep(0.2)
+        assert pool.call(60, math.sqrt, 9.0) == 3.0
+        assert len(pool.pids) <= 3
+    finally:
+        pool.close()
+
+
 def test_new_workers_are_prepared() -> None:
     pool = WorkerPool(1, partial(os.chdir, "/"))
     try:
