@@ -209,7 +209,9 @@ def _validation_problem(error: RequestValidationError) -> ProblemError:
 
 def _field_of(fault: dict[str, Any]) -> str:
     where = fault["loc"]
-    if where[0] == "query" and "-" in str(where[1:2]):  # a name such as within-units
+    if fault.get("type") == "json_invalid":  # what follows is the position in the body
+        return "body"
+    if where[0] in ("query", "header") and "-" in str(where[1:2]):  # a name such as within-units
         return str(where[1])
     return field_path(fault, 1) or "body"
 

@@ -195,6 +195,11 @@ def select_series(
     -------
     list of tuple
         Variable and level, in the order of the request, without duplicates.
+
+    Raises
+    ------
+    InputError
+        If a variable is unknown, or levels are given and no variable takes them.
     """
     wanted = None if levels is None else [int(n) for n in parse_numbers(levels, "levels", 64)]
     if variables is not None:
@@ -203,14 +208,30 @@ def select_series(
         names = [name for name in store.names if wanted or BY_NAME[name].kind == "surface"]
         names = names or list(store.names)
         names.sort(key=lambda name: BY_NAME[name].kind != "surface")
-    return list(dict.fromkeys(pair for name in names for pair in _expand(store, name, wanted)))
+    try:
+        found = [_expand(store, name, wanted) for name in names]
+    except InputError as error:
+        error.field = "variables" if error.field == "variable" else error.field
+        raise
+    if wanted and all(_has_own_level(name) for name in names):
+        raise InputError(
+            f"levels={levels}, but {', '.join(names)} takes none",
+            field="levels",
+            hint="leave levels out, or name a variable on pressure levels without one, such as t",
+        )
+    return list(dict.fromkeys(pair for pairs in found for pair in pairs))
+
+
+def _has_own_level(name: str) -> bool:
+    row, level = parse_quantity(name)
+    return row.kind == "surface" or level is not None
 
 
 def _expand(
     store: ForecastStore, name: str, levels: list[int] | None
 ) -> list[tuple[str, int | None]]:
-    row, named_level = parse_quantity(name)
-    if row.kind == "surface" or named_level is not None:
+    row, _ = parse_quantity(name)
+    if _has_own_level(name):
         return [(row.name, store.select(name, None)[1])]
     every: Sequence[int | None] = levels or sorted(store.levels, reverse=True) or [None]
     return [(row.name, store.select(row.name, level)[1]) for level in every]

@@ -123,9 +123,8 @@ def test_points(
         "latitude": ",".join(str(lat) for lat, _ in PLACES),
         "longitude": ",".join(str(lon) for _, lon in PLACES),
         "variables": ",".join(names),
-        "levels": "250",
         "interpolation": interpolation,
-    }
+    } | ({} if prefix else {"levels": "250"})
     document = client.get(f"/v1/forecasts/{run}/point", params=query).json()
     text = client.get(f"/v1/forecasts/{run}/point", params={**query, "format": "csv"}).text
     lines = [float(line["value"]) for line in csv.DictReader(io.StringIO(text))]

@@ -14,6 +14,24 @@ from pear.sphere.healpix import cell_of, coarsen
 from tests.fixtures.service import LEADS, NSIDE, SHA, problem, synthetic_field
 
 
+@pytest.mark.parametrize(
+    ("words", "field", "message"),
+    [
+        ({"variables": "t2m", "levels": "850"}, "levels", "levels=850, but t2m takes none"),
+        ({"variables": "t2m,z500", "levels": "850"}, "levels", "t2m, z500 takes none"),
+        ({"variables": "t2m,"}, "variables", "unknown variable ''"),
+        ({"variables": "t3m"}, "variables", "unknown variable 't3m'"),
+    ],
+)
+def test_points_name_what_cannot_be_given(
+    client: httpx.Client, run_id: str, words: dict[str, str], field: str, message: str
+) -> None:
+    params = {"latitude": "59.3", "longitude": "18.1", **words}
+    found = problem(client.get(f"/v1/forecasts/{run_id}/point", params=params), 422)
+    assert found["field"] == field
+    assert message in found["detail"]
+
+
 def test_a_point_has_the_value_of_its_cell(client: httpx.Client, run_id: str) -> None:
     answer = client.get(
         f"/v1/forecasts/{run_id}/point",

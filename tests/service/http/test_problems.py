@@ -42,3 +42,16 @@ def test_a_problem_names_the_reason(
 ) -> None:
     document = problem(client.get(path.replace("{run}", run_id)), status)
     assert words in json.dumps(document, ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "field"),
+    [(b"{", "a", "body"), (b'{"a": }', "a", "body"), (b"{}", "", "idempotency-key")],
+)
+def test_a_fault_of_the_body_or_a_header_is_named_so(
+    client: httpx.Client, content: bytes, key: str, field: str
+) -> None:
+    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    found = problem(client.post("/v1/forecasts", content=content, headers=headers), 422)
+    assert found["field"] == field
+    assert field in {each["field"] for each in found["errors"]}
