@@ -10,11 +10,34 @@ import xarray as xr
 
 from pear.typing import Float32, Float64
 
-_FILLS: Final = (
-    *("_FillValue", "missing_value", "FillValue", "fillvalue", "_fillvalue", "fill_value"),
-    *("Fill_Value", "missing", "MissingValue", "nodata", "NoData", "no_data", "NODATA_value"),
-)
+# Names of attributes without case, underscores and plural, see attribute_key.
+_FILLS: Final = frozenset(
+    ("fillvalue", "missingvalue", "missing", "nodata", "nodatavalue", "fill", "missingdata")
+) | {
+    *("missingdatavalue", "undef", "undefined", "undefinedvalue", "undefvalue", "novalue"),
+    *("missval", "missvalue", "fillval", "invalidvalue", "invalid", "badvalue", "navalue"),
+    *("nanvalue", "emptyvalue", "missingvaluecode", "gdalnodata", "dummyvalue", "nullvalue"),
+}
+_RANGES: Final = ("validrange", "validmin", "validmax")
+_UNSET: Final = 1e19  # beyond it lie the fill values of ranges that were never computed
 _NUMBER: Final = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+
+def attribute_key(name: object) -> str:
+    """Return the name of an attribute without case, separators and plural.
+
+    Returns
+    -------
+    str
+        The same for all spellings.
+
+    Examples
+    --------
+    >>> from pear.datasets.declared_gaps import attribute_key
+    >>> attribute_key("Missing_Values"), attribute_key("_FillValue_"), attribute_key("NoData")
+    ('missingvalue', 'fillvalue', 'nodata')
+    """
+    return re.sub("[^a-z]", "", str(name).lower()).removesuffix("s")
 
 
 def find_declared_gap(values: Float32, array: xr.DataArray) -> str | None:
@@ -44,20 +67,22 @@ def find_declared_gap(values: Float32, array: xr.DataArray) -> str | None:
         fills = {
             f"{name} {number:g}"
             for name in ("_FillValue", "missing_value")
-            for number in _numbers(array.encoding.get(name))
+            for number in numbers_of(array.encoding.get(name))
             if np.isfinite(number)
         }
         count = f"{int(gone.sum())} of {values.size}"
         return f"{count} values missing ({', '.join(sorted(fills))})" if fills else None
-    for name in _FILLS:
-        # Zarr's own fill_value stands for chunks that are not there, not for missing values.
-        kept = array.encoding.get(name) if name in _FILLS[:2] else None
-        stated = array.attrs.get(name, kept)
-        for number in _unpacked(_numbers(stated), array, stated):
+    # Zarr's own fill_value stands for chunks that are not there, not for missing values.
+    kept = {key: array.encoding.get(key) for key in ("_FillValue", "missing_value")}
+    for name, stated in (kept | array.attrs).items():
+        if attribute_key(name) not in _FILLS:
+            continue
+        for number in _unpacked(numbers_of(stated), array, stated):
             same = np.isclose(values, number, rtol=1e-6, atol=0.0)
             if np.isfinite(number) and same.any():
                 return f"{int(same.sum())} of {values.size} values missing ({name} {stated})"
-    return _outside(values, array)
+    text = _outside(values, array)
+    return text or outside_actual_range(array, values) or None
 
 
 def _outside(values: Float32, array: xr.DataArray) -> str | None:
@@ -66,9 +91,8 @@ def _outside(values: Float32, array: xr.DataArray) -> str | None:
         slack += abs(_scale(array)[0]) if _is_packed(array) else 0.0
         outside = (values < low - slack) | (values > high + slack)
         if outside.any():
-            bounds = {"valid_min": f"{low:g}", "valid_max": f"{high:g}"}.get(
-                name, f"{low:g} to {high:g}"
-            )
+            ends = [f"{one:g}" for one in (low, high) if np.isfinite(one)]
+            bounds = " to ".join(ends)
             count = f"{int(outside.sum())} of {values.size}"
             return f"{count} values missing (outside its {name} {bounds})"
     return None
@@ -76,20 +100,86 @@ def _outside(values: Float32, array: xr.DataArray) -> str | None:
 
 def _ranges(array: xr.DataArray) -> list[tuple[str, float, float]]:
     out: list[tuple[str, float, float]] = []
-    for name in ("valid_range", "valid_min", "valid_max"):
-        stated = array.attrs.get(name)
-        numbers = _unpacked(_numbers(stated), array, stated)
-        if name == "valid_range" and numbers.size == 2:
+    for name, stated in array.attrs.items():
+        key = attribute_key(name)
+        if key not in _RANGES:
+            continue
+        numbers = _unpacked(numbers_of(stated), array, stated)
+        if key == "validrange" and numbers.size == 2:
             out.append((name, float(numbers.min()), float(numbers.max())))
-        elif name == "valid_min" and numbers.size == 1:
+        elif key == "validmin" and numbers.size == 1:
             out.append((name, float(numbers[0]), np.inf))
-        elif name == "valid_max" and numbers.size == 1:
+        elif key == "validmax" and numbers.size == 1:
             out.append((name, -np.inf, float(numbers[0])))
     return out
 
 
-def _numbers(stated: object) -> Float64:
-    """Return the numbers of an attribute, also of one that is text."""
+def outside_actual_range(
+    array: xr.DataArray, values: Float32 | None = None, *, circle: bool = False
+) -> str:
+    """Say how values leave the range that their ``actual_range`` states, by more than rounding.
+
+    Parameters
+    ----------
+    array
+        The variable or axis, with its attributes and encoding.
+    values
+        Some of its values, decoded; by default all.
+    circle
+        True for longitudes, which lie in a range also with 360 degrees more or less.
+
+    Returns
+    -------
+    str
+        Both sides; empty if they agree, or if nothing or no finite range is stated.
+
+    Examples
+    --------
+    >>> from pear.datasets.declared_gaps import outside_actual_range
+    >>> outside_actual_range(xr.DataArray([1.0, 7.0], attrs={"actual_range": [0.0, 5.0]}))
+    'values from 1 to 7, but its actual_range is 0 to 5'
+    """
+    stated = next(
+        (one for name, one in array.attrs.items() if attribute_key(name) == "actualrange"), None
+    )
+    numbers = _unpacked(numbers_of(stated), array, stated)
+    if numbers.size != 2 or not (np.abs(numbers) < _UNSET).all():
+        return ""
+    found = np.asarray(array.values if values is None else values)
+    if found.dtype.kind not in "iuf" or not (kept := found[np.isfinite(found)]).size:
+        return ""
+    low, high = float(numbers.min()), float(numbers.max())
+    slack = 1e-3 * (high - low) + 1e-5 * max(abs(low), abs(high))
+    slack += abs(_scale(array)[0]) if _is_packed(array) else 0.0
+    inside = (kept >= low - slack) & (kept <= high + slack)
+    if circle:
+        inside |= (kept - (low - slack)) % 360.0 <= high - low + 2 * slack
+    if inside.all():
+        return ""
+    return (
+        f"values from {kept.min():g} to {kept.max():g}, but its {_spelling(array, 'actualrange')}"
+        f" is {low:g} to {high:g}"
+    )
+
+
+def _spelling(array: xr.DataArray, key: str) -> str:
+    return next(str(name) for name in array.attrs if attribute_key(name) == key)
+
+
+def numbers_of(stated: object) -> Float64:
+    """Return the numbers of an attribute, also of one that is text.
+
+    Returns
+    -------
+    (number,) array
+        Empty if there are none.
+
+    Examples
+    --------
+    >>> from pear.datasets.declared_gaps import numbers_of
+    >>> numbers_of("-1e3 to 5")
+    array([-1000.,     5.])
+    """
     if stated is None:
         return np.zeros(0)
     if isinstance(stated, str | bytes):

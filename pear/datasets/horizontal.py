@@ -13,6 +13,7 @@ from pear.datasets.base import require_global_grid
 from pear.datasets.cell_numbers import CellOrder
 from pear.datasets.grib_statements import require_same_grid
 from pear.datasets.healpix import find_cells, nside_of
+from pear.datasets.horizontal_statements import require_agreement, require_greenwich
 from pear.datasets.point_lists import describe_faces, describe_points
 from pear.errors import InputError
 from pear.sphere.source_grids import SourceGrid
@@ -105,6 +106,8 @@ def find_grid(dataset: xr.Dataset, array: xr.DataArray, source: str) -> Horizont
     if lat.dims == lon.dims:
         _refuse_points(array, dataset, lat.dims[0], source)
     _require_latlon_mapping(array, dataset, source)
+    for axis, standard_name in ((lat, "latitude"), (lon, "longitude")):
+        require_agreement(axis, dataset, standard_name, f"{source}: {array.name}")
     grid = require_global_grid(lat.values, lon.values, f"{source}: {array.name}")
     require_same_grid(array, lat.values, lon.values, source)
     return Horizontal(grid, (lat.dims[0], lon.dims[0]))
@@ -135,8 +138,12 @@ def _find_axis(
 
 def _require_latlon_mapping(array: xr.DataArray, dataset: xr.Dataset, source: str) -> None:
     """Refuse a rotated pole and other grids that a grid mapping names."""
-    mapping = str(array.attrs.get("grid_mapping", array.encoding.get("grid_mapping", "")))
-    if mapping in dataset.variables:
+    stated = str(array.attrs.get("grid_mapping", array.encoding.get("grid_mapping", "")))
+    # CF's long form names the coordinates of each mapping: "crs: latitude longitude".
+    named = [word.rstrip(":") for word in stated.split() if word.endswith(":")] or [stated]
+    for mapping in named:
+        if mapping not in dataset.variables:
+            continue
         kind = str(dataset[mapping].attrs.get("grid_mapping_name", "latitude_longitude"))
         if kind != "latitude_longitude":
             raise InputError(
@@ -144,6 +151,7 @@ def _require_latlon_mapping(array: xr.DataArray, dataset: xr.Dataset, source: st
                 field="grid",
                 hint=_HINT,
             )
+        require_greenwich(array, mapping, dataset, source)
 
 
 def refuse_list_of_points(array: xr.DataArray, dataset: xr.Dataset, source: str) -> None:

@@ -27,6 +27,7 @@ from pear.datasets.base import (
 )
 from pear.datasets.cell_numbers import CellOrder
 from pear.datasets.declared_gaps import find_declared_gap
+from pear.datasets.declared_packing import require_read_packing
 from pear.datasets.decoding import decoding
 from pear.datasets.horizontal import find_grid, refuse_list_of_points
 from pear.datasets.levels import find_levels, is_level, require_level
@@ -387,6 +388,7 @@ def _static(
         return values if moved is None else values[moved]
 
     require_static(name, known, array.attrs, source)
+    require_read_packing(array, source)
     if known == GROUND:
         times = array.sizes[array.dims[0]] if others else 1
         positions = {0, min(1, times - 1), times // 2, times - 1}
@@ -430,6 +432,7 @@ def _make_variable(
 ) -> SourceVariable:
     name, source = str(array.name), scan.source
     require_states(array, dataset, scan)
+    require_read_packing(array, source)
     require_place(array, quantity, scan)
     horizontal = find_grid(dataset, array, source)
     if horizontal.order is not None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pear.datasets.declared_gaps import find_declared_gap
+from pear.datasets.declared_gaps import find_declared_gap, outside_actual_range
+from pear.datasets.declared_packing import require_read_packing
+from pear.errors import InputError
 
 VALUES = np.array([-99.0, -8.0, 0.0, 8.0], dtype=np.float32)
 
@@ -45,6 +47,47 @@ def test_declared_and_left_in_the_data(attrs: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [*("missing_values", "_FillValue_", "Fill-Value", "NoDataValue", "FILL", "undef")],
+)
+def test_every_spelling_of_a_missing_value(name: str) -> None:
+    assert find_declared_gap(VALUES, variable({name: -99.0})) == (
+        f"1 of 4 values missing ({name} -99.0)"
+    )
+
+
+@pytest.mark.parametrize("name", ["ValidRange", "valid_Range"])
+def test_every_spelling_of_a_range(name: str) -> None:
+    assert find_declared_gap(VALUES, variable({name: [-50, 99]})) == (
+        f"1 of 4 values missing (outside its {name} -50 to 99)"
+    )
+
+
+def test_values_that_leave_their_actual_range() -> None:
+    text = find_declared_gap(VALUES, variable({"actual_range": [-50.0, 60.0]}))
+    assert text is not None
+    assert text.endswith(", but its actual_range is -50 to 60")
+    shifted = xr.DataArray([-90.0, 90.0], attrs={"actual_range": [0.0, 357.5]})
+    assert outside_actual_range(shifted, circle=True) == ""
+    assert outside_actual_range(shifted) != ""
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [{"scale": 2.0}, {"Scale_Factor": 0.1}, {"multiplier": "0.1"}, {"ADD_OFFSET": 100.0}],
+    ids=str,
+)
+def test_packing_in_another_spelling_is_refused(attrs: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"says {next(iter(attrs))} .* not CF's"):
+        require_read_packing(variable(attrs), "a.nc")
+
+
+def test_packing_that_was_applied_or_says_nothing_is_read() -> None:
+    require_read_packing(variable({"scale": 0.01}, scale_factor=0.01), "a.nc")
+    require_read_packing(variable({"scale": "linear", "offset": 0.0, "Scale_Factor": 1}), "a.nc")
+
+
+@pytest.mark.parametrize(
     "attrs",
     [
         {},
@@ -54,7 +97,8 @@ def test_declared_and_left_in_the_data(attrs: dict[str, Any]) -> None:
         {"missing_value": "NaNf"},
         {"missing_value": "n/a"},
         {"_FillValue": 1e20},
-        {"actual_range": [-50, 50]},
+        {"actual_range": [-99.01, 60]},
+        {"actual_range": [9.96921e36, -9.96921e36]},
         {"GRIB_missingValue": -99},
     ],
     ids=str,
