@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from pear.datasets.base import Scan, SkippedVariableError
+from pear.datasets.declared_gaps import outside_actual_range
 from pear.datasets.statements import pressures
 from pear.datasets.units import PRESSURE_UNITS, Quantity
 from pear.errors import InputError
@@ -41,6 +42,11 @@ _OTHER_LEVELS: Final = (
     "layer",
     "above ground",
     "vorticity",
+)
+_TEXTS: Final = ("long_name", "description", "standard_name", "level_desc", "GRIB_name")
+_SAYS_LEVEL: Final = (
+    *(*_TEXTS, "level", "lev", "plev", "pressure", "pressure_level", "isobaric_level"),
+    *("vertical_level", "GRIB_level", "Grib2_Level_Value"),
 )
 _ROUNDING: Final = 0.02  # hPa: levels in single precision
 # Coordinates that say where a field without pressure levels lies.
@@ -148,6 +154,12 @@ def find_levels(
             _refuse_layers(array, name, dataset)
         hpa = values * _factor_to_hpa(str(name), coordinate, values)
         _require_levels(hpa, where)
+        if text := outside_actual_range(coordinate):
+            raise InputError(
+                f"{where} has {text}",
+                field="level",
+                hint="correct the one that is wrong, or remove actual_range",
+            )
         whole = np.abs(hpa - np.rint(hpa)) <= _ROUNDING
         kept = [round(float(level)) for level in hpa[whole]]
         axis = LevelAxis(
@@ -165,7 +177,9 @@ def find_levels(
             )
         _note_left_out(hpa[~whole], axis, array, scan)
         return axis
-    return LevelAxis((quantity.level,) if quantity.level is not None else ())
+    axis = LevelAxis((quantity.level,) if quantity.level is not None else ())
+    _compare_with_name(array, axis, quantity, scan)
+    return axis
 
 
 def require_level(array: xr.DataArray, source: str) -> None:
@@ -268,17 +282,33 @@ def _require_levels(hpa: Float64, where: str) -> None:
 def _compare_with_name(
     array: xr.DataArray, axis: LevelAxis, quantity: Quantity, scan: Scan
 ) -> None:
-    """Refuse a level axis that contradicts the name or description of the variable."""
-    stated = {round(one) for one in pressures(array.attrs.get("long_name", ""))}
-    if quantity.level is not None:
-        stated.add(quantity.level)
-    if len(stated) == 1 and len(axis.hpa) == 1 and not stated & set(axis.hpa):
-        raise InputError(
-            f"{scan.source}: {array.name} has the level {axis.hpa[0]} hPa, but its name or "
-            f"long_name {str(array.attrs.get('long_name', ''))!r} says {min(stated)} hPa",
-            field=str(array.name),
-            hint="correct the one that is wrong",
-        )
+    """Refuse a level that contradicts the name, descriptions or attributes of the variable."""
+    if not quantity.upper or len(axis.hpa) != 1:
+        return
+    stated = {key: _pressures_of(key, array.attrs.get(key, "")) for key in _SAYS_LEVEL}
+    stated["name"] = {quantity.level} if quantity.level is not None else set()
+    for key, levels in stated.items():
+        if len(levels) == 1 and not levels & set(axis.hpa):
+            words = repr(str(array.attrs[key])) if key in array.attrs else repr(str(array.name))
+            raise InputError(
+                f"{scan.source}: {array.name} has the level {axis.hpa[0]} hPa, but its "
+                f"{key} {words} says {min(levels)} hPa",
+                field=str(array.name),
+                hint="correct the one that is wrong",
+            )
+
+
+def _pressures_of(key: str, stated: object) -> set[int]:
+    """Return the pressures in hPa of an attribute; a bare number is one unless it is a text."""
+    found = {round(one) for one in pressures(stated)}
+    if found or key in _TEXTS or not np.isscalar(stated):
+        return found
+    try:
+        number = float(str(stated))
+    except ValueError:
+        return set()
+    in_hpa = number / 100 if number > 1100 else number
+    return {round(in_hpa)} if np.isfinite(in_hpa) and in_hpa > 0 else set()
 
 
 def _note_left_out(left_out: Float64, axis: LevelAxis, array: xr.DataArray, scan: Scan) -> None:

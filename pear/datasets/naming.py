@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,14 @@ from pear.errors import InputError
 from pear.variables import BY_NAME, VARIABLES
 
 _HEIGHTS: Final = ("height", "heightAboveGround", "height_above_ground", "altitude", "z_height")
+_METRES: Final = {
+    **dict.fromkeys(("m", "meter", "metre", "meters", "metres"), 1.0),
+    **dict.fromkeys(("cm", "centimeter", "centimetre", "centimeters", "centimetres"), 0.01),
+    **{"km": 1000.0, "dm": 0.1, "mm": 0.001, "ft": 0.3048, "feet": 0.3048},
+}
+_OF_DEPTH: Final = ("depth", "depthbelowland", "depthbelowsea", "depth_below_surface")
+_ALONG_GRID: Final = re.compile(r"(?:grid_(?:east|north)ward|[xy])_(?:wind|velocity)")
+_EAST_NORTH: Final = re.compile(r"deg(?:rees?)?[_ ]?[ne](?:ast|orth)?", re.IGNORECASE)
 _MAX_HEIGHT: Final = 10  # a number in a name up to this may be a height in m, as in t2 and q2
 
 
@@ -57,6 +66,7 @@ def identify(array: xr.DataArray, source: str) -> Quantity | None:
         quantity = _resolve_number(array, quantity)
         if quantity is None:
             return None
+    _require_east_and_north(array, quantity, source)
     for key, denies in (
         ("standard_name", contradicts_standard_name),
         ("long_name", contradicts),
@@ -72,6 +82,25 @@ def identify(array: xr.DataArray, source: str) -> Quantity | None:
         if told is None or told.name not in (quantity.name, _upper_name(quantity)):
             _refuse(array, quantity, f"GRIB_shortName {short!r}", source)
     return quantity
+
+
+def _require_east_and_north(array: xr.DataArray, quantity: Quantity, source: str) -> None:
+    """Refuse components of wind along the axes of a grid other than latitude and longitude."""
+    stated = str(array.attrs.get("standard_name", "")).strip().lower()
+    if _ALONG_GRID.fullmatch(stated) is None:
+        return
+    in_degrees = [
+        name
+        for name, axis in array.coords.items()
+        if axis.ndim == 1 and _EAST_NORTH.fullmatch(str(axis.attrs.get("units", "")).strip())
+    ]
+    if stated.startswith("grid_") or len(in_degrees) < 2:
+        raise InputError(
+            f"{source}: {array.name} means {quantity.name}, but its standard_name {stated!r} is a "
+            "component along the axes of its own grid",
+            field=str(array.name),
+            hint="rotate it to east and north, and say eastward_wind or northward_wind",
+        )
 
 
 def require_place(array: xr.DataArray, quantity: Quantity, scan: Scan) -> None:
@@ -106,7 +135,14 @@ def require_place(array: xr.DataArray, quantity: Quantity, scan: Scan) -> None:
         wanted = level_types(quantity)
         if kind not in wanted:
             raise SkippedVariableError(f"on {kind} (GRIB_typeOfLevel), not on {wanted[0]}")
-    for name in array.coords:
+    row = BY_NAME.get(quantity.name)
+    for name, coordinate in array.coords.items():
+        is_depth = (
+            str(name).lower() in _OF_DEPTH or coordinate.attrs.get("standard_name") == "depth"
+        )
+        if is_depth and coordinate.size == 1 and (row is None or row.missing is None):
+            depth = f"{coordinate.values.item()} {coordinate.attrs.get('units', '')}".strip()
+            _refuse(array, quantity, f"{name} {depth}", scan.source)
         metres = _height(array, str(name))
         if metres is None:
             continue
@@ -122,9 +158,8 @@ def _height(array: xr.DataArray, name: str) -> float | None:
     is_height = name in _HEIGHTS or coordinate.attrs.get("standard_name") == "height"
     if not is_height or coordinate.size != 1 or not np.issubdtype(coordinate.dtype, np.number):
         return None
-    if str(coordinate.attrs.get("units", "m")).strip() not in ("m", "meter", "metre", "meters"):
-        return None
-    return float(coordinate.values.item())
+    factor = _METRES.get(str(coordinate.attrs.get("units", "m")).strip().lower())
+    return None if factor is None else round(float(coordinate.values.item()) * factor, 6)
 
 
 def _resolve_number(array: xr.DataArray, quantity: Quantity) -> Quantity | None:

@@ -71,6 +71,18 @@ _STATISTIC: Final = re.compile(
     r"|standardi[sz]ed|root mean square|rms|skewness|kurtosis|detection_minimum"
     r"|number of observations|standard error|covariance|correlation|advection|residual|mode)\b"
 )
+# The same in German, French, Spanish, Italian and Portuguese.
+_STATISTIC_ABROAD: Final = re.compile(
+    r"\b(?:(?:stunden|tages|wochen|monats|jahres|langzeit)(?:mittel|maxim|minim|summe|durchschnitt)\w*"
+    r"|mittelwerte?|mittel|durchschnitt\w*|standardabweichung|abweichung(?:en)?|streuung|anomalien?"
+    r"|klimatologie|differenz(?:en)?|fehler|moyennes?|[e\u00e9]cart(?: |.)types?|anomalies?"
+    r"|maximales?|minimales?|climatologie|diff[e\u00e9]rences?|m[e\u00e9]dias?|promedios?"
+    r"|anomal[i\u00ed]as?|desviaci[o\u00f3]n|desvio|diferencias?|climatolog[i\u00ed]a|m[a\u00e1]xim[ao]s?"
+    r"|m[i\u00ed]nim[ao]s?|deviazione|scarto|massim[ao]|differenza)\b"
+)
+_SEA_LEVEL_ABROAD: Final = re.compile(
+    r"\b(?:moyenne|media|m\u00e9dia|mittel) (?=(?:au|al|ao|a) (?:niveau|nivel|livello|n\u00edvel))"
+)
 _ENSEMBLE_MEAN: Final = re.compile(
     r"\b(?:ensemble (?:mean|average)|(?:mean|average) of (?:the |all )?(?:ensemble|members))\b"
 )
@@ -176,7 +188,8 @@ def statistic_in(text: object) -> str:
     ('anomaly', '')
     """
     plain = re.sub(r"\bmean (?=sea ?level)", "", words(text))
-    found = _STATISTIC.search(_ENSEMBLE_MEAN.sub("", plain))
+    plain = _SEA_LEVEL_ABROAD.sub("", _ENSEMBLE_MEAN.sub("", plain))
+    found = _STATISTIC.search(plain) or _STATISTIC_ABROAD.search(plain)
     return found[0] if found else ""
 
 

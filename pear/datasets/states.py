@@ -59,7 +59,11 @@ _TOOL: Final = re.compile(
     r"[\s-](?P<cdo>(?:tim|hour|day|mon|year|seas|run|timsel|yhour|yday|ymon|yseas|dhour|ens|vert)"
     r"(?:mean|avg|min|max|range|sum|stdp?1?|std1|var1?|pctl|skew|kurt|median)"
     r"|y(?:hour|day|mon|seas)(?:sub|div|add))(?![\w.])"
-    r"|\b(?P<nco>ncra|ncea|nces|ncdiff)\b(?!\.)"
+    r"|\b(?P<nco>ncra|ncea|nces|ncdiff|ncbo|ncsub|ncflint)\b(?!\.)"
+    r"|\bncwa\b[^\n]*\s(?:-a|--avg)[ =]*[\w,]*time"
+    r"|\bcdo\b[^\n]*[\s-](?P<two>sub|add|mul|div|deltat|detrend|zonmean|mermean)(?=\s)"
+    r"|\b(?:resample|groupby|coarsen|rolling)\([^\n]*?\)\s*\.(?:mean|max|min|sum|std|var|median"
+    r"|quantile)\b"
     r"|(?P<named>\b(?:hourly|daily|weekly|monthly|seasonal|yearly|annual|temporal|rolling"
     r"|climatology|time)[ _.-](?:mean|max|min|sum|std|median|average|statistic|reduce|percentile"
     r"|quantile)\w*)",
@@ -69,11 +73,16 @@ _TITLE: Final = re.compile(
     r"\b(?:hourly|daily|weekly|monthly|seasonal|yearly|annual|long.term)[ _-]?(?:\w+[ _-])?"
     r"(?:means?|averaged?|averages|maxim\w+|minim\w+|climatolog\w+|anomal\w+|statistics)\b"
     r"|\b(?:means?|averages?|maxim\w+|minim\w+) (?:daily|weekly|monthly|yearly|annual)\b"
-    r"|\bclimatolog(?:y|ical)\b|\banomal(?:y|ies)\b|\bensemble[ _-](?:spread|std\w*)\b",
+    r"|\bclimatolog(?:y|ical)\b|\banomal(?:y|ies)\b|\bensemble[ _-](?:spread|std\w*)\b"
+    r"|\bstandard[ _-](?:error|deviation)s?\b|\buncertaint(?:y|ies)\b",
     re.IGNORECASE,
 )
-
-
+# A comment explains much; these words say that the field is no value of a state.
+_COMMENT: Final = re.compile(
+    r"\b(?:uncertaint(?:y|ies)|standard[ _-](?:error|deviation)s?|error (?:variance|estimate)s?"
+    r"|estimated errors?|anomal(?:y|ies)|ensemble[ _-]spread)\b",
+    re.IGNORECASE,
+)
 _HOURS: Final = re.compile(r"(\d+(?:\.\d+)?) ?(?:h|hr|hrs|hours?)\b")
 
 
@@ -150,9 +159,9 @@ def require_states(array: xr.DataArray, dataset: xr.Dataset, scan: Scan) -> None
     _check_attributes(attributes)
     _check_frequency(dataset.attrs, is_instant=is_instant)
     _check_names(array, scan)
-    _check_coordinates(array)
+    _check_coordinates(array, scan)
     _check_bounds(array, dataset, scan, is_instant=is_instant)
-    _check_history(array, dataset, scan.source, is_instant=is_instant)
+    _check_history(array, dataset, scan, is_instant=is_instant)
 
 
 def _require_sum(array: xr.DataArray, dataset: xr.Dataset, row: Variable) -> None:
@@ -243,15 +252,26 @@ def _check_names(array: xr.DataArray, scan: Scan) -> None:
             scan.note(f"{array.name}: mean of an ensemble ({key} {str(stated)!r})")
 
 
-def _check_coordinates(array: xr.DataArray) -> None:
+def _check_coordinates(array: xr.DataArray, scan: Scan) -> None:
     """Set aside quantiles and other statistics that a coordinate of one value names."""
     for name, coordinate in array.coords.items():
+        if MEMBERS.fullmatch(str(name).lower()) and coordinate.size == 1:
+            _check_member(array, str(name), coordinate.values.item(), scan)
         if _COORDINATES.fullmatch(str(name).lower()) and coordinate.size == 1:
             raise SkippedVariableError(f"{name} {coordinate.values.item()}, not a state")
         if str(name).lower() in _TEXT_STATISTICS and coordinate.size == 1:
             value = str(coordinate.values.item())
             if not _NO_STATISTIC.search(value):
                 raise SkippedVariableError(f"its {name} is {value!r}, so it is not a state")
+
+
+def _check_member(array: xr.DataArray, name: str, label: object, scan: Scan) -> None:
+    """Set a field aside whose only member is called a statistic; note a mean of the ensemble."""
+    text = label.decode(errors="replace") if isinstance(label, bytes) else str(label)
+    if re.fullmatch(r"(?:ens(?:emble)?)?[ _-]?(?:mean|avg|average)", text.strip().lower()):
+        scan.note(f"{array.name}: mean of an ensemble ({name} {text!r})")
+    elif word := statistic_in(text):
+        raise SkippedVariableError(f"{word} ({name} {text!r}), not a state")
 
 
 def _check_bounds(
@@ -292,15 +312,22 @@ def _width(bounds: xr.DataArray, time: xr.DataArray) -> str:
 
 
 def _check_history(
-    array: xr.DataArray, dataset: xr.Dataset, source: str, *, is_instant: bool
+    array: xr.DataArray, dataset: xr.Dataset, scan: Scan, *, is_instant: bool
 ) -> None:
     """Set aside what a tool computed from states, as the history of the file tells."""
+    title = str(dataset.attrs.get("title", ""))
+    if says_ensemble_mean(title):
+        scan.note(f"{array.name}: mean of an ensemble (the title of the file {title!r})")
     where = {
         "its history": (
             _TOOL,
             f"{array.attrs.get('history', '')}\n{dataset.attrs.get('history', '')}",
         ),
-        "the title of the file": (_TITLE, str(dataset.attrs.get("title", ""))),
+        "the title of the file": (_TITLE, title),
+        "its comment": (
+            _COMMENT,
+            " ".join(str(array.attrs.get(key, "")) for key in ("comment", "comments", "note")),
+        ),
         "its dataset": (_TITLE, str(array.attrs.get("dataset", ""))),
         "the product type": (
             re.compile(r"\b(monthly_averaged\w*|ensemble_spread)"),
@@ -314,7 +341,7 @@ def _check_history(
         word = found[0].strip(" -\t\n")
         if is_instant:
             raise InputError(
-                f"{source}: {array.name} has cell_methods "
+                f"{scan.source}: {array.name} has cell_methods "
                 f"{str(array.attrs.get('cell_methods', ''))!r}, but {what} says {word!r}",
                 field=str(array.name),
                 hint="correct the one that is wrong",
