@@ -115,7 +115,11 @@ def _ranges(array: xr.DataArray) -> list[tuple[str, float, float]]:
 
 
 def outside_actual_range(
-    array: xr.DataArray, values: Float32 | None = None, *, circle: bool = False
+    array: xr.DataArray,
+    values: Float32 | None = None,
+    *,
+    circle: bool = False,
+    rounding: float = 1e-5,
 ) -> str:
     """Say how values leave the range that their ``actual_range`` states, by more than rounding.
 
@@ -127,6 +131,8 @@ def outside_actual_range(
         Some of its values, decoded; by default all.
     circle
         True for longitudes, which lie in a range also with 360 degrees more or less.
+    rounding
+        Relative error of the numbers of the range.
 
     Returns
     -------
@@ -149,7 +155,7 @@ def outside_actual_range(
     if found.dtype.kind not in "iuf" or not (kept := found[np.isfinite(found)]).size:
         return ""
     low, high = float(numbers.min()), float(numbers.max())
-    slack = 1e-3 * (high - low) + 1e-5 * max(abs(low), abs(high))
+    slack = rounding * (100.0 * (high - low) + max(abs(low), abs(high)))
     slack += abs(_scale(array)[0]) if _is_packed(array) else 0.0
     inside = (kept >= low - slack) & (kept <= high + slack)
     if circle:

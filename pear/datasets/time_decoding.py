@@ -34,7 +34,7 @@ SECONDS: Final[Mapping[str, float]] = {
 }
 """Length of a unit of time in seconds, by its lower-case name. ``m`` is not there: minute, month
 or metre."""
-_CALENDARS: Final = ("standard", "gregorian", "proleptic_gregorian")
+GREGORIAN: Final = ("standard", "gregorian", "proleptic_gregorian")
 _ZONES: Final = ("", "z", "utc", "gmt", "ut")
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _ORIGIN: Final = re.compile(
@@ -110,7 +110,8 @@ def decode_times(coordinate: xr.DataArray, label: str) -> Decoded:
             field="time",
             hint="set its units, e.g. 'hours since 1900-01-01'",
         )
-    calendar = str(coordinate.attrs.get("calendar", "standard"))
+    named = {str(key).lower(): str(value) for key, value in coordinate.attrs.items()}
+    calendar = str(coordinate.attrs.get("calendar", named.get("calendar", "standard")))
     factor, origin, early = _parse_units(units, calendar, f"{label}: its {name}")
     if values.dtype.kind not in "iuf":
         raise InputError(f"{label}: its {name} is not a number but {values.dtype}", field="time")
@@ -209,7 +210,7 @@ def _first(values: npt.NDArray[np.generic]) -> str:
 def _parse_units(units: str, calendar: str, label: str) -> tuple[float, int, bool]:
     """Return seconds per unit, the origin in seconds since 1970, and whether it is before 1582."""
     kind = calendar.strip().lower()
-    if kind not in _CALENDARS:
+    if kind not in GREGORIAN:
         raise InputError(
             f"{label} has the calendar {calendar!r}",
             field="time",
@@ -391,7 +392,7 @@ def _from_objects(coordinate: xr.DataArray, values: npt.NDArray[np.generic], lab
         calendar = str(
             getattr(value, "calendar", "") or coordinate.encoding.get("calendar", "standard")
         )
-        if calendar.lower() not in _CALENDARS or not hasattr(value, "isoformat"):
+        if calendar.lower() not in GREGORIAN or not hasattr(value, "isoformat"):
             raise InputError(
                 f"{label}: its {coordinate.name} has the calendar {calendar!r}",
                 field="time",

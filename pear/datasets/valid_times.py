@@ -11,6 +11,7 @@ import xarray as xr
 
 from pear.datasets.base import Scan
 from pear.datasets.time_decoding import decode_duration, decode_times
+from pear.datasets.time_statements import require_clock
 from pear.errors import InputError
 from pear.times import to_iso
 from pear.typing import Times
@@ -131,6 +132,7 @@ class _Clock:
             self.lead.append(xr.DataArray(values, dims=coordinate.dims, name=name))
             return
         decoded = decode_times(coordinate.rename(name), self.label)
+        require_clock(coordinate.rename(name), self.label)
         if decoded.note:
             self.notes.append(decoded.note)
         if np.isnat(decoded.times).any():

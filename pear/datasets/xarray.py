@@ -39,8 +39,9 @@ from pear.datasets.static import (
     static_name,
     why_not_ground,
 )
+from pear.datasets.time_statements import compare_times
 from pear.datasets.units import Quantity, conversion, recognise
-from pear.datasets.valid_times import find_valid_times, with_time_coordinates
+from pear.datasets.valid_times import find_role, find_valid_times, with_time_coordinates
 from pear.errors import InputError
 from pear.store.static_fields import GROUND
 from pear.times import to_iso
@@ -442,7 +443,9 @@ def _make_variable(
         require_level(array, source)
     if not quantity.upper and levels.dimension is not None:
         raise SkippedVariableError("a surface variable with levels")
-    times, time_dim, leads = find_valid_times(array, scan)
+    times, time_dim, leads = found = find_valid_times(array, scan)
+    roles = frozenset(str(find_role(key, each)) for key, each in array.coords.items())
+    leads = compare_times(array, dataset, found, roles, scan)
     note_leads(name, leads, scan)
     known = {*horizontal.dims, time_dim, levels.dimension}
     fixed, expver = fix_other_dimensions(array, known, scan, options)
