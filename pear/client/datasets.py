@@ -13,9 +13,11 @@ from pear.metrics.dataset import LONG_NAMES
 from pear.store import schema
 from pear.times import as_utc
 from pear.typing import Float32, Float64
-from pear.variables import BY_NAME
+from pear.variables import BY_NAME, SIMULATED
 
 _KEYS: Final = ("forecaster", "variable", "level", "lead_days", "region")
+_LABEL: Final = ("statistic", "atmosphere")
+"""Entries of an answer that say what its values are."""
 _NOT_SCORES: Final = (*_KEYS, "init_times", "model", "climatology", "note")
 
 
@@ -49,6 +51,11 @@ def point_dataset(answer: Mapping[str, Any], *, several: bool) -> xr.Dataset:
         schema.VALID_TIME: schema.valid_time_coordinate(init, leads),
     }
     columns = _columns([point["series"] for point in points])
+    long_names = {  # an older service has none
+        str(row["variable"]): str(row["long_name"])
+        for row in points[0]["series"]
+        if row.get("long_name")
+    }
     levels = sorted({level for each in columns.values() for level in each if level is not None})
     if levels:
         coordinates["level"] = schema.level_coordinate(levels)
@@ -75,12 +82,18 @@ def point_dataset(answer: Mapping[str, Any], *, several: bool) -> xr.Dataset:
         values = values if several else values[..., 0]
         dims = ("time", "prediction_timedelta", *(() if surface else ("level",)), *place)
         units = by_level[order[0]][0]
-        fields[name] = (dims, values[None], _attributes(name, units, nside, about))
+        known = _attributes(name, units, nside, about)
+        if name in long_names:
+            known["long_name"] = long_names[name]
+        fields[name] = (dims, values[None], known)
     coords = {name: tuple(each) for name, each in coordinates.items()} | where
+    title = f"PEAR forecast at {len(points)} point{'s' * (len(points) != 1)}"
     attributes = {
-        "title": f"PEAR forecast at {len(points)} point{'s' * (len(points) != 1)}",
+        "title": ", ".join((title, *(str(answer[key]) for key in _LABEL if answer.get(key)))),
         "pear_kind": "point forecast",
         **{key: answer[key] for key in ("run", "model", "note", "interpolation")},
+        **{key: answer[key] for key in _LABEL if answer.get(key)},
+        **({SIMULATED: "true"} if answer.get("atmosphere") else {}),
     }
     return xr.Dataset(dict(sorted(fields.items())), coords, attributes)
 

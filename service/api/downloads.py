@@ -26,6 +26,7 @@ from service.readers.export import (
     remove_export,
 )
 from service.readers.forecasts import ForecastStore
+from service.readers.label import label_of
 
 router = APIRouter(prefix="/v1/forecasts", route_class=GuardedRoute)
 _EXPORT_SECONDS: Final = 600.0
@@ -93,6 +94,7 @@ async def download(
         )
     etag = make_etag("download", store.run, run.finished_at, selection, format)
     headers = {"ETag": etag, "Cache-Control": IMMUTABLE} | last_modified(run.finished_at)
+    headers |= label_of(services.folder, run, store).headers()
     unchanged = not_modified(request, headers)
     if unchanged is not None:
         return unchanged

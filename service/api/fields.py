@@ -15,6 +15,7 @@ from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody
 from service.http.routing import GuardedRoute
 from service.readers.forecasts import pack_u16
+from service.readers.label import label_of
 from service.readers.points import Interpolation, locate, parse_numbers, read_series, select_series
 from service.readers.serialisers import (
     dump_json,
@@ -108,13 +109,14 @@ async def get_point(
                 hint="request fewer points, variables or levels",
             )
         series = read_series(services.forecasts, store, points, pairs)
+        label = label_of(services.folder, run, store)
         if format == "csv":
-            return CachedBody(to_csv(store, points, series), "text/csv; charset=utf-8")
-        header = run_header(store, run.model, str(format_utc(run.created_at)))
+            return CachedBody(to_csv(store, points, series, label), "text/csv; charset=utf-8")
+        header = run_header(store, run.model, str(format_utc(run.created_at)), label)
         if format == "covjson":
-            body = to_coverage(header, store, points, series)
+            body = to_coverage(header, store, points, series, label)
             return CachedBody(body, "application/prs.coverage+json")
-        return CachedBody(to_json(header, store, points, series), "application/json")
+        return CachedBody(to_json(header, store, points, series, label), "application/json")
 
     key = ("point", store.run, latitude, longitude, variables, levels, interpolation, format)
     nbytes = 4 * 12 * store.nside**2 * len(pairs) * len(store.lead_hours)
@@ -170,6 +172,7 @@ async def get_field(
             store.run, selected.name, at_level, lead_time, nside
         )
         resolution = nside_from_cells(field.size)
+        label = label_of(services.folder, run, store)
         headers = {
             "PEAR-Run": run.id,
             "PEAR-Model": run.model,
@@ -179,14 +182,16 @@ async def get_field(
             "PEAR-Lead-Hours": str(lead_time),
             "PEAR-Valid-Time": valid_time,
             "PEAR-Grid": f"healpix nside={resolution} order=nested",
+            **label.headers(),
         }
         if at_level is not None:
             headers["PEAR-Level"] = str(at_level)
         if format == "json":
             document = {
-                **run_header(store, run.model, str(format_utc(run.created_at))),
+                **run_header(store, run.model, str(format_utc(run.created_at)), label),
                 "grid": {"name": "HEALPix", "nside": resolution, "order": "nested"},
                 "variable": selected.name,
+                "long_name": label.name(selected.name),
                 "level": at_level,
                 "units": units,
                 "lead_hours": lead_time,

@@ -54,8 +54,8 @@ def describe_run(services: Services, run: Run, *, listed: bool = False) -> RunOu
     """Return a run as the API shows it, with its place in the queue; in lists without others."""
     queued = run.status is Status.QUEUED
     position = services.catalog.queue_position(run.id) if queued else None
-    folder, members = services.folder, nature_of(services.folder, run).members
-    ensemble = None
+    folder, nature = services.folder, nature_of(services.folder, run)
+    ensemble, members = None, nature.members
     if members is not None:
         measured = spread_skill_of(folder, run)
         ensemble = EnsembleOut(
@@ -64,7 +64,8 @@ def describe_run(services: Services, run: Run, *, listed: bool = False) -> RunOu
             spread_skill=None if measured is None else SpreadSkillOut(**asdict(measured)),
         )
     pair = pair_of(folder, services.catalog, run, listed=listed)
-    return RunOut.from_run(run, position, notes_of(folder, run), ensemble, pair)
+    notes = notes_of(folder, run)
+    return RunOut.from_run(run, position, notes, ensemble, pair, nature)
 
 
 @router.post(

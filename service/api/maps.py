@@ -36,6 +36,7 @@ from service.readers.forecasts import (
     read_analysis,
     read_other_run,
 )
+from service.readers.label import Label
 from service.readers.nature import Nature, nature_of, spread_skill_of
 
 router = APIRouter(prefix="/v1/forecasts", tags=["maps"], route_class=GuardedRoute)
@@ -144,6 +145,7 @@ async def get_map(
             "PEAR-Init-Time": to_iso(store.init_time),
             "PEAR-Lead-Hours": str(lead_time),
             "PEAR-Valid-Time": to_iso(valid_time),
+            **Label.of(nature, store).headers(),
         }
         return CachedBody(png, "image/png", tuple(headers.items()))
 

@@ -17,6 +17,7 @@ from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
 from service.readers.forecasts import ForecastStore
+from service.readers.label import Label
 from service.readers.nature import Nature, nature_of
 from service.readers.serialisers import run_header
 
@@ -60,9 +61,9 @@ class Target:
 
     def header(self) -> dict[str, Any]:
         """Return what every answer says of the run."""
-        about = run_header(self.store, self.run.model, str(format_utc(self.run.created_at)))
-        simulated = {"atmosphere": self.nature.atmosphere} if self.nature.simulated else {}
-        return {"title": self.title, **about, **simulated}
+        created = str(format_utc(self.run.created_at))
+        label = Label.of(self.nature, self.store)
+        return {"title": self.title, **run_header(self.store, self.run.model, created, label)}
 
 
 def title_of(model: Model, nature: Nature) -> str:
@@ -73,12 +74,7 @@ def title_of(model: Model, nature: Nature) -> str:
 
 def describe_nature(nature: Nature) -> str:
     """Return what has to be known of a run, in sentences."""
-    simulated = (
-        "The atmosphere is simulated, not observed; its dates are labels only. "
-        if nature.simulated
-        else ""
-    )
-    return simulated + DISCLAIMER
+    return nature.describe() + DISCLAIMER
 
 
 def find_model(services: Services, collection: str) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from service.http.caching import last_modified
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody
 from service.http.routing import GuardedRoute
+from service.readers.label import label_of
 from service.readers.open_meteo import DEFAULT, Units, describe, places_of
 from service.readers.open_meteo_answer import Zone, to_documents, to_flatbuffers
 from service.readers.open_meteo_places import find_zones, parse_box
@@ -249,6 +251,7 @@ class _Answer:
         # The present of the same run is another one an hour later.
         headers = tuple(last_modified(self._hour).items()) if query.has_current else ()
         if query.is_binary:
+            headers += tuple(self._label_headers().items())
             return CachedBody(b"".join(ordered), "application/octet-stream", headers)
         body = dump_json(ordered[0] if len(ordered) == 1 else ordered)
         return CachedBody(body, "application/json", headers)
@@ -279,6 +282,8 @@ class _Answer:
                 messages.append(to_flatbuffers(places, blocks, zone))
             return [b"".join(each) for each in zip(*messages, strict=True)]
         about = self._about(self.parts[0], zone)
+        if statistics := self._statistics():
+            about["statistics"] = statistics
         if self._models > 1:
             about["models"] = [
                 {"name": part.source.suffix[1:], **self._about(part, zone)} for part in self.parts
@@ -288,7 +293,25 @@ class _Answer:
     def _about(self, part: Part, zone: Zone) -> dict[str, object]:
         run, store = part.source.run, part.source.store
         header = {"run": run.id, "model": run.model, "init_time": to_iso(store.init_time)}
-        return describe(part.hourly, part.shown(zone), header)
+        label = label_of(self._services.folder, run, store)
+        kind = {"atmosphere": label.atmosphere} if label.atmosphere else {}
+        return describe(part.hourly, part.shown(zone), header | kind)
+
+    def _statistics(self) -> dict[str, str]:
+        """Return what each column is of an ensemble; nothing of single forecasts."""
+        folder = self._services.folder
+        found: dict[str, str] = {}
+        for part in self.parts:
+            label = label_of(folder, part.source.run, part.source.store)
+            found |= part.name_statistics(label.statistic)
+        return found
+
+    def _label_headers(self) -> dict[str, str]:
+        """Return what FlatBuffers, which have no room for words, say of the atmosphere."""
+        folder = self._services.folder
+        labels = [label_of(folder, each.source.run, each.source.store) for each in self.parts]
+        simulated = next((label for label in labels if label.atmosphere), None)
+        return {} if simulated is None else replace(simulated, statistic="").headers()
 
     def _require_few(self, points: int) -> None:
         count = points * sum(len(part.hourly) * len(part.timeline.leads) for part in self.parts)

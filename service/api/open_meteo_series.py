@@ -119,6 +119,31 @@ class Part:
         """Number of columns."""
         return len(self.hourly) + len(self.daily) + len(self.current)
 
+    def name_statistics(self, statistic: str) -> dict[str, str]:
+        """Return the statistic of each column; probabilities are of the members.
+
+        Parameters
+        ----------
+        statistic
+            Of the source, in words; empty for a single forecast.
+
+        Returns
+        -------
+        dict
+            By name of the column, without those that have none.
+        """
+        found = {column.name: self._statistic(column, statistic) for column in self.hourly}
+        found |= {column.name: self._statistic(column, statistic) for column in self.current}
+        for column, how in self.daily:
+            found[f"{column.name}_{how}"] = self._statistic(column, statistic)
+        return {f"{name}{self.source.suffix}": text for name, text in found.items() if text}
+
+    def _statistic(self, column: Column, statistic: str) -> str:
+        if column.threshold is None:
+            return statistic
+        event = f"precipitation above {column.threshold:g} mm"
+        return f"probability of {event}, {len(self.source.members)} members"
+
     def shown(self, zone: Zone) -> Timeline:
         """Return the timeline of the dates that were asked for."""
         valid = self.timeline.valid_times(self.source.store.init_time)

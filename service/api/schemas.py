@@ -16,9 +16,16 @@ from pipelines.settings import LeadHours, Name
 from service.http.disclaimer import DISCLAIMER
 from service.http.paths import hide_paths, hide_paths_in
 from service.readers.counterfactuals import Pair
+from service.readers.nature import Nature
 from service.readers.store_files import StoreKind
 
 _MAX_TIME: Final = 64
+_ATMOSPHERE: Final = "`simulated atmosphere, not observed`; absent or null for the observed one."
+_STATISTIC: Final = (
+    "Statistic of an ensemble that the values are: `standard deviation of 4 members`; absent for "
+    "a single forecast."
+)
+_LONG_NAME: Final = "What the values are, in words, with the statistic."
 
 
 def _read_time(value: object) -> datetime:
@@ -131,6 +138,10 @@ class RunOut(BaseModel):
     started_at: str | None = Field(description="Start of the last attempt, UTC.")
     finished_at: str | None = Field(description="End, UTC.")
     reason: str | None = Field(description="Why it failed or was cancelled.")
+    atmosphere: str | None = Field(default=None, description=_ATMOSPHERE)
+    statistic: str | None = Field(
+        default=None, description="What the run shows of its ensemble: `mean of 4 members`."
+    )
     notes: list[str] = Field(
         default=[],
         description="What has to be known of the initial state: another climate than that of the "
@@ -162,6 +173,7 @@ class RunOut(BaseModel):
         notes: Sequence[str] = (),
         ensemble: EnsembleOut | None = None,
         pair: Pair | None = None,
+        nature: Nature = Nature(),  # noqa: B008 - frozen
     ) -> RunOut:
         """Describe a run of the catalog."""
         base = f"/v1/forecasts/{run.id}"
@@ -199,6 +211,8 @@ class RunOut(BaseModel):
             started_at=format_utc(run.started_at),
             finished_at=format_utc(run.finished_at),
             reason=run.reason and hide_paths(run.reason),
+            atmosphere=nature.kind or None,
+            statistic=nature.name_statistic(None) or None,
             notes=list(notes),
             ensemble=ensemble,
             kind="counterfactual" if "counterfactual" in run.options else "forecast",
@@ -432,6 +446,8 @@ class AboutRun(BaseModel):
     init_time: str = Field(description="Init time, UTC.")
     created_at: str = Field(description="Time of the request, UTC.")
     grid: GridOut
+    atmosphere: str | None = Field(default=None, description=_ATMOSPHERE)
+    statistic: str | None = Field(default=None, description=_STATISTIC)
     note: str = Field(description="Disclaimer.")
 
 
@@ -439,6 +455,7 @@ class SeriesOut(BaseModel):
     """Time series of one variable at one level."""
 
     variable: str = Field(description="Canonical name.")
+    long_name: str = Field(description=_LONG_NAME)
     level: int | None = Field(description="Pressure level, hPa; null at the surface.")
     units: str = Field(description="Unit of the values.")
     values: list[float | None] = Field(description=_VALUES)
@@ -468,6 +485,7 @@ class FieldForecast(AboutRun):
     """One field on the HEALPix grid."""
 
     variable: str = Field(description="Canonical name.")
+    long_name: str = Field(description=_LONG_NAME)
     level: int | None = Field(description="Pressure level, hPa; null at the surface.")
     units: str = Field(description="Unit of the values.")
     lead_hours: int = Field(description="Lead time, hours.")
@@ -486,6 +504,12 @@ class OpenMeteoForecast(BaseModel):
     run: str = Field(description="Run id; with several models, that of the first.")
     model: str = Field(description="Model id.")
     init_time: str = Field(description="Init time, UTC.")
+    atmosphere: str | None = Field(default=None, description=_ATMOSPHERE)
+    statistics: dict[str, str] = Field(
+        default={},
+        description="Statistic of an ensemble that each column is of, such as `mean of 4 members`; "
+        "absent for a single forecast.",
+    )
     lead_hours: list[int] = Field(description="Lead times, hours.")
     accumulation_hours: dict[str, int] = Field(
         default={}, description="Hours before its time that each column of sums covers."

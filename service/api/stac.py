@@ -7,12 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 
 from pear.errors import did_you_mean
+from pear.variables import SIMULATED
 from pipelines.catalog import Model, NotFoundError, Run, Status
 from service.dependencies import Services, ServicesDep
 from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
 from service.readers.forecasts import statistics_of
+from service.readers.nature import Nature, attributes_of, event_of, nature_of
 from service.readers.stac import (
     GEOJSON,
     JSON,
@@ -148,7 +150,12 @@ def _base(request: Request) -> str:
 def _item(base: str, services: Services, run: Run) -> StacItem:
     facts = describe_store(services.folder.forecast(run.id))
     store = services.forecasts.store(run.id)
-    return make_item(base, run, store, facts, statistics_of(services.folder, run.id))
+    nature = nature_of(services.folder, run)
+    statistics = {
+        name: nature.name_statistic(name, event_of(services.folder, run, name))
+        for name in statistics_of(services.folder, run.id)
+    }
+    return make_item(base, run, store, facts, nature, statistics)
 
 
 def _collections(base: str, services: Services) -> list[StacCollection]:
@@ -156,13 +163,21 @@ def _collections(base: str, services: Services) -> list[StacCollection]:
     for model in services.catalog.models.all():
         span = services.catalog.runs.span(model.id)
         if span is not None:
-            found.append(make_runs_collection(base, model, span, _license(services, model)))
+            license_, nature = _license(services, model), _nature(services, model)
+            found.append(make_runs_collection(base, model, span, license_, nature))
     for store in served_stores(services.folder, services.catalog):
         try:
-            found.append(make_store_collection(base, store, describe_store(store.root)))
+            nature = Nature(simulated=SIMULATED in attributes_of(store.root))
+            found.append(make_store_collection(base, store, describe_store(store.root), nature))
         except ProblemError:  # damaged: left out of lists, named where it is asked for
             continue
     return found
+
+
+def _nature(services: Services, model: Model) -> Nature:
+    """Return what the newest run of a model is."""
+    newest = services.catalog.runs.latest(model.id)
+    return Nature() if newest is None else nature_of(services.folder, newest)
 
 
 def _license(services: Services, model: Model) -> str:

@@ -20,6 +20,7 @@ from service.http.response_cache import CachedBody, heavy_response
 from service.http.routing import GuardedRoute
 from service.maps.tiles import Colours, Encoding, draw_colours, draw_values
 from service.readers.forecasts import ForecastStore
+from service.readers.label import label_of
 from service.readers.nature import Nature, nature_of
 from service.readers.ogc.coverages import row_of
 from service.readers.ogc.pixels import read_pixels
@@ -207,8 +208,7 @@ async def draw_tile(
         }
         if layer.level is not None:
             headers["PEAR-Level"] = str(layer.level)
-        if nature_of(services.folder, run).simulated:
-            headers["PEAR-Atmosphere"] = "simulated"
+        headers |= label_of(services.folder, run, store).headers()
         if shown[0] == "colour":
             png = draw_colours(values, field_colours(services, store, layer))
         else:

@@ -34,6 +34,7 @@ from service.http.response_cache import CachedBody, heavy_response
 from service.http.routing import LenientRoute
 from service.maps.legend import draw_legend
 from service.maps.tiles import draw_colours
+from service.readers.label import Label
 from service.readers.ogc.coverages import row_of
 from service.readers.ogc.pixels import read_pixels
 from service.readers.ogc.selection import Layer, parameters_of, select_layer
@@ -271,9 +272,7 @@ def _headers(target: Target, layer: Layer) -> tuple[tuple[str, str], ...]:
         "PEAR-Init-Time": to_iso(target.store.init_time),
         "PEAR-Valid-Time": to_iso(valid),
     }
-    if target.nature.simulated:
-        about["PEAR-Atmosphere"] = "simulated"
-    return tuple(about.items())
+    return tuple({**about, **Label.of(target.nature, target.store).headers()}.items())
 
 
 async def _answer(

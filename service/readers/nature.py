@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from pear.models.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE, OUTSIDE_CLIMA
 from pear.models.spread_skill import UNKNOWN, SpreadSkill, read_spread_skill
 from pear.models.symmetries import describe_augmented
 from pear.store import metadata
-from pear.variables import MEMBERS, SIMULATED
+from pear.variables import MEMBERS, PROBABILITY, SIMULATED
 from pipelines.catalog import Run
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
@@ -79,10 +79,54 @@ class Nature:
             return f"{number} % quantile of {size}"
         return f"member {number + 1} of {self.members}" if self.members else f"member {number + 1}"
 
+    def name_statistic(self, statistic: str | None, event: str | None = None) -> str:
+        """Return the statistic in full: ``standard deviation of 8 members``.
+
+        Parameters
+        ----------
+        statistic
+            As in :meth:`describe_statistic`.
+        event
+            Of a probability: what it is a probability of.
+
+        Returns
+        -------
+        str
+            Empty for a single forecast.
+
+        Examples
+        --------
+        >>> ensemble = Nature(members=4)
+        >>> ensemble.name_statistic(None), ensemble.name_statistic("spread")
+        ('mean of 4 members', 'standard deviation of 4 members')
+        >>> ensemble.name_statistic("p00", "t2m above 273.15 K")
+        'probability of t2m above 273.15 K, 4 members'
+        """
+        given = self
+        if statistic is not None and self.members is None:  # it has a statistic: an ensemble
+            given = replace(self, members=0)
+        words = given.describe_statistic(statistic)
+        if event is not None:
+            return ", ".join(part for part in (f"probability of {event}", words) if part)
+        if words and statistic == "spread":
+            return f"standard deviation of {words}"
+        return words
+
+    @property
+    def kind(self) -> str:
+        """Return ``simulated atmosphere, not observed``; empty for the observed one."""
+        return f"{self.atmosphere}, not observed" if self.simulated else ""
+
     @property
     def atmosphere(self) -> str:
         """Return ``simulated atmosphere``; empty for the observed one."""
         return "simulated atmosphere" if self.simulated else ""
+
+    def describe(self) -> str:
+        """Return a sentence of the atmosphere, with a space after it; empty for the observed."""
+        if not self.simulated:
+            return ""
+        return "The atmosphere is simulated, not observed; its dates are labels only. "
 
     @property
     def climate(self) -> str:
@@ -113,6 +157,12 @@ def nature_of(folder: DataFolder, run: Run) -> Nature:
     other = OTHER_CLIMATE in own
     size = None if members is None else int(str(members))
     return Nature(simulated, size, other, "counterfactual" in run.options)
+
+
+def event_of(folder: DataFolder, run: Run, statistic: str) -> str | None:
+    """Return what a statistic of a run is the probability of; None if it is another one."""
+    event = attributes_of(folder.forecast(f"{run.id}.{statistic}")).get(PROBABILITY)
+    return None if event is None else str(event)
 
 
 def notes_of(folder: DataFolder, run: Run) -> tuple[str, ...]:
@@ -207,4 +257,5 @@ def _read(store: Path, changed: int) -> dict[str, object]:
         found = metadata.read(store).get("attributes", {})
     except (InputError, OSError, ValueError):
         return {}
-    return {name: found[name] for name in (MEMBERS, SIMULATED, FIGURES, *_NOTES) if name in found}
+    kept = (MEMBERS, SIMULATED, PROBABILITY, FIGURES, *_NOTES)
+    return {name: found[name] for name in kept if name in found}

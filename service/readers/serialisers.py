@@ -13,15 +13,16 @@ from pear.times import to_iso
 from pear.typing import Array
 from service.http.disclaimer import DISCLAIMER
 from service.readers.forecasts import ForecastStore
+from service.readers.label import Label
 from service.readers.points import Points, Series
 
 _CSV_COLUMNS: Final = (
     *("run", "init_time", "valid_time", "lead_hours", "latitude", "longitude"),
-    *("variable", "level", "units", "value"),
+    *("variable", "level", "units", "value", "statistic", "atmosphere"),
 )
 
 
-def run_header(store: ForecastStore, model: str, created_at: str) -> dict[str, Any]:
+def run_header(store: ForecastStore, model: str, created_at: str, label: Label) -> dict[str, Any]:
     """Return what every response contains about its run."""
     return {
         "run": store.run,
@@ -29,6 +30,7 @@ def run_header(store: ForecastStore, model: str, created_at: str) -> dict[str, A
         "init_time": to_iso(store.init_time),
         "created_at": created_at,
         "grid": {"name": "HEALPix", "nside": store.nside, "order": "nested"},
+        **label.fields(),
         "note": DISCLAIMER,
     }
 
@@ -39,7 +41,11 @@ def dump_json(document: object) -> bytes:
 
 
 def to_json(
-    header: dict[str, Any], store: ForecastStore, points: Points, series: list[Series]
+    header: dict[str, Any],
+    store: ForecastStore,
+    points: Points,
+    series: list[Series],
+    label: Label,
 ) -> bytes:
     """Serialise time series as JSON."""
     lat, lon = centres(store.nside)
@@ -58,6 +64,7 @@ def to_json(
                 "series": [
                     {
                         "variable": each.variable,
+                        "long_name": label.name(each.variable),
                         "level": each.level,
                         "units": each.units,
                         "values": to_numbers(each.values[:, p]),
@@ -71,7 +78,7 @@ def to_json(
     return dump_json(document)
 
 
-def to_csv(store: ForecastStore, points: Points, series: list[Series]) -> bytes:
+def to_csv(store: ForecastStore, points: Points, series: list[Series], label: Label) -> bytes:
     """Serialise time series as CSV, one value per line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -84,12 +91,18 @@ def to_csv(store: ForecastStore, points: Points, series: list[Series]) -> bytes:
                 store.lead_hours, store.valid_times, to_numbers(each.values[:, p]), strict=True
             ):
                 what = (each.variable, each.level, each.units)
-                writer.writerow((store.run, init, to_iso(valid), lead, *place, *what, value))
+                when = (store.run, init, to_iso(valid), lead)
+                words = (label.statistic, label.atmosphere)
+                writer.writerow((*when, *place, *what, value, *words))
     return text.getvalue().encode()
 
 
 def to_coverage(
-    header: dict[str, Any], store: ForecastStore, points: Points, series: list[Series]
+    header: dict[str, Any],
+    store: ForecastStore,
+    points: Points,
+    series: list[Series],
+    label: Label,
 ) -> bytes:
     """Serialise time series as CoverageJSON (OGC 21-069r2): a collection of ``PointSeries``."""
 
@@ -99,7 +112,8 @@ def to_coverage(
     parameters = {
         named(each): {
             "type": "Parameter",
-            "observedProperty": {"label": {"en": named(each)}},
+            "description": {"en": label.describe(each.variable, each.level)},
+            "observedProperty": {"label": {"en": label.describe(each.variable, each.level)}},
             "unit": {"symbol": each.units},
         }
         for each in series

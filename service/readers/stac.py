@@ -18,6 +18,8 @@ from pipelines.catalog import Model, Run
 from service.http.disclaimer import DISCLAIMER
 from service.readers.export import MEDIA_TYPES
 from service.readers.forecasts import ForecastStore
+from service.readers.label import Label
+from service.readers.nature import Nature
 from service.readers.store_files import ServedStore, StoreFacts
 
 VERSION: Final = "1.1.0"
@@ -199,7 +201,11 @@ def make_catalog(base: str, collections: list[StacCollection]) -> StacCatalog:
 
 
 def make_runs_collection(
-    base: str, model: Model, span: tuple[np.datetime64, np.datetime64], license_: str
+    base: str,
+    model: Model,
+    span: tuple[np.datetime64, np.datetime64],
+    license_: str,
+    nature: Nature,
 ) -> StacCollection:
     """Return the collection of a model's runs.
 
@@ -213,6 +219,8 @@ def make_runs_collection(
         First init time and last valid time of its finished runs.
     license_
         Licence of its newest run; empty if it is not known.
+    nature
+        What its newest run is.
 
     Returns
     -------
@@ -224,8 +232,9 @@ def make_runs_collection(
     about = StacLink(rel="about", href=f"{base}/v1/models/{model.id}", type=JSON)
     return StacCollection(
         id=runs_collection_id(model.id),
-        title=f"Forecasts of {model.name}",
-        description=f"Runs of model {model.id} in steps of {model.step_hours} h. {DISCLAIMER}",
+        title=", ".join(filter(None, (f"Forecasts of {model.name}", nature.atmosphere))),
+        description=f"Runs of model {model.id} in steps of {model.step_hours} h. "
+        f"{nature.describe()}{DISCLAIMER}",
         license=license_ or _UNKNOWN_LICENSE,
         extent=_extent(to_iso(span[0]), to_iso(span[1])),
         summaries={"healpix:nside": [model.nside], "pear:model": [model.id]},
@@ -233,7 +242,9 @@ def make_runs_collection(
     )
 
 
-def make_store_collection(base: str, store: ServedStore, facts: StoreFacts) -> StacCollection:
+def make_store_collection(
+    base: str, store: ServedStore, facts: StoreFacts, nature: Nature
+) -> StacCollection:
     """Return the collection that is one analysis or climatology."""
     name = f"{store.kind}-{store.name}"
     first, last = facts.period or (store.first_time, store.last_time)
@@ -241,7 +252,8 @@ def make_store_collection(base: str, store: ServedStore, facts: StoreFacts) -> S
         stac_extensions=[_ZARR_EXTENSION],
         id=name,
         title=facts.title,
-        description=f"{store.kind.capitalize()} {store.name}, one Zarr store.",
+        description=f"{store.kind.capitalize()} {store.name}, one Zarr store. "
+        f"{nature.describe()}".rstrip(),
         license=facts.license or _UNKNOWN_LICENSE,
         extent=_extent(first, last),
         summaries={"healpix:nside": [facts.nside], "variables": list(facts.variables)},
@@ -251,7 +263,12 @@ def make_store_collection(base: str, store: ServedStore, facts: StoreFacts) -> S
 
 
 def make_item(
-    base: str, run: Run, store: ForecastStore, facts: StoreFacts, statistics: list[str]
+    base: str,
+    run: Run,
+    store: ForecastStore,
+    facts: StoreFacts,
+    nature: Nature,
+    statistics: dict[str, str],
 ) -> StacItem:
     """Return the item of a finished run.
 
@@ -263,8 +280,10 @@ def make_item(
         The run.
     store, facts
         Its store.
+    nature
+        What the run is, besides its times.
     statistics
-        Names of the statistics of its ensemble.
+        Statistics of its ensemble in words, by name.
 
     Returns
     -------
@@ -273,7 +292,7 @@ def make_item(
     """
     collection = runs_collection_id(run.model)
     above, api = f"/collections/{collection}", f"{base}/v1/forecasts/{run.id}"
-    stores = f"{base}/v1/stores/forecast/{run.id}"
+    stores, label = f"{base}/v1/stores/forecast/{run.id}", Label.of(nature, store)
     last = run.init_time + np.timedelta64(store.lead_hours[-1], "h")
     properties: dict[str, Any] = {
         "title": facts.title,
@@ -285,13 +304,14 @@ def make_item(
         "license": facts.license or _UNKNOWN_LICENSE,
         "healpix:nside": store.nside,
         "pear:model": run.model,
-        **_cube(store, facts),
+        **{f"pear:{name}": text for name, text in label.fields().items()},
+        **_cube(store, facts, label),
     }
     if run.finished_at is not None:
         properties["created"] = run.finished_at.strftime("%Y-%m-%dT%H:%M:%SZ")
     assets = {"zarr": _zarr_asset(f"{stores}.zarr", "Zarr")}
-    for name in statistics:
-        assets[name] = _zarr_asset(f"{stores}.{name}.zarr", f"Zarr of the statistic {name}")
+    for name, words in statistics.items():
+        assets[name] = _zarr_asset(f"{stores}.{name}.zarr", f"Zarr: {words}")
     for kind in ("netcdf", "grib"):
         assets[kind] = StacAsset(
             href=f"{api}/download?format={kind}",
@@ -326,7 +346,7 @@ def make_item(
     )
 
 
-def _cube(store: ForecastStore, facts: StoreFacts) -> dict[str, Any]:
+def _cube(store: ForecastStore, facts: StoreFacts, label: Label) -> dict[str, Any]:
     """Return the fields of the datacube extension."""
     init = to_iso(store.init_time)
     dimensions: dict[str, Any] = {
@@ -363,7 +383,7 @@ def _cube(store: ForecastStore, facts: StoreFacts) -> dict[str, Any]:
                 "type": "data",
                 "dimensions": list(facts.variables[name]),
                 "unit": store.units(name),
-                "description": BY_NAME[name].long_name,
+                "description": label.name(name),
             }
             for name in store.names
         },

@@ -273,7 +273,7 @@ def test_a_simulated_atmosphere_is_named_everywhere(tmp_path: Path) -> None:
             assert "simulated, not observed" in document["description"]
             assert WORDS in document["keywords"]
         document = ask(client, "position").json()
-        assert document["pear:run"]["atmosphere"] == WORDS
+        assert document["pear:run"]["atmosphere"] == f"{WORDS}, not observed"
         file = ask(client, "position", f="NetCDF").content
         with xr.open_dataset(io.BytesIO(file), engine="scipy") as opened:
             assert WORDS in opened.attrs["title"]

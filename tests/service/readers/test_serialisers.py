@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from service.readers.label import Label
 from service.readers.open_meteo import Units, parse_columns
 from service.readers.points import Points, Series, locate
 from service.readers.serialisers import (
@@ -28,6 +29,7 @@ STORE = SimpleNamespace(
     valid_times=np.array(["2001-03-02", "2001-03-03"], "datetime64[s]"),
     nside=8,
 )
+LABEL = Label("simulated atmosphere, not observed", "mean of 4 members")
 SERIES = [
     Series("2m_temperature", None, "K", np.array([[280.0, 281.0], [np.nan, 283.0]])),
     Series("geopotential", 500, "m2 s-2", np.array([[1.0, 2.0], [3.0, 1 / 3]])),
@@ -47,8 +49,8 @@ def test_numbers_have_the_digits_of_float32_and_no_nan() -> None:
 
 
 def test_json(points: Points) -> None:
-    header = run_header(STORE, "model-1", "2001-03-01T01:00:00Z")
-    document = json.loads(to_json(header, STORE, points, SERIES))
+    header = run_header(STORE, "model-1", "2001-03-01T01:00:00Z", LABEL)
+    document = json.loads(to_json(header, STORE, points, SERIES, LABEL))
     assert document["run"] == "run-1"
     assert document["grid"] == {"name": "HEALPix", "nside": 8, "order": "nested"}
     assert "not an official warning" in document["note"]
@@ -57,6 +59,7 @@ def test_json(points: Points) -> None:
     assert first["series"][0]["values"] == [280.0, None]
     assert second["series"][1] == {
         "variable": "geopotential",
+        "long_name": "Geopotential, mean of 4 members",
         "level": 500,
         "units": "m2 s-2",
         "values": [2.0, 0.3333333],
@@ -64,7 +67,7 @@ def test_json(points: Points) -> None:
 
 
 def test_csv_has_one_value_per_line(points: Points) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(STORE, points, SERIES).decode())))
+    rows = list(csv.DictReader(io.StringIO(to_csv(STORE, points, SERIES, LABEL).decode())))
     assert len(rows) == 8
     assert rows[0] == {
         "run": "run-1",
@@ -77,14 +80,19 @@ def test_csv_has_one_value_per_line(points: Points) -> None:
         "level": "",
         "units": "K",
         "value": "280.0",
+        "statistic": "mean of 4 members",
+        "atmosphere": "simulated atmosphere, not observed",
     }
     assert rows[1]["value"] == "", "missing"
 
 
 def test_coverage_json(points: Points) -> None:
-    document = json.loads(to_coverage({"run": "run-1"}, STORE, points, SERIES))
+    document = json.loads(to_coverage({"run": "run-1"}, STORE, points, SERIES, LABEL))
     assert document["type"] == "CoverageCollection"
     assert set(document["parameters"]) == {"2m_temperature", "geopotential_500hPa"}
+    wanted = "Geopotential at 500 hPa, mean of 4 members, simulated atmosphere, not observed"
+    described = document["parameters"]["geopotential_500hPa"]
+    assert described["description"] == described["observedProperty"]["label"] == {"en": wanted}
     second = document["coverages"][1]
     assert second["domain"]["axes"]["x"]["values"] == [-40.0]
     assert second["ranges"]["geopotential_500hPa"]["values"] == [2.0, 0.3333333]
