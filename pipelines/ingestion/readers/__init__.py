@@ -33,7 +33,11 @@ from pipelines.ingestion.readers.remote import (
     is_icechunk,
 )
 from pipelines.ingestion.readers.unzip import unpack
-from pipelines.ingestion.readers.zarr_chunks import SoundStore, refuse_missing_chunks
+from pipelines.ingestion.readers.zarr_chunks import (
+    SoundStore,
+    refuse_missing_chunks,
+    require_current_metadata,
+)
 from pipelines.ingestion.remote_files import FileCache
 
 __all__ = ["Fields", "Scan", "ScanOptions", "SourceVariable", "detect_format", "scan_source"]
@@ -247,6 +251,7 @@ def _scan_file(path: Path, label: str, options: ScanOptions, origin: str) -> Sca
         references = References(str(path), origin, path.stat().st_mtime_ns)
         return scan_dataset(references, label, kind, options)
     if kind == "Zarr":
+        require_current_metadata(path, label)
         store, note = choose_group(ZarrStore(str(path), label), options.nside)
         scan = scan_dataset(store, label, kind, options)
         scan.note(note)

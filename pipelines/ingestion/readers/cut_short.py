@@ -18,11 +18,16 @@ _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _TYPE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 _DIMENSIONS, _VARIABLES, _ATTRIBUTES = 10, 11, 12
 _MAX_ITEMS: Final = 1_000_000
+_MAX_AXES: Final = 1024  # of one variable, as in the NetCDF library
 _LOOKED_AT: Final = 1 << 20
 
 
 class _EndOfHeaderError(Exception):
     """The file ends within its header, or the header is damaged."""
+
+
+class _StreamingError(Exception):
+    """The header leaves the number of records open, for which the library reads without end."""
 
 
 class _MovedError(Exception):
@@ -52,6 +57,13 @@ def require_whole(path: Path, label: str) -> None:
             expected = _hdf5_size(file) if is_hdf5 else _classic_size(file, head[3], size)
             if not is_hdf5 and size > expected:
                 _require_padding(file, expected + -expected % 4)
+        except _StreamingError as error:
+            raise InputError(
+                f"{label} does not say how many records it has (numrecs is 'streaming'): its "
+                "writer did not close it, or still writes",
+                field="file",
+                hint="write it again, with its number of records",
+            ) from error
         except _MovedError as error:
             raise InputError(
                 f"{label} is damaged: {error}",
@@ -125,7 +137,7 @@ class _Header:
     def items(self, tag: int, read: Callable[[], None]) -> None:
         """Read a list of dimensions, attributes or variables."""
         found, number = self.integer(), self.count()
-        if found not in (0, tag) or number > _MAX_ITEMS:
+        if found not in (0, tag) or number > _MAX_ITEMS or (number and not found):
             raise _EndOfHeaderError
         for _ in range(number):
             read()
@@ -154,7 +166,10 @@ def _classic_size(file: BinaryIO, version: int, size: int) -> int:
 
     def variable() -> None:
         header.take(header.count())
-        dims = [header.count() for _ in range(header.count())]
+        n_axes = header.count()
+        if n_axes > _MAX_AXES:
+            raise _EndOfHeaderError
+        dims = [header.count() for _ in range(n_axes)]
         header.items(_ATTRIBUTES, header.attribute)
         kind = header.integer()
         header.count()  # its size, which is not reliable for large variables
@@ -181,10 +196,17 @@ def _classic_size(file: BinaryIO, version: int, size: int) -> int:
         last = end
     ends = [begin + n for begin, n, has_records in variables if not has_records]
     in_record = [(begin, n) for begin, n, has_records in variables if has_records]
-    if in_record and records in (0, streaming):
+    if records == streaming and 0 in lengths:
+        raise _StreamingError
+    if in_record and records == 0:
         return max([file.tell(), size, *ends])  # the number of records is not known
-    if in_record:
-        # The records of one variable alone are not padded.
-        stride = sum(n + (-n % 4 if len(in_record) > 1 else 0) for _, n in in_record)
-        ends += [begin + (records - 1) * stride + n for begin, n in in_record]
-    return max([file.tell(), *ends])
+    return max([file.tell(), *ends, *_record_ends(in_record, records)])
+
+
+def _record_ends(in_record: list[tuple[int, int]], records: int) -> list[int]:
+    """Return where the last record of each variable ends, from (begin, bytes of one record)."""
+    if in_record and not any(n for _, n in in_record):
+        raise _EndOfHeaderError  # any number of records would fit the file
+    # The records of one variable alone are not padded.
+    stride = sum(n + (-n % 4 if len(in_record) > 1 else 0) for _, n in in_record)
+    return [begin + (records - 1) * stride + n for begin, n in in_record]

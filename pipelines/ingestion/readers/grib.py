@@ -42,6 +42,7 @@ from pear.variables import BY_NAME, VARIABLES
 from pipelines.ingestion.readers.eccodes import load, next_field
 from pipelines.ingestion.readers.grib_places import require_increments, require_place
 from pipelines.ingestion.readers.grib_sections import Envelope
+from pipelines.ingestion.readers.grib_times import read_time, require_exact_times
 
 GribValue: TypeAlias = str | int | float | None
 Location: TypeAlias = tuple[int, int]
@@ -134,15 +135,6 @@ class Message:
             return _grid(tuple(self.get(key) for key in _GRID_KEYS), where), None
         order = _cells(tuple(self.get(key) for key in _CELL_KEYS), where)
         return HealpixGrid(order.nside), order
-
-    def time(self, kind: str) -> int:
-        """Return the ``data`` (initial) or ``validity`` time in seconds since 1970."""
-        day, clock = self.get(f"{kind}Date"), self.get(f"{kind}Time")
-        if day is None or clock is None:
-            raise InputError(f"{self.source} has a message without {kind}Date", field="time")
-        date, hhmm = f"{int(day):08d}", f"{int(clock):04d}"
-        text = f"{date[:4]}-{date[4:6]}-{date[6:]}T{hhmm[:2]}:{hhmm[2:]}"
-        return int(np.datetime64(text, "s").astype(np.int64))
 
 
 @lru_cache(maxsize=256)
@@ -313,11 +305,13 @@ def _add_message(
     one = series.setdefault(
         (quantity.name, grid, order, units), _Series(name, units, centre, quantity, grid, order)
     )
-    valid = message.time("validity")
+    where = f"{scan.source}: {name}"
+    require_exact_times(message.get, where)
+    valid = read_time(message.get, "validity", where)
     key = valid, message.level if quantity.upper else 0, int(message.get("number") or 0)
     version = str(message.get("expver") or "").lstrip("0")
     one.fields.setdefault(key, []).append((message.location, version))
-    one.leads[valid] = max(one.leads.get(valid, 0), valid - message.time("data"))
+    one.leads[valid] = max(one.leads.get(valid, 0), valid - read_time(message.get, "data", where))
 
 
 def _by_number(message: Message) -> Quantity | None:

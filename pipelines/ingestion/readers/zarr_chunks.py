@@ -25,7 +25,7 @@ from pear.datasets.static import static_name
 from pear.datasets.xarray import ArrayReader
 from pear.errors import InputError
 
-__all__ = ["SoundStore", "WholeStore", "refuse_missing_chunks"]
+__all__ = ["SoundStore", "WholeStore", "refuse_missing_chunks", "require_current_metadata"]
 
 ZarrArray: TypeAlias = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -33,6 +33,16 @@ Place: TypeAlias = tuple[int, ...]
 """Position of a chunk along the axes of an array."""
 
 _METADATA: Final = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
+_COMPARED: Final = (
+    "shape",
+    "chunks",
+    "chunk_grid",
+    "dtype",
+    "data_type",
+    "fill_value",
+    "dimension_names",
+    "attributes",
+)
 _BLOSC_HEADER: Final = 16
 _EMPTY: Final = np.iinfo(np.uint64).max
 _HINT: Final = "copy the store again, with all its files"
@@ -63,6 +73,8 @@ class SoundStore(WrapperStore[Store]):
         folder, _, last = key.rpartition("/")
         if last in _METADATA:
             self._note(folder, last, found.to_bytes())
+        elif not len(found):
+            raise OSError(f"its chunk file {key} is empty")
         elif byte_range is None and self._is_blosc(key):
             head = found[:_BLOSC_HEADER].to_bytes()
             stated = int.from_bytes(head[12:16], "little")
@@ -125,6 +137,59 @@ def _is_of_field(key: str) -> bool:
     return len(numbers) > 1 and static_name(folders[0]) is None
 
 
+def require_current_metadata(folder: Path, label: str) -> None:
+    """Refuse a store whose consolidated metadata differ from those of its arrays.
+
+    Readers go by the first, writers may change the second alone: appended times would be left out.
+
+    Parameters
+    ----------
+    folder : Path
+        The Zarr store.
+    label : str
+        Its name in messages.
+
+    Raises
+    ------
+    InputError
+        If an array differs in shape, chunks, type, fill value or attributes.
+    """
+    for name, stated, own in _stated_twice(folder):
+        for key in _COMPARED:
+            both = [json.dumps(document.get(key), sort_keys=True) for document in (stated, own)]
+            if both[0] != both[1]:
+                raise InputError(
+                    f"{label}: {name} has {key} {both[0][:80]} by the consolidated metadata of the "
+                    f"store and {both[1][:80]} by its own",
+                    field=name,
+                    hint="consolidate the metadata again: zarr.consolidate_metadata(STORE)",
+                )
+
+
+def _stated_twice(folder: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the documents of each array in the consolidated metadata, and its own."""
+    second, third = (_read_json(folder / name) for name in (".zmetadata", "zarr.json"))
+    for key, stated in (second.get("metadata") or {}).items():
+        name, _, kind = key.rpartition("/")
+        if kind == ".zattrs" and (folder / name / ".zarray").is_file():
+            yield name, {"attributes": stated}, {"attributes": _read_json(folder / key)}
+        elif kind == ".zarray":
+            yield name, stated, _read_json(folder / key)
+    inside = (third.get("consolidated_metadata") or {}).get("metadata") or {}
+    for name, stated in inside.items():
+        if stated.get("node_type") == "array":
+            yield name, stated, _read_json(folder / name / "zarr.json")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return a document; empty if there is none, which Zarr says itself where it needs one."""
+    with suppress(OSError, ValueError):
+        found = json.loads(path.read_bytes())
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
 def refuse_missing_chunks(folder: Path, scan: Scan) -> None:
     """Mark fields of which a chunk file is missing, and add the fault to the scan.
 
@@ -146,19 +211,26 @@ def refuse_missing_chunks(folder: Path, scan: Scan) -> None:
         first = array.metadata.encode_chunk_key(_file_of(array, missing[0]))
         count = f"{len(missing)} of {math.prod(_grid(array))}"
         fault = f"{variable.name} lacks {count} chunks (the first is {first})"
-        if _is_nan(array.fill_value):  # read as missing values, which are refused where wanted
+        other = _unknown_file(folder / variable.name, array)
+        if other is not None:
+            fault += f", but has a file {other}, which its metadata do not name"
+        elif _is_nan(array.fill_value):  # read as missing values, which are refused where wanted
             scan.note(fault)
             continue
         scan.fault(InputError(f"{scan.source}: {fault}", field=variable.name, hint=_HINT))
         scan.variables[index] = _without(variable, variable.reader, array, missing)
-    for name in _axes(scan, group):
+    # Without variables, a fault of the scan may only follow from an axis.
+    for name in sorted(_axes(scan, group) if scan.variables else _own_axes(group)):
         axis = group[name]
+        if not isinstance(axis, zarr.Array):
+            continue
+        lost = list(_missing(folder / name, axis))
         # One value alone is left out by writers where it equals the fill value.
-        if isinstance(axis, zarr.Array) and min(axis.chunks[0], axis.shape[0]) > 1:
-            for _ in _missing(folder / name, axis):
-                text = f"{scan.source}: its axis {name} lacks chunks"
-                # First, since fields at a time that comes twice only follow from it.
-                scan.faults.insert(0, InputError(text, field=name, hint=_HINT))
+        if len(lost) > (min(axis.chunks[0], axis.shape[0]) == 1):
+            first = axis.metadata.encode_chunk_key(_file_of(axis, lost[0]))
+            text = f"{scan.source}: its axis {name} lacks chunks (the first is {first})"
+            # First, since fields at a time that comes twice only follow from it.
+            scan.faults.insert(0, InputError(text, field=name, hint=_HINT))
 
 
 def _axes(scan: Scan, group: zarr.Group) -> set[str]:
@@ -171,6 +243,13 @@ def _axes(scan: Scan, group: zarr.Group) -> set[str]:
             order = variable.reader.order
             names |= set() if order is None else {str(order.ids)}
     return {name for name in names if name in group and group[name].ndim == 1}  # type: ignore[union-attr]
+
+
+def _own_axes(group: zarr.Group) -> set[str]:
+    """Return the names of the arrays that are the axes of others."""
+    arrays = dict(group.arrays())
+    used = {str(n) for a in arrays.values() if a.ndim > 1 for n in _dimension_names(a)}
+    return {name for name in used & set(arrays) if arrays[name].ndim == 1}
 
 
 def _is_nan(value: object) -> bool:
@@ -206,6 +285,17 @@ def _missing(folder: Path, array: ZarrArray) -> Iterator[Place]:
             inner = tuple(c % n for c, n in zip(chunk, per_shard, strict=True))
             if held is not None and not held.reshape(per_shard)[inner]:
                 yield chunk
+
+
+def _unknown_file(folder: Path, array: ZarrArray) -> str | None:
+    """Return the first file of an array that is not one of its chunks, such as a misnamed one."""
+    known = {
+        array.metadata.encode_chunk_key(_file_of(array, chunk))
+        for chunk in product(*map(range, _grid(array)))
+    }
+    found = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    names = (one for one in found if not Path(one).name.startswith(".") and one != "zarr.json")
+    return min((one for one in names if one not in known), default=None)
 
 
 def _read_shard_index(path: Path, array: ZarrArray) -> Flags | None:

@@ -78,6 +78,36 @@ def test_files_without_records_or_variables(form: Form, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS[:3])
+def test_an_open_number_of_records(form: Form, tmp_path: Path) -> None:
+    path = netcdf(tmp_path / "a.nc", form, unlimited=True)
+    data = path.read_bytes()
+    width = 8 if form == "NETCDF3_64BIT_DATA" else 4
+    path.write_bytes(data[:4] + b"\xff" * width + data[4 + width :])
+    with pytest.raises(InputError, match="does not say how many records"):
+        require_whole(path, "a.nc")
+
+
+def test_records_without_bytes(tmp_path: Path) -> None:
+    path = netcdf(tmp_path / "a.nc", "NETCDF3_CLASSIC", unlimited=True, times=1)
+    name, axis = b"\0\0\0\1x\0\0\0", (5).to_bytes(4, "big")
+    data = path.read_bytes().replace(name + axis, name + bytes(4))
+    # Of the variables, (time) alone has bytes left: 2e9 records do not fit.
+    path.write_bytes(data[:4] + b"\x7f\xff\xff\xff" + data[8:])
+    with pytest.raises(InputError, match="cut short"):
+        require_whole(path, "a.nc")
+
+
+@pytest.mark.parametrize("count", [2000, 2**31])
+def test_a_variable_of_too_many_axes(count: int, tmp_path: Path) -> None:
+    path = netcdf(tmp_path / "a.nc", "NETCDF3_CLASSIC", unlimited=False)
+    name = b"\0\0\0\2v0\0\0"
+    data = path.read_bytes().replace(name + b"\0\0\0\2", name + count.to_bytes(4, "big"))
+    path.write_bytes(data + bytes(4 * 3000))
+    with pytest.raises(InputError, match="its header does not end"):
+        require_whole(path, "a.nc")
+
+
+@pytest.mark.parametrize("form", FORMS[:3])
 @pytest.mark.parametrize("unlimited", [True, False])
 def test_inserted_bytes_are_noticed(form: Form, unlimited: bool, tmp_path: Path) -> None:
     path = netcdf(tmp_path / "a.nc", form, unlimited=unlimited, kind="i4")

@@ -188,7 +188,12 @@ def test_final_before_preliminary(tmp_path: Path) -> None:
 
 
 def test_forecasts_are_noted(tmp_path: Path) -> None:
-    fields = [{"time": 0, "level": lev, "stepRange": step} for step in (0, 6) for lev in (850, 500)]
+    la, lo = np.meshgrid(LAT, LON, indexing="ij")
+    fields = [
+        {"time": 0, "level": lev, "stepRange": step, "values": analytic_temperature(la, lo, n, lev)}
+        for n, step in enumerate((0, 6))
+        for lev in (850, 500)
+    ]
     report = run(write(tmp_path / "a.grib", *fields), tmp_path / "s.zarr")
     assert report.sources[0].notes == ["t: forecasts of 0, 6 h, stored at their valid times"]
     assert (
@@ -267,3 +272,36 @@ def test_the_library_says_nothing_by_itself(
         ingest([tmp_path / "a.grib"], tmp_path / "s.zarr", NSIDE)
     assert capfd.readouterr().err == ""
     assert "ecCodes: Unable to find template dataRepresentation" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"indicatorOfUnitOfTimeRange": 3, "forecastTime": 1}, "lead of 1 months"),
+        ({"indicatorOfUnitOfTimeRange": 4, "forecastTime": 2}, "lead of 2 years"),
+        ({"indicatorOfUnitOfTimeRange": 7, "forecastTime": 1}, "lead of 1 centuries"),
+        ({"unitOfTimeRange": 3, "P1": 1, "edition": 1}, "lead of 1 months"),
+        ({"second": 17}, "0000 and 17 s .*not a whole minute"),
+        ({"indicatorOfUnitOfTimeRange": 13, "forecastTime": 90}, "lead of 90 s: not a whole"),
+    ],
+)
+def test_times_that_are_not_exact(keys: dict[str, Any], words: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.grib", {"time": 0, "level": 500, **keys})
+    with pytest.raises(InputError, match=words):
+        run(path, tmp_path / "s.zarr")
+    assert not (tmp_path / "s.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "hours"),
+    [
+        ({"indicatorOfUnitOfTimeRange": 10, "forecastTime": 4}, 12),
+        ({"indicatorOfUnitOfTimeRange": 2, "forecastTime": 1}, 24),
+        ({"indicatorOfUnitOfTimeRange": 13, "forecastTime": 7200}, 2),
+        ({"indicatorOfUnitOfTimeRange": 3, "forecastTime": 0}, 0),
+    ],
+)
+def test_leads_of_other_units(keys: dict[str, Any], hours: int, tmp_path: Path) -> None:
+    run(write(tmp_path / "a.grib", {"time": 0, "level": 500, **keys}), tmp_path / "s.zarr")
+    times = open_store(tmp_path / "s.zarr")["time"].values
+    assert times.tolist() == [(T0 + np.timedelta64(hours, "h")).astype(times.dtype).item()]

@@ -7,6 +7,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Literal
 
 import pytest
 import zarr
@@ -64,6 +65,47 @@ def test_an_axis_that_lost_its_chunk(tmp_path: Path) -> None:
     path = store(tmp_path / "a.zarr", 2)
     (path / "time" / "0").unlink()
     with pytest.raises(InputError, match="its axis time lacks chunks"):
+        ingest([path], tmp_path / "s.zarr", NSIDE)
+
+
+@pytest.mark.parametrize("name", ["time", "latitude"])
+def test_an_axis_says_that_its_chunk_is_lost(name: str, tmp_path: Path) -> None:
+    temperature().to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=True)
+    (tmp_path / "a.zarr" / name / "0").unlink()
+    with pytest.raises(InputError, match=rf"its axis {name} lacks chunks \(the first is 0\)"):
+        ingest([tmp_path / "a.zarr"], tmp_path / "s.zarr", NSIDE)
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+@pytest.mark.parametrize("zarr_format", [2])
+def test_consolidated_metadata_that_are_stale(zarr_format: Literal[2, 3], tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    temperature(2).to_zarr(path, zarr_format=zarr_format, consolidated=True)
+    ingest([path], tmp_path / "whole.zarr", NSIDE)
+
+    later = temperature(2, start=2)
+    later.to_zarr(path, append_dim="time", zarr_format=zarr_format, consolidated=False)
+    with pytest.raises(
+        InputError, match=r"has shape \[2.* by the consolidated .* and \[4.* its own"
+    ):
+        ingest([path], tmp_path / "s.zarr", NSIDE)
+    zarr.consolidate_metadata(path)
+    ingest([path], tmp_path / "s.zarr", NSIDE)
+    assert open_store(tmp_path / "s.zarr").sizes["time"] == 4
+
+
+def test_chunks_of_another_name(tmp_path: Path) -> None:
+    path = store(tmp_path / "a.zarr", 2, dtype="f4", scale_factor=1.0, _FillValue=float("nan"))
+    for chunk in list((path / "t").glob("?.?.?.?")):
+        chunk.rename(chunk.with_name(chunk.name.replace(".", "-")))
+    with pytest.raises(InputError, match=r"t lacks 4 of 4 chunks .*but has a file 0-0-0-0"):
+        ingest([path], tmp_path / "s.zarr", NSIDE)
+
+
+def test_a_chunk_without_bytes(tmp_path: Path) -> None:
+    path = store(tmp_path / "a.zarr", 2)
+    (path / "t" / "1.0.0.0").write_bytes(b"")
+    with pytest.raises(InputError, match=r"its chunk file t/1\.0\.0\.0 is empty"):
         ingest([path], tmp_path / "s.zarr", NSIDE)
 
 
