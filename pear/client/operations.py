@@ -265,6 +265,11 @@ class Operations:
         selection: PointSelection,
     ) -> Operation[xr.Dataset]:
         """Return the forecast at one point or several."""
+        if unknown := sorted(selection.keys() - PointSelection.__annotations__.keys()):
+            raise TypeError(
+                f"point() got an unexpected keyword argument {unknown[0]!r}; it takes "
+                f"{', '.join(PointSelection.__annotations__)}"
+            )
         several = np.ndim(latitude) > 0 or np.ndim(longitude) > 0
         names, levels = _select(variables, selection.get("levels"))
         params = {

@@ -24,6 +24,7 @@ from service.readers.store_files import find_store
 
 router = APIRouter(prefix="/v1/links", tags=["stores"], route_class=GuardedRoute)
 _SHORTEST: int = 60
+_ZARR = "zarr"
 _DAY: int = 86_400
 
 
@@ -60,8 +61,7 @@ class SignedLink(BaseModel):
     """A link that opens one store or run without a key."""
 
     url: str = Field(
-        description="Of a store: address for `xarray.open_zarr(url)`. Of a run: what stands for "
-        "`/v1/forecasts/ID`."
+        description="Address for `xarray.open_zarr(url)`: of the store, or of the run's own."
     )
     opens: str = Field(description="Path of the store or run.")
     expires_at: str = Field(description="End of its lifetime, UTC.")
@@ -110,7 +110,7 @@ def sign_link(
     url = f"{str(request.base_url).rstrip('/')}{PREFIX}{token}/{target}"
     response.headers["Cache-Control"] = "no-store"
     return SignedLink(
-        url=url,
+        url=url if body.run is None else f"{url}/{_ZARR}",
         opens=f"/v1/{target}",
         expires_at=str(format_utc(datetime.fromtimestamp(expires_at, UTC))),
         links={name: f"{url}/{name}" for name in children},

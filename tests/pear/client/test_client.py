@@ -80,6 +80,11 @@ async def _open_and_load(client: Any) -> Any:
     return await dataset.load_async()
 
 
+def test_a_misspelt_option_of_points_is_refused(client: Client) -> None:
+    with pytest.raises(TypeError, match="'interpolation'; it takes levels, method, statistic"):
+        client.point("latest", 59.3, 18.1, "t2m", interpolation="bilinear")  # type: ignore[call-arg]
+
+
 def test_points_are_those_of_the_local_forecast(service: Service, client: Client, aio: Any) -> None:
     local = pear.open_forecast(service.store(client.run().id))
     for method in ("nearest", "bilinear"):

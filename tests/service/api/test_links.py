@@ -76,16 +76,21 @@ def test_xarray_opens_a_link_without_a_key(
         got = analysis["geopotential"].sel(level=500).isel(time=1)
         np.testing.assert_array_equal(got, synthetic_field("geopotential", 500, 24))
     run = sign(client, run="latest")
-    with pear.open_forecast(f"{run['url']}/zarr") as forecast:
+    with pear.open_forecast(str(run["url"])) as forecast:
         assert forecast.sizes["prediction_timedelta"] == 10
-    spread = str(run["url"]).replace(f"forecasts/{run_id}", f"stores/forecast/{run_id}.spread.zarr")
+    assert run["links"]["zarr"] == run["url"]
+    spread = (
+        str(run["url"])
+        .removesuffix("/zarr")
+        .replace(f"forecasts/{run_id}", f"stores/forecast/{run_id}.spread.zarr")
+    )
     xr.open_zarr(spread, decode_timedelta=True).close()
     mode = (data.root / SECRET_FILE).stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
 
 
 def test_a_run_is_read_and_nothing_else(client: httpx.Client, run_id: str) -> None:
-    url = str(sign(client, run=run_id)["url"])
+    url = str(sign(client, run=run_id)["url"]).removesuffix("/zarr")
     point = "point?latitude=1&longitude=2&variables=t2m"
     answers = [httpx.get(f"{url}/{point}") for _ in range(2)]  # the second from the cache
     assert answers[0].json() == client.get(f"/v1/forecasts/{run_id}/{point}").json()
