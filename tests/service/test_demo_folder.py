@@ -132,7 +132,7 @@ def test_the_map_is_drawn_played_and_answers_clicks(
     now = run["lead_hours"] // 10 * int(page.input_value("#slider"))
     csv = httpx.get(base + str(page.get_attribute("#point-csv", "href"))).text.splitlines()
     told = next(line for line in csv[1:] if line.split(",")[3] == str(now))
-    assert shown == float(told.split(",")[-1])
+    assert shown == float(told.split(",")[csv[0].split(",").index("value")])
 
     again = Watched(browser, base, width, height)
     restored = again.open(page.url.removeprefix(base), charts=True)

@@ -56,10 +56,12 @@ const nameOf = () => page.styles[state.variable].label ?? row().long_name;
 /** A component of the wind is interpolated as a vector, which the server does.
  * @param {string} variable */
 const nsideOf = (variable) => (state.cells === "smooth" && rowOf(variable).vector ? Math.max(page.nside, page.display_nside) : page.nside);
-/** Isolines and wind are those of the member that is shown, else of the mean. */
+/** Isolines are those of the member that is shown, else of the mean. */
 const ofMember = () => (/^m\d/.test(state.statistic) ? state.statistic : "");
 /** @param {string} variable @param {number | null} level @param {number} lead */
 const read = (variable, level, lead, nside = nsideOf(variable)) => field(page.run, { variable, level, statistic: ofMember() }, lead, nside);
+/** The components of the wind that are of the field shown, or null: statistics but the mean and the members have none. */
+const windPair = () => (state.statistic === ofMember() ? page.winds[levelOf() === null ? "surface" : "upper"] : null);
 /** The typed value in the unit of the field: a threshold, or per cent. */
 const typedValue = () => (state.statistic === "above" ? (state.value - baseStyle().offset) / baseStyle().scale : state.value);
 /** @param {number} lead */
@@ -141,7 +143,7 @@ async function contoursAt(lead) {
 
 /** @param {number} lead */
 async function windAt(lead) {
-  const pair = page.winds[levelOf() === null ? "surface" : "upper"];
+  const pair = windPair();
   if (state.wind === "none" || pair === null) return null;
   const level = rowOf(pair[0]).levels ? state.level : null;
   const [east, north] = await Promise.all(pair.map((/** @type {string} */ name) => read(name, level, lead, page.nside)));
@@ -178,6 +180,8 @@ function describe() {
   $("slider").setAttribute("aria-valuetext", `lead ${state.lead} hours, valid ${utc(valid)}`);
   $("level").disabled = level === null;
   $("level").closest("label").classList.toggle("off", level === null);
+  $("wind").disabled = windPair() === null;
+  $("wind").closest("label").classList.toggle("off", windPair() === null);
   const query = new URLSearchParams({ lead_time: String(state.lead) });
   if (level !== null) query.set("level", String(level));
   const projection = { globe: "orthographic", flat: "robinson", north: "north_polar", south: "south_polar" }[state.view];
@@ -185,7 +189,7 @@ function describe() {
   query.set("longitude", state.longitude.toFixed(0));
   if (state.view === "globe") query.set("latitude", state.latitude.toFixed(0));
   if (state.isolines === "none") query.set("isolines", "false");
-  if (state.wind !== "none") query.set("wind", "true");
+  if (state.wind !== "none" && windPair() !== null) query.set("wind", "true");
   if (state.colours !== "default") query.set("cmap", state.colours);
   if (state.statistic) query.set("statistic", state.statistic);
   // The server draws what a run keeps; what is computed here from the members it does not have.
@@ -215,7 +219,7 @@ function drawBar(style, range, values) {
     tick.style.setProperty("left", `${100 * at}%`);
     return tick;
   }));
-  $("units").textContent = style.units;
+  $("bar-units").textContent = style.units;
   const [low, high] = rangeOf(values).map((value) => value * style.scale + style.offset);
   const slack = 1e-4 * (range[1] - range[0]);
   /** @param {number} pixel */

@@ -134,14 +134,15 @@ function showTable() {
   table.tHead.rows[0].replaceChildren(...head.map((text) => cell("th", text)));
   table.tBodies[0].replaceChildren(...rows.map((row) => {
     const line = document.createElement("tr");
-    line.append(...row.map((text, i) => cell(i === 0 ? "th" : "td", text)));
+    line.append(...row.map((text, i) => cell(i === 0 ? "th" : "td", text, head[i])));
     return line;
   }));
 }
 
-/** @param {string} kind @param {string} text */
-function cell(kind, text) {
+/** @param {string} kind @param {string} text @param {string} [label] heading of its column, shown where rows are stacked */
+function cell(kind, text, label) {
   const made = document.createElement(kind);
+  if (label !== undefined) made.dataset.label = label;
   made.textContent = text;
   return made;
 }

@@ -35,10 +35,6 @@ function ensembleOf() {
 
 const ACTIVE = ["queued", "running"];
 
-/** Load the page again: reason, log and actions of an ended run are written by the server. */
-function reload() {
-  setTimeout(() => location.reload(), 800);
-}
 // A page kept by the browser is of the time when it was left.
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
@@ -50,8 +46,16 @@ function update(row, run) {
   status.textContent = run.status;
   row.querySelector("progress").value = run.progress.fraction;
   row.querySelector(".steps").textContent = `${run.progress.step}/${run.progress.total}`;
+  const ended = !ACTIVE.includes(run.status);
   const eta = row.querySelector(".eta");
-  if (eta && run.progress.eta_seconds !== null) eta.textContent = `about ${Math.ceil(run.progress.eta_seconds)} s left`;
+  const left = ended ? null : run.progress.eta_seconds;
+  if (eta) eta.textContent = left === null ? "" : `about ${Math.ceil(left)} s left`;
+  if (!ended) return;
+  row.querySelector(".cancel")?.remove();
+  const finished = row.querySelector(".finished");
+  if (finished && run.finished_at) finished.textContent = `${run.finished_at.slice(0, 19).replace("T", " ")} UTC`;
+  // Reason, log and other actions of an ended run are written by the server.
+  location.reload();
 }
 
 // One event stream per run, at most four: browsers allow six connections to a host.
@@ -60,17 +64,13 @@ for (const row of active.slice(0, 4)) {
   const source = new EventSource(`/v1/forecasts/${row.dataset.run}/events`);
   source.addEventListener("progress", (event) => update(row, JSON.parse(event.data)));
   source.addEventListener("end", (event) => {
-    update(row, JSON.parse(event.data));
     source.close();
-    reload();
+    update(row, JSON.parse(event.data));
   });
 }
 // The others are asked for now and then.
 for (const row of active.slice(4)) {
-  followRun(row.dataset.run, (run) => {
-    update(row, run);
-    if (!ACTIVE.includes(run.status)) reload();
-  });
+  followRun(row.dataset.run, (run) => update(row, run));
 }
 for (const row of active) {
   row.querySelector(".cancel")?.addEventListener("click", async () => {
@@ -78,7 +78,6 @@ for (const row of active) {
       const run = await send("POST", `/v1/forecasts/${row.dataset.run}/cancel`);
       showMessage(run.status === "cancelled" ? "Cancelled." : "Asked the run to stop.");
       update(row, run);
-      if (!ACTIVE.includes(run.status)) reload();
     } catch (error) {
       showMessage(error.message, true);
     }

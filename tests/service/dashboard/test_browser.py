@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 from matplotlib.colors import Normalize
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Playwright, Route, sync_playwright
 
 from pear.plotting import style_of
 from pear.sphere.healpix import cell_of, interpolation_weights
@@ -93,11 +93,12 @@ def test_forecast_page_draws_plays_and_answers_clicks(
     assert page.locator("#point-table thead th").count() == 6
     leads = [24 * (1 + index) for index in range(10)]
     now = leads[int(page.input_value("#slider"))]
+    column = csv[0].split(",").index("value")
     told = next(line for line in csv[1:] if line.split(",")[3] == str(now))
-    assert shown == float(told.split(",")[-1])
+    assert shown == float(told.split(",")[column])
 
     # The value follows the map while it plays, and is that of the lead time shown.
-    told_at = {line.split(",")[3]: float(line.split(",")[-1]) for line in csv[1:]}
+    told_at = {line.split(",")[3]: float(line.split(",")[column]) for line in csv[1:]}
     page.click("#play")
     shown_lead = page.get_attribute("#point-value", "data-lead")
     until(page, f"document.getElementById('point-value').dataset.lead !== {shown_lead!r}")
@@ -128,11 +129,15 @@ def test_every_variable_level_and_view_is_drawn(browser: Browser, base: str, run
         page.select_option("#variable", name)
         until(page, f"document.getElementById('map').dataset.shown.startsWith({name + '/'!r})")
         assert colours(page) > 100, name
-        assert page.text_content("#units")
+        assert page.text_content("#bar-units")
     page.select_option("#level", "850")
     until(page, "document.getElementById('map').dataset.shown.includes('/850/')")
     page.select_option("#view", "globe")
     assert colours(page) > 100
+    page.select_option("#variable", "2m_temperature")
+    for system, unit in (("us", "°F"), ("metric", "°C")):
+        page.select_option("#units", system, force=True)
+        until(page, f"document.getElementById('bar-units').textContent === {unit!r}")
     watched.close("flat")
 
 
@@ -300,6 +305,46 @@ def test_other_pages_are_whole(browser: Browser, base: str, run_id: str, width: 
         watched.close(f"{path.strip('/').split('/')[0]}-{width}")
 
 
+def test_no_page_repeats_an_id(browser: Browser, base: str, run_id: str) -> None:
+    page = browser.new_page()
+    for path in (
+        *(f"/?run={run_id}", "/forecasts", f"/forecasts/{run_id}", "/scores", "/schedules"),
+        *("/docs", "/models/made-up", "/login", "/?run=none"),
+    ):
+        page.goto(base + path)
+        ids = page.eval_on_selector_all("[id]", "all => all.map(each => each.id)")
+        assert sorted(ids) == sorted(set(ids)), path
+    page.close()
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_nothing_is_cut_off(browser: Browser, base: str, run_id: str, width: int) -> None:
+    watched = Watched(browser, base, width)
+    page = watched.open(f"/?run={run_id}&plat=50&plon=10", True)
+    page.click("#point summary")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    fits = "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.id)"
+    assert page.eval_on_selector_all("#point .scroll", fits) == []
+    ends = page.eval_on_selector_all(
+        "ul.runs li > :nth-last-child(2)", "all => all.map(e => e.getBoundingClientRect().right)"
+    )
+    assert ends
+    assert max(ends) - min(ends) < 1, "the lengths of the runs are not in one column"
+
+    page = watched.open("/forecasts")
+    assert "Age" not in page.locator("thead th").all_text_contents(), "no run here has an age"
+    page.click(".layers summary")
+    assert page.eval_on_selector_all("#submit-form input[placeholder]", fits) == []
+    options, button = (
+        page.locator(f"#submit-form {part}").bounding_box() for part in ("details", "button")
+    )
+    assert options is not None
+    assert button is not None
+    assert button["y"] >= options["y"] + options["height"]
+    assert button["x"] == options["x"]
+    watched.close(f"whole-{width}")
+
+
 def test_scorecard_and_curves_follow_the_choice(browser: Browser, base: str) -> None:
     watched = Watched(browser, base)
     page = watched.open("/scores?metric=rmse&baseline=persistence")
@@ -338,6 +383,35 @@ def test_a_forecast_is_submitted_and_cancelled(
     page.click("button.cancel")
     until(page, "document.querySelector('.status').textContent === 'cancelled'")
     watched.close("submitted")
+
+
+def test_an_ended_run_has_one_state(browser: Browser, base: str, client: httpx.Client) -> None:
+    """What the page says between the end of a run and its next load."""
+    run = client.post(
+        "/v1/forecasts", json={"init_time": "2001-03-01T00:00:00Z", "lead_hours": 48}
+    ).json()
+    streams: list[Route] = []
+    watched = Watched(browser, base)
+    watched.page.route("**/events", lambda route: streams.append(route))
+    page = watched.open(f"/forecasts/{run['id']}")
+    # A page that is loaded again with status 204 stays as it is.
+    page.route(f"{base}/forecasts/{run['id']}", lambda route: route.fulfill(status=204))
+    while not streams:
+        page.wait_for_timeout(20)
+    told = run | {"status": "running"}
+    told["progress"] = run["progress"] | {"step": 2, "fraction": 1.0, "eta_seconds": 0.0}
+    ended = told | {"status": "succeeded", "finished_at": "2001-03-02T03:04:05Z"}
+    events = f"event: progress\ndata: {json.dumps(told)}\n\n"
+    events += f"event: end\ndata: {json.dumps(ended)}\n\n"
+    with page.expect_request(f"{base}/forecasts/{run['id']}"):
+        streams[0].fulfill(content_type="text/event-stream", body=events)
+    until(page, "document.querySelector('.status').textContent === 'succeeded'")
+    shown = page.evaluate(
+        "[...document.querySelectorAll('.eta, .finished, .cancel')].map(each => each.textContent)"
+    )
+    assert shown == ["", "2001-03-02 03:04:05 UTC"]
+    client.post(f"/v1/forecasts/{run['id']}/cancel")
+    watched.close("ended")
 
 
 @pytest.fixture

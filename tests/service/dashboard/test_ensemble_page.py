@@ -73,12 +73,13 @@ def test_statistics_are_shown_named_and_computed(base: str) -> None:
         assert page.locator("#meteogram .thin").count() == 3
         assert page.locator("#meteogram path.band").count() == 2
 
+        page.select_option("#wind", "barbs", force=True)
         page.select_option("#statistic", "above")
         page.fill("#value", "20")
         page.press("#value", "Enter")
         until(page, "document.getElementById('map').dataset.statistic === 'above'")
         until(page, "location.search.includes('value=20')")
-        assert page.text_content("#units") == "%"
+        assert page.text_content("#bar-units") == "%"
         assert page.text_content("#nature") == "Probability above 20 °C, 3 members"
         assert page.is_hidden("#png"), "the server has no map of it"
         kept = [scale * synthetic_field("2m_temperature", None, 24) for scale in SCALES]
@@ -107,6 +108,14 @@ def test_statistics_are_shown_named_and_computed(base: str) -> None:
         page.select_option("#statistic", "spread")
         until(page, "document.getElementById('map').dataset.statistic === 'spread'")
         assert page.text_content("#ticks span:first-child") == "0"
+        # The spread of the wind's components is not a wind: neither the layer nor the link has it.
+        assert page.is_disabled("#wind")
+        link = str(page.get_attribute("#png", "href"))
+        assert "statistic=spread" in link
+        assert "wind" not in link, "the store of the spread has no wind"
+        page.select_option("#statistic", "")
+        assert page.is_enabled("#wind")
+        assert "wind=true" in str(page.get_attribute("#png", "href"))
 
         page.goto(f"{base}/forecasts")
         page.click(".layers summary")
