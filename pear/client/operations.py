@@ -294,7 +294,7 @@ class Operations:
         answer = yield from exchange(self._server, Ask("GET", path, _texts(params)))
         if answer.headers.get("content-type") != "image/png":
             raise UnavailableError(
-                f"{self._server.url} answers {path} with something that is no PNG"
+                f"{self._server.url} answers {path} with something that is not a PNG"
             )
         return MapImage(answer.content)
 

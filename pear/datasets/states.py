@@ -77,7 +77,7 @@ _TITLE: Final = re.compile(
     r"|\bstandard[ _-](?:error|deviation)s?\b|\buncertaint(?:y|ies)\b",
     re.IGNORECASE,
 )
-# A comment explains much; these words say that the field is no value of a state.
+# A comment explains much; these words say that the field is not a value of a state.
 _COMMENT: Final = re.compile(
     r"\b(?:uncertaint(?:y|ies)|standard[ _-](?:error|deviation)s?|error (?:variance|estimate)s?"
     r"|estimated errors?|anomal(?:y|ies)|ensemble[ _-]spread)\b",

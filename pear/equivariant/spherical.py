@@ -9,8 +9,8 @@ cells are analysed by the pseudo-inverse of the synthesis, so that
   therefore commutes with them.
 
 Pointwise functions make degrees beyond the largest one, which the grid takes for lower ones. Under
-rotations that are no symmetries of the grid a network is therefore exact up to its non-linearities;
-:class:`SampledActivation` says how much that is.
+rotations that are not symmetries of the grid a network is therefore exact up to its
+non-linearities; :class:`SampledActivation` says how much that is.
 
 Coefficients are (…, channel, (lmax + 1)²), those of real harmonics real.
 """

@@ -39,7 +39,7 @@ class Family:
     Raises
     ------
     ValueError
-        If there are fewer than two layers, or there is no number in a layer.
+        If there are fewer than two layers, or a layer of width 0.
     """
 
     function: Pointwise

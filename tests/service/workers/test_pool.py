@@ -100,7 +100,7 @@ def test_idle_workers_that_were_killed_cost_no_attempt() -> None:
 
 
 def test_workers_that_are_dying_cost_one_attempt() -> None:
-    """A process that writes its core dump still counts as alive: three of them are no reason."""
+    """A process that writes its core dump still counts as alive: three of them are not a reason."""
     pool = WorkerPool(3)
     try:
         with ThreadPoolExecutor(3) as threads:
