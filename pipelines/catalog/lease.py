@@ -12,7 +12,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from typing import Literal
 
 from pear.errors import InputError
@@ -197,7 +197,7 @@ def run_job(root: str, job_id: str, catalog_url: str, body: Callable[[JobLease],
         return lease.end(None)
 
 
-@lru_cache(maxsize=4)
+@cache  # never evicted: a catalog that is still in use must not lose its connections
 def open_catalog(url: str) -> Catalog:
     """Return the process's catalog with this URL, opened once."""
     return Catalog(url)

@@ -85,7 +85,8 @@ def model_path(data: DataFolder, name: str | None) -> Path:
     """Return the folder of a model, by id or by its name in the catalog; default: the only one."""
     folder = data.root / "models"
     if name is not None and not (folder / name).is_dir() and data.catalog.is_file():
-        named = [m for m in Catalog(data.catalog_url).models.all() if m.name == name]
+        with Catalog(data.catalog_url) as catalog:
+            named = [model for model in catalog.models.all() if model.name == name]
         if named:
             return data.root / named[0].path
     return data.model(resolve_name(folder, name, "model"))
