@@ -120,6 +120,8 @@ class Variable:
         that has one. None: missing values are a fault.
     forcing
         True if models read the field and do not predict it: forecasts keep the initial one.
+    may_repeat
+        True if fields of two times may be equal in every bit; otherwise one of them is a copy.
 
     Examples
     --------
@@ -160,6 +162,7 @@ class Variable:
     common_values: tuple[float, ...] = ()
     missing: Literal["nearest"] | None = None
     forcing: bool = False
+    may_repeat: bool = False
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -282,6 +285,7 @@ class _Row:
             common_values=tuple(self._any_numbers("common_values")),
             missing="nearest" if self._choice("missing", "nearest") else None,
             forcing=self._flag("forcing"),
+            may_repeat=self._flag("may_repeat"),
         )
 
     def _choice(self, key: str, *allowed: str) -> str | None:

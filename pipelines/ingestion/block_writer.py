@@ -132,9 +132,7 @@ class BlockWriter:
             if rest:
                 continue
             for finished in batch:
-                self.report.duplicates += refuse_repetitions(
-                    self.register, finished, self.plan, levels, skipping
-                )
+                refuse_repetitions(self.register, finished, self.plan, levels, skipping)
             empty = [time for each in batch for time in _find_empty(each, workload.n_present)]
             if empty:
                 self._leave_out(batch, np.array(empty))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import numpy as np
 import zarr
 
 from pear.datasets.repetition import NO_DIGEST, FieldRegister, Place, digest
 from pear.errors import InputError
+from pear.sphere.healpix import cells_of_nside
 from pear.store import schema
 from pear.times import to_iso
 from pear.variables import BY_NAME
@@ -19,11 +21,12 @@ from pipelines.ingestion.task import TaskResult
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.staging import staged_array
 
-_HINT = (
+_HINT: Final = (
     "no weather repeats itself in every bit, so one of the two is labelled wrongly: omit the wrong "
-    "one; fields of an idealised state say so by the attribute idealised = 'true' of their file"
+    "one; an idealised state says so by the attribute idealised = 'true' of its file"
 )
-_VARY = ", while other times differ"
+_COMPARED_BYTES: Final = 128_000_000  # of fields of the store before a block: a second of reading
+_LEAST_COMPARED: Final = 2
 
 
 def register_stored(
@@ -43,8 +46,9 @@ def register_stored(
     Returns
     -------
     FieldRegister
-        Of each block the time before it, or its first time if the store has it already; and of
-        what it writes two times before and two after it.
+        Of each block the time before it, or its first time if the store has it already, with all
+        variables; and of what it writes the times around it, two on each side and as many more as
+        :data:`_COMPARED_BYTES` allow.
     """
     register, n_present = FieldRegister(), store.times.size
     blocks = list(blocks)
@@ -53,8 +57,23 @@ def register_stored(
     for block in blocks:
         nearest = block.start if block.start < n_present else block.start - 1
         wanted |= {(nearest, name) for name in writer.stored.names}
-        around = (block.start - 2, block.start - 1, block.stop, block.stop + 1)
-        wanted |= {(at, name) for at in around for name in block.wanted}
+    n_bytes = {
+        name: 4 * cells_of_nside(writer.nside) * len(store.columns(name))
+        for name in writer.stored.names
+    }
+    room = _COMPARED_BYTES
+    for distance in range(1, n_present + 1):
+        around = {
+            (at, name)
+            for block in blocks
+            for at in (block.start - distance, block.stop - 1 + distance)
+            for name in block.wanted
+            if 0 <= at < n_present
+        } - wanted
+        room -= sum(n_bytes[name] for _, name in around)
+        if distance > _LEAST_COMPARED and room < 0:
+            break
+        wanted |= around
     group: zarr.Group | None = None
     for position, name in sorted(wanted - written):
         columns = store.columns(name)
@@ -76,7 +95,7 @@ def refuse_repetitions(
     plan: Plan,
     levels: tuple[int, ...],
     writer: AnalysisWriter | None,
-) -> list[str]:
+) -> None:
     """Refuse fields of a block that are equal bit for bit to others.
 
     Parameters
@@ -93,33 +112,17 @@ def refuse_repetitions(
         With a writer such fields are blanked in what it has staged and marked as refused;
         without, the first is an error.
 
-    Returns
-    -------
-    list of str
-        With a writer: fields of earlier blocks that turn out to be copies of another time.
-
     Raises
     ------
     InputError
         If there is one, and no writer.
     """
     for result in finished.results:
-        for _, place, number in _places(finished.block, result, levels):
-            register.add(number, place)
-    late = [
-        f"{place} is equal bit for bit to {other}{_VARY}" for place, other in register.pop_late()
-    ]
-    if late and writer is None:
-        raise InputError(late[0], hint=_HINT)
-    for result in finished.results:
         for (offset, row), place, number in _places(finished.block, result, levels):
             other = register.find_equal(number, place)
-            reason = f"equal bit for bit to {other}"
-            if other is None:
-                other = register.find_earlier(number, place)
-                reason = f"equal bit for bit to {other}{_VARY}"
             if other is None:
                 continue
+            reason = f"equal bit for bit to {other}"
             source, name = _source_of(plan, place)
             if writer is None:
                 raise InputError(f"{source}: {name} ({place}) is {reason}", field=name, hint=_HINT)
@@ -128,7 +131,6 @@ def refuse_repetitions(
             )
             result.stored[offset, row] = False
             _blank(writer, finished.block, result, offset, row)
-    return late
 
 
 def _places(

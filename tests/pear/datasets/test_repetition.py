@@ -35,15 +35,26 @@ def test_another_level_time_or_variable(other: Place) -> None:
     assert found(first, first) is None
 
 
-def test_another_time_may_be_equal() -> None:
-    assert found(Place("temperature", 500, NOON), Place("temperature", 500, EVENING)) is None
+@pytest.mark.parametrize("name", ["sea_surface_temperature", "sea_ice_cover"])
+def test_the_sea_may_stay_as_it_is(name: str) -> None:
+    assert found(Place(name, None, NOON), Place(name, None, EVENING)) is None
+    other = Place("2m_temperature", None, EVENING)
+    assert found(Place(name, None, NOON), other) == Place(name, None, NOON)
 
 
-def test_the_components_of_one_wind_may_be_equal() -> None:
+@pytest.mark.parametrize("name", ["temperature", "total_precipitation_6hr", "total_cloud_cover"])
+def test_another_time_of_weather(name: str) -> None:
+    assert found(Place(name, None, NOON), Place(name, None, EVENING)) == Place(name, None, NOON)
+
+
+def test_the_components_of_a_wind() -> None:
     u = Place("u_component_of_wind", 500, NOON)
-    assert found(u, Place("v_component_of_wind", 500, NOON)) is None
-    assert found(u, Place("v_component_of_wind", 850, NOON)) == u
-    assert found(u, Place("v_component_of_wind", 500, EVENING)) == u
+    assert found(u, Place("v_component_of_wind", 500, NOON)) == u
+    assert found(u, Place("v_component_of_wind", 850, EVENING)) == u
+
+
+def test_one_value_everywhere_says_nothing() -> None:
+    assert digest(np.zeros(48, dtype=np.float32), "total_precipitation_6hr") == NO_DIGEST
 
 
 def test_dry_air_says_nothing() -> None:
@@ -74,6 +85,8 @@ def two_times(**attributes: str) -> xr.Dataset:
 
 def test_datasets_in_memory() -> None:
     assert pear.regrid(two_times(idealised="true"), 2).load().sizes["time"] == 2
+    with pytest.raises(InputError, match=r"T18:00:00Z is equal .* at 2001-01-01T12:00:00Z"):
+        pear.regrid(two_times(), 2).load()
     lazy = pear.regrid(two_times().isel(time=[0]), 2)
     for _ in range(2):  # the same field read again
         assert np.isfinite(lazy["2m_temperature"].values).all()

@@ -17,7 +17,7 @@ from pear.variables.own import load_variables
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
 from pipelines.storage.check import check_store
-from tests.fixtures.ingestion import LAT, LON, NSIDE, temperature
+from tests.fixtures.ingestion import H6, LAT, LON, NSIDE, T0, temperature
 from tests.fixtures.own_variables import forgetting, write
 
 
@@ -28,8 +28,9 @@ def _forget() -> Iterator[None]:
 
 
 def with_field(data: xr.Dataset, name: str, values: np.ndarray, **attributes: object) -> xr.Dataset:
-    """Return the data with one more field, the same at all times."""
-    fields = np.broadcast_to(values.astype("f4"), (data.sizes["time"], LAT.size, LON.size))
+    """Return the data with one more field, which turns by a column from time to time."""
+    hours = (data["time"].values - T0) // H6
+    fields = np.stack([np.roll(values, int(hour), axis=1) for hour in hours]).astype("f4")
     dims = ("time", "latitude", "longitude")
     return data.assign({name: (dims, fields, attributes)})
 
