@@ -36,6 +36,7 @@ from service.api import (
     ogc,
     ogc_tiles,
     open_meteo,
+    operations,
     schedules,
     stac,
     stores,
@@ -63,6 +64,7 @@ from service.readers.initial_conditions import InitialConditions
 from service.readers.ogc.pixels import PixelTables
 from service.readers.run_feed import RunFeed
 from service.readers.scores import ScoreBoard
+from service.readers.storage import StorageSizes
 from service.settings import Settings
 from service.workers.memory import release_memory
 from service.workers.pool import WorkerPool
@@ -90,6 +92,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         wms,
         evaluations,
         schedules,
+        operations,
         routes,
         handbook,
         login,
@@ -172,6 +175,7 @@ def create_app(
             heavy=HeavyQueue(settings.heavy_slots, settings.heavy_waiting),
             downloads=DownloadFolder(_download_folder(folder)),
             pixels=PixelTables(settings.response_cache_bytes),
+            storage=StorageSizes(folder),
         )
         await to_thread.run_sync(services.downloads.sweep)
         housekeeping = asyncio.create_task(_keep_house(services))

@@ -34,6 +34,7 @@ from service.readers.initial_conditions import InitialConditions
 from service.readers.ogc.pixels import PixelTables
 from service.readers.run_feed import RunFeed
 from service.readers.scores import ScoreBoard
+from service.readers.storage import StorageSizes
 from service.settings import Settings
 from service.workers.pool import WorkerPool
 from service.workers.queue import HeavyQueue
@@ -73,6 +74,8 @@ class Services:
         Where downloads are written until they are sent.
     pixels
         Tables of the pixels of tiles.
+    storage
+        Disk space of each kind of entry.
     probe_threads
         Threads for readiness checks, which must not wait for those of other routes.
     accepting
@@ -94,6 +97,7 @@ class Services:
     heavy: HeavyQueue
     downloads: DownloadFolder
     pixels: PixelTables
+    storage: StorageSizes
     probe_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     accepting: bool = True
     idempotency: IdempotencyMemory = field(default_factory=IdempotencyMemory)

@@ -83,6 +83,7 @@ class Jobs(Generic[J]):
         status: str | Iterable[str] | None = None,
         model: str | None = None,
         init_time: str | np.datetime64 | None = None,
+        init_range: tuple[np.datetime64 | None, np.datetime64 | None] = (None, None),
         since: datetime | None = None,
         limit: int = 100,
         cursor: str | None = None,
@@ -97,6 +98,9 @@ class Jobs(Generic[J]):
             Only jobs of the model with this id.
         init_time
             Only runs from this init time, UTC.
+        init_range
+            Only runs from init times from the first to the second, both included, UTC; None is
+            open.
         since
             Only jobs that were submitted, changed or ended at this time (aware) or later.
         limit
@@ -122,6 +126,11 @@ class Jobs(Generic[J]):
             query = query.where(columns.model == model)
         if init_time is not None:
             query = query.where(columns.init_time == as_utc(init_time)[0])
+        first, last = init_range
+        if first is not None:
+            query = query.where(columns.init_time >= as_utc(first)[0])
+        if last is not None:
+            query = query.where(columns.init_time <= as_utc(last)[0])
         if since is not None:
             query = query.where(columns.updated_at >= since)
         if cursor is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from pear.errors import did_you_mean
 from pipelines.catalog import tables
 from pipelines.catalog.database import Database
 from pipelines.catalog.errors import NotFoundError
-from pipelines.catalog.records import Schedule, Status
+from pipelines.catalog.records import Event, Schedule, Status
 
 
 class Schedules:
@@ -68,8 +69,40 @@ class Schedules:
             return connection.execute(query).rowcount == 1
 
     def finish_trigger(self, name: str, status: Status, reason: str | None = None) -> None:
-        """Record the outcome of the last run."""
+        """Record the outcome of the last run, also as a line of the schedule's history."""
         self._update(name, {"last_status": status, "last_reason": reason})
+        line = {
+            "subject": _subject(name),
+            "at": self._clock(),
+            "level": "error" if status is Status.FAILED else "info",
+            "message": "schedule run",
+            "details": {"status": str(status), "reason": reason},
+        }
+        with self._db.write() as connection:
+            connection.execute(tables.events.insert().values(**line))
+
+    def history(self, name: str, limit: int = 50) -> list[Event]:
+        """Return how the newest runs of a schedule ended, newest first.
+
+        Parameters
+        ----------
+        name
+            Name of the schedule.
+        limit
+            Largest number of runs.
+
+        Returns
+        -------
+        list of Event
+            ``details`` has ``status`` and ``reason``; a schedule that was removed and added again
+            keeps its history.
+        """
+        columns = tables.events.c
+        query = sa.select(columns.at, columns.level, columns.message, columns.details)
+        query = query.where(columns.subject == _subject(name))
+        query = query.order_by(columns.number.desc()).limit(limit)
+        with self._db.read() as connection:
+            return [Event(**row) for row in connection.execute(query).mappings()]
 
     def _update(self, name: str, values: Mapping[str, Any]) -> None:
         query = tables.schedules.update().where(tables.schedules.c.name == name).values(**values)
@@ -80,3 +113,8 @@ class Schedules:
 
 def _not_found(name: str, hint: str | None = None) -> NotFoundError:
     return NotFoundError(f"no schedule {name!r} in the catalog", field="schedule", hint=hint)
+
+
+def _subject(name: str) -> str:
+    """Return what the lines of a schedule are kept under; a name may be as long as the column."""
+    return f"schedule {hashlib.sha256(name.encode()).hexdigest()[:32]}"

@@ -11,7 +11,13 @@ from pipelines.schedules.actions import (
     check_action,
     validate_action,
 )
-from pipelines.schedules.cron import last_due, next_due, parse_cron
+from pipelines.schedules.cron import (
+    describe_cron,
+    last_due,
+    next_due,
+    parse_cron,
+    upcoming,
+)
 from pipelines.schedules.run_action import ActionResult, run_action
 from pipelines.schedules.scheduler import Scheduler, add_schedule, next_run
 
@@ -27,10 +33,12 @@ __all__ = [
     "Scheduler",
     "add_schedule",
     "check_action",
+    "describe_cron",
     "last_due",
     "next_due",
     "next_run",
     "parse_cron",
     "run_action",
+    "upcoming",
     "validate_action",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from cronsim import CronSim, CronSimError
@@ -92,3 +93,28 @@ def last_due(line: str, after: datetime, now: datetime) -> datetime | None:
 def next_due(line: str, now: datetime) -> datetime | None:
     """Return the first time after ``now`` at which a line is due, or None."""
     return next(CronSim(parse_cron(line), now.astimezone(UTC)), None)
+
+
+def upcoming(line: str, now: datetime, count: int) -> list[datetime]:
+    """Return the next times after ``now`` at which a line is due.
+
+    Parameters
+    ----------
+    line
+        Cron line.
+    now
+        Aware.
+    count
+        Largest number of times.
+
+    Returns
+    -------
+    list of datetime
+        Aware, UTC, increasing.
+    """
+    return list(islice(CronSim(parse_cron(line), now.astimezone(UTC)), count))
+
+
+def describe_cron(line: str) -> str:
+    """Return a cron line in words: ``At 06:30 every day``."""
+    return str(CronSim(parse_cron(line), datetime.now(UTC)).explain())

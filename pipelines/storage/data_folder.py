@@ -134,6 +134,11 @@ class DataFolder:
             )
 
     @property
+    def parts(self) -> dict[str, Path]:
+        """Folders of each kind of entry, by name."""
+        return {part: self.root / part for part in _PARTS}
+
+    @property
     def catalog(self) -> Path:
         """Path of the SQLite catalog."""
         return self.root / "catalog.sqlite"

@@ -14,7 +14,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from pipelines.catalog import Run, Status
+from pipelines.catalog import RESUBMITTABLE, Run, Status
 from pipelines.catalog.retention import remove_run
 from service.api.schemas import (
     EnsembleOut,
@@ -158,6 +158,12 @@ def list_forecasts(
     init_time: Annotated[
         UtcTime | None, Query(description="Only runs from this init time, UTC.")
     ] = None,
+    init_from: Annotated[
+        UtcTime | None, Query(description="Only runs from this init time or later, UTC.")
+    ] = None,
+    init_until: Annotated[
+        UtcTime | None, Query(description="Only runs from this init time or earlier, UTC.")
+    ] = None,
     since: Annotated[
         UtcTime | None,
         Query(description="Only runs that were submitted, changed or ended at this time or later."),
@@ -174,6 +180,10 @@ def list_forecasts(
         limit=limit,
         cursor=cursor,
         init_time=None if init_time is None else to_model_time(init_time),
+        init_range=(
+            None if init_from is None else to_model_time(init_from),
+            None if init_until is None else to_model_time(init_until),
+        ),
         since=since,
     )
     if page.next is not None:
@@ -237,6 +247,34 @@ def cancel_forecast(services: ServicesDep, run: RunDep) -> RunOut:
     """Cancel a queued run at once, a running one before its next step; 409 if it has ended."""
     services.engine.cancel(run.id)
     return describe_run(services, services.catalog.runs.get(run.id))
+
+
+@router.post(
+    "/{run_id}/retry",
+    summary="Retry a run",
+    responses=problem_responses(404, 409, 422, 429, 503, 507),
+)
+def retry_forecast(services: ServicesDep, run: RunDep) -> RunOut:
+    """Queue a failed, cancelled or expired run again; 409 for any other."""
+    if run.status not in RESUBMITTABLE:
+        raise ProblemError(
+            409,
+            f"run {run.id} is {run.status}",
+            hint="only a failed, cancelled or expired run is run again",
+        )
+    if not services.accepting:
+        raise ProblemError(503, "PEAR is stopping", headers={"Retry-After": "10"})
+    services.check_lead_hours(run.lead_hours)
+    *_, submission = services.engine.submit_forecasts(
+        run.init_time, run.lead_hours, model=run.model, options=dict(run.options)
+    )
+    if submission.run.id != run.id:  # an option has another meaning than it had
+        raise ProblemError(
+            409,
+            f"the request of run {run.id} is that of run {submission.run.id} now, which was queued",
+            hint=f"follow /v1/forecasts/{submission.run.id}",
+        )
+    return describe_run(services, submission.run)
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pear.addresses import is_address
 from pear.errors import InputError
-from pipelines.catalog import NotFoundError, Schedule, ScheduleRun, Status
+from pipelines.catalog import Event, NotFoundError, Schedule, ScheduleRun, Status
 from pipelines.publishing.destinations import resolve_destination
 from pipelines.schedules import (
     EvaluateAction,
@@ -18,7 +19,8 @@ from pipelines.schedules import (
     ForecastAction,
     PublishAction,
     RetentionAction,
-    next_run,
+    describe_cron,
+    upcoming,
     validate_action,
 )
 from pipelines.settings import StoreName, StrictModel
@@ -37,6 +39,7 @@ ScheduleName = Annotated[
 JobId = Annotated[
     str, Path(max_length=64, description="Id of the job.", examples=["schedule-0123456789ab"])
 ]
+_FIRES: Final = 5
 _EXAMPLE: Final[dict[str, Any]] = {
     "name": "daily",
     "cron": "30 6 * * *",
@@ -107,7 +110,13 @@ class ScheduleOut(BaseModel):
     cron: str = Field(description="Cron line of five fields, UTC.")
     action: dict[str, Any]
     paused: bool
+    words: str | None = Field(
+        default=None, description="The cron line in words, English; null if it is not valid."
+    )
     next_run_at: str | None = Field(description="When it is due next, UTC; null while paused.")
+    next_runs: list[str] = Field(
+        default=[], description="The next five times, UTC; empty while paused."
+    )
     last_run_at: str | None = Field(description="When it was last due, UTC.")
     last_status: str | None
     last_reason: str | None
@@ -116,12 +125,18 @@ class ScheduleOut(BaseModel):
     @classmethod
     def from_schedule(cls, schedule: Schedule) -> ScheduleOut:
         """Describe a schedule of the catalog."""
+        words, times = None, []
+        with suppress(InputError):  # a line of an earlier version
+            words = describe_cron(schedule.cron)
+            times = [] if schedule.paused else upcoming(schedule.cron, datetime.now(UTC), _FIRES)
         return cls(
             name=schedule.name,
             cron=schedule.cron,
             action=dict(schedule.action),
             paused=schedule.paused,
-            next_run_at=format_utc(next_run(schedule, datetime.now(UTC))),
+            words=words,
+            next_run_at=format_utc(times[0]) if times else None,
+            next_runs=[str(format_utc(time)) for time in times],
             last_run_at=format_utc(schedule.last_run_at),
             last_status=schedule.last_status,
             last_reason=schedule.last_reason and hide_paths(schedule.last_reason),
@@ -181,6 +196,24 @@ class ScheduleJobOut(BaseModel):
             started_at=format_utc(job.started_at),
             finished_at=format_utc(job.finished_at),
             links={"self": path, "cancel": f"{path}/cancel"},
+        )
+
+
+class ScheduleEndOut(BaseModel):
+    """How one run of a schedule ended."""
+
+    at: str = Field(description="When it ended, UTC.")
+    status: str = Field(description="succeeded, failed or cancelled.")
+    summary: str | None = Field(description="What was done, or why it failed.")
+
+    @classmethod
+    def from_event(cls, event: Event) -> ScheduleEndOut:
+        """Describe a line of the history."""
+        reason = event.details.get("reason")
+        return cls(
+            at=str(format_utc(event.at)),
+            status=str(event.details["status"]),
+            summary=reason and hide_paths(str(reason)),
         )
 
 
@@ -338,3 +371,18 @@ def list_schedule_runs(
     runs = services.catalog.runs.page(model=model, limit=500).items
     same = [run for run in runs if run.lead_hours == wanted.lead_hours]
     return [describe_run(services, run) for run in same[:limit]]
+
+
+@router.get(
+    "/{name}/history", summary="History of a schedule", responses=problem_responses(404, 422, 503)
+)
+def list_schedule_history(
+    name: ScheduleName,
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=500, description="Largest number of runs.")] = 50,
+) -> list[ScheduleEndOut]:
+    """Return how its runs ended, newest first: those that were due and those asked for."""
+    services.catalog.schedules.get(name)
+    return [
+        ScheduleEndOut.from_event(each) for each in services.catalog.schedules.history(name, limit)
+    ]

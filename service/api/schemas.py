@@ -10,13 +10,14 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pear.times import parse_time, to_iso
-from pipelines.catalog import Evaluation, Event, Job, Model, Run, Status
+from pipelines.catalog import RESUBMITTABLE, Evaluation, Event, Job, Model, Run, Status
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.settings import LeadHours, Name
 from service.http.disclaimer import DISCLAIMER
 from service.http.paths import hide_paths, hide_paths_in
 from service.readers.counterfactuals import Pair
 from service.readers.nature import Nature
+from service.readers.remedies import remedy_of
 from service.readers.store_files import StoreKind
 
 _MAX_TIME: Final = 64
@@ -138,6 +139,7 @@ class RunOut(BaseModel):
     started_at: str | None = Field(description="Start of the last attempt, UTC.")
     finished_at: str | None = Field(description="End, UTC.")
     reason: str | None = Field(description="Why it failed or was cancelled.")
+    remedy: str | None = Field(default=None, description="What to do about a failed run.")
     atmosphere: str | None = Field(default=None, description=_ATMOSPHERE)
     statistic: str | None = Field(
         default=None, description="What the run shows of its ensemble: `mean of 4 members`."
@@ -183,6 +185,8 @@ class RunOut(BaseModel):
             links["factual"] = f"/v1/forecasts/{pair.factual}"
         if run.status.is_active:
             links["cancel"] = f"{base}/cancel"
+        if run.status in RESUBMITTABLE:
+            links["retry"] = f"{base}/retry"
         if run.status == "succeeded":
             links |= {
                 "point": f"{base}/point{{?latitude,longitude,variables,levels,format}}",
@@ -211,6 +215,7 @@ class RunOut(BaseModel):
             started_at=format_utc(run.started_at),
             finished_at=format_utc(run.finished_at),
             reason=run.reason and hide_paths(run.reason),
+            remedy=remedy_of(run),
             atmosphere=nature.kind or None,
             statistic=nature.name_statistic(None) or None,
             notes=list(notes),

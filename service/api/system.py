@@ -18,9 +18,9 @@ from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
 from service.http.security import AccessControl
+from service.readers.health import READ_ONLY
 
 router = APIRouter(tags=["system"], route_class=GuardedRoute)
-_READ_ONLY: Final = "off: the data folder cannot be written"
 _RETRY: Final = {"Retry-After": "5"}
 
 
@@ -38,10 +38,10 @@ async def readyz(request: Request) -> Response:
     services = get_services(request)
     if not services.accepting:
         raise ProblemError(503, "PEAR is stopping", headers=_RETRY)
-    checks = await to_thread.run_sync(_run_checks, services, limiter=services.probe_threads)
+    checks = await to_thread.run_sync(run_checks, services, limiter=services.probe_threads)
     access: AccessControl = request.app.state.access
     readable, state = access.keys.check()
-    states = ("ok", _READ_ONLY)
+    states = ("ok", READ_ONLY)
     failing = [f"{name}: {state}" for name, state in checks.items() if state not in states]
     if access.keys_required:
         checks["keys"] = state
@@ -51,7 +51,9 @@ async def readyz(request: Request) -> Response:
     return JSONResponse({"status": "ready", "checks": checks})
 
 
-def _run_checks(services: Services) -> dict[str, str]:
+def run_checks(services: Services) -> dict[str, str]:
+    """Return the state of each part that readiness needs; `ok` if it is right."""
+
     def run(check: Callable[[], bool]) -> str:
         try:
             return "ok" if check() else "not available"
@@ -61,7 +63,7 @@ def _run_checks(services: Services) -> dict[str, str]:
     return {
         "catalog": run(lambda: bool(services.catalog.runs.counts())),
         "data": run(services.folder.root.is_dir),
-        "engine": _READ_ONLY if services.engine.read_only else run(services.engine.ready),
+        "engine": READ_ONLY if services.engine.read_only else run(services.engine.ready),
     }
 
 

@@ -5,6 +5,7 @@ Keys are random, so only a plain SHA-256 digest of each is stored.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
@@ -12,6 +13,8 @@ import os
 import secrets
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -32,6 +35,10 @@ class ApiKey(BaseModel):
     scope: Scope
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     created_at: str
+
+
+class NoKeyError(InputError):
+    """No key has the name that was given."""
 
 
 _ROWS: Final = TypeAdapter(Annotated[list[ApiKey], Field(strict=True)])
@@ -117,16 +124,17 @@ class KeyFile:
             If the name is invalid, or a key of this name exists.
         """
         check_name(name)
-        keys = self.all()
-        if any(key.name == name for key in keys):
-            raise InputError(
-                f"an API key named {name!r} exists",
-                field="name",
-                hint="choose another name, or remove it first",
-            )
-        secret = "pear_" + secrets.token_urlsafe(32)
-        made = ApiKey(name=name, scope=scope, sha256=_sha256(secret), created_at=created_at)
-        self._write([*keys, made])
+        with self._changing():
+            keys = self.all()
+            if any(key.name == name for key in keys):
+                raise InputError(
+                    f"an API key named {name!r} exists",
+                    field="name",
+                    hint="choose another name, or remove it first",
+                )
+            secret = "pear_" + secrets.token_urlsafe(32)
+            made = ApiKey(name=name, scope=scope, sha256=_sha256(secret), created_at=created_at)
+            self._write([*keys, made])
         return secret
 
     def remove(self, name: str) -> None:
@@ -134,15 +142,28 @@ class KeyFile:
 
         Raises
         ------
-        InputError
+        NoKeyError
             If no key has this name.
         """
-        keys = self.all()
-        kept = [key for key in keys if key.name != name]
-        if len(kept) == len(keys):
-            names = ", ".join(key.name for key in keys) or "none"
-            raise InputError(f"no API key named {name[:64]!r}", field="name", hint=f"keys: {names}")
-        self._write(kept)
+        with self._changing():
+            keys = self.all()
+            kept = [key for key in keys if key.name != name]
+            if len(kept) == len(keys):
+                names = ", ".join(key.name for key in keys) or "none"
+                raise NoKeyError(
+                    f"no API key named {name[:64]!r}", field="name", hint=f"keys: {names}"
+                )
+            self._write(kept)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let one process at a time read the file and replace it, so that no change is lost."""
+        handle = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _current(self) -> dict[str, ApiKey]:
         """Return the keys by hash: those of the file, or the last ones that could be read."""

@@ -14,6 +14,8 @@ from starlette.routing import compile_path
 Scope = Literal["read", "submit", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "submit", "admin")
 """Each scope includes those before it."""
+ROLES: Final[dict[Scope, str]] = {"read": "reader", "submit": "forecaster", "admin": "operator"}
+"""What a person with a key of each scope is called."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/v1/forecasts/{run_id}/events"): _READ,
     ("GET", "/v1/forecasts/{run_id}/log"): _READ,
     ("POST", "/v1/forecasts/{run_id}/cancel"): _SUBMIT,
+    ("POST", "/v1/forecasts/{run_id}/retry"): _SUBMIT,
     ("GET", "/v1/forecasts/{run_id}/point"): _READ,
     ("GET", "/v1/forecast"): _READ,
     ("GET", "/v1/ensemble"): _READ,
@@ -123,7 +126,38 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/v1/schedules/{name}/jobs/{job_id}"): _READ,
     ("POST", "/v1/schedules/{name}/jobs/{job_id}/cancel"): _ADMIN,
     ("GET", "/v1/schedules/{name}/runs"): _READ,
+    ("GET", "/v1/schedules/{name}/history"): _READ,
+    ("GET", "/v1/cron"): _READ,
+    ("GET", "/v1/access"): _READ,
+    ("GET", "/v1/sources"): _READ,
+    ("GET", "/v1/health"): _ADMIN,
+    ("GET", "/v1/workers"): _ADMIN,
+    ("GET", "/v1/storage"): _ADMIN,
+    ("GET", "/v1/keys"): _ADMIN,
+    ("POST", "/v1/keys"): _ADMIN,
+    ("DELETE", "/v1/keys/{name}"): _ADMIN,
 }
+
+
+def permits(scope: Scope | None, method: str, path: str) -> bool:
+    """Return whether a client with this scope may use a route.
+
+    Parameters
+    ----------
+    scope
+        Scope of the client; None for one without a key.
+    method, path
+        The route, as in :data:`ROUTE_POLICIES`.
+
+    Returns
+    -------
+    bool
+        KeyError for a route that does not exist.
+    """
+    needed = ROUTE_POLICIES[method, path].scope
+    if needed is None:
+        return True
+    return scope is not None and SCOPES.index(scope) >= SCOPES.index(needed)
 
 
 def routes_without_policy(routes: Iterable[object]) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Final
 
 from starlette.types import Scope
 
+from service.http.permissions import Scope as KeyScope
+
 RawHeaders = list[tuple[bytes, bytes]]
 _KEY: Final = "pear"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -52,6 +54,8 @@ class RequestState:
         Who a signed link counts as, which gives access without a key; None without such a link.
     client
         Who sent the request: the hash of its key, or its address.
+    scope, key
+        Scope of the client, None if it is not known, and the name of its key, if it has one.
     route
         Path pattern of the route that answered, if it is not in the scope itself.
     cacheable
@@ -63,6 +67,8 @@ class RequestState:
     headers: RawHeaders = field(default_factory=list)
     link_client: str | None = None
     client: str = ""
+    scope: KeyScope | None = None
+    key: str | None = None
     route: str | None = None
     cacheable: CacheableResponse | None = None
 

@@ -103,7 +103,7 @@ def _authorise(request: Request) -> None:
     else:
         secret = key_in_query(request.scope["route"].path, request.scope["query_string"])
         granted = access.check(policy, request.headers, client_address(request.scope), secret)
-    state.client = granted.client
+    state.client, state.scope, state.key = granted.client, granted.scope, granted.key
     state.headers += granted.headers
 
 

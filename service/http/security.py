@@ -17,7 +17,7 @@ from starlette.types import Scope as AsgiScope
 
 from service.http.errors import ProblemError
 from service.http.keys import ApiKey, KeyFile
-from service.http.permissions import KEY_IN_QUERY, SCOPES, RoutePolicy
+from service.http.permissions import KEY_IN_QUERY, SCOPES, RoutePolicy, Scope
 from service.http.request_state import RawHeaders, encode_headers
 
 COOKIE: Final = "pear_key"
@@ -35,10 +35,17 @@ class Access:
         The client: the hash of its key, or its address.
     headers
         Headers of the response that describe the rate limit.
+    scope
+        Scope of its key; the widest where no key is needed, None on a public route of a service
+        that needs one.
+    key
+        Name of its key, if one was needed.
     """
 
     client: str
     headers: RawHeaders
+    scope: Scope | None = None
+    key: str | None = None
 
 
 class RateLimiter:
@@ -149,9 +156,11 @@ class AccessControl:
             401 without a valid key where one is required, 403 if its scope does not suffice, 429
             if the client exceeds its rate limit, or its address that of wrong keys.
         """
-        client = address
+        client, name = address, None
+        scope: Scope | None = None if self.keys_required else SCOPES[-1]
         if self.keys_required and policy.scope is not None:
             key = self._find_key(headers, address, secret)
+            scope, name = key.scope, key.name
             if SCOPES.index(key.scope) < SCOPES.index(policy.scope):
                 raise ProblemError(
                     403,
@@ -160,7 +169,8 @@ class AccessControl:
                     field="X-API-Key",
                 )
             client = key.sha256
-        return Access(client, encode_headers(self._limiter.take(client, policy.cost)))
+        limits = encode_headers(self._limiter.take(client, policy.cost))
+        return Access(client, limits, scope, name)
 
     def check_link(self, policy: RoutePolicy, client: str) -> Access:
         """Check that a request with a signed link may pass.
@@ -185,7 +195,7 @@ class AccessControl:
         """
         if policy.scope not in (None, "read"):
             raise ProblemError(403, "a signed link reads, and changes nothing")
-        return Access(client, encode_headers(self._limiter.take(client, policy.cost)))
+        return Access(client, encode_headers(self._limiter.take(client, policy.cost)), "read")
 
     def count_failure(self, address: str) -> None:
         """Count a wrong link against an address; a 429 problem if there were too many."""

@@ -158,7 +158,8 @@ VALUES: Final[dict[str, tuple[str, ...]]] = {
 WITHOUT = (
     *("/healthz", "/readyz", "/metrics", "/v1/info", "/v1/events", "/v1/stac", "/ogc"),
     *("/v1/models", "/v1/initial-conditions", "/v1/evaluations", "/v1/score", "/v1/schedules"),
-    *("/ogc/conformance", "/ogc/tileMatrixSets"),
+    *("/ogc/conformance", "/ogc/tileMatrixSets", "/v1/access", "/v1/cron", "/v1/sources"),
+    *("/v1/health", "/v1/keys", "/v1/storage", "/v1/workers"),
     *(f"{RUN}/log", f"{RUN}/events", "/v1/stores", "/v1/stores/{kind}/{name}"),
     *(f"{OGC}{at}/{{data_type}}/tiles" for at in ("", "/instances/{instance_id}")),
     *(f"{OGC}{at}{TILE}" for at in ("", "/instances/{instance_id}")),
