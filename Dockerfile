@@ -6,12 +6,15 @@ COPY deploy/constraints.txt deploy/requirements.lock deploy/
 COPY pear pear
 COPY pipelines pipelines
 COPY service service
+# The build context has no git: `--build-arg VERSION=1.2.3` tells the version.
+ARG VERSION=0+unknown
 # CPU wheels: an image with CUDA is five times larger and the service needs none.
 RUN python -m venv /opt/pear \
  && /opt/pear/bin/pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu \
       -c deploy/constraints.txt torch \
  && /opt/pear/bin/pip install --no-cache-dir --no-deps --require-hashes -r deploy/requirements.lock \
- && /opt/pear/bin/pip install --no-cache-dir --no-deps . \
+ && SETUPTOOLS_SCM_PRETEND_VERSION_FOR_PEAR_WEATHER=$VERSION \
+    /opt/pear/bin/pip install --no-cache-dir --no-deps . \
  && /opt/pear/bin/pip check
 
 FROM python:3.11-slim

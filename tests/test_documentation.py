@@ -113,7 +113,8 @@ def test_every_client_of_the_table_has_its_test_and_version() -> None:
                 installed = version(package)
             except PackageNotFoundError:
                 continue  # of an extra
-            assert Version(installed) >= Version(least), package
+            # A development version of PEAR counts as the release that it leads to.
+            assert Version(Version(installed).base_version) >= Version(least), package
 
 
 @pytest.fixture

@@ -1,14 +1,19 @@
-"""What is installed: the locked packages of the image fulfil what the project asks for."""
+"""What is installed: one version, the locked packages of the image, and archives that build."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "deploy" / "requirements.lock"
@@ -58,3 +63,66 @@ def test_every_locked_package_has_a_digest() -> None:
     blocks = re.split(r"^(?=\w)", text, flags=re.MULTILINE)[1:]
     assert len(blocks) == len(locked())
     assert [block.splitlines()[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def scm_version(folder: Path) -> Version:
+    """Return the version that a build in this folder has."""
+    pytest.importorskip("setuptools_scm")
+    environment = {name: value for name, value in os.environ.items() if "PRETEND" not in name}
+    words = [sys.executable, "-m", "setuptools_scm"]
+    done = subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return Version(done.stdout.strip())
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "gc.auto=0")
+    done = subprocess.run(
+        ["git", "-C", folder, *identity, *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Return a repository with one commit of what tells the version."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    for name in ("pyproject.toml", ".git_archival.txt", ".gitattributes"):
+        shutil.copy(ROOT / name, folder)
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "first")
+    return folder
+
+
+def test_the_version_is_written_nowhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["dynamic"] == ["version"]
+    assert "version" not in project
+    assert not re.search(r"^version:", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+
+
+def test_the_version_is_that_of_the_tag(repository: Path) -> None:
+    commit = git(repository, "rev-parse", "HEAD")
+    untagged = scm_version(repository)
+    assert untagged.is_devrelease
+    assert untagged.local
+    assert commit.startswith(untagged.local.removeprefix("g"))
+    git(repository, "tag", "v3.1.4")
+    assert str(scm_version(repository)) == "3.1.4"
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "second")
+    later = scm_version(repository)
+    assert (later.release, later.is_devrelease) == ((3, 1, 5), True)
+
+
+def test_an_archive_without_git_has_the_version_of_its_tag(
+    repository: Path, tmp_path: Path
+) -> None:
+    git(repository, "tag", "v3.1.4")
+    git(repository, "archive", "--output", str(tmp_path / "archive.zip"), "HEAD")
+    shutil.unpack_archive(tmp_path / "archive.zip", tmp_path / "archive")
+    assert str(scm_version(tmp_path / "archive")) == "3.1.4"
+    (tmp_path / "archive" / ".git_archival.txt").unlink()
+    assert str(scm_version(tmp_path / "archive")) == "0.0"
