@@ -7,6 +7,7 @@ and exits with status 2, the service answers with a problem document of status 4
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -45,6 +46,43 @@ def _rebuild(
     kind: type[InputError], message: str, field: str | None, hint: str | None
 ) -> InputError:
     return kind(message, field=field, hint=hint)
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return a plain sentence about an error of the machine, without the number of its kind.
+
+    Parameters
+    ----------
+    error
+        The error; of a full or protected disk the sentence says what to do.
+
+    Returns
+    -------
+    str
+        One line for a message.
+
+    Examples
+    --------
+    >>> import errno
+    >>> describe_os_error(OSError(errno.ENOSPC, "No space left on device", "/data/a.zarr"))
+    'the disk is full: no space left on device for /data/a.zarr; make room, then run it again'
+    >>> describe_os_error(PermissionError(errno.EACCES, "Permission denied", "/data"))
+    '/data cannot be written or read: permission denied; use another folder, or change its rights'
+    >>> describe_os_error(ConnectionResetError("the server hung up"))
+    'ConnectionResetError: the server hung up'
+    """
+    what = " ".join(str(error.strerror or "").split())
+    if not what or error.errno is None:
+        return f"{type(error).__name__}: {error}"
+    what = what[:1].lower() + what[1:]
+    place = "" if error.filename is None else str(error.filename)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        full = what if what.startswith("disk too full") else f"the disk is full: {what}"
+        return f"{full}{' for ' if place else ''}{place}; make room, then run it again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        at = place or "a file"
+        return f"{at} cannot be written or read: {what}; use another folder, or change its rights"
+    return f"{place}: {what}" if place else what
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,8 +1,9 @@
-"""Packing that a file declares by names which decoding by CF does not read."""
+"""Packing that a file declares in ways which decoding by CF passes over or fails at."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -54,4 +55,55 @@ def require_read_packing(array: xr.DataArray, source: str) -> None:
                 f" ({', '.join(f'{one:g}' for one in applied)} was applied)",
                 field=str(array.name),
                 hint=f"call it {of_cf} if values are packed, or remove it",
+            )
+
+
+def open_unpacked(opening: Callable[..., xr.Dataset], label: str) -> xr.Dataset:
+    """Open a dataset with its packing undone.
+
+    Several factors or offsets of one variable, or a text, are an InputError.
+
+    Parameters
+    ----------
+    opening
+        Opens the dataset; takes xarray's ``mask_and_scale``.
+    label
+        Name of the source, for messages.
+
+    Returns
+    -------
+    Dataset
+        Unpacked.
+
+    Examples
+    --------
+    >>> from pear.datasets.declared_packing import open_unpacked
+    >>> data = xr.Dataset({"t2m": ("x", [1], {"scale_factor": "0.1"})})
+    >>> open_unpacked(lambda **how: xr.decode_cf(data, **how), "a.nc")
+    Traceback (most recent call last):
+    pear.errors.InputError: a.nc: t2m says scale_factor '0.1', which is not one number; ...
+    """
+    try:
+        dataset = opening(mask_and_scale=True)
+    except Exception:  # of whichever step of decoding
+        for name, array in opening(mask_and_scale=False).variables.items():
+            _require_numbers(array.attrs, f"{label}: {name}")
+        raise
+    for name, array in dataset.variables.items():
+        _require_numbers(array.encoding, f"{label}: {name}")
+    return dataset
+
+
+def _require_numbers(stated: Mapping[Any, Any], where: str) -> None:
+    for key in ("scale_factor", "add_offset"):
+        if key not in stated:
+            continue
+        value = np.asarray(stated[key])
+        if value.size != 1 or value.dtype.kind not in "iuf":
+            text = ", ".join(map(str, value.tolist())) if value.size > 1 else repr(str(value))
+            raise InputError(
+                f"{where} says {key} {text}, which is not one number",
+                field="file",
+                hint="correct the attribute: values are unpacked as stored * scale_factor + "
+                "add_offset",
             )

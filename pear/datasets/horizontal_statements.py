@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from pear.datasets.axis_statements import require_direction, require_extent
 from pear.datasets.declared_gaps import outside_actual_range
 from pear.errors import InputError
 from pear.typing import Float64
@@ -58,8 +59,8 @@ def require_agreement(
     Raises
     ------
     InputError
-        If bounds do not hold the values, a text counts degrees to the south or west, or values
-        lie outside of ``actual_range``.
+        If bounds do not hold the values, a text counts degrees to the south or west, values lie
+        outside of ``actual_range``, or the file states another direction or a smaller extent.
 
     Examples
     --------
@@ -83,6 +84,8 @@ def require_agreement(
                 field="grid",
                 hint=f"turn its sign and say degrees_{toward[1]}, or correct what it says",
             )
+    require_direction(coordinate, f"{where}: its coordinate {coordinate.name}", "grid")
+    require_extent(coordinate, dataset.attrs, standard_name, where)
     _require_bounds(coordinate, dataset, standard_name, where)
     if text := outside_actual_range(coordinate, circle=standard_name == "longitude"):
         raise InputError(

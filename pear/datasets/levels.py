@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from pear.datasets.axis_statements import require_direction
 from pear.datasets.base import Scan, SkippedVariableError
 from pear.datasets.declared_gaps import outside_actual_range
 from pear.datasets.statements import pressures
@@ -154,6 +155,7 @@ def find_levels(
             _refuse_layers(array, name, dataset)
         hpa = values * _factor_to_hpa(str(name), coordinate, values)
         _require_levels(hpa, where)
+        require_direction(coordinate, where, "level")
         if text := outside_actual_range(coordinate):
             raise InputError(
                 f"{where} has {text}",
@@ -268,7 +270,11 @@ def _factor_to_hpa(name: str, coordinate: xr.DataArray, values: Float64) -> floa
         return PRESSURE_UNITS[units.lower()][0] / 100
     factor = 0.01 if name == "isobaricInPa" or values.max() > 1100 else 1.0
     if not all(level in _COMMON_LEVELS or level % 10 == 0 for level in values * factor):
-        raise SkippedVariableError("its levels have no units and are not common pressure levels")
+        listed = _listed(values)
+        raise SkippedVariableError(
+            f"its levels {listed} have no units and are not common pressure levels; if they are of "
+            f"pressure, write units = 'hPa' or 'Pa' into the axis {name}"
+        )
     return factor
 
 

@@ -167,6 +167,8 @@ class ArrayReader:
         For HEALPix: the order in which cells come; they are returned in that of the grid.
     may_lack : bool
         True if the field may have no values in places, such as on land.
+    lacks : str
+        What the source lacks, for the message of a field with missing values.
 
     Examples
     --------
@@ -186,6 +188,7 @@ class ArrayReader:
     levels: tuple[int, ...]
     order: CellOrder | None = None
     may_lack: bool = False
+    lacks: str = ""
 
     def select(self, positions: Sequence[int]) -> ArrayReader:
         """Return the reader of these times only."""
@@ -201,6 +204,8 @@ class ArrayReader:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"cannot be read: {reason}", field="file") from error
         fields = np.ascontiguousarray(values.reshape(-1), dtype=np.float32)
+        if self.lacks and not self.may_lack and (gone := int(np.isnan(fields).sum())):
+            raise InputError(f"{gone} of {fields.size} values missing: {self.lacks}", field="file")
         gap = find_declared_gap(fields, open_cached(self.opener)[self.name])
         # Gaps that are NaN already are filled later; numbers that stand for them are a fault.
         if gap is not None and not (self.may_lack and np.isnan(fields).any()):

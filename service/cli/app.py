@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from pear import __version__
 from pear.environment import check_environment
-from pear.errors import InputError, did_you_mean
+from pear.errors import InputError, describe_os_error, did_you_mean
 from pipelines.storage.data_folder import require_local
 from service.cli.console import Interrupted
 
@@ -304,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _explain(error: Exception) -> str | None:
     """Return one line about an error of the machine or the catalog; None for any other."""
     if isinstance(error, OSError):
-        return f"{type(error).__name__}: {error}"
+        return describe_os_error(error)
     if type(error).__module__.startswith("sqlalchemy"):
         cause = getattr(error, "orig", None) or type(error).__name__
         return f"the catalog cannot be used: {cause}; `pear catalog rebuild` makes it anew"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from zarr.storage import LocalStore
 
 from pear.addresses import is_address, without_secrets
 from pear.datasets.base import Fields, Scan, ScanOptions, SourceVariable
+from pear.datasets.declared_packing import open_unpacked
 from pear.datasets.decoding import decoding
 from pear.datasets.xarray import InMemory, open_cached, scan_dataset
 from pear.errors import InputError
@@ -95,6 +97,8 @@ class NetcdfFile:
                 warnings.simplefilter("ignore", xr.SerializationWarning)
                 root = self._open("")
                 return inherit(self._open(self.group), root) if self.group else root
+        except InputError:
+            raise
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{self.label} is a damaged NetCDF file: {error}", field="file"
@@ -102,9 +106,15 @@ class NetcdfFile:
 
     def _open(self, group: str) -> xr.Dataset:
         import_before_xarray()
-        return xr.open_dataset(
-            self.path, engine="netcdf4", decode_times=False, cache=False, group=group or None
+        opening = partial(
+            xr.open_dataset,
+            self.path,
+            engine="netcdf4",
+            decode_times=False,
+            cache=False,
+            group=group or None,
         )
+        return open_unpacked(opening, self.label)
 
 
 def _walk(group: netCDF4.Dataset) -> Iterator[str]:
@@ -147,6 +157,8 @@ class ZarrStore:
                 warnings.simplefilter("ignore")  # no consolidated metadata, odd fill values
                 root = self._open("")
                 return inherit(self._open(self.group), root) if self.group else root
+        except InputError:
+            raise
         except Exception as error:  # each codec raises errors of its own kinds
             raise InputError(
                 f"{self.label} cannot be opened as Zarr: {error}", field="source"
@@ -155,10 +167,8 @@ class ZarrStore:
     def _open(self, group: str) -> xr.Dataset:
         import_before_xarray()
         store = SoundStore(LocalStore(self.path, read_only=True))
-        found: xr.Dataset = xr.open_zarr(
-            store, chunks=None, decode_times=False, group=group or None
-        )
-        return found
+        opening = partial(xr.open_zarr, store, chunks=None, decode_times=False, group=group or None)
+        return open_unpacked(opening, self.label)
 
 
 def scan_source(

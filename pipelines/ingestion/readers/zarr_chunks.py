@@ -216,6 +216,8 @@ def refuse_missing_chunks(folder: Path, scan: Scan) -> None:
             fault += f", but has a file {other}, which its metadata do not name"
         elif _is_nan(array.fill_value):  # read as missing values, which are refused where wanted
             scan.note(fault)
+            reader = replace(variable.reader, lacks=fault)
+            scan.variables[index] = replace(variable, reader=reader)
             continue
         scan.fault(InputError(f"{scan.source}: {fault}", field=variable.name, hint=_HINT))
         scan.variables[index] = _without(variable, variable.reader, array, missing)

@@ -36,6 +36,21 @@ def said(**attributes: str) -> Change:
     return lambda data: data.assign(t=data["t"].assign_attrs(attributes))
 
 
+def on_axis(axis: str, **attributes: str) -> Change:
+    def change(data: xr.Dataset) -> xr.Dataset:
+        data[axis].attrs.update(attributes)
+        return data
+
+    return change
+
+
+def extent(*numbers: object, names: str = "geospatial_lat_min geospatial_lat_max") -> Change:
+    return lambda data: data.assign_attrs(dict(zip(names.split(), numbers, strict=True)))
+
+
+LONGITUDES = "geospatial_lon_min geospatial_lon_max"
+
+
 def wind(data: xr.Dataset) -> xr.Dataset:
     attributes = {"units": "m s-1", "long_name": "westward wind"}
     return data.assign(u=(data["t"] - 260).assign_attrs(attributes)).drop_vars("t")
@@ -49,6 +64,15 @@ def wind(data: xr.Dataset) -> xr.Dataset:
         in_fahrenheit,
         said(cell_methods="area: mean"),
         said(cell_methods="lat: lon: mean"),
+        on_axis("latitude", stored_direction="decreasing"),
+        on_axis("level", stored_direction="increasing", positive="down"),
+        extent(-90, 90),
+        extent("90.0", "-90.0"),
+        extent(-180, 180, names=LONGITUDES),
+        extent(0.0, 355.0, names=LONGITUDES),
+        extent(2.5, -2.5, names=LONGITUDES),
+        extent(-87.5, 87.5),
+        extent("unknown", 90),
         lambda data: data.assign_attrs(mip_era="CMIP6", frequency="6hrPt"),
         lambda data: said(cell_methods="area: mean time: point")(data).assign_attrs(
             mip_era="CMIP6", frequency="6hr"
@@ -78,6 +102,31 @@ def test_what_agrees_is_read(change: Change, tmp_path: Path) -> None:
             "mean over a period \\(frequency 'day'\\)",
         ),
         (wind, "long_name 'westward wind'"),
+        (
+            on_axis("latitude", stored_direction="increasing"),
+            "latitude says stored_direction 'increasing', but runs from 90 to -90; correct",
+        ),
+        (
+            on_axis("longitude", stored_direction="Decreasing"),
+            "longitude says stored_direction 'decreasing', but runs from 0 to 355",
+        ),
+        (
+            on_axis("level", stored_direction="decreasing"),
+            "level of t says stored_direction 'decreasing', but runs from 500 to 850",
+        ),
+        (on_axis("level", positive="up"), "level of t says positive 'up', while pressure counts"),
+        (
+            extent(30, 60),
+            "latitude runs from 90 to -90, but the file says geospatial_lat_min 30 and geospatial",
+        ),
+        (
+            extent("-30.0", "40.0", names=LONGITUDES),
+            "longitude runs from 0 to 355, but the file says geospatial_lon_min -30 and",
+        ),
+        (
+            extent("0.", "90.", names="SouthernmostLatitude NorthernmostLatitude"),
+            "but the file says SouthernmostLatitude 0 and NorthernmostLatitude 90",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(change: Change, message: str, tmp_path: Path) -> None:
@@ -131,3 +180,34 @@ def test_a_time_that_is_missing_is_said_to_be_missing(tmp_path: Path) -> None:
     data.to_netcdf(tmp_path / "a.nc")
     with pytest.raises(InputError, match="has values that are not a time"):
         ingest([tmp_path / "a.nc"], tmp_path / "s.zarr", NSIDE)
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (np.array([0.01, 0.02]), "t says scale_factor 0.01, 0.02, which is not one number"),
+        ("0.01", "t says scale_factor '0.01', which is not one number"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["nc", "zarr"])
+def test_packing_of_more_than_a_number(
+    kind: str, factor: np.ndarray | str, message: str, tmp_path: Path
+) -> None:
+    data = temperature()
+    packed = ((data["t"] - 260) / 0.01).round().astype("i2")
+    data["t"] = packed.assign_attrs(units="K", scale_factor=factor, add_offset=260.0)
+    path = tmp_path / f"a.{kind}"
+    if kind == "nc":
+        data.to_netcdf(path)
+    else:
+        stated = factor if isinstance(factor, str) else factor.tolist()
+        data["t"].attrs["scale_factor"] = stated
+        data.to_zarr(path, zarr_format=2, consolidated=False)
+    with pytest.raises(InputError, match=message):
+        ingest([path], tmp_path / "s.zarr", NSIDE)
+
+
+def test_levels_without_a_unit_say_what_to_write(tmp_path: Path) -> None:
+    data = temperature().assign_coords(level=[37, 51])
+    with pytest.raises(InputError, match=r"levels 37, 51 have no units .* write units = 'hPa'"):
+        ingest([data], tmp_path / "s.zarr", NSIDE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Literal
 
+import numpy as np
 import pytest
 import zarr
 from numcodecs import Blosc, get_codec
@@ -58,6 +60,20 @@ def test_a_chunk_within_a_shard(tmp_path: Path) -> None:
         ingest([path], tmp_path / "s.zarr", NSIDE)
     (path / "t" / "c" / "1" / "0" / "0" / "0").unlink()
     with pytest.raises(InputError, match="t lacks 2 of 4 chunks"):
+        ingest([path], tmp_path / "s.zarr", NSIDE)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_chunk_that_is_read_as_missing_values(zarr_format: int, tmp_path: Path) -> None:
+    data, path = temperature(), tmp_path / "a.zarr"
+    encoding = {"t": {"chunks": CHUNKS, "_FillValue": None if zarr_format == 3 else np.nan}}
+    data.to_zarr(path, zarr_format=zarr_format, consolidated=False, encoding=encoding)
+    key = "2.0.0.0" if zarr_format == 2 else "c/2/0/0/0"
+    if zarr_format == 3:
+        about = json.loads((path / "t" / "zarr.json").read_text())
+        (path / "t" / "zarr.json").write_text(json.dumps({**about, "fill_value": "NaN"}))
+    (path / "t" / key).unlink()
+    with pytest.raises(InputError, match=rf"2664 values missing: t lacks 1 of 4 .*{key}"):
         ingest([path], tmp_path / "s.zarr", NSIDE)
 
 
