@@ -104,9 +104,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     --------
     >>> did_you_mean("z50", ["z500", "t850"])
     'did you mean z500?'
+    >>> did_you_mean("t3m", ["tmp", "t2m", "tcc"])
+    'did you mean t2m?'
     """
     candidates = sorted(known)
-    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, candidates, n=9, cutoff=0.5)
     if close:
-        return f"did you mean {close[0]}?"
+        # Of words that are as close, a slip of one finger or an exchange is likelier.
+        def slips(other: str) -> tuple[float, bool, int]:
+            share = difflib.SequenceMatcher(None, other, word).ratio()
+            same = sum(one == two for one, two in zip(word, other, strict=False))
+            return round(share, 9), sorted(word) == sorted(other), same
+
+        return f"did you mean {max(close, key=slips)}?"
     return "known: " + ", ".join(candidates)

@@ -20,6 +20,7 @@ from pipelines.engine.engine import Engine
 from pipelines.storage.data_folder import DataFolder
 from service.http.caching import RunCache
 from service.http.errors import ProblemError
+from service.http.forms import STATISTIC
 from service.http.idempotency import IdempotencyMemory
 from service.http.metrics import Metrics
 from service.http.response_cache import (
@@ -214,7 +215,7 @@ RunDep = Annotated[Run, Depends(get_run)]
 Statistic = Annotated[
     str | None,
     Query(
-        pattern=r"^(spread|[qpm][0-9]{2})$",
+        pattern=STATISTIC,
         description="Statistic of an ensemble: `spread`; `q90`, a quantile; `p00`, the probability "
         "of exceeding the first threshold; `m03`, a member (default: the mean, or the forecast "
         "itself). Quantiles, thresholds and members are those that the run was asked to keep.",

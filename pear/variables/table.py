@@ -199,6 +199,12 @@ def _stored(name: str) -> Variable:
 
 
 def _found(row: Variable | None, name: str, known: Iterable[str]) -> Variable:
+    if not name.strip():
+        raise InputError(
+            "the name of a variable is empty",
+            field="variable",
+            hint="name at least one, such as t2m or z500, without a comma at the end",
+        )
     if row is None:
         raise InputError(
             f"unknown variable {name!r}", field="variable", hint=did_you_mean(name, known)

@@ -15,6 +15,7 @@ from service.api.schemas import format_utc
 from service.api.stores import find_run
 from service.dependencies import ServicesDep
 from service.http.errors import ProblemError
+from service.http.forms import STORE
 from service.http.links import NO_KEY, PREFIX, LinkSigner, key_id_of
 from service.http.problems import problem_responses
 from service.http.request_state import RequestState
@@ -38,7 +39,7 @@ class LinkRequest(StrictModel):
     store: (
         Annotated[
             str,
-            Field(max_length=160, pattern=r"^(analysis|climatology|forecast)/[A-Za-z0-9_.-]+$"),
+            Field(max_length=160, pattern=STORE),
         ]
         | None
     ) = Field(default=None, description="Kind and name of a store: `analysis/simulated`.")
@@ -98,7 +99,9 @@ def sign_link(
         raise ProblemError(403, "this service signs no links", hint="see PEAR_MAX_LINK_SECONDS")
     if body.expires_in > longest:
         raise InputError(
-            f"a link lasts {longest} s at most, not {body.expires_in} s", field="expires_in"
+            f"a link lasts {longest} s at most, not {body.expires_in} s",
+            field="expires_in",
+            hint="the setting PEAR_MAX_LINK_SECONDS of the service says how long",
         )
     target, children = _target(services, body)
     access: AccessControl = request.app.state.access

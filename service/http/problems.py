@@ -28,6 +28,7 @@ from pipelines.engine.engine import QueueFullError
 from pipelines.settings import field_path
 from pipelines.storage.data_folder import FullDiskError, UnwritableError
 from service.http.errors import ProblemError
+from service.http.forms import FORMS
 from service.http.html import error_page
 from service.http.ogc_errors import (
     XML,
@@ -199,7 +200,7 @@ def _validation_problem(error: RequestValidationError) -> ProblemError:
     faults = [
         FieldProblem(
             field=_printable(_field_of(fault)),
-            message=_printable(str(fault.get("msg", "invalid"))),
+            message=_printable(_message_of(fault)),
         )
         for fault in found[:20]
     ] or [FieldProblem(field="body", message="invalid")]
@@ -214,6 +215,14 @@ def _field_of(fault: dict[str, Any]) -> str:
     if where[0] in ("query", "header") and "-" in str(where[1:2]):  # a name such as within-units
         return str(where[1])
     return field_path(fault, 1) or "body"
+
+
+def _message_of(fault: dict[str, Any]) -> str:
+    """Return what is wrong, in words where a pattern says what is allowed."""
+    form = FORMS.get(str(fault.get("ctx", {}).get("pattern", "")))
+    if form is None:
+        return str(fault.get("msg", "invalid"))
+    return f"{str(fault.get('input', ''))[:80]!r} is not of the form {form}"
 
 
 def _printable(text: str) -> str:

@@ -151,7 +151,7 @@ def parse_daily(text: str, store: ForecastStore, units: Units) -> list[tuple[Col
         name, _, how = part.rpartition("_")
         if how not in _OF_DAYS or name.startswith("wind_direction"):
             raise InputError(
-                "unknown variable in daily",
+                f"unknown variable {part!r} in daily",
                 field="daily",
                 hint=did_you_mean(part, ["temperature_2m_max", "temperature_2m_min", *_EXAMPLES]),
             )
@@ -179,7 +179,7 @@ def _column(name: str, store: ForecastStore, units: Units, field: str) -> Column
     if variable is None:
         known = [*_SURFACE, _PROBABILITY, *(f"{each}_500hPa" for each in _UPPER)]
         raise InputError(
-            f"unknown variable in {field}", field=field, hint=did_you_mean(name, known)
+            f"unknown variable {name!r} in {field}", field=field, hint=did_you_mean(name, known)
         )
     level = int(match[2]) if match else None
     store.select(variable, level)

@@ -19,8 +19,10 @@ from tests.fixtures.service import LEADS, NSIDE, SHA, problem, synthetic_field
     [
         ({"variables": "t2m", "levels": "850"}, "levels", "levels=850, but t2m takes none"),
         ({"variables": "t2m,z500", "levels": "850"}, "levels", "t2m, z500 takes none"),
-        ({"variables": "t2m,"}, "variables", "unknown variable ''"),
+        ({"variables": "t2m,"}, "variables", "the name of a variable is empty"),
+        ({"variables": ""}, "variables", "the name of a variable is empty"),
         ({"variables": "t3m"}, "variables", "unknown variable 't3m'"),
+        ({"statistic": "q9"}, "statistic", "'q9' is not of the form spread, q90 (a quantile), p00"),
     ],
 )
 def test_points_name_what_cannot_be_given(
@@ -30,6 +32,13 @@ def test_points_name_what_cannot_be_given(
     found = problem(client.get(f"/v1/forecasts/{run_id}/point", params=params), 422)
     assert found["field"] == field
     assert message in found["detail"]
+    assert "pattern" not in str(found)
+
+
+def test_the_closest_name_differs_in_one_letter(client: httpx.Client, run_id: str) -> None:
+    params = {"latitude": "59.3", "longitude": "18.1", "variables": "t3m"}
+    found = problem(client.get(f"/v1/forecasts/{run_id}/point", params=params), 422)
+    assert found["hint"] == "did you mean t2m?"
 
 
 def test_a_point_has_the_value_of_its_cell(client: httpx.Client, run_id: str) -> None:

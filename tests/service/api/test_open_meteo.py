@@ -144,11 +144,11 @@ def test_the_official_client_reads_points_hours_and_units(
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"hourly": "temperatur_2m"}, "unknown variable in hourly; did you mean"),
+        ({"hourly": "temperatur_2m"}, "unknown variable 'temperatur_2m' in hourly; did you mean"),
         ({"bounding_box": "1,2,3,4"}, "give latitude and longitude, or a bounding_box"),
         ({"timezone": "Europe/Nowhere"}, "unknown time zone"),
         ({"daily": "temperature_2m_max"}, "steps of 24 h has no highest"),
-        ({"daily": "temperature_2m_median"}, "unknown variable in daily"),
+        ({"daily": "temperature_2m_median"}, "unknown variable 'temperature_2m_median' in daily"),
         ({"current": "temperature_2m"}, "not the present"),
         ({"start_date": "2020-01-01"}, "has no times from 2020-01-01"),
         ({"start_date": "yesterday"}, "not a date"),
