@@ -45,7 +45,7 @@ from service.api import (
     wms,
 )
 from service.api.openapi import describe
-from service.dashboard import handbook, login, routes
+from service.dashboard import handbook, login, operation, routes
 from service.dependencies import Services
 from service.http.caching import RunCache
 from service.http.compression import Compression
@@ -94,6 +94,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         schedules,
         operations,
         routes,
+        operation,
         handbook,
         login,
     )

@@ -343,10 +343,10 @@ def list_keys(request: Request, response: Response) -> KeyList:
     "/keys",
     summary="Create an API key",
     status_code=201,
-    responses=problem_responses(400, 403, 413, 422, 503),
+    responses=problem_responses(400, 409, 413, 422, 503),
 )
 def add_key(request: Request, response: Response, services: ServicesDep, body: KeyIn) -> NewKey:
-    """Create a key and return its secret, once; 403 where this service needs no keys."""
+    """Create a key and return its secret, once; 409 where this service needs no keys."""
     # Whoever reached such a service would keep an access that outlasts it.
     keys = _keys(request, services)
     secret = keys.add(body.name, body.scope, str(format_utc(datetime.now(UTC))))
@@ -361,7 +361,7 @@ def add_key(request: Request, response: Response, services: ServicesDep, body: K
     response_class=Response,
     responses={
         204: {"description": "Removed; it stops working at once, and so do its signed links."},
-        **problem_responses(403, 404, 409, 422, 503),
+        **problem_responses(404, 409, 422, 503),
     },
 )
 def remove_key(
@@ -392,7 +392,7 @@ def _keys(request: Request, services: Services) -> KeyFile:
     access: AccessControl = request.app.state.access
     if not access.keys_required:
         raise ProblemError(
-            403,
+            409,
             "this service answers without keys, and so anyone could make one here",
             hint="use `pear keys`",
         )

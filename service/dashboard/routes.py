@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from pear.times import to_iso
 from pear.variables import BY_NAME, SIMULATED, wind_pair, wind_pairs
-from pipelines.catalog import Run, Status
+from pipelines.catalog import RESUBMITTABLE, Run, Status
 from service.api.models import get_model
-from service.api.schedules import list_schedules
-from service.api.schemas import EventOut
+from service.api.schemas import EventOut, format_utc
 from service.dashboard import assets
 from service.dashboard.counterfactual import show_counterfactual
 from service.dashboard.ensemble import describe_ensemble
+from service.dashboard.values import list_items
 from service.dependencies import RunDep, Services, ServicesDep
 from service.http.caching import not_modified
 from service.http.errors import ProblemError
@@ -29,6 +29,7 @@ from service.http.routing import GuardedRoute
 from service.readers.counterfactuals import pair_of
 from service.readers.forecasts import DISPLAY_NSIDE, ForecastStore
 from service.readers.nature import describe_members, is_simulated, nature_of, notes_of
+from service.readers.remedies import remedy_of
 from service.readers.scores import Scores
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
@@ -40,6 +41,7 @@ _OLDEST_DAYS: Final = 60
 """Age up to which a forecast is of the weather to come, so that its age matters."""
 _OVERLAY_LEVELS: Final = (1000, 850, 700, 500, 300, 200)
 _PLOTS: Final = ("spectra", "error_maps")
+_BLANK: Final = BeforeValidator(lambda given: None if given == "" else given)
 _COMMON_STATUSES: Final = {"401", "403", "408", "414", "421", "429", "503"}
 """Statuses that any operation may have; the API page names them once."""
 
@@ -114,19 +116,53 @@ def forecast_page(
     return render(request, "forecast.html", "/", values)
 
 
+class RunsView(BaseModel):
+    """Which runs the page of runs shows; a form sends empty text for what is not chosen."""
+
+    status: Annotated[Status | None, _BLANK] = None
+    model: Annotated[str | None, Field(max_length=128), _BLANK] = None
+    init_from: Annotated[date | None, _BLANK] = None
+    init_until: Annotated[date | None, _BLANK] = None
+    cursor: Annotated[str | None, Field(max_length=256), _BLANK] = None
+
+    @property
+    def init_range(self) -> tuple[np.datetime64 | None, np.datetime64 | None]:
+        """First and last init time, UTC: whole days."""
+        last = None if self.init_until is None else np.datetime64(self.init_until, "s")
+        return (
+            None if self.init_from is None else np.datetime64(self.init_from, "s"),
+            None if last is None else last + np.timedelta64(86_399, "s"),
+        )
+
+    def query(self, **changes: str | None) -> str:
+        """Return the query string of this view, with changes."""
+        values = {**self.model_dump(mode="json"), **changes}
+        return urlencode({name: value for name, value in values.items() if value is not None})
+
+
 @router.get("/forecasts")
 def runs_page(
-    request: Request,
-    services: ServicesDep,
-    cursor: Annotated[str | None, Query(max_length=256)] = None,
+    request: Request, services: ServicesDep, view: Annotated[RunsView, Query()]
 ) -> Response:
-    """Show all runs with status, progress and age, and a form that submits one."""
-    page = services.catalog.runs.page(limit=_RUNS_PER_PAGE, cursor=cursor)
+    """Show runs with options, status, progress and age, and a form that submits one."""
+    page = services.catalog.runs.page(
+        status=view.status,
+        model=view.model,
+        init_range=view.init_range,
+        limit=_RUNS_PER_PAGE,
+        cursor=view.cursor,
+    )
+    counts = services.catalog.runs.counts()
+    active = {str(status): counts[status] for status in Status if status.is_active}
     complete = [each for each in services.initial_conditions.all() if not each.missing]
     longest = services.settings.max_lead_hours // 24
     values = {
         "runs": [_describe_run(services, run) for run in page.items],
-        "next": page.next,
+        "next": page.next and view.query(cursor=page.next),
+        "view": view.model_dump(mode="json"),
+        "filtered": bool(view.query(cursor=None)),
+        "statuses": list(Status),
+        "queue": active if any(active.values()) else None,
         "initial": [
             {"time": to_iso(each.time), "shown": format_time(each.time), "analysis": each.analysis}
             for each in complete[:_MAX_INIT_TIMES]
@@ -144,7 +180,8 @@ def run_page(request: Request, services: ServicesDep, run: RunDep) -> Response:
     log = [
         {
             "at": format_datetime(event.at),
-            "message": event.message,
+            "level": event.level,
+            "message": hide_paths(event.message),
             "details": EventOut.from_event(event).details,
         }
         for event in services.catalog.runs.events(run.id)
@@ -152,12 +189,11 @@ def run_page(request: Request, services: ServicesDep, run: RunDep) -> Response:
     values = {
         "run": _describe_run(services, run),
         "log": log,
-        "options": dict(run.options),
         "notes": notes_of(services.folder, run),
         "pair": pair,
         "counterfactual": None if pair.figures is None else show_counterfactual(run, pair),
         "members": describe_members(services.folder, run),
-        "valid_until": format_time(run.init_time + np.timedelta64(run.lead_hours, "h")),
+        "valid_until": to_iso(run.init_time + np.timedelta64(run.lead_hours, "h")),
         "base": str(request.base_url).rstrip("/"),
         "finished": format_datetime(run.finished_at),
     }
@@ -188,20 +224,6 @@ def scores_page(
     return render(request, "scores.html", "/scores", {"page": page, "damaged": damaged})
 
 
-@router.get("/schedules")
-def schedules_page(request: Request, services: ServicesDep) -> Response:
-    """Show all schedules with their last and next run; pause, resume or run them."""
-    values = {
-        "schedules": [
-            (row, _action_items(row.action), _uses_simulated(services, row.action))
-            for row in list_schedules(services).items
-        ],
-        "shorten": _shorten_time,
-        "runs_schedules": services.settings.schedules,
-    }
-    return render(request, "schedules.html", "/schedules", values)
-
-
 @router.get("/models/{model_id}")
 def model_page(request: Request, services: ServicesDep, model_id: str) -> Response:
     """Show one model: grid, variables, skill, provenance and equivariance error."""
@@ -215,7 +237,7 @@ def model_page(request: Request, services: ServicesDep, model_id: str) -> Respon
     values = {
         "model": model,
         "provenance": [
-            (name.replace("_", " "), _items(value))
+            (name.replace("_", " "), list_items(value))
             for name, value in facts.items()
             if name not in ("provenance", "layout") and value is not None
         ],
@@ -342,12 +364,17 @@ def _describe_run(services: Services, run: Run) -> dict[str, Any]:
     names = {model.id: model.name for model in services.catalog.models.all()}
     now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s")
     nature = nature_of(services.folder, run)
+    queued = run.status is Status.QUEUED
     return {
         "id": run.id,
         "status": run.status,
-        "active": run.status.is_active,
+        "retryable": run.status in RESUBMITTABLE,
+        "position": services.catalog.queue_position(run.id) if queued else None,
         "reason": run.reason and hide_paths(run.reason),
+        "remedy": remedy_of(run),
+        "options": list_items(dict(run.options)),
         "init": format_time(run.init_time),
+        "init_iso": to_iso(run.init_time),
         "lead": run.lead_hours,
         "model": run.model,
         "model_name": names.get(run.model, run.model),
@@ -355,6 +382,7 @@ def _describe_run(services: Services, run: Run) -> dict[str, Any]:
         "total": run.progress.total,
         "fraction": round(run.progress.fraction, 4),
         "created": format_datetime(run.created_at),
+        "created_iso": format_utc(run.created_at),
         "nature": nature.words,
         "age": None if nature.simulated else _format_age(now - run.init_time),
     }
@@ -389,42 +417,3 @@ def _evaluation_label(scores: Scores, models: Mapping[str, str], *, simulated: b
     if simulated:
         analysis = f"{analysis} (simulated atmosphere)"
     return ", ".join(str(part) for part in (models.get(model) or model, analysis, count) if part)
-
-
-def _uses_simulated(services: Services, action: Mapping[str, object]) -> bool:
-    """Return whether a schedule forecasts or evaluates a simulated atmosphere."""
-    for part in ("forecast", "evaluate"):
-        settings = action.get(part)
-        if isinstance(settings, Mapping):
-            options = settings.get("options")
-            named = settings.get("analysis")
-            if named is None and isinstance(options, Mapping):
-                named = options.get("analysis")
-            if is_simulated(services.folder, None if named is None else str(named)):
-                return True
-    return False
-
-
-def _action_items(action: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Return the parts of an action with their settings."""
-    items = []
-    for kind, settings in action.items():
-        items.append((kind, ""))
-        items += [each for each in _items(settings) if each[1] not in ("{}", "[]")]
-    return items
-
-
-def _items(value: object) -> list[tuple[str, str]]:
-    """Return the entries of a mapping as names and text, or one nameless entry."""
-    if not isinstance(value, dict):
-        return [("", _to_text(value))]
-    return [
-        (str(name).replace("_", " "), _to_text(part))
-        for name, part in value.items()
-        if part is not None and name != "layout"
-    ]
-
-
-def _to_text(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= 300 else text[:300] + "…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -12,9 +13,12 @@ from typing import Any, Final
 import numpy as np
 from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup
 
 from pear.times import to_iso
 from service.http.disclaimer import DISCLAIMER
+from service.http.languages import LANGUAGES, language_of, translate
+from service.http.permissions import permits
 from service.http.request_state import RequestState
 
 _DASHBOARD: Final = Path(__file__).parents[1] / "dashboard"
@@ -29,6 +33,8 @@ PAGES: Final = (
     ("/schedules", "Schedules"),
     ("/docs", "API"),
 )
+OPERATOR: Final = ("/operator", "Operator")
+"""A page that only operators are shown."""
 
 
 def render(
@@ -40,9 +46,22 @@ def render(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Render a template; ``here`` is the path of the page, marked in the navigation."""
+    # Templates have ``may(method, route)``, whether the reader may use a route, and ``t(text)``,
+    # text in the reader's language.
     # A source tree has no handbook until it is built.
     handbook = ((HANDBOOK, "Handbook"),) if (HANDBOOK_SITE / "index.html").exists() else ()
-    context = {"pages": (*PAGES, *handbook), "here": here, "note": DISCLAIMER, **values}
+    scope, language = RequestState.from_scope(request.scope).scope, language_of(request)
+    operator = (OPERATOR,) if permits(scope, "GET", OPERATOR[0]) else ()
+    context = {
+        "pages": (*PAGES, *operator, *handbook),
+        "here": here,
+        "note": DISCLAIMER,
+        "may": partial(permits, scope),
+        "t": partial(translate, language),
+        "language": language,
+        "languages": LANGUAGES,
+        **values,
+    }
     return _TEMPLATES.TemplateResponse(
         request,
         template,
@@ -77,9 +96,28 @@ def markup_code(text: str | None) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text or ""))
 
 
+def time_element(iso: str | None) -> Markup:
+    """Return ISO 8601 as an element that the page writes in the reader's way; empty for None."""
+    if iso is None:
+        return Markup()
+    shown = f"{iso[:16].replace('T', ' ')} UTC"
+    return Markup('<time datetime="{}">{}</time>').format(iso, shown)
+
+
+def format_bytes(nbytes: float) -> str:
+    """Return a size with a decimal prefix: ``12.3 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.1f} TB"
+
+
 def format_time(time: np.datetime64) -> str:
     """Return a model time as ``2001-03-01 00:00 UTC``."""
     return to_iso(time)[:16].replace("T", " ") + " UTC"
 
 
 _TEMPLATES.env.filters["code"] = markup_code
+_TEMPLATES.env.filters["when"] = time_element
+_TEMPLATES.env.filters["nbytes"] = format_bytes

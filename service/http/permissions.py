@@ -57,6 +57,7 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/forecasts/{run_id}"): _READ,
     ("GET", "/scores"): _READ,
     ("GET", "/schedules"): _READ,
+    ("GET", "/operator"): _ADMIN,
     ("GET", "/models/{model_id}"): _READ,
     ("GET", "/v1/info"): PUBLIC,
     ("GET", "/v1/models"): _READ,

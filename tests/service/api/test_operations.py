@@ -64,9 +64,9 @@ def test_keys_are_created_once_listed_and_revoked(
 
 def test_a_service_without_keys_makes_none(client: httpx.Client) -> None:
     """Whoever reached it would keep an access that outlasts it."""
-    wrong = problem(client.post("/v1/keys", json={"name": "x", "scope": "admin"}), 403)
+    wrong = problem(client.post("/v1/keys", json={"name": "x", "scope": "admin"}), 409)
     assert "pear keys" in wrong["hint"]
-    problem(client.delete("/v1/keys/x"), 403)
+    problem(client.delete("/v1/keys/x"), 409)
     assert client.get("/v1/access").json()["role"] == "operator"
 
 

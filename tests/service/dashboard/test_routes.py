@@ -11,7 +11,8 @@ import xarray as xr
 
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
-from service.dashboard.routes import _action_items, _evaluation_label, _format_age
+from service.dashboard.operation import list_action
+from service.dashboard.routes import _evaluation_label, _format_age
 from service.readers.scores import Scores
 
 HTML = {"Accept": "text/html"}
@@ -53,7 +54,7 @@ def test_pages_say_what_is_simulated(
     catalog.schedules.add("x", "0 0 * * *", {"forecast": settings})
     try:
         assert "simulated atmosphere" not in client.get("/schedules", headers=HTML).text
-        monkeypatch.setattr("service.dashboard.routes.is_simulated", simulated)
+        monkeypatch.setattr("service.dashboard.operation.is_simulated", simulated)
         assert "simulated atmosphere" in client.get("/schedules", headers=HTML).text
         assert asked == ["named"]
         scores = Scores("e", {"model": "m", "analysis": "a", "inits": ["t"]}, xr.Dataset())
@@ -126,7 +127,7 @@ def test_ages_have_one_unit_and_old_runs_have_none(hours: int, text: str | None)
 
 def test_actions_are_listed_with_their_settings() -> None:
     action = {"forecast": {"lead_hours": 240, "options": {}}, "evaluate": {}}
-    assert _action_items(action) == [("forecast", ""), ("lead hours", "240"), ("evaluate", "")]
+    assert list_action(action) == [("forecast", ""), ("lead hours", "240"), ("evaluate", "")]
 
 
 def test_gzip_is_reproducible(client: httpx.Client) -> None:
