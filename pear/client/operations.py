@@ -39,7 +39,7 @@ from pear.client.settings import (
     Waiting,
 )
 from pear.derived import parse_quantity
-from pear.errors import InputError
+from pear.errors import InputError, did_you_mean
 from pear.progress import progress_callback
 from pear.times import HOUR, as_duration, as_utc, to_iso
 from pear.typing import DurationLike, TimeLike, TimesLike
@@ -50,6 +50,7 @@ _PAGE: Final = 500
 _FIRST_POLL: Final = 0.25
 _LONGEST_POLL: Final = 5.0
 _CANCEL_SECONDS: Final = 5.0
+_OF_JOBS: Final = ("lead", "wait", "progress", "cancel_on_interrupt")
 
 
 class Operations:
@@ -160,6 +161,7 @@ class Operations:
         waiting: Waiting,
     ) -> Operation[Run]:
         """Submit a forecast and wait for its end."""
+        _require_known("forecast", settings, ForecastSettings, *_OF_JOBS, "init", "members")
         given: dict[str, Any] = {
             "init_time": to_iso(init),
             "lead_hours": _hours(lead),
@@ -177,6 +179,7 @@ class Operations:
         waiting: Waiting,
     ) -> Operation[xr.Dataset]:
         """Submit an evaluation, wait for its end and return its scores."""
+        _require_known("evaluate", settings, EvaluationSettings, *_OF_JOBS, "init_times")
         times = None if init_times is None else [to_iso(time) for time in as_utc(init_times)]
         given: dict[str, Any] = {"init_times": times, "lead_hours": _hours(lead), **settings}
         job = yield from self._submit("/v1/evaluations", given, Evaluation.from_json)
@@ -200,7 +203,10 @@ class Operations:
             if waiting.cancel:
                 interrupted.add_note((yield from self._cancel_quietly(job)))
             else:
-                interrupted.add_note(f"{job.noun} {job.id} goes on at {self._server.url}")
+                interrupted.add_note(f"{_goes_on(job)} at {self._server.url}")
+            raise
+        except UnavailableError as error:
+            error.add_note(f"{_goes_on(job)} as long as the service does")
             raise
 
     def _until_end(self, job: J, waiting: Waiting, read: Callable[[Any], J]) -> Operation[J]:
@@ -216,7 +222,7 @@ class Operations:
             if most is not None and time.monotonic() - began + pause > most:
                 raise TimeoutError(
                     f"{job.noun} {job.id} is {job.status} after {most:g} s, step "
-                    f"{job.progress.step} of {job.progress.total}; it goes on"
+                    f"{job.progress.step} of {job.progress.total}; {_goes_on(job)}"
                 )
             yield Wait(pause)
             pause = min(1.5 * pause, _LONGEST_POLL)
@@ -265,11 +271,7 @@ class Operations:
         selection: PointSelection,
     ) -> Operation[xr.Dataset]:
         """Return the forecast at one point or several."""
-        if unknown := sorted(selection.keys() - PointSelection.__annotations__.keys()):
-            raise TypeError(
-                f"point() got an unexpected keyword argument {unknown[0]!r}; it takes "
-                f"{', '.join(PointSelection.__annotations__)}"
-            )
+        _require_known("point", selection, PointSelection, "latitude", "longitude", "variables")
         several = np.ndim(latitude) > 0 or np.ndim(longitude) > 0
         names, levels = _select(variables, selection.get("levels"))
         params = {
@@ -289,6 +291,7 @@ class Operations:
         self, run: RunLike, field: str, lead: DurationLike, options: MapOptions
     ) -> Operation[MapImage]:
         """Return a map as PNG."""
+        _require_known("map", options, MapOptions, "run", "field", "lead")
         path = f"{_path(run)}/maps/{quote(field, '')}.png"
         params = {"lead_time": _hours(lead), **options}
         answer = yield from exchange(self._server, Ask("GET", path, _texts(params)))
@@ -300,6 +303,7 @@ class Operations:
 
     def scores(self, selection: ScoreSelection) -> Operation[xr.Dataset]:
         """Return the scores of an evaluation."""
+        _require_known("scores", selection, ScoreSelection)
         return self._json(Ask("GET", "/v1/scores", _texts(selection)), scores_dataset)
 
 
@@ -308,6 +312,28 @@ def _path(run: RunLike) -> str:
     if not name.strip() or name in (".", ".."):
         raise InputError(f"{name!r} is not the id of a run", field="run", hint='or "latest"')
     return f"/v1/forecasts/{quote(name, safe='')}"
+
+
+def _goes_on(job: Job) -> str:
+    """Say that a job goes on, and how to find it."""
+    look = (
+        f"client.run({job.id!r})"
+        if isinstance(job, Run)
+        else f"client.scores(evaluation={job.id!r})"
+    )
+    what = (
+        "shows it, and the same call waits for it again" if isinstance(job, Run) else "has its end"
+    )
+    return f"{job.noun} {job.id} goes on: {look} {what}"
+
+
+def _require_known(method: str, given: Mapping[str, Any], known: type, *named: str) -> None:
+    """Refuse keywords that a method does not take, which would be passed over or misread."""
+    names = [*named, *known.__annotations__]
+    for name in given:
+        if name not in known.__annotations__:
+            hint = did_you_mean(name, names)
+            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}; {hint}")
 
 
 def _ended(job: Job) -> str:

@@ -58,8 +58,17 @@ class ServedStore(Store):
     ) -> Buffer | None:
         """Return the bytes of a file or a part of them; None if the store does not have it."""
         # In a thread: the loop is zarr's, and connections may not be shared between loops.
-        found = await asyncio.to_thread(self._read, key, byte_range)
+        found = await asyncio.to_thread(self._try_read, key, byte_range)
+        if isinstance(found, Exception):
+            raise found
         return None if found is None else prototype.buffer.from_bytes(found)
+
+    def _try_read(self, key: str, byte_range: ByteRequest | None) -> bytes | Exception | None:
+        """Return what a file has, or the error: one that nobody awaits is printed by the loop."""
+        try:
+            return self._read(key, byte_range)
+        except Exception as error:
+            return error
 
     def _read(self, key: str, byte_range: ByteRequest | None) -> bytes | None:
         headers = {"Accept-Encoding": "identity"} | _range_header(byte_range)
@@ -86,7 +95,10 @@ class ServedStore(Store):
 
     async def exists(self, key: str) -> bool:
         """Return whether the store has a file."""
-        return await asyncio.to_thread(self._read, key, None) is not None
+        found = await asyncio.to_thread(self._try_read, key, None)
+        if isinstance(found, Exception):
+            raise found
+        return found is not None
 
     async def set(self, key: str, value: Buffer) -> None:
         """Refuse to write."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import pickle
 import subprocess
 import sys
@@ -80,9 +81,32 @@ async def _open_and_load(client: Any) -> Any:
     return await dataset.load_async()
 
 
-def test_a_misspelt_option_of_points_is_refused(client: Client) -> None:
-    with pytest.raises(TypeError, match="'interpolation'; it takes levels, method, statistic"):
-        client.point("latest", 59.3, 18.1, "t2m", interpolation="bilinear")  # type: ignore[call-arg]
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c, o: c.point("latest", 59.3, 18.1, "t2m", **o), "metod.*did you mean method"),
+        (lambda c, o: c.map("latest", "z500", "1d", **o), "lead_time.*did you mean lead"),
+        (lambda c, o: c.scores(**o), "metrics.*did you mean metric"),
+        (lambda c, o: c.forecast("2001-03-01", **o), "member.*did you mean members"),
+        (lambda c, o: c.evaluate(**o), "climatologies.*did you mean climatology"),
+    ],
+)
+def test_misspelt_options_are_refused(client: Client, aio: Any, call: Any, message: str) -> None:
+    option = {message.partition(".")[0]: "6h"}
+    for run in (lambda work: work(client), aio):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{message}"):
+            run(lambda each: call(each, option))
+
+
+def test_every_method_refuses_unknown_options(client: Client, aio: Any) -> None:
+    methods = [name for name, _ in inspect.getmembers(Client, callable) if name[0] != "_"]
+    assert {"runs", "open", "point", "map", "forecast"} <= set(methods)
+    for name in methods:
+        parameters = inspect.signature(getattr(Client, name)).parameters.values()
+        given = ["2001-03-01" for one in parameters if one.default is one.empty and one.kind == 1]
+        for run in (lambda work: work(client), aio):
+            with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
+                run(lambda each: getattr(each, name)(*given[1:], nonsense=1))  # noqa: B023
 
 
 def test_points_are_those_of_the_local_forecast(service: Service, client: Client, aio: Any) -> None:
@@ -191,7 +215,9 @@ def worker(service: Service, run: str, end: str) -> threading.Thread:
 def test_the_end_of_a_run_is_waited_for(service: Service, client: Client, aio: Any) -> None:
     queued = client.forecast("2001-02-02", lead="5d", wait=False)
     assert (queued.status, queued.progress.total) == ("queued", 5)
-    with pytest.raises(TimeoutError, match=f"{queued.id} is queued after 0.1 s.*goes on"):
+    with pytest.raises(
+        TimeoutError, match=f"{queued.id} is queued after 0.1 s.*goes on: .*client.run"
+    ):
         client.forecast("2001-02-02", lead="5d", wait=0.1)
     thread, steps = worker(service, queued.id, "succeeded"), []
 
@@ -245,6 +271,46 @@ def test_a_cancelled_task_cancels_its_run(service: Service, client: Client) -> N
     assert client.runs(init="2001-02-04", status="cancelled")[0].lead == np.timedelta64(168, "h")
 
 
+def test_a_service_that_goes_down_while_it_is_waited_for(
+    service: Service, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def go_down(_: float) -> None:
+        raise UnavailableError("down")
+
+    monkeypatch.setattr(transport, "time", SimpleNamespace(sleep=go_down))
+    with pytest.raises(UnavailableError) as caught:
+        client.forecast("2001-02-05", lead="2d")
+    (note,) = caught.value.__notes__
+    assert client.run(note.split()[1]).status == "queued"
+    assert f"client.run('{note.split()[1]}') shows it" in note
+
+
+def test_a_store_that_cannot_be_read_any_more_is_one_error(service: Service) -> None:
+    """Parts that are still on their way when the first one fails print nothing at the end."""
+    script = f"""
+import time
+import pear
+from pear.client.errors import UnavailableError
+from pear.client.store import ServedStore
+
+def fail(self, key, part):
+    if key != "zarr.json":
+        time.sleep(1)
+    raise UnavailableError("down")
+
+client = pear.connect({service.url!r}, {service.key!r})
+ServedStore._read = fail
+try:
+    client.open()
+except UnavailableError as error:
+    print(error)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (found.stdout.strip(), found.stderr) == ("down", "")
+
+
 def test_an_evaluation_is_submitted(client: Client, service: Service) -> None:
     with pytest.raises(TimeoutError):
         client.evaluate([INIT], lead="2d", wait=0.01)
@@ -277,9 +343,9 @@ def test_what_is_refused_is_an_input_error(client: Client, call: Any, message: s
 
 def test_a_refusal_keeps_the_problem(client: Client) -> None:
     with pytest.raises(RefusedError) as caught:
-        client.forecast("2001-03-01", presicion="float32")  # type: ignore[call-arg]
+        client.point("latest", 59.3, 18.1, "t3m")
     error = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
-    assert (error.status, error.field, error.hint) == (422, "presicion", "did you mean precision?")
+    assert (error.status, error.field, error.hint) == (422, "variables", "did you mean t2m?")
     assert error.request_id
 
 
@@ -291,7 +357,7 @@ def test_a_busy_service_is_waited_for(service: Service, client: Client, aio: Any
     ]
     for ask in (client.run, lambda: aio(lambda each: each.run())):
         service.busy.answers += busy
-        assert ask().has_succeeded  # type: ignore[no-untyped-call]
+        assert ask().has_succeeded
         assert not service.busy.answers
     service.busy.answers += [(429, {"retry-after": "3600"}, b'{"detail": "too many"}')]
     with pytest.raises(RefusedError, match="too many; the service asks to try again in 3600 s"):
