@@ -29,6 +29,7 @@ from service.http.routing import GuardedRoute
 from service.readers.counterfactuals import pair_of
 from service.readers.forecasts import DISPLAY_NSIDE, ForecastStore
 from service.readers.nature import describe_members, is_simulated, nature_of, notes_of
+from service.readers.open_meteo import DEFAULT, SURFACE_NAMES
 from service.readers.remedies import remedy_of
 from service.readers.scores import Scores
 
@@ -39,11 +40,14 @@ _MAX_INIT_TIMES: Final = 200
 _FORECAST_DAYS: Final = (1, 2, 3, 5, 7, 10, 15)
 _OLDEST_DAYS: Final = 60
 """Age up to which a forecast is of the weather to come, so that its age matters."""
+_UPPER_EXAMPLES: Final = (
+    "temperature_850hPa",
+    "geopotential_height_500hPa",
+    "wind_speed_250hPa",
+)
 _OVERLAY_LEVELS: Final = (1000, 850, 700, 500, 300, 200)
 _PLOTS: Final = ("spectra", "error_maps")
 _BLANK: Final = BeforeValidator(lambda given: None if given == "" else given)
-_COMMON_STATUSES: Final = {"401", "403", "408", "414", "421", "429", "503"}
-"""Statuses that any operation may have; the API page names them once."""
 
 
 class ForecastView(BaseModel):
@@ -251,7 +255,7 @@ def model_page(request: Request, services: ServicesDep, model_id: str) -> Respon
 
 @router.get("/docs")
 def docs_page(request: Request) -> Response:
-    """Describe the API in tables, from its OpenAPI document."""
+    """List the operations of the API; the page reads the rest from the OpenAPI document."""
     document = request.app.openapi()
     topics: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
     for path, verbs in document["paths"].items():
@@ -261,7 +265,8 @@ def docs_page(request: Request) -> Response:
     values = {
         "version": document["openapi"],
         "topics": topics,
-        "common_statuses": _COMMON_STATUSES,
+        "variables": (*SURFACE_NAMES, *_UPPER_EXAMPLES),
+        "chosen": DEFAULT.split(","),
     }
     return render(request, "docs.html", "/docs", values)
 

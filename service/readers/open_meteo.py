@@ -34,6 +34,8 @@ _SURFACE: Final = {
     "wind_u_component_10m": "10m_u_component_of_wind",
     "wind_v_component_10m": "10m_v_component_of_wind",
 }
+SURFACE_NAMES: Final = tuple(_SURFACE)
+"""Names of variables without a level, in open-meteo's words."""
 _UPPER: Final = {
     "temperature": "temperature",
     "geopotential_height": "geopotential",
