@@ -78,6 +78,25 @@ def test_the_compose_file_keeps_the_specification() -> None:
     jsonschema.validate(compose(), get_builtin_schema("vendor.compose-spec"))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "schema"),
+    [
+        ("CITATION.cff", "vendor.citation-file-format"),
+        (".github/ISSUE_TEMPLATE/[!c]*.yml", "vendor.github-issue-forms"),
+        (".github/ISSUE_TEMPLATE/config.yml", "vendor.github-issue-config"),
+        (".github/workflows/*.yml", "vendor.github-workflows"),
+    ],
+)
+def test_files_of_the_repository_keep_their_schemas(pattern: str, schema: str) -> None:
+    paths = sorted(DEPLOY.parent.glob(pattern))
+    assert paths
+    for path in paths:
+        document = yaml.safe_load(path.read_text())
+        if True in document:  # YAML 1.1 takes the key `on` of a workflow for a truth value
+            document["on"] = {key: value or {} for key, value in document.pop(True).items()}
+        jsonschema.validate(document, get_builtin_schema(schema))
+
+
 def test_the_image_file_has_no_findings() -> None:
     linter = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([linter, DEPLOY.parent / "Dockerfile"], capture_output=True, text=True)
