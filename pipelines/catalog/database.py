@@ -197,7 +197,8 @@ class Database:
         if self.read_only:
             return False
         path = str(self.engine.url.database)
-        with closing(sqlite3.connect(path, _PROBE_SECONDS, isolation_level=None)) as connection:
+        probe = sqlite3.connect(path, timeout=_PROBE_SECONDS, isolation_level=None)
+        with closing(probe) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:

@@ -300,7 +300,7 @@ def _day_means(
                 held |= _sum_days(field, slots, range(slot, stop), client)
         count = sum(weights[day, slot] * held[slot][1] for slot in around)
         if count <= 0:
-            date = np.datetime64("2000-01-01") + day
+            date = np.datetime64("2000-01-01") + np.timedelta64(day, "D")
             raise InputError(
                 f"no analysis near {str(date)[5:]} (month-day) in the period",
                 field="period",

@@ -160,7 +160,7 @@ def test_one_day_in_any_unit(coordinate: xr.DataArray) -> None:
         (24, None, "f8"),
         (24, "1", "f8"),
         (np.nan, "hours", "f8"),
-        (np.timedelta64("NaT"), None, "m8[ns]"),
+        (np.timedelta64("NaT", "ns"), None, "m8[ns]"),
         ("24h", None, "U3"),
         (864e11, "hours", "f8"),
     ],
