@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -126,3 +128,50 @@ def test_an_archive_without_git_has_the_version_of_its_tag(
     assert str(scm_version(tmp_path / "archive")) == "3.1.4"
     (tmp_path / "archive" / ".git_archival.txt").unlink()
     assert str(scm_version(tmp_path / "archive")) == "0.0"
+
+
+def test_the_supported_pythons_are_those_of_the_tests() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    claimed = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert project["requires-python"] == f">={claimed[0]}"
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    for name in ("test", "build"):
+        assert jobs[name]["strategy"]["matrix"]["python"] == claimed
+
+
+@pytest.mark.nightly
+def test_the_archives_are_complete_and_the_sdist_runs_its_tests(tmp_path: Path) -> None:
+    """From a clone without tags: an sdist, from it a wheel, and the sdist's own tests."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    pytest.importorskip("build")
+    pytest.importorskip("setuptools_scm")
+    git(tmp_path, "clone", "--quiet", "--no-tags", str(ROOT), "clone")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", "../dist"]
+    subprocess.run([*build, "."], cwd=tmp_path / "clone", check=True, timeout=600)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
+    assert wheel.name.split("-")[1] == sdist.name.removesuffix(".tar.gz").split("-")[1]
+    assert wheel.stat().st_size <= 20_000_000
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if "dist-info" not in name}
+    tracked = set(git(tmp_path / "clone", "ls-files", "pear", "pipelines", "service").splitlines())
+    assert held == tracked
+    shutil.unpack_archive(sdist, tmp_path)
+    folder = tmp_path / sdist.name.removesuffix(".tar.gz")
+    tests = ["-p", "no:cacheprovider", "tests/pear/sphere", "tests/pear/test_model.py"]
+    tests += [
+        "tests/test_documentation.py",
+        "tests/test_architecture.py",
+        "tests/test_packaging.py",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *tests],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
