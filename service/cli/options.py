@@ -5,7 +5,7 @@ kind      written as                       means
 ========  ===============================  ====================================
 time      ``2001-03-01``, ``…T06:00Z``     one time, UTC; ``20010301`` is read too
 times     ``A``, ``A,B``, ``A..B/6h``      one, several, or a range with its ends
-period    ``A..B``                         from A to B, both included
+period    ``A..B``                         from A to B, both included; dates are whole days
 duration  ``10d``, ``240h``                days or hours
 list      ``t2m,z500``                     values separated by commas
 model     id, name, or checkpoint folder   repeat the option for several
@@ -16,6 +16,7 @@ run       id, unique prefix, ``latest``    ``latest`` is the newest finished run
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -99,7 +100,7 @@ def parse_times(text: str) -> Times:
     if ".." not in text:
         return np.array([parse_time(part) for part in text.split(",")])
     ends, _, step = text.partition("/")
-    first, last = parse_period(ends)
+    first, last = _parse_ends(ends)
     interval = np.timedelta64(parse_duration(step or "1d").hours, "h")
     count = int((last - first) / interval) + 1
     if count > MAX_TIMES:
@@ -108,7 +109,26 @@ def parse_times(text: str) -> Times:
 
 
 def parse_period(text: str) -> Period:
-    """Read a period ``A..B``, or raise InputError."""
+    """Read a period ``A..B``, or raise InputError; a last date without an hour is a whole day.
+
+    Returns
+    -------
+    Period
+        First and last second.
+
+    Examples
+    --------
+    >>> [str(end) for end in parse_period("2000-01-01..2004-12-31")]
+    ['2000-01-01T00:00:00', '2004-12-31T23:59:59']
+    >>> str(parse_period("2000-01-01..2004-12-31T00")[1])
+    '2004-12-31T00:00:00'
+    """
+    first, last = _parse_ends(text)
+    is_date = re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text.partition("..")[2].strip()) is not None
+    return Period((first, last + np.timedelta64(86_399, "s") if is_date else last))
+
+
+def _parse_ends(text: str) -> Period:
     first, dots, last = text.partition("..")
     if not dots:
         raise InputError(f"invalid period {text!r}: expected e.g. 2000-01-01..2004-12-31")

@@ -70,12 +70,19 @@ def test_a_range_must_not_run_backwards(text: str) -> None:
 
 
 def test_periods_need_two_times() -> None:
-    assert [to_iso(end)[:10] for end in parse_period("2000-01-01..2004-12-31")] == [
-        "2000-01-01",
-        "2004-12-31",
-    ]
+    assert (
+        str(parse_period("2000-01-01..2004-12-31T18"))
+        == "2000-01-01T00:00:00Z..2004-12-31T18:00:00Z"
+    )
     with pytest.raises(InputError, match="invalid period '2000'"):
         parse_period("2000")
+
+
+@pytest.mark.parametrize("text", ["2000-01-01..2000-01-31", "20000101..20000131 "])
+def test_the_last_day_of_a_period_is_whole(text: str) -> None:
+    first, last = parse_period(text)
+    assert (to_iso(first), to_iso(last)) == ("2000-01-01T00:00:00Z", "2000-01-31T23:59:59Z")
+    assert to_iso(parse_times(f"{text}/6h")[-1]) == "2000-01-31T00:00:00Z"
 
 
 def test_lists() -> None:
