@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final
@@ -210,12 +211,14 @@ def scores_page(
 ) -> Response:
     """Show scores by lead time beside those of the baselines, and the scorecard."""
     models = {model.id: model.name for model in services.catalog.models.all()}
+    choices: dict[str, int] = {}  # most evaluations share theirs
     evaluations = [
         {
             "id": scores.id,
             "label": _evaluation_label(scores, models, simulated=_is_simulated(services, scores)),
             "simulated": _is_simulated(services, scores),
             "plots": [name for name in _PLOTS if name in services.scores.plots(scores.id)],
+            "choices": choices.setdefault(_choices(scores), len(choices)),
         }
         for scores in services.scores.all()
     ]
@@ -223,7 +226,8 @@ def scores_page(
         name: {"long_name": row.long_name, "units": format_units(row.units)}
         for name, row in BY_NAME.items()
     }
-    page = {"evaluations": evaluations, "names": names}
+    shared = [json.loads(each) for each in choices]
+    page = {"evaluations": evaluations, "choices": shared, "names": names}
     damaged = {name: hide_paths(text) for name, text in services.scores.damaged().items()}
     return render(request, "scores.html", "/scores", {"page": page, "damaged": damaged})
 
@@ -410,6 +414,12 @@ def _is_simulated(services: Services, scores: Scores) -> bool:
     analysis = scores.about.get("analysis")
     known = analysis is not None and is_simulated(services.folder, str(analysis))
     return known or SIMULATED in scores.about
+
+
+def _choices(scores: Scores) -> str:
+    """Return the fields and regions that an evaluation has scores of, as JSON."""
+    fields = [name if level is None else f"{name}:{level}" for name, level in scores.fields]
+    return json.dumps({"fields": fields, "regions": scores.regions})
 
 
 def _evaluation_label(scores: Scores, models: Mapping[str, str], *, simulated: bool) -> str:

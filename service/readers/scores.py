@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from cachetools import LRUCache
+from numpy.typing import NDArray
 
 from pear.errors import InputError, did_you_mean
 from pear.metrics.dataset import DIMS, KEYS, UNDEFINED, scores_to_frame, scores_to_records
@@ -254,24 +256,63 @@ def select(
     Returns
     -------
     xarray.Dataset
+        Never without scores: what the evaluation does not have is an InputError that names what
+        it has.
     """
-    kept = {
-        "channel": ("variable", variable),
-        "region": ("region", region),
-    }
-    for dim, (name, value) in kept.items():
-        if value is not None:
-            data = data.isel({dim: np.flatnonzero(data[name] == value)})
-    if level is not None:
-        data = data.isel(channel=np.flatnonzero(data["level"] == level))
+    data = _select_fields(data, variable, level)
+    if region is not None:
+        chosen = _positions(data, "region", region)
+        data = data.isel(region=chosen)
     if baseline is not None:
+        _positions(data, "forecaster", baseline, field="baseline")
         dropped = [name for name in BASELINES if name != baseline]
         data = data.isel(forecaster=np.flatnonzero(~data["forecaster"].isin(dropped)))
     if metric is not None:
+        if metric not in data:
+            has = [name for name in METRICS if name in data]
+            _refuse("metric", metric, has)
         # Names of variables begin with their metric: acc, acc_low, acc_per_init.
         others = tuple(name for name in METRICS if name != metric)
         data = data[[name for name in data.data_vars if not str(name).startswith(others)]]
     return data
+
+
+def _select_fields(data: xr.Dataset, variable: str | None, level: int | None) -> xr.Dataset:
+    """Return the scores of one variable, of one level, or of both."""
+    if variable is not None:
+        data = data.isel(channel=_positions(data, "variable", variable))
+    if level is None:
+        return data
+    rows = np.flatnonzero(data["level"] == level)
+    if rows.size == 0:
+        levels = np.unique(np.asarray(data["level"].values, dtype=float))
+        known = [f"{known:g}" for known in levels[~np.isnan(levels)]]
+        what = "" if variable is None else f" of {variable}"
+        raise InputError(
+            f"the evaluation has no scores{what} at level {level}",
+            field="level",
+            hint=f"known: {', '.join(known)}" if known else "omit it: they are of the surface",
+        )
+    return data.isel(channel=rows)
+
+
+def _positions(data: xr.Dataset, name: str, value: str, field: str = "") -> NDArray[np.intp]:
+    """Return where a coordinate has a value; an error names those that it has."""
+    rows = np.flatnonzero(data[name] == value)
+    if rows.size == 0:
+        known = dict.fromkeys(str(each) for each in np.atleast_1d(data[name].values))
+        _refuse(field or name, value, known)
+    return rows
+
+
+def _refuse(field: str, value: str, known: Iterable[str]) -> NoReturn:
+    names = [name for name in known if field != "baseline" or name in BASELINES]
+    hint = f"known: {', '.join(names) or 'none'}"
+    if field in ("variable", "region"):  # the others are words that are not misspelt
+        hint = did_you_mean(value[:64], names)
+    raise InputError(
+        f"the evaluation has no scores of {field} {value[:64]!r}", field=field, hint=hint
+    )
 
 
 def scorecard(data: xr.Dataset, metric: str, baseline: str, region: str) -> list[Record]:
@@ -282,9 +323,9 @@ def scorecard(data: xr.Dataset, metric: str, baseline: str, region: str) -> list
     list of dict
         variable, level, lead_days, model, baseline and ``gain``: for ACC and bias the difference,
         otherwise the share of the baseline's error that the model removes (1 is perfect, below 0
-        is worse than the baseline); None where it is undefined.
+        is worse than the baseline); None where it is undefined. Never empty, as :func:`select`.
     """
-    frame = scores_to_frame(select(data, region=region))
+    frame = scores_to_frame(select(data, metric=metric, region=region, baseline=baseline))
     keys = ["variable", "level", "lead_days"]
     others = frame.loc[frame["forecaster"] == baseline, [*keys, metric]]
     models = frame.loc[~frame["forecaster"].isin(BASELINES), [*keys, metric]]

@@ -9,7 +9,6 @@ const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 const SHADES = 5;
 
-const fieldName = (record) => (record.level === null ? record.variable : `${record.variable}:${record.level}`);
 const label = (name) => {
   const [variable, level] = name.split(":");
   return level ? `${page.names[variable].long_name} ${level} hPa` : page.names[variable].long_name;
@@ -28,11 +27,13 @@ function ask(field, region) {
 }
 
 async function load() {
-  const wanted = query.get("field") ?? "geopotential:500";
-  const found = await ask(wanted, query.get("region") ?? "global");
-  const fields = found.fields.map(fieldName);
-  fill($("field"), fields.map((name) => [name, label(name)]), fields.includes(wanted) ? wanted : fields[0]);
-  fill($("region"), found.regions.map((name) => [name, name.replaceAll("_", " ")]), query.get("region") ?? "global");
+  const evaluation = page.evaluations.find((each) => each.id === $("evaluation").value);
+  const { fields, regions } = page.choices[evaluation.choices];
+  const field = [query.get("field"), "geopotential:500"].find((name) => fields.includes(name)) ?? fields[0];
+  const region = [query.get("region"), "global"].find((name) => regions.includes(name)) ?? regions[0];
+  fill($("field"), fields.map((name) => [name, label(name)]), field);
+  fill($("region"), regions.map((name) => [name, name.replaceAll("_", " ")]), region);
+  const found = await ask(field, region);
   const about = Object.entries(found.about)
     .filter(([, value]) => typeof value === "string" || typeof value === "number")
     .map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`);

@@ -51,6 +51,21 @@ def test_scores_include_those_of_the_baselines(client: httpx.Client) -> None:
     assert {row["forecaster"] for row in rows} == {"pear", "climatology"}
 
 
+def test_scores_of_what_was_not_evaluated_are_refused(client: httpx.Client) -> None:
+    for query, field, known in (
+        ("region=atlantis", "region", "global"),
+        ("variable=z&level=501", "level", "500"),
+        ("level=501", "level", "500"),
+        ("variable=t2m", "variable", "geopotential"),
+        ("variable=msl&level=500", "level", "omit"),
+    ):
+        refused = problem(client.get(f"/v1/scores?{query}"), 422)
+        assert refused["field"] == field
+        assert known in refused["hint"]
+        problem(client.get(f"/v1/scores?format=csv&{query}"), 422)
+    assert problem(client.get("/v1/scorecard?region=atlantis"), 422)["field"] == "region"
+
+
 def test_no_answer_of_the_page_of_scores_is_large(client: httpx.Client, data: DataFolder) -> None:
     """An evaluation of every channel, ten days and eight regions, whose scores are megabytes."""
     folder = data.evaluation("evaluation-large")

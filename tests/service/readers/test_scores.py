@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from pear.errors import InputError
 from pear.metrics import ScoreAccumulator, verify_forecast
 from pear.metrics.dataset import scores_to_dataset, scores_to_frame, scores_to_records
 from pipelines.evaluation.scores import FILE, write_scores
@@ -135,8 +136,33 @@ def test_a_selection_keeps_what_agrees(scores: xr.Dataset) -> None:
     assert set(frame["level"]) == {500}
     assert not {"rmse", "rmse_low", "mae"} & set(frame)
     assert len(scores_to_records(select(scores, baseline="persistence"))) == 2 * 3 * 2 * 2
-    assert scores_to_records(select(scores, region="nowhere")) == []
-    assert scorecard(scores, "rmse", "persistence", "nowhere") == []
+
+
+def test_what_an_evaluation_does_not_have_is_refused_with_what_it_has(scores: xr.Dataset) -> None:
+    """Never an empty answer, which would look like scores that are not there yet."""
+    surface = scores.isel(channel=np.flatnonzero(scores["variable"] == "2m_temperature"))
+    lonely = scores.drop_sel(forecaster="persistence")
+    for data, asked, field, hint in (
+        (scores, {"region": "topics"}, "region", "did you mean tropics?"),
+        (scores, {"region": "q"}, "region", "known: global, tropics"),
+        (scores, {"variable": "specific_humidity"}, "variable", "known: 2m_temp"),
+        (scores, {"level": 501}, "level", "known: 500, 850"),
+        (scores, {"variable": "2m_temperature", "level": 500}, "level", "omit it"),
+        (surface, {"level": 500}, "level", "omit it"),
+        (lonely, {"baseline": "persistence"}, "baseline", "known: climatology"),
+        (scores.drop_vars("mae"), {"metric": "mae"}, "metric", "known: acc, rmse, bias"),
+    ):
+        with pytest.raises(InputError, match="the evaluation has no scores") as refused:
+            select(data, **asked)
+        assert refused.value.field == field
+        assert (refused.value.hint or "").startswith(hint)
+    for data, asked in (
+        (scores, ("rmse", "persistence", "nowhere")),
+        (lonely, ("rmse", "persistence", "global")),
+        (scores.drop_vars("mae"), ("mae", "persistence", "global")),
+    ):
+        with pytest.raises(InputError, match="the evaluation has no scores"):
+            scorecard(data, *asked)
 
 
 def test_gains_are_shares_of_the_error_and_differences_of_correlations(scores: xr.Dataset) -> None:
