@@ -49,6 +49,7 @@ from service.dashboard import handbook, login, operation, routes
 from service.dependencies import Services
 from service.http.caching import RunCache
 from service.http.compression import Compression
+from service.http.head import HeadRequests
 from service.http.keys import KeyFile
 from service.http.links import SECRET_FILE, LinkSigner, SignedLinks
 from service.http.metrics import Metrics
@@ -242,6 +243,7 @@ def _middleware(
     """Return the layers around the application, the outermost first."""
     return [
         Middleware(AccessLog, metrics=metrics),
+        Middleware(HeadRequests),
         Middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,

@@ -131,7 +131,6 @@ def _write(
     return target
 
 
-@router.head("/{run_id}/zarr/{path:path}", include_in_schema=False)
 @router.get(
     "/{run_id}/zarr/{path:path}",
     tags=["stores"],

@@ -121,7 +121,6 @@ def get_store_entry(
     return _describe_forecast(base, services, run, statistic)
 
 
-@router.head("/{kind}/{name}.zarr/{path:path}", include_in_schema=False)
 @router.get(
     "/{kind}/{name}.zarr/{path:path}",
     summary="One file of a Zarr store",

@@ -168,7 +168,7 @@ def routes_without_policy(routes: Iterable[object]) -> list[str]:
         for route in routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()
-        if method != "HEAD" and (method, route.path) not in ROUTE_POLICIES
+        if (method, route.path) not in ROUTE_POLICIES
     ]
 
 
@@ -178,6 +178,6 @@ def _patterns() -> list[tuple[str, re.Pattern[str]]]:
 
 
 def methods_at(path: str) -> list[str]:
-    """Return the methods that a route answers at this path."""
+    """Return the methods that a route answers at this path; HEAD wherever GET is one."""
     methods = {method for method, pattern in _patterns() if pattern.match(path)}
-    return sorted(methods | ({"HEAD"} if "/zarr/" in path or ".zarr/" in path else set()))
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))

@@ -95,8 +95,7 @@ def unguarded_routes(routes: Iterable[object]) -> list[str]:
 def _authorise(request: Request) -> None:
     """Apply the access policy of the route that handles this request."""
     access: AccessControl = request.app.state.access
-    method = "GET" if request.method == "HEAD" else request.method
-    policy = ROUTE_POLICIES[method, request.scope["route"].path]
+    policy = ROUTE_POLICIES[request.method, request.scope["route"].path]
     state = RequestState.from_scope(request.scope)
     if state.link_client is not None:
         granted = access.check_link(policy, state.link_client)

@@ -213,3 +213,10 @@ def test_a_list_has_a_date_once_its_runs_have_ended(base: str, catalog: Catalog)
     catalog.runs.claim(run.id, "test")
     catalog.runs.succeed(run.id, owner="test")
     assert httpx.get(url, headers={"If-Modified-Since": date}).status_code == 200
+
+
+def test_head_of_a_stream_ends_and_leaves_its_place(base: str) -> None:
+    for _ in range(5):  # two may listen at once
+        answer = httpx.head(f"{base}/v1/events", timeout=20)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
