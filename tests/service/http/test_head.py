@@ -21,7 +21,16 @@ PATHS = {
     "{tile_matrix_set}": "WebMercatorQuad",
 }
 HEAVY = ("/download", "maps", "/plots/")
-STATES = ("/metrics", "/healthz", "/readyz", "/health", "/workers", "/storage", "/operator")
+STATES = (
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/health",
+    "/workers",
+    "/storage",
+    "/sources",
+    "/operator",
+)
 """Ends of routes whose content is another with each request."""
 CHANGING = ("x-request-id", "ratelimit-remaining", "ratelimit-reset")
 GET_PATHS = [path for method, path in ROUTE_POLICIES if method == "GET" and path != "/v1/events"]
