@@ -160,7 +160,7 @@ class Services:
         Returns
         -------
         Response
-            With a strong ETag; immutable if pinned.
+            With a strong ETag; kept by clients for a day if pinned.
         """
         if work.nbytes <= LIGHT_BYTES:
             return await run_in_threadpool(

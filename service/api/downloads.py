@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.stores import BINARY, FILE_RESPONSES, ZARR_RESPONSES, Key, finished_file
 from service.dependencies import RunDep, Services, ServicesDep, Statistic, StoreDep
-from service.http.caching import IMMUTABLE, last_modified, make_etag, not_modified
+from service.http.caching import RENDERED, last_modified, make_answer_etag, not_modified
 from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
@@ -92,8 +92,8 @@ async def download(
             field="variables",
             hint="select fewer variables or lead times, a coarser grid, or open the Zarr store",
         )
-    etag = make_etag("download", store.run, run.finished_at, selection, format)
-    headers = {"ETag": etag, "Cache-Control": IMMUTABLE} | last_modified(run.finished_at)
+    etag = make_answer_etag("download", store.run, run.finished_at, selection, format)
+    headers = {"ETag": etag, "Cache-Control": RENDERED} | last_modified(run.finished_at)
     headers |= label_of(services.folder, run, store).headers()
     unchanged = not_modified(request, headers)
     if unchanged is not None:

@@ -12,8 +12,14 @@ from typing import Any, Final, Generic, TypeVar
 from cachetools import LRUCache
 from fastapi import Request, Response
 
+from pear import __version__
+
 T = TypeVar("T")
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
+"""Files of finished runs."""
+RENDERED: Final = "public, max-age=86400"
+"""Answers about finished runs: the values stay, but another version of PEAR may write them in
+another form, which clients have a day later; ``ETag`` tells them whether it does."""
 
 
 class CacheSection(Generic[T]):
@@ -93,6 +99,11 @@ def make_etag(*parts: object) -> str:
     """Return the strong ETag of a response that these parts determine."""
     digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode("utf-8", "replace"))
     return f'"{digest.hexdigest()[:24]}"'
+
+
+def make_answer_etag(*parts: object) -> str:
+    """Return the strong ETag of what this version of PEAR makes of these parts."""
+    return make_etag(__version__, *parts)
 
 
 def etag_matches(if_none_match: str | None, etag: str) -> bool:

@@ -111,9 +111,11 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
         document.field = ogc_field(document.field)
         body = document.model_dump(exclude_none=True) | ogc_members(status, detail, hint)
     elif request.url.path in KEY_IN_QUERY:  # what clients of open-meteo look for
-        body |= {"error": True, "reason": f"{detail}; {hint}" if hint else detail}
         if status == 422 and request.query_params.get("format") == "flatbuffers":
-            status = 400  # its official clients read no other
+            status = document.status = 400  # its official clients read no other
+            document.title = HTTPStatus(status).phrase
+        body = document.model_dump(exclude_none=True)
+        body |= {"error": True, "reason": f"{detail}; {hint}" if hint else detail}
     return JSONResponse(
         body,
         status,

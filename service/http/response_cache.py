@@ -19,13 +19,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipelines.catalog import Run
 from service.http.caching import (
-    IMMUTABLE,
+    RENDERED,
     CacheSection,
     RunCache,
     date_matches,
     etag_matches,
     last_modified,
-    make_etag,
+    make_answer_etag,
     not_modified,
 )
 from service.http.errors import ProblemError
@@ -176,7 +176,7 @@ def run_response(
     Returns
     -------
     Response
-        With a strong ETag; immutable if pinned.
+        With a strong ETag; kept by clients for a day if pinned.
     """
     whole = _whole_key(run, key)
     body = cache.bodies.get_or_compute(run.id, whole, make)
@@ -204,7 +204,7 @@ async def heavy_response(
     Returns
     -------
     Response
-        With a strong ETag; immutable if pinned.
+        With a strong ETag; kept by clients for a day if pinned.
     """
     whole = _whole_key(run, key)
     body = cache.bodies.get(whole)
@@ -227,8 +227,8 @@ def _respond(
 ) -> Response:
     if pinned is None:
         pinned = request.path_params.get("run_id") != "latest"
-    control = IMMUTABLE if pinned else "no-cache"
-    headers = {"ETag": make_etag(*whole), "Cache-Control": control}
+    control = RENDERED if pinned else "no-cache"
+    headers = {"ETag": make_answer_etag(*whole), "Cache-Control": control}
     headers |= {**last_modified(run.finished_at), **dict(body.headers)}
     response = Response(body.content, media_type=body.media_type, headers=headers)
     if pinned:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pear.sphere.healpix import cell_of, coarsen
+from service.http.caching import RENDERED
 from tests.fixtures.service import LEADS, NSIDE, SHA, problem, synthetic_field
 
 
@@ -178,10 +179,10 @@ def test_a_field_on_a_finer_grid_is_smooth(client: httpx.Client, run_id: str) ->
     assert np.abs(got - want).mean() < 0.2 * np.abs(cells - want).mean()
 
 
-def test_responses_of_finished_runs_are_immutable(client: httpx.Client, run_id: str) -> None:
+def test_responses_of_finished_runs_are_kept_by_clients(client: httpx.Client, run_id: str) -> None:
     url = f"/v1/forecasts/{run_id}/fields/t2m?lead_time=24"
     first = client.get(url, headers={"Accept-Encoding": "identity"})
-    assert "immutable" in first.headers["cache-control"]
+    assert first.headers["cache-control"] == RENDERED
     assert not first.headers["etag"].startswith("W/")
     again = client.get(url, headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304

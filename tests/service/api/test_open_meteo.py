@@ -18,6 +18,7 @@ from openmeteo_sdk.Variable import Variable
 from openmeteo_sdk.WeatherApiResponse import WeatherApiResponse
 
 from pear.sphere.healpix import cell_of
+from service.http.caching import RENDERED
 from service.readers.open_meteo_answer import Block, Place, Zone, to_flatbuffers
 from tests.fixtures.service import NSIDE, problem, synthetic_field
 
@@ -50,7 +51,7 @@ def test_units_columns_and_caching(client: httpx.Client, run_id: str) -> None:
         synthetic_field("geopotential", 500, 48)[cell] / 9.80665, abs=1e-2
     )
     pinned = client.get("/v1/forecast", params={**params, "run": run_id})
-    assert "immutable" in pinned.headers["cache-control"]
+    assert pinned.headers["cache-control"] == RENDERED
     several = client.get("/v1/forecast", params={"latitude": "1,2", "longitude": "3,4"}).json()
     assert [len(each["hourly"]["time"]) for each in several] == [10, 10]
 
@@ -164,6 +165,7 @@ def test_errors_are_those_of_open_meteo(
         official.weather_api(URL, params={**PLACES, **changed})
     (document,) = caught.value.args
     assert document["error"] is True
+    assert (document["status"], document["title"]) == (400, "Bad Request")
     assert reason in document["reason"]
     answer = client.get("/v1/forecast", params={**PLACES, **changed})
     assert problem(answer, 422)["reason"] == document["reason"]

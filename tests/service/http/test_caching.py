@@ -122,3 +122,19 @@ def test_answers_about_runs_are_not_sent_twice(client: httpx.Client, run_id: str
     date = client.get("/v1/forecasts/latest").headers["last-modified"]
     same = client.get("/v1/forecasts/latest", headers={"If-Modified-Since": date})
     assert same.status_code == 304
+
+
+def test_another_version_sends_an_answer_anew_but_not_files(
+    client: httpx.Client, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The values stay, but their form may be another one after an upgrade."""
+    base = f"/v1/forecasts/{run_id}"
+    paths = [f"{base}/point?latitude=5&longitude=4&variables=t2m", f"{base}/zarr/zarr.json"]
+    tags = [client.get(path).headers["etag"] for path in paths]
+    monkeypatch.setattr("service.http.caching.__version__", "99.0")
+    line = f"{paths[0]}&format=json"  # not kept in memory, as nothing is after an upgrade
+    assert client.get(line, headers={"If-None-Match": tags[0]}).status_code == 200
+    assert client.get(line).headers["etag"] != tags[0]
+    assert client.get(paths[1], headers={"If-None-Match": tags[1]}).status_code == 304
+    monkeypatch.undo()
+    assert client.get(f"{paths[0]}&interpolation=nearest").headers["etag"] == tags[0]
