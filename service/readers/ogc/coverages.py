@@ -62,6 +62,8 @@ class Coverages:
         Axes, if the places are a grid, row by row.
     passed
         When each place of a line is passed (place,), if the line has times.
+    interpolation
+        How values are found at the places.
     """
 
     shape: Shape
@@ -71,6 +73,26 @@ class Coverages:
     blocks: tuple[Block, ...]
     grid: Grid | None = None
     passed: Times | None = None
+    interpolation: Interpolation = "nearest"
+
+    def describe(self) -> dict[str, str]:
+        """Return how values are found in space, and along a path with times in time."""
+        if self.shape == "cells":
+            found = {"space": "cell", "description": "value of each cell, at its centre"}
+        elif self.interpolation == "nearest":
+            found = {
+                "space": "nearest",
+                "description": "value of the cell of the place",
+            }
+        else:
+            found = {
+                "space": "bilinear",
+                "description": "interpolated between the centres of cells, winds as vectors",
+            }
+        if self.passed is not None:
+            found["time"] = "linear"
+            found["description"] += ", and between the steps of the model"
+        return found
 
 
 def count_values(selection: Selection, places: int) -> int:
@@ -195,7 +217,12 @@ def _read(
         blocks.append(Block(names, levels, stacked))
     times: Times = store.init_time + np.array(leads, "timedelta64[h]")
     return Coverages(
-        shape, points.latitude, points.longitude, times.astype("datetime64[s]"), tuple(blocks)
+        shape,
+        points.latitude,
+        points.longitude,
+        times.astype("datetime64[s]"),
+        tuple(blocks),
+        interpolation=points.interpolation,
     )
 
 

@@ -97,6 +97,7 @@ def to_coverage_json(found: Coverages, store: ForecastStore, header: dict[str, A
         "parameters": {name: describe_parameter(store, name, _english) for name in names},
         "coverages": coverages,
         "pear:run": header,
+        "pear:interpolation": found.describe(),
     }
     return dump_json(document)
 
@@ -259,6 +260,7 @@ def to_geojson(found: Coverages, store: ForecastStore, header: dict[str, Any]) -
         "features": features,
         "parameters": {name: describe_parameter(store, name, str) for name in names},
         "pear:run": header,
+        "pear:interpolation": found.describe(),
     }
     return dump_json(document)
 
@@ -319,6 +321,7 @@ def to_netcdf(found: Coverages, store: ForecastStore, header: dict[str, Any]) ->
         "Conventions": "CF-1.11",
         "title": str(header["title"]),
         "comment": str(header["note"]),
+        "pear_interpolation": "; ".join(f"{key}: {word}" for key, word in found.describe().items()),
         "pear_run": store.run,
         "pear_model": str(header["model"]),
         "pear_init_time": to_iso(store.init_time),

@@ -297,3 +297,35 @@ def test_owslib_asks_unchanged(url: str) -> None:
         COLLECTION, "cube", bbox=[0, 40, 30, 60], parameter_names=["temperature"], z="500"
     )
     assert cube["domainType"] == "Grid"
+
+
+@pytest.mark.parametrize(
+    ("query", "more", "space"),
+    [
+        ("position", {}, "nearest"),
+        ("position", {"interpolation": "bilinear"}, "bilinear"),
+        ("trajectory", {}, "bilinear"),
+        ("trajectory", {"interpolation": "nearest"}, "nearest"),
+        ("radius", {}, "cell"),
+        ("area", {}, "cell"),
+        ("cube", {}, "bilinear"),
+    ],
+)
+def test_answers_say_whether_values_are_interpolated(
+    client: httpx.Client, query: str, more: dict[str, str], space: str
+) -> None:
+    asked = {**more, "parameter_name": "2m_temperature"}
+    for form in ("CoverageJSON", "GeoJSON"):
+        found = ask(client, query, f=form, **asked).json()["pear:interpolation"]
+        assert found["space"] == space
+        assert ("interpolated" in found["description"]) == (space == "bilinear")
+        assert "time" not in found
+    with xr.open_dataset(io.BytesIO(ask(client, query, f="NetCDF", **asked).content)) as file:
+        assert file.attrs["pear_interpolation"].startswith(f"space: {space}")
+
+
+def test_a_path_with_times_is_interpolated_in_time(client: httpx.Client) -> None:
+    seconds = int(np.datetime64("2001-03-02T12:00", "s").astype(int))
+    line = f"LINESTRINGM(18.1 59.3 {seconds},10.7 59.9 {seconds + 7200})"
+    found = ask(client, "trajectory", coords=line, parameter_name="2m_temperature").json()
+    assert found["pear:interpolation"]["time"] == "linear"
