@@ -18,6 +18,7 @@ from service.readers.nature import Nature, attributes_of, event_of, nature_of
 from service.readers.stac import (
     GEOJSON,
     JSON,
+    MOST_ITEM_LINKS,
     ROOT,
     StacCatalog,
     StacCollection,
@@ -25,6 +26,7 @@ from service.readers.stac import (
     StacItem,
     StacItems,
     StacLink,
+    link_to_item,
     links_to,
     make_catalog,
     make_item,
@@ -79,8 +81,17 @@ def get_stac_collections(request: Request, services: ServicesDep) -> StacCollect
 def get_stac_collection(
     request: Request, services: ServicesDep, collection: Collection
 ) -> StacCollection:
-    """Return one collection."""
-    return _find(_base(request), services, collection)
+    """Return one collection; that of a model links to its newest runs, and `items` lists all."""
+    base = _base(request)
+    found, model = _find(base, services, collection), _model_of(services, collection)
+    if model is not None:
+        page = services.catalog.runs.page(
+            status=Status.SUCCEEDED, model=model.id, limit=MOST_ITEM_LINKS
+        )
+        found.links += [
+            link_to_item(base, found.id, run) for run in page.items if _is_readable(services, run)
+        ]
+    return found
 
 
 @router.get(
@@ -156,6 +167,16 @@ def _item(base: str, services: Services, run: Run) -> StacItem:
         for name in statistics_of(services.folder, run.id)
     }
     return make_item(base, run, store, facts, nature, statistics)
+
+
+def _is_readable(services: Services, run: Run) -> bool:
+    """Return whether the store of a run can be read; a damaged one is left out of lists."""
+    try:
+        describe_store(services.folder.forecast(run.id))
+        services.forecasts.store(run.id)
+    except ProblemError:
+        return False
+    return True
 
 
 def _collections(base: str, services: Services) -> list[StacCollection]:

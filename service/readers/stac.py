@@ -30,6 +30,8 @@ CONFORMANCE: Final = (
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/collections",
 )
+MOST_ITEM_LINKS: Final = 100
+"""Runs that a collection links to itself, for clients that do not read pages."""
 _ZARR: Final = "application/vnd.zarr; version=3"
 _GLOBE: Final = (-180.0, -90.0, 180.0, 90.0)
 _DATACUBE: Final = "https://stac-extensions.github.io/datacube/v2.2.0/schema.json"
@@ -173,6 +175,16 @@ def links_to(base: str, own: str, parent: str = "", kind: str = JSON) -> list[St
         StacLink(rel="root", href=root, type=JSON),
         StacLink(rel="parent", href=f"{root}{parent}", type=JSON),
     ]
+
+
+def link_to_item(base: str, collection: str, run: Run) -> StacLink:
+    """Return the link from a collection to the item of a run."""
+    return StacLink(
+        rel="item",
+        href=f"{base}{ROOT}/collections/{collection}/items/{run.id}",
+        type=GEOJSON,
+        title=f"Run of {to_iso(run.init_time)}",
+    )
 
 
 def make_catalog(base: str, collections: list[StacCollection]) -> StacCatalog:
