@@ -1,4 +1,4 @@
-"""Fields that no weather has: constant, partly constant, or with a number for missing values.
+"""Fields that no weather has: constant, partly so, of a wrong unit, or with a number for gaps.
 
 The commonest value of a real field covers little of the globe, or (where few digits are kept) not
 much more than the second commonest: at most 3.2 times as much in all real files that were measured,
@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pear.datasets.units import RELATIVE_HUMIDITY, Conversion, Quantity
+from pear.datasets.units import RELATIVE_HUMIDITY, Conversion, Quantity, units_of
 from pear.sphere.latlon import LatLonGrid
 from pear.sphere.source_grids import SourceGrid, area_shares, on_poles
 from pear.store.static_fields import GROUND, LAND
 from pear.typing import Float32
-from pear.variables import BY_NAME, wind_pair
+from pear.variables import BY_NAME, rms_range, wind_pair
 
 _HUMIDITY: Final = ("specific_humidity", RELATIVE_HUMIDITY)
 _DRY_ABOVE: Final = 300  # hPa; stored with few digits, humidity is zero over wide areas there
@@ -31,6 +31,8 @@ _COMMON_STATIC: Final[dict[str, tuple[tuple[float, ...], float]]] = {
     GROUND: ((0.0,), 500.0),
     LAND: ((0.0, 1.0), 0.01),
 }
+# Bounds of the root mean square of static fields over the globe; the Earth's are 7500 and 0.54.
+_RMS_STATIC: Final = {GROUND: (1800.0, 20000.0), LAND: (0.15, 0.95)}
 _SENTINELS: Final = (-99.0, -99.9, -999.0, -999.9, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0)
 
 
@@ -92,11 +94,42 @@ def find_implausible(
         fault = _lone_number(values, grid, float(extreme), sign, how)
         if fault:
             return fault
-    if quantity.name in _HUMIDITY and (level is None or level <= _DRY_ABOVE):
+    dry = quantity.name in _HUMIDITY and (level is None or level <= _DRY_ABOVE)
+    filled = row is not None and row.missing is not None  # water under ice, and gaps of land
+    if not (dry or filled) and (fault := _plateau(values, grid, quantity, how)):
+        return fault
+    return _unusual_size(values, grid, quantity, level, how)
+
+
+def _unusual_size(
+    values: Float32, grid: SourceGrid, quantity: Quantity, level: int | None, how: Conversion
+) -> str | None:
+    """Find a root mean square over the globe that no climate has, as of a wrong unit."""
+    if quantity.name in _RMS_STATIC:
+        bounds: tuple[float, float] | None = _RMS_STATIC[quantity.name]
+    else:
+        bounds = rms_range(quantity.name, level) if quantity.name in BY_NAME else None
+    if bounds is None:
         return None
-    if row is not None and row.missing is not None:  # water under ice, and gaps that were filled
+    weights, low, high = area_shares(grid), *bounds
+
+    def rms(factor: float, offset: float) -> float:
+        raw = (values.astype(np.float64) - how.offset) / how.factor
+        return float(np.sqrt(weights @ (raw * factor + offset) ** 2))
+
+    found = float(np.sqrt(weights @ values.astype(np.float64) ** 2))
+    if low <= found <= high:
         return None
-    return _plateau(values, grid, quantity, how)
+    text = (
+        f"a root mean square over the globe of {found:.3g} {how.target}, outside of "
+        f"[{low:.3g}, {high:.3g}]"
+    )
+    for unit, (factor, offset) in units_of(quantity).items() if quantity.name in BY_NAME else ():
+        if low <= rms(factor, offset) <= high:
+            return (
+                f"{text}; it fits units of {unit!r}: is the attribute units={how.stated!r} wrong?"
+            )
+    return f"{text}; its unit is wrong, or the variable is mislabelled"
 
 
 def _are_common(values: Float32, name: str) -> npt.NDArray[np.bool_]:

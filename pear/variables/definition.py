@@ -95,6 +95,9 @@ class Variable:
         Types of level in GRIB at which the field may lie.
     range_by_level
         Rule that narrows the valid range at a level: ``height``, ``moisture`` or None.
+    rms_range, rms_range_at
+        Bounds of the root mean square over the globe in ``units``, of a surface variable or by
+        pressure level, hPa: wide enough for any climate, too narrow for another unit.
     floor
         Values are never below it, or None.
     dialects
@@ -145,6 +148,8 @@ class Variable:
     aloft: str | None = None
     level_types: tuple[str, ...] = ()
     range_by_level: str | None = None
+    rms_range: tuple[float, float] | None = None
+    rms_range_at: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     floor: float | None = None
     dialects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     param_id: int | None = None
@@ -253,6 +258,7 @@ class _Row:
         units = self._text("units")
         code = self._numbers("discipline_category_number", 3) if self._has(_CODE) else None
         heights = self._numbers("height", 2) if self._has("height") else None
+        usual = self._bounds("rms_range", positive=True)
         return Variable(
             name=self._name,
             short_name=short,
@@ -268,6 +274,8 @@ class _Row:
             aloft=self._text("aloft", "") or None,
             level_types=self._texts("level_types"),
             range_by_level=self._choice("range_by_level", *_RULES),
+            rms_range=usual,
+            rms_range_at=self._bounds_at("rms_range_at", positive=True),
             floor=self._number("floor"),
             dialects=self._dialects(),
             param_id=self._integer("param_id"),
@@ -359,6 +367,31 @@ class _Row:
         value = self._table[key]
         return self._floats(value if count > 1 else [value], key, count)
 
+    def _bounds(self, key: str, *, positive: bool = False) -> tuple[float, float] | None:
+        """Read [lowest, highest]."""
+        if not self._has(key):
+            return None
+        low, high = self._numbers(key, 2)
+        return self._ordered(key, low, high, positive=positive)
+
+    def _bounds_at(self, key: str, *, positive: bool = False) -> dict[int, tuple[float, float]]:
+        """Read bounds by pressure level: [[level, lowest, highest], …]."""
+        table = self._table.get(key, [])
+        if not isinstance(table, list):
+            raise self._error(f"{key} = {table!r}", "write [[level, lowest, highest], …]")
+        rows = [self._floats(one, key, 3) for one in table]
+        return {
+            int(level): self._ordered(key, low, high, positive=positive)
+            for level, low, high in rows
+        }
+
+    def _ordered(self, key: str, low: float, high: float, *, positive: bool) -> tuple[float, float]:
+        if not low < high:
+            raise self._error(f"{key} [{low:g}, {high:g}] are reversed", "exchange them")
+        if positive and not low > 0:
+            raise self._error(f"{key} [{low:g}, {high:g}]", "both numbers are positive")
+        return low, high
+
     def _any_numbers(self, key: str) -> list[float]:
         given = self._table.get(key, [])
         return self._floats(given, key, len(given) if isinstance(given, list) else 1)
@@ -398,14 +431,7 @@ class _Row:
         for key in row._table:
             if key not in _MAP_KEYS:
                 raise row._error(f"has an unknown key {key!r}", did_you_mean(key, _MAP_KEYS))
-        limits = row._numbers("limits", 2) if row._has("limits") else None
-        table = row._table.get("limits_at", [])
-        if not isinstance(table, list):
-            raise row._error(f"limits_at = {table!r}", "write [[level, lowest, highest], …]")
-        rows = [row._floats(one, "limits_at", 3) for one in table]
-        for low, high in ([(limits[0], limits[1])] if limits else []) + [r[1:] for r in rows]:
-            if not low < high:
-                raise row._error(f"limits [{low:g}, {high:g}] are reversed", "exchange them")
+        limits, limits_at = row._bounds("limits"), row._bounds_at("limits_at")
         scale = row._number("scale")
         if scale == 0.0:
             raise row._error("scale = 0 shows nothing", "write shown = stored · scale + offset")
@@ -414,12 +440,12 @@ class _Row:
             1.0 if scale is None else scale,
             row._number("offset") or 0.0,
             row._text("colours", "viridis"),
-            None if limits is None else (limits[0], limits[1]),
+            limits,
             row._flag("symmetric"),
             row._number("isolines"),
             row._flag("from_zero"),
             row._text("label", "") or None,
-            {int(level): (low, high) for level, low, high in rows},
+            limits_at,
         )
 
 
@@ -454,7 +480,7 @@ def to_document(row: Variable) -> dict[str, object]:
         default = each.default_factory() if each.default_factory is not MISSING else each.default
         if each.name in ("name", "kind", "dialects", "style") or value == default:
             continue
-        found[each.name] = _plain(value)
+        found[each.name] = _listed(value) if each.name.endswith("_at") else _plain(value)
     if row.dialects:
         found["aliases"] = _plain(row.dialects)
     style = {
@@ -462,8 +488,12 @@ def to_document(row: Variable) -> dict[str, object]:
         for each in fields(Style)
         if each.name != "limits_at" and (value := getattr(row.style, each.name)) is not None
     }
-    style["limits_at"] = [[level, *limits] for level, limits in row.style.limits_at.items()]
+    style["limits_at"] = _listed(row.style.limits_at)
     return found | {"map": style}
+
+
+def _listed(bounds: Mapping[int, tuple[float, float]]) -> list[list[float]]:
+    return [[level, *pair] for level, pair in bounds.items()]
 
 
 def _plain(value: object) -> object:

@@ -346,6 +346,44 @@ def valid_range(name: str, level: int | None = None) -> tuple[float, float]:
     return low, high
 
 
+def rms_range(name: str, level: int | None = None) -> tuple[float, float] | None:
+    """Return bounds of the root mean square of a variable over the globe.
+
+    They hold in any climate and differ from those of other units, which the valid range of single
+    values may not: specific humidity in kg/kg that is labelled g/kg, heights near the ground.
+
+    Parameters
+    ----------
+    name
+        Canonical name.
+    level
+        Pressure level in hPa; between the levels of the table bounds are interpolated.
+
+    Returns
+    -------
+    low, high : float
+        In the units of the variable; None where the table says nothing.
+
+    Examples
+    --------
+    >>> rms_range("2m_temperature"), rms_range("specific_humidity", 50)
+    ((264.0, 308.0), None)
+    >>> [float(f"{bound:.2g}") for bound in rms_range("specific_humidity", 600)]
+    [0.00023, 0.021]
+    """
+    row = BY_NAME[name]
+    if level is None or level in row.rms_range_at:
+        return row.rms_range if level is None else row.rms_range_at[level]
+    known = sorted(row.rms_range_at)
+    if not known or not known[0] < level < known[-1]:
+        return None
+    above, below = max(p for p in known if p < level), min(p for p in known if p > level)
+    share = math.log(level / above) / math.log(below / above)
+    pairs = zip(row.rms_range_at[above], row.rms_range_at[below], strict=True)
+    low, high = (one ** (1.0 - share) * other**share for one, other in pairs)
+    return low, high
+
+
 def _standard_height(level: float) -> float:
     """Return the height in m of a pressure level in hPa in the ICAO standard atmosphere."""
     if level >= 226.32:

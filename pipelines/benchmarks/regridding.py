@@ -283,9 +283,10 @@ def write_sample(path: Path, rows: int, columns: int, time_index: int) -> Path:
     grid = global_grid(rows, columns)
     # The waves travel eastwards: two times with the same fields would be refused.
     wave = np.roll(waves(grid, len(_LEVELS))[None], time_index, axis=-1)
+    mean = 205.0 + 80.0 * np.sqrt(np.array(_LEVELS)[:, None, None] / 1000.0)  # K
     axes = ("valid_time", "pressure_level", "latitude", "longitude")
     dataset = xr.Dataset(
-        {"t": (axes, 250 + wave, {"units": "K"}), "u": (axes, 10 * wave, {"units": "m s**-1"})},
+        {"t": (axes, mean + wave, {"units": "K"}), "u": (axes, 10 * wave, {"units": "m s**-1"})},
         {
             "valid_time": [_T0 + time_index * np.timedelta64(6, "h")],
             "pressure_level": ("pressure_level", list(_LEVELS), {"units": "hPa"}),
