@@ -98,7 +98,7 @@ def forecast_page(
             "status": each.status,
             "active": each.status.is_active,
             "lead": each.lead_hours,
-            "init": format_time(each.init_time),
+            "init": to_iso(each.init_time),
             "nature": nature_of(services.folder, each).words,
         }
         for each in runs.page(limit=_RECENT_RUNS).items
@@ -114,7 +114,6 @@ def forecast_page(
     values = {
         "page": _map_data(services, chosen),
         "runs": recent,
-        "init": format_time(chosen.init_time),
         "model_name": services.catalog.models.get(chosen.model).name,
         "nature": nature_of(services.folder, chosen).words,
     }

@@ -67,7 +67,7 @@ def render(
         template,
         context,
         status_code=status,
-        headers={"Cache-Control": "no-cache", **(headers or {})},
+        headers={"Cache-Control": "no-cache", "Vary": "Accept-Language, Cookie", **(headers or {})},
     )
 
 
@@ -118,6 +118,15 @@ def format_time(time: np.datetime64) -> str:
     return to_iso(time)[:16].replace("T", " ") + " UTC"
 
 
+def translate_phrase(text: str, language: str) -> str:
+    """Return words about a run in a language: `mean of 4 members`, whatever the number."""
+    number = re.search(r"\d+", text)
+    if number is None:
+        return translate(language, text)
+    return translate(language, text.replace(number[0], "{count}", 1), count=number[0])
+
+
+_TEMPLATES.env.filters["phrase"] = translate_phrase
 _TEMPLATES.env.filters["code"] = markup_code
 _TEMPLATES.env.filters["when"] = time_element
 _TEMPLATES.env.filters["nbytes"] = format_bytes

@@ -14,7 +14,7 @@ from typing import Final
 
 from fastapi import Request
 
-LANGUAGES: Final = {"en": "English"}
+LANGUAGES: Final = {"en": "English", "de": "Deutsch", "sv": "Svenska"}
 """Names of the languages, in themselves; the first is that of the templates."""
 COOKIE: Final = "pear_language"
 _STATIC: Final = Path(__file__).parents[1] / "dashboard" / "static"

@@ -2,6 +2,7 @@
 // Line charts as SVG, drawn to the size of their element and in the colours of the page.
 
 import { figures, ticksOf } from "./field.js";
+import { language, t } from "./words.js";
 
 /** A line; `colour` is a colour of the style sheet, such as "--pear".
  * @typedef {{ name: string, colour: string, x: number[], y: (number | null)[], dash?: string,
@@ -14,7 +15,7 @@ import { figures, ticksOf } from "./field.js";
  *   legend?: boolean, arrows?: { x: number[], u: (number | null)[], v: (number | null)[] } }} Chart */
 
 const SVG = "http://www.w3.org/2000/svg";
-const NAMES = { pear: "PEAR", persistence: "Persistence", climatology: "Climatology" };
+const NAMES = { pear: "PEAR", persistence: t("Persistence"), climatology: t("Climatology") };
 const DASHES = { pear: "", persistence: "7 4", climatology: "2 3" };
 const HOUR = 3600e3;
 const TIME_STEPS = [1, 3, 6, 12, 24, 48, 72, 120, 240, 720, 2160, 8760].map((hours) => hours * HOUR);
@@ -41,9 +42,9 @@ export function scoreChart(element, records, metric, units) {
     const [low, high] = [`${metric}_low`, `${metric}_high`];
     if (low in rows[0]) bands.push({ name: "", colour, x, low: rows.map((row) => row[low]), high: rows.map((row) => row[high]) });
   }
-  const title = metric === "acc" ? "Anomaly correlation" : `${metric.toUpperCase()} (${units})`;
+  const title = metric === "acc" ? t("Anomaly correlation") : `${metric.toUpperCase()} (${units})`;
   drawChart(element, {
-    label: `${title} by lead time`, xTitle: "Lead time (days)", yTitle: title, series, bands, legend: true,
+    label: t("{score} by lead time", { score: title }), xTitle: t("Lead time (days)"), yTitle: title, series, bands, legend: true,
     range: metric === "acc" ? [-0.1, 1.02] : undefined, zero: true,
   });
 }
@@ -101,7 +102,7 @@ export function timeTicks([first, last], most) {
   const ticks = [];
   for (let at = Math.ceil(first / step) * step; at <= last; at += step) {
     const iso = new Date(at).toISOString();
-    const day = new Date(at).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+    const day = new Date(at).toLocaleDateString(language === "en" ? "en-GB" : language, { day: "numeric", month: "short", timeZone: "UTC" });
     ticks.push({ value: at, text: step < 24 * HOUR && iso.slice(11, 16) !== "00:00" ? iso.slice(11, 16) : day });
   }
   return ticks;

@@ -15,6 +15,7 @@ import { showPoint, showValue } from "./point.js";
 import { defaultLatitude, readState, writeState } from "./state.js";
 import { inUnits } from "./units.js";
 import { Particles, Wind } from "./wind.js";
+import { formatTime, language, t } from "./words.js";
 
 /** @typedef {import("./field.js").Field} Field */
 /** @typedef {import("./field.js").Style} Style */
@@ -70,7 +71,7 @@ const fieldAt = (lead) => {
   return statisticField(page.run, ensemble, { variable: state.variable, level: levelOf(), statistic: state.statistic, value: typedValue() }, lead, nside);
 };
 /** @param {Date} time */
-const utc = (time) => `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+const utc = (time) => formatTime(time.toISOString());
 
 function keepState() {
   ({ longitude: state.longitude, latitude: state.latitude, zoom: state.zoom } = map.view);
@@ -123,7 +124,7 @@ async function draw() {
 function setStage(name, text = "") {
   $("stage").dataset.state = name;
   $("state").hidden = name === "ready";
-  $("state-text").textContent = name === "error" ? `This map did not load: ${text}` : "Loading…";
+  $("state-text").textContent = name === "error" ? t("This map did not load: {reason}", { reason: text }) : t("Loading…");
   $("retry").hidden = name !== "error";
 }
 
@@ -169,15 +170,15 @@ function describe() {
   $("valid").textContent = utc(valid);
   $("valid-local").textContent = localTime(valid);
   $("slider-text").textContent = `+${state.lead} h`;
-  $("lead").textContent = `+${state.lead} h (day ${+(state.lead / 24).toFixed(2)})`;
+  $("lead").textContent = t("+{hours} h (day {day})", { hours: state.lead, day: +(state.lead / 24).toFixed(2) });
   const level = levelOf();
   const title = nameOf() + (level === null ? "" : ` at ${level} hPa`);
   $("field-title").textContent = title;
-  const nature = [...(ensemble ? [wordsOf(ensemble, state.statistic, state.value, baseStyle().units)] : []), ...page.nature].join(", ");
+  const nature = [...(ensemble ? [wordsOf(ensemble, state.statistic, state.value, baseStyle().units)] : []), ...page.nature.map((word) => t(word))].join(", ");
   $("nature").textContent = nature.slice(0, 1).toUpperCase() + nature.slice(1);
-  $("map").setAttribute("aria-label", `Map of ${title}${nature && `, ${nature}`}, valid ${utc(valid)}`);
+  $("map").setAttribute("aria-label", t("Map of {what}, valid {time}", { what: `${title}${nature && `, ${nature}`}`, time: utc(valid) }));
   $("slider").value = String(page.leads.indexOf(state.lead));
-  $("slider").setAttribute("aria-valuetext", `lead ${state.lead} hours, valid ${utc(valid)}`);
+  $("slider").setAttribute("aria-valuetext", t("lead {hours} hours, valid {time}", { hours: state.lead, time: utc(valid) }));
   $("level").disabled = level === null;
   $("level").closest("label").classList.toggle("off", level === null);
   $("wind").disabled = windPair() === null;
@@ -201,7 +202,7 @@ function describe() {
  * @param {Date} time */
 function localTime(time) {
   if (time.getTimezoneOffset() === 0) return "";
-  return time.toLocaleString(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+  return time.toLocaleString(language, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
 }
 
 /** Draw the colour bar; triangles at its ends say that values lie beyond.
@@ -253,7 +254,7 @@ const player = new Player({
   show: (lead) => setLead(page.leads.indexOf(lead)),
   changed(playing) {
     $("play").setAttribute("aria-pressed", String(playing));
-    $("play").textContent = playing ? "Pause" : "Play";
+    $("play").textContent = playing ? t("Pause") : t("Play");
     if (!playing && map.scene?.share) {
       map.scene.share = 0;
       map.draw();
@@ -303,7 +304,7 @@ function offerValue() {
     return;
   }
   const above = state.statistic === "above";
-  $("value-text").textContent = above ? `Above (${baseStyle().units})` : "Quantile (%)";
+  $("value-text").textContent = above ? t("Above ({units})", { units: baseStyle().units }) : t("Quantile (%)");
   $("value").min = above ? "" : "0";
   $("value").max = above ? "" : "100";
   if (!Number.isFinite(state.value)) {
@@ -334,7 +335,7 @@ function bindStatistic() {
     const value = $("value").valueAsNumber;
     const above = state.statistic === "above";
     if (!Number.isFinite(value) || (!above && (value < 0 || value > 100))) {
-      showMessage(above ? "The threshold is not a number." : "A quantile is between 0 and 100 %.", true);
+      showMessage(above ? t("The threshold is not a number.") : t("A quantile is between 0 and 100 %."), true);
       return;
     }
     showMessage("");
@@ -404,7 +405,7 @@ function bindControls() {
     void followRun(/** @type {string} */ (item.dataset.run), (run) => {
       const status = /** @type {HTMLElement} */ (item.querySelector(".status"));
       status.className = `status ${run.status}`;
-      status.textContent = run.status;
+      status.textContent = t(run.status);
     });
   }
   let width = window.innerWidth;

@@ -7,6 +7,7 @@ import { drawChart } from "./charts.js";
 import { quantileOf } from "./ensemble.js";
 import { figures, placeText } from "./field.js";
 import { inUnits } from "./units.js";
+import { t } from "./words.js";
 
 /** @typedef {import("./ensemble.js").Ensemble} Ensemble */
 /** @typedef {import("./field.js").Style} Style */
@@ -78,7 +79,7 @@ function windOf(u, v, units) {
     const north = v[i];
     return east === null || north === null ? null : scale * Math.hypot(east, north);
   });
-  return { u, v, speed: { name: "Wind speed at 10 m", units: unit, y } };
+  return { u, v, speed: { name: t("Wind speed at 10 m"), units: unit, y } };
 }
 
 /** Show the value at the lead time of the map, and mark it in the time series.
@@ -88,18 +89,18 @@ export function showValue(variable, level, lead) {
   const { main, plume, x, leads, strips, wind } = point;
   const at = leads.indexOf(lead);
   const value = main.y[at];
-  $("point-value").textContent = value === null ? "missing" : `${figures(value)} ${main.units}`;
+  $("point-value").textContent = value === null ? t("missing") : `${figures(value)} ${main.units}`;
   $("point-value").dataset.value = point.values[at];
   $("point-value").dataset.lead = String(lead);
   const where = $("point-place").textContent;
   const mark = x[at];
   drawChart($("meteogram"), {
-    label: `${main.name} at ${where}`, time: true, xTitle: "Valid time (UTC)", yTitle: main.units,
+    label: `${main.name} at ${where}`, time: true, xTitle: t("Valid time (UTC)"), yTitle: main.units,
     mark, legend: plume !== null,
     bands: plume === null ? [] : plume.bands(main.y).map((band) => ({ ...band, x, colour: "--pear" })),
     series: [
       ...(plume === null ? [] : plume.members.map((y) => ({ name: "member", hidden: true, thin: true, colour: "--pear", x, y }))),
-      { name: plume === null ? main.name : "Mean", colour: "--pear", x, y: main.y, points: true },
+      { name: plume === null ? main.name : t("Mean"), colour: "--pear", x, y: main.y, points: true },
     ],
   });
   const panels = [...(wind ? [wind.speed] : []), ...strips];
@@ -124,7 +125,7 @@ function showTable() {
   if (point === null) return;
   const { times, leads, main, strips, wind } = point;
   const columns = [main, ...strips, ...(wind ? [wind.speed] : [])];
-  const head = ["Valid time (UTC)", "Lead (h)", ...columns.map(({ name, units }) => `${name} (${units})`), ...(wind ? ["Wind from (°)"] : [])];
+  const head = [t("Valid time (UTC)"), t("Lead (h)"), ...columns.map(({ name, units }) => `${name} (${units})`), ...(wind ? [t("Wind from (°)")] : [])];
   const rows = times.map((time, i) => [
     time.slice(0, 16).replace("T", " "), String(leads[i]),
     ...columns.map(({ y }) => (y[i] === null ? "–" : figures(/** @type {number} */ (y[i])))),

@@ -3,6 +3,7 @@
 import { json } from "./api.js";
 import { scoreChart } from "./charts.js";
 import { written } from "./field.js";
+import { t } from "./words.js";
 
 const page = JSON.parse(document.getElementById("page-data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -38,7 +39,7 @@ async function load() {
     .filter(([, value]) => typeof value === "string" || typeof value === "number")
     .map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`);
   const { inits } = found.about;
-  if (inits?.length) about.push(`${inits.length} init times, ${inits[0].slice(0, 10)} to ${inits.at(-1).slice(0, 10)}`);
+  if (inits?.length) about.push(t("{count} init times, {first} to {last}", { count: inits.length, first: inits[0].slice(0, 10), last: inits.at(-1).slice(0, 10) }));
   $("about").textContent = about.join(" · ");
   return found;
 }
@@ -54,7 +55,7 @@ async function draw(found) {
   const csv = new URLSearchParams({ evaluation: found.evaluation, variable, region, format: "csv" });
   if (level) csv.set("level", level);
   $("csv").href = `/v1/scores?${csv}`;
-  $("card-title").textContent = `Scorecard: ${metric.toUpperCase()} against ${$("baseline").value}`;
+  $("card-title").textContent = t("Scorecard: {score} against {baseline}", { score: metric.toUpperCase(), baseline: $("baseline").selectedOptions[0].textContent.toLowerCase() });
   await card(found.evaluation, region, metric);
   showPlots(found.evaluation);
 }
@@ -66,7 +67,7 @@ async function card(evaluation, region, metric) {
   // One table for all at the surface, one for each variable on levels.
   const tables = new Map();
   for (const cell of cells) {
-    const title = cell.level === null ? "Surface" : page.names[cell.variable].long_name;
+    const title = cell.level === null ? t("Surface") : page.names[cell.variable].long_name;
     const name = cell.level === null ? page.names[cell.variable].long_name : String(cell.level);
     if (!tables.has(title)) tables.set(title, new Map());
     const rows = tables.get(title);
@@ -80,7 +81,7 @@ function heatTable(title, rows, days, metric) {
   const table = document.createElement("table");
   table.className = "heat";
   const head = document.createElement("tr");
-  head.append(...[title === "Surface" ? "Day" : "hPa", ...days].map((text) => {
+  head.append(...[title === t("Surface") ? t("Day") : "hPa", ...days].map((text) => {
     const cell = cellOf("th", text);
     cell.scope = "col";
     return cell;
@@ -92,7 +93,7 @@ function heatTable(title, rows, days, metric) {
     row.append(first, ...days.map((day) => gainCell(at.get(day), metric)));
     return row;
   });
-  table.append(cellOf("caption", title === "Surface" ? title : `${title}, by level and day`), head, ...body);
+  table.append(cellOf("caption", title === t("Surface") ? title : t("{what}, by level and day", { what: title })), head, ...body);
   const holder = document.createElement("div");
   holder.append(table);
   return holder;
@@ -106,7 +107,7 @@ function showPlots(evaluation) {
   $("plots").dataset.of = evaluation;
   $("plots").replaceChildren(...plots.map((name) => {
     const image = new Image();
-    image.alt = name === "spectra" ? "Power of the forecast relative to the analysis, by degree" : "Root mean square error of each cell";
+    image.alt = name === "spectra" ? t("Power of the forecast relative to the analysis, by degree") : t("Root mean square error of each cell");
     image.loading = "lazy";
     image.src = `/v1/evaluations/${encodeURIComponent(evaluation)}/plots/${name}.png`;
     const link = document.createElement("a");

@@ -203,3 +203,18 @@ def test_each_role_is_offered_what_it_may(
         assert page.goto(f"{guarded}/operator").status == 403  # type: ignore[union-attr]
         watched.faults.clear()  # the browser reports the status
     watched.close(f"role-{scope}")
+
+
+def test_a_chosen_language_stays(browser: Browser, url: str, run_id: str) -> None:
+    watched = Watched(browser, url, 390, 844)
+    page = watched.open("/forecasts")
+    with page.expect_navigation():
+        page.select_option("#language", "de")
+    until(page, "document.querySelector('h1').textContent === 'Eine Vorhersage anfordern'")
+    until(page, "document.querySelector('td time').textContent.includes('.2001, 00:00 UTC')")
+    watched.open(f"/?run={run_id}", True)
+    assert page.inner_text("#play") == "Abspielen"
+    assert page.inner_text("#valid") == "02.03.2001, 00:00 UTC"
+    assert "Klimatologie" in page.inner_text("#scores")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+    watched.close("german")
