@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from itertools import product
 from typing import Generic, TypeVar
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pear.errors import InputError
+from pear.prefetch import prefetch
 from pear.progress import ProgressCallback
 from pear.rollout import ClimatologyForecaster, Ensemble, Forecaster
 from pear.sphere.healpix import angular_power
@@ -70,29 +72,36 @@ def verify(
     ensembles = [f for f in forecasters if isinstance(f, Ensemble)]
     single = [f for f in forecasters if not isinstance(f, Ensemble)]
     references = ReferenceReader(design, analysis, climatology)
+    steps = len(design.leads)
     for start in range(0, len(times), batch):
         group = times[start : start + batch]
         references.forget_before(group[0])
         initial = references.initial_states(group)
-        streams = [(f, f.iterate(initial, len(design.leads))) for f in single]
-        for lead in design.leads:
-            valid = [references.at(init, lead) for init in group]
-            for forecaster, stream in streams:
-                fields = with_derived(next(stream).to_channels(), design.layout, design.derived)
-                for init, forecast, reference in zip(group, fields, valid, strict=True):
-                    if isinstance(forecaster, ClimatologyForecaster):
-                        # Its derived quantities are means of them, not those of mean fields.
-                        forecast[len(design.layout.channels) :] = reference.derived_climatology
-                    sums[forecaster.name].add(init, lead, forecast, reference)
+        with ExitStack() as stack:
+            streams = [(f, stack.enter_context(_ahead(f, initial, steps))) for f in single]
+            for lead in design.leads:
+                valid = [references.at(init, lead) for init in group]
+                for forecaster, stream in streams:
+                    fields = with_derived(next(stream).to_channels(), design.layout, design.derived)
+                    for init, forecast, reference in zip(group, fields, valid, strict=True):
+                        if isinstance(forecaster, ClimatologyForecaster):
+                            # Its derived quantities are means of them, not those of mean fields.
+                            forecast[len(design.layout.channels) :] = reference.derived_climatology
+                        sums[forecaster.name].add(init, lead, forecast, reference)
         for ensemble, init in product(ensembles, group):
-            members = ensemble.iterate(references.initial_states([init]), len(design.leads))
-            for lead, state in zip(design.leads, members, strict=True):
-                reference = references.at(init, lead)
-                fields = with_derived(state.to_channels(), design.layout, design.derived)
-                sums[ensemble.name].add(init, lead, fields, reference)
+            with _ahead(ensemble, references.initial_states([init]), steps) as members:
+                for lead, state in zip(design.leads, members, strict=True):
+                    reference = references.at(init, lead)
+                    fields = with_derived(state.to_channels(), design.layout, design.derived)
+                    sums[ensemble.name].add(init, lead, fields, reference)
         if tick is not None:
             tick(len(group), f"init {to_iso(group[-1])[:10]}")
     return sums
+
+
+def _ahead(forecaster: Forecaster, initial: State, steps: int) -> closing[Generator[State]]:
+    """Return the states of a forecast; each is computed while the one before it is scored."""
+    return closing(prefetch(forecaster.iterate(initial, steps), size=1))
 
 
 def check_inputs(

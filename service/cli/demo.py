@@ -16,7 +16,7 @@ from pear import resources
 from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, Times
-from pipelines.catalog import Catalog, Model
+from pipelines.catalog import Catalog, Model, Run
 from pipelines.catalog.scan import add_model, refresh
 from pipelines.engine.engine import Engine, EngineConfig
 from pipelines.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_model
@@ -156,18 +156,21 @@ def fill(out: Path, training: Training | None = None) -> Summary:
         if not folder.climatology(ANALYSIS).exists():
             _copy(resources.path("climatology"), folder.climatology(ANALYSIS))
         refresh(folder, catalog)
-    with timed(seconds, "evaluate"):
-        inits, evaluation = _evaluate(folder, model.id)
-    summary = Summary(model, inits, evaluation, seconds=seconds)
-    with timed(seconds, "forecast"):
-        summary.runs = _forecast(folder, model.id, inits)
+    inits = _inits(folder)
+    with Engine(folder, EngineConfig(recover_orphans=False)) as engine:
+        runs = _submit(engine, model.id, inits)  # computed in other processes meanwhile
+        with timed(seconds, "evaluate"):
+            evaluation = _evaluate(folder, model.id, inits)
+        summary = Summary(model, inits, evaluation, seconds=seconds)
+        with timed(seconds, "forecast"):
+            summary.runs = _await(engine, runs)
     with timed(seconds, "maps"):
         summary.maps = draw(folder, ANALYSIS, summary.runs[-1])
     if training is not None:
         made = train_own(folder.root / "training", training, began, seconds)
         own = add_model(folder, catalog, made, name="pear-own")
         with timed(seconds, "evaluate own"):
-            summary.own = own, _evaluate(folder, own.id)[1]
+            summary.own = own, _evaluate(folder, own.id, inits)
     return summary
 
 
@@ -179,31 +182,37 @@ def _copy(source: Path, target: Path) -> None:
     hidden.rename(target)
 
 
-def _evaluate(folder: DataFolder, model: str) -> tuple[Times, Evaluation]:
-    lead = np.timedelta64(LEAD_HOURS, "h")
+def _inits(folder: DataFolder) -> Times:
+    """Return the init times whose whole forecast can be compared with the analysis."""
     with open_store(folder.analysis(ANALYSIS)) as analysis:
         times = as_utc(analysis["time"].values)
-    inits = times[times + lead <= times[-1]]
+    inits: Times = times[times + np.timedelta64(LEAD_HOURS, "h") <= times[-1]]
+    return inits
+
+
+def _evaluate(folder: DataFolder, model: str, inits: Times) -> Evaluation:
     with announced("evaluate") as announce:
         options = EvaluationOptions(
             model=model, analysis=ANALYSIS, climatology=ANALYSIS, inits=inits, lead_hours=LEAD_HOURS
         )
-        evaluation = evaluate_model(folder, options, progress=announce)
-    return inits, evaluation
+        return evaluate_model(folder, options, progress=announce)
 
 
-def _forecast(folder: DataFolder, model: str, inits: Times) -> list[str]:
-    """Compute some of the forecasts through the engine, so that they can be served."""
+def _submit(engine: Engine, model: str, inits: Times) -> list[Run]:
+    """Have the engine compute some of the forecasts, so that they can be served."""
     chosen = inits[np.linspace(0, len(inits) - 1, min(SERVED_RUNS, len(inits))).astype(int)]
-    with Engine(folder, EngineConfig(recover_orphans=False)) as engine:
-        submitted = engine.submit_forecasts(
-            chosen, LEAD_HOURS, model=model, options={"analysis": ANALYSIS}
-        )
-        runs = watch(engine, [submission.run for submission in submitted])
-    for run in runs:
+    submitted = engine.submit_forecasts(
+        chosen, LEAD_HOURS, model=model, options={"analysis": ANALYSIS}
+    )
+    return [submission.run for submission in submitted]
+
+
+def _await(engine: Engine, runs: list[Run]) -> list[str]:
+    ended = watch(engine, runs)
+    for run in ended:
         if run.status != "succeeded":
             raise RuntimeError(f"run {run.id} {run.status}: {run.reason}")
-    return [run.id for run in runs]
+    return [run.id for run in ended]
 
 
 def _show(summary: Summary, out: Path) -> None:
