@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -17,7 +18,7 @@ from pear.datasets.statements import (
     is_unknown,
     pressures,
 )
-from pear.datasets.units import Quantity, level_types, recognise
+from pear.datasets.units import RELATIVE_HUMIDITY, Quantity, level_types, recognise
 from pear.errors import InputError
 from pear.variables import BY_NAME, VARIABLES
 
@@ -30,6 +31,16 @@ _METRES: Final = {
 _OF_DEPTH: Final = ("depth", "depthbelowland", "depthbelowsea", "depth_below_surface")
 _ALONG_GRID: Final = re.compile(r"(?:grid_(?:east|north)ward|[xy])_(?:wind|velocity)")
 _EAST_NORTH: Final = re.compile(r"deg(?:rees?)?[_ ]?[ne](?:ast|orth)?", re.IGNORECASE)
+# ECMWF's numbers of the same quantity beside that of the table of variables.
+_MORE_NUMBERS: Final = {
+    RELATIVE_HUMIDITY: (157,),
+    "geopotential": (156,),
+    "total_cloud_cover": (228164,),
+    "total_precipitation_6hr": (228228,),
+}
+_MORE_CODES: Final = {"geopotential": ((0, 3, 5),)}
+_LOCAL: Final = 260_000  # numbers from here on are those of other centres
+_LOCAL_CODE: Final = 192
 _MAX_HEIGHT: Final = 10  # a number in a name up to this may be a height in m, as in t2 and q2
 
 
@@ -81,7 +92,44 @@ def identify(array: xr.DataArray, source: str) -> Quantity | None:
         told = recognise(short, array.attrs)
         if told is None or told.name not in (quantity.name, _upper_name(quantity)):
             _refuse(array, quantity, f"GRIB_shortName {short!r}", source)
+    if number := _number_of_another(array.attrs, quantity):
+        _refuse(array, quantity, number, source)
     return quantity
+
+
+def _number_of_another(attributes: Mapping[Any, Any], quantity: Quantity) -> str:
+    """Return the number that a file gives a variable, if it is that of another one in GRIB.
+
+    cfgrib keeps ``GRIB_paramId``; CDO writes ``code`` and ``table``, or ``param``: the number with
+    its table in GRIB 1, with category and discipline in GRIB 2.
+
+    Returns
+    -------
+    str
+        The attribute and its value; empty if there is none.
+    """
+    row = BY_NAME.get(quantity.name)
+    known = _MORE_NUMBERS.get(quantity.name, ())
+    if row is not None and row.param_id is not None:
+        known = (row.param_id, *known)
+    if not known:
+        return ""
+    stated: list[tuple[str, str]] = [("GRIB_paramId", str(attributes.get("GRIB_paramId", "")))]
+    if str(attributes.get("table", "")) == "128":
+        stated.append(("code", str(attributes.get("code", ""))))
+    parts = str(attributes.get("param", "")).split(".")
+    if len(parts) == 2 and parts[1] == "128":
+        stated.append(("param", parts[0]))
+    for key, text in stated:
+        if text.isdigit() and 0 < int(text) < _LOCAL and int(text) not in known:
+            return f"{key} {attributes[key]}"
+    code = None if row is None else row.discipline_category_number
+    if code is not None and len(parts) == 3 and all(part.isdigit() for part in parts):
+        number, category, discipline = map(int, parts)
+        codes = (code, *_MORE_CODES.get(quantity.name, ()))
+        if number < _LOCAL_CODE and (discipline, category, number) not in codes:
+            return f"param {attributes['param']}"
+    return ""
 
 
 def _require_east_and_north(array: xr.DataArray, quantity: Quantity, source: str) -> None:

@@ -77,6 +77,16 @@ _TITLE: Final = re.compile(
     r"|\bstandard[ _-](?:error|deviation)s?\b|\buncertaint(?:y|ies)\b",
     re.IGNORECASE,
 )
+# Names of products of NASA's models: time averages (tavg), and means of months of anything.
+_PRODUCT: Final = re.compile(
+    r"\btime[ _-]averaged?\b|(?<![a-z])(?:tavg[\dum]+|stat[dmu]|inst[um])_\w*"
+    r"|^M2(?:T|S|IM|IU)\w+|\bmonthly[ _-]mean\b",
+    re.IGNORECASE,
+)
+_PRODUCT_NAMES: Final = ("title", "longname", "shortname", "filename", "granuleid")
+_MEAN_FREQUENCIES: Final = frozenset(
+    ("mon", "monthly", "month", "1mon", "monc", "yr", "yearly", "year", "annual", "dec", "season")
+)
 # A comment explains much; these words say that the field is not a value of a state.
 _COMMENT: Final = re.compile(
     r"\b(?:uncertaint(?:y|ies)|standard[ _-](?:error|deviation)s?|error (?:variance|estimate)s?"
@@ -218,11 +228,20 @@ def _check_cell_methods(array: xr.DataArray, scan: Scan) -> bool:
 
 
 def _check_frequency(about: Mapping[Any, Any], *, is_instant: bool) -> None:
-    """Set the means of CMIP aside: its frequencies without "Pt" (point) are means by definition."""
-    frequency = str(about.get("frequency", "")).strip().lower()
-    is_mean = frequency not in ("", "fx", "ofx", "subhr") and not frequency.endswith("pt")
-    if is_mean and not is_instant and any(key in about for key in _CMIP):
-        raise SkippedVariableError(f"mean over a period (frequency {frequency!r}), not a state")
+    """Set means aside: of months and years, and CMIP's of any frequency without "Pt" (point)."""
+    for key in ("frequency", "time_frequency"):
+        frequency = str(about.get(key, "")).strip().lower()
+        is_mean = frequency not in ("", "fx", "ofx", "subhr") and not frequency.endswith("pt")
+        is_mean = is_mean and any(name in about for name in _CMIP)
+        if (is_mean or frequency in _MEAN_FREQUENCIES) and not is_instant:
+            raise SkippedVariableError(f"mean over a period ({key} {frequency!r}), not a state")
+    for name, stated in about.items():
+        if str(name).lower() not in _PRODUCT_NAMES or is_instant:
+            continue
+        if found := _PRODUCT.search(str(stated)):
+            raise SkippedVariableError(
+                f"the {name} of the file says {found[0]!r}, so it is not a state"
+            )
 
 
 def _all(axes: tuple[str, ...], kind: re.Pattern[str]) -> bool:

@@ -437,6 +437,12 @@ def _make_variable(
     options: ScanOptions,
 ) -> SourceVariable:
     name, source = str(array.name), scan.source
+    if array.dtype.kind in "cmMV":
+        raise InputError(
+            f"{source}: {name} has values of type {array.dtype}, not numbers",
+            field=name,
+            hint="write them as float32",
+        )
     require_states(array, dataset, scan)
     require_read_packing(array, source)
     require_place(array, quantity, scan)

@@ -48,6 +48,13 @@ def extent(*numbers: object, names: str = "geospatial_lat_min geospatial_lat_max
     return lambda data: data.assign_attrs(dict(zip(names.split(), numbers, strict=True)))
 
 
+def called(name: str, **attributes: object) -> Change:
+    """Return the change to a surface field of a name, with attributes."""
+    return lambda data: xr.Dataset(
+        {name: (data["t"].isel(level=0, drop=True) + 20).assign_attrs(units="K", **attributes)}
+    )
+
+
 LONGITUDES = "geospatial_lon_min geospatial_lon_max"
 
 
@@ -102,6 +109,22 @@ def test_what_agrees_is_read(change: Change, tmp_path: Path) -> None:
             "mean over a period \\(frequency 'day'\\)",
         ),
         (wind, "long_name 'westward wind'"),
+        (called("t2m", code=168, table=128), "t2m means 2m_temperature, .* says code 168"),
+        (called("t2m", param="6.0.0"), "t2m means 2m_temperature, .* says param 6.0.0"),
+        (called("t2m", GRIB_paramId=168), "t2m means 2m_temperature, .* says GRIB_paramId 168"),
+        (
+            lambda data: data.assign_attrs(frequency="mon"),
+            "mean over a period \\(frequency 'mon'\\)",
+        ),
+        (
+            lambda data: data.assign_attrs(ShortName="M2T1NXSLV"),
+            "the ShortName of the file says 'M2T1NXSLV', so it is not a state",
+        ),
+        (
+            lambda data: data.assign_attrs(LongName="MERRA2 tavg1_2d_slv_Nx: 1-Hourly"),
+            "the LongName of the file says 'tavg1_2d_slv_Nx', so it is not a state",
+        ),
+        (lambda data: data.assign(t=data["t"] + 0j), "type complex64, not numbers"),
         (
             on_axis("latitude", stored_direction="increasing"),
             "latitude says stored_direction 'increasing', but runs from 90 to -90; correct",
@@ -180,6 +203,30 @@ def test_a_time_that_is_missing_is_said_to_be_missing(tmp_path: Path) -> None:
     data.to_netcdf(tmp_path / "a.nc")
     with pytest.raises(InputError, match="has values that are not a time"):
         ingest([tmp_path / "a.nc"], tmp_path / "s.zarr", NSIDE)
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("t2m", {"code": 167, "table": 128}),
+        ("t2m", {"code": 11, "table": 2}),
+        ("t2m", {"param": "0.0.0", "GRIB_paramId": 167}),
+        ("t2m", {"param": "167.128", "GRIB_paramId": 500011}),
+    ],
+)
+@pytest.mark.parametrize(
+    "about",
+    [
+        {},
+        {"ShortName": "M2I1NXASM", "LongName": "MERRA2 inst1_2d_asm_Nx: Instantaneous"},
+        {"title": "Status of the atmosphere, hourly", "frequency": "6hr"},
+    ],
+)
+def test_numbers_and_products_that_agree(
+    name: str, attributes: dict[str, object], about: dict[str, str], tmp_path: Path
+) -> None:
+    data = called(name, **attributes)(temperature()).assign_attrs(about)
+    assert ingest([data], tmp_path / "s.zarr", NSIDE).fields_written == 4
 
 
 @pytest.mark.parametrize(
