@@ -271,7 +271,7 @@ async def _respond(
     read: Callable[[], Coverages],
 ) -> Response:
     def make() -> CachedBody:
-        body = serialise(read(), target.store, target.header(), asked.format)
+        body = serialise(read(), target.store, target.header(), target.label, asked.format)
         return CachedBody(body, MEDIA_TYPES[asked.format])
 
     nbytes = 4 * 12 * target.store.nside**2 * chosen.fields * len(chosen.lead_hours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 from fastapi import Query, Request
@@ -15,12 +16,12 @@ from service.api.ogc_runs import (
     Links,
     Target,
     describe_nature,
-    find_model,
+    find_collection,
     finished,
     get_target,
     make_router,
+    make_target,
     newest,
-    title_of,
 )
 from service.dependencies import ServicesDep
 from service.http.caching import last_modified
@@ -28,6 +29,7 @@ from service.http.disclaimer import DISCLAIMER
 from service.http.errors import ProblemError
 from service.http.ogc_errors import XML
 from service.http.problems import problem_responses
+from service.readers.forecasts import statistics_of
 from service.readers.ogc.coverages import describe_parameter
 from service.readers.ogc.formats import MEDIA_TYPES
 from service.readers.ogc.places import WITHIN_UNITS
@@ -109,15 +111,22 @@ def ogc_conformance() -> JSONResponse:
 
 @router.get("/collections", summary="Collections", responses={**_OK, **_FAULTS})
 def ogc_collections(request: Request, services: ServicesDep) -> JSONResponse:
-    """Return one collection for each model that has a finished run."""
+    """Return a collection for each model that has a finished run, and each of its statistics."""
     found = []
     for model in services.catalog.models.all():
         try:
             target = newest(services, model)
         except ProblemError:
             continue  # a damaged store does not hide the others; its own address says why
-        if target is not None:
-            found.append(_collection(request, target))
+        if target is None:
+            continue
+        found.append(_collection(request, target))
+        for name in statistics_of(services.folder, target.run.id):
+            if name.startswith("m"):
+                continue  # members are many, and are read by their own ids
+            with suppress(ProblemError):
+                statistic = make_target(services, model, target.run, name, pinned=False)
+                found.append(_collection(request, statistic))
     link = Links(request)
     own = [link.to(f"{PREFIX}/collections", "self", "This document")]
     return JSONResponse({"links": own, "collections": found})
@@ -147,10 +156,11 @@ def ogc_instances(
     ] = None,
 ) -> JSONResponse:
     """Return the finished runs of a model, newest first."""
-    model = find_model(services, collection_id)
-    targets, after = finished(services, model, limit, cursor)
+    model, statistic = find_collection(services, collection_id)
+    targets, after = finished(services, model, statistic, limit, cursor)
     link = Links(request)
-    path = f"{PREFIX}/collections/{model.id}/instances"
+    name = model.id if statistic is None else f"{model.id}.{statistic}"
+    path = f"{PREFIX}/collections/{name}/instances"
     links = [link.to(path, "self", "This document")]
     if after is not None:
         links.append(link.to(f"{path}?limit={limit}&cursor={after}", "next", "Older runs"))
@@ -173,7 +183,7 @@ def ogc_instance(
 
 
 def _collection(request: Request, target: Target) -> dict[str, Any]:
-    path = f"{PREFIX}/collections/{target.model.id}"
+    path = f"{PREFIX}/collections/{target.collection}"
     link = Links(request)
     listing = link.to(f"{path}/instances", "data", "Finished runs")
     instances = {**listing, "variables": {"title": "Runs", "query_type": "instances"}}
@@ -183,8 +193,8 @@ def _collection(request: Request, target: Target) -> dict[str, Any]:
     more = [listing, wms, link.to(f"/v1/models/{target.model.id}", "describedby", "The model")]
     return {
         **document,
-        "id": target.model.id,
-        "title": title_of(target.model, target.nature),
+        "id": target.collection,
+        "title": target.collection_title,
         "links": [*document["links"], *more],
         "data_queries": queries,
     }
@@ -222,7 +232,7 @@ def _describe(request: Request, target: Target, path: str) -> dict[str, Any]:
     words = f"Run {target.run.id}. {describe_nature(target.nature)}"
     return {
         "description": words,
-        "keywords": ["weather", "forecast", *target.nature.words],
+        "keywords": ["weather", "forecast", *target.words],
         "links": [
             link.to(path, "self", "This document"),
             link.to(f"{path}/map/tiles", f"{_TILES}-map", "Map tiles"),
@@ -234,7 +244,11 @@ def _describe(request: Request, target: Target, path: str) -> dict[str, Any]:
         "output_formats": list(MEDIA_TYPES),
         "distanceunits": list(WITHIN_UNITS),
         "parameter_names": {
-            name: {"id": name, "data-type": "float", **describe_parameter(store, name, str)}
+            name: {
+                "id": name,
+                "data-type": "float",
+                **describe_parameter(store, name, str, target.label),
+            }
             for name in parameters_of(store)
         },
     }

@@ -1,9 +1,15 @@
-"""Collections of the OGC interfaces: each is a model, and its instances are finished runs."""
+"""Collections of the OGC interfaces: each is a model, and its instances are finished runs.
+
+`MODEL.spread`, `MODEL.q90` and `MODEL.p00` are the statistics of its ensembles: clients that know
+nothing of ensembles read them as they read any collection.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -24,6 +30,7 @@ from service.readers.serialisers import run_header
 PREFIX: Final = "/ogc"
 JSON: Final = "application/json"
 _MOST_TEXT: Final = 128
+_STATISTIC: Final = re.compile(r"(.+)\.(spread|[qpm][0-9]{2})", re.DOTALL)
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -36,40 +43,59 @@ class Target:
     model, run, store
         Model, run and its store.
     nature
-        What the run is, besides its times.
+        What the run is, besides its times and its statistic.
+    label
+        What the values are: atmosphere, and statistic of an ensemble.
     pinned
         True if the request names the run, False for the newest one of the model.
+    statistic
+        Statistic of the ensemble; None for the run itself.
     """
 
     model: Model
     run: Run
     store: ForecastStore
     nature: Nature
+    label: Label
     pinned: bool
+    statistic: str | None = None
+
+    @property
+    def collection(self) -> str:
+        """Id of the collection."""
+        return self.model.id if self.statistic is None else f"{self.model.id}.{self.statistic}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Everything that has to be said of the values, in words."""
+        if self.statistic is None:
+            return self.nature.words
+        return (self.label.statistic, *self.nature.words)
+
+    @property
+    def collection_title(self) -> str:
+        """Title of the collection: model, statistic, and whether the atmosphere is simulated."""
+        words = f"PEAR forecasts by {self.model.name}"
+        words += "" if self.statistic is None else f", {self.label.statistic}"
+        return f"{words}, {self.nature.atmosphere}" if self.nature.simulated else words
 
     @property
     def title(self) -> str:
         """Model, init time, and whether it is of a simulated atmosphere."""
         init = to_iso(self.run.init_time)[:16].replace("T", " ")
         words = f"PEAR forecast by {self.model.name} from {init} UTC"
-        return ", ".join((words, *self.nature.words))
+        return ", ".join((words, *self.words))
 
     @property
     def path(self) -> str:
         """Path of the run as an instance of its collection."""
-        return f"{PREFIX}/collections/{self.model.id}/instances/{self.run.id}"
+        return f"{PREFIX}/collections/{self.collection}/instances/{self.run.id}"
 
     def header(self) -> dict[str, Any]:
         """Return what every answer says of the run."""
         created = str(format_utc(self.run.created_at))
-        label = Label.of(self.nature, self.store)
-        return {"title": self.title, **run_header(self.store, self.run.model, created, label)}
-
-
-def title_of(model: Model, nature: Nature) -> str:
-    """Return the title of a collection."""
-    words = f"PEAR forecasts by {model.name}"
-    return f"{words}, {nature.atmosphere}" if nature.simulated else words
+        header = run_header(self.store, self.run.model, created, self.label)
+        return {"title": self.title, **header}
 
 
 def describe_nature(nature: Nature) -> str:
@@ -77,26 +103,36 @@ def describe_nature(nature: Nature) -> str:
     return nature.describe() + DISCLAIMER
 
 
-def find_model(services: Services, collection: str) -> Model:
-    """Return the model of a collection, by id or name; 404 if there is none."""
+def find_collection(services: Services, collection: str) -> tuple[Model, str | None]:
+    """Return the model of a collection, by id or name, and the statistic; 404 if there is none."""
+    given = collection[:_MOST_TEXT]
+    parts = _STATISTIC.fullmatch(given)
     try:
-        return services.catalog.models.get(collection[:_MOST_TEXT])
+        if parts is not None:
+            with suppress(NotFoundError):  # or else the name of the model ends so
+                return services.catalog.models.get(parts[1]), parts[2]
+        return services.catalog.models.get(given), None
     except NotFoundError as error:
         raise ProblemError(
             404, f"no collection {collection[:64]!r}", field="collection_id", hint=error.hint
         ) from error
 
 
-def make_target(services: Services, model: Model, run: Run, *, pinned: bool) -> Target:
-    """Return a run with its store; 409, 410 or 503 if it has none that can be read."""
-    store = get_store(services, run)
-    return Target(model, run, store, nature_of(services.folder, run), pinned)
+def make_target(
+    services: Services, model: Model, run: Run, statistic: str | None = None, *, pinned: bool
+) -> Target:
+    """Return a run with its store, or that of a statistic; errors as in :func:`get_store`."""
+    store, nature = get_store(services, run, statistic), nature_of(services.folder, run)
+    label = Label.of(nature, store)
+    if statistic is not None:
+        nature = replace(nature, members=None)  # the statistic says it
+    return Target(model, run, store, nature, label, pinned, statistic)
 
 
-def newest(services: Services, model: Model) -> Target | None:
+def newest(services: Services, model: Model, statistic: str | None = None) -> Target | None:
     """Return the newest finished run of a model, or None."""
     run = services.catalog.runs.latest(model.id)
-    return None if run is None else make_target(services, model, run, pinned=False)
+    return None if run is None else make_target(services, model, run, statistic, pinned=False)
 
 
 def get_target(request: Request, services: ServicesDep) -> Target:
@@ -112,10 +148,10 @@ def get_target(request: Request, services: ServicesDep) -> Target:
     ProblemError
         404 if there is no such collection or instance, or the collection is empty.
     """
-    model = find_model(services, request.path_params["collection_id"])
+    model, statistic = find_collection(services, request.path_params["collection_id"])
     instance = request.path_params.get("instance_id")
     if instance is None:
-        found = newest(services, model)
+        found = newest(services, model, statistic)
         if found is None:
             raise ProblemError(404, f"collection {model.id} has no finished run yet")
         return found
@@ -124,14 +160,18 @@ def get_target(request: Request, services: ServicesDep) -> Target:
         raise ProblemError(
             404, f"run {run.id} is not of collection {model.id}", field="instance_id"
         )
-    return make_target(services, model, run, pinned=True)
+    return make_target(services, model, run, statistic, pinned=True)
 
 
 TargetDep = Annotated[Target, Depends(get_target)]
 
 
 def finished(
-    services: Services, model: Model, limit: int, cursor: str | None
+    services: Services,
+    model: Model,
+    statistic: str | None,
+    limit: int,
+    cursor: str | None,
 ) -> tuple[list[Target], str | None]:
     """Return one page of the finished runs of a model, newest first, and the next cursor."""
     page = services.catalog.runs.page(
@@ -140,9 +180,9 @@ def finished(
     found = []
     for run in page.items:
         try:
-            found.append(make_target(services, model, run, pinned=True))
+            found.append(make_target(services, model, run, statistic, pinned=True))
         except ProblemError:
-            continue  # a damaged store does not hide the others; its own address says why
+            continue  # damaged, or without the statistic; its own address says why
     return found, page.next
 
 
@@ -165,7 +205,8 @@ _COLLECTION: Final = {
     "name": "collection_id",
     "in": "path",
     "required": True,
-    "description": "Id or name of a model.",
+    "description": "Id or name of a model; with `.spread`, `.q90`, `.p00` or `.m03` behind it a "
+    "statistic of its ensembles.",
     "schema": {"type": "string", "maxLength": _MOST_TEXT, "examples": ["pear-simulated"]},
 }
 _INSTANCE: Final = {

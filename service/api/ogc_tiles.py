@@ -154,7 +154,7 @@ def _tileset(
     row, link = row_of(layer.variable), Links(request)
     at = "" if layer.level is None else f" at {layer.level} hPa"
     valid = to_iso(target.store.valid_times[target.store.lead_index(layer.lead_hours)])
-    base = target.path if target.pinned else f"{PREFIX}/collections/{target.model.id}"
+    base = target.path if target.pinned else f"{PREFIX}/collections/{target.collection}"
     path = f"{base}/{data_type}/tiles/{name}"
     query = f"?parameter-name={layer.variable}&datetime={valid}"
     query += "" if layer.level is None else f"&z={layer.level}"
@@ -164,7 +164,7 @@ def _tileset(
     document: dict[str, Any] = {
         "title": f"{row.long_name}{at}, {valid}, {target.title}",
         "description": describe_nature(target.nature),
-        "attribution": attribution_of(target.model.name, target.nature),
+        "attribution": attribution_of(target.model.name, target.words),
         "dataType": data_type,
         "crs": crs_of(name),
         "tileMatrixSetURI": describe_set(name)["uri"],

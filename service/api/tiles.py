@@ -21,7 +21,7 @@ from service.http.routing import GuardedRoute
 from service.maps.tiles import Colours, Encoding, draw_colours, draw_values
 from service.readers.forecasts import ForecastStore
 from service.readers.label import label_of
-from service.readers.nature import Nature, nature_of
+from service.readers.nature import nature_of
 from service.readers.ogc.coverages import row_of
 from service.readers.ogc.pixels import read_pixels
 from service.readers.ogc.selection import Layer
@@ -122,7 +122,7 @@ def get_tile_description(
         "tilejson": "3.0.0",
         "name": f"{row.long_name}{at}, {valid}",
         "description": describe_nature(nature),
-        "attribution": attribution_of(run.model, nature),
+        "attribution": attribution_of(run.model, nature.words),
         "scheme": "xyz",
         "tiles": [Links(request).address(path)],
         "minzoom": 0,
@@ -150,9 +150,9 @@ def get_tile_description(
     return JSONResponse(document, headers={"Cache-Control": "no-cache"})
 
 
-def attribution_of(model: str, nature: Nature) -> str:
+def attribution_of(model: str, words: tuple[str, ...]) -> str:
     """Return whom and what a map names: PEAR, its model, and a simulated atmosphere."""
-    return ", ".join((f"PEAR {model}", *nature.words))
+    return ", ".join((f"PEAR {model}", *words))
 
 
 def field_colours(services: Services, store: ForecastStore, layer: Layer) -> Colours:

@@ -19,7 +19,7 @@ from service.api.ogc_runs import (
     Links,
     Target,
     describe_nature,
-    find_model,
+    find_collection,
     finished,
     make_router,
     make_target,
@@ -34,7 +34,6 @@ from service.http.response_cache import CachedBody, heavy_response
 from service.http.routing import LenientRoute
 from service.maps.legend import draw_legend
 from service.maps.tiles import draw_colours
-from service.readers.label import Label
 from service.readers.ogc.coverages import row_of
 from service.readers.ogc.pixels import read_pixels
 from service.readers.ogc.selection import Layer, parameters_of, select_layer
@@ -123,8 +122,8 @@ async def get_wms(request: Request, services: ServicesDep, collection_id: str) -
 
 
 def _target(services: Services, collection: str, given: Parameters) -> Target:
-    model, start = find_model(services, collection), given.get("dim_reference_time")
-    found = newest(services, model)
+    model, statistic = find_collection(services, collection)
+    start, found = given.get("dim_reference_time"), newest(services, model, statistic)
     if found is None:
         raise ProblemError(404, f"collection {model.id} has no finished run yet")
     if start is None:
@@ -142,12 +141,12 @@ def _target(services: Services, collection: str, given: Parameters) -> Target:
             field="dim_reference_time",
             hint="GetCapabilities lists the newest",
         )
-    return make_target(services, model, page.items[0], pinned=False)
+    return make_target(services, model, page.items[0], statistic, pinned=False)
 
 
 def _capabilities(request: Request, services: Services, target: Target) -> bytes:
-    runs, _ = finished(services, target.model, _MOST_RUNS, None)
-    address = Links(request).address(f"{PREFIX}/collections/{target.model.id}/wms")
+    runs, _ = finished(services, target.model, target.statistic, _MOST_RUNS, None)
+    address = Links(request).address(f"{PREFIX}/collections/{target.collection}/wms")
     return write_capabilities(target, runs or [target], address)
 
 
@@ -220,7 +219,12 @@ async def _legend(
 
     def draw() -> CachedBody:
         at = "" if layer.level is None else f", {layer.level} hPa"
-        words = (f"{row_of(layer.variable).long_name}{at}", *target.nature.words)
+        name = row_of(layer.variable).long_name
+        if target.label.is_probability:
+            name, words = target.label.statistic, target.nature.words
+        else:
+            words = target.words
+        words = (f"{name}{at}", *words)
         png = draw_legend(field_colours(services, target.store, layer), words)
         return CachedBody(png, "image/png", _headers(target, layer))
 
@@ -253,6 +257,7 @@ def _feature(target: Target, layer: Layer, here: Raster, value: float) -> dict[s
         "time": to_iso(store.valid_times[store.lead_index(layer.lead_hours)]),
         "reference_time": to_iso(store.init_time),
         "run": target.run.id,
+        **target.label.fields(),
     }
     if layer.level is not None:
         about["elevation"] = layer.level
@@ -272,7 +277,7 @@ def _headers(target: Target, layer: Layer) -> tuple[tuple[str, str], ...]:
         "PEAR-Init-Time": to_iso(target.store.init_time),
         "PEAR-Valid-Time": to_iso(valid),
     }
-    return tuple({**about, **Label.of(target.nature, target.store).headers()}.items())
+    return tuple({**about, **target.label.headers()}.items())
 
 
 async def _answer(

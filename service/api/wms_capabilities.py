@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 
 from pear.plotting.styles import style_of
 from pear.times import to_iso
-from service.api.ogc_runs import Target, describe_nature, title_of
-from service.api.tiles import attribution_of
+from service.api.ogc_runs import Target, describe_nature
+from service.api.tiles import attribution_of, kind_of
 from service.readers.ogc.coverages import row_of
 from service.readers.ogc.selection import parameters_of
 from service.readers.ogc.wms import CRS_NAMES, MOST_PIXELS, VERSION, WORLD
@@ -59,7 +59,7 @@ def write_capabilities(target: Target, runs: Sequence[Target], address: str) -> 
             "xmlns:xlink": _XLINK,
         },
     )
-    title = title_of(target.model, target.nature)
+    title = target.collection_title
     service = _add(root, "Service")
     _add(service, "Name", "WMS")
     _add(service, "Title", title)
@@ -97,7 +97,7 @@ def write_capabilities(target: Target, runs: Sequence[Target], address: str) -> 
         box = {name: repr(edge) for name, edge in zip(names, edges, strict=True)}
         _add(top, "BoundingBox", None, {"CRS": crs, **box})
     attribution = _add(top, "Attribution")
-    _add(attribution, "Title", attribution_of(target.model.name, target.nature))
+    _add(attribution, "Title", attribution_of(target.model.name, target.words))
     for name in parameters_of(target.store):
         _layer(top, target, runs, name, address)
     ET.indent(root, " ")
@@ -122,8 +122,11 @@ def _layer(
     row = row_of(name)
     layer = _add(parent, "Layer", None, {"queryable": "1"})
     _add(layer, "Name", name)
-    words = (f"{row.long_name} ({style_of(name).units})", *target.nature.words)
-    _add(layer, "Title", ", ".join(words))
+    is_field = kind_of(target.store) == "field"
+    units = style_of(name).units if is_field else target.store.units(name)
+    title = target.label.statistic if target.label.is_probability else row.long_name
+    words = target.nature.words if target.label.is_probability else target.words
+    _add(layer, "Title", ", ".join((f"{title} ({units})", *words)))
     times = sorted({to_iso(time) for each in runs for time in each.store.valid_times})
     _dimension(layer, "time", "ISO8601", to_iso(target.store.valid_times[0]), times)
     if row.kind == "upper":
@@ -134,7 +137,8 @@ def _layer(
     _dimension(layer, "reference_time", "ISO8601", start, starts)
     style = _add(layer, "Style")
     _add(style, "Name", "default")
-    _add(style, "Title", f"Colours of the maps of PEAR: {style_of(name).colours}")
+    colours = f": {style_of(name).colours}" if is_field else ""
+    _add(style, "Title", f"Colours of the maps of PEAR{colours}")
     legend = _add(style, "LegendURL", None, {"width": "160", "height": "260"})
     _add(legend, "Format", "image/png")
     query = f"service=WMS&version={VERSION}&request=GetLegendGraphic&format=image/png&layer={name}"

@@ -11,10 +11,12 @@ import numpy as np
 from pear.derived import find_derived, parse_quantity
 from pear.errors import InputError
 from pear.sphere.healpix import centres
+from pear.store.schema import PROBABILITY
 from pear.times import to_iso
 from pear.typing import Float64, Int64, Times
 from pear.variables import Variable
 from service.readers.forecasts import ForecastReader, ForecastStore, unreadable
+from service.readers.label import Label
 from service.readers.ogc.places import Grid, Line
 from service.readers.ogc.selection import Selection
 from service.readers.points import Interpolation, Points, locate, read_series
@@ -227,7 +229,7 @@ def _read(
 
 
 def describe_parameter(
-    store: ForecastStore, name: str, label: Callable[[str], object]
+    store: ForecastStore, name: str, text: Callable[[str], object], label: Label
 ) -> dict[str, Any]:
     """Return the description of a parameter, which CoverageJSON and EDR share.
 
@@ -237,8 +239,10 @@ def describe_parameter(
         The run.
     name
         Canonical name.
-    label
+    text
         Makes a text, which is an object by language in CoverageJSON.
+    label
+        What the values are.
 
     Returns
     -------
@@ -247,16 +251,23 @@ def describe_parameter(
     """
     row = row_of(name)
     units = store.units(name)
-    standard = {"id": f"{_STANDARD_NAMES}{row.standard_name}/"} if row.standard_name else {}
-    words = row.long_name
+    standard_name, name_in_words = standard_name_of(store, name), label.name(name)
+    standard = {"id": f"{_STANDARD_NAMES}{standard_name}/"} if standard_name else {}
+    words = name_in_words
     if row.accumulated_hours is not None:
         words += f", over the {row.accumulated_hours} h before"
     return {
         "type": "Parameter",
-        "description": label(words),
-        "observedProperty": {**standard, "label": label(row.long_name)},
-        "unit": {"label": label(units), "symbol": units},
+        "description": text(words),
+        "observedProperty": {**standard, "label": text(name_in_words)},
+        "unit": {"label": text(units), "symbol": units},
     }
+
+
+def standard_name_of(store: ForecastStore, name: str) -> str | None:
+    """Return CF's name of a quantity; None of a spread or a probability, which are others."""
+    is_other = PROBABILITY in store.dataset.attrs or store.run.endswith(".spread")
+    return None if is_other else row_of(name).standard_name
 
 
 def row_of(name: str) -> Variable:

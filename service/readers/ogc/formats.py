@@ -12,7 +12,8 @@ from pear.store.schema import LATITUDE, LONGITUDE, level_coordinate
 from pear.times import to_iso
 from pear.typing import Array
 from service.readers.forecasts import ForecastStore
-from service.readers.ogc.coverages import Block, Coverages, describe_parameter, row_of
+from service.readers.label import Label
+from service.readers.ogc.coverages import Block, Coverages, describe_parameter, standard_name_of
 from service.readers.ogc.selection import CRS84
 from service.readers.serialisers import dump_json, to_numbers
 
@@ -22,6 +23,7 @@ MEDIA_TYPES: Final[dict[Format, str]] = {
     "GeoJSON": "application/geo+json",
     "NetCDF": "application/x-netcdf",
 }
+_Writer = Callable[[Coverages, ForecastStore, dict[str, Any], Label], bytes]
 _PRESSURE: Final = {
     "type": "VerticalCRS",
     "description": {"en": "Pressure, hPa, downwards"},
@@ -39,6 +41,7 @@ def serialise(
     found: Coverages,
     store: ForecastStore,
     header: dict[str, Any],
+    label: Label,
     format: Format,  # noqa: A002
 ) -> bytes:
     """Return coverages in a format.
@@ -51,6 +54,8 @@ def serialise(
         The run.
     header
         What is said of the run.
+    label
+        What its values are.
     format
         One of :data:`MEDIA_TYPES`.
 
@@ -59,19 +64,21 @@ def serialise(
     bytes
         The document or file.
     """
-    writers: dict[Format, Callable[[Coverages, ForecastStore, dict[str, Any]], bytes]] = {
+    writers: dict[Format, _Writer] = {
         "CoverageJSON": to_coverage_json,
         "GeoJSON": to_geojson,
         "NetCDF": to_netcdf,
     }
-    return writers[format](found, store, header)
+    return writers[format](found, store, header, label)
 
 
 def _english(text: str) -> dict[str, str]:
     return {"en": text}
 
 
-def to_coverage_json(found: Coverages, store: ForecastStore, header: dict[str, Any]) -> bytes:
+def to_coverage_json(
+    found: Coverages, store: ForecastStore, header: dict[str, Any], label: Label
+) -> bytes:
     """Return a collection: one coverage a point, line, area or grid, and a level of them.
 
     Points are ``PointSeries``, cells ``MultiPointSeries``, lines ``Trajectory`` at each time, and
@@ -94,7 +101,7 @@ def to_coverage_json(found: Coverages, store: ForecastStore, header: dict[str, A
     document = {
         "type": "CoverageCollection",
         "domainType": kinds.pop(),
-        "parameters": {name: describe_parameter(store, name, _english) for name in names},
+        "parameters": {name: describe_parameter(store, name, _english, label) for name in names},
         "coverages": coverages,
         "pear:run": header,
         "pear:interpolation": found.describe(),
@@ -224,7 +231,9 @@ def _gridded(found: Coverages, block: Block) -> dict[str, Any]:
     return _coverage("Grid", axes, tuple(axes), ranges)
 
 
-def to_geojson(found: Coverages, store: ForecastStore, header: dict[str, Any]) -> bytes:
+def to_geojson(
+    found: Coverages, store: ForecastStore, header: dict[str, Any], label: Label
+) -> bytes:
     """Return features: a line, or points, at each level, with the values at all times in lists.
 
     Returns
@@ -258,7 +267,7 @@ def to_geojson(found: Coverages, store: ForecastStore, header: dict[str, Any]) -
     document = {
         "type": "FeatureCollection",
         "features": features,
-        "parameters": {name: describe_parameter(store, name, str) for name in names},
+        "parameters": {name: describe_parameter(store, name, str, label) for name in names},
         "pear:run": header,
         "pear:interpolation": found.describe(),
     }
@@ -269,7 +278,9 @@ def _feature(geometry: dict[str, Any], properties: dict[str, Any]) -> dict[str, 
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
-def to_netcdf(found: Coverages, store: ForecastStore, header: dict[str, Any]) -> bytes:
+def to_netcdf(
+    found: Coverages, store: ForecastStore, header: dict[str, Any], label: Label
+) -> bytes:
     """Return a NetCDF-3 file with CF's attributes, written without the library of NetCDF.
 
     The dimensions are time, level, and latitude and longitude of a grid, or ``place``.
@@ -296,9 +307,9 @@ def to_netcdf(found: Coverages, store: ForecastStore, header: dict[str, Any]) ->
             )
             kept = np.squeeze(values, axis=drop) if drop else values
             kept = kept.reshape(*kept.shape[:-1], *shape).astype(np.float32)
-            row = row_of(name)
-            about = {"long_name": row.long_name, "units": store.units(name)}
-            about |= {"standard_name": row.standard_name} if row.standard_name else {}
+            standard_name = standard_name_of(store, name)
+            about = {"long_name": label.name(name), "units": store.units(name)}
+            about |= {"standard_name": standard_name} if standard_name else {}
             fields[name] = (dims, kept, about)
     lat, lon = (
         (found.latitude, found.longitude) if grid is None else (grid.latitude, grid.longitude)

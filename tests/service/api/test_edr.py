@@ -54,7 +54,9 @@ def test_the_metadata_are_those_of_the_standard(client: httpx.Client, run_id: st
     classes = ConformanceModel.model_validate(client.get("/ogc/conformance").json()).conformsTo
     assert "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/covjson" in classes
     collections = Collections.model_validate_json(client.get("/ogc/collections").content)
-    (one,) = collections.collections
+    one = collections.collections[0]
+    names = [each.id for each in collections.collections]
+    assert names == [COLLECTION, f"{COLLECTION}.p00", f"{COLLECTION}.spread"]
     assert one == Collection.model_validate_json(client.get(BASE).content)
     assert one.id == COLLECTION
     instances = Instances.model_validate_json(client.get(f"{BASE}/instances").content).instances
@@ -283,7 +285,7 @@ def test_a_simulated_atmosphere_is_named_everywhere(tmp_path: Path) -> None:
 def test_owslib_asks_unchanged(url: str) -> None:
     edr = EnvironmentalDataRetrieval(f"{url}/ogc")
     assert "conformsTo" in edr.conformance()
-    assert edr.data() == [COLLECTION]
+    assert edr.data() == [COLLECTION, f"{COLLECTION}.p00", f"{COLLECTION}.spread"]
     assert edr.collection(COLLECTION)["id"] == COLLECTION
     found = edr.query_data(
         COLLECTION,
@@ -329,3 +331,44 @@ def test_a_path_with_times_is_interpolated_in_time(client: httpx.Client) -> None
     line = f"LINESTRINGM(18.1 59.3 {seconds},10.7 59.9 {seconds + 7200})"
     found = ask(client, "trajectory", coords=line, parameter_name="2m_temperature").json()
     assert found["pear:interpolation"]["time"] == "linear"
+
+
+@pytest.mark.parametrize("statistic", ["spread", "p00"])
+def test_statistics_of_an_ensemble_are_collections(
+    client: httpx.Client, run_id: str, statistic: str
+) -> None:
+    base = f"/ogc/collections/{COLLECTION}.{statistic}"
+    one = Collection.model_validate_json(client.get(base).content)
+    assert one.id == f"{COLLECTION}.{statistic}"
+    words = {"spread": "standard deviation", "p00": "probability of air temperature"}[statistic]
+    assert words in (one.title or "")
+    assert "mean of" not in (one.title or "")
+    parameter = one.parameter_names.root["2m_temperature"]
+    assert words in str(parameter.description)
+    assert parameter.observedProperty.id is None  # neither is an air temperature
+    instances = client.get(f"{base}/instances").json()["instances"]
+    assert [each["id"] for each in instances] == [run_id]  # the other run has no statistics
+    asked = {**QUERIES["position"], "parameter-name": "2m_temperature"}
+    point = {"latitude": "59.3,-33", "longitude": "18.1,-170", "variables": "t2m"}
+    path = f"/v1/forecasts/{run_id}/point"
+    want = client.get(path, params={**point, "statistic": statistic}).json()["points"]
+    for place in (base, f"{base}/instances/{run_id}"):
+        answer = client.get(f"{place}/position", params=asked)
+        CoverageCollection.model_validate_json(answer.content)
+        document = answer.json()
+        assert words in document["pear:run"]["statistic"]
+        found = [each["ranges"]["2m_temperature"]["values"] for each in document["coverages"]]
+        np.testing.assert_allclose(found, [each["series"][0]["values"] for each in want])
+    file = client.get(f"{base}/cube", params={**asked, **QUERIES["cube"], "f": "NetCDF"})
+    assert file.status_code == 400  # coords are not of a cube
+    cube = {**QUERIES["cube"], "parameter-name": "2m_temperature", "f": "NetCDF"}
+    with xr.open_dataset(io.BytesIO(client.get(f"{base}/cube", params=cube).content)) as opened:
+        assert words in opened["2m_temperature"].attrs["long_name"]
+        assert "standard_name" not in opened["2m_temperature"].attrs
+
+
+def test_a_statistic_that_no_run_keeps_is_not_a_collection(client: httpx.Client) -> None:
+    refused = client.get(f"/ogc/collections/{COLLECTION}.q90")
+    assert problem(refused, 404)["hint"] == "it has p00, spread"
+    assert client.get("/ogc/collections/nothing.spread").status_code == 404
+    assert client.get(f"/ogc/collections/{COLLECTION}.variance").status_code == 404

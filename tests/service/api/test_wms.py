@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -89,6 +90,31 @@ def test_owslib_reads_capabilities_maps_values_and_legends(url: str) -> None:
     with pytest.raises(ServiceException, match="850"):
         wms.getmap(**{**asked, "elevation": "851"})
     assert list(wms.contents)[:2] == ["mean_sea_level_pressure", "10m_u_component_of_wind"]
+
+
+@pytest.mark.parametrize(
+    ("statistic", "words"),
+    [("spread", "standard deviation"), ("p00", "probability of air temperature at 2 m")],
+)
+def test_owslib_reads_statistics_of_an_ensemble(
+    url: str, run_id: str, statistic: str, words: str
+) -> None:
+    wms = WebMapService(f"{url}/ogc/collections/{COLLECTION}.{statistic}/wms", version="1.3.0")
+    layer = wms["2m_temperature"]
+    assert words in layer.title
+    assert ("°C" in layer.title) is False  # the colours are of the statistic
+    assert layer.dimensions["reference_time"]["values"] == ["2001-03-01T00:00:00Z"]
+    asked = {"layers": [layer.name], "styles": [""], "srs": "EPSG:4326", "format": "image/png"}
+    asked |= {"bbox": (-180, -90, 180, 90), "size": (8, 4)}
+    assert words.split()[0] in wms.getmap(**asked).info()["PEAR-Statistic"]
+    kind = {"query_layers": [layer.name], "info_format": "application/json", "xy": (5, 1)}
+    (feature,) = json.loads(wms.getfeatureinfo(**asked, **kind).read())["features"]
+    longitude, latitude = feature["geometry"]["coordinates"]
+    query = f"latitude={latitude}&longitude={longitude}&variables=t2m&interpolation=bilinear"
+    path = f"{url}/v1/forecasts/{run_id}/point?{query}&statistic={statistic}"
+    want = httpx.get(path).json()["points"][0]["series"][0]["values"][0]
+    assert feature["properties"]["value"] == pytest.approx(want, rel=1e-5)
+    assert words in feature["properties"]["statistic"]
 
 
 def test_values_are_those_of_points(client: httpx.Client) -> None:
