@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -101,6 +101,10 @@ class Catalog:
     def is_locked(self) -> bool:
         """Return whether another process stays inside a transaction; see Database.is_locked."""
         return self._db.is_locked()
+
+    def lock_among_hosts(self, name: str) -> AbstractContextManager[bool]:
+        """Hold a lock that other hosts see; see Database.lock_among_hosts."""
+        return self._db.lock_among_hosts(name)
 
     def queue_position(self, job_id: str) -> int | None:
         """Return the number of queued jobs before this one; None if it is not queued."""

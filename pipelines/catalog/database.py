@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from pear.errors import InputError
+from pipelines.catalog.host_locks import HostLocks
 from pipelines.catalog.read_only import ReadOnlyFile, is_protected
 from pipelines.catalog.tables import VERSION, migrate, version
 from pipelines.storage.data_folder import UnwritableError
@@ -34,8 +35,22 @@ _POSTGRESQL: Final = {
     "statement_timeout": "120s",
     # The server ends the transaction of a process that was frozen inside it.
     "idle_in_transaction_session_timeout": "60s",
+    # It ends the session of a host that has vanished, and so releases its locks, within 30 s.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+    "tcp_user_timeout": "30s",
 }
+_CLIENT: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+"""Options of libpq: without them a request to a server that has vanished waits for hours."""
 _REBUILD: Final = "`pear catalog rebuild --data DIR` makes it anew from the stores"
+_POSTGRES: Final = "postgresql"
 _MIGRATION_LOCK = 0x50454152  # "PEAR": the advisory lock that lets one process migrate at a time
 
 UNAVAILABLE: Final = (sa.exc.DatabaseError, sa.exc.InterfaceError, sa.exc.TimeoutError)
@@ -70,8 +85,9 @@ class Database:
 
     def __init__(self, url: str | Path) -> None:
         self.url = _url(url)
+        options = {"connect_args": dict(_CLIENT)} if self.url.startswith(_POSTGRES) else {}
         try:
-            self.engine: Engine = sa.create_engine(self.url, pool_pre_ping=True)
+            self.engine: Engine = sa.create_engine(self.url, pool_pre_ping=True, **options)
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
             raise InputError(
                 f"catalog {self.url!r} is not a database URL",
@@ -86,6 +102,7 @@ class Database:
             ) from error
         self.sqlite = self.engine.dialect.name == "sqlite"
         self.read_only = self.temporary = False
+        self._locks: HostLocks | None = None
         self._copy: ReadOnlyFile | None = None
         if self.sqlite:
             self._open_protected()
@@ -93,7 +110,10 @@ class Database:
             sa.event.listen(self.engine, "connect", prepare)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            sa.event.listen(self.engine, "connect", _prepare_postgresql)
+            alone = sa.create_engine(self.url, poolclass=sa.pool.NullPool, **options)
+            for each in (self.engine, alone):
+                sa.event.listen(each, "connect", _prepare_postgresql)
+            self._locks = HostLocks(alone)
         try:
             if self.sqlite:
                 self._require_sound()
@@ -206,6 +226,26 @@ class Database:
             connection.execute("ROLLBACK")
         return False
 
+    @contextmanager
+    def lock_among_hosts(self, name: str) -> Iterator[bool]:
+        """Hold a lock that processes of other hosts see; of SQLite, which one host has, none.
+
+        Parameters
+        ----------
+        name
+            What is locked.
+
+        Yields
+        ------
+        bool
+            False, immediately, if another host holds it.
+        """
+        if self._locks is None:
+            yield True
+            return
+        with self._locks.hold(name) as held:
+            yield held
+
     def upsert(
         self,
         table: sa.Table,
@@ -227,6 +267,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        if self._locks is not None:
+            self._locks.close()
         self.engine.dispose()
         if self._copy is not None:
             self._copy.close()
@@ -255,7 +297,7 @@ def _url(url: str | Path) -> str:
         return f"sqlite:///{Path(text).resolve()}"
     for plain in ("postgresql://", "postgres://"):
         if text.startswith(plain):
-            return "postgresql+psycopg://" + text.removeprefix(plain)
+            return _POSTGRES + "+psycopg://" + text.removeprefix(plain)
     return text
 
 

@@ -1,8 +1,9 @@
 """Job leases: at most one worker works on a job, and every attempt ends in a recorded state.
 
-Two mechanisms ensure that at most one worker owns a job. A lock file per job, which the kernel
-releases when its process dies, separates live workers on one file system. The owner token in the
-catalog stops a worker that was considered dead and comes back.
+Three mechanisms ensure that at most one worker owns a job. A lock file per job, which the kernel
+releases when its process dies, separates live workers on one file system, and a lock of PostgreSQL
+those of several hosts. The owner token in the catalog stops a worker that was considered dead and
+comes back.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Literal
 
@@ -154,8 +155,9 @@ def acquire_lease(root: str, job_id: str, catalog_url: str) -> Iterator[JobLease
         ``"elsewhere"`` (another live worker holds it) or the state in which it has ended.
     """
     data, catalog = DataFolder.open(root), open_catalog(catalog_url)
-    with try_lock(data.scratch / f"{job_id}.lock") as locked:
-        if not locked:
+    with ExitStack() as locks:
+        here = locks.enter_context(try_lock(data.scratch / f"{job_id}.lock"))
+        if not here or not locks.enter_context(catalog.lock_among_hosts(job_id)):
             yield "elsewhere"
             return
         jobs = catalog.jobs(catalog.find_job(job_id))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from pear.errors import InputError
 from pipelines.catalog import Catalog, Run, Status
 from pipelines.catalog.lease import JobLease, acquire_lease, open_catalog, run_job
 from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder
+from tests.fixtures.postgres import database, server
 
 SHA = "ab" * 32
 
@@ -137,3 +140,50 @@ def test_evaluations_are_leased_like_runs(data: DataFolder, catalog: Catalog) ->
     outcome = run_job(str(data.root), job.id, data.catalog_url, lambda lease: lease.progress(2, 2))
     assert outcome is Status.SUCCEEDED
     assert catalog.find_job(job.id).status is Status.SUCCEEDED
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    yield from server()
+
+
+def test_a_worker_without_a_shared_disk_does_not_take_a_job_from_a_live_one(
+    tmp_path: Path, postgres: str
+) -> None:
+    url = database(postgres, "two_hosts")
+    first, second = (DataFolder.create(tmp_path / name) for name in ("first", "second"))
+    with Catalog(url) as here, Catalog(url) as elsewhere:
+        here.models.add(SHA, "models/x", nside=8, step_hours=24)
+        run, _ = here.runs.submit(SHA, np.datetime64("2001-03-01"), 72)
+        with here.lock_among_hosts(run.id) as held:
+            assert held
+            assert run_job(str(second.root), run.id, url, lambda _: None) == "elsewhere"
+            with elsewhere.lock_among_hosts("another job") as other:
+                assert other
+        assert elsewhere.runs.get(run.id).status is Status.QUEUED
+        assert run_job(str(first.root), run.id, url, lambda _: None) is Status.SUCCEEDED
+
+
+def test_locks_among_hosts_survive_a_restart_of_the_connection_and_end_with_the_process(
+    postgres: str,
+) -> None:
+    url = database(postgres, "ended_session")
+    with Catalog(url) as here, Catalog(url) as elsewhere:
+        with here.lock_among_hosts("job") as held:
+            assert held
+            with elsewhere._db.write() as connection:  # as when the process dies
+                connection.execute(
+                    sa.text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                    )
+                )
+            deadline = time.monotonic() + 10
+            while not _is_free(elsewhere, "job"):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert _is_free(here, "job"), "a new session takes the place of the lost one"
+
+
+def _is_free(catalog: Catalog, name: str) -> bool:
+    with catalog.lock_among_hosts(name) as free:
+        return free
