@@ -297,8 +297,10 @@ def static_file(name: str, request: Request) -> Response:
 def _map_data(services: Services, run: Run) -> dict[str, Any]:
     """Return what the JavaScript of the forecast page needs to know about the run."""
     store, nature = services.forecasts.store(run.id), nature_of(services.folder, run)
+    newest = next(iter(services.scores.all()), None)
     return {
         "run": run.id,
+        "scored": [] if newest is None else _field_keys(newest),
         "model": run.model,
         "init": to_iso(store.init_time),
         "leads": list(store.lead_hours),
@@ -417,8 +419,12 @@ def _is_simulated(services: Services, scores: Scores) -> bool:
 
 def _choices(scores: Scores) -> str:
     """Return the fields and regions that an evaluation has scores of, as JSON."""
-    fields = [name if level is None else f"{name}:{level}" for name, level in scores.fields]
-    return json.dumps({"fields": fields, "regions": scores.regions})
+    return json.dumps({"fields": _field_keys(scores), "regions": scores.regions})
+
+
+def _field_keys(scores: Scores) -> list[str]:
+    """Return the fields that an evaluation has scores of, as the scripts name them."""
+    return [name if level is None else f"{name}:{level}" for name, level in scores.fields]
 
 
 def _evaluation_label(scores: Scores, models: Mapping[str, str], *, simulated: bool) -> str:

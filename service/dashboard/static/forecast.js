@@ -282,6 +282,10 @@ function pointChanged() {
 async function showScores() {
   const query = new URLSearchParams({ variable: state.variable, region: "global" });
   if (levelOf() !== null) query.set("level", String(state.level));
+  const scored = page.scored.includes(levelOf() === null ? state.variable : `${state.variable}:${state.level}`);
+  $("no-scores").hidden = scored;
+  $("scores").hidden = !scored;
+  if (!scored) return; // the service would refuse it
   const metric = $("metric").value;
   try {
     const found = await json(`/v1/scores?${query}`);

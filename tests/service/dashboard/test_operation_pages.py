@@ -211,7 +211,10 @@ def test_a_chosen_language_stays(browser: Browser, url: str, run_id: str) -> Non
     with page.expect_navigation():
         page.select_option("#language", "de")
     until(page, "document.querySelector('h1').textContent === 'Eine Vorhersage anfordern'")
-    until(page, "document.querySelector('td time').textContent.includes('.2001, 00:00 UTC')")
+    until(
+        page,
+        r"/^\d\d\.\d\d\.\d{4}, 00:00 UTC$/.test(document.querySelector('td time').textContent)",
+    )
     watched.open(f"/?run={run_id}", True)
     assert page.inner_text("#play") == "Abspielen"
     assert page.inner_text("#valid") == "02.03.2001, 00:00 UTC"
