@@ -20,6 +20,7 @@ def test_handlers_run_in_threads_unless_they_only_wait() -> None:
     assert waiting == {
         "healthz",
         "readyz",
+        "get_health",
         "submit_forecast",
         "download",
         "get_map",
