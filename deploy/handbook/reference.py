@@ -19,6 +19,7 @@ import typer.core
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from PIL import Image
 
 import pear
 from pear.variables import VARIABLES
@@ -223,6 +224,13 @@ def on_page_content(html: str, page: Page, **_: object) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Drop the source maps of the theme: 1.3 MB that no reader loads."""
-    for path in Path(config.site_dir).rglob("*.map"):
+    """Drop what no reader loads, and make pictures small: the site travels in the wheel.
+
+    The theme brings source maps and the word lists of languages that the handbook is not in.
+    """
+    site = Path(config.site_dir)
+    for path in (*site.rglob("*.map"), *site.glob("assets/javascripts/lunr/**/*.js")):
         path.unlink()
+    for path in site.glob("images/**/*.png"):
+        small = Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        small.save(path, optimize=True)
