@@ -59,7 +59,7 @@ def test_ring_of_any_nside(nside: int) -> None:
     error = np.abs(found.values - warmth(*places(8, "nested"))).max()
     assert error < (0.7 if nside < 8 else 0.35)
     if nside > 8:
-        assert abs(float(found.mean()) - float(data["tas"][0].mean())) < 1e-4
+        assert abs(float(found.mean()) - float(data["tas"][0].mean())) < 2e-4  # single precision
 
 
 @pytest.mark.parametrize(("nside", "method"), [(16, "bilinear"), (4, "bilinear"), (6, "bilinear")])
