@@ -14,6 +14,8 @@ resolve, and has a small mean error at each place and season. Both add up in a r
 3. *Floor.* Values below the floor of their variable (0 for humidity) are raised to it, and the
    excess of the others over the floor is scaled by one factor, so that the mean over the globe
    stays; a field whose mean is below the floor becomes the floor everywhere.
+4. *Dry air*, if it was chosen. The pressure at mean sea level is shifted by one number, so that
+   the mass of dry air is that of the state before the step (:mod:`pear.models.dry_air`).
 
 All of it is linear or piecewise linear, and differentiable. The bias belongs to places on the
 Earth, as orography does; the filter keeps the symmetries of the grid.
@@ -30,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from pear.errors import InputError
+from pear.models.dry_air import DryAirMass
 from pear.models.harmonic_transform import HarmonicTransform
 from pear.sphere.vectors import cell_frames
 from pear.times import year_phase
@@ -60,6 +63,8 @@ class CorrectionConfig:
         Harmonics of the year in the bias.
     seasonal_degree
         Highest degree of these harmonics.
+    dry_mass
+        Whether a step keeps the mass of dry air.
 
     Raises
     ------
@@ -78,6 +83,7 @@ class CorrectionConfig:
     bias_degree: int | None = None
     harmonics: int = 2
     seasonal_degree: int = 10
+    dry_mass: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -126,7 +132,7 @@ class CorrectionConfig:
 
 
 class Correction(nn.Module):
-    """The correction of one checkpoint: filter, bias and floor.
+    """The correction of one checkpoint: filter, bias, floor and dry air.
 
     Parameters
     ----------
@@ -149,7 +155,8 @@ class Correction(nn.Module):
     Raises
     ------
     InputError
-        If the grid does not resolve the degree or is too fine, or a wind lacks a component.
+        If the grid does not resolve the degree or is too fine, a wind lacks a component, or the
+        mass of dry air a channel.
 
     Examples
     --------
@@ -194,6 +201,7 @@ class Correction(nn.Module):
         self.register_buffer("mean", torch.zeros(count, mean))
         self.register_buffer("season", torch.zeros(waves, count, (config.seasonal_degree + 1) ** 2))
         self._transform = HarmonicTransform(nside, config.degree)
+        self._dry_air = DryAirMass(layout) if config.dry_mass else None
         frames = cell_frames(nside)
         directions = np.stack([frames.sin_lat, frames.cos_lat, frames.sin_lon, frames.cos_lon])
         for name, table in (("_damping", config.damping()), ("_frames", directions)):
@@ -213,9 +221,17 @@ class Correction(nn.Module):
             parts.append(f"mean one-step error{of} removed")
         if any(BY_NAME[name].floor is not None for name in self.layout.names):
             parts.append("values kept at or above their floor, means kept")
+        if config.dry_mass:
+            parts.append("mass of dry air kept")
         return "; ".join(parts)
 
-    def forward(self, surface: Tensor, upper: Tensor, valid_time: Times) -> TensorPair:
+    def forward(
+        self,
+        surface: Tensor,
+        upper: Tensor,
+        valid_time: Times,
+        before: TensorPair | None = None,
+    ) -> TensorPair:
         """Correct the fields of one step.
 
         Parameters
@@ -226,11 +242,18 @@ class Correction(nn.Module):
             (batch, upper variable, level, cell), physical units.
         valid_time
             (batch,) of these fields.
+        before
+            Surface and upper fields that the step started from; needed to keep dry air.
 
         Returns
         -------
         tuple of Tensor
             Of the same shapes and units.
+
+        Raises
+        ------
+        InputError
+            If dry air is to be kept and the fields before the step are not given.
         """
         fields = self.to_fields(surface, upper)
         # The mean of a field stays as it is, but for the bias: rounding it at each step would add
@@ -240,10 +263,16 @@ class Correction(nn.Module):
         if self.mean.shape[1]:
             coefficients = coefficients - self.bias(valid_time)
         surface, upper = self.from_fields(centre + self._transform.synthesise(coefficients))
-        return (
+        after = (
             _raise_to_floor(surface, self.layout.surface),
             _raise_to_floor(upper, self.layout.upper),
         )
+        if self._dry_air is None:
+            return after
+        if before is None:
+            raise InputError("to keep dry air needs the fields before the step", field="before")
+        kept: TensorPair = self._dry_air(after, before)
+        return kept
 
     def error(self, forecast: TensorPair, truth: TensorPair) -> Tensor:
         """Return the error of a filtered step.

@@ -215,7 +215,12 @@ class PearForecaster(OneStepForecaster):
             parts = [self._moved(element, state, forcing) for element in self.group]
         surface, upper = (_mean(each) for each in zip(*parts, strict=True))
         if self.correction is not None:
-            surface, upper = self.correction(surface, upper, state.valid_time + self.time_step)
+            surface, upper = self.correction(
+                surface,
+                upper,
+                state.valid_time + self.time_step,
+                (state.surface, state.upper),
+            )
         surface = keep_forcings(surface, state.surface, self.layout.surface)
         upper = keep_forcings(upper, state.upper, self.layout.upper)
         return state.advanced(surface, upper, self.time_step)

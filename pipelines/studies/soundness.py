@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from pear.derived.formulas import EPSILON
+from pear.models.dry_air import layer_weights
 from pear.sphere.healpix import neighbours
 from pear.typing import Channel, Float64, Int64
 from pear.variables import Layout
@@ -111,7 +112,7 @@ def _dry_mass(fields: Fields) -> float | None:
     if len(levels) < 2 or not fields.has(("mean_sea_level_pressure", None)):
         return None
     humidity = np.array([fields.at(_Q, level).mean() for level in levels])
-    vapour = np.sum(0.5 * (humidity[:-1] + humidity[1:]) * -np.diff(levels))
+    vapour = humidity @ layer_weights(levels)
     return float(fields.at("mean_sea_level_pressure", None).mean() / 100.0 - vapour)
 
 

@@ -243,13 +243,16 @@ def correct(
     seasonal_degree: Annotated[
         int, _bias(min=0, metavar="L", help="Highest degree of these harmonics.")
     ] = 10,
+    dry_mass: Annotated[
+        bool, typer.Option("--dry-mass/--no-dry-mass", help="Keep the mass of dry air in a step.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Give a checkpoint a correction, applied after each step of its forecasts.
 
-    The smallest scales are damped, the seasonal mean error of one step is removed, and humidity
-    is kept at or above 0. Fit the error on years that the model is not tested on. The result is a
-    new checkpoint with an id of its own.
+    The smallest scales are damped, the seasonal mean error of one step is removed, humidity is kept
+    at or above 0, and with --dry-mass the mean pressure follows the water vapour. Fit the error on
+    years that the model is not tested on. The result is a new checkpoint with an id of its own.
 
     Examples
     --------
@@ -270,6 +273,7 @@ def correct(
         bias_degree=min(most, bias_degree or most) if bias else None,
         harmonics=harmonics,
         seasonal_degree=min(most, seasonal_degree),
+        dry_mass=dry_mass,
     )
     ends = None if period is None else (str(period[0]), str(period[1]))
     with progress("correct", None) as tick:
