@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, Normalize
@@ -20,16 +21,14 @@ _BLOCK_ROWS: Final = 128
 _HALO: Final = (1.0, 1.0, 1.0, 0.45)
 
 
-def draw_image(
-    axes: Axes, table: IndexImage, image: Float32, colours: Colormap, norm: Normalize
-) -> None:
-    """Draw an image (row, column); pixels off the map, which are NaN, stay transparent."""
+def colour(image: Float32, colours: Colormap, norm: Normalize) -> npt.NDArray[np.uint8]:
+    """Return the colours (row, column, 4) of an image; NaN, off the map, is transparent."""
     rgba = np.empty((*image.shape, 4), dtype=np.uint8)
     for start in range(0, image.shape[0], _BLOCK_ROWS):  # matplotlib's steps need much more memory
         rows = slice(start, start + _BLOCK_ROWS)
         rgba[rows] = colours(norm(image[rows]), bytes=True)
     rgba[~np.isfinite(image)] = 0
-    axes.imshow(rgba, extent=table.extent, interpolation="nearest", aspect="auto", zorder=1)
+    return rgba
 
 
 def draw_isolines(axes: Axes, table: IndexImage, shown: Array, spacing: float) -> None:

@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 
 from pear.derived import find_derived, parse_quantity, require_derivable
 from pear.errors import InputError
-from pear.plotting.draw import draw_image, draw_isolines, draw_outlines, exceeds_as_extend, heading
+from pear.plotting.draw import colour, draw_isolines, draw_outlines, exceeds_as_extend, heading
 from pear.plotting.projections import View, boundary, index_image, projection
 from pear.plotting.styles import Kind, check_colours, limits_for, style_of
 from pear.sphere.healpix import nside_from_cells
@@ -117,7 +117,13 @@ def plot(
     table = index_image(view, _PIXELS, nside_from_cells(values.size))
     partner = _partner(dataset, row, level, time, lead, member)
     image = style.shown(table.of_variable(values, row.name, partner))
-    draw_image(axes, table, image, cmap, norm)
+    axes.imshow(
+        colour(image, cmap, norm),
+        extent=table.extent,
+        interpolation="nearest",
+        aspect="auto",
+        zorder=1,
+    )
     if style.isolines is not None:
         draw_isolines(axes, table, shown, style.isolines)
     draw_outlines(axes, view)

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pear.errors import InputError
-from pear.plotting.draw import draw_bar_ends, draw_image, draw_isolines, draw_outlines, heading
+from pear.plotting.draw import colour, draw_bar_ends, draw_isolines, draw_outlines, heading
 from pear.plotting.projections import IndexImage, View, index_image
 from pear.plotting.styles import Kind, check_colours, limits_for, style_of
 from pear.sphere.healpix import nside_from_cells
@@ -133,6 +136,29 @@ class MapOptions:
             check_colours(self.colours)
 
 
+class _Pixels(Artist):
+    """An image copied to the pixels of its axes, which lie on whole ones: nothing is resampled.
+
+    Parameters
+    ----------
+    rgba
+        (row, column, 4), top row first, of the size of the axes.
+    axes
+        Where it goes.
+    """
+
+    zorder = -1  # below what the axes hold
+
+    def __init__(self, rgba: npt.NDArray[np.uint8], axes: Axes) -> None:
+        super().__init__()
+        corner = axes.get_window_extent()
+        self._rgba, self._corner = rgba, (round(corner.x0), round(corner.y0))
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Copy the pixels."""
+        renderer.draw_image(renderer.new_gc(), *self._corner, self._rgba[::-1])
+
+
 def render_map(
     values: Array,
     name: str,
@@ -186,13 +212,8 @@ def render_map(
     table = index_image(options.view, options.width - 2 * _SIDE_PIXELS, _nside(values))
     lines, colours = title.lines(options.width), colormaps[options.colours or style.colours]
     figure, axes, bar = _figure(table, options.width, len(lines))
-    draw_image(
-        axes,
-        table,
-        style.shown(table.of_variable(values, name, partner)),
-        colours,
-        Normalize(low, high),
-    )
+    image = style.shown(table.of_variable(values, name, partner))
+    figure.add_artist(_Pixels(colour(image, colours, Normalize(low, high)), axes))
     if options.isolines and style.isolines is not None:
         draw_isolines(axes, table, shown, style.isolines)
     if wind is not None:

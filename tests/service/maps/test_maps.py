@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver, QuiverKey
 from PIL import Image
@@ -20,7 +21,7 @@ from pear.plotting.projections import PROJECTIONS, View, index_image, locate
 from pear.plotting.styles import COLOUR_MAPS, limits_for, style_of
 from pear.sphere.healpix import centres
 from pear.sphere.latlon import LatLonGrid
-from service.maps import MapOptions, MapTitle, render_comparison, render_map
+from service.maps import MapOptions, MapTitle, render, render_comparison, render_map
 from service.maps.compare import _at_points
 from service.maps.wind import arrows, draw_wind
 from tests.fixtures.winds import rotation
@@ -234,3 +235,25 @@ def test_comparison_of_a_wind_takes_it_as_a_vector() -> None:
         error = _at_points(cells, partner, name, grid) - truth.ravel()
         assert np.abs(error).max() < 0.01
         assert np.abs(_at_points(cells, None, name, grid) - truth.ravel()).max() > 10
+
+
+@pytest.mark.parametrize("width", [400, 777])
+def test_copied_pixels_are_those_of_matplotlib(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(280.0, 10.0, 12 * NSIDE**2).astype(np.float32)
+    options = MapOptions(width=width, vmin=270.0, vmax=290.0)
+    copied = pixels(render_map(values, "2m_temperature", TITLE, options=options))
+
+    def resampled(self: Any, rgba: Any, axes: Any) -> None:
+        Artist.__init__(self)
+        axes.imshow(
+            rgba,
+            extent=(*axes.get_xlim(), *axes.get_ylim()),
+            interpolation="nearest",
+            aspect="auto",
+            zorder=1,
+        )
+
+    monkeypatch.setattr(render._Pixels, "__init__", resampled)
+    monkeypatch.setattr(render._Pixels, "draw", lambda *_: None)
+    drawn = pixels(render_map(values, "2m_temperature", TITLE, options=options))
+    np.testing.assert_array_equal(copied, drawn)
