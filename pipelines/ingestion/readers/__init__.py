@@ -37,6 +37,7 @@ from pipelines.ingestion.readers.remote import (
 from pipelines.ingestion.readers.unzip import unpack
 from pipelines.ingestion.readers.zarr_chunks import (
     SoundStore,
+    find_nameless,
     refuse_missing_chunks,
     require_current_metadata,
 )
@@ -160,6 +161,13 @@ class ZarrStore:
         except InputError:
             raise
         except Exception as error:  # each codec raises errors of its own kinds
+            if nameless := find_nameless(Path(self.path)):
+                raise InputError(
+                    f"{self.label} cannot be opened: its array {nameless} does not name its "
+                    "dimensions",
+                    field="source",
+                    hint="write their names into _ARRAY_DIMENSIONS (Zarr 2) or dimension_names",
+                ) from error
             raise InputError(
                 f"{self.label} cannot be opened as Zarr: {error}", field="source"
             ) from error

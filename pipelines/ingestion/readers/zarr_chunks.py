@@ -25,7 +25,13 @@ from pear.datasets.static import static_name
 from pear.datasets.xarray import ArrayReader
 from pear.errors import InputError
 
-__all__ = ["SoundStore", "WholeStore", "refuse_missing_chunks", "require_current_metadata"]
+__all__ = [
+    "SoundStore",
+    "WholeStore",
+    "find_nameless",
+    "refuse_missing_chunks",
+    "require_current_metadata",
+]
 
 ZarrArray: TypeAlias = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -179,6 +185,31 @@ def _stated_twice(folder: Path) -> Iterator[tuple[str, dict[str, Any], dict[str,
     for name, stated in inside.items():
         if stated.get("node_type") == "array":
             yield name, stated, _read_json(folder / name / "zarr.json")
+
+
+def find_nameless(folder: Path) -> str | None:
+    """Return the path of an array of a Zarr store that does not name its dimensions.
+
+    Parameters
+    ----------
+    folder : Path
+        The Zarr store.
+
+    Returns
+    -------
+    str or None
+        The first in order of their names; None if all do.
+    """
+    for path in sorted(folder.rglob(".zarray")):
+        if "_ARRAY_DIMENSIONS" not in _read_json(path.with_name(".zattrs")):
+            return path.parent.relative_to(folder).as_posix()
+    for path in sorted(folder.rglob("zarr.json")):
+        about = _read_json(path)
+        if about.get("node_type") == "array" and about.get("shape"):
+            names = about.get("dimension_names") or [None]
+            if None in names:
+                return path.parent.relative_to(folder).as_posix()
+    return None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

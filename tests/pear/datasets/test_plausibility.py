@@ -203,3 +203,10 @@ def test_humidity_in_another_unit_than_its_label() -> None:
     text = find_implausible(values, GRID, Quantity("specific_humidity"), 850, how)
     assert text is not None
     assert "fits units of 'kg kg-1': is the attribute units='g/kg' wrong?" in text
+
+
+def test_levels_in_the_wrong_order() -> None:
+    how, kelvin = Conversion(1.0, 0.0, "K", "K"), sample()
+    assert passes(kelvin["temperature", 500], "temperature", 500, how)
+    assert not passes(kelvin["temperature", 850], "temperature", 500, how)
+    assert not passes(kelvin["temperature", 50], "temperature", 1000, how)

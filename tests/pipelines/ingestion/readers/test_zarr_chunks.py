@@ -64,6 +64,18 @@ def test_a_chunk_within_a_shard(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
+def test_an_array_that_does_not_name_its_dimensions(zarr_format: int, tmp_path: Path) -> None:
+    path = store(tmp_path / "a.zarr", zarr_format)
+    file, key = (".zattrs", "_ARRAY_DIMENSIONS"), ("zarr.json", "dimension_names")
+    name, entry = file if zarr_format == 2 else key
+    about = json.loads((path / "t" / name).read_text())
+    del about[entry]
+    (path / "t" / name).write_text(json.dumps(about))
+    with pytest.raises(InputError, match="its array t does not name its dimensions; write"):
+        ingest([path], tmp_path / "s.zarr", NSIDE)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
 def test_a_chunk_that_is_read_as_missing_values(zarr_format: int, tmp_path: Path) -> None:
     data, path = temperature(), tmp_path / "a.zarr"
     encoding = {"t": {"chunks": CHUNKS, "_FillValue": None if zarr_format == 3 else np.nan}}
