@@ -15,7 +15,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from pear.errors import InputError
 from pear.times import to_iso
-from pipelines.catalog import UNAVAILABLE, Catalog, Run, Status
+from pipelines.catalog import UNAVAILABLE, Catalog, NotFoundError, Run, Status
+from pipelines.catalog.evaluations import Evaluations
+from pipelines.catalog.runs import Runs
 from pipelines.engine.engine import Engine
 from pipelines.storage.data_folder import DataFolder
 from service.http.caching import RunCache
@@ -185,6 +187,31 @@ def get_services(request: Request) -> Services:
 
 
 ServicesDep = Annotated[Services, Depends(get_services)]
+
+
+def find_listed_model(
+    services: Services, model: str | None, jobs: Runs | Evaluations
+) -> str | None:
+    """Return the id of a model that a list is filtered by, given by id or name.
+
+    Returns
+    -------
+    str or None
+        None without a filter.
+
+    Raises
+    ------
+    InputError
+        If it is unknown, and none of the jobs is of it: one that was removed leaves its jobs.
+    """
+    if model is None:
+        return None
+    try:
+        return services.catalog.models.get(model).id
+    except NotFoundError as error:
+        if jobs.page(model=model, limit=1).items:
+            return model
+        raise InputError(error.message, field="model", hint=error.hint) from error
 
 
 def get_run(

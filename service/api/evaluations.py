@@ -17,7 +17,7 @@ from pipelines.catalog import Status
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.settings import LeadHours, Name, StoreName, StrictModel
 from service.api.schemas import EvaluationOut, UtcTime, to_model_time
-from service.dependencies import ServicesDep
+from service.dependencies import ServicesDep, find_listed_model
 from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
@@ -181,7 +181,9 @@ def list_evaluations(
     ] = None,
 ) -> EvaluationList:
     """Return one page of evaluations, newest first."""
-    page = services.catalog.evaluations.page(status=status, model=model, limit=limit, cursor=cursor)
+    jobs = services.catalog.evaluations
+    known = find_listed_model(services, model, jobs)
+    page = jobs.page(status=status, model=known, limit=limit, cursor=cursor)
     items = [EvaluationOut.from_job(job) for job in page.items]
     return EvaluationList(items=items, next=page.next)
 

@@ -27,7 +27,7 @@ from service.api.schemas import (
     UtcTime,
     to_model_time,
 )
-from service.dependencies import RunDep, Services, ServicesDep
+from service.dependencies import RunDep, Services, ServicesDep, find_listed_model
 from service.http.caching import last_modified
 from service.http.errors import ProblemError
 from service.http.paths import hide_paths
@@ -153,7 +153,8 @@ def list_forecasts(
     services: ServicesDep,
     status: Annotated[Status | None, Query(description="Only runs with this status.")] = None,
     model: Annotated[
-        str | None, Query(max_length=128, description="Only runs of the model with this id.")
+        str | None,
+        Query(max_length=128, description="Only runs of this model, by id or name."),
     ] = None,
     init_time: Annotated[
         UtcTime | None, Query(description="Only runs from this init time, UTC.")
@@ -176,7 +177,7 @@ def list_forecasts(
     """Return one page of runs, newest first; `next` and the Link header lead to the next page."""
     page = services.catalog.runs.page(
         status=status,
-        model=model,
+        model=find_listed_model(services, model, services.catalog.runs),
         limit=limit,
         cursor=cursor,
         init_time=None if init_time is None else to_model_time(init_time),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 
-from pear.errors import did_you_mean
+from pear.errors import InputError, did_you_mean
 from pear.variables import SIMULATED
 from pipelines.catalog import Model, NotFoundError, Run, Status
 from service.dependencies import Services, ServicesDep
@@ -119,6 +119,8 @@ def get_stac_items(
     links = links_to(base, own, f"/collections/{collection}", GEOJSON)
     links.append(StacLink(rel="collection", href=links[2].href, type=JSON))
     model = _model_of(services, found.id)
+    if model is None and cursor is not None:
+        raise InputError("a store has no items, and so no pages", field="cursor", hint="omit it")
     items: list[StacItem] = []
     if model is not None:
         page = services.catalog.runs.page(

@@ -106,3 +106,12 @@ def test_no_answer_of_the_page_of_scores_is_large(client: httpx.Client, data: Da
     assert len(selected.json()["regions"]) == 8
     assert [answer.status_code for answer in asked] == [200] * 3
     assert max(len(answer.content) for answer in asked) < 300_000
+
+
+@pytest.mark.parametrize("path", ["/v1/forecasts", "/v1/evaluations"])
+def test_lists_of_an_unknown_model_are_refused(client: httpx.Client, path: str) -> None:
+    assert problem(client.get(f"{path}?model=nothing"), 422)["field"] == "model"
+    by_name, by_id = (client.get(f"{path}?model={each}") for each in ("made-up", SHA[:12]))
+    assert by_name.json()["items"] == by_id.json()["items"]
+    items = "/v1/stac/collections/analysis-made-up/items"
+    assert problem(client.get(f"{items}?cursor=x"), 422)["field"] == "cursor"
