@@ -36,6 +36,7 @@ from service.readers.scores import Scores
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 _RECENT_RUNS: Final = 12
+_MAX_OTHERS: Final = 24
 _RUNS_PER_PAGE: Final = 50
 _MAX_INIT_TIMES: Final = 200
 _FORECAST_DAYS: Final = (1, 2, 3, 5, 7, 10, 15)
@@ -72,6 +73,7 @@ class ForecastView(BaseModel):
     units: str | None = Field(default=None, max_length=16)
     statistic: str | None = Field(default=None, max_length=16)
     value: str | None = Field(default=None, max_length=16)
+    compare: str | None = Field(default=None, max_length=128)
     painter: str | None = Field(default=None, max_length=16)
 
 
@@ -319,12 +321,39 @@ def _map_data(services: Services, run: Run) -> dict[str, Any]:
         ],
         "winds": {kind: _wind_of(store, kind) for kind in ("surface", "upper")},
         "isolines": _isolines_of(store),
+        "others": _others_of(services, run),
         "colour_choice": assets.COLOUR_CHOICE,
         "ensemble": describe_ensemble(services, run),
         "nature": [word for word in nature.words if word != nature.mean],
         "styles": {name: assets.styles()[name] for name in store.names},
         "colours": assets.colours(),
     }
+
+
+def _others_of(services: Services, run: Run) -> list[dict[str, Any]]:
+    """Return the runs on the same grid with valid times of this run, and what sets them apart."""
+    models = {model.id: model for model in services.catalog.models.all()}
+    own = nature_of(services.folder, run).words
+    longest = np.timedelta64(services.settings.max_lead_hours, "h")
+    last = run.init_time + np.timedelta64(run.lead_hours, "h")
+    found = services.catalog.runs.page(
+        status=Status.SUCCEEDED, init_range=(run.init_time - longest, last), limit=_MAX_OTHERS + 1
+    )
+    return [
+        {
+            "id": each.id,
+            "init": to_iso(each.init_time),
+            "shown": format_time(each.init_time),
+            "lead": each.lead_hours,
+            "model": models[each.model].name,
+            "nature": [w for w in nature_of(services.folder, each).words if w not in own],
+        }
+        for each in found.items
+        if each.id != run.id
+        and each.model in models
+        and each.init_time + np.timedelta64(each.lead_hours, "h") >= run.init_time
+        and models[each.model].nside == models[run.model].nside
+    ]
 
 
 def _wind_of(store: ForecastStore, kind: str) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 
 import { field, followRun, json, showMessage } from "./api.js";
 import { scoreChart } from "./charts.js";
+import { differenceField, differenceStyle, leadOf } from "./compare.js";
 import { decimalsFor, limitsOf, lookup, nice, placeText, rangeOf, ticksOf, written } from "./field.js";
 import { TYPED, choicesOf, statisticField, styleFor, wordsOf } from "./ensemble.js";
 import { bindGestures, zoomAt } from "./gestures.js";
@@ -34,7 +35,10 @@ const ensemble = page.ensemble;
 const choices = ensemble ? choicesOf(ensemble) : [];
 const state = readState(
   location.search, page, page.isolines.map((/** @type {any} */ each) => each.key), ["", ...choices.map(([name]) => name)],
+  page.others.map((/** @type {any} */ each) => each.id),
 );
+// A statistic of an ensemble is not compared.
+if (state.statistic) state.compare = "";
 /** @type {FieldMap} */
 let map;
 /** @type {Particles} */
@@ -50,9 +54,13 @@ const levelOf = () => (row().levels ? state.level : null);
 /** @returns {Style} */
 const baseStyle = () => inUnits(page.styles[state.variable], state.units);
 const styleOf = () => {
-  const style = styleFor({ ...baseStyle(), table: tables[baseStyle().colours] }, state.statistic, tables);
+  const plain = { ...baseStyle(), table: tables[baseStyle().colours] };
+  const style = compared() ? differenceStyle(plain, tables) : styleFor(plain, state.statistic, tables);
   return state.colours === "default" ? style : { ...style, table: tables[state.colours] };
 };
+/** The run that is subtracted, if one is. @returns {import("./compare.js").Other | undefined} */
+const compared = () => page.others.find((/** @type {any} */ each) => each.id === state.compare);
+const otherName = () => $("compare").selectedOptions[0].textContent;
 const nameOf = () => page.styles[state.variable].label ?? row().long_name;
 /** A component of the wind is interpolated as a vector, which the server does.
  * @param {string} variable */
@@ -67,6 +75,12 @@ const windPair = () => (state.statistic === ofMember() ? page.winds[levelOf() ==
 const typedValue = () => (state.statistic === "above" ? (state.value - baseStyle().offset) / baseStyle().scale : state.value);
 /** @param {number} lead */
 const fieldAt = (lead) => {
+  const other = compared();
+  if (other) {
+    const there = leadOf(page.init, lead, other);
+    if (there === null) return Promise.reject(new Error(t("{run} is not of this valid time; choose another lead time or run", { run: otherName() })));
+    return differenceField(page.run, lead, other.id, there, { variable: state.variable, level: levelOf() }, nsideOf(state.variable));
+  }
   const nside = state.statistic === ofMember() ? nsideOf(state.variable) : page.nside;
   return statisticField(page.run, ensemble, { variable: state.variable, level: levelOf(), statistic: state.statistic, value: typedValue() }, lead, nside);
 };
@@ -91,7 +105,7 @@ async function draw() {
     if (request !== drawn) return true;
     const style = styleOf();
     const key = `${state.variable}/${levelOf()}`;
-    const kind = ofMember() ? "" : state.statistic;
+    const kind = state.compare || (ofMember() ? "" : state.statistic);
     const range = limits.get(`${key}/${kind}/${state.units}`) ?? limitsOf(style, found.values, levelOf());
     limits.set(`${key}/${kind}/${state.units}`, range);
     map.scene = { field: found, next: null, share: 0, style, limits: range, smooth: state.cells === "smooth" };
@@ -105,6 +119,7 @@ async function draw() {
     showValue(state.variable, levelOf(), state.lead);
     $("map").dataset.shown = `${key}/${state.lead}`;
     $("map").dataset.statistic = state.statistic;
+    $("map").dataset.compare = state.compare;
     return true;
   } catch (error) {
     if (request !== drawn) return true;
@@ -174,7 +189,9 @@ function describe() {
   const level = levelOf();
   const title = nameOf() + (level === null ? "" : ` at ${level} hPa`);
   $("field-title").textContent = title;
-  const nature = [...(ensemble ? [wordsOf(ensemble, state.statistic, state.value, baseStyle().units)] : []), ...page.nature.map((word) => t(word))].join(", ");
+  const other = compared();
+  const nature = [...(other ? [t("difference from {run}", { run: otherName() })] : []), ...(ensemble ? [wordsOf(ensemble, state.statistic, state.value, baseStyle().units)] : []), ...page.nature.map((word) => t(word))].join(", ");
+  $("nature").hidden = nature === "";
   $("nature").textContent = nature.slice(0, 1).toUpperCase() + nature.slice(1);
   $("map").setAttribute("aria-label", t("Map of {what}, valid {time}", { what: `${title}${nature && `, ${nature}`}`, time: utc(valid) }));
   $("slider").value = String(page.leads.indexOf(state.lead));
@@ -193,8 +210,8 @@ function describe() {
   if (state.wind !== "none" && windPair() !== null) query.set("wind", "true");
   if (state.colours !== "default") query.set("cmap", state.colours);
   if (state.statistic) query.set("statistic", state.statistic);
-  // The server draws what a run keeps; what is computed here from the members it does not have.
-  $("png").hidden = TYPED.includes(state.statistic);
+  // The server draws what a run keeps; what is computed here from members or another run it does not have.
+  $("png").hidden = TYPED.includes(state.statistic) || other !== undefined;
   $("png").href = `/v1/forecasts/${page.run}/maps/${state.variable}.png?${query}`;
 }
 
@@ -271,7 +288,7 @@ function pointChanged() {
   const level = levelOf();
   const what = {
     variable: state.variable, level, name: nameOf() + (level === null ? "" : ` at ${level} hPa`), style: baseStyle(),
-    units: state.units, wind: page.winds.surface,
+    units: state.units, wind: page.winds.surface, note: compared() ? t("the forecast itself, not its difference") : "",
     others: page.variables.filter((/** @type {any} */ each) => !each.levels && !each.vector).map((/** @type {any} */ each) => ({
       name: each.name, long_name: page.styles[each.name].label ?? each.long_name, style: inUnits(page.styles[each.name], state.units),
     })),
@@ -326,6 +343,7 @@ function bindStatistic() {
   $("statistic").addEventListener("change", () => {
     state.statistic = $("statistic").value;
     state.value = NaN;
+    if (state.statistic) state.compare = $("compare").value = "";
     const kept = ensemble.probabilities.find(({ name }) => name === state.statistic);
     if (kept) {
       state.variable = $("variable").value = kept.variable;
@@ -358,7 +376,7 @@ function fitStatistic() {
 }
 
 function bindControls() {
-  for (const name of ["variable", "level", "view", "cells", "isolines", "wind", "colours", "speed", "units"]) {
+  for (const name of ["variable", "level", "view", "cells", "isolines", "wind", "colours", "speed", "units", "compare"]) {
     $(name).value = String(state[/** @type {keyof typeof state} */ (name)]);
   }
   const changed = () => {
@@ -383,6 +401,15 @@ function bindControls() {
       void draw();
     });
   }
+  $("compare").addEventListener("change", () => {
+    state.compare = $("compare").value;
+    if (state.compare && state.statistic) {
+      state.statistic = $("statistic").value = "";
+      offerValue();
+    }
+    void draw();
+    void pointChanged();
+  });
   $("units").addEventListener("change", () => {
     state.units = $("units").value;
     state.value = NaN;

@@ -17,7 +17,7 @@ import { t } from "./words.js";
 /** @typedef {{ members: Values[], bands: (mean: Values) => Limits[] }} Plume */
 /** A time series as it is shown.
  * @typedef {{ name: string, units: string, y: Values }} Shown */
-/** @typedef {{ variable: string, level: number | null, name: string, style: Style, units: string,
+/** @typedef {{ variable: string, level: number | null, name: string, style: Style, units: string, note: string,
  *   others: { name: string, long_name: string, style: Style }[], wind: [string, string] | null }} What */
 
 const MOST_MEMBERS = 60;
@@ -60,7 +60,8 @@ export async function showPoint(run, place, what, ensemble, lead) {
       wind: what.wind ? windOf(seriesOf(what.wind[0]), seriesOf(what.wind[1]), what.units) : null,
     };
     $("point").hidden = false;
-    $("point-what").textContent = !ensemble ? "" : ensemble.size ? `mean of ${ensemble.size} members` : "mean of the members";
+    const mean = !ensemble ? "" : ensemble.size ? `mean of ${ensemble.size} members` : "mean of the members";
+    $("point-what").textContent = [mean, what.note].filter(Boolean).join(", ");
     $("point-place").textContent = placeText(place);
     $("point-csv").href = pointUrl(run, place, unique, level, "csv");
     $("point-json").href = pointUrl(run, place, unique, level, "json");

@@ -6,14 +6,14 @@ import { UNITS } from "./units.js";
 
 /** @typedef {{ variable: string, level: number, lead: number, view: string, cells: string,
  *   longitude: number, latitude: number, zoom: number, isolines: string, wind: string,
- *   colours: string, speed: string, units: string, statistic: string, value: number, point: { latitude: number, longitude: number } | null }} State */
+ *   colours: string, speed: string, units: string, statistic: string, value: number, compare: string, point: { latitude: number, longitude: number } | null }} State */
 
 /** Return the state that an address holds; what is not possible there becomes the default.
  * @param {string} search
  * @param {{ variables: { name: string }[], levels: number[], leads: number[], colours: Record<string, string> }} page
  * @param {string[]} isolines what isolines may be drawn of
- * @param {string[]} statistics of the ensemble @returns {State} */
-export function readState(search, page, isolines, statistics = [""]) {
+ * @param {string[]} statistics of the ensemble @param {string[]} others runs to compare with @returns {State} */
+export function readState(search, page, isolines, statistics = [""], others = []) {
   const query = new URLSearchParams(search);
   /** @param {string} name @param {(string | number)[]} allowed @param {string | number} fallback */
   const pick = (name, allowed, fallback) => {
@@ -43,6 +43,7 @@ export function readState(search, page, isolines, statistics = [""]) {
     units: pick("units", UNITS, "metric"),
     statistic: pick("statistic", statistics, ""),
     value: number("value", -1e6, 1e6, NaN),
+    compare: pick("compare", ["", ...others], ""),
     speed: pick("speed", ["0.5", "1", "2", "4"], "1"),
     point: plat !== null && plon !== null ? { latitude: plat, longitude: plon } : null,
   };
@@ -70,6 +71,7 @@ export function writeState(run, state, levelled) {
   ])) {
     if (state[name] !== plain) query.set(name, String(state[name]));
   }
+  if (state.compare) query.set("compare", state.compare);
   if (state.statistic) query.set("statistic", state.statistic);
   if (Number.isFinite(state.value)) query.set("value", String(state.value));
   if (state.point) {

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import json
+import re
 
 import httpx
 import numpy as np
 import pytest
 import xarray as xr
 
+from pear.times import to_iso
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 from service.dashboard.operation import list_action
 from service.dashboard.routes import _evaluation_label, _format_age
 from service.readers.scores import Scores
+from tests.fixtures.service import NSIDE, SHA
 
 HTML = {"Accept": "text/html"}
 
@@ -136,3 +140,29 @@ def test_gzip_is_reproducible(client: httpx.Client) -> None:
         raw = b"".join(answer.iter_raw())
     assert raw[4:8] == bytes(4), "no time of compression"
     assert gzip.decompress(raw).startswith(b"// @ts-check\n// Map of one field")
+
+
+def test_runs_of_the_same_valid_times_and_grid_are_offered_for_comparison(
+    client: httpx.Client, catalog: Catalog, run_id: str
+) -> None:
+    newest = catalog.runs.get(run_id)
+    catalog.models.add("cd34" * 16, "models/other", nside=2 * NSIDE, step_hours=24, name="finer")
+    made = {}
+    for name, model, days in (("too early", SHA, -11), ("of another grid", "cd34" * 16, -1)):
+        init = newest.init_time + np.timedelta64(days, "D")
+        made[name], _ = catalog.runs.submit(model, init, 240)
+        catalog.runs.claim(made[name].id, "test")
+        catalog.runs.succeed(made[name].id, owner="test")
+    try:
+        html = client.get(f"/?run={run_id}", headers=HTML).text
+    finally:
+        for run in made.values():
+            catalog.runs.expire(run.id)
+    found = re.search(r'id="page-data">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    others = {each["id"]: each for each in json.loads(found.group(1))["others"]}
+    earlier = newest.init_time - np.timedelta64(1, "D")
+    assert to_iso(earlier) in {each["init"] for each in others.values()}
+    assert not {run_id, *(run.id for run in made.values())} & set(others)
+    for each in others.values():
+        assert f'<option value="{each["id"]}">{each["model"]}, {each["shown"]}' in html

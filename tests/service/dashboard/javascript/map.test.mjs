@@ -159,13 +159,14 @@ test("an address restores what it was written from, and nothing impossible", () 
   const page = {
     variables: [{ name: "t" }, { name: "z" }], levels: [850, 500], leads: [0, 24, 48], colours: { viridis: "" },
   };
-  const state = readState("?variable=z&level=850&lead=48&view=north&lat=70.0&lon=-20.0&zoom=3.00&wind=barbs&isolines=z:500&plat=1&plon=2&speed=4&units=us&cells=whole&colours=viridis&statistic=q90&value=12.5", page, ["z:500"], ["", "q90"]);
+  const state = readState("?variable=z&level=850&lead=48&view=north&lat=70.0&lon=-20.0&zoom=3.00&wind=barbs&isolines=z:500&plat=1&plon=2&speed=4&units=us&cells=whole&colours=viridis&statistic=q90&value=12.5&compare=b", page, ["z:500"], ["", "q90"], ["b"]);
   assert.equal(state.statistic + state.value, "q9012.5");
-  assert.deepEqual(readState(writeState("r", state, true), page, ["z:500"], ["", "q90"]), state);
+  assert.deepEqual(readState(writeState("r", state, true), page, ["z:500"], ["", "q90"], ["b"]), state);
+  assert.equal(state.compare, "b");
   const plain = readState("?variable=x&level=7&lead=1&view=moon&lat=123&lon=x&zoom=99&wind=up&isolines=q", page, []);
   assert.deepEqual(plain, {
     variable: "t", level: 500, lead: 24, view: "globe", cells: "smooth", longitude: 10, latitude: defaultLatitude("globe"),
-    zoom: 1, isolines: "auto", wind: "none", colours: "default", speed: "1", units: "metric", statistic: "", value: NaN,
+    zoom: 1, isolines: "auto", wind: "none", colours: "default", speed: "1", units: "metric", statistic: "", value: NaN, compare: "",
     point: null,
   });
 });
