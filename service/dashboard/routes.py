@@ -299,10 +299,19 @@ def static_file(name: str, request: Request) -> Response:
 def _map_data(services: Services, run: Run) -> dict[str, Any]:
     """Return what the JavaScript of the forecast page needs to know about the run."""
     store, nature = services.forecasts.store(run.id), nature_of(services.folder, run)
-    newest = next(iter(services.scores.all()), None)
+    scores = next(
+        (each for each in services.scores.all() if each.about.get("model") == run.model), None
+    )
     return {
         "run": run.id,
-        "scored": [] if newest is None else _field_keys(newest),
+        "evaluation": scores
+        and {
+            "id": scores.id,
+            "label": _evaluation_label(
+                scores, {run.model: run.model}, simulated=_is_simulated(services, scores)
+            ),
+            "fields": _field_keys(scores),
+        },
         "model": run.model,
         "init": to_iso(store.init_time),
         "leads": list(store.lead_hours),

@@ -149,7 +149,10 @@ function render(element, chart) {
   const ticks = time ? timeTicks(xs, room) : ticksOf(xs, Math.min(room, 12));
   for (const { value, text } of ticks) {
     add(svg, "line", { class: "grid", x1: toX(value), x2: toX(value), y1: top, y2: bottom });
-    add(svg, "text", { x: toX(value), y: bottom + 16 + (chart.arrows ? 18 : 0), "text-anchor": "middle" }, text);
+    // A label at the right edge ends there instead of being cut.
+    const cut = toX(value) + 3.5 * text.length > width;
+    const x = cut ? width - 1 : toX(value);
+    add(svg, "text", { x, y: bottom + 16 + (chart.arrows ? 18 : 0), "text-anchor": cut ? "end" : "middle" }, text);
   }
   if (chart.xTitle) add(svg, "text", { class: "title", x: (left + right) / 2, y: height - 6, "text-anchor": "middle" }, chart.xTitle);
   if (chart.yTitle) {

@@ -297,9 +297,11 @@ function pointChanged() {
 }
 
 async function showScores() {
-  const query = new URLSearchParams({ variable: state.variable, region: "global" });
+  const { evaluation } = page;
+  const query = new URLSearchParams({ evaluation: evaluation?.id ?? "", variable: state.variable, region: "global" });
   if (levelOf() !== null) query.set("level", String(state.level));
-  const scored = page.scored.includes(levelOf() === null ? state.variable : `${state.variable}:${state.level}`);
+  const scored = evaluation?.fields.includes(levelOf() === null ? state.variable : `${state.variable}:${state.level}`) ?? false;
+  $("scores-of").textContent = scored ? evaluation.label : "";
   $("no-scores").hidden = scored;
   $("scores").hidden = !scored;
   if (!scored) return; // the service would refuse it

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -66,6 +68,32 @@ def test_pages_say_what_is_simulated(
         assert label == "m, a (simulated atmosphere), 1 init times"
     finally:
         catalog.schedules.remove("x")
+
+
+def test_forecast_page_shows_scores_of_the_model_of_its_run(
+    client: httpx.Client, run_id: str, data: DataFolder
+) -> None:
+    def evaluation() -> dict[str, Any] | None:
+        page = client.get(f"/?run={run_id}", headers=HTML).text
+        found = re.search(r'"evaluation": ?(null|\{.*?\})', page)
+        assert found is not None
+        return cast("dict[str, Any] | None", json.loads(found[1]))
+
+    own = data.evaluation("evaluation-0123456789ab")
+    other = data.evaluation("evaluation-of-another-model")
+    shutil.copytree(own, other)
+    path = other / "scores.json"
+    path.write_text(path.read_text().replace(SHA[:12], "another"))
+    try:
+        shown = evaluation()
+        assert shown is not None
+        assert shown["id"] == own.name
+        assert "geopotential:500" in shown["fields"]
+        (own / "scores.json").rename(own / "kept.json")
+        assert evaluation() is None
+    finally:
+        (own / "kept.json").rename(own / "scores.json")
+        shutil.rmtree(other)
 
 
 def test_an_unfinished_run_has_a_page_that_says_so(client: httpx.Client) -> None:
