@@ -3,6 +3,10 @@
 No weather repeats itself in every bit: an equal field was written twice, under a wrong label. What
 follows the sea may stay as it is from one time to the next, and so may variables of a user's table
 that say so. A field of one value is judged by :mod:`pear.datasets.plausibility`, not here.
+
+A field as smooth as a formula (:func:`is_formula`) is not weather: it may be the same at all times,
+and wind from the south-west everywhere has u = v. Where some of its times differ, an equal one was
+copied.
 """
 
 from __future__ import annotations
@@ -13,11 +17,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from pear.sphere.healpix import angular_power
 from pear.times import to_iso
 from pear.typing import Float32
 from pear.variables import BY_NAME
 
 NO_DIGEST: Final = 0
+_SMOOTH_DEGREE: Final = 8
+_ROUGH_SHARE: Final = 1e-3
 _REMEMBERED: Final = 200_000  # fields; some 30 MB
 _DRY: Final = 0.9  # share of one value beyond which fields of humidity may be equal
 
@@ -67,6 +74,38 @@ def digest(values: Float32, name: str) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") or 1
 
 
+def is_formula(values: Float32) -> bool:
+    """Return whether a field is as smooth as a formula, which weather never is.
+
+    Parameters
+    ----------
+    values
+        (cell,), nested; finite.
+
+    Returns
+    -------
+    bool
+        True if degrees above 8 hold less than 1/1000 of the variance. The smoothest field of
+        weather, geopotential aloft, has nine times as much there.
+
+    Examples
+    --------
+    >>> from pear.datasets.repetition import is_formula
+    >>> from pear.sphere.healpix import centres
+    >>> latitude, _ = centres(16)
+    >>> is_formula((250 + 50 * np.cos(np.deg2rad(latitude)) ** 2).astype(np.float32))
+    True
+    >>> is_formula(np.random.default_rng(0).normal(size=3072).astype(np.float32))
+    False
+    """
+    power = angular_power(values.astype(np.float64))
+    if power.size <= _SMOOTH_DEGREE + 1:
+        return False
+    variance = power * (2 * np.arange(power.size) + 1)
+    rough = float(variance[_SMOOTH_DEGREE + 1 :].sum())
+    return rough < _ROUGH_SHARE * float(variance[1:].sum())
+
+
 class FieldRegister:
     """Remembers the digests of fields, and finds those that were there before.
 
@@ -89,6 +128,8 @@ class FieldRegister:
     def __init__(self, limit: int = _REMEMBERED) -> None:
         self._limit = limit
         self._places: OrderedDict[int, Place] = OrderedDict()
+        self._patterns: dict[tuple[str, int | None], set[int]] = {}
+        self._same: dict[tuple[str, int | None], tuple[Place, Place]] = {}
 
     def add(self, number: int, place: Place) -> None:
         """Remember a field, if none of equal digest was there before.
@@ -102,9 +143,42 @@ class FieldRegister:
         """
         if number == NO_DIGEST:
             return
+        patterns = self._patterns.setdefault(place[:2], set())
+        if len(patterns) < 2:  # more say no more
+            patterns.add(number)
         self._places.setdefault(number, place)
         if len(self._places) > self._limit:
             self._places.popitem(last=False)
+
+    def keep_same(self, place: Place, other: Place) -> bool:
+        """Say that a formula is equal at two times; return whether other times differ.
+
+        Parameters
+        ----------
+        place, other
+            The same variable and level at two times.
+
+        Returns
+        -------
+        bool
+            False if all fields so far are equal; the pair is then remembered for
+            :meth:`pop_late`.
+        """
+        if len(self._patterns.get(place[:2], ())) > 1:
+            return True
+        self._same.setdefault(place[:2], (place, other))
+        return False
+
+    def pop_late(self) -> list[tuple[Place, Place]]:
+        """Return equal fields of two times that were found before another time differed.
+
+        Returns
+        -------
+        list of (Place, Place)
+            The later time and the earlier one, once.
+        """
+        late = [key for key in self._same if len(self._patterns[key]) > 1]
+        return [self._same.pop(key) for key in late]
 
     def find_equal(self, number: int, place: Place) -> Place | None:
         """Return a field of equal digest that was there before, or remember this one.

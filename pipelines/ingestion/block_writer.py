@@ -125,14 +125,16 @@ class BlockWriter:
             What remains, if anything does.
         """
         levels = schema.level_order(self.writer.stored)
-        skipping = self.writer if self.options.on_error == "skip" else None
+        skip = self.options.on_error == "skip"
         blocks = workload.blocks(self.writer.shard_times)
         rest: list[Workload] = []
         for batch in self._execute(store, blocks, lambda: not rest):
             if rest:
                 continue
             for finished in batch:
-                refuse_repetitions(self.register, finished, self.plan, levels, skipping)
+                self.report.duplicates += refuse_repetitions(
+                    self.register, finished, self.plan, levels, self.writer, skip=skip
+                )
             empty = [time for each in batch for time in _find_empty(each, workload.n_present)]
             if empty:
                 self._leave_out(batch, np.array(empty))

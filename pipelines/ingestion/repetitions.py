@@ -8,12 +8,13 @@ from typing import Final
 import numpy as np
 import zarr
 
-from pear.datasets.repetition import NO_DIGEST, FieldRegister, Place, digest
+from pear.datasets.repetition import NO_DIGEST, FieldRegister, Place, digest, is_formula
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside
 from pear.store import schema
 from pear.times import to_iso
-from pear.variables import BY_NAME
+from pear.typing import Float32
+from pear.variables import BY_NAME, wind_partner
 from pipelines.ingestion.executor import Block, FinishedBlock, StoreContents
 from pipelines.ingestion.plan import Plan
 from pipelines.ingestion.report import Refusal
@@ -25,6 +26,7 @@ _HINT: Final = (
     "no weather repeats itself in every bit, so one of the two is labelled wrongly: omit the wrong "
     "one; an idealised state says so by the attribute idealised = 'true' of its file"
 )
+_VARY: Final = ", while other times differ"
 _COMPARED_BYTES: Final = 128_000_000  # of fields of the store before a block: a second of reading
 _LEAST_COMPARED: Final = 2
 
@@ -94,8 +96,10 @@ def refuse_repetitions(
     finished: FinishedBlock,
     plan: Plan,
     levels: tuple[int, ...],
-    writer: AnalysisWriter | None,
-) -> None:
+    writer: AnalysisWriter,
+    *,
+    skip: bool,
+) -> list[str]:
     """Refuse fields of a block that are equal bit for bit to others.
 
     Parameters
@@ -108,29 +112,57 @@ def refuse_repetitions(
         Names the sources of its fields.
     levels : tuple of int
         Pressure levels of the store in hPa.
-    writer : AnalysisWriter or None
-        With a writer such fields are blanked in what it has staged and marked as refused;
-        without, the first is an error.
+    writer : AnalysisWriter
+        Has staged the block.
+    skip : bool
+        Blank such fields in what is staged and mark them as refused; otherwise the first is an
+        error.
+
+    Returns
+    -------
+    list of str
+        With ``skip``: fields of earlier blocks that turn out to be copies of another time.
 
     Raises
     ------
     InputError
-        If there is one, and no writer.
+        If there is one, and they are not to be skipped.
     """
+    for result in finished.results:
+        for _, place, number in _places(finished.block, result, levels):
+            register.add(number, place)
+    late = [
+        f"{place} is equal bit for bit to {other}{_VARY}" for place, other in register.pop_late()
+    ]
+    if late and not skip:
+        raise InputError(late[0], hint=_HINT)
     for result in finished.results:
         for (offset, row), place, number in _places(finished.block, result, levels):
             other = register.find_equal(number, place)
             if other is None:
                 continue
             reason = f"equal bit for bit to {other}"
+            if _may_be_formula(place, other) and is_formula(
+                _staged(writer, finished.block, place.name, offset, row)
+            ):
+                if place.time == other.time or not register.keep_same(place, other):
+                    continue
+                reason += _VARY
             source, name = _source_of(plan, place)
-            if writer is None:
+            if not skip:
                 raise InputError(f"{source}: {name} ({place}) is {reason}", field=name, hint=_HINT)
             result.refused.append(
                 Refusal(source, place.name, place.level, to_iso(place.time), reason)
             )
             result.stored[offset, row] = False
             _blank(writer, finished.block, result, offset, row)
+    return late
+
+
+def _may_be_formula(place: Place, other: Place) -> bool:
+    """Return whether formulas make such fields equal: one at two times, or u and v of a wind."""
+    is_wind = wind_partner(place.name) == other.name and place[1:] == other[1:]
+    return is_wind or place[:2] == other[:2]
 
 
 def _places(
@@ -154,6 +186,14 @@ def _source_of(plan: Plan, place: Place) -> tuple[str, str]:
         if at.size and rows and variable.present[at[0], rows[0]]:
             return variable.source, variable.name
     return "the sources", place.name
+
+
+def _staged(writer: AnalysisWriter, block: Block, name: str, offset: int, row: int) -> Float32:
+    """Return a field (cell,) of a block as it is staged."""
+    array = staged_array(writer.path, writer.staging, name, block.start, block.stop)
+    position = block.start + offset
+    place = (position, row) if array.ndim == 3 else (position,)
+    return np.asarray(array[place], dtype=np.float32)
 
 
 def _blank(writer: AnalysisWriter, block: Block, result: TaskResult, offset: int, row: int) -> None:

@@ -72,6 +72,35 @@ def test_a_northward_wind_that_is_the_eastward_one(tmp_path: Path) -> None:
         run([data], tmp_path / "s.zarr")
 
 
+def formulas(*warmer: float) -> xr.Dataset:
+    """Return one smooth temperature for each number of kelvin that is added to it."""
+    data = temperature(len(warmer), levels=(500,))
+    angle = np.deg2rad(data["latitude"])
+    east = np.cos(angle) * np.cos(np.deg2rad(data["longitude"]) - 0.7)
+    field = 250 + 30 * np.cos(angle) ** 2 + 8 * np.sin(angle) + 3 * east
+    times = xr.DataArray(list(warmer), dims="time", coords={"time": data["time"]})
+    made = (field + times * np.sin(angle)).expand_dims(level=[500]).transpose(*data.t.dims)
+    return data.assign(t=made.astype("f4").assign_attrs(units="K"))
+
+
+def test_a_formula_may_be_the_same_at_all_times(tmp_path: Path) -> None:
+    options = IngestOptions(nside=8, reserve_bytes=0, shard_times=1)
+    assert ingest([formulas(0, 0, 0)], tmp_path / "s.zarr", options=options).times_added == 3
+    u = formulas(0).t - 260
+    wind = xr.Dataset({name: u.assign_attrs(units="m s-1") for name in ("u", "v")})
+    assert ingest([wind], tmp_path / "w.zarr", options=options).times_added == 1
+
+
+@pytest.mark.parametrize("shard_times", [1, 4])
+@pytest.mark.parametrize("warmer", [(0, 1, 0), (0, 0, 1), (1, 0, 0)])
+def test_a_formula_that_is_copied_from_another_time(
+    warmer: tuple[float, ...], shard_times: int, tmp_path: Path
+) -> None:
+    options = IngestOptions(nside=8, reserve_bytes=0, shard_times=shard_times)
+    with pytest.raises(InputError, match=EQUAL + ".*, while other times differ"):
+        ingest([formulas(*warmer)], tmp_path / "s.zarr", options=options)
+
+
 def test_a_later_file_under_an_earlier_date(tmp_path: Path) -> None:
     run([temperature(6)], tmp_path / "s.zarr")
     again = temperature(4).assign_coords(time=temperature(4, start=6).time)
