@@ -138,7 +138,8 @@ def test_lists_and_their_filters(client: Client, aio: Any) -> None:
     runs = client.runs(status="succeeded")
     assert [run.init for run in runs] == [INIT, INIT - np.timedelta64(1, "D")]
     assert [run.id for run in client.runs(init=INIT, model=MODEL)] == [runs[0].id]
-    assert client.runs(model="000000000000") == []
+    with pytest.raises(RefusedError, match="no model '000000000000' in the catalog; known: "):
+        client.runs(model="000000000000")
     assert client.runs(status="succeeded", limit=1) == runs[:1]
     assert aio(lambda each: each.runs(status="succeeded")) == runs
     assert (runs[0].lead, runs[0].is_active) == (np.timedelta64(240, "h"), False)

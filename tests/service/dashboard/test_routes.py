@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -16,10 +17,12 @@ import xarray as xr
 from pear.times import to_iso
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
+from service.app import create_app
 from service.dashboard.operation import list_action
 from service.dashboard.routes import _evaluation_label, _format_age
 from service.readers.scores import Scores
-from tests.fixtures.service import NSIDE, SHA
+from service.settings import Settings
+from tests.fixtures.service import NSIDE, SHA, StubEngine, in_process
 
 HTML = {"Accept": "text/html"}
 
@@ -171,21 +174,21 @@ def test_gzip_is_reproducible(client: httpx.Client) -> None:
 
 
 def test_runs_of_the_same_valid_times_and_grid_are_offered_for_comparison(
-    client: httpx.Client, catalog: Catalog, run_id: str
+    data: DataFolder, run_id: str, tmp_path: Path
 ) -> None:
-    newest = catalog.runs.get(run_id)
-    catalog.models.add("cd34" * 16, "models/other", nside=2 * NSIDE, step_hours=24, name="finer")
+    own = DataFolder(Path(shutil.copytree(data.root, tmp_path / "data")))
     made = {}
-    for name, model, days in (("too early", SHA, -11), ("of another grid", "cd34" * 16, -1)):
-        init = newest.init_time + np.timedelta64(days, "D")
-        made[name], _ = catalog.runs.submit(model, init, 240)
-        catalog.runs.claim(made[name].id, "test")
-        catalog.runs.succeed(made[name].id, owner="test")
-    try:
-        html = client.get(f"/?run={run_id}", headers=HTML).text
-    finally:
-        for run in made.values():
-            catalog.runs.expire(run.id)
+    with Catalog(own.catalog) as catalog:
+        newest = catalog.runs.get(run_id)
+        catalog.models.add("cd34" * 16, "models/other", nside=2 * NSIDE, step_hours=24, name="fine")
+        for name, model, days in (("too early", SHA, -11), ("of another grid", "cd34" * 16, -1)):
+            init = newest.init_time + np.timedelta64(days, "D")
+            made[name], _ = catalog.runs.submit(model, init, 240)
+            catalog.runs.claim(made[name].id, "test")
+            catalog.runs.succeed(made[name].id, owner="test")
+        app = create_app(Settings(data=own.root), catalog, StubEngine(catalog, own))
+        with in_process(app) as client:
+            html = client.get(f"/?run={run_id}", headers=HTML).text
     found = re.search(r'id="page-data">(.*?)</script>', html, re.DOTALL)
     assert found is not None
     others = {each["id"]: each for each in json.loads(found.group(1))["others"]}
