@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, cast
 
 import torch
 from torch import nn
@@ -32,6 +32,7 @@ from pipelines.studies.chern_training import (
     draw,
     predict,
     rescale,
+    training_loss,
 )
 from pipelines.studies.claims import Claim, ClaimStudy, Part, Values
 from pipelines.studies.figure import panels
@@ -43,6 +44,8 @@ PUBLISHED: Final = {4: 0.959, 5: 0.940, 6: 0.938, 7: 0.917, 8: 0.525}
 """Accuracy on 5x5 lattices after 160 000 steps, by the number of bands."""
 REQUIRED: Final = {4: 0.95, 5: 0.927, 6: 0.883, 7: 0.781, 8: 0.472}
 """Accuracy that a training of minutes reaches on one core, by the number of bands."""
+STARTS: Final = 3
+"""Trainings on C = 0 alone. One of four seeds ends in a poor minimum, which its loss shows."""
 SIDES: Final = (3, 8, 10)
 _TRAINED_SIDE, _TEST_SIDE, _UNITS = 2, 5, 100
 
@@ -87,7 +90,7 @@ class ChernStudy(ClaimStudy):
 
     name: ClassVar[str] = "chern"
     help: ClassVar[str] = "Learn Chern numbers of lattice gauge fields, gauge-equivariantly."
-    usual_time: ClassVar[str] = "10 min"
+    usual_time: ClassVar[str] = "20 min"
     full_minutes: ClassVar[float] = 5.0
     claims: ClassVar[tuple[Claim, ...]] = (
         Claim(
@@ -163,7 +166,10 @@ class ChernStudy(ClaimStudy):
             Part(f"bands-{n}", partial(self._train, "geblnet", n), _UNITS) for n in self.bands
         ]
         if self.trivial:
-            parts.append(Part("trivial", partial(self._train, "trivial", 4), _UNITS))
+            parts += [
+                Part(f"trivial-{start}", partial(self._train, "trivial", 4, start=start), _UNITS)
+                for start in range(1, STARTS + 1)
+            ]
         if self.baselines:
             parts += [
                 Part(name, partial(self._train, name, 4), _UNITS) for name in ("deepspec", "trmlp")
@@ -173,8 +179,18 @@ class ChernStudy(ClaimStudy):
     def _check_exact(self, tick: ProgressCallback) -> Values:
         return check_exact(self.seed, self.norm)
 
-    def _train(self, kind: Kind, bands: int, tick: ProgressCallback) -> Values:
-        torch.manual_seed(self.seed)
+    def measured(self, results: Mapping[str, Values]) -> dict[str, float]:
+        """Return the value of each claim; of several starts that with the lowest training loss."""
+        values = super().measured(results)
+        starts = [each for name, each in results.items() if name.startswith("trivial-")]
+        if len(starts) == STARTS:
+            best = min(starts, key=lambda each: float(cast("float", each["training_loss"])))
+            values["accuracy_trivial"] = float(cast("float", best["accuracy"]))
+        return values
+
+    def _train(self, kind: Kind, bands: int, tick: ProgressCallback, *, start: int = 1) -> Values:
+        seed = self.seed + start - 1
+        torch.manual_seed(seed)
         network = self._network(kind)
         trivial = kind == "trivial"
         pool = draw(self.pool, _TRAINED_SIDE, bands, self.seed + 1, trivial=trivial)
@@ -185,12 +201,12 @@ class ChernStudy(ClaimStudy):
         def measure(network: nn.Module) -> float:
             return accuracy(_factor(network, fitted) * predict(network, test), test.chern)
 
-        stem = {"geblnet": f"bands-{bands}"}.get(kind, kind)
+        stem = {"geblnet": f"bands-{bands}", "trivial": f"trivial-{start}"}.get(kind, kind)
         training = Training(
             network,
             pool,
             self.folder / f"{stem}.pt",
-            self.seed,
+            seed,
             steps=STEPS if self.minutes is None else None,
             minutes=self.minutes,
         )
@@ -199,7 +215,7 @@ class ChernStudy(ClaimStudy):
             tick(_UNITS * advance, note)
 
         steps, curve = training.run(measure, count)
-        key = {"geblnet": f"accuracy_{bands}", "trivial": "accuracy_trivial"}.get(kind, kind)
+        key = {"geblnet": f"accuracy_{bands}", "trivial": "accuracy"}.get(kind, kind)
         values: dict[str, float | Sequence[float] | str] = {
             key: curve[-1],
             "steps": steps,
@@ -207,6 +223,7 @@ class ChernStudy(ClaimStudy):
         }
         if trivial:
             values["factor"] = _factor(network, fitted)
+            values["training_loss"] = training_loss(network, pool)
         if kind == "geblnet" and bands == 4:
             for side in SIDES:
                 larger = draw(TEST_LATTICES, side, bands, self.seed + 4)

@@ -110,6 +110,13 @@ def loss(g: Tensor, chern: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def training_loss(network: nn.Module, pool: Lattices) -> float:
+    """Return the loss of a network over the first lattices that it was trained on."""
+    shown = pool.take(torch.arange(min(len(pool.chern), TEST_LATTICES)))
+    return float(loss(network(shown.eigenvalues), shown.chern))
+
+
+@torch.no_grad()
 def predict(network: nn.Module, lattices: Lattices) -> Tensor:
     """Return f = Σ_k g_k of each lattice, (lattice,)."""
     chunk = max(_CHUNK_SITES // lattices.eigenvalues.shape[1], 1)

@@ -22,6 +22,7 @@ from pipelines.studies.chern_training import (
     predict,
     rescale,
 )
+from pipelines.studies.claims import Values
 
 
 def test_lattices_have_integer_labels_that_their_phases_add_up_to() -> None:
@@ -130,9 +131,22 @@ def test_exact_claims_are_met_on_a_short_budget(
     assert all(met[key] for key in exact)
     values = {finding.claim.key: finding.value for finding in report.findings}
     assert values["accuracy_4"] is not None
+    assert values["accuracy_trivial"] is not None
     assert met["accuracy_4"] is None
     assert values["accuracy_5"] is None
     assert (tmp_path / "chern.png").is_file()
+
+
+def test_of_several_starts_the_one_that_fits_its_lattices_best_counts(tmp_path: Path) -> None:
+    study = ChernStudy(folder=tmp_path)
+    pairs = zip((0.1, 0.05, 0.07), (0.76, 0.94, 0.97), strict=True)
+    parts: dict[str, Values] = {
+        f"trivial-{start}": {"training_loss": loss, "accuracy": found}
+        for start, (loss, found) in enumerate(pairs, start=1)
+    }
+    assert study.measured(parts)["accuracy_trivial"] == 0.94
+    del parts["trivial-3"]  # not trained yet
+    assert "accuracy_trivial" not in study.measured(parts)
 
 
 @pytest.mark.nightly
