@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypedDict
 
 from pear.client.records import Run
+from pear.errors import InputError
 from pear.progress import ProgressCallback
 
 RunLike: TypeAlias = Run | str
@@ -116,3 +118,11 @@ class Waiting:
     until: bool | float = True
     progress: bool | ProgressCallback = False
     cancel: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.until, bool) and not 0 < self.until < math.inf:
+            raise InputError(
+                f"wait {self.until} is not a number of seconds above 0",
+                field="wait",
+                hint="True waits until the end, False does not wait",
+            )

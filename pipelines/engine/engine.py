@@ -30,7 +30,7 @@ from pipelines.engine.config import EngineConfig
 from pipelines.engine.dispatcher import Dispatcher, DispatcherStatus
 from pipelines.engine.metrics import EngineCollector
 from pipelines.forecasting.options import ForecastOptions
-from pipelines.forecasting.request import resolve_request
+from pipelines.forecasting.request import require_multiple, resolve_request
 from pipelines.schedules import Scheduler, add_schedule, validate_action
 from pipelines.storage.data_folder import DataFolder
 
@@ -238,11 +238,14 @@ class Engine:
         Returns
         -------
         (evaluation, created)
-            ``created`` as in :class:`Submission`; QueueFullError if the queue is full,
-            UnwritableError if the disk cannot take the result.
+            ``created`` as in :class:`Submission`; InputError if the lead time is not a multiple of
+            the model's step, QueueFullError if the queue is full, UnwritableError if the disk
+            cannot take the result.
         """
         refresh(self.data, self.catalog)
-        found = self.catalog.models.get(model).id
+        row = self.catalog.models.get(model)
+        require_multiple(int(request.get("lead_hours", row.step_hours)), row.step_hours)
+        found = row.id
         known = self.catalog.evaluations.find(found, request)
         if known is not None and known.status is Status.SUCCEEDED:
             return known, False  # also where nothing can be written

@@ -199,6 +199,15 @@ def _chart_id(data: DataFolder, model: Model, options: ForecastOptions) -> str:
     return found
 
 
+def require_multiple(lead_hours: int, step_hours: int) -> None:
+    """Raise InputError unless a lead time is a positive multiple of a model's step, both hours."""
+    if lead_hours <= 0 or lead_hours % step_hours:
+        raise InputError(
+            f"lead time {lead_hours} h is not a multiple of the {step_hours} h model step",
+            field="lead_hours",
+        )
+
+
 def check_request(
     catalog: Catalog, model: str | None, lead_hours: int, options: ForecastOptions
 ) -> tuple[Model, list[Model]]:
@@ -226,11 +235,7 @@ def check_request(
         Naming what is missing or does not fit.
     """
     found = catalog.models.get(model)
-    if lead_hours <= 0 or lead_hours % found.step_hours:
-        raise InputError(
-            f"lead time {lead_hours} h is not a multiple of the {found.step_hours} h model step",
-            field="lead_hours",
-        )
+    require_multiple(lead_hours, found.step_hours)
     steps = lead_hours // found.step_hours
     if steps > MAX_STEPS:
         raise InputError(

@@ -13,11 +13,11 @@ from pear.derived import parse_quantity
 from pear.errors import InputError
 from pear.metrics.dataset import scores_to_frame, scores_to_records
 from pear.times import to_iso
-from pipelines.catalog import Status
+from pipelines.catalog import NotFoundError, Status
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.settings import LeadHours, Name, StoreName, StrictModel
 from service.api.schemas import EvaluationOut, UtcTime, to_model_time
-from service.dependencies import ServicesDep, find_listed_model
+from service.dependencies import Services, ServicesDep, find_listed_model
 from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
@@ -272,7 +272,7 @@ async def get_scores(
         name, level = row.name, named_level if named_level is not None else level
 
     def make() -> Response:
-        scores = services.scores.get(evaluation, model)
+        scores = services.scores.get(evaluation, _scored_model(services, model))
         data = select(
             scores.data, metric=metric, variable=name, level=level, region=region, baseline=baseline
         )
@@ -292,6 +292,14 @@ async def get_scores(
     return await services.heavy.run(make)
 
 
+def _scored_model(services: Services, model: str | None) -> str | None:
+    """Return the id of a model given by id or name; one that was removed leaves its scores."""
+    try:
+        return None if model is None else services.catalog.models.get(model).id
+    except NotFoundError:
+        return model
+
+
 @router.get(
     "/scorecard",
     tags=["scores"],
@@ -309,7 +317,7 @@ async def get_scorecard(
     """Compare each variable and lead time of an evaluation with one baseline."""
 
     def make() -> Scorecard:
-        scores = services.scores.get(evaluation, model)
+        scores = services.scores.get(evaluation, _scored_model(services, model))
         return Scorecard(
             evaluation=scores.id,
             metric=metric,

@@ -14,6 +14,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from pear.errors import InputError
+from pear.times import to_iso
 from pipelines.catalog import RESUBMITTABLE, Run, Status
 from pipelines.catalog.retention import remove_run
 from service.api.schemas import (
@@ -175,6 +177,13 @@ def list_forecasts(
     ] = None,
 ) -> RunList:
     """Return one page of runs, newest first; `next` and the Link header lead to the next page."""
+    if init_from is not None and init_until is not None and init_from > init_until:
+        raise InputError(
+            f"init_from {to_iso(to_model_time(init_from))} is after init_until "
+            f"{to_iso(to_model_time(init_until))}",
+            field="init_from",
+            hint="exchange the two",
+        )
     page = services.catalog.runs.page(
         status=status,
         model=find_listed_model(services, model, services.catalog.runs),

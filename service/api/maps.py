@@ -185,7 +185,14 @@ def _name(model: str, difference: str | None, nature: Nature) -> str:
 def _read_reference(services: Services, run: Run, difference: str, wanted: FieldAt) -> Float32:
     if difference == ANALYSIS:
         return read_analysis(services.folder, run, wanted)
-    other = get_store(services, get_run(services, difference))
+    found = get_run(services, difference)
+    if found.id == run.id:
+        raise InputError(
+            f"difference {difference!r} is the run {run.id} itself",
+            field="difference",
+            hint=f"name another run, or {ANALYSIS}",
+        )
+    other = get_store(services, found)
     return read_other_run(services.forecasts, other, wanted)
 
 

@@ -169,9 +169,7 @@ class ScoreBoard:
             404,
             f"no scores of {what}" if what else "no evaluation has finished yet",
             field=next((name for name, value in names.items() if value is not None), None),
-            hint=did_you_mean(evaluation, [scores.id for scores in known])
-            if evaluation and known
-            else "make some with `pear evaluate`",
+            hint=_hint(evaluation, model, known),
         )
 
     def plots(self, evaluation: str) -> dict[str, Path]:
@@ -196,6 +194,16 @@ class ScoreBoard:
             with self._lock, suppress(ValueError):  # larger than the cache
                 self._cache[name] = stamp, scores
             return scores
+
+
+def _hint(evaluation: str | None, model: str | None, known: list[Scores]) -> str:
+    """Return what to do about an evaluation or a model without scores."""
+    if evaluation and known:
+        return did_you_mean(evaluation, [scores.id for scores in known])
+    models = sorted({str(scores.about["model"]) for scores in known if "model" in scores.about})
+    if model and models:
+        return f"models with scores: {', '.join(models)}; make more with `pear evaluate`"
+    return "make some with `pear evaluate`"
 
 
 def _read_former(path: Path) -> Scores:

@@ -213,6 +213,14 @@ def worker(service: Service, run: str, end: str) -> threading.Thread:
     return thread
 
 
+@pytest.mark.parametrize("wait", [-1, 0.0, float("nan"), float("inf")])
+def test_a_run_is_not_submitted_with_a_wrong_wait(client: Client, wait: float) -> None:
+    before = client.runs()
+    with pytest.raises(InputError, match="not a number of seconds above 0"):
+        client.forecast("2001-02-02", lead="5d", wait=wait)
+    assert client.runs() == before
+
+
 def test_the_end_of_a_run_is_waited_for(service: Service, client: Client, aio: Any) -> None:
     queued = client.forecast("2001-02-02", lead="5d", wait=False)
     assert (queued.status, queued.progress.total) == ("queued", 5)

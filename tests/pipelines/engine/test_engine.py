@@ -125,6 +125,8 @@ def test_evaluations_count_in_the_queue(idle: Engine) -> None:
     idle.submit_forecasts(START + DAY * np.arange(2), 24)
     with pytest.raises(QueueFullError):
         idle.submit_evaluation(None, {"analysis": "other"})
+    with pytest.raises(InputError, match="lead time 25 h is not a multiple of the 24 h model step"):
+        idle.submit_evaluation(None, {"analysis": "demo", "lead_hours": 25})
     assert idle.status()["evaluations"]["queued"] == 1
 
 

@@ -66,6 +66,15 @@ def test_scores_of_what_was_not_evaluated_are_refused(client: httpx.Client) -> N
     assert problem(client.get("/v1/scorecard?region=atlantis"), 422)["field"] == "region"
 
 
+@pytest.mark.parametrize("path", ["/v1/scores", "/v1/scorecard"])
+def test_scores_take_the_name_of_a_model(client: httpx.Client, path: str) -> None:
+    by_id = client.get(path, params={"model": SHA[:12]})
+    assert by_id.status_code == 200
+    assert client.get(path, params={"model": "made-up"}).json() == by_id.json()
+    refused = problem(client.get(path, params={"model": "nobody"}), 404)
+    assert f"models with scores: {SHA[:12]}" in refused["hint"]
+
+
 def test_no_answer_of_the_page_of_scores_is_large(client: httpx.Client, data: DataFolder) -> None:
     """An evaluation of every channel, ten days and eight regions, whose scores are megabytes."""
     folder = data.evaluation("evaluation-large")

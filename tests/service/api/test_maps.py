@@ -38,3 +38,5 @@ def test_differences_statistics_and_wind(client: httpx.Client, run_id: str) -> N
     late = client.get(url, params={"lead_time": 240, "difference": "analysis"})
     assert "2001-03-11" in problem(late, 422)["detail"]
     problem(client.get(url, params={"lead_time": 24, "difference": "nobody"}), 404)
+    own = client.get(url, params={"lead_time": 24, "difference": run_id})
+    assert "itself" in problem(own, 422)["detail"]

@@ -113,6 +113,8 @@ def test_runs_are_listed_by_an_interval_of_init_times(client: httpx.Client, run_
     ):
         found = client.get(f"/v1/forecasts?status=succeeded&{query}").json()["items"]
         assert len(found) == count, query
+    reversed_ = client.get("/v1/forecasts?init_from=2001-03-01&init_until=2001-02-28")
+    assert "is after init_until 2001-02-28" in problem(reversed_, 422)["detail"]
 
 
 def test_cron_lines_are_told_in_words_and_times(client: httpx.Client) -> None:
