@@ -308,7 +308,9 @@ def _map_data(services: Services, run: Run) -> dict[str, Any]:
         and {
             "id": scores.id,
             "label": _evaluation_label(
-                scores, {run.model: run.model}, simulated=_is_simulated(services, scores)
+                scores,
+                {model.id: model.name for model in services.catalog.models.all()},
+                simulated=_is_simulated(services, scores),
             ),
             "fields": _field_keys(scores),
         },
