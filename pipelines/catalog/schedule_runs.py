@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from pipelines.catalog import tables
 from pipelines.catalog.jobs import Jobs
 from pipelines.catalog.records import (
+    ACTIVE,
     Priority,
     ScheduleRun,
 )
+
+KEPT_JOBS: Final = 50
+"""Newest jobs of each schedule that retention keeps whatever their age."""
+_BATCH: Final = 500
+"""Ids in one statement; databases limit its parameters."""
 
 
 class ScheduleRuns(Jobs[ScheduleRun]):
@@ -67,3 +75,44 @@ class ScheduleRuns(Jobs[ScheduleRun]):
         with self._db.write() as connection:
             self._lock_owned(connection, job_id, owner)
             self._update(connection, job_id, {"result": dict(result)})
+
+    def remove_ended(self, before: datetime, keep_latest: int = KEPT_JOBS) -> int:
+        """Remove the rows and logs of jobs that ended long ago, those of removed schedules too.
+
+        Runs stay in the catalog as expired, since a schedule must not forecast them again; nothing
+        is decided by the jobs of schedules once they have ended.
+
+        Parameters
+        ----------
+        before
+            Time (aware); jobs that ended at this time or later are kept.
+        keep_latest
+            Newest jobs of each schedule that are kept whatever their age.
+
+        Returns
+        -------
+        int
+            Number of jobs that were removed.
+        """
+        columns, log = self._table.c, tables.events.c
+        query = sa.select(columns.id, columns.schedule, columns.status, columns.updated_at)
+        query = query.order_by(columns.created_at.desc(), columns.id.desc())
+        with self._db.read() as connection:
+            rows = connection.execute(query).all()
+        newer: Counter[str] = Counter()
+        old = []
+        for row in rows:
+            newer[row.schedule] += 1
+            is_old = row.status not in ACTIVE and row.updated_at < before
+            if is_old and newer[row.schedule] > keep_latest:
+                old.append(row.id)
+        for start in range(0, len(old), _BATCH):
+            some = old[start : start + _BATCH]
+            with self._db.write() as connection:
+                connection.execute(self._table.delete().where(columns.id.in_(some)))
+                # The newest line stays: SQLite gives the number of a removed last row again, and
+                # followers of runs go on by number.
+                newest = connection.execute(sa.select(sa.func.max(log.number))).scalar()
+                lines = sa.and_(log.subject.in_(some), log.number != newest)
+                connection.execute(tables.events.delete().where(lines))
+        return len(old)

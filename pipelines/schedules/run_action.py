@@ -323,4 +323,5 @@ def _expire(
                 continue
             removed.append(run.id)
     remove_leftovers(data, catalog)
+    catalog.schedule_runs.remove_ended(now - timedelta(days=action.keep_days))
     return removed

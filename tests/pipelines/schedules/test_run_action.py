@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from pear.errors import InputError
 from pear.store.reader import read_completeness
 from pear.times import to_iso
-from pipelines.catalog import Catalog, FinishedError
+from pipelines.catalog import Catalog, FinishedError, NotFoundError
+from pipelines.catalog.schedule_runs import KEPT_JOBS
 from pipelines.publishing.destinations import resolve_destination
 from pipelines.schedules import run_action, validate_action
 from pipelines.storage.analysis_writer import AnalysisWriter
@@ -75,6 +77,37 @@ def test_retention_removes_runs_that_are_old_and_unread(
         pass
     # An expired run is not forecast again by a schedule, only on request.
     assert run_action(data, catalog, forecast, clock()).runs == []
+
+
+def test_retention_removes_jobs_of_schedules_that_ended_long_ago(
+    data: DataFolder, catalog: Catalog, clock: Clock
+) -> None:
+    jobs = catalog.schedule_runs
+
+    def submit(schedule: str, number: int) -> str:
+        clock.now += timedelta(minutes=1)
+        return jobs.submit(schedule, {"fetch": {"source": "ifs", "newest": number}})[0].id
+
+    waiting = submit("daily", 1)  # older than all others, but it has not ended
+    ended = [submit("daily", number) for number in range(2, KEPT_JOBS + 5)]
+    other = submit("weekly", 1)
+    for job in (*ended, other):
+        jobs.cancel(job)
+    action = validate_action({"expire": {"keep_days": 10}})
+    clock.now += timedelta(days=9)
+    run_action(data, catalog, action, clock())
+    assert len(jobs.of("daily", limit=500)) == len(ended) + 1
+    clock.now += timedelta(days=2)
+    run_action(data, catalog, action, clock())
+    kept = [job.id for job in jobs.of("daily", limit=500)]
+    assert kept == [*ended[: -KEPT_JOBS - 1 : -1], waiting]
+    assert [job.id for job in jobs.of("weekly")] == [other]
+    with sqlite3.connect(data.catalog) as connection:
+        subjects = {row[0] for row in connection.execute("SELECT subject FROM events")}
+    assert subjects == {*kept, other}  # the lines of the others went with them
+    assert [line.message for line in jobs.events(kept[0])] == ["queued", "cancelled"]
+    with pytest.raises(NotFoundError):
+        jobs.get(ended[0])
 
 
 def test_only_complete_states_of_the_hours_wanted_are_forecast(
