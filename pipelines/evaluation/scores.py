@@ -162,6 +162,22 @@ def read_scores(path: Path, *, scores_only: bool = False) -> xr.Dataset:
     return xr.load_dataset(file, engine="netcdf4", decode_timedelta=True, drop_variables=omitted)
 
 
+def open_scores(path: Path) -> xr.Dataset:
+    """Open the scores of an evaluation, of which only what is used is read; close it afterwards.
+
+    Parameters
+    ----------
+    path
+        Folder of the evaluation, checked by :func:`read_scores` before.
+
+    Returns
+    -------
+    xarray.Dataset
+        As :func:`evaluation_dataset`.
+    """
+    return xr.open_dataset(Path(path) / FILE, engine="netcdf4", decode_timedelta=True)
+
+
 def describe(data: xr.Dataset) -> dict[str, Any]:
     """Return what was evaluated, as JSON can hold it."""
     about = {str(name): _to_plain(value) for name, value in data.attrs.items()}

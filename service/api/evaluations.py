@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from pear.derived import parse_quantity
 from pear.errors import InputError
-from pear.metrics.dataset import scores_to_frame, scores_to_records
+from pear.metrics.dataset import scores_to_frame, to_records
 from pear.times import to_iso
 from pipelines.catalog import NotFoundError, Status
 from pipelines.forecasting.options import ForecastOptions
@@ -83,6 +83,8 @@ class ScoreRecord(TypedDict, total=False):
     level: Annotated[int | None, Field(description="Pressure level, hPa.")]
     lead_days: Annotated[float, Field(description="Lead time, days.")]
     region: Annotated[str, Field(description="Name of the region.")]
+    init_hour: Annotated[int, Field(description="With `by_hour`: hour of the init times, UTC.")]
+    valid_hour: Annotated[int, Field(description="With `by_hour`: hour of the valid times, UTC.")]
     acc: Annotated[float | None, Field(description="Anomaly correlation coefficient.")]
     rmse: Annotated[float | None, Field(description="In the unit of the variable.")]
     mae: Annotated[float | None, Field(description="In the unit of the variable.")]
@@ -261,6 +263,14 @@ async def get_scores(
         Baseline | None, Query(description="Only this baseline beside the model.")
     ] = None,
     evaluation: EvaluationId = None,
+    *,
+    by_hour: Annotated[
+        bool,
+        Query(
+            description="Scores of the forecasts from each hour of the day by themselves, of one "
+            "variable."
+        ),
+    ] = False,
     format: Annotated[Literal["json", "csv"], Query()] = "json",  # noqa: A002
 ) -> Response:
     """Return the scores of one evaluation, the model's beside those of the baselines."""
@@ -270,16 +280,23 @@ async def get_scores(
         if named_level is not None and level not in (None, named_level):
             raise InputError(f"{variable!r} names level {named_level}, not {level}", field="level")
         name, level = row.name, named_level if named_level is not None else level
+    elif by_hour:
+        raise InputError(
+            "scores by hour are of one variable", field="by_hour", hint="set variable as well"
+        )
 
     def make() -> Response:
         scores = services.scores.get(evaluation, _scored_model(services, model))
-        data = select(
-            scores.data, metric=metric, variable=name, level=level, region=region, baseline=baseline
-        )
+        wanted: dict[str, Any] = {"variable": name, "level": level, "region": region}
+        wanted |= {"metric": metric, "baseline": baseline}
+        if by_hour:
+            frame = services.scores.by_hour(scores, **wanted)
+        else:
+            frame = scores_to_frame(select(scores.data, **wanted))
         if format == "csv":
-            table = scores_to_frame(data).to_csv(index=False)
+            table = frame.to_csv(index=False)
             return Response(table, media_type="text/csv; charset=utf-8")
-        records = scores_to_records(data)
+        records = to_records(frame)
         answer = ScoreList(
             evaluation=scores.id,
             about=scores.about,

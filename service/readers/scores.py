@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from pear.errors import InputError, did_you_mean
 from pear.metrics.dataset import DIMS, KEYS, UNDEFINED, scores_to_frame, scores_to_records
+from pear.metrics.hours import HOUR_METRICS, scores_by_hour
 from pear.variables import channel_label
 from pipelines.catalog import describe_error
-from pipelines.evaluation.scores import FILE, describe, read_scores
+from pipelines.evaluation.scores import FILE, describe, open_scores, read_scores
 from pipelines.logging import logger
 from pipelines.storage.data_folder import DataFolder
 from service.http.errors import ProblemError
@@ -171,6 +172,61 @@ class ScoreBoard:
             field=next((name for name, value in names.items() if value is not None), None),
             hint=_hint(evaluation, model, known),
         )
+
+    def by_hour(
+        self,
+        scores: Scores,
+        *,
+        metric: str | None = None,
+        variable: str | None = None,
+        level: int | None = None,
+        region: str | None = None,
+        baseline: str | None = None,
+    ) -> pd.DataFrame:
+        """Return scores of the forecasts from each hour of the day by themselves.
+
+        Parameters
+        ----------
+        scores
+            The evaluation.
+        metric
+            One of :data:`METRICS` (default: all).
+        variable, level, region, baseline
+            As in :func:`select`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As :func:`pear.metrics.hours.scores_by_hour`.
+
+        Raises
+        ------
+        InputError
+            If the evaluation has no sums by init time, all its forecasts start at one hour, or
+            it lacks what is selected.
+        """
+        folder = self._root / scores.id
+        if not (folder / FILE).is_file():
+            raise InputError(
+                f"evaluation {scores.id} was made by an earlier version, which did not keep sums "
+                "by init time",
+                field="by_hour",
+                hint="evaluate again",
+            )
+        # Only the chosen part is read: the sums of all channels are tens of megabytes.
+        with self._reading, open_scores(folder) as data:
+            chosen = select(
+                data[["sums"]], variable=variable, level=level, region=region, baseline=baseline
+            )
+            found = chosen.load()
+        frame = scores_by_hour(found, HOUR_METRICS if metric is None else (metric,))
+        if frame is None:
+            raise InputError(
+                f"all forecasts of evaluation {scores.id} start at the same hour of the day",
+                field="by_hour",
+                hint="leave it out: the scores are of that hour",
+            )
+        return frame
 
     def plots(self, evaluation: str) -> dict[str, Path]:
         """Return the plots of an evaluation by name."""

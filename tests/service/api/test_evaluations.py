@@ -6,11 +6,18 @@ import csv
 import io
 import json
 import shutil
+from collections.abc import Iterator
 
 import httpx
+import numpy as np
 import pytest
+import xarray as xr
 
+from pear.metrics import ScoreAccumulator
+from pear.metrics.dataset import scores_to_dataset, sums_to_dataset
+from pear.typing import Channel
 from pear.variables import Layout
+from pipelines.evaluation.scores import FILE, write_scores
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.service import SHA, problem
 
@@ -73,6 +80,66 @@ def test_scores_take_the_name_of_a_model(client: httpx.Client, path: str) -> Non
     assert client.get(path, params={"model": "made-up"}).json() == by_id.json()
     refused = problem(client.get(path, params={"model": "nobody"}), 404)
     assert f"models with scores: {SHA[:12]}" in refused["hint"]
+
+
+@pytest.fixture
+def six_hourly(data: DataFolder) -> Iterator[str]:
+    """An evaluation that errs by 1 in forecasts from 00 UTC and by 3 in those from 18 UTC."""
+    inits = np.array(["2001-03-01T00", "2001-03-01T18", "2001-03-02T00"], "M8[s]")
+    leads = np.array([6, 12], "timedelta64[h]")
+    channels: tuple[Channel, ...] = (("2m_temperature", None), ("temperature", 850))
+    sums = {name: ScoreAccumulator(inits, leads, channels) for name in ("pear", "persistence")}
+    for factor, table in enumerate(sums.values(), start=1):
+        for time, error in zip(inits, (1.0, 3.0, 1.0), strict=True):
+            for lead in leads:
+                table.add(time, lead, np.full((2, 48), factor * error), *np.zeros((2, 2, 48)))
+    scores = scores_to_dataset(sums).assign(sums=sums_to_dataset(sums)["sums"])
+    folder = data.evaluation("evaluation-six-hourly")
+    folder.mkdir()
+    write_scores(scores.assign_attrs(model=SHA[:12]), folder / FILE)
+    yield folder.name
+    shutil.rmtree(folder)
+
+
+def test_scores_by_hour_of_day_are_of_the_forecasts_from_that_hour(
+    client: httpx.Client, six_hourly: str
+) -> None:
+    asked = {"evaluation": six_hourly, "variable": "t2m", "metric": "rmse", "by_hour": "true"}
+    records = client.get("/v1/scores", params=asked).json()["records"]
+    found = {
+        (row["forecaster"], row["init_hour"], row["valid_hour"]): row["rmse"] for row in records
+    }
+    assert found == {
+        **{("pear", 0, 6): 1.0, ("pear", 0, 12): 1.0, ("pear", 18, 0): 3.0, ("pear", 18, 6): 3.0},
+        **{("persistence", 0, 6): 2.0, ("persistence", 0, 12): 2.0},
+        **{("persistence", 18, 0): 6.0, ("persistence", 18, 6): 6.0},
+    }
+    assert {row["variable"] for row in records} == {"2m_temperature"}
+    assert [row["init_times"] for row in records if row["init_hour"] == 18] == [1] * 4
+    assert all("mae" not in row for row in records)
+    text = client.get("/v1/scores", params={**asked, "variable": "t850", "format": "csv"}).text
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert {(row["level"], row["init_hour"]) for row in rows} == {("850", "0"), ("850", "18")}
+    pooled = client.get("/v1/scores", params={**asked, "by_hour": "false"}).json()["records"]
+    assert pooled[0]["rmse"] == pytest.approx(np.sqrt((1 + 9 + 1) / 3))
+    assert "init_hour" not in pooled[0]
+
+
+def test_scores_by_hour_that_an_evaluation_lacks_are_refused(
+    client: httpx.Client, data: DataFolder, six_hourly: str
+) -> None:
+    base = f"/v1/scores?by_hour=true&evaluation={six_hourly}"
+    assert problem(client.get(base), 422)["hint"] == "set variable as well"
+    assert problem(client.get(f"{base}&variable=u10"), 422)["field"] == "variable"
+    assert problem(client.get(f"{base}&variable=t2m&region=mars"), 422)["field"] == "region"
+    former = client.get("/v1/scores?by_hour=true&variable=z500&evaluation=evaluation-0123456789ab")
+    assert "earlier version" in problem(former, 422)["detail"]
+    path = data.evaluation(six_hourly) / FILE
+    whole = xr.load_dataset(path, decode_timedelta=True)
+    write_scores(whole.isel(time=[0, 2]), path)
+    one_hour = problem(client.get(f"{base}&variable=t2m"), 422)
+    assert one_hour["field"] == "by_hour"
+    assert "same hour" in one_hour["detail"]
 
 
 def test_no_answer_of_the_page_of_scores_is_large(client: httpx.Client, data: DataFolder) -> None:
