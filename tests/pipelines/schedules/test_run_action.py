@@ -12,16 +12,25 @@ import numpy as np
 import pytest
 
 from pear.errors import InputError
-from pear.store.reader import read_completeness
+from pear.store.reader import open_store, read_completeness
 from pear.times import to_iso
 from pipelines.catalog import Catalog, FinishedError, NotFoundError
 from pipelines.catalog.schedule_runs import KEPT_JOBS
 from pipelines.publishing.destinations import resolve_destination
 from pipelines.schedules import run_action, validate_action
+from pipelines.schedules.actions import Action
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.atomic import shared_lock
 from pipelines.storage.data_folder import DataFolder
-from tests.fixtures.engine import DAY, LAYOUT, NSIDE, START, fields
+from tests.fixtures.engine import (
+    DAY,
+    LAYOUT,
+    NSIDE,
+    START,
+    fields,
+    tiny_model,
+    write_model,
+)
 from tests.fixtures.replica import serving
 from tests.fixtures.schedules import Clock, add_day, compute_queued
 
@@ -77,6 +86,47 @@ def test_retention_removes_runs_that_are_old_and_unread(
         pass
     # An expired run is not forecast again by a schedule, only on request.
     assert run_action(data, catalog, forecast, clock()).runs == []
+
+
+def test_models_of_different_steps_are_scheduled_on_one_analysis(
+    data: DataFolder, catalog: Catalog, clock: Clock
+) -> None:
+    """A model of 24 h and one of 6 h beside each other on a folder with six-hourly states."""
+    six = np.timedelta64(6 * 3600, "s")
+    by_step = {24: write_model(data), 6: write_model(data, tiny_model(seed=2, step_hours=6))}
+    with AnalysisWriter(data.analysis("six"), LAYOUT, NSIDE) as writer:
+        writer.append(START + six * np.arange(9), *fields(9))
+
+    def action(step: int, **more: object) -> Action:
+        about = {"model": by_step[step], "analysis": "six", "lead_hours": 24}
+        forecast = {**about, "every_hours": step, "newest": 1 if step == 24 else 2}
+        return validate_action({"forecast": forecast, "evaluate": about, **more})
+
+    def computed(step: int) -> list[tuple[str, list[float]]]:
+        runs = catalog.runs.page(model=by_step[step], status="succeeded").items
+        found = []
+        for run in runs:
+            with open_store(data.forecast(run.id)) as store:
+                hours = store["prediction_timedelta"].values / np.timedelta64(1, "h")
+            found.append((to_iso(run.init_time)[8:13], hours.tolist()))
+        return sorted(found)
+
+    for step in by_step:
+        run_action(data, catalog, action(step), clock())
+    compute_queued(data, catalog)
+    assert computed(24) == [("03T00", [0, 24])]
+    assert computed(6) == [("02T18", [0, 6, 12, 18, 24]), ("03T00", [0, 6, 12, 18, 24])]
+    assert [run_action(data, catalog, action(step), clock()).runs for step in by_step] == [[], []]
+    with AnalysisWriter(data.analysis("six"), LAYOUT, NSIDE) as writer:
+        writer.append(START + six * np.arange(9, 17), *fields(8, seed=1))
+    # Each takes up what is new to it, whatever the other has done meanwhile.
+    newer = {step: run_action(data, catalog, action(step), clock()) for step in (6, 24)}
+    assert {step: len(each.runs) for step, each in newer.items()} == {6: 8, 24: 2}
+    requests = {
+        step: catalog.evaluations.get(each.evaluations[0]).request for step, each in newer.items()
+    }
+    assert [time[8:13] for time in requests[24]["init_times"]] == ["03T00"]
+    assert [time[8:13] for time in requests[6]["init_times"]] == ["02T18", "03T00"]
 
 
 def test_retention_removes_jobs_of_schedules_that_ended_long_ago(
