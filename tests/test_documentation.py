@@ -96,6 +96,26 @@ def test_every_link_leads_to_a_file() -> None:
     assert not missing
 
 
+def plain_text(page: Path) -> str:
+    """Return the text of a page without code, addresses and targets of links."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    return re.sub(r"`[^`]*`|https?://\S+|(?<=\])\([^)]*\)", "", text)
+
+
+def test_every_abbreviation_is_in_the_glossary() -> None:
+    glossary = ROOT / "deploy" / "docs" / "glossary.md"
+    terms = re.findall(r"^\| ([^|]+) \|", glossary.read_text(), re.MULTILINE)
+    known = set(re.findall(r"\w+", " ".join(terms))) | {"PEAR"}
+    abbreviation = re.compile(r"\b(?:[A-Z]{2,}[A-Z0-9]*|[A-Z]+\d+[A-Za-z]?)(?=s?\b)")
+    handbook = [page for page in PAGES if page.parent.name != ".github" and page != glossary]
+    found = {
+        (name, page.name) for page in handbook for name in abbreviation.findall(plain_text(page))
+    }
+    assert not sorted((name, page) for name, page in found if name not in known)
+    for name in ("ACC", "CRPS", "C4h", "nside", "z500", "EDR", "STAC"):
+        assert name in known
+
+
 def clients() -> list[tuple[str, str, str]]:
     """Return package, version and test of each row of the table of clients."""
     text = (ROOT / "deploy" / "docs" / "clients.md").read_text()
