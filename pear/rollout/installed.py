@@ -23,7 +23,14 @@ from pear.state import State
 from pear.variables import Layout
 
 GROUP: Final = "pear.forecasters"
-_BASELINES: Final = ("persistence", "climatology", "pear", "pear-ensemble")
+_BASELINES: Final = (
+    "persistence",
+    "climatology",
+    "damped_persistence",
+    "linear_inverse_model",
+    "pear",
+    "pear-ensemble",
+)
 
 
 class ForecasterFactory(Protocol):

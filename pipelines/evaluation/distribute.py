@@ -20,6 +20,7 @@ from pear.rollout import (
     PearForecaster,
     Persistence,
 )
+from pear.rollout.statistical import StatisticalFit, statistical_forecasters
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.typing import Channel, Times
@@ -125,13 +126,17 @@ def _checkpoint(folder: Path) -> Checkpoint:
 
 
 def with_baselines(
-    forecaster: Forecaster, climatology: Climatology, ensemble: Ensemble | None = None
+    forecaster: Forecaster,
+    climatology: Climatology,
+    ensemble: Ensemble | None = None,
+    fit: StatisticalFit | None = None,
 ) -> list[Forecaster]:
     """Return a forecaster, the baselines that its scores are shown beside, and its ensemble."""
     return [
         forecaster,
         Persistence(forecaster.layout, forecaster.nside, forecaster.time_step),
         ClimatologyForecaster(climatology, forecaster.time_step),
+        *statistical_forecasters(fit, climatology),
         *([] if ensemble is None else [ensemble]),
     ]
 
@@ -142,6 +147,7 @@ def verify_distributed(
     design: EvaluationDesign,
     *,
     batch: int = 4,
+    fit: StatisticalFit | None = None,
     tick: ProgressCallback | None = None,
 ) -> Accumulators:
     """Verify as :func:`pipelines.evaluation.verify.verify` does, on the workers of a client.
@@ -158,6 +164,8 @@ def verify_distributed(
         Axes of the sums.
     batch
         Number of forecasts that run side by side on a worker.
+    fit
+        Fitted baselines; sent to each worker once.
     tick
         Receives the number of init times done.
 
@@ -173,8 +181,9 @@ def verify_distributed(
     """
     inits, threads = design.inits, max(1, sum(client.nthreads().values()))  # type: ignore[no-untyped-call]
     size = max(1, min(_BATCHES_PER_TASK * batch, -(-len(inits) // threads)))
+    shared = None if fit is None else client.scatter(fit, broadcast=True)  # type: ignore[no-untyped-call]
     futures = {
-        client.submit(verify_part, sources, design, part, batch, pure=False): len(part)
+        client.submit(verify_part, sources, design, part, batch, shared, pure=False): len(part)
         for part in (inits[i : i + size] for i in range(0, len(inits), size))
     }
     merged: Accumulators | None = None
@@ -192,13 +201,17 @@ def verify_distributed(
 
 
 def verify_part(
-    sources: EvaluationSources, design: EvaluationDesign, inits: Times, batch: int
+    sources: EvaluationSources,
+    design: EvaluationDesign,
+    inits: Times,
+    batch: int,
+    fit: StatisticalFit | None = None,
 ) -> Accumulators:
     """Verify some init times of the design; runs on a worker."""
     forecaster, analysis, climatology = _open(sources)
     return verify(
         design,
-        with_baselines(forecaster, climatology, sources.ensemble()),
+        with_baselines(forecaster, climatology, sources.ensemble(), fit),
         analysis,
         climatology,
         inits=inits,

@@ -1,4 +1,7 @@
-"""Evaluate a model: forecast from many init times, score beside persistence and climatology.
+"""Evaluate a model: forecast from many init times, score beside the baselines.
+
+Those are persistence and climatology, and on request damped persistence and a linear inverse model,
+which are fitted on other years.
 
 The result is a folder that appears in one rename::
 
@@ -29,7 +32,7 @@ from pear.errors import InputError
 from pear.metrics.dataset import scores_to_frame, scores_to_records
 from pear.metrics.hours import hourly_records, scores_by_hour
 from pear.models.climate import OTHER_CLIMATE, OUTSIDE_CLIMATE
-from pear.progress import ProgressFactory
+from pear.progress import ProgressFactory, no_progress
 from pear.rollout import Ensemble, Forecaster
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
@@ -38,6 +41,7 @@ from pear.times import as_utc, to_iso
 from pear.typing import Channel, Times
 from pear.variables import SIMULATED, channel_label
 from pipelines.evaluation.accumulators import REGIONS, Accumulators, EvaluationDesign
+from pipelines.evaluation.baselines import BaselineOptions, check_apart, fit_baselines, times_of
 from pipelines.evaluation.climate import check_models
 from pipelines.evaluation.distribute import EvaluationSources, verify_distributed, with_baselines
 from pipelines.evaluation.inputs import climatology_path, model_path, resolve_name, run_path
@@ -81,6 +85,8 @@ class EvaluationOptions:
         Options of the forecasts, as of a forecast run; an ensemble is verified beside its control.
     derived
         Quantities that are computed from the channels, to score beside them.
+    baselines
+        Fit damped persistence and a linear inverse model, and score them too.
     """
 
     model: str | None = None
@@ -94,6 +100,7 @@ class EvaluationOptions:
     device: str = "cpu"
     forecast: ForecastOptions = field(default=ForecastOptions())
     derived: tuple[Channel, ...] = ()
+    baselines: BaselineOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -206,11 +213,18 @@ def evaluate_model(
         distribute = None
         if client is not None:
             distribute = partial(verify_distributed, client, sources, batch=options.batch)
+        fitted_on = None
+        if options.baselines is not None and options.baselines.analysis is not None:
+            other = resolve_name(
+                data.root / "analyses", options.baselines.analysis, "analysis", ".zarr"
+            )
+            fitted_on = Analysis(data.analysis(other), forecaster.layout, forecaster.nside)
         evaluation = evaluate(
             forecaster,
             analysis,
             climatology,
             options,
+            fitted_on=fitted_on,
             ensemble=sources.ensemble(),
             distribute=distribute,
             progress=progress,
@@ -219,17 +233,18 @@ def evaluate_model(
     return evaluation
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 — sources, and how to verify them
     forecaster: Forecaster,
     analysis: Analysis,
     climatology: Climatology,
     options: EvaluationOptions,
     *,
+    fitted_on: Analysis | None = None,
     ensemble: Ensemble | None = None,
     distribute: Callable[..., Accumulators] | None = None,
     progress: ProgressFactory | None = None,
 ) -> Evaluation:
-    """Score a forecaster beside persistence and climatology, without writing anything.
+    """Score a forecaster beside the baselines, without writing anything.
 
     Parameters
     ----------
@@ -237,10 +252,12 @@ def evaluate(
         On the same channels and grid.
     options
         Model and forecast options (for the attributes), init times, lead time, regions and batch.
+    fitted_on
+        Analyses that the fitted baselines learn from; default: ``analysis``.
     ensemble
         Ensemble to verify as well.
     distribute
-        Verifies elsewhere, given the design and ``tick``; default: in this process.
+        Verifies elsewhere, given the design, ``fit`` and ``tick``; default: in this process.
     progress
         Receives the number of init times once it is known.
 
@@ -253,7 +270,8 @@ def evaluate(
     ------
     InputError
         If the lead time is not a multiple of the model's step, a time is missing in the analysis,
-        or the analysis is of another climate than the model's training data.
+        the analysis is of another climate than the model's training data, or the baselines would
+        be fitted on times that they are scored on.
     """
     steps = _steps(forecaster, options.lead_hours)
     inits = options.inits
@@ -277,9 +295,25 @@ def evaluate(
     forecasters = with_baselines(forecaster, climatology, ensemble)
     check_inputs(design, forecasters, analysis, climatology, design.inits)
     climate = check_models(forecaster, ensemble, analysis, design.inits, options.forecast)
-    tick = None if progress is None else progress(len(design.inits))
+    fit = None
+    total = len(design.inits)
+    if options.baselines is not None:
+        check_apart(options.baselines, design.inits, design.leads[-1])
+        fitted_on = fitted_on or analysis
+        total += times_of(fitted_on, options.baselines).size
+    tick = None if progress is None else progress(total)
+    if options.baselines is not None and fitted_on is not None:
+        fit = fit_baselines(
+            fitted_on,
+            climatology,
+            options.baselines,
+            forecaster.time_step,
+            steps,
+            tick or no_progress,
+        )
+        forecasters = with_baselines(forecaster, climatology, ensemble, fit)
     if distribute is not None:
-        sums = distribute(design, tick=tick)
+        sums = distribute(design, fit=fit, tick=tick)
     else:
         sums = verify(
             design,
@@ -303,6 +337,8 @@ def evaluate(
     }
     if options.derived:
         about["derived"] = [channel_label(channel) for channel in options.derived]
+    if fit is not None and options.baselines is not None:
+        about |= options.baselines.about(analysis.name) | fit.about
     if ensemble is not None:
         about["members"] = ensemble.size
     if given := options.forecast.to_dict():

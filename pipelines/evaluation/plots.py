@@ -22,8 +22,14 @@ from pear.typing import Int64
 from pear.variables import channel_label
 from pipelines.evaluation.accumulators import PLOTTED
 
-_COLOURS: Final = {"pear": "#14784f", "persistence": "#d98c21", "climatology": "#7a7f87"}
-_OTHER_COLOURS: Final = ("#3b6fb6", "#a2428c", "#5b4fa1", "#8c564b")
+_COLOURS: Final = {
+    "pear": "#14784f",
+    "persistence": "#d98c21",
+    "climatology": "#7a7f87",
+    "damped_persistence": "#8c4a12",
+    "linear_inverse_model": "#3b6fb6",
+}
+_OTHER_COLOURS: Final = ("#a2428c", "#5b4fa1", "#c2185b", "#00838f")
 _DPI: Final = 110
 
 

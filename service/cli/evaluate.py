@@ -23,6 +23,7 @@ from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
 from pipelines.engine.cluster import Cluster
 from pipelines.engine.config import EngineConfig
+from pipelines.evaluation.baselines import BASELINES, BaselineOptions
 from pipelines.evaluation.calibration import measured_spread_skill
 from pipelines.evaluation.climatology import HarmonicFit, build_climatology
 from pipelines.evaluation.derived import parse_channels
@@ -68,6 +69,19 @@ def evaluate(
         ),
     ] = _FIELDS,
     as_json: opt.Json = False,
+    baseline_period: Annotated[
+        opt.Period | None,
+        opt.period_option(
+            "--baseline-period",
+            help="Also score damped persistence and a linear inverse model, fitted on this period.",
+        ),
+    ] = None,
+    baseline_analysis: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Analysis that they are fitted on (default: --analysis)."
+        ),
+    ] = None,
     members: opt.Members = None,
     ensemble: opt.EnsembleKind = "noise",
     perturbation_scale: opt.PerturbationScale = None,
@@ -93,7 +107,7 @@ def evaluate(
     device: opt.Device = None,
     scheduler: opt.Scheduler = None,
 ) -> None:
-    """Score a model beside persistence and climatology.
+    """Score a model beside persistence, climatology and fitted baselines.
 
     Writes evaluations/ID in the data folder: all scores with intervals as a netCDF file and as
     a table, and plots.
@@ -102,6 +116,8 @@ def evaluate(
     --------
     $ pear evaluate --data pear-data --init 2019-01-01..2019-12-21/5d
     $ pear evaluate --data pear-data --runs all --lead 5d --regions global,europe
+    $ pear evaluate --data pear-data --init 2010-01-01..2010-12-21/10d \
+      --baseline-period 2000-01-01..2004-12-31
     $ pear evaluate --data pear-data --init 2019-01-01..2019-12-21/10d --members 8 --record
     """
     folder = DataFolder.open(data)  # which may have variables of its own
@@ -109,12 +125,19 @@ def evaluate(
         raise InputError(
             "--record needs an ensemble of a model", field="--record", hint="give --members"
         )
+    if baseline_analysis is not None and baseline_period is None:
+        raise InputError(
+            "--baseline-analysis needs the period to fit baselines on",
+            field="--baseline-analysis",
+            hint="give --baseline-period A..B",
+        )
     folder.require_writable()
     source = resolve_name(folder.root / "analyses", analysis, "analysis", ".zarr")
     stored_layout(folder.analysis(source))  # which may define variables of its own
     channels, derived = parse_channels(fields)
     options = EvaluationOptions(
         derived=derived,
+        baselines=baseline_period and BaselineOptions(baseline_period, baseline_analysis),
         model=_model(folder, model),
         analysis=analysis,
         climatology=climatology,
@@ -278,6 +301,40 @@ def show(
         titles["spread_skill"] = f"Spread/skill by lead, days ({region}); 1 is reliable"
     for score, title in titles.items():
         console.print(_table(title, here, channels, score))
+    for line in worse_than_baselines(here):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def worse_than_baselines(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Count the pairs of field and lead time at which the RMSE is above that of a baseline.
+
+    Parameters
+    ----------
+    records
+        Rows of one region; the first forecaster is the one under test.
+
+    Returns
+    -------
+    list of str
+        One sentence; none if nothing is compared.
+    """
+    errors: dict[str, dict[tuple[str, int | None, float], float]] = {}
+    for row in records:
+        key = (row["variable"], row["level"], row["lead_days"])
+        errors.setdefault(row["forecaster"], {})[key] = row["rmse"]
+    tested, *others = errors or {"": {}}
+    baselines = [name for name in others if name in BASELINES]
+    if not baselines:
+        return []
+    mine = errors[tested]
+    above = {
+        name: {key for key, value in mine.items() if value > errors[name][key]}
+        for name in baselines
+    }
+    each = ", ".join(f"{name} {len(keys)}" for name, keys in above.items())
+    total = len(set().union(*above.values()))
+    where = f"{total} of {len(mine)} pairs of field and lead time"
+    return [f"RMSE of {tested} above a baseline in {where} ({each})"]
 
 
 def show_hours(
