@@ -153,6 +153,7 @@ export function toPython(value) {
 /** Return a request as Python with httpx.
  * @param {Filled} request @param {boolean} secured @param {boolean} json the answer is JSON */
 export function python({ method, url, headers, body }, secured, json) {
+  /** @type {Record<string, string>} */
   const sent = { ...headers, ...(secured ? { "X-API-Key": "…" } : {}) };
   delete sent["Content-Type"];
   const parts = [JSON.stringify(url)];

@@ -65,7 +65,7 @@ export function drawChart(element, chart) {
 }
 
 /** @param {Element} parent @param {string} name @param {Record<string, string | number>} attributes @param {string} [text] */
-function add(parent, name, attributes, text) {
+export function add(parent, name, attributes, text) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
   if (text !== undefined) made.textContent = text;
@@ -74,7 +74,7 @@ function add(parent, name, attributes, text) {
 }
 
 /** @param {Element} element @param {string} property @param {string} colour */
-function paint(element, property, colour) {
+export function paint(element, property, colour) {
   /** @type {SVGElement} */ (element).style.setProperty(property, `var(${colour})`);
 }
 

@@ -13,6 +13,7 @@ import { FieldMap } from "./map.js";
 import { bindPlaces } from "./places.js";
 import { Player } from "./player.js";
 import { showPoint, showValue } from "./point.js";
+import { bindProfile, hasProfile, showProfile } from "./profile.js";
 import { defaultLatitude, readState, writeState } from "./state.js";
 import { inUnits } from "./units.js";
 import { Particles, Wind } from "./wind.js";
@@ -117,6 +118,7 @@ async function draw() {
     drawBar(style, range, found.values);
     setStage("ready");
     showValue(state.variable, levelOf(), state.lead);
+    profile();
     $("map").dataset.shown = `${key}/${state.lead}`;
     $("map").dataset.statistic = state.statistic;
     $("map").dataset.compare = state.compare;
@@ -190,7 +192,7 @@ function describe() {
   const title = nameOf() + (level === null ? "" : ` at ${level} hPa`);
   $("field-title").textContent = title;
   const other = compared();
-  const nature = [...(other ? [t("difference from {run}", { run: otherName() })] : []), ...(ensemble ? [wordsOf(ensemble, state.statistic, state.value, baseStyle().units)] : []), ...page.nature.map((word) => t(word))].join(", ");
+  const nature = [...(other ? [t("difference from {run}", { run: otherName() })] : []), ...(ensemble ? [wordsOf(ensemble, state.statistic, state.value, baseStyle().units)] : []), ...page.nature.map((/** @type {string} */ word) => t(word))].join(", ");
   $("nature").hidden = nature === "";
   $("nature").textContent = nature.slice(0, 1).toUpperCase() + nature.slice(1);
   $("map").setAttribute("aria-label", t("Map of {what}, valid {time}", { what: `${title}${nature && `, ${nature}`}`, time: utc(valid) }));
@@ -280,11 +282,21 @@ const player = new Player({
   },
 });
 
+/** Show the vertical profile of the run at the point, where it is open. */
+function profile() {
+  void showProfile({
+    model: page.model, run: page.run, place: state.point, units: state.units,
+    valid: new Date(Date.parse(page.init) + state.lead * 3600e3).toISOString().replace(".000", ""),
+    note: ensemble ? wordsOf(ensemble, "", NaN, "") : "",
+  });
+}
+
 function pointChanged() {
   map.mark = state.point;
   map.drawSoon();
   keepState();
   if (state.point === null) return Promise.resolve();
+  profile();
   const level = levelOf();
   const what = {
     variable: state.variable, level, name: nameOf() + (level === null ? "" : ` at ${level} hPa`), style: baseStyle(),
@@ -471,6 +483,8 @@ async function start() {
   particles = new Particles($("flow"));
   bindControls();
   bindStatistic();
+  $("profile-part").hidden = !hasProfile(page);
+  bindProfile(profile);
   bindGestures($("map"), map, {
     pick(place) {
       state.point = place;

@@ -133,16 +133,16 @@ function showTable() {
     ...(wind ? [directionText(wind.u[i], wind.v[i])] : []),
   ]);
   const table = $("point-table");
-  table.tHead.rows[0].replaceChildren(...head.map((text) => cell("th", text)));
+  table.tHead.rows[0].replaceChildren(...head.map((text) => tableCell("th", text)));
   table.tBodies[0].replaceChildren(...rows.map((row) => {
     const line = document.createElement("tr");
-    line.append(...row.map((text, i) => cell(i === 0 ? "th" : "td", text, head[i])));
+    line.append(...row.map((text, i) => tableCell(i === 0 ? "th" : "td", text, head[i])));
     return line;
   }));
 }
 
 /** @param {string} kind @param {string} text @param {string} [label] heading of its column, shown where rows are stacked */
-function cell(kind, text, label) {
+export function tableCell(kind, text, label) {
   const made = document.createElement(kind);
   if (label !== undefined) made.dataset.label = label;
   made.textContent = text;

@@ -87,41 +87,37 @@ export function angleOn(projection, { longitude, z, cos }, { u, v }, x, y) {
   return Math.atan2(to[1] - y, to[0] - x);
 }
 
+/** Return a barb as two paths, in pixels about its middle: the staff lies along x and points into
+ * the wind at its left end; feathers stand above it. `filled` holds the pennants.
+ * @param {number} speed m/s @param {boolean} [south] feathers below, as south of the equator */
+export function barbPath(speed, south = false) {
+  const { pennants, full, half } = barbsOf(speed);
+  if (!pennants && !full && !half) return { lines: "M2.5 0A2.5 2.5 0 1 1 -2.5 0A2.5 2.5 0 1 1 2.5 0", filled: "" };
+  const [length, feather, space] = [20, south ? 8 : -8, 3.4];
+  let [lines, filled, at] = [`M${length / 2} 0L${-length / 2} 0`, "", -length / 2];
+  for (let i = 0; i < pennants; i++, at += 1.6 * space) filled += `M${at} 0L${at} ${feather}L${at + 1.5 * space} 0Z`;
+  for (let i = 0; i < full; i++, at += space) lines += `M${at} 0L${at - space} ${feather}`;
+  if (half) {
+    if (!pennants && !full) at += space;
+    lines += `M${at} 0L${at - space / 2} ${feather / 2}`;
+  }
+  return { lines, filled };
+}
+
 /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y
  * @param {number} angle towards which it blows @param {number} speed m/s
  * @param {boolean} south @param {number} ratio */
 function drawBarb(context, x, y, angle, speed, south, ratio) {
-  const { pennants, full, half } = barbsOf(speed);
-  context.beginPath();
-  if (!pennants && !full && !half) {
-    context.arc(x, y, 2.5 * ratio, 0, 2 * Math.PI);
-    context.stroke();
-    return;
-  }
+  const { lines, filled } = barbPath(speed, south);
   context.save();
   context.translate(x, y);
   context.rotate(angle);
-  const [length, feather, space] = [20 * ratio, (south ? 8 : -8) * ratio, 3.4 * ratio];
-  // The staff points into the wind; feathers stand at its windward end.
-  context.moveTo(length / 2, 0);
-  context.lineTo(-length / 2, 0);
-  let at = -length / 2;
-  for (let i = 0; i < pennants; i++, at += 1.6 * space) {
-    context.moveTo(at, 0);
-    context.lineTo(at, feather);
-    context.lineTo(at + 1.5 * space, 0);
-  }
-  context.fill();
-  for (let i = 0; i < full; i++, at += space) {
-    context.moveTo(at, 0);
-    context.lineTo(at - space, feather);
-  }
-  if (half) {
-    if (!pennants && !full) at += space;
-    context.moveTo(at, 0);
-    context.lineTo(at - space / 2, feather / 2);
-  }
-  context.stroke();
+  context.scale(ratio, ratio);
+  context.lineWidth = 1.1;
+  context.stroke(new Path2D(lines));
+  const pennants = new Path2D(filled);
+  context.fill(pennants);
+  context.stroke(pennants);
   context.restore();
 }
 

@@ -15,6 +15,7 @@ import pytest
 NODE = shutil.which("node")
 HERE = Path(__file__).parent
 STATIC = Path(__file__).parents[3] / "service" / "dashboard" / "static"
+TSC = HERE.parents[1] / "node_modules" / "typescript" / "bin" / "tsc"
 pytestmark = pytest.mark.skipif(NODE is None, reason="no node here; apt-get install nodejs")
 
 _SCRIPT = """
@@ -71,3 +72,12 @@ def test_cells_and_weights_are_those_of_healpy() -> None:
         np.testing.assert_allclose(ours, (weight * field[index]).sum(axis=0), atol=1e-10)
         wrong = np.array(got["nested"]) != healpy.ang2pix(nside, lon, lat, nest=True, lonlat=True)
         assert wrong.sum() <= 2, "only points on a cell's very edge may fall to either side"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TSC.is_file(), reason="no typescript; npm install --prefix tests")
+def test_types_of_the_modules_hold() -> None:
+    flags = "--noEmit --allowJs --strict --target es2022 --module es2022 --moduleResolution bundler"
+    modules = sorted(str(path) for path in STATIC.glob("*.js"))
+    done = _node(str(TSC), *flags.split(), "--lib", "es2022,dom,dom.iterable", *modules)
+    assert done.returncode == 0, done.stdout
