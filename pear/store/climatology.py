@@ -162,7 +162,7 @@ class Climatology:
         InputError
             If the path is not a climatology, lacks a variable or level, or is too coarse.
         """
-        data = _open(Path(path))
+        data = open_arrays(Path(path))
         stored = nside_from_cells(data.sizes["cell"])
         target = stored if nside is None else nside
         if target > stored:
@@ -197,7 +197,22 @@ def _raise_to_floor(fields: Float32, names: tuple[str, ...]) -> None:
             np.maximum(fields[:, place], row.floor, out=fields[:, place])
 
 
-def _open(path: Path) -> xr.Dataset:
+def open_arrays(path: Path) -> xr.Dataset:
+    """Open the arrays of a climatology as they are stored, packed.
+
+    Returns
+    -------
+    xarray.Dataset
+        (hour, term or day, [level,] cell), and ``NAME_spread`` (hour, month, [level,] cell) if
+        it was built with the spread.
+
+    Raises
+    ------
+    InputError
+        If the path is not a climatology.
+    DamagedStoreError
+        If it is damaged.
+    """
     if not path.is_dir():
         raise InputError(
             f"no climatology at {path}",

@@ -43,6 +43,7 @@ from pear.store.replacement import replacement_count
 from pear.times import as_utc, to_iso
 from pear.typing import Array, Float64, Int64, TimeLike, Times
 from pear.variables import BY_NAME
+from pipelines.evaluation.climate_spread import write_spread
 from pipelines.evaluation.derived import require_mean
 from pipelines.storage import create
 from pipelines.storage.atomic import publish
@@ -92,6 +93,7 @@ def build_climatology(  # noqa: PLR0913 — each is a choice of its own
     fit: HarmonicFit = HarmonicFit(),
     period: tuple[TimeLike, TimeLike] | None = None,
     derived: Sequence[str] = (),
+    spread: bool = False,
     tick: ProgressCallback | None = None,
     client: Client | None = None,
 ) -> Climatology:
@@ -114,6 +116,9 @@ def build_climatology(  # noqa: PLR0913 — each is a choice of its own
         First and last time to use; default: all times.
     derived
         Derived quantities to average as well, at all levels, such as ``wind_speed``.
+    spread
+        Write the standard deviation of the variables about their means as well, which reads
+        every analysis time a second time.
     tick
         Called once per variable.
     client
@@ -153,6 +158,8 @@ def build_climatology(  # noqa: PLR0913 — each is a choice of its own
                 _write_days(root, field, times, window, client)
             if tick is not None:
                 tick(1, str(field.name))
+        if spread:
+            write_spread(root, data, scratch, client)
         if replacement_count(Path(analysis)) != before:
             raise OSError(
                 errno.EAGAIN, "times were replaced while it was read; run it again", str(analysis)
@@ -369,6 +376,7 @@ def _array(
         shape=shape,
         chunks=chunks,
         dtype=dtype,
+        config={"write_empty_chunks": True},  # read for the spread before there is a manifest
         dimension_names=[str(d) for d in dims],
         compressors=[
             BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=dtype.itemsize),

@@ -232,6 +232,13 @@ def climatology(
         opt.CommaList | None,
         opt.list_option(help="Derived quantities to average too, e.g. wind_speed,ws10."),
     ] = None,
+    spread: Annotated[
+        bool,
+        typer.Option(
+            "--spread",
+            help="Store the standard deviation about the mean too: the normal range of a point.",
+        ),
+    ] = False,
     scheduler: opt.Scheduler = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -243,7 +250,7 @@ def climatology(
     --------
     $ pear climatology --data pear-data --period 2007-01-01..2017-12-31
     $ pear climatology --data pear-data --analysis era5 --kind smoothed
-    $ pear climatology --data pear-data --also wind_speed,relative_humidity
+    $ pear climatology --data pear-data --also wind_speed,relative_humidity --spread
     """
     folder = DataFolder.open(data)
     folder.require_writable()
@@ -261,6 +268,7 @@ def climatology(
             fit=HarmonicFit(harmonics),
             period=period,
             derived=also or (),
+            spread=spread,
             tick=tick,
             client=client,
         )

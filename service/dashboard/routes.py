@@ -30,6 +30,7 @@ from service.http.routing import GuardedRoute
 from service.readers.counterfactuals import pair_of
 from service.readers.forecasts import DISPLAY_NSIDE, ForecastStore
 from service.readers.nature import describe_members, is_simulated, nature_of, notes_of
+from service.readers.normals import scalars_with_normals
 from service.readers.open_meteo import DEFAULT, SURFACE_NAMES
 from service.readers.remedies import remedy_of
 from service.readers.scores import Scores
@@ -335,6 +336,7 @@ def _map_data(services: Services, run: Run) -> dict[str, Any]:
         "others": _others_of(services, run),
         "colour_choice": assets.COLOUR_CHOICE,
         "ensemble": describe_ensemble(services, run),
+        "normals": scalars_with_normals(services.folder, run),
         "nature": [word for word in nature.words if word != nature.mean],
         "styles": {name: assets.styles()[name] for name in store.names},
         "colours": assets.colours(),

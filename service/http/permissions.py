@@ -75,6 +75,7 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/v1/forecast"): _READ,
     ("GET", "/v1/ensemble"): _READ,
     ("GET", "/v1/forecasts/{run_id}/fields/{variable}"): _READ,
+    ("GET", "/v1/forecasts/{run_id}/normals/{variable}"): _READ,
     ("GET", "/v1/forecasts/{run_id}/maps/{variable}.png"): _HEAVY,
     ("GET", "/v1/forecasts/{run_id}/tiles/{variable}.json"): _READ,
     ("GET", "/v1/forecasts/{run_id}/tiles/{variable}/{z}/{x}/{y}.png"): _READ,

@@ -300,7 +300,7 @@ function pointChanged() {
   const level = levelOf();
   const what = {
     variable: state.variable, level, name: nameOf() + (level === null ? "" : ` at ${level} hPa`), style: baseStyle(),
-    units: state.units, wind: page.winds.surface, note: compared() ? t("the forecast itself, not its difference") : "",
+    hasNormal: page.normals.includes(state.variable), units: state.units, wind: page.winds.surface, note: compared() ? t("the forecast itself, not its difference") : "",
     others: page.variables.filter((/** @type {any} */ each) => !each.levels && !each.vector).map((/** @type {any} */ each) => ({
       name: each.name, long_name: page.styles[each.name].label ?? each.long_name, style: inUnits(page.styles[each.name], state.units),
     })),

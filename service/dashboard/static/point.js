@@ -14,10 +14,12 @@ import { t } from "./words.js";
 /** @typedef {{ latitude: number, longitude: number }} Place */
 /** @typedef {(number | null)[]} Values */
 /** @typedef {{ name: string, low: Values, high: Values, faint?: boolean }} Limits */
+/** What is normal: mean and limits, and where from.
+ * @typedef {{ mean: Values, low: Values | null, high: Values | null, text: string }} Normal */
 /** @typedef {{ members: Values[], bands: (mean: Values) => Limits[] }} Plume */
 /** A time series as it is shown.
  * @typedef {{ name: string, units: string, y: Values }} Shown */
-/** @typedef {{ variable: string, level: number | null, name: string, style: Style, units: string, note: string,
+/** @typedef {{ variable: string, level: number | null, name: string, style: Style, units: string, note: string, hasNormal: boolean,
  *   others: { name: string, long_name: string, style: Style }[], wind: [string, string] | null }} What */
 
 const MOST_MEMBERS = 60;
@@ -27,7 +29,7 @@ const MOST_STRIPS = 4;
 const $ = (id) => document.getElementById(id);
 
 /** @type {{ what: What, leads: number[], times: string[], x: number[], values: Values, main: Shown,
- *   plume: Plume | null, strips: Shown[], wind: { u: Values, v: Values, speed: Shown } | null } | null} */
+ *   plume: Plume | null, normal: Normal | null, strips: Shown[], wind: { u: Values, v: Values, speed: Shown } | null } | null} */
 let point = null;
 let asked = 0;
 
@@ -44,15 +46,16 @@ export async function showPoint(run, place, what, ensemble, lead) {
   const names = [variable, ...others.map(({ name }) => name), ...(what.wind ?? [])];
   const unique = [...new Set(names)].join(",");
   try {
-    const [found, plume] = await Promise.all([
+    const [found, plume, normal] = await Promise.all([
       json(pointUrl(run, place, unique, level)),
       ensemble ? plumeAt(run, place, what, ensemble) : null,
+      what.hasNormal ? normalAt(run, place, what) : null,
     ]);
     if (request !== asked) return;
     /** @param {string} name @returns {Values} */
     const seriesOf = (name) => found.points[0].series.find((/** @type {any} */ each) => each.variable === name).values;
     point = {
-      what, plume,
+      what, plume, normal,
       leads: found.lead_hours, times: found.valid_times, x: found.valid_times.map(Date.parse),
       values: seriesOf(variable),
       main: { name: what.name, units: style.units, y: convert(seriesOf(variable), style) },
@@ -63,6 +66,7 @@ export async function showPoint(run, place, what, ensemble, lead) {
     const mean = !ensemble ? "" : ensemble.size ? `mean of ${ensemble.size} members` : "mean of the members";
     $("point-what").textContent = [mean, what.note].filter(Boolean).join(", ");
     $("point-place").textContent = placeText(place);
+    $("point-normal").textContent = normal?.text ?? "";
     $("point-csv").href = pointUrl(run, place, unique, level, "csv");
     $("point-json").href = pointUrl(run, place, unique, level, "json");
     $("point-coverage").href = pointUrl(run, place, unique, level, "covjson");
@@ -71,6 +75,26 @@ export async function showPoint(run, place, what, ensemble, lead) {
   } catch (error) {
     showMessage(/** @type {Error} */ (error).message, true);
   }
+}
+
+/** Return what is normal at a place for the hour and day of each valid time.
+ * @param {string} run @param {Place} place @param {What} what @returns {Promise<Normal>} */
+async function normalAt(run, place, { variable, level, style }) {
+  const query = new URLSearchParams({ latitude: place.latitude.toFixed(3), longitude: place.longitude.toFixed(3) });
+  if (level !== null) query.set("level", String(level));
+  const found = await json(`/v1/forecasts/${run}/normals/${variable}?${query}`);
+  const mean = convert(found.mean, style);
+  /** @param {number} sign @returns {Values | null} */
+  const beside = (sign) => found.spread && mean.map((value, i) => {
+    const size = found.spread[i];
+    return value === null || size === null ? null : value + sign * size * style.scale;
+  });
+  const [first, last] = found.period.map((/** @type {string} */ time) => time.slice(0, 4));
+  const values = { name: found.climatology, first, last };
+  const text = found.spread
+    ? t("Normal: mean of {name}, {first} to {last}, for the hour and day of the year; band: one standard deviation of the analyses about it, by month and hour.", values)
+    : t("Normal: mean of {name}, {first} to {last}, for the hour and day of the year.", values);
+  return { mean, low: beside(-1), high: beside(1), text };
 }
 
 /** @param {Values} u @param {Values} v @param {string} units */
@@ -87,7 +111,7 @@ function windOf(u, v, units) {
  * @param {string} variable @param {number | null} level @param {number} lead */
 export function showValue(variable, level, lead) {
   if (point === null || point.what.variable !== variable || point.what.level !== level) return;
-  const { main, plume, x, leads, strips, wind } = point;
+  const { main, plume, normal, x, leads, strips, wind } = point;
   const at = leads.indexOf(lead);
   const value = main.y[at];
   $("point-value").textContent = value === null ? t("missing") : `${figures(value)} ${main.units}`;
@@ -97,11 +121,15 @@ export function showValue(variable, level, lead) {
   const mark = x[at];
   drawChart($("meteogram"), {
     label: `${main.name} at ${where}`, time: true, xTitle: t("Valid time (UTC)"), yTitle: main.units,
-    mark, legend: plume !== null,
-    bands: plume === null ? [] : plume.bands(main.y).map((band) => ({ ...band, x, colour: "--pear" })),
+    mark, legend: plume !== null || normal !== null,
+    bands: [
+      ...(normal?.low && normal.high ? [{ name: t("Normal ±1 σ"), faint: true, low: normal.low, high: normal.high, x, colour: "--climatology" }] : []),
+      ...(plume === null ? [] : plume.bands(main.y).map((band) => ({ ...band, x, colour: "--pear" }))),
+    ],
     series: [
+      ...(normal === null ? [] : [{ name: t("Normal"), colour: "--climatology", dash: "2 3", x, y: normal.mean }]),
       ...(plume === null ? [] : plume.members.map((y) => ({ name: "member", hidden: true, thin: true, colour: "--pear", x, y }))),
-      { name: plume === null ? main.name : t("Mean"), colour: "--pear", x, y: main.y, points: true },
+      { name: plume !== null ? t("Mean") : normal === null ? main.name : t("Forecast"), colour: "--pear", x, y: main.y, points: true },
     ],
   });
   const panels = [...(wind ? [wind.speed] : []), ...strips];
