@@ -66,6 +66,7 @@ from service.readers.initial_conditions import InitialConditions
 from service.readers.ogc.pixels import PixelTables
 from service.readers.run_feed import RunFeed
 from service.readers.scores import ScoreBoard
+from service.readers.series import SeriesReader
 from service.readers.storage import StorageSizes
 from service.settings import Settings
 from service.workers.memory import release_memory
@@ -169,6 +170,7 @@ def create_app(
             cache=cache,
             response_cache=response_cache,
             forecasts=ForecastReader(folder.forecast, cache, settings.cache_bytes),
+            series=SeriesReader(folder, own_catalog, cache, settings.cache_bytes // 4),
             initial_conditions=InitialConditions(folder, own_catalog),
             scores=ScoreBoard(folder),
             run_feed=RunFeed(own_catalog.runs, settings.max_listeners),

@@ -28,6 +28,7 @@ from service.http.metrics import Metrics
 from service.http.response_cache import (
     CachedBody,
     ResponseCache,
+    Versioned,
     heavy_response,
     run_response,
 )
@@ -37,6 +38,7 @@ from service.readers.initial_conditions import InitialConditions
 from service.readers.ogc.pixels import PixelTables
 from service.readers.run_feed import RunFeed
 from service.readers.scores import ScoreBoard
+from service.readers.series import SeriesReader
 from service.readers.storage import StorageSizes
 from service.settings import Settings
 from service.workers.pool import WorkerPool
@@ -75,6 +77,8 @@ class Services:
         Processes for maps and downloads, and the queue of everything expensive.
     downloads
         Where downloads are written until they are sent.
+    series
+        Reads analyses and climatologies.
     pixels
         Tables of the pixels of tiles.
     storage
@@ -93,6 +97,7 @@ class Services:
     cache: RunCache
     response_cache: ResponseCache
     forecasts: ForecastReader
+    series: SeriesReader
     initial_conditions: InitialConditions
     scores: ScoreBoard
     run_feed: RunFeed
@@ -144,7 +149,7 @@ class Services:
     async def respond(
         self,
         request: Request,
-        run: Run,
+        run: Versioned,
         key: tuple[Hashable, ...],
         work: Work,
         *,

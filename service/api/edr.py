@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Query, Request, Response
 
 from pear.errors import InputError
-from service.api.ogc_runs import Target, TargetDep, add_to_both, make_router
+from service.api.ogc_runs import TargetDep, add_to_both, make_router
+from service.api.ogc_targets import MOST_FIELDS, StoreTarget, Target
 from service.dependencies import Services, ServicesDep, Work
 from service.http.response_cache import CachedBody
 from service.readers.ogc.coverages import (
@@ -97,8 +98,17 @@ class Asked:
         check_crs(crs)
 
     def select(self, target: Target, between: tuple[float, float] | None = None) -> Selection:
-        """Return what is selected of a run."""
-        return select(target.store, self.parameters, self.z, self.datetime, between)
+        """Return what is selected of a run or store."""
+        chosen = select(target.store, self.parameters, self.z, self.datetime, between)
+        fields = chosen.fields * len(chosen.lead_hours)
+        if isinstance(target, StoreTarget) and fields > MOST_FIELDS:
+            raise InputError(
+                f"the answer is read from {fields} fields of {target.series.what}, "
+                f"limit {MOST_FIELDS}",
+                field="datetime",
+                hint="ask for fewer times, parameters or levels, or open its Zarr store",
+            )
+        return chosen
 
 
 AskedDep = Annotated[Asked, Depends()]
@@ -126,7 +136,7 @@ async def edr_position(
     def read() -> Coverages:
         place = parse_points(coords, services.settings.max_points)
         _require_few(services, chosen, place[0].size)
-        return read_points(services.forecasts, target.store, chosen, place, interpolation)
+        return read_points(target.reader, target.store, chosen, place, interpolation)
 
     key = ("position", coords, interpolation)
     return await _respond(request, services, target, asked, chosen, key, read)
@@ -154,7 +164,7 @@ async def edr_radius(
     def read() -> Coverages:
         cells = cells_in_circle(coords, within, within_units, target.store.nside)
         _require_few(services, chosen, cells.size)
-        return read_cells(services.forecasts, target.store, chosen, cells)
+        return read_cells(target.reader, target.store, chosen, cells)
 
     key = ("radius", coords, within, within_units)
     return await _respond(request, services, target, asked, chosen, key, read)
@@ -182,7 +192,7 @@ async def edr_area(
     def read() -> Coverages:
         cells = cells_in_area(coords, target.store.nside)
         _require_few(services, chosen, cells.size)
-        return read_cells(services.forecasts, target.store, chosen, cells)
+        return read_cells(target.reader, target.store, chosen, cells)
 
     return await _respond(request, services, target, asked, chosen, ("area", coords), read)
 
@@ -209,7 +219,7 @@ async def edr_cube(
 
     def read() -> Coverages:
         _require_few(services, chosen, grid.latitude.size * grid.longitude.size)
-        return read_grid(services.forecasts, target.store, chosen, grid)
+        return read_grid(target.reader, target.store, chosen, grid)
 
     return await _respond(request, services, target, asked, chosen, ("cube", bbox), read)
 
@@ -240,7 +250,7 @@ async def edr_trajectory(
     def read() -> Coverages:
         times = len(chosen.lead_hours) if line.times is None else line.latitude.size
         _require_few(services, chosen, line.latitude.size, times)
-        return read_line(services.forecasts, target.store, chosen, line, interpolation)
+        return read_line(target.reader, target.store, chosen, line, interpolation)
 
     key = ("trajectory", coords, interpolation)
     return await _respond(request, services, target, asked, chosen, key, read)
@@ -277,7 +287,7 @@ async def _respond(
     nbytes = 4 * 12 * target.store.nside**2 * chosen.fields * len(chosen.lead_hours)
     return await services.respond(
         request,
-        target.run,
+        target.version,
         ("edr", target.store.run, *key, *asked.key),
         Work(make, nbytes),
         pinned=target.pinned,

@@ -9,20 +9,21 @@ from fastapi import Query, Request
 from fastapi.responses import JSONResponse
 
 from pear.times import to_iso
+from pipelines.catalog import NotFoundError
 from service.api.edr import QUERIES
 from service.api.ogc_runs import (
     JSON,
-    PREFIX,
     Links,
-    Target,
-    describe_nature,
     find_collection,
+    find_store_target,
     finished,
     get_target,
     make_router,
+    make_store_target,
     make_target,
     newest,
 )
+from service.api.ogc_targets import PREFIX, RunTarget, StoreTarget, Target
 from service.dependencies import ServicesDep
 from service.http.caching import last_modified
 from service.http.disclaimer import DISCLAIMER
@@ -33,7 +34,7 @@ from service.readers.forecasts import statistics_of
 from service.readers.ogc.coverages import describe_parameter
 from service.readers.ogc.formats import MEDIA_TYPES
 from service.readers.ogc.places import WITHIN_UNITS
-from service.readers.ogc.selection import CRS84, parameters_of
+from service.readers.ogc.selection import CRS84, list_times, parameters_of
 
 router = make_router("OGC API")
 _MOST_INSTANCES: Final = 32
@@ -80,7 +81,8 @@ def ogc_landing_page(request: Request) -> JSONResponse:
     return JSONResponse(
         {
             "title": "PEAR",
-            "description": f"Weather forecasts on the HEALPix grid. {DISCLAIMER}",
+            "description": "Weather forecasts, analyses and climatologies on the HEALPix grid. "
+            f"{DISCLAIMER}",
             "keywords": ["weather", "forecast", "HEALPix"],
             "links": [
                 link.to(PREFIX, "self", "This document"),
@@ -92,7 +94,7 @@ def ogc_landing_page(request: Request) -> JSONResponse:
                 ),
                 link.to("/docs", "service-doc", "The API, for people", "text/html"),
                 link.to(f"{PREFIX}/conformance", "conformance", "Standards"),
-                link.to(f"{PREFIX}/collections", "data", "Models and their runs"),
+                link.to(f"{PREFIX}/collections", "data", "Runs of models, analyses, climatologies"),
                 link.to(
                     f"{PREFIX}/tileMatrixSets",
                     "http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes",
@@ -111,7 +113,7 @@ def ogc_conformance() -> JSONResponse:
 
 @router.get("/collections", summary="Collections", responses={**_OK, **_FAULTS})
 def ogc_collections(request: Request, services: ServicesDep) -> JSONResponse:
-    """Return a collection for each model that has a finished run, and each of its statistics."""
+    """Return each model that has a finished run, its statistics, analyses and climatologies."""
     found = []
     for model in services.catalog.models.all():
         try:
@@ -127,6 +129,10 @@ def ogc_collections(request: Request, services: ServicesDep) -> JSONResponse:
             with suppress(ProblemError):
                 statistic = make_target(services, model, target.run, name, pinned=False)
                 found.append(_collection(request, statistic))
+    for served in services.series.all():
+        with suppress(ProblemError, NotFoundError):
+            series = services.series.open(served.kind, served.name)
+            found.append(_collection(request, make_store_target(services, series)))
     link = Links(request)
     own = [link.to(f"{PREFIX}/collections", "self", "This document")]
     return JSONResponse({"links": own, "collections": found})
@@ -134,10 +140,10 @@ def ogc_collections(request: Request, services: ServicesDep) -> JSONResponse:
 
 @router.get("/collections/{collection_id}", summary="One collection", responses={**_OK, **_FAULTS})
 def ogc_collection(request: Request, services: ServicesDep, collection_id: str) -> JSONResponse:
-    """Return extent, parameters and queries of the newest run of a model."""
+    """Return extent, parameters and queries of the newest run of a model, or of a store."""
     del collection_id  # read from the path by get_target
     target = get_target(request, services)
-    headers = {"Cache-Control": "no-cache", **last_modified(target.run.finished_at)}
+    headers = {"Cache-Control": "no-cache", **last_modified(target.version.finished_at)}
     return JSONResponse(_collection(request, target), headers=headers)
 
 
@@ -155,7 +161,11 @@ def ogc_instances(
         str | None, Query(max_length=256, description="`cursor` of the link `next`.")
     ] = None,
 ) -> JSONResponse:
-    """Return the finished runs of a model, newest first."""
+    """Return the finished runs of a model, newest first; a store has none."""
+    store = find_store_target(services, collection_id)
+    if store is not None:
+        own = Links(request).to(f"{store.path}/instances", "self", "This document")
+        return JSONResponse({"links": [own], "instances": []})
     model, statistic = find_collection(services, collection_id)
     targets, after = finished(services, model, statistic, limit, cursor)
     link = Links(request)
@@ -179,18 +189,27 @@ def ogc_instance(
     """Return extent, parameters and queries of one run."""
     del collection_id, instance_id
     target = get_target(request, services)
+    if not isinstance(target, RunTarget):
+        raise TypeError("only runs are instances")
     return JSONResponse(_instance(request, target), headers=last_modified(target.run.finished_at))
 
 
 def _collection(request: Request, target: Target) -> dict[str, Any]:
     path = f"{PREFIX}/collections/{target.collection}"
     link = Links(request)
-    listing = link.to(f"{path}/instances", "data", "Finished runs")
-    instances = {**listing, "variables": {"title": "Runs", "query_type": "instances"}}
     document = _describe(request, target, path)
-    queries = {**document["data_queries"], "instances": {"link": instances}}
+    queries = dict(document["data_queries"])
+    about, title = target.described_by
     wms = link.to(f"{path}/wms?service=WMS&request=GetCapabilities", "wms", "WMS 1.3.0", XML)
-    more = [listing, wms, link.to(f"/v1/models/{target.model.id}", "describedby", "The model")]
+    more = [wms, link.to(about, "describedby", title)]
+    if isinstance(target, StoreTarget):
+        zarr = link.to(f"{about}.zarr", "data", "Zarr store", "application/vnd.zarr")
+        more.append(zarr)
+    else:
+        listing = link.to(f"{path}/instances", "data", "Finished runs")
+        instances = {**listing, "variables": {"title": "Runs", "query_type": "instances"}}
+        queries["instances"] = {"link": instances}
+        more.append(listing)
     return {
         **document,
         "id": target.collection,
@@ -200,7 +219,7 @@ def _collection(request: Request, target: Target) -> dict[str, Any]:
     }
 
 
-def _instance(request: Request, target: Target) -> dict[str, Any]:
+def _instance(request: Request, target: RunTarget) -> dict[str, Any]:
     document = _describe(request, target, target.path)
     run = Links(request).to(f"/v1/forecasts/{target.run.id}", "describedby", "The run")
     return {
@@ -229,10 +248,10 @@ def _describe(request: Request, target: Target, path: str) -> dict[str, Any]:
             variables["height_units"] = ["hPa"]
         href = link.to(f"{path}/{name}", "data", name.capitalize(), MEDIA_TYPES["CoverageJSON"])
         queries[name] = {"link": {**href, "templated": False, "variables": variables}}
-    words = f"Run {target.run.id}. {describe_nature(target.nature)}"
+    kind = target.series.served.kind if isinstance(target, StoreTarget) else "forecast"
     return {
-        "description": words,
-        "keywords": ["weather", "forecast", *target.words],
+        "description": target.description,
+        "keywords": ["weather", kind, *target.words],
         "links": [
             link.to(path, "self", "This document"),
             link.to(f"{path}/map/tiles", f"{_TILES}-map", "Map tiles"),
@@ -256,10 +275,14 @@ def _describe(request: Request, target: Target, path: str) -> dict[str, Any]:
 
 def _extent(target: Target) -> dict[str, Any]:
     store = target.store
-    times = [to_iso(time) for time in store.valid_times]
+    first, last = (to_iso(store.valid_times[at]) for at in (0, -1))
     extent: dict[str, Any] = {
         "spatial": {"bbox": [[-180.0, -90.0, 180.0, 90.0]], "crs": CRS84},
-        "temporal": {"interval": [[times[0], times[-1]]], "values": times, "trs": _TIME},
+        "temporal": {
+            "interval": [[first, last]],
+            "values": list_times(store.valid_times),
+            "trs": _TIME,
+        },
     }
     if store.levels:
         levels = [str(level) for level in sorted(store.levels, reverse=True)]

@@ -1,7 +1,8 @@
-"""Collections of the OGC interfaces: each is a model, and its instances are finished runs.
+"""Collections of the OGC interfaces: models, whose instances are finished runs, and stores.
 
 `MODEL.spread`, `MODEL.q90` and `MODEL.p00` are the statistics of its ensembles: clients that know
-nothing of ensembles read them as they read any collection.
+nothing of ensembles read them as they read any collection. `analysis.NAME` and `climatology.NAME`
+have no instances.
 """
 
 from __future__ import annotations
@@ -9,98 +10,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from pear.times import to_iso
+from pear.variables import SIMULATED
 from pipelines.catalog import Model, NotFoundError, Run, Status
-from service.api.schemas import format_utc
+from service.api.ogc_targets import PREFIX, RunTarget, StoreTarget, Target
 from service.dependencies import Services, ServicesDep, get_store
-from service.http.disclaimer import DISCLAIMER
 from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
-from service.readers.forecasts import ForecastStore
 from service.readers.label import Label
-from service.readers.nature import Nature, nature_of
-from service.readers.serialisers import run_header
+from service.readers.nature import Nature, attributes_of, nature_of
+from service.readers.series import SeriesStore
+from service.readers.store_files import StoreKind, describe_store
 
-PREFIX: Final = "/ogc"
 JSON: Final = "application/json"
 _MOST_TEXT: Final = 128
+_KINDS: Final[dict[str, StoreKind]] = {"analysis": "analysis", "climatology": "climatology"}
 _STATISTIC: Final = re.compile(r"(.+)\.(spread|[qpm][0-9]{2})", re.DOTALL)
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Target:
-    """The run that a request is about.
-
-    Attributes
-    ----------
-    model, run, store
-        Model, run and its store.
-    nature
-        What the run is, besides its times and its statistic.
-    label
-        What the values are: atmosphere, and statistic of an ensemble.
-    pinned
-        True if the request names the run, False for the newest one of the model.
-    statistic
-        Statistic of the ensemble; None for the run itself.
-    """
-
-    model: Model
-    run: Run
-    store: ForecastStore
-    nature: Nature
-    label: Label
-    pinned: bool
-    statistic: str | None = None
-
-    @property
-    def collection(self) -> str:
-        """Id of the collection."""
-        return self.model.id if self.statistic is None else f"{self.model.id}.{self.statistic}"
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Everything that has to be said of the values, in words."""
-        if self.statistic is None:
-            return self.nature.words
-        return (self.label.statistic, *self.nature.words)
-
-    @property
-    def collection_title(self) -> str:
-        """Title of the collection: model, statistic, and whether the atmosphere is simulated."""
-        words = f"PEAR forecasts by {self.model.name}"
-        words += "" if self.statistic is None else f", {self.label.statistic}"
-        return f"{words}, {self.nature.atmosphere}" if self.nature.simulated else words
-
-    @property
-    def title(self) -> str:
-        """Model, init time, and whether it is of a simulated atmosphere."""
-        init = to_iso(self.run.init_time)[:16].replace("T", " ")
-        words = f"PEAR forecast by {self.model.name} from {init} UTC"
-        return ", ".join((words, *self.words))
-
-    @property
-    def path(self) -> str:
-        """Path of the run as an instance of its collection."""
-        return f"{PREFIX}/collections/{self.collection}/instances/{self.run.id}"
-
-    def header(self) -> dict[str, Any]:
-        """Return what every answer says of the run."""
-        created = str(format_utc(self.run.created_at))
-        header = run_header(self.store, self.run.model, created, self.label)
-        return {"title": self.title, **header}
-
-
-def describe_nature(nature: Nature) -> str:
-    """Return what has to be known of a run, in sentences."""
-    return nature.describe() + DISCLAIMER
 
 
 def find_collection(services: Services, collection: str) -> tuple[Model, str | None]:
@@ -120,36 +51,79 @@ def find_collection(services: Services, collection: str) -> tuple[Model, str | N
 
 def make_target(
     services: Services, model: Model, run: Run, statistic: str | None = None, *, pinned: bool
-) -> Target:
+) -> RunTarget:
     """Return a run with its store, or that of a statistic; errors as in :func:`get_store`."""
     store, nature = get_store(services, run, statistic), nature_of(services.folder, run)
     label = Label.of(nature, store)
     if statistic is not None:
         nature = replace(nature, members=None)  # the statistic says it
-    return Target(model, run, store, nature, label, pinned, statistic)
+    return RunTarget(services.forecasts, store, nature, label, pinned, model, run, statistic)
 
 
-def newest(services: Services, model: Model, statistic: str | None = None) -> Target | None:
+def newest(services: Services, model: Model, statistic: str | None = None) -> RunTarget | None:
     """Return the newest finished run of a model, or None."""
     run = services.catalog.runs.latest(model.id)
     return None if run is None else make_target(services, model, run, statistic, pinned=False)
 
 
+def find_store_target(services: Services, collection: str) -> StoreTarget | None:
+    """Return the analysis or climatology that a collection is; None for another collection.
+
+    Returns
+    -------
+    StoreTarget or None
+        In its present state.
+
+    Raises
+    ------
+    ProblemError
+        404 if there is no such store, 503 if it cannot be read.
+    """
+    kind, dot, name = collection[:_MOST_TEXT].partition(".")
+    if not dot or kind not in _KINDS:
+        return None
+    try:
+        series = services.series.open(_KINDS[kind], name)
+    except NotFoundError as error:
+        raise ProblemError(
+            404, f"no collection {collection[:64]!r}", field="collection_id", hint=error.hint
+        ) from error
+    return make_store_target(services, series)
+
+
+def make_store_target(services: Services, series: SeriesStore) -> StoreTarget:
+    """Return an open store as a target."""
+    root = series.served.root
+    nature = Nature(simulated=SIMULATED in attributes_of(root))
+    return StoreTarget.of(services.series, series, nature, describe_store(root).title)
+
+
 def get_target(request: Request, services: ServicesDep) -> Target:
-    """Return the instance that the path names, or the newest one of the collection.
+    """Return the instance that the path names, the newest one of the collection, or the store.
 
     Returns
     -------
     Target
-        A finished run.
+        A finished run, or an analysis or climatology.
 
     Raises
     ------
     ProblemError
         404 if there is no such collection or instance, or the collection is empty.
     """
-    model, statistic = find_collection(services, request.path_params["collection_id"])
+    collection = request.path_params["collection_id"]
     instance = request.path_params.get("instance_id")
+    store = find_store_target(services, collection)
+    if store is not None:
+        if instance is not None:
+            raise ProblemError(
+                404,
+                f"collection {store.collection} has no instances",
+                field="instance_id",
+                hint=f"ask {store.path} itself",
+            )
+        return store
+    model, statistic = find_collection(services, collection)
     if instance is None:
         found = newest(services, model, statistic)
         if found is None:
@@ -172,7 +146,7 @@ def finished(
     statistic: str | None,
     limit: int,
     cursor: str | None,
-) -> tuple[list[Target], str | None]:
+) -> tuple[list[RunTarget], str | None]:
     """Return one page of the finished runs of a model, newest first, and the next cursor."""
     page = services.catalog.runs.page(
         status=Status.SUCCEEDED, model=model.id, limit=limit, cursor=cursor
@@ -206,7 +180,7 @@ _COLLECTION: Final = {
     "in": "path",
     "required": True,
     "description": "Id or name of a model; with `.spread`, `.q90`, `.p00` or `.m03` behind it a "
-    "statistic of its ensembles.",
+    "statistic of its ensembles; `analysis.NAME` or `climatology.NAME`.",
     "schema": {"type": "string", "maxLength": _MOST_TEXT, "examples": ["pear-simulated"]},
 }
 _INSTANCE: Final = {

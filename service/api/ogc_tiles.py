@@ -9,18 +9,17 @@ from fastapi.responses import JSONResponse
 
 from pear.times import to_iso
 from service.api.ogc_runs import (
-    PREFIX,
     Links,
-    Target,
     TargetDep,
     add_to_both,
-    describe_nature,
     make_router,
 )
+from service.api.ogc_targets import PREFIX, Target, describe_nature
 from service.api.tiles import (
     OK,
     PNG,
     Number,
+    Picture,
     Shown,
     Smooth,
     Tile,
@@ -60,7 +59,11 @@ Pressure = Annotated[
     ),
 ]
 Moment = Annotated[
-    str | None, Query(max_length=64, description="Valid time, UTC (default: the first of the run).")
+    str | None,
+    Query(
+        max_length=64,
+        description="Valid time, UTC (default: the first of a run, the newest of an analysis).",
+    ),
 ]
 
 
@@ -144,8 +147,9 @@ async def ogc_tile(
     layer = select_layer(target.store, parameter_name, z, datetime)
     tile: Tile = (tile_matrix_set, tile_matrix, tile_row, tile_col)
     shown = _DATA_TYPES[data_type], interpolation
-    what = target.run, target.store, layer
-    return await draw_tile(request, services, what, tile, shown, pinned=target.pinned)
+    headers = target.layer_headers(layer)
+    picture = Picture(target.reader, target.store, layer, target.version, headers)
+    return await draw_tile(request, services, picture, tile, shown, pinned=target.pinned)
 
 
 def _tileset(
@@ -164,7 +168,7 @@ def _tileset(
     document: dict[str, Any] = {
         "title": f"{row.long_name}{at}, {valid}, {target.title}",
         "description": describe_nature(target.nature),
-        "attribution": attribution_of(target.model.name, target.words),
+        "attribution": attribution_of(target.source, target.words),
         "dataType": data_type,
         "crs": crs_of(name),
         "tileMatrixSetURI": describe_set(name)["uri"],

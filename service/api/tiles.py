@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -11,15 +12,15 @@ from pear.errors import InputError
 from pear.plotting.styles import Kind
 from pear.store.schema import PROBABILITY
 from pear.times import to_iso
-from pipelines.catalog import Run
 from service.api.fields import LeadTime, Level, VariableName
-from service.api.ogc_runs import Links, describe_nature
+from service.api.ogc_runs import Links
+from service.api.ogc_targets import describe_nature, run_headers
 from service.dependencies import RunDep, Services, ServicesDep, Statistic, StoreDep
 from service.http.problems import problem_responses
-from service.http.response_cache import CachedBody, heavy_response
+from service.http.response_cache import CachedBody, Versioned, heavy_response
 from service.http.routing import GuardedRoute
 from service.maps.tiles import Colours, Encoding, draw_colours, draw_values
-from service.readers.forecasts import ForecastStore
+from service.readers.forecasts import ForecastReader, ForecastStore
 from service.readers.label import label_of
 from service.readers.nature import nature_of
 from service.readers.ogc.coverages import row_of
@@ -50,6 +51,27 @@ OK: Final[dict[int | str, dict[str, Any]]] = {
 _UNCHANGED: Final[dict[int | str, dict[str, Any]]] = {
     304: {"description": "Not modified: finished runs never change."}
 }
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One field that is drawn.
+
+    Attributes
+    ----------
+    reader, store, layer
+        The field.
+    version
+        What the drawing is kept by.
+    headers
+        HTTP headers that say what it is.
+    """
+
+    reader: ForecastReader
+    store: ForecastStore
+    layer: Layer
+    version: Versioned
+    headers: dict[str, str]
 
 
 def kind_of(store: ForecastStore) -> Kind:
@@ -89,8 +111,11 @@ async def get_tile(
     layer = Layer(selected.name, at_level, lead_time)
     tile: Tile = ("WebMercatorQuad", z, y, x)
     pinned = request.path_params["run_id"] != "latest"
+    label = label_of(services.folder, run, store)
+    headers = run_headers(run, store, label, layer)
+    picture = Picture(services.forecasts, store, layer, run, headers)
     shown = encoding, interpolation
-    return await draw_tile(request, services, (run, store, layer), tile, shown, pinned=pinned)
+    return await draw_tile(request, services, picture, tile, shown, pinned=pinned)
 
 
 @router.get(
@@ -131,7 +156,7 @@ def get_tile_description(
     }
     layer = Layer(selected.name, at_level, lead_time)
     if encoding == "colour":
-        colours = field_colours(services, store, layer)
+        colours = field_colours(services.forecasts, store, layer)
         document["legend"] = {
             "colours": colours.name,
             "limits": [colours.low, colours.high],
@@ -155,16 +180,16 @@ def attribution_of(model: str, words: tuple[str, ...]) -> str:
     return ", ".join((f"PEAR {model}", *words))
 
 
-def field_colours(services: Services, store: ForecastStore, layer: Layer) -> Colours:
-    """Return the colours of a field of a run."""
-    field = services.forecasts.field(store.run, layer.variable, layer.level, layer.lead_hours)
+def field_colours(reader: ForecastReader, store: ForecastStore, layer: Layer) -> Colours:
+    """Return the colours of a field."""
+    field = reader.field(store.run, layer.variable, layer.level, layer.lead_hours)
     return Colours.of(field, layer.variable, layer.level, kind_of(store))
 
 
 async def draw_tile(
     request: Request,
     services: Services,
-    what: tuple[Run, ForecastStore, Layer],
+    picture: Picture,
     tile: Tile,
     shown: tuple[Shown, Interpolation],
     *,
@@ -176,8 +201,8 @@ async def draw_tile(
     ----------
     request, services
         The request, and what answers it.
-    what
-        Run, store and field.
+    picture
+        The field.
     tile
         The tile.
     shown
@@ -190,27 +215,17 @@ async def draw_tile(
     Response
         With an ETag, and for values the encoding in headers.
     """
-    run, store, layer = what
+    store, layer = picture.store, picture.layer
     xyz = "run_id" in request.path_params
     raster = tile_raster(*tile, fields=("y", "x") if xyz else ("tile_row", "tile_col"))
 
     def draw() -> CachedBody:
         values = read_pixels(
-            services.forecasts, store, layer, services.pixels, (tile, raster), shown[1]
+            picture.reader, store, layer, services.pixels, (tile, raster), shown[1]
         )
-        headers = {
-            "PEAR-Run": run.id,
-            "PEAR-Model": run.model,
-            "PEAR-Variable": layer.variable,
-            "PEAR-Init-Time": to_iso(store.init_time),
-            "PEAR-Lead-Hours": str(layer.lead_hours),
-            "PEAR-Valid-Time": to_iso(store.valid_times[store.lead_index(layer.lead_hours)]),
-        }
-        if layer.level is not None:
-            headers["PEAR-Level"] = str(layer.level)
-        headers |= label_of(services.folder, run, store).headers()
+        headers = dict(picture.headers)
         if shown[0] == "colour":
-            png = draw_colours(values, field_colours(services, store, layer))
+            png = draw_colours(values, field_colours(picture.reader, store, layer))
         else:
             code = Encoding.of(row_of(layer.variable), kind_of(store))
             headers |= {
@@ -232,7 +247,7 @@ async def draw_tile(
     return await heavy_response(
         request,
         services.response_cache,
-        run,
+        picture.version,
         key,
         lambda: services.heavy.run(draw),
         pinned=pinned,

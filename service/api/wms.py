@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,16 +15,15 @@ from pear.times import parse_time, to_iso
 from pear.typing import Bool, Float64
 from pipelines.catalog import Status
 from service.api.ogc_runs import (
-    PREFIX,
     Links,
-    Target,
-    describe_nature,
     find_collection,
+    find_store_target,
     finished,
     make_router,
     make_target,
     newest,
 )
+from service.api.ogc_targets import PREFIX, RunTarget, Target, describe_nature
 from service.api.tiles import field_colours
 from service.api.wms_capabilities import INFO_FORMATS, default_level, write_capabilities
 from service.dependencies import Services, ServicesDep
@@ -122,8 +121,15 @@ async def get_wms(request: Request, services: ServicesDep, collection_id: str) -
 
 
 def _target(services: Services, collection: str, given: Parameters) -> Target:
+    start, store = given.get("dim_reference_time"), find_store_target(services, collection)
+    if store is not None:
+        if start is not None:
+            raise InputError(
+                f"{store.source} has no init times", field="dim_reference_time", hint="use TIME"
+            )
+        return store
     model, statistic = find_collection(services, collection)
-    start, found = given.get("dim_reference_time"), newest(services, model, statistic)
+    found = newest(services, model, statistic)
     if found is None:
         raise ProblemError(404, f"collection {model.id} has no finished run yet")
     if start is None:
@@ -145,7 +151,9 @@ def _target(services: Services, collection: str, given: Parameters) -> Target:
 
 
 def _capabilities(request: Request, services: Services, target: Target) -> bytes:
-    runs, _ = finished(services, target.model, target.statistic, _MOST_RUNS, None)
+    runs: Sequence[Target] = ()
+    if isinstance(target, RunTarget):
+        runs, _ = finished(services, target.model, target.statistic, _MOST_RUNS, None)
     address = Links(request).address(f"{PREFIX}/collections/{target.collection}/wms")
     return write_capabilities(target, runs or [target], address)
 
@@ -172,10 +180,10 @@ async def _map(request: Request, services: Services, target: Target, given: Para
 
     def draw() -> CachedBody:
         values, inside = _read(services, target, layer, frame)
-        colours = field_colours(services, target.store, layer)
+        colours = field_colours(target.reader, target.store, layer)
         rows = np.broadcast_to(inside[:, None], values.shape)
         png = draw_colours(values, colours, rows, background)
-        return CachedBody(png, "image/png", _headers(target, layer))
+        return CachedBody(png, "image/png", tuple(target.layer_headers(layer).items()))
 
     key = ("wms", target.store.run, layer, frame, background)
     return await _answer(request, services, target, key, draw)
@@ -196,7 +204,7 @@ async def _feature_info(
             here = Raster(raster.latitude[row : row + 1], raster.longitude[column : column + 1])
             key = ("pixel", frame, row, column)
             value = read_pixels(
-                services.forecasts, target.store, layer, services.pixels, (key, here), "bilinear"
+                target.reader, target.store, layer, services.pixels, (key, here), "bilinear"
             )
             features.append(_feature(target, layer, here, float(value[0, 0])))
         if kind == "application/json":
@@ -225,8 +233,8 @@ async def _legend(
         else:
             words = target.words
         words = (f"{name}{at}", *words)
-        png = draw_legend(field_colours(services, target.store, layer), words)
-        return CachedBody(png, "image/png", _headers(target, layer))
+        png = draw_legend(field_colours(target.reader, target.store, layer), words)
+        return CachedBody(png, "image/png", tuple(target.layer_headers(layer).items()))
 
     key = ("wms-legend", target.store.run, layer)
     return await _answer(request, services, target, key, draw)
@@ -242,7 +250,7 @@ def _read(services: Services, target: Target, layer: Layer, frame: Frame) -> tup
         key = (frame, first)
         parts.append(
             read_pixels(
-                services.forecasts, target.store, layer, services.pixels, (key, part), "bilinear"
+                target.reader, target.store, layer, services.pixels, (key, part), "bilinear"
             )
         )
     return np.concatenate(parts), inside
@@ -255,10 +263,12 @@ def _feature(target: Target, layer: Layer, here: Raster, value: float) -> dict[s
         "value": float(f"{value:.7g}"),
         "units": store.units(layer.variable),
         "time": to_iso(store.valid_times[store.lead_index(layer.lead_hours)]),
-        "reference_time": to_iso(store.init_time),
-        "run": target.run.id,
         **target.label.fields(),
     }
+    if isinstance(target, RunTarget):
+        about |= {"reference_time": to_iso(store.init_time), "run": target.run.id}
+    else:
+        about["source"] = target.source
     if layer.level is not None:
         about["elevation"] = layer.level
     place = [round(float(here.longitude[0]), 6), round(float(here.latitude[0]), 6)]
@@ -267,17 +277,6 @@ def _feature(target: Target, layer: Layer, here: Raster, value: float) -> dict[s
         "geometry": {"type": "Point", "coordinates": place},
         "properties": {**about, "note": describe_nature(target.nature)},
     }
-
-
-def _headers(target: Target, layer: Layer) -> tuple[tuple[str, str], ...]:
-    valid = target.store.valid_times[target.store.lead_index(layer.lead_hours)]
-    about = {
-        "PEAR-Run": target.run.id,
-        "PEAR-Model": target.run.model,
-        "PEAR-Init-Time": to_iso(target.store.init_time),
-        "PEAR-Valid-Time": to_iso(valid),
-    }
-    return tuple({**about, **target.label.headers()}.items())
 
 
 async def _answer(
@@ -290,7 +289,7 @@ async def _answer(
     return await heavy_response(
         request,
         services.response_cache,
-        target.run,
+        target.version,
         key,
         lambda: services.heavy.run(make),
         pinned=False,

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
+import numpy as np
+
 from pear.plotting.styles import style_of
 from pear.times import to_iso
-from service.api.ogc_runs import Target, describe_nature
+from service.api.ogc_targets import RunTarget, Target, describe_nature
 from service.api.tiles import attribution_of, kind_of
 from service.readers.ogc.coverages import row_of
-from service.readers.ogc.selection import parameters_of
+from service.readers.ogc.selection import list_times, parameters_of
 from service.readers.ogc.wms import CRS_NAMES, MOST_PIXELS, VERSION, WORLD
 
 INFO_FORMATS: Final = ("application/json", "text/plain")
@@ -42,7 +44,7 @@ def write_capabilities(target: Target, runs: Sequence[Target], address: str) -> 
     target
         Newest run, whose layers and default times these are.
     runs
-        Newest runs, one for each init time that is listed.
+        Newest runs, one for each init time that is listed; none of a store.
     address
         Address of the service, without parameters.
 
@@ -97,7 +99,7 @@ def write_capabilities(target: Target, runs: Sequence[Target], address: str) -> 
         box = {name: repr(edge) for name, edge in zip(names, edges, strict=True)}
         _add(top, "BoundingBox", None, {"CRS": crs, **box})
     attribution = _add(top, "Attribution")
-    _add(attribution, "Title", attribution_of(target.model.name, target.words))
+    _add(attribution, "Title", attribution_of(target.source, target.words))
     for name in parameters_of(target.store):
         _layer(top, target, runs, name, address)
     ET.indent(root, " ")
@@ -127,14 +129,15 @@ def _layer(
     title = target.label.statistic if target.label.is_probability else row.long_name
     words = target.nature.words if target.label.is_probability else target.words
     _add(layer, "Title", ", ".join((f"{title} ({units})", *words)))
-    times = sorted({to_iso(time) for each in runs for time in each.store.valid_times})
-    _dimension(layer, "time", "ISO8601", to_iso(target.store.valid_times[0]), times)
+    times = _list_times(target, runs)
+    _dimension(layer, "time", "ISO8601", to_iso(target.store.default_time), times)
     if row.kind == "upper":
         levels = [str(level) for level in sorted(target.store.levels, reverse=True)]
         _dimension(layer, "elevation", "hPa", str(default_level(target)), levels)
-    starts = sorted({to_iso(each.run.init_time) for each in runs})
-    start = to_iso(target.run.init_time)
-    _dimension(layer, "reference_time", "ISO8601", start, starts)
+    if isinstance(target, RunTarget):
+        starts = sorted({to_iso(each.store.init_time) for each in runs})
+        start = to_iso(target.run.init_time)
+        _dimension(layer, "reference_time", "ISO8601", start, starts)
     style = _add(layer, "Style")
     _add(style, "Name", "default")
     colours = f": {style_of(name).colours}" if is_field else ""
@@ -143,6 +146,21 @@ def _layer(
     _add(legend, "Format", "image/png")
     query = f"service=WMS&version={VERSION}&request=GetLegendGraphic&format=image/png&layer={name}"
     _online(legend, f"{address}?{query}")
+
+
+def _list_times(target: Target, runs: Sequence[Target]) -> list[str]:
+    """Return the valid times of runs, or of a store as intervals ``first/last/step``."""
+    if isinstance(target, RunTarget):
+        return sorted({to_iso(time) for each in runs for time in each.store.valid_times})
+    found = []
+    for part in list_times(target.store.valid_times):
+        if part.startswith("R"):
+            count, first, step = part[1:].split("/")
+            hours = (int(count) - 1) * int(step[2:-1])
+            last = np.datetime64(first.rstrip("Z"), "s") + np.timedelta64(hours, "h")
+            part = f"{first}/{to_iso(last)}/{step}"
+        found.append(part)
+    return found
 
 
 def _dimension(

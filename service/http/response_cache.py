@@ -11,13 +11,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Final, Protocol
 
 from fastapi import Request, Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipelines.catalog import Run
 from service.http.caching import (
     RENDERED,
     CacheSection,
@@ -35,6 +35,18 @@ from service.http.request_state import CacheableResponse, RequestState
 from service.http.security import AccessControl, client_address, key_in_query
 
 _LIFETIME_SECONDS: Final = 60.0
+
+
+class Versioned(Protocol):
+    """What responses are of: a finished run, or a store in one state."""
+
+    @property
+    def id(self) -> str:
+        """Name, by which the cache drops what it keeps."""
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When it was changed last."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +161,7 @@ class ResponseCacheMiddleware:
 def run_response(
     request: Request,
     cache: ResponseCache,
-    run: Run,
+    run: Versioned,
     key: tuple[Hashable, ...],
     make: Callable[[], CachedBody],
     *,
@@ -164,7 +176,7 @@ def run_response(
     cache
         Cached responses.
     run
-        A finished run, which never changes.
+        A finished run, or a store in one state: neither changes.
     key
         Everything else that determines the response.
     make
@@ -186,7 +198,7 @@ def run_response(
 async def heavy_response(
     request: Request,
     cache: ResponseCache,
-    run: Run,
+    run: Versioned,
     key: tuple[Hashable, ...],
     make: Callable[[], Awaitable[CachedBody]],
     *,
@@ -213,13 +225,13 @@ async def heavy_response(
     return _respond(request, run, whole, body, pinned=pinned)
 
 
-def _whole_key(run: Run, key: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
+def _whole_key(run: Versioned, key: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
     return (run.id, str(run.finished_at), *key)
 
 
 def _respond(
     request: Request,
-    run: Run,
+    run: Versioned,
     whole: tuple[Hashable, ...],
     body: CachedBody,
     *,

@@ -80,6 +80,17 @@ class ForecastStore:
         )
 
     @property
+    def what(self) -> str:
+        """What the store is, for messages: ``run ID``."""
+        return f"run {self.run}"
+
+    @property
+    def default_time(self) -> np.datetime64:
+        """Valid time of a map that names none, UTC."""
+        first: np.datetime64 = self.valid_times[0]
+        return first
+
+    @property
     def valid_times(self) -> Times:
         """Valid times (lead,), UTC."""
         times: Times = self.init_time + np.array(self.lead_hours, "timedelta64[h]")
@@ -108,7 +119,7 @@ class ForecastStore:
         for component in components:
             if component not in self.names:
                 raise InputError(
-                    f"{name} needs {component}, which run {self.run} does not have: "
+                    f"{name} needs {component}, which {self.what} does not have: "
                     "a wind is a vector",
                     field="variables",
                     hint="the component on its cells: /fields, or a download with grid=healpix",
@@ -147,7 +158,7 @@ class ForecastStore:
             self._require_derivable(found)
         elif variable.name not in self.names:
             raise InputError(
-                f"run {self.run} does not have {variable.name}",
+                f"{self.what} does not have {variable.name}",
                 field="variable",
                 hint="it has " + ", ".join(self.names),
             )
@@ -169,11 +180,11 @@ class ForecastStore:
         return variable, level
 
     def _require_derivable(self, found: Derived) -> None:
-        require_derivable(found, self.names, f"run {self.run}")
+        require_derivable(found, self.names, self.what)
         missing = [level for level in found.levels if level not in self.levels]
         if missing:
             raise InputError(
-                f"{found.row.name} needs {missing[0]} hPa, which run {self.run} does not have",
+                f"{found.row.name} needs {missing[0]} hPa, which {self.what} does not have",
                 field="variable",
                 hint="levels: " + ", ".join(str(each) for each in sorted(self.levels)),
             )
@@ -200,11 +211,27 @@ class ForecastStore:
         """
         if lead_hours not in self.lead_hours:
             raise InputError(
-                f"run {self.run} does not have lead time {lead_hours} h",
+                f"{self.what} does not have lead time {lead_hours} h",
                 field="lead_time",
                 hint="lead times: " + ", ".join(str(each) for each in self.lead_hours),
             )
         return self.lead_hours.index(lead_hours)
+
+    def read(self, name: str, level: int | None, lead_hours: int) -> Float32:
+        """Return one stored field (cell,), read-only; 503 if it cannot be read or is damaged."""
+        array = self.dataset[name].isel(time=0, prediction_timedelta=self.lead_index(lead_hours))
+        if level is not None:
+            array = array.isel(level=self.levels.index(level))
+        what = f"{name} of {self.what}"
+        try:
+            values = np.ascontiguousarray(array.values, dtype=np.float32)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise unreadable(what, type(error).__name__) from error
+        if not np.isfinite(values).all():
+            # Finished runs have no missing values, but a lost chunk reads as fill values.
+            raise unreadable(what, "values are missing")
+        values.flags.writeable = False
+        return values
 
 
 class ForecastReader:
@@ -242,7 +269,7 @@ class ForecastReader:
 
         def make() -> Float32:
             if found is None:
-                return _read_field(self.store(name), variable, level, lead_hours)
+                return self.store(name).read(variable, level, lead_hours)
             parts = [self.field(name, one, at, lead_hours) for one, at in found.channels(level)]
             return _frozen(found.of(parts, level))
 
@@ -298,22 +325,6 @@ def _nbytes(field: Float32) -> int:
 
 def _run_of(name: str) -> str:
     return name.partition(".")[0]
-
-
-def _read_field(store: ForecastStore, name: str, level: int | None, lead_hours: int) -> Float32:
-    array = store.dataset[name].isel(time=0, prediction_timedelta=store.lead_index(lead_hours))
-    if level is not None:
-        array = array.isel(level=store.levels.index(level))
-    what = f"{name} of run {store.run}"
-    try:
-        values = np.ascontiguousarray(array.values, dtype=np.float32)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise unreadable(what, type(error).__name__) from error
-    if not np.isfinite(values).all():
-        # Finished runs have no missing values, but a lost chunk reads as fill values.
-        raise unreadable(what, "values are missing")
-    values.flags.writeable = False
-    return values
 
 
 def _frozen(values: Float64) -> Float32:

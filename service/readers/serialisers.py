@@ -29,10 +29,15 @@ def run_header(store: ForecastStore, model: str, created_at: str, label: Label) 
         "model": model,
         "init_time": to_iso(store.init_time),
         "created_at": created_at,
-        "grid": {"name": "HEALPix", "nside": store.nside, "order": "nested"},
+        "grid": grid_of(store),
         **label.fields(),
         "note": DISCLAIMER,
     }
+
+
+def grid_of(store: ForecastStore) -> dict[str, Any]:
+    """Return the description of the grid of a store, JSON values."""
+    return {"name": "HEALPix", "nside": store.nside, "order": "nested"}
 
 
 def dump_json(document: object) -> bytes:

@@ -145,7 +145,7 @@ def list_files(root: Path, version: str | None = None) -> StoreFiles:
     StoreFiles
         Kept in memory for as long as the version is the same.
     """
-    return _list_files(root, _state(root) if version is None else version)
+    return _list_files(root, state_of(root) if version is None else version)
 
 
 @lru_cache(maxsize=64)
@@ -167,7 +167,7 @@ def _list_files(root: Path, _version: str) -> StoreFiles:
     return StoreFiles(root, files, chunks, nbytes)
 
 
-def _state(root: Path) -> str:
+def state_of(root: Path) -> str:
     """Return the state of the two files that every change of a store renames."""
     return ",".join(_stamp(root / name) for name in (metadata.META, manifest.FILE))
 

@@ -211,7 +211,7 @@ def _read(
         series = read_series(reader, store, points, pairs, timeline, chosen)
         for each in series:
             if not np.isfinite(each.values).all():
-                raise unreadable(f"{each.variable} of run {store.run}", "values are missing")
+                raise unreadable(f"{each.variable} of {store.what}", "values are missing")
         stacked = tuple(
             np.stack([each.values for each in series[first : first + len(at)]], axis=1)
             for first in range(0, len(series), len(at))

@@ -23,6 +23,7 @@ MEDIA_TYPES: Final[dict[Format, str]] = {
     "GeoJSON": "application/geo+json",
     "NetCDF": "application/x-netcdf",
 }
+_ORIGIN: Final = ("run", "model", "init_time", "analysis", "climatology", "period")
 _Writer = Callable[[Coverages, ForecastStore, dict[str, Any], Label], bytes]
 _PRESSURE: Final = {
     "type": "VerticalCRS",
@@ -333,9 +334,7 @@ def to_netcdf(
         "title": str(header["title"]),
         "comment": str(header["note"]),
         "pear_interpolation": "; ".join(f"{key}: {word}" for key, word in found.describe().items()),
-        "pear_run": store.run,
-        "pear_model": str(header["model"]),
-        "pear_init_time": to_iso(store.init_time),
+        **{f"pear_{name}": str(header[name]) for name in _ORIGIN if name in header},
     }
     dataset = xr.Dataset(fields, coordinates, about)
     for key, each in dataset.variables.items():

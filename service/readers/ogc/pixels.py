@@ -168,4 +168,4 @@ def read_pixels(
 
 def _require_finite(values: Float64, layer: Layer, store: ForecastStore) -> None:
     if not np.isfinite(values).all():
-        raise unreadable(f"{layer.variable} of run {store.run}", "values are missing")
+        raise unreadable(f"{layer.variable} of {store.what}", "values are missing")

@@ -26,6 +26,7 @@ _CRS_NAMES: Final = (
 )
 _EVERY: Final = re.compile(r"R(\d{1,3})/([^/]{1,16})/([^/]{1,16})", re.ASCII)
 _MOST_TIMES: Final = 1000
+_MOST_LISTED: Final = 200
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def select_layer(
     z
         Level in hPa (default: 500, or the first).
     datetime
-        Valid time (default: the first).
+        Valid time (default: that of the store).
 
     Returns
     -------
@@ -98,7 +99,7 @@ def select_layer(
     name = default if parameter is None else parameter
     if parse_quantity(name)[0].kind == "upper" and z is None and store.levels:
         z = str(500 if 500 in store.levels else store.levels[0])
-    moment = to_iso(store.valid_times[0]) if datetime is None else datetime
+    moment = to_iso(store.default_time) if datetime is None else datetime
     chosen = select(store, name, z, moment)
     levels: tuple[int | None, ...] = chosen.levels or (None,)
     for what, found in (
@@ -109,6 +110,37 @@ def select_layer(
         if len(found) != 1:
             raise InputError(f"{what} names {len(found)}, and a map shows one", field=what)
     return Layer((*chosen.surface, *chosen.upper)[0], levels[0], chosen.lead_hours[0])
+
+
+def list_times(times: Times) -> list[str]:
+    """Return valid times as EDR lists them: many at a fixed step as ``Rn/first/PTnH``.
+
+    Parameters
+    ----------
+    times
+        (time,) ascending.
+
+    Returns
+    -------
+    list of str
+        ISO 8601; a series of its own after each gap.
+
+    Examples
+    --------
+    >>> list_times(np.datetime64("2001-01-01", "s") + np.arange(3) * np.timedelta64(6, "h"))
+    ['2001-01-01T00:00:00Z', '2001-01-01T06:00:00Z', '2001-01-01T12:00:00Z']
+    >>> list_times(np.datetime64("2001-01-01", "s") + np.arange(999) * np.timedelta64(6, "h"))
+    ['R999/2001-01-01T00:00:00Z/PT6H']
+    """
+    if times.size <= _MOST_LISTED:
+        return [to_iso(time) for time in times]
+    hours = np.diff(times).astype("timedelta64[h]").astype(np.int64)
+    step = int(np.bincount(hours).argmax())
+    parts = np.split(times, np.flatnonzero(hours != step) + 1)
+    return [
+        f"R{part.size}/{to_iso(part[0])}/PT{step}H" if part.size > 1 else to_iso(part[0])
+        for part in parts
+    ]
 
 
 def parameters_of(store: ForecastStore) -> list[str]:
@@ -223,14 +255,14 @@ def parse_levels(store: ForecastStore, text: str | None) -> tuple[int, ...]:
     for level in wanted:
         if level not in known:
             raise InputError(
-                f"run {store.run} does not have level {level:g} hPa", field="z", hint=_hint(store)
+                f"{store.what} does not have level {level:g} hPa", field="z", hint=_hint(store)
             )
     return _nonempty(tuple(level for level in known if level in wanted), store)
 
 
 def _nonempty(levels: tuple[int, ...], store: ForecastStore) -> tuple[int, ...]:
     if not levels:
-        raise InputError(f"run {store.run} has no level there", field="z", hint=_hint(store))
+        raise InputError(f"{store.what} has no level there", field="z", hint=_hint(store))
     return levels
 
 
@@ -289,7 +321,7 @@ def _time(text: str) -> np.datetime64:
 def _refuse(store: ForecastStore, what: str) -> NoReturn:
     first, last = (to_iso(store.valid_times[at]) for at in (0, -1))
     raise InputError(
-        f"run {store.run} has nothing at {what}",
+        f"{store.what} has nothing at {what}",
         field="datetime",
         hint=f"it covers {first} to {last}; its times are in the extent of the collection",
     )

@@ -56,7 +56,8 @@ def test_the_metadata_are_those_of_the_standard(client: httpx.Client, run_id: st
     collections = Collections.model_validate_json(client.get("/ogc/collections").content)
     one = collections.collections[0]
     names = [each.id for each in collections.collections]
-    assert names == [COLLECTION, f"{COLLECTION}.p00", f"{COLLECTION}.spread"]
+    assert names[:3] == [COLLECTION, f"{COLLECTION}.p00", f"{COLLECTION}.spread"]
+    assert names[3:] == ["analysis.made-up"]
     assert one == Collection.model_validate_json(client.get(BASE).content)
     assert one.id == COLLECTION
     instances = Instances.model_validate_json(client.get(f"{BASE}/instances").content).instances
@@ -285,7 +286,8 @@ def test_a_simulated_atmosphere_is_named_everywhere(tmp_path: Path) -> None:
 def test_owslib_asks_unchanged(url: str) -> None:
     edr = EnvironmentalDataRetrieval(f"{url}/ogc")
     assert "conformsTo" in edr.conformance()
-    assert edr.data() == [COLLECTION, f"{COLLECTION}.p00", f"{COLLECTION}.spread"]
+    names = [COLLECTION, f"{COLLECTION}.p00", f"{COLLECTION}.spread", "analysis.made-up"]
+    assert edr.data() == names
     assert edr.collection(COLLECTION)["id"] == COLLECTION
     found = edr.query_data(
         COLLECTION,
