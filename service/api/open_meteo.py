@@ -27,6 +27,7 @@ from service.readers.open_meteo import DEFAULT, Units, describe, places_of
 from service.readers.open_meteo_answer import Zone, to_documents, to_flatbuffers
 from service.readers.open_meteo_places import find_zones, parse_box
 from service.readers.open_meteo_times import Period, parse_zone
+from service.readers.past import MOST_DAYS
 from service.readers.points import Interpolation, locate, parse_numbers
 from service.readers.serialisers import dump_json
 from service.readers.timeline import TemporalResolution
@@ -96,7 +97,13 @@ class OpenMeteoQuery:
             int | None, Query(ge=1, le=366, description="Days from the first date of the run.")
         ] = None,
         past_days: Annotated[
-            int, Query(ge=0, le=92, description="A run has no days before it begins: 0 alone.")
+            int,
+            Query(
+                ge=0,
+                le=MOST_DAYS,
+                description="Days before the first date of the run, from the analysis that it "
+                "started from; `past` in the answer marks them.",
+            ),
         ] = 0,
         wind_speed_unit: Annotated[Literal["kmh", "ms", "mph", "kn"], Query()] = "kmh",
         temperature_unit: Annotated[Literal["celsius", "fahrenheit"], Query()] = "celsius",
@@ -120,11 +127,11 @@ class OpenMeteoQuery:
         ] = None,
     ) -> None:
         del apikey  # checked before
-        if past_days:
+        if past_days and (start_date is not None or end_date is not None):
             raise InputError(
-                f"past_days={past_days}: a run has no days before it begins",
+                "past_days, and start_date or end_date, exclude each other",
                 field="past_days",
-                hint="name an earlier run by run=; /v1/forecasts?init_time= lists them",
+                hint="give one of them",
             )
         self.where = ",".join(latitude), ",".join(longitude), bounding_box
         given = bool(latitude), bool(longitude)
@@ -135,7 +142,7 @@ class OpenMeteoQuery:
                 hint="for example latitude=59.3&longitude=18.1",
             )
         units = Units(wind_speed_unit, temperature_unit, precipitation_unit)
-        period = Period(start_date, end_date, forecast_days)
+        period = Period(start_date, end_date, forecast_days, past_days)
         names = hourly or ([] if daily or current else [DEFAULT])
         texts = [",".join(each) for each in (names, daily, current)]
         self.asked = Asked(texts[0], texts[1], texts[2], units, temporal_resolution, period)
@@ -192,7 +199,8 @@ async def _respond(
         4 * 12 * part.source.store.nside**2 * part.columns * len(part.source.store.lead_hours)
         for part in answer.parts
     )
-    pinned = query.run != "latest" and not query.has_current
+    # The present passes, and an analysis may change.
+    pinned = query.run != "latest" and not query.has_current and not answer.has_past
     work = Work(answer.make, nbytes)
     return await services.respond(request, first.run, key, work, pinned=pinned)
 
@@ -202,7 +210,7 @@ class _Answer:
 
     def __init__(self, services: Services, query: OpenMeteoQuery, *, ensemble: bool) -> None:
         chosen = choose_runs(services, query.run, query.models, ensemble=ensemble)
-        sources = sources_of(services, chosen, ensemble=ensemble)
+        sources = sources_of(services, chosen, query.asked.period, ensemble=ensemble)
         self._services, self._query = services, query
         self.parts = [Part(source, query.asked) for source in sources]
         self._models = len(chosen)
@@ -214,6 +222,7 @@ class _Answer:
                 hint="ask for each model by itself",
             )
         now, stores = _now(), [part.source.store for part in self.parts]
+        self.has_past = any(part.past is not None for part in self.parts)
         self._now = [lead_now(store, now) if query.has_current else None for store in stores]
         self._hour = now.replace(minute=0, second=0, microsecond=0)
         if query.timezone != _AUTO:
@@ -252,6 +261,11 @@ class _Answer:
         headers = tuple(last_modified(self._hour).items()) if query.has_current else ()
         if query.is_binary:
             headers += tuple(self._label_headers().items())
+            headers += tuple(
+                ("PEAR-Past", f"{part.past.series.what} before {to_iso(part.begin)}")
+                for part in self.parts[:1]
+                if part.past is not None
+            )
             return CachedBody(b"".join(ordered), "application/octet-stream", headers)
         body = dump_json(ordered[0] if len(ordered) == 1 else ordered)
         return CachedBody(body, "application/json", headers)
@@ -292,7 +306,13 @@ class _Answer:
 
     def _about(self, part: Part, zone: Zone) -> dict[str, object]:
         run, store = part.source.run, part.source.store
-        header = {"run": run.id, "model": run.model, "init_time": to_iso(store.init_time)}
+        header: dict[str, Any] = {
+            "run": run.id,
+            "model": run.model,
+            "init_time": to_iso(store.init_time),
+        }
+        if past := part.describe_past(zone):
+            header["past"] = past
         label = label_of(self._services.folder, run, store)
         kind = {"atmosphere": label.atmosphere} if label.atmosphere else {}
         return describe(part.hourly, part.shown(zone), header | kind)

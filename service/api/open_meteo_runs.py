@@ -9,7 +9,9 @@ from pear.errors import InputError, did_you_mean
 from pipelines.catalog import NotFoundError, Run, Status
 from service.api.open_meteo_series import Source
 from service.dependencies import Services, get_run, get_store
-from service.readers.forecasts import statistics_of
+from service.readers.forecasts import ForecastStore, statistics_of
+from service.readers.open_meteo_times import Period
+from service.readers.past import MOST_DAYS, PastStore
 
 BEST: Final = "best_match"
 _MOST_MODELS: Final = 8
@@ -94,7 +96,7 @@ def _model(services: Services, name: str) -> str:
 
 
 def sources_of(
-    services: Services, chosen: Sequence[tuple[str, Run]], *, ensemble: bool
+    services: Services, chosen: Sequence[tuple[str, Run]], period: Period, *, ensemble: bool
 ) -> list[Source]:
     """Return what the columns of an answer come from.
 
@@ -104,6 +106,8 @@ def sources_of(
         Services of the application.
     chosen
         Model and run.
+    period
+        Dates; where they begin before a run, its source has the analysis before it.
     ensemble
         One source for each member, the first of which is the unperturbed control.
 
@@ -124,7 +128,8 @@ def sources_of(
         kept = [each for each in statistics_of(services.folder, run.id) if each.startswith("m")]
         members = tuple(get_store(services, run, each) for each in sorted(kept))
         if not ensemble:
-            out.append(Source(run, store, of_model, of_model, members))
+            own = _with_past(services, run, store, period)
+            out.append(Source(run, own, of_model, of_model, members))
             continue
         if not members:
             raise InputError(
@@ -134,5 +139,23 @@ def sources_of(
             )
         for number, member in enumerate(members):
             suffix = f"_member{number:02d}" if number else ""
-            out.append(Source(run, member, suffix + of_model, of_model, members))
+            own = _with_past(services, run, member, period)
+            out.append(Source(run, own, suffix + of_model, of_model, members))
     return out
+
+
+def _with_past(services: Services, run: Run, store: ForecastStore, period: Period) -> ForecastStore:
+    """Return a run with the days before it that are asked for."""
+    days = period.days_before(store.valid_times[0])
+    if not days:
+        return store
+    field = "past_days" if period.start is None else "start_date"
+    if days > MOST_DAYS + 1:
+        raise InputError(
+            f"{field} is {days - 1} days before run {run.id}, limit {MOST_DAYS}", field=field
+        )
+    try:
+        series = services.series.open("analysis", str(run.options.get("analysis", "")))
+    except NotFoundError:
+        return store  # an error if a date before the run turns out to be needed
+    return PastStore.extend(store, series, days)

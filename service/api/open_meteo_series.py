@@ -11,7 +11,7 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.times import to_iso
-from pear.typing import Float64, Times
+from pear.typing import Bool, Float64, Times
 from pipelines.catalog import Run
 from service.dependencies import Services
 from service.readers.forecasts import ForecastStore
@@ -24,7 +24,8 @@ from service.readers.open_meteo_times import (
     local_dates,
     require_daily,
 )
-from service.readers.points import Points, Series, read_series
+from service.readers.past import PastReader, PastStore
+from service.readers.points import Points, Series, SeriesSource, read_series
 from service.readers.timeline import TemporalResolution, Timeline
 
 _HOUR: Final = 3600
@@ -97,6 +98,8 @@ class Part:
         self.daily = parse_daily(asked.daily, store, units)
         self.current = parse_columns(asked.current, store, units, "current")
         self.timeline = Timeline.choose(store.lead_hours, asked.resolution)
+        self.past = store if isinstance(store, PastStore) else None
+        self.begin: np.datetime64 = store.valid_times[0] if self.past is None else self.past.begin
         columns = [*self.hourly, *self.current, *(column for column, _ in self.daily)]
         if any(column.is_probability for column in columns) and not source.members:
             raise InputError(
@@ -105,8 +108,15 @@ class Part:
                 field="hourly",
                 hint="submit a run with members and keep_members",
             )
+        if self.past is not None and any(column.is_probability for column in columns):
+            raise InputError(
+                "an analysis has no precipitation_probability",
+                field="past_days",
+                hint="ask for it without days before the run",
+            )
         self.key = (
             source.store.run,
+            None if self.past is None else self.past.series.run,
             source.suffix,
             tuple(self.hourly),
             tuple(self.daily),
@@ -147,14 +157,40 @@ class Part:
     def shown(self, zone: Zone) -> Timeline:
         """Return the timeline of the dates that were asked for."""
         valid = self.timeline.valid_times(self.source.store.init_time)
-        rows = np.flatnonzero(self.period.choose(valid, zone))
+        rows = np.flatnonzero(self._choose(valid, zone))
         return replace(self.timeline, leads=tuple(self.timeline.leads[row] for row in rows))
+
+    def _choose(self, valid: Times, zone: Zone) -> Bool:
+        """Return which times (time,) are shown; InputError if the analysis lacks some."""
+        first = self.period.first_date(self.begin, zone)
+        if first < local_dates(np.array([self.begin]), zone)[0]:
+            if self.past is None:
+                raise InputError(
+                    f"run {self.source.run.id} begins at {to_iso(self.begin)}, and the analysis "
+                    "that it started from is not there or not named",
+                    field="past_days" if self.period.start is None else "start_date",
+                    hint="ask for the dates of the run",
+                )
+            self.past.require(first.astype("datetime64[s]") - np.timedelta64(zone.seconds, "s"))
+        return self.period.choose(valid, zone, self.begin)
+
+    def describe_past(self, zone: Zone) -> dict[str, object]:
+        """Return which of the shown times are of an analysis; empty if none is."""
+        timeline = self.shown(zone)
+        valid = timeline.valid_times(self.source.store.init_time)
+        if self.past is None or not (valid < self.begin).any():
+            return {}
+        return {
+            "analysis": self.past.series.served.name,
+            "is_analysis": (valid < self.begin).tolist(),
+            "note": "Values before the first time of the run are those of the analysis.",
+        }
 
     def read(self, services: Services, points: Points, zone: Zone, now: int | None) -> list[Block]:
         """Read the blocks of an answer."""
         store = self.source.store
         valid = self.timeline.valid_times(store.init_time)
-        kept = self.period.choose(valid, zone)
+        kept = self._choose(valid, zone)
         blocks = []
         if now is not None:
             here = Timeline(store.lead_hours, (now,), 1)
@@ -178,7 +214,7 @@ class Part:
         columns = list(dict.fromkeys(column for column, _ in self.daily))
         found = self._read(services, points, columns, native)
         values = dict(zip(columns, (series for _, _, series in found), strict=True))
-        rows = np.flatnonzero(self.period.choose(valid, zone))
+        rows = np.flatnonzero(self._choose(valid, zone))
         # A sum belongs to the day in which its hours lie, the last of which ends at its time.
         ends = local_dates(valid - np.timedelta64(1, "s"), zone)
         dates, shown = local_dates(valid, zone), []
@@ -216,7 +252,10 @@ class Part:
         timeline: Timeline,
     ) -> list[Series]:
         pairs = [(column.variable, column.level) for column in columns]
-        return read_series(services.forecasts, store, points, pairs, timeline)
+        reader: SeriesSource = services.forecasts
+        if isinstance(store, PastStore):
+            reader = PastReader(services.forecasts, services.series, store)
+        return read_series(reader, store, points, pairs, timeline)
 
     def _probability(
         self, services: Services, points: Points, column: Column, timeline: Timeline

@@ -24,13 +24,39 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 @dataclass(frozen=True)
 class Period:
-    """Dates of an answer in its time zone; None where nothing was asked for."""
+    """Dates of an answer in its time zone; None where nothing was asked for.
+
+    Attributes
+    ----------
+    start, end
+        First and last date.
+    days
+        Number of dates from the first one of the run.
+    past
+        Number of dates before the first one of the run.
+    """
 
     start: str | None = None
     end: str | None = None
     days: int | None = None
+    past: int = 0
 
-    def choose(self, times: Times, zone: Zone) -> Array:
+    def days_before(self, begin: np.datetime64) -> int:
+        """Return how many days before the first time of a run are asked for, in any zone."""
+        if self.start is None:
+            return self.past
+        day = np.timedelta64(1, "D")
+        days = int((begin.astype("datetime64[D]") - _parse_date(self.start, "start_date")) / day)
+        return days + 1 if days >= 0 else 0
+
+    def first_date(self, begin: np.datetime64, zone: Zone) -> np.datetime64:
+        """Return the first date of an answer, from that of the run's first time."""
+        if self.start is not None:
+            return _parse_date(self.start, "start_date")
+        own: np.datetime64 = local_dates(np.array([begin]), zone)[0]
+        return own - np.timedelta64(self.past, "D")
+
+    def choose(self, times: Times, zone: Zone, begin: np.datetime64 | None = None) -> Array:
         """Return which times (time,) are in the period.
 
         Parameters
@@ -39,6 +65,9 @@ class Period:
             (time,) UTC.
         zone
             Time zone of the dates.
+        begin
+            First time of the run, UTC (default: the first of the times). Those before it are left
+            out unless the period begins on an earlier date.
 
         Returns
         -------
@@ -50,12 +79,15 @@ class Period:
         InputError
             If a date is not one, or no time is in the period.
         """
-        dates = local_dates(times, zone)
-        first = dates[0] if self.start is None else _parse_date(self.start, "start_date")
+        begin = times[0] if begin is None else begin
+        dates, own = local_dates(times, zone), local_dates(np.array([begin]), zone)[0]
+        first = self.first_date(begin, zone)
         last = dates[-1] if self.end is None else _parse_date(self.end, "end_date")
         if self.days is not None:
-            last = first + np.timedelta64(self.days - 1, "D")
+            last = (own if self.start is None else first) + np.timedelta64(self.days - 1, "D")
         chosen: Array = (dates >= first) & (dates <= last)
+        if first >= own:
+            chosen &= times >= begin
         if not chosen.any():
             raise InputError(
                 f"the run has no times from {first} to {last}",

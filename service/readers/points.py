@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from pear.derived import find_derived, parse_quantity
 from pear.errors import InputError
 from pear.sphere.healpix import cell_of, interpolation_weights
 from pear.sphere.vectors import Frames, carry, cell_frames, keep_speed, wind_weights
-from pear.typing import Array, Float64, Int64
+from pear.typing import Array, Float32, Float64, Int64
 from pear.variables import BY_NAME, wind_pair
-from service.readers.forecasts import ForecastReader, ForecastStore
+from service.readers.forecasts import ForecastStore
 from service.readers.timeline import Timeline
 
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -237,8 +237,17 @@ def _expand(
     return [(row.name, store.select(row.name, level)[1]) for level in every]
 
 
+class SeriesSource(Protocol):
+    """What series are read from."""
+
+    def series(
+        self, name: str, variable: str, level: int | None, leads: tuple[int, ...] | None = None
+    ) -> Float32:
+        """Return one variable of a store at some lead times (default: all), (lead, cell)."""
+
+
 def read_series(
-    reader: ForecastReader,
+    reader: SeriesSource,
     store: ForecastStore,
     points: Points,
     pairs: list[tuple[str, int | None]],

@@ -103,19 +103,22 @@ class Timeline:
     def _share(self, values: Float64, hours: int) -> Float64:
         every = self.every_hours or hours
         known = np.array(self.model_leads)
-        last = self.leads[-1]
-        # Rates of the hours that end at lead 1, 2, …; each belongs to the first sum that has it.
+        begin = min(0, self.model_leads[0] - hours)
+        last = self.leads[-1] - begin
+        # Rates of the hours that end 1, 2, … hours after the beginning; each belongs to the first
+        # sum that has it.
         rate = np.full((last + 1, *values.shape[1:]), np.nan)
         for hour in range(1, last + 1):
-            index = int(np.searchsorted(known, hour))
-            if index < known.size and known[index] - hours < hour:
+            index = int(np.searchsorted(known, hour + begin))
+            if index < known.size and known[index] - hours < hour + begin:
                 rate[hour] = values[index] / hours
+        ends = [lead - begin for lead in self.leads]
         return np.stack(
             [
-                rate[lead - every + 1 : lead + 1].sum(axis=0)
-                if lead >= every
+                rate[end - every + 1 : end + 1].sum(axis=0)
+                if end >= every
                 else np.full(values.shape[1:], np.nan)
-                for lead in self.leads
+                for end in ends
             ]
         )
 

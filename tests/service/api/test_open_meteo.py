@@ -20,7 +20,8 @@ from openmeteo_sdk.WeatherApiResponse import WeatherApiResponse
 from pear.sphere.healpix import cell_of
 from service.http.caching import RENDERED
 from service.readers.open_meteo_answer import Block, Place, Zone, to_flatbuffers
-from tests.fixtures.service import NSIDE, problem, synthetic_field
+from service.readers.timeline import Timeline
+from tests.fixtures.service import INIT, NSIDE, problem, synthetic_field
 
 
 def test_units_columns_and_caching(client: httpx.Client, run_id: str) -> None:
@@ -155,7 +156,10 @@ def test_the_official_client_reads_points_hours_and_units(
         ({"start_date": "yesterday"}, "not a date"),
         ({"models": "icon_global"}, "there is no model icon_global"),
         ({"elevation": "3"}, "unknown parameter 'elevation'"),
-        ({"past_days": 2}, "no days before it begins; name an earlier run by run="),
+        ({"past_days": 3}, "analysis made-up has nothing at 2001-02-28T00:00:00Z, before run"),
+        ({"past_days": 1, "end_date": "2001-03-04"}, "exclude each other"),
+        ({"start_date": "2001-01-01"}, "analysis made-up has nothing at"),
+        ({"start_date": "1990-01-01"}, "days before run"),
     ],
 )
 def test_errors_are_those_of_open_meteo(
@@ -183,6 +187,50 @@ def test_dates_units_and_models(client: httpx.Client, run_id: str) -> None:
     cold = client.get("/v1/forecast", params={**place, "temperature_unit": "fahrenheit"}).json()
     celsius = document["hourly"]["temperature_2m"][0]
     assert cold["hourly"]["temperature_2m"][1] == pytest.approx(celsius * 1.8 + 32, abs=1e-2)
+
+
+def test_days_before_a_run_are_those_of_its_analysis(
+    client: httpx.Client, official: Any, run_id: str
+) -> None:
+    hourly = ["temperature_2m", "wind_speed_10m", "geopotential_height_500hPa"]
+    asked = {"latitude": 59.3, "longitude": 18.1, "hourly": hourly, "run": run_id}
+    plain = client.get("/v1/forecast", params=asked).json()
+    answer = client.get("/v1/forecast", params={**asked, "past_days": 1})
+    assert answer.headers["cache-control"] == "no-cache"
+    document = answer.json()
+    assert document["hourly"]["time"] == ["2001-03-01T00:00", *plain["hourly"]["time"]]
+    assert document["lead_hours"] == [0, *plain["lead_hours"]]
+    past = document["past"]
+    assert (past["analysis"], past["is_analysis"]) == ("made-up", [True] + [False] * 10)
+    cell = cell_of(np.array([59.3]), np.array([18.1]), NSIDE)
+    truth = {
+        "temperature_2m": synthetic_field("2m_temperature", None, 0)[cell][0] - 273.15,
+        "geopotential_height_500hPa": synthetic_field("geopotential", 500, 0)[cell][0] / 9.80665,
+    }
+    for name, value in truth.items():
+        assert document["hourly"][name][0] == pytest.approx(float(value), abs=1e-3)
+    assert "past" not in plain
+    by_date = client.get("/v1/forecast", params={**asked, "start_date": "2001-03-01"}).json()
+    assert by_date["hourly"] == document["hourly"]
+    every = {**asked, "past_days": 1, "temporal_resolution": "hourly"}
+    between = client.get("/v1/forecast", params=every).json()
+    series = between["hourly"]["temperature_2m"]
+    assert series[0] == document["hourly"]["temperature_2m"][0]
+    assert series[6] == pytest.approx(0.75 * series[0] + 0.25 * series[24], abs=1e-3)
+    assert between["time_interpolation"]["is_interpolated"][:2] == [False, True]
+    (message,) = official.weather_api(URL, params={**asked, "past_days": 1})
+    block = message.Hourly()
+    assert block.Time() == INIT.astype(int)
+    for index, name in enumerate(hourly):
+        values = block.Variables(index).ValuesAsNumpy()
+        np.testing.assert_allclose(values, document["hourly"][name], atol=1e-2)
+
+
+def test_sums_before_the_first_hour_are_shared_out_too() -> None:
+    timeline = Timeline.choose((-12, -6, 0, 6), "hourly_3")
+    sums = np.array([[6.0], [12.0], [0.0], [3.0]])
+    shared = timeline.interpolate("total_precipitation_6hr", sums)[:, 0]
+    np.testing.assert_allclose(shared, [3, 6, 6, 0, 0, 1.5, 1.5])
 
 
 def test_flatbuffers_of_the_present_and_of_days() -> None:

@@ -221,7 +221,7 @@ def test_each_point_has_its_own_zone(client: httpx.Client, official: Any) -> Non
         (FORECAST, {"models": ",".join(map(str, range(9)))}, "9 models, limit 8"),
         (FORECAST, {"bounding_box": "1,2,3,4"}, "give latitude and longitude, or a bounding_box"),
         (FORECAST, {"daily": "precipitation_probability_sum"}, "has no sum of a day"),
-        (FORECAST, {"past_days": 1}, "no days before it begins"),
+        (FORECAST, {"past_days": 1, "hourly": "temperature_2m"}, "is not there or not named"),
     ],
 )
 def test_what_is_not_there_is_said(
