@@ -127,7 +127,33 @@ def storage_options(address: str, *, anonymous: bool = False) -> dict[str, Any]:
     return options
 
 
-def open_filesystem(address: str, *, anonymous: bool = False) -> tuple[AbstractFileSystem, str]:
+def impatient_options(address: str) -> dict[str, Any]:
+    """Return options with which a client of S3 gives up early, beside those of the user.
+
+    Returns
+    -------
+    dict
+        Options of fsspec; none for other schemes.
+
+    Examples
+    --------
+    >>> sorted(impatient_options("s3://bucket/a")["config_kwargs"])
+    ['connect_timeout', 'read_timeout', 'retries']
+    >>> impatient_options("file:///data")
+    {}
+    """
+    if urlsplit(address).scheme not in ("s3", "s3a"):
+        return {}
+    from fsspec.config import conf
+
+    own = {**conf.get("s3", {}), **conf.get("s3a", {})}.get("config_kwargs", {})
+    limits = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 1}}
+    return {"config_kwargs": {**limits, **own}}
+
+
+def open_filesystem(
+    address: str, *, anonymous: bool = False, **options: object
+) -> tuple[AbstractFileSystem, str]:
     """Return the file system of an address, and the path in it.
 
     Parameters
@@ -136,6 +162,8 @@ def open_filesystem(address: str, *, anonymous: bool = False) -> tuple[AbstractF
         The address.
     anonymous
         Whether to ask without credentials.
+    **options
+        Further options of the file system.
 
     Returns
     -------
@@ -151,8 +179,8 @@ def open_filesystem(address: str, *, anonymous: bool = False) -> tuple[AbstractF
     try:
         from fsspec.core import url_to_fs
 
-        options = storage_options(address, anonymous=anonymous)
-        filesystem, path = url_to_fs(address, **options)
+        given = storage_options(address, anonymous=anonymous) | options
+        filesystem, path = url_to_fs(address, **given)
     except ImportError as error:
         extra = EXTRAS.get(scheme, "pipelines")
         raise RemoteError(

@@ -17,11 +17,15 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from pear import __version__
+from pear.errors import InputError
 from pear.plotting.projections import keep_tables
-from pipelines.catalog import Catalog
+from pipelines.catalog import UNAVAILABLE, Catalog, describe_error
 from pipelines.catalog.rebuild import open_catalog
+from pipelines.catalog.sharing import synchronise
 from pipelines.engine.engine import Engine, EngineConfig
+from pipelines.logging import logger
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.shared import SharedStores
 from service.api import (
     downloads,
     edr,
@@ -111,6 +115,7 @@ Times are UTC: a forecast starts at its `init_time`; `valid_time` is `init_time`
 Errors are `application/problem+json`. Finished runs never change.
 """
 _HOUSEKEEPING_SECONDS: Final = 30.0
+_SYNCHRONISE_SECONDS: Final = 15.0
 _COMMON_PROBLEMS: Final = (401, 403, 408, 414, 421, 429, 503)
 
 
@@ -182,14 +187,17 @@ def create_app(
             downloads=DownloadFolder(_download_folder(folder)),
             pixels=PixelTables(settings.response_cache_bytes),
             storage=StorageSizes(folder),
+            shared=SharedStores.of(folder),
         )
         await to_thread.run_sync(services.downloads.sweep)
         housekeeping = asyncio.create_task(_keep_house(services))
+        synchronising = asyncio.create_task(_synchronise(services))
         try:
             yield
         finally:
             services.accepting = False
             housekeeping.cancel()
+            synchronising.cancel()
             await to_thread.run_sync(services.workers.close)
             await to_thread.run_sync(services.downloads.remove)
             if engine is None:
@@ -230,6 +238,29 @@ async def _keep_house(services: Services) -> None:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         await to_thread.run_sync(services.workers.retire_idle)
         await to_thread.run_sync(release_memory)
+
+
+async def _synchronise(services: Services) -> None:
+    """Take over what other hosts share, for as long as the application lives."""
+    problems: list[str] = []
+    while services.shared is not None:
+        before, problems = problems, await to_thread.run_sync(_take_over, services)
+        for problem in set(problems) - set(before):
+            logger().warning("shared stores", problem=problem)
+        await asyncio.sleep(_SYNCHRONISE_SECONDS)
+
+
+def _take_over(services: Services) -> list[str]:
+    """Return what could not be taken over."""
+    if services.shared is None or not services.folder.is_writable:
+        return []
+    try:
+        removed, problems = synchronise(services.shared, services.catalog)
+    except (*UNAVAILABLE, InputError, OSError) as error:
+        return [describe_error(error)]
+    for run in removed:
+        services.cache.drop(run)
+    return problems
 
 
 def _download_folder(folder: DataFolder) -> Path:

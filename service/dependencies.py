@@ -20,6 +20,7 @@ from pipelines.catalog.evaluations import Evaluations
 from pipelines.catalog.runs import Runs
 from pipelines.engine.engine import Engine
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.shared import SharedStores
 from service.http.caching import RunCache
 from service.http.errors import ProblemError
 from service.http.forms import STATISTIC
@@ -83,6 +84,8 @@ class Services:
         Tables of the pixels of tiles.
     storage
         Disk space of each kind of entry.
+    shared
+        Stores that hosts have in common; None if there are none.
     probe_threads
         Threads for readiness checks, which must not wait for those of other routes.
     accepting
@@ -106,6 +109,7 @@ class Services:
     downloads: DownloadFolder
     pixels: PixelTables
     storage: StorageSizes
+    shared: SharedStores | None = None
     probe_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     accepting: bool = True
     idempotency: IdempotencyMemory = field(default_factory=IdempotencyMemory)
@@ -121,6 +125,31 @@ class Services:
             raise InputError(
                 f"lead time {lead_hours} h is longer than the limit of {limit} h", field=field
             )
+
+    def ensure_run(self, run: Run) -> None:
+        """Fetch the metadata of a finished run that another host has computed.
+
+        Parameters
+        ----------
+        run
+            The run.
+
+        Raises
+        ------
+        ProblemError
+            503 if the shared stores do not respond.
+        """
+        if self.shared is None or run.status is not Status.SUCCEEDED:
+            return
+        try:
+            self.shared.ensure("forecasts", run.id)
+        except (OSError, InputError) as error:
+            raise ProblemError(
+                503,
+                f"run {run.id} is in shared stores that do not respond",
+                hint="try again later",
+                headers={"Retry-After": "10"},
+            ) from error
 
     def touch_run(self, run: str) -> None:
         """Record in the catalog, every ten minutes, that a run is read: retention keeps it."""
@@ -235,12 +264,12 @@ def get_run(
     ProblemError
         404 if no run has finished.
     """
-    if run_id != "latest":
-        return services.catalog.runs.get(run_id)
-    latest = services.catalog.runs.latest()
-    if latest is None:
+    runs = services.catalog.runs
+    run = runs.latest() if run_id == "latest" else runs.get(run_id)
+    if run is None:
         raise ProblemError(404, "no forecast has finished yet", field="run_id")
-    return latest
+    services.ensure_run(run)
+    return run
 
 
 RunDep = Annotated[Run, Depends(get_run)]

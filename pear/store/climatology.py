@@ -18,6 +18,7 @@ from pear.store import metadata
 from pear.store.coarse import coarsen_field
 from pear.store.dataset import arrange_fields, build_dataset, dataset_layout
 from pear.store.day_of_year import calendar_slot, harmonic_basis, hour_of_day
+from pear.store.fetched import StoreUnavailableError
 from pear.store.manifest import DamagedStoreError
 from pear.store.schema import level_order
 from pear.store.verified import VerifiedStore
@@ -226,7 +227,7 @@ def open_arrays(path: Path) -> xr.Dataset:
         data: xr.Dataset = xr.open_zarr(
             VerifiedStore(path), consolidated=consolidated, chunks=None, mask_and_scale=False
         )
-    except DamagedStoreError:
+    except (DamagedStoreError, StoreUnavailableError):
         raise
     except (ValueError, OSError, KeyError) as error:
         raise InputError(f"{path} is not a climatology: {error}", field="climatology") from error

@@ -24,6 +24,7 @@ from pear.sphere.healpix import cells_of_nside, nside_from_cells
 from pear.store import manifest, metadata, schema
 from pear.store.climatology import Climatology
 from pear.store.dataset import make_layout
+from pear.store.fetched import StoreUnavailableError
 from pear.store.manifest import DamagedStoreError
 from pear.store.ranged import RangedStore
 from pear.store.replacement import SOURCE
@@ -228,6 +229,8 @@ def open_store(path: StrPath, chunks: Chunks = None, nside: int | None = None) -
         If there is no store, or it breaks the schema.
     DamagedStoreError
         If a file of it is lost or damaged.
+    StoreUnavailableError
+        If a file of it lies in object storage, which does not respond.
     """
     path = Path(path)
     if not path.is_dir():
@@ -242,7 +245,7 @@ def open_store(path: StrPath, chunks: Chunks = None, nside: int | None = None) -
         # A copy that xarray wrote need not have consolidated metadata.
         whole = bool(metadata.read(path).get(metadata.INSIDE))
         dataset = _open_zarr(VerifiedStore(path), chunks=chunks, group=group, consolidated=whole)
-    except DamagedStoreError:
+    except (DamagedStoreError, StoreUnavailableError):
         raise
     except (ValueError, KeyError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}", field="store") from error
@@ -578,6 +581,8 @@ def stored_layout(path: StrPath) -> tuple[str, Layout, int]:
         If it is not a store written by PEAR.
     DamagedStoreError
         If a file of it is lost or damaged.
+    StoreUnavailableError
+        If a file of it lies in object storage, which does not respond.
     """
     try:
         metadata.require_root(Path(path))
@@ -588,7 +593,7 @@ def stored_layout(path: StrPath) -> tuple[str, Layout, int]:
         names = set(group.array_keys())
         present = _levels(group) if "level" in names else []
         adopt_definitions(attributes, str(path))
-    except (DamagedStoreError, InputError):
+    except (DamagedStoreError, InputError, StoreUnavailableError):
         raise
     except (KeyError, OSError, ValueError, TypeError) as error:
         raise InputError(

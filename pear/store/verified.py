@@ -12,7 +12,7 @@ from zarr.abc.store import ByteRequest, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
-from pear.store import manifest, metadata
+from pear.store import fetched, manifest, metadata
 from pear.store.manifest import DamagedStoreError, Entry, Manifest
 
 _TRIES: Final = 4
@@ -30,6 +30,9 @@ class VerifiedStore(LocalStore):
     The root's metadata must agree with their digest. A chunk must be there, as long as it was and
     with the checksums it had; of a store without a manifest, it must be there unless missing
     values are allowed (a fill value of NaN), and agree with its own checksum.
+
+    A chunk of a store that lies in object storage too (:mod:`pear.store.fetched`) is fetched where
+    it is not on this disk; an OSError says that it could not be.
 
     Parameters
     ----------
@@ -56,6 +59,7 @@ class VerifiedStore(LocalStore):
     def __init__(self, root: Path | str, *, read_only: bool = True) -> None:
         super().__init__(root, read_only=read_only)
         self._known: tuple[dict[str, Any], Manifest | None] | None = None
+        self._is_fetched = fetched.Mark.read(self.root) is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the manifest out: another process reads its own."""
@@ -72,7 +76,11 @@ class VerifiedStore(LocalStore):
             found = await super().get(key, prototype, byte_range)
             problem = self._problem(key, found, byte_range)
             if problem is None:
+                if found is not None and self._is_fetched and _is_chunk(key):
+                    fetched.note_read(self.root / key)
                 return found
+            if _is_chunk(key) and await asyncio.to_thread(fetched.fetch_chunk, self.root, key):
+                continue
             # A writer may have replaced the file since the manifest was read: read both again.
             self._known = None
             if attempt:

@@ -23,9 +23,9 @@ from pear.errors import InputError
 from pear.progress import ProgressFactory, no_progress
 from pipelines.backup.snapshot import CATALOG, FILES, PARTS, take_snapshot
 from pipelines.catalog.transfer import import_catalog, require_empty
-from pipelines.publishing.remote import Remote, md5_of
 from pipelines.storage.atomic import require_space, sync_filesystem, try_lock
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.remote import Remote, md5_of
 
 LIST: Final = "backup.json"
 _FORMAT: Final = 1

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from pear.errors import InputError
+from pear.store.fetched import complete
 from pipelines.catalog import Catalog, Status
 from pipelines.catalog.transfer import export_catalog
 from pipelines.storage.atomic import PARTIAL
@@ -95,8 +96,9 @@ def link_store(source: Path, target: Path) -> bool:
         before = _state(source)
         if before is None:
             return False
-        if _link_tree(source, target) and _state(source) == before:
-            return True
+        with complete(source):
+            if _link_tree(source, target) and _state(source) == before:
+                return True
         shutil.rmtree(target, ignore_errors=True)
         time.sleep(_PAUSE)
     raise InputError(

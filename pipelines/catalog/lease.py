@@ -29,6 +29,7 @@ from pipelines.catalog import (
 from pipelines.logging import logger
 from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.shared import open_worker_folder
 
 Outcome = Status | Literal["elsewhere", "lost"]
 """How an attempt ended: a state of the job, or which other worker has it.
@@ -154,7 +155,7 @@ def acquire_lease(root: str, job_id: str, catalog_url: str) -> Iterator[JobLease
         The claimed job, to be ended with :meth:`JobLease.end`. If it cannot be claimed,
         ``"elsewhere"`` (another live worker holds it) or the state in which it has ended.
     """
-    data, catalog = DataFolder.open(root), open_catalog(catalog_url)
+    data, catalog = open_worker_folder(root), open_catalog(catalog_url)
     with ExitStack() as locks:
         here = locks.enter_context(try_lock(data.scratch / f"{job_id}.lock"))
         if not here or not locks.enter_context(catalog.lock_among_hosts(job_id)):

@@ -24,6 +24,7 @@ from pipelines.catalog.scan import refresh
 from pipelines.logging import logger
 from pipelines.storage.checksums import find_damage
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.shared import SharedStores
 
 _RUN = re.compile(r"\d{8}T\d{4}-(\d+)h-[0-9a-f]{12}")
 _SIDECARS = ("", "-wal", "-shm")
@@ -32,8 +33,9 @@ _SIDECARS = ("", "-wal", "-shm")
 def rebuild_catalog(data: DataFolder) -> tuple[Counter[str], list[str]]:
     """Enter the analyses, models, climatologies, finished runs and evaluations of a data folder.
 
-    A catalog that cannot be used is moved aside first; of one that can be used, all entries stay.
-    Schedules, and runs that had not finished, are in the catalog alone: they are kept only with it.
+    What other hosts have shared is fetched before. A catalog that cannot be used is moved aside
+    first; of one that can be used, all entries stay. Schedules, and runs that had not finished, are
+    in the catalog alone: they are kept only with it.
 
     Parameters
     ----------
@@ -48,6 +50,9 @@ def rebuild_catalog(data: DataFolder) -> tuple[Counter[str], list[str]]:
     data.require_writable()
     moved = _move_aside(data)
     notes = [f"damaged catalog kept as {moved.name}"] if moved is not None else []
+    shared = SharedStores.of(data)
+    if shared is not None:
+        notes += shared.fetch_all()
     with Catalog(data.catalog_url) as catalog:
         entered, skipped = enter_all(data, catalog)
     return entered, notes + skipped

@@ -9,8 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 from pipelines.catalog import BeingReadError, Catalog, Status
+from pipelines.logging import logger
 from pipelines.storage.atomic import exclusive_lock
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.shared import SharedStores
 
 
 def remove_run(
@@ -20,7 +22,7 @@ def remove_run(
 
     Each store disappears in one rename. Of an expired run, stores are removed that an interrupted
     removal left; of a failed or cancelled one, what it had written. An active run raises
-    FinishedError. BeingReadError
+    FinishedError. Copies in object storage go too. BeingReadError
     is raised, and nothing removed, if a reader holds a lock on one of the stores
     (:func:`pipelines.storage.atomic.shared_lock`) or the run was read after ``unread_since``.
 
@@ -40,16 +42,43 @@ def remove_run(
         if catalog.runs.get(run_id).status is not Status.EXPIRED:
             catalog.runs.expire(run_id, unread_since=unread_since)
         _remove(data, stores)
+        shared = SharedStores.of(data)
+        if shared is not None:
+            try:
+                shared.remove("forecasts", run_id)
+            except OSError as error:  # the next call of remove_leftovers does it
+                logger(run_id=run_id).warning("its copy was not removed", reason=str(error))
 
 
-def remove_leftovers(data: DataFolder, catalog: Catalog) -> None:
-    """Remove the stores of expired runs, which interrupted removals left."""
+def remove_leftovers(data: DataFolder, catalog: Catalog) -> list[str]:
+    """Remove the stores of expired runs, which interrupted removals left, or other hosts removed.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    catalog
+        Its catalog.
+
+    Returns
+    -------
+    list of str
+        Ids of the runs of which something was removed. Shared stores whose server does not respond
+        are an OSError.
+    """
+    removed = []
+    shared = SharedStores.of(data)
+    copies = set() if shared is None else set(shared.names("forecasts"))
     for run in catalog.runs.iterate(status=Status.EXPIRED):
-        if not run_stores(data, run.id):
+        if run.id not in copies and not run_stores(data, run.id):
             continue
         with suppress(BeingReadError), _locked(data, run.id) as stores:
             if catalog.runs.get(run.id).status is Status.EXPIRED:
                 _remove(data, stores)
+                removed.append(run.id)
+                if shared is not None and run.id in copies:
+                    shared.remove("forecasts", run.id)
+    return removed
 
 
 def run_stores(data: DataFolder, run_id: str) -> list[Path]:

@@ -22,6 +22,7 @@ from pear.store.climatology import Climatology
 from pear.times import as_utc
 from pipelines.catalog import Evaluation, Model, NotFoundError, ScheduleRun, Status, describe_error
 from pipelines.catalog.lease import JobLease, Outcome, open_catalog, run_job
+from pipelines.catalog.sharing import fetch_inputs
 from pipelines.evaluation.evaluate import EvaluationOptions, evaluate
 from pipelines.evaluation.inputs import climatology_path, resolve_name
 from pipelines.forecasting.ensemble import Group, averaging_group, build_ensemble
@@ -29,7 +30,7 @@ from pipelines.forecasting.forecast import load_forecaster
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.logging import configure_from_environment
 from pipelines.schedules import Scheduler, run_action, validate_action
-from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.shared import open_worker_folder, share
 
 _ENTRIES: Final = ("analysis", "climatology", "init_times", "lead_hours", "model", "options")
 
@@ -58,7 +59,7 @@ def run_evaluation(root: str, evaluation_id: str, catalog_url: str) -> Outcome:
 
 def run_schedule(root: str, name: str, catalog_url: str) -> str | None:
     """Run a schedule if it is due; returns a summary, or None if it was not due."""
-    scheduler = Scheduler(DataFolder.open(root), open_catalog(catalog_url))
+    scheduler = Scheduler(open_worker_folder(root), open_catalog(catalog_url))
     result = scheduler.run_if_due(name)
     return None if result is None else result.summary
 
@@ -113,6 +114,7 @@ def _evaluate(lease: JobLease) -> None:
             hint = did_you_mean(name, _ENTRIES)
             raise InputError(f"unknown entry {name!r}", field=name, hint=hint)
     data, models = lease.data, lease.catalog.models
+    fetch_inputs(data)
     options = ForecastOptions.from_dict(request.get("options") or {})
 
     if options.counterfactual is not None:
@@ -162,6 +164,7 @@ def _evaluate(lease: JobLease) -> None:
     text = json.dumps(request, sort_keys=True)  # with which a lost catalog is made anew
     scores = evaluation.scores.assign_attrs(request=text)
     replace(evaluation, id=job.id, scores=scores).write(data.evaluation(job.id))
+    share(data, "evaluations", job.id)
 
 
 def dask_setup(worker: Worker) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.progress import ProgressCallback
+from pear.store.fetched import complete
 from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
 from pipelines.catalog import Catalog, Run, Status, installed_models
@@ -21,12 +22,14 @@ from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.check import DAMAGE, Finding, StoreReport, check_store
 from pipelines.storage.checksums import CHECKSUMS, find_damage
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.shared import KINDS, SharedStores, is_shared
 
 FORMER_FILE: Final = "scores.json"
 """Scores of an evaluation written before there was :data:`FILE`."""
 _REBUILD: Final = "run `pear catalog rebuild`"
 _EVALUATE: Final = "evaluate again with `pear evaluate`"
 _COPY: Final = "copy or train it again"
+_SEND: Final = "remove the entry, and make it again or send it from a host that has it"
 _CHECKPOINTS: Final = (
     "checkpoint.json",
     "pangu.json",
@@ -60,7 +63,8 @@ def check_path(path: Path, progress: ProgressCallback | None = None) -> StoreRep
         return check_model(path)
     if any((path / name).is_file() for name in (FILE, FORMER_FILE, CHECKSUMS, "scores.csv")):
         return check_evaluation(path)
-    return check_store(path, progress)
+    with complete(path):
+        return check_store(path, progress)
 
 
 def check_model(path: Path) -> StoreReport:
@@ -156,6 +160,9 @@ def check_folder(data: DataFolder, progress: ProgressCallback | None = None) -> 
     list of StoreReport
         That of the catalog first.
     """
+    shared = SharedStores.of(data)
+    if shared is not None:
+        shared.fetch_all()
     reports = [check_catalog(data)]
     for part, suffix in (
         ("analyses", ".zarr"),
@@ -172,12 +179,47 @@ def check_folder(data: DataFolder, progress: ProgressCallback | None = None) -> 
                     report = check_model(path)
                 elif part == "evaluations":
                     report = check_evaluation(path)
+                elif is_shared(path):
+                    continue  # its copy is checked, which has all its chunks
                 else:
                     report = check_store(path, progress)
             except InputError as error:
                 report = StoreReport(str(path))
                 report.findings.append(Finding("metadata", path.name, error.message))
             reports.append(report)
+    if shared is not None:
+        reports += check_shared(shared, progress)
+    return reports
+
+
+def check_shared(
+    shared: SharedStores, progress: ProgressCallback | None = None
+) -> list[StoreReport]:
+    """Read every object of the shared stores and compare it with its digest.
+
+    Parameters
+    ----------
+    shared
+        The shared stores.
+    progress
+        Called after each entry.
+
+    Returns
+    -------
+    list of StoreReport
+        One for each entry.
+    """
+    reports = []
+    for kind in KINDS:
+        for name in shared.names(kind):
+            report = StoreReport(f"{shared.remote.address}/{kind}/{name}", "shared")
+            report.findings += [
+                Finding("object", where, problem, _SEND)
+                for where, problem in shared.find_damage(kind, name)
+            ]
+            reports.append(report)
+            if progress is not None:
+                progress(1, name)
     return reports
 
 

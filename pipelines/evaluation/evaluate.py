@@ -58,6 +58,7 @@ from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.atomic import publish, shared_lock
 from pipelines.storage.checksums import write_checksums
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.shared import share
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,7 @@ def evaluate_model(
             progress=progress,
         )
     evaluation.write(data.evaluation(evaluation.id), plots=plots)
+    share(data, "evaluations", evaluation.id)
     return evaluation
 
 

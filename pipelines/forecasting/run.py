@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 from pear.rollout import OneStepForecaster, check_physical, concat_states
 from pear.state import State
@@ -16,6 +17,7 @@ from pipelines.forecasting import counterfactual, restart
 from pipelines.forecasting.ensemble import Group, build_ensemble
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.forecasting.outputs import OutputWriter
+from pipelines.storage.shared import SharedStores
 
 ForecasterLoader = Callable[[Model, ForecastOptions, Group], OneStepForecaster]
 """Returns the forecaster of a model, options and a group; the same object for equal ones."""
@@ -55,6 +57,9 @@ class ForecastRun:
         model, *others = (lease.catalog.models.get(name) for name in (run.model, *options.models))
         self.total = run.lead_hours // model.step_hours
         self._context = f"model {model.id}"
+        self._shared = SharedStores.of(lease.data)
+        if self._shared is not None:
+            _fetch_inputs(self._shared, run, [model, *others])
         analysis = lease.data.analysis(run.options["analysis"])
         self._ensemble = build_ensemble(
             options,
@@ -105,9 +110,13 @@ class ForecastRun:
         self._start_writing()
 
     def publish(self) -> None:
-        """Publish the stores of the run."""
+        """Publish the stores of the run, for other hosts too."""
         self._finish_writing()
         self._outputs.publish()
+        if self._shared is not None:
+            run = self.lease.job.id
+            digest = self._shared.push("forecasts", run)
+            self.lease.catalog.runs.log(run, "stored in object storage", index_sha256=digest)
         counterfactual.forget(self.lease)
 
     def close(self) -> None:
@@ -146,3 +155,11 @@ class ForecastRun:
             group.forecaster.prepare(state) for group, state in zip(groups, states, strict=True)
         ]
         return True
+
+
+def _fetch_inputs(shared: SharedStores, run: Run, models: list[Model]) -> None:
+    """Fetch what a run begins with; the run itself, if a worker that died had finished it."""
+    for model in models:
+        shared.fetch("models", Path(model.path).name)
+    shared.fetch("analyses", run.options["analysis"])
+    shared.ensure("forecasts", run.id)

@@ -15,7 +15,7 @@ import numpy as np
 
 from pear.store.reader import open_store
 from pear.times import to_iso
-from pipelines.publishing.remote import Remote
+from pipelines.storage.remote import Remote
 
 STAC: Final = "1.1.0"
 _EXTENSIONS: Final = (

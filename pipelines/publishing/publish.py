@@ -14,10 +14,11 @@ from typing import Final
 
 from pear.errors import InputError
 from pear.progress import ProgressFactory, no_progress
+from pear.store.fetched import complete
 from pipelines.publishing.catalogue import describe_store, write_catalogues
-from pipelines.publishing.remote import Remote, md5_of
 from pipelines.storage.atomic import shared_lock
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.remote import Remote, md5_of
 
 _ROOT: Final = "zarr.json"
 
@@ -81,7 +82,7 @@ def publish(
     """
     if not source.is_dir():
         raise InputError(f"no store at {source}", field="what")
-    with shared_lock(source):
+    with shared_lock(source), complete(source):
         published = _mirror(source, name, remote, progress or (lambda _: no_progress))
         item = describe_store(source, name) if (source / _ROOT).exists() else None
     if item is not None:

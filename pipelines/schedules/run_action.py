@@ -20,6 +20,7 @@ from pear.typing import Times
 from pipelines.catalog import BeingReadError, Catalog, Priority, Status
 from pipelines.catalog.retention import remove_leftovers, remove_run
 from pipelines.catalog.scan import refresh
+from pipelines.catalog.sharing import fetch_inputs, writing
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.forecasting.request import choose_analysis, resolve_request
 from pipelines.schedules.actions import (
@@ -142,13 +143,16 @@ def run_action(
         What was done; InputError names what is missing or does not fit.
     """
     result = ActionResult()
+    fetch_inputs(data, everything=True)
     parts = len(action.model_dump(exclude_none=True))
     progress = _Progress(record or (lambda _done, _all: None), parts)
     if action.fetch is not None:
-        result.ingested = _fetch(data, action.fetch, now, progress)
+        with writing(data, "analyses", action.fetch.store_name):
+            result.ingested = _fetch(data, action.fetch, now, progress)
         progress.finish_part()
     if action.ingest is not None:
-        result.ingested += _ingest(data, action.ingest)
+        with writing(data, "analyses", action.ingest.store):
+            result.ingested += _ingest(data, action.ingest)
         progress.finish_part()
     refresh(data, catalog)
     if action.forecast is not None:
@@ -288,7 +292,7 @@ def _publish(
     """Send what a destination lacks; the store that is named first is sent first."""
     from pipelines.publishing.destinations import resolve_destination
     from pipelines.publishing.publish import publish, stores_of_run
-    from pipelines.publishing.remote import Remote
+    from pipelines.storage.remote import Remote
 
     remote = Remote.open(resolve_destination(action.to))
     runs = sorted(

@@ -21,6 +21,7 @@ from pear.typing import Times
 from pear.variables import channel_label, variable
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
+from pipelines.catalog.sharing import writing
 from pipelines.engine.cluster import Cluster
 from pipelines.engine.config import EngineConfig
 from pipelines.evaluation.baselines import BASELINES, BaselineOptions
@@ -31,9 +32,11 @@ from pipelines.evaluation.evaluate import EvaluationOptions, evaluate_model
 from pipelines.evaluation.inputs import model_path, resolve_name
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.shared import share
 from service.cli import options as opt
 from service.cli.console import announced, console, emit_json, interruptible, make_table, progress
 from service.cli.models import model_id
+from service.cli.runs import open_folder
 
 _KEPT = "nothing was written; run the same command again"
 _LEAD = opt.Duration(240)
@@ -120,7 +123,7 @@ def evaluate(
       --baseline-period 2000-01-01..2004-12-31
     $ pear evaluate --data pear-data --init 2019-01-01..2019-12-21/10d --members 8 --record
     """
-    folder = DataFolder.open(data)  # which may have variables of its own
+    folder = open_folder(data)  # which may have variables of its own
     if record and (members is None or members < 2 or runs):
         raise InputError(
             "--record needs an ensemble of a model", field="--record", hint="give --members"
@@ -172,7 +175,9 @@ def evaluate(
     show_hours(by_hour, channels, done.about["regions"][0])
     if record:
         measured = measured_spread_skill(done, options.forecast)
-        record_spread_skill(model_path(folder, str(done.about["model"])), measured)
+        model_folder = model_path(folder, str(done.about["model"]))
+        record_spread_skill(model_folder, measured)
+        share(folder, "models", model_folder.name, changed=True)
         console.print(f"{measured.text}, kept with the model", soft_wrap=True, highlight=False)
     if OTHER_CLIMATE in done.about:
         console.print(f"note: {done.about[OTHER_CLIMATE]}", soft_wrap=True, highlight=False)
@@ -252,11 +257,12 @@ def climatology(
     $ pear climatology --data pear-data --analysis era5 --kind smoothed
     $ pear climatology --data pear-data --also wind_speed,relative_humidity --spread
     """
-    folder = DataFolder.open(data)
+    folder = open_folder(data)
     folder.require_writable()
     source = resolve_name(folder.root / "analyses", analysis, "analysis", ".zarr")
     target = folder.climatology(name or source)
     with (
+        writing(folder, "climatology", target.stem),
         interruptible(_KEPT),
         progress("climatology", None) as tick,
         _client(1, scheduler) as client,

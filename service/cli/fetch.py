@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from pear.progress import ProgressFactory
+from pipelines.catalog.sharing import writing
 from pipelines.ingestion.fetch import NSIDE, FetchedState, open_source, options_for
 from pipelines.ingestion.fetch import fetch as fetch_states
 from pipelines.ingestion.sources.transfer import Transfer
@@ -79,7 +80,9 @@ def fetch(
     times = None if time == "latest" else opt.parse_times(time)
     states: list[FetchedState] = []
     kept = "what was downloaded is kept; run the command again to continue"
-    with interruptible(kept), ExitStack() as stack:
+    with interruptible(kept), ExitStack() as host, ExitStack() as stack:
+        if folder is not None:
+            host.enter_context(writing(folder, "analyses", store.stem))
 
         def start(title: str) -> ProgressFactory:
             unit: Literal["fields", "bytes"] = "fields" if title == "ingest" else "bytes"

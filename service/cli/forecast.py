@@ -13,12 +13,12 @@ from pipelines.catalog import Job, Run
 from pipelines.engine.engine import Engine, EngineConfig
 from pipelines.publishing.destinations import resolve_destination
 from pipelines.publishing.publish import Publication, publish, stores_of_run
-from pipelines.publishing.remote import Remote
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.remote import Remote
 from service.cli import options as opt
 from service.cli.console import announced, console, emit_json, interruptible, progress
 from service.cli.models import model_id
-from service.cli.runs import resource
+from service.cli.runs import open_folder, resource
 from service.readers.counterfactuals import describe_counterfactual
 from service.readers.nature import describe_members, notes_of
 
@@ -112,7 +112,7 @@ def forecast(
     $ pear forecast --data DATA --init 2019-01-01 --lead 3d \
         --counterfactual 'mean:t850@45..60N,0..40E>+2sd day 3'
     """
-    folder = DataFolder.open(data)
+    folder = open_folder(data)
     remote = output and Remote.open(resolve_destination(output))
     first, *others = [model_id(folder, each) for each in model] if model else [None]
     options = {

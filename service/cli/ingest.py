@@ -17,6 +17,7 @@ from pear.variables.own import FILE
 from pear.variables.table import VARIABLE
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
+from pipelines.catalog.sharing import writing
 from pipelines.ingestion.ingest import ingest as ingest_sources
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.report import IngestReport
@@ -154,6 +155,8 @@ def ingest(
     )
     kept = "committed times are kept; run the command again to continue"
     with interruptible(kept), ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(writing(folder, "analyses", analysis))
 
         def client_for(total: int) -> Client | None:
             return _start_client(stack, total, workers, scheduler)

@@ -15,6 +15,7 @@ from pipelines.catalog import Model
 from pipelines.catalog.installed_models import FORECASTERS, add_installed
 from pipelines.catalog.scan import add_model, refresh
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.shared import share
 from service.cli.console import console, emit_json, emit_records, progress
 from service.cli.options import (
     Data,
@@ -88,9 +89,11 @@ def add(
         checkpoint = str(resources.path("checkpoint"))
     with open_catalog(data) as (folder, catalog):
         if not Path(checkpoint).exists() and _is_installed(checkpoint):
-            model = _resource(add_installed(folder, catalog, checkpoint))
+            added = add_installed(folder, catalog, checkpoint)
         else:
-            model = _resource(add_model(folder, catalog, Path(checkpoint), name))
+            added = add_model(folder, catalog, Path(checkpoint), name)
+        share(folder, "models", Path(added.path).name)
+    model = _resource(added)
     if as_json:
         emit_json(model)
     else:
@@ -138,6 +141,7 @@ def fit_chart(
         with progress("states", states.times.size) as tick:
             chart = fit(states, directions, tick)
         chart.save(folder.root / found.path)
+        share(folder, "models", Path(found.path).name, changed=True)
     about = {
         "model": found.id,
         "id": chart.id,
@@ -298,7 +302,9 @@ def model_id(folder: DataFolder, reference: str | None) -> str | None:
     if known.is_dir():
         return known.name
     with open_catalog(folder.root) as (_, catalog):
-        return add_model(folder, catalog, manifest.parent).id
+        added = add_model(folder, catalog, manifest.parent)
+    share(folder, "models", Path(added.path).name)
+    return added.id
 
 
 def list_installed_forecasters() -> list[str]:

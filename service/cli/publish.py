@@ -12,8 +12,8 @@ from pipelines.catalog import Catalog
 from pipelines.publishing.destinations import resolve_destination
 from pipelines.publishing.publish import publish as publish_store
 from pipelines.publishing.publish import stores_of_run
-from pipelines.publishing.remote import Remote
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.remote import Remote
 from service.cli import options as opt
 from service.cli.console import announced, console, emit_json, interruptible
 from service.cli.runs import open_catalog

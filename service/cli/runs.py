@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ from pear.errors import InputError
 from pear.times import to_iso
 from pipelines.catalog import Catalog, Run, rebuild
 from pipelines.catalog.retention import remove_run
+from pipelines.catalog.sharing import fetch_inputs
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.shared import VARIABLE
 from service.cli.console import console, emit_json, emit_line, emit_table
 from service.cli.options import Data, Json, count_option
 from service.readers.counterfactuals import counterfactual_of, describe_counterfactual
@@ -245,9 +248,27 @@ def resource(folder: DataFolder, run: Run) -> dict[str, object]:
     }
 
 
+def open_folder(data: Path) -> DataFolder:
+    """Open a data folder, and take over what other hosts have shared, if there are shared stores.
+
+    Returns
+    -------
+    DataFolder
+        The folder; a warning says if the server of shared stores does not respond.
+    """
+    if os.environ.get(VARIABLE) and not data.exists():
+        DataFolder.create(data)
+    folder = DataFolder.open(data)
+    try:
+        fetch_inputs(folder, everything=True)
+    except OSError as error:
+        console.print(f"only what is on this disk is known: {error}", highlight=False)
+    return folder
+
+
 @contextmanager
 def open_catalog(data: Path) -> Iterator[tuple[DataFolder, Catalog]]:
     """Open a data folder and its catalog for the duration of the block."""
-    folder = DataFolder.open(data)
+    folder = open_folder(data)
     with rebuild.open_catalog(folder) as catalog:
         yield folder, catalog

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from pear.errors import InputError
+from pear.store.fetched import StoreUnavailableError
 from pipelines.catalog import (
     UNAVAILABLE,
     BeingReadError,
@@ -158,7 +159,7 @@ def add_problem_handlers(app: FastAPI) -> None:
         return problem_response(request, problem)
 
     kinds = (ProblemError, InputError, QueueFullError, RequestValidationError, HTTPException)
-    for kind in (*kinds, *UNAVAILABLE):
+    for kind in (*kinds, *UNAVAILABLE, StoreUnavailableError):
         app.add_exception_handler(kind, handle)
 
 
@@ -178,6 +179,9 @@ def to_problem(error: Exception) -> ProblemError:
             return ProblemError(429, str(error), hint="try again later", headers=wait)
         case RequestValidationError():
             return _validation_problem(error)
+        case StoreUnavailableError():
+            _LOG.error("object storage is unavailable: %s", error)
+            return ProblemError(503, "object storage is unavailable", headers=_RETRY_LATER)
         case HTTPException():
             headers = dict(error.headers or {})
             return ProblemError(error.status_code, str(error.detail), headers=headers)

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from pear.errors import InputError, did_you_mean
 from pear.sphere.healpix import nside_from_cells
 from pear.store import manifest, metadata
+from pear.store.fetched import fetch_chunk
 from pear.store.manifest import Manifest
 from pear.times import to_iso
 from pear.variables import BY_NAME
@@ -37,7 +38,7 @@ class StoreFiles:
     chunks
         Keys of the chunks that the manifest names; empty without a manifest.
     nbytes
-        Size of all files.
+        Size of all files, of chunks also where they lie in object storage.
     """
 
     root: Path
@@ -67,6 +68,8 @@ class StoreFiles:
             client would take 404 for a chunk that was never written, and read missing values.
         """
         file = self.files.get(key)
+        if key in self.chunks and (file is None or not file.is_file()):
+            file = self._fetch(key)
         if file is None and key not in self.chunks:
             raise ProblemError(404, f"the store of {name} does not have this key", field="path")
         if file is None or not file.is_file():
@@ -78,6 +81,13 @@ class StoreFiles:
                 headers={"Retry-After": "30"},
             )
         return file
+
+    def _fetch(self, key: str) -> Path | None:
+        """Fetch a chunk that lies in object storage; None if it cannot be had."""
+        try:
+            return self.root / key if fetch_chunk(self.root, key) else None
+        except (OSError, InputError):
+            return None
 
 
 @dataclass(frozen=True)
@@ -161,10 +171,11 @@ def _list_files(root: Path, _version: str) -> StoreFiles:
                 nbytes += path.stat().st_size
                 files[path.relative_to(root).as_posix()] = path
     try:
-        chunks = frozenset(Manifest.read(root).files)
+        entries = Manifest.read(root).files
     except (InputError, OSError):
-        chunks = frozenset()
-    return StoreFiles(root, files, chunks, nbytes)
+        entries = {}
+    nbytes += sum(entry.size for key, entry in entries.items() if key not in files)
+    return StoreFiles(root, files, frozenset(entries), nbytes)
 
 
 def state_of(root: Path) -> str:

@@ -13,7 +13,7 @@ from pear.errors import InputError
 from pear.store.reader import open_store
 from pipelines.ingestion.ingest import ingest
 from pipelines.publishing.publish import publish
-from pipelines.publishing.remote import Remote
+from pipelines.storage.remote import Remote
 from tests.fixtures.azure import azure
 from tests.fixtures.engine import make_data_folder
 from tests.fixtures.ingestion import NSIDE, check_store, temperature, write_netcdf

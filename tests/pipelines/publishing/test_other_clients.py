@@ -19,7 +19,7 @@ from pear.store.reader import open_store
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
 from pipelines.publishing.publish import publish
-from pipelines.publishing.remote import Remote
+from pipelines.storage.remote import Remote
 from tests.fixtures.engine import NSIDE, make_data_folder, perform, submit
 from tests.fixtures.object_storage import make_bucket, s3_server
 

@@ -18,8 +18,8 @@ import xarray as xr
 from pear.errors import InputError
 from pear.store.reader import open_store
 from pipelines.publishing.publish import publish
-from pipelines.publishing.remote import Remote
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.remote import Remote
 from tests.fixtures.engine import DAY, START, make_data_folder, write_days
 from tests.fixtures.object_storage import make_bucket, s3_server
 

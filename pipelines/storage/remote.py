@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from fsspec.core import url_to_fs
 
-from pear.addresses import EXTRAS, without_secrets
+from pear.addresses import EXTRAS, impatient_options, without_secrets
 from pear.errors import InputError
 
 _BLOCK: Final = 1 << 20
@@ -48,7 +48,7 @@ class Remote:
     root: str
 
     @classmethod
-    def open(cls, address: str) -> Remote:
+    def open(cls, address: str, *, impatient: bool = False) -> Remote:
         """Open the folder at an address; nothing is asked of the server yet.
 
         Credentials are those of fsspec's configuration or of the provider's own environment
@@ -58,6 +58,8 @@ class Remote:
         ----------
         address
             Such as ``s3://bucket/prefix``.
+        impatient
+            Whether a server that does not respond is given up within seconds.
 
         Returns
         -------
@@ -80,8 +82,12 @@ class Remote:
                 hint="set them in the environment or in ~/.config/fsspec/conf.json",
             )
         try:
-            local = {"auto_mkdir": True} if parts.scheme in ("file", "local") else {}
-            filesystem, root = url_to_fs(address, use_listings_cache=False, **local)
+            options: dict[str, Any] = {"use_listings_cache": False}
+            if parts.scheme in ("file", "local"):
+                options["auto_mkdir"] = True
+            if impatient:
+                options |= impatient_options(address)
+            filesystem, root = url_to_fs(address, **options)
         except ImportError as error:
             extra = EXTRAS.get(parts.scheme, "")
             raise InputError(
@@ -151,16 +157,22 @@ class Remote:
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Return a JSON document, or None if there is none."""
+        text = self.read_bytes(name)
         with explained(self.address):
-            try:
-                document: dict[str, Any] = json.loads(self.filesystem.cat_file(self.path(name)))
-            except FileNotFoundError:
-                return None
+            document: dict[str, Any] | None = None if text is None else json.loads(text)
         return document
 
-    def remove(self, name: str) -> None:
-        """Remove a file."""
+    def read_bytes(self, name: str) -> bytes | None:
+        """Return the bytes of a file, or None if there is none."""
         with explained(self.address):
+            try:
+                return bytes(self.filesystem.cat_file(self.path(name)))
+            except FileNotFoundError:
+                return None
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if there is one."""
+        with explained(self.address), suppress(FileNotFoundError):
             self.filesystem.rm_file(self.path(name))
 
 
