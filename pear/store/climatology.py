@@ -213,6 +213,8 @@ def open_arrays(path: Path) -> xr.Dataset:
         If the path is not a climatology.
     DamagedStoreError
         If it is damaged.
+    StoreUnavailableError
+        If a file of it lies in object storage, which does not respond.
     """
     if not path.is_dir():
         raise InputError(
