@@ -33,7 +33,10 @@ from service.settings import Settings
 from tests.fixtures.engine import make_data_folder
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
-KUSTOMIZED = ("base", "overlays/ingress", "overlays/postgres", "overlays/cluster")
+KUSTOMIZED = (
+    "base",
+    *(f"overlays/{name}" for name in ("ingress", "postgres", "cluster", "objects")),
+)
 CUSTOM = {"ServiceMonitor"}  # of operators, whose schemas are not Kubernetes' own
 
 
@@ -163,6 +166,7 @@ def test_pods_are_restricted_and_bounded(folder: str) -> None:
 def test_every_setting_that_the_files_name_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {f"PEAR_{name.upper()}" for name in Settings.model_fields}
     known |= {"PEAR_CACHE"}  # of the compiled kernels
+    known |= {"PEAR_STORE", "PEAR_STORE_CACHE_BYTES"}  # of every process, not of the service alone
     text = "\n".join(
         path.read_text()
         for path in DEPLOY.rglob("*")

@@ -59,6 +59,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "study": Entry("studies", "Compare networks in studies of minutes to days.", _MODELS),
     "bench": Entry("bench", "Measure PEAR's speed on this machine.", _MODELS),
     "catalog": Entry("catalog", "Rebuild the catalog from the stores on disk.", _ADMIN),
+    "store": Entry("store", "Share stores with other hosts by object storage.", _ADMIN),
     "backup": Entry("backup", "Copy a data folder that is in use.", _ADMIN),
     "restore": Entry("backup", "Make a data folder from a backup.", _ADMIN),
     "keys": Entry("keys", "Create, list and remove API keys.", _ADMIN),
