@@ -9,7 +9,6 @@ from zarr.abc.store import (
     ByteRequest,
     OffsetByteRequest,
     RangeByteRequest,
-    Store,
     SuffixByteRequest,
 )
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -17,9 +16,10 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from pear.client.errors import RefusedError
 from pear.client.exchange import Ask, exchange
 from pear.client.transport import Transport
+from pear.store.ranged import PartwiseReads
 
 
-class ServedStore(Store):
+class ServedStore(PartwiseReads):
     """The files of a store, read over HTTP with the key, the retries and the errors of a client.
 
     Parameters

@@ -1,13 +1,83 @@
-"""Zarr store on a server that may ignore byte ranges."""
+"""Reading of parts of files, whatever a server makes of the request."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
+_CONCURRENCY = 10
 
-class RangedStore(WrapperStore[Store]):
+
+class PartwiseReads(Store):
+    """Base of stores whose reads all go through their own ``get``, and fail with plain errors.
+
+    From version 3.4 on Zarr asks for the parts of a shard together, by ``get_ranges``. Its wrappers
+    pass that to the store within, past what ``get`` adds to it, and errors come in a group.
+    """
+
+    async def get_ranges(
+        self,
+        key: str,
+        byte_ranges: Sequence[ByteRequest | None],
+        *,
+        prototype: BufferPrototype,
+        max_concurrency: int = _CONCURRENCY,
+        **_: object,
+    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
+        """Yield the parts of a file, each as :meth:`get` returns it.
+
+        Parameters
+        ----------
+        key
+            The file.
+        byte_ranges
+            The parts; None is the whole file.
+        prototype
+            Of the buffers.
+        max_concurrency
+            Parts that are asked for at once.
+
+        Yields
+        ------
+        sequence of tuple of (int, Buffer)
+            Numbers of the parts and their bytes.
+
+        Raises
+        ------
+        BaseExceptionGroup
+            Of one FileNotFoundError, if there is no such file, as Zarr's own method says it.
+        _first_of
+            The error of :meth:`get`, if that fails.
+        """
+        free = asyncio.Semaphore(max_concurrency)
+
+        async def read(part: ByteRequest | None) -> Buffer | None:
+            async with free:
+                return await self.get(key, prototype, part)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                started = [tasks.create_task(read(part)) for part in byte_ranges]
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from group
+        found = [task.result() for task in started]
+        if any(part is None for part in found):
+            raise BaseExceptionGroup(key, [FileNotFoundError(key)])
+        yield tuple(enumerate(found))
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """Return the first single error of a group, which may be nested."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+class RangedStore(PartwiseReads, WrapperStore[Store]):
     """Store that cuts what was asked for out of a whole file.
 
     A plain web server answers with the whole file where a part of it was asked for, and the client

@@ -24,6 +24,7 @@ from pear.datasets.base import Scan, SourceVariable
 from pear.datasets.static import static_name
 from pear.datasets.xarray import ArrayReader
 from pear.errors import InputError
+from pear.store.ranged import PartwiseReads
 
 __all__ = [
     "SoundStore",
@@ -54,7 +55,7 @@ _EMPTY: Final = np.iinfo(np.uint64).max
 _HINT: Final = "copy the store again, with all its files"
 
 
-class SoundStore(WrapperStore[Store]):
+class SoundStore(PartwiseReads, WrapperStore[Store]):
     """Store that raises OSError for a chunk that Blosc wrote and that was cut short.
 
     The library reads on behind its end, and gives what lies there.
