@@ -87,6 +87,7 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/v1/stac/collections/{collection}"): _READ,
     ("GET", "/v1/stac/collections/{collection}/items"): _READ,
     ("GET", "/v1/stac/collections/{collection}/items/{run_id}"): _READ,
+    ("GET", "/v1/gridlook.json"): _READ,
     ("GET", "/v1/stores"): _READ,
     ("GET", "/v1/stores/{kind}/{name}"): _READ,
     ("GET", "/v1/stores/{kind}/{name}.zarr/{path:path}"): _READ,
