@@ -1,4 +1,4 @@
-"""A Python client generated from the OpenAPI document: no warning, and it reads the service."""
+"""Clients generated from the OpenAPI document, in Python and TypeScript: without a warning."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.fixtures.node import NODE_MODULES, needs
 
 GENERATOR = "openapi-python-client"
 # The generator knows files by one type only, and asks for the others to be named.
@@ -70,3 +72,31 @@ def test_a_generated_client_reads_the_service(url: str, run_id: str, tmp_path: P
     )
     assert read.returncode == 0, read.stderr[-3000:]
     assert read.stdout.strip() == run_id
+
+
+TYPES = """
+import type { paths } from "./api";
+
+type Answer<P extends keyof paths> = paths[P] extends {
+  get: { responses: { 200: { content: { "application/json": infer T } } } };
+} ? T : never;
+export const id: string = {} as Answer<"/v1/forecasts/{run_id}">["id"];
+export const nside: number = {} as Answer<"/v1/models">["items"][number]["nside"];
+export const values: (number | null)[] =
+  {} as Answer<"/v1/forecasts/{run_id}/point">["points"][number]["series"][number]["values"];
+"""
+
+
+@pytest.mark.slow
+@needs("openapi-typescript")
+def test_types_of_typescript_are_made_without_a_warning(url: str, tmp_path: Path) -> None:
+    (tmp_path / "openapi.json").write_text(httpx.get(f"{url}/openapi.json", timeout=60).text)
+    (tmp_path / "used.ts").write_text(TYPES)
+    programs = NODE_MODULES / ".bin"
+    for command in (
+        [programs / "openapi-typescript", "openapi.json", "-o", "api.d.ts"],
+        [programs / "tsc", "--noEmit", "--strict", "api.d.ts", "used.ts"],
+    ):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+        assert "warn" not in (done.stdout + done.stderr).lower()
