@@ -10,12 +10,24 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from pear.datasets.base import Scan, ScanOptions, choose_member
+from pear.datasets.base import (
+    Scan,
+    ScanOptions,
+    choose_member,
+    member_key,
+    require_unnumbered,
+)
+from pear.datasets.declared_gaps import attribute_key
 from pear.errors import InputError
 from pear.store.schema import PRELIMINARY
 from pear.typing import Times
 
 MEMBERS: Final = re.compile("reali[sz]ation|number|members?|ensemble|ens|ensemble_member")
+# Attributes that name the member, without case and separators; those of CMIP6 among them.
+_MEMBER_KEYS: Final = (
+    *("gribnumber", "gribperturbationnumber", "variantlabel", "memberid", "ensemblemember"),
+    *("ensemblemembernumber", "realization", "realisation", "realizationindex"),
+)
 
 
 def note_leads(name: str, seconds: Sequence[int], scan: Scan) -> None:
@@ -82,7 +94,7 @@ def fix_other_dimensions(
         if dim == "expver" and size > 1:
             expver = dim
             scan.note(f"{array.name}: {size} experiment versions merged, final first")
-        elif MEMBERS.fullmatch(str(dim).lower()):
+        elif _is_member(dim, array[dim]):
             fixed.append((dim, _position_of_member(array, dim, scan, options)))
         elif size == 1:
             fixed.append((dim, 0))
@@ -103,11 +115,101 @@ def _position_of_member(
     return choose_member(labels, options, f"{scan.source}: {array.name}")
 
 
+def _is_member(name: Hashable, coordinate: xr.DataArray) -> bool:
+    """Return whether a coordinate counts or names the members of an ensemble."""
+    said = coordinate.attrs.get("standard_name") == "realization"
+    return said or MEMBERS.fullmatch(str(name).lower()) is not None
+
+
+def find_member(
+    array: xr.DataArray,
+    dataset: xr.Dataset,
+    fixed: Sequence[tuple[Hashable, int]],
+    options: ScanOptions,
+    source: str,
+) -> str:
+    """Return the ensemble member that is read of a variable.
+
+    Parameters
+    ----------
+    array : DataArray
+        The variable.
+    dataset : Dataset
+        Its Dataset, whose attributes may name the member.
+    fixed : sequence of (dimension, position)
+        Dimensions of which one position is read.
+    options : ScanOptions
+        The member chosen by the user, if any.
+    source : str
+        Name of the source and the variable, for messages.
+
+    Returns
+    -------
+    str
+        Its number or name; empty if nothing says which one it is.
+
+    Raises
+    ------
+    InputError
+        If it is another one than that asked for, if two statements differ, or if the member
+        changes with time.
+
+    Examples
+    --------
+    >>> from pear.datasets.axes import find_member
+    >>> array = xr.DataArray(280.0, {"number": 7}, name="t2m")
+    >>> find_member(array, array.to_dataset(), (), ScanOptions(), "a.nc: t2m")
+    '7'
+    """
+    found: dict[str, str] = {}
+    for name, coordinate in array.coords.items():
+        if not _is_member(name, coordinate):
+            continue
+        at = {dim: position for dim, position in fixed if dim in coordinate.dims}
+        labels = {_label(each) for each in np.ravel(coordinate.isel(at).values).tolist()}
+        if len(labels) > 1:
+            raise InputError(
+                f"{source}: its {name} is {', '.join(sorted(labels)[:5])} along "
+                f"{', '.join(map(str, coordinate.dims))}",
+                field="--member",
+                hint="select one member, and write it to a file of its own",
+            )
+        found |= {str(name): label for label in labels if label not in ("", "nan", "None")}
+    attributes = {attribute_key(key): (key, one) for key, one in dataset.attrs.items()}
+    attributes |= {attribute_key(key): (key, one) for key, one in array.attrs.items()}
+    for plain in _MEMBER_KEYS:
+        if plain in attributes and np.ndim(attributes[plain][1]) == 0:
+            key, value = attributes[plain]
+            found[str(key)] = _label(value)
+    return _only_member(found, options, source)
+
+
+def _only_member(found: dict[str, str], options: ScanOptions, source: str) -> str:
+    """Return the first of the members that are stated; refuse numbers that differ."""
+    numbers = {name: one for name, one in found.items() if isinstance(member_key(one), int)}
+    if len({member_key(one) for one in numbers.values()}) > 1:
+        told = " and ".join(f"{name} {one}" for name, one in numbers.items())
+        raise InputError(
+            f"{source} says of its ensemble member: {told}",
+            field="--member",
+            hint="correct the one that is wrong",
+        )
+    if not found:
+        require_unnumbered(options, source)
+        return ""
+    labels = list(found.values())
+    if options.member is None or member_key(options.member) not in map(member_key, labels):
+        choose_member(labels[:1], options, source)
+    return labels[0]
+
+
 def _label(label: object) -> str:
     """Return the number or the name of a member as text."""
     if isinstance(label, bytes):
         return label.decode(errors="replace").rstrip("\0 ")
-    return f"{label:g}" if isinstance(label, int | float) else str(label)
+    if isinstance(label, np.generic):
+        label = label.item()
+    return f"{label:g}" if isinstance(label, int | float) else str(label).strip()
 
 
 def find_preliminary(

@@ -68,6 +68,8 @@ class SourceVariable:
         Lead times in seconds; default: all are analyses.
     idealised : bool
         Whether the source states that its fields are idealised, such as a wind of exactly zero.
+    member : str
+        Number or name of the ensemble member; empty if the source does not say.
 
     Examples
     --------
@@ -98,6 +100,7 @@ class SourceVariable:
     preliminary: npt.NDArray[np.bool_] | None = None
     leads: npt.NDArray[np.int64] | None = None
     idealised: bool = False
+    member: str = ""
 
     @property
     def is_preliminary(self) -> npt.NDArray[np.bool_]:
@@ -326,8 +329,8 @@ def choose_member(members: Sequence[int | str], options: ScanOptions, source: st
             field="--member",
             hint="choose one with --member",
         )
-    wanted = _member_key(options.member)
-    at = [position for position, member in enumerate(members) if _member_key(member) == wanted]
+    wanted = member_key(options.member)
+    at = [position for position, member in enumerate(members) if member_key(member) == wanted]
     if not at:
         raise InputError(
             f"{source} does not have ensemble member {options.member}",
@@ -343,10 +346,51 @@ def choose_member(members: Sequence[int | str], options: ScanOptions, source: st
     return at[0]
 
 
-def _member_key(member: int | str) -> int | str:
-    """Return what equal members share: 1, ``1`` and ``01`` are one."""
+def member_key(member: int | str) -> int | str:
+    """Return what equal members share: 1, ``1`` and ``01`` are one.
+
+    Returns
+    -------
+    int or str
+        A number, or a name in lower case.
+
+    Examples
+    --------
+    >>> from pear.datasets.base import member_key
+    >>> member_key(1) == member_key("01"), member_key("CF")
+    (True, 'cf')
+    """
     text = str(member).strip()
     return int(text) if text.isascii() and text.isdigit() else text.lower()
+
+
+def require_unnumbered(options: ScanOptions, source: str) -> None:
+    """Refuse a member that is asked for where a source does not say which one it is.
+
+    Parameters
+    ----------
+    options : ScanOptions
+        The member chosen by the user, if any.
+    source : str
+        Name of the source and the variable, for messages.
+
+    Raises
+    ------
+    InputError
+        If a member was chosen.
+
+    Examples
+    --------
+    >>> from pear.datasets.base import require_unnumbered
+    >>> require_unnumbered(ScanOptions(), "a.nc: t2m")
+    """
+    if options.member is not None:
+        raise InputError(
+            f"{source} does not say of which ensemble member it is, and --member "
+            f"{options.member} asks for one",
+            field="--member",
+            hint="leave out --member to take the file as it is",
+        )
 
 
 def require_global_grid(lat: npt.ArrayLike, lon: npt.ArrayLike, source: str) -> LatLonGrid:

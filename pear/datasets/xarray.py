@@ -13,6 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pear.datasets.axes import (
+    find_member,
     find_preliminary,
     fix_other_dimensions,
     note_leads,
@@ -460,6 +461,7 @@ def _make_variable(
     note_leads(name, leads, scan)
     known = {*horizontal.dims, time_dim, levels.dimension}
     fixed, expver = fix_other_dimensions(array, known, scan, options)
+    member = find_member(array, dataset, fixed, options, f"{source}: {name}")
     if not times.size:
         raise InputError(
             f"{source}: {name} has no times: its time axis is empty",
@@ -496,4 +498,5 @@ def _make_variable(
         find_preliminary(dataset, array, time_dim, read)[order],
         np.broadcast_to(np.array(leads, dtype=np.int64), read)[order],
         _is_true(dataset, "idealised"),
+        member,
     )

@@ -17,6 +17,7 @@ import numpy as np
 from pear.addresses import is_address
 from pear.errors import InputError, did_you_mean
 from pear.progress import ProgressFactory
+from pear.store import schema
 from pear.store.reader import stored_layout
 from pear.times import to_iso
 from pear.typing import Times
@@ -24,7 +25,7 @@ from pear.variables import Layout
 from pipelines.ingestion.cds_months import is_complete
 from pipelines.ingestion.ingest import Source as IngestSource
 from pipelines.ingestion.ingest import ingest
-from pipelines.ingestion.options import IngestOptions
+from pipelines.ingestion.options import IngestOptions, method_of
 from pipelines.ingestion.plan import make_plan
 from pipelines.ingestion.readers import scan_source
 from pipelines.ingestion.remote_files import FileCache
@@ -148,9 +149,11 @@ def options_for(store: Path, nside: int | None = None) -> IngestOptions:
     -------
     IngestOptions
     """
-    if nside is None:
-        nside = stored_layout(store)[2] if store.exists() else NSIDE
-    return IngestOptions(nside=nside)
+    if not store.exists():
+        return IngestOptions(nside=NSIDE if nside is None else nside)
+    kept = stored_layout(store)[2]
+    method = method_of(schema.open_group(store).attrs)
+    return IngestOptions(nside=kept if nside is None else nside, method=method or "bilinear")
 
 
 def fetch(

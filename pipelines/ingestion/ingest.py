@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 from pear import __version__
-from pear.datasets.base import Scan, SourceVariable
+from pear.datasets.base import Scan, SourceVariable, member_key
 from pear.datasets.static import StaticField, static_name
 from pear.datasets.xarray import close_datasets
 from pear.errors import InputError
@@ -34,8 +34,8 @@ from pear.store.reader import describe_times, stored_layout
 from pear.times import to_iso
 from pipelines.ingestion.block_writer import BlockWriter
 from pipelines.ingestion.executor import StoreContents, Workload, diff
-from pipelines.ingestion.options import IngestOptions, Method
-from pipelines.ingestion.plan import Plan, make_plan
+from pipelines.ingestion.options import IngestOptions, Method, method_of
+from pipelines.ingestion.plan import Plan, make_plan, require_one_member
 from pipelines.ingestion.readers import name_of, scan_source
 from pipelines.ingestion.readers.remote import expand
 from pipelines.ingestion.remote_files import FileCache
@@ -125,7 +125,8 @@ def ingest(
             named = [one for source in sources for one in _expand(source)]
             variables, static_fields = _scan_all(named, options, scan, report)
             plan = make_plan(variables, options, report)
-            attributes = _provenance(report, options.method) | dict(options.attributes)
+            attributes = _provenance(report, options.method) | _member(plan)
+            attributes |= dict(options.attributes)
             options = replace(options, attributes=attributes)
             refuse = partial(_refuse_static, report) if options.on_error == "skip" else None
             static = read_static_fields(path, static_fields, options.nside, options.method, refuse)
@@ -230,6 +231,13 @@ def _require_usable(scans: list[Scan]) -> None:
         )
 
 
+def _member(plan: Plan) -> dict[str, str]:
+    """Return the attribute of the ensemble member of a new store, if it is known."""
+    variables = [source.variable for many in plan.sources.values() for source in many]
+    member = require_one_member(variables)
+    return {schema.MEMBER: member} if member else {}
+
+
 def _provenance(report: IngestReport, method: Method) -> dict[str, str]:
     """Return title, source and history of a new store; refuse to mix simulated and observed."""
     used = [source for source in report.sources if source.status == "read"]
@@ -247,16 +255,17 @@ def _provenance(report: IngestReport, method: Method) -> dict[str, str]:
     if len(origins) > _LISTED_ORIGINS:
         origins = [*origins[:_LISTED_ORIGINS], f"and {len(origins) - _LISTED_ORIGINS} others"]
     cells = sorted({source.grid for source in used if source.grid.startswith("HEALPix")})
-    how = f"{method} regridding"
+    how, regridded = f"{method} regridding", {schema.REGRIDDING: str(method)}
     if cells:  # which are averaged or interpolated, see pear.datasets.fields.regrid_field
         others = any(source.grid and source.grid not in cells for source in used)
         how = f"from {', '.join(cells)}" + (f"; else {how}" if others else "")
+        regridded = regridded if others else {}
     attributes = {
         "title": f"{'Simulated states' if simulated else 'Analyses'} on HEALPix, ingested by PEAR",
         "source": " | ".join(origins) or "files without a statement of origin",
         "history": f"{software} ingest, {how}",
     }
-    return attributes | ({"simulated": "true"} if simulated else {})
+    return attributes | regridded | ({"simulated": "true"} if simulated else {})
 
 
 def ingest_plan(
@@ -361,16 +370,31 @@ def _list_stored(
 
 
 def _require_same_kind(writer: AnalysisWriter, options: IngestOptions) -> None:
-    """Refuse to mix simulated and observed states in one store."""
+    """Refuse to mix simulated and observed states, members or methods in one store."""
     if not writer.times.size:
         return
-    there = "simulated" in schema.open_group(writer.path).attrs
+    stored = schema.open_group(writer.path).attrs
+    there = "simulated" in stored
     if there != ("simulated" in options.attributes):
         kinds = ("not simulated", "simulated")
         raise InputError(
             f"{writer.path} is {kinds[there]}, the sources are {kinds[not there]}",
             field="store",
             hint="ingest into another store",
+        )
+    kept, given = (str(each.get(schema.MEMBER, "")) for each in (stored, options.attributes))
+    if kept and given and member_key(kept) != member_key(given):
+        raise InputError(
+            f"{writer.path} is of ensemble member {kept}, the sources are of {given}",
+            field="--member",
+            hint="ingest each member into a store of its own",
+        )
+    method, asked = method_of(stored), options.attributes.get(schema.REGRIDDING)
+    if method and asked and method != asked:
+        raise InputError(
+            f"{writer.path} was made by {method} regridding, and --method is {asked}",
+            field="--method",
+            hint=f"give --method {method}, or ingest into another store",
         )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +15,29 @@ from pear.variables import LEVELS
 
 Method = Literal["bilinear", "conservative"]
 OnError = Literal["raise", "skip"]
+
+
+def method_of(attributes: Mapping[str, Any]) -> Method | None:
+    """Return the method by which a store was regridded, by the attributes of its root group.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Stores of earlier versions tell it in their history alone.
+
+    Returns
+    -------
+    {"bilinear", "conservative"} or None
+        None if nothing says it, as where all sources were on the cells of the store.
+    """
+    stated = attributes.get(schema.REGRIDDING, "")
+    found = re.search(
+        r"\b(bilinear|conservative)\b(?= regridding|$)",
+        str(stated or attributes.get("history", "")),
+    )
+    if found is None:
+        return None
+    return "conservative" if found[1] == "conservative" else "bilinear"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from pear.datasets.base import SourceVariable
+from pear.datasets.base import SourceVariable, member_key
 from pear.datasets.fields import FieldSource, require_partner
 from pear.datasets.units import RELATIVE_HUMIDITY
 from pear.errors import InputError
@@ -148,6 +148,7 @@ def make_plan(
     }
     sources = _with_partners(sources, options, report)
     everything = [source.variable for many in sources.values() for source in many]
+    require_one_member(everything)
     offered = [variable.times[variable.present.any(axis=1)] for variable in everything]
     times = _select_times(np.unique(np.concatenate(offered)), options)
     present = {level for variable in everything for level in variable.levels}
@@ -157,6 +158,36 @@ def make_plan(
         tuple(level for level in options.levels if level in present),
     )
     return Plan(layout, times, sources)
+
+
+def require_one_member(variables: Sequence[SourceVariable]) -> str:
+    """Refuse sources of which two say that they are of different members of an ensemble.
+
+    Parameters
+    ----------
+    variables : sequence of SourceVariable
+        What is to be stored as one series.
+
+    Returns
+    -------
+    str
+        The member; empty if no source says of which one it is.
+
+    Raises
+    ------
+    InputError
+        If there are two.
+    """
+    named = [one for one in variables if one.member]
+    for one in named:
+        if member_key(one.member) != member_key(named[0].member):
+            raise InputError(
+                f"{named[0].source} is of ensemble member {named[0].member}, and {one.source} of "
+                f"{one.member}",
+                field="--member",
+                hint="give the files of one member, and write each into a store of its own",
+            )
+    return named[0].member if named else ""
 
 
 def _explain_nothing(

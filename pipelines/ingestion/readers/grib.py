@@ -29,6 +29,7 @@ from pear.datasets.base import (
     SourceVariable,
     choose_member,
     require_global_grid,
+    require_unnumbered,
 )
 from pear.datasets.cell_numbers import CellOrder
 from pear.datasets.decoding import decoding
@@ -161,6 +162,7 @@ class _Series:
     # (time, level, member) -> [(location, version), ...]: more than one entry is a duplicate
     fields: dict[tuple[int, int, int], list[tuple[Location, str]]] = field(default_factory=dict)
     leads: dict[int, int] = field(default_factory=dict)  # valid time -> longest lead time
+    numbered: bool = False  # whether any message says of which member it is
 
 
 @dataclass(frozen=True)
@@ -308,7 +310,9 @@ def _add_message(
     where = f"{scan.source}: {name}"
     require_exact_times(message.get, where)
     valid = read_time(message.get, "validity", where)
-    key = valid, message.level if quantity.upper else 0, int(message.get("number") or 0)
+    number = message.get("number")
+    one.numbered |= number is not None
+    key = valid, message.level if quantity.upper else 0, int(number or 0)
     version = str(message.get("expver") or "").lstrip("0")
     one.fields.setdefault(key, []).append((message.location, version))
     one.leads[valid] = max(one.leads.get(valid, 0), valid - read_time(message.get, "data", where))
@@ -409,6 +413,8 @@ def _variables(
 ) -> Iterator[SourceVariable]:
     """Turn a series into variables: one, and one more for each repetition of a field."""
     members = sorted({m for _, _, m in one.fields})
+    if not one.numbered:
+        require_unnumbered(options, f"{scan.source}: {one.name}")
     member = members[choose_member(members, options, f"{scan.source}: {one.name}")]
     chosen = {
         (time, level): _final_version(entries, one.name, scan)
@@ -446,6 +452,7 @@ def _variables(
             one.centre,
             np.isin(times.astype(np.int64), old),
             np.array([one.leads[time] for time in times.astype(np.int64).tolist()], dtype=np.int64),
+            member=str(member) if one.numbered else "",
         )
 
 
