@@ -1,4 +1,4 @@
-"""Axes of a variable: ensemble members, experiment versions, and times in order."""
+"""Axes of a variable: ensemble members, other dimensions, and times in order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Hashable, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from pear.datasets.base import (
@@ -19,7 +18,6 @@ from pear.datasets.base import (
 )
 from pear.datasets.declared_gaps import attribute_key
 from pear.errors import InputError
-from pear.store.schema import PRELIMINARY
 from pear.typing import Times
 
 MEMBERS: Final = re.compile("reali[sz]ation|number|members?|ensemble|ens|ensemble_member")
@@ -33,6 +31,9 @@ _MEMBER_KEYS: Final = (
 def note_leads(name: str, seconds: Sequence[int], scan: Scan) -> None:
     """Note that fields are forecasts, which are stored at their valid times.
 
+    A negative lead is that of a state before the reference time of its file, which knows what came
+    after it: it is an analysis.
+
     Examples
     --------
     >>> from pear.datasets.axes import note_leads
@@ -42,8 +43,14 @@ def note_leads(name: str, seconds: Sequence[int], scan: Scan) -> None:
     ['t2m: forecasts of 0, 6 h, stored at their valid times']
     """
     hours = sorted({second / 3600 for second in seconds})
-    if hours != [0.0]:
-        listed = ", ".join(f"{hour:g}" for hour in hours[:6]) + (" …" if len(hours) > 6 else "")
+    early, later = [hour for hour in hours if hour < 0], [hour for hour in hours if hour >= 0]
+    if early:
+        listed = ", ".join(f"{hour:g}" for hour in early[:6]) + (" …" if len(early) > 6 else "")
+        scan.note(
+            f"{name}: leads of {listed} h, of times before the reference time: stored as analyses"
+        )
+    if later not in ([], [0.0]):
+        listed = ", ".join(f"{hour:g}" for hour in later[:6]) + (" …" if len(later) > 6 else "")
         scan.note(f"{name}: forecasts of {listed} h, stored at their valid times")
 
 
@@ -84,9 +91,6 @@ def fix_other_dimensions(
     """
     fixed: list[tuple[Hashable, int]] = []
     expver = None
-    if "expver" in array.coords and "expver" not in array.dims:
-        versions = np.atleast_1d(array.coords["expver"].values)
-        note_versions(str(array.name), list(map(str, versions)), scan)
     for dim in array.dims:
         if dim in known:
             continue
@@ -175,6 +179,8 @@ def find_member(
                 hint="select one member, and write it to a file of its own",
             )
         found |= {str(name): label for label in labels if label not in ("", "nan", "None")}
+    if any(_is_member(dim, array[dim]) for dim, _ in fixed):  # chosen along its dimension
+        return next(iter(found.values()), "")
     attributes = {attribute_key(key): (key, one) for key, one in dataset.attrs.items()}
     attributes |= {attribute_key(key): (key, one) for key, one in array.attrs.items()}
     for plain in _MEMBER_KEYS:
@@ -210,83 +216,6 @@ def _label(label: object) -> str:
     if isinstance(label, np.generic):
         label = label.item()
     return f"{label:g}" if isinstance(label, int | float) else str(label).strip()
-
-
-def find_preliminary(
-    dataset: xr.Dataset, array: xr.DataArray, time_dim: Hashable | None, count: int
-) -> npt.NDArray[np.bool_]:
-    """Return at which times the data of a variable are preliminary (ERA5T, expver 5).
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Where ``expver`` may be a variable or coordinate.
-    array : DataArray
-        The variable, whose attributes may state it as well.
-    time_dim : hashable or None
-        Dimension of the times.
-    count : int
-        Number of times.
-
-    Returns
-    -------
-    (time,) array of bool
-        In the order of the source. Along an axis of versions, the times without a final field.
-
-    Examples
-    --------
-    >>> from pear.datasets.axes import find_preliminary
-    >>> data = xr.Dataset({"t2m": ("time", [1.0, 2.0]), "expver": ("time", ["0001", "0005"])})
-    >>> find_preliminary(data, data["t2m"], "time", 2)
-    array([False,  True])
-    """
-    own = dataset.variables.get(PRELIMINARY)
-    if own is not None and own.dims == (time_dim,) and "pear_kind" in dataset.attrs:
-        return np.asarray(own.values).astype(bool)
-    stated = array.attrs.get("GRIB_expver", dataset.attrs.get("expver"))
-    found = array.coords.get("expver", dataset.get("expver"))
-    if found is None:
-        return np.full(count, stated is not None and _is_preliminary(stated))
-    flags = np.array([_is_preliminary(each) for each in np.ravel(found.values)], dtype=bool)
-    if found.ndim == 0 or (found.ndim == 1 and found.size == 1):
-        return np.full(count, bool(flags[0]))
-    if found.dims == (time_dim,):
-        return flags
-    if found.dims == ("expver",) and "expver" in array.dims and (~flags).any():
-        final = array.isel(expver=int(np.flatnonzero(~flags)[0]))
-        if time_dim is None:
-            return np.full(count, _is_empty(final))
-        return np.array([_is_empty(final.isel({time_dim: at})) for at in range(count)], dtype=bool)
-    return np.full(count, bool(flags.any()))
-
-
-def _is_empty(slot: xr.DataArray) -> bool:
-    """Return whether a slot of final data is empty, as it is at preliminary times."""
-    # A field may have gaps of its own (sea temperature over land), so one point does not tell. One
-    # row does in most fields; the whole is read only where that row is missing too.
-    if slot.ndim and not np.isnan(np.asarray(slot[slot.shape[0] // 2].values)).all():
-        return False
-    return bool(np.isnan(np.asarray(slot.values)).all())
-
-
-def _is_preliminary(version: object) -> bool:
-    text = version.decode() if isinstance(version, bytes) else str(version)
-    return text.strip().lstrip("0").removesuffix(".0") == "5"
-
-
-def note_versions(name: str, versions: Sequence[str], scan: Scan) -> None:
-    """Note preliminary reanalysis (ERA5T).
-
-    Examples
-    --------
-    >>> from pear.datasets.axes import note_versions
-    >>> scan = Scan("era5.nc", "NetCDF")
-    >>> note_versions("t2m", ["1", "5"], scan)
-    >>> scan.notes
-    ['t2m: some times are preliminary (expver 5, ERA5T)']
-    """
-    if "5" in {version.lstrip("0") for version in versions}:
-        scan.note(f"{name}: some times are preliminary (expver 5, ERA5T)")
 
 
 def sort_times(times: Times, name: str, scan: Scan) -> tuple[list[int], Times]:

@@ -168,6 +168,49 @@ def outside_actual_range(
     )
 
 
+def outside_declared(axis: xr.DataArray, *, circle: bool = False, rounding: float = 1e-5) -> str:
+    """Say how an axis leaves the range that it declares for itself, whichever attribute says it.
+
+    Parameters
+    ----------
+    axis
+        The axis, with its attributes and encoding.
+    circle
+        True for longitudes, which lie in a range also with 360 degrees more or less.
+    rounding
+        Relative error of the numbers of the range.
+
+    Returns
+    -------
+    str
+        Both sides; empty if they agree, or if nothing is stated.
+
+    Examples
+    --------
+    >>> from pear.datasets.declared_gaps import outside_declared
+    >>> outside_declared(xr.DataArray([1.0, 7.0], attrs={"valid_max": 5.0}))
+    'values from 1 to 7, but its valid_max is 5'
+    """
+    if text := outside_actual_range(axis, circle=circle, rounding=rounding):
+        return text
+    found = np.asarray(axis.values)
+    if found.dtype.kind not in "iuf" or not (kept := found[np.isfinite(found)]).size:
+        return ""
+    for name, low, high in _ranges(axis):
+        ends = [one for one in (low, high) if np.isfinite(one)]
+        if not ends or (circle and len(ends) == 1):  # one end of a circle bounds nothing
+            continue
+        slack = rounding * (100.0 * (high - low if len(ends) == 2 else 0.0) + max(map(abs, ends)))
+        inside = (kept >= low - slack) & (kept <= high + slack)
+        if circle:
+            inside |= (kept - (low - slack)) % 360.0 <= high - low + 2 * slack
+        if not inside.all():
+            stated = " to ".join(f"{one:.10g}" for one in ends)
+            span = f"{kept.min():.10g} to {kept.max():.10g}"
+            return f"values from {span}, but its {name} is {stated}"
+    return ""
+
+
 def _spelling(array: xr.DataArray, key: str) -> str:
     return next(str(name) for name in array.attrs if attribute_key(name) == key)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pear.datasets.axis_statements import require_direction, require_extent
-from pear.datasets.declared_gaps import outside_actual_range
+from pear.datasets.declared_gaps import outside_declared
 from pear.errors import InputError
 from pear.typing import Float64
 
@@ -87,11 +87,11 @@ def require_agreement(
     require_direction(coordinate, f"{where}: its coordinate {coordinate.name}", "grid")
     require_extent(coordinate, dataset.attrs, standard_name, where)
     _require_bounds(coordinate, dataset, standard_name, where)
-    if text := outside_actual_range(coordinate, circle=standard_name == "longitude"):
+    if text := outside_declared(coordinate, circle=standard_name == "longitude"):
         raise InputError(
             f"{where}: its coordinate {coordinate.name} has {text}",
             field="grid",
-            hint="correct the one that is wrong, or remove actual_range",
+            hint="correct the one that is wrong, or remove the range",
         )
 
 

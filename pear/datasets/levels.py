@@ -11,7 +11,7 @@ import xarray as xr
 
 from pear.datasets.axis_statements import require_direction
 from pear.datasets.base import Scan, SkippedVariableError
-from pear.datasets.declared_gaps import outside_actual_range
+from pear.datasets.declared_gaps import outside_declared
 from pear.datasets.statements import pressures
 from pear.datasets.units import PRESSURE_UNITS, Quantity
 from pear.errors import InputError
@@ -156,11 +156,11 @@ def find_levels(
         hpa = values * _factor_to_hpa(str(name), coordinate, values)
         _require_levels(hpa, where)
         require_direction(coordinate, where, "level")
-        if text := outside_actual_range(coordinate):
+        if text := outside_declared(coordinate):
             raise InputError(
                 f"{where} has {text}",
                 field="level",
-                hint="correct the one that is wrong, or remove actual_range",
+                hint="correct the one that is wrong, or remove the range",
             )
         whole = np.abs(hpa - np.rint(hpa)) <= _ROUNDING
         kept = [round(float(level)) for level in hpa[whole]]

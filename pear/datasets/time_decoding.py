@@ -140,6 +140,36 @@ def _redecoded(coordinate: xr.DataArray, values: Times, label: str) -> Decoded:
     return Decoded(out)
 
 
+def as_numbers(coordinate: xr.DataArray) -> xr.DataArray:
+    """Return dates as the numbers that a file has for them, for attributes that count alike.
+
+    Parameters
+    ----------
+    coordinate : DataArray
+        Dates, with the units they were decoded from in their encoding; others stay as they are.
+
+    Returns
+    -------
+    DataArray
+        With the same attributes.
+
+    Examples
+    --------
+    >>> from pear.datasets.time_decoding import as_numbers
+    >>> time = xr.DataArray(np.array(["2001-01-02"], "datetime64[ns]"), dims="time")
+    >>> time.encoding["units"] = "hours since 2001-01-01"
+    >>> as_numbers(time).values
+    array([24.])
+    """
+    units = str(coordinate.encoding.get("units", ""))
+    if coordinate.dtype.kind != "M" or " since " not in units.lower():
+        return coordinate
+    calendar = str(coordinate.encoding.get("calendar", "standard"))
+    factor, origin, _ = _parse_units(units, calendar, str(coordinate.name))
+    since = coordinate.values.astype("datetime64[s]").astype(np.int64) - origin
+    return coordinate.copy(data=since / factor)
+
+
 def decode_duration(coordinate: xr.DataArray, label: str) -> npt.NDArray[np.timedelta64]:
     """Decode a coordinate of durations, such as lead times, to the nearest second.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import xarray as xr
 
 from pear.datasets.base import Scan
-from pear.datasets.declared_gaps import attribute_key, numbers_of, outside_actual_range
-from pear.datasets.time_decoding import GREGORIAN
+from pear.datasets.declared_gaps import attribute_key, numbers_of, outside_declared
+from pear.datasets.time_decoding import GREGORIAN, as_numbers
 from pear.errors import InputError
 from pear.times import parse_time, to_iso
 from pear.typing import Times
@@ -33,6 +33,14 @@ _REFERENCES: Final = (
     *("modelruntime", "forecastinitializationtime", "forecaststarttime"),
 )
 _LEAD_HOURS: Final = ("forecasthour", "leadhour", "forecastleadhour", "forecastleadtimehour")
+_GRIB_LEADS: Final = ("gribstep", "gribendstep", "gribsteprange", "gribforecasttime")
+# Units of time of GRIB, code table 4.4, as ecCodes writes them.
+_GRIB_UNITS: Final = {
+    **{"0": 60, "m": 60, "1": 3600, "h": 3600, "2": 86_400, "d": 86_400, "13": 1, "s": 1},
+    **{"10": 10_800, "3h": 10_800, "11": 21_600, "6h": 21_600, "12": 43_200, "12h": 43_200},
+}
+_FORECASTS: Final = ("fc", "pf", "cf", "forecast")
+_TYPE_KEYS: Final = ("gribdatatype", "gribmarstype", "datatype", "marstype", "type")
 _TOLERANCE: Final = 60  # s
 _DATE: Final = re.compile(r"\d{4}-?\d{2}-?\d{2}")
 
@@ -77,12 +85,19 @@ def require_clock(coordinate: xr.DataArray, label: str) -> None:
                 field="time",
                 hint="PEAR needs dates of the Gregorian calendar, called 'standard'",
             )
-    if text := outside_actual_range(coordinate, rounding=1e-7):
+    numbers = as_numbers(coordinate)
+    if text := outside_declared(numbers, rounding=1e-7):
         raise InputError(
-            f"{label}: its {name} has {text}",
+            f"{label}: its {name} has {text}{_dated(numbers, coordinate)}",
             field="time",
-            hint="correct the one that is wrong, or remove actual_range",
+            hint="correct the one that is wrong, or remove it",
         )
+
+
+def _dated(numbers: xr.DataArray, coordinate: xr.DataArray) -> str:
+    """Return the units of the numbers, which tell what they mean."""
+    units = numbers.attrs.get("units", coordinate.encoding.get("units", ""))
+    return f" in {units!r}" if units else ""
 
 
 def compare_times(
@@ -126,7 +141,7 @@ def compare_times(
     if not times.size:
         return leads
     label = f"{scan.source}: {array.name}"
-    leads = _stated_leads(array, dataset, times, leads, roles, label)
+    leads = _stated_leads(array, dataset, times, leads, roles, scan)
     _require_coverage(dataset, times, label)
     starts = times - np.broadcast_to(np.array(leads, "timedelta64[s]"), times.shape)
     for name in ("year", "month"):
@@ -152,9 +167,10 @@ def _stated_leads(
     times: Times,
     leads: tuple[int, ...],
     roles: frozenset[str],
-    label: str,
+    scan: Scan,
 ) -> tuple[int, ...]:
     """Return leads after comparison with a reference time and a forecast hour in attributes."""
+    label = f"{scan.source}: {array.name}"
     is_known = bool(roles & {"lead", "reference"})
     attributes = {**dataset.attrs, **array.attrs}
     for key, stated in attributes.items():
@@ -164,11 +180,15 @@ def _stated_leads(
         if (since < 0).any() or (is_known and not _same(since, leads)):
             _refuse(label, f"its attribute {key} is {str(stated)!r}", times, leads)
         leads, is_known = tuple(since.tolist()), True
+    kinds = [
+        (key, text)
+        for key, stated in attributes.items()
+        if attribute_key(key) in _TYPE_KEYS and (text := str(stated).strip().lower()) in _FORECASTS
+    ]
     for key, stated in attributes.items():
-        numbers = numbers_of(stated)
-        if attribute_key(key) not in _LEAD_HOURS or numbers.size != 1:
+        seconds = _lead_of(key, stated, attributes, is_forecast=bool(kinds))
+        if seconds is None:
             continue
-        seconds = round(float(numbers[0]) * 3600) if np.isfinite(numbers[0]) else 0
         if not is_known and seconds and "valid" not in roles:
             raise InputError(
                 f"{label}: its attribute {key} is {stated}, and its times {_span(times)} do not "
@@ -179,7 +199,37 @@ def _stated_leads(
         if is_known and not _same(np.array([seconds]), leads):
             _refuse(label, f"its attribute {key} is {stated}", times, leads)
         leads, is_known = (leads if is_known else (seconds,)), True
+    if kinds and not is_known:
+        key, text = kinds[0]
+        scan.note(
+            f"{array.name}: a forecast ({key} {text}) that does not say its lead time; its times "
+            "are taken as valid times"
+        )
     return leads
+
+
+def _lead_of(
+    key: object, stated: object, attributes: dict[Any, Any], *, is_forecast: bool
+) -> int | None:
+    """Return the lead in s that an attribute states; None if it states none."""
+    # A step alone, as in a request to MARS, may also be that of a grid.
+    plain = attribute_key(key)
+    if plain in _LEAD_HOURS or (plain == "step" and is_forecast):
+        numbers = numbers_of(stated)
+        if numbers.size != 1 or not np.isfinite(numbers[0]):
+            return None
+        return round(float(numbers[0]) * 3600)
+    if plain not in _GRIB_LEADS:
+        return None
+    end = str(stated).strip().rpartition("-")[2]  # of a range such as 0-6
+    unit = attributes.get("GRIB_stepUnits", 1)
+    if plain == "gribforecasttime":
+        unit = attributes.get("GRIB_indicatorOfUnitOfTimeRange", 1)
+    seconds = _GRIB_UNITS.get(str(unit).strip().lower())
+    try:
+        return None if seconds is None else round(float(end) * seconds)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _same(seconds: np.ndarray[tuple[int, ...], np.dtype[np.int64]], leads: tuple[int, ...]) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from pear.datasets.base import Scan
-from pear.datasets.time_decoding import decode_duration, decode_times
+from pear.datasets.time_decoding import SECONDS, decode_duration, decode_times
 from pear.datasets.time_statements import require_clock
 from pear.errors import InputError
 from pear.times import to_iso
@@ -48,6 +48,7 @@ _STANDARD: Final[dict[str, Role]] = {
     "forecast_period": "lead",
 }
 _SAID_INITIAL: Final = ("initial", "reference time", "start of forecast", "model run", "base time")
+_UNITS: Final = sorted(set(SECONDS.values()))
 _TOLERANCE: Final = np.timedelta64(30, "s")  # of leads in hours with few digits
 
 
@@ -67,8 +68,10 @@ def find_role(name: Hashable, coordinate: xr.DataArray) -> Role | None:
     >>> find_role("Time", xr.DataArray(0, attrs={"standard_name": "time"}))
     'valid'
     """
-    key = str(name).lower()
+    key, about = str(name).lower(), str(coordinate.attrs.get("long_name", "")).lower()
     stated = _STANDARD.get(str(coordinate.attrs.get("standard_name", "")).strip())
+    if stated == "valid" and any(word in about for word in _SAID_INITIAL):
+        return "reference"  # cfgrib calls the initial time of a forecast so
     if stated is not None:
         return stated
     for names, role in ((_VALID, "valid"), (_REFERENCE, "reference"), (_LEAD, "lead")):
@@ -77,7 +80,6 @@ def find_role(name: Hashable, coordinate: xr.DataArray) -> Role | None:
     dated = key in _TIME or str(coordinate.attrs.get("axis", "")).upper() == "T"
     if not dated:
         return None
-    about = str(coordinate.attrs.get("long_name", "")).lower()
     if "valid" in about or "verif" in about:
         return "valid"
     return "reference" if any(word in about for word in _SAID_INITIAL) else "time"
@@ -116,7 +118,7 @@ class _Clock:
     time: list[xr.DataArray] = field(default_factory=list)
     reference: list[xr.DataArray] = field(default_factory=list)
     lead: list[xr.DataArray] = field(default_factory=list)
-    unread_leads: list[InputError] = field(default_factory=list)
+    unread_leads: list[tuple[InputError, xr.DataArray]] = field(default_factory=list)
     leads_of_cf: bool = False
 
     def add(self, name: Hashable, coordinate: xr.DataArray, role: Role) -> None:
@@ -125,7 +127,7 @@ class _Clock:
             try:
                 values = decode_duration(coordinate.rename(name), self.label)
             except InputError as error:
-                self.unread_leads.append(error)
+                self.unread_leads.append((error, coordinate))
                 return
             cf = "forecast_period"
             self.leads_of_cf |= cf in (name, coordinate.attrs.get("standard_name"))
@@ -227,7 +229,11 @@ def _resolve(clock: _Clock, array: xr.DataArray) -> tuple[xr.DataArray, xr.DataA
         reference = clock.time
     start, end = _one(reference, "reference times", label), _one(valid, "valid times", label)
     if end is not None:
-        return _checked(end, start, lead, label)
+        known = _checked(end, start, lead, label)
+        for error, raw in clock.unread_leads:
+            if start is None or not _fits_some_unit(raw, known[1]):
+                raise error
+        return known
     if start is None:
         raise _no_time(array, label)
     if lead is None:
@@ -243,10 +249,20 @@ def _resolve(clock: _Clock, array: xr.DataArray) -> tuple[xr.DataArray, xr.DataA
     return _sum(start, lead), lead
 
 
+def _fits_some_unit(raw: xr.DataArray, leads: xr.DataArray) -> bool:
+    """Return whether numbers without a unit are leads, as valid and reference times tell them."""
+    if raw.dtype.kind not in "iuf" or not np.isfinite(raw.values).all():
+        return False
+    numbers = xr.DataArray(raw.values.astype(np.float64), dims=raw.dims)
+    seconds = xr.DataArray(leads.values / np.timedelta64(1, "s"), dims=leads.dims)
+    one, other = xr.broadcast(numbers, seconds)
+    return any(np.allclose(one.values * unit, other.values, atol=30.0) for unit in _UNITS)
+
+
 def _has_no_lead(clock: _Clock, lead: xr.DataArray | None) -> bool:
     """Return whether every lead time is zero; refuse one that cannot be read."""
     if clock.unread_leads:
-        raise clock.unread_leads[0]
+        raise clock.unread_leads[0][0]
     return lead is None or not lead.values.any()
 
 

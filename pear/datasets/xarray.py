@@ -14,7 +14,6 @@ import xarray as xr
 
 from pear.datasets.axes import (
     find_member,
-    find_preliminary,
     fix_other_dimensions,
     note_leads,
     sort_times,
@@ -43,6 +42,7 @@ from pear.datasets.static import (
 from pear.datasets.time_statements import compare_times
 from pear.datasets.units import Quantity, conversion, recognise
 from pear.datasets.valid_times import find_role, find_valid_times, with_time_coordinates
+from pear.datasets.versions import find_preliminary, merge_versions
 from pear.errors import InputError
 from pear.store.static_fields import GROUND
 from pear.times import to_iso
@@ -258,28 +258,8 @@ def _chunk(array: xr.DataArray, dim: Hashable) -> int:
 def _values(array: xr.DataArray, axes: Axes) -> npt.NDArray[Any]:
     """Return values, (…, *points); experiment versions are merged, final first."""
     if axes.expver is not None:
-        labels = [str(label).lstrip("0") for label in array[axes.expver].values.tolist()]
-        order = sorted(range(len(labels)), key=lambda i: (labels[i] == "5", i))  # 5: preliminary
-        parts = [array.isel({axes.expver: int(i)}) for i in order]
-        final, *others = (part.transpose(..., *axes.points).values for part in parts)
-        for other in others:
-            _require_one_version(final, other, len(axes.points))
-            final = np.where(np.isnan(final), other, final)
-        return np.asarray(final)
+        return merge_versions(array, axes.expver, axes.points)
     return np.asarray(array.transpose(..., *axes.points).values)
-
-
-def _require_one_version(final: npt.NDArray[Any], other: npt.NDArray[Any], n_axes: int) -> None:
-    """Refuse fields of which a part is final and the rest is of another experiment version."""
-    axes = tuple(range(-n_axes, 0))
-    gone = np.isnan(final)
-    filled = (gone & ~np.isnan(other)).sum(axis=axes)
-    kept = (~gone).sum(axis=axes)
-    if (mixed := (filled > 0) & (kept > 0)).any():
-        parts = f"{int(kept[mixed].flat[0])} values of the final version and "
-        raise InputError(
-            f"{parts}{int(filled[mixed].flat[0])} of another one in one field (expver)"
-        )
 
 
 def scan_dataset(
@@ -495,7 +475,7 @@ def _make_variable(
         np.ones((times.size, rows), dtype=bool),
         reader,
         centre,
-        find_preliminary(dataset, array, time_dim, read)[order],
+        find_preliminary(dataset, array, time_dim, read, scan)[order],
         np.broadcast_to(np.array(leads, dtype=np.int64), read)[order],
         _is_true(dataset, "idealised"),
         member,

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from pear.datasets import products
-from pear.datasets.axes import note_leads, note_versions
+from pear.datasets.axes import note_leads
 from pear.datasets.base import (
     Fields,
     Scan,
@@ -35,6 +35,7 @@ from pear.datasets.cell_numbers import CellOrder
 from pear.datasets.decoding import decoding
 from pear.datasets.static import StaticField, static_name
 from pear.datasets.units import Quantity, conversion, level_types, recognise
+from pear.datasets.versions import note_versions, version_key
 from pear.errors import InputError
 from pear.sphere.latlon import LatLonGrid
 from pear.sphere.source_grids import HealpixGrid, SourceGrid
@@ -313,9 +314,10 @@ def _add_message(
     number = message.get("number")
     one.numbered |= number is not None
     key = valid, message.level if quantity.upper else 0, int(number or 0)
-    version = str(message.get("expver") or "").lstrip("0")
+    version = version_key(message.get("expver"))
     one.fields.setdefault(key, []).append((message.location, version))
-    one.leads[valid] = max(one.leads.get(valid, 0), valid - read_time(message.get, "data", where))
+    lead = valid - read_time(message.get, "data", where)
+    one.leads[valid] = max(one.leads.get(valid, lead), lead)
 
 
 def _by_number(message: Message) -> Quantity | None:

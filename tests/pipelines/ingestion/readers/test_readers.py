@@ -16,7 +16,8 @@ import pytest
 import xarray as xr
 
 from pear import resources
-from pear.datasets.axes import find_preliminary
+from pear.datasets.base import Scan
+from pear.datasets.versions import find_preliminary
 from pear.errors import InputError
 from pear.store.reader import open_store, read_lead_hours
 from pear.times import to_iso
@@ -182,10 +183,11 @@ def test_a_final_field_with_gaps_of_its_own_is_final() -> None:
     data = xr.DataArray(
         values, dims=("expver", "time", "latitude", "longitude"), coords={"expver": [1, 5]}
     )
-    found = find_preliminary(data.to_dataset(name="sst"), data, "time", 2)
+    scan = Scan("a.nc", "NetCDF")
+    found = find_preliminary(data.to_dataset(name="sst"), data, "time", 2, scan)
     assert found.tolist() == [False, True]
     alone = data.isel(time=0).to_dataset(name="sst")
-    assert find_preliminary(alone, alone["sst"], None, 3).tolist() == [False] * 3
+    assert find_preliminary(alone, alone["sst"], None, 3, scan).tolist() == [False] * 3
 
 
 def test_forecasts_are_stored_at_their_valid_times_and_noted(tmp_path: Path) -> None:
