@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 
 from pear.datasets.base import Scan, SkippedVariableError
+from pear.datasets.declared_gaps import attribute_key, numbers_of
 from pear.datasets.statements import (
     contradicts,
     contradicts_standard_name,
@@ -28,6 +29,12 @@ _METRES: Final = {
     **dict.fromkeys(("cm", "centimeter", "centimetre", "centimeters", "centimetres"), 0.01),
     **{"km": 1000.0, "dm": 0.1, "mm": 0.001, "ft": 0.3048, "feet": 0.3048},
 }
+# Attributes, without case and separators, that give a height in m, and those of any level.
+_HEIGHT_NUMBERS: Final = (
+    *("height", "heightaboveground", "heightabovegroundlevel", "measurementheight", "altitude"),
+    *("sensorheight", "heightm", "nominalheight", "verticalheight"),
+)
+_HEIGHT_TEXTS: Final = ("level", "leveldesc", "leveldescription", "lev", "verticallevel", "z")
 _OF_DEPTH: Final = ("depth", "depthbelowland", "depthbelowsea", "depth_below_surface")
 _ALONG_GRID: Final = re.compile(r"(?:grid_(?:east|north)ward|[xy])_(?:wind|velocity)")
 _EAST_NORTH: Final = re.compile(r"deg(?:rees?)?[_ ]?[ne](?:ast|orth)?", re.IGNORECASE)
@@ -184,6 +191,7 @@ def require_place(array: xr.DataArray, quantity: Quantity, scan: Scan) -> None:
         if kind not in wanted:
             raise SkippedVariableError(f"on {kind} (GRIB_typeOfLevel), not on {wanted[0]}")
     row = BY_NAME.get(quantity.name)
+    _require_stated_heights(array, quantity, scan.source)
     for name, coordinate in array.coords.items():
         is_depth = (
             str(name).lower() in _OF_DEPTH or coordinate.attrs.get("standard_name") == "depth"
@@ -198,6 +206,31 @@ def require_place(array: xr.DataArray, quantity: Quantity, scan: Scan) -> None:
             scan.note(f"{array.name}: {name} {metres:g} m beside pressure levels is ignored")
         elif not fits_height(quantity, metres):
             _refuse(array, quantity, f"{name} {metres:g} m", scan.source)
+
+
+def _require_stated_heights(array: xr.DataArray, quantity: Quantity, source: str) -> None:
+    """Refuse a height in an attribute that is another one than the name means."""
+    row = BY_NAME.get(quantity.name)
+    if row is None or row.height is None:
+        return
+    for stated, metres in _stated_heights(array):
+        if not fits_height(quantity, metres):
+            _refuse(array, quantity, stated, source)
+
+
+def _stated_heights(array: xr.DataArray) -> Iterator[tuple[str, float]]:
+    """Yield the heights in m that attributes of a variable give, each with its name."""
+    above_ground = str(array.attrs.get("GRIB_typeOfLevel", "")) == "heightAboveGround"
+    for name, stated in array.attrs.items():
+        plain = attribute_key(name)
+        is_number = plain in _HEIGHT_NUMBERS or (plain == "griblevel" and above_ground)
+        if not is_number and plain not in _HEIGHT_TEXTS:
+            continue
+        found = heights(stated) if isinstance(stated, str) else []
+        if not found and is_number and (numbers := numbers_of(stated)).size == 1:
+            found = [float(numbers[0])] if re.fullmatch(r"[-+.\d\s]*m?", str(stated)) else []
+        for metres in found[:1]:
+            yield f"{name} {stated!r}" if isinstance(stated, str) else f"{name} {stated}", metres
 
 
 def _height(array: xr.DataArray, name: str) -> float | None:
@@ -215,6 +248,7 @@ def _resolve_number(array: xr.DataArray, quantity: Quantity) -> Quantity | None:
     names = (array.attrs.get(key, "") for key in ("long_name", "standard_name"))
     told = [one for name in names for one in heights(name)]
     told += [one for name in array.coords if (one := _height(array, str(name))) is not None]
+    told += [metres for _, metres in _stated_heights(array)]
     if told and not pressures(array.attrs.get("long_name", "")):
         near = [Quantity(row.name) for row in VARIABLES if row.aloft == quantity.name]
         return next((one for one in near if fits_height(one, told[0])), None)

@@ -27,6 +27,8 @@ RELATIVE_HUMIDITY: Final = "relative_humidity"
 _RELATIVE_NAMES: Final = ("r", "rh", "relhum", "hur", RELATIVE_HUMIDITY)
 _SHARE: Final = 1.5
 _MOIST_LEVEL: Final = 100  # hPa
+_UNIT_KEYS: Final = ("units", "unit", "gribunits", "fieldunits")
+_NO_UNIT: Final = ("", "unknown", "none", "undefined", "~", "-")
 _RELATIVE_RANGE: Final = (-30.0, 200.0)
 _HEIGHT_NAMES: Final = ("gh", "hgt", "zg", "geopotential_height")
 # ERA5 names winds at 100 m and 200 m like winds at 100 and 200 hPa.
@@ -319,6 +321,53 @@ def conversion(quantity: Quantity, stated: object, name: str, source: str) -> Co
         )
     factor, offset = known[key]
     return Conversion(factor, offset, text, quantity.units)
+
+
+def stated_units(quantity: Quantity, attributes: Mapping[str, Any], name: str, source: str) -> str:
+    """Return the units that a file states for a variable, in whichever attribute.
+
+    Parameters
+    ----------
+    quantity : Quantity
+        What the field is.
+    attributes : mapping
+        Those of the variable: ``units`` in any spelling, and what cfgrib keeps of GRIB.
+    name, source : str
+        Name of the variable, and of the source for messages.
+
+    Returns
+    -------
+    str
+        Empty if there are none.
+
+    Raises
+    ------
+    InputError
+        If two attributes mean different units.
+
+    Examples
+    --------
+    >>> from pear.datasets.units import stated_units
+    >>> stated_units(Quantity("2m_temperature"), {"Unit": "K", "GRIB_units": "K"}, "t2m", "a.nc")
+    'K'
+    """
+    found: dict[str, tuple[str, tuple[float, float] | None]] = {}
+    known = units_of(quantity)
+    for key in sorted(attributes, key=lambda one: one != "units"):
+        text = str(attributes[key]).strip()
+        if re.sub("[^a-z]", "", str(key).lower()) not in _UNIT_KEYS or text.lower() in _NO_UNIT:
+            continue
+        found[str(key)] = (text, known.get(unit_key(text)))
+    (first, (text, how)), *others = found.items() if found else [("", ("", None))]
+    for key, (other, meaning) in others:
+        same = unit_key(other) == unit_key(text)
+        if not same and how is not None and meaning is not None and how != meaning:
+            raise InputError(
+                f"{source}: {name} has {first} {text!r} and {key} {other!r}",
+                field=name,
+                hint="correct the one that is wrong, or remove it",
+            )
+    return text
 
 
 def _is_published(quantity: Quantity) -> bool:

@@ -40,7 +40,7 @@ from pear.datasets.static import (
     why_not_ground,
 )
 from pear.datasets.time_statements import compare_times
-from pear.datasets.units import Quantity, conversion, recognise
+from pear.datasets.units import Quantity, conversion, recognise, stated_units
 from pear.datasets.valid_times import find_role, find_valid_times, with_time_coordinates
 from pear.datasets.versions import find_preliminary, merge_versions
 from pear.errors import InputError
@@ -451,7 +451,7 @@ def _make_variable(
     read, stated = times.size, times
     order, times = sort_times(times, name, scan)
     axes = Axes(horizontal.dims, time_dim, levels.dimension, expver, fixed)
-    how = conversion(quantity, array.attrs.get("units"), name, source)
+    how = conversion(quantity, stated_units(quantity, array.attrs, name, source), name, source)
     positions = levels.positions if levels.dimension is not None else ()
     row = BY_NAME.get(quantity.name)
     may_lack = row is not None and row.missing is not None

@@ -93,6 +93,8 @@ class Variable:
         The same quantity on pressure levels, or None.
     level_types
         Types of level in GRIB at which the field may lie.
+    valid_range_at
+        Bounds at pressure levels, hPa; between them interpolated, beyond them ``valid_range``.
     range_by_level
         Rule that narrows the valid range at a level: ``height``, ``moisture`` or None.
     rms_range, rms_range_at
@@ -147,6 +149,7 @@ class Variable:
     height: tuple[float, float] | None = None
     aloft: str | None = None
     level_types: tuple[str, ...] = ()
+    valid_range_at: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     range_by_level: str | None = None
     rms_range: tuple[float, float] | None = None
     rms_range_at: Mapping[int, tuple[float, float]] = field(default_factory=dict)
@@ -273,6 +276,7 @@ class _Row:
             height=None if heights is None else (heights[0], heights[1]),
             aloft=self._text("aloft", "") or None,
             level_types=self._texts("level_types"),
+            valid_range_at=self._bounds_at("valid_range_at"),
             range_by_level=self._choice("range_by_level", *_RULES),
             rms_range=usual,
             rms_range_at=self._bounds_at("rms_range_at", positive=True),

@@ -309,7 +309,7 @@ def wind_partner(name: str) -> str | None:
 
 
 def valid_range(name: str, level: int | None = None) -> tuple[float, float]:
-    """Return the inclusive bounds of a variable at a pressure level.
+    """Return the inclusive bounds of a variable at a pressure level, wide enough for any weather.
 
     Geopotential follows the standard atmosphere within 1000 m and 6 % of the height; specific
     humidity is bounded by 0.05 kg/kg at 1000 hPa, decreasing with the square of the pressure. The
@@ -332,6 +332,8 @@ def valid_range(name: str, level: int | None = None) -> tuple[float, float]:
     --------
     >>> [round(bound) for bound in valid_range("geopotential", 500)]
     [41580, 67753]
+    >>> valid_range("temperature", 50), valid_range("temperature", 1000)
+    ((160.0, 280.0), (165.0, 345.0))
     """
     low, high = BY_NAME[name].valid_range
     if level is None:
@@ -343,7 +345,26 @@ def valid_range(name: str, level: int | None = None) -> tuple[float, float]:
         return STANDARD_GRAVITY * (height - spread), STANDARD_GRAVITY * (height + spread)
     if rule == "moisture":
         return low, high * min(1.0, (level / 1000.0) ** 2)
+    if (found := _neighbours(BY_NAME[name].valid_range_at, level)) is not None:
+        one, other, share = found
+        return (
+            one[0] * (1.0 - share) + other[0] * share,
+            one[1] * (1.0 - share) + other[1] * share,
+        )
     return low, high
+
+
+def _neighbours(
+    table: Mapping[int, tuple[float, float]], level: int
+) -> tuple[tuple[float, float], tuple[float, float], float] | None:
+    """Return the bounds above and below a level, and where it lies between them in log pressure."""
+    if level in table:
+        return table[level], table[level], 0.0
+    known = sorted(table)
+    if not known or not known[0] < level < known[-1]:
+        return None
+    above, below = max(p for p in known if p < level), min(p for p in known if p > level)
+    return table[above], table[below], math.log(level / above) / math.log(below / above)
 
 
 def rms_range(name: str, level: int | None = None) -> tuple[float, float] | None:
@@ -372,15 +393,14 @@ def rms_range(name: str, level: int | None = None) -> tuple[float, float] | None
     [0.00023, 0.021]
     """
     row = BY_NAME[name]
-    if level is None or level in row.rms_range_at:
-        return row.rms_range if level is None else row.rms_range_at[level]
-    known = sorted(row.rms_range_at)
-    if not known or not known[0] < level < known[-1]:
+    if level is None:
+        return row.rms_range
+    if (found := _neighbours(row.rms_range_at, level)) is None:
         return None
-    above, below = max(p for p in known if p < level), min(p for p in known if p > level)
-    share = math.log(level / above) / math.log(below / above)
-    pairs = zip(row.rms_range_at[above], row.rms_range_at[below], strict=True)
-    low, high = (one ** (1.0 - share) * other**share for one, other in pairs)
+    low, high = (
+        one ** (1.0 - found[2]) * other ** found[2]
+        for one, other in zip(found[0], found[1], strict=True)
+    )
     return low, high
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Final, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from pear import __version__
 from pear.environment import check_environment
@@ -137,6 +137,7 @@ class LazyGroup(TyperGroup):
         command.name, command.help = cmd_name, command.help or entry.help
         _format_help(command)
         _require_local_paths(command)
+        _refuse_repeated_options(command)
         return command
 
     def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
@@ -167,6 +168,36 @@ def _require_local_paths(command: TyperCommand | TyperGroup) -> None:
         parameter.callback = _chain(parameter.callback, parameter.opts[0])
     for each in getattr(command, "commands", {}).values():
         _require_local_paths(each)
+
+
+def _refuse_repeated_options(command: TyperCommand | TyperGroup) -> None:
+    """Let a command refuse an option of one value that is given twice: the last would count."""
+    make_parser = command.make_parser
+
+    def make(ctx: typer.Context) -> object:
+        parser = make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_args(args: list[str]) -> object:
+            parsed = parse(args=args)
+            seen = set()
+            for one in parsed[2]:
+                is_single = isinstance(one, TyperOption) and not (one.multiple or one.count)
+                if is_single and id(one) in seen:
+                    raise InputError(
+                        f"{one.opts[0]} is given more than once",
+                        field=one.opts[0],
+                        hint="give it once; of a list separate the values by commas",
+                    )
+                seen.add(id(one))
+            return parsed
+
+        parser.parse_args = parse_args  # type: ignore[method-assign, assignment]
+        return parser
+
+    command.make_parser = make  # type: ignore[method-assign, assignment]
+    for each in getattr(command, "commands", {}).values():
+        _refuse_repeated_options(each)
 
 
 def _chain(callback: Callable[..., object] | None, name: str) -> Callable[..., object]:

@@ -42,7 +42,11 @@ from pear.sphere.source_grids import HealpixGrid, SourceGrid
 from pear.typing import Times
 from pear.variables import BY_NAME, VARIABLES
 from pipelines.ingestion.readers.eccodes import load, next_field
-from pipelines.ingestion.readers.grib_places import require_increments, require_place
+from pipelines.ingestion.readers.grib_places import (
+    require_direction,
+    require_increments,
+    require_place,
+)
 from pipelines.ingestion.readers.grib_sections import Envelope
 from pipelines.ingestion.readers.grib_times import read_time, require_exact_times
 
@@ -65,6 +69,7 @@ _GRID_KEYS: Final = (
     "latitudeOfLastGridPointInDegrees",
     "longitudeOfLastGridPointInDegrees",
     "iScansNegatively",
+    "jScansPositively",
     "jPointsAreConsecutive",
     "alternativeRowScanning",
     "iDirectionIncrementInDegrees",
@@ -335,7 +340,7 @@ def _by_number(message: Message) -> Quantity | None:
 @lru_cache(maxsize=64)
 def _grid(keys: tuple[GribValue, ...], source: str) -> LatLonGrid:
     """Return the grid described by the values of the grid keys, in the order of the values."""
-    kind, ni, nj, north, west, south, east, westwards, columns, zigzag, *increments = keys
+    kind, ni, nj, north, west, south, east, westwards, upwards, columns, zigzag, *increments = keys
     if kind != "regular_ll":
         raise InputError(
             f"{source} is on {_KINDS.get(str(kind), f'a {kind} grid')} ({kind})",
@@ -344,6 +349,7 @@ def _grid(keys: tuple[GribValue, ...], source: str) -> LatLonGrid:
         )
     if columns or zigzag:
         raise InputError(f"{source} has an unsupported scanning order of points", field="grid")
+    require_direction(north, south, upwards, source)
     n_lon, n_lat = int(ni or 0), int(nj or 0)
     if not (0 < n_lon <= _MOST_POINTS and 0 < n_lat <= _MOST_POINTS):
         raise InputError(

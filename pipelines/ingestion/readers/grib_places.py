@@ -57,6 +57,39 @@ def _require_whole_level(get: Callable[[str], str | int | float | None]) -> None
             raise SkippedVariableError(f"at {pascal / 100:g} hPa, which is not a level of PEAR")
 
 
+def require_direction(
+    first: str | float | None,
+    last: str | float | None,
+    upwards: str | float | None,
+    source: str,
+) -> None:
+    """Refuse a header whose rows run in another direction than its corners.
+
+    Parameters
+    ----------
+    first, last : float or None
+        Latitudes of the first and the last row, degrees.
+    upwards : int or None
+        Key ``jScansPositively``: 1 for rows from the south to the north.
+    source : str
+        Name of the source, for messages.
+
+    Raises
+    ------
+    InputError
+        If they differ.
+    """
+    if first is None or last is None or upwards is None or float(first) == float(last):
+        return
+    if (float(last) > float(first)) != bool(int(upwards)):
+        raise InputError(
+            f"{source}: the header says jScansPositively {upwards}, but its rows run from latitude "
+            f"{float(first):g} to {float(last):g}",
+            field="grid",
+            hint="correct the one that is wrong: are the rows in the other order?",
+        )
+
+
 def require_increments(
     lon: npt.NDArray[np.float64],
     lat: npt.NDArray[np.float64],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from service.cli.app import COMMANDS, RENAMED, app
+from service.cli.app import COMMANDS, RENAMED, app, main
 from tests.fixtures.command_line import CommandLine
 
 
@@ -102,3 +102,29 @@ def test_the_data_folder_of_the_environment_is_not_an_address(
 ) -> None:
     monkeypatch.setenv("PEAR_DATA", "gs://bucket/x")
     pear("status").refused("gs://bucket/x is an address; --data takes a local path")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["ingest", "a.nc", "--replace", "2001..2002", "--replace", "2003..2004"], "--replace"),
+        (["ingest", "a.nc", "--nside", "8", "--nside=16"], "--nside"),
+        (["ingest", "a.nc", "-o", "a.zarr", "--output", "b.zarr"], "--output"),
+        (["runs", "list", "--data", "a", "--data", "b"], "--data"),
+    ],
+)
+def test_an_option_that_is_given_twice_is_refused(
+    arguments: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert f"pear: {option} is given more than once; give it once" in capsys.readouterr().err
+
+
+def test_an_option_of_several_values_is_given_several_times(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["forecast", "--model", "a", "--model", "b", "--init", "2001-01-01", "--data", "none"])
+    assert "more than once" not in capsys.readouterr().err

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pear.datasets.base import ScanOptions
 from pear.errors import InputError
 from pear.store.reader import describe, open_store
 from pipelines.ingestion.ingest import ingest
@@ -305,3 +306,21 @@ def test_leads_of_other_units(keys: dict[str, Any], hours: int, tmp_path: Path) 
     run(write(tmp_path / "a.grib", {"time": 0, "level": 500, **keys}), tmp_path / "s.zarr")
     times = open_store(tmp_path / "s.zarr")["time"].values
     assert times.tolist() == [(T0 + np.timedelta64(hours, "h")).astype(times.dtype).item()]
+
+
+@pytest.mark.parametrize(("upwards", "said"), [(0, 1), (1, 0)])
+def test_rows_in_another_direction_than_the_header_says(
+    upwards: int, said: int, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.grib", *whole(upwards=upwards, jScansPositively=said))
+    ends = "-90 to 90" if upwards else "90 to -90"
+    message = f"says jScansPositively {said}, but its rows run from latitude {ends}"
+    with pytest.raises(InputError, match=message):
+        run(path, tmp_path / "s.zarr")
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_a_member_of_a_file_without_members(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.grib", *whole())
+    with pytest.raises(InputError, match="t does not say of which ensemble member it is"):
+        run(path, tmp_path / "s.zarr", scan=ScanOptions(3))
