@@ -20,6 +20,8 @@ from pear.variables import BY_NAME
 
 Fields = npt.NDArray[np.float32]
 _LISTED_MEMBERS: Final = 60
+UNKNOWN: Final = "not a variable of PEAR"
+"""Why a variable is not used that is not in the table of variables."""
 
 
 class SkippedVariableError(ReasonedError):

@@ -99,6 +99,14 @@ def _require_numbers(stated: Mapping[Any, Any], where: str) -> None:
         if key not in stated:
             continue
         value = np.asarray(stated[key])
+        if value.size == 1 and value.dtype.kind in "iuf":
+            number = float(value.reshape(-1)[0])
+            if not np.isfinite(number) or (key == "scale_factor" and number == 0.0):
+                raise InputError(
+                    f"{where} says {key} {number:g}, by which no value can be unpacked",
+                    field="file",
+                    hint="correct the attribute, or make the file again",
+                )
         if value.size != 1 or value.dtype.kind not in "iuf":
             text = ", ".join(map(str, value.tolist())) if value.size > 1 else repr(str(value))
             raise InputError(

@@ -19,6 +19,7 @@ from pear.datasets.axes import (
     sort_times,
 )
 from pear.datasets.base import (
+    UNKNOWN,
     Fields,
     Scan,
     ScanOptions,
@@ -332,7 +333,7 @@ def _scan_variable(
     if quantity is not None:
         scan.variables.append(_make_variable(dataset, array, quantity, opener, scan, options))
     elif array.ndim >= 2 and not name.endswith(("_bnds", "_bounds")):
-        scan.skipped[name] = "not a variable of PEAR"
+        scan.skipped[name] = UNKNOWN
 
 
 def _origin(dataset: xr.Dataset, scan: Scan) -> None:

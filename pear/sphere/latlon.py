@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pear.typing import Float64
 
+_MOST_TURNS: Final = 3  # of longitudes about the globe
 _SPACING_TOLERANCE: Final = 2e-3  # Gaussian latitudes differ by more, float32 ones by less
 
 
@@ -158,15 +159,31 @@ def _even(name: str, axis: npt.ArrayLike) -> Float64:
         raise ValueError(f"{name} has shape {axis.shape}; a grid needs at least 3 points")
     if not np.isfinite(axis).all():
         raise ValueError(f"{name} has values that are not finite")
+    limit = 90.0 + 1e-3 if name == "latitude" else _MOST_TURNS * 360.0
+    if np.abs(axis).max() > limit:
+        raise ValueError(f"{name} reaches {axis[np.abs(axis).argmax()]:g} degrees")
     even = np.linspace(axis[0], axis[-1], axis.size)
     step = (axis[-1] - axis[0]) / (axis.size - 1)
     worst = float(np.abs(np.diff(axis) - step).max())
     if step == 0 or worst > _SPACING_TOLERANCE * abs(step) + 2e-5 * (1 + np.abs(axis).max() / 90):
+        _require_order(name, axis)
         raise ValueError(
             f"{name} is not evenly spaced (steps {np.diff(axis).min():.6g} to "
             f"{np.diff(axis).max():.6g} degrees): Gaussian and other grids are not supported"
         )
     return even
+
+
+def _require_order(name: str, axis: Float64) -> None:
+    """Refuse an axis that would be even if its values were in order."""
+    steps, ordered = np.diff(axis), np.diff(np.sort(axis))
+    is_even = ordered.min() > 0 and np.ptp(ordered) <= _SPACING_TOLERANCE * 10 * ordered.max()
+    if is_even and not ((steps > 0).all() or (steps < 0).all()):
+        at = int(np.flatnonzero(np.sign(steps) != np.sign(steps[0]))[0]) if steps[0] else 0
+        shown = ", ".join(f"{one:g}" for one in axis[max(at - 1, 0) : at + 3])
+        raise ValueError(
+            f"{name} is not in order (… {shown} …): sort the fields by it, together with the axis"
+        )
 
 
 def _unwrapped(lon: npt.ArrayLike) -> Float64:

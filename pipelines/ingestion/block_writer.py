@@ -195,8 +195,8 @@ class BlockWriter:
                 for result in finished.results:
                     report.refuse(result.refused)
                     report.reading_seconds += result.reading_seconds
-                    report.fields_written += int(result.stored.sum())
                     changes.mark(result.variable, block.start, result.stored)
+                kept = np.zeros(block.times.size, dtype=bool)
                 for offset, position in enumerate(range(block.start, block.stop)):
                     stored = any(result.stored[offset].any() for result in finished.results)
                     if position in changes.replaced:
@@ -210,6 +210,7 @@ class BlockWriter:
                         ]
                         if faulty:  # with on_error="skip": the old fields stay, all of them
                             changes.restore(position)
+                            kept[offset] = True
                             when = to_iso(block.times[offset])
                             report.kept.append(f"{when} is not replaced: {faulty[0]} is refused")
                         else:
@@ -218,6 +219,9 @@ class BlockWriter:
                         changes.preliminary[position] |= marked[offset]
                         if leads[offset]:
                             changes.leads[position] = int(leads[offset])
+                report.fields_written += sum(
+                    int(result.stored[~kept].sum()) for result in finished.results
+                )
             report.times_replaced += len(changes.replaced)
 
 

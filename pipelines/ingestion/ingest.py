@@ -459,6 +459,12 @@ def _require_something(report: IngestReport) -> None:
     if report.fields_written or not report.refused:
         return
     first = report.refused[0]
+    if report.kept:
+        raise InputError(
+            f"nothing is replaced: {report.kept[0]} ({first.reason})",
+            field="--replace",
+            hint="a time is replaced as a whole: correct that field, or leave the time out",
+        )
     raise InputError(
         f"nothing to ingest: all fields are refused ({first.variable} at {first.time}: "
         f"{first.reason})",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pear.datasets.base import ScanOptions
+from pear.datasets.base import UNKNOWN, ScanOptions
 from pear.errors import InputError
 from pear.variables import LEVELS, variable
 from pear.variables.own import FILE
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["ingest", "parse_ranges"]
+_LISTED_NAMES, _LISTED_REASONS = 4, 12
 _PARALLEL_FIELDS = 1000  # with fewer, starting worker processes takes longer than it saves
 _ALL_MONTHS, _SYNOPTIC_HOURS = opt.Numbers(range(1, 13)), opt.Numbers((0, 6, 12, 18))
 _store, _selection, _cds, _computing = (
@@ -322,7 +323,12 @@ def show(report: IngestReport) -> None:
 
 
 def _list_ignored(names: dict[str, str]) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - 4} others" if len(names) > 4 else ""
-    return f"not used: {', '.join(list(names)[:4])}{more}"
+    """Return what was not used: with the reason what PEAR knows, and a few names of the rest."""
+    told = [f"{name} ({why})" for name, why in names.items() if why != UNKNOWN]
+    rest = [name for name, why in names.items() if why == UNKNOWN]
+    if len(rest) > _LISTED_NAMES + 1:  # one more takes no more room than its number
+        rest = [*rest[:_LISTED_NAMES], f"{len(rest) - _LISTED_NAMES} other variables"]
+    if len(told) > _LISTED_REASONS + 1:
+        more = f"{len(told) - _LISTED_REASONS} more (reasons by --json)"
+        told = [*told[:_LISTED_REASONS], more]
+    return f"not used: {', '.join([*told, *rest])}" if names else ""

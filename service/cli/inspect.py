@@ -17,7 +17,7 @@ from pear.sphere.source_grids import HealpixGrid, SourceGrid
 from pear.store.reader import describe, open_store, stored_layout
 from pear.times import to_iso
 from pear.typing import Float64
-from pear.variables import SIMULATED, holds_vectors, wind_partner
+from pear.variables import BY_NAME, SIMULATED, Layout, holds_vectors, wind_partner
 from pipelines.ingestion.readers import scan_source
 from pipelines.ingestion.remote_files import FileCache
 from service.cli.console import emit_json, emit_line, emit_table
@@ -89,11 +89,25 @@ def _show(found: dict[str, Any]) -> None:
     )
     whole = found["completeness"]
     if whole["complete"]:
-        emit_line("complete")
+        emit_line(f"complete: all fields of its variables{_lacking(found)}")
         return
     emit_line(f"{100 * whole['fraction']:.1f} % complete; missing:")
     for hole in whole["missing"]:
         emit_line(f"  {hole['field']} at {hole['time']}")
+
+
+def _lacking(found: dict[str, Any]) -> str:
+    """Say which variables and levels of a state of PEAR a store lacks as a whole."""
+    published = Layout.default()
+    lacking = [
+        BY_NAME[name].short_name for name in published.names if name not in found["variables"]
+    ]
+    levels = [str(level) for level in published.levels if level not in found["levels"]]
+    if levels and len(levels) < len(published.levels):
+        lacking.append(f"{' '.join(levels)} hPa")
+    if not lacking:
+        return ""
+    return f"; not a state of the published model, which also has {', '.join(lacking)}"
 
 
 def draw(

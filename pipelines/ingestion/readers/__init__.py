@@ -342,15 +342,17 @@ def detect_format(path: Path, label: str = "") -> str:
     Raises
     ------
     InputError
-        If there is no such file, or it has another format.
+        If there is no such file, it may not be read, or it has another format.
     """
     label = label or str(path)
-    if path.is_dir():
-        return _detect_store(path, label)
-    if not path.is_file():
-        raise InputError(f"no such file: {label}", field="file")
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    try:
+        if path.is_dir():
+            return _detect_store(path, label)
+    except PermissionError as error:
+        raise InputError(
+            f"{label} cannot be read: permission denied", field="file", hint="change its rights"
+        ) from error
+    head = _read_head(path, label)
     if head.startswith(_NETCDF):
         return "NetCDF"
     if head.startswith(b"PK\x03\x04"):
@@ -371,6 +373,24 @@ def detect_format(path: Path, label: str = "") -> str:
     _refuse_wrapped(head, label)
     found = "is text, not data" if is_text else "has an unknown format"
     raise InputError(f"{label} {found}", field="file", hint="PEAR reads NetCDF, GRIB, zip and Zarr")
+
+
+def _read_head(path: Path, label: str) -> bytes:
+    """Return the first bytes of a file; say what is there instead of one that can be read."""
+    try:
+        if not path.is_file():
+            what = "no such file: {}"
+            if path.is_symlink() and not path.exists():
+                what = "{} is a link to a file that is not there"
+            elif path.exists():
+                what = "{} is not a file but a device, a pipe or a socket"
+            raise InputError(what.format(label), field="file")
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
+    except PermissionError as error:
+        raise InputError(
+            f"{label} cannot be read: permission denied", field="file", hint="change its rights"
+        ) from error
 
 
 def _refuse_wrapped(head: bytes, label: str) -> None:

@@ -22,6 +22,7 @@ import xarray as xr
 from pear.datasets import products
 from pear.datasets.axes import note_leads
 from pear.datasets.base import (
+    UNKNOWN,
     Fields,
     Scan,
     ScanOptions,
@@ -48,6 +49,7 @@ from pipelines.ingestion.readers.grib_places import (
     require_place,
 )
 from pipelines.ingestion.readers.grib_sections import Envelope
+from pipelines.ingestion.readers.grib_sets import note_index, note_lacking_fields
 from pipelines.ingestion.readers.grib_times import read_time, require_exact_times
 
 GribValue: TypeAlias = str | int | float | None
@@ -233,6 +235,8 @@ def scan_grib(path: Path, label: str, options: ScanOptions, messages: Sequence[E
                 scan.variables.extend(_variables(one, path, options, scan))
         except InputError as error:
             scan.fault(error)
+    note_lacking_fields(scan.variables, scan)
+    note_index(path, scan)
     return scan
 
 
@@ -293,7 +297,7 @@ def _add_message(
     if name in ("unknown", "~"):
         quantity = _by_number(message)
     if quantity is None:
-        scan.skipped[f"{name} ({kind})"] = "not a variable of PEAR"
+        scan.skipped[f"{name} ({kind})"] = UNKNOWN
         return
     if not options.takes(quantity.name):
         scan.skipped[f"{name} ({kind})"] = f"{quantity.name} is not asked for"

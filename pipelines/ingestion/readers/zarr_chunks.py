@@ -163,14 +163,29 @@ def require_current_metadata(folder: Path, label: str) -> None:
     """
     for name, stated, own in _stated_twice(folder):
         for key in _COMPARED:
-            both = [json.dumps(document.get(key), sort_keys=True) for document in (stated, own)]
-            if both[0] != both[1]:
+            one, other = _differing(stated.get(key), own.get(key))
+            if one != other:
                 raise InputError(
-                    f"{label}: {name} has {key} {both[0][:80]} by the consolidated metadata of the "
-                    f"store and {both[1][:80]} by its own",
+                    f"{label}: {name} has {key} {one} by the consolidated metadata of the store "
+                    f"and {other} by its own",
                     field=name,
                     hint="consolidate the metadata again: zarr.consolidate_metadata(STORE)",
                 )
+
+
+def _differing(stated: object, own: object) -> tuple[str, str]:
+    """Return two values of one key as text; of mappings the entries in which they differ."""
+    if isinstance(stated, dict) and isinstance(own, dict):
+        keys = sorted(
+            key for key in {*stated, *own} if _text(stated.get(key)) != _text(own.get(key))
+        )
+        stated = {key: stated[key] for key in keys if key in stated}
+        own = {key: own[key] for key in keys if key in own}
+    return _text(stated), _text(own)
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _stated_twice(folder: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pear.datasets.base import ScanOptions
+from pear.datasets.base import Scan, ScanOptions
 from pear.errors import InputError
 from pear.store.reader import describe, open_store
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
+from pipelines.ingestion.readers import scan_source
 from pipelines.ingestion.report import IngestReport
 from tests.fixtures.ingestion import (
     H6,
@@ -324,3 +325,36 @@ def test_a_member_of_a_file_without_members(tmp_path: Path) -> None:
     path = write(tmp_path / "a.grib", *whole())
     with pytest.raises(InputError, match="t does not say of which ensemble member it is"):
         run(path, tmp_path / "s.zarr", scan=ScanOptions(3))
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_file_that_was_cut_between_two_messages(lost: int, tmp_path: Path) -> None:
+    wind = [{"time": 0, "level": lev, "shortName": name} for name in "uv" for lev in (850, 500)]
+    fields = whole() if lost == 1 else wind
+    path = write(tmp_path / "a.grib", *fields[:-lost])
+    scan = scan_file(path)
+    name, level = ("t", 500) if lost == 1 else ("v", 500)
+    if lost == 2:  # the second component is not there at all
+        assert scan.notes == []
+        path = write(tmp_path / "a.grib", *fields[:-1])
+        scan = scan_file(path)
+    (note,) = scan.notes
+    assert f"lacks 1 of the fields that the rest of it implies, first {name} at {level} hPa" in note
+    assert scan_file(write(tmp_path / "a.grib", *fields)).notes == []
+
+
+def test_a_file_that_is_shorter_than_its_index(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.grib2", *whole()[:2])
+    index = tmp_path / "a.grib2.idx"
+    index.write_text("1:0:d=2001010100:TMP:850 mb:anl:\n2:99999:d=2001010100:TMP:500 mb:anl:\n")
+    (note,) = scan_file(path).notes
+    assert "its index a.grib2.idx lists 2 messages, of which 1 begin beyond" in note
+    index.write_text("1:0:d=2001010100:TMP:850 mb:anl:\n")
+    assert scan_file(path).notes == []
+    index.rename(tmp_path / "a.index").write_text('{"_offset": 0}\n{"_offset": 123456}\n')
+    assert "its index a.index lists 2 messages" in scan_file(path).notes[0]
+
+
+def scan_file(path: Path) -> Scan:
+    (scan,) = scan_source(path, ScanOptions(), lambda: path.parent)
+    return scan
