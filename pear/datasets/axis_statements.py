@@ -40,7 +40,7 @@ def require_direction(coordinate: xr.DataArray, where: str, field: str) -> None:
     Raises
     ------
     InputError
-        If ``stored_direction`` says otherwise, or pressures count ``positive`` upwards.
+        If ``stored_direction`` says otherwise.
 
     Examples
     --------
@@ -59,12 +59,6 @@ def require_direction(coordinate: xr.DataArray, where: str, field: str) -> None:
             f"{values[-1]:g}",
             field=field,
             hint="correct the one that is wrong: are the fields stored the other way round?",
-        )
-    if field == "level" and str(coordinate.attrs.get("positive", "")).strip().lower() == "up":
-        raise InputError(
-            f"{where} says positive 'up', while pressure counts downwards",
-            field=field,
-            hint="say positive = 'down', or correct what the axis is",
         )
 
 

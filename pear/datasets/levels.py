@@ -28,6 +28,7 @@ LEVEL: Final = (
     "lev",
     "isobaricInPa",
     "isobaric",
+    "plevel",
 )
 # Levels accepted without units, besides multiples of ten: those of reanalyses, which numbered
 # model levels are not.
@@ -156,6 +157,7 @@ def find_levels(
         hpa = values * _factor_to_hpa(str(name), coordinate, values)
         _require_levels(hpa, where)
         require_direction(coordinate, where, "level")
+        _note_upwards(coordinate, where, scan)
         if text := outside_declared(coordinate):
             raise InputError(
                 f"{where} has {text}",
@@ -283,6 +285,23 @@ def _require_levels(hpa: Float64, where: str) -> None:
         raise InputError(
             f"{where} has the level {hpa.min():g} hPa, which is not a pressure", field="level"
         )
+
+
+def _note_upwards(coordinate: xr.DataArray, where: str, scan: Scan) -> None:
+    """Note an axis that counts upwards by its attribute, and is one of pressure by its unit."""
+    # Many files say so of sound pressures. Without a unit it may be an axis of heights.
+    if str(coordinate.attrs.get("positive", "")).strip().lower() != "up":
+        return
+    if not str(coordinate.attrs.get("units", "")).strip():
+        raise InputError(
+            f"{where} says positive 'up', while pressure counts downwards, and has no units",
+            field="level",
+            hint="say positive = 'down' and the units, or correct what the axis is",
+        )
+    scan.note(
+        f"{coordinate.name} says positive 'up', while pressure counts downwards: read by its "
+        f"values, in {coordinate.attrs['units']}"
+    )
 
 
 def _compare_with_name(

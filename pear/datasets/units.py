@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pear.datasets.foreign_names import plain_name
 from pear.derived.formulas import EPSILON, TRIPLE_POINT, saturation_pressure
 from pear.errors import InputError, did_you_mean
 from pear.typing import Float32, Float64
@@ -228,7 +229,9 @@ def recognise(name: str, attributes: Mapping[str, Any]) -> Quantity | None:
             except InputError:
                 continue
             return Quantity(row.name, level)
-    return None
+    plain = plain_name(name, attributes)
+    # A pressure in such a name is one, also where others mean metres by the number.
+    return None if plain == name else recognise(plain, {"GRIB_typeOfLevel": "isobaricInhPa"})
 
 
 def _by_file_name(*names: str) -> str | None:
@@ -308,7 +311,8 @@ def conversion(quantity: Quantity, stated: object, name: str, source: str) -> Co
     text = "" if stated is None else str(stated).strip()
     known, key = units_of(quantity), unit_key(text)
     if key in ("", "unknown", "none"):
-        default = STANDARD_GRAVITY if name.lower() in _HEIGHT_NAMES else 1.0
+        stem = re.sub(r"\d+$", "", plain_name(name, {}).lower())
+        default = STANDARD_GRAVITY if stem in _HEIGHT_NAMES else 1.0
         return Conversion(default, 0.0, "", quantity.units)
     if key not in known and not _is_published(quantity):
         how = linear_conversion(text, quantity.units)  # pint knows more than the tables here
@@ -358,7 +362,10 @@ def stated_units(quantity: Quantity, attributes: Mapping[str, Any], name: str, s
         if re.sub("[^a-z]", "", str(key).lower()) not in _UNIT_KEYS or text.lower() in _NO_UNIT:
             continue
         found[str(key)] = (text, known.get(unit_key(text)))
-    (first, (text, how)), *others = found.items() if found else [("", ("", None))]
+    if not found:  # GrADS writes it at the end of the long name
+        last = re.search(r"\[([^\]]+)\]\s*$", str(attributes.get("long_name", "")))
+        return last[1] if last and unit_key(last[1]) in known else ""
+    (first, (text, how)), *others = found.items()
     for key, (other, meaning) in others:
         same = unit_key(other) == unit_key(text)
         if not same and how is not None and meaning is not None and how != meaning:

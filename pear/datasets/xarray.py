@@ -30,6 +30,7 @@ from pear.datasets.cell_numbers import CellOrder
 from pear.datasets.declared_gaps import find_declared_gap
 from pear.datasets.declared_packing import require_read_packing
 from pear.datasets.decoding import decoding
+from pear.datasets.foreign_names import plain_static_name, why_unknown
 from pear.datasets.horizontal import find_grid, refuse_list_of_points
 from pear.datasets.levels import find_levels, is_level, require_level
 from pear.datasets.naming import identify, require_place
@@ -333,7 +334,7 @@ def _scan_variable(
     if quantity is not None:
         scan.variables.append(_make_variable(dataset, array, quantity, opener, scan, options))
     elif array.ndim >= 2 and not name.endswith(("_bnds", "_bounds")):
-        scan.skipped[name] = UNKNOWN
+        scan.skipped[name] = why_unknown(name, array.attrs) or UNKNOWN
 
 
 def _origin(dataset: xr.Dataset, scan: Scan) -> None:
@@ -356,7 +357,8 @@ def _static(
     """Return a static field at its first time; None for other arrays and other grids."""
     name = str(array.name)
     has_level = any(is_level(key, coordinate) for key, coordinate in array.coords.items())
-    known = None if has_level else static_name(name)
+    plain = plain_static_name(name, array.attrs)
+    known = None if has_level else static_name(plain)
     if known is None:
         return None
     try:
@@ -381,7 +383,7 @@ def _static(
         times = array.sizes[array.dims[0]] if others else 1
         positions = {0, min(1, times - 1), times // 2, times - 1}
         samples = [read(position) for position in sorted(positions)]
-        if why := why_not_ground(name, array.attrs, samples):
+        if why := why_not_ground(plain, array.attrs, samples):
             raise InputError(
                 f"{source}: {name} has no level, and it is not the ground: {why}",
                 field=name,

@@ -73,6 +73,7 @@ def wind(data: xr.Dataset) -> xr.Dataset:
         said(cell_methods="lat: lon: mean"),
         on_axis("latitude", stored_direction="decreasing"),
         on_axis("level", stored_direction="increasing", positive="down"),
+        on_axis("level", positive="up"),
         extent(-90, 90),
         extent("90.0", "-90.0"),
         extent(-180, 180, names=LONGITUDES),
@@ -137,7 +138,10 @@ def test_what_agrees_is_read(change: Change, tmp_path: Path) -> None:
             on_axis("level", stored_direction="decreasing"),
             "level of t says stored_direction 'decreasing', but runs from 500 to 850",
         ),
-        (on_axis("level", positive="up"), "level of t says positive 'up', while pressure counts"),
+        (
+            on_axis("level", positive="up", units=""),
+            "level of t says positive 'up', while pressure counts downwards, and has no units",
+        ),
         (
             extent(30, 60),
             "latitude runs from 90 to -90, but the file says geospatial_lat_min 30 and geospatial",
