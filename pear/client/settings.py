@@ -83,6 +83,9 @@ class MapOptions(TypedDict, total=False):
     projection: str
     longitude: float
     latitude: float
+    region: str | None
+    bbox: str | None
+    title: str | None
     cmap: str | None
     vmin: float | None
     vmax: float | None

@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.patches import Polygon
 
-from pear.plotting.projections import IndexImage, View, boundary, outlines
+from pear.plotting.projections import IndexImage, View, boundary, extent, outlines
 from pear.plotting.styles import Kind, style_of
 from pear.resources.natural_earth import Resolution
 from pear.typing import Array, Float32
@@ -54,7 +54,12 @@ def draw_outlines(axes: Axes, view: View, resolution: Resolution = "110m") -> No
     for colour, width in ((_HALO, 2.0), ("black", 0.7)):
         lines = LineCollection(coast, colors=colour, linewidths=width, zorder=3)
         axes.add_collection(lines, autolim=False)
-    frame = Polygon(boundary(view), closed=True, fill=False, lw=1.0, ec="0.2", zorder=4)
+    if view.box is None:
+        edge = boundary(view)
+    else:
+        left, right, bottom, top = extent(view)
+        edge = np.array([(left, bottom), (right, bottom), (right, top), (left, top)])
+    frame = Polygon(edge, closed=True, fill=False, lw=1.0, ec="0.2", zorder=4)
     axes.add_patch(frame)
     frame.set_clip_on(False)
 

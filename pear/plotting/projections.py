@@ -35,6 +35,9 @@ _POLAR_EDGE_DEGREES: Final = 30.0
 _BLOCK_PIXELS: Final = 200_000
 """Pixels located at once, in float64; a map of 2000 by 2000 pixels needs 0.6 GB at once."""
 _PLATE: Final = ccrs.PlateCarree()
+_SMALLEST_BOX: Final = 2.0
+_MOST_OBLONG: Final = 4.0
+"""Height of a map of a box over its width, or width over height, at most."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,14 @@ class View:
         One of :data:`PROJECTIONS`.
     longitude, latitude
         Centre in degrees; only the orthographic projection uses the latitude.
+    box
+        Part of the map: west, south, east, north in degrees, eastward from west; None for all of
+        it. The map is the rectangle around the box in the projection.
 
     Raises
     ------
     InputError
-        If the projection is unknown.
+        If the projection is unknown, or the box is not one.
 
     Examples
     --------
@@ -63,8 +69,11 @@ class View:
     name: str = "robinson"
     longitude: float = 0.0
     latitude: float = 0.0
+    box: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
+        if self.box is not None:
+            _check_box(self.box)
         if self.name not in PROJECTIONS:
             raise InputError(
                 f"unknown projection {self.name!r}",
@@ -215,6 +224,76 @@ def keep_tables(max_bytes: int) -> None:
     _TABLES.max_bytes = max_bytes
 
 
+def _check_box(box: tuple[float, float, float, float]) -> None:
+    west, south, east, north = box
+    if not -90.0 <= south < north <= 90.0 or not all(map(np.isfinite, box)):
+        raise InputError(
+            f"the box from {south:g} to {north:g} degrees north is not one",
+            field="bbox",
+            hint="use west,south,east,north in degrees, with south below north",
+        )
+    if north - south < _SMALLEST_BOX or 0 <= east - west < _SMALLEST_BOX:
+        raise InputError(
+            f"the box is smaller than {_SMALLEST_BOX:g} degrees",
+            field="bbox",
+            hint="use a larger one",
+        )
+
+
+@lru_cache(maxsize=32)
+def extent(view: View) -> tuple[float, float, float, float]:
+    """Return the left, right, bottom and top edge of a map.
+
+    Returns
+    -------
+    tuple of float
+        In projection units: metres, or degrees of the plate carrée.
+
+    Raises
+    ------
+    InputError
+        If the box of the view is not on the map, or far from square.
+
+    Examples
+    --------
+    >>> from pear.plotting.projections import extent
+    >>> extent(View("plate_carree", longitude=15.0, box=(-10.0, 35.0, 40.0, 70.0)))
+    (-25.0, 25.0, 35.0, 70.0)
+    """
+    if view.box is None:
+        edge = boundary(view)
+        (left, bottom), (right, top) = edge.min(axis=0), edge.max(axis=0)
+        return float(left), float(right), float(bottom), float(top)
+    west, south, east, north = view.box
+    east += 360.0 if east <= west else 0.0
+    grid = np.meshgrid(np.linspace(west, east, 61), np.linspace(south, north, 61))
+    x, y = project(view, *(axis.ravel() for axis in grid))
+    if view.name in ("plate_carree", "robinson"):  # the seam is opposite to the centre
+        beyond = np.abs(grid[0].ravel() - view.longitude)
+        shown = (np.minimum(beyond, np.abs(beyond - 360.0)) <= 180.0 + 1e-9) & np.isfinite(x)
+    else:
+        shown = np.isfinite(x) & np.isfinite(y)
+    if view.name.endswith("polar"):
+        shown &= np.hypot(x, y) <= 1.0001 * _polar_radius(view)
+    if np.count_nonzero(shown) < 9:
+        raise InputError(
+            f"the box is not on the {view.name} map", field="bbox", hint="use another projection"
+        )
+    found = tuple(
+        round(float(edge), 6)
+        for edge in (x[shown].min(), x[shown].max(), y[shown].min(), y[shown].max())
+    )
+    left, right, bottom, top = found
+    ratio = (top - bottom) / max(right - left, 1e-9)
+    if not 1 / _MOST_OBLONG <= ratio <= _MOST_OBLONG:
+        raise InputError(
+            f"the map of the box would be {ratio:.2g} times as high as wide",
+            field="bbox",
+            hint=f"keep it within 1:{_MOST_OBLONG:g} and {_MOST_OBLONG:g}:1",
+        )
+    return left, right, bottom, top
+
+
 @lru_cache(maxsize=32)
 def projection(view: View) -> ccrs.Projection:
     """Return the cartopy projection of a view, on a sphere.
@@ -291,8 +370,7 @@ def index_image(view: View, width: int, nside: int) -> IndexImage:
 
 
 def _index_image(view: View, width: int, nside: int) -> IndexImage:
-    outline = boundary(view)
-    (left, bottom), (right, top) = outline.min(axis=0), outline.max(axis=0)
+    left, right, bottom, top = extent(view)
     height = max(1, round(width * (top - bottom) / (right - left)))
     x = left + (np.arange(width) + 0.5) * (right - left) / width
     y = top - (np.arange(height) + 0.5) * (top - bottom) / height
@@ -316,7 +394,7 @@ def _index_image(view: View, width: int, nside: int) -> IndexImage:
         pixels[:count],
         index[:, :count],
         weight[:, :count],
-        (float(left), float(right), float(bottom), float(top)),
+        (left, right, bottom, top),
         places[0, :count],
         places[1, :count],
     )

@@ -77,6 +77,8 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/v1/forecasts/{run_id}/fields/{variable}"): _READ,
     ("GET", "/v1/forecasts/{run_id}/normals/{variable}"): _READ,
     ("GET", "/v1/forecasts/{run_id}/maps/{variable}.png"): _HEAVY,
+    ("GET", "/v1/forecasts/{run_id}/maps/{variable}.svg"): _HEAVY,
+    ("GET", "/v1/forecasts/{run_id}/maps/{variable}.webp"): _HEAVY,
     ("GET", "/v1/forecasts/{run_id}/tiles/{variable}.json"): _READ,
     ("GET", "/v1/forecasts/{run_id}/tiles/{variable}/{z}/{x}/{y}.png"): _READ,
     ("GET", "/v1/forecasts/{run_id}/download"): _DOWNLOAD,

@@ -8,11 +8,11 @@ from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -27,6 +27,7 @@ from pear.typing import Array
 from pear.variables.own import DEFINITIONS, adopt_definitions
 from service.maps.wind import draw_wind
 
+MapFormat = Literal["png", "svg"]
 _DPI: Final = 100
 WIDTHS: Final = (200, 2000)
 _BAR_PIXELS: Final = 56
@@ -107,6 +108,9 @@ class MapOptions:
         from zero; ``probability``, per cent.
     isolines
         Draw isolines if the variable has a spacing of them.
+    format
+        ``png``, or ``svg``: text, isolines, coastlines and wind as curves, which print sharply at
+        any size, over the field as an image of the width.
     defined
         Definitions of variables that the store carries, for a process that has not opened it.
 
@@ -123,6 +127,7 @@ class MapOptions:
     colours: str | None = None
     kind: Kind = "field"
     isolines: bool = True
+    format: MapFormat = "png"
     defined: str | None = None
 
     def __post_init__(self) -> None:
@@ -151,12 +156,15 @@ class _Pixels(Artist):
 
     def __init__(self, rgba: npt.NDArray[np.uint8], axes: Axes) -> None:
         super().__init__()
-        corner = axes.get_window_extent()
-        self._rgba, self._corner = rgba, (round(corner.x0), round(corner.y0))
+        self._rgba, self._place = rgba, axes
 
     def draw(self, renderer: RendererBase) -> None:
         """Copy the pixels."""
-        renderer.draw_image(renderer.new_gc(), *self._corner, self._rgba[::-1])
+        corner = self._place.get_window_extent()  # SVG has other units than the canvas of pixels
+        x, y = corner.x0, corner.y0
+        if isinstance(renderer, RendererAgg):
+            x, y = round(x), round(y)
+        renderer.draw_image(renderer.new_gc(), x, y, self._rgba[::-1])
 
 
 def render_map(
@@ -169,7 +177,7 @@ def render_map(
     wind: tuple[Array, Array] | None = None,
     partner: Array | None = None,
 ) -> bytes:
-    """Draw one field as a PNG with coastlines, colour bar, and init, valid and lead time.
+    """Draw one field with coastlines, colour bar, and init, valid and lead time.
 
     Parameters
     ----------
@@ -192,7 +200,7 @@ def render_map(
     Returns
     -------
     bytes
-        The PNG.
+        The PNG or SVG.
 
     Raises
     ------
@@ -218,11 +226,12 @@ def render_map(
         draw_isolines(axes, table, shown, style.isolines)
     if wind is not None:
         draw_wind(axes, options.view, table, wind, _key_place(figure, options.width))
-    draw_outlines(axes, options.view, "50m" if options.width > 1200 else "110m")
+    fine = options.width > 1200 or options.view.box is not None or options.format == "svg"
+    draw_outlines(axes, options.view, "50m" if fine else "110m")
     _write(figure, [title.first_line(heading(name, level, options.kind)), *lines], options.width)
     _draw_bar(bar, style.units, colours, (low, high), options.width)
     draw_bar_ends(bar, colours, (low, high), shown)
-    return _png(figure)
+    return _svg(figure) if options.format == "svg" else _png(figure)
 
 
 def check_limits(name: str, level: int | None, options: MapOptions) -> None:
@@ -292,6 +301,7 @@ def _write_line(
     """Write one line at a pixel from the lower left; shrink it if it exceeds the figure."""
     wide, high = (_DPI * length for length in figure.get_size_inches())
     text = figure.text(x / wide, y / high, line, ha=align, va="center", fontsize=size, color=shade)
+    text.set_parse_math(False)  # a dollar in a title is a dollar
     room = text.get_window_extent().width / (wide - 2 * _SIDE_PIXELS)
     if room > 1:
         text.set_fontsize(size / room)
@@ -317,4 +327,12 @@ def _key_place(figure: Figure, width: int) -> tuple[float, float]:
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, pil_kwargs={"compress_level": 4})
+    return buffer.getvalue()
+
+
+def _svg(figure: Figure) -> bytes:
+    """Return the figure as SVG, the same at every call."""
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "pear", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", dpi=_DPI, metadata={"Date": None})
     return buffer.getvalue()

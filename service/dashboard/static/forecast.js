@@ -212,9 +212,19 @@ function describe() {
   if (state.wind !== "none" && windPair() !== null) query.set("wind", "true");
   if (state.colours !== "default") query.set("cmap", state.colours);
   if (state.statistic) query.set("statistic", state.statistic);
-  // The server draws what a run keeps; what is computed here from members or another run it does not have.
-  $("png").hidden = TYPED.includes(state.statistic) || other !== undefined;
-  $("png").href = `/v1/forecasts/${page.run}/maps/${state.variable}.png?${query}`;
+  if (other) query.set("difference", other.id);
+  const place = `/v1/forecasts/${page.run}/maps/${state.variable}`;
+  $("png").href = `${place}.png?${query}`;
+  $("svg").href = `${place}.svg?${query}`;
+  $("embed").value = `<img src="${location.origin}${place}.png?${query}" width="1000" alt="${title}, ${utc(valid)}">`.replaceAll("&", "&amp;");
+  query.delete("lead_time");
+  query.set("width", "800");
+  $("webp").href = `${place}.webp?${query}`;
+  // The server draws what a run keeps; what is computed here from members it does not have.
+  const kept = !TYPED.includes(state.statistic);
+  for (const id of ["png", "svg", "webp"]) $(id).hidden = !kept;
+  $("webp").hidden = !kept || other !== undefined; // which has not all of these times
+  $("embed").closest("details").hidden = !kept;
 }
 
 /** Return a time in the reader's zone, or nothing where that is UTC.
