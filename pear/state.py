@@ -41,7 +41,7 @@ class State:
     Raises
     ------
     InputError
-        If a shape breaks the layout, the cells are no HEALPix grid or the two tensors disagree.
+        If a shape breaks the layout, the cells are not a HEALPix grid or the two tensors disagree.
     """
 
     surface: Tensor

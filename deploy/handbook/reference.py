@@ -59,6 +59,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, make in makers.items():
         text = "\n".join(make()) + "\n"
         files.append(File.generated(config, f"reference/{name}.md", content=text))
+    style = Path(__file__).with_name("handbook.css")
+    files.append(File.generated(config, style.name, content=style.read_text()))
     for script in sorted((Path(config.docs_dir) / "examples").glob("*.py")):
         files.append(
             File.generated(
@@ -216,10 +218,12 @@ def _row(*cells: str) -> str:
 
 
 def on_page_content(html: str, page: Page, **_: object) -> str:
-    """Drop the roles of Sphinx, :class: and its like, which docstrings write before names."""
+    """Drop the roles of Sphinx, which docstrings write before names, and restore formulas."""
     if page.file.src_uri != "reference/python.md":
         return html
     html = re.sub(r":(?:attr|class|data|func|meth|mod):<code>", "<code>", html)
+    # Markdown takes [Φf](g), the value of Φf at g, for a link.
+    html = re.sub(r'<a href="(\w)">(.*?)</a>', r"[\2](\1)", html)
     return re.sub(r"<code>~(?:\w+\.)+(\w+)</code>", r"<code>\1</code>", html)
 
 

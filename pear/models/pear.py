@@ -129,7 +129,7 @@ class Pear(StepNetwork):
     def _embed(
         self, surface: Tensor, upper: Tensor, forcing: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the tokens, and their winds where these are no part of them."""
+        """Return the tokens, and their winds where these are not part of them."""
         padded = self.config.padded_levels
         before = padded if self.config.padding == "published" else 0
         upper = nn.functional.pad(upper, (0, 0, before, padded - before))
