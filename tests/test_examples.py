@@ -12,8 +12,9 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "deploy" / "docs" / "examples"
 PICTURES = EXAMPLES.parent / "images" / "examples"
-NIGHTLY = {"ensemble", "fine_tuning"}
+NIGHTLY = {"counterfactual", "ensemble", "fine_tuning"}
 PRINTED = {
+    "counterfactual": r"chart: 262\.\d K becomes 267\.\d K, asked 267\.\d K; size 0\.2\d+ ",
     "equivariant_layer": r"Mixer: \d\.\de-1[4-7]\nPlain: \d\.\de[+-]0[01]\n",
     "ensemble": r"cells with frost likelier than 50 %: \d+%",
     "evaluation": r"largest relative difference: (0\.0e\+00|\d\.\de-1\d)\n",
@@ -22,6 +23,7 @@ PRINTED = {
 }
 
 
+@pytest.mark.timeout(1800)  # a year of forecasts, on a busy machine
 @pytest.mark.parametrize(
     "name",
     [
