@@ -359,6 +359,7 @@ def _others_of(services: Services, run: Run) -> list[dict[str, Any]]:
             "shown": format_time(each.init_time),
             "lead": each.lead_hours,
             "model": models[each.model].name,
+            "sameModel": each.model == run.model,
             "nature": [w for w in nature_of(services.folder, each).words if w not in own],
         }
         for each in found.items

@@ -15,6 +15,7 @@ import { Player } from "./player.js";
 import { showPoint, showValue } from "./point.js";
 import { bindProfile, hasProfile, showProfile } from "./profile.js";
 import { defaultLatitude, readState, writeState } from "./state.js";
+import { bindTrend, showTrend } from "./trend.js";
 import { inUnits } from "./units.js";
 import { Particles, Wind } from "./wind.js";
 import { formatTime, language, t } from "./words.js";
@@ -292,13 +293,18 @@ const player = new Player({
   },
 });
 
-/** Show the vertical profile of the run at the point, where it is open. */
+/** Show the vertical profile and the trend at the point, where they are open. */
 function profile() {
   void showProfile({
     model: page.model, run: page.run, place: state.point, units: state.units,
     valid: new Date(Date.parse(page.init) + state.lead * 3600e3).toISOString().replace(".000", ""),
     note: ensemble ? wordsOf(ensemble, "", NaN, "") : "",
   });
+  const style = baseStyle();
+  void showTrend({
+    run: page.run, init: page.init, lead: state.lead, place: state.point, variable: state.variable, level: levelOf(),
+    name: nameOf(), units: style.units, scale: style.scale, offset: style.offset,
+  }, page.others);
 }
 
 function pointChanged() {
@@ -495,6 +501,7 @@ async function start() {
   bindStatistic();
   $("profile-part").hidden = !hasProfile(page);
   bindProfile(profile);
+  bindTrend(profile);
   bindGestures($("map"), map, {
     pick(place) {
       state.point = place;

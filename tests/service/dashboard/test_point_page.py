@@ -55,3 +55,16 @@ def test_the_profile_is_of_the_time_of_the_map(
     assert "var(--" not in text
     assert "<path" in text
     watched.close(f"profile-{width}")
+
+
+def test_the_trend_is_of_one_valid_time(browser: Browser, url: str, run_id: str) -> None:
+    watched = Watched(browser, url)
+    where = "variable=2m_temperature&plat=50&plon=10"
+    page = watched.open(f"/?run={run_id}&{where}", charts=True)
+    page.click("#trend-part summary")
+    until(page, "document.getElementById('trend-part').dataset.shown === '24'")
+    assert page.locator("#trend svg circle").count() == 2, "this run and that of the day before"
+    assert "valid 2001-03-02 00:00 UTC" in str(page.text_content("#trend-what"))
+    page.fill("#slider", "9")
+    until(page, "document.getElementById('trend-part').hidden")  # the other run has ended
+    watched.close("trend")
