@@ -42,7 +42,9 @@ def get_gridlook_catalog(
     request: Request,
     response: Response,
     services: ServicesDep,
-    runs: Annotated[int, Query(ge=1, le=200, description="Newest runs that are listed.")] = 50,
+    runs: Annotated[
+        int, Query(ge=1, le=200, description="Newest runs that are listed.", examples=[20])
+    ] = 50,
 ) -> GridlookCatalog:
     """Return analyses and the newest runs with their statistics, as gridlook reads a catalogue."""
     found = list_stores(request, response, services, "analysis", 200).items
