@@ -20,7 +20,7 @@ import numpy as np
 from pear.sphere.healpix import angular_power
 from pear.times import to_iso
 from pear.typing import Float32
-from pear.variables import BY_NAME
+from pear.variables import BY_NAME, wind_partner
 
 NO_DIGEST: Final = 0
 _SMOOTH_DEGREE: Final = 8
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 
 def digest(values: Float32, name: str) -> int:
-    """Return a number that equal fields share, and others do not.
+    """Return a number that equal fields share, of winds also opposite ones, and others do not.
 
     Parameters
     ----------
@@ -70,7 +70,10 @@ def digest(values: Float32, name: str) -> int:
         middle = np.partition(values, values.size // 2)[values.size // 2]
         if np.mean(values == middle) > _DRY:
             return NO_DIGEST
-    data = np.ascontiguousarray(values, dtype=np.float32).tobytes()
+    if wind_partner(name) is not None:  # a component of the wrong sign is a copy as well
+        first = values[values != 0][0]
+        values = values if first > 0 else 0.0 - values
+    data = np.ascontiguousarray(values + np.float32(0.0), dtype=np.float32).tobytes()
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") or 1
 
 

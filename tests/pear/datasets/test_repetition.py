@@ -94,3 +94,13 @@ def test_datasets_in_memory() -> None:
     constant["t2m"].attrs["units"] = "K"
     with pytest.raises(InputError, match="one value everywhere"):
         pear.regrid(constant, 2).load()
+
+
+@pytest.mark.parametrize(
+    ("name", "equal"), [("v_component_of_wind", True), ("geopotential", False)]
+)
+def test_a_wind_of_the_other_sign_is_a_copy(name: str, equal: bool) -> None:
+    field = np.random.default_rng(3).normal(size=192).astype(np.float32)
+    field[0] = 0.0
+    other = "u_component_of_wind" if equal else name
+    assert (digest(-field, name) == digest(field, other)) == equal
