@@ -26,6 +26,7 @@ def test_handlers_run_in_threads_unless_they_only_wait() -> None:
         "get_map",
         "get_point",
         "get_field",
+        "get_normals",
         "get_open_meteo",
         "get_open_meteo_ensemble",
         "get_tile",
