@@ -102,9 +102,9 @@ class Catalog:
         """Return whether another process stays inside a transaction; see Database.is_locked."""
         return self._db.is_locked()
 
-    def lock_among_hosts(self, name: str) -> AbstractContextManager[bool]:
+    def lock_among_hosts(self, name: str, *, shared: bool = False) -> AbstractContextManager[bool]:
         """Hold a lock that other hosts see; see Database.lock_among_hosts."""
-        return self._db.lock_among_hosts(name)
+        return self._db.lock_among_hosts(name, shared=shared)
 
     def queue_position(self, job_id: str) -> int | None:
         """Return the number of queued jobs before this one; None if it is not queued."""

@@ -227,13 +227,15 @@ class Database:
         return False
 
     @contextmanager
-    def lock_among_hosts(self, name: str) -> Iterator[bool]:
+    def lock_among_hosts(self, name: str, *, shared: bool = False) -> Iterator[bool]:
         """Hold a lock that processes of other hosts see; of SQLite, which one host has, none.
 
         Parameters
         ----------
         name
             What is locked.
+        shared
+            Whether other hosts may hold it too, as long as none wants it alone.
 
         Yields
         ------
@@ -243,7 +245,7 @@ class Database:
         if self._locks is None:
             yield True
             return
-        with self._locks.hold(name) as held:
+        with self._locks.hold(name, shared=shared) as held:
             yield held
 
     def upsert(

@@ -17,6 +17,8 @@ from sqlalchemy.engine import Connection, Engine
 _KEY = "hashtextextended(current_schema() || '/' || :name, 0)"
 _TAKE = sa.text(f"SELECT pg_try_advisory_lock({_KEY})")
 _GIVE_BACK = sa.text(f"SELECT pg_advisory_unlock({_KEY})")
+_SHARE = sa.text(f"SELECT pg_try_advisory_lock_shared({_KEY})")
+_GIVE_BACK_SHARED = sa.text(f"SELECT pg_advisory_unlock_shared({_KEY})")
 
 
 class HostLocks:
@@ -38,45 +40,47 @@ class HostLocks:
         self._mutex = threading.Lock()
 
     @contextmanager
-    def hold(self, name: str) -> Iterator[bool]:
+    def hold(self, name: str, *, shared: bool = False) -> Iterator[bool]:
         """Hold a lock while the block runs.
 
         Parameters
         ----------
         name
             What is locked.
+        shared
+            Whether others may hold it too, as long as nobody wants it alone.
 
         Yields
         ------
         bool
             False, immediately, if a process of another host holds it.
         """
-        held = self._take(name)
+        held = self._take(name, _SHARE if shared else _TAKE)
         try:
             yield held
         finally:
             if held:
-                self._give_back(name)
+                self._give_back(name, _GIVE_BACK_SHARED if shared else _GIVE_BACK)
 
     def close(self) -> None:
         """Release all locks."""
         with self._mutex:
             self._drop()
 
-    def _take(self, name: str) -> bool:
+    def _take(self, name: str, how: sa.TextClause) -> bool:
         with self._mutex:
             try:
-                return bool(self._session().execute(_TAKE, {"name": name}).scalar_one())
+                return bool(self._session().execute(how, {"name": name}).scalar_one())
             except (sa.exc.DBAPIError, sa.exc.InvalidRequestError):
                 self._drop()  # the server was restarted, or the network lost
-                return bool(self._session().execute(_TAKE, {"name": name}).scalar_one())
+                return bool(self._session().execute(how, {"name": name}).scalar_one())
 
-    def _give_back(self, name: str) -> None:
+    def _give_back(self, name: str, how: sa.TextClause) -> None:
         with self._mutex:
             if self._connection is None:
                 return
             try:
-                self._connection.execute(_GIVE_BACK, {"name": name})
+                self._connection.execute(how, {"name": name})
             except sa.exc.SQLAlchemyError:
                 self._drop()
 

@@ -38,7 +38,7 @@ def remove_run(
         Keep the run if it was read after this time; None ignores reads that have ended.
     """
     data.require_writable()
-    with _locked(data, run_id) as stores:
+    with _locked(data, catalog, run_id) as stores:
         if catalog.runs.get(run_id).status is not Status.EXPIRED:
             catalog.runs.expire(run_id, unread_since=unread_since)
         _remove(data, stores)
@@ -72,7 +72,7 @@ def remove_leftovers(data: DataFolder, catalog: Catalog) -> list[str]:
     for run in catalog.runs.iterate(status=Status.EXPIRED):
         if run.id not in copies and not run_stores(data, run.id):
             continue
-        with suppress(BeingReadError), _locked(data, run.id) as stores:
+        with suppress(BeingReadError), _locked(data, catalog, run.id) as stores:
             if catalog.runs.get(run.id).status is Status.EXPIRED:
                 _remove(data, stores)
                 removed.append(run.id)
@@ -87,11 +87,22 @@ def run_stores(data: DataFolder, run_id: str) -> list[Path]:
     return [path for path in (*sorted(main.parent.glob(f"{run_id}.*.zarr")), main) if path.exists()]
 
 
+def reading_lock(run_id: str) -> str:
+    """Return the name of the lock that hosts share while they read a run as a whole."""
+    return f"read/{run_id}"
+
+
 @contextmanager
-def _locked(data: DataFolder, run_id: str) -> Iterator[list[Path]]:
-    """Hold the exclusive locks of all stores of a run."""
+def _locked(data: DataFolder, catalog: Catalog, run_id: str) -> Iterator[list[Path]]:
+    """Hold the exclusive locks of all stores of a run, against readers of other hosts too."""
     stores = []
     with ExitStack() as locks:
+        if not locks.enter_context(catalog.lock_among_hosts(reading_lock(run_id))):
+            raise BeingReadError(
+                f"run {run_id} is being read by another host",
+                field="id",
+                hint="try again when its readers have finished",
+            )
         for store in run_stores(data, run_id):
             with suppress(FileNotFoundError):  # another process has just removed it
                 if not locks.enter_context(exclusive_lock(store)):

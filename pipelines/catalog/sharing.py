@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from pear.errors import InputError
 from pipelines.catalog import Catalog
-from pipelines.catalog.retention import remove_leftovers
+from pipelines.catalog.retention import reading_lock, remove_leftovers
 from pipelines.logging import logger
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.shared import INPUTS, KINDS, Kind, SharedStores
@@ -61,6 +61,39 @@ def writing(
         yield
         if shared.path(kind, name).is_dir():
             shared.push(kind, name)
+
+
+@contextmanager
+def reading(data: DataFolder, runs: Iterable[str]) -> Iterator[None]:
+    """Protect shared runs from removal by other hosts while the block runs.
+
+    Parameters
+    ----------
+    data
+        The data folder.
+    runs
+        Ids of the runs. Without shared stores the locks of this host are enough.
+
+    Yields
+    ------
+    None
+        While no host removes them.
+
+    Raises
+    ------
+    InputError
+        If one is being removed.
+    """
+    names = list(runs)
+    if SharedStores.of(data) is None or not names:
+        yield
+        return
+    with ExitStack() as locks:
+        catalog = locks.enter_context(Catalog(data.catalog_url))
+        for run in names:
+            if not locks.enter_context(catalog.lock_among_hosts(reading_lock(run), shared=True)):
+                raise InputError(f"run {run} is being removed", field="runs")
+        yield
 
 
 def fetch_inputs(data: DataFolder, *, everything: bool = False) -> None:

@@ -40,6 +40,7 @@ from pear.store.static_fields import read_static_fields
 from pear.times import as_utc, to_iso
 from pear.typing import Channel, Times
 from pear.variables import SIMULATED, channel_label
+from pipelines.catalog.sharing import reading
 from pipelines.evaluation.accumulators import REGIONS, Accumulators, EvaluationDesign
 from pipelines.evaluation.baselines import BaselineOptions, check_apart, fit_baselines, times_of
 from pipelines.evaluation.climate import check_models
@@ -203,6 +204,7 @@ def evaluate_model(
         derived=options.derived,
     )
     with ExitStack() as locks:
+        locks.enter_context(reading(data, [store.stem.partition(".")[0] for store in sources.runs]))
         for store in sources.runs:
             locks.enter_context(shared_lock(store))
         forecaster, analysis, climatology = sources.open()

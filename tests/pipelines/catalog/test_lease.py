@@ -11,8 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from pear.errors import InputError
-from pipelines.catalog import Catalog, Run, Status
+from pipelines.catalog import BeingReadError, Catalog, Run, Status
 from pipelines.catalog.lease import JobLease, acquire_lease, open_catalog, run_job
+from pipelines.catalog.retention import remove_run
+from pipelines.catalog.sharing import reading
 from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder
 from tests.fixtures.postgres import database, server
@@ -162,6 +164,26 @@ def test_a_worker_without_a_shared_disk_does_not_take_a_job_from_a_live_one(
                 assert other
         assert elsewhere.runs.get(run.id).status is Status.QUEUED
         assert run_job(str(first.root), run.id, url, lambda _: None) is Status.SUCCEEDED
+
+
+def test_readers_share_a_lock_that_removal_wants_alone(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database(postgres, "readers")
+    monkeypatch.setenv("PEAR_CATALOG", url)
+    monkeypatch.setenv("PEAR_STORE", f"file://{tmp_path / 'objects'}")
+    here, elsewhere = (DataFolder.create(tmp_path / name) for name in ("here", "elsewhere"))
+    with Catalog(url) as catalog:
+        catalog.models.add("ab" * 32, "models/x", nside=8, step_hours=24)
+        run, _ = catalog.runs.submit("ab" * 32, np.datetime64("2001-03-01"), 72)
+        catalog.runs.claim(run.id, "w")
+        catalog.runs.succeed(run.id)
+        with reading(here, [run.id]), reading(elsewhere, [run.id]):
+            with pytest.raises(BeingReadError, match="by another host"):
+                remove_run(elsewhere, catalog, run.id)
+            assert catalog.runs.get(run.id).status is Status.SUCCEEDED
+        remove_run(elsewhere, catalog, run.id)
+        assert catalog.runs.get(run.id).status is Status.EXPIRED
 
 
 def test_locks_among_hosts_survive_a_restart_of_the_connection_and_end_with_the_process(
