@@ -27,6 +27,8 @@ def test_handlers_run_in_threads_unless_they_only_wait() -> None:
         "get_point",
         "get_field",
         "get_normals",
+        "get_animation",
+        "get_map_as_svg",
         "get_open_meteo",
         "get_open_meteo_ensemble",
         "get_tile",
