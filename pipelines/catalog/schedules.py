@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -14,6 +15,11 @@ from pipelines.catalog import tables
 from pipelines.catalog.database import Database
 from pipelines.catalog.errors import NotFoundError
 from pipelines.catalog.records import Event, Schedule, Status
+
+KEPT_LINES: Final = 50
+"""Newest lines of each schedule's history that retention keeps whatever their age."""
+_BATCH: Final = 500
+_SUBJECT: Final = "schedule "
 
 
 class Schedules:
@@ -104,6 +110,38 @@ class Schedules:
         with self._db.read() as connection:
             return [Event(**row) for row in connection.execute(query).mappings()]
 
+    def remove_history(self, before: datetime, keep_latest: int = KEPT_LINES) -> int:
+        """Remove lines of histories that are old, those of removed schedules too.
+
+        Parameters
+        ----------
+        before
+            Time (aware); lines of this time or later are kept.
+        keep_latest
+            Newest lines of each schedule that are kept whatever their age.
+
+        Returns
+        -------
+        int
+            Number of lines that were removed.
+        """
+        columns = tables.events.c
+        query = sa.select(columns.number, columns.subject, columns.at)
+        query = query.where(columns.subject.startswith(_SUBJECT)).order_by(columns.number.desc())
+        with self._db.read() as connection:
+            rows = connection.execute(query).all()
+        newer: Counter[str] = Counter()
+        old = []
+        for row in rows:
+            newer[row.subject] += 1
+            if row.at < before and newer[row.subject] > keep_latest:
+                old.append(row.number)
+        for start in range(0, len(old), _BATCH):
+            some = old[start : start + _BATCH]
+            with self._db.write() as connection:
+                connection.execute(tables.events.delete().where(columns.number.in_(some)))
+        return len(old)
+
     def _update(self, name: str, values: Mapping[str, Any]) -> None:
         query = tables.schedules.update().where(tables.schedules.c.name == name).values(**values)
         with self._db.write() as connection:
@@ -117,4 +155,4 @@ def _not_found(name: str, hint: str | None = None) -> NotFoundError:
 
 def _subject(name: str) -> str:
     """Return what the lines of a schedule are kept under; a name may be as long as the column."""
-    return f"schedule {hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return f"{_SUBJECT}{hashlib.sha256(name.encode()).hexdigest()[:32]}"

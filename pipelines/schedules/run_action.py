@@ -327,5 +327,7 @@ def _expire(
                 continue
             removed.append(run.id)
     remove_leftovers(data, catalog)
-    catalog.schedule_runs.remove_ended(now - timedelta(days=action.keep_days))
+    before = now - timedelta(days=action.keep_days)
+    catalog.schedule_runs.remove_ended(before)
+    catalog.schedules.remove_history(before)
     return removed

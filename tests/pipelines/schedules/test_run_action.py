@@ -14,8 +14,9 @@ import pytest
 from pear.errors import InputError
 from pear.store.reader import open_store, read_completeness
 from pear.times import to_iso
-from pipelines.catalog import Catalog, FinishedError, NotFoundError
+from pipelines.catalog import Catalog, FinishedError, NotFoundError, Status
 from pipelines.catalog.schedule_runs import KEPT_JOBS
+from pipelines.catalog.schedules import KEPT_LINES
 from pipelines.publishing.destinations import resolve_destination
 from pipelines.schedules import run_action, validate_action
 from pipelines.schedules.actions import Action
@@ -158,6 +159,28 @@ def test_retention_removes_jobs_of_schedules_that_ended_long_ago(
     assert [line.message for line in jobs.events(kept[0])] == ["queued", "cancelled"]
     with pytest.raises(NotFoundError):
         jobs.get(ended[0])
+
+
+def test_retention_removes_old_lines_of_histories(
+    data: DataFolder, catalog: Catalog, clock: Clock
+) -> None:
+    history = catalog.schedules
+    for name in ("daily", "weekly"):
+        history.add(name, "0 6 * * *", {"expire": {"keep_days": 10}})
+    for number in range(KEPT_LINES + 5):
+        clock.now += timedelta(minutes=1)
+        history.finish_trigger("daily", Status.FAILED, f"{number}")
+    history.finish_trigger("weekly", Status.SUCCEEDED)
+    history.remove("weekly")  # its lines are kept for a schedule that is added again
+    action = validate_action({"expire": {"keep_days": 10}})
+    clock.now += timedelta(days=9)
+    run_action(data, catalog, action, clock())
+    assert len(history.history("daily", limit=500)) == KEPT_LINES + 5
+    clock.now += timedelta(days=2)
+    run_action(data, catalog, action, clock())
+    kept = [line.details["reason"] for line in history.history("daily", limit=500)]
+    assert kept == [f"{number}" for number in range(KEPT_LINES + 4, 4, -1)]
+    assert len(history.history("weekly")) == 1
 
 
 def test_only_complete_states_of_the_hours_wanted_are_forecast(
