@@ -302,13 +302,14 @@ class Client:
         ----------
         **selection
             ``evaluation`` (default: the newest), ``model``, ``metric``, ``variable``, ``level``,
-            ``region``, ``baseline``.
+            ``region``, ``baseline``; ``by_hour=True``: scores of the forecasts from each hour of
+            the day by themselves, of one ``variable``.
 
         Returns
         -------
         xarray.Dataset
             One variable for each variable of the forecasts, (metric, forecaster, region,
-            prediction_timedelta, [level]).
+            prediction_timedelta, [level]); by hour, (init_hour, …).
         """
         return self._run(self._operations.scores(selection))
 

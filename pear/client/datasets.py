@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from pear.errors import InputError
@@ -18,7 +19,15 @@ from pear.variables import BY_NAME, SIMULATED
 _KEYS: Final = ("forecaster", "variable", "level", "lead_days", "region")
 _LABEL: Final = ("statistic", "atmosphere")
 """Entries of an answer that say what its values are."""
-_NOT_SCORES: Final = (*_KEYS, "init_times", "model", "climatology", "note")
+_NOT_SCORES: Final = (
+    *_KEYS,
+    "init_times",
+    "model",
+    "climatology",
+    "note",
+    "init_hour",
+    "valid_hour",
+)
 
 
 def point_dataset(answer: Mapping[str, Any], *, several: bool) -> xr.Dataset:
@@ -131,9 +140,27 @@ def scores_dataset(answer: Mapping[str, Any]) -> xr.Dataset:
     xarray.Dataset
         One variable for each variable of the forecasts, (metric, forecaster, region,
         prediction_timedelta, [level]), float64; NaN where a score is undefined, such as the anomaly
-        correlation of the climatology. The attributes are those of the evaluation.
+        correlation of the climatology. Scores by hour have ``init_hour`` (UTC) as first dimension.
+        The attributes are those of the evaluation.
     """
     rows = answer["records"]
+    hours = sorted({int(row["init_hour"]) for row in rows if row.get("init_hour") is not None})
+    about = {key: value for key, value in answer["about"].items() if value is not None}
+    about |= {"title": "Scores of forecasts", "evaluation": answer["evaluation"]}
+    if not hours:
+        return _scores(rows).assign_attrs(about)
+    parts = [_scores([row for row in rows if row["init_hour"] == hour]) for hour in hours]
+    axis = pd.Index(hours, name="init_hour")
+    data = xr.concat(parts, axis, coords="minimal", compat="override", join="outer")
+    data["init_hour"].attrs.update(long_name="Hour of the initial times, UTC", units="h")
+    lead_hours = data["prediction_timedelta"] / np.timedelta64(1, "h")
+    valid = (data["init_hour"] + lead_hours) % 24
+    valid.attrs = {"long_name": "Hour of the valid times, UTC", "units": "h"}
+    return data.assign_coords(valid_hour=valid).assign_attrs(about)
+
+
+def _scores(rows: Sequence[Mapping[str, Any]]) -> xr.Dataset:
+    """Return records as a Dataset, one variable for each of the forecasts."""
     metrics = list(dict.fromkeys(key for row in rows for key in row if key not in _NOT_SCORES))
     metrics.sort(key=lambda name: _rank(name))
     names = list(dict.fromkeys(row["variable"] for row in rows))
@@ -163,8 +190,7 @@ def scores_dataset(answer: Mapping[str, Any]) -> xr.Dataset:
         known = BY_NAME.get(name)
         about = {} if known is None else {"units": known.units, "long_name": known.long_name}
         data[name] = (dims, values[..., 0], about) if surface else ((*dims, "level"), values, about)
-    about = {key: value for key, value in answer["about"].items() if value is not None}
-    return data.assign_attrs(title="Scores of forecasts", evaluation=answer["evaluation"], **about)
+    return data
 
 
 def _rank(name: str) -> int:

@@ -61,6 +61,7 @@ class ScoreSelection(TypedDict, total=False):
     model: str | None
     baseline: str | None
     evaluation: str | None
+    by_hour: bool
 
 
 class PointSelection(TypedDict, total=False):

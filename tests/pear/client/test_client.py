@@ -180,6 +180,9 @@ def test_maps_and_scores(client: Client, aio: Any) -> None:
     np.testing.assert_allclose(series, 0.97 ** np.arange(1, 11))
     assert series["prediction_timedelta"][2] == np.timedelta64(3, "D")
     xr.testing.assert_identical(aio(lambda each: each.scores(metric="acc")), scores)
+    for ask in (client.scores, lambda **o: aio(lambda each: each.scores(**o))):
+        with pytest.raises(RefusedError, match="scores by hour are of one variable"):
+            ask(by_hour=True)
     with pytest.raises(RefusedError, match="no scores of evaluation") as caught:
         client.scores(evaluation="evaluation-000000000000")
     assert caught.value.status == 404

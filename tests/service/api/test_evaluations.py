@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from pear.client.datasets import scores_dataset
 from pear.metrics import ScoreAccumulator
 from pear.metrics.dataset import scores_to_dataset, sums_to_dataset
 from pear.typing import Channel
@@ -105,7 +106,8 @@ def test_scores_by_hour_of_day_are_of_the_forecasts_from_that_hour(
     client: httpx.Client, six_hourly: str
 ) -> None:
     asked = {"evaluation": six_hourly, "variable": "t2m", "metric": "rmse", "by_hour": "true"}
-    records = client.get("/v1/scores", params=asked).json()["records"]
+    answer = client.get("/v1/scores", params=asked).json()
+    records = answer["records"]
     found = {
         (row["forecaster"], row["init_hour"], row["valid_hour"]): row["rmse"] for row in records
     }
@@ -117,6 +119,11 @@ def test_scores_by_hour_of_day_are_of_the_forecasts_from_that_hour(
     assert {row["variable"] for row in records} == {"2m_temperature"}
     assert [row["init_times"] for row in records if row["init_hour"] == 18] == [1] * 4
     assert all("mae" not in row for row in records)
+    scores = scores_dataset(answer)  # as the Python client returns them
+    series = scores["2m_temperature"].sel(metric="rmse", forecaster="pear", region="global")
+    assert series.dims == ("init_hour", "prediction_timedelta")
+    assert series.sel(init_hour=18).values.tolist() == [3.0, 3.0]
+    assert series["valid_hour"].values.tolist() == [[6, 12], [0, 6]]
     text = client.get("/v1/scores", params={**asked, "variable": "t850", "format": "csv"}).text
     rows = list(csv.DictReader(io.StringIO(text)))
     assert {(row["level"], row["init_hour"]) for row in rows} == {("850", "0"), ("850", "18")}
