@@ -53,12 +53,25 @@ def read_static_fields(store: Path | None, nside: int) -> dict[str, Float64]:
     >>> sorted(fields), round(float(fields["land_fraction"].mean()), 2)
     (['land_fraction', 'orography'], 0.29)
     """
-    fields = _stored_fields(store, nside) if store is not None else {}
+    fields = read_stored_static(store, nside) if store is not None else {}
     return fields if len(fields) == 2 else idealised_surface(nside) | fields
 
 
-def _stored_fields(store: Path, nside: int) -> dict[str, Float64]:
-    """Return the static fields that a store has on cells as fine as wanted."""
+def read_stored_static(store: Path, nside: int) -> dict[str, Float64]:
+    """Return the static fields that a store has on cells as fine as wanted.
+
+    Parameters
+    ----------
+    store
+        Analysis store.
+    nside
+        Resolution wanted.
+
+    Returns
+    -------
+    dict
+        Those of :func:`read_static_fields` that the store itself has.
+    """
     group, fields = schema.open_group(store), {}
     for name in stored_names(store):
         values = np.asarray(schema.get_array(group, f"{GROUP}/{name}")[:], dtype=np.float64)

@@ -20,7 +20,7 @@ from pear.models.pear import Pear
 from pear.models.wind_statistics import isotropic
 from pear.normaliser import Normaliser
 from pear.progress import ProgressCallback
-from pear.store.static_fields import read_static_fields, stored_names
+from pear.store.static_fields import read_static_fields, read_stored_static, stored_names
 from pear.times import as_utc, to_iso
 from pear.training import Samples, StateSource, Trainer, TrainingConfig, TrainingResult
 from pear.training.statistics import fit_normaliser
@@ -151,7 +151,7 @@ def train(
     start: dict[str, Any] = {}
     if job.initial is not None:
         fitted = fit_normaliser(samples)
-        network, normaliser, start = _initial_network(job.initial, job.model, fitted)
+        network, normaliser, start = _initial_network(job, job.initial, fitted)
     else:
         network, normaliser = build_network(job.model, samples, job.store)
     trainer = Trainer(network, normaliser, samples, validation, job.settings, out, progress)
@@ -201,9 +201,10 @@ def build_network(config: PearConfig, samples: Samples, store: Path) -> tuple[Pe
 
 
 def _initial_network(
-    initial: Path, config: PearConfig, fitted: Normaliser
+    job: TrainingJob, initial: Path, fitted: Normaliser
 ) -> tuple[Pear, Normaliser, dict[str, Any]]:
     """Load the network to fine-tune, its statistics, its id and the channels known and new."""
+    config = job.model
     loaded = checkpoint.load(initial)
     if replace(config, layout=loaded.config.layout) != loaded.config:
         raise InputError(
@@ -221,7 +222,22 @@ def _initial_network(
     if config.layout != loaded.config.layout:
         normaliser = extend_normaliser(loaded.normaliser, fitted, config)
         network = extend(loaded.model, config.layout, normaliser)
+    start["static"] = _take_static(network, job.store)
     return network.train(), normaliser, start
+
+
+def _take_static(network: Pear, store: Path) -> list[str]:
+    """Give a network the static fields that a store has; return the names of those that differ."""
+    config = network.config
+    fields = read_stored_static(store, config.nside)
+    before = {name: getattr(network, name).clone() for name in fields if name in config.forcings}
+    network.set_static(**{name: fields[name] for name in before})
+    changed = (getattr(network, name) for name in before)
+    return [
+        name
+        for (name, old), new in zip(before.items(), changed, strict=True)
+        if not torch.equal(old, new)
+    ]
 
 
 def _statistics(fitted: Normaliser) -> dict[str, list[float]]:

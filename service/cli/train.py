@@ -127,6 +127,11 @@ def train(
             soft_wrap=True,
             highlight=False,
         )
+        if start["static"]:
+            console.print(
+                f"static fields of the store instead of the model's: {', '.join(start['static'])}",
+                soft_wrap=True,
+            )
     if as_json:
         document = {
             "channels": start,

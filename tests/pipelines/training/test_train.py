@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from pear.errors import InputError
 from pear.models import checkpoint
 from pear.models.config import PearConfig
 from pear.rollout import PearForecaster
+from pear.sphere.healpix import cells_of_nside
 from pear.state import State
 from pear.store.static_fields import read_static_fields
 from pear.training import TrainingConfig
+from pipelines.ingestion.static_fields import StaticCells, write_static_fields
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.training.train import CHECKPOINT, TrainingJob, plot_losses, read_settings, train
 from tests.fixtures.training import CONFIG, LAYOUT, NSIDE, source
@@ -66,6 +69,23 @@ def test_fine_tuning_starts_from_a_checkpoint(trained: Path, store: Path, tmp_pa
     other = replace(CONFIG, embed=32)
     with pytest.raises(InputError, match="other model settings"):
         train(job(store, initial=initial, model=other), tmp_path / "other")
+
+
+def test_fine_tuning_takes_the_static_fields_of_its_store(
+    trained: Path, store: Path, tmp_path: Path
+) -> None:
+    initial = trained / CHECKPOINT
+    same = train(job(store, initial=initial), tmp_path / "same").checkpoint
+    assert same.provenance["channels"]["static"] == []
+    other = tmp_path / "other.zarr"
+    shutil.copytree(store, other)
+    ground = 9.80665 * np.linspace(0.0, 3000.0, cells_of_nside(NSIDE))
+    cells = StaticCells("geopotential_at_surface", "ground.nc", ground.astype(np.float32))
+    write_static_fields(other, [cells])
+    tuned = train(job(other, initial=initial), tmp_path / "tuned").checkpoint
+    assert tuned.provenance["channels"]["static"] == ["orography"]
+    height = tuned.model.orography.numpy().ravel()
+    np.testing.assert_allclose(height, ground / 9806.65, rtol=1e-5, atol=1e-7)
 
 
 def test_a_folder_with_a_training_is_not_overwritten(trained: Path, store: Path) -> None:
