@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pear.derived import find_derived
 from pear.sphere.healpix import cell_of, interpolation_weights
-from pear.sphere.vectors import wind_weights
+from pear.sphere.vectors import Frames, cell_frames, wind_weights
 from pear.typing import Float32, Float64
 from pear.variables import wind_pair
 from service.http.caching import CacheSection
@@ -21,6 +21,8 @@ from service.readers.ogc.tile_grids import Raster
 from service.readers.points import Interpolation, Points
 
 _NOTHING: Final = np.zeros((0, 0))
+_MOST_CELLS: Final = 200_000
+"""Cells up to which it is quicker to turn all winds into vectors than those around each pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,10 @@ class PixelTable:
         ``nearest`` or ``bilinear``.
     index, weight
         (k, pixel): value = Σ weight · field[index]; k is 1 for the nearest cell.
+    frames
+        Directions east and north, by row (row, 1) and column (1, column).
+    shape
+        Rows and columns.
     """
 
     latitude: Float64
@@ -42,6 +48,8 @@ class PixelTable:
     interpolation: Interpolation
     index: npt.NDArray[np.int32]
     weight: Float32
+    frames: Frames
+    shape: tuple[int, int]
 
     @classmethod
     def make(
@@ -56,7 +64,9 @@ class PixelTable:
             index, weight = wind_weights(lat, lon, nside)
         else:
             index, weight = interpolation_weights(lat, lon, nside)
-        return cls(lat, lon, interpolation, index.astype(np.int32), weight.astype(np.float32))
+        frames = Frames.at(raster.latitude[:, None], raster.longitude[None])
+        cells, weights = index.astype(np.int32), weight.astype(np.float32)
+        return cls(lat, lon, interpolation, cells, weights, frames, raster.shape)
 
     @property
     def nbytes(self) -> int:
@@ -73,6 +83,8 @@ class PixelTable:
 
     def read_wind(self, u: Float32, v: Float32, nside: int) -> tuple[Float64, Float64]:
         """Return a wind (cell,) at the pixels (pixel,), interpolated as a vector."""
+        if self.interpolation == "bilinear" and u.size <= _MOST_CELLS:
+            return self._read_wind_of_all(u, v, nside)
         points = Points(
             self.latitude,
             self.longitude,
@@ -84,6 +96,15 @@ class PixelTable:
         )
         east, north = points.read_wind(u[None], v[None], nside)
         return east[0], north[0]
+
+    def _read_wind_of_all(self, u: Float32, v: Float32, nside: int) -> tuple[Float64, Float64]:
+        """Return the same by the vectors of all cells, where these are not many."""
+        xyz = cell_frames(nside).to_cartesian(u, v)
+        total = np.zeros((3, self.latitude.size))
+        for cells, weight in zip(self.index, self.weight, strict=True):
+            total += weight * xyz[:, cells]
+        east, north = self.frames.from_cartesian(total.reshape(3, *self.shape))
+        return east.ravel(), north.ravel()
 
 
 class PixelTables:
