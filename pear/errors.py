@@ -98,7 +98,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     Returns
     -------
     str
-        Hint for an error message.
+        Hint for an error message; that there is none yet without accepted words.
 
     Examples
     --------
@@ -117,4 +117,4 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
             return round(share, 9), sorted(word) == sorted(other), same
 
         return f"did you mean {max(close, key=slips)}?"
-    return "known: " + ", ".join(candidates)
+    return "known: " + ", ".join(candidates) if candidates else "there is none yet"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import (
@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from pear.addresses import without_secrets
 from pear.errors import InputError, did_you_mean
+from pipelines.faults import describe_fault, shorten
 from pipelines.storage.data_folder import check_name
 
 M = TypeVar("M", bound=BaseModel)
@@ -92,15 +92,9 @@ def validate(kind: type[M], given: Mapping[str, Any]) -> M:
         return kind.model_validate(given)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        cause = fault.get("ctx", {}).get("error")
         field = field_path(fault)
-        if isinstance(cause, InputError):
-            raise InputError(cause.message, field=field, hint=cause.hint) from error
-        if fault["type"] == "missing":
-            raise InputError(f"setting {field!r} is missing", field=field) from error
-        message = fault["msg"].removeprefix("Value error, ")
-        found = shorten(fault["input"])
-        raise InputError(f"invalid {field or 'value'} {found}: {message}", field=field) from error
+        message, hint = describe_fault(fault, field)
+        raise InputError(message, field=field, hint=hint) from error
 
 
 def field_path(fault: Mapping[str, Any], skip: int = 0) -> str | None:
@@ -126,11 +120,3 @@ def field_path(fault: Mapping[str, Any], skip: int = 0) -> str | None:
     if named and named not in parts and isinstance(fault.get("input"), Mapping):
         parts.append(named)
     return ".".join(parts) or None
-
-
-def shorten(value: object) -> str:
-    """Return a value as it is written in Python, without secrets, shortened for a message."""
-    if isinstance(value, Mapping | Sequence) and not isinstance(value, str) and len(value) > 8:
-        return f"{type(value).__name__} of {len(value)} values"
-    text = without_secrets(repr(value))
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pear.environment import check_environment
 from pear.errors import InputError
+from pipelines.faults import describe_fault
 
 
 def _split(given: object) -> object:
@@ -176,13 +177,16 @@ class Settings(BaseSettings):
         try:
             return cls(**given)  # type: ignore[arg-type]
         except ValidationError as error:
-            fault = error.errors(include_input=False)[0]
+            fault = error.errors(include_url=False)[0]
             name = ".".join(str(part) for part in fault["loc"])
             if name == "data":
                 raise InputError(
                     "no data folder is given", field="--data", hint="use --data DIR or PEAR_DATA"
                 ) from error
-            raise InputError(f"PEAR_{name.upper()}: {fault['msg']}", field=name) from error
+            if name == "link_secret":  # a secret is not shown
+                fault["input"] = "…"
+            message, hint = describe_fault(fault, f"PEAR_{name.upper()}")
+            raise InputError(message, field=name, hint=hint) from error
 
     @property
     def keys_required(self) -> bool:

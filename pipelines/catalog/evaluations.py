@@ -19,6 +19,7 @@ class Evaluations(Jobs[Evaluation]):
     """Evaluations of models."""
 
     _table, _record_type, _noun = tables.evaluations, Evaluation, "evaluation"
+    _plural = "evaluations"
 
     def submit(
         self,

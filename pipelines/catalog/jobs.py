@@ -66,6 +66,7 @@ class Jobs(Generic[J]):
     _table: sa.Table
     _record_type: type[J]
     _noun: str
+    _plural: str
 
     def __init__(self, database: Database, models: Models, clock: Callable[[], datetime]) -> None:
         self._db, self._models, self._clock = database, models, clock
@@ -423,14 +424,18 @@ class Jobs(Generic[J]):
     def _get(self, connection: Connection, job_id: str) -> J:
         row = self._find(connection, job_id)
         if row is None:
-            raise NotFoundError(f"no {self._noun} {job_id!r} in the catalog", field="id")
+            raise self._not_found(job_id)
         return self._record(row)
 
     def _lock(self, connection: Connection, job_id: str) -> RowMapping:
         row = self._find(connection, job_id, lock=True)
         if row is None:
-            raise NotFoundError(f"no {self._noun} {job_id!r} in the catalog", field="id")
+            raise self._not_found(job_id)
         return row
+
+    def _not_found(self, job_id: str) -> NotFoundError:
+        what = f"no {self._noun} {job_id[:64]!r} in the catalog"
+        return NotFoundError(what, field="id", hint=f"ids are in the list of {self._plural}")
 
     def _lock_active(self, connection: Connection, job_id: str) -> RowMapping:
         row = self._lock(connection, job_id)

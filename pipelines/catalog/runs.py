@@ -33,6 +33,7 @@ class Runs(Jobs[Run]):
     """Forecast runs."""
 
     _table, _record_type, _noun = tables.runs, Run, "run"
+    _plural = "runs"
 
     def submit(
         self,

@@ -28,6 +28,7 @@ class ScheduleRuns(Jobs[ScheduleRun]):
     """Runs of schedules on request, and what they leave to be done when their jobs have ended."""
 
     _table, _record_type, _noun = tables.schedule_runs, ScheduleRun, "run of a schedule"
+    _plural = "jobs of its schedule"
 
     def submit(
         self,

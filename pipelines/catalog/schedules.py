@@ -149,8 +149,9 @@ class Schedules:
                 raise _not_found(name)
 
 
-def _not_found(name: str, hint: str | None = None) -> NotFoundError:
-    return NotFoundError(f"no schedule {name!r} in the catalog", field="schedule", hint=hint)
+def _not_found(name: str, hint: str = "the list of schedules has the names") -> NotFoundError:
+    what = f"no schedule {name[:64]!r} in the catalog"
+    return NotFoundError(what, field="schedule", hint=hint)
 
 
 def _subject(name: str) -> str:

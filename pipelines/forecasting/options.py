@@ -31,7 +31,8 @@ from pear.models.ensemble_defaults import (
 )
 from pear.variables import BY_NAME, Layout, parse_field, variable, wind_partner
 from pipelines.catalog.identity import RENAMED_OPTIONS
-from pipelines.settings import Name, Number, StoreName, StrictModel, Whole, shorten, validate
+from pipelines.faults import shorten
+from pipelines.settings import Name, Number, StoreName, StrictModel, Whole, validate
 
 MAX_MEMBERS: Final = 100
 MAX_STEPS: Final = 1000

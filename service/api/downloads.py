@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from service.api.stores import BINARY, FILE_RESPONSES, ZARR_RESPONSES, Key, finished_file
 from service.dependencies import RunDep, Services, ServicesDep, Statistic, StoreDep
 from service.http.caching import RENDERED, last_modified, make_answer_etag, not_modified
 from service.http.errors import ProblemError
+from service.http.files import RangedFile
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
 from service.readers.disk import check_space, disk_problem
@@ -32,7 +32,7 @@ router = APIRouter(prefix="/v1/forecasts", route_class=GuardedRoute)
 _EXPORT_SECONDS: Final = 600.0
 
 
-class _TemporaryFileResponse(FileResponse):
+class _TemporaryFileResponse(RangedFile):
     """A file that is deleted once it was sent, refused (bad Range) or abandoned by the client.
 
     A background task would run only in the first case.

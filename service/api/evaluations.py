@@ -233,7 +233,7 @@ def get_plot(
     if name not in plots:
         raise ProblemError(
             404,
-            f"evaluation {evaluation_id} does not have this plot",
+            f"evaluation {evaluation_id!r} does not have a plot {name!r}",
             field="name",
             hint="plots: " + (", ".join(plots) or "none"),
         )

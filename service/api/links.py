@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pear.errors import InputError
-from pipelines.settings import StrictModel
+from pipelines.settings import StrictModel, Whole
 from service.api.schemas import format_utc
 from service.api.stores import find_run
 from service.dependencies import ServicesDep
@@ -47,8 +47,10 @@ class LinkRequest(StrictModel):
         default=None,
         description="Run id or `latest`: its stores, fields, points and downloads.",
     )
-    expires_in: int = Field(
-        default=_DAY, ge=_SHORTEST, le=366 * _DAY, description="Lifetime, seconds."
+    expires_in: Whole = Field(
+        default=_DAY,
+        description=f"Lifetime, seconds: {_SHORTEST} or more, and at most what the setting "
+        "PEAR_MAX_LINK_SECONDS of the service allows (default: 30 days).",
     )
 
     @model_validator(mode="after")
@@ -97,9 +99,9 @@ def sign_link(
     longest = services.settings.max_link_seconds
     if longest == 0:
         raise ProblemError(403, "this service signs no links", hint="see PEAR_MAX_LINK_SECONDS")
-    if body.expires_in > longest:
+    if not _SHORTEST <= body.expires_in <= longest:
         raise InputError(
-            f"a link lasts {longest} s at most, not {body.expires_in} s",
+            f"a link lasts {_SHORTEST} to {longest} s, not {body.expires_in} s",
             field="expires_in",
             hint="the setting PEAR_MAX_LINK_SECONDS of the service says how long",
         )

@@ -16,7 +16,7 @@ from pear.times import to_iso
 from pear.typing import Float32
 from pear.variables import BY_NAME, channel_label, wind_pairs, wind_partner
 from pear.variables.own import DEFINITIONS
-from pipelines.catalog import Run
+from pipelines.catalog import NotFoundError, Run
 from service.api.fields import LeadTime, Level, VariableName
 from service.dependencies import (
     RunDep,
@@ -27,6 +27,7 @@ from service.dependencies import (
     get_run,
     get_store,
 )
+from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody, heavy_response
 from service.http.routing import GuardedRoute
@@ -416,14 +417,23 @@ def _name(model: str, difference: str | None, nature: Nature) -> str:
 def _read_reference(services: Services, run: Run, difference: str, wanted: FieldAt) -> Float32:
     if difference == ANALYSIS:
         return read_analysis(services.folder, run, wanted)
-    found = get_run(services, difference)
+    try:
+        found = get_run(services, difference)
+    except NotFoundError as error:
+        hint = f"name a finished run, or {ANALYSIS}; GET /v1/forecasts lists the runs"
+        raise NotFoundError(error.message, field="difference", hint=hint) from error
     if found.id == run.id:
         raise InputError(
             f"difference {difference!r} is the run {run.id} itself",
             field="difference",
             hint=f"name another run, or {ANALYSIS}",
         )
-    other = get_store(services, found)
+    try:
+        other = get_store(services, found)
+    except ProblemError as error:
+        if error.field == "run_id":  # which is that of the path
+            error.field = "difference"
+        raise
     return read_other_run(services.forecasts, other, wanted)
 
 

@@ -33,6 +33,12 @@ _QUERY: Final = {
 }
 
 
+_NOT_JSON: Final = {
+    "description": "The body is not declared as JSON.",
+    "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
 def describe(app: FastAPI, *, keys_required: bool) -> dict[str, Any]:
     """Return the OpenAPI document of the application."""
     if app.openapi_schema is None:
@@ -45,6 +51,8 @@ def describe(app: FastAPI, *, keys_required: bool) -> dict[str, Any]:
                 _add_examples(operation)
                 _drop_plain_errors(operation)
                 _put_json_first(operation)
+                if "requestBody" in operation:
+                    operation["responses"].setdefault("415", _NOT_JSON)
                 if is_ogc(path):
                     operation["responses"].pop("422", None)  # 400 there
                 if is_wms(path):

@@ -152,7 +152,11 @@ def get_stac_item(
     """Return the item of one finished run."""
     run = services.catalog.runs.get(run_id)
     if run.status is not Status.SUCCEEDED or runs_collection_id(run.model) != collection[:160]:
-        raise NotFoundError("this collection does not have the item", field="run_id")
+        raise NotFoundError(
+            f"collection {collection[:64]} does not have the item {run_id[:64]!r}",
+            field="run_id",
+            hint="its items are at /items below the collection",
+        )
     return _item(_base(request), services, run)
 
 
@@ -216,7 +220,7 @@ def _find(base: str, services: Services, collection: str) -> StacCollection:
     known = {each.id: each for each in _collections(base, services)}
     if collection not in known:
         hint = did_you_mean(collection[:64], known) if known else "there are no data yet"
-        raise NotFoundError("no collection of this id", field="collection", hint=hint)
+        raise NotFoundError(f"no collection {collection[:64]!r}", field="collection", hint=hint)
     return known[collection]
 
 

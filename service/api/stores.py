@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 from fastapi import APIRouter, Path, Query, Request, Response
-from fastapi.responses import FileResponse
 
 from pear.errors import InputError
 from pear.times import to_iso
@@ -20,6 +19,7 @@ from service.api.schemas import StoreList, StoreOut, format_utc
 from service.dependencies import Services, ServicesDep, get_store
 from service.http.caching import IMMUTABLE, last_modified, make_etag, not_modified
 from service.http.errors import ProblemError
+from service.http.files import RangedFile
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
 from service.readers.forecasts import statistics_of
@@ -39,7 +39,7 @@ BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 FILE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     206: {"description": "The requested ranges."},
     304: {"description": "Not modified since the client's copy."},
-    416: {"description": "The range is outside the file."},
+    **problem_responses(416),
 }
 ZARR_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -200,7 +200,7 @@ def growing_file(request: Request, store: ServedStore, path: str) -> Response:
 
 def _send(request: Request, file: FilePath, headers: dict[str, str]) -> Response:
     media_type = "application/json" if file.suffix == ".json" else "application/octet-stream"
-    return not_modified(request, headers) or FileResponse(
+    return not_modified(request, headers) or RangedFile(
         file, media_type=media_type, headers=headers
     )
 

@@ -21,6 +21,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pear.errors import InputError
+from pipelines.faults import describe_fault
 from pipelines.logging import logger
 from pipelines.storage.data_folder import check_name
 from service.http.permissions import Scope
@@ -202,8 +203,10 @@ class KeyFile:
 
 def _describe(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        fault = error.errors(include_url=False, include_input=False)[0]
-        return f"entry {'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+        fault = error.errors(include_url=False)[0]
+        fault["input"] = "…"  # which may be a key
+        message, _ = describe_fault(fault, ".".join(map(str, fault["loc"])))
+        return f"entry {message}"
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return " ".join(str(error).split())[:200]

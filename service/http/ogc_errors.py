@@ -9,12 +9,6 @@ from xml.sax.saxutils import escape, quoteattr
 OGC: Final = "/ogc"
 """Path of the OGC interfaces, where bad parameters are 400 and not 422."""
 XML: Final = "text/xml"
-_FIELDS: Final = {
-    "variable": "parameter-name",
-    "variables": "parameter-name",
-    "level": "z",
-    "lead_time": "datetime",
-}
 _WMS_FIELDS: Final = {
     "parameter-name": "layers",
     "variable": "layers",
@@ -54,11 +48,6 @@ def is_wms(path: str) -> bool:
 def ogc_status(status: int) -> int:
     """Return the status that the standards have for a fault."""
     return 400 if status == 422 else status
-
-
-def ogc_field(field: str | None) -> str | None:
-    """Return what the OGC interfaces call a parameter of the other routes."""
-    return _FIELDS.get(field or "", field)
 
 
 def ogc_members(status: int, detail: str, hint: str | None) -> dict[str, str]:

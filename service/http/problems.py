@@ -1,7 +1,7 @@
 """Every error as ``application/problem+json`` (RFC 9457), with the field, the rule and a hint.
 
-Rejected input is not repeated in the response: it may not be representable in JSON (NaN, 1e400,
-broken UTF-8), which would turn a 422 into a 500.
+Rejected input is repeated as short text alone: as it came it may not be representable in JSON
+(NaN, 1e400, broken UTF-8), which would turn a 422 into a 500.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pipelines.catalog import (
     find_disk_fault,
 )
 from pipelines.engine.engine import QueueFullError
+from pipelines.faults import describe_fault
 from pipelines.settings import field_path
 from pipelines.storage.data_folder import FullDiskError, UnwritableError
 from service.http.errors import ProblemError
@@ -35,11 +36,11 @@ from service.http.ogc_errors import (
     XML,
     is_ogc,
     is_wms,
-    ogc_field,
     ogc_members,
     ogc_status,
     wms_report,
 )
+from service.http.parameters import example_of, name_sent, value_sent
 from service.http.paths import hide_paths
 from service.http.permissions import KEY_IN_QUERY, methods_at
 from service.http.request_state import RequestState
@@ -53,6 +54,8 @@ _STATUS: Final = {
     FullDiskError: 507,
     UnwritableError: 503,
 }
+_FAULTS_OF_VALUES: Final = (400, 404, 413, 422)
+"""Problems that say which value was sent."""
 _RETRY_LATER: Final = {"Retry-After": "60"}
 
 
@@ -79,15 +82,7 @@ class Problem(BaseModel):
 
 def problem_response(request: Request, problem: ProblemError) -> Response:
     """Return the response to a failed request: a problem document, or a page for a browser."""
-    detail, hint = _printable(problem.detail), problem.hint and _printable(problem.hint)
-    services = getattr(getattr(request.scope.get("app"), "state", None), "services", None)
-    if services is not None:  # where the data folder lies is not the client's business
-        root = str(services.folder.root)
-        detail = detail.replace(root, "the data folder")
-        hint = hint and hint.replace(root, "the data folder")
-    if problem.status != 404:  # which may repeat the path of the request
-        detail = hide_paths(detail)
-    hint = hint and hide_paths(hint)
+    detail, hint, field = _words(request, problem)
     if _wants_page(request):
         if problem.status == 401:
             return RedirectResponse("/login", status_code=303)
@@ -97,19 +92,18 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
         status=problem.status,
         detail=detail,
         instance=_printable(request.url.path),
-        field=problem.field,
+        field=field,
         hint=hint,
         errors=problem.errors,
         request_id=RequestState.from_scope(request.scope).request_id,
     )
     body, status = document.model_dump(exclude_none=True), problem.status
     if is_wms(request.url.path):
-        report = wms_report(detail, hint, problem.field and _printable(problem.field))
+        report = wms_report(detail, hint, document.field)
         return Response(report, ogc_status(status), headers=problem.headers, media_type=XML)
     if is_ogc(request.url.path):
         status = document.status = ogc_status(status)
         document.title = HTTPStatus(status).phrase
-        document.field = ogc_field(document.field)
         body = document.model_dump(exclude_none=True) | ogc_members(status, detail, hint)
     elif request.url.path in KEY_IN_QUERY:  # what clients of open-meteo look for
         if status == 422 and request.query_params.get("format") == "flatbuffers":
@@ -123,6 +117,25 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
         headers=problem.headers,
         media_type=PROBLEM,
     )
+
+
+def _words(request: Request, problem: ProblemError) -> tuple[str, str | None, str | None]:
+    """Return what is wrong with its value, what to do, and the name of the parameter as sent."""
+    detail, hint = _printable(problem.detail), problem.hint and _printable(problem.hint)
+    services = getattr(getattr(request.scope.get("app"), "state", None), "services", None)
+    if services is not None:  # where the data folder lies is not the client's business
+        root = str(services.folder.root)
+        detail = detail.replace(root, "the data folder")
+        hint = hint and hint.replace(root, "the data folder")
+    if problem.status != 404:  # which may repeat the path of the request
+        detail = hide_paths(detail)
+    hint = hint and hide_paths(hint)
+    field = problem.field and name_sent(request, problem.field)
+    if field is not None and problem.status in _FAULTS_OF_VALUES:
+        value = value_sent(request, field)
+        if value is not None and value.strip("'\"…") not in detail:
+            detail = f"{detail} ({field} was {value})"
+    return detail, hint, field and _printable(field)
 
 
 def _wants_page(request: Request) -> bool:
@@ -155,7 +168,13 @@ def add_problem_handlers(app: FastAPI) -> None:
             if problem.status == 404 and problem.detail == "Not Found":
                 problem.detail, problem.hint = f"nothing at {path}", "see /docs for the API"
             if problem.status == 405:
-                problem.headers["Allow"] = ", ".join(methods_at(path))
+                allowed = ", ".join(methods_at(path))
+                problem.headers["Allow"] = allowed
+                problem.detail = f"{request.method[:16]} is not a method of {path}"
+                problem.hint = f"methods here: {allowed}"
+        if isinstance(error, RequestValidationError) and problem.hint == f"give {problem.field}":
+            example = example_of(request, str(problem.field))
+            problem.hint += f", such as {example}" if example else ""
         return problem_response(request, problem)
 
     kinds = (ProblemError, InputError, QueueFullError, RequestValidationError, HTTPException)
@@ -198,20 +217,14 @@ def to_problem(error: Exception) -> ProblemError:
 
 
 def _validation_problem(error: RequestValidationError) -> ProblemError:
-    found = error.errors()
-    cause = found[0].get("ctx", {}).get("error") if found else None
-    if isinstance(cause, InputError):  # a validator of PEAR's own
-        field = field_path(found[0], 1) or cause.field
-        return ProblemError(422, cause.message, field=field, hint=cause.hint)
+    found = error.errors()[:20] or [{"type": "invalid", "loc": ("body",)}]
+    told = [(_field_of(fault), fault) for fault in found]
+    words = [describe_fault(fault, name, FORMS) for name, fault in told]
     faults = [
-        FieldProblem(
-            field=_printable(_field_of(fault)),
-            message=_printable(_message_of(fault)),
-        )
-        for fault in found[:20]
-    ] or [FieldProblem(field="body", message="invalid")]
-    first = faults[0]
-    return ProblemError(422, f"{first.field}: {first.message}", field=first.field, errors=faults)
+        FieldProblem(field=_printable(name), message=_printable(message))
+        for (name, _), (message, _) in zip(told, words, strict=True)
+    ]
+    return ProblemError(422, words[0].message, field=told[0][0], hint=words[0].hint, errors=faults)
 
 
 def _field_of(fault: dict[str, Any]) -> str:
@@ -220,15 +233,9 @@ def _field_of(fault: dict[str, Any]) -> str:
         return "body"
     if where[0] in ("query", "header") and "-" in str(where[1:2]):  # a name such as within-units
         return str(where[1])
-    return field_path(fault, 1) or "body"
-
-
-def _message_of(fault: dict[str, Any]) -> str:
-    """Return what is wrong, in words where a pattern says what is allowed."""
-    form = FORMS.get(str(fault.get("ctx", {}).get("pattern", "")))
-    if form is None:
-        return str(fault.get("msg", "invalid"))
-    return f"{str(fault.get('input', ''))[:80]!r} is not of the form {form}"
+    cause = fault.get("ctx", {}).get("error")
+    named = cause.field if isinstance(cause, InputError) else None
+    return field_path(fault, 1) or named or "body"
 
 
 def _printable(text: str) -> str:

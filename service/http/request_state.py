@@ -60,6 +60,8 @@ class RequestState:
         Path pattern of the route that answered, if it is not in the scope itself.
     cacheable
         The response, if it may be sent again to the same request line.
+    document
+        Body of the request, if it is JSON.
     """
 
     request_id: str
@@ -71,6 +73,7 @@ class RequestState:
     key: str | None = None
     route: str | None = None
     cacheable: CacheableResponse | None = None
+    document: object = None
 
     @classmethod
     def attach(cls, scope: Scope) -> RequestState:

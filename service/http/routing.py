@@ -8,18 +8,19 @@ writes is ignored: what PEAR would not use is refused with the name that was pro
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, ClassVar, Final, get_args, get_origin
+from typing import Any, ClassVar, Final
 
 from fastapi import Request, Response
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from pear.errors import InputError, did_you_mean
 from service.http.caching import with_validators
+from service.http.errors import ProblemError
+from service.http.parameters import names_of
 from service.http.permissions import ROUTE_POLICIES
 from service.http.request_state import RequestState
 from service.http.security import AccessControl, client_address, key_in_query
@@ -64,6 +65,9 @@ class GuardedRoute(APIRoute):
         except ClientDisconnect as error:
             raise HTTPException(400, "the connection was closed within the body") from error
         document = _parse(body)
+        RequestState.from_scope(request.scope).document = document
+        if body and takes_body:
+            _check_type(request)
         if body and not takes_body and document != {}:
             names = sorted(document) if isinstance(document, dict) else []
             raise InputError(
@@ -111,12 +115,13 @@ def _check_parameters(request: Request) -> None:
     names = [name for name, _ in request.query_params.multi_items()]
     if not names:
         return
-    known, lists = _query_names(request.scope["route"].dependant)
+    read = names_of(request.scope["route"].dependant)
     for name in names:
-        if name not in known:
-            hint = did_you_mean(name[:64], known) if known else "this request takes none"
+        if name not in read.query:
+            hint = "this request takes none"
+            hint = did_you_mean(name[:64], read.query) if read.query else hint
             raise InputError(f"unknown parameter {name[:64]!r}", field=name[:64], hint=hint)
-        if names.count(name) > 1 and name not in lists:
+        if names.count(name) > 1 and name not in read.lists:
             raise InputError(
                 f"parameter {name} is given {names.count(name)} times",
                 field=name,
@@ -124,27 +129,16 @@ def _check_parameters(request: Request) -> None:
             )
 
 
-def _query_names(dependant: Dependant) -> tuple[set[str], set[str]]:
-    """Return the query parameters that a route and its dependencies read, and those of lists."""
-    own: set[str] = set()
-    lists: set[str] = set()
-    for parameter in dependant.query_params:
-        kind = parameter.field_info.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            own |= {field.alias or name for name, field in kind.model_fields.items()}
-        else:
-            own.add(str(parameter.alias))
-            if _is_list(kind):
-                lists.add(str(parameter.alias))
-    for each in dependant.dependencies:
-        more, more_lists = _query_names(each)
-        own, lists = own | more, lists | more_lists
-    return own, lists
-
-
-def _is_list(kind: object) -> bool:
-    """Return whether a parameter of this type may be given several times."""
-    return get_origin(kind) is list or any(get_origin(each) is list for each in get_args(kind))
+def _check_type(request: Request) -> None:
+    """Refuse a body that is not declared as JSON, as which FastAPI would not read it."""
+    given = request.headers.get("content-type", "")[:64]
+    kind = given.partition(";")[0].strip().lower()
+    if kind == "application/json" or re.fullmatch(r"application/[\w.-]+\+json", kind):
+        return
+    what = f"Content-Type {given!r} is not JSON" if given else "Content-Type is missing"
+    raise ProblemError(
+        415, what, field="content-type", hint="send the header Content-Type: application/json"
+    )
 
 
 def _announces_body(request: Request) -> bool:

@@ -30,7 +30,7 @@ from service.http.errors import ProblemError
 from service.readers.disk import disk_problem
 from service.readers.forecasts import ForecastStore, unreadable
 from service.readers.grib import require_encodable, write_grib
-from service.readers.points import parse_decimal, parse_numbers
+from service.readers.points import parse_decimal, parse_numbers, parse_whole
 
 Format = Literal["netcdf", "zarr-zip", "grib"]
 TimeAxis = Literal["lead", "valid"]
@@ -114,7 +114,7 @@ class Selection:
         names, levels = _variables(store, variables)
         leads = store.lead_hours
         if lead_times is not None:
-            asked = [int(each) for each in parse_numbers(lead_times, "lead_times", 1000)]
+            asked = parse_whole(lead_times, "lead_times", 1000)
             leads = tuple(store.lead_hours[store.lead_index(lead)] for lead in sorted(set(asked)))
         return cls(names, levels, leads, parse_grid(grid), parse_box(bbox), time_axis)
 

@@ -152,6 +152,8 @@ class ForecastStore:
         variable, named_level = parse_quantity(text)
         if named_level is not None and level is not None and named_level != level:
             raise InputError(f"{text!r} names level {named_level}, not {level}", field="level")
+        # What names the level: the parameter, or the name of the variable.
+        at_fault = "level" if named_level is None or level is not None else "variable"
         level = named_level if named_level is not None else level
         found = find_derived(variable.name)
         if found is not None:
@@ -165,8 +167,8 @@ class ForecastStore:
         if variable.kind == "surface":
             if level is not None:
                 raise InputError(
-                    f"{variable.name} is a surface variable without levels",
-                    field="level",
+                    f"{variable.name} is a surface variable without levels, and has no {level} hPa",
+                    field=at_fault,
                     hint="omit level",
                 )
             return variable, None
@@ -174,7 +176,7 @@ class ForecastStore:
             needs = "needs a level" if level is None else f"is not available at {level} hPa"
             raise InputError(
                 f"{variable.name} {needs}",
-                field="level",
+                field=at_fault,
                 hint="levels: " + ", ".join(str(each) for each in sorted(self.levels)),
             )
         return variable, level

@@ -20,6 +20,8 @@ from service.readers.timeline import Timeline
 
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 Interpolation = Literal["nearest", "bilinear"]
+MOST_NAMES: Final = 64
+"""Largest number of variables that a request may name."""
 
 
 @dataclass(frozen=True)
@@ -147,16 +149,64 @@ def parse_numbers(text: str, name: str, limit: int) -> Float64:
     """
     parts = text.split(",")
     if len(parts) > limit:
-        raise InputError(f"{len(parts)} values in {name}, limit {limit}", field=name)
+        raise InputError(
+            f"{name} has {len(parts)} values, and may have {limit}",
+            field=name,
+            hint="ask for fewer",
+        )
     try:
         numbers = np.array([parse_decimal(part) for part in parts])
     except ValueError:
         numbers = np.array([np.nan])
     if not np.isfinite(numbers).all():
         raise InputError(
-            f"{name} must be a comma-separated list of finite decimal numbers", field=name
+            f"{name} must be a comma-separated list of finite decimal numbers, not {text[:64]!r}",
+            field=name,
         )
     return numbers
+
+
+def parse_whole(text: str, name: str, limit: int) -> list[int]:
+    """Parse a comma-separated list of whole numbers.
+
+    Returns
+    -------
+    list of int
+        The numbers, as they were given.
+
+    Raises
+    ------
+    InputError
+        If an item is not a whole number, or the list is too long.
+    """
+    numbers = parse_numbers(text, name, limit).tolist()
+    for number in numbers:
+        if not float(number).is_integer():  # which int() would round down to another level or time
+            raise InputError(f"{name} must be whole numbers, not {number:g}", field=name)
+    return [int(number) for number in numbers]
+
+
+def split_names(text: str, name: str) -> list[str]:
+    """Split a comma-separated list of names, at most 64.
+
+    Returns
+    -------
+    list of str
+        The names, as they were given.
+
+    Raises
+    ------
+    InputError
+        If there are more.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) > MOST_NAMES:
+        raise InputError(
+            f"{name} has {len(parts)} names, and may have {MOST_NAMES}",
+            field=name,
+            hint="ask for fewer at once",
+        )
+    return parts
 
 
 @dataclass(frozen=True)
@@ -201,9 +251,9 @@ def select_series(
     InputError
         If a variable is unknown, or levels are given and no variable takes them.
     """
-    wanted = None if levels is None else [int(n) for n in parse_numbers(levels, "levels", 64)]
+    wanted = None if levels is None else parse_whole(levels, "levels", 64)
     if variables is not None:
-        names = [part.strip() for part in variables.split(",")][:64]
+        names = split_names(variables, "variables")
     else:
         names = [name for name in store.names if wanted or BY_NAME[name].kind == "surface"]
         names = names or list(store.names)

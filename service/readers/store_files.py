@@ -71,7 +71,12 @@ class StoreFiles:
         if key in self.chunks and (file is None or not file.is_file()):
             file = self._fetch(key)
         if file is None and key not in self.chunks:
-            raise ProblemError(404, f"the store of {name} does not have this key", field="path")
+            raise ProblemError(
+                404,
+                f"the store of {name} does not have the key {key[:64]!r}",
+                field="path",
+                hint="zarr.json lists its groups and arrays",
+            )
         if file is None or not file.is_file():
             raise ProblemError(
                 503,
@@ -310,5 +315,5 @@ def find_store(folder: DataFolder, catalog: Catalog, kind: StoreKind, name: str)
     known = {each.name: each for each in served_stores(folder, catalog) if each.kind == kind}
     if name not in known:
         hint = did_you_mean(name[:64], known) if known else "GET /v1/stores lists the stores"
-        raise NotFoundError(f"no {kind} of this name", field="name", hint=hint)
+        raise NotFoundError(f"no {kind} {name[:64]!r}", field="name", hint=hint)
     return known[name]

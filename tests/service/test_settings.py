@@ -38,7 +38,7 @@ def test_settings_come_from_options_then_from_the_environment(
     ("variable", "value", "words"),
     [
         ("PEAR_PORT", "x", "PEAR_PORT"),
-        ("PEAR_WORKERS", "0", "greater than or equal to 1"),
+        ("PEAR_WORKERS", "0", "must be 1 or more, not 0"),
         ("PEAR_MAX_AT_ONCE", "9", "set PEAR_MAX_CONCURRENT_REQUESTS instead"),
     ],
 )

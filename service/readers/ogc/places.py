@@ -64,7 +64,11 @@ def _geometry(text: str, *kinds: str) -> shapely.Geometry:
         ) from error
     count = int(shapely.get_num_coordinates(geometry))
     if not 0 < count <= MOST_VERTICES:
-        raise InputError(f"coords has {count} vertices, limit {MOST_VERTICES}", field="coords")
+        raise InputError(
+            f"coords has {count} vertices, and may have 1 to {MOST_VERTICES}",
+            field="coords",
+            hint=_EXAMPLES[kinds[0]],
+        )
     lon, lat = shapely.get_coordinates(geometry).T
     if not (np.abs(lat) <= 90).all() or not (np.abs(lon) <= 360).all():
         raise InputError(
@@ -107,7 +111,11 @@ def parse_points(text: str, most: int) -> tuple[Float64, Float64]:
         raise InputError("the points of coords have a height", field="coords", hint="use z=500")
     lon, lat = shapely.get_coordinates(geometry).T
     if lon.size > most:
-        raise InputError(f"{lon.size} points in coords, limit {most}", field="coords")
+        raise InputError(
+            f"coords has {lon.size} points, and may have {most}",
+            field="coords",
+            hint="ask in several requests",
+        )
     return lat.copy(), lon.copy()
 
 

@@ -14,7 +14,7 @@ from pear.times import parse_time, to_iso
 from pear.typing import Times
 from pear.variables import derived_rows
 from service.readers.forecasts import ForecastStore
-from service.readers.points import parse_numbers
+from service.readers.points import parse_numbers, split_names
 
 CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 _CRS_NAMES: Final = (
@@ -193,7 +193,8 @@ def select(
         raise InputError("bbox has levels, and so has z", field="z", hint="give one of them")
     levels = parse_levels(store, z)
     if between is not None:
-        levels = _nonempty(tuple(at for at in levels if between[0] <= at <= between[1]), store)
+        inside = tuple(at for at in levels if between[0] <= at <= between[1])
+        levels = _nonempty(inside, store, f"{between[0]:g}/{between[1]:g}")
     surface: dict[str, None] = {}
     upper: dict[str, None] = {}
     for name in _names(store, parameters, needs_levels=z is not None or between is not None):
@@ -211,13 +212,21 @@ def select(
         for at in upper_levels:
             store.select(row.name, at)
         (surface if row.kind == "surface" else upper)[row.name] = None
+    if not upper and (z is not None or between is not None):
+        raise InputError(
+            f"z={z} does not apply to {', '.join(surface)}, without levels"
+            if z is not None
+            else f"the levels of bbox do not apply to {', '.join(surface)}, without levels",
+            field="z" if z is not None else "bbox",
+            hint="ask for it without levels, or for parameters on pressure levels alone",
+        )
     leads = parse_leads(store, datetime)
     return Selection(tuple(surface), tuple(upper), levels if upper else (), leads)
 
 
 def _names(store: ForecastStore, parameters: str | None, *, needs_levels: bool) -> list[str]:
     if parameters is not None:
-        return [part.strip() for part in parameters.split(",")][:64]
+        return split_names(parameters, "parameter-name")
     names = list(store.names)
     if needs_levels:
         names = [name for name in names if parse_quantity(name)[0].kind == "upper"]
@@ -242,14 +251,18 @@ def parse_levels(store: ForecastStore, text: str | None) -> tuple[int, ...]:
         return known
     series = _EVERY.fullmatch(text)
     if series is not None:
-        start, step = parse_numbers(f"{series[2]},{series[3]}", "z", 2).tolist()
+        start, step = (parse_numbers(series[part], "z", 1).item() for part in (2, 3))
         wanted = [start + number * step for number in range(int(series[1]))]
     elif "/" in text:
-        ends = parse_numbers(text.replace("/", ","), "z", 2)
-        if ends.size != 2 or "," in text:
-            raise InputError("z must be one interval low/high", field="z", hint=_hint(store))
-        low, high = sorted(ends.tolist())
-        return _nonempty(tuple(level for level in known if low <= level <= high), store)
+        parts = text.split("/")
+        if len(parts) != 2 or "," in text:
+            raise InputError(
+                f"z {text[:64]!r} is neither an interval low/high nor a series Rnumber/first/step",
+                field="z",
+                hint=f"write 300/500 or R3/300/100; {_hint(store)}",
+            )
+        low, high = sorted(parse_numbers(part, "z", 1).item() for part in parts)
+        return _nonempty(tuple(level for level in known if low <= level <= high), store, text)
     else:
         wanted = parse_numbers(text, "z", 64).tolist()
     for level in wanted:
@@ -257,12 +270,14 @@ def parse_levels(store: ForecastStore, text: str | None) -> tuple[int, ...]:
             raise InputError(
                 f"{store.what} does not have level {level:g} hPa", field="z", hint=_hint(store)
             )
-    return _nonempty(tuple(level for level in known if level in wanted), store)
+    return _nonempty(tuple(level for level in known if level in wanted), store, text)
 
 
-def _nonempty(levels: tuple[int, ...], store: ForecastStore) -> tuple[int, ...]:
+def _nonempty(levels: tuple[int, ...], store: ForecastStore, text: str) -> tuple[int, ...]:
     if not levels:
-        raise InputError(f"{store.what} has no level there", field="z", hint=_hint(store))
+        raise InputError(
+            f"{store.what} has no level at {text[:64]!r}", field="z", hint=_hint(store)
+        )
     return levels
 
 
@@ -289,7 +304,11 @@ def parse_leads(store: ForecastStore, text: str | None) -> tuple[int, ...]:
     if "/" in text:
         ends = text.split("/")
         if len(ends) != 2 or "," in text:
-            raise InputError("datetime must be one interval start/end", field="datetime")
+            raise InputError(
+                f"datetime {text[:64]!r} is not one interval start/end",
+                field="datetime",
+                hint="write 2001-03-01/2001-03-03, 2001-03-01/.. or a list with commas",
+            )
         low, high = (None if end in ("..", "") else _time(end) for end in ends)
         inside = np.ones(valid.size, dtype=bool)
         inside &= True if low is None else valid >= low
@@ -298,7 +317,11 @@ def parse_leads(store: ForecastStore, text: str | None) -> tuple[int, ...]:
     else:
         parts = text.split(",")
         if len(parts) > _MOST_TIMES:
-            raise InputError(f"{len(parts)} times, limit {_MOST_TIMES}", field="datetime")
+            raise InputError(
+                f"datetime has {len(parts)} times, and may have {_MOST_TIMES}",
+                field="datetime",
+                hint="use an interval start/end",
+            )
         wanted = np.array([_time(part) for part in parts])
         for time in wanted:
             if time not in valid:

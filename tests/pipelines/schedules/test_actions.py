@@ -41,7 +41,7 @@ from pipelines.storage.data_folder import DataFolder
             ({"evaluate": {"climatology": bad}}, "evaluate.climatology", "climatology")
             for bad in (1, "/etc/passwd", ["a"], "", "x" * 129, {"a": 1}, "..")
         ),
-        ({"ingest": {"store": "x"}}, "ingest.sources", "setting 'ingest.sources' is missing"),
+        ({"ingest": {"store": "x"}}, "ingest.sources", "ingest.sources is missing"),
         ({"ingest": {"store": "x", "sources": "a.nc"}}, "ingest.sources", "tuple"),
         ({"ingest": {"store": "x", "sources": []}}, "ingest.sources", "at least 1"),
         ({"ingest": {"store": "x", "sources": ["a"], "nside": 12}}, "ingest.nside", "power of two"),

@@ -220,6 +220,7 @@ def test_netcdf_and_geojson_hold_the_same_values(client: httpx.Client, query: st
         ("position", {"z": "501"}, "z"),
         ("position", {"z": "1/2"}, "z"),
         ("position", {"z": "R2/500"}, "z"),
+        ("position", {"z": "500", "parameter-name": "t2m"}, "z"),
         ("position", {"datetime": "now"}, "datetime"),
         ("position", {"datetime": "2001-03-02T01:00:00Z"}, "datetime"),
         ("position", {"datetime": "2009-01-01/.."}, "datetime"),
@@ -251,6 +252,26 @@ def test_errors_have_a_code_and_a_description(
     assert document["field"] == field
     assert document["code"] == "BadRequest"
     assert document["detail"] in document["description"]
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"z": "R3/500"}, "'R3/500' is neither an interval low/high nor a series"),
+        ({"z": "R3/300/x"}, "not 'x'"),
+        ({"z": "1/2/3/4"}, "write 300/500 or R3/300/100"),
+        ({"z": "1/2"}, "has no level at '1/2'"),
+        ({"z": "500", "parameter-name": "t2m,msl"}, "z=500 does not apply to 2m_temperature, "),
+        ({"bbox": "0,0,900,9,9,500", "parameter-name": "t2m"}, "the levels of bbox do not apply"),
+        ({"datetime": "2001/2002/2003"}, "is not one interval start/end"),
+    ],
+)
+def test_levels_and_times_that_say_nothing_are_named(
+    client: httpx.Client, params: dict[str, str], words: str
+) -> None:
+    query = "cube" if "bbox" in params else "position"
+    answer = client.get(f"{BASE}/{query}", params={**QUERIES[query], **params})
+    assert words in problem(answer, 400)["description"]
 
 
 def test_unknown_collections_and_runs_are_not_found(client: httpx.Client, run_id: str) -> None:

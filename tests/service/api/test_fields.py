@@ -23,7 +23,7 @@ from tests.fixtures.service import LEADS, NSIDE, SHA, problem, synthetic_field
         ({"variables": "t2m,"}, "variables", "the name of a variable is empty"),
         ({"variables": ""}, "variables", "the name of a variable is empty"),
         ({"variables": "t3m"}, "variables", "unknown variable 't3m'"),
-        ({"statistic": "q9"}, "statistic", "'q9' is not of the form spread, q90 (a quantile), p00"),
+        ({"statistic": "q9"}, "statistic", "must be of the form spread, q90 (a quantile), p00"),
     ],
 )
 def test_points_name_what_cannot_be_given(

@@ -166,7 +166,7 @@ def test_malformed_bodies_are_client_errors(client: httpx.Client, body: bytes) -
     )
     assert answer.status_code in (400, 404, 422), answer.text
     document = problem(answer, answer.status_code)
-    assert "99999999" not in json.dumps(document), "the input is echoed"
+    assert not {"NaN", "Infinity"} & set(json.dumps(document).split()), "the input is echoed"
 
 
 EDGES = ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "0000-01-01", "now", "2001")

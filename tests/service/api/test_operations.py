@@ -123,7 +123,7 @@ def test_cron_lines_are_told_in_words_and_times(client: httpx.Client) -> None:
     times = [datetime.fromisoformat(each) for each in told["next_runs"]]
     assert len(times) == 5
     assert {b - a for a, b in pairwise(times)} == {timedelta(days=1)}
-    assert problem(client.get("/v1/cron", params={"line": "61 * * * *"}), 422)["field"] == "cron"
+    assert problem(client.get("/v1/cron", params={"line": "61 * * * *"}), 422)["field"] == "line"
 
 
 def test_schedules_have_fires_and_a_history(client: httpx.Client, catalog: Catalog) -> None:

@@ -101,11 +101,11 @@ def test_odd_values_of_every_setting_are_refused_with_its_name(
     ("forecast", "field"),
     [
         ({"model": 1}, "action.forecast.model"),
-        ({"model": "nobody"}, "forecast.model"),
-        ({"lead_hours": 30}, "forecast.lead_hours"),
+        ({"model": "nobody"}, "action.forecast.model"),
+        ({"lead_hours": 30}, "action.forecast.lead_hours"),
         ({"lead_hours": 24 * 365}, "action.forecast.lead_hours"),
         ({"options": {"members": "x"}}, "action.forecast.options.members"),
-        ({"options": {"levels": [123]}}, "forecast.options.levels"),
+        ({"options": {"levels": [123]}}, "action.forecast.options.levels"),
     ],
 )
 def test_settings_are_those_that_a_forecast_may_have(
