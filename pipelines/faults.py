@@ -120,7 +120,9 @@ def _rule(kind: str, context: Mapping[str, Any], given: object, forms: Mapping[s
         number = _to_number(given)
         if number is not None and math.isnan(number):  # which is neither more nor less
             return f"a finite number, not {_plain(given)}"
-        return f"{words.format(context[bound])}, not {_plain(given)}"
+        limit = context[bound]
+        limit = int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+        return f"{words.format(limit)}, not {_plain(given)}"
     if kind == "string_pattern_mismatch":
         pattern = str(context.get("pattern", ""))
         form = forms.get(pattern)

@@ -255,7 +255,7 @@ def parse_levels(store: ForecastStore, text: str | None) -> tuple[int, ...]:
         wanted = [start + number * step for number in range(int(series[1]))]
     elif "/" in text:
         parts = text.split("/")
-        if len(parts) != 2 or "," in text:
+        if len(parts) != 2 or "," in text or text[0] == "R":
             raise InputError(
                 f"z {text[:64]!r} is neither an interval low/high nor a series Rnumber/first/step",
                 field="z",

@@ -335,7 +335,7 @@ def test_an_evaluation_is_submitted(client: Client, service: Service) -> None:
     [
         (lambda c: c.forecast("2001-03-01", lead="25h"), "25 h is not a multiple"),
         (lambda c: c.forecast("2001-03-01", thresholds=["t2m>303"]), "set members as well"),
-        (lambda c: c.forecast("2001-03-01", lead="9999d"), "less than or equal to 8784"),
+        (lambda c: c.forecast("2001-03-01", lead="9999d"), "lead_hours must be 8784 or less"),
         (lambda c: c.run("nothing"), "no run 'nothing'"),
         (lambda c: c.open("latest", statistic="q90"), "has no statistic 'q90'"),
         (lambda c: c.point("latest", 95, 18.1), "latitude must be within"),

@@ -41,7 +41,7 @@ def test_a_schedule_from_adding_to_removing(
         (["add", "x", "--cron", "1 2 * * *", "--ingest", "in"], "--ingest needs --analysis"),
         (["add", "x", "--cron", "@reboot", "--forecast", "1d"], "@reboot is not a time"),
         (["add", "x", "--cron", "@daily", "--forecast", "30h"], "24 h model step"),
-        (["add", "x", "--cron", "@daily", "--forecast", "1000d"], "less than or equal to 8784"),
+        (["add", "x", "--cron", "@daily", "--forecast", "1000d"], "must be 8784 or less"),
         (["add", "x", "--cron", "@daily", "--keep-days", "nan"], "--keep-days"),
         (["add", "x", "--cron", "@daily", "--forecast", "1d", "--options", "[1]"], "JSON object"),
         (

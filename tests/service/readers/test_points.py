@@ -49,7 +49,7 @@ def test_lists_of_numbers_are_strict(text: str) -> None:
 
 def test_lists_of_numbers_have_a_limit() -> None:
     np.testing.assert_array_equal(parse_numbers("1, 2,-3", "levels", 3), [1, 2, -3])
-    with pytest.raises(InputError, match="4 values in levels, limit 3"):
+    with pytest.raises(InputError, match="levels has 4 values, and may have 3"):
         parse_numbers("1,2,3,4", "levels", 3)
 
 
