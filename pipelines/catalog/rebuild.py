@@ -78,7 +78,24 @@ def open_catalog(data: DataFolder, url: str | None = None) -> Catalog:
         _, skipped = enter_all(data, catalog)
         for problem in skipped:
             logger(root=str(data.root)).warning("not listed", problem=problem)
+    elif not catalog.read_only:
+        enter_evaluations(data, catalog)
     return catalog
+
+
+def enter_evaluations(data: DataFolder, catalog: Catalog) -> None:
+    """Enter the evaluations on disk that the catalog lacks: those of `pear evaluate`.
+
+    The catalog owns the list of what has been evaluated, whoever did it; damaged ones are logged.
+
+    Parameters
+    ----------
+    data, catalog
+        The data folder and its catalog.
+    """
+    for problem in _enter_evaluations(data, catalog):
+        if problem is not None:
+            logger(root=str(data.root)).warning("not listed", problem=problem)
 
 
 def enter_all(data: DataFolder, catalog: Catalog) -> tuple[Counter[str], list[str]]:

@@ -361,7 +361,8 @@ class EvaluationOut(BaseModel):
     request: dict[str, Any]
     created_at: str
     finished_at: str | None
-    reason: str | None
+    reason: str | None = Field(description="Why it failed or was cancelled.")
+    remedy: str | None = Field(default=None, description="What to do about a failed evaluation.")
     links: dict[str, str]
 
     @classmethod
@@ -376,7 +377,11 @@ class EvaluationOut(BaseModel):
             created_at=str(format_utc(job.created_at)),
             finished_at=format_utc(job.finished_at),
             reason=job.reason and hide_paths(job.reason),
-            links={"self": f"/v1/evaluations/{job.id}", "scores": "/v1/scores"},
+            remedy=remedy_of(job),
+            links={
+                "self": f"/v1/evaluations/{job.id}",
+                "scores": f"/v1/scores?evaluation={job.id}",
+            },
         )
 
 

@@ -17,6 +17,7 @@ from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, Times
 from pipelines.catalog import Catalog, Model, Run
+from pipelines.catalog.rebuild import enter_evaluations
 from pipelines.catalog.scan import add_model, refresh
 from pipelines.engine.engine import Engine, EngineConfig
 from pipelines.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_model
@@ -171,6 +172,7 @@ def fill(out: Path, training: Training | None = None) -> Summary:
         own = add_model(folder, catalog, made, name="pear-own")
         with timed(seconds, "evaluate own"):
             summary.own = own, _evaluate(folder, own.id, inits)
+    enter_evaluations(folder, catalog)
     return summary
 
 

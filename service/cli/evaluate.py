@@ -20,6 +20,7 @@ from pear.store.reader import stored_layout
 from pear.typing import Times
 from pear.variables import channel_label, variable
 from pipelines.catalog import Catalog
+from pipelines.catalog.rebuild import open_catalog
 from pipelines.catalog.scan import refresh
 from pipelines.catalog.sharing import writing
 from pipelines.engine.cluster import Cluster
@@ -169,6 +170,9 @@ def evaluate(
         _client(workers, scheduler) as client,
     ):
         done = evaluate_model(folder, options, client=client, progress=announce)
+    if folder.is_writable:
+        with open_catalog(folder):  # which enters it
+            pass
     records = done.records
     show(records, channels, done.about["regions"][0])
     by_hour = done.hourly_records

@@ -174,7 +174,7 @@ def parse_daily(text: str, store: ForecastStore, units: Units) -> list[tuple[Col
 
 def _column(name: str, store: ForecastStore, units: Units, field: str) -> Column:
     if name == _PROBABILITY:
-        store.select("total_precipitation_6hr", None)
+        _require(store, name, "total_precipitation_6hr", None, field)
         return Column(name, "total_precipitation_6hr", None, "%", 1000.0, 0.0, _WET_MM)
     match = re.fullmatch(r"([a-z_]+)_(\d{1,4})hPa", name)
     variable = _UPPER.get(match[1]) if match else _SURFACE.get(name)
@@ -184,8 +184,16 @@ def _column(name: str, store: ForecastStore, units: Units, field: str) -> Column
             f"unknown variable {name!r} in {field}", field=field, hint=did_you_mean(name, known)
         )
     level = int(match[2]) if match else None
-    store.select(variable, level)
+    _require(store, name, variable, level, field)
     return Column(name, variable, level, *_units(variable, units))
+
+
+def _require(store: ForecastStore, name: str, variable: str, level: int | None, field: str) -> None:
+    """Refuse a column whose field the run does not have, by the name that open-meteo has for it."""
+    try:
+        store.select(variable, level)
+    except InputError as error:
+        raise InputError(f"{name}: {error.message}", field=field, hint=error.hint) from error
 
 
 def _units(variable: str, wanted: Units) -> tuple[str, float, float]:

@@ -77,21 +77,35 @@ class Period:
         Raises
         ------
         InputError
-            If a date is not one, or no time is in the period.
+            If a date is not one, the period ends after the run, or no time is in it.
         """
         begin = times[0] if begin is None else begin
         dates, own = local_dates(times, zone), local_dates(np.array([begin]), zone)[0]
         first = self.first_date(begin, zone)
         last = dates[-1] if self.end is None else _parse_date(self.end, "end_date")
         if self.days is not None:
-            last = (own if self.start is None else first) + np.timedelta64(self.days - 1, "D")
+            from_ = own if self.start is None else first
+            most = int((dates[-1] - from_) / np.timedelta64(1, "D")) + 1
+            if self.days > most >= 1:  # in open-meteo's words, which its clients show
+                raise InputError(
+                    f"Forecast days is invalid. Allowed range 1 to {most}. Given {self.days}.",
+                    field="forecast_days",
+                    hint=f"the run ends on {dates[-1]}",
+                )
+            last = from_ + np.timedelta64(self.days - 1, "D")
+        if self.end is not None and first <= dates[-1] < last:
+            raise InputError(
+                f"Parameter 'end_date' is out of allowed range from {dates[0]} to {dates[-1]}",
+                field="end_date",
+                hint=f"{last} is not in the run; name another by run=",
+            )
         chosen: Array = (dates >= first) & (dates <= last)
         if first >= own:
             chosen &= times >= begin
         if not chosen.any():
             raise InputError(
                 f"the run has no times from {first} to {last}",
-                field="start_date",
+                field="start_date" if self.start is not None else "end_date",
                 hint=f"it covers {dates[0]} to {dates[-1]}",
             )
         return chosen
@@ -103,7 +117,7 @@ def _parse_date(text: str, field: str) -> np.datetime64:
             return np.datetime64(dt.date.fromisoformat(text), "D")
     except ValueError:
         pass
-    raise InputError("this is not a date", field=field, hint="write it as 2026-03-01")
+    raise InputError(f"{text!r} is not a date", field=field, hint="write it as 2026-03-01")
 
 
 def local_dates(times: Times, zone: Zone) -> Array:
@@ -144,7 +158,9 @@ def parse_zone(name: str, first: np.datetime64) -> Zone:
         zone = ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InputError(
-            "unknown time zone", field="timezone", hint="use a name such as Europe/Berlin, or GMT"
+            f"unknown time zone {name[:64]!r}",
+            field="timezone",
+            hint="use a name such as Europe/Berlin, or GMT",
         ) from None
     moment = dt.datetime.fromisoformat(to_iso(first)).astimezone(zone)
     offset = moment.utcoffset() or dt.timedelta(0)

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -18,9 +19,13 @@ from pear.metrics import ScoreAccumulator
 from pear.metrics.dataset import scores_to_dataset, sums_to_dataset
 from pear.typing import Channel
 from pear.variables import Layout
+from pipelines.catalog import Catalog
 from pipelines.evaluation.scores import FILE, write_scores
 from pipelines.storage.data_folder import DataFolder
-from tests.fixtures.service import SHA, problem
+from service.app import create_app
+from service.settings import Settings
+from tests.fixtures.service import NSIDE, SHA, StubEngine, in_process, problem
+from tests.fixtures.service import write_scores as write_made_up_scores
 
 
 def test_submit_and_cancel_an_evaluation(client: httpx.Client) -> None:
@@ -198,3 +203,25 @@ def test_lists_of_an_unknown_model_are_refused(client: httpx.Client, path: str) 
     assert by_name.json()["items"] == by_id.json()["items"]
     items = "/v1/stac/collections/analysis-made-up/items"
     assert problem(client.get(f"{items}?cursor=x"), 422)["field"] == "cursor"
+
+
+def test_what_is_on_disk_is_listed_and_a_failure_has_a_remedy(tmp_path: Path) -> None:
+    """The catalog owns the list: `pear evaluate` and the demo write scores without a job."""
+    folder = DataFolder.create(tmp_path / "data")
+    with Catalog(folder.catalog_url) as catalog:
+        catalog.models.add(SHA, "models/none", nside=NSIDE, step_hours=24, name="made-up")
+        write_made_up_scores(folder)
+        failed, _ = catalog.evaluations.submit(SHA[:12], {"lead_hours": 48})
+        catalog.evaluations.claim(failed.id, "test")
+        catalog.evaluations.fail(failed.id, "No space left on device", owner="test")
+        engine = StubEngine(catalog, folder)
+        with in_process(create_app(Settings(data=folder.root), engine=engine)) as client:
+            name = client.get("/v1/scores").json()["evaluation"]
+            listed = {each["id"]: each for each in client.get("/v1/evaluations").json()["items"]}
+            one = client.get(f"/v1/evaluations/{name}").json()
+            reason = client.get(f"/v1/evaluations/{failed.id}").json()
+    assert set(listed) == {name, failed.id}
+    assert one == listed[name]
+    assert (one["status"], one["model"], one["remedy"]) == ("succeeded", SHA[:12], None)
+    assert one["links"]["scores"] == f"/v1/scores?evaluation={name}"
+    assert "make room" in reason["remedy"]
