@@ -51,11 +51,12 @@ from service.api import (
     wms,
 )
 from service.api.openapi import describe
-from service.dashboard import handbook, login, operation, routes
+from service.dashboard import assets, handbook, login, operation, routes
 from service.dependencies import Services
 from service.http.caching import RunCache
 from service.http.compression import Compression
 from service.http.head import HeadRequests
+from service.http.html import use_static
 from service.http.keys import KeyFile
 from service.http.links import SECRET_FILE, LinkSigner, SignedLinks
 from service.http.metrics import Metrics
@@ -154,6 +155,7 @@ def create_app(
         failures_per_minute=settings.failure_limit,
     )
 
+    use_static(assets.address)
     secret = settings.link_secret
     signer = LinkSigner(
         folder.root / SECRET_FILE, None if secret is None else secret.get_secret_value()

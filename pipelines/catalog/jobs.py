@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from pear.errors import InputError
-from pear.times import as_utc
+from pear.times import as_utc, parse_time, to_iso
 from pipelines.catalog import tables
 from pipelines.catalog.database import Database
 from pipelines.catalog.errors import BeingReadError, FinishedError, NotFoundError, NotOwnerError
@@ -78,7 +78,7 @@ class Jobs(Generic[J]):
         with self._db.read() as connection:
             return self._get(connection, job_id)
 
-    def page(
+    def page(  # noqa: PLR0913 - each is a filter of its own
         self,
         *,
         status: str | Iterable[str] | None = None,
@@ -86,10 +86,11 @@ class Jobs(Generic[J]):
         init_time: str | np.datetime64 | None = None,
         init_range: tuple[np.datetime64 | None, np.datetime64 | None] = (None, None),
         since: datetime | None = None,
+        by_init: bool = False,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page[J]:
-        """Return one page of jobs, newest first.
+        """Return one page of jobs, newest first: by submission, or runs by init time.
 
         Parameters
         ----------
@@ -104,10 +105,12 @@ class Jobs(Generic[J]):
             open.
         since
             Only jobs that were submitted, changed or ended at this time (aware) or later.
+        by_init
+            Runs with the newest init time first, those of one init time by submission.
         limit
             Largest number of jobs on the page, at least 1.
         cursor
-            ``next`` of the preceding page.
+            ``next`` of the preceding page, in the same order.
 
         Returns
         -------
@@ -120,7 +123,10 @@ class Jobs(Generic[J]):
             If the limit is below 1; also for an unknown status or an invalid cursor.
         """
         columns = self._table.c
-        query = sa.select(self._table).order_by(columns.created_at.desc(), columns.id.desc())
+        keys = [columns.created_at, columns.id]
+        if by_init:
+            keys.insert(0, columns.init_time)
+        query = sa.select(self._table).order_by(*(key.desc() for key in keys))
         if status is not None:
             query = query.where(columns.status.in_(_as_statuses(status)))
         if model is not None:
@@ -135,9 +141,7 @@ class Jobs(Generic[J]):
         if since is not None:
             query = query.where(columns.updated_at >= since)
         if cursor is not None:
-            created, job_id = _decode(cursor)
-            older = sa.and_(columns.created_at == created, columns.id < job_id)
-            query = query.where(sa.or_(columns.created_at < created, older))
+            query = query.where(_follows(keys, _decode(cursor, len(keys))))
         if limit < 1:
             raise InputError(f"limit {limit} must be at least 1", field="limit")
         with self._db.read() as connection:
@@ -145,7 +149,8 @@ class Jobs(Generic[J]):
             found = [self._record(row) for row in rows]
         more = len(found) > limit
         items = tuple(found[:limit])
-        return Page(items, _encode(items[-1].created_at, items[-1].id) if more else None)
+        last_key = [getattr(items[-1], key.name) for key in keys] if more else []
+        return Page(items, _encode(last_key) if more else None)
 
     def iterate(
         self, *, status: str | Iterable[str] | None = None, model: str | None = None
@@ -533,16 +538,33 @@ def _as_statuses(given: str | Iterable[str]) -> tuple[Status, ...]:
         ) from error
 
 
-def _encode(created: datetime, job_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{created.isoformat()}|{job_id}".encode()).decode().rstrip("=")
+def _follows(keys: list[sa.Column[Any]], last: list[Any]) -> sa.ColumnElement[bool]:
+    """Return the condition that a row comes after the last one of a page, in descending order."""
+    found: sa.ColumnElement[bool] = keys[-1] < last[-1]
+    for key, value in reversed(list(zip(keys[:-1], last[:-1], strict=True))):
+        found = sa.or_(key < value, sa.and_(key == value, found))
+    return found
 
 
-def _decode(cursor: str) -> tuple[datetime, str]:
+def _encode(key: list[Any]) -> str:
+    *times, job_id = key
+    texts = [each.isoformat() if isinstance(each, datetime) else to_iso(each) for each in times]
+    return base64.urlsafe_b64encode("|".join((*texts, job_id)).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str, keys: int) -> list[Any]:
+    """Return the key of the last row of a page: its init time, if that orders, and others."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        created, _, job_id = text.partition("|")
-        return datetime.fromisoformat(created).astimezone(UTC), job_id
+        *inits, created, job_id = text.split("|")
+        init = [parse_time(each) for each in inits]
+        at = datetime.fromisoformat(created).astimezone(UTC)
     except (ValueError, OverflowError, binascii.Error) as error:
         raise InputError(
             f"invalid cursor {cursor[:64]!r}", field="cursor", hint="omit it to get the first page"
         ) from error
+    if len(init) != keys - 2:
+        raise InputError(
+            f"cursor {cursor[:64]!r} is of a list in another order", field="cursor", hint="omit it"
+        )
+    return [*init, at, job_id]

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import anyio
 from anyio import to_thread
@@ -171,12 +171,16 @@ def list_forecasts(
         UtcTime | None,
         Query(description="Only runs that were submitted, changed or ended at this time or later."),
     ] = None,
+    sort: Annotated[
+        Literal["submitted", "init_time"],
+        Query(description="Order: the last submitted first, or the newest init time first."),
+    ] = "submitted",
     limit: Annotated[int, Query(ge=1, le=500, description="Runs per page.")] = 50,
     cursor: Annotated[
         str | None, Query(max_length=256, description="`next` of the previous page.")
     ] = None,
 ) -> RunList:
-    """Return one page of runs, newest first; `next` and the Link header lead to the next page."""
+    """Return one page of runs, by `sort`; `next` and the Link header lead to the next page."""
     if init_from is not None and init_until is not None and init_from > init_until:
         raise InputError(
             f"init_from {to_iso(to_model_time(init_from))} is after init_until "
@@ -195,6 +199,7 @@ def list_forecasts(
             None if init_until is None else to_model_time(init_until),
         ),
         since=since,
+        by_init=sort == "init_time",
     )
     if page.next is not None:
         link = request.url.include_query_params(cursor=page.next)

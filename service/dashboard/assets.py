@@ -49,6 +49,20 @@ def names() -> frozenset[str]:
 
 
 @cache
+def version() -> str:
+    """Return the digest of all static files, which their addresses have as a folder."""
+    # A page of one version never loads scripts of another: modules name each other relative to
+    # themselves. Old and new files of an upgrade have different addresses.
+    etags = (asset(name).etag for name in sorted(_makers()))
+    return make_etag(*etags).strip('"')
+
+
+def address(name: str) -> str:
+    """Return the path of a static file, with the digest of the version that it belongs to."""
+    return f"/static/{version()}/{name}"
+
+
+@cache
 def asset(name: str) -> Asset:
     """Return the static file of an existing name."""
     body = _makers()[name]()

@@ -21,8 +21,8 @@ from service.dashboard import assets
 from service.dashboard.counterfactual import show_counterfactual
 from service.dashboard.ensemble import describe_ensemble
 from service.dashboard.values import list_items
-from service.dependencies import RunDep, Services, ServicesDep
-from service.http.caching import not_modified
+from service.dependencies import RunDep, Services, ServicesDep, find_listed_model
+from service.http.caching import IMMUTABLE, not_modified
 from service.http.errors import ProblemError
 from service.http.html import format_datetime, format_time, format_units, render
 from service.http.paths import hide_paths
@@ -33,11 +33,13 @@ from service.readers.nature import describe_members, is_simulated, nature_of, no
 from service.readers.normals import scalars_with_normals
 from service.readers.open_meteo import DEFAULT, SURFACE_NAMES
 from service.readers.remedies import remedy_of
-from service.readers.scores import Scores
+from service.readers.scores import BASELINES, METRICS, Scores
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 _RECENT_RUNS: Final = 12
 _MAX_OTHERS: Final = 24
+_MOST_LOOKED_AT: Final = 100
+"""Runs whose times are compared with those of the one that is shown."""
 _RUNS_PER_PAGE: Final = 50
 _MAX_INIT_TIMES: Final = 200
 _FORECAST_DAYS: Final = (1, 2, 3, 5, 7, 10, 15)
@@ -58,24 +60,24 @@ class ForecastView(BaseModel):
 
     run: str | None = Field(default=None, max_length=128)
     variable: str | None = Field(default=None, max_length=64)
-    level: str | None = Field(default=None, max_length=16)
-    lead: str | None = Field(default=None, max_length=16)
-    view: str | None = Field(default=None, max_length=16)
-    cells: str | None = Field(default=None, max_length=16)
-    lon: str | None = Field(default=None, max_length=32)
-    lat: str | None = Field(default=None, max_length=32)
-    plon: str | None = Field(default=None, max_length=32)
-    plat: str | None = Field(default=None, max_length=32)
-    zoom: str | None = Field(default=None, max_length=16)
+    level: str | None = Field(default=None, max_length=64)
+    lead: str | None = Field(default=None, max_length=64)
+    view: str | None = Field(default=None, max_length=64)
+    cells: str | None = Field(default=None, max_length=64)
+    lon: str | None = Field(default=None, max_length=64)
+    lat: str | None = Field(default=None, max_length=64)
+    plon: str | None = Field(default=None, max_length=64)
+    plat: str | None = Field(default=None, max_length=64)
+    zoom: str | None = Field(default=None, max_length=64)
     isolines: str | None = Field(default=None, max_length=64)
-    wind: str | None = Field(default=None, max_length=16)
-    colours: str | None = Field(default=None, max_length=32)
-    speed: str | None = Field(default=None, max_length=16)
-    units: str | None = Field(default=None, max_length=16)
-    statistic: str | None = Field(default=None, max_length=16)
-    value: str | None = Field(default=None, max_length=16)
+    wind: str | None = Field(default=None, max_length=64)
+    colours: str | None = Field(default=None, max_length=64)
+    speed: str | None = Field(default=None, max_length=64)
+    units: str | None = Field(default=None, max_length=64)
+    statistic: str | None = Field(default=None, max_length=64)
+    value: str | None = Field(default=None, max_length=64)
     compare: str | None = Field(default=None, max_length=128)
-    painter: str | None = Field(default=None, max_length=16)
+    painter: str | None = Field(default=None, max_length=64)
 
 
 class ScoresView(BaseModel):
@@ -84,8 +86,8 @@ class ScoresView(BaseModel):
     evaluation: str | None = Field(default=None, max_length=128)
     field: str | None = Field(default=None, max_length=64)
     region: str | None = Field(default=None, max_length=64)
-    metric: str | None = Field(default=None, max_length=16)
-    baseline: str | None = Field(default=None, max_length=16)
+    metric: str | None = Field(default=None, max_length=64)
+    baseline: str | None = Field(default=None, max_length=64)
 
 
 @router.get("/")
@@ -104,7 +106,7 @@ def forecast_page(
             "init": to_iso(each.init_time),
             "nature": nature_of(services.folder, each).words,
         }
-        for each in runs.page(limit=_RECENT_RUNS).items
+        for each in runs.page(by_init=True, limit=_RECENT_RUNS).items
     ]
     if chosen is None or chosen.status is not Status.SUCCEEDED:
         values: dict[str, Any] = {
@@ -115,7 +117,10 @@ def forecast_page(
         }
         return render(request, "empty.html", "/", values)
     values = {
-        "page": _map_data(services, chosen),
+        "page": {
+            **_map_data(services, chosen),
+            "ignored": [("run", "")] if view.run == "" else [],
+        },
         "runs": recent,
         "model_name": services.catalog.models.get(chosen.model).name,
         "nature": nature_of(services.folder, chosen).words,
@@ -154,8 +159,9 @@ def runs_page(
     """Show runs with options, status, progress and age, and a form that submits one."""
     page = services.catalog.runs.page(
         status=view.status,
-        model=view.model,
+        model=find_listed_model(services, view.model, services.catalog.runs),
         init_range=view.init_range,
+        by_init=True,
         limit=_RUNS_PER_PAGE,
         cursor=view.cursor,
     )
@@ -214,6 +220,8 @@ def scores_page(
     """Show scores by lead time beside those of the baselines, and the scorecard."""
     models = {model.id: model.name for model in services.catalog.models.all()}
     choices: dict[str, int] = {}  # most evaluations share theirs
+    if view.evaluation:
+        services.scores.get(view.evaluation)  # 404 or 503 as a page, no other evaluation
     evaluations = [
         {
             "id": scores.id,
@@ -231,7 +239,28 @@ def scores_page(
     shared = [json.loads(each) for each in choices]
     page = {"evaluations": evaluations, "choices": shared, "names": names}
     damaged = {name: hide_paths(text) for name, text in services.scores.damaged().items()}
-    return render(request, "scores.html", "/scores", {"page": page, "damaged": damaged})
+    ignored = _ignored_scores(services, view)
+    values = {"page": page, "damaged": damaged, "ignored": ignored}
+    return render(request, "scores.html", "/scores", values)
+
+
+def _ignored_scores(services: Services, view: ScoresView) -> list[tuple[str, str]]:
+    """Return the parts of an address that the page of scores cannot show, with their values."""
+    known = services.scores.all()
+    chosen = next((each for each in known if view.evaluation in (None, "", each.id)), None)
+    if chosen is None:
+        return []
+    allowed = {
+        "field": _field_keys(chosen),
+        "region": chosen.regions,
+        "metric": METRICS,
+        "baseline": BASELINES,
+    }
+    return [
+        (name, value)
+        for name, values in allowed.items()
+        if (value := getattr(view, name)) is not None and value not in values
+    ]
 
 
 @router.get("/models/{model_id}")
@@ -280,12 +309,18 @@ def docs_page(request: Request) -> Response:
 @router.get("/static/{name:path}")
 def static_file(name: str, request: Request) -> Response:
     """Return one static file, compressed if the client accepts gzip."""
+    # Below the digest of this version it never changes; one of another version is not found, since
+    # it could not be mixed with files of this one.
+    version, slash, rest = name.partition("/")
+    pinned = bool(slash) and version == assets.version()
+    name = rest if pinned else name
     if name not in assets.names():
-        raise ProblemError(404, f"nothing at {request.url.path}")
+        hint = "load the page again: the service has been upgraded" if slash else None
+        raise ProblemError(404, f"nothing at {request.url.path}", hint=hint)
     asset = assets.asset(name)
     headers = {
         "ETag": asset.etag,
-        "Cache-Control": "no-cache",
+        "Cache-Control": IMMUTABLE if pinned else "no-cache",
         "Vary": "Accept-Encoding",
     }
     unchanged = not_modified(request, headers)
@@ -350,8 +385,12 @@ def _others_of(services: Services, run: Run) -> list[dict[str, Any]]:
     longest = np.timedelta64(services.settings.max_lead_hours, "h")
     last = run.init_time + np.timedelta64(run.lead_hours, "h")
     found = services.catalog.runs.page(
-        status=Status.SUCCEEDED, init_range=(run.init_time - longest, last), limit=_MAX_OTHERS + 1
+        status=Status.SUCCEEDED,
+        init_range=(run.init_time - longest, last),
+        by_init=True,
+        limit=_MOST_LOOKED_AT,
     )
+    others = [each for each in found.items if _shares_times(services, run, each)]
     return [
         {
             "id": each.id,
@@ -362,12 +401,23 @@ def _others_of(services: Services, run: Run) -> list[dict[str, Any]]:
             "sameModel": each.model == run.model,
             "nature": [w for w in nature_of(services.folder, each).words if w not in own],
         }
-        for each in found.items
+        for each in others
         if each.id != run.id
         and each.model in models
-        and each.init_time + np.timedelta64(each.lead_hours, "h") >= run.init_time
         and models[each.model].nside == models[run.model].nside
-    ]
+    ][:_MAX_OTHERS]
+
+
+def _shares_times(services: Services, run: Run, other: Run) -> bool:
+    """Return whether two runs have a valid time in common, at which they can be compared."""
+    own = services.forecasts.store(run.id).valid_times
+    if other.init_time + np.timedelta64(other.lead_hours, "h") < own[0]:
+        return False  # without opening its store
+    try:
+        times = services.forecasts.store(other.id).valid_times
+    except ProblemError:  # damaged: its own page says why
+        return False
+    return bool(np.isin(own, times).any())
 
 
 def _wind_of(store: ForecastStore, kind: str) -> tuple[str, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -35,6 +36,11 @@ PAGES: Final = (
 )
 OPERATOR: Final = ("/operator", "Operator")
 """A page that only operators are shown."""
+
+
+def use_static(address: Callable[[str], str]) -> None:
+    """Have templates find static files by a function from their names to their addresses."""
+    _TEMPLATES.env.globals["static"] = address
 
 
 def render(

@@ -29,16 +29,22 @@ const page = JSON.parse($("page-data").textContent);
 /** @type {Record<string, Uint32Array>} */
 const tables = Object.fromEntries(Object.entries(page.colours).map(([name, text]) => [name, lookup(text)]));
 const LOADING_MS = 250;
+/** Address of a static file of the same version. @param {string} name */
+const beside = (name) => new URL(name, import.meta.url).href;
 
 /** @type {Map<string, [number, number]>} */
 const limits = new Map();
 /** @type {import("./ensemble.js").Ensemble | null} */
 const ensemble = page.ensemble;
 const choices = ensemble ? choicesOf(ensemble) : [];
+/** @type {[string, string][]} */
+const ignored = [...page.ignored];
 const state = readState(
   location.search, page, page.isolines.map((/** @type {any} */ each) => each.key), ["", ...choices.map(([name]) => name)],
-  page.others.map((/** @type {any} */ each) => each.id),
+  page.others.map((/** @type {any} */ each) => each.id), ignored,
 );
+$("ignored").hidden = !ignored.length;
+$("ignored").textContent = ignored.map(([name, value]) => t("{name}={value} of the address is not known here; the default is shown.", { name, value })).join(" ");
 // A statistic of an ensemble is not compared.
 if (state.statistic) state.compare = "";
 /** @type {FieldMap} */
@@ -510,15 +516,15 @@ async function start() {
     hover,
     moved: () => { describe(); keepState(); },
   });
-  bindPlaces($("place"), $("place-list"), () => json("/static/places.json"), (place) => {
+  bindPlaces($("place"), $("place-list"), () => json(beside("places.json")), (place) => {
     state.point = place;
     map.setView(place);
     void pointChanged();
   }, (text) => showMessage(text, text !== ""));
-  const lines = json("/static/coastlines-110m.json").then((coastlines) => { map.coast.coarse = linesOf(coastlines); });
+  const lines = json(beside("coastlines-110m.json")).then((coastlines) => { map.coast.coarse = linesOf(coastlines); });
   map.wantFine = () => {
     map.wantFine = null;
-    json("/static/coastlines-50m.json").then((coastlines) => {
+    json(beside("coastlines-50m.json")).then((coastlines) => {
       map.coast.fine = linesOf(coastlines);
       map.drawSoon();
     }, () => {});

@@ -145,7 +145,7 @@ function format(value) {
 async function start() {
   if (!page.evaluations.length) return;
   for (const id of ["evaluation", "metric", "baseline"]) if (query.get(id)) $(id).value = query.get(id);
-  if (!$("evaluation").value) $("evaluation").selectedIndex = 0;
+  for (const id of ["evaluation", "metric", "baseline"]) if (!$(id).value) $(id).selectedIndex = 0; // the page says so
   let found = await load();
   const redraw = () => draw(found).catch((error) => { $("message").textContent = error.message; });
   for (const id of ["field", "region", "metric", "baseline"]) $(id).addEventListener("change", redraw);

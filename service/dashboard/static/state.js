@@ -8,22 +8,29 @@ import { UNITS } from "./units.js";
  *   longitude: number, latitude: number, zoom: number, isolines: string, wind: string,
  *   colours: string, speed: string, units: string, statistic: string, value: number, compare: string, point: { latitude: number, longitude: number } | null }} State */
 
-/** Return the state that an address holds; what is not possible there becomes the default.
+/** Return the state that an address holds; what is not possible there becomes the default, and is
+ * added to `ignored`, for the page to say so.
  * @param {string} search
  * @param {{ variables: { name: string }[], levels: number[], leads: number[], colours: Record<string, string> }} page
  * @param {string[]} isolines what isolines may be drawn of
- * @param {string[]} statistics of the ensemble @param {string[]} others runs to compare with @returns {State} */
-export function readState(search, page, isolines, statistics = [""], others = []) {
+ * @param {string[]} statistics of the ensemble @param {string[]} others runs to compare with
+ * @param {[string, string][]} ignored names and values @returns {State} */
+export function readState(search, page, isolines, statistics = [""], others = [], ignored = []) {
   const query = new URLSearchParams(search);
   /** @param {string} name @param {(string | number)[]} allowed @param {string | number} fallback */
   const pick = (name, allowed, fallback) => {
     const value = query.get(name);
-    return value !== null && allowed.map(String).includes(value) ? value : String(fallback);
+    if (value !== null && allowed.map(String).includes(value)) return value;
+    if (value !== null) ignored.push([name, value]);
+    return String(fallback);
   };
   /** @template T @param {string} name @param {number} low @param {number} high @param {T} fallback */
   const number = (name, low, high, fallback) => {
-    const value = Number.parseFloat(query.get(name) ?? "");
-    return value >= low && value <= high ? value : fallback;
+    const text = query.get(name);
+    const value = text?.trim() ? Number(text) : NaN;
+    if (value >= low && value <= high) return value;
+    if (text !== null) ignored.push([name, text]);
+    return fallback;
   };
   const names = page.variables.map((each) => each.name);
   const [plat, plon] = [number("plat", -90, 90, null), number("plon", -180, 180, null)];

@@ -5,7 +5,7 @@ const page = globalThis.document?.documentElement;
 export const language = page?.lang || "en";
 const english = language === "en";
 /** @type {Record<string, string>} */
-const words = english ? {} : await (await fetch(`/static/words.${language}.json`)).json();
+const words = english ? {} : await (await fetch(new URL(`words.${language}.json`, import.meta.url))).json();
 
 /** Return English text in the reader's language, with `{name}` replaced.
  * @param {string} text @param {Record<string, string | number>} [values] */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -14,7 +15,9 @@ from pipelines.catalog import Catalog, Status
 from pipelines.catalog.retention import run_stores
 from pipelines.storage.atomic import shared_lock
 from pipelines.storage.data_folder import DataFolder
-from tests.fixtures.service import INIT, SHA, StubEngine, problem, write_run
+from service.app import create_app
+from service.settings import Settings
+from tests.fixtures.service import INIT, SHA, StubEngine, in_process, problem, write_run
 
 REQUEST = {"init_time": "2002-01-01T00:00:00Z", "lead_hours": 240}
 
@@ -228,3 +231,25 @@ def test_no_answer_tells_where_the_data_folder_lies(
     found = problem(client.post("/v1/forecasts", json=REQUEST), 422)
     assert found["detail"] == "no analysis 'x' in the data folder"
     assert found["hint"] == "look into the data folder/analyses"
+
+
+def test_runs_are_listed_by_submission_or_by_init_time(tmp_path: Path) -> None:
+    folder = DataFolder.create(tmp_path / "data")
+    with Catalog(folder.catalog) as own:
+        own.models.add(SHA, "models/none", nside=8, step_hours=24, name="made-up")
+        made = [
+            own.runs.submit(SHA[:12], np.datetime64(f"1990-01-0{day}", "s"), 24)[0].id
+            for day in (2, 3, 1)
+        ]
+        app = create_app(Settings(data=folder.root), own, StubEngine(own, folder))
+        with in_process(app) as client:
+            found = [each["id"] for each in client.get("/v1/forecasts").json()["items"]]
+            assert found == made[::-1]
+            query, pages = {"sort": "init_time", "limit": "1"}, []
+            for _ in range(3):
+                page = client.get("/v1/forecasts", params=query).json()
+                pages += [each["id"] for each in page["items"]]
+                cursor = query["cursor"] = page["next"] or query["cursor"]
+            assert (pages, page["next"]) == ([made[1], made[0], made[2]], None)
+            other = client.get("/v1/forecasts", params={"cursor": cursor})
+    assert problem(other, 422)["detail"].count("is of a list in another order") == 1

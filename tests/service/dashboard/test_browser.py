@@ -231,7 +231,9 @@ def test_map_zooms_reads_and_recovers(browser: Browser, base: str, run_id: str) 
     page.mouse.move(x, y)
     assert page.text_content("#hover") == before, "the place below the wheel moved"
     until(
-        page, "performance.getEntriesByName(location.origin + '/static/coastlines-50m.json').length"
+        page,
+        "performance.getEntriesByType('resource')"
+        ".some((each) => each.name.endsWith('/coastlines-50m.json'))",
     )
     page.click("#zoom-out")
     until(page, "location.search.includes('zoom=1.9')")

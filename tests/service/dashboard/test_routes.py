@@ -18,13 +18,15 @@ from pear.times import to_iso
 from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 from service.app import create_app
+from service.dashboard import assets
 from service.dashboard.operation import list_action
 from service.dashboard.routes import _evaluation_label, _format_age
 from service.readers.scores import Scores
 from service.settings import Settings
-from tests.fixtures.service import NSIDE, SHA, StubEngine, in_process
+from tests.fixtures.service import NSIDE, SHA, StubEngine, in_process, write_run
 
 HTML = {"Accept": "text/html"}
+STATIC = Path(assets.__file__).parent / "static"
 
 
 @pytest.mark.parametrize(
@@ -138,6 +140,65 @@ def test_static_files_are_compressed_and_revalidated(client: httpx.Client) -> No
         assert client.get(f"/static/{name}").status_code == 404
 
 
+def test_static_files_have_the_digest_of_all_in_their_address(client: httpx.Client) -> None:
+    page = client.get("/docs", headers=HTML).text
+    found = set(re.findall(r"/static/([0-9a-f]{24})/[\w.-]+", page))
+    assert len(found) == 1
+    assert not re.search(r'"/static/[^/"]+"', page), "an address without a digest"
+    digest = found.pop()
+    answer = client.get(f"/static/{digest}/style.css")
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert answer.text == client.get("/static/style.css").text
+    assert client.get("/static/style.css").headers["cache-control"] == "no-cache"
+    gone = client.get(f"/static/{'0' * 24}/style.css")
+    assert gone.status_code == 404
+    assert "load the page again" in gone.json()["hint"]
+
+
+def test_scripts_name_other_files_relative_to_themselves() -> None:
+    """Otherwise a page of an old version would load new files after an upgrade."""
+    for path in STATIC.glob("*.js"):
+        assert "/static/" not in path.read_text(), path.name
+    for path in (STATIC.parent / "templates").glob("*.html"):
+        assert "/static/" not in path.read_text(), path.name
+
+
+def test_another_file_changes_every_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    makers = dict(assets._makers())
+    before = assets.version()
+    monkeypatch.setattr(assets, "_makers", lambda: makers | {"style.css": lambda: b"new"})
+    for cached in (assets.version, assets.asset):
+        cached.cache_clear()
+    try:
+        assert assets.version() != before
+    finally:
+        monkeypatch.undo()
+        for cached in (assets.version, assets.asset):
+            cached.cache_clear()
+    assert assets.version() == before
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/scores?evaluation=nosuch", 404, "nosuch"),
+        ("/scores?metric=nosuch", 200, "metric=nosuch of the address is not known here"),
+        ("/scores?field=nosuch&region=mars", 200, "region=mars of the address is not known here"),
+        ("/?run=nosuch", 404, "nosuch"),
+        ("/?run=", 200, '"ignored": [["run", ""]]'),
+        ("/forecasts?model=nosuch", 422, "nosuch"),
+        ("/forecasts?status=nosuch", 422, "nosuch"),
+    ],
+)
+def test_what_an_address_names_and_does_not_exist_is_said(
+    client: httpx.Client, path: str, status: int, words: str
+) -> None:
+    page = client.get(path, headers=HTML)
+    assert page.status_code == status
+    assert page.headers["content-type"].startswith("text/html")
+    assert words in page.text
+
+
 def test_coastlines_are_longitude_and_latitude(client: httpx.Client) -> None:
     lines = client.get("/static/coastlines-110m.json").json()
     points = np.concatenate([np.reshape(line, (-1, 2)) for line in lines]) / 100
@@ -181,11 +242,20 @@ def test_runs_of_the_same_valid_times_and_grid_are_offered_for_comparison(
     with Catalog(own.catalog) as catalog:
         newest = catalog.runs.get(run_id)
         catalog.models.add("cd34" * 16, "models/other", nside=2 * NSIDE, step_hours=24, name="fine")
-        for name, model, days in (("too early", SHA, -11), ("of another grid", "cd34" * 16, -1)):
+        for name, model, days in (
+            *(("too early", SHA, -11), ("of another grid", "cd34" * 16, -1)),
+            ("without its result", SHA, -2),
+        ):
             init = newest.init_time + np.timedelta64(days, "D")
             made[name], _ = catalog.runs.submit(model, init, 240)
             catalog.runs.claim(made[name].id, "test")
             catalog.runs.succeed(made[name].id, owner="test")
+        made["at other hours"], _ = catalog.runs.submit(
+            SHA[:12], newest.init_time + np.timedelta64(6, "h"), 240
+        )
+        catalog.runs.claim(made["at other hours"].id, "test")
+        write_run(own, made["at other hours"])
+        catalog.runs.succeed(made["at other hours"].id, owner="test")
         app = create_app(Settings(data=own.root), catalog, StubEngine(catalog, own))
         with in_process(app) as client:
             html = client.get(f"/?run={run_id}", headers=HTML).text

@@ -169,4 +169,7 @@ test("an address restores what it was written from, and nothing impossible", () 
     zoom: 1, isolines: "auto", wind: "none", colours: "default", speed: "1", units: "metric", statistic: "", value: NaN, compare: "",
     point: null,
   });
+  const ignored = [];
+  readState("?variable=x&level=7&lat=12abc&view=north&wind=", page, [], [""], [], ignored);
+  assert.deepEqual(ignored.sort(), [["lat", "12abc"], ["level", "7"], ["variable", "x"], ["wind", ""]]);
 });
