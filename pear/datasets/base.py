@@ -72,6 +72,11 @@ class SourceVariable:
         Whether the source states that its fields are idealised, such as a wind of exactly zero.
     member : str
         Number or name of the ensemble member; empty if the source does not say.
+    summed_hours : int, optional
+        Hours before each time over which the fields are summed, where those are only a part of the
+        hours of the variable, see :mod:`pear.datasets.sums`.
+    origins : tuple of (str, str)
+        Source and name of each series of which this one is made; empty if it is none of others.
 
     Examples
     --------
@@ -103,6 +108,8 @@ class SourceVariable:
     leads: npt.NDArray[np.int64] | None = None
     idealised: bool = False
     member: str = ""
+    summed_hours: int | None = None
+    origins: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_preliminary(self) -> npt.NDArray[np.bool_]:

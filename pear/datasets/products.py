@@ -109,20 +109,49 @@ _VALUES: Final = {
 }
 
 
-def _require_period(get: Get, row: Variable) -> None:
-    """Refuse a field that is not summed over the hours of its variable."""
+def summed_hours(get: Get, row: Variable | None) -> int | None:
+    """Return over how many hours a field is summed, if they are a part of those of its variable.
+
+    Parameters
+    ----------
+    get : callable
+        Returns the value of a GRIB key.
+    row : Variable or None
+        What the field is.
+
+    Returns
+    -------
+    int or None
+        A divisor of the hours of the variable; None for a field of its hours, or of an instant.
+
+    Raises
+    ------
+    SkippedVariableError
+        If the field is summed over other hours.
+
+    Examples
+    --------
+    >>> from pear.datasets.products import summed_hours
+    >>> from pear.variables import variable
+    >>> hourly = {"stepType": "accum", "stepRange": "11-12"}
+    >>> summed_hours(hourly.get, variable("tp06")), summed_hours(hourly.get, variable("t2m"))
+    (1, None)
+    """
+    if row is None or row.accumulated_hours is None:
+        return None
     wanted = row.accumulated_hours
     step = _text(get("stepType"))
     if step != "accum":
         raise SkippedVariableError(f"{step or 'instant'}, not summed over {wanted} h")
     first, _, last = _text(get("stepRange")).partition("-")
     hours = int(last) - int(first) if first.isdigit() and last.isdigit() else None
-    if hours != wanted:
+    if hours is None or hours <= 0 or wanted % hours:
         over = "a period that is not stated" if hours is None else f"{hours} h"
         raise SkippedVariableError(
-            f"summed over {over}, and {row.name} over {wanted} h: add up {wanted} h, or take "
-            f"fields whose stepRange is {wanted} h long"
+            f"summed over {over}, and {row.name} over {wanted} h: take fields whose stepRange is "
+            f"{wanted} h long, or a part of it such as 1 h"
         )
+    return hours if hours < wanted else None
 
 
 def require_state(get: Get, row: Variable | None = None) -> str:
@@ -155,8 +184,8 @@ def require_state(get: Get, row: Variable | None = None) -> str:
     pear.datasets.base.SkippedVariableError: spread of an ensemble (derivedForecast 4), not a state
     """
     is_sum = row is not None and row.accumulated_hours is not None
-    if row is not None and is_sum and (_text(get("stepType")) or _text(get("stepRange"))):
-        _require_period(get, row)
+    if is_sum and (_text(get("stepType")) or _text(get("stepRange"))):
+        summed_hours(get, row)
     step = _text(get("stepType"))
     if not is_sum and step not in ("", "instant", "unknown"):
         raise SkippedVariableError(f"{step} over a period, not a state")

@@ -133,7 +133,7 @@ def parse_cell_methods(text: object) -> list[CellMethod]:
     return found + [CellMethod((), word.lower()) for word in rest if word.isalpha()]
 
 
-def require_states(array: xr.DataArray, dataset: xr.Dataset, scan: Scan) -> None:
+def require_states(array: xr.DataArray, dataset: xr.Dataset, scan: Scan) -> int | None:
     """Set a variable aside that is not a series of states; note a mean of an ensemble.
 
     A statistic, error, anomaly, climatology or the like raises SkippedVariableError; cell methods
@@ -148,6 +148,11 @@ def require_states(array: xr.DataArray, dataset: xr.Dataset, scan: Scan) -> None
     scan : Scan
         Receives notes.
 
+    Returns
+    -------
+    int or None
+        Hours over which the fields are summed, where they are a part of those of the variable.
+
     Examples
     --------
     >>> from pear.datasets.states import require_states
@@ -160,8 +165,7 @@ def require_states(array: xr.DataArray, dataset: xr.Dataset, scan: Scan) -> None
     quantity = recognise(str(array.name), attributes)
     row = None if quantity is None else BY_NAME.get(quantity.name)
     if row is not None and row.accumulated_hours is not None:
-        _require_sum(array, dataset, row)
-        return
+        return _require_sum(array, dataset, row)
     is_instant = _check_cell_methods(array, scan)
     note = products.require_state(lambda key: attributes.get(f"GRIB_{key}"))
     if note:
@@ -172,23 +176,29 @@ def require_states(array: xr.DataArray, dataset: xr.Dataset, scan: Scan) -> None
     _check_coordinates(array, scan)
     _check_bounds(array, dataset, scan, is_instant=is_instant)
     _check_history(array, dataset, scan, is_instant=is_instant)
+    return None
 
 
-def _require_sum(array: xr.DataArray, dataset: xr.Dataset, row: Variable) -> None:
-    """Set a field aside that is not stated to be summed over the hours of its variable.
+def _require_sum(array: xr.DataArray, dataset: xr.Dataset, row: Variable) -> int | None:
+    """Set a field aside that is not stated to be summed over the hours of its variable, or a part.
 
     The hours stand in the name, in the cell methods, in the bounds of the time axis or in GRIB's
     range of steps. ERA5 has sums over 1 h under the same short name.
 
+    Returns
+    -------
+    int or None
+        The hours, where they are a part of those of the variable, such as 1 of 6.
+
     Raises
     ------
     SkippedVariableError
-        If it is a sum over another period.
+        If it is a sum over another period, or its times are not the ends of the periods.
     """
     attributes = array.attrs
     if "GRIB_stepRange" in attributes:
         products.require_state(lambda key: attributes.get(f"GRIB_{key}"), row)
-        return
+        return products.summed_hours(lambda key: attributes.get(f"GRIB_{key}"), row)
     for _, method in parse_cell_methods(attributes.get("cell_methods", "")):
         if method not in ("sum", "mean") or (method == "mean" and "area" not in str(attributes)):
             raise SkippedVariableError(f"{method} over time, not summed over the period")
@@ -199,11 +209,29 @@ def _require_sum(array: xr.DataArray, dataset: xr.Dataset, row: Variable) -> Non
         if find_role(name, time) in ("valid", "time") and bounds in dataset:
             width = _width(dataset[bounds], time)
             hours |= {float(n) for n in _HOURS.findall(width)}
-    if hours != {float(row.accumulated_hours or 0)}:
-        over = " and ".join(f"{n:g} h" for n in sorted(hours)) or "a period that is not stated"
+            _require_end(dataset[bounds], time)
+    wanted = row.accumulated_hours or 0
+    one = hours.pop() if len(hours) == 1 else 0.0
+    if one <= 0 or one != int(one) or wanted % int(one):
+        stated_hours = sorted(hours | ({one} if one else set()))
+        over = " and ".join(f"{n:g} h" for n in stated_hours) or "a period that is not stated"
         raise SkippedVariableError(
-            f"summed over {over}, and {row.name} over {row.accumulated_hours} h: say it in the "
-            f"long_name, or sum it and name it {row.name}"
+            f"summed over {over}, and {row.name} over {wanted} h, of which that must be a part: "
+            'say it in cell_methods, such as "time: sum (interval: 1 hour)"'
+        )
+    return int(one) if one < wanted else None
+
+
+def _require_end(bounds: xr.DataArray, time: xr.DataArray) -> None:
+    """Set a sum aside whose times are not the ends of its bounds."""
+    ends = bounds.values[..., -1]
+    if ends.dtype.kind != time.dtype.kind or ends.shape != time.shape:
+        return  # one of them is not decoded
+    if (wrong := np.flatnonzero(np.ravel(ends != time.values))).size:
+        at = wrong[0]
+        raise SkippedVariableError(
+            f"its time {np.ravel(time.values)[at]} is not the end of its period "
+            f"({bounds.name} ends at {np.ravel(ends)[at]}): PEAR labels sums by their ends"
         )
 
 

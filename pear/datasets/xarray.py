@@ -427,7 +427,7 @@ def _make_variable(
             field=name,
             hint="write them as float32",
         )
-    require_states(array, dataset, scan)
+    summed_hours = require_states(array, dataset, scan)
     require_read_packing(array, source)
     require_place(array, quantity, scan)
     horizontal = find_grid(dataset, array, source)
@@ -482,4 +482,5 @@ def _make_variable(
         np.broadcast_to(np.array(leads, dtype=np.int64), read)[order],
         _is_true(dataset, "idealised"),
         member,
+        summed_hours,
     )

@@ -30,7 +30,7 @@ from pear.errors import InputError
 from pear.progress import ProgressFactory, no_progress
 from pear.sphere.healpix import cells_of_nside, check_nside
 from pear.store import schema
-from pear.store.reader import describe_times, stored_layout
+from pear.store.reader import describe_times, read_completeness, stored_layout
 from pear.times import to_iso
 from pipelines.ingestion.block_writer import BlockWriter
 from pipelines.ingestion.executor import StoreContents, Workload, diff
@@ -124,7 +124,9 @@ def ingest(
             scan = partial(scan_source, options=wanted, unpack_folder=unpacked.path, files=files)
             named = [one for source in sources for one in _expand(source)]
             variables, static_fields = _scan_all(named, options, scan, report)
-            plan = make_plan(variables, options, report)
+            has_parts = any(one.summed_hours for one in variables)
+            held_times = read_completeness(path)[0] if has_parts and path.is_dir() else None
+            plan = make_plan(variables, options, report, held_times)
             attributes = _provenance(report, options.method) | _member(plan)
             attributes |= dict(options.attributes)
             options = replace(options, attributes=attributes)
@@ -347,16 +349,18 @@ def _list_stored(
     plan: Plan, writer: AnalysisWriter, store: StoreContents, report: IngestReport
 ) -> None:
     """List as read only what the store holds: from this ingestion, or from an earlier one."""
-    planned, held = set(), set()
+    planned: set[tuple[str, str]] = set()
+    held: set[tuple[str, str]] = set()
     for name, many in plan.sources.items():
         columns = store.columns(name)
         for variable in (source.variable for source in many):
-            planned.add((variable.source, variable.name))
+            origins = variable.origins or ((variable.source, variable.name),)
+            planned.update(origins)
             rows = [store.levels.index(one) for one in variable.levels if one in store.levels]
             chosen = [columns[row] for row in rows] if variable.levels else columns
             times = np.isin(writer.times, variable.times)
             if writer.complete[times][:, chosen].any():
-                held.add((variable.source, variable.name))
+                held.update(origins)
     refused = {(one.source, one.variable) for one in report.refused}
     for source in report.sources:
         for name in [one for one in source.fields if static_name(one) != one]:

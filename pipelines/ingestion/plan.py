@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from pear.datasets.base import SourceVariable, member_key
 from pear.datasets.fields import FieldSource, require_partner
+from pear.datasets.sums import Gap, add_up
 from pear.datasets.units import RELATIVE_HUMIDITY
 from pear.errors import InputError
 from pear.times import to_iso
 from pear.typing import Times
 from pear.variables import BY_NAME, Layout, wind_pair
 from pipelines.ingestion.options import IngestOptions, OnError
-from pipelines.ingestion.report import IngestReport
+from pipelines.ingestion.report import IngestReport, Refusal
 
 _HUMIDITY = "specific_humidity"
 
@@ -83,27 +84,39 @@ class Plan:
 
     def leads(self, times: Times) -> npt.NDArray[np.int64]:
         """Return the longest lead time in seconds of any field, (time,); 0 for analyses."""
-        out = np.zeros(times.size, dtype=np.int64)
-        for many in self.sources.values():
-            for source in many:
-                variable = source.variable
-                if variable.leads is not None:
-                    known = variable.present.any(axis=1) & np.isin(variable.times, times)
-                    at = np.searchsorted(times, variable.times[known])
-                    # A sum comes from a forecast that began with its hours: that alone does not
-                    # make the state at their end a forecast.
-                    row = BY_NAME.get(variable.quantity.name)
-                    hours = 0 if row is None else row.accumulated_hours or 0
-                    np.maximum.at(out, at, variable.leads[known] - 3600 * hours)
+        out, is_known = np.zeros(times.size, dtype=np.int64), np.zeros(times.size, dtype=bool)
+        variables = [source.variable for many in self.sources.values() for source in many]
+        for variable in sorted(variables, key=lambda one: bool(one.origins)):
+            known = variable.present.any(axis=1) & np.isin(variable.times, times)
+            at = np.searchsorted(times, variable.times[known])
+            if variable.leads is not None:
+                # A sum comes from a forecast that began with its hours: that alone does not make
+                # the state at their end a forecast. Those that are added up come from any hours of
+                # short forecasts, as in reanalyses: the other fields of a time decide.
+                leads = variable.leads[known] - 3600 * _hours_of(variable)
+                decides = ~is_known[at] if variable.origins else np.ones(at.size, dtype=bool)
+                np.maximum.at(out, at, np.where(decides, leads, 0))
+            is_known[at] |= not variable.origins
         return out
 
 
+def _hours_of(variable: SourceVariable) -> int:
+    """Return the hours over which a field is summed; 0 for an instant."""
+    row = BY_NAME.get(variable.quantity.name)
+    return 0 if row is None else row.accumulated_hours or 0
+
+
 def make_plan(
-    variables: Sequence[SourceVariable], options: IngestOptions, report: IngestReport
+    variables: Sequence[SourceVariable],
+    options: IngestOptions,
+    report: IngestReport,
+    held_times: Times | None = None,
 ) -> Plan:
     """Choose the sources of each stored variable.
 
-    Specific humidity is computed from relative humidity if no source has it.
+    Specific humidity is computed from relative humidity if no source has it. Fields that are summed
+    over a part of the hours of their variable are added up at the times that other fields or the
+    store have; where there are none, at multiples of those hours from 00 UTC.
 
     Parameters
     ----------
@@ -113,6 +126,8 @@ def make_plan(
         Levels and times to keep, and what to do with faults.
     report : IngestReport
         Receives conversions and duplicates.
+    held_times : (time,) array, optional
+        Times of the store; default: there is none yet.
 
     Returns
     -------
@@ -123,7 +138,7 @@ def make_plan(
     ------
     InputError
         If nothing is left to ingest, or with ``on_error="raise"`` if relative humidity comes
-        without temperature or two sources have the same field.
+        without temperature, two sources have the same field, or a sum lacks a part in between.
     """
     by_name: dict[str, list[SourceVariable]] = {}
     for variable in variables:
@@ -133,6 +148,7 @@ def make_plan(
         else:
             found = ", ".join(map(str, variable.levels))
             report.set_aside(variable.source, variable.name, f"not at a level wanted: {found} hPa")
+    _add_up_parts(by_name, options, report, held_times)
     sources = {name: [FieldSource(v) for v in by_name[name]] for name in BY_NAME if name in by_name}
     if _HUMIDITY not in sources and RELATIVE_HUMIDITY in by_name:
         humidity = _humidity_sources(by_name, options.on_error, report)
@@ -188,6 +204,104 @@ def require_one_member(variables: Sequence[SourceVariable]) -> str:
                 hint="give the files of one member, and write each into a store of its own",
             )
     return named[0].member if named else ""
+
+
+def _add_up_parts(
+    by_name: dict[str, list[SourceVariable]],
+    options: IngestOptions,
+    report: IngestReport,
+    held_times: Times | None,
+) -> None:
+    """Replace fields that are summed over a part of the hours of their variable by whole sums."""
+    instants = [one for many in by_name.values() for one in many if not _hours_of(one)]
+    axes = [one.times[one.present.any(axis=1)] for one in instants]
+    axes += [] if held_times is None else [held_times]
+    others = np.unique(np.concatenate(axes)) if axes else np.zeros(0, dtype="datetime64[s]")
+    for name in list(by_name):
+        parts = [one for one in by_name[name] if one.summed_hours is not None]
+        if not parts:
+            continue
+        whole = [one for one in by_name[name] if one.summed_hours is None]
+        wanted = others if others.size else _whole_periods(parts)
+        wanted = wanted[_is_selected(wanted, options)]
+        for one in whole:
+            wanted = wanted[~np.isin(wanted, one.times[one.present.all(axis=1)])]
+        by_name[name] = whole + _sums(name, parts, wanted, options, report)
+        if not by_name[name]:
+            del by_name[name]
+            for one in parts:
+                why = (
+                    f"summed over {one.summed_hours} h, of which no {_hours_of(one)} h without a "
+                    "gap end at a time of the other fields"
+                )
+                report.set_aside(one.source, one.name, why)
+
+
+def _whole_periods(parts: Sequence[SourceVariable]) -> Times:
+    """Return the times of parts of sums at which whole periods end, counted from 00 UTC."""
+    seconds = np.unique(np.concatenate([one.times for one in parts])).astype("datetime64[s]")
+    whole: Times = seconds[seconds.astype(np.int64) % (3600 * _hours_of(parts[0])) == 0]
+    return whole
+
+
+def _sums(
+    name: str,
+    parts: Sequence[SourceVariable],
+    wanted: Times,
+    options: IngestOptions,
+    report: IngestReport,
+) -> list[SourceVariable]:
+    """Add up the parts of sums that end at some times, those on each grid by themselves."""
+    whole = []
+    for group in _same_grid(name, list(parts), options.on_error, report):
+        summed, gaps = add_up(group, wanted)
+        _report_gaps(name, group, gaps, options.on_error, report)
+        if summed is None:
+            continue
+        whole.append(summed)
+        wanted = wanted[~np.isin(wanted, summed.times)]
+        hours = group[0].summed_hours or 1
+        text = f"{summed.name}: {_hours_of(summed) // hours} fields of {hours} h added up"
+        for one in group:
+            report.note_conversion(one.source, text)
+    return whole
+
+
+def _same_grid(
+    name: str, parts: list[SourceVariable], on_error: OnError, report: IngestReport
+) -> list[list[SourceVariable]]:
+    """Return the parts of sums by grid and hours; each field from the first source that has it."""
+    groups: dict[tuple[object, int | None, bool], list[SourceVariable]] = {}
+    fields = _without_duplicates(name, [FieldSource(one) for one in parts], on_error, report)
+    for one in (each.variable for each in fields):
+        groups.setdefault((one.grid, one.summed_hours, one.idealised), []).append(one)
+    return list(groups.values())
+
+
+def _report_gaps(
+    name: str,
+    parts: list[SourceVariable],
+    gaps: list[Gap],
+    on_error: OnError,
+    report: IngestReport,
+) -> None:
+    """Refuse sums that lack parts in between; note those that begin before the sources do."""
+    source, hours = parts[0].source, parts[0].summed_hours or 1
+    for gap in gaps:
+        text = f"{name} at {to_iso(gap.time)} cannot be added up from {hours} h: {gap}"
+        if not gap.is_within:
+            continue
+        if on_error == "raise":
+            raise InputError(
+                f"{source}: {text}",
+                field=name,
+                hint="add what is missing, or leave this sum out with --on-error skip",
+            )
+        report.refuse([Refusal(source, name, None, to_iso(gap.time), f"{gap}")])
+    outside = [gap for gap in gaps if not gap.is_within]
+    if outside:
+        more = f", and {len(outside) - 1} others" if len(outside) > 1 else ""
+        report.note(source, f"{name} at {to_iso(outside[0].time)} is left out: {outside[0]}{more}")
 
 
 def _explain_nothing(
@@ -302,14 +416,21 @@ def _final_first(sources: list[FieldSource]) -> list[FieldSource]:
     return out
 
 
-def _select_times(times: Times, options: IngestOptions) -> Times:
+def _is_selected(times: Times, options: IngestOptions) -> npt.NDArray[np.bool_]:
+    """Return which times are to be kept, (time,)."""
     keep = np.ones(times.size, dtype=bool)
     if options.start is not None:
         keep &= times >= options.start
     if options.end is not None:
         keep &= times <= options.end
     if options.every_hours is not None:
-        keep &= times.astype(np.int64) % 86_400 % (options.every_hours * 3600) == 0
+        seconds = times.astype("datetime64[s]").astype(np.int64)
+        keep &= seconds % 86_400 % (options.every_hours * 3600) == 0
+    return keep
+
+
+def _select_times(times: Times, options: IngestOptions) -> Times:
+    keep = _is_selected(times, options)
     if not keep.any():
         raise InputError(
             f"the sources have no time in the selected range; their times run from "

@@ -56,7 +56,7 @@ GribValue: TypeAlias = str | int | float | None
 Location: TypeAlias = tuple[int, int]
 """Offset of a message in the file, and position of the field within the message."""
 
-_SeriesKey: TypeAlias = tuple[str, SourceGrid, CellOrder | None, str]
+_SeriesKey: TypeAlias = tuple[str, SourceGrid, CellOrder | None, str, int | None]
 
 _NO_NUMBERS: Final = xr.Dataset()  # cells of GRIB are not numbered
 _MISSING: Final = -1.0e34
@@ -167,6 +167,7 @@ class _Series:
     quantity: Quantity
     grid: SourceGrid
     order: CellOrder | None = None
+    summed_hours: int | None = None
     # (time, level, member) -> [(location, version), ...]: more than one entry is a duplicate
     fields: dict[tuple[int, int, int], list[tuple[Location, str]]] = field(default_factory=dict)
     leads: dict[int, int] = field(default_factory=dict)  # valid time -> longest lead time
@@ -293,9 +294,7 @@ def _add_message(
             read = partial(_read_ordered, str(path), *message.location, order)
             scan.static_fields.append(StaticField(static, scan.source, units, grid, read))
         return
-    quantity = recognise(name, {"GRIB_typeOfLevel": kind})
-    if name in ("unknown", "~"):
-        quantity = _by_number(message)
+    quantity = _identify(message)
     if quantity is None:
         scan.skipped[f"{name} ({kind})"] = UNKNOWN
         return
@@ -304,7 +303,9 @@ def _add_message(
         return
     try:
         require_place(message.get, quantity)
-        note = products.require_state(message.get, BY_NAME.get(quantity.name))
+        row = BY_NAME.get(quantity.name)
+        note = products.require_state(message.get, row)
+        hours = products.summed_hours(message.get, row)
         note = note or products.require_ncep_state(message.get("productIdentifier"))
     except SkippedVariableError as reason:
         scan.skipped[f"{name} ({kind})"] = str(reason)
@@ -315,7 +316,8 @@ def _add_message(
     if order is not None:
         scan.note(order.description)
     one = series.setdefault(
-        (quantity.name, grid, order, units), _Series(name, units, centre, quantity, grid, order)
+        (quantity.name, grid, order, units, hours),
+        _Series(name, units, centre, quantity, grid, order, hours),
     )
     where = f"{scan.source}: {name}"
     require_exact_times(message.get, where)
@@ -329,14 +331,57 @@ def _add_message(
     one.leads[valid] = max(one.leads.get(valid, lead), lead)
 
 
+def _identify(message: Message) -> Quantity | None:
+    """Return the quantity of a message, by its short name or by its numbers; None if unknown."""
+    quantity = recognise(message.name, {"GRIB_typeOfLevel": message.level_type})
+    return _by_number(message) if quantity is None else quantity
+
+
+def name_field(codes: ModuleType, handle: int, label: str) -> tuple[str, int]:
+    """Return what a message is.
+
+    Parameters
+    ----------
+    codes, handle
+        ecCodes, and the message.
+    label
+        Its origin in messages.
+
+    Returns
+    -------
+    name, level
+        Canonical name of the variable, ``relative_humidity``, or the short name of another field;
+        level in hPa, 0 near the ground.
+
+    Raises
+    ------
+    InputError
+        If the field is summed over other hours than its variable.
+    """
+    message = Message(partial(_get, codes, handle), (0, 0), label)
+    quantity = _identify(message)
+    if quantity is None:
+        return message.name, message.level
+    try:
+        hours = products.summed_hours(message.get, BY_NAME.get(quantity.name))
+    except SkippedVariableError as error:
+        raise InputError(f"{label}: {message.name}: {error}", field="--source") from error
+    if hours is not None:
+        raise InputError(
+            f"{label}: {message.name} is summed over {hours} h alone", field="--source"
+        )
+    return quantity.name, message.level if quantity.upper else 0
+
+
 def _by_number(message: Message) -> Quantity | None:
-    """Return the variable of a message whose short name ecCodes does not know, by its numbers."""
+    """Return the variable of a message whose short name says nothing to PEAR, by its numbers."""
     numbers = tuple(message.get(k) for k in ("discipline", "parameterCategory", "parameterNumber"))
     for row in VARIABLES:
         own = row.param_id is not None and row.param_id == message.get("paramId")
         if not row.published and (own or row.discipline_category_number == numbers):
-            quantity = Quantity(row.name)
-            if message.level_type in level_types(quantity):
+            quantity, low, high = Quantity(row.name), *(row.height or (-np.inf, np.inf))
+            at_height = message.level_type != "heightAboveGround" or low <= message.level <= high
+            if message.level_type in level_types(quantity) and at_height:
                 return quantity
     return None
 
@@ -465,6 +510,7 @@ def _variables(
             np.isin(times.astype(np.int64), old),
             np.array([one.leads[time] for time in times.astype(np.int64).tolist()], dtype=np.int64),
             member=str(member) if one.numbered else "",
+            summed_hours=one.summed_hours,
         )
 
 

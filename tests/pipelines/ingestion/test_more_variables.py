@@ -96,7 +96,7 @@ def test_rain_is_summed_over_the_hours_of_its_variable(tmp_path: Path) -> None:
     assert "a period that is not stated" in report.sources[0].ignored["tp"]
     stated = with_field(temperature(1), "tp", rain, units="m", long_name="Precipitation in 1 h")
     report = ingest([stated], tmp_path / "c.zarr", options=options("total_precipitation_6hr"))
-    assert "summed over 1 h" in report.sources[0].ignored["tp"]
+    assert "summed over 1 h, of which no 6 h without a gap" in report.sources[0].ignored["tp"]
 
 
 def test_land_takes_the_sea_surface_temperature_of_the_nearest_coast(tmp_path: Path) -> None:
