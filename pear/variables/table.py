@@ -62,6 +62,11 @@ class Table(Mapping[str, Variable]):
         self._read()
         return name in self._used
 
+    def is_shipped(self, name: str) -> bool:
+        """Return whether a variable comes with PEAR, whose names the sources of ERA5 share."""
+        self._read()
+        return self._sources.get(name) == "PEAR"
+
     def define(self, rows: Sequence[Variable], source: str) -> None:
         """Add the variables of a user's file; those that are the same already are kept.
 

@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import numpy as np
 import requests
 from ecmwf.datastores import Client
 from ecmwf.datastores.config import read_config
 from ecmwf.datastores.processing import DownloadError, ProcessingFailedError
 
 from pear.errors import InputError
-from pear.variables import LEVELS, Layout
+from pear.variables import BY_NAME, LEVELS, Layout, Variable
 from pipelines.storage.atomic import write_atomically
 
 URL: Final = "https://cds.climate.copernicus.eu/api"
@@ -106,8 +107,9 @@ def month_requests(
     hours: Sequence[int],
     levels: Sequence[int] = LEVELS,
     data_format: str = "grib",
+    also: Sequence[str] = (),
 ) -> list[Request]:
-    """Return the requests for the published variables in one month.
+    """Return the requests for the published variables in one month, and for others.
 
     Parameters
     ----------
@@ -119,12 +121,16 @@ def month_requests(
         Pressure levels in hPa.
     data_format : {"grib", "netcdf"}
         Format of the files.
+    also : sequence of str
+        Canonical names of further variables.
 
     Returns
     -------
     list of Request
-        One for the surface variables and one for the others.
+        One for the surface variables and one for the others; more for sums, of which the data store
+        has those over 1 h: all hours of the days, and those of the day before that they begin in.
     """
+    rows = [BY_NAME[name] for name in dict.fromkeys((*Layout.default().names, *also))]
     common: dict[str, str | list[str]] = {
         "product_type": ["reanalysis"],
         "year": [f"{year:04d}"],
@@ -134,11 +140,62 @@ def month_requests(
         "data_format": data_format,
         "download_format": "unarchived",
     }
-    upper = {"variable": list(Layout.default().upper), "pressure_level": [str(p) for p in levels]}
+    instants = [row for row in rows if row.accumulated_hours is None]
+    surface = [name_in_store(row) for row in instants if row.kind == "surface"]
+    upper = [name_in_store(row) for row in instants if row.kind == "upper"]
+    at_levels = {"variable": upper, "pressure_level": [str(p) for p in levels]}
     return [
-        Request(SINGLE_LEVELS, {"variable": list(Layout.default().surface), **common}),
-        Request(PRESSURE_LEVELS, {**upper, **common}),
+        Request(SINGLE_LEVELS, {"variable": surface, **common}),
+        Request(PRESSURE_LEVELS, {**at_levels, **common}),
+        *_sum_requests(
+            [row for row in rows if row.accumulated_hours is not None],
+            [np.datetime64(f"{year:04d}-{month:02d}-{day:02d}", "h") for day in days],
+            hours,
+            data_format,
+        ),
     ]
+
+
+def name_in_store(row: Variable) -> str:
+    """Return the name of a variable in the Climate Data Store: its first one of that dialect.
+
+    Returns
+    -------
+    str
+        The canonical name if the table has no other.
+    """
+    return next(iter(row.dialects.get("cds", ())), row.name)
+
+
+def _sum_requests(
+    rows: Sequence[Variable], days: Sequence[np.datetime64], hours: Sequence[int], data_format: str
+) -> list[Request]:
+    """Return the requests for all sums over 1 h that make those of some hours, by month."""
+    found = []
+    for row in rows:
+        back = np.arange(row.accumulated_hours or 1)
+        ends = np.array([day + np.timedelta64(hour, "h") for day in days for hour in hours])
+        needed = np.unique(ends[:, None] - back.astype("timedelta64[h]"))
+        # A request is a product of days and hours: one for all days with the same hours.
+        by_day: dict[str, list[str]] = {}
+        for text in needed.astype(str).tolist():
+            by_day.setdefault(text[:10], []).append(f"{text[11:13]}:00")
+        groups: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+        for day, clock in by_day.items():
+            groups.setdefault((day[:4], day[5:7], tuple(clock)), []).append(day[8:10])
+        for (year, month, times), of_month in groups.items():
+            inputs: dict[str, str | list[str]] = {
+                "variable": [name_in_store(row)],
+                "product_type": ["reanalysis"],
+                "year": [year],
+                "month": [month],
+                "day": of_month,
+                "time": list(times),
+                "data_format": data_format,
+                "download_format": "unarchived",
+            }
+            found.append(Request(SINGLE_LEVELS, inputs))
+    return found
 
 
 class DataStore:

@@ -13,7 +13,7 @@ from pear.errors import InputError
 from pear.progress import ProgressFactory
 from pear.store.reader import read_completeness, read_preliminary
 from pear.typing import Times
-from pear.variables import Layout
+from pear.variables import BY_NAME, Layout
 from pipelines.ingestion.cds import DataStore, Request, month_requests
 from pipelines.ingestion.ingest import ClientFor, ingest
 from pipelines.ingestion.options import IngestOptions
@@ -28,8 +28,8 @@ def month_times(year: int, month: int, hours: Sequence[int]) -> Times:
     return np.asarray((start + day[:, None] + hour).ravel())
 
 
-def is_complete(store: Path, times: Times, levels: Sequence[int]) -> bool:
-    """Return whether a store has all published fields at these times.
+def is_complete(store: Path, times: Times, levels: Sequence[int], also: Sequence[str] = ()) -> bool:
+    """Return whether a store has all published fields at these times, and those of others.
 
     Parameters
     ----------
@@ -39,6 +39,8 @@ def is_complete(store: Path, times: Times, levels: Sequence[int]) -> bool:
         Valid times.
     levels : sequence of int
         Pressure levels in hPa.
+    also : sequence of str
+        Canonical names of further variables.
 
     Returns
     -------
@@ -50,8 +52,9 @@ def is_complete(store: Path, times: Times, levels: Sequence[int]) -> bool:
     known, complete, channels = read_completeness(store)
     if read_preliminary(store)[np.isin(known, times)].any():
         return False
-    layout = Layout.default()
-    wanted = [*layout.surface, *(f"{v}@{p}" for v in layout.upper for p in levels)]
+    rows = [BY_NAME[name] for name in dict.fromkeys((*Layout.default().names, *also))]
+    wanted = [row.name for row in rows if row.kind == "surface"]
+    wanted += [f"{row.name}@{p}" for row in rows if row.kind == "upper" for p in levels]
     if not set(wanted) <= set(channels) or not np.isin(times, known).all():
         return False
     columns = [channels.index(name) for name in wanted]
@@ -103,9 +106,12 @@ def ingest_from_cds(
     data_format = "grib" if importlib.util.find_spec("eccodes") else "netcdf"
     by_month: list[list[Request]] = []
     for year, month in months:
-        if not is_complete(store, month_times(year, month, hours), options.levels):
+        also = options.scan.also
+        if not is_complete(store, month_times(year, month, hours), options.levels, also):
             days = range(1, calendar.monthrange(year, month)[1] + 1)
-            by_month.append(month_requests(year, month, days, hours, options.levels, data_format))
+            by_month.append(
+                month_requests(year, month, days, hours, options.levels, data_format, also)
+            )
     files = client.fetch([request for requests in by_month for request in requests])
     for requests in by_month:
         paths = [next(files)[1] for _ in requests]

@@ -15,13 +15,14 @@ from typing import Final
 import numpy as np
 
 from pear.addresses import is_address
+from pear.datasets.base import ScanOptions
 from pear.errors import InputError, did_you_mean
 from pear.progress import ProgressFactory
 from pear.store import schema
 from pear.store.reader import stored_layout
 from pear.times import to_iso
 from pear.typing import Times
-from pear.variables import Layout
+from pear.variables import BY_NAME
 from pipelines.ingestion.cds_months import is_complete
 from pipelines.ingestion.ingest import Source as IngestSource
 from pipelines.ingestion.ingest import ingest
@@ -38,7 +39,7 @@ from pipelines.ingestion.sources.archives import (
     arco,
     weatherbench2,
 )
-from pipelines.ingestion.sources.base import Source, StateFile
+from pipelines.ingestion.sources.base import Selection, Source, StateFile
 from pipelines.ingestion.sources.messages import check_messages
 from pipelines.ingestion.sources.transfer import Transfer
 from pipelines.storage.atomic import require_space, temporary_parents
@@ -64,12 +65,15 @@ class FetchedState:
         Bytes received in this run, indexes included; 0 if the store had the state already.
     report
         The ingestion, or None if the store had the state already.
+    lacking
+        Variables of the store, or of a user's own table, that the source does not have.
     """
 
     time: str
     needed_bytes: int
     fetched_bytes: int
     report: IngestReport | None
+    lacking: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the values as JSON can hold them."""
@@ -135,7 +139,7 @@ def open_source(name: str, transfer: Transfer, mirror: str | None = None) -> Sou
     return OpenData(transfer, _MODELS[name], (mirror or MIRRORS[0]).rstrip("/"))
 
 
-def options_for(store: Path, nside: int | None = None) -> IngestOptions:
+def options_for(store: Path, nside: int | None = None, also: Sequence[str] = ()) -> IngestOptions:
     """Return the options of an ingestion into a store that may not exist yet.
 
     Parameters
@@ -144,16 +148,44 @@ def options_for(store: Path, nside: int | None = None) -> IngestOptions:
         Path of the store.
     nside
         Resolution; default: that of the store, or :data:`NSIDE` for a new one.
+    also
+        Canonical names of variables that are needed beside the published ones.
 
     Returns
     -------
     IngestOptions
     """
+    scan = ScanOptions(also=tuple(also))
     if not store.exists():
-        return IngestOptions(nside=NSIDE if nside is None else nside)
+        return IngestOptions(nside=NSIDE if nside is None else nside, scan=scan)
     kept = stored_layout(store)[2]
     method = method_of(schema.open_group(store).attrs)
-    return IngestOptions(nside=kept if nside is None else nside, method=method or "bilinear")
+    return IngestOptions(
+        nside=kept if nside is None else nside, method=method or "bilinear", scan=scan
+    )
+
+
+def select_fields(store: Path, options: IngestOptions) -> Selection:
+    """Return which fields of a time are fetched.
+
+    Parameters
+    ----------
+    store
+        The analysis store, which need not exist; what it has is taken where the source has it.
+    options
+        Levels, and the variables that are needed beside the published ones.
+
+    Returns
+    -------
+    Selection
+        Variables of a user's own table are taken where the source has them.
+    """
+    also = tuple(name for name in options.scan.also if not BY_NAME[name].published)
+    held = stored_layout(store)[1].names if store.exists() else ()
+    used = [name for name in BY_NAME if BY_NAME.is_used(name)]
+    others = dict.fromkeys([*held, *used])
+    optional = tuple(n for n in others if not BY_NAME[n].published and n not in also)
+    return Selection(options.levels, also, optional)
 
 
 def fetch(
@@ -199,9 +231,11 @@ def fetch(
         One for each time, in the order given.
     """
     now = np.datetime64("now", "s")
+    wanted = select_fields(store, options)
+    scan = replace(options.scan, also=wanted.names)
     for time in [source.find_latest(now)] if times is None else list(times):
         before = transfer.fetched
-        present = is_complete(store, np.array([time]), options.levels)
+        present = is_complete(store, np.array([time]), options.levels, wanted.also)
         if present and not replace_times:
             yield FetchedState(to_iso(time), 0, 0, None)
             continue
@@ -210,6 +244,7 @@ def fetch(
             options,
             start=time,
             end=time,
+            scan=scan,
             replace=(time, time) if present else options.replace,
             attributes=_attributes(source) | dict(options.attributes),
         )
@@ -220,25 +255,30 @@ def fetch(
             progress=progress("ingest") if progress else None,
         )
         if isinstance(source, Archive):
-            with temporary_parents(folder), source.provide(time, options.levels, folder) as given:
-                _require_whole(given.sources, span, time, source.title)
+            with temporary_parents(folder), source.provide(time, wanted, folder) as given:
+                lacking = _require_whole(given.sources, span, time, source.title, wanted)
                 report = run(given.sources)
             with suppress(OSError):  # it was there before, and nothing is left in it
                 folder.rmdir()
             needed, fetched = given.needed, given.received
         else:
-            state = source.locate(time, options.levels)
+            state = source.locate(time, wanted)
             file = download_state(state, folder, transfer, progress)
             report = run([file])
             shutil.rmtree(folder)
             needed, fetched = state.size, transfer.fetched - before
-        yield FetchedState(to_iso(time), needed, fetched, report)
+            lacking = state.lacking
+        yield FetchedState(to_iso(time), needed, fetched, report, lacking)
 
 
 def _require_whole(
-    sources: Sequence[IngestSource], options: IngestOptions, time: np.datetime64, title: str
-) -> None:
-    """Refuse sources that lack a variable or level of a time, and name it."""
+    sources: Sequence[IngestSource],
+    options: IngestOptions,
+    time: np.datetime64,
+    title: str,
+    wanted: Selection,
+) -> tuple[str, ...]:
+    """Refuse sources that lack a variable or level of a time; return what else they lack."""
     variables, report = [], IngestReport("", options.nside, options.method)
     with (
         tempfile.TemporaryDirectory() as unpacked,
@@ -250,19 +290,27 @@ def _require_whole(
                     raise scan.faults[0]
                 variables += scan.variables
     plan, axis = make_plan(variables, options, report), np.array([time])
-    layout = Layout.default()
-    missing = [name for name in layout.surface if not plan.offered(name, axis, ()).any()]
-    for name in layout.upper:
+    missing, lacking = [], []
+    for name in wanted.names:
         there = plan.offered(name, axis, options.levels)[0]
-        lacking = [str(level) for level in np.array(options.levels)[~there]]
-        if lacking:
-            missing.append(f"{name} at {', '.join(lacking)} hPa" if there.any() else name)
+        if there.all():
+            continue
+        if name not in wanted.required:
+            lacking.append(name)
+            continue
+        gone = (
+            ", ".join(str(level) for level in np.array(options.levels)[~there])
+            if (there.size > 1)
+            else ""
+        )
+        missing.append(f"{name} at {gone} hPa" if gone and there.any() else name)
     if missing:
         raise InputError(
             f"{title} has no {'; '.join(missing)} at {to_iso(time)}",
             field="--source",
             hint="`pear ingest` takes what is there",
         )
+    return tuple(lacking)
 
 
 def _attributes(source: Source | Archive) -> dict[str, str]:

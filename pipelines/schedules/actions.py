@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 
 from pear.addresses import without_secrets
 from pear.errors import InputError
+from pear.variables import BY_NAME, variable
 from pipelines.catalog import Catalog
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.forecasting.request import check_request
@@ -32,6 +33,7 @@ _RENAMED: Final = {"unread_hours": "grace_hours"}
 _MAX_NEWEST: Final = 1000
 _MAX_SOURCES: Final = 1000
 _MAX_FETCHED: Final = 40  # cycles of ten days
+_MAX_VARIABLES: Final = 100
 _MAX_DAYS: Final = 36_525.0
 
 
@@ -53,6 +55,18 @@ def _without_credentials(text: str) -> str:
             "holds credentials: set them in the environment or in ~/.config/fsspec/conf.json"
         )
     return text
+
+
+def _stored_variable(name: str) -> str:
+    """Return the canonical name of a variable that stores can hold."""
+    row = variable(name)
+    if row.name not in BY_NAME:
+        raise InputError(
+            f"{row.name} is derived from others, not fetched",
+            field="also",
+            hint="name variables of the table, such as d2m",
+        )
+    return row.name
 
 
 Options = Annotated[
@@ -103,6 +117,12 @@ class FetchAction(StrictModel):
     )
     nside: Annotated[Whole, AfterValidator(_power_of_two)] | None = Field(
         default=None, ge=1, le=8192, description="Resolution of a new store."
+    )
+
+    also: Annotated[tuple[Annotated[str, AfterValidator(_stored_variable)], ...], Field()] = Field(
+        default=(),
+        max_length=_MAX_VARIABLES,
+        description="Variables to fetch beside the nine of PEAR, such as d2m.",
     )
 
     @property

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from pear.progress import ProgressFactory
+from pear.variables import variable
 from pipelines.catalog.sharing import writing
 from pipelines.ingestion.fetch import NSIDE, FetchedState, open_source, options_for
 from pipelines.ingestion.fetch import fetch as fetch_states
@@ -63,6 +64,14 @@ def fetch(
             show_default=f"{NSIDE}, that of the shipped model",
         ),
     ] = None,
+    also: Annotated[
+        opt.CommaList | None,
+        _store(
+            parser=opt.LIST,
+            metavar="LIST",
+            help="Variables to fetch beside the nine of PEAR, e.g. d2m,sp,tp06.",
+        ),
+    ] = None,
     as_json: opt.Json = False,
 ) -> None:
     """Fetch an initial state: only the fields that PEAR needs, checked message by message.
@@ -71,12 +80,13 @@ def fetch(
     --------
     $ pear fetch --source ifs --data DATA
     $ pear fetch --source gfs --time 2026-11-25T00 --data DATA
+    $ pear fetch --source ifs --also d2m,sp,tp06 --data DATA
     $ pear fetch --source arco --time 2019-01-01T00..2019-01-02T18/6h --data DATA
     """
     transfer = Transfer()
     opened = open_source(source, transfer, mirror)
     folder, store = find_target(data, analysis or opened.name, output)
-    options = options_for(store, nside)
+    options = options_for(store, nside, [variable(name).name for name in also or ()])
     times = None if time == "latest" else opt.parse_times(time)
     states: list[FetchedState] = []
     kept = "what was downloaded is kept; run the command again to continue"
@@ -109,6 +119,8 @@ def fetch(
                         f"state's fields {state.needed_bytes / 1e6:.1f} MB",
                         highlight=False,
                     )
+                if state.lacking:
+                    console.print(f"{state.time}: {opened.title} has no {', '.join(state.lacking)}")
     if folder is not None:
         register_store(folder)
     if as_json:

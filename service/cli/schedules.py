@@ -50,6 +50,14 @@ def add(
         Literal["ifs", "aifs", "gfs", "era5", "arco", "wb2"] | None,
         _ingest(metavar="SOURCE", help="Fetch the newest analysis: ifs, gfs, era5, arco, …"),
     ] = None,
+    also: Annotated[
+        opt.CommaList | None,
+        _ingest(
+            parser=opt.LIST,
+            metavar="LIST",
+            help="Variables to fetch beside the nine of PEAR, e.g. d2m,tp06.",
+        ),
+    ] = None,
     nside: Annotated[int | None, _ingest(metavar="N", help="Resolution of a new analysis.")] = None,
     forecast: Annotated[
         opt.Duration | None,
@@ -104,7 +112,15 @@ def add(
     if fetch:
         analysis = analysis or fetch
         hours = step.hours if step.hours in (6, 12) else 24
-        action["fetch"] = {"source": fetch, "store": analysis, "every_hours": hours, "nside": nside}
+        action["fetch"] = {
+            "source": fetch,
+            "store": analysis,
+            "every_hours": hours,
+            "nside": nside,
+            "also": list(also or ()),
+        }
+    elif also:
+        raise InputError("--also needs --fetch", field="--also")
     if ingest:
         if analysis is None:
             raise InputError("--ingest needs --analysis", field="--analysis")

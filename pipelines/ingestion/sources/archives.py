@@ -7,7 +7,7 @@ fetched, and nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -22,12 +22,12 @@ from pear.addresses import without_secrets
 from pear.datasets.base import ScanOptions
 from pear.errors import InputError
 from pear.times import HOUR, as_utc, to_iso
-from pear.variables import Layout
+from pear.variables import BY_NAME, Variable
 from pipelines.ingestion.ingest import Source as IngestSource
 from pipelines.ingestion.readers import scan_source
 from pipelines.ingestion.readers.remote import RemoteZarr, find_store
 from pipelines.ingestion.remote_files import FileCache
-from pipelines.ingestion.sources.base import NotPublishedError
+from pipelines.ingestion.sources.base import NotPublishedError, Selection
 
 ARCO: Final = "gs://gcp-public-data-arco-era5/ar/full_37-1h-0p25deg-chunk-1.zarr-v3"
 WB2: Final = "gs://weatherbench2/datasets/era5/1959-2023_01_10-wb13-6h-1440x721.zarr"
@@ -48,11 +48,14 @@ class Provided:
         Bytes that arrived, by key or name.
     needed
         Bytes of the fields of this time; those of chunks count whole.
+    names
+        What the source calls these fields.
     """
 
     sources: list[IngestSource] = field(default_factory=list)
     received: int = 0
     needed: int = 0
+    names: set[str] = field(default_factory=set)
 
 
 @runtime_checkable
@@ -79,9 +82,7 @@ class Archive(Protocol):
         ...
 
     @contextmanager
-    def provide(
-        self, time: np.datetime64, levels: Sequence[int], folder: Path
-    ) -> Iterator[Provided]:
+    def provide(self, time: np.datetime64, wanted: Selection, folder: Path) -> Iterator[Provided]:
         """Give what holds the fields of a time, while the block runs."""
         ...
 
@@ -119,29 +120,27 @@ class ZarrArchive:
         return latest
 
     @contextmanager
-    def provide(
-        self, time: np.datetime64, levels: Sequence[int], folder: Path
-    ) -> Iterator[Provided]:
+    def provide(self, time: np.datetime64, wanted: Selection, folder: Path) -> Iterator[Provided]:
         """Give the dataset of one time; its chunks are read when they are used."""
         provided = Provided()
         with self._opened(provided) as dataset:
             times, final, last = self._axis(dataset)
             at = self._find(time, times, last)
-            state = self._select(dataset, at, levels)
-            if time > final:
-                state = state.assign_coords(expver=("time", ["0005"]))
-            state.encoding["source"] = without_secrets(self.address)
-            provided.sources.append(state)
+            for state in self._select(dataset, at, times, wanted):
+                provided.names |= {str(name) for name in state.data_vars}
+                late = np.where(as_utc(state["time"].values) > final, "0005", "0001")
+                if time > final:
+                    state = state.assign_coords(expver=("time", late))
+                state.encoding["source"] = without_secrets(self.address)
+                provided.sources.append(state)
             yield provided
 
     @contextmanager
     def _opened(self, provided: Provided) -> Iterator[xr.Dataset]:
-        names = {*Layout.default().names}
-
         def count(key: str, length: int) -> None:
             provided.received += length
             first, _, last = key.rpartition("/")
-            if last not in _METADATA and first.partition("/")[0] in names:
+            if last not in _METADATA and first.partition("/")[0] in provided.names:
                 provided.needed += length
 
         store = find_store(self.address)
@@ -194,21 +193,50 @@ class ZarrArchive:
             )
         return at
 
-    def _select(self, dataset: xr.Dataset, at: int, levels: Sequence[int]) -> xr.Dataset:
-        """Return the fields of one time at the wanted levels, lazily."""
-        layout = Layout.default()
-        missing = [name for name in layout.names if name not in dataset]
+    def _select(
+        self, dataset: xr.Dataset, at: int, times: npt.NDArray[np.datetime64], wanted: Selection
+    ) -> list[xr.Dataset]:
+        """Return the fields of one time, and those that are added up to its sums, lazily."""
         stored = [round(float(level)) for level in dataset["level"].values]
-        missing += [f"level {level} hPa" for level in levels if level not in stored]
+        lacking = [level for level in wanted.levels if level not in stored]
+        missing, instants, sums = [], [], []
+        for row in (BY_NAME[name] for name in wanted.names):
+            name = self._name_in(dataset, row)
+            if name is None and row.name in wanted.required:
+                missing.append(row.name)
+            elif name is not None and row.accumulated_hours and name != row.name:
+                part = self._hourly(dataset[name], at, times, row)
+                if part is not None:
+                    sums.append(part)
+                elif row.name in wanted.required:
+                    missing.append(f"{name} of the {row.accumulated_hours} h before")
+            elif name is not None:
+                instants.append(name)
+        missing += [f"level {level} hPa" for level in lacking]
         if missing:
             raise InputError(
                 f"{self.title} at {without_secrets(self.address)} has no {', '.join(missing[:5])}",
                 field="--source",
             )
-        state: xr.Dataset = dataset[list(layout.names)].isel(
-            time=[at], level=[stored.index(level) for level in sorted(levels)]
-        )
-        return state
+        levels = [stored.index(level) for level in sorted(wanted.levels)]
+        state: xr.Dataset = dataset[instants].isel(time=[at], level=levels)
+        return [state, *sums]
+
+    def _name_in(self, dataset: xr.Dataset, row: Variable) -> str | None:
+        """Return what the archive calls a variable: as the table, or as the Climate Data Store."""
+        names = (row.name, *row.dialects.get(self.name, ()), *row.dialects.get("cds", ()))
+        return next((name for name in names if name in dataset), None)
+
+    def _hourly(
+        self, array: xr.DataArray, at: int, times: npt.NDArray[np.datetime64], row: Variable
+    ) -> xr.Dataset | None:
+        """Return the sums over 1 h that make one over the hours of a variable; None without all."""
+        # ERA5's are sums over the hour before each time, which no archive says in its attributes.
+        hours = row.accumulated_hours or 1
+        if at < hours - 1 or times[at] - times[at - hours + 1] != (hours - 1) * HOUR:
+            return None
+        part = array.isel(time=slice(at - hours + 1, at + 1))
+        return part.assign_attrs(cell_methods="time: sum (interval: 1 hour)").to_dataset()
 
 
 def arco(address: str | None = None) -> ZarrArchive:
@@ -263,9 +291,7 @@ class Address:
         return np.datetime64(max(past), "s")
 
     @contextmanager
-    def provide(
-        self, time: np.datetime64, levels: Sequence[int], folder: Path
-    ) -> Iterator[Provided]:
+    def provide(self, time: np.datetime64, wanted: Selection, folder: Path) -> Iterator[Provided]:
         """Give the address, of which the ingestion reads one time; a file is downloaded before."""
         provided = Provided([self.address])
 
@@ -312,9 +338,7 @@ class Reanalysis:
         return np.datetime64(to_iso(now - self.delay_days * _DAY)[:10], "s")
 
     @contextmanager
-    def provide(
-        self, time: np.datetime64, levels: Sequence[int], folder: Path
-    ) -> Iterator[Provided]:
+    def provide(self, time: np.datetime64, wanted: Selection, folder: Path) -> Iterator[Provided]:
         """Download both files of a time; requests of a killed process are found again."""
         from pipelines.ingestion.cds import Account, DataStore, month_requests
 
@@ -330,7 +354,14 @@ class Reanalysis:
         day, hour = to_iso(time)[:10], int(to_iso(time)[11:13])
         year, month, number = map(int, day.split("-"))
         client = DataStore(account, folder, log=self.log)
-        requests = month_requests(year, month, [number], [hour], levels, "grib")
+        # One unknown name is a refusal of the whole request: others are asked for by name alone.
+        known = [
+            name
+            for name in wanted.optional
+            if BY_NAME.is_shipped(name) or "cds" in BY_NAME[name].dialects
+        ]
+        also = (*wanted.also, *known)
+        requests = month_requests(year, month, [number], [hour], wanted.levels, "grib", also)
         provided = Provided()
         for _, path in client.fetch(requests):
             provided.sources.append(path)

@@ -10,15 +10,47 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.times import HOUR, to_iso
+from pear.variables import BY_NAME, LEVELS, Layout, Variable
 from pipelines.ingestion.sources.messages import Field
 from pipelines.ingestion.sources.transfer import ByteRange
 
+CYCLE_HOURS: Final = 6
+"""Hours from one cycle of the forecast centres to the next."""
 NOT_FOUND_DAYS: Final = 3
 """How far back :meth:`Source.find_latest` looks."""
 
 
 class NotPublishedError(InputError):
     """A source does not offer this time, or not yet."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which fields of a time are fetched.
+
+    Attributes
+    ----------
+    levels
+        Pressure levels, hPa.
+    also
+        Canonical names of variables that are needed beside the published ones.
+    optional
+        Canonical names of those that are taken where a source has them.
+    """
+
+    levels: tuple[int, ...] = LEVELS
+    also: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Canonical names of the variables without which a state is refused."""
+        return tuple(dict.fromkeys((*Layout.default().names, *self.also)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Canonical names of all variables, in the order of the table."""
+        return tuple(name for name in BY_NAME if name in {*self.required, *self.optional})
 
 
 @dataclass(frozen=True)
@@ -35,12 +67,15 @@ class StateFile:
         The fields that the ranges hold.
     ranges
         Byte ranges, in the order of the remote file; neighbours are joined.
+    lacking
+        Optional variables that the server does not have.
     """
 
     label: str
     time: np.datetime64
     fields: tuple[Field, ...]
     ranges: tuple[ByteRange, ...]
+    lacking: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -70,9 +105,112 @@ class Source(Protocol):
         """Return the newest time whose state is published; raise NotPublishedError if none."""
         ...
 
-    def locate(self, time: np.datetime64, levels: Sequence[int]) -> StateFile:
+    def locate(self, time: np.datetime64, wanted: Selection) -> StateFile:
         """Return where a state lies; raise NotPublishedError, InputError or OSError."""
         ...
+
+
+class Index(Protocol):
+    """The messages of one cycle, by what its source calls them."""
+
+    def find(self, row: Variable, level: int | None) -> tuple[Field, ByteRange] | None:
+        """Return the bytes of a field, and what they must be; None if it is not there."""
+        ...
+
+    def call(self, row: Variable, level: int | None) -> str:
+        """Return how the source names a field, for messages."""
+        ...
+
+
+def choose_fields(
+    index: Index, wanted: Selection, label: str
+) -> tuple[dict[Field, ByteRange], tuple[str, ...]]:
+    """Return the bytes of all fields of a state, and the optional variables that are not there.
+
+    Parameters
+    ----------
+    index
+        The messages of the source.
+    wanted
+        Variables and levels.
+    label
+        Name of the state in messages.
+
+    Returns
+    -------
+    fields
+        Bytes by field.
+    lacking
+        Canonical names of optional variables of which a level is missing.
+
+    Raises
+    ------
+    InputError
+        If a field of a required variable is missing.
+    """
+    chosen: dict[Field, ByteRange] = {}
+    missing: dict[str, list[str]] = {}
+    for row in (BY_NAME[name] for name in wanted.names):
+        found: dict[Field, ByteRange] = {}
+        for level in wanted.levels if row.kind == "upper" else (None,):
+            try:
+                one = index.find(row, level)
+            except InputError:
+                if row.name in wanted.required:
+                    raise
+                one = None
+            if one is None:
+                missing.setdefault(row.name, []).append(index.call(row, level))
+            else:
+                found[one[0]] = one[1]
+        if row.name not in missing:
+            chosen |= found
+    required = [name for name in missing if name in wanted.required]
+    if required:
+        names = [text for name in required for text in missing[name]]
+        more = f" and {len(names) - 5} others" if len(names) > 5 else ""
+        extra = all(name in wanted.also for name in required)
+        raise InputError(
+            f"{label} lacks {', '.join(names[:5])}{more}",
+            field="--also" if extra else "--source",
+            hint="leave it out, or take it from another source"
+            if extra
+            else "the run may not be complete: try again later",
+        )
+    return chosen, tuple(missing)
+
+
+def sum_cycle(row: Variable, time: np.datetime64, title: str) -> np.datetime64:
+    """Return the cycle whose forecast begins with the hours over which a variable is summed.
+
+    Parameters
+    ----------
+    row
+        A variable that is summed over hours.
+    time
+        End of the hours, UTC; a cycle.
+    title
+        Name of the source in messages.
+
+    Returns
+    -------
+    numpy.datetime64
+        Their beginning.
+
+    Raises
+    ------
+    InputError
+        If no cycle is at that time.
+    """
+    hours = row.accumulated_hours or 0
+    if hours % CYCLE_HOURS:
+        raise InputError(
+            f"{title} has sums from 00, 06, 12 and 18 UTC on, and {row.name} is one over {hours} h",
+            field="--also",
+            hint="leave it out, or take it from another source",
+        )
+    start: np.datetime64 = time - hours * HOUR
+    return start
 
 
 def join_neighbours(ranges: Sequence[ByteRange]) -> tuple[ByteRange, ...]:

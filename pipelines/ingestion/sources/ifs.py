@@ -19,14 +19,17 @@ from ecmwf.opendata import Client
 
 from pear.errors import InputError
 from pear.times import to_iso
-from pear.variables import VARIABLES
+from pear.variables import Variable
 from pipelines.ingestion.sources.base import (
     NotPublishedError,
+    Selection,
     StateFile,
     check_cycle,
+    choose_fields,
     explain_missing,
     find_newest_cycle,
     join_neighbours,
+    sum_cycle,
 )
 from pipelines.ingestion.sources.messages import Field
 from pipelines.ingestion.sources.transfer import ByteRange, MissingError, Transfer
@@ -76,15 +79,15 @@ class OpenData:
         """Usual hours from the analysis time to its publication."""
         return 7
 
-    def address(self, time: np.datetime64) -> str:
-        """Return the address of the file with step 0 of a cycle."""
+    def address(self, time: np.datetime64, step: int = 0) -> str:
+        """Return the address of the file with a step of a cycle, in hours."""
         iso = to_iso(time)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # news of the client about other dates
             client = Client(source=self.mirror, model=self.model)
             # The client has no public call that tells an address without downloading.
             found = client._get_urls(
-                date=iso[:10], time=int(iso[11:13]), stream="oper", type="fc", step=0
+                date=iso[:10], time=int(iso[11:13]), stream="oper", type="fc", step=step
             )
         return str(found.urls[0])
 
@@ -96,51 +99,75 @@ class OpenData:
             f"{self.mirror} has no {self.name.upper()} cycle",
         )
 
-    def locate(self, time: np.datetime64, levels: Sequence[int]) -> StateFile:
+    def locate(self, time: np.datetime64, wanted: Selection) -> StateFile:
         """Return where the fields of a cycle lie.
+
+        A NotPublishedError says that the server does not have the cycle, an InputError that the
+        time is not a cycle, the index lacks a field, or the file is shorter than its index says.
 
         Parameters
         ----------
         time
             The cycle, UTC.
-        levels
-            Pressure levels in hPa.
+        wanted
+            Variables and levels; sums come from the forecast that began with their hours.
 
         Returns
         -------
         StateFile
             Addresses and fields.
-
-        Raises
-        ------
-        NotPublishedError
-            If the server does not have the cycle.
-        InputError
-            If the time is not a cycle, the index lacks a field, or the file is shorter than its
-            index says.
         """
-        now = self.clock()
-        check_cycle(time, self.title, now, self.delay_hours)
-        url = self.address(time)
+        check_cycle(time, self.title, self.clock(), self.delay_hours)
         label = f"{self.title} of {to_iso(time)}"
-        try:
-            rows = read_index(self.transfer.read_text(_index_of(url)), _index_of(url))
-            size = self.transfer.size(url)
-        except MissingError as error:
-            raise NotPublishedError(
-                explain_missing(time, self.title, now, self.delay_hours, KEPT_DAYS), field="--time"
-            ) from error
-        chosen = _choose(rows, levels, time, label)
-        for row in chosen.values():
-            if row["_offset"] + row["_length"] > size:
-                raise InputError(
-                    f"{label}: the file has {size} bytes, but its index names byte "
-                    f"{row['_offset'] + row['_length'] - 1}",
+        index = _Messages(self, time, wanted.levels)
+        chosen, lacking = choose_fields(index, wanted, label)
+        return StateFile(
+            label, time, tuple(chosen), join_neighbours(list(chosen.values())), lacking
+        )
+
+
+class _Messages:
+    """The messages of a cycle, and of the forecasts from which its sums come."""
+
+    def __init__(self, source: OpenData, time: np.datetime64, levels: Sequence[int]) -> None:
+        self._source, self._time, self._levels = source, time, levels
+        self._files: dict[int, dict[tuple[str, int], ByteRange]] = {}
+
+    def find(self, row: Variable, level: int | None) -> tuple[Field, ByteRange] | None:
+        """Return the bytes of a field, and what they must be; None if it is not there."""
+        found = self._read(row).get((self._name(row), level or 0))
+        return None if found is None else (Field(row.name, level or 0), found)
+
+    def call(self, row: Variable, level: int | None) -> str:
+        """Return ECMWF's name of a field."""
+        return str(Field(self._name(row), level or 0))
+
+    def _name(self, row: Variable) -> str:
+        if row.grib_name not in _GEOPOTENTIAL:
+            return row.grib_name
+        known = self._read(row)
+        found = (n for n in _GEOPOTENTIAL if any((n, level) in known for level in self._levels))
+        return next(found, "gh")
+
+    def _read(self, row: Variable) -> dict[tuple[str, int], ByteRange]:
+        """Return the bytes of the messages of a file by name and level; it is read once."""
+        step = row.accumulated_hours or 0
+        if step not in self._files:
+            one, cycle = self._source, self._time
+            if step:
+                cycle = sum_cycle(row, self._time, one.title)
+            label = f"{one.title} of {to_iso(cycle)}" + (f", step {step} h," if step else "")
+            url = one.address(cycle, step)
+            try:
+                rows = read_index(one.transfer.read_text(_index_of(url)), _index_of(url))
+                size = one.transfer.size(url)
+            except MissingError as error:
+                raise NotPublishedError(
+                    explain_missing(cycle, one.title, one.clock(), one.delay_hours, KEPT_DAYS),
                     field="--time",
-                    hint="it may still be written: try again later",
-                )
-        ranges = [ByteRange(url, row["_offset"], row["_length"]) for row in chosen.values()]
-        return StateFile(label, time, tuple(chosen), join_neighbours(ranges))
+                ) from error
+            self._files[step] = _locate_messages(rows, url, size, (cycle, step), label)
+        return self._files[step]
 
 
 def _index_of(url: str) -> str:
@@ -186,40 +213,33 @@ def read_index(text: str, label: str) -> list[dict[str, int | str]]:
     return rows
 
 
-def _choose(
+def _locate_messages(
     rows: Sequence[Mapping[str, int | str]],
-    levels: Sequence[int],
-    time: np.datetime64,
+    url: str,
+    size: int,
+    cycle_and_step: tuple[np.datetime64, int],
     label: str,
-) -> dict[Field, dict[str, int]]:
-    """Return the bytes of each field of a state."""
-    date, hour = to_iso(time)[:10].replace("-", ""), to_iso(time)[11:13]
-    known: dict[Field, dict[str, int]] = {}
+) -> dict[tuple[str, int], ByteRange]:
+    """Return the bytes of the messages of a step, by name and level (0 near the ground)."""
+    cycle, step = cycle_and_step
+    date, hour = to_iso(cycle)[:10].replace("-", ""), to_iso(cycle)[11:13]
+    known: dict[tuple[str, int], ByteRange] = {}
     for row in rows:
         if (str(row.get("date")), str(row.get("time"))[:2].zfill(2)) != (date, hour):
             raise InputError(
                 f"{label}: the index is of {row.get('date')} {row.get('time')}", field="--source"
             )
-        if str(row.get("step", "0")) != "0" or "number" in row:
+        if str(row.get("step", "0")) not in (f"{step}", f"0-{step}") or "number" in row:
             continue
         on_level = row.get("levtype") == "pl"
         if on_level or row.get("levtype") == "sfc":
-            place = Field(str(row["param"]), int(row["levelist"]) if on_level else 0)
-            known[place] = {"_offset": int(row["_offset"]), "_length": int(row["_length"])}
-    geopotential = next(
-        (name for name in _GEOPOTENTIAL if any(Field(name, p) in known for p in levels)), "gh"
-    )
-    published = [each for each in VARIABLES if each.published]
-    wanted = [Field(each.grib_name) for each in published if each.kind == "surface"]
-    upper = [each.grib_name for each in published if each.kind == "upper"]
-    upper = [geopotential if name in _GEOPOTENTIAL else name for name in upper]
-    wanted += [Field(name, p) for name in upper for p in levels]
-    missing = [str(each) for each in wanted if each not in known]
-    if missing:
-        more = f" and {len(missing) - 5} others" if len(missing) > 5 else ""
+            place = str(row["param"]), int(row["levelist"]) if on_level else 0
+            known[place] = ByteRange(url, int(row["_offset"]), int(row["_length"]))
+    last = max((one.last for one in known.values()), default=0)
+    if last >= size:
         raise InputError(
-            f"{label} lacks {', '.join(missing[:5])}{more}",
-            field="--source",
-            hint="the run may not be complete: try again later",
+            f"{label}: the file has {size} bytes, but its index names byte {last}",
+            field="--time",
+            hint="it may still be written: try again later",
         )
-    return {each: known[each] for each in wanted}
+    return known

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import numpy as np
@@ -13,18 +14,19 @@ import numpy as np
 from pear.errors import InputError
 from pear.times import to_iso
 from pipelines.ingestion.readers.eccodes import load, next_field
+from pipelines.ingestion.readers.grib import name_field
 
 _REMEDY: Final = "try again, or use another --mirror"
 
 
 @dataclass(frozen=True, order=True)
 class Field:
-    """One field of a state, as ecCodes names it.
+    """One field of a state.
 
     Attributes
     ----------
     name
-        ``shortName`` of ecCodes, such as ``t`` or ``2t``.
+        Canonical name of its variable, or ``relative_humidity``.
     level
         Pressure level in hPa, or 0 for a field near the ground.
     """
@@ -133,14 +135,13 @@ def check_framing(data: bytes, label: str) -> int:
     return count
 
 
-def _describe(codes: object, handle: int, label: str, time: np.datetime64) -> Field:
+def _describe(codes: ModuleType, handle: int, label: str, time: np.datetime64) -> Field:
     def get(key: str) -> str:
-        return str(codes.codes_get(handle, key, ktype=str))  # type: ignore[attr-defined]
+        return str(codes.codes_get(handle, key, ktype=str))
 
     date, hour = get("validityDate"), get("validityTime").zfill(4)
     valid = np.datetime64(f"{date[:4]}-{date[4:6]}-{date[6:]}T{hour[:2]}:{hour[2:]}", "s")
-    level = int(get("level")) if get("typeOfLevel") == "isobaricInhPa" else 0
-    field = Field(get("shortName"), level)
+    field = Field(*name_field(codes, handle, label))
     if valid != time:
         raise InputError(
             f"{label} gives {field} valid at {to_iso(valid)}, asked for was {to_iso(time)}",

@@ -12,6 +12,7 @@ from pear.times import HOUR
 from pear.variables import LEVELS
 from pipelines.ingestion.fetch import download_state, fetch, open_source
 from pipelines.ingestion.options import IngestOptions
+from pipelines.ingestion.sources.base import Selection
 from pipelines.ingestion.sources.gfs import Gfs
 from pipelines.ingestion.sources.ifs import OpenData
 from pipelines.ingestion.sources.transfer import Transfer
@@ -39,7 +40,7 @@ def test_a_cycle_at_a_quarter_of_a_degree(name: str, tmp_path: Path) -> None:
             model = "ifs" if name == "ifs" else "aifs-single"
             replica.add_ifs(CYCLE, model=model)
             source = OpenData(transfer, model, replica.url, clock=lambda: NOW)
-        state = source.locate(CYCLE, LEVELS)
+        state = source.locate(CYCLE, Selection())
         download_state(state, tmp_path / "parts", transfer)
     share = transfer.fetched / state.size
     print(f"{name}: {state.size / 1e6:.1f} MB needed, {share:.4f} fetched")  # noqa: T201

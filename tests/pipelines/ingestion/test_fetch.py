@@ -20,7 +20,7 @@ from pear.times import HOUR, to_iso
 from pear.variables import LEVELS
 from pipelines.ingestion.fetch import FetchedState, download_state, fetch
 from pipelines.ingestion.options import IngestOptions
-from pipelines.ingestion.sources.base import NotPublishedError, Source
+from pipelines.ingestion.sources.base import NotPublishedError, Selection, Source
 from pipelines.ingestion.sources.gfs import Gfs
 from pipelines.ingestion.sources.ifs import OpenData
 from pipelines.ingestion.sources.messages import Field, check_framing
@@ -129,8 +129,8 @@ def test_the_client_of_ecmwf_gets_the_same_messages(replica: Replica, tmp_path: 
     assert check_framing(theirs, "theirs") == len(LEVELS)
     transfer = Transfer()
     source = OpenData(transfer, "ifs", replica.url, clock=lambda: NOW)
-    state = source.locate(T12, LEVELS)
-    assert {Field("gh", level) for level in LEVELS} <= set(state.fields)
+    state = source.locate(T12, Selection())
+    assert {Field("geopotential", level) for level in LEVELS} <= set(state.fields)
     ours = download_state(state, tmp_path / "ours", transfer).read_bytes()
     for level in LEVELS:
         message = encode("gh", level, T12)
@@ -229,9 +229,9 @@ def test_a_wrong_time_is_refused_before_anything_is_asked(
     for name in ("ifs", "gfs"):
         source = make_source(name, transfer, replica.url)
         with pytest.raises(InputError, match=r"12 and 18 UTC, not at 2026-11-25T03"):
-            source.locate(T12 - 9 * HOUR, LEVELS)
+            source.locate(T12 - 9 * HOUR, Selection())
         with pytest.raises(NotPublishedError, match="lies in the future; expected at about"):
-            source.locate(T12 + 12 * HOUR, LEVELS)
+            source.locate(T12 + 12 * HOUR, Selection())
     assert not replica.requests
 
 
