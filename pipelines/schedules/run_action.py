@@ -197,7 +197,7 @@ def _fetch(data: DataFolder, action: FetchAction, now: datetime, progress: _Prog
     step = np.timedelta64(action.every_hours, "h")
     newest = latest - (latest - latest.astype("datetime64[D]")) % step
     times = newest - np.arange(action.newest)[::-1] * step
-    options = options_for(path, action.nside)
+    options = options_for(path, action.nside, action.also)
     states = list(
         fetch(
             source,

@@ -224,6 +224,24 @@ def test_an_empty_folder_has_nothing_to_ingest(
     )
 
 
+def test_a_schedule_fetches_the_variables_that_it_names(
+    data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    action = validate_action({"fetch": {"source": "gfs", "nside": 4, "also": ["d2m"]}})
+    assert action.fetch is not None
+    assert action.fetch.also == ("2m_dewpoint_temperature",)
+    moment = datetime(2026, 11, 25, 20, tzinfo=UTC)
+    with serving() as replica:
+        monkeypatch.setenv("PEAR_FETCH_MIRROR", replica.url)
+        replica.add_gfs(np.datetime64("2026-11-25T12", "s"))
+        replica.add_gfs(np.datetime64("2026-11-25T00", "s"))
+        assert run_action(data, catalog, action, moment).ingested == 1
+    with open_store(data.analysis("gfs")) as store:
+        assert "2m_dewpoint_temperature" in store
+    with pytest.raises(InputError, match="derived from others, not fetched"):
+        validate_action({"fetch": {"source": "gfs", "also": ["ws10"]}})
+
+
 def test_the_newest_analyses_are_fetched_once(
     data: DataFolder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
