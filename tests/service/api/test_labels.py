@@ -128,6 +128,9 @@ VALUES: Final[dict[str, tuple[str, ...]]] = {
     f"{RUN}/download": ("format=netcdf", "format=zarr-zip", "format=grib&variables=2m_temperature"),
     f"{RUN}/zarr/{{path}}": ("",),
     "/v1/stores/{kind}/{name}.zarr/{path}": ("",),
+    "/v1/gridlook.json": ("",),
+    f"{RUN}/maps/{{variable}}.svg": ("lead_time=24",),
+    f"{RUN}/maps/{{variable}}.webp": ("width=200",),
     "/v1/stac/collections": ("",),
     STAC: ("",),
     f"{STAC}/items": ("",),
@@ -161,15 +164,16 @@ WITHOUT = (
     *("/ogc/conformance", "/ogc/tileMatrixSets", "/v1/access", "/v1/cron", "/v1/sources"),
     *("/v1/health", "/v1/keys", "/v1/storage", "/v1/workers"),
     *(f"{RUN}/log", f"{RUN}/events", "/v1/stores", "/v1/stores/{kind}/{name}"),
+    f"{RUN}/normals/{{variable}}",  # of a climatology, which these services have not
     *(f"{OGC}{at}/{{data_type}}/tiles" for at in ("", "/instances/{instance_id}")),
     *(f"{OGC}{at}{TILE}" for at in ("", "/instances/{instance_id}")),
 )
 """Routes without values of the atmosphere: the service, jobs, scores, lists of stores and tiles."""
-_BY_WORKERS = (f"{RUN}/maps/{{variable}}.png", f"{RUN}/download")
+_MAPS = tuple(f"{RUN}/maps/{{variable}}.{kind}" for kind in ("png", "svg", "webp"))
+_BY_WORKERS = (*_MAPS, f"{RUN}/download")
 """Made in processes, which take seconds to start."""
 _PARAMETERS = [
-    pytest.param(each, marks=pytest.mark.nightly if each == _BY_WORKERS[0] else ())
-    for each in VALUES
+    pytest.param(each, marks=pytest.mark.nightly if each in _MAPS else ()) for each in VALUES
 ]
 _FAMILIES = ("/v1/models", "/v1/evaluations", "/v1/schedules", "/v1/score", "/ogc/tileMatrixSets")
 
