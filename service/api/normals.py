@@ -15,6 +15,7 @@ from service.dependencies import RunDep, ServicesDep, StoreDep, Work
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody
 from service.http.routing import GuardedRoute
+from service.readers.nature import nature_of
 from service.readers.normals import normals_path, read_normals
 from service.readers.serialisers import dump_json
 
@@ -25,6 +26,10 @@ class NormalRange(BaseModel):
     """Mean and spread of the climatology at a point."""
 
     run: str = Field(description="Run id.")
+    atmosphere: str | None = Field(
+        default=None,
+        description="`simulated atmosphere, not observed`; absent for the observed one.",
+    )
     climatology: str = Field(description="Name of the climatology: that of the run's analysis.")
     kind: str = Field(description="harmonic, daily or smoothed: how the mean follows the year.")
     period: list[str] = Field(description="First and last time of its analyses, UTC.")
@@ -81,8 +86,10 @@ async def get_normals(
 
     def make() -> CachedBody:
         found = read_normals(path, store, (selected.name, at_level), latitude, longitude)
+        atmosphere = nature_of(services.folder, run).kind
         document = {
             "run": run.id,
+            **({"atmosphere": atmosphere} if atmosphere else {}),
             "variable": selected.name,
             "level": at_level,
             "units": store.units(selected.name),

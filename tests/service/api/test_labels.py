@@ -164,7 +164,7 @@ WITHOUT = (
     *("/ogc/conformance", "/ogc/tileMatrixSets", "/v1/access", "/v1/cron", "/v1/sources"),
     *("/v1/health", "/v1/keys", "/v1/storage", "/v1/workers"),
     *(f"{RUN}/log", f"{RUN}/events", "/v1/stores", "/v1/stores/{kind}/{name}"),
-    f"{RUN}/normals/{{variable}}",  # of a climatology, which these services have not
+    f"{RUN}/normals/{{variable}}",  # of a climatology: see test_normals
     *(f"{OGC}{at}/{{data_type}}/tiles" for at in ("", "/instances/{instance_id}")),
     *(f"{OGC}{at}{TILE}" for at in ("", "/instances/{instance_id}")),
 )

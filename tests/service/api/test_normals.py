@@ -11,7 +11,7 @@ import pytest
 from pear.sphere.healpix import cell_of
 from pear.store.climatology import Climatology
 from pear.times import year_phase
-from pear.variables import Layout
+from pear.variables import SIMULATED, Layout
 from pipelines.catalog import Catalog
 from pipelines.evaluation.climatology import HarmonicFit, build_climatology
 from pipelines.storage.analysis_writer import AnalysisWriter
@@ -60,7 +60,7 @@ def client(folder: DataFolder) -> Iterator[httpx.Client]:
         for name in ("made-up", "other"):
             run, _ = catalog.runs.submit(SHA[:12], INIT, 240, options={"analysis": name})
             catalog.runs.claim(run.id, "test")
-            write_run(folder, run)
+            write_run(folder, run, about={SIMULATED: "true"} if name == "made-up" else None)
             catalog.runs.succeed(run.id, owner="test")
         settings = Settings(data=folder.root)
         with in_process(create_app(settings, catalog, StubEngine(catalog, folder))) as opened:
@@ -92,6 +92,7 @@ def test_mean_and_spread_are_those_of_hour_and_month(
     assert 3.0 < found["spread"][0] < 4.2
     assert np.all(np.diff(found["spread"]) > 0), "towards the middle of March"
     assert "month" in found["definition"]
+    assert found["atmosphere"] == "simulated atmosphere, not observed"
 
 
 def test_what_has_no_normal_range_is_said(client: httpx.Client) -> None:
