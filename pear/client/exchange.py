@@ -94,7 +94,8 @@ class Server:
                 hint="`pear keys add NAME` prints a key",
             )
         address = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-        return cls(address, key, timeout, patience)
+        # The paths of the service begin with /v1, which many give as a part of its address.
+        return cls(address.removesuffix("/v1").rstrip("/"), key, timeout, patience)
 
     def scrub(self, text: str) -> str:
         """Return a text of the service or of a library without the key and other secrets."""

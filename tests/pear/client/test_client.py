@@ -452,6 +452,12 @@ def test_addresses_that_are_none(url: str, message: str) -> None:
         connect_async(url)
 
 
+@pytest.mark.parametrize("end", ["/", "/v1", "/v1/", "//"])
+def test_an_address_may_end_as_that_of_the_interface(service: Service, end: str) -> None:
+    with connect(service.url + end, service.key) as client:
+        assert client.runs()
+
+
 def test_other_services_and_newer_versions_are_refused(service: Service) -> None:
     for document, kind, message in (
         (b'{"name": "PEAR", "version": "7.0"}', InputError, "runs PEAR 7.0, which this"),
