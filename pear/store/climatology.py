@@ -163,7 +163,7 @@ class Climatology:
         InputError
             If the path is not a climatology, lacks a variable or level, or is too coarse.
         """
-        data = open_arrays(Path(path))
+        data = open_arrays(metadata.store_path(path))
         stored = nside_from_cells(data.sizes["cell"])
         target = stored if nside is None else nside
         if target > stored:

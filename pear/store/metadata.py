@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from pear.errors import InputError
 from pear.store import manifest
 from pear.store.manifest import DamagedStoreError
+from pear.typing import StrPath
 
 META: Final = "zarr.json"
 """Name of the metadata file of a group or array."""
@@ -19,6 +21,38 @@ Stores of the first version have it among the attributes, which other programs c
 files; so do copies of such stores.
 """
 INSIDE: Final = "consolidated_metadata"
+
+
+def store_path(path: StrPath) -> Path:
+    """Return the path of a store.
+
+    Parameters
+    ----------
+    path
+        As a user gives it.
+
+    Returns
+    -------
+    Path
+        The same.
+
+    Raises
+    ------
+    InputError
+        If it is empty, which would be the current folder.
+
+    Examples
+    --------
+    >>> from pear.store.metadata import store_path
+    >>> store_path("")
+    Traceback (most recent call last):
+    pear.errors.InputError: the path of a store is empty: ''; give its folder
+    """
+    if not str(path).strip():
+        raise InputError(
+            f"the path of a store is empty: {str(path)!r}", field="store", hint="give its folder"
+        )
+    return Path(path)
 
 
 def read(folder: Path) -> dict[str, Any]:

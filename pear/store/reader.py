@@ -232,7 +232,7 @@ def open_store(path: StrPath, chunks: Chunks = None, nside: int | None = None) -
     StoreUnavailableError
         If a file of it lies in object storage, which does not respond.
     """
-    path = Path(path)
+    path = metadata.store_path(path)
     if not path.is_dir():
         raise InputError(f"no store at {path}", field="store", hint="make one with `pear ingest`")
     kind, _, own = stored_layout(path)

@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
+from pear.store.climatology import Climatology
 from pear.store.dataset import dataset_layout
 from pear.store.reader import (
     describe,
@@ -159,3 +160,10 @@ def test_a_path_that_is_not_a_store_is_refused(tmp_path: Path, kind: str) -> Non
 def test_a_gap_misses_at_least_one_time() -> None:
     uneven = np.datetime64("2001-01-01", "s") + np.array([0, 3600, 7200, 11_100, 14_400, 25_200])
     assert [gap["missing"] for gap in describe_times(uneven)["gaps"]] == [2]
+
+
+@pytest.mark.parametrize("path", ["", " "])
+def test_an_empty_path_is_not_the_current_folder(path: str) -> None:
+    for opened in (open_store, Climatology.open):
+        with pytest.raises(InputError, match="the path of a store is empty"):
+            opened(path)
