@@ -324,9 +324,10 @@ def test_a_damaged_chunk_of_this_disk_is_fetched_again(
 
 
 def test_a_server_that_is_away_is_an_error_of_the_system(
-    first: DataFolder, second: DataFolder, monkeypatch: pytest.MonkeyPatch
+    first: DataFolder, second: DataFolder
 ) -> None:
-    with s3_server():
+    # What is set here is taken back before the server's own settings are.
+    with s3_server(), pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv(VARIABLE, f"s3://{make_bucket()}/pear")
         share_inputs(first)
         shared_of(second).fetch("analyses", "demo")
