@@ -109,7 +109,7 @@ class Quantity:
     >>> from pear.datasets.units import Quantity
     >>> quantity = Quantity("temperature", level=850)
     >>> quantity.upper, quantity.units, quantity.limits(850)
-    (True, 'K', (150.0, 345.0))
+    (True, 'K', (190.0, 330.0))
     """
 
     name: str

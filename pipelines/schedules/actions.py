@@ -118,8 +118,9 @@ class FetchAction(StrictModel):
     nside: Annotated[Whole, AfterValidator(_power_of_two)] | None = Field(
         default=None, ge=1, le=8192, description="Resolution of a new store."
     )
-
-    also: Annotated[tuple[Annotated[str, AfterValidator(_stored_variable)], ...], Field()] = Field(
+    also: tuple[
+        Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_stored_variable)], ...
+    ] = Field(
         default=(),
         max_length=_MAX_VARIABLES,
         description="Variables to fetch beside the nine of PEAR, such as d2m.",

@@ -86,8 +86,9 @@ def test_parameters_of_pages_that_their_script_writes_are_known(
     state = f"/?run={run_id}&variable=geopotential&level=500&lead=24&view=globe&cells=smooth"
     state += "&lon=10.0&lat=35.0&plat=1&plon=2&painter=canvas"
     assert client.get(state).status_code == 200
-    scores = "/scores?evaluation=x&field=geopotential%3A500&region=global&metric=acc&baseline=x"
+    scores = "/scores?field=geopotential%3A500&region=global&metric=acc&baseline=x"
     assert client.get(scores).status_code == 200
+    assert client.get(f"{scores}&evaluation=x").status_code == 404, "known, and there is no x"
 
 
 def test_static_files_take_any_parameter(client: httpx.Client) -> None:
