@@ -43,7 +43,8 @@ def derive(dataset: xr.Dataset, field: str) -> xr.DataArray:
     ('10m_wind_speed', 'm s-1', True)
     """
     row, level = parse_quantity(field)
-    found, names = find_derived(row.name), [str(name) for name in dataset.data_vars]
+    names = [str(name) for name in dataset.data_vars]
+    found = None if row.name in names else find_derived(row.name)
     channels = ((row.name, level),) if found is None else found.channels(level)
     if found is not None:
         require_derivable(found, names, "the dataset")

@@ -152,7 +152,7 @@ def _values(
     member: int | None,
 ) -> tuple[np.typing.NDArray[np.float32], str]:
     """Return a stored or derived field (cell,) and a line that names its times."""
-    found = find_derived(row.name)
+    found = None if row.name in dataset else find_derived(row.name)
     if found is None:
         return _select(dataset, row, level, time, lead, member)
     require_derivable(found, [str(name) for name in dataset.data_vars], "the dataset")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -11,7 +11,15 @@ import xarray as xr
 from pear.sphere.healpix import nside_from_cells
 from pear.store import schema
 from pear.typing import Float32, TimesLike
-from pear.variables import BY_NAME, LEVELS, VARIABLES, Layout
+from pear.variables import (
+    BY_NAME,
+    LEVELS,
+    PROBABILITY,
+    VARIABLES,
+    Layout,
+    ProbabilityLayout,
+)
+from pear.variables.layout import find_derived_row
 from pear.variables.own import DEFINITIONS, adopt_definitions, definitions
 
 
@@ -142,11 +150,23 @@ def dataset_layout(dataset: xr.Dataset) -> Layout:
     """
     adopt_definitions({str(k): v for k, v in dataset.attrs.items()}, "the dataset")
     levels = [int(level) for level in dataset["level"].values] if "level" in dataset else []
-    return make_layout({str(name) for name in dataset.data_vars}, levels)
+    names = {str(name) for name in dataset.data_vars}
+    return make_layout(names, levels, is_probability=PROBABILITY in dataset.attrs)
 
 
-def make_layout(names: Container[str], levels: Sequence[int]) -> Layout:
+def make_layout(
+    names: Collection[str], levels: Sequence[int], *, is_probability: bool = False
+) -> Layout:
     """Return the layout of these variables and levels, in published order.
+
+    Parameters
+    ----------
+    names
+        Names of variables; others, such as those of coordinates, are passed over.
+    levels
+        Pressure levels in hPa.
+    is_probability
+        True for a store of probabilities, which may be those of derived quantities.
 
     Returns
     -------
@@ -160,9 +180,12 @@ def make_layout(names: Container[str], levels: Sequence[int]) -> Layout:
     Layout(surface=('2m_temperature',), upper=('temperature',), levels=(850, 500))
     """
     held = [row for row in VARIABLES if row.name in names]
+    derived = [row for name in sorted(names) if is_probability and (row := find_derived_row(name))]
     order = [level for level in LEVELS if level in levels]
     order += sorted((level for level in levels if level not in LEVELS), reverse=True)
-    return Layout(
+    kind = ProbabilityLayout if derived else Layout
+    held += derived
+    return kind(
         tuple(row.name for row in held if row.kind == "surface"),
         tuple(row.name for row in held if row.kind == "upper"),
         tuple(order),

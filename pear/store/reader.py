@@ -32,6 +32,7 @@ from pear.store.verified import VerifiedStore
 from pear.times import as_utc, to_iso
 from pear.typing import Int64, StrPath, Times, TimesLike
 from pear.variables import BY_NAME, Layout
+from pear.variables.layout import find_derived_row
 from pear.variables.own import adopt_definitions
 
 Chunks: TypeAlias = int | dict[str, int] | Literal["auto"] | None
@@ -278,8 +279,8 @@ def _check(dataset: xr.Dataset, kind: str, nside: int, path: Path) -> None:
         if values.size > 1 and not (np.diff(values) > np.timedelta64(0, "s")).all():
             raise DamagedStoreError(path, axis, "does not increase")
     for name, array in dataset.data_vars.items():
-        row = BY_NAME.get(str(name))
         share = schema.PROBABILITY in dataset.attrs
+        row = BY_NAME.get(str(name)) or (find_derived_row(str(name)) if share else None)
         if row is None or array.attrs.get("units") != ("1" if share else row.units):
             raise InputError(
                 f"{path}: {name} in {array.attrs.get('units')} is not a variable of the schema",
@@ -601,7 +602,8 @@ def stored_layout(path: StrPath) -> tuple[str, Layout, int]:
             field="store",
             hint="make one with `pear ingest`; `pear inspect` describes a store",
         ) from error
-    return kind, make_layout(names, present), nside
+    is_probability = schema.PROBABILITY in attributes
+    return kind, make_layout(names, present, is_probability=is_probability), nside
 
 
 def _levels(group: zarr.Group) -> list[int]:

@@ -13,7 +13,7 @@ from pear.variables.attributes import (
 )
 from pear.variables.definition import Kind, Style, Variable
 from pear.variables.derived import derived_rows
-from pear.variables.layout import LEVELS, Layout, channel_label
+from pear.variables.layout import LEVELS, Layout, ProbabilityLayout, channel_label
 from pear.variables.table import (
     BY_NAME,
     STANDARD_GRAVITY,
@@ -38,6 +38,7 @@ __all__ = [
     "VARIABLES",
     "Kind",
     "Layout",
+    "ProbabilityLayout",
     "Style",
     "Variable",
     "channel_label",

@@ -8,7 +8,8 @@ from typing import Any, Final, Self
 
 from pear.errors import InputError, did_you_mean
 from pear.typing import Channel
-from pear.variables.definition import Kind
+from pear.variables.definition import Kind, Variable
+from pear.variables.derived import find_row
 from pear.variables.table import BY_NAME, VARIABLES, variable
 
 LEVELS: Final[tuple[int, ...]] = (1000, 925, 850, 700, 600, 500, 400, 300, 250, 200, 150, 100, 50)
@@ -49,7 +50,8 @@ class Layout:
     def __post_init__(self) -> None:
         for kind, names in (("surface", self.surface), ("upper", self.upper)):
             for name in names:
-                if name not in BY_NAME or BY_NAME[name].kind != kind:
+                row = self._row(name)
+                if row is None or row.kind != kind:
                     raise InputError(
                         f"{name!r} is not a {kind} variable",
                         field="layout",
@@ -62,6 +64,9 @@ class Layout:
         ):
             if len(set(items)) != len(items):
                 raise InputError(f"layout repeats an entry in {label}: {items}", field="layout")
+
+    def _row(self, name: str) -> Variable | None:
+        return BY_NAME.get(name)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,6 +105,42 @@ class Layout:
         """Return the sign of each variable of a kind under the mirror at the equator."""
         names = self.surface if kind == "surface" else self.upper
         return tuple(BY_NAME[name].mirror_sign for name in names)
+
+
+class ProbabilityLayout(Layout):
+    """Channels of a store of probabilities, which may be those of derived quantities.
+
+    No state has such channels: what is derived is computed from the members of an ensemble, and
+    its probability cannot be computed from theirs. A name that is neither a stored variable nor a
+    derived quantity is an :class:`~pear.errors.InputError`.
+
+    Examples
+    --------
+    >>> from pear.variables import ProbabilityLayout
+    >>> ProbabilityLayout((), ("wind_speed",), (850,)).channels
+    (('wind_speed', 850),)
+    """
+
+    def _row(self, name: str) -> Variable | None:
+        return super()._row(name) or find_derived_row(name)
+
+
+def find_derived_row(name: str) -> Variable | None:
+    """Return the derived quantity of a canonical name; None for aliases and stored variables.
+
+    Returns
+    -------
+    Variable or None
+        Its row.
+
+    Examples
+    --------
+    >>> from pear.variables.layout import find_derived_row
+    >>> find_derived_row("wind_speed").units, find_derived_row("ws"), find_derived_row("level")
+    ('m s-1', None, None)
+    """
+    row = None if name in BY_NAME else find_row(name)
+    return row if row is not None and row.name == name else None
 
 
 def channel_label(channel: Channel) -> str:

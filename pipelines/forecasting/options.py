@@ -22,14 +22,15 @@ from pydantic import (
 )
 
 from pear.counterfactual.event import MAX_LENGTH, Event, parse_event, split_condition
-from pear.derived import find_derived, parse_quantity
+from pear.derived import Derived, find_derived, parse_quantity
 from pear.errors import InputError, did_you_mean
 from pear.models.ensemble_defaults import (
     DEFAULT_FIELD_SCALE,
     DEFAULT_PERTURB_STEPS,
     DEFAULT_SCALE,
 )
-from pear.variables import BY_NAME, Layout, parse_field, variable, wind_partner
+from pear.typing import Channel
+from pear.variables import Layout, ProbabilityLayout, variable, wind_partner
 from pipelines.catalog.identity import RENAMED_OPTIONS
 from pipelines.faults import shorten
 from pipelines.settings import Name, Number, StoreName, StrictModel, Whole, validate
@@ -52,7 +53,7 @@ class Threshold:
     Attributes
     ----------
     variable
-        Canonical name.
+        Canonical name, of a variable of the model or of a quantity that is derived from them.
     level
         hPa; 0 for surface variables, so that thresholds have an order.
     value
@@ -65,7 +66,7 @@ class Threshold:
 
     @classmethod
     def from_text(cls, text: str) -> Threshold:
-        """Parse ``FIELD>VALUE``, with the field as in ``t2m`` or ``z500``.
+        """Parse ``FIELD>VALUE``, with the field as in ``t2m``, ``z500`` or ``ws10``.
 
         Returns
         -------
@@ -75,9 +76,10 @@ class Threshold:
         Raises
         ------
         InputError
-            If the text has another form, or an upper-air variable lacks its level.
+            If the text has another form, an upper-air variable lacks its level, or the field is a
+            direction.
         """
-        hint = "write e.g. t2m>303.15 or z500>54000, in the units of the variable"
+        hint = "write e.g. t2m>303.15, z500>54000 or ws10>20, in the units of the variable"
         try:
             name, given = split_condition(text)
         except InputError as error:
@@ -86,18 +88,13 @@ class Threshold:
             ) from error
         if given.deviations or not given.above:
             raise InputError(f"invalid threshold {text!r}", field="thresholds", hint=hint)
-        try:
-            found, level = parse_field(name)
-        except InputError:
-            row, _ = parse_quantity(name)
-            if find_derived(row.name) is None:
-                raise
+        found, level = parse_quantity(name)
+        if find_derived(found.name) is not None and found.units == "degree":
             raise InputError(
-                f"threshold {text!r}: {row.name} is derived, and probabilities are kept of "
-                "forecast variables alone",
+                f"threshold {text!r}: {found.name} is an angle, of which none is above another",
                 field="thresholds",
-                hint="keep the members (keep_members) and derive it from each",
-            ) from None
+                hint="keep the members (keep_members) and count directions among them",
+            )
         if found.kind == "upper" and level is None:
             raise InputError(f"threshold {text!r} lacks a level", field="thresholds", hint=hint)
         return cls(found.name, level or 0, given.value)
@@ -111,7 +108,7 @@ class Threshold:
     @property
     def description(self) -> str:
         """Description for people, such as ``air temperature at 2 m above 303.15 K``."""
-        row = BY_NAME[self.variable]
+        row = variable(self.variable)
         name = f"{row.long_name[0].lower()}{row.long_name[1:]}"
         where = f" at {self.level} hPa" if self.level else ""
         return f"{name}{where} above {self.value:.10g} {row.units}"
@@ -132,17 +129,37 @@ class Threshold:
         Raises
         ------
         InputError
-            If the model does not forecast the field.
+            If the model does not forecast the field, or what it is derived from.
         """
-        if (self.variable, self.level or None) not in full.channels:
+        name = self.text.partition(">")[0]
+        for part, level in self.parts:
+            if (part, level) in full.channels:
+                continue
+            needed = part if level is None else f"{part}@{level}"
+            why = "" if needed == name else f", from which {name} is derived"
             raise InputError(
-                f"the model does not forecast {self.text.partition('>')[0]}",
+                f"the model does not forecast {needed}{why}",
                 field="thresholds",
-                hint="levels: " + ", ".join(map(str, full.levels)),
+                hint="it has "
+                + ", ".join(full.names)
+                + (f"; levels: {', '.join(map(str, full.levels))}" if full.levels else ""),
             )
+        kind = Layout if self.derived is None else ProbabilityLayout
         if self.level:
-            return Layout((), (self.variable,), (self.level,))
-        return Layout((self.variable,), (), ())
+            return kind((), (self.variable,), (self.level,))
+        return kind((self.variable,), (), ())
+
+    @property
+    def derived(self) -> Derived | None:
+        """How the field is derived from others; None for a variable of the model."""
+        return find_derived(self.variable)
+
+    @property
+    def parts(self) -> tuple[Channel, ...]:
+        """Variable and level of each field of the model that is needed."""
+        level = self.level or None
+        found = self.derived
+        return ((self.variable, level),) if found is None else found.channels(level)
 
 
 def _as_threshold(value: object) -> Threshold:
@@ -306,8 +323,8 @@ class ForecastOptions(StrictModel):
     thresholds: Annotated[tuple[ThresholdText, ...], AfterValidator(_sorted_unique)] = Field(
         default=(),
         max_length=20,
-        description="Thresholds such as `t2m>303.15`; the probability of exceeding each is kept "
-        "as `p00`, `p01`, ….",
+        description="Thresholds such as `t2m>303.15` or, of a derived quantity, `ws10>20`; the "
+        "probability of exceeding each is kept as `p00`, `p01`, ….",
     )
     keep_members: StrictBool = Field(default=False, description="Keep the forecast of each member.")
     counterfactual: EventText | None = Field(

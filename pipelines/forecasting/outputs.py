@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pear.derived import Derived
 from pear.models.climate import INITIAL_STATE_NOTE, OTHER_CLIMATE
 from pear.models.correction import CORRECTION
 from pear.models.spread_skill import ATTRIBUTE as SPREAD_SKILL
@@ -117,8 +118,11 @@ class OutputSpec:
         if self.threshold is None:
             parts = [part[0] for part in _select(self.reduce(members), layout)]
         else:
-            value = self.threshold.value
-            parts = [exceedance_probability(part, value) for part in _select(members, layout)]
+            value, derived = self.threshold.value, self.threshold.derived
+            found = (
+                _select(members, layout) if derived is None else _derive(derived, members, layout)
+            )
+            parts = [exceedance_probability(part, value) for part in found]
         surface, upper = (part.to(device="cpu", dtype=torch.float32).numpy() for part in parts)
         return surface, upper
 
@@ -302,6 +306,23 @@ def _select(state: State, layout: Layout) -> tuple[Tensor, Tensor]:
     rows = _positions(layout.surface, full.surface)
     names, levels = _positions(layout.upper, full.upper), _positions(layout.levels, full.levels)
     return state.surface[:, rows], state.upper[:, names][:, :, levels]
+
+
+def _derive(found: Derived, members: State, layout: Layout) -> tuple[Tensor, Tensor]:
+    """Derive the one channel of a layout from each member, float64: shapes as of _select."""
+    ((_, at),) = layout.channels
+    names, levels = members.layout.upper, members.layout.levels
+    fields = [
+        members.surface[:, members.layout.surface.index(name)]
+        if level is None
+        else members.upper[:, names.index(name), levels.index(level)]
+        for name, level in found.channels(at)
+    ]
+    values = torch.from_numpy(found.of([field.cpu().numpy() for field in fields], at))
+    return (
+        values[:, None].expand(-1, len(layout.surface), -1),
+        values[:, None, None].expand(-1, len(layout.upper), len(layout.levels), -1),
+    )
 
 
 def _positions(wanted: Sequence[T], present: Sequence[T]) -> list[int]:

@@ -21,7 +21,7 @@ from pear.store.manifest import FILE, Manifest
 from pear.store.reader import stored_layout
 from pear.times import to_iso
 from pear.typing import Float32
-from pear.variables import BY_NAME, Layout, holds_vectors, valid_range, wind_partner
+from pear.variables import Layout, holds_vectors, valid_range, wind_partner
 from pipelines.storage.atomic import PARTIAL
 from pipelines.storage.manifest import chunk_files
 from pipelines.storage.staging import staging_folder
@@ -277,7 +277,7 @@ def is_valid(values: Float32, name: str, level: int | None) -> bool:
 
 def levels_of(name: str, layout: Layout) -> tuple[int | None, ...]:
     """Return the levels of a variable in the order of stores; one None for a surface variable."""
-    return schema.level_order(layout) if BY_NAME[name].kind == "upper" else (None,)
+    return schema.level_order(layout) if name in layout.upper else (None,)
 
 
 def _group(root: zarr.Group, nside: int) -> zarr.Group:

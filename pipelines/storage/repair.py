@@ -26,6 +26,7 @@ from pear.store.verified import VerifiedStore
 from pear.times import as_utc
 from pear.typing import Float32, Int64, Times
 from pear.variables import BY_NAME
+from pear.variables.layout import find_derived_row
 from pipelines.storage import create
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.atomic import exchange, sync_filesystem, writer_lock
@@ -171,7 +172,13 @@ class _DamagedStore:
             for name, document in self._documents.items()
             if document["node_type"] == "array"
         }
-        self._names = [name for name in self._arrays if name in BY_NAME]
+        stated = root.get("attributes") or _readable_attributes(path)
+        is_probability = schema.PROBABILITY in stated
+        self._names = [
+            name
+            for name in self._arrays
+            if name in BY_NAME or (is_probability and find_derived_row(name))
+        ]
         if not self._names or "time" not in self._arrays:
             raise InputError(f"{path} is not an analysis or forecast store", field="store")
         first = self._arrays[self._names[0]]
@@ -179,11 +186,11 @@ class _DamagedStore:
         found = (re.fullmatch(r"nside(\d+)/cell", name) for name in self._arrays)
         self._overviews = sorted((int(match[1]) for match in found if match), reverse=True)
         self._kind = "forecast" if "prediction_timedelta" in self._arrays else "analysis"
-        self._layout = make_layout(self._names, self._levels())
+        self._layout = make_layout(self._names, self._levels(), is_probability=is_probability)
         standard = schema.group_attributes(self._kind, self._nside, {})
         self._attributes = {
             name: value
-            for name, value in (root.get("attributes") or _readable_attributes(path)).items()
+            for name, value in stated.items()
             if name in ("title", "source", "history")
             or name not in {*standard, metadata.DIGEST, ATTRIBUTE}
         }

@@ -108,7 +108,7 @@ def forecast(
     --------
     $ pear forecast --data DATA --init 2019-01-01..2019-01-31/1d --lead 10d
     $ pear forecast --data DATA --init 2019-01-01 --members 20 \
-        --threshold 't2m>303.15' --threshold 'z500>57000'
+        --threshold 't2m>303.15' --threshold 'z500>57000' --threshold 'ws10>20'
     $ pear forecast --data DATA --init 2019-01-01 --lead 3d \
         --counterfactual 'mean:t850@45..60N,0..40E>+2sd day 3'
     """

@@ -137,7 +137,7 @@ def draw(
     with open_store(store) as data:
         times = data["time"].values
         chosen = times[0] if time is None else time
-        found = find_derived(row.name)
+        found = None if row.name in data else find_derived(row.name)
         lacking = [n for n in ((row.name,) if found is None else found.needs) if n not in data]
         if lacking or chosen not in times:
             what = f"no {lacking[0]}" if lacking else f"no time {to_iso(chosen)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from matplotlib import colormaps
 
 from pear.plotting.styles import style_of
 from pear.resources.natural_earth import Resolution, coastline
-from pear.variables import VARIABLES
+from pear.variables import VARIABLES, derived_rows, variable
 from service.dashboard.places import places
 from service.http.caching import make_etag
 
@@ -95,8 +95,8 @@ def _coastlines(resolution: Resolution) -> bytes:
     return json.dumps(lines, separators=(",", ":")).encode()
 
 
-def styles() -> dict[str, dict[str, Any]]:
-    """Return the style of each variable, as on the PNG maps."""
+def styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the style of each of these variables, stored or derived, as on the PNG maps."""
     return {
         name: {
             "units": style.units,
@@ -110,13 +110,14 @@ def styles() -> dict[str, dict[str, Any]]:
             "limits_at": dict(style.limits_at),
             "label": style.label,
         }
-        for name, style in ((row.name, row.style) for row in VARIABLES)
+        for name, style in ((name, variable(name).style) for name in names)
     }
 
 
 def colours() -> dict[str, str]:
     """Return each colour map in use or on choice as 256 concatenated ``rrggbb`` colours."""
-    used = {*(row.style.colours for row in VARIABLES), *COLOUR_CHOICE}
+    rows = (*VARIABLES, *derived_rows().values())
+    used = {*(row.style.colours for row in rows), *COLOUR_CHOICE}
     used |= {style_of(VARIABLES[0].name, kind).colours for kind in ("spread", "probability")}
     ramp = np.linspace(0, 1, 256)
     return {name: colormaps[name](ramp, bytes=True)[:, :3].tobytes().hex() for name in used}

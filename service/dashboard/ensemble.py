@@ -7,9 +7,9 @@ from typing import Any
 from pear.errors import InputError
 from pear.store.schema import PROBABILITY
 from pipelines.catalog import Run
-from pipelines.forecasting.options import ForecastOptions
+from pipelines.forecasting.options import ForecastOptions, Threshold
 from service.dependencies import Services
-from service.readers.forecasts import statistics_of
+from service.readers.forecasts import ForecastStore, statistics_of
 from service.readers.nature import describe_members, nature_of
 
 
@@ -27,7 +27,8 @@ def describe_ensemble(services: Services, run: Run) -> dict[str, Any] | None:
     -------
     dict or None
         Size of the ensemble, names of members, spread and quantiles, and of each probability its
-        field and words; None for a single forecast.
+        field and words, but for fields of which the run itself has nothing to show; None for a
+        single forecast.
     """
     nature = nature_of(services.folder, run)
     if nature.members is None:
@@ -49,10 +50,10 @@ def _probabilities(services: Services, run: Run, kept: list[str]) -> list[dict[s
         thresholds = ForecastOptions.from_dict(run.options).thresholds
     except InputError:
         return []
-    found = []
+    found, own = [], services.forecasts.store(run.id)
     for number, threshold in enumerate(thresholds):
         name = f"p{number:02d}"
-        if name not in kept:
+        if name not in kept or not _has(own, threshold):
             continue
         words = services.forecasts.store(f"{run.id}.{name}").dataset.attrs.get(PROBABILITY)
         found.append(
@@ -64,3 +65,12 @@ def _probabilities(services: Services, run: Run, kept: list[str]) -> list[dict[s
             }
         )
     return found
+
+
+def _has(store: ForecastStore, threshold: Threshold) -> bool:
+    """Return whether a store holds the field of a threshold, or what it is derived from."""
+    try:
+        store.select(threshold.variable, threshold.level or None)
+    except InputError:
+        return False
+    return True

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
 from pear.times import to_iso
-from pear.variables import BY_NAME, SIMULATED, wind_pair, wind_pairs
+from pear.variables import BY_NAME, SIMULATED, variable, wind_pair, wind_pairs
 from pipelines.catalog import RESUBMITTABLE, Run, Status
 from service.api.models import get_model
 from service.api.schemas import EventOut, format_utc
@@ -338,6 +338,9 @@ def _map_data(services: Services, run: Run) -> dict[str, Any]:
     scores = next(
         (each for each in services.scores.all() if each.about.get("model") == run.model), None
     )
+    ensemble = describe_ensemble(services, run)
+    shares = [] if ensemble is None else ensemble["probabilities"]
+    names = tuple(dict.fromkeys((*store.names, *(each["variable"] for each in shares))))
     return {
         "run": run.id,
         "evaluation": scores
@@ -359,21 +362,22 @@ def _map_data(services: Services, run: Run) -> dict[str, Any]:
         "variables": [
             {
                 "name": name,
-                "long_name": BY_NAME[name].long_name,
-                "units": format_units(BY_NAME[name].units),
-                "levels": BY_NAME[name].kind == "upper",
+                "long_name": variable(name).long_name,
+                "units": format_units(variable(name).units),
+                "levels": variable(name).kind == "upper",
                 "vector": store.has_vectors and wind_pair(name) is not None,
+                "derived": name not in store.names,
             }
-            for name in store.names
+            for name in names
         ],
         "winds": {kind: _wind_of(store, kind) for kind in ("surface", "upper")},
         "isolines": _isolines_of(store),
         "others": _others_of(services, run),
         "colour_choice": assets.COLOUR_CHOICE,
-        "ensemble": describe_ensemble(services, run),
+        "ensemble": ensemble,
         "normals": scalars_with_normals(services.folder, run),
         "nature": [word for word in nature.words if word != nature.mean],
-        "styles": {name: assets.styles()[name] for name in store.names},
+        "styles": assets.styles(names),
         "colours": assets.colours(),
     }
 

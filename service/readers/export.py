@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from pear.datasets.latlon import to_latlon
-from pear.derived import Derived, find_derived, parse_quantity
+from pear.derived import Derived, parse_quantity
 from pear.derived.dataset import compute
 from pear.errors import InputError
 from pear.sphere.healpix import centres
@@ -225,7 +225,7 @@ def parse_box(text: str | None) -> Box | None:
 def extract(store: ForecastStore, chosen: Selection, model: str) -> xr.Dataset:
     """Return the selected part of a run, on the selected grid, to be computed in blocks."""
     leads = [store.lead_index(lead) for lead in chosen.lead_hours]
-    derived = {name: found for name in chosen.variables if (found := find_derived(name))}
+    derived = {name: found for name in chosen.variables if (found := store.derived(name))}
     names = dict.fromkeys(name for name in chosen.variables if name not in derived)
     names |= dict.fromkeys(one for found in derived.values() for one in found.needs)
     if chosen.step is not None and store.has_vectors:

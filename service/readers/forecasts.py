@@ -16,6 +16,7 @@ from pear.derived import Derived, find_derived, parse_quantity, require_derivabl
 from pear.errors import InputError
 from pear.sphere.healpix import centres, coarsen, interpolation_weights, nside_from_cells
 from pear.sphere.vectors import carry, cell_frames, coarsen_wind, wind_weights
+from pear.store.dataset import dataset_layout
 from pear.store.reader import open_store
 from pear.times import as_utc, to_iso
 from pear.typing import Float32, Float64, Times
@@ -50,7 +51,8 @@ class ForecastStore:
     levels
         Pressure levels in hPa, in the order of the store.
     names
-        Canonical names of the variables, in the order of :data:`pear.variables.VARIABLES`.
+        Canonical names of the variables, in the order of :data:`pear.variables.VARIABLES`; then
+        those of derived quantities, which a store of probabilities may hold.
     nside
         HEALPix resolution.
     """
@@ -69,13 +71,14 @@ class ForecastStore:
         dataset = open_store(path)
         leads = dataset["prediction_timedelta"].values.astype("timedelta64[h]").astype(int)
         levels = dataset["level"].values if "level" in dataset.coords else np.array([])
+        stored = [each.name for each in VARIABLES if each.name in dataset.data_vars]
         return cls(
             run,
             dataset,
             as_utc(dataset["time"].values)[0],
             tuple(int(lead) for lead in leads),
             tuple(int(level) for level in levels),
-            tuple(each.name for each in VARIABLES if each.name in dataset.data_vars),
+            (*stored, *(name for name in dataset_layout(dataset).names if name not in stored)),
             nside_from_cells(dataset.sizes["cell"]),
         )
 
@@ -133,8 +136,12 @@ class ForecastStore:
 
     def units(self, name: str) -> str:
         """Return the unit of a variable in this store, which is 1 for probabilities."""
-        found = find_derived(name)
+        found = self.derived(name)
         return found.row.units if found else str(self.dataset[name].attrs["units"])
+
+    def derived(self, name: str) -> Derived | None:
+        """Return how a field is derived from those of the store; None for one that it holds."""
+        return None if name in self.names else find_derived(name)
 
     def select(self, text: str, level: int | None) -> tuple[Variable, int | None]:
         """Return the variable and level that a request names (``t2m``, ``z500``).
@@ -155,7 +162,7 @@ class ForecastStore:
         # What names the level: the parameter, or the name of the variable.
         at_fault = "level" if named_level is None or level is not None else "variable"
         level = named_level if named_level is not None else level
-        found = find_derived(variable.name)
+        found = self.derived(variable.name)
         if found is not None:
             self._require_derivable(found)
         elif variable.name not in self.names:
@@ -267,11 +274,13 @@ class ForecastReader:
 
     def field(self, name: str, variable: str, level: int | None, lead_hours: int) -> Float32:
         """Return one field (cell,), read-only; 503 if it cannot be read or is damaged."""
-        found, key = find_derived(variable), (name, variable, level, lead_hours)
+        key = name, variable, level, lead_hours
 
         def make() -> Float32:
+            store = self.store(name)
+            found = store.derived(variable)
             if found is None:
-                return self.store(name).read(variable, level, lead_hours)
+                return store.read(variable, level, lead_hours)
             parts = [self.field(name, one, at, lead_hours) for one, at in found.channels(level)]
             return _frozen(found.of(parts, level))
 
@@ -296,7 +305,8 @@ class ForecastReader:
         ndarray
             (cell,), float32.
         """
-        store, found = self.store(name), find_derived(variable)
+        store = self.store(name)
+        found = store.derived(variable)
         if found is not None and nside not in (None, store.nside):
             channels = found.channels(level)
             parts = [self.display_field(name, n, at, lead_hours, nside) for n, at in channels]

@@ -9,12 +9,12 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 
-from pear.derived import find_derived, parse_quantity
+from pear.derived import parse_quantity
 from pear.errors import InputError
 from pear.sphere.healpix import cell_of, interpolation_weights
 from pear.sphere.vectors import Frames, carry, cell_frames, keep_speed, wind_weights
 from pear.typing import Array, Float32, Float64, Int64
-from pear.variables import BY_NAME, wind_pair
+from pear.variables import variable, wind_pair
 from service.readers.forecasts import ForecastStore
 from service.readers.timeline import Timeline
 
@@ -255,9 +255,9 @@ def select_series(
     if variables is not None:
         names = split_names(variables, "variables")
     else:
-        names = [name for name in store.names if wanted or BY_NAME[name].kind == "surface"]
+        names = [name for name in store.names if wanted or variable(name).kind == "surface"]
         names = names or list(store.names)
-        names.sort(key=lambda name: BY_NAME[name].kind != "surface")
+        names.sort(key=lambda name: variable(name).kind != "surface")
     try:
         found = [_expand(store, name, wanted) for name in names]
     except InputError as error:
@@ -346,7 +346,7 @@ def read_series(
 
     out = []
     for name, level in pairs:
-        found = find_derived(name)
+        found = store.derived(name)
         if found is None or found.is_global:
             values = read(name, level)
         else:

@@ -15,7 +15,8 @@ from pear.store import manifest, metadata
 from pear.store.fetched import fetch_chunk
 from pear.store.manifest import Manifest
 from pear.times import to_iso
-from pear.variables import BY_NAME
+from pear.variables import BY_NAME, PROBABILITY
+from pear.variables.layout import find_derived_row
 from pipelines.catalog import Catalog, NotFoundError
 from pipelines.storage.data_folder import DataFolder
 from service.http.errors import ProblemError
@@ -246,6 +247,7 @@ def _describe(root: Path, _stamp: str) -> StoreFacts:
     for node in arrays.values():
         dimensions |= dict(zip(node.get("dimension_names") or (), node["shape"], strict=True))
     period = tuple(str(attributes.get(name, "")) for name in _PERIOD)
+    share = PROBABILITY in attributes
     return StoreFacts(
         str(attributes.get("title") or root.stem),
         str(attributes.get("license") or attributes.get("licence") or ""),
@@ -254,7 +256,8 @@ def _describe(root: Path, _stamp: str) -> StoreFacts:
         {
             name: tuple(node["dimension_names"])
             for name, node in arrays.items()
-            if name in BY_NAME and _CELL in node["dimension_names"]
+            if (name in BY_NAME or (share and find_derived_row(name)))
+            and _CELL in node["dimension_names"]
         },
         (period[0], period[1]) if all(period) else None,
     )

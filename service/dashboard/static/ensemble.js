@@ -36,10 +36,10 @@ function memberText(name) {
 
 /** Return what a statistic is, in words.
  * @param {Ensemble} ensemble @param {string} statistic @param {number} value typed threshold or per cent
- * @param {string} units */
-export function wordsOf(ensemble, statistic, value, units) {
+ * @param {string} units @param {boolean} [derived] the field is computed from others, of the mean too */
+export function wordsOf(ensemble, statistic, value, units, derived = false) {
   const of = ensemble.size ? `${ensemble.size} members` : "the members";
-  if (statistic === "") return `mean of ${of}`;
+  if (statistic === "") return `${derived ? "computed from the " : ""}mean of ${of}`;
   if (statistic === "spread") return `spread of ${of} (standard deviation)`;
   if (statistic === "above") return `probability above ${value} ${units}, ${of}`;
   if (statistic === "quantile") return `${value} % quantile of ${of}`;

@@ -199,7 +199,7 @@ function describe() {
   const title = nameOf() + (level === null ? "" : ` at ${level} hPa`);
   $("field-title").textContent = title;
   const other = compared();
-  const nature = [...(other ? [t("difference from {run}", { run: otherName() })] : []), ...(ensemble ? [wordsOf(ensemble, state.statistic, state.value, baseStyle().units)] : []), ...page.nature.map((/** @type {string} */ word) => t(word))].join(", ");
+  const nature = [...(other ? [t("difference from {run}", { run: otherName() })] : []), ...(ensemble ? [wordsOf(ensemble, state.statistic, state.value, baseStyle().units, row().derived)] : []), ...page.nature.map((/** @type {string} */ word) => t(word))].join(", ");
   $("nature").hidden = nature === "";
   $("nature").textContent = nature.slice(0, 1).toUpperCase() + nature.slice(1);
   $("map").setAttribute("aria-label", t("Map of {what}, valid {time}", { what: `${title}${nature && `, ${nature}`}`, time: utc(valid) }));
@@ -321,9 +321,9 @@ function pointChanged() {
   profile();
   const level = levelOf();
   const what = {
-    variable: state.variable, level, name: nameOf() + (level === null ? "" : ` at ${level} hPa`), style: baseStyle(),
+    variable: state.variable, derived: row().derived, level, name: nameOf() + (level === null ? "" : ` at ${level} hPa`), style: baseStyle(),
     hasNormal: page.normals.includes(state.variable), units: state.units, wind: page.winds.surface, note: compared() ? t("the forecast itself, not its difference") : "",
-    others: page.variables.filter((/** @type {any} */ each) => !each.levels && !each.vector).map((/** @type {any} */ each) => ({
+    others: page.variables.filter((/** @type {any} */ each) => !each.levels && !each.vector && !each.derived).map((/** @type {any} */ each) => ({
       name: each.name, long_name: page.styles[each.name].label ?? each.long_name, style: inUnits(page.styles[each.name], state.units),
     })),
   };
@@ -403,10 +403,12 @@ function bindStatistic() {
   offerValue();
 }
 
-/** A kept probability is of one field only: with another one the mean is shown. */
+/** A kept probability is of one field only, and spread and quantiles are of no derived field: with
+ * another one the mean is shown. */
 function fitStatistic() {
   const kept = ensemble?.probabilities.find(({ name }) => name === state.statistic);
-  if (kept && (kept.variable !== state.variable || kept.level !== levelOf())) state.statistic = $("statistic").value = "";
+  const lacks = row().derived && /^(spread$|q\d)/.test(state.statistic);
+  if (lacks || (kept && (kept.variable !== state.variable || kept.level !== levelOf()))) state.statistic = $("statistic").value = "";
   if (state.statistic === "above") state.value = NaN;
   offerValue();
 }

@@ -4,7 +4,7 @@
 
 import { json, pointUrl, showMessage } from "./api.js";
 import { drawChart } from "./charts.js";
-import { quantileOf } from "./ensemble.js";
+import { quantileOf, wordsOf } from "./ensemble.js";
 import { figures, placeText } from "./field.js";
 import { inUnits } from "./units.js";
 import { t } from "./words.js";
@@ -19,7 +19,7 @@ import { t } from "./words.js";
 /** @typedef {{ members: Values[], bands: (mean: Values) => Limits[] }} Plume */
 /** A time series as it is shown.
  * @typedef {{ name: string, units: string, y: Values }} Shown */
-/** @typedef {{ variable: string, level: number | null, name: string, style: Style, units: string, note: string, hasNormal: boolean,
+/** @typedef {{ variable: string, derived: boolean, level: number | null, name: string, style: Style, units: string, note: string, hasNormal: boolean,
  *   others: { name: string, long_name: string, style: Style }[], wind: [string, string] | null }} What */
 
 const MOST_MEMBERS = 60;
@@ -63,7 +63,7 @@ export async function showPoint(run, place, what, ensemble, lead) {
       wind: what.wind ? windOf(seriesOf(what.wind[0]), seriesOf(what.wind[1]), what.units) : null,
     };
     $("point").hidden = false;
-    const mean = !ensemble ? "" : ensemble.size ? `mean of ${ensemble.size} members` : "mean of the members";
+    const mean = ensemble ? wordsOf(ensemble, "", NaN, "", what.derived) : "";
     $("point-what").textContent = [mean, what.note].filter(Boolean).join(", ");
     $("point-place").textContent = placeText(place);
     $("point-normal").textContent = normal?.text ?? "";
@@ -188,7 +188,7 @@ export function directionText(u, v) {
  * kept quantiles, or the mean and its spread.
  * @param {string} run @param {Place} place @param {What} what @param {Ensemble} ensemble
  * @returns {Promise<Plume | null>} */
-async function plumeAt(run, place, { variable, level, style }, ensemble) {
+async function plumeAt(run, place, { variable, derived, level, style }, ensemble) {
   /** @param {string} statistic @returns {Promise<Values>} */
   const read = async (statistic) => {
     const found = await json(pointUrl(run, place, variable, level, "json", statistic));
@@ -201,6 +201,7 @@ async function plumeAt(run, place, { variable, level, style }, ensemble) {
     const [wide, narrow] = [{ low: at(0.1), high: at(0.9) }, { low: at(0.25), high: at(0.75) }];
     return { members, bands: () => [{ name: "10–90 %", faint: true, ...wide }, { name: "25–75 %", ...narrow }] };
   }
+  if (derived) return null; // no quantiles nor spread are kept of it
   if (ensemble.quantiles.length > 1) {
     const [first, last] = [ensemble.quantiles[0], ensemble.quantiles[ensemble.quantiles.length - 1]];
     const [low, high] = (await Promise.all([read(first), read(last)])).map((values) => convert(values, style));

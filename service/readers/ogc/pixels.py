@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pear.derived import find_derived
 from pear.sphere.healpix import cell_of, interpolation_weights
 from pear.sphere.vectors import Frames, cell_frames, wind_weights
 from pear.typing import Float32, Float64
@@ -177,7 +176,7 @@ def read_pixels(
             winds[pair[0]] = table.read_wind(u, v, store.nside)
         return winds[pair[0]][pair.index(name)]
 
-    found = find_derived(layer.variable)
+    found = store.derived(layer.variable)
     if found is None or found.is_global:
         values = read(layer.variable, layer.level)
     else:

@@ -118,7 +118,13 @@ def test_former_names_of_options_are_refused_with_the_present_ones() -> None:
         ({"members": 4, "thresholds": ["t2m<300"]}, "thresholds.0", "invalid threshold 't2m<300'"),
         ({"members": 4, "thresholds": ["z>300"]}, "thresholds.0", "lacks a level"),
         ({"members": 4, "thresholds": ["rain>1"]}, "thresholds.0", "unknown variable"),
-        ({"members": 4, "thresholds": ["ws850>20"]}, "thresholds.0", "wind_speed is derived"),
+        ({"members": 4, "thresholds": ["ws>20"]}, "thresholds.0", "lacks a level"),
+        (
+            {"members": 4, "thresholds": ["10m_wind_speed@850>20"]},
+            "thresholds.0",
+            "has no level 850",
+        ),
+        ({"members": 4, "thresholds": ["wdir10>180"]}, "thresholds.0", "is an angle"),
         ({"members": 4, "thresholds": ["t2m>1"] * 21}, "thresholds", "at most 20"),
         ({"members": 4, "perturbation_scale": -1.0}, "perturbation_scale", "more than 0"),
         (
@@ -155,6 +161,30 @@ def test_thresholds_have_one_form() -> None:
     assert options.to_dict()["thresholds"] == ["2m_temperature>286", "geopotential@500>55100"]
 
 
+@pytest.mark.parametrize(
+    ("text", "canonical", "words"),
+    [
+        ("ws850>20", "wind_speed@850>20", "wind speed at 850 hPa above 20 m s-1"),
+        ("ws10 > 15", "10m_wind_speed>15", "wind speed at 10 m above 15 m s-1"),
+        ("rh 700>90", "relative_humidity@700>90", "relative humidity at 700 hPa above 90 %"),
+        (
+            "thickness_500-1000>5400",
+            "thickness_1000_500>5400",
+            "thickness from 1000 to 500 hPa above 5400 m",
+        ),
+    ],
+)
+def test_thresholds_of_derived_quantities_have_one_form(
+    text: str, canonical: str, words: str
+) -> None:
+    threshold = Threshold.from_text(text)
+    assert (threshold.text, threshold.description) == (canonical, words)
+    assert Threshold.from_text(canonical) == threshold
+    full = Layout.default()
+    assert threshold.layout(full).channels == ((threshold.variable, threshold.level or None),)
+    assert set(threshold.parts) <= set(full.channels)
+
+
 def test_layout_and_steps_are_selected_from_the_model() -> None:
     options = ForecastOptions.from_dict({"variables": ["z", "t2m"], "levels": [500], "leads": [0]})
     assert options.layout(LAYOUT) == Layout(("2m_temperature",), ("geopotential",), (500,))
@@ -171,6 +201,14 @@ def test_layout_and_steps_are_selected_from_the_model() -> None:
         ({"leads": [36]}, "lead time 36 h is not a step"),
         ({"leads": [96]}, "lead time 96 h is not a step"),
         ({"members": 4, "thresholds": ["z300>1"]}, "does not forecast geopotential@300"),
+        (
+            {"members": 4, "thresholds": ["ws10>5"]},
+            "10m_u_component_of_wind, from which 10m_wind_speed is derived",
+        ),
+        (
+            {"members": 4, "thresholds": ["thickness_1000_500>5400"]},
+            "geopotential@1000, from which thickness_1000_500 is derived",
+        ),
         ({"members": 4, "perturbation_scale": {"msl": 1}}, "the model has no variable"),
     ],
 )

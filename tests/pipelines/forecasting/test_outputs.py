@@ -6,14 +6,19 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
-from pear.store.reader import open_store
+from pear.derived import derive
+from pear.state import State
+from pear.store.reader import open_store, stored_layout
+from pear.variables import Layout, ProbabilityLayout
 from pipelines.catalog import Catalog
 from pipelines.forecasting.forecast import run_forecast
 from pipelines.forecasting.options import ForecastOptions
 from pipelines.forecasting.outputs import plan_outputs
 from pipelines.storage.check import check_store
 from pipelines.storage.data_folder import DataFolder
+from pipelines.storage.repair import repair_store
 from tests.fixtures.engine import die_after, perform, read_fields, submit
 
 
@@ -56,6 +61,54 @@ def test_the_probability_of_exceeding_a_threshold_is_the_fraction_of_members(
     assert above["geopotential"].shape == (1, 4, 1, 768)
     assert 0.2 < above["geopotential"].mean() < 0.8
     assert not check_store(data.forecast(f"{run.id}.p00")).findings
+
+
+def test_the_probability_of_a_derived_quantity_is_the_fraction_of_members(
+    data: DataFolder, catalog: Catalog
+) -> None:
+    text = "thickness_850_500>4075"
+    asked = {"members": 6, "seed": 2, "keep_members": True, "variables": ["z"]}
+    run = submit(data, catalog, **asked, thresholds=[text])
+    assert run.options["thresholds"] == [text]
+    perform(data, catalog, run)
+    members = []
+    for number in range(6):
+        with open_store(data.forecast(f"{run.id}.m{number:02d}")) as member:
+            members.append(derive(member, "thickness_850_500").values)
+    share = (np.stack(members) > 4075).mean(axis=0)
+    assert 0.2 < share.mean() < 0.8
+    path = data.forecast(f"{run.id}.p00")
+    assert stored_layout(path)[1] == ProbabilityLayout(("thickness_850_500",), (), ())
+    assert not check_store(path).findings
+    (path / "zarr.json").write_text((path / "zarr.json").read_text().replace('"lz4"', '"lz5"'))
+    assert check_store(path).findings
+    assert repair_store(path).is_healthy
+    with open_store(path) as store:
+        found = derive(store, "thickness_850_500")
+        np.testing.assert_allclose(found.values, share, atol=1e-6)
+        assert found.attrs["units"] == "1"
+        words = "Probability of thickness from 850 to 500 hPa above 4075 m"
+        assert found.attrs["long_name"] == words
+
+
+def test_a_derived_quantity_on_levels_is_computed_from_each_member() -> None:
+    """Members whose mean wind is calm: the speed of the mean would exceed nothing."""
+    layout = Layout((), ("v_component_of_wind", "u_component_of_wind"), (500, 850))
+    wind = torch.tensor([[3.0, 4.0], [-3.0, -4.0], [9.0, 12.0], [-9.0, -12.0]])
+    upper = torch.zeros(4, 2, 2, 12)
+    upper[:, :, 1] = wind[..., None]
+    times = np.repeat(np.datetime64("2001-03-01"), 4)
+    members = State(torch.zeros(4, 0, 12), upper, times, layout)
+    options = ForecastOptions.from_dict(
+        {"members": 4, "thresholds": ["ws850>5", "ws850>4.9", "ws500>1"]}
+    )
+    shares = {}
+    for output in plan_outputs(options, 4):
+        if output.threshold is not None:
+            surface, found = output.fields(members, output.layout(layout, layout))
+            assert (surface.shape, found.shape) == ((0, 12), (1, 1, 12))
+            shares[output.threshold.text] = found.mean()
+    assert shares == {"wind_speed@500>1": 0, "wind_speed@850>4.9": 1, "wind_speed@850>5": 0.5}
 
 
 def test_chosen_channels_and_leads_equal_those_of_the_whole_forecast(

@@ -42,7 +42,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a service of one ensemble of three members, which are kept."""
     folder = DataFolder.create(tmp_path_factory.mktemp("ensemble"))
     options = ForecastOptions(
-        analysis="made-up", members=3, thresholds=("t2m>286",), keep_members=True
+        analysis="made-up", members=3, thresholds=("t2m>286", "ws850>20"), keep_members=True
     )
     with Catalog(folder.catalog) as catalog:
         catalog.models.add(SHA, "models/none", nside=NSIDE, step_hours=24, name="made-up")
@@ -53,6 +53,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             write_run(folder, run, f".m{number:02d}", scale)
         write_run(folder, run, ".spread", 0.01)
         write_probability(folder, run)
+        write_probability(folder, run, "ws850>20", 1)
         catalog.runs.succeed(run.id, owner="test")
         write_analysis(folder)
         write_scores(folder)
@@ -103,6 +104,15 @@ def test_statistics_are_shown_named_and_computed(base: str) -> None:
         until(page, "document.getElementById('map').dataset.statistic === 'p00'")
         assert "air temperature at 2 m above 286 K" in str(page.text_content("#nature"))
         assert "statistic=p00" in str(page.get_attribute("#png", "href"))
+        page.select_option("#statistic", "p01")  # of a quantity that is derived from the wind
+        until(page, "document.getElementById('map').dataset.shown === 'wind_speed/850/24'")
+        assert "wind speed at 850 hPa above 20 m s-1" in str(page.text_content("#nature"))
+        assert page.text_content("#bar-units") == "%"
+        page.select_option("#statistic", "")
+        until(page, "document.getElementById('map').dataset.statistic === ''")
+        assert page.text_content("#nature") == "Computed from the mean of 3 members"
+        until(page, "document.getElementById('point-what').textContent.startsWith('computed')")
+        page.select_option("#statistic", "p01")
         page.select_option("#variable", "mean_sea_level_pressure")
         until(page, "document.getElementById('map').dataset.statistic === ''")
         page.select_option("#statistic", "spread")

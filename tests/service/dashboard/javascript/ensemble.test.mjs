@@ -29,6 +29,7 @@ test("statistics are offered and named; probabilities are per cent, spreads have
   assert.deepEqual(choicesOf(ensemble).map(([name]) => name), ["", "spread", "above", "quantile", "p00", "q10", "m00", "m01"]);
   assert.ok(!choicesOf({ ...ensemble, members: [] }).some(([name]) => name === "above"));
   assert.equal(wordsOf(ensemble, "", NaN, "K"), "mean of 4 members");
+  assert.equal(wordsOf(ensemble, "", NaN, "K", true), "computed from the mean of 4 members");
   assert.equal(wordsOf(ensemble, "above", 30, "°C"), "probability above 30 °C, 4 members");
   assert.equal(wordsOf(ensemble, "m00", NaN, "K"), "member 1, unperturbed (of 4 members)");
   const style = { units: "°C", scale: 1, offset: -273.15, limits: [-45, 45], limits_at: {}, isolines: 4, symmetric: true, from_zero: false, colours: "x", label: null, table: new Uint32Array(1) };
