@@ -15,13 +15,14 @@ from pear.derived import find_derived, parse_quantity, require_derivable
 from pear.errors import InputError
 from pear.plotting.draw import colour, draw_isolines, draw_outlines, exceeds_as_extend, heading
 from pear.plotting.projections import View, boundary, index_image, projection
-from pear.plotting.styles import Kind, check_colours, limits_for, style_of
+from pear.plotting.styles import check_colours, kind_of, limits_for, style_of
 from pear.sphere.healpix import nside_from_cells
 from pear.times import HOUR, as_duration, as_utc, to_iso
 from pear.typing import DurationLike, TimeLike
 from pear.variables import (
     BY_NAME,
     MEMBERS,
+    PROBABILITY,
     SIMULATED,
     STATISTIC,
     Variable,
@@ -106,7 +107,8 @@ def plot(
     row, level = parse_quantity(field)
     values, when = _values(dataset, row, level, time, lead, member)
     view = View(projection) if isinstance(projection, str) else projection
-    style = style_of(row.name)
+    kind = kind_of(dataset.attrs)
+    style = style_of(row.name, kind)
     name = colours.get("cmap", style.colours)
     check_colours(name)
     shown = style.shown(values)
@@ -128,7 +130,10 @@ def plot(
         draw_isolines(axes, table, shown, style.isolines)
     draw_outlines(axes, view)
     axes.set_aspect("equal")
-    first = ", ".join([heading(row.name, level, _kind(dataset)), *_nature(dataset, member)])
+    what = heading(row.name, level, kind)
+    if kind == "probability":
+        what = f"Probability of {dataset.attrs[PROBABILITY]}"
+    first = ", ".join([what, *_nature(dataset, member)])
     axes.set_title(f"{first}\n{when}", fontsize="medium")
     figure = axes.figure
     bar = figure.colorbar(
@@ -165,16 +170,14 @@ def _values(
     return found.of([values for values, _ in parts], level).astype(np.float32), parts[0][1]
 
 
-def _kind(dataset: xr.Dataset) -> Kind:
-    return "spread" if dataset.attrs.get(STATISTIC) == "spread" else "field"
-
-
 def _nature(dataset: xr.Dataset, member: int | None) -> list[str]:
     """Return what the fields are besides their times: a statistic, a simulated atmosphere."""
     statistic, members = dataset.attrs.get(STATISTIC), dataset.attrs.get(MEMBERS)
     words = []
     if statistic is not None and statistic != "spread":
         words.append(str(statistic))
+    elif PROBABILITY in dataset.attrs and members is not None:
+        words.append(f"{members} members")
     elif statistic is None and members is not None and member is None:
         words.append(f"mean of {members} members")
     if SIMULATED in dataset.attrs:

@@ -7,6 +7,7 @@ value at every lead time and in every run.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -14,8 +15,8 @@ import numpy as np
 
 from pear.errors import InputError, did_you_mean
 from pear.typing import Array
+from pear.variables import PROBABILITY, STATISTIC, variable
 from pear.variables import Style as Style
-from pear.variables import variable
 
 Kind = Literal["field", "difference", "spread", "probability"]
 
@@ -59,6 +60,25 @@ def style_of(name: str, kind: Kind = "field") -> Style:
     if kind == "difference":
         return replace(plain, colours="RdBu_r", symmetric=True)
     return replace(plain, colours="viridis", symmetric=False, from_zero=True)
+
+
+def kind_of(attributes: Mapping[Hashable, object]) -> Kind:
+    """Return what the fields of a Dataset or store are, by its attributes.
+
+    Returns
+    -------
+    str
+        ``field`` for means and quantiles too, which have the scale of the variable.
+
+    Examples
+    --------
+    >>> from pear.plotting.styles import kind_of
+    >>> kind_of({"pear_statistic": "spread"}), kind_of({"pear_statistic": "10 % quantile"})
+    ('spread', 'field')
+    """
+    if PROBABILITY in attributes:
+        return "probability"
+    return "spread" if attributes.get(STATISTIC) == "spread" else "field"
 
 
 def check_colours(name: str) -> None:

@@ -13,11 +13,12 @@ from pear.addresses import without_secrets
 from pear.datasets.base import ScanOptions
 from pear.derived import derive, find_derived, parse_quantity
 from pear.errors import InputError
+from pear.plotting.styles import kind_of
 from pear.sphere.source_grids import HealpixGrid, SourceGrid
 from pear.store.reader import describe, open_store, stored_layout
 from pear.times import to_iso
 from pear.typing import Float64
-from pear.variables import BY_NAME, SIMULATED, Layout, holds_vectors, wind_partner
+from pear.variables import BY_NAME, PROBABILITY, SIMULATED, Layout, holds_vectors, wind_partner
 from pipelines.ingestion.readers import scan_source
 from pipelines.ingestion.remote_files import FileCache
 from service.cli.console import emit_json, emit_line, emit_table
@@ -153,14 +154,16 @@ def draw(
         at = at if level is None else at.sel(level=level)
         other = wind_partner(row.name) if holds_vectors(data.attrs) else None
         partner = at[other].values.astype(np.float64) if other in data else None
-        simulated = SIMULATED in data.attrs
+        notes = [str(data.attrs[PROBABILITY])] if PROBABILITY in data.attrs else []
+        notes += ["simulated atmosphere"] if SIMULATED in data.attrs else []
+        kind = kind_of(data.attrs)
     if not np.isfinite(cells).any():
         raise InputError(f"{store} lacks {text} at {to_iso(chosen)}", field="--map")
     before = None if source is None else _source(source, row.name, level, chosen)
     where = ", " if level is None else f" at {level} hPa, "
-    kind = " (simulated atmosphere)" if simulated else ""
-    heading = f"{where}{to_iso(chosen)}: {store.name}{kind}"
-    out.write_bytes(render_comparison(cells, row.name, heading, before, partner, level))
+    heading = f"{where}{to_iso(chosen)}: {store.name}"
+    heading += f" ({', '.join(notes)})" if notes else ""
+    out.write_bytes(render_comparison(cells, row.name, heading, before, partner, level, kind))
     return {"picture": str(out), "variable": row.name, "level": level, "time": to_iso(chosen)}
 
 

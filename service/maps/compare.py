@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from pear.datasets.fields import regrid_field
 from pear.plotting.draw import exceeds_as_extend
-from pear.plotting.styles import limits_for, style_of
+from pear.plotting.styles import Kind, limits_for, style_of
 from pear.resources.natural_earth import coastline
 from pear.sphere.healpix import cell_of, nside_from_cells
 from pear.sphere.regrid import apply, apply_wind, healpix_to_latlon_bilinear
@@ -34,6 +34,7 @@ def render_comparison(
     before: tuple[SourceGrid, Array] | None = None,
     partner: Array | None = None,
     level: int | None = None,
+    kind: Kind = "field",
 ) -> bytes:
     """Draw the cells of a store as a PNG, below the points that they were regridded from.
 
@@ -55,13 +56,15 @@ def render_comparison(
         interpolated as a vector.
     level
         Pressure level in hPa, for the limits of the colour bar (default: those of the field).
+    kind
+        What is shown of the variable.
 
     Returns
     -------
     bytes
         The PNG.
     """
-    style = style_of(name)
+    style = style_of(name, kind)
     nside = nside_from_cells(cells.shape[-1])
     lat, lon = _pixels()
     panels: list[tuple[str, Array]] = [
@@ -79,7 +82,10 @@ def render_comparison(
         panels.append((text, error[nearest]))
         end = max(largest, 1e-9)
         norms, colours = [*norms, norms[0], Normalize(-end, end)], [*colours, *colours, "RdBu_r"]
-    return _draw(panels, norms, colours, f"{variable(name).long_name}{heading}", style.units)
+    long_name = variable(name).long_name
+    if kind != "field":
+        long_name = f"{kind.capitalize()} of {long_name[0].lower()}{long_name[1:]}"
+    return _draw(panels, norms, colours, f"{long_name}{heading}", style.units)
 
 
 def _at_points(cells: Array, partner: Array | None, name: str, grid: SourceGrid) -> Array:

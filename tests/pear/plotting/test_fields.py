@@ -17,6 +17,7 @@ from pear.plotting import PROJECTIONS, View, plot
 from pear.plotting.projections import projection
 from pear.sphere.healpix import centres
 from pear.store.dataset import build_dataset
+from pear.variables import MEMBERS, PROBABILITY, STATISTIC
 
 DAY = np.timedelta64(24, "h")
 
@@ -62,6 +63,31 @@ def test_title_names_field_and_times(forecast: xr.Dataset) -> None:
         "init 2019-01-01 00:00 UTC, lead 24 h, valid 2019-01-02 00:00 UTC, member 1"
     )
     assert plot(forecast, "t2m", lead=0).get_title().endswith("mean of 2 members")
+
+
+@pytest.mark.parametrize(
+    ("about", "title", "units", "limits"),
+    [
+        ({STATISTIC: "spread"}, "Ensemble spread of air temperature at 2 m\n", "°C", (0, 1)),
+        (
+            {PROBABILITY: "air temperature at 2 m above 286 K", MEMBERS: 4},
+            "Probability of air temperature at 2 m above 286 K, 4 members\n",
+            "%",
+            (0, 100),
+        ),
+        ({STATISTIC: "90 % quantile"}, "Air temperature at 2 m, 90 % quantile\n", "°C", (-45, 45)),
+    ],
+)
+def test_statistics_of_an_ensemble_have_their_own_scale(
+    about: dict[str, object], title: str, units: str, limits: tuple[float, float]
+) -> None:
+    """A spread of 0.5 K is not -272.65 °C, nor is a probability of one half."""
+    share = np.linspace(0, 1, 768, dtype="f4")[None, None]
+    statistic = build_dataset({"2m_temperature": share}, [], ["2019-01-01"], [DAY], about)
+    axes = plot(statistic, "t2m")
+    assert axes.get_title().startswith(title)
+    bar = axes.figure.axes[-1]
+    assert (bar.get_xlabel(), bar.get_xlim()) == (units, limits)
 
 
 def test_warm_pixels_are_where_it_is_warm(forecast: xr.Dataset) -> None:

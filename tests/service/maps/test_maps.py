@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver, QuiverKey
@@ -21,6 +22,9 @@ from pear.plotting.projections import PROJECTIONS, View, index_image, locate
 from pear.plotting.styles import COLOUR_MAPS, limits_for, style_of
 from pear.sphere.healpix import centres
 from pear.sphere.latlon import LatLonGrid
+from pear.variables import PROBABILITY, Layout
+from pipelines.storage.forecast_writer import ForecastWriter
+from service.cli.inspect import draw
 from service.maps import MapOptions, MapTitle, render, render_comparison, render_map
 from service.maps.compare import _at_points
 from service.maps.wind import arrows, draw_wind
@@ -223,6 +227,28 @@ def test_before_and_after_regridding_show_the_same_place() -> None:
     assert abs(y1 - y2) < 8  # the title takes a little of the first third
     alone = pixels(render_comparison(cells, "temperature", " at 850 hPa"))
     assert alone.shape[0] < image.shape[0] / 2
+
+
+def test_a_probability_of_a_store_is_drawn_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the colours of per cent, not of degrees Celsius, and its threshold in the title."""
+    titles: list[str] = []
+    monkeypatch.setattr(Figure, "suptitle", lambda _, text, **__: titles.append(text))
+    store, event = tmp_path / "run.p00.zarr", "air temperature at 2 m above 286 K"
+    times = np.datetime64("2001-03-01"), np.array([24], "timedelta64[h]")
+    writer = ForecastWriter(
+        store, Layout(("2m_temperature",), (), ()), 4, *times, {PROBABILITY: event}
+    )
+    writer.write_step(0, np.full((1, 192), 0.25), np.zeros((0, 0, 192)))
+    writer.publish()
+    draw(store, "t2m", None, None, tmp_path / "map.png")
+    (title,) = titles
+    assert title.startswith("Probability of air temperature at 2 m, 2001-03-01T00:00:00Z: run.p00")
+    assert title.endswith(f" ({event})")
+    image = pixels((tmp_path / "map.png").read_bytes())
+    colour = np.rint(255 * np.array(colormaps["YlGnBu"](0.25)[:3]))
+    assert (np.abs(image - colour).max(axis=-1) <= 1).mean() > 0.4
 
 
 def test_comparison_of_a_wind_takes_it_as_a_vector() -> None:
