@@ -390,10 +390,28 @@ async def get_animation(
 def _kind(
     store: ForecastStore, statistic: str | None, difference: str | None
 ) -> tuple[Kind, str | None]:
-    """Return the kind of map, and its heading if the default one is not exact."""
+    """Return the kind of map, and its heading if the default one is not exact.
+
+    Returns
+    -------
+    tuple
+        Kind and heading.
+
+    Raises
+    ------
+    InputError
+        If something is to be subtracted from a spread or a probability.
+    """
+    probability = store.dataset.attrs.get(PROBABILITY)
+    if difference is not None and (probability is not None or statistic == "spread"):
+        what = "a spread" if probability is None else "a probability"
+        raise InputError(
+            f"{what} minus the field of an analysis or of another run is neither",
+            field="difference",
+            hint="leave out difference, or take the mean, a quantile or a member",
+        )
     if difference is not None:
         return "difference", None
-    probability = store.dataset.attrs.get(PROBABILITY)
     if probability is not None:
         return "probability", f"Probability of {probability}"
     return ("spread" if statistic == "spread" else "field"), None

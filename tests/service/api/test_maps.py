@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image, ImageSequence
 
 from tests.fixtures.service import problem
@@ -99,3 +100,16 @@ def test_a_run_is_an_animation_of_its_lead_times(client: httpx.Client, run_id: s
     assert np.abs(frames[0][-40:] - frames[2][-40:]).max() < 40
     wide = client.get(_map(run_id, "webp"), params={"width": 1400})
     assert problem(wide, 422)["field"] == "width"
+
+
+@pytest.mark.parametrize(("statistic", "words"), [("spread", "a spread"), ("p00", "a probability")])
+def test_what_is_not_a_field_is_not_subtracted_from(
+    client: httpx.Client, run_id: str, statistic: str, words: str
+) -> None:
+    """One half minus 280 K was drawn as a difference of temperatures."""
+    before = client.get("/v1/forecasts?init_time=2001-02-28T00:00:00Z").json()["items"][0]["id"]
+    for other in ("analysis", before):
+        asked = {"lead_time": 24, "statistic": statistic, "difference": other}
+        refused = client.get(f"/v1/forecasts/{run_id}/maps/t2m.png", params=asked)
+        found = problem(refused, 422)
+        assert (found["field"], words in found["detail"]) == ("difference", True)
