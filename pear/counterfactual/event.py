@@ -21,15 +21,17 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from pear.derived import parse_quantity
 from pear.errors import InputError
 from pear.metrics.regions import BANDS, BOXES
-from pear.variables import BY_NAME, Layout, parse_field
+from pear.variables import BY_NAME, Layout, Variable, parse_field
 
 Kind = Literal["point", "mean", "wind", "pressure", "blocking"]
 EXAMPLE: Final = "write e.g. 't2m>305 at 59.3,18.1 day 3' or 'mean:t850@45..60N,0..40E>+2sd day 3'"
 MAX_LENGTH: Final = 128
 _KINDS: Final = ("mean", "wind", "pressure", "blocking")
 _FIELD: Final = "counterfactual"
+_SPEEDS: Final = ("wind_speed", "10m_wind_speed")
 _LEAD = re.compile(r"(?P<rest>.*?)\s+(?P<unit>day|hour)\s+(?P<count>\d+(?:\.\d+)?)\s*", re.S)
 _DEVIATIONS = re.compile(r"(?P<count>[+-]\d+(?:\.\d+)?)\s*sd")
 _COORDINATE = re.compile(r"(?P<value>[+-]?\d+(?:\.\d+)?)\s*(?P<side>[NSEW]?)", re.I)
@@ -394,10 +396,24 @@ def _parse_field(name: str, text: str) -> tuple[str, int | None]:
     try:
         found, level = parse_field(name)
     except InputError as error:
-        raise _wrong(text, f"has a wrong field: {error}") from error
+        row = _find_derived(name)
+        if row is None:
+            raise _wrong(text, f"has a wrong field: {error}") from error
+        hint = ", or wind:850>20 for a wind speed" if row.name in _SPEEDS else ""
+        raise _wrong(
+            text,
+            f"is of {row.name}, which is derived: an event is of a variable of the model{hint}",
+        ) from None
     if found.kind == "upper" and level is None:
         raise _wrong(text, f"has the field {name!r} without a level, such as {name}850")
     return found.name, level
+
+
+def _find_derived(name: str) -> Variable | None:
+    try:
+        return parse_quantity(name)[0]
+    except InputError:
+        return None
 
 
 def _is_field(text: str) -> bool:

@@ -74,6 +74,8 @@ def test_events_are_read_and_written(text: str, event: Event) -> None:
         ("t2m>305 at -59S,3", "has the latitude '-59S'"),
         ("t>305 at 1,2", "without a level"),
         ("t2n>305 at 1,2", "has a wrong field"),
+        ("ws850>20 at 1,2", "is of wind_speed, which is derived: .* wind:850>20 for a wind speed"),
+        ("mean:relative_humidity@700@europe>90", "is of relative_humidity, which is derived"),
         ("heat:t2m>305 at 1,2", "is of unknown kind 'heat'"),
         ("mean:t850>1 at 1,2", "is a mean without a region"),
         ("mean:t850@europe>1 at 1,2", "has a region and a point"),
