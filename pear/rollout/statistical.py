@@ -6,6 +6,7 @@ forecast of an anomaly is a part of it.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,9 +118,9 @@ class _AnomalyForecaster(DatasetForecaster):
         if steps < 1:
             raise InputError(f"{self.name}: steps {steps} must be at least 1", field="steps")
 
+    @abstractmethod
     def _anomalies(self, anomaly: Float32, steps: int) -> Iterator[Array]:
         """Yield the anomaly (batch, channel, cell) after each step."""
-        raise NotImplementedError
 
 
 class DampedPersistence(_AnomalyForecaster):

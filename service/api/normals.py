@@ -79,7 +79,7 @@ async def get_normals(
     if path is None:
         name = run.options.get("analysis")
         raise InputError(
-            f"there is no climatology of the analysis {name!r} of the run",
+            f"the analysis {name!r} of the run has no climatology",
             field="run_id",
             hint=f"build one: pear climatology --analysis {name} --spread",
         )
