@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pear.store import schema
 from pear.store.coarse import coarsen_field
-from pear.typing import Times
-from pear.variables import BY_NAME
+from pear.typing import Int64, Times
+from pear.variables import BY_NAME, Layout
 from pipelines.storage import staging
-
-if TYPE_CHECKING:
-    from pipelines.storage.analysis_writer import AnalysisWriter
 
 Fields = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 
+class StagedStore(Protocol):
+    """What a transaction needs of its writer; the attributes are those of the writer."""
+
+    path: Path
+    staging: Path
+    stored: Layout
+    times: Times
+    complete: npt.NDArray[np.uint8]
+    preliminary: Flags
+    leads: Int64
+    channels: tuple[str, ...]
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Paths of the staged new variables."""
+
+    def columns(self, name: str) -> list[int]:
+        """Return the positions of a variable on the channel axis."""
+
+    def grids(self) -> list[tuple[str, int]]:
+        """Return prefix and nside of the full resolution and of each overview."""
+
+
 class Transaction:
-    """Changes of an analysis store; see :meth:`AnalysisWriter.transaction`.
+    """Changes of an analysis store.
+
+    See :meth:`pipelines.storage.analysis_writer.AnalysisWriter.transaction`.
 
     Parameters
     ----------
@@ -47,7 +70,7 @@ class Transaction:
         (time,) lead times of states that are forecasts after the commit, seconds; 0 of analyses.
     """
 
-    def __init__(self, writer: AnalysisWriter, times: Times, replaced: Sequence[int] = ()) -> None:
+    def __init__(self, writer: StagedStore, times: Times, replaced: Sequence[int] = ()) -> None:
         self._writer, self.times, self.replaced = writer, times, list(replaced)
         self.start, self.stop = writer.times.size, writer.times.size + times.size
         empty = np.zeros((times.size, len(writer.channels)), dtype=np.uint8)

@@ -5,10 +5,16 @@ Worker processes raise it too, and load no more than they need.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from service.http.problems import FieldProblem
+from pydantic import BaseModel, Field
+
+
+class FieldProblem(BaseModel):
+    """One invalid part of a request."""
+
+    field: str = Field(description="Parameter, or path in the body.")
+    message: str = Field(description="What is wrong, and what is allowed.")
 
 
 class ProblemError(Exception):
@@ -19,7 +25,7 @@ class ProblemError(Exception):
     status
         HTTP status.
     detail, field, hint, errors
-        As in :class:`Problem`.
+        As in :class:`service.http.problems.Problem`.
     headers
         Extra headers, such as ``Retry-After``.
     """
