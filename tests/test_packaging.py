@@ -152,7 +152,7 @@ def test_the_archives_are_complete_and_the_sdist_runs_its_tests(tmp_path: Path) 
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
     assert wheel.name.split("-")[1] == sdist.name.removesuffix(".tar.gz").split("-")[1]
-    assert wheel.stat().st_size <= 18_200_000, "the handbook needs 1.8 of the 20 MB"
+    assert wheel.stat().st_size <= 17_700_000, "the handbook needs up to 2.3 of the 20 MB"
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if "dist-info" not in name}
     tracked = set(git(tmp_path / "clone", "ls-files", "pear", "pipelines", "service").splitlines())

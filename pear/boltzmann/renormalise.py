@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import eval_legendre, expit
 
 from pear.boltzmann.graphs import Graph
-from pear.sphere.transforms import angular_power
+from pear.sphere.healpix import angular_power
 from pear.typing import Float64
 
 CHILDREN: Final = 4

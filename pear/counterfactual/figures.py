@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from pear.counterfactual.chart import Chart
-from pear.sphere.healpix import centres, nside_from_cells
-from pear.sphere.transforms import angular_power
+from pear.sphere.healpix import angular_power, centres, nside_from_cells
 from pear.typing import Bool, Float64
 from pear.variables import BY_NAME
 

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pear.sphere.transforms import angular_power
+from pear.sphere.healpix import angular_power
 from pear.times import to_iso
 from pear.typing import Float32
 from pear.variables import BY_NAME, wind_partner

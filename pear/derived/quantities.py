@@ -11,7 +11,7 @@ import numpy as np
 
 from pear.derived import formulas
 from pear.errors import InputError
-from pear.sphere.transforms import curl_and_divergence
+from pear.sphere.healpix import curl_and_divergence
 from pear.typing import Array, Channel, Float64
 from pear.variables import (
     BY_NAME,

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from pear.sphere.transforms import gaussian_fields
+from pear.sphere.healpix import gaussian_fields
 from pear.typing import Float64
 
 EARTH_RADIUS_KM: Final = 6371.0

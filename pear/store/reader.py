@@ -1,9 +1,9 @@
-"""Open stores, checked against the schema."""
+"""Open stores, checked against the schema, and describe their contents."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 import numpy as np
 import xarray as xr
@@ -28,15 +28,17 @@ from pear.store.fetched import StoreUnavailableError
 from pear.store.manifest import DamagedStoreError
 from pear.store.ranged import RangedStore
 from pear.store.replacement import SOURCE
-from pear.store.time_status import channel_names
 from pear.store.verified import VerifiedStore
-from pear.typing import StrPath
+from pear.times import as_utc, to_iso
+from pear.typing import Int64, StrPath, Times, TimesLike
 from pear.variables import BY_NAME, Layout
 from pear.variables.layout import find_derived_row
 from pear.variables.own import adopt_definitions
 
 Chunks: TypeAlias = int | dict[str, int] | Literal["auto"] | None
 """As ``chunks`` of :func:`xarray.open_zarr`: None for lazy reads without dask."""
+_MOST_NAMED: Final = 20
+_INTERNAL_ATTRIBUTES: Final = ("dggs", metadata.DIGEST)
 
 
 def open_analysis(path: StrPath, *, nside: int | None = None, chunks: Chunks = None) -> xr.Dataset:
@@ -291,6 +293,276 @@ def _check(dataset: xr.Dataset, kind: str, nside: int, path: Path) -> None:
             )
 
 
+def describe(path: StrPath) -> dict[str, Any]:
+    """Describe the contents of a store as JSON-serialisable values.
+
+    Parameters
+    ----------
+    path
+        Analysis or forecast store.
+
+    Returns
+    -------
+    dict
+        kind, grid, times (count, first, last, step in hours, gaps), lead times, levels, variables,
+        completeness, preliminary times (count, and periods from first to last), bytes on disk and
+        the root's attributes.
+    """
+    path = Path(path)
+    dataset = open_store(path)
+    kind, layout, nside = stored_layout(path)
+    group = schema.open_group(path)
+    files = [file for file in path.rglob("*") if file.is_file()]
+    found: dict[str, Any] = {
+        "path": str(path),
+        "kind": kind,
+        "grid": {
+            "name": "HEALPix",
+            "nside": nside,
+            "refinement_level": schema.refinement_level(nside),
+            "order": "nested",
+            "cells": cells_of_nside(nside),
+            "coarser": list(schema.overviews(group)),
+        },
+        "times": describe_times(dataset["time"].values),
+        "levels": list(layout.levels),
+        "variables": {
+            name: _describe_variable(schema.get_array(group, name)) for name in layout.names
+        },
+        "bytes": sum(file.stat().st_size for file in files),
+        "files": len(files),
+        "attributes": {k: v for k, v in dataset.attrs.items() if k not in _INTERNAL_ATTRIBUTES},
+    }
+    if kind == "forecast":
+        leads = dataset["prediction_timedelta"].values / np.timedelta64(1, "h")
+        found["lead_hours"] = [float(lead) for lead in leads]
+        found["completeness"] = {"complete": True, "fraction": 1.0, "missing": []}
+    else:
+        found["completeness"] = _describe_completeness(path)
+        found["preliminary"] = describe_flagged(dataset["time"].values, read_preliminary(path))
+    return found
+
+
+def describe_flagged(
+    times: TimesLike, flags: np.typing.NDArray[np.bool_]
+) -> dict[str, int | list[dict[str, Any]]]:
+    """Summarise the times that carry a flag: their number, and the runs of neighbours.
+
+    Parameters
+    ----------
+    times
+        (time,) increasing.
+    flags
+        (time,) True for those to summarise.
+
+    Returns
+    -------
+    dict
+        ``count``, and ``periods`` with ``first``, ``last`` and ``count`` of each run.
+
+    Examples
+    --------
+    >>> times = ["2019-01-01", "2019-01-02", "2019-01-03"]
+    >>> describe_flagged(times, np.array([False, True, True]))["periods"]
+    [{'first': '2019-01-02T00:00:00Z', 'last': '2019-01-03T00:00:00Z', 'count': 2}]
+    """
+    axis, marked = as_utc(times), np.flatnonzero(flags)
+    runs = np.split(marked, np.flatnonzero(np.diff(marked) > 1) + 1) if marked.size else []
+    periods = [
+        {"first": to_iso(axis[run[0]]), "last": to_iso(axis[run[-1]]), "count": int(run.size)}
+        for run in runs
+    ]
+    return {"count": int(marked.size), "periods": periods}
+
+
+def _describe_variable(array: zarr.Array[Any]) -> dict[str, Any]:
+    return {
+        "units": array.attrs["units"],
+        "standard_name": array.attrs.get("standard_name", ""),  # a probability has none
+        "dims": list(getattr(array.metadata, "dimension_names", None) or ()),
+        "shape": list(array.shape),
+        "chunks": list(array.chunks),
+        "shards": list(array.shards or ()),
+    }
+
+
+class TimeAxis(TypedDict):
+    """Summary of a time axis."""
+
+    count: int
+    first: str | None
+    last: str | None
+    step_hours: float | None
+    gaps: list[dict[str, Any]]
+
+
+def describe_times(times: TimesLike) -> TimeAxis:
+    """Summarise a time axis: number, first, last, usual step and gaps.
+
+    Parameters
+    ----------
+    times
+        (time,) increasing.
+
+    Returns
+    -------
+    dict
+        ``step_hours`` is the median step; gaps are steps in which at least one time is missing.
+
+    Examples
+    --------
+    >>> describe_times(["2019-01-01", "2019-01-02", "2019-01-03", "2019-01-05"])["gaps"]
+    [{'after': '2019-01-03T00:00:00Z', 'before': '2019-01-05T00:00:00Z', 'missing': 1}]
+    """
+    axis: Times = as_utc(times)
+    if axis.size == 0:
+        return {"count": 0, "first": None, "last": None, "step_hours": None, "gaps": []}
+    steps, gaps, hours = np.diff(axis), [], None
+    if steps.size:
+        step = np.median(steps.astype(np.int64)).astype("timedelta64[s]")
+        hours = float(step / np.timedelta64(1, "h"))
+        missing = np.rint(steps / step).astype(np.int64) - 1
+        gaps = [
+            {
+                "after": to_iso(axis[i]),
+                "before": to_iso(axis[i + 1]),
+                "missing": int(missing[i]),
+            }
+            for i in np.flatnonzero(missing > 0)
+        ]
+    first, last = to_iso(axis[0]), to_iso(axis[-1])
+    return {"count": axis.size, "first": first, "last": last, "step_hours": hours, "gaps": gaps}
+
+
+def _describe_completeness(path: Path) -> dict[str, Any]:
+    times, flags, names = read_completeness(path)
+    holes = np.argwhere(flags == 0)
+    return {
+        "complete": holes.size == 0,
+        "fraction": float(flags.mean()) if flags.size else 1.0,
+        "missing": [{"time": to_iso(times[t]), "field": names[c]} for t, c in holes[:_MOST_NAMED]],
+        "missing_count": len(holes),
+    }
+
+
+def read_completeness(
+    root: StrPath, *, all_channels: bool = False
+) -> tuple[Times, np.typing.NDArray[np.uint8], tuple[str, ...]]:
+    """Read which fields an analysis store holds.
+
+    Parameters
+    ----------
+    root
+        Analysis store.
+    all_channels
+        Include the channels of variables that the store does not have.
+
+    Returns
+    -------
+    times, flags, names
+        (time,) committed times; (time, channel), 1 where a field is present; channel names as
+        ``variable`` or ``variable@level``.
+    """
+    group = schema.open_group(root)
+    array = schema.get_array(group, schema.COMPLETE)
+    names = _channel_names(array)
+    flags = np.asarray(array[:])
+    times = np.asarray(schema.get_array(group, "time")[:]).astype("datetime64[s]")
+    if not all_channels:
+        present = set(group.array_keys())
+        kept = [i for i, name in enumerate(names) if name.split("@")[0] in present]
+        flags, names = flags[:, kept], [names[i] for i in kept]
+    return times, flags, tuple(names)
+
+
+def read_preliminary(root: StrPath) -> np.typing.NDArray[np.bool_]:
+    """Read which times of an analysis store are preliminary.
+
+    Parameters
+    ----------
+    root
+        Analysis store.
+
+    Returns
+    -------
+    ndarray
+        (time,) True where final data are still to come; all False in a store without the flags,
+        which earlier versions wrote.
+
+    Raises
+    ------
+    InputError
+        If the flags are damaged.
+    """
+    group = schema.open_group(root)
+    if schema.PRELIMINARY not in group:
+        return np.zeros(schema.get_array(group, "time").shape[0], dtype=bool)
+    flags = np.asarray(schema.get_array(group, schema.PRELIMINARY)[:])
+    if not np.isin(flags, (0, 1)).all():
+        raise InputError(
+            f"{root}: it is damaged which times are preliminary",
+            field="store",
+            hint="run `pear check --repair` on it",
+        )
+    marked: np.typing.NDArray[np.bool_] = flags == 1
+    return marked
+
+
+def read_lead_times(root: StrPath) -> Int64:
+    """Read the lead times of the states of an analysis store.
+
+    Parameters
+    ----------
+    root
+        Analysis store.
+
+    Returns
+    -------
+    ndarray
+        (time,) seconds: 0 for analyses, and everywhere in a store without lead times.
+
+    Raises
+    ------
+    InputError
+        If they are damaged.
+    """
+    group = schema.open_group(root)
+    if schema.LEAD_TIME not in group:
+        return np.zeros(schema.get_array(group, "time").shape[0], dtype=np.int64)
+    seconds: Int64 = np.asarray(schema.get_array(group, schema.LEAD_TIME)[:], dtype=np.int64)
+    if (seconds < 0).any():
+        raise InputError(
+            f"{root}: its lead times are damaged",
+            field="store",
+            hint="run `pear check --repair` on it",
+        )
+    return seconds
+
+
+def read_lead_hours(root: StrPath) -> dict[str, float]:
+    """Read which times of an analysis store are forecasts; raises as :func:`read_lead_times`.
+
+    Parameters
+    ----------
+    root
+        Analysis store.
+
+    Returns
+    -------
+    dict
+        Lead time in hours by valid time, ISO 8601; empty for analyses.
+    """
+    seconds = read_lead_times(root)
+    group = schema.open_group(root)
+    times = np.asarray(schema.get_array(group, "time")[:]).astype("datetime64[s]")
+    return {to_iso(times[row]): float(seconds[row] / 3600) for row in np.flatnonzero(seconds)}
+
+
+def _channel_names(array: zarr.Array[Any]) -> list[str]:
+    attributes: dict[str, Any] = dict(array.attrs)
+    return list(attributes["channels"])
+
+
 def stored_layout(path: StrPath) -> tuple[str, Layout, int]:
     """Return kind, layout and nside of a store without reading its fields.
 
@@ -341,5 +613,5 @@ def _levels(group: zarr.Group) -> list[int]:
     except (OSError, ValueError, RuntimeError):
         if schema.COMPLETE not in group:
             raise
-        channels = channel_names(schema.get_array(group, schema.COMPLETE))
+        channels = _channel_names(schema.get_array(group, schema.COMPLETE))
         return sorted({int(name.split("@")[1]) for name in channels if "@" in name})

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pear.errors import InputError
-from pear.store.reader import stored_layout
-from pear.store.time_status import read_completeness
+from pear.store.reader import read_completeness, stored_layout
 from pear.variables.own import DEFINITIONS
 from pipelines.catalog import Catalog, Model
 from pipelines.catalog.installed_models import add_installed_entry, is_installed

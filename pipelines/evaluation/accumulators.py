@@ -17,8 +17,7 @@ from pear.metrics import (
     region_weights,
 )
 from pear.metrics.statistics import NAMES, weighted_sums
-from pear.sphere.healpix import cells_of_nside, centres
-from pear.sphere.transforms import angular_power
+from pear.sphere.healpix import angular_power, cells_of_nside, centres
 from pear.typing import Channel, Float32, Float64, Times
 from pear.variables import Layout
 

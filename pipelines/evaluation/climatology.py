@@ -64,18 +64,19 @@ class HarmonicFit:
     ----------
     harmonics
         Number of harmonics of the year.
-    packed
-        Store coefficients as int16 with one scale and offset per field (error below 1/65 000 of
-        the field's range): 3 harmonics of 69 fields at nside 16 take less than 3 MB.
+    bits
+        Store coefficients as whole numbers of so many bits, at most 16, in int16, with one scale
+        and offset per field (error at most 2^-(bits + 1) of the field's range): 3 harmonics of 69
+        fields at nside 16 take less than 3 MB with 16 bits. None: float32.
 
     Raises
     ------
     InputError
-        If there is no harmonic.
+        If there is no harmonic, or the bits are not 2 to 16.
     """
 
     harmonics: int = 3
-    packed: bool = True
+    bits: int | None = 16
 
     def __post_init__(self) -> None:
         if self.harmonics < 1:
@@ -83,6 +84,8 @@ class HarmonicFit:
                 f"invalid number of harmonics {self.harmonics}: must be at least 1",
                 field="harmonics",
             )
+        if self.bits is not None and not 2 <= self.bits <= 16:
+            raise InputError(f"invalid number of bits {self.bits}: must be 2 to 16", field="bits")
 
 
 def build_climatology(  # noqa: PLR0913 — each is a choice of its own
@@ -264,14 +267,15 @@ def _write_harmonics(
     _check_finite(sums.moment, field)
     coefficients = sums.solve().astype(np.float32)
     dims = ("hour", "term", *field.dims[1:])
-    if not fit.packed:
+    if fit.bits is None:
         _write(root, field, dims, coefficients)
         return
+    largest = 2 ** (fit.bits - 1) - 1
     low, high = coefficients.min(axis=-1), coefficients.max(axis=-1)
-    scale = np.where(high > low, (high - low) / 65_534.0, 1.0).astype(np.float32)
+    scale = np.where(high > low, (high - low) / (2.0 * largest), 1.0).astype(np.float32)
     offset = ((high + low) / 2).astype(np.float32)
     units = np.rint((coefficients - offset[..., None]) / scale[..., None])
-    _write(root, field, dims, np.clip(units, -32_767, 32_767).astype(np.int16))
+    _write(root, field, dims, np.clip(units, -largest, largest).astype(np.int16))
     for part, values in (("scale", scale), ("offset", offset)):
         _write(root, field, dims[:-1], values, f"{field.name}_{part}")
 

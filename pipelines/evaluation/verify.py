@@ -15,7 +15,7 @@ from pear.errors import InputError
 from pear.prefetch import prefetch
 from pear.progress import ProgressCallback
 from pear.rollout import ClimatologyForecaster, Ensemble, Forecaster
-from pear.sphere.transforms import angular_power
+from pear.sphere.healpix import angular_power
 from pear.state import State
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology

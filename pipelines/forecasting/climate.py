@@ -17,7 +17,7 @@ from pear.models.climate import (
 )
 from pear.store import schema
 from pear.store.analysis import Analysis
-from pear.store.time_status import read_lead_hours
+from pear.store.reader import read_lead_hours
 from pear.times import to_iso
 from pear.typing import Float64
 from pear.variables import Layout

@@ -14,8 +14,7 @@ from pear.errors import InputError, did_you_mean
 from pear.models.symmetries import distinct_elements, unlearnt_mirror
 from pear.sphere.healpix import cells_of_nside
 from pear.store import schema
-from pear.store.reader import stored_layout
-from pear.store.time_status import read_completeness
+from pear.store.reader import read_completeness, stored_layout
 from pear.times import as_utc, to_iso
 from pear.typing import TimeLike
 from pear.variables import Layout

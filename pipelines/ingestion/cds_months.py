@@ -11,7 +11,7 @@ import numpy as np
 
 from pear.errors import InputError
 from pear.progress import ProgressFactory
-from pear.store.time_status import read_completeness, read_preliminary
+from pear.store.reader import read_completeness, read_preliminary
 from pear.typing import Times
 from pear.variables import BY_NAME, Layout
 from pipelines.ingestion.cds import DataStore, Request, month_requests

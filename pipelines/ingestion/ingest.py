@@ -30,9 +30,7 @@ from pear.errors import InputError
 from pear.progress import ProgressFactory, no_progress
 from pear.sphere.healpix import cells_of_nside, check_nside
 from pear.store import schema
-from pear.store.description import describe_times
-from pear.store.reader import stored_layout
-from pear.store.time_status import read_completeness
+from pear.store.reader import describe_times, read_completeness, stored_layout
 from pear.times import to_iso
 from pipelines.ingestion.block_writer import BlockWriter
 from pipelines.ingestion.executor import StoreContents, Workload, diff

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from pear.progress import ProgressCallback, ProgressFactory
-from pear.store.time_status import read_completeness
+from pear.store.reader import read_completeness
 from pear.times import to_iso
 from pear.typing import Times
 from pipelines.catalog import BeingReadError, Catalog, Priority, Status

@@ -26,10 +26,14 @@ from zarr.storage import LocalStore
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside
 from pear.store import metadata, schema
-from pear.store.coarse import coarsen_fields
+from pear.store.coarse import coarsen_field, coarsen_fields
 from pear.store.dataset import make_layout
-from pear.store.reader import stored_layout
-from pear.store.time_status import read_completeness, read_lead_times, read_preliminary
+from pear.store.reader import (
+    read_completeness,
+    read_lead_times,
+    read_preliminary,
+    stored_layout,
+)
 from pear.times import as_utc, to_iso
 from pear.typing import Int64, Times
 from pear.variables import BY_NAME, Layout, wind_pair
@@ -44,7 +48,10 @@ from pipelines.storage.atomic import (
     writer_lock,
 )
 from pipelines.storage.metadata import rewrite_child_metadata
-from pipelines.storage.transaction import Flags, Transaction
+
+Fields = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
 
 _OF_TIMES: Final[dict[str, Callable[[zarr.Group], None]]] = {
     schema.PRELIMINARY: create.preliminary,
@@ -527,3 +534,103 @@ class AnalysisWriter:
         sync_filesystem(self._second)
         exchange(self._second, self.path)
         shutil.rmtree(self._second, ignore_errors=True)
+
+
+class Transaction:
+    """Changes of an analysis store; see :meth:`AnalysisWriter.transaction`.
+
+    Parameters
+    ----------
+    writer
+        Writer of the store.
+    times
+        (time,) new valid times.
+    replaced
+        Positions of the times that are replaced.
+
+    Attributes
+    ----------
+    times, replaced
+        As given.
+    start, stop
+        Positions of the new times in the store.
+    complete
+        (time, channel) completeness of the store after the commit.
+    preliminary
+        (time,) True where the data are preliminary after the commit.
+    leads
+        (time,) lead times of states that are forecasts after the commit, seconds; 0 of analyses.
+    """
+
+    def __init__(self, writer: AnalysisWriter, times: Times, replaced: Sequence[int] = ()) -> None:
+        self._writer, self.times, self.replaced = writer, times, list(replaced)
+        self.start, self.stop = writer.times.size, writer.times.size + times.size
+        empty = np.zeros((times.size, len(writer.channels)), dtype=np.uint8)
+        self.complete = np.concatenate([writer.complete, empty])
+        self.preliminary = np.concatenate([writer.preliminary, np.zeros(times.size, dtype=bool)])
+        self.leads = np.concatenate([writer.leads, np.zeros(times.size, dtype=np.int64)])
+
+    def write(self, name: str, values: Fields, levels: Sequence[int] | None = None) -> None:
+        """Write a variable at the new times; fields with missing values are flagged missing.
+
+        Parameters
+        ----------
+        name
+            Canonical name.
+        values
+            (time, cell) or (time, level, cell), NaN where missing.
+        levels
+            Levels of the values, hPa; default: those of the store, from the top down.
+        """
+        writer, where = self._writer, slice(self.start, self.stop)
+        if BY_NAME[name].kind == "upper":
+            order = schema.level_order(writer.stored)
+            rows = [order.index(level) for level in (order if levels is None else levels)]
+            full = np.full((self.times.size, len(order), values.shape[-1]), np.nan, np.float32)
+            full[:, rows] = values
+            values = full
+        for prefix, nside in writer.grids():
+            array = staging.staged_array(
+                writer.path, writer.staging, f"{prefix}{name}", self.start, self.stop
+            )
+            array[where] = coarsen_field(name, values, nside)
+        self.mark(name, self.start, np.asarray(np.isfinite(values).all(axis=-1)))
+
+    def mark(self, name: str, start: int, present: Flags) -> None:
+        """Flag fields as complete that other processes have staged.
+
+        Parameters
+        ----------
+        name
+            Canonical name.
+        start
+            Position of the first time in the store; may be that of a time committed before.
+        present
+            (time,) or (time, level) True where a field was written.
+        """
+        flags = present.reshape(len(present), -1).astype(np.uint8)
+        self.complete[start : start + len(present), self._writer.columns(name)] |= flags
+
+    def restore(self, position: int) -> None:
+        """Give a time that was to be replaced its old fields back.
+
+        Parameters
+        ----------
+        position
+            Position of the time in the store.
+        """
+        writer = self._writer
+        group = schema.open_group(writer.path)
+        where = slice(position, position + 1)
+        for prefix, _ in writer.grids():
+            for name in writer.stored.names:
+                path = f"{prefix}{name}"
+                if path not in writer.added:
+                    array = staging.staged_array(
+                        writer.path, writer.staging, path, position, self.stop
+                    )
+                    array[where] = schema.get_array(group, path)[where]
+        self.complete[position] = writer.complete[position]
+        self.preliminary[position] = writer.preliminary[position]
+        self.leads[position] = writer.leads[position]
+        self.replaced.remove(position)

@@ -17,7 +17,7 @@ import xarray as xr
 from pear.errors import InputError
 from pear.models.checkpoint import load
 from pear.rollout import Forecaster, PearForecaster
-from pear.sphere.transforms import angular_power
+from pear.sphere.healpix import angular_power
 from pear.state import State
 from pear.store.analysis import Analysis
 from pear.times import to_iso

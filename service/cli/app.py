@@ -23,6 +23,7 @@ from pear.environment import check_environment
 from pear.errors import InputError, describe_os_error, did_you_mean
 from pipelines.storage.data_folder import require_local
 from service.cli.console import Interrupted
+from service.cli.help_text import format_help, format_options
 
 DESCRIPTION: Final = "Weather forecasts on HEALPix: ingest, train, forecast, evaluate, serve."
 _UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
@@ -135,31 +136,19 @@ class LazyGroup(TyperGroup):
             group.command(cmd_name)(getattr(module, cmd_name))
         command = cast("TyperCommand | TyperGroup", typer.main.get_command(group))
         command.name, command.help = cmd_name, command.help or entry.help
-        _format_help(command)
+        format_help(command)
         _require_local_paths(command)
         _refuse_repeated_options(command)
         return command
 
     def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
         """Write the list of commands without importing them."""
+        format_options(self)
         self._listing = True
         try:
             super().format_help(ctx, formatter)  # type: ignore[arg-type]
         finally:
             self._listing = False
-
-
-def _format_help(command: TyperCommand | TyperGroup) -> None:
-    """Let paragraphs wrap at the terminal's width, and end the help with the examples."""
-    text, _, examples = (command.help or "").partition("\n\nExamples\n--------\n")
-    command.help = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
-    if examples:
-        command.epilog = f"Examples:\n{examples.rstrip()}"
-    for option in command.params:
-        if getattr(option, "is_flag", False):
-            option.metavar = " "  # typer writes <bool>
-    for each in getattr(command, "commands", {}).values():
-        _format_help(each)
 
 
 def _require_local_paths(command: TyperCommand | TyperGroup) -> None:

@@ -39,7 +39,9 @@ _KEPT: Final = "finished parts are kept; run the same command again to continue"
 
 StudyOutput = Annotated[
     Path | None,
-    opt.path_option("--output", "-o", help="Folder to write and to continue (default: none kept)."),
+    opt.path_option(
+        "--output", "-o", help="Folder to write and to continue (default: nothing is kept)."
+    ),
 ]
 Minutes = Annotated[
     float | None,
@@ -74,7 +76,7 @@ def _command(own: Own) -> Own:
         output: StudyOutput = None,
         minutes: Minutes = None,
         seed: opt.Seed = 0,
-        threads: opt.Threads = 1,
+        threads: opt.ClaimThreads = 1,
         check: Check = False,
         as_json: opt.Json = False,
         **options: object,
@@ -110,7 +112,9 @@ def kernel(
     days: Annotated[
         opt.Numbers, opt.numbers_option(help="Training days of the regression.")
     ] = _DAYS,
-    nside: Annotated[int, typer.Option(min=1, metavar="N", help="Its resolution.")] = 8,
+    nside: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Resolution of the regression.")
+    ] = 8,
 ) -> Mapping[str, object]:
     """Compare augmentation with built-in symmetry by kernels of infinitely wide networks.
 
@@ -173,9 +177,9 @@ def determinant() -> Mapping[str, object]:
 
 @_command
 def group() -> Mapping[str, object]:
-    """Classify turned digits by group convolutions and by plain ones of the same size.
+    """Classify rotated digits by group convolutions and by plain ones of the same size.
 
-    What quarter turns do to the answer of an equivariant network is exactly nothing, and it needs
+    Quarter turns do not change the answer of an equivariant network, which needs
     fewer images (arXiv 1602.07576). Needs scikit-learn, of the extra study.
 
     Examples
@@ -223,7 +227,7 @@ def sphere(
         bool, typer.Option("--large", help="Also train a large plain network, five times as long.")
     ] = False,
 ) -> Mapping[str, object]:
-    """Read digits turned on the sphere, by zonal convolutions and by augmentation.
+    """Classify digits rotated on the sphere, by zonal convolutions and by augmentation.
 
     The equivariant network is trained on digits as they are, plain ones on rotated copies
     (arXiv 2202.03990). Needs scikit-learn, of the extra study.
@@ -245,7 +249,7 @@ def counterfactual(
             metavar="STORE", help="Analysis store of a year or more: also seek changes of weather."
         ),
     ] = None,
-    inits: Annotated[int, typer.Option(min=1, metavar="N", help="Init times.")] = 10,
+    inits: Annotated[int, typer.Option(min=1, metavar="N", help="Number of init times.")] = 10,
 ) -> Mapping[str, object]:
     """Seek the smallest changes that bring an event, along the data and cell by cell.
 
@@ -282,7 +286,7 @@ def emergent(
         Path | None,
         typer.Option(metavar="STORE", help="Analysis store: also train an ensemble of PEAR."),
     ] = None,
-    members: Annotated[int, typer.Option(min=2, metavar="N", help="Its members.")] = 8,
+    members: Annotated[int, typer.Option(min=2, metavar="N", help="Members of that ensemble.")] = 8,
     steps: Annotated[int, typer.Option(min=1, metavar="N", help="Their optimiser steps.")] = 60,
 ) -> Mapping[str, object]:
     """Average networks that were trained on augmented data, none of which is equivariant.

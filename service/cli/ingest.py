@@ -128,7 +128,8 @@ def ingest(
         opt.Numbers, _cds(parser=opt.RANGES, metavar="LIST", help="Hours of the day, UTC.")
     ] = _SYNOPTIC_HOURS,
     workers: Annotated[
-        int, _computing(min=0, metavar="N", help="Number of worker processes (default: by work).")
+        int,
+        _computing(min=0, metavar="N", help="Number of worker processes; 0: by the work."),
     ] = 0,
     scheduler: opt.Scheduler = None,
     as_json: opt.Json = False,

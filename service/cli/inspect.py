@@ -15,8 +15,7 @@ from pear.derived import derive, find_derived, parse_quantity
 from pear.errors import InputError
 from pear.plotting.styles import kind_of
 from pear.sphere.source_grids import HealpixGrid, SourceGrid
-from pear.store.description import describe
-from pear.store.reader import open_store, stored_layout
+from pear.store.reader import describe, open_store, stored_layout
 from pear.times import to_iso
 from pear.typing import Float64
 from pear.variables import BY_NAME, PROBABILITY, SIMULATED, Layout, holds_vectors, wind_partner

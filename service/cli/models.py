@@ -109,7 +109,7 @@ def fit_chart(
     data: Data,
     analysis: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Analysis of its training years (default: the only)."),
+        typer.Option(metavar="NAME", help="Analysis of its training years, if there are several."),
     ] = None,
     directions: Annotated[
         int | None,

@@ -59,11 +59,17 @@ class Numbers(tuple[int, ...]):
 
     __slots__ = ()
 
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
+
 
 class Durations(tuple[Duration, ...]):
     """Durations that were separated by commas."""
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
 
     @property
     def hours(self) -> list[int]:
@@ -87,7 +93,10 @@ class Period(tuple[np.datetime64, np.datetime64]):
     __slots__ = ()
 
     def __str__(self) -> str:
-        return "..".join(to_iso(end) for end in self)
+        first, last = (to_iso(end) for end in self)
+        if first.endswith("T00:00:00Z") and last.endswith("T23:59:59Z"):
+            return f"{first[:10]}..{last[:10]}"
+        return f"{first}..{last}"
 
 
 def parse_duration(text: str) -> Duration:
@@ -326,6 +335,7 @@ Workers = Annotated[int, _computing(min=1, metavar="N", help="Number of worker p
 Threads = Annotated[
     int | None, _computing(min=1, metavar="N", help="Threads per process (default: by the work).")
 ]
+ClaimThreads = Annotated[int, _computing(min=1, metavar="N", help="Threads per process.")]
 Device = Annotated[
     str | None,
     _computing(metavar="DEVICE", help="auto, cpu, cuda or cuda:1 (default: $PEAR_DEVICE)."),

@@ -154,7 +154,7 @@ def export_run(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run, or part of it, as one file; by the ending NetCDF, GRIB 2 or zipped Zarr.
+    """Write a run, or part of it, as one file: NetCDF, GRIB 2 or zipped Zarr, by its ending.
 
     Examples
     --------

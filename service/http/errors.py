@@ -5,16 +5,10 @@ Worker processes raise it too, and load no more than they need.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field
-
-
-class FieldProblem(BaseModel):
-    """One invalid part of a request."""
-
-    field: str = Field(description="Parameter, or path in the body.")
-    message: str = Field(description="What is wrong, and what is allowed.")
+if TYPE_CHECKING:
+    from service.http.problems import FieldProblem
 
 
 class ProblemError(Exception):
@@ -25,7 +19,7 @@ class ProblemError(Exception):
     status
         HTTP status.
     detail, field, hint, errors
-        As in :class:`service.http.problems.Problem`.
+        As in :class:`Problem`.
     headers
         Extra headers, such as ``Retry-After``.
     """

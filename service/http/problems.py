@@ -29,7 +29,7 @@ from pipelines.engine.engine import QueueFullError
 from pipelines.faults import describe_fault
 from pipelines.settings import field_path
 from pipelines.storage.data_folder import FullDiskError, UnwritableError
-from service.http.errors import FieldProblem, ProblemError
+from service.http.errors import ProblemError
 from service.http.forms import FORMS
 from service.http.html import error_page
 from service.http.ogc_errors import (
@@ -57,6 +57,13 @@ _STATUS: Final = {
 _FAULTS_OF_VALUES: Final = (400, 404, 413, 422)
 """Problems that say which value was sent."""
 _RETRY_LATER: Final = {"Retry-After": "60"}
+
+
+class FieldProblem(BaseModel):
+    """One invalid part of a request."""
+
+    field: str = Field(description="Parameter, or path in the body.")
+    message: str = Field(description="What is wrong, and what is allowed.")
 
 
 class Problem(BaseModel):

@@ -17,8 +17,7 @@ from pear.boltzmann.renormalise import (
     identity_spread,
     majority,
 )
-from pear.sphere.healpix import centres
-from pear.sphere.transforms import gaussian_fields
+from pear.sphere.healpix import centres, gaussian_fields
 
 
 def test_decimation_of_a_chain_by_its_definition() -> None:

@@ -12,8 +12,7 @@ import pear
 from pear.derived import derive, find_derived, parse_quantity
 from pear.derived.formulas import EARTH_RADIUS
 from pear.errors import InputError
-from pear.sphere.healpix import centres
-from pear.sphere.transforms import curl_and_divergence
+from pear.sphere.healpix import centres, curl_and_divergence
 from pear.store.dataset import build_dataset
 from pear.variables import STANDARD_GRAVITY, derived_rows
 

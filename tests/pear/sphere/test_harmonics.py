@@ -7,9 +7,8 @@ import pytest
 from scipy.special import eval_legendre
 
 from pear.sphere.harmonics import Rotation, analysis, real_harmonics, real_wigner, synthesis, wigner
-from pear.sphere.healpix import centres
+from pear.sphere.healpix import angular_power, centres
 from pear.sphere.symmetry import R, permutation
-from pear.sphere.transforms import angular_power
 from pear.sphere.vectors import Frames
 
 A, B = Rotation(0.3, 1.1, -2.0), Rotation(-1.4, 0.6, 0.9)

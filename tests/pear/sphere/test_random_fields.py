@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pear.sphere.healpix import centres
+from pear.sphere.healpix import angular_power, centres, gaussian_fields
 from pear.sphere.random_fields import EARTH_RADIUS_KM, correlated_noise, correlated_power
-from pear.sphere.transforms import angular_power, gaussian_fields
 
 
 def test_the_power_gives_unit_variance_and_the_correlation_of_a_gaussian() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -16,10 +17,13 @@ from pear.errors import InputError
 from pear.store.climatology import Climatology
 from pear.store.dataset import dataset_layout
 from pear.store.reader import (
+    describe,
+    describe_times,
     open_analysis,
     open_climatology,
     open_forecast,
     open_store,
+    read_completeness,
     stored_layout,
 )
 from pear.variables import Layout
@@ -66,7 +70,6 @@ def test_each_kind_has_its_function(folder: Path) -> None:
     assert analysis["geopotential"].dims == ("time", "level", "cell")
     assert forecast["geopotential"].dims == ("time", "prediction_timedelta", "level", "cell")
     assert dataset_layout(analysis) == LAYOUT
-    assert stored_layout(folder / "f.zarr") == ("forecast", LAYOUT, 8)
     with pytest.raises(InputError, match=r"kind 'forecast', not .*pear.open_forecast"):
         open_analysis(folder / "f.zarr")
     with pytest.raises(InputError, match="kind 'analysis'"):
@@ -102,6 +105,45 @@ def test_forecasts_open_from_a_url(folder: Path, address: str) -> None:
         open_forecast(f"{address}/a.zarr")
 
 
+def test_completeness_names_the_channels(folder: Path) -> None:
+    times, flags, names = read_completeness(folder / "a.zarr")
+    assert names == ("2m_temperature", "geopotential@500", "geopotential@850")
+    assert flags.shape == (3, 3)
+    assert flags.all()
+    assert times.size == 3
+    everything = read_completeness(folder / "a.zarr", all_channels=True)[2]
+    assert set(names) < set(everything)
+    assert stored_layout(folder / "f.zarr") == ("forecast", LAYOUT, 8)
+
+
+@pytest.mark.parametrize(
+    ("days", "gaps", "step"),
+    [([], 0, None), ([0], 0, None), ([0, 1, 2], 0, 24.0), ([0, 1, 2, 5], 1, 24.0)],
+)
+def test_time_axes(days: list[int], gaps: int, step: float | None) -> None:
+    told = describe_times(START + DAY * np.array(days, dtype=int))
+    assert (told["count"], len(told["gaps"]), told["step_hours"]) == (len(days), gaps, step)
+
+
+def test_a_description_holds_grid_times_and_variables(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    random = np.random.default_rng(4)
+    surface, upper = random.normal(size=(4, 1, CELLS)), random.normal(size=(4, 1, 2, CELLS))
+    with AnalysisWriter(path, LAYOUT, 8) as writer:
+        writer.append(START + np.array([0, 1, 2, 5]) * DAY / 4, surface, upper)
+    told = describe(path)
+    assert told["grid"]["nside"] == 8
+    assert told["times"]["count"] == 4
+    assert told["times"]["step_hours"] == 6
+    assert told["times"]["gaps"] == [
+        {"after": "2019-01-01T12:00:00Z", "before": "2019-01-02T06:00:00Z", "missing": 2}
+    ]
+    assert told["levels"] == [850, 500]
+    assert told["variables"]["geopotential"]["units"] == "m2 s-2"
+    assert told["completeness"]["complete"] is True
+    json.dumps(told, allow_nan=False)
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "text", "foreign"])
 def test_a_path_that_is_not_a_store_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x.zarr"
@@ -113,6 +155,11 @@ def test_a_path_that_is_not_a_store_is_refused(tmp_path: Path, kind: str) -> Non
         xr.Dataset({"a": ("x", np.zeros(3))}).to_zarr(path, consolidated=False)
     with pytest.raises(InputError, match=r"no store at|not a store"):
         open_store(path)
+
+
+def test_a_gap_misses_at_least_one_time() -> None:
+    uneven = np.datetime64("2001-01-01", "s") + np.array([0, 3600, 7200, 11_100, 14_400, 25_200])
+    assert [gap["missing"] for gap in describe_times(uneven)["gaps"]] == [2]
 
 
 @pytest.mark.parametrize("path", ["", " "])

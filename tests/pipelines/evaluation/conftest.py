@@ -18,9 +18,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Paths of a test analysis and of a climatology of the true seasonal cycle."""
     folder = tmp_path_factory.mktemp("evaluation")
     write_analysis(folder / "train.zarr", TRAIN, usual(TRAIN))
-    build_climatology(
-        folder / "train.zarr", folder / "usual.zarr", fit=HarmonicFit(1, packed=False)
-    )
+    build_climatology(folder / "train.zarr", folder / "usual.zarr", fit=HarmonicFit(1, bits=None))
     return write_analysis(folder / "test.zarr", TEST), folder / "usual.zarr"
 
 

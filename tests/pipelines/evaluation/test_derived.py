@@ -77,7 +77,7 @@ def test_a_climatology_by_day_has_it_too(store: Path, tmp_path: Path) -> None:
 
 def test_forecasts_and_baselines_are_scored_on_the_quantity(store: Path, tmp_path: Path) -> None:
     path = tmp_path / "wind.zarr"
-    build_climatology(store, path, fit=HarmonicFit(1, packed=False), derived=["ws10", "wind_speed"])
+    build_climatology(store, path, fit=HarmonicFit(1, bits=None), derived=["ws10", "wind_speed"])
     climatology = Climatology.open(path, WIND, 2, derived=ASKED[:2])
     step = np.timedelta64(240 * 3600, "s")
     options = EvaluationOptions(lead_hours=240, regions=("global",), derived=ASKED[:2])

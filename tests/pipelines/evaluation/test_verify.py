@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pear.metrics import score
-from pear.sphere.transforms import angular_power
+from pear.sphere.healpix import angular_power
 from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pipelines.evaluation.accumulators import (

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from pear.errors import InputError
-from pear.store.reader import open_store
-from pear.store.time_status import read_preliminary
+from pear.store.reader import open_store, read_preliminary
 from pear.times import HOUR, to_iso
 from pear.variables import LEVELS, Layout
 from pipelines.ingestion.fetch import FetchedState, fetch, open_source

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from pear.errors import InputError
-from pear.store.description import describe
-from pear.store.reader import open_store
+from pear.store.reader import describe, open_store
 from pear.variables import Layout
 from pipelines.ingestion.cds import Account, DataStore, Session, month_requests
 from pipelines.ingestion.cds_months import ingest_from_cds

@@ -16,8 +16,7 @@ import xarray as xr
 from pear.errors import InputError
 from pear.state import State
 from pear.store import schema
-from pear.store.description import describe
-from pear.store.reader import open_store
+from pear.store.reader import describe, open_store
 from pear.variables import Layout
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
-from pear.store.time_status import read_lead_times
+from pear.store.reader import read_lead_times
 from pipelines.ingestion.ingest import ingest
 from tests.fixtures.ingestion import H6, NSIDE, T0, check_store, temperature
 

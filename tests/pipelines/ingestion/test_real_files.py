@@ -14,8 +14,7 @@ from pear.errors import InputError
 from pear.rollout import check_physical
 from pear.sphere.healpix import centres
 from pear.state import State
-from pear.store.description import describe
-from pear.store.reader import open_store
+from pear.store.reader import describe, open_store
 from pear.variables import Layout
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions

@@ -17,9 +17,7 @@ import xarray as xr
 from pear.errors import InputError
 from pear.sphere.healpix import coarsen
 from pear.store.analysis import Analysis
-from pear.store.description import describe
-from pear.store.reader import open_store
-from pear.store.time_status import read_preliminary
+from pear.store.reader import describe, open_store, read_preliminary
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
 from pipelines.storage.check import check_store

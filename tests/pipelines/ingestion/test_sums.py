@@ -11,8 +11,7 @@ import xarray as xr
 
 from pear.datasets.base import ScanOptions
 from pear.errors import InputError
-from pear.store.reader import open_store
-from pear.store.time_status import read_completeness
+from pear.store.reader import open_store, read_completeness
 from pear.times import HOUR, to_iso
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions

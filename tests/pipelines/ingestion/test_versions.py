@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from pear.errors import InputError
-from pear.store.time_status import read_preliminary
+from pear.store.reader import read_preliminary
 from pipelines.ingestion.ingest import ingest
 from tests.fixtures.ingestion import NSIDE, check_store, temperature
 

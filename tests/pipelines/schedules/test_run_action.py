@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from pear.errors import InputError
-from pear.store.reader import open_store
-from pear.store.time_status import read_completeness
+from pear.store.reader import open_store, read_completeness
 from pear.times import to_iso
 from pipelines.catalog import Catalog, FinishedError, NotFoundError, Status
 from pipelines.catalog.schedule_runs import KEPT_JOBS

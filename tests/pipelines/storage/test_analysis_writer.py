@@ -11,9 +11,7 @@ import xarray as xr
 import xdggs
 
 from pear.errors import InputError
-from pear.store.description import describe
-from pear.store.reader import open_store
-from pear.store.time_status import read_completeness
+from pear.store.reader import describe, open_store, read_completeness
 from pear.variables import Layout
 from pipelines.storage import staging
 from pipelines.storage.analysis_writer import AnalysisWriter

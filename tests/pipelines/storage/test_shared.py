@@ -17,8 +17,7 @@ from pear.errors import InputError
 from pear.store import fetched
 from pear.store.fetched import Mark, complete, make_room, missing_chunks
 from pear.store.manifest import Manifest
-from pear.store.reader import open_store
-from pear.store.time_status import read_completeness
+from pear.store.reader import open_store, read_completeness
 from pipelines.catalog import Catalog, Run, Status
 from pipelines.catalog.rebuild import rebuild_catalog
 from pipelines.catalog.retention import remove_leftovers, remove_run

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,28 @@ def test_an_option_of_several_values_is_given_several_times(
     with pytest.raises(SystemExit):
         main(["forecast", "--model", "a", "--model", "b", "--init", "2001-01-01", "--data", "none"])
     assert "more than once" not in capsys.readouterr().err
+
+
+def every_command() -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command and subcommand."""
+    root = typer.main.get_command(app)
+    context = typer.Context(root)
+    for name in COMMANDS:
+        yield (name,)
+        command = root.get_command(context, name)  # type: ignore[attr-defined]
+        yield from ((name, each) for each in getattr(command, "commands", {}))
+
+
+@pytest.mark.parametrize("words", sorted(every_command()), ids=" ".join)
+def test_the_help_of_a_command_is_whole(
+    pear: CommandLine, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip("│ ") for line in pear(*words, "--help").out.splitlines()]
+    text = re.sub(r"(?<=[,:])…", "", re.sub(r", …", "", "\n".join(lines)))
+    assert "…" not in text, "a word is cut"
+    assert not re.search(r"<(bool|str|path|list|Path)\b", text), "a type that says nothing"
+    assert not re.search(r"default: \(|\(default: [^)]*\)\.?\s+\[default:", text), "two defaults"
+    assert not re.search(r"^\$ pear.*(?<!\\)\n(?!\$|$)", text + "\n", re.MULTILINE), (
+        "an example wraps without a backslash"
+    )

@@ -14,8 +14,7 @@ import xarray as xr
 import pear as library
 from pear.models import checkpoint
 from pear.store.climatology import Climatology
-from pear.store.reader import open_store
-from pear.store.time_status import read_lead_hours
+from pear.store.reader import open_store, read_lead_hours
 from pipelines.catalog import Catalog
 from pipelines.evaluation.scores import read_scores
 from pipelines.storage.data_folder import DataFolder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pear.store.time_status import read_completeness
+from pear.store.reader import read_completeness
 from pipelines.catalog import Catalog
 from pipelines.catalog.scan import refresh
 from pipelines.storage.data_folder import DataFolder

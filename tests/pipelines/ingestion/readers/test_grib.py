@@ -14,8 +14,7 @@ import pytest
 
 from pear.datasets.base import Scan, ScanOptions
 from pear.errors import InputError
-from pear.store.description import describe
-from pear.store.reader import open_store
+from pear.store.reader import describe, open_store
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.readers import scan_source

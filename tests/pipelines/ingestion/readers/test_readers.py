@@ -19,8 +19,7 @@ from pear import resources
 from pear.datasets.base import Scan
 from pear.datasets.versions import find_preliminary
 from pear.errors import InputError
-from pear.store.reader import open_store
-from pear.store.time_status import read_lead_hours
+from pear.store.reader import open_store, read_lead_hours
 from pear.times import to_iso
 from pipelines.ingestion.ingest import ingest
 from pipelines.ingestion.options import IngestOptions
