@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Literal, Unpack
 
 import xarray as xr
@@ -13,6 +12,7 @@ from pear.datasets.regrid import has_nested_cells
 from pear.derived import derive
 from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
+from pear.store.attributes import as_attributes
 from pear.store.dataset import dataset_layout
 from pear.typing import StrPath, TimesLike
 from pear.variables import Layout
@@ -147,10 +147,7 @@ class PearAccessor:
             File to write.
         """
         plain = self._dataset.copy()
-        plain.attrs = {
-            name: json.dumps(value) if isinstance(value, dict | list) else value
-            for name, value in plain.attrs.items()
-        }
+        plain.attrs = as_attributes(plain.attrs)
         plain.to_netcdf(path)
 
     def to_state(

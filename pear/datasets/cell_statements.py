@@ -6,7 +6,6 @@ Zarr, the grid specification of earthkit and mir, GRIB keys, and keywords of FIT
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from pear.errors import InputError
+from pear.store.attributes import read_json
 
 _PLAIN_NAMES: Final = re.compile(
     r"cell_?ids?|healpix(_?(index|id|ids|cells?))?|i?pix(els?)?|hp_?id"
@@ -234,28 +234,6 @@ def _read_grid_spec(value: object, where: str) -> Iterator[Statement]:
     order = spec.get("order", spec.get("ordering", {"n": "nested"}.get(found[1].lower(), "ring")))
     word = str(order).strip().lower()
     yield Statement("order", _WORDS.get(word, word), where)
-
-
-def read_json(value: object) -> dict[str, Any]:
-    """Return a mapping that is one already or is JSON text; an empty one for anything else.
-
-    Returns
-    -------
-    dict
-        The mapping.
-
-    Examples
-    --------
-    >>> from pear.datasets.cell_statements import read_json
-    >>> read_json('{"grid": "H128"}'), read_json("H128")
-    ({'grid': 'H128'}, {})
-    """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _as_int(value: object) -> int | None:

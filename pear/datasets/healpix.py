@@ -19,12 +19,12 @@ from pear.datasets.cell_statements import (
     CELL_AXES,
     Statement,
     find_numbers,
-    read_json,
     read_statements,
 )
 from pear.errors import InputError
 from pear.sphere.healpix import BASE_PIXELS, nest_of_ring
 from pear.sphere.source_grids import HealpixGrid
+from pear.store.attributes import read_json
 from pear.typing import Float64
 
 _HINT: Final = "PEAR reads all cells of the sphere, nested or in ring order, at any nside"

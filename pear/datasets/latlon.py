@@ -29,7 +29,11 @@ from pear.variables import holds_vectors, wind_partner
 from pear.variables import wind_pairs as known_winds
 
 _OF_CELLS: Final = ("dggs", "zarr_conventions", "coordinates", "regridding_method")
-_SPHERE: Final = {"grid_mapping_name": "latitude_longitude", "earth_radius": 6_371_229.0}
+_SPHERE: Final = {
+    "grid_mapping_name": "latitude_longitude",
+    "earth_radius": 6_371_229.0,
+    "long_name": "latitude and longitude on a sphere",
+}
 """The grid mapping; the radius is that of ECMWF's models, the sphere of ERA5."""
 _DIMENSIONS: Final = ("latitude", "longitude")
 
@@ -206,8 +210,9 @@ def _regrid_wind(
 
 
 def _axes(lat: npt.NDArray[Any], lon: npt.NDArray[Any]) -> Mapping[str, Any]:
+    whole = {"_FillValue": None}  # xarray gives floats one; coordinates have no missing values
     return {
-        "latitude": ("latitude", lat, {**LATITUDE, "axis": "Y"}),
-        "longitude": ("longitude", lon, {**LONGITUDE, "axis": "X"}),
+        "latitude": xr.Variable("latitude", lat, {**LATITUDE, "axis": "Y"}, whole),
+        "longitude": xr.Variable("longitude", lon, {**LONGITUDE, "axis": "X"}, whole),
         "crs": ((), np.int32(0), dict(_SPHERE)),
     }

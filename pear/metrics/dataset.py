@@ -48,6 +48,11 @@ KEYS: Final = ("forecaster", "variable", "level", "lead_days", "region")
 """Columns that identify a row of a table of scores."""
 CORRELATIONS: Final = ("acc", "acc_low", "acc_high", "acc_per_init", "acc_centered")
 UNDEFINED: Final = "no anomaly to correlate (0/0): given as 0"
+_LEVEL: Final = {
+    "standard_name": "air_pressure",
+    "long_name": "pressure level; NaN at the surface",
+    "units": "hPa",
+}
 _SUMS_DIMS: Final = ("statistic", "time", "prediction_timedelta", "channel", "region")
 
 
@@ -278,6 +283,6 @@ def _coordinates(table: ScoreAccumulator) -> dict[str, object]:
         "prediction_timedelta": ("prediction_timedelta", table.leads, lead),
         "channel": [channel_label(channel) for channel in table.channels],
         "variable": ("channel", names),
-        "level": ("channel", levels, {"units": "hPa"}),
+        "level": ("channel", levels, _LEVEL),
         "units": ("channel", [variable(name).units for name in names]),
     }

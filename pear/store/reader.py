@@ -22,6 +22,7 @@ from pear.errors import InputError
 from pear.grib_library import import_before_xarray
 from pear.sphere.healpix import cells_of_nside, nside_from_cells
 from pear.store import manifest, metadata, schema
+from pear.store.attributes import as_attributes, read_json
 from pear.store.climatology import Climatology
 from pear.store.dataset import make_layout
 from pear.store.fetched import StoreUnavailableError
@@ -38,7 +39,7 @@ from pear.variables.own import adopt_definitions
 Chunks: TypeAlias = int | dict[str, int] | Literal["auto"] | None
 """As ``chunks`` of :func:`xarray.open_zarr`: None for lazy reads without dask."""
 _MOST_NAMED: Final = 20
-_INTERNAL_ATTRIBUTES: Final = ("dggs", metadata.DIGEST)
+_INTERNAL_ATTRIBUTES: Final = ("dggs", "zarr_conventions", metadata.DIGEST)
 
 
 def open_analysis(path: StrPath, *, nside: int | None = None, chunks: Chunks = None) -> xr.Dataset:
@@ -202,6 +203,7 @@ def _open_zarr(
     )
     for name in (manifest.ATTRIBUTE, metadata.DIGEST):  # of the files, not of the data
         dataset.attrs.pop(name, None)
+    dataset.attrs = as_attributes(dataset.attrs)  # stores of earlier versions hold tables
     return dataset
 
 
@@ -331,7 +333,11 @@ def describe(path: StrPath) -> dict[str, Any]:
         },
         "bytes": sum(file.stat().st_size for file in files),
         "files": len(files),
-        "attributes": {k: v for k, v in dataset.attrs.items() if k not in _INTERNAL_ATTRIBUTES},
+        "attributes": {
+            name: read_json(value) or value
+            for name, value in dataset.attrs.items()
+            if name not in _INTERNAL_ATTRIBUTES
+        },
     }
     if kind == "forecast":
         leads = dataset["prediction_timedelta"].values / np.timedelta64(1, "h")
@@ -590,7 +596,7 @@ def stored_layout(path: StrPath) -> tuple[str, Layout, int]:
         group = schema.open_group(path)
         attributes: dict[str, Any] = dict(group.attrs)
         kind = str(attributes["pear_kind"])
-        nside = 2 ** int(attributes["dggs"]["refinement_level"])
+        nside = 2 ** int(schema.get_array(group, "crs").attrs["refinement_level"])  # type: ignore[arg-type]
         names = set(group.array_keys())
         present = _levels(group) if "level" in names else []
         adopt_definitions(attributes, str(path))

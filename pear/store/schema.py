@@ -1,7 +1,8 @@
 """Schema of the stores: attributes, coordinates, channel names and chunk shapes.
 
-Stores open unchanged in xarray, xdggs (its three conventions), easygems, earthkit-plots and
-healpy tools. ``cell_ids`` and ``crs`` must carry the attributes below and no others.
+Stores open unchanged in xarray, xdggs (by ``cell_ids``), easygems, earthkit-plots and
+healpy tools. ``cell_ids`` must carry the attributes below and no others: xdggs refuses what it
+does not know.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import zarr
 from pear import __version__
 from pear.errors import InputError
 from pear.sphere.healpix import cells_of_nside, centres
+from pear.store.attributes import as_attribute, as_attributes
 from pear.store.verified import VerifiedStore
 from pear.times import as_utc
 from pear.typing import Array, StrPath, Times, TimesLike
@@ -42,8 +44,12 @@ REPLACEMENTS: Final = "pear_replacements"
 """Attribute of a store: how often times of it were replaced; absent until the first time."""
 VERSION: Final = "pear_schema"
 """Attribute of a store: version of this schema; absent in stores of the first one."""
-CURRENT: Final = 2
-"""Version of stores that are written now: with latitude, longitude and valid time of each value."""
+CURRENT: Final = 3
+"""Version of stores that are written now.
+
+From version 2 on with latitude, longitude and valid time of each value; from version 3 on with
+attributes that netCDF can hold too: tables are JSON text, and the grid stands at ``crs`` alone.
+"""
 LATITUDE: Final = {
     "standard_name": "latitude",
     "long_name": "latitude",
@@ -62,13 +68,6 @@ TIME_ENCODING: Final = {"units": "seconds since 1970-01-01", "calendar": "prolep
 LEAD_ENCODING: Final = {"units": "seconds", "dtype": "timedelta64[ns]"}
 _SHARD_BYTES: Final = 100_000_000
 _MOST_SHARD_TIMES: Final = 256
-_DGGS_CONVENTION: Final = {
-    "uuid": "7b255807-140c-42ca-97f6-7a1cfecdbc38",
-    "schema_url": "https://raw.githubusercontent.com/zarr-conventions/dggs/refs/tags/v1/schema.json",
-    "spec_url": "https://github.com/zarr-conventions/dggs/blob/v1/README.md",
-    "name": "dggs",
-    "description": "Discrete Global Grid Systems convention for zarr",
-}
 
 
 class Coordinate(NamedTuple):
@@ -112,6 +111,8 @@ def grid_coordinates(nside: int, version: int = CURRENT) -> dict[str, Coordinate
     cells, k = np.arange(cells_of_nside(nside), dtype=np.int64), refinement_level(nside)
     ids = {"grid_name": "healpix", "level": k, "indexing_scheme": "nested"}
     crs = {"grid_mapping_name": "healpix", "refinement_level": k, "indexing_scheme": "nested"}
+    if version >= 3:  # gridlook looks for the first
+        crs |= {"healpix_nside": nside, "long_name": "HEALPix grid, cells in nested order"}
     found = {
         "cell": Coordinate(("cell",), cells, {"standard_name": "healpix_index", "units": "1"}),
         "cell_ids": Coordinate(("cell",), cells, ids),
@@ -384,8 +385,8 @@ def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[st
     --------
     >>> from pear.store.schema import group_attributes
     >>> attributes = group_attributes("analysis", 64, {"title": "ERA5"})
-    >>> attributes["title"], attributes["dggs"]["refinement_level"]
-    ('ERA5', 6)
+    >>> attributes["title"], attributes["pear_kind"]
+    ('ERA5', 'analysis')
     """
     return {
         "Conventions": "CF-1.13",
@@ -396,18 +397,11 @@ def group_attributes(kind: str, nside: int, extra: Mapping[str, Any]) -> dict[st
         VERSION: CURRENT,
         "coordinates": "cell_ids crs"
         + (f" {COMPLETE} {PRELIMINARY} {LEAD_TIME}" if kind == "analysis" else ""),
-        "libraries": {name: version(name) for name in ("numpy", "xarray", "zarr", "healpy")}
-        | {"python": platform.python_version()},
-        "zarr_conventions": [dict(_DGGS_CONVENTION)],
-        "dggs": {
-            "name": "healpix",
-            "refinement_level": refinement_level(nside),
-            "indexing_scheme": "nested",
-            "spatial_dimension": "cell",
-            "coordinate": "cell_ids",
-            "compression": "none",
-        },
-        **extra,
+        "libraries": as_attribute(
+            {name: version(name) for name in ("numpy", "xarray", "zarr", "healpy")}
+            | {"python": platform.python_version()}
+        ),
+        **as_attributes(extra),
     }
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 
 from pear.errors import InputError
 from pear.store import metadata
+from pear.store.attributes import read_json
 from pear.store.climatology import Climatology
 from pear.store.reader import open_store
 from pear.times import as_utc
@@ -181,7 +182,7 @@ def _enter_runs(data: DataFolder, catalog: Catalog) -> Iterator[str | None]:
         try:
             attributes = metadata.read_intact(path)["attributes"]
             init_time = as_utc(open_store(path)["time"].values)[0]
-            sha256, options = str(attributes["model_sha256"]), dict(attributes["options"])
+            sha256, options = str(attributes["model_sha256"]), read_json(attributes["options"])
             lead_hours = int(match[1])
             if run_id(sha256, init_time, lead_hours, options) != name:
                 yield f"run {name}: its attributes are those of another run"

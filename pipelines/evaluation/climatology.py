@@ -225,7 +225,9 @@ def _create(path: Path, data: xr.Dataset, kind: str, analysis: str, harmonics: i
     if kind == "harmonic":
         names = ["mean"] + [f"{f}{k}" for k in range(1, harmonics + 1) for f in ("cos", "sin")]
         terms = np.arange(len(names))
-        create.coordinate(root, "term", terms, {"flag_meanings": " ".join(names)})
+        flags = {"flag_values": terms.tolist(), "flag_meanings": " ".join(names)}
+        about_terms = {"long_name": "term of the Fourier series over the year", **flags}
+        create.coordinate(root, "term", terms, about_terms)
     else:
         days = {"long_name": "calendar day of a leap year, from 0; 59 is 29 February"}
         create.coordinate(root, "day", np.arange(DAYS), days)
@@ -374,7 +376,10 @@ def _array(
     dtype: np.dtype[Any],
     name: str | None = None,
 ) -> zarr.Array[Any]:
-    nside = nside_from_cells(field.sizes["cell"])
+    if name is None:
+        about = schema.variable_attributes(str(field.name), nside_from_cells(field.sizes["cell"]))
+    else:
+        about = {"long_name": f"{name.removeprefix(f'{field.name}_')} of the packed {field.name}"}
     return root.create_array(
         name or str(field.name),
         shape=shape,
@@ -386,7 +391,7 @@ def _array(
             BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=dtype.itemsize),
             Crc32cCodec(),
         ],
-        attributes=schema.variable_attributes(str(field.name), nside) if name is None else {},
+        attributes=about,
     )
 
 

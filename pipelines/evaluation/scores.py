@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
+from pear import __version__
 from pear.errors import InputError
 from pear.metrics import FieldAccumulator, ScoreAccumulator, bootstrap
 from pear.metrics.dataset import CORRELATIONS, DIMS, scores_to_dataset, sums_to_dataset
@@ -33,6 +34,19 @@ MIN_INITS: Final = 8
 """Fewer init times say too little about other init times: no interval is computed."""
 REPLICATES: Final = 500
 FILE: Final = "scores.nc"
+_OF_FILE: Final = ("Conventions", "title", "history")
+_LONG_NAMES: Final = {
+    "rmse_difference": "RMSE of the first forecaster minus that of each other",
+    "init_times": "number of init times",
+    "sums": "sums by init time, from which every score is computed",
+    "power": "mean power spectrum of the forecasts",
+    "power_of_analysis": "mean power spectrum of the analyses",
+    "error_map": "mean error, forecast minus analysis",
+    "squared_error_map": "mean squared error",
+    "time": "initial time of the forecasts",
+    "plotted_lead": "lead time of spectra and maps",
+    "plotted_channel": "variable and level of spectra and maps",
+}
 _LARGE: Final = ("sums", "power", "power_of_analysis", "error_map", "squared_error_map")
 
 
@@ -89,7 +103,22 @@ def evaluation_dataset(sums: Accumulators, about: Mapping[str, Any]) -> xr.Datas
             data = data.assign_coords(plotted)
             values = np.stack([mean.mean(which) for mean in means])
             data[name] = ("forecaster", *plotted, size), values
+    _describe_variables(data)
     return data.assign_attrs({k: v for k, v in about.items() if k not in ("inits", "regions")})
+
+
+def _describe_variables(data: xr.Dataset) -> None:
+    """Say of each variable and axis what it is, where that is not said yet."""
+    for name in map(str, data.variables):
+        about = data[name].attrs
+        for end, which in (("_low", "lower"), ("_high", "upper")):
+            score = name.removesuffix(end)
+            if score != name and score in data:
+                of = data[score].attrs.get("long_name", score)
+                about.setdefault("long_name", f"{of}: {which} end of the 95 % interval")
+        if name in _LONG_NAMES:
+            about.setdefault("long_name", _LONG_NAMES[name])
+    data["time"].attrs.setdefault("standard_name", "forecast_reference_time")
 
 
 def _check_finite(data: xr.Dataset) -> None:
@@ -131,7 +160,13 @@ def write_scores(data: xr.Dataset, path: Path) -> None:
         for name, array in data.data_vars.items()
         if set(array.dims) != set(DIMS)
     }
-    data.to_netcdf(path, engine="netcdf4", encoding=encoding)
+    about = (
+        "CF-1.13",
+        f"scores of {data.attrs.get('model', 'a model')}",
+        f"written by PEAR {__version__}",
+    )
+    attributes = dict(zip(_OF_FILE, about, strict=True)) | data.attrs
+    data.assign_attrs(attributes).to_netcdf(path, engine="netcdf4", encoding=encoding)
 
 
 def read_scores(path: Path, *, scores_only: bool = False) -> xr.Dataset:
@@ -180,7 +215,9 @@ def open_scores(path: Path) -> xr.Dataset:
 
 def describe(data: xr.Dataset) -> dict[str, Any]:
     """Return what was evaluated, as JSON can hold it."""
-    about = {str(name): _to_plain(value) for name, value in data.attrs.items()}
+    about = {
+        str(name): _to_plain(value) for name, value in data.attrs.items() if name not in _OF_FILE
+    }
     inits = [to_iso(time) for time in data["time"].values.astype("datetime64[s]")]
     return {**about, "inits": inits, "regions": [str(name) for name in data["region"].values]}
 

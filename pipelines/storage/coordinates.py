@@ -15,6 +15,7 @@ from zarr.storage import LocalStore, StorePath
 
 from pear.errors import InputError
 from pear.store import metadata, schema
+from pear.store.attributes import read_json
 from pear.store.manifest import Manifest, has_own_checksum
 from pear.typing import Int64
 from pear.variables import Layout
@@ -94,7 +95,7 @@ def _init_times(attributes: Mapping[str, Any], size: int) -> Iterator[Int64]:
 
 def _leads(attributes: Mapping[str, Any], size: int) -> Iterator[Int64]:
     """Yield the lead times in seconds: those that were asked for, or all steps from 0 on."""
-    kept = dict(attributes.get("options") or {}).get("leads")
+    kept = read_json(attributes.get("options")).get("leads")
     found = _RUN.match(str(attributes.get("run_id")))
     if kept is not None:
         if len(kept) == size:
@@ -105,7 +106,7 @@ def _leads(attributes: Mapping[str, Any], size: int) -> Iterator[Int64]:
 
 def _levels(attributes: Mapping[str, Any], size: int) -> Iterator[Int64]:
     """Yield the levels in hPa: those that were asked for, or the published ones."""
-    kept = dict(attributes.get("options") or {}).get("levels")
+    kept = read_json(attributes.get("options")).get("levels")
     levels = Layout.default().levels if kept is None else tuple(kept)
     if len(levels) == size:
         layout = Layout((), ("temperature",), levels)

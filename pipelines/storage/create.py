@@ -152,8 +152,6 @@ def completeness(group: zarr.Group, layout: Layout) -> None:
     names = schema.all_channels(schema.level_order(layout), layout.names)
     attributes = {
         "long_name": "1 where the field is present and has passed all checks",
-        "flag_values": [0, 1],
-        "flag_meanings": "missing complete",
         "channels": list(names),
     }
     empty = np.zeros((0, len(names)), dtype=np.uint8)
@@ -167,8 +165,6 @@ def preliminary(group: zarr.Group) -> None:
     """
     attributes = {
         "long_name": "1 where the data are preliminary, to be replaced by final data",
-        "flag_values": [0, 1],
-        "flag_meanings": "final preliminary",
     }
     empty = np.zeros(0, dtype=np.uint8)
     coordinate(group, PRELIMINARY, empty, attributes, ("time",), chunk=_TIME_CHUNK, fill=255)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pear.store.attributes import read_json
 from pipelines.catalog import Catalog, Run
 from pipelines.forecasting.request import counterfactuals_of, factual_of
 from pipelines.storage.data_folder import DataFolder
@@ -46,8 +47,7 @@ def counterfactual_of(folder: DataFolder, run: Run) -> dict[str, Any] | None:
     """Return the figures of a finished counterfactual; None for other runs."""
     if "counterfactual" not in run.options:
         return None
-    found = attributes_of(folder.forecast(run.id)).get(FIGURES)
-    return dict(found) if isinstance(found, dict) else None
+    return read_json(attributes_of(folder.forecast(run.id)).get(FIGURES)) or None
 
 
 def describe_counterfactual(folder: DataFolder, run: Run) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import warnings
@@ -21,6 +20,7 @@ from pear.derived import Derived, parse_quantity
 from pear.derived.dataset import compute
 from pear.errors import InputError
 from pear.sphere.healpix import centres
+from pear.store.attributes import as_attributes
 from pear.store.schema import VALID_TIME
 from pear.times import to_iso
 from pear.typing import Bool, Float32, Float64
@@ -391,7 +391,7 @@ def write(part: xr.Dataset, target: Path, format: Format) -> None:  # noqa: A002
         write_grib(part, target)
         return
     plain = part.copy()
-    plain.attrs = {name: _to_attribute(value) for name, value in part.attrs.items()}
+    plain.attrs = as_attributes(part.attrs)
     for name, each in plain.variables.items():
         kept = ("units", "calendar", *(["_FillValue"] if name in plain.data_vars else []))
         each.encoding = {key: value for key, value in each.encoding.items() if key in kept}
@@ -444,8 +444,3 @@ def _chunks(array: xr.DataArray) -> tuple[int, ...]:
         shape.append(length)
         left //= length
     return tuple(reversed(shape))
-
-
-def _to_attribute(value: object) -> object:
-    """Return an attribute that NetCDF can hold: nested ones become text."""
-    return json.dumps(value) if isinstance(value, dict | list | tuple) else value

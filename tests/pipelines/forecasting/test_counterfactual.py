@@ -12,6 +12,7 @@ import torch
 from pear.counterfactual.chart import HARMONICS, Chart
 from pear.errors import InputError
 from pear.sphere.healpix import cell_of
+from pear.store.attributes import read_json
 from pear.store.schema import open_group
 from pipelines.catalog import Catalog, Run
 from pipelines.forecasting import counterfactual, forecast
@@ -54,7 +55,7 @@ def event(data: DataFolder, catalog: Catalog) -> str:
 
 
 def figures(data: DataFolder, run: Run) -> dict[str, object]:
-    return dict(open_group(data.forecast(run.id)).attrs[counterfactual.ATTRIBUTE])
+    return read_json(open_group(data.forecast(run.id)).attrs[counterfactual.ATTRIBUTE])
 
 
 def test_a_pair_of_runs_is_linked_and_says_what_changed(

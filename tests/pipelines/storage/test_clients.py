@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ import xarray as xr
 from pear.errors import InputError
 from pear.sphere.healpix import centres
 from pear.store import metadata, schema
+from pear.store.attributes import read_json
 from pear.store.manifest import FILE, Manifest
 from pear.store.reader import open_store
 from pear.variables import PROBABILITY, Layout
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.check import check_store
 from pipelines.storage.forecast_writer import ForecastWriter
-from pipelines.storage.metadata import rewrite_child_metadata
+from pipelines.storage.metadata import rewrite_child_metadata, write_group
 from pipelines.storage.repair import repair_store
 
 LAYOUT, NSIDE = Layout(("2m_temperature",), ("temperature",), (850, 500)), 4
@@ -48,6 +50,31 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def hold_tables(document: dict[str, Any]) -> None:
+    """Make of the metadata of a store those of the second version, whose attributes were tables."""
+    inside = document[metadata.INSIDE]["metadata"]
+    groups = {"": document, "nside2/": inside["nside2"]}
+    for prefix, node in groups.items():
+        attributes = node["attributes"]
+        for name in ("libraries", "options"):
+            if name in attributes:
+                attributes[name] = json.loads(attributes[name])
+        level = inside[f"{prefix}crs"]["attributes"]["refinement_level"]
+        attributes["dggs"] = {"name": "healpix", "refinement_level": level}
+        attributes["zarr_conventions"] = [{"name": "dggs"}]
+        attributes[schema.VERSION] = 2
+        for name in ("healpix_nside", "long_name"):
+            del inside[f"{prefix}crs"]["attributes"][name]
+
+
+def to_second_version(path: Path) -> None:
+    """Make of a forecast what the second version of the schema wrote."""
+    document = metadata.read(path)
+    hold_tables(document)
+    write_group(path, document)
+    rewrite_child_metadata(path)
+
+
 def to_first_version(path: Path) -> None:
     """Make of a forecast what the first version of the schema wrote."""
     document = metadata.read(path)
@@ -58,6 +85,7 @@ def to_first_version(path: Path) -> None:
             for file in sorted((path / prefix / name).rglob("*"), reverse=True):
                 file.unlink() if file.is_file() else file.rmdir()
             (path / prefix / name).rmdir()
+    hold_tables(document)
     for name, node in inside["metadata"].items():
         attributes = node["attributes"]
         attributes.pop(schema.VERSION, None)
@@ -155,6 +183,20 @@ def test_stores_of_the_first_version_stay_readable(forecast: Path, tmp_path: Pat
     copy = tmp_path / "copy.zarr"  # has the digest and the manifest's name among its attributes
     xr.open_zarr(old, chunks=None).to_zarr(copy)
     np.testing.assert_array_equal(open_store(copy)["temperature"], found["temperature"])
+
+
+def test_stores_of_the_second_version_stay_readable(forecast: Path, tmp_path: Path) -> None:
+    old = Path(shutil.copytree(forecast, tmp_path / "old.zarr"))
+    to_second_version(old)
+    assert isinstance(schema.open_group(old).attrs["options"], dict)
+    assert check_store(old).findings == []
+    found = open_store(old)
+    xr.testing.assert_equal(found.load(), open_store(forecast).load())
+    assert json.loads(found.attrs["options"]) == {"a": 1}
+    found.to_netcdf(tmp_path / "old.nc")
+    next((old / "nside2/temperature/c").rglob("0/0/0/0")).unlink()  # derived from the rest again
+    assert repair_store(old).is_healthy
+    assert read_json(schema.open_group(old).attrs["options"]) == {"a": 1}
 
 
 def test_a_wrong_valid_time_is_found_and_repaired(forecast: Path, tmp_path: Path) -> None:
