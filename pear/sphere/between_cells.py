@@ -98,7 +98,7 @@ def interpolation_between(
     index, weight = around(lat, lon, grid.nside)
     if vector:
         places: Frames = cell_frames(nside)
-        weight = exact_for_linear(weight, places, frames_of(grid).take(index))
+        weight = exact_for_linear(weight, places, frames_of(grid).take(index).positions())
     rows = np.broadcast_to(np.arange(lat.size), index.shape)
     return _matrix(rows.ravel(), index.ravel(), weight.ravel(), (lat.size, grid.size))
 

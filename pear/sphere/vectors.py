@@ -212,39 +212,51 @@ def wind_weights(
     [0.999]
     """
     index, weight = healpix.interpolation_weights(latitude, longitude, nside)
-    place, cells = Frames.at(latitude, longitude), cell_frames(nside).take(index)
-    return index, exact_for_linear(weight, place, cells)
+    cells = np.take(cell_positions(nside), index, axis=1)
+    return index, exact_for_linear(weight, Frames.at(latitude, longitude), cells)
 
 
-def exact_for_linear(weight: Float64, place: Frames, cells: Frames) -> Float64:
+def exact_for_linear(weight: Float64, place: Frames, cells: Float64) -> Float64:
     """Change weights by as little as makes them exact for what is linear around each point.
 
     Parameters
     ----------
     weight
-        (4, point), which sum to 1.
-    place, cells
-        Frames at the points, (point,), and at the cells around them, (4, point).
+        (4, *points), which sum to 1.
+    place
+        Frames at the points.
+    cells
+        (3, 4, *points), unit vectors of the cells around them.
 
     Returns
     -------
     ndarray
-        (4, point), which sum to 1.
+        (4, *points), which sum to 1.
 
     Examples
     --------
-    >>> cells = cell_frames(16).take(healpix.interpolation_weights([80.0], [10.0], 16)[0])
-    >>> exact_for_linear(np.full((4, 1), 0.25), Frames.at([80.0], [10.0]), cells).sum().round(12)
+    >>> index, _ = healpix.interpolation_weights([80.0], [10.0], 16)
+    >>> place, cells = Frames.at([80.0], [10.0]), cell_positions(16)[:, index]
+    >>> exact_for_linear(np.full((4, 1), 0.25), place, cells).sum().round(12)
     np.float64(1.0)
     """
-    east, north = place.from_cartesian(cells.positions())  # of the cells, in the tangent plane
-    off_east, off_north = (weight * east).sum(axis=0), (weight * north).sum(axis=0)
-    east, north = east - east.mean(axis=0), north - north.mean(axis=0)
-    aa, ab, bb = (east**2).sum(axis=0), (east * north).sum(axis=0), (north**2).sum(axis=0)
+    # Coordinates of the cells in the tangent plane; in place, since the arrays are large.
+    east, north = place.from_cartesian(cells)
+    off_east, off_north = _product(weight, east), _product(weight, north)
+    east -= east.mean(axis=0)
+    north -= north.mean(axis=0)
+    aa, ab, bb = _product(east, east), _product(east, north), _product(north, north)
     scale = 1.0 / (aa * bb - ab**2)
-    along_east = (ab * off_north - bb * off_east) * scale
-    along_north = (ab * off_east - aa * off_north) * scale
-    return np.asarray(weight + along_east * east + along_north * north)
+    east *= (ab * off_north - bb * off_east) * scale
+    north *= (ab * off_east - aa * off_north) * scale
+    east += north
+    east += weight
+    return east
+
+
+def _product(one: Float64, other: Float64) -> Float64:
+    """Return Σ one · other over the first axis."""
+    return np.asarray(np.einsum("k...,k...->...", one, other))
 
 
 @lru_cache(maxsize=_CACHED)
@@ -262,6 +274,23 @@ def cell_frames(nside: int) -> Frames:
     (192,)
     """
     return Frames.at(*healpix.centres(nside))
+
+
+@lru_cache(maxsize=_CACHED)
+def cell_positions(nside: int) -> Float64:
+    """Return the centres of the nested HEALPix cells as unit vectors.
+
+    Returns
+    -------
+    ndarray
+        (3, cell), cached.
+
+    Examples
+    --------
+    >>> cell_positions(4).shape, (cell_positions(4) ** 2).sum(axis=0).round(12).max()
+    ((3, 192), np.float64(1.0))
+    """
+    return cell_frames(nside).positions()
 
 
 def grid_frames(grid: LatLonGrid) -> Frames:

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pear.sphere.healpix import cell_of, interpolation_weights
-from pear.sphere.vectors import Frames, cell_frames, wind_weights
+from pear.sphere.healpix import cell_of
+from pear.sphere.rasters import raster_weights, raster_wind_weights
+from pear.sphere.vectors import Frames, cell_frames
 from pear.typing import Float32, Float64
 from pear.variables import wind_pair
 from service.http.caching import CacheSection
@@ -20,6 +21,8 @@ from service.readers.ogc.tile_grids import Raster
 from service.readers.points import Interpolation, Points
 
 _NOTHING: Final = np.zeros((0, 0))
+_BLOCK: Final = 8_192
+"""Pixels that are read together, so that what is between stays in a core's cache."""
 _MOST_CELLS: Final = 200_000
 """Cells up to which it is quicker to turn all winds into vectors than those around each pixel."""
 
@@ -31,15 +34,13 @@ class PixelTable:
     Attributes
     ----------
     latitude, longitude
-        Degrees (pixel,), row by row.
+        Degrees, (row,) and (column,).
     interpolation
         ``nearest`` or ``bilinear``.
     index, weight
         (k, pixel): value = Σ weight · field[index]; k is 1 for the nearest cell.
     frames
         Directions east and north, by row (row, 1) and column (1, column).
-    shape
-        Rows and columns.
     """
 
     latitude: Float64
@@ -48,62 +49,70 @@ class PixelTable:
     index: npt.NDArray[np.int32]
     weight: Float32
     frames: Frames
-    shape: tuple[int, int]
 
     @classmethod
     def make(
         cls, raster: Raster, nside: int, interpolation: Interpolation, *, of_wind: bool
     ) -> PixelTable:
         """Compute the table of a raster; winds have weights of their own."""
-        grid = np.meshgrid(raster.latitude, raster.longitude, indexing="ij")
-        lat, lon = grid[0].ravel(), grid[1].ravel()
+        lat, lon = raster.latitude, raster.longitude
         if interpolation == "nearest":
-            index, weight = cell_of(lat, lon, nside)[None], np.ones((1, lat.size))
-        elif of_wind:
-            index, weight = wind_weights(lat, lon, nside)
+            index = cell_of(lat[:, None], lon[None], nside)[None]
+            weight = np.ones(index.shape)
         else:
-            index, weight = interpolation_weights(lat, lon, nside)
-        frames = Frames.at(raster.latitude[:, None], raster.longitude[None])
-        cells, weights = index.astype(np.int32), weight.astype(np.float32)
-        return cls(lat, lon, interpolation, cells, weights, frames, raster.shape)
+            index, weight = (raster_wind_weights if of_wind else raster_weights)(lat, lon, nside)
+        cells = index.reshape(len(index), -1).astype(np.int32)
+        weights = weight.reshape(cells.shape).astype(np.float32)
+        frames = Frames.at(lat[:, None], lon[None])
+        return cls(lat, lon, interpolation, cells, weights, frames)
 
     @property
     def nbytes(self) -> int:
         """Memory of the table, bytes."""
-        places = self.latitude.nbytes + self.longitude.nbytes
-        return places + self.index.nbytes + self.weight.nbytes
+        return self.index.nbytes + self.weight.nbytes
 
     def read(self, field: Float32) -> Float64:
         """Return a field (cell,) at the pixels (pixel,)."""
-        total = np.zeros(self.latitude.size, dtype=np.float32)
+        total = np.zeros(self.index.shape[1], dtype=np.float32)
         for cells, weight in zip(self.index, self.weight, strict=True):
             total += weight * field[cells]
         return total.astype(np.float64)
 
     def read_wind(self, u: Float32, v: Float32, nside: int) -> tuple[Float64, Float64]:
         """Return a wind (cell,) at the pixels (pixel,), interpolated as a vector."""
-        if self.interpolation == "bilinear" and u.size <= _MOST_CELLS:
-            return self._read_wind_of_all(u, v, nside)
+        if self.interpolation == "bilinear":
+            return self._read_wind_smooth(u, v, nside)
+        lat, lon = np.meshgrid(self.latitude, self.longitude, indexing="ij")
+        cells = self.index.astype(np.int64)
+        weights = self.weight.astype(np.float64)
         points = Points(
-            self.latitude,
-            self.longitude,
-            self.interpolation,
-            self.index.astype(np.int64),
-            _NOTHING,
-            self.weight.astype(np.float64),
-            self.index[0].astype(np.int64),
+            lat.ravel(), lon.ravel(), self.interpolation, cells, _NOTHING, weights, cells[0]
         )
         east, north = points.read_wind(u[None], v[None], nside)
         return east[0], north[0]
 
-    def _read_wind_of_all(self, u: Float32, v: Float32, nside: int) -> tuple[Float64, Float64]:
-        """Return the same by the vectors of all cells, where these are not many."""
-        xyz = cell_frames(nside).to_cartesian(u, v)
-        total = np.zeros((3, self.latitude.size))
-        for cells, weight in zip(self.index, self.weight, strict=True):
-            total += weight * xyz[:, cells]
-        east, north = self.frames.from_cartesian(total.reshape(3, *self.shape))
-        return east.ravel(), north.ravel()
+    def _read_wind_smooth(self, u: Float32, v: Float32, nside: int) -> tuple[Float64, Float64]:
+        """Return the same by the vectors of cells, block by block of rows."""
+        used = None if u.size <= _MOST_CELLS else np.unique(self.index)
+        index = self.index if used is None else np.searchsorted(used, self.index)
+        frames = cell_frames(nside) if used is None else cell_frames(nside).take(used)
+        xyz = frames.to_cartesian(*(part if used is None else part[used] for part in (u, v)))
+        east, north = np.empty((2, self.index.shape[1]))
+        columns = self.longitude.size
+        rows = max(1, _BLOCK // columns)
+        for start in range(0, self.latitude.size, rows):
+            some = slice(start * columns, (start + rows) * columns)
+            around = np.take(xyz, index[:, some], axis=1)
+            part = np.einsum("kp,ckp->cp", self.weight[:, some], around)
+            frame = Frames(
+                self.frames.sin_lat[start : start + rows],
+                self.frames.cos_lat[start : start + rows],
+                self.frames.sin_lon,
+                self.frames.cos_lon,
+            )
+            found = frame.from_cartesian(part.reshape(3, -1, columns))
+            east[some], north[some] = (each.ravel() for each in found)
+        return east, north
 
 
 class PixelTables:
