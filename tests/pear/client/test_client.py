@@ -29,6 +29,7 @@ from pear.client import (
     transport,
 )
 from pear.client.client import Client
+from pear.client.records import Run
 from pear.client.settings import EvaluationSettings, ForecastSettings
 from pear.client.transport import Transport
 from pear.errors import InputError
@@ -270,11 +271,16 @@ def test_an_interrupt_cancels_only_if_asked(
 
 
 def test_a_cancelled_task_cancels_its_run(service: Service, client: Client) -> None:
+    def of_a_week() -> list[Run]:
+        found = client.runs(init="2001-02-04")
+        return [run for run in found if run.lead == np.timedelta64(7, "D")]
+
     async def give_up() -> None:
         async with connect_async(service.url, service.key) as each:
             forecast = each.forecast("2001-02-04", lead="7d", cancel_on_interrupt=True)
             task = asyncio.create_task(forecast)
-            await asyncio.sleep(0.3)
+            while not await asyncio.to_thread(of_a_week):
+                await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
