@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Final
 
 from zarr.abc.store import (
     ByteRequest,
@@ -17,6 +20,21 @@ from pear.client.errors import RefusedError
 from pear.client.exchange import Ask, exchange
 from pear.client.transport import Transport
 from pear.store.ranged import PartwiseReads
+
+_LONGEST_END: Final = 5.0  # seconds
+_reading: set[asyncio.Task[Any]] = set()
+
+
+@atexit.register  # later than Zarr, which is imported above: runs before Zarr stops its loop
+def _let_reads_end() -> None:
+    """Wait until the loop has taken the results of all reads.
+
+    Zarr stops its loop at the end of the process. Reads beside one that failed would then be
+    reported as tasks whose exception nobody retrieved.
+    """
+    end = time.monotonic() + _LONGEST_END
+    while _reading and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 class ServedStore(PartwiseReads):
@@ -57,6 +75,10 @@ class ServedStore(PartwiseReads):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Return the bytes of a file or a part of them; None if the store does not have it."""
+        task = asyncio.current_task()
+        if task is not None:
+            _reading.add(task)
+            task.add_done_callback(_reading.discard)
         # In a thread: the loop is zarr's, and connections may not be shared between loops.
         found = await asyncio.to_thread(self._try_read, key, byte_range)
         if isinstance(found, Exception):

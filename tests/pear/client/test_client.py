@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import _get_loop
 
 import pear
 from pear.client import (
@@ -31,6 +33,7 @@ from pear.client import (
 from pear.client.client import Client
 from pear.client.records import Run
 from pear.client.settings import EvaluationSettings, ForecastSettings
+from pear.client.store import ServedStore, _let_reads_end
 from pear.client.transport import Transport
 from pear.errors import InputError
 from service.api.evaluations import EvaluationRequest
@@ -327,6 +330,27 @@ except UnavailableError as error:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert (found.stdout.strip(), found.stderr) == ("down", "")
+
+
+def test_reads_end_before_the_process_does(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop of Zarr stops then, and would leave an error that nobody asked for."""
+    started = threading.Event()
+
+    def fail(self: ServedStore, key: str, part: object) -> None:
+        del self, key, part
+        started.set()
+        time.sleep(0.2)
+        raise UnavailableError("down")
+
+    monkeypatch.setattr(ServedStore, "_read", fail)
+    served = ServedStore(client._transport, "/v1/nothing", {})
+    read = served.get("c/0", default_buffer_prototype())
+    found = asyncio.run_coroutine_threadsafe(read, _get_loop())
+    assert started.wait(10)
+    assert not found.done()
+    _let_reads_end()
+    with pytest.raises(UnavailableError, match="down"):
+        found.result(timeout=0)
 
 
 def test_an_evaluation_is_submitted(client: Client, service: Service) -> None:
