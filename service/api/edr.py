@@ -83,7 +83,8 @@ class Asked:
             Query(
                 max_length=200,
                 description="Levels in hPa: `500`, `850,500`, `100/500` (between), `R3/300/100` "
-                "(number, first, step) (default: all).",
+                "(number, first, step) (default: all). Parameters without levels that are named "
+                "beside others come whole, and `pear:levels` says so; alone they are refused.",
                 examples=["500"],
             ),
         ] = None,

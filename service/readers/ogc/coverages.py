@@ -96,6 +96,23 @@ class Coverages:
             found["description"] += ", and between the steps of the model"
         return found
 
+    def describe_levels(self) -> dict[str, str]:
+        """Return which parameters ``z`` selects from, if some have levels and others do not."""
+        upper, surface = (
+            ", ".join(
+                name for b in self.blocks if (b.levels is not None) is has for name in b.names
+            )
+            for has in (True, False)
+        )
+        if not (upper and surface):
+            return {}
+        return {
+            "on_levels": upper,
+            "without": surface,
+            "description": f"z and the levels of bbox select from {upper}; they do not apply to "
+            f"{surface}, without levels",
+        }
+
 
 def count_values(selection: Selection, places: int) -> int:
     """Return the number of values of an answer."""

@@ -106,6 +106,7 @@ def to_coverage_json(
         "coverages": coverages,
         "pear:run": header,
         "pear:interpolation": found.describe(),
+        **({"pear:levels": levels} if (levels := found.describe_levels()) else {}),
     }
     return dump_json(document)
 
@@ -271,6 +272,7 @@ def to_geojson(
         "parameters": {name: describe_parameter(store, name, str, label) for name in names},
         "pear:run": header,
         "pear:interpolation": found.describe(),
+        **({"pear:levels": levels} if (levels := found.describe_levels()) else {}),
     }
     return dump_json(document)
 
@@ -334,6 +336,7 @@ def to_netcdf(
         "title": str(header["title"]),
         "comment": str(header["note"]),
         "pear_interpolation": "; ".join(f"{key}: {word}" for key, word in found.describe().items()),
+        **({"pear_levels": levels["description"]} if (levels := found.describe_levels()) else {}),
         **{f"pear_{name}": str(header[name]) for name in _ORIGIN if name in header},
     }
     dataset = xr.Dataset(fields, coordinates, about)

@@ -91,6 +91,13 @@ def test_coverages_are_valid(client: httpx.Client, query: str) -> None:
     names = ["2m_temperature", "10m_wind_speed", "temperature", "u_component_of_wind"]
     assert list(document.parameters.root) == names
     assert "not an official warning" in answer.json()["pear:run"]["note"]
+    told = answer.json()["pear:levels"]
+    assert told["on_levels"] == "temperature, u_component_of_wind"
+    assert told["without"] == "2m_temperature, 10m_wind_speed"
+    for coverage in answer.json()["coverages"]:
+        assert ("z" in coverage["domain"]["axes"] or "composite" in coverage["domain"]["axes"]) or (
+            coverage["ranges"].keys() <= {"2m_temperature", "10m_wind_speed"}
+        )
     values = [
         value
         for coverage in document.coverages
