@@ -119,6 +119,7 @@ Errors are `application/problem+json`. Finished runs never change.
 """
 _HOUSEKEEPING_SECONDS: Final = 30.0
 _SYNCHRONISE_SECONDS: Final = 15.0
+_EXCHANGE_SECONDS: Final = 0.5
 _COMMON_PROBLEMS: Final = (401, 403, 408, 414, 421, 429, 503)
 
 
@@ -169,6 +170,8 @@ def create_app(
         own_engine = engine
         if own_engine is None:
             own_engine = await to_thread.run_sync(_start_engine, settings, folder)
+        if own_catalog.clients.shared and settings.keys_file is None:
+            await to_thread.run_sync(access.keys.share, own_catalog.clients)
         metrics.add_catalog(own_catalog)
         services = app.state.services = Services(
             settings=settings,
@@ -196,12 +199,14 @@ def create_app(
         await to_thread.run_sync(services.downloads.sweep)
         housekeeping = asyncio.create_task(_keep_house(services))
         synchronising = asyncio.create_task(_synchronise(services))
+        exchanging = asyncio.create_task(_exchange(access, own_catalog))
         try:
             yield
         finally:
             services.accepting = False
             housekeeping.cancel()
             synchronising.cancel()
+            exchanging.cancel()
             await to_thread.run_sync(services.workers.close)
             await to_thread.run_sync(services.downloads.remove)
             if engine is None:
@@ -242,6 +247,20 @@ async def _keep_house(services: Services) -> None:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         await to_thread.run_sync(services.workers.retire_idle)
         await to_thread.run_sync(release_memory)
+
+
+async def _exchange(access: AccessControl, catalog: Catalog) -> None:
+    """Bring keys and rates in line with those of other hosts, for as long as the app lives."""
+    problem: str | None = None
+    while catalog.clients.shared:
+        before, problem = problem, None
+        try:
+            await to_thread.run_sync(access.exchange, catalog.clients)
+        except (*UNAVAILABLE, InputError, OSError) as error:
+            problem = describe_error(error)
+        if problem is not None and problem != before:
+            logger().warning("keys and rates of other hosts", problem=problem)
+        await asyncio.sleep(_EXCHANGE_SECONDS)
 
 
 async def _synchronise(services: Services) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from pipelines.catalog.clients import Clients
 from pipelines.catalog.database import Database
 from pipelines.catalog.errors import NotFoundError
 from pipelines.catalog.evaluations import Evaluations
@@ -39,7 +40,7 @@ class Catalog:
 
     Attributes
     ----------
-    runs, evaluations, schedule_runs, models, stores, schedules
+    runs, evaluations, schedule_runs, models, stores, schedules, clients
         The repositories.
     read_only
         True if it cannot be written; each method that writes raises UnwritableError.
@@ -58,6 +59,7 @@ class Catalog:
         self.models = Models(self._db, clock)
         self.stores = Stores(self._db, clock)
         self.schedules = Schedules(self._db, clock)
+        self.clients = Clients(self._db, clock)
         self.runs = Runs(self._db, self.models, clock)
         self.evaluations = Evaluations(self._db, self.models, clock)
         self.schedule_runs = ScheduleRuns(self._db, self.models, clock)

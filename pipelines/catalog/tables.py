@@ -187,6 +187,32 @@ events = sa.Table(
     sa.Column("details", Document, nullable=False),
 )
 
+documents = sa.Table(
+    "documents",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("content", Document, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+)
+
+rates = sa.Table(
+    "rates",
+    metadata,
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("client", sa.String(128), primary_key=True),
+    sa.Column("tokens", sa.Float, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("client", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("body", sa.String(64), nullable=False),
+    sa.Column("created_at", Moment, nullable=False, index=True),
+)
+
 
 def _first(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=True)
@@ -196,7 +222,12 @@ def _second(connection: Connection) -> None:
     schedule_runs.create(connection, checkfirst=True)
 
 
-MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_first, _second)
+def _third(connection: Connection) -> None:
+    for table in (documents, rates, idempotency_keys):
+        table.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_first, _second, _third)
 """Migration n brings a catalog from version n to n + 1; a released one is never edited."""
 
 VERSION: Final = len(MIGRATIONS)

@@ -32,6 +32,7 @@ from service.api.schemas import (
 from service.dependencies import RunDep, Services, ServicesDep, find_listed_model
 from service.http.caching import last_modified
 from service.http.errors import ProblemError
+from service.http.idempotency import share_idempotency_key
 from service.http.paths import hide_paths
 from service.http.problems import problem_responses
 from service.http.request_state import RequestState
@@ -113,7 +114,7 @@ async def submit_forecast(
     services.check_lead_hours(body.lead_hours)
     client = RequestState.from_scope(request.scope).client
     with services.idempotency.use(client, idempotency_key, body.model_dump_json()):
-        run = await to_thread.run_sync(_submit, services, body)
+        run = await to_thread.run_sync(_submit_once, services, body, client, idempotency_key)
     headers = {"Location": f"/v1/forecasts/{run.id}", "Cache-Control": "no-store"}
     seconds = _parse_wait(prefer)
     if seconds and run.status.is_active:
@@ -124,6 +125,15 @@ async def submit_forecast(
     document = await to_thread.run_sync(describe_run, services, run)
     status = 202 if run.status.is_active else 200
     return JSONResponse(document.model_dump(), status, headers=headers)
+
+
+def _submit_once(
+    services: Services, body: ForecastRequest, client: str, idempotency_key: str | None
+) -> Run:
+    with share_idempotency_key(
+        services.catalog.clients, client, idempotency_key, body.model_dump_json()
+    ):
+        return _submit(services, body)
 
 
 def _submit(services: Services, body: ForecastRequest) -> Run:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 from service.cli.console import console, emit_json, emit_line, emit_records
 from service.cli.options import Data, Json
@@ -35,7 +38,8 @@ def add(
     $ pear keys add dashboard --data pear-data
     $ pear keys add operator --scope admin --data pear-data
     """
-    secret = _file(data, write=True).add(name, scope, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    with _keys(data, write=True) as keys:
+        secret = keys.add(name, scope, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     if as_json:
         emit_json({"name": name, "scope": scope, "key": secret})
         return
@@ -53,7 +57,8 @@ def list_keys(*, data: Data, as_json: Json = False) -> None:
     $ pear keys list --data pear-data --json
     """
     fields = ("name", "scope", "created_at")
-    keys = [{field: getattr(key, field) for field in fields} for key in _file(data).all()]
+    with _keys(data) as file:
+        keys = [{field: getattr(key, field) for field in fields} for key in file.all()]
     columns = {"name": "name", "scope": "scope", "created": "created_at"}
     emit_records(keys, columns, as_json=as_json)
 
@@ -67,12 +72,21 @@ def remove(name: Name, *, data: Data) -> None:
     $ pear keys remove dashboard --data pear-data
     $ PEAR_DATA=pear-data pear keys remove dashboard
     """
-    _file(data, write=True).remove(name)
+    with _keys(data, write=True) as keys:
+        keys.remove(name)
     console.print(f"removed the key of {name}")
 
 
-def _file(data: Path, *, write: bool = False) -> KeyFile:
+@contextmanager
+def _keys(data: Path, *, write: bool = False) -> Iterator[KeyFile]:
     folder = DataFolder.open(data)
     if write:
         folder.require_writable()
-    return KeyFile(folder.root / "keys.json")
+    file = KeyFile(folder.root / "keys.json")
+    if folder.catalog_url == str(folder.catalog):
+        yield file
+        return
+    with Catalog(folder.catalog_url) as catalog:
+        if catalog.clients.shared:
+            file.share(catalog.clients)
+        yield file

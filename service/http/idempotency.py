@@ -1,7 +1,7 @@
 """Memory of idempotency keys: the same key with another body is refused.
 
 Requests are idempotent by themselves (a run is addressed by what it computes), so only recent keys
-are kept, in memory, and only the hashes of key and body.
+are kept: in memory, and for a day in a catalog that hosts share. Of key and body only the hashes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from pipelines.catalog.clients import Clients
 from service.http.errors import ProblemError
 
 MAX_KEYS: Final = 10_000
 MAX_KEYS_PER_CLIENT: Final = 1_000
+_OTHER_BODY: Final = "this idempotency key was used with another request body"
+_FIELD: Final = "Idempotency-Key"
+_HINT: Final = "use a new key for a new request"
 
 
 class IdempotencyMemory:
@@ -42,7 +46,7 @@ class IdempotencyMemory:
 
     @contextmanager
     def use(self, client: str, key: str | None, body: str) -> Iterator[None]:
-        """Refuse a key that came with another body; remember it if the block succeeds.
+        """Refuse a key that came with another body ; remember it if the block succeeds.
 
         Parameters
         ----------
@@ -67,12 +71,7 @@ class IdempotencyMemory:
             known = None if kept is None else kept.get(name)
             under_way = self._under_way[client, name]
             if (known or digest) != digest or any(other != digest for other in under_way):
-                raise ProblemError(
-                    422,
-                    "this idempotency key was used with another request body",
-                    field="Idempotency-Key",
-                    hint="use a new key for a new request",
-                )
+                raise ProblemError(422, _OTHER_BODY, field=_FIELD, hint=_HINT)
             under_way.append(digest)
         try:
             yield
@@ -105,6 +104,41 @@ class IdempotencyMemory:
         self._count -= 1
         if not kept:
             del self._clients[client]
+
+
+@contextmanager
+def share_idempotency_key(
+    clients: Clients, client: str, key: str | None, body: str
+) -> Iterator[None]:
+    """Refuse a key that came with another body to any host; keep it if the block succeeds.
+
+    Does nothing without a key, or where hosts share no catalog.
+
+    Parameters
+    ----------
+    clients
+        What the hosts share.
+    client, key, body
+        As of :meth:`IdempotencyMemory.use`.
+
+    Raises
+    ------
+    ProblemError
+        422 if the client used the key with another body before.
+    """
+    if key is None or not clients.shared:
+        yield
+        return
+    owner, name, digest = (_hash(text).hex() for text in (client, key, body))
+    is_same, is_new = clients.claim(owner, name, digest)
+    if not is_same:
+        raise ProblemError(422, _OTHER_BODY, field=_FIELD, hint=_HINT)
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            clients.release(owner, name)
+        raise
 
 
 def _hash(text: str) -> bytes:

@@ -13,14 +13,15 @@ import os
 import secrets
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pear.errors import InputError
+from pipelines.catalog.clients import Clients
 from pipelines.faults import describe_fault
 from pipelines.logging import logger
 from pipelines.storage.data_folder import check_name
@@ -52,6 +53,8 @@ class KeyFile:
     ----------
     path
         The file; a missing one holds no keys.
+    clients
+        The keys that hosts share, which this file then is a copy of; default: it is the only place.
 
     Attributes
     ----------
@@ -59,8 +62,8 @@ class KeyFile:
         Why the file cannot be read, if so; the keys that were read before stay valid.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, clients: Clients | None = None) -> None:
+        self._path, self._clients = path, clients
         self._lock = threading.Lock()
         self._version: tuple[int, int, int] | None = None
         self._keys: dict[str, ApiKey] = {}
@@ -91,6 +94,36 @@ class KeyFile:
                 hint="restore it, or remove it and add the keys again",
             ) from error
 
+    def share(self, clients: Clients) -> None:
+        """Take the keys that hosts share from now on; those of this file, if there are none."""
+        self._clients = clients
+        self.synchronise()
+
+    def synchronise(self) -> None:
+        """Copy the keys that hosts share into the file, if they differ."""
+        clients = self._clients
+        if clients is None:
+            return
+        shared = clients.read_keys()
+        if shared is not None and self._holds(shared):
+            return
+        with self._changing():
+            shared = clients.read_keys()
+            if shared is None:
+                own = self.all()
+                if not own:
+                    return
+                shared = clients.change_keys(list, _dump(own))
+            if not self._holds(shared):
+                self._write(_ROWS.validate_python(shared))
+
+    def _holds(self, rows: list[dict[str, Any]]) -> bool:
+        """Return whether the file has these keys; a damaged one does not."""
+        try:
+            return _dump(self.all()) == rows
+        except InputError:
+            return False
+
     def find(self, secret: str) -> ApiKey | None:
         """Return the key with this secret, or None."""
         digest = _sha256(secret)
@@ -117,44 +150,50 @@ class KeyFile:
         Returns
         -------
         str
-            The secret, which cannot be read again.
-
-        Raises
-        ------
-        InputError
-            If the name is invalid, or a key of this name exists.
+            The secret, which cannot be read again; InputError if the name is invalid, or a key of
+            this name exists.
         """
         check_name(name)
-        with self._changing():
-            keys = self.all()
+        secret = "pear_" + secrets.token_urlsafe(32)
+        made = ApiKey(name=name, scope=scope, sha256=_sha256(secret), created_at=created_at)
+
+        def with_it(keys: list[ApiKey]) -> list[ApiKey]:
             if any(key.name == name for key in keys):
                 raise InputError(
                     f"an API key named {name!r} exists",
                     field="name",
                     hint="choose another name, or remove it first",
                 )
-            secret = "pear_" + secrets.token_urlsafe(32)
-            made = ApiKey(name=name, scope=scope, sha256=_sha256(secret), created_at=created_at)
-            self._write([*keys, made])
+            return [*keys, made]
+
+        self._change(with_it)
         return secret
 
     def remove(self, name: str) -> None:
-        """Remove a key.
+        """Remove a key; NoKeyError if none has this name."""
 
-        Raises
-        ------
-        NoKeyError
-            If no key has this name.
-        """
-        with self._changing():
-            keys = self.all()
+        def without_it(keys: list[ApiKey]) -> list[ApiKey]:
             kept = [key for key in keys if key.name != name]
             if len(kept) == len(keys):
                 names = ", ".join(key.name for key in keys) or "none"
                 raise NoKeyError(
                     f"no API key named {name[:64]!r}", field="name", hint=f"keys: {names}"
                 )
-            self._write(kept)
+            return kept
+
+        self._change(without_it)
+
+    def _change(self, change: Callable[[list[ApiKey]], list[ApiKey]]) -> None:
+        """Replace the keys: those that hosts share first, then the file."""
+        with self._changing():
+            keys = self.all()
+            if self._clients is None:
+                self._write(change(keys))
+                return
+            rows = self._clients.change_keys(
+                lambda shared: _dump(change(_ROWS.validate_python(shared))), _dump(keys)
+            )
+            self._write(_ROWS.validate_python(rows))
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -192,13 +231,17 @@ class KeyFile:
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".keys")  # mode 0600
         try:
             with os.fdopen(handle, "w") as file:
-                json.dump([key.model_dump() for key in keys], file, indent=1)
+                json.dump(_dump(keys), file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(self._path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _dump(keys: Sequence[ApiKey]) -> list[dict[str, Any]]:
+    return [key.model_dump() for key in keys]
 
 
 def _describe(error: Exception) -> str:

@@ -15,6 +15,7 @@ from cachetools import LRUCache
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Scope as AsgiScope
 
+from pipelines.catalog.clients import Clients
 from service.http.errors import ProblemError
 from service.http.keys import ApiKey, KeyFile
 from service.http.permissions import KEY_IN_QUERY, SCOPES, RoutePolicy, Scope
@@ -57,10 +58,16 @@ class RateLimiter:
         Tokens that a client gains each minute; None for no limit.
     what
         What a token is, for the message.
+    kind
+        Name of these buckets among those that hosts share.
     """
 
-    def __init__(self, per_minute: int | None, what: str = "tokens") -> None:
-        self._limit, self._what = per_minute, what
+    def __init__(
+        self, per_minute: int | None, what: str = "tokens", kind: str = "requests"
+    ) -> None:
+        self._limit, self._what, self._kind = per_minute, what, kind
+        self._taken: dict[str, float] | None = None
+        self._since = 0.0
         self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(_MAX_CLIENTS)
         self._lock = threading.Lock()
 
@@ -87,11 +94,13 @@ class RateLimiter:
             missing = cost - tokens
             if missing <= 0:
                 tokens -= cost
+                if self._taken is not None:
+                    self._taken[client] = self._taken.get(client, 0.0) + cost
             self._buckets[client] = (tokens, now)
         seconds_to_full = max(1, round((limit - int(tokens)) * 60 / limit))
         headers = {
             "RateLimit-Policy": f'"default";q={limit};w=60',
-            "RateLimit": f'"default";r={int(tokens)};t={seconds_to_full}',
+            "RateLimit": f'"default";r={max(0, int(tokens))};t={seconds_to_full}',
         }
         if missing > 0:
             raise ProblemError(
@@ -100,6 +109,36 @@ class RateLimiter:
                 headers={**headers, "Retry-After": str(max(1, round(missing * 60 / limit)))},
             )
         return headers
+
+    def exchange(self, clients: Clients) -> None:
+        """Tell other hosts what was taken here, and learn what was taken there.
+
+        Between two calls a host gives what is left as far as it knows; what was too much is taken
+        off afterwards. While the database is away each host limits by itself.
+
+        Parameters
+        ----------
+        clients
+            What the hosts share.
+        """
+        limit = self._limit
+        if limit is None:
+            return
+        with self._lock:
+            taken, self._taken = self._taken or {}, {}
+        try:
+            left = clients.exchange(self._kind, limit, taken, self._since)
+        except BaseException:
+            with self._lock:
+                for client, tokens in taken.items():
+                    if len(self._taken) < _MAX_CLIENTS:
+                        self._taken[client] = self._taken.get(client, 0.0) + tokens
+            raise
+        now = time.monotonic()
+        with self._lock:
+            for client, tokens in left.tokens.items():
+                self._buckets[client] = (tokens - self._taken.get(client, 0.0), now)
+        self._since = left.until
 
 
 class AccessControl:
@@ -127,7 +166,21 @@ class AccessControl:
     ) -> None:
         self.keys, self.keys_required = keys, keys_required
         self._limiter = RateLimiter(per_minute)
-        self._failures = RateLimiter(failures_per_minute, "requests without a valid key")
+        self._failures = RateLimiter(
+            failures_per_minute, "requests without a valid key", "failures"
+        )
+
+    def exchange(self, clients: Clients) -> None:
+        """Bring keys and rates in line with those of other hosts.
+
+        Parameters
+        ----------
+        clients
+            What the hosts share.
+        """
+        self.keys.synchronise()
+        self._limiter.exchange(clients)
+        self._failures.exchange(clients)
 
     def check(
         self, policy: RoutePolicy, headers: Headers, address: str, secret: str | None = None
