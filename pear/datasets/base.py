@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -232,6 +232,8 @@ class Scan:
         Institution and title stated by the source.
     simulated : bool
         Whether the source states that its data are simulated.
+    require_unchanged : callable
+        Raises InputError if the source is another than when it was scanned.
 
     Examples
     --------
@@ -252,6 +254,7 @@ class Scan:
     faults: list[InputError] = field(default_factory=list)
     origin: str = ""
     simulated: bool = False
+    require_unchanged: Callable[[], object] = lambda: None
 
     def note(self, text: str) -> None:
         """Add a note, once; an empty one is none."""

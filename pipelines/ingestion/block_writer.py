@@ -55,6 +55,8 @@ class BlockWriter:
         A dask client, or None to compute in this process.
     advance : callable
         Receives the number of finished fields, and the last time of them.
+    confirm : callable
+        Called when fields are read and before they are committed; may raise InputError.
     """
 
     writer: AnalysisWriter
@@ -64,6 +66,7 @@ class BlockWriter:
     register: FieldRegister
     client: Client | None
     advance: ProgressCallback
+    confirm: Callable[[], object] = lambda: None
 
     def check_samples(self, workload: Workload, store: StoreContents) -> None:
         """Check the last field of each variable, before anything is computed for long.
@@ -140,6 +143,7 @@ class BlockWriter:
                 self._leave_out(batch, np.array(empty))
                 rest.append(workload.without(np.array(empty), batch[0].block.start))
             else:
+                self.confirm()
                 self._commit(workload, batch)
                 n_fields = sum(finished.block.n_fields for finished in batch)
                 self.advance(n_fields, to_iso(batch[-1].block.times[-1]))

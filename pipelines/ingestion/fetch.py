@@ -257,7 +257,7 @@ def fetch(
         if isinstance(source, Archive):
             with temporary_parents(folder), source.provide(time, wanted, folder) as given:
                 lacking = _require_whole(given.sources, span, time, source.title, wanted)
-                report = run(given.sources)
+                report = run(given.sources, confirm=given.require_unchanged)
             with suppress(OSError):  # it was there before, and nothing is left in it
                 folder.rmdir()
             needed, fetched = given.needed, given.received

@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 from pear import __version__
-from pear.datasets.base import Scan, SourceVariable, member_key
+from pear.datasets.base import Scan, member_key
 from pear.datasets.static import StaticField, static_name
 from pear.datasets.xarray import close_datasets
 from pear.errors import InputError
@@ -69,6 +69,7 @@ def ingest(
     options: IngestOptions | None = None,
     client_for: ClientFor | None = None,
     progress: ProgressFactory | None = None,
+    confirm: Callable[[], object] = lambda: None,
 ) -> IngestReport:
     """Ingest sources into an analysis store; what it has already is not written again.
 
@@ -90,6 +91,8 @@ def ingest(
         the store, or None to work in this process.
     progress : callable, optional
         Given the number of fields to write, returns the callback for finished fields.
+    confirm : callable, optional
+        Called when fields are read and before they are committed; may raise InputError.
 
     Returns
     -------
@@ -123,7 +126,10 @@ def ingest(
             wanted = replace(options.scan, nside=options.nside)
             scan = partial(scan_source, options=wanted, unpack_folder=unpacked.path, files=files)
             named = [one for source in sources for one in _expand(source)]
-            variables, static_fields = _scan_all(named, options, scan, report)
+            scans = _scan_all(named, options, scan, report)
+            variables = [variable for one in scans for variable in one.variables]
+            static_fields = [each for one in scans for each in one.static_fields]
+            checks = [confirm, *(one.require_unchanged for one in scans)]
             has_parts = any(one.summed_hours for one in variables)
             held_times = read_completeness(path)[0] if has_parts and path.is_dir() else None
             plan = make_plan(variables, options, report, held_times)
@@ -132,7 +138,7 @@ def ingest(
             options = replace(options, attributes=attributes)
             refuse = partial(_refuse_static, report) if options.on_error == "skip" else None
             static = read_static_fields(path, static_fields, options.nside, options.method, refuse)
-            ingest_plan(plan, path, options, report, client_for, progress)
+            ingest_plan(plan, path, options, report, client_for, progress, checks)
             report.static = write_static_fields(path, static)
         finally:
             close_datasets()
@@ -198,9 +204,9 @@ def _scan_all(
     options: IngestOptions,
     scan_one: Callable[[Source], Iterator[Scan]],
     report: IngestReport,
-) -> tuple[list[SourceVariable], list[StaticField]]:
-    variables: list[SourceVariable] = []
-    static_fields: list[StaticField] = []
+) -> list[Scan]:
+    """Return the contents of all sources; those that are refused are in the report."""
+    found: list[Scan] = []
     for source in sources:
         name = name_of(source)
         try:
@@ -214,9 +220,8 @@ def _scan_all(
             continue
         for scan in scans:
             report.sources.append(SourceReport.from_scan(scan))
-            variables.extend(scan.variables)
-            static_fields.extend(scan.static_fields)
-    return variables, static_fields
+        found += scans
+    return found
 
 
 def _require_usable(scans: list[Scan]) -> None:
@@ -277,6 +282,7 @@ def ingest_plan(
     report: IngestReport,
     client_for: ClientFor | None = None,
     progress: ProgressFactory | None = None,
+    checks: Sequence[Callable[[], object]] = (),
 ) -> None:
     """Write what a store lacks of a plan, committing finished blocks.
 
@@ -292,6 +298,8 @@ def ingest_plan(
         Receives what was written and refused.
     client_for, progress : callable, optional
         As in :func:`ingest`.
+    checks : sequence of callable
+        Called when fields are read and before they are committed; may raise InputError.
 
     Raises
     ------
@@ -328,6 +336,7 @@ def ingest_plan(
                 register=register_stored(writer, store, blocks),
                 client=client_for(total) if client_for else None,
                 advance=progress(total) if progress else no_progress,
+                confirm=lambda: [check() for check in checks],
             )
             try:
                 if options.on_error == "raise":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,9 +28,10 @@ from pipelines.ingestion.readers.grib import scan_grib
 from pipelines.ingestion.readers.grib_sections import find_messages
 from pipelines.ingestion.readers.hdf5_probe import PROBER
 from pipelines.ingestion.readers.hierarchy import choose_group, inherit, list_groups
+from pipelines.ingestion.readers.references import ParquetReferences, References, holds_records
 from pipelines.ingestion.readers.remote import (
     Icechunk,
-    References,
+    RemoteStore,
     RemoteZarr,
     find_store,
     is_icechunk,
@@ -215,11 +217,7 @@ def scan_source(
         store = find_store(address)
         if store is not None:
             with decoding(label):
-                opener, note = store, ""
-                if isinstance(store, RemoteZarr):
-                    opener, note = choose_group(store, options.nside)
-                scan = scan_dataset(opener, label, "Zarr", options)
-                scan.note(note)
+                scan = _scan_store(store, label, options)
             yield scan
             return
         path = (FileCache.from_environment() if files is None else files).fetch(address)
@@ -243,6 +241,22 @@ def scan_source(
             yield Scan(inner, "", faults=[error])
 
 
+def _scan_store(store: RemoteStore, label: str, options: ScanOptions) -> Scan:
+    """Scan a store at an address, and note what it was then."""
+    if isinstance(store, Icechunk):
+        return scan_dataset(store.at_newest(), label, "Icechunk", options)
+    check, note, kind = store.check_changes(), "", "references"
+    if isinstance(store, RemoteZarr):
+        opener, note = choose_group(store, options.nside)
+        if not opener.group and not open_cached(opener).variables:
+            store.require_listed()
+        check, store, kind = check if opener == store else opener.check_changes(), opener, "Zarr"
+    scan = scan_dataset(store, label, kind, options)
+    scan.note(note)
+    scan.require_unchanged = check
+    return scan
+
+
 def name_of(source: str | Path | xr.Dataset) -> str:
     """Return the name of a source in messages, without secrets; of a dataset where it is from."""
     if isinstance(source, xr.Dataset):
@@ -264,10 +278,18 @@ def _scan_file(path: Path, label: str, options: ScanOptions, origin: str) -> Sca
     """Scan one file; ``label`` is its name in messages, ``origin`` where it came from."""
     kind = detect_format(path, label)
     if kind == "Icechunk":
-        return scan_dataset(Icechunk(str(path)), label, kind, options)
+        return scan_dataset(Icechunk(str(path)).at_newest(), label, kind, options)
     if kind == "references":
-        references = References(str(path), origin, path.stat().st_mtime_ns)
-        return scan_dataset(references, label, kind, options)
+        references: References | ParquetReferences
+        if path.is_dir():
+            stamp = (path / ".zmetadata").stat().st_mtime_ns
+            references = ParquetReferences(str(path), stamp=stamp)
+        else:
+            references = References(str(path), origin, path.stat().st_mtime_ns)
+        check = references.check_changes()
+        scan = scan_dataset(references, label, kind, options)
+        scan.require_unchanged = check
+        return scan
     if kind == "Zarr":
         require_current_metadata(path, label)
         store, note = choose_group(ZarrStore(str(path), label), options.nside)
@@ -406,12 +428,9 @@ def _refuse_wrapped(head: bytes, label: str) -> None:
 
 
 def _detect_store(path: Path, label: str) -> str:
-    if next(path.glob("*/refs.*.parq"), None) is not None:
-        raise InputError(
-            f"{label} holds references in Parquet",
-            field="file",
-            hint="write them as JSON, which PEAR reads",
-        )
+    with suppress(OSError):
+        if holds_records((path / ".zmetadata").read_bytes()):
+            return "references"
     if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
         return "Zarr"
     if is_icechunk(path):

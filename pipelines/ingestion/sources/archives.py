@@ -50,12 +50,15 @@ class Provided:
         Bytes of the fields of this time; those of chunks count whole.
     names
         What the source calls these fields.
+    require_unchanged
+        Raises InputError if the source is another than at the beginning.
     """
 
     sources: list[IngestSource] = field(default_factory=list)
     received: int = 0
     needed: int = 0
     names: set[str] = field(default_factory=set)
+    require_unchanged: Callable[[], object] = lambda: None
 
 
 @runtime_checkable
@@ -123,7 +126,7 @@ class ZarrArchive:
     def provide(self, time: np.datetime64, wanted: Selection, folder: Path) -> Iterator[Provided]:
         """Give the dataset of one time; its chunks are read when they are used."""
         provided = Provided()
-        with self._opened(provided) as dataset:
+        with self._opened(provided, watch=True) as dataset:
             times, final, last = self._axis(dataset)
             at = self._find(time, times, last)
             for state in self._select(dataset, at, times, wanted):
@@ -136,7 +139,7 @@ class ZarrArchive:
             yield provided
 
     @contextmanager
-    def _opened(self, provided: Provided) -> Iterator[xr.Dataset]:
+    def _opened(self, provided: Provided, *, watch: bool = False) -> Iterator[xr.Dataset]:
         def count(key: str, length: int) -> None:
             provided.received += length
             first, _, last = key.rpartition("/")
@@ -150,6 +153,8 @@ class ZarrArchive:
                 field="--mirror",
                 hint=f"give the address of a copy of {self.title}",
             )
+        if watch:
+            provided.require_unchanged = store.check_changes(count)
         with store.open(count) as dataset:
             if "time" not in dataset.coords:
                 raise InputError(f"{without_secrets(self.address)} has no times", field="--source")

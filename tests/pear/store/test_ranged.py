@@ -12,7 +12,7 @@ from zarr.storage import MemoryStore, WrapperStore
 
 from pear.client.store import ServedStore
 from pear.store.ranged import PartwiseReads, RangedStore
-from pipelines.ingestion.readers.remote import PatientStore
+from pipelines.ingestion.readers.patient_store import PatientStore
 from pipelines.ingestion.readers.zarr_chunks import SoundStore
 
 KEY = "t/c/0"
@@ -81,7 +81,7 @@ def test_a_fault_is_a_plain_error() -> None:
 
 
 def test_parts_are_asked_for_again_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.ingestion.readers.remote.backoff_seconds", lambda: 0.0)
+    monkeypatch.setattr("pipelines.ingestion.readers.patient_store.backoff_seconds", lambda: 0.0)
     received: list[tuple[str, int]] = []
 
     async def run() -> list[tuple[int, bytes]]:
