@@ -16,7 +16,7 @@ from pear.sphere.healpix import cells_of_nside
 from pear.store import schema
 from pear.store.reader import read_completeness, stored_layout
 from pear.times import as_utc, to_iso
-from pear.typing import TimeLike
+from pear.typing import Bool, TimeLike, Times
 from pear.variables import Layout
 from pear.variables.own import adopt_definitions
 from pipelines.catalog import Catalog, Model, NotFoundError, Priority, Run
@@ -354,10 +354,47 @@ def _check_analysis(path: Path, name: str, model: Model, time: np.datetime64 | N
             field="analysis",
         )
     if time is not None:
-        _check_state(path, name, layout, time)
+        check_state(path, name, layout, time)
 
 
-def _check_state(path: Path, name: str, layout: Layout, time: np.datetime64) -> None:
+def find_complete_times(path: Path, layout: Layout) -> tuple[Times, Bool]:
+    """Return the times of an analysis, and at which of them it holds all fields of a layout.
+
+    Parameters
+    ----------
+    path
+        The store; it may hold further variables, complete or not.
+    layout
+        What a model needs.
+
+    Returns
+    -------
+    times, complete : (time,) arrays
+        Valid times, and whether the state is complete.
+    """
+    times, complete, channels = read_completeness(path)
+    wanted = np.isin(channels, schema.channels(layout))
+    whole = (complete[:, wanted] == 1).all(axis=1)
+    return times, whole & (wanted.sum() == len(schema.channels(layout)))
+
+
+def check_state(path: Path, name: str, layout: Layout, time: np.datetime64) -> None:
+    """Refuse a time at which an analysis lacks a field of a layout.
+
+    Parameters
+    ----------
+    path, name
+        The analysis.
+    layout
+        What a model needs.
+    time
+        Initial time.
+
+    Raises
+    ------
+    InputError
+        If it lacks the time, or some of its fields, which are named.
+    """
     times, complete, channels = read_completeness(path)
     index = np.flatnonzero(times == time)
     if not index.size:

@@ -13,16 +13,23 @@ from typing import Final
 
 import numpy as np
 
+from pear.errors import InputError
 from pear.progress import ProgressCallback, ProgressFactory
 from pear.store.reader import read_completeness
 from pear.times import to_iso
-from pear.typing import Times
-from pipelines.catalog import BeingReadError, Catalog, Priority, Status
+from pear.typing import Bool, Times
+from pipelines.catalog import BeingReadError, Catalog, Model, Priority, Status
 from pipelines.catalog.retention import remove_leftovers, remove_run
 from pipelines.catalog.scan import refresh
 from pipelines.catalog.sharing import fetch_inputs, writing
 from pipelines.forecasting.options import ForecastOptions
-from pipelines.forecasting.request import choose_analysis, resolve_request
+from pipelines.forecasting.request import (
+    check_state,
+    choose_analysis,
+    find_complete_times,
+    model_layout,
+    resolve_request,
+)
 from pipelines.schedules.actions import (
     Action,
     EvaluateAction,
@@ -51,6 +58,8 @@ class ActionResult:
         Ids of the runs that were removed.
     follow_up
         Id of the job that publishes the queued jobs when they have ended, or None.
+    left_out
+        Why there is no forecast from the newest states.
     """
 
     ingested: int = 0
@@ -59,14 +68,19 @@ class ActionResult:
     published: list[str] = field(default_factory=list)
     expired: list[str] = field(default_factory=list)
     follow_up: str | None = None
+    left_out: str = ""
 
     @property
     def summary(self) -> str:
         """Description in one line."""
         return (
-            f"{self.ingested} times ingested, {len(self.runs)} forecasts and "
-            f"{len(self.evaluations)} evaluations queued, {len(self.expired)} runs expired"
-        ) + (f", {len(self.published)} stores published" if self.published else "")
+            (
+                f"{self.ingested} times ingested, {len(self.runs)} forecasts and "
+                f"{len(self.evaluations)} evaluations queued, {len(self.expired)} runs expired"
+            )
+            + (f", {len(self.published)} stores published" if self.published else "")
+            + (f"; {self.left_out}" if self.left_out else "")
+        )
 
 
 Record = Callable[[int, int], object]
@@ -156,7 +170,7 @@ def run_action(
         progress.finish_part()
     refresh(data, catalog)
     if action.forecast is not None:
-        result.runs = _forecast(data, catalog, action.forecast)
+        result.runs, result.left_out = _forecast(data, catalog, action.forecast)
         progress.finish_part()
     if action.evaluate is not None:
         result.evaluations = _evaluate(data, catalog, action.evaluate)
@@ -230,15 +244,22 @@ def _ingest(data: DataFolder, action: IngestAction) -> int:
     return int(read_completeness(path)[0].size - before)
 
 
-def _forecast(data: DataFolder, catalog: Catalog, action: ForecastAction) -> list[str]:
-    """Submit the init times that are wanted and have no run, newest first."""
+def _forecast(data: DataFolder, catalog: Catalog, action: ForecastAction) -> tuple[list[str], str]:
+    """Submit the init times that are wanted and have no run, newest first.
+
+    Returns
+    -------
+    tuple
+        Ids of the runs, and why the newest times are left out, if they are.
+    """
     model = catalog.models.get(action.model)
     options = action.options or ForecastOptions()
     if action.analysis is not None:
         options = options.model_copy(update={"analysis": action.analysis})
     name = choose_analysis(data, model, options.analysis)
     submitted = []
-    for time in _wanted_times(data, catalog, action, model.id, name)[::-1]:
+    wanted, left_out = _wanted_times(data, catalog, action, model, name)
+    for time in wanted[::-1]:
         request = resolve_request(
             data, catalog, time, action.lead_hours, model=model.id, options=options
         )
@@ -246,22 +267,44 @@ def _forecast(data: DataFolder, catalog: Catalog, action: ForecastAction) -> lis
         if request.find(catalog) is None:
             run, created = request.submit(catalog, Priority.BATCH)
             submitted += [run.id] if created else []
-    return submitted
+    return submitted, left_out
 
 
 def _wanted_times(
-    data: DataFolder, catalog: Catalog, action: ForecastAction, model: str, analysis: str
-) -> list[np.datetime64]:
-    times, complete, _ = read_completeness(data.analysis(analysis))
-    whole: Times = times[(complete == 1).all(axis=1)]
-    # Multiples of up to a day start anew at every 00 UTC.
-    origin = whole.astype("datetime64[D]") if action.every_hours <= 24 else np.datetime64(0, "s")
-    hours = (whole - origin) // np.timedelta64(3600, "s")
-    on_time = whole[(hours % action.every_hours == 0) & (whole == whole.astype("datetime64[h]"))]
+    data: DataFolder, catalog: Catalog, action: ForecastAction, model: Model, analysis: str
+) -> tuple[list[np.datetime64], str]:
+    """Return the init times that have what the model needs, and what newer ones lack.
+
+    Further variables of the store may be missing: a source may lack one that another gave.
+
+    Returns
+    -------
+    tuple
+        Times, increasing; and why there is none from the newest time of the store, or nothing.
+    """
+    path, layout = data.analysis(analysis), model_layout(model)
+    times, complete = find_complete_times(path, layout)
+    scheduled = _is_scheduled(times, action.every_hours)
+    on_time: Times = times[complete & scheduled]
+    incomplete: Times = times[~complete & scheduled]
+    left_out = ""
+    if incomplete.size and (not on_time.size or incomplete[-1] > on_time[-1]):
+        try:
+            check_state(path, analysis, layout, incomplete[-1])
+        except InputError as fault:
+            left_out = f"no forecast from {to_iso(incomplete[-1])}: {fault.message}"
     newest = set(on_time[on_time.size - min(action.newest, on_time.size) :].tolist())
-    last = catalog.runs.latest_init(model, action.lead_hours)
+    last = catalog.runs.latest_init(model.id, action.lead_hours)
     since = set() if last is None else set(on_time[on_time > last].tolist())
-    return [np.datetime64(time, "s") for time in sorted(newest | since)]
+    return [np.datetime64(time, "s") for time in sorted(newest | since)], left_out
+
+
+def _is_scheduled(times: Times, every_hours: int) -> Bool:
+    """Return which times are multiples of so many hours, (time,)."""
+    # Multiples of up to a day start anew at every 00 UTC.
+    origin = times.astype("datetime64[D]") if every_hours <= 24 else np.datetime64(0, "s")
+    hours = (times - origin) // np.timedelta64(3600, "s")
+    return np.asarray((hours % every_hours == 0) & (times == times.astype("datetime64[h]")))
 
 
 def _evaluate(data: DataFolder, catalog: Catalog, action: EvaluateAction) -> list[str]:

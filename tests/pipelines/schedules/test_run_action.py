@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from pear.errors import InputError
 from pear.store.reader import open_store, read_completeness
 from pear.times import to_iso
+from pear.variables import Layout
 from pipelines.catalog import Catalog, FinishedError, NotFoundError, Status
 from pipelines.catalog.schedule_runs import KEPT_JOBS
 from pipelines.catalog.schedules import KEPT_LINES
@@ -319,3 +321,55 @@ def test_a_destination_without_an_address(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(InputError, match="PEAR_DESTINATIONS has") as caught:
         resolve_destination("public")
     assert "word" not in str(caught.value)
+
+
+def add_days(data: DataFolder, layout: Layout, days: range, lacking: tuple[str, ...] = ()) -> None:
+    """Append days; at the last one some variables are missing, as a source lacks them."""
+    rng, cells = np.random.default_rng(1), 12 * NSIDE**2
+    with AnalysisWriter(data.analysis("demo"), layout, NSIDE) as writer:
+        for day in days:
+            surface, upper = fields(1, seed=day)
+            values = dict(zip(LAYOUT.surface, surface[0], strict=True))
+            values["surface_pressure"] = rng.normal(1e5, 1e3, cells).astype("f4")
+            with writer.transaction([START + day * DAY]) as changes:
+                for name in layout.surface:
+                    if not (day == days[-1] and name in lacking):
+                        changes.write(name, values[name][None])
+                changes.write("geopotential", upper[:, 0], LAYOUT.levels)
+
+
+def test_what_no_model_needs_may_be_missing(
+    data: DataFolder, catalog: Catalog, clock: Clock
+) -> None:
+    """A store that another source filled has a variable that today's source lacks."""
+    shutil.rmtree(data.analysis("demo"))
+    layout = Layout((*LAYOUT.surface, "surface_pressure"), LAYOUT.upper, LAYOUT.levels)
+    add_days(data, layout, range(4), ("surface_pressure",))
+    action = validate_action({"forecast": {"lead_hours": 24}})
+    done = run_action(data, catalog, action, clock())
+    assert [catalog.runs.get(run).init_time for run in done.runs] == [START + 3 * DAY]
+    assert done.left_out == ""
+    assert compute_queued(data, catalog) == done.runs
+
+
+def test_what_the_model_needs_is_named_if_it_is_missing(
+    data: DataFolder, catalog: Catalog, clock: Clock
+) -> None:
+    """The newest complete state is forecast, and the history says what the newest lacks."""
+    add_days(data, LAYOUT, range(4, 5), ("2m_temperature",))
+    action = validate_action({"forecast": {"lead_hours": 24}})
+    done = run_action(data, catalog, action, clock())
+    assert [catalog.runs.get(run).init_time for run in done.runs] == [START + 3 * DAY]
+    assert done.summary.endswith(
+        "; no forecast from 2001-03-05T00:00:00Z: analysis demo is incomplete at "
+        "2001-03-05T00:00:00Z: 1 of 4 fields missing (2m_temperature)"
+    )
+    shutil.rmtree(data.analysis("demo"))
+    add_days(data, LAYOUT, range(6, 7), ("2m_temperature",))
+    none = run_action(data, catalog, action, clock())
+    assert none.runs == []
+    assert "1 of 4 fields missing" in none.left_out
+    add_day(data, 7)
+    later = run_action(data, catalog, action, clock())
+    assert [catalog.runs.get(run).init_time for run in later.runs] == [START + 7 * DAY]
+    assert later.left_out == ""
