@@ -283,7 +283,8 @@ def climatology(
             client=client,
         )
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
-    console.print(f"{built.kind} climatology {built.name}, {size / 1e6:.1f} MB, {built.period}")
+    years = "..".join(time[:10] for time in built.period)
+    console.print(f"{built.kind} climatology {built.name} of {years}, {size / 1e6:.1f} MB")
     if as_json:
         fields = {name: getattr(built, name) for name in ("name", "kind", "nside")}
         where = {"path": str(target), "bytes": size}

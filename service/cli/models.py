@@ -6,7 +6,7 @@ import json
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -30,6 +30,9 @@ from service.cli.options import (
 from service.cli.runs import open_catalog
 
 _filter, _bias = (partial(typer.Option, rich_help_panel=name) for name in ("Filter", "Mean error"))
+
+SHIPPED: Final = "shipped"
+"""Name of the model of the package."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -85,8 +88,7 @@ def add(
     $ pear models add runs/first/checkpoint --name winter --data pear-data
     $ pear models add shipped --data pear-data
     """
-    if checkpoint == "shipped" and not Path(checkpoint).exists():
-        checkpoint = str(resources.path("checkpoint"))
+    checkpoint = str(checkpoint_folder(Path(checkpoint)))
     with open_catalog(data) as (folder, catalog):
         if not Path(checkpoint).exists() and _is_installed(checkpoint):
             added = add_installed(folder, catalog, checkpoint)
@@ -267,8 +269,7 @@ def correct(
     from pear.models.correction import CorrectionConfig, describe_correction
     from pipelines.training.correction import correct_checkpoint
 
-    if str(source) == "shipped" and not source.exists():
-        source = resources.path("checkpoint")
+    source = checkpoint_folder(source)
     most = degree or 2 * checkpoint.load(source).config.nside
     config = CorrectionConfig(
         degree=most,
@@ -289,22 +290,36 @@ def correct(
 
 
 def model_id(folder: DataFolder, reference: str | None) -> str | None:
-    """Return an id or name of a model as it is; a checkpoint folder is added to the data folder."""
-    manifest = Path(reference or "") / "checkpoint.json"
-    if reference is None or not manifest.is_file():
-        if reference is not None and _is_installed(reference):
-            with open_catalog(folder.root) as (_, catalog):
-                known_names = {model.name for model in catalog.models.all()}
-                if reference not in known_names:
-                    return add_installed(folder, catalog, reference).id
-        return reference
+    """Return an id or name of a model as it is; others are added to the data folder.
+
+    Those are a checkpoint folder, ``shipped`` for the model of the package if no model of the
+    data folder has that name, and an installed forecaster.
+    """
+    if reference is None:
+        return None
+    checkpoint = Path(reference)
+    if not (checkpoint / "checkpoint.json").is_file():
+        if reference != SHIPPED and not _is_installed(reference):
+            return reference
+        with open_catalog(folder.root) as (_, catalog):
+            if reference in {model.name for model in catalog.models.all()}:
+                return reference
+            if _is_installed(reference):
+                return add_installed(folder, catalog, reference).id
+        checkpoint = resources.path("checkpoint")
+    manifest = checkpoint / "checkpoint.json"
     known = folder.model(str(json.loads(manifest.read_text()).get("sha256"))[:12])
     if known.is_dir():
         return known.name
     with open_catalog(folder.root) as (_, catalog):
-        added = add_model(folder, catalog, manifest.parent)
+        added = add_model(folder, catalog, checkpoint)
     share(folder, "models", Path(added.path).name)
     return added.id
+
+
+def checkpoint_folder(path: Path) -> Path:
+    """Return the path; for ``shipped``, unless there is such a folder, that of the package."""
+    return resources.path("checkpoint") if str(path) == SHIPPED and not path.exists() else path
 
 
 def list_installed_forecasters() -> list[str]:
@@ -334,5 +349,5 @@ def _resource(model: Model) -> dict[str, object]:
         "step_hours": model.step_hours,
         "path": model.path,
         "layout": model.attributes["layout"],
-        "created_at": model.created_at.isoformat(),
+        "created_at": model.created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

@@ -8,7 +8,7 @@ times     ``A``, ``A,B``, ``A..B/6h``      one, several, or a range with its end
 period    ``A..B``                         from A to B, both included; dates are whole days
 duration  ``10d``, ``240h``                days or hours
 list      ``t2m,z500``                     values separated by commas
-model     id, name, or checkpoint folder   repeat the option for several
+model     id, name, checkpoint folder      or ``shipped``; repeat the option for several
 run       id, unique prefix, ``latest``    ``latest`` is the newest finished run
 ========  ===============================  ====================================
 """
@@ -267,7 +267,9 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard outpu
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="MODEL", help="Model id, name or checkpoint folder (default: newest)."
+        "--model",
+        metavar="MODEL",
+        help="Model id, name or checkpoint folder, or shipped (default: newest).",
     ),
 ]
 Models = Annotated[
@@ -275,7 +277,7 @@ Models = Annotated[
     typer.Option(
         "--model",
         metavar="MODEL",
-        help="Model id, name or checkpoint folder (default: newest); repeat for several.",
+        help="Model id, name or checkpoint folder, or shipped (default: newest); repeat for more.",
     ),
 ]
 Analysis = Annotated[

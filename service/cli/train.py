@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pear import resources
 from pear.device import keep_memory
 from pear.errors import InputError
 from pear.models import checkpoint
@@ -25,6 +24,7 @@ from pear.variables import BY_NAME, Layout, variable
 from pipelines.training import train as training
 from service.cli import options as opt
 from service.cli.console import Interrupted, console, emit_json, progress
+from service.cli.models import checkpoint_folder
 
 _length = partial(typer.Option, rich_help_panel="Length")
 _optimiser = partial(typer.Option, rich_help_panel="Optimisation")
@@ -94,8 +94,7 @@ def train(
     $ pear train --analysis era5.zarr --initial shipped --also tp06,d2m -o runs/d
     """
     keep_memory()
-    if initial is not None and str(initial) == "shipped" and not initial.exists():
-        initial = resources.path("checkpoint")
+    initial = initial and checkpoint_folder(initial)
     model, given = _settings(analysis, config, initial, _Changes(nside, step, also))
     length = {"minutes": minutes, "steps": steps}
     rest = {"rollout": rollout, "learning_rate": rate, "batch": batch, "seed": seed}

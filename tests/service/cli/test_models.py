@@ -9,6 +9,7 @@ import pytest
 from pear import resources
 from pear.models import checkpoint
 from pipelines.storage.data_folder import DataFolder
+from service.cli.models import model_id
 from tests.fixtures.command_line import CommandLine
 from tests.fixtures.engine import normaliser, tiny_model
 from tests.fixtures.other_models import install
@@ -30,6 +31,16 @@ def test_the_model_of_the_package_is_added_by_name(
     monkeypatch.setattr("pear.models.diagnostics.equivariance_errors", lambda _: {"R": 0.0})
     added = pear("models", "add", "shipped", "--json", data=data).json
     assert added["id"] == checkpoint.load(resources.path("checkpoint")).id
+
+
+def test_the_model_of_the_package_is_named_wherever_a_model_is(
+    data: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pear.models.diagnostics.equivariance_errors", lambda _: {"R": 0.0})
+    shipped = checkpoint.load(resources.path("checkpoint")).id
+    assert model_id(data, "shipped") == model_id(data, "shipped") == shipped
+    assert data.model(shipped).is_dir()
+    assert model_id(data, "other") == "other"
 
 
 def test_a_damaged_or_missing_checkpoint_is_refused(
