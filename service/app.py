@@ -44,6 +44,7 @@ from service.api import (
     open_meteo,
     operations,
     schedules,
+    score_parts,
     stac,
     stores,
     system,
@@ -51,7 +52,7 @@ from service.api import (
     wms,
 )
 from service.api.openapi import describe
-from service.dashboard import assets, handbook, login, operation, routes
+from service.dashboard import assets, handbook, login, operation, routes, scores
 from service.dependencies import Services
 from service.http.caching import RunCache
 from service.http.compression import Compression
@@ -102,9 +103,11 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
         ogc_tiles,
         wms,
         evaluations,
+        score_parts,
         schedules,
         operations,
         routes,
+        scores,
         operation,
         handbook,
         login,

@@ -17,6 +17,7 @@ from pear.metrics.scores import (
     FORMULAS,
     check_same_axes,
     formula_of,
+    gain,
     means_of,
     per_init,
     ratio,
@@ -170,6 +171,54 @@ def bootstrap(
         if reference is not None:
             drawn = drawn - _resampled(reference, name, lead, counts)
         bounds[:, lead] = _percentiles(drawn, confidence)
+    return Interval(*bounds)
+
+
+def bootstrap_gain(
+    sums: ScoreAccumulator,
+    name: str,
+    reference: ScoreAccumulator,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Return the 95 % interval of the gain over a reference, on the same draws of init times.
+
+    Parameters
+    ----------
+    sums, reference
+        Tables of two forecasters with the same axes.
+    name
+        One of :data:`pear.metrics.SCORES`.
+    replicates, seed
+        As in :func:`bootstrap`.
+
+    Returns
+    -------
+    Interval
+        Of :func:`pear.metrics.scores.gain`, each (lead, channel, region).
+
+    Examples
+    --------
+    >>> from pear.metrics import ScoreAccumulator
+    >>> from pear.metrics.bootstrap import bootstrap_gain
+    >>> inits = np.arange("2019-01-01", "2019-02-01", dtype="datetime64[D]")
+    >>> lead, tables = np.timedelta64(1, "D"), []
+    >>> for size in (1.0, 2.0):  # errors of two forecasters; they grow alike in hard times
+    ...     table = ScoreAccumulator(inits, lead, (("temperature", 850),))
+    ...     for number, init in enumerate(inits):
+    ...         table.add(init, lead, np.full((1, 48), size * (1 + number)), *np.zeros((2, 1, 48)))
+    ...     tables.append(table)
+    >>> found = bootstrap_gain(tables[0], "rmse", tables[1], replicates=100)
+    >>> round(found.low.item(), 9), round(found.high.item(), 9)
+    (0.5, 0.5)
+    """
+    check_same_axes(sums, reference)
+    counts = draw_counts(sums.inits.size, default_block(sums), replicates, seed)
+    bounds = np.empty((2, sums.leads.size, *sums.values.shape[3:]))
+    for lead in range(sums.leads.size):
+        drawn = [_resampled(table, name, lead, counts) for table in (sums, reference)]
+        bounds[:, lead] = _percentiles(gain(name, *drawn), 0.95)
     return Interval(*bounds)
 
 

@@ -19,9 +19,7 @@ import numpy as np
 import xarray as xr
 
 from pear.metrics.accumulators import ScoreAccumulator
-from pear.metrics.ensemble import ENSEMBLE_NAMES
 from pear.metrics.scores import has_score, score
-from pear.metrics.statistics import NAMES
 from pear.typing import Channel
 from pear.variables import channel_label, variable
 
@@ -167,7 +165,7 @@ def sums_from_dataset(data: xr.Dataset) -> dict[str, ScoreAccumulator]:
     for forecaster in data["forecaster"].values:
         values = data["sums"].sel(forecaster=forecaster).transpose(*_SUMS_DIMS).values
         own = {n for n, one in zip(names, values, strict=True) if not np.isnan(one).all()}
-        kept = tuple(n for n in dict.fromkeys(NAMES + ENSEMBLE_NAMES) if n in own)
+        kept = tuple(n for n in names if n in own)
         found[str(forecaster)] = ScoreAccumulator(
             data["time"].values,
             data["prediction_timedelta"].values,

@@ -14,6 +14,67 @@ ENSEMBLE_NAMES: Final = (WEIGHT, "crps", "adjusted_variance", "squared_error_of_
 """Statistics along the first axis of an ensemble's table of sums."""
 
 
+RANK: Final = "rank_"
+"""Statistics with this beginning count the cells by the rank of the analysis."""
+
+
+def rank_names(members: int) -> tuple[str, ...]:
+    """Return the names of the ranks that an analysis can have among members.
+
+    Returns
+    -------
+    tuple of str
+        One more than members.
+
+    Examples
+    --------
+    >>> from pear.metrics.ensemble import rank_names
+    >>> rank_names(2)
+    ('rank_000', 'rank_001', 'rank_002')
+    """
+    return tuple(f"{RANK}{number:03d}" for number in range(members + 1))
+
+
+def rank_sums(members: npt.ArrayLike, analysis: npt.ArrayLike, weights: npt.ArrayLike) -> Float64:
+    """Sum the weights of the cells by the rank of the analysis among the members.
+
+    The rank is the number of members below the analysis; with members equal to it a cell counts
+    in equal parts for every rank that it could have. In a reliable ensemble all ranks are equally
+    frequent (Hamill 2001, doi 10.1175/1520-0493(2001)129<0550:IORHFV>2.0.CO;2).
+
+    Parameters
+    ----------
+    members
+        (member, channel, cell).
+    analysis
+        (channel, cell), same unit.
+    weights
+        (region, cell).
+
+    Returns
+    -------
+    numpy.ndarray
+        (rank, channel, region); ranks in the order of :func:`rank_names`.
+
+    Examples
+    --------
+    >>> from pear.metrics.ensemble import rank_sums
+    >>> members = np.array([[[0.0, 1.0, 2.0]], [[0.0, 3.0, 2.0]]])
+    >>> rank_sums(members, [[1.0, 2.0, 2.0]], np.ones((1, 3)))[:, 0, 0].round(2).tolist()
+    [0.33, 1.33, 1.33]
+    """
+    x, y = np.asarray(members), np.asarray(analysis)
+    below, equal = (x < y).sum(axis=0), (x == y).sum(axis=0)
+    columns = np.ascontiguousarray(np.asarray(weights, dtype=np.float64).T)
+    share = 1.0 / (equal + 1)
+    return np.stack(
+        [
+            np.where((rank >= below) & (rank <= below + equal), share, 0.0) @ columns
+            for rank in range(x.shape[0] + 1)
+        ]
+    )
+
+
 def crps(members: npt.ArrayLike, analysis: npt.ArrayLike, *, fair: bool = True) -> Float64:
     """Return the continuous ranked probability score of an ensemble per cell.
 

@@ -238,6 +238,38 @@ def has_score(sums: ScoreAccumulator, name: str) -> bool:
     return ("crps" if name in ENSEMBLE_SCORES else "error") in sums.names
 
 
+def gain(name: str, values: Float64, reference: Float64) -> Float64:
+    """Return how much better a score is than that of a reference; positive where it is better.
+
+    Parameters
+    ----------
+    name
+        One of :data:`SCORES`.
+    values, reference
+        The score of a forecaster and of the reference, (…).
+
+    Returns
+    -------
+    numpy.ndarray
+        (…): the difference for correlations, where one that is undefined counts as 0, as that of
+        the climatology itself; the difference of the sizes for the bias; for errors the share of
+        the reference's error that is removed, NaN where the reference has none.
+
+    Examples
+    --------
+    >>> from pear.metrics.scores import gain
+    >>> gain("rmse", np.array([1.0, 3.0]), np.array([2.0, 2.0]))
+    array([ 0.5, -0.5])
+    >>> gain("acc", np.array([0.8]), np.array([np.nan]))
+    array([0.8])
+    """
+    if formula_of(name)[0] in ("acc", "acc_centered"):
+        return np.asarray(np.nan_to_num(values) - np.nan_to_num(reference))
+    if name == "bias":
+        return np.asarray(np.abs(reference) - np.abs(values))
+    return 1.0 - ratio(values, reference)
+
+
 def formula_of(name: str) -> tuple[str, bool]:
     """Return the formula of a score and whether it is averaged over init times.
 

@@ -16,6 +16,7 @@ from pear.metrics import (
     ensemble_sums,
     region_weights,
 )
+from pear.metrics.ensemble import rank_names, rank_sums
 from pear.metrics.statistics import NAMES, weighted_sums
 from pear.sphere.healpix import angular_power, cells_of_nside, centres
 from pear.typing import Channel, Float32, Float64, Times
@@ -141,7 +142,7 @@ class EvaluationAccumulators:
     ----------
     scores
         (init, lead, channel, region); those of an ensemble are of its mean and hold
-        :data:`pear.metrics.ENSEMBLE_NAMES` as well.
+        :data:`pear.metrics.ENSEMBLE_NAMES` and the ranks of the analysis as well.
     spectra
         ``forecast`` and ``analysis``, (lead, channel, degree), units squared.
     maps
@@ -155,11 +156,11 @@ class EvaluationAccumulators:
 
     @classmethod
     def empty(
-        cls, design: EvaluationDesign, inits: Times, *, ensemble: bool = False
+        cls, design: EvaluationDesign, inits: Times, *, members: int = 0
     ) -> EvaluationAccumulators:
-        """Return empty sums over some of the design's init times."""
+        """Return empty sums over some init times, with the statistics of members."""
         axes = (design.plotted_leads, design.plotted)
-        names = NAMES + ENSEMBLE_NAMES[1:] if ensemble else NAMES
+        names = NAMES + ENSEMBLE_NAMES[1:] + rank_names(members) if members else NAMES
         return cls(
             design,
             ScoreAccumulator(inits, design.leads, design.channels, design.regions, names=names),
@@ -180,7 +181,8 @@ class EvaluationAccumulators:
         sums = weighted_sums(forecast, analysis, references.climatology, design.weights)
         if fields.ndim == 3:
             # Both tables begin with the same weight.
-            sums = np.concatenate([sums, ensemble_sums(fields, analysis, design.weights)[1:]])
+            ensemble = ensemble_sums(fields, analysis, design.weights)[1:]
+            sums = np.concatenate([sums, ensemble, rank_sums(fields, analysis, design.weights)])
         self.scores.add_sums(init, lead, sums)
         if lead not in design.plotted_leads or not design.plotted:
             return

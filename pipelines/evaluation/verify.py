@@ -66,7 +66,9 @@ def verify(
     times = design.inits if inits is None else as_utc(inits)
     check_inputs(design, forecasters, analysis, climatology, times)
     sums = {
-        f.name: EvaluationAccumulators.empty(design, times, ensemble=isinstance(f, Ensemble))
+        f.name: EvaluationAccumulators.empty(
+            design, times, members=f.size if isinstance(f, Ensemble) else 0
+        )
         for f in forecasters
     }
     ensembles = [f for f in forecasters if isinstance(f, Ensemble)]

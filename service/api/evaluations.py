@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal, cast
 
+import xarray as xr
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
@@ -21,7 +24,8 @@ from service.dependencies import Services, ServicesDep, find_listed_model
 from service.http.errors import ProblemError
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
-from service.readers.scores import scorecard, select
+from service.readers import score_parts
+from service.readers.scores import Scores, scorecard, select
 
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 Metric = Literal["acc", "rmse", "mae", "bias"]
@@ -92,14 +96,22 @@ class ScoreRecord(TypedDict, total=False):
 
 
 class ScoreCell(BaseModel):
-    """The model beside a baseline, for one field and lead time."""
+    """The model beside a baseline or another model, for one field and lead time."""
 
     variable: str = Field(description="Canonical name.")
     level: int | None = Field(description="Pressure level, hPa; null at the surface.")
     lead_days: float = Field(description="Lead time, days.")
     model: float | None = Field(description="Score of the model.")
-    baseline: float | None = Field(description="Score of the baseline.")
+    baseline: float | None = Field(description="Score of the baseline, or of the other model.")
     gain: float | None = Field(description="Positive where the model is better.")
+    low: float | None = Field(
+        description="Lower bound of the gain: 95 %, by a block bootstrap over the init times in "
+        "which both are drawn alike; null for fewer than 8 init times."
+    )
+    high: float | None = Field(description="Upper bound of the gain.")
+    significant: bool | None = Field(
+        description="Whether the interval of the gain lies on one side of zero."
+    )
 
 
 class ScoreList(BaseModel):
@@ -120,11 +132,13 @@ class ScoreList(BaseModel):
 
 
 class Scorecard(BaseModel):
-    """Comparison of the model with one baseline."""
+    """Comparison of the model with one baseline, or with the model of another evaluation."""
 
     evaluation: str = Field(description="Evaluation id.")
     metric: str
-    baseline: str
+    baseline: str | None = Field(description="Null where two evaluations are compared.")
+    against: str | None = Field(description="Id of the other evaluation.")
+    init_times: int = Field(description="Number of init times; of two evaluations, in common.")
     region: str
     cells: list[ScoreCell] = Field(
         description="variable, level (hPa), lead_days, model, baseline and gain. The gain is "
@@ -276,17 +290,14 @@ async def get_scores(
     """Return the scores of one evaluation, the model's beside those of the baselines."""
     name = None
     if variable is not None:
-        row, named_level = parse_quantity(variable)
-        if named_level is not None and level not in (None, named_level):
-            raise InputError(f"{variable!r} names level {named_level}, not {level}", field="level")
-        name, level = row.name, named_level if named_level is not None else level
+        name, level = split_field(variable, level)
     elif by_hour:
         raise InputError(
             "scores by hour are of one variable", field="by_hour", hint="set variable as well"
         )
 
     def make() -> Response:
-        scores = services.scores.get(evaluation, _scored_model(services, model))
+        scores = find_scores(services, evaluation, model)
         wanted: dict[str, Any] = {"variable": name, "level": level, "region": region}
         wanted |= {"metric": metric, "baseline": baseline}
         if by_hour:
@@ -309,38 +320,124 @@ async def get_scores(
     return await services.heavy.run(make)
 
 
-def _scored_model(services: Services, model: str | None) -> str | None:
-    """Return the id of a model given by id or name; one that was removed leaves its scores."""
-    try:
-        return None if model is None else services.catalog.models.get(model).id
-    except NotFoundError:
-        return model
+def split_field(variable: str, level: int | None) -> tuple[str, int | None]:
+    """Return name and level of a field, where the name may include the level: z500.
+
+    Parameters
+    ----------
+    variable
+        Name or alias.
+    level
+        Level in hPa, or None.
+
+    Returns
+    -------
+    name : str
+    level : int or None
+
+    Raises
+    ------
+    InputError
+        If the name includes another level.
+    """
+    row, named = parse_quantity(variable)
+    if named is not None and level not in (None, named):
+        raise InputError(f"{variable!r} names level {named}, not {level}", field="level")
+    return row.name, named if named is not None else level
+
+
+def find_scores(services: Services, evaluation: str | None, model: str | None) -> Scores:
+    """Return an evaluation by id, or the newest, of a model given by id or name.
+
+    Parameters
+    ----------
+    services
+        Of this request.
+    evaluation, model
+        Ids; a model that was removed leaves its scores.
+
+    Returns
+    -------
+    Scores
+        None is an answer 404, a damaged one 503.
+    """
+    with suppress(NotFoundError):
+        model = None if model is None else services.catalog.models.get(model).id
+    return services.scores.get(evaluation, model)
 
 
 @router.get(
     "/scorecard",
     tags=["scores"],
-    summary="Model against baseline",
+    summary="Model against baseline or another model",
     responses=problem_responses(404, 422, 503),
 )
 async def get_scorecard(
     services: ServicesDep,
     metric: Annotated[Metric, Query(description="Score.", examples=["rmse"])] = "rmse",
-    baseline: Annotated[Baseline, Query()] = "climatology",
+    baseline: Annotated[Baseline, Query(description="Not used with `against`.")] = "climatology",
     region: Annotated[str, Query(max_length=64, description="Name of a region.")] = "global",
+    variable: Annotated[
+        str | None, Query(max_length=64, description="Name or alias (default: all).")
+    ] = None,
+    level: Annotated[int | None, Query(ge=1, le=1100, description="Pressure level, hPa.")] = None,
     model: ModelId = None,
     evaluation: EvaluationId = None,
+    against: Annotated[
+        str | None,
+        Query(
+            max_length=128,
+            description="Id of another evaluation: its model in place of the baseline, at the "
+            "init times that both have.",
+        ),
+    ] = None,
 ) -> Scorecard:
-    """Compare each variable and lead time of an evaluation with one baseline."""
+    """Compare each variable and lead time of an evaluation with a baseline or another model."""
+    name, level = (None, level) if variable is None else split_field(variable, level)
+
+    def choose(data: xr.Dataset) -> xr.Dataset:
+        return select(data[["sums"]], variable=name, level=level, region=region)
 
     def make() -> Scorecard:
-        scores = services.scores.get(evaluation, _scored_model(services, model))
+        board = services.scores
+        scores = find_scores(services, evaluation, model)
+        if against is None:
+            chosen = select(scores.data, variable=name, level=level)
+            cells = scorecard(chosen, metric, baseline, region)
+            bounds, sums = None, scores.data
+            if board.keeps_sums(scores):
+                sums = board.read(scores, choose)
+                bounds = score_parts.compare_with_baseline(scores, sums, metric, baseline)
+            cells = score_parts.with_intervals(cells, sums, bounds)
+            count = int(scores.data["init_times"])
+        else:
+            other = board.get(against)
+            score_parts.check_comparable(scores, other, metric)
+            for each in (scores, other):
+                if not board.keeps_sums(each):
+                    raise InputError(
+                        f"evaluation {each.id} was made by an earlier version, which did not keep "
+                        "sums by init time",
+                        field="against",
+                        hint="evaluate again",
+                    )
+            pair = board.read(scores, choose), board.read(other, choose)
+            cells, count = score_parts.compare_tables(scores, pair[0], other, pair[1], metric)
         return Scorecard(
             evaluation=scores.id,
             metric=metric,
-            baseline=baseline,
+            baseline=baseline if against is None else None,
+            against=against,
+            init_times=count,
             region=region,
-            cells=[ScoreCell(**cell) for cell in scorecard(scores.data, metric, baseline, region)],
+            cells=[ScoreCell(**cell, significant=_is_significant(cell)) for cell in cells],
         )
 
     return await services.heavy.run(make)
+
+
+def _is_significant(cell: Mapping[str, Any]) -> bool | None:
+    """Return whether the interval of a gain lies on one side of zero; None without an interval."""
+    if cell["low"] is None or cell["high"] is None:
+        return None
+    return bool(cell["low"] > 0 or cell["high"] < 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -13,13 +11,14 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
 from pear.times import to_iso
-from pear.variables import BY_NAME, SIMULATED, variable, wind_pair, wind_pairs
+from pear.variables import BY_NAME, variable, wind_pair, wind_pairs
 from pipelines.catalog import RESUBMITTABLE, Run, Status
 from service.api.models import get_model
 from service.api.schemas import EventOut, format_utc
 from service.dashboard import assets
 from service.dashboard.counterfactual import show_counterfactual
 from service.dashboard.ensemble import describe_ensemble
+from service.dashboard.scores import evaluation_label, field_keys, is_of_simulation
 from service.dashboard.values import list_items
 from service.dependencies import RunDep, Services, ServicesDep, find_listed_model
 from service.http.caching import IMMUTABLE, not_modified
@@ -29,11 +28,10 @@ from service.http.paths import hide_paths
 from service.http.routing import GuardedRoute
 from service.readers.counterfactuals import pair_of
 from service.readers.forecasts import DISPLAY_NSIDE, ForecastStore
-from service.readers.nature import describe_members, is_simulated, nature_of, notes_of
+from service.readers.nature import describe_members, nature_of, notes_of
 from service.readers.normals import scalars_with_normals
 from service.readers.open_meteo import DEFAULT, SURFACE_NAMES
 from service.readers.remedies import remedy_of
-from service.readers.scores import BASELINES, METRICS, Scores
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 _RECENT_RUNS: Final = 12
@@ -51,7 +49,6 @@ _UPPER_EXAMPLES: Final = (
     "wind_speed_250hPa",
 )
 _OVERLAY_LEVELS: Final = (1000, 850, 700, 500, 300, 200)
-_PLOTS: Final = ("spectra", "error_maps")
 _BLANK: Final = BeforeValidator(lambda given: None if given == "" else given)
 
 
@@ -78,16 +75,6 @@ class ForecastView(BaseModel):
     value: str | None = Field(default=None, max_length=64)
     compare: str | None = Field(default=None, max_length=128)
     painter: str | None = Field(default=None, max_length=64)
-
-
-class ScoresView(BaseModel):
-    """What the page of scores shows; read by its JavaScript."""
-
-    evaluation: str | None = Field(default=None, max_length=128)
-    field: str | None = Field(default=None, max_length=64)
-    region: str | None = Field(default=None, max_length=64)
-    metric: str | None = Field(default=None, max_length=64)
-    baseline: str | None = Field(default=None, max_length=64)
 
 
 @router.get("/")
@@ -213,56 +200,6 @@ def run_page(request: Request, services: ServicesDep, run: RunDep) -> Response:
     return render(request, "run.html", "/forecasts", values)
 
 
-@router.get("/scores")
-def scores_page(
-    request: Request, services: ServicesDep, view: Annotated[ScoresView, Query()]
-) -> Response:
-    """Show scores by lead time beside those of the baselines, and the scorecard."""
-    models = {model.id: model.name for model in services.catalog.models.all()}
-    choices: dict[str, int] = {}  # most evaluations share theirs
-    if view.evaluation:
-        services.scores.get(view.evaluation)  # 404 or 503 as a page, no other evaluation
-    evaluations = [
-        {
-            "id": scores.id,
-            "label": _evaluation_label(scores, models, simulated=_is_simulated(services, scores)),
-            "simulated": _is_simulated(services, scores),
-            "plots": [name for name in _PLOTS if name in services.scores.plots(scores.id)],
-            "choices": choices.setdefault(_choices(scores), len(choices)),
-        }
-        for scores in services.scores.all()
-    ]
-    names = {
-        name: {"long_name": row.long_name, "units": format_units(row.units)}
-        for name, row in BY_NAME.items()
-    }
-    shared = [json.loads(each) for each in choices]
-    page = {"evaluations": evaluations, "choices": shared, "names": names}
-    damaged = {name: hide_paths(text) for name, text in services.scores.damaged().items()}
-    ignored = _ignored_scores(services, view)
-    values = {"page": page, "damaged": damaged, "ignored": ignored}
-    return render(request, "scores.html", "/scores", values)
-
-
-def _ignored_scores(services: Services, view: ScoresView) -> list[tuple[str, str]]:
-    """Return the parts of an address that the page of scores cannot show, with their values."""
-    known = services.scores.all()
-    chosen = next((each for each in known if view.evaluation in (None, "", each.id)), None)
-    if chosen is None:
-        return []
-    allowed = {
-        "field": _field_keys(chosen),
-        "region": chosen.regions,
-        "metric": METRICS,
-        "baseline": BASELINES,
-    }
-    return [
-        (name, value)
-        for name, values in allowed.items()
-        if (value := getattr(view, name)) is not None and value not in values
-    ]
-
-
 @router.get("/models/{model_id}")
 def model_page(request: Request, services: ServicesDep, model_id: str) -> Response:
     """Show one model: grid, variables, skill, provenance and equivariance error."""
@@ -346,12 +283,12 @@ def _map_data(services: Services, run: Run) -> dict[str, Any]:
         "evaluation": scores
         and {
             "id": scores.id,
-            "label": _evaluation_label(
+            "label": evaluation_label(
                 scores,
                 {model.id: model.name for model in services.catalog.models.all()},
-                simulated=_is_simulated(services, scores),
+                simulated=is_of_simulation(services, scores),
             ),
-            "fields": _field_keys(scores),
+            "fields": field_keys(scores),
         },
         "model": run.model,
         "init": to_iso(store.init_time),
@@ -506,31 +443,3 @@ def _format_age(age: np.timedelta64) -> str | None:
 def _shorten_time(text: str | None) -> str | None:
     """Return ``2001-03-01T00:00:00Z`` as ``2001-03-01 00:00 UTC``."""
     return text and text[:16].replace("T", " ") + " UTC"
-
-
-def _is_simulated(services: Services, scores: Scores) -> bool:
-    analysis = scores.about.get("analysis")
-    known = analysis is not None and is_simulated(services.folder, str(analysis))
-    return known or SIMULATED in scores.about
-
-
-def _choices(scores: Scores) -> str:
-    """Return the fields and regions that an evaluation has scores of, as JSON."""
-    return json.dumps({"fields": _field_keys(scores), "regions": scores.regions})
-
-
-def _field_keys(scores: Scores) -> list[str]:
-    """Return the fields that an evaluation has scores of, as the scripts name them."""
-    return [name if level is None else f"{name}:{level}" for name, level in scores.fields]
-
-
-def _evaluation_label(scores: Scores, models: Mapping[str, str], *, simulated: bool) -> str:
-    """Return model, analysis and number of init times, or the id if the number is unknown."""
-    about = scores.about
-    model = str(about.get("model", ""))
-    inits = about.get("inits")
-    count = f"{len(inits)} init times" if isinstance(inits, list) else scores.id
-    analysis = about.get("analysis")
-    if simulated:
-        analysis = f"{analysis} (simulated atmosphere)"
-    return ", ".join(str(part) for part in (models.get(model) or model, analysis, count) if part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pear.errors import InputError, did_you_mean
 from pear.metrics.dataset import DIMS, KEYS, UNDEFINED, scores_to_frame, scores_to_records
 from pear.metrics.hours import HOUR_METRICS, scores_by_hour
+from pear.metrics.scores import gain
 from pear.variables import channel_label
 from pipelines.catalog import describe_error
 from pipelines.evaluation.scores import FILE, describe, open_scores, read_scores
@@ -205,20 +206,20 @@ class ScoreBoard:
             If the evaluation has no sums by init time, all its forecasts start at one hour, or
             it lacks what is selected.
         """
-        folder = self._root / scores.id
-        if not (folder / FILE).is_file():
+        if not self.keeps_sums(scores):
             raise InputError(
                 f"evaluation {scores.id} was made by an earlier version, which did not keep sums "
                 "by init time",
                 field="by_hour",
                 hint="evaluate again",
             )
-        # Only the chosen part is read: the sums of all channels are tens of megabytes.
-        with self._reading, open_scores(folder) as data:
-            chosen = select(
+
+        def choose(data: xr.Dataset) -> xr.Dataset:
+            return select(
                 data[["sums"]], variable=variable, level=level, region=region, baseline=baseline
             )
-            found = chosen.load()
+
+        found = self.read(scores, choose)
         frame = scores_by_hour(found, HOUR_METRICS if metric is None else (metric,))
         if frame is None:
             raise InputError(
@@ -227,6 +228,28 @@ class ScoreBoard:
                 hint="leave it out: the scores are of that hour",
             )
         return frame
+
+    def keeps_sums(self, scores: Scores) -> bool:
+        """Return whether an evaluation has more than its scores: sums, spectra and maps."""
+        return (self._root / scores.id / FILE).is_file()
+
+    def read(self, scores: Scores, choose: Callable[[xr.Dataset], xr.Dataset]) -> xr.Dataset:
+        """Return the part of the file of an evaluation that a function chooses, in memory.
+
+        Parameters
+        ----------
+        scores
+            An evaluation with :meth:`keeps_sums`.
+        choose
+            Selects from everything that is stored; only that is read, since the sums of all
+            channels are tens of megabytes.
+
+        Returns
+        -------
+        xarray.Dataset
+        """
+        with self._reading, open_scores(self._root / scores.id) as data:
+            return choose(data).load()
 
     def plots(self, evaluation: str) -> dict[str, Path]:
         """Return the plots of an evaluation by name."""
@@ -382,6 +405,8 @@ def _refuse(field: str, value: str, known: Iterable[str]) -> NoReturn:
 def scorecard(data: xr.Dataset, metric: str, baseline: str, region: str) -> list[Record]:
     """Compare the model with a baseline, field by field and lead time by lead time.
 
+    The model is the first forecaster that is not a baseline.
+
     Returns
     -------
     list of dict
@@ -392,16 +417,12 @@ def scorecard(data: xr.Dataset, metric: str, baseline: str, region: str) -> list
     frame = scores_to_frame(select(data, metric=metric, region=region, baseline=baseline))
     keys = ["variable", "level", "lead_days"]
     others = frame.loc[frame["forecaster"] == baseline, [*keys, metric]]
-    models = frame.loc[~frame["forecaster"].isin(BASELINES), [*keys, metric]]
+    model = next(name for name in frame["forecaster"] if name not in BASELINES)
+    models = frame.loc[frame["forecaster"] == model, [*keys, metric]]
     cells = models.merge(others, on=keys, suffixes=("_model", "_baseline"))
     ours, theirs = cells.pop(f"{metric}_model"), cells.pop(f"{metric}_baseline")
-    if metric == "acc":
-        gain = ours - theirs
-    elif metric == "bias":
-        gain = theirs.abs() - ours.abs()
-    else:
-        gain = 1 - ours / theirs.where(theirs != 0)
-    cells = cells.assign(model=ours, baseline=theirs, gain=gain).astype(object)
+    gains = gain(metric, ours.to_numpy(float), theirs.to_numpy(float))
+    cells = cells.assign(model=ours, baseline=theirs, gain=gains).astype(object)
     return [
         {str(name): value for name, value in row.items()}
         for row in cells.where(cells.notna(), None).to_dict("records")

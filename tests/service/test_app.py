@@ -41,5 +41,8 @@ def test_handlers_run_in_threads_unless_they_only_wait() -> None:
         "edr_trajectory",
         "get_scores",
         "get_scorecard",
+        "get_ranks",
+        "get_spectra",
+        "get_error_map",
         "stream_run_events",
     }

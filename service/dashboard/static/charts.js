@@ -6,7 +6,7 @@ import { language, t } from "./words.js";
 
 /** A line; `colour` is a colour of the style sheet, such as "--pear".
  * @typedef {{ name: string, colour: string, x: number[], y: (number | null)[], dash?: string,
- *   thin?: boolean, points?: boolean, hidden?: boolean }} Series */
+ *   thin?: boolean, points?: boolean, hidden?: boolean, bars?: boolean }} Series */
 /** An area between two lines.
  * @typedef {{ name: string, colour: string, x: number[], low: (number | null)[], high: (number | null)[],
  *   faint?: boolean }} Band */
@@ -15,12 +15,24 @@ import { language, t } from "./words.js";
  *   legend?: boolean, arrows?: { x: number[], u: (number | null)[], v: (number | null)[] } }} Chart */
 
 const SVG = "http://www.w3.org/2000/svg";
-const NAMES = { pear: "PEAR", persistence: t("Persistence"), climatology: t("Climatology") };
-const DASHES = { pear: "", persistence: "7 4", climatology: "2 3" };
+/** Name, colour and dash of each forecaster that an evaluation may have.
+ * @type {Record<string, [string, string, string]>} */
+const LINES = {
+  pear: ["PEAR", "--pear", ""], ensemble: [t("Ensemble mean"), "--focus", ""],
+  persistence: [t("Persistence"), "--persistence", "7 4"], climatology: [t("Climatology"), "--climatology", "2 3"],
+  damped_persistence: [t("Damped persistence"), "--warm", "8 3 2 3"], linear_inverse_model: [t("Linear inverse model"), "--quiet", "4 2"],
+};
 const HOUR = 3600e3;
 const TIME_STEPS = [1, 3, 6, 12, 24, 48, 72, 120, 240, 720, 2160, 8760].map((hours) => hours * HOUR);
 /** @type {WeakMap<Element, Chart>} */
 const charts = new WeakMap();
+
+/** Return name, colour and dash of a forecaster; one that is not known has its own name.
+ * @param {string} forecaster @returns {[string, string, string]} */
+export function lineOf(forecaster) {
+  if (forecaster.endsWith("-ensemble")) return LINES.ensemble;
+  return LINES[forecaster] ?? [forecaster.replaceAll("_", " "), "--ink", "1 2"];
+}
 /** @type {ResizeObserver | null} */
 let observer = null;
 
@@ -31,14 +43,13 @@ export function scoreChart(element, records, metric, units) {
   const series = [];
   /** @type {Band[]} */
   const bands = [];
-  for (const forecaster of /** @type {const} */ (["pear", "persistence", "climatology"])) {
+  for (const forecaster of new Set(records.map((record) => record.forecaster))) {
     const rows = records
       .filter((record) => record.forecaster === forecaster)
       .sort((a, b) => a.lead_days - b.lead_days);
-    if (!rows.length) continue;
     const x = rows.map((row) => row.lead_days);
-    const colour = `--${forecaster}`;
-    series.push({ name: NAMES[forecaster], colour, x, y: rows.map((row) => row[metric]), dash: DASHES[forecaster], points: true });
+    const [name, colour, dash] = lineOf(forecaster);
+    series.push({ name, colour, x, y: rows.map((row) => row[metric]), dash, points: true });
     const [low, high] = [`${metric}_low`, `${metric}_high`];
     if (low in rows[0]) bands.push({ name: "", colour, x, low: rows.map((row) => row[low]), high: rows.map((row) => row[high]) });
   }
@@ -131,11 +142,14 @@ function render(element, chart) {
   const { series, bands = [], time = false } = chart;
   const svg = document.createElementNS(SVG, "svg");
   for (const [name, value] of Object.entries({ width, height, role: "img", tabindex: "0", "aria-label": chart.label })) svg.setAttribute(name, String(value));
-  const top = chart.legend ? 26 : 8;
-  const [left, right, bottom] = [chart.yTitle ? 56 : 42, width - 10, height - (chart.xTitle ? 40 : 24) - (chart.arrows ? 18 : 0)];
+  const edge = chart.yTitle ? 56 : 42;
+  const legend = chart.legend ? legendOf(chart, edge, width) : [];
+  const top = 8 + 18 * (legend.length ? legend[legend.length - 1].row + 1 : 0);
+  const [left, right, bottom] = [edge, width - 10, height - (chart.xTitle ? 40 : 24) - (chart.arrows ? 18 : 0)];
   const xs = extent([...series.flatMap(({ x }) => x), ...bands.flatMap(({ x }) => x)]);
   const ys = rangeOf(chart);
-  const pad = time ? 0 : 0.04 * (xs[1] - xs[0] || 1);
+  const widest = Math.max(0, ...series.filter(({ bars: isBar }) => isBar).map(({ x }) => 0.5 / Math.max(1, x.length - 1)));
+  const pad = time ? 0 : Math.max(0.04, widest) * (xs[1] - xs[0] || 1);
   /** @param {number} value */
   const toX = (value) => left + ((value - xs[0] + pad) / (xs[1] - xs[0] + 2 * pad || 1)) * (right - left);
   /** @param {number} value */
@@ -146,7 +160,9 @@ function render(element, chart) {
     add(svg, "text", { x: left - 6, y: toY(value) + 4, "text-anchor": "end" }, text);
   }
   const room = Math.max(3, Math.floor((right - left) / (time ? 64 : 44)));
-  const ticks = time ? timeTicks(xs, room) : ticksOf(xs, Math.min(room, 12));
+  const bars = series.find(({ bars: isBar }) => isBar);
+  const named = bars && bars.x.length <= room ? bars.x.map((value) => ({ value, text: String(value) })) : null;
+  const ticks = time ? timeTicks(xs, room) : (named ?? ticksOf(xs, Math.min(room, 12)));
   for (const { value, text } of ticks) {
     add(svg, "line", { class: "grid", x1: toX(value), x2: toX(value), y1: top, y2: bottom });
     // A label at the right edge ends there instead of being cut.
@@ -164,6 +180,14 @@ function render(element, chart) {
     paint(add(svg, "path", { class: band.faint ? "band faint" : "band", d: `${path}Z` }), "fill", band.colour);
   }
   for (const each of series) {
+    if (each.bars) {
+      const wide = (0.8 * (toX(xs[1]) - toX(xs[0]))) / Math.max(1, each.x.length - 1);
+      each.x.forEach((x, i) => {
+        const y = each.y[i];
+        if (y !== null) paint(add(svg, "rect", { x: toX(x) - wide / 2, y: toY(y), width: wide, height: Math.max(0, toY(Math.max(0, ys[0])) - toY(y)) }), "fill", each.colour);
+      });
+      continue;
+    }
     const line = add(svg, "path", { class: each.thin ? "line thin" : "line", d: pathOf(each.x, each.y, toX, toY), "stroke-dasharray": each.dash ?? "" });
     paint(line, "stroke", each.colour);
     if (!each.points) continue;
@@ -174,7 +198,7 @@ function render(element, chart) {
   }
   if (chart.arrows) drawArrows(svg, chart.arrows, toX, bottom + 12);
   if (chart.mark !== undefined) add(svg, "line", { class: "now", x1: toX(chart.mark), x2: toX(chart.mark), y1: top, y2: bottom });
-  if (chart.legend) drawLegend(svg, chart, left);
+  drawLegend(svg, legend);
   bindReader(svg, chart, { left, right, top, bottom, toX, toY });
   element.replaceChildren(svg);
 }
@@ -192,15 +216,27 @@ function drawArrows(svg, { x, u, v }, toX, y) {
   }
 }
 
-/** @param {Element} svg @param {Chart} chart @param {number} left */
-function drawLegend(svg, { series, bands = [] }, left) {
-  let x = left;
-  const entries = [...series.filter(({ hidden }) => !hidden), ...bands.filter(({ name }) => name)];
-  for (const each of entries) {
-    if ("low" in each) paint(add(svg, "rect", { class: each.faint ? "band faint" : "band", x, y: 5, width: 22, height: 10 }), "fill", each.colour);
-    else paint(add(svg, "line", { class: "line", x1: x, x2: x + 22, y1: 10, y2: 10, "stroke-dasharray": each.dash ?? "" }), "stroke", each.colour);
-    add(svg, "text", { x: x + 27, y: 14 }, each.name);
-    x += 40 + 6.6 * each.name.length;
+/** Return the entries of the legend, each with its place; they go on in another row where they must.
+ * @param {Pick<Chart, "series" | "bands">} chart @param {number} left @param {number} width
+ * @returns {{ entry: Series | Band, x: number, row: number }[]} */
+export function legendOf({ series, bands = [] }, left, width) {
+  let [x, row] = [left, 0];
+  return [...series.filter(({ hidden }) => !hidden), ...bands.filter(({ name }) => name)].map((entry) => {
+    const wide = 40 + 6.6 * entry.name.length;
+    if (x > left && x + wide - 10 > width) [x, row] = [left, row + 1];
+    x += wide;
+    return { entry, x: x - wide, row };
+  });
+}
+
+/** @param {Element} svg @param {ReturnType<typeof legendOf>} places */
+function drawLegend(svg, places) {
+  for (const { entry, x, row } of places) {
+    const y = 10 + 18 * row;
+    if ("low" in entry) paint(add(svg, "rect", { class: entry.faint ? "band faint" : "band", x, y: y - 5, width: 22, height: 10 }), "fill", entry.colour);
+    else if (entry.bars) paint(add(svg, "rect", { x: x + 6, y: y - 5, width: 10, height: 10 }), "fill", entry.colour);
+    else paint(add(svg, "line", { class: "line", x1: x, x2: x + 22, y1: y, y2: y, "stroke-dasharray": entry.dash ?? "" }), "stroke", entry.colour);
+    add(svg, "text", { x: x + 27, y: y + 4 }, entry.name);
   }
 }
 

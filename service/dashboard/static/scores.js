@@ -1,157 +1,266 @@
-// Scores page: scores by lead time, scorecard, and plots of the evaluation.
+// @ts-check
+// Scores page: scores by lead time, scorecards, spectra, error maps and ranks, all drawn here from
+// what the service answers for one field.
 
 import { json } from "./api.js";
-import { scoreChart } from "./charts.js";
-import { written } from "./field.js";
+import { drawChart, scoreChart } from "./charts.js";
+import { bindPicture, csvText, save } from "./download.js";
+import { ErrorMap } from "./error_map.js";
+import { blocksOf, daysOf, rowsOf, tableElement, tablesOf, tablesSvg } from "./scorecard.js";
 import { t } from "./words.js";
 
-const page = JSON.parse(document.getElementById("page-data").textContent);
+/** An evaluation: what it has spectra, maps and ranks of, and with which others it is compared.
+ * @typedef {{ id: string, choices: number, files: string[], plotted: string[], days: number[],
+ *   members: boolean, hours: number[], against: string[] }} Evaluation */
+
+const page = JSON.parse(document.getElementById("page-data")?.textContent ?? "{}");
+/** @param {string} id @returns {any} */
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
-const SHADES = 5;
+const colours = ["--pear", "--persistence", "--climatology", "--focus", "--warm"];
+/** Requests that were overtaken by others are not shown. */
+let drawn = 0;
+/** @type {ErrorMap | null} */
+let errors = null;
+/** What the buttons save as CSV. @type {Record<string, (string | number | null)[][]>} */
+const tables = {};
 
+/** @param {string} variable */
+const nameOf = (variable) => page.names[variable].long_name;
+/** @param {string} name */
 const label = (name) => {
   const [variable, level] = name.split(":");
-  return level ? `${page.names[variable].long_name} ${level} hPa` : page.names[variable].long_name;
+  return level ? `${nameOf(variable)} ${level} hPa` : nameOf(variable);
 };
 
+/** @param {HTMLSelectElement} select @param {[string, string][]} options @param {string} chosen */
 function fill(select, options, chosen) {
   select.replaceChildren(...options.map(([value, text]) => new Option(text, value, false, value === chosen)));
 }
 
-/** Ask for the scores of one field in one region: all of them are megabytes. */
-function ask(field, region) {
-  const [variable, level] = field.split(":");
-  const query = new URLSearchParams({ evaluation: $("evaluation").value, variable, region });
-  if (level) query.set("level", level);
-  return json(`/v1/scores?${query}`);
-}
+/** @returns {Evaluation} */
+const shown = () => page.evaluations.find((/** @type {Evaluation} */ each) => each.id === $("evaluation").value);
 
-async function load() {
-  const evaluation = page.evaluations.find((each) => each.id === $("evaluation").value);
-  const { fields, regions } = page.choices[evaluation.choices];
-  const field = [query.get("field"), "geopotential:500"].find((name) => fields.includes(name)) ?? fields[0];
-  const region = [query.get("region"), "global"].find((name) => regions.includes(name)) ?? regions[0];
-  fill($("field"), fields.map((name) => [name, label(name)]), field);
-  fill($("region"), regions.map((name) => [name, name.replaceAll("_", " ")]), region);
-  const found = await ask(field, region);
-  const about = Object.entries(found.about)
-    .filter(([, value]) => typeof value === "string" || typeof value === "number")
-    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`);
-  const { inits } = found.about;
-  if (inits?.length) about.push(t("{count} init times, {first} to {last}", { count: inits.length, first: inits[0].slice(0, 10), last: inits.at(-1).slice(0, 10) }));
-  $("about").textContent = about.join(" · ");
+/** Return the parameters of the field that is chosen.
+ * @param {Record<string, string>} more */
+function wanted(more) {
+  const [variable, level] = $("field").value.split(":");
+  const found = new URLSearchParams({ evaluation: $("evaluation").value, variable, ...more });
+  if (level) found.set("level", level);
   return found;
 }
 
-async function draw(found) {
-  const [field, region, metric] = [$("field").value, $("region").value, $("metric").value];
-  const [variable, level] = field.split(":");
-  const { records } = await ask(field, region);
-  if (field !== $("field").value || region !== $("region").value) return; // chosen anew meanwhile
-  scoreChart($("scores"), records, metric, page.names[variable].units);
-  const state = new URLSearchParams({ evaluation: found.evaluation, field, region, metric, baseline: $("baseline").value });
+let offered = false;
+
+/** Offer what the evaluation has; at first what the address asks for is chosen. */
+function offer() {
+  const { choices, hours, against } = shown();
+  const { fields, regions } = page.choices[choices];
+  /** @param {string} name @param {string} usual @param {string[]} known */
+  const pick = (name, usual, known) => [offered ? $(name).value : query.get(name), usual].find((each) => known.includes(each)) ?? known[0];
+  fill($("field"), fields.map((/** @type {string} */ name) => [name, label(name)]), pick("field", "geopotential:500", fields));
+  fill($("region"), regions.map((/** @type {string} */ name) => [name, name.replaceAll("_", " ")]), pick("region", "global", regions));
+  const labels = new Map(page.evaluations.map((/** @type {any} */ each) => [each.id, each.label]));
+  /** @type {[string, string][]} */
+  const references = [["climatology", t("Climatology")], ["persistence", t("Persistence")], ...against.map((id) => /** @type {[string, string]} */ ([id, labels.get(id)]))];
+  fill($("baseline"), references, pick("baseline", "climatology", references.map(([id]) => id)));
+  $("hour-label").hidden = hours.length < 2;
+  const known = ["", ...hours.map(String)];
+  fill($("hour"), known.map((hour) => [hour, hour ? `${hour.padStart(2, "0")} UTC` : t("All")]), pick("hour", "", known));
+  offered = true;
+}
+
+function keepState() {
+  const state = new URLSearchParams();
+  for (const name of ["evaluation", "field", "region", "metric", "baseline"]) state.set(name, $(name).value);
+  if ($("hour").value) state.set("hour", $("hour").value);
   history.replaceState(null, "", `?${state}`);
-  const csv = new URLSearchParams({ evaluation: found.evaluation, variable, region, format: "csv" });
-  if (level) csv.set("level", level);
-  $("csv").href = `/v1/scores?${csv}`;
-  $("card-title").textContent = t("Scorecard: {score} against {baseline}", { score: metric.toUpperCase(), baseline: $("baseline").selectedOptions[0].textContent.toLowerCase() });
-  await card(found.evaluation, region, metric);
-  showPlots(found.evaluation);
 }
 
-async function card(evaluation, region, metric) {
-  const query = new URLSearchParams({ evaluation, region, metric, baseline: $("baseline").value });
-  const { cells } = await json(`/v1/scorecard?${query}`);
-  const days = [...new Set(cells.map((cell) => cell.lead_days))].sort((a, b) => a - b);
-  // One table for all at the surface, one for each variable on levels.
-  const tables = new Map();
-  for (const cell of cells) {
-    const title = cell.level === null ? t("Surface") : page.names[cell.variable].long_name;
-    const name = cell.level === null ? page.names[cell.variable].long_name : String(cell.level);
-    if (!tables.has(title)) tables.set(title, new Map());
-    const rows = tables.get(title);
-    if (!rows.has(name)) rows.set(name, new Map());
-    rows.get(name).set(cell.lead_days, cell);
+async function draw() {
+  const request = ++drawn;
+  const overtaken = () => request !== drawn;
+  keepState();
+  $("message").textContent = "";
+  try {
+    await Promise.all([curves(overtaken), card(overtaken), regions(overtaken), spectra(overtaken), ranks(overtaken), maps(overtaken)]);
+  } catch (error) {
+    if (!overtaken()) $("message").textContent = /** @type {Error} */ (error).message;
   }
-  $("card").replaceChildren(...[...tables].map(([title, rows]) => heatTable(title, rows, days, metric)));
 }
 
-function heatTable(title, rows, days, metric) {
-  const table = document.createElement("table");
-  table.className = "heat";
-  const head = document.createElement("tr");
-  head.append(...[title === t("Surface") ? t("Day") : "hPa", ...days].map((text) => {
-    const cell = cellOf("th", text);
-    cell.scope = "col";
-    return cell;
+/** @param {() => boolean} overtaken */
+async function curves(overtaken) {
+  const [region, metric, hour] = [$("region").value, $("metric").value, $("hour").value];
+  /** @type {Record<string, string>} */
+  const more = hour ? { by_hour: "true" } : {};
+  const found = await json(`/v1/scores?${wanted({ region, ...more })}`);
+  if (overtaken()) return;
+  const { inits } = found.about;
+  const records = hour ? found.records.filter((/** @type {any} */ record) => record.init_hour === Number(hour)) : found.records;
+  const units = page.names[records[0].variable].units;
+  scoreChart($("scores"), records, metric, units);
+  const about = Object.entries(found.about)
+    .filter(([, value]) => typeof value === "string" || typeof value === "number")
+    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`);
+  if (inits?.length) about.push(t("{count} init times, {first} to {last}", { count: inits.length, first: inits[0].slice(0, 10), last: inits.at(-1).slice(0, 10) }));
+  $("about").textContent = about.join(" · ");
+  $("csv").href = `/v1/scores?${wanted({ region, format: "csv", ...more })}`;
+  const many = found.records.filter((/** @type {any} */ record) => Number.isFinite(record.spread));
+  $("spread-section").hidden = many.length === 0;
+  if (!many.length) return;
+  const x = many.map((/** @type {any} */ record) => record.lead_days);
+  /** @param {string} name */
+  const line = (name) => many.map((/** @type {any} */ record) => record[name]);
+  const series = [
+    { name: t("Spread"), colour: "--focus", x, y: line("spread"), dash: "6 3", points: true },
+    { name: t("RMSE of the mean"), colour: "--pear", x, y: line("rmse_of_mean"), points: true },
+    { name: "CRPS", colour: "--persistence", x, y: line("crps"), dash: "2 3", points: true },
+  ];
+  drawChart($("spread"), { label: t("Spread and error by lead time"), xTitle: t("Lead time (days)"), yTitle: units, series, legend: true, zero: true });
+  tables.spread = [["lead_days", "spread", "rmse_of_mean", "crps"], ...x.map((/** @type {number} */ day, /** @type {number} */ i) => [day, ...series.map(({ y }) => y[i])])];
+}
+
+/** Return the parameters of a scorecard against what is chosen.
+ * @param {string} region @param {URLSearchParams} more */
+function reference(region, more) {
+  const baseline = $("baseline").value;
+  more.set("region", region);
+  more.set("metric", $("metric").value);
+  more.set(["climatology", "persistence"].includes(baseline) ? "baseline" : "against", baseline);
+  return `/v1/scorecard?${more}`;
+}
+
+/** @param {() => boolean} overtaken */
+async function card(overtaken) {
+  const metric = $("metric").value;
+  const found = await json(reference($("region").value, new URLSearchParams({ evaluation: $("evaluation").value })));
+  if (overtaken()) return;
+  const title = t("Scorecard: {score} against {baseline}", { score: metric.toUpperCase(), baseline: $("baseline").selectedOptions[0].textContent });
+  $("card-title").textContent = title;
+  $("card-about").textContent = `${found.region.replaceAll("_", " ")}, ${t("{count} init times", { count: found.init_times })}`;
+  show("card", tablesOf(found.cells, nameOf), metric);
+}
+
+/** @param {() => boolean} overtaken */
+async function regions(overtaken) {
+  const metric = $("metric").value;
+  const names = page.choices[shown().choices].regions;
+  const found = await Promise.all(names.map((/** @type {string} */ region) => json(reference(region, wanted({})))));
+  if (overtaken()) return;
+  const rows = new Map(found.map(({ region, cells }) => [
+    region.replaceAll("_", " "), new Map(cells.map((/** @type {any} */ cell) => [cell.lead_days, cell])),
+  ]));
+  show("regions", [{ title: t("{what}, by region and day", { what: label($("field").value) }), head: t("Region"), rows }], metric);
+}
+
+/** Show tables of gains, and keep them for the buttons.
+ * @param {string} id @param {import("./scorecard.js").Table[]} all @param {string} metric */
+function show(id, all, metric) {
+  const days = daysOf(all);
+  $(id).replaceChildren(...all.map((table) => tableElement(table, days, metric)));
+  tables[id] = rowsOf(all);
+}
+
+/** @param {() => boolean} overtaken */
+async function spectra(overtaken) {
+  const has = shown().plotted.includes($("field").value);
+  $("spectra-section").hidden = !has;
+  if (!has) return;
+  const { records } = await json(`/v1/scores/spectra?${wanted({})}`);
+  if (overtaken()) return;
+  // The mean over the sphere has no counterpart in the sky: degrees begin at 1.
+  const series = records.map((/** @type {any} */ record, /** @type {number} */ i) => ({
+    name: t("Day {day}", { day: record.lead_days }), colour: colours[i % colours.length], x: record.forecast.slice(1).map((/** @type {number} */ _, /** @type {number} */ k) => k + 1),
+    y: record.forecast.slice(1).map((/** @type {number} */ power, /** @type {number} */ k) => (record.analysis[k + 1] > 0 ? power / record.analysis[k + 1] : null)),
   }));
-  const body = [...rows].map(([name, at]) => {
-    const row = document.createElement("tr");
-    const first = cellOf("th", name);
-    first.scope = "row";
-    row.append(first, ...days.map((day) => gainCell(at.get(day), metric)));
-    return row;
+  drawChart($("spectra"), {
+    label: t("Power of the forecast relative to the analysis, by degree"), xTitle: t("Degree"), yTitle: t("Power, forecast over analysis"), series, legend: true, zero: true,
   });
-  table.append(cellOf("caption", title === t("Surface") ? title : t("{what}, by level and day", { what: title })), head, ...body);
-  const holder = document.createElement("div");
-  holder.append(table);
-  return holder;
+  tables.spectra = [
+    ["lead_days", "degree", "forecast", "analysis"],
+    ...records.flatMap((/** @type {any} */ record) => record.forecast.map((/** @type {number} */ power, /** @type {number} */ degree) => [record.lead_days, degree, power, record.analysis[degree]])),
+  ];
 }
 
-/** Show the plots of the evaluation. */
-function showPlots(evaluation) {
-  const { plots } = page.evaluations.find((each) => each.id === evaluation);
-  $("plots-section").hidden = plots.length === 0;
-  if ($("plots").dataset.of === evaluation) return;
-  $("plots").dataset.of = evaluation;
-  $("plots").replaceChildren(...plots.map((name) => {
-    const image = new Image();
-    image.alt = name === "spectra" ? t("Power of the forecast relative to the analysis, by degree") : t("Root mean square error of each cell");
-    image.loading = "lazy";
-    image.src = `/v1/evaluations/${encodeURIComponent(evaluation)}/plots/${name}.png`;
+/** @param {() => boolean} overtaken */
+async function ranks(overtaken) {
+  const { members } = shown();
+  $("ranks-section").hidden = !members;
+  if (!members) return;
+  const found = await json(`/v1/scores/ranks?${wanted({ region: $("region").value })}`);
+  if (overtaken()) return;
+  const days = found.records.map((/** @type {any} */ record) => String(record.lead_days));
+  fill($("rank-day"), days.map((/** @type {string} */ day) => [day, t("Day {day}", { day })]), days.includes($("rank-day").value) ? $("rank-day").value : days[0]);
+  const { shares } = found.records[days.indexOf($("rank-day").value)];
+  const x = shares.map((/** @type {number} */ _, /** @type {number} */ rank) => rank);
+  const even = 1 / shares.length;
+  drawChart($("ranks"), {
+    label: t("Rank of the analysis among {count} members", { count: found.members }), xTitle: t("Members below the analysis"), yTitle: t("Share of the cells"),
+    legend: true, zero: true, series: [
+      { name: t("Analysis"), colour: "--pear", x, y: shares, bars: true },
+      { name: t("Reliable ensemble"), colour: "--ink", x, y: x.map(() => even), dash: "5 4" },
+    ],
+  });
+  tables.ranks = [["lead_days", "rank", "share"], ...found.records.flatMap((/** @type {any} */ record) => record.shares.map((/** @type {number} */ share, /** @type {number} */ rank) => [record.lead_days, rank, share]))];
+}
+
+/** @param {() => boolean} overtaken */
+async function maps(overtaken) {
+  const { plotted, days } = shown();
+  const has = plotted.includes($("field").value) && days.length > 0;
+  $("map-section").hidden = !has;
+  if (!has) return;
+  fill($("map-day"), days.map((day) => [String(day), t("Day {day}", { day })]), days.map(String).includes($("map-day").value) ? $("map-day").value : String(days[0]));
+  const bias = $("metric").value === "bias";
+  const [variable] = $("field").value.split(":");
+  const more = wanted({ lead_days: $("map-day").value, metric: bias ? "bias" : "rmse", format: "u16" });
+  errors ??= new ErrorMap($("error-map"), $("error-bar"), page.colours);
+  const title = bias ? t("Mean error of each cell") : t("Root mean square error of each cell");
+  const cells = await errors.show(`/v1/scores/map?${more}`, { units: page.names[variable].units, bias, label: `${title}: ${label($("field").value)}, ${t("Day {day}", { day: $("map-day").value })}` }, overtaken);
+  if (cells && !overtaken()) tables.map = [["cell", bias ? "bias" : "rmse"], ...[...cells].map((value, cell) => [cell, value])];
+}
+
+/** List the pictures that the evaluation drew, as files. */
+function listFiles() {
+  const { id, files } = shown();
+  $("files").replaceChildren(...files.flatMap((name, i) => {
     const link = document.createElement("a");
-    link.href = image.src;
-    link.append(image);
-    return link;
+    link.href = `/v1/evaluations/${encodeURIComponent(id)}/plots/${name}.png`;
+    link.textContent = `${name}.png`;
+    return i ? [" · ", link] : [link];
   }));
+  $("files-part").hidden = files.length === 0;
 }
 
-function cellOf(kind, text) {
-  const element = document.createElement(kind);
-  element.textContent = text;
-  return element;
-}
-
-function gainCell(cell, metric) {
-  const gain = cell?.gain ?? null;
-  if (gain === null) return cellOf("td", "–");
-  const share = metric === "rmse" || metric === "mae";
-  const element = cellOf("td", share ? `${written(gain * 100, 0)}\u202f%` : format(gain));
-  const span = metric === "bias" ? Math.max(Math.abs(cell.baseline), 1e-12) : 1;
-  const shade = Math.max(-SHADES, Math.min(SHADES, Math.round((gain / span) * SHADES * 1.5)));
-  element.className = shade < 0 ? `worse-${-shade}` : `better-${shade}`;
-  element.title = `PEAR ${cell.model.toPrecision(4)}, baseline ${cell.baseline.toPrecision(4)}`;
-  return element;
-}
-
-/** Format with two decimals, or with fewer digits if the number is large or small. */
-function format(value) {
-  const size = Math.abs(value);
-  if (size === 0 || (size >= 0.095 && size < 10)) return written(value, 2);
-  return size >= 10 ? written(value, 0) : size < 0.0095 ? value.toExponential(0).replaceAll("-", "\u2212") : written(value, 2);
+function bindDownloads() {
+  for (const id of ["scores", "spectra", "spread", "ranks"]) bindPicture($(`${id}-svg`), () => $(id).querySelector("svg"), id);
+  for (const id of ["card", "regions"]) {
+    $(`${id}-svg`).addEventListener("click", () => {
+      save(tablesSvg($("card-title").textContent, blocksOf($(id).querySelectorAll("table"))), `pear-${id}.svg`, "image/svg+xml");
+    });
+  }
+  for (const id of ["card", "regions", "spectra", "spread", "ranks", "map"]) {
+    $(`${id}-csv`).addEventListener("click", () => save(csvText(tables[id] ?? []), `pear-${id}.csv`, "text/csv"));
+  }
+  $("map-png").addEventListener("click", () => errors?.save("pear-error-map.png"));
 }
 
 async function start() {
   if (!page.evaluations.length) return;
-  for (const id of ["evaluation", "metric", "baseline"]) if (query.get(id)) $(id).value = query.get(id);
-  for (const id of ["evaluation", "metric", "baseline"]) if (!$(id).value) $(id).selectedIndex = 0; // the page says so
-  let found = await load();
-  const redraw = () => draw(found).catch((error) => { $("message").textContent = error.message; });
-  for (const id of ["field", "region", "metric", "baseline"]) $(id).addEventListener("change", redraw);
-  $("evaluation").addEventListener("change", async () => { found = await load(); redraw(); });
-  await redraw();
+  for (const id of ["evaluation", "metric"]) if (query.get(id)) $(id).value = query.get(id);
+  for (const id of ["evaluation", "metric"]) if (!$(id).value) $(id).selectedIndex = 0; // the page says so
+  offer();
+  listFiles();
+  bindDownloads();
+  for (const id of ["field", "region", "metric", "baseline", "hour", "rank-day", "map-day"]) $(id).addEventListener("change", draw);
+  $("evaluation").addEventListener("change", () => {
+    offer();
+    listFiles();
+    void draw();
+  });
+  await draw();
   document.body.dataset.ready = "yes";
 }
 
-start();
+void start();

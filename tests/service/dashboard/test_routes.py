@@ -20,7 +20,8 @@ from pipelines.storage.data_folder import DataFolder
 from service.app import create_app
 from service.dashboard import assets
 from service.dashboard.operation import list_action
-from service.dashboard.routes import _evaluation_label, _format_age
+from service.dashboard.routes import _format_age
+from service.dashboard.scores import evaluation_label
 from service.readers.scores import Scores
 from service.settings import Settings
 from tests.fixtures.service import NSIDE, SHA, StubEngine, in_process, write_run
@@ -69,7 +70,7 @@ def test_pages_say_what_is_simulated(
         assert "simulated atmosphere" in client.get("/schedules", headers=HTML).text
         assert asked == ["named"]
         scores = Scores("e", {"model": "m", "analysis": "a", "inits": ["t"]}, xr.Dataset())
-        label = _evaluation_label(scores, {}, simulated=True)
+        label = evaluation_label(scores, {}, simulated=True)
         assert label == "m, a (simulated atmosphere), 1 init times"
     finally:
         catalog.schedules.remove("x")
