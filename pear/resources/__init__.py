@@ -10,7 +10,8 @@
     A spun-up state from which to start further simulations.
 ``recipe.json``, ``finetune.json``
     Settings of that training.
-``natural_earth_110m.npz``, ``natural_earth_50m.npz``, ``land_fraction.npz``
+``natural_earth_110m.npz``, ``natural_earth_50m.npz``, ``borders_110m.npz``, ``borders_50m.npz``,
+``land_fraction.npz``
     Coastlines and land; see :mod:`pear.resources.natural_earth`.
 
 ``python -m service.cli.build_resources`` makes the simulated ones.
@@ -33,6 +34,8 @@ NAMES: Final = (
     "finetune.json",
     "natural_earth_110m.npz",
     "natural_earth_50m.npz",
+    "borders_110m.npz",
+    "borders_50m.npz",
     "land_fraction.npz",
 )
 

@@ -1,4 +1,4 @@
-"""Coastlines and land fraction of Natural Earth.
+"""Coastlines, borders of countries and land fraction of Natural Earth.
 
 The packaged files are built from the npm package world-atlas, which carries Natural Earth (public
 domain) as TopoJSON::
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 Resolution = Literal["110m", "50m"]
 SOURCE: Final = "Natural Earth 4.1, public domain, by way of world-atlas 2.0.2 (ISC, Mike Bostock)"
+_BORDER_TOLERANCE: Final = 0.02
 DEGREES_PER_UNIT: Final = 180.0 / 32_760.0
 """Value of one unit of the stored int16 coordinates; ±180° is exact."""
 
@@ -35,6 +37,8 @@ DEGREES_PER_UNIT: Final = 180.0 / 32_760.0
 @cache
 def coastline(resolution: Resolution = "110m") -> list[Float64]:
     """Return the coastlines as lines that never cross ±180°.
+
+    Another resolution than these is an InputError.
 
     Parameters
     ----------
@@ -46,23 +50,46 @@ def coastline(resolution: Resolution = "110m") -> list[Float64]:
     list of numpy.ndarray
         (point, 2), longitude in [-180, 180] and latitude, degrees.
 
-    Raises
-    ------
-    InputError
-        If the resolution is neither 110m nor 50m.
-
     Examples
     --------
     >>> len(coastline("110m"))
     128
     """
+    return _read("natural_earth", resolution)
+
+
+@cache
+def borders(resolution: Resolution = "110m") -> list[Float64]:
+    """Return the borders between countries as Natural Earth draws them, by who governs.
+
+    Another resolution than these is an InputError.
+
+    Parameters
+    ----------
+    resolution
+        Scale of the map, 1:110 million or 1:50 million, the latter simplified to .02°.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        (point, 2), longitude in [-180, 180] and latitude, degrees; without coasts.
+
+    Examples
+    --------
+    >>> len(borders("110m"))
+    326
+    """
+    return _read("borders", resolution)
+
+
+def _read(name: str, resolution: Resolution) -> list[Float64]:
     if resolution not in get_args(Resolution):
         raise InputError(
-            f"no coastlines at {resolution!r}",
+            f"no lines at {resolution!r}",
             field="resolution",
             hint=did_you_mean(str(resolution), get_args(Resolution)),
         )
-    with np.load(path(f"natural_earth_{resolution}.npz"), allow_pickle=False) as data:
+    with np.load(path(f"{name}_{resolution}.npz"), allow_pickle=False) as data:
         # Stored as differences, which compress well; int16 sums wrap around to the right value.
         points = np.cumsum(data["line_points"], axis=0, dtype=np.int16)
         return np.split(points * DEGREES_PER_UNIT, data["line_starts"][1:])
@@ -125,8 +152,7 @@ def decode_topology(topology: dict[str, Any]) -> Iterator[list[Float64]]:
     """
     if topology.get("type") != "Topology" or "land" not in topology.get("objects", {}):
         raise InputError("not a TopoJSON document with land", field="source", hint="land-50m.json")
-    scale, translate = (np.asarray(topology["transform"][key]) for key in ("scale", "translate"))
-    arcs = [np.cumsum(np.asarray(arc), axis=0) * scale + translate for arc in topology["arcs"]]
+    arcs = _arcs(topology)
 
     def ring(indices: list[int]) -> Float64:
         parts = [arcs[i] if i >= 0 else arcs[~i][::-1] for i in indices]
@@ -139,6 +165,57 @@ def decode_topology(topology: dict[str, Any]) -> Iterator[list[Float64]]:
             rings = [ring(indices) for indices in polygon]
             # A ring within 1° of a pole is the pole itself, drawn as a line.
             yield [each for each in rings if np.abs(each[:, 1]).max() < 89.0]
+
+
+def _arcs(topology: dict[str, Any]) -> list[Float64]:
+    """Return the lines that a document is made of, degrees."""
+    scale, translate = (np.asarray(topology["transform"][key]) for key in ("scale", "translate"))
+    return [np.cumsum(np.asarray(arc), axis=0) * scale + translate for arc in topology["arcs"]]
+
+
+def decode_borders(topology: dict[str, Any]) -> list[Float64]:
+    """Return the lines that two or more countries of a TopoJSON document share.
+
+    Parameters
+    ----------
+    topology
+        Document with an object ``countries``.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        (point, 2), longitude and latitude in degrees.
+
+    Raises
+    ------
+    InputError
+        If the document has no such object.
+
+    Examples
+    --------
+    >>> from pear.resources.natural_earth import decode_borders
+    >>> left, right = ({"type": "Polygon", "arcs": [arcs]} for arcs in ([0, 1], [-1, 2]))
+    >>> topology = {
+    ...     "type": "Topology",
+    ...     "transform": {"scale": [1.0, 1.0], "translate": [0.0, 0.0]},
+    ...     "arcs": [[[0, 0], [0, 9]], [[0, 9], [-5, 0], [5, -9]], [[0, 0], [5, 0], [-5, 9]]],
+    ...     "objects": {"countries": {"type": "GeometryCollection", "geometries": [left, right]}},
+    ... }
+    >>> [line.tolist() for line in decode_borders(topology)]
+    [[[0.0, 0.0], [0.0, 9.0]]]
+    """
+    if topology.get("type") != "Topology" or "countries" not in topology.get("objects", {}):
+        raise InputError(
+            "not a TopoJSON document with countries", field="source", hint="countries-50m.json"
+        )
+    owners: Counter[int] = Counter()
+    for country in topology["objects"]["countries"]["geometries"]:
+        polygons = country["arcs"] if country["type"] == "MultiPolygon" else [country["arcs"]]
+        owners.update(
+            {arc if arc >= 0 else ~arc for rings in polygons for ring in rings for arc in ring}
+        )
+    arcs = _arcs(topology)
+    return [arcs[arc] for arc in sorted(owners) if owners[arc] > 1]
 
 
 def unwrap(ring: Float64) -> Float64:
@@ -301,32 +378,39 @@ def build(world_atlas: Path, target: Path) -> None:
     Parameters
     ----------
     world_atlas
-        Folder with land-110m.json and land-50m.json.
+        Folder with land-110m.json, land-50m.json, countries-110m.json and countries-50m.json.
     target
         Folder to write to.
     """
+    from shapely import LineString
+
     for resolution in get_args(Resolution):
         topology = json.loads((world_atlas / f"land-{resolution}.json").read_text())
         polygons, lines = polygons_and_lines(topology)
-        parts = [np.rint(np.asarray(line.coords) / DEGREES_PER_UNIT) for line in lines]
-        starts = np.cumsum([0, *(len(part) for part in parts[:-1])]).astype(np.int32)
-        points = np.concatenate(parts).astype(np.int16)
-        steps = np.diff(points, axis=0, prepend=np.zeros((1, 2), np.int16))
-        np.savez_compressed(
-            target / f"natural_earth_{resolution}.npz",
-            line_points=steps,
-            line_starts=starts,
-            source=np.array(SOURCE),
+        _write(target / f"natural_earth_{resolution}.npz", lines)
+        countries = json.loads((world_atlas / f"countries-{resolution}.json").read_text())
+        tolerance = _BORDER_TOLERANCE if resolution == "50m" else 0.0
+        _write(
+            target / f"borders_{resolution}.npz",
+            [LineString(line).simplify(tolerance) for line in decode_borders(countries)],
         )
         if resolution == "50m":
             fraction = np.round(rasterise(polygons) * 255).astype(np.uint8)
             np.savez_compressed(target / "land_fraction.npz", fraction=fraction)
 
 
+def _write(target: Path, lines: Sequence[BaseGeometry]) -> None:
+    parts = [np.rint(np.asarray(line.coords) / DEGREES_PER_UNIT) for line in lines]
+    starts = np.cumsum([0, *(len(part) for part in parts[:-1])]).astype(np.int32)
+    points = np.concatenate(parts).astype(np.int16)
+    steps = np.diff(points, axis=0, prepend=np.zeros((1, 2), np.int16))
+    np.savez_compressed(target, line_points=steps, line_starts=starts, source=np.array(SOURCE))
+
+
 def main() -> None:
     """Build the packaged files from the command line."""
-    parser = argparse.ArgumentParser(description="Build coastlines and land fraction.")
-    parser.add_argument("world_atlas", type=Path, help="folder with land-110m.json, land-50m.json")
+    parser = argparse.ArgumentParser(description="Build coastlines, borders and land fraction.")
+    parser.add_argument("world_atlas", type=Path, help="folder with land-*.json, countries-*.json")
     build(parser.parse_args().world_atlas, Path(__file__).parent)
 
 

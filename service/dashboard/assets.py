@@ -15,7 +15,8 @@ import numpy as np
 from matplotlib import colormaps
 
 from pear.plotting.styles import style_of
-from pear.resources.natural_earth import Resolution, coastline
+from pear.resources.natural_earth import Resolution, borders, coastline
+from pear.typing import Float64
 from pear.variables import VARIABLES, derived_rows, variable
 from service.dashboard.places import places
 from service.http.caching import make_etag
@@ -84,14 +85,15 @@ def _makers() -> dict[str, Callable[[], bytes]]:
         path.name: path.read_bytes for path in _STATIC.iterdir() if path.is_file()
     }
     for resolution in get_args(Resolution):
-        makers[f"coastlines-{resolution}.json"] = partial(_coastlines, resolution)
+        makers[f"coastlines-{resolution}.json"] = partial(_lines, coastline, resolution)
+        makers[f"borders-{resolution}.json"] = partial(_lines, borders, resolution)
     makers["places.json"] = places
     return makers
 
 
-def _coastlines(resolution: Resolution) -> bytes:
-    """Return coastlines as flat lists of longitude and latitude in hundredths of a degree."""
-    lines = [np.rint(line * 100).astype(int).ravel().tolist() for line in coastline(resolution)]
+def _lines(read: Callable[[Resolution], list[Float64]], resolution: Resolution) -> bytes:
+    """Return lines as flat lists of longitude and latitude in hundredths of a degree."""
+    lines = [np.rint(line * 100).astype(int).ravel().tolist() for line in read(resolution)]
     return json.dumps(lines, separators=(",", ":")).encode()
 
 

@@ -12,11 +12,14 @@ import shapely
 
 from pear.errors import InputError
 from pear.resources.natural_earth import (
+    DEGREES_PER_UNIT,
     Resolution,
+    borders,
     build,
     close_at_pole,
     coastline,
     cut,
+    decode_borders,
     decode_topology,
     land_fraction,
     rasterise,
@@ -117,8 +120,15 @@ def test_build_writes_the_packaged_files(tmp_path: Path) -> None:
         ],
         "objects": {"land": {"type": "Polygon", "arcs": [[0], [-2]]}},
     }
+    left, right = ({"type": "Polygon", "arcs": [arcs]} for arcs in ([0, 1], [-1, 2]))
+    countries = {
+        **topology,
+        "arcs": [[[0, 0], [0, 4]], [[0, 4], [-2, 0], [2, -4]], [[0, 0], [2, 0], [-2, 4]]],
+        "objects": {"countries": {"type": "GeometryCollection", "geometries": [left, right]}},
+    }
     for resolution in get_args(Resolution):
         (tmp_path / f"land-{resolution}.json").write_text(json.dumps(topology))
+        (tmp_path / f"countries-{resolution}.json").write_text(json.dumps(countries))
     build(tmp_path, tmp_path)
     with np.load(tmp_path / "land_fraction.npz") as data:
         fraction = data["fraction"]
@@ -126,3 +136,25 @@ def test_build_writes_the_packaged_files(tmp_path: Path) -> None:
     assert fraction[110, 20] == 0
     with np.load(tmp_path / "natural_earth_110m.npz") as data:
         assert data["line_starts"].tolist() == [0, 5]
+    with np.load(tmp_path / "borders_50m.npz") as data:
+        points = np.cumsum(data["line_points"], axis=0) * DEGREES_PER_UNIT
+    np.testing.assert_allclose(points, [[0, 0], [0, 40]], atol=0.01)  # the coasts are left out
+
+
+@pytest.mark.parametrize("resolution", get_args(Resolution))
+def test_borders_are_on_land_and_between_known_countries(resolution: Resolution) -> None:
+    lines = borders(resolution)
+    points = np.concatenate(lines)
+    assert (np.abs(points) <= [180, 90]).all()
+    lon, lat = points.T
+    # The 49th parallel from the Lake of the Woods to the Pacific, and none in the ocean.
+    along = points[(np.abs(lat - 49) < 0.2) & (lon > -123.5) & (lon < -95)]
+    assert along[:, 0].min() < -120
+    assert along[:, 0].max() > -97
+    ocean = (np.abs(lon + 30) < 8) & (np.abs(lat) < 60)
+    assert not ocean.any()
+
+
+def test_a_document_without_countries_is_refused() -> None:
+    with pytest.raises(InputError, match="not a TopoJSON document with countries"):
+        decode_borders({"type": "Topology", "objects": {"land": {}}})
