@@ -73,7 +73,8 @@ class ForecastView(BaseModel):
     units: str | None = Field(default=None, max_length=64)
     statistic: str | None = Field(default=None, max_length=64)
     value: str | None = Field(default=None, max_length=64)
-    compare: str | None = Field(default=None, max_length=128)
+    compare: str | None = Field(default=None, max_length=160)
+    show: str | None = Field(default=None, max_length=64)
     painter: str | None = Field(default=None, max_length=64)
 
 
@@ -309,7 +310,7 @@ def _map_data(services: Services, run: Run) -> dict[str, Any]:
         ],
         "winds": {kind: _wind_of(store, kind) for kind in ("surface", "upper")},
         "isolines": _isolines_of(store),
-        "others": _others_of(services, run),
+        "others": [*_others_of(services, run), *_analyses_of(services, store)],
         "colour_choice": assets.COLOUR_CHOICE,
         "ensemble": ensemble,
         "normals": scalars_with_normals(services.folder, run),
@@ -347,6 +348,35 @@ def _others_of(services: Services, run: Run) -> list[dict[str, Any]]:
         and each.model in models
         and models[each.model].nside == models[run.model].nside
     ][:_MAX_OTHERS]
+
+
+def _analyses_of(services: Services, store: ForecastStore) -> list[dict[str, Any]]:
+    """Return the analyses on the grid of a run with some of its valid times, as other runs."""
+    found = []
+    for served in services.series.all():
+        if served.kind != "analysis":
+            continue
+        try:
+            series = services.series.open("analysis", served.name)
+        except ProblemError:  # damaged, or without times yet
+            continue
+        shared = np.isin(store.valid_times, series.valid_times)
+        if series.nside != store.nside or not shared.any():
+            continue
+        found.append(
+            {
+                "id": f"analysis:{served.name}",
+                "analysis": served.name,
+                "init": to_iso(store.init_time),
+                "shown": served.name,
+                "lead": max(store.lead_hours),
+                "leads": [store.lead_hours[i] for i in np.flatnonzero(shared)],
+                "model": "Analysis",
+                "sameModel": False,
+                "nature": [],
+            }
+        )
+    return found
 
 
 def _shares_times(services: Services, run: Run, other: Run) -> bool:

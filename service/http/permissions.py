@@ -93,6 +93,7 @@ ROUTE_POLICIES: Final[dict[tuple[str, str], RoutePolicy]] = {
     ("GET", "/v1/stores"): _READ,
     ("GET", "/v1/stores/{kind}/{name}"): _READ,
     ("GET", "/v1/stores/{kind}/{name}.zarr/{path:path}"): _READ,
+    ("GET", "/v1/stores/analysis/{name}/fields/{variable}"): _READ,
     ("POST", "/v1/links"): RoutePolicy("read", 10),
     ("GET", "/ogc"): PUBLIC,
     ("GET", "/ogc/"): PUBLIC,

@@ -44,5 +44,6 @@ def test_handlers_run_in_threads_unless_they_only_wait() -> None:
         "get_ranks",
         "get_spectra",
         "get_error_map",
+        "get_analysis_field",
         "stream_run_events",
     }

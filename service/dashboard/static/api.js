@@ -69,7 +69,20 @@ export function field(run, { variable, level, statistic }, lead, nside) {
   const query = new URLSearchParams({ lead_time: String(lead), format: "u16", nside: String(nside) });
   if (level !== null) query.set("level", String(level));
   if (statistic) query.set("statistic", statistic);
-  const url = `/v1/forecasts/${run}/fields/${variable}?${query}`;
+  return fieldAt(`/v1/forecasts/${run}/fields/${variable}?${query}`);
+}
+
+/** Return a promise of one field of an analysis, as {@link field}.
+ * @param {string} name @param {{ variable: string, level: number | null }} wanted
+ * @param {string} time valid time, ISO @param {number} nside */
+export function analysisField(name, { variable, level }, time, nside) {
+  const query = new URLSearchParams({ time, format: "u16", nside: String(nside) });
+  if (level !== null) query.set("level", String(level));
+  return fieldAt(`/v1/stores/analysis/${encodeURIComponent(name)}/fields/${variable}?${query}`);
+}
+
+/** @param {string} url @returns {Promise<import("./field.js").Field>} */
+function fieldAt(url) {
   let promise = fields.get(url);
   if (!promise) {
     promise = fetch(url).then(async (response) => {

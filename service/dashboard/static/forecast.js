@@ -2,8 +2,9 @@
 // Forecast page: map, times, point forecast and skill; the state is kept in the URL.
 
 import { field, followRun, json, showMessage } from "./api.js";
+import { Beside } from "./beside.js";
 import { scoreChart } from "./charts.js";
-import { differenceField, differenceStyle, leadOf } from "./compare.js";
+import { differenceField, differenceStyle, leadOf, otherField } from "./compare.js";
 import { decimalsFor, limitsOf, lookup, nice, placeText, rangeOf, ticksOf, written } from "./field.js";
 import { TYPED, choicesOf, statisticField, styleFor, wordsOf } from "./ensemble.js";
 import { bindGestures, zoomAt } from "./gestures.js";
@@ -30,7 +31,7 @@ const page = JSON.parse($("page-data").textContent);
 const tables = Object.fromEntries(Object.entries(page.colours).map(([name, text]) => [name, lookup(text)]));
 const LOADING_MS = 250;
 /** Address of a static file of the same version. @param {string} name */
-const beside = (name) => new URL(name, import.meta.url).href;
+const addressOf = (name) => new URL(name, import.meta.url).href;
 
 /** @type {Map<string, [number, number]>} */
 const limits = new Map();
@@ -49,6 +50,8 @@ $("ignored").textContent = ignored.map(([name, value]) => t("{name}={value} of t
 if (state.statistic) state.compare = "";
 /** @type {FieldMap} */
 let map;
+/** @type {Beside} */
+let beside;
 /** @type {Particles} */
 let particles;
 /** @type {Wind | null} */
@@ -63,11 +66,13 @@ const levelOf = () => (row().levels ? state.level : null);
 const baseStyle = () => inUnits(page.styles[state.variable], state.units);
 const styleOf = () => {
   const plain = { ...baseStyle(), table: tables[baseStyle().colours] };
-  const style = compared() ? differenceStyle(plain, tables) : styleFor(plain, state.statistic, tables);
+  const style = subtracted() ? differenceStyle(plain, tables) : styleFor(plain, state.statistic, tables);
   return state.colours === "default" ? style : { ...style, table: tables[state.colours] };
 };
-/** The run that is subtracted, if one is. @returns {import("./compare.js").Other | undefined} */
+/** The run or analysis that the map is compared with, if there is one. @returns {import("./compare.js").Other | undefined} */
 const compared = () => page.others.find((/** @type {any} */ each) => each.id === state.compare);
+/** The same, where it is subtracted and not shown beside the map. */
+const subtracted = () => (state.show === "beside" ? undefined : compared());
 const otherName = () => $("compare").selectedOptions[0].textContent;
 const nameOf = () => page.styles[state.variable].label ?? row().long_name;
 /** A component of the wind is interpolated as a vector, which the server does.
@@ -76,21 +81,29 @@ const nsideOf = (variable) => (state.cells === "smooth" && rowOf(variable).vecto
 /** Isolines are those of the member that is shown, else of the mean. */
 const ofMember = () => (/^m\d/.test(state.statistic) ? state.statistic : "");
 /** @param {string} variable @param {number | null} level @param {number} lead */
-const read = (variable, level, lead, nside = nsideOf(variable)) => field(page.run, { variable, level, statistic: ofMember() }, lead, nside);
+const readOwn = (variable, level, lead, nside = nsideOf(variable)) => field(page.run, { variable, level, statistic: ofMember() }, lead, nside);
 /** The components of the wind that are of the field shown, or null: statistics but the mean and the members have none. */
 const windPair = () => (state.statistic === ofMember() ? page.winds[levelOf() === null ? "surface" : "upper"] : null);
 /** The typed value in the unit of the field: a threshold, or per cent. */
 const typedValue = () => (state.statistic === "above" ? (state.value - baseStyle().offset) / baseStyle().scale : state.value);
 /** @param {number} lead */
 const fieldAt = (lead) => {
-  const other = compared();
+  const other = subtracted();
   if (other) {
     const there = leadOf(page.init, lead, other);
-    if (there === null) return Promise.reject(new Error(t("{run} is not of this valid time; choose another lead time or run", { run: otherName() })));
-    return differenceField(page.run, lead, other.id, there, { variable: state.variable, level: levelOf() }, nsideOf(state.variable));
+    return there === null ? Promise.reject(notOfThisTime()) : differenceField(page.run, lead, other, there, { variable: state.variable, level: levelOf() }, nsideOf(state.variable));
   }
   const nside = state.statistic === ofMember() ? nsideOf(state.variable) : page.nside;
   return statisticField(page.run, ensemble, { variable: state.variable, level: levelOf(), statistic: state.statistic, value: typedValue() }, lead, nside);
+};
+const notOfThisTime = () => new Error(t("{run} is not of this valid time; choose another lead time or run", { run: otherName() }));
+/** Return a field of what is shown beside the map, at the same valid time; null if nothing is.
+ * @param {number} lead @param {string} variable @param {number | null} level @returns {Promise<Field | null>} */
+const readOther = (lead, variable, level) => {
+  const other = state.show === "beside" ? compared() : undefined;
+  if (!other) return Promise.resolve(null);
+  const there = leadOf(page.init, lead, other);
+  return there === null ? Promise.reject(notOfThisTime()) : otherField(other, there, { variable, level }, nsideOf(variable));
 };
 /** @param {Date} time */
 const utc = (time) => formatTime(time.toISOString());
@@ -109,17 +122,21 @@ async function draw() {
   keepState();
   const late = setTimeout(() => request === drawn && setStage("loading"), LOADING_MS);
   try {
-    const [found, contours, winds] = await Promise.all([fieldAt(state.lead), contoursAt(state.lead), windAt(state.lead)]);
+    const [found, contours, winds, other, otherContours] = await Promise.all([
+      fieldAt(state.lead), contoursAt(state.lead, readOwn), windAt(state.lead), readOther(state.lead, state.variable, levelOf()),
+      contoursAt(state.lead, (variable, level, lead) => readOther(lead, variable, level)),
+    ]);
     if (request !== drawn) return true;
     const style = styleOf();
     const key = `${state.variable}/${levelOf()}`;
-    const kind = state.compare || (ofMember() ? "" : state.statistic);
+    const kind = subtracted()?.id ?? (ofMember() ? "" : state.statistic);
     const range = limits.get(`${key}/${kind}/${state.units}`) ?? limitsOf(style, found.values, levelOf());
     limits.set(`${key}/${kind}/${state.units}`, range);
     map.scene = { field: found, next: null, share: 0, style, limits: range, smooth: state.cells === "smooth" };
     map.contours = contours;
     wind = winds;
     map.barbs = state.wind === "barbs" ? winds : null;
+    showBeside(other, otherContours);
     map.draw();
     drift();
     drawBar(style, range, found.values);
@@ -134,6 +151,7 @@ async function draw() {
     if (request !== drawn) return true;
     // A map of another time than the page says would mislead.
     map.scene = null;
+    beside.hide();
     map.context.clearRect(0, 0, map.canvas.width, map.canvas.height);
     particles.stop();
     delete $("map").dataset.shown;
@@ -152,15 +170,32 @@ function setStage(name, text = "") {
   $("retry").hidden = name !== "error";
 }
 
+/** Show the other field beside the map, or the map alone.
+ * @param {Field | null} other @param {import("./map.js").Contours | null} contours */
+function showBeside(other, contours) {
+  if (other === null || map.scene === null) {
+    beside.hide();
+    return;
+  }
+  const what = `${$("field-title").textContent}, ${map.scene.style.units}`;
+  /** @type {[string, string]} */
+  const titles = [`${t("This run")}: ${what}`, `${otherName()}: ${what}`];
+  const label = t("Map of {what}, valid {time}", { what: `${titles[1]}`, time: $("valid").textContent });
+  beside.show({ ...map.scene, field: other, next: null, share: 0 }, contours, titles, label);
+}
+
 /** Return the isolines that are wanted, or null.
- * @param {number} lead @returns {Promise<import("./map.js").Contours | null>} */
-async function contoursAt(lead) {
+ * @param {number} lead
+ * @param {(variable: string, level: number | null, lead: number) => Promise<Field | null>} read
+ * @returns {Promise<import("./map.js").Contours | null>} */
+async function contoursAt(lead, read) {
   const own = page.styles[state.variable];
   if (state.isolines === "none" || (state.isolines === "auto" && own.isolines === null)) return null;
   const other = page.isolines.find((/** @type {any} */ each) => each.key === state.isolines);
   const [variable, level] = other ? [other.variable, other.level] : [state.variable, levelOf()];
   const style = page.styles[variable];
   const found = await read(variable, level, lead);
+  if (found === null) return null;
   const [low, high] = rangeOf(found.values);
   const spacing = style.isolines ?? nice((style.scale * (high - low)) / 12);
   return { field: found, scale: style.scale, offset: style.offset, spacing, centres: style.isolines !== null };
@@ -171,7 +206,7 @@ async function windAt(lead) {
   const pair = windPair();
   if (state.wind === "none" || pair === null) return null;
   const level = rowOf(pair[0]).levels ? state.level : null;
-  const [east, north] = await Promise.all(pair.map((/** @type {string} */ name) => read(name, level, lead, page.nside)));
+  const [east, north] = await Promise.all(pair.map((/** @type {string} */ name) => readOwn(name, level, lead, page.nside)));
   return new Wind(east, north);
 }
 
@@ -198,7 +233,7 @@ function describe() {
   const level = levelOf();
   const title = nameOf() + (level === null ? "" : ` at ${level} hPa`);
   $("field-title").textContent = title;
-  const other = compared();
+  const other = subtracted();
   const nature = [...(other ? [t("difference from {run}", { run: otherName() })] : []), ...(ensemble ? [wordsOf(ensemble, state.statistic, state.value, baseStyle().units, row().derived)] : []), ...page.nature.map((/** @type {string} */ word) => t(word))].join(", ");
   $("nature").hidden = nature === "";
   $("nature").textContent = nature.slice(0, 1).toUpperCase() + nature.slice(1);
@@ -207,6 +242,8 @@ function describe() {
   $("slider").setAttribute("aria-valuetext", t("lead {hours} hours, valid {time}", { hours: state.lead, time: utc(valid) }));
   $("level").disabled = level === null;
   $("level").closest("label").classList.toggle("off", level === null);
+  $("show").disabled = compared() === undefined;
+  $("show").closest("label").classList.toggle("off", $("show").disabled);
   $("wind").disabled = windPair() === null;
   $("wind").closest("label").classList.toggle("off", windPair() === null);
   const query = new URLSearchParams({ lead_time: String(state.lead) });
@@ -228,7 +265,7 @@ function describe() {
   query.set("width", "800");
   $("webp").href = `${place}.webp?${query}`;
   // The server draws what a run keeps; what is computed here from members it does not have.
-  const kept = !TYPED.includes(state.statistic);
+  const kept = !TYPED.includes(state.statistic) && other?.analysis === undefined;
   for (const id of ["png", "svg", "webp"]) $(id).hidden = !kept;
   $("webp").hidden = !kept || other !== undefined; // which has not all of these times
   $("embed").closest("details").hidden = !kept;
@@ -316,13 +353,17 @@ function profile() {
 function pointChanged() {
   map.mark = state.point;
   map.drawSoon();
+  if (map.twin) {
+    map.twin.mark = state.point;
+    map.twin.drawSoon();
+  }
   keepState();
   if (state.point === null) return Promise.resolve();
   profile();
   const level = levelOf();
   const what = {
     variable: state.variable, derived: row().derived, level, name: nameOf() + (level === null ? "" : ` at ${level} hPa`), style: baseStyle(),
-    hasNormal: page.normals.includes(state.variable), units: state.units, wind: page.winds.surface, note: compared() ? t("the forecast itself, not its difference") : "",
+    hasNormal: page.normals.includes(state.variable), units: state.units, wind: page.winds.surface, note: subtracted() ? t("the forecast itself, not its difference") : "",
     others: page.variables.filter((/** @type {any} */ each) => !each.levels && !each.vector && !each.derived).map((/** @type {any} */ each) => ({
       name: each.name, long_name: page.styles[each.name].label ?? each.long_name, style: inUnits(page.styles[each.name], state.units),
     })),
@@ -414,7 +455,7 @@ function fitStatistic() {
 }
 
 function bindControls() {
-  for (const name of ["variable", "level", "view", "cells", "isolines", "wind", "colours", "speed", "units", "compare"]) {
+  for (const name of ["variable", "level", "view", "cells", "isolines", "wind", "colours", "speed", "units", "compare", "show"]) {
     $(name).value = String(state[/** @type {keyof typeof state} */ (name)]);
   }
   const changed = () => {
@@ -439,6 +480,11 @@ function bindControls() {
       void draw();
     });
   }
+  $("show").addEventListener("change", () => {
+    state.show = $("show").value;
+    void draw();
+    void pointChanged();
+  });
   $("compare").addEventListener("change", () => {
     state.compare = $("compare").value;
     if (state.compare && state.statistic) {
@@ -483,18 +529,27 @@ function bindControls() {
     width = window.innerWidth;
     map.resize();
     map.draw();
+    map.twin?.resize();
+    map.twin?.draw();
     drift();
   });
 }
 
 /** @param {{ longitude: number, latitude: number } | null} place */
 function hover(place) {
-  const value = place === null ? NaN : map.valueAt(place);
-  $("hover").hidden = place === null || !Number.isFinite(value);
-  if (place === null || $("hover").hidden) return;
-  const { style, limits: range } = /** @type {import("./painter.js").Scene} */ (map.scene);
-  const shown = written(value * style.scale + style.offset, decimalsFor(range));
-  $("hover").textContent = `${placeText(place, 1)}: ${shown} ${style.units}`;
+  const text = place === null ? "" : readOut(map, place);
+  $("hover").hidden = text === "";
+  $("hover").textContent = text;
+  beside.hover(place, readOut);
+}
+
+/** Return a place and the value that a map shows there, or nothing.
+ * @param {FieldMap} of @param {{ longitude: number, latitude: number }} place */
+function readOut(of, place) {
+  const value = of.valueAt(place);
+  if (!of.scene || !Number.isFinite(value)) return "";
+  const { style, limits: range } = of.scene;
+  return `${placeText(place, 1)}: ${written(value * style.scale + style.offset, decimalsFor(range))} ${style.units}`;
 }
 
 async function start() {
@@ -510,25 +565,34 @@ async function start() {
   $("profile-part").hidden = !hasProfile(page);
   bindProfile(profile);
   bindTrend(profile);
-  bindGestures($("map"), map, {
+  const handlers = {
+    /** @param {{ longitude: number, latitude: number }} place */
     pick(place) {
       state.point = place;
       void pointChanged();
     },
     hover,
     moved: () => { describe(); keepState(); },
-  });
-  bindPlaces($("place"), $("place-list"), () => json(beside("places.json")), (place) => {
+  };
+  beside = new Beside(map, handlers);
+  bindGestures($("map"), map, handlers);
+  bindPlaces($("place"), $("place-list"), () => json(addressOf("places.json")), (place) => {
     state.point = place;
     map.setView(place);
     void pointChanged();
   }, (text) => showMessage(text, text !== ""));
-  const lines = json(beside("coastlines-110m.json")).then((coastlines) => { map.coast.coarse = linesOf(coastlines); });
+  /** @param {string} resolution */
+  const readLines = async (resolution) => {
+    const [coasts, borders] = await Promise.all(["coastlines", "borders"].map((kind) => json(addressOf(`${kind}-${resolution}.json`))));
+    return [linesOf(coasts), linesOf(borders)];
+  };
+  const lines = readLines("110m").then((found) => { [map.coast.coarse, map.borders.coarse] = found; });
   map.wantFine = () => {
     map.wantFine = null;
-    json(beside("coastlines-50m.json")).then((coastlines) => {
-      map.coast.fine = linesOf(coastlines);
+    readLines("50m").then((found) => {
+      [map.coast.fine, map.borders.fine] = found;
       map.drawSoon();
+      map.twin?.drawSoon();
     }, () => {});
   };
   await Promise.all([draw(), lines.then(() => map.draw(), (error) => showMessage(error.message, true))]);

@@ -18,6 +18,7 @@ import { drawBarbs } from "./wind.js";
 
 const SETTLE_MS = 140;
 const DARK = "rgba(10, 14, 20, 0.9)";
+const BORDER = "rgba(10, 14, 20, 0.45)";
 const LEAST_CENTRE = 0.6; // spacings of isolines
 
 export class FieldMap {
@@ -41,12 +42,18 @@ export class FieldMap {
     /** Coastlines, coarse and fine; the fine ones are asked for when they are needed.
      * @type {{ coarse: import("./lines.js").Line[], fine: import("./lines.js").Line[] | null }} */
     this.coast = { coarse: [], fine: null };
+    /** Borders between countries, likewise.
+     * @type {{ coarse: import("./lines.js").Line[], fine: import("./lines.js").Line[] | null }} */
+    this.borders = { coarse: [], fine: null };
     /** @type {(() => void) | null} */
     this.wantFine = null;
     /** @type {Map<number, import("./lines.js").Line[]>} */
     this.graticules = new Map();
     /** @type {{ of: Float32Array, found: import("./extrema.js").Centre[] } | null} */
     this.centres = null;
+    /** Another map that shows the same part of the sphere.
+     * @type {FieldMap | null} */
+    this.twin = null;
     this.moving = false;
     this.waiting = 0;
     this.settle = 0;
@@ -66,25 +73,36 @@ export class FieldMap {
     this.setView({});
   }
 
-  /** @param {Partial<View>} view */
-  setView(view) {
+  /** @param {Partial<View>} view @param {boolean} [alone] the twin stays as it is */
+  setView(view, alone = false) {
     const turned = view.kind !== undefined && view.kind !== this.view.kind;
     this.view = bounded({ ...this.view, ...view });
     if (turned) this.resize();
     else this.projection = project(this.canvas.width, this.canvas.height, this.view);
+    if (this.twin && !alone) {
+      this.twin.setView(this.view, true);
+      this.twin.drawSoon();
+    }
   }
 
   /** Set the view while it is being moved: drawn with the next frame, coarsely until it rests.
    * @param {Partial<View>} view */
   moveTo(view) {
     this.setView(view);
-    this.moving = true;
+    this.setMoving(true);
     clearTimeout(this.settle);
     this.settle = window.setTimeout(() => {
-      this.moving = false;
+      this.setMoving(false);
       this.drawSoon();
+      this.twin?.drawSoon();
     }, SETTLE_MS);
     this.drawSoon();
+  }
+
+  /** @param {boolean} moving */
+  setMoving(moving) {
+    this.moving = moving;
+    if (this.twin) this.twin.moving = moving;
   }
 
   drawSoon() {
@@ -134,6 +152,10 @@ export class FieldMap {
     context.stroke();
     const sharp = zoom > 1.6 && !this.moving;
     if (sharp && this.coast.fine === null) this.wantFine?.();
+    trace(context, projection, (sharp && this.borders.fine) || this.borders.coarse, cap);
+    context.lineWidth = 0.8 * this.ratio;
+    context.strokeStyle = BORDER;
+    context.stroke();
     trace(context, projection, (sharp && this.coast.fine) || this.coast.coarse, cap);
     // A light line below the dark one keeps it visible on dark colours.
     for (const [width, colour] of /** @type {[number, string][]} */ ([[2.2, "rgba(255, 255, 255, 0.4)"], [0.9, DARK]])) {

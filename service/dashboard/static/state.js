@@ -6,7 +6,7 @@ import { UNITS } from "./units.js";
 
 /** @typedef {{ variable: string, level: number, lead: number, view: string, cells: string,
  *   longitude: number, latitude: number, zoom: number, isolines: string, wind: string,
- *   colours: string, speed: string, units: string, statistic: string, value: number, compare: string, point: { latitude: number, longitude: number } | null }} State */
+ *   colours: string, speed: string, units: string, statistic: string, value: number, compare: string, show: string, point: { latitude: number, longitude: number } | null }} State */
 
 /** Return the state that an address holds; what is not possible there becomes the default, and is
  * added to `ignored`, for the page to say so.
@@ -51,6 +51,7 @@ export function readState(search, page, isolines, statistics = [""], others = []
     statistic: pick("statistic", statistics, ""),
     value: number("value", -1e6, 1e6, NaN),
     compare: pick("compare", ["", ...others], ""),
+    show: pick("show", ["difference", "beside"], "difference"),
     speed: pick("speed", ["0.5", "1", "2", "4"], "1"),
     point: plat !== null && plon !== null ? { latitude: plat, longitude: plon } : null,
   };
@@ -79,6 +80,7 @@ export function writeState(run, state, levelled) {
     if (state[name] !== plain) query.set(name, String(state[name]));
   }
   if (state.compare) query.set("compare", state.compare);
+  if (state.compare && state.show !== "difference") query.set("show", state.show);
   if (state.statistic) query.set("statistic", state.statistic);
   if (Number.isFinite(state.value)) query.set("value", String(state.value));
   if (state.point) {

@@ -166,7 +166,7 @@ test("an address restores what it was written from, and nothing impossible", () 
   const plain = readState("?variable=x&level=7&lead=1&view=moon&lat=123&lon=x&zoom=99&wind=up&isolines=q", page, []);
   assert.deepEqual(plain, {
     variable: "t", level: 500, lead: 24, view: "globe", cells: "smooth", longitude: 10, latitude: defaultLatitude("globe"),
-    zoom: 1, isolines: "auto", wind: "none", colours: "default", speed: "1", units: "metric", statistic: "", value: NaN, compare: "",
+    zoom: 1, isolines: "auto", wind: "none", colours: "default", speed: "1", units: "metric", statistic: "", value: NaN, compare: "", show: "difference",
     point: null,
   });
   const ignored = [];
