@@ -23,6 +23,7 @@ from service.readers.serialisers import (
     to_coverage,
     to_csv,
     to_json,
+    to_netcdf,
     to_numbers,
 )
 
@@ -57,6 +58,7 @@ Longitudes = Annotated[
                 "application/json": {"schema": inline(PointForecast)},
                 "text/csv": {"schema": {"type": "string"}},
                 "application/prs.coverage+json": {"schema": {"type": "object"}},
+                "application/x-netcdf": {"schema": {"type": "string", "format": "binary"}},
             },
         },
         304: {"description": "Not modified: finished runs never change."},
@@ -87,10 +89,10 @@ async def get_point(
         Interpolation, Query(description="Value of the cell that contains the point, or bilinear.")
     ] = "nearest",
     format: Annotated[  # noqa: A002
-        Literal["json", "csv", "covjson"], Query(description="Format of the response.")
+        Literal["json", "csv", "covjson", "netcdf"], Query(description="Format of the response.")
     ] = "json",
 ) -> Response:
-    """Return the forecast at points, as JSON, CSV (one value per line) or CoverageJSON."""
+    """Return the forecast at points, as JSON, CSV (one value per line), CoverageJSON or NetCDF."""
     settings = services.settings
     pairs = select_series(store, variables, levels)
 
@@ -116,6 +118,10 @@ async def get_point(
         if format == "covjson":
             body = to_coverage(header, store, points, series, label)
             return CachedBody(body, "application/prs.coverage+json")
+        if format == "netcdf":
+            name = ("Content-Disposition", f'attachment; filename="{store.run}-point.nc"')
+            body = to_netcdf(header, store, points, series, label)
+            return CachedBody(body, "application/x-netcdf", (name,))
         return CachedBody(to_json(header, store, points, series, label), "application/json")
 
     key = ("point", store.run, latitude, longitude, variables, levels, interpolation, format)

@@ -40,7 +40,7 @@ SECURITY_HEADERS: Final = encode_headers(
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",  # without a referrer forms have Origin: null
         "Cross-Origin-Opener-Policy": "same-origin",
-        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+        "Permissions-Policy": "camera=(), geolocation=(self), microphone=()",
     }
 )
 

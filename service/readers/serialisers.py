@@ -1,4 +1,4 @@
-"""Time series at points as JSON, CSV and CoverageJSON; missing values are null, never NaN."""
+"""Time series at points as JSON, CSV, CoverageJSON and NetCDF; in text missing values are null."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import io
 import json
 import math
 from typing import Any, Final
+
+import numpy as np
+import xarray as xr
 
 from pear.sphere.healpix import centres
 from pear.times import to_iso
@@ -110,12 +113,8 @@ def to_coverage(
     label: Label,
 ) -> bytes:
     """Serialise time series as CoverageJSON (OGC 21-069r2): a collection of ``PointSeries``."""
-
-    def named(each: Series) -> str:
-        return each.variable if each.level is None else f"{each.variable}_{each.level}hPa"
-
     parameters = {
-        named(each): {
+        _name_of(each): {
             "type": "Parameter",
             "description": {"en": label.describe(each.variable, each.level)},
             "observedProperty": {"label": {"en": label.describe(each.variable, each.level)}},
@@ -137,7 +136,7 @@ def to_coverage(
                 },
             },
             "ranges": {
-                named(each): {
+                _name_of(each): {
                     "type": "NdArray",
                     "dataType": "float",
                     "axisNames": ["t"],
@@ -168,6 +167,67 @@ def to_coverage(
         "pear:run": header,
     }
     return dump_json(document)
+
+
+def to_netcdf(
+    header: dict[str, Any],
+    store: ForecastStore,
+    points: Points,
+    series: list[Series],
+    label: Label,
+) -> bytes:
+    """Serialise time series as NetCDF-3 by the CF conventions, 1.11: stations and their times."""
+    # Written by SciPy in memory: HDF5 is not thread-safe, and answers are made in threads.
+    data = xr.Dataset(
+        {
+            _name_of(each): (
+                ("station", "time"),
+                each.values.T.astype(np.float32),
+                {
+                    "long_name": label.describe(each.variable, each.level),
+                    "units": each.units,
+                    "coordinates": "latitude longitude",
+                },
+            )
+            for each in series
+        },
+        {
+            "time": ("time", store.valid_times, {"standard_name": "time"}),
+            "forecast_reference_time": (
+                (),
+                store.init_time,
+                {"standard_name": "forecast_reference_time"},
+            ),
+            "latitude": (
+                "station",
+                points.latitude,
+                {"standard_name": "latitude", "units": "degrees_north"},
+            ),
+            "longitude": (
+                "station",
+                points.longitude,
+                {"standard_name": "longitude", "units": "degrees_east"},
+            ),
+        },
+        {
+            "Conventions": "CF-1.11",
+            "featureType": "timeSeries",
+            **{name: value for name, value in header.items() if isinstance(value, str)},
+            "interpolation": points.interpolation,
+            "nside": store.nside,
+        },
+    )
+    seconds = {"units": "seconds since 1970-01-01", "dtype": "float64", "_FillValue": None}
+    encoding: dict[str, dict[str, Any]] = dict.fromkeys(
+        ("time", "forecast_reference_time"), seconds
+    )
+    encoding |= {name: {"_FillValue": None} for name in ("latitude", "longitude")}
+    return bytes(data.to_netcdf(engine="scipy", format="NETCDF3_64BIT", encoding=encoding))
+
+
+def _name_of(each: Series) -> str:
+    """Return the name of a series where all are in one document."""
+    return each.variable if each.level is None else f"{each.variable}_{each.level}hPa"
 
 
 def to_numbers(values: Array) -> list[float | None]:

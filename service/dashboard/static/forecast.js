@@ -11,7 +11,7 @@ import { bindGestures, zoomAt } from "./gestures.js";
 import { glPainter } from "./gl.js";
 import { linesOf } from "./lines.js";
 import { FieldMap } from "./map.js";
-import { bindPlaces } from "./places.js";
+import { bindLocation, bindPlaces } from "./places.js";
 import { Player } from "./player.js";
 import { showPoint, showValue } from "./point.js";
 import { bindProfile, hasProfile, showProfile } from "./profile.js";
@@ -576,11 +576,16 @@ async function start() {
   };
   beside = new Beside(map, handlers);
   bindGestures($("map"), map, handlers);
-  bindPlaces($("place"), $("place-list"), () => json(addressOf("places.json")), (place) => {
+  /** @param {{ latitude: number, longitude: number }} place */
+  const goTo = (place) => {
     state.point = place;
     map.setView(place);
     void pointChanged();
-  }, (text) => showMessage(text, text !== ""));
+  };
+  /** @param {string} text */
+  const tell = (text) => showMessage(text, text !== "");
+  bindPlaces($("place"), $("place-list"), () => json(addressOf("places.json")), goTo, tell);
+  bindLocation($("locate"), goTo, tell);
   /** @param {string} resolution */
   const readLines = async (resolution) => {
     const [coasts, borders] = await Promise.all(["coastlines", "borders"].map((kind) => json(addressOf(`${kind}-${resolution}.json`))));

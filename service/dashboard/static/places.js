@@ -1,6 +1,8 @@
 // @ts-check
 // Search of places by name, in a list that the page brings with it.
 
+import { t } from "./words.js";
+
 /** Name, country code, and latitude and longitude in hundredths of a degree.
  * @typedef {[string, string, number, number]} Row */
 /** @typedef {{ latitude: number, longitude: number }} Place */
@@ -67,5 +69,25 @@ export function bindPlaces(input, list, load, chosen, tell) {
       if (row && !coordinates(input.value)) input.value = titleOf(row);
       chosen(place);
     } else if (input.value.trim()) tell(`No place called ${input.value.trim()} in the list; latitude and longitude work too: 59.3, 18.1`);
+  });
+}
+
+/** Let a button choose the place of the device. It is not offered where the browser has none to
+ * tell, as on pages that came without encryption.
+ * @param {HTMLButtonElement} button @param {(place: Place) => void} chosen
+ * @param {(text: string) => void} tell what is wrong, or empty
+ * @param {Pick<Geolocation, "getCurrentPosition"> | undefined} geolocation */
+export function bindLocation(button, chosen, tell, geolocation = globalThis.isSecureContext ? navigator.geolocation : undefined) {
+  button.hidden = geolocation === undefined;
+  button.addEventListener("click", () => {
+    button.disabled = true;
+    geolocation?.getCurrentPosition(({ coords }) => {
+      button.disabled = false;
+      tell("");
+      chosen({ latitude: coords.latitude, longitude: coords.longitude });
+    }, (error) => {
+      button.disabled = false;
+      tell(error.code === 1 ? t("The browser was not allowed to tell the location.") : t("The location of this device was not found."));
+    }, { maximumAge: 600e3, timeout: 15e3 });
   });
 }

@@ -69,6 +69,7 @@ export async function showPoint(run, place, what, ensemble, lead) {
     $("point-normal").textContent = normal?.text ?? "";
     $("point-csv").href = pointUrl(run, place, unique, level, "csv");
     $("point-json").href = pointUrl(run, place, unique, level, "json");
+    $("point-netcdf").href = pointUrl(run, place, unique, level, "netcdf");
     $("point-coverage").href = pointUrl(run, place, unique, level, "covjson");
     showTable();
     showValue(variable, level, lead());

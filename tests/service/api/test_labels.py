@@ -118,7 +118,9 @@ EDR = {
 VALUES: Final[dict[str, tuple[str, ...]]] = {
     RUN: ("",),
     "/v1/forecasts": ("",),
-    f"{RUN}/point": tuple(f"{POINT}&format={each}" for each in ("json", "csv", "covjson")),
+    f"{RUN}/point": tuple(
+        f"{POINT}&format={each}" for each in ("json", "csv", "covjson", "netcdf")
+    ),
     f"{RUN}/fields/{{variable}}": tuple(
         f"lead_time=24&format={each}" for each in ("json", "f32", "u16")
     ),
@@ -165,6 +167,7 @@ WITHOUT = (
     *("/v1/health", "/v1/keys", "/v1/storage", "/v1/workers"),
     *(f"{RUN}/log", f"{RUN}/events", "/v1/stores", "/v1/stores/{kind}/{name}"),
     f"{RUN}/normals/{{variable}}",  # of a climatology: see test_normals
+    "/v1/stores/analysis/{name}/fields/{variable}",  # below
     *(f"{OGC}{at}/{{data_type}}/tiles" for at in ("", "/instances/{instance_id}")),
     *(f"{OGC}{at}{TILE}" for at in ("", "/instances/{instance_id}")),
 )
@@ -282,3 +285,15 @@ def test_stac_names_statistics_and_simulated_analyses(simulated: Served, observe
     for served, wanted in ((simulated, True), (observed, False)):
         found = served.client.get("/v1/stac/collections/analysis-made-up").json()
         assert ("simulated, not observed" in found["description"]) is wanted
+
+
+def test_fields_of_analyses_say_whether_they_are_simulated(
+    simulated: Served, observed: Served
+) -> None:
+    for served, wanted in ((simulated, True), (observed, False)):
+        analysis = served.client.get("/v1/stores?kind=analysis").json()["items"][0]
+        time = analysis["first_time"]
+        path = f"/v1/stores/analysis/{analysis['name']}/fields/t2m?time={time}"
+        answer = served.client.get(path)
+        assert answer.status_code == 200, answer.text
+        assert (answer.headers.get("pear-atmosphere") == "simulated") is wanted

@@ -68,3 +68,19 @@ def test_the_trend_is_of_one_valid_time(browser: Browser, url: str, run_id: str)
     page.fill("#slider", "9")
     until(page, "document.getElementById('trend-part').hidden")  # the other run has ended
     watched.close("trend")
+
+
+def test_the_place_of_the_device_is_chosen(browser: Browser, url: str, run_id: str) -> None:
+    context = browser.new_context(
+        geolocation={"latitude": 59.33, "longitude": 18.06}, permissions=["geolocation"]
+    )
+    page = context.new_page()
+    page.goto(f"{url}/?run={run_id}")
+    page.wait_for_selector("body[data-ready=yes]")
+    page.click("#locate")
+    until(page, "location.search.includes('plat=59.330') && location.search.includes('plon=18.06')")
+    until(page, "document.getElementById('point-place').textContent.includes('59.33')")
+    with page.expect_download() as saved:
+        page.click("#point-netcdf")
+    assert saved.value.suggested_filename == f"{run_id}-point.nc"
+    context.close()

@@ -1,4 +1,4 @@
-"""JSON, CSV and CoverageJSON of time series, without a server."""
+"""JSON, CSV, CoverageJSON and NetCDF of time series, without a server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from service.readers.label import Label
 from service.readers.open_meteo import Units, parse_columns
@@ -19,6 +20,7 @@ from service.readers.serialisers import (
     to_coverage,
     to_csv,
     to_json,
+    to_netcdf,
     to_numbers,
 )
 
@@ -114,3 +116,22 @@ def test_open_meteo_units(name: str, units: str, stored: float, shown: float) ->
     (column,) = parse_columns(name, store, Units("kn", "fahrenheit"), "hourly")
     assert column.units == units
     assert stored * column.scale + column.offset == pytest.approx(shown)
+
+
+def test_netcdf(points: Points) -> None:
+    header = run_header(STORE, "model-1", "2001-03-01T01:00:00Z", LABEL)
+    body = to_netcdf(header, STORE, points, SERIES, LABEL)
+    with xr.open_dataset(io.BytesIO(body), engine="scipy") as data:
+        assert data.attrs["featureType"] == "timeSeries"
+        assert data.attrs["run"] == "run-1"
+        assert data.attrs["atmosphere"] == "simulated atmosphere, not observed"
+        assert data.attrs["statistic"] == "mean of 4 members"
+        assert data["forecast_reference_time"].values == STORE.init_time
+        np.testing.assert_array_equal(data["time"], STORE.valid_times)
+        np.testing.assert_array_equal(data["latitude"], [10.0, 20.0])
+        assert data["2m_temperature"].dims == ("station", "time")
+        np.testing.assert_array_equal(data["2m_temperature"], SERIES[0].values.T)
+        field = data["geopotential_500hPa"]
+        assert field.attrs["units"] == "m2 s-2"
+        assert "500 hPa" in field.attrs["long_name"]
+        np.testing.assert_allclose(field, SERIES[1].values.T)

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { coordinates, plain, search, titleOf } from "../../../../service/dashboard/static/places.js";
+import { bindLocation, coordinates, plain, search, titleOf } from "../../../../service/dashboard/static/places.js";
 
 const rows = [["Tokyo", "JP", 0, 0], ["São Paulo", "BR", 0, 0], ["Paris", "FR", 0, 0], ["New York City", "US", 0, 0], ["Yorkton", "CA", 0, 0]];
 
@@ -19,4 +19,32 @@ test("coordinates are latitude and longitude within bounds", () => {
   assert.deepEqual(coordinates(" 59.3, -18.1"), { latitude: 59.3, longitude: -18.1 });
   assert.equal(coordinates("99, 3"), null);
   assert.equal(coordinates("Paris 3"), null);
+});
+
+/** A button that can be pressed. */
+function button() {
+  const heard = {};
+  return { hidden: false, disabled: false, addEventListener: (name, then) => { heard[name] = then; }, press: () => heard.click() };
+}
+
+test("the place of the device is chosen, or why not is told", () => {
+  const [made, chosen, told] = [button(), [], []];
+  let answer = (found) => found({ coords: { latitude: 59.3, longitude: 18.1 } });
+  bindLocation(made, (place) => chosen.push(place), (text) => told.push(text), { getCurrentPosition: (found, lost) => answer(found, lost) });
+  assert.equal(made.hidden, false);
+  made.press();
+  assert.deepEqual([chosen, told, made.disabled], [[{ latitude: 59.3, longitude: 18.1 }], [""], false]);
+  answer = (_, lost) => lost({ code: 1 });
+  made.press();
+  assert.match(told[1], /not allowed/);
+  answer = (_, lost) => lost({ code: 3 });
+  made.press();
+  assert.match(told[2], /not found/);
+  assert.equal(chosen.length, 1);
+});
+
+test("the place of the device is not offered where there is none", () => {
+  const made = button();
+  bindLocation(made, () => {}, () => {}, undefined);
+  assert.equal(made.hidden, true);
 });
