@@ -197,6 +197,19 @@ function shader(gl, kind, source) {
   return made;
 }
 
+/** Whether a renderer computes on the processor: it is several times slower than the painter without
+ * WebGL, and browsers do not always say so by `failIfMajorPerformanceCaveat`.
+ * @param {string} name */
+export function isSoftware(name) {
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
+}
+
+/** @param {WebGL2RenderingContext} gl */
+function rendererOf(gl) {
+  const info = gl.getExtension("WEBGL_debug_renderer_info");
+  return String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+}
+
 /** Return a painter that uses the GPU, or null if there is none (or only a software renderer).
  * @param {boolean} evenInSoftware */
 export function glPainter(evenInSoftware = false) {
@@ -204,7 +217,7 @@ export function glPainter(evenInSoftware = false) {
   const gl = canvas.getContext("webgl2", {
     antialias: false, preserveDrawingBuffer: true, failIfMajorPerformanceCaveat: !evenInSoftware,
   });
-  if (gl === null) return null;
+  if (gl === null || (!evenInSoftware && isSoftware(rendererOf(gl)))) return null;
   try {
     return new GlPainter(canvas, gl);
   } catch (error) {

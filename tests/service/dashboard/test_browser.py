@@ -72,6 +72,7 @@ def test_forecast_page_draws_plays_and_answers_clicks(
     assert page.text_content("#valid") == "2001-03-02 00:00 UTC"
     assert "+24 h" in str(page.text_content("#lead"))
     assert colours(page) > 200, "the globe is not drawn"
+    assert page.get_attribute("#map", "data-painter") == "canvas2d", "there is no GPU here"
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
 
     first = page.get_attribute("#map", "data-shown")

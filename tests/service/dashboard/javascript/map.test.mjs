@@ -8,6 +8,7 @@ import { centresOf } from "../../../../service/dashboard/static/extrema.js";
 import {
   decimalsFor, limitsOf, pack, placeText, ticksOf, written,
 } from "../../../../service/dashboard/static/field.js";
+import { isSoftware } from "../../../../service/dashboard/static/gl.js";
 import { ringCentres, ringOfNested, sample } from "../../../../service/dashboard/static/healpix.js";
 import { capOf, graticule, linesOf } from "../../../../service/dashboard/static/lines.js";
 import { KINDS, bounded, project } from "../../../../service/dashboard/static/projections.js";
@@ -172,4 +173,9 @@ test("an address restores what it was written from, and nothing impossible", () 
   const ignored = [];
   readState("?variable=x&level=7&lat=12abc&view=north&wind=", page, [], [""], [], ignored);
   assert.deepEqual(ignored.sort(), [["lat", "12abc"], ["level", "7"], ["variable", "x"], ["wind", ""]]);
+});
+
+test("renderers on the processor are known by their names", () => {
+  for (const name of ["ANGLE (Google, Vulkan 1.3.0 (SwiftShader Device (Subzero)), SwiftShader driver)", "llvmpipe (LLVM 15.0.7, 256 bits)", "Microsoft Basic Render Driver", "Apple Software Renderer"]) assert.ok(isSoftware(name), name);
+  for (const name of ["ANGLE (Intel, Mesa Intel(R) UHD Graphics 620 (KBL GT2), OpenGL 4.6)", "ANGLE (Apple, ANGLE Metal Renderer: Apple M1, Unspecified Version)", "NVIDIA GeForce RTX 3060/PCIe/SSE2"]) assert.ok(!isSoftware(name), name);
 });
