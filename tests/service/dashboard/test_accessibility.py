@@ -65,9 +65,9 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def base(url: str) -> Iterator[str]:
     """A service with a schedule and a failed request on its pages."""
     body = {"name": "seen", "cron": "@daily", "action": {"expire": {"keep_days": 7}}}
-    httpx.post(f"{url}/v1/schedules", json=body)
+    httpx.post(f"{url}/v1/schedules", json=body, timeout=60)
     yield url
-    httpx.delete(f"{url}/v1/schedules/seen")
+    httpx.delete(f"{url}/v1/schedules/seen", timeout=60)
 
 
 def findings(

@@ -23,6 +23,9 @@ GOOD = {
     "within": "5000",
     "lead_time": "24",
     "line": "@daily",
+    "time": "2001-03-01T00:00:00Z",
+    "variable": "z500",
+    "lead_days": "1",
     "request": "GetMap",
     "layers": "2m_temperature",
 }
