@@ -262,6 +262,37 @@ class MixingStudy(Ablation):
 
     name: ClassVar[str] = "mixing"
 
+    @staticmethod
+    def better_arms(report: xr.Dataset) -> list[str]:
+        """Return the arms that are better than attention after equal time.
+
+        Parameters
+        ----------
+        report
+            As :meth:`report` returns it.
+
+        Returns
+        -------
+        list of str
+            Those whose 95 % interval of the difference in z500 ACC lies above zero, on the last
+            of the days compared that the forecasts reach.
+
+        Raises
+        ------
+        InputError
+            If an arm has not been trained for equal time.
+        """
+        chosen = report.sel(axis="time", field="z500", score="acc").isel(day=-1)
+        low = chosen["low"].sel(arm=[arm for arm in MixingStudy.arms if arm != BASE])
+        missing = [str(arm) for arm in low["arm"].values[low.isnull().values]]
+        if missing:
+            raise InputError(
+                f"not trained for equal time yet: {', '.join(missing)}",
+                field="--check",
+                hint="run the study without --dry-run and with --axes time",
+            )
+        return [str(arm) for arm in low["arm"].values[(low > 0).values]]
+
 
 def _axis(axis: str, arm: str) -> str:
     """Return the axis under which a training is kept; the base is the same on both."""

@@ -7,7 +7,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from pear.errors import InputError
 from pear.models.config import PearConfig
@@ -92,3 +94,29 @@ def test_every_way_of_mixing_trains_and_forecasts(
     assert bool(found["difference"].sel(arm=arms).notnull().all())
     assert (tmp_path / "mixing" / "mixing.csv").is_file()
     assert (tmp_path / "mixing" / "mixing.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("low", "better"), [((-0.2, -0.1, -0.3), []), ((-0.2, 0.01, -0.3), ["spectral"])]
+)
+def test_what_is_better_than_attention_is_named(low: tuple[float, ...], better: list[str]) -> None:
+    assert MixingStudy.better_arms(_low_ends(low)) == better
+
+
+def test_what_was_not_trained_is_not_judged() -> None:
+    with pytest.raises(InputError, match="yet: stencil_attention"):
+        MixingStudy.better_arms(_low_ends((-0.2, 0.1, np.nan)))
+
+
+def _low_ends(values: tuple[float, ...]) -> xr.Dataset:
+    """Return a report with these low ends of the differences on its last day."""
+    coords = {
+        "axis": ["time"],
+        "arm": list(MixingStudy.arms),
+        "score": ["acc"],
+        "field": ["z500"],
+        "day": [1, 3],
+    }
+    days = np.stack([np.ones(1 + len(values)), [0.0, *values]], axis=-1)
+    low = days.reshape(1, -1, 1, 1, 2)
+    return xr.Dataset({"low": (tuple(coords), low)}, coords)
