@@ -9,14 +9,15 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pear.errors import InputError
 from pear.sphere.healpix import nside_from_cells
 from pear.times import to_iso
-from service.api.schemas import FieldForecast, PointForecast, format_utc, inline
+from service.api.field_schemas import FieldForecast, PointForecast
+from service.api.schemas import format_utc, inline
 from service.dependencies import RunDep, ServicesDep, StoreDep, Work
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody
 from service.http.routing import GuardedRoute
-from service.readers.forecasts import pack_u16
 from service.readers.label import label_of
 from service.readers.points import Interpolation, locate, parse_numbers, read_series, select_series
+from service.readers.resample import pack_u16
 from service.readers.serialisers import (
     dump_json,
     run_header,

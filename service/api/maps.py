@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -34,14 +34,9 @@ from service.http.routing import GuardedRoute
 from service.maps import MapOptions, MapTitle, check_limits, render_map
 from service.maps.animate import MAX_FRAMES, MAX_WIDTH, Frame, render_animation
 from service.maps.render import MapFormat
+from service.readers.comparisons import FieldAt, read_analysis, read_other_run
 from service.readers.export import parse_box
-from service.readers.forecasts import (
-    ANALYSIS,
-    FieldAt,
-    ForecastStore,
-    read_analysis,
-    read_other_run,
-)
+from service.readers.forecasts import ANALYSIS, ForecastStore
 from service.readers.label import Label
 from service.readers.nature import Nature, nature_of, spread_skill_of
 
@@ -241,6 +236,21 @@ class _Maps:
         }
 
 
+def _maps_as(format: MapFormat) -> Callable[..., Awaitable[_Maps]]:  # noqa: A002
+    """Return the dependency that reads what all formats are asked for."""
+
+    async def read(
+        services: ServicesDep,
+        run: RunDep,
+        store: StoreDep,
+        variable: VariableName,
+        asked: AskedDep,
+    ) -> _Maps:
+        return _Maps(services, run, store, variable, asked, format)
+
+    return read
+
+
 async def _draw(request: Request, maps: _Maps, lead_time: int, media_type: str) -> Response:
     """Draw one map."""
     valid_time = maps.store.valid_times[maps.store.lead_index(lead_time)]
@@ -290,16 +300,9 @@ def _answers(media_type: str, description: str) -> dict[int | str, dict[str, Any
     ),
 )
 async def get_map(
-    request: Request,
-    services: ServicesDep,
-    run: RunDep,
-    store: StoreDep,
-    variable: VariableName,
-    lead_time: LeadTime,
-    asked: AskedDep,
+    request: Request, maps: Annotated[_Maps, Depends(_maps_as("png"))], lead_time: LeadTime
 ) -> Response:
     """Draw one field of a run at one lead time."""
-    maps = _Maps(services, run, store, variable, asked)
     return await _draw(request, maps, lead_time, "image/png")
 
 
@@ -312,16 +315,9 @@ async def get_map(
     ),
 )
 async def get_map_as_svg(
-    request: Request,
-    services: ServicesDep,
-    run: RunDep,
-    store: StoreDep,
-    variable: VariableName,
-    lead_time: LeadTime,
-    asked: AskedDep,
+    request: Request, maps: Annotated[_Maps, Depends(_maps_as("svg"))], lead_time: LeadTime
 ) -> Response:
     """Draw one field of a run at one lead time as SVG."""
-    maps = _Maps(services, run, store, variable, asked, "svg")
     return await _draw(request, maps, lead_time, "image/svg+xml")
 
 
@@ -333,11 +329,7 @@ async def get_map_as_svg(
 )
 async def get_animation(
     request: Request,
-    services: ServicesDep,
-    run: RunDep,
-    store: StoreDep,
-    variable: VariableName,
-    asked: AskedDep,
+    maps: Annotated[_Maps, Depends(_maps_as("png"))],
     every: Annotated[
         int | None,
         Query(
@@ -352,10 +344,10 @@ async def get_animation(
     ] = 400,
 ) -> Response:
     """Draw one field of a run at its lead times as an animated WebP."""
-    maps = _Maps(services, run, store, variable, asked)
-    if asked.width > MAX_WIDTH:
+    services, store, width = maps.services, maps.store, maps.options.width
+    if width > MAX_WIDTH:
         raise InputError(
-            f"width {asked.width} of an animation is above {MAX_WIDTH} pixels", field="width"
+            f"width {width} of an animation is above {MAX_WIDTH} pixels", field="width"
         )
     step = every or -(-len(store.lead_hours) // MAX_FRAMES)
     leads = store.lead_hours[::step]
@@ -381,7 +373,7 @@ async def get_animation(
     return await heavy_response(
         request,
         services.response_cache,
-        run,
+        maps.run,
         ("animation", *maps.key, step, milliseconds),
         lambda: services.heavy.run(draw),
     )

@@ -14,9 +14,9 @@ from pydantic import StringConstraints
 from pear.errors import InputError
 from pear.times import to_iso
 from pear.typing import Float64
+from service.api.field_schemas import OpenMeteoForecast
 from service.api.open_meteo_runs import choose_runs, sources_of
 from service.api.open_meteo_series import Asked, Part, lead_now, merge
-from service.api.schemas import OpenMeteoForecast
 from service.dependencies import Services, ServicesDep, Work
 from service.http.caching import last_modified
 from service.http.problems import problem_responses

@@ -15,7 +15,7 @@ from service.dependencies import Services, ServicesDep
 from service.http.problems import problem_responses
 from service.http.routing import GuardedRoute
 from service.readers import score_parts
-from service.readers.forecasts import pack_u16
+from service.readers.resample import pack_u16
 from service.readers.scores import Scores, select
 
 router = APIRouter(prefix="/v1/scores", tags=["scores"], route_class=GuardedRoute)

@@ -17,7 +17,7 @@ from service.dependencies import ServicesDep, Work
 from service.http.problems import problem_responses
 from service.http.response_cache import CachedBody
 from service.http.routing import GuardedRoute
-from service.readers.forecasts import pack_u16
+from service.readers.resample import pack_u16
 
 router = APIRouter(prefix="/v1/stores", tags=["stores"], route_class=GuardedRoute)
 

@@ -27,11 +27,12 @@ from service.http.html import format_datetime, format_time, format_units, render
 from service.http.paths import hide_paths
 from service.http.routing import GuardedRoute
 from service.readers.counterfactuals import pair_of
-from service.readers.forecasts import DISPLAY_NSIDE, ForecastStore
+from service.readers.forecasts import ForecastStore
 from service.readers.nature import describe_members, nature_of, notes_of
 from service.readers.normals import scalars_with_normals
 from service.readers.open_meteo import DEFAULT, SURFACE_NAMES
 from service.readers.remedies import remedy_of
+from service.readers.resample import DISPLAY_NSIDE
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 _RECENT_RUNS: Final = 12

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from pear.derived import Derived, find_derived, parse_quantity, require_derivable
 from pear.errors import InputError
-from pear.sphere.healpix import centres, coarsen, interpolation_weights, nside_from_cells
-from pear.sphere.vectors import carry, cell_frames, coarsen_wind, wind_weights
+from pear.sphere.healpix import nside_from_cells
 from pear.store.dataset import dataset_layout
 from pear.store.reader import open_store
-from pear.times import as_utc, to_iso
+from pear.times import as_utc
 from pear.typing import Float32, Float64, Times
 from pear.variables import VARIABLES, Variable, holds_vectors, wind_pair
 from service.http.errors import ProblemError
+from service.readers.resample import resample, resample_wind
 
 if TYPE_CHECKING:
-    from pipelines.catalog import Run
     from pipelines.storage.data_folder import DataFolder
     from service.http.caching import RunCache
 
 ANALYSIS: Final = "analysis"
-DISPLAY_NSIDE: Final = 64
-"""Resolution up to which coarser forecasts are interpolated on request, for smooth maps."""
 _OPEN_STORES: Final = 32
 
 
@@ -355,180 +350,8 @@ def unreadable(what: str, why: str) -> ProblemError:
     )
 
 
-def resample(field: Float32, nside: int | None) -> Float32:
-    """Return a field (cell,) on a coarser grid, or on a finer one for display.
-
-    Coarser cells are means of theirs. Finer ones lie on the bilinear surface through the cell
-    centres and add no information.
-
-    Returns
-    -------
-    ndarray
-        Float32 (cell,) at ``nside``; the field itself if that is None.
-    """
-    own = nside_from_cells(field.shape[-1])
-    nside = _check_resolution(own, nside)
-    if nside == own:
-        return field
-    if nside < own:
-        return np.asarray(coarsen(field, nside), dtype=np.float32)
-    index, weight = _refinement(own, nside)
-    return np.asarray(np.einsum("kc,kc->c", weight, field[index]), dtype=np.float32)
-
-
-def resample_wind(u: Float32, v: Float32, nside: int | None) -> tuple[Float32, Float32]:
-    """Return both components (cell,) of a wind as :func:`resample`, but as one vector.
-
-    Returns
-    -------
-    ndarray, ndarray
-        Float32 (cell,) each, eastward and northward.
-    """
-    own = nside_from_cells(u.shape[-1])
-    nside = _check_resolution(own, nside)
-    if nside <= own:
-        return coarsen_wind(u, v, nside)
-    index, weight = _wind_refinement(own, nside)
-
-    def interpolate(xyz: Float64) -> Float64:
-        return np.asarray(np.einsum("kc,dkc->dc", weight, xyz[:, index]))
-
-    east, north = carry(u, v, cell_frames(own), cell_frames(nside), interpolate)
-    return east.astype(np.float32), north.astype(np.float32)
-
-
-def _check_resolution(own: int, nside: int | None) -> int:
-    finest = max(own, DISPLAY_NSIDE)
-    if nside is None:
-        return own
-    if nside < 1 or nside & (nside - 1) or nside > finest:
-        raise InputError(
-            f"nside {nside} is not available",
-            field="nside",
-            hint=f"use a power of two up to {finest}",
-        )
-    return nside
-
-
-@lru_cache(maxsize=4)
-def _refinement(nside: int, finer: int) -> tuple[npt.NDArray[np.int32], Float32]:
-    """Return bilinear cells and weights (4, finer cell) at the centres of finer cells."""
-    index, weight = interpolation_weights(*centres(finer), nside)
-    return index.astype(np.int32), weight.astype(np.float32)
-
-
-@lru_cache(maxsize=4)
-def _wind_refinement(nside: int, finer: int) -> tuple[npt.NDArray[np.int32], Float32]:
-    """Return the same for winds."""
-    index, weight = wind_weights(*centres(finer), nside)
-    return index.astype(np.int32), weight.astype(np.float32)
-
-
-def pack_u16(field: Float32) -> tuple[npt.NDArray[np.uint16], float, float]:
-    """Pack a field into 16 bits: value = offset + scale · packed; 65535 is missing.
-
-    Returns
-    -------
-    tuple
-        Packed values, scale and offset. The largest error is half of the scale.
-    """
-    finite = np.isfinite(field)
-    low, high = (
-        (float(field[finite].min()), float(field[finite].max())) if finite.any() else (0.0, 0.0)
-    )
-    scale = (high - low) / 65_534.0 or 1.0
-    packed = np.full(field.shape, 65_535, dtype=np.uint16)
-    packed[finite] = np.rint((field[finite].astype(np.float64) - low) / scale).astype(np.uint16)
-    return packed, scale, low
-
-
 def statistics_of(folder: DataFolder, run: str) -> list[str]:
     """Return the names of the stores that an ensemble keeps: spread, quantiles, members."""
     main = folder.forecast(run)
     stores = main.parent.glob(f"{run}.*.zarr")
     return sorted(path.name.removeprefix(f"{run}.").removesuffix(".zarr") for path in stores)
-
-
-@dataclass(frozen=True)
-class FieldAt:
-    """A field as another dataset must provide it to be compared: variable, level, time, grid."""
-
-    variable: str
-    level: int | None
-    valid_time: np.datetime64
-    nside: int
-
-
-def read_analysis(folder: DataFolder, run: Run, wanted: FieldAt) -> Float32:
-    """Return the verifying analysis of a run, from the store that it started from.
-
-    Returns
-    -------
-    ndarray
-        Float32 (cell,) on the grid of the run.
-
-    Raises
-    ------
-    InputError
-        If the store does not hold that field at that time.
-    """
-    found = find_derived(wanted.variable)
-    if found is not None:
-        channels = found.channels(wanted.level)
-        parts = [
-            read_analysis(folder, run, replace(wanted, variable=one, level=at))
-            for one, at in channels
-        ]
-        return found.of(parts, wanted.level).astype(np.float32)
-    name = str(run.options.get("analysis", ""))
-    dataset, time = open_store(folder.analysis(name)), to_iso(wanted.valid_time)
-    positions = np.flatnonzero(as_utc(dataset["time"].values) == wanted.valid_time)
-    if wanted.variable not in dataset or positions.size == 0:
-        raise InputError(
-            f"analysis {name!r} does not have {wanted.variable} at {time}",
-            field="difference",
-            hint="choose a lead time whose valid time has been analysed",
-        )
-    at = dataset.isel(time=int(positions[0]))
-    if wanted.level is not None:
-        at = at.sel(level=wanted.level)
-    values = np.asarray(at[wanted.variable].values, dtype=np.float32)
-    if not np.isfinite(values).all():
-        raise InputError(f"analysis {name!r} has missing values at {time}", field="difference")
-    if nside_from_cells(values.size) < wanted.nside:
-        raise InputError(f"analysis {name!r} is coarser than the forecast", field="difference")
-    pair = wind_pair(wanted.variable)
-    if pair is not None and all(part in dataset for part in pair):
-        u, v = (np.asarray(at[part].values, dtype=np.float32) for part in pair)
-        return coarsen_wind(u, v, wanted.nside)[pair.index(wanted.variable)]
-    return np.asarray(coarsen(values, wanted.nside), dtype=np.float32)
-
-
-def read_other_run(reader: ForecastReader, other: ForecastStore, wanted: FieldAt) -> Float32:
-    """Return the forecast of another run for the same valid time.
-
-    Returns
-    -------
-    ndarray
-        Float32 (cell,).
-
-    Raises
-    ------
-    InputError
-        If that run does not have the time or the field, or has another grid.
-    """
-    positions = np.flatnonzero(other.valid_times == wanted.valid_time)
-    if positions.size == 0:
-        first, last = (to_iso(other.valid_times[at]) for at in (0, -1))
-        raise InputError(
-            f"run {other.run} has no forecast for {to_iso(wanted.valid_time)}",
-            field="difference",
-            hint=f"it covers {first} to {last}",
-        )
-    other.select(wanted.variable, wanted.level)
-    if other.nside != wanted.nside:
-        raise InputError(
-            f"run {other.run} has nside {other.nside}, not {wanted.nside}", field="difference"
-        )
-    lead_hours = other.lead_hours[int(positions[0])]
-    return reader.field(other.run, wanted.variable, wanted.level, lead_hours)

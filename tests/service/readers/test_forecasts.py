@@ -16,16 +16,9 @@ from pipelines.catalog import Catalog
 from pipelines.storage.data_folder import DataFolder
 from service.http.caching import RunCache
 from service.http.errors import ProblemError
-from service.readers.forecasts import (
-    FieldAt,
-    ForecastReader,
-    ForecastStore,
-    pack_u16,
-    read_analysis,
-    read_other_run,
-    resample,
-    statistics_of,
-)
+from service.readers.comparisons import FieldAt, read_analysis, read_other_run
+from service.readers.forecasts import ForecastReader, ForecastStore, statistics_of
+from service.readers.resample import pack_u16, resample
 from tests.fixtures.service import INIT, LEADS, NSIDE, synthetic_field
 
 
