@@ -24,6 +24,10 @@ Float64: TypeAlias = npt.NDArray[np.float64]
 """Coordinates, weights, sums and scores."""
 Int64: TypeAlias = npt.NDArray[np.int64]
 """Indices and counts."""
+UInt64: TypeAlias = npt.NDArray[np.uint64]
+"""Digests."""
+Complex64: TypeAlias = npt.NDArray[np.complex64]
+"""Coefficients of waves."""
 Bool: TypeAlias = npt.NDArray[np.bool_]
 """Masks."""
 Times: TypeAlias = npt.NDArray[np.datetime64]

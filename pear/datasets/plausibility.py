@@ -25,6 +25,7 @@ _FLOOR: Final = 1e-5  # kg kg-1
 _SAMPLE: Final = 17  # one point in so many is enough to rule a plateau out
 # (area share, times the share of the second commonest value) that no weather reaches
 _PLATEAUS: Final = ((0.2, 8.0), (0.03, 20.0))
+_LEAST_POINTS: Final = 500  # of a field that is told from noise
 _SEAM: Final = 0.01  # of the range of values; packing and regridding leave less
 # Values of static fields on sea and land; packing moves them by a little.
 _COMMON_STATIC: Final[dict[str, tuple[tuple[float, ...], float]]] = {
@@ -99,6 +100,43 @@ def find_implausible(
     if not (dry or filled) and (fault := _plateau(values, grid, quantity, how)):
         return fault
     return _unusual_size(values, grid, quantity, level, how)
+
+
+def neighbour_correlation(values: Float32, name: str, level: int | None) -> float:
+    """Return the correlation of points that follow each other, which noise does not have.
+
+    They are neighbours on the globe in every order of points. The least of all real files that were
+    measured, on grids as coarse as 10 degrees, is 0.59.
+
+    Parameters
+    ----------
+    values
+        (point,).
+    name
+        Canonical name.
+    level
+        Pressure level in hPa, or None.
+
+    Returns
+    -------
+    float
+        NaN for fewer than 500 points, for vertical velocity, rain, clouds and the like, and for the
+        little humidity aloft, which may be as rough as noise.
+
+    Examples
+    --------
+    >>> from pear.datasets.plausibility import neighbour_correlation
+    >>> smooth = np.sin(np.arange(1000) / 10).astype(np.float32)
+    >>> round(neighbour_correlation(smooth, "temperature", 500), 2)
+    0.99
+    """
+    row = BY_NAME.get(name)
+    dry = name in _HUMIDITY and (level is None or level <= _DRY_ABOVE)
+    if row is None or not row.published or dry or values.size < _LEAST_POINTS:
+        return float("nan")
+    centred = values.astype(np.float64) - float(values.mean(dtype=np.float64))
+    scale = float(centred @ centred)
+    return float(centred[:-1] @ centred[1:]) / scale if scale else float("nan")
 
 
 def _unusual_size(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pear.datasets.repetition import FieldRegister
 from pear.progress import ProgressCallback
 from pear.store import schema
 from pear.times import to_iso
@@ -26,9 +25,16 @@ from pipelines.ingestion.executor import (
 )
 from pipelines.ingestion.options import IngestOptions
 from pipelines.ingestion.plan import Plan
-from pipelines.ingestion.repetitions import refuse_repetitions
+from pipelines.ingestion.repetitions import (
+    Registers,
+    StagedBlock,
+    refuse_copies,
+    refuse_noise,
+    refuse_repetitions,
+)
 from pipelines.ingestion.report import IngestReport
 from pipelines.ingestion.task import StoreTarget, check_fields
+from pipelines.ingestion.turned_fields import refuse_turned
 from pipelines.storage.analysis_writer import AnalysisWriter
 
 if TYPE_CHECKING:
@@ -49,8 +55,8 @@ class BlockWriter:
         Resolution, regridding and error handling.
     report : IngestReport
         Receives what was written and refused.
-    register : FieldRegister
-        Fields with which new ones are compared.
+    registers : Registers
+        What new fields are compared with.
     client : Client or None
         A dask client, or None to compute in this process.
     advance : callable
@@ -63,7 +69,7 @@ class BlockWriter:
     plan: Plan
     options: IngestOptions
     report: IngestReport
-    register: FieldRegister
+    registers: Registers
     client: Client | None
     advance: ProgressCallback
     confirm: Callable[[], object] = lambda: None
@@ -135,9 +141,11 @@ class BlockWriter:
             if rest:
                 continue
             for finished in batch:
-                self.report.duplicates += refuse_repetitions(
-                    self.register, finished, self.plan, levels, self.writer, skip=skip
-                )
+                staged = StagedBlock(finished, self.plan, levels, self.writer, skip)
+                self.report.duplicates += refuse_repetitions(self.registers.equal, staged)
+                self.report.duplicates += refuse_noise(self.registers, staged)
+                refuse_copies(self.registers, staged)
+                self.report.duplicates += refuse_turned(self.registers, staged)
             empty = [time for each in batch for time in _find_empty(each, workload.n_present)]
             if empty:
                 self._leave_out(batch, np.array(empty))

@@ -39,7 +39,7 @@ from pipelines.ingestion.plan import Plan, make_plan, require_one_member
 from pipelines.ingestion.readers import name_of, scan_source
 from pipelines.ingestion.readers.remote import expand
 from pipelines.ingestion.remote_files import FileCache
-from pipelines.ingestion.repetitions import register_stored
+from pipelines.ingestion.repetitions import register_sources, register_stored
 from pipelines.ingestion.report import IngestReport, Refusal, SourceReport
 from pipelines.ingestion.static_fields import read_static_fields, write_static_fields
 from pipelines.storage.analysis_writer import AnalysisWriter
@@ -328,12 +328,14 @@ def ingest_plan(
             require_space(path.parent, n_bytes, options.reserve_bytes)
             if len(blocks) > 1:
                 writer.keep_snapshot()
+            registers = register_stored(writer, store, blocks)
+            register_sources(registers.unordered, plan, store, blocks)
             blockwise = BlockWriter(
                 writer,
                 plan,
                 options,
                 report,
-                register=register_stored(writer, store, blocks),
+                registers=registers,
                 client=client_for(total) if client_for else None,
                 advance=progress(total) if progress else no_progress,
                 confirm=lambda: [check() for check in checks],

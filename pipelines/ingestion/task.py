@@ -14,13 +14,15 @@ import numpy.typing as npt
 
 from pear.datasets.base import Fields
 from pear.datasets.fields import FieldSource, RawField, regrid_field
-from pear.datasets.repetition import NO_DIGEST, digest
+from pear.datasets.orientation import SHAPE, sketch
+from pear.datasets.plausibility import neighbour_correlation
+from pear.datasets.repetition import NO_DIGEST, PARTS, digest, part_digests, unordered_digest
 from pear.errors import InputError
 from pear.prefetch import prefetch
 from pear.sphere.healpix import cells_of_nside, coarsen
 from pear.store import schema
 from pear.times import to_iso
-from pear.typing import Float32, Times
+from pear.typing import Complex64, Float32, Float64, Times, UInt64
 from pipelines.ingestion.options import Method, OnError
 from pipelines.ingestion.report import Refusal
 from pipelines.storage.staging import staged_array
@@ -92,6 +94,57 @@ class Task:
 
 
 @dataclass
+class Fingerprints:
+    """What tells whether fields are copies of others, without the fields.
+
+    Attributes
+    ----------
+    equal : (time, level) array of uint64
+        Of :func:`pear.datasets.repetition.digest`.
+    unordered : (time, level) array of uint64
+        Of :func:`pear.datasets.repetition.unordered_digest`, on the grid of the source.
+    parts : (time, level, part) array of uint64
+        Of :func:`pear.datasets.repetition.part_digests`.
+    sketches : (time, level, latitude, wave) array
+        Of :func:`pear.datasets.orientation.sketch`.
+    correlations : (time, level) array
+        Of :func:`pear.datasets.plausibility.neighbour_correlation`, on the grid of the source.
+    """
+
+    equal: UInt64
+    unordered: UInt64
+    parts: UInt64
+    sketches: Complex64
+    correlations: Float64
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> Fingerprints:
+        """Return those of no field, of a shape (time, level)."""
+        return cls(
+            np.full(shape, NO_DIGEST, dtype=np.uint64),
+            np.full(shape, NO_DIGEST, dtype=np.uint64),
+            np.full((*shape, PARTS), NO_DIGEST, dtype=np.uint64),
+            np.zeros((*shape, *SHAPE), dtype=np.complex64),
+            np.full(shape, np.nan),
+        )
+
+    def take(
+        self,
+        index: tuple[int, int],
+        channel: tuple[str, int | None],
+        values: Float32,
+        cells: Float32,
+    ) -> None:
+        """Take those of a field of a variable and level, on the points of its source and cells."""
+        name, level = channel
+        self.equal[index] = digest(cells, name)
+        self.unordered[index] = unordered_digest(values)
+        self.parts[index] = part_digests(cells, name)
+        self.sketches[index] = sketch(cells)
+        self.correlations[index] = neighbour_correlation(values, name, level)
+
+
+@dataclass
 class TaskResult:
     """Result of a task.
 
@@ -105,15 +158,15 @@ class TaskResult:
         Fields that were not, with the reasons.
     reading_seconds : float
         Time spent reading.
-    digests : (time, level) array of uint64, optional
-        Of the fields that were written, see :mod:`pear.datasets.repetition`.
+    prints : Fingerprints, optional
+        Of the fields that were written, but for those of idealised sources.
     """
 
     variable: str
     stored: npt.NDArray[np.bool_]
     refused: list[Refusal] = field(default_factory=list)
     reading_seconds: float = 0.0
-    digests: npt.NDArray[np.uint64] | None = None
+    prints: Fingerprints | None = None
 
 
 @dataclass(frozen=True)
@@ -209,8 +262,8 @@ def compute_fields(task: Task, out: Float32) -> TaskResult:
     """
     target = task.target
     shape = task.wanted.shape
-    digests = np.full(shape, NO_DIGEST, dtype=np.uint64)
-    result = TaskResult(task.variable, np.zeros(shape, dtype=bool), digests=digests)
+    prints = Fingerprints.empty(shape)
+    result = TaskResult(task.variable, np.zeros(shape, dtype=bool), prints=prints)
     decoded = _read_fields(task)
     with closing(prefetch(decoded, _PREFETCHED_FIELDS) if target.prefetch else decoded) as fields:
         for one in fields:
@@ -225,7 +278,7 @@ def compute_fields(task: Task, out: Float32) -> TaskResult:
             out[one.index] = regrid_field(field, grid, target.nside, target.method, task.variable)
             result.stored[one.index] = True
             if not one.source.variable.idealised:
-                digests[one.index] = digest(out[one.index], task.variable)
+                prints.take(one.index, (task.variable, one.level), values, out[one.index])
     return result
 
 
