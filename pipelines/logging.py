@@ -11,9 +11,11 @@ import os
 import sys
 
 import structlog
+from structlog.typing import EventDict
 
 from pear.environment import check_environment
 from pear.errors import InputError
+from pipelines import tracing
 
 _NAME = "pear"
 LEVELS = ("debug", "info", "warning", "error")
@@ -26,6 +28,7 @@ def logger(**context: object) -> structlog.stdlib.BoundLogger:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
+            _add_trace,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -34,6 +37,11 @@ def logger(**context: object) -> structlog.stdlib.BoundLogger:
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     return bound.bind(process=os.getpid(), **context)
+
+
+def _add_trace(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """Add the ids of the current span, unless the line names those of its job."""
+    return {**tracing.current_ids(), **line}
 
 
 def configure(level: str) -> None:
@@ -64,8 +72,12 @@ def configure(level: str) -> None:
 
 
 def configure_from_environment() -> None:
-    """Use the level in ``PEAR_LOG_LEVEL``, which worker processes inherit from their parent."""
+    """Use the level in ``PEAR_LOG_LEVEL``, which worker processes inherit from their parent.
+
+    Traces are sent if the environment names a collector.
+    """
     check_environment()
+    tracing.configure_from_environment()
     level = os.environ.get("PEAR_LOG_LEVEL")
     if level:
         configure(level)

@@ -26,6 +26,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from pear.errors import InputError
 from pear.times import as_utc, parse_time, to_iso
+from pipelines import tracing
 from pipelines.catalog import tables
 from pipelines.catalog.database import Database
 from pipelines.catalog.errors import BeingReadError, FinishedError, NotFoundError, NotOwnerError
@@ -402,7 +403,7 @@ class Jobs(Generic[J]):
             "updated_at": now,
             **values,
         }
-        details: dict[str, Any] = {"priority": priority}
+        details: dict[str, Any] = {"priority": priority, **tracing.current_parent()}
         with self._db.write() as connection:
             row = self._find(connection, job_id, lock=True)
             if row is None:

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Literal
 
 from pear.errors import InputError
+from pipelines import tracing
 from pipelines.catalog import (
     AnyJob,
     Catalog,
@@ -30,6 +31,7 @@ from pipelines.logging import logger
 from pipelines.storage.atomic import try_lock
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.shared import open_worker_folder
+from pipelines.tracing import JobTrace
 
 Outcome = Status | Literal["elsewhere", "lost"]
 """How an attempt ended: a state of the job, or which other worker has it.
@@ -65,8 +67,24 @@ class JobLease:
         self.data, self.catalog, self.job = data, catalog, job
         self._jobs = catalog.jobs(job)
         self._first: tuple[float, int] | None = None
-        self._log = logger(run_id=job.id)
+        self._trace = JobTrace(
+            type(job).__name__.lower(),
+            self._find_parent(),
+            {"pear.job": job.id, "pear.attempt": job.attempts},
+        )
+        self._log = logger(run_id=job.id, **self._trace.ids)
         self._log.info("job started", attempt=job.attempts)
+
+    def _find_parent(self) -> str | None:
+        """Return ``traceparent`` of the request that queued the job last, if it was traced."""
+        if not tracing.is_on():
+            return None
+        queued = [
+            event.details
+            for event in self._jobs.events(self.job.id)
+            if event.message.startswith("queued")
+        ]
+        return None if not queued else queued[-1].get(tracing.PARENT)
 
     def progress(self, step: int, total: int) -> None:
         """Record that ``step`` of ``total`` steps are complete and on disk.
@@ -92,6 +110,7 @@ class JobLease:
         job = self._jobs.set_progress(
             self.job.id, step, total, seconds_per_step=pace, owner=self.job.owner
         )
+        self._trace.end_step(step, total)
         self._log.debug("step done", step=step, total=total, seconds_per_step=pace)
         if job.cancel_requested:
             raise JobCancelled(self.job.id)
@@ -116,7 +135,9 @@ class JobLease:
             ended = self._record_end(error)
         except (NotOwnerError, NotFoundError):
             self._log.warning("job lost to another worker")
+            self._trace.end("lost", "another worker has taken it over")
             return "lost"
+        self._trace.end(ended.status, None if error is None else describe_error(error))
         self._log.info("job ended", status=ended.status, reason=ended.reason)
         return ended.status
 

@@ -62,6 +62,9 @@ def serve(
         from pipelines.logging import configure
 
         configure(log)
+    from pipelines.tracing import configure_from_environment
+
+    configure_from_environment()
     run_server(
         data,
         host=host,

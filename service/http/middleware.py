@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.lowlevel
@@ -20,12 +20,16 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.logging import logger
+from pipelines.tracing import PARENT, request_span
 from service.http.errors import ProblemError
 from service.http.links import hide_token
 from service.http.metrics import Metrics
 from service.http.problems import problem_response, to_problem
 from service.http.request_state import RequestState, encode_headers
 from service.http.security import client_address
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 _BODY_SECONDS: Final = 30.0
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
@@ -66,8 +70,15 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started_at = time.perf_counter()
         state = RequestState.attach(scope)
+        parent = state.request_headers.get(PARENT.encode(), b"").decode("latin-1")
+        with request_span(str(scope["method"]), {PARENT: parent}) as span:
+            await self._handle(scope, receive, send, state, span)
+
+    async def _handle(
+        self, scope: Scope, receive: Receive, send: Send, state: RequestState, span: Span | None
+    ) -> None:
+        started_at = time.perf_counter()
         state.headers = [*SECURITY_HEADERS, (b"x-request-id", state.request_id.encode())]
         status = 0
 
@@ -91,6 +102,16 @@ class AccessLog:
             seconds = time.perf_counter() - started_at
             route = str(state.route or getattr(scope.get("route"), "path", "other"))
             self._metrics.observe(str(scope["method"]), route, status or 500, seconds)
+            if span is not None:
+                span.update_name(f"{scope['method']} {route}")
+                span.set_attributes(
+                    {
+                        "http.request.method": str(scope["method"]),
+                        "http.route": route,
+                        "http.response.status_code": status or 500,
+                        "pear.request_id": state.request_id,
+                    }
+                )
             if _LOG.isEnabledFor(logging.INFO):
                 _LOG.info(
                     "request",
