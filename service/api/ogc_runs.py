@@ -31,6 +31,7 @@ JSON: Final = "application/json"
 _MOST_TEXT: Final = 128
 _KINDS: Final[dict[str, StoreKind]] = {"analysis": "analysis", "climatology": "climatology"}
 _STATISTIC: Final = re.compile(r"(.+)\.(spread|[qpm][0-9]{2})", re.DOTALL)
+_LISTED: Final = "the list of collections has analyses and climatologies too"
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -44,8 +45,9 @@ def find_collection(services: Services, collection: str) -> tuple[Model, str | N
                 return services.catalog.models.get(parts[1]), parts[2]
         return services.catalog.models.get(given), None
     except NotFoundError as error:
+        hint = f"{error.hint}{'; ' * bool(error.hint)}{_LISTED}"
         raise ProblemError(
-            404, f"no collection {collection[:64]!r}", field="collection_id", hint=error.hint
+            404, f"no collection {collection[:64]!r}", field="collection_id", hint=hint
         ) from error
 
 
@@ -85,8 +87,9 @@ def find_store_target(services: Services, collection: str) -> StoreTarget | None
     try:
         series = services.series.open(_KINDS[kind], name)
     except NotFoundError as error:
+        hint = f"{error.hint}{'; ' * bool(error.hint)}{_LISTED}"
         raise ProblemError(
-            404, f"no collection {collection[:64]!r}", field="collection_id", hint=error.hint
+            404, f"no collection {collection[:64]!r}", field="collection_id", hint=hint
         ) from error
     return make_store_target(services, series)
 

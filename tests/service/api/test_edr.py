@@ -18,6 +18,7 @@ from shapely.geometry import shape
 
 from pear.sphere.healpix import centres
 from service.http.caching import RENDERED
+from tests.fixtures.cf_checker import find_errors
 from tests.fixtures.ogc import COLLECTION, WORDS, simulated_service
 from tests.fixtures.service import LEADS, NSIDE, problem, synthetic_field
 
@@ -189,6 +190,21 @@ def test_paths_with_times_are_interpolated_between_steps(client: httpx.Client) -
         truth = [first[0][1], 0.75 * other[0][1] + 0.25 * other[0][2]]
         np.testing.assert_allclose(one["ranges"][name]["values"], truth, rtol=1e-5)
         assert list(one["ranges"])[position] == name
+
+
+@pytest.mark.parametrize("query", ["position", "cube", "trajectory"])
+def test_the_checker_of_cf_finds_no_errors(
+    client: httpx.Client, query: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.nc"
+    file.write_bytes(ask(client, query, parameter_name="t2m,t", z="500", f="NetCDF").content)
+    assert find_errors(file, tmp_path / "report.json") == []
+
+
+def test_a_collection_that_is_not_there_says_where_all_are(client: httpx.Client) -> None:
+    for name in ("nosuch", "analysis.nosuch"):
+        document = problem(client.get(f"/ogc/collections/{name}"), 404)
+        assert "the list of collections" in document["hint"]
 
 
 @pytest.mark.parametrize("query", QUERIES)
