@@ -81,13 +81,20 @@ class RangedStore(PartwiseReads, WrapperStore[Store]):
     """Store that cuts what was asked for out of a whole file.
 
     A plain web server answers with the whole file where a part of it was asked for, and the client
-    passes it on; the index of a shard would be read in the wrong place.
+    passes it on; the index of a shard would be read in the wrong place. Azure does not know parts
+    that are counted from the end: they are asked for by their place.
     """
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Return the bytes of a key, or the part of them."""
+        if isinstance(byte_range, SuffixByteRequest) and self._is_azure():
+            try:
+                size = await self._store.getsize(key)
+            except FileNotFoundError:
+                return None
+            byte_range = RangeByteRequest(max(size - byte_range.suffix, 0), size)
         found = await super().get(key, prototype, byte_range)
         if found is None:
             return None
@@ -98,3 +105,7 @@ class RangedStore(PartwiseReads, WrapperStore[Store]):
             if len(found) > length:
                 return found[byte_range.start : byte_range.end]
         return found
+
+    def _is_azure(self) -> bool:
+        protocol = getattr(getattr(self._store, "fs", None), "protocol", ())
+        return "abfs" in protocol

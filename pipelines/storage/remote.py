@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from fsspec.core import url_to_fs
 
-from pear.addresses import EXTRAS, impatient_options, without_secrets
+from pear.addresses import EXTRAS, impatient_options, status_of, without_secrets
 from pear.errors import InputError
 
 _BLOCK: Final = 1 << 20
@@ -202,13 +202,13 @@ def explained(address: str) -> Iterator[None]:
         raise InputError(
             f"{address}: no such bucket or folder", field="address", hint="make it first"
         ) from error
-    except PermissionError as error:
-        raise InputError(
-            f"{address}: the server refuses access",
-            field="address",
-            hint="check the credentials and what they may write",
-        ) from error
     except Exception as error:  # every client has errors of its own kinds
+        if isinstance(error, PermissionError) or status_of(error) in (401, 403):
+            raise InputError(
+                f"{address}: the server refuses access",
+                field="address",
+                hint="check the credentials and what they may write",
+            ) from error
         kind = type(error).__name__
         if "credential" in kind.lower() or "credential" in str(error).lower():
             raise InputError(

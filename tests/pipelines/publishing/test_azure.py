@@ -1,4 +1,4 @@
-"""Azure's storage by its interface of fsspec: published to, opened and ingested from."""
+"""Azure's storage in memory by its interface of fsspec: published, opened, ingested."""
 
 from __future__ import annotations
 

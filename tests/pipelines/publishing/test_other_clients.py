@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from pipelines.catalog.scan import refresh
 from pipelines.publishing.publish import publish
 from pipelines.storage.remote import Remote
 from tests.fixtures.engine import NSIDE, make_data_folder, perform, submit
+from tests.fixtures.node import needs, run_module
 from tests.fixtures.object_storage import make_bucket, s3_server
 
 pytestmark = pytest.mark.slow
@@ -55,6 +54,17 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, s
         yield done.address, f"{server}/{bucket}/pear/{name}", path
 
 
+def test_xarray_reads_the_values(published: tuple[str, str, Path]) -> None:
+    address, url, path = published
+    with open_store(path) as local:
+        for where in (address, url):
+            with xr.open_zarr(where, chunks=None) as remote:
+                assert set(local.data_vars) <= set(remote.data_vars)
+                np.testing.assert_array_equal(
+                    remote["2m_temperature"].values, local["2m_temperature"].values
+                )
+
+
 def test_xdggs_knows_the_grid(published: tuple[str, str, Path]) -> None:
     address, _, _ = published
     with xr.open_zarr(address, chunks=None) as remote:
@@ -66,32 +76,10 @@ def test_xdggs_knows_the_grid(published: tuple[str, str, Path]) -> None:
         np.testing.assert_allclose(found["longitude"].values % 360, longitude % 360, atol=1e-9)
 
 
-@pytest.mark.nightly
+@needs("zarrita")
 def test_zarrita_reads_the_values(published: tuple[str, str, Path], tmp_path: Path) -> None:
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("needs node and npm")
-    done = subprocess.run(
-        [npm, "install", "--silent", "--no-audit", "--no-fund", "zarrita@0.7.5"],
-        cwd=tmp_path,
-        check=False,
-        capture_output=True,
-        timeout=300,
-    )
-    if done.returncode:
-        pytest.skip("the registry of npm is out of reach")
-    (tmp_path / "read.mjs").write_text(_SCRIPT)
     _, url, path = published
-    read = subprocess.run(
-        [node, "read.mjs", url],
-        cwd=tmp_path,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert read.returncode == 0, read.stderr
-    found = json.loads(read.stdout)
+    found = json.loads(run_module(tmp_path, _SCRIPT, url))
     with open_store(path) as local:
         wanted = local["2m_temperature"]
         assert found["all"] == list(wanted.shape)
