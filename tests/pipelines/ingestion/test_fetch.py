@@ -272,3 +272,26 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(
     index = len(replica.files[f"{path}.idx"])
     again = replica.sent - first - index
     assert again < 0.8 * state.needed_bytes
+
+
+def test_a_second_source_wins_only_when_told(
+    replica: Replica, transfer: Transfer, tmp_path: Path
+) -> None:
+    """Both have the same time; what is stored stays, and is replaced as a whole when asked to."""
+    replica.add_ifs(T12)
+    replica.add_gfs(T12)
+    key = "/gfs.20261125/12/atmos/gfs.t12z.pgrb2.0p25.f000"
+    warmer = encode("2t", 0, T12, amount=1.01)
+    replica.files[key] = replica.files[key].replace(encode("2t", 0, T12), warmer)
+    store = tmp_path / "a.zarr"
+    run(make_source("ifs", transfer, replica.url), store, transfer, T12)
+    first = open_store(store)["2m_temperature"].values
+    gfs = make_source("gfs", transfer, replica.url)
+    assert run(gfs, store, transfer, T12).report is None
+    np.testing.assert_array_equal(open_store(store)["2m_temperature"].values, first)
+    (told,) = fetch(
+        gfs, np.array([T12]), store, options=OPTIONS, transfer=transfer, replace_times=True
+    )
+    assert told.report is not None
+    assert told.report.times_replaced == 1
+    np.testing.assert_allclose(open_store(store)["2m_temperature"].values, 1.01 * first, rtol=1e-4)

@@ -27,6 +27,7 @@ HANDBOOK = Path(__file__).resolve().parents[3] / "deploy" / "docs" / "own-data.m
 RAIN, DEW, PRESSURE = "total_precipitation_6hr", "2m_dewpoint_temperature", "surface_pressure"
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1200),  # a minute and a half, five on a busy machine
     pytest.mark.skipif(not HANDBOOK.exists(), reason="not a source tree"),
 ]
 
