@@ -116,11 +116,11 @@ class AsyncClient:
         return await self._run(self._operations.models())
 
     async def analyses(self) -> list[ServedAnalysis]:
-        """Return the analyses of the service with their times."""
+        """Return the analyses of the service with their times, which forecasts start from."""
         return await self._run(self._operations.analyses())
 
     async def log(self, run: RunLike) -> list[dict[str, Any]]:
-        """Return the log of a run, oldest first."""
+        """Return the log of a run, oldest first: ``at``, ``level``, ``message``, ``details``."""
         return await self._run(self._operations.log(run))
 
     async def cancel(self, run: RunLike) -> Run:
@@ -158,7 +158,7 @@ class AsyncClient:
     async def open(
         self, run: RunLike = "latest", *, statistic: str | None = None, chunks: Chunks = None
     ) -> xr.Dataset:
-        """Open a run lazily, as :func:`pear.open_forecast` does; see :meth:`Client.open`.
+        """Open a run lazily; see :meth:`Client.open`.
 
         Parameters
         ----------
@@ -193,7 +193,7 @@ class AsyncClient:
     async def map(
         self, run: RunLike, field: str, lead: DurationLike, **options: Unpack[MapOptions]
     ) -> MapImage:
-        """Return a map that the service draws, as PNG; see :meth:`Client.map`."""
+        """Return a map that the service draws; see :meth:`Client.map`."""
         return await self._run(self._operations.map(run, field, lead, options))
 
     async def scores(self, **selection: Unpack[ScoreSelection]) -> xr.Dataset:
@@ -210,7 +210,7 @@ class AsyncClient:
         cancel_on_interrupt: bool = False,
         **settings: Unpack[EvaluationSettings],
     ) -> xr.Dataset:
-        """Have the service score a model, and wait; see :meth:`Client.evaluate`.
+        """Have the service score a model on many init times; see :meth:`Client.evaluate`.
 
         Parameters
         ----------

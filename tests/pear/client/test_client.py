@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ from pear.client import (
     connect_async,
     transport,
 )
+from pear.client.aio import AsyncClient
 from pear.client.client import Client
 from pear.client.records import Run
 from pear.client.settings import EvaluationSettings, ForecastSettings
@@ -111,6 +113,29 @@ def test_every_method_refuses_unknown_options(client: Client, aio: Any) -> None:
         for run in (lambda work: work(client), aio):
             with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
                 run(lambda each: getattr(each, name)(*given[1:], nonsense=1))  # noqa: B023
+
+
+METHODS = [name for name, _ in inspect.getmembers(Client, inspect.isfunction) if name[0] != "_"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_asynchronous_client_is_documented_by_the_other_one(name: str) -> None:
+    """Its docstrings repeat those of one line, and otherwise refer to the other client."""
+    method, other = getattr(Client, name), getattr(AsyncClient, name)
+    assert inspect.signature(other).parameters == inspect.signature(method).parameters
+    owner, told = str(inspect.getdoc(method)), str(inspect.getdoc(other))
+    if told == owner:
+        return
+    summary, _, rest = told.partition(f"; see :meth:`Client.{name}`.")
+    assert owner.startswith(summary), (told, owner)
+    assert owner[len(summary)] in ".,; "
+    if "Parameters\n" in rest:
+        named = re.search(r"-{3,}\n(.*)\n    As in :meth:`Client\.(\w+)`\.", rest)
+        assert named is not None, rest
+        parameters = list(inspect.signature(method).parameters.values())[1:]
+        stars = {inspect.Parameter.VAR_KEYWORD: "**"}
+        assert set(named[1].split(", ")) == {f"{stars.get(p.kind, '')}{p.name}" for p in parameters}
+        assert named[2] == name
 
 
 def test_points_are_those_of_the_local_forecast(service: Service, client: Client, aio: Any) -> None:
