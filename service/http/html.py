@@ -14,11 +14,13 @@ from typing import Any, Final
 import numpy as np
 from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from pear.times import to_iso
 from service.http.disclaimer import DISCLAIMER
-from service.http.languages import LANGUAGES, language_of, translate
+from service.http.languages import DECIMAL_MARKS, LANGUAGES, language_of, translate
 from service.http.permissions import permits
 from service.http.request_state import RequestState
 
@@ -110,13 +112,18 @@ def time_element(iso: str | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(iso, shown)
 
 
-def format_bytes(nbytes: float) -> str:
+def format_number(value: float, form: str, language: str) -> str:
+    """Return a number in a form such as ``.2f``, with the decimal mark of a language."""
+    return f"{value:{form}}".replace(".", DECIMAL_MARKS[language])
+
+
+def format_bytes(nbytes: float, language: str) -> str:
     """Return a size with a decimal prefix: ``12.3 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if nbytes < 1000:
-            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
+            return f"{format_number(nbytes, '.0f' if unit == 'B' else '.1f', language)} {unit}"
         nbytes /= 1000
-    return f"{nbytes:.1f} TB"
+    return f"{format_number(nbytes, '.1f', language)} TB"
 
 
 def format_time(time: np.datetime64) -> str:
@@ -135,4 +142,17 @@ def translate_phrase(text: str, language: str) -> str:
 _TEMPLATES.env.filters["phrase"] = translate_phrase
 _TEMPLATES.env.filters["code"] = markup_code
 _TEMPLATES.env.filters["when"] = time_element
-_TEMPLATES.env.filters["nbytes"] = format_bytes
+
+
+@pass_context
+def _number(context: Context, value: float, form: str) -> str:
+    return format_number(value, form, context["language"])
+
+
+@pass_context
+def _nbytes(context: Context, value: float) -> str:
+    return format_bytes(value, context["language"])
+
+
+_TEMPLATES.env.filters["number"] = _number
+_TEMPLATES.env.filters["nbytes"] = _nbytes

@@ -16,6 +16,7 @@ from fastapi import Request
 
 LANGUAGES: Final = {"en": "English", "de": "Deutsch", "sv": "Svenska"}
 """Names of the languages, in themselves; the first is that of the templates."""
+DECIMAL_MARKS: Final = {"en": ".", "de": ",", "sv": ","}
 COOKIE: Final = "pear_language"
 _STATIC: Final = Path(__file__).parents[1] / "dashboard" / "static"
 _DEFAULT: Final = next(iter(LANGUAGES))

@@ -7,6 +7,15 @@ const MAX_FIELDS = 240;
 /** @type {Map<string, Promise<import("./field.js").Field>>} */
 const fields = new Map();
 
+/** A request that the service refused, with what it says of each field of the body. */
+export class RefusedError extends Error {
+  /** @param {string} message @param {{ field: string, message: string }[]} faults */
+  constructor(message, faults) {
+    super(message);
+    this.faults = faults;
+  }
+}
+
 /** Send a request; return the JSON body, or null if there is none. Throws the problem's text.
  * @param {string} method @param {string} url @param {unknown} [body] @returns {Promise<any>} */
 export async function send(method, url, body) {
@@ -14,7 +23,7 @@ export async function send(method, url, body) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const response = await fetch(url, { method, headers, body: JSON.stringify(body) });
-  if (!response.ok) throw new Error(await problemText(response));
+  if (!response.ok) throw await problemOf(response);
   return response.status === 204 ? null : response.json();
 }
 
@@ -42,12 +51,14 @@ export async function followRun(id, show) {
 }
 
 /** @param {Response} response */
-async function problemText(response) {
+async function problemOf(response) {
   try {
     const problem = await response.json();
-    return problem.hint ? `${problem.detail}; ${problem.hint}` : problem.detail;
+    const text = problem.hint ? `${problem.detail}; ${problem.hint}` : problem.detail;
+    const several = (problem.errors ?? []).length > 1;
+    return new RefusedError(text, several ? problem.errors : problem.field ? [{ field: problem.field, message: text }] : []);
   } catch {
-    return `${response.status} ${response.statusText}`;
+    return new RefusedError(`${response.status} ${response.statusText}`, []);
   }
 }
 
@@ -86,7 +97,7 @@ function fieldAt(url) {
   let promise = fields.get(url);
   if (!promise) {
     promise = fetch(url).then(async (response) => {
-      if (!response.ok) throw new Error(await problemText(response));
+      if (!response.ok) throw await problemOf(response);
       return decode(await response.arrayBuffer(), response.headers);
     });
     promise.catch(() => fields.delete(url));

@@ -2,6 +2,7 @@
 // A field as it arrives, and how it is shown: limits, ticks, numbers and colours.
 
 import { nsideOf, toRing } from "./healpix.js";
+import { t, withMark } from "./words.js";
 
 /** @typedef {{ units: string, scale: number, offset: number, colours: string, symmetric: boolean,
  *   limits: [number, number] | null, limits_at: Record<string, [number, number]>,
@@ -80,11 +81,11 @@ export function ticksOf([low, high], most) {
   return ticks;
 }
 
-/** Format a number with a minus sign instead of a hyphen.
+/** Format a number with a minus sign instead of a hyphen, and the decimal mark of the language.
  * @param {number} value @param {number} digits */
 export function written(value, digits) {
-  const text = value.toFixed(digits);
-  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
+  const text = withMark(value.toFixed(digits));
+  return Number(value.toFixed(digits)) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
 }
 
 /** Format a value with three significant digits, or one decimal if it is large.
@@ -132,5 +133,6 @@ export function shadeOf({ scale, offset }, style, [low, high]) {
 /** Return a place as text: 12.30° N, 45.60° E.
  * @param {{ latitude: number, longitude: number }} place @param {number} digits */
 export function placeText({ latitude, longitude }, digits = 2) {
-  return `${Math.abs(latitude).toFixed(digits)}° ${latitude < 0 ? "S" : "N"}, ${Math.abs(longitude).toFixed(digits)}° ${longitude < 0 ? "W" : "E"}`;
+  const [north, east] = [written(Math.abs(latitude), digits), written(Math.abs(longitude), digits)];
+  return `${north}° ${latitude < 0 ? t("S") : t("N")}, ${east}° ${longitude < 0 ? t("W") : t("E")}`;
 }

@@ -19,7 +19,7 @@ import { defaultLatitude, readState, writeState } from "./state.js";
 import { bindTrend, showTrend } from "./trend.js";
 import { inUnits } from "./units.js";
 import { Particles, Wind } from "./wind.js";
-import { formatTime, language, t } from "./words.js";
+import { formatNumber, formatTime, language, t } from "./words.js";
 
 /** @typedef {import("./field.js").Field} Field */
 /** @typedef {import("./field.js").Style} Style */
@@ -229,9 +229,9 @@ function describe() {
   $("valid").textContent = utc(valid);
   $("valid-local").textContent = localTime(valid);
   $("slider-text").textContent = `+${state.lead} h`;
-  $("lead").textContent = t("+{hours} h (day {day})", { hours: state.lead, day: +(state.lead / 24).toFixed(2) });
+  $("lead").textContent = t("+{hours} h (day {day})", { hours: state.lead, day: formatNumber(state.lead / 24, { maximumFractionDigits: 2 }) });
   const level = levelOf();
-  const title = nameOf() + (level === null ? "" : ` at ${level} hPa`);
+  const title = level === null ? nameOf() : t("{name} at {level} hPa", { name: nameOf(), level });
   $("field-title").textContent = title;
   const other = subtracted();
   const nature = [...(other ? [t("difference from {run}", { run: otherName() })] : []), ...(ensemble ? [wordsOf(ensemble, state.statistic, state.value, baseStyle().units, row().derived)] : []), ...page.nature.map((/** @type {string} */ word) => t(word))].join(", ");
@@ -362,7 +362,7 @@ function pointChanged() {
   profile();
   const level = levelOf();
   const what = {
-    variable: state.variable, derived: row().derived, level, name: nameOf() + (level === null ? "" : ` at ${level} hPa`), style: baseStyle(),
+    variable: state.variable, derived: row().derived, level, name: level === null ? nameOf() : t("{name} at {level} hPa", { name: nameOf(), level }), style: baseStyle(),
     hasNormal: page.normals.includes(state.variable), units: state.units, wind: page.winds.surface, note: subtracted() ? t("the forecast itself, not its difference") : "",
     others: page.variables.filter((/** @type {any} */ each) => !each.levels && !each.vector && !each.derived).map((/** @type {any} */ each) => ({
       name: each.name, long_name: page.styles[each.name].label ?? each.long_name, style: inUnits(page.styles[each.name], state.units),

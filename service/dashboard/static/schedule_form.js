@@ -16,6 +16,17 @@ const FIELDS = {
 };
 const MEMBERS = "s-forecast-members";
 
+/** Return the id of the field for a part of a refused schedule, or null if the form has none for it.
+ * @param {string} path such as `action.expire.keep_days` */
+export function fieldFor(path) {
+  if (path === "name" || path === "cron") return `s-${path}`;
+  const [root, part, ...rest] = path.split(".");
+  if (root !== "action" || !(part in FIELDS)) return null;
+  const setting = rest.join(".");
+  if (setting === "options.members" && part === "forecast") return MEMBERS;
+  return FIELDS[part][setting]?.id ?? `s-${part}`;
+}
+
 /** Return the fields that show an action, by id.
  * @param {Record<string, any>} action @returns {Record<string, string | number | boolean>} */
 export function fieldsOf(action) {

@@ -1,12 +1,15 @@
 // @ts-check
 // Page of schedules: add, change, pause, run and delete them; when they fire, and how they ended.
 
-import { json, send, showMessage } from "./api.js";
+import { RefusedError, json, send, showMessage } from "./api.js";
 import { confirmed } from "./confirm.js";
-import { actionOf, fieldsOf } from "./schedule_form.js";
+import { actionOf, fieldFor, fieldsOf } from "./schedule_form.js";
 import { formatTime, t } from "./words.js";
 
 const FIRES_MS = 300;
+/** What describes a field whether it is refused or not, by id.
+ * @type {Record<string, string>} */
+const DESCRIBED = { "s-cron": "s-fires" };
 /** @param {string} id */
 const input = (id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
 const form = /** @type {HTMLFormElement | null} */ (document.getElementById("schedule-form"));
@@ -127,6 +130,38 @@ function setValue(field, value) {
   field.value = value;
 }
 
+/** Say beside the fields of the form why they are refused; return whether all faults have a field.
+ * @param {{ field: string, message: string }[]} faults */
+function mark(faults) {
+  const known = faults.flatMap(({ field, message }) => {
+    const id = fieldFor(field);
+    return id === null ? [] : [{ field: input(id), message }];
+  });
+  for (const { field, message } of known) {
+    const told = document.createElement("span");
+    told.id = `${field.id}-fault`;
+    told.className = "fault bad";
+    told.ariaHidden = "true"; // a part of the description of the field, not of its name
+    told.textContent = message;
+    field.closest("label")?.append(told);
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", `${DESCRIBED[field.id] ?? ""} ${told.id}`.trim());
+  }
+  known[0]?.field.focus();
+  return known.length > 0 && known.length === faults.length;
+}
+
+/** @param {Element} part of the form, or all of it */
+function unmark(part) {
+  for (const told of part.querySelectorAll(".fault")) {
+    const field = input(told.id.replace(/-fault$/, ""));
+    field.removeAttribute("aria-invalid");
+    if (DESCRIBED[field.id]) field.setAttribute("aria-describedby", DESCRIBED[field.id]);
+    else field.removeAttribute("aria-describedby");
+    told.remove();
+  }
+}
+
 /** @param {string} text */
 function setTitle(text) {
   const title = document.getElementById("form-title");
@@ -145,9 +180,14 @@ if (form) {
     input("s-cron").value = input("s-preset").value;
     showFires();
   });
+  form.addEventListener("input", (event) => {
+    const label = /** @type {Element} */ (event.target).closest("label");
+    if (label) unmark(label);
+  });
   form.addEventListener("reset", () => {
     edited = null;
     input("s-name").readOnly = false;
+    unmark(form);
     setTitle(t("Add a schedule"));
     setTimeout(showFires);
   });
@@ -158,7 +198,13 @@ if (form) {
       const known = schedules.some((each) => each.name === name);
       if (known && !edited && !(await confirmed(t("Schedule {name} exists. Replace it?", { name }), t("Replace")))) return;
       const read = (/** @type {string} */ id) => (input(id).type === "checkbox" ? input(id).checked : input(id).value);
-      await send("POST", "/v1/schedules", { name, cron: input("s-cron").value, action: actionOf(read, edited?.action ?? {}) });
+      unmark(form);
+      try {
+        await send("POST", "/v1/schedules", { name, cron: input("s-cron").value, action: actionOf(read, edited?.action ?? {}) });
+      } catch (error) {
+        if (error instanceof RefusedError && mark(error.faults)) throw new Error(t("Not saved: see the marked fields."));
+        throw error;
+      }
       location.reload();
     });
   });

@@ -2,7 +2,7 @@
 // Scorecards and heat maps of gains: as tables of the page, as CSV, and as SVG.
 
 import { written } from "./field.js";
-import { t } from "./words.js";
+import { t, withMark } from "./words.js";
 
 /** A gain: `low` and `high` are its 95 % interval, missing for few init times.
  * @typedef {{ variable: string, level: number | null, lead_days: number, model: number | null,
@@ -63,7 +63,7 @@ export function daysOf(tables) {
  * @param {Cell} cell @param {string} metric */
 export function toldOf(cell, metric) {
   const ours = t("PEAR {model}, reference {baseline}", {
-    model: cell.model?.toPrecision(4) ?? "–", baseline: cell.baseline?.toPrecision(4) ?? "–",
+    model: withMark(cell.model?.toPrecision(4) ?? "–"), baseline: withMark(cell.baseline?.toPrecision(4) ?? "–"),
   });
   if (cell.low === null || cell.high === null) return ours;
   return `${ours}; ${t("gain {gain}, 95 %: {low} to {high}", {

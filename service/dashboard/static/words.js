@@ -27,6 +27,12 @@ export function formatNumber(value, options = {}, locale = language) {
   return new Intl.NumberFormat(locale, options).format(value);
 }
 
+/** Return a number that is written with a point with the decimal mark of the language.
+ * @param {string} text @param {string} [locale] */
+export function withMark(text, locale = language) {
+  return text.replace(".", locale === "en" ? "." : formatNumber(0.5, {}, locale).slice(1, 2));
+}
+
 /** Write every time of a part of the page in the reader's way.
  * @param {ParentNode} part */
 export function writeTimes(part) {

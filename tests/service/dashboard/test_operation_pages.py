@@ -114,6 +114,18 @@ def test_a_schedule_is_made_changed_and_deleted(
     page.check("#s-expire")
     page.fill("#s-expire-days", "7")
     page.fill("#s-forecast-members", "8")
+    page.check("#s-publish")
+    page.fill("#s-publish-to", "nowhere")
+    page.click("#schedule-form button[type=submit]")
+    page.wait_for_selector("label:has(#s-publish-to) #s-publish-to-fault")
+    assert "no destination has this name" in page.inner_text("#s-publish-to-fault")
+    assert page.get_attribute("#s-publish-to", "aria-invalid") == "true"
+    assert page.get_attribute("#s-publish-to", "aria-describedby") == "s-publish-to-fault"
+    assert page.inner_text("#message") == "Not saved: see the marked fields."
+    watched.faults.clear()
+    page.fill("#s-publish-to", "")
+    assert page.query_selector(".fault") is None
+    page.uncheck("#s-publish")
     page.click("#schedule-form button[type=submit]")
     page.wait_for_selector("tr[data-name=made-here]")
     made = client.get("/v1/schedules/made-here").json()

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { actionOf, fieldsOf } from "../../../../service/dashboard/static/schedule_form.js";
+import { actionOf, fieldFor, fieldsOf } from "../../../../service/dashboard/static/schedule_form.js";
 
 const ACTION = {
   fetch: { source: "ifs", newest: 2, every_hours: 12, nside: 64 },
@@ -22,4 +22,13 @@ test("changes are taken and parts removed, the rest is kept", () => {
     forecast: { lead_hours: 240, newest: 3, every_hours: 12, options: { quantiles: [10] } },
     expire: { keep_days: 7 },
   });
+});
+
+test("a refused part has its field", () => {
+  const fields = {
+    name: "s-name", cron: "s-cron", "action.forecast.lead_hours": "s-forecast-lead",
+    "action.forecast.options.members": "s-forecast-members", "action.expire.keep_days": "s-expire-days",
+    "action.fetch.nside": "s-fetch", "action.publish": "s-publish", action: null, "action.ingest.files": null, paused: null,
+  };
+  for (const [path, id] of Object.entries(fields)) assert.equal(fieldFor(path), id, path);
 });
