@@ -42,7 +42,12 @@ def test_intervals_contain_their_score(evaluation: Evaluation) -> None:
 def test_the_file_returns_the_scores(evaluation: Evaluation, folder: Path) -> None:
     data = read_scores(folder)
     scores = [name for name, array in data.items() if "region" in array.dims and name != "sums"]
-    xr.testing.assert_identical(data[scores], evaluation.scores[scores])
+    assert data.attrs.keys() - evaluation.scores.attrs.keys() == {"Conventions", "title", "history"}
+    xr.testing.assert_identical(
+        data[scores].assign_attrs(evaluation.scores.attrs).drop_attrs(deep=False),
+        evaluation.scores[scores].drop_attrs(deep=False),
+    )
+    assert evaluation.scores.attrs.items() <= data.attrs.items()
     small = read_scores(folder, scores_only=True)
     assert set(small) == set(scores)
     with pytest.raises(InputError, match="no scores at"):
