@@ -13,14 +13,28 @@ import { t, withMark } from "./words.js";
 /** A rectangle of a picture: text on a colour. @typedef {{ text: string, fill: string, bold?: boolean }} Block */
 
 const SHADES = 5;
-/** What a gain of one shade is, by the kind of score. */
+/** Gains that may have the full colour. Models differ by less from each other than from a baseline. */
+const FULL = [0.02, 0.05, 0.1, 0.2];
+const FULL_OF_BASELINES = 2 / 3;
+/** Scores whose gain is a share of the reference's error. */
 const SHARES = ["rmse", "mae"];
 
-/** Return the shade of a cell: 5 much better to −5 much worse.
+/** Return the gain of a cell as a share; that of a bias, of the size of the reference's.
  * @param {Cell} cell @param {string} metric */
-export function shadeOf(cell, metric) {
-  const span = metric === "bias" ? Math.max(Math.abs(cell.baseline ?? 0), 1e-12) : 1;
-  return Math.max(-SHADES, Math.min(SHADES, Math.round(((cell.gain ?? 0) / span) * SHADES * 1.5)));
+const shareOf = (cell, metric) => (cell.gain ?? 0) / (metric === "bias" ? Math.max(Math.abs(cell.baseline ?? 0), 1e-12) : 1);
+
+/** Return the gain that has the full colour, so that nine of ten cells have no more.
+ * @param {Cell[]} cells @param {string} metric */
+export function fullOf(cells, metric) {
+  const sizes = cells.map((cell) => Math.abs(shareOf(cell, metric))).sort((a, b) => a - b);
+  const most = sizes[Math.floor(0.9 * (sizes.length - 1))] ?? 0;
+  return FULL.find((each) => each >= most) ?? FULL_OF_BASELINES;
+}
+
+/** Return the shade of a cell: 5 much better to −5 much worse.
+ * @param {Cell} cell @param {string} metric @param {number} [full] gain that has the full colour */
+export function shadeOf(cell, metric, full = FULL_OF_BASELINES) {
+  return Math.max(-SHADES, Math.min(SHADES, Math.round((shareOf(cell, metric) / full) * SHADES)));
 }
 
 /** Format a gain: as a percentage of the error, or with two decimals, fewer if it is large or small.
@@ -72,8 +86,8 @@ export function toldOf(cell, metric) {
 }
 
 /** Return an element of a table as HTML.
- * @param {Table} table @param {number[]} days @param {string} metric */
-export function tableElement({ title, head, rows }, days, metric) {
+ * @param {Table} table @param {number[]} days @param {string} metric @param {number} full as of {@link fullOf} */
+export function tableElement({ title, head, rows }, days, metric, full) {
   const table = document.createElement("table");
   table.className = "heat";
   const first = document.createElement("tr");
@@ -86,7 +100,7 @@ export function tableElement({ title, head, rows }, days, metric) {
     const row = document.createElement("tr");
     const header = cellOf("th", name);
     header.setAttribute("scope", "row");
-    row.append(header, ...days.map((day) => gainCell(at.get(day), metric)));
+    row.append(header, ...days.map((day) => gainCell(at.get(day), metric, full)));
     return row;
   });
   table.append(cellOf("caption", title), first, ...body);
@@ -102,10 +116,10 @@ function cellOf(kind, text) {
   return element;
 }
 
-/** @param {Cell | undefined} cell @param {string} metric */
-function gainCell(cell, metric) {
+/** @param {Cell | undefined} cell @param {string} metric @param {number} full */
+function gainCell(cell, metric, full) {
   if (!cell || cell.gain === null) return cellOf("td", "–");
-  const shade = shadeOf(cell, metric);
+  const shade = shadeOf(cell, metric, full);
   const text = gainText(cell.gain, metric);
   const element = cellOf("td", cell.significant === false ? `(${text})` : text);
   element.className = shade < 0 ? `worse-${-shade}` : `better-${shade}`;

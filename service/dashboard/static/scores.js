@@ -6,7 +6,7 @@ import { json } from "./api.js";
 import { drawChart, scoreChart } from "./charts.js";
 import { bindPicture, csvText, save } from "./download.js";
 import { ErrorMap } from "./error_map.js";
-import { blocksOf, daysOf, rowsOf, tableElement, tablesOf, tablesSvg } from "./scorecard.js";
+import { blocksOf, daysOf, fullOf, rowsOf, tableElement, tablesOf, tablesSvg } from "./scorecard.js";
 import { t } from "./words.js";
 
 /** An evaluation: what it has spectra, maps and ranks of, and with which others it is compared.
@@ -158,7 +158,9 @@ async function regions(overtaken) {
  * @param {string} id @param {import("./scorecard.js").Table[]} all @param {string} metric */
 function show(id, all, metric) {
   const days = daysOf(all);
-  $(id).replaceChildren(...all.map((table) => tableElement(table, days, metric)));
+  const full = fullOf(all.flatMap(({ rows }) => [...rows.values()].flatMap((row) => [...row.values()])), metric);
+  $(id).replaceChildren(...all.map((table) => tableElement(table, days, metric, full)));
+  $(`${id}-full`).textContent = t("Full colour: a gain or loss of {share} %", { share: Math.round(100 * full) });
   tables[id] = rowsOf(all);
 }
 

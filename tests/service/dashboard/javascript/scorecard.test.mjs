@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { daysOf, gainText, rowsOf, shadeOf, tablesOf, tablesSvg, toldOf } from "../../../../service/dashboard/static/scorecard.js";
+import { daysOf, fullOf, gainText, rowsOf, shadeOf, tablesOf, tablesSvg, toldOf } from "../../../../service/dashboard/static/scorecard.js";
 
 const cell = { variable: "geopotential", level: 500, lead_days: 1, model: 10, baseline: 20, gain: 0.5, low: 0.4, high: 0.6, significant: true };
 const surface = { ...cell, variable: "2m_temperature", level: null, lead_days: 3, gain: -0.2, low: null, high: null, significant: null };
@@ -45,4 +45,12 @@ test("pictures are SVG with the text and colour of each cell", () => {
   assert.equal(svg.match(/fill="rgb\(1, 2, 3\)"/g)?.length, 1);
   assert.match(svg, /text-anchor="end" y="\d+">50 %</);
   assert.match(svg, /^<\?xml/);
+});
+
+test("the colours fit the gains: finer between two models than over a baseline", () => {
+  const cells = [0.01, -0.04, 0.03].map((gain) => ({ ...cell, gain }));
+  assert.equal(fullOf(cells, "rmse"), 0.05);
+  assert.equal(shadeOf(cells[1], "rmse", 0.05), -4);
+  assert.ok(fullOf([cell], "rmse") > 0.5);
+  assert.equal(fullOf([], "rmse"), 0.02);
 });
