@@ -396,15 +396,24 @@ def _table(
         values = {(r["forecaster"], r["lead_days"]): _value(r, score) for r in mine}
         if score == "spread_skill":
             values = {key: value for key, value in values.items() if value is not None}
-        digits = _decimals(values.values()) if with_units else 3
-        unit = (variable(channel[0]).units,) if with_units else ()
-        for who in dict.fromkeys(
-            r["forecaster"] for r in mine if score != "spread_skill" or r.get(score) is not None
-        ):
-            cells = (_format(values.get((who, day)), digits) for day in shown)
-            rows.append((channel_label(channel), *unit, who, *cells))
-    columns = ("field", *(("unit",) if with_units else ()), "forecaster", *map(str, shown))
-    return make_table(columns, rows, title)
+        scale = _scale(values.values()) if with_units else 1.0
+        digits = _decimals(values.values(), scale) if with_units else 3
+        names = [
+            who
+            for who in dict.fromkeys(r["forecaster"] for r in mine)
+            if score != "spread_skill" or any((who, day) in values for day in leads)
+        ]
+        # The unit stands below the field: the table is no wider than 80 characters.
+        labels = [channel_label(channel)] * len(names)
+        if with_units and names:
+            unit = variable(channel[0]).units
+            unit = unit if scale == 1.0 else f"{scale:.0e} {unit}".replace("e-0", "e-")
+            labels = [labels[0], unit, *[""] * len(names)][: len(names)]
+            labels = labels if len(names) > 1 else [f"{labels[0]}, {unit}"]
+        for label, who in zip(labels, names, strict=True):
+            cells = (_format(values.get((who, day)), digits, scale) for day in shown)
+            rows.append((label, who, *cells))
+    return make_table(("field", "forecaster", *map(str, shown)), rows, title)
 
 
 def _value(record: Mapping[str, Any], score: str) -> float | None:
@@ -415,11 +424,17 @@ def _value(record: Mapping[str, Any], score: str) -> float | None:
     return record["mae"] if score == "crps" and value is None else value
 
 
-def _decimals(values: Iterable[float | None]) -> int:
-    """Return the decimals that show the largest of some values with four digits."""
+def _scale(values: Iterable[float | None]) -> float:
+    """Return the power of 1000 in which the largest of some values needs no leading zeros."""
     largest = max((abs(value) for value in values if value), default=1.0)
-    return max(0, 3 - math.floor(math.log10(largest)))
+    return 1.0 if largest >= 0.1 else 10.0 ** (3 * math.floor(math.log10(largest) / 3))
 
 
-def _format(value: float | None, decimals: int) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
+def _decimals(values: Iterable[float | None], scale: float) -> int:
+    """Return the decimals that show the largest of some values with four digits."""
+    largest = max((abs(value) for value in values if value), default=scale)
+    return max(0, 3 - math.floor(math.log10(largest / scale)))
+
+
+def _format(value: float | None, decimals: int, scale: float) -> str:
+    return "-" if value is None else f"{value / scale:.{decimals}f}"

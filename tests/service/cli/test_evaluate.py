@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from distributed import Client
+from rich.console import Console
 
 from pear.metrics.dataset import KEYS
 from pear.models.checkpoint import load, save
@@ -29,6 +31,7 @@ from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.forecast_writer import ForecastWriter
+from service.cli.evaluate import _table
 from tests.fixtures.command_line import CommandLine
 from tests.fixtures.evaluation import LAYOUT, NSIDE, days, usual, write_analysis
 from tests.fixtures.own_variables import forgetting, write
@@ -129,7 +132,8 @@ def test_an_ensemble_s_crps_is_shown_beside_the_mae(
     assert f"{kept.text}, kept with the model" in err
     for name, which in (("pear", "mae"), ("pear-ensemble", "crps"), ("persistence", "mae")):
         (row,) = (line.split() for line in table if name in line.split())
-        assert float(row[4]) == pytest.approx(by[name][which], rel=1e-3)
+        first = row[row.index(name) + 1]
+        assert float(first) == pytest.approx(by[name][which], rel=1e-3)
 
 
 @pytest.mark.usefixtures("climatology")
@@ -207,3 +211,25 @@ def test_fields_that_a_store_defines_are_known_without_the_users_file(
     with forgetting():
         pear("evaluate", "--fields", "skt", data=data).refused("which model? there is none")
         pear("evaluate", "--fields", "skn", data=data).refused("unknown variable 'skn'")
+
+
+def test_a_table_of_scores_is_whole_at_80_columns() -> None:
+    names = ("pear", "persistence", "linear_inverse_model")
+    channel = ("specific_humidity", 700)
+    records = [
+        {
+            **dict(zip(("variable", "level"), channel, strict=True)),
+            "forecaster": name,
+            "lead_days": day,
+            "region": "global",
+            "rmse": 0.000405 * day,
+        }
+        for name in names
+        for day in (1, 2, 3, 5, 7, 10)
+    ]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(_table("RMSE", records, [channel], "rmse"))
+    rows = [line.split() for line in console.export_text().splitlines()[-4:-1]]
+    assert rows[0] == ["q700", "pear", "0.405", "0.810", "1.215", "2.025", "2.835", "4.050"]
+    assert rows[1][:5] == ["1e-3", "kg", "kg-1", "persistence", "0.405"]
+    assert rows[2][:2] == ["linear_inverse_model", "0.405"]
