@@ -6,9 +6,7 @@ one hypercube per file, leaves no index files beside the data and survives damag
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from pear.datasets import products
 from pear.datasets.axes import note_leads
@@ -42,7 +39,13 @@ from pear.sphere.latlon import LatLonGrid
 from pear.sphere.source_grids import HealpixGrid, SourceGrid
 from pear.typing import Times
 from pear.variables import BY_NAME, VARIABLES
-from pipelines.ingestion.readers.eccodes import load, next_field
+from pipelines.ingestion.readers.eccodes import next_field
+from pipelines.ingestion.readers.grib_messages import (
+    GribValue,
+    get_key,
+    load_eccodes,
+    read_ordered,
+)
 from pipelines.ingestion.readers.grib_places import (
     require_direction,
     require_increments,
@@ -52,16 +55,12 @@ from pipelines.ingestion.readers.grib_sections import Envelope
 from pipelines.ingestion.readers.grib_sets import note_index, note_lacking_fields
 from pipelines.ingestion.readers.grib_times import read_time, require_exact_times
 
-GribValue: TypeAlias = str | int | float | None
 Location: TypeAlias = tuple[int, int]
 """Offset of a message in the file, and position of the field within the message."""
 
 _SeriesKey: TypeAlias = tuple[str, SourceGrid, CellOrder | None, str, int | None]
 
-_NO_NUMBERS: Final = xr.Dataset()  # cells of GRIB are not numbered
-_MISSING: Final = -1.0e34
 _MOST_POINTS: Final = 100_000  # along an axis; more is a damaged header
-_LOCK: Final = threading.Lock()  # ecCodes is not built for threads everywhere
 _GRID_KEYS: Final = (
     "gridType",
     "Ni",
@@ -85,17 +84,6 @@ _KINDS: Final = {
     "unstructured_grid": "an unstructured grid, as of ICON",
     "sh": "spherical harmonics",
 }
-
-
-@lru_cache(maxsize=1)
-def _load_eccodes() -> ModuleType:
-    try:
-        eccodes: ModuleType = load()
-    except (ImportError, RuntimeError) as error:
-        raise InputError(
-            "GRIB files need ecCodes", field="grib", hint='pip install "pear-weather[grib]"'
-        ) from error
-    return eccodes
 
 
 @dataclass(frozen=True)
@@ -195,7 +183,7 @@ class GribReader:
     def read(self, position: int, row: int) -> Fields:
         """Return one field."""
         offset, part = self.table[position, row]
-        return _read_ordered(self.path, int(offset), int(part), self.order)
+        return read_ordered(self.path, int(offset), int(part), self.order)
 
     def select(self, positions: Sequence[int]) -> GribReader:
         """Return the reader of these times only."""
@@ -245,7 +233,7 @@ def _messages(
     path: Path, label: str, messages: Sequence[Envelope], scan: Scan
 ) -> Iterator[Message]:
     """Yield the headers of all fields of a file; each is valid until the next."""
-    codes = _load_eccodes()
+    codes = load_eccodes()
     for message in messages:
         with path.open("rb", buffering=0) as file:
             file.seek(message.start)
@@ -264,18 +252,10 @@ def _messages(
                     )
                     break
                 try:
-                    yield Message(partial(_get, codes, handle), (message.start, part), label)
+                    yield Message(partial(get_key, codes, handle), (message.start, part), label)
                 finally:
                     codes.codes_release(handle)
             codes.codes_grib_multi_support_reset_file(file)
-
-
-def _get(codes: ModuleType, handle: int, key: str) -> GribValue:
-    try:
-        value: GribValue = codes.codes_get(handle, key)
-    except codes.CodesInternalError:
-        return None
-    return value
 
 
 def _add_message(
@@ -291,7 +271,7 @@ def _add_message(
     if static is not None:
         if static not in {one.name for one in scan.static_fields}:
             grid, order = message.grid
-            read = partial(_read_ordered, str(path), *message.location, order)
+            read = partial(read_ordered, str(path), *message.location, order)
             scan.static_fields.append(StaticField(static, scan.source, units, grid, read))
         return
     quantity = _identify(message)
@@ -358,7 +338,7 @@ def name_field(codes: ModuleType, handle: int, label: str) -> tuple[str, int]:
     InputError
         If the field is summed over other hours than its variable.
     """
-    message = Message(partial(_get, codes, handle), (0, 0), label)
+    message = Message(partial(get_key, codes, handle), (0, 0), label)
     quantity = _identify(message)
     if quantity is None:
         return message.name, message.level
@@ -449,22 +429,6 @@ def _cells(keys: tuple[GribValue, ...], source: str) -> CellOrder:
     return CellOrder(grid.nside, scheme)
 
 
-def _read_ordered(path: str, offset: int, part: int, order: CellOrder | None) -> Fields:
-    """Decode one field, HEALPix cells in the order of their grid."""
-    values = read_field(path, offset, part)
-    if order is None:
-        return values
-    size = HealpixGrid(order.nside).size
-    if values.size != size:
-        raise InputError(
-            f"{path}: the message at byte {offset} has {values.size} of the {size} cells of "
-            f"HEALPix with nside {order.nside}: a region, or a damaged header",
-            field="grid",
-        )
-    moved = order.permutation(_NO_NUMBERS, path)
-    return values if moved is None else values[moved]
-
-
 def _variables(
     one: _Series, path: Path, options: ScanOptions, scan: Scan
 ) -> Iterator[SourceVariable]:
@@ -522,63 +486,3 @@ def _final_version(entries: list[tuple[Location, str]], name: str, scan: Scan) -
         scan.note(f"{name}: experiment versions merged, final first")
         return [location for location, version in entries if version != "5"]
     return [location for location, _ in entries]
-
-
-@contextmanager
-def _open_message(path: str, offset: int, part: int) -> Iterator[tuple[ModuleType, int]]:
-    codes = _load_eccodes()
-    with Path(path).open("rb", buffering=0) as file:
-        file.seek(offset)
-        handle = next_field(codes, file)
-        for _ in range(part):
-            if handle is not None:
-                codes.codes_release(handle)
-            handle = next_field(codes, file)
-        if handle is None:
-            raise InputError(f"{path} no longer has a message at byte {offset}", field="file")
-        try:
-            if part and (found := int(codes.codes_get(handle, "offset"))) != offset:
-                raise InputError(
-                    f"{path} has no field {part} in its message at byte {offset}, but a message "
-                    f"at byte {found}",
-                    field="file",
-                    hint="another program reads GRIB in this process; try again",
-                )
-            yield codes, handle
-        finally:
-            codes.codes_release(handle)
-            codes.codes_grib_multi_support_reset_file(file)
-
-
-def read_field(path: str, offset: int, part: int) -> Fields:
-    """Decode one field of a GRIB file.
-
-    Parameters
-    ----------
-    path : str
-        The file.
-    offset, part : int
-        Offset of the message, and position of the field within it.
-
-    Returns
-    -------
-    (point,) array
-        Missing values are NaN.
-
-    Raises
-    ------
-    InputError
-        If the message cannot be decoded.
-    """
-    with _LOCK, _open_message(path, offset, part) as (codes, handle):
-        try:
-            codes.codes_set(handle, "missingValue", _MISSING)
-            values = np.asarray(codes.codes_get_values(handle), dtype=np.float64)
-            has_gaps = bool(codes.codes_get(handle, "bitmapPresent"))
-        except codes.CodesInternalError as error:
-            raise InputError(
-                f"{path}: the message at byte {offset} cannot be decoded: {error}", field="file"
-            ) from error
-    if has_gaps:
-        values = np.where(values == _MISSING, np.nan, values)
-    return values.astype(np.float32)
