@@ -105,6 +105,7 @@ export function tableElement({ title, head, rows }, days, metric, full) {
   });
   table.append(cellOf("caption", title), first, ...body);
   const holder = document.createElement("div");
+  holder.tabIndex = 0; // it scrolls where the table is wider
   holder.append(table);
   return holder;
 }
