@@ -173,8 +173,10 @@ def open_filesystem(
     Raises
     ------
     RemoteError
-        If the scheme is unknown, or needs a package that is not installed.
+        If the scheme is unknown, or needs a package that is not installed, or the address names
+        neither host nor bucket.
     """
+    require_host(address)
     shown, scheme = without_secrets(address), urlsplit(address).scheme
     try:
         from fsspec.core import url_to_fs
@@ -197,6 +199,42 @@ def open_filesystem(
     return filesystem, str(path)
 
 
+def require_host(address: str) -> None:
+    """Refuse an address on the web or in object storage that names no server.
+
+    Parameters
+    ----------
+    address
+        The address; other schemes pass.
+
+    Raises
+    ------
+    RemoteError
+        If host or bucket is missing, or is written as no address can be.
+
+    Examples
+    --------
+    >>> require_host("s3://bucket/era5.zarr")
+    >>> require_host("s3:///era5.zarr")
+    Traceback (most recent call last):
+        ...
+    pear.addresses.RemoteError: s3:///era5.zarr names no bucket; write s3://BUCKET/PATH
+    """
+    shown = without_secrets(address)
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise RemoteError(f"{shown} is not an address: {error}", field="address") from error
+    if parts.scheme in (*EXTRAS, "http", "https") and not host:
+        what = "host" if parts.scheme in ("http", "https") else "bucket"
+        raise RemoteError(
+            f"{shown} names no {what}",
+            field="address",
+            hint=f"write {parts.scheme}://{what.upper()}/PATH",
+        )
+
+
 class Question(Protocol[_Answer]):
     """Asks a server, with or without credentials."""
 
@@ -207,6 +245,8 @@ class Question(Protocol[_Answer]):
 
 def with_access(address: str, ask: Question[_Answer]) -> tuple[_Answer, bool]:
     """Ask a server with the user's credentials, and without them if that is refused.
+
+    Raises as :func:`require_host` before the server is asked.
 
     Parameters
     ----------
@@ -225,6 +265,7 @@ def with_access(address: str, ask: Question[_Answer]) -> tuple[_Answer, bool]:
     FileNotFoundError
         If there is nothing at the address.
     """
+    require_host(address)
     scheme = urlsplit(address).scheme
     if scheme not in _ANONYMOUS or _is_set(scheme):
         return ask(anonymous=False), False

@@ -11,10 +11,11 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import numpy as np
 
-from pear.addresses import is_address
+from pear.addresses import is_address, require_host, without_secrets
 from pear.datasets.base import ScanOptions
 from pear.errors import InputError, did_you_mean
 from pear.progress import ProgressFactory
@@ -108,10 +109,8 @@ def open_source(name: str, transfer: Transfer, mirror: str | None = None) -> Sou
         raise InputError(
             f"unknown source {name!r}", field="--source", hint=did_you_mean(name, SOURCES)
         )
-    if mirror is not None and name not in _MODELS and not is_address(mirror):
-        raise InputError(
-            f"invalid mirror {mirror!r}", field="--mirror", hint="write an address, https://…"
-        )
+    if mirror is not None:
+        _check_mirror(mirror, name)
     if name == "arco":
         return arco(mirror)
     if name == "wb2":
@@ -137,6 +136,32 @@ def open_source(name: str, transfer: Transfer, mirror: str | None = None) -> Sou
             f"invalid mirror {mirror!r}", field="--mirror", hint=did_you_mean(mirror, MIRRORS)
         )
     return OpenData(transfer, _MODELS[name], (mirror or MIRRORS[0]).rstrip("/"))
+
+
+def _check_mirror(mirror: str, source: str) -> None:
+    """Refuse an address that the client of a source cannot ask.
+
+    Raises
+    ------
+    InputError
+        If the scheme is of another kind, or the address names no host.
+    """
+    if not is_address(mirror):
+        if source in _MODELS:
+            return  # perhaps one of its mirrors by name
+        raise InputError(
+            f"invalid mirror {mirror!r}", field="--mirror", hint="write an address, https://…"
+        )
+    try:
+        require_host(mirror)
+    except InputError as error:
+        raise InputError(error.message, field="--mirror", hint=error.hint) from error
+    if source not in ("arco", "wb2") and urlsplit(mirror).scheme not in ("http", "https"):
+        raise InputError(
+            f"the mirror of {source} must be on the web, got {without_secrets(mirror)}",
+            field="--mirror",
+            hint="write https://HOST/PATH",
+        )
 
 
 def options_for(store: Path, nside: int | None = None, also: Sequence[str] = ()) -> IngestOptions:

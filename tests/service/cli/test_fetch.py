@@ -56,5 +56,28 @@ def test_what_cannot_be_fetched_is_one_line(
     pear("fetch", "--source", "ifs", "--mirror", "asw", "--output", "x.zarr").refused(
         "did you mean aws?"
     )
+    for mirror, message in (
+        ("ftp://me:word@host/gfs", "the mirror of gfs must be on the web, got ftp://host/gfs"),
+        ("https:///gfs", "names no host"),
+    ):
+        pear(*words, "--mirror", mirror).refused(message)
     pear("fetch", "--source", "gfs", "--time", "latest").refused("no data folder")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_credentials_of_an_address_are_written_nowhere(
+    replica: Replica, pear: CommandLine, tmp_path: Path
+) -> None:
+    _ = replica.add_gfs(newest_cycle())
+    data = DataFolder.create(tmp_path / "data")
+    mirror = replica.url.replace("://", "://me:secret-word@")
+    words = ("fetch", "--source", "gfs", "--nside", "4", "--json")
+    found = pear(*words, "--mirror", mirror, data=data)
+    missing = pear(*words, "--mirror", mirror, "--time", "2020-01-01T00", data=data)
+    missing.refused("is not on the server")
+    listed = pear("inspect", str(data.analysis("gfs")), "--json")
+    for answer in (found, missing, listed):
+        assert "secret-word" not in answer.out + answer.err
+    files = [path for path in data.root.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert not [path for path in files if b"secret-word" in path.read_bytes()]
