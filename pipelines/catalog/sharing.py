@@ -10,7 +10,8 @@ from pipelines.catalog import Catalog
 from pipelines.catalog.retention import reading_lock, remove_leftovers
 from pipelines.logging import logger
 from pipelines.storage.data_folder import DataFolder
-from pipelines.storage.shared import INPUTS, KINDS, Kind, SharedStores
+from pipelines.storage.shared import SharedStores
+from pipelines.storage.shared_index import INPUTS, KINDS, Kind
 
 
 @contextmanager

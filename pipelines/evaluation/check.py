@@ -22,7 +22,8 @@ from pipelines.forecasting.options import ForecastOptions
 from pipelines.storage.check import DAMAGE, Finding, StoreReport, check_store
 from pipelines.storage.checksums import CHECKSUMS, find_damage
 from pipelines.storage.data_folder import DataFolder
-from pipelines.storage.shared import KINDS, SharedStores, is_shared
+from pipelines.storage.shared import SharedStores, is_shared
+from pipelines.storage.shared_index import KINDS
 
 FORMER_FILE: Final = "scores.json"
 """Scores of an evaluation written before there was :data:`FILE`."""

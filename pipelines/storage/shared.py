@@ -10,8 +10,6 @@ that is killed leaves the entry as it was, and two writers of one entry do not d
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import shutil
 import time
@@ -22,69 +20,38 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal, Self, get_args
+from typing import Final, Self
 
 from pear.errors import InputError
 from pear.store import metadata
 from pear.store.fetched import BASE, MARK, Mark, claim, object_name, read_object, write_whole
-from pear.store.manifest import FILE, DamagedStoreError, Manifest
+from pear.store.manifest import FILE, Manifest
 from pipelines.storage.atomic import exchange, shared_lock, sync_filesystem, try_lock
-from pipelines.storage.data_folder import DataFolder, check_name
-from pipelines.storage.manifest import settled_files
+from pipelines.storage.data_folder import DataFolder
 from pipelines.storage.metadata import rewrite_child_metadata
 from pipelines.storage.remote import Remote, RemoteFile
+from pipelines.storage.shared_index import (
+    INDEX,
+    KINDS,
+    ZARR,
+    Entry,
+    Kind,
+    Plan,
+    file_name,
+    index_of,
+    make_plan,
+    sha256_of,
+    store_of,
+)
 
 VARIABLE: Final = "PEAR_STORE"
 WORKER_DATA: Final = "PEAR_WORKER_DATA"
-Kind = Literal["analyses", "climatology", "models", "forecasts", "evaluations"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-INPUTS: Final[tuple[Kind, ...]] = ("models", "analyses", "climatology")
-"""Kinds that work begins with."""
-_INDEX: Final = "index"
-_FORMAT: Final = 1
 _CONNECTIONS: Final = 8
 _TRIES: Final = 4
 _PAUSE_SECONDS: Final = 1.0
 _ABANDONED_SECONDS: Final = 3600.0
 _WAIT_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.05
-_ZARR: Final = ".zarr"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Index of what belongs together.
-
-    Attributes
-    ----------
-    stores
-        Path in the data folder → file → SHA-256: of a Zarr store its root metadata and its
-        manifest, of another folder all files. That which makes the entry visible is the last.
-    """
-
-    stores: Mapping[str, Mapping[str, str]]
-
-    @classmethod
-    def parse(cls, text: bytes) -> Self:
-        """Read an index; raises ValueError if it is not one."""
-        document = json.loads(text)
-        if not isinstance(document, dict) or document.get("format") != _FORMAT:
-            raise ValueError("not an index of this version")
-        found = {
-            str(store): {str(file): str(digest) for file, digest in files.items()}
-            for store, files in document["stores"].items()
-        }
-        if not found:
-            raise ValueError("an index without stores")
-        return cls(found)
-
-    def dump(self) -> bytes:
-        """Return the bytes of the file."""
-        return json.dumps({"format": _FORMAT, "stores": self.stores}, indent=1).encode()
-
-    def version(self, store: str) -> str:
-        """Return what changes whenever a store does."""
-        return _sha256(json.dumps(self.stores[store], sort_keys=True).encode())
 
 
 @dataclass(frozen=True)
@@ -122,7 +89,7 @@ class SharedStores:
 
     def names(self, kind: Kind) -> list[str]:
         """Return the names of the entries of a kind."""
-        files = self.remote.list_files(f"{_INDEX}/{kind}")
+        files = self.remote.list_files(f"{INDEX}/{kind}")
         return sorted(name.removesuffix(".json") for name in files if name.endswith(".json"))
 
     def read(self, kind: Kind, name: str) -> Entry | None:
@@ -138,13 +105,13 @@ class SharedStores:
         OSError
             If the server does not respond, or what it holds is not an index.
         """
-        text = self.remote.read_bytes(_index_of(kind, name))
+        text = self.remote.read_bytes(index_of(kind, name))
         if text is None:
             return None
         try:
             return Entry.parse(text)
         except (ValueError, KeyError, AttributeError) as error:
-            raise OSError(f"{self.remote.address}/{_index_of(kind, name)}: {error}") from error
+            raise OSError(f"{self.remote.address}/{index_of(kind, name)}: {error}") from error
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -193,7 +160,7 @@ class SharedStores:
         problems = []
         self._sweep()
         for kind in kinds:
-            for file, found in self.remote.list_files(f"{_INDEX}/{kind}").items():
+            for file, found in self.remote.list_files(f"{INDEX}/{kind}").items():
                 name = file.removesuffix(".json")
                 seen = self._seen.get(f"{kind}/{name}")
                 # A finished run never changes.
@@ -219,7 +186,7 @@ class SharedStores:
         with _lock(self.data.scratch / f"fetch-{path.name}.lock"):
             if not _is_behind(path, mark):
                 return  # another process of this host has done it
-            if path.exists() and path.suffix == _ZARR:
+            if path.exists() and path.suffix == ZARR:
                 self._renew(path, contents, mark)
             else:
                 self._make(path, contents, mark)
@@ -230,7 +197,7 @@ class SharedStores:
             for file, content in contents.items():
                 (hidden / file).parent.mkdir(parents=True, exist_ok=True)
                 (hidden / file).write_bytes(content)
-            if path.suffix == _ZARR:
+            if path.suffix == ZARR:
                 rewrite_child_metadata(hidden, sync=False)
             mark.write(hidden)
             sync_filesystem(hidden)
@@ -252,12 +219,12 @@ class SharedStores:
             mark.write(path)
 
     def _read_file(self, store: str, file: str, sha256: str) -> bytes:
-        address = f"{self.remote.address}/{store}/{_file_name(file, sha256)}"
+        address = f"{self.remote.address}/{store}/{file_name(file, sha256)}"
         try:
             content = read_object(address)
         except InputError as error:  # of a version that has just been removed, or damaged
             raise OSError(str(error)) from error
-        if _sha256(content) != sha256:
+        if sha256_of(content) != sha256:
             raise OSError(f"{self.remote.address}/{store}: {file} is not what was written")
         return content
 
@@ -308,27 +275,27 @@ class SharedStores:
         paths = members(self.data, kind, name)
         before = self.read(kind, name)
         if all(Mark.read(path) is not None for path in paths) and before is not None:
-            return _sha256(before.dump())  # it came from there, or was sent
+            return sha256_of(before.dump())  # it came from there, or was sent
         with ExitStack() as locks:
             for path in paths:
                 locks.enter_context(shared_lock(path))
-            plans = {path.relative_to(self.data.root).as_posix(): _plan(path) for path in paths}
+            plans = {path.relative_to(self.data.root).as_posix(): make_plan(path) for path in paths}
             entry = Entry({store: plan.index for store, plan in plans.items()})
             for store in entry.stores:
                 self._require_successor(store, entry, before)
             for store, plan in plans.items():
                 self._send(store, plan)
-            self.remote.put_bytes(entry.dump(), _index_of(kind, name))
+            self.remote.put_bytes(entry.dump(), index_of(kind, name))
             for store, path in zip(entry.stores, paths, strict=True):
                 Mark(f"{self.remote.address}/{store}", entry.version(store)).write(path)
                 (path / BASE).unlink(missing_ok=True)
         for store in entry.stores:
             self._remove_former(store, entry, before)
-        return _sha256(entry.dump())
+        return sha256_of(entry.dump())
 
     def _require_successor(self, store: str, entry: Entry, before: Entry | None) -> None:
         """Raise if an analysis or climatology was changed by another host since it came from it."""
-        if before is None or store not in before.stores or not store.endswith(_ZARR):
+        if before is None or store not in before.stores or not store.endswith(ZARR):
             return
         base, shared = Mark.read(self.data.root / store, BASE), before.version(store)
         if store.startswith("forecasts/") or entry.version(store) == shared:
@@ -340,7 +307,7 @@ class SharedStores:
                 hint="move the folder away, and ingest again what it had more",
             )
 
-    def _send(self, store: str, plan: _Plan) -> None:
+    def _send(self, store: str, plan: Plan) -> None:
         there = self.remote.list_files(store)
         missing = [
             name
@@ -357,13 +324,13 @@ class SharedStores:
 
     def _remove_former(self, store: str, entry: Entry, before: Entry | None) -> None:
         """Remove objects that neither this version of a store needs nor the one before."""
-        if not store.endswith(_ZARR) or store.startswith("forecasts/"):
+        if not store.endswith(ZARR) or store.startswith("forecasts/"):
             return
-        needed = set(_plan(self.data.root / store).files)
+        needed = set(make_plan(self.data.root / store).files)
         if before is not None and store in before.stores:
             files = before.stores[store]
             manifest = Manifest.parse(self._read_file(store, FILE, files[FILE]))
-            needed |= {_file_name(file, sha256) for file, sha256 in files.items()}
+            needed |= {file_name(file, sha256) for file, sha256 in files.items()}
             needed |= {object_name(key, one) for key, one in manifest.files.items()}
         for name in self.remote.list_files(store):
             if name not in needed:
@@ -371,14 +338,14 @@ class SharedStores:
 
     def remove(self, kind: Kind, name: str) -> None:
         """Remove an entry; the index goes last, so that an interrupted removal is continued."""
-        stores = dict.fromkeys([_store_of(kind, name)])
+        stores = dict.fromkeys([store_of(kind, name)])
         found = self.read(kind, name)
         stores |= dict.fromkeys(found.stores if found is not None else ())
         for store in stores:
             for file in self.remote.list_files(store):
                 self.remote.remove(f"{store}/{file}")
         if found is not None:
-            self.remote.remove(_index_of(kind, name))
+            self.remote.remove(index_of(kind, name))
 
     def find_damage(self, kind: Kind, name: str) -> Iterator[tuple[str, str]]:
         """Yield the objects of an entry that are missing or not what was written, by reading all.
@@ -390,7 +357,7 @@ class SharedStores:
         """
         found = self.read(kind, name)
         if found is None:
-            yield _index_of(kind, name), "is missing"
+            yield index_of(kind, name), "is missing"
             return
         for store, files in found.stores.items():
             for file, sha256 in files.items():
@@ -399,7 +366,7 @@ class SharedStores:
                 except (OSError, InputError) as error:
                     yield f"{store}/{file}", " ".join(str(error).split())
                     continue
-                if file == FILE and store.endswith(_ZARR):
+                if file == FILE and store.endswith(ZARR):
                     yield from self._find_damaged_chunks(store, Manifest.parse(content))
 
     def _find_damaged_chunks(self, store: str, manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -432,7 +399,7 @@ def _is_behind(path: Path, mark: Mark) -> bool:
 def _local_version(path: Path) -> str | None:
     """Return the version of a Zarr store as it is here; None if it cannot be read."""
     try:
-        files = {file: _sha256((path / file).read_bytes()) for file in (FILE, metadata.META)}
+        files = {file: sha256_of((path / file).read_bytes()) for file in (FILE, metadata.META)}
     except OSError:
         return None
     return Entry({"": files}).version("")
@@ -475,7 +442,7 @@ def members(data: DataFolder, kind: Kind, name: str) -> list[Path]:
     main = _main(data, kind, name)
     if not main.is_dir():
         raise InputError(f"no {kind}/{name} in {data.root}", field="name")
-    others = sorted(main.parent.glob(f"{name}.*{_ZARR}")) if kind == "forecasts" else []
+    others = sorted(main.parent.glob(f"{name}.*{ZARR}")) if kind == "forecasts" else []
     return [*others, main]
 
 
@@ -530,89 +497,8 @@ def is_shared(path: Path) -> bool:
     return (path / MARK).is_file()
 
 
-@dataclass(frozen=True)
-class _File:
-    """A file to send: where it is, or its bytes, and what its bytes must be."""
-
-    path: Path
-    size: int
-    manifest: Manifest | None = None
-    key: str = ""
-    content: bytes | None = None
-
-    def read(self) -> bytes:
-        if self.content is not None:
-            return self.content
-        content = self.path.read_bytes()
-        if self.manifest is not None and not self.manifest.fits(self.key, content):
-            root = Path(str(self.path).removesuffix(f"/{self.key}"))
-            raise DamagedStoreError(root, self.key, "is not what was written")
-        return content
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Objects of a store by name, and what its index says."""
-
-    files: Mapping[str, _File]
-    index: Mapping[str, str]
-
-
-def _plan(path: Path) -> _Plan:
-    return _plan_store(path) if path.suffix == _ZARR else _plan_folder(path)
-
-
-def _plan_store(path: Path) -> _Plan:
-    root = metadata.read_intact(path)
-    if metadata.manifest_of(root) is None or not (path / FILE).is_file():
-        raise InputError(
-            f"{path} has no list of its files, and cannot be shared",
-            field="store",
-            hint=f"run `pear check {path} --repair`, which gives it one",
-        )
-    manifest = Manifest(settled_files(path))
-    files = {
-        object_name(key, entry): _File(path / key, entry.size, manifest, key)
-        for key, entry in manifest.files.items()
-    }
-    index = {}
-    contents = {FILE: manifest.dump(), metadata.META: (path / metadata.META).read_bytes()}
-    for file, content in contents.items():
-        index[file] = _sha256(content)
-        files[_file_name(file, index[file])] = _File(path / file, len(content), content=content)
-    return _Plan(files, index)
-
-
-def _plan_folder(path: Path) -> _Plan:
-    files, index = {}, {}
-    for file in sorted(path.rglob("*")):
-        name = file.relative_to(path).as_posix()
-        if file.is_file() and not any(part.startswith(".") for part in name.split("/")):
-            content = file.read_bytes()
-            index[name] = _sha256(content)
-            files[_file_name(name, index[name])] = _File(file, len(content), content=content)
-    return _Plan(files, index)
-
-
 def _main(data: DataFolder, kind: Kind, name: str) -> Path:
-    return data.root / _store_of(kind, name)
-
-
-def _store_of(kind: Kind, name: str) -> str:
-    suffix = "" if kind in ("models", "evaluations") else _ZARR
-    return f"{kind}/{check_name(name)}{suffix}"
-
-
-def _index_of(kind: Kind, name: str) -> str:
-    return f"{_INDEX}/{kind}/{check_name(name)}.json"
-
-
-def _file_name(file: str, sha256: str) -> str:
-    return f"{file}.{sha256[:16]}"
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return data.root / store_of(kind, name)
 
 
 @lru_cache(maxsize=4)

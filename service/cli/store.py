@@ -8,7 +8,8 @@ import typer
 
 from pear.errors import InputError
 from pipelines.catalog import Status
-from pipelines.storage.shared import KINDS, VARIABLE, Kind, SharedStores
+from pipelines.storage.shared import VARIABLE, SharedStores
+from pipelines.storage.shared_index import KINDS, Kind
 from service.cli.console import emit_json, emit_line, emit_table, interruptible, progress
 from service.cli.options import Data, Json
 from service.cli.runs import open_catalog
