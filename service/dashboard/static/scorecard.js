@@ -14,8 +14,7 @@ import { t, withMark } from "./words.js";
 
 const SHADES = 5;
 /** Gains that may have the full colour. Models differ by less from each other than from a baseline. */
-const FULL = [0.02, 0.05, 0.1, 0.2];
-const FULL_OF_BASELINES = 2 / 3;
+const FULL = [0.02, 0.05, 0.1, 0.2, 0.5, 1];
 /** Scores whose gain is a share of the reference's error. */
 const SHARES = ["rmse", "mae"];
 
@@ -28,13 +27,20 @@ const shareOf = (cell, metric) => (cell.gain ?? 0) / (metric === "bias" ? Math.m
 export function fullOf(cells, metric) {
   const sizes = cells.map((cell) => Math.abs(shareOf(cell, metric))).sort((a, b) => a - b);
   const most = sizes[Math.floor(0.9 * (sizes.length - 1))] ?? 0;
-  return FULL.find((each) => each >= most) ?? FULL_OF_BASELINES;
+  return FULL.find((each) => each >= most) ?? 1;
 }
 
 /** Return the shade of a cell: 5 much better to −5 much worse.
- * @param {Cell} cell @param {string} metric @param {number} [full] gain that has the full colour */
-export function shadeOf(cell, metric, full = FULL_OF_BASELINES) {
+ * @param {Cell} cell @param {string} metric @param {number} full gain that has the full colour */
+export function shadeOf(cell, metric, full) {
   return Math.max(-SHADES, Math.min(SHADES, Math.round((shareOf(cell, metric) / full) * SHADES)));
+}
+
+/** Return the gain that has the full colour in words: of an ACC a difference, of others a share.
+ * @param {number} full @param {string} metric */
+export function fullText(full, metric) {
+  const gain = metric === "acc" ? written(full, 2) : `${written(100 * full, 0)}\u202f%`;
+  return t("Full colour: a gain or loss of {gain}", { gain });
 }
 
 /** Format a gain: as a percentage of the error, or with two decimals, fewer if it is large or small.

@@ -6,7 +6,8 @@ import { json } from "./api.js";
 import { drawChart, scoreChart } from "./charts.js";
 import { bindPicture, csvText, save } from "./download.js";
 import { ErrorMap } from "./error_map.js";
-import { blocksOf, daysOf, fullOf, rowsOf, tableElement, tablesOf, tablesSvg } from "./scorecard.js";
+import { figures } from "./field.js";
+import { blocksOf, daysOf, fullOf, fullText, rowsOf, tableElement, tablesOf, tablesSvg } from "./scorecard.js";
 import { t } from "./words.js";
 
 /** An evaluation: what it has spectra, maps and ranks of, and with which others it is compared.
@@ -102,7 +103,7 @@ async function curves(overtaken) {
   scoreChart($("scores"), records, metric, units);
   const about = Object.entries(found.about)
     .filter(([, value]) => typeof value === "string" || typeof value === "number")
-    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`);
+    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${Number.isInteger(value) || typeof value === "string" ? value : figures(Number(value))}`);
   if (inits?.length) about.push(t("{count} init times, {first} to {last}", { count: inits.length, first: inits[0].slice(0, 10), last: inits.at(-1).slice(0, 10) }));
   $("about").textContent = about.join(" · ");
   $("csv").href = `/v1/scores?${wanted({ region, format: "csv", ...more })}`;
@@ -160,7 +161,7 @@ function show(id, all, metric) {
   const days = daysOf(all);
   const full = fullOf(all.flatMap(({ rows }) => [...rows.values()].flatMap((row) => [...row.values()])), metric);
   $(id).replaceChildren(...all.map((table) => tableElement(table, days, metric, full)));
-  $(`${id}-full`).textContent = t("Full colour: a gain or loss of {share} %", { share: Math.round(100 * full) });
+  $(`${id}-full`).textContent = fullText(full, metric);
   tables[id] = rowsOf(all);
 }
 

@@ -3,16 +3,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { daysOf, fullOf, gainText, rowsOf, shadeOf, tablesOf, tablesSvg, toldOf } from "../../../../service/dashboard/static/scorecard.js";
+import { daysOf, fullOf, fullText, gainText, rowsOf, shadeOf, tablesOf, tablesSvg, toldOf } from "../../../../service/dashboard/static/scorecard.js";
 
 const cell = { variable: "geopotential", level: 500, lead_days: 1, model: 10, baseline: 20, gain: 0.5, low: 0.4, high: 0.6, significant: true };
 const surface = { ...cell, variable: "2m_temperature", level: null, lead_days: 3, gain: -0.2, low: null, high: null, significant: null };
 
 test("shades follow the gain, and that of a bias its size", () => {
-  assert.equal(shadeOf(cell, "rmse"), 4);
-  assert.equal(shadeOf({ ...cell, gain: -1 }, "acc"), -5);
-  assert.equal(shadeOf({ ...cell, gain: 5, baseline: -20 }, "bias"), 2);
-  assert.equal(shadeOf({ ...cell, gain: null }, "acc"), 0);
+  assert.equal(shadeOf(cell, "rmse", 0.6), 4);
+  assert.equal(shadeOf({ ...cell, gain: -1 }, "acc", 0.5), -5);
+  assert.equal(shadeOf({ ...cell, gain: 5, baseline: -20 }, "bias", 0.5), 3);
+  assert.equal(shadeOf({ ...cell, gain: null }, "acc", 1), 0);
 });
 
 test("gains are percentages of errors, or numbers of two digits", () => {
@@ -51,6 +51,9 @@ test("the colours fit the gains: finer between two models than over a baseline",
   const cells = [0.01, -0.04, 0.03].map((gain) => ({ ...cell, gain }));
   assert.equal(fullOf(cells, "rmse"), 0.05);
   assert.equal(shadeOf(cells[1], "rmse", 0.05), -4);
-  assert.ok(fullOf([cell], "rmse") > 0.5);
+  assert.equal(fullOf([cell], "rmse"), 0.5);
+  assert.equal(fullOf([{ ...cell, gain: 0.8 }], "acc"), 1);
+  assert.equal(fullText(1, "acc"), "Full colour: a gain or loss of 1.00");
+  assert.equal(fullText(0.05, "rmse"), "Full colour: a gain or loss of 5\u202f%");
   assert.equal(fullOf([], "rmse"), 0.02);
 });
