@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -125,6 +125,7 @@ Errors are `application/problem+json`. Finished runs never change.
 _HOUSEKEEPING_SECONDS: Final = 30.0
 _SYNCHRONISE_SECONDS: Final = 15.0
 _EXCHANGE_SECONDS: Final = 0.5
+_ENDING_SECONDS: Final = 5.0
 _COMMON_PROBLEMS: Final = (401, 403, 408, 414, 421, 429, 503)
 
 
@@ -202,16 +203,16 @@ def create_app(
             shared=SharedStores.of(folder),
         )
         await to_thread.run_sync(services.downloads.sweep)
-        housekeeping = asyncio.create_task(_keep_house(services))
-        synchronising = asyncio.create_task(_synchronise(services))
-        exchanging = asyncio.create_task(_exchange(access, own_catalog))
+        tasks = [
+            asyncio.create_task(_keep_house(services)),
+            asyncio.create_task(_synchronise(services)),
+            asyncio.create_task(_exchange(access, own_catalog)),
+        ]
         try:
             yield
         finally:
             services.accepting = False
-            housekeeping.cancel()
-            synchronising.cancel()
-            exchanging.cancel()
+            await _end(tasks)
             await to_thread.run_sync(services.workers.close)
             await to_thread.run_sync(services.downloads.remove)
             if engine is None:
@@ -244,6 +245,13 @@ def create_app(
     if open_to_all:
         raise RuntimeError(f"routes that are not of class GuardedRoute: {open_to_all}")
     return app
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks, and wait for their threads, which could still ask a catalog that is closed."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=_ENDING_SECONDS)
 
 
 async def _keep_house(services: Services) -> None:

@@ -281,8 +281,10 @@ def measure_ingestion(
 def write_sample(path: Path, rows: int, columns: int, time_index: int) -> Path:
     """Write one time of temperature and eastward wind as the Climate Data Store does."""
     grid = global_grid(rows, columns)
-    # The waves travel eastwards: two times with the same fields would be refused.
-    wave = np.roll(waves(grid, len(_LEVELS))[None], time_index, axis=-1)
+    # The waves travel eastwards and grow: two times with the same values, in the same or in
+    # another order, would be refused.
+    growth = 1.0 + 0.01 * time_index
+    wave = growth * np.roll(waves(grid, len(_LEVELS))[None], time_index, axis=-1)
     mean = 205.0 + 80.0 * np.sqrt(np.array(_LEVELS)[:, None, None] / 1000.0)  # K
     axes = ("valid_time", "pressure_level", "latitude", "longitude")
     dataset = xr.Dataset(

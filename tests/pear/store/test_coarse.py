@@ -138,7 +138,7 @@ def test_overviews_of_a_forecast(
 def test_a_climatology_is_read_coarser(
     store: Path, tmp_path: Path, axis: tuple[float, ...]
 ) -> None:
-    build_climatology(store, tmp_path / "usual.zarr", fit=HarmonicFit(1, packed=False))
+    build_climatology(store, tmp_path / "usual.zarr", fit=HarmonicFit(1, bits=None))
     usual = pear.open_climatology(tmp_path / "usual.zarr", nside=COARSE)
     surface, _ = usual.at(TIME)
     names = usual.layout.surface
