@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI
@@ -126,6 +126,7 @@ _HOUSEKEEPING_SECONDS: Final = 30.0
 _SYNCHRONISE_SECONDS: Final = 15.0
 _EXCHANGE_SECONDS: Final = 0.5
 _ENDING_SECONDS: Final = 5.0
+_Result = TypeVar("_Result")
 _COMMON_PROBLEMS: Final = (401, 403, 408, 414, 421, 429, 503)
 
 
@@ -247,8 +248,18 @@ def create_app(
     return app
 
 
+async def _in_thread(work: Callable[..., _Result], *given: object) -> _Result:
+    """Run a function in a thread; a task that is cancelled meanwhile ends when the thread has."""
+    running = asyncio.ensure_future(to_thread.run_sync(work, *given))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise
+
+
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks, and wait for their threads, which could still ask a catalog that is closed."""
+    """Cancel tasks and wait for their threads, which would ask a catalog that is closed then."""
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=_ENDING_SECONDS)
@@ -258,8 +269,8 @@ async def _keep_house(services: Services) -> None:
     """End idle workers and give freed memory back, for as long as the application lives."""
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-        await to_thread.run_sync(services.workers.retire_idle)
-        await to_thread.run_sync(release_memory)
+        await _in_thread(services.workers.retire_idle)
+        await _in_thread(release_memory)
 
 
 async def _exchange(access: AccessControl, catalog: Catalog) -> None:
@@ -268,7 +279,7 @@ async def _exchange(access: AccessControl, catalog: Catalog) -> None:
     while catalog.clients.shared:
         before, problem = problem, None
         try:
-            await to_thread.run_sync(access.exchange, catalog.clients)
+            await _in_thread(access.exchange, catalog.clients)
         except (*UNAVAILABLE, InputError, OSError) as error:
             problem = describe_error(error)
         if problem is not None and problem != before:
@@ -280,7 +291,7 @@ async def _synchronise(services: Services) -> None:
     """Take over what other hosts share, for as long as the application lives."""
     problems: list[str] = []
     while services.shared is not None:
-        before, problems = problems, await to_thread.run_sync(_take_over, services)
+        before, problems = problems, await _in_thread(_take_over, services)
         for problem in set(problems) - set(before):
             logger().warning("shared stores", problem=problem)
         await asyncio.sleep(_SYNCHRONISE_SECONDS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import threading
 
 from fastapi.routing import APIRoute
 
-from service.app import ROUTERS
+from service.app import ROUTERS, _end, _in_thread
 
 
 def test_handlers_run_in_threads_unless_they_only_wait() -> None:
@@ -47,3 +49,22 @@ def test_handlers_run_in_threads_unless_they_only_wait() -> None:
         "get_analysis_field",
         "stream_run_events",
     }
+
+
+def test_background_work_has_ended_when_the_service_has() -> None:
+    began, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        may_end.wait(10)
+        ended.set()
+
+    async def live() -> bool:
+        task = asyncio.create_task(_in_thread(work))
+        await asyncio.to_thread(began.wait, 10)
+        asyncio.get_running_loop().call_later(0.05, may_end.set)
+        await _end([task])
+        return task.cancelled()
+
+    assert asyncio.run(live())
+    assert ended.is_set()
