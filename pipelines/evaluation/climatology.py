@@ -72,7 +72,7 @@ class HarmonicFit:
     Raises
     ------
     InputError
-        If there is no harmonic, or the bits are not 2 to 16.
+        If the harmonics are fewer than 1, or the bits are not 2 to 16.
     """
 
     harmonics: int = 3

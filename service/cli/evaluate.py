@@ -403,7 +403,7 @@ def _table(
             for who in dict.fromkeys(r["forecaster"] for r in mine)
             if score != "spread_skill" or any((who, day) in values for day in leads)
         ]
-        # The unit stands below the field: the table is no wider than 80 characters.
+        # The unit stands below the field: the table is at most 80 characters wide.
         labels = [channel_label(channel)] * len(names)
         if with_units and names:
             unit = variable(channel[0]).units
