@@ -8,12 +8,12 @@ comes back.
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from typing import Literal
 
 from pear.errors import InputError
@@ -39,6 +39,9 @@ Outcome = Status | Literal["elsewhere", "lost"]
 ``"elsewhere"``: another live worker held it from the beginning; ``"lost"``: another worker took it
 over in the meantime.
 """
+
+_catalogs: dict[str, Catalog] = {}
+_opening = threading.Lock()
 
 
 class JobCancelled(Exception):  # noqa: N818 - a request, not an error
@@ -176,7 +179,7 @@ def acquire_lease(root: str, job_id: str, catalog_url: str) -> Iterator[JobLease
         The claimed job, to be ended with :meth:`JobLease.end`. If it cannot be claimed,
         ``"elsewhere"`` (another live worker holds it) or the state in which it has ended.
     """
-    data, catalog = open_worker_folder(root), open_catalog(catalog_url)
+    data, catalog = open_worker_folder(root), catalog_of_process(catalog_url)
     with ExitStack() as locks:
         here = locks.enter_context(try_lock(data.scratch / f"{job_id}.lock"))
         if not here or not locks.enter_context(catalog.lock_among_hosts(job_id)):
@@ -221,7 +224,30 @@ def run_job(root: str, job_id: str, catalog_url: str, body: Callable[[JobLease],
         return lease.end(None)
 
 
-@cache  # never evicted: a catalog that is still in use must not lose its connections
-def open_catalog(url: str) -> Catalog:
-    """Return the process's catalog with this URL, opened once."""
-    return Catalog(url)
+def catalog_of_process(url: str) -> Catalog:
+    """Return the catalog with this URL that all jobs of this process share.
+
+    It is opened once and stays open until :func:`close_catalogs`, because a catalog that another
+    job still uses must not lose its connections.
+
+    Parameters
+    ----------
+    url
+        Path or URL of the catalog.
+
+    Returns
+    -------
+    Catalog
+        The same object at every call.
+    """
+    with _opening:
+        if url not in _catalogs:
+            _catalogs[url] = Catalog(url)
+        return _catalogs[url]
+
+
+def close_catalogs() -> None:
+    """Close the catalogs that jobs of this process shared; none of them may still be in use."""
+    with _opening:
+        while _catalogs:
+            _catalogs.popitem()[1].close()

@@ -21,7 +21,7 @@ from pear.store.analysis import Analysis
 from pear.store.climatology import Climatology
 from pear.times import as_utc
 from pipelines.catalog import Evaluation, Model, NotFoundError, ScheduleRun, Status, describe_error
-from pipelines.catalog.lease import JobLease, Outcome, open_catalog, run_job
+from pipelines.catalog.lease import JobLease, Outcome, catalog_of_process, run_job
 from pipelines.catalog.sharing import fetch_inputs
 from pipelines.evaluation.evaluate import EvaluationOptions, evaluate
 from pipelines.evaluation.inputs import climatology_path, resolve_name
@@ -59,7 +59,7 @@ def run_evaluation(root: str, evaluation_id: str, catalog_url: str) -> Outcome:
 
 def run_schedule(root: str, name: str, catalog_url: str) -> str | None:
     """Run a schedule if it is due; returns a summary, or None if it was not due."""
-    scheduler = Scheduler(open_worker_folder(root), open_catalog(catalog_url))
+    scheduler = Scheduler(open_worker_folder(root), catalog_of_process(catalog_url))
     result = scheduler.run_if_due(name)
     return None if result is None else result.summary
 

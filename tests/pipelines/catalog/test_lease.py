@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from pear.errors import InputError
 from pipelines.catalog import BeingReadError, Catalog, Run, Status
-from pipelines.catalog.lease import JobLease, acquire_lease, open_catalog, run_job
+from pipelines.catalog.lease import JobLease, acquire_lease, catalog_of_process, run_job
 from pipelines.catalog.retention import remove_run
 from pipelines.catalog.sharing import reading
 from pipelines.storage.atomic import try_lock
@@ -29,7 +29,7 @@ def data(tmp_path: Path) -> DataFolder:
 
 @pytest.fixture
 def catalog(data: DataFolder) -> Catalog:
-    made = open_catalog(data.catalog_url)
+    made = catalog_of_process(data.catalog_url)
     made.models.add(SHA, "models/x", nside=8, step_hours=24)
     return made
 

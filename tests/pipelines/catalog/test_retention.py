@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.catalog import BeingReadError, Catalog, FinishedError, Run, Status
-from pipelines.catalog.lease import open_catalog
+from pipelines.catalog.lease import catalog_of_process
 from pipelines.catalog.retention import remove_leftovers, remove_run, run_stores
 from pipelines.storage.atomic import shared_lock
 from pipelines.storage.data_folder import DataFolder
@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> DataFolder:
 
 @pytest.fixture
 def catalog(data: DataFolder) -> Catalog:
-    made = open_catalog(data.catalog_url)
+    made = catalog_of_process(data.catalog_url)
     made.models.add(SHA, "models/x", nside=8, step_hours=24)
     return made
 

@@ -13,7 +13,7 @@ import pytest
 from pear.errors import InputError
 from pipelines import tracing
 from pipelines.catalog import Catalog, Status
-from pipelines.catalog.lease import JobLease, open_catalog, run_job
+from pipelines.catalog.lease import JobLease, close_catalogs, run_job
 from pipelines.logging import logger
 from pipelines.storage.data_folder import DataFolder
 from service.app import create_app
@@ -45,8 +45,7 @@ def folder(tmp_path: Path) -> Iterator[DataFolder]:
     with Catalog(made.catalog) as catalog:
         catalog.models.add(SHA, "models/none", nside=NSIDE, step_hours=24, name="made-up")
     yield made
-    open_catalog(str(made.catalog)).close()
-    open_catalog.cache_clear()
+    close_catalogs()
 
 
 def submit(folder: DataFolder, **headers: str) -> str:
